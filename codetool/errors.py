@@ -1,0 +1,42 @@
+"""Every exception that CodeTool raises on purpose.
+
+    CodeToolError                a message for the user: name, value, what is allowed, what to do
+    ├── ConfigError              an option or a combination of options is wrong (exit code 2)
+    ├── MissingError             a file, folder, model, key or recorded answer is not there (exit code 2)
+    ├── UnreachableError         a host refused, is unknown or stayed silent (exit code 3)
+    └── SandboxError             the sandbox cannot be built as demanded, or broke (exit code 4)
+
+Generated code that fails raises none of these: it becomes an `Execution`.
+"""
+
+from __future__ import annotations
+
+
+class CodeToolError(Exception):
+    """Base of all errors meant for the user; `run.py` prints the message alone, without a traceback."""
+
+    exit_code = 1
+
+
+class ConfigError(CodeToolError):
+    """An option, or a combination of options, is wrong. The message names every such option."""
+
+    exit_code = 2
+
+
+class MissingError(CodeToolError):
+    """Something the run needs is not there; the message says what, where it was looked for and how to get it."""
+
+    exit_code = 2
+
+
+class UnreachableError(CodeToolError):
+    """A server refused the connection, is unknown or stayed silent."""
+
+    exit_code = 3
+
+
+class SandboxError(CodeToolError):
+    """The sandbox cannot be built with the isolation asked for, or its root process died."""
+
+    exit_code = 4

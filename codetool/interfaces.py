@@ -1,0 +1,135 @@
+"""The Protocols of CodeTool, on one page.
+
+An *option* is what a YAML file names: a frozen settings object whose constructor does no I/O. Options that own a
+resource (a client, a model, a process) have `open()`, an asynchronous context manager that yields the live component.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol, runtime_checkable
+
+from codetool.types import (
+    Candidate,
+    Execution,
+    HttpRequest,
+    Node,
+    Scores,
+    Step,
+    Task,
+    ToolAnswer,
+    ToolCall,
+)
+
+CallTool = Callable[[HttpRequest], Awaitable[ToolAnswer]]
+"""How a sandboxed step reaches tools: one request in, one answer out; a failing tool is an answer, never an exception."""
+
+Expand = Callable[[Node, int], Awaitable[Sequence[Node]]]
+"""`(node, n)` → up to n executed and scored children of the node, identical programs merged. Empty at the depth limit,
+below a finished node, and when a budget is spent."""
+
+
+@runtime_checkable
+class Benchmark(Protocol):
+    """Tasks and their checker."""
+
+    def tasks(self) -> Sequence[Task]:
+        """All tasks in benchmark order. Raises MissingError if the data is not there."""
+        ...
+
+    def check(self, task: Task, answer: str | None) -> bool | None:
+        """Whether the final answer is right; None where the task has no checked answer."""
+        ...
+
+    def checksum(self) -> str:
+        """Hex sha256 of the data the tasks are made from; part of a result's identity."""
+        ...
+
+
+class Policy(Protocol):
+    """A model that writes steps."""
+
+    async def propose(self, task: Task, path: Sequence[Node], n: int, *, first: int = 0, seed: int = 0) -> Sequence[Candidate]:
+        """n candidate next steps after `path`. `first` is the index of the first of them among all candidates ever
+        drawn at this place, and with `seed` determines the draw."""
+        ...
+
+
+@runtime_checkable
+class PolicyOption(Protocol):
+    """Settings of a policy."""
+
+    def open(self) -> AbstractAsyncContextManager[Policy]:
+        """The live policy. Raises MissingError or UnreachableError before any task starts."""
+        ...
+
+
+class ProcessRewardModel(Protocol):
+    """A judge of steps."""
+
+    async def score(self, task: Task, path: Sequence[Node], candidates: Sequence[Step]) -> Scores:
+        """The latent reward of each candidate next step after `path`, from what was known before it ran."""
+        ...
+
+
+@runtime_checkable
+class PRMOption(Protocol):
+    """Settings of a PRM."""
+
+    def open(self) -> AbstractAsyncContextManager[ProcessRewardModel | None]:
+        """The live PRM, or None where the latent term is absent."""
+        ...
+
+
+class Interpreter(Protocol):
+    """A live Python process that holds the state after a path."""
+
+    async def branch(self) -> Interpreter:
+        """A copy with every variable of this one; afterwards neither sees the other."""
+        ...
+
+    async def run(self, code: str) -> Execution:
+        """Execute one step here. A step that hangs or dies costs only this branch."""
+        ...
+
+    async def close(self) -> None:
+        """End the process. Closing twice is fine."""
+        ...
+
+
+class Executor(Protocol):
+    """The sandbox: where interpreters come from."""
+
+    async def start(self, task: Task, call_tool: CallTool) -> Interpreter:
+        """An interpreter that has run the task's preamble. `call_tool` answers its requests and its branches'."""
+        ...
+
+
+class ToolSource(Protocol):
+    """One place that may know an answer; the broker asks several in order."""
+
+    async def answer(self, call: ToolCall) -> ToolAnswer | None:
+        """The answer, or None: not mine, ask the next source."""
+        ...
+
+
+@runtime_checkable
+class SearchStrategy(Protocol):
+    """A way to walk the tree. It never talks to models, sandboxes or clocks: `expand` and its budget do."""
+
+    depth: int
+    """Highest number of steps of a path."""
+
+    async def run(self, root: Node, expand: Expand) -> Node:
+        """The chosen node: the finished one of highest cumulative reward, else the best unfinished one."""
+        ...
+
+
+@runtime_checkable
+class Reward(Protocol):
+    """How the rewards of a path's steps combine."""
+
+    def cumulative(self, path: Sequence[Node]) -> float:
+        """Reward of a path from the `spot` and `latent` of its steps."""
+        ...

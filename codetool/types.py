@@ -1,0 +1,236 @@
+"""The frozen records that packages exchange. They hold values and never behaviour that does I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+JSON = Any  # None, bool, int, float, str, or lists and dicts of them
+
+Provenance = Literal["recorded", "replica", "simulated", "live"]
+Effect = Literal["read", "write"]
+ExecutionStatus = Literal["ok", "exception", "tool_failed", "timeout", "killed", "no_code"]
+AnswerType = Literal["name", "number", "date", "title", "list", "ordered_list", "yes_no", "url"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One argument of a tool, as its document states it."""
+
+    name: str
+    location: Literal["path", "query", "body"]
+    type: str = "string"
+    required: bool = False
+    description: str = ""
+    default: JSON = None
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One operation of a REST service: what a prompt shows and what the broker matches requests against."""
+
+    name: str
+    """Name in the notation of the reference data, `GET_movie_movie_id_credits`."""
+    method: str
+    """Upper-case HTTP method."""
+    server: str
+    """Scheme, host and base path without a trailing slash, `https://api.themoviedb.org/3`."""
+    path: str
+    """URL template below the server, `/movie/{movie_id}/credits`."""
+    summary: str = ""
+    parameters: tuple[Parameter, ...] = ()
+    response: JSON = None
+    """Shape of a successful answer, reduced to names and types: `{"id": "integer", "cast": [{"name": "string"}]}`."""
+
+    @property
+    def endpoint(self) -> str:
+        """Method and template, the notation of gold paths: `GET /movie/{movie_id}/credits`."""
+        return f"{self.method} {self.path}"
+
+    @property
+    def effect(self) -> Effect:
+        """`read` for methods that HTTP calls safe (RFC 9110, 9.2.1), else `write`."""
+        return "read" if self.method in {"GET", "HEAD", "OPTIONS"} else "write"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The checked answer of a task: its type decides how texts are compared with its value."""
+
+    type: AnswerType
+    value: JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One query with the tools offered for it, and what is known about its solution."""
+
+    id: str
+    query: str
+    tools: tuple[Tool, ...]
+    gold: tuple[str, ...] = ()
+    """Endpoints of the gold path in order; empty where none is known."""
+    answer: Answer | None = None
+    preamble: str = ""
+    """Python that runs before the first step; it defines what the instruction promises, for example `headers`."""
+    template: str | None = None
+    """Name of the template that made the task; intervals are clustered by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One parsed step of the transcript. `code` is None where the model wrote none."""
+
+    text: str
+    """The model's words for this step, normalised to end before `[Step k Finished]`."""
+    code: str | None
+    finished: bool
+    """Whether the step carries `[All Finished]`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One answer of a policy: the parsed step and what it cost.
+
+    `tokens_in` counts the prompt of a request once, on its first candidate; `tokens_out` is the candidate's own.
+    """
+
+    raw: str
+    step: Step
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """A PRM's judgement of sibling candidates: one latent reward in [0, 1] each, and the tokens it read for them."""
+
+    values: tuple[float, ...]
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """A request as generated code made it, on its way from the sandbox to the broker."""
+
+    method: str
+    url: str
+    """Absolute, query string included."""
+    body: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A request after routing. `arguments` merges path, query and JSON body arguments; secrets are already removed."""
+
+    method: str
+    url: str
+    """Absolute, without query string."""
+    arguments: Mapping[str, JSON]
+    tool: Tool | None = None
+    """The matched operation, None where no document knows the URL."""
+
+    @property
+    def endpoint(self) -> str | None:
+        """`GET /search/movie`, or None where the call matched no document."""
+        return self.tool.endpoint if self.tool else None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolAnswer:
+    """What came back for a call, and from where. `seconds` is the broker's waiting time."""
+
+    call: ToolCall
+    status: int
+    """HTTP status."""
+    body: str
+    provenance: Provenance | None
+    """None where nothing answered: the call missed, its host is not allowed or a budget is spent."""
+    seconds: float = 0.0
+    failure: Literal["miss", "host_not_allowed", "budget", "unreachable"] | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the tool really answered: a 2xx status from a source."""
+        return self.failure is None and 200 <= self.status < 300
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What running one step did. Code that fails is a result to learn from, never an exception of ours."""
+
+    status: ExecutionStatus
+    observation: str = ""
+    """What the step printed; its last expression counts as printed. Cut at the executor's output limit."""
+    error: str | None = None
+    """`Type: message (line n: source)` of the exception, or what stopped the step."""
+    seconds: float = 0.0
+    """Wall time of the step in seconds, without the time spent waiting for tools."""
+    calls: tuple[ToolAnswer, ...] = ()
+
+    @property
+    def ran(self) -> bool:
+        """Whether the step counts as executed: it ran and every tool call in it was answered (spot reward 1)."""
+        return self.status == "ok"
+
+
+@dataclass(frozen=True)
+class Node:
+    """One step in a search tree, executed and scored. The root has no step, no execution and depth 0."""
+
+    id: str
+    """Child indices from the root, one-based: `1-2-1`; `0` for the root."""
+    parent: Node | None = None
+    depth: int = 0
+    step: Step | None = None
+    execution: Execution | None = None
+    spot: float = 0.0
+    latent: float | None = None
+    """The PRM's value in [0, 1], None where no PRM judged."""
+    cumulative: float = 0.0
+    """Reward of the path from the root to here (`reward.aggregate`)."""
+    multiplicity: int = 1
+    """How many sampled candidates had this same normalised program."""
+    tie: float = 0.0
+    """Seeded number in [0, 1) that orders nodes of equal reward."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the path ends here with `[All Finished]`."""
+        return self.step is not None and self.step.finished
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Sort key: cumulative reward, then the seeded tie."""
+        return (self.cumulative, self.tie)
+
+    @cached_property
+    def path(self) -> tuple[Node, ...]:
+        """The nodes from the first step to this one, the root left out."""
+        return (*self.parent.path, self) if self.parent else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What a task cost. Tokens of the policy and of the PRM are counted apart; `usd` is None without prices."""
+
+    tokens_in: int = 0
+    tokens_out: int = 0
+    prm_tokens: int = 0
+    executions: int = 0
+    tool_calls: int = 0
+    usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """The outcome of one search over one task: the chosen node, the whole tree, the cost and why it ended early."""
+
+    best: Node
+    nodes: tuple[Node, ...]
+    ledger: Ledger
+    stopped_by: str | None = None
+    """Name of the budget that ended the search, None where the strategy ended it."""
