@@ -23,7 +23,7 @@ from codetool.types import (
 )
 
 CallTool = Callable[[HttpRequest], Awaitable[ToolAnswer]]
-"""How a sandboxed step reaches tools: one request in, one answer out; a failing tool is an answer, never an exception."""
+"""How a sandboxed step reaches tools: a request in, an answer out. A failing tool is an answer, never an exception."""
 
 Expand = Callable[[Node, int], Awaitable[Sequence[Node]]]
 """`(node, n)` → up to n executed and scored children of the node, identical programs merged. Empty at the depth limit,
@@ -50,9 +50,14 @@ class Benchmark(Protocol):
 class Policy(Protocol):
     """A model that writes steps."""
 
-    async def propose(self, task: Task, path: Sequence[Node], n: int, *, first: int = 0, seed: int = 0) -> Sequence[Candidate]:
-        """n candidate next steps after `path`. `first` is the index of the first of them among all candidates ever
-        drawn at this place, and with `seed` determines the draw."""
+    async def propose(
+        self, task: Task, path: Sequence[Node], n: int, *, first: int = 0, seed: int = 0
+    ) -> Sequence[Candidate]:
+        """The n candidate next steps after `path`.
+
+        `first` is the index of the first of them among all candidates ever drawn after this path. Together with
+        `seed`, the task's id and the path it determines the draw, so arrival order changes nothing.
+        """
         ...
 
 
