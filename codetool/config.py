@@ -1,0 +1,90 @@
+"""The settings of a run: the composed configuration, checked as a whole before anything heavy is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ConfigDict, Field, SkipValidation, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from codetool.errors import ConfigError
+from codetool.interfaces import Benchmark, PolicyOption, PRMOption, Reward, SearchStrategy
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True))
+class RunConfig:
+    """Everything a stage needs, as live settings objects and plain values. `conf/config.yaml` says what each means."""
+
+    stage: Literal["evaluate"]
+    seed: int
+    limit: Annotated[int, Field(ge=1)] | None
+    fresh: bool
+    dry_run: bool
+    outputs: Path
+    concurrency: Annotated[int, Field(ge=1)]
+    prompt: SkipValidation[Any]
+    benchmark: SkipValidation[Benchmark]
+    policy: SkipValidation[PolicyOption]
+    prm: SkipValidation[PRMOption]
+    reward: SkipValidation[Reward]
+    search: SkipValidation[SearchStrategy]
+    tools: SkipValidation[Any]
+    executor: SkipValidation[Any]
+    budget: SkipValidation[Any]
+    settings: dict[str, Any] = field(default_factory=dict)
+    """The resolved configuration as plain data: what is hashed and written to `config.yaml`."""
+
+
+def validate(config: DictConfig) -> RunConfig:
+    """The settings of a run. Raises ConfigError with every wrong option of every group in one message."""
+    parts: dict[str, Any] = {}
+    wrong: list[str] = []
+    for name in config:
+        try:
+            parts[str(name)] = _part(config, str(name))
+        except (InstantiationException, OmegaConfBaseException) as error:
+            wrong += _explained(str(name), error)
+    wrong += [line for line in _plain_errors(parts) if line.split("=")[0] not in {w.split(".")[0] for w in wrong}]
+    if wrong:
+        raise ConfigError("\n".join(dict.fromkeys(wrong)))
+    settings = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(settings, dict)
+    return RunConfig(**parts, settings={str(key): value for key, value in settings.items()})
+
+
+def _part(config: DictConfig, name: str) -> Any:
+    value = config[name]
+    return instantiate(value, _convert_="all") if OmegaConf.is_dict(value) else value
+
+
+def _plain_errors(parts: Mapping[str, Any]) -> Iterator[str]:
+    """One line for every wrong value at the top level, where no group's constructor looks."""
+    try:
+        TypeAdapter(RunConfig).validate_python(dict(parts))
+    except ValidationError as error:
+        for item in error.errors():
+            if item["type"] != "missing":  # a missing part is a group that failed, reported already
+                yield _line(".".join(map(str, item["loc"])), item["input"], item["msg"])
+
+
+def _explained(name: str, error: Exception) -> Iterator[str]:
+    """One line for every option that the constructors below `name` refused."""
+    cause = error.__cause__ or error
+    if not isinstance(cause, ValidationError):
+        yield f"{name}: {cause}"
+        return
+    below = getattr(error, "full_key", None) or name
+    for item in cause.errors():
+        place = ".".join([str(below), *(str(part) for part in item["loc"] if not str(part).startswith("function-"))])
+        yield _line(place, item["input"], item["msg"])
+
+
+def _line(place: str, value: object, message: str) -> str:
+    return f"{place}={value!r}: {message[0].lower()}{message[1:]}"

@@ -1,0 +1,49 @@
+"""The identity of a result: a hash of what determines it.
+
+What does not change a result (where a server listens, how many tasks are in flight, where files lie) is named in
+`NOT_HASHED`; every other setting counts, so a new setting is part of the identity until somebody says otherwise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+NOT_HASHED = frozenset(
+    {
+        "limit", "fresh", "dry_run", "outputs", "concurrency",
+        "benchmark.folder",
+        "policy.base_url", "policy.key_env", "policy.concurrency", "policy.connect_timeout", "policy.timeout",
+        "policy.retries", "policy.usd_per_million_in", "policy.usd_per_million_out", "policy.wheel", "policy.threads",
+        "prm.base_url", "prm.timeout", "prm.connect_timeout", "prm.retries",
+        "executor.isolation", "executor.max_live",
+        "tools.allowed_hosts", "tools.recordings", "tools.record_to", "tools.connect_timeout", "tools.timeout",
+        "tools.retries", "tools.secrets",
+    }
+)  # fmt: skip
+
+
+def hashed(settings: Mapping[str, Any], checksums: Mapping[str, str]) -> dict[str, Any]:
+    """The part of the resolved settings that determines a result, with the data's checksums and our version."""
+    parts = {name: _without(value, name) for name, value in settings.items() if name not in NOT_HASHED}
+    source = parts.get("policy", {}).get("source")
+    if source:  # a recorded run is known by its folder's name, which holds its own hash, not by where it lies
+        parts["policy"]["source"] = [Path(folder).name for folder in source]
+    return parts | {"checksums": dict(checksums), "version": version("codetool")}
+
+
+def identity(settings: Mapping[str, Any], checksums: Mapping[str, str]) -> str:
+    """Eight hexadecimal digits that name the result."""
+    text = json.dumps(hashed(settings, checksums), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _without(value: Any, name: str) -> Any:
+    if isinstance(value, Mapping):
+        named = {f"{name}.{key}": (key, item) for key, item in value.items()}
+        return {key: _without(item, place) for place, (key, item) in named.items() if place not in NOT_HASHED}
+    return value

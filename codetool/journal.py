@@ -1,0 +1,96 @@
+"""Append-only JSONL files that survive a kill at any byte.
+
+A record is one line, written by one `write` to an `O_APPEND` descriptor. A kill can tear the last line at most; `read`
+ignores such a tail and `Journal` cuts it off before it appends. Power loss can take the records since the last `sync`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+Record = Mapping[str, Any]
+
+
+def encode(record: Record) -> bytes:
+    """One line of UTF-8 JSON with its newline; equal records give equal bytes."""
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def read(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a journal in order, a torn last line left out; nothing if there is no such file."""
+    if not path.exists():
+        return
+    with path.open("rb") as lines:
+        for line in lines:
+            if line.endswith(b"\n") and line.strip():
+                yield json.loads(line)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Make `content` the file's content; a kill leaves the old file or the new one, never a part."""
+    temporary = path.with_name(path.name + ".new")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def keep(path: Path, wanted: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+    """The wanted records; the file is rewritten to hold just them if it holds anything else."""
+    records = [record for record in read(path) if wanted(record)]
+    content = b"".join(map(encode, records))
+    if path.exists() and path.read_bytes() != content:
+        replace(path, content)
+    return records
+
+
+class Journal:
+    """A JSONL file open for appending; use it as a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the file; nothing is opened yet."""
+        self.path = path
+        self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        """Open the file, created if missing, and cut off a torn last line."""
+        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        os.ftruncate(self._descriptor, _whole_lines(self.path))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Sync and close."""
+        self.sync()
+        os.close(self._descriptor)
+
+    def append(self, record: Record) -> None:
+        """Add one record. It survives a kill of this process from here on."""
+        line = encode(record)
+        while line:
+            line = line[os.write(self._descriptor, line) :]
+
+    def sync(self) -> None:
+        """Force what was appended to the disk."""
+        os.fsync(self._descriptor)
+
+
+def _whole_lines(path: Path) -> int:
+    """Size in bytes of the part of the file that ends with its last newline."""
+    end = path.stat().st_size
+    with path.open("rb") as file:
+        while end:
+            start = max(0, end - 65536)
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                return start + newline + 1
+            end = start
+    return 0

@@ -1,0 +1,81 @@
+"""Live progress on standard error: a bar on a terminal, a plain line every ten seconds elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+PLAIN_SECONDS = 10.0
+
+
+@dataclass
+class Tally:
+    """What has happened so far: tasks done, how they came out, tokens drawn. Times in seconds."""
+
+    total: int
+    done: int
+    started: float = field(default_factory=time.monotonic)
+    already: int = 0
+    solved: int = 0
+    checked: int = 0
+    failed: int = 0
+    tokens: int = 0
+
+    def count(self, result: Mapping[str, Any]) -> None:
+        """Count one result line."""
+        self.done += 1
+        self.failed += result["error"] is not None
+        self.checked += result["success"] is not None
+        self.solved += result["success"] is True
+
+    def line(self) -> str:
+        """Success so far, tokens per second and the time left, estimated from the tasks of this run."""
+        seconds = max(time.monotonic() - self.started, 1e-9)
+        now = self.done - self.already
+        left = (self.total - self.done) * seconds / now if now else None
+        parts = [f"{self.done}/{self.total} tasks"]
+        parts += [f"success {self.solved}/{self.checked}"] if self.checked else []
+        parts += [f"{self.failed} failed"] if self.failed else []
+        parts += [f"{self.tokens / seconds:.0f} tokens/s"]
+        parts += [f"{_clock(left)} left"] if left is not None and self.done < self.total else []
+        return " · ".join(parts)
+
+
+class Display:
+    """The tally, shown while the context is open; call `update` after each change."""
+
+    def __init__(self, tally: Tally, console: Console) -> None:
+        """Show nothing yet."""
+        self._tally, self._console = tally, console
+        columns = (SpinnerColumn(), BarColumn(30), TextColumn("{task.description}"), TimeElapsedColumn())
+        self._bar = Progress(*columns, console=console, refresh_per_second=4, disable=not console.is_terminal)
+        self._task = self._bar.add_task(tally.line(), total=tally.total, completed=tally.done)
+        self._printed = time.monotonic()
+
+    def __enter__(self) -> Self:
+        """Start drawing."""
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the last state on the screen."""
+        self._bar.stop()
+
+    def update(self) -> None:
+        """Show the tally's present state."""
+        if self._console.is_terminal:
+            self._bar.update(self._task, completed=self._tally.done, description=self._tally.line())
+        elif time.monotonic() - self._printed >= PLAIN_SECONDS:
+            self._printed = time.monotonic()
+            self._console.print(self._tally.line(), soft_wrap=True, highlight=False)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,79 @@
+"""The folder of one result: its name, its lock, its journals, and what an earlier run has already finished.
+
+A task is done when its line stands in `results.jsonl`; that line is written last. Lines of tasks that failed for our
+own reasons are dropped when the folder is opened again, so that the same command tries them once more.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codetool import journal
+from codetool.errors import ConfigError
+from codetool.journal import Journal
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """An open run folder. `done` holds the result lines of the tasks that need not run again, by task id."""
+
+    path: Path
+    done: dict[str, dict[str, Any]]
+    known_candidates: tuple[dict[str, Any], ...]
+    results: Journal
+    trees: Journal
+    candidates: Journal
+
+    def commit(self, result: Mapping[str, Any], tree: Mapping[str, Any] | None) -> None:
+        """Record a finished task durably: its candidates and tree first, the line that makes it done last."""
+        self.candidates.sync()
+        if tree is not None:
+            self.trees.append(tree)
+            self.trees.sync()
+        self.results.append(result)
+        self.results.sync()
+        self.done[str(result["task_id"])] = dict(result)
+
+
+def choose(base: Path, fresh: bool) -> Path:
+    """The folder to use: the newest of `base`, `base-2`, `base-3`, …; with `fresh` the next one that is not there."""
+    number = 1
+    while _numbered(base, number + 1).exists():
+        number += 1
+    if fresh and base.exists():
+        number += 1
+    return _numbered(base, number)
+
+
+@contextmanager
+def open_folder(path: Path) -> Iterator[RunFolder]:
+    """The run folder, created if missing. Raises ConfigError if another run is writing to it."""
+    path.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        _lock(path, stack)
+        results, trees, candidates = (path / f"{name}.jsonl" for name in ("results", "trees", "candidates"))
+        kept = journal.keep(results, lambda line: line["error"] is None)
+        done = {line["task_id"]: line for line in kept}
+        journal.keep(trees, lambda line: line["task_id"] in done)
+        known = tuple(journal.read(candidates))
+        opened = [stack.enter_context(Journal(file)) for file in (results, trees, candidates)]
+        yield RunFolder(path, done, known, *opened)
+
+
+def _lock(path: Path, stack: ExitStack) -> None:
+    file = stack.enter_context((path / ".lock").open("w"))
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ConfigError(
+            f"{path}: another run is writing this result. Wait for it, or start a folder of its own with fresh=true."
+        ) from error
+
+
+def _numbered(base: Path, number: int) -> Path:
+    return base if number == 1 else base.with_name(f"{base.name}-{number}")

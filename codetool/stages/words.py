@@ -1,0 +1,129 @@
+"""What the user typed, checked as a whole: every unknown option is named with what is allowed, before Hydra runs it.
+
+Hydra reports the first mistake it meets, in its own terms. Here the options that choose a file of a group are tried
+first, then every other option against the configuration those choices give, so that all mistakes come at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from codetool.errors import ConfigError
+
+CONF = Path(__file__).parents[2] / "conf"
+FLAGS_WITH_VALUE = {
+    "--cfg", "-c", "--package", "-p", "--info", "-i",
+    "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd",
+}  # fmt: skip
+
+
+def overrides_of(arguments: Sequence[str]) -> list[str]:
+    """The words of a command line that are options of ours, Hydra's own flags and their values left out."""
+    words, skip = [], False
+    for argument in arguments:
+        if not skip and not argument.startswith("-"):
+            words.append(argument)
+        skip = argument in FLAGS_WITH_VALUE
+    return words
+
+
+def check(words: Sequence[str]) -> list[DictConfig]:
+    """The configuration that the words compose to; with comma lists, one for every value of each list.
+
+    Raises ConfigError with a line for every word that is wrong.
+    """
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        try:
+            return [compose("config", variant) for variant in _variants(words)]
+        except (HydraException, OmegaConfBaseException) as error:
+            lines = list(dict.fromkeys(_mistakes(words))) or [str(error)]
+            raise ConfigError("\n".join(lines)) from error
+
+
+def _variants(words: Sequence[str]) -> list[list[str]]:
+    """The words with each comma list in turn at each of its values and all other lists at their first."""
+    choices = [_values(override) for override in OverridesParser.create().parse_overrides(list(words))]
+    first = [values[0] for values in choices]
+    others = [
+        [*first[:place], value, *first[place + 1 :]]
+        for place, values in enumerate(choices)
+        for value in values[1:]
+    ]
+    return [first, *others]
+
+
+def _values(override: Override) -> list[str]:
+    if override.is_sweep_override():
+        return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+    return [str(override.input_line)]
+
+
+def _mistakes(words: Sequence[str]) -> Iterator[str]:
+    """A line for each wrong word: first those that cannot be read or choose a file, then the others on top of these."""
+    good: list[str] = []
+    options: list[str] = []
+    for word in words:
+        try:
+            [[first, *_]] = [_values(OverridesParser.create().parse_override(word))]
+        except (OverrideParseException, ConfigError):
+            yield f"{word}: cannot be read. Options are written name=value, for example search.width=2."
+            continue
+        (good if _is_group(word.split("=")[0]) else options).append(first)
+    for word in list(good):
+        if line := _mistake(word, []):
+            good.remove(word)
+            yield line
+    for word in options:
+        if line := _mistake(word, good):
+            yield line
+
+
+def _mistake(word: str, before: Sequence[str]) -> str | None:
+    try:
+        compose("config", [*before, word])
+    except MissingConfigException as error:
+        name, value = word.split("=", 1)
+        allowed = sorted(option for option in error.options or () if not option.startswith("_"))
+        return f"{word}: {name} has no option {value!r}. Allowed: {', '.join(allowed)}.{_guess(value, allowed)}"
+    except (HydraException, OmegaConfBaseException) as error:
+        return _unknown_key(word, compose("config", list(before)), error)
+    return None
+
+
+def _unknown_key(word: str, config: DictConfig, error: Exception) -> str:
+    name = word.split("=")[0].lstrip("+~")
+    parent, _, _ = name.rpartition(".")
+    known = list(_keys(config))
+    if name in known:
+        return f"{word}: {str(error).splitlines()[0]}"
+    beside = sorted({key[len(parent) :].lstrip(".").split(".")[0] for key in known if key.startswith(parent)})
+    where = parent or "the top level"
+    return f"{word}: no such option. {where} has: {', '.join(beside)}.{_guess(name, known)}"
+
+
+def _guess(name: str, known: Sequence[str]) -> str:
+    close = get_close_matches(name, known, n=1, cutoff=0.6)
+    return f" Did you mean {close[0]}?" if close else ""
+
+
+def _keys(config: Any, prefix: str = "") -> Iterator[str]:
+    """Every dotted name below a node, the node's own groups included."""
+    for key in config:
+        yield f"{prefix}{key}"
+        value = config._get_node(key)
+        if isinstance(value, DictConfig) and not value._is_none() and not value._is_interpolation():
+            yield from _keys(value, f"{prefix}{key}.")
+
+
+def _is_group(name: str) -> bool:
+    return (CONF / name.lstrip("+~")).is_dir() or name.startswith("hydra/")

@@ -1,0 +1,51 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codetool import journal
+from codetool.errors import ConfigError
+from codetool.stages.run_folder import choose, open_folder
+
+
+def line(task: str, error: object = None) -> dict[str, Any]:
+    return {"task_id": task, "error": error}
+
+
+def test_a_finished_task_is_known_when_the_folder_is_opened_again(tmp_path: Path) -> None:
+    with open_folder(tmp_path / "run") as folder:
+        folder.commit(line("a"), {"task_id": "a", "nodes": []})
+    with open_folder(tmp_path / "run") as folder:
+        assert folder.done == {"a": line("a")}
+
+
+def test_a_task_that_failed_for_our_own_reasons_is_tried_again(tmp_path: Path) -> None:
+    with open_folder(tmp_path) as folder:
+        folder.commit(line("a", {"kind": "x", "message": "y"}), None)
+        folder.commit(line("b"), None)
+    with open_folder(tmp_path) as folder:
+        assert set(folder.done) == {"b"}
+    assert [record["task_id"] for record in journal.read(tmp_path / "results.jsonl")] == ["b"]
+
+
+def test_a_tree_without_its_result_line_is_dropped_so_that_no_task_stands_twice(tmp_path: Path) -> None:
+    with open_folder(tmp_path) as folder:
+        folder.commit(line("a"), {"task_id": "a"})
+        folder.trees.append({"task_id": "b"})
+    with open_folder(tmp_path):
+        pass
+    assert list(journal.read(tmp_path / "trees.jsonl")) == [{"task_id": "a"}]
+
+
+def test_two_runs_cannot_write_one_folder(tmp_path: Path) -> None:
+    with open_folder(tmp_path), pytest.raises(ConfigError, match="another run is writing"), open_folder(tmp_path):
+        pass
+
+
+def test_fresh_opens_the_next_folder_and_later_runs_resume_the_newest(tmp_path: Path) -> None:
+    base = tmp_path / "run"
+    for expected in ("run", "run-2", "run-3"):
+        folder = choose(base, fresh=True)
+        assert folder.name == expected
+        folder.mkdir()
+    assert choose(base, fresh=False).name == "run-3"

@@ -1,0 +1,49 @@
+from typing import Any
+
+import pytest
+
+from codetool.identity import hashed, identity
+
+SETTINGS: dict[str, Any] = {
+    "seed": 0,
+    "limit": None,
+    "outputs": "outputs",
+    "policy": {"model": "m", "base_url": "http://a", "temperature": 0.9},
+    "search": {"width": 2},
+    "executor": {"timeout": 10.0, "max_live": 100},
+}
+SUMS = {"benchmark": "abc"}
+
+
+def changed(name: str, value: object) -> dict[str, Any]:
+    group, _, key = name.rpartition(".")
+    return SETTINGS | ({group: SETTINGS[group] | {key: value}} if group else {key: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("seed", 1), ("policy.model", "n"), ("policy.temperature", 0.8), ("search.width", 3), ("executor.timeout", 5.0)],
+)
+def test_what_determines_a_result_changes_its_identity(name: str, value: object) -> None:
+    assert identity(changed(name, value), SUMS) != identity(SETTINGS, SUMS)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("limit", 5), ("outputs", "/tmp"), ("policy.base_url", "http://b"), ("executor.max_live", 9)]
+)
+def test_what_does_not_determine_a_result_leaves_its_identity(name: str, value: object) -> None:
+    assert identity(changed(name, value), SUMS) == identity(SETTINGS, SUMS)
+
+
+def test_other_data_is_another_result() -> None:
+    assert identity(SETTINGS, {"benchmark": "abd"}) != identity(SETTINGS, SUMS)
+
+
+def test_the_order_of_settings_does_not_matter() -> None:
+    assert identity(dict(reversed(SETTINGS.items())), SUMS) == identity(SETTINGS, SUMS)
+
+
+def test_a_replayed_run_is_known_by_its_name_not_its_place() -> None:
+    here, there, other = ({"policy": {"source": [path]}} for path in ("/a/run-1", "/b/run-1", "/a/run-2"))
+    assert identity(here, SUMS) == identity(there, SUMS) != identity(other, SUMS)
+    assert hashed(here, SUMS)["policy"]["source"] == ["run-1"]

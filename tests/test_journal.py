@@ -1,0 +1,74 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from codetool import journal
+from codetool.journal import Journal
+
+
+def test_records_come_back_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    records = [{"n": n, "text": "ä\n\u2028"} for n in range(3)]
+    with Journal(path) as file:
+        for record in records:
+            file.append(record)
+    assert list(journal.read(path)) == records
+
+
+def test_reading_a_missing_journal_gives_nothing(tmp_path: Path) -> None:
+    assert list(journal.read(tmp_path / "none.jsonl")) == []
+
+
+@pytest.mark.parametrize("size", [0, 70_000])
+def test_a_torn_last_line_is_ignored_and_cut_off_before_the_next_record(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "a.jsonl"
+    whole = journal.encode({"n": 1})
+    path.write_bytes(whole + b'{"n": 2, "text": "' + b"x" * size)
+    assert list(journal.read(path)) == [{"n": 1}]
+    with Journal(path) as file:
+        file.append({"n": 3})
+    assert path.read_bytes() == whole + journal.encode({"n": 3})
+
+
+def test_a_file_that_is_one_torn_line_starts_empty(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"n": 1')
+    with Journal(path):
+        pass
+    assert path.read_bytes() == b""
+
+
+def test_keep_rewrites_only_what_has_to_go(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"".join(journal.encode({"n": n}) for n in range(4)))
+    before = path.stat().st_ino
+    assert len(journal.keep(path, lambda line: True)) == 4
+    assert path.stat().st_ino == before
+    assert journal.keep(path, lambda line: line["n"] % 2 == 0) == [{"n": 0}, {"n": 2}]
+    assert list(journal.read(path)) == [{"n": 0}, {"n": 2}]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from codetool.journal import Journal
+with Journal(Path(sys.argv[1])) as file:
+    n = 0
+    while True:
+        file.append({"n": n, "text": "x" * (n % 5000)})
+        n += 1
+"""
+
+
+def test_a_kill_at_any_moment_loses_no_whole_record(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(path)]) as writer:
+        while not path.exists() or path.stat().st_size < 1_000_000:
+            time.sleep(0.01)
+        os.kill(writer.pid, signal.SIGKILL)
+    assert [record["n"] for record in journal.read(path)] == list(range(sum(1 for _ in journal.read(path))))
