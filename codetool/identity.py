@@ -15,14 +15,13 @@ from typing import Any
 
 NOT_HASHED = frozenset(
     {
-        "limit", "fresh", "dry_run", "outputs", "concurrency",
-        "benchmark.folder",
-        "policy.base_url", "policy.key_env", "policy.concurrency", "policy.connect_timeout", "policy.timeout",
-        "policy.retries", "policy.usd_per_million_in", "policy.usd_per_million_out", "policy.wheel", "policy.threads",
-        "prm.base_url", "prm.timeout", "prm.connect_timeout", "prm.retries",
+        "limit", "fresh", "dry_run", "outputs", "concurrency", "benchmark.folder",
+        "policy.base_url", "policy.key_env", "policy.concurrency", "policy.timeout", "policy.retries", "policy.backoff",
+        "policy.usd_per_million_in", "policy.usd_per_million_out", "policy.wheel", "policy.threads",
+        "prm.base_url", "prm.concurrency", "prm.connect_timeout", "prm.timeout", "prm.retries", "prm.pause",
         "executor.isolation", "executor.max_live",
-        "tools.allowed_hosts", "tools.recordings", "tools.record_to", "tools.connect_timeout", "tools.timeout",
-        "tools.retries", "tools.secrets",
+        "tools.allowed_hosts", "tools.recordings", "tools.record_to", "tools.secrets", "tools.connections",
+        "tools.connect_timeout", "tools.timeout", "tools.retries", "tools.backoff",
     }
 )  # fmt: skip
 

@@ -111,6 +111,7 @@ class Executor(Protocol):
         ...
 
 
+@runtime_checkable
 class ToolSource(Protocol):
     """One place that may know an answer; the broker asks several in order."""
 

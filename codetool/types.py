@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -132,6 +132,9 @@ class ToolCall:
     arguments: Mapping[str, JSON]
     tool: Tool | None = None
     """The matched operation, None where no document knows the URL."""
+    request: HttpRequest | None = field(default=None, repr=False, compare=False)
+    """What a live service is sent: the request as it was written, its secrets removed. None for a call read from a file
+    and for a URL that is none."""
 
     @property
     def endpoint(self) -> str | None:

@@ -1,0 +1,89 @@
+"""What is written of a task: its line in `results.jsonl` and its line in `trees.jsonl`, as plain JSON values."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from codetool.evaluation.answers import final_answer
+from codetool.evaluation.metrics import Metrics
+from codetool.types import JSON, Effect, Execution, Ledger, Node, SearchResult, Task, ToolAnswer
+
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing (RFC 9110, 9.2.1)."""
+
+
+def result_line(
+    task: Task,
+    result: SearchResult | None,
+    success: bool | None,
+    metrics: Metrics,
+    seconds: float,
+    error: Exception | None = None,
+) -> dict[str, JSON]:
+    """The task's line in `results.jsonl`. `result` is None where the search failed; `seconds` is wall time."""
+    best = result.best if result else None
+    return {
+        "task_id": task.id,
+        "query": task.query,
+        "answer": final_answer(best) if best else None,
+        "success": success,
+        "finished": best.finished if best else False,
+        "stopped_by": result.stopped_by if result else None,
+        "path": [node.id for node in best.path] if best else [],
+        "metrics": dict(metrics),
+        "ledger": asdict(result.ledger if result else Ledger()),
+        "error": {"kind": type(error).__name__, "message": str(error)} if error else None,
+        "seconds": seconds,
+    }
+
+
+def tree_line(task: Task, result: SearchResult) -> dict[str, JSON]:
+    """The task's line in `trees.jsonl`: every step that was tried, parents first. The root is no step and left out."""
+    return {"task_id": task.id, "nodes": [_node(node) for node in result.nodes if node.step]}
+
+
+def _node(node: Node) -> dict[str, JSON]:
+    return {
+        "id": node.id,
+        "parent": node.parent.id if node.parent else None,
+        "depth": node.depth,
+        "text": node.step.text if node.step else None,
+        "code": node.step.code if node.step else None,
+        "execution": _execution(node.execution) if node.execution else None,
+        "spot": node.spot,
+        "latent": node.latent,
+        "cumulative": node.cumulative,
+        "multiplicity": node.multiplicity,
+        "finished": node.finished,
+    }
+
+
+def _execution(execution: Execution) -> dict[str, JSON]:
+    return {
+        "status": execution.status,
+        "observation": execution.observation,
+        "error": execution.error,
+        "seconds": execution.seconds,
+        "calls": [_call(answer) for answer in execution.calls],
+    }
+
+
+def _call(answer: ToolAnswer) -> dict[str, JSON]:
+    """A call without the answer's body: what mattered of that stands in the observation."""
+    call = answer.call
+    return {
+        "method": call.method,
+        "url": call.url,
+        "arguments": dict(call.arguments),
+        "http_status": answer.status,
+        "provenance": answer.provenance,
+        "effect": _effect(answer),
+        "seconds": answer.seconds,
+    }
+
+
+def _effect(answer: ToolAnswer) -> Effect:
+    call = answer.call
+    if call.tool:
+        return call.tool.effect
+    return "read" if call.method in READING else "write"

@@ -1,0 +1,106 @@
+"""What a run comes to: every metric over all tasks asked for, with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from codetool.evaluation.intervals import Interval, bootstrap, wilson
+from codetool.evaluation.metrics import AMOUNTS, RATES, SHARES
+from codetool.types import JSON
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A task that failed for our own reasons."""
+
+    task_id: str
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Aggregates of a run and the counts that they rest on."""
+
+    metrics: dict[str, dict[str, float | None]]
+    """`{name: {value, low, high, n}}`; the interval is None where one value says nothing about spread. Where tasks come
+    from templates, `template_low` and `template_high` bound the same value with whole templates drawn."""
+    asked: int
+    """Tasks asked for: the denominator."""
+    missing: int
+    """Tasks asked for of which there is no result; they count as unsolved."""
+    checkable: int
+    """Tasks whose answer can be checked; with 0 there is no `success`."""
+    finished: int
+    """Tasks whose chosen path is finished."""
+    failures: tuple[Failure, ...]
+    """Tasks that failed for our own reasons; they count as unsolved."""
+
+
+def summarise(
+    lines: Sequence[Mapping[str, Any]], asked: int, *, seed: int, templates: Mapping[str, str | None] | None = None
+) -> Summary:
+    """The summary of result lines, one a task, of `asked` tasks.
+
+    A task that failed or is missing has 0 in every rate and share that any other task of the run has: whether it could
+    have had one is unknown, and a run must not gain by failing. Amounts are means over the tasks that have a result.
+    `templates` names the template of each task id.
+    """
+    failed = [line for line in lines if line["error"] is not None]
+    missing = max(0, asked - len(lines))
+    aggregates: dict[str, dict[str, float | None]] = {}
+    for name in (*RATES, *SHARES, *AMOUNTS):
+        values = _values(name, lines, missing)
+        if values:
+            aggregates[name] = _aggregate(name, values, templates or {}, seed)
+    return Summary(
+        metrics=aggregates,
+        asked=asked,
+        missing=missing,
+        checkable=int(aggregates["success"]["n"] or 0) if "success" in aggregates else 0,
+        finished=sum(line["finished"] for line in lines),
+        failures=tuple(
+            Failure(line["task_id"], line["error"]["kind"], line["error"]["message"]) for line in failed
+        ),
+    )
+
+
+def _values(name: str, lines: Iterable[Mapping[str, Any]], missing: int) -> list[tuple[str | None, float]]:
+    """Task id and value of every task that counts for the metric; a missing task has no id. Empty if none has it."""
+    known, unknown = list[tuple[str | None, float]](), list[str | None]()
+    for line in lines:
+        value = line["metrics"].get(name)
+        if value is not None and (line["error"] is None or name not in AMOUNTS):
+            known.append((line["task_id"], float(value)))
+        elif line["error"] is not None:
+            unknown.append(line["task_id"])
+    if not known or name in AMOUNTS:
+        return known
+    return [*known, *((task_id, 0.0) for task_id in [*unknown, *[None] * missing])]
+
+
+def _aggregate(
+    name: str, values: Sequence[tuple[str | None, float]], templates: Mapping[str, str | None], seed: int
+) -> dict[str, float | None]:
+    numbers = [value for _, value in values]
+    interval = wilson(round(sum(numbers)), len(numbers)) if name in RATES else bootstrap(numbers, seed=seed)
+    low, high = _bounds(interval)
+    aggregate: dict[str, float | None] = {"value": sum(numbers) / len(numbers), "low": low, "high": high}
+    aggregate["n"] = len(numbers)
+    # a task without a template is a cluster of its own
+    clusters = [templates.get(task_id or "") or (place,) for place, (task_id, _) in enumerate(values)]
+    if any(isinstance(cluster, str) for cluster in clusters):
+        low, high = _bounds(bootstrap(numbers, clusters, seed=seed))
+        aggregate |= {"template_low": low, "template_high": high}
+    return aggregate
+
+
+def _bounds(interval: Interval | None) -> tuple[float | None, float | None]:
+    return interval if interval else (None, None)
+
+
+def as_json(summary: Summary) -> dict[str, JSON]:
+    """The content of `metrics.json`: `{name: {value, low, high, n}}`."""
+    return dict(summary.metrics)

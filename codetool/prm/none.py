@@ -1,0 +1,19 @@
+"""No process reward model: the latent term is absent."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class NoPRM:
+    """Steps are judged by what they did alone."""
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """None, the absent PRM."""
+        yield None

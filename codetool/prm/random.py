@@ -1,0 +1,31 @@
+"""A judge that knows nothing: the baseline every trained PRM has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Self
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from codetool.seeding import draw
+from codetool.types import Node, Scores, Step, Task
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class RandomPRM:
+    """Uniform latent rewards, each determined by the seed, the task, the steps before and the step judged."""
+
+    seed: int
+    """Seed of the numbers."""
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Self]:
+        """This object: it holds nothing that needs opening."""
+        yield self
+
+    async def score(self, task: Task, path: Sequence[Node], candidates: Sequence[Step]) -> Scores:
+        """A number in [0, 1) for each candidate, the same whenever and beside whatever it is asked for."""
+        before = [node.step.text for node in path if node.step]
+        return Scores(tuple(draw(self.seed, "latent", task.id, *before, step.text) for step in candidates))

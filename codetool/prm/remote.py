@@ -1,0 +1,153 @@
+"""A PRM behind HTTP, spoken to as the reference implementation's server is: one request per candidate.
+
+`POST {base_url}/generate {"index": i, "messages": [system, user]}` is answered by `{"response": number}`. The server
+says nothing of tokens, so none are counted. A number outside [0, 1] is an error, not something to repair: it comes from
+a server that does not report a probability.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+import httpx
+from jinja2 import Environment, StrictUndefined, Template, TemplateSyntaxError, meta
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
+
+from codetool.errors import CodeToolError, ConfigError, UnreachableError
+from codetool.prm.http_pools import HttpPools
+from codetool.reach import reachable_url
+from codetool.types import Execution, Node, Scores, Step, Task
+
+BUSY = frozenset({408, 429})
+"""Client errors (RFC 9110, RFC 6585) that mean: ask again later."""
+JINJA = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class RemotePRM:
+    """Where the server listens, what it is asked, and how patiently."""
+
+    base_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+")]
+    """Address below which `/generate` answers."""
+    system: str
+    """Template of the system message."""
+    user: str
+    """Template of the user message: `task`, `steps` (each with `text` and `observation`), `candidate` (its text)."""
+    observation_limit: PositiveInt
+    """Characters of an earlier step's observation that are shown."""
+    connect_timeout: PositiveFloat
+    """Longest wait for a connection in seconds."""
+    timeout: PositiveFloat
+    """Longest wait for an answer in seconds."""
+    retries: NonNegativeInt
+    """Further attempts after a time-out, a lost connection, or a status 408, 429 or 5xx."""
+    pause: PositiveFloat
+    """Seconds before the first further attempt; doubled before each one after it."""
+    concurrency: PositiveInt
+    """Highest number of requests in flight."""
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[_Client]:
+        """The live PRM.
+
+        Raises ConfigError for a template that cannot be rendered and UnreachableError if nobody answers HTTP at
+        `base_url`; any answer will do.
+        """
+        system = _template("prm.system", self.system, {"task"})
+        user = _template("prm.user", self.user, {"task", "steps", "candidate"})
+        await reachable_url(self.base_url)
+        timeout = httpx.Timeout(self.timeout, connect=self.connect_timeout, pool=None)
+        async with HttpPools(concurrency=self.concurrency, timeout=timeout) as http:
+            try:
+                await http.request("GET", self.base_url)
+            except httpx.TransportError as error:
+                raise UnreachableError(
+                    f"prm.base_url={self.base_url}: no answer ({_words(error)}). "
+                    "Start the PRM server there, or give the address of a running one."
+                ) from error
+            yield _Client(self, http, system, user)
+
+
+class _Client:
+    """The live side of `RemotePRM`."""
+
+    def __init__(self, settings: RemotePRM, http: HttpPools, system: Template, user: Template) -> None:
+        self._settings, self._http, self._system, self._user = settings, http, system, user
+
+    async def score(self, task: Task, path: Sequence[Node], candidates: Sequence[Step]) -> Scores:
+        """The server's number for each candidate.
+
+        Raises UnreachableError if it stays away and CodeToolError if it answers anything but a probability.
+        """
+        limit = self._settings.observation_limit
+        steps = [{"text": n.step.text, "observation": _observation(n.execution, limit)} for n in path if n.step]
+        try:
+            async with asyncio.TaskGroup() as group:
+                asked = [group.create_task(self._ask(i, task, steps, step)) for i, step in enumerate(candidates)]
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None  # one message is enough for the user
+        return Scores(values=tuple(answer.result() for answer in asked))
+
+    async def _ask(self, index: int, task: Task, steps: Sequence[dict[str, str]], candidate: Step) -> float:
+        messages = [
+            {"role": "system", "content": self._system.render(task=task)},
+            {"role": "user", "content": self._user.render(task=task, steps=steps, candidate=candidate.text)},
+        ]
+        return self._number(await self._post({"index": index, "messages": messages}))
+
+    async def _post(self, body: dict[str, object]) -> httpx.Response:
+        url, problem = f"{self._settings.base_url.rstrip('/')}/generate", ""
+        for attempt in range(self._settings.retries + 1):
+            if attempt:
+                await asyncio.sleep(self._settings.pause * 2 ** (attempt - 1))
+            try:
+                response = await self._http.request("POST", url, body)
+            except httpx.TransportError as error:
+                problem = _words(error)
+                continue
+            if response.status_code < 500 and response.status_code not in BUSY:
+                return response
+            problem = f"HTTP {response.status_code}"
+        raise UnreachableError(f"{url}: {problem}, {self._settings.retries + 1} times in a row. Is the PRM still up?")
+
+    def _number(self, response: httpx.Response) -> float:
+        try:
+            value = response.raise_for_status().json()["response"]
+        except (httpx.HTTPStatusError, ValueError, KeyError, TypeError) as error:
+            raise CodeToolError(
+                f"{response.url} answered HTTP {response.status_code} {response.text[:200]!r}; "
+                '{"response": number} is needed. Does prm.base_url name a PRM server?'
+            ) from error
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise CodeToolError(
+                f"{response.url} answered response={value!r}; a probability in [0, 1] is needed. "
+                "Let the server return the softmax over its two label tokens."
+            )
+        return float(value)
+
+
+def _template(option: str, text: str, names: set[str]) -> Template:
+    """The compiled template. Raises ConfigError if it is not Jinja or uses names that it will not be given."""
+    try:
+        unknown = meta.find_undeclared_variables(JINJA.parse(text)) - names
+    except TemplateSyntaxError as error:
+        raise ConfigError(f"{option}: line {error.lineno} is not valid Jinja: {error.message}") from error
+    if unknown:
+        raise ConfigError(f"{option} uses {', '.join(sorted(unknown))}; it may use {', '.join(sorted(names))}.")
+    return JINJA.from_string(text)
+
+
+def _observation(execution: Execution | None, limit: int) -> str:
+    """What the step printed and the error that ended it, `limit` characters together; the error is cut last."""
+    if execution is None:
+        return ""
+    error = (execution.error or "")[:limit]
+    return "\n".join(part for part in (execution.observation[: max(0, limit - len(error) - 1)], error) if part)
+
+
+def _words(error: httpx.TransportError) -> str:
+    return f"{type(error).__name__}: {error}".rstrip(": ")

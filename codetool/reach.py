@@ -1,0 +1,68 @@
+"""Whether an address is one, and whether its host exists, told within two seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from urllib.request import getproxies
+
+import httpx
+
+from codetool.errors import ConfigError, UnreachableError
+
+RESOLVE_SECONDS = 1.5
+
+
+async def reachable_url(url: str) -> httpx.URL:
+    """The URL, once its host is known to exist. Behind a proxy the host is left to the proxy.
+
+    Raises ConfigError if it is no http(s) address, UnreachableError if the host is unknown or the resolver silent.
+    """
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ConfigError(f"{url!r} is no address ({error}); expected for example http://localhost:8000/v1") from error
+    if parsed.scheme not in {"http", "https"} or not parsed.host:
+        raise ConfigError(f"{url!r} is no http address; expected for example http://localhost:8000/v1")
+    if not getproxies():
+        await _resolve(parsed, url)
+    return parsed
+
+
+async def _resolve(parsed: httpx.URL, url: str) -> None:
+    try:
+        found = await asyncio.wait_for(_lookup(parsed.host), RESOLVE_SECONDS)
+    except TimeoutError as error:
+        raise UnreachableError(f"{url}: no answer about the host {parsed.host} in {RESOLVE_SECONDS} s") from error
+    if found is not None:
+        raise UnreachableError(f"{url}: unknown host {parsed.host} ({found}). Check the address.")
+
+
+def _lookup(host: str) -> asyncio.Future[OSError | None]:
+    """What the resolver objects, None if the host exists.
+
+    In a daemon thread of its own: a silent resolver would hold up the event loop's thread pool, and with it the exit.
+    """
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[OSError | None] = loop.create_future()
+
+    def tell(error: OSError | None) -> None:
+        if not answer.done():
+            answer.set_result(error)
+
+    def look() -> None:
+        error: OSError | None = None
+        try:
+            socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        except OSError as failure:
+            error = failure
+        except UnicodeError as failure:
+            error = OSError(str(failure))
+        try:
+            loop.call_soon_threadsafe(tell, error)
+        except RuntimeError:
+            return  # the loop closed while the resolver was silent
+
+    threading.Thread(target=look, daemon=True, name="resolve").start()
+    return answer

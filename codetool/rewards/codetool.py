@@ -1,0 +1,42 @@
+"""The reward of CodeTool: what a step did, what it promises, and how a path adds these up (arXiv 2503.20840)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from codetool.types import Node
+
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Aggregate = Literal["sum", "mean", "min", "last", "product"]
+
+AGGREGATES: dict[Aggregate, Callable[[Sequence[float]], float]] = {
+    "sum": math.fsum,
+    "mean": lambda rewards: math.fsum(rewards) / len(rewards),
+    "min": min,
+    "last": lambda rewards: rewards[-1],
+    "product": math.prod,
+}
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class StepReward:
+    """Weighted sum of a step's spot and latent reward, combined along the path."""
+
+    spot: Weight
+    """Weight of the on-the-spot reward, which is 0 or 1."""
+    latent: Weight
+    """Weight of the latent reward, which is in [0, 1]."""
+    aggregate: Aggregate
+    """How the rewards of a path's steps combine."""
+
+    def cumulative(self, path: Sequence[Node]) -> float:
+        """Reward of the path, 0 for the empty one. A step that no PRM judged counts with its spot term alone."""
+        return AGGREGATES[self.aggregate]([self._step(node) for node in path]) if path else 0.0
+
+    def _step(self, node: Node) -> float:
+        return self.spot * node.spot + (self.latent * node.latent if node.latent is not None else 0.0)

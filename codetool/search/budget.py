@@ -1,0 +1,41 @@
+"""Hard limits on what one task may spend."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from codetool.types import Ledger
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Budget:
+    """What a task may spend; null means no limit.
+
+    Looked at before each expansion: one that has begun is never cut short, so a task may exceed a limit by what its
+    expansions then in flight cost. Where several are in flight, the point at which a limit strikes depends on timing.
+    """
+
+    tokens: Annotated[int, Field(ge=0)] | None
+    """Tokens of the policy, read and written together."""
+    prm_tokens: Annotated[int, Field(ge=0)] | None
+    """Tokens that the PRM read."""
+    executions: Annotated[int, Field(ge=0)] | None
+    """Steps run in the sandbox."""
+    tool_calls: Annotated[int, Field(ge=0)] | None
+    """Requests that generated code made."""
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
+    """Wall time of the task in seconds."""
+
+    def spent(self, ledger: Ledger, seconds: float) -> str | None:
+        """Name of the first limit that has been reached, None while all hold."""
+        used = {
+            "tokens": (ledger.tokens_in + ledger.tokens_out, self.tokens),
+            "prm_tokens": (ledger.prm_tokens, self.prm_tokens),
+            "executions": (ledger.executions, self.executions),
+            "tool_calls": (ledger.tool_calls, self.tool_calls),
+            "seconds": (seconds, self.seconds),
+        }
+        return next((name for name, (value, limit) in used.items() if limit is not None and value >= limit), None)

@@ -1,0 +1,32 @@
+"""Waiting for several things at once without leaving any behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+async def together(awaitables: Iterable[Awaitable[T]]) -> list[T]:
+    """The results in order. The first failure cancels the others, waits for their end and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_result(awaitable)) for awaitable in awaitables]
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+async def both(first: Awaitable[A], second: Awaitable[B]) -> tuple[A, B]:
+    """The results of two different things, under the rules of `together`."""
+    awaitables: list[Awaitable[Any]] = [first, second]
+    results = await together(awaitables)
+    return results[0], results[1]
+
+
+async def _result(awaitable: Awaitable[T]) -> T:
+    return await awaitable

@@ -1,0 +1,173 @@
+"""How a search tree grows: the one place where policy, sandbox, PRM and reward meet.
+
+A strategy only calls `expand`. What costs something happens behind it, is counted there and bounded there. The tree is
+a function of the task, the seed and the strategy's calls: every draw is named by its place in the tree, so timing
+changes nothing (but see `Budget`). Branching copies memory only: what a step changed behind a tool stays changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+from codetool.interfaces import CallTool, Executor, Policy, ProcessRewardModel, Reward
+from codetool.search.budget import Budget
+from codetool.search.concurrency import both, together
+from codetool.search.merging import ProgramKey, merge
+from codetool.search.states import States
+from codetool.seeding import draw
+from codetool.types import Candidate, Execution, Ledger, Node, SearchResult, Step, Task
+
+
+@dataclass
+class _Growth:
+    """What has been drawn below one node so far."""
+
+    drawn: int = 0
+    children: dict[ProgramKey, Node] = field(default_factory=dict)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Expansion:
+    """The growing tree of one task. Leaving its context ends every process that it started."""
+
+    def __init__(
+        self,
+        *,
+        task: Task,
+        policy: Policy,
+        executor: Executor,
+        prm: ProcessRewardModel | None,
+        reward: Reward,
+        call_tool: CallTool,
+        depth: int,
+        budget: Budget,
+        seed: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """A tree that is only its root; no process yet. `depth` in steps; `clock` counts seconds."""
+        self._task, self._policy, self._prm, self._reward = task, policy, prm, reward
+        self._depth, self._budget, self._seed = depth, budget, seed
+        self._clock, self._began = clock, clock()
+        self._states = States(task, executor, call_tool)
+        self._growth: defaultdict[str, _Growth] = defaultdict(_Growth)
+        self.root = Node(id="0")
+        self.ledger = Ledger()
+        """What has been spent up to now."""
+        self.stopped_by: str | None = None
+        """Name of the first budget that refused an expansion, None while none has."""
+
+    async def __aenter__(self) -> Self:
+        """This tree, its clock at zero."""
+        self._began = self._clock()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """End every process, even if the wait for that is itself cancelled."""
+        closing = asyncio.ensure_future(self._states.close())
+        try:
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            await closing
+            raise
+
+    async def expand(self, node: Node, n: int) -> Sequence[Node]:
+        """The executed, scored children that n more candidates after `node` give, each program once.
+
+        A program that an earlier call brought comes back as that child with its multiplicity raised. Empty at the
+        depth limit, below a finished node and when a budget is spent. Errors of policy, PRM and sandbox are raised as
+        they are; what generated code does wrong is data in the children.
+        """
+        growth = self._growth[node.id]
+        async with growth.lock:
+            if node.finished or node.depth >= self._depth or self._refused():
+                return ()
+            first, growth.drawn = growth.drawn, growth.drawn + n
+            candidates = await self._policy.propose(self._task, node.path, n, first=first, seed=self._seed)
+            self._spend(
+                tokens_in=sum(candidate.tokens_in for candidate in candidates),
+                tokens_out=sum(candidate.tokens_out for candidate in candidates),
+            )
+            groups = merge(candidates)
+            new = {key: group for key, group in groups.items() if key not in growth.children}
+            for key in groups.keys() - new.keys():
+                child = growth.children[key]
+                growth.children[key] = replace(child, multiplicity=child.multiplicity + len(groups[key]))
+            children = await self._grow(node, len(growth.children), list(new.values()))
+            growth.children |= zip(new, children, strict=True)
+            return tuple(growth.children[key] for key in groups)
+
+    def result(self, best: Node) -> SearchResult:
+        """The outcome with `best` chosen: the whole tree from the root on, by depth and place, and what it cost."""
+        nodes = self._tree(self.root)
+        nodes.sort(key=lambda node: (node.depth, [int(place) for place in node.id.split("-")]))
+        chosen = next(node for node in nodes if node.id == best.id)
+        return SearchResult(best=chosen, nodes=tuple(nodes), ledger=self.ledger, stopped_by=self.stopped_by)
+
+    def _tree(self, node: Node) -> list[Node]:
+        """The nodes from `node` down, each with the parent and the multiplicity that it has by now."""
+        children = self._growth[node.id].children.values()
+        return [node, *(below for child in children for below in self._tree(replace(child, parent=node)))]
+
+    def _refused(self) -> bool:
+        spent = self._budget.spent(self.ledger, self._clock() - self._began)
+        self.stopped_by = self.stopped_by or spent
+        return spent is not None
+
+    async def _grow(self, parent: Node, before: int, groups: Sequence[Sequence[Candidate]]) -> list[Node]:
+        """A child for each program. The PRM judges while they run: it knows nothing of what they print."""
+        if not groups:
+            return []
+        prefix = f"{parent.id}-" if parent.depth else ""
+        ids = [f"{prefix}{before + place}" for place in range(1, len(groups) + 1)]
+        steps = [group[0].step for group in groups]
+        runs = (self._run(parent, node_id, step) for node_id, step in zip(ids, steps, strict=True))
+        latents, executions = await both(self._judge(parent, steps), together(runs))
+        made = zip(ids, groups, executions, latents, strict=True)
+        return [self._node(parent, node_id, group, ran, latent) for node_id, group, ran, latent in made]
+
+    async def _judge(self, parent: Node, steps: Sequence[Step]) -> Sequence[float | None]:
+        if self._prm is None:
+            return [None] * len(steps)
+        scores = await self._prm.score(self._task, parent.path, steps)
+        self._spend(prm_tokens=scores.tokens)
+        return scores.values
+
+    async def _run(self, parent: Node, node_id: str, step: Step) -> Execution:
+        if step.code is None:
+            return Execution(status="no_code")
+        last = step.finished or parent.depth + 1 >= self._depth
+        execution = await self._states.run(parent, node_id, step.code, last=last)
+        self._spend(executions=1, tool_calls=len(execution.calls))
+        return execution
+
+    def _node(
+        self, parent: Node, node_id: str, group: Sequence[Candidate], execution: Execution, latent: float | None
+    ) -> Node:
+        step = group[0].step
+        node = Node(
+            id=node_id,
+            parent=parent,
+            depth=parent.depth + 1,
+            step=step,
+            execution=execution,
+            spot=spot(step, execution),
+            latent=latent,
+            multiplicity=len(group),
+            tie=draw(self._seed, self._task.id, node_id, "tie"),
+        )
+        return replace(node, cumulative=self._reward.cumulative(node.path))
+
+    def _spend(self, **amounts: int) -> None:
+        self.ledger = replace(
+            self.ledger, **{name: getattr(self.ledger, name) + amount for name, amount in amounts.items()}
+        )
+
+
+def spot(step: Step, execution: Execution) -> float:
+    """On-the-spot reward: 1 if the code ran and its tools answered, or if the step is the final text; else 0."""
+    return float(step.finished if step.code is None else execution.ran)

@@ -1,0 +1,35 @@
+"""Merging sibling candidates that are the same program."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections.abc import Iterable
+
+from codetool.types import Candidate, Step
+
+ProgramKey = tuple[str, str, bool]
+"""Kind of the text compared, that text, and whether the step finishes its path."""
+
+
+def program_key(step: Step) -> ProgramKey:
+    """What two steps must share to count as one: syntax tree without comments and layout, and the finished flag.
+
+    Code that Python cannot parse is compared as stripped text, and so is a step without code.
+    """
+    if step.code is None:
+        return ("text", step.text.strip(), step.finished)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an invalid escape in generated code is its author's business
+            return ("tree", ast.dump(ast.parse(step.code)), step.finished)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ("code", step.code.strip(), step.finished)
+
+
+def merge(candidates: Iterable[Candidate]) -> dict[ProgramKey, list[Candidate]]:
+    """The candidates by program, in the order in which each program first came."""
+    groups: dict[ProgramKey, list[Candidate]] = {}
+    for candidate in candidates:
+        groups.setdefault(program_key(candidate.step), []).append(candidate)
+    return groups

@@ -1,0 +1,42 @@
+"""The final answer of a path."""
+
+import pytest
+
+from codetool.evaluation.answers import final_answer
+from codetool.types import Execution, Node, Step
+
+ROOT = Node(id="0")
+
+
+def end(text="", code="print(1)", *, finished=True, **execution):
+    return Node("1", ROOT, 1, Step(text, code, finished), Execution(**({"status": "ok"} | execution)))
+
+
+def test_it_is_all_that_the_last_step_printed():
+    assert final_answer(end(observation="\n Ann\nBob \n")) == "Ann\nBob"
+
+
+def test_it_is_cut_at_two_thousand_characters():
+    assert final_answer(end(observation="  " + "x" * 3_000)) == "x" * 2_000
+
+
+def test_an_unfinished_path_has_none():
+    assert final_answer(end(observation="Ann", finished=False)) is None
+    assert final_answer(ROOT) is None
+
+
+def test_a_last_step_that_printed_nothing_answers_with_nothing():
+    assert final_answer(end(status="exception", error="KeyError: 'id'")) == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "##Step 3: It is Ann.\n[All Finished]",
+        "## Step 3: It is Ann.\n[All Finished]\n[Step 3 Finished]",
+        "It is Ann.",
+        "##Step 3:\nPython Code:\nIt is Ann. [All Finished]",
+    ],
+)
+def test_a_last_step_without_code_answers_with_its_own_words(text):
+    assert final_answer(end(text, None, status="no_code")) == "It is Ann."

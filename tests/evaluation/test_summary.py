@@ -1,0 +1,80 @@
+"""Aggregates over a run's result lines."""
+
+import pytest
+
+from codetool.evaluation.summary import summarise
+
+
+def line(name, success=None, error=None, finished=True, **values):
+    return {
+        "task_id": name,
+        "success": success,
+        "finished": finished,
+        "metrics": {"success": success, "seconds": 1.0} | values,
+        "error": {"kind": "SandboxError", "message": error} if error else None,
+    }
+
+
+def test_rates_have_wilson_intervals_and_means_have_bootstrap_ones():
+    lines = [line(str(place), place < 3, tokens_in=100 * place) for place in range(4)]
+    found = summarise(lines, 4, seed=0).metrics
+    assert found["success"] == pytest.approx({"value": 0.75, "low": 0.3006, "high": 0.9544, "n": 4}, abs=1e-4)
+    assert found["tokens_in"]["value"] == 150
+    assert 0 <= found["tokens_in"]["low"] < 150 < found["tokens_in"]["high"] <= 300
+
+
+def test_a_task_that_failed_for_our_own_reasons_is_listed_and_counts_as_unsolved():
+    lines = [line("a", True, scep=1.0), line("b", None, error="broke", finished=False)]
+    found = summarise(lines, 2, seed=0)
+    assert (found.metrics["success"]["value"], found.metrics["success"]["n"]) == (0.5, 2)
+    assert found.metrics["scep"]["value"] == 0.5
+    assert [(failure.task_id, failure.kind, failure.message) for failure in found.failures] == [
+        ("b", "SandboxError", "broke")
+    ]
+
+
+def test_the_denominator_is_all_tasks_asked_for():
+    found = summarise([line("a", True)], 4, seed=0)
+    assert (found.metrics["success"]["value"], found.metrics["success"]["n"], found.missing) == (0.25, 4, 3)
+
+
+def test_amounts_are_means_over_the_tasks_that_have_a_result():
+    lines = [line("a", True, seconds=3.0), line("b", False, error="broke", seconds=90.0)]
+    assert summarise(lines, 5, seed=0).metrics["seconds"] == {"value": 3.0, "low": None, "high": None, "n": 1}
+
+
+def test_tasks_without_a_checked_answer_are_left_out_and_counted():
+    lines = [line("a", True), line("b", None), line("c", False)]
+    found = summarise(lines, 3, seed=0)
+    assert (found.metrics["success"]["value"], found.metrics["success"]["n"], found.checkable) == (0.5, 2, 2)
+
+
+def test_without_any_checked_answer_there_is_no_success():
+    found = summarise([line("a", None, correct_path=True), line("b", None, error="broke")], 2, seed=0)
+    assert "success" not in found.metrics
+    assert found.checkable == 0
+    assert (found.metrics["correct_path"]["value"], found.metrics["correct_path"]["n"]) == (0.5, 2)
+
+
+def test_no_lines_have_no_metrics():
+    found = summarise([], 3, seed=0)
+    assert (found.metrics, found.missing, found.finished) == ({}, 3, 0)
+
+
+def test_finished_paths_are_counted():
+    assert summarise([line("a"), line("b", finished=False)], 2, seed=0).finished == 1
+
+
+def test_templates_add_their_own_interval_beside_the_plain_one():
+    lines = [line(str(place), place < 10, scep=float(place < 10)) for place in range(20)]
+    templates = {str(place): f"template {place // 5}" for place in range(20)}
+    found = summarise(lines, 20, seed=0, templates=templates).metrics
+    plain = summarise(lines, 20, seed=0).metrics
+    for name in ("success", "scep"):
+        assert {key: found[name][key] for key in ("value", "low", "high", "n")} == plain[name]
+        assert found[name]["template_low"] < found[name]["low"] < found[name]["high"] < found[name]["template_high"]
+
+
+def test_order_of_lines_changes_no_value():
+    lines = [line(str(place), place % 3 == 0) for place in range(9)]
+    assert summarise(lines, 9, seed=0).metrics["success"] == summarise(lines[::-1], 9, seed=0).metrics["success"]

@@ -1,0 +1,196 @@
+"""The remote PRM against a real server on this machine."""
+
+import asyncio
+import socket
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from pydantic import ValidationError
+
+from codetool.errors import CodeToolError, ConfigError, UnreachableError
+from codetool.types import Execution, Node, Step, Task, Tool
+
+CONF = Path(__file__).parents[2] / "conf"
+TOOL = Tool(name="GET_a", method="GET", server="http://films", path="/a", summary="Lists films")
+TASK = Task(id="t", query="Who directed it?", tools=(TOOL,))
+STEPS = [Step(f"##Step 1: way {place}", f"print({place})", False) for place in range(3)]
+ROOT = Node(id="0")
+
+
+def settings(url, *overrides):
+    words = ["+prm=remote", f"prm.base_url={url}", "prm.pause=0.01", "prm.timeout=5", *overrides]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return instantiate(compose(overrides=words).prm)
+
+
+def after(text, observation, error=None, parent=ROOT):
+    execution = Execution("exception" if error else "ok", observation, error)
+    step = Step(text, "", finished=False)
+    return Node(id=f"{parent.id}-1", parent=parent, depth=parent.depth + 1, step=step, execution=execution)
+
+
+@asynccontextmanager
+async def serving(answer):
+    """The address of a PRM server whose `answer(body, place)` makes each response; the bodies it got come with it."""
+    app, bodies = FastAPI(), []
+
+    @app.post("/generate")
+    async def generate(request: Request):
+        bodies.append(await request.json())
+        return await answer(bodies[-1], len(bodies))
+
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
+        running = asyncio.create_task(server.serve([listening]))
+        while not server.started:
+            await asyncio.sleep(0.005)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}", bodies
+        server.should_exit = True
+        await running
+
+
+def always(value):
+    async def answer(body, place):
+        return {"response": value}
+
+    return answer
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+async def test_each_candidate_gets_the_number_of_its_own_request():
+    async def answer(body, place):
+        await asyncio.sleep(0.02 * (3 - body["index"]))  # the last is answered first
+        return {"response": body["index"] / 10}
+
+    async with serving(answer) as (url, bodies), settings(url).open() as prm:
+        scores = await prm.score(TASK, [], STEPS)
+    assert scores.values == (0.0, 0.1, 0.2)
+    assert len(bodies) == 3
+    assert all([message["role"] for message in body["messages"]] == ["system", "user"] for body in bodies)
+    assert all(body["messages"][1]["content"].endswith(f"way {body['index']}") for body in bodies)
+
+
+async def test_the_server_sees_tools_task_and_earlier_steps_in_order():
+    first = after("##Step 1: look", "three films")
+    second = after("##Step 2: fetch", "partly", "KeyError: 'id' (line 2: x['id'])", first)
+    async with serving(always(0.5)) as (url, bodies), settings(url).open() as prm:
+        await prm.score(TASK, second.path, STEPS[:1])
+    user = bodies[0]["messages"][1]["content"]
+    expected = ["GET /a Lists films", "Who directed it?", "look", "three films", "fetch", "partly", "KeyError", "way 0"]
+    places = [user.index(part) for part in expected]
+    assert places == sorted(places)
+
+
+async def test_a_longer_path_extends_the_prompt_and_siblings_share_all_but_their_step():
+    first = after(STEPS[0].text, "three films")
+    async with serving(always(0.5)) as (url, bodies), settings(url).open() as prm:
+        await prm.score(TASK, [], STEPS[:1])
+        await prm.score(TASK, first.path, STEPS[1:])
+    texts = {body["index"]: body["messages"][1]["content"] for body in bodies[1:]}
+    assert all(text.startswith(bodies[0]["messages"][1]["content"]) for text in texts.values())
+    assert texts[0].removesuffix(STEPS[1].text) == texts[1].removesuffix(STEPS[2].text)
+    assert len({body["messages"][0]["content"] for body in bodies}) == 1
+
+
+async def test_observations_are_cut_and_the_error_survives():
+    path = after("look", "x" * 5_000, "KeyError: 'id'").path
+    async with serving(always(0.5)) as (url, bodies), settings(url).open() as prm:
+        await prm.score(TASK, path, STEPS[:1])
+    user = bodies[0]["messages"][1]["content"]
+    assert "KeyError: 'id'" in user
+    assert user.count("x") == 2_000 - len("\nKeyError: 'id'")
+
+
+@pytest.mark.parametrize("value", [1.5, -0.1, "0.5", None, True, [0.5]])
+async def test_what_is_no_probability_is_an_error_that_shows_it(value):
+    async with serving(always(value)) as (url, _), settings(url).open() as prm:
+        with pytest.raises(CodeToolError, match=r"response=.*probability in \[0, 1\]"):
+            await prm.score(TASK, [], STEPS)
+
+
+async def test_another_kind_of_server_is_named_without_further_attempts():
+    async def answer(body, place):
+        return Response("no such model", status_code=404)
+
+    async with serving(answer) as (url, bodies), settings(url).open() as prm:
+        with pytest.raises(CodeToolError, match="404 'no such model'.*prm.base_url"):
+            await prm.score(TASK, [], STEPS[:1])
+    assert len(bodies) == 1
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 503])
+async def test_a_passing_trouble_is_waited_out(status):
+    async def answer(body, place):
+        return Response(status_code=status) if place < 3 else {"response": 0.25}
+
+    async with serving(answer) as (url, _), settings(url).open() as prm:
+        assert (await prm.score(TASK, [], STEPS[:1])).values == (0.25,)
+
+
+async def test_a_lasting_trouble_ends_after_the_attempts_allowed():
+    async def answer(body, place):
+        return Response(status_code=503)
+
+    async with serving(answer) as (url, bodies), settings(url, "prm.retries=2").open() as prm:
+        with pytest.raises(UnreachableError, match="HTTP 503, 3 times"):
+            await prm.score(TASK, [], STEPS[:1])
+    assert len(bodies) == 3
+
+
+async def test_a_silent_server_is_given_up_after_the_time_out():
+    async def answer(body, place):
+        await asyncio.sleep(0.5)
+
+    async with serving(answer) as (url, _), settings(url, "prm.retries=0", "prm.timeout=0.1").open() as prm:
+        with pytest.raises(UnreachableError, match="ReadTimeout"):
+            await prm.score(TASK, [], STEPS[:1])
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
+async def test_nobody_there_is_said_within_two_seconds(host):
+    begin = time.monotonic()
+    with pytest.raises(UnreachableError, match=host):
+        async with settings(f"http://{host}:{free_port()}").open():
+            pass
+    assert time.monotonic() - begin < 2
+
+
+async def test_three_hundred_requests_are_in_flight_at_once():
+    present = highest = 0
+
+    async def answer(body, place):
+        nonlocal present, highest
+        present += 1
+        highest = max(highest, present)
+        await asyncio.sleep(1.0)
+        present -= 1
+        return {"response": 0.5}
+
+    async with serving(answer) as (url, _), settings(url, "prm.timeout=30").open() as prm:
+        await asyncio.gather(*(prm.score(TASK, [], STEPS) for _ in range(100)))
+    assert highest == 300
+
+
+@pytest.mark.parametrize(("template", "said"), [("{{ question }}", "question; it may use"), ("{% for %}", "line 1")])
+async def test_a_template_that_cannot_be_rendered_is_named_before_any_task(template, said):
+    with pytest.raises(ConfigError, match=f"prm.user.*{said}"):
+        async with settings("http://127.0.0.1:1", f"prm.user='{template}'").open():
+            pass
+
+
+def test_an_address_without_scheme_is_refused():
+    with pytest.raises(Exception, match="base_url") as failure:
+        settings("localhost:8000")
+    assert isinstance(failure.value.__cause__, ValidationError)

@@ -1,0 +1,63 @@
+"""The reward of a path, and every option of `reward=`."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from pydantic import ValidationError
+
+from codetool.interfaces import Reward
+from codetool.rewards.codetool import StepReward
+from codetool.types import Node
+
+CONF = Path(__file__).parents[2] / "conf"
+OPTIONS = sorted(path.stem for path in (CONF / "reward").glob("*.yaml"))
+PATH = [Node(id="1", spot=1.0, latent=0.5), Node(id="1-1", spot=0.0, latent=0.25), Node(id="1-1-1", spot=1.0, latent=1)]
+UNJUDGED = [Node(id="1", spot=1.0), Node(id="1-1", spot=0.0)]
+
+
+def option(name, *overrides):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return instantiate(compose(overrides=[f"+reward={name}", *overrides]).reward)
+
+
+@pytest.mark.parametrize(
+    ("aggregate", "expected"),
+    [("sum", 3.75), ("mean", 1.25), ("min", 0.25), ("last", 2.0), ("product", 0.75)],
+)
+def test_aggregates(aggregate, expected):
+    assert StepReward(spot=1.0, latent=1.0, aggregate=aggregate).cumulative(PATH) == pytest.approx(expected)
+
+
+def test_weights_scale_their_terms():
+    assert StepReward(spot=2.0, latent=0.5, aggregate="sum").cumulative(PATH) == pytest.approx(4 + 0.875)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("codetool", 3.75), ("without_latent", 2.0), ("without_spot", 1.75)])
+def test_options_switch_terms_off(name, expected):
+    assert option(name).cumulative(PATH) == pytest.approx(expected)
+
+
+def test_without_a_prm_the_latent_term_is_absent():
+    assert option("codetool").cumulative(UNJUDGED) == option("without_latent").cumulative(UNJUDGED) == 1.0
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("aggregate", ["sum", "mean", "min", "last", "product"])
+def test_every_option_values_every_path(name, aggregate):
+    reward = option(name, f"reward.aggregate={aggregate}")
+    assert isinstance(reward, Reward)
+    assert reward.cumulative([]) == 0.0
+    assert all(isinstance(reward.cumulative(path), float) for path in (PATH, PATH[:1], UNJUDGED))
+
+
+@pytest.mark.parametrize("wrong", [{"spot": -1.0}, {"latent": float("nan")}, {"aggregate": "median"}, {"other": 1}])
+def test_wrong_settings_are_named(wrong):
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        StepReward(**{"spot": 1.0, "latent": 1.0, "aggregate": "sum", **wrong})
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_line_says_what_it_means(name):
+    assert all("#" in line for line in (CONF / "reward" / f"{name}.yaml").read_text().splitlines())
