@@ -1,0 +1,18 @@
+"""Answers that the broker gives in a service's place. Their body tells the policy what went wrong and what to do."""
+
+from __future__ import annotations
+
+import json
+from typing import Literal
+
+from codetool.types import ToolAnswer, ToolCall
+
+Failure = Literal["miss", "host_not_allowed", "budget", "unreachable"]
+
+STATUS: dict[Failure, int] = {"miss": 501, "host_not_allowed": 403, "budget": 429, "unreachable": 502}
+
+
+def failed(call: ToolCall, failure: Failure, message: str) -> ToolAnswer:
+    """The answer to a call that no service answered: a JSON body `{"error": {"type", "message"}}` and no provenance."""
+    body = json.dumps({"error": {"type": failure, "message": message}}, ensure_ascii=False)
+    return ToolAnswer(call, STATUS[failure], body, None, failure=failure)

@@ -1,0 +1,55 @@
+"""Hosts of URLs, and which of them may be called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+_NAME = r"([\w.-]+|\[[0-9a-f:.]+\])"
+_PORT = re.compile(r":\d+$")
+
+
+def host_of(url: str) -> str | None:
+    """The URL's `host` or `host:port` in lower case, without the scheme's default port.
+
+    None for everything that is not a well-formed http or https URL.
+    """
+    try:
+        parts = urlsplit(url)
+        name, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in DEFAULT_PORTS or not name:
+        return None
+    name = f"[{name}]" if ":" in name else name.rstrip(".")
+    if not re.fullmatch(_NAME, name):
+        return None
+    return name if port in (None, DEFAULT_PORTS[parts.scheme]) else f"{name}:{port}"
+
+
+def is_host(text: str) -> bool:
+    """Whether a text is a `host` or `host:port` and nothing else."""
+    return re.fullmatch(rf"{_NAME}(:\d{{1,5}})?", text.lower()) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class AllowList:
+    """The hosts that may be called. `host:port` allows that port, a bare `host` every port of it."""
+
+    hosts: frozenset[str]
+
+    @classmethod
+    def of(cls, hosts: Iterable[str]) -> AllowList:
+        """The list of these hosts, compared in lower case."""
+        return cls(frozenset(host.lower() for host in hosts))
+
+    def __contains__(self, host: str) -> bool:
+        ports = () if _PORT.search(host) else (f"{host}:{port}" for port in DEFAULT_PORTS.values())
+        return not self.hosts.isdisjoint((host, _PORT.sub("", host), *ports))
+
+    def __str__(self) -> str:
+        return ", ".join(sorted(self.hosts)) or "none"

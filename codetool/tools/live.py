@@ -1,0 +1,150 @@
+"""The live source: calls sent to the real service.
+
+Reads are retried and follow redirects to allowed hosts; writes are sent once and never followed. Nothing but the
+request's method, URL and body is sent, with a content type told from the body, and the host's key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+from urllib.parse import urljoin
+
+import httpx
+
+from codetool.tools.arguments import parse_body
+from codetool.tools.failures import Failure, failed
+from codetool.tools.hosts import AllowList, host_of
+from codetool.tools.secrets import Keyring
+from codetool.types import HttpRequest, ToolAnswer, ToolCall
+
+CONTENT_TYPES = {"json": "application/json", "form": "application/x-www-form-urlencoded", "text": "text/plain"}
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+MOST_REDIRECTS = 5
+LONGEST_PAUSE = 30.0  # seconds between two attempts, whatever the service asks for
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """What a service sent, or the failure of asking it."""
+
+    status: int
+    text: str
+    failure: Failure | None = None
+    location: str | None = None
+    retry_after: float = 0.0
+    transient: bool = False
+
+
+class LiveSource:
+    """A ToolSource that asks the service itself. Answers and messages never hold a key of the keyring."""
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        keyring: Keyring,
+        allowed: AllowList,
+        *,
+        deadline: float,
+        retries: int,
+        backoff: float,
+        max_bytes: int,
+    ) -> None:
+        """Takes an open client, the hosts that redirects may lead to, and limits.
+
+        Args:
+            client: made by `transport.open_client`.
+            keyring: the keys that are cut out of answers.
+            allowed: the hosts that redirects may lead to.
+            deadline: seconds that one attempt may take from the connection to the last byte.
+            retries: further attempts of a read after 429, 5xx, a time-out or a lost connection.
+            backoff: seconds before the first of them, doubled for each further one and spread by up to a half.
+            max_bytes: largest body of an answer.
+        """
+        self._client = client
+        self._keyring = keyring
+        self._allowed = allowed
+        self._deadline = deadline
+        self._retries = retries
+        self._backoff = backoff
+        self._max_bytes = max_bytes
+
+    async def answer(self, call: ToolCall) -> ToolAnswer | None:
+        """The service's answer, or one with `failure` where it could not be asked; None for a call without request."""
+        if call.request is None:
+            return None
+        reply = await self._read(call.request) if call.method in SAFE_METHODS else await self._send(call.request)
+        text = self._keyring.scrub(reply.text)
+        return failed(call, reply.failure, text) if reply.failure else ToolAnswer(call, reply.status, text, "live")
+
+    async def _read(self, request: HttpRequest) -> _Reply:
+        """The reply to a request that may be repeated and redirected."""
+        for attempt in range(self._retries):
+            reply = await self._follow(request)
+            if not reply.transient:
+                return reply
+            await asyncio.sleep(self._pause(request, attempt, reply))
+        return await self._follow(request)
+
+    def _pause(self, request: HttpRequest, attempt: int, reply: _Reply) -> float:
+        """Seconds before the next attempt, different for each URL so that a crowd does not come back at once."""
+        spread = random.Random(f"{request.url} {attempt}").uniform(0.5, 1.0)
+        wanted: float = max(reply.retry_after, self._backoff * 2.0**attempt * spread)
+        return min(LONGEST_PAUSE, wanted)
+
+    async def _follow(self, request: HttpRequest) -> _Reply:
+        for _ in range(MOST_REDIRECTS):
+            reply = await self._send(request)
+            if reply.location is None:
+                return reply
+            # The service may have put our key into the address; it is added anew where it belongs.
+            url = self._keyring.scrub(urljoin(request.url, reply.location))
+            host = host_of(url)
+            if host is None or host not in self._allowed:
+                where = host or "an address that is no http URL"
+                return _Reply(403, f"redirected to {where}; allowed: {self._allowed}", "host_not_allowed")
+            request = HttpRequest(request.method, url, request.body)
+        return _unreachable(request.url, f"redirected more than {MOST_REDIRECTS} times")
+
+    async def _send(self, request: HttpRequest) -> _Reply:
+        """The reply to one request; whatever httpx raises becomes a failure, told in words that hold no key."""
+        try:
+            async with asyncio.timeout(self._deadline):
+                return await self._exchange(request)
+        except (httpx.TimeoutException, TimeoutError):
+            return _unreachable(request.url, "no complete answer within the time limit", transient=True)
+        except httpx.ConnectError:
+            return _unreachable(request.url, "the host is unknown or refused the connection")
+        except (httpx.NetworkError, httpx.RemoteProtocolError):
+            return _unreachable(request.url, "the connection was lost", transient=True)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return _unreachable(request.url, f"the request failed with {type(error).__name__}")
+
+    async def _exchange(self, request: HttpRequest) -> _Reply:
+        body = parse_body(request.body)
+        headers = {"Content-Type": CONTENT_TYPES[body.type]} if body else {}
+        content = body.text.encode() if body else None
+        async with self._client.stream(request.method, request.url, content=content, headers=headers) as response:
+            data = bytearray()
+            async for chunk in response.aiter_bytes():
+                data += chunk
+                if len(data) > self._max_bytes:
+                    return _unreachable(request.url, f"the answer is longer than {self._max_bytes} bytes")
+        return _Reply(
+            response.status_code,
+            data.decode(response.encoding or "utf-8", errors="replace"),
+            location=response.headers.get("location") if response.status_code in REDIRECTS else None,
+            retry_after=_seconds(response.headers.get("retry-after", "")),
+            transient=response.status_code == 429 or response.status_code >= 500,
+        )
+
+
+def _unreachable(url: str, reason: str, *, transient: bool = False) -> _Reply:
+    return _Reply(502, f"{host_of(url)}: {reason}", "unreachable", transient=transient)
+
+
+def _seconds(retry_after: str) -> float:
+    """The pause that a service asks for; a date is ignored."""
+    return float(retry_after) if retry_after.isdecimal() else 0.0

@@ -1,0 +1,124 @@
+"""Secrets: which arguments are one, and the keys that live services get after the sandbox.
+
+A key is read from the environment once, kept in a `Keyring` that never prints it, and cut out of every text that passes
+the broker. Session ids that a service hands out in an answer's body are not recognised: they belong to the answer.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from urllib.parse import quote, quote_plus
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from codetool.errors import ConfigError, MissingError
+from codetool.tools.hosts import AllowList
+from codetool.types import JSON
+
+SECRET_NAMES = frozenset(
+    """
+    accesskey accesstoken apikey apisecret apitoken auth authorization authtoken bearer bearertoken clientsecret
+    consumersecret cookie guestsessionid idtoken jwt oauthtoken passwd password privatekey proxyauthorization
+    rapidapikey refreshtoken requesttoken secret secretkey sessionid sessiontoken subscriptionkey toolbenchkey xapikey
+    xauthtoken xrapidapikey
+    """.split()
+)
+"""Argument names that are secrets at every service, lower case, letters and digits only. Names that are secrets at some
+services only (`key`, `token`) are left to `Secret.query`."""
+
+REMOVED = "[secret]"
+
+_PUNCTUATION = re.compile(r"[\W_]")
+_SHORTEST = 8  # characters; a shorter value would be cut out of ordinary words
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Secret:
+    """Where a service's key comes from and where its requests carry it."""
+
+    env: str
+    """Name of the environment variable that holds the key."""
+    header: str | None
+    """Header that carries it; null: none."""
+    query: str | None
+    """Query argument that carries it; null: none. Programs' own argument of this name is dropped at this host."""
+    format: str
+    """Text of the header or argument, with `{key}` where the key stands."""
+
+    def __post_init__(self) -> None:
+        if not (self.header or self.query):
+            raise ValueError(f"the secret {self.env} is carried nowhere: give `header` or `query`")
+        if "{key}" not in self.format:
+            raise ValueError(f"format {self.format!r} of the secret {self.env} lacks `{{key}}`")
+
+
+class Keyring:
+    """The secrets of the configured hosts (`host` or `host:port`) with the keys that `environment` holds for them.
+
+    Raises ConfigError where a key holds characters that no header may carry.
+    """
+
+    def __init__(self, secrets: Mapping[str, Secret], environment: Mapping[str, str]) -> None:
+        self._secrets = {host.lower().removesuffix(":443"): secret for host, secret in secrets.items()}
+        self._keys = {secret.env: environment.get(secret.env, "").strip() for secret in secrets.values()}
+        for env, key in self._keys.items():
+            if not (key.isascii() and (key.isprintable() or not key)):
+                raise ConfigError(f"the key in {env} holds characters that are not printable ASCII: set {env} anew")
+        forms = {form for key in self._keys.values() if len(key) >= _SHORTEST for form in _spellings(key)}
+        self._known = re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True)))) if forms else None
+
+    def __repr__(self) -> str:
+        return f"Keyring({', '.join(sorted(self._secrets))})"
+
+    def require(self, allowed: AllowList) -> None:
+        """Raise MissingError, naming every variable, if an allowed host's secret is not in the environment."""
+        wanted = [(host, secret.env) for host, secret in sorted(self._secrets.items()) if host in allowed]
+        missing = [f"{env} (for {host})" for host, env in wanted if not self._keys[env]]
+        if missing:
+            raise MissingError(
+                f"tools.mode=live needs the environment variable {', '.join(missing)}: "
+                "set it, or use tools.mode=offline, which needs no key"
+            )
+
+    def names(self, host: str | None) -> frozenset[str]:
+        """Names of arguments that are secrets at this host besides `SECRET_NAMES`, spelled like them."""
+        secret = self._secrets.get(host or "")
+        return frozenset({_spelled(secret.query)}) if secret and secret.query else frozenset()
+
+    def credentials(self, host: str | None) -> tuple[dict[str, str], dict[str, str]] | None:
+        """Headers and query arguments that carry the host's key, or None where it has none."""
+        secret = self._secrets.get(host or "")
+        if secret is None or not self._keys[secret.env]:
+            return None
+        value = secret.format.replace("{key}", self._keys[secret.env])
+        return ({secret.header: value} if secret.header else {}), ({secret.query: value} if secret.query else {})
+
+    def scrub(self, text: str) -> str:
+        """The text with every key, in plain, percent-encoded or JSON spelling, replaced by `[secret]`."""
+        return self._known.sub(REMOVED, text) if self._known else text
+
+
+def is_secret(name: str, names: frozenset[str] = frozenset()) -> bool:
+    """Whether an argument of this name is a secret, whatever its case and punctuation; `names` adds to the list."""
+    spelled = _spelled(name)
+    return spelled in SECRET_NAMES or spelled in names
+
+
+def without_secrets(value: JSON, names: frozenset[str] = frozenset()) -> JSON:
+    """A copy of the value without the secrets in its dictionaries, at any depth."""
+    if isinstance(value, dict):
+        return {key: without_secrets(item, names) for key, item in value.items() if not is_secret(key, names)}
+    if isinstance(value, list):
+        return [without_secrets(item, names) for item in value]
+    return value
+
+
+def _spelled(name: str) -> str:
+    return _PUNCTUATION.sub("", name.lower())
+
+
+def _spellings(key: str) -> set[str]:
+    return {key, quote(key, safe=""), quote(key), quote_plus(key), json.dumps(key)[1:-1], key.replace("/", r"\/")}

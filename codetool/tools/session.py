@@ -1,0 +1,90 @@
+"""What one task sees of the broker: a request in, an answer out."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import replace
+
+from codetool.interfaces import ToolSource
+from codetool.tools.canonical import route
+from codetool.tools.failures import failed
+from codetool.tools.hosts import AllowList, host_of
+from codetool.tools.secrets import Keyring
+from codetool.tools.tally import Summary, Tally
+from codetool.types import HttpRequest, Task, ToolAnswer, ToolCall
+
+logger = logging.getLogger(__name__)
+
+
+class TaskTools:
+    """The tools of one task. Its `call` is what the task's interpreter and all its branches are given."""
+
+    def __init__(
+        self,
+        task: Task,
+        sources: Sequence[ToolSource],
+        *,
+        allowed: AllowList,
+        max_calls: int,
+        mode: str,
+        keyring: Keyring,
+        total: Tally,
+    ) -> None:
+        """Takes the sources in the order in which they are asked, and the run's tally to add to."""
+        self._task = task
+        self._sources = sources
+        self._allowed = allowed
+        self._max_calls = max_calls
+        self._mode = mode
+        self._keyring = keyring
+        self._tallies = (Tally(), total)
+        self._asked = 0
+
+    async def call(self, request: HttpRequest) -> ToolAnswer:
+        """The answer to a request, `seconds` measured; never raises what a source raised."""
+        start = time.perf_counter()
+        call = self._route(request)
+        answer = await self._answer(call)
+        answer = replace(answer, call=call, seconds=time.perf_counter() - start)
+        for tally in self._tallies:
+            tally.count(answer)
+        return answer
+
+    def summary(self) -> Summary:
+        """The counts of this task's answers so far."""
+        return self._tallies[0].summary()
+
+    def _route(self, request: HttpRequest) -> ToolCall:
+        """The call of a request from which every known key is cut out, wherever it stands."""
+        body = None if request.body is None else self._keyring.scrub(request.body)
+        clean = HttpRequest(request.method, self._keyring.scrub(request.url), body)
+        return route(clean, self._task.tools, self._keyring.names(host_of(clean.url)))
+
+    async def _answer(self, call: ToolCall) -> ToolAnswer:
+        host = host_of(call.url)
+        if host is None or host not in self._allowed:
+            message = f"{host or repr(call.url[:200])} may not be called; allowed hosts: {self._allowed}"
+            return failed(call, "host_not_allowed", message)
+        if self._asked >= self._max_calls:
+            return failed(call, "budget", f"this task's budget of {self._max_calls} tool calls is spent")
+        self._asked += 1
+        for source in self._sources:
+            answer = await self._ask(source, call)
+            if answer is not None:
+                return answer
+        return failed(call, "miss", self._miss(call))
+
+    async def _ask(self, source: ToolSource, call: ToolCall) -> ToolAnswer | None:
+        try:
+            return await source.answer(call)
+        except Exception as error:  # a defect of a source must not end the task; it is logged and counted
+            logger.error("%s", self._keyring.scrub("".join(traceback.format_exception(error))))
+            return failed(call, "unreachable", f"{type(source).__name__} broke with {type(error).__name__}")
+
+    def _miss(self, call: ToolCall) -> str:
+        if call.tool is None:
+            return f"no document describes {call.method} {call.url}, and nothing answers it in mode {self._mode}"
+        return f"{call.endpoint} has no answer to these arguments in mode {self._mode}; try others or another tool"

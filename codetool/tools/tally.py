@@ -1,0 +1,43 @@
+"""Counts of answers, for a task and for a run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from codetool.types import ToolAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How many calls there were, by the source that answered and by the failure that stood in for an answer."""
+
+    calls: int
+    provenance: Mapping[str, int]
+    failures: Mapping[str, int]
+
+    @property
+    def miss_rate(self) -> float:
+        """Share of the calls that no source knew, in [0, 1]; 0 without calls."""
+        return self.failures.get("miss", 0) / self.calls if self.calls else 0.0
+
+
+@dataclass(slots=True)
+class Tally:
+    """A running count of answers."""
+
+    provenance: Counter[str] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
+
+    def count(self, answer: ToolAnswer) -> None:
+        """Count one answer, by its failure if it has one."""
+        if answer.failure:
+            self.failures[answer.failure] += 1
+        else:
+            self.provenance[answer.provenance or "unknown"] += 1
+
+    def summary(self) -> Summary:
+        """The counts so far, names in alphabetical order."""
+        calls = self.provenance.total() + self.failures.total()
+        return Summary(calls, dict(sorted(self.provenance.items())), dict(sorted(self.failures.items())))
