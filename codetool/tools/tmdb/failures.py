@@ -1,0 +1,61 @@
+"""TMDB's own error bodies, so that generated code meets here what it would meet at the service.
+
+Codes, words and HTTP statuses are those of https://developer.themoviedb.org/docs/errors.
+"""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+
+class TMDBFailure(Exception):
+    """A failure to answer with: HTTP status, TMDB's code and words."""
+
+    def __init__(self, status: int, code: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+def not_found() -> TMDBFailure:
+    """The failure for an id or a path that nobody knows."""
+    return TMDBFailure(404, 34, "The resource you requested could not be found.")
+
+
+def invalid_key() -> TMDBFailure:
+    """The failure for a request without a key."""
+    return TMDBFailure(401, 7, "Invalid API key: You must be granted a valid key.")
+
+
+def install(app: FastAPI) -> None:
+    """Make the app answer its failures in TMDB's words."""
+
+    async def fail(_: Request, failure: Exception) -> JSONResponse:
+        return _response(failure if isinstance(failure, TMDBFailure) else not_found())
+
+    async def invalid(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        places = [tuple(detail["loc"]) for detail in error.errors()]
+        return _response(_explain(places))
+
+    app.add_exception_handler(TMDBFailure, fail)
+    app.add_exception_handler(HTTPException, fail)
+    app.add_exception_handler(RequestValidationError, invalid)
+
+
+def _explain(places: list[tuple[str | int, ...]]) -> TMDBFailure:
+    if any(place[0] == "path" for place in places):
+        return TMDBFailure(404, 6, "Invalid id: The pre-requisite id is invalid or not found.")
+    if ("query", "page") in places:
+        words = "Invalid page: Pages start at 1 and max at 500. They are expected to be an integer."
+        return TMDBFailure(400, 22, words)
+    return TMDBFailure(422, 5, "Invalid parameters: Your request parameters are incorrect.")
+
+
+def _response(failure: TMDBFailure) -> JSONResponse:
+    body = {"success": False, "status_code": failure.code, "status_message": failure.message}
+    return JSONResponse(body, status_code=failure.status)

@@ -1,0 +1,58 @@
+"""`/trending/…`: what is watched most around the catalogue's frozen day.
+
+Interest fades with age: popularity / (1 + age / horizon), 30 days for the daily and 90 for the weekly list. A film's
+age counts from its release, a show's from its last episode; people do not age.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path
+
+from codetool.tools.tmdb import items
+from codetool.tools.tmdb.catalogue import Catalogue, Here
+from codetool.tools.tmdb.paging import page as paged
+from codetool.tools.tmdb.parameters import PageNumber
+from codetool.tools.tmdb.records import Movie, Person, Show
+from codetool.tools.tmdb.schemas.lists import Trending
+
+router = APIRouter(prefix="/trending")
+MediaType = Annotated[Literal["all", "movie", "tv", "person"], Path(description="What kind of entries to list.")]
+TimeWindow = Annotated[Literal["day", "week"], Path(description="Whether today or this week counts.")]
+HORIZON = {"day": 30.0, "week": 90.0}
+
+
+@router.get("/{media_type}/{time_window}", response_model=Trending, summary="List what is trending")
+async def trending(here: Here, media_type: MediaType, time_window: TimeWindow, page: PageNumber = 1) -> Any:
+    """Films, shows or people that are trending today or this week, the first one most."""
+    found = _released(here, media_type)
+    found.sort(key=lambda record: (-_heat(record, here.as_of, HORIZON[time_window]), record.id))
+    return paged(found, page, lambda record: _item(here, record))
+
+
+def _released(here: Catalogue, media_type: str) -> list[Movie | Show | Person]:
+    today = here.as_of.isoformat()
+    found: list[Movie | Show | Person] = []
+    if media_type in ("all", "movie"):
+        found += [record for record in here.store.movies.values() if record.release_date <= today]
+    if media_type in ("all", "tv"):
+        found += [record for record in here.store.shows.values() if record.first_air_date <= today]
+    if media_type in ("all", "person"):
+        found += here.store.people.values()
+    return found
+
+
+def _heat(record: Movie | Show | Person, as_of: date, horizon: float) -> float:
+    if isinstance(record, Person):
+        return record.popularity
+    fresh = record.release_date if isinstance(record, Movie) else record.last_air_date
+    age = max(0, (as_of - date.fromisoformat(fresh)).days)
+    return record.popularity / (1 + age / horizon)
+
+
+def _item(here: Catalogue, record: Movie | Show | Person) -> items.JSONObject:
+    if isinstance(record, Person):
+        return items.known_person(here.store, record) | {"media_type": "person"}
+    return items.typed(here.store, record)

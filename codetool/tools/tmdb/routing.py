@@ -1,0 +1,33 @@
+"""Which of the app's operations a path means, told apart before the app is asked."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from fastapi import FastAPI
+
+
+@dataclass(frozen=True)
+class Route:
+    """One operation: `GET /movie/{movie_id}`, the names in its path and the pattern of its paths."""
+
+    endpoint: str
+    names: frozenset[str]
+    pattern: re.Pattern[str]
+
+    def matches(self, method: str, path: str) -> bool:
+        """Whether a request means this operation."""
+        return method == "GET" and self.pattern.fullmatch(path) is not None
+
+
+def routes(app: FastAPI) -> tuple[Route, ...]:
+    """The app's operations, those without names in their path first, as `/tv/popular` is no show's id."""
+    paths = sorted(app.openapi()["paths"], key=lambda path: path.count("{"))
+    return tuple(_route(path) for path in paths)
+
+
+def _route(path: str) -> Route:
+    names = frozenset(re.findall(r"{(\w+)}", path))
+    pattern = re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path))
+    return Route(f"GET {path}", names, re.compile(pattern))

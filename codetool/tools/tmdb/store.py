@@ -1,0 +1,134 @@
+"""The replica's data in memory: read once from the files beside this module, then only looked up."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeVar
+
+from codetool.tools.tmdb.records import Collection, Movie, Organisation, Person, Season, Show
+
+Work = TypeVar("Work", bound=Movie | Show)
+
+FOLDER = Path(__file__).parent / "data"
+FILES = ("movies.jsonl", "shows.jsonl", "people.csv", "collections.csv", "companies.csv", "networks.csv", "genres.csv")
+
+
+@dataclass(frozen=True)
+class Store:
+    """Every record by its id; genres by kind and name."""
+
+    movies: Mapping[int, Movie]
+    shows: Mapping[int, Show]
+    people: Mapping[int, Person]
+    collections: Mapping[int, Collection]
+    companies: Mapping[int, Organisation]
+    networks: Mapping[int, Organisation]
+    genres: Mapping[tuple[str, str], int]
+    """(`movie` or `tv`, name) → id."""
+
+    @cached_property
+    def person(self) -> Mapping[str, Person]:
+        """People by name."""
+        return {person.name: person for person in self.people.values()}
+
+    @cached_property
+    def company(self) -> Mapping[str, Organisation]:
+        """Companies by name."""
+        return {company.name: company for company in self.companies.values()}
+
+    @cached_property
+    def network(self) -> Mapping[str, Organisation]:
+        """Networks by name."""
+        return {network.name: network for network in self.networks.values()}
+
+    @cached_property
+    def parts(self) -> Mapping[int, Sequence[Movie]]:
+        """The films of each collection, by release date."""
+        found: defaultdict[int, list[Movie]] = defaultdict(list)
+        for movie in sorted(self.movies.values(), key=lambda movie: movie.release_date):
+            if movie.collection is not None:
+                found[movie.collection].append(movie)
+        return found
+
+    @cached_property
+    def movies_of(self) -> Mapping[str, Sequence[Movie]]:
+        """The films that credit each person, in cast or crew, most popular first."""
+        return _credited(sorted(self.movies.values(), key=lambda movie: -movie.popularity))
+
+    @cached_property
+    def shows_of(self) -> Mapping[str, Sequence[Show]]:
+        """The shows that credit each person, in cast or crew, most popular first."""
+        return _credited(sorted(self.shows.values(), key=lambda show: -show.popularity))
+
+
+def load(folder: Path = FOLDER) -> Store:
+    """The store that the data files describe."""
+    rows = {name: _rows(folder / name) for name in FILES}
+    return Store(
+        movies={row["id"]: Movie(**_frozen(row)) for row in rows["movies.jsonl"]},
+        shows={row["id"]: _show(row) for row in rows["shows.jsonl"]},
+        people={int(row["id"]): _person(row) for row in rows["people.csv"]},
+        collections={int(row["id"]): Collection(int(row["id"]), row["name"]) for row in rows["collections.csv"]},
+        companies={int(row["id"]): _organisation(row) for row in rows["companies.csv"]},
+        networks={int(row["id"]): _organisation(row) for row in rows["networks.csv"]},
+        genres={(row["kind"], row["name"]): int(row["id"]) for row in rows["genres.csv"]},
+    )
+
+
+def checksum(folder: Path = FOLDER) -> str:
+    """Hex sha256 over the data files, in a fixed order."""
+    digest = sha256()
+    for name in FILES:
+        digest.update(sha256((folder / name).read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    with path.open(encoding="utf-8", newline="") as lines:
+        if path.suffix == ".csv":
+            return list(csv.DictReader(lines))
+        return [json.loads(line) for line in lines]
+
+
+def _frozen(row: Mapping[str, Any]) -> dict[str, Any]:
+    crew = {job: tuple(names) for job, names in row["crew"].items()}
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()} | {"crew": crew}
+
+
+def _show(row: Mapping[str, Any]) -> Show:
+    seasons = tuple(Season(air_date, episodes) for air_date, episodes in row["seasons"])
+    return Show(**_frozen(row) | {"seasons": seasons})
+
+
+def _person(row: Mapping[str, str]) -> Person:
+    return Person(
+        id=int(row["id"]),
+        name=row["name"],
+        gender=int(row["gender"]),
+        department=row["department"],
+        birthday=row["birthday"],
+        deathday=row["deathday"],
+        place_of_birth=row["place_of_birth"],
+        popularity=float(row["popularity"]),
+    )
+
+
+def _organisation(row: Mapping[str, str]) -> Organisation:
+    return Organisation(
+        int(row["id"]), row["name"], row["origin_country"], row["homepage"], row.get("headquarters", "")
+    )
+
+
+def _credited(records: Sequence[Work]) -> Mapping[str, Sequence[Work]]:
+    found: defaultdict[str, list[Work]] = defaultdict(list)
+    for record in records:
+        for name in dict.fromkeys([*record.cast, *(name for names in record.crew.values() for name in names)]):
+            found[name].append(record)
+    return found

@@ -1,0 +1,214 @@
+"""The replica behaves like the service where tasks can see it."""
+
+import asyncio
+import json
+import time
+from datetime import date
+
+import pytest
+from pydantic import ValidationError
+
+from codetool.interfaces import ToolSource
+from codetool.tools.tmdb.app import create_app
+from codetool.tools.tmdb.asgi import fetch, scope
+from codetool.tools.tmdb.catalogue import Catalogue
+from codetool.tools.tmdb.replica import TMDBReplica
+from codetool.tools.tmdb.store import load
+from codetool.types import Parameter, Tool, ToolCall
+
+SERVER = "https://api.themoviedb.org/3"
+
+
+@pytest.fixture
+def replica():
+    return TMDBReplica(as_of=date(2024, 6, 1))
+
+
+async def ask(replica, path, **arguments):
+    answer = await replica.answer(ToolCall("GET", SERVER + path, arguments))
+    return answer.status, json.loads(answer.body)
+
+
+async def titles(replica, path, **arguments):
+    _, body = await ask(replica, path, **arguments)
+    return [entry.get("title", entry.get("name")) for entry in body["results"]]
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "first"),
+    [
+        ("/search/movie", "TITANIC", "Titanic"),
+        ("/search/movie", "double life of veronique", "The Double Life of Véronique"),
+        ("/search/movie", "La Double Vie de Véronique", "The Double Life of Véronique"),
+        ("/search/movie", "dark knight", "The Dark Knight"),
+        ("/search/movie", "The Dark Knight", "The Dark Knight"),
+        ("/search/movie", "Lord of the Ring", "The Lord of the Rings: The Fellowship of the Ring"),
+        ("/search/movie", "Avatar", "Avatar"),
+        ("/search/movie", "schindlers list", "Schindler's List"),
+        ("/search/movie", "七人の侍", "Seven Samurai"),
+        ("/search/tv", "mandalorian", "The Mandalorian"),
+        ("/search/tv", "We Married as Job", "We Married as a Job!"),
+        ("/search/tv", "shogun", "Shōgun"),
+        ("/search/person", "alfonso cuaron", "Alfonso Cuarón"),
+        ("/search/person", "nolan", "Christopher Nolan"),
+        ("/search/collection", "Lord of the Rings", "The Lord of the Rings Collection"),
+        ("/search/collection", "star wars", "Star Wars Collection"),
+    ],
+)
+async def test_search_finds_what_is_meant_first(replica, path, query, first):
+    assert (await titles(replica, path, query=query))[0] == first
+
+
+async def test_search_finds_nothing_for_a_misspelt_word(replica):
+    assert await titles(replica, "/search/movie", query="Redemptionn") == []
+
+
+async def test_search_orders_by_popularity(replica):
+    _, body = await ask(replica, "/search/movie", query="star")
+    popularity = [entry["popularity"] for entry in body["results"]]
+    assert len(popularity) > 3 and popularity == sorted(popularity, reverse=True)
+
+
+@pytest.mark.parametrize("name", ["year", "primary_release_year"])
+async def test_a_year_keeps_films_of_that_year(replica, name):
+    _, body = await ask(replica, "/search/movie", query="Dune", **{name: 1984})
+    assert [entry["id"] for entry in body["results"]] == [841]
+
+
+async def test_a_first_air_date_year_keeps_shows_of_that_year(replica):
+    assert await titles(replica, "/search/tv", query="Fargo", first_air_date_year=2014) == ["Fargo"]
+    assert await titles(replica, "/search/tv", query="Fargo", first_air_date_year=2015) == []
+
+
+async def test_pages_hold_twenty_and_join_without_a_gap(replica):
+    _, first = await ask(replica, "/tv/popular")
+    _, second = await ask(replica, "/tv/popular", page=2)
+    ids = [entry["id"] for entry in first["results"] + second["results"]]
+    assert len(first["results"]) == 20 and len(set(ids)) == first["total_results"]
+    assert first["total_pages"] == 2 == second["page"]
+
+
+async def test_a_page_past_the_end_is_empty(replica):
+    _, body = await ask(replica, "/tv/popular", page=400)
+    assert body["results"] == [] and body["total_results"] > 0
+
+
+@pytest.mark.parametrize(
+    ("path", "arguments", "status", "code"),
+    [
+        ("/movie/999999999", {}, 404, 34),
+        ("/movie/999999999/credits", {}, 404, 34),
+        ("/collection/999999999", {}, 404, 34),
+        ("/company/999999999", {}, 404, 34),
+        ("/person/999999999", {}, 404, 34),
+        ("/tv/999999999", {}, 404, 34),
+        ("/movie/titanic", {}, 404, 6),
+        ("/trending/movie/month", {}, 404, 6),
+        ("/search/movie", {}, 422, 5),
+        ("/search/movie", {"query": ""}, 422, 5),
+        ("/search/movie", {"query": "Jaws", "page": 0}, 400, 22),
+        ("/search/movie", {"query": "Jaws", "page": "two"}, 400, 22),
+        ("/tv/popular", {"page": 501}, 400, 22),
+    ],
+)
+async def test_failures_speak_the_services_words(replica, path, arguments, status, code):
+    answered, body = await ask(replica, path, **arguments)
+    assert (answered, body["status_code"], body["success"]) == (status, code, False)
+    assert body["status_message"]
+
+
+async def test_nothing_trends_before_its_release(replica):
+    earlier = TMDBReplica(as_of=date(2024, 5, 1))
+    assert (await titles(replica, "/trending/movie/day"))[0] == "Furiosa: A Mad Max Saga"
+    assert "Furiosa: A Mad Max Saga" not in await titles(earlier, "/trending/movie/day")
+    _, furiosa = await ask(earlier, "/movie/786892")
+    assert furiosa["status"] != "Released"
+
+
+async def test_trending_all_mixes_kinds_and_names_them(replica):
+    _, body = await ask(replica, "/trending/all/week")
+    assert {"movie", "tv"} <= {entry["media_type"] for entry in body["results"]}
+
+
+async def test_a_filmography_counts_what_was_directed(replica):
+    _, body = await ask(replica, "/person/1769/movie_credits")
+    assert sum(entry["job"] == "Director" for entry in body["crew"]) == 8
+    assert "The Godfather" in [entry["title"] for entry in body["cast"]]
+
+
+async def test_facts_of_a_show(replica):
+    _, body = await ask(replica, "/tv/39340")
+    assert (body["number_of_seasons"], body["number_of_episodes"]) == (6, 138)
+
+
+async def test_overviews_do_not_give_credits_away(replica):
+    _, body = await ask(replica, "/movie/597")
+    assert "Cameron" not in body["overview"] and "DiCaprio" not in body["overview"]
+
+
+@pytest.mark.parametrize(
+    ("method", "url"),
+    [
+        ("GET", "https://example.org/3/movie/597"),
+        ("GET", "https://api.themoviedb.org/4/list/1"),
+        ("GET", f"{SERVER}/movie/597/nothing"),
+        ("GET", f"{SERVER}/review/1"),
+        ("POST", f"{SERVER}/movie/597"),
+    ],
+)
+async def test_what_it_has_no_route_for_is_left_to_others(replica, method, url):
+    assert await replica.answer(ToolCall(method, url, {})) is None
+    assert not replica.calls
+
+
+async def test_path_arguments_are_not_sent_twice(replica):
+    tool = Tool("GET_tv_tv_id", "GET", SERVER, "/tv/{id}", parameters=(Parameter("id", "path", "integer", True),))
+    answer = await replica.answer(ToolCall("GET", f"{SERVER}/tv/1396", {"id": 1396}, tool))
+    assert answer.ok and json.loads(answer.body)["name"] == "Breaking Bad"
+
+
+async def test_every_call_is_counted_once_by_endpoint(replica):
+    await asyncio.gather(*(ask(replica, f"/movie/{number}") for number in (597, 155, 597)))
+    await ask(replica, "/movie/1")
+    assert replica.calls == {"GET /movie/{movie_id}": 4}
+
+
+async def test_answers_say_where_they_come_from(replica):
+    answer = await replica.answer(ToolCall("GET", f"{SERVER}/movie/597", {}))
+    assert answer.provenance == "replica" and answer.ok and answer.seconds >= 0
+
+
+async def test_two_replicas_answer_alike():
+    bodies = []
+    for _ in range(2):
+        source: ToolSource = TMDBReplica(as_of=date(2024, 6, 1))
+        answer = await source.answer(ToolCall("GET", f"{SERVER}/search/movie", {"query": "the"}))
+        bodies.append(answer.body)
+    assert bodies[0] == bodies[1]
+
+
+async def test_a_key_is_demanded_only_where_asked_for():
+    app = create_app(Catalogue(load(), date(2024, 6, 1)), require_key=True)
+    bare = scope("GET", SERVER, "/movie/597", {})
+    assert (await fetch(app, bare)).status == 401
+    assert (await fetch(app, scope("GET", SERVER, "/movie/597", {"api_key": "k"}))).status == 200
+    assert (await fetch(app, bare | {"headers": [(b"authorization", b"Bearer k")]})).status == 200
+
+
+def test_unknown_settings_are_refused():
+    with pytest.raises(ValidationError):
+        TMDBReplica(as_of=date(2024, 6, 1), size=3)
+
+
+def test_the_data_loads_in_a_moment():
+    started = time.perf_counter()
+    load()
+    assert time.perf_counter() - started < 0.3
+
+
+async def test_it_answers_hundreds_of_requests_a_second(replica):
+    await ask(replica, "/search/movie", query="star")
+    started = time.perf_counter()
+    for _ in range(200):
+        await ask(replica, "/search/movie", query="star")
+    assert 200 / (time.perf_counter() - started) > 300
