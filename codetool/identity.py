@@ -17,7 +17,8 @@ NOT_HASHED = frozenset(
     {
         "limit", "fresh", "dry_run", "outputs", "concurrency", "benchmark.folder",
         "policy.base_url", "policy.key_env", "policy.concurrency", "policy.timeout", "policy.retries", "policy.backoff",
-        "policy.usd_per_million_in", "policy.usd_per_million_out", "policy.wheel", "policy.threads",
+        "policy.usd_per_million_in", "policy.usd_per_million_out", "policy.wheel", "policy.threads", "policy.rows",
+        "policy.prefix_tokens",
         "prm.base_url", "prm.concurrency", "prm.connect_timeout", "prm.timeout", "prm.retries", "prm.pause",
         "executor.isolation", "executor.max_live",
         "tools.allowed_hosts", "tools.recordings", "tools.record_to", "tools.secrets", "tools.connections",

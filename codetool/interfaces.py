@@ -6,7 +6,7 @@ resource (a client, a model, a process) have `open()`, an asynchronous context m
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, runtime_checkable
 
@@ -15,6 +15,7 @@ from codetool.types import (
     Execution,
     HttpRequest,
     Node,
+    Sampling,
     Scores,
     Step,
     Task,
@@ -61,9 +62,27 @@ class Policy(Protocol):
         ...
 
 
+class Prompt(Protocol):
+    """How a task and a path become what a model reads."""
+
+    def messages(self, task: Task, path: Sequence[Node]) -> list[dict[str, str]]:
+        """Chat messages (`role`, `content`) that ask for the next step; a longer path's only extend them."""
+        ...
+
+
 @runtime_checkable
 class PolicyOption(Protocol):
     """Settings of a policy."""
+
+    @property
+    def prompt(self) -> Prompt:
+        """How a path becomes messages."""
+        ...
+
+    @property
+    def sampling(self) -> Sampling:
+        """How candidates are drawn."""
+        ...
 
     def open(self) -> AbstractAsyncContextManager[Policy]:
         """The live policy. Raises MissingError or UnreachableError before any task starts."""
@@ -105,6 +124,11 @@ class Interpreter(Protocol):
 
 class Executor(Protocol):
     """The sandbox: where interpreters come from."""
+
+    @property
+    def in_force(self) -> Mapping[str, str]:
+        """What really confines generated code here, by layer."""
+        ...
 
     async def start(self, task: Task, call_tool: CallTool) -> Interpreter:
         """An interpreter that has run the task's preamble. `call_tool` answers its requests and its branches'."""

@@ -92,6 +92,21 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Sampling:
+    """What determines the distribution that candidates are drawn from; part of a candidate's key.
+
+    None stands for "as recorded" and occurs only where nothing is drawn.
+    """
+
+    temperature: float | None
+    """Divides the logits; 0 takes the most probable token."""
+    top_p: float | None
+    """The draw is from the smallest set of tokens that holds this probability mass."""
+    max_tokens: int | None
+    """New tokens of a candidate at most."""
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """One answer of a policy: the parsed step and what it cost.
 

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
+from codetool.prompts import words
 from codetool.types import Node
 
 LIMIT = 2_000
 """Characters of an answer that count."""
-
-MARKERS = re.compile(
-    r"^[ \t]*##[ \t]*Step[ \t]*\d+[ \t]*:|\[All Finished\]|\[Step \d+ Finished\]|^[ \t]*Python Code:[ \t]*$",
-    re.MULTILINE,
-)
 
 
 def final_answer(node: Node) -> str | None:
@@ -20,5 +14,5 @@ def final_answer(node: Node) -> str | None:
     if not node.finished or node.step is None:
         return None
     if node.step.code is None:
-        return MARKERS.sub("", node.step.text).strip()[:LIMIT]
+        return words(node.step.text)[:LIMIT]
     return node.execution.observation.strip()[:LIMIT] if node.execution else ""

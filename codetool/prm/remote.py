@@ -18,7 +18,7 @@ from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveI
 from pydantic.dataclasses import dataclass
 
 from codetool.errors import CodeToolError, ConfigError, UnreachableError
-from codetool.prm.http_pools import HttpPools
+from codetool.http_pools import HttpPools
 from codetool.reach import reachable_url
 from codetool.types import Execution, Node, Scores, Step, Task
 

@@ -1,0 +1,66 @@
+"""What a chat server answered: candidate texts and token counts, read from an OpenAI-compatible response."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """The candidates for one prompt and what they cost."""
+
+    texts: tuple[str, ...]
+    tokens_in: int
+    """Prompt tokens of all requests made for it."""
+    tokens_out: tuple[int, ...]
+    """New tokens, one number a text; where the server gives only their sum it is shared out by length."""
+    estimated: bool = False
+    """Whether the server gave no usage and tokens are characters divided by four."""
+
+
+def completion(answer: Mapping[str, Any], body: Mapping[str, Any]) -> Completion:
+    """The choices of a decoded answer in the order of their index, and the usage or an estimate of it."""
+    choices = sorted(answer["choices"], key=lambda choice: choice.get("index") or 0)[: body.get("n", 1)]
+    # Half a surrogate pair is valid in JSON but cannot be written to a file.
+    contents = [str(choice["message"].get("content") or "") for choice in choices]
+    texts = tuple(content.encode("utf-8", "replace").decode() for content in contents)
+    usage = answer.get("usage") or {}
+    tokens_in, tokens_out = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if isinstance(tokens_in, int) and isinstance(tokens_out, int):
+        return Completion(texts, tokens_in, _shared(tokens_out, [len(text) for text in texts]))
+    prompt = sum(len(message["content"]) for message in body["messages"])
+    return Completion(texts, -(-prompt // 4), tuple(-(-len(text) // 4) for text in texts), estimated=True)
+
+
+def joined(parts: Sequence[Completion]) -> Completion:
+    """The candidates and costs of several requests as one."""
+    return Completion(
+        texts=tuple(text for part in parts for text in part.texts),
+        tokens_in=sum(part.tokens_in for part in parts),
+        tokens_out=tuple(tokens for part in parts for tokens in part.tokens_out),
+        estimated=any(part.estimated for part in parts),
+    )
+
+
+def _shared(total: int, weights: Sequence[int]) -> tuple[int, ...]:
+    """The total as whole numbers in proportion to the weights; they add up to it exactly."""
+    whole, shares, given = sum(weights) or len(weights), [], 0
+    for i in range(len(weights)):
+        upto = total * (sum(weights[: i + 1]) if sum(weights) else i + 1) // whole
+        shares.append(upto - given)
+        given = upto
+    return tuple(shares)
+
+
+def decoded(response: httpx.Response) -> dict[str, Any] | None:
+    """The answer if it is a chat completion with at least one choice."""
+    try:
+        answer = response.json()
+        answer["choices"][0]["message"]
+    except (ValueError, LookupError, TypeError):
+        return None
+    return answer if isinstance(answer, dict) else None

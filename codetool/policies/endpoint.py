@@ -1,0 +1,98 @@
+"""A policy behind any OpenAI-compatible endpoint: a hosted service, vLLM, llama.cpp's server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from codetool.chat import ChatClient, Server
+from codetool.errors import ConfigError
+from codetool.policies.parsing import parse
+from codetool.policies.sampling import draw_seed
+from codetool.prompts import StepPrompt, closing
+from codetool.types import Candidate, Node, Sampling, Task
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class EndpointPolicy:
+    """Settings of a policy that a server runs."""
+
+    model: str | None
+    """Name of the model as the server lists it. It must be given; None is the placeholder of a YAML file."""
+    base_url: str
+    """Address up to and including the version, `http://localhost:8000/v1`."""
+    key_env: str | None
+    """Environment variable that holds the API key; None or an unset variable sends no key."""
+    temperature: Annotated[float, Field(ge=0)]
+    """Divides the logits; 0 takes the most probable token."""
+    top_p: Annotated[float, Field(gt=0, le=1)]
+    """The draw is from the smallest set of tokens that holds this probability mass."""
+    max_tokens: Annotated[int, Field(ge=1)]
+    """New tokens of a step at most."""
+    concurrency: Annotated[int, Field(ge=1)]
+    """Requests in flight at most; a 429 lowers the bound for a while."""
+    timeout: Annotated[float, Field(gt=0)]
+    """Seconds until the first byte of an answer; a retry after a time-out waits twice as long, two retries at most."""
+    retries: Annotated[int, Field(ge=0)]
+    """Further attempts after a 429, a 5xx or a broken connection."""
+    backoff: Annotated[float, Field(ge=0)]
+    """Seconds before the first retry; doubled for each further one, half to one and a half of it at random."""
+    usd_per_million_in: Annotated[float, Field(ge=0)] | None
+    """Price of a million prompt tokens in USD; None if unknown."""
+    usd_per_million_out: Annotated[float, Field(ge=0)] | None
+    """Price of a million new tokens in USD; None if unknown."""
+    prompt: StepPrompt
+    """How a path becomes messages."""
+
+    @property
+    def sampling(self) -> Sampling:
+        """How candidates are drawn."""
+        return Sampling(self.temperature, self.top_p, self.max_tokens)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Endpoint]:
+        """The live policy. Raises ConfigError, MissingError or UnreachableError if the server cannot be used."""
+        if not self.model:
+            raise ConfigError(f"policy.model is not set. Name one that {self.base_url} serves: `policy.model=NAME`.")
+        server = Server(
+            base_url=self.base_url,
+            model=self.model,
+            key_env=self.key_env,
+            concurrency=self.concurrency,
+            timeout=self.timeout,
+            retries=self.retries,
+            backoff=self.backoff,
+        )
+        async with ChatClient(server) as client:
+            yield Endpoint(self, client)
+
+
+class Endpoint:
+    """The live policy: one chat completion a call."""
+
+    def __init__(self, settings: EndpointPolicy, client: ChatClient) -> None:
+        self.settings = settings
+        self.client = client
+
+    async def propose(
+        self, task: Task, path: Sequence[Node], n: int, *, first: int = 0, seed: int = 0
+    ) -> Sequence[Candidate]:
+        """The n candidate next steps after `path`. The seed is sent; whether it is honoured is the server's affair."""
+        k = len(path) + 1
+        completion = await self.client.complete(
+            self.settings.prompt.messages(task, path),
+            n=n,
+            temperature=self.settings.temperature,
+            top_p=self.settings.top_p,
+            max_tokens=self.settings.max_tokens,
+            stop=[closing(k)],
+            seed=draw_seed(seed, task, path, first),
+        )
+        return [
+            Candidate(raw, parse(raw, k), completion.tokens_in if i == 0 else 0, tokens_out)
+            for i, (raw, tokens_out) in enumerate(zip(completion.texts, completion.tokens_out, strict=True))
+        ]

@@ -1,0 +1,188 @@
+"""One worker thread that writes all candidates: requests join and leave the batch between two tokens.
+
+A request's prompt is computed once for all its candidates, and only from where it leaves the prompts seen before. Each
+candidate draws from a random number generator of its own, so who else is in the batch does not touch its luck. The
+rounding of bfloat16 logits does depend on the batch's size and can tip a draw; in float32 it practically never does.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from codetool.policies.drawing import draw
+from codetool.policies.llama import Group, Llama, Prefix
+from codetool.policies.prefixes import Prefixes
+
+log = logging.getLogger(__name__)
+
+CHUNK = 512
+"""Prompt tokens computed between two looks at whether to stop."""
+
+
+@dataclass
+class Row:
+    """A candidate being written."""
+
+    random: random.Random
+    tokens: list[int] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Request:
+    """A prompt, one seed for each candidate wanted, and when a candidate's tokens are enough."""
+
+    prompt: Sequence[int]
+    seeds: Sequence[int]
+    temperature: float
+    top_p: float
+    max_tokens: int
+    ended: Callable[[Sequence[int]], bool]
+    """Whether the tokens written so far end the candidate."""
+    result: Future[list[list[int]]] = field(default_factory=Future)
+    """The candidates' tokens in the order of the seeds."""
+    rows: list[Row] = field(default_factory=list)
+    writing: list[Row] = field(default_factory=list)
+    """The rows of the group, in its order."""
+    group: Group | None = None
+
+
+class Worker:
+    """The thread; use `submit` from anywhere and `close` once."""
+
+    def __init__(self, load: Callable[[], Llama], rows: int, prefix_tokens: int, threads: int | None) -> None:
+        """At most `rows` candidates are written at once; a larger request is written alone. Raises what `load` raises.
+
+        The model is loaded by the thread too: torch keeps a pool of helper threads for every thread that computes, and
+        as soon as the pools outnumber the cores their members sleep between any two operations (half the speed).
+        """
+        self._load, self._rows, self._threads = load, rows, threads
+        self._loaded: Future[Llama] = Future()
+        self._prefixes = Prefixes(prefix_tokens)
+        self._waiting: deque[Request] = deque()
+        self._active: list[Request] = []
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="generation", daemon=True)
+        self._thread.start()
+        self._model = self._loaded.result()
+
+    def submit(self, request: Request) -> Future[list[list[int]]]:
+        """Queue a request. Cancelling its result takes it out of the batch before the next token."""
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("the model is closed")
+            self._waiting.append(request)
+            self._changed.notify()
+        return request.result
+
+    def close(self) -> None:
+        """Stop after the current token; unfinished requests are cancelled."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+        for request in (*self._active, *self._waiting):
+            request.result.cancel()
+
+    def _work(self) -> None:
+        if self._threads:
+            torch.set_num_threads(self._threads)
+        try:
+            self._loaded.set_result(self._load())
+        except Exception as error:
+            self._loaded.set_exception(error)
+            return
+        with torch.inference_mode():
+            while self._wait():
+                try:
+                    self._round()
+                except Exception as error:  # a defect must reach those who wait, not end the thread in silence
+                    log.exception("generation failed")
+                    self._fail(error)
+
+    def _round(self) -> None:
+        for request in self._joining():
+            self._begin(request)
+        if self._active and not self._closed:
+            self._advance()
+
+    def _fail(self, error: Exception) -> None:
+        for request in self._active:
+            if not request.result.done():
+                request.result.set_exception(error)
+        self._active = []
+
+    def _wait(self) -> bool:
+        """Sleep until there is work; False once closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._active or self._waiting)
+            return not self._closed
+
+    def _joining(self) -> Iterator[Request]:
+        """Requests that fit into the batch, taken from the queue one by one in order of arrival."""
+        while not self._closed:
+            with self._changed:
+                busy = sum(len(request.writing) for request in self._active)
+                if not self._waiting or (busy and busy + len(self._waiting[0].seeds) > self._rows):
+                    return
+                request = self._waiting.popleft()
+            if not request.result.cancelled():
+                self._active.append(request)
+                yield request
+
+    def _begin(self, request: Request) -> None:
+        """Compute the prompt and draw every candidate's first token."""
+        prefix, logits = self._prefix(request)
+        if prefix is None or logits is None:
+            return
+        self._prefixes.add(prefix)
+        request.rows = request.writing = [Row(random.Random(seed)) for seed in request.seeds]
+        request.group = self._model.start(prefix, len(request.rows), request.max_tokens)
+        self._extend(request, logits.expand(len(request.rows), -1))
+
+    def _prefix(self, request: Request) -> tuple[Prefix | None, Tensor | None]:
+        prefix, logits = self._prefixes.longest(request.prompt), None
+        done = len(prefix.tokens) if prefix else 0
+        while done < len(request.prompt) and not (self._closed or request.result.cancelled()):
+            prefix, logits = self._model.prefill(prefix, request.prompt[done : done + CHUNK])
+            done = len(prefix.tokens)
+        return (prefix, logits) if done == len(request.prompt) else (None, None)
+
+    def _advance(self) -> None:
+        """One more token for every row of every request."""
+        self._active = [request for request in self._active if request.writing and not request.result.cancelled()]
+        if not self._active:
+            return
+        groups = [request.group for request in self._active if request.group is not None]
+        last = [row.tokens[-1] for request in self._active for row in request.writing]
+        logits = self._model.step(groups, last)
+        start = 0
+        for request in self._active:
+            count = len(request.writing)
+            self._extend(request, logits[start : start + count])
+            start += count
+
+    def _extend(self, request: Request, logits: Tensor) -> None:
+        """Give each row its next token; rows that end with it leave the group, and the last one brings the result."""
+        uniforms = [row.random.random() for row in request.writing]
+        tokens = draw(logits, uniforms, request.temperature, request.top_p)
+        for row, token in zip(request.writing, tokens, strict=True):
+            row.tokens.append(token)
+        going = [i for i, row in enumerate(request.writing) if not self._over(request, row)]
+        if len(going) < len(request.writing) and request.group is not None:
+            request.group.keep(going)
+            request.writing = [request.writing[i] for i in going]
+        if not going and request.result.set_running_or_notify_cancel():
+            request.result.set_result([row.tokens for row in request.rows])
+
+    def _over(self, request: Request, row: Row) -> bool:
+        return len(row.tokens) >= request.max_tokens or request.ended(row.tokens)

@@ -1,0 +1,208 @@
+"""A Llama-family decoder for generation on a CPU: one forward pass over rows that share cached prefixes.
+
+The general implementation copies the whole key-value cache for every token and keeps one per row. Here a prefix is
+computed once, is never copied while decoding, and serves all candidates after it: siblings attend to the same tensors.
+
+Limits: no biases, no sliding window, default rotary embedding; the shapes come from `config.json` of the weights.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of a model, from its `config.json`."""
+
+    layers: int
+    heads: int
+    kv_heads: int
+    head: int
+    epsilon: float
+    theta: float
+    context: int
+
+    @classmethod
+    def of(cls, folder: Path) -> Shape:
+        """Raises KeyError for a configuration that is not a Llama's."""
+        config = json.loads((folder / "config.json").read_text())
+        heads = config["num_attention_heads"]
+        rope = config.get("rope_parameters") or config
+        return cls(
+            layers=config["num_hidden_layers"],
+            heads=heads,
+            kv_heads=config["num_key_value_heads"],
+            head=config.get("head_dim") or config["hidden_size"] // heads,
+            epsilon=config["rms_norm_eps"],
+            theta=rope["rope_theta"],
+            context=config["max_position_embeddings"],
+        )
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """The keys and values of a prompt, never changed: `(layers, 2, kv_heads, tokens, head)`."""
+
+    tokens: tuple[int, ...]
+    cache: Tensor
+
+
+@dataclass
+class Group:
+    """Candidates after one prefix while they are being written, with their own keys and values.
+
+    `cache` is `(layers, 2, rows, kv_heads, room, head)`, of which `length` tokens are filled.
+    """
+
+    prefix: Prefix
+    cache: Tensor
+    length: int = 0
+
+    @property
+    def rows(self) -> int:
+        """How many candidates are still being written."""
+        return int(self.cache.shape[2])
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Drop all other rows."""
+        self.cache = self.cache[:, :, list(rows)]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The weights of one layer, projections that read the same input joined."""
+
+    qkv: Tensor
+    out: Tensor
+    gate_up: Tensor
+    down: Tensor
+    before: Tensor
+    between: Tensor
+
+
+class Llama:
+    """A loaded model. Logits are float32; nothing requires a gradient."""
+
+    def __init__(self, folder: Path, dtype: torch.dtype) -> None:
+        """Load `model.safetensors` and `config.json` of a folder in Hugging Face format; compute in `dtype`."""
+        self.shape = Shape.of(folder)
+        weights = {name: tensor.to(dtype) for name, tensor in load_file(folder / "model.safetensors").items()}
+        self.embedding = weights["model.embed_tokens.weight"]
+        self.head = weights.get("lm_head.weight", self.embedding)
+        self.norm = weights["model.norm.weight"]
+        self.layers = [_layer(weights, f"model.layers.{i}.") for i in range(self.shape.layers)]
+        self.cos, self.sin = _rotations(self.shape, self.embedding.dtype)
+
+    def start(self, prefix: Prefix, rows: int, room: int) -> Group:
+        """A group of candidates after a prefix, with room for so many new tokens each."""
+        shape = self.shape
+        size = (shape.layers, 2, rows, shape.kv_heads, room, shape.head)
+        return Group(prefix, torch.empty(size, dtype=self.embedding.dtype))
+
+    def prefill(self, known: Prefix | None, tokens: Sequence[int]) -> tuple[Prefix, Tensor]:
+        """The prefix extended by tokens, and the logits `(vocabulary,)` after its last one."""
+        start = len(known.tokens) if known else 0
+        count, shape = len(tokens), self.shape
+        size = (shape.layers, 2, shape.kv_heads, start + count, shape.head)
+        cache = torch.empty(size, dtype=self.embedding.dtype)
+        if known:
+            cache[:, :, :, :start] = known.cache
+        x = F.embedding(torch.tensor(tokens), self.embedding)
+        cos, sin = self.cos[start : start + count, None], self.sin[start : start + count, None]
+        mask = torch.ones(count, start + count, dtype=torch.bool).tril(start) if start else None
+        for i, layer in enumerate(self.layers):
+            q, k, v = self._project(layer, x, cos, sin)
+            cache[i, 0, :, start:] = k.transpose(0, 1)
+            cache[i, 1, :, start:] = v.transpose(0, 1)
+            repeats = shape.heads // shape.kv_heads
+            keys, values = (half.repeat_interleave(repeats, 0)[None] for half in cache[i])
+            attended = F.scaled_dot_product_attention(
+                q.transpose(0, 1)[None], keys, values, attn_mask=mask, is_causal=mask is None
+            )
+            x = self._finish(layer, x, attended[0].transpose(0, 1).reshape(count, -1))
+        return Prefix((*(known.tokens if known else ()), *tokens), cache), self._logits(x[-1:])[0]
+
+    def step(self, groups: Sequence[Group], tokens: Sequence[int]) -> Tensor:
+        """The logits `(rows, vocabulary)` after one more token for every row of every group, in order."""
+        x = F.embedding(torch.tensor(tokens), self.embedding)
+        places = torch.tensor([len(g.prefix.tokens) + g.length for g in groups for _ in range(g.rows)])
+        cos, sin = self.cos[places, None], self.sin[places, None]
+        for i, layer in enumerate(self.layers):
+            q, k, v = self._project(layer, x, cos, sin)
+            attended, row = [], 0
+            for group in groups:
+                own = slice(row, row + group.rows)
+                group.cache[i, 0, :, :, group.length] = k[own]
+                group.cache[i, 1, :, :, group.length] = v[own]
+                attended.append(self._attend(q[own], group, i))
+                row += group.rows
+            x = self._finish(layer, x, torch.cat(attended) if len(attended) > 1 else attended[0])
+        for group in groups:
+            group.length += 1
+        return self._logits(x)
+
+    def _attend(self, q: Tensor, group: Group, layer: int) -> Tensor:
+        """Attention of one new token a row to the shared prefix and to the row's own tokens: `(rows, hidden)`.
+
+        The query heads that share a key head, of all rows, are one matrix: the prefix is read once for all of them.
+        """
+        rows, kv, head = group.rows, self.shape.kv_heads, self.shape.head
+        shared_k, shared_v = group.prefix.cache[layer]
+        own_k, own_v = group.cache[layer, :, :, :, : group.length + 1]
+        q = q.view(rows, kv, -1, head) * head**-0.5
+        together = q.transpose(0, 1).reshape(kv, -1, head)
+        to_shared = (together @ shared_k.transpose(1, 2)).view(kv, rows, -1, shared_k.shape[1]).transpose(0, 1)
+        scores = torch.cat([to_shared, q @ own_k.transpose(2, 3)], -1).softmax(-1, dtype=torch.float32).to(q.dtype)
+        weights = scores[..., : shared_k.shape[1]].transpose(0, 1).reshape(kv, -1, shared_k.shape[1])
+        from_shared = (weights @ shared_v).view(kv, rows, -1, head).transpose(0, 1)
+        return (from_shared + scores[..., shared_k.shape[1] :] @ own_v).reshape(rows, -1)
+
+    def _project(self, layer: Layer, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Rotated queries and keys, and values: `(tokens, heads, head)`."""
+        shape = self.shape
+        mixed = F.linear(self._normed(x, layer.before), layer.qkv).view(len(x), -1, shape.head)
+        turned = mixed[:, : shape.heads + shape.kv_heads]
+        left, right = turned.chunk(2, -1)
+        turned = turned * cos + torch.cat([-right, left], -1) * sin
+        return turned[:, : shape.heads], turned[:, shape.heads :], mixed[:, shape.heads + shape.kv_heads :]
+
+    def _finish(self, layer: Layer, x: Tensor, attended: Tensor) -> Tensor:
+        x = x + F.linear(attended, layer.out)
+        gate, up = F.linear(self._normed(x, layer.between), layer.gate_up).chunk(2, -1)
+        return x + F.linear(F.silu(gate) * up, layer.down)
+
+    def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
+        return F.rms_norm(x, weight.shape, weight, self.shape.epsilon)
+
+    def _logits(self, x: Tensor) -> Tensor:
+        return F.linear(self._normed(x, self.norm), self.head).float()
+
+
+def _layer(weights: dict[str, Tensor], name: str) -> Layer:
+    def of(part: str) -> Tensor:
+        return weights[f"{name}{part}.weight"]
+
+    return Layer(
+        qkv=torch.cat([of("self_attn.q_proj"), of("self_attn.k_proj"), of("self_attn.v_proj")]),
+        out=of("self_attn.o_proj"),
+        gate_up=torch.cat([of("mlp.gate_proj"), of("mlp.up_proj")]),
+        down=of("mlp.down_proj"),
+        before=of("input_layernorm"),
+        between=of("post_attention_layernorm"),
+    )
+
+
+def _rotations(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Cosine and sine of every position in the context: `(context, head)`."""
+    frequencies = shape.theta ** -(torch.arange(0, shape.head, 2).float() / shape.head)
+    angles = torch.outer(torch.arange(shape.context).float(), frequencies).repeat(1, 2)
+    return angles.cos().to(dtype), angles.sin().to(dtype)

@@ -1,0 +1,121 @@
+"""Candidates that were paid for once are never drawn again.
+
+Every candidate is a record `{task_id, path, key, index, text, tokens_in, tokens_out, sampling}`; `key` is the sha256 of
+the rendered prompt and the sampling settings. A record found again stands for the draw, with the cost it had.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+from weakref import WeakValueDictionary
+
+from codetool.errors import MissingError
+from codetool.interfaces import Policy, Prompt
+from codetool.policies.parsing import parse
+from codetool.prompts import Message
+from codetool.types import Candidate, Node, Sampling, Task
+
+Record = Mapping[str, Any]
+Place = tuple[str, str, int]
+"""Task id, key, index: what a candidate is known by."""
+
+
+class Recorded:
+    """A policy that answers from records and asks the policy inside only for what is missing."""
+
+    def __init__(
+        self,
+        inner: Policy | None,
+        *,
+        prompt: Prompt,
+        sampling: Sampling,
+        known: Iterable[Record],
+        append: Callable[[Record], object] | None = None,
+    ) -> None:
+        """Of records for the same place the last one counts. `append` is handed every new record at once.
+
+        Without a policy inside a candidate that was not recorded is a MissingError.
+        """
+        self._inner = inner
+        self._prompt = prompt
+        self._sampling = sampling
+        self._append = append or (lambda record: None)
+        self._known: dict[Place, Record] = {_place(record): record for record in known}
+        self._drawing: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+
+    async def propose(
+        self, task: Task, path: Sequence[Node], n: int, *, first: int = 0, seed: int = 0
+    ) -> Sequence[Candidate]:
+        """The n candidates from index `first` on, recorded ones as they are, new ones drawn and recorded."""
+        key = candidate_key(self._prompt.messages(task, path), self._sampling)
+        wanted = range(first, first + n)
+        # Two equal paths of one search ask for the same candidates: the second waits and reads what the first drew.
+        async with self._drawing.setdefault((task.id, key), asyncio.Lock()):
+            for start, count in _runs([i for i in wanted if (task.id, key, i) not in self._known]):
+                if self._inner is None:
+                    raise MissingError(self._reasons(task, path, key, start))
+                drawn = await self._inner.propose(task, path, count, first=start, seed=seed)
+                for index, candidate in enumerate(drawn, start):
+                    self._keep(task, path, key, index, candidate)
+        found = [self._known.get((task.id, key, i)) for i in wanted]
+        return [_candidate(record, len(path) + 1) for record in found if record is not None]
+
+    def _keep(self, task: Task, path: Sequence[Node], key: str, index: int, candidate: Candidate) -> None:
+        record = {
+            "task_id": task.id,
+            "path": path[-1].id if path else "0",
+            "key": key,
+            "index": index,
+            "text": candidate.raw,
+            "tokens_in": candidate.tokens_in,
+            "tokens_out": candidate.tokens_out,
+            "sampling": asdict(self._sampling),
+        }
+        self._append(record)
+        self._known[_place(record)] = record
+
+    def _reasons(self, task: Task, path: Sequence[Node], key: str, index: int) -> str:
+        """What is missing, and why that is likely so, judged by what is there."""
+        of_task = [place for place in self._known if place[0] == task.id]
+        drawn = sum(place[1] == key for place in of_task)
+        if not of_task:
+            reason = "nothing was recorded for this task: is `policy.source` right, and was the `limit` as large?"
+        elif drawn:
+            reason = f"only {drawn} were recorded here: the recorded search was narrower (`search.n`, `search.width`)."
+        else:
+            reason = (
+                "this task was recorded, but not this prompt: the prompt texts, the tools, the observations or the "
+                "search differ from the recorded run (`prompt`, `benchmark`, `tools`, `search`, `seed`)."
+            )
+        return f"No recorded candidate {index} for step {len(path) + 1} of task {task.id}; {reason}"
+
+
+def candidate_key(messages: Sequence[Message], sampling: Sampling) -> str:
+    """Hex sha256 of the rendered prompt and the sampling settings."""
+    content = json.dumps([messages, asdict(sampling)], sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _place(record: Record) -> Place:
+    return record["task_id"], record["key"], record["index"]
+
+
+def _candidate(record: Record, k: int) -> Candidate:
+    raw = record["text"]
+    return Candidate(raw, parse(raw, k), record["tokens_in"], record["tokens_out"])
+
+
+def _runs(indices: Sequence[int]) -> list[tuple[int, int]]:
+    """Ascending indices as (start, count) of their unbroken runs."""
+    runs: list[tuple[int, int]] = []
+    for i in indices:
+        if runs and i == sum(runs[-1]):
+            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
+        else:
+            runs.append((i, 1))
+    return runs

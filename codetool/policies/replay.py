@@ -1,0 +1,86 @@
+"""A policy that repeats recorded runs: no model, no server, no key."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import astuple
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from codetool import journal
+from codetool.errors import ConfigError, MissingError
+from codetool.policies.recorded import Recorded
+from codetool.prompts import StepPrompt
+from codetool.types import Sampling
+
+CANDIDATES = "candidates.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Replay:
+    """Settings of a policy that reads candidates from run folders.
+
+    Sampling settings are part of a candidate's key. None takes them as recorded; a number narrows the choice where the
+    sources hold candidates of several settings.
+    """
+
+    model: str
+    """A name for the identity of the result; nothing is loaded."""
+    source: tuple[Path, ...]
+    """Run folders, or their `candidates.jsonl`; of candidates recorded twice the last one counts."""
+    temperature: Annotated[float, Field(ge=0)] | None
+    """Temperature of the recorded candidates."""
+    top_p: Annotated[float, Field(gt=0, le=1)] | None
+    """Probability mass that the recorded candidates were drawn from."""
+    max_tokens: Annotated[int, Field(ge=1)] | None
+    """New tokens that the recorded candidates were allowed."""
+    prompt: StepPrompt
+    """How a path becomes messages; it must be the recorded run's."""
+
+    @property
+    def sampling(self) -> Sampling:
+        """What is demanded of the recorded sampling settings."""
+        return Sampling(self.temperature, self.top_p, self.max_tokens)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Recorded]:
+        """The live policy; a candidate that was not recorded is a MissingError that names task, step and index.
+
+        Raises MissingError for a source that is not there, ConfigError for no source or ambiguous sampling settings.
+        """
+        records = list(self._records())
+        yield Recorded(None, prompt=self.prompt, sampling=self._recorded_sampling(records), known=records)
+
+    def _records(self) -> Iterator[Mapping[str, Any]]:
+        if not self.source:
+            raise ConfigError("policy.source is empty: name the run folders to replay, `policy.source=[outputs/…]`.")
+        for source in self.source:
+            path = source if source.suffix == ".jsonl" else source / CANDIDATES
+            if not path.is_file():
+                raise MissingError(f"policy.source: there is no file {path}. Name a run folder that has {CANDIDATES}.")
+            yield from journal.read(path)
+
+    def _recorded_sampling(self, records: list[Mapping[str, Any]]) -> Sampling:
+        found = {Sampling(**record["sampling"]) for record in records}
+        fitting = [sampling for sampling in found if _fits(self.sampling, sampling)]
+        if len(fitting) == 1:
+            return fitting[0]
+        listed = "; ".join(sorted(map(_options, found))) or "nothing at all"
+        problem = "several of these fit" if fitting else "none of them fits what was asked for"
+        raise ConfigError(
+            f"policy.source holds candidates drawn with {listed}; {problem}, {_options(self.sampling)}. "
+            "Choose one by setting these options."
+        )
+
+
+def _fits(wanted: Sampling, found: Sampling) -> bool:
+    return all(w is None or w == f for w, f in zip(astuple(wanted), astuple(found), strict=True))
+
+
+def _options(sampling: Sampling) -> str:
+    numbers = zip(("temperature", "top_p", "max_tokens"), astuple(sampling), strict=True)
+    return " ".join(f"policy.{name}={'null' if value is None else value}" for name, value in numbers)

@@ -1,0 +1,71 @@
+"""The endpoint policy on a real server, and against no server at all."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from chat_server import chat, serving
+from paths import step_after
+
+from codetool.errors import ConfigError
+from codetool.policies.endpoint import EndpointPolicy
+from codetool.prompts import StepPrompt
+from codetool.types import Task
+
+STEP = "##Step 2: b\nPython Code:\n```python\nprint(2)\n```\n[All Finished]\n"
+
+
+def option(prompt: StepPrompt, **changes: Any) -> EndpointPolicy:
+    fields: dict[str, Any] = {
+        "model": "m", "base_url": "", "key_env": None, "temperature": 0.9, "top_p": 0.95, "max_tokens": 64,
+        "concurrency": 10, "timeout": 5, "retries": 0, "backoff": 0, "usd_per_million_in": None,
+        "usd_per_million_out": None, "prompt": prompt,
+    }  # fmt: skip
+    return EndpointPolicy(**fields | changes)
+
+
+async def test_candidates_are_parsed_and_the_prompt_is_counted_once(task: Task, prompt: StepPrompt) -> None:
+    path = step_after(None, "a", "one").path
+    async with serving(lambda body: chat(STEP, "no idea", tokens_out=20)) as server:
+        async with option(prompt, base_url=server.url).open() as policy:
+            drawn = await policy.propose(task, path, 2)
+    assert [(c.step.code, c.step.finished) for c in drawn] == [("print(2)", True), (None, False)]
+    assert [c.tokens_in for c in drawn] == [10, 0]
+    assert sum(c.tokens_out for c in drawn) == 20
+    assert drawn[0].raw == STEP
+    assert server.requests[0]["messages"] == prompt.messages(task, path)
+    assert server.requests[0]["stop"] == ["[Step 2 Finished]"]
+
+
+async def test_the_seed_depends_on_seed_task_path_and_first_and_on_nothing_else(task: Task, prompt: StepPrompt) -> None:
+    async with serving(lambda body: chat(STEP)) as server:
+        async with option(prompt, base_url=server.url).open() as policy:
+            for _ in range(2):
+                await policy.propose(task, (), 1)
+            await policy.propose(task, (), 1, seed=1)
+            await policy.propose(task, (), 1, first=1)
+            await policy.propose(task, step_after(None, "a").path, 1)
+            await policy.propose(Task("t2", task.query, task.tools), (), 1)
+    seeds = [body["seed"] for body in server.requests]
+    assert seeds[0] == seeds[1]
+    assert len(set(seeds)) == 5
+    assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+@pytest.mark.parametrize("model", [None, ""])
+async def test_a_missing_model_is_told_with_the_option_to_set(prompt: StepPrompt, model: str | None) -> None:
+    with pytest.raises(ConfigError, match=r"policy\.model"):
+        async with option(prompt, model=model, base_url="http://127.0.0.1:9/v1").open():
+            pass
+
+
+async def test_cancelling_a_proposal_frees_its_place(task: Task, prompt: StepPrompt) -> None:
+    async def slow(body: dict[str, Any]) -> Any:
+        await asyncio.sleep(0 if body["messages"][0]["content"].endswith("again") else 60)
+        return chat(STEP)
+
+    async with serving(slow) as server:
+        async with option(prompt, base_url=server.url, concurrency=1).open() as policy:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(policy.propose(task, (), 1), 0.2)
+            await asyncio.wait_for(policy.propose(Task("t", "again", ()), (), 1), 2)

