@@ -1,0 +1,154 @@
+"""The sandbox's own first processes: one enters the namespaces, its child, pid 1 there, looks after them.
+
+Pid 1 is trusted and runs no generated code. It makes and removes scratch folders, lets no zombie stay, and ends when
+the host closes the control line, however the host died; the kernel then kills every process of the pid namespace.
+Without that namespace it adopts all orphans and kills them itself.
+"""
+
+from __future__ import annotations
+
+import collections  # noqa: F401  (this and the other unused ones: loaded once here, for every branch)
+import contextlib
+import copy  # noqa: F401
+import dataclasses  # noqa: F401
+import datetime  # noqa: F401
+import decimal  # noqa: F401
+import encodings.idna  # noqa: F401
+import functools  # noqa: F401
+import itertools  # noqa: F401
+import json  # noqa: F401
+import math  # noqa: F401
+import os
+import random  # noqa: F401
+import re  # noqa: F401
+import shutil
+import signal
+import socket
+import statistics  # noqa: F401
+import string  # noqa: F401
+import sys
+import time
+import typing  # noqa: F401
+import urllib.parse  # noqa: F401
+from pathlib import Path
+
+import requests  # noqa: F401
+
+from codetool.execution.inside import limits, mounts, namespaces, worker
+from codetool.execution.inside.kernel import (
+    PR_SET_CHILD_SUBREAPER,
+    PR_SET_DUMPABLE,
+    PR_SET_NO_NEW_PRIVS,
+    PR_SET_PDEATHSIG,
+    LayerError,
+    prctl,
+)
+from codetool.execution.protocol import Message, receive, send, text
+
+MAX_ENTRIES = 4096
+"""Files and folders in one scratch folder."""
+
+
+def main(control_descriptor: int, zygote_descriptor: int) -> None:
+    """Build the sandbox over two inherited sockets: to the host for pid 1, and for the zygote."""
+    control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=control_descriptor)
+    line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=zygote_descriptor)
+    wish, _ = receive(control)
+    try:
+        setup, user = _enter(wish)
+    except LayerError as error:
+        send(control, {"kind": "failed", "layer": error.layer, "reason": str(error)})
+        return
+    child = os.fork()
+    if child:
+        control.close()
+        line.close()
+        os.waitpid(child, 0)
+        return
+    _become_init("namespaces" in setup.use)
+    if os.fork() == 0:
+        control.close()
+        try:
+            worker.main(line, setup)
+        except LayerError as error:
+            send(line, {"kind": "failed", "layer": error.layer, "reason": str(error)})
+        os._exit(0)
+    line.close()
+    send(control, {"kind": "ready", "user": user, "home": setup.home})
+    with contextlib.suppress(EOFError, OSError):
+        _serve(control, setup)
+    if "namespaces" not in setup.use:
+        _kill_descendants()
+        shutil.rmtree(setup.home, ignore_errors=True)
+    os._exit(0)
+
+
+def _enter(wish: Message) -> tuple[worker.Setup, str]:
+    """What the host wishes, made true as far as namespaces go; the user the work runs as. Raises LayerError."""
+    limits.prefer_as_victim()
+    use, user, home = tuple(wish["use"]), "own", wish["home"]
+    setup = worker.Setup(
+        use=use,
+        home=mounts.SCRATCH if "namespaces" in use else home,
+        readable=tuple(mounts.readable_folders()),
+        address_space=limits.address_space() + wish["memory"],
+        scratch=wish["scratch"],
+        output=wish["output"],
+        cpu_seconds=wish["cpu_seconds"],
+    )
+    if "namespaces" in use:
+        user = namespaces.enter(setup.readable, wish["masked"])
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which clears it
+    else:
+        Path(home).mkdir(mode=0o700, exist_ok=True)
+    return setup, user
+
+
+def _become_init(namespaced: bool) -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # orphans that end leave no zombie
+    if sys.platform == "linux":
+        prctl(PR_SET_NO_NEW_PRIVS, 1)
+        prctl(PR_SET_DUMPABLE, 0)
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL) if namespaced else prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _serve(control: socket.socket, setup: worker.Setup) -> None:
+    """Make and remove scratch folders as the host says. Raises EOFError when it is gone."""
+    while True:
+        message, _ = receive(control)
+        folder, reason = text(message, "folder"), None
+        try:
+            if message["kind"] == "make":
+                _make(folder, setup)
+            else:
+                _remove(folder, setup)
+        except OSError as error:
+            reason = str(error)
+        if message["kind"] == "make":
+            send(control, {"kind": "made", "reason": reason})
+
+
+def _make(folder: str, setup: worker.Setup) -> None:
+    if "namespaces" in setup.use:
+        mounts.mount_scratch(folder, setup.scratch, MAX_ENTRIES)
+    else:
+        Path(setup.home, folder).mkdir(mode=0o700, parents=True)
+
+
+def _remove(folder: str, setup: worker.Setup) -> None:
+    if "namespaces" in setup.use:
+        mounts.unmount_scratch(folder)
+    else:
+        shutil.rmtree(Path(setup.home, folder), ignore_errors=True)
+
+
+def _kill_descendants() -> None:
+    """Kill every process that comes from this one; orphans become its children, so a few rounds find all."""
+    for _ in range(1000):
+        children = [process for process, parent in limits.parents().items() if parent == os.getpid()]
+        if not children:
+            return
+        for process in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        time.sleep(0.001)

@@ -1,0 +1,65 @@
+"""Linux system calls that Python's `os` does not offer, through the C library's `syscall`."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+from pathlib import Path
+
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_CAPBSET_DROP = 1, 4, 8, 24
+PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 36, 38
+CAP_SYS_ADMIN = 21
+
+_CAPSET = {"x86_64": 126, "aarch64": 91}
+_CAPABILITY_VERSION = 0x20080522
+
+
+class LayerError(Exception):
+    """One layer of the confinement cannot be built here. `layer` names it."""
+
+    def __init__(self, layer: str, reason: object) -> None:
+        super().__init__(f"{layer}: {reason}")
+        self.layer = layer
+
+
+@functools.cache
+def libc() -> ctypes.CDLL:
+    """The C library of this process, with errno kept; made once, for each making costs every branch its own copy."""
+    library = ctypes.CDLL(None, use_errno=True)
+    library.syscall.restype = ctypes.c_long
+    return library
+
+
+def checked(result: int) -> int:
+    """The result of a call through `libc`. Raises OSError with its errno where it is negative."""
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+def syscall(number: int, *arguments: object) -> int:
+    """The result of a system call; integers are passed as longs. Raises OSError."""
+    longs = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
+    return checked(libc().syscall(ctypes.c_long(number), *longs))
+
+
+def prctl(option: int, value: int = 0) -> int:
+    """What the kernel returns for a process control `option` with one value. Raises OSError."""
+    return checked(libc().prctl(option, *(ctypes.c_ulong(number) for number in (value, 0, 0, 0))))
+
+
+def keep_capabilities(mask: int) -> None:
+    """Hold exactly the capabilities of `mask` from now on (a bit each), none of them inheritable."""
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    low, high = mask & 0xFFFFFFFF, mask >> 32
+    data = (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)
+    syscall(_CAPSET[os.uname().machine], ctypes.byref(header), ctypes.byref(data))
+
+
+def drop_bounding_set() -> None:
+    """Make every capability unreachable for good, whatever is executed later."""
+    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
+    for capability in range(last + 1):
+        prctl(PR_CAPBSET_DROP, capability)

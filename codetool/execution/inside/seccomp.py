@@ -1,0 +1,116 @@
+"""The system-call filter of generated code: a list of what is allowed, everything else fails with EPERM.
+
+- A plain fork and a new thread are put before the host (`supervisor.py`), which lets them pass or refuses them.
+- Calls whose meaning lies in a register are decided by it: only private mappings, only harmless `fcntl` commands.
+- Another architecture's or x32's calling convention ends the process: its numbers would mean other calls.
+
+Format: https://docs.kernel.org/userspace-api/seccomp_filter.html
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import struct
+from collections.abc import Iterable
+
+from codetool.execution.inside import syscalls
+from codetool.execution.inside.kernel import LayerError, syscall
+
+FORK_FLAGS = (0x01200011, 0x11)
+"""What fork(3) passes to clone: signal SIGCHLD, with and without the child's thread id written."""
+THREAD_FLAGS = 0x3D0F00
+"""What pthread_create(3) passes to clone."""
+
+_KILL, _NOTIFY, _ERRNO, _ALLOW = 0x80000000, 0x7FC00000, 0x00050000, 0x7FFF0000
+_LOAD, _JUMP_EQUAL, _JUMP_SET, _AND, _RETURN = 0x20, 0x15, 0x45, 0x54, 0x06
+_NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
+_MACHINES = {"x86_64": (0xC000003E, 0, 317), "aarch64": (0xC00000B7, 1, 277)}
+"""Machine → (audit architecture, column of the call tables, number of seccomp(2))."""
+
+_SET_MODE_FILTER, _NEW_LISTENER, _WAIT_KILLABLE = 1, 1 << 3, 1 << 5
+_FCNTL = (*range(8), 36, 37, 38, 1030)  # descriptors, flags, locks; not the commands that send signals
+_IOCTL = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # is it a terminal, its size, bytes waiting, non-block, exec
+_PRCTL = (15, 16)  # the thread's name
+_MAP_TYPE, _MAP_PRIVATE = 0x0F, 0x02
+
+Program = list[tuple[int, int, int, int]]
+"""Instructions: code, jump if true, jump if false, constant."""
+
+
+def install(*, metadata: bool) -> int:
+    """Install the filter for good; the file on which forks and threads ask for leave.
+
+    `metadata` allows changing modes and times of files. Raises LayerError where machine or kernel lacks the means.
+    """
+    machine = os.uname().machine
+    if machine not in _MACHINES:
+        raise LayerError("seccomp", f"no rules for {machine}, only for {', '.join(_MACHINES)}")
+    code = b"".join(struct.pack("=HBBI", *line) for line in program(machine, metadata))
+    buffer = ctypes.create_string_buffer(code)
+    header = ctypes.create_string_buffer(struct.pack("@HxxxxxxQ", len(code) // 8, ctypes.addressof(buffer)))
+    number = _MACHINES[machine][2]
+    try:
+        return syscall(number, _SET_MODE_FILTER, _NEW_LISTENER | _WAIT_KILLABLE, header)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise LayerError("seccomp", error) from error
+    try:  # a kernel before 5.19
+        return syscall(number, _SET_MODE_FILTER, _NEW_LISTENER, header)
+    except OSError as error:
+        raise LayerError("seccomp", error) from error
+
+
+def program(machine: str, metadata: bool) -> Program:
+    """The filter as instructions for one machine."""
+    architecture, column, _ = _MACHINES[machine]
+    code: Program = [
+        (_LOAD, 0, 0, _ARCHITECTURE),
+        (_JUMP_EQUAL, 1, 0, architecture),
+        (_RETURN, 0, 0, _KILL),
+        (_LOAD, 0, 0, _NUMBER),
+        (_JUMP_SET, 0, 1, 0x40000000),  # x32
+        (_RETURN, 0, 0, _KILL),
+    ]
+    groups = [syscalls.FILES, syscalls.MEMORY, syscalls.WAITING, syscalls.THREADS, syscalls.SIGNALS, syscalls.TIME]
+    groups += [syscalls.IDENTITY, syscalls.SOCKETS, syscalls.LANDLOCK, *([syscalls.METADATA] if metadata else [])]
+    ruled = {name: numbers[column] for name, numbers in syscalls.RULED.items()}
+    rules = {
+        "clone": _one_of(0, (*FORK_FLAGS, THREAD_FLAGS), _NOTIFY),
+        "fcntl": _one_of(1, _FCNTL, _ALLOW),
+        "ioctl": _one_of(1, _IOCTL, _ALLOW),
+        "prctl": _one_of(0, _PRCTL, _ALLOW),
+        "prlimit64": _one_of(0, (0,), _ALLOW),
+        "mmap": _one_of(3, (_MAP_PRIVATE,), _ALLOW, mask=_MAP_TYPE),
+    }
+    numbers = [(name, row[column]) for group in groups for name, row in group.items() if name not in rules]
+    for _, number in numbers:
+        if number is not None:
+            code += _for(number, [(_RETURN, 0, 0, _ALLOW)])
+    for name, block in rules.items():
+        number = ruled.get(name, syscalls.FILES.get(name, (None, None))[column])
+        if number is not None:
+            code += _for(number, block)
+    for absent in syscalls.ABSENT.values():
+        number = absent[column]
+        if number is not None:
+            code += _for(number, [(_RETURN, 0, 0, _ERRNO | errno.ENOSYS)])
+    return [*code, (_RETURN, 0, 0, _ERRNO | errno.EPERM)]
+
+
+def _for(number: int, block: Program) -> Program:
+    """`block`, which must end by returning, for one call; other calls go past it."""
+    return [(_JUMP_EQUAL, 0, len(block), number), *block]
+
+
+def _one_of(argument: int, values: Iterable[int], action: int, mask: int | None = None) -> Program:
+    """Take `action` if an argument, masked, is one of `values`, else EPERM; so too if its high half is not empty."""
+    offset = _ARGUMENTS + 8 * argument
+    refuse = (_RETURN, 0, 0, _ERRNO | errno.EPERM)
+    code: Program = [(_LOAD, 0, 0, offset + 4), (_JUMP_EQUAL, 1, 0, 0), refuse, (_LOAD, 0, 0, offset)]
+    if mask is not None:
+        code.append((_AND, 0, 0, mask))
+    for value in values:
+        code += [(_JUMP_EQUAL, 0, 1, value), (_RETURN, 0, 0, action)]
+    return [*code, refuse]

@@ -1,0 +1,59 @@
+"""How generated code reaches tools: every `requests` call becomes a frame to the host and its answer a Response.
+
+Replacing `HTTPAdapter.send` also catches sessions on which code mounts adapters of its own. Headers stay inside: the
+host adds the secrets itself. Other ways to the network do not exist; sockets cannot be made.
+"""
+
+from __future__ import annotations
+
+import datetime
+import http.client
+import io
+from collections.abc import Callable
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
+
+Ask = Callable[[str, str, str | None], tuple[int, str]]
+"""(method, absolute URL, body) → (HTTP status, body)."""
+
+
+def install(ask: Ask) -> None:
+    """Let every request made with `requests` in this process, and in its forks, be answered by `ask`."""
+
+    def send(
+        adapter: HTTPAdapter, request: requests.PreparedRequest, *_arguments: object, **_options: object
+    ) -> requests.Response:
+        status, body = ask(request.method or "GET", request.url or "", _body(request.body))
+        return _response(adapter, request, status, body)
+
+    HTTPAdapter.send = send  # type: ignore[method-assign,assignment]
+
+
+def _body(body: Any) -> str | None:
+    if body is None or isinstance(body, str):
+        return body
+    if hasattr(body, "read"):
+        body = body.read()
+    elif not isinstance(body, (bytes, bytearray)):
+        body = b"".join(part.encode() if isinstance(part, str) else part for part in body)
+    return body if isinstance(body, str) else bytes(body).decode(errors="replace")
+
+
+def _response(adapter: HTTPAdapter, request: requests.PreparedRequest, status: int, body: str) -> requests.Response:
+    response = requests.Response()
+    response.status_code = status
+    response.reason = http.client.responses.get(status, "")
+    response.headers = CaseInsensitiveDict({"content-type": "application/json"})
+    response.encoding = "utf-8"
+    response.url = request.url or ""
+    response.request = request
+    response.elapsed = datetime.timedelta(0)
+    content = body.encode(errors="replace")
+    response.raw = io.BytesIO(content)
+    response._content = content
+    response._content_consumed = True  # type: ignore[attr-defined]
+    response.connection = adapter
+    return response

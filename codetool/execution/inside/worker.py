@@ -1,0 +1,156 @@
+"""A sandboxed process: it copies itself and runs steps when the host says so.
+
+The first of them, the zygote, runs no generated code; every root interpreter is a fork of it, every branch a fork of
+its parent. What is promised here of one process (its answers, its narrowing after a fork) generated code in that same
+process could break: it then harms itself and its own branches only. What protects siblings and the host, the filter of
+system calls, the namespaces, the limits and the layers of its ancestors, is the kernel's and cannot be taken off.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from codetool.execution.inside import landlock, limits, scratch, seccomp, transport
+from codetool.execution.inside.kernel import PR_SET_NO_NEW_PRIVS, LayerError, keep_capabilities, prctl
+from codetool.execution.inside.mounts import NULL
+from codetool.execution.inside.step import Steps
+from codetool.execution.protocol import receive, send, text
+
+THREAD_STACK = 2**20
+"""Bytes of stack for each thread; they count against a branch's memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What the host asked for. `use` names the layers; `home` holds all scratch folders; sizes are bytes."""
+
+    use: tuple[str, ...]
+    home: str
+    readable: tuple[str, ...]
+    address_space: int
+    scratch: int
+    output: int
+    cpu_seconds: int
+
+
+class Line:
+    """This process's socket to the host. A lock lets threads of a step ask for tools one after the other."""
+
+    def __init__(self, socket_: socket.socket) -> None:
+        self.socket = socket_
+        self.token: object = None
+        self._lock = threading.Lock()
+
+    def move(self, socket_: socket.socket) -> None:
+        """Speak over another socket from now on: this process is a fresh fork of the one that held the old."""
+        self.socket.close()
+        self.socket, self._lock = socket_, threading.Lock()
+
+    def say(self, kind: str, **fields: Any) -> None:
+        send(self.socket, {"kind": kind, "token": self.token, **fields})
+
+    def ask(self, method: str, url: str, body: str | None) -> tuple[int, str]:
+        """The host's answer to a tool request."""
+        with self._lock:
+            self.say("call", method=method, url=url, body=body)
+            answer, _ = receive(self.socket)
+        return int(answer["status"]), text(answer, "body")
+
+    def last_words(self, printed: Callable[[], str]) -> None:
+        """Tell what was printed so far, unless the line is in the middle of something else."""
+        if self._lock.acquire(blocking=False):
+            self.say("output", text=printed())
+
+
+def main(socket_: socket.socket, setup: Setup) -> None:
+    """Confine this process for good, then serve the host until it closes the line."""
+    version, listener = _confine(setup)
+    line, steps = Line(socket_), Steps(setup.output)
+    transport.install(line.ask)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # branches that end leave no zombie
+    if hasattr(signal, "SIGUSR1"):
+        signal.signal(signal.SIGUSR1, lambda *_: line.last_words(steps.printed))
+    threading.stack_size(THREAD_STACK)
+    random.seed(0)
+    gc.collect()
+    gc.freeze()
+    send(socket_, {"kind": "hello", "landlock": version}, [listener] if listener >= 0 else [])
+    if listener >= 0:
+        os.close(listener)  # or the sandbox could give itself leave
+    try:
+        serve(line, steps, setup, version)
+    except (EOFError, OSError):
+        pass  # the host closed the line: it wants this process to end
+
+
+def serve(line: Line, steps: Steps, setup: Setup, version: int) -> None:
+    """Do what the host says, over and over. Raises EOFError when it is gone."""
+    folder: str | None = None
+    while True:
+        message, descriptors = receive(line.socket)
+        line.token = message.get("token")
+        if message["kind"] == "run":
+            outcome = steps.run(text(message, "code"))
+            line.say("done", observation=outcome.observation, error=outcome.error)
+        elif message["kind"] == "branch":
+            if _branch(line, descriptors[0]):
+                settle, _ = receive(line.socket)
+                folder = _settle(line, folder, text(settle, "folder"), setup, version)
+
+
+def _branch(line: Line, descriptor: int) -> bool:
+    """Fork; whether this is the child."""
+    numbers = random.getstate()  # a fork would reseed it, and no two runs would be the same
+    try:
+        child = os.fork() == 0
+    except OSError as error:
+        os.close(descriptor)
+        line.say("refused", reason=str(error))
+        return False
+    if child:
+        line.move(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=descriptor))
+        random.setstate(numbers)
+    else:
+        os.close(descriptor)
+        line.say("branched")
+    return child
+
+
+def _settle(line: Line, old: str | None, name: str, setup: Setup, version: int) -> str:
+    """Move into the branch's own folder (`name`, or stay), close all others to this process, and report."""
+    own = f"{setup.home}/{name}" if name else old or setup.home
+    if name:
+        scratch.move_in(old, own, line.socket.fileno(), limits.FILES)
+        if version:
+            landlock.narrow(version, setup.readable, [NULL], own)
+    if old is None:
+        limits.apply(cpu_seconds=setup.cpu_seconds)  # not the zygote's: it forks for as long as the run lasts
+    line.say("hello", pid=os.getpid())
+    return own
+
+
+def _confine(setup: Setup) -> tuple[int, int]:
+    """Take every layer asked for: the Landlock version in force and the supervisor's file. Raises LayerError."""
+    limits.apply(address_space=setup.address_space, file_size=setup.scratch)
+    if sys.platform != "linux":
+        return 0, -1
+    keep_capabilities(0)
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
+    version = 0
+    if "landlock" in setup.use:
+        version = landlock.version()
+        if not version:
+            raise LayerError("landlock", "the kernel does not offer it")
+        landlock.narrow(version, setup.readable, [NULL], setup.home)
+    if "seccomp" in setup.use:
+        return version, seccomp.install(metadata="namespaces" in setup.use)
+    return version, -1

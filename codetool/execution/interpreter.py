@@ -1,0 +1,215 @@
+"""An interpreter as searches see it: a path of executed steps, with a live process behind it when one is needed.
+
+The path is what counts. A process that was evicted, or that lies under too many Landlock layers to be forked, is built
+again: from the nearest live ancestor, else from the zygote, by running the missing steps against the answers their
+tools gave the first time. No tool is called twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from codetool.errors import SandboxError
+from codetool.execution.channel import ClosedError
+from codetool.execution.process import Answer, Process, Record
+from codetool.interfaces import CallTool
+from codetool.types import Execution, HttpRequest, ToolAnswer
+
+if TYPE_CHECKING:
+    from codetool.execution.sandbox import LiveSandbox
+
+MAX_LAYERS = 14
+"""Landlock ends at 16 layers: a process with this many is not forked again but built anew."""
+THREADS_ENDED = "[Threads that were still running when the step ended were stopped.]"
+
+
+class LiveInterpreter:
+    """The state after a path of steps. One operation at a time; others wait."""
+
+    def __init__(
+        self,
+        sandbox: LiveSandbox,
+        call_tool: CallTool,
+        path: tuple[Record, ...] = (),
+        parent: LiveInterpreter | None = None,
+    ) -> None:
+        """An interpreter without a process yet; `build` or the first step makes one."""
+        self.path = path
+        self.parent = parent
+        self.process: Process | None = None
+        self._sandbox = sandbox
+        self._call_tool = call_tool
+        self._lock = asyncio.Lock()
+        self._over: str | None = None
+        self._doomed: str | None = None
+
+    async def branch(self) -> LiveInterpreter:
+        """A copy with every variable of this one; afterwards neither sees the other.
+
+        Where there is no room for another process, the copy gets one when it runs. Raises SandboxError if this
+        interpreter is closed or dead.
+        """
+        async with self._lock:
+            self._check()
+            child = LiveInterpreter(self._sandbox, self._call_tool, self.path, self)
+            if self._doomed:
+                child._doomed = self._doomed
+            elif await self._alive() is None:
+                child._doomed = self._doomed
+            elif self._sandbox.slots.take_now(spare=self.process):
+                await child._fill()
+            return child
+
+    async def run(self, code: str) -> Execution:
+        """Execute one step here. Raises SandboxError if this interpreter is closed or dead."""
+        if not code.strip():
+            return Execution("no_code", error="the step has no code")
+        async with self._lock:
+            self._check()
+            process = await self._alive()
+            if process is None:
+                self._over = f"it could not be built: {self._doomed}"
+                return Execution("killed", error=f"the interpreter could not be built: {self._doomed}")
+            try:
+                return await self._run(process, code)
+            except BaseException:
+                self._end("its last step was cancelled")
+                raise
+
+    async def _run(self, process: Process, code: str) -> Execution:
+        exchanged: list[tuple[HttpRequest, ToolAnswer]] = []
+
+        async def answer(request: HttpRequest) -> ToolAnswer:
+            exchanged.append((request, await self._call_tool(request)))
+            return exchanged[-1][1]
+
+        with self._sandbox.slots.using(process):
+            try:
+                process = await self._renew(process) if process.branched else process
+            except ClosedError as error:
+                self._over = str(error)
+                return Execution("killed", error=f"the interpreter died: {error}")
+            execution = await self._sandbox.step(process, code, answer)
+            if not process.alive:
+                self._over = execution.error
+                return execution
+            record = Record(code, tuple(exchanged))
+            self.path = process.history = (*self.path, record)
+            if await process.has_threads():
+                execution = await self._without_threads(process, execution)
+        return execution
+
+    async def _without_threads(self, process: Process, execution: Execution) -> Execution:
+        """Replace the process by a fork of itself: only the thread that asks for it lives on."""
+        try:
+            await self._renew(process, stay=True)
+        except ClosedError as error:
+            process.kill()
+            self._over = f"threads of its last step could not be stopped: {error}"
+            return replace(execution, status="killed", error=self._over)
+        seen = execution.observation
+        between = "" if not seen or seen.endswith("\n") else "\n"
+        return replace(execution, observation=f"{seen}{between}{THREADS_ENDED}")
+
+    async def _renew(self, process: Process, *, stay: bool = False) -> Process:
+        """Put a fork in the place of the process, with `stay` in the same folder. Raises ClosedError."""
+        fresh = self._known(await process.fork(stay=stay))
+        self._sandbox.slots.swap(process, fresh)
+        process.kill()
+        self.process = fresh
+        return fresh
+
+    async def _alive(self) -> Process | None:
+        """The process behind this interpreter, built if need be; None if that cannot be done (`_doomed`)."""
+        if self._doomed:
+            return None
+        process = self.process
+        if process is None or not process.alive or (process.branched and process.layers >= MAX_LAYERS):
+            if process:
+                process.kill()
+            await self._sandbox.slots.take()
+            await self._fill()
+        return self.process
+
+    async def _fill(self) -> None:
+        """Build the process into a place that was taken."""
+        process = None
+        try:
+            process = await self._build()
+            self._sandbox.slots.fill(process)
+            self.process = process
+            with self._sandbox.slots.using(process):
+                await self._replay(process)
+        except BaseException as error:
+            self.process.kill() if process and self.process else self._sandbox.slots.give()
+            if not isinstance(error, ClosedError):
+                raise
+            self._doomed = str(error)
+
+    async def build(self) -> None:
+        """Make the process now. Raises SandboxError where that fails."""
+        if await self._alive() is None:
+            raise SandboxError(f"an interpreter could not be started: {self._doomed}")
+
+    async def _build(self) -> Process:
+        """A fork of the nearest live process with a part of this path, of the zygote if there is none."""
+        ancestor: LiveInterpreter | None = self
+        while ancestor is not None:
+            source = ancestor.process
+            if source is not None and self._fits(source):
+                with self._sandbox.slots.using(source):
+                    try:
+                        return self._known(await source.fork())
+                    except ClosedError:
+                        pass  # it died, or its code broke it: the steps are run again from further up
+            ancestor = ancestor.parent
+        return self._known(await self._sandbox.keeper.zygote.fork())
+
+    def _known(self, process: Process) -> Process:
+        self._sandbox.keeper.know(process)
+        return process
+
+    def _fits(self, source: Process) -> bool:
+        history = source.history
+        if not source.alive or source.layers >= MAX_LAYERS or len(history) > len(self.path):
+            return False
+        return all(done is step for done, step in zip(history, self.path, strict=False))
+
+    async def _replay(self, process: Process) -> None:
+        """Run the steps that the process lacks against their recorded answers. Raises ClosedError if it dies of one."""
+        for record in self.path[len(process.history) :]:
+            self._sandbox.replayed += 1
+            execution = await self._sandbox.step(process, record.code, _recorded(record))
+            if not process.alive:
+                raise ClosedError(f"a step of its path could not be repeated: {execution.error}")
+            process.history = (*process.history, record)
+            if await process.has_threads():
+                process = await self._renew(process, stay=True)
+
+    def _check(self) -> None:
+        if self._over is not None:
+            raise SandboxError(f"this interpreter has ended: {self._over}. Branch from its parent instead")
+
+    def _end(self, reason: str) -> None:
+        self._over = self._over or reason
+        if self.process:
+            self.process.kill()
+
+    async def close(self) -> None:
+        """End the process; branches live on. Closing twice is fine."""
+        self._end("it was closed")
+
+
+def _recorded(record: Record) -> Answer:
+    """Answers a repeated step's requests as the first time: the same request first, else the next in order."""
+    left = list(record.calls)
+
+    async def answer(request: HttpRequest) -> ToolAnswer:
+        if not left:
+            raise ClosedError("a step of its path asked for more tools than the first time")
+        index = next((index for index, (asked, _) in enumerate(left) if asked == request), 0)
+        return left.pop(index)[1]
+
+    return answer

@@ -1,0 +1,159 @@
+"""Starting the sandbox: one fresh, small process that confines itself, layer by layer, before it may be forked."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from codetool.errors import SandboxError
+from codetool.execution.channel import Channel, ClosedError
+from codetool.execution.keeper import Keeper, wait_for_end
+from codetool.execution.process import Process
+from codetool.execution.protocol import Message, ProtocolError
+from codetool.execution.supervisor import Supervisor
+
+logger = logging.getLogger(__name__)
+
+LAYERS = ("namespaces", "landlock", "seccomp")
+START_SECONDS = 30.0
+MIB = 2**20
+
+_ADVICE = {
+    "namespaces": "allow user namespaces (sysctl user.max_user_namespaces, and kernel.apparmor_restrict_unprivileged_"
+    "userns=0 where AppArmor restricts them; in a container, start it with a seccomp profile that allows unshare)",
+    "landlock": "boot a kernel of 5.13 or later with landlock among its security modules (lsm=landlock,...)",
+    "seccomp": "use Linux 5.5 or later on x86_64 or aarch64 with seccomp user notification",
+}
+_WITHOUT = {
+    "namespaces": "code sees names and times of host files, and shares the host's process numbers",
+    "landlock": "code can read host files that the user can read, and other branches' scratch files",
+    "seccomp": "code can fork, signal its siblings and use every system call that the user may use",
+}
+
+
+class _LayerMissingError(Exception):
+    def __init__(self, layer: str, reason: str) -> None:
+        super().__init__(reason)
+        self.layer = layer
+
+
+async def launch(
+    isolation: Literal["required", "best_effort"], *, memory: int, scratch: int, output: int, cpu_seconds: int
+) -> Keeper:
+    """A running sandbox. `memory` and `scratch` in bytes a branch, `output` in characters a step.
+
+    Raises SandboxError where a layer is missing and `isolation` is `required`, or where nothing starts at all.
+    """
+    use = list(LAYERS) if sys.platform == "linux" else []
+    missing = {layer: f"needs Linux, this is {sys.platform}" for layer in LAYERS if layer not in use}
+    sizes = {"memory": memory, "scratch": scratch, "output": output, "cpu_seconds": cpu_seconds}
+    while True:
+        if missing and isolation == "required":
+            raise SandboxError(_refusal(missing))
+        try:
+            keeper = await _attempt(use, missing, sizes)
+        except _LayerMissingError as error:
+            if error.layer not in use:
+                raise SandboxError(f"the sandbox does not start: {error}") from error
+            use.remove(error.layer)
+            missing[error.layer] = str(error)
+            continue
+        for layer, reason in missing.items():
+            logger.warning("The sandbox runs WITHOUT %s (%s): %s.", layer, reason, _WITHOUT[layer])
+        return keeper
+
+
+def _refusal(missing: dict[str, str]) -> str:
+    parts = [f"{layer} ({reason}); to have it, {_ADVICE[layer]}" for layer, reason in missing.items()]
+    return (
+        f"executor.isolation=required, but the sandbox lacks {'. It also lacks '.join(parts)}. "
+        "Or set executor.isolation=best_effort: generated code then runs without what is missing."
+    )
+
+
+async def _attempt(use: Sequence[str], missing: dict[str, str], sizes: dict[str, int]) -> Keeper:
+    """A sandbox with exactly the layers in `use`."""
+    control, line = Channel(), Channel()
+    home = tempfile.mkdtemp(prefix="codetool-") if "namespaces" not in use else "/scratch"
+    first = _spawn(control.theirs.fileno(), line.theirs.fileno(), home)
+    control.theirs.close()
+    line.theirs.close()
+    wish = {"kind": "wish", "use": list(use), "home": home, "masked": [str(Path(__file__).parents[1])], **sizes}
+    listener: list[int] = []
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            await control.send(wish)
+            init, ready, _ = await control.hello()
+            _expect(ready, "ready")
+            pid, hello, listener = await line.hello()
+            _expect(hello, "hello")
+        pid = pid or int(hello["pid"])
+        pidfd = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else -1
+    except BaseException as error:
+        for channel in (control, line):
+            channel.close()
+        for descriptor in listener:
+            os.close(descriptor)
+        await wait_for_end(first)
+        if home != "/scratch":
+            with contextlib.suppress(OSError):
+                Path(home).rmdir()
+        if isinstance(error, (ClosedError, ProtocolError, TimeoutError)):
+            raise SandboxError(f"the sandbox's first process ended before it was ready: {error}") from error
+        raise
+    supervisor = Supervisor(listener[0]) if listener else None
+    report = _report(missing, ready, hello, sizes)
+    keeper = Keeper(first, control, init or first.pid, sizes["output"], report, supervisor)
+    keeper.know(Process(keeper, line, pid, pidfd), zygote=True)
+    return keeper
+
+
+def _spawn(control: int, line: int, home: str) -> subprocess.Popen[bytes]:
+    """A fresh interpreter in a session of its own, with a clean environment and no open file but two sockets."""
+    project = str(Path(__file__).parents[2])
+    code = (
+        f"import sys; sys.path.insert(0, {project!r}); from codetool.execution.inside.init import main; "
+        f"sys.path.remove({project!r}); main({control}, {line})"
+    )
+    # No pools of threads that a fork would lose, and no reserve of address space for each thread's malloc.
+    single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "MALLOC_ARENA_MAX"), "1")
+    linker = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH") if name in os.environ}
+    environment = {"PYTHONHASHSEED": "0", "LANG": "C.UTF-8", "HOME": home, "TMPDIR": home, **single, **linker}
+    return subprocess.Popen(
+        [sys.executable, "-s", "-P", "-c", code],
+        pass_fds=(control, line),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        env=environment,
+        start_new_session=True,
+    )
+
+
+def _expect(message: Message, kind: str) -> None:
+    if message["kind"] == "failed":
+        raise _LayerMissingError(str(message.get("layer")), str(message.get("reason")))
+    if message["kind"] != kind:
+        raise ProtocolError(f"{message['kind']} instead of {kind}")
+
+
+def _report(missing: dict[str, str], ready: Message, hello: Message, sizes: dict[str, int]) -> dict[str, str]:
+    """What is really in force, layer by layer, in words for people and for the record."""
+    told = {
+        "namespaces": "user, mount, pid, net, ipc, uts",
+        "landlock": f"version {hello.get('landlock')}",
+        "seccomp": "allow-list; forks and threads supervised",
+    }
+    words = {layer: f"NO ({missing[layer]})" if layer in missing else told[layer] for layer in LAYERS}
+    user = "nobody" if ready.get("user") == "nobody" else f"uid {os.geteuid()}"
+    limits = f"{sizes['memory'] // MIB} MiB memory, {sizes['scratch'] // MIB} MiB scratch a branch"
+    return {**words, "user": user, "limits": limits}

@@ -1,0 +1,23 @@
+import os
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from sandbox_support import settings
+
+from codetool.execution.sandbox import LiveSandbox
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def sandbox(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LiveSandbox]:
+    """One sandbox for a module, opened while a secret lies in the environment and in an inheritable open file."""
+    secret = tmp_path_factory.mktemp("host") / "secret.txt"
+    secret.write_text("SECRET")
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setenv("CODETOOL_TEST_SECRET", "SECRET")
+    monkeypatch.setenv("CODETOOL_TEST_FILE", str(secret))
+    with secret.open() as held:
+        os.set_inheritable(held.fileno(), True)
+        async with settings(timeout=0.5).open() as live:
+            yield live
+    monkeypatch.undo()

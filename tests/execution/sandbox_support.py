@@ -1,0 +1,32 @@
+"""What the sandbox's tests share: settings, a counting tool, and code that shows a breach."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from codetool.execution.sandbox import Sandbox
+from codetool.types import HttpRequest, Task, ToolAnswer, ToolCall
+
+TASK = Task("t", "query", ())
+BREACH = "BREACH"
+
+
+def settings(**changes: Any) -> Sandbox:
+    """The sandbox under test; CODETOOL_TEST_ISOLATION chooses the isolation."""
+    isolation = os.environ.get("CODETOOL_TEST_ISOLATION", "required")
+    values = {"isolation": isolation, "timeout": 5.0, "memory": 128, "output": 2000, "scratch": 4, "max_live": 64}
+    return Sandbox(**(values | changes))
+
+
+class Tool:
+    """Answers every request with how often it was asked, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[HttpRequest] = []
+
+    async def __call__(self, request: HttpRequest) -> ToolAnswer:
+        self.asked.append(request)
+        status = 404 if "missing" in request.url else 200
+        body = f'{{"n": {len(self.asked)}}}'
+        return ToolAnswer(ToolCall(request.method, request.url, {}), status, body, "replica")

@@ -1,0 +1,57 @@
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+PYTEST = (sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", str(HERE / "test_attacks.py"))
+OPEN = """
+import asyncio
+from sandbox_support import settings
+async def main():
+    async with settings().open() as sandbox:
+        print(dict(sandbox.in_force))
+asyncio.run(main())
+"""
+
+
+def run(who: str, *command: str, isolation: str = "required") -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {
+        "CODETOOL_TEST_ISOLATION": isolation,
+        "PYTHONPATH": str(HERE),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    weaker = [sys.executable, str(HERE / "weaker.py"), who, *command]
+    return subprocess.run(weaker, env=environment, cwd=HERE.parents[1], capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user runs the attacks as himself anyway")
+def test_attacks_fail_for_an_ordinary_user_too() -> None:
+    with tempfile.TemporaryDirectory() as shared:
+        Path(shared).chmod(0o777)
+        ended = run("nobody", *PYTEST, "--basetemp", f"{shared}/t")
+    assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-2000:]
+    assert " passed" in ended.stdout
+
+
+def test_attacks_fail_without_namespaces_too(tmp_path: Path) -> None:
+    ended = run("no_namespaces", *PYTEST, "--basetemp", str(tmp_path / "t"), isolation="best_effort")
+    assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-2000:]
+    assert " passed" in ended.stdout
+
+
+def test_required_isolation_names_the_missing_layer_and_the_way_out() -> None:
+    ended = run("no_namespaces", sys.executable, "-c", OPEN)
+    message = ended.stderr.strip().splitlines()[-1]
+    assert message.startswith("codetool.errors.SandboxError")
+    for word in ("namespaces", "max_user_namespaces", "executor.isolation=best_effort"):
+        assert word in message
+
+
+def test_best_effort_says_what_is_missing() -> None:
+    ended = run("no_namespaces", sys.executable, "-c", OPEN, isolation="best_effort")
+    assert "'namespaces': 'NO (" in ended.stdout
+    assert "'seccomp': 'allow-list" in ended.stdout

@@ -1,0 +1,124 @@
+import asyncio
+import os
+import re
+from pathlib import Path
+
+import pytest
+from attacks import HELPERS, Attack, attacks
+from sandbox_support import BREACH, TASK, Tool
+
+from codetool.execution.interpreter import LiveInterpreter
+from codetool.execution.sandbox import LiveSandbox
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+PROJECT = Path(__file__).parents[2]
+
+async def pid(interpreter: LiveInterpreter) -> int:
+    return int((await interpreter.run("import os\nprint(os.getpid())")).observation)
+
+
+@pytest.mark.parametrize("attack", attacks(), ids=lambda attack: attack.name)
+async def test_attack_fails_and_costs_only_its_own_branch(attack: Attack, sandbox: LiveSandbox) -> None:
+    root = await sandbox.start(TASK, Tool())
+    victim, sibling = await root.branch(), await root.branch()
+    secret = os.environ["CODETOOL_TEST_FILE"]
+    code = attack.code.replace("FILE", secret).replace("PROJECT", str(PROJECT)).replace("HOST", str(os.getpid()))
+    execution = await victim.run(code.replace("SIBLING", str(await pid(sibling))))
+    assert BREACH not in execution.observation
+    assert execution.status in attack.ends, execution
+    assert not attack.errors or (execution.error or "").startswith(attack.errors), execution
+    assert execution.seconds < 1.5
+    assert len(execution.observation) <= 2100
+    for other in (sibling, await root.branch()):
+        assert (await other.run("print(6 * 7)")).observation == "42\n"
+        await other.close()
+    await victim.close()
+    await root.close()
+    assert sandbox.live == 0
+
+
+async def test_sibling_keeps_running_while_the_attack_runs(sandbox: LiveSandbox) -> None:
+    root = await sandbox.start(TASK, Tool())
+    loop, other = await root.branch(), await root.branch()
+    running = asyncio.ensure_future(loop.run("while True: print('x' * 10000)"))
+    await asyncio.sleep(0.1)
+    execution = await asyncio.wait_for(other.run("print(1)"), 1)
+    assert execution.observation == "1\n"
+    assert not running.done()
+    await loop.close()
+    assert (await running).status == "killed"
+    await root.close()
+
+
+async def test_branch_cannot_see_its_siblings_files_nor_its_parents(sandbox: LiveSandbox) -> None:
+    root = await sandbox.start(TASK, Tool())
+    await root.run("open('root.txt', 'w').write('BREACH')\nimport os\nroot = os.getcwd()")
+    first, second = await root.branch(), await root.branch()
+    folder = (await first.run("open('own.txt', 'w').write('BREACH')\nprint(os.getcwd())")).observation.strip()
+    for path in (f"{folder}/own.txt", f"{folder}/../../root.txt"):
+        execution = await second.run(f"print(open({path!r}).read())")
+        assert re.match("PermissionError|FileNotFoundError", execution.error or ""), execution
+    execution = await second.run("print(open(root + '/root.txt').read())")
+    assert (execution.error or "").startswith("PermissionError")
+    execution = await root.run(f"print(open({folder!r} + '/own.txt').read())")
+    assert (execution.error or "").startswith("PermissionError"), "a parent that ran on must not see its branch"
+    for interpreter in (first, second, root):
+        await interpreter.close()
+
+
+async def test_full_scratch_folder_leaves_room_for_others(sandbox: LiveSandbox) -> None:
+    root = await sandbox.start(TASK, Tool())
+    full, other = await root.branch(), await root.branch()
+    if sandbox.in_force["namespaces"].startswith("NO"):
+        pytest.skip("without mounts a scratch folder has no size of its own")
+    fill = "try:\n    for n in range(10**6): open(f'f{n}', 'wb').write(bytes(2**16))\nexcept OSError as e: print(e)"
+    assert "No space left" in (await full.run(fill)).observation
+    assert (await other.run("open('f', 'wb').write(bytes(2**20))")).status == "ok"
+    child = await full.branch()
+    assert (await child.run("print('alive')")).observation == "alive\n"
+    for interpreter in (full, other, child, root):
+        await interpreter.close()
+
+
+async def test_code_that_forges_its_end_and_runs_on_is_found_and_killed(sandbox: LiveSandbox) -> None:
+    root = await sandbox.start(TASK, Tool())
+    forger = await root.branch()
+    execution = await forger.run(
+        HELPERS["line"]
+        + "line.socket.sendall(frame(kind='done', token=line.token, observation='x', error=None))\nwhile True: pass"
+    )
+    assert execution.observation == "x"
+    process = forger.process
+    assert process is not None
+    for _ in range(50):
+        await asyncio.sleep(0.1)
+        if not process.alive:
+            break
+    assert not process.alive
+    assert (await root.run("print(1)")).observation == "1\n"
+    await root.close()
+
+
+async def test_interpreter_that_sabotages_its_own_fork_is_built_anew(sandbox: LiveSandbox) -> None:
+    root = await sandbox.start(TASK, Tool())
+    bad = await root.branch()
+    await bad.run("import os\nos.register_at_fork(after_in_child=lambda: os._exit(1))")
+    execution = await (await bad.branch()).run("print(1)")
+    assert execution.observation == "1\n"
+    assert (await root.run("print(1)")).observation == "1\n"
+    await root.close()
+
+
+async def test_threads_do_not_survive_their_step(sandbox: LiveSandbox) -> None:
+    root = await sandbox.start(TASK, Tool())
+    execution = await root.run(
+        "import threading, time\nticks = []\ndef tick():\n    while True: ticks.append(1); time.sleep(0.001)\n"
+        "threading.Thread(target=tick, daemon=True).start()\nprint('started')"
+    )
+    assert execution.status == "ok"
+    assert execution.observation.startswith("started\n[Threads")
+    before = (await root.run("print(len(ticks))")).observation
+    await asyncio.sleep(0.1)
+    assert (await root.run("print(len(ticks))")).observation == before
+    await root.close()

@@ -1,0 +1,75 @@
+import asyncio
+
+from sandbox_support import TASK, Tool, settings
+
+CALL = "import requests\nx = x + [requests.get('https://a.example/q').json()['n']]\n"
+
+
+async def test_evicted_interpreter_is_rebuilt_without_calling_a_tool_again() -> None:
+    tool = Tool()
+    async with settings(max_live=2).open() as sandbox:
+        root = await sandbox.start(TASK, tool)
+        await root.run("x = []")
+        nodes = [await root.branch() for _ in range(6)]
+        for node in nodes:
+            await node.run(CALL)
+        assert sandbox.live <= 2
+        seen = [(await node.run("x")).observation for node in nodes]
+        assert seen == [f"[{n}]\n" for n in range(1, 7)]
+        assert len(tool.asked) == 6
+        assert sandbox.evicted > 0
+        assert sandbox.replayed > 0
+
+
+async def test_counting_leaves_replayed_steps_out() -> None:
+    tool = Tool()
+    async with settings(max_live=1).open() as sandbox:
+        root = await sandbox.start(TASK, tool)
+        await root.run("x = []")
+        first, second = await root.branch(), await root.branch()
+        assert len((await first.run(CALL)).calls) == 1
+        assert len((await second.run(CALL)).calls) == 1
+        execution = await first.run(CALL + "print(x)")
+        assert (execution.observation, len(execution.calls)) == ("[1, 3]\n", 1)
+
+
+async def test_rebuilt_interpreter_is_as_it_was_after_failed_steps() -> None:
+    async with settings(max_live=1).open() as sandbox:
+        node = await sandbox.start(TASK, Tool())
+        await node.run("x = 1\nimport random\nr = random.random()\nopen('f', 'w').write('kept')\n1/0")
+        before = (await node.run("print(x, r, random.random())")).observation
+        other = await sandbox.start(TASK, Tool())
+        assert (await other.run("1")).status == "ok"
+        after = await node.run("print(x, r, open('f').read())")
+        assert after.observation == " ".join(before.split()[:2]) + " kept\n"
+
+
+async def test_far_more_tasks_than_places_all_end() -> None:
+    async with settings(max_live=3).open() as sandbox:
+
+        async def search(number: int) -> str:
+            node = await sandbox.start(TASK, Tool())
+            await node.run(f"x = [{number}]")
+            for _ in range(2):
+                children = await asyncio.gather(node.branch(), node.branch())
+                await asyncio.gather(*(child.run(CALL) for child in children))
+                await node.close()
+                await children[0].close()
+                node = children[1]
+            seen = (await node.run("x[0], len(x)")).observation
+            await node.close()
+            return seen
+
+        seen = await asyncio.wait_for(asyncio.gather(*(search(n) for n in range(40))), 60)
+        assert list(seen) == [f"({n}, 3)\n" for n in range(40)]
+        assert sandbox.live == 0
+
+
+async def test_step_that_times_out_frees_its_place() -> None:
+    async with settings(max_live=1, timeout=0.3).open() as sandbox:
+        first = await sandbox.start(TASK, Tool())
+        step = asyncio.ensure_future(first.run("while True: pass"))
+        await asyncio.sleep(0.05)
+        second = await asyncio.wait_for(sandbox.start(TASK, Tool()), 2)
+        assert (await step).status == "timeout"
+        assert (await second.run("1")).observation == "1\n"

@@ -1,0 +1,266 @@
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from sandbox_support import TASK, Tool
+
+from codetool.errors import SandboxError
+from codetool.execution.interpreter import LiveInterpreter
+from codetool.execution.sandbox import LiveSandbox
+from codetool.types import Execution, HttpRequest, Task, ToolAnswer
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+CALL = """import requests
+r = requests.get('https://api.example/movie', params={'q': 'a b'}, headers={'Authorization': 'x'})
+"""
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def root(sandbox: LiveSandbox) -> AsyncIterator[LiveInterpreter]:
+    interpreter = await sandbox.start(TASK, Tool())
+    yield interpreter
+    await interpreter.close()
+
+
+async def run(interpreter: LiveInterpreter, code: str) -> Execution:
+    return await interpreter.run(code)
+
+
+@pytest.mark.parametrize(
+    ("code", "observation"),
+    [
+        ("print('a')\nprint('b', end='')", "a\nb"),
+        ("1 + 1", "2\n"),
+        ("'text'", "text\n"),
+        ("print(1)\n[1, 'a']", "1\n[1, 'a']\n"),
+        ("None", ""),
+        ("x = 1", ""),
+        ("import sys\nsys.stdout.write('é\\ud800')", "é?2\n"),
+        ("import sys\nsys.stdout.buffer.write(b'raw')\nNone", "raw3\n"),
+        ("def f():\n    return 1\nf()", "1\n"),
+        ("import sys\nprint('hidden', file=sys.stderr)", ""),
+        ("__name__", "__main__\n"),
+    ],
+)
+async def test_observation_is_what_was_printed_and_the_last_expression(
+    root: LiveInterpreter, code: str, observation: str
+) -> None:
+    execution = await root.run(code)
+    if code.endswith("\nNone"):
+        observation = "raw"
+    assert (execution.status, execution.observation) == ("ok", observation)
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("x = 1\ny = x / 0", "ZeroDivisionError: division by zero (line 2: y = x / 0)"),
+        ("def f():\n    raise KeyError('k')\n\nf()", "KeyError: 'k' (line 2: raise KeyError('k'))"),
+        ("x = (1\ny", "SyntaxError: '(' was never closed (line 1: x = (1)"),
+        ("import sys\nsys.exit(3)", "SystemExit: 3 (line 2: sys.exit(3))"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt (line 1: raise KeyboardInterrupt)"),
+        ("import math\nmath.sqrt(-1)", "ValueError: math domain error (line 2: math.sqrt(-1))"),
+        ("input()", "EOFError: EOF when reading a line (line 1: input())"),
+        ("import nothing", "ModuleNotFoundError: No module named 'nothing' (line 1: import nothing)"),
+    ],
+)
+async def test_error_names_type_message_and_line(root: LiveInterpreter, code: str, error: str) -> None:
+    execution = await root.run(f"{code}")
+    assert (execution.status, execution.error) == ("exception", error)
+
+
+async def test_what_was_printed_before_an_exception_is_kept(root: LiveInterpreter) -> None:
+    assert (await root.run("print('before')\n1/0")).observation == "before\n"
+
+
+async def test_variables_stay_from_step_to_step(root: LiveInterpreter) -> None:
+    await root.run("import math\nx = [1]\ndef f(): return x")
+    assert (await root.run("f(), math.pi > 3")).observation == "([1], True)\n"
+
+
+async def test_branches_have_the_parents_state_and_never_see_each_other(root: LiveInterpreter) -> None:
+    await root.run("x = [1]\nopen('f', 'w').write('root')\nimport os; os.mkdir('d'); open('d/g', 'w').write('g')")
+    first, second = await asyncio.gather(root.branch(), root.branch())
+    await first.run("x.append(2)\nopen('f', 'w').write('first')")
+    assert (await second.run("print(x, open('f').read(), open('d/g').read())")).observation == "[1] root g\n"
+    assert (await first.run("print(x, open('f').read())")).observation == "[1, 2] first\n"
+    assert (await root.run("print(x, open('f').read())")).observation == "[1] root\n"
+    await first.close()
+    await second.close()
+
+
+async def test_open_file_is_not_shared_with_a_branch(root: LiveInterpreter) -> None:
+    await root.run("f = open('log', 'w')\nprint('one', file=f, flush=True)")
+    first, second = await root.branch(), await root.branch()
+    for name, interpreter in (("a", first), ("b", second)):
+        assert (await interpreter.run(f"print('{name}', file=f, flush=True)")).status == "ok"
+    assert (await first.run("print(open('log').read())")).observation == "one\na\n\n"
+    await first.close()
+    await second.close()
+
+
+async def test_random_numbers_repeat_from_branch_to_branch(root: LiveInterpreter) -> None:
+    first, second = await root.branch(), await root.branch()
+    code = "import random\nprint(random.random(), hash('text'))"
+    assert (await first.run(code)).observation == (await second.run(code)).observation
+    await first.close()
+    await second.close()
+
+
+async def test_request_reaches_the_tool_without_its_headers_and_answers_like_requests(sandbox: LiveSandbox) -> None:
+    tool = Tool()
+    root = await sandbox.start(TASK, tool)
+    execution = await root.run(
+        CALL + "r.raise_for_status()\n"
+        "print(type(r).__name__, r.json(), r.status_code, r.ok, r.reason, r.url, r.headers['Content-Type'])"
+    )
+    expected = "Response {'n': 1} 200 True OK https://api.example/movie?q=a+b application/json\n"
+    assert (execution.status, execution.observation) == ("ok", expected)
+    assert tool.asked == [HttpRequest("GET", "https://api.example/movie?q=a+b")]
+    assert [answer.body for answer in execution.calls] == ['{"n": 1}']
+    await root.close()
+
+
+async def test_body_and_own_adapters_go_the_same_way(sandbox: LiveSandbox) -> None:
+    tool = Tool()
+    root = await sandbox.start(TASK, tool)
+    await root.run(
+        "import requests\ns = requests.Session()\ns.mount('https://', requests.adapters.HTTPAdapter())\n"
+        "s.post('https://a.example/x', json={'k': 'é'})"
+    )
+    assert tool.asked == [HttpRequest("POST", "https://a.example/x", '{"k": "\\u00e9"}')]
+    await root.close()
+
+
+async def test_failed_tool_is_named_and_the_code_goes_on(root: LiveInterpreter) -> None:
+    execution = await root.run("import requests\nprint(requests.get('https://a.example/missing').status_code)")
+    assert (execution.status, execution.observation) == ("tool_failed", "404\n")
+    assert execution.error == "GET https://a.example/missing answered 404"
+
+
+async def test_requests_from_threads_are_answered_each(sandbox: LiveSandbox) -> None:
+    tool = Tool()
+    root = await sandbox.start(TASK, tool)
+    execution = await root.run(
+        "import requests\nfrom concurrent.futures import ThreadPoolExecutor\nwith ThreadPoolExecutor(8) as pool:\n"
+        "    r = list(pool.map(lambda n: requests.get(f'https://a.example/{n}').url, range(20)))\nprint(len(set(r)))"
+    )
+    assert (execution.status, execution.observation) == ("ok", "20\n")
+    assert len(execution.calls) == len(tool.asked) == 20
+    await root.close()
+
+
+async def test_waiting_for_a_tool_does_not_count(sandbox: LiveSandbox) -> None:
+    async def slow(request: HttpRequest) -> ToolAnswer:
+        await asyncio.sleep(0.8)
+        return await Tool()(request)
+
+    root = await sandbox.start(TASK, slow)
+    execution = await root.run(CALL)
+    assert execution.status == "ok"
+    assert execution.seconds < 0.5
+    await root.close()
+
+
+async def test_step_over_its_time_is_killed_soon_and_what_it_printed_is_kept(root: LiveInterpreter) -> None:
+    branch = await root.branch()
+    start = asyncio.get_running_loop().time()
+    execution = await branch.run("print('so far')\nwhile True: pass")
+    assert asyncio.get_running_loop().time() - start < 1.5
+    assert (execution.status, execution.observation) == ("timeout", "so far\n")
+    for operation in (branch.run("1"), branch.branch()):
+        with pytest.raises(SandboxError, match="longer than its limit"):
+            await operation
+
+
+async def test_long_output_is_cut(root: LiveInterpreter) -> None:
+    assert (await root.run("print('é' * 5000)")).observation == "é" * 2000
+
+
+async def test_step_without_code_is_no_code(root: LiveInterpreter) -> None:
+    assert (await root.run("  \n")).status == "no_code"
+
+
+async def test_preamble_runs_before_the_first_step_and_must_not_fail(sandbox: LiveSandbox) -> None:
+    root = await sandbox.start(Task("p", "q", (), preamble="headers = {'a': 1}"), Tool())
+    assert (await root.run("headers['a']")).observation == "1\n"
+    await root.close()
+    with pytest.raises(SandboxError, match="preamble of task p failed: NameError"):
+        await sandbox.start(Task("p", "q", (), preamble="no_such_name"), Tool())
+    assert sandbox.live == 0
+
+
+async def test_closed_interpreter_refuses_and_its_branches_live_on(sandbox: LiveSandbox) -> None:
+    root = await sandbox.start(TASK, Tool())
+    await root.run("x = 1")
+    child = await root.branch()
+    await root.close()
+    await root.close()
+    with pytest.raises(SandboxError, match="closed"):
+        await root.run("1")
+    grandchild = await child.branch()
+    assert (await grandchild.run("x")).observation == "1\n"
+    await child.close()
+    await grandchild.close()
+    assert sandbox.live == 0
+
+
+async def test_cancelled_step_is_killed(sandbox: LiveSandbox) -> None:
+    root = await sandbox.start(TASK, Tool())
+    step = asyncio.ensure_future(root.run("while True: pass"))
+    await asyncio.sleep(0.1)
+    step.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await step
+    assert sandbox.live == 0
+
+
+async def test_cancelled_branch_leaves_nothing(sandbox: LiveSandbox) -> None:
+    root = await sandbox.start(TASK, Tool())
+    for pause in (0, 0.0005, 0.001, 0.002, 0.003):
+        task = asyncio.ensure_future(root.branch())
+        await asyncio.sleep(pause)
+        task.cancel()
+        try:
+            await (await task).close()
+        except asyncio.CancelledError:
+            pass
+    assert (await root.run("'fine'")).observation == "fine\n"
+    await root.close()
+    await asyncio.sleep(0.1)
+    assert sandbox.live == 0
+    assert len(sandbox.keeper.processes()) == 1
+
+
+async def test_error_of_the_broker_is_not_hidden(sandbox: LiveSandbox) -> None:
+    async def broken(request: HttpRequest) -> ToolAnswer:
+        raise TimeoutError("the broker's own")
+
+    root = await sandbox.start(TASK, broken)
+    with pytest.raises(TimeoutError, match="own"):
+        await root.run(CALL)
+
+
+async def test_many_branches_deep_goes_on_beyond_the_kernels_layers(sandbox: LiveSandbox) -> None:
+    tool = Tool()
+    node = await sandbox.start(TASK, tool)
+    for depth in range(30):
+        await node.run(f"{CALL}x = globals().get('x', 0) + r.json()['n']")
+        child = await node.branch()
+        await node.close()
+        node = child
+        assert len(tool.asked) == depth + 1
+    assert (await node.run("x")).observation == f"{30 * 31 // 2}\n"
+    await node.close()
+
+
+async def test_one_tool_call_for_each_call_written(sandbox: LiveSandbox) -> None:
+    tool = Tool()
+    level = [await sandbox.start(TASK, tool)]
+    for _ in range(3):
+        children = [await node.branch() for node in level for _ in range(3)]
+        await asyncio.gather(*(child.run(CALL) for child in children))
+        level = children[:3]
+    assert len(tool.asked) == 3 + 9 + 9

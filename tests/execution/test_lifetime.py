@@ -1,0 +1,118 @@
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from sandbox_support import TASK, Tool, settings
+
+HERE = Path(__file__).parent
+HOST = """
+import asyncio, sys
+from sandbox_support import TASK, Tool, settings
+async def main():
+    async with settings().open() as sandbox:
+        root = await sandbox.start(TASK, Tool())
+        branches = [await root.branch() for _ in range(5)]
+        print(sandbox.keeper.first.pid, flush=True)
+        await asyncio.gather(*(b.run("while True: pass") for b in branches), asyncio.sleep(60))
+try:
+    asyncio.run(main())
+except KeyboardInterrupt:
+    pass
+"""
+
+
+def start_host(*prefix: str, isolation: str = "required") -> tuple[subprocess.Popen[str], list[psutil.Process]]:
+    """A host with five busy branches, and every process of its sandbox."""
+    environment = os.environ | {"PYTHONPATH": str(HERE), "CODETOOL_TEST_ISOLATION": isolation}
+    command = [*prefix, sys.executable, "-c", HOST]
+    host = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert host.stdout is not None
+    first = psutil.Process(int(host.stdout.readline()))
+    return host, [first, *first.children(recursive=True)]
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def none_left(processes: list[psutil.Process], seconds: float = 3) -> bool:
+    _, alive = psutil.wait_procs(processes, timeout=seconds)
+    return not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_no_process_is_left_when_the_host_is_killed_or_interrupted(number: signal.Signals) -> None:
+    host, processes = start_host()
+    assert len(processes) >= 8
+    os.killpg(host.pid, number)
+    assert none_left(processes)
+    host.communicate(timeout=10)
+
+
+def test_no_process_is_left_without_namespaces_either() -> None:
+    host, processes = start_host(sys.executable, str(HERE / "weaker.py"), "no_namespaces", isolation="best_effort")
+    assert len(processes) >= 8
+    host.kill()
+    assert none_left(processes)
+    host.communicate(timeout=10)
+
+
+async def test_nothing_is_left_after_close() -> None:
+    files = open_files()
+    async with settings().open() as sandbox:
+        root = await sandbox.start(TASK, Tool())
+        branches = [await root.branch() for _ in range(10)]
+        first = psutil.Process(sandbox.keeper.first.pid)
+        processes = [first, *first.children(recursive=True)]
+        assert len(processes) >= 13
+        await asyncio.gather(*(branch.run("1") for branch in branches))
+    assert not any(process.is_running() for process in processes)
+    assert open_files() == files
+
+
+async def test_closed_branches_leave_no_file_process_or_folder() -> None:
+    async with settings().open() as sandbox:
+        root = await sandbox.start(TASK, Tool())
+        await (await root.branch()).close()
+        files, first = open_files(), psutil.Process(sandbox.keeper.first.pid)
+        for _ in range(20):
+            branch = await root.branch()
+            await branch.run("open('f', 'w').write('x')")
+            await branch.close()
+        mounts = Path(f"/proc/{sandbox.keeper.init}/mounts")
+        end = time.monotonic() + 3
+        while time.monotonic() < end and (len(first.children(True)) > 3 or ".branches" in mounts.read_text()):
+            await asyncio.sleep(0.01)
+        assert open_files() == files
+        assert len(first.children(recursive=True)) == 3
+        assert mounts.read_text().count(".branches") == 0
+
+
+@pytest.mark.parametrize("live", [100, pytest.param(1000, marks=pytest.mark.slow)])
+async def test_many_branches_live_at_once(live: int) -> None:
+    async with settings(max_live=live + 1).open() as sandbox:
+        root = await sandbox.start(TASK, Tool())
+        await root.run("x = 1")
+        branches = [await root.branch() for _ in range(live)]
+        assert sandbox.live == live + 1
+        seen = await asyncio.gather(*(branch.run(f"x + {n}") for n, branch in enumerate(branches)))
+        assert [execution.observation for execution in seen] == [f"{n + 1}\n" for n in range(live)]
+        assert sandbox.evicted == 0
+
+
+async def test_fewer_live_branches_where_files_are_scarce() -> None:
+    code = (
+        "import asyncio, resource\nfrom sandbox_support import settings\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))\nasync def main():\n"
+        "    async with settings(max_live=1000).open() as sandbox: print(sandbox.slots.limit)\nasyncio.run(main())"
+    )
+    environment = os.environ | {"PYTHONPATH": str(HERE)}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert ended.stdout == "36\n"
+    assert "executor.max_live=1000 is lowered to 36" in ended.stderr
