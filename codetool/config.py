@@ -87,4 +87,5 @@ def _explained(name: str, error: Exception) -> Iterator[str]:
 
 
 def _line(place: str, value: object, message: str) -> str:
+    message = message.removeprefix("Value error, ").removeprefix("Input ")
     return f"{place}={value!r}: {message[0].lower()}{message[1:]}"

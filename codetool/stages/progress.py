@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from codetool.types import Task
+
 PLAIN_SECONDS = 10.0
 
 
 @dataclass
 class Tally:
-    """What has happened so far: tasks done, how they came out, tokens drawn. Times in seconds."""
+    """What has happened so far: tasks done, how they came out, tokens written. `already` were done before this run."""
 
     total: int
-    done: int
+    done: int = 0
     started: float = field(default_factory=time.monotonic)
     already: int = 0
     solved: int = 0
     checked: int = 0
     failed: int = 0
     tokens: int = 0
+
+    @classmethod
+    def of(cls, done: Mapping[str, Mapping[str, Any]], tasks: Sequence[Task]) -> Self:
+        """The state before a run over `tasks` of which some are done."""
+        tally = cls(total=len(tasks))
+        for task in tasks:
+            if task.id in done:
+                tally.count(done[task.id])
+        tally.already = tally.done
+        return tally
 
     def count(self, result: Mapping[str, Any]) -> None:
         """Count one result line."""
@@ -47,7 +59,7 @@ class Tally:
 
 
 class Display:
-    """The tally, shown while the context is open; call `update` after each change."""
+    """Counts what happens and shows the tally while the context is open."""
 
     def __init__(self, tally: Tally, console: Console) -> None:
         """Show nothing yet."""
@@ -66,8 +78,17 @@ class Display:
         """Leave the last state on the screen."""
         self._bar.stop()
 
-    def update(self) -> None:
-        """Show the tally's present state."""
+    def count(self, result: Mapping[str, Any]) -> None:
+        """Count one result line."""
+        self._tally.count(result)
+        self._update()
+
+    def draw(self, tokens: int) -> None:
+        """Count tokens that a policy wrote."""
+        self._tally.tokens += tokens
+        self._update()
+
+    def _update(self) -> None:
         if self._console.is_terminal:
             self._bar.update(self._task, completed=self._tally.done, description=self._tally.line())
         elif time.monotonic() - self._printed >= PLAIN_SECONDS:

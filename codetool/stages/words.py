@@ -14,7 +14,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -75,7 +75,7 @@ def _mistakes(words: Sequence[str]) -> Iterator[str]:
     for word in words:
         try:
             [[first, *_]] = [_values(OverridesParser.create().parse_override(word))]
-        except (OverrideParseException, ConfigError):
+        except HydraException:
             yield f"{word}: cannot be read. Options are written name=value, for example search.width=2."
             continue
         (good if _is_group(word.split("=")[0]) else options).append(first)
@@ -106,7 +106,8 @@ def _unknown_key(word: str, config: DictConfig, error: Exception) -> str:
     known = list(_keys(config))
     if name in known:
         return f"{word}: {str(error).splitlines()[0]}"
-    beside = sorted({key[len(parent) :].lstrip(".").split(".")[0] for key in known if key.startswith(parent)})
+    inside = f"{parent}." if parent else ""
+    beside = sorted({key.removeprefix(inside).split(".")[0] for key in known if key.startswith(inside)} - {"_target_"})
     where = parent or "the top level"
     return f"{word}: no such option. {where} has: {', '.join(beside)}.{_guess(name, known)}"
 

@@ -131,7 +131,7 @@ def test_a_killed_writer_leaves_a_readable_file(tmp_path: Path) -> None:
     file = tmp_path / "r"
     code = (
         "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[2]);"
-        "from test_recorded import _write_many; [_write_many(Path(sys.argv[1]), i) for i in range(1000)]"
+        "from test_recordings import _write_many; [_write_many(Path(sys.argv[1]), i) for i in range(1000)]"
     )
     writer = subprocess.Popen([sys.executable, "-c", code, str(file), str(Path(__file__).parent)])
     deadline = time.monotonic() + 20

@@ -1,0 +1,131 @@
+"""stage=evaluate: a search over every task of a benchmark, journalled as it goes, measured at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+
+from codetool.config import RunConfig
+from codetool.errors import CodeToolError
+from codetool.evaluation.answers import final_answer
+from codetool.evaluation.metrics import metrics
+from codetool.evaluation.records import result_line, tree_line
+from codetool.interfaces import Executor, Policy, ProcessRewardModel
+from codetool.policies.recorded import Recorded
+from codetool.search.expansion import Expansion
+from codetool.stages.progress import Display, Tally
+from codetool.stages.run_folder import RunFolder
+from codetool.tools.broker import Broker
+from codetool.types import SearchResult, Task
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Components:
+    """What a search needs, alive."""
+
+    policy: Policy
+    prm: ProcessRewardModel | None
+    executor: Executor
+    broker: Broker
+
+
+def evaluate(config: RunConfig, folder: RunFolder, tasks: Sequence[Task], console: Console) -> None:
+    """Every task has a line in the folder's journals afterwards, with its answer or with what went wrong on our side.
+
+    Raises MissingError, UnreachableError or SandboxError if a component cannot be had; then no task has been touched.
+    """
+    asyncio.run(_evaluate(config, folder, tasks, console))
+
+
+async def _evaluate(config: RunConfig, folder: RunFolder, tasks: Sequence[Task], console: Console) -> None:
+    left = [task for task in tasks if task.id not in folder.done]
+    display = Display(Tally.of(folder.done, tasks), console)
+    waiting = iter(left)
+    async with _components(config, folder, left, display) as parts:
+        layers = parts.executor.in_force
+        log.info("sandbox: %s", "; ".join(f"{layer}: {means}" for layer, means in layers.items()))
+        with display:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(config.concurrency, len(left))):
+                    group.create_task(_work(waiting, config, parts, folder, display))
+
+
+@asynccontextmanager
+async def _components(
+    config: RunConfig, folder: RunFolder, tasks: Sequence[Task], display: Display
+) -> AsyncIterator[Components]:
+    """The components, opened. The sandbox starts first, while this process is still small."""
+
+    def append(record: Mapping[str, Any]) -> None:
+        folder.candidates.append(record)
+        display.draw(record["tokens_out"])
+
+    async with (
+        config.executor.open() as executor,
+        config.tools.open(tasks) as broker,
+        config.prm.open() as prm,
+        config.policy.open() as policy,
+    ):
+        recorded = Recorded(
+            policy,
+            prompt=config.policy.prompt,
+            sampling=config.policy.sampling,
+            known=folder.known_candidates,
+            append=append,
+        )
+        yield Components(recorded, prm, executor, broker)
+
+
+async def _work(
+    waiting: Iterator[Task], config: RunConfig, parts: Components, folder: RunFolder, display: Display
+) -> None:
+    """Take tasks until none is left. What goes wrong with one task is its own line and stops no other."""
+    for task in waiting:
+        line, tree = await _solve(task, config, parts)
+        await asyncio.to_thread(folder.commit, line, tree)
+        display.count(line)
+
+
+async def _solve(task: Task, config: RunConfig, parts: Components) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The task's lines for `results.jsonl` and `trees.jsonl`; no tree where we failed."""
+    started = time.monotonic()
+    try:
+        result = await _search(task, config, parts)
+    except CodeToolError as error:
+        log.warning("%s: %s", task.id, error)
+        failure: Exception = error
+    except Exception as error:  # a defect of ours in one task must not lose the others; the log has the traceback
+        log.exception("%s: unexpected error", task.id)
+        failure = error
+    else:
+        seconds = time.monotonic() - started
+        success = config.benchmark.check(task, final_answer(result.best))
+        line = result_line(task, result, success, metrics(task, result, success, seconds), seconds)
+        return line, tree_line(task, result)
+    seconds = time.monotonic() - started
+    return result_line(task, None, None, metrics(task, None, None, seconds), seconds, failure), None
+
+
+async def _search(task: Task, config: RunConfig, parts: Components) -> SearchResult:
+    async with Expansion(
+        task=task,
+        policy=parts.policy,
+        executor=parts.executor,
+        prm=parts.prm,
+        reward=config.reward,
+        call_tool=parts.broker.session(task).call,
+        depth=config.search.depth,
+        budget=config.budget,
+        seed=config.seed,
+    ) as expansion:
+        best = await config.search.run(expansion.root, expansion.expand)
+        return expansion.result(best)

@@ -1,0 +1,47 @@
+"""The command line: checks the words, composes the configuration and hands over to the stage."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+from rich.console import Console
+
+from codetool.config import validate
+from codetool.errors import CodeToolError, ConfigError
+from codetool.stages import words
+from codetool.stages.run import run
+
+INTERRUPTED = 130  # the shell's convention: 128 + SIGINT
+
+
+def main() -> None:
+    """Run the command line. Exits with 0, the exit code of a CodeToolError, 1 if a task failed, or 130 on Ctrl-C."""
+    try:
+        for config in words.check(words.overrides_of(sys.argv[1:])):
+            validate(config)
+    except ConfigError as error:
+        _stop(error)
+    hydra.main(version_base="1.3", config_path=str(words.CONF), config_name="config")(_job)()
+
+
+def _job(config: DictConfig) -> None:
+    errors = Console(stderr=True)
+    try:
+        choices = {str(group): str(option) for group, option in HydraConfig.get().runtime.choices.items()}
+        failed = run(validate(config), choices, errors)
+    except CodeToolError as error:
+        _stop(error)
+    except KeyboardInterrupt:
+        errors.print("Stopped. Finished tasks are kept; the same command continues.", highlight=False)
+        sys.exit(INTERRUPTED)
+    if failed:
+        sys.exit(1)
+
+
+def _stop(error: CodeToolError) -> NoReturn:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(error.exit_code)

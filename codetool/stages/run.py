@@ -1,0 +1,105 @@
+"""One run from settings to result files: its folder, its log, the stage, the summary."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from codetool import journal
+from codetool.config import RunConfig
+from codetool.evaluation.summary import as_json, summarise
+from codetool.identity import identity
+from codetool.stages import run_folder
+from codetool.stages.evaluate import evaluate
+from codetool.stages.summary import show
+from codetool.types import Task
+
+log = logging.getLogger("codetool")
+
+
+def run(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
+    """The number of tasks that failed for our own reasons, after every task asked for has been run.
+
+    `choices` names the option of each group; together with the identity they name the folder. Raises CodeToolError.
+    """
+    tasks = config.benchmark.tasks()[: config.limit]
+    base = config.outputs / config.stage / folder_name(config, choices)
+    path = run_folder.choose(base, config.fresh)
+    if config.dry_run:
+        _announce(config, choices, tasks, path, None, console)
+        return 0
+    with run_folder.open_folder(path) as folder, _logging(path / "log.txt", console):
+        journal.replace(path / "config.yaml", yaml.safe_dump(config.settings, sort_keys=False).encode())
+        _announce(config, choices, tasks, path, folder.done, console)
+        if any(task.id not in folder.done for task in tasks):
+            evaluate(config, folder, tasks, console)
+        return _conclude(path, tasks, config)
+
+
+def folder_name(config: RunConfig, choices: Mapping[str, str]) -> str:
+    """`<benchmark>-<search>-<policy>-<prm>-<hash8>`."""
+    checksums = {"benchmark": config.benchmark.checksum()}
+    if config.tools.replica is not None:
+        checksums["replica"] = config.tools.replica.checksum()
+    names = [choices[group] for group in ("benchmark", "search", "policy", "prm")]
+    return "-".join([*names, identity(config.settings, checksums)])
+
+
+def _announce(
+    config: RunConfig,
+    choices: Mapping[str, str],
+    tasks: Sequence[Task],
+    path: Path,
+    done: Mapping[str, Any] | None,
+    console: Console,
+) -> None:
+    words = ("benchmark", "search", "policy", "prm", "reward")
+    console.print(" ".join(f"{word}={choices[word]}" for word in words), highlight=False)
+    finished = sum(task.id in done for task in tasks) if done else 0
+    console.print(f"{len(tasks)} tasks, {finished} of them done already", highlight=False)
+    console.print(f"results: {path}", highlight=False, soft_wrap=True)
+
+
+def _conclude(path: Path, tasks: Sequence[Task], config: RunConfig) -> int:
+    """Write `metrics.json`, print the summary, and count the tasks that failed for our own reasons."""
+    templates = {task.id: task.template for task in tasks}
+    lines = [line for line in journal.read(path / "results.jsonl") if line["task_id"] in templates]
+    summary = summarise(lines, len(tasks), seed=config.seed, templates=templates)
+    journal.replace(path / "metrics.json", (json.dumps(as_json(summary), indent=2) + "\n").encode())
+    show(summary, path, Console())
+    return len(summary.failures)
+
+
+class _ConsoleHandler(logging.Handler):
+    """Prints messages without tearing the progress bar; tracebacks stay in the file."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        colour = "yellow" if record.levelno >= logging.WARNING else None
+        self._console.print(record.getMessage(), style=colour, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _logging(file: Path, console: Console) -> Iterator[None]:
+    """Our log goes to `log.txt` and, in short, to the console while the run lasts."""
+    handlers: list[logging.Handler] = [logging.FileHandler(file, encoding="utf-8"), _ConsoleHandler(console)]
+    handlers[0].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    log.setLevel(logging.INFO)
+    for handler in handlers:
+        log.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            log.removeHandler(handler)
+            handler.close()

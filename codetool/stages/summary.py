@@ -1,0 +1,48 @@
+"""The summary a run ends with, on standard output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from codetool.evaluation.metrics import RATES, SHARES
+from codetool.evaluation.summary import Summary
+
+FILES = ("results.jsonl", "trees.jsonl", "candidates.jsonl", "metrics.json", "config.yaml", "log.txt")
+FAILURES_SHOWN = 5
+
+
+def show(summary: Summary, folder: Path, console: Console) -> None:
+    """Print every metric with its interval, what the numbers rest on, and where the files are."""
+    table = Table("metric", "value", "95 % interval", "tasks", box=None, pad_edge=False, header_style="bold")
+    for name, metric in summary.metrics.items():
+        value, low, high = (_number(name, metric[key]) for key in ("value", "low", "high"))
+        table.add_row(name, value, f"{low} … {high}" if low and high else "–", f"{metric['n']:.0f}")
+    console.print(table)
+    for line in _notes(summary):
+        console.print(line, highlight=False, soft_wrap=True)
+    console.print(f"files in {folder}: {', '.join(FILES)}", highlight=False, soft_wrap=True)
+
+
+def _number(name: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{100 * value:.1f} %" if name in (*RATES, *SHARES) else f"{value:,.2f}"
+
+
+def _notes(summary: Summary) -> Iterator[str]:
+    yield f"{summary.asked} tasks asked for, {summary.finished} finished with an answer"
+    if not summary.checkable:
+        yield "success: this benchmark has no checked answers, so none is reported"
+    elif summary.checkable < summary.asked:
+        yield f"success counts the {summary.checkable} tasks whose answer can be checked"
+    if summary.failures:
+        yield f"[red]{len(summary.failures)} tasks failed for our own reasons and count as unsolved:[/red]"
+    for failure in summary.failures[:FAILURES_SHOWN]:
+        yield escape(f"  {failure.task_id}: {failure.kind}: {failure.message}")
+    if len(summary.failures) > FAILURES_SHOWN:
+        yield f"  … and {len(summary.failures) - FAILURES_SHOWN} more in results.jsonl"

@@ -1,0 +1,109 @@
+"""Time `benchmark=tmdb search=greedy search.n=2` on fixed latencies: LLM 1.0 s, PRM 0.15 s, tool 0.2 s.
+
+The stack is a stand-in server with one OpenAI-compatible endpoint, the PRM's `/generate` and a film API; it counts
+calls and notes when the first and the last came. The reference implementation needs 6.6 s per task here, one task at a
+time.
+
+    python experiments/performance/mock_stack.py --stack path/to/mock_stack.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+ROOT = Path(__file__).parents[2]
+LATENCIES = {"llm": 1.0, "prm": 0.15, "tool": 0.2}  # seconds a call
+REFERENCE_SECONDS = 660.0  # measured for the reference implementation on the same stack and tasks
+
+
+def main() -> None:
+    """Print and store seconds from first to last call, calls by kind and the highest number of LLM calls in flight."""
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--stack", type=Path, default=ROOT.parent / "shared/harness/mock_stack.py")
+    arguments.add_argument("--out", type=Path, default=ROOT / "outputs/performance/mock_stack.json")
+    options = arguments.parse_args()
+    port = free_port()
+    stack = subprocess.Popen([sys.executable, str(options.stack), str(port), *map(str, LATENCIES.values())])
+    try:
+        wait_for(port)
+        with tempfile.TemporaryDirectory() as outputs:
+            command = run_command(port, outputs)
+            started = time.perf_counter()
+            subprocess.run(command, cwd=ROOT, check=True)
+            wall = time.perf_counter() - started
+        counts = stats(port)
+    finally:
+        stack.terminate()
+        stack.wait()
+    report(counts, wall, command, options.out)
+
+
+def run_command(port: int, outputs: str) -> list[str]:
+    """The command under test."""
+    server = f"http://127.0.0.1:{port}"
+    return [
+        sys.executable, "run.py", "benchmark=tmdb", "search=greedy", "search.n=2",
+        "policy=openai", f"policy.base_url={server}/v1", "policy.model=m",
+        "prm=remote", f"prm.base_url={server}",
+        "tools.mode=live", f"tools.allowed_hosts=['127.0.0.1:{port}']", f"outputs={outputs}",
+    ]  # fmt: skip
+
+
+def report(counts: dict[str, Any], wall: float, command: list[str], out: Path) -> None:
+    """Print the figures and keep them as JSON."""
+    seconds = counts["last"] - counts["first"]
+    figures = {
+        "command": shlex.join(command[1:]),
+        "latencies_s": LATENCIES,
+        "first_to_last_call_s": round(seconds, 2),
+        "whole_command_s": round(wall, 2),
+        "reference_s": REFERENCE_SECONDS,
+        "ratio": round(REFERENCE_SECONDS / seconds, 1),
+        "calls": {kind: counts[kind] for kind in ("llm", "llm_choices", "prm", "api")},
+        "llm_in_flight_max": counts["max_inflight"],
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(figures, indent=2) + "\n")
+    print(json.dumps(figures, indent=2))
+
+
+def free_port() -> int:
+    """A TCP port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(port: int) -> None:
+    """Return when the stack answers; raises URLError after 20 seconds."""
+    for attempt in range(200):
+        try:
+            stats(port)
+        except URLError:
+            if attempt == 199:
+                raise
+            time.sleep(0.1)
+        else:
+            return
+
+
+def stats(port: int) -> dict[str, Any]:
+    """The stack's counters."""
+    with urlopen(f"http://127.0.0.1:{port}/stats") as answer:
+        counts: dict[str, Any] = json.load(answer)
+    return counts
+
+
+if __name__ == "__main__":
+    main()
