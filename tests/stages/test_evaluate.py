@@ -1,0 +1,102 @@
+"""The main job as a user runs it: a real process, a real sandbox, the real replica; only the model is scripted."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+
+import psutil
+import pytest
+from chat_server import ChatServer
+from command_line import CommandLine, lines, metrics, timeless
+
+ENDPOINT = ("policy=openai", "policy.model=m", "benchmark.split=dev", "search.n=3")
+TASKS = 24
+
+
+def words(policy: ChatServer) -> tuple[str, ...]:
+    return (*ENDPOINT, f"policy.base_url={policy.url}")
+
+
+def test_a_run_answers_every_task_and_says_what_came_of_it(run: CommandLine, policy: ChatServer) -> None:
+    done = run(*words(policy))
+    assert done.returncode == 0, done.stderr
+    folder = run.folder("tmdb_verified-beam-openai-none")
+    results = lines(folder, "results")
+    assert len({line["task_id"] for line in results}) == len(results) == TASKS
+    solved = sum(line["success"] for line in results)
+    assert 0 < solved < TASKS  # the script makes mistakes, search mends some
+    assert metrics(folder)["success"]["value"] == pytest.approx(solved / TASKS)
+    assert "success" in done.stdout and str(folder) in done.stdout
+    assert "seccomp" in (folder / "log.txt").read_text()
+
+
+def test_a_replay_without_a_model_is_equal_bit_for_bit(run: CommandLine, policy: ChatServer) -> None:
+    assert run(*words(policy)).returncode == 0
+    recorded = run.folder("tmdb_verified-beam-openai")
+    replay = run("policy=replay", f"policy.source=[{recorded}]", "benchmark.split=dev", "search.n=3")
+    assert replay.returncode == 0, replay.stderr
+    repeated = run.folder("tmdb_verified-beam-replay")
+    for name in ("results", "trees"):
+        assert timeless(lines(repeated, name)) == timeless(lines(recorded, name))
+
+
+def test_a_replay_of_a_wider_search_names_task_and_step(run: CommandLine, policy: ChatServer) -> None:
+    assert run(*words(policy), "limit=1").returncode == 0
+    recorded = run.folder("tmdb_verified-beam-openai")
+    replay = run("policy=replay", f"policy.source=[{recorded}]", "benchmark.split=dev", "search.n=4", "limit=1")
+    assert replay.returncode == 1
+    assert "step 1 of task v0" in replay.stdout
+    assert "Traceback" not in replay.stderr
+
+
+def test_the_same_command_again_asks_for_nothing(run: CommandLine, policy: ChatServer) -> None:
+    assert run(*words(policy)).returncode == 0
+    asked = len(policy.requests)
+    again = run(*words(policy))
+    assert again.returncode == 0 and "24 of them done already" in again.stderr
+    assert len(policy.requests) == asked
+
+
+def test_a_larger_limit_continues_the_same_journal(run: CommandLine, policy: ChatServer) -> None:
+    assert run(*words(policy), "limit=5").returncode == 0
+    assert run(*words(policy), "limit=9").returncode == 0
+    assert len(lines(run.folder("tmdb_verified"), "results")) == 9
+
+
+def test_fresh_starts_over_in_a_new_folder(run: CommandLine, policy: ChatServer) -> None:
+    for _ in range(2):
+        assert run(*words(policy), "limit=2", "fresh=true").returncode == 0
+    names = sorted(folder.name for folder in (run.outputs / "evaluate").iterdir())
+    assert names[1] == f"{names[0]}-2"
+
+
+def test_a_dry_run_writes_nothing(run: CommandLine) -> None:
+    done = run("dry_run=true")
+    assert done.returncode == 0 and "6 tasks" in done.stderr
+    assert not run.outputs.exists()
+
+
+def test_ctrl_c_keeps_finished_tasks_and_leaves_no_process(run: CommandLine, policy: ChatServer) -> None:
+    process = run.start(*words(policy), "concurrency=2")
+    sandbox = wait_for_sandbox(process)
+    while not any(run.outputs.glob("evaluate/*/results.jsonl")) or not lines(run.folder("tmdb"), "results"):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert "the same command continues" in errors and "Traceback" not in errors
+    gone, alive = psutil.wait_procs(sandbox, timeout=2)
+    assert gone and not alive
+    assert run(*words(policy)).returncode == 0
+    assert len(lines(run.folder("tmdb"), "results")) == TASKS
+
+
+def wait_for_sandbox(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The processes below a run, once there are any."""
+    while True:
+        children = psutil.Process(process.pid).children(recursive=True)
+        if children:
+            return children
+        time.sleep(0.01)
