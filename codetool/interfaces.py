@@ -84,6 +84,10 @@ class PolicyOption(Protocol):
         """How candidates are drawn."""
         ...
 
+    def usd(self, tokens_in: int, tokens_out: int) -> float | None:
+        """The price of so many tokens in USD, None where no prices are known."""
+        ...
+
     def open(self) -> AbstractAsyncContextManager[Policy]:
         """The live policy. Raises MissingError or UnreachableError before any task starts."""
         ...

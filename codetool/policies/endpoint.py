@@ -53,6 +53,12 @@ class EndpointPolicy:
         """How candidates are drawn."""
         return Sampling(self.temperature, self.top_p, self.max_tokens)
 
+    def usd(self, tokens_in: int, tokens_out: int) -> float | None:
+        """The price of so many tokens in USD, None unless both prices are set."""
+        if self.usd_per_million_in is None or self.usd_per_million_out is None:
+            return None
+        return (tokens_in * self.usd_per_million_in + tokens_out * self.usd_per_million_out) / 1e6
+
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Endpoint]:
         """The live policy. Raises ConfigError, MissingError or UnreachableError if the server cannot be used."""

@@ -46,6 +46,9 @@ class Replay:
         """What is demanded of the recorded sampling settings."""
         return Sampling(self.temperature, self.top_p, self.max_tokens)
 
+    def usd(self, tokens_in: int, tokens_out: int) -> None:
+        """None: a recorded token costs nothing more."""
+
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Recorded]:
         """The live policy; a candidate that was not recorded is a MissingError that names task, step and index.

@@ -51,6 +51,9 @@ class SmolLM2:
         """How candidates are drawn."""
         return Sampling(self.temperature, self.top_p, self.max_tokens)
 
+    def usd(self, tokens_in: int, tokens_out: int) -> None:
+        """None: this machine sends no bill."""
+
     @asynccontextmanager
     async def open(self) -> AsyncIterator[LocalModel]:
         """The live policy. Raises MissingError if the weights cannot be had."""

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.console import Console
@@ -48,7 +48,7 @@ def evaluate(config: RunConfig, folder: RunFolder, tasks: Sequence[Task], consol
 
 async def _evaluate(config: RunConfig, folder: RunFolder, tasks: Sequence[Task], console: Console) -> None:
     left = [task for task in tasks if task.id not in folder.done]
-    display = Display(Tally.of(folder.done, tasks), console)
+    display = Display(Tally.of(folder.done, tasks, config.concurrency), console)
     waiting = iter(left)
     async with _components(config, folder, left, display) as parts:
         layers = parts.executor.in_force
@@ -57,6 +57,7 @@ async def _evaluate(config: RunConfig, folder: RunFolder, tasks: Sequence[Task],
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(config.concurrency, len(left))):
                     group.create_task(_work(waiting, config, parts, folder, display))
+        log.info("tool calls: %s", parts.broker.summary())
 
 
 @asynccontextmanager
@@ -128,4 +129,6 @@ async def _search(task: Task, config: RunConfig, parts: Components) -> SearchRes
         seed=config.seed,
     ) as expansion:
         best = await config.search.run(expansion.root, expansion.expand)
-        return expansion.result(best)
+        result = expansion.result(best)
+    usd = config.policy.usd(result.ledger.tokens_in, result.ledger.tokens_out)
+    return replace(result, ledger=replace(result.ledger, usd=usd))

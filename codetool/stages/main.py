@@ -20,11 +20,13 @@ INTERRUPTED = 130  # the shell's convention: 128 + SIGINT
 
 def main() -> None:
     """Run the command line. Exits with 0, the exit code of a CodeToolError, 1 if a task failed, or 130 on Ctrl-C."""
+    flags, options = words.sorted_out(sys.argv[1:])
     try:
-        for config in words.check(words.overrides_of(sys.argv[1:])):
+        for config in words.check(options):
             validate(config)
     except ConfigError as error:
         _stop(error)
+    sys.argv[1:] = [*flags, *options]  # Hydra's parser loses options on both sides of a flag
     hydra.main(version_base="1.3", config_path=str(words.CONF), config_name="config")(_job)()
 
 

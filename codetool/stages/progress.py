@@ -20,6 +20,7 @@ class Tally:
     """What has happened so far: tasks done, how they came out, tokens written. `already` were done before this run."""
 
     total: int
+    at_once: int
     done: int = 0
     started: float = field(default_factory=time.monotonic)
     already: int = 0
@@ -27,20 +28,22 @@ class Tally:
     checked: int = 0
     failed: int = 0
     tokens: int = 0
+    task_seconds: float = 0.0
 
     @classmethod
-    def of(cls, done: Mapping[str, Mapping[str, Any]], tasks: Sequence[Task]) -> Self:
-        """The state before a run over `tasks` of which some are done."""
-        tally = cls(total=len(tasks))
+    def of(cls, done: Mapping[str, Mapping[str, Any]], tasks: Sequence[Task], at_once: int) -> Self:
+        """The state before a run over `tasks`, `at_once` at a time, of which some are done."""
+        tally = cls(total=len(tasks), at_once=at_once)
         for task in tasks:
             if task.id in done:
                 tally.count(done[task.id])
-        tally.already = tally.done
+        tally.already, tally.task_seconds = tally.done, 0.0
         return tally
 
     def count(self, result: Mapping[str, Any]) -> None:
         """Count one result line."""
         self.done += 1
+        self.task_seconds += result["seconds"]
         self.failed += result["error"] is not None
         self.checked += result["success"] is not None
         self.solved += result["success"] is True
@@ -48,14 +51,21 @@ class Tally:
     def line(self) -> str:
         """Success so far, tokens per second and the time left, estimated from the tasks of this run."""
         seconds = max(time.monotonic() - self.started, 1e-9)
-        now = self.done - self.already
-        left = (self.total - self.done) * seconds / now if now else None
+        left = self._left(seconds)
         parts = [f"{self.done}/{self.total} tasks"]
         parts += [f"success {self.solved}/{self.checked}"] if self.checked else []
         parts += [f"{self.failed} failed"] if self.failed else []
         parts += [f"{self.tokens / seconds:.0f} tokens/s"]
         parts += [f"{_clock(left)} left"] if left is not None and self.done < self.total else []
         return " · ".join(parts)
+
+    def _left(self, seconds: float) -> float | None:
+        """Seconds left: tasks run side by side, so a batch of them takes about as long as one did on average."""
+        now = self.done - self.already
+        if not now:
+            return None
+        rounds = max(1.0, (self.total - self.already) / self.at_once)
+        return max(0.0, rounds * self.task_seconds / now - seconds)
 
 
 class Display:
@@ -70,7 +80,8 @@ class Display:
         self._printed = time.monotonic()
 
     def __enter__(self) -> Self:
-        """Start drawing."""
+        """Start drawing, and the clock: models are loaded by now."""
+        self._tally.started = time.monotonic()
         self._bar.start()
         return self
 

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,29 +28,38 @@ log = logging.getLogger("codetool")
 def run(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
     """The number of tasks that failed for our own reasons, after every task asked for has been run.
 
-    `choices` names the option of each group; together with the identity they name the folder. Raises CodeToolError.
+    `choices` names the option of each group; with the identity they name the folder,
+    `<benchmark>-<search>-<policy>-<prm>-<hash8>`. Raises CodeToolError.
     """
     tasks = config.benchmark.tasks()[: config.limit]
-    base = config.outputs / config.stage / folder_name(config, choices)
+    checksums = _checksums(config)
+    names = [choices[group] for group in ("benchmark", "search", "policy", "prm")]
+    base = config.outputs / config.stage / "-".join([*names, identity(config.settings, checksums)])
     path = run_folder.choose(base, config.fresh)
     if config.dry_run:
         _announce(config, choices, tasks, path, None, console)
         return 0
     with run_folder.open_folder(path) as folder, _logging(path / "log.txt", console):
-        journal.replace(path / "config.yaml", yaml.safe_dump(config.settings, sort_keys=False).encode())
+        journal.replace(path / "config.yaml", _config_file(config, checksums).encode())
         _announce(config, choices, tasks, path, folder.done, console)
         if any(task.id not in folder.done for task in tasks):
             evaluate(config, folder, tasks, console)
         return _conclude(path, tasks, config)
 
 
-def folder_name(config: RunConfig, choices: Mapping[str, str]) -> str:
-    """`<benchmark>-<search>-<policy>-<prm>-<hash8>`."""
+def _checksums(config: RunConfig) -> dict[str, str]:
+    """Hex sha256 of the data that the result depends on."""
     checksums = {"benchmark": config.benchmark.checksum()}
     if config.tools.replica is not None:
         checksums["replica"] = config.tools.replica.checksum()
-    names = [choices[group] for group in ("benchmark", "search", "policy", "prm")]
-    return "-".join([*names, identity(config.settings, checksums)])
+    return checksums
+
+
+def _config_file(config: RunConfig, checksums: Mapping[str, str]) -> str:
+    """The resolved settings, below what else determines the result."""
+    rest = {"codetool": version("codetool"), **{f"sha256 of {name}": value for name, value in checksums.items()}}
+    head = "".join(f"# {name}: {value}\n" for name, value in rest.items())
+    return head + yaml.safe_dump(config.settings, sort_keys=False)
 
 
 def _announce(

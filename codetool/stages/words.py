@@ -27,14 +27,14 @@ FLAGS_WITH_VALUE = {
 }  # fmt: skip
 
 
-def overrides_of(arguments: Sequence[str]) -> list[str]:
-    """The words of a command line that are options of ours, Hydra's own flags and their values left out."""
-    words, skip = [], False
+def sorted_out(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The arguments of a command line as (Hydra's own flags with their values, options of ours)."""
+    flags: list[str] = []
+    words: list[str] = []
     for argument in arguments:
-        if not skip and not argument.startswith("-"):
-            words.append(argument)
-        skip = argument in FLAGS_WITH_VALUE
-    return words
+        of_flag = argument.startswith("-") or (bool(flags) and flags[-1] in FLAGS_WITH_VALUE)
+        (flags if of_flag else words).append(argument)
+    return flags, words
 
 
 def check(words: Sequence[str]) -> list[DictConfig]:

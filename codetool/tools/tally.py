@@ -17,6 +17,11 @@ class Summary:
     provenance: Mapping[str, int]
     failures: Mapping[str, int]
 
+    def __str__(self) -> str:
+        """The counts in words: `12 calls: 11 replica, 1 miss`."""
+        parts = [f"{count} {name}" for name, count in {**self.provenance, **self.failures}.items()]
+        return f"{self.calls} calls" + (f": {', '.join(parts)}" if parts else "")
+
     @property
     def miss_rate(self) -> float:
         """Share of the calls that no source knew, in [0, 1]; 0 without calls."""

@@ -1,6 +1,6 @@
 """Figures of the branchable interpreter: branch, step, kill, memory, and the same search by a fresh process per step.
 
-    python experiments/performance/interpreter.py --live 1000 --output outputs/performance/interpreter.json
+    python experiments/performance/interpreter.py --live 1000
 
 Targets on 2 cores: branch at most 4 ms and a trivial step 2 ms at the median, 1,000 live branches in 3 GB, a hanging
 step killed within 100 ms of its limit. The comparison runs one tree (paths of five steps, two candidates each, one tool
@@ -29,6 +29,7 @@ from codetool.types import HttpRequest, Task, ToolAnswer, ToolCall
 
 TASK = Task("performance", "", ())
 DEPTH, CANDIDATES = 5, 2
+RESULTS = Path(__file__).parent / "results"
 STEP = """import requests
 seen = requests.get('https://tool.example/{n}').json()
 value_{n} = seen['n'] + {n}
@@ -188,7 +189,7 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--live", type=int, default=1000, help="live branches for the memory figure")
     parser.add_argument("--repeats", type=int, default=300, help="samples of branch and step")
-    parser.add_argument("--output", type=Path, default=Path("outputs/performance/interpreter.json"))
+    parser.add_argument("--output", type=Path, default=RESULTS / "interpreter.json")
     options = parser.parse_args()
     limit = 0.2
     config: dict[str, Any] = {"isolation": "best_effort", "memory": 256, "output": 20000, "scratch": 16}

@@ -23,6 +23,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 ROOT = Path(__file__).parents[2]
+RESULTS = Path(__file__).parent / "results"
 LATENCIES = {"llm": 1.0, "prm": 0.15, "tool": 0.2}  # seconds a call
 REFERENCE_SECONDS = 660.0  # measured for the reference implementation on the same stack and tasks
 
@@ -31,7 +32,7 @@ def main() -> None:
     """Print and store seconds from first to last call, calls by kind and the highest number of LLM calls in flight."""
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--stack", type=Path, default=ROOT.parent / "shared/harness/mock_stack.py")
-    arguments.add_argument("--out", type=Path, default=ROOT / "outputs/performance/mock_stack.json")
+    arguments.add_argument("--out", type=Path, default=RESULTS / "mock_stack.json")
     options = arguments.parse_args()
     port = free_port()
     stack = subprocess.Popen([sys.executable, str(options.stack), str(port), *map(str, LATENCIES.values())])
@@ -64,7 +65,8 @@ def report(counts: dict[str, Any], wall: float, command: list[str], out: Path) -
     """Print the figures and keep them as JSON."""
     seconds = counts["last"] - counts["first"]
     figures = {
-        "command": shlex.join(command[1:]),
+        "command": "python experiments/performance/mock_stack.py",
+        "under_test": shlex.join(["python", *command[1:-1]]),
         "latencies_s": LATENCIES,
         "first_to_last_call_s": round(seconds, 2),
         "whole_command_s": round(wall, 2),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 from chat_server import ChatServer
-from command_line import CommandLine, lines, metrics, timeless
+from command_line import ROOT, CommandLine, lines, metrics, timeless
 
 ENDPOINT = ("policy=openai", "policy.model=m", "benchmark.split=dev", "search.n=3")
 TASKS = 24
@@ -100,3 +102,60 @@ def wait_for_sandbox(process: subprocess.Popen[str]) -> list[psutil.Process]:
         if children:
             return children
         time.sleep(0.01)
+
+
+ONE_CALL_EACH = """
+import sys
+from pathlib import Path
+from rich.console import Console
+from codetool.config import validate
+from codetool.stages.evaluate import evaluate
+from codetool.stages.run_folder import open_folder
+from codetool.stages.words import check
+config = validate(check(sys.argv[2:])[0])
+with open_folder(Path(sys.argv[1])) as folder:
+    evaluate(config, folder, config.benchmark.tasks(), Console(stderr=True))
+assert "torch" not in sys.modules and "transformers" not in sys.modules, "an endpoint needs neither"
+print(sum(config.tools.replica.calls.values()))
+"""
+
+
+def test_every_call_that_a_program_makes_reaches_the_replica_once(tmp_path: Path, policy: ChatServer) -> None:
+    search = ("search=exhaustive", "search.depth=3")
+    command = [sys.executable, "-c", ONE_CALL_EACH, str(tmp_path), *words(policy), *search]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    nodes = [node for tree in lines(tmp_path, "trees") for node in tree["nodes"]]
+    assert max(node["depth"] for node in nodes) == 3
+    ran = [node for node in nodes if node["execution"]["status"] == "ok"]
+    written = sum(node["code"].count("requests.get(") for node in ran)
+    assert written > 40
+    assert int(done.stdout) == sum(len(node["execution"]["calls"]) for node in nodes) >= written
+
+
+def test_an_unreachable_endpoint_is_one_message_within_two_seconds(run: CommandLine) -> None:
+    began = time.monotonic()
+    done = run(*ENDPOINT, "policy.base_url=http://127.0.0.1:9/v1")
+    assert time.monotonic() - began < 4  # two seconds on a quiet machine
+    assert done.returncode == 3
+    assert "http://127.0.0.1:9/v1 cannot be reached" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_every_wrong_value_is_named_at_once(run: CommandLine) -> None:
+    done = run("policy.temperature=hot", "search.width=0", "limit=0", "tools.mode=simulated")
+    assert done.returncode == 2
+    for text in ("policy.temperature='hot'", "search.width=0", "limit=0", "tools.mode='simulated'"):
+        assert text in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_names_the_options_of_every_group(run: CommandLine) -> None:
+    done = run("--help")
+    for text in ("benchmark: tmdb, tmdb_verified", "search: beam, best_of_n", "search=beam", "TMDB_API_KEY"):
+        assert text in done.stdout
+
+
+def test_the_composed_configuration_is_printed_without_running(run: CommandLine) -> None:
+    done = run("--cfg", "job", "search=beam", "search.width=7")
+    assert done.returncode == 0 and "width: 7" in done.stdout
+    assert not run.outputs.exists()

@@ -1,12 +1,13 @@
 import pytest
 
 from codetool.errors import ConfigError
-from codetool.stages.words import check, overrides_of
+from codetool.stages.words import check, sorted_out
 
 
 def test_hydras_own_flags_and_their_values_are_not_options() -> None:
-    words = ["-m", "search=beam", "--cfg", "job", "--config-dir", "x", "seed=1"]
-    assert overrides_of(words) == ["search=beam", "seed=1"]
+    flags, words = sorted_out(["-m", "search=beam", "--cfg", "job", "--config-dir", "x", "seed=1"])
+    assert flags == ["-m", "--cfg", "job", "--config-dir", "x"]
+    assert words == ["search=beam", "seed=1"]
 
 
 def test_good_words_compose() -> None:

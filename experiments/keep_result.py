@@ -1,0 +1,43 @@
+"""Keep what a run came to as a result file: its command, configuration, data checksums and metrics.
+
+    python experiments/keep_result.py outputs/evaluate/FOLDER experiments/NAME/results/FILE.json "python run.py …"
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import yaml
+
+NOT_KEPT = ("prompt", "hydra", "outputs")
+"""Parts of the configuration that stand in the repository, or that name folders of one machine."""
+
+
+def main() -> None:
+    """Read the run folder and write the file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("command")
+    options = parser.parse_args()
+    text = (options.folder / "config.yaml").read_text(encoding="utf-8")
+    made_from = dict(line[2:].split(": ", 1) for line in text.splitlines() if line.startswith("# "))
+    config = {name: value for name, value in yaml.safe_load(text).items() if name not in NOT_KEPT}
+    kept = {
+        "command": options.command,
+        "folder": options.folder.name,
+        "made_from": made_from,
+        "seed": config["seed"],
+        "policy": {name: value for name, value in config["policy"].items() if name not in NOT_KEPT},
+        "search": config["search"],
+        "reward": config["reward"],
+        "metrics": json.loads((options.folder / "metrics.json").read_text(encoding="utf-8")),
+    }
+    options.file.parent.mkdir(parents=True, exist_ok=True)
+    options.file.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Write the results table of README.md from the result files below `experiments/`.
+
+    python experiments/readme_table.py            # rewrites the table
+    python experiments/readme_table.py --check    # exit code 1 if the table is not what the files say
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+BEGIN, END = "<!-- results: experiments/readme_table.py -->", "<!-- end of results -->"
+
+
+def main() -> None:
+    """Rewrite or check the part of the README between the two marks."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="change nothing, tell by the exit code")
+    check = parser.parse_args().check
+    old = README.read_text(encoding="utf-8")
+    new = updated(old)
+    if check:
+        sys.exit(new != old)
+    README.write_text(new, encoding="utf-8")
+
+
+def updated(readme: str) -> str:
+    """The README with a fresh table."""
+    before, rest = readme.split(BEGIN)
+    _, after = rest.split(END)
+    return "\n".join([before + BEGIN, *table(), END + after])
+
+
+def table() -> Iterator[str]:
+    """The lines of the table."""
+    yield "| what | result | target | made by |"
+    yield "| --- | --- | --- | --- |"
+    stack = _read("experiments/performance/results/mock_stack.json")
+    speed = f"{stack['first_to_last_call_s']} s, {stack['llm_in_flight_max']} LLM requests in flight"
+    yield _row("RestBench-TMDB, 100 tasks, greedy n = 2, fixed latencies", speed, "≤ 10 s", stack)
+    reference = f"{stack['reference_s']:.0f} s one task at a time, {stack['ratio']:.0f} times as long"
+    yield _row("the same with the reference implementation", reference, "", None)
+    inside = _read("experiments/performance/results/interpreter.json")
+    figures = inside["figures"]
+    yield _row("branch of a live interpreter, median", f"{figures['branch_ms']['median']:.1f} ms", "≤ 4 ms", inside)
+    yield _row("trivial step, median", f"{figures['trivial_step_ms']['median']:.1f} ms", "≤ 2 ms", None)
+    late = figures["kill_after_limit_ms"]
+    killed = f"{late['median']:.1f} ms, at most {late['max']:.1f} ms"
+    yield _row("a hanging step is gone after its limit", killed, "≤ 100 ms", None)
+    yield _row("1,000 live branches", f"{figures['pss_mb'] / 1000:.1f} GB", "≤ 3 GB", None)
+    faster = f"{figures['times_faster']} times faster, {figures['times_fewer_tool_calls']:g} times fewer tool calls"
+    yield _row("against a fresh interpreter per step with replayed history", faster, "", None)
+    for name, label in (("tour", "6 tasks"), ("dev", "24 tasks")):
+        base = _read(f"experiments/smollm2_base/results/{name}.json")
+        success = base["metrics"]["success"]
+        value = f"{100 * success['value']:.0f} % ({100 * success['low']:.0f} … {100 * success['high']:.0f} %)"
+        yield _row(f"success of the untrained SmolLM2-135M, `tmdb_verified` {name}, {label}", value, "", base)
+
+
+def _row(what: str, result: str, target: str, made: dict[str, Any] | None) -> str:
+    command = f"`{made['command']}`" if made else "the same"
+    return f"| {what} | {result} | {target or '–'} | {command} |"
+
+
+def _read(path: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((ROOT / path).read_text(encoding="utf-8"))
+    return content
+
+
+if __name__ == "__main__":
+    main()
