@@ -1,7 +1,7 @@
 """Write the results table of README.md from the result files below `experiments/`.
 
-    python experiments/readme_table.py            # rewrites the table
-    python experiments/readme_table.py --check    # exit code 1 if the table is not what the files say
+Usage: python experiments/readme_table.py [--check]; with --check nothing is written, and the exit code is 1 if the
+table is not what the files say.
 """
 
 from __future__ import annotations
