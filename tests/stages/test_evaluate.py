@@ -80,12 +80,15 @@ def test_a_dry_run_writes_nothing(run: CommandLine) -> None:
     assert not run.outputs.exists()
 
 
-def test_ctrl_c_keeps_finished_tasks_and_leaves_no_process(run: CommandLine, policy: ChatServer) -> None:
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_keeps_finished_tasks_and_leaves_no_process(
+    run: CommandLine, policy: ChatServer, stop: signal.Signals
+) -> None:
     process = run.start(*words(policy), "concurrency=2")
     sandbox = wait_for_sandbox(process)
     while not any(run.outputs.glob("evaluate/*/results.jsonl")) or not lines(run.folder("tmdb"), "results"):
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(stop)
     _, errors = process.communicate(timeout=10)
     assert process.returncode == 130
     assert "the same command continues" in errors and "Traceback" not in errors
