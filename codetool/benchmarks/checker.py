@@ -16,7 +16,7 @@ from typing import Any
 from codetool.benchmarks import wording
 from codetool.benchmarks.dates import dates
 from codetool.benchmarks.listing import is_listing
-from codetool.benchmarks.wording import equal, hedges, norm, sentence_holds
+from codetool.benchmarks.wording import bounds, equal, hedges, norm, sentence_holds
 from codetool.types import JSON, Answer
 
 WORDS = 30
@@ -29,11 +29,18 @@ NUMBERS = {
         " seventeen eighteen nineteen twenty".split()
     )
 }
+SCALES = {"thousand": 1e3, "million": 1e6, "billion": 1e9}
 NUMBER = re.compile(
-    r"(?<![\w.,])[-+]?\$?\d{1,3}(?:[,\u202f ]\d{3})+(?:\.\d+)?(?!\w)"  # 1,234 or 1 234.5
-    r"|(?<![\w.])[-+]?\$?\d+(?:\.\d+)?(?!\w)"  # 1234 or 1234.5
+    r"(?<![\w.,])([-+]?\$?\d{1,3}(?:[,\u202f ]\d{3})+(?:\.\d+)?"  # 1,234 or 1 234.5
+    r"|(?<![\w.])[-+]?\$?\d+(?:\.\d+)?)"  # 1234 or 1234.5
+    r"(?![\w%]|\s%)(?:\s+(thousand|million|billion)\b)?",
+    re.I,
 )
-SCALE = re.compile(r"(?<=\d)\s*(?:/|out of)\s*10\b")
+OUT_OF_TEN = re.compile(r"(?<=\d)\s*(?:/|out of)\s*10\b")
+VERDICT = re.compile(
+    r"(yes|no|true|false)(?=[\s.!]*$|\s*[,;:.!–—-]|\s+(?:he|she|it|they|both|neither|this|that)\b)", re.I
+)
+"""Yes or no as a reply, not as a word of a sentence: `no` of `no results` is none."""
 URL = re.compile(r"https?://[^\s\"'<>()\[\]{}|\\^`]+|\bwww\.[^\s\"'<>()\[\]{}|\\^`]+")
 
 
@@ -80,7 +87,7 @@ def _number(expected: JSON, value: Any) -> bool:
         return False
     if isinstance(value, int | float):
         return _close(float(value), float(expected))
-    if not isinstance(value, str) or not _short(value) or dates(value):
+    if not isinstance(value, str) or not _short(value) or bounds(value) or dates(value):
         return False
     found = _numbers(value)
     if len(set(found)) > 1:  # a title may hold numbers of its own: what counts stands after the verb
@@ -90,13 +97,16 @@ def _number(expected: JSON, value: Any) -> bool:
 
 
 def _numbers(text: str) -> list[float]:
-    bare = SCALE.sub("", text)
-    found = [float(re.sub(r"[,$\u202f ]", "", hit)) for hit in NUMBER.findall(bare)]
+    bare = OUT_OF_TEN.sub("", text)
+    found = [
+        float(re.sub(r"[,$\u202f ]", "", digits)) * SCALES.get(scale.lower(), 1)
+        for digits, scale in NUMBER.findall(bare)
+    ]
     return found or [float(NUMBERS[word]) for word in norm(bare).split() if word in NUMBERS]
 
 
 def _date(expected: JSON, value: Any) -> bool:
-    return isinstance(value, str) and _short(value) and dates(value) == {str(expected)}
+    return isinstance(value, str) and _short(value, lines=3) and not bounds(value) and dates(value) == {str(expected)}
 
 
 def _yes_no(expected: JSON, value: Any) -> bool:
@@ -104,15 +114,17 @@ def _yes_no(expected: JSON, value: Any) -> bool:
         return value is expected
     if not isinstance(value, str) or not _short(value, denial=False):
         return False
-    said = [word in ("yes", "true") for word in norm(value).split() if word in ("yes", "no", "true", "false")]
-    opening = re.match(r"(yes|no|true|false)\b(?!\s*(?:or\b|/))", value, re.I)
-    return bool(said) and said[0] is expected and (opening is not None or len(said) == 1)
+    conclusion = re.split(r":|=|\b(?:answer|result|it|that|this)\s+is\b", value, flags=re.I)[-1].strip(" \"'“”{}[]")
+    reply = VERDICT.match(value) or VERDICT.match(conclusion)
+    said = {word in ("yes", "true") for word in norm(value).split() if word in ("yes", "no", "true", "false")}
+    return reply is not None and said == {expected}
 
 
 def _url(expected: JSON, value: Any) -> bool:
-    if not isinstance(value, str) or not _short(value):
+    if not isinstance(value, str) or not _short(value, lines=3):
         return False
-    return {_address(hit) for hit in URL.findall(value)} == {_address(str(expected))}
+    found = {_address(hit) for hit in URL.findall(value)} or {_address(value)}
+    return found == {_address(str(expected))}
 
 
 def _address(url: str) -> str:
@@ -129,8 +141,8 @@ def _ordered_list(expected: JSON, value: Any) -> bool:
     return is_listing([str(item) for item in expected], value, ordered=True)
 
 
-def _short(text: str, denial: bool = True) -> bool:
-    return len(text.splitlines()) == 1 and len(text.split()) <= WORDS and not hedges(text, denial)
+def _short(text: str, *, lines: int = 1, denial: bool = True) -> bool:
+    return len(text.splitlines()) <= lines and len(text.split()) <= WORDS and not hedges(text, denial)
 
 
 def _close(found: float, expected: float) -> bool:

@@ -25,15 +25,16 @@ STYLES = tuple(
         rf"{DAY}\s+(?:of\s+)?{MONTH},?\s+{YEAR}",
         r"(?P<month>\d{1,2})/(?P<day>\d{1,2})/(?P<year>\d{4})",
         r"(?P<day>\d{1,2})\.\s?(?P<month>\d{1,2})\.\s?(?P<year>\d{4})",
+        r"(?P<day>\d{1,2})-(?P<month>\d{1,2})-(?P<year>\d{4})",
         r"date\((?P<year>\d{4}), (?P<month>\d{1,2}), (?P<day>\d{1,2})\)",
     )
 )
 
 
 def dates(text: str) -> set[str]:
-    """All days that the text names: `July 16, 2008`, `16 July 2008`, `2008-07-16`, `7/16/2008` and `16.7.2008`.
+    """All days that the text names: `July 16, 2008`, `16 July 2008`, `2008-07-16`, `7/16/2008`, `16.7.2008`.
 
-    Slashes are read the American way, month first, unless that is no date.
+    Slashes are read month first, the American way, and hyphens in `16-7-2008` day first, unless that is no date.
     """
     return {day for style in STYLES for hit in style.finditer(text) if (day := _day(hit)) is not None}
 
@@ -42,7 +43,7 @@ def _day(hit: re.Match[str]) -> str | None:
     year, month, day = int(hit["year"]), hit["month"].lower(), int(hit["day"])
     number = MONTHS[month] if month in MONTHS else int(month)
     readings = [(number, day)]
-    if re.match(r"\d{1,2}/", hit.group()):
+    if re.match(r"\d{1,2}[/-]", hit.group()):
         readings.append((day, number))
     for one, two in readings:
         try:

@@ -6,17 +6,21 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from codetool.benchmarks.wording import equal, fold, hedges, pattern
+from codetool.benchmarks.wording import DECIMAL, YEAR, equal, fold, hedges, leads_up, pattern
 
 INTRODUCTION = 16
 """Most words before the first item."""
-LINK = re.compile(r"(?:[\s,;/|•*\-–—→>\"'“”‘’().\[\]]|\band\b|\bthen\b|\bfinally\b|\b\d{1,2}[.):])*", re.I)
-YEAR = re.compile(r"\((?:\d{4}(?:-\d\d-\d\d)?)\)")
+LINK = re.compile(
+    r"(?:[\s,;/|•*\-–—→>\"'“”‘’().\[\]]|\b(?:and|then|finally|first|second|third|fourth|fifth)\b|\b\d{1,2}[.):])*", re.I
+)
+FIGURE = re.compile(rf"\((?:released )?(?:{YEAR}|{DECIMAL})\)|(?::| [-–—|]) (?:{YEAR}|{DECIMAL})\b")
+"""What may follow an item: its year, date or rating."""
+LABEL = re.compile(r"^[-•*\s]*(?:title|name)\s*:", re.I | re.M)
 
 
 def is_listing(expected: Sequence[str], value: Any, *, ordered: bool) -> bool:
     """Whether the value lists exactly the expected items, each once, in order where order matters."""
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) or (ordered and isinstance(value, set)):
         return False
     if isinstance(value, list | tuple | set):
         return _same(expected, [_item(entry) for entry in value], ordered)
@@ -77,9 +81,8 @@ def _only_links(text: str, spans: Sequence[tuple[int, int, int]]) -> bool:
 
 
 def _bare(gap: str) -> str:
-    return re.sub(r"\b(?:the|a|an)\b", "", YEAR.sub("", gap), flags=re.I)
+    return re.sub(r"\b(?:the|a|an)\b", "", LABEL.sub("", FIGURE.sub("", gap)), flags=re.I)
 
 
 def _introduces(before: str) -> bool:
-    verb = r"(?::|\b(?:are|is|include|includes|were|was)\b)[\s\d.)*\-•\"'“‘\[]*(?:the\s+|an?\s+)?$"
-    return len(before.split()) <= INTRODUCTION and re.search(verb, before, re.I) is not None
+    return len(before.split()) <= INTRODUCTION and leads_up(re.sub(r"[\s\d.)*\-•]+$", "", before))

@@ -1,7 +1,8 @@
 """`benchmark=tmdb_verified`: film queries of this project with typed, checked answers.
 
 `data/tmdb_verified/tasks.jsonl` holds, a line a task: the query, the tools offered, the gold endpoints, a reference
-program in steps and the answer that it prints on the embedded replica. A test runs every program and compares.
+program in steps and the answer that it prints on the embedded replica. A test runs every program and compares; after a
+change of the replica's data `python tests/benchmarks/reference.py` writes answers and gold paths anew.
 """
 
 from __future__ import annotations

@@ -7,10 +7,18 @@ import unicodedata
 
 DOUBT = re.compile(
     r"\b(or|either|maybe|perhaps|possibly|probably|likely|might|may be|could be|unsure|uncertain|unknown|don t know"
-    r"|vs|versus|as well as|along with|together with|and also|\w*error|\w*exception|traceback)\b"
+    r"|vs|versus|as well as|along with|together with|and also|candidates?|formerly|\w*error|\w*exception|traceback)\b"
 )
 DENIAL = re.compile(r"\b(not|neither|nor|cannot|can t|isn t|wasn t|didn t)\b")
+BOUND = re.compile(
+    r"\b(?:at (?:least|most)|(?:more|less|fewer|other) than|approximately|roughly|nearly|almost|up to)\b"
+    r"|\b(?:over|under|above|below|about|around|circa|after|before|since|until)\s+(?:[a-z]{3,9}\.?\s+)?\$?\d"
+)
 ARTICLES = ("the ", "a ", "an ")
+JOINING = ("and", "after", "before", "besides", "alongside", "plus", "unlike", "with")
+"""Words that join a value to another one."""
+YEAR = r"\d{4}(?:-\d\d-\d\d)?"
+DECIMAL = r"\d{1,2}\.\d+"
 OPENERS = r"[\"'“”‘’«(\[]"
 
 
@@ -49,6 +57,11 @@ def hedges(text: str, denial: bool = True) -> bool:
     return doubts or (denial and DENIAL.search(words) is not None)
 
 
+def bounds(text: str) -> bool:
+    """Whether the text gives a bound or an estimate for its number or date instead of the value."""
+    return BOUND.search(text.lower()) is not None
+
+
 def pattern(expected: str) -> str:
     """A regular expression for the value inside a text folded by `fold`."""
     return r"(?<!\w)" + r"[\W_]*".join(re.escape(word) for word in key(expected).split()) + r"(?!\w)"
@@ -70,16 +83,18 @@ def sentence_holds(expected: str, text: str, words: int) -> bool:
     rest = f"{before} … {after}"
     if len(rest.split()) - 1 > words or hedges(rest):
         return False
-    return _opens(before) and _closes(after)
+    return leads_up(before) and _closes(after)
 
 
-def _opens(before: str) -> bool:
-    """Whether what stands before the value leads up to it, rather than naming another one."""
+def leads_up(before: str) -> bool:
+    """Whether what stands before a value leads up to it, rather than naming another one."""
     lead = re.sub(rf"{OPENERS}*(\b(?:the|a|an)\s+)?{OPENERS}*$", "", before, flags=re.I).rstrip()
-    if not lead.strip("-–—•* ") or lead[-1] in ":=>":
+    if re.fullmatch(r"[-–—•*\s]*(?:\d{1,2}[.)])?", lead):  # nothing, or the mark of a list's item
         return True
+    if ";" in lead:
+        return False
     last = lead.split()[-1]
-    return last[-1].isalnum() and last[0].islower() and last.lower() != "and"
+    return last[-1] in ":=>" or (last[-1].isalnum() and last[0].islower() and last not in JOINING)
 
 
 def _closes(after: str) -> bool:
@@ -89,5 +104,7 @@ def _closes(after: str) -> bool:
         return True
     if re.search(r"[.!;]\s+\w", tail):
         return False
-    verb, aside, parenthesis = r"\s+(?!and\b)[a-z]", r"\s*,\s+(?:who|which|born|the|a|an)\s", r"\s*\([^()]*\)[\s.!]*$"
-    return re.match(f"{verb}|{aside}|{parenthesis}", tail) is not None
+    verb, aside, parenthesis = r"\s+[a-z]", r"\s*,\s+(?:who|which|born|the|a|an)\s", r"\s*\([^()]*\)[\s.!]*$"
+    other = rf"\s+(?:and\b|(?:{'|'.join(JOINING)})\s+[A-Z])"
+    figure = rf"(?:\s*[-–—,;|:]\s*(?:[\w ]+:\s*)?(?:{YEAR}|{DECIMAL})|\s+{DECIMAL})[\s.!]*$"
+    return re.match(other, tail) is None and re.match(f"{verb}|{aside}|{parenthesis}|{figure}", tail) is not None

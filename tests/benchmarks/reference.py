@@ -1,14 +1,20 @@
-"""Runs a reference program on the replica, with nothing between them but `requests` answered in process."""
+"""Runs reference programs on the replica, with nothing between them but `requests` answered in process.
 
+`python tests/benchmarks/reference.py` writes the answers and gold paths of `tmdb_verified` anew.
+"""
+
+import ast
 import asyncio
 import contextlib
 import io
+import json
 from datetime import date
 from unittest import mock
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import requests
 
+from codetool.benchmarks.tmdb_verified import FOLDER, rows
 from codetool.tools.tmdb.replica import TMDBReplica
 from codetool.types import ToolCall
 
@@ -37,3 +43,21 @@ def run(program):
             with contextlib.redirect_stdout(printed):
                 exec(step, scope)  # the program is ours, from the package's own data
     return printed.getvalue(), endpoints
+
+
+def answered(row):
+    """The stored task with the answer that its program prints and the path of endpoints that it takes."""
+    printed, endpoints = run(row["program"])
+    kind = row["answer"]["type"]
+    return row | {"answer": {"type": kind, "value": _value(kind, printed.strip())}, "gold": endpoints}
+
+
+def _value(kind, printed):
+    if kind == "yes_no":
+        return {"yes": True, "no": False}[printed]
+    return ast.literal_eval(printed) if kind in ("number", "list", "ordered_list") else printed
+
+
+if __name__ == "__main__":
+    lines = [json.dumps(answered(row), ensure_ascii=False) + "\n" for row in rows()]
+    (FOLDER / "tasks.jsonl").write_text("".join(lines), encoding="utf-8")

@@ -7,9 +7,8 @@ import re
 from fastapi import Depends, FastAPI, Request
 from fastapi.routing import APIRoute
 
-from codetool.tools.tmdb import failures
+from codetool.tools.tmdb import collections, companies, failures, movies, people, search, shows, trending
 from codetool.tools.tmdb.catalogue import Catalogue
-from codetool.tools.tmdb.routes import collections, companies, movies, people, search, shows, trending
 
 SERVER = "https://api.themoviedb.org/3"
 ROUTERS = tuple(module.router for module in (search, movies, shows, people, collections, companies, trending))

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Protocol, TypeVar
+from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
 
 from codetool.tools.tmdb.failures import not_found
 from codetool.tools.tmdb.store import Store
 
-
-class _Ranked(Protocol):
-    @property
-    def id(self) -> int: ...
-    @property
-    def popularity(self) -> float: ...
-
-
-Ranked = TypeVar("Ranked", bound=_Ranked)
 Record = TypeVar("Record")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a key of caches by what it is, not by what it holds
 class Catalogue:
     """The store as it stood on one day."""
 
@@ -47,8 +38,3 @@ def find(records: Mapping[int, Record], number: int) -> Record:
     if number not in records:
         raise not_found()
     return records[number]
-
-
-def by_popularity(records: Iterable[Ranked]) -> Sequence[Ranked]:
-    """Most popular first; the smaller id decides between equals."""
-    return sorted(records, key=lambda record: (-record.popularity, record.id))

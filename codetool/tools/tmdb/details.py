@@ -20,6 +20,7 @@ COUNTRIES = {
     "KR": "South Korea",
     "MX": "Mexico",
     "NZ": "New Zealand",
+    "SU": "Soviet Union",
     "US": "United States of America",
 }
 LANGUAGES = {
@@ -29,6 +30,7 @@ LANGUAGES = {
     "fr": ("French", "Français"),
     "ja": ("Japanese", "日本語"),
     "ko": ("Korean", "한국어/조선말"),
+    "ru": ("Russian", "Русский"),
 }
 
 

@@ -31,26 +31,36 @@ def invalid_key() -> TMDBFailure:
     return TMDBFailure(401, 7, "Invalid API key: You must be granted a valid key.")
 
 
+def wrong_method() -> TMDBFailure:
+    """The failure for a method other than GET on a path that exists."""
+    return TMDBFailure(405, 42, "This request method is not supported for this resource.")
+
+
 def install(app: FastAPI) -> None:
     """Make the app answer its failures in TMDB's words."""
 
     async def fail(_: Request, failure: Exception) -> JSONResponse:
-        return _response(failure if isinstance(failure, TMDBFailure) else not_found())
+        assert isinstance(failure, TMDBFailure)
+        return _response(failure)
+
+    async def unrouted(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        return _response(wrong_method() if error.status_code == 405 else not_found())
 
     async def invalid(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        places = [tuple(detail["loc"]) for detail in error.errors()]
-        return _response(_explain(places))
+        return _response(_explain({tuple(detail["loc"]): detail["type"] for detail in error.errors()}))
 
     app.add_exception_handler(TMDBFailure, fail)
-    app.add_exception_handler(HTTPException, fail)
+    app.add_exception_handler(HTTPException, unrouted)
     app.add_exception_handler(RequestValidationError, invalid)
 
 
-def _explain(places: list[tuple[str | int, ...]]) -> TMDBFailure:
-    if any(place[0] == "path" for place in places):
+def _explain(faults: dict[tuple[str | int, ...], str]) -> TMDBFailure:
+    """The failure for the faulty parameters: by place, what is wrong with each."""
+    if any(place[0] == "path" and fault != "literal_error" for place, fault in faults.items()):
         return TMDBFailure(404, 6, "Invalid id: The pre-requisite id is invalid or not found.")
-    if ("query", "page") in places:
+    if ("query", "page") in faults:
         words = "Invalid page: Pages start at 1 and max at 500. They are expected to be an integer."
         return TMDBFailure(400, 22, words)
     return TMDBFailure(422, 5, "Invalid parameters: Your request parameters are incorrect.")

@@ -1,7 +1,7 @@
 """`tools.replica: tmdb`: the TMDB replica as a source of answers, called in process.
 
-It knows the operations of `routes/` and the records of `data/`. A path it has no route for is left to the next source;
-an id that nobody has is a real answer, 404.
+It knows the operations that `app.ROUTERS` lists and the records of `data/`. A path it has no route for is left to the
+next source; an id that nobody has is a real answer, 404, and so is another method than GET, 405.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class TMDBReplica:
         if asked.hostname != served.hostname or not asked.path.startswith(served.path + "/"):
             return None
         path = unquote(asked.path.removeprefix(served.path))
-        route = next((route for route in self._routes if route.matches(call.method, path)), None)
+        route = next((route for route in self._routes if route.matches(path)), None)
         return (route, path) if route else None
 
 

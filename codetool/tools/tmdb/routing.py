@@ -16,9 +16,9 @@ class Route:
     names: frozenset[str]
     pattern: re.Pattern[str]
 
-    def matches(self, method: str, path: str) -> bool:
-        """Whether a request means this operation."""
-        return method == "GET" and self.pattern.fullmatch(path) is not None
+    def matches(self, path: str) -> bool:
+        """Whether a request's path means this operation, whatever its method."""
+        return self.pattern.fullmatch(path) is not None
 
 
 def routes(app: FastAPI) -> tuple[Route, ...]:

@@ -12,9 +12,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
+from codetool.tools.tmdb.matching import Index, index
 from codetool.tools.tmdb.records import Collection, Movie, Organisation, Person, Season, Show
 
 Work = TypeVar("Work", bound=Movie | Show)
+Ranked = TypeVar("Ranked", bound=Movie | Show | Person)
 
 FOLDER = Path(__file__).parent / "data"
 FILES = ("movies.jsonl", "shows.jsonl", "people.csv", "collections.csv", "companies.csv", "networks.csv", "genres.csv")
@@ -60,12 +62,38 @@ class Store:
     @cached_property
     def movies_of(self) -> Mapping[str, Sequence[Movie]]:
         """The films that credit each person, in cast or crew, most popular first."""
-        return _credited(sorted(self.movies.values(), key=lambda movie: -movie.popularity))
+        return _credited(by_popularity(self.movies))
 
     @cached_property
     def shows_of(self) -> Mapping[str, Sequence[Show]]:
         """The shows that credit each person, in cast or crew, most popular first."""
-        return _credited(sorted(self.shows.values(), key=lambda show: -show.popularity))
+        return _credited(by_popularity(self.shows))
+
+    @cached_property
+    def movie_index(self) -> Index[Movie]:
+        """Films by title and original title."""
+        return index(by_popularity(self.movies), lambda movie: (movie.title, movie.original_title))
+
+    @cached_property
+    def show_index(self) -> Index[Show]:
+        """Shows by name and original name."""
+        return index(by_popularity(self.shows), lambda show: (show.name, show.original_name))
+
+    @cached_property
+    def person_index(self) -> Index[Person]:
+        """People by name."""
+        return index(by_popularity(self.people), lambda person: (person.name,))
+
+    @cached_property
+    def collection_index(self) -> Index[Collection]:
+        """Collections by name, the one with the most popular film first."""
+        numbers = dict.fromkeys(movie.collection for movie in by_popularity(self.movies) if movie.collection)
+        return index((self.collections[number] for number in numbers), lambda collection: (collection.name,))
+
+
+def by_popularity(records: Mapping[int, Ranked]) -> Sequence[Ranked]:
+    """Most popular first; the smaller id decides between equals."""
+    return sorted(records.values(), key=lambda record: (-record.popularity, record.id))
 
 
 def load(folder: Path = FOLDER) -> Store:

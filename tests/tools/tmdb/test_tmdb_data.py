@@ -100,7 +100,29 @@ def test_no_two_parts_of_a_collection_share_a_release_day():
 
 
 def test_it_is_as_large_as_its_tasks_need():
-    assert len(STORE.movies) >= 120 and len(STORE.shows) >= 35 and len(STORE.people) >= 250
+    assert len(STORE.movies) >= 300 and len(STORE.shows) >= 35 and len(STORE.people) >= 800
+
+
+@pytest.mark.parametrize(
+    ("director", "films"),
+    [
+        ("Sofia Coppola", 8),
+        ("David Lynch", 10),
+        ("Quentin Tarantino", 10),
+        ("Christopher Nolan", 12),
+        ("Francis Ford Coppola", 22),
+        ("Martin Scorsese", 26),
+        ("Akira Kurosawa", 30),
+        ("Steven Spielberg", 34),
+        ("Clint Eastwood", 39),
+    ],
+)
+def test_features_of_a_director_are_complete(director, films):
+    assert sum(director in movie.crew["Director"] for movie in STORE.movies.values()) == films
+
+
+def test_a_persons_gender_is_known():
+    assert {person.gender for person in STORE.people.values()} <= {1, 2, 3}
 
 
 def test_checksum_changes_with_any_file(tmp_path):

@@ -46,6 +46,12 @@ async def titles(replica, path, **arguments):
         ("/search/movie", "Avatar", "Avatar"),
         ("/search/movie", "schindlers list", "Schindler's List"),
         ("/search/movie", "七人の侍", "Seven Samurai"),
+        ("/search/movie", "An Avatar", "Avatar"),
+        ("/search/movie", "ET", "E.T. the Extra-Terrestrial"),
+        ("/search/movie", "e.t. extra", "E.T. the Extra-Terrestrial"),
+        ("/search/person", "JK Simmons", "J.K. Simmons"),
+        ("/search/person", "j. j. abrams", "J.J. Abrams"),
+        ("/search/person", "song kangho", "Song Kang-ho"),
         ("/search/tv", "mandalorian", "The Mandalorian"),
         ("/search/tv", "We Married as Job", "We Married as a Job!"),
         ("/search/tv", "shogun", "Shōgun"),
@@ -57,6 +63,23 @@ async def titles(replica, path, **arguments):
 )
 async def test_search_finds_what_is_meant_first(replica, path, query, first):
     assert (await titles(replica, path, query=query))[0] == first
+
+
+async def test_each_word_of_a_search_needs_a_word_of_its_own(replica):
+    assert await titles(replica, "/search/movie", query="avatar avatar") == []
+    assert await titles(replica, "/search/movie", query="fast fast") == []
+    assert await titles(replica, "/search/movie", query="2 2") == ["2 Fast 2 Furious"]
+
+
+async def test_search_without_words_finds_nothing(replica):
+    assert await titles(replica, "/search/movie", query=" ?! ") == []
+
+
+@pytest.mark.parametrize("ignored", [{"language": "fr-FR"}, {"region": "DE"}, {"colour": "red"}])
+async def test_parameters_that_change_nothing_here_are_ignored(replica, ignored):
+    assert await ask(replica, "/search/movie", query="star", **ignored) == await ask(
+        replica, "/search/movie", query="star"
+    )
 
 
 async def test_search_finds_nothing_for_a_misspelt_word(replica):
@@ -103,7 +126,9 @@ async def test_a_page_past_the_end_is_empty(replica):
         ("/person/999999999", {}, 404, 34),
         ("/tv/999999999", {}, 404, 34),
         ("/movie/titanic", {}, 404, 6),
-        ("/trending/movie/month", {}, 404, 6),
+        ("/trending/movie/month", {}, 422, 5),
+        ("/trending/books/day", {}, 422, 5),
+        ("/person/0x2", {}, 404, 6),
         ("/search/movie", {}, 422, 5),
         ("/search/movie", {"query": ""}, 422, 5),
         ("/search/movie", {"query": "Jaws", "page": 0}, 400, 22),
@@ -115,6 +140,30 @@ async def test_failures_speak_the_services_words(replica, path, arguments, statu
     answered, body = await ask(replica, path, **arguments)
     assert (answered, body["status_code"], body["success"]) == (status, code, False)
     assert body["status_message"]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "HEAD"])
+async def test_other_methods_than_get_are_not_supported(replica, method):
+    answer = await replica.answer(ToolCall(method, f"{SERVER}/movie/597", {}))
+    assert (answer.status, json.loads(answer.body)["status_code"]) == (405, 42)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), [("/movie/597", "credits"), ("/tv/1396", "credits"), ("/person/525", "movie_credits")]
+)
+async def test_details_append_what_their_own_routes_answer(replica, path, name):
+    _, alone = await ask(replica, path)
+    _, part = await ask(replica, f"{path}/{name}")
+    _, both = await ask(replica, path, append_to_response=f"videos, {name}")
+    del part["id"]
+    assert both == alone | {name: part}
+    assert await ask(replica, path, append_to_response="videos") == (200, alone)
+
+
+async def test_an_id_may_be_given_as_text(replica):
+    tool = Tool("GET_tv_tv_id", "GET", SERVER, "/tv/{id}", parameters=(Parameter("id", "path", "integer", True),))
+    answer = await replica.answer(ToolCall("GET", f"{SERVER}/tv/1396", {"id": "1396"}, tool))
+    assert answer.ok
 
 
 async def test_nothing_trends_before_its_release(replica):
@@ -153,7 +202,7 @@ async def test_overviews_do_not_give_credits_away(replica):
         ("GET", "https://api.themoviedb.org/4/list/1"),
         ("GET", f"{SERVER}/movie/597/nothing"),
         ("GET", f"{SERVER}/review/1"),
-        ("POST", f"{SERVER}/movie/597"),
+        ("POST", f"{SERVER}/movie/597/rating"),
     ],
 )
 async def test_what_it_has_no_route_for_is_left_to_others(replica, method, url):
@@ -206,9 +255,9 @@ def test_the_data_loads_in_a_moment():
     assert time.perf_counter() - started < 0.3
 
 
-async def test_it_answers_hundreds_of_requests_a_second(replica):
+async def test_it_answers_hundreds_of_searches_a_second(replica):
     await ask(replica, "/search/movie", query="star")
-    started = time.perf_counter()
-    for _ in range(200):
+    started = time.process_time()  # others may share this machine
+    for _ in range(500):
         await ask(replica, "/search/movie", query="star")
-    assert 200 / (time.perf_counter() - started) > 300
+    assert 500 / (time.process_time() - started) > 600

@@ -7,16 +7,17 @@ age counts from its release, a show's from its last episode; people do not age.
 from __future__ import annotations
 
 from datetime import date
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path
 
 from codetool.tools.tmdb import items
 from codetool.tools.tmdb.catalogue import Catalogue, Here
+from codetool.tools.tmdb.list_shapes import Trending
 from codetool.tools.tmdb.paging import page as paged
 from codetool.tools.tmdb.parameters import PageNumber
 from codetool.tools.tmdb.records import Movie, Person, Show
-from codetool.tools.tmdb.schemas.lists import Trending
 
 router = APIRouter(prefix="/trending")
 MediaType = Annotated[Literal["all", "movie", "tv", "person"], Path(description="What kind of entries to list.")]
@@ -27,9 +28,13 @@ HORIZON = {"day": 30.0, "week": 90.0}
 @router.get("/{media_type}/{time_window}", response_model=Trending, summary="List what is trending")
 async def trending(here: Here, media_type: MediaType, time_window: TimeWindow, page: PageNumber = 1) -> Any:
     """Films, shows or people that are trending today or this week, the first one most."""
-    found = _released(here, media_type)
-    found.sort(key=lambda record: (-_heat(record, here.as_of, HORIZON[time_window]), record.id))
-    return paged(found, page, lambda record: _item(here, record))
+    return paged(_ranked(here, media_type, time_window), page, lambda record: _item(here, record))
+
+
+@lru_cache(maxsize=32)  # a catalogue never changes
+def _ranked(here: Catalogue, media_type: str, time_window: str) -> list[Movie | Show | Person]:
+    horizon = HORIZON[time_window]
+    return sorted(_released(here, media_type), key=lambda record: (-_heat(record, here.as_of, horizon), record.id))
 
 
 def _released(here: Catalogue, media_type: str) -> list[Movie | Show | Person]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codetool.tools.tmdb.schemas.lists import Answer, Image, TypedMovie
+from codetool.tools.tmdb.list_shapes import Answer, Image, TypedMovie
 
 
 class Genre(Answer):

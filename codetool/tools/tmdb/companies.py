@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path
 
 from codetool.tools.tmdb import details
 from codetool.tools.tmdb.catalogue import Here, find
-from codetool.tools.tmdb.schemas.details import CompanyDetails
+from codetool.tools.tmdb.detail_shapes import CompanyDetails
 
 router = APIRouter(prefix="/company")
 CompanyId = Annotated[int, Path(description="The company's id, as film and show details return it.")]

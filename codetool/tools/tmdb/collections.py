@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path
 
 from codetool.tools.tmdb import details
 from codetool.tools.tmdb.catalogue import Here, find
-from codetool.tools.tmdb.schemas.details import CollectionDetails
+from codetool.tools.tmdb.detail_shapes import CollectionDetails
 
 router = APIRouter(prefix="/collection")
 CollectionId = Annotated[int, Path(description="The collection's id, as searches and film details return it.")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codetool.tools.tmdb.schemas.lists import Answer, MovieItem, PersonItem
+from codetool.tools.tmdb.list_shapes import Answer, MovieItem, PersonItem
 
 
 class CastMember(PersonItem):

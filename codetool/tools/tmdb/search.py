@@ -7,12 +7,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from codetool.tools.tmdb import items
-from codetool.tools.tmdb.catalogue import Here, by_popularity
-from codetool.tools.tmdb.matching import matches, words
+from codetool.tools.tmdb.catalogue import Here
+from codetool.tools.tmdb.list_shapes import CollectionItem, FoundPerson, MovieItem, Page, ShowItem
 from codetool.tools.tmdb.paging import page as paged
 from codetool.tools.tmdb.parameters import Adult, PageNumber, Text
-from codetool.tools.tmdb.records import Movie, Show
-from codetool.tools.tmdb.schemas.lists import CollectionItem, FoundPerson, MovieItem, Page, ShowItem
 
 router = APIRouter(prefix="/search")
 Year = Annotated[int | None, Query(description="Keep films first released in this year.")]
@@ -30,11 +28,7 @@ async def search_movie(
 ) -> Any:
     """Films whose title or original title holds the words, most popular first."""
     years = {str(value) for value in (year, primary_release_year) if value is not None}
-
-    def fits(record: Movie) -> bool:
-        return _named(query, record.title, record.original_title) and years <= {record.release_date[:4]}
-
-    found = by_popularity(record for record in here.store.movies.values() if fits(record))
+    found = [record for record in here.store.movie_index.find(query) if years <= {record.release_date[:4]}]
     return paged(found, page, lambda record: items.movie(here.store, record))
 
 
@@ -47,33 +41,19 @@ async def search_tv(
     first_air_date_year: FirstYear = None,
 ) -> Any:
     """Shows whose name or original name holds the words, most popular first."""
-
-    def fits(record: Show) -> bool:
-        wanted = first_air_date_year is None or record.first_air_date[:4] == str(first_air_date_year)
-        return wanted and _named(query, record.name, record.original_name)
-
-    found = by_popularity(record for record in here.store.shows.values() if fits(record))
+    found = here.store.show_index.find(query)
+    if first_air_date_year is not None:
+        found = [record for record in found if record.first_air_date[:4] == str(first_air_date_year)]
     return paged(found, page, lambda record: items.show(here.store, record))
 
 
 @router.get("/person", response_model=Page[FoundPerson], summary="Search people by name")
 async def search_person(here: Here, query: Text, page: PageNumber = 1, include_adult: Adult = False) -> Any:
     """People whose name holds the words, most popular first, each with the works they are known for."""
-    found = by_popularity(record for record in here.store.people.values() if _named(query, record.name))
-    return paged(found, page, lambda record: items.known_person(here.store, record))
+    return paged(here.store.person_index.find(query), page, lambda record: items.known_person(here.store, record))
 
 
 @router.get("/collection", response_model=Page[CollectionItem], summary="Search collections of films by name")
 async def search_collection(here: Here, query: Text, page: PageNumber = 1) -> Any:
     """Collections whose name holds the words, the one with the most popular film first."""
-
-    def popularity(number: int) -> float:
-        return -max(part.popularity for part in here.store.parts[number])
-
-    found = [record for record in here.store.collections.values() if _named(query, record.name)]
-    found.sort(key=lambda record: popularity(record.id))
-    return paged(found, page, lambda record: items.collection(here.store, record))
-
-
-def _named(query: str, *names: str) -> bool:
-    return any(matches(words(query), words(name)) for name in names)
+    return paged(here.store.collection_index.find(query), page, lambda record: items.collection(here.store, record))
