@@ -17,14 +17,12 @@ import re
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any
 
 import httpx
 
-from codetool.completion import Completion, completion, decoded, joined
+from codetool.completion import Completion, completion, decoded, joined, retry_after, served
 from codetool.errors import CodeToolError, ConfigError, MissingError, UnreachableError
 from codetool.http_pools import HttpPools
 from codetool.limiter import Limiter
@@ -52,7 +50,7 @@ class Server:
     timeout: float
     """Seconds until the first byte of an answer."""
     retries: int
-    """Further attempts after a 429, a 5xx or a broken connection."""
+    """Further attempts after a 429, a 5xx or a broken connection; a 429 counts only if nobody is answered meanwhile."""
     backoff: float
     """Seconds before the first retry; doubled for each further one."""
 
@@ -73,6 +71,10 @@ class _Again(Exception):
 
 class _TimeOut(_Again):
     """The server stayed silent."""
+
+
+class _Busy(_Again):
+    """The server has too much to do at the moment."""
 
 
 class _Shorter(_Again):
@@ -151,7 +153,8 @@ class ChatClient:
 
     async def _answer(self, body: dict[str, Any]) -> dict[str, Any]:
         """The decoded answer to one request, after retries."""
-        attempt = timeouts = 0
+        attempt = timeouts = fruitless = 0
+        answered = self.limiter.answered
         while True:
             try:
                 return await self._attempt(body, self.server.timeout * 2**timeouts)
@@ -159,7 +162,10 @@ class ChatClient:
                 continue
             except _Again as again:
                 attempt, timeouts = attempt + 1, timeouts + isinstance(again, _TimeOut)
-                if attempt > self.server.retries or timeouts > TIMEOUT_RETRIES:
+                # Turned away while others are answered means to wait for one's turn: a quota a minute, a crowd.
+                moving = isinstance(again, _Busy) and self.limiter.answered > answered
+                fruitless, answered = 0 if moving else fruitless + 1, self.limiter.answered
+                if fruitless > self.server.retries or timeouts > TIMEOUT_RETRIES:
                     raise UnreachableError(
                         f"{self.server.base_url} gave no answer in {attempt} attempts; the last one: {again}. Is the "
                         "server up and not overloaded? `policy.retries`, `policy.timeout` and `policy.concurrency` "
@@ -167,7 +173,7 @@ class ChatClient:
                     ) from again
                 log.debug("attempt %d at %s: %s", attempt, self.server.base_url, again)
                 # Jitter, so that requests which failed together do not come back together.
-                pause = self.server.backoff * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)
+                pause = self.server.backoff * 2 ** min(attempt - 1, 30) * random.uniform(0.5, 1.5)
                 await asyncio.sleep(min(LONGEST_PAUSE, max(pause, again.pause)))
 
     async def _attempt(self, body: dict[str, Any], timeout: float) -> dict[str, Any]:
@@ -193,10 +199,10 @@ class ChatClient:
         status, said = response.status_code, f"HTTP {response.status_code} {self._said(response)}".strip()
         if status == 429:
             self.limiter.throttled(ticket)
-            raise _Again(said, pause=_retry_after(response))
+            raise _Busy(said, pause=retry_after(response))
         if status >= 500 or status == 408:
             self.limiter.failed()
-            raise _Again(said, pause=_retry_after(response))
+            raise _Again(said, pause=retry_after(response))
         if status in {400, 422}:
             self._learn(said, sent)
         if not response.is_success:
@@ -259,11 +265,11 @@ class ChatClient:
             ) from error
         if response.status_code in {401, 403}:
             raise self._refusal(response)
-        served = _served(response)
-        if served and not any(name == self.server.model or name.endswith(f"/{self.server.model}") for name in served):
-            more = f" and {len(served) - 10} more" if len(served) > 10 else ""
+        names = served(response)
+        if names and not any(name == self.server.model or name.endswith(f"/{self.server.model}") for name in names):
+            more = f" and {len(names) - 10} more" if len(names) > 10 else ""
             raise ConfigError(
-                f"{self.server.base_url} does not serve {self.server.model!r} but {', '.join(served[:10])}{more}. "
+                f"{self.server.base_url} does not serve {self.server.model!r} but {', '.join(names[:10])}{more}. "
                 "Choose one with `policy.model=`."
             )
 
@@ -280,24 +286,3 @@ async def _all(requests: Sequence[Coroutine[Any, Any, Completion]]) -> list[Comp
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None
     return [task.result() for task in tasks]
-
-
-def _served(response: httpx.Response) -> list[str]:
-    """The names of the served models; empty where the server does not tell."""
-    try:
-        return [str(model["id"]) for model in response.json()["data"]] if response.is_success else []
-    except (ValueError, LookupError, TypeError):
-        return []
-
-
-def _retry_after(response: httpx.Response) -> float:
-    """Seconds of the Retry-After header, which is a number or a date (RFC 9110, 10.2.3); 0 where there is none."""
-    value = response.headers.get("retry-after", "")
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return 0.0

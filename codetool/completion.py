@@ -1,9 +1,11 @@
-"""What a chat server answered: candidate texts and token counts, read from an OpenAI-compatible response."""
+"""What a chat server answered, read from an OpenAI-compatible response: texts, token counts, its models, its wishes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -64,3 +66,24 @@ def decoded(response: httpx.Response) -> dict[str, Any] | None:
     except (ValueError, LookupError, TypeError):
         return None
     return answer if isinstance(answer, dict) else None
+
+
+def served(response: httpx.Response) -> list[str]:
+    """The names of the served models; empty where the server does not tell."""
+    try:
+        return [str(model["id"]) for model in response.json()["data"]] if response.is_success else []
+    except (ValueError, LookupError, TypeError):
+        return []
+
+
+def retry_after(response: httpx.Response) -> float:
+    """Seconds of the Retry-After header, which is a number or a date (RFC 9110, 10.2.3); 0 where there is none."""
+    value = response.headers.get("retry-after", "")
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return 0.0

@@ -32,7 +32,7 @@ def hashed(settings: Mapping[str, Any], checksums: Mapping[str, str]) -> dict[st
     parts = {name: _without(value, name) for name, value in settings.items() if name not in NOT_HASHED}
     source = parts.get("policy", {}).get("source")
     if source:  # a recorded run is known by its folder's name, which holds its own hash, not by where it lies
-        parts["policy"]["source"] = [Path(folder).name for folder in source]
+        parts["policy"]["source"] = [_run(Path(folder)) for folder in source]
     return parts | {"checksums": dict(checksums), "version": version("codetool")}
 
 
@@ -40,6 +40,13 @@ def identity(settings: Mapping[str, Any], checksums: Mapping[str, str]) -> str:
     """Eight hexadecimal digits that name the result."""
     text = json.dumps(hashed(settings, checksums), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _run(source: Path) -> str:
+    """The name of a recorded run, which its folder or its `candidates.jsonl` may stand for; other files keep theirs."""
+    place = source.resolve()
+    place = place.parent if place.name == "candidates.jsonl" else place
+    return "/".join(place.parts[-2:]) if place.suffix == ".jsonl" else place.name
 
 
 def _without(value: Any, name: str) -> Any:

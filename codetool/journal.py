@@ -17,8 +17,12 @@ Record = Mapping[str, Any]
 
 
 def encode(record: Record) -> bytes:
-    """One line of UTF-8 JSON with its newline; equal records give equal bytes."""
-    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    """One line of UTF-8 JSON with its newline; equal records give equal bytes.
+
+    Half a surrogate pair, which no UTF-8 can hold, is written as a JSON escape and so read back as it was.
+    """
+    line = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+    return line.encode("utf-8", "backslashreplace") + b"\n"
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:

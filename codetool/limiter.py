@@ -19,6 +19,8 @@ class Limiter:
         self.highest = highest
         self.limit = float(highest)
         self.running = 0
+        self.answered = 0
+        """Good answers so far, to whomever."""
         self._cuts = 0
         self._frozen = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -55,6 +57,7 @@ class Limiter:
 
     def succeeded(self) -> None:
         """An answer came: one more request in flight a round, up to the highest."""
+        self.answered += 1
         if self._frozen:
             self._frozen -= 1
         else:

@@ -15,7 +15,6 @@ from chat_server import ChatServer, Reply, chat, serving
 from codetool.chat import ChatClient, Server
 from codetool.completion import Completion
 from codetool.errors import CodeToolError, ConfigError, MissingError, UnreachableError
-from codetool.limiter import Limiter
 
 MESSAGES = [{"role": "user", "content": "x" * 40}]
 
@@ -142,6 +141,43 @@ async def test_retry_after_is_honoured(value: Any) -> None:
     assert 0.35 < time.monotonic() - started < 3
 
 
+async def test_no_wish_of_a_server_is_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codetool.chat.LONGEST_PAUSE", 0.05)
+    async with serving(script(Reply(429, headers={"Retry-After": "3600"}), chat("a"))) as server:
+        assert (await asyncio.wait_for(once(server), 5)).texts == ("a",)
+
+
+async def test_a_quota_is_waited_out_while_others_are_answered() -> None:
+    """Twenty answers a second and no more: everybody is turned away more often than there are retries."""
+    began, given = time.monotonic(), 0
+
+    def quota(body: dict[str, Any]) -> Reply:
+        nonlocal given
+        if given >= 20 * (time.monotonic() - began):
+            return Reply(429)
+        given += 1
+        return chat("a")
+
+    async with serving(quota) as server:
+        async with ChatClient(settings(server.url, retries=2)) as client:
+            answers = await asyncio.wait_for(asyncio.gather(*(ask(client) for _ in range(40))), 30)
+    assert len(answers) == 40
+
+
+async def test_a_server_that_answers_nobody_is_given_up() -> None:
+    async with serving(lambda body: Reply(429)) as server:
+        with pytest.raises(UnreachableError, match="3 attempts"):
+            await once(server, retries=2)
+    assert len(server.requests) == 3
+
+
+async def test_an_answer_after_a_server_error_does_not_raise_the_limit() -> None:
+    async with serving(script(Reply(429), Reply(500), chat("a"))) as server:
+        async with ChatClient(settings(server.url, concurrency=8)) as client:
+            await ask(client)
+            assert client.limiter.limit == 4
+
+
 async def test_usage_is_estimated_and_marked_where_the_server_gives_none() -> None:
     async with serving(lambda body: chat("abcdefgh", tokens_in=None)) as server:
         completion = await once(server)
@@ -243,35 +279,3 @@ async def test_no_address_is_told(url: str) -> None:
 def test_torch_is_not_imported() -> None:
     program = "import sys, codetool.chat, codetool.policies.endpoint; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)
-
-
-async def test_limiter_halves_once_a_round_and_grows_back() -> None:
-    limiter = Limiter(8)
-    tickets = [await limiter.acquire() for _ in range(8)]
-    for ticket in tickets:
-        limiter.throttled(ticket)
-        limiter.release()
-    assert limiter.limit == 4
-    for _ in range(100):
-        limiter.succeeded()
-    assert limiter.limit == 8
-
-
-async def test_limiter_does_not_grow_after_a_failure() -> None:
-    limiter = Limiter(8)
-    limiter.throttled(await limiter.acquire())
-    limiter.failed()
-    limiter.succeeded()
-    assert limiter.limit == 4
-    limiter.succeeded()
-    assert limiter.limit > 4
-
-
-async def test_limiter_loses_no_place_when_a_waiter_leaves() -> None:
-    limiter = Limiter(1)
-    await limiter.acquire()
-    first, second = (asyncio.create_task(limiter.acquire()) for _ in range(2))
-    await asyncio.sleep(0)
-    limiter.release()
-    first.cancel()
-    await asyncio.wait_for(second, 1)

@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,6 +40,12 @@ def test_other_data_is_another_result() -> None:
     assert identity(SETTINGS, {"benchmark": "abd"}) != identity(SETTINGS, SUMS)
 
 
+def test_another_version_of_this_package_is_another_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = identity(SETTINGS, SUMS)
+    monkeypatch.setattr("codetool.identity.version", lambda package: f"{package} 99")
+    assert identity(SETTINGS, SUMS) != before
+
+
 def test_the_order_of_settings_does_not_matter() -> None:
     assert identity(dict(reversed(SETTINGS.items())), SUMS) == identity(SETTINGS, SUMS)
 
@@ -47,3 +54,16 @@ def test_a_replayed_run_is_known_by_its_name_not_its_place() -> None:
     here, there, other = ({"policy": {"source": [path]}} for path in ("/a/run-1", "/b/run-1", "/a/run-2"))
     assert identity(here, SUMS) == identity(there, SUMS) != identity(other, SUMS)
     assert hashed(here, SUMS)["policy"]["source"] == ["run-1"]
+
+
+def test_a_replayed_run_may_be_named_by_its_file() -> None:
+    def of(place: str) -> str:
+        return identity({"policy": {"source": [place]}}, SUMS)
+
+    assert of("/a/run-1/candidates.jsonl") == of("/a/run-1") != of("/a/run-2/candidates.jsonl")
+    assert of("/a/run-1/other.jsonl") != of("/a/run-2/other.jsonl")
+
+
+def test_a_replayed_run_may_be_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert hashed({"policy": {"source": ["."]}}, SUMS)["policy"]["source"] == [tmp_path.name]

@@ -20,6 +20,23 @@ def test_records_come_back_in_order(tmp_path: Path) -> None:
     assert list(journal.read(path)) == records
 
 
+def test_half_a_surrogate_pair_survives(tmp_path: Path) -> None:
+    """Generated code can send one as an argument: `json={"a": "\\ud800"}`."""
+    path = tmp_path / "a.jsonl"
+    with Journal(path) as file:
+        file.append({"text": "a\ud800b\\ud800 ä"})
+    assert list(journal.read(path)) == [{"text": "a\ud800b\\ud800 ä"}]
+
+
+def test_a_replaced_file_is_never_half_written(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    with path.open("rb") as reader:
+        journal.replace(path, b"new and longer")
+        assert reader.read() == b"old"  # the old file is whole for whoever has it open: the new one is another file
+    assert path.read_bytes() == b"new and longer"
+
+
 def test_reading_a_missing_journal_gives_nothing(tmp_path: Path) -> None:
     assert list(journal.read(tmp_path / "none.jsonl")) == []
 

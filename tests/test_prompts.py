@@ -126,6 +126,11 @@ def test_error_is_shown_whatever_was_printed_before() -> None:
     assert text.count("y") >= 50
 
 
+def test_a_long_error_is_cut_like_an_output() -> None:
+    failed = Execution("exception", error="ValueError: " + "y" * 5000)
+    assert stepwise(50).messages(TASK, chain(failed).path)[-1]["content"].count("y") == 50 - len("ValueError: ")
+
+
 def test_templates_do_not_render_what_tools_and_models_wrote() -> None:
     text = stepwise().messages(TASK, chain(Execution("ok", "{{ 7 * 6 }} {% raw %}")).path)[-1]["content"]
     assert "{{ 7 * 6 }} {% raw %}" in text

@@ -38,7 +38,7 @@ class EndpointPolicy:
     timeout: Annotated[float, Field(gt=0)]
     """Seconds until the first byte of an answer; a retry after a time-out waits twice as long, two retries at most."""
     retries: Annotated[int, Field(ge=0)]
-    """Further attempts after a 429, a 5xx or a broken connection."""
+    """Further attempts after a 429, a 5xx or a broken connection; a 429 counts only if nobody is answered meanwhile."""
     backoff: Annotated[float, Field(ge=0)]
     """Seconds before the first retry; doubled for each further one, half to one and a half of it at random."""
     usd_per_million_in: Annotated[float, Field(ge=0)] | None

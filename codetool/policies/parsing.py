@@ -4,8 +4,8 @@ Models drop fences, miscount steps, run on into the next step, think aloud or an
 comes out: its text is rebuilt in the transcript's own format, and where no code can be found `code` is None, which is
 a failed step and not an error.
 
-Limits: a step has one code block; of several the first Python one counts. Lines are the unit, so a marker inside a
-string literal of the code is left alone only if something else ends its line.
+Limits: a step has one code block; of several the first that says it is Python counts. Lines are the unit, so a marker
+inside a string literal of the code is left alone only if something else ends its line.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ from dataclasses import dataclass, field
 from codetool.prompts import ALL_FINISHED
 from codetool.types import Step
 
-_THOUGHT = re.compile(r"^\s*<think>.*?(?:</think>|\Z)|\A.*?^\s*</think>", re.DOTALL | re.MULTILINE)
+# No `\s` at a line's start: it would run over the line's end, and over all blank lines again from each of them.
+_THOUGHT = re.compile(r"^[ \t]*<think>.*?(?:</think>|\Z)|\A.*?^[ \t]*</think>", re.DOTALL | re.MULTILINE)
 _SPECIAL = re.compile(r"<\|(?:im_end|endoftext|eot_id|end_of_text|end)\|>")
 _CLOSING = re.compile(r"\[\s*Step\s*\d+\s*Finished\s*\]", re.IGNORECASE)
 _LAST = re.compile(r"(?:#\s*)?\[\s*All\s+Finished\s*\][\s*`.]*$", re.IGNORECASE | re.MULTILINE)
 _HEADER = re.compile(
-    r"^\s*(?P<mark>#{1,5}\s*|\*\*\s*)?Step\s*(?P<k>\d+)\s*(?:\*\*)?\s*(?P<colon>[:.–-])?\s*(?P<title>.*)$"
+    r"^\s*(?P<mark>#{1,5}\s*|\*\*\s*)?Step\s*(?P<k>\d+)\s*(?:\*\*)?\s*(?P<colon>[:.–-])?\s*(?P<title>.*)$",
+    re.IGNORECASE,
 )
 _CODE_FOLLOWS = re.compile(r"^\W*Python\s+Code\W*$", re.IGNORECASE)
-_FENCE = re.compile(r"`{1,}\w*")
+_FENCE = re.compile(r"`+[\w.={}-]*")
 _PYTHON = {"", "python", "py", "python3", "tool_code", "code"}
 
 
@@ -106,10 +108,11 @@ def _fenced_after(line: str, fenced: bool) -> bool:
 def _section(number: int | None, lines: Sequence[str]) -> Section:
     section = Section(number, finished=any(line.strip() == ALL_FINISHED for line in lines))
     lines = [line for line in lines if line.strip() != ALL_FINISHED]
-    for start, language, code in _blocks(lines):
-        if language in _PYTHON and code:
-            section.words, section.code = _prose(lines[:start]), code
-            return section
+    blocks = [(not language, start, code) for start, language, code in _blocks(lines) if language in _PYTHON and code]
+    if blocks:  # a block without a language may as well be an expected output, if another one says that it is Python
+        _, start, section.code = min(blocks)
+        section.words = _prose(lines[:start])
+        return section
     announced = next((i for i, line in enumerate(lines) if _CODE_FOLLOWS.match(line)), None)
     if announced is not None:
         section.words, section.code = _prose(lines[:announced]), _code(lines[announced + 1 :])

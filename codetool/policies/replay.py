@@ -18,6 +18,8 @@ from codetool.prompts import StepPrompt
 from codetool.types import Sampling
 
 CANDIDATES = "candidates.jsonl"
+FIELDS = frozenset({"task_id", "key", "index", "text", "tokens_in", "tokens_out", "sampling"})
+"""What a candidate's record holds at least."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -65,7 +67,7 @@ class Replay:
             path = source if source.suffix == ".jsonl" else source / CANDIDATES
             if not path.is_file():
                 raise MissingError(f"policy.source: there is no file {path}. Name a run folder that has {CANDIDATES}.")
-            yield from journal.read(path)
+            yield from (_checked(record, path) for record in journal.read(path))
 
     def _recorded_sampling(self, records: list[Mapping[str, Any]]) -> Sampling:
         found = {Sampling(**record["sampling"]) for record in records}
@@ -78,6 +80,15 @@ class Replay:
             f"policy.source holds candidates drawn with {listed}; {problem}, {_options(self.sampling)}. "
             "Choose one by setting these options."
         )
+
+
+def _checked(record: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+    """The record. Raises ConfigError if it is not a candidate's."""
+    if not FIELDS <= record.keys():
+        raise ConfigError(
+            f"policy.source: {path} holds other records than candidates. Name a run folder or its {CANDIDATES}."
+        )
+    return record
 
 
 def _fits(wanted: Sampling, found: Sampling) -> bool:

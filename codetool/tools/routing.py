@@ -41,11 +41,6 @@ class Index:
         for tool in tools:
             self._add(tool)
 
-    @property
-    def hosts(self) -> frozenset[str]:
-        """Hosts of the tools, `host` or `host:port`."""
-        return frozenset(self._hosts)
-
     def find(self, method: str, host: str | None, segments: Sequence[str]) -> Match | None:
         """The tool for these decoded path segments; at each segment from the left a literal goes before a variable."""
         place = self._hosts.get(host or "")

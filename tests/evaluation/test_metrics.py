@@ -56,6 +56,8 @@ def test_scep_is_the_share_of_the_chosen_paths_steps_that_ran():
         ([TOP], False, False, 0.0, 0.0, -1),
         ([SEARCH, "GET /unknown", CREDITS], True, True, 1.0, 2 / 3, 1),
         (["POST /search/movie", CREDITS], False, False, 0.5, 0.5, 0),
+        (["GET /unknown", "POST /unknown"], False, False, 0.0, 0.0, 0),
+        ([SEARCH, "GET /unknown", "POST /unknown"], False, False, 0.5, 1 / 3, 1),
         ([], False, False, 0.0, 0.0, -2),
     ],
 )

@@ -45,10 +45,12 @@ async def test_the_seed_depends_on_seed_task_path_and_first_and_on_nothing_else(
             await policy.propose(task, (), 1, seed=1)
             await policy.propose(task, (), 1, first=1)
             await policy.propose(task, step_after(None, "a").path, 1)
+            await policy.propose(task, step_after(step_after(None, "b"), "a").path, 1)
+            await policy.propose(task, step_after(step_after(None, "c"), "a").path, 1)
             await policy.propose(Task("t2", task.query, task.tools), (), 1)
     seeds = [body["seed"] for body in server.requests]
     assert seeds[0] == seeds[1]
-    assert len(set(seeds)) == 5
+    assert len(set(seeds)) == 7
     assert all(0 <= seed < 2**31 for seed in seeds)
 
 

@@ -193,10 +193,16 @@ async def test_draws_do_not_depend_on_who_else_asks(folder: Path) -> None:
     assert [c[0].raw for c in reversed(together)] == [c[0].raw for c in alone]
 
 
-async def test_candidates_differ_and_later_ones_continue_the_same_draw(model: LocalModel) -> None:
-    four = await model.propose(task("rain"), (), 4)
-    assert len({c.raw for c in four}) > 1
+async def test_candidates_differ_and_later_ones_continue_the_same_draw(folder: Path) -> None:
+    model = local(folder, precision="float32")
+    try:
+        four = await model.propose(task("rain"), (), 4)
+        later = await model.propose(task("rain"), (), 2, first=2)
+    finally:
+        model.close()
+    assert len({c.raw for c in four}) == 4
     assert [c.tokens_in > 0 for c in four] == [True, False, False, False]
+    assert [c.raw for c in later] == [c.raw for c in four[2:]]
 
 
 async def test_a_prompt_beyond_the_context_is_a_candidate_without_code(model: LocalModel) -> None:

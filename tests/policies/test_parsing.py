@@ -1,11 +1,15 @@
 """What models write, and the step that comes of it."""
 
+import time
+
 import pytest
 
 from codetool.policies.parsing import parse
 from codetool.prompts import ALL_FINISHED, closing, words
 
 GOOD = "##Step 1: find it\nPython Code:\n```python\nprint(1)\n```\n"
+
+SHOUTED = "## STEP 1: FIND IT\n```python\nprint(1)\n```\n"
 
 # name, raw text, step asked for, code, finished
 CASES = [
@@ -40,6 +44,10 @@ CASES = [
     ("thought", "<think>\n```python\nprint(0)\n```\n</think>\n\n" + GOOD, 1, "print(1)", False),
     ("thought opened by the chat template", "let me see [Step 1 Finished]\n</think>\n" + GOOD, 1, "print(1)", False),
     ("thought without end", "<think>\nI could ```python\nprint(0)\n```", 1, None, False),
+    ("null characters", GOOD.replace("(1)", "(\0" + "1)"), 1, "print(1)", False),
+    ("expected output first", "##Step 1: a\n```\n7\n```\n```python\nprint(1)\n```", 1, "print(1)", False),
+    ("language with version", "##Step 1: a\n```python3.11\nprint(1)\n```", 1, "print(1)", False),
+    ("upper-case headers", SHOUTED + SHOUTED.replace("1", "2") + "[All Finished]", 1, "print(1)", False),
     ("Windows newlines", GOOD.replace("\n", "\r\n") + "[All Finished]\r\n", 1, "print(1)", True),
     ("one line", "##Step 1: a ```python print(1)```", 1, None, False),
     ("block on one line", "##Step 1: a\n```python print(1)```", 1, "print(1)", False),
@@ -90,3 +98,11 @@ def test_title_survives() -> None:
 
 def test_words_of_a_final_step_without_code_are_its_answer() -> None:
     assert words(parse("##Step 3: It was Ada Moon.\n[All Finished]\n[Step 3 Finished]", 3).text) == "It was Ada Moon."
+
+
+@pytest.mark.parametrize("unit", ["\n", " \n", "\r\n", "<think>\n", "[", "# "])
+def test_endless_repetition_costs_no_time(unit: str) -> None:
+    """What a small model falls into; the time must not grow with the square of the length."""
+    began = time.process_time()
+    parse(unit * 20_000, 1)
+    assert time.process_time() - began < 0.5

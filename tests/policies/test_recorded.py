@@ -48,6 +48,7 @@ async def test_a_second_run_draws_nothing_and_gets_the_same(task: Task, prompt: 
     drawn = await policy.propose(task, (), 3)
     again, more = recorded(None, records, prompt)
     assert await again.propose(task, (), 3) == drawn
+    assert [(c.tokens_in, c.tokens_out) for c in drawn] == [(5, 3), (0, 3), (0, 3)]
     assert not more
 
 
@@ -192,6 +193,10 @@ async def test_a_replay_can_be_replayed(task: Task, prompt: StepPrompt, tmp_path
 async def test_missing_sources_are_told(prompt: StepPrompt, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"policy\.source is empty"):
         async with replay(prompt).open():
+            pass
+    (tmp_path / "results.jsonl").write_text('{"task_id": "t1"}\n')
+    with pytest.raises(ConfigError, match=r"results\.jsonl holds other records"):
+        async with replay(prompt, tmp_path / "results.jsonl").open():
             pass
     with pytest.raises(MissingError, match="nowhere"):
         async with replay(prompt, tmp_path / "nowhere").open():

@@ -163,6 +163,14 @@ async def test_the_budget_of_seconds_reads_the_clock_it_is_given():
     assert tree.stopped_by == "seconds"
 
 
+async def test_the_clock_starts_when_the_tree_is_opened():
+    now = [100.0]
+    tree = expansion(fans, limits=budget(seconds=5), clock=lambda: now[0])
+    now[0] = 200.0
+    async with tree:
+        assert await tree.expand(tree.root, 1)
+
+
 async def test_a_budget_reached_by_the_last_step_stopped_nothing():
     async with expansion(fans, depth=1, limits=budget(executions=1)) as tree:
         (node,) = await tree.expand(tree.root, 1)
@@ -188,6 +196,14 @@ async def test_the_prm_judges_distinct_siblings_while_they_run():
         children = await tree.expand(tree.root, 3)
     assert prm.asked == [((), ("a", "c"))]
     assert [node.latent for node in children] == [0.25, 0.5]
+
+
+async def test_the_prm_is_told_the_steps_before():
+    prm = TextPRM()
+    async with expansion(fans, prm=prm) as tree:
+        _, second = await tree.expand(tree.root, 2)
+        await tree.expand(second, 1)
+    assert [path for path, _ in prm.asked] == [(), ("2",)]
 
 
 async def test_siblings_run_at_the_same_time():
