@@ -9,10 +9,11 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from codetool.execution.protocol import HEADER, Message, length, pack, unpack
+from codetool.execution.clock import Clock
+from codetool.execution.protocol import HEADER, MAX_FRAME, Message, length, pack, unpack
 
 _CREDENTIALS = struct.Struct("iII")
 
@@ -24,57 +25,78 @@ class ClosedError(Exception):
 class Channel:
     """One message after the other, and none that was not awaited."""
 
-    def __init__(self) -> None:
-        """A new pair of sockets; `theirs` is the end to give away."""
+    def __init__(self, longest: int = MAX_FRAME) -> None:
+        """A new pair of sockets; `theirs` is the end to give away, which may send messages of up to `longest` bytes."""
         ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         ours.setblocking(False)
         if sys.platform == "linux":
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._socket = ours
+        self._longest = longest
         self._buffer = bytearray()
         self._awaited = 0
         self._closing = False
 
-    async def send(self, message: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
-        """Send a message, with open files attached to its first byte. Raises ClosedError."""
-        frame = pack(message)
+    async def send(self, message: Mapping[str, Any], clock: Clock, descriptors: Sequence[int] = ()) -> None:
+        """Send a message, with open files attached to its first byte. Raises ClosedError, TimeoutError."""
+        rest = memoryview(pack(message))
         try:
             if descriptors:
-                frame = frame[socket.send_fds(self._socket, [frame], list(descriptors)) :]
-            if frame:
-                await asyncio.get_running_loop().sock_sendall(self._socket, frame)
+                rest = rest[socket.send_fds(self._socket, [rest], list(descriptors)) :]
+            while rest:
+                try:
+                    rest = rest[self._socket.send(rest) :]
+                except BlockingIOError:
+                    if not await clock.limited(self._writable):
+                        raise TimeoutError("it does not read what it is told") from None
+        except TimeoutError:
+            raise
         except OSError as error:
             raise ClosedError(str(error)) from error
 
-    async def receive(self) -> Message:
-        """The next message. Raises ClosedError at the end, ProtocolError if it is none."""
-        loop = asyncio.get_running_loop()
+    async def receive(self, clock: Clock) -> Message:
+        """The next message. Raises ClosedError at the end, ProtocolError if it is none, TimeoutError.
+
+        Whether the wait ends by time or is cancelled, nothing of a message is lost.
+        """
+        in_time = True
+        while (message := self._received()) is None:
+            if not in_time:
+                raise TimeoutError("it said nothing in time")
+            in_time = await clock.limited(self._readable)
+        return message
+
+    def _received(self) -> Message | None:
+        """The next message if all of it is here."""
         while True:
             if len(self._buffer) >= HEADER.size:
-                end = HEADER.size + length(bytes(self._buffer[: HEADER.size]))
+                end = HEADER.size + length(bytes(self._buffer[: HEADER.size]), self._longest)
                 if len(self._buffer) >= end:
                     body = bytes(self._buffer[HEADER.size : end])
                     del self._buffer[:end]
                     return unpack(body)
             try:
-                with self._waiting():
-                    chunk = await loop.sock_recv(self._socket, 2**18)
+                chunk = self._socket.recv(2**18)
+            except BlockingIOError:
+                return None
             except OSError as error:
                 raise ClosedError(str(error)) from error
             if not chunk:
                 raise ClosedError("the line was closed")
             self._buffer += chunk
 
-    async def hello(self) -> tuple[int | None, Message, list[int]]:
+    async def hello(self, clock: Clock) -> tuple[int | None, Message, list[int]]:
         """The first message, the pid of the process that sent it (None where no kernel tells) and files it brought.
 
-        The kernel states the pid and translates it out of the sender's pid namespace; it cannot be forged.
+        The kernel states the pid and translates it out of the sender's pid namespace; it cannot be forged. Raises as
+        `receive` does.
         """
-        with self._waiting():
-            await self._readable()
+        await clock.limited(self._readable)
         space = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(4)
         try:
             chunk, ancillary, _, _ = self._socket.recvmsg(2**16, space)
+        except BlockingIOError:
+            raise TimeoutError("it did not report in time") from None
         except OSError as error:
             raise ClosedError(str(error)) from error
         self._buffer += chunk
@@ -85,7 +107,7 @@ class Channel:
             elif sys.platform == "linux" and level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
                 pid = _CREDENTIALS.unpack(data)[0]
         try:
-            return pid, await self.receive(), list(files)
+            return pid, await self.receive(clock), list(files)
         except BaseException:
             for descriptor in files:
                 os.close(descriptor)
@@ -100,26 +122,30 @@ class Channel:
         return True
 
     async def _readable(self) -> None:
-        loop, number = asyncio.get_running_loop(), self._socket.fileno()
-        ready = loop.create_future()
-        loop.add_reader(number, _arrived, ready)
+        loop = asyncio.get_running_loop()
+        await self._watched(loop.add_reader, loop.remove_reader)
+
+    async def _writable(self) -> None:
+        loop = asyncio.get_running_loop()
+        await self._watched(loop.add_writer, loop.remove_writer)
+
+    async def _watched(self, watch: Callable[..., None], end: Callable[[int], object]) -> None:
+        """Wait for the socket. It is not closed under the event loop: see `close`."""
+        ready, number = asyncio.get_running_loop().create_future(), self._socket.fileno()
+        if number < 0:
+            raise ClosedError("the line was closed")
+        watch(number, _arrived, ready)
+        self._awaited += 1
         try:
             await ready
         finally:
-            loop.remove_reader(number)
-
-    @contextlib.contextmanager
-    def _waiting(self) -> Iterator[None]:
-        self._awaited += 1
-        try:
-            yield
-        finally:
+            end(number)
             self._awaited -= 1
             if self._closing and not self._awaited:
                 self._socket.close()
 
     def close(self) -> None:
-        """Close both ends, as far as they are still here. Who waits for a message is told."""
+        """Close both ends, as far as they are still here. Who waits for the other side is told."""
         self.theirs.close()
         self._closing = True
         if self._awaited:  # the event loop still watches it: let the wait end first

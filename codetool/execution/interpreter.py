@@ -75,7 +75,7 @@ class LiveInterpreter:
             try:
                 return await self._run(process, code)
             except BaseException:
-                self._end("its last step was cancelled")
+                self._end("its last step was broken off")
                 raise
 
     async def _run(self, process: Process, code: str) -> Execution:
@@ -85,18 +85,17 @@ class LiveInterpreter:
             exchanged.append((request, await self._call_tool(request)))
             return exchanged[-1][1]
 
+        try:
+            process = await self._renew(process) if process.branched else process
+        except ClosedError as error:
+            self._over = str(error)
+            return Execution("killed", error=f"the interpreter died: {error}")
         with self._sandbox.slots.using(process):
-            try:
-                process = await self._renew(process) if process.branched else process
-            except ClosedError as error:
-                self._over = str(error)
-                return Execution("killed", error=f"the interpreter died: {error}")
             execution = await self._sandbox.step(process, code, answer)
             if not process.alive:
                 self._over = execution.error
                 return execution
-            record = Record(code, tuple(exchanged))
-            self.path = process.history = (*self.path, record)
+            self.path = process.history = (*self.path, Record(code, tuple(exchanged)))
             if await process.has_threads():
                 execution = await self._without_threads(process, execution)
         return execution
@@ -115,7 +114,8 @@ class LiveInterpreter:
 
     async def _renew(self, process: Process, *, stay: bool = False) -> Process:
         """Put a fork in the place of the process, with `stay` in the same folder. Raises ClosedError."""
-        fresh = self._known(await process.fork(stay=stay))
+        with self._sandbox.slots.using(process):
+            fresh = await process.fork(stay=stay)
         self._sandbox.slots.swap(process, fresh)
         process.kill()
         self.process = fresh
@@ -131,7 +131,7 @@ class LiveInterpreter:
                 process.kill()
             await self._sandbox.slots.take()
             await self._fill()
-        return self.process
+        return None if self._doomed else self.process
 
     async def _fill(self) -> None:
         """Build the process into a place that was taken."""
@@ -140,8 +140,7 @@ class LiveInterpreter:
             process = await self._build()
             self._sandbox.slots.fill(process)
             self.process = process
-            with self._sandbox.slots.using(process):
-                await self._replay(process)
+            await self._replay(process)
         except BaseException as error:
             self.process.kill() if process and self.process else self._sandbox.slots.give()
             if not isinstance(error, ClosedError):
@@ -154,22 +153,25 @@ class LiveInterpreter:
             raise SandboxError(f"an interpreter could not be started: {self._doomed}")
 
     async def _build(self) -> Process:
-        """A fork of the nearest live process with a part of this path, of the zygote if there is none."""
+        """A fork of the nearest live process with a part of this path, of the zygote if there is none.
+
+        Raises SandboxError where the zygote cannot be forked either.
+        """
         ancestor: LiveInterpreter | None = self
         while ancestor is not None:
             source = ancestor.process
             if source is not None and self._fits(source):
                 with self._sandbox.slots.using(source):
                     try:
-                        return self._known(await source.fork())
+                        return await source.fork()
                     except ClosedError:
                         pass  # it died, or its code broke it: the steps are run again from further up
             ancestor = ancestor.parent
-        return self._known(await self._sandbox.keeper.zygote.fork())
-
-    def _known(self, process: Process) -> Process:
-        self._sandbox.keeper.know(process)
-        return process
+        zygote = self._sandbox.keeper.zygote
+        try:
+            return await zygote.fork()
+        except ClosedError as error:
+            raise SandboxError(f"the sandbox's root process died ({error}); start the run again, it resumes") from error
 
     def _fits(self, source: Process) -> bool:
         history = source.history
@@ -181,11 +183,13 @@ class LiveInterpreter:
         """Run the steps that the process lacks against their recorded answers. Raises ClosedError if it dies of one."""
         for record in self.path[len(process.history) :]:
             self._sandbox.replayed += 1
-            execution = await self._sandbox.step(process, record.code, _recorded(record))
-            if not process.alive:
-                raise ClosedError(f"a step of its path could not be repeated: {execution.error}")
-            process.history = (*process.history, record)
-            if await process.has_threads():
+            with self._sandbox.slots.using(process):
+                execution = await self._sandbox.step(process, record.code, _recorded(record))
+                if not process.alive:
+                    raise ClosedError(f"a step of its path could not be repeated: {execution.error}")
+                process.history = (*process.history, record)
+                threads = await process.has_threads()
+            if threads:
                 process = await self._renew(process, stay=True)
 
     def _check(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import math
 import subprocess
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from codetool.errors import SandboxError
 from codetool.execution.channel import Channel, ClosedError
+from codetool.execution.clock import Clock
 from codetool.execution.inside.scratch import BRANCHES
 from codetool.execution.supervisor import Supervisor
 
@@ -84,8 +86,8 @@ class Keeper:
     async def _make(self, folder: str) -> None:
         async with self._turn:
             try:
-                await self.control.send({"kind": "make", "folder": folder})
-                reason = (await self.control.receive()).get("reason")
+                await self.control.send({"kind": "make", "folder": folder}, Clock(math.inf))
+                reason = (await self.control.receive(Clock(math.inf))).get("reason")
             except ClosedError as error:
                 raise SandboxError("the sandbox ended; start the run again, it resumes") from error
         if reason:
@@ -98,7 +100,7 @@ class Keeper:
     async def _remove(self, folder: str) -> None:
         async with self._turn:
             with contextlib.suppress(ClosedError):
-                await self.control.send({"kind": "remove", "folder": folder})
+                await self.control.send({"kind": "remove", "folder": folder}, Clock(math.inf))
 
     def _errand(self, work: Coroutine[Any, Any, None]) -> asyncio.Future[None]:
         """Run an exchange with pid 1 to its end, even if who asked for it no longer waits."""

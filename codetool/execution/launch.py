@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
@@ -15,6 +14,7 @@ from typing import Literal
 
 from codetool.errors import SandboxError
 from codetool.execution.channel import Channel, ClosedError
+from codetool.execution.clock import Clock
 from codetool.execution.keeper import Keeper, wait_for_end
 from codetool.execution.process import Process
 from codetool.execution.protocol import Message, ProtocolError
@@ -88,13 +88,13 @@ async def _attempt(use: Sequence[str], missing: dict[str, str], sizes: dict[str,
     line.theirs.close()
     wish = {"kind": "wish", "use": list(use), "home": home, "masked": [str(Path(__file__).parents[1])], **sizes}
     listener: list[int] = []
+    clock = Clock(START_SECONDS)
     try:
-        async with asyncio.timeout(START_SECONDS):
-            await control.send(wish)
-            init, ready, _ = await control.hello()
-            _expect(ready, "ready")
-            pid, hello, listener = await line.hello()
-            _expect(hello, "hello")
+        await control.send(wish, clock)
+        init, ready, _ = await control.hello(clock)
+        _expect(ready, "ready")
+        pid, hello, listener = await line.hello(clock)
+        _expect(hello, "hello")
         pid = pid or int(hello["pid"])
         pidfd = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else -1
     except BaseException as error:

@@ -1,7 +1,6 @@
 """One live process of the sandbox as the host sees it: tell it to run a step, to branch, or end it.
 
-Nothing it says is trusted: an answer that is forged, early, late, too long or of the wrong kind ends it. Time is
-measured by the host's clock and stands still while the host fetches a tool's answer.
+Nothing it says is trusted: an answer that is forged, early, late, too long or of the wrong kind ends it.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from codetool.errors import SandboxError
 from codetool.execution.channel import Channel, ClosedError
+from codetool.execution.clock import Clock
 from codetool.execution.inside.limits import parent_of, parents
 from codetool.execution.protocol import Message, ProtocolError, text
 from codetool.execution.supervisor import threads
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 
 HELLO_SECONDS = 20.0
 """How long a fresh fork may take to report, on a machine under load."""
+MAX_CALLS = 1000
+"""Tool calls of one step; code that goes on asking, answered or not, would fill the host's memory and journal."""
+MAX_BODY = 2**18
+"""Bytes for what a process says beside its output; the longer it may be, the longer reading it keeps the host busy."""
+ENCODED = 12
+"""Bytes that a character of its output takes in a message at most."""
 LAST_WORDS_SECONDS = 0.04
 """How long a step that ran out of time has to say what it printed."""
 THREAD_END_SECONDS = 0.01
@@ -92,18 +98,10 @@ class Process:
 
     async def run(self, code: str, answer: Answer, timeout: float) -> Execution:
         """What one step did. A process that broke the protocol, died or ran out of time is dead afterwards."""
-        clock = _Clock(timeout)
+        clock = Clock(timeout)
         calls: list[ToolAnswer] = []
         try:
-            await self._tell("run", code=code)
-            while True:
-                message = await clock.limited(self._hear("call", "done"))
-                if message["kind"] == "done":
-                    break
-                request = _request(message)
-                with clock.stopped():
-                    calls.append(await answer(request))
-                await self._tell("answer", keep=True, status=calls[-1].status, body=calls[-1].body)
+            message = await self._step(code, answer, clock, calls)
             observation, error = text(message, "observation"), text(message, "error", optional=True) or None
         except _OutOfTimeError:
             printed = await self._last_words()
@@ -122,6 +120,23 @@ class Process:
             error = f"{failed.call.method} {failed.call.url} answered {failed.failure or failed.status}"
         return Execution(status, observation[: self.keeper.output], error, clock.spent, tuple(calls))
 
+    async def _step(self, code: str, answer: Answer, clock: Clock, calls: list[ToolAnswer]) -> Message:
+        """Its report on the step, after every call of a tool was answered and added to `calls`."""
+        with _own_time():
+            await self._tell("run", clock, code=code)
+        while True:
+            with _own_time():
+                message = await self._hear(clock, "call", "done")
+            if message["kind"] == "done":
+                return message
+            request = _request(message)
+            if len(calls) == MAX_CALLS:
+                raise ProtocolError(f"the step called tools more than {MAX_CALLS} times")
+            with clock.stopped():
+                calls.append(await answer(request))
+            with _own_time():
+                await self._tell("answer", clock, keep=True, status=calls[-1].status, body=calls[-1].body)
+
     async def has_threads(self) -> bool:
         """Whether threads of the last step are still there after a moment, as the kernel counts."""
         end = time.monotonic() + THREAD_END_SECONDS
@@ -134,39 +149,44 @@ class Process:
     async def fork(self, *, stay: bool = False) -> Process:
         """A copy in a folder of its own, or, to `stay` when this one ends, in the same.
 
-        Raises ClosedError where it cannot be copied; it is then dead.
-        Cancelling the caller does not cut the exchange in two: it is finished and the copy then killed.
+        Raises ClosedError where it cannot be copied, and is then dead, or where it ran a step that the caller did not
+        see. Cancelling the caller does not cut the exchange in two: it is finished and the copy then killed.
         """
-        task = asyncio.ensure_future(self._fork(stay))
+        task = asyncio.ensure_future(self._fork(stay, self.history))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             task.add_done_callback(_discard)
             raise
 
-    async def _fork(self, stay: bool) -> Process:
+    async def _fork(self, stay: bool, history: tuple[Record, ...]) -> Process:
         async with self.lock:
             if not self.alive:
                 raise ClosedError("it has ended")
-            channel, folder = Channel(), self.folder if stay else self.keeper.new_folder(self.folder)
+            if self.history is not history:
+                raise ClosedError("it ran another step meanwhile")
+            clock, channel = Clock(HELLO_SECONDS), Channel(MAX_BODY + ENCODED * self.keeper.output)
+            folder = self.folder if stay else self.keeper.new_folder(self.folder)
             self.branched = self.branched or not stay
             self.keeper.grant(self.pid)
             try:
-                await self._tell("branch", [channel.theirs.fileno()])
+                await self._tell("branch", clock, [channel.theirs.fileno()])
                 channel.theirs.close()
-                async with asyncio.timeout(HELLO_SECONDS):
-                    if not stay:
-                        await self.keeper.make(folder)  # while the fork is made
-                    await channel.send({"kind": "settle", "folder": "" if stay else folder})
-                    await self._hear("branched")
-                    pid, message, files = await channel.hello()
+                if not stay:
+                    await self.keeper.make(folder)  # while the fork is made
+                await channel.send({"kind": "settle", "folder": "" if stay else folder}, clock)
+                await self._hear(clock, "branched")
+                pid, message, files = await channel.hello(clock)
                 for descriptor in files:
                     os.close(descriptor)
                 child = self._adopt(channel, folder, pid, message)
                 child.borrowed, child.layers = stay, self.layers + (not stay)
+                self.keeper.know(child)
                 return child
             except (ClosedError, ProtocolError, TimeoutError, OSError, SandboxError) as broken:
                 channel.close()
+                if not stay:
+                    self.keeper.remove(folder)
                 self._disown()
                 if isinstance(broken, SandboxError):
                     raise
@@ -198,16 +218,18 @@ class Process:
         for pid in strays:
             _signal(-1, pid, signal.SIGKILL)
 
-    async def _tell(self, kind: str, files: Sequence[int] = (), *, keep: bool = False, **fields: object) -> None:
+    async def _tell(
+        self, kind: str, clock: Clock, files: Sequence[int] = (), *, keep: bool = False, **fields: object
+    ) -> None:
         """Send a command under a fresh token, or, with `keep`, one that belongs to the running step."""
         if not self.channel.quiet():
             raise ProtocolError("it spoke before it was asked, or closed its line")
         if not keep:
             self._token = secrets.randbits(52)
-        await self.channel.send({"kind": kind, "token": self._token, **fields}, files)
+        await self.channel.send({"kind": kind, "token": self._token, **fields}, clock, files)
 
-    async def _hear(self, *kinds: str) -> Message:
-        message = await self.channel.receive()
+    async def _hear(self, clock: Clock, *kinds: str) -> Message:
+        message = await self.channel.receive(clock)
         if message["kind"] not in kinds or message.get("token") != self._token:
             raise ProtocolError(f"unexpected answer {message['kind'][:40]!r}")
         return message
@@ -218,8 +240,7 @@ class Process:
             return ""
         _signal(self.pidfd, self.pid, getattr(signal, "SIGUSR1", signal.SIGTERM))
         with contextlib.suppress(TimeoutError, ClosedError, ProtocolError):
-            async with asyncio.timeout(LAST_WORDS_SECONDS):
-                return text(await self._hear("output"), "text")[: self.keeper.output]
+            return text(await self._hear(Clock(LAST_WORDS_SECONDS), "output"), "text")[: self.keeper.output]
         return ""
 
 
@@ -227,32 +248,12 @@ class _OutOfTimeError(Exception):
     """A step's time is over; a tool's own TimeoutError means something else."""
 
 
-class _Clock:
-    """Counts down a step's time."""
-
-    def __init__(self, limit: float) -> None:
-        self._limit = limit
-        self._start = time.monotonic()
-        self._pause = 0.0
-
-    @property
-    def spent(self) -> float:
-        return time.monotonic() - self._start - self._pause
-
-    async def limited(self, awaitable: Awaitable[Message]) -> Message:
-        try:
-            async with asyncio.timeout(max(0.0, self._limit - self.spent)):
-                return await awaitable
-        except TimeoutError as error:
-            raise _OutOfTimeError from error
-
-    @contextlib.contextmanager
-    def stopped(self) -> Iterator[None]:
-        start = time.monotonic()
-        try:
-            yield
-        finally:
-            self._pause += time.monotonic() - start
+@contextlib.contextmanager
+def _own_time() -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError as error:
+        raise _OutOfTimeError from error
 
 
 def _request(message: Message) -> HttpRequest:

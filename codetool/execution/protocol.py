@@ -15,8 +15,8 @@ from typing import Any
 Message = dict[str, Any]
 
 HEADER = struct.Struct("!I")
-MAX_FRAME = 16 * 2**20
-"""Bytes of the longest frame; a longer one is an attack."""
+MAX_FRAME = 64 * 2**20
+"""Bytes of the longest frame: an answer of 10 MB fits, whatever its characters are."""
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 _decode = json.JSONDecoder().decode
@@ -34,11 +34,11 @@ def pack(message: Mapping[str, Any]) -> bytes:
     return HEADER.pack(len(body)) + body
 
 
-def length(header: bytes) -> int:
-    """The number of bytes that follow a header. Raises ProtocolError above MAX_FRAME."""
+def length(header: bytes, longest: int = MAX_FRAME) -> int:
+    """The number of bytes that follow a header. Raises ProtocolError above `longest`."""
     size: int = HEADER.unpack(header)[0]
-    if size > MAX_FRAME:
-        raise ProtocolError(f"a frame of {size} bytes is longer than {MAX_FRAME}")
+    if size > longest:
+        raise ProtocolError(f"a frame of {size} bytes is longer than {longest}")
     return size
 
 

@@ -39,7 +39,7 @@ AUDIT_TOLERANCE = 0.1
 FILES_EACH = 2
 """Open files of the host for each live branch: its line and the handle that kills it."""
 FILES_SPARE = 128
-"""Open files left to the rest of the host."""
+"""Open files left to the rest of the host, at least; it gets half of what is allowed for its connections."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -152,7 +152,7 @@ def _capacity() -> int:
         with contextlib.suppress(ValueError, OSError):  # some systems call a hard limit infinite that is not
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
             soft = hard
-    files = (soft - FILES_SPARE) // FILES_EACH if soft != resource.RLIM_INFINITY else 2**20
+    files = (soft - max(FILES_SPARE, soft // 2)) // FILES_EACH if soft != resource.RLIM_INFINITY else 2**20
     processes = [resource.getrlimit(resource.RLIMIT_NPROC)[0] // 2]
     for name in ("/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max", "/sys/fs/cgroup/pids.max"):
         try:

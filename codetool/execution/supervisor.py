@@ -11,6 +11,7 @@ import asyncio
 import errno
 import fcntl
 import os
+import select
 import struct
 from pathlib import Path
 
@@ -49,6 +50,8 @@ class Supervisor:
         os.close(self._listener)
 
     def _answer(self) -> None:
+        if not self._asked():
+            return
         buffer = bytearray(_NOTICE.size)
         try:
             fcntl.ioctl(self._listener, _RECEIVE, buffer)
@@ -60,6 +63,18 @@ class Supervisor:
             fcntl.ioctl(self._listener, _SEND, bytearray(reply))
         except (FileNotFoundError, InterruptedError):
             pass  # the process was killed while it asked
+
+    def _asked(self) -> bool:
+        """Whether there is a question; where nobody is left to ask one, the event loop need not look any more.
+
+        It would be woken without end, and before Linux 6.11 wait for a question for ever.
+        """
+        waiting = select.poll()
+        waiting.register(self._listener, select.POLLIN)
+        events = dict(waiting.poll(0)).get(self._listener, 0)
+        if events & ~select.POLLIN:
+            asyncio.get_running_loop().remove_reader(self._listener)
+        return bool(events & select.POLLIN)
 
     def _may_fork(self, task: int) -> bool:
         if task not in self._granted:

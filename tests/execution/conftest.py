@@ -3,8 +3,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from sandbox_support import settings
+from sandbox_support import TASK, Tool, settings
 
+from codetool.execution.interpreter import LiveInterpreter
 from codetool.execution.sandbox import LiveSandbox
 
 
@@ -21,3 +22,11 @@ async def sandbox(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Liv
         async with settings(timeout=0.5).open() as live:
             yield live
     monkeypatch.undo()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def root(sandbox: LiveSandbox) -> AsyncIterator[LiveInterpreter]:
+    """An interpreter that has run nothing."""
+    interpreter = await sandbox.start(TASK, Tool())
+    yield interpreter
+    await interpreter.close()

@@ -9,6 +9,7 @@ from sandbox_support import BREACH, TASK, Tool
 
 from codetool.execution.interpreter import LiveInterpreter
 from codetool.execution.sandbox import LiveSandbox
+from codetool.types import HttpRequest, ToolAnswer, ToolCall
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -27,7 +28,8 @@ async def test_attack_fails_and_costs_only_its_own_branch(attack: Attack, sandbo
     execution = await victim.run(code.replace("SIBLING", str(await pid(sibling))))
     assert BREACH not in execution.observation
     assert execution.status in attack.ends, execution
-    assert not attack.errors or (execution.error or "").startswith(attack.errors), execution
+    if execution.status == "exception" and attack.errors:
+        assert (execution.error or "").startswith(attack.errors), execution
     assert execution.seconds < 1.5
     assert len(execution.observation) <= 2100
     for other in (sibling, await root.branch()):
@@ -35,7 +37,7 @@ async def test_attack_fails_and_costs_only_its_own_branch(attack: Attack, sandbo
         await other.close()
     await victim.close()
     await root.close()
-    assert sandbox.live == 0
+    assert not {root.process, victim.process, sibling.process} & set(sandbox.keeper.processes())
 
 
 async def test_sibling_keeps_running_while_the_attack_runs(sandbox: LiveSandbox) -> None:
@@ -97,6 +99,24 @@ async def test_code_that_forges_its_end_and_runs_on_is_found_and_killed(sandbox:
             break
     assert not process.alive
     assert (await root.run("print(1)")).observation == "1\n"
+    await root.close()
+
+
+async def test_answer_that_is_never_read_costs_no_more_than_the_steps_time(sandbox: LiveSandbox) -> None:
+    async def long(request: HttpRequest) -> ToolAnswer:
+        return ToolAnswer(ToolCall("GET", request.url, {}), 200, "x" * 3_000_000, "replica")
+
+    root = await sandbox.start(TASK, long)
+    code = HELPERS["line"] + (
+        "line.socket.sendall(frame(kind='call', token=line.token, method='GET', url='https://a.example', body=None))\n"
+        "while True: pass"
+    )
+    timed_out, closed = await root.branch(), await root.branch()
+    assert (await asyncio.wait_for(timed_out.run(code), 2)).status == "timeout"
+    step = asyncio.ensure_future(closed.run(code))
+    await asyncio.sleep(0.2)
+    await closed.close()
+    assert (await asyncio.wait_for(step, 0.2)).status == "killed"
     await root.close()
 
 

@@ -1,6 +1,9 @@
 import asyncio
+import time
 
 from sandbox_support import TASK, Tool, settings
+
+from codetool.types import Task
 
 CALL = "import requests\nx = x + [requests.get('https://a.example/q').json()['n']]\n"
 
@@ -60,8 +63,8 @@ async def test_far_more_tasks_than_places_all_end() -> None:
             await node.close()
             return seen
 
-        seen = await asyncio.wait_for(asyncio.gather(*(search(n) for n in range(40))), 60)
-        assert list(seen) == [f"({n}, 3)\n" for n in range(40)]
+        seen = await asyncio.wait_for(asyncio.gather(*(search(n) for n in range(25))), 60)
+        assert list(seen) == [f"({n}, 3)\n" for n in range(25)]
         assert sandbox.live == 0
 
 
@@ -73,3 +76,55 @@ async def test_step_that_times_out_frees_its_place() -> None:
         second = await asyncio.wait_for(sandbox.start(TASK, Tool()), 2)
         assert (await step).status == "timeout"
         assert (await second.run("1")).observation == "1\n"
+
+
+async def test_interpreter_that_was_branched_is_not_evicted_while_it_runs() -> None:
+    async with settings(max_live=3).open() as sandbox:
+        root = await sandbox.start(TASK, Tool())
+        await root.branch()
+        step = asyncio.ensure_future(root.run("import time\ntime.sleep(0.2)"))
+        await asyncio.sleep(0.05)
+        for _ in range(3):
+            await sandbox.start(TASK, Tool())
+        assert (await step).status == "ok"
+
+
+async def test_branch_without_a_place_does_not_see_what_its_parent_does_next() -> None:
+    async with settings(max_live=2).open() as sandbox:
+        root = await sandbox.start(TASK, Tool())
+        await root.run("x = 1")
+        other = await sandbox.start(TASK, Tool())
+        busy = asyncio.ensure_future(other.run("import time\ntime.sleep(0.1)"))
+        await asyncio.sleep(0.02)
+        branch = await root.branch()
+        later = asyncio.ensure_future(root.run("import time\ntime.sleep(0.2)\nx = 2"))
+        await asyncio.sleep(0.02)
+        assert (await branch.run("x")).observation == "1\n"
+        assert [execution.status for execution in await asyncio.gather(busy, later)] == ["ok", "ok"]
+
+
+async def test_rebuilt_path_has_its_preamble_its_failed_tools_and_its_ended_threads() -> None:
+    tool = Tool()
+    task = Task("p", "q", (), preamble="seen = []")
+    async with settings(max_live=1).open() as sandbox:
+        node = await sandbox.start(task, tool)
+        failed = await node.run("import requests\nr = requests.get('https://a.example/missing')\nseen.append(r.text)")
+        assert failed.status == "tool_failed"
+        await node.run("import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()")
+        await (await sandbox.start(TASK, tool)).run("1")
+        after = await node.run("seen, r.status_code, threading.active_count()")
+        assert after.observation == "(['{\"n\": 1}'], 404, 1)\n"
+        assert len(tool.asked) == 1
+
+
+async def test_path_that_cannot_be_repeated_says_so() -> None:
+    async with settings(max_live=1).open() as sandbox:
+        node = await sandbox.start(TASK, Tool())
+        twice = "import requests\nfor _ in range(2 if {later} else 1): requests.get('https://a.example/x')"
+        await node.run("import time\nstarted = time.time()")
+        await node.run(twice.format(later=f"time.time() > {time.time() + 0.5}"))
+        await asyncio.sleep(0.6)
+        await (await sandbox.start(TASK, Tool())).run("1")
+        execution = await node.run("1")
+        assert execution.status == "killed"
+        assert "could not be built: a step of its path could not be repeated" in (execution.error or "")

@@ -1,78 +1,18 @@
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 from sandbox_support import TASK, Tool
 
 from codetool.errors import SandboxError
 from codetool.execution.interpreter import LiveInterpreter
 from codetool.execution.sandbox import LiveSandbox
-from codetool.types import Execution, HttpRequest, Task, ToolAnswer
+from codetool.types import HttpRequest, Task, ToolAnswer, ToolCall
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CALL = """import requests
 r = requests.get('https://api.example/movie', params={'q': 'a b'}, headers={'Authorization': 'x'})
 """
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def root(sandbox: LiveSandbox) -> AsyncIterator[LiveInterpreter]:
-    interpreter = await sandbox.start(TASK, Tool())
-    yield interpreter
-    await interpreter.close()
-
-
-async def run(interpreter: LiveInterpreter, code: str) -> Execution:
-    return await interpreter.run(code)
-
-
-@pytest.mark.parametrize(
-    ("code", "observation"),
-    [
-        ("print('a')\nprint('b', end='')", "a\nb"),
-        ("1 + 1", "2\n"),
-        ("'text'", "text\n"),
-        ("print(1)\n[1, 'a']", "1\n[1, 'a']\n"),
-        ("None", ""),
-        ("x = 1", ""),
-        ("import sys\nsys.stdout.write('é\\ud800')", "é?2\n"),
-        ("import sys\nsys.stdout.buffer.write(b'raw')\nNone", "raw3\n"),
-        ("def f():\n    return 1\nf()", "1\n"),
-        ("import sys\nprint('hidden', file=sys.stderr)", ""),
-        ("__name__", "__main__\n"),
-    ],
-)
-async def test_observation_is_what_was_printed_and_the_last_expression(
-    root: LiveInterpreter, code: str, observation: str
-) -> None:
-    execution = await root.run(code)
-    if code.endswith("\nNone"):
-        observation = "raw"
-    assert (execution.status, execution.observation) == ("ok", observation)
-
-
-@pytest.mark.parametrize(
-    ("code", "error"),
-    [
-        ("x = 1\ny = x / 0", "ZeroDivisionError: division by zero (line 2: y = x / 0)"),
-        ("def f():\n    raise KeyError('k')\n\nf()", "KeyError: 'k' (line 2: raise KeyError('k'))"),
-        ("x = (1\ny", "SyntaxError: '(' was never closed (line 1: x = (1)"),
-        ("import sys\nsys.exit(3)", "SystemExit: 3 (line 2: sys.exit(3))"),
-        ("raise KeyboardInterrupt", "KeyboardInterrupt (line 1: raise KeyboardInterrupt)"),
-        ("import math\nmath.sqrt(-1)", "ValueError: math domain error (line 2: math.sqrt(-1))"),
-        ("input()", "EOFError: EOF when reading a line (line 1: input())"),
-        ("import nothing", "ModuleNotFoundError: No module named 'nothing' (line 1: import nothing)"),
-    ],
-)
-async def test_error_names_type_message_and_line(root: LiveInterpreter, code: str, error: str) -> None:
-    execution = await root.run(f"{code}")
-    assert (execution.status, execution.error) == ("exception", error)
-
-
-async def test_what_was_printed_before_an_exception_is_kept(root: LiveInterpreter) -> None:
-    assert (await root.run("print('before')\n1/0")).observation == "before\n"
 
 
 async def test_variables_stay_from_step_to_step(root: LiveInterpreter) -> None:
@@ -152,6 +92,56 @@ async def test_requests_from_threads_are_answered_each(sandbox: LiveSandbox) -> 
     await root.close()
 
 
+async def test_step_may_end_while_its_threads_still_ask_for_tools(sandbox: LiveSandbox) -> None:
+    async def slow(request: HttpRequest) -> ToolAnswer:
+        await asyncio.sleep(0.02)
+        return await Tool()(request)
+
+    root = await sandbox.start(TASK, slow)
+    execution = await root.run(
+        "import requests, threading\ndef ask():\n    for n in range(50): requests.get(f'https://a.example/{n}')\n"
+        "for n in range(3): threading.Thread(target=ask, daemon=True).start()\nprint('started')"
+    )
+    assert (execution.status, execution.observation[:16]) == ("ok", "started\n[Threads")
+    assert (await root.run(CALL + "r.status_code")).observation == "200\n"
+    await root.close()
+
+
+async def test_step_that_asks_for_tools_without_end_is_stopped(
+    sandbox: LiveSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codetool.execution.process.MAX_CALLS", 10)
+    root = await sandbox.start(TASK, Tool())
+    execution = await root.run("import requests\nwhile True: requests.get('https://a.example/x')")
+    assert (execution.status, len(execution.calls)) == ("killed", 10)
+    assert execution.error == "the interpreter died: the step called tools more than 10 times"
+
+
+async def test_alarm_of_the_codes_own_confuses_no_answers(sandbox: LiveSandbox) -> None:
+    async def slow(request: HttpRequest) -> ToolAnswer:
+        await asyncio.sleep(0.05)
+        return ToolAnswer(ToolCall("GET", request.url, {}), 200, f'"{request.url[-1]}"', "replica")
+
+    root = await sandbox.start(TASK, slow)
+    execution = await root.run(
+        "import requests, signal\ndef late(*_): raise TimeoutError\nsignal.signal(signal.SIGALRM, late)\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0.01)\ntry: requests.get('https://a.example/1')\n"
+        "except TimeoutError: print('late')\nrequests.get('https://a.example/2').json()"
+    )
+    assert execution.observation == "late\n2\n"
+    await root.close()
+
+
+async def test_answer_of_ten_megabytes_arrives_whatever_its_characters(sandbox: LiveSandbox) -> None:
+    async def long(request: HttpRequest) -> ToolAnswer:
+        return ToolAnswer(ToolCall("GET", request.url, {}), 200, "é" * 5_000_000, "replica")
+
+    root = await sandbox.start(TASK, long)
+    execution = await root.run(CALL + "len(r.content)")
+    assert execution.observation == "10000000\n", execution.error
+    await root.close()
+
+
 async def test_waiting_for_a_tool_does_not_count(sandbox: LiveSandbox) -> None:
     async def slow(request: HttpRequest) -> ToolAnswer:
         await asyncio.sleep(0.8)
@@ -173,10 +163,6 @@ async def test_step_over_its_time_is_killed_soon_and_what_it_printed_is_kept(roo
     for operation in (branch.run("1"), branch.branch()):
         with pytest.raises(SandboxError, match="longer than its limit"):
             await operation
-
-
-async def test_long_output_is_cut(root: LiveInterpreter) -> None:
-    assert (await root.run("print('é' * 5000)")).observation == "é" * 2000
 
 
 async def test_step_without_code_is_no_code(root: LiveInterpreter) -> None:

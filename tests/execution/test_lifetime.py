@@ -10,6 +10,8 @@ import psutil
 import pytest
 from sandbox_support import TASK, Tool, settings
 
+from codetool.errors import SandboxError
+
 HERE = Path(__file__).parent
 HOST = """
 import asyncio, sys
@@ -94,6 +96,20 @@ async def test_closed_branches_leave_no_file_process_or_folder() -> None:
         assert mounts.read_text().count(".branches") == 0
 
 
+async def test_branch_that_failed_leaves_no_folder() -> None:
+    async with settings().open() as sandbox:
+        root = await sandbox.start(TASK, Tool())
+        await root.run(
+            "import os\nforks = []\nos.register_at_fork(before=lambda: forks.append(1), "
+            "after_in_child=lambda: len(forks) > 1 and os._exit(1))"
+        )
+        first = await root.branch()
+        await (await root.branch()).close()
+        await asyncio.sleep(0.1)
+        assert Path(f"/proc/{sandbox.keeper.init}/mounts").read_text().count(".branches") == 1
+        await first.close()
+
+
 @pytest.mark.parametrize("live", [100, pytest.param(1000, marks=pytest.mark.slow)])
 async def test_many_branches_live_at_once(live: int) -> None:
     async with settings(max_live=live + 1).open() as sandbox:
@@ -116,3 +132,34 @@ async def test_fewer_live_branches_where_files_are_scarce() -> None:
     ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert ended.stdout == "36\n"
     assert "executor.max_live=1000 is lowered to 36" in ended.stderr
+
+
+async def test_host_goes_on_when_the_sandbox_is_killed() -> None:
+    async with settings().open() as sandbox:
+        root = await sandbox.start(TASK, Tool())
+        os.kill(sandbox.keeper.init, signal.SIGKILL)
+        await asyncio.sleep(0.1)
+        used = time.process_time()
+        await asyncio.sleep(0.5)
+        assert time.process_time() - used < 0.2
+        with pytest.raises(SandboxError, match="root process died"):
+            await root.branch()
+
+
+def test_step_is_not_blamed_for_time_in_which_its_host_was_stopped() -> None:
+    code = (
+        "import asyncio\nfrom sandbox_support import TASK, Tool, settings\nasync def main():\n"
+        "    async with settings(timeout=0.4).open() as sandbox:\n"
+        "        root = await sandbox.start(TASK, Tool())\n        print('begins', flush=True)\n"
+        "        execution = await root.run('import time, requests\\ntime.sleep(0.2)\\n'\n"
+        "            'requests.get(\"https://a.example\")\\ntime.sleep(0.1)')\n"
+        "        print(execution.status, flush=True)\nasyncio.run(main())"
+    )
+    environment = os.environ | {"PYTHONPATH": str(HERE)}
+    host = subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
+    assert host.stdout is not None
+    assert host.stdout.readline() == "begins\n"
+    host.send_signal(signal.SIGSTOP)
+    time.sleep(1.6)
+    host.send_signal(signal.SIGCONT)
+    assert host.communicate(timeout=10)[0] == "ok\n"

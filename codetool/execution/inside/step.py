@@ -1,25 +1,29 @@
-"""Running one step: its code in a persistent module, what it printed, and what it raised in one line."""
+"""Running one step: its code in a persistent module, what it printed, and what it raised."""
 
 from __future__ import annotations
 
 import ast
+import contextlib
 import io
 import linecache
+import re
 import sys
 import types
 from dataclasses import dataclass
 
+_ADDRESS = re.compile(r" at 0x[0-9a-f]{6,16}\b")
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a step printed, and the one-line error that ended it, if one did."""
+    """What a step printed, and the error that ended it, if one did (see `describe`)."""
 
     observation: str
     error: str | None
 
 
 class Capture(io.RawIOBase):
-    """The end of `sys.stdout`: keeps the first bytes and counts nothing of the rest."""
+    """The end of `sys.stdout`: keeps the first bytes of a step and counts nothing of the rest."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -38,6 +42,9 @@ class Capture(io.RawIOBase):
     def text(self) -> str:
         return self._kept.decode(errors="ignore")
 
+    def clear(self) -> None:
+        self._kept = bytearray()
+
 
 class Steps:
     """The module in which all steps of a path run, as a script's steps would in `__main__`."""
@@ -46,34 +53,44 @@ class Steps:
         """`limit` is the number of characters kept of what a step prints."""
         self._limit = limit
         self._count = 0
-        self._capture = Capture(0)
         self._module = types.ModuleType("__main__")
         sys.modules["__main__"] = self._module
+        self._open_streams()
 
     def printed(self) -> str:
         """What the running step has printed so far."""
-        return self._capture.text()[: self._limit]
+        return _without_addresses(self._capture.text())[: self._limit]
 
     def run(self, code: str) -> Outcome:
         """Run one step. Whatever it raises, even SystemExit, is an outcome."""
         self._count += 1
         name = f"<step {self._count}>"
-        self._capture = Capture(4 * self._limit + 4)
-        sys.stdout, sys.stderr = _text(self._capture), _text(Capture(0))
+        self._capture.clear()
+        if not all(map(_is_open, self._streams)):  # exit() closes stdin
+            self._open_streams()
+        sys.stdin, sys.stdout, sys.stderr = self._streams
+        sys.__stdout__ = sys.stdout  # type: ignore[misc]
         error = None
         try:
-            linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
+            linecache.cache[name] = (len(code), None, _lines(code), name)
             self._execute(code, name)
         except BaseException as raised:
-            error = describe(raised, name, code)
+            error = None if _is_success(raised) else describe(raised, name, code)
+        with contextlib.suppress(BaseException):
+            sys.stdout.flush()  # it may be a buffer that the code put before ours
         return Outcome(self.printed(), error)
+
+    def _open_streams(self) -> None:
+        """The same streams for all steps: what code keeps of them, in a log handler for example, goes on working."""
+        self._capture = Capture(4 * self._limit + 4)
+        self._streams = _text(io.BytesIO()), _text(self._capture), _text(Capture(0))
 
     def _execute(self, code: str, name: str) -> None:
         tree = ast.parse(code, name)
         last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-        exec(compile(tree, name, "exec"), self._module.__dict__)
+        exec(compile(tree, name, "exec", dont_inherit=True), self._module.__dict__)
         if isinstance(last, ast.Expr):
-            value = eval(compile(ast.Expression(last.value), name, "eval"), self._module.__dict__)
+            value = eval(compile(ast.Expression(last.value), name, "eval", dont_inherit=True), self._module.__dict__)
             if value is not None:
                 print(value)
 
@@ -86,10 +103,10 @@ def describe(error: BaseException, name: str, code: str) -> str:
         message = "(its message cannot be read)"
     text = f"{type(error).__name__}: {message}" if message else type(error).__name__
     number = _line(error, name)
-    lines = code.splitlines()
+    lines, text = _lines(code), _without_addresses(text)[:2000]
     if number is None or not 0 < number <= len(lines):
-        return text[:2000]
-    return f"{text[:2000]} (line {number}: {lines[number - 1].strip()[:200]})"
+        return text
+    return f"{text} (line {number}: {lines[number - 1].strip()[:200]})"
 
 
 def _line(error: BaseException, name: str) -> int | None:
@@ -103,5 +120,27 @@ def _line(error: BaseException, name: str) -> int | None:
     return number
 
 
-def _text(end: io.RawIOBase) -> io.TextIOWrapper:
+def _is_success(error: BaseException) -> bool:
+    """Whether it is what `exit()`, `sys.exit()` and `sys.exit(0)` raise: a program that ended as it meant to."""
+    return isinstance(error, SystemExit) and (error.code is None or (type(error.code) is int and error.code == 0))
+
+
+def _without_addresses(text: str) -> str:
+    """`<map object at 0x...>`: where an object lies tells nothing, and no two runs would print the same."""
+    return _ADDRESS.sub(" at 0x...", text)
+
+
+def _lines(code: str) -> list[str]:
+    """The lines as Python counts them; `splitlines` also ends them at form feeds and others."""
+    return io.StringIO(code, newline=None).readlines()
+
+
+def _is_open(stream: io.TextIOWrapper) -> bool:
+    try:
+        return not stream.closed
+    except ValueError:  # it was detached
+        return False
+
+
+def _text(end: io.RawIOBase | io.BytesIO) -> io.TextIOWrapper:
     return io.TextIOWrapper(end, encoding="utf-8", errors="replace", write_through=True)  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ system calls, the namespaces, the limits and the layers of its ancestors, is the
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import random
@@ -15,14 +16,14 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from codetool.execution.inside import landlock, limits, scratch, seccomp, transport
+from codetool.execution.inside import event_loop, landlock, limits, scratch, seccomp, transport
 from codetool.execution.inside.kernel import PR_SET_NO_NEW_PRIVS, LayerError, keep_capabilities, prctl
 from codetool.execution.inside.mounts import NULL
-from codetool.execution.inside.step import Steps
+from codetool.execution.inside.step import Outcome, Steps
 from codetool.execution.protocol import receive, send, text
 
 THREAD_STACK = 2**20
@@ -43,7 +44,10 @@ class Setup:
 
 
 class Line:
-    """This process's socket to the host. A lock lets threads of a step ask for tools one after the other."""
+    """This process's socket to the host. A lock lets threads of a step ask for tools one after the other.
+
+    It is held from the end of a step to the begin of the next: threads that a step left running ask for nothing.
+    """
 
     def __init__(self, socket_: socket.socket) -> None:
         self.socket = socket_
@@ -60,10 +64,20 @@ class Line:
 
     def ask(self, method: str, url: str, body: str | None) -> tuple[int, str]:
         """The host's answer to a tool request."""
-        with self._lock:
+        with self._lock, _no_alarms():
             self.say("call", method=method, url=url, body=body)
             answer, _ = receive(self.socket)
         return int(answer["status"]), text(answer, "body")
+
+    def begin(self) -> None:
+        """A step begins: it may ask."""
+        if self._lock.locked():
+            self._lock.release()
+
+    def done(self, outcome: Outcome) -> None:
+        """Tell how a step ended, after the answer that one of its threads may be waiting for."""
+        self._lock.acquire()
+        self.say("done", observation=outcome.observation, error=outcome.error)
 
     def last_words(self, printed: Callable[[], str]) -> None:
         """Tell what was printed so far, unless the line is in the middle of something else."""
@@ -71,11 +85,22 @@ class Line:
             self.say("output", text=printed())
 
 
+@contextlib.contextmanager
+def _no_alarms() -> Iterator[None]:
+    """The code's own alarms come later: one between question and answer would leave the answer to the next question."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def main(socket_: socket.socket, setup: Setup) -> None:
     """Confine this process for good, then serve the host until it closes the line."""
     version, listener = _confine(setup)
     line, steps = Line(socket_), Steps(setup.output)
     transport.install(line.ask)
+    event_loop.install()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # branches that end leave no zombie
     if hasattr(signal, "SIGUSR1"):
         signal.signal(signal.SIGUSR1, lambda *_: line.last_words(steps.printed))
@@ -99,8 +124,8 @@ def serve(line: Line, steps: Steps, setup: Setup, version: int) -> None:
         message, descriptors = receive(line.socket)
         line.token = message.get("token")
         if message["kind"] == "run":
-            outcome = steps.run(text(message, "code"))
-            line.say("done", observation=outcome.observation, error=outcome.error)
+            line.begin()
+            line.done(steps.run(text(message, "code")))
         elif message["kind"] == "branch":
             if _branch(line, descriptors[0]):
                 settle, _ = receive(line.socket)
