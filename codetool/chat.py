@@ -14,7 +14,7 @@ import logging
 import os
 import random
 import re
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -23,7 +23,8 @@ from typing import Any
 import httpx
 
 from codetool.completion import Completion, completion, decoded, joined, retry_after, served
-from codetool.errors import CodeToolError, ConfigError, MissingError, UnreachableError
+from codetool.concurrency import together
+from codetool.errors import CodeToolError, ConfigError, MissingError, PromptTooLongError, UnreachableError
 from codetool.http_pools import HttpPools
 from codetool.limiter import Limiter
 from codetool.reach import reachable_url
@@ -89,6 +90,8 @@ class ChatClient:
         self.limiter = Limiter(server.concurrency)
         self._refused: set[str] = set()
         """Fields of a request that this server does not take, learnt on the way."""
+        self._told = False
+        """Whether the user knows that tokens are estimated."""
 
     async def __aenter__(self) -> ChatClient:
         """Raises UnreachableError, MissingError (no key) or ConfigError (wrong key, model or address)."""
@@ -124,7 +127,8 @@ class ChatClient:
         """N answers to the messages. Several requests are made where the server gives fewer than n in one.
 
         Raises UnreachableError once the retries are used up, ConfigError for a wrong address, model or key, and
-        CodeToolError for a request that the server will not answer, for example a prompt beyond the model's context.
+        PromptTooLongError for a prompt beyond the model's context, CodeToolError for another request that the server
+        will not answer.
         """
         body = {
             "model": self.server.model,
@@ -145,11 +149,15 @@ class ChatClient:
             self._refused.add("n")
         # The same seed would bring the same text again.
         singles = [body | ({"seed": seed + i} if seed is not None else {}) for i in missing]
-        return joined([first, *await _all([self._completion(single) for single in singles])])
+        return joined([first, *await together(self._completion(single) for single in singles)])
 
     async def _completion(self, body: dict[str, Any]) -> Completion:
         answer = await self._answer(body)
-        return completion(answer, body)
+        done = completion(answer, body)
+        if done.estimated and not self._told:
+            self._told = True
+            log.warning("%s reports no usage: tokens are estimated as characters / 4", self.server.base_url)
+        return done
 
     async def _answer(self, body: dict[str, Any]) -> dict[str, Any]:
         """The decoded answer to one request, after retries."""
@@ -236,6 +244,8 @@ class ChatClient:
                 f"{where} has no chat/completions for the model {self.server.model!r}: {said}. "
                 "Check `policy.model` and `policy.base_url`, which usually ends in /v1."
             )
+        if re.search(r"context.{0,20}(length|window|size)|too (long|many tokens)", said, re.IGNORECASE):
+            return PromptTooLongError(f"{where}: {said}")
         return CodeToolError(f"{where} refuses a request for {self.server.model}: {said}")
 
     def _said(self, response: httpx.Response) -> str:
@@ -276,13 +286,3 @@ class ChatClient:
 
 _NEW_NAMES = {"max_tokens": "max_completion_tokens"}
 """What a field is called where its old name is refused."""
-
-
-async def _all(requests: Sequence[Coroutine[Any, Any, Completion]]) -> list[Completion]:
-    """The results in order; the first error ends the other requests."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(request) for request in requests]
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from None
-    return [task.result() for task in tasks]

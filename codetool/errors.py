@@ -4,7 +4,8 @@
     ├── ConfigError              an option or a combination of options is wrong (exit code 2)
     ├── MissingError             a file, folder, model, key or recorded answer is not there (exit code 2)
     ├── UnreachableError         a host refused, is unknown or stayed silent (exit code 3)
-    └── SandboxError             the sandbox cannot be built as demanded, or broke (exit code 4)
+    ├── SandboxError             the sandbox cannot be built as demanded, or broke (exit code 4)
+    └── PromptTooLongError       a prompt exceeds a model's context; a policy answers it with a step without code
 
 Generated code that fails raises none of these: it becomes an `Execution`.
 """
@@ -40,3 +41,7 @@ class SandboxError(CodeToolError):
     """The sandbox cannot be built with the isolation asked for, or its root process died."""
 
     exit_code = 4
+
+
+class PromptTooLongError(CodeToolError):
+    """A path has grown beyond what the model can read; it can go no further, and others can."""

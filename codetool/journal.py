@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from codetool.errors import ConfigError
 
 Record = Mapping[str, Any]
 
@@ -26,32 +28,32 @@ def encode(record: Record) -> bytes:
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of a journal in order, a torn last line left out; nothing if there is no such file."""
+    """The records of a journal in order, a torn last line left out; nothing if there is no such file.
+
+    Raises ConfigError for a whole line that is no JSON object: somebody else wrote to the file.
+    """
     if not path.exists():
         return
     with path.open("rb") as lines:
-        for line in lines:
+        for number, line in enumerate(lines, start=1):
             if line.endswith(b"\n") and line.strip():
-                yield json.loads(line)
+                yield _decoded(path, number, line)
 
 
-def replace(path: Path, content: bytes) -> None:
-    """Make `content` the file's content; a kill leaves the old file or the new one, never a part."""
+def replace(path: Path, content: Iterable[bytes]) -> None:
+    """Make `content`, joined, the file's content; a kill leaves the old file or the new one, never a part."""
     temporary = path.with_name(path.name + ".new")
     with temporary.open("wb") as file:
-        file.write(content)
+        file.writelines(content)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
 
 
-def keep(path: Path, wanted: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
-    """The wanted records; the file is rewritten to hold just them if it holds anything else."""
-    records = [record for record in read(path) if wanted(record)]
-    content = b"".join(map(encode, records))
-    if path.exists() and path.read_bytes() != content:
-        replace(path, content)
-    return records
+def keep(path: Path, wanted: Callable[[dict[str, Any]], bool]) -> None:
+    """Rewrite the file to hold only the wanted records, if it holds any other."""
+    if not all(map(wanted, read(path))):
+        replace(path, (encode(record) for record in read(path) if wanted(record)))
 
 
 class Journal:
@@ -98,3 +100,16 @@ def _whole_lines(path: Path) -> int:
                 return start + newline + 1
             end = start
     return 0
+
+
+def _decoded(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        record = None
+    if not isinstance(record, dict):
+        raise ConfigError(
+            f"{path}, line {number}, is no JSON object: {line[:80]!r}. "
+            "Remove the line (what it told is then done again), or start over in a new folder with fresh=true."
+        )
+    return record

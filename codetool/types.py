@@ -9,6 +9,9 @@ from typing import Any, Literal
 
 JSON = Any  # None, bool, int, float, str, or lists and dicts of them
 
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+"""HTTP methods that change nothing (RFC 9110, 9.2.1)."""
+
 Provenance = Literal["recorded", "replica", "simulated", "live"]
 Effect = Literal["read", "write"]
 ExecutionStatus = Literal["ok", "exception", "tool_failed", "timeout", "killed", "no_code"]
@@ -49,11 +52,6 @@ class Tool:
     def endpoint(self) -> str:
         """Method and template, the notation of gold paths: `GET /movie/{movie_id}/credits`."""
         return f"{self.method} {self.path}"
-
-    @property
-    def effect(self) -> Effect:
-        """`read` for methods that HTTP calls safe (RFC 9110, 9.2.1), else `write`."""
-        return "read" if self.method in {"GET", "HEAD", "OPTIONS"} else "write"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +153,11 @@ class ToolCall:
     def endpoint(self) -> str | None:
         """`GET /search/movie`, or None where the call matched no document."""
         return self.tool.endpoint if self.tool else None
+
+    @property
+    def effect(self) -> Effect:
+        """`read` for methods that change nothing, else `write`."""
+        return "read" if self.method in SAFE_METHODS else "write"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,7 @@ from dataclasses import asdict
 
 from codetool.evaluation.answers import final_answer
 from codetool.evaluation.metrics import Metrics
-from codetool.types import JSON, Effect, Execution, Ledger, Node, SearchResult, Task, ToolAnswer
-
-READING = frozenset({"GET", "HEAD", "OPTIONS"})
-"""Methods that change nothing (RFC 9110, 9.2.1)."""
+from codetool.types import JSON, Execution, Ledger, Node, SearchResult, Task, ToolAnswer
 
 
 def result_line(
@@ -77,13 +74,6 @@ def _call(answer: ToolAnswer) -> dict[str, JSON]:
         "arguments": dict(call.arguments),
         "http_status": answer.status,
         "provenance": answer.provenance,
-        "effect": _effect(answer),
+        "effect": call.effect,
         "seconds": answer.seconds,
     }
-
-
-def _effect(answer: ToolAnswer) -> Effect:
-    call = answer.call
-    if call.tool:
-        return call.tool.effect
-    return "read" if call.method in READING else "write"

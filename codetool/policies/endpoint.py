@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated
@@ -10,11 +11,13 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from codetool.chat import ChatClient, Server
-from codetool.errors import ConfigError
+from codetool.errors import ConfigError, PromptTooLongError
 from codetool.policies.parsing import parse
 from codetool.policies.sampling import draw_seed
 from codetool.prompts import StepPrompt, closing
 from codetool.types import Candidate, Node, Sampling, Task
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -87,17 +90,24 @@ class Endpoint:
     async def propose(
         self, task: Task, path: Sequence[Node], n: int, *, first: int = 0, seed: int = 0
     ) -> Sequence[Candidate]:
-        """The n candidate next steps after `path`. The seed is sent; whether it is honoured is the server's affair."""
+        """The n candidate next steps after `path`; steps without code where the prompt exceeds the model's context.
+
+        The seed is sent; whether it is honoured is the server's affair.
+        """
         k = len(path) + 1
-        completion = await self.client.complete(
-            self.settings.prompt.messages(task, path),
-            n=n,
-            temperature=self.settings.temperature,
-            top_p=self.settings.top_p,
-            max_tokens=self.settings.max_tokens,
-            stop=[closing(k)],
-            seed=draw_seed(seed, task, path, first),
-        )
+        try:
+            completion = await self.client.complete(
+                self.settings.prompt.messages(task, path),
+                n=n,
+                temperature=self.settings.temperature,
+                top_p=self.settings.top_p,
+                max_tokens=self.settings.max_tokens,
+                stop=[closing(k)],
+                seed=draw_seed(seed, task, path, first),
+            )
+        except PromptTooLongError as error:
+            log.warning("%s, step %d: %s", task.id, k, error)
+            return [Candidate(raw := f"[{error}]", parse(raw, k)) for _ in range(n)]
         return [
             Candidate(raw, parse(raw, k), completion.tokens_in if i == 0 else 0, tokens_out)
             for i, (raw, tokens_out) in enumerate(zip(completion.texts, completion.tokens_out, strict=True))

@@ -17,6 +17,7 @@ from jinja2 import Environment, StrictUndefined, Template, TemplateSyntaxError, 
 from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
+from codetool.concurrency import together
 from codetool.errors import CodeToolError, ConfigError, UnreachableError
 from codetool.http_pools import HttpPools
 from codetool.reach import reachable_url
@@ -85,12 +86,8 @@ class _Client:
         """
         limit = self._settings.observation_limit
         steps = [{"text": n.step.text, "observation": _observation(n.execution, limit)} for n in path if n.step]
-        try:
-            async with asyncio.TaskGroup() as group:
-                asked = [group.create_task(self._ask(i, task, steps, step)) for i, step in enumerate(candidates)]
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from None  # one message is enough for the user
-        return Scores(values=tuple(answer.result() for answer in asked))
+        answers = await together(self._ask(i, task, steps, step) for i, step in enumerate(candidates))
+        return Scores(values=tuple(answers))
 
     async def _ask(self, index: int, task: Task, steps: Sequence[dict[str, str]], candidate: Step) -> float:
         messages = [

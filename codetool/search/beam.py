@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import ConfigDict, PositiveInt
 from pydantic.dataclasses import dataclass
 
+from codetool.concurrency import together
 from codetool.interfaces import Expand
-from codetool.search.concurrency import together
 from codetool.search.selection import chosen, top
 from codetool.types import Node
 

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
+from codetool.concurrency import both, together
 from codetool.interfaces import CallTool, Executor, Policy, ProcessRewardModel, Reward
 from codetool.search.budget import Budget
-from codetool.search.concurrency import both, together
 from codetool.search.merging import ProgramKey, merge
 from codetool.search.states import States
 from codetool.seeding import draw

@@ -5,8 +5,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Sequence
 
+from codetool.concurrency import together
 from codetool.interfaces import Expand
-from codetool.search.concurrency import together
 from codetool.types import Node
 
 

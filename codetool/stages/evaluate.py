@@ -113,7 +113,8 @@ async def _solve(task: Task, config: RunConfig, parts: Components) -> tuple[dict
         line = result_line(task, result, success, metrics(task, result, success, seconds), seconds)
         return line, tree_line(task, result)
     seconds = time.monotonic() - started
-    return result_line(task, None, None, metrics(task, None, None, seconds), seconds, failure), None
+    unsolved = config.benchmark.check(task, None)  # false where answers are checked, None where they are not
+    return result_line(task, None, unsolved, metrics(task, None, unsolved, seconds), seconds, failure), None
 
 
 async def _search(task: Task, config: RunConfig, parts: Components) -> SearchResult:

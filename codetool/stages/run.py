@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def run(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
         _announce(config, choices, tasks, path, None, console)
         return 0
     with run_folder.open_folder(path) as folder, _logging(path / "log.txt", console):
-        journal.replace(path / "config.yaml", _config_file(config, checksums).encode())
+        journal.replace(path / "config.yaml", [_config_file(config, checksums).encode()])
         _announce(config, choices, tasks, path, folder.done, console)
         if any(task.id not in folder.done for task in tasks):
             evaluate(config, folder, tasks, console)
@@ -52,6 +53,9 @@ def _checksums(config: RunConfig) -> dict[str, str]:
     checksums = {"benchmark": config.benchmark.checksum()}
     if config.tools.replica is not None:
         checksums["replica"] = config.tools.replica.checksum()
+    for file in config.tools.recordings:
+        if file.is_file():  # a missing one is reported when the broker opens it
+            checksums[f"recording {file.name}"] = sha256(file.read_bytes()).hexdigest()
     return checksums
 
 
@@ -82,7 +86,7 @@ def _conclude(path: Path, tasks: Sequence[Task], config: RunConfig) -> int:
     templates = {task.id: task.template for task in tasks}
     lines = [line for line in journal.read(path / "results.jsonl") if line["task_id"] in templates]
     summary = summarise(lines, len(tasks), seed=config.seed, templates=templates)
-    journal.replace(path / "metrics.json", (json.dumps(as_json(summary), indent=2) + "\n").encode())
+    journal.replace(path / "metrics.json", [json.dumps(as_json(summary), indent=2).encode() + b"\n"])
     show(summary, path, Console())
     return len(summary.failures)
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from codetool import journal
@@ -20,7 +21,10 @@ from codetool.journal import Journal
 
 @dataclass(frozen=True)
 class RunFolder:
-    """An open run folder. `done` holds the result lines of the tasks that need not run again, by task id."""
+    """An open run folder. `done` holds the result lines of the tasks that need not run again, by task id.
+
+    `known_candidates` are those of tasks that an earlier run began and did not finish.
+    """
 
     path: Path
     done: dict[str, dict[str, Any]]
@@ -28,16 +32,21 @@ class RunFolder:
     results: Journal
     trees: Journal
     candidates: Journal
+    _writing: Lock = field(default_factory=Lock, init=False, repr=False)
 
     def commit(self, result: Mapping[str, Any], tree: Mapping[str, Any] | None) -> None:
-        """Record a finished task durably: its candidates and tree first, the line that makes it done last."""
-        self.candidates.sync()
-        if tree is not None:
-            self.trees.append(tree)
-            self.trees.sync()
-        self.results.append(result)
-        self.results.sync()
-        self.done[str(result["task_id"])] = dict(result)
+        """Record a finished task durably: its candidates and tree first, the line that makes it done last.
+
+        Any thread may call this; one task is written at a time, so that both files have the same order.
+        """
+        with self._writing:
+            self.candidates.sync()
+            if tree is not None:
+                self.trees.append(tree)
+                self.trees.sync()
+            self.results.append(result)
+            self.results.sync()
+            self.done[str(result["task_id"])] = dict(result)
 
 
 def choose(base: Path, fresh: bool) -> Path:
@@ -57,10 +66,10 @@ def open_folder(path: Path) -> Iterator[RunFolder]:
     with ExitStack() as stack:
         _lock(path, stack)
         results, trees, candidates = (path / f"{name}.jsonl" for name in ("results", "trees", "candidates"))
-        kept = journal.keep(results, lambda line: line["error"] is None)
-        done = {line["task_id"]: line for line in kept}
+        journal.keep(results, lambda line: line["error"] is None)
+        done = {line["task_id"]: line for line in journal.read(results)}
         journal.keep(trees, lambda line: line["task_id"] in done)
-        known = tuple(journal.read(candidates))
+        known = tuple(line for line in journal.read(candidates) if line["task_id"] not in done)
         opened = [stack.enter_context(Journal(file)) for file in (results, trees, candidates)]
         yield RunFolder(path, done, known, *opened)
 

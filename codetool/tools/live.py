@@ -20,7 +20,6 @@ from codetool.tools.secrets import Keyring
 from codetool.types import HttpRequest, ToolAnswer, ToolCall
 
 CONTENT_TYPES = {"json": "application/json", "form": "application/x-www-form-urlencoded", "text": "text/plain"}
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 MOST_REDIRECTS = 5
 LONGEST_PAUSE = 30.0  # seconds between two attempts, whatever the service asks for
@@ -75,7 +74,7 @@ class LiveSource:
         """The service's answer, or one with `failure` where it could not be asked; None for a call without request."""
         if call.request is None:
             return None
-        reply = await self._read(call.request) if call.method in SAFE_METHODS else await self._send(call.request)
+        reply = await self._read(call.request) if call.effect == "read" else await self._send(call.request)
         text = self._keyring.scrub(reply.text)
         return failed(call, reply.failure, text) if reply.failure else ToolAnswer(call, reply.status, text, "live")
 

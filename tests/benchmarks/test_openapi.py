@@ -41,7 +41,7 @@ def test_method_server_template_and_name():
     item = {"parameters": [{"name": "film_id", "in": "path", "schema": {"type": "integer"}}], "delete": {}}
     (tool,) = tools(document() | {"paths": {"/film/{film_id}/cast-list": item}})
     assert (tool.method, tool.server, tool.path) == ("DELETE", "https://films.test/3", "/film/{film_id}/cast-list")
-    assert (tool.name, tool.effect) == ("DELETE_film_film_id_cast_list", "write")
+    assert (tool.name, tool.method) == ("DELETE_film_film_id_cast_list", "DELETE")
 
 
 def test_path_item_parameters_join_and_the_operations_own_override_them():

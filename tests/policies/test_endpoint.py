@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from chat_server import chat, serving
+from chat_server import Reply, chat, serving
 from paths import step_after
 
 from codetool.errors import ConfigError
@@ -71,3 +71,12 @@ async def test_cancelling_a_proposal_frees_its_place(task: Task, prompt: StepPro
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(policy.propose(task, (), 1), 0.2)
             await asyncio.wait_for(policy.propose(Task("t", "again", ()), (), 1), 2)
+
+
+async def test_a_prompt_beyond_the_context_is_a_step_without_code(task: Task, prompt: StepPrompt) -> None:
+    said = "This model's maximum context length is 4096 tokens. However, your prompt has 5000."
+    refused = Reply(status=400, body={"error": {"message": said}})
+    async with serving(lambda body: refused) as server, option(prompt, base_url=server.url).open() as policy:
+        drawn = await policy.propose(task, (), 2)
+    assert [candidate.step.code for candidate in drawn] == [None, None]
+    assert "maximum context length" in drawn[0].raw

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from chat_server import ChatServer
+from chat_server import ChatServer, Reply
 from command_line import ROOT, CommandLine, lines, metrics, timeless
 
 ENDPOINT = ("policy=openai", "policy.model=m", "benchmark.split=dev", "search.n=3")
@@ -162,3 +162,37 @@ def test_the_composed_configuration_is_printed_without_running(run: CommandLine)
     done = run("--cfg", "job", "search=beam", "search.width=7")
     assert done.returncode == 0 and "width: 7" in done.stdout
     assert not run.outputs.exists()
+
+
+def test_prm_budget_seed_and_prices_reach_the_search(run: CommandLine, policy: ChatServer) -> None:
+    wiring = (*words(policy), "limit=4", "prm=random", "budget.executions=2", "policy.usd_per_million_in=1")
+    for seed in (0, 1):
+        assert run(*wiring, "policy.usd_per_million_out=2", f"seed={seed}").returncode == 0
+    first, second = sorted((run.outputs / "evaluate").iterdir())
+    latents = [
+        {(tree["task_id"], node["id"]): node["latent"] for tree in lines(folder, "trees") for node in tree["nodes"]}
+        for folder in (first, second)
+    ]
+    shared = latents[0].keys() & latents[1].keys()
+    assert shared and all(0 <= latents[0][key] < 1 and latents[0][key] != latents[1][key] for key in shared)
+    results = lines(first, "results")
+    assert "executions" in {line["stopped_by"] for line in results}
+    for line in results:
+        cost = (line["ledger"]["tokens_in"] + 2 * line["ledger"]["tokens_out"]) / 1e6
+        assert line["ledger"]["usd"] == pytest.approx(cost)
+
+
+def test_a_smaller_limit_measures_only_the_tasks_asked_for(run: CommandLine, policy: ChatServer) -> None:
+    assert run(*words(policy), "limit=5").returncode == 0
+    assert run(*words(policy), "limit=3").returncode == 0
+    assert metrics(run.folder("tmdb_verified"))["success"]["n"] == 3
+
+
+def test_a_run_whose_model_goes_away_counts_its_tasks_as_unsolved(run: CommandLine, policy: ChatServer) -> None:
+    policy.handler = lambda body: Reply(status=400, body={"error": {"message": "out of order"}})
+    done = run(*words(policy), "limit=3")
+    assert done.returncode == 1
+    folder = run.folder("tmdb_verified")
+    assert metrics(folder)["success"]["value"] == 0.0
+    assert "3 tasks failed for our own reasons" in done.stdout and "out of order" in done.stdout
+    assert {line["error"]["kind"] for line in lines(folder, "results")} == {"CodeToolError"}

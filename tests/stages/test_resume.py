@@ -28,6 +28,9 @@ def test_twenty_kills_lose_no_task_and_repeat_none(run: CommandLine, slow_policy
     assert len({line["task_id"] for line in results}) == len(results) == 24
     assert [line["task_id"] for line in lines(killed, "trees")] == [line["task_id"] for line in results]
 
+    drawn = [(line["task_id"], line["key"], line["index"]) for line in lines(killed, "candidates")]
+    assert len(set(drawn)) == len(drawn)  # nothing was paid for twice
+
     replay = run("policy=replay", f"policy.source=[{killed}]", "benchmark.split=dev", "search.n=3")
     assert replay.returncode == 0, replay.stderr
     repeated = run.folder("tmdb_verified-beam-replay")

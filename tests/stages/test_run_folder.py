@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -5,6 +6,7 @@ import pytest
 
 from codetool import journal
 from codetool.errors import ConfigError
+from codetool.journal import Journal
 from codetool.stages.run_folder import choose, open_folder
 
 
@@ -49,3 +51,24 @@ def test_fresh_opens_the_next_folder_and_later_runs_resume_the_newest(tmp_path: 
         assert folder.name == expected
         folder.mkdir()
     assert choose(base, fresh=False).name == "run-3"
+
+
+def test_the_line_that_makes_a_task_done_is_written_last(tmp_path: Path) -> None:
+    class Broken(Journal):
+        def append(self, record: object) -> None:
+            raise OSError("disk full")
+
+    with open_folder(tmp_path) as folder:
+        with pytest.raises(OSError, match="disk full"):
+            replace(folder, results=Broken(tmp_path / "results.jsonl")).commit(line("a"), {"task_id": "a"})
+        assert list(journal.read(tmp_path / "trees.jsonl")) == [{"task_id": "a"}]
+        assert folder.done == {}
+
+
+def test_candidates_of_unfinished_tasks_are_known_again(tmp_path: Path) -> None:
+    with open_folder(tmp_path) as folder:
+        folder.candidates.append({"task_id": "a"})
+        folder.candidates.append({"task_id": "b"})
+        folder.commit(line("a"), None)
+    with open_folder(tmp_path) as folder:
+        assert folder.known_candidates == ({"task_id": "b"},)
