@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Annotated, Any, Literal
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from pydantic import ConfigDict, Field, SkipValidation, TypeAdapter, ValidationError
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from pydantic import ConfigDict, Field, SkipValidation, TypeAdapter, ValidationError, field_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.errors import ConfigError
@@ -38,6 +39,13 @@ class RunConfig:
     tools: SkipValidation[Any]
     executor: SkipValidation[Any]
     budget: SkipValidation[Any]
+    @field_validator("outputs", mode="before")
+    @classmethod
+    def _named(cls, outputs: Any) -> Any:
+        if not str(outputs or "").strip():
+            raise ValueError("name the folder that run folders are made in")
+        return outputs
+
     settings: dict[str, Any] = field(default_factory=dict)
     """The resolved configuration as plain data: what is hashed and written to `config.yaml`."""
 
@@ -51,7 +59,8 @@ def validate(config: DictConfig) -> RunConfig:
             parts[str(name)] = _part(config, str(name))
         except (InstantiationException, OmegaConfBaseException) as error:
             wrong += _explained(str(name), error)
-    wrong += [line for line in _plain_errors(parts) if line.split("=")[0] not in {w.split(".")[0] for w in wrong}]
+    blamed = {re.split("[.:=]", line)[0] for line in wrong}  # a group that failed is missing, which says nothing new
+    wrong += [line for line in _plain_errors(parts) if re.split("[.:=]", line)[0] not in blamed]
     if wrong:
         raise ConfigError("\n".join(dict.fromkeys(wrong)))
     settings = OmegaConf.to_container(config, resolve=True)
@@ -70,13 +79,16 @@ def _plain_errors(parts: Mapping[str, Any]) -> Iterator[str]:
         TypeAdapter(RunConfig).validate_python(dict(parts))
     except ValidationError as error:
         for item in error.errors():
-            if item["type"] != "missing":  # a missing part is a group that failed, reported already
-                yield _line(".".join(map(str, item["loc"])), item["input"], item["msg"])
+            name = ".".join(map(str, item["loc"]))
+            yield f"{name}: is missing" if item["type"] == "missing" else _line(name, item["input"], item["msg"])
 
 
 def _explained(name: str, error: Exception) -> Iterator[str]:
     """One line for every option that the constructors below `name` refused."""
     cause = error.__cause__ or error
+    if isinstance(cause, MissingMandatoryValue):
+        yield f"{cause.full_key}: is not set and has no default. Give it with {cause.full_key}=VALUE."
+        return
     if not isinstance(cause, ValidationError):
         yield f"{name}: {cause}"
         return

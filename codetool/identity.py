@@ -10,15 +10,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 NOT_HASHED = frozenset(
     {
         "limit", "fresh", "dry_run", "outputs", "concurrency", "benchmark.folder",
-        "policy.base_url", "policy.key_env", "policy.concurrency", "policy.timeout", "policy.retries", "policy.backoff",
-        "policy.usd_per_million_in", "policy.usd_per_million_out", "policy.wheel", "policy.threads", "policy.rows",
-        "policy.prefix_tokens",
+        "policy.source", "policy.base_url", "policy.key_env", "policy.concurrency", "policy.timeout", "policy.retries",
+        "policy.backoff", "policy.usd_per_million_in", "policy.usd_per_million_out", "policy.wheel", "policy.threads",
+        "policy.rows", "policy.prefix_tokens",
         "prm.base_url", "prm.concurrency", "prm.connect_timeout", "prm.timeout", "prm.retries", "prm.pause",
         "executor.isolation", "executor.max_live",
         "tools.allowed_hosts", "tools.recordings", "tools.record_to", "tools.secrets", "tools.connections",
@@ -30,9 +29,6 @@ NOT_HASHED = frozenset(
 def hashed(settings: Mapping[str, Any], checksums: Mapping[str, str]) -> dict[str, Any]:
     """The part of the resolved settings that determines a result, with the data's checksums and our version."""
     parts = {name: _without(value, name) for name, value in settings.items() if name not in NOT_HASHED}
-    source = parts.get("policy", {}).get("source")
-    if source:  # a recorded run is known by its folder's name, which holds its own hash, not by where it lies
-        parts["policy"]["source"] = [_run(Path(folder)) for folder in source]
     return parts | {"checksums": dict(checksums), "version": version("codetool")}
 
 
@@ -40,13 +36,6 @@ def identity(settings: Mapping[str, Any], checksums: Mapping[str, str]) -> str:
     """Eight hexadecimal digits that name the result."""
     text = json.dumps(hashed(settings, checksums), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def _run(source: Path) -> str:
-    """The name of a recorded run, which its folder or its `candidates.jsonl` may stand for; other files keep theirs."""
-    place = source.resolve()
-    place = place.parent if place.name == "candidates.jsonl" else place
-    return "/".join(place.parts[-2:]) if place.suffix == ".jsonl" else place.name
 
 
 def _without(value: Any, name: str) -> Any:

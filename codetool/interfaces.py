@@ -84,6 +84,13 @@ class PolicyOption(Protocol):
         """How candidates are drawn."""
         ...
 
+    def checksum(self) -> str | None:
+        """Hex sha256 of the files that determine what it writes; None where `model` and the sampling say it all.
+
+        Raises MissingError if a file is not there.
+        """
+        ...
+
     def usd(self, tokens_in: int, tokens_out: int) -> float | None:
         """The price of so many tokens in USD, None where no prices are known."""
         ...

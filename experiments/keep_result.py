@@ -33,7 +33,7 @@ def main() -> None:
         "policy": {name: value for name, value in config["policy"].items() if name not in NOT_KEPT},
         "search": config["search"],
         "reward": config["reward"],
-        "metrics": json.loads((options.folder / "metrics.json").read_text(encoding="utf-8")),
+        **json.loads((options.folder / "metrics.json").read_text(encoding="utf-8")),
     }
     options.file.parent.mkdir(parents=True, exist_ok=True)
     options.file.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")

@@ -1,9 +1,8 @@
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from codetool.identity import hashed, identity
+from codetool.identity import identity
 
 SETTINGS: dict[str, Any] = {
     "seed": 0,
@@ -50,20 +49,7 @@ def test_the_order_of_settings_does_not_matter() -> None:
     assert identity(dict(reversed(SETTINGS.items())), SUMS) == identity(SETTINGS, SUMS)
 
 
-def test_a_replayed_run_is_known_by_its_name_not_its_place() -> None:
-    here, there, other = ({"policy": {"source": [path]}} for path in ("/a/run-1", "/b/run-1", "/a/run-2"))
-    assert identity(here, SUMS) == identity(there, SUMS) != identity(other, SUMS)
-    assert hashed(here, SUMS)["policy"]["source"] == ["run-1"]
-
-
-def test_a_replayed_run_may_be_named_by_its_file() -> None:
-    def of(place: str) -> str:
-        return identity({"policy": {"source": [place]}}, SUMS)
-
-    assert of("/a/run-1/candidates.jsonl") == of("/a/run-1") != of("/a/run-2/candidates.jsonl")
-    assert of("/a/run-1/other.jsonl") != of("/a/run-2/other.jsonl")
-
-
-def test_a_replayed_run_may_be_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert hashed({"policy": {"source": ["."]}}, SUMS)["policy"]["source"] == [tmp_path.name]
+def test_a_replayed_run_is_known_by_its_checksum_not_its_place() -> None:
+    here, there = ({"policy": {"source": [path]}} for path in ("/a/run-1", "/b/run-2"))
+    assert identity(here, SUMS | {"policy": "1"}) == identity(there, SUMS | {"policy": "1"})
+    assert identity(here, SUMS | {"policy": "1"}) != identity(here, SUMS | {"policy": "2"})

@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, field_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.benchmarks.openapi import tools
@@ -48,8 +48,8 @@ class TMDB:
     """Characters of an observation that the policy sees."""
 
     def tasks(self) -> Sequence[Task]:
-        """The 100 tasks `q0` … `q99`. Raises MissingError if a file is not there."""
-        queries, document, candidates = (json.loads(self._path(name).read_bytes()) for name in FILES)
+        """The 100 tasks `q0` … `q99`. Raises MissingError if a file is not there or broken."""
+        queries, document, candidates = (self._read(name) for name in FILES)
         offered = {tool.name: tool for tool in tools(_mended(document))}
         return [self._task(i, query, candidates[i], offered) for i, query in enumerate(queries)]
 
@@ -73,6 +73,18 @@ class TMDB:
             names |= dict.fromkeys(tool.name for tool in offered.values() if tool.endpoint in gold)
         chosen = tuple(offered[name] for name in names)
         return Task(id=f"q{i}", query=row["query"].strip(), tools=chosen, gold=gold, preamble=PREAMBLE)
+
+    @field_validator("folder", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, folder: Any) -> Any:
+        return folder or None
+
+    def _read(self, name: str) -> Any:
+        path = self._path(name)
+        try:
+            return json.loads(path.read_bytes())
+        except ValueError as error:
+            raise MissingError(f"benchmark=tmdb: {path} is broken ({error}). Its source: {FILES[name]}") from error
 
     def _path(self, name: str) -> Path:
         if self.folder is not None and (self.folder / name).is_file():

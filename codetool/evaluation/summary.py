@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from codetool.evaluation.intervals import Interval, bootstrap, wilson
@@ -102,5 +102,6 @@ def _bounds(interval: Interval | None) -> tuple[float | None, float | None]:
 
 
 def as_json(summary: Summary) -> dict[str, JSON]:
-    """The content of `metrics.json`: `{name: {value, low, high, n}}`."""
-    return dict(summary.metrics)
+    """The content of `metrics.json`: the aggregates, and the tasks that they rest on, failures of ours by name."""
+    counts = {name: getattr(summary, name) for name in ("asked", "missing", "checkable", "finished")}
+    return {"metrics": summary.metrics, "tasks": counts | {"failures": [asdict(f) for f in summary.failures]}}

@@ -56,6 +56,9 @@ class EndpointPolicy:
         """How candidates are drawn."""
         return Sampling(self.temperature, self.top_p, self.max_tokens)
 
+    def checksum(self) -> None:
+        """None: what the server runs is known by the model's name alone."""
+
     def usd(self, tokens_in: int, tokens_out: int) -> float | None:
         """The price of so many tokens in USD, None unless both prices are set."""
         if self.usd_per_million_in is None or self.usd_per_million_out is None:

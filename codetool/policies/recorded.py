@@ -92,7 +92,7 @@ class Recorded:
                 "this task was recorded, but not this prompt: the prompt texts, the tools, the observations or the "
                 "search differ from the recorded run (`prompt`, `benchmark`, `tools`, `search`, `seed`)."
             )
-        return f"No recorded candidate {index} for step {len(path) + 1} of task {task.id}; {reason}"
+        return f"No recorded candidate {index + 1} for step {len(path) + 1} of task {task.id}; {reason}"
 
 
 def candidate_key(messages: Sequence[Message], sampling: Sampling) -> str:

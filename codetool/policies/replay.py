@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import astuple
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from codetool import journal
@@ -48,6 +49,14 @@ class Replay:
         """What is demanded of the recorded sampling settings."""
         return Sampling(self.temperature, self.top_p, self.max_tokens)
 
+    def checksum(self) -> str:
+        """Hex sha256 over the recorded candidates, whatever the files are called and wherever they lie.
+
+        Raises ConfigError for no source, MissingError for one that is not there.
+        """
+        contents = {sha256(path.read_bytes()).hexdigest() for path in self._files()}
+        return sha256("".join(sorted(contents)).encode()).hexdigest()
+
     def usd(self, tokens_in: int, tokens_out: int) -> None:
         """None: a recorded token costs nothing more."""
 
@@ -60,21 +69,32 @@ class Replay:
         records = list(self._records())
         yield Recorded(None, prompt=self.prompt, sampling=self._recorded_sampling(records), known=records)
 
-    def _records(self) -> Iterator[Mapping[str, Any]]:
+    @field_validator("source", mode="before")
+    @classmethod
+    def _one_or_more(cls, source: Any) -> Any:
+        return (source,) if isinstance(source, str) else source
+
+    def _files(self) -> Iterator[Path]:
         if not self.source:
             raise ConfigError("policy.source is empty: name the run folders to replay, `policy.source=[outputs/…]`.")
         for source in self.source:
             path = source if source.suffix == ".jsonl" else source / CANDIDATES
             if not path.is_file():
                 raise MissingError(f"policy.source: there is no file {path}. Name a run folder that has {CANDIDATES}.")
+            yield path
+
+    def _records(self) -> Iterator[Mapping[str, Any]]:
+        for path in self._files():
             yield from (_checked(record, path) for record in journal.read(path))
 
     def _recorded_sampling(self, records: list[Mapping[str, Any]]) -> Sampling:
         found = {Sampling(**record["sampling"]) for record in records}
+        if not found:
+            raise MissingError("policy.source holds no candidate yet. Name the folder of a run that has got further.")
         fitting = [sampling for sampling in found if _fits(self.sampling, sampling)]
         if len(fitting) == 1:
             return fitting[0]
-        listed = "; ".join(sorted(map(_options, found))) or "nothing at all"
+        listed = "; ".join(sorted(map(_options, found)))
         problem = "several of these fit" if fitting else "none of them fits what was asked for"
         raise ConfigError(
             f"policy.source holds candidates drawn with {listed}; {problem}, {_options(self.sampling)}. "

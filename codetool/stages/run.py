@@ -19,7 +19,7 @@ from codetool.config import RunConfig
 from codetool.evaluation.summary import as_json, summarise
 from codetool.identity import identity
 from codetool.stages import run_folder
-from codetool.stages.evaluate import evaluate
+from codetool.stages.evaluate import TASK_LOG, evaluate
 from codetool.stages.summary import show
 from codetool.types import Task
 
@@ -38,12 +38,12 @@ def run(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
     base = config.outputs / config.stage / "-".join([*names, identity(config.settings, checksums)])
     path = run_folder.choose(base, config.fresh)
     if config.dry_run:
-        _announce(config, choices, tasks, path, None, console)
+        _announce(choices, tasks, path, run_folder.done_in(path), console)
         return 0
     with run_folder.open_folder(path) as folder, _logging(path / "log.txt", console):
-        journal.replace(path / "config.yaml", [_config_file(config, checksums).encode()])
-        _announce(config, choices, tasks, path, folder.done, console)
+        _announce(choices, tasks, path, folder.done, console)
         if any(task.id not in folder.done for task in tasks):
+            journal.replace(path / "config.yaml", [_config_file(config, checksums).encode()])
             evaluate(config, folder, tasks, console)
         return _conclude(path, tasks, config)
 
@@ -51,6 +51,8 @@ def run(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
 def _checksums(config: RunConfig) -> dict[str, str]:
     """Hex sha256 of the data that the result depends on."""
     checksums = {"benchmark": config.benchmark.checksum()}
+    if (policy := config.policy.checksum()) is not None:
+        checksums["policy"] = policy
     if config.tools.replica is not None:
         checksums["replica"] = config.tools.replica.checksum()
     for file in config.tools.recordings:
@@ -67,17 +69,12 @@ def _config_file(config: RunConfig, checksums: Mapping[str, str]) -> str:
 
 
 def _announce(
-    config: RunConfig,
-    choices: Mapping[str, str],
-    tasks: Sequence[Task],
-    path: Path,
-    done: Mapping[str, Any] | None,
-    console: Console,
+    choices: Mapping[str, str], tasks: Sequence[Task], path: Path, done: Mapping[str, Any], console: Console
 ) -> None:
     words = ("benchmark", "search", "policy", "prm", "reward")
     console.print(" ".join(f"{word}={choices[word]}" for word in words), highlight=False)
-    finished = sum(task.id in done for task in tasks) if done else 0
-    console.print(f"{len(tasks)} tasks, {finished} of them done already", highlight=False)
+    finished = sum(task.id in done for task in tasks)
+    console.print(f"tasks: {len(tasks)}, done already: {finished}", highlight=False)
     console.print(f"results: {path}", highlight=False, soft_wrap=True)
 
 
@@ -106,7 +103,9 @@ class _ConsoleHandler(logging.Handler):
 @contextmanager
 def _logging(file: Path, console: Console) -> Iterator[None]:
     """Our log goes to `log.txt` and, in short, to the console while the run lasts."""
-    handlers: list[logging.Handler] = [logging.FileHandler(file, encoding="utf-8"), _ConsoleHandler(console)]
+    to_console = _ConsoleHandler(console)
+    to_console.addFilter(lambda record: record.name != TASK_LOG)
+    handlers: list[logging.Handler] = [logging.FileHandler(file, encoding="utf-8"), to_console]
     handlers[0].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     log.setLevel(logging.INFO)
     for handler in handlers:

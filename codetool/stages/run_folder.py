@@ -7,6 +7,7 @@ own reasons are dropped when the folder is opened again, so that the same comman
 from __future__ import annotations
 
 import fcntl
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -65,13 +66,29 @@ def open_folder(path: Path) -> Iterator[RunFolder]:
     path.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         _lock(path, stack)
+        stack.callback(_leave_no_empty_folder, path)
         results, trees, candidates = (path / f"{name}.jsonl" for name in ("results", "trees", "candidates"))
-        journal.keep(results, lambda line: line["error"] is None)
-        done = {line["task_id"]: line for line in journal.read(results)}
-        journal.keep(trees, lambda line: line["task_id"] in done)
+        journal.keep(results, _is_done)
+        done = done_in(path)
+        journal.keep(trees, lambda line: line.get("task_id") in done)
         known = tuple(line for line in journal.read(candidates) if line["task_id"] not in done)
         opened = [stack.enter_context(Journal(file)) for file in (results, trees, candidates)]
         yield RunFolder(path, done, known, *opened)
+
+
+def done_in(path: Path) -> dict[str, dict[str, Any]]:
+    """The result lines of a folder's finished tasks by task id; nothing for a folder that is not there."""
+    return {line["task_id"]: line for line in journal.read(path / "results.jsonl") if _is_done(line)}
+
+
+def _is_done(line: Mapping[str, Any]) -> bool:
+    return "task_id" in line and line.get("error", line) is None
+
+
+def _leave_no_empty_folder(path: Path) -> None:
+    """Remove a folder in which nothing has been recorded: its run could not start."""
+    if not any((path / f"{name}.jsonl").stat().st_size for name in ("results", "trees", "candidates")):
+        shutil.rmtree(path)
 
 
 def _lock(path: Path, stack: ExitStack) -> None:

@@ -13,11 +13,11 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from codetool.config import validate
 from codetool.errors import ConfigError
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -37,55 +37,65 @@ def sorted_out(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return flags, words
 
 
-def check(words: Sequence[str]) -> list[DictConfig]:
+def check(words: Sequence[str], *, multirun: bool = False) -> list[DictConfig]:
     """The configuration that the words compose to; with comma lists, one for every value of each list.
 
-    Raises ConfigError with a line for every word that is wrong.
+    Raises ConfigError with a line for every word that is wrong, and for every wrong value of the others.
     """
+    if not CONF.is_dir():
+        raise ConfigError(f"{CONF} is not there: CodeTool runs from its checkout, installed with `pip install -e .`")
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        try:
-            return [compose("config", variant) for variant in _variants(words)]
-        except (HydraException, OmegaConfBaseException) as error:
-            lines = list(dict.fromkeys(_mistakes(words))) or [str(error)]
-            raise ConfigError("\n".join(lines)) from error
+        wrong, good = _sorted_by_mistakes(words, multirun)
+        if wrong:
+            raise ConfigError("\n".join([*wrong, *_wrong_values(good)]))
+        return [compose("config", variant) for variant in _variants(good)]
 
 
 def _variants(words: Sequence[str]) -> list[list[str]]:
     """The words with each comma list in turn at each of its values and all other lists at their first."""
-    choices = [_values(override) for override in OverridesParser.create().parse_overrides(list(words))]
+    choices = [_values(word) for word in words]
     first = [values[0] for values in choices]
     others = [
-        [*first[:place], value, *first[place + 1 :]]
-        for place, values in enumerate(choices)
-        for value in values[1:]
+        [*first[:place], value, *first[place + 1 :]] for place, values in enumerate(choices) for value in values[1:]
     ]
     return [first, *others]
 
 
-def _values(override: Override) -> list[str]:
+def _values(word: str) -> list[str]:
+    """The word at each value of its comma list. Raises HydraException for a word that cannot be read."""
+    override = OverridesParser.create().parse_override(word)
     if override.is_sweep_override():
         return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
-    return [str(override.input_line)]
+    return [word]
 
 
-def _mistakes(words: Sequence[str]) -> Iterator[str]:
-    """A line for each wrong word: first those that cannot be read or choose a file, then the others on top of these."""
+def _sorted_by_mistakes(words: Sequence[str], multirun: bool) -> tuple[list[str], list[str]]:
+    """A line for each wrong word, and the good words. Words that choose a file come first: others build on them."""
+    wrong: list[str] = []
     good: list[str] = []
-    options: list[str] = []
-    for word in words:
+    for word in sorted(words, key=lambda word: not _is_group(word.split("=")[0])):  # a stable sort
         try:
-            [[first, *_]] = [_values(OverridesParser.create().parse_override(word))]
+            values = _values(word)
         except HydraException:
-            yield f"{word}: cannot be read. Options are written name=value, for example search.width=2."
+            wrong.append(f"{word}: cannot be read. Options are written name=value, for example search.width=2.")
             continue
-        (good if _is_group(word.split("=")[0]) else options).append(first)
-    for word in list(good):
-        if line := _mistake(word, []):
-            good.remove(word)
-            yield line
-    for word in options:
-        if line := _mistake(word, good):
-            yield line
+        if len(values) > 1 and not multirun:
+            wrong.append(f"{word}: a comma list is one configuration for each value: add -m, or write a list as [a,b].")
+            continue
+        lines = [line for value in values if (line := _mistake(value, [_values(each)[0] for each in good]))]
+        wrong += lines
+        good += [] if lines else [word]
+    return wrong, good
+
+
+def _wrong_values(words: Sequence[str]) -> list[str]:
+    """A line for every wrong value among words that are right otherwise."""
+    try:
+        for variant in _variants(words):
+            validate(compose("config", variant))
+    except ConfigError as error:
+        return str(error).splitlines()
+    return []
 
 
 def _mistake(word: str, before: Sequence[str]) -> str | None:
@@ -94,6 +104,8 @@ def _mistake(word: str, before: Sequence[str]) -> str | None:
     except MissingConfigException as error:
         name, value = word.split("=", 1)
         allowed = sorted(option for option in error.options or () if not option.startswith("_"))
+        if not allowed:
+            return _unknown_key(word, compose("config", list(before)), error)
         return f"{word}: {name} has no option {value!r}. Allowed: {', '.join(allowed)}.{_guess(value, allowed)}"
     except (HydraException, OmegaConfBaseException) as error:
         return _unknown_key(word, compose("config", list(before)), error)

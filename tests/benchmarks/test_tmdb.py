@@ -93,3 +93,15 @@ def test_the_checksum_follows_the_files(tmp_path):
 def test_other_settings_are_refused(tmp_path, changes):
     with pytest.raises(ValidationError):
         option(folder=tmp_path, **changes)
+
+
+def test_a_broken_file_is_named_with_its_source(tmp_path):
+    for name in FILES:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text('[{"query": "cut o')
+    with pytest.raises(MissingError, match=r"tmdb\.json is broken .*raw\.githubusercontent\.com"):
+        option(folder=tmp_path).tasks()
+
+
+def test_an_empty_variable_is_an_unset_one():
+    assert option(folder="").folder is None

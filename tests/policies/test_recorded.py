@@ -104,7 +104,7 @@ async def test_a_miss_names_task_step_candidate_and_reason(task: Task, prompt: S
     policy, records = recorded(Counting(), [], prompt)
     await policy.propose(task, (), 2)
     replayed, _ = recorded(None, records, prompt)
-    with pytest.raises(MissingError, match=r"candidate 2 for step 1 of task t1; only 2 .*search\.n"):
+    with pytest.raises(MissingError, match=r"candidate 3 for step 1 of task t1; only 2 .*search\.n"):
         await replayed.propose(task, (), 3)
     with pytest.raises(MissingError, match=r"candidate 0 for step 2 of task t1; .*prompt"):
         await replayed.propose(task, step_after(None, "a").path, 1)
@@ -210,3 +210,13 @@ async def test_the_option_takes_a_list_from_the_command_line(
 
     option = instantiate(composed("policy=replay", f"policy.source=[{tmp_path}]").policy, _convert_="all")
     assert option.source == (tmp_path,)
+
+
+def test_a_source_is_known_by_what_it_holds(prompt: StepPrompt, tmp_path: Path) -> None:
+    for name, content in (("a", "1"), ("b", "1"), ("c", "2")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "candidates.jsonl").write_text(content)
+    a, b, c = (tmp_path / name for name in "abc")
+    same = [(a,), (b,), (a / "candidates.jsonl",), (a, b)]
+    assert len({replay(prompt, *sources).checksum() for sources in same}) == 1
+    assert replay(prompt, c).checksum() != replay(prompt, a).checksum() != replay(prompt, a, c).checksum()

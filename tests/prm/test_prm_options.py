@@ -68,11 +68,3 @@ async def test_random_differs_by_seed_task_path_and_step():
         (await RandomPRM(seed=seed).score(Task(task, "", ()), path, [step])).values for seed, task, path, step in places
     }
     assert len(values) == len(places)
-
-
-@pytest.mark.parametrize("name", OPTIONS)
-def test_every_setting_says_what_it_means(name):
-    lines = (CONF / "prm" / f"{name}.yaml").read_text().splitlines()
-    above = [""] + lines[:-1]
-    keys = [(before, line) for before, line in zip(above, lines, strict=True) if line[:1].strip() and line[0] != "#"]
-    assert all("#" in line or before.startswith("#") for before, line in keys)

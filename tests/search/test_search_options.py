@@ -40,12 +40,6 @@ def test_a_size_of_zero_is_refused(option):
             instantiate(settings, **{key: 0})
 
 
-@pytest.mark.parametrize("option", OPTIONS)
-def test_every_line_says_what_it_means(option):
-    lines = (CONF / "search" / f"{option}.yaml").read_text().splitlines()
-    assert all("#" in line for line in lines if line.strip() and not line.endswith(":"))
-
-
 def test_chain_is_greedy_decoding_unless_told_otherwise(tmp_path):
     (tmp_path / "policy").mkdir()
     (tmp_path / "policy" / "some.yaml").write_text("temperature: 0.9\n")

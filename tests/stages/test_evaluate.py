@@ -29,7 +29,7 @@ def test_a_run_answers_every_task_and_says_what_came_of_it(run: CommandLine, pol
     assert len({line["task_id"] for line in results}) == len(results) == TASKS
     solved = sum(line["success"] for line in results)
     assert 0 < solved < TASKS  # the script makes mistakes, search mends some
-    assert metrics(folder)["success"]["value"] == pytest.approx(solved / TASKS)
+    assert metrics(folder)["metrics"]["success"]["value"] == pytest.approx(solved / TASKS)
     assert "success" in done.stdout and str(folder) in done.stdout
     assert "seccomp" in (folder / "log.txt").read_text()
 
@@ -57,7 +57,7 @@ def test_the_same_command_again_asks_for_nothing(run: CommandLine, policy: ChatS
     assert run(*words(policy)).returncode == 0
     asked = len(policy.requests)
     again = run(*words(policy))
-    assert again.returncode == 0 and "24 of them done already" in again.stderr
+    assert again.returncode == 0 and "done already: 24" in again.stderr
     assert len(policy.requests) == asked
 
 
@@ -76,7 +76,7 @@ def test_fresh_starts_over_in_a_new_folder(run: CommandLine, policy: ChatServer)
 
 def test_a_dry_run_writes_nothing(run: CommandLine) -> None:
     done = run("dry_run=true")
-    assert done.returncode == 0 and "6 tasks" in done.stderr
+    assert done.returncode == 0 and "tasks: 6, done already: 0" in done.stderr
     assert not run.outputs.exists()
 
 
@@ -142,6 +142,7 @@ def test_an_unreachable_endpoint_is_one_message_within_two_seconds(run: CommandL
     assert time.monotonic() - began < 4  # two seconds on a quiet machine
     assert done.returncode == 3
     assert "http://127.0.0.1:9/v1 cannot be reached" in done.stderr and "Traceback" not in done.stderr
+    assert not list(run.outputs.glob("evaluate/*"))  # nothing was recorded, nothing lies about
 
 
 def test_every_wrong_value_is_named_at_once(run: CommandLine) -> None:
@@ -152,9 +153,25 @@ def test_every_wrong_value_is_named_at_once(run: CommandLine) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("word", ["outputs=/proc/nowhere", "outputs=run.py", "outputs="])
+def test_a_folder_that_cannot_be_made_is_one_message(run: CommandLine, policy: ChatServer, word: str) -> None:
+    done = run(*words(policy), word)
+    assert done.returncode != 0
+    assert done.stderr.splitlines()[-1].startswith("error: ") and "Traceback" not in done.stderr
+
+
+def test_ctrl_c_at_start_up_is_quiet(run: CommandLine) -> None:
+    for moment in (0.1, 0.3, 0.6):
+        process = run.start("dry_run=true")
+        time.sleep(moment)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=10)
+        assert "Traceback" not in errors or moment == 0.1  # Python itself is not up yet
+
+
 def test_help_names_the_options_of_every_group(run: CommandLine) -> None:
     done = run("--help")
-    for text in ("benchmark: tmdb, tmdb_verified", "search: beam, best_of_n", "search=beam", "TMDB_API_KEY"):
+    for text in ("benchmark=tmdb\n", "search=best_of_n", "base_url: ???", "candidates for each", "TMDB_API_KEY"):
         assert text in done.stdout
 
 
@@ -185,7 +202,7 @@ def test_prm_budget_seed_and_prices_reach_the_search(run: CommandLine, policy: C
 def test_a_smaller_limit_measures_only_the_tasks_asked_for(run: CommandLine, policy: ChatServer) -> None:
     assert run(*words(policy), "limit=5").returncode == 0
     assert run(*words(policy), "limit=3").returncode == 0
-    assert metrics(run.folder("tmdb_verified"))["success"]["n"] == 3
+    assert metrics(run.folder("tmdb_verified"))["metrics"]["success"]["n"] == 3
 
 
 def test_a_run_whose_model_goes_away_counts_its_tasks_as_unsolved(run: CommandLine, policy: ChatServer) -> None:
@@ -193,6 +210,8 @@ def test_a_run_whose_model_goes_away_counts_its_tasks_as_unsolved(run: CommandLi
     done = run(*words(policy), "limit=3")
     assert done.returncode == 1
     folder = run.folder("tmdb_verified")
-    assert metrics(folder)["success"]["value"] == 0.0
+    content = metrics(folder)
+    assert content["metrics"]["success"]["value"] == 0.0
+    assert content["tasks"]["asked"] == 3 and len(content["tasks"]["failures"]) == 3
     assert "3 tasks failed for our own reasons" in done.stdout and "out of order" in done.stdout
     assert {line["error"]["kind"] for line in lines(folder, "results")} == {"CodeToolError"}

@@ -11,31 +11,31 @@ from codetool.types import Task
 TASKS = [Task(f"t{i}", "", ()) for i in range(8)]
 
 
-def line(success: bool | None = None, error: object = None, seconds: float = 10.0) -> dict[str, Any]:
-    return {"success": success, "error": error, "seconds": seconds}
+def line(success: bool | None = None, error: object = None, tokens: int = 100) -> dict[str, Any]:
+    return {"success": success, "error": error, "ledger": {"tokens_out": tokens}}
 
 
 def test_tasks_of_an_earlier_run_count_as_done_but_not_as_pace(monkeypatch: pytest.MonkeyPatch) -> None:
-    tally = Tally.of({"t0": line(True), "t1": line(False)}, TASKS, at_once=8)
-    assert tally.line().startswith("2/8 tasks · success 1/2 · 0 tokens/s")
+    tally = Tally.of({"t0": line(True), "t1": line(False)}, TASKS)
+    assert tally.line().startswith("2/8 tasks · success 1/2 · 0 candidates · 0 tokens/s")
     assert "left" not in tally.line()
 
 
 def test_failures_of_ours_are_shown_and_unchecked_tasks_are_not_success() -> None:
-    tally = Tally(total=8, at_once=8)
+    tally = Tally(total=8)
     tally.count(line(None))
     tally.count(line(None, {"kind": "x"}))
     assert "success" not in tally.line()
     assert "1 failed" in tally.line()
 
 
-@pytest.mark.parametrize(("at_once", "expected"), [(8, "0:06 left"), (2, "0:36 left")])
-def test_time_left_knows_that_tasks_run_side_by_side(
-    at_once: int, expected: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("written", "expected"), [(100, "0:28 left"), (400, "0:04 left")])
+def test_time_left_counts_what_tasks_in_flight_have_written(
+    written: int, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tally = Tally(total=8, at_once=at_once, started=100.0)
     monkeypatch.setattr(progress.time, "monotonic", lambda: 104.0)
-    tally.count(line(seconds=10.0))
+    tally = Tally(total=8, started=100.0, tokens=written)
+    tally.count(line(tokens=100))
     assert expected in tally.line()
 
 
@@ -43,10 +43,10 @@ def test_without_a_terminal_lines_are_plain_and_rare(monkeypatch: pytest.MonkeyP
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     out = io.StringIO()
-    with Display(Tally(total=8, at_once=8), Console(file=out)) as display:
+    with Display(Tally(total=8), Console(file=out)) as display:
         for _ in range(60):
             now[0] += 0.5
             display.draw(1)
     printed = out.getvalue().splitlines()
     assert len(printed) == 3
-    assert printed[0] == "0/8 tasks · 2 tokens/s" and "\x1b" not in out.getvalue()
+    assert printed[0] == "0/8 tasks · 20 candidates · 2 tokens/s" and "\x1b" not in out.getvalue()

@@ -16,7 +16,7 @@ def test_good_words_compose() -> None:
 
 
 def test_each_value_of_a_comma_list_is_composed() -> None:
-    widths = [config.search.width for config in check(["search=beam,beam", "search.width=1,2,3"])]
+    widths = [config.search.width for config in check(["search=beam,beam", "search.width=1,2,3"], multirun=True)]
     assert sorted(set(widths)) == [1, 2, 3]
 
 
@@ -30,6 +30,7 @@ def test_each_value_of_a_comma_list_is_composed() -> None:
         ("beam", ["beam", "name=value"]),
         ("polcy.model=x", ["polcy.model=x", "Did you mean policy.model?"]),
         ("hydra/launcher=jblib", ["hydra/launcher=jblib"]),
+        ("search.n=2,3", ["search.n=2,3", "add -m"]),
     ],
 )
 def test_a_wrong_word_is_named_with_what_is_allowed(word: str, expected: list[str]) -> None:
@@ -44,7 +45,19 @@ def test_all_wrong_words_come_at_once_and_right_ones_are_not_blamed() -> None:
     with pytest.raises(ConfigError) as error:
         check(["search=bean", "policy=openai", "policy.modle=x", "seed=1", "polcy=openai"])
     lines = str(error.value).splitlines()
-    assert [line.split(":")[0] for line in lines] == ["search=bean", "policy.modle=x", "polcy=openai"]
+    assert sorted(line.split(":")[0] for line in lines) == ["polcy=openai", "policy.modle=x", "search=bean"]
+
+
+def test_wrong_values_are_told_beside_wrong_words() -> None:
+    with pytest.raises(ConfigError) as error:
+        check(["serach=2", "policy.temperature=hot", "limit=0"])
+    for text in ("serach=2", "policy.temperature='hot'", "limit=0"):
+        assert text in str(error.value)
+
+
+def test_every_value_of_a_comma_list_is_checked() -> None:
+    with pytest.raises(ConfigError, match="search=graedy.*Did you mean greedy"):
+        check(["search=beam,graedy"], multirun=True)
 
 
 def test_a_word_that_only_another_option_knows_is_found_under_that_option() -> None:
