@@ -106,7 +106,7 @@ async def test_a_miss_names_task_step_candidate_and_reason(task: Task, prompt: S
     replayed, _ = recorded(None, records, prompt)
     with pytest.raises(MissingError, match=r"candidate 3 for step 1 of task t1; only 2 .*search\.n"):
         await replayed.propose(task, (), 3)
-    with pytest.raises(MissingError, match=r"candidate 0 for step 2 of task t1; .*prompt"):
+    with pytest.raises(MissingError, match=r"candidate 1 for step 2 of task t1; .*prompt"):
         await replayed.propose(task, step_after(None, "a").path, 1)
     with pytest.raises(MissingError, match=r"task t9; nothing was recorded for this task"):
         await replayed.propose(Task("t9", "q", ()), (), 1)
