@@ -39,15 +39,15 @@ class RunConfig:
     tools: SkipValidation[Any]
     executor: SkipValidation[Any]
     budget: SkipValidation[Any]
+    settings: dict[str, Any] = field(default_factory=dict)
+    """The resolved configuration as plain data: what is hashed and written to `config.yaml`."""
+
     @field_validator("outputs", mode="before")
     @classmethod
     def _named(cls, outputs: Any) -> Any:
         if not str(outputs or "").strip():
             raise ValueError("name the folder that run folders are made in")
         return outputs
-
-    settings: dict[str, Any] = field(default_factory=dict)
-    """The resolved configuration as plain data: what is hashed and written to `config.yaml`."""
 
 
 def validate(config: DictConfig) -> RunConfig:
