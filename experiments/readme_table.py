@@ -15,6 +15,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+SAME = "the same"
 BEGIN, END = "<!-- results: experiments/readme_table.py -->", "<!-- end of results -->"
 
 
@@ -45,25 +46,25 @@ def table() -> Iterator[str]:
     speed = f"{stack['first_to_last_call_s']} s, {stack['llm_in_flight_max']} LLM requests in flight"
     yield _row("RestBench-TMDB, 100 tasks, greedy n = 2, fixed latencies", speed, "≤ 10 s", stack)
     reference = f"{stack['reference_s']:.0f} s one task at a time, {stack['ratio']:.0f} times as long"
-    yield _row("the same with the reference implementation", reference, "", None)
+    yield _row("the same with the reference implementation", reference, "", "quoted, not run here")
     inside = _read("experiments/performance/results/interpreter.json")
     figures = inside["figures"]
     yield _row("branch of a live interpreter, median", f"{figures['branch_ms']['median']:.1f} ms", "≤ 4 ms", inside)
-    yield _row("trivial step, median", f"{figures['trivial_step_ms']['median']:.1f} ms", "≤ 2 ms", None)
+    yield _row("trivial step, median", f"{figures['trivial_step_ms']['median']:.1f} ms", "≤ 2 ms", SAME)
     late = figures["kill_after_limit_ms"]
     killed = f"{late['median']:.1f} ms, at most {late['max']:.1f} ms"
-    yield _row("a hanging step is gone after its limit", killed, "≤ 100 ms", None)
-    yield _row("1,000 live branches", f"{figures['pss_mb'] / 1000:.1f} GB", "≤ 3 GB", None)
+    yield _row("a hanging step is gone after its limit", killed, "≤ 100 ms", SAME)
+    yield _row("1,000 live branches", f"{figures['pss_mb'] / 1000:.1f} GB", "≤ 3 GB", SAME)
     faster = f"{figures['times_faster']} times faster, {figures['times_fewer_tool_calls']:g} times fewer tool calls"
-    yield _row("against a fresh interpreter per step with replayed history", faster, "", None)
+    yield _row("against a fresh interpreter per step with replayed history", faster, "", SAME)
     base = _read("experiments/smollm2_base/results/tour.json")
     success = base["metrics"]["success"]
     value = f"{100 * success['value']:.0f} % ({100 * success['low']:.0f} … {100 * success['high']:.0f} %)"
     yield _row("success of the untrained SmolLM2-135M on the six tasks of the tour", value, "", base)
 
 
-def _row(what: str, result: str, target: str, made: dict[str, Any] | None) -> str:
-    command = f"`{made['command']}`" if made else "the same"
+def _row(what: str, result: str, target: str, made: dict[str, Any] | str) -> str:
+    command = made if isinstance(made, str) else f"`{made['command']}`"
     return f"| {what} | {result} | {target or '–'} | {command} |"
 
 
