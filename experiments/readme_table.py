@@ -57,6 +57,10 @@ def table() -> Iterator[str]:
     yield _row("1,000 live branches", f"{figures['pss_mb'] / 1000:.1f} GB", "≤ 3 GB", SAME)
     faster = f"{figures['times_faster']} times faster, {figures['times_fewer_tool_calls']:g} times fewer tool calls"
     yield _row("against a fresh interpreter per step with replayed history", faster, "", SAME)
+    written = _read("experiments/performance/results/generation.json")
+    first, later = written["times_faster"]
+    faster = f"{first} times faster for a first step, {later} times for the step after it"
+    yield _row("embedded SmolLM2, 6 prompts × 2 candidates, against transformers' `generate`", faster, "", written)
     base = _read("experiments/smollm2_base/results/tour.json")
     success = base["metrics"]["success"]
     value = f"{100 * success['value']:.0f} % ({100 * success['low']:.0f} … {100 * success['high']:.0f} %)"
