@@ -57,6 +57,13 @@ def table() -> Iterator[str]:
     yield _row("1,000 live branches", f"{figures['pss_mb'] / 1000:.1f} GB", "≤ 3 GB", SAME)
     faster = f"{figures['times_faster']} times faster, {figures['times_fewer_tool_calls']:g} times fewer tool calls"
     yield _row("against a fresh interpreter per step with replayed history", faster, "", SAME)
+    many = _read("experiments/performance/results/many_tasks.json")
+    flight = f"{many['seconds']:.0f} s, {many['errors']} errors, {many['tool_calls_counted_there']:,} tool calls"
+    places = f"{many['tasks_in_flight']:,} tasks in flight, {many['live_branches_max']} live branches"
+    yield _row(places, f"{flight} for 3 written in each program", "", many)
+    pools = _read("experiments/performance/results/http_pools.json")
+    less = f"{pools['http_pools']['cpu_s']} s of computing instead of {pools['one_pool']['cpu_s']} s in one pool"
+    yield _row("1,000 requests at once through `HttpPools`", less, "", pools)
     written = _read("experiments/performance/results/generation.json")
     first, later = written["times_faster"]
     faster = f"{first} times faster for a first step, {later} times for the step after it"

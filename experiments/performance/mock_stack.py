@@ -34,6 +34,8 @@ def main() -> None:
     arguments.add_argument("--stack", type=Path, default=ROOT.parent / "shared/harness/mock_stack.py")
     arguments.add_argument("--out", type=Path, default=RESULTS / "mock_stack.json")
     options = arguments.parse_args()
+    if not options.stack.is_file():
+        arguments.error(f"--stack: there is no file {options.stack}; name the stand-in server")
     port = free_port()
     stack = subprocess.Popen([sys.executable, str(options.stack), str(port), *map(str, LATENCIES.values())])
     try:

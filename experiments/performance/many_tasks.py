@@ -1,0 +1,81 @@
+"""Keep thousands of tasks in flight at once, and say what that took: seconds, memory, files, errors, tool calls.
+
+Usage: python experiments/performance/many_tasks.py --stack path/to/mock_stack.py [--tasks 2000]
+
+RestBench's tasks are repeated under new ids and searched greedily with n = 2, every one of them started at once, with
+far fewer live branches than tasks. The stand-in stack answers fast, so that our own work is what is timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mock_stack import RESULTS, ROOT, free_port, run_command, stats, wait_for
+from rich.console import Console
+
+from codetool.config import validate
+from codetool.stages.evaluate import evaluate
+from codetool.stages.run_folder import open_folder
+from codetool.stages.words import check
+
+LATENCIES = (0.2, 0.05, 0.05)  # seconds a call: LLM, PRM, tool
+
+
+def main() -> None:
+    """Run, print and keep."""
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--stack", type=Path, default=ROOT.parent / "shared/harness/mock_stack.py")
+    arguments.add_argument("--tasks", type=int, default=2000)
+    options = arguments.parse_args()
+    if not options.stack.is_file():
+        arguments.error(f"--stack: there is no file {options.stack}; name the stand-in server")
+    port = free_port()
+    stack = subprocess.Popen([sys.executable, str(options.stack), str(port), *map(str, LATENCIES)])
+    try:
+        wait_for(port)
+        figures = measured(port, options.tasks)
+    finally:
+        stack.terminate()
+        stack.wait()
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "many_tasks.json").write_text(json.dumps(figures, indent=2) + "\n")
+    print(json.dumps(figures, indent=2))
+
+
+def measured(port: int, count: int) -> dict[str, Any]:
+    """The figures of one run over so many tasks."""
+    with tempfile.TemporaryDirectory() as folder, open_folder(Path(folder) / "run") as run:
+        words = [*run_command(port, folder)[2:], f"concurrency={count}"]
+        config = validate(check(words)[0])
+        tasks = config.benchmark.tasks()
+        copies = [replace(tasks[i % len(tasks)], id=f"copy-{i}") for i in range(count)]
+        began = time.perf_counter()
+        evaluate(config, run, copies, Console(stderr=True))
+        seconds = time.perf_counter() - began
+        results = list(run.done.values())
+    counts = stats(port)
+    return {
+        "command": "python experiments/performance/many_tasks.py",
+        "tasks_in_flight": count,
+        "live_branches_max": config.executor.max_live,
+        "seconds": round(seconds, 1),
+        "errors": sum(result["error"] is not None for result in results),
+        "finished": sum(result["finished"] for result in results),
+        "host_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "files_left_open": sum(1 for _ in Path("/proc/self/fd").iterdir()),
+        "tool_calls_counted_here": sum(result["ledger"]["tool_calls"] for result in results),
+        "tool_calls_counted_there": counts["api"],
+    }
+
+
+if __name__ == "__main__":
+    main()
