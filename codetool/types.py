@@ -15,7 +15,8 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 Provenance = Literal["recorded", "replica", "simulated", "live"]
 Effect = Literal["read", "write"]
 ExecutionStatus = Literal["ok", "exception", "tool_failed", "timeout", "killed", "no_code"]
-AnswerType = Literal["name", "number", "date", "title", "list", "ordered_list", "yes_no", "url"]
+AnswerType = Literal["name", "number", "date", "title", "list", "ordered_list", "some_of", "yes_no", "url"]
+"""`list` wants exactly the values, `ordered_list` in their order too; `some_of` one or more of them and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,9 @@ class Task:
     tools: tuple[Tool, ...]
     gold: tuple[str, ...] = ()
     """Endpoints of the gold path in order; empty where none is known."""
+    gold_calls: tuple[str, ...] = ()
+    """The calls of the reference solution in order, each as `GET /path/155?name=value` below the server with sorted and
+    URL-encoded arguments; empty where none is known."""
     answer: Answer | None = None
     preamble: str = ""
     """Python that runs before the first step; it defines what the instruction promises, for example `headers`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Kind = Literal["movie", "tv"]
@@ -66,6 +66,15 @@ class Movie:
     language: str = "en"
     countries: tuple[str, ...] = ("US",)
     collection: int | None = None
+    keywords: tuple[str, ...] = ()
+    certification: str = ""
+    """Of the Motion Picture Association in the US: `PG-13`; empty where none is known."""
+    releases: Mapping[str, str] = field(default_factory=dict)
+    """Country to the day of its first cinema release, where it is not `release_date`."""
+    budget: int = 0
+    """US dollars; 0 is TMDB's unknown."""
+    revenue: int = 0
+    """US dollars; 0 is TMDB's unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +110,26 @@ class Show:
     crew: Mapping[str, tuple[str, ...]]
     original_name: str = ""
     type: str = "Scripted"
+    keywords: tuple[str, ...] = ()
 
     @property
     def first_air_date(self) -> str:
         """The day the first season began."""
         return self.seasons[0].air_date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Episode:
+    """One line of `episodes.jsonl`: an episode of which more is known than its number."""
+
+    show: int
+    season: int
+    number: int
+    name: str
+    air_date: str
+    directors: tuple[str, ...] = ()
+    writers: tuple[str, ...] = ()
+    cast: Mapping[str, str] = field(default_factory=dict)
+    """Actor to character where the leads are this episode's own, as in an anthology; else the show's cast plays."""
+    guests: Mapping[str, str] = field(default_factory=dict)
+    """Guest star to character."""

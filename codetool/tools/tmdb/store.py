@@ -13,13 +13,23 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from codetool.tools.tmdb.matching import Index, index
-from codetool.tools.tmdb.records import Collection, Movie, Organisation, Person, Season, Show
+from codetool.tools.tmdb.records import Collection, Episode, Movie, Organisation, Person, Season, Show
 
 Work = TypeVar("Work", bound=Movie | Show)
 Ranked = TypeVar("Ranked", bound=Movie | Show | Person)
 
 FOLDER = Path(__file__).parent / "data"
-FILES = ("movies.jsonl", "shows.jsonl", "people.csv", "collections.csv", "companies.csv", "networks.csv", "genres.csv")
+FILES = (
+    "movies.jsonl",
+    "shows.jsonl",
+    "episodes.jsonl",
+    "people.csv",
+    "collections.csv",
+    "companies.csv",
+    "networks.csv",
+    "genres.csv",
+    "keywords.csv",
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,10 @@ class Store:
     networks: Mapping[int, Organisation]
     genres: Mapping[tuple[str, str], int]
     """(`movie` or `tv`, name) → id."""
+    keywords: Mapping[str, int]
+    """Name → id."""
+    episodes: Mapping[tuple[int, int, int], Episode]
+    """(show, season, number) → what is known of that episode; many have no entry."""
 
     @cached_property
     def person(self) -> Mapping[str, Person]:
@@ -107,6 +121,8 @@ def load(folder: Path = FOLDER) -> Store:
         companies={int(row["id"]): _organisation(row) for row in rows["companies.csv"]},
         networks={int(row["id"]): _organisation(row) for row in rows["networks.csv"]},
         genres={(row["kind"], row["name"]): int(row["id"]) for row in rows["genres.csv"]},
+        keywords={row["name"]: int(row["id"]) for row in rows["keywords.csv"]},
+        episodes={(e.show, e.season, e.number): e for e in (Episode(**_tuples(row)) for row in rows["episodes.jsonl"])},
     )
 
 
@@ -127,7 +143,11 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 def _frozen(row: Mapping[str, Any]) -> dict[str, Any]:
     crew = {job: tuple(names) for job, names in row["crew"].items()}
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()} | {"crew": crew}
+    return _tuples(row) | {"crew": crew}
+
+
+def _tuples(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
 
 
 def _show(row: Mapping[str, Any]) -> Show:
