@@ -16,7 +16,7 @@ Provenance = Literal["recorded", "replica", "simulated", "live"]
 Effect = Literal["read", "write"]
 ExecutionStatus = Literal["ok", "exception", "tool_failed", "timeout", "killed", "no_code"]
 AnswerType = Literal["name", "number", "date", "title", "list", "ordered_list", "some_of", "yes_no", "url"]
-"""`list` wants exactly the values, `ordered_list` in their order too; `some_of` one or more of them and nothing else."""
+"""`list` wants exactly the values, `ordered_list` in their order too; `some_of` one or more of them, nothing else."""
 
 
 @dataclass(frozen=True, slots=True)

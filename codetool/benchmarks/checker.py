@@ -15,7 +15,7 @@ from typing import Any
 
 from codetool.benchmarks import wording
 from codetool.benchmarks.dates import dates
-from codetool.benchmarks.listing import is_listing
+from codetool.benchmarks.listing import is_listing, is_selection
 from codetool.benchmarks.wording import bounds, equal, hedges, norm, sentence_holds
 from codetool.types import JSON, Answer
 
@@ -44,8 +44,11 @@ VERDICT = re.compile(
 URL = re.compile(r"https?://[^\s\"'<>()\[\]{}|\\^`]+|\bwww\.[^\s\"'<>()\[\]{}|\\^`]+")
 
 
-def matches(answer: Answer, text: str | None) -> bool:
-    """Whether `text`, a final answer as printed, gives the checked answer and nothing that contradicts it."""
+def matches(answer: Answer, text: str | None, query: str = "") -> bool:
+    """Whether `text`, a final answer as printed, gives the checked answer and nothing that contradicts it.
+
+    `query` is the task's: an answer that only repeats it does not pass.
+    """
     if text is None or not text.strip():
         return False
     value = _unwrapped(_parsed(text))
@@ -141,6 +144,10 @@ def _ordered_list(expected: JSON, value: Any) -> bool:
     return is_listing([str(item) for item in expected], value, ordered=True)
 
 
+def _some_of(expected: JSON, value: Any) -> bool:
+    return is_selection([str(item) for item in expected], value)
+
+
 def _short(text: str, *, lines: int = 1, denial: bool = True) -> bool:
     return len(text.splitlines()) <= lines and len(text.split()) <= WORDS and not hedges(text, denial)
 
@@ -156,6 +163,7 @@ _CHECKS: Mapping[str, Callable[[JSON, Any], bool]] = {
     "date": _date,
     "list": _list,
     "ordered_list": _ordered_list,
+    "some_of": _some_of,
     "yes_no": _yes_no,
     "url": _url,
 }

@@ -28,6 +28,29 @@ def is_listing(expected: Sequence[str], value: Any, *, ordered: bool) -> bool:
     return any(_enumerates(expected, part, ordered) for part in _parts(text))
 
 
+def is_selection(expected: Sequence[str], value: Any) -> bool:
+    """Whether the value gives one or more of the expected items and nothing else that could be one."""
+    if isinstance(value, Mapping):
+        return False
+    if isinstance(value, list | tuple | set):
+        items = [_item(entry) for entry in value]
+        return bool(items) and all(any(equal(one, item) for one in expected) for item in items)
+    text = fold(str(value))
+    if any(equal(one, text) for one in expected):
+        return True
+    return any(_selects(expected, part) for part in _parts(text))
+
+
+def _selects(expected: Sequence[str], text: str) -> bool:
+    spans: list[tuple[int, int, int]] = []
+    masked = text
+    for index in sorted(range(len(expected)), key=lambda i: -len(expected[i])):
+        for hit in re.finditer(pattern(expected[index]), masked, re.I):
+            spans.append((hit.start(), hit.end(), index))
+            masked = masked[: hit.start()] + "\0" * (hit.end() - hit.start()) + masked[hit.end() :]
+    return bool(spans) and _only_links(text, sorted(spans))
+
+
 def _item(entry: Any) -> str:
     if isinstance(entry, Mapping):
         entry = next(iter(entry.values())) if len(entry) == 1 else ""
