@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 JSON = Any  # None, bool, int, float, str, or lists and dicts of them
@@ -14,6 +15,8 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 Provenance = Literal["recorded", "replica", "simulated", "live"]
 Effect = Literal["read", "write"]
+Precision = Literal["bfloat16", "float32"]
+"""Number format that a model computes in."""
 ExecutionStatus = Literal["ok", "exception", "tool_failed", "timeout", "killed", "no_code"]
 AnswerType = Literal["name", "number", "date", "title", "list", "ordered_list", "some_of", "yes_no", "url"]
 """`list` wants exactly the values, `ordered_list` in their order too; `some_of` one or more of them, nothing else."""
@@ -57,7 +60,11 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The checked answer of a task: its type decides how texts are compared with its value."""
+    """The checked answer of a task: its type decides how texts are compared with its value.
+
+    `yes_no` is a bool, `date` an ISO day, `url` an address or image path. Equally right spellings of a value stand in a
+    list, `["Amélie", "Le Fabuleux Destin d'Amélie Poulain"]` for a title, and so may those of an entry of a list.
+    """
 
     type: AnswerType
     value: JSON
@@ -259,3 +266,24 @@ class SearchResult:
     ledger: Ledger
     stopped_by: str | None = None
     """Name of the budget that ended the search, None where the strategy ended it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A model's files on this machine, in Hugging Face format, and what to compute in."""
+
+    base: Path
+    """Folder with `config.json`, the weights and the tokenizer."""
+    adapter: Path | None
+    """Folder of a LoRA adapter for the base, None for the base alone."""
+    precision: Precision
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """Where a model answers, and what it is called there."""
+
+    base_url: str
+    """OpenAI-compatible, up to and including the version: `http://127.0.0.1:41233/v1`."""
+    model: str
+    """The `model` of a request."""

@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 from codetool.tools.tmdb.failures import not_found
 from codetool.tools.tmdb.store import Store
 
+Key = TypeVar("Key", int, str)
 Record = TypeVar("Record")
 
 
@@ -33,7 +34,7 @@ Here = Annotated[Catalogue, Depends(_catalogue)]
 """The catalogue of the app that serves the request."""
 
 
-def find(records: Mapping[int, Record], number: int) -> Record:
+def find(records: Mapping[Key, Record], number: Key) -> Record:
     """The record of that id. Raises TMDB's 404 for an id that nobody has."""
     if number not in records:
         raise not_found()

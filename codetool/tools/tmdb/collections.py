@@ -9,12 +9,30 @@ from fastapi import APIRouter, Path
 from codetool.tools.tmdb import details
 from codetool.tools.tmdb.catalogue import Here, find
 from codetool.tools.tmdb.detail_shapes import CollectionDetails
+from codetool.tools.tmdb.image_shapes import CollectionImages
+from codetool.tools.tmdb.parameters import Hidden, Language
+from codetool.tools.tmdb.pictures import asked_languages, pictures
 
-router = APIRouter(prefix="/collection")
+router = APIRouter(prefix="/collection/{collection_id}")
 CollectionId = Annotated[int, Path(description="The collection's id, as searches and film details return it.")]
 
 
-@router.get("/{collection_id}", response_model=CollectionDetails, summary="Get a collection's films")
-async def collection_details(here: Here, collection_id: CollectionId) -> Any:
+@router.get("", response_model=CollectionDetails, summary="Get a collection's films")
+async def collection_details(here: Here, collection_id: CollectionId, language: Language = "") -> Any:
     """A collection with its films (`parts`) by release date."""
-    return details.collection(here.store, find(here.store.collections, collection_id))
+    return details.collection(here.store, find(here.store.collections, collection_id), language)
+
+
+@router.get("/images", response_model=CollectionImages, summary="Get a collection's images")
+async def collection_images(
+    here: Here, collection_id: CollectionId, include_image_language: Hidden = "", language: Language = ""
+) -> Any:
+    """Posters and backdrops of a collection: paths below the image server, sizes, languages and votes."""
+    record = find(here.store.collections, collection_id)
+    asked = asked_languages(include_image_language, language)
+    original = here.store.parts[record.id][0].language
+    return {
+        "id": record.id,
+        "backdrops": pictures("collection backdrop", record.id, "backdrop", original, asked),
+        "posters": pictures("collection poster", record.id, "poster", original, asked),
+    }

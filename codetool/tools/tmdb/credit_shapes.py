@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codetool.tools.tmdb.list_shapes import Answer, MovieItem, PersonItem
+from codetool.tools.tmdb.list_shapes import Answer, MovieItem, PersonItem, ShowItem
 
 
 class CastMember(PersonItem):
@@ -49,3 +49,22 @@ class PersonMovieCredits(Answer):
     id: int
     cast: list[MovieRole]
     crew: list[MovieJob]
+
+
+class ShowRole(ShowItem):
+    character: str
+    credit_id: str
+    episode_count: int
+
+
+class ShowJob(ShowItem):
+    credit_id: str
+    department: str
+    episode_count: int
+    job: str
+
+
+class PersonShowCredits(Answer):
+    id: int
+    cast: list[ShowRole]
+    crew: list[ShowJob]

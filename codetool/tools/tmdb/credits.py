@@ -2,38 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from codetool.tools.tmdb import items
 from codetool.tools.tmdb.items import JSONObject
 from codetool.tools.tmdb.made import credit_id
 from codetool.tools.tmdb.records import Movie, Person, Show
 from codetool.tools.tmdb.store import Store
 
-DEPARTMENTS = {"Director": "Directing", "Writer": "Writing"}
+DEPARTMENTS = {
+    "Director": "Directing",
+    "Writer": "Writing",
+    "Screenplay": "Writing",
+    "Story": "Writing",
+    "Novel": "Writing",
+    "Characters": "Writing",
+    "Teleplay": "Writing",
+    "Creator": "Creator",
+    "Producer": "Production",
+    "Executive Producer": "Production",
+    "Casting": "Production",
+    "Director of Photography": "Camera",
+    "Editor": "Editing",
+    "Original Music Composer": "Sound",
+    "Production Design": "Art",
+    "Costume Design": "Costume & Make-Up",
+}
+"""Job to department; a job that is not listed belongs to TMDB's `Crew`."""
 
 
 def of_movie(store: Store, record: Movie) -> JSONObject:
     """A film's cast and crew; `cast_id` counts within the film."""
     cast = [member | {"cast_id": member["order"] + 1} for member in _cast(store, "movie", record)]
-    return {"id": record.id, "cast": cast, "crew": _crew(store, "movie", record)}
+    return {"id": record.id, "cast": cast, "crew": crew_of(store, record, record.crew)}
 
 
 def of_show(store: Store, record: Show) -> JSONObject:
     """A series' cast and crew."""
-    return {"id": record.id, "cast": _cast(store, "tv", record), "crew": _crew(store, "tv", record)}
+    return {"id": record.id, "cast": _cast(store, "tv", record), "crew": crew_of(store, record, record.crew)}
 
 
-def of_person(store: Store, record: Person) -> JSONObject:
+def of_person(store: Store, record: Person, language: str = "") -> JSONObject:
     """A person's films, most popular first: roles in `cast`, one entry for each job in `crew`."""
     movies = store.movies_of.get(record.name, ())
     return {
         "id": record.id,
-        "cast": [_role(store, movie, record) for movie in movies if record.name in movie.cast],
+        "cast": [_role(store, movie, record, language) for movie in movies if record.name in movie.cast],
         "crew": [
-            items.movie(store, movie) | _job("movie", movie.id, record.id, job)
+            items.movie(store, movie, language) | job("movie", movie.id, record.id, title)
             for movie in movies
-            for job, names in movie.crew.items()
+            for title, names in movie.crew.items()
             if record.name in names
         ],
+    }
+
+
+def crew_of(store: Store, record: Movie | Show, crew: Mapping[str, Sequence[str]]) -> list[JSONObject]:
+    """A crew, job by job; one entry for each job of a person."""
+    kind = "movie" if isinstance(record, Movie) else "tv"
+    return [
+        items.person(store.person[name]) | job(kind, record.id, store.person[name].id, title)
+        for title, names in crew.items()
+        for name in names
+    ]
+
+
+def job(kind: str, number: int, person: int, title: str) -> JSONObject:
+    """What a job adds to a person or to a work: the same credit id wherever the job is listed."""
+    return {
+        "credit_id": credit_id(kind, number, person, title),
+        "department": DEPARTMENTS.get(title, "Crew"),
+        "job": title,
     }
 
 
@@ -49,20 +88,8 @@ def _cast(store: Store, kind: str, record: Movie | Show) -> list[JSONObject]:
     ]
 
 
-def _crew(store: Store, kind: str, record: Movie | Show) -> list[JSONObject]:
-    return [
-        items.person(store.person[name]) | _job(kind, record.id, store.person[name].id, job)
-        for job, names in record.crew.items()
-        for name in names
-    ]
-
-
-def _job(kind: str, number: int, person: int, job: str) -> JSONObject:
-    return {"credit_id": credit_id(kind, number, person, job), "department": DEPARTMENTS[job], "job": job}
-
-
-def _role(store: Store, movie: Movie, person: Person) -> JSONObject:
-    return items.movie(store, movie) | {
+def _role(store: Store, movie: Movie, person: Person, language: str) -> JSONObject:
+    return items.movie(store, movie, language) | {
         "character": movie.cast[person.name],
         "credit_id": credit_id("movie", movie.id, person.id, "cast"),
         "order": list(movie.cast).index(person.name),

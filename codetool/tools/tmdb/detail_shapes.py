@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from codetool.tools.tmdb.list_shapes import Answer, Image, TypedMovie
+from codetool.tools.tmdb.list_shapes import Answer, CompanyItem, Image, TypedMovie
 
 
 class Genre(Answer):
     id: int
     name: str
-
-
-class CompanyItem(Answer):
-    id: int
-    logo_path: Image
-    name: str
-    origin_country: str
 
 
 class Country(Answer):
@@ -74,12 +67,14 @@ class Creator(Answer):
 
 
 class Episode(Answer):
-    air_date: str
+    air_date: str | None
     episode_number: int
+    episode_type: str
     id: int
     name: str
     overview: str
     production_code: str
+    runtime: int
     season_number: int
     show_id: int
     still_path: Image
@@ -109,7 +104,7 @@ class ShowDetails(Answer):
     id: int
     in_production: bool
     languages: list[str]
-    last_air_date: str
+    last_air_date: str | None
     last_episode_to_air: Episode | None
     name: str
     next_episode_to_air: Episode | None

@@ -10,6 +10,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+NOT_A_DAY = "not_a_day"
+"""The type of the validation error for a day that is none."""
+
 
 class TMDBFailure(Exception):
     """A failure to answer with: HTTP status, TMDB's code and words."""
@@ -34,6 +37,12 @@ def invalid_key() -> TMDBFailure:
 def wrong_method() -> TMDBFailure:
     """The failure for a method other than GET on a path that exists."""
     return TMDBFailure(405, 42, "This request method is not supported for this resource.")
+
+
+def too_many_parts() -> TMDBFailure:
+    """The failure for details with more than 20 parts appended."""
+    words = "Too many append to response objects: The maximum number of remote calls is 20."
+    return TMDBFailure(400, 27, words)
 
 
 def install(app: FastAPI) -> None:
@@ -63,6 +72,8 @@ def _explain(faults: dict[tuple[str | int, ...], str]) -> TMDBFailure:
     if ("query", "page") in faults:
         words = "Invalid page: Pages start at 1 and max at 500. They are expected to be an integer."
         return TMDBFailure(400, 22, words)
+    if NOT_A_DAY in faults.values():
+        return TMDBFailure(400, 23, "Invalid date: Format needs to be YYYY-MM-DD.")
     return TMDBFailure(422, 5, "Invalid parameters: Your request parameters are incorrect.")
 
 

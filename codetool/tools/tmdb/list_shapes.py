@@ -93,6 +93,13 @@ class CollectionItem(Answer):
     poster_path: Image
 
 
+class CompanyItem(Answer):
+    id: int
+    logo_path: Image
+    name: str
+    origin_country: str
+
+
 Item = TypeVar("Item", bound=BaseModel)
 
 
@@ -108,3 +115,12 @@ class Trending(Answer):
     results: list[TypedMovie | TypedShow | TypedPerson]
     total_pages: int
     total_results: int
+
+
+class Dates(Answer):
+    maximum: str
+    minimum: str
+
+
+class DatedMovies(Page[MovieItem]):
+    dates: Dates

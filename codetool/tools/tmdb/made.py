@@ -6,16 +6,27 @@ All of it is synthetic and the same in every run. An overview says nothing that 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import sha256
 
 
-def image(kind: str, number: int) -> str:
+@lru_cache(maxsize=32768)
+def image(kind: str, number: int, ending: str = "jpg") -> str:
     """The path of a record's image; nothing lies behind it."""
-    return f"/{sha256(f'{kind} {number}'.encode()).hexdigest()[:27]}.jpg"
+    return f"/{sha256(f'{kind} {number}'.encode()).hexdigest()[:27]}.{ending}"
 
 
+def logo(number: int) -> str:
+    """The path of a company's or network's logo."""
+    return image("organisation", number, "png")
+
+
+@lru_cache(maxsize=65536)
 def credit_id(kind: str, number: int, person: int, role: str) -> str:
-    """24 hexadecimal digits that name one credit of one person."""
+    """24 hexadecimal digits that name one credit of one person in a film (`movie`) or a whole show (`tv`).
+
+    The role is `cast`, `guest` for a guest star, or the job; one credit covers all the episodes it is for.
+    """
     return sha256(f"credit {kind} {number} {person} {role}".encode()).hexdigest()[:24]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from datetime import date
 from functools import cached_property
 from urllib.parse import unquote, urlsplit
@@ -15,11 +16,13 @@ from urllib.parse import unquote, urlsplit
 from fastapi import FastAPI
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
+from starlette.applications import Starlette
 
 from codetool.tools.tmdb.app import SERVER, create_app
 from codetool.tools.tmdb.asgi import fetch, scope
 from codetool.tools.tmdb.catalogue import Catalogue
 from codetool.tools.tmdb.routing import Route, routes
+from codetool.tools.tmdb.site import create_site
 from codetool.tools.tmdb.store import checksum, load
 from codetool.types import ToolAnswer, ToolCall
 
@@ -43,6 +46,11 @@ class TMDBReplica:
         response = await fetch(self._app, scope(call.method, call.url, path, query))
         seconds = time.perf_counter() - started
         return ToolAnswer(call, response.status, response.body, "replica", seconds)
+
+    def site(self, *, require_key: bool, environment: Mapping[str, str]) -> Starlette:
+        """The replica for HTTP. A demanded key has any value, or that of TMDB_API_KEY where the environment has one."""
+        catalogue = Catalogue(load(), self.as_of)
+        return create_site(catalogue, require_key=require_key, key=environment.get("TMDB_API_KEY", "").strip())
 
     def checksum(self) -> str:
         """Hex sha256 of the data files; part of a result's identity."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -76,12 +76,20 @@ class Store:
     @cached_property
     def movies_of(self) -> Mapping[str, Sequence[Movie]]:
         """The films that credit each person, in cast or crew, most popular first."""
-        return _credited(by_popularity(self.movies))
+        return _credited(by_popularity(self.movies), lambda movie: ())
 
     @cached_property
     def shows_of(self) -> Mapping[str, Sequence[Show]]:
-        """The shows that credit each person, in cast or crew, most popular first."""
-        return _credited(by_popularity(self.shows))
+        """The shows that credit each person, most popular first; a guest part counts where nothing else does."""
+        makers: defaultdict[int, list[str]] = defaultdict(list)
+        guests: defaultdict[int, list[str]] = defaultdict(list)
+        for episode in self.episodes.values():
+            makers[episode.show] += [*episode.directors, *episode.writers, *episode.cast]
+            guests[episode.show] += episode.guests
+        shows = by_popularity(self.shows)
+        known = _credited(shows, lambda show: (*show.created_by, *makers[show.id]))
+        others = _credited(shows, lambda show: guests[show.id])
+        return {**{name: some for name, some in others.items() if name not in self.movies_of}, **known}
 
     @cached_property
     def movie_index(self) -> Index[Movie]:
@@ -103,6 +111,13 @@ class Store:
         """Collections by name, the one with the most popular film first."""
         numbers = dict.fromkeys(movie.collection for movie in by_popularity(self.movies) if movie.collection)
         return index((self.collections[number] for number in numbers), lambda collection: (collection.name,))
+
+    @cached_property
+    def company_index(self) -> Index[Organisation]:
+        """Companies by name, the one with the most popular film first, those without a film or show here last."""
+        works: list[Movie | Show] = [*by_popularity(self.movies), *by_popularity(self.shows)]
+        names = dict.fromkeys([*(name for work in works for name in work.companies), *sorted(self.company)])
+        return index((self.company[name] for name in names), lambda company: (company.name,))
 
 
 def by_popularity(records: Mapping[int, Ranked]) -> Sequence[Ranked]:
@@ -174,9 +189,11 @@ def _organisation(row: Mapping[str, str]) -> Organisation:
     )
 
 
-def _credited(records: Sequence[Work]) -> Mapping[str, Sequence[Work]]:
+def _credited(records: Sequence[Work], others: Callable[[Work], Iterable[str]]) -> Mapping[str, Sequence[Work]]:
+    """The records by everybody in their cast and crew, and by others whom `others` names."""
     found: defaultdict[str, list[Work]] = defaultdict(list)
     for record in records:
-        for name in dict.fromkeys([*record.cast, *(name for names in record.crew.values() for name in names)]):
+        crew = [name for names in record.crew.values() for name in names]
+        for name in dict.fromkeys([*record.cast, *crew, *others(record)]):
             found[name].append(record)
     return found

@@ -16,7 +16,7 @@ from codetool.tools.tmdb import items
 from codetool.tools.tmdb.catalogue import Catalogue, Here
 from codetool.tools.tmdb.list_shapes import Trending
 from codetool.tools.tmdb.paging import page as paged
-from codetool.tools.tmdb.parameters import PageNumber
+from codetool.tools.tmdb.parameters import Language, PageNumber
 from codetool.tools.tmdb.records import Movie, Person, Show
 
 router = APIRouter(prefix="/trending")
@@ -26,9 +26,11 @@ HORIZON = {"day": 30.0, "week": 90.0}
 
 
 @router.get("/{media_type}/{time_window}", response_model=Trending, summary="List what is trending")
-async def trending(here: Here, media_type: MediaType, time_window: TimeWindow, page: PageNumber = 1) -> Any:
+async def trending(
+    here: Here, media_type: MediaType, time_window: TimeWindow, page: PageNumber = 1, language: Language = ""
+) -> Any:
     """Films, shows or people that are trending today or this week, the first one most."""
-    return paged(_ranked(here, media_type, time_window), page, lambda record: _item(here, record))
+    return paged(_ranked(here, media_type, time_window), page, lambda record: _item(here, record, language))
 
 
 @lru_cache(maxsize=32)  # a catalogue never changes
@@ -57,7 +59,7 @@ def _heat(record: Movie | Show | Person, as_of: date, horizon: float) -> float:
     return record.popularity / (1 + age / horizon)
 
 
-def _item(here: Catalogue, record: Movie | Show | Person) -> items.JSONObject:
+def _item(here: Catalogue, record: Movie | Show | Person, language: str) -> items.JSONObject:
     if isinstance(record, Person):
-        return items.known_person(here.store, record) | {"media_type": "person"}
-    return items.typed(here.store, record)
+        return items.known_person(here.store, record, language) | {"media_type": "person"}
+    return items.typed(here.store, record, language)

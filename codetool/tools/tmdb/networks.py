@@ -1,0 +1,37 @@
+"""`/network/…`: one TV network."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path
+
+from codetool.tools.tmdb.catalogue import Here, find
+from codetool.tools.tmdb.image_shapes import OrganisationImages
+from codetool.tools.tmdb.made import logo
+from codetool.tools.tmdb.pictures import logos
+from codetool.tools.tmdb.show_shapes import NetworkDetails
+
+router = APIRouter(prefix="/network/{network_id}")
+NetworkId = Annotated[int, Path(description="The network's id, as show details return it.")]
+
+
+@router.get("", response_model=NetworkDetails, summary="Get a network's details")
+async def network_details(here: Here, network_id: NetworkId) -> Any:
+    """Headquarters, homepage and country of a TV network."""
+    record = find(here.store.networks, network_id)
+    return {
+        "headquarters": record.headquarters,
+        "homepage": record.homepage,
+        "id": record.id,
+        "logo_path": logo(record.id),
+        "name": record.name,
+        "origin_country": record.origin_country,
+    }
+
+
+@router.get("/images", response_model=OrganisationImages, summary="Get a network's logos")
+async def network_images(here: Here, network_id: NetworkId) -> Any:
+    """Logos of a TV network: paths below the image server, file types, sizes and votes."""
+    record = find(here.store.networks, network_id)
+    return {"id": record.id, "logos": logos(record.id)}

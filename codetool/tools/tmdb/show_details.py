@@ -1,0 +1,56 @@
+"""A show as it stands alone: what its details route answers."""
+
+from __future__ import annotations
+
+from codetool.tools.tmdb import items
+from codetool.tools.tmdb.airing import last_aired, next_aired
+from codetool.tools.tmdb.catalogue import Catalogue
+from codetool.tools.tmdb.details import countries, languages
+from codetool.tools.tmdb.items import JSONObject
+from codetool.tools.tmdb.made import credit_id, image
+from codetool.tools.tmdb.records import Episode, Person, Show
+from codetool.tools.tmdb.season_details import episode_item, season_item
+
+
+def show_details(here: Catalogue, record: Show, language: str = "") -> JSONObject:
+    """A series' details; the last and the next episode are those that the catalogue's day lies between."""
+    store, last, following = here.store, last_aired(here, record), next_aired(here, record)
+    item = items.show(store, record, language)
+    del item["genre_ids"]
+    return item | {
+        "created_by": [_creator(store.person[name], record) for name in record.created_by],
+        "episode_run_time": [record.runtime],
+        "genres": [{"id": store.genres["tv", name], "name": name} for name in record.genres],
+        "homepage": record.homepage,
+        "in_production": record.status in ("Returning Series", "In Production"),
+        "languages": [record.language],
+        "last_air_date": _last_day(here, record, last),
+        "last_episode_to_air": episode_item(here, record, last) if last else None,
+        "next_episode_to_air": episode_item(here, record, following) if following else None,
+        "networks": [items.organisation(store.network[name]) for name in record.networks],
+        "number_of_episodes": sum(season.episodes for season in record.seasons),
+        "number_of_seasons": len(record.seasons),
+        "production_companies": [items.organisation(store.company[name]) for name in record.companies],
+        "production_countries": countries(record.countries),
+        "seasons": [season_item(here, record, number) for number in range(1, len(record.seasons) + 1)],
+        "spoken_languages": languages(record.language),
+        "status": record.status,
+        "tagline": "",
+        "type": record.type,
+    }
+
+
+def _last_day(here: Catalogue, record: Show, last: Episode | None) -> str | None:
+    if record.last_air_date <= here.as_of.isoformat():
+        return record.last_air_date or None
+    return last.air_date if last else None
+
+
+def _creator(record: Person, of: Show) -> JSONObject:
+    return {
+        "id": record.id,
+        "credit_id": credit_id("tv", of.id, record.id, "Creator"),
+        "name": record.name,
+        "gender": record.gender,
+        "profile_path": image("person", record.id),
+    }
