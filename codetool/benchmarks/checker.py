@@ -1,169 +1,173 @@
 """Whether a final answer says the checked value: typed comparison, lenient about form and strict about content.
 
-Case, accents, punctuation, leading articles, the style of numbers and dates, JSON or Python notation and a short
-sentence around the value do not matter. Several values where one is asked for, hedging, questions and dumped data do
-not pass.
+What a user can rely on:
+
+- **Form never matters**: case, accents, punctuation, leading articles, quotes, Markdown, bullets and numbering, JSON or
+  Python notation, a label (`Director: …`), a short sentence around the value, the style of numbers and dates.
+- **One answer**: several values where one is asked for, alternatives, doubt, denial, questions, error messages and
+  dumped data do not pass; nor does the query said back. A dict may hold context beside its answer: figures, ids, what
+  the query says itself, the title that a person belongs to or the person that a title does.
+- `name`, `title`: the same words, alone or named by a sentence of at most `WORDS` other words.
+- `number`: an integer exactly; any other number rounded to one decimal at least (8.516 as 8.52 or 8.5, not as 9).
+  `8.4/10`, `1.2 million`, `2h 28m` and words are read. `Season 5` counts nothing, and a unit other than the one that
+  the query asks for is wrong.
+- `date`: that day and no other. `yes_no`: the word, as a reply.
+- `url`: that address and no other; an image path equals its full address in any size.
+- `list`: exactly the values, each once; `ordered_list`: in their order; `some_of`: one or more of them, nothing else.
+  Items may carry a year, date or rating, and all of them a role (`Tom Hardy as Farrier`). Dates, numbers and addresses
+  are compared as such; long texts (reviews) by their words, whole or from the beginning.
 """
 
 from __future__ import annotations
 
-import ast
-import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from codetool.benchmarks import wording
-from codetool.benchmarks.dates import dates
+from codetool.benchmarks.addresses import address, addresses, without_addresses
+from codetool.benchmarks.dates import dates, dates_in_order
+from codetool.benchmarks.figures import close, figures, the_figure
 from codetool.benchmarks.listing import is_listing, is_selection
-from codetool.benchmarks.wording import bounds, equal, hedges, norm, sentence_holds
-from codetool.types import JSON, Answer
+from codetool.benchmarks.passages import holds_passages, is_passage
+from codetool.benchmarks.reading import CUT, fields, is_dump, opened, read
+from codetool.benchmarks.wording import bounds, equal, hedges, length, sentence_holds, without_echo
+from codetool.types import JSON, Answer, AnswerType
 
 WORDS = 30
 """Longest text, in words beyond the value, that still counts as an answer and not as a dump."""
-
-NUMBERS = {
-    word: value
-    for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
-        " seventeen eighteen nineteen twenty".split()
-    )
-}
-SCALES = {"thousand": 1e3, "million": 1e6, "billion": 1e9}
-NUMBER = re.compile(
-    r"(?<![\w.,])([-+]?\$?\d{1,3}(?:[,\u202f ]\d{3})+(?:\.\d+)?"  # 1,234 or 1 234.5
-    r"|(?<![\w.])[-+]?\$?\d+(?:\.\d+)?)"  # 1234 or 1234.5
-    r"(?![\w%]|\s%)(?:\s+(thousand|million|billion)\b)?",
-    re.I,
-)
-OUT_OF_TEN = re.compile(r"(?<=\d)\s*(?:/|out of)\s*10\b")
+LINES = 3
+REPLY = re.compile(r"(?:^|[,;/:.]|\b(?:and|or|but|is)\b|=)\s*(yes|no|true|false)(?=\s*(?:$|[,;/.!]|and\b|or\b))", re.I)
+"""Every yes or no that stands by itself: they must agree."""
 VERDICT = re.compile(
     r"(yes|no|true|false)(?=[\s.!]*$|\s*[,;:.!–—-]|\s+(?:he|she|it|they|both|neither|this|that)\b)", re.I
 )
 """Yes or no as a reply, not as a word of a sentence: `no` of `no results` is none."""
-URL = re.compile(r"https?://[^\s\"'<>()\[\]{}|\\^`]+|\bwww\.[^\s\"'<>()\[\]{}|\\^`]+")
 
 
 def matches(answer: Answer, text: str | None, query: str = "") -> bool:
     """Whether `text`, a final answer as printed, gives the checked answer and nothing that contradicts it.
 
-    `query` is the task's: an answer that only repeats it does not pass.
+    `query` is the task's: what only repeats it is no answer, and it says what a number counts.
     """
-    if text is None or not text.strip():
+    said = without_echo(text or "", query)
+    if not said.strip():
         return False
-    value = _unwrapped(_parsed(text))
-    return _CHECKS[answer.type](answer.value, value)
+    if answer.type in ("name", "title") and _equals(answer, said):  # before `1917` and `Infinity` become numbers
+        return True
+    return _CHECKS[answer.type](answer, opened(read(said), answer.type, query), query)
 
 
-def _parsed(text: str) -> Any:
-    """The JSON or Python literal that the text is, else the text."""
-    for read in (json.loads, ast.literal_eval):
-        try:
-            value = read(text.strip())
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            continue
-        if not isinstance(value, tuple) or text.lstrip().startswith("("):  # 1,234 is a number, no pair
-            return value
-    return wording.plain(text)
+def _spellings(value: JSON) -> list[Any]:
+    """The equally right values: a list's entries, or the one value."""
+    return list(value) if isinstance(value, list) else [value]
 
 
-def _unwrapped(value: Any) -> Any:
-    """The one value inside dicts and lists of length one."""
-    for _ in range(4):
-        if isinstance(value, Mapping) and len(value) == 1:
-            value = next(iter(value.values()))
-        elif isinstance(value, list | tuple | set) and len(value) == 1:
-            value = next(iter(value))
-        else:
-            break
-    return wording.plain(value) if isinstance(value, str) else value
+def _equals(answer: Answer, text: str) -> bool:
+    return any(equal(str(one), text) for one in _spellings(answer.value))
 
 
-def _text(expected: JSON, value: Any) -> bool:
-    if not isinstance(value, str | int) or isinstance(value, bool):
+def _text(answer: Answer, value: Any, query: str) -> bool:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
         return False
-    return equal(str(expected), str(value)) or sentence_holds(str(expected), str(value), WORDS)
+    said = "\n".join(dict.fromkeys(line.strip() for line in str(value).splitlines() if line.strip()))
+    pairs = None if _equals(answer, said) else fields(said)
+    if pairs is not None:
+        said = str(opened(pairs, answer.type, query) or "")
+    holds = any(sentence_holds(str(one), said, WORDS, query) for one in _spellings(answer.value))
+    return _equals(answer, said) or holds
 
 
-def _number(expected: JSON, value: Any) -> bool:
+def _number(answer: Answer, value: Any, query: str) -> bool:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return False
+    text = str(value)
+    if not _short(text, LINES) or bounds(text) or dates(text):
+        return False
+    found = the_figure(text, query)
+    return found is not None and any(close(found, float(one)) for one in _spellings(answer.value))
+
+
+def _date(answer: Answer, value: Any, query: str) -> bool:
+    if not isinstance(value, str) or not _short(value, LINES) or bounds(value):
+        return False
+    found = dates(value) - dates(query) or dates(value)
+    return found != set() and found <= set(_spellings(answer.value))
+
+
+def _yes_no(answer: Answer, value: Any, query: str) -> bool:
     if isinstance(value, bool):
+        return value is answer.value
+    if not isinstance(value, str) or not _short(value, LINES, denial=False):
         return False
-    if isinstance(value, int | float):
-        return _close(float(value), float(expected))
-    if not isinstance(value, str) or not _short(value) or bounds(value) or dates(value):
+    conclusion = re.split(r"[:=?]|\b(?:answer|result|it|that|this)\s+is\b", value, flags=re.I)[-1].strip(" \"'“”{}[]")
+    reply = VERDICT.match(value.lstrip(" \"'“”")) or VERDICT.match(conclusion)
+    said = {hit.lower() in ("yes", "true") for hit in [*REPLY.findall(value), *([reply[1]] if reply else [])]}
+    return reply is not None and said == {answer.value}
+
+
+def _url(answer: Answer, value: Any, query: str) -> bool:
+    if not isinstance(value, str) or not _short(without_addresses(value), LINES):
         return False
-    found = _numbers(value)
-    if len(set(found)) > 1:  # a title may hold numbers of its own: what counts stands after the verb
-        tails = re.split(r"\b(?:is|are|was|were|has|have|had|totals?|equals)\b|[:=]", value)
-        found = _numbers(tails[-1]) if sum(bool(_numbers(tail)) for tail in tails[1:]) == 1 else []
-    return len(set(found)) == 1 and _close(found[0], float(expected))
+    found = set(addresses(value)) or {address(value)}
+    return found <= {address(str(one)) for one in _spellings(answer.value)}
 
 
-def _numbers(text: str) -> list[float]:
-    bare = OUT_OF_TEN.sub("", text)
-    found = [
-        float(re.sub(r"[,$\u202f ]", "", digits)) * SCALES.get(scale.lower(), 1)
-        for digits, scale in NUMBER.findall(bare)
-    ]
-    return found or [float(NUMBERS[word]) for word in norm(bare).split() if word in NUMBERS]
+def _listed(answer: Answer, value: Any, query: str) -> bool:
+    items = [[str(one) for one in _spellings(entry)] for entry in answer.value]
+    counts = all(isinstance(one, int | float) for entry in answer.value for one in _spellings(entry))
+    if all(is_passage(one) or "\n" in one for spellings in items for one in spellings):
+        return answer.type == "some_of" and holds_passages([one for spellings in items for one in spellings], value)
+    for form, extract in EXTRACTS if counts else EXTRACTS[1:]:
+        if items and all(re.fullmatch(form, one) for spellings in items for one in spellings):
+            wanted = [[extract(one)[0] for one in spellings] for spellings in items]
+            return _same_values(wanted, value, extract, answer.type)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = str(value)
+    if answer.type == "some_of":
+        value = _whole_items(value)
+        sentence = isinstance(value, str) and any(sentence_holds(one, value, WORDS, query) for [one, *_] in items)
+        return sentence or is_selection(items, value, query)
+    return is_listing(items, value, query, ordered=answer.type == "ordered_list")
 
 
-def _date(expected: JSON, value: Any) -> bool:
-    return isinstance(value, str) and _short(value, lines=3) and not bounds(value) and dates(value) == {str(expected)}
-
-
-def _yes_no(expected: JSON, value: Any) -> bool:
-    if isinstance(value, bool):
-        return value is expected
-    if not isinstance(value, str) or not _short(value, denial=False):
+def _same_values(
+    wanted: Sequence[Sequence[Any]], value: Any, extract: Callable[[str], Sequence[Any]], kind: AnswerType
+) -> bool:
+    """Whether the dates, numbers or addresses in the value are the wanted ones, whatever words stand between them."""
+    text = value if isinstance(value, str) else "" if value is None or is_dump(value) else str(value)
+    found, bare = list(extract(text)), without_addresses(text)
+    if not found or length(bare) > WORDS + WORDS * len(found) // 2 or hedges(bare):
         return False
-    conclusion = re.split(r":|=|\b(?:answer|result|it|that|this)\s+is\b", value, flags=re.I)[-1].strip(" \"'“”{}[]")
-    reply = VERDICT.match(value) or VERDICT.match(conclusion)
-    said = {word in ("yes", "true") for word in norm(value).split() if word in ("yes", "no", "true", "false")}
-    return reply is not None and said == {expected}
+    if kind == "some_of":
+        return all(any(one in spellings for spellings in wanted) for one in found)
+    if kind == "list":
+        wanted, found = sorted(wanted, key=lambda spellings: spellings[0]), sorted(found)
+    return len(found) == len(wanted) and all(one in spellings for one, spellings in zip(found, wanted, strict=True))
 
 
-def _url(expected: JSON, value: Any) -> bool:
-    if not isinstance(value, str) or not _short(value, lines=3):
-        return False
-    found = {_address(hit) for hit in URL.findall(value)} or {_address(value)}
-    return found == {_address(str(expected))}
+def _whole_items(value: Any) -> Any:
+    """The text without its last item where the limit of an answer may have cut that."""
+    return re.sub(r"[\n,][^\n,]*\Z", "", value) if isinstance(value, str) and len(value) >= CUT else value
 
 
-def _address(url: str) -> str:
-    bare = re.sub(r"^(https?://)?(www\.)?", "", url.strip().rstrip(".,;:!?*"), flags=re.I).rstrip("/")
-    host, slash, path = bare.partition("/")
-    return host.lower() + slash + path
+def _short(text: str, lines: int = 1, *, denial: bool = True) -> bool:
+    return len(text.splitlines()) <= lines and length(text) <= WORDS and not hedges(text, denial)
 
 
-def _list(expected: JSON, value: Any) -> bool:
-    return is_listing([str(item) for item in expected], value, ordered=False)
-
-
-def _ordered_list(expected: JSON, value: Any) -> bool:
-    return is_listing([str(item) for item in expected], value, ordered=True)
-
-
-def _some_of(expected: JSON, value: Any) -> bool:
-    return is_selection([str(item) for item in expected], value)
-
-
-def _short(text: str, *, lines: int = 1, denial: bool = True) -> bool:
-    return len(text.splitlines()) <= lines and len(text.split()) <= WORDS and not hedges(text, denial)
-
-
-def _close(found: float, expected: float) -> bool:
-    return abs(found - expected) <= 1e-6 * max(1.0, abs(expected))
-
-
-_CHECKS: Mapping[str, Callable[[JSON, Any], bool]] = {
+EXTRACTS: Sequence[tuple[str, Callable[[str], Sequence[Any]]]] = (
+    (r"-?\d+(?:\.\d+)?", lambda text: [figure.value for figure in figures(text)]),
+    (r"\d{4}-\d\d-\d\d", dates_in_order),
+    (r"(?:https?:/)?/\S+", addresses),
+)
+"""The form of values that lists are compared by, and how they are found in a text."""
+_CHECKS: Mapping[AnswerType, Callable[[Answer, Any, str], bool]] = {
     "name": _text,
     "title": _text,
     "number": _number,
     "date": _date,
-    "list": _list,
-    "ordered_list": _ordered_list,
-    "some_of": _some_of,
     "yes_no": _yes_no,
     "url": _url,
+    "list": _listed,
+    "ordered_list": _listed,
+    "some_of": _listed,
 }

@@ -22,7 +22,8 @@ STYLES = tuple(
     for style in (
         r"(?P<year>\d{4})[-/.](?P<month>\d{1,2})[-/.](?P<day>\d{1,2})",
         rf"\b{MONTH}\s+{DAY}\s*,?\s+{YEAR}",
-        rf"{DAY}\s+(?:of\s+)?{MONTH},?\s+{YEAR}",
+        rf"{DAY}(?:\s+(?:of\s+)?|-){MONTH}(?:,?\s+|-){YEAR}",
+        rf"{YEAR}\s+{MONTH}\s+{DAY}",
         r"(?P<month>\d{1,2})/(?P<day>\d{1,2})/(?P<year>\d{4})",
         r"(?P<day>\d{1,2})\.\s?(?P<month>\d{1,2})\.\s?(?P<year>\d{4})",
         r"(?P<day>\d{1,2})-(?P<month>\d{1,2})-(?P<year>\d{4})",
@@ -36,7 +37,13 @@ def dates(text: str) -> set[str]:
 
     Slashes are read month first, the American way, and hyphens in `16-7-2008` day first, unless that is no date.
     """
-    return {day for style in STYLES for hit in style.finditer(text) if (day := _day(hit)) is not None}
+    return set(dates_in_order(text))
+
+
+def dates_in_order(text: str) -> list[str]:
+    """The days that the text names, as often as it names them, in its order."""
+    found = {hit.start(): day for style in STYLES for hit in style.finditer(text) if (day := _day(hit)) is not None}
+    return [day for _, day in sorted(found.items())]
 
 
 def _day(hit: re.Match[str]) -> str | None:

@@ -1,4 +1,4 @@
-"""Texts compared by their words: normal forms, hedges, and a value inside a short sentence."""
+"""Texts compared by their words: normal forms, hedges, echoes of the query, and a value inside a short sentence."""
 
 from __future__ import annotations
 
@@ -6,20 +6,43 @@ import re
 import unicodedata
 
 DOUBT = re.compile(
-    r"\b(or|either|maybe|perhaps|possibly|probably|likely|might|may be|could be|unsure|uncertain|unknown|don t know"
+    r"\b(or|either|maybe|guess|perhaps|possibly|probably|likely|might|may be|could be|unsure|uncertain|unknown"
     r"|vs|versus|as well as|along with|together with|and also|candidates?|formerly|\w*error|\w*exception|traceback)\b"
 )
-DENIAL = re.compile(r"\b(not|neither|nor|cannot|can t|isn t|wasn t|didn t)\b")
+DENIAL = re.compile(
+    r"\b(not|neither|nor|never|cannot|unable|failed|without|except|instead of|rather than|other than"
+    r"|(?:is|was|are|were|do|does|did|has|have|had|ca|could|would|wo)n t"
+    r"|no (?:\w+ ){0,2}(?:found|available|match(?:es|ing)?|results?|information|data))\b"
+)
 BOUND = re.compile(
     r"\b(?:at (?:least|most)|(?:more|less|fewer|other) than|approximately|roughly|nearly|almost|up to)\b"
     r"|\b(?:over|under|above|below|about|around|circa|after|before|since|until)\s+(?:[a-z]{3,9}\.?\s+)?\$?\d"
+    r"|[~≈≥≤]\s*\$?\d|(?<![-=])[<>]=?\s*\$?\d|\d\+(?!\s*\d)"
 )
+TITLED = re.compile(
+    r"(?<=[A-Z])(\w*\s+)(?:Or|Not|Never|No|Might|Maybe|Perhaps|Unknown|Likely|Without|Except|Error)\b"
+    r"|\b(?:Don|Can|Didn|Doesn|Won|Isn)['’]t(?=\s+[A-Z])"
+)
+"""A word of doubt or denial inside the capitals of a title (`Truth or Dare` is none, `Don't Look Up` is)."""
 ARTICLES = ("the ", "a ", "an ")
-JOINING = ("and", "after", "before", "besides", "alongside", "plus", "unlike", "with")
+JOINING = frozenset(
+    "and after before besides alongside plus unlike with than over beat beats replaced replacing succeeded".split()
+)
 """Words that join a value to another one."""
+LEADING = frozenset("is are was were by named called titled entitled".split())
+SLIGHT = frozenset("it us up her you them he she we i this that one who what no yes not here there".split())
+"""Names that are also words: in a sentence only quotes or a verb before show that the name is meant."""
+EARLIER_FIELD = re.compile(r":\s[^:]+[.,;|]\s[^:]*[:=]$")
+PREFACE = re.compile(r"(?:based on|according to|in|from|for|sure|okay|so|thus|therefore)\b[^,;:]*[,!]", re.I)
+"""What opens a sentence before the name that is its subject."""
+OPPOSITES = frozenset("lower less fewer worse shorter smaller".split())
 YEAR = r"\d{4}(?:-\d\d-\d\d)?"
+DAY = r"\d{4}-\d\d-\d\d"
 DECIMAL = r"\d{1,2}\.\d+"
-OPENERS = r"[\"'“”‘’«(\[]"
+OPENERS = r"[\"'“”‘’«(\[{]"
+LETTERS = str.maketrans({"ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "ß": "ss", "æ": "ae", "œ": "oe", "&": " and "})
+ECHOED = 3
+"""A value with so many more words of the query around it is the query's, not an answer."""
 
 
 def plain(text: str) -> str:
@@ -31,9 +54,13 @@ def plain(text: str) -> str:
 
 def norm(text: str) -> str:
     """Lower-case words with single blanks between them: no accents, no punctuation, `&` as `and`."""
-    bare = "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
-    bare = bare.replace("&", " and ").replace("ø", "o").replace("ł", "l").replace("ß", "ss")
-    return " ".join(re.findall(r"\w+", bare))
+    return " ".join(re.findall(r"\w+", fold(text).casefold()))
+
+
+def fold(text: str) -> str:
+    """The text without accents but with its case and punctuation, so that capitals can be seen."""
+    bare = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return bare.translate(LETTERS)
 
 
 def key(text: str) -> str:
@@ -46,15 +73,31 @@ def key(text: str) -> str:
 
 
 def equal(expected: str, text: str) -> bool:
-    """Whether two texts are the same name."""
-    return key(expected) == key(text) != ""
+    """Whether two texts are the same name; a question is none."""
+    asks = re.search(r"\?[\s\"'”’)\]}]*$", text) is not None and "?" not in expected
+    return key(expected) == key(text) != "" and not asks
+
+
+def length(text: str) -> int:
+    """How many words the text has; what punctuation alone divides counts apart, as in JSON without blanks."""
+    return len(norm(text).split())
+
+
+def within(part: str, text: str) -> bool:
+    """Whether the words of `part` stand together in `text`."""
+    return f" {norm(part)} " in f" {norm(text)} "
 
 
 def hedges(text: str, denial: bool = True) -> bool:
     """Whether the text leaves its answer open: alternatives, doubt, a question, an error and, if it counts, denial."""
-    words = norm(text)
+    words = norm(TITLED.sub(r"\1", text))
     doubts = text.rstrip().endswith("?") or DOUBT.search(words) is not None
-    return doubts or (denial and DENIAL.search(words) is not None)
+    return doubts or (denial and denies(text))
+
+
+def denies(text: str) -> bool:
+    """Whether the text says what is not so, or that something is not there."""
+    return DENIAL.search(norm(TITLED.sub(r"\1", text))) is not None
 
 
 def bounds(text: str) -> bool:
@@ -63,27 +106,61 @@ def bounds(text: str) -> bool:
 
 
 def pattern(expected: str) -> str:
-    """A regular expression for the value inside a text folded by `fold`."""
-    return r"(?<!\w)" + r"[\W_]*".join(re.escape(word) for word in key(expected).split()) + r"(?!\w)"
+    """A regular expression for the value inside a text folded by `fold`, with the signs it begins and ends with."""
+    first, last = re.match(r"[^\w\s]*", expected), re.search(r"[^\w\s]*$", expected)
+    before, after = (f"(?:{re.escape(signs.group())})?" if signs and signs.group() else "" for signs in (first, last))
+    words = r"[\W_]*".join(map(re.escape, key(expected).split()))
+    return rf"(?<!\w){before}{words}(?!\w){after}"
 
 
-def fold(text: str) -> str:
-    """The text without accents but with its case and punctuation, so that capitals can be seen."""
-    bare = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-    return bare.replace("&", "and").replace("ø", "o").replace("ł", "l")
+def without_echo(text: str, query: str) -> str:
+    """The text without the query, where it repeats it whole."""
+    words = norm(query).split()
+    if len(words) < ECHOED or not within(query, text):
+        return text
+    echo = r"[\W_]*".join(map(re.escape, words))
+    return re.sub(
+        rf"(?:\b(?:query|question|task|q)\s*:\s*)?{OPENERS}*(?<!\w){echo}(?!\w)[\"'”’?.!]*", "", fold(text), flags=re.I
+    )
 
 
-def sentence_holds(expected: str, text: str, words: int) -> bool:
-    """Whether a sentence of at most `words` other words names the value once, as its answer and as the only one."""
+def echoes(before: str, value: str, after: str, query: str) -> bool:
+    """Whether the value stands in a run of at least `ECHOED` further words of the query; a colon ends a run."""
+    if re.search(rf"[:=\n]\s*{OPENERS}*(?:(?:the|a|an)\s+)?{OPENERS}*$", before, re.I):
+        return False
+    run, left, right = norm(value).split(), norm(before).split(), norm(after).split()
+    size = len(run)
+    while left and within(" ".join([left[-1], *run]), query):
+        run.insert(0, left.pop())
+    while right and within(" ".join([*run, right[0]]), query):
+        run.append(right.pop(0))
+    return len(run) - size >= ECHOED
+
+
+def sentence_holds(expected: str, text: str, words: int, query: str = "") -> bool:
+    """Whether a sentence of at most `words` other words names the value as its answer and as the only one."""
     folded = fold(text)
-    found = list(re.finditer(pattern(expected), folded, re.I))
-    if len(found) != 1 or len(text.splitlines()) > 1:
+    if len(text.splitlines()) > 1:
         return False
-    before, after = folded[: found[0].start()], folded[found[0].end() :]
-    rest = f"{before} … {after}"
-    if len(rest.split()) - 1 > words or hedges(rest):
+    for hit in re.finditer(pattern(expected), folded, re.I):
+        before, after = folded[: hit.start()], folded[hit.end() :]
+        if _meant(expected, hit.group(), folded, before, after) and not echoes(before, hit.group(), after, query):
+            rest = f"{before} … {re.sub(pattern(expected), '…', after, flags=re.I)}"
+            fits = length(rest) <= words and not hedges(rest)
+            return fits and leads_up(before) and _closes(after, query)
+    return False
+
+
+def _meant(expected: str, found: str, text: str, before: str, after: str) -> bool:
+    """Whether these letters are the name and not a word of the sentence (`It`, `Her`, `Friends`)."""
+    if len(key(expected).split()) > 1:
+        return True
+    if found.islower() and not expected.islower() and not text.islower():
         return False
-    return leads_up(before) and _closes(after)
+    quoted = re.search(rf"{OPENERS}$", before) and re.match(r"[\"'”’»)\]]", after)
+    verb = before.split()[-1:] and (before.split()[-1].lower() in LEADING or before.rstrip()[-1] in ":=")
+    alone = not before.strip() and re.fullmatch(r"\s*(?:\([^()]*\))?[\s.!]*", after)
+    return key(expected) not in SLIGHT or (len(found) > 1 and found.isupper()) or bool(quoted or verb or alone)
 
 
 def leads_up(before: str) -> bool:
@@ -91,20 +168,27 @@ def leads_up(before: str) -> bool:
     lead = re.sub(rf"{OPENERS}*(\b(?:the|a|an)\s+)?{OPENERS}*$", "", before, flags=re.I).rstrip()
     if re.fullmatch(r"[-–—•*\s]*(?:\d{1,2}[.)])?", lead):  # nothing, or the mark of a list's item
         return True
-    if ";" in lead:
+    if ";" in lead or EARLIER_FIELD.search(lead):
         return False
+    if PREFACE.fullmatch(lead):
+        return True
     last = lead.split()[-1]
-    return last[-1] in ":=>" or (last[-1].isalnum() and last[0].islower() and last not in JOINING)
+    if last[-1] in ":=>" or last.lower() in LEADING:
+        return True
+    return last[-1].isalnum() and last[0].islower() and last not in JOINING
 
 
-def _closes(after: str) -> bool:
+def _closes(after: str, query: str) -> bool:
     """Whether what follows the value ends or goes on with a verb, rather than with more of a name or another value."""
-    tail = re.sub(r"^[\"'“”‘’»)\]]+", "", after)
+    tail = re.sub(r"^[\"'“”‘’»)\]}]+", "", after)
+    tail = re.sub(r"^\s*\([^()]*\)", "", tail)
     if re.fullmatch(r"[\s.!]*", tail):
         return True
-    if re.search(r"[.!;]\s+\w", tail):
+    tail = re.sub(r"[.!]\s+(?:He|She|It|They|This|His|Her|Its)\s[^;]*$", "", tail) or "."
+    opposites = OPPOSITES & set(norm(tail).split()) - set(norm(query).split())
+    if re.search(r"[.!;]\s+\w", tail) or (opposites and "than" in tail.split()):
         return False
-    verb, aside, parenthesis = r"\s+[a-z]", r"\s*,\s+(?:who|which|born|the|a|an)\s", r"\s*\([^()]*\)[\s.!]*$"
-    other = rf"\s+(?:and\b|(?:{'|'.join(JOINING)})\s+[A-Z])"
-    figure = rf"(?:\s*[-–—,;|:]\s*(?:[\w ]+:\s*)?(?:{YEAR}|{DECIMAL})|\s+{DECIMAL})[\s.!]*$"
-    return re.match(other, tail) is None and re.match(f"{verb}|{aside}|{parenthesis}|{figure}", tail) is not None
+    other = rf"\s+and\b|,?\s+(?:{'|'.join(JOINING)})\s+[A-Z]"
+    figure = rf"(?:\s*[-–—,;|:]\s*(?:[\w ]+:\s*)?(?:{YEAR}|{DECIMAL}(?:/10)?)|\s+(?:{DECIMAL}|{DAY}))[\s.!]*$"
+    goes_on = rf"\s+[a-z]|\s*,\s+(?:who|which|born|the|a|an|with|released|rated)\s|{figure}|[\s.!]*$"
+    return re.match(other, tail) is None and re.match(goes_on, tail) is not None
