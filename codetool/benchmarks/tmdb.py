@@ -1,11 +1,13 @@
 """`benchmark=tmdb`: RestBench-TMDB, 100 film queries with gold paths of endpoints.
 
-The data set has no checked answers: `check` knows none. Its files are downloaded, never part of this package.
+The data set itself has no answers; `restbench_answers` has one for nearly every query, right on the embedded replica.
+Its files are downloaded, never part of this package.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -16,12 +18,20 @@ from pydantic.dataclasses import dataclass
 
 from codetool.benchmarks.openapi import tools
 from codetool.benchmarks.repairs import REPAIRS
+from codetool.benchmarks.restbench_answers import FILE, references
+from codetool.download import cache_folder, provided
 from codetool.errors import MissingError
 from codetool.types import Task, Tool
+
+log = logging.getLogger(__name__)
 
 PREAMBLE = 'headers = {"accept": "application/json"}\n'
 """What the instruction promises; it carries no key, the broker adds them."""
 
+OTHERWISE = (
+    "benchmark=tmdb needs it: put it there by hand, name a mirror with benchmark.mirror=URL, or let CODETOOL_DATA name "
+    "a folder that has it."
+)
 RAW = "https://raw.githubusercontent.com"
 RESTGPT = f"{RAW}/Yifan-Song793/RestGPT/d99012860cb45323975bf5780152d7aa44f390f5"
 FILES = {
@@ -32,6 +42,11 @@ FILES = {
     ),
 }
 """Where the folder keeps each file, and the public file it is byte for byte."""
+SHA256 = {
+    "restbench/tmdb.json": "6a9686067683ec6c33221de05bd2e763cfbfedf2cac6f4e6b607d7ab80a858d4",
+    "restbench/tmdb_oas.json": "6e5a3c4ebdf2e3deeada3331ad65c7b802b0aeb58c6167704db700be49b00017",
+    "codetool/tmdb_candidates.json": "152a3e77f5e375170c30134b4221b1ed13bad7983acf336a76c501cdd3e75e50",
+}
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -39,7 +54,9 @@ class TMDB:
     """Settings of RestBench-TMDB."""
 
     folder: Path | None
-    """Folder of the downloaded data, normally what CODETOOL_DATA names."""
+    """Folder of the downloaded data, normally what CODETOOL_DATA names; null: the user's cache."""
+    mirror: str
+    """Address that stands for raw.githubusercontent.com where a file has to be downloaded."""
     tools: Literal["candidates", "all"]
     """`candidates`: the 20 published for each query, one that is listed twice kept once; `all`: every operation."""
     gold: Literal["repaired", "original"]
@@ -48,18 +65,22 @@ class TMDB:
     """Characters of an observation that the policy sees."""
 
     def tasks(self) -> Sequence[Task]:
-        """The 100 tasks `q0` … `q99`. Raises MissingError if a file is not there or broken."""
+        """The 100 tasks `q0` … `q99`; what is not there is downloaded.
+
+        Raises MissingError or UnreachableError if a file cannot be had, MissingError if one is broken.
+        """
         queries, document, candidates = (self._read(name) for name in FILES)
         offered = {tool.name: tool for tool in tools(_mended(document))}
         return [self._task(i, query, candidates[i], offered) for i, query in enumerate(queries)]
 
     def check(self, task: Task, answer: str | None) -> bool | None:
-        """None: no task of this data set has a checked answer."""
-        return None
+        """Whether the final answer is right in some reading of the query; None where no operation answers it."""
+        known = references().get(task.id)
+        return known.accepts(answer, task.query) if known else None
 
     def checksum(self) -> str:
-        """Hex sha256 over the three files. Raises MissingError if one is not there."""
-        digest = sha256()
+        """Hex sha256 over the three files and the answers. Downloads what is not there, as `tasks` does."""
+        digest = sha256(FILE.read_bytes())
         for name in FILES:
             digest.update(sha256(self._path(name).read_bytes()).digest())
         return digest.hexdigest()
@@ -72,7 +93,16 @@ class TMDB:
         if self.gold == "repaired":
             names |= dict.fromkeys(tool.name for tool in offered.values() if tool.endpoint in gold)
         chosen = tuple(offered[name] for name in names)
-        return Task(id=f"q{i}", query=row["query"].strip(), tools=chosen, gold=gold, preamble=PREAMBLE)
+        known = references()[f"q{i}"]
+        return Task(
+            id=f"q{i}",
+            query=row["query"].strip(),
+            tools=chosen,
+            gold=gold,
+            gold_calls=known.calls,
+            answer=known.answer,
+            preamble=PREAMBLE,
+        )
 
     @field_validator("folder", mode="before")
     @classmethod
@@ -81,19 +111,19 @@ class TMDB:
 
     def _read(self, name: str) -> Any:
         path = self._path(name)
+        content = path.read_bytes()
+        if sha256(content).hexdigest() != SHA256[name]:
+            log.warning("benchmark=tmdb: %s is not the published file; it is used as it is", path)
         try:
-            return json.loads(path.read_bytes())
+            return json.loads(content)
         except ValueError as error:
             raise MissingError(f"benchmark=tmdb: {path} is broken ({error}). Its source: {FILES[name]}") from error
 
     def _path(self, name: str) -> Path:
-        if self.folder is not None and (self.folder / name).is_file():
-            return self.folder / name
-        where = f"{name} is not in {self.folder}" if self.folder else f"CODETOOL_DATA is not set, so {name} is nowhere"
-        lines = "\n".join(f"  {file}  from  {url}" for file, url in FILES.items())
-        raise MissingError(
-            f"benchmark=tmdb: {where}.\nDownload these files into one folder and let CODETOOL_DATA name it:\n{lines}"
-        )
+        """The file in the data folder, or in the cache, or downloaded into the first of them that can be written."""
+        own = [self.folder] if self.folder else []
+        url = FILES[name].replace(RAW, self.mirror.rstrip("/"))
+        return provided(name, url, SHA256[name], [*own, cache_folder() / "data"], otherwise=OTHERWISE)
 
 
 def _mended(document: dict[str, Any]) -> dict[str, Any]:

@@ -1,76 +1,175 @@
-"""Every stored answer is what its reference program finds on the replica, and the checker knows it."""
+"""The stored tasks are what the generator makes, their answers what the programs print, and the splits keep apart."""
 
 import json
+import re
+from collections import Counter
 
 import pytest
-from reference import REPLICA, answered, run
+from comparisons import COMPARISONS
+from generate import grown, stored
+from pydantic import ValidationError
+from service import followed
+from table import readme
+from templates import CHAINS
 
-from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, rows
+from codetool.benchmarks.tmdb_verified import FOLDER, SPLITS, TMDBVerified, read, rows
+from codetool.errors import MissingError
 from codetool.tools.tmdb.document import document
 
-ROWS = rows()
-DEV = TMDBVerified(split="dev", observation=1500)
-TASKS = {task.id: task for task in DEV.tasks()}
-ids = pytest.mark.parametrize("row", ROWS, ids=[row["id"] for row in ROWS])
+ROWS = {split: read(FOLDER / f"{split}.jsonl") for split in SPLITS}
+ALL = [row for split in SPLITS for row in ROWS[split]]
+WRITE = "write it again: python experiments/reference_programs/generate.py"
 
 
-@ids
-def test_the_reference_program_prints_the_stored_answer_along_the_gold_path(row):
-    assert answered(row) == row, "write them again: python tests/benchmarks/reference.py"
+def benchmark(split, train=None):
+    return TMDBVerified(split=split, train=train, observation=1500)
 
 
-@ids
-def test_what_the_reference_program_prints_is_right(row):
-    printed, _ = run(row["program"])
-    assert DEV.check(TASKS[row["id"]], printed)
+TASKS = {task.id: task for split in SPLITS for task in benchmark(split).tasks()}
 
 
-@ids
-def test_the_query_itself_is_no_answer(row):
-    task = TASKS[row["id"]]
-    assert DEV.check(task, task.query) is False
-    assert DEV.check(task, f"{task.query} {task.query}") is False
+def check(row, text):
+    return benchmark("dev").check(TASKS[row["id"]], text)
 
 
-@ids
-def test_what_earlier_steps_print_is_no_answer(row):
-    if len(row["program"]) > 1 and row["answer"]["type"] != "number":
-        printed, _ = run(row["program"][:-1])
-        assert DEV.check(TASKS[row["id"]], printed) is False
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_generator_makes_the_stored_tasks(split):
+    assert stored(split) == ROWS[split], WRITE
 
 
-@ids
-def test_no_answer_of_another_task_passes(row):
-    for other in ROWS:
-        if other["id"] != row["id"] and other["answer"] != row["answer"]:
-            assert DEV.check(TASKS[row["id"]], str(other["answer"]["value"])) is False
+def test_the_stored_document_and_page_are_the_generators():
+    assert json.loads((FOLDER / "openapi.json").read_bytes()) == document(), WRITE
+    assert (FOLDER / "README.md").read_text("utf-8") == readme(ROWS), WRITE
 
 
-def test_eight_tools_each():
-    assert {len(task.tools) for task in TASKS.values()} == {8}
-
-
-def test_the_tasks_need_nearly_every_operation_of_the_replica():
-    gold = {endpoint for task in TASKS.values() for endpoint in task.gold}
-    assert set(REPLICA.calls) <= gold | {"GET /tv/popular"} and len(gold) >= 13
-
-
-def test_queries_differ():
-    assert len({task.query for task in TASKS.values()}) == len(TASKS) >= 22
-
-
-def test_every_type_of_answer_occurs():
+def test_there_are_enough_tasks_templates_and_operations():
+    assert len(ALL) >= 600 and len(ROWS["test"]) >= 300
+    assert len({row["template"] for row in ALL}) >= 70
+    assert len({endpoint for row in ALL for endpoint in row["gold"]}) >= 45
+    assert {len(row["program"]) for row in ALL} == {1, 2, 3, 4, 5}
     types = {"name", "number", "date", "title", "list", "ordered_list", "yes_no", "url"}
-    assert {task.answer.type for task in TASKS.values()} == types
+    assert {row["answer"]["type"] for row in ROWS["test"]} == types
+
+
+def test_dev_and_test_have_templates_of_their_own():
+    of = {split: {row["template"] for row in ROWS[split]} for split in SPLITS}
+    assert len(of["dev"] - of["train"] - of["test"]) >= 10
+    assert len(of["test"] - of["train"] - of["dev"]) >= 14
+
+
+@pytest.mark.parametrize("other", ["dev", "test"])
+def test_no_subject_of_train_occurs_elsewhere(other):
+    def subjects(split):
+        return {subject for row in ROWS[split] for subject in row["subjects"]}
+
+    def searched(split):
+        programs = "\n".join(step for row in ROWS[split] for step in row["program"])
+        return set(re.findall(r'/search/(\w+)", params=\{"query": ("[^"]+")', programs))
+
+    assert not subjects("train") & subjects(other)
+    assert not searched("train") & searched(other)
+
+
+def test_what_only_dev_or_test_has_is_composed_of_parts_that_train_shows():
+    shown = {part for chain in CHAINS if chain.where == "everywhere" for part in chain.spelled.split(" > ")}
+    held_out = [chain for chain in CHAINS if chain.where != "everywhere"]
+    composed = [chain for chain in held_out if set(chain.spelled.split(" > ")) <= shown]
+    assert len(composed) >= 0.8 * len(held_out), {c.spelled: set(c.spelled.split(" > ")) - shown for c in held_out}
+    test_only = [chain for chain in composed if chain.where == "test"]
+    assert {2, 3} <= {len(chain.hops) + 1 for chain in test_only}
+
+
+def test_every_template_is_used():
+    assert {row["template"] for row in ALL} == {template.name for template in (*CHAINS, *COMPARISONS)}
+
+
+def test_ids_and_queries_are_unique():
+    assert len({row["id"] for row in ALL}) == len({row["query"] for row in ALL}) == len(ALL)
+
+
+def test_no_wording_carries_half_a_template():
+    """Ten tasks of one template do not all begin alike."""
+    beginnings = Counter((row["template"], " ".join(row["query"].split()[:3])) for row in ALL)
+    templates = Counter(row["template"] for row in ALL)
+    assert all(count <= 0.9 * templates[name] for (name, _), count in beginnings.items() if templates[name] >= 8)
+
+
+def test_eight_tools_each_and_the_needed_ones_among_them():
+    assert {len(task.tools) for task in TASKS.values()} == {8}
+    assert all(set(task.gold) <= {tool.endpoint for tool in task.tools} for task in TASKS.values())
+
+
+def test_what_each_reference_program_prints_is_right():
+    for row in ALL:
+        done = followed(row["program"])
+        assert check(row, done.printed), row["id"]
+        assert (done.endpoints, done.calls) == (row["gold"], row["calls"]), row["id"]
+
+
+def test_no_query_is_its_own_answer():
+    for row in ALL:
+        assert check(row, row["query"]) is False, row["id"]
+
+
+def test_what_earlier_steps_print_is_no_answer():
+    for row in ROWS["test"]:
+        if len(row["program"]) > 1:
+            assert check(row, followed(row["program"][:-1]).printed) is False, row["id"]
+
+
+def content(answer):
+    """What two answers must not share to be different ones."""
+    value = answer["value"]
+    return sorted(value) if answer["type"] == "list" else value
+
+
+def test_no_answer_of_another_task_of_the_type_passes():
+    for row in ROWS["test"][:150]:
+        for other in ROWS["test"]:
+            answer, kind = other["answer"], row["answer"]["type"]
+            if kind == answer["type"] and content(answer) != content(row["answer"]):
+                text = answer["value"] if isinstance(answer["value"], str) else json.dumps(answer["value"])
+                assert check(row, text) is False, (row["id"], other["id"])
 
 
 def test_the_tour_is_a_handful_of_short_tasks_of_dev():
-    tour = TMDBVerified(split="tour", observation=1500).tasks()
+    tour = benchmark("tour").tasks()
     assert len(tour) == 6
-    assert all(task == TASKS[task.id] and len(task.gold) <= 2 for task in tour)
+    assert all(task == TASKS[task.id] and task.id.startswith("dev-") and len(task.gold) <= 2 for task in tour)
 
 
-def test_the_stored_document_is_what_the_replica_describes():
-    assert json.loads((FOLDER / "openapi.json").read_bytes()) == document(), (
-        "write it again: python -m codetool.tools.tmdb.document > codetool/benchmarks/data/tmdb_verified/openapi.json"
-    )
+def test_train_grows_by_thousands_without_leaving_its_subjects(tmp_path):
+    more = grown(1500)
+    assert len({row["query"] for row in more}) == len(more) == 1500
+    elsewhere = {subject for split in ("dev", "test") for row in ROWS[split] for subject in row["subjects"]}
+    assert not elsewhere & {subject for row in more for subject in row["subjects"]}
+    file = tmp_path / "train.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in more), encoding="utf-8")
+    assert [task.id for task in benchmark("train", file).tasks()] == [row["id"] for row in more]
+    assert benchmark("train", file).checksum() != benchmark("train").checksum()
+
+
+def test_more_train_tasks_go_with_train_only(tmp_path):
+    with pytest.raises(ValidationError, match="goes with benchmark.split=train, not test"):
+        benchmark("test", tmp_path / "train.jsonl")
+
+
+def test_a_file_that_is_not_there_is_named_with_what_makes_it(tmp_path):
+    with pytest.raises(MissingError, match=r"nowhere.jsonl cannot be read .*generate.py --train"):
+        benchmark("train", tmp_path / "nowhere.jsonl").tasks()
+
+
+@pytest.mark.parametrize("line", ["{", "[]", '{"id": "a"}'])
+def test_a_line_that_is_no_task_is_named(tmp_path, line):
+    file = tmp_path / "train.jsonl"
+    file.write_text(json.dumps(ALL[0]) + f"\n{line}\n")
+    with pytest.raises(MissingError, match="line 2 is no task"):
+        benchmark("train", file).tasks()
+
+
+def test_the_checksum_is_the_splits_own():
+    assert benchmark("tour").checksum() == benchmark("dev").checksum() != benchmark("test").checksum()
+
+
+def test_rows_are_those_of_all_splits():
+    assert rows() == ALL

@@ -1,0 +1,355 @@
+"""Write the tasks of `tmdb_verified`: queries, reference programs, answers computed on the replica.
+
+`experiments/reference_programs/generate.py` writes the stored splits anew. `--train 5000 --out FILE` grows train to so
+many tasks by more subjects and words; `benchmark=tmdb_verified benchmark.split=train benchmark.train=FILE` uses them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from random import Random
+from string import Template
+from typing import Any, get_args
+
+from comparisons import Comparison
+from damage import damage
+from parts import TITLES, Kind
+from service import Session, followed, value
+from subjects import SUBJECTS, Split, Subject, split_of
+from table import readme
+from templates import TEMPLATES, Chain, occurs
+
+from codetool.benchmarks.checker import matches
+from codetool.benchmarks.openapi import tools
+from codetool.benchmarks.tmdb_verified import FOLDER
+from codetool.benchmarks.wording import norm
+from codetool.tools.tmdb.document import document
+from codetool.tools.tmdb.store import load
+from codetool.types import Answer, AnswerType
+
+Row = dict[str, Any]
+STORE = load()
+DAMAGES = range(2)
+"""Seeds of the damaged programs that must not answer a task."""
+SLIPS = frozenset({"wrong_field", "wrong_entity"})
+"""Kinds of damage that happen to lead to right answers; the others hardly ever do."""
+TOOLS = 8
+"""Tools offered with each query."""
+PER_TEMPLATE: Mapping[Split, tuple[int, int]] = {"train": (5, 0), "dev": (1, 4), "test": (2, 4)}
+"""Tasks of a template that occurs everywhere, and of one that only this split has."""
+TOUR = (
+    "movie-release_date",
+    "movie-director_name",
+    "show-seasons",
+    "person-birthday",
+    "popular_movie-title",
+    "collection-part_count",
+)
+"""Templates whose first task in dev is shown to a new user."""
+LONG = frozenset({"GET /discover/movie", "GET /discover/tv"})
+"""Operations with dozens of parameters: offered only where they are needed, they would fill the prompt."""
+GUESSED = ("Acting", "US", "Ended", ["United States of America"])
+"""Answers that are right so often that a guess would find them: no task asks for one."""
+OPENINGS = (
+    "Quick question:",
+    "I am curious:",
+    "Please help me with this:",
+    "For a quiz I need to know:",
+    "A friend asked me:",
+)
+ASKING = frozenset({"Who", "What", "When", "Where", "Which", "How", "On", "In"})
+VARIABLES: dict[Kind, str] = {"season": "show", "episode": "show"}
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A task before its program has run: words, sub-problems, code, and what must hold after each step."""
+
+    subjects: tuple[str, ...]
+    """Keys of what the query names."""
+    query: str
+    type: AnswerType
+    thoughts: tuple[str, ...]
+    program: tuple[str, ...]
+    guards: tuple[str, ...]
+
+
+def main() -> None:
+    """Write the splits, or a longer train."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--train", type=int, help="number of train tasks; default: the stored splits")
+    parser.add_argument("--out", type=Path, help="file for the grown train tasks")
+    options = parser.parse_args()
+    if (options.train is None) != (options.out is None):
+        parser.error("--train and --out go together: how many tasks, and the file to write them to")
+    if options.out:
+        found = grown(options.train)
+        if len(found) < options.train:
+            parser.error(f"--train {options.train}: the catalogue gives at most {len(found)} different train tasks")
+        write(options.out, found)
+    else:
+        splits = {split: stored(split) for split in get_args(Split)}
+        for split, rows in splits.items():
+            write(FOLDER / f"{split}.jsonl", rows)
+        (FOLDER / "README.md").write_text(readme(splits), "utf-8")
+        (FOLDER / "openapi.json").write_text(json.dumps(document(), indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def write(file: Path, rows: Iterable[Row]) -> None:
+    """One task a line."""
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+    file.write_text("".join(lines), encoding="utf-8")
+    print(f"{file}: {len(lines)} tasks")
+
+
+def stored(split: Split) -> list[Row]:
+    """The tasks of a split as the package ships them."""
+    rows: list[Row] = []
+    for template in TEMPLATES:
+        everywhere, alone = PER_TEMPLATE[split]
+        wanted = everywhere if template.where == "everywhere" else alone
+        if occurs(template.where, split):
+            rows += list(_first(wanted, tasks(template, split)))
+    Random(f"order {split}").shuffle(rows)  # so that the first tasks are a sample of all
+    tour = {name: next(row["id"] for row in rows if row["template"] == name) for name in TOUR} if split == "dev" else {}
+    return [row | {"tour": row["id"] in tour.values()} for row in rows]
+
+
+def grown(count: int) -> list[Row]:
+    """So many train tasks, the templates in turn; fewer where the catalogue has no more."""
+    rows: list[Row] = []
+    queues = [tasks(template, "train", rounds=4) for template in TEMPLATES if occurs(template.where, "train")]
+    seen: set[str] = set()
+    while queues and len(rows) < count:
+        for queue in list(queues):
+            row = next(queue, None)
+            if row is None:
+                queues.remove(queue)
+            elif row["query"] not in seen and len(rows) < count:
+                seen.add(row["query"])
+                rows.append(row | {"tour": False})
+    return rows
+
+
+def tasks(template: Chain | Comparison, split: Split, rounds: int = 1) -> Iterator[Row]:
+    """The template's tasks in a split, in a seeded order; `rounds` above 1 repeats subjects in other words."""
+    number = 0
+    for again in range(rounds):
+        draw = Random(f"{template.name} {split} {again}")
+        drafts = _chained(template, split, draw) if isinstance(template, Chain) else _compared(template, split, draw)
+        for draft in drafts:
+            row = _row(draft, template.name, f"{split}-{template.name}-{number}")
+            if row:
+                number += 1
+                yield row
+
+
+def _first(count: int, rows: Iterator[Row]) -> Iterator[Row]:
+    seen: set[str] = set()
+    answers: set[str] = set()
+    for row in rows:
+        answer = json.dumps(row["answer"])
+        if row["query"] in seen or (row["answer"]["type"] != "yes_no" and answer in answers) or _lucky(row):
+            continue
+        seen.add(row["query"])
+        answers.add(answer)
+        yield row
+        if len(seen) == count:
+            return
+
+
+def _lucky(row: Row) -> bool:
+    """Whether a wrong field or a wrong entity leads to the right answer all the same: then the answer proves little."""
+    if row["answer"]["type"] == "yes_no":  # where every second guess is right
+        return False
+    answer = Answer(row["answer"]["type"], row["answer"]["value"])
+    damaged = [program for seed in DAMAGES for kind, program in damage(row["program"], seed) if kind in SLIPS]
+    return any(_answers(program, answer, row["query"]) for program in {tuple(program) for program in damaged})
+
+
+def _answers(program: Sequence[str], answer: Answer, query: str) -> bool:
+    try:
+        return matches(answer, followed(program).printed, query)
+    except Exception:  # a damaged program may raise anything
+        return False
+
+
+@cache
+def _pool(name: str, split: Split, of: str) -> tuple[Subject, ...]:
+    """The subjects of a split; a place in a list counts as the list's own."""
+    found: Iterable[Subject] = SUBJECTS[name](STORE)
+    if name == "place":
+        found = [Subject(f"{of} {subject.key}", subject.values) for subject in found]
+    return tuple(subject for subject in found if split_of(subject.key) == split)
+
+
+def _chained(chain: Chain, split: Split, draw: Random) -> Iterator[Draft]:
+    entry = chain.entry
+    subjects = list(_pool(entry.subjects, split, entry.name))
+    draw.shuffle(subjects)
+    for subject in _in_turn(subjects):
+        yield _chain_draft(chain, subject, draw)
+
+
+def _in_turn(subjects: Iterable[Subject]) -> list[Subject]:
+    """The subjects with those of one key far apart: a second season of a series comes after a first of each."""
+    met: Counter[str] = Counter()
+    places = []
+    for subject in subjects:
+        places.append((met[subject.key], subject))
+        met[subject.key] += 1
+    return [subject for _, subject in sorted(places, key=lambda place: place[0])]
+
+
+def _chain_draft(chain: Chain, subject: Subject, draw: Random) -> Draft:
+    entry, values = chain.entry, subject.values
+    variable = VARIABLES.get(entry.kind, entry.kind)
+    noun = Template(_noun(entry.nouns, values, draw)).substitute(values)
+    steps = [[entry.thought, entry.code, entry.guard, variable, entry.kind]]
+    for hop in chain.hops:
+        filling = {"x": variable, "y": hop.name} | dict(values)
+        noun = Template(draw.choice(hop.nouns)).substitute(x=noun)
+        variable = hop.name
+        code, guard = (Template(text).substitute(filling) for text in (hop.code, hop.guard))
+        steps.append([hop.thought, code, guard, variable, hop.kind])
+    attribute = chain.attribute
+    filling = {"x": variable} | dict(values)
+    code, guard = (Template(text).substitute(filling) for text in (attribute.code, attribute.guard))
+    if attribute.calls:
+        steps.append([attribute.thought, code, guard, "", ""])
+    else:
+        thought = f"{steps[-1][0][:-1]} and {attribute.thought[0].lower()}{attribute.thought[1:]}"
+        steps[-1] = [thought, f"{steps[-1][1]}\n{code}", f"({steps[-1][2]}) and ({guard})", "", ""]
+    filled = [[Template(text).safe_substitute(values) for text in step[:3]] + step[3:] for step in steps]
+    return Draft(
+        subjects=(subject.key,),
+        query=_question(attribute.questions, noun, draw),
+        type=attribute.type,
+        thoughts=tuple(step[0] for step in filled),
+        program=tuple(
+            (f"import requests\n\n{step[1]}" if number == 0 else step[1]) + _show(step[3], step[4])
+            for number, step in enumerate(filled)
+        ),
+        guards=tuple(step[2] for step in filled),
+    )
+
+
+def _show(variable: str, kind: Any) -> str:
+    """The print of a step that only finds a record."""
+    return f'\nprint({variable}["id"], {variable}["{TITLES.get(kind, "name")}"])' if variable else ""
+
+
+def _noun(nouns: Sequence[str], values: Mapping[str, str], draw: Random) -> str:
+    """A noun phrase; a title of one word does not stand bare, it could be read as a word of the sentence."""
+    bare = " " in values.get("bare", " ")
+    return draw.choice([noun for noun in nouns if noun != "$bare" or bare])
+
+
+def _question(questions: Sequence[str], noun: str, draw: Random) -> str:
+    text = Template(draw.choice(questions)).substitute(x=noun)
+    for much in ("most", "best", "highest"):
+        text = text.replace(f"the first {much} ", f"the {much} ")
+    text = text.replace("the the ", "the ").replace("the The ", "The ")
+    return _opened(text[0].upper() + text[1:], draw)
+
+
+def _opened(question: str, draw: Random) -> str:
+    """The question, now and then after a few words of politeness."""
+    if draw.random() > 0.2 or question.split()[0] not in ASKING:
+        return question
+    return f"{draw.choice(OPENINGS)} {question[0].lower()}{question[1:]}"
+
+
+def _compared(template: Comparison, split: Split, draw: Random) -> Iterator[Draft]:
+    left, right = (_pool(name, split, name) for name in template.subjects)
+    for tried, (one, other) in enumerate(template.pairs(left, right, STORE, draw)):
+        if tried == 400:
+            return
+        values = {f"{side}_{key}": value for side, of in (("a", one), ("b", other)) for key, value in of.values.items()}
+        yield Draft(
+            subjects=(one.key, other.key),
+            query=_opened(Template(draw.choice(template.questions)).substitute(values), draw),
+            type=template.type,
+            thoughts=tuple(Template(step.thought).substitute(values) for step in template.steps),
+            program=tuple(
+                ("import requests\n\n" if number == 0 else "")
+                + Template(step.code).safe_substitute(values)
+                + _found(step.code)
+                for number, step in enumerate(template.steps)
+            ),
+            guards=tuple(Template(step.guard).safe_substitute(values) for step in template.steps),
+        )
+
+
+def _found(code: str) -> str:
+    """The print of a comparison's step that only finds a record."""
+    variable = code.split(" =", 1)[0]
+    name = "title" if "/search/movie" in code else "name"
+    return "" if "print(" in code else f'\nprint({variable}["id"], {variable}["{name}"])'
+
+
+def _row(draft: Draft, template: str, number: str) -> Row | None:
+    """The task, or None where the catalogue has no single answer to it."""
+    session = Session()
+    try:
+        for step, guard in zip(draft.program, draft.guards, strict=True):
+            session.run(step)
+            if not eval(guard, session.scope):
+                return None
+        answer = {"type": draft.type, "value": value(draft.type, session.printed)}
+    except (IndexError, KeyError, StopIteration, TypeError, ValueError, LookupError):
+        return None  # this subject lacks what the template asks for
+    if not all(call.ok for call in session.answers):
+        return None
+    told = answer["value"] in GUESSED or _told(draft.query, answer["value"])
+    if told or not matches(Answer(draft.type, answer["value"]), session.printed, draft.query):
+        return None
+    return {
+        "id": number,
+        "template": template,
+        "subjects": list(draft.subjects),
+        "query": draft.query,
+        "answer": answer,
+        "gold": session.endpoints,
+        "calls": session.calls,
+        "tools": offered(session.endpoints, number),
+        "thoughts": list(draft.thoughts),
+        "program": list(draft.program),
+    }
+
+
+def _told(query: str, value: Any) -> bool:
+    """Whether the query gives the answer away: it names it, and not as one of two to choose from."""
+    return isinstance(value, str) and f" {norm(value)} " in f" {norm(query)} " and " or " not in query
+
+
+def offered(gold: Sequence[str], seed: str) -> list[str]:
+    """The tools of a task: those of the gold path, their neighbours, and others, shuffled."""
+    draw = Random(f"tools {seed}")
+    needed = list(dict.fromkeys(gold))
+    rest = [endpoint for endpoint in _endpoints() if endpoint not in needed and endpoint not in LONG]
+    near = [endpoint for endpoint in rest if _root(endpoint) in {_root(other) for other in needed}]
+    neighbours = draw.sample(near, min(len(near), (TOOLS - len(needed)) // 2))
+    others = [endpoint for endpoint in rest if endpoint not in neighbours]
+    chosen = needed + neighbours + draw.sample(others, TOOLS - len(needed) - len(neighbours))
+    draw.shuffle(chosen)
+    return chosen
+
+
+@cache
+def _endpoints() -> tuple[str, ...]:
+    return tuple(sorted(tool.endpoint for tool in tools(document())))
+
+
+def _root(endpoint: str) -> str:
+    return endpoint.split("/")[1]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""Write the answers and calls of `benchmark=tmdb` anew, after a change of the replica's data or of a program.
+
+Usage: python experiments/reference_programs/restbench.py
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from service import Session, followed, value
+
+from codetool.benchmarks.restbench_answers import FILE, rows
+
+Row = Mapping[str, Any]
+
+
+def checked(row: Row) -> Row:
+    """The stored line with its answers and calls."""
+    session = followed(row["program"])
+    found = {"program": row["program"], "calls": list(session.calls)}
+    if "unanswerable" in row:
+        return {"index": row["index"], "unanswerable": row["unanswerable"]} | found
+    printed = session.printed
+    answer, *also = (_reading(session, printed, entry) for entry in (row["answer"], *row.get("also", ())))
+    return {"index": row["index"], "answer": answer} | ({"also": also} if also else {}) | found
+
+
+def _reading(session: Session, printed: str, entry: Row) -> Row:
+    text = session.run(entry["from"]) if "from" in entry else printed
+    return {**entry, "value": value(entry["type"], text)}
+
+
+if __name__ == "__main__":
+    lines = [json.dumps(checked(row), ensure_ascii=False) + "\n" for row in rows()]
+    FILE.write_text("".join(lines), encoding="utf-8")

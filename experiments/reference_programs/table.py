@@ -1,0 +1,71 @@
+"""The README of the stored tasks: what each split holds, and every template with its operations.
+
+The generator writes it; it says nothing that the files beside it do not.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Row = Mapping[str, Any]
+
+HEAD = """# Tasks of `tmdb_verified`
+
+Written by `python experiments/reference_programs/generate.py`, this page too; do not edit by hand.
+
+A line of `train.jsonl`, `dev.jsonl` or `test.jsonl` is a task: query, answer with its type, gold path of endpoints, the
+reference calls with arguments, the tools offered, and a reference program with the sub-problem of each step. The answer
+is what the program prints on the embedded replica. A subject (what the query names: a film, a person, a place in a
+list) belongs to one split. Templates that only dev or only test has are nearly all new compositions of parts that train
+shows. The tasks stand in a seeded random order, so the first so many are a sample of all templates.
+"""
+
+
+def readme(splits: Mapping[str, Sequence[Row]]) -> str:
+    """The page, from the tasks of each split."""
+    return "\n".join((HEAD, *summary(splits), "", "## Templates", "", *_templates(splits), ""))
+
+
+def summary(splits: Mapping[str, Sequence[Row]]) -> list[str]:
+    """The lines of a table with a column a split."""
+    owners = _owners(splits)
+    lines = [f"| | {' | '.join(splits)} |", "| --- |" + " ---: |" * len(splits)]
+
+    def add(name: str, values: Sequence[object]) -> None:
+        lines.append(f"| {name} | {' | '.join(map(str, values))} |")
+
+    add("tasks", [len(rows) for rows in splits.values()])
+    add("templates", [len({row["template"] for row in rows}) for rows in splits.values()])
+    add("… in no other split", [sum(of == {split} for of in owners.values()) for split in splits])
+    add("operations on gold paths", [len({call for row in rows for call in row["gold"]}) for rows in splits.values()])
+    for steps in sorted({len(row["program"]) for rows in splits.values() for row in rows}):
+        counts = [sum(len(row["program"]) == steps for row in rows) for rows in splits.values()]
+        add(f"{steps} step{'s' * (steps > 1)}", counts)
+    for kind in sorted({row["answer"]["type"] for rows in splits.values() for row in rows}):
+        add(f"answer: {kind}", [sum(row["answer"]["type"] == kind for row in rows) for rows in splits.values()])
+    return lines
+
+
+def _templates(splits: Mapping[str, Sequence[Row]]) -> list[str]:
+    counts = {split: Counter(row["template"] for row in rows) for split, rows in splits.items()}
+    shown = {row["template"]: row for rows in splits.values() for row in rows}
+    lines = [
+        f"| template | answer | steps | operations | {' | '.join(splits)} |",
+        "| --- | --- | ---: | --- |" + " ---: |" * len(splits),
+    ]
+    for name, row in sorted(shown.items()):
+        operations = ", ".join(f"`{endpoint.removeprefix('GET ')}`" for endpoint in dict.fromkeys(row["gold"]))
+        numbers = " | ".join(str(counts[split][name] or "–") for split in splits)
+        lines.append(f"| {name} | {row['answer']['type']} | {len(row['program'])} | {operations} | {numbers} |")
+    return lines
+
+
+def _owners(splits: Mapping[str, Sequence[Row]]) -> Mapping[str, set[str]]:
+    """The splits that each template occurs in."""
+    owners: defaultdict[str, set[str]] = defaultdict(set)
+    for split, rows in splits.items():
+        for row in rows:
+            owners[row["template"]].add(split)
+    return owners

@@ -1,0 +1,77 @@
+"""RestBench-TMDB from a mirror: what the data folder lacks is downloaded, and the user told if it cannot be."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from data_folder import data_folder
+from file_server import FileServer, file_server, whole
+
+from codetool.benchmarks.tmdb import FILES, TMDB
+from codetool.errors import MissingError
+
+
+@pytest.fixture
+def mirror(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FileServer]:
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CODETOOL_CACHE", str(tmp_path / "cache"))
+    with file_server() as server:
+        server.files = {path(name): (data_folder() / name).read_bytes() for name in FILES}
+        yield server
+
+
+def path(name: str) -> str:
+    return urlsplit(FILES[name]).path
+
+
+def option(mirror: FileServer, folder: Path | None) -> TMDB:
+    return TMDB(folder=folder, mirror=f"{mirror.url}/", tools="candidates", gold="repaired", observation=1500)
+
+
+def test_without_a_data_folder_the_files_go_to_the_cache_once(mirror: FileServer, tmp_path: Path) -> None:
+    for _ in range(2):
+        assert len(option(mirror, None).tasks()) == 100
+        option(mirror, None).checksum()
+    assert sorted(mirror.asked) == sorted(path(name) for name in FILES)
+    assert {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*.json")} == {
+        f"cache/data/{name}" for name in FILES
+    }
+
+
+def test_with_a_data_folder_they_go_there(mirror: FileServer, tmp_path: Path) -> None:
+    assert len(option(mirror, tmp_path / "data").tasks()) == 100
+    assert all((tmp_path / "data" / name).is_file() for name in FILES) and not (tmp_path / "cache").exists()
+    here = option(mirror, data_folder())
+    assert option(mirror, tmp_path / "data").checksum() == here.checksum()
+
+
+def test_only_what_is_lacking_is_downloaded(mirror: FileServer, tmp_path: Path) -> None:
+    name = "restbench/tmdb.json"
+    (tmp_path / name).parent.mkdir(parents=True)
+    (tmp_path / name).write_bytes((data_folder() / name).read_bytes())
+    option(mirror, tmp_path).tasks()
+    assert path(name) not in mirror.asked and len(mirror.asked) == 2
+
+
+def test_a_file_of_the_folder_that_is_not_the_published_one_is_used_with_a_warning(
+    mirror: FileServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = "restbench/tmdb.json"
+    (tmp_path / name).parent.mkdir(parents=True)
+    (tmp_path / name).write_bytes((data_folder() / name).read_bytes() + b"\n")
+    assert len(option(mirror, tmp_path).tasks()) == 100
+    [record] = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert str(tmp_path / name) in record.getMessage() and "not the published file" in record.getMessage()
+
+
+def test_what_cannot_be_had_is_told_with_its_address_and_its_place(mirror: FileServer, tmp_path: Path) -> None:
+    name = "restbench/tmdb_oas.json"
+    mirror.instead[path(name)] = whole(b"gone", status=404)
+    with pytest.raises(MissingError) as error:
+        option(mirror, tmp_path).tasks()
+    for text in (f"{mirror.url}{path(name)}", str(tmp_path / name), "404", "benchmark.mirror", "CODETOOL_DATA"):
+        assert text in str(error.value)
+    assert not (tmp_path / name).exists()
