@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from codetool.evaluation.answers import final_answer
 from codetool.evaluation.metrics import Metrics
+from codetool.evaluation.taxonomy import TaskError
 from codetool.types import JSON, Execution, Ledger, Node, SearchResult, Task, ToolAnswer
 
 
@@ -15,9 +16,9 @@ def result_line(
     success: bool | None,
     metrics: Metrics,
     seconds: float,
-    error: Exception | None = None,
+    error: TaskError | None = None,
 ) -> dict[str, JSON]:
-    """The task's line in `results.jsonl`. `result` is None where the search failed; `seconds` is wall time."""
+    """The task's line in `results.jsonl`. `result` is None where we failed; `seconds` is wall time."""
     best = result.best if result else None
     return {
         "task_id": task.id,
@@ -29,7 +30,7 @@ def result_line(
         "path": [node.id for node in best.path] if best else [],
         "metrics": dict(metrics),
         "ledger": asdict(result.ledger if result else Ledger()),
-        "error": {"kind": type(error).__name__, "message": str(error)} if error else None,
+        "error": asdict(error) if error else None,
         "seconds": seconds,
     }
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from codetool.evaluation.intervals import Interval, bootstrap, wilson
 from codetool.evaluation.metrics import AMOUNTS, RATES, SHARES
+from codetool.evaluation.taxonomy import is_ours
 from codetool.types import JSON
 
 
@@ -16,8 +18,8 @@ class Failure:
     """A task that failed for our own reasons."""
 
     task_id: str
-    kind: str
     message: str
+    """The exception's type and text."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Summary:
     """Tasks whose chosen path is finished."""
     failures: tuple[Failure, ...]
     """Tasks that failed for our own reasons; they count as unsolved."""
+    errors: Mapping[str, int]
+    """How many tasks were not solved for which reason, by the kinds of `taxonomy`; the most frequent first."""
 
 
 def summarise(
@@ -48,7 +52,7 @@ def summarise(
     have had one is unknown, and a run must not gain by failing. Amounts are means over the tasks that have a result.
     `templates` names the template of each task id.
     """
-    failed = [line for line in lines if line["error"] is not None]
+    kinds = Counter(line["error"]["kind"] for line in lines if line["error"] is not None)
     missing = max(0, asked - len(lines))
     aggregates: dict[str, dict[str, float | None]] = {}
     for name in (*RATES, *SHARES, *AMOUNTS):
@@ -61,9 +65,8 @@ def summarise(
         missing=missing,
         checkable=int(aggregates["success"]["n"] or 0) if "success" in aggregates else 0,
         finished=sum(line["finished"] for line in lines),
-        failures=tuple(
-            Failure(line["task_id"], line["error"]["kind"], line["error"]["message"]) for line in failed
-        ),
+        failures=tuple(Failure(line["task_id"], line["error"]["message"]) for line in lines if is_ours(line)),
+        errors=dict(sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0]))),
     )
 
 
@@ -72,9 +75,9 @@ def _values(name: str, lines: Iterable[Mapping[str, Any]], missing: int) -> list
     known, unknown = list[tuple[str | None, float]](), list[str | None]()
     for line in lines:
         value = line["metrics"].get(name)
-        if value is not None and (line["error"] is None or name not in AMOUNTS):
+        if value is not None and (name not in AMOUNTS or not is_ours(line)):
             known.append((line["task_id"], float(value)))
-        elif line["error"] is not None:
+        elif is_ours(line):
             unknown.append(line["task_id"])
     if not known or name in AMOUNTS:
         return known
@@ -102,6 +105,7 @@ def _bounds(interval: Interval | None) -> tuple[float | None, float | None]:
 
 
 def as_json(summary: Summary) -> dict[str, JSON]:
-    """The content of `metrics.json`: the aggregates, and the tasks that they rest on, failures of ours by name."""
+    """The content of `metrics.json`: the aggregates, the tasks they rest on with failures of ours, errors by kind."""
     counts = {name: getattr(summary, name) for name in ("asked", "missing", "checkable", "finished")}
-    return {"metrics": summary.metrics, "tasks": counts | {"failures": [asdict(f) for f in summary.failures]}}
+    failures = [asdict(failure) for failure in summary.failures]
+    return {"metrics": summary.metrics, "tasks": counts | {"failures": failures}, "errors": dict(summary.errors)}

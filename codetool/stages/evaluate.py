@@ -18,13 +18,15 @@ from codetool.errors import CodeToolError
 from codetool.evaluation.answers import final_answer
 from codetool.evaluation.metrics import metrics
 from codetool.evaluation.records import result_line, tree_line
+from codetool.evaluation.taxonomy import judged, ours
 from codetool.interfaces import Executor, Policy, ProcessRewardModel
+from codetool.model_server import model_servers
 from codetool.policies.recorded import Recorded
 from codetool.search.expansion import Expansion
 from codetool.stages.progress import Display, Tally
 from codetool.stages.run_folder import RunFolder
 from codetool.tools.broker import Broker
-from codetool.types import SearchResult, Task
+from codetool.types import SearchResult, Task, Weights
 
 TASK_LOG = "codetool.stages.evaluate.task"
 """What went wrong with single tasks: for `log.txt` at once and the summary, not between the lines of progress."""
@@ -77,8 +79,9 @@ async def _components(
     async with (
         config.executor.open() as executor,
         config.tools.open(tasks) as broker,
-        config.prm.open() as prm,
-        config.policy.open() as policy,
+        model_servers(await _planned(config), folder.path) as servers,
+        config.prm.open(servers) as prm,
+        config.policy.open(servers) as policy,
     ):
         recorded = Recorded(
             policy,
@@ -88,6 +91,12 @@ async def _components(
             append=append,
         )
         yield Components(recorded, prm, executor, broker)
+
+
+async def _planned(config: RunConfig) -> list[Weights]:
+    """The weights that the run's own servers have to serve."""
+    found = [await asyncio.to_thread(option.weights) for option in (config.prm, config.policy)]
+    return [weights for weights in found if weights is not None]
 
 
 async def _work(
@@ -105,20 +114,21 @@ async def _solve(task: Task, config: RunConfig, parts: Components) -> tuple[dict
     started = time.monotonic()
     try:
         result = await _search(task, config, parts)
-    except CodeToolError as error:
-        task_log.warning("%s: %s", task.id, error)
-        failure: Exception = error
-    except Exception as error:  # a defect of ours in one task must not lose the others; the log has the traceback
+    except CodeToolError as raised:
+        task_log.warning("%s: %s", task.id, raised)
+        failure: Exception = raised
+    except Exception as raised:  # a defect of ours in one task must not lose the others; the log has the traceback
         task_log.exception("%s: unexpected error", task.id)
-        failure = error
+        failure = raised
     else:
         seconds = time.monotonic() - started
         success = config.benchmark.check(task, final_answer(result.best))
-        line = result_line(task, result, success, metrics(task, result, success, seconds), seconds)
+        error = judged(task, result, success)
+        line = result_line(task, result, success, metrics(task, result, success, seconds), seconds, error)
         return line, tree_line(task, result)
     seconds = time.monotonic() - started
     unsolved = config.benchmark.check(task, None)  # false where answers are checked, None where they are not
-    return result_line(task, None, unsolved, metrics(task, None, unsolved, seconds), seconds, failure), None
+    return result_line(task, None, unsolved, metrics(task, None, unsolved, seconds), seconds, ours(failure)), None
 
 
 async def _search(task: Task, config: RunConfig, parts: Components) -> SearchResult:

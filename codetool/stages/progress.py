@@ -10,6 +10,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from codetool.evaluation.taxonomy import is_ours
 from codetool.types import Task
 
 PLAIN_SECONDS = 10.0
@@ -44,7 +45,7 @@ class Tally:
         """Count one result line."""
         self.done += 1
         self.tokens_of_done += result["ledger"]["tokens_out"]
-        self.failed += result["error"] is not None
+        self.failed += is_ours(result)
         self.checked += result["success"] is not None
         self.solved += result["success"] is True
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from codetool import journal
 from codetool.errors import ConfigError
+from codetool.evaluation.taxonomy import is_ours
 from codetool.journal import Journal
 
 
@@ -61,11 +62,11 @@ def choose(base: Path, fresh: bool) -> Path:
 
 
 @contextmanager
-def open_folder(path: Path) -> Iterator[RunFolder]:
-    """The run folder, created if missing. Raises ConfigError if another run is writing to it."""
+def open_folder(path: Path, *, wait: bool = False) -> Iterator[RunFolder]:
+    """The run folder, created if missing. If another run is writing to it, `wait` for its end or raise ConfigError."""
     path.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        _lock(path, stack)
+        _lock(path, stack, wait)
         stack.callback(_leave_no_empty_folder, path)
         results, trees, candidates = (path / f"{name}.jsonl" for name in ("results", "trees", "candidates"))
         journal.keep(results, _is_done)
@@ -82,7 +83,7 @@ def done_in(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _is_done(line: Mapping[str, Any]) -> bool:
-    return "task_id" in line and line.get("error", line) is None
+    return "task_id" in line and "error" in line and not is_ours(line)
 
 
 def _leave_no_empty_folder(path: Path) -> None:
@@ -91,10 +92,10 @@ def _leave_no_empty_folder(path: Path) -> None:
         shutil.rmtree(path)
 
 
-def _lock(path: Path, stack: ExitStack) -> None:
+def _lock(path: Path, stack: ExitStack, wait: bool) -> None:
     file = stack.enter_context((path / ".lock").open("w"))
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError as error:
         raise ConfigError(
             f"{path}: another run is writing this result. Wait for it, or start a folder of its own with fresh=true."

@@ -12,7 +12,7 @@ from rich.table import Table
 from codetool.evaluation.metrics import RATES, SHARES
 from codetool.evaluation.summary import Summary
 
-FILES = ("results.jsonl", "trees.jsonl", "candidates.jsonl", "metrics.json", "config.yaml", "log.txt")
+FILES = ("report.html", "results.jsonl", "trees.jsonl", "candidates.jsonl", "metrics.json", "config.yaml", "log.txt")
 FAILURES_SHOWN = 5
 
 
@@ -25,7 +25,8 @@ def show(summary: Summary, folder: Path, console: Console) -> None:
     console.print(table)
     for line in _notes(summary):
         console.print(line, highlight=False, soft_wrap=True)
-    console.print(f"files in {folder}: {', '.join(FILES)}", highlight=False, soft_wrap=True)
+    files = [name for name in FILES if (folder / name).is_file()]
+    console.print(f"files in {folder}: {', '.join(files)}", highlight=False, soft_wrap=True)
 
 
 def _number(name: str, value: float | None) -> str:
@@ -40,9 +41,12 @@ def _notes(summary: Summary) -> Iterator[str]:
         yield "success: this benchmark has no checked answers, so none is reported"
     elif summary.checkable < summary.asked:
         yield f"success counts the {summary.checkable} tasks whose answer can be checked"
+    if summary.errors:
+        kinds = ", ".join(f"{kind} {count}" for kind, count in summary.errors.items())
+        yield escape(f"not solved, by reason: {kinds}")
     if summary.failures:
         yield f"[red]{len(summary.failures)} tasks failed for our own reasons and count as unsolved:[/red]"
     for failure in summary.failures[:FAILURES_SHOWN]:
-        yield escape(f"  {failure.task_id}: {failure.kind}: {failure.message}")
+        yield escape(f"  {failure.task_id}: {failure.message}")
     if len(summary.failures) > FAILURES_SHOWN:
         yield f"  … and {len(summary.failures) - FAILURES_SHOWN} more in results.jsonl"

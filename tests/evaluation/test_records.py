@@ -2,8 +2,8 @@
 
 import json
 
-from codetool.errors import SandboxError
 from codetool.evaluation.records import result_line, tree_line
+from codetool.evaluation.taxonomy import TaskError
 from codetool.types import Execution, Ledger, Node, SearchResult, Step, Task, Tool, ToolAnswer, ToolCall
 
 TASK = Task("t1", "Who?", ())
@@ -37,8 +37,8 @@ def test_a_result_line_has_the_fields_of_the_contract():
 
 
 def test_a_task_without_result_is_a_line_with_its_error():
-    line = result_line(TASK, None, False, {}, 0.5, SandboxError("broke"))
-    assert line["error"] == {"kind": "SandboxError", "message": "broke"}
+    line = result_line(TASK, None, False, {}, 0.5, TaskError("ours", "SandboxError: broke"))
+    assert line["error"] == {"kind": "ours", "message": "SandboxError: broke"}
     assert (line["answer"], line["finished"], line["path"], line["ledger"]["executions"]) == (None, False, [], 0)
 
 

@@ -2,16 +2,16 @@
 
 import pytest
 
-from codetool.evaluation.summary import summarise
+from codetool.evaluation.summary import as_json, summarise
 
 
-def line(name, success=None, error=None, finished=True, **values):
+def line(name, success=None, error=None, finished=True, kind="ours", **values):
     return {
         "task_id": name,
         "success": success,
         "finished": finished,
         "metrics": {"success": success, "seconds": 1.0} | values,
-        "error": {"kind": "SandboxError", "message": error} if error else None,
+        "error": {"kind": kind, "message": error} if error else None,
     }
 
 
@@ -28,9 +28,23 @@ def test_a_task_that_failed_for_our_own_reasons_is_listed_and_counts_as_unsolved
     found = summarise(lines, 2, seed=0)
     assert (found.metrics["success"]["value"], found.metrics["success"]["n"]) == (0.5, 2)
     assert found.metrics["scep"]["value"] == 0.5
-    assert [(failure.task_id, failure.kind, failure.message) for failure in found.failures] == [
-        ("b", "SandboxError", "broke")
-    ]
+    assert [(failure.task_id, failure.message) for failure in found.failures] == [("b", "broke")]
+
+
+def test_a_task_that_the_policy_got_wrong_is_no_failure_of_ours_and_keeps_its_amounts():
+    lines = [line("a", True, seconds=3.0), line("b", False, "x", kind="wrong_tool", seconds=5.0, scep=0.5)]
+    found = summarise(lines, 2, seed=0)
+    assert found.failures == ()
+    assert found.metrics["seconds"]["value"] == 4.0
+    assert found.metrics["scep"]["n"] == 1
+
+
+def test_reasons_are_counted_the_most_frequent_first():
+    kinds = ["wrong_tool", "ours", "wrong_tool", "budget"]
+    lines = [line("solved", True), *(line(str(place), False, "x", kind=kind) for place, kind in enumerate(kinds))]
+    found = summarise(lines, 5, seed=0)
+    assert list(found.errors.items()) == [("wrong_tool", 2), ("budget", 1), ("ours", 1)]
+    assert as_json(found)["errors"] == {"wrong_tool": 2, "budget": 1, "ours": 1}
 
 
 def test_the_denominator_is_all_tasks_asked_for():

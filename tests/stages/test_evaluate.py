@@ -13,8 +13,9 @@ import pytest
 from chat_server import ChatServer, Reply
 from command_line import ROOT, CommandLine, lines, metrics, timeless
 
-ENDPOINT = ("policy=openai", "policy.model=m", "benchmark.split=dev", "search.n=3")
 TASKS = 24
+SPLIT = ("benchmark.split=dev", f"limit={TASKS}")
+ENDPOINT = ("policy=openai", "policy.model=m", *SPLIT, "search.n=3")
 
 
 def words(policy: ChatServer) -> tuple[str, ...]:
@@ -37,7 +38,7 @@ def test_a_run_answers_every_task_and_says_what_came_of_it(run: CommandLine, pol
 def test_a_replay_without_a_model_is_equal_bit_for_bit(run: CommandLine, policy: ChatServer) -> None:
     assert run(*words(policy)).returncode == 0
     recorded = run.folder("tmdb_verified-beam-openai")
-    replay = run("policy=replay", f"policy.source=[{recorded}]", "benchmark.split=dev", "search.n=3")
+    replay = run("policy=replay", f"policy.source=[{recorded}]", *SPLIT, "search.n=3")
     assert replay.returncode == 0, replay.stderr
     repeated = run.folder("tmdb_verified-beam-replay")
     for name in ("results", "trees"):
@@ -49,7 +50,7 @@ def test_a_replay_of_a_wider_search_names_task_and_step(run: CommandLine, policy
     recorded = run.folder("tmdb_verified-beam-openai")
     replay = run("policy=replay", f"policy.source=[{recorded}]", "benchmark.split=dev", "search.n=4", "limit=1")
     assert replay.returncode == 1
-    assert "step 1 of task v0" in replay.stdout
+    assert "step 1 of task dev-" in replay.stdout
     assert "Traceback" not in replay.stderr
 
 
@@ -214,4 +215,4 @@ def test_a_run_whose_model_goes_away_counts_its_tasks_as_unsolved(run: CommandLi
     assert content["metrics"]["success"]["value"] == 0.0
     assert content["tasks"]["asked"] == 3 and len(content["tasks"]["failures"]) == 3
     assert "3 tasks failed for our own reasons" in done.stdout and "out of order" in done.stdout
-    assert {line["error"]["kind"] for line in lines(folder, "results")} == {"CodeToolError"}
+    assert {line["error"]["kind"] for line in lines(folder, "results")} == {"ours"}

@@ -24,7 +24,8 @@ def test_tasks_of_an_earlier_run_count_as_done_but_not_as_pace(monkeypatch: pyte
 def test_failures_of_ours_are_shown_and_unchecked_tasks_are_not_success() -> None:
     tally = Tally(total=8)
     tally.count(line(None))
-    tally.count(line(None, {"kind": "x"}))
+    tally.count(line(None, {"kind": "ours"}))
+    tally.count(line(None, {"kind": "unfinished"}))
     assert "success" not in tally.line()
     assert "1 failed" in tally.line()
 

@@ -9,7 +9,8 @@ from chat_server import ChatServer
 from command_line import CommandLine, lines, timeless
 
 KILLS = 20
-WORDS = ("policy=openai", "policy.model=m", "benchmark.split=dev", "search.n=3")
+SPLIT = ("benchmark.split=dev", "limit=24")
+WORDS = ("policy=openai", "policy.model=m", *SPLIT, "search.n=3")
 
 
 def test_twenty_kills_lose_no_task_and_repeat_none(run: CommandLine, slow_policy: ChatServer) -> None:
@@ -31,7 +32,7 @@ def test_twenty_kills_lose_no_task_and_repeat_none(run: CommandLine, slow_policy
     drawn = [(line["task_id"], line["key"], line["index"]) for line in lines(killed, "candidates")]
     assert len(set(drawn)) == len(drawn)  # nothing was paid for twice
 
-    replay = run("policy=replay", f"policy.source=[{killed}]", "benchmark.split=dev", "search.n=3")
+    replay = run("policy=replay", f"policy.source=[{killed}]", *SPLIT, "search.n=3")
     assert replay.returncode == 0, replay.stderr
     repeated = run.folder("tmdb_verified-beam-replay")
     for name in ("results", "trees"):

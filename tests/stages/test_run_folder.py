@@ -23,11 +23,18 @@ def test_a_finished_task_is_known_when_the_folder_is_opened_again(tmp_path: Path
 
 def test_a_task_that_failed_for_our_own_reasons_is_tried_again(tmp_path: Path) -> None:
     with open_folder(tmp_path) as folder:
-        folder.commit(line("a", {"kind": "x", "message": "y"}), None)
+        folder.commit(line("a", {"kind": "ours", "message": "y"}), None)
         folder.commit(line("b"), None)
     with open_folder(tmp_path) as folder:
         assert set(folder.done) == {"b"}
     assert [record["task_id"] for record in journal.read(tmp_path / "results.jsonl")] == ["b"]
+
+
+def test_a_task_that_the_policy_got_wrong_is_done(tmp_path: Path) -> None:
+    with open_folder(tmp_path) as folder:
+        folder.commit(line("a", {"kind": "wrong_answer", "message": "y"}), None)
+    with open_folder(tmp_path) as folder:
+        assert set(folder.done) == {"a"}
 
 
 def test_a_tree_without_its_result_line_is_dropped_so_that_no_task_stands_twice(tmp_path: Path) -> None:

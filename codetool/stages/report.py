@@ -1,0 +1,169 @@
+"""stage=report: `report.html` of a run folder, written again from its files; also of a run that is still going on."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.utils import instantiate
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+from rich.console import Console
+
+from codetool import journal
+from codetool.config import RunConfig
+from codetool.errors import CodeToolError, ConfigError, MissingError
+from codetool.evaluation.report import About, page
+from codetool.evaluation.summary import Summary, summarise
+from codetool.identity import hashed
+from codetool.interfaces import Benchmark
+from codetool.types import Task
+
+NAME = "report.html"
+LEFT_OUT = "Expected answers, gold paths and templates are left out, and tasks without a result are not counted:"
+SANDBOX = re.compile(r"\S+ \S+ INFO codetool\.stages\.evaluate: sandbox: (.*)")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Report:
+    """Settings of stage=report."""
+
+    folder: Path | None
+    """The run folder."""
+
+
+def report(config: RunConfig, console: Console) -> int:
+    """0, after the folder has its report. What the benchmark knows of the tasks is left out where it cannot be had.
+
+    Raises ConfigError if the folder is no run folder, or holds lines that cannot be read.
+    """
+    folder = _checked(config.report.folder)
+    settings = _settings(folder)
+    notes: tuple[str, ...] = ()
+    try:
+        tasks = _tasks(folder, settings)[: settings.get("limit")]
+    except (CodeToolError, OSError) as error:
+        tasks, notes = [], (f"{LEFT_OUT} {error}",)
+    for note in notes:
+        console.print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    try:
+        known = {task.id: task.template for task in tasks}
+        lines = [line for line in journal.read(folder / "results.jsonl") if line["task_id"] in known or not tasks]
+        summary = summarise(lines, len(tasks) or len(lines), seed=settings.get("seed", 0), templates=known)
+        if not config.dry_run:
+            write(folder, lines, summary, tasks, notes)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"report.folder={folder} holds lines of another version ({error!r})") from error
+    words = "would be written" if config.dry_run else f"{len(lines)} of {summary.asked} tasks"
+    Console().print(f"{folder / NAME}: {words}", markup=False, highlight=False, soft_wrap=True)
+    return 0
+
+
+def write(
+    folder: Path,
+    lines: Sequence[Mapping[str, Any]],
+    summary: Summary,
+    tasks: Sequence[Task],
+    notes: tuple[str, ...] = (),
+) -> None:
+    """Write the report of these result lines, in the order of the tasks; a kill leaves the old one or none."""
+    settings = _settings(folder)
+    about = About(
+        name=folder.resolve().name,
+        written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+        config=(folder / "config.yaml").read_text(encoding="utf-8"),
+        settings=_determining(settings),
+        made_from=_made_from(folder),
+        confined=tuple(dict.fromkeys(_confined(folder / "log.txt"))),
+        notes=(*notes, *_untrained(settings)),
+    )
+    trees = journal.read(folder / "trees.jsonl")
+    known = {task.id: task for task in tasks}
+    order = {name: place for place, name in enumerate(known)}
+    ordered = sorted(lines, key=lambda line: order.get(line["task_id"], len(order)))
+    try:
+        journal.replace(folder / NAME, page(about, summary, ordered, trees, known))
+    finally:
+        (folder / f"{NAME}.new").unlink(missing_ok=True)  # what a failure half-way has left
+
+
+def write_report_if_possible(
+    folder: Path, lines: Sequence[Mapping[str, Any]], summary: Summary, tasks: Sequence[Task]
+) -> None:
+    """Write the report; where that fails one line says why. A run is worth more than its report."""
+    try:
+        write(folder, lines, summary, tasks)
+    except Exception as error:
+        why = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        log.warning("%s was not written (%s)", NAME, why, exc_info=True)  # the console shows the line alone
+
+
+def _checked(folder: Path | None) -> Path:
+    if folder is None:
+        raise ConfigError("report.folder is not set. Name a run folder: report.folder=outputs/evaluate/NAME")
+    for name in ("config.yaml", "results.jsonl"):
+        if not (folder / name).is_file():
+            raise ConfigError(f"report.folder={folder} is no run folder: there is no {name} in it")
+    return folder
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """What the run was configured with. Raises ConfigError if that cannot be read."""
+    try:
+        settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{folder / 'config.yaml'} cannot be read: {error}") from error
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{folder / 'config.yaml'} holds no settings")
+    return settings
+
+
+def _determining(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that determine the result, without the texts of prompts."""
+    parts = hashed(settings, {})
+    return {name: value for name, value in parts.items() if name not in ("checksums", "version", "stage", "prompt")}
+
+
+def _untrained(settings: Mapping[str, Any]) -> Iterator[str]:
+    prm = settings.get("prm")
+    if isinstance(prm, dict) and "path" in prm and prm["path"] is None:
+        yield "The PRM is untrained: prm.path is null, so the model judges zero-shot."
+
+
+def _made_from(folder: Path) -> dict[str, str]:
+    """The comments at the head of `config.yaml`: our version and the checksums, by name."""
+    text = (folder / "config.yaml").read_text(encoding="utf-8")
+    head = [line[2:].partition(": ") for line in text.splitlines() if line.startswith("# ")]
+    return {name: value for name, _, value in head}
+
+
+def _confined(file: Path) -> Iterator[str]:
+    """What confined generated code, by the log."""
+    if file.is_file():
+        with file.open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                if found := SANDBOX.fullmatch(line.rstrip("\n")):
+                    yield found[1]
+
+
+def _tasks(folder: Path, settings: Mapping[str, Any]) -> Sequence[Task]:
+    """The tasks that the run was asked. Raises MissingError where they cannot be had, or are others by now."""
+    benchmark = dict(settings.get("benchmark") or {})
+    if not str(benchmark.get("_target_")).startswith("codetool.benchmarks."):  # a file must not choose what runs
+        raise MissingError(f"config.yaml names the benchmark {benchmark.get('_target_')}")
+    try:
+        option = instantiate(benchmark, _recursive_=False)
+    except Exception as error:  # settings of another version
+        raise MissingError(f"the benchmark cannot be had with the settings in config.yaml ({error})") from error
+    if not isinstance(option, Benchmark):
+        raise MissingError(f"{benchmark['_target_']} is no benchmark")
+    if option.checksum() != _made_from(folder).get("sha256 of benchmark"):
+        raise MissingError("the benchmark's data have changed since the run")
+    return option.tasks()

@@ -1,0 +1,174 @@
+"""How long `report.html` of a run takes to write and to open in headless Chromium, by number of tasks.
+
+The trees are of the size that `search=beam search.width=2 search.n=4 search.depth=5` makes: 30 steps a task, 1 KB of
+code and 1.5 KB of observation each. Their programs are those of `tmdb_verified`, their observations made up.
+
+    python experiments/performance/report.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import resource
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from chromium import browser
+
+from codetool import journal
+from codetool.benchmarks.tmdb_verified import rows
+from codetool.evaluation.report import About, page
+from codetool.evaluation.summary import summarise
+
+RESULTS = Path(__file__).parent / "results"
+KINDS = ("wrong_answer", "wrong_argument", "wrong_tool", "exception:KeyError", "no_code", "unfinished")
+STEPS = 30
+CODE, OBSERVATION = 1000, 1500  # characters
+
+
+def main() -> None:
+    """Print and store the figures."""
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--tasks", type=int, nargs="+", default=[1000, 10_000])
+    arguments.add_argument("--keep", type=Path, help="folder in which the reports are left")
+    arguments.add_argument("--out", type=Path, default=RESULTS / "report.json")
+    options = arguments.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        figures = {
+            "command": "python experiments/performance/report.py",
+            "tree": {"steps": STEPS, "code_characters": CODE, "observation_characters": OBSERVATION},
+            "by_tasks": [measured(count, options.keep or Path(folder)) for count in options.tasks],
+        }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(figures, indent=2) + "\n")
+    print(json.dumps(figures, indent=2))
+
+
+def measured(count: int, folder: Path) -> dict[str, Any]:
+    """The figures of one report of so many tasks; opening is the median of five times."""
+    file, journals = folder / f"report-{count}.html", folder / f"trees-{count}.jsonl"
+    draw = random.Random(0)
+    lines = [result(place, draw) for place in range(count)]
+    with journals.open("wb") as out:
+        out.writelines(journal.encode(tree(line, draw)) for line in lines)
+    summary = summarise(lines, count, seed=0)
+    began = time.perf_counter()
+    journal.replace(file, page(ABOUT, summary, lines, journal.read(journals), {}))
+    seconds = time.perf_counter() - began
+    opened = sorted(open_seconds(file) for _ in range(5))
+    figures = {
+        "tasks": count,
+        "trees_megabytes": round(journals.stat().st_size / 1e6, 1),
+        "write_s": round(seconds, 2),
+        "writer_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "report_megabytes": round(file.stat().st_size / 1e6, 1),
+        "open_s": round(opened[2][0], 2),
+        "open_worst_s": round(opened[-1][0], 2),
+        "tree_s": round(opened[2][1], 3),
+        "filter_s": round(opened[2][2], 3),
+    }
+    journals.unlink()
+    return figures
+
+
+ABOUT = About(
+    name="measurement", written="now", config="", settings={}, made_from={}, confined=(),
+)  # fmt: skip
+
+
+def open_seconds(file: Path) -> tuple[float, float, float]:
+    """Seconds from the navigation until the table stands, until a tree stands, and until a filter has worked."""
+    with browser() as page:
+        page.look(1280, 900)
+        page.open(file.as_uri())
+        ready = int(page.wait("document.documentElement.dataset.ready")) / 1000
+        tree = page.js(
+            "(async () => { const began = performance.now(); document.querySelector('#tasks a').click();"
+            " while (!document.querySelector('[role=treeitem]')) await new Promise(requestAnimationFrame);"
+            " return performance.now() - began; })()"
+        )
+        page.js("location.hash = '#'")
+        filtered = page.js(
+            "(() => { const began = performance.now(); byId('f-text').value = 'director';"
+            " byId('filter').dispatchEvent(new Event('input')); document.body.offsetHeight;"
+            " return performance.now() - began; })()"
+        )
+    return ready, tree / 1000, filtered / 1000
+
+
+def result(place: int, draw: random.Random) -> dict[str, Any]:
+    """A result line of a task that was solved or was not."""
+    row = draw.choice(ROWS)
+    solved = draw.random() < 0.6
+    return {
+        "task_id": f"{row['id']}-{place}",
+        "query": row["query"],
+        "answer": str(row["answer"]["value"]),
+        "success": solved,
+        "finished": True,
+        "stopped_by": None,
+        "path": ["1", "1-1", "1-1-1", "1-1-1-1", "1-1-1-1-1"],
+        "metrics": {"success": solved, "scep": 1.0, "tokens_out": draw.randrange(4000), "seconds": draw.random()},
+        "ledger": {
+            "tokens_in": 9000, "tokens_out": 3000, "prm_tokens": 0, "executions": 30, "tool_calls": 40, "usd": None,
+        },
+        "error": None if solved else {"kind": draw.choice(KINDS), "message": f"step 5: {words(draw, 100)}"},
+        "seconds": 20 * draw.random(),
+    }  # fmt: skip
+
+
+def tree(line: dict[str, Any], draw: random.Random) -> dict[str, Any]:
+    """A beam's tree: four steps at depth 1, then eight at each depth below two of them, as far as they go."""
+    return {"task_id": line["task_id"], "nodes": [node(name, draw) for name in list(names())[:STEPS]]}
+
+
+def names() -> Iterator[str]:
+    """Node ids, the chosen path's among them."""
+    kept = [""]
+    for _ in range(5):
+        children = [f"{name}-{k}".lstrip("-") for name in kept for k in range(1, 5)]
+        yield from children
+        kept = [children[0], children[-1]]
+
+
+def node(name: str, draw: random.Random) -> dict[str, Any]:
+    """A step with a program and an observation that no other step has."""
+    program = "\n".join(draw.choice(ROWS)["program"])
+    code = f"{program}\n# {words(draw, CODE)}"[:CODE]
+    call = {
+        "method": "GET", "url": "https://api.themoviedb.org/3/search/movie", "arguments": {"query": words(draw, 12)},
+        "http_status": 200, "provenance": "replica", "effect": "read", "seconds": 0.001,
+    }  # fmt: skip
+    depth = name.count("-") + 1
+    return {
+        "id": name,
+        "parent": name.rpartition("-")[0] or "0",
+        "depth": depth,
+        "text": f"##Step {depth}: {words(draw, 60)}\nPython Code:\n```python\n{code}\n```",
+        "code": code,
+        "execution": {
+            "status": "ok", "observation": words(draw, OBSERVATION), "error": None, "seconds": 0.01, "calls": [call],
+        },
+        "spot": 1.0, "latent": draw.random(), "cumulative": depth * 1.5, "multiplicity": 1, "finished": depth == 5,
+    }  # fmt: skip
+
+
+ROWS = rows()
+WORDS = sorted({word for row in ROWS for word in row["query"].split()})
+
+
+def words(draw: random.Random, characters: int) -> str:
+    """Text like a printed answer: words and figures."""
+    text = ""
+    while len(text) < characters:
+        text += f"{draw.choice(WORDS)} {draw.randrange(100_000)} " if draw.random() < 0.3 else f"{draw.choice(WORDS)} "
+    return text[:characters]
+
+
+if __name__ == "__main__":
+    main()
