@@ -2,12 +2,12 @@
 
 httpx's connection pool looks through all of its connections whenever one is taken or given back, so its cost grows with
 the square of the requests in flight (`experiments/performance/http_pools.py` measures it). Here they are spread
-over many small pools.
+over many small pools: `HttpPools` is a client of them, `SpreadTransport` goes below a client of one's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Self
 
@@ -29,17 +29,15 @@ class HttpPools:
         headers: Mapping[str, str] | None = None,
     ) -> None:
         """No connection yet. `base_url` stands before relative addresses; `headers` go with every request."""
-        self._sizes = [min(PER_POOL, concurrency - begin) for begin in range(0, concurrency, PER_POOL)]
+        self._places = _Places(concurrency)
         self._timeout, self._base_url, self._headers = timeout, base_url, headers
         self._clients: list[httpx.AsyncClient] = []
-        self._busy = [0.0] * len(self._sizes)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         """The client, ready."""
         trust = httpx.create_ssl_context()  # takes 20 ms: once for all pools
-        for size in self._sizes:
-            limits = httpx.Limits(max_connections=size, max_keepalive_connections=size)
+        for limits in self._places.limits():
             client = httpx.AsyncClient(
                 base_url=self._base_url, headers=self._headers, limits=limits, timeout=self._timeout, verify=trust
             )
@@ -55,9 +53,73 @@ class HttpPools:
     ) -> httpx.Response:
         """The response, over the pool with the fewest requests. Raises httpx.TransportError."""
         patience = timeout or self._timeout
-        place = min(range(len(self._sizes)), key=lambda place: self._busy[place])
-        self._busy[place] += 1 / self._sizes[place]
+        place = self._places.take()
         try:
             return await self._clients[place].request(method, url, json=json, timeout=patience)
         finally:
-            self._busy[place] -= 1 / self._sizes[place]
+            self._places.free(place)
+
+
+class SpreadTransport(httpx.AsyncBaseTransport):
+    """What `httpx.AsyncHTTPTransport` is, over many small pools; requests beyond `connections` wait."""
+
+    def __init__(self, connections: int) -> None:
+        """No connection yet."""
+        self._places = _Places(connections)
+        trust = httpx.create_ssl_context()
+        self._pools = [httpx.AsyncHTTPTransport(verify=trust, limits=limits) for limits in self._places.limits()]
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """The response from the pool with the fewest requests. Raises httpx.TransportError."""
+        place = self._places.take()
+        try:
+            response = await self._pools[place].handle_async_request(request)
+        except BaseException:
+            self._places.free(place)
+            raise
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        stream = _Watched(response.stream, lambda: self._places.free(place))
+        return httpx.Response(
+            response.status_code, headers=response.headers, stream=stream, extensions=response.extensions
+        )
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        for pool in self._pools:
+            await pool.aclose()
+
+
+class _Places:
+    """The pools that so many connections are spread over, and how busy each is."""
+
+    def __init__(self, connections: int) -> None:
+        self._sizes = [min(PER_POOL, connections - begin) for begin in range(0, connections, PER_POOL)]
+        self._busy = [0.0] * len(self._sizes)
+
+    def limits(self) -> list[httpx.Limits]:
+        return [httpx.Limits(max_connections=size, max_keepalive_connections=size) for size in self._sizes]
+
+    def take(self) -> int:
+        """The place of the least busy pool, one request busier from now on."""
+        place = min(range(len(self._sizes)), key=self._busy.__getitem__)
+        self._busy[place] += 1 / self._sizes[place]
+        return place
+
+    def free(self, place: int) -> None:
+        self._busy[place] -= 1 / self._sizes[place]
+
+
+class _Watched(httpx.AsyncByteStream):
+    """A body that tells when it has been closed."""
+
+    def __init__(self, body: httpx.AsyncByteStream, closed: Callable[[], None]) -> None:
+        self._body, self._closed = body, closed
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._body:
+            yield chunk
+
+    async def aclose(self) -> None:
+        closed, self._closed = self._closed, lambda: None
+        closed()
+        await self._body.aclose()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import socket
 import threading
 from urllib.request import getproxies
@@ -19,14 +20,34 @@ async def reachable_url(url: str) -> httpx.URL:
 
     Raises ConfigError if it is no http(s) address, UnreachableError if the host is unknown or the resolver silent.
     """
+    parsed = _parsed(url)
+    if not getproxies():
+        await _resolve(parsed, url)
+    return parsed
+
+
+def known_host(url: str) -> None:
+    """Return if `reachable_url` would; for callers without an event loop. Raises what it raises."""
+    parsed = _parsed(url)
+    if getproxies():
+        return
+    answer: queue.SimpleQueue[OSError | None] = queue.SimpleQueue()
+    threading.Thread(target=lambda: answer.put(_objection(parsed.host)), daemon=True, name="resolve").start()
+    try:
+        found = answer.get(timeout=RESOLVE_SECONDS)
+    except queue.Empty as error:
+        raise _silent(url, parsed.host) from error
+    if found is not None:
+        raise _unknown(url, parsed.host, found)
+
+
+def _parsed(url: str) -> httpx.URL:
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
         raise ConfigError(f"{url!r} is no address ({error}); expected for example http://localhost:8000/v1") from error
     if parsed.scheme not in {"http", "https"} or not parsed.host:
         raise ConfigError(f"{url!r} is no http address; expected for example http://localhost:8000/v1")
-    if not getproxies():
-        await _resolve(parsed, url)
     return parsed
 
 
@@ -34,9 +55,28 @@ async def _resolve(parsed: httpx.URL, url: str) -> None:
     try:
         found = await asyncio.wait_for(_lookup(parsed.host), RESOLVE_SECONDS)
     except TimeoutError as error:
-        raise UnreachableError(f"{url}: no answer about the host {parsed.host} in {RESOLVE_SECONDS} s") from error
+        raise _silent(url, parsed.host) from error
     if found is not None:
-        raise UnreachableError(f"{url}: unknown host {parsed.host} ({found}). Check the address.")
+        raise _unknown(url, parsed.host, found)
+
+
+def _silent(url: str, host: str) -> UnreachableError:
+    return UnreachableError(f"{url}: no answer about the host {host} in {RESOLVE_SECONDS} s")
+
+
+def _unknown(url: str, host: str, found: OSError) -> UnreachableError:
+    return UnreachableError(f"{url}: unknown host {host} ({found}). Check the address.")
+
+
+def _objection(host: str) -> OSError | None:
+    """What the resolver objects, None if the host exists."""
+    try:
+        socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError as failure:
+        return failure
+    except UnicodeError as failure:
+        return OSError(str(failure))
+    return None
 
 
 def _lookup(host: str) -> asyncio.Future[OSError | None]:
@@ -52,13 +92,7 @@ def _lookup(host: str) -> asyncio.Future[OSError | None]:
             answer.set_result(error)
 
     def look() -> None:
-        error: OSError | None = None
-        try:
-            socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        except OSError as failure:
-            error = failure
-        except UnicodeError as failure:
-            error = OSError(str(failure))
+        error = _objection(host)
         try:
             loop.call_soon_threadsafe(tell, error)
         except RuntimeError:

@@ -14,6 +14,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
+from codetool.http_pools import SpreadTransport
 from codetool.tools.hosts import host_of
 from codetool.tools.secrets import Keyring
 
@@ -60,9 +61,8 @@ async def open_client(
     keyring: Keyring, *, connect_timeout: float, timeout: float, connections: int
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client whose requests carry the keyring's keys. Times in seconds; `timeout` bounds each wait for bytes."""
-    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
     client = httpx.AsyncClient(
-        transport=SigningTransport(httpx.AsyncHTTPTransport(limits=limits), keyring),
+        transport=SigningTransport(SpreadTransport(connections), keyring),
         timeout=httpx.Timeout(timeout, connect=connect_timeout),
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         follow_redirects=False,

@@ -23,6 +23,7 @@ from mock_stack import RESULTS, ROOT, free_port, run_command, stats, wait_for
 from rich.console import Console
 
 from codetool.config import validate
+from codetool.evaluation.taxonomy import is_ours
 from codetool.stages.evaluate import evaluate
 from codetool.stages.run_folder import open_folder
 from codetool.stages.words import check
@@ -68,7 +69,7 @@ def measured(port: int, count: int) -> dict[str, Any]:
         "tasks_in_flight": count,
         "live_branches_max": config.executor.max_live,
         "seconds": round(seconds, 1),
-        "errors": sum(result["error"] is not None for result in results),
+        "errors": sum(map(is_ours, results)),
         "finished": sum(result["finished"] for result in results),
         "host_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "files_left_open": sum(1 for _ in Path("/proc/self/fd").iterdir()),

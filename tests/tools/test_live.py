@@ -168,6 +168,19 @@ async def test_hundreds_of_calls_are_in_flight_at_once(service: FilmService) -> 
     assert time.monotonic() - start < 10  # one after the other they take 100 s
 
 
+async def test_the_cost_of_a_call_does_not_grow_with_the_calls_in_flight(service: FilmService) -> None:
+    async def cost(calls: int) -> float:
+        """Seconds that this thread computes for each of so many calls at once; the service has a thread of its own."""
+        async with tools_of(service, max_calls=1000, timeout=30) as tools:
+            began = time.thread_time()
+            answers = await asyncio.gather(*(tools.call(get(f"{service.server}/slow?n={n}")) for n in range(calls)))
+            assert all(answer.ok for answer in answers)
+            return (time.thread_time() - began) / calls
+
+    few = min([await cost(50), await cost(50)])
+    assert await cost(500) < 3 * few
+
+
 @pytest.mark.parametrize("allowed", ["films.test", "films.test:443", "Films.test"])
 async def test_an_allowed_host_whose_key_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch, allowed: str) -> None:
     monkeypatch.delenv("FILM_KEY", raising=False)
