@@ -23,7 +23,7 @@ from codetool.interfaces import Benchmark, PolicyOption, PRMOption, Reward, Sear
 class RunConfig:
     """Everything a stage needs, as live settings objects and plain values. `conf/config.yaml` says what each means."""
 
-    stage: Literal["evaluate"]
+    stage: Literal["evaluate", "serve_tools", "report"]
     seed: int
     limit: Annotated[int, Field(ge=1)] | None
     fresh: bool
@@ -39,6 +39,9 @@ class RunConfig:
     tools: SkipValidation[Any]
     executor: SkipValidation[Any]
     budget: SkipValidation[Any]
+    serve: SkipValidation[Any]
+    report: SkipValidation[Any]
+    logger: SkipValidation[Any]
     settings: dict[str, Any] = field(default_factory=dict)
     """The resolved configuration as plain data: what is hashed and written to `config.yaml`."""
 

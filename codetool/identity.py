@@ -14,7 +14,8 @@ from typing import Any
 
 NOT_HASHED = frozenset(
     {
-        "limit", "fresh", "dry_run", "outputs", "concurrency", "benchmark.folder",
+        "limit", "fresh", "dry_run", "outputs", "concurrency", "benchmark.folder", "benchmark.mirror", "serve",
+        "report", "logger",
         "policy.source", "policy.base_url", "policy.key_env", "policy.concurrency", "policy.timeout", "policy.retries",
         "policy.backoff", "policy.usd_per_million_in", "policy.usd_per_million_out", "policy.wheel", "policy.threads",
         "policy.rows", "policy.prefix_tokens",

@@ -17,10 +17,12 @@ from codetool.types import (
     Node,
     Sampling,
     Scores,
+    ServedModel,
     Step,
     Task,
     ToolAnswer,
     ToolCall,
+    Weights,
 )
 
 CallTool = Callable[[HttpRequest], Awaitable[ToolAnswer]]
@@ -45,6 +47,19 @@ class Benchmark(Protocol):
 
     def checksum(self) -> str:
         """Hex sha256 of the data the tasks are made from; part of a result's identity."""
+        ...
+
+
+class ModelServers(Protocol):
+    """The model servers that a run starts and ends itself."""
+
+    async def serve(self, weights: Weights) -> ServedModel:
+        """Where a model answers, once it does; the server lives until the run ends.
+
+        Models of one base share one process, adapters as LoRA modules: it is started when the first of them is asked
+        for, with all that the run's options named in `weights()`. Raises MissingError where vLLM is not installed or
+        the server does not come up.
+        """
         ...
 
 
@@ -95,7 +110,14 @@ class PolicyOption(Protocol):
         """The price of so many tokens in USD, None where no prices are known."""
         ...
 
-    def open(self) -> AbstractAsyncContextManager[Policy]:
+    def weights(self) -> Weights | None:
+        """What `open` will ask the run's servers for, None if nothing. Every option's are known before one is opened.
+
+        It may take a while and raises MissingError if files are not there.
+        """
+        ...
+
+    def open(self, servers: ModelServers) -> AbstractAsyncContextManager[Policy]:
         """The live policy. Raises MissingError or UnreachableError before any task starts."""
         ...
 
@@ -112,7 +134,21 @@ class ProcessRewardModel(Protocol):
 class PRMOption(Protocol):
     """Settings of a PRM."""
 
-    def open(self) -> AbstractAsyncContextManager[ProcessRewardModel | None]:
+    def checksum(self) -> str | None:
+        """Hex sha256 of the files that determine its scores; None where the settings say it all.
+
+        Raises MissingError if a file is not there.
+        """
+        ...
+
+    def weights(self) -> Weights | None:
+        """What `open` will ask the run's servers for, None if nothing. Every option's are known before one is opened.
+
+        It may take a while and raises MissingError if files are not there.
+        """
+        ...
+
+    def open(self, servers: ModelServers) -> AbstractAsyncContextManager[ProcessRewardModel | None]:
         """The live PRM, or None where the latent term is absent."""
         ...
 

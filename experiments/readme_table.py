@@ -1,7 +1,7 @@
-"""Write the results table of README.md from the result files below `experiments/`.
+"""Write the tables of README.md: results from the files below `experiments/`, tasks from the benchmark's own page.
 
 Usage: python experiments/readme_table.py [--check]; with --check nothing is written, and the exit code is 1 if the
-table is not what the files say.
+tables are not what the files say.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 SAME = "the same"
-BEGIN, END = "<!-- results: experiments/readme_table.py -->", "<!-- end of results -->"
+MARKS = "<!-- {0}: experiments/readme_table.py -->", "<!-- end of {0} -->"
+TASKS = "codetool/benchmarks/data/tmdb_verified/README.md"
 
 
 def main() -> None:
@@ -32,10 +33,22 @@ def main() -> None:
 
 
 def updated(readme: str) -> str:
-    """The README with a fresh table."""
-    before, rest = readme.split(BEGIN)
-    _, after = rest.split(END)
-    return "\n".join([before + BEGIN, *table(), END + after])
+    """The README with fresh tables."""
+    for name, lines in (("tasks", tasks()), ("results", table())):
+        begin, end = (mark.format(name) for mark in MARKS)
+        before, rest = readme.split(begin)
+        _, after = rest.split(end)
+        readme = "\n".join([before + begin, *lines, end + after])
+    return readme
+
+
+def tasks() -> Iterator[str]:
+    """The table of splits, without the types of answers."""
+    for line in (ROOT / TASKS).read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            return
+        if line.startswith("|") and not line.startswith("| answer"):
+            yield line
 
 
 def table() -> Iterator[str]:
@@ -64,6 +77,16 @@ def table() -> Iterator[str]:
     pools = _read("experiments/performance/results/http_pools.json")
     less = f"{pools['http_pools']['cpu_s']} s of computing instead of {pools['one_pool']['cpu_s']} s in one pool"
     yield _row("1,000 requests at once through `HttpPools`", less, "", pools)
+    replica = _read("experiments/performance/results/replica.json")
+    slowest = f"slowest of {replica['operations']} operations {replica['slowest']['per_s']:,}"
+    answered = f"{replica['mix_per_s']:,} requests a second, {slowest}; {replica['mix_warm_per_s']:,} with warm caches"
+    yield _row("TMDB replica in process, one core", answered, f"≥ {replica['target_per_s']:,}", replica)
+    for benchmark in ("tmdb", "tmdb_verified_train", "tmdb_verified_dev", "tmdb_verified_test"):
+        programs = _read(f"experiments/reference_programs/results/{benchmark}.json")
+        whole, damaged = programs["whole"], programs["damaged"]
+        right = f"{whole['right']} of {whole['programs']} right; with one step damaged {100 * damaged['share']:.1f} %"
+        name = benchmark.replace("_verified_", "_verified`, split `")
+        yield _row(f"reference programs of `{name}` through sandbox and broker", right, "all; < 2 %", programs)
     written = _read("experiments/performance/results/generation.json")
     first, later = written["times_faster"]
     faster = f"{first} times faster for a first step, {later} times for the step after it"

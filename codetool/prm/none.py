@@ -8,12 +8,20 @@ from contextlib import asynccontextmanager
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from codetool.interfaces import ModelServers
+
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class NoPRM:
     """Steps are judged by what they did alone."""
 
+    def checksum(self) -> None:
+        """None: there are no files."""
+
+    def weights(self) -> None:
+        """None: nothing is served."""
+
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[None]:
+    async def open(self, servers: ModelServers) -> AsyncIterator[None]:
         """None, the absent PRM."""
         yield None

@@ -9,6 +9,7 @@ from typing import Self
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from codetool.interfaces import ModelServers
 from codetool.seeding import draw
 from codetool.types import Node, Scores, Step, Task
 
@@ -20,8 +21,14 @@ class RandomPRM:
     seed: int
     """Seed of the numbers."""
 
+    def checksum(self) -> None:
+        """None: there are no files."""
+
+    def weights(self) -> None:
+        """None: nothing is served."""
+
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[Self]:
+    async def open(self, servers: ModelServers) -> AsyncIterator[Self]:
         """This object: it holds nothing that needs opening."""
         yield self
 

@@ -20,6 +20,7 @@ from pydantic.dataclasses import dataclass
 from codetool.concurrency import together
 from codetool.errors import CodeToolError, ConfigError, UnreachableError
 from codetool.http_pools import HttpPools
+from codetool.interfaces import ModelServers
 from codetool.reach import reachable_url
 from codetool.types import Execution, Node, Scores, Step, Task
 
@@ -51,8 +52,14 @@ class RemotePRM:
     concurrency: PositiveInt
     """Highest number of requests in flight."""
 
+    def checksum(self) -> None:
+        """None: what the server runs is its own affair."""
+
+    def weights(self) -> None:
+        """None: the server is already running."""
+
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[_Client]:
+    async def open(self, servers: ModelServers) -> AsyncIterator[_Client]:
         """The live PRM.
 
         Raises ConfigError for a template that cannot be rendered and UnreachableError if nobody answers HTTP at

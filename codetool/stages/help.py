@@ -14,7 +14,7 @@ HELP = """CodeTool: experiments on process-supervised, stepwise programmatic too
 
 Choose an option with group=option, set a value with name=value. The same command again resumes, fresh=true starts
 over, dry_run=true only checks; -m runs every combination of comma lists; --cfg job prints the configuration.
-Keys come from the environment: OPENAI_API_KEY, TMDB_API_KEY. Data lies where CODETOOL_DATA points."""
+Keys come from the environment: OPENAI_API_KEY, TMDB_API_KEY, WANDB_API_KEY. Data lies where CODETOOL_DATA points."""
 
 
 def help_text() -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+MULTIRUN = frozenset({"-m", "--multirun"})
 INTERRUPTED = 130  # the shell's convention: 128 + SIGINT
 
 
@@ -32,8 +33,7 @@ def _run() -> None:
     # Imported here, since importing takes half a second in which Ctrl-C should be as quiet as later.
     import hydra
 
-    from codetool.config import validate
-    from codetool.errors import CodeToolError
+    from codetool.errors import CodeToolError, ConfigError
     from codetool.stages import words
     from codetool.stages.help import help_text
 
@@ -42,8 +42,16 @@ def _run() -> None:
         if "--help" in flags or "-h" in flags:
             print(help_text())
             return
-        for config in words.check(options, multirun=bool({"-m", "--multirun"} & set(flags))):
-            validate(config)
+        multirun = bool(MULTIRUN & set(flags))
+        configs = words.check(options, multirun=multirun)
+        validated = words.all_valid(configs)
+        if multirun:
+            from codetool.stages.sweep import sweep
+
+            if others := [flag for flag in flags if flag not in MULTIRUN]:
+                raise ConfigError(f"{' '.join(others)}: leave it out, or leave out -m: they do not go together.")
+            first = validated[0]
+            sys.exit(1 if sweep(options, first.stage, first.outputs, dry_run=first.dry_run) else 0)
     except CodeToolError as error:
         _stop(str(error), error.exit_code)
     sys.argv[1:] = [*flags, *options]  # Hydra's parser loses options on both sides of a flag
@@ -56,11 +64,19 @@ def _job(config: DictConfig) -> None:
 
     from codetool.config import validate
     from codetool.errors import CodeToolError
+    from codetool.stages.report import report
     from codetool.stages.run import run
+    from codetool.stages.serve_tools import serve_tools
 
     choices = {str(group): str(option) for group, option in HydraConfig.get().runtime.choices.items()}
     try:
-        failed = run(validate(config), choices, Console(stderr=True))
+        settings = validate(config)
+        if settings.stage == "serve_tools":
+            failed = serve_tools(settings, choices, Console(stderr=True))
+        elif settings.stage == "report":
+            failed = report(settings, Console(stderr=True))
+        else:
+            failed = run(settings, choices, Console(stderr=True)).failed
     except (CodeToolError, OSError) as error:  # here, because Hydra would print a traceback of its own
         _stop(str(error), getattr(error, "exit_code", 1))
     if failed:

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -16,36 +17,68 @@ from rich.console import Console
 
 from codetool import journal
 from codetool.config import RunConfig
-from codetool.evaluation.summary import as_json, summarise
+from codetool.evaluation.summary import Summary, as_json, summarise
 from codetool.identity import identity
 from codetool.stages import run_folder
 from codetool.stages.evaluate import TASK_LOG, evaluate
+from codetool.stages.report import write_report_if_possible
 from codetool.stages.summary import show
+from codetool.tracking import Tracked, TrackedRun
 from codetool.types import Task
 
 log = logging.getLogger("codetool")
 
 
-def run(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
-    """The number of tasks that failed for our own reasons, after every task asked for has been run.
+NAMED_BY = ("benchmark", "search", "policy", "prm")
+"""The groups whose options stand in a run folder's name."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to."""
+
+    folder: Path
+    failed: int = 0
+    """Tasks that failed for our own reasons."""
+    metrics: Mapping[str, Any] | None = None
+    """The content of `metrics.json`; None for a dry run."""
+    tracked: Tracked | None = None
+
+
+def run(
+    config: RunConfig, choices: Mapping[str, str], console: Console, *, sweep: str | None = None, upload: bool = True
+) -> Outcome:
+    """What came of the run, after every task asked for has been run.
 
     `choices` names the option of each group; with the identity they name the folder,
-    `<benchmark>-<search>-<policy>-<prm>-<hash8>`. Raises CodeToolError.
+    `<benchmark>-<search>-<policy>-<prm>-<hash8>`. A cell of a `sweep`, named so, says little, and waits where
+    another cell with the same identity is at work. `upload` false leaves the W&B run offline. Raises CodeToolError.
     """
     tasks = config.benchmark.tasks()[: config.limit]
     checksums = _checksums(config)
-    names = [choices[group] for group in ("benchmark", "search", "policy", "prm")]
+    names = [choices[group] for group in NAMED_BY]
     base = config.outputs / config.stage / "-".join([*names, identity(config.settings, checksums)])
     path = run_folder.choose(base, config.fresh)
     if config.dry_run:
         _announce(choices, tasks, path, run_folder.done_in(path), console)
-        return 0
-    with run_folder.open_folder(path) as folder, _logging(path / "log.txt", console):
-        _announce(choices, tasks, path, folder.done, console)
+        return Outcome(path)
+    level = logging.INFO if sweep is None else logging.WARNING
+    with run_folder.open_folder(path, wait=sweep is not None) as folder, _logging(path / "log.txt", console, level):
+        if sweep is None:
+            _announce(choices, tasks, path, folder.done, console)
         if any(task.id not in folder.done for task in tasks):
             journal.replace(path / "config.yaml", [_config_file(config, checksums).encode()])
             evaluate(config, folder, tasks, console)
-        return _conclude(path, tasks, config)
+        summary = _conclude(path, tasks, config)
+        if sweep is None:
+            show(summary, path, Console())
+        group = choices["experiment"] if choices.get("experiment", "none") != "none" else sweep
+        tracked = config.logger.record(
+            TrackedRun(path, group, config.stage, names, [task.id for task in tasks], upload)
+        )
+        if tracked and sweep is None:
+            log.log(logging.WARNING if tracked.warning else logging.INFO, tracked.line)
+        return Outcome(path, len(summary.failures), as_json(summary), tracked)
 
 
 def _checksums(config: RunConfig) -> dict[str, str]:
@@ -53,6 +86,8 @@ def _checksums(config: RunConfig) -> dict[str, str]:
     checksums = {"benchmark": config.benchmark.checksum()}
     if (policy := config.policy.checksum()) is not None:
         checksums["policy"] = policy
+    if (prm := config.prm.checksum()) is not None:
+        checksums["prm"] = prm
     if config.tools.replica is not None:
         checksums["replica"] = config.tools.replica.checksum()
     for file in config.tools.recordings:
@@ -78,14 +113,14 @@ def _announce(
     console.print(f"results: {path}", highlight=False, soft_wrap=True)
 
 
-def _conclude(path: Path, tasks: Sequence[Task], config: RunConfig) -> int:
-    """Write `metrics.json`, print the summary, and count the tasks that failed for our own reasons."""
+def _conclude(path: Path, tasks: Sequence[Task], config: RunConfig) -> Summary:
+    """Write `metrics.json` and the report."""
     templates = {task.id: task.template for task in tasks}
     lines = [line for line in journal.read(path / "results.jsonl") if line["task_id"] in templates]
     summary = summarise(lines, len(tasks), seed=config.seed, templates=templates)
     journal.replace(path / "metrics.json", [json.dumps(as_json(summary), indent=2).encode() + b"\n"])
-    show(summary, path, Console())
-    return len(summary.failures)
+    write_report_if_possible(path, lines, summary, tasks)
+    return summary
 
 
 class _ConsoleHandler(logging.Handler):
@@ -101,9 +136,10 @@ class _ConsoleHandler(logging.Handler):
 
 
 @contextmanager
-def _logging(file: Path, console: Console) -> Iterator[None]:
-    """Our log goes to `log.txt` and, in short, to the console while the run lasts."""
+def _logging(file: Path, console: Console, level: int) -> Iterator[None]:
+    """Our log goes to `log.txt` and, in short and from this level on, to the console while the run lasts."""
     to_console = _ConsoleHandler(console)
+    to_console.setLevel(level)
     to_console.addFilter(lambda record: record.name != TASK_LOG)
     handlers: list[logging.Handler] = [logging.FileHandler(file, encoding="utf-8"), to_console]
     handlers[0].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

@@ -6,21 +6,29 @@ first, then every other option against the configuration those choices give, so 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Sequence, Set
 from difflib import get_close_matches
+from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from codetool.config import validate
+from codetool.config import RunConfig, validate
 from codetool.errors import ConfigError
 
 CONF = Path(__file__).parents[2] / "conf"
+READ_BY = {"serve": "serve_tools", "report": "report"}
+"""The stage that alone reads a group of settings."""
+MOST_COMBINATIONS = 256
+"""Cells of a sweep that are all composed beforehand, a tenth of a second each."""
 FLAGS_WITH_VALUE = {
     "--cfg", "-c", "--package", "-p", "--info", "-i",
     "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd",
@@ -38,35 +46,116 @@ def sorted_out(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def check(words: Sequence[str], *, multirun: bool = False) -> list[DictConfig]:
-    """The configuration that the words compose to; with comma lists, one for every value of each list.
+    """The configuration that the words compose to; with comma lists, one for every combination of their values.
 
-    Raises ConfigError with a line for every word that is wrong, and for every wrong value of the others.
+    Beyond 256 combinations, one for every value of each list with every choice of files. Raises ConfigError with a
+    line for every word that is wrong, and for every wrong value of the others.
     """
     if not CONF.is_dir():
         raise ConfigError(f"{CONF} is not there: CodeTool runs from its checkout, installed with `pip install -e .`")
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        wrong, good = _sorted_by_mistakes(words, multirun)
-        if wrong:
-            raise ConfigError("\n".join([*wrong, *_wrong_values(good)]))
-        return [compose("config", variant) for variant in _variants(good)]
+        configs = _all_composed(words, multirun)
+        if configs is None:  # now word by word, which takes longer
+            wrong, good = _sorted_by_mistakes(words, multirun)
+            if wrong:
+                raise ConfigError("\n".join([*wrong, *_wrong_values(good)]))
+            configs = [_composed(variant) for variant in _variants(good)]
+        if unread := _unread(words, {str(config.stage) for config in configs}):
+            raise ConfigError("\n".join(unread))
+        return configs
+
+
+def _all_composed(words: Sequence[str], multirun: bool) -> list[DictConfig] | None:
+    """The configurations, None if a word is wrong."""
+    try:
+        variants = _variants(words)
+        return [compose("config", variant) for variant in variants] if multirun or len(variants) == 1 else None
+    except (HydraException, OmegaConfBaseException):
+        return None
+
+
+def all_valid(configs: Sequence[DictConfig]) -> list[RunConfig]:
+    """The settings of every configuration. Raises ConfigError with each wrong value of any of them."""
+    valid: list[RunConfig] = []
+    wrong: list[str] = []
+    for config in configs:
+        try:
+            valid.append(validate(config))
+        except ConfigError as error:
+            wrong += str(error).splitlines()
+    if wrong:
+        raise ConfigError("\n".join(dict.fromkeys(wrong)))
+    return valid
+
+
+def is_for_hydra(word: str) -> bool:
+    """Whether the word is an option of Hydra's own, such as `hydra/launcher=joblib`."""
+    return re.match(r"[+~]*hydra[./]", word) is not None
+
+
+def value_of(word: str) -> str:
+    """The value that a word with one value sets, as text without quotes and escapes."""
+    value = OverridesParser.create().parse_override(word).value()
+    return value if isinstance(value, str) else word.split("=", 1)[1]
+
+
+def key_of(word: str) -> str:
+    """The option that a word sets, `search.width` of `+search.width=2`."""
+    return word.split("=")[0].lstrip("+~")
+
+
+def _composed(words: Sequence[str]) -> DictConfig:
+    """The configuration of words that are right one by one. Raises ConfigError if they do not go together."""
+    try:
+        return compose("config", list(words))
+    except (HydraException, OmegaConfBaseException) as error:
+        mistakes = (_mistake(word, words[:place]) for place, word in enumerate(words))
+        line = next(filter(None, mistakes), str(error).splitlines()[0])
+        chosen = " ".join(word for word in words if _is_group(word.split("=")[0]))
+        raise ConfigError(f"{line} This is so with {chosen}.") from error
+
+
+def _unread(words: Sequence[str], stages: Set[str]) -> list[str]:
+    """A line for each word that belongs to a stage which is not run."""
+    places = [(word, re.split(r"[.=]", word.lstrip("+~"))[0]) for word in words]
+    return [
+        f"{word}: only stage={READ_BY[place]} reads it."
+        for word, place in places
+        if place in READ_BY and READ_BY[place] not in stages
+    ]
 
 
 def _variants(words: Sequence[str]) -> list[list[str]]:
-    """The words with each comma list in turn at each of its values and all other lists at their first."""
-    choices = [_values(word) for word in words]
-    first = [values[0] for values in choices]
-    others = [
-        [*first[:place], value, *first[place + 1 :]] for place, values in enumerate(choices) for value in values[1:]
-    ]
-    return [first, *others]
+    """Every combination of the values in the comma lists.
+
+    If those are too many, every combination of the options that choose a file, on which it depends what else there is,
+    and with each the other lists in turn at each of their values.
+    """
+    choices = [values_of(word) for word in words]
+    if prod(map(len, choices)) <= MOST_COMBINATIONS:
+        return list(map(list, product(*choices)))
+    firsts = product(*(values if _is_group(key_of(values[0])) else values[:1] for values in choices))
+    variants = []
+    for first in map(list, firsts):
+        rest = [(place, value) for place, values in enumerate(choices) for value in values[1:]]
+        others = [(place, value) for place, value in rest if not _is_group(key_of(value))]
+        variants += [first, *([*first[:place], value, *first[place + 1 :]] for place, value in others)]
+    return variants
 
 
-def _values(word: str) -> list[str]:
-    """The word at each value of its comma list. Raises HydraException for a word that cannot be read."""
-    override = OverridesParser.create().parse_override(word)
-    if override.is_sweep_override():
-        return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
-    return [word]
+def values_of(word: str) -> list[str]:
+    """The word at each value of its comma list.
+
+    Raises HydraException for a word that cannot be read, ConfigError for a list without values.
+    """
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())  # which globs look into
+    [override] = parser.parse_overrides([word])
+    if not override.is_sweep_override():
+        return [word]
+    values = [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+    if not values:
+        raise ConfigError(f"{word}: no value fits.")
+    return values
 
 
 def _sorted_by_mistakes(words: Sequence[str], multirun: bool) -> tuple[list[str], list[str]]:
@@ -75,14 +164,14 @@ def _sorted_by_mistakes(words: Sequence[str], multirun: bool) -> tuple[list[str]
     good: list[str] = []
     for word in sorted(words, key=lambda word: not _is_group(word.split("=")[0])):  # a stable sort
         try:
-            values = _values(word)
+            values = values_of(word)
         except HydraException:
             wrong.append(f"{word}: cannot be read. Options are written name=value, for example search.width=2.")
             continue
         if len(values) > 1 and not multirun:
             wrong.append(f"{word}: a comma list is one configuration for each value: add -m, or write a list as [a,b].")
             continue
-        lines = [line for value in values if (line := _mistake(value, [_values(each)[0] for each in good]))]
+        lines = [line for value in values if (line := _mistake(value, [values_of(each)[0] for each in good]))]
         wrong += lines
         good += [] if lines else [word]
     return wrong, good
@@ -92,7 +181,7 @@ def _wrong_values(words: Sequence[str]) -> list[str]:
     """A line for every wrong value among words that are right otherwise."""
     try:
         for variant in _variants(words):
-            validate(compose("config", variant))
+            validate(_composed(variant))
     except ConfigError as error:
         return str(error).splitlines()
     return []

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from chat_server import Reply, chat, serving
+from no_servers import NO_SERVERS
 from paths import step_after
 
 from codetool.errors import ConfigError
@@ -27,7 +28,7 @@ def option(prompt: StepPrompt, **changes: Any) -> EndpointPolicy:
 async def test_candidates_are_parsed_and_the_prompt_is_counted_once(task: Task, prompt: StepPrompt) -> None:
     path = step_after(None, "a", "one").path
     async with serving(lambda body: chat(STEP, "no idea", tokens_out=20)) as server:
-        async with option(prompt, base_url=server.url).open() as policy:
+        async with option(prompt, base_url=server.url).open(NO_SERVERS) as policy:
             drawn = await policy.propose(task, path, 2)
     assert [(c.step.code, c.step.finished) for c in drawn] == [("print(2)", True), (None, False)]
     assert [c.tokens_in for c in drawn] == [10, 0]
@@ -39,7 +40,7 @@ async def test_candidates_are_parsed_and_the_prompt_is_counted_once(task: Task, 
 
 async def test_the_seed_depends_on_seed_task_path_and_first_and_on_nothing_else(task: Task, prompt: StepPrompt) -> None:
     async with serving(lambda body: chat(STEP)) as server:
-        async with option(prompt, base_url=server.url).open() as policy:
+        async with option(prompt, base_url=server.url).open(NO_SERVERS) as policy:
             for _ in range(2):
                 await policy.propose(task, (), 1)
             await policy.propose(task, (), 1, seed=1)
@@ -57,7 +58,7 @@ async def test_the_seed_depends_on_seed_task_path_and_first_and_on_nothing_else(
 @pytest.mark.parametrize("model", [None, ""])
 async def test_a_missing_model_is_told_with_the_option_to_set(prompt: StepPrompt, model: str | None) -> None:
     with pytest.raises(ConfigError, match=r"policy\.model"):
-        async with option(prompt, model=model, base_url="http://127.0.0.1:9/v1").open():
+        async with option(prompt, model=model, base_url="http://127.0.0.1:9/v1").open(NO_SERVERS):
             pass
 
 
@@ -67,7 +68,7 @@ async def test_cancelling_a_proposal_frees_its_place(task: Task, prompt: StepPro
         return chat(STEP)
 
     async with serving(slow) as server:
-        async with option(prompt, base_url=server.url, concurrency=1).open() as policy:
+        async with option(prompt, base_url=server.url, concurrency=1).open(NO_SERVERS) as policy:
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(policy.propose(task, (), 1), 0.2)
             await asyncio.wait_for(policy.propose(Task("t", "again", ()), (), 1), 2)
@@ -76,7 +77,7 @@ async def test_cancelling_a_proposal_frees_its_place(task: Task, prompt: StepPro
 async def test_a_prompt_beyond_the_context_is_a_step_without_code(task: Task, prompt: StepPrompt) -> None:
     said = "This model's maximum context length is 4096 tokens. However, your prompt has 5000."
     refused = Reply(status=400, body={"error": {"message": said}})
-    async with serving(lambda body: refused) as server, option(prompt, base_url=server.url).open() as policy:
+    async with serving(lambda body: refused) as server, option(prompt, base_url=server.url).open(NO_SERVERS) as policy:
         drawn = await policy.propose(task, (), 2)
     assert [candidate.step.code for candidate in drawn] == [None, None]
     assert "maximum context length" in drawn[0].raw

@@ -16,16 +16,17 @@ from typing import Any
 
 import pytest
 import torch
+from no_servers import NO_SERVERS
 from paths import SEARCH, step_after
 
+from codetool import embedded as weights
+from codetool.embedded import smollm2_folder
 from codetool.errors import MissingError
-from codetool.policies import weights
 from codetool.policies.llama import Llama, Prefix
 from codetool.policies.local_model import LocalModel
 from codetool.policies.prefixes import Prefixes
 from codetool.policies.sampling import Precision
 from codetool.policies.smollm2 import SmolLM2
-from codetool.policies.weights import smollm2_folder
 from codetool.prompts import StepPrompt
 from codetool.types import Sampling, Task
 
@@ -270,7 +271,7 @@ async def test_the_option_opens_and_closes(folder: Path) -> None:
         model="x", wheel=None, temperature=0, top_p=1, max_tokens=3, rows=2, prefix_tokens=0, threads=1,
         precision="bfloat16", prompt=PROMPT,
     )  # fmt: skip
-    async with option.open() as policy:
+    async with option.open(NO_SERVERS) as policy:
         assert len(await policy.propose(task("rain"), (), 2)) == 2
 
 

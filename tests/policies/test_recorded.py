@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from no_servers import NO_SERVERS
 from omegaconf import DictConfig
 from paths import step_after
 
@@ -133,14 +134,14 @@ def replay(prompt: StepPrompt, *source: Path, **sampling: float | int | None) ->
 @pytest.mark.parametrize("name", ["", "candidates.jsonl"])
 async def test_a_folder_or_its_file_is_replayed(task: Task, prompt: StepPrompt, tmp_path: Path, name: str) -> None:
     drawn = await folder_of(tmp_path / "run", task, prompt)
-    async with replay(prompt, tmp_path / "run" / name).open() as policy:
+    async with replay(prompt, tmp_path / "run" / name).open(NO_SERVERS) as policy:
         assert list(await policy.propose(task, (), 2)) == drawn
 
 
 async def test_several_folders_are_replayed(task: Task, prompt: StepPrompt, tmp_path: Path) -> None:
     other = Task("t2", "q", ())
     drawn = [await folder_of(tmp_path / "a", task, prompt), await folder_of(tmp_path / "b", other, prompt)]
-    async with replay(prompt, tmp_path / "a", tmp_path / "b").open() as policy:
+    async with replay(prompt, tmp_path / "a", tmp_path / "b").open(NO_SERVERS) as policy:
         assert [list(await policy.propose(t, (), 2)) for t in (task, other)] == drawn
 
 
@@ -148,7 +149,7 @@ async def test_a_torn_last_line_is_tolerated(task: Task, prompt: StepPrompt, tmp
     drawn = await folder_of(tmp_path, task, prompt)
     with (tmp_path / "candidates.jsonl").open("a") as file:
         file.write('{"task_id": "t1", "te')
-    async with replay(prompt, tmp_path).open() as policy:
+    async with replay(prompt, tmp_path).open(NO_SERVERS) as policy:
         assert list(await policy.propose(task, (), 2)) == drawn
 
 
@@ -159,7 +160,7 @@ async def test_of_a_candidate_recorded_twice_the_last_one_counts(
     lines = (tmp_path / "candidates.jsonl").read_text().splitlines()
     changed = json.dumps(json.loads(lines[0]) | {"text": "later"})
     (tmp_path / "candidates.jsonl").write_text("\n".join([*lines, changed]) + "\n")
-    async with replay(prompt, tmp_path).open() as policy:
+    async with replay(prompt, tmp_path).open(NO_SERVERS) as policy:
         assert (await policy.propose(task, (), 1))[0].raw == "later"
 
 
@@ -167,39 +168,39 @@ async def test_sampling_is_taken_as_recorded_or_chosen(task: Task, prompt: StepP
     drawn = await folder_of(tmp_path, task, prompt)
     await folder_of(tmp_path, task, prompt, Sampling(0, 1.0, 64))
     with pytest.raises(ConfigError, match=r"policy\.temperature=0 .*; policy\.temperature=0\.9 .*several"):
-        async with replay(prompt, tmp_path).open():
+        async with replay(prompt, tmp_path).open(NO_SERVERS):
             pass
-    async with replay(prompt, tmp_path, temperature=0.9).open() as policy:
+    async with replay(prompt, tmp_path, temperature=0.9).open(NO_SERVERS) as policy:
         assert list(await policy.propose(task, (), 2)) == drawn
     with pytest.raises(ConfigError, match="none of them"):
-        async with replay(prompt, tmp_path, temperature=0.3).open():
+        async with replay(prompt, tmp_path, temperature=0.3).open(NO_SERVERS):
             pass
 
 
 async def test_a_replay_can_be_replayed(task: Task, prompt: StepPrompt, tmp_path: Path) -> None:
     drawn = await folder_of(tmp_path / "a", task, prompt)
     option = replay(prompt, tmp_path / "a")
-    async with option.open() as policy:
+    async with option.open(NO_SERVERS) as policy:
         records: list[Record] = []
         await Recorded(
             policy, prompt=prompt, sampling=option.sampling, known=(), append=records.append
         ).propose(task, (), 2)
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "candidates.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    async with replay(prompt, tmp_path / "b").open() as policy:
+    async with replay(prompt, tmp_path / "b").open(NO_SERVERS) as policy:
         assert list(await policy.propose(task, (), 2)) == drawn
 
 
 async def test_missing_sources_are_told(prompt: StepPrompt, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"policy\.source is empty"):
-        async with replay(prompt).open():
+        async with replay(prompt).open(NO_SERVERS):
             pass
     (tmp_path / "results.jsonl").write_text('{"task_id": "t1"}\n')
     with pytest.raises(ConfigError, match=r"results\.jsonl holds other records"):
-        async with replay(prompt, tmp_path / "results.jsonl").open():
+        async with replay(prompt, tmp_path / "results.jsonl").open(NO_SERVERS):
             pass
     with pytest.raises(MissingError, match="nowhere"):
-        async with replay(prompt, tmp_path / "nowhere").open():
+        async with replay(prompt, tmp_path / "nowhere").open(NO_SERVERS):
             pass
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from no_servers import NO_SERVERS
 
 from codetool.interfaces import PRMOption
 from codetool.prm.random import RandomPRM
@@ -33,7 +34,7 @@ def test_every_option_composes_and_is_a_prm_option(name):
 
 
 async def test_none_is_the_absent_prm():
-    async with option("none").open() as prm:
+    async with option("none").open(NO_SERVERS) as prm:
         assert prm is None
 
 
@@ -42,7 +43,7 @@ async def test_random_takes_the_seed_of_the_run():
 
 
 async def test_random_is_one_probability_for_each_candidate():
-    async with option("random").open() as prm:
+    async with option("random").open(NO_SERVERS) as prm:
         scores = await prm.score(TASK, [], STEPS)
     assert len(set(scores.values)) == len(STEPS)
     assert all(0 <= value < 1 for value in scores.values)

@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from no_servers import NO_SERVERS
 from pydantic import ValidationError
 
 from codetool.errors import CodeToolError, ConfigError, UnreachableError
@@ -74,7 +75,7 @@ async def test_each_candidate_gets_the_number_of_its_own_request():
         await asyncio.sleep(0.02 * (3 - body["index"]))  # the last is answered first
         return {"response": body["index"] / 10}
 
-    async with serving(answer) as (url, bodies), settings(url).open() as prm:
+    async with serving(answer) as (url, bodies), settings(url).open(NO_SERVERS) as prm:
         scores = await prm.score(TASK, [], STEPS)
     assert scores.values == (0.0, 0.1, 0.2)
     assert len(bodies) == 3
@@ -85,7 +86,7 @@ async def test_each_candidate_gets_the_number_of_its_own_request():
 async def test_the_server_sees_tools_task_and_earlier_steps_in_order():
     first = after("##Step 1: look", "three films")
     second = after("##Step 2: fetch", "partly", "KeyError: 'id' (line 2: x['id'])", first)
-    async with serving(always(0.5)) as (url, bodies), settings(url).open() as prm:
+    async with serving(always(0.5)) as (url, bodies), settings(url).open(NO_SERVERS) as prm:
         await prm.score(TASK, second.path, STEPS[:1])
     user = bodies[0]["messages"][1]["content"]
     expected = ["GET /a Lists films", "Who directed it?", "look", "three films", "fetch", "partly", "KeyError", "way 0"]
@@ -95,7 +96,7 @@ async def test_the_server_sees_tools_task_and_earlier_steps_in_order():
 
 async def test_a_longer_path_extends_the_prompt_and_siblings_share_all_but_their_step():
     first = after(STEPS[0].text, "three films")
-    async with serving(always(0.5)) as (url, bodies), settings(url).open() as prm:
+    async with serving(always(0.5)) as (url, bodies), settings(url).open(NO_SERVERS) as prm:
         await prm.score(TASK, [], STEPS[:1])
         await prm.score(TASK, first.path, STEPS[1:])
     texts = {body["index"]: body["messages"][1]["content"] for body in bodies[1:]}
@@ -106,7 +107,7 @@ async def test_a_longer_path_extends_the_prompt_and_siblings_share_all_but_their
 
 async def test_observations_are_cut_and_the_error_survives():
     path = after("look", "x" * 5_000, "KeyError: 'id'").path
-    async with serving(always(0.5)) as (url, bodies), settings(url).open() as prm:
+    async with serving(always(0.5)) as (url, bodies), settings(url).open(NO_SERVERS) as prm:
         await prm.score(TASK, path, STEPS[:1])
     user = bodies[0]["messages"][1]["content"]
     assert "KeyError: 'id'" in user
@@ -115,7 +116,7 @@ async def test_observations_are_cut_and_the_error_survives():
 
 @pytest.mark.parametrize("value", [1.5, -0.1, "0.5", None, True, [0.5]])
 async def test_what_is_no_probability_is_an_error_that_shows_it(value):
-    async with serving(always(value)) as (url, _), settings(url).open() as prm:
+    async with serving(always(value)) as (url, _), settings(url).open(NO_SERVERS) as prm:
         with pytest.raises(CodeToolError, match=r"response=.*probability in \[0, 1\]"):
             await prm.score(TASK, [], STEPS)
 
@@ -124,7 +125,7 @@ async def test_another_kind_of_server_is_named_without_further_attempts():
     async def answer(body, place):
         return Response("no such model", status_code=404)
 
-    async with serving(answer) as (url, bodies), settings(url).open() as prm:
+    async with serving(answer) as (url, bodies), settings(url).open(NO_SERVERS) as prm:
         with pytest.raises(CodeToolError, match="404 'no such model'.*prm.base_url"):
             await prm.score(TASK, [], STEPS[:1])
     assert len(bodies) == 1
@@ -135,7 +136,7 @@ async def test_a_passing_trouble_is_waited_out(status):
     async def answer(body, place):
         return Response(status_code=status) if place < 3 else {"response": 0.25}
 
-    async with serving(answer) as (url, _), settings(url).open() as prm:
+    async with serving(answer) as (url, _), settings(url).open(NO_SERVERS) as prm:
         assert (await prm.score(TASK, [], STEPS[:1])).values == (0.25,)
 
 
@@ -143,7 +144,7 @@ async def test_a_lasting_trouble_ends_after_the_attempts_allowed():
     async def answer(body, place):
         return Response(status_code=503)
 
-    async with serving(answer) as (url, bodies), settings(url, "prm.retries=2").open() as prm:
+    async with serving(answer) as (url, bodies), settings(url, "prm.retries=2").open(NO_SERVERS) as prm:
         with pytest.raises(UnreachableError, match="HTTP 503, 3 times"):
             await prm.score(TASK, [], STEPS[:1])
     assert len(bodies) == 3
@@ -153,7 +154,7 @@ async def test_a_silent_server_is_given_up_after_the_time_out():
     async def answer(body, place):
         await asyncio.sleep(0.5)
 
-    async with serving(answer) as (url, _), settings(url, "prm.retries=0", "prm.timeout=0.1").open() as prm:
+    async with serving(answer) as (url, _), settings(url, "prm.retries=0", "prm.timeout=0.1").open(NO_SERVERS) as prm:
         with pytest.raises(UnreachableError, match="ReadTimeout"):
             await prm.score(TASK, [], STEPS[:1])
 
@@ -162,7 +163,7 @@ async def test_a_silent_server_is_given_up_after_the_time_out():
 async def test_nobody_there_is_said_within_two_seconds(host):
     begin = time.monotonic()
     with pytest.raises(UnreachableError, match=host):
-        async with settings(f"http://{host}:{free_port()}").open():
+        async with settings(f"http://{host}:{free_port()}").open(NO_SERVERS):
             pass
     assert time.monotonic() - begin < 2
 
@@ -178,14 +179,14 @@ async def test_three_hundred_requests_are_in_flight_at_once():
         await all_there.wait()
         return {"response": 0.5}
 
-    async with serving(answer) as (url, _), settings(url, "prm.timeout=30").open() as prm:
+    async with serving(answer) as (url, _), settings(url, "prm.timeout=30").open(NO_SERVERS) as prm:
         await asyncio.wait_for(asyncio.gather(*(prm.score(TASK, [], STEPS) for _ in range(100))), 20)
 
 
 @pytest.mark.parametrize(("template", "said"), [("{{ question }}", "question; it may use"), ("{% for %}", "line 1")])
 async def test_a_template_that_cannot_be_rendered_is_named_before_any_task(template, said):
     with pytest.raises(ConfigError, match=f"prm.user.*{said}"):
-        async with settings("http://127.0.0.1:1", f"prm.user='{template}'").open():
+        async with settings("http://127.0.0.1:1", f"prm.user='{template}'").open(NO_SERVERS):
             pass
 
 

