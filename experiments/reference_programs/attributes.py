@@ -1,207 +1,12 @@
-"""The facts to ask for, by the kind of record that has them."""
+"""The facts to ask for, by the kind of record that has them; those of films and series stand in `title_attributes.py`."""
 
 from __future__ import annotations
 
-from parts import Attribute, Kind, get
+from facts import detail, known
+from parts import Attribute, get
+from title_attributes import MOVIE, SHOW
 
 from codetool.types import AnswerType
-
-WORD = {"movie": "film", "show": "series"}
-ROUTE = {"movie": "movie", "show": "tv"}
-KEYWORDS = {"movie": "keywords", "show": "results"}
-
-
-def _known(name: str, source: Kind, type: AnswerType, key: str, questions: tuple[str, ...], guard: str) -> Attribute:
-    """A fact that the record already holds when it is found."""
-    return Attribute(
-        name=name,
-        source=source,
-        type=type,
-        questions=questions,
-        thought=f"Print its {key.replace('_', ' ')}.",
-        code=f'print($x["{key}"])',
-        guard=guard,
-    )
-
-
-def _detail(
-    name: str, source: Kind, type: AnswerType, path: str, value: str, questions: tuple[str, ...], guard: str = "True"
-) -> Attribute:
-    """A fact that takes a call; `value` is an expression over its answer, `found`."""
-    return Attribute(
-        name=name,
-        source=source,
-        type=type,
-        questions=questions,
-        thought=f"Get {_what(path)} and print what is asked for.",
-        code=f"found = {get(path)}\nprint({value})",
-        guard=guard,
-    )
-
-
-def _what(path: str) -> str:
-    last = path.rsplit("/", 1)[1]
-    if "$episode" in path and last in ("$episode", "credits", "images"):
-        return "the episode" if last == "$episode" else f"the episode's {last}"
-    if "$season" in path:
-        return "the season" if last == "$season" else f"the season's {last}"
-    return "the details" if last.startswith("{") else f"the {last.replace('_', ' ')}"
-
-
-def _both(source: Kind) -> tuple[Attribute, ...]:
-    """What films and series have in common."""
-    route, word = f"/{ROUTE[source]}/{{$x['id']}}", WORD[source]
-    title = "title" if source == "movie" else "name"
-    prefix = "" if source == "movie" else "show_"
-    return (
-        _known(
-            f"{prefix}rating", source, "number", "vote_average",
-            ("What is the average rating of $x?", "How is $x rated on average by users?", "Tell me the user score of $x."),
-            "True",
-        ),
-        _known(
-            f"{prefix}poster", source, "url", "poster_path",
-            ("Give me the poster of $x.", "I need the path of the main poster of $x.", "Show me the poster for $x."),
-            "True",
-        ),
-        _detail(
-            f"{prefix}genres", source, "list", route, '[genre["name"] for genre in found["genres"]]',
-            ("Which genres does $x belong to?", "What are the genres of $x?", "List the genres given for $x."),
-        ),
-        _detail(
-            f"{prefix}keywords", source, "list", route + "/keywords",
-            f'[keyword["name"] for keyword in found["{KEYWORDS[source]}"]]',
-            ("Which keywords is $x tagged with?", "List the keywords of $x.", "What keywords are attached to $x?"),
-            f'2 < len(found["{KEYWORDS[source]}"]) < 8',
-        ),
-        _detail(
-            f"{prefix}keyword_count", source, "number", route + "/keywords", f'len(found["{KEYWORDS[source]}"])',
-            ("How many keywords does $x have?", "Count the keywords that $x is tagged with."),
-            f'len(found["{KEYWORDS[source]}"]) > 1',
-        ),
-        _detail(
-            f"{prefix}reviews", source, "number", route + "/reviews", 'found["total_results"]',
-            ("How many reviews does $x have?", "How many user reviews of $x are there?", "Count the reviews written about $x."),
-            'found["total_results"] > 1',
-        ),
-        _detail(
-            f"{prefix}reviewer", source, "name", route + "/reviews", 'found["results"][0]["author"]',
-            ("Who wrote the first review listed for $x?", "Name the author of the first review of $x."),
-            'len(found["results"]) > 1',
-        ),
-        _detail(
-            f"{prefix}resembles", source, "title", route + "/similar", f'found["results"][0]["{title}"]',
-            (f"Which {word} comes first on the list of titles similar to $x?", f"What is the first {word} listed as similar to $x?"),
-        ),
-        _detail(
-            f"{prefix}recommends", source, "ordered_list", route + "/recommendations",
-            f'[item["{title}"] for item in found["results"][:3]]',
-            ("What are the first three recommendations for someone who liked $x, in order?", "I enjoyed $x. Give me the top three recommendations in their order."),
-            'len(found["results"]) > 3',
-        ),
-        _detail(
-            f"{prefix}backdrop", source, "url", route + "/images", 'found["backdrops"][0]["file_path"]',
-            ("Give me the first backdrop image of $x.", "I want a wallpaper: what is the first backdrop of $x?"),
-            'len(found["backdrops"]) > 0',
-        ),
-        _detail(
-            f"{prefix}posters", source, "number", route + "/images", 'len(found["posters"])',
-            ("How many posters are stored for $x?", "Count the posters of $x."),
-            'len(found["posters"]) > 1',
-        ),
-        _detail(
-            f"{prefix}countries", source, "list", route,
-            '[country["name"] for country in found["production_countries"]]',
-            ("Which countries produced $x?", "In which countries was $x produced?", "Name the production countries of $x."),
-            'len(found["production_countries"]) > 0',
-        ),
-        _detail(
-            f"{prefix}companies", source, "list", route,
-            '[company["name"] for company in found["production_companies"]]',
-            ("Which companies produced $x?", "List the production companies of $x.", "What studios made $x?"),
-            '0 < len(found["production_companies"]) < 5',
-        ),
-        _detail(
-            f"{prefix}top_three", source, "ordered_list", route + "/credits",
-            '[member["name"] for member in found["cast"][:3]]',
-            ("Who are the first three actors in the cast list of $x, in order?", "Name the top three billed actors of $x in their order."),
-            'len(found["cast"]) > 3',
-        ),
-        _detail(
-            f"{prefix}character", source, "name", route + "/credits", 'found["cast"][0]["character"]',
-            ("Which character does the top-billed actor of $x play?", "What is the name of the lead's character in $x?"),
-            'len(found["cast"][0]["character"]) > 2 and "/" not in found["cast"][0]["character"]',
-        ),
-        _detail(
-            f"{prefix}lead_name", source, "name", route + "/credits", 'found["cast"][0]["name"]',
-            ("Who plays the lead in $x?", "Who is the lead actor of $x?", "Who has top billing in $x?", "Which actor stars in $x?"),
-        ),
-        _detail(
-            f"{prefix}second_name", source, "name", route + "/credits", 'found["cast"][1]["name"]',
-            ("Who is billed second in $x?", "Name the actor in second place in the cast list of $x."),
-        ),
-    )
-
-
-def _crew(name: str, job: str, questions: tuple[str, ...]) -> Attribute:
-    return _detail(
-        name, "movie", "name", "/movie/{$x['id']}/credits",
-        f'next(member["name"] for member in found["crew"] if member["job"] == "{job}")',
-        questions,
-        f'sum(member["job"] == "{job}" for member in found["crew"]) == 1',
-    )
-
-
-MOVIE = (
-    *_both("movie"),
-    Attribute(
-        name="title", source="movie", type="title",
-        questions=("What is $x?", "Which film is $x?", "Tell me the title of $x.", "Name $x."),
-        thought="Print its title.", code='print($x["title"])',
-    ),
-    _known("release_date", "movie", "date", "release_date", ("When was $x released?", "On what date did $x come out?", "What is the release date of $x?", "On which day did $x first reach cinemas?"), 'bool($x["release_date"])'),
-    _known("original_title", "movie", "title", "original_title", ("What is the original title of $x?", "Under which title did $x come out in its own language?"), '$x["original_title"] != $x["title"] and $x["original_title"].isascii()'),
-    _crew("director_name", "Director", ("Who directed $x?", "Who is the director of $x?", "Name the person who directed $x.", "Who made $x as its director?")),
-    _crew("composer_name", "Original Music Composer", ("Who composed the music for $x?", "Who wrote the score of $x?", "Name the composer of $x.")),
-    _detail("runtime", "movie", "number", "/movie/{$x['id']}", 'found["runtime"]', ("How long is $x in minutes?", "What is the running time of $x, in minutes?", "How many minutes does $x run?")),
-    _detail("budget", "movie", "number", "/movie/{$x['id']}", 'found["budget"]', ("What was the budget of $x in dollars?", "How many dollars did it cost to make $x?"), 'found["budget"] > 0'),
-    _detail("revenue", "movie", "number", "/movie/{$x['id']}", 'found["revenue"]', ("How much money did $x earn in dollars?", "What was the revenue of $x in dollars?"), 'found["revenue"] > 0'),
-    _detail("series_name", "movie", "title", "/movie/{$x['id']}", 'found["belongs_to_collection"]["name"]', ("Which collection does $x belong to?", "What is the name of the collection that contains $x?", "Of which film collection is $x a part?"), 'bool(found["belongs_to_collection"])'),
-    _detail("studio_name", "movie", "name", "/movie/{$x['id']}", 'found["production_companies"][0]["name"]', ("Which production company is listed first for $x?", "Name the first production company of $x."), 'len(found["production_companies"]) > 0'),
-    Attribute(
-        name="certification", source="movie", type="name",
-        questions=("What is the US certification of $x?", "Which age rating did $x get in the United States?", "How was $x certified in the US?"),
-        thought="Get the release dates and print the certification of the US.",
-        code="found = " + get("/movie/{$x['id']}/release_dates") + '\nus = next(country for country in found["results"] if country["iso_3166_1"] == "US")\nprint(us["release_dates"][0]["certification"])',
-        guard='len(us["release_dates"][0]["certification"]) > 1',
-    ),
-    Attribute(
-        name="release_abroad", source="movie", type="number",
-        questions=("In how many countries is a release of $x recorded?", "For how many countries does $x have release dates?"),
-        thought="Get the release dates and count the countries.",
-        code="found = " + get("/movie/{$x['id']}/release_dates") + '\nprint(len(found["results"]))',
-        guard='len(found["results"]) > 1',
-    ),
-)
-
-SHOW = (
-    *_both("show"),
-    Attribute(
-        name="show_title", source="show", type="title",
-        questions=("What is $x?", "Which series is $x?", "Tell me the name of $x.", "Name $x."),
-        thought="Print its name.", code='print($x["name"])',
-    ),
-    _known("first_air_date", "show", "date", "first_air_date", ("When did $x first air?", "On what date did $x start?", "When was the first episode of $x broadcast?", "What is the premiere date of $x?"), 'bool($x["first_air_date"])'),
-    _detail("seasons", "show", "number", "/tv/{$x['id']}", 'found["number_of_seasons"]', ("How many seasons does $x have?", "How many seasons of $x are there?", "Count the seasons of $x.")),
-    _detail("episodes", "show", "number", "/tv/{$x['id']}", 'found["number_of_episodes"]', ("How many episodes does $x have in total?", "How many episodes of $x were made?", "Over all seasons, how many episodes of $x are there?")),
-    _detail("last_air_date", "show", "date", "/tv/{$x['id']}", 'found["last_air_date"]', ("When was $x last on the air?", "On what date did the last episode of $x air?", "What is the last air date of $x?")),
-    _detail("status", "show", "name", "/tv/{$x['id']}", 'found["status"]', ("What is the production status of $x?", "Which status is recorded for $x?")),
-    _detail("homepage", "show", "url", "/tv/{$x['id']}", 'found["homepage"]', ("What is the homepage of $x?", "Give me the official website of $x.", "Where is $x on the web?"), 'bool(found["homepage"])'),
-    _detail("show_runtime", "show", "number", "/tv/{$x['id']}", 'found["episode_run_time"][0]', ("How long is an episode of $x in minutes?", "How many minutes does one episode of $x run?")),
-    _detail("network_name", "show", "name", "/tv/{$x['id']}", 'found["networks"][0]["name"]', ("Which network airs $x?", "On which network did $x run?", "What network is behind $x?"), 'len(found["networks"]) == 1'),
-    _detail("creator_name", "show", "name", "/tv/{$x['id']}", 'found["created_by"][0]["name"]', ("Who created $x?", "Who is the creator of $x?", "Name the person who created $x."), 'len(found["created_by"]) == 1'),
-    _detail("last_season_date", "show", "date", "/tv/{$x['id']}", 'found["seasons"][-1]["air_date"]', ("When did the latest season of $x begin?", "On what date did the most recent season of $x start?"), 'len(found["seasons"]) > 1'),
-)
 
 FILMS = 'films = [film for film in found["{0}"] if film["release_date"]{1}]\n'
 
@@ -230,12 +35,12 @@ PERSON = (
         questions=("Who is $x?", "Name $x.", "What is the name of $x?"),
         thought="Print the name.", code='print($x["name"])',
     ),
-    _detail("birthday", "person", "date", "/person/{$x['id']}", 'found["birthday"]', ("When was $x born?", "What is the date of birth of $x?", "On what day was $x born?", "Tell me the birthday of $x."), 'bool(found["birthday"])'),
-    _detail("birthplace", "person", "name", "/person/{$x['id']}", 'found["place_of_birth"]', ("Where was $x born?", "What is the place of birth of $x?", "In which place was $x born?"), 'bool(found["place_of_birth"])'),
-    _detail("deathday", "person", "date", "/person/{$x['id']}", 'found["deathday"]', ("When did $x die?", "On what date did $x die?", "What is the day of death of $x?"), 'bool(found["deathday"])'),
-    _known("department", "person", "name", "known_for_department", ("Which department is $x known for?", "In which department does $x mainly work?"), "True"),
-    _detail("portrait", "person", "url", "/person/{$x['id']}/images", 'found["profiles"][0]["file_path"]', ("What does $x look like? Give me the first profile image.", "Give me the first photo of $x.", "I need the first profile picture of $x."), 'len(found["profiles"]) > 0'),
-    _detail("portraits", "person", "number", "/person/{$x['id']}/images", 'len(found["profiles"])', ("How many profile images of $x are there?", "Count the photos of $x."), 'len(found["profiles"]) > 1'),
+    detail("birthday", "person", "date", "/person/{$x['id']}", 'found["birthday"]', ("When was $x born?", "What is the date of birth of $x?", "On what day was $x born?", "Tell me the birthday of $x."), 'bool(found["birthday"])'),
+    detail("birthplace", "person", "name", "/person/{$x['id']}", 'found["place_of_birth"]', ("Where was $x born?", "What is the place of birth of $x?", "In which place was $x born?"), 'bool(found["place_of_birth"])'),
+    detail("deathday", "person", "date", "/person/{$x['id']}", 'found["deathday"]', ("When did $x die?", "On what date did $x die?", "What is the day of death of $x?"), 'bool(found["deathday"])'),
+    known("department", "person", "name", "known_for_department", ("Which department is $x known for?", "In which department does $x mainly work?"), "True"),
+    detail("portrait", "person", "url", "/person/{$x['id']}/images", 'found["profiles"][0]["file_path"]', ("What does $x look like? Give me the first profile image.", "Give me the first photo of $x.", "I need the first profile picture of $x."), 'len(found["profiles"]) > 0'),
+    detail("portraits", "person", "number", "/person/{$x['id']}/images", 'len(found["profiles"])', ("How many profile images of $x are there?", "Count the photos of $x."), 'len(found["profiles"]) > 1'),
     _filmography("film_count", "number", "cast", "", "len(films)", ("In how many films did $x act?", "How many films list $x in the cast?", "Count the films with $x as an actor."), "len(films) > 1"),
     _filmography("directed_count", "number", "crew", DIRECTED, "len(films)", ("How many films has $x directed?", "Count the films directed by $x.", "What is the number of films that $x directed?"), "len(films) > 1"),
     _filmography("directed_titles", "list", "crew", DIRECTED, '[film["title"] for film in films]', ("Which films did $x direct?", "List all films directed by $x.", "Name the films that $x directed."), "1 < len(films) < 7"),
@@ -244,8 +49,8 @@ PERSON = (
     _filmography("latest_directed_title", "title", "crew", DIRECTED, LATEST + '["title"]', ("What is the latest film directed by $x?", "Which film did $x direct most recently?"), ONE_LATEST),
     _filmography("best_directed_title", "title", "crew", DIRECTED, 'max(films, key=lambda film: film["vote_average"])["title"]', ("What is the highest rated film directed by $x?", "Which film that $x directed has the best rating?"), ONE_BEST),
     _filmography("directed_in_order", "ordered_list", "crew", DIRECTED, '[film["title"] for film in sorted(films, key=lambda film: film["release_date"])]', ("List the films that $x directed from the oldest to the newest.", "In order of release, which films did $x direct?"), '2 < len(films) < 8 and len({film["release_date"] for film in films}) == len(films)'),
-    _detail("show_titles", "person", "list", "/person/{$x['id']}/tv_credits", 'sorted({show["name"] for show in found["cast"]})', ("Which TV shows has $x acted in?", "List the series with $x in the cast."), '1 < len({show["name"] for show in found["cast"]}) < 6'),
-    _detail("famous_show_title", "person", "title", "/person/{$x['id']}/tv_credits", 'max(found["cast"], key=lambda show: show["popularity"])["name"]', ("What is the most popular TV show with $x?", "Which is the most popular series that $x acted in?"), 'len(found["cast"]) > 0 and sum(show["popularity"] == max(s["popularity"] for s in found["cast"]) for show in found["cast"]) == 1'),
+    detail("show_titles", "person", "list", "/person/{$x['id']}/tv_credits", 'sorted({show["name"] for show in found["cast"]})', ("Which TV shows has $x acted in?", "List the series with $x in the cast."), '1 < len({show["name"] for show in found["cast"]}) < 6'),
+    detail("famous_show_title", "person", "title", "/person/{$x['id']}/tv_credits", 'max(found["cast"], key=lambda show: show["popularity"])["name"]', ("What is the most popular TV show with $x?", "Which is the most popular series that $x acted in?"), 'len(found["cast"]) > 0 and sum(show["popularity"] == max(s["popularity"] for s in found["cast"]) for show in found["cast"]) == 1'),
     Attribute(
         name="known_for", source="person", type="list",
         questions=("Which works is $x known for?", "What is $x known for? Name the titles.", "List the titles that $x is best known for."),
@@ -277,16 +82,16 @@ COLLECTION = (
     _parts("first_part_date", "date", 'min(film["release_date"] for film in parts)', ("When was the first film of $x released?", "On what date did $x begin in cinemas?"), DAYS),
     _parts("best_part_title", "title", 'max(parts, key=lambda film: film["vote_average"])["title"]', ("Which film of $x has the best rating?", "What is the highest rated film in $x?"), 'sum(film["vote_average"] == max(f["vote_average"] for f in parts) for film in parts) == 1'),
     _parts("part_years", "number", 'int(max(film["release_date"] for film in parts)[:4]) - int(min(film["release_date"] for film in parts)[:4])', ("How many years lie between the release years of the first and the latest film of $x?", "Over how many years, by release year, does $x extend?"), "len(parts) > 2"),
-    _known("collection_poster", "collection", "url", "poster_path", ("Give me the poster of $x.", "What is the path of the main poster of $x?"), "True"),
-    _detail("collection_backdrop", "collection", "url", "/collection/{$x['id']}/images", 'found["backdrops"][0]["file_path"]', ("Give me the first backdrop image of $x.", "What is the first backdrop stored for $x?"), 'len(found["backdrops"]) > 0'),
+    known("collection_poster", "collection", "url", "poster_path", ("Give me the poster of $x.", "What is the path of the main poster of $x?"), "True"),
+    detail("collection_backdrop", "collection", "url", "/collection/{$x['id']}/images", 'found["backdrops"][0]["file_path"]', ("Give me the first backdrop image of $x.", "What is the first backdrop stored for $x?"), 'len(found["backdrops"]) > 0'),
 )
 
 COMPANY = (
-    _detail("headquarters", "company", "name", "/company/{$x['id']}", 'found["headquarters"]', ("Where is the headquarters of $x?", "Where does $x have its headquarters?", "In which place is $x based?"), 'bool(found["headquarters"])'),
-    _detail("company_homepage", "company", "url", "/company/{$x['id']}", 'found["homepage"]', ("What is the homepage of $x?", "Give me the website of $x."), 'bool(found["homepage"])'),
-    _detail("company_logo", "company", "url", "/company/{$x['id']}/images", 'found["logos"][0]["file_path"]', ("What does the logo of $x look like? Give me the first one.", "Give me the first logo of $x.", "I need the first logo stored for $x."), 'len(found["logos"]) > 0'),
-    _detail("company_logos", "company", "number", "/company/{$x['id']}/images", 'len(found["logos"])', ("How many logos of $x are stored?", "Count the logos of $x."), 'len(found["logos"]) > 1'),
-    _known("company_country", "company", "name", "origin_country", ("Which country code is given for $x?", "What is the country code of $x?"), 'bool($x["origin_country"])'),
+    detail("headquarters", "company", "name", "/company/{$x['id']}", 'found["headquarters"]', ("Where is the headquarters of $x?", "Where does $x have its headquarters?", "In which place is $x based?"), 'bool(found["headquarters"])'),
+    detail("company_homepage", "company", "url", "/company/{$x['id']}", 'found["homepage"]', ("What is the homepage of $x?", "Give me the website of $x."), 'bool(found["homepage"])'),
+    detail("company_logo", "company", "url", "/company/{$x['id']}/images", 'found["logos"][0]["file_path"]', ("What does the logo of $x look like? Give me the first one.", "Give me the first logo of $x.", "I need the first logo stored for $x."), 'len(found["logos"]) > 0'),
+    detail("company_logos", "company", "number", "/company/{$x['id']}/images", 'len(found["logos"])', ("How many logos of $x are stored?", "Count the logos of $x."), 'len(found["logos"]) > 1'),
+    known("company_country", "company", "name", "origin_country", ("Which country code is given for $x?", "What is the country code of $x?"), 'bool($x["origin_country"])'),
     Attribute(
         name="company_films", source="company", type="number",
         questions=("How many films by $x are in the catalogue?", "How many films did $x produce, by the catalogue's count?"),
@@ -304,31 +109,31 @@ COMPANY = (
 )
 
 NETWORK = (
-    _detail("network_headquarters", "network", "name", "/network/{$x['id']}", 'found["headquarters"]', ("Where is the headquarters of $x?", "Where is $x based?"), 'bool(found["headquarters"])'),
-    _detail("network_homepage", "network", "url", "/network/{$x['id']}", 'found["homepage"]', ("What is the homepage of $x?", "Give me the website of $x."), 'bool(found["homepage"])'),
-    _detail("network_country", "network", "name", "/network/{$x['id']}", 'found["origin_country"]', ("Which country code is given for $x?", "What is the country code of $x?"), 'bool(found["origin_country"])'),
-    _detail("network_logo", "network", "url", "/network/{$x['id']}/images", 'found["logos"][0]["file_path"]', ("Give me the first logo of $x.", "What does the logo of $x look like? The first one will do."), 'len(found["logos"]) > 0'),
+    detail("network_headquarters", "network", "name", "/network/{$x['id']}", 'found["headquarters"]', ("Where is the headquarters of $x?", "Where is $x based?"), 'bool(found["headquarters"])'),
+    detail("network_homepage", "network", "url", "/network/{$x['id']}", 'found["homepage"]', ("What is the homepage of $x?", "Give me the website of $x."), 'bool(found["homepage"])'),
+    detail("network_country", "network", "name", "/network/{$x['id']}", 'found["origin_country"]', ("Which country code is given for $x?", "What is the country code of $x?"), 'bool(found["origin_country"])'),
+    detail("network_logo", "network", "url", "/network/{$x['id']}/images", 'found["logos"][0]["file_path"]', ("Give me the first logo of $x.", "What does the logo of $x look like? The first one will do."), 'len(found["logos"]) > 0'),
 )
 
 S = "/tv/{$x['id']}/season/$season"
 EP = S + "/episode/$episode"
 
 SEASON = (
-    _detail("season_date", "season", "date", S, 'found["air_date"]', ("When did $x start?", "On what date did $x begin to air?", "What is the air date of $x?"), 'bool(found["air_date"])'),
-    _detail("season_length", "season", "number", S, 'len(found["episodes"])', ("How many episodes are in $x?", "How many episodes does $x have?", "Count the episodes of $x.")),
-    _detail("season_titles", "season", "ordered_list", S, '[episode["name"] for episode in found["episodes"]]', ("List the episode titles of $x in order.", "What are the titles of the episodes of $x, from first to last?", "Name all episodes of $x, first to last."), 'len(found["episodes"]) < 9 and not any(e["name"].startswith("Episode ") for e in found["episodes"])'),
-    _detail("season_first_title", "season", "title", S, 'found["episodes"][0]["name"]', ("What is the title of the first episode of $x?", "How is the opening episode of $x called?"), 'not found["episodes"][0]["name"].startswith("Episode ")'),
-    _detail("season_last_title", "season", "title", S, 'found["episodes"][-1]["name"]', ("What is the title of the last episode of $x?", "How is the finale of $x called?"), 'not found["episodes"][-1]["name"].startswith("Episode ")'),
-    _detail("season_poster", "season", "url", S + "/images", 'found["posters"][0]["file_path"]', ("Give me the first poster of $x.", "Show me a poster of $x, the first one listed."), 'len(found["posters"]) > 0'),
-    _detail("season_lead", "season", "name", S + "/credits", 'found["cast"][0]["name"]', ("Who is first in the cast list of $x?", "Who has top billing in $x?"), 'len(found["cast"]) > 1'),
+    detail("season_date", "season", "date", S, 'found["air_date"]', ("When did $x start?", "On what date did $x begin to air?", "What is the air date of $x?"), 'bool(found["air_date"])'),
+    detail("season_length", "season", "number", S, 'len(found["episodes"])', ("How many episodes are in $x?", "How many episodes does $x have?", "Count the episodes of $x.")),
+    detail("season_titles", "season", "ordered_list", S, '[episode["name"] for episode in found["episodes"]]', ("List the episode titles of $x in order.", "What are the titles of the episodes of $x, from first to last?", "Name all episodes of $x, first to last."), 'len(found["episodes"]) < 9 and not any(e["name"].startswith("Episode ") for e in found["episodes"])'),
+    detail("season_first_title", "season", "title", S, 'found["episodes"][0]["name"]', ("What is the title of the first episode of $x?", "How is the opening episode of $x called?"), 'not found["episodes"][0]["name"].startswith("Episode ")'),
+    detail("season_last_title", "season", "title", S, 'found["episodes"][-1]["name"]', ("What is the title of the last episode of $x?", "How is the finale of $x called?"), 'not found["episodes"][-1]["name"].startswith("Episode ")'),
+    detail("season_poster", "season", "url", S + "/images", 'found["posters"][0]["file_path"]', ("Give me the first poster of $x.", "Show me a poster of $x, the first one listed."), 'len(found["posters"]) > 0'),
+    detail("season_lead", "season", "name", S + "/credits", 'found["cast"][0]["name"]', ("Who is first in the cast list of $x?", "Who has top billing in $x?"), 'len(found["cast"]) > 1'),
 )
 
 EPISODE = (
-    _detail("episode_title", "episode", "title", EP, 'found["name"]', ("What is the title of $x?", "What is $x called?", "How is $x titled?"), 'not found["name"].startswith("Episode ")'),
-    _detail("episode_date", "episode", "date", EP, 'found["air_date"]', ("When did $x air?", "On what date was $x first shown?", "What is the air date of $x?"), 'bool(found["air_date"])'),
-    _detail("episode_still", "episode", "url", EP + "/images", 'found["stills"][0]["file_path"]', ("Give me the first still of $x.", "I want a picture from $x; take the first still."), 'len(found["stills"]) > 0'),
-    _detail("episode_director_name", "episode", "name", EP + "/credits", 'next(member["name"] for member in found["crew"] if member["job"] == "Director")', ("Who directed $x?", "Who is the director of $x?", "Name the director of $x."), 'sum(member["job"] == "Director" for member in found["crew"]) == 1'),
-    _detail("episode_guests", "episode", "list", EP + "/credits", '[guest["name"] for guest in found["guest_stars"]]', ("Who are the guest stars of $x?", "List the guest stars in $x."), '0 < len(found["guest_stars"]) < 6'),
+    detail("episode_title", "episode", "title", EP, 'found["name"]', ("What is the title of $x?", "What is $x called?", "How is $x titled?"), 'not found["name"].startswith("Episode ")'),
+    detail("episode_date", "episode", "date", EP, 'found["air_date"]', ("When did $x air?", "On what date was $x first shown?", "What is the air date of $x?"), 'bool(found["air_date"])'),
+    detail("episode_still", "episode", "url", EP + "/images", 'found["stills"][0]["file_path"]', ("Give me the first still of $x.", "I want a picture from $x; take the first still."), 'len(found["stills"]) > 0'),
+    detail("episode_director_name", "episode", "name", EP + "/credits", 'next(member["name"] for member in found["crew"] if member["job"] == "Director")', ("Who directed $x?", "Who is the director of $x?", "Name the director of $x."), 'sum(member["job"] == "Director" for member in found["crew"]) == 1'),
+    detail("episode_guests", "episode", "list", EP + "/credits", '[guest["name"] for guest in found["guest_stars"]]', ("Who are the guest stars of $x?", "List the guest stars in $x."), '0 < len(found["guest_stars"]) < 6'),
 )
 
 RECORD = (
