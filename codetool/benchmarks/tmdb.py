@@ -121,6 +121,8 @@ class TMDB:
 
     def _path(self, name: str) -> Path:
         """The file in the data folder, or in the cache, or downloaded into the first of them that can be written."""
+        if self.folder and not self.folder.is_dir():
+            raise MissingError(f"CODETOOL_DATA={self.folder} is no folder. Make it, name another, or unset it.")
         own = [self.folder] if self.folder else []
         url = FILES[name].replace(RAW, self.mirror.rstrip("/"))
         return provided(name, url, SHA256[name], [*own, cache_folder() / "data"], otherwise=OTHERWISE)

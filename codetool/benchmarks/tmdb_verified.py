@@ -86,6 +86,8 @@ def read(file: Path) -> Sequence[Mapping[str, Any]]:
         except (ValueError, KeyError, TypeError) as error:
             raise MissingError(f"benchmark=tmdb_verified: {file} line {number} is no task ({error!r})") from error
         found.append(row)
+    if not found:
+        raise MissingError(f"benchmark=tmdb_verified: {file} holds no task")
     return found
 
 

@@ -1,7 +1,8 @@
-"""Live progress on standard error: a bar on a terminal, a plain line every ten seconds elsewhere."""
+"""Live progress on standard error: a bar on a terminal, elsewhere a plain line every ten seconds, whatever happens."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -78,16 +79,19 @@ class Display:
         columns = (SpinnerColumn(), BarColumn(30), TextColumn("{task.description}"), TimeElapsedColumn())
         self._bar = Progress(*columns, console=console, refresh_per_second=4, disable=not console.is_terminal)
         self._task = self._bar.add_task(tally.line(), total=tally.total, completed=tally.done)
-        self._printed = time.monotonic()
+        self._over = threading.Event()
 
     def __enter__(self) -> Self:
         """Start drawing, and the clock: models are loaded by now."""
         self._tally.started = time.monotonic()
         self._bar.start()
+        if not self._console.is_terminal:
+            threading.Thread(target=self._print_lines, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Leave the last state on the screen."""
+        self._over.set()
         self._bar.stop()
 
     def count(self, result: Mapping[str, Any]) -> None:
@@ -102,10 +106,10 @@ class Display:
         self._update()
 
     def _update(self) -> None:
-        if self._console.is_terminal:
-            self._bar.update(self._task, completed=self._tally.done, description=self._tally.line())
-        elif time.monotonic() - self._printed >= PLAIN_SECONDS:
-            self._printed = time.monotonic()
+        self._bar.update(self._task, completed=self._tally.done, description=self._tally.line())
+
+    def _print_lines(self) -> None:
+        while not self._over.wait(PLAIN_SECONDS):
             self._console.print(self._tally.line(), soft_wrap=True, highlight=False)
 
 

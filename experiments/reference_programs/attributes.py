@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from facts import detail, known
-from parts import Attribute, get
+from facts import detail, known, label
+from parts import TODAY, Attribute, get
 from title_attributes import MOVIE, SHOW
 
 from codetool.types import AnswerType
 
+OUT = f'max(film["release_date"] for film in films) <= "{TODAY}"'
 FILMS = 'films = [film for film in found["{0}"] if film["release_date"]{1}]\n'
 
 
@@ -16,18 +17,18 @@ def _filmography(
 ) -> Attribute:
     return Attribute(
         name=name, source="person", type=type, questions=questions,
-        thought="Get the person's film credits and work out the answer.",
+        thought=f"Get the person's film credits and print the {label(name)}.",
         code="found = " + get("/person/{$x['id']}/movie_credits") + "\n" + FILMS.format(role, only) + f"print({value})",
-        guard=guard,
+        guard=f"len(films) > 3 and {OUT} and {guard}",
     )
 
 
 DIRECTED = ' and film["job"] == "Director"'
 LATEST = 'max(films, key=lambda film: film["release_date"])'
 FIRST = 'min(films, key=lambda film: film["release_date"])'
-ONE_LATEST = 'len(films) > 1 and sum(film["release_date"] == max(f["release_date"] for f in films) for film in films) == 1'
-ONE_FIRST = 'len(films) > 1 and sum(film["release_date"] == min(f["release_date"] for f in films) for film in films) == 1'
-ONE_BEST = 'len(films) > 1 and sum(film["vote_average"] == max(f["vote_average"] for f in films) for film in films) == 1'
+ONE_LATEST = 'sum(film["release_date"] == max(f["release_date"] for f in films) for film in films) == 1'
+ONE_FIRST = 'sum(film["release_date"] == min(f["release_date"] for f in films) for film in films) == 1'
+ONE_BEST = 'sum(film["vote_average"] == max(f["vote_average"] for f in films) for film in films) == 1'
 
 PERSON = (
     Attribute(
@@ -41,14 +42,14 @@ PERSON = (
     known("department", "person", "name", "known_for_department", ("Which department is $x known for?", "In which department does $x mainly work?"), "True"),
     detail("portrait", "person", "url", "/person/{$x['id']}/images", 'found["profiles"][0]["file_path"]', ("What does $x look like? Give me the first profile image.", "Give me the first photo of $x.", "I need the first profile picture of $x."), 'len(found["profiles"]) > 0'),
     detail("portraits", "person", "number", "/person/{$x['id']}/images", 'len(found["profiles"])', ("How many profile images of $x are there?", "Count the photos of $x."), 'len(found["profiles"]) > 1'),
-    _filmography("film_count", "number", "cast", "", "len(films)", ("In how many films did $x act?", "How many films list $x in the cast?", "Count the films with $x as an actor."), "len(films) > 1"),
-    _filmography("directed_count", "number", "crew", DIRECTED, "len(films)", ("How many films has $x directed?", "Count the films directed by $x.", "What is the number of films that $x directed?"), "len(films) > 1"),
-    _filmography("directed_titles", "list", "crew", DIRECTED, '[film["title"] for film in films]', ("Which films did $x direct?", "List all films directed by $x.", "Name the films that $x directed."), "1 < len(films) < 7"),
+    _filmography("film_count", "number", "cast", "", "len(films)", ("In how many films did $x act?", "How many films list $x in the cast?", "Count the films with $x as an actor."), "True"),
+    _filmography("directed_count", "number", "crew", DIRECTED, "len(films)", ("How many films has $x directed?", "Count the films directed by $x.", "What is the number of films that $x directed?"), "True"),
+    _filmography("directed_titles", "list", "crew", DIRECTED, '[film["title"] for film in films]', ("Which films did $x direct?", "List all films directed by $x.", "Name the films that $x directed."), "len(films) < 7"),
     _filmography("latest_title", "title", "cast", "", LATEST + '["title"]', ("What is the latest film with $x?", "Which is the most recent film that $x acted in?"), ONE_LATEST),
     _filmography("earliest_title", "title", "cast", "", FIRST + '["title"]', ("What is the earliest film with $x?", "In which film did $x act first?"), ONE_FIRST),
     _filmography("latest_directed_title", "title", "crew", DIRECTED, LATEST + '["title"]', ("What is the latest film directed by $x?", "Which film did $x direct most recently?"), ONE_LATEST),
     _filmography("best_directed_title", "title", "crew", DIRECTED, 'max(films, key=lambda film: film["vote_average"])["title"]', ("What is the highest rated film directed by $x?", "Which film that $x directed has the best rating?"), ONE_BEST),
-    _filmography("directed_in_order", "ordered_list", "crew", DIRECTED, '[film["title"] for film in sorted(films, key=lambda film: film["release_date"])]', ("List the films that $x directed from the oldest to the newest.", "In order of release, which films did $x direct?"), '2 < len(films) < 8 and len({film["release_date"] for film in films}) == len(films)'),
+    _filmography("directed_in_order", "ordered_list", "crew", DIRECTED, '[film["title"] for film in sorted(films, key=lambda film: film["release_date"])]', ("List the films that $x directed from the oldest to the newest.", "In order of release, which films did $x direct?"), 'len(films) < 8 and len({film["release_date"] for film in films}) == len(films)'),
     detail("show_titles", "person", "list", "/person/{$x['id']}/tv_credits", 'sorted({show["name"] for show in found["cast"]})', ("Which TV shows has $x acted in?", "List the series with $x in the cast."), '1 < len({show["name"] for show in found["cast"]}) < 6'),
     detail("famous_show_title", "person", "title", "/person/{$x['id']}/tv_credits", 'max(found["cast"], key=lambda show: show["popularity"])["name"]', ("What is the most popular TV show with $x?", "Which is the most popular series that $x acted in?"), 'len(found["cast"]) > 0 and sum(show["popularity"] == max(s["popularity"] for s in found["cast"]) for show in found["cast"]) == 1'),
     Attribute(
@@ -66,8 +67,8 @@ PARTS = "parts = " + get("/collection/{$x['id']}") + '["parts"]\n'
 def _parts(name: str, type: AnswerType, value: str, questions: tuple[str, ...], guard: str) -> Attribute:
     return Attribute(
         name=name, source="collection", type=type, questions=questions,
-        thought="Get the films of the collection and work out the answer.",
-        code=PARTS + f"print({value})", guard=guard,
+        thought=f"Get the films of the collection and print the {label(name)}.",
+        code=PARTS + f"print({value})", guard=f"{OUT.replace('films', 'parts')} and {guard}",
     )
 
 
@@ -122,14 +123,14 @@ SEASON = (
     detail("season_date", "season", "date", S, 'found["air_date"]', ("When did $x start?", "On what date did $x begin to air?", "What is the air date of $x?"), 'bool(found["air_date"])'),
     detail("season_length", "season", "number", S, 'len(found["episodes"])', ("How many episodes are in $x?", "How many episodes does $x have?", "Count the episodes of $x.")),
     detail("season_titles", "season", "ordered_list", S, '[episode["name"] for episode in found["episodes"]]', ("List the episode titles of $x in order.", "What are the titles of the episodes of $x, from first to last?", "Name all episodes of $x, first to last."), 'len(found["episodes"]) < 9 and not any(e["name"].startswith("Episode ") for e in found["episodes"])'),
-    detail("season_first_title", "season", "title", S, 'found["episodes"][0]["name"]', ("What is the title of the first episode of $x?", "How is the opening episode of $x called?"), 'not found["episodes"][0]["name"].startswith("Episode ")'),
-    detail("season_last_title", "season", "title", S, 'found["episodes"][-1]["name"]', ("What is the title of the last episode of $x?", "How is the finale of $x called?"), 'not found["episodes"][-1]["name"].startswith("Episode ")'),
+    detail("season_first_title", "season", "title", S, 'found["episodes"][0]["name"]', ("What is the title of the first episode of $x?", "Name the opening episode of $x."), 'not found["episodes"][0]["name"].startswith("Episode ")'),
+    detail("season_last_title", "season", "title", S, 'found["episodes"][-1]["name"]', ("What is the title of the last episode of $x?", "Name the finale of $x."), 'not found["episodes"][-1]["name"].startswith("Episode ")'),
     detail("season_poster", "season", "url", S + "/images", 'found["posters"][0]["file_path"]', ("Give me the first poster of $x.", "Show me a poster of $x, the first one listed."), 'len(found["posters"]) > 0'),
     detail("season_lead", "season", "name", S + "/credits", 'found["cast"][0]["name"]', ("Who is first in the cast list of $x?", "Who has top billing in $x?"), 'len(found["cast"]) > 1'),
 )
 
 EPISODE = (
-    detail("episode_title", "episode", "title", EP, 'found["name"]', ("What is the title of $x?", "What is $x called?", "How is $x titled?"), 'not found["name"].startswith("Episode ")'),
+    detail("episode_title", "episode", "title", EP, 'found["name"]', ("What is the title of $x?", "What is $x called?", "Give me the title of $x."), 'not found["name"].startswith("Episode ")'),
     detail("episode_date", "episode", "date", EP, 'found["air_date"]', ("When did $x air?", "On what date was $x first shown?", "What is the air date of $x?"), 'bool(found["air_date"])'),
     detail("episode_still", "episode", "url", EP + "/images", 'found["stills"][0]["file_path"]', ("Give me the first still of $x.", "I want a picture from $x; take the first still."), 'len(found["stills"]) > 0'),
     detail("episode_director_name", "episode", "name", EP + "/credits", 'next(member["name"] for member in found["crew"] if member["job"] == "Director")', ("Who directed $x?", "Who is the director of $x?", "Name the director of $x."), 'sum(member["job"] == "Director" for member in found["crew"]) == 1'),

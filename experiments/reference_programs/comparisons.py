@@ -47,6 +47,23 @@ def cast_or_not(left: Sequence[Subject], right: Sequence[Subject], store: Store,
             inside = not inside
 
 
+def alike_or_not(left: Sequence[Subject], right: Sequence[Subject], store: Store, draw: Random) -> Iterator[tuple[Subject, Subject]]:
+    """Two films, in turn of one director and of two."""
+    films = list(left)
+    draw.shuffle(films)
+    alike = True
+    for film in films:
+        directors = store.movies[int(film.values["id"])].crew["Director"]
+        known = [
+            other
+            for other in films
+            if other.key != film.key and (store.movies[int(other.values["id"])].crew["Director"] == directors) == alike
+        ]
+        if known:
+            yield film, draw.choice(known)
+            alike = not alike
+
+
 def worked_together(left: Sequence[Subject], right: Sequence[Subject], store: Store, draw: Random) -> Iterator[tuple[Subject, Subject]]:
     """Pairs of people who acted in at least one film together."""
     people = {subject.values["title"]: subject for subject in left}
@@ -142,7 +159,7 @@ COMPARISONS = (
     ),
     Comparison(
         name="film_or_series", where="dev", type="title", subjects=("movie", "show"),
-        questions=("Which came first, the film $a_title or the series $b_title?", "What is older, the film $a_title or the TV show $b_title?"),
+        questions=("Which came first, the film $a_title or the series $b_title?", "Which is older, the film $a_title or the TV show $b_title?"),
         steps=(A_FILM, _with(B_SHOW, "print which came first.", 'print(first["title"] if first["release_date"] < second["first_air_date"] else second["name"])', 'first["release_date"] != second["first_air_date"]')),
     ),
     Comparison(
@@ -151,7 +168,7 @@ COMPARISONS = (
         steps=(A_FILM, _then("Get the film's cast and look for the person.", "credits = " + get(f"/movie/{FIRST}/credits") + '\nprint("yes" if $b_query in [member["name"] for member in credits["cast"]] else "no")')),
     ),
     Comparison(
-        name="same_director", where="dev", type="yes_no", subjects=("movie", "movie"),
+        name="same_director", where="dev", type="yes_no", subjects=("movie", "movie"), pairs=alike_or_not,
         questions=("Do $a_title and $b_title have the same director?", "Were $a_title and $b_title directed by the same person?"),
         steps=(
             A_FILM,
@@ -202,8 +219,8 @@ COMPARISONS = (
         ),
     ),
     Comparison(
-        name="series_years", where="test", type="number", subjects=("collection", "collection"),
-        questions=("How many more films than $b_title does $a_title have?", "By how many films is $a_title longer than $b_title?"),
+        name="more_parts", where="test", type="number", subjects=("collection", "collection"),
+        questions=("How many more films than the $b_title does the $a_title have?", "By how many films is the $a_title longer than the $b_title?"),
         steps=(
             _find("first", "a", "collection", "collection"),
             _then("Get the films of the first collection.", "first_parts = " + get(f"/collection/{FIRST}") + '["parts"]\nprint(len(first_parts))'),

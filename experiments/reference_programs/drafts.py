@@ -41,6 +41,8 @@ class Draft:
     thoughts: tuple[str, ...]
     program: tuple[str, ...]
     guards: tuple[str, ...]
+    records: tuple[tuple[str, Kind], ...] = ()
+    """The variables of the chain and what they hold: no two may hold the same record."""
 
 
 def drafts(template: Chain | Comparison, split: Split, draw: Random) -> Iterator[Draft]:
@@ -80,12 +82,14 @@ def _chain_draft(chain: Chain, subject: Subject, draw: Random) -> Draft:
     variable = VARIABLES.get(entry.kind, entry.kind)
     noun = Template(_noun(entry.nouns, values, draw)).substitute(values)
     steps = [[entry.thought, entry.code, entry.guard, variable, entry.kind]]
+    records = [(variable, entry.kind)]
     for hop in chain.hops:
         filling = {"x": variable, "y": hop.name} | dict(values)
         noun = Template(draw.choice(hop.nouns)).substitute(x=noun)
         variable = hop.name
         code, guard = (Template(text).substitute(filling) for text in (hop.code, hop.guard))
         steps.append([hop.thought, code, guard, variable, hop.kind])
+        records.append((variable, hop.kind))
     attribute = chain.attribute
     filling = {"x": variable} | dict(values)
     code, guard = (Template(text).substitute(filling) for text in (attribute.code, attribute.guard))
@@ -94,6 +98,8 @@ def _chain_draft(chain: Chain, subject: Subject, draw: Random) -> Draft:
     else:
         thought = f"{steps[-1][0][:-1]} and {attribute.thought[0].lower()}{attribute.thought[1:]}"
         steps[-1] = [thought, f"{steps[-1][1]}\n{code}", f"({steps[-1][2]}) and ({guard})", "", ""]
+    if entry.before:
+        steps.insert(0, [*entry.before, "True", "", ""])
     filled = [[Template(text).safe_substitute(values) for text in step[:3]] + step[3:] for step in steps]
     return Draft(
         subjects=(subject.key,),
@@ -105,6 +111,7 @@ def _chain_draft(chain: Chain, subject: Subject, draw: Random) -> Draft:
             for number, step in enumerate(filled)
         ),
         guards=tuple(step[2] for step in filled),
+        records=tuple(records),
     )
 
 
@@ -123,7 +130,7 @@ def _question(questions: Sequence[str], noun: str, draw: Random) -> str:
     text = Template(draw.choice(questions)).substitute(x=noun)
     for much in ("most", "best", "highest"):
         text = text.replace(f"the first {much} ", f"the {much} ")
-    text = text.replace("the the ", "the ").replace("the The ", "The ")
+    text = text.replace("the the ", "the ").replace("the The ", "The ").replace("..", ".")
     return _opened(text[0].upper() + text[1:], draw)
 
 
@@ -142,7 +149,7 @@ def _compared(template: Comparison, split: Split, draw: Random) -> Iterator[Draf
         values = {f"{side}_{key}": value for side, of in (("a", one), ("b", other)) for key, value in of.values.items()}
         yield Draft(
             subjects=(one.key, other.key),
-            query=_opened(Template(draw.choice(template.questions)).substitute(values), draw),
+            query=_opened(_asked(template.questions, values, draw), draw),
             type=template.type,
             thoughts=tuple(Template(step.thought).substitute(values) for step in template.steps),
             program=tuple(
@@ -153,6 +160,10 @@ def _compared(template: Comparison, split: Split, draw: Random) -> Iterator[Draf
             ),
             guards=tuple(Template(step.guard).safe_substitute(values) for step in template.steps),
         )
+
+
+def _asked(questions: Sequence[str], values: Mapping[str, str], draw: Random) -> str:
+    return Template(draw.choice(questions)).substitute(values).replace("the The ", "The ")
 
 
 def _found(code: str) -> str:

@@ -62,10 +62,17 @@ ENTRIES = {
             kind="movie",
             subjects="genre_year",
             nouns=("the most popular $genre film released in $year", "the $genre film of $year with the highest popularity"),
+            before=(
+                "Find the id of the genre $genre.",
+                "genres = "
+                + get("/genre/movie/list")
+                + '["genres"]\ngenre_id = next(genre["id"] for genre in genres if genre["name"] == $genre_text)\nprint(genre_id)',
+            ),
             thought="List the $genre films of $year, most popular first, and take the first.",
-            code="movie = "
-            + get("/discover/movie", '{"with_genres": $genre_id, "primary_release_year": $year, "sort_by": "popularity.desc"}')
-            + '["results"][0]',
+            code="found = "
+            + get("/discover/movie", '{"with_genres": genre_id, "primary_release_year": $year, "sort_by": "popularity.desc"}')
+            + '\nmovie = found["results"][0]',
+            guard='found["total_results"] > 1',
         ),
         Entry(
             name="language_movie",
@@ -81,7 +88,7 @@ ENTRIES = {
             name="year_show",
             kind="show",
             subjects="show_year",
-            nouns=("the most popular TV show that started in $year", "the series from $year that is most popular now"),
+            nouns=("the most popular TV show that started in $year", "the show from $year that is most popular now"),
             thought="List the series that began in $year, most popular first, and take the first.",
             code="show = "
             + get("/discover/tv", '{"first_air_date_year": $year, "sort_by": "popularity.desc"}')

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from parts import Attribute, Kind, get
 
 from codetool.types import AnswerType
@@ -29,7 +31,7 @@ def detail(
         source=source,
         type=type,
         questions=questions,
-        thought=f"Get {what_of(path)} and print what is asked for.",
+        thought=f"Get {what_of(path)} and print the {label(name)}.",
         code=f"found = {get(path)}\nprint({value})",
         guard=guard,
     )
@@ -42,3 +44,8 @@ def what_of(path: str) -> str:
     if "$season" in path:
         return "the season" if last == "$season" else f"the season's {last}"
     return "the details" if last.startswith("{") else f"the {last.replace('_', ' ')}"
+
+
+def label(name: str) -> str:
+    """The attribute's name in words."""
+    return re.sub("^(show|season|episode|collection|company|network) ", "", name.replace("_", " "))

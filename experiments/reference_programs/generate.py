@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -48,7 +49,7 @@ TOUR = (
 )
 """Templates whose first task in dev is shown to a new user."""
 LONG = frozenset({"GET /discover/movie", "GET /discover/tv"})
-"""Operations with dozens of parameters: offered only where they are needed, they would fill the prompt."""
+"""Operations with dozens of parameters, which fill a prompt: offered where they are needed, else seldom."""
 GUESSED = ("Acting", "US", "Ended", ["United States of America"])
 """Answers that are right so often that a guess would find them: no task asks for one."""
 
@@ -61,6 +62,7 @@ def main() -> None:
     options = parser.parse_args()
     if (options.train is None) != (options.out is None):
         parser.error("--train and --out go together: how many tasks, and the file to write them to")
+    print("computing answers on the replica, about a minute", file=sys.stderr)
     if options.out:
         found = grown(options.train)
         if len(found) < options.train:
@@ -81,14 +83,16 @@ def write(file: Path, rows: Iterable[Row]) -> None:
     print(f"{file}: {len(lines)} tasks")
 
 
+@cache
 def stored(split: Split) -> list[Row]:
     """The tasks of a split as the package ships them."""
     rows: list[Row] = []
+    shown = set() if split == "train" else {_end(row) for row in stored("train")}
     for template in TEMPLATES:
         everywhere, alone = PER_TEMPLATE[split]
         wanted = everywhere if template.where == "everywhere" else alone
         if occurs(template.where, split):
-            rows += list(_first(wanted, tasks(template, split)))
+            rows += list(_first(wanted, tasks(template, split), shown))
     Random(f"order {split}").shuffle(rows)  # so that the first tasks are a sample of all
     tour = {name: next(row["id"] for row in rows if row["template"] == name) for name in TOUR} if split == "dev" else {}
     return [row | {"tour": row["id"] in tour.values()} for row in rows]
@@ -122,18 +126,25 @@ def tasks(template: Chain | Comparison, split: Split, rounds: int = 1) -> Iterat
                 yield row
 
 
-def _first(count: int, rows: Iterator[Row]) -> Iterator[Row]:
+def _first(count: int, rows: Iterator[Row], shown: Set[str]) -> Iterator[Row]:
+    """So many of the rows: no answer twice, none that train ends with too, none that a damaged program finds."""
     seen: set[str] = set()
     answers: set[str] = set()
     for row in rows:
         answer = json.dumps(row["answer"])
-        if row["query"] in seen or (row["answer"]["type"] != "yes_no" and answer in answers) or _lucky(row):
+        repeated = row["answer"]["type"] != "yes_no" and answer in answers
+        if row["query"] in seen or repeated or _end(row) in shown or _lucky(row):
             continue
         seen.add(row["query"])
         answers.add(answer)
         yield row
         if len(seen) == count:
             return
+
+
+def _end(row: Row) -> str:
+    """The last call with the answer: what a task of train would give away."""
+    return f"{row['calls'][-1]} {json.dumps(row['answer'])}"
 
 
 def _lucky(row: Row) -> bool:
@@ -163,7 +174,7 @@ def _row(draft: Draft, template: str, number: str) -> Row | None:
         answer = {"type": draft.type, "value": value(draft.type, session.printed)}
     except (IndexError, KeyError, StopIteration, TypeError, ValueError, LookupError):
         return None  # this subject lacks what the template asks for
-    if not all(call.ok for call in session.answers):
+    if not all(call.ok for call in session.answers) or _returns(draft, session):
         return None
     told = answer["value"] in GUESSED or _told(draft.query, answer["value"])
     if told or not matches(Answer(draft.type, answer["value"]), session.printed, draft.query):
@@ -182,6 +193,12 @@ def _row(draft: Draft, template: str, number: str) -> Row | None:
     }
 
 
+def _returns(draft: Draft, session: Session) -> bool:
+    """Whether a chain comes back to a record that it has met: then a hop could be skipped."""
+    met = [(kind, session.scope[name]["id"]) for name, kind in draft.records if kind not in ("record", "list")]
+    return len(set(met)) < len(met)
+
+
 def _told(query: str, value: Any) -> bool:
     """Whether the query gives the answer away: it names it, and not as one of two to choose from."""
     return isinstance(value, str) and f" {norm(value)} " in f" {norm(query)} " and " or " not in query
@@ -191,7 +208,8 @@ def offered(gold: Sequence[str], seed: str) -> list[str]:
     """The tools of a task: those of the gold path, their neighbours, and others, shuffled."""
     draw = Random(f"tools {seed}")
     needed = list(dict.fromkeys(gold))
-    rest = [endpoint for endpoint in _endpoints() if endpoint not in needed and endpoint not in LONG]
+    left_out = LONG if draw.random() > 0.05 else frozenset()
+    rest = [endpoint for endpoint in _endpoints() if endpoint not in needed and endpoint not in left_out]
     near = [endpoint for endpoint in rest if _root(endpoint) in {_root(other) for other in needed}]
     neighbours = draw.sample(near, min(len(near), (TOOLS - len(needed)) // 2))
     others = [endpoint for endpoint in rest if endpoint not in neighbours]
@@ -210,4 +228,7 @@ def _root(endpoint: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("Stopped. No file has been changed.")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from parts import Hop, Kind, get
+from parts import TODAY, Hop, Kind, get
 
 ONE_JOB = 'sum(member["job"] == "{0}" for member in credits["crew"]) == 1'
-RELEASED = '[film for film in credits["{0}"] if film["release_date"]]'
+OUT = f'max(film["release_date"] for film in films) <= "{TODAY}"'
 
 
 def _crew(name: str, job: str, nouns: tuple[str, ...]) -> Hop:
@@ -42,12 +42,12 @@ def _film(name: str, role: str, choice: str, nouns: tuple[str, ...], only: str =
         source="person",
         kind="movie",
         nouns=nouns,
-        thought="Get the person's film credits and choose the film.",
+        thought=f"Get the person's film credits and choose the {name.replace('_', ' ')}.",
         code="credits = "
         + get("/person/{$x['id']}/movie_credits")
         + f"\nfilms = {films}"
         + f'\n$y = {choice}(films, key=lambda film: film["{ties}"])',
-        guard=f'len(films) > 1 and sum(film["{ties}"] == $y["{ties}"] for film in films) == 1',
+        guard=f'len(films) > 3 and {OUT} and sum(film["{ties}"] == $y["{ties}"] for film in films) == 1',
     )
 
 
@@ -137,8 +137,8 @@ HOPS = {
             thought="Get the recommended series and take the first.",
             code="$y = " + get("/tv/{$x['id']}/recommendations") + '["results"][0]',
         ),
-        _film("latest_film", "cast", "max", ("the latest film with $x", "the most recent film $x acted in")),
-        _film("earliest_film", "cast", "min", ("the earliest film with $x", "the first film $x acted in")),
+        _film("latest_film", "cast", "max", ("the latest film with $x", "the most recent film with $x in the cast")),
+        _film("earliest_film", "cast", "min", ("the earliest film with $x", "the first film with $x in the cast")),
         _film("latest_directed", "crew", "max", ("the latest film directed by $x", "the most recent film that $x directed"), DIRECTED),
         _film("first_directed", "crew", "min", ("the first film directed by $x", "the earliest film that $x directed"), DIRECTED),
         _film("best_directed", "crew", "max", ("the best rated film directed by $x", "the highest rated film that $x directed"), DIRECTED, "vote_average"),
@@ -160,11 +160,11 @@ HOPS = {
                 source="collection",
                 kind="movie",
                 nouns=nouns,
-                thought="Get the films of the collection and choose.",
+                thought=f"Get the films of the collection and choose the {word} one.",
                 code="parts = "
                 + get("/collection/{$x['id']}")
                 + f'["parts"]\n$y = {choice}(parts, key=lambda film: film["{key}"])',
-                guard=f'sum(film["{key}"] == $y["{key}"] for film in parts) == 1',
+                guard=f'{OUT.replace("films", "parts")} and sum(film["{key}"] == $y["{key}"] for film in parts) == 1',
             )
             for word, choice, key, nouns in (
                 ("first", "min", "release_date", ("the first film of $x", "the earliest released film in $x")),
@@ -178,9 +178,10 @@ HOPS = {
             kind="movie",
             nouns=("the most popular film made by $x", "the most popular film that $x produced"),
             thought="List the company's films, most popular first, and take the first.",
-            code="$y = "
+            code="found = "
             + get("/discover/movie", '{"with_companies": $x["id"], "sort_by": "popularity.desc"}')
-            + '["results"][0]',
+            + '\n$y = found["results"][0]',
+            guard='found["total_results"] > 1',
         ),
         Hop(
             name="network_show",
@@ -188,9 +189,10 @@ HOPS = {
             kind="show",
             nouns=("the most popular series of $x", "the most popular TV show on $x"),
             thought="List the network's series, most popular first, and take the first.",
-            code="$y = "
+            code="found = "
             + get("/discover/tv", '{"with_networks": $x["id"], "sort_by": "popularity.desc"}')
-            + '["results"][0]',
+            + '\n$y = found["results"][0]',
+            guard='found["total_results"] > 1',
         ),
         Hop(
             name="episode_director",

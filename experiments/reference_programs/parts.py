@@ -18,6 +18,8 @@ from codetool.types import AnswerType
 Kind = Literal["movie", "show", "person", "collection", "company", "network", "season", "episode", "record", "list"]
 """What a variable holds; `season` and `episode` are a show with numbers, `record` is met by its id, `list` is a whole
 answer."""
+TODAY = "2024-06-01"
+"""The replica's `as_of`: what comes later is left out of every choice."""
 TITLES: dict[Kind, str] = {"movie": "title"}
 """The key that names a record, where it is not `name`."""
 
@@ -45,6 +47,8 @@ class Entry:
     """Defines the variable that is called after the entry's kind."""
     guard: str = "True"
     """Expression that must hold after the step, else the subject is left out."""
+    before: tuple[str, str] | None = None
+    """Sub-problem and code of a step that has to come first."""
 
 
 @dataclass(frozen=True, kw_only=True)

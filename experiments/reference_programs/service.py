@@ -9,6 +9,7 @@ import io
 import json
 from collections.abc import Sequence
 from datetime import date
+from functools import lru_cache
 from typing import Any
 from unittest import mock
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
@@ -42,7 +43,11 @@ class Session:
     def run(self, code: str) -> str:
         """What the code prints, stripped. Raises whatever it raises."""
         out = io.StringIO()
-        with mock.patch.object(requests.adapters.HTTPAdapter, "send", self._send), contextlib.redirect_stdout(out):
+        with (
+            mock.patch.object(requests.adapters.HTTPAdapter, "send", self._send),
+            mock.patch.object(requests.sessions, "get_environ_proxies", lambda *_, **__: {}),  # a tenth of all time
+            contextlib.redirect_stdout(out),
+        ):
             exec(code, self.scope)  # a program of this repository, never a model's
         self.printed = out.getvalue().strip()
         return self.printed
@@ -50,11 +55,9 @@ class Session:
     def _send(self, request: requests.PreparedRequest, **_: Any) -> requests.Response:
         parts = urlsplit(request.url or "")
         url = urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
-        call = ToolCall(request.method or "GET", url, dict(parse_qsl(parts.query)))
-        before = REPLICA.calls.copy()
-        answer = answered(call)
-        self.endpoints.extend(REPLICA.calls - before)
-        self.calls.append(written(call, SERVER))
+        endpoint, answer = answered(url, parts.query)
+        self.endpoints.append(endpoint)
+        self.calls.append(written(answer.call, SERVER))
         self.answers.append(answer)
         response = requests.Response()
         response.status_code, response._content, response.url = answer.status, answer.body.encode(), request.url or ""
@@ -62,17 +65,20 @@ class Session:
         return response
 
 
-def answered(call: ToolCall) -> ToolAnswer:
-    """The replica's answer. Raises LookupError for a path it has no route for."""
-    answer = LOOP.run_until_complete(REPLICA.answer(call))
+@lru_cache(maxsize=1 << 16)  # the replica's answers never change, and damaged programs ask for much again
+def answered(url: str, query: str = "") -> tuple[str, ToolAnswer]:
+    """The operation asked for and the replica's answer. Raises LookupError for a path it has no route for."""
+    before = REPLICA.calls.copy()
+    answer = LOOP.run_until_complete(REPLICA.answer(ToolCall("GET", url, dict(parse_qsl(query)))))
     if answer is None:
-        raise LookupError(call.url)
-    return answer
+        raise LookupError(url)
+    [endpoint] = REPLICA.calls - before
+    return endpoint, answer
 
 
-def ask(path: str, **query: str) -> Any:
+def ask(path: str) -> Any:
     """The JSON of one answer."""
-    return json.loads(answered(ToolCall("GET", SERVER + path, query)).body)
+    return json.loads(answered(SERVER + path)[1].body)
 
 
 def followed(program: Sequence[str]) -> Session:

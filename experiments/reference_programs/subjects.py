@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal
 
+from parts import TODAY
 from service import ask
 
 from codetool.tools.tmdb.matching import words
@@ -102,7 +103,7 @@ def _genre_years(store: Store) -> Iterator[Subject]:
     counts = Counter((genre, movie.release_date[:4]) for movie in store.movies.values() for genre in movie.genres)
     for (genre, year), count in sorted(counts.items()):
         if count > 1:
-            values = {"genre": genre.lower(), "genre_id": str(store.genres["movie", genre]), "year": year}
+            values = {"genre": genre.lower(), "genre_text": quoted(genre), "year": year}
             yield Subject(f"genre {genre} {year}", values)
 
 
@@ -118,19 +119,24 @@ def _show_years(store: Store) -> Iterator[Subject]:
 
 
 def _seasons(store: Store) -> Iterator[Subject]:
+    """Seasons of series that have one name and one cast, begun by the replica's day."""
+    single = {subject.values["id"] for subject in _shows(store)}
     for show in store.shows.values():
-        for number in range(1, len(show.seasons) + 1):
-            yield _named("show", show.id, show.name, season=str(number), nth=ordinal(number))
+        for number, season in enumerate(show.seasons, start=1):
+            if str(show.id) in single and "anthology" not in show.keywords and season.air_date <= TODAY:
+                yield _named("show", show.id, show.name, season=str(number), nth=ordinal(number))
 
 
 def _episodes(store: Store) -> Iterator[Subject]:
+    single = {subject.values["id"] for subject in _shows(store)}
     for episode in store.episodes.values():
         show = store.shows[episode.show]
         season, number = str(episode.season), str(episode.number)
-        yield _named(
-            "show", show.id, show.name,
-            season=season, nth=ordinal(episode.season), episode=number, episode_nth=ordinal(episode.number),
-        )  # fmt: skip
+        if str(show.id) in single and episode.air_date <= TODAY:
+            yield _named(
+                "show", show.id, show.name,
+                season=season, nth=ordinal(episode.season), episode=number, episode_nth=ordinal(episode.number),
+            )  # fmt: skip
 
 
 def _reviews(store: Store) -> Iterator[Subject]:

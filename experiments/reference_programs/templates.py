@@ -43,7 +43,7 @@ movie > studio_name
 movie > companies
 movie > countries
 movie > certification
-movie > release_abroad
+movie > us_release
 movie > keywords
 movie > keyword_count
 movie > reviews
@@ -142,8 +142,9 @@ movie > similar > release_date
 show > show_recommended > seasons
 popular_person > birthday
 top_movie > lead > portrait
-collection > best_part > studio > company_homepage
-show > creator > famous_film > release_date
+collection > best_part > release_date
+person > best_directed > composer_name
+movie > director > famous_film > release_date
 movie > second > portrait
 movie > composer > birthplace
 movie > recommended > genres
@@ -203,7 +204,7 @@ person > latest_film > director_name
 person > famous_film > genres
 person > famous_show > seasons
 collection > first_part > director_name
-collection > best_part > runtime
+movie > series > best_part > release_date
 collection > last_part > lead_name
 company > studio_film > director_name
 episode > episode_director > birthday
@@ -220,8 +221,9 @@ movie > director > first_directed > release_date
 movie > lead > latest_film > director_name
 movie > series > last_part > director_name
 movie > director > best_directed > runtime
-show > show_lead > famous_film > director_name
-show > show_lead > latest_film > studio_name
+movie > lead > earliest_film > director_name
+person > latest_directed > lead > birthday
+movie > second > famous_film > runtime
 collection > first_part > director > birthday
 collection > first_part > lead > birthplace
 company > studio_film > director > birthplace

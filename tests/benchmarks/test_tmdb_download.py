@@ -42,10 +42,17 @@ def test_without_a_data_folder_the_files_go_to_the_cache_once(mirror: FileServer
 
 
 def test_with_a_data_folder_they_go_there(mirror: FileServer, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
     assert len(option(mirror, tmp_path / "data").tasks()) == 100
     assert all((tmp_path / "data" / name).is_file() for name in FILES) and not (tmp_path / "cache").exists()
     here = option(mirror, data_folder())
     assert option(mirror, tmp_path / "data").checksum() == here.checksum()
+
+
+def test_a_data_folder_that_is_not_there_is_named_and_not_made(mirror: FileServer, tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="CODETOOL_DATA=.*mistyped is no folder"):
+        option(mirror, tmp_path / "mistyped").tasks()
+    assert not (tmp_path / "mistyped").exists() and not mirror.asked
 
 
 def test_only_what_is_lacking_is_downloaded(mirror: FileServer, tmp_path: Path) -> None:

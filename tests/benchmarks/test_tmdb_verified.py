@@ -159,6 +159,13 @@ def test_a_file_that_is_not_there_is_named_with_what_makes_it(tmp_path):
         benchmark("train", tmp_path / "nowhere.jsonl").tasks()
 
 
+def test_a_file_without_tasks_is_an_error(tmp_path):
+    file = tmp_path / "train.jsonl"
+    file.touch()
+    with pytest.raises(MissingError, match="holds no task"):
+        benchmark("train", file).tasks()
+
+
 @pytest.mark.parametrize("line", ["{", "[]", '{"id": "a"}'])
 def test_a_line_that_is_no_task_is_named(tmp_path, line):
     file = tmp_path / "train.jsonl"

@@ -1,0 +1,99 @@
+"""Record the search tree that `notebooks/search_tree.ipynb` walks through.
+
+Usage: python experiments/recorded_tree/record_tree.py [--out notebooks/recorded]
+
+The run is a real one: sandbox, replica, SmolLM2 as untrained PRM, beam search. Only the policy is a stand-in, a chat
+server that proposes what `candidates.yaml` says, so that the tree is worth a walk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CANDIDATES = Path(__file__).with_name("candidates.yaml")
+FILES = ("config.yaml", "results.jsonl", "trees.jsonl")
+"""What a walk through a tree needs of a run folder."""
+NOWHERE = [{"says": "I do not know how to go on."}]
+
+
+def step(entry: Mapping[str, Any], k: int) -> str:
+    """Step k in the format of the transcript."""
+    code = f"Python Code:\n```python\n{entry['code'].strip()}\n```\n" if "code" in entry else ""
+    return f"##Step {k}: {entry['says']}\n{code}" + ("[All Finished]\n" if entry.get("finished") else "")
+
+
+def proposals(tree: Mapping[str, Any], messages: list[dict[str, str]], n: int) -> list[str]:
+    """The n candidates after the steps that the messages hold."""
+    taken = [message["content"] for message in messages if message["role"] == "assistant"]
+    here = tree
+    for written in taken:
+        here = next(entry for entry in here["then"] if f": {entry['says']}" in written)
+    then = here.get("then", NOWHERE)
+    return [step(then[i % len(then)], len(taken) + 1) for i in range(n)]
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers `POST /v1/chat/completions` from the tree."""
+
+    def __init__(self, tree: Mapping[str, Any], *arguments: Any) -> None:
+        """Serve one connection."""
+        self._tree = tree
+        super().__init__(*arguments)
+
+    def do_POST(self) -> None:
+        """Every candidate in one answer."""
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        texts = proposals(self._tree, asked["messages"], asked.get("n", 1))
+        choices = [{"index": i, "message": {"role": "assistant", "content": text}} for i, text in enumerate(texts)]
+        body = json.dumps({"choices": choices}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing: the run's own log says enough."""
+
+
+def main() -> None:
+    """Run the search, keep the task's lines and the settings."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=ROOT / "notebooks/recorded")
+    options = parser.parse_args()
+    tree = yaml.safe_load(CANDIDATES.read_text(encoding="utf-8"))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, tree))
+    Thread(target=server.serve_forever, daemon=True).start()
+    with tempfile.TemporaryDirectory() as outputs:
+        subprocess.run(command(server.server_port, outputs), cwd=ROOT, check=True)
+        [folder] = Path(outputs).glob("evaluate/*")
+        options.out.mkdir(parents=True, exist_ok=True)
+        for name in FILES:
+            shutil.copy(folder / name, options.out / name)
+    server.shutdown()
+
+
+def command(port: int, outputs: str) -> list[str]:
+    """The run: the first task of the tour, three candidates for each of two paths, at most three steps."""
+    return [
+        sys.executable, "run.py", "limit=1", "search=beam", "search.width=2", "search.n=3", "search.depth=3",
+        "policy=openai", f"policy.base_url=http://127.0.0.1:{port}/v1", "policy.model=stand-in", "prm=smollm2",
+        "logger=none", f"outputs={outputs}",
+    ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
