@@ -54,6 +54,8 @@ class Server:
     """Further attempts after a 429, a 5xx or a broken connection; a 429 counts only if nobody is answered meanwhile."""
     backoff: float
     """Seconds before the first retry; doubled for each further one."""
+    group: str = "policy"
+    """The group of options that all this was set with; messages name it."""
 
     @property
     def key(self) -> str | None:
@@ -152,16 +154,16 @@ class ChatClient:
         return joined([first, *await together(self._completion(single) for single in singles)])
 
     async def _completion(self, body: dict[str, Any]) -> Completion:
-        answer = await self._answer(body)
+        answer = await self.answer(body)
         done = completion(answer, body)
         if done.estimated and not self._told:
             self._told = True
             log.warning("%s reports no usage: tokens are estimated as characters / 4", self.server.base_url)
         return done
 
-    async def _answer(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The decoded answer to one request, after retries."""
-        attempt = timeouts = fruitless = 0
+    async def answer(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The decoded answer to one request of chat/completions, after retries. Raises what `complete` raises."""
+        attempt, timeouts, fruitless, group = 0, 0, 0, self.server.group
         answered = self.limiter.answered
         while True:
             try:
@@ -176,7 +178,7 @@ class ChatClient:
                 if fruitless > self.server.retries or timeouts > TIMEOUT_RETRIES:
                     raise UnreachableError(
                         f"{self.server.base_url} gave no answer in {attempt} attempts; the last one: {again}. Is the "
-                        "server up and not overloaded? `policy.retries`, `policy.timeout` and `policy.concurrency` "
+                        f"server up and not overloaded? `{group}.retries`, `{group}.timeout` and `{group}.concurrency` "
                         "set how hard it is tried; the same command resumes."
                     ) from again
                 log.debug("attempt %d at %s: %s", attempt, self.server.base_url, again)
@@ -235,14 +237,14 @@ class ChatClient:
         """The error for a status that no retry will change."""
         where, said = f"{self.server.base_url} (HTTP {response.status_code})", self._said(response)
         if response.status_code in {401, 403} and self.server.key is None:
-            name = self.server.key_env or "that `policy.key_env=` names"
+            name = self.server.key_env or f"that `{self.server.group}.key_env=` names"
             return MissingError(f"{where} wants an API key: put it into the environment variable {name}.")
         if response.status_code in {401, 403}:
             return ConfigError(f"{where} refuses the API key in the environment variable {self.server.key_env}: {said}")
         if response.status_code == 404:
             return ConfigError(
                 f"{where} has no chat/completions for the model {self.server.model!r}: {said}. "
-                "Check `policy.model` and `policy.base_url`, which usually ends in /v1."
+                f"Check `{self.server.group}.model` and `{self.server.group}.base_url`, which usually ends in /v1."
             )
         if re.search(r"context.{0,20}(length|window|size)|too (long|many tokens)", said, re.IGNORECASE):
             return PromptTooLongError(f"{where}: {said}")
@@ -270,8 +272,8 @@ class ChatClient:
         except httpx.TransportError as error:
             raise UnreachableError(
                 f"{self.server.base_url} cannot be reached: {type(error).__name__} {error}".strip() + ". Start the "
-                f"server or set its address with `policy.base_url=`; it has {CONNECT_SECONDS:g} s to connect and "
-                f"{self.server.timeout:g} s to answer (`policy.timeout`)."
+                f"server or set its address with `{self.server.group}.base_url=`; it has {CONNECT_SECONDS:g} s to "
+                f"connect and {self.server.timeout:g} s to answer (`{self.server.group}.timeout`)."
             ) from error
         if response.status_code in {401, 403}:
             raise self._refusal(response)
@@ -280,7 +282,7 @@ class ChatClient:
             more = f" and {len(names) - 10} more" if len(names) > 10 else ""
             raise ConfigError(
                 f"{self.server.base_url} does not serve {self.server.model!r} but {', '.join(names[:10])}{more}. "
-                "Choose one with `policy.model=`."
+                f"Choose one with `{self.server.group}.model=`."
             )
 
 

@@ -24,6 +24,31 @@ class Completion:
     """Whether the server gave no usage and tokens are characters divided by four."""
 
 
+@dataclass(frozen=True, slots=True)
+class FirstToken:
+    """The most probable first tokens of an answer."""
+
+    logprobs: Mapping[str, float]
+    """Natural logarithm of the probability by the token's text."""
+    tokens_in: int
+    """Prompt tokens that the server really read: those it says it had cached are left out. Characters divided by four
+    where it says nothing."""
+
+
+def first_token(answer: Mapping[str, Any], body: Mapping[str, Any]) -> FirstToken | None:
+    """What a decoded answer tells of its first token, None where it tells no log-probabilities."""
+    try:
+        told = answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
+        logprobs = {str(each["token"]): float(each["logprob"]) for each in reversed(told)}  # of two alike the likelier
+    except (LookupError, TypeError, ValueError):
+        return None
+    usage = answer.get("usage") or {}
+    prompt, cached = usage.get("prompt_tokens"), (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
+    if not isinstance(prompt, int):
+        prompt, cached = -(-sum(len(message["content"]) for message in body["messages"]) // 4), 0
+    return FirstToken(logprobs, prompt - (cached or 0))
+
+
 def completion(answer: Mapping[str, Any], body: Mapping[str, Any]) -> Completion:
     """The choices of a decoded answer in the order of their index, and the usage or an estimate of it."""
     choices = sorted(answer["choices"], key=lambda choice: choice.get("index") or 0)[: body.get("n", 1)]

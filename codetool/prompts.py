@@ -1,8 +1,9 @@
-"""The transcript of a path, as chat messages.
+"""The transcript of a path, as chat messages: for the policy that writes steps and for the PRM that judges them.
 
 A path only ever extends its messages: what is sent after step k+1 starts with exactly what was sent after step k, and
-siblings share all of it. Prefix caches, batched scoring and packed training rely on this. The words are templates
-that live in `conf/prompt/`; the markers are fixed here because parsers, scripted servers and trained models know them.
+siblings share all of it. Prefix caches, batched scoring and packed training rely on this. The words are templates that
+live in `conf/prompt/` and `conf/judging/`; the markers are fixed here because parsers, scripted servers and trained
+models know them.
 
 Limits: observations are cut at a number of characters, tool documents are not; a prompt may exceed a model's context.
 """
@@ -15,14 +16,14 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined, Template, TemplateSyntaxError
-from pydantic import ConfigDict, field_validator
+from jinja2 import Environment, StrictUndefined, Template, TemplateSyntaxError, meta
+from pydantic import ConfigDict, PositiveInt, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
-from codetool.types import Node, Task
+from codetool.types import Execution, Node, Step, Task
 
 Message = dict[str, str]
-"""One chat message: `role` (user or assistant) and `content`."""
+"""One chat message: `role` (system, user or assistant) and `content`."""
 
 ALL_FINISHED = "[All Finished]"
 """Marks the last step of a path; it stands before the step's own closing marker."""
@@ -96,12 +97,89 @@ class StepPrompt:
         ]
 
 
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class JudgePrompt:
+    """How a task, a path and a proposed step become what a PRM reads; the only place that renders it.
+
+    A system and a user message, as the reference's server takes them. The user message is the templates one after the
+    other, task, step, result, step, …, and ends with the step to judge: so the text of a longer path begins with the
+    text of the shorter one whatever the templates say, and siblings differ in their own step alone.
+    """
+
+    system: str
+    """Jinja template of the system message; sees nothing of the task."""
+    task: str
+    """Jinja template of the user message's start; sees `tools` and `query`."""
+    step: str
+    """Jinja template of one step; sees `k` (one-based) and `text`."""
+    result: str
+    """Jinja template of what a step did; sees `k`, `status` and `observation`."""
+    observation: PositiveInt
+    """Highest number of characters of an observation that are shown; the error that ended it is cut last."""
+
+    @field_validator("system", "task", "step", "result")
+    @classmethod
+    def _renders(cls, source: str, field: ValidationInfo) -> str:
+        allowed = _SEEN[field.field_name or ""]
+        try:
+            unknown = meta.find_undeclared_variables(environment().parse(source)) - allowed
+        except TemplateSyntaxError as error:
+            raise ValueError(f"not a Jinja template, line {error.lineno}: {error.message}") from error
+        if unknown:
+            names = ", ".join(sorted(allowed)) or "no names"
+            raise ValueError(f"uses {', '.join(sorted(unknown))}; it may use {names}")
+        return source
+
+    def messages(
+        self, task: Task, path: Sequence[Node], step: Step, execution: Execution | None = None
+    ) -> list[Message]:
+        """The two messages that ask what `step` is worth after `path`.
+
+        `execution` is what the step itself did, for a PRM that is shown it. Raises ValueError for a node of the path
+        that has no step or was not executed.
+        """
+        parts = [compiled(self.task).render(tools=task.tools, query=task.query)]
+        for k, node in enumerate(path, start=1):
+            if node.step is None or node.execution is None:
+                raise ValueError(f"node {node.id} has no executed step; a path starts below the root and is executed")
+            parts += [self._step(k, node.step), self._result(k, node.execution)]
+        parts += [self._step(len(path) + 1, step)]
+        parts += [self._result(len(path) + 1, execution)] if execution else []
+        return [
+            {"role": "system", "content": compiled(self.system).render()},
+            {"role": "user", "content": "".join(parts)},
+        ]
+
+    def _step(self, k: int, step: Step) -> str:
+        return compiled(self.step).render(k=k, text=step.text)
+
+    def _result(self, k: int, execution: Execution) -> str:
+        error = (execution.error or "")[: self.observation]
+        printed = execution.observation[: max(0, self.observation - len(error) - 1)]
+        seen = "\n".join(part for part in (printed, error) if part)
+        return compiled(self.result).render(k=k, status=execution.status, observation=seen)
+
+
+_SEEN = {
+    "system": frozenset[str](),
+    "task": frozenset({"tools", "query"}),
+    "step": frozenset({"k", "text"}),
+    "result": frozenset({"k", "status", "observation"}),
+}
+"""The names that each template of a `JudgePrompt` is given."""
+
+
 @lru_cache(maxsize=64)
 def compiled(source: str) -> Template:
     """The compiled template; an undefined name raises jinja2.UndefinedError when rendered. Compiled once a process."""
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
-    environment.filters.update(compact=_compact, line=_line)
-    return environment.from_string(source)
+    return environment().from_string(source)
+
+
+def environment() -> Environment:
+    """How templates are read: undefined names are errors, a block leaves no blank line, `compact` and `line` filter."""
+    made = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
+    made.filters.update(compact=_compact, line=_line)
+    return made
 
 
 def _compact(value: Any, limit: int) -> str:

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from codetool.interfaces import ModelServers
 from codetool.seeding import draw
-from codetool.types import Node, Scores, Step, Task
+from codetool.types import Execution, Node, Scores, Step, Task
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -20,6 +20,11 @@ class RandomPRM:
 
     seed: int
     """Seed of the numbers."""
+
+    @property
+    def sees_observation(self) -> bool:
+        """False: it sees nothing."""
+        return False
 
     def checksum(self) -> None:
         """None: there are no files."""
@@ -32,7 +37,9 @@ class RandomPRM:
         """This object: it holds nothing that needs opening."""
         yield self
 
-    async def score(self, task: Task, path: Sequence[Node], candidates: Sequence[Step]) -> Scores:
+    async def score(
+        self, task: Task, path: Sequence[Node], candidates: Sequence[Step], executions: Sequence[Execution] = ()
+    ) -> Scores:
         """A number in [0, 1) for each candidate, the same whenever and beside whatever it is asked for."""
         before = [node.step.text for node in path if node.step]
         return Scores(tuple(draw(self.seed, "latent", task.id, *before, step.text) for step in candidates))

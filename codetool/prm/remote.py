@@ -13,20 +13,19 @@ from contextlib import asynccontextmanager
 from typing import Annotated
 
 import httpx
-from jinja2 import Environment, StrictUndefined, Template, TemplateSyntaxError, meta
 from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from codetool.concurrency import together
-from codetool.errors import CodeToolError, ConfigError, UnreachableError
+from codetool.errors import CodeToolError, UnreachableError
 from codetool.http_pools import HttpPools
 from codetool.interfaces import ModelServers
+from codetool.prompts import JudgePrompt, Message
 from codetool.reach import reachable_url
 from codetool.types import Execution, Node, Scores, Step, Task
 
 BUSY = frozenset({408, 429})
 """Client errors (RFC 9110, RFC 6585) that mean: ask again later."""
-JINJA = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -35,12 +34,8 @@ class RemotePRM:
 
     base_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+")]
     """Address below which `/generate` answers."""
-    system: str
-    """Template of the system message."""
-    user: str
-    """Template of the user message: `task`, `steps` (each with `text` and `observation`), `candidate` (its text)."""
-    observation_limit: PositiveInt
-    """Characters of an earlier step's observation that are shown."""
+    prompt: JudgePrompt
+    """What the PRM reads."""
     connect_timeout: PositiveFloat
     """Longest wait for a connection in seconds."""
     timeout: PositiveFloat
@@ -62,11 +57,8 @@ class RemotePRM:
     async def open(self, servers: ModelServers) -> AsyncIterator[_Client]:
         """The live PRM.
 
-        Raises ConfigError for a template that cannot be rendered and UnreachableError if nobody answers HTTP at
-        `base_url`; any answer will do.
+        Raises UnreachableError if nobody answers HTTP at `base_url`; any answer will do.
         """
-        system = _template("prm.system", self.system, {"task"})
-        user = _template("prm.user", self.user, {"task", "steps", "candidate"})
         await reachable_url(self.base_url)
         timeout = httpx.Timeout(self.timeout, connect=self.connect_timeout, pool=None)
         async with HttpPools(concurrency=self.concurrency, timeout=timeout) as http:
@@ -77,30 +69,28 @@ class RemotePRM:
                     f"prm.base_url={self.base_url}: no answer ({_words(error)}). "
                     "Start the PRM server there, or give the address of a running one."
                 ) from error
-            yield _Client(self, http, system, user)
+            yield _Client(self, http)
 
 
 class _Client:
     """The live side of `RemotePRM`."""
 
-    def __init__(self, settings: RemotePRM, http: HttpPools, system: Template, user: Template) -> None:
-        self._settings, self._http, self._system, self._user = settings, http, system, user
+    sees_observation = False
 
-    async def score(self, task: Task, path: Sequence[Node], candidates: Sequence[Step]) -> Scores:
+    def __init__(self, settings: RemotePRM, http: HttpPools) -> None:
+        self._settings, self._http = settings, http
+
+    async def score(
+        self, task: Task, path: Sequence[Node], candidates: Sequence[Step], executions: Sequence[Execution] = ()
+    ) -> Scores:
         """The server's number for each candidate.
 
         Raises UnreachableError if it stays away and CodeToolError if it answers anything but a probability.
         """
-        limit = self._settings.observation_limit
-        steps = [{"text": n.step.text, "observation": _observation(n.execution, limit)} for n in path if n.step]
-        answers = await together(self._ask(i, task, steps, step) for i, step in enumerate(candidates))
-        return Scores(values=tuple(answers))
+        chats = [self._settings.prompt.messages(task, path, step) for step in candidates]
+        return Scores(tuple(await together(self._ask(i, chat) for i, chat in enumerate(chats))))
 
-    async def _ask(self, index: int, task: Task, steps: Sequence[dict[str, str]], candidate: Step) -> float:
-        messages = [
-            {"role": "system", "content": self._system.render(task=task)},
-            {"role": "user", "content": self._user.render(task=task, steps=steps, candidate=candidate.text)},
-        ]
+    async def _ask(self, index: int, messages: list[Message]) -> float:
         return self._number(await self._post({"index": index, "messages": messages}))
 
     async def _post(self, body: dict[str, object]) -> httpx.Response:
@@ -132,25 +122,6 @@ class _Client:
                 "Let the server return the softmax over its two label tokens."
             )
         return float(value)
-
-
-def _template(option: str, text: str, names: set[str]) -> Template:
-    """The compiled template. Raises ConfigError if it is not Jinja or uses names that it will not be given."""
-    try:
-        unknown = meta.find_undeclared_variables(JINJA.parse(text)) - names
-    except TemplateSyntaxError as error:
-        raise ConfigError(f"{option}: line {error.lineno} is not valid Jinja: {error.message}") from error
-    if unknown:
-        raise ConfigError(f"{option} uses {', '.join(sorted(unknown))}; it may use {', '.join(sorted(names))}.")
-    return JINJA.from_string(text)
-
-
-def _observation(execution: Execution | None, limit: int) -> str:
-    """What the step printed and the error that ended it, `limit` characters together; the error is cut last."""
-    if execution is None:
-        return ""
-    error = (execution.error or "")[:limit]
-    return "\n".join(part for part in (execution.observation[: max(0, limit - len(error) - 1)], error) if part)
 
 
 def _words(error: httpx.TransportError) -> str:

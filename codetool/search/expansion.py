@@ -119,21 +119,27 @@ class Expansion:
         return spent is not None
 
     async def _grow(self, parent: Node, before: int, groups: Sequence[Sequence[Candidate]]) -> list[Node]:
-        """A child for each program. The PRM judges while they run: it knows nothing of what they print."""
+        """A child for each program. The PRM judges while they run, unless it is to see what they print."""
         if not groups:
             return []
         prefix = f"{parent.id}-" if parent.depth else ""
         ids = [f"{prefix}{before + place}" for place in range(1, len(groups) + 1)]
         steps = [group[0].step for group in groups]
-        runs = (self._run(parent, node_id, step) for node_id, step in zip(ids, steps, strict=True))
-        latents, executions = await both(self._judge(parent, steps), together(runs))
+        runs = together(self._run(parent, node_id, step) for node_id, step in zip(ids, steps, strict=True))
+        if self._prm is not None and self._prm.sees_observation:
+            executions = await runs
+            latents = await self._judge(parent, steps, executions)
+        else:
+            latents, executions = await both(self._judge(parent, steps), runs)
         made = zip(ids, groups, executions, latents, strict=True)
         return [self._node(parent, node_id, group, ran, latent) for node_id, group, ran, latent in made]
 
-    async def _judge(self, parent: Node, steps: Sequence[Step]) -> Sequence[float | None]:
+    async def _judge(
+        self, parent: Node, steps: Sequence[Step], executions: Sequence[Execution] = ()
+    ) -> Sequence[float | None]:
         if self._prm is None:
             return [None] * len(steps)
-        scores = await self._prm.score(self._task, parent.path, steps)
+        scores = await self._prm.score(self._task, parent.path, steps, executions)
         self._spend(prm_tokens=scores.tokens)
         return scores.values
 

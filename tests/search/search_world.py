@@ -118,7 +118,11 @@ class TextPRM:
     def __init__(self, **values: float) -> None:
         self.values, self.asked = values, list[tuple[tuple[str, ...], tuple[str, ...]]]()
 
-    async def score(self, task: Task, path: Sequence[Node], candidates: Sequence[Step]) -> Scores:
+    sees_observation: bool = False
+
+    async def score(
+        self, task: Task, path: Sequence[Node], candidates: Sequence[Step], executions: Sequence[Execution] = ()
+    ) -> Scores:
         texts = tuple(candidate.text for candidate in candidates)
         self.asked.append((tuple(node.id for node in path), texts))
         await asyncio.sleep(0)

@@ -6,7 +6,7 @@ import pytest
 from search_world import Sandbox, ScriptedPolicy, TextPRM, budget, call_tool, expansion, fans, jitter, step
 
 from codetool.errors import SandboxError
-from codetool.types import Task
+from codetool.types import Scores, Task
 
 
 async def test_children_hold_step_execution_and_place():
@@ -182,7 +182,7 @@ async def test_the_prm_judges_distinct_siblings_while_they_run():
     judged = asyncio.Event()
 
     class Waiting(TextPRM):
-        async def score(self, task, path, candidates):
+        async def score(self, task, path, candidates, executions=()):
             judged.set()
             return await super().score(task, path, candidates)
 
@@ -196,6 +196,18 @@ async def test_the_prm_judges_distinct_siblings_while_they_run():
         children = await tree.expand(tree.root, 3)
     assert prm.asked == [((), ("a", "c"))]
     assert [node.latent for node in children] == [0.25, 0.5]
+
+
+async def test_a_prm_that_sees_observations_judges_after_the_steps_ran():
+    class Seeing(TextPRM):
+        sees_observation = True
+
+        async def score(self, task, path, candidates, executions=()):
+            return Scores(tuple(float(execution.observation.strip() == "7") for execution in executions))
+
+    async with expansion(lambda path, index: step("ab"[index], f"print({index + 6})"), prm=Seeing()) as tree:
+        children = await tree.expand(tree.root, 2)
+    assert [node.latent for node in children] == [0.0, 1.0]
 
 
 async def test_the_prm_is_told_the_steps_before():

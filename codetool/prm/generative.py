@@ -1,0 +1,136 @@
+"""A generative PRM: a language model that says one of two labels, whose probability is the latent reward.
+
+It reads the task, its tools, the earlier steps with what they printed and the step to judge (what was
+known before it ran), and the score is read from the logits of the two labels at the one position where its answer
+would begin. Nothing is generated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic.dataclasses import dataclass
+
+from codetool.chat import Server
+from codetool.errors import ConfigError
+from codetool.interfaces import ModelServers, ProcessRewardModel
+from codetool.model_folders import checksum, find
+from codetool.prm import served_judge
+from codetool.prm.labels import Formula
+from codetool.prompts import JudgePrompt
+from codetool.types import Precision, ServedModel, Weights
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class GenerativePRM:
+    """Settings of a generative PRM."""
+
+    model: str
+    """Hub name of the model, or a folder in Hugging Face format; for an adapter its base. What an endpoint calls it."""
+    path: Path | None
+    """Folder of a trained adapter (PEFT) or of a whole model; None lets the untrained model judge zero-shot."""
+    backend: Literal["transformers", "vllm", "endpoint"]
+    """`transformers`: in this process. `vllm`: a server of the run's own, or the one at `base_url`. `endpoint`: any
+    OpenAI-compatible server that tells log-probabilities."""
+    base_url: str | None
+    """Address of a running server, version included; None where this process or the run's own server has the model."""
+    key_env: str | None
+    """Environment variable that holds the server's API key; None or an unset variable sends none."""
+    labels: tuple[str, str]
+    """The words for more and for less potential; each a single token, and different ones."""
+    score: Formula
+    """How two logits become a score; `logit_ratio` is the reference's formula and needs the raw logits of
+    `backend: transformers`."""
+    sees_observation: bool
+    """Whether a step is judged after it ran, with what it printed; an extension of the method."""
+    prompt: JudgePrompt
+    """What the PRM reads."""
+    precision: Precision
+    """What the model computes in."""
+    device: str
+    """`auto` (a GPU if there is one), `cpu` or `cuda:N`; in this process alone."""
+    threads: PositiveInt | None
+    """CPU threads; None takes one for each core."""
+    batch_tokens: PositiveInt
+    """Tokens that one pass reads at most."""
+    prefix_tokens: Annotated[int, Field(ge=0)]
+    """Prompt tokens whose keys and values are kept for later prompts, over all tasks."""
+    concurrency: PositiveInt
+    """Requests to a server in flight."""
+    timeout: PositiveFloat
+    """Seconds until the first byte of a server's answer."""
+    retries: Annotated[int, Field(ge=0)]
+    """Further attempts after a 429, a 5xx or a broken connection."""
+    backoff: Annotated[float, Field(ge=0)]
+    """Seconds before the first retry, doubled for each further one."""
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.backend == "endpoint" and not self.base_url:
+            raise ValueError("prm.backend=endpoint needs the server's address: prm.base_url=http://HOST:PORT/v1")
+        if self.backend == "transformers" and self.base_url:
+            raise ValueError("prm.base_url is a server's, but prm.backend=transformers; choose vllm or endpoint")
+        if self.backend != "transformers" and self.score == "logit_ratio":
+            raise ValueError("prm.score=logit_ratio needs raw logits, which only prm.backend=transformers has")
+        return self
+
+    def checksum(self) -> str | None:
+        """Hex sha256 of the trained files at `path`; None for an untrained model, which its name determines.
+
+        Raises MissingError if the model is not on this machine though it has to be.
+        """
+        if self.base_url is None:
+            found = find("prm", self.model, self.path)
+            return checksum(found.adapter or found.base) if self.path else None
+        return checksum(self.path) if self.path and self.path.is_dir() else None
+
+    def weights(self) -> Weights | None:
+        """What the run's own server has to serve; None for the other back ends. Raises MissingError."""
+        if self.backend != "vllm" or self.base_url is not None:
+            return None
+        found = find("prm", self.model, self.path)
+        return Weights(found.base, found.adapter, self.precision)
+
+    @asynccontextmanager
+    async def open(self, servers: ModelServers) -> AsyncIterator[ProcessRewardModel]:
+        """The live PRM.
+
+        Raises MissingError or UnreachableError where the model cannot be had, ConfigError where the labels are not two
+        single tokens or the model cannot be read in this process.
+        """
+        if self.backend != "transformers":
+            async with served_judge.opened(self, await self._served(servers)) as served:
+                yield served
+            return
+        found = await asyncio.to_thread(find, "prm", self.model, self.path)
+        from codetool.prm.local_judge import LocalJudge  # torch and transformers take seconds: only where they are used
+
+        judge = await asyncio.to_thread(LocalJudge, self, found)
+        try:
+            yield judge
+        finally:
+            judge.close()
+
+    async def _served(self, servers: ModelServers) -> Server:
+        weights = await asyncio.to_thread(self.weights)
+        if weights is not None:
+            where = await servers.serve(weights)
+        else:
+            if self.base_url is None:
+                raise ConfigError("prm.base_url is not set: name the server, http://HOST:PORT/v1")
+            where = ServedModel(self.base_url, self.model)
+        return Server(
+            base_url=where.base_url,
+            model=where.model,
+            key_env=self.key_env if weights is None else None,
+            concurrency=self.concurrency,
+            timeout=self.timeout,
+            retries=self.retries,
+            backoff=self.backoff,
+            group="prm",
+        )

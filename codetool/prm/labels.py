@@ -1,0 +1,34 @@
+"""The two labels a PRM chooses from, and the score that their logits give."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from codetool.errors import ConfigError
+
+Formula = Literal["softmax", "logit_ratio"]
+"""`softmax`: the probability of the first label among the two. `logit_ratio`: first / (first + second) of the raw
+logits, the reference implementation's number: no probability, and not bound to [0, 1]."""
+
+
+def label_ids(labels: tuple[str, str], tokens: Callable[[str], Sequence[int]], model: str) -> tuple[int, int]:
+    """The token of each label. Raises ConfigError if one is not a single token, or both are the same."""
+    found = [list(tokens(label)) for label in labels]
+    for label, ids in zip(labels, found, strict=True):
+        if len(ids) != 1:
+            raise ConfigError(
+                f"prm.labels: {label!r} is {len(ids)} tokens {ids} of {model}; a label must be a single one. "
+                "Choose other words, for example prm.labels=[yes,no]."
+            )
+    if found[0] == found[1]:
+        raise ConfigError(f"prm.labels={list(labels)}: both are token {found[0][0]} of {model}; they must differ.")
+    return found[0][0], found[1][0]
+
+
+def score(formula: Formula, first: float, second: float) -> float:
+    """The latent reward that two logits stand for; log-probabilities do as well for `softmax`."""
+    if formula == "softmax":
+        return 0.5 * (1 + math.tanh((first - second) / 2))  # the logistic function, which this form cannot overflow
+    return first / (first + second) if first + second else 0.5

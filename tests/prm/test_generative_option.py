@@ -1,0 +1,95 @@
+"""The words that choose a generative PRM, and what is said where its model cannot be had."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import tiny_models
+from hydra.errors import InstantiationException
+from judging import option, tiny
+from no_servers import NO_SERVERS
+
+from codetool.errors import MissingError
+from codetool.identity import identity
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("name", ["qwen7b", "llama8b"])
+async def test_without_a_model_one_message_names_it_and_the_three_ways(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    settings = option(name)
+    ways = rf"{settings.model} is missing.*prm.path=FOLDER.*prm.backend=endpoint prm.base_url=.*hf download"
+    with pytest.raises(MissingError, match=ways):
+        async with settings.open(NO_SERVERS):
+            pass
+    with pytest.raises(MissingError, match=ways):
+        settings.checksum()
+
+
+def test_the_command_says_so_within_two_seconds_and_without_a_traceback(tmp_path):
+    words = ["prm=qwen7b", "limit=1", f"outputs={tmp_path}", "logger=none"]
+    environment = os.environ | {"HF_HUB_CACHE": str(tmp_path)}
+    begin = time.process_time(), time.monotonic()
+    done = subprocess.run([sys.executable, "run.py", *words], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert time.monotonic() - begin[1] < 10  # 1.1 s on an idle machine
+    assert done.returncode == 2 and done.stdout == ""
+    [line] = done.stderr.splitlines()
+    assert line.startswith("error: The PRM's model Qwen/Qwen2.5-7B-Instruct is missing")
+
+
+def test_a_download_in_the_hub_cache_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    folder = tmp_path / "models--Qwen--Qwen2.5-7B-Instruct" / "snapshots" / "abc"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(MissingError, match="has no download"):
+        option("qwen7b", "backend=vllm").weights()
+    (folder / "model.safetensors").write_bytes(b"")
+    assert option("qwen7b", "backend=vllm").weights().base == folder
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["backend=endpoint"], "prm.base_url=http"),
+        (["base_url=http://x/v1"], "choose vllm or endpoint"),
+        (["backend=vllm", "score=logit_ratio"], "raw logits"),
+        (["backend=mlx"], "transformers"),
+        (["labels=[yes]"], "labels"),
+        (["prompt.step='{{ query }}'"], "uses query; it may use k, text"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused_at_once(overrides, said):
+    with pytest.raises(InstantiationException, match=said):
+        option("qwen7b", *overrides)
+
+
+def test_the_trained_files_are_part_of_the_identity_and_their_place_is_not(tmp_path):
+    for name in ("a", "b"):
+        tiny_models.save("qwen2", tmp_path / name)
+    tiny_models.save("qwen2", tmp_path / "c", seed=1)
+    sums = [tiny(tmp_path / name).checksum() for name in ("a", "b", "c")]
+    assert sums[0] == sums[1] != sums[2]
+    settings = [{"prm": {"model": "m", "path": str(tmp_path / name), "labels": ["yes", "no"]}} for name in ("a", "b")]
+    assert len({identity(each, {"prm": total}) for each, total in zip(settings, sums, strict=False)}) == 1
+    other = {"prm": settings[0]["prm"] | {"labels": ["no", "yes"]}}
+    assert identity(other, {"prm": sums[0]}) != identity(settings[0], {"prm": sums[0]})
+
+
+def test_an_adapter_is_known_by_its_own_files(tmp_path):
+    tiny_models.save("qwen2", tmp_path / "base")
+    (tmp_path / "adapter").mkdir()
+    config = {"base_model_name_or_path": str(tmp_path / "base")}
+    (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps(config))
+    settings = option("qwen7b", f"path={tmp_path / 'adapter'}", "backend=vllm")
+    assert (settings.weights().base, settings.weights().adapter) == (tmp_path / "base", tmp_path / "adapter")
+    assert settings.checksum() not in (None, tiny(tmp_path / "base").checksum())
+
+
+def test_an_untrained_model_is_known_by_its_name():
+    assert option("smollm2").checksum() is None
