@@ -34,11 +34,13 @@ class Point:
 
 @dataclass(frozen=True)
 class Line:
-    """Points that belong together, in order; `joined` draws a line through them."""
+    """Points that belong together, in order; `joined` draws a line through them. Later lines lie above earlier ones."""
 
     name: str
     points: Sequence[Point]
     joined: bool = True
+    colour: str | None = None
+    """None: the next of COLOURS."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,12 @@ def svg(chart: Chart) -> str:
         *_vertical_axis(chart, up),
         *_horizontal_axis(chart, across),
     ]
+    joined = [line for line in chart.lines if line.joined]
     for number, line in enumerate(chart.lines):
-        shift = (number - (len(chart.lines) - 1) / 2) * (DODGE if line.joined else 0)
-        parts += _line(line, COLOURS[number % len(COLOURS)], shift, across, up)
-        parts += _legend(line, COLOURS[number % len(COLOURS)], number) if line.name else []
+        shift = (joined.index(line) - (len(joined) - 1) / 2) * DODGE if line.joined else 0.0
+        colour = line.colour or COLOURS[number % len(COLOURS)]
+        parts += _line(line, colour, shift, across, up)
+        parts += _legend(line, colour, number) if line.name else []
     return "\n".join([*parts, "</svg>", ""])
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 from codetool.evaluation.answers import final_answer
 from codetool.evaluation.metrics import Metrics
 from codetool.evaluation.taxonomy import TaskError
-from codetool.types import JSON, Execution, Ledger, Node, SearchResult, Task, ToolAnswer
+from codetool.types import JSON, Execution, Ledger, Node, SearchResult, Step, Task, ToolAnswer, ToolCall
 
 
 def result_line(
@@ -78,3 +80,43 @@ def _call(answer: ToolAnswer) -> dict[str, JSON]:
         "effect": call.effect,
         "seconds": answer.seconds,
     }
+
+
+def nodes_of(tree: Mapping[str, Any]) -> tuple[Node, ...]:
+    """The nodes of a line of `trees.jsonl`, the root first, as the search had them.
+
+    What is not recorded is missing: the seeded ties, the bodies of tool answers and the operations that calls matched.
+    """
+    nodes = {"0": Node("0")}
+    for record in tree["nodes"]:
+        nodes[record["id"]] = Node(
+            id=record["id"],
+            parent=nodes[record["parent"]],
+            depth=record["depth"],
+            step=Step(record["text"], record["code"], record["finished"]),
+            execution=_read_execution(record["execution"]) if record["execution"] else None,
+            spot=record["spot"],
+            latent=record["latent"],
+            cumulative=record["cumulative"],
+            multiplicity=record["multiplicity"],
+        )
+    return tuple(nodes.values())
+
+
+def _read_execution(record: Mapping[str, Any]) -> Execution:
+    return Execution(
+        status=record["status"],
+        observation=record["observation"],
+        error=record["error"],
+        seconds=record["seconds"],
+        calls=tuple(
+            ToolAnswer(
+                call=ToolCall(call["method"], call["url"], call["arguments"]),
+                status=call["http_status"],
+                body="",
+                provenance=call["provenance"],
+                seconds=call["seconds"],
+            )
+            for call in record["calls"]
+        ),
+    )

@@ -6,7 +6,7 @@ from textwrap import indent
 
 from codetool.stages.words import CONF
 
-INNER_GROUPS = ("prompt", "replica", "sampling")  # chosen by other options, not by users
+INNER_GROUPS = ("judging", "prompt", "replica", "sampling")  # chosen by other options, not by users
 HELP = """CodeTool: experiments on process-supervised, stepwise programmatic tool use by LLMs.
 
     python run.py benchmark=tmdb search=beam search.width=2 search.n=4 \\
@@ -28,7 +28,8 @@ def help_text() -> str:
 
 def _comments(text: str) -> str:
     """The settings of a YAML file, without targets, defaults lists and the texts of prompts."""
-    lines = [line for line in text.splitlines() if not line.lstrip().startswith(("_target_:", "defaults:", "- "))]
+    hidden = ("_target_:", "defaults:", "- ", "# @package")
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith(hidden)]
     inside_text = False
     kept = []
     for line in lines:

@@ -22,6 +22,7 @@ from codetool.evaluation.report import About, page
 from codetool.evaluation.summary import Summary, summarise
 from codetool.identity import hashed
 from codetool.interfaces import Benchmark
+from codetool.stages.summary import untrained
 from codetool.types import Task
 
 NAME = "report.html"
@@ -82,7 +83,7 @@ def write(
         settings=_determining(settings),
         made_from=_made_from(folder),
         confined=tuple(dict.fromkeys(_confined(folder / "log.txt"))),
-        notes=(*notes, *_untrained(settings)),
+        notes=(*notes, *untrained(settings)),
     )
     trees = journal.read(folder / "trees.jsonl")
     known = {task.id: task for task in tasks}
@@ -129,12 +130,6 @@ def _determining(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that determine the result, without the texts of prompts."""
     parts = hashed(settings, {})
     return {name: value for name, value in parts.items() if name not in ("checksums", "version", "stage", "prompt")}
-
-
-def _untrained(settings: Mapping[str, Any]) -> Iterator[str]:
-    prm = settings.get("prm")
-    if isinstance(prm, dict) and "path" in prm and prm["path"] is None:
-        yield "The PRM is untrained: prm.path is null, so the model judges zero-shot."
 
 
 def _made_from(folder: Path) -> dict[str, str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -17,16 +19,32 @@ FAILURES_SHOWN = 5
 
 
 def show(summary: Summary, folder: Path, console: Console) -> None:
-    """Print every metric with its interval, what the numbers rest on, and where the files are."""
+    """Print every metric with its interval, what the numbers rest on, where the files are, and a link to the report."""
     table = Table("metric", "value", "95 % interval", "tasks", box=None, pad_edge=False, header_style="bold")
     for name, metric in summary.metrics.items():
         value, low, high = (_number(name, metric[key]) for key in ("value", "low", "high"))
         table.add_row(name, value, f"{low} … {high}" if low and high else "–", f"{metric['n']:.0f}")
     console.print(table)
-    for line in _notes(summary):
+    for line in (*_notes(summary), *untrained(_settings(folder))):
         console.print(line, highlight=False, soft_wrap=True)
     files = [name for name in FILES if (folder / name).is_file()]
     console.print(f"files in {folder}: {', '.join(files)}", highlight=False, soft_wrap=True)
+    if FILES[0] in files:
+        link = (folder / FILES[0]).resolve().as_uri()
+        console.print(f"report: {link}", markup=False, highlight=False, soft_wrap=True)
+
+
+def untrained(settings: Mapping[str, Any]) -> Iterator[str]:
+    """A line if the PRM of these settings was not trained to judge; what a running server has is its own affair."""
+    prm = settings.get("prm")
+    if isinstance(prm, dict) and "path" in prm and prm["path"] is None and not prm.get("base_url"):
+        yield "The PRM is untrained: prm.path is null, so the model judges zero-shot."
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """What the run was configured with; nothing where that was not written."""
+    file = folder / "config.yaml"
+    return yaml.safe_load(file.read_text(encoding="utf-8")) or {} if file.is_file() else {}
 
 
 def _number(name: str, value: float | None) -> str:

@@ -20,6 +20,7 @@ from codetool.stages.sweep_table import headline
 
 REPEATS = "seed"
 TOKENS = ("tokens_in", "tokens_out", "prm_tokens")
+GREY = "#999999"
 LEGEND = 26
 """Characters of a legend's entry."""
 
@@ -122,7 +123,7 @@ def _frontier(metric: str, done: Sequence[Done]) -> Chart | None:
         return None
     best = [point for place, point in enumerate(points) if all(point.y > before.y for before in points[:place])]
     rest = [Point(point.x, point.y, point.low, point.high) for point in points if point not in best]
-    lines = [Line("best at its cost", best), *([Line("other cells", rest, joined=False)] if rest else [])]
+    lines = [*([Line("other cells", rest, joined=False, colour=GREY)] if rest else []), Line("best at its cost", best)]
     share = metric in (*RATES, *SHARES)
     return Chart(f"{metric} by cost, 95 % intervals", "tokens a task (policy and PRM)", metric, lines, share=share)
 

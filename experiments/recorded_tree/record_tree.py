@@ -23,11 +23,11 @@ from typing import Any
 
 import yaml
 
+from codetool import journal
+
 ROOT = Path(__file__).parents[2]
 CANDIDATES = Path(__file__).with_name("candidates.yaml")
-FILES = ("config.yaml", "results.jsonl", "trees.jsonl")
-"""What a walk through a tree needs of a run folder."""
-NOWHERE = [{"says": "I do not know how to go on."}]
+NOWHERE = [{"says": "I do not know how to go on.", "finished": True}]
 
 
 def step(entry: Mapping[str, Any], k: int) -> str:
@@ -39,8 +39,8 @@ def step(entry: Mapping[str, Any], k: int) -> str:
 def proposals(tree: Mapping[str, Any], messages: list[dict[str, str]], n: int) -> list[str]:
     """The n candidates after the steps that the messages hold."""
     taken = [message["content"] for message in messages if message["role"] == "assistant"]
-    here = tree
-    for written in taken:
+    here = tree if tree["query"] in messages[0]["content"] else {}
+    for written in taken if here else ():
         here = next(entry for entry in here["then"] if f": {entry['says']}" in written)
     then = here.get("then", NOWHERE)
     return [step(then[i % len(then)], len(taken) + 1) for i in range(n)]
@@ -77,21 +77,29 @@ def main() -> None:
     tree = yaml.safe_load(CANDIDATES.read_text(encoding="utf-8"))
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, tree))
     Thread(target=server.serve_forever, daemon=True).start()
-    with tempfile.TemporaryDirectory() as outputs:
-        subprocess.run(command(server.server_port, outputs), cwd=ROOT, check=True)
-        [folder] = Path(outputs).glob("evaluate/*")
-        options.out.mkdir(parents=True, exist_ok=True)
-        for name in FILES:
-            shutil.copy(folder / name, options.out / name)
+    with tempfile.TemporaryDirectory() as scratch:
+        subprocess.run(command(server.server_port), cwd=scratch, check=True)
+        [folder] = Path(scratch).glob("outputs/evaluate/*")
+        keep(tree["query"], folder, options.out)
     server.shutdown()
 
 
-def command(port: int, outputs: str) -> list[str]:
-    """The run: the first task of the tour, three candidates for each of two paths, at most three steps."""
+def keep(query: str, folder: Path, out: Path) -> None:
+    """Copy what a walk through the task's tree needs of a run folder."""
+    out.mkdir(parents=True, exist_ok=True)
+    shutil.copy(folder / "config.yaml", out)
+    [result] = (line for line in journal.read(folder / "results.jsonl") if query in line["query"])
+    [grown] = (line for line in journal.read(folder / "trees.jsonl") if line["task_id"] == result["task_id"])
+    journal.replace(out / "results.jsonl", [journal.encode(result)])
+    journal.replace(out / "trees.jsonl", [journal.encode(grown)])
+
+
+def command(port: int) -> list[str]:
+    """The run: the tour, three candidates for each of two paths. In float32 what is judged together changes nothing."""
     return [
-        sys.executable, "run.py", "limit=1", "search=beam", "search.width=2", "search.n=3", "search.depth=3",
-        "policy=openai", f"policy.base_url=http://127.0.0.1:{port}/v1", "policy.model=stand-in", "prm=smollm2",
-        "logger=none", f"outputs={outputs}",
+        sys.executable, str(ROOT / "run.py"), "benchmark.split=tour", "logger=none",
+        "prm=smollm2", "prm.precision=float32", "search=beam", "search.width=2", "search.n=3", "search.depth=3",
+        "policy=openai", f"policy.base_url=http://127.0.0.1:{port}/v1", "policy.model=stand-in",
     ]  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 import json
 
-from codetool.evaluation.records import result_line, tree_line
+from codetool.evaluation.records import nodes_of, result_line, tree_line
 from codetool.evaluation.taxonomy import TaskError
 from codetool.types import Execution, Ledger, Node, SearchResult, Step, Task, Tool, ToolAnswer, ToolCall
 
@@ -82,3 +82,11 @@ def test_calls_say_where_their_answer_came_from_and_whether_they_wrote():
 def test_lines_are_json_without_the_answers_bodies():
     text = json.dumps([tree_line(TASK, RESULT), result_line(TASK, RESULT, None, {}, 0.0)])
     assert "THE BODY" not in text
+
+
+def test_a_tree_is_read_back_as_it_was_written():
+    line = tree_line(TASK, RESULT)
+    nodes = nodes_of(json.loads(json.dumps(line)))
+    assert nodes[0] == ROOT
+    assert tree_line(TASK, SearchResult(nodes[-1], nodes, Ledger())) == line
+    assert [node.id for node in nodes[-1].path] == ["1", "1-1"]

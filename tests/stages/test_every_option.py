@@ -9,7 +9,7 @@ from codetool.config import validate
 from codetool.stages.words import CONF, check
 
 NEEDED = {"prm=remote": ["prm.base_url=http://127.0.0.1:1"]}
-CHOSEN = ("benchmark", "policy", "prm", "prompt", "reward", "search")
+CHOSEN = ("benchmark", "logger", "policy", "prm", "prompt", "reward", "search")
 OPTIONS = sorted(f"{file.parent.name}={file.stem}" for group in CHOSEN for file in (CONF / group).glob("*.yaml"))
 
 

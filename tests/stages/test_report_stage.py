@@ -54,9 +54,10 @@ def test_a_run_ends_with_its_report(finished: Path) -> None:
     assert not (finished / "report.html.new").exists()
 
 
-def test_the_summary_names_it(run: CommandLine, policy: ChatServer) -> None:
+def test_the_summary_names_it_and_ends_with_a_link(run: CommandLine, policy: ChatServer) -> None:
     done = run(*ENDPOINT, f"policy.base_url={policy.url}", "limit=1")
     assert ": report.html, results.jsonl" in done.stdout
+    assert done.stdout.endswith(f"\nreport: {(run.folder('') / 'report.html').as_uri()}\n")
 
 
 def test_its_stage_writes_it_again(run: CommandLine, finished: Path, folder: Path) -> None:
