@@ -39,6 +39,7 @@ class RunConfig:
     tools: SkipValidation[Any]
     executor: SkipValidation[Any]
     budget: SkipValidation[Any]
+    vllm: SkipValidation[Any]
     serve: SkipValidation[Any]
     report: SkipValidation[Any]
     logger: SkipValidation[Any]
@@ -97,6 +98,9 @@ def _explained(name: str, error: Exception) -> Iterator[str]:
         return
     below = getattr(error, "full_key", None) or name
     for item in cause.errors():
+        if not item["loc"]:  # options that do not go together: the message names them
+            yield item["msg"].removeprefix("Value error, ")
+            continue
         place = ".".join([str(below), *(str(part) for part in item["loc"] if not str(part).startswith("function-"))])
         yield _line(place, item["input"], item["msg"])
 

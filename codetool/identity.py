@@ -18,9 +18,11 @@ NOT_HASHED = frozenset(
         "report", "logger",
         "policy.source", "policy.base_url", "policy.key_env", "policy.concurrency", "policy.timeout", "policy.retries",
         "policy.backoff", "policy.usd_per_million_in", "policy.usd_per_million_out", "policy.wheel", "policy.threads",
-        "policy.rows", "policy.prefix_tokens",
+        "policy.rows", "policy.prefix_tokens", "policy.path",
         "prm.base_url", "prm.concurrency", "prm.connect_timeout", "prm.timeout", "prm.retries", "prm.pause",
+        "prm.path", "prm.key_env", "prm.backoff", "prm.threads", "prm.batch_tokens", "prm.prefix_tokens",
         "executor.isolation", "executor.max_live",
+        "vllm.start_timeout", "vllm.gpu_memory_utilization", "vllm.cpu_cache", "vllm.max_num_seqs",
         "tools.allowed_hosts", "tools.recordings", "tools.record_to", "tools.secrets", "tools.connections",
         "tools.connect_timeout", "tools.timeout", "tools.retries", "tools.backoff",
     }

@@ -125,8 +125,18 @@ class PolicyOption(Protocol):
 class ProcessRewardModel(Protocol):
     """A judge of steps."""
 
-    async def score(self, task: Task, path: Sequence[Node], candidates: Sequence[Step]) -> Scores:
-        """The latent reward of each candidate next step after `path`, from what was known before it ran."""
+    @property
+    def sees_observation(self) -> bool:
+        """Whether it judges steps that have run, by what they did too: an extension of the method."""
+        ...
+
+    async def score(
+        self, task: Task, path: Sequence[Node], candidates: Sequence[Step], executions: Sequence[Execution] = ()
+    ) -> Scores:
+        """The latent reward of each candidate next step after `path`, from what was known before it ran.
+
+        `executions` are what the candidates did, for a PRM that `sees_observation`; empty for any other.
+        """
         ...
 
 

@@ -200,7 +200,7 @@ def test_a_server_that_misbehaves_costs_seconds_and_one_warning(
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
         started = time.monotonic()
         tracked = record(folder, upload=4.0)
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 15
     assert tracked.warning and said in tracked.line
     assert tracked.unsynced == offline_run(folder)
     assert "\n" not in tracked.line and f"wandb sync {tracked.unsynced}" in tracked.line

@@ -84,15 +84,14 @@ class EndpointPolicy:
             backoff=self.backoff,
         )
         async with ChatClient(server) as client:
-            yield Endpoint(self, client)
+            yield Endpoint(self.prompt, self.sampling, client)
 
 
 class Endpoint:
     """The live policy: one chat completion a call."""
 
-    def __init__(self, settings: EndpointPolicy, client: ChatClient) -> None:
-        self.settings = settings
-        self.client = client
+    def __init__(self, prompt: StepPrompt, sampling: Sampling, client: ChatClient) -> None:
+        self._prompt, self._sampling, self._client = prompt, sampling, client
 
     async def propose(
         self, task: Task, path: Sequence[Node], n: int, *, first: int = 0, seed: int = 0
@@ -103,12 +102,12 @@ class Endpoint:
         """
         k = len(path) + 1
         try:
-            completion = await self.client.complete(
-                self.settings.prompt.messages(task, path),
+            completion = await self._client.complete(
+                self._prompt.messages(task, path),
                 n=n,
-                temperature=self.settings.temperature,
-                top_p=self.settings.top_p,
-                max_tokens=self.settings.max_tokens,
+                temperature=self._sampling.temperature or 0.0,
+                top_p=self._sampling.top_p or 1.0,
+                max_tokens=self._sampling.max_tokens or 1,
                 stop=[closing(k)],
                 seed=draw_seed(seed, task, path, first),
             )

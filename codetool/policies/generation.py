@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from codetool.policies.decoder import Decoder, Group
 from codetool.policies.drawing import draw
-from codetool.policies.llama import Group, Llama, Prefix
+from codetool.policies.llama import Prefix
 from codetool.policies.prefixes import Prefixes
 
 log = logging.getLogger(__name__)
@@ -58,14 +59,14 @@ class Request:
 class Worker:
     """The thread; use `submit` from anywhere and `close` once."""
 
-    def __init__(self, load: Callable[[], Llama], rows: int, prefix_tokens: int, threads: int | None) -> None:
+    def __init__(self, load: Callable[[], Decoder], rows: int, prefix_tokens: int, threads: int | None) -> None:
         """At most `rows` candidates are written at once; a larger request is written alone. Raises what `load` raises.
 
         The model is loaded by the thread too: torch keeps a pool of helper threads for every thread that computes, and
         as soon as the pools outnumber the cores their members sleep between any two operations (half the speed).
         """
         self._load, self._rows, self._threads = load, rows, threads
-        self._loaded: Future[Llama] = Future()
+        self._loaded: Future[Decoder] = Future()
         self._prefixes = Prefixes(prefix_tokens)
         self._waiting: deque[Request] = deque()
         self._active: list[Request] = []

@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
+from codetool.lora import merge
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -89,13 +91,34 @@ class Layer:
     between: Tensor
 
 
+def readable(folder: Path) -> bool:
+    """Whether the model of a folder is one that `Llama` reads."""
+    config = json.loads((folder / "config.json").read_text())
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    return (
+        config.get("model_type") == "llama"
+        and rope.get("rope_type", "default") == "default"
+        and not (config.get("attention_bias") or config.get("mlp_bias"))
+        and config.get("hidden_act", "silu") == "silu"
+        and (folder / "model.safetensors").is_file()
+    )
+
+
 class Llama:
     """A loaded model. Logits are float32; nothing requires a gradient."""
 
-    def __init__(self, folder: Path, dtype: torch.dtype) -> None:
-        """Load `model.safetensors` and `config.json` of a folder in Hugging Face format; compute in `dtype`."""
+    def __init__(self, folder: Path, dtype: torch.dtype, adapter: Path | None = None) -> None:
+        """Load `model.safetensors` and `config.json` of a folder in Hugging Face format; compute in `dtype`.
+
+        An adapter is merged into the weights, before they are rounded. Raises MissingError or ConfigError where it
+        does not fit.
+        """
         self.shape = Shape.of(folder)
-        weights = {name: tensor.to(dtype) for name, tensor in load_file(folder / "model.safetensors").items()}
+        loaded = load_file(folder / "model.safetensors")
+        if adapter is not None:
+            loaded = {name: tensor.float() for name, tensor in loaded.items()}
+            merge(loaded, adapter)
+        weights = {name: tensor.to(dtype) for name, tensor in loaded.items()}
         self.embedding = weights["model.embed_tokens.weight"]
         self.head = weights.get("lm_head.weight", self.embedding)
         self.norm = weights["model.norm.weight"]

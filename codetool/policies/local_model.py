@@ -1,6 +1,6 @@
 """A policy that runs in this process: chat messages in, candidate steps out.
 
-The folder is in Hugging Face format with a Llama's weights; no hub is asked and transformers is not imported.
+The folder is in Hugging Face format; no hub is asked, and for a Llama on a CPU transformers is not imported.
 """
 
 from __future__ import annotations
@@ -10,16 +10,15 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import torch
-from tokenizers import Tokenizer
-
+from codetool.policies.decoder import load
 from codetool.policies.generation import Request, Worker
-from codetool.policies.llama import Llama, Shape
 from codetool.policies.parsing import parse
-from codetool.policies.sampling import Precision, draw_seed
-from codetool.prompts import Message, StepPrompt, closing, compiled
-from codetool.types import Candidate, Node, Sampling, Task
+from codetool.policies.sampling import draw_seed
+from codetool.prompts import Message, StepPrompt, closing
+from codetool.tokenizing import ChatTokens
+from codetool.types import Candidate, Node, Sampling, Task, Weights
 
 log = logging.getLogger(__name__)
 
@@ -32,22 +31,20 @@ class LocalModel:
 
     def __init__(
         self,
-        folder: Path,
+        weights: Weights,
         prompt: StepPrompt,
         sampling: Sampling,
         *,
         rows: int,
         prefix_tokens: int,
         threads: int | None,
-        precision: Precision,
     ) -> None:
-        """Load the folder (0.5 s for SmolLM2)."""
+        """Load the model (0.5 s for SmolLM2). Raises MissingError or ConfigError where its files cannot be read."""
         self._prompt, self._sampling = prompt, sampling
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._template = compiled((folder / "chat_template.jinja").read_text())
-        self._end = _end_tokens(folder)
-        self._context = Shape.of(folder).context
-        self._worker = Worker(lambda: Llama(folder, getattr(torch, precision)), rows, prefix_tokens, threads)
+        self._tokens = ChatTokens(weights.base)
+        self._end = _end_tokens(weights.base)
+        self._context = int(_json(weights.base / "config.json")["max_position_embeddings"])
+        self._worker = Worker(lambda: load(weights), rows, prefix_tokens, threads)
 
     def close(self) -> None:
         """End the worker after its current token."""
@@ -81,15 +78,19 @@ class LocalModel:
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """The tokens of a chat that is the assistant's turn next."""
-        text = self._template.render(messages=messages, add_generation_prompt=True)
-        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        return self._tokens.encode(messages)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of tokens, those that end a turn left out."""
-        return str(self._tokenizer.decode([t for t in tokens if t not in self._end], skip_special_tokens=False))
+        return self._tokens.decode([token for token in tokens if token not in self._end])
 
 
 def _end_tokens(folder: Path) -> frozenset[int]:
-    """The tokens that end a turn."""
-    end = json.loads((folder / "generation_config.json").read_text())["eos_token_id"]
+    """The tokens that end a turn; none where no file names any."""
+    found = [_json(folder / name).get("eos_token_id") for name in ("generation_config.json", "config.json")]
+    end: Any = next((each for each in found if each is not None), [])
     return frozenset(end if isinstance(end, list) else [end])
+
+
+def _json(file: Path) -> dict[str, Any]:
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}

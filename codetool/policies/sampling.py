@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Literal
 
 from codetool.types import Node, Task
-
-Precision = Literal["bfloat16", "float32"]
-"""Number format that a model in this process computes in."""
 
 
 def draw_seed(seed: int, task: Task, path: Sequence[Node], index: int) -> int:

@@ -20,7 +20,6 @@ from codetool.evaluation.metrics import metrics
 from codetool.evaluation.records import result_line, tree_line
 from codetool.evaluation.taxonomy import judged, ours
 from codetool.interfaces import Executor, Policy, ProcessRewardModel
-from codetool.model_server import model_servers
 from codetool.policies.recorded import Recorded
 from codetool.search.expansion import Expansion
 from codetool.stages.progress import Display, Tally
@@ -79,7 +78,7 @@ async def _components(
     async with (
         config.executor.open() as executor,
         config.tools.open(tasks) as broker,
-        model_servers(await _planned(config), folder.path) as servers,
+        config.vllm.open(await _planned(config), folder.path) as servers,
         config.prm.open(servers) as prm,
         config.policy.open(servers) as policy,
     ):

