@@ -14,7 +14,6 @@ from typing import Any
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.routing import APIRoute
-from fastapi.telemetry import TelemetryConfig
 from pydantic_core import to_json
 
 from codetool.tools.tmdb import (
@@ -59,8 +58,11 @@ ROUTERS = tuple(
     )
 )
 
-UNOBSERVED: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
-"""FastAPI reports every request to OpenTelemetry where that is installed; nobody here has asked for it."""
+UNOBSERVED: dict[str, Any] = {
+    "telemetry": {"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+}
+"""FastAPI reports every request to OpenTelemetry where that is installed; nobody here has asked for it. A FastAPI that
+does not report yet ignores the option."""
 
 
 def create_app(catalogue: Catalogue | None = None, *, require_key: bool = False, key: str = "") -> FastAPI:
@@ -76,7 +78,7 @@ def create_app(catalogue: Catalogue | None = None, *, require_key: bool = False,
         openapi_url=None,
         generate_unique_id_function=_operation_id,
         dependencies=[Depends(_key_check(key))] if require_key else [],
-        telemetry=UNOBSERVED,
+        **UNOBSERVED,
     )
     app.state.catalogue = catalogue
     for router in ROUTERS:
