@@ -7,23 +7,18 @@ rounding of bfloat16 logits does depend on the batch's size and can tip a draw; 
 
 from __future__ import annotations
 
-import logging
 import random
-import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
+from codetool.compute_thread import ComputeThread
 from codetool.policies.decoder import Decoder, Group
 from codetool.policies.drawing import draw
 from codetool.policies.llama import Prefix
 from codetool.policies.prefixes import Prefixes
-
-log = logging.getLogger(__name__)
 
 CHUNK = 512
 """Prompt tokens computed between two looks at whether to stop."""
@@ -60,85 +55,29 @@ class Worker:
     """The thread; use `submit` from anywhere and `close` once."""
 
     def __init__(self, load: Callable[[], Decoder], rows: int, prefix_tokens: int, threads: int | None) -> None:
-        """At most `rows` candidates are written at once; a larger request is written alone. Raises what `load` raises.
-
-        The model is loaded by the thread too: torch keeps a pool of helper threads for every thread that computes, and
-        as soon as the pools outnumber the cores their members sleep between any two operations (half the speed).
-        """
-        self._load, self._rows, self._threads = load, rows, threads
-        self._loaded: Future[Decoder] = Future()
+        """At most `rows` candidates are written at once, a larger request alone. Raises what `load` raises."""
+        self._rows = rows
         self._prefixes = Prefixes(prefix_tokens)
-        self._waiting: deque[Request] = deque()
-        self._active: list[Request] = []
-        self._changed = threading.Condition()
-        self._closed = False
-        self._thread = threading.Thread(target=self._work, name="generation", daemon=True)
-        self._thread.start()
-        self._model = self._loaded.result()
+        self._thread = ComputeThread[Request, Decoder]("generation", load, self._round, threads)
 
     def submit(self, request: Request) -> Future[list[list[int]]]:
         """Queue a request. Cancelling its result takes it out of the batch before the next token."""
-        with self._changed:
-            if self._closed:
-                raise RuntimeError("the model is closed")
-            self._waiting.append(request)
-            self._changed.notify()
+        self._thread.submit(request)
         return request.result
 
     def close(self) -> None:
         """Stop after the current token; unfinished requests are cancelled."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-        self._thread.join()
-        for request in (*self._active, *self._waiting):
-            request.result.cancel()
-
-    def _work(self) -> None:
-        if self._threads:
-            torch.set_num_threads(self._threads)
-        try:
-            self._loaded.set_result(self._load())
-        except Exception as error:
-            self._loaded.set_exception(error)
-            return
-        with torch.inference_mode():
-            while self._wait():
-                try:
-                    self._round()
-                except Exception as error:  # a defect must reach those who wait, not end the thread in silence
-                    log.exception("generation failed")
-                    self._fail(error)
+        self._thread.close()
 
     def _round(self) -> None:
-        for request in self._joining():
+        while request := self._thread.next(self._fits):
             self._begin(request)
-        if self._active and not self._closed:
+        if self._thread.active and not self._thread.closed:
             self._advance()
 
-    def _fail(self, error: Exception) -> None:
-        for request in self._active:
-            if not request.result.done():
-                request.result.set_exception(error)
-        self._active = []
-
-    def _wait(self) -> bool:
-        """Sleep until there is work; False once closed."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._active or self._waiting)
-            return not self._closed
-
-    def _joining(self) -> Iterator[Request]:
-        """Requests that fit into the batch, taken from the queue one by one in order of arrival."""
-        while not self._closed:
-            with self._changed:
-                busy = sum(len(request.writing) for request in self._active)
-                if not self._waiting or (busy and busy + len(self._waiting[0].seeds) > self._rows):
-                    return
-                request = self._waiting.popleft()
-            if not request.result.cancelled():
-                self._active.append(request)
-                yield request
+    def _fits(self, request: Request) -> bool:
+        busy = sum(len(other.writing) for other in self._thread.active)
+        return not busy or busy + len(request.seeds) <= self._rows
 
     def _begin(self, request: Request) -> None:
         """Compute the prompt and draw every candidate's first token."""
@@ -147,27 +86,28 @@ class Worker:
             return
         self._prefixes.add(prefix)
         request.rows = request.writing = [Row(random.Random(seed)) for seed in request.seeds]
-        request.group = self._model.start(prefix, len(request.rows), request.max_tokens)
+        request.group = self._thread.model.start(prefix, len(request.rows), request.max_tokens)
         self._extend(request, logits.expand(len(request.rows), -1))
 
     def _prefix(self, request: Request) -> tuple[Prefix | None, Tensor | None]:
         prefix, logits = self._prefixes.longest(request.prompt), None
         done = len(prefix.tokens) if prefix else 0
-        while done < len(request.prompt) and not (self._closed or request.result.cancelled()):
-            prefix, logits = self._model.prefill(prefix, request.prompt[done : done + CHUNK])
+        while done < len(request.prompt) and not (self._thread.closed or request.result.cancelled()):
+            prefix, logits = self._thread.model.prefill(prefix, request.prompt[done : done + CHUNK])
             done = len(prefix.tokens)
         return (prefix, logits) if done == len(request.prompt) else (None, None)
 
     def _advance(self) -> None:
         """One more token for every row of every request."""
-        self._active = [request for request in self._active if request.writing and not request.result.cancelled()]
-        if not self._active:
+        active = [request for request in self._thread.active if request.writing and not request.result.cancelled()]
+        self._thread.active = active
+        if not active:
             return
-        groups = [request.group for request in self._active if request.group is not None]
-        last = [row.tokens[-1] for request in self._active for row in request.writing]
-        logits = self._model.step(groups, last)
+        groups = [request.group for request in active if request.group is not None]
+        last = [row.tokens[-1] for request in active for row in request.writing]
+        logits = self._thread.model.step(groups, last)
         start = 0
-        for request in self._active:
+        for request in active:
             count = len(request.writing)
             self._extend(request, logits[start : start + count])
             start += count

@@ -6,19 +6,13 @@ all prompts read before; then their ends, side by side. Every pass takes the nex
 
 from __future__ import annotations
 
-import logging
-import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-import torch
-
+from codetool.compute_thread import ComputeThread
 from codetool.prm.packed_model import Family, PackedModel, Read
 from codetool.prm.prefix_tree import PrefixTree, Segment, common
-
-log = logging.getLogger(__name__)
 
 CHUNK = 512
 """Tokens of a stem that are read in one pass; more would spend attention on what the mask hides."""
@@ -93,82 +87,44 @@ class Scorer:
         threads: int | None,
     ) -> None:
         """A pass reads at most `batch_tokens`, or one longer end. Raises what `load` raises; the thread calls it."""
-        self._load, self._labels, self._batch, self._threads = load, labels, batch_tokens, threads
+        self._labels, self._batch = labels, batch_tokens
         self._tree = PrefixTree(prefix_tokens)
-        self._loaded: Future[PackedModel] = Future()
-        self._waiting: deque[Job] = deque()
-        self._active: list[Job] = []
-        self._changed = threading.Condition()
-        self._closed = False
-        self._thread = threading.Thread(target=self._work, name="scoring", daemon=True)
-        self._thread.start()
-        self._model = self._loaded.result()
+        self._thread = ComputeThread[Job, PackedModel]("scoring", load, self._pass, threads)
 
     @property
     def context(self) -> int:
         """Tokens that a prompt may have."""
-        return self._model.context
+        return self._thread.model.context
 
     def submit(self, job: Job) -> Future[Judgement]:
         """Queue a job. Cancelling its result takes it out before the next pass."""
-        with self._changed:
-            if self._closed:
-                raise RuntimeError("the PRM is closed")
-            self._waiting.append(job)
-            self._changed.notify()
+        self._thread.submit(job)
         return job.result
 
     def close(self) -> None:
         """Stop after the current pass; unfinished jobs are cancelled."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-        self._thread.join()
-        for job in (*self._active, *self._waiting):
-            job.result.cancel()
-
-    def _work(self) -> None:
-        if self._threads:
-            torch.set_num_threads(self._threads)
-        try:
-            self._loaded.set_result(self._load())
-        except Exception as error:
-            self._loaded.set_exception(error)
-            return
-        with torch.inference_mode():
-            while self._wait():
-                try:
-                    self._pass()
-                except Exception as error:  # a defect must reach those who wait, not end the thread in silence
-                    log.exception("scoring failed")
-                    self._fail(error)
-
-    def _wait(self) -> bool:
-        """Sleep until there is work; False once closed."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._active or self._waiting)
-            while self._waiting:
-                self._active.append(self._waiting.popleft())
-            return not self._closed
+        self._thread.close()
 
     def _pass(self) -> None:
         """Read the next part of as many jobs as fit, in order of arrival."""
-        self._active = [job for job in self._active if not job.result.cancelled()]
+        while self._thread.next():
+            pass
+        self._thread.active = [job for job in self._thread.active if not job.result.cancelled()]
         parts = list(self._parts())
         if not parts:
             return
         families = [Family(job.here.caches, pieces) for job, pieces in parts if job.here]
-        for (job, pieces), read in zip(parts, self._model.read(families, self._labels), strict=True):
+        for (job, pieces), read in zip(parts, self._thread.model.read(families, self._labels), strict=True):
             job.take(pieces, read, self._tree)
             if len(job.logits) == len(job.prompts) and job.result.set_running_or_notify_cancel():
                 job.result.set_result(Judgement(job.logits, job.read))
-        self._active = [job for job in self._active if not job.result.done()]
+        self._thread.active = [job for job in self._thread.active if not job.result.done()]
         self._tree.trim()
 
     def _parts(self) -> Iterator[tuple[Job, list[Sequence[int]]]]:
         room = self._batch
         begun: set[tuple[Segment | None, int]] = set()
-        for job in self._active:
+        for job in self._thread.active:
             if job.here is None or job.done < job.stem:
                 job.look(self._tree)
             pieces = job.next(room, alone=room == self._batch)
@@ -179,9 +135,3 @@ class Scorer:
             yield job, pieces
             if room <= 0:
                 return
-
-    def _fail(self, error: Exception) -> None:
-        for job in self._active:
-            if not job.result.done():
-                job.result.set_exception(error)
-        self._active = []

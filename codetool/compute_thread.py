@@ -1,0 +1,108 @@
+"""A thread that computes for many who wait: jobs arrive from anywhere, each round works on those that are there."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Generic, Protocol, TypeVar
+
+log = logging.getLogger(__name__)
+
+
+class Job(Protocol):
+    """Something to compute."""
+
+    @property
+    def result(self) -> Future[Any]:
+        """Where the result is awaited; cancelling it takes the job out before the next round."""
+        ...
+
+
+Work = TypeVar("Work", bound=Job)
+Model = TypeVar("Model")
+
+
+class ComputeThread(Generic[Work, Model]):
+    """The thread; use `submit` from anywhere and `close` once.
+
+    The model is loaded by the thread too: torch keeps a pool of helper threads for every thread that computes, and as
+    soon as the pools outnumber the cores their members sleep between any two operations (half the speed).
+    """
+
+    def __init__(
+        self, name: str, load: Callable[[], Model], work: Callable[[], None], threads: int | None = None
+    ) -> None:
+        """`work` does one round on `active`, inside torch's inference mode. Raises what `load` raises."""
+        self.active: list[Work] = []
+        """Jobs begun and not ended; the thread's own."""
+        self.closed = False
+        self._name, self._load, self._round, self._threads = name, load, work, threads
+        self._waiting: deque[Work] = deque()
+        self._changed = threading.Condition()
+        self._loaded: Future[Model] = Future()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+        self.model = self._loaded.result()
+
+    def submit(self, job: Work) -> None:
+        """Queue a job. Raises RuntimeError once closed."""
+        with self._changed:
+            if self.closed:
+                raise RuntimeError(f"the {self._name} thread is closed")
+            self._waiting.append(job)
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Stop after the current round; unfinished jobs are cancelled."""
+        with self._changed:
+            self.closed = True
+            self._changed.notify()
+        self._thread.join()
+        for job in (*self.active, *self._waiting):
+            job.result.cancel()
+
+    def next(self, fits: Callable[[Work], bool] = lambda job: True) -> Work | None:
+        """The job that waits longest, made active, if it fits; else None. Cancelled ones are dropped. For rounds."""
+        with self._changed:
+            while self._waiting and not self.closed:
+                if self._waiting[0].result.cancelled():
+                    self._waiting.popleft()
+                elif fits(self._waiting[0]):
+                    self.active.append(self._waiting.popleft())
+                    return self.active[-1]
+                else:
+                    break
+        return None
+
+    def _run(self) -> None:
+        import torch
+
+        if self._threads:
+            torch.set_num_threads(self._threads)
+        try:
+            self._loaded.set_result(self._load())
+        except Exception as error:
+            self._loaded.set_exception(error)
+            return
+        with torch.inference_mode():
+            while self._wait():
+                try:
+                    self._round()
+                except Exception as error:  # a defect must reach those who wait, not end the thread in silence
+                    log.exception("%s failed", self._name)
+                    self._fail(error)
+
+    def _wait(self) -> bool:
+        """Sleep until there is work; False once closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.closed or self.active or self._waiting)
+            return not self.closed
+
+    def _fail(self, error: Exception) -> None:
+        for job in self.active:
+            if not job.result.done():
+                job.result.set_exception(error)
+        self.active = []
