@@ -15,6 +15,8 @@ import httpx
 
 PER_POOL = 16
 """Connections of one pool at most."""
+DIRECT: dict[str, httpx.AsyncBaseTransport | None] = {"all://127.0.0.1": None, "all://localhost": None}
+"""Mounts for httpx: a proxy of the environment does not lead back to this machine."""
 
 
 class HttpPools:
@@ -39,7 +41,12 @@ class HttpPools:
         trust = httpx.create_ssl_context()  # takes 20 ms: once for all pools
         for limits in self._places.limits():
             client = httpx.AsyncClient(
-                base_url=self._base_url, headers=self._headers, limits=limits, timeout=self._timeout, verify=trust
+                base_url=self._base_url,
+                headers=self._headers,
+                limits=limits,
+                timeout=self._timeout,
+                verify=trust,
+                mounts=DIRECT,
             )
             self._clients.append(await self._stack.enter_async_context(client))
         return self

@@ -155,7 +155,7 @@ class JudgePrompt:
 
     def _result(self, k: int, execution: Execution) -> str:
         error = (execution.error or "")[: self.observation]
-        printed = execution.observation[: max(0, self.observation - len(error) - 1)]
+        printed = execution.observation[: max(0, self.observation - (len(error) + 1 if error else 0))]
         seen = "\n".join(part for part in (printed, error) if part)
         return compiled(self.result).render(k=k, status=execution.status, observation=seen)
 

@@ -54,6 +54,15 @@ async def test_n_candidates_come_in_one_request() -> None:
     ]  # fmt: skip
 
 
+async def test_a_proxy_is_not_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # the discard port: nobody answers
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    async with serving(lambda body: chat("a")) as server:
+        assert (await once(server)).texts == ("a",)
+
+
 async def test_a_server_that_ignores_n_is_asked_several_times_and_remembered() -> None:
     async with serving(lambda body: chat(f"seed {body['seed']}")) as server:
         async with ChatClient(settings(server.url)) as client:

@@ -67,6 +67,10 @@ def test_an_observation_is_cut_and_its_error_survives():
     assert "KeyError: 'id'" in text and "exception" in text
 
 
+def test_an_observation_without_an_error_has_all_the_room():
+    assert user(path("§" * 5000), step("next")).count("§") == PROMPT.observation
+
+
 def test_the_question_and_the_system_message_are_the_only_messages():
     assert [message["role"] for message in PROMPT.messages(TASK, [], step("a"))] == ["system", "user"]
 

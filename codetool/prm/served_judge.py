@@ -20,6 +20,7 @@ from codetool.chat import ChatClient, Server
 from codetool.completion import FirstToken, first_token
 from codetool.concurrency import together
 from codetool.errors import CodeToolError, ConfigError, PromptTooLongError
+from codetool.http_pools import DIRECT
 from codetool.prm.labels import label_ids, score
 from codetool.prompts import Message
 from codetool.types import Execution, Node, Scores, Step, Task
@@ -122,7 +123,7 @@ async def _vllm_labels(labels: tuple[str, str], server: Server) -> tuple[int, in
     url = server.base_url.rstrip("/").removesuffix("/v1") + "/tokenize"
     headers = {"Authorization": f"Bearer {server.key}"} if server.key else {}
     found: dict[str, list[int]] = {}
-    async with httpx.AsyncClient(timeout=LABEL_SECONDS, headers=headers) as http:
+    async with httpx.AsyncClient(timeout=LABEL_SECONDS, headers=headers, mounts=DIRECT) as http:
         for label in labels:
             try:
                 body = {"model": server.model, "prompt": label, "add_special_tokens": False}
