@@ -1,14 +1,17 @@
 """Append-only JSONL files that survive a kill at any byte.
 
 A record is one line, written by one `write` to an `O_APPEND` descriptor. A kill can tear the last line at most; `read`
-ignores such a tail and `Journal` cuts it off before it appends. Power loss can take the records since the last `sync`.
+ignores such a tail and `Journal` cuts it off before it appends. Processes may append to one file at the same time: each
+locks it for as long as a line or the cut takes. Power loss can take the records since the last `sync`.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -67,7 +70,8 @@ class Journal:
     def __enter__(self) -> Self:
         """Open the file, created if missing, and cut off a torn last line."""
         self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        os.ftruncate(self._descriptor, _whole_lines(self.path))
+        with self._locked():
+            os.ftruncate(self._descriptor, _whole_lines(self.path))
         return self
 
     def __exit__(
@@ -80,12 +84,22 @@ class Journal:
     def append(self, record: Record) -> None:
         """Add one record. It survives a kill of this process from here on."""
         line = encode(record)
-        while line:
-            line = line[os.write(self._descriptor, line) :]
+        with self._locked():
+            while line:
+                line = line[os.write(self._descriptor, line) :]
 
     def sync(self) -> None:
         """Force what was appended to the disk."""
         os.fsync(self._descriptor)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep other processes from the file: what one of them cuts off must not be a line of ours."""
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
 
 def _whole_lines(path: Path) -> int:

@@ -71,6 +71,27 @@ def test_keep_rewrites_only_what_has_to_go(tmp_path: Path) -> None:
     assert list(journal.read(path)) == [{"n": 0}, {"n": 2}]
 
 
+SHORT_LIVED = """
+import sys
+from pathlib import Path
+from codetool.journal import Journal
+for n in range(60):
+    with Journal(Path(sys.argv[1])) as file:
+        file.append({"n": n, "text": "x" * 600})
+"""
+
+
+def test_processes_that_open_one_file_again_and_again_cut_off_no_line_of_another(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    with Journal(path) as long_lived:  # it blocks none of them
+        writers = [subprocess.Popen([sys.executable, "-c", SHORT_LIVED, str(path)]) for _ in range(4)]
+        while any(writer.poll() is None for writer in writers):
+            long_lived.append({"n": None})
+            time.sleep(0.001)
+    assert [writer.returncode for writer in writers] == [0] * 4
+    assert sum(record["n"] is not None for record in journal.read(path)) == 240
+
+
 WRITER = """
 import sys
 from pathlib import Path

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,8 @@ class CellOutcome:
     """Why the cell could not be run."""
     failed: int = 0
     """Tasks that failed for our own reasons."""
+    tasks: Sequence[str] = ()
+    """Ids of the tasks asked for: its run folder may hold results of others."""
     metrics: Mapping[str, Any] = field(default_factory=dict)
     """The content of its `metrics.json`; empty for a dry run."""
     unsynced: str | None = None
@@ -76,7 +78,8 @@ def _outcome(
     number: int, config: DictConfig, choices: Mapping[str, str], sweep: str, folder: Path, console: Console
 ) -> CellOutcome:
     started = time.monotonic()
-    wandb_is_down = any(line["wandb_problem"] for line in journal.read(folder / OUTCOMES))
+    # a problem with nothing kept offline is of another kind, say a file that could not be written
+    wandb_is_down = any(line["wandb_problem"] and line["unsynced"] for line in journal.read(folder / OUTCOMES))
     try:
         outcome = run(validate(config), choices, console, sweep=sweep, upload=not wandb_is_down)
     except (CodeToolError, OSError) as error:
@@ -102,6 +105,7 @@ def _recorded(number: int, outcome: Outcome, seconds: float) -> CellOutcome:
         number,
         folder=str(outcome.folder),
         failed=outcome.failed,
+        tasks=outcome.tasks,
         metrics=outcome.metrics or {},
         unsynced=str(tracked.unsynced) if tracked and tracked.unsynced else None,
         wandb_problem=tracked.line if tracked and tracked.warning else None,

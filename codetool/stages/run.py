@@ -41,6 +41,8 @@ class Outcome:
     folder: Path
     failed: int = 0
     """Tasks that failed for our own reasons."""
+    tasks: tuple[str, ...] = ()
+    """Ids of the tasks asked for."""
     metrics: Mapping[str, Any] | None = None
     """The content of `metrics.json`; None for a dry run."""
     tracked: Tracked | None = None
@@ -67,19 +69,18 @@ def run(
     with run_folder.open_folder(path, wait=sweep is not None) as folder, _logging(path / "log.txt", console, level):
         if sweep is None:
             _announce(choices, tasks, path, folder.done, console)
+        journal.replace(path / "config.yaml", [_config_file(config, checksums).encode()])
         if any(task.id not in folder.done for task in tasks):
-            journal.replace(path / "config.yaml", [_config_file(config, checksums).encode()])
             evaluate(config, folder, tasks, console)
         summary = _conclude(path, tasks, config)
         if sweep is None:
             show(summary, path, Console())
         group = choices["experiment"] if choices["experiment"] != "none" else sweep
-        tracked = config.logger.record(
-            TrackedRun(path, group, config.stage, names, [task.id for task in tasks], upload)
-        )
+        ids = tuple(task.id for task in tasks)
+        tracked = config.logger.record(TrackedRun(path, group, config.stage, names, ids, upload))
         if tracked and sweep is None:
             log.log(logging.WARNING if tracked.warning else logging.INFO, tracked.line)
-        return Outcome(path, len(summary.failures), as_json(summary), tracked)
+        return Outcome(path, len(summary.failures), ids, as_json(summary), tracked)
 
 
 def _checksums(config: RunConfig) -> dict[str, str]:

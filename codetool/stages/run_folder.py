@@ -7,6 +7,7 @@ own reasons are dropped when the folder is opened again, so that the same comman
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -64,7 +65,6 @@ def choose(base: Path, fresh: bool) -> Path:
 @contextmanager
 def open_folder(path: Path, *, wait: bool = False) -> Iterator[RunFolder]:
     """The run folder, created if missing. If another run is writing to it, `wait` for its end or raise ConfigError."""
-    path.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         _lock(path, stack, wait)
         stack.callback(_leave_no_empty_folder, path)
@@ -93,6 +93,7 @@ def _leave_no_empty_folder(path: Path) -> None:
 
 
 def _lock(path: Path, stack: ExitStack, wait: bool) -> None:
+    path.mkdir(parents=True, exist_ok=True)
     file = stack.enter_context((path / ".lock").open("w"))
     try:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -100,6 +101,8 @@ def _lock(path: Path, stack: ExitStack, wait: bool) -> None:
         raise ConfigError(
             f"{path}: another run is writing this result. Wait for it, or start a folder of its own with fresh=true."
         ) from error
+    if not os.fstat(file.fileno()).st_nlink:  # whom we waited for has removed the folder
+        _lock(path, stack, wait)
 
 
 def _numbered(base: Path, number: int) -> Path:

@@ -5,12 +5,15 @@ Only Hydra's launchers are used, not its sweepers: the cells are known and compo
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shlex
 import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from hydra import initialize_config_dir
@@ -23,7 +26,7 @@ from rich.console import Console
 
 from codetool import journal
 from codetool.errors import ConfigError
-from codetool.stages.cell import OUTCOMES, PLAN, CellOutcome, run_cell
+from codetool.stages.cell import OUTCOMES, PLAN, TRACEBACKS, CellOutcome, run_cell
 from codetool.stages.grid import Cell, cells, sweep_name
 from codetool.stages.sweep_figures import draw
 from codetool.stages.sweep_table import show, write_csv
@@ -40,30 +43,57 @@ WIDTH = 160
 def sweep(words: Sequence[str], stage: str, outputs: Path, *, dry_run: bool) -> int:
     """The number of cells that failed, after every cell has been run. Words that are wrong have been refused before.
 
-    Raises ConfigError for an option that cannot vary and a stage that has no results.
+    Raises ConfigError for an option that cannot vary, a stage that has no results and a sweep that is running already.
     """
     if stage not in STAGES:
         raise ConfigError(f"stage={stage}: -m runs stage={', '.join(STAGES)} only.")
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with ExitStack() as stack:
+        stack.enter_context(initialize_config_dir(str(CONF), version_base="1.3"))
         grid = cells(words)
         name = sweep_name(words, _experiment(words))
-        folder = outputs / "sweeps" / name
+        folder = _scratch(stack) if dry_run else outputs / "sweeps" / name
         launcher = _launcher(words, len(grid), folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        console = Console(stderr=True)
-        console.print(f"sweep {name}: {len(grid)} cells", markup=False, highlight=False, soft_wrap=True)
-        plan = {"name": name, "parent": os.getpid(), "labels": [cell.label for cell in grid]}
-        journal.replace(folder / PLAN, [json.dumps(plan).encode() + b"\n"])
-        (folder / OUTCOMES).unlink(missing_ok=True)
-        reason = _launch(launcher, grid)
-    outcomes = _outcomes(folder, grid, reason)
-    (folder / PLAN).unlink()
-    (folder / OUTCOMES).unlink(missing_ok=True)
-    if not dry_run:
-        _conclude(folder, grid, outcomes)
-    elif not any(folder.iterdir()):
-        folder.rmdir()
+        if not dry_run:
+            _lock(folder, stack)
+        outcomes = _run(name, grid, launcher, folder)
+        if not dry_run:
+            _conclude(folder, grid, outcomes)
     return sum(outcome.error is not None or outcome.failed > 0 for outcome in outcomes)
+
+
+def _scratch(stack: ExitStack) -> Path:
+    """A folder for the plan of a dry run. It goes with the stack, unless it tells of a defect of ours."""
+    folder = Path(tempfile.mkdtemp(prefix="codetool-sweep-"))
+
+    def remove() -> None:
+        if not (folder / TRACEBACKS).exists():
+            shutil.rmtree(folder)
+
+    stack.callback(remove)
+    return folder
+
+
+def _lock(folder: Path, stack: ExitStack) -> None:
+    """Make the sweep's folder ours alone: another grid of the same name has another plan."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = stack.enter_context((folder / ".lock").open("w"))
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ConfigError(f"sweep {folder.name} is running: {folder}. Wait for it, or give outputs=FOLDER.") from error
+
+
+def _run(name: str, grid: Sequence[Cell], launcher: Launcher, folder: Path) -> list[CellOutcome]:
+    """The outcome of every cell, in the grid's order, after all have been run."""
+    console = Console(stderr=True)
+    console.print(f"sweep {name}: {len(grid)} cells", markup=False, highlight=False, soft_wrap=True)
+    plan = {"name": name, "parent": os.getpid(), "labels": [cell.label for cell in grid]}
+    journal.replace(folder / PLAN, [json.dumps(plan).encode() + b"\n"])
+    (folder / OUTCOMES).unlink(missing_ok=True)
+    outcomes = _outcomes(folder, grid, _launch(launcher, grid))
+    (folder / PLAN).unlink(missing_ok=True)
+    (folder / OUTCOMES).unlink(missing_ok=True)
+    return outcomes
 
 
 def _experiment(words: Sequence[str]) -> str | None:
@@ -126,7 +156,8 @@ def _conclude(folder: Path, grid: Sequence[Cell], outcomes: Sequence[CellOutcome
 def _wandb_line(folder: Path, outcomes: Sequence[CellOutcome]) -> str | None:
     """How to upload the cells that are not, with links to their offline runs in one folder; None if all are."""
     shutil.rmtree(folder, ignore_errors=True)
-    waiting = sorted({Path(outcome.unsynced) for outcome in outcomes if outcome.unsynced})
+    offline = {Path(outcome.unsynced) for outcome in outcomes if outcome.unsynced}
+    waiting = sorted(filter(Path.is_dir, offline))  # a later cell of the same result has superseded the others
     if not waiting:
         return None
     folder.mkdir()

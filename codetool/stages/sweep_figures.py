@@ -12,8 +12,8 @@ from pathlib import Path
 
 from codetool import journal
 from codetool.evaluation.charts import COLOURS, LOG_RATIO, Chart, Line, Point, svg
-from codetool.evaluation.intervals import bootstrap
 from codetool.evaluation.metrics import RATES, SHARES
+from codetool.evaluation.summary import summarise
 from codetool.stages.cell import CellOutcome
 from codetool.stages.grid import Cell
 from codetool.stages.sweep_table import headline
@@ -64,15 +64,23 @@ def _axes(metric: str, done: Sequence[Done]) -> Iterator[tuple[str, Chart]]:
 
 def _by(done: Sequence[Done], names: Sequence[str]) -> dict[str, list[Done]]:
     """The cells by what they have at these options, written for a legend."""
-    groups: dict[str, list[Done]] = {}
+    groups: dict[tuple[str, ...], list[Done]] = {}
     for cell, outcome in done:
-        groups.setdefault(_short({name: cell.swept[name] for name in names}), []).append((cell, outcome))
-    return groups
+        groups.setdefault(tuple(cell.swept[name] for name in names), []).append((cell, outcome))
+    last = [name.split(".")[-1] for name in names]
+    texts = [" ".join(f"{name}={value}" for name, value in zip(last, key, strict=True)) for key in groups]
+    return dict(zip(_legends(texts), groups.values(), strict=True))
 
 
-def _short(options: Mapping[str, str]) -> str:
-    text = " ".join(f"{name.split('.')[-1]}={value}" for name, value in options.items())
-    return text if len(text) <= LEGEND else text[: LEGEND - 1] + "…"
+def _legends(texts: Sequence[str]) -> list[str]:
+    """The texts cut to fit, all different: their ends left out, else their beginnings, else numbered."""
+    numbered = [f"{number}. {text}" for number, text in enumerate(texts, start=1)]
+    ways = [_cut(texts), [text[::-1] for text in _cut([text[::-1] for text in texts])], _cut(numbered)]
+    return next(way for way in ways if len(set(way)) == len(texts))
+
+
+def _cut(texts: Sequence[str]) -> list[str]:
+    return [text if len(text) <= LEGEND else text[: LEGEND - 1] + "…" for text in texts]
 
 
 def _places(values: Sequence[str]) -> dict[str, float]:
@@ -102,13 +110,17 @@ def _pooled(metric: str, x: float, outcomes: Sequence[CellOutcome], label: str =
     if len(outcomes) == 1:
         measured = outcomes[0].metrics["metrics"][metric]
         return Point(x, measured["value"], measured["low"], measured["high"], label)
-    values: dict[str, list[float]] = {}
-    for outcome in outcomes:
-        for line in journal.read(Path(str(outcome.folder)) / "results.jsonl"):
-            values.setdefault(line["task_id"], []).append(float(line["metrics"].get(metric) or 0.0))
-    means = [sum(each) / len(outcomes) for each in values.values()]  # where a task is missing it counts as 0
-    low, high = bootstrap(means, seed=0) or (None, None)
-    return Point(x, sum(means) / len(means), low, high, label)
+    lines = [
+        line | {"metrics": {metric: line["metrics"].get(metric)}}
+        for outcome in outcomes
+        for line in journal.read(Path(str(outcome.folder)) / "results.jsonl")
+        if line["task_id"] in outcome.tasks
+    ]
+    asked = [task for outcome in outcomes for task in outcome.tasks]
+    pooled = summarise(lines, len(asked), seed=0, templates={task: task for task in asked}).metrics[metric]
+    value = pooled["value"]
+    assert value is not None  # each of the outcomes has one
+    return Point(x, value, pooled["template_low"], pooled["template_high"], label)  # drawn as templates are: by tasks
 
 
 def _frontier(metric: str, done: Sequence[Done]) -> Chart | None:

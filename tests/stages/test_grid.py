@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,3 +79,18 @@ def test_what_is_wrong_is_said(wrong: list[str], said: str, tmp_path: Path) -> N
         sweep(wrong, first.stage, tmp_path / "outputs", dry_run=True)
     assert said in str(error.value)
     assert not (tmp_path / "outputs").exists()
+
+
+def test_a_sweep_that_is_running_is_left_alone_and_a_dry_run_of_it_touches_nothing(tmp_path: Path) -> None:
+    words = ["search.width=1,2", f"outputs={tmp_path}", "search=beam", "policy=replay", "policy.source=[nowhere]"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        [name] = {sweep_name(words, None), sweep_name([*words, "dry_run=true"], None)}
+    folder = tmp_path / "sweeps" / name
+    folder.mkdir(parents=True)
+    (folder / "plan.json").write_text("of the other")
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ConfigError, match=f"sweep {name} is running"):
+            sweep(words, "evaluate", tmp_path, dry_run=False)
+        sweep([*words, "dry_run=true"], "evaluate", tmp_path, dry_run=True)
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {".lock": "", "plan.json": "of the other"}

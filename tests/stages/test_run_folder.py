@@ -1,3 +1,5 @@
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,7 +9,7 @@ import pytest
 from codetool import journal
 from codetool.errors import ConfigError
 from codetool.journal import Journal
-from codetool.stages.run_folder import choose, open_folder
+from codetool.stages.run_folder import choose, done_in, open_folder
 
 
 def line(task: str, error: object = None) -> dict[str, Any]:
@@ -49,6 +51,28 @@ def test_a_tree_without_its_result_line_is_dropped_so_that_no_task_stands_twice(
 def test_two_runs_cannot_write_one_folder(tmp_path: Path) -> None:
     with open_folder(tmp_path), pytest.raises(ConfigError, match="another run is writing"), open_folder(tmp_path):
         pass
+
+
+def test_who_waits_for_a_run_that_leaves_nothing_has_the_folder_alone(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+
+    def wait_and_commit() -> None:
+        with open_folder(path, wait=True) as folder:
+            entered.set()
+            folder.commit(line("a"), None)
+            done.wait()
+
+    entered, done = threading.Event(), threading.Event()
+    waiting = threading.Thread(target=wait_and_commit, daemon=True)
+    with open_folder(path):
+        waiting.start()
+        time.sleep(0.2)  # until it waits for the lock
+    assert entered.wait(5)
+    with pytest.raises(ConfigError, match="another run is writing"), open_folder(path):
+        pass
+    done.set()
+    waiting.join()
+    assert set(done_in(path)) == {"a"}
 
 
 def test_fresh_opens_the_next_folder_and_later_runs_resume_the_newest(tmp_path: Path) -> None:

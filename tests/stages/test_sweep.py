@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import psutil
@@ -14,6 +15,14 @@ import pytest
 from chat_server import ChatServer
 from command_line import CommandLine, lines, metrics
 from wandb_files import read
+
+from codetool import journal
+from codetool.stages.cell import CellOutcome
+from codetool.stages.grid import Cell
+from codetool.stages.run import Outcome
+from codetool.stages.sweep import sweep
+from codetool.stages.sweep_figures import draw
+from codetool.tracking import Tracked
 
 GRID = ("search.width=1,2", "search.n=2,3", "search.depth=2,4")
 
@@ -206,3 +215,76 @@ def test_a_dry_run_names_the_cells_and_writes_nothing(run: CommandLine, words: t
     assert finished.returncode == 0, finished.stderr
     assert "[2/2] search.n=3" in finished.stderr
     assert not list(run.outputs.rglob("*.csv")) and not (run.outputs / "evaluate").exists()
+
+
+def result(task: str, value: bool | None, kind: str | None = None) -> dict[str, Any]:
+    error = kind and {"kind": kind, "message": ""}
+    return {"task_id": task, "finished": True, "metrics": {"success": value}, "error": error}
+
+
+def pair(folder: Path, number: int, swept: dict[str, str], results: list[dict[str, Any]]) -> tuple[Cell, CellOutcome]:
+    """A cell that was asked for tasks a to d."""
+    folder = folder / f"run{number}"
+    folder.mkdir()
+    (folder / "results.jsonl").write_bytes(b"".join(map(journal.encode, results)))
+    metric = {"value": number / 10, "low": None, "high": None}
+    return Cell((), swept), CellOutcome(
+        number, str(folder), tasks=list("abcd"), metrics={"metrics": {"success": metric}}
+    )
+
+
+def dots(figure: Path) -> list[float]:
+    """Heights of the points of a figure with one line."""
+    return [float(node.attrib["cy"]) for node in ElementTree.parse(figure).iter() if node.tag.endswith("circle")][:-1]
+
+
+@pytest.mark.parametrize(
+    "path", ["outputs/train/model-{}-labels-1e-5", "{}-outputs/a/very/long/path", "a" * 26 + "{}" + "b" * 26]
+)
+def test_configurations_that_differ_where_a_legend_is_cut_stay_apart(tmp_path: Path, path: str) -> None:
+    values = [(width, path.format(kind)) for width in "12" for kind in ("hard", "soft")]
+    done = [pair(tmp_path, n, {"search.width": w, "prm.path": p}, []) for n, (w, p) in enumerate(values)]
+    draw(tmp_path, *zip(*done, strict=True))
+    nodes = list(ElementTree.parse(tmp_path / "by-search.width.svg").iter())
+    legends = [node.text for node in nodes if node.text and "path" in node.text or "…" in (node.text or "")]
+    assert len(set(legends)) == 2
+
+
+def test_repetitions_are_pooled_over_the_tasks_asked_for_as_a_single_run_counts_them(tmp_path: Path) -> None:
+    """Not checkable: left out. Failed for our own reasons, or missing: unsolved. Not asked for: none of ours."""
+    whole = [result("a", True), result("b", None), result("c", None, "ours"), result("d", True), result("e", False)]
+    seeds = [(n, {"search.width": "1", "seed": str(n)}, whole[: 3 + 2 * (n == 0)]) for n in range(2)]
+    known = [(n, {"search.width": str(n), "seed": "0"}, []) for n in range(2, 11)]
+    done = [pair(tmp_path, *each) for each in [*seeds, *known]]
+    draw(tmp_path, *zip(*done, strict=True))
+    first, *others = dots(tmp_path / "by-search.width.svg")
+    assert first == pytest.approx(others[3])  # 3 of 6, as high as the cell with 0.5
+
+
+def test_of_cells_with_one_result_the_last_counts_for_its_settings_and_its_wandb_run(
+    run: CommandLine, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(run.outputs.parent))
+    finished = run(*words, "concurrency=1,2")
+    assert finished.returncode == 0, finished.stderr
+    [folder] = folders(run)
+    assert "\nconcurrency: 2\n" in (folder / "config.yaml").read_text()
+    assert "W&B: runs kept offline: 1 " in finished.stdout.replace(".", " ")
+    assert [link.exists() for link in (sweep_folder(run) / "wandb").iterdir()] == [True]
+
+
+@pytest.mark.parametrize(("kept", "uploads"), [(Path("offline-run-1"), [True, False]), (None, [True, True])])
+def test_only_an_upload_that_failed_keeps_later_cells_from_theirs(
+    kept: Path | None, uploads: list[bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[bool] = []
+
+    def tracked_run(*_: object, upload: bool, **__: object) -> Outcome:
+        tried.append(upload)
+        return Outcome(tmp_path, tracked=Tracked("W&B: a problem", warning=True, unsynced=kept))
+
+    monkeypatch.setattr("codetool.stages.cell.run", tracked_run)
+    sweep(["search=beam", "search.width=1,2"], "evaluate", tmp_path, dry_run=True)
+    assert tried == uploads
