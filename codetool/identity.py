@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 NOT_HASHED = frozenset(
@@ -21,6 +22,7 @@ NOT_HASHED = frozenset(
         "policy.rows", "policy.prefix_tokens", "policy.path",
         "prm.base_url", "prm.concurrency", "prm.connect_timeout", "prm.timeout", "prm.retries", "prm.pause",
         "prm.path", "prm.key_env", "prm.backoff", "prm.threads", "prm.batch_tokens", "prm.prefix_tokens",
+        "prm.wheel", "prm.device",
         "executor.isolation", "executor.max_live",
         "vllm.start_timeout", "vllm.gpu_memory_utilization", "vllm.cpu_cache", "vllm.max_num_seqs",
         "tools.allowed_hosts", "tools.recordings", "tools.record_to", "tools.secrets", "tools.connections",
@@ -36,9 +38,27 @@ def hashed(settings: Mapping[str, Any], checksums: Mapping[str, str]) -> dict[st
 
 
 def identity(settings: Mapping[str, Any], checksums: Mapping[str, str]) -> str:
-    """Eight hexadecimal digits that name the result."""
-    text = json.dumps(hashed(settings, checksums), sort_keys=True, default=str)
+    """Eight hexadecimal digits that name the result.
+
+    A model that is a folder on this machine is known by its checksum, not by where it lies.
+    """
+    parts = hashed(settings, checksums)
+    for group in ("policy", "prm"):
+        if group in checksums and _is_folder(settings.get(group)):
+            parts[group] = {key: value for key, value in parts[group].items() if key != "model"}
+    text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def folder_named(model: str) -> Path | None:
+    """The folder of a whole model that `policy.model` or `prm.model` names, None for the name of a published model."""
+    folder = Path(model).expanduser()
+    return folder if (folder / "config.json").is_file() else None
+
+
+def _is_folder(option: Any) -> bool:
+    """Whether the option's model is a folder; a running server's is a name, whatever lies here."""
+    return not option.get("base_url") and folder_named(str(option.get("model"))) is not None
 
 
 def _without(value: Any, name: str) -> Any:

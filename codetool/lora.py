@@ -11,6 +11,7 @@ import math
 from collections.abc import MutableMapping
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -23,8 +24,8 @@ NOT_PLAIN = ("use_dora", "modules_to_save", "rank_pattern", "alpha_pattern", "tr
 def merge(weights: MutableMapping[str, Tensor], adapter: Path) -> None:
     """Replace each adapted weight by its sum with the adapter's `scaling · B A`; the number format stays.
 
-    `weights` are a model's tensors by name. Raises MissingError for files that are not there and ConfigError for
-    another kind of adapter or one for another model.
+    `weights` are a model's tensors by name. Raises MissingError for files that are not there or damaged and ConfigError
+    for another kind of adapter or one for another model.
     """
     factors = _factors(adapter)
     scaling = _scaling(adapter)
@@ -42,7 +43,10 @@ def _factors(adapter: Path) -> dict[str, Tensor]:
     file = adapter / "adapter_model.safetensors"
     if not file.is_file():
         raise MissingError(f"{adapter} has no {file.name}.")
-    factors = load_file(file)
+    try:
+        factors = load_file(file)
+    except SafetensorError as error:
+        raise MissingError(f"{file} cannot be read: {error}. Is it complete?") from error
     strange = [name for name in factors if not name.endswith((".lora_A.weight", ".lora_B.weight"))]
     if strange:
         raise _unfit(adapter, f"trains {strange[0]} otherwise")

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from codetool.embedded import smollm2_folder
 from codetool.errors import MissingError
+from codetool.identity import folder_named
 
 Group = Literal["policy", "prm"]
 """Whose model it is: what the options in messages begin with."""
@@ -33,6 +34,14 @@ class ModelFolders:
 
     base: Path
     adapter: Path | None
+    local: bool
+    """Whether the base is a folder that somebody named, not what the model's published name stands for."""
+
+    def checksum(self) -> str | None:
+        """Hex sha256 of the files that no published name determines, None where there are none."""
+        folders = [self.base] if self.local else []
+        folders += [self.adapter] if self.adapter else []
+        return checksum(*folders) if folders else None
 
 
 def find(group: Group, model: str, path: Path | None, *, wheel: Path | None = None) -> ModelFolders:
@@ -40,13 +49,11 @@ def find(group: Group, model: str, path: Path | None, *, wheel: Path | None = No
 
     Raises MissingError; nothing but the embedded model is downloaded.
     """
-    if path is None:
-        return ModelFolders(_base(group, model, wheel), None)
-    if (path / "adapter_config.json").is_file():
-        return ModelFolders(_base(group, model, wheel, named=_named_base(path)), path)
+    if path is None or (path / "adapter_config.json").is_file():
+        return _on_base(group, model, wheel, path)
     if (path / "config.json").is_file():
         _whole(group, path)
-        return ModelFolders(path, None)
+        return ModelFolders(path, None, local=True)
     what = "holds neither adapter_config.json nor config.json" if path.is_dir() else "is no folder"
     raise MissingError(
         f"{group}.path={path} {what}. Name a PEFT adapter or a model folder in Hugging Face format, "
@@ -54,10 +61,20 @@ def find(group: Group, model: str, path: Path | None, *, wheel: Path | None = No
     )
 
 
-def checksum(folder: Path) -> str:
+def served_checksum(path: Path | None) -> str | None:
+    """Hex sha256 of what a running server is said to serve: of the folder's files, or of the path if it has it alone.
+
+    None without a path: the model's name says it.
+    """
+    if path is None:
+        return None
+    return checksum(path) if path.is_dir() else hashlib.sha256(str(path).encode()).hexdigest()
+
+
+def checksum(*folders: Path) -> str:
     """Hex sha256 of the files of an adapter or model that determine what it does; of large ones a sample of 1 in 16."""
     total = hashlib.sha256()
-    for file in sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES):
+    for file in (file for folder in folders for file in sorted(folder.iterdir()) if file.suffix in SUFFIXES):
         total.update(f"{file.name} {file.stat().st_size}\n".encode())
         step = 1 if file.stat().st_size <= WHOLE else 16
         with file.open("rb") as opened:
@@ -67,17 +84,16 @@ def checksum(folder: Path) -> str:
     return total.hexdigest()
 
 
-def _base(group: Group, model: str, wheel: Path | None, *, named: str | None = None) -> Path:
-    """The folder of a model by its own path, as an adapter names it, or by its hub name."""
+def _on_base(group: Group, model: str, wheel: Path | None, adapter: Path | None) -> ModelFolders:
+    """The base by its own path, as the adapter names it, or by its hub name."""
     if model == EMBEDDED:
-        return smollm2_folder(wheel)
-    for name in (model, named):
-        folder = Path(name).expanduser() if name else None
-        if folder and (folder / "config.json").is_file():
+        return ModelFolders(smollm2_folder(wheel), adapter, local=False)
+    for name in (model, adapter and _named_base(adapter)):
+        if name and (folder := folder_named(name)):
             _whole(group, folder)
-            return folder
+            return ModelFolders(folder, adapter, local=True)
     cache = _hub_cache()
-    return _cached(model, cache) or _missing(group, model, cache)
+    return ModelFolders(_cached(model, cache) or _missing(group, model, cache), adapter, local=False)
 
 
 def _named_base(adapter: Path) -> str | None:

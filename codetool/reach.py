@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import re
 import socket
 import threading
 from urllib.request import getproxies
@@ -13,6 +14,21 @@ import httpx
 from codetool.errors import ConfigError, UnreachableError
 
 RESOLVE_SECONDS = 1.5
+USERINFO = re.compile(r"(\w+://)?[^/?#]*@")
+"""The start of an address with a user or a password before its host (RFC 3986, 3.2.1)."""
+
+
+def refuse_password(group: str, url: str | None, *, instead: str | None = None) -> None:
+    """Return if `GROUP.base_url` holds no user or password. Raises ValueError, for validators, without repeating it.
+
+    `instead` is what to do instead of the usual: to name the key's environment variable.
+    """
+    if url and USERINFO.match(url):
+        instead = instead or f"name the key's environment variable, {group}.key_env=NAME"
+        raise ValueError(
+            f"{group}.base_url must not hold a user or a password, for addresses are written to config.yaml, reports "
+            f"and W&B: {instead}."
+        )
 
 
 async def reachable_url(url: str) -> httpx.URL:

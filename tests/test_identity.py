@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ SETTINGS: dict[str, Any] = {
     "outputs": "outputs",
     "policy": {"model": "m", "base_url": "http://a", "temperature": 0.9},
     "search": {"width": 2},
+    "prm": {"model": "m", "base_url": "http://a", "device": "auto", "wheel": None},
     "executor": {"timeout": 10.0, "max_live": 100},
 }
 SUMS = {"benchmark": "abc"}
@@ -22,14 +24,17 @@ def changed(name: str, value: object) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("seed", 1), ("policy.model", "n"), ("policy.temperature", 0.8), ("search.width", 3), ("executor.timeout", 5.0)],
+    [("seed", 1), ("policy.model", "n"), ("policy.temperature", 0.8), ("search.width", 3), ("executor.timeout", 5.0),
+     ("prm.model", "n")],
 )
 def test_what_determines_a_result_changes_its_identity(name: str, value: object) -> None:
     assert identity(changed(name, value), SUMS) != identity(SETTINGS, SUMS)
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("limit", 5), ("outputs", "/tmp"), ("policy.base_url", "http://b"), ("executor.max_live", 9)]
+    ("name", "value"),
+    [("limit", 5), ("outputs", "/tmp"), ("policy.base_url", "http://b"), ("executor.max_live", 9),
+     ("prm.device", "cuda:1"), ("prm.wheel", "/a.whl")],
 )
 def test_what_does_not_determine_a_result_leaves_its_identity(name: str, value: object) -> None:
     assert identity(changed(name, value), SUMS) == identity(SETTINGS, SUMS)
@@ -53,3 +58,15 @@ def test_a_replayed_run_is_known_by_its_checksum_not_its_place() -> None:
     here, there = ({"policy": {"source": [path]}} for path in ("/a/run-1", "/b/run-2"))
     assert identity(here, SUMS | {"policy": "1"}) == identity(there, SUMS | {"policy": "1"})
     assert identity(here, SUMS | {"policy": "1"}) != identity(here, SUMS | {"policy": "2"})
+
+
+def test_a_model_in_a_folder_is_known_by_its_checksum_and_a_servers_by_its_name(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    for group in ("policy", "prm"):
+        here, there = ({group: {"model": str(tmp_path / name), "base_url": None}} for name in ("a", "b"))
+        assert identity(here, SUMS | {group: "1"}) == identity(there, SUMS | {group: "1"})
+        assert identity(here, SUMS | {group: "1"}) != identity(here, SUMS | {group: "2"})
+        one, two = ({group: {"model": str(tmp_path / name), "base_url": "http://h"}} for name in ("a", "b"))
+        assert identity(one, SUMS | {group: "1"}) != identity(two, SUMS | {group: "1"})

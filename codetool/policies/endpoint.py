@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.chat import ChatClient, Server
@@ -16,6 +16,7 @@ from codetool.interfaces import ModelServers
 from codetool.policies.parsing import parse
 from codetool.policies.sampling import draw_seed
 from codetool.prompts import StepPrompt, closing
+from codetool.reach import refuse_password
 from codetool.types import Candidate, Node, Sampling, Task
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,11 @@ class EndpointPolicy:
     """Price of a million new tokens in USD; None if unknown."""
     prompt: StepPrompt
     """How a path becomes messages."""
+
+    @model_validator(mode="after")
+    def _no_password(self) -> Self:
+        refuse_password("policy", self.base_url)
+        return self
 
     @property
     def sampling(self) -> Sampling:

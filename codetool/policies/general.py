@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
 
@@ -52,7 +53,7 @@ class General:
             self._model: Any = AutoModelForCausalLM.from_pretrained(
                 weights.base, dtype=getattr(torch, weights.precision), local_files_only=True
             )
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise MissingError(f"{weights.base} does not hold a model that can be loaded: {error}") from error
         if weights.adapter is not None:
             _merge(self._model, weights.adapter)

@@ -15,9 +15,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from codetool.errors import MissingError
 from codetool.lora import merge
 
 
@@ -110,11 +112,14 @@ class Llama:
     def __init__(self, folder: Path, dtype: torch.dtype, adapter: Path | None = None) -> None:
         """Load `model.safetensors` and `config.json` of a folder in Hugging Face format; compute in `dtype`.
 
-        An adapter is merged into the weights, before they are rounded. Raises MissingError or ConfigError where it
-        does not fit.
+        An adapter is merged into the weights, before they are rounded. Raises MissingError for damaged files and
+        ConfigError for an adapter that does not fit.
         """
         self.shape = Shape.of(folder)
-        loaded = load_file(folder / "model.safetensors")
+        try:
+            loaded = load_file(folder / "model.safetensors")
+        except SafetensorError as error:
+            raise MissingError(f"{folder} does not hold a model that can be loaded: {error}") from error
         if adapter is not None:
             loaded = {name: tensor.float() for name, tensor in loaded.items()}
             merge(loaded, adapter)

@@ -16,6 +16,7 @@ from codetool.chat import ChatClient, Server
 from codetool.interfaces import ModelServers, Policy
 from codetool.policies.endpoint import Endpoint
 from codetool.prompts import StepPrompt
+from codetool.reach import refuse_password
 from codetool.types import Precision, Sampling, ServedModel, Weights
 
 OWN_SECONDS = 3600.0
@@ -71,6 +72,7 @@ class ModelPolicy:
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
+        refuse_password("policy", self.base_url)
         if self.backend == "endpoint" and not self.base_url:
             raise ValueError("policy.backend=endpoint needs the server's address: policy.base_url=http://HOST:PORT/v1")
         if self.backend == "transformers" and self.base_url:
@@ -83,16 +85,15 @@ class ModelPolicy:
         return Sampling(self.temperature, self.top_p, self.max_tokens)
 
     def checksum(self) -> str | None:
-        """Hex sha256 of the files at `path`, or of the embedded model; None for another, which its name determines.
+        """Hex sha256 of local folders, of a server's `path`, or of the embedded model; None where `model` says it all.
 
         Raises MissingError if a file is not on this machine though it has to be.
         """
         if self.base_url is not None:
-            return model_folders.checksum(self.path) if self.path and self.path.is_dir() else None
+            return model_folders.served_checksum(self.path)
         if self.path is None and self.model == model_folders.EMBEDDED:
             return embedded.SHA256
-        found = model_folders.find("policy", self.model, self.path, wheel=self.wheel)
-        return model_folders.checksum(found.adapter or found.base) if self.path else None
+        return model_folders.find("policy", self.model, self.path, wheel=self.wheel).checksum()
 
     def usd(self, tokens_in: int, tokens_out: int) -> float | None:
         """The price of so many tokens in USD, None unless both prices are set."""

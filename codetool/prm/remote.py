@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated
+from typing import Annotated, Self
 
 import httpx
-from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.concurrency import together
@@ -21,7 +21,7 @@ from codetool.errors import CodeToolError, UnreachableError
 from codetool.http_pools import HttpPools
 from codetool.interfaces import ModelServers
 from codetool.prompts import JudgePrompt, Message
-from codetool.reach import reachable_url
+from codetool.reach import reachable_url, refuse_password
 from codetool.types import Execution, Node, Scores, Step, Task
 
 BUSY = frozenset({408, 429})
@@ -32,6 +32,8 @@ BUSY = frozenset({408, 429})
 class RemotePRM:
     """Where the server listens, what it is asked, and how patiently."""
 
+    model: str
+    """What the server runs, in words of one's own: nothing else tells the results of two servers apart."""
     base_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+")]
     """Address below which `/generate` answers."""
     prompt: JudgePrompt
@@ -47,8 +49,13 @@ class RemotePRM:
     concurrency: PositiveInt
     """Highest number of requests in flight."""
 
+    @model_validator(mode="after")
+    def _no_password(self) -> Self:
+        refuse_password("prm", self.base_url, instead="this server is sent no key; let a proxy of yours add it")
+        return self
+
     def checksum(self) -> None:
-        """None: what the server runs is its own affair."""
+        """None: what the server runs is its own affair, and `model` names it."""
 
     def weights(self) -> None:
         """None: the server is already running."""

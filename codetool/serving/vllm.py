@@ -15,9 +15,9 @@ import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from codetool import journal
@@ -34,6 +34,8 @@ BATCHED_TOKENS = 8192
 """Prompt tokens of one pass on a CPU."""
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """The sizes vLLM keeps room for; a LoRA adapter of rank r takes the next larger one."""
+
+SECRETS = ("--api-key", "--hf-token")
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -52,6 +54,17 @@ class Vllm:
     """Candidates written at once."""
     arguments: tuple[str, ...]
     """Further arguments of `vllm.entrypoints.openai.api_server`, `[--tensor-parallel-size, "2"]`."""
+
+    @model_validator(mode="after")
+    def _no_secrets(self) -> Self:
+        for word in self.arguments:
+            name = word.partition("=")[0].replace("_", "-")  # vLLM takes --api_key as well
+            if name in SECRETS:
+                raise ValueError(
+                    f"vllm.arguments must not hold {name}, for they are written to config.yaml, reports and W&B. "
+                    "Leave it out: the server listens on this machine alone and asks no hub."
+                )
+        return self
 
     @asynccontextmanager
     async def open(self, planned: Sequence[Weights], folder: Path) -> AsyncIterator[Servers]:

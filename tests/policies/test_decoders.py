@@ -146,3 +146,20 @@ def test_sliding_windows_are_refused(tmp_path: Path) -> None:
     made(tmp_path / "m", "Mistral", sliding_window=4)
     with pytest.raises(ConfigError, match=r"policy\.backend=vllm"):
         load(Weights(tmp_path / "m", None, "float32"))
+
+
+def halved(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def test_a_half_downloaded_model_is_told(kind: str, tmp_path: Path) -> None:
+    made(tmp_path / kind, kind)
+    halved(tmp_path / kind / "model.safetensors")
+    with pytest.raises(MissingError, match="does not hold a model that can be loaded"):
+        load(Weights(tmp_path / kind, None, "float32"))
+
+
+def test_a_half_downloaded_adapter_is_told(tmp_path: Path) -> None:
+    halved(adapter(tmp_path / "lora") / "adapter_model.safetensors")
+    with pytest.raises(MissingError, match=r"adapter_model\.safetensors cannot be read"):
+        merge({}, tmp_path / "lora")

@@ -112,6 +112,37 @@ def test_the_checksum_tells_adapters_apart_and_not_where_they_lie(option: Option
     assert sums[0] == sums[2] != sums[1]
 
 
+def test_a_model_in_a_folder_and_the_base_of_an_adapter_are_known_by_their_files(
+    option: Option, tmp_path: Path, folder: Path
+) -> None:
+    lora = adapter(tmp_path / "lora", base_model_name_or_path=str(folder))
+    options = [option("policy=qwen7b", f"policy.{words}") for words in (f"model={folder}", f"path={lora}")]
+    before = [each.checksum() for each in options]
+    made(folder, "Qwen2", rms_norm_eps=1e-3)
+    after = [each.checksum() for each in options]
+    assert len({*before, *after}) == 4
+
+
+def test_what_a_server_is_said_to_serve_is_known_by_its_path(option: Option, tmp_path: Path, folder: Path) -> None:
+    server = ["policy=qwen7b", "policy.base_url=http://127.0.0.1:9/v1"]
+    paths = ["null", "/no/such/one", "/no/such/other", str(folder)]
+    sums = [option(*server, f"policy.path={path}").checksum() for path in paths]
+    assert sums[0] is None
+    assert len({*sums}) == 4
+    with pytest.raises(MissingError, match="is no folder"):
+        option("policy=qwen7b", "policy.path=/no/such/one").checksum()
+
+
+@pytest.mark.parametrize("name", ["openai", "qwen7b"])
+@pytest.mark.parametrize("address", ["http://me:hidden@h/v1", "http://hidden@h/v1", "me:hidden@h/v1"])
+def test_an_address_with_a_password_is_refused_and_not_repeated(name: str, address: str) -> None:
+    with initialize_config_dir(str(Path(__file__).parents[2] / "conf"), version_base="1.3"):
+        config = compose("config", [f"policy={name}", "policy.model=m", f"policy.base_url={address}"])
+        with pytest.raises(ConfigError, match=r"^policy\.base_url must not hold .* policy\.key_env=NAME\.$") as raised:
+            validate(config)
+    assert "hidden" not in str(raised.value)
+
+
 def test_an_endpoint_needs_an_address_and_this_process_has_none(option: Option) -> None:
     for words in (["policy.backend=endpoint"], ["policy.backend=transformers", "policy.base_url=http://127.0.0.1:9/v1"]):
         with pytest.raises(InstantiationException, match=r"policy\.base_url"):

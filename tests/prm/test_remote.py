@@ -15,6 +15,7 @@ from no_servers import NO_SERVERS
 from pydantic import ValidationError
 
 from codetool.errors import CodeToolError, UnreachableError
+from codetool.identity import identity
 from codetool.types import Execution, Node, Step, Task, Tool
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -181,6 +182,17 @@ async def test_three_hundred_requests_are_in_flight_at_once():
 
     async with serving(answer) as (url, _), settings(url, "prm.timeout=30").open(NO_SERVERS) as prm:
         await asyncio.wait_for(asyncio.gather(*(prm.score(TASK, [], STEPS) for _ in range(100))), 20)
+
+
+def test_an_address_with_a_password_is_refused_and_not_repeated():
+    with pytest.raises(Exception, match="base_url must not hold a user or a password") as failure:
+        settings("http://me:hidden@h/v1")
+    assert "hidden" not in failure.value.__cause__.errors()[0]["msg"]
+
+
+def test_two_models_behind_the_same_protocol_are_two_results():
+    made = [{"prm": {"model": settings("http://h", f"prm.model={name}").model}} for name in "ab"]
+    assert identity(made[0], {}) != identity(made[1], {})
 
 
 def test_an_address_without_scheme_is_refused():

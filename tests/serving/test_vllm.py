@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from codetool import journal
 from codetool.errors import MissingError
@@ -183,3 +184,11 @@ def test_counters_are_summed_over_engines_and_histograms_left_out() -> None:
         'vllm:prompt_tokens_total{engine="1"} 4e2\nvllm:prompt_tokens_created{engine="0"} 1.7e9\n'
     )
     assert counters(text) == {"prompt_tokens": 403}
+
+
+@pytest.mark.parametrize("words", [("--api-key", "hidden"), ("--api_key=hidden",), ("--hf-token=hidden",)])
+def test_a_secret_among_the_arguments_is_refused_and_not_repeated(words: tuple[str, ...]) -> None:
+    with pytest.raises(ValidationError, match=r"vllm\.arguments must not hold --(api-key|hf-token)") as raised:
+        Vllm(**SETTINGS | {"arguments": words})
+    assert "hidden" not in raised.value.errors()[0]["msg"]
+    assert raised.value.errors()[0]["loc"] == ()  # else the command would show the value
