@@ -132,7 +132,7 @@ SEASON = (
 EPISODE = (
     detail("episode_title", "episode", "title", EP, 'found["name"]', ("What is the title of $x?", "What is $x called?", "Give me the title of $x."), 'not found["name"].startswith("Episode ")'),
     detail("episode_date", "episode", "date", EP, 'found["air_date"]', ("When did $x air?", "On what date was $x first shown?", "What is the air date of $x?"), 'bool(found["air_date"])'),
-    detail("episode_still", "episode", "url", EP + "/images", 'found["stills"][0]["file_path"]', ("Give me the first still of $x.", "I want a picture from $x; take the first still."), 'len(found["stills"]) > 0'),
+    detail("episode_still", "episode", "url", EP + "/images", 'found["stills"][0]["file_path"]', ("Give me the first still of $x.", "I want a picture from $x; take the first still.", "Show me the first still image of $x."), 'len(found["stills"]) > 0'),
     detail("episode_director_name", "episode", "name", EP + "/credits", 'next(member["name"] for member in found["crew"] if member["job"] == "Director")', ("Who directed $x?", "Who is the director of $x?", "Name the director of $x."), 'sum(member["job"] == "Director" for member in found["crew"]) == 1'),
     detail("episode_guests", "episode", "list", EP + "/credits", '[guest["name"] for guest in found["guest_stars"]]', ("Who are the guest stars of $x?", "List the guest stars in $x."), '0 < len(found["guest_stars"]) < 6'),
 )

@@ -7,14 +7,14 @@ from parts import Attribute, Kind, get
 
 WORD = {"movie": "film", "show": "series"}
 ROUTE = {"movie": "movie", "show": "tv"}
+PREFIX = {"movie": "", "show": "show_"}
 KEYWORDS = {"movie": "keywords", "show": "results"}
 
 
-def _both(source: Kind) -> tuple[Attribute, ...]:
-    """What films and series have in common."""
-    route, word = f"/{ROUTE[source]}/{{$x['id']}}", WORD[source]
-    title = "title" if source == "movie" else "name"
-    prefix = "" if source == "movie" else "show_"
+def _facts(source: Kind) -> tuple[Attribute, ...]:
+    """Of a film or series, what its record and details say."""
+    route = f"/{ROUTE[source]}/{{$x['id']}}"
+    prefix = PREFIX[source]
     return (
         known(
             f"{prefix}rating", source, "number", "vote_average",
@@ -30,6 +30,28 @@ def _both(source: Kind) -> tuple[Attribute, ...]:
             f"{prefix}genres", source, "list", route, '[genre["name"] for genre in found["genres"]]',
             ("Which genres does $x belong to?", "What are the genres of $x?", "List the genres given for $x."),
         ),
+        detail(
+            f"{prefix}countries", source, "list", route,
+            '[country["name"] for country in found["production_countries"]]',
+            ("Which countries produced $x?", "In which countries was $x produced?", "Name the production countries of $x."),
+            'len(found["production_countries"]) > 1',
+        ),
+        detail(
+            f"{prefix}companies", source, "list", route,
+            '[company["name"] for company in found["production_companies"]]',
+            ("Which companies produced $x?", "List the production companies of $x.", "What studios made $x?"),
+            '1 < len(found["production_companies"]) < 5',
+        ),
+    )
+
+
+def _lists(source: Kind) -> tuple[Attribute, ...]:
+    """Of a film or series, what is listed about it: keywords, reviews, images, titles like it."""
+    route = f"/{ROUTE[source]}/{{$x['id']}}"
+    word = WORD[source]
+    title = "title" if source == "movie" else "name"
+    prefix = PREFIX[source]
+    return (
         detail(
             f"{prefix}keywords", source, "list", route + "/keywords",
             f'[keyword["name"] for keyword in found["{KEYWORDS[source]}"]]',
@@ -71,18 +93,14 @@ def _both(source: Kind) -> tuple[Attribute, ...]:
             ("How many posters are stored for $x?", "Count the posters of $x."),
             'len(found["posters"]) > 1',
         ),
-        detail(
-            f"{prefix}countries", source, "list", route,
-            '[country["name"] for country in found["production_countries"]]',
-            ("Which countries produced $x?", "In which countries was $x produced?", "Name the production countries of $x."),
-            'len(found["production_countries"]) > 1',
-        ),
-        detail(
-            f"{prefix}companies", source, "list", route,
-            '[company["name"] for company in found["production_companies"]]',
-            ("Which companies produced $x?", "List the production companies of $x.", "What studios made $x?"),
-            '1 < len(found["production_companies"]) < 5',
-        ),
+    )
+
+
+def _people(source: Kind) -> tuple[Attribute, ...]:
+    """Of a film or series, who plays in it."""
+    route = f"/{ROUTE[source]}/{{$x['id']}}"
+    prefix = PREFIX[source]
+    return (
         detail(
             f"{prefix}top_three", source, "ordered_list", route + "/credits",
             '[member["name"] for member in found["cast"][:3]]',
@@ -115,7 +133,9 @@ def _crew(name: str, job: str, questions: tuple[str, ...]) -> Attribute:
 
 
 MOVIE = (
-    *_both("movie"),
+    *_facts("movie"),
+    *_lists("movie"),
+    *_people("movie"),
     Attribute(
         name="title", source="movie", type="title",
         questions=("What is $x?", "What is the title of $x?", "Tell me the title of $x.", "Name $x."),
@@ -147,7 +167,9 @@ MOVIE = (
 )
 
 SHOW = (
-    *_both("show"),
+    *_facts("show"),
+    *_lists("show"),
+    *_people("show"),
     Attribute(
         name="show_title", source="show", type="title",
         questions=("What is $x?", "What is the name of $x?", "Tell me the name of $x.", "Name $x."),
