@@ -11,7 +11,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from codetool.policies.llama import Llama, Prefix, readable
+from codetool.policies.llama import Llama, readable
+from codetool.policies.slots import Prefix
 from codetool.types import Weights
 
 

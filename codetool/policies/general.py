@@ -20,7 +20,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
 
 from codetool.errors import ConfigError, MissingError
 from codetool.lora import merge
-from codetool.policies.llama import Prefix
+from codetool.policies.slots import Prefix
 from codetool.types import Weights
 
 FULL = "full_attention"

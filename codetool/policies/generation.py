@@ -17,8 +17,8 @@ from torch import Tensor
 from codetool.compute_thread import ComputeThread
 from codetool.policies.decoder import Decoder, Group
 from codetool.policies.drawing import draw
-from codetool.policies.llama import Prefix
 from codetool.policies.prefixes import Prefixes
+from codetool.policies.slots import Prefix
 
 CHUNK = 512
 """Prompt tokens computed between two looks at whether to stop."""

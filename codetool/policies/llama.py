@@ -21,6 +21,7 @@ from torch import Tensor
 
 from codetool.errors import MissingError
 from codetool.lora import merge
+from codetool.policies.slots import Group, Prefix, Slots
 
 
 @dataclass(frozen=True)
@@ -50,35 +51,6 @@ class Shape:
             theta=rope["rope_theta"],
             context=config["max_position_embeddings"],
         )
-
-
-@dataclass(frozen=True)
-class Prefix:
-    """The keys and values of a prompt, never changed: `(layers, 2, kv_heads, tokens, head)`."""
-
-    tokens: tuple[int, ...]
-    cache: Tensor
-
-
-@dataclass
-class Group:
-    """Candidates after one prefix while they are being written, with their own keys and values.
-
-    `cache` is `(layers, 2, rows, kv_heads, room, head)`, of which `length` tokens are filled.
-    """
-
-    prefix: Prefix
-    cache: Tensor
-    length: int = 0
-
-    @property
-    def rows(self) -> int:
-        """How many candidates are still being written."""
-        return int(self.cache.shape[2])
-
-    def keep(self, rows: Sequence[int]) -> None:
-        """Drop all other rows."""
-        self.cache = self.cache[:, :, list(rows)]
 
 
 @dataclass(frozen=True)
@@ -129,12 +101,11 @@ class Llama:
         self.norm = weights["model.norm.weight"]
         self.layers = [_layer(weights, f"model.layers.{i}.") for i in range(self.shape.layers)]
         self.cos, self.sin = _rotations(self.shape, self.embedding.dtype)
+        self._slots = Slots(self.shape.layers, self.shape.kv_heads, self.shape.head, dtype)
 
     def start(self, prefix: Prefix, rows: int, room: int) -> Group:
         """A group of candidates after a prefix, with room for so many new tokens each."""
-        shape = self.shape
-        size = (shape.layers, 2, rows, shape.kv_heads, room, shape.head)
-        return Group(prefix, torch.empty(size, dtype=self.embedding.dtype))
+        return Group(prefix, list(range(rows)), room)
 
     def prefill(self, known: Prefix | None, tokens: Sequence[int]) -> tuple[Prefix, Tensor]:
         """The prefix extended by tokens, and the logits `(vocabulary,)` after its last one."""
@@ -164,35 +135,13 @@ class Llama:
         x = F.embedding(torch.tensor(tokens), self.embedding)
         places = torch.tensor([len(g.prefix.tokens) + g.length for g in groups for _ in range(g.rows)])
         cos, sin = self.cos[places, None], self.sin[places, None]
+        self._slots.hold(groups)
         for i, layer in enumerate(self.layers):
             q, k, v = self._project(layer, x, cos, sin)
-            attended, row = [], 0
-            for group in groups:
-                own = slice(row, row + group.rows)
-                group.cache[i, 0, :, :, group.length] = k[own]
-                group.cache[i, 1, :, :, group.length] = v[own]
-                attended.append(self._attend(q[own], group, i))
-                row += group.rows
-            x = self._finish(layer, x, torch.cat(attended) if len(attended) > 1 else attended[0])
+            x = self._finish(layer, x, self._slots.attend(i, q, k, v))
         for group in groups:
             group.length += 1
         return self._logits(x)
-
-    def _attend(self, q: Tensor, group: Group, layer: int) -> Tensor:
-        """Attention of one new token a row to the shared prefix and to the row's own tokens: `(rows, hidden)`.
-
-        The query heads that share a key head, of all rows, are one matrix: the prefix is read once for all of them.
-        """
-        rows, kv, head = group.rows, self.shape.kv_heads, self.shape.head
-        shared_k, shared_v = group.prefix.cache[layer]
-        own_k, own_v = group.cache[layer, :, :, :, : group.length + 1]
-        q = q.view(rows, kv, -1, head) * head**-0.5
-        together = q.transpose(0, 1).reshape(kv, -1, head)
-        to_shared = (together @ shared_k.transpose(1, 2)).view(kv, rows, -1, shared_k.shape[1]).transpose(0, 1)
-        scores = torch.cat([to_shared, q @ own_k.transpose(2, 3)], -1).softmax(-1, dtype=torch.float32).to(q.dtype)
-        weights = scores[..., : shared_k.shape[1]].transpose(0, 1).reshape(kv, -1, shared_k.shape[1])
-        from_shared = (weights @ shared_v).view(kv, rows, -1, head).transpose(0, 1)
-        return (from_shared + scores[..., shared_k.shape[1] :] @ own_v).reshape(rows, -1)
 
     def _project(self, layer: Layer, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rotated queries and keys, and values: `(tokens, heads, head)`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from codetool.policies.llama import Prefix
+from codetool.policies.slots import Prefix
 
 
 class Prefixes:

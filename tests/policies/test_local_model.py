@@ -22,10 +22,11 @@ from paths import SEARCH, step_after
 from codetool import embedded as weights
 from codetool.embedded import smollm2_folder
 from codetool.errors import MissingError
-from codetool.policies.llama import Llama, Prefix
+from codetool.policies.llama import Llama
 from codetool.policies.local_model import LocalModel
 from codetool.policies.model import ModelPolicy
 from codetool.policies.prefixes import Prefixes
+from codetool.policies.slots import Prefix
 from codetool.prompts import StepPrompt
 from codetool.types import Precision, Sampling, Task, Weights
 
