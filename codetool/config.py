@@ -23,14 +23,18 @@ from codetool.interfaces import Benchmark, PolicyOption, PRMOption, Reward, Sear
 class RunConfig:
     """Everything a stage needs, as live settings objects and plain values. `conf/config.yaml` says what each means."""
 
-    stage: Literal["evaluate", "serve_tools", "report"]
+    stage: Literal["evaluate", "collect", "train", "evaluate_prm", "serve_prm", "serve_tools", "report"]
     seed: int
     limit: Annotated[int, Field(ge=1)] | None
     fresh: bool
     dry_run: bool
     outputs: Path
+    reuse: tuple[Path, ...]
     concurrency: Annotated[int, Field(ge=1)]
-    prompt: SkipValidation[Any]
+    target: Literal["prm", "policy"]
+    labels: Literal["hard", "soft"]
+    batching: Literal["padded", "packed", "tree"]
+    export: Literal["reference"] | None
     benchmark: SkipValidation[Benchmark]
     policy: SkipValidation[PolicyOption]
     prm: SkipValidation[PRMOption]
@@ -40,6 +44,13 @@ class RunConfig:
     executor: SkipValidation[Any]
     budget: SkipValidation[Any]
     vllm: SkipValidation[Any]
+    judge: SkipValidation[Any]
+    tuning: SkipValidation[Any]
+    trainer: SkipValidation[Any]
+    data: SkipValidation[Any]
+    train: SkipValidation[Any]
+    evaluate_prm: SkipValidation[Any]
+    serve_prm: SkipValidation[Any]
     serve: SkipValidation[Any]
     report: SkipValidation[Any]
     logger: SkipValidation[Any]
@@ -52,6 +63,11 @@ class RunConfig:
         if not str(outputs or "").strip():
             raise ValueError("name the folder that run folders are made in")
         return outputs
+
+    @field_validator("reuse", mode="before")
+    @classmethod
+    def _one_or_more(cls, folders: Any) -> Any:
+        return (folders,) if isinstance(folders, str) else tuple(folders or ())
 
 
 def validate(config: DictConfig) -> RunConfig:

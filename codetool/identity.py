@@ -15,13 +15,13 @@ from typing import Any
 
 NOT_HASHED = frozenset(
     {
-        "limit", "fresh", "dry_run", "outputs", "concurrency", "benchmark.folder", "benchmark.mirror", "serve",
-        "report", "logger",
+        "limit", "fresh", "dry_run", "outputs", "reuse", "concurrency", "export", "data", "judge",
+        "benchmark.folder", "benchmark.mirror", "serve", "report", "logger",
         "policy.source", "policy.base_url", "policy.key_env", "policy.concurrency", "policy.timeout", "policy.retries",
         "policy.backoff", "policy.usd_per_million_in", "policy.usd_per_million_out", "policy.wheel", "policy.threads",
         "policy.rows", "policy.prefix_tokens", "policy.path",
-        "prm.base_url", "prm.concurrency", "prm.connect_timeout", "prm.timeout", "prm.retries", "prm.pause",
-        "prm.path", "prm.key_env", "prm.backoff", "prm.threads", "prm.batch_tokens", "prm.prefix_tokens",
+        "prm.benchmark", "prm.base_url", "prm.concurrency", "prm.connect_timeout", "prm.timeout", "prm.retries",
+        "prm.pause", "prm.path", "prm.key_env", "prm.backoff", "prm.threads", "prm.batch_tokens", "prm.prefix_tokens",
         "prm.wheel", "prm.device",
         "executor.isolation", "executor.max_live",
         "vllm.start_timeout", "vllm.gpu_memory_utilization", "vllm.cpu_cache", "vllm.max_num_seqs",
@@ -31,9 +31,19 @@ NOT_HASHED = frozenset(
 )  # fmt: skip
 
 
+READ_BY = {
+    "serve": "serve_tools", "report": "report", "data": "collect", "export": "collect", "judge": "collect",
+    "train": "train", "tuning": "train", "trainer": "train", "target": "train", "labels": "train", "batching": "train",
+    "evaluate_prm": "evaluate_prm", "serve_prm": "serve_prm",
+}  # fmt: skip
+"""The stage that alone reads a group of settings; they determine no other stage's result."""
+
+
 def hashed(settings: Mapping[str, Any], checksums: Mapping[str, str]) -> dict[str, Any]:
     """The part of the resolved settings that determines a result, with the data's checksums and our version."""
-    parts = {name: _without(value, name) for name, value in settings.items() if name not in NOT_HASHED}
+    stage = settings.get("stage")
+    read = {name: value for name, value in settings.items() if READ_BY.get(name, stage) == stage}
+    parts = {name: _without(value, name) for name, value in read.items() if name not in NOT_HASHED}
     return parts | {"checksums": dict(checksums), "version": version("codetool")}
 
 

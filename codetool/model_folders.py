@@ -21,6 +21,9 @@ Group = Literal["policy", "prm"]
 
 EMBEDDED = "SmolLM2-135M-Instruct"
 """The model whose weights come from a package registry, no hub asked."""
+ADAPTERS = Path(__file__).parent / "adapters"
+OWN = Path("embedded")
+"""What `path` says for the adapter of the embedded model that comes with this package."""
 WHOLE = 64 * 2**20
 """Bytes of a file that is hashed whole; of a larger one a sample is: hashing 15 GB takes longer than many a run."""
 BLOCK = 2**20
@@ -47,8 +50,11 @@ class ModelFolders:
 def find(group: Group, model: str, path: Path | None, *, wheel: Path | None = None) -> ModelFolders:
     """The folders of `GROUP.model` and `GROUP.path`; `wheel` holds the embedded model where pip cannot fetch it.
 
+    `path` may say `embedded`: the adapter that comes with this package.
     Raises MissingError; nothing but the embedded model is downloaded.
     """
+    if path == OWN:
+        path = ADAPTERS / f"smollm2_{group}"
     if path is None or (path / "adapter_config.json").is_file():
         return _on_base(group, model, wheel, path)
     if (path / "config.json").is_file():

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -120,15 +120,7 @@ class JudgePrompt:
     @field_validator("system", "task", "step", "result")
     @classmethod
     def _renders(cls, source: str, field: ValidationInfo) -> str:
-        allowed = _SEEN[field.field_name or ""]
-        try:
-            unknown = meta.find_undeclared_variables(environment().parse(source)) - allowed
-        except TemplateSyntaxError as error:
-            raise ValueError(f"not a Jinja template, line {error.lineno}: {error.message}") from error
-        if unknown:
-            names = ", ".join(sorted(allowed)) or "no names"
-            raise ValueError(f"uses {', '.join(sorted(unknown))}; it may use {names}")
-        return source
+        return _rendering(source, _SEEN[field.field_name or ""])
 
     def messages(
         self, task: Task, path: Sequence[Node], step: Step, execution: Execution | None = None
@@ -138,26 +130,81 @@ class JudgePrompt:
         `execution` is what the step itself did, for a PRM that is shown it. Raises ValueError for a node of the path
         that has no step or was not executed.
         """
+        messages = self.extended(self.before(task, path), len(path) + 1, step.text)
+        if execution is not None:
+            messages[-1]["content"] += self._result(len(path) + 1, execution)
+        return messages
+
+    def before(self, task: Task, path: Sequence[Node]) -> list[Message]:
+        """The two messages without the step to judge: what all steps after `path` have in common."""
         parts = [compiled(self.task).render(tools=task.tools, query=task.query)]
         for k, node in enumerate(path, start=1):
             if node.step is None or node.execution is None:
                 raise ValueError(f"node {node.id} has no executed step; a path starts below the root and is executed")
-            parts += [self._step(k, node.step), self._result(k, node.execution)]
-        parts += [self._step(len(path) + 1, step)]
-        parts += [self._result(len(path) + 1, execution)] if execution else []
+            parts += [self._step(k, node.step.text), self._result(k, node.execution)]
         return [
             {"role": "system", "content": compiled(self.system).render()},
             {"role": "user", "content": "".join(parts)},
         ]
 
-    def _step(self, k: int, step: Step) -> str:
-        return compiled(self.step).render(k=k, text=step.text)
+    def extended(self, before: Sequence[Mapping[str, str]], k: int, text: str) -> list[Message]:
+        """The messages that ask for a step's worth: those `before` it, with its text as step k (one-based) added."""
+        messages = [dict(message) for message in before]
+        messages[-1]["content"] += self._step(k, text)
+        return messages
+
+    def _step(self, k: int, text: str) -> str:
+        return compiled(self.step).render(k=k, text=text)
 
     def _result(self, k: int, execution: Execution) -> str:
         error = (execution.error or "")[: self.observation]
         printed = execution.observation[: max(0, self.observation - (len(error) + 1 if error else 0))]
         seen = "\n".join(part for part in (printed, error) if part)
         return compiled(self.result).render(k=k, status=execution.status, observation=seen)
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class PairPrompt:
+    """How a task, a path and two proposals for its next step become what a PRM reads that chooses between them.
+
+    All but the proposals is rendered by a `JudgePrompt`, whose rule for longer paths therefore holds; they come last.
+    """
+
+    steps: JudgePrompt
+    """How the task and the path are shown, and the system message."""
+    pair: str
+    """Jinja template of the two proposals, after all else; sees `k` (one-based, of both), `first` and `second`."""
+
+    @field_validator("pair")
+    @classmethod
+    def _renders(cls, source: str) -> str:
+        return _rendering(source, frozenset({"k", "first", "second"}))
+
+    def messages(self, task: Task, path: Sequence[Node], first: Step, second: Step) -> list[Message]:
+        """The two messages that ask which of two steps after `path` has more potential. Raises as `before` does."""
+        return self.extended(self.before(task, path), len(path) + 1, first.text, second.text)
+
+    def before(self, task: Task, path: Sequence[Node]) -> list[Message]:
+        """The two messages without the proposals. Raises ValueError for a node of the path that was not executed."""
+        return self.steps.before(task, path)
+
+    def extended(self, before: Sequence[Mapping[str, str]], k: int, first: str, second: str) -> list[Message]:
+        """The messages that ask for the choice: those `before` it, with two texts for step k (one-based) added."""
+        messages = [dict(message) for message in before]
+        messages[-1]["content"] += compiled(self.pair).render(k=k, first=first, second=second)
+        return messages
+
+
+def _rendering(source: str, allowed: frozenset[str]) -> str:
+    """The template. Raises ValueError if it is none, or uses a name that it is not given."""
+    try:
+        unknown = meta.find_undeclared_variables(environment().parse(source)) - allowed
+    except TemplateSyntaxError as error:
+        raise ValueError(f"not a Jinja template, line {error.lineno}: {error.message}") from error
+    if unknown:
+        names = ", ".join(sorted(allowed)) or "no names"
+        raise ValueError(f"uses {', '.join(sorted(unknown))}; it may use {names}")
+    return source
 
 
 _SEEN = {

@@ -287,3 +287,30 @@ class ServedModel:
     """OpenAI-compatible, up to and including the version: `http://127.0.0.1:41233/v1`."""
     model: str
     """The `model` of a request."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessExample:
+    """One judged step of a rollout tree: a line of `process.jsonl`, what a PRM is trained and measured on."""
+
+    task_id: str
+    node_id: str
+    """Child indices from the root, `1-2-1`."""
+    group: str
+    """Id of the parent: examples of one task and group are siblings."""
+    prefix: tuple[Mapping[str, str], ...]
+    """What a PRM reads before the step: chat messages, as `JudgePrompt.before` renders them."""
+    step: str
+    """The text of the step that is judged."""
+    executed: bool
+    """Whether it ran and its tools answered (on-the-spot reward 1)."""
+    soft: float
+    """Share of the leaves below it that succeed, in [0, 1]; its own success if it is a leaf."""
+    hard: bool
+    """Whether any leaf below it succeeds."""
+    latent: float
+    """Latent reward in [0, 1] by the formula of the paper."""
+    label: bool | None
+    """Whether it has more potential than its siblings; None where nothing tells them apart."""
+    multiplicity: int = 1
+    """How many sampled candidates had this same program."""

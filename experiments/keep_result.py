@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-NOT_KEPT = ("prompt", "hydra", "outputs")
+NOT_KEPT = ("hydra", "outputs")
 """Parts of the configuration that stand in the repository, or that name folders of one machine."""
 
 

@@ -14,6 +14,7 @@ LEFT, RIGHT, TOP, BOTTOM = 70, 220, 44, 56
 """Pixels round the plot; the legend stands to its right."""
 DODGE = 5.0
 """Pixels between the error bars of two lines at the same place."""
+BARS = "#d4dbe3"
 HALO = 'stroke="#fff" stroke-width="3" paint-order="stroke"'
 """Keeps text legible on lines."""
 LOG_RATIO = 8.0
@@ -41,6 +42,17 @@ class Line:
     joined: bool = True
     colour: str | None = None
     """None: the next of COLOURS."""
+    dots: bool = True
+    """False: the line alone."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A value over a stretch of the horizontal axis."""
+
+    start: float
+    end: float
+    y: float
 
 
 @dataclass(frozen=True)
@@ -54,23 +66,27 @@ class Chart:
     share: bool = True
     """The vertical axis is a share, shown in percent."""
     ticks: Sequence[tuple[float, str]] | None = None
+    bars: Sequence[Bar] = ()
+    """They stand behind the lines, on 0."""
+    bars_name: str = ""
 
 
 def svg(chart: Chart) -> str:
     """The chart as a file of its own."""
     points = [point for line in chart.lines for point in line.points]
     across, up = _across(chart, points), _up(chart, points)
+    dodging = [line for line in chart.lines if line.joined and line.dots]
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
         ' font-family="Helvetica, Arial, sans-serif" font-size="12" fill="#222">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
         _text(LEFT, 24, chart.title, 'font-size="14" font-weight="bold"'),
         *_vertical_axis(chart, up),
+        *_bars(chart, across, up),
         *_horizontal_axis(chart, across),
     ]
-    joined = [line for line in chart.lines if line.joined]
     for number, line in enumerate(chart.lines):
-        shift = (joined.index(line) - (len(joined) - 1) / 2) * DODGE if line.joined else 0.0
+        shift = (dodging.index(line) - (len(dodging) - 1) / 2) * DODGE if line in dodging else 0.0
         colour = line.colour or COLOURS[number % len(COLOURS)]
         parts += _line(line, colour, shift, across, up)
         parts += _legend(line, colour, number) if line.name else []
@@ -95,7 +111,7 @@ class Scale:
 
 
 def _across(chart: Chart, points: Sequence[Point]) -> Scale:
-    values = [point.x for point in points] or [0.0]
+    values = [*(point.x for point in points), *(x for bar in chart.bars for x in (bar.start, bar.end))] or [0.0]
     low, high = min(values), max(values)
     log = low > 0 and high / low > LOG_RATIO
     room = (high / low) ** 0.06 if log else (high - low or 1.0) * 0.08
@@ -105,7 +121,8 @@ def _across(chart: Chart, points: Sequence[Point]) -> Scale:
 
 
 def _up(chart: Chart, points: Sequence[Point]) -> Scale:
-    bounds = [b for point in points for b in (point.low, point.high, point.y) if b is not None] or [0.0, 1.0]
+    bounds = [b for point in points for b in (point.low, point.high, point.y) if b is not None]
+    bounds = [*bounds, *(b for bar in chart.bars for b in (0.0, bar.y))] or [0.0, 1.0]
     low, high = min(bounds), max(bounds)
     room = (high - low or 0.1) * 0.06
     low, high = low - room, high + room
@@ -121,7 +138,7 @@ def _round_values(low: float, high: float, log: bool) -> list[float]:
         decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
         values = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
         return [value for value in values if low <= value <= high]
-    rough = (high - low) / 5
+    rough = (high - low) / 5.3  # the whole of a share, with its margins, in steps of 20 %
     unit = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * unit for factor in (1, 2, 5, 10) if factor * unit >= rough)
     first = math.ceil(low / step)
@@ -147,6 +164,16 @@ def _horizontal_axis(chart: Chart, across: Scale) -> Iterator[str]:
     yield _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 14, chart.x_name, 'text-anchor="middle"')
 
 
+def _bars(chart: Chart, across: Scale, up: Scale) -> Iterator[str]:
+    for bar in chart.bars:
+        x, y, width = across(bar.start), up(bar.y), across(bar.end) - across(bar.start)
+        yield f'<rect x="{x + 0.5:.1f}" y="{y:.1f}" width="{width - 1:.1f}" height="{up(0.0) - y:.1f}" fill="{BARS}"/>'
+    if chart.bars_name:
+        x, y = WIDTH - RIGHT + 16, TOP + 8 + 18 * len(chart.lines)
+        yield f'<rect x="{x}" y="{y - 5}" width="18" height="10" fill="{BARS}"/>'
+        yield _text(x + 26, y + 4, chart.bars_name)
+
+
 def _line(line: Line, colour: str, shift: float, across: Scale, up: Scale) -> Iterator[str]:
     places = [(across(point.x) + shift, up(point.y), point) for point in line.points]
     if line.joined and len(places) > 1:
@@ -158,7 +185,8 @@ def _line(line: Line, colour: str, shift: float, across: Scale, up: Scale) -> It
             yield f'<path d="M{x:.1f} {top:.1f}V{bottom:.1f}M{x - 3:.1f} {top:.1f}h6M{x - 3:.1f} {bottom:.1f}h6"' + (
                 f' stroke="{colour}" stroke-width="1.2" opacity="0.65"/>'
             )
-        yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.6" fill="{colour}"/>'
+        if line.dots:
+            yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.6" fill="{colour}"/>'
         if point.label:
             yield _text(x + 7, y - 6, point.label, f'fill="{colour}" font-size="11" {HALO}')
 
@@ -167,7 +195,8 @@ def _legend(line: Line, colour: str, number: int) -> Iterator[str]:
     x, y = WIDTH - RIGHT + 16, TOP + 8 + 18 * number
     if line.joined:
         yield f'<path d="M{x} {y}h18" stroke="{colour}" stroke-width="1.8"/>'
-    yield f'<circle cx="{x + 9}" cy="{y}" r="3.6" fill="{colour}"/>'
+    if line.dots:
+        yield f'<circle cx="{x + 9}" cy="{y}" r="3.6" fill="{colour}"/>'
     yield _text(x + 26, y + 4, line.name)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from codetool.evaluation.answers import final_answer
+from codetool.answers import final_answer
 from codetool.evaluation.metrics import Metrics
 from codetool.evaluation.taxonomy import TaskError
 from codetool.types import JSON, Execution, Ledger, Node, SearchResult, Step, Task, ToolAnswer, ToolCall

@@ -25,10 +25,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from codetool.calls import WrittenCall, read, written
-from codetool.evaluation.answers import final_answer
-from codetool.evaluation.likeness import alike
+from codetool.answers import final_answer
+from codetool.calls import read, written
 from codetool.evaluation.metrics import called
+from codetool.likeness import is_made, operation
 from codetool.types import Execution, Node, SearchResult, Task, ToolAnswer
 
 OURS = "ours"
@@ -99,29 +99,16 @@ def _wrong(task: Task, end: Node) -> TaskError:
         return _error("wrong_tool", f"never called {', '.join(never)}; called {', '.join(endpoints) or 'nothing'}")
     made = [answer for node in end.path for answer in (node.execution.calls if node.execution else ())]
     for expected in task.gold_calls:
-        if not any(_is_made(read(expected), read(written(answer.call))) for answer in made):
+        if not any(is_made(read(expected), read(written(answer.call))) for answer in made):
             return _error("wrong_argument", f"never called {expected}; called {_nearest(task, expected, made)}")
     expected = json.dumps(task.answer.value, ensure_ascii=False) if task.answer else "another"
     answer = _line(final_answer(end) or "") or "nothing"
     return _error("wrong_answer", f"answered {answer[:100]}; expected {expected[:100]}")
 
 
-def _is_made(expected: WrittenCall, given: WrittenCall) -> bool:
-    """Whether a call is the reference's: further arguments may stand in it, only the page must be the same."""
-    if (expected.method, expected.path) != (given.method, given.path):
-        return False
-    pages = [call.arguments.get("page", "1") for call in (expected, given)]
-    return pages[0] == pages[1] and all(
-        name in given.arguments and alike(name, value, given.arguments[name])
-        for name, value in expected.arguments.items()
-    )
-
-
 def _nearest(task: Task, expected: str, made: Sequence[ToolAnswer]) -> str:
     """The calls that were made to the endpoint of the expected one."""
-    path = read(expected).path
-    fitting = [tool for tool in task.tools if re.fullmatch(re.sub(r"\{[^{}]*\}", "[^/]+", tool.path), path)]
-    tool = min(fitting, key=lambda tool: tool.path.count("{"), default=None)
+    tool = operation(read(expected), task.tools)
     calls = [written(answer.call) for answer in made if tool and answer.call.endpoint == tool.endpoint]
     return ", ".join(dict.fromkeys(calls)) or "nothing like it"
 

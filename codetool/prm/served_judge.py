@@ -1,4 +1,4 @@
-"""A generative PRM behind an OpenAI-compatible server: one request a candidate, one token, its log-probabilities.
+"""A model behind an OpenAI-compatible server that chooses between two labels: a request a chat, one token of answer.
 
 vLLM is asked for the log-probabilities of exactly the two labels, by their token ids. Any other server is asked for its
 20 most probable tokens. If one label is not among them, it holds at most the probability of the least of them, and at
@@ -21,9 +21,9 @@ from codetool.completion import FirstToken, first_token
 from codetool.concurrency import together
 from codetool.errors import CodeToolError, ConfigError, PromptTooLongError
 from codetool.http_pools import DIRECT
+from codetool.prm.judge import Judged
 from codetool.prm.labels import label_ids, score
 from codetool.prompts import Message
-from codetool.types import Execution, Node, Scores, Step, Task
 
 if TYPE_CHECKING:
     from codetool.prm.generative import GenerativePRM
@@ -37,50 +37,44 @@ LABEL_SECONDS = 5.0
 
 @asynccontextmanager
 async def opened(settings: GenerativePRM, server: Server) -> AsyncIterator[ServedJudge]:
-    """The live PRM. Raises UnreachableError, MissingError or ConfigError where the server cannot be used."""
+    """The model, to be asked. Raises UnreachableError, MissingError or ConfigError where the server cannot be used."""
     async with ChatClient(server) as client:
         ids = await _vllm_labels(settings.labels, server) if settings.backend == "vllm" else None
         yield ServedJudge(settings, client, ids)
 
 
 class ServedJudge:
-    """The live side of a served PRM."""
+    """A server's model that chooses between two labels."""
 
     def __init__(self, settings: GenerativePRM, client: ChatClient, ids: tuple[int, int] | None) -> None:
         """`ids` are the labels' tokens where the server takes them, which is vLLM's own extension."""
         self._settings, self._client, self._ids = settings, client, ids
-        self.sees_observation = settings.sees_observation
         self._labels = tuple(f"token_id:{token}" for token in ids) if ids else settings.labels
         self._told = False
         """Whether the user knows that a label was missing."""
 
-    async def score(
-        self, task: Task, path: Sequence[Node], candidates: Sequence[Step], executions: Sequence[Execution] = ()
-    ) -> Scores:
-        """The latent reward of each candidate. A prompt beyond the model's context scores 0.
+    async def judge(self, chats: Sequence[Sequence[Message]], name: str, *, new: bool) -> Judged:
+        """The probability of the first label for each chat.
 
         `tokens` is the server's own count; prompt tokens that it says came out of its cache are not in it.
         """
-        seen: Sequence[Execution | None] = executions or [None] * len(candidates)
-        prompt = self._settings.prompt
-        chats = [prompt.messages(task, path, step, ran) for step, ran in zip(candidates, seen, strict=True)]
-        # The first prompt of a task is read alone: a prefix that several requests bring at once is computed for each.
-        first = 0 if path else 1
-        judged = [await self._judge(chat, task) for chat in chats[:first]]
-        judged += await together(self._judge(chat, task) for chat in chats[first:])
-        return Scores(tuple(value for value, _ in judged), sum(tokens for _, tokens in judged))
+        # A prefix that several requests bring at once is computed for each, so the first of new ones is read alone.
+        alone = 1 if new else 0
+        judged = [await self._answer(chat, name) for chat in chats[:alone]]
+        judged += await together(self._answer(chat, name) for chat in chats[alone:])
+        return Judged(tuple(value for value, _ in judged), sum(tokens for _, tokens in judged))
 
-    async def _judge(self, messages: list[Message], task: Task) -> tuple[float, int]:
+    async def _answer(self, messages: Sequence[Message], name: str) -> tuple[float | None, int]:
         fields: dict[str, Any] = {"top_logprobs": TOP}
         if self._ids:
             fields = {"logprob_token_ids": list(self._ids), "return_tokens_as_token_ids": True}
-        body = {"model": self._client.server.model, "messages": messages, "max_tokens": 1, "logprobs": True, **fields}
-        body["temperature"] = 1.0  # some servers scale the log-probabilities too
+        fields |= {"max_tokens": 1, "logprobs": True, "temperature": 1.0}  # some servers scale the logprobs by it too
+        body = {"model": self._client.server.model, "messages": list(messages), **fields}
         try:
             answer = await self._client.answer(body)
         except PromptTooLongError as error:
-            log.warning("%s: %s; the step scores 0", task.id, error)
-            return 0.0, 0
+            log.warning("%s: %s; it is not judged", name, error)
+            return None, 0
         found = first_token(answer, body)
         if found is None:
             raise ConfigError(

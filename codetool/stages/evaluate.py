@@ -12,10 +12,10 @@ from typing import Any
 
 from rich.console import Console
 
+from codetool.answers import final_answer
 from codetool.concurrency import together
 from codetool.config import RunConfig
 from codetool.errors import CodeToolError
-from codetool.evaluation.answers import final_answer
 from codetool.evaluation.metrics import metrics
 from codetool.evaluation.records import result_line, tree_line
 from codetool.evaluation.taxonomy import judged, ours
@@ -23,6 +23,7 @@ from codetool.interfaces import Executor, Policy, ProcessRewardModel
 from codetool.policies.recorded import Recorded
 from codetool.search.expansion import Expansion
 from codetool.stages.progress import Display, Tally
+from codetool.stages.reuse import reused
 from codetool.stages.run_folder import RunFolder
 from codetool.tools.broker import Broker
 from codetool.types import SearchResult, Task, Weights
@@ -82,13 +83,11 @@ async def _components(
         config.prm.open(servers) as prm,
         config.policy.open(servers) as policy,
     ):
-        recorded = Recorded(
-            policy,
-            prompt=config.policy.prompt,
-            sampling=config.policy.sampling,
-            known=folder.known_candidates,
-            append=append,
-        )
+        prompt, sampling = config.policy.prompt, config.policy.sampling
+        if config.reuse:  # below the run's own journal, which so holds every candidate that the run had
+            policy = Recorded(policy, prompt=prompt, sampling=sampling, known=reused(config.reuse, tasks))
+        known = folder.known_candidates
+        recorded = Recorded(policy, prompt=prompt, sampling=sampling, known=known, append=append)
         yield Components(recorded, prm, executor, broker)
 
 

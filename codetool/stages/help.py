@@ -34,6 +34,6 @@ def _comments(text: str) -> str:
     kept = []
     for line in lines:
         inside_text = inside_text and (not line.strip() or line.startswith(" "))
-        kept += [] if inside_text or not line.strip() or "${prompt}" in line else [line]
+        kept += [] if inside_text or not line.strip() else [line]
         inside_text = inside_text or line.rstrip().endswith("|")
     return "\n".join(kept)

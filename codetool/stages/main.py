@@ -42,6 +42,7 @@ def _run() -> None:
         if "--help" in flags or "-h" in flags:
             print(help_text())
             return
+        options = words.with_stage_defaults(options)
         multirun = bool(MULTIRUN & set(flags))
         configs = words.check(options, multirun=multirun)
         validated = words.all_valid(configs)
@@ -64,15 +65,26 @@ def _job(config: DictConfig) -> None:
 
     from codetool.config import validate
     from codetool.errors import CodeToolError
+    from codetool.stages.collect import collect
+    from codetool.stages.evaluate_prm import evaluate_prm
     from codetool.stages.report import report
     from codetool.stages.run import run
+    from codetool.stages.serve_prm import serve_prm
     from codetool.stages.serve_tools import serve_tools
+    from codetool.stages.train import train
 
     choices = {str(group): str(option) for group, option in HydraConfig.get().runtime.choices.items()}
     try:
         settings = validate(config)
-        if settings.stage == "serve_tools":
-            failed = serve_tools(settings, choices, Console(stderr=True))
+        stages = {
+            "collect": collect,
+            "train": train,
+            "evaluate_prm": evaluate_prm,
+            "serve_prm": serve_prm,
+            "serve_tools": serve_tools,
+        }
+        if (stage := stages.get(settings.stage)) is not None:
+            failed = stage(settings, choices, Console(stderr=True))
         elif settings.stage == "report":
             failed = report(settings, Console(stderr=True))
         else:

@@ -58,7 +58,7 @@ class Tally:
         parts += [f"success {self.solved}/{self.checked}"] if self.checked else []
         parts += [f"{self.failed} failed"] if self.failed else []
         parts += [f"{self.candidates} candidates", f"{self.tokens / seconds:.0f} tokens/s"]
-        parts += [f"{_clock(left)} left"] if left is not None and self.done < self.total else []
+        parts += [f"{clock(left)} left"] if left is not None and self.done < self.total else []
         return " · ".join(parts)
 
     def _left(self, seconds: float) -> float | None:
@@ -113,7 +113,8 @@ class Display:
             self._console.print(self._tally.line(), soft_wrap=True, highlight=False)
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Seconds as h:mm:ss, or m:ss below an hour."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

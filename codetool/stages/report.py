@@ -46,10 +46,10 @@ def report(config: RunConfig, console: Console) -> int:
     Raises ConfigError if the folder is no run folder, or holds lines that cannot be read.
     """
     folder = _checked(config.report.folder)
-    settings = _settings(folder)
+    settings = settings_of(folder)
     notes: tuple[str, ...] = ()
     try:
-        tasks = _tasks(folder, settings)[: settings.get("limit")]
+        tasks = tasks_of(folder, settings)[: settings.get("limit")]
     except (CodeToolError, OSError) as error:
         tasks, notes = [], (f"{LEFT_OUT} {error}",)
     for note in notes:
@@ -75,13 +75,13 @@ def write(
     notes: tuple[str, ...] = (),
 ) -> None:
     """Write the report of these result lines, in the order of the tasks; a kill leaves the old one or none."""
-    settings = _settings(folder)
+    settings = settings_of(folder)
     about = About(
         name=folder.resolve().name,
         written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         config=(folder / "config.yaml").read_text(encoding="utf-8"),
         settings=_determining(settings),
-        made_from=_made_from(folder),
+        made_from=made_from(folder),
         confined=tuple(dict.fromkeys(_confined(folder / "log.txt"))),
         notes=(*notes, *untrained(settings)),
     )
@@ -115,7 +115,7 @@ def _checked(folder: Path | None) -> Path:
     return folder
 
 
-def _settings(folder: Path) -> dict[str, Any]:
+def settings_of(folder: Path) -> dict[str, Any]:
     """What the run was configured with. Raises ConfigError if that cannot be read."""
     try:
         settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
@@ -129,10 +129,10 @@ def _settings(folder: Path) -> dict[str, Any]:
 def _determining(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that determine the result, without the texts of prompts."""
     parts = hashed(settings, {})
-    return {name: value for name, value in parts.items() if name not in ("checksums", "version", "stage", "prompt")}
+    return {name: value for name, value in parts.items() if name not in ("checksums", "version", "stage")}
 
 
-def _made_from(folder: Path) -> dict[str, str]:
+def made_from(folder: Path) -> dict[str, str]:
     """The comments at the head of `config.yaml`: our version and the checksums, by name."""
     text = (folder / "config.yaml").read_text(encoding="utf-8")
     head = [line[2:].partition(": ") for line in text.splitlines() if line.startswith("# ")]
@@ -148,7 +148,7 @@ def _confined(file: Path) -> Iterator[str]:
                     yield found[1]
 
 
-def _tasks(folder: Path, settings: Mapping[str, Any]) -> Sequence[Task]:
+def tasks_of(folder: Path, settings: Mapping[str, Any]) -> Sequence[Task]:
     """The tasks that the run was asked. Raises MissingError where they cannot be had, or are others by now."""
     benchmark = dict(settings.get("benchmark") or {})
     if not str(benchmark.get("_target_")).startswith("codetool.benchmarks."):  # a file must not choose what runs
@@ -159,6 +159,6 @@ def _tasks(folder: Path, settings: Mapping[str, Any]) -> Sequence[Task]:
         raise MissingError(f"the benchmark cannot be had with the settings in config.yaml ({error})") from error
     if not isinstance(option, Benchmark):
         raise MissingError(f"{benchmark['_target_']} is no benchmark")
-    if option.checksum() != _made_from(folder).get("sha256 of benchmark"):
+    if option.checksum() != made_from(folder).get("sha256 of benchmark"):
         raise MissingError("the benchmark's data have changed since the run")
     return option.tasks()

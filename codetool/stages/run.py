@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -23,6 +23,7 @@ from codetool.serving.vllm import STATISTICS
 from codetool.stages import run_folder
 from codetool.stages.evaluate import TASK_LOG, evaluate
 from codetool.stages.report import write_report_if_possible
+from codetool.stages.reuse import refuse_other_draws
 from codetool.stages.summary import show
 from codetool.tracking import Tracked, TrackedRun
 from codetool.types import Task
@@ -32,6 +33,9 @@ log = logging.getLogger("codetool")
 
 NAMED_BY = ("benchmark", "search", "policy", "prm")
 """The groups whose options stand in a run folder's name."""
+
+Conclude = Callable[[Path, Sequence[Task], Summary], None]
+"""What a stage does at the end with a folder whose tasks have all been run, and tells the user."""
 
 
 @dataclass(frozen=True)
@@ -48,33 +52,48 @@ class Outcome:
     tracked: Tracked | None = None
 
 
+def show_metrics(folder: Path, tasks: Sequence[Task], summary: Summary) -> None:
+    """Print the metrics of the tasks."""
+    show(summary, folder, Console())
+
+
 def run(
-    config: RunConfig, choices: Mapping[str, str], console: Console, *, sweep: str | None = None, upload: bool = True
+    config: RunConfig,
+    choices: Mapping[str, str],
+    console: Console,
+    *,
+    sweep: str | None = None,
+    upload: bool = True,
+    prepare: Callable[[], None] = lambda: None,
+    conclude: Conclude = show_metrics,
 ) -> Outcome:
     """What came of the run, after every task asked for has been run.
 
     `choices` names the option of each group; with the identity they name the folder,
     `<benchmark>-<search>-<policy>-<prm>-<hash8>`. A cell of a `sweep`, named so, says little, and waits where
-    another cell with the same identity is at work. `upload` false leaves the W&B run offline. Raises CodeToolError.
+    another cell with the same identity is at work. `upload` false leaves the W&B run offline. `prepare` is called first
+    if any task is left to run, `conclude` at the end. Raises CodeToolError.
     """
     tasks = config.benchmark.tasks()[: config.limit]
     checksums = _checksums(config)
+    refuse_other_draws(config, checksums)
     names = [choices[group] for group in NAMED_BY]
     base = config.outputs / config.stage / "-".join([*names, identity(config.settings, checksums)])
     path = run_folder.choose(base, config.fresh)
     if config.dry_run:
-        _announce(choices, tasks, path, run_folder.done_in(path), console)
+        _announce(config.stage, choices, tasks, path, run_folder.done_in(path), console)
         return Outcome(path)
     level = logging.INFO if sweep is None else logging.WARNING
-    with run_folder.open_folder(path, wait=sweep is not None) as folder, _logging(path / "log.txt", console, level):
+    with run_folder.open_folder(path, wait=sweep is not None) as folder, logged(path / "log.txt", console, level):
         if sweep is None:
-            _announce(choices, tasks, path, folder.done, console)
-        journal.replace(path / "config.yaml", [_config_file(config, checksums).encode()])
+            _announce(config.stage, choices, tasks, path, folder.done, console)
+        journal.replace(path / "config.yaml", [config_file(config, checksums).encode()])
         if any(task.id not in folder.done for task in tasks):
+            prepare()
             evaluate(config, folder, tasks, console)
         summary = _conclude(path, tasks, config)
         if sweep is None:
-            show(summary, path, Console())
+            conclude(path, tasks, summary)
         group = choices["experiment"] if choices["experiment"] != "none" else sweep
         ids = tuple(task.id for task in tasks)
         tracked = config.logger.record(TrackedRun(path, group, config.stage, names, ids, upload))
@@ -98,7 +117,7 @@ def _checksums(config: RunConfig) -> dict[str, str]:
     return checksums
 
 
-def _config_file(config: RunConfig, checksums: Mapping[str, str]) -> str:
+def config_file(config: RunConfig, checksums: Mapping[str, str]) -> str:
     """The resolved settings, below what else determines the result."""
     rest = {"codetool": version("codetool"), **{f"sha256 of {name}": value for name, value in checksums.items()}}
     head = "".join(f"# {name}: {value}\n" for name, value in rest.items())
@@ -106,11 +125,18 @@ def _config_file(config: RunConfig, checksums: Mapping[str, str]) -> str:
 
 
 def _announce(
-    choices: Mapping[str, str], tasks: Sequence[Task], path: Path, done: Mapping[str, Any], console: Console
+    stage: str,
+    choices: Mapping[str, str],
+    tasks: Sequence[Task],
+    path: Path,
+    done: Mapping[str, Any],
+    console: Console,
 ) -> None:
     preset = ("experiment",) if choices["experiment"] != "none" else ()
     words = (*preset, "benchmark", "search", "policy", "prm", "reward")
-    console.print(" ".join(f"{word}={choices[word]}" for word in words), highlight=False, soft_wrap=True)
+    told = [f"stage={stage}"] if stage != "evaluate" else []  # which is what runs unless something else is asked for
+    told += [f"{word}={choices[word]}" for word in words]
+    console.print(" ".join(told), highlight=False, soft_wrap=True)
     finished = sum(task.id in done for task in tasks)
     console.print(f"tasks: {len(tasks)}, done already: {finished}", highlight=False)
     console.print(f"results: {path}", highlight=False, soft_wrap=True)
@@ -141,7 +167,7 @@ class _ConsoleHandler(logging.Handler):
 
 
 @contextmanager
-def _logging(file: Path, console: Console, level: int) -> Iterator[None]:
+def logged(file: Path, console: Console, level: int) -> Iterator[None]:
     """Our log goes to `log.txt` and, in short and from this level on, to the console while the run lasts."""
     to_console = _ConsoleHandler(console)
     to_console.setLevel(level)

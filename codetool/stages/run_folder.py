@@ -66,7 +66,7 @@ def choose(base: Path, fresh: bool) -> Path:
 def open_folder(path: Path, *, wait: bool = False) -> Iterator[RunFolder]:
     """The run folder, created if missing. If another run is writing to it, `wait` for its end or raise ConfigError."""
     with ExitStack() as stack:
-        _lock(path, stack, wait)
+        lock(path, stack, wait)
         stack.callback(_leave_no_empty_folder, path)
         results, trees, candidates = (path / f"{name}.jsonl" for name in ("results", "trees", "candidates"))
         journal.keep(results, _is_done)
@@ -92,7 +92,8 @@ def _leave_no_empty_folder(path: Path) -> None:
         shutil.rmtree(path)
 
 
-def _lock(path: Path, stack: ExitStack, wait: bool) -> None:
+def lock(path: Path, stack: ExitStack, wait: bool) -> None:
+    """Make the folder this run's until the stack is closed; created if missing. Raises ConfigError unless it waits."""
     path.mkdir(parents=True, exist_ok=True)
     file = stack.enter_context((path / ".lock").open("w"))
     try:
@@ -102,7 +103,7 @@ def _lock(path: Path, stack: ExitStack, wait: bool) -> None:
             f"{path}: another run is writing this result. Wait for it, or start a folder of its own with fresh=true."
         ) from error
     if not os.fstat(file.fileno()).st_nlink:  # whom we waited for has removed the folder
-        _lock(path, stack, wait)
+        lock(path, stack, wait)
 
 
 def _numbered(base: Path, number: int) -> Path:

@@ -23,12 +23,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from codetool.config import RunConfig, validate
 from codetool.errors import ConfigError
+from codetool.identity import READ_BY
 
 CONF = Path(__file__).parents[2] / "conf"
-READ_BY = {"serve": "serve_tools", "report": "report"}
-"""The stage that alone reads a group of settings."""
 MOST_COMBINATIONS = 256
 """Cells of a sweep that are all composed beforehand, a tenth of a second each."""
+STAGE_DEFAULTS = {"collect": ("search=exhaustive",)}
+"""What a stage chooses unless the user does: estimates of a step want all that may follow it."""
 FLAGS_WITH_VALUE = {
     "--cfg", "-c", "--package", "-p", "--info", "-i",
     "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd",
@@ -43,6 +44,14 @@ def sorted_out(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         of_flag = argument.startswith("-") or (bool(flags) and flags[-1] in FLAGS_WITH_VALUE)
         (flags if of_flag else words).append(argument)
     return flags, words
+
+
+def with_stage_defaults(words: Sequence[str]) -> list[str]:
+    """The words, preceded by what their stage chooses where they do not."""
+    given = {key_of(word) for word in words}
+    stages = [word.split("=", 1)[1].strip("\"'") for word in words if key_of(word) == "stage" and "=" in word]
+    defaults = [word for stage in stages[-1:] for word in STAGE_DEFAULTS.get(stage, ())]
+    return [*(word for word in defaults if key_of(word) not in given), *words]
 
 
 def check(words: Sequence[str], *, multirun: bool = False) -> list[DictConfig]:

@@ -27,6 +27,7 @@ from typing import Any
 from codetool.benchmarks.tmdb_verified import rows
 from codetool.config import validate
 from codetool.prm.generative import GenerativePRM
+from codetool.prompts import JudgePrompt
 from codetool.stages.words import check
 from codetool.types import Execution, Node, Step, Task
 
@@ -106,6 +107,7 @@ def reference(tasks: int, candidates: int, precision: str, threads: int) -> tupl
     from codetool.tokenizing import ChatTokens
 
     prm, folder = _settings(precision, threads), smollm2_folder()
+    assert isinstance(prm.prompt, JudgePrompt)
     torch.set_num_threads(threads)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, precision)).eval()
     chat = ChatTokens(folder)

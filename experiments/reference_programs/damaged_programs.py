@@ -20,9 +20,9 @@ from typing import Any
 
 from damage import Program, damage
 
+from codetool.answers import LIMIT
 from codetool.benchmarks import restbench_answers, tmdb_verified
 from codetool.config import RunConfig, validate
-from codetool.evaluation.answers import LIMIT
 from codetool.execution.sandbox import LiveSandbox
 from codetool.stages.words import check
 from codetool.tools.broker import Broker

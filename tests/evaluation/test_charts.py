@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
-from codetool.evaluation.charts import Chart, Line, Point, svg
+from codetool.evaluation.charts import Bar, Chart, Line, Point, svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -52,3 +52,16 @@ def test_names_are_escaped_and_shares_are_percentages() -> None:
 def test_one_point_and_none_are_charts_too() -> None:
     assert len(dots(drawn(Point(1, 0.0, None, None)))) == 1
     assert dots(drawn()) == []
+
+
+def test_bars_stand_on_zero_behind_a_line_without_dots() -> None:
+    diagonal = Line("even", [Point(0, 0, None, None), Point(1, 1, None, None)], dots=False)
+    root = ElementTree.fromstring(
+        svg(Chart("t", "x", "y", [diagonal], bars=[Bar(0, 0.5, 0.2), Bar(0.5, 1, 0.8)], bars_name="share"))
+    )
+    _, low, high, legend = root.iter(f"{SVG}rect")
+    (y1, h1), (y2, h2) = ((float(bar.attrib["y"]), float(bar.attrib["height"])) for bar in (low, high))
+    assert abs((y1 + h1) - (y2 + h2)) < 0.2 and 3.9 < h2 / h1 < 4.1
+    assert float(low.attrib["x"]) + float(low.attrib["width"]) < float(high.attrib["x"])
+    assert not list(root.iter(f"{SVG}circle")) and "share" in texts(root) and legend.attrib["width"] == "18"
+    assert list(root).index(low) < next(place for place, node in enumerate(root) if "1.8" in node.attrib.values())

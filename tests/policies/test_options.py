@@ -78,4 +78,4 @@ def test_defaults_are_those_of_the_method(composed: Compose, name: str) -> None:
 
 
 def test_the_embedded_model_writes_short_steps(composed: Compose) -> None:
-    assert composed("policy=smollm2").policy.max_tokens == 256
+    assert composed("policy=smollm2").policy.max_tokens == 192

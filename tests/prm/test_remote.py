@@ -38,14 +38,18 @@ def after(text, observation, error=None, parent=ROOT):
 
 
 @asynccontextmanager
-async def serving(answer):
+async def serving(answer, path="/generate", health=None):
     """The address of a PRM server whose `answer(body, place)` makes each response; the bodies it got come with it."""
     app, bodies = FastAPI(), []
 
-    @app.post("/generate")
+    @app.post(path)
     async def generate(request: Request):
         bodies.append(await request.json())
         return await answer(bodies[-1], len(bodies))
+
+    @app.get("/health")
+    async def tell():
+        return health or Response(status_code=404)
 
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
@@ -56,6 +60,16 @@ async def serving(answer):
         yield f"http://127.0.0.1:{listening.getsockname()[1]}", bodies
         server.should_exit = True
         await running
+
+
+def ours(answer, most=8):
+    """The same for a server that takes batches."""
+    return serving(answer, "/score", {"model": "m", "trained": True, "checksum": None, "max_chats": most})
+
+
+def way(chat):
+    """The number in the step that a chat asks for."""
+    return int(chat[-1]["content"].rsplit("way ", 1)[1])
 
 
 def always(value):
@@ -199,3 +213,78 @@ def test_an_address_without_scheme_is_refused():
     with pytest.raises(Exception, match="base_url") as failure:
         settings("localhost:8000")
     assert isinstance(failure.value.__cause__, ValidationError)
+
+
+async def batch(body, place):
+    return {"scores": [way(chat) / 10 for chat in body["messages"]], "tokens": 100}
+
+
+async def test_a_server_that_takes_batches_gets_all_siblings_at_once_and_its_tokens_count():
+    async with ours(batch) as (url, bodies), settings(url).open(NO_SERVERS) as prm:
+        scores = await prm.score(TASK, [], STEPS)
+    assert (scores.values, scores.tokens, len(bodies)) == ((0.0, 0.1, 0.2), 100, 1)
+
+
+async def test_more_siblings_than_a_request_may_have_are_several_requests():
+    async with ours(batch, most=2) as (url, bodies), settings(url).open(NO_SERVERS) as prm:
+        scores = await prm.score(TASK, [], STEPS)
+    assert (scores.values, scores.tokens) == ((0.0, 0.1, 0.2), 200)
+    assert sorted(len(body["messages"]) for body in bodies) == [1, 2]
+
+
+async def test_the_one_prompt_that_is_too_long_scores_zero_and_its_siblings_do_not(caplog):
+    async def answer(body, place):
+        long = any(way(chat) == 1 for chat in body["messages"])
+        return Response("9000 tokens, where 8192 fit", status_code=413) if long else {"scores": [0.5], "tokens": 1}
+
+    async with ours(answer) as (url, _), settings(url).open(NO_SERVERS) as prm:
+        assert (await prm.score(TASK, [], STEPS[:2])).values == (0.5, 0.0)
+    assert "t, step 1: " in caplog.text and "9000 tokens, where 8192 fit" in caplog.text
+
+
+async def test_a_full_server_is_asked_again_when_it_says():
+    times = []
+
+    async def answer(body, place):
+        times.append(time.monotonic())
+        return Response(status_code=503, headers={"Retry-After": "1"}) if place == 1 else await batch(body, place)
+
+    async with ours(answer) as (url, _), settings(url).open(NO_SERVERS) as prm:
+        assert (await prm.score(TASK, [], STEPS)).values == (0.0, 0.1, 0.2)
+    assert times[1] - times[0] >= 1
+
+
+@pytest.mark.parametrize("named", ["soon", "-1", "1e9", "³", "Fri, 20 Nov 2026 12:00:00 GMT"])
+async def test_a_time_that_is_no_number_of_seconds_changes_nothing(named):
+    async def answer(body, place):
+        headers = {"Retry-After": named}
+        return Response(status_code=503, headers=headers) if place == 1 else await batch(body, place)
+
+    async with ours(answer) as (url, _), settings(url).open(NO_SERVERS) as prm:
+        assert (await asyncio.wait_for(prm.score(TASK, [], STEPS), 2)).values == (0.0, 0.1, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("answered", "said"),
+    [
+        ({"scores": [0.5], "tokens": 1}, r"scores=\[0.5\] tokens=1; a list of 3 numbers"),
+        ({"scores": [0.5, 0.5, 2], "tokens": 1}, r"response=2; a probability in \[0, 1\]"),
+        ({"tokens": 1}, '{"scores": .* is needed'),
+        ({"scores": [0.5] * 3}, '{"tokens": number} is needed'),
+        ({"scores": [0.5] * 3, "tokens": "many"}, "tokens='many'"),
+    ],
+)
+async def test_a_batch_that_is_answered_wrongly_is_an_error_that_shows_it(answered, said):
+    async def answer(body, place):
+        return answered
+
+    async with ours(answer) as (url, _), settings(url).open(NO_SERVERS) as prm:
+        with pytest.raises(CodeToolError, match=said):
+            await prm.score(TASK, [], STEPS)
+
+
+@pytest.mark.parametrize("health", [{"status": "ok"}, ["max_chats"], {"max_chats": 0}, {"max_chats": "8"}])
+async def test_a_health_that_promises_no_batches_means_one_request_a_candidate(health):
+    async with serving(always(0.5), health=health) as (url, bodies), settings(url).open(NO_SERVERS) as prm:
+        assert (await prm.score(TASK, [], STEPS)).tokens == 0
+    assert len(bodies) == 3

@@ -6,18 +6,20 @@ import pytest
 import yaml
 
 from codetool.config import validate
+from codetool.identity import READ_BY
 from codetool.stages.words import CONF, check
 
 NEEDED = {"prm=remote": ["prm.base_url=http://127.0.0.1:1"]}
-CHOSEN = ("benchmark", "logger", "policy", "prm", "prompt", "reward", "search")
+CHOSEN = ("benchmark", "judge", "logger", "policy", "prm", "reward", "search", "trainer", "tuning")
 OPTIONS = sorted(f"{file.parent.name}={file.stem}" for group in CHOSEN for file in (CONF / group).glob("*.yaml"))
 
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_an_option_composes_and_validates(option: str) -> None:
-    [config] = check([option, *NEEDED.get(option, [])])
-    settings = validate(config).settings
     group = option.split("=")[0]
+    reader = [f"stage={READ_BY[group]}"] if group in READ_BY else []
+    [config] = check([option, *reader, *NEEDED.get(option, [])])
+    settings = validate(config).settings
     assert settings[group]["_target_"].startswith("codetool.")
 
 
@@ -26,7 +28,7 @@ def test_every_value_has_a_comment_with_its_meaning(file: Path) -> None:
     explained = file.read_text().splitlines()
     for line in explained:
         name, separator, value = line.partition(":")
-        plain = separator and name.isidentifier() and value.strip() and not value.strip().startswith(("|", "${prompt}"))
+        plain = separator and name.isidentifier() and value.strip() and not value.strip().startswith("|")
         assert not plain or "#" in line or name in {"_target_", "defaults"}, f"{file.name}: {line}"
 
 

@@ -136,7 +136,7 @@ def test_a_dry_run_serves_nothing(run: CommandLine) -> None:
         ("serve.port=65536", "serve.port=65536: should be less than or equal to 65535"),
         ("serve.prot=1", "Did you mean serve.port?"),
         ("serve.require_key=perhaps", "serve.require_key='perhaps'"),
-        ("stage=serve", "should be 'evaluate', 'serve_tools'"),
+        ("stage=serve", "should be 'evaluate', 'collect', "),
     ],
 )
 def test_wrong_words_are_named(run: CommandLine, word: str, expected: str) -> None:

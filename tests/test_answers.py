@@ -2,7 +2,7 @@
 
 import pytest
 
-from codetool.evaluation.answers import final_answer
+from codetool.answers import final_answer
 from codetool.types import Execution, Node, Step
 
 ROOT = Node(id="0")

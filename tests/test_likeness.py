@@ -2,7 +2,7 @@
 
 import pytest
 
-from codetool.evaluation.likeness import alike
+from codetool.likeness import alike
 
 
 @pytest.mark.parametrize(

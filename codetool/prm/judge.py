@@ -1,0 +1,31 @@
+"""What a generative PRM asks its model: chats in, the probability that each is answered with the first label out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from codetool.prompts import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The model's answers to some chats."""
+
+    values: tuple[float | None, ...]
+    """For each chat the probability of the first label among the two, in [0, 1], or what else `prm.score` makes of
+    their logits; None where the chat exceeds the model's context."""
+    tokens: int
+    """Tokens that the model really read: what it had read before, for other chats too, costs nothing again."""
+
+
+class Judge(Protocol):
+    """A model that chooses between two labels."""
+
+    async def judge(self, chats: Sequence[Sequence[Message]], name: str, *, new: bool) -> Judged:
+        """The probability of the first label for each chat.
+
+        `name` says in messages what they are about. `new` tells that nothing was asked yet that starts as they do.
+        """
+        ...

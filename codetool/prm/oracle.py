@@ -1,0 +1,82 @@
+"""A judge that knows the solution: the bound for every trained PRM, and a check of search and reward.
+
+A path is worth 1 as long as its answered tool calls follow the gold path (`gold_path` says what that allows), and once
+it is finished if its answer is checked as right; else 0. It is the calls that are judged: a step without any, or one
+that failed, keeps the worth of what was called until then; that it failed is in its on-the-spot reward. A finished path
+whose answer cannot be checked is worth 1 if it made all gold calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Self
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from codetool.answers import final_answer
+from codetool.errors import ConfigError
+from codetool.interfaces import Benchmark, ModelServers
+from codetool.prm.gold_path import calls_left
+from codetool.types import Execution, Node, Scores, Step, Task
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True))
+class OraclePRM:
+    """Latent rewards of 1 and 0 by the gold path and the checked answer."""
+
+    benchmark: Benchmark
+    """The run's own, which knows the answers."""
+
+    @property
+    def sees_observation(self) -> bool:
+        """True, an extension of the method: it judges what steps did. A result records it as this PRM's own."""
+        return True
+
+    def checksum(self) -> None:
+        """None: what it knows is the benchmark's, whose checksum is part of a result's identity anyway."""
+
+    def weights(self) -> None:
+        """None: nothing is served."""
+
+    @asynccontextmanager
+    async def open(self, servers: ModelServers) -> AsyncIterator[Self]:
+        """This object. Raises ConfigError if no task of the benchmark has a gold path."""
+        tasks = await asyncio.to_thread(self.benchmark.tasks)
+        if tasks and not any(task.gold or task.gold_calls for task in tasks):
+            raise _no_gold(tasks[0])
+        yield self
+
+    async def score(
+        self, task: Task, path: Sequence[Node], candidates: Sequence[Step], executions: Sequence[Execution] = ()
+    ) -> Scores:
+        """1.0 or 0.0 for each candidate. Raises ConfigError for a task without a gold path, and for steps not run."""
+        if not (task.gold or task.gold_calls):
+            raise _no_gold(task)
+        if len(executions) != len(candidates):
+            raise ConfigError(
+                f"prm=oracle judges what steps did, and those of task {task.id} were not run. It is for searches; "
+                "choose another prm= here."
+            )
+        ends = [
+            Node(id=task.id, depth=len(path) + 1, step=step, execution=execution)
+            for step, execution in zip(candidates, executions, strict=True)
+        ]
+        return Scores(tuple(float(self._promising(task, [*path, end])) for end in ends))
+
+    def _promising(self, task: Task, path: Sequence[Node]) -> bool:
+        finished = path[-1].finished
+        right = self.benchmark.check(task, final_answer(path[-1])) if finished else None
+        if right is not None:
+            return right
+        left = calls_left(task, (call for node in path if node.execution for call in node.execution.calls))
+        return left == 0 if finished else left is not None
+
+
+def _no_gold(task: Task) -> ConfigError:
+    return ConfigError(
+        f"prm=oracle needs to know the gold path, and task {task.id} has none (neither gold nor gold_calls). "
+        "Choose another prm=, or a benchmark= with gold paths."
+    )

@@ -1,0 +1,27 @@
+"""Candidates judged one by one: a candidate's score is the probability that the model calls it promising."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from codetool.prm.judge import Judge
+from codetool.prompts import JudgePrompt
+from codetool.types import Execution, Node, Scores, Step, Task
+
+
+class Pointwise:
+    """A PRM that reads one candidate at a time, as the paper's does."""
+
+    def __init__(self, judge: Judge, prompt: JudgePrompt, *, sees_observation: bool) -> None:
+        """Takes the model and what it reads."""
+        self.judge, self._prompt = judge, prompt
+        self.sees_observation = sees_observation
+
+    async def score(
+        self, task: Task, path: Sequence[Node], candidates: Sequence[Step], executions: Sequence[Execution] = ()
+    ) -> Scores:
+        """The latent reward of each candidate. A prompt beyond the model's context scores 0."""
+        seen: Sequence[Execution | None] = executions or [None] * len(candidates)
+        chats = [self._prompt.messages(task, path, step, ran) for step, ran in zip(candidates, seen, strict=True)]
+        judged = await self.judge.judge(chats, f"{task.id}, step {len(path) + 1}", new=not path)
+        return Scores(tuple(value or 0.0 for value in judged.values), judged.tokens)

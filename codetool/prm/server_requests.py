@@ -1,0 +1,100 @@
+"""What a PRM server is asked, read from the body of a request; what cannot be read is refused in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+from starlette.requests import ClientDisconnect, Request
+
+from codetool.prompts import Message
+
+SPARE = ConfigDict(extra="ignore")  # the reference's clients may send more than is read
+CONTENT_TOO_LARGE = 413
+DISCONNECTED = 499
+"""What nginx's logs call a client that left; nobody reads it as an answer."""
+
+PLAIN = {"missing": "missing", "too_short": "empty"}
+"""Pydantic's errors that are said in a word."""
+
+
+class Refused(Exception):
+    """A request that is not served: its status and why, in one sentence."""
+
+    def __init__(self, status: int, reason: str, retry_after: int | None = None) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+
+
+@dataclass(frozen=True, config=SPARE)
+class _Message:
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+Chat = Annotated[list[_Message], Field(min_length=1)]
+
+
+def _chat(messages: Sequence[_Message]) -> list[Message]:
+    return [{"role": message.role, "content": message.content} for message in messages]
+
+
+@dataclass(frozen=True, config=SPARE)
+class Generate:
+    """One chat to score, as the reference's clients send it."""
+
+    messages: Chat
+    index: Any = None
+    """The client's own number for it, which the answer does not repeat."""
+
+    @property
+    def chats(self) -> list[list[Message]]:
+        """The one chat."""
+        return [_chat(self.messages)]
+
+
+@dataclass(frozen=True, config=SPARE)
+class Score:
+    """Chats to score."""
+
+    messages: Annotated[list[Chat], Field(min_length=1)]
+
+    @property
+    def chats(self) -> list[list[Message]]:
+        """The chats in order."""
+        return [_chat(messages) for messages in self.messages]
+
+
+T = TypeVar("T", Generate, Score)
+
+
+async def read(request: Request, kind: type[T], most: int) -> T:
+    """What the body says. Raises Refused if it cannot be read, or has more than `most` bytes."""
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > most:
+                raise Refused(CONTENT_TOO_LARGE, f"the body has more than {most} bytes, the most that is read")
+    except ClientDisconnect as error:
+        raise Refused(DISCONNECTED, "the client left") from error
+    try:
+        return TypeAdapter(kind).validate_json(bytes(body))
+    except ValidationError as error:
+        raise _refusal(error) from error
+
+
+def _refusal(error: ValidationError) -> Refused:
+    first = error.errors(include_url=False)[0]
+    reason = first["msg"].removeprefix("Input ")
+    if first["type"] == "json_invalid":
+        return Refused(400, f"the body is no JSON: {first['ctx']['error']}")
+    where = ".".join(map(str, first["loc"])) or "the body"
+    if first["type"] in PLAIN:
+        return Refused(422, f"{where} is {PLAIN[first['type']]}")
+    given = first["input"]
+    shown = repr(given)[:60] if isinstance(given, str | int | float | bool | None) else type(given).__name__
+    return Refused(422, f"{where}={shown}: {reason[0].lower()}{reason[1:]}")

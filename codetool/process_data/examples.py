@@ -1,0 +1,61 @@
+"""`process.jsonl`: judged steps, what a PRM is trained and measured on, a JSON line each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from codetool import journal
+from codetool.process_data import records
+from codetool.process_data.labels import LabelledStep
+from codetool.prompts import JudgePrompt
+from codetool.types import ProcessExample, Task
+
+NAME = "process.jsonl"
+_FIELDS = tuple(field.name for field in fields(ProcessExample))
+_EXAMPLE: TypeAdapter[ProcessExample] = TypeAdapter(ProcessExample)
+
+
+def read(paths: Sequence[Path]) -> list[ProcessExample]:
+    """The examples of all files in order; a folder stands for its `process.jsonl`.
+
+    Raises MissingError for a file that is not there or empty, ConfigError, with file and line, for a wrong line.
+    """
+    return records.read(paths, NAME, _EXAMPLE)
+
+
+def write(path: Path, examples: Iterable[ProcessExample]) -> None:
+    """Make the examples the file's content; a kill leaves the old file or the new one."""
+    lines = ({name: getattr(example, name) for name in _FIELDS} for example in examples)
+    journal.replace(path, map(journal.encode, lines))
+
+
+def examples(task: Task, steps: Iterable[LabelledStep], prompt: JudgePrompt) -> list[ProcessExample]:
+    """The labelled steps of one task with what a PRM reads before them."""
+    prefixes: dict[str, tuple[dict[str, str], ...]] = {}
+    return [_example(task, step, prompt, prefixes) for step in steps]
+
+
+def _example(
+    task: Task, step: LabelledStep, prompt: JudgePrompt, prefixes: dict[str, tuple[dict[str, str], ...]]
+) -> ProcessExample:
+    node = step.node
+    assert node.step is not None
+    if step.group not in prefixes:
+        prefixes[step.group] = tuple(prompt.before(task, node.path[:-1]))
+    return ProcessExample(
+        task_id=task.id,
+        node_id=node.id,
+        group=step.group,
+        prefix=prefixes[step.group],
+        step=node.step.text,
+        executed=step.executed,
+        soft=step.estimate.soft,
+        hard=step.estimate.hard,
+        latent=step.estimate.latent,
+        label=step.label,
+        multiplicity=node.multiplicity,
+    )

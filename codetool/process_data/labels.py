@@ -1,0 +1,111 @@
+"""Which of several sibling steps has more potential."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Literal
+
+from codetool.process_data.rollouts import Estimate, Rollout, estimates
+from codetool.process_data.settings import ProcessData
+from codetool.seeding import draw
+from codetool.types import Node, ProcessExample
+
+Rank = tuple[bool, float]
+"""Whether a step was executed, then its estimate: what siblings are compared by."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledStep:
+    """A step of a rollout tree with its estimate and its label."""
+
+    task_id: str
+    node: Node
+    group: str
+    """Id of the parent."""
+    executed: bool
+    """Whether it ran and its tools answered."""
+    estimate: Estimate
+    label: bool | None
+    """True for the best of its siblings, False for the others, None where all are equal or there is one alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two siblings of which one has more potential, in their order."""
+
+    first: ProcessExample
+    second: ProcessExample
+    first_is_better: bool
+    weight: int
+    """How many pairs of sampled candidates it stands for: the product of the multiplicities."""
+
+
+def labelled(rollout: Rollout, settings: ProcessData) -> list[LabelledStep]:
+    """The steps of a tree that have an estimate, in its order.
+
+    Of siblings, executed ones come before others; those equally executed are ranked by their estimate.
+    """
+    known = estimates(rollout, settings)
+    nodes = [(node, node.parent.id) for node in rollout.nodes if node.parent and node.id in known]
+    ranks = [(node.spot > 0, _value(known[node.id], settings.estimate)) for node, _ in nodes]
+    labels = _labels([group for _, group in nodes], ranks)
+    return [
+        LabelledStep(rollout.task.id, node, group, node.spot > 0, known[node.id], label)
+        for (node, group), label in zip(nodes, labels, strict=True)
+    ]
+
+
+def with_labels(examples: Sequence[ProcessExample], estimate: Literal["hard", "soft"]) -> list[ProcessExample]:
+    """The examples, labelled anew by their execution and estimates."""
+    groups = [(example.task_id, example.group) for example in examples]
+    labels = _labels(groups, [_rank(example, estimate) for example in examples])
+    return [replace(example, label=label) for example, label in zip(examples, labels, strict=True)]
+
+
+def pairs(examples: Iterable[ProcessExample], estimate: Literal["hard", "soft"]) -> list[Pair]:
+    """Every two siblings whose execution or estimate differ, group by group in the order of the examples."""
+    groups: defaultdict[tuple[str, str], list[ProcessExample]] = defaultdict(list)
+    for example in examples:
+        groups[example.task_id, example.group].append(example)
+    return [
+        Pair(one, other, _rank(one, estimate) > _rank(other, estimate), one.multiplicity * other.multiplicity)
+        for group in groups.values()
+        for one, other in combinations(group, 2)
+        if _rank(one, estimate) != _rank(other, estimate)
+    ]
+
+
+def _labels(groups: Sequence[Hashable], ranks: Sequence[Rank]) -> list[bool | None]:
+    """The label of each rank among those of its group."""
+    of_group: defaultdict[Hashable, list[Rank]] = defaultdict(list)
+    for group, rank in zip(groups, ranks, strict=True):
+        of_group[group].append(rank)
+    best = {group: max(each) for group, each in of_group.items()}
+    tied = {group for group, each in of_group.items() if min(each) == best[group]}
+    return [None if group in tied else rank == best[group] for group, rank in zip(groups, ranks, strict=True)]
+
+
+def _rank(example: ProcessExample, estimate: Literal["hard", "soft"]) -> Rank:
+    return (example.executed, _value(example, estimate))
+
+
+def _value(estimated: Estimate | ProcessExample, estimate: Literal["hard", "soft"]) -> float:
+    return float(estimated.hard if estimate == "hard" else estimated.soft)
+
+
+def dropped_for_balance(steps: Iterable[tuple[str, str, bool | None]], seed: int) -> set[tuple[str, str]]:
+    """Which steps to leave out so that as many are labelled True as False: (task id, node id) of each.
+
+    `steps` are (task id, node id, label). Those left out are drawn at random; steps without a label stay.
+    """
+    sides: dict[bool, list[tuple[str, str]]] = {True: [], False: []}
+    for task_id, node_id, label in steps:
+        if label is not None:
+            sides[label].append((task_id, node_id))
+    kept = min(map(len, sides.values()))
+    return {
+        step for side in sides.values() for step in sorted(side, key=lambda step: draw(seed, "balance", *step))[kept:]
+    }

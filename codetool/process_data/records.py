@@ -1,0 +1,50 @@
+"""JSONL files that users name: found, read and checked line by line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from codetool.errors import ConfigError, MissingError
+
+T = TypeVar("T")
+
+
+def read(paths: Sequence[Path], name: str, kind: TypeAdapter[T]) -> list[T]:
+    """The records of all files in order; a folder stands for the file `name` in it.
+
+    Raises MissingError for a file that is not there or holds nothing, ConfigError for a line that is no such record.
+    """
+    return [record for path in paths for record in _records(_file(path, name), kind)]
+
+
+def _file(path: Path, name: str) -> Path:
+    file = path / name if path.is_dir() else path
+    if file.is_file():
+        return file
+    if path.is_dir():
+        raise MissingError(f"{path} holds no {name}. Name a folder that stage=collect has written, or the file itself.")
+    raise MissingError(f"{path} is not there. Name a {name}, or a folder of stage=collect that holds one.")
+
+
+def _records(file: Path, kind: TypeAdapter[T]) -> Iterator[T]:
+    count = 0
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                count += 1
+                yield _record(file, number, line, kind)
+    if not count:
+        raise MissingError(f"{file} is empty.")
+
+
+def _record(file: Path, number: int, line: bytes, kind: TypeAdapter[T]) -> T:
+    try:
+        return kind.validate_json(line)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"{file}, line {number}: {place + ': ' if place else ''}{first['msg']}.") from error

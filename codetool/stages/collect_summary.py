@@ -1,0 +1,138 @@
+"""What stage=collect ends with: a table on standard output, `summary.json` and the plot `summary.svg`."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from codetool import journal
+from codetool.evaluation.charts import Chart, Line, Point, svg
+from codetool.evaluation.summary import Summary
+from codetool.process_data.summary import Counts, Level
+from codetool.stages.outcomes import sources_told
+from codetool.stages.summary import FAILURES_SHOWN
+
+FILES = (
+    "process.jsonl", "transcripts.jsonl", "rollouts.jsonl", "reference", "summary.json", "summary.svg", "report.html",
+    "results.jsonl", "trees.jsonl", "candidates.jsonl", "verdicts.jsonl", "metrics.json", "config.yaml", "log.txt",
+)  # fmt: skip
+
+
+@dataclass
+class Collected:
+    """What the trees of a run have given."""
+
+    sources: Counter[str]
+    """Leaves by what decided their outcome."""
+    counts: Counts = field(default_factory=Counts)
+    examples: int = 0
+    """Lines of `process.jsonl`."""
+    dropped: int = 0
+    """Steps left out of it for balance."""
+    transcripts: int = 0
+    """Lines of `transcripts.jsonl`."""
+
+
+def write(collected: Collected, folder: Path) -> None:
+    """Write `summary.json` and `summary.svg`."""
+    content = collected.counts.as_json() | {
+        "outcomes_by": dict(collected.sources),
+        "examples": collected.examples,
+        "dropped_for_balance": collected.dropped,
+        "transcripts": collected.transcripts,
+    }
+    journal.replace(folder / "summary.json", [json.dumps(content, indent=2).encode() + b"\n"])
+    journal.replace(folder / "summary.svg", [svg(_chart(collected.counts)).encode()])
+
+
+def show(collected: Collected, summary: Summary, folder: Path, console: Console) -> None:
+    """Print the counts by depth and what they rest on."""
+    names = ("depth", "sampled", "distinct", "ran", "leaves", "succeed", "mean soft")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in names:
+        table.add_column(name, justify="left" if name == "depth" else "right")
+    for depth, level in sorted(collected.counts.levels.items()):
+        table.add_row(str(depth), *_cells(level))
+    console.print(table)
+    for line in _notes(collected, summary):
+        console.print(line, highlight=False, soft_wrap=True)
+    files = [name for name in FILES if (folder / name).exists()]
+    console.print(f"files in {folder}: {', '.join(files)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _cells(level: Level) -> Iterator[str]:
+    yield f"{level.candidates:,}"
+    yield f"{level.steps:,}"
+    yield _share(level.ran, level.steps)
+    yield f"{level.leaves:,}"
+    yield _share(level.succeeded, level.leaves)
+    yield f"{level.soft / level.estimated:.3f}" if level.estimated else "–"
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} %" if whole else "–"
+
+
+def _notes(collected: Collected, summary: Summary) -> Iterator[str]:
+    counts = collected.counts
+    sampled, distinct = counts.total("candidates"), counts.total("steps")
+    yield (
+        f"trees: {counts.trees:,} of {summary.asked:,} tasks, {counts.solved:,} with a leaf that succeeds; "
+        f"steps: {distinct:,} distinct of {sampled:,} sampled ({_share(sampled - distinct, sampled)} duplicates)"
+    )
+    yield f"leaves: {counts.total('leaves'):,}: {'; '.join(sources_told(collected.sources)) or 'none'}"
+    if counts.left:
+        yield (
+            f"{counts.left:,} steps were left by the search before their path ended: how they would have come out is "
+            "unknown, so they count neither way and have no example. search=exhaustive leaves none."
+        )
+    labels = counts.labels
+    yield (
+        f"labels: {labels[True]:,} more potential, {labels[False]:,} less, {labels[None]:,} without "
+        f"(nothing tells the siblings apart); {counts.told_apart:,} of {counts.groups:,} sibling groups told apart"
+    )
+    balance = f", after {collected.dropped:,} were dropped for balance" if collected.dropped else ""
+    yield f"process.jsonl: {collected.examples:,} examples{balance}; transcripts.jsonl: {collected.transcripts:,} paths"
+    means = [summary.metrics[name] for name in ("tokens_in", "tokens_out") if name in summary.metrics]
+    if means:
+        read, written = (round((mean["value"] or 0) * (mean["n"] or 0)) for mean in means)
+        yield f"tokens of the policy: {read:,} read, {written:,} written"
+    if summary.failures:
+        yield f"[red]{len(summary.failures)} tasks failed for our own reasons and have no tree:[/red]"
+    for failure in summary.failures[:FAILURES_SHOWN]:
+        yield escape(f"  {failure.task_id}: {failure.message}")
+    if len(summary.failures) > FAILURES_SHOWN:
+        yield f"  … and {len(summary.failures) - FAILURES_SHOWN} more in results.jsonl"
+
+
+def _chart(counts: Counts) -> Chart:
+    levels = sorted(counts.levels.items())
+    lines = [
+        Line("steps that ran", [_point(depth, level.ran, level.steps) for depth, level in levels]),
+        Line(
+            "leaves that succeed",
+            [_point(depth, level.succeeded, level.leaves) for depth, level in levels if level.leaves],
+        ),
+        Line(
+            "mean soft estimate",
+            [Point(depth, level.soft / level.estimated, None, None) for depth, level in levels if level.estimated],
+        ),
+        Line(
+            "duplicate candidates",
+            [_point(depth, level.candidates - level.steps, level.candidates) for depth, level in levels],
+        ),
+    ]
+    ticks = [(float(depth), str(depth)) for depth, _ in levels]
+    title = f"{counts.trees:,} rollout trees, {counts.total('steps'):,} distinct steps"
+    return Chart(title, "depth (steps)", "share", lines, ticks=ticks)
+
+
+def _point(depth: int, part: int, whole: int) -> Point:
+    return Point(depth, part / whole, None, None)  # no interval: the steps of one tree are not independent

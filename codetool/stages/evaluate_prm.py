@@ -1,0 +1,162 @@
+"""stage=evaluate_prm: how well a PRM judges the steps of rollout trees whose outcome is known.
+
+It is asked as in a search: with the task, the path and all siblings at once, and with what they did if it wants to see
+that. Every score is journalled in `scores.jsonl`, so a run that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+from rich.console import Console
+
+from codetool import journal
+from codetool.concurrency import together
+from codetool.config import RunConfig
+from codetool.errors import CodeToolError, ConfigError
+from codetool.identity import identity
+from codetool.interfaces import ProcessRewardModel
+from codetool.journal import Journal
+from codetool.prm.none import NoPRM
+from codetool.stages import run_folder
+
+if TYPE_CHECKING:
+    from codetool.stages.judged_data import JudgedData, Siblings
+
+SCORES = "scores.jsonl"
+
+log = logging.getLogger(__name__)
+
+Key = tuple[str, str]
+"""Task and node."""
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class EvaluatePRM:
+    """Settings of stage=evaluate_prm. Beside `data` none of them changes a score."""
+
+    data: tuple[Path, ...]
+    """Folders of `stage=collect`, or the `process.jsonl` in them."""
+    threshold: Annotated[float, Field(ge=0, le=1)]
+    """The lowest score of a step that counts as judged good, for accuracy and first errors."""
+    weigh_pairs: bool
+    """Whether a pair of siblings counts as the product of their multiplicities, not once."""
+
+
+def evaluate_prm(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
+    """0, after the PRM has been measured. Raises CodeToolError; the scores it gave until then are kept."""
+    from codetool.stages import judged_data, prm_summary  # numpy: no message about a wrong word should wait for it
+    from codetool.stages.run import config_file, logged
+
+    _check(config)
+    data = judged_data.load(config.evaluate_prm.data, config.limit)
+    checksums = dict(data.checksums)
+    if (prm := config.prm.checksum()) is not None:
+        checksums["prm"] = prm
+    path = run_folder.choose(_folder(config, choices, data, checksums), config.fresh)
+    _announce(config, choices, data, path, console)
+    if config.dry_run:
+        return 0
+    with ExitStack() as stack:
+        run_folder.lock(path, stack, False)
+        stack.callback(_leave_no_empty_folder, path)
+        stack.enter_context(logged(path / "log.txt", console, logging.INFO))
+        journal.replace(path / "config.yaml", [config_file(config, checksums).encode()])
+        asyncio.run(_score(config, data, path, console))
+        prm_summary.conclude(config, data, _known(path), path, Console())
+    return 0
+
+
+def _check(config: RunConfig) -> None:
+    if isinstance(config.prm, NoPRM):
+        raise ConfigError(
+            "stage=evaluate_prm: prm=none judges nothing. Name the PRM to measure: prm=smollm2, prm=random"
+        )
+    if not config.evaluate_prm.data:
+        raise ConfigError(
+            "evaluate_prm.data is not set. Name folders of stage=collect: evaluate_prm.data=[outputs/collect/NAME]"
+        )
+
+
+def _folder(config: RunConfig, choices: Mapping[str, str], data: JudgedData, checksums: Mapping[str, str]) -> Path:
+    """Where the result belongs. It is the PRM's and the data's alone: policy, search and the like are no part of it."""
+    read = {name: config.settings[name] for name in ("stage", "prm", "vllm")}
+    name = f"{'+'.join(data.benchmarks)}-{choices['prm']}-{identity(read, checksums)}"
+    return config.outputs / config.stage / name
+
+
+def _announce(config: RunConfig, choices: Mapping[str, str], data: JudgedData, path: Path, console: Console) -> None:
+    places = " ".join(map(str, config.evaluate_prm.data))
+    known, examples = _known(path), data.examples
+    done = sum((example.task_id, example.node_id) in known for example in examples)
+    lines = (
+        f"stage=evaluate_prm prm={choices['prm']} data: {places}",
+        f"steps: {len(examples)} of {len(data.tasks)} tasks, scored already: {done}",
+        f"results: {path}",
+    )
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _known(path: Path) -> dict[Key, float]:
+    """The scores in a folder; nothing for a folder that is not there."""
+    return {(line["task_id"], line["node_id"]): line["score"] for line in journal.read(path / SCORES)}
+
+
+def _leave_no_empty_folder(path: Path) -> None:
+    """Remove a folder in which nothing has been scored: its run could not start."""
+    if not (path / SCORES).is_file() or not (path / SCORES).stat().st_size:
+        shutil.rmtree(path)
+
+
+async def _score(config: RunConfig, data: JudgedData, path: Path, console: Console) -> None:
+    """Every step has its line in the journal afterwards."""
+    from codetool.stages.scoring_progress import ScoringProgress
+
+    known = _known(path)
+    left = [group for group in data.groups if not all((e.task_id, e.node_id) in known for e in group.examples)]
+    if not left:
+        return
+    weights = await asyncio.to_thread(config.prm.weights)
+    done = len(data.groups) - len(left)
+    async with config.vllm.open([] if weights is None else [weights], path) as servers, config.prm.open(servers) as prm:
+        if prm is None:
+            raise ConfigError("stage=evaluate_prm: the PRM that prm= names judges nothing")
+        with Journal(path / SCORES) as scores, ScoringProgress(len(data.groups), done, console) as progress:
+            waiting = iter(left)
+            workers = range(min(config.concurrency, len(left)))
+            await together(_work(waiting, prm, scores.append, progress.count) for _ in workers)
+    log.info("scored %d steps; the PRM read %d tokens for them", progress.steps, progress.tokens)
+
+
+async def _work(
+    waiting: Iterator[Siblings],
+    prm: ProcessRewardModel,
+    append: Callable[[Mapping[str, Any]], None],
+    count: Callable[[int, int], None],
+) -> None:
+    """Take siblings until none are left."""
+    for group in waiting:
+        steps = [node.step for node in group.nodes if node.step]
+        executions = [node.execution for node in group.nodes if node.execution] if prm.sees_observation else []
+        scores = await prm.score(group.task, group.path, steps, executions)
+        for example, value in zip(group.examples, _valid(scores.values, group), strict=True):
+            append({"task_id": example.task_id, "node_id": example.node_id, "score": value})
+        count(len(steps), scores.tokens)
+
+
+def _valid(values: Sequence[float], group: Siblings) -> Sequence[float]:
+    if len(values) != len(group.nodes) or not all(0 <= value <= 1 for value in values):
+        raise CodeToolError(
+            f"{group.task.id}, after step {len(group.path)}: the PRM's scores for {len(group.nodes)} steps are "
+            f"{list(values)}, not a number in [0, 1] for each"
+        )
+    return values

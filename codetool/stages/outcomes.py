@@ -1,0 +1,89 @@
+"""Which leaves of rollout trees succeed, and who said so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from codetool.answers import final_answer
+from codetool.config import RunConfig
+from codetool.evaluation.judge import NoJudge, Question
+from codetool.process_data.rollouts import Rollout
+from codetool.types import Node, Task
+
+VERDICTS = "verdicts.jsonl"
+
+
+@dataclass
+class Outcomes:
+    """Whether leaves succeed, by task and leaf, and how many of them each source has decided.
+
+    A leaf that a search left before its path ended stands nowhere.
+    """
+
+    by_task: dict[str, dict[str, bool]] = field(default_factory=dict)
+    sources: Counter[str] = field(default_factory=Counter)
+    """Leaves by what decided them: `unfinished`, `checked`, `judge`, `executed`."""
+    questions: list[tuple[str, Question]] = field(default_factory=list)
+    """Leaf id and answer of those that a judge has yet to decide."""
+
+    def decide(self, task: Task, leaf: Node, success: bool, source: str) -> None:
+        """Note the outcome of a leaf."""
+        self.by_task.setdefault(task.id, {})[leaf.id] = success
+        self.sources[source] += 1
+
+
+def decided(trees: Iterable[tuple[Task, tuple[Node, ...]]], config: RunConfig, folder: Path) -> Outcomes:
+    """The outcome of every leaf. Raises what the judge's client raises; verdicts given until then are kept."""
+    outcomes = Outcomes()
+    for task, nodes in trees:
+        outcomes.by_task.setdefault(task.id, {})
+        for leaf in Rollout(task, nodes, {}).leaves():
+            _decide(task, leaf, config, outcomes)
+    if outcomes.questions:
+        questions = [question for _, question in outcomes.questions]
+        verdicts = asyncio.run(config.judge.verdicts(questions, folder / VERDICTS))
+        for (leaf_id, question), verdict in zip(outcomes.questions, verdicts, strict=True):
+            outcomes.by_task[question.task.id][leaf_id] = verdict
+            outcomes.sources["judge"] += 1
+    return outcomes
+
+
+def refuse_judge_that_cannot_be_asked(config: RunConfig) -> None:
+    """Raises CodeToolError for a judge that is wanted and would only be missed after the rollouts."""
+    if config.data.outcome != "executed" and not isinstance(config.judge, NoJudge):
+        asyncio.run(config.judge.probe())
+
+
+def _decide(task: Task, leaf: Node, config: RunConfig, outcomes: Outcomes) -> None:
+    """Decide a leaf, or put it to the judge."""
+    if not leaf.finished:
+        if leaf.depth >= config.search.depth:
+            outcomes.decide(task, leaf, False, "unfinished")
+        return
+    answer = final_answer(leaf)
+    if config.data.outcome == "checked":
+        checked = config.benchmark.check(task, answer)
+        if checked is not None:
+            outcomes.decide(task, leaf, checked, "checked")
+            return
+    if config.data.outcome == "executed" or isinstance(config.judge, NoJudge):
+        outcomes.decide(task, leaf, leaf.spot > 0, "executed")
+    else:
+        outcomes.questions.append((leaf.id, Question(task, answer or "")))
+
+
+def sources_told(sources: Counter[str]) -> Iterator[str]:
+    """What decided how many leaves, in words."""
+    meanings = {
+        "checked": "by the checked answer",
+        "judge": "by the judge",
+        "executed": "by whether their last step ran",
+        "unfinished": "unfinished at the depth limit, so failed",
+    }
+    for source, meaning in meanings.items():
+        if sources[source]:
+            yield f"{sources[source]:,} {meaning}"

@@ -1,0 +1,97 @@
+"""Packs as the tensors of one forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from codetool.training.examples import Example
+from codetool.training.packing import Pack, pack
+
+Batching = Literal["padded", "packed", "tree"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the model reads at once, and where it is asked what."""
+
+    tokens: Tensor
+    """`(rows, length)`."""
+    positions: Tensor
+    """`(rows, length)`: of each token in its own example."""
+    ends: Tensor
+    """`(rows, length)`: of each token's subtree, see `codetool.training.packing`."""
+    places: Tensor
+    """`(readings,)`: into the flattened tokens."""
+    wanted: Tensor
+    """`(readings,)`: the right next tokens; -1 for a PRM."""
+    shares: Tensor
+    """`(readings,)`: wanted probabilities of the first label."""
+    weights: Tensor
+    """`(readings,)`."""
+    numbers: tuple[int, ...]
+    """Of the process examples that are judged."""
+    total: float
+    """Sum of the weights of the whole update that this pass is a part of."""
+    examples: int
+    alone: int
+    """Tokens of the examples one by one."""
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch elsewhere."""
+        names = ("tokens", "positions", "ends", "places", "wanted", "shares", "weights")
+        return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in names})
+
+
+def rows_of(groups: Sequence[Sequence[Example]], batching: Batching, room: int) -> list[list[Pack]]:
+    """The rows of each forward pass over the groups; at most `room` tokens with padding, or one longer example.
+
+    Padded rows are sorted into buckets of like length among 50 groups at a time, so that little is padded.
+    """
+    if batching != "padded":
+        return [[each] for each in pack(groups, room, share=batching == "tree")]
+    passes: list[list[Pack]] = []
+    for start in range(0, len(groups), BUCKET):
+        examples = list(chain(*groups[start : start + BUCKET]))
+        opened: list[list[Pack]] = []
+        for example in sorted(examples, key=lambda each: len(each.tokens)):
+            if not opened or (len(opened[-1]) + 1) * len(example.tokens) > room:
+                opened.append([])
+            opened[-1] += pack([[example]], room, share=False)
+        passes += opened
+    return passes
+
+
+BUCKET = 50
+"""Groups among which padded rows look for their like."""
+
+
+def batch(rows: Sequence[Pack], total: float) -> Batch:
+    """The tensors of one forward pass; short rows are padded on the right with tokens that nothing sees."""
+    length = max(len(row.tokens) for row in rows)
+
+    def filled(values: Sequence[Sequence[int]]) -> Tensor:
+        made = torch.zeros(len(rows), length, dtype=torch.long)
+        for row, some in zip(made, values, strict=True):
+            row[: len(some)] = torch.tensor(some)
+        return made
+
+    readings = [(i * length, reading) for i, row in enumerate(rows) for reading in row.readings]
+    return Batch(
+        tokens=filled([row.tokens for row in rows]),
+        positions=filled([row.positions for row in rows]),
+        ends=filled([[*row.ends, *range(len(row.ends) + 1, length + 1)] for row in rows]),
+        places=torch.tensor([start + reading.place for start, reading in readings]),
+        wanted=torch.tensor([reading.token for _, reading in readings]),
+        shares=torch.tensor([reading.share for _, reading in readings]),
+        weights=torch.tensor([reading.weight for _, reading in readings]),
+        numbers=tuple(reading.number for _, reading in readings),
+        total=total,
+        examples=sum(row.examples for row in rows),
+        alone=sum(row.alone for row in rows),
+    )

@@ -1,0 +1,110 @@
+"""What training has made, in the formats that others load: a PEFT adapter, or a model folder of transformers."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from codetool.errors import CodeToolError
+from codetool.lora import merge
+from codetool.training.job import Job, weights_of
+
+ADAPTER, MODEL, MERGED = "adapter", "model", "merged"
+"""Folders in the run's: of a LoRA adapter, of a model all of whose weights were trained, of a base with the adapter."""
+BESIDE = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.model",
+    "vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json", "generation_config.json",
+)  # fmt: skip
+"""Files of a model folder that training leaves as they are."""
+
+
+def export(job: Job, checkpoint: Path, base_name: str, tokenizer: Tokenizer | None) -> Path:
+    """The folder with the trained adapter or model, whole or not there; weights in bfloat16 unless trained in float32.
+
+    `base_name` is what the base is to be known by; `tokenizer` is one with new tokens.
+    """
+    whole = job.tuning.method == "full"
+    folder = job.folder / (MODEL if whole else ADAPTER)
+    new = _fresh(folder)
+    trained = _with(job, weights_of(checkpoint))
+    if whole:
+        _save_model(trained.plain, job, new, tokenizer)
+    else:
+        _save_adapter(trained.model, base_name, new)
+    return _in_place(new, folder)
+
+
+def export_merged(job: Job, adapter: Path) -> Path:
+    """The folder of the base with an adapter added to its weights."""
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    folder = job.folder / MERGED
+    new = _fresh(folder)
+    model = AutoModelForCausalLM.from_pretrained(job.base, dtype="auto", local_files_only=True)
+    weights = model.state_dict()
+    merge(weights, adapter)
+    model.load_state_dict(weights)
+    model.save_pretrained(new)
+    _copy_beside(job.base, new)
+    return _in_place(new, folder)
+
+
+def _with(job: Job, weights: dict[str, Any]) -> Any:
+    """The model with its trained weights, on the CPU."""
+    from dataclasses import replace
+
+    tuning = job.tuning if job.tuning.method == "full" else replace(job.tuning, method="lora")  # never in 4 bits here
+    trained = replace(job, tuning=tuning).load()
+    left = trained.load_state_dict(weights, strict=False)
+    absent = {name for name, weight in trained.named_parameters() if weight.requires_grad} & set(left.missing_keys)
+    if left.unexpected_keys or absent:
+        strange = [*left.unexpected_keys, *absent][0]
+        raise CodeToolError(f"{job.checkpoints} is not of this run: {strange} does not fit. fresh=true starts over.")
+    return trained
+
+
+def _save_adapter(model: Any, base_name: str, folder: Path) -> None:
+    import torch
+
+    config = model.peft_config["default"]
+    config.base_model_name_or_path = base_name
+    for name, weight in model.named_parameters():
+        if "lora_" in name:
+            weight.data = weight.data.to(torch.bfloat16)
+    model.save_pretrained(folder, save_embedding_layers=False)  # to look whether they changed, PEFT would ask the hub
+
+
+def _save_model(model: Any, job: Job, folder: Path, tokenizer: Tokenizer | None) -> None:
+    import torch
+
+    model.config.use_cache = True
+    if job.trainer.precision != "32-true":
+        model.to(torch.bfloat16)
+    model.save_pretrained(folder)
+    _copy_beside(job.base, folder)
+    if tokenizer is not None:
+        tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def _copy_beside(base: Path, folder: Path) -> None:
+    for name in BESIDE:
+        if (base / name).is_file():
+            shutil.copyfile(base / name, folder / name)
+
+
+def _fresh(folder: Path) -> Path:
+    """An empty folder beside the one that is to be."""
+    new = folder.with_name(f"{folder.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir()
+    return new
+
+
+def _in_place(new: Path, folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    return new.rename(folder)

@@ -1,0 +1,154 @@
+"""Training by Lightning: the trainer of one process, from the start or from the last checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytorch_lightning as lightning
+import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+
+from codetool import journal
+from codetool.training.course import VALIDATIONS, Course, Interrupted, Record, Stop, Watch, run_out
+from codetool.training.job import LAST, Job
+from codetool.training.model import Trained
+from codetool.training.module import SFT, Measure
+
+
+def fit(job: Job, rank: int, watch: Watch | None, measure: Measure | None) -> None:
+    """Train to the end, from the last checkpoint if there is one; `watch` is the first process's.
+
+    Raises KeyboardInterrupt after Ctrl-C or SIGTERM, with the state of the last whole update kept.
+    """
+    last = job.checkpoints / LAST
+    done = _updates_in(last)
+    before = [line["validation_loss"] for line in journal.read(job.folder / VALIDATIONS) if line["step"] <= done]
+    updates = job.updates()
+    if done >= updates or run_out(before, job.settings.patience):
+        return
+    torch.set_num_threads(job.place.threads(job.settings.threads))
+    stop = Stop(watch)
+    with ExitStack() as stack:
+        stack.enter_context(_quiet())
+        stack.callback(_part)
+        stop.listen(stack)
+        record = Record(job.folder, done, watch, stack) if watch else None
+        module = SFT(lambda: _loaded(job, module), job.settings, job.labels, updates, measure)
+        trainer = _trainer(job, Course(job, record, stop, before))
+        try:
+            trainer.fit(module, job.data(rank), ckpt_path=last if done else None, weights_only=False)
+        except Interrupted:
+            raise KeyboardInterrupt from None
+        if stop.asked:  # in the last update
+            raise KeyboardInterrupt
+
+
+def _part() -> None:
+    """Leave the group of processes, which Lightning keeps."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def _updates_in(checkpoint: Any) -> int:
+    """The updates that a checkpoint holds; 0 if it is not there."""
+    if checkpoint.is_dir():  # DeepSpeed's
+        return int(torch.load(next(checkpoint.rglob("mp_rank_00_model_states.pt")), weights_only=False)["global_step"])
+    return int(torch.load(checkpoint, weights_only=True, mmap=True)["global_step"]) if checkpoint.is_file() else 0
+
+
+def _trainer(job: Job, course: Course) -> lightning.Trainer:
+    return lightning.Trainer(
+        accelerator=job.place.device,
+        devices=job.place.world,
+        strategy=_strategy(job),
+        precision=_precision(job),
+        max_epochs=job.settings.epochs,
+        accumulate_grad_batches=job.settings.accumulate,
+        gradient_clip_val=job.settings.clip if job.trainer.strategy == "deepspeed" else None,
+        limit_val_batches=0,
+        reload_dataloaders_every_n_epochs=1,
+        use_distributed_sampler=False,
+        callbacks=[course],
+        plugins=[LightningEnvironment()],
+        default_root_dir=job.folder,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def _precision(job: Job) -> Any:
+    """Lightning's part of the precision: it casts what layers compute, where the weights are not cast already."""
+    precision = job.trainer.precision
+    if job.trainer.strategy == "deepspeed":
+        return precision
+    if precision == "32-true" or (precision == "bf16-true" and job.tuning.method != "full"):
+        return "32-true"  # which leaves every weight as it is
+    return "32-true" if job.trainer.strategy == "fsdp" else "bf16-mixed"  # FSDP casts for itself
+
+
+def _strategy(job: Job) -> Any:
+    backend = "gloo" if job.place.device == "cpu" else "nccl"
+    if job.trainer.strategy == "ddp" and job.place.world > 1:
+        from pytorch_lightning.strategies import DDPStrategy
+
+        return DDPStrategy(process_group_backend=backend)
+    if job.trainer.strategy == "fsdp":
+        from pytorch_lightning.strategies import ModelParallelStrategy
+
+        return ModelParallelStrategy(
+            data_parallel_size=job.place.world,
+            tensor_parallel_size=1,
+            save_distributed_checkpoint=False,
+            process_group_backend=backend,
+        )
+    if job.trainer.strategy == "deepspeed":
+        from pytorch_lightning.strategies import DeepSpeedStrategy
+
+        return DeepSpeedStrategy(stage=3, exclude_frozen_parameters=job.tuning.method != "full")
+    return "auto"
+
+
+def _loaded(job: Job, module: SFT) -> Trained:
+    trained = job.load()
+    if job.trainer.strategy == "fsdp":
+        assert module.device_mesh is not None
+        _shard(trained, module.device_mesh["data_parallel"], job)
+    return trained
+
+
+def _shard(trained: Trained, mesh: Any, job: Job) -> None:
+    """Share every weight among the processes, each layer gathered when its turn comes."""
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+    cast = job.trainer.precision != "32-true" and _all_float32(trained)
+    policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if cast else MixedPrecisionPolicy()
+    for layer in trained.plain.base_model.layers:
+        fully_shard(layer, mesh=mesh, mp_policy=policy)
+    fully_shard(trained, mesh=mesh, mp_policy=policy)
+
+
+def _all_float32(trained: Trained) -> bool:
+    return all(weight.dtype == torch.float32 for weight in trained.parameters())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what Lightning and its like tell of themselves; errors are raised all the same."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric", "torch.distributed")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        for module in ("pytorch_lightning", "lightning_fabric", "torch", "peft"):
+            warnings.filterwarnings("ignore", module=rf"{module}(\.|$)")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

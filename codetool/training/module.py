@@ -1,0 +1,134 @@
+"""Training as Lightning runs it: the loss of one forward pass, and how weights are updated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import pytorch_lightning as lightning
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from codetool.training.batch import Batch
+from codetool.training.model import Trained
+from codetool.training.settings import Training
+
+Measure = Callable[[Mapping[int, float]], Mapping[str, float]]
+"""The metrics of a PRM's probabilities, by the numbers of the process examples."""
+
+
+class SFT(lightning.LightningModule):
+    """Supervised fine-tuning of a PRM or a policy.
+
+    The loss of an update is the weighted mean over all its readings, however many passes and processes it is made of.
+    """
+
+    strict_loading = False  # a checkpoint holds the trained weights alone
+
+    def __init__(
+        self,
+        load: Callable[[], Trained],
+        settings: Training,
+        labels: tuple[int, int] | None,
+        updates: int,
+        measure: Measure | None = None,
+    ) -> None:
+        """`labels` are the tokens of a PRM's labels, None for a policy; `updates` is how many there will be."""
+        super().__init__()
+        self._load, self._settings, self._labels, self._updates = load, settings, labels, updates
+        self._measure = measure
+        self.trained: Trained
+
+    def configure_model(self) -> None:
+        """Load the weights, once."""
+        if not hasattr(self, "trained"):
+            self.trained = self._load()
+
+    def losses(self, batch: Batch) -> Tensor:
+        """The loss of each reading: `(readings,)`, in nats, float32."""
+        return self._read(batch)[0]
+
+    def _read(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """The loss of each reading, and what a PRM takes the first label's probability to be."""
+        hidden = self.trained(batch)
+        if self._labels is None:
+            return F.cross_entropy(self.trained.logits(hidden).float(), batch.wanted, reduction="none"), None
+        logits = self.trained.logits(hidden, self._labels).float()
+        surer = logits[:, 0] - logits[:, 1]
+        scores = surer.detach().sigmoid()
+        if self._settings.loss == "labels":
+            return F.binary_cross_entropy_with_logits(surer, batch.shares, reduction="none"), scores
+        said = self.trained.logits(hidden).float().log_softmax(-1)[:, list(self._labels)]
+        return -(batch.shares * said[:, 0] + (1 - batch.shares) * said[:, 1]), scores
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        """The loss of a pass, scaled so that the sum over an update is its weighted mean."""
+        summed = (self.losses(batch) * batch.weights).sum()
+        self.summed = summed.detach()
+        return summed * self._settings.accumulate * self.trainer.world_size / batch.total
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def validated(self, batches: Iterable[Batch]) -> dict[str, float]:
+        """The loss of all processes' batches together, and what is measured of a PRM in the first process."""
+        summed = torch.zeros(2, dtype=torch.float64)
+        judged: dict[int, float] = {}
+        self.eval()
+        for module in self.modules():
+            if type(module).__name__ == "Linear4bit":  # which packs its weights in evaluation, for good, on a CPU
+                module.training = True
+        for batch in batches:
+            losses, scores = self._read(batch.to(self.device))
+            weights = batch.weights.to(losses.device)
+            summed += torch.stack([(losses * weights).sum(), weights.sum()]).double().cpu()
+            if scores is not None:
+                judged |= zip(batch.numbers, scores.tolist(), strict=True)
+        self.train()
+        summed, judged = _everywhere(summed, judged)
+        judged.pop(-1, None)
+        metrics = {"validation_loss": float(summed[0] / summed[1])}
+        if judged and self._measure is not None:
+            metrics |= self._measure(judged)
+        return metrics
+
+    def configure_optimizers(self) -> Any:
+        """AdamW on the trained weights; the learning rate rises, then falls as a cosine to 0."""
+        weights = [weight for weight in self.parameters() if weight.requires_grad]
+        optimizer = torch.optim.AdamW(
+            weights, lr=self._settings.learning_rate, weight_decay=self._settings.weight_decay, betas=(0.9, 0.99)
+        )
+        warm = max(1, round(self._settings.warmup * self._updates))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, warm, self._updates))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
+        """Clip the norm of all gradients together, also of those that several processes share."""
+        if self.trainer.gradient_clip_val is None:  # which DeepSpeed's engine is given, since it clips itself
+            weights = [weight for weight in self.parameters() if weight.grad is not None]
+            torch.nn.utils.clip_grad_norm_(weights, self._settings.clip)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the trained weights alone."""
+        trained = {name for name, weight in self.named_parameters() if weight.requires_grad}
+        checkpoint["state_dict"] = {name: value for name, value in checkpoint["state_dict"].items() if name in trained}
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """The batch on the device."""
+        return batch.to(device)
+
+
+def _everywhere(summed: Tensor, judged: dict[int, float]) -> tuple[Tensor, dict[int, float]]:
+    """The sums and probabilities of all processes."""
+    if not torch.distributed.is_initialized():
+        return summed, judged
+    found: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(found, (summed, judged))
+    return torch.stack([sums for sums, _ in found]).sum(0), dict(item for _, some in found for item in some.items())
+
+
+def rate(step: int, warm: int, updates: int) -> float:
+    """The share of the highest learning rate at an update, counted from 0."""
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, updates - warm)))

@@ -1,0 +1,63 @@
+"""What `stage=train` trains, on what and how."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Training:
+    """Settings of a training run."""
+
+    target: Literal["prm", "policy"]
+    """`prm`: a judge of steps on `process.jsonl`. `policy`: a writer of steps on `transcripts.jsonl`."""
+    labels: Literal["hard", "soft"]
+    """What a PRM learns: the label, 0 or 1, or the estimate named by `soft_target`."""
+    soft_target: Literal["soft", "latent"]
+    """The estimate that `labels: soft` learns."""
+    loss: Literal["labels", "vocabulary"]
+    """A PRM's loss: over its two labels alone, or over the whole vocabulary."""
+    batching: Literal["padded", "packed", "tree"]
+    """How examples share a forward pass."""
+    data: tuple[Path, ...]
+    """Files, or folders of `stage=collect`, with the examples."""
+    validation: Share
+    """Share of the tasks that is kept back to validate on; 0 trains on all."""
+    validation_data: tuple[Path, ...]
+    """Files to validate on; with any, nothing is kept back of `data`."""
+    epochs: PositiveInt
+    """Passes over the data."""
+    learning_rate: PositiveFloat
+    """Highest learning rate, at the end of the warm-up."""
+    warmup: Share
+    """Share of the updates in which the learning rate rises; then it falls as a cosine to 0."""
+    weight_decay: Annotated[float, Field(ge=0)]
+    """Of AdamW."""
+    clip: PositiveFloat
+    """Norm that gradients are clipped at."""
+    tokens: PositiveInt
+    """Tokens of one forward pass at most, a longer single example alone; padding counts."""
+    accumulate: PositiveInt
+    """Forward passes of one update."""
+    max_length: PositiveInt
+    """Tokens of an example; a longer one is left out, and how many are is told."""
+    checkpointing: bool
+    """Whether activations are computed again in the backward pass instead of kept."""
+    patience: PositiveInt | None
+    """Validations without improvement after which training stops; None never stops early."""
+    validations: PositiveInt
+    """Validations an epoch."""
+    checkpoint_every: PositiveInt
+    """Updates after which a checkpoint is kept to resume from."""
+    new_labels: bool
+    """Whether a PRM's labels become new tokens of the vocabulary; `tuning=full` alone."""
+    merge: bool
+    """Whether the model with the adapter merged into it is written too."""
+    threads: NonNegativeInt
+    """CPU threads; 0 takes one for each core."""

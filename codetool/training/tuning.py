@@ -1,0 +1,26 @@
+"""Which weights are trained."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Tuning:
+    """Settings of `tuning=`."""
+
+    method: Literal["lora", "full", "qlora"]
+    """`lora`: a low-rank adapter beside frozen weights. `full`: every weight. `qlora`: an adapter beside 4-bit ones."""
+    learning_rate: PositiveFloat
+    """What `train.learning_rate` is unless it is set."""
+    rank: PositiveInt
+    """Rank of the adapter's factors."""
+    alpha: PositiveFloat
+    """The adapter's change is scaled by alpha / rank."""
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    """Share of an adapter's inputs that is zeroed in training."""
+    modules: str | tuple[str, ...]
+    """Names of the linear layers that get an adapter, or `all-linear`."""

@@ -1,0 +1,106 @@
+"""Process data of whole rollout trees without a policy: reference programs and their slips, really run.
+
+At every node two steps are tried: the program's next one, and a slip of it. Every path runs in the sandbox and through
+the broker, so observations, failures and their texts are those of a rollout. It ends with the program or at depth 5.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+sys.path.append(str(Path(__file__).parents[1] / "reference_programs"))
+
+from transcripts import slips
+
+from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, read
+from codetool.config import RunConfig, validate
+from codetool.policies.parsing import parse
+from codetool.prompts import ALL_FINISHED, JudgePrompt
+from codetool.stages.words import check
+from codetool.types import Node, ProcessExample, Task
+
+DEPTH = 5
+ROOT = Node(id="0")
+
+
+@dataclass(frozen=True)
+class Way:
+    """A node to be: which of the program's steps come before it, which it tries, and whether it slips."""
+
+    id: str
+    done: int
+    slip: bool
+
+
+def ways(steps: int, id: str = "", done: int = 0, depth: int = 0) -> list[list[Way]]:
+    """The paths from the root to every leaf of the tree of a program of so many steps."""
+    if done == steps or depth == DEPTH:
+        return [[]]
+    found = []
+    for child, slip in ((1, False), (2, True)):
+        here = Way(f"{id}-{child}".lstrip("-"), done, slip)
+        found += [[here, *rest] for rest in ways(steps, here.id, done + (not slip), depth + 1)]
+    return found
+
+
+def examples(trees: int, steps: int = 4) -> list[list[ProcessExample]]:
+    """For each of so many tasks of train whose programs have `steps` steps, the judged nodes of its tree."""
+    config = validate(check(["benchmark=tmdb_verified"])[0])
+    rows, tasks = read(FOLDER / "train.jsonl"), TMDBVerified(split="train", train=None, observation=2000).tasks()
+    long = [(row, task) for row, task in zip(rows, tasks, strict=True) if len(row["program"]) == steps]
+    return asyncio.run(_trees(config, long[:: len(long) // trees][:trees]))
+
+
+async def _trees(config: RunConfig, chosen: Sequence[tuple[Any, Task]]) -> list[list[ProcessExample]]:
+    async with AsyncExitStack() as stack:
+        sandbox = await stack.enter_async_context(config.executor.open())
+        broker = await stack.enter_async_context(config.tools.open([task for _, task in chosen]))
+        found = []
+        for row, task in chosen:
+            nodes: dict[str, Node] = {}
+            for path in ways(len(row["program"])):
+                await _walk(await sandbox.start(task, broker.session(task).call), row, path, nodes)
+            found.append([_judged(config.data.prompt, task, node) for node in nodes.values()])
+        return found
+
+
+async def _walk(interpreter: Any, row: Mapping[str, Any], path: Sequence[Way], nodes: dict[str, Node]) -> None:
+    """Run a path; `nodes` gets those that it did not hold, by id."""
+    here = ROOT
+    try:
+        for k, way in enumerate(path, start=1):
+            known = nodes.get(way.id)
+            step = known.step if known else parse(_text(row, way, k, failed=k > 1 and path[k - 2].slip), k)
+            assert step is not None
+            ran = await interpreter.run(step.code or "")
+            here = known or Node(id=way.id, parent=here, depth=k, step=step, execution=ran)
+            nodes[way.id] = here
+    finally:
+        await interpreter.close()
+
+
+def _text(row: Mapping[str, Any], way: Way, k: int, *, failed: bool) -> str:
+    thought, code = row["thoughts"][way.done], row["program"][way.done]
+    if way.slip:
+        found = [wrong for _, wrong in slips(code)] or [code.replace("requests.get", "requests.post")]
+        code = Random(f"{row['query']} {way.id}").choice(found)
+    parts = [f"##Step {k}: {'That was not it. ' if failed else ''}{thought}", "Python Code:", "```python", code, "```"]
+    return "\n".join(parts + [ALL_FINISHED] * (not way.slip and way.done + 1 == len(row["program"])))
+
+
+def _judged(prompt: JudgePrompt, task: Task, node: Node) -> ProcessExample:
+    """The node as process data; the program's own step is the one with more potential."""
+    assert node.step is not None and node.execution is not None and node.parent is not None
+    right = node.id.endswith("1")
+    return ProcessExample(
+        task_id=task.id, node_id=node.id, group=node.parent.id,
+        prefix=tuple(prompt.before(task, node.parent.path)), step=node.step.text, executed=node.execution.ran,
+        soft=float(right), hard=right, latent=float(right), label=right,
+    )  # fmt: skip

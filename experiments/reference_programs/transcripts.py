@@ -1,0 +1,237 @@
+"""Write the reference programs as transcripts, what a policy is fine-tuned on; some hold a mistake that is put right.
+
+Usage: python experiments/reference_programs/transcripts.py --out transcripts.jsonl [--rows FILE] [--mistakes 0.3]
+
+A line a task: `{"task_id", "template", "messages"}`, the messages as the policy gets them at inference under
+`prompt=compact` (or `--prompt`), every step run in the sandbox and through the broker. An assistant message carries a
+`weight`: 1 is to be learned, 0 is a step that fails, after which the right one says so. `--rows` takes a file of
+generate.py. The wrong step never carries [All Finished]: such a step would end its path, right or not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from slips import ENDPOINTS, FIELDS
+
+from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, read
+from codetool.config import RunConfig, validate
+from codetool.errors import CodeToolError, MissingError
+from codetool.execution.sandbox import LiveSandbox
+from codetool.policies.parsing import parse
+from codetool.prompts import ALL_FINISHED
+from codetool.stages.words import check
+from codetool.tools.broker import Broker
+from codetool.types import Node, Task
+
+Row = Mapping[str, Any]
+Transcript = dict[str, Any]
+AT_ONCE = 8
+MISTAKEN = range(2, 5)
+"""Steps of the programs that a mistake is put into: with it they are five at most, as deep as a search goes."""
+TRIES = 8
+"""Mistakes that are tried in a program until one fails."""
+OTHER_MEDIUM = {"release_date": "first_air_date", "first_air_date": "release_date", "title": "name", "name": "title"}
+"""A field of films, and what it is called for series, and the other way round."""
+REASONS = (
+    (r"KeyError: '(\w+)'", "there is no field {0}"),
+    (r"KeyError: \d+", "the answer is no list"),
+    (r"IndexError|StopIteration", "nothing was found"),
+    (r"NameError: name '(\w+)'", "{0} is not defined"),
+    (r"TypeError|AttributeError", "the answer has another form"),
+    (r"answered (\d+)", "the tool answered {0}"),
+    (r"", "the tool did not answer"),
+)
+"""What is found in an error, and how the step that puts it right says so; the first that is found counts."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A step to write: its thought and its code, and whether it is right."""
+
+    thought: str
+    code: str
+    right: bool = True
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs drafts as a search would."""
+
+    sandbox: LiveSandbox
+    broker: Broker
+
+    async def path(self, task: Task, drafts: Sequence[Draft]) -> tuple[Node, ...] | None:
+        """The executed steps; None if a right one fails or a wrong one does not."""
+        interpreter = await self.sandbox.start(task, self.broker.session(task).call)
+        node = Node(id="0")
+        try:
+            for k, draft in enumerate(drafts, start=1):
+                error = node.execution.error if node.execution and not node.execution.ran else None
+                step = parse(_text(draft, k, error, last=k == len(drafts)), k)
+                execution = await interpreter.run(step.code or "")
+                if execution.ran != draft.right:
+                    return None
+                node = Node(id=f"{node.id}-1", parent=node, depth=k, step=step, execution=execution)
+        finally:
+            await interpreter.close()
+        return node.path
+
+
+def main() -> None:
+    """Run, write and count."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=Path, default=FOLDER / "train.jsonl", help="tasks; default: the stored train")
+    parser.add_argument("--out", type=Path, required=True, help="file for the transcripts")
+    parser.add_argument("--mistakes", type=float, default=0.3, help="share of transcripts with a mistake put right")
+    parser.add_argument("--seed", type=int, default=0, help="draws which have one, and which mistake it is")
+    parser.add_argument("--prompt", default="compact", help="a file of conf/prompt")
+    options = parser.parse_args()
+    if not 0 <= options.mistakes <= 1:
+        parser.error(f"--mistakes {options.mistakes}: give a share from 0 to 1")
+    found = transcripts(options.rows, options.mistakes, options.seed, options.prompt)
+    options.out.write_text("".join(json.dumps(each, ensure_ascii=False) + "\n" for each in found), encoding="utf-8")
+    print(f"{options.out}: {json.dumps(counted(found))}")
+
+
+def transcripts(rows: Path, mistakes: float, seed: int, prompt: str = "compact") -> list[Transcript]:
+    """The transcripts of a file's tasks in its order, the same ones for the same seed.
+
+    Fewer than the share `mistakes` hold one where there are not so many programs in which one fails.
+    """
+    config = validate(check(["benchmark=tmdb_verified", f"prompt@policy.prompt={prompt}"])[0])
+    tasks = TMDBVerified(split="train", train=rows, observation=0).tasks()
+    return asyncio.run(_transcripts(config, read(rows), tasks, mistakes, seed))
+
+
+def counted(found: Sequence[Transcript]) -> dict[str, Any]:
+    """How many transcripts, templates, steps and mistakes there are."""
+    turns = [[message for message in each["messages"] if message["role"] == "assistant"] for each in found]
+    return {
+        "transcripts": len(found),
+        "templates": len({each["template"] for each in found}),
+        "steps": sum(map(len, turns)),
+        "mistakes": sum(turn["weight"] == 0 for each in turns for turn in each),
+        "by_steps": dict(sorted(Counter(map(len, turns)).items())),
+        "mean_characters": round(sum(len(m["content"]) for each in found for m in each["messages"]) / len(found)),
+    }
+
+
+async def _transcripts(
+    config: RunConfig, rows: Sequence[Row], tasks: Sequence[Task], mistakes: float, seed: int
+) -> list[Transcript]:
+    found: dict[int, Transcript] = {}
+    order = [index for index, row in enumerate(rows) if len(row["program"]) in MISTAKEN]
+    Random(f"{seed} order").shuffle(order)
+    places = asyncio.Semaphore(AT_ONCE)
+    async with AsyncExitStack() as stack:
+        sandbox = await stack.enter_async_context(config.executor.open())
+        runner = Runner(sandbox, await stack.enter_async_context(config.tools.open(tasks)))
+
+        async def add(index: int, *, mistaken: bool) -> None:
+            async with places:
+                path = await _path(runner, rows[index], tasks[index], seed, mistaken=mistaken)
+            if path is not None:
+                found[index] = _transcript(config, tasks[index], path)
+
+        while order and (missing := round(mistakes * len(rows)) - len(found)) > 0:
+            chosen, order = order[:missing], order[missing:]
+            await asyncio.gather(*(add(index, mistaken=True) for index in chosen))
+        await asyncio.gather(*(add(index, mistaken=False) for index in range(len(rows)) if index not in found))
+    return [found[index] for index in range(len(rows))]
+
+
+async def _path(runner: Runner, row: Row, task: Task, seed: int, *, mistaken: bool) -> tuple[Node, ...] | None:
+    """The steps of the row's program, executed; with a mistake, None if none was found that fails."""
+    drafts = [Draft(*pair) for pair in zip(row["thoughts"], row["program"], strict=True)]
+    whole = await runner.path(task, drafts)
+    if whole is None:
+        raise MissingError(f"task {task.id}: its program fails here. Write the file again with generate.py --train")
+    if not mistaken:
+        return whole
+    chance = Random(f"{seed} {task.id}")
+    for wrong in _mistaken(drafts, chance)[:TRIES]:
+        path = await runner.path(task, wrong)
+        if path and _answer(path) == _answer(whole):
+            return path
+    return None
+
+
+def _answer(path: Sequence[Node]) -> str | None:
+    return path[-1].execution.observation if path[-1].execution else None
+
+
+def _mistaken(drafts: Sequence[Draft], chance: Random) -> list[list[Draft]]:
+    """The drafts with a wrong one before one of them, in a drawn order: each kind of slip, then each again."""
+    kinds: dict[str, list[list[Draft]]] = {}
+    for place, draft in enumerate(drafts):
+        for kind, code in slips(draft.code):
+            wrong = replace(draft, code=code, right=False)
+            kinds.setdefault(kind, []).append([*drafts[:place], wrong, *drafts[place:]])
+    shuffled = [chance.sample(some, len(some)) for some in kinds.values()]
+    ranked = [(rank, chance.random(), each) for some in shuffled for rank, each in enumerate(some)]
+    return [each for _, _, each in sorted(ranked, key=lambda entry: entry[:2])]
+
+
+def slips(code: str) -> Iterator[tuple[str, str]]:
+    """The code with one thing wrong, as (kind, code); some of them run all the same."""
+    for hit in re.finditer(r'(?<=\[")\w+(?="\])', code):
+        for kind, fields in (("field", FIELDS), ("medium", OTHER_MEDIUM)):
+            if hit[0] in fields:
+                yield kind, _put(code, hit, fields[hit[0]])
+    for hit in re.finditer(r'\["(results|cast|crew|parts)"\]', code):  # the list taken for the answer itself
+        yield "form", _put(code, hit, "")
+    for hit in re.finditer(r"{(\w+)\['id'\]}", code):  # a name that was never given
+        yield "name", _put(code, hit, f"{{{hit[1]}_id}}")
+    for hit in re.finditer(r'(?<=requests\.get\().*?"(?=[,)])', code):
+        right, wrong = next(((a, b) for a, b in ENDPOINTS if a in hit[0]), ("", ""))
+        if right:
+            yield "endpoint", _put(code, hit, wrong.join(hit[0].rsplit(right, 1)))
+    for hit in re.finditer(r'(?<={)"query"(?=:)', code):
+        yield "parameter", _put(code, hit, '"name"')
+
+
+def _put(code: str, hit: re.Match[str], text: str) -> str:
+    return code[: hit.start()] + text + code[hit.end() :]
+
+
+def _text(draft: Draft, k: int, error: str | None, *, last: bool) -> str:
+    """The step as a policy is to write it, without its closing marker; `error` is what the step before ended with."""
+    thought = draft.thought if error is None else f"Step {k - 1} failed, {_reason(error)}. {draft.thought}"
+    parts = [f"##Step {k}: {thought}", "Python Code:", "```python", draft.code, "```"]
+    return "\n".join(parts + [ALL_FINISHED] * last)
+
+
+def _reason(error: str) -> str:
+    found = ((re.search(pattern, error), words) for pattern, words in REASONS)
+    return next(words.format(*hit.groups()) for hit, words in found if hit)
+
+
+def _transcript(config: RunConfig, task: Task, path: Sequence[Node]) -> Transcript:
+    """The line of a path: the messages that led to its last step, and that step."""
+    chat = config.policy.prompt.messages(task, path)[:-1]  # nobody reads what the last step printed
+    messages: list[dict[str, Any]] = [dict(message) for message in chat]
+    turns = [message for message in messages if message["role"] == "assistant"]
+    for turn, node in zip(turns, path, strict=True):
+        turn["weight"] = int(node.execution is not None and node.execution.ran)
+    return {"task_id": task.id, "template": task.template, "messages": messages}
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except CodeToolError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("Stopped. No file has been changed.")

@@ -1,0 +1,278 @@
+"""`stage=evaluate_prm` on trees that `stage=collect` has just grown, with PRMs that are served, loaded and made up."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import json
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import tiny_models
+from chat_server import Reply, serving
+from command_line import CommandLine, lines, metrics
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from rich.console import Console
+from scripted_policy import scripted_server
+
+from codetool.config import validate
+from codetool.errors import CodeToolError, ConfigError, UnreachableError
+from codetool.stages.evaluate_prm import evaluate_prm
+from codetool.stages.words import CONF, check
+
+
+@pytest.fixture(scope="module")
+def collected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder of rollout trees of six tasks; to be read only."""
+    run = CommandLine(tmp_path_factory.mktemp("collected"))
+    words = ("stage=collect", "benchmark.split=dev", "limit=6", "search.n=3", "search.depth=3", "logger=none")
+    with scripted_server() as policy:
+        done = run(*words, "policy=openai", "policy.model=m", f"policy.base_url={policy.url}")
+    assert done.returncode == 0, done.stderr
+    [folder] = run.outputs.glob("collect/*")
+    yield folder
+
+
+@pytest.fixture
+def copy(collected: Path, tmp_path: Path) -> Path:
+    """A copy of that folder."""
+    return Path(shutil.copytree(collected, tmp_path / "copy"))
+
+
+def words(data: Path, *more: str) -> tuple[str, ...]:
+    return ("stage=evaluate_prm", f"evaluate_prm.data=[{data}]", *more)
+
+
+def inside(run: CommandLine, *words: str) -> str:
+    """What the stage says on standard error, run in this process: a command line takes seconds to start."""
+    prm = next((word.removeprefix("prm=") for word in words if word.startswith("prm=")), "none")
+    console = Console(file=io.StringIO(), width=300)
+    settings = validate(check([f"outputs={run.outputs}", *words])[0])
+    assert evaluate_prm(settings, {"prm": prm}, console) == 0
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def folder(run: CommandLine, name: str = "") -> Path:
+    """The one result folder whose name starts so."""
+    [found] = run.outputs.glob(f"evaluate_prm/{name}*")
+    return found
+
+
+def steps(path: Path, name: str) -> list[tuple[str, str]]:
+    return [(line["task_id"], line["node_id"]) for line in lines(path, name)]
+
+
+def opinion(messages: list[dict[str, str]]) -> float:
+    """A number that the prompt determines."""
+    return hashlib.sha256(json.dumps(messages).encode()).digest()[0] / 255
+
+
+def remote(url: str) -> tuple[str, ...]:
+    return ("prm=remote", f"prm.base_url={url.removesuffix('/v1')}")
+
+
+def test_a_prm_is_measured(run: CommandLine, collected: Path) -> None:
+    done = run(*words(collected, "prm=random"))
+    assert done.returncode == 0, done.stderr
+    result = folder(run, "tmdb_verified-random-")
+    assert sorted(steps(result, "scores")) == sorted(steps(collected, "process"))
+    held = metrics(result)
+    assert (
+        0 < held["metrics"]["auroc"]["low"] < held["metrics"]["auroc"]["value"] < held["metrics"]["auroc"]["high"] < 1
+    )
+    assert held["tasks"] == 6 and held["steps"] == len(lines(result, "scores"))
+    assert set(held["pairwise_accuracy_by_depth"]) == {"1", "2", "3"}
+    assert sum(each["share"] for each in held["reliability"]) == pytest.approx(1)
+    assert "template_low" in held["metrics"]["ece"]
+    drawn = ElementTree.parse(result / "reliability.svg").getroot()
+    assert any(node.text == "share of the steps" for node in drawn.iter())
+    for name in held["metrics"]:
+        assert f"\n{name} " in done.stdout
+    assert "of step 3" in done.stdout and str(result) in done.stdout
+
+
+async def test_the_prm_reads_what_it_would_be_trained_on(run: CommandLine, collected: Path) -> None:
+    async with serving(lambda body: Reply(body={"response": opinion(body["messages"])})) as server:
+        done = await asyncio.to_thread(run, *words(collected, *remote(server.url)))
+        asked = [body["messages"] for body in server.requests]
+    assert done.returncode == 0, done.stderr
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        prompt = instantiate(compose(overrides=["+prm=remote", "prm.base_url=http://x"]).prm).prompt
+    expected = {}
+    for line in lines(collected, "process"):
+        messages = prompt.extended(line["prefix"], line["node_id"].count("-") + 1, line["step"])
+        assert messages in asked
+        expected[line["task_id"], line["node_id"]] = opinion(messages)
+    scores = {(line["task_id"], line["node_id"]): line["score"] for line in lines(folder(run), "scores")}
+    assert scores == expected
+
+
+def test_the_oracle_sees_which_operations_were_called(run: CommandLine, collected: Path) -> None:
+    inside(run, *words(collected, "prm=oracle"))
+    scores = {(line["task_id"], line["node_id"]): line["score"] for line in lines(folder(run), "scores")}
+    right = {(line["task_id"], line["node_id"]) for line in lines(collected, "process") if line["soft"] > 0}
+    assert right and all(scores[step] == 1 for step in right)
+    assert metrics(folder(run))["metrics"]["first_error_correct"]["value"] == 1
+
+
+def test_a_model_in_this_process_judges(run: CommandLine, collected: Path, tmp_path: Path) -> None:
+    tiny_models.save("qwen2", tmp_path / "prm")
+    model = ("prm=qwen7b", f"prm.path={tmp_path / 'prm'}", "prm.precision=float32", "prm.device=cpu")
+    inside(run, *words(collected, "limit=2", *model))
+    scores = [line["score"] for line in lines(folder(run, "tmdb_verified-qwen7b-"), "scores")]
+    assert len(scores) > 5 and all(0 < score < 1 for score in scores) and len(set(scores)) > 5
+
+
+def test_a_larger_limit_continues_the_scores(run: CommandLine, collected: Path) -> None:
+    inside(run, *words(collected, "prm=random", "limit=2"))
+    order = list(dict.fromkeys(task for task, _ in steps(collected, "process")))
+    assert {task for task, _ in steps(folder(run), "scores")} == set(order[:2])
+    assert metrics(folder(run))["tasks"] == 2
+    inside(run, *words(collected, "prm=random"))
+    assert len(set(steps(folder(run), "scores"))) == len(lines(folder(run), "scores")) == metrics(folder(run))["steps"]
+
+
+async def slow(body: dict[str, Any]) -> Reply:
+    await asyncio.sleep(0.1)
+    return Reply(body={"response": opinion(body["messages"])})
+
+
+async def half_done(run: CommandLine, *words: str) -> Any:
+    """A process that has scored some of the steps."""
+    process = run.start(*words)
+    while not (any(run.outputs.glob("evaluate_prm/*/scores.jsonl")) and lines(folder(run), "scores")):
+        assert process.poll() is None
+        await asyncio.sleep(0.02)
+    return process
+
+
+async def test_a_killed_run_goes_on_where_it_was(run: CommandLine, collected: Path) -> None:
+    async with serving(slow) as server:
+        process = await half_done(run, *words(collected, *remote(server.url), "concurrency=2"))
+        process.kill()
+        await asyncio.to_thread(process.communicate)
+        known = len(lines(folder(run), "scores"))
+        asked = len(server.requests)
+        done = await asyncio.to_thread(run, *words(collected, *remote(server.url)))
+        total = len(lines(collected, "process"))
+        assert done.returncode == 0 and f"scored already: {known}\n" in done.stderr
+        assert 0 < known < total and len(server.requests) - asked <= total - known + 3  # part of a group may be torn
+    again = {(line["task_id"], line["node_id"]): line["score"] for line in lines(folder(run), "scores")}
+    assert len(again) == total == metrics(folder(run))["steps"]
+
+
+async def test_ctrl_c_keeps_the_scores(run: CommandLine, collected: Path) -> None:
+    async with serving(slow) as server:
+        process = await half_done(run, *words(collected, *remote(server.url), "concurrency=2"))
+        process.send_signal(signal.SIGINT)
+        _, told = await asyncio.to_thread(process.communicate)
+    assert process.returncode == 130 and "the same command continues" in told and "Traceback" not in told
+    assert lines(folder(run), "scores") and not (folder(run) / "metrics.json").exists()
+
+
+async def test_a_server_that_gives_up_is_one_message_and_the_scores_are_kept(run: CommandLine, collected: Path) -> None:
+    served = 0
+
+    def few(body: dict[str, Any]) -> Reply:
+        nonlocal served
+        served += 1
+        return Reply(body={"response": 0.5}) if served < 9 else Reply(400, {"detail": "enough"})
+
+    async with serving(few) as server:
+        done = await asyncio.to_thread(run, *words(collected, *remote(server.url), "concurrency=1"))
+    assert done.returncode == 1 and "enough" in done.stderr and "Traceback" not in done.stderr
+    assert 0 < len(lines(folder(run), "scores")) < 9
+
+
+def test_a_prm_that_cannot_be_had_leaves_no_folder(run: CommandLine, collected: Path) -> None:
+    with pytest.raises(UnreachableError, match=r"prm\.base_url"):
+        inside(run, *words(collected, *remote("http://127.0.0.1:9/v1")))
+    assert not list(run.outputs.glob("evaluate_prm/*"))
+
+
+def test_only_the_prm_and_the_data_name_the_result(run: CommandLine, collected: Path, copy: Path) -> None:
+    inside(run, *words(collected, "prm=random"))
+    others = ("search=chain", "policy=openai", "policy.model=m", "policy.base_url=http://h/v1")
+    for data, *more in ((collected, *others, "evaluate_prm.threshold=0.7"), (copy / "process.jsonl",)):
+        told = inside(run, *words(Path(data), "prm=random", *map(str, more)))
+        assert "scored already: 0" not in told and folder(run)
+    content = (copy / "process.jsonl").read_text().splitlines(keepends=True)
+    (copy / "process.jsonl").write_text("".join(content[:-1]))
+    inside(run, *words(copy, "prm=random"))
+    inside(run, *words(collected, "prm=random", "seed=1"))  # the random PRM's own seed
+    assert len(list(run.outputs.glob("evaluate_prm/*"))) == 3
+
+
+def test_the_threshold_is_used(run: CommandLine, collected: Path) -> None:
+    found = []
+    for threshold in ("0", "1"):
+        inside(run, *words(collected, "prm=random", f"evaluate_prm.threshold={threshold}"))
+        found.append(metrics(folder(run))["metrics"]["first_error_correct"]["value"])
+    assert found == [1, 0]
+
+
+def test_a_dry_run_scores_nothing(run: CommandLine, collected: Path) -> None:
+    assert "tmdb_verified-random-" in inside(run, *words(collected, "prm=random", "dry_run=true"))
+    assert not run.outputs.exists()
+
+
+def test_a_wrong_word_is_one_message(run: CommandLine) -> None:
+    done = run("stage=evaluate_prm", "prm=random")
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert line.startswith("error: evaluate_prm.data is not set")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["evaluate_prm.data=[x]"], "prm=none judges nothing"),
+        (["prm=random", "evaluate_prm.data=[nowhere]"], "nowhere is not there"),
+        (["prm=random", "evaluate_prm.data=[conf]"], "conf/process.jsonl is not there"),
+        (["prm=random", "evaluate_prm.data=[x]", "evaluate_prm.threshold=2"], "evaluate_prm.threshold=2"),
+    ],
+)
+def test_wrong_words_are_named(run: CommandLine, given: list[str], said: str) -> None:
+    with pytest.raises(CodeToolError, match=said):
+        inside(run, "stage=evaluate_prm", *given)
+
+
+def test_examples_without_their_trees_cannot_be_read(run: CommandLine, copy: Path) -> None:
+    (copy / "rollouts.jsonl").unlink()
+    with pytest.raises(CodeToolError, match=r"there is no rollouts\.jsonl"):
+        inside(run, *words(copy / "process.jsonl", "prm=random"))
+    assert not run.outputs.exists()
+
+
+def test_examples_of_other_trees_are_refused(run: CommandLine, copy: Path) -> None:
+    content = lines(copy, "process")
+    content[0]["step"] += " or so"
+    (copy / "process.jsonl").write_text("".join(json.dumps(line) + "\n" for line in content))
+    with pytest.raises(ConfigError, match="do not belong together"):
+        inside(run, *words(copy, "prm=random"))
+
+
+def test_data_of_a_changed_benchmark_are_refused(run: CommandLine, copy: Path) -> None:
+    config = copy / "config.yaml"
+    config.write_text(config.read_text().replace("# sha256 of benchmark: ", "# sha256 of benchmark: 0"))
+    with pytest.raises(CodeToolError, match=f"{copy}.*data have changed"):
+        inside(run, *words(copy, "prm=random"))
+
+
+def test_a_task_in_two_folders_is_refused(run: CommandLine, collected: Path, copy: Path) -> None:
+    with pytest.raises(ConfigError, match="Measure them apart"):
+        inside(run, "stage=evaluate_prm", f"evaluate_prm.data=[{collected},{copy}]", "prm=random")
+
+
+def test_its_words_mean_nothing_to_other_stages() -> None:
+    with pytest.raises(ConfigError, match="only stage=evaluate_prm reads it"):
+        check(["evaluate_prm.threshold=0.4"])
+    check(["evaluate_prm.threshold=0.4", "stage=evaluate_prm"])

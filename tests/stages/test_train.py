@@ -1,0 +1,238 @@
+"""stage=train: what it makes of words, when it goes on, and what it refuses."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shlex
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import tiny_models
+from command_line import CommandLine
+from rich.console import Console
+from training_jobs import WORDS, choices, config, lines, process_file, transcripts_file
+
+from codetool.errors import CodeToolError, ConfigError, MissingError
+from codetool.stages.train import train
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("llama")
+    tiny_models.save("llama", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return process_file(tmp_path_factory.mktemp("data") / "process.jsonl")
+
+
+def ran(model: Path, data: Path, outputs: Path, *words: str) -> str:
+    """What a run says on standard error."""
+    said = Console(file=io.StringIO(), width=200)
+    named = dict(word.split("=", 1) for word in words if word.split("=")[0] in choices())
+    assert train(config(model, data, outputs, *words), choices(**named), said) == 0
+    assert isinstance(said.file, io.StringIO)
+    return said.file.getvalue()
+
+
+def folders(outputs: Path) -> list[Path]:
+    return sorted(outputs.glob("train/*"))
+
+
+@pytest.fixture(scope="module")
+def finished(model: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The outputs of one run."""
+    outputs = tmp_path_factory.mktemp("outputs")
+    ran(model, data, outputs)
+    return outputs
+
+
+def test_a_run_leaves_its_files(finished: Path) -> None:
+    [folder] = folders(finished)
+    assert folder.name.startswith("prm-qwen7b-lora-")
+    names = {path.name for path in folder.iterdir()} - {".lock"}
+    assert names == {
+        "adapter", "checkpoints", "config.yaml", "log.txt", "loss.svg", "losses.jsonl", "metrics.json",
+        "validations.jsonl",
+    }  # fmt: skip
+    [first, *_] = lines(folder / "losses.jsonl")
+    assert set(first) == {"step", "loss", "learning_rate", "tokens", "examples", "seconds"}
+    [validation] = lines(folder / "validations.jsonl")
+    assert {"validation_loss", "ece", "pairwise_accuracy"} < set(validation)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["metrics"]["validation_loss"] == validation["validation_loss"]
+    assert (metrics["counts"]["tasks"], metrics["counts"]["validation_tasks"]) == (8, 2)
+
+
+def test_the_card_tells_where_the_adapter_comes_from(finished: Path, model: Path, data: Path) -> None:
+    from hashlib import sha256
+
+    [folder] = folders(finished)
+    card = (folder / "adapter" / "README.md").read_text()
+    assert sha256(data.read_bytes()).hexdigest() in card
+    assert f"base_model: {model}" in card and f"prm.path={folder}/adapter" in card
+
+
+def test_the_same_words_say_that_it_is_finished(
+    finished: Path, model: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "is finished already" in ran(model, data, finished, "train.threads=2")
+    [folder] = folders(finished)
+    assert f"use it: prm=qwen7b prm.path={folder}/adapter" in capsys.readouterr().out
+
+
+def test_a_merged_model_is_added_to_a_finished_run(finished: Path, model: Path, data: Path) -> None:
+    ran(model, data, finished, "train.merge=true")
+    [folder] = folders(finished)
+    assert (folder / "merged" / "model.safetensors").is_file() and (folder / "merged" / "README.md").is_file()
+    assert "is finished already" in ran(model, data, finished, "train.merge=true")
+
+
+def dry(model: Path, data: Path, outputs: Path, *words: str) -> str:
+    """The folder that the words lead to."""
+    said = ran(model, data, outputs, "dry_run=true", *words)
+    return said.split("results: ")[1].split(" (")[0]
+
+
+def test_what_changes_the_weights_changes_the_folder(model: Path, data: Path, tmp_path: Path) -> None:
+    other = process_file(tmp_path / "other.jsonl", 9)
+    copy = tmp_path / "copy.jsonl"
+    copy.write_bytes(data.read_bytes())
+    base = dry(model, data, tmp_path)
+    same = [("train.threads=2",), ("search=greedy",), ("train.checkpoint_every=3",), ("train.checkpointing=true",)]
+    assert {dry(model, data, tmp_path, *words) for words in same} == {base}
+    assert dry(model, copy, tmp_path) == base
+    changes = [
+        ("seed=1",), ("limit=5",), ("train.epochs=2",), ("train.learning_rate=1e-4",), ("tuning.rank=8",),
+        ("prm.labels=[no,yes]",), ("labels=hard",), ("trainer.precision=bf16-true",), ("trainer=ddp", WORDS[0]),
+        ("train.accumulate=2",),
+    ]  # fmt: skip
+    found = [dry(model, data, tmp_path, *words) for words in changes] + [dry(model, other, tmp_path)]
+    assert len({base, *found}) == len(found) + 1
+    assert not (tmp_path / "train").exists()
+
+
+def test_a_dry_run_counts(model: Path, data: Path, tmp_path: Path) -> None:
+    assert "32 examples of 8 tasks" in ran(model, data, tmp_path, "dry_run=true")
+    assert "16 examples of 4 tasks" in ran(model, data, tmp_path, "dry_run=true", "limit=5")
+    said = ran(model, data, tmp_path, "dry_run=true", "train.max_length=60")
+    assert "are longer than train.max_length" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "message"),
+    [
+        (("prm=none",), ConfigError, "Choose prm=smollm2"),
+        (("prm=random",), ConfigError, "Choose prm=smollm2"),
+        (("prm=pairwise",), ConfigError, "prm=pairwise compares two"),
+        (("target=policy", "policy=openai"), ConfigError, "Choose policy=smollm2"),
+        (("target=policy", "policy=replay"), ConfigError, "Choose policy=smollm2"),
+        (("target=policy",), ConfigError, "target=prm, or name a transcripts.jsonl"),
+        (("train.data=[]",), ConfigError, "train.data is not set"),
+        (("train.data=[nowhere]",), MissingError, "nowhere is not there"),
+        (("train.max_length=3",), ConfigError, "train.max_length"),
+        (("prm.labels=[yes,indeed]",), ConfigError, "'indeed' is"),
+        (("train.new_labels=true",), ConfigError, "needs tuning=full"),
+        (("train.new_labels=true", "tuning=full"), ConfigError, "is a token of the model already"),
+        (("train.merge=true", "tuning=full"), ConfigError, "no adapter to merge"),
+        (("trainer.devices=2",), ConfigError, "trainer=ddp"),
+        (("trainer=deepspeed", "trainer.accelerator=cpu"), MissingError, "pip install deepspeed"),
+        (("tuning.modules=[nothing]",), ConfigError, "tuning.modules"),
+    ],
+)
+def test_what_cannot_be_trained_is_told(
+    model: Path, data: Path, tmp_path: Path, words: tuple[str, ...], error: type[CodeToolError], message: str
+) -> None:
+    taken = [word for word in words if word.startswith(("prm=", "policy="))]
+    with pytest.raises(error, match=message.replace("(", r"\(")):
+        if taken:
+            from codetool.config import validate
+            from codetool.stages.words import check
+
+            [composed] = check(["stage=train", f"train.data=[{data}]", f"outputs={tmp_path}", *words])
+            train(validate(composed), choices(), Console(file=io.StringIO()))
+        else:
+            ran(model, data, tmp_path, *words)
+
+
+def test_transcripts_are_no_process_data(model: Path, tmp_path: Path) -> None:
+    file = transcripts_file(tmp_path / "transcripts.jsonl")
+    with pytest.raises(ConfigError, match="Train one, target=policy, or name a process.jsonl"):
+        ran(model, file, tmp_path)
+
+
+def test_labels_that_no_adapter_can_teach_are_refused(data: Path, tmp_path: Path) -> None:
+    import torch
+
+    made = tiny_models.save("llama", tmp_path / "model")
+    with torch.no_grad():
+        made.get_input_embeddings().weight[260] *= 1e-4
+    made.save_pretrained(tmp_path / "model")
+    with pytest.raises(ConfigError, match="never trained on"):
+        ran(tmp_path / "model", data, tmp_path)
+    assert not folders(tmp_path)
+    assert "it may do" in ran(tmp_path / "model", data, tmp_path, "tuning=full")
+
+
+def test_qlora_names_the_package_that_it_needs(model: Path, data: Path, tmp_path: Path) -> None:
+    from importlib.util import find_spec
+
+    if find_spec("bitsandbytes"):
+        pytest.skip("bitsandbytes is installed")
+    with pytest.raises(MissingError, match="pip install bitsandbytes"):
+        ran(model, data, tmp_path, "tuning=qlora")
+
+
+def test_a_stopped_command_goes_on(run: CommandLine, model: Path, data: Path) -> None:
+    own = ["stage=train", "prm=qwen7b", f"prm.model={model}", f"train.data=[{data}]", "train.epochs=40", *WORDS]
+    process = run.start(*own)
+    until = time.monotonic() + 100
+    while not list(run.outputs.glob("train/*/losses.jsonl")) or not lines(
+        next(run.outputs.glob("train/*/losses.jsonl"))
+    ):
+        assert time.monotonic() < until and process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command continues" in said and "Traceback" not in said
+    assert not [
+        line for line in said.splitlines() if "Lightning" in line or "GPU available" in line or "Warning" in line
+    ]
+    [folder] = folders(run.outputs)
+    before = len(lines(folder / "losses.jsonl"))
+    done = run(*own)
+    assert done.returncode == 0
+    steps = [line["step"] for line in lines(folder / "losses.jsonl")]
+    assert steps == list(range(1, len(steps) + 1)) and len(steps) > before
+    used = next(line for line in done.stdout.splitlines() if line.startswith("use it: "))
+    assert shlex.split(used)[2:4] == ["prm=qwen7b", f"prm.path={folder}/adapter"]
+
+
+@pytest.mark.slow
+def test_two_processes_by_command_line(run: CommandLine, model: Path, data: Path) -> None:
+    words = ("stage=train", "prm=qwen7b", f"prm.model={model}", f"train.data=[{data}]", "trainer=fsdp", *WORDS)
+    done = run(*words)
+    assert done.returncode == 0, done.stderr
+    [folder] = folders(run.outputs)
+    assert (folder / "adapter" / "adapter_model.safetensors").is_file()
+    assert not list(folder.glob("process-*")) and os.environ.get("LOCAL_RANK") is None
+
+
+def test_a_process_that_fails_is_told_of(
+    run: CommandLine, model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shadow").mkdir()
+    fails = "import os\nif os.environ.get('LOCAL_RANK') == '1':\n    raise SystemExit('no luck')\n"
+    (tmp_path / "shadow" / "sitecustomize.py").write_text(fails)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "shadow"))
+    words = ("stage=train", "prm=qwen7b", f"prm.model={model}", f"train.data=[{data}]", "trainer=ddp", *WORDS)
+    done = run(*words)
+    assert done.returncode == 1
+    assert "process 1 of the training failed: SystemExit: no luck" in done.stderr

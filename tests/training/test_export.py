@@ -1,0 +1,120 @@
+"""What training has made, as others load it: transformers, PEFT, our own scoring and writing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_models
+import torch
+from peft import PeftModel
+from training_jobs import config, job, process_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from codetool.policies.llama import Llama
+from codetool.prm.packed_model import Family, PackedModel
+from codetool.tokenizing import ChatTokens
+from codetool.training import processes
+from codetool.training.export import export, export_merged
+from codetool.training.vocabulary import untrained
+
+LABELS = (260, 259)
+
+
+class Nobody:
+    def updated(self, line: Any) -> None: ...
+    def validated(self, line: Any) -> None: ...
+    def stopping(self) -> None: ...
+
+
+def made(kind: tiny_models.Kind, folder: Path, *words: str, base: str = "somebody/tiny") -> tuple[Any, Path]:
+    """A trained job and the folder that was exported."""
+    tiny_models.save(kind, folder / "base")
+    data = process_file(folder / "process.jsonl", 6)
+    settings = config(folder / "base", data, folder, "train.learning_rate=1e-2", *words)
+    run = job(settings, folder / "run")
+    processes.train(run, Nobody(), None)
+    return run, export(run, run.checkpoints / "last.ckpt", base, None)
+
+
+def logits(model: Any, tokens: list[int]) -> torch.Tensor:
+    with torch.no_grad():
+        return model(torch.tensor([tokens])).logits[0, -1].float()
+
+
+def scored(base: Path, adapter: Path | None, tokens: list[int], device: str = "cpu") -> torch.Tensor:
+    """The labels' logits as the PRM in process reads them."""
+    [[read]] = PackedModel(base, adapter, "float32", device).read([Family((), [tokens])], LABELS)
+    return torch.tensor(read.logits)
+
+
+@pytest.mark.parametrize("kind", tiny_models.KINDS)
+def test_an_adapter_is_the_same_everywhere(kind: tiny_models.Kind, tmp_path: Path) -> None:
+    run, adapter = made(kind, tmp_path)
+    tokens = ChatTokens(run.base).encode([{"role": "user", "content": "Question: who directed it?"}])
+    plain = AutoModelForCausalLM.from_pretrained(run.base, dtype=torch.float32)
+    before = logits(plain, tokens)
+    peft = logits(PeftModel.from_pretrained(plain, adapter), tokens)
+    assert (peft - before).abs().max() > 1e-2
+    assert torch.allclose(scored(run.base, adapter, tokens), peft[list(LABELS)], atol=1e-5)
+    merged = AutoModelForCausalLM.from_pretrained(export_merged(run, adapter), dtype=torch.float32)
+    assert torch.allclose(logits(merged, tokens), peft, atol=1e-5)
+    if kind == "llama":
+        _, written = Llama(run.base, torch.float32, adapter).prefill(None, tokens)
+        assert torch.allclose(written, peft, atol=1e-5)
+
+
+def test_an_adapter_names_its_base_and_is_bfloat16(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    _, adapter = made("llama", tmp_path)
+    assert json.loads((adapter / "adapter_config.json").read_text())["base_model_name_or_path"] == "somebody/tiny"
+    weights = load_file(adapter / "adapter_model.safetensors")
+    assert {weight.dtype for weight in weights.values()} == {torch.bfloat16}
+    assert all(".lora_" in name for name in weights)
+
+
+@pytest.mark.parametrize("kind", tiny_models.KINDS)
+def test_a_whole_model_is_the_same_everywhere(kind: tiny_models.Kind, tmp_path: Path) -> None:
+    run, folder = made(kind, tmp_path, "tuning=full", "train.learning_rate=1e-3")
+    chat = [{"role": "user", "content": "Question: who directed it?"}]
+    tokens = ChatTokens(folder).encode(chat)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert tokenizer.apply_chat_template(chat, add_generation_prompt=True)["input_ids"] == tokens
+    plain = logits(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), tokens)
+    assert torch.allclose(scored(folder, None, tokens), plain[list(LABELS)], atol=1e-5)
+    assert (logits(AutoModelForCausalLM.from_pretrained(run.base), tokens) - plain).abs().max() > 1e-2
+
+
+def test_new_labels_are_tokens_of_the_exported_model_alone(tmp_path: Path) -> None:
+    from codetool.stages import train_material
+
+    tiny_models.save("llama", tmp_path / "base")
+    data = process_file(tmp_path / "process.jsonl", 6)
+    words = ("train.new_labels=true", "tuning=full", "train.learning_rate=1e-2", "prm.labels=['<more>','<less>']")
+    settings = config(tmp_path / "base", data, tmp_path, *words)
+    run = job(settings, tmp_path / "run")
+    labels = train_material.labels(settings, run.base)
+    assert labels is not None
+    processes.train(run, Nobody(), None)
+    folder = export(run, run.checkpoints / "last.ckpt", "base", labels.tokenizer)
+    ids = [ChatTokens(folder).tokens(word) for word in ("<more>", "<less>")]
+    assert ids == [[labels.tokens[0]], [labels.tokens[1]]]
+    assert AutoTokenizer.from_pretrained(folder).convert_tokens_to_ids(["<more>", "<less>"]) == list(labels.tokens)
+    assert len(ChatTokens(run.base).tokens("<more>")) > 1
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    [[read]] = PackedModel(folder, None, "float32", "cpu").read([Family((), [[5, 6]])], labels.tokens)
+    assert torch.allclose(torch.tensor(read.logits), logits(model, [5, 6])[list(labels.tokens)], atol=1e-5)
+
+
+def test_tokens_that_were_never_trained_are_found(tmp_path: Path) -> None:
+    model = tiny_models.save("llama", tmp_path)
+    assert untrained(tmp_path, LABELS) == []
+    with torch.no_grad():
+        rows = model.get_input_embeddings().weight
+        rows[259] *= 1e-3
+        rows[260] = rows[261]
+    model.save_pretrained(tmp_path)
+    assert untrained(tmp_path, [258, 259, 260]) == [259, 260]

@@ -1,0 +1,227 @@
+"""Runs of tiny models: what resuming, accumulation, precision and sharing leave as it is."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_models
+from training_jobs import config, job, lines, process_file, transcripts_file
+
+from codetool.training import processes
+from codetool.training.job import Job, weights_of
+
+
+@dataclass
+class Watch:
+    """Looks on, and sends a signal once so many updates are done."""
+
+    stop_after: int = 0
+    signal: signal.Signals = signal.SIGINT
+    seen: list[int] = field(default_factory=list)
+    stops: int = 0
+
+    def updated(self, line: Mapping[str, float]) -> None:
+        self.seen.append(int(line["step"]))
+        if line["step"] == self.stop_after:
+            os.kill(os.getpid(), self.signal)
+
+    def validated(self, line: Mapping[str, float]) -> None:
+        pass
+
+    def stopping(self) -> None:
+        self.stops += 1
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("llama")
+    tiny_models.save("llama", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return process_file(tmp_path_factory.mktemp("data") / "process.jsonl")
+
+
+def ran(job: Job, watch: Watch | None = None) -> list[float]:
+    """The losses of a run."""
+    processes.train(job, watch or Watch(), None)
+    return losses(job)
+
+
+def losses(job: Job) -> list[float]:
+    return [line["loss"] for line in lines(job.folder / "losses.jsonl")]
+
+
+def validations(job: Job) -> dict[int, float]:
+    return {line["step"]: line["validation_loss"] for line in lines(job.folder / "validations.jsonl")}
+
+
+@pytest.fixture(scope="module")
+def words() -> tuple[str, ...]:
+    return (
+        "train.epochs=2",
+        "tuning.dropout=0.1",
+        "train.validations=2",
+        "train.checkpoint_every=2",
+        "train.tokens=150",
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(model: Path, data: Path, words: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Job:
+    """A run that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    made: Job = job(config(model, data, folder, *words), folder / "run")
+    ran(made)
+    return made
+
+
+@pytest.mark.parametrize(("after", "number"), [(3, signal.SIGINT), (7, signal.SIGTERM)])
+def test_a_signal_ends_it_after_the_update_and_it_goes_on_as_if_nothing_had_been(
+    whole: Job, model: Path, data: Path, words: tuple[str, ...], tmp_path: Path, after: int, number: signal.Signals
+) -> None:
+    made = job(config(model, data, tmp_path, *words), tmp_path / "run")
+    watch = Watch(after, number)
+    with pytest.raises(KeyboardInterrupt):
+        ran(made, watch)
+    assert watch.seen[-1] == after + 1 or watch.seen[-1] == after
+    assert watch.stops == 1
+    again = Watch()
+    assert ran(made, again) == pytest.approx(losses(whole), abs=1e-6)
+    assert again.seen[0] == watch.seen[-1] + 1
+    assert validations(made) == pytest.approx(validations(whole), abs=1e-6)
+
+
+def test_a_kill_costs_the_updates_since_the_last_checkpoint(
+    whole: Job, model: Path, data: Path, words: tuple[str, ...], tmp_path: Path
+) -> None:
+    made = job(config(model, data, tmp_path, *words), tmp_path / "run")
+    child = os.fork()
+    if not child:  # a process that dies at its fifth update, one after a checkpoint
+        ran(made, Watch(5, signal.SIGKILL))
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    assert len(losses(made)) == 5
+    again = Watch()
+    assert ran(made, again) == pytest.approx(losses(whole), abs=1e-6)
+    assert again.seen[0] == 5
+
+
+def test_learning_rate_rises_and_falls_over_all_epochs(whole: Job) -> None:
+    rates = [line["learning_rate"] for line in lines(whole.folder / "losses.jsonl")]
+    assert max(rates) == whole.settings.learning_rate
+    assert rates[-1] < 0.1 * max(rates)
+    assert len(rates) == whole.updates()
+
+
+def test_validations_end_each_epoch_and_the_best_is_kept(whole: Job) -> None:
+    assert list(validations(whole))[1::2] == [whole.updates() // 2, whole.updates()]
+    assert sorted(file.name for file in whole.checkpoints.iterdir()) == ["best.ckpt", "last.ckpt"]
+
+
+def test_a_finished_run_does_nothing_more(whole: Job) -> None:
+    watch = Watch()
+    ran(whole, watch)
+    assert not watch.seen
+
+
+def test_checkpoints_hold_the_trained_weights_alone(whole: Job) -> None:
+    assert all("lora_" in name for name in weights_of(whole.checkpoints / "last.ckpt"))
+
+
+def test_patience_ends_training_early(model: Path, data: Path, tmp_path: Path) -> None:
+    words = ("train.epochs=8", "train.patience=1", "train.learning_rate=1.0", "tuning=full")
+    made = job(config(model, data, tmp_path, *words), tmp_path / "run")
+    assert len(ran(made)) < made.updates()
+    *before, last = validations(made).values()
+    assert last >= min(before)
+    watch = Watch()
+    ran(made, watch)
+    assert not watch.seen
+
+
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+def test_checkpointed_activations_change_nothing(model: Path, data: Path, tmp_path: Path, tuning: str) -> None:
+    found = [
+        ran(job(config(model, data, tmp_path, f"tuning={tuning}", "train.learning_rate=1e-3", *more), tmp_path / name))
+        for name, more in (("kept", ()), ("again", ("train.checkpointing=true",)))
+    ]
+    assert found[0] == pytest.approx(found[1], abs=1e-6)
+
+
+def test_the_same_update_has_the_same_loss_however_it_is_batched(model: Path, data: Path, tmp_path: Path) -> None:
+    found = [
+        ran(
+            job(
+                config(model, data, tmp_path, f"batching={batching}", "train.accumulate=1000", "train.epochs=2"),
+                tmp_path / batching,
+            )
+        )
+        for batching in ("padded", "packed", "tree")
+    ]
+    assert len(found[0]) == 2
+    assert found[0] == pytest.approx(found[1], abs=1e-5) and found[0] == pytest.approx(found[2], abs=1e-5)
+
+
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+def test_bfloat16_learns_with_small_steps_too(model: Path, data: Path, tmp_path: Path, tuning: str) -> None:
+    words = (f"tuning={tuning}", "trainer.precision=bf16-true", "train.learning_rate=1e-5", "train.epochs=2")
+    made = job(config(model, data, tmp_path, *words), tmp_path / "run")
+    ran(made)
+    before = dict(made.load().named_parameters())
+    for name, weight in weights_of(made.checkpoints / "last.ckpt").items():
+        assert weight.dtype == before[name].dtype
+        assert (weight != before[name]).any(), name
+
+
+def test_all_modules_are_in_training(model: Path, data: Path, tmp_path: Path) -> None:
+    trained = job(config(model, data, tmp_path), tmp_path / "run").load()
+    assert all(module.training for module in trained.modules())
+
+
+def test_a_policy_learns_its_transcripts(model: Path, tmp_path: Path) -> None:
+    file = transcripts_file(tmp_path / "transcripts.jsonl")
+    words = ("target=policy", "train.epochs=6", "train.learning_rate=1e-2")
+    found = ran(job(config(model, file, tmp_path, *words), tmp_path / "run"))
+    assert found[-1] < 0.5 * found[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", tiny_models.KINDS)
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+@pytest.mark.parametrize("trainer", ["ddp", "fsdp"])
+def test_two_processes_make_the_updates_of_one(
+    data: Path, tmp_path: Path, kind: tiny_models.Kind, tuning: str, trainer: str
+) -> None:
+    tiny_models.save(kind, tmp_path / "model")
+    words = (f"tuning={tuning}", "train.learning_rate=1e-3", "train.tokens=150", "train.accumulate=2", "train.epochs=2")
+    shared = job(config(tmp_path / "model", data, tmp_path, f"trainer={trainer}", *words, *EXACT), tmp_path / "two")
+    with pytest.raises(KeyboardInterrupt):
+        ran(shared, Watch(2))
+    found = ran(shared)
+    words = (*words[:3], "train.accumulate=4", "train.epochs=2")
+    alone = job(config(tmp_path / "model", data, tmp_path, *words, *EXACT), tmp_path / "one")
+    assert found == pytest.approx(ran(alone), abs=1e-5)
+    assert validations(shared) == pytest.approx(validations(alone), abs=1e-5)
+    weights: list[dict[str, Any]] = [weights_of(each.checkpoints / "last.ckpt") for each in (shared, alone)]
+    assert weights[0].keys() == weights[1].keys()
+    for name, weight in weights[0].items():
+        assert weight.numpy() == pytest.approx(weights[1][name].numpy(), abs=1e-4), name
+
+
+EXACT = ("trainer.precision=32-true",)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+def test_weights_in_bfloat16_are_shared_too(model: Path, data: Path, tmp_path: Path, tuning: str) -> None:
+    words = ("trainer=fsdp", f"tuning={tuning}", "trainer.precision=bf16-true", "train.checkpointing=true")
+    assert ran(job(config(model, data, tmp_path, *words), tmp_path / "run"))

@@ -1,0 +1,175 @@
+"""Loss and gradients of shared forward passes, against plain transformers on one example at a time.
+
+The other side uses the model's own attention and logits of every position, and knows nothing of packs.
+"""
+
+import random
+from dataclasses import dataclass
+
+import pytest
+import tiny_models
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
+
+from codetool.config import validate
+from codetool.stages.words import check
+from codetool.training import model
+from codetool.training.batch import batch, rows_of
+from codetool.training.examples import Example, Reading
+from codetool.training.module import SFT
+from codetool.training.tuning import Tuning
+
+LABELS = (11, 23)
+BATCHINGS = ("padded", "packed", "tree")
+ENDING = (2, 3, 4)
+TUNING = {"learning_rate": 1e-3, "rank": 4, "alpha": 8, "dropout": 0.0, "modules": "all-linear"}
+ROOM = 90
+
+
+@dataclass(frozen=True)
+class Taught:
+    """What is learned: examples by task, the two labels of a PRM, and its loss."""
+
+    groups: list
+    labels: tuple | None
+    loss: str
+
+
+def _paths(seed, depth=3):
+    """The nodes of a tree of two children each, as the tokens that lead to them."""
+    draw = random.Random(seed)
+
+    def below(path, left):
+        for _ in range(2 if left else 0):
+            longer = (*path, *(draw.randrange(5, 300) for _ in range(draw.randint(1, 6))))
+            yield longer
+            yield from below(longer, left - 1)
+
+    return list(below(tuple(draw.randrange(5, 300) for _ in range(12)), depth))
+
+
+def _prm(hard, loss):
+    draw = random.Random(5)
+
+    def judged(path):
+        share = float(draw.random() < 0.5) if hard else draw.random()
+        prompt = path + ENDING
+        return Example("t", prompt, (Reading(len(prompt) - 1, float(draw.randint(1, 3)), share=share),))
+
+    return Taught([[judged(path) for path in _paths(seed)] for seed in range(2)], LABELS, loss)
+
+
+def _policy():
+    """Each node is written after what leads to it: a reading before each of its tokens but the prompt's."""
+
+    def written(path):
+        first = 12 if len(path) < 20 else len(path) // 2
+        return Example("t", path[:-1], tuple(Reading(i - 1, 0.5, path[i]) for i in range(first, len(path))))
+
+    return Taught([[written(path) for path in _paths(seed)] for seed in range(2)], None, "labels")
+
+
+TAUGHT = {
+    "hard labels": _prm(hard=True, loss="labels"),
+    "soft labels": _prm(hard=False, loss="labels"),
+    "hard labels among all tokens": _prm(hard=True, loss="vocabulary"),
+    "soft labels among all tokens": _prm(hard=False, loss="vocabulary"),
+    "steps": _policy(),
+}
+
+
+@pytest.fixture(scope="module", params=tiny_models.KINDS)
+def folder(request, tmp_path_factory):
+    made = tmp_path_factory.mktemp(request.param)
+    tiny_models.save(request.param, made)
+    return made
+
+
+def _trainable(weights):
+    """The trained weights by name; an adapter's second factors, which start at zero, are drawn so that all learn."""
+    torch.manual_seed(3)
+    found = {name: weight for name, weight in sorted(weights) if weight.requires_grad}
+    for name, weight in found.items():
+        if ".lora_" in name:
+            torch.nn.init.normal_(weight, std=0.1)
+    return found
+
+
+def shared(folder, taught, method, batching, *, checkpointing=False):
+    """The loss over all readings and its gradients, by the training module, pass after pass."""
+    settings = validate(check(["stage=train", f"train.loss={taught.loss}"])[0]).train
+    trained = model.load(folder, torch.float32, Tuning(method=method, **TUNING), checkpointing=checkpointing).double()
+    module = SFT(lambda: trained, settings, taught.labels, 1)
+    module.configure_model()
+    weights = _trainable(trained.model.named_parameters())
+    passes = rows_of(taught.groups, batching, ROOM)
+    assert len(passes) > 1, "examples of one task should be in several passes"
+    total = sum(row.weight for rows in passes for row in rows)
+    trained.train()
+    loss = 0.0
+    for rows in passes:
+        made = batch(rows, total)
+        part = (module.losses(made) * made.weights).sum() / made.total
+        part.backward()
+        loss += part.item()
+    return loss, {name: weight.grad for name, weight in weights.items()}
+
+
+def one_by_one(folder, taught, method):
+    """The same of plain transformers."""
+    plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+    if method == "lora":
+        plain = get_peft_model(plain, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM"))
+    weights = _trainable(plain.double().train().named_parameters())
+    examples = [each for group in taught.groups for each in group]
+    total = sum(reading.weight for each in examples for reading in each.readings)
+    loss = 0.0
+    for each in examples:
+        logits = plain(torch.tensor([each.tokens])).logits[0]
+        part = sum(reading.weight * _loss(logits[reading.place], reading, taught) for reading in each.readings) / total
+        part.backward()
+        loss += part.item()
+    return loss, {name: weight.grad for name, weight in weights.items()}
+
+
+def _loss(logits, reading, taught):
+    if taught.labels is None:
+        return -logits.log_softmax(-1)[reading.token]
+    if taught.loss == "labels":
+        logits = logits[list(taught.labels)]
+        said = logits.log_softmax(-1)
+    else:
+        said = logits.log_softmax(-1)[list(taught.labels)]
+    return -(reading.share * said[0] + (1 - reading.share) * said[1])
+
+
+def equal(found, expected):
+    (loss, gradients), (exact, wanted) = found, expected
+    assert loss == pytest.approx(exact, abs=1e-6)
+    assert set(gradients) == set(wanted)
+    for name, gradient in wanted.items():
+        assert gradient is not None and gradient.abs().max() > 0, f"{name} learns nothing, so nothing is compared"
+        torch.testing.assert_close(
+            gradients[name], gradient, rtol=1e-6, atol=1e-6, msg=lambda text, n=name: f"{n}: {text}"
+        )
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("kind", TAUGHT)
+def test_gradients_are_those_of_one_example_at_a_time(folder, kind, method):
+    expected = one_by_one(folder, TAUGHT[kind], method)
+    for batching in BATCHINGS:
+        equal(shared(folder, TAUGHT[kind], method, batching), expected)
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("batching", BATCHINGS)
+def test_activations_computed_again_change_no_gradient(folder, method, batching):
+    found = shared(folder, TAUGHT["soft labels"], method, batching, checkpointing=True)
+    equal(found, one_by_one(folder, TAUGHT["soft labels"], method))
+
+
+def test_a_tree_is_read_in_fewer_tokens_than_its_examples(folder):
+    rows = [row for rows in rows_of(TAUGHT["hard labels"].groups, "tree", ROOM) for row in rows]
+    assert 2 * sum(len(row.tokens) for row in rows) < sum(row.alone for row in rows)

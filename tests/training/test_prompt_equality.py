@@ -1,0 +1,103 @@
+"""What is trained on, token for token what is scored and generated from."""
+
+from dataclasses import dataclass
+
+import pytest
+import tiny_models
+
+from codetool.config import validate
+from codetool.model_folders import ModelFolders
+from codetool.policies.local_model import LocalModel
+from codetool.prm.local_judge import LocalJudge
+from codetool.prompts import closing
+from codetool.stages.words import check
+from codetool.tokenizing import ChatTokens
+from codetool.training.examples import judged, written
+from codetool.types import Execution, Node, ProcessExample, Sampling, Step, Task, Tool, Weights
+
+ROOT = Node(id="0")
+TOOL = Tool(name="GET_a", method="GET", server="http://films", path="/search/movie", summary="Search for movies")
+TASK = Task(id="t", query="Who directed it?", tools=(TOOL,))
+
+
+def step(words):
+    return Step(f"##Step: {words}", "print(1)", finished=False)
+
+
+def after(words, observation, parent=ROOT):
+    ran = Execution("ok", observation)
+    return Node(id=f"{parent.id}-1", parent=parent, depth=parent.depth + 1, step=step(words), execution=ran)
+
+
+def prm(folder):
+    words = ["prm=qwen7b", f"prm.path={folder}", "prm.precision=float32", "prm.device=cpu"]
+    return validate(check(words)[0]).prm
+
+
+FIRST = after("search for  the film\n", "603 The Matrix\n\n")
+SECOND = after("read the crédits", " ", FIRST)
+PATHS = [(), FIRST.path, SECOND.path]
+
+
+@dataclass(frozen=True)
+class Transcript:
+    task_id: str
+    messages: list
+    weights: list
+
+
+@pytest.fixture(scope="module", params=tiny_models.KINDS)
+def folder(request, tmp_path_factory):
+    made = tmp_path_factory.mktemp(request.param)
+    tiny_models.save(request.param, made)
+    return made
+
+
+@pytest.mark.parametrize("path", PATHS, ids=len)
+def test_a_prm_is_taught_on_the_prompt_that_it_scores(folder, path):
+    settings, judged_step = prm(folder), step("give up")
+    judge = LocalJudge(settings, ModelFolders(folder, None, local=True))
+    try:
+        scored = judge.tokens.encode(settings.prompt.messages(TASK, path, judged_step))
+    finally:
+        judge.close()
+    node = "-".join("1" * (len(path) + 1))
+    before = tuple(settings.prompt.before(TASK, path))
+    example = ProcessExample("t", node, "0", before, judged_step.text, True, 1.0, True, 1.0, True, 3)
+    [taught] = judged([example], settings.prompt, ChatTokens(folder), "label")
+    assert list(taught.tokens) == scored
+    [reading] = taught.readings
+    assert (reading.place, reading.share, reading.weight) == (len(scored) - 1, 1.0, 3.0)
+
+
+@pytest.mark.parametrize("path", PATHS[1:], ids=len)
+def test_a_policy_is_taught_after_the_prompt_that_it_continues(folder, path):
+    prompt = validate(check(["prompt@policy.prompt=compact"])[0]).policy.prompt
+    sampling = Sampling(0.0, 1.0, 10)
+    model = LocalModel(Weights(folder, None, "float32"), prompt, sampling, rows=1, prefix_tokens=0, threads=1)
+    try:
+        asked = [model.encode(prompt.messages(TASK, path[:k])) for k in range(len(path))]
+    finally:
+        model.close()
+    messages = prompt.messages(TASK, path)[:-1]
+    weights = [float(message["role"] == "assistant") for message in messages]
+    taught = list(written([Transcript("t", messages, weights)], ChatTokens(folder)))
+    assert len(taught) == len(asked)
+    for k, (example, before) in enumerate(zip(taught, asked, strict=True), start=1):
+        said = [reading.token for reading in example.readings]
+        assert list(example.tokens) == [*before, *said[:-1]]
+        assert [reading.place for reading in example.readings] == [len(before) - 1 + i for i in range(len(said))]
+        assert ChatTokens(folder).decode(said) == f"{path[k - 1].step.text}\n{closing(k)}"
+
+
+def test_what_has_no_weight_is_not_learned(folder):
+    messages = [{"role": role, "content": role} for role in ("user", "assistant", "user", "assistant")]
+    [only] = written([Transcript("t", messages, [0, 0, 0, 1])], ChatTokens(folder))
+    assert only.readings[0].place == len(ChatTokens(folder).encode(messages[:3])) - 1
+
+
+def test_a_step_without_a_label_is_not_learned(folder):
+    example = ProcessExample("t", "1", "0", tuple(prm(folder).prompt.before(TASK, ())), "a", True, 0.5, True, 0.9, None)
+    assert list(judged([example], prm(folder).prompt, ChatTokens(folder), "label")) == []
+    [soft] = judged([example], prm(folder).prompt, ChatTokens(folder), "soft")
+    assert soft.readings[0].share == 0.5
