@@ -1,7 +1,7 @@
-"""Write the tables of README.md: results from the files below `experiments/`, tasks from the benchmark's own page.
+"""Write the results table of README.md from the files below `experiments/`.
 
 Usage: python experiments/readme_table.py [--check]; with --check nothing is written, and the exit code is 1 if the
-tables are not what the files say.
+table is not what the files say.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 SAME = "the same"
-MARKS = "<!-- {0}: experiments/readme_table.py -->", "<!-- end of {0} -->"
-TASKS = "codetool/benchmarks/data/tmdb_verified/README.md"
+BEGIN, END = "<!-- results: experiments/readme_table.py -->", "<!-- end of results -->"
 
 
 def main() -> None:
@@ -34,21 +33,9 @@ def main() -> None:
 
 def updated(readme: str) -> str:
     """The README with fresh tables."""
-    for name, lines in (("tasks", tasks()), ("results", table())):
-        begin, end = (mark.format(name) for mark in MARKS)
-        before, rest = readme.split(begin)
-        _, after = rest.split(end)
-        readme = "\n".join([before + begin, *lines, end + after])
-    return readme
-
-
-def tasks() -> Iterator[str]:
-    """The table of splits, without the types of answers."""
-    for line in (ROOT / TASKS).read_text(encoding="utf-8").splitlines():
-        if line.startswith("## "):
-            return
-        if line.startswith("|") and not line.startswith("| answer"):
-            yield line
+    before, rest = readme.split(BEGIN)
+    _, after = rest.split(END)
+    return "\n".join([before + BEGIN, *table(), END + after])
 
 
 def table() -> Iterator[str]:

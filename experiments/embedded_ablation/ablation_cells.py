@@ -1,0 +1,105 @@
+"""The cells of the ablation: what each of them runs, and in which folder its result lies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from codetool.config import validate
+from codetool.stages.run import run
+from codetool.stages.words import check, key_of
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One way to search."""
+
+    name: str
+    title: str
+    """What it does, for the table."""
+    words: tuple[str, ...]
+    """Its options of `run.py`."""
+    judged: bool = False
+    """Whether the trained PRM is asked."""
+    sampled: bool = True
+    """Whether candidates are drawn. If not, they are those of no other cell, and the same for every seed."""
+
+
+GREEDY = ("search=greedy", "search.n=4")
+BEAM = ("search=beam", "search.width=2", "search.n=4")
+CELLS = (
+    Cell("chain", "one candidate a step, temperature 0", ("search=chain", "prm=none"), sampled=False),
+    Cell("full", "greedy, n = 4, both rewards", (*GREEDY, "prm=smollm2"), judged=True),
+    Cell("without_latent", "greedy, n = 4, on the spot alone", (*GREEDY, "prm=none", "reward=without_latent")),
+    Cell("without_spot", "greedy, n = 4, PRM alone", (*GREEDY, "prm=smollm2", "reward=without_spot"), judged=True),
+    Cell("oracle", "greedy, n = 4, both rewards, a PRM that knows the solution", (*GREEDY, "prm=oracle")),
+    Cell("beam", "beam 2 × 4, both rewards", (*BEAM, "prm=smollm2"), judged=True),
+)
+"""In the order in which they run: the most telling first."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all cells have in common."""
+
+    split: str
+    limit: int | None
+    seeds: tuple[int, ...]
+    outputs: Path
+    policy: Path | None
+    """Folder of the policy's adapter; None takes the repository's."""
+    prm: Path | None
+    """Folder of the PRM's adapter; None takes the repository's."""
+    cells: tuple[Cell, ...] = CELLS
+    words: tuple[str, ...] = ()
+    """Further options of `run.py`, for every cell."""
+
+    def options(self, cell: Cell, seed: int) -> list[str]:
+        """The cell's options of `run.py`."""
+        ours = ["benchmark=tmdb_verified", f"benchmark.split={self.split}", "policy=smollm2", *cell.words]
+        ours += [f"seed={seed}", f"outputs={self.outputs}"]
+        ours += [f"limit={self.limit}"] if self.limit else []
+        ours += [f"policy.path={self.policy}"] if self.policy else []
+        ours += [f"prm.path={self.prm}"] if self.prm and cell.judged else []
+        given = {key_of(word) for word in self.words}
+        return [*(word for word in ours if key_of(word) not in given), *self.words]
+
+
+@dataclass(frozen=True)
+class CellRun:
+    """A cell with a seed."""
+
+    cell: Cell
+    seed: int
+    options: tuple[str, ...]
+    folder: Path
+    """Its run folder, there or not."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        return f"{self.cell.name}, seed {self.seed}"
+
+
+def runs(plan: Plan) -> list[CellRun]:
+    """All runs in their order: all cells with the first seed, then with the next.
+
+    A cell that draws nothing is run with the first alone. Raises CodeToolError if one of them could not start.
+    """
+    made = []
+    for place, seed in enumerate(plan.seeds):
+        for cell in plan.cells:
+            if cell.sampled or place == 0:
+                options = plan.options(cell, seed)
+                made.append(CellRun(cell, seed, tuple(options), folder_of(options)))
+    return made
+
+
+def folder_of(options: Sequence[str]) -> Path:
+    """The run folder that `run.py` would use. Raises CodeToolError for options that it would refuse."""
+    config = validate(check([*options, "dry_run=true"])[0])
+    chosen = dict(word.split("=", 1) for word in options if "." not in key_of(word))
+    return run(config, {"reward": "codetool", "experiment": "none", **chosen}, Console(quiet=True)).folder

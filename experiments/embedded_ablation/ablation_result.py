@@ -1,0 +1,170 @@
+"""What the ablation came to, as plain data, read from the run folders' journals.
+
+Whatever is finished counts, and what is missing is named. A task whose template occurs in no task of train is `unseen`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Self
+
+from ablation_cells import Cell, CellRun, Plan
+
+from codetool import journal
+from codetool.benchmarks import tmdb_verified
+from codetool.evaluation.intervals import DRAWS
+from codetool.evaluation.paired import Values, averaged, differences, estimate
+from codetool.evaluation.taxonomy import is_ours
+from codetool.stages.report import made_from, settings_of
+
+METRICS = ("success", "scep", "tokens", "prm_tokens", "tool_calls")
+"""Of a task; `tokens` are the policy's, in and out."""
+COMPARED = ("success", "scep")
+DIFFERENCES = (
+    ("full", "without_latent"),
+    ("full", "chain"),
+    ("full", "without_spot"),
+    ("beam", "full"),
+    ("oracle", "full"),
+)
+NOT_KEPT = ("prompt", "path", "wheel", "base_url")
+"""Settings that stand in the repository, or that name places of one machine."""
+
+Measured = Mapping[str, Mapping[str, float]]
+"""For each metric a number for each task."""
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """The tasks asked for."""
+
+    templates: Mapping[str, str]
+    """Each task's template, in the order of the benchmark."""
+    groups: Mapping[str, Sequence[str]]
+    """Ids of `all` tasks, of those with a template `seen` in train, and of the `unseen` others."""
+
+    @classmethod
+    def of(cls, split: str, limit: int | None) -> Self:
+        """The first so many tasks of a split."""
+        rows = [(row["id"].split("-")[0], row["id"], row["template"]) for row in tmdb_verified.rows()]
+        trained = {template for of, _, template in rows if of == "train"}
+        templates = dict([(task, template) for of, task, template in rows if of == split][:limit])
+        seen = [task for task in templates if templates[task] in trained]
+        unseen = [task for task in templates if templates[task] not in trained]
+        return cls(templates, {"all": list(templates), "seen": seen, "unseen": unseen})
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """How many tasks and templates each group has."""
+        return {
+            group: {"tasks": len(ids), "templates": len({self.templates[task] for task in ids})}
+            for group, ids in self.groups.items()
+        }
+
+    def estimates(self, values: Values) -> dict[str, dict[str, Any] | None]:
+        """The mean of what there is, with its intervals, for each group."""
+        made = {}
+        for group, ids in self.groups.items():
+            found = estimate({task: values[task] for task in ids if task in values}, self.templates)
+            made[group] = asdict(found) if found else None
+        return made
+
+
+def result(command: str, plan: Plan, planned: Sequence[CellRun], timed: Sequence[CellRun]) -> dict[str, Any]:
+    """The content of the JSON file."""
+    tasks = Tasks.of(plan.split, plan.limit)
+    measured = {(run.cell.name, run.seed): _measured(run.folder, tasks) for run in planned}
+    seeds = {cell.name: _of_seeds(cell, plan, measured) for cell in plan.cells}
+    return {
+        "command": command,
+        "date": date.today().isoformat(),
+        "split": plan.split,
+        "seeds": list(plan.seeds),
+        "draws": DRAWS,
+        "tasks": tasks.counts(),
+        "missing": list(_missing(planned, measured, len(tasks.templates))),
+        **_made(planned),
+        "cells": {cell.name: _cell(cell, seeds[cell.name], tasks, planned, timed) for cell in plan.cells},
+        "differences": [
+            {"first": first, "second": second, **_differences(seeds[first], seeds[second], tasks)}
+            for first, second in DIFFERENCES
+            if {first, second} <= seeds.keys()
+        ],
+    }
+
+
+def seconds(run: CellRun) -> dict[str, float] | None:
+    """Wall time a task of a timed run, whose tasks all start at once; None if it is not there, not whole, or failed."""
+    limit = next(int(word.split("=")[1]) for word in run.options if word.startswith("limit="))
+    lines = list(journal.read(run.folder / "results.jsonl"))
+    if len(lines) < limit or any(map(is_ours, lines)):
+        return None
+    return {"value": max(line["seconds"] for line in lines) / limit, "tasks": limit}
+
+
+def _measured(folder: Path, tasks: Tasks) -> Measured:
+    """What the folder has of the tasks. One that failed for our own reasons is unsolved, and has no amounts."""
+    found: dict[str, dict[str, float]] = {name: {} for name in METRICS}
+    for line in journal.read(folder / "results.jsonl"):
+        if (task := line["task_id"]) not in tasks.templates:
+            continue
+        each = line["metrics"]
+        numbers = {"success": line["success"] is True, "scep": each["scep"]}
+        if not is_ours(line):
+            numbers["tokens"] = each["tokens_in"] + each["tokens_out"]
+            numbers |= {name: each[name] for name in ("prm_tokens", "tool_calls")}
+        for name, number in numbers.items():
+            found[name][task] = float(number)
+    return found
+
+
+def _of_seeds(cell: Cell, plan: Plan, measured: Mapping[tuple[str, int], Measured]) -> dict[int, Measured]:
+    """The cell's measurements by seed. What draws nothing was run once and stands for every seed."""
+    return {seed: measured[cell.name, seed if cell.sampled else plan.seeds[0]] for seed in plan.seeds}
+
+
+def _cell(
+    cell: Cell, seeds: Mapping[int, Measured], tasks: Tasks, planned: Sequence[CellRun], timed: Sequence[CellRun]
+) -> dict[str, Any]:
+    folders = [run.folder for run in planned if run.cell == cell and run.folder.is_dir()]
+    return {
+        "options": " ".join(cell.words),
+        "runs": [folder.name for folder in folders],
+        "failed": sum(_failed(folder, tasks) for folder in folders),
+        "seconds": next((seconds(run) for run in timed if run.cell == cell), None),
+        **{name: tasks.estimates(averaged(found[name] for found in seeds.values())) for name in METRICS},
+    }
+
+
+def _differences(first: Mapping[int, Measured], second: Mapping[int, Measured], tasks: Tasks) -> dict[str, Any]:
+    return {
+        name: tasks.estimates(differences((first[seed][name], second[seed][name]) for seed in first))
+        for name in COMPARED
+    }
+
+
+def _missing(planned: Sequence[CellRun], measured: Mapping[tuple[str, int], Measured], asked: int) -> Iterator[str]:
+    for run in planned:
+        if (done := len(measured[run.cell.name, run.seed]["success"])) < asked:
+            yield f"{run.name}: {done} of {asked} tasks"
+
+
+def _failed(folder: Path, tasks: Tasks) -> int:
+    """Tasks that failed for our own reasons."""
+    return sum(is_ours(line) for line in journal.read(folder / "results.jsonl") if line["task_id"] in tasks.templates)
+
+
+def _made(planned: Sequence[CellRun]) -> dict[str, Any]:
+    """The checksums and the models' settings, from the folders that are there."""
+    checksums: dict[str, str] = {}
+    models: dict[str, Any] = {}
+    for run in planned:
+        if (run.folder / "config.yaml").is_file():
+            checksums |= made_from(run.folder)
+            settings = settings_of(run.folder)
+            for group, told in (("policy", run.cell.sampled), ("prm", run.cell.judged)):
+                if told:
+                    models[group] = {name: value for name, value in settings[group].items() if name not in NOT_KEPT}
+    return {"made_from": checksums, **models}
