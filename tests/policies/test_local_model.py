@@ -118,6 +118,22 @@ def test_rows_leave_a_group(small: tuple[Llama, Any]) -> None:
     torch.testing.assert_close(logits[1], expected(reference, [*TOKENS[:9], 3, 5]), atol=1e-4, rtol=0)
 
 
+def test_a_slot_serves_one_group_after_another_and_lengths_mix(
+    small: tuple[Llama, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codetool.policies.slots.LEAST", 16)
+    model, reference = small
+    long = [(7 * i) % 97 for i in range(100)]
+    first, second, third = (model.start(model.prefill(None, p)[0], 1, 8) for p in (TOKENS[:9], TOKENS[:11], long))
+    model.step([first, second], [1, 2])
+    model.step([third, second], [3, 4])
+    fourth = model.start(model.prefill(None, TOKENS[5:9])[0], 2, 8)
+    logits = model.step([second, fourth, third], [5, 6, 7, 8])
+    written = [[*TOKENS[:11], 2, 4, 5], [*TOKENS[5:9], 6], [*TOKENS[5:9], 7], [*long, 3, 8]]
+    for row, tokens in zip(logits, written, strict=True):
+        torch.testing.assert_close(row, expected(reference, tokens), atol=1e-4, rtol=0)
+
+
 # prefixes
 
 
