@@ -1,4 +1,4 @@
-"""LoRA adapters in PEFT's format, added to the weights they were trained on (Hu et al. 2021, arXiv 2106.09685).
+"""LoRA adapters in PEFT's format (Hu et al. 2021, arXiv 2106.09685), merged into their base or trained further.
 
 Limits: plain LoRA of linear layers, with or without rank-stabilised scaling; no DoRA, no biases, no layers trained
 whole. Merging in bfloat16 rounds: a merged model's logits differ from the adapter's beside its base by that much.
@@ -11,9 +11,10 @@ import math
 from collections.abc import MutableMapping
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from codetool.errors import ConfigError, MissingError
 
@@ -37,6 +38,26 @@ def merge(weights: MutableMapping[str, Tensor], adapter: Path) -> None:
             raise ConfigError(f"{adapter} is an adapter for another model: {target} does not fit.")
         change = scaling * (up.float() @ down.float()).to(weight.device)
         weights[target] = (weight.float() + change).to(weight.dtype)
+
+
+def resume(model: nn.Module, adapter: Path) -> None:
+    """Put an adapter's weights into those of a model that PEFT has given a new one, to be trained on.
+
+    Raises MissingError for files that are not there or damaged and ConfigError for another kind of adapter, one for
+    another model, or one of another rank, scaling or choice of layers than the model's.
+    """
+    factors, scaling = _factors(adapter), _scaling(adapter)
+    own = {name.replace(".default.", "."): each for name, each in model.named_parameters() if "lora_" in name}
+    ours = next(module.scaling["default"] for module in model.modules() if hasattr(module, "lora_A"))
+    fits = {name: each.shape for name, each in own.items()} == {name: each.shape for name, each in factors.items()}
+    if not fits or not math.isclose(scaling, ours):
+        raise ConfigError(
+            f"tuning.start={adapter} is not of the shape that is trained: set tuning.rank, tuning.alpha and "
+            "tuning.modules to what its adapter_config.json has, and start from the model it was made for."
+        )
+    with torch.no_grad():
+        for name, weight in own.items():
+            weight.copy_(factors[name])
 
 
 def _factors(adapter: Path) -> dict[str, Tensor]:

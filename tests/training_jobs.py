@@ -81,8 +81,9 @@ def job(config: RunConfig, folder: Path, **changes: Any) -> Any:
     made = material.material(config, found.base, labels)
     (folder / "checkpoints").mkdir(parents=True)
     whole = Job(
-        folder=folder, base=found.base, settings=config.train, tuning=config.tuning, trainer=config.trainer,
-        place=config.trainer.place(), seed=config.seed, training=made.training, validation=made.validation,
-        labels=labels.tokens if labels else None, vocabulary=labels.vocabulary if labels else 0,
+        folder=folder, base=found.base, start=material.start(config), settings=config.train, tuning=config.tuning,
+        trainer=config.trainer, place=config.trainer.place(), seed=config.seed, training=made.training,
+        validation=made.validation, labels=labels.tokens if labels else None,
+        vocabulary=labels.vocabulary if labels else 0,
     )  # fmt: skip
     return replace(whole, **changes)

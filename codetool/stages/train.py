@@ -23,7 +23,7 @@ from codetool import journal
 from codetool.config import RunConfig
 from codetool.errors import ConfigError
 from codetool.identity import identity
-from codetool.model_folders import ModelFolders
+from codetool.model_folders import ModelFolders, checksum
 from codetool.stages import run_folder, train_material, train_summary
 from codetool.stages.run import config_file, logged
 from codetool.stages.train_material import Labels, Material, Source
@@ -40,6 +40,8 @@ SAME = ("data", "validation_data", "threads", "merge", "checkpoint_every", "chec
 """Settings of `train` that are no part of the identity: the data's content is."""
 JUDGING = ("labels", "soft_target", "loss", "new_labels")
 """Those that mean nothing to a policy."""
+ELSEWHERE = ("learning_rate", "start")
+"""Settings of `tuning` that the identity has otherwise: as `train.learning_rate`, and as the adapter's checksum."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class _Run:
     choices: Mapping[str, str]
     words: Sequence[str]
     found: ModelFolders
+    start: Path | None
+    """Folder of the adapter that training goes on from."""
     labels: Labels | None
     sources: Sequence[Source]
     place: Place
@@ -111,11 +115,13 @@ def _checked(config: RunConfig, choices: Mapping[str, str], console: Console) ->
     if config.train.merge and config.tuning.method == "full":
         raise ConfigError("train.merge=true: tuning=full makes a whole model, and there is no adapter to merge.")
     checksums = {f"{each.use} {number}": each.sha256 for number, each in enumerate(sources, start=1)}
-    if (checksum := found.checksum()) is not None:
-        checksums[config.train.target] = checksum
+    if (base := found.checksum()) is not None:
+        checksums[config.train.target] = base
+    if (start := train_material.start(config)) is not None:
+        checksums["tuning.start"] = checksum(start)
     words = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
     place = config.trainer.place()
-    return _Run(config, choices, words, found, labels, sources, place, checksums, console)
+    return _Run(config, choices, words, found, start, labels, sources, place, checksums, console)
 
 
 def _named(run: _Run) -> str:
@@ -136,7 +142,7 @@ def _folder(run: _Run) -> Path:
         "seed": config.seed,
         "first tasks": config.limit,
         "train": {name: value for name, value in settings["train"].items() if name not in left_out},
-        "tuning": {name: value for name, value in settings["tuning"].items() if name != "learning_rate"},
+        "tuning": {name: value for name, value in settings["tuning"].items() if name not in ELSEWHERE},
         "trainer": [config.trainer.precision, strategy, run.place.world],
         target: {name: option[name] for name in ("model", "labels", "prompt") if name in option},
     }
@@ -167,6 +173,7 @@ def _job(run: _Run, path: Path, material: Material) -> Job:
     return Job(
         folder=path,
         base=run.found.base,
+        start=run.start,
         settings=run.config.train,
         tuning=run.config.tuning,
         trainer=run.config.trainer,

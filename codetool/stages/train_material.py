@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from codetool.config import RunConfig
 from codetool.errors import ConfigError, MissingError
-from codetool.model_folders import ModelFolders, find
+from codetool.model_folders import ADAPTERS, OWN, ModelFolders, find
 from codetool.policies.model import ModelPolicy
 from codetool.prm.generative import GenerativePRM
 from codetool.prm.labels import label_ids
@@ -79,13 +79,31 @@ def model(config: RunConfig) -> ModelFolders:
             "stage=train trains a PRM that judges steps one by one; prm=pairwise compares two. Choose prm=smollm2 or "
             "prm=qwen7b: a judge of single steps can compare as well."
         )
-    found = find(target, option.model, option.path, wheel=option.wheel)
+    path = None if option.path == OWN else option.path  # what comes with this package was trained so itself
+    found = find(target, option.model, path, wheel=option.wheel)
     if found.adapter is not None:
         raise ConfigError(
-            f"{target}.path={option.path} is an adapter, and training starts from whole models: leave it out, or name "
-            "the folder merged/ that train.merge=true writes."
+            f"{target}.path={path} is an adapter, and that option names whole models when one is trained. To go on "
+            f"from the adapter: {target}.path=null tuning.start={path}"
         )
     return found
+
+
+def start(config: RunConfig) -> Path | None:
+    """Folder of the adapter that training goes on from, None for a new one. Raises ConfigError and MissingError."""
+    named = config.tuning.start
+    if named is None:
+        return None
+    if config.tuning.method == "full":
+        raise ConfigError(
+            f"tuning.start={named} is an adapter, and tuning=full trains none. Choose tuning=lora, or name a merged "
+            f"model: {config.train.target}.path=FOLDER/merged."
+        )
+    folder: Path = ADAPTERS / named if len(named.parts) == 1 and (ADAPTERS / named).is_dir() else named
+    if not (folder / "adapter_config.json").is_file():
+        own = ", ".join(sorted(each.name for each in ADAPTERS.iterdir() if each.is_dir()))
+        raise MissingError(f"tuning.start={named} has no adapter_config.json. Name a PEFT adapter's folder, or {own}.")
+    return folder
 
 
 def labels(config: RunConfig, base: Path) -> Labels | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from codetool import lora
 from codetool.training.data import Data, Plan
 from codetool.training.examples import Example
 from codetool.training.model import Trained, load
@@ -36,6 +37,8 @@ class Job:
     validation: Sequence[Example]
     labels: tuple[int, int] | None
     """Tokens of a PRM's labels, None for a policy."""
+    start: Path | None = None
+    """Folder of the adapter that training goes on from, None for a new one."""
     vocabulary: int = 0
     """Tokens that the model has to have rows for, where it is given new ones."""
 
@@ -62,6 +65,8 @@ class Job:
         whole = self.tuning.method == "full" or self.trainer.precision != "bf16-true"
         dtype = torch.float32 if whole else torch.bfloat16
         trained = load(self.base, dtype, self.tuning, checkpointing=self.settings.checkpointing)
+        if self.start is not None:
+            lora.resume(trained.model, self.start)
         if self.vocabulary > trained.plain.get_input_embeddings().num_embeddings:
             trained.plain.resize_token_embeddings(self.vocabulary)
         return trained

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt
@@ -24,3 +25,8 @@ class Tuning:
     """Share of an adapter's inputs that is zeroed in training."""
     modules: str | tuple[str, ...]
     """Names of the linear layers that get an adapter, or `all-linear`."""
+    start: Path | None
+    """Folder of a LoRA adapter that training goes on from, or the name of one in this package; None: a new one.
+
+    It may be another target's: a PRM that starts as the policy's adapter has read such tasks before.
+    """

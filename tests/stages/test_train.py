@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shlex
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -92,6 +93,35 @@ def test_a_merged_model_is_added_to_a_finished_run(finished: Path, model: Path, 
     [folder] = folders(finished)
     assert (folder / "merged" / "model.safetensors").is_file() and (folder / "merged" / "README.md").is_file()
     assert "is finished already" in ran(model, data, finished, "train.merge=true")
+
+
+def test_the_adapter_that_training_goes_on_from_is_part_of_the_identity(
+    finished: Path, model: Path, data: Path, tmp_path: Path
+) -> None:
+    [folder] = folders(finished)
+    changed = Path(shutil.copytree(folder / "adapter", tmp_path / "changed"))
+    config_file = changed / "adapter_config.json"
+    config_file.write_text(config_file.read_text() + "\n")
+    copied = shutil.copytree(folder / "adapter", tmp_path / "copied")
+    starts = (folder / "adapter", copied, changed)
+    found = [dry(model, data, tmp_path, f"tuning.start={start}") for start in starts]
+    assert found[0] == found[1] != found[2] != dry(model, data, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (("tuning.start=nowhere",), "tuning.start=nowhere has no adapter_config.json.* or smollm2_policy"),
+        (("tuning.start=smollm2_policy", "tuning=full"), "tuning=full trains none.* prm.path=FOLDER/merged"),
+        (("prm.path=ADAPTER",), "prm.path=null tuning.start="),
+    ],
+)
+def test_a_start_that_cannot_be_is_refused(
+    finished: Path, model: Path, data: Path, tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    [folder] = folders(finished)
+    with pytest.raises(CodeToolError, match=said):
+        ran(model, data, tmp_path, *(word.replace("ADAPTER", f"{folder}/adapter") for word in words))
 
 
 def dry(model: Path, data: Path, outputs: Path, *words: str) -> str:

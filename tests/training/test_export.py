@@ -10,9 +10,10 @@ import pytest
 import tiny_models
 import torch
 from peft import PeftModel
-from training_jobs import config, job, process_file
+from training_jobs import config, job, process_file, transcripts_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from codetool.errors import ConfigError
 from codetool.policies.llama import Llama
 from codetool.prm.packed_model import Family, PackedModel
 from codetool.tokenizing import ChatTokens
@@ -44,6 +45,12 @@ def logits(model: Any, tokens: list[int]) -> torch.Tensor:
         return model(torch.tensor([tokens])).logits[0, -1].float()
 
 
+def adapted(base: Path, adapter: Path | None, tokens: list[int]) -> torch.Tensor:
+    """The logits of transformers' model with PEFT's adapter."""
+    plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    return logits(PeftModel.from_pretrained(plain, adapter) if adapter else plain, tokens)
+
+
 def scored(base: Path, adapter: Path | None, tokens: list[int], device: str = "cpu") -> torch.Tensor:
     """The labels' logits as the PRM in process reads them."""
     [[read]] = PackedModel(base, adapter, "float32", device).read([Family((), [tokens])], LABELS)
@@ -64,6 +71,29 @@ def test_an_adapter_is_the_same_everywhere(kind: tiny_models.Kind, tmp_path: Pat
     if kind == "llama":
         _, written = Llama(run.base, torch.float32, adapter).prefill(None, tokens)
         assert torch.allclose(written, peft, atol=1e-5)
+
+
+@pytest.mark.parametrize("target", ["prm", "policy"])
+def test_training_goes_on_from_an_adapter(target: str, tmp_path: Path) -> None:
+    first, adapter = made("llama", tmp_path)
+    data = {"prm": process_file, "policy": transcripts_file}[target](tmp_path / "more.jsonl", 6)
+    words = (f"target={target}", f"tuning.start={adapter}", "train.learning_rate=1e-6")
+    run = job(config(first.base, data, tmp_path, *words), tmp_path / "more")
+    tokens = ChatTokens(run.base).encode([{"role": "user", "content": "Question: who directed it?"}])
+    untouched, before = adapted(run.base, None, tokens), adapted(run.base, adapter, tokens)
+    processes.train(run, Nobody(), None)
+    after = adapted(run.base, export(run, run.checkpoints / "last.ckpt", "somebody/tiny", None), tokens)
+    assert (before - untouched).abs().max() > 1e-2
+    assert torch.allclose(after, before, atol=1e-3) and not torch.equal(after, before)
+
+
+@pytest.mark.parametrize("word", ["tuning.rank=8", "tuning.alpha=16", "tuning.modules=[q_proj]"])
+def test_an_adapter_of_another_shape_is_no_start(word: str, tmp_path: Path) -> None:
+    first, adapter = made("llama", tmp_path)
+    words = (f"tuning.start={adapter}", word)
+    run = job(config(first.base, tmp_path / "process.jsonl", tmp_path, *words), tmp_path / "more")
+    with pytest.raises(ConfigError, match=r"set tuning\.rank, tuning\.alpha and tuning\.modules"):
+        run.load()
 
 
 def test_an_adapter_names_its_base_and_is_bfloat16(tmp_path: Path) -> None:
