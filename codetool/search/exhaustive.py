@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import ConfigDict, PositiveInt
 from pydantic.dataclasses import dataclass
 
@@ -18,7 +20,24 @@ class Exhaustive:
     """Candidates a step."""
     depth: PositiveInt
     """Highest number of steps of a path."""
+    failures: PositiveInt | None = None
+    """Failed steps of a path at which it is given up, and counts as failed; None never gives up.
+
+    A policy that has gone astray writes one failing step after another, most of a tree of them.
+    """
+
+    def gives_up(self, node: Node) -> bool:
+        """Whether the path to a node has had too many failed steps."""
+        return self.failures is not None and sum(map(_failed, node.path)) >= self.failures
 
     async def run(self, root: Node, expand: Expand) -> Node:
         """The best leaf: a finished one of highest cumulative reward, else an unfinished one."""
-        return chosen(await leaves(root, expand, lambda _: self.n))
+
+        async def unless_given_up(node: Node, n: int) -> Sequence[Node]:
+            return () if self.gives_up(node) else await expand(node, n)
+
+        return chosen(await leaves(root, unless_given_up, lambda _: self.n))
+
+
+def _failed(node: Node) -> bool:
+    return node.execution is not None and not node.execution.ran

@@ -12,6 +12,7 @@ from codetool.answers import final_answer
 from codetool.config import RunConfig
 from codetool.evaluation.judge import NoJudge, Question
 from codetool.process_data.rollouts import Rollout
+from codetool.search.exhaustive import Exhaustive
 from codetool.types import Node, Task
 
 VERDICTS = "verdicts.jsonl"
@@ -26,7 +27,7 @@ class Outcomes:
 
     by_task: dict[str, dict[str, bool]] = field(default_factory=dict)
     sources: Counter[str] = field(default_factory=Counter)
-    """Leaves by what decided them: `unfinished`, `checked`, `judge`, `executed`."""
+    """Leaves by what decided them: `unfinished` (or given up), `checked`, `judge`, `executed`."""
     questions: list[tuple[str, Question]] = field(default_factory=list)
     """Leaf id and answer of those that a judge has yet to decide."""
 
@@ -61,7 +62,8 @@ def refuse_judge_that_cannot_be_asked(config: RunConfig) -> None:
 def _decide(task: Task, leaf: Node, config: RunConfig, outcomes: Outcomes) -> None:
     """Decide a leaf, or put it to the judge."""
     if not leaf.finished:
-        if leaf.depth >= config.search.depth:
+        given_up = isinstance(config.search, Exhaustive) and config.search.gives_up(leaf)
+        if given_up or leaf.depth >= config.search.depth:
             outcomes.decide(task, leaf, False, "unfinished")
         return
     answer = final_answer(leaf)
@@ -82,7 +84,7 @@ def sources_told(sources: Counter[str]) -> Iterator[str]:
         "checked": "by the checked answer",
         "judge": "by the judge",
         "executed": "by whether their last step ran",
-        "unfinished": "unfinished at the depth limit, so failed",
+        "unfinished": "unfinished at the depth limit or given up, so failed",
     }
     for source, meaning in meanings.items():
         if sources[source]:

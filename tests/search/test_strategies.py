@@ -164,6 +164,21 @@ async def test_exhaustive_grows_the_whole_tree():
     assert result.best.step.text == "up01"
 
 
+@pytest.mark.parametrize(("failures", "nodes"), [(None, 62), (2, 2 + 4 + 6 + 8 + 10), (1, 10)])
+async def test_exhaustive_gives_up_paths_that_keep_failing(failures, nodes):
+    """Every second step fails. A path of k steps is grown while fewer than `failures` of them have failed."""
+
+    def script(path, index):
+        return step(f"{len(path)}{index}", "HANG" if index else "")
+
+    strategy = Exhaustive(n=2, depth=5, failures=failures)
+    result = await search(strategy, script)
+    assert len(result.nodes) == 1 + nodes
+    assert sum(strategy.gives_up(node) for node in result.nodes) == sum(
+        sum(step.execution.status == "timeout" for step in node.path) == failures for node in result.nodes
+    )
+
+
 async def test_ten_siblings_are_ten_paths():
     """`1-10` is not below `1-1`, and places sort as numbers."""
     result = await search(Exhaustive(n=11, depth=2), fans)

@@ -180,6 +180,19 @@ def test_ctrl_c_keeps_finished_tasks(run: CommandLine, policy: ChatServer) -> No
     assert lines(collected(run), "results")
 
 
+def test_paths_that_were_given_up_count_as_failed(run: CommandLine, policy: ChatServer) -> None:
+    assert run(*words(policy.url, "search.failures=1", "search.n=8", "limit=3")).returncode == 0
+    open_ends = 0
+    for tree in lines(collected(run), "trees"):
+        failed = {node["id"] for node in tree["nodes"] if node["execution"]["status"] != "ok"}
+        assert not any(node["parent"] in failed for node in tree["nodes"])
+        open_ends += sum(node["id"] in failed and not node["finished"] for node in tree["nodes"])
+    assert open_ends > 0
+    assert summary(collected(run))["left"] == 0
+    given_up = [each for each in lines(collected(run), "process") if not each["executed"]]
+    assert given_up and not any(each["soft"] for each in given_up)
+
+
 def test_steps_that_another_search_left_count_neither_way(run: CommandLine, policy: ChatServer) -> None:
     done = run(*words(policy.url, "search=greedy", "limit=3"))
     assert done.returncode == 0, done.stderr
