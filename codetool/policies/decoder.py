@@ -17,10 +17,10 @@ from codetool.types import Weights
 
 
 class Group(Protocol):
-    """Candidates after one prefix while they are being written."""
+    """Candidates after one prefix while they are being written; those with the same tokens are one row."""
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Drop all other rows."""
+        """Go on with these rows, by their place; one that is named again goes on as a copy as well."""
         ...
 
 
@@ -31,8 +31,8 @@ class Decoder(Protocol):
         """The prefix extended by tokens, and the logits `(vocabulary,)` after its last one."""
         ...
 
-    def start(self, prefix: Prefix, rows: int, room: int) -> Any:
-        """A group of candidates after a prefix, with room for so many new tokens each."""
+    def start(self, prefix: Prefix, room: int) -> Any:
+        """A group of one row after a prefix, with room for so many new tokens."""
         ...
 
     def step(self, groups: Sequence[Any], tokens: Sequence[int]) -> Tensor:

@@ -34,7 +34,7 @@ class Rows:
     count: int
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Drop all other rows."""
+        """Go on with these rows, by their place; one that is named again goes on as a copy as well."""
         self.count = len(rows)
         if rows:
             self.cache.batch_select_indices(torch.tensor(list(rows), device=self.cache.layers[0].keys.device))
@@ -70,12 +70,12 @@ class General:
         kept = torch.stack([torch.stack([layer.keys[0], layer.values[0]]) for layer in cache.layers])
         return Prefix((*(known.tokens if known else ()), *tokens), kept), logits[0]
 
-    def start(self, prefix: Prefix, rows: int, room: int) -> Rows:
-        """A group of candidates after a prefix; `room` is not used, the cache grows."""
+    def start(self, prefix: Prefix, room: int) -> Rows:
+        """A group of one row after a prefix; `room` is not used, the cache grows."""
         cache = DynamicCache()
         for layer, (keys, values) in enumerate(prefix.cache):
-            cache.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), layer)
-        return Rows(cache, rows)
+            cache.update(keys[None], values[None], layer)
+        return Rows(cache, 1)
 
     def step(self, groups: Sequence[Rows], tokens: Sequence[int]) -> Tensor:
         """The logits `(rows, vocabulary)` after one more token for every row of every group, in order."""
@@ -87,9 +87,7 @@ class General:
 
     def _forward(self, tokens: Tensor, cache: Any) -> Tensor:
         """The logits `(rows, vocabulary)` after tokens `(rows, tokens)`, whose keys and values the cache takes up."""
-        out = self._model(
-            input_ids=tokens.to(self._device), past_key_values=cache, use_cache=True, logits_to_keep=1
-        )
+        out = self._model(input_ids=tokens.to(self._device), past_key_values=cache, use_cache=True, logits_to_keep=1)
         last: Tensor = out.logits[:, -1].float().cpu()
         return last
 

@@ -1,8 +1,9 @@
 """One worker thread that writes all candidates: requests join and leave the batch between two tokens.
 
-A request's prompt is computed once for all its candidates, and only from where it leaves the prompts seen before. Each
-candidate draws from a random number generator of its own, so who else is in the batch does not touch its luck. The
-rounding of bfloat16 logits does depend on the batch's size and can tip a draw; in float32 it practically never does.
+A request's prompt is computed once for all its candidates, and only from where it leaves the prompts seen before.
+Candidates are one row of the batch until they draw different tokens; those of a sure policy seldom do. Each draws from
+a random number generator of its own, so who else is in the batch does not touch its luck. The rounding of bfloat16
+logits does depend on the batch's size and can tip a draw; in float32 it practically never does.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ CHUNK = 512
 
 
 @dataclass
-class Row:
-    """A candidate being written."""
+class Candidate:
+    """What is drawn for one seed."""
 
     random: random.Random
     tokens: list[int] = field(default_factory=list)
@@ -45,9 +46,9 @@ class Request:
     """Whether the tokens written so far end the candidate."""
     result: Future[list[list[int]]] = field(default_factory=Future)
     """The candidates' tokens in the order of the seeds."""
-    rows: list[Row] = field(default_factory=list)
-    writing: list[Row] = field(default_factory=list)
-    """The rows of the group, in its order."""
+    candidates: list[Candidate] = field(default_factory=list)
+    writing: list[list[Candidate]] = field(default_factory=list)
+    """The candidates of each row of the group, in its order: those whose tokens are the same so far."""
     group: Group | None = None
 
 
@@ -85,9 +86,10 @@ class Worker:
         if prefix is None or logits is None:
             return
         self._prefixes.add(prefix)
-        request.rows = request.writing = [Row(random.Random(seed)) for seed in request.seeds]
-        request.group = self._thread.model.start(prefix, len(request.rows), request.max_tokens)
-        self._extend(request, logits.expand(len(request.rows), -1))
+        request.candidates = [Candidate(random.Random(seed)) for seed in request.seeds]
+        request.writing = [request.candidates]
+        request.group = self._thread.model.start(prefix, request.max_tokens)
+        self._extend(request, logits[None])
 
     def _prefix(self, request: Request) -> tuple[Prefix | None, Tensor | None]:
         prefix, logits = self._prefixes.longest(request.prompt), None
@@ -104,7 +106,7 @@ class Worker:
         if not active:
             return
         groups = [request.group for request in active if request.group is not None]
-        last = [row.tokens[-1] for request in active for row in request.writing]
+        last = [row[0].tokens[-1] for request in active for row in request.writing]
         logits = self._thread.model.step(groups, last)
         start = 0
         for request in active:
@@ -113,17 +115,27 @@ class Worker:
             start += count
 
     def _extend(self, request: Request, logits: Tensor) -> None:
-        """Give each row its next token; rows that end with it leave the group, and the last one brings the result."""
-        uniforms = [row.random.random() for row in request.writing]
-        tokens = draw(logits, uniforms, request.temperature, request.top_p)
-        for row, token in zip(request.writing, tokens, strict=True):
-            row.tokens.append(token)
-        going = [i for i, row in enumerate(request.writing) if not self._over(request, row)]
-        if len(going) < len(request.writing) and request.group is not None:
-            request.group.keep(going)
-            request.writing = [request.writing[i] for i in going]
-        if not going and request.result.set_running_or_notify_cancel():
-            request.result.set_result([row.tokens for row in request.rows])
+        """Give each candidate its next token, from the logits of its row.
 
-    def _over(self, request: Request, row: Row) -> bool:
-        return len(row.tokens) >= request.max_tokens or request.ended(row.tokens)
+        Rows part where their candidates draw different tokens; the last candidate that ends brings the result.
+        """
+        uniforms = [[candidate.random.random() for candidate in row] for row in request.writing]
+        drawn = draw(logits, uniforms, request.temperature, request.top_p)
+        rows: list[int] = []
+        writing: list[list[Candidate]] = []
+        for number, (row, tokens) in enumerate(zip(request.writing, drawn, strict=True)):
+            parts: dict[int, list[Candidate]] = {}
+            for candidate, token in zip(row, tokens, strict=True):
+                candidate.tokens.append(token)
+                parts.setdefault(token, []).append(candidate)
+            going = [part for part in parts.values() if not self._over(request, part[0])]
+            rows += [number] * len(going)
+            writing += going
+        request.writing = writing
+        if request.group is not None:
+            request.group.keep(rows)
+        if not writing and request.result.set_running_or_notify_cancel():
+            request.result.set_result([candidate.tokens for candidate in request.candidates])
+
+    def _over(self, request: Request, candidate: Candidate) -> bool:
+        return len(candidate.tokens) >= request.max_tokens or request.ended(candidate.tokens)

@@ -103,9 +103,9 @@ class Llama:
         self.cos, self.sin = _rotations(self.shape, self.embedding.dtype)
         self._slots = Slots(self.shape.layers, self.shape.kv_heads, self.shape.head, dtype)
 
-    def start(self, prefix: Prefix, rows: int, room: int) -> Group:
-        """A group of candidates after a prefix, with room for so many new tokens each."""
-        return Group(prefix, list(range(rows)), room)
+    def start(self, prefix: Prefix, room: int) -> Group:
+        """A group of one row after a prefix, with room for so many new tokens."""
+        return Group(prefix, room)
 
     def prefill(self, known: Prefix | None, tokens: Sequence[int]) -> tuple[Prefix, Tensor]:
         """The prefix extended by tokens, and the logits `(vocabulary,)` after its last one."""

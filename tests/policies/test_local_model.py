@@ -26,7 +26,7 @@ from codetool.policies.llama import Llama
 from codetool.policies.local_model import LocalModel
 from codetool.policies.model import ModelPolicy
 from codetool.policies.prefixes import Prefixes
-from codetool.policies.slots import Prefix
+from codetool.policies.slots import Group, Prefix, Slots
 from codetool.prompts import StepPrompt
 from codetool.types import Precision, Sampling, Task, Weights
 
@@ -95,43 +95,50 @@ def test_prefill_in_one_and_in_pieces(small: tuple[Llama, Any]) -> None:
     assert pieces.tokens == whole.tokens == tuple(TOKENS)
 
 
-def test_groups_of_siblings_decode_as_if_alone(small: tuple[Llama, Any]) -> None:
+def test_candidates_are_one_row_until_they_differ(small: tuple[Llama, Any]) -> None:
     model, reference = small
-    prefixes = [model.prefill(None, TOKENS[:length])[0] for length in (30, 11)]
-    groups = [model.start(prefixes[0], 3, 8), model.start(prefixes[1], 1, 8)]
-    written: list[list[int]] = [[], [], [], []]
-    for step in range(5):
-        tokens = [TOKENS[5 * row + step] for row in range(4)]
-        logits = model.step(groups, tokens)
-        for row in range(4):
-            written[row].append(tokens[row])
-            prompt = TOKENS[: 30 if row < 3 else 11]
-            torch.testing.assert_close(logits[row], expected(reference, prompt + written[row]), atol=1e-4, rtol=0)
+    group = model.start(model.prefill(None, TOKENS[:9])[0], 4)
+    model.step([group], [1])
+    group.keep([0, 0, 0])
+    model.step([group], [2, 3, 4])
+    group.keep([2, 0, 2])
+    logits = model.step([group], [5, 6, 7])
+    for row, written in zip(logits, ([1, 4, 5], [1, 2, 6], [1, 4, 7]), strict=True):
+        torch.testing.assert_close(row, expected(reference, [*TOKENS[:9], *written]), atol=1e-4, rtol=0)
 
 
-def test_rows_leave_a_group(small: tuple[Llama, Any]) -> None:
-    model, reference = small
-    group = model.start(model.prefill(None, TOKENS[:9])[0], 3, 4)
-    model.step([group], [1, 2, 3])
-    group.keep([0, 2])
-    logits = model.step([group], [4, 5])
-    torch.testing.assert_close(logits[1], expected(reference, [*TOKENS[:9], 3, 5]), atol=1e-4, rtol=0)
-
-
-def test_a_slot_serves_one_group_after_another_and_lengths_mix(
-    small: tuple[Llama, Any], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("seed", range(8))
+def test_groups_that_come_and_go_and_branch_decode_as_if_alone(
+    small: tuple[Llama, Any], monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
+    """Prefixes of several lengths, rows that end, branch and branch again, places that serve one after another."""
     monkeypatch.setattr("codetool.policies.slots.LEAST", 16)
     model, reference = small
-    long = [(7 * i) % 97 for i in range(100)]
-    first, second, third = (model.start(model.prefill(None, p)[0], 1, 8) for p in (TOKENS[:9], TOKENS[:11], long))
-    model.step([first, second], [1, 2])
-    model.step([third, second], [3, 4])
-    fourth = model.start(model.prefill(None, TOKENS[5:9])[0], 2, 8)
-    logits = model.step([second, fourth, third], [5, 6, 7, 8])
-    written = [[*TOKENS[:11], 2, 4, 5], [*TOKENS[5:9], 6], [*TOKENS[5:9], 7], [*long, 3, 8]]
-    for row, tokens in zip(logits, written, strict=True):
-        torch.testing.assert_close(row, expected(reference, tokens), atol=1e-4, rtol=0)
+    monkeypatch.setattr(model, "_slots", Slots(3, 2, 8, torch.float32))
+    draw = random.Random(seed)
+    groups: list[tuple[Group, list[list[int]]]] = []
+    for _ in range(30):
+        while len(groups) < 3:
+            prompt = [draw.randrange(97) for _ in range(draw.choice([3, 9, 15, 16, 17, 40]))]
+            group = model.start(model.prefill(None, prompt)[0], draw.choice([8, 12]))
+            count = draw.randint(1, 3)
+            group.keep([0] * count)
+            groups.append((group, [list(prompt) for _ in range(count)]))
+        draw.shuffle(groups)
+        for _, written in groups:
+            for tokens in written:
+                tokens.append(draw.randrange(97))
+        logits = model.step([group for group, _ in groups], [row[-1] for _, written in groups for row in written])
+        for got, tokens in zip(logits, [row for _, written in groups for row in written], strict=True):
+            torch.testing.assert_close(got, expected(reference, tokens), atol=1e-4, rtol=0)
+        assert sum(len(kind._rows) for kind in model._slots._kinds.values()) == len(logits), "places are not freed"
+        left = []
+        for group, written in groups:
+            rows = [row for row in range(len(written)) for _ in range(draw.choice([0, 1, 1, 1, 2]))]
+            if rows and group.length < 7:
+                group.keep(rows)
+                left.append((group, [list(written[row]) for row in rows]))
+        groups = left
 
 
 # prefixes
