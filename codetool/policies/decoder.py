@@ -31,8 +31,8 @@ class Decoder(Protocol):
         """The prefix extended by tokens, and the logits `(vocabulary,)` after its last one."""
         ...
 
-    def start(self, prefix: Prefix, room: int) -> Any:
-        """A group of one row after a prefix, with room for so many new tokens."""
+    def start(self, prefix: Prefix) -> Any:
+        """A group of one row after a prefix."""
         ...
 
     def step(self, groups: Sequence[Any], tokens: Sequence[int]) -> Tensor:

@@ -70,8 +70,8 @@ class General:
         kept = torch.stack([torch.stack([layer.keys[0], layer.values[0]]) for layer in cache.layers])
         return Prefix((*(known.tokens if known else ()), *tokens), kept), logits[0]
 
-    def start(self, prefix: Prefix, room: int) -> Rows:
-        """A group of one row after a prefix; `room` is not used, the cache grows."""
+    def start(self, prefix: Prefix) -> Rows:
+        """A group of one row after a prefix."""
         cache = DynamicCache()
         for layer, (keys, values) in enumerate(prefix.cache):
             cache.update(keys[None], values[None], layer)

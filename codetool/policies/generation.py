@@ -88,7 +88,7 @@ class Worker:
         self._prefixes.add(prefix)
         request.candidates = [Candidate(random.Random(seed)) for seed in request.seeds]
         request.writing = [request.candidates]
-        request.group = self._thread.model.start(prefix, request.max_tokens)
+        request.group = self._thread.model.start(prefix)
         self._extend(request, logits[None])
 
     def _prefix(self, request: Request) -> tuple[Prefix | None, Tensor | None]:

@@ -103,9 +103,9 @@ class Llama:
         self.cos, self.sin = _rotations(self.shape, self.embedding.dtype)
         self._slots = Slots(self.shape.layers, self.shape.kv_heads, self.shape.head, dtype)
 
-    def start(self, prefix: Prefix, room: int) -> Group:
-        """A group of one row after a prefix, with room for so many new tokens."""
-        return Group(prefix, room)
+    def start(self, prefix: Prefix) -> Group:
+        """A group of one row after a prefix."""
+        return Group(prefix)
 
     def prefill(self, known: Prefix | None, tokens: Sequence[int]) -> tuple[Prefix, Tensor]:
         """The prefix extended by tokens, and the logits `(vocabulary,)` after its last one."""
@@ -139,8 +139,6 @@ class Llama:
         for i, layer in enumerate(self.layers):
             q, k, v = self._project(layer, x, cos, sin)
             x = self._finish(layer, x, self._slots.attend(i, q, k, v))
-        for group in groups:
-            group.length += 1
         return self._logits(x)
 
     def _project(self, layer: Layer, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,23 +1,23 @@
 """The keys and values of all candidates being written, side by side, so that one product attends for all of them.
 
-A group, the candidates after one prefix, has a slot with the prefix's keys and values; each of its rows has a place
-with those of its own tokens. What a slot lacks of its length is masked, and slots have a few lengths only. Attention of
-a layer is then a handful of operations however many groups there are; group by group it would be some for each, and on
-a CPU their start costs more than their work.
+A group, the candidates after one prefix, has a slot: the prefix's keys and values, then those of the tokens that its
+rows have written, in the order of writing. What a row may see of its slot is a mask: rows that branched see the same
+places up to there, so nothing is copied. Slots have a few lengths only, and what one lacks of its length is masked too.
+Attention of a layer is then a handful of operations however many groups there are; group by group it would be some for
+each, and on a CPU their start costs more than their work.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from itertools import count
 
 import torch
 from torch import Tensor
 
-LEAST = 256
-"""Tokens of the shortest slots; those of each next kind are twice as long."""
+LENGTHS = (256, 384)
+"""Tokens of the shortest slots; the next kinds have twice as many, and so on."""
 
 
 @dataclass(frozen=True)
@@ -28,36 +28,33 @@ class Prefix:
     cache: Tensor
 
 
-@dataclass(eq=False)
 class Group:
     """Candidates after one prefix while they are being written; those with the same tokens up to now are one row."""
 
-    prefix: Prefix
-    room: int
-    """Tokens that a row may have."""
-    length: int = 0
-    """Tokens that each row has by now."""
-    alive: list[int] = field(default_factory=lambda: [0])
-    """The rows still being written, each by a number of its own."""
-    forks: list[tuple[int, int]] = field(default_factory=list)
-    """Rows to be copied before the next step: from which, to which."""
-    made: int = 1
-    """Rows that there have been."""
+    def __init__(self, prefix: Prefix) -> None:
+        """One row without tokens."""
+        self.prefix = prefix
+        self.length = 0
+        """Tokens that each row has by now."""
+        self.used = len(prefix.tokens)
+        """Places of the slot that are taken."""
+        self.seen = torch.ones(1, self.used, dtype=torch.bool)
+        """Which of them each row sees: `(rows, places)`."""
 
     @property
     def rows(self) -> int:
         """How many rows are being written."""
-        return len(self.alive)
+        return len(self.seen)
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these rows, by their place; one that is named again goes on as a copy as well."""
-        kept: list[int] = []
-        for number in (self.alive[row] for row in rows):
-            if number in kept:
-                self.forks.append((number, self.made))
-                number, self.made = self.made, self.made + 1
-            kept.append(number)
-        self.alive = kept
+        self.seen = self.seen[list(rows)]
+
+    def grow(self) -> None:
+        """Take a place for the next token of each row."""
+        self.seen = torch.cat([self.seen, torch.eye(self.rows, dtype=torch.bool)], 1)
+        self.used += self.rows
+        self.length += 1
 
 
 class Slots:
@@ -71,19 +68,20 @@ class Slots:
         """Which rows of a step are of a kind."""
 
     def hold(self, groups: Sequence[Group]) -> None:
-        """Give every group a slot, and forget the others."""
+        """Give every group a slot with a place for the next token of each of its rows, and forget the others."""
         kinds: dict[int, list[Group]] = {}
         rows: dict[int, list[int]] = {}
         row = 0
         for group in groups:
-            kind = _length(group)
+            group.grow()
+            kind = _length(group.used)
             kinds.setdefault(kind, []).append(group)
             rows.setdefault(kind, []).extend(range(row, row + group.rows))
             row += group.rows
-        self._kinds = {kind: self._kinds.get(kind) or self._new(kind) for kind in kinds}
+        before, self._kinds = self._kinds, {kind: self._kinds.get(kind) or self._new(kind) for kind in kinds}
         self._rows = {kind: torch.tensor(some) for kind, some in rows.items()}
-        for kind, some in kinds.items():
-            self._kinds[kind].hold(some)
+        for kind, some in sorted(kinds.items(), reverse=True):
+            self._kinds[kind].hold(some, before)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Attention of each row's newest token, whose key and value are added: `(rows, hidden)`.
@@ -100,137 +98,93 @@ class Slots:
         return found
 
 
-def _length(group: Group) -> int:
-    """Tokens of the slots that the group's prefix fits into."""
-    length = LEAST
-    while length < len(group.prefix.tokens):
-        length *= 2
-    return length
+def _length(places: int) -> int:
+    """Tokens of the shortest slots that hold so many."""
+    factor = 1
+    while LENGTHS[-1] * factor < places:
+        factor *= 2
+    return next(length * factor for length in LENGTHS if length * factor >= places)
 
 
 class _Kind:
-    """Slots of one length, and the rows of the groups in them."""
+    """Slots of one length."""
 
     def __init__(self, layers: int, kv_heads: int, head: int, dtype: torch.dtype, length: int) -> None:
         """No slot yet; `length` is in tokens."""
         self._held: list[Group | None] = []
-        self._rows: dict[tuple[int, int], int] = {}
-        """Where a row lies in `_own`, by its group's slot and its number."""
-        self._shared = torch.empty(layers, 2, 0, kv_heads, length, head, dtype=dtype)
+        self._cache = torch.empty(layers, 2, 0, kv_heads, length, head, dtype=dtype)
         """`(layers, 2, slots, kv_heads, tokens, head)`."""
-        self._own = torch.empty(layers, 2, 0, kv_heads, 0, head, dtype=dtype)
-        """`(layers, 2, rows, kv_heads, tokens, head)`."""
 
-    def hold(self, groups: Sequence[Group]) -> None:
-        """As `Slots.hold`, for groups of this kind."""
+    def hold(self, groups: Sequence[Group], before: dict[int, _Kind]) -> None:
+        """As `Slots.hold`, for groups of this kind; `before` says where they were."""
         wanted = set(map(id, groups))
-        self._held = [group if group and id(group) in wanted else None for group in self._held]
+        known = {id(group) for group in self._held if group}
+        entering = [(group, _found(group, before)) for group in groups if id(group) not in known]
+        self._held = [group if id(group) in wanted else None for group in self._held]
         while self._held and self._held[-1] is None:
             self._held.pop()
-        slots = {id(group): slot for slot, group in enumerate(self._held) if group}
-        self._rows = {(slot, row): at for (slot, row), at in self._rows.items() if slot in slots.values()}
-        for group in groups:
-            if id(group) not in slots:
-                slots[id(group)] = self._enter(group)
-            self._branch(group, slots[id(group)])
-        self._place(groups, slots)
+        for group, written in entering:
+            self._enter(group, written)
+        self._place(groups)
+
+    def written(self, group: Group) -> Tensor | None:
+        """The keys and values of a group up to its last step, None if it has no slot of this kind."""
+        slot = next((slot for slot, each in enumerate(self._held) if each is group), None)
+        return None if slot is None else self._cache[:, :, slot, :, : group.used - group.rows]
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """As `Slots.attend`, for the rows of this kind."""
         rows, heads, head = query.shape
-        slots, length, own = len(self._held), self._shared.shape[4], self._written
-        self._own[layer, 0][self._row, :, self._at] = key
-        self._own[layer, 1][self._row, :, self._at] = value
-        keys, values = self._shared[layer, :, :slots].view(2, -1, length, head)  # cut shorter, bmm would copy them
-        own_keys, own_values = self._own[layer, :, : self._used].flatten(1, 2)[:, :, :own]
-        query = query * head**-0.5
-        to_shared = torch.bmm(self._by_slot(query), keys.transpose(1, 2))
-        to_own = torch.bmm(self._by_row(query), own_keys.transpose(1, 2)).view(-1, heads, own)[self._row]
-        weights = torch.cat([self._of_slots(to_shared), to_own], -1).float() + self._mask
-        weights = weights.softmax(-1).to(query.dtype)
-        found = self._of_slots(torch.bmm(self._by_slot(weights[..., :length]), values))
-        found = found + torch.bmm(self._by_row(weights[..., length:]), own_values).view(-1, heads, head)[self._row]
-        return found.view(rows, -1)
+        slots, most, kv = len(self._held), self._mask.shape[2], key.shape[1]
+        keys, values = self._cache[layer]
+        keys[self._slot, :, self._at] = key
+        values[self._slot, :, self._at] = value
+        spread = query.new_zeros(slots * most, heads, head)
+        spread[self._where] = query * head**-0.5
+        spread = spread.view(slots, most, kv, -1, head).transpose(1, 2).reshape(slots, kv, -1, head)
+        scores = spread @ keys[:slots].transpose(2, 3)
+        scores.view(slots, kv, most, -1, scores.shape[-1]).add_(self._mask)
+        found = scores.softmax(-1, dtype=torch.float32).to(query.dtype) @ values[:slots]
+        found = found.view(slots, kv, most, -1, head).transpose(1, 2).reshape(slots * most, -1)
+        return found[self._where]
 
-    def _enter(self, group: Group) -> int:
-        """The first free slot, the group's prefix copied into it."""
+    def _enter(self, group: Group, written: Tensor) -> None:
+        """Copy the keys and values that there are into the first free slot."""
         if None not in self._held:
             self._held.append(None)
         slot = self._held.index(None)
         self._held[slot] = group
-        self._shared = _grown(self._shared, {2: slot + 1})
-        self._shared[:, :, slot, :, : len(group.prefix.tokens)] = group.prefix.cache
-        return slot
+        if slot >= self._cache.shape[2]:
+            self._cache = _doubled(self._cache, slot + 1)
+        self._cache[:, :, slot, :, : written.shape[3]] = written
 
-    def _branch(self, group: Group, slot: int) -> None:
-        """Give the group's new rows places, copy those that have tokens, and free the places of rows that are gone."""
-        for source, new in group.forks:
-            if (slot, source) in self._rows:
-                at = self._rows[slot, new] = self._free(group.room)
-                self._own[:, :, at, :, : group.length] = self._own[:, :, self._rows[slot, source], :, : group.length]
-        group.forks.clear()
-        for row in {row for of, row in self._rows if of == slot} - set(group.alive):
-            del self._rows[slot, row]
-        for row in group.alive:
-            if (slot, row) not in self._rows:
-                self._rows[slot, row] = self._free(group.room)
-
-    def _free(self, room: int) -> int:
-        """The first place of no row."""
-        taken = set(self._rows.values())
-        at = next(place for place in count() if place not in taken)
-        self._own = _grown(self._own, {2: at + 1, 4: room})
-        return at
-
-    def _place(self, groups: Sequence[Group], slots: dict[int, int]) -> None:
+    def _place(self, groups: Sequence[Group]) -> None:
         """Where each row of the step lies, and what it may see."""
-        of = torch.tensor([slots[id(group)] for group in groups for _ in group.alive])
-        rank = torch.tensor([place for group in groups for place in range(group.rows)])
-        self._row = torch.tensor([self._rows[slots[id(group)], row] for group in groups for row in group.alive])
-        self._at = torch.tensor([group.length for group in groups for _ in group.alive])
-        self._used = max(self._rows.values()) + 1
-        self._most = max(group.rows for group in groups)
-        self._where = of * self._most + rank
-        self._written = int(self._at.max()) + 1
-        prefixes = torch.tensor([len(group.prefix.tokens) for group in groups for _ in group.alive])
-        seen = torch.cat(
-            [
-                torch.arange(self._shared.shape[4]) < prefixes[:, None],
-                torch.arange(self._written) <= self._at[:, None],
-            ],
-            -1,
-        )
-        self._mask = torch.zeros(seen.shape).masked_fill_(~seen, float("-inf"))[:, None]
-        """`(rows, 1, tokens)`, added to scores."""
-
-    def _by_slot(self, of_rows: Tensor) -> Tensor:
-        """`(rows, heads, x)` as `(slots · kv_heads, rows of a slot · heads of a key, x)`, 0 where a slot has no row."""
-        slots, kv, width = len(self._held), self._shared.shape[3], of_rows.shape[-1]
-        spread = of_rows.new_zeros(slots * self._most, *of_rows.shape[1:])
-        spread[self._where] = of_rows
-        return spread.view(slots, self._most, kv, -1, width).transpose(1, 2).reshape(slots * kv, -1, width)
-
-    def _of_slots(self, by_slot: Tensor) -> Tensor:
-        """The inverse of `_by_slot`."""
-        slots, kv, width = len(self._held), self._shared.shape[3], by_slot.shape[-1]
-        spread = by_slot.view(slots, kv, self._most, -1, width).transpose(1, 2)
-        return spread.reshape(slots * self._most, -1, width)[self._where]
-
-    def _by_row(self, of_rows: Tensor) -> Tensor:
-        """`(rows, heads, x)` as `(places · kv_heads, heads of a key, x)`, 0 where no row lies."""
-        spread = of_rows.new_zeros(self._used, *of_rows.shape[1:])
-        spread[self._row] = of_rows
-        return spread.view(self._used * self._shared.shape[3], -1, of_rows.shape[-1])
+        slots = {id(group): slot for slot, group in enumerate(self._held)}
+        most, length = max(group.rows for group in groups), self._cache.shape[4]
+        places = [
+            (slots[id(group)], rank, group.used - group.rows + rank) for group in groups for rank in range(group.rows)
+        ]
+        self._slot, rank, self._at = torch.tensor(places).unbind(1)
+        self._where = self._slot * most + rank
+        self._mask = self._cache.new_zeros(len(self._held), 1, most, 1, length)
+        """`(slots, 1, rows, 1, tokens)`, added to scores."""
+        for group in groups:
+            mask = self._mask[slots[id(group)], 0, : group.rows, 0]
+            mask[:, group.used :] = float("-inf")
+            mask[:, : group.used].masked_fill_(~group.seen, float("-inf"))
 
 
-def _grown(tensor: Tensor, least: dict[int, int]) -> Tensor:
-    """The tensor with at least these sizes, its content kept; slots are doubled, so that growing stays rare."""
-    sizes = list(tensor.shape)
-    for axis, size in least.items():
-        if sizes[axis] < size:
-            sizes[axis] = max(size, 2 * sizes[axis]) if axis == 2 else size
-    if sizes == list(tensor.shape):
-        return tensor
-    made = tensor.new_zeros(sizes)
-    made[tuple(slice(size) for size in tensor.shape)] = tensor
+def _found(group: Group, before: dict[int, _Kind]) -> Tensor:
+    """The keys and values of a group where they are: in a slot, or its prefix."""
+    for kind in before.values():
+        if (written := kind.written(group)) is not None:
+            return written
+    return group.prefix.cache
+
+
+def _doubled(cache: Tensor, least: int) -> Tensor:
+    """The cache with at least so many slots, and twice as many as before, so that growing stays rare."""
+    made = cache.new_zeros(*cache.shape[:2], max(least, 2 * cache.shape[2]), *cache.shape[3:])
+    made[:, :, : cache.shape[2]] = cache
     return made

@@ -103,7 +103,7 @@ def test_a_prompt_in_one_and_in_pieces(pair: tuple[Decoder, Any]) -> None:
 def test_candidates_grow_as_if_alone_and_the_prefix_stays(pair: tuple[Decoder, Any]) -> None:
     decoder, model = pair
     prefixes = [decoder.prefill(None, TOKENS[:length])[0] for length in (8, 3)]
-    groups = [decoder.start(prefixes[0], 4), decoder.start(prefixes[1], 4)]
+    groups = [decoder.start(prefixes[0]), decoder.start(prefixes[1])]
     groups[0].keep([0, 0, 0])
     close(decoder.step(groups, [1, 2, 3, 4])[3], expected(model, [*TOKENS[:3], 4]))
     groups[0].keep([0, 2])

@@ -97,7 +97,7 @@ def test_prefill_in_one_and_in_pieces(small: tuple[Llama, Any]) -> None:
 
 def test_candidates_are_one_row_until_they_differ(small: tuple[Llama, Any]) -> None:
     model, reference = small
-    group = model.start(model.prefill(None, TOKENS[:9])[0], 4)
+    group = model.start(model.prefill(None, TOKENS[:9])[0])
     model.step([group], [1])
     group.keep([0, 0, 0])
     model.step([group], [2, 3, 4])
@@ -112,7 +112,7 @@ def test_groups_that_come_and_go_and_branch_decode_as_if_alone(
     small: tuple[Llama, Any], monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     """Prefixes of several lengths, rows that end, branch and branch again, places that serve one after another."""
-    monkeypatch.setattr("codetool.policies.slots.LEAST", 16)
+    monkeypatch.setattr("codetool.policies.slots.LENGTHS", (16, 24))
     model, reference = small
     monkeypatch.setattr(model, "_slots", Slots(3, 2, 8, torch.float32))
     draw = random.Random(seed)
@@ -120,7 +120,7 @@ def test_groups_that_come_and_go_and_branch_decode_as_if_alone(
     for _ in range(30):
         while len(groups) < 3:
             prompt = [draw.randrange(97) for _ in range(draw.choice([3, 9, 15, 16, 17, 40]))]
-            group = model.start(model.prefill(None, prompt)[0], draw.choice([8, 12]))
+            group = model.start(model.prefill(None, prompt)[0])
             count = draw.randint(1, 3)
             group.keep([0] * count)
             groups.append((group, [list(prompt) for _ in range(count)]))
@@ -131,7 +131,8 @@ def test_groups_that_come_and_go_and_branch_decode_as_if_alone(
         logits = model.step([group for group, _ in groups], [row[-1] for _, written in groups for row in written])
         for got, tokens in zip(logits, [row for _, written in groups for row in written], strict=True):
             torch.testing.assert_close(got, expected(reference, tokens), atol=1e-4, rtol=0)
-        assert sum(len(kind._rows) for kind in model._slots._kinds.values()) == len(logits), "places are not freed"
+        held = [group for kind in model._slots._kinds.values() for group in kind._held if group]
+        assert sorted(map(id, held)) == sorted(id(group) for group, _ in groups), "slots are not freed"
         left = []
         for group, written in groups:
             rows = [row for row in range(len(written)) for _ in range(draw.choice([0, 1, 1, 1, 2]))]
