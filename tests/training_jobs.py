@@ -64,7 +64,7 @@ def config(model: Path, data: Path, outputs: Path, *words: str) -> RunConfig:
 
 
 def choices(**others: str) -> dict[str, str]:
-    return {"prm": "qwen7b", "policy": "qwen7b", "tuning": "lora", "prompt": "stepwise"} | others
+    return {"prm": "qwen7b", "policy": "qwen7b", "tuning": "lora"} | others
 
 
 def lines(file: Path) -> list[dict[str, Any]]:

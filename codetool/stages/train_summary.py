@@ -40,13 +40,9 @@ def _model(config: RunConfig) -> str:
 def use(config: RunConfig, choices: Mapping[str, str], words: Sequence[str], folder: Path) -> str:
     """The words that use the trained model in a folder, as a shell takes them."""
     target = config.train.target
-    own = (f"{target}.", f"judging@{target}.")
+    own = (f"{target}.", f"judging@{target}.", f"prompt@{target}.")
     more = [word for word in words if word.startswith(own) and key_of(word) != f"{target}.path"]
-    said = [f"{target}={choices[target]}", f"{target}.path={folder}", *more]
-    if target == "policy":
-        said.append(f"prompt={choices['prompt']}")
-        said += [word for word in words if word.startswith("prompt.")]
-    return shlex.join(said)
+    return shlex.join([f"{target}={choices[target]}", f"{target}.path={folder}", *more])
 
 
 def metrics(folder: Path, counts: Mapping[str, int]) -> dict[str, Any]:

@@ -245,6 +245,17 @@ def test_a_stopped_command_goes_on(run: CommandLine, model: Path, data: Path) ->
     assert shlex.split(used)[2:4] == ["prm=qwen7b", f"prm.path={folder}/adapter"]
 
 
+def test_a_trained_policy_says_how_it_is_used(run: CommandLine, model: Path, tmp_path: Path) -> None:
+    words = ("stage=train", "target=policy", "policy=qwen7b", f"policy.model={model}", "prompt@policy.prompt=compact")
+    done = run(*words, f"train.data=[{transcripts_file(tmp_path / 'transcripts.jsonl')}]", *WORDS)
+    assert done.returncode == 0, done.stderr
+    [folder] = folders(run.outputs)
+    used = shlex.split(next(line for line in done.stdout.splitlines() if line.startswith("use it: ")))[2:]
+    expected = {"policy=qwen7b", f"policy.path={folder}/adapter", f"policy.model={model}", words[-1]}
+    assert set(used[used.index("policy=qwen7b") :]) == expected
+    assert run(*used, "dry_run=true").returncode == 0
+
+
 @pytest.mark.slow
 def test_two_processes_by_command_line(run: CommandLine, model: Path, data: Path) -> None:
     words = ("stage=train", "prm=qwen7b", f"prm.model={model}", f"train.data=[{data}]", "trainer=fsdp", *WORDS)
