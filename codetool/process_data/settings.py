@@ -31,6 +31,8 @@ class ProcessData:
     """Base of the length term."""
     horizon: PositiveInt
     """Steps that the length term is measured in (L)."""
+    unsolved: bool
+    """Whether tasks are kept of which no leaf succeeds. All of their steps are worth 0, whatever they are like."""
     balance: bool
     """Whether as many examples are kept of each label."""
     transcripts: PositiveInt

@@ -65,12 +65,18 @@ def _write(config: RunConfig, name: str, folder: Path, tasks: Sequence[Task]) ->
     rollouts = _Rollouts(folder / ROLLOUTS, tasks)
     collected = Collected(outcomes.sources)
     steps: list[tuple[str, str, bool | None]] = []
+    dropped: set[tuple[str, str]] = set()
     for rollout in rollouts:
         found = labelled(rollout, config.data)
         collected.counts.add(rollout, found)
-        steps += [(step.task_id, step.node.id, step.label) for step in found]
-    dropped = dropped_for_balance(steps, config.seed) if config.data.balance else set()
-    collected.dropped = len(dropped)
+        if config.data.unsolved or any(rollout.outcomes.values()):
+            steps += [(step.task_id, step.node.id, step.label) for step in found]
+        else:
+            dropped |= {(step.task_id, step.node.id) for step in found}
+    collected.unsolved = len(dropped)
+    if config.data.balance:
+        dropped |= dropped_for_balance(steps, config.seed)
+        collected.dropped = len(dropped) - collected.unsolved
     examples.write(folder / examples.NAME, _examples(rollouts, dropped, config, collected))
     transcripts.write(folder / transcripts.NAME, _transcripts(rollouts, config, collected))
     shutil.rmtree(folder / REFERENCE, ignore_errors=True)  # its labels may be others by now

@@ -36,6 +36,8 @@ class Collected:
     """Lines of `process.jsonl`."""
     dropped: int = 0
     """Steps left out of it for balance."""
+    unsolved: int = 0
+    """Steps left out of it since no leaf of their task succeeds."""
     transcripts: int = 0
     """Lines of `transcripts.jsonl`."""
 
@@ -46,6 +48,7 @@ def write(collected: Collected, folder: Path) -> None:
         "outcomes_by": dict(collected.sources),
         "examples": collected.examples,
         "dropped_for_balance": collected.dropped,
+        "dropped_as_unsolved": collected.unsolved,
         "transcripts": collected.transcripts,
     }
     journal.replace(folder / "summary.json", [json.dumps(content, indent=2).encode() + b"\n"])
@@ -98,8 +101,13 @@ def _notes(collected: Collected, summary: Summary) -> Iterator[str]:
         f"labels: {labels[True]:,} more potential, {labels[False]:,} less, {labels[None]:,} without "
         f"(nothing tells the siblings apart); {counts.told_apart:,} of {counts.groups:,} sibling groups told apart"
     )
-    balance = f", after {collected.dropped:,} were dropped for balance" if collected.dropped else ""
-    yield f"process.jsonl: {collected.examples:,} examples{balance}; transcripts.jsonl: {collected.transcripts:,} paths"
+    left_out = [
+        f"{count:,} {why}"
+        for count, why in ((collected.dropped, "for balance"), (collected.unsolved, "of tasks that no leaf solves"))
+        if count
+    ]
+    without = f", without {' and '.join(left_out)}" if left_out else ""
+    yield f"process.jsonl: {collected.examples:,} examples{without}; transcripts.jsonl: {collected.transcripts:,} paths"
     means = [summary.metrics[name] for name in ("tokens_in", "tokens_out") if name in summary.metrics]
     if means:
         read, written = (round((mean["value"] or 0) * (mean["n"] or 0)) for mean in means)

@@ -139,7 +139,7 @@ def test_other_settings_relabel_the_same_rollouts_without_a_model(again: Command
     assert labels.count(True) == labels.count(False) > 0
     dropped = len(before) - len(after)
     assert summary(collected(again))["dropped_for_balance"] == dropped
-    assert f"after {dropped} were dropped for balance" in done.stdout
+    assert f"without {dropped} for balance" in done.stdout
     assert not (collected(again) / "reference").exists()  # it held other labels
 
 
@@ -153,6 +153,22 @@ def test_a_judge_decides_where_it_is_asked(again: CommandLine, policy: ChatServe
     assert "by the judge" in done.stdout
     verdicts = lines(collected(again), "verdicts")
     assert len(verdicts) == len(policy.requests) == len({line["key"] for line in verdicts})
+
+
+def test_tasks_that_no_leaf_solves_are_left_out_if_asked(
+    again: CommandLine, policy: ChatServer, whole: Collected
+) -> None:
+    [hopeless, *_] = lines(whole.folder, "results")
+    policy.handler = lambda body: chat("no" if hopeless["query"] in body["messages"][0]["content"] else "yes")
+    judging = ("judge=openai", "judge.model=j", f"judge.base_url={policy.url}", "data.outcome=judge")
+    done = again(*words(NOWHERE, *judging, "data.unsolved=false"))
+    assert done.returncode == 0, done.stderr
+    before = [each.task_id for each in examples.read([whole.folder])]
+    after = [each.task_id for each in examples.read([collected(again)])]
+    assert after == [task_id for task_id in before if task_id != hopeless["task_id"]] != before
+    dropped = len(before) - len(after)
+    assert summary(collected(again))["dropped_as_unsolved"] == dropped
+    assert f"without {dropped} of tasks that no leaf solves" in done.stdout
 
 
 def test_kills_lose_nothing_and_repeat_nothing(run: CommandLine, slow_policy: ChatServer, whole: Collected) -> None:
