@@ -28,6 +28,7 @@ from codetool.stages import run_folder, train_material, train_summary
 from codetool.stages.run import config_file, logged
 from codetool.stages.train_material import Labels, Material, Source
 from codetool.stages.train_progress import TrainProgress
+from codetool.training.determining import determining
 
 if TYPE_CHECKING:
     from codetool.training.job import Job
@@ -35,13 +36,6 @@ if TYPE_CHECKING:
     from codetool.training.trainer import Place
 
 log = logging.getLogger(__name__)
-
-SAME = ("data", "validation_data", "threads", "merge", "checkpoint_every", "checkpointing")
-"""Settings of `train` that are no part of the identity: the data's content is."""
-JUDGING = ("labels", "soft_target", "loss", "new_labels")
-"""Those that mean nothing to a policy."""
-ELSEWHERE = ("learning_rate", "start")
-"""Settings of `tuning` that the identity has otherwise: as `train.learning_rate`, and as the adapter's checksum."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +93,10 @@ def train(config: RunConfig, choices: Mapping[str, str], console: Console) -> in
 
 
 def _leave_no_empty_folder(path: Path) -> None:
-    """Remove a folder in which nothing has been learned: its run could not start."""
+    """Remove a folder in which nothing has been learned: its run could not start. Logs of why not stay."""
     losses = path / train_summary.LOSSES
-    if not losses.is_file() or not losses.stat().st_size:
+    learned = losses.is_file() and losses.stat().st_size
+    if not learned and not any(path.glob(train_summary.FAILED)):
         shutil.rmtree(path)
 
 
@@ -134,17 +129,15 @@ def _folder(run: _Run) -> Path:
     Search, benchmark and the like are no part of it, nor is what changes nothing but rounding.
     """
     config, settings, target = run.config, run.config.settings, run.config.train.target
-    left_out = {*SAME, *(JUDGING if target == "policy" else ())}
     strategy = config.trainer.strategy if config.trainer.strategy in ("fsdp", "deepspeed") else "ddp"
-    option = settings[target]
+    asked = ("model", "labels", "prompt") if target == "prm" else ("model",)  # transcripts hold a policy's prompt
     read = {
         "stage": "train",
         "seed": config.seed,
         "first tasks": config.limit,
-        "train": {name: value for name, value in settings["train"].items() if name not in left_out},
-        "tuning": {name: value for name, value in settings["tuning"].items() if name not in ELSEWHERE},
+        **determining(settings, config.train, config.tuning),
         "trainer": [config.trainer.precision, strategy, run.place.world],
-        target: {name: option[name] for name in ("model", "labels", "prompt") if name in option},
+        target: {name: settings[target][name] for name in asked},
     }
     name = f"{target}-{run.choices[target]}-{run.choices['tuning']}-{identity(read, run.checksums)}"
     return config.outputs / "train" / name

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from codetool.config import RunConfig
@@ -20,12 +22,14 @@ from codetool.process_data import examples as process_examples
 from codetool.process_data import transcripts
 from codetool.prompts import JudgePrompt
 from codetool.tokenizing import ChatTokens
-from codetool.types import ProcessExample
+from codetool.types import ProcessExample, Task
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from codetool.training.examples import Example
+
+log = logging.getLogger(__name__)
 
 FILES = {"prm": process_examples.NAME, "policy": transcripts.NAME}
 """What each target is trained on."""
@@ -78,6 +82,11 @@ def model(config: RunConfig) -> ModelFolders:
         raise ConfigError(
             "stage=train trains a PRM that judges steps one by one; prm=pairwise compares two. Choose prm=smollm2 or "
             "prm=qwen7b: a judge of single steps can compare as well."
+        )
+    if isinstance(option, GenerativePRM) and option.sees_observation:
+        raise ConfigError(
+            "prm.sees_observation=true: process data does not hold what the judged step itself printed, so a PRM that "
+            "reads it cannot be trained on them. Leave it out."
         )
     path = None if option.path == OWN else option.path  # what comes with this package was trained so itself
     found = find(target, option.model, path, wheel=option.wheel)
@@ -185,9 +194,10 @@ def material(config: RunConfig, base: Path, found: Labels | None) -> Material:
         target = "label" if settings.labels == "hard" else settings.soft_target
         some, held = _split(config, process_examples.read)
         prm: Any = config.prm
+        _warn_of_another_prompt(some, prm.prompt)
         training = list(judged(some, prm.prompt, tokens, target))
         validation = list(judged(held, prm.prompt, tokens, target))
-        steps = [replace(each, prefix=()) for each in held]
+        steps = _by_tree(settings.validation_data or settings.data, {each.task_id for each in held})
         tasks = (_tasks(some), _tasks(held))
     longest = min(settings.max_length, _context(base))
     kept, held_back = (
@@ -206,6 +216,30 @@ def material(config: RunConfig, base: Path, found: Labels | None) -> Material:
         )
         raise ConfigError(f"train.data: there is no example to learn from: {why}.")
     return Material(kept, held_back, steps, tasks, too_long)
+
+
+def _warn_of_another_prompt(examples: Sequence[ProcessExample], prompt: JudgePrompt) -> None:
+    """Say so if the data were written with another prompt than the PRM will be asked with."""
+    [asked] = [message["content"] for message in prompt.before(Task("", "", ()), ()) if message["role"] == "system"]
+    given = {message["content"] for each in examples[:1] for message in each.prefix if message["role"] == "system"}
+    if given - {asked}:
+        log.warning(
+            "The data have another prompt than the PRM, and it would be asked otherwise than it is trained. Theirs "
+            "begins %r, prm.prompt %r. stage=collect writes them anew, without a model: judging@data.prompt=NAME.",
+            shorten(given.pop(), 60),
+            shorten(asked, 60),
+        )
+
+
+def _by_tree(paths: Sequence[Path], tasks: Set[str]) -> list[ProcessExample]:
+    """The examples of these tasks without their prefixes. Two files may hold a tree of a task each: two trees."""
+    files = (process_examples.read((path,)) for path in paths)
+    return [
+        replace(each, task_id=f"{number} {each.task_id}", prefix=())
+        for number, some in enumerate(files)
+        for each in some
+        if each.task_id in tasks
+    ]
 
 
 def _tasks(items: Sequence[Any]) -> int:

@@ -21,6 +21,8 @@ from codetool.stages.words import key_of
 
 METRICS, CURVE, CARD = "metrics.json", "loss.svg", "README.md"
 LOSSES, VALIDATIONS = "losses.jsonl", "validations.jsonl"
+FAILED = "process-*.log"
+"""What other processes of the training said that failed."""
 POINTS = 400
 """Of the loss curve; more updates are averaged."""
 PUBLISHED = {EMBEDDED: ("HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0")}
@@ -101,8 +103,6 @@ def write_card(
     content: Mapping[str, Any],
     command: str,
     usage: str,
-    *,
-    merged: bool = False,
 ) -> None:
     """The model card in a folder of a trained model."""
     name = base_name(config, found)
@@ -111,7 +111,7 @@ def write_card(
         head["license"] = licence
     adapter = (folder / "adapter_config.json").is_file()
     head["library_name"] = "peft" if adapter else "transformers"
-    lines = _card(config, name, licence, sources, content, command, usage, "merged" if merged else folder.name)
+    lines = _card(config, name, licence, sources, content, command, usage, folder.name)
     text = f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n\n" + "\n".join(lines) + "\n"
     journal.replace(folder / CARD, [text.encode()])
 

@@ -39,8 +39,8 @@ class Batch:
     total: float
     """Sum of the weights of the whole update that this pass is a part of."""
     examples: int
-    alone: int
-    """Tokens of the examples one by one."""
+    read: int
+    """Tokens that the model reads, without those that fill short rows up."""
 
     def to(self, device: torch.device) -> Batch:
         """The same batch elsewhere."""
@@ -72,20 +72,18 @@ BUCKET = 50
 
 
 def batch(rows: Sequence[Pack], total: float) -> Batch:
-    """The tensors of one forward pass; short rows are padded on the right with tokens that nothing sees."""
-    length = max(len(row.tokens) for row in rows)
+    """The tensors of one forward pass; short rows are padded on the right with tokens that no example sees.
 
-    def filled(values: Sequence[Sequence[int]]) -> Tensor:
-        made = torch.zeros(len(rows), length, dtype=torch.long)
-        for row, some in zip(made, values, strict=True):
-            row[: len(some)] = torch.tensor(some)
-        return made
+    The padding of a row is like one more example, so that attention has one stretch of it and not one a token.
+    """
+    length = max(len(row.tokens) for row in rows)
+    missing = [length - len(row.tokens) for row in rows]
 
     readings = [(i * length, reading) for i, row in enumerate(rows) for reading in row.readings]
     return Batch(
-        tokens=filled([row.tokens for row in rows]),
-        positions=filled([row.positions for row in rows]),
-        ends=filled([[*row.ends, *range(len(row.ends) + 1, length + 1)] for row in rows]),
+        tokens=torch.tensor([[*row.tokens, *[0] * some] for row, some in zip(rows, missing, strict=True)]),
+        positions=torch.tensor([[*row.positions, *range(some)] for row, some in zip(rows, missing, strict=True)]),
+        ends=torch.tensor([[*row.ends, *[length] * some] for row, some in zip(rows, missing, strict=True)]),
         places=torch.tensor([start + reading.place for start, reading in readings]),
         wanted=torch.tensor([reading.token for _, reading in readings]),
         shares=torch.tensor([reading.share for _, reading in readings]),
@@ -93,5 +91,5 @@ def batch(rows: Sequence[Pack], total: float) -> Batch:
         numbers=tuple(reading.number for _, reading in readings),
         total=total,
         examples=sum(row.examples for row in rows),
-        alone=sum(row.alone for row in rows),
+        read=sum(len(row.tokens) for row in rows),
     )

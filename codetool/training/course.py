@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import shutil
 import signal
@@ -20,7 +21,7 @@ from codetool.journal import Journal
 from codetool.training.batch import Batch
 from codetool.training.data import Data
 from codetool.training.job import BEST, LAST, Job
-from codetool.training.module import SFT
+from codetool.training.module import SFT, Diverged
 
 LOSSES = "losses.jsonl"
 VALIDATIONS = "validations.jsonl"
@@ -98,11 +99,15 @@ class Course(lightning.Callback):
     """Looks after a run at the end of each of its updates, in every process alike."""
 
     def __init__(self, job: Job, record: Record | None, stop: Stop, before: list[float]) -> None:
-        """`before` are the losses of earlier validations; `record` is None in all processes but the first."""
+        """`before` are the losses of earlier validations, to which this run's are added.
+
+        `record` is None in all processes but the first.
+        """
         self._job, self._record, self._stop = job, record, stop
         self._losses = before
         self._step, self._rate, self._kept = 0, 0.0, 0
         self._sums = [0.0, 0.0, 0.0]
+        self._leaving = False
 
     def on_train_start(self, trainer: Any, module: Any) -> None:
         """Listen, and start the clock."""
@@ -120,13 +125,14 @@ class Course(lightning.Callback):
         self._rate = optimizer.param_groups[0]["lr"]
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Batch, index: int) -> None:
-        """Count the pass, and if an update ends with it do what is due."""
-        for place, value in enumerate((float(module.summed), batch.alone, batch.examples)):
+        """Count the pass, and if an update ends with it do what is due. Raises Diverged."""
+        for place, value in enumerate((float(module.summed), batch.read, batch.examples)):
             self._sums[place] += value
         if trainer.global_step == self._step:
             return
         self._step = trainer.global_step
         loss, tokens, examples, stop = self._together(module.device)
+        self._refuse(loss)
         if self._record:
             now = time.monotonic()
             self._record.update(
@@ -142,13 +148,27 @@ class Course(lightning.Callback):
         self._sums = [0.0, 0.0, 0.0]
         if self._due(trainer, index):
             self._validate(trainer, module)
-        ended = trainer.should_stop or index + 1 == trainer.num_training_batches
-        if stop or ended or self._step - self._kept >= self._job.settings.checkpoint_every:
-            self._keep(trainer, LAST)
-            self._kept = self._step
-        if stop:
-            raise Interrupted
+        self._leaving = bool(stop)
+        if trainer.should_stop or index + 1 == trainer.num_training_batches:
+            return  # to `on_train_epoch_end`
+        if stop or self._step - self._kept >= self._job.settings.checkpoint_every:
+            self._keep_last(trainer)
         self._since = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
+        """Keep the state between two epochs.
+
+        From a state of the end of the last pass, Lightning would begin a longer next epoch in its middle.
+        """
+        self._keep_last(trainer)
+        self._since = time.monotonic()
+
+    def _keep_last(self, trainer: Any) -> None:
+        """Keep the state to go on from, and leave if that was asked for."""
+        self._keep(trainer, LAST)
+        self._kept = self._step
+        if self._leaving:
+            raise Interrupted
 
     def _together(self, device: torch.device) -> list[float]:
         """The sums of all processes, and whether any of them is to stop."""
@@ -172,6 +192,7 @@ class Course(lightning.Callback):
         with trainer.precision_plugin.forward_context():
             metrics = module.validated(batches)
         loss = metrics["validation_loss"]
+        self._refuse(loss)
         if not self._losses or loss < min(self._losses):
             self._keep(trainer, BEST, weights_only=True)
         self._losses.append(loss)
@@ -179,6 +200,11 @@ class Course(lightning.Callback):
             self._record.validation({"step": self._step, **metrics})
         if run_out(self._losses, self._job.settings.patience):
             trainer.should_stop = True
+
+    def _refuse(self, loss: float) -> None:
+        """Raises Diverged for a loss that nothing can be learned from, before anything is kept of it."""
+        if not math.isfinite(loss):
+            raise Diverged(self._step, self._job.settings.learning_rate)
 
     def _keep(self, trainer: Any, name: str, *, weights_only: bool = False) -> None:
         """Write a checkpoint in place of the older one; a kill leaves one of the two."""

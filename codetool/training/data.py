@@ -93,7 +93,7 @@ class Data(lightning.LightningDataModule):
 def _idle(rows: Sequence[Pack], total: float) -> Batch:
     """A pass that weighs nothing, for a process that must take part in what the others do."""
     made = batch(rows, total)
-    return replace(made, weights=torch.zeros_like(made.weights), numbers=(-1,) * len(made.numbers), examples=0, alone=0)
+    return replace(made, weights=torch.zeros_like(made.weights), numbers=(-1,) * len(made.numbers), examples=0, read=0)
 
 
 def _by_task(examples: Sequence[Example]) -> list[list[Example]]:

@@ -22,8 +22,9 @@ BESIDE = (
 
 
 def export(job: Job, checkpoint: Path, base_name: str, tokenizer: Tokenizer | None) -> Path:
-    """The folder with the trained adapter or model, whole or not there; weights in bfloat16 unless trained in float32.
+    """The folder with the trained adapter or model, whole or not there.
 
+    Its weights are bfloat16, with `trainer.precision=32-true` float32.
     `base_name` is what the base is to be known by; `tokenizer` is one with new tokens.
     """
     whole = job.tuning.method == "full"
@@ -33,7 +34,7 @@ def export(job: Job, checkpoint: Path, base_name: str, tokenizer: Tokenizer | No
     if whole:
         _save_model(trained.plain, job, new, tokenizer)
     else:
-        _save_adapter(trained.model, base_name, new)
+        _save_adapter(trained.model, job, base_name, new)
     return _in_place(new, folder)
 
 
@@ -68,14 +69,15 @@ def _with(job: Job, weights: dict[str, Any]) -> Any:
     return trained
 
 
-def _save_adapter(model: Any, base_name: str, folder: Path) -> None:
+def _save_adapter(model: Any, job: Job, base_name: str, folder: Path) -> None:
     import torch
 
     config = model.peft_config["default"]
     config.base_model_name_or_path = base_name
-    for name, weight in model.named_parameters():
-        if "lora_" in name:
-            weight.data = weight.data.to(torch.bfloat16)
+    if job.trainer.precision != "32-true":
+        for name, weight in model.named_parameters():
+            if "lora_" in name:
+                weight.data = weight.data.to(torch.bfloat16)
     model.save_pretrained(folder, save_embedding_layers=False)  # to look whether they changed, PEFT would ask the hub
 
 

@@ -13,6 +13,7 @@ import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
 from codetool import journal
+from codetool.errors import CodeToolError
 from codetool.training.course import VALIDATIONS, Course, Interrupted, Record, Stop, Watch, run_out
 from codetool.training.job import LAST, Job
 from codetool.training.model import Trained
@@ -22,7 +23,8 @@ from codetool.training.module import SFT, Measure
 def fit(job: Job, rank: int, watch: Watch | None, measure: Measure | None) -> None:
     """Train to the end, from the last checkpoint if there is one; `watch` is the first process's.
 
-    Raises KeyboardInterrupt after Ctrl-C or SIGTERM, with the state of the last whole update kept.
+    Raises KeyboardInterrupt after Ctrl-C or SIGTERM, with the state of the last whole update kept, and CodeToolError if
+    training diverges or has left out updates.
     """
     last = job.checkpoints / LAST
     done = _updates_in(last)
@@ -32,19 +34,24 @@ def fit(job: Job, rank: int, watch: Watch | None, measure: Measure | None) -> No
         return
     torch.set_num_threads(job.place.threads(job.settings.threads))
     stop = Stop(watch)
-    with ExitStack() as stack:
-        stack.enter_context(_quiet())
-        stack.callback(_part)
-        stop.listen(stack)
-        record = Record(job.folder, done, watch, stack) if watch else None
-        module = SFT(lambda: _loaded(job, module), job.settings, job.labels, updates, measure)
-        trainer = _trainer(job, Course(job, record, stop, before))
-        try:
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(_quiet())
+            stack.callback(_part)
+            stop.listen(stack)
+            record = Record(job.folder, done, watch, stack) if watch else None
+            module = SFT(lambda: _loaded(job, module), job.settings, job.labels, updates, measure)
+            trainer = _trainer(job, Course(job, record, stop, before))
             trainer.fit(module, job.data(rank), ckpt_path=last if done else None, weights_only=False)
-        except Interrupted:
-            raise KeyboardInterrupt from None
-        if stop.asked:  # in the last update
-            raise KeyboardInterrupt
+    except Interrupted:
+        raise KeyboardInterrupt from None
+    if stop.asked:  # in the last update
+        raise KeyboardInterrupt
+    if trainer.global_step != updates and not run_out(before, job.settings.patience):
+        raise CodeToolError(
+            f"{job.folder}: training has ended after {trainer.global_step} updates, where {updates} were to be made. "
+            "Its checkpoints are not to be trusted; fresh=true trains anew."
+        )
 
 
 def _part() -> None:

@@ -1,7 +1,7 @@
 """The model that is trained: a causal language model of transformers, whole or with a LoRA adapter beside it.
 
-Limits: models whose attention is causal over everything before it; others are refused, since their examples could not
-share a sequence.
+Limits: architectures whose attention is causal over everything before it, since examples share a sequence, and whose
+logits are the last hidden state times the head's weight, with no bias, scale or cap; others are refused.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from codetool.errors import ConfigError, MissingError
 from codetool.training import attention
 from codetool.training.batch import Batch
 from codetool.training.tuning import Tuning
+
+ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3")
+"""Those that have been compared with transformers' own forward pass; scoring in process reads the same."""
 
 
 class Trained(nn.Module):  # type: ignore[misc]
@@ -60,7 +63,7 @@ def load(folder: Path, dtype: torch.dtype, tuning: Tuning, *, checkpointing: boo
     transformers.utils.logging.disable_progress_bar()
     attention.register()
     try:
-        _refuse_windows(AutoConfig.from_pretrained(folder, local_files_only=True), folder)
+        _trainable(AutoConfig.from_pretrained(folder, local_files_only=True), folder)
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, attn_implementation=attention.TREE, local_files_only=True, **more
         )
@@ -101,10 +104,12 @@ def _lora(tuning: Tuning) -> LoraConfig:
     )
 
 
-def _refuse_windows(config: Any, folder: Path) -> None:
+def _trainable(config: Any, folder: Path) -> None:
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    if kinds != {"full_attention"} or (config.model_type == "mistral" and config.sliding_window):
+    windowed = kinds != {"full_attention"} or (config.model_type == "mistral" and config.sliding_window is not None)
+    if config.model_type not in ARCHITECTURES or windowed:
+        what = f"{config.model_type} with sliding windows" if windowed else config.model_type
         raise ConfigError(
-            f"{folder} is a {config.model_type} model with layers of other kinds than full attention; stage=train "
-            "cannot train it, since examples share a sequence."
+            f"{folder} is a {what} model; stage=train trains {', '.join(ARCHITECTURES)} with full attention. Name "
+            "such a model with prm.model or policy.model."
         )

@@ -11,12 +11,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from codetool.errors import CodeToolError
 from codetool.training.batch import Batch
 from codetool.training.model import Trained
 from codetool.training.settings import Training
 
 Measure = Callable[[Mapping[int, float]], Mapping[str, float]]
 """The metrics of a PRM's probabilities, by the numbers of the process examples."""
+
+
+class Diverged(CodeToolError):
+    """The loss or its gradient is infinite or not a number, so nothing can be learned any more."""
+
+    def __init__(self, update: int, learning_rate: float) -> None:
+        """`update` is the first such one, counted from 1."""
+        super().__init__(
+            f"The training has diverged: at update {update} the loss or its gradient is not a finite number. Lower "
+            f"train.learning_rate={learning_rate:g}, or raise train.warmup."
+        )
 
 
 class SFT(lightning.LightningModule):
@@ -103,10 +115,12 @@ class SFT(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
-        """Clip the norm of all gradients together, also of those that several processes share."""
+        """Clip the norm of all gradients together, also of those that several processes share. Raises Diverged."""
         if self.trainer.gradient_clip_val is None:  # which DeepSpeed's engine is given, since it clips itself
             weights = [weight for weight in self.parameters() if weight.grad is not None]
-            torch.nn.utils.clip_grad_norm_(weights, self._settings.clip)
+            norm = torch.nn.utils.clip_grad_norm_(weights, self._settings.clip)
+            if not math.isfinite(norm.full_tensor() if hasattr(norm, "full_tensor") else norm):  # a DTensor, of FSDP
+                raise Diverged(self.trainer.global_step + 1, self._settings.learning_rate)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the trained weights alone."""

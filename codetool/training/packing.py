@@ -25,8 +25,6 @@ class Pack:
     """Of each token's subtree: the first place that does not see the token."""
     readings: list[Reading] = field(default_factory=list)
     examples: int = 0
-    alone: int = 0
-    """Tokens of the examples one by one."""
     path: list[int] = field(default_factory=list)
     """Places of the newest example's tokens."""
 
@@ -40,7 +38,6 @@ class Pack:
             self.ends.append(0)
         self.readings += [replace(each, place=self.path[each.place]) for each in example.readings]
         self.examples += 1
-        self.alone += len(example.tokens)
 
     def closed(self) -> Pack:
         """This pack, complete."""

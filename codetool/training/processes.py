@@ -19,7 +19,7 @@ from pathlib import Path
 from codetool.errors import CodeToolError
 from codetool.training.course import Watch
 from codetool.training.job import Job
-from codetool.training.module import Measure
+from codetool.training.module import Diverged, Measure
 
 PATIENCE = 10.0
 """Seconds in which this process may notice by itself that another one has failed."""
@@ -36,10 +36,16 @@ def train(job: Job, watch: Watch, measure: Measure | None) -> None:
     with _environment(job.place.world) as environment, _others(job, environment) as others:
         try:
             fit(job, 0, watch, measure)
-        except Exception as error:
-            if (said := _failure(job, others, 2.0)) is not None:
-                raise CodeToolError(said) from error
+        except CodeToolError:  # which says more than what other processes make of it
             raise
+        except Exception as error:
+            if (failed := _failure(job, others, 2.0)) is not None:
+                raise failed from error
+            raise
+
+
+class _Failed(CodeToolError):
+    """Another process of the training failed; its log tells more."""
 
 
 @contextmanager
@@ -61,10 +67,11 @@ def _environment(world: int) -> Iterator[dict[str, str]]:
 
 @contextmanager
 def _others(job: Job, environment: Mapping[str, str]) -> Iterator[Sequence[subprocess.Popen[bytes]]]:
-    """The other processes; what they say is kept in `process-N.log` if they fail."""
+    """The other processes. If one fails and that is what is told, logs of those that failed stay, `process-N.log`."""
     file = job.folder / "job.pickle"
     file.write_bytes(pickle.dumps(job))
     started: list[subprocess.Popen[bytes]] = []
+    kept: set[int] = set()
     over = threading.Event()
     try:
         for rank in range(1, job.place.world):
@@ -81,14 +88,17 @@ def _others(job: Job, environment: Mapping[str, str]) -> Iterator[Sequence[subpr
                 )
         threading.Thread(target=_look_after, args=(job, started, over), daemon=True).start()
         yield started
+    except _Failed:
+        kept |= {rank for rank, process in enumerate(started, start=1) if process.poll()}
+        raise
     finally:
         over.set()
         for process in started:
             process.kill()
             process.communicate()
         file.unlink()
-        for rank in range(1, job.place.world):
-            _log(job.folder, rank).unlink()
+        for rank in set(range(1, job.place.world)) - kept:
+            _log(job.folder, rank).unlink(missing_ok=True)
 
 
 def _look_after(job: Job, others: Sequence[subprocess.Popen[bytes]], over: threading.Event) -> None:
@@ -101,14 +111,16 @@ def _look_after(job: Job, others: Sequence[subprocess.Popen[bytes]], over: threa
             os._exit(1)
 
 
-def _failure(job: Job, others: Sequence[subprocess.Popen[bytes]], patience: float) -> str | None:
-    """What the first of the other processes that failed said last; None if none did within so many seconds."""
+def _failure(job: Job, others: Sequence[subprocess.Popen[bytes]], patience: float) -> _Failed | None:
+    """The error of the first of the other processes that failed; None if none did within so many seconds."""
     until = time.monotonic() + patience
     while True:
         for rank, process in enumerate(others, start=1):
             if process.poll():
-                said = _log(job.folder, rank).read_text(errors="replace").strip().splitlines()
-                return f"process {rank} of the training failed: {said[-1] if said else f'exit {process.returncode}'}"
+                log = _log(job.folder, rank)
+                *_, said = ["", *log.read_text(errors="replace").strip().splitlines()]
+                why = said or f"exit {process.returncode}"
+                return _Failed(f"process {rank} of the training failed: {why} (all that it said: {log})")
         if time.monotonic() > until:
             return None
         time.sleep(0.1)
@@ -130,8 +142,10 @@ def _help(file: Path) -> None:
 
     try:
         fit(pickle.loads(file.read_bytes()), int(os.environ["LOCAL_RANK"]), None, None)
-    except KeyboardInterrupt:  # the processes have agreed to stop
+    except (KeyboardInterrupt, Diverged):  # the processes have agreed to end
         pass
+    except CodeToolError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

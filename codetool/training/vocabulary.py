@@ -7,13 +7,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
 
 from codetool.errors import ConfigError, MissingError
 
 EMBEDDINGS = ("embed_tokens.weight", "lm_head.weight")
 """How the names of the weights with a row for each token end."""
+WEIGHTS = "model.safetensors"
+"""Of a model that is one file."""
 SMALL = 0.1
 """Rows that were never trained have a norm below this share of the median: they stayed about where they began, at 0."""
 
@@ -38,18 +40,16 @@ def untrained(folder: Path, tokens: Sequence[int]) -> list[int]:
 
 
 def _embeddings(folder: Path) -> Iterator[Any]:
-    index = folder / "model.safetensors.index.json"
-    files = (
-        sorted(set(json.loads(index.read_text())["weight_map"].values())) if index.is_file() else ["model.safetensors"]
-    )
-    for file in files:
-        try:
-            with safe_open(folder / file, "pt") as weights:
+    file = folder / "model.safetensors.index.json"
+    try:
+        files = sorted(set(json.loads(file.read_text())["weight_map"].values())) if file.is_file() else [WEIGHTS]
+        for file in (folder / name for name in files):
+            with safe_open(file, "pt") as weights:
                 for name in weights.keys():
                     if name.endswith(EMBEDDINGS):
                         yield weights.get_tensor(name)
-        except (OSError, ValueError) as error:
-            raise MissingError(f"{folder / file} cannot be read: {error}. Is the download complete?") from error
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise MissingError(f"{file} cannot be read: {error}. Is the download complete?") from error
 
 
 def extended(folder: Path, labels: tuple[str, str]) -> Tokenizer:

@@ -8,7 +8,9 @@ import os
 import shlex
 import shutil
 import signal
+import textwrap
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,7 @@ def test_a_run_leaves_its_files(finished: Path) -> None:
     [validation] = lines(folder / "validations.jsonl")
     assert {"validation_loss", "ece", "pairwise_accuracy"} < set(validation)
     metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["tokens_seen"] == sum(line["tokens"] for line in lines(folder / "losses.jsonl"))
     assert metrics["metrics"]["validation_loss"] == validation["validation_loss"]
     assert (metrics["counts"]["tasks"], metrics["counts"]["validation_tasks"]) == (8, 2)
 
@@ -148,6 +151,48 @@ def test_what_changes_the_weights_changes_the_folder(model: Path, data: Path, tm
     assert not (tmp_path / "train").exists()
 
 
+def test_the_trees_of_a_task_in_two_files_are_two(model: Path, tmp_path: Path) -> None:
+    from codetool.stages import train_material
+
+    files = [process_file(tmp_path / name) for name in ("one.jsonl", "two.jsonl")]
+    settings = config(model, files[0], tmp_path, f"train.data=[{files[0]},{files[1]}]", "train.validation=0.5")
+    made = train_material.material(settings, model, train_material.labels(settings, model))
+    groups = Counter((each.task_id, each.group) for each in made.judged)
+    assert set(groups.values()) == {2} and len(groups) == 2 * 2 * made.tasks[1]
+    assert len(made.judged) == len(made.validation)
+
+
+def test_data_with_another_prompt_are_told_of(
+    model: Path, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ran(model, data, tmp_path, "dry_run=true")
+    assert "another prompt than the PRM" in caplog.text
+    caplog.clear()
+    ran(model, data, tmp_path, "dry_run=true", "prm.prompt.system=You judge the steps")
+    assert "another prompt" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("words", "unread"),
+    [
+        (("labels=hard",), ("train.soft_target=latent",)),
+        (("tuning=full",), ("tuning.rank=8", "tuning.alpha=8", "tuning.dropout=0.5", "tuning.modules=[q_proj]")),
+        (("train.validation_data=[OTHER]",), ("train.validation=0.5",)),
+        (("train.validation=0",), ("train.validations=3", "train.patience=2")),
+        (("target=policy",), ("prompt@policy.prompt=compact", "train.loss=vocabulary", "labels=hard")),
+    ],
+)
+def test_what_is_not_read_leaves_the_folder(
+    model: Path, data: Path, tmp_path: Path, words: tuple[str, ...], unread: tuple[str, ...]
+) -> None:
+    other = tmp_path / "other.jsonl"
+    other.write_text(process_file(tmp_path / "all.jsonl").read_text().replace('"task_id":"t', '"task_id":"u'))
+    words = tuple(word.replace("OTHER", str(other)) for word in words)
+    if "target=policy" in words:
+        data = transcripts_file(tmp_path / "transcripts.jsonl")
+    assert {dry(model, data, tmp_path, *words, word) for word in unread} == {dry(model, data, tmp_path, *words)}
+
+
 def test_a_dry_run_counts(model: Path, data: Path, tmp_path: Path) -> None:
     assert "32 examples of 8 tasks" in ran(model, data, tmp_path, "dry_run=true")
     assert "16 examples of 4 tasks" in ran(model, data, tmp_path, "dry_run=true", "limit=5")
@@ -168,6 +213,7 @@ def test_a_dry_run_counts(model: Path, data: Path, tmp_path: Path) -> None:
         (("train.data=[nowhere]",), MissingError, "nowhere is not there"),
         (("train.max_length=3",), ConfigError, "train.max_length"),
         (("prm.labels=[yes,indeed]",), ConfigError, "'indeed' is"),
+        (("prm.sees_observation=true",), ConfigError, "what the judged step itself printed"),
         (("train.new_labels=true",), ConfigError, "needs tuning=full"),
         (("train.new_labels=true", "tuning=full"), ConfigError, "is a token of the model already"),
         (("train.merge=true", "tuning=full"), ConfigError, "no adapter to merge"),
@@ -266,14 +312,34 @@ def test_two_processes_by_command_line(run: CommandLine, model: Path, data: Path
     assert not list(folder.glob("process-*")) and os.environ.get("LOCAL_RANK") is None
 
 
-def test_a_process_that_fails_is_told_of(
-    run: CommandLine, model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+AT_ONCE = "raise SystemExit('no luck')"
+LATER = """
+import sys, threading, time
+def fail():
+    while not getattr(sys.modules.get('torch.distributed'), 'is_initialized', bool)():
+        time.sleep(0.01)
+    print('SystemExit: no luck', file=sys.stderr, flush=True)
+    os._exit(1)
+threading.Thread(target=fail, daemon=True).start()
+"""
+
+
+@pytest.mark.parametrize("fails", [AT_ONCE, LATER], ids=["at once", "once the processes have met"])
+def test_a_process_that_fails_is_told_of_and_its_log_stays(
+    run: CommandLine, model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
+    """The first process ends by itself where the others cannot be met, and by its own error where they are gone."""
     (tmp_path / "shadow").mkdir()
-    fails = "import os\nif os.environ.get('LOCAL_RANK') == '1':\n    raise SystemExit('no luck')\n"
-    (tmp_path / "shadow" / "sitecustomize.py").write_text(fails)
+    second = "import os\nif os.environ.get('LOCAL_RANK') == '1':\n" + textwrap.indent(fails, "    ")
+    (tmp_path / "shadow" / "sitecustomize.py").write_text(second)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "shadow"))
     words = ("stage=train", "prm=qwen7b", f"prm.model={model}", f"train.data=[{data}]", "trainer=ddp", *WORDS)
     done = run(*words)
     assert done.returncode == 1
-    assert "process 1 of the training failed: SystemExit: no luck" in done.stderr
+    [log] = run.outputs.glob("train/*/process-*.log")
+    assert f"process 1 of the training failed: SystemExit: no luck (all that it said: {log})" in done.stderr
+    assert "no luck" in log.read_text()
+    if fails == LATER:
+        monkeypatch.delenv("PYTHONPATH")
+        assert run(*words).returncode == 0
+        assert not log.exists()

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from codetool.training import attention
 from codetool.training.batch import batch, rows_of
 from codetool.training.examples import Example, Reading
+from codetool.training.packing import pack
 
 ENDING = (7, 8, 9)
 """As a chat template ends a prompt: after every step of a path."""
@@ -90,6 +91,13 @@ def test_outputs_and_gradients_are_those_of_masked_attention(asked):
         expected = differentiated(masked, query, key, value, upstream=upstream)
         for mine, theirs in zip(found, expected, strict=True):
             torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-9)
+
+
+def test_the_padding_of_a_row_is_one_stretch():
+    rows = [pack([[Example("t", tuple(range(length)), (Reading(0),))]], 10, share=False)[0] for length in (2, 5, 9)]
+    padded = batch(rows, 1.0)
+    found = [(each.row, each.start, each.stop) for each in attention.seen(padded.positions, padded.ends).stretches]
+    assert found == [(0, 0, 2), (0, 2, 9), (1, 0, 5), (1, 5, 9), (2, 0, 9)]
 
 
 def test_devices_that_take_a_mask_get_the_one_of_the_formula(asked):

@@ -13,7 +13,7 @@ from peft import PeftModel
 from training_jobs import config, job, process_file, transcripts_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from codetool.errors import ConfigError
+from codetool.errors import ConfigError, MissingError
 from codetool.policies.llama import Llama
 from codetool.prm.packed_model import Family, PackedModel
 from codetool.tokenizing import ChatTokens
@@ -96,13 +96,17 @@ def test_an_adapter_of_another_shape_is_no_start(word: str, tmp_path: Path) -> N
         run.load()
 
 
-def test_an_adapter_names_its_base_and_is_bfloat16(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("precision", "dtype"),
+    [("bf16-true", torch.bfloat16), ("bf16-mixed", torch.bfloat16), ("32-true", torch.float32)],
+)
+def test_an_adapter_names_its_base_and_has_the_precision(precision: str, dtype: torch.dtype, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
-    _, adapter = made("llama", tmp_path)
+    _, adapter = made("llama", tmp_path, f"trainer.precision={precision}")
     assert json.loads((adapter / "adapter_config.json").read_text())["base_model_name_or_path"] == "somebody/tiny"
     weights = load_file(adapter / "adapter_model.safetensors")
-    assert {weight.dtype for weight in weights.values()} == {torch.bfloat16}
+    assert {weight.dtype for weight in weights.values()} == {dtype}
     assert all(".lora_" in name for name in weights)
 
 
@@ -148,3 +152,11 @@ def test_tokens_that_were_never_trained_are_found(tmp_path: Path) -> None:
         rows[260] = rows[261]
     model.save_pretrained(tmp_path)
     assert untrained(tmp_path, [258, 259, 260]) == [259, 260]
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "model.safetensors.index.json"])
+def test_damaged_files_are_told_of(file: str, tmp_path: Path) -> None:
+    tiny_models.save("llama", tmp_path)
+    (tmp_path / file).write_bytes((tmp_path / "model.safetensors").read_bytes()[:1000])
+    with pytest.raises(MissingError, match=rf"{file} cannot be read.*Is the download complete"):
+        untrained(tmp_path, LABELS)

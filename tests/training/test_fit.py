@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from collections.abc import Mapping
@@ -11,9 +12,11 @@ from typing import Any
 
 import pytest
 import tiny_models
+import torch
 from training_jobs import config, job, lines, process_file, transcripts_file
 
-from codetool.training import processes
+from codetool.errors import CodeToolError
+from codetool.training import fit, processes
 from codetool.training.job import Job, weights_of
 
 
@@ -100,6 +103,45 @@ def test_a_signal_ends_it_after_the_update_and_it_goes_on_as_if_nothing_had_been
     assert validations(made) == pytest.approx(validations(whole), abs=1e-6)
 
 
+def test_it_goes_on_from_the_end_of_an_epoch_into_a_longer_one(model: Path, data: Path, tmp_path: Path) -> None:
+    settings = config(model, data, tmp_path, "train.epochs=3", "tuning.dropout=0.1", "train.tokens=180")
+    made, undisturbed = (job(settings, tmp_path / name, seed=3) for name in ("run", "whole"))
+    passes = [len(made.data(0).passes(epoch)) for epoch in range(3)]
+    assert passes == [5, 6, 5], "the first epoch has to be the shorter one"
+    for last in (5, 8, 11):  # two ends of epochs, and the middle of one that began after such an end
+        watch = Watch(last - 1)
+        with pytest.raises(KeyboardInterrupt):
+            ran(made, watch)
+        assert watch.seen[-1] == last
+    assert ran(made) == pytest.approx(ran(undisturbed), abs=1e-6)
+    assert validations(made) == pytest.approx(validations(undisturbed), abs=1e-6)
+
+
+def test_a_run_that_has_left_out_updates_is_none_that_is_finished(
+    model: Path, data: Path, words: tuple[str, ...], tmp_path: Path
+) -> None:
+    made = job(config(model, data, tmp_path, *words), tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        ran(made, Watch(3))
+    state = torch.load(made.checkpoints / "last.ckpt", weights_only=False)
+    progress = state["loops"]["fit_loop"]["epoch_progress"]["current"]
+    progress["processed"] = progress["completed"] = 2  # as if both epochs were over
+    torch.save(state, made.checkpoints / "last.ckpt")
+    with pytest.raises(CodeToolError, match=rf"after 4 updates, where {made.updates()} were to be made.*fresh=true"):
+        ran(made)
+
+
+def test_a_signal_before_the_first_update_ends_it_without_more_ado(
+    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(fit, "Record", interrupted)  # the first thing done once signals are listened to
+    with pytest.raises(KeyboardInterrupt):
+        ran(job(config(model, data, tmp_path), tmp_path / "run"))
+
+
 def test_a_kill_costs_the_updates_since_the_last_checkpoint(
     whole: Job, model: Path, data: Path, words: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -180,6 +222,31 @@ def test_bfloat16_learns_with_small_steps_too(model: Path, data: Path, tmp_path:
     for name, weight in weights_of(made.checkpoints / "last.ckpt").items():
         assert weight.dtype == before[name].dtype
         assert (weight != before[name]).any(), name
+
+
+@pytest.mark.parametrize(
+    ("words", "update", "kept"),
+    [
+        (("train.learning_rate=1e25",), 2, ["last.ckpt"]),
+        (("train.learning_rate=1e25", "train.validations=3"), 1, []),
+        (("train.learning_rate=1e25", "trainer=ddp"), 2, ["last.ckpt"]),
+        (  # the loss of its last update is finite, the gradient is not
+            ("train.learning_rate=1e8", "train.accumulate=1000", "train.epochs=2", "train.validation=0"),
+            2,
+            ["last.ckpt"],
+        ),
+    ],
+)
+def test_a_run_that_diverges_ends_there(
+    model: Path, data: Path, tmp_path: Path, words: tuple[str, ...], update: int, kept: list[str]
+) -> None:
+    words = ("tuning=full", "train.warmup=0", "train.checkpoint_every=1", *words)
+    made = job(config(model, data, tmp_path, *words, "trainer.precision=32-true"), tmp_path / "run")
+    with pytest.raises(CodeToolError, match=rf"at update {update} the loss .* Lower train.learning_rate=1e\+"):
+        ran(made)
+    assert [math.isfinite(loss) for loss in losses(made)] == [True]
+    assert [file.name for file in made.checkpoints.iterdir()] == kept
+    assert not list(made.folder.glob("process-*"))
 
 
 def test_all_modules_are_in_training(model: Path, data: Path, tmp_path: Path) -> None:

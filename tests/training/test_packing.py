@@ -104,7 +104,6 @@ def test_no_example_is_lost_or_doubled():
         numbers = sorted(reading.number for row in rows for reading in row.readings)
         assert numbers == [10 * t + i for t in range(7) for i in range(len(PATHS))]
         assert sum(row.examples for row in rows) == 7 * len(PATHS)
-        assert sum(row.alone for row in rows) == 7 * sum(len(path) + 1 for path in PATHS)
 
 
 PATHS = [(A, B, C), (A, B, D, E), (A, F), (B, A, B, C, D, E), (B, A)]
@@ -140,7 +139,8 @@ def test_padding_is_seen_by_itself_alone():
     [rows] = rows_of([[example(A), example(A, B, C)]], "padded", 100)
     made = batch(rows, 1.0)
     assert made.tokens.tolist() == [[A, 0, 0], [A, B, C]]
-    assert made.ends.tolist() == [[1, 2, 3], [3, 3, 3]]
+    assert made.positions.tolist() == [[0, 0, 1], [0, 1, 2]]
+    assert made.ends.tolist() == [[1, 3, 3], [3, 3, 3]]
     assert made.places.tolist() == [0, 5]
 
 
@@ -150,4 +150,11 @@ def test_a_batch_holds_what_is_wanted_and_what_it_weighs():
     assert made.weights.tolist() == [2.0, 0.5]
     assert made.wanted.tolist() == [B, -1]
     assert made.shares.tolist() == [0.0, 0.25]
-    assert (made.numbers, made.total, made.examples, made.alone) == ((-1, 3), 7.0, 1, 2)
+    assert (made.numbers, made.total, made.examples) == ((-1, 3), 7.0, 1)
+
+
+@pytest.mark.parametrize(("batching", "read"), [("padded", 7), ("packed", 7), ("tree", 5)])
+def test_a_batch_counts_the_tokens_that_are_read(batching, read):
+    """Neither what fills rows up nor what examples have in common once more."""
+    [rows] = rows_of([[example(A, B, C), example(A, B, D, E)]], batching, 8)
+    assert batch(rows, 1.0).read == read
