@@ -150,6 +150,6 @@ class OpenAIJudge:
 
 
 def said_yes(text: str) -> bool | None:
-    """Whether the first yes or no of a verdict is a yes; None where it has neither."""
-    found = re.search(r"\b(yes|no)\b", text, re.IGNORECASE)
+    """Whether a verdict begins with yes rather than no; None where it begins with neither. Thoughts are left out."""
+    found = re.match(r"\W*(yes|no)\b", text.rpartition("</think>")[2], re.IGNORECASE)
     return found[1].lower() == "yes" if found else None

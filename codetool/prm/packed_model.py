@@ -2,7 +2,7 @@
 
 The pieces lie one behind the other in a single row, so nothing is padded and every matrix of the model is multiplied
 once for all of them; only attention is computed family by family. A family is some pieces after the same prefix: they
-see its keys and values, which are neither copied nor computed again, and not each other. Logits exist for two tokens at
+see its keys and values, which are not computed again, and not each other. Logits exist for two tokens at
 the last position of a piece.
 
 Limits: architectures whose attention is causal over everything before (Llama, Qwen2, Qwen3, Mistral without a window).

@@ -94,8 +94,9 @@ def common(a: Sequence[int], b: Sequence[int]) -> int:
 def _split(segment: Segment, at: int) -> Segment:
     """The first part of a segment cut in two, in its place."""
     assert segment.cache is not None and segment.parent is not None
-    first = Segment(segment.tokens[:at], segment.cache[:, :, :, :at], segment.parent, used=segment.used)
+    start, end = segment.cache[:, :, :, :at].clone(), segment.cache[:, :, :, at:].clone()  # each can be freed alone
+    first = Segment(segment.tokens[:at], start, segment.parent, used=segment.used)
     segment.parent.children[first.tokens[0]] = first
-    segment.tokens, segment.cache, segment.parent = segment.tokens[at:], segment.cache[:, :, :, at:], first
+    segment.tokens, segment.cache, segment.parent = segment.tokens[at:], end, first
     first.children[segment.tokens[0]] = segment
     return first

@@ -105,9 +105,9 @@ class PRMServer:
         self._waiting += len(chats)
         try:
             judged = await self._unless_gone(request, chats)
-        except ConfigError as error:
-            raise Refused(422, str(error)) from error
-        except CodeToolError as error:  # of a server behind this one
+        except CodeToolError as error:
+            if isinstance(error, ConfigError) and self._length:  # what the model's chat template refuses
+                raise Refused(422, str(error)) from error
             raise Refused(503 if isinstance(error, UnreachableError) else 502, str(error)) from error
         finally:
             self._waiting -= len(chats)

@@ -26,7 +26,9 @@ from codetool.identity import identity
 from codetool.interfaces import ProcessRewardModel
 from codetool.journal import Journal
 from codetool.prm.none import NoPRM
+from codetool.prm.oracle import OraclePRM
 from codetool.stages import run_folder
+from codetool.stages.report import made_from
 
 if TYPE_CHECKING:
     from codetool.stages.judged_data import JudgedData, Siblings
@@ -84,6 +86,19 @@ def _check(config: RunConfig) -> None:
         raise ConfigError(
             "evaluate_prm.data is not set. Name folders of stage=collect: evaluate_prm.data=[outputs/collect/NAME]"
         )
+    if config.settings["prm"].get("score") == "logit_ratio":
+        raise ConfigError(
+            "prm.score=logit_ratio is no probability and can leave [0, 1], where neither a threshold nor calibration "
+            "means anything. stage=evaluate_prm measures prm.score=softmax."
+        )
+    if isinstance(config.prm, OraclePRM):
+        ours = config.benchmark.checksum()
+        for folder in config.evaluate_prm.data:
+            if (theirs := made_from(folder).get("sha256 of benchmark")) != ours:
+                raise ConfigError(
+                    f"prm=oracle knows the solutions of this command's benchmark (sha256 {ours[:8]}), and {folder} is "
+                    f"of another (sha256 {str(theirs)[:8]}). Name the benchmark that the data was collected on."
+                )
 
 
 def _folder(config: RunConfig, choices: Mapping[str, str], data: JudgedData, checksums: Mapping[str, str]) -> Path:

@@ -31,6 +31,8 @@ def listen(group: str, host: str, port: int) -> socket.socket:
             raise ConfigError(taken) from error
         where = f"{group}.host={host} {group}.port={port}"
         raise ConfigError(f"{where}: cannot be listened on ({error.strerror})") from error
+    except UnicodeError as error:  # a host that is no name: it has a label that is empty or too long
+        raise ConfigError(f"{group}.host={host}: no host can have that name ({error})") from error
 
 
 def address(host: str, listener: socket.socket) -> str:

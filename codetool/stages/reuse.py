@@ -50,7 +50,8 @@ def _drawn_by(settings: Mapping[str, Any], ours: str | None, checksum: str | Non
     """What determines a draw, by dotted name."""
     policy = hashed(settings, {}).get("policy")
     rest = {"seed": settings.get("seed"), "the checksum of the policy": checksum, "the version of codetool": ours}
-    return rest | dict(_leaves(policy, "policy"))
+    served = hashed(settings, {}).get("vllm") if policy and policy.get("backend") == "vllm" else {}
+    return rest | dict(_leaves(policy, "policy")) | dict(_leaves(served, "vllm"))
 
 
 def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:

@@ -58,7 +58,7 @@ def run_command(port: int, outputs: str) -> list[str]:
     return [
         sys.executable, "run.py", "benchmark=tmdb", "search=greedy", "search.n=2",
         "policy=openai", f"policy.base_url={server}/v1", "policy.model=m",
-        "prm=remote", f"prm.base_url={server}",
+        "prm=remote", "prm.model=mock", f"prm.base_url={server}",
         "tools.mode=live", f"tools.allowed_hosts=[127.0.0.1:{port}]", "tools.record_to=null", f"outputs={outputs}",
     ]  # fmt: skip
 

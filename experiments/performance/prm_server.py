@@ -108,7 +108,7 @@ class _NoServers:
 
 def measured(process: psutil.Process, url: str, work: Sequence[Sequence[Siblings]]) -> Round:
     """One replay against a running server."""
-    prm = validate(check(["prm=remote", f"prm.base_url={url}", "prm.timeout=600"])[0]).prm
+    prm = validate(check(["prm=remote", "prm.model=smollm2", f"prm.base_url={url}", "prm.timeout=600"])[0]).prm
     assert isinstance(prm, PRMOption)
 
     async def timed() -> Round:

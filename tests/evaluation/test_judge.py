@@ -85,9 +85,13 @@ async def test_an_unclear_verdict_counts_as_no_and_is_told(tmp_path: Path, caplo
 
 @pytest.mark.parametrize(
     ("text", "yes"),
-    [("Yes", True), ("no.", False), ("**YES** because no film …", True), ("Not yesterday", None), ("", None)],
-)
-def test_the_first_yes_or_no_is_the_verdict(text: str, yes: bool | None) -> None:
+    [
+        ("Yes", True), ("no.", False), ("**YES** because no film …", True), ("Not yesterday", None), ("", None),
+        ("There is no doubt: yes", None), ("<think>No date is given, yes, but</think>\n\nYes.", True),
+        ("<think>Yes, though", None),
+    ],
+)  # fmt: skip
+def test_a_verdict_begins_with_yes_or_no(text: str, yes: bool | None) -> None:
     assert said_yes(text) is yes
 
 

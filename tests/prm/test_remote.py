@@ -26,7 +26,7 @@ ROOT = Node(id="0")
 
 
 def settings(url, *overrides):
-    words = ["+prm=remote", f"prm.base_url={url}", "prm.pause=0.01", "prm.timeout=5", *overrides]
+    words = ["+prm=remote", "prm.model=m", f"prm.base_url={url}", "prm.pause=0.01", "prm.timeout=5", *overrides]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return instantiate(compose(overrides=words).prm)
 

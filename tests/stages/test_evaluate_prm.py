@@ -76,7 +76,7 @@ def opinion(messages: list[dict[str, str]]) -> float:
 
 
 def remote(url: str) -> tuple[str, ...]:
-    return ("prm=remote", f"prm.base_url={url.removesuffix('/v1')}")
+    return ("prm=remote", "prm.model=m", f"prm.base_url={url.removesuffix('/v1')}")
 
 
 def test_a_prm_is_measured(run: CommandLine, collected: Path) -> None:
@@ -105,7 +105,7 @@ async def test_the_prm_reads_what_it_would_be_trained_on(run: CommandLine, colle
         asked = [body["messages"] for body in server.requests]
     assert done.returncode == 0, done.stderr
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        prompt = instantiate(compose(overrides=["+prm=remote", "prm.base_url=http://x"]).prm).prompt
+        prompt = instantiate(compose(overrides=["+prm=remote", "prm.base_url=http://x", "prm.model=m"]).prm).prompt
     expected = {}
     for line in lines(collected, "process"):
         messages = prompt.extended(line["prefix"], line["node_id"].count("-") + 1, line["step"])

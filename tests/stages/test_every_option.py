@@ -9,7 +9,7 @@ from codetool.config import validate
 from codetool.identity import READ_BY
 from codetool.stages.words import CONF, check
 
-NEEDED = {"prm=remote": ["prm.base_url=http://127.0.0.1:1"]}
+NEEDED = {"prm=remote": ["prm.base_url=http://127.0.0.1:1", "prm.model=m"]}
 CHOSEN = ("benchmark", "judge", "logger", "policy", "prm", "reward", "search", "trainer", "tuning")
 OPTIONS = sorted(f"{file.parent.name}={file.stem}" for group in CHOSEN for file in (CONF / group).glob("*.yaml"))
 

@@ -14,7 +14,7 @@ from codetool.config import validate
 from codetool.stages.words import CONF, check
 
 PRESETS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
-NEEDED = {"prm=remote": ["prm.base_url=http://127.0.0.1:1"]}
+NEEDED = {"prm=remote": ["prm.base_url=http://127.0.0.1:1", "prm.model=m"]}
 
 
 def composed(*words: str) -> DictConfig:

@@ -232,7 +232,7 @@ def test_a_full_queue_sends_away_and_the_server_goes_on(run: CommandLine, folder
     [
         (["prm=none"], "prm=none has no model to serve"),
         (["prm=random"], "prm=smollm2, prm=qwen7b"),
-        (["prm=remote", "prm.base_url=http://127.0.0.1:1"], "prm=remote has no model to serve"),
+        (["prm=remote", "prm.model=m", "prm.base_url=http://127.0.0.1:1"], "prm=remote has no model to serve"),
         (["prm=pairwise"], "prm=pairwise compares candidates"),
         (["prm=qwen7b", "prm.path=no/such/folder"], "prm.path=no/such/folder is no folder"),
         (["prm=smollm2", "serve_prm.queue=1"], "serve_prm.queue=1 has no room for a request of serve_prm.max_chats="),
