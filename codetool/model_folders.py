@@ -91,13 +91,13 @@ def checksum(*folders: Path) -> str:
 
 
 def _on_base(group: Group, model: str, wheel: Path | None, adapter: Path | None) -> ModelFolders:
-    """The base by its own path, as the adapter names it, or by its hub name."""
-    if model == EMBEDDED:
-        return ModelFolders(smollm2_folder(wheel), adapter, local=False)
-    for name in (model, adapter and _named_base(adapter)):
+    """The base as the adapter names it if that is a folder here, else by its own path or its hub name."""
+    for name in (adapter and _named_base(adapter), model):
         if name and (folder := folder_named(name)):
             _whole(group, folder)
             return ModelFolders(folder, adapter, local=True)
+    if model == EMBEDDED:
+        return ModelFolders(smollm2_folder(wheel), adapter, local=False)
     cache = _hub_cache()
     return ModelFolders(_cached(model, cache) or _missing(group, model, cache), adapter, local=False)
 

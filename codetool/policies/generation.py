@@ -56,7 +56,7 @@ class Worker:
     """The thread; use `submit` from anywhere and `close` once."""
 
     def __init__(self, load: Callable[[], Decoder], rows: int, prefix_tokens: int, threads: int | None) -> None:
-        """At most `rows` candidates are written at once, a larger request alone. Raises what `load` raises."""
+        """A request waits while its candidates could make the batch more than `rows`. Raises what `load` raises."""
         self._rows = rows
         self._prefixes = Prefixes(prefix_tokens)
         self._thread = ComputeThread[Request, Decoder]("generation", load, self._round, threads)

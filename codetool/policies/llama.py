@@ -1,7 +1,8 @@
 """A Llama-family decoder for generation on a CPU: one forward pass over rows that share cached prefixes.
 
 The general implementation copies the whole key-value cache for every token and keeps one per row. Here a prefix is
-computed once, is never copied while decoding, and serves all candidates after it: siblings attend to the same tensors.
+computed once, is copied once into a slot beside others, and serves all candidates after it: siblings attend to the same
+tensors.
 
 Limits: no biases, no sliding window, default rotary embedding; the shapes come from `config.json` of the weights.
 """
@@ -69,9 +70,11 @@ def readable(folder: Path) -> bool:
     """Whether the model of a folder is one that `Llama` reads."""
     config = json.loads((folder / "config.json").read_text())
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    return (
+    return bool(
         config.get("model_type") == "llama"
-        and rope.get("rope_type", "default") == "default"
+        and "num_key_value_heads" in config
+        and "rope_theta" in (config.get("rope_parameters") or config)
+        and rope.get("rope_type", rope.get("type", "default")) == "default"
         and not (config.get("attention_bias") or config.get("mlp_bias"))
         and config.get("hidden_act", "silu") == "silu"
         and (folder / "model.safetensors").is_file()

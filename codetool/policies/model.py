@@ -50,7 +50,8 @@ class ModelPolicy:
     """What the model computes in. bfloat16 is faster; its rounding depends on how many candidates are written at once,
     so a draw can then depend, rarely, on what else is in flight. float32 makes that negligible."""
     rows: Annotated[int, Field(ge=1)]
-    """Candidates written at once in this process."""
+    """Rows of the batch in this process, where a request joins only if its candidates fit in. Those that are the same
+    so far are one row, so it can grow beyond when they part."""
     prefix_tokens: Annotated[int, Field(ge=0)]
     """Prompt tokens whose keys and values this process keeps for later prompts."""
     threads: Annotated[int, Field(ge=1)] | None

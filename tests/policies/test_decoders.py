@@ -14,7 +14,7 @@ from codetool.errors import ConfigError, MissingError
 from codetool.lora import merge
 from codetool.policies.decoder import Decoder, load
 from codetool.policies.general import General
-from codetool.policies.llama import Llama
+from codetool.policies.llama import Llama, readable
 from codetool.types import Weights
 
 TOKENS = [7, 93, 2, 41, 41, 60, 5, 18, 77, 30]
@@ -164,3 +164,23 @@ def test_a_half_downloaded_adapter_is_told(tmp_path: Path) -> None:
     halved(adapter(tmp_path / "lora") / "adapter_model.safetensors")
     with pytest.raises(MissingError, match=r"adapter_model\.safetensors cannot be read"):
         merge({}, tmp_path / "lora")
+
+
+@pytest.mark.parametrize(
+    ("changes", "whether"),
+    [
+        ({}, True),
+        ({"rope_parameters": None, "rope_scaling": {"type": "linear", "factor": 4.0}, "rope_theta": 1e4}, False),
+        ({"num_key_value_heads": None}, False),
+        ({"rope_parameters": {"rope_type": "default"}}, False),
+        ({"attention_bias": True}, False),
+    ],
+)
+def test_models_that_llama_would_read_wrongly_are_left_to_transformers(
+    tmp_path: Path, changes: dict[str, Any], whether: bool
+) -> None:
+    made(tmp_path, "Llama")
+    config = json.loads((tmp_path / "config.json").read_text()) | changes
+    config = {name: value for name, value in config.items() if value is not None}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert readable(tmp_path) is whether

@@ -93,8 +93,16 @@ def test_an_adapter_is_known_by_its_own_files(tmp_path):
     assert settings.checksum() not in (None, tiny(tmp_path / "base").checksum())
 
 
+def test_an_adapter_of_another_smollm2_is_used_with_that(tmp_path):
+    tiny_models.save("llama", tmp_path / "base")
+    (tmp_path / "adapter").mkdir()
+    config = {"base_model_name_or_path": str(tmp_path / "base")}
+    (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps(config))
+    assert option("smollm2", f"path={tmp_path / 'adapter'}", "backend=vllm").weights().base == tmp_path / "base"
+
+
 def test_an_untrained_model_is_known_by_its_name():
-    assert option("smollm2").checksum() is None
+    assert option("smollm2", "path=null").checksum() is None
 
 
 def test_a_model_in_a_folder_is_known_by_its_files(tmp_path):
