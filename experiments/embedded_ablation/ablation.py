@@ -34,6 +34,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results"
 MOST_TIMED = 200
 """Tasks that every split has, and that `run.py` starts at once."""
+SEEDS = (0, 1)
 INTERRUPTED = 130
 
 
@@ -44,10 +45,12 @@ def main() -> None:
     plan = _plan(options)
     try:
         planned, timed = runs(plan), _timed(plan, options.timing)
-        file = options.results or _file(plan)
+        file = options.results or plan.outputs / ("ablation.json" if plan.split == "test" else "ablation_dev.json")
         write = partial(_write, file, _command(options), plan, planned, timed)
         failed = [] if options.table else [*_run(planned, write), *_time(timed, write)]
-        write()
+        whole = write()
+        if whole and _is_the_repositorys(plan):
+            _write(RESULTS / file.name, _command(options), plan, planned, timed)
     except CodeToolError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
@@ -83,9 +86,10 @@ def _timed(plan: Plan, tasks: int) -> list[CellRun]:
 def _time(timed: Sequence[CellRun], write: Callable[[], object]) -> Iterator[str]:
     """Run those that have not been timed; one that was stopped half-way starts over."""
     for run in timed:
+        _wait_for(run.folder / ".lock")
         if seconds(run) is None:
             shutil.rmtree(run.folder, ignore_errors=True)
-            if _start(run, "logger=none"):
+            if _start(run, "logger=none", f"concurrency={MOST_TIMED}"):
                 yield f"timing of {run.name}"
             write()
 
@@ -108,19 +112,20 @@ def _wait_for(lock: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
 
 
-def _write(file: Path, command: str, plan: Plan, planned: Sequence[CellRun], timed: Sequence[CellRun]) -> None:
-    """Write what there is as JSON and, beside it, the tables."""
+def _write(file: Path, command: str, plan: Plan, planned: Sequence[CellRun], timed: Sequence[CellRun]) -> bool:
+    """Write what there is as JSON and, beside it, the tables; whether it is all of it."""
     content = result(command, plan, planned, timed)
     file.parent.mkdir(parents=True, exist_ok=True)
     journal.replace(file, [json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n"])
     journal.replace(file.with_suffix(".md"), ["\n".join([*markdown(content), ""]).encode()])
+    return not content["missing"]
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--split", choices=("test", "dev"), default="test", help="choices are made on dev")
     parser.add_argument("--limit", type=_positive, help="the first so many tasks: a trial")
-    parser.add_argument("--seeds", type=_numbers, default=(0, 1), help="such as 0,1")
+    parser.add_argument("--seeds", type=_numbers, default=SEEDS, help="such as 0,1")
     parser.add_argument("--outputs", type=Path, default=Path("outputs/embedded_ablation"), help="folder of the runs")
     parser.add_argument("--policy", type=Path, help="folder of the policy's adapter; the repository's if left out")
     parser.add_argument("--prm", type=Path, help="folder of the PRM's adapter; the repository's if left out")
@@ -155,11 +160,10 @@ def _plan(options: argparse.Namespace) -> Plan:
     )
 
 
-def _file(plan: Plan) -> Path:
-    """Where the results go: those of a part, or with other options, are no result of the repository."""
-    name = "ablation.json" if plan.split == "test" else f"ablation_{plan.split}.json"
-    trial = plan.limit or plan.words or len(plan.cells) < len(CELLS)
-    return (plan.outputs if trial else RESULTS) / name
+def _is_the_repositorys(plan: Plan) -> bool:
+    """Whether the results are kept there: not those of a part, or of other adapters or options."""
+    part = plan.limit or len(plan.cells) < len(CELLS) or (plan.split == "test" and plan.seeds != SEEDS)
+    return not (part or plan.words or plan.policy or plan.prm)
 
 
 def _command(options: argparse.Namespace) -> str:
@@ -167,7 +171,7 @@ def _command(options: argparse.Namespace) -> str:
     words = ["python", "experiments/embedded_ablation/ablation.py"]
     for name in ("split", "limit", "seeds", "policy", "prm", "cells", "timing"):
         value = getattr(options, name)
-        if value not in (None, {"split": "test", "seeds": (0, 1), "timing": 40}.get(name)):
+        if value not in (None, {"split": "test", "seeds": SEEDS, "timing": 40}.get(name)):
             text = value.name if isinstance(value, Path) else ",".join(map(str, value)) if name == "seeds" else value
             words += [f"--{name}", str(text)]
     return shlex.join([*words, *options.words])

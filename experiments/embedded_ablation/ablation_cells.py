@@ -28,10 +28,11 @@ class Cell:
     """Whether candidates are drawn. If not, they are those of no other cell, and the same for every seed."""
 
 
+CHAIN = ("search=chain", "prm=none", "policy.temperature=0")
 GREEDY = ("search=greedy", "search.n=4")
 BEAM = ("search=beam", "search.width=2", "search.n=4")
 CELLS = (
-    Cell("chain", "one candidate a step, temperature 0", ("search=chain", "prm=none"), sampled=False),
+    Cell("chain", "one candidate a step, temperature 0", CHAIN, sampled=False),
     Cell("full", "greedy, n = 4, both rewards", (*GREEDY, "prm=smollm2"), judged=True),
     Cell("without_latent", "greedy, n = 4, on the spot alone", (*GREEDY, "prm=none", "reward=without_latent")),
     Cell("without_spot", "greedy, n = 4, PRM alone", (*GREEDY, "prm=smollm2", "reward=without_spot"), judged=True),
