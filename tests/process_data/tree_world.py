@@ -33,6 +33,7 @@ def settings(**changes: object) -> ProcessData:
         "alpha": 0.9,
         "beta": 0.95,
         "horizon": 20,
+        "unsolved": True,
         "balance": False,
         "transcripts": 4,
         "prompt": JUDGE,
