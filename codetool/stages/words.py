@@ -28,8 +28,8 @@ from codetool.identity import READ_BY
 CONF = Path(__file__).parents[2] / "conf"
 MOST_COMBINATIONS = 256
 """Cells of a sweep that are all composed beforehand, a tenth of a second each."""
-STAGE_DEFAULTS = {"collect": ("search=exhaustive",)}
-"""What a stage chooses unless the user does: estimates of a step want all that may follow it."""
+STAGE_DEFAULTS = {"collect": ("search=exhaustive", "prm=none")}
+"""What a stage chooses unless the user does: estimates of a step want all that may follow it, and no PRM's opinion."""
 FLAGS_WITH_VALUE = {
     "--cfg", "-c", "--package", "-p", "--info", "-i",
     "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd",

@@ -17,12 +17,13 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class CommandLine:
-    """`python run.py` with its outputs in a folder of the test's own."""
+    """`python run.py` with its outputs in a folder of the test's own, without a PRM unless the words name one."""
 
     outputs: Path
 
     def command(self, *words: str) -> list[str]:
-        return [sys.executable, "run.py", f"outputs={self.outputs}", *words]
+        chosen = any(word.startswith(("prm=", "experiment=")) for word in words)
+        return [sys.executable, "run.py", f"outputs={self.outputs}", *([] if chosen else ["prm=none"]), *words]
 
     def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(self.command(*words), cwd=ROOT, capture_output=True, text=True, timeout=120)

@@ -1,0 +1,139 @@
+"""Make the two adapters of the embedded default from nothing but the repository: about three hours of 2 cores.
+
+Usage: python experiments/embedded_default/make.py [--out outputs/embedded_default]
+
+The policy learns reference programs. The PRM starts as the policy's adapter and learns twice: first right and wrong
+steps of reference programs, then rollout trees. A policy is hardly ever wrong about templates it was trained on, and a
+PRM learns from mistakes, so these trees are of a policy that has seen half of the templates, on tasks of the other
+half; trees of the policy itself, on new tasks, are what the PRM is validated on. Every step is a command of its own,
+printed before it runs; one that is finished says so, and a stopped one goes on, so the same command continues.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+PROGRAMS = "experiments/reference_programs"
+TRAINED, NEW = 1200, 400
+"""Tasks that the policy is trained on, and tasks that it never sees."""
+STEPS = 600
+"""Tasks whose reference programs are put beside wrong steps."""
+TREES = {"half": 555, "policy": 75}
+"""Tasks that get a tree at most, by the policy that grows it."""
+COLLECT = (
+    "stage=collect", "benchmark.split=train", "search.n=4", "search.failures=2", "budget.executions=60",
+    "concurrency=32", "policy.rows=96", "policy.prefix_tokens=100000", "judging@data.prompt=compact",
+    "data.unsolved=false",
+)  # fmt: skip
+POLICY = ("stage=train", "target=policy", "train.validation=0", "train.tokens=1500")
+PRM = ("stage=train", "prm=smollm2", "train.tokens=1500")
+
+Row = dict[str, Any]
+
+
+def main() -> None:
+    """Run what is left."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("outputs/embedded_default"), help="folder for all of it")
+    out = parser.parse_args().out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    trained, more = _tasks(out, TRAINED), _tasks(out, TRAINED + NEW)
+    known = {row["id"] for row in trained}
+    half = [row for row in trained if _in_half(row)]
+    policies = {"policy": _policy(out, "policy", trained), "half": _policy(out, "half", half)}
+    tasks = {
+        "policy": [row for row in more if row["id"] not in known],
+        "half": [row for row in trained if not _in_half(row)],
+    }
+    trees = {name: _trees(out, name, policies[name], some) for name, some in tasks.items()}
+    steps = out / "steps.jsonl"
+    if not steps.is_file():
+        rows = _written(out / "rows_steps.jsonl", Random(0).sample(trained, STEPS))
+        _command(f"{PROGRAMS}/judged_steps.py", "--rows", str(rows), "--out", str(steps))
+    first = _prm(out / "first", steps, trees["policy"], policies["policy"], "train.learning_rate=1e-3")
+    last = _prm(out, trees["half"], trees["policy"], first, "train.learning_rate=5e-4", "train.epochs=2")
+    print(f"\npolicy.path={policies['policy']} prm.path={last}")
+
+
+def _trees(out: Path, name: str, policy: str, rows: Sequence[Row]) -> str:
+    """The folder with a policy's trees of these tasks."""
+    file = _written(out / f"tasks_{name}.jsonl", Random(0).sample(list(rows), len(rows)))
+    words = (f"benchmark.train={file}", f"policy.path={policy}", f"limit={TREES[name]}")
+    return _said("results: ", _run(f"outputs={out / name}", *COLLECT, *words))
+
+
+def _prm(out: Path, data: Path | str, validation: str, start: str, *words: str) -> str:
+    """The adapter of a PRM that goes on from another adapter."""
+    files = (f"train.data=[{data}]", f"train.validation_data=[{validation}]", f"tuning.start={start}")
+    return _used("prm", _run(f"outputs={out}", *PRM, *files, *words))
+
+
+def _tasks(out: Path, count: int) -> list[Row]:
+    """So many train tasks."""
+    file = out / f"train{count}.jsonl"
+    if not file.is_file():
+        _command(f"{PROGRAMS}/generate.py", "--train", str(count), "--out", str(file))
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def _in_half(row: Row) -> bool:
+    """Whether a task's template is of the half that the second policy sees."""
+    return int(hashlib.sha256(row["template"].encode()).hexdigest(), 16) % 2 == 0
+
+
+def _policy(out: Path, name: str, rows: Sequence[Row]) -> str:
+    """The adapter of a policy trained on the programs of these tasks."""
+    texts = out / f"transcripts_{name}.jsonl"
+    if not texts.is_file():
+        file = _written(out / f"rows_{name}.jsonl", rows)
+        _command(f"{PROGRAMS}/transcripts.py", "--rows", str(file), "--out", str(texts))
+    return _used("policy", _run(f"outputs={out / name}", *POLICY, f"train.data=[{texts}]"))
+
+
+def _used(target: str, lines: Sequence[str]) -> str:
+    """The adapter that a training says to use."""
+    words = shlex.split(_said("use it: ", lines))
+    return next(word for word in words if word.startswith(f"{target}.path=")).partition("=")[2]
+
+
+def _written(file: Path, rows: Sequence[Row]) -> Path:
+    file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return file
+
+
+def _said(start: str, lines: Sequence[str]) -> str:
+    """What stands after these words in what a command has printed."""
+    return next(line for line in lines if line.startswith(start)).removeprefix(start).strip()
+
+
+def _run(*words: str) -> list[str]:
+    return _command("run.py", *words)
+
+
+def _command(*words: str) -> list[str]:
+    """The lines that a command prints, shown as they come. One that fails ends this program with its exit code."""
+    print(f"\n{shlex.join(['python', *words])}", flush=True)
+    lines: list[str] = []
+    with subprocess.Popen(
+        [sys.executable, *words], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        for line in process.stdout or ():
+            print(line, end="", flush=True)
+            lines.append(line)
+    if process.returncode:
+        sys.exit(process.returncode)
+    return lines
+
+
+if __name__ == "__main__":
+    main()
