@@ -14,7 +14,7 @@ from codetool.types import Execution, Node, Step, Task
 
 CONF = Path(__file__).parents[2] / "conf"
 OPTIONS = sorted(path.stem for path in (CONF / "prm").glob("*.yaml"))
-NEEDED = {"remote": ["prm.base_url=http://127.0.0.1:1"], "oracle": ["+benchmark=tmdb_verified"]}
+NEEDED = {"remote": ["prm.base_url=http://127.0.0.1:1", "prm.model=m"], "oracle": ["+benchmark=tmdb_verified"]}
 TASK = Task(id="t", query="who?", tools=())
 STEPS = [Step(text=f"step {place}", code="", finished=False) for place in range(20)]
 

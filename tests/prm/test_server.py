@@ -116,13 +116,17 @@ async def test_a_chat_beyond_the_context_is_named(length, said):
 
 
 @pytest.mark.parametrize(
-    ("error", "status"),
-    [(ConfigError("the template refuses it"), 422), (UnreachableError("vLLM is gone"), 503)],
+    ("error", "length", "status"),
+    [
+        (ConfigError("the template refuses it"), lambda chat: (9, 8), 422),
+        (ConfigError("the server behind gives no log-probabilities"), None, 502),
+        (UnreachableError("vLLM is gone"), None, 503),
+    ],
 )
-async def test_what_the_judge_says_is_passed_on(error, status):
+async def test_what_the_judge_says_is_passed_on(error, length, status):
     judge = Gate(error)
     judge.open.set()
-    async with served(judge) as (_, client):
+    async with served(judge, length=length) as (_, client):
         answer = await client.post("/generate", json={"messages": CHAT})
     assert (answer.status_code, answer.json()) == (status, {"detail": str(error)})
 

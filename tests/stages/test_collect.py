@@ -250,6 +250,7 @@ def test_settings_of_the_data_belong_to_this_stage(run: CommandLine) -> None:
 
 
 def test_all_that_may_follow_a_step_is_rolled_out_unless_the_user_says_otherwise() -> None:
-    assert with_stage_defaults(["stage=collect", "search.n=3"]) == ["search=exhaustive", "stage=collect", "search.n=3"]
-    assert with_stage_defaults(["search=beam", "stage=collect"]) == ["search=beam", "stage=collect"]
+    chosen = ["search=exhaustive", "prm=none"]
+    assert with_stage_defaults(["stage=collect", "search.n=3"]) == [*chosen, "stage=collect", "search.n=3"]
+    assert with_stage_defaults(["search=beam", "stage=collect"]) == ["prm=none", "search=beam", "stage=collect"]
     assert with_stage_defaults(["stage=evaluate"]) == ["stage=evaluate"]

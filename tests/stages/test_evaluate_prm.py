@@ -234,7 +234,7 @@ def test_a_wrong_word_is_one_message(run: CommandLine) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["evaluate_prm.data=[x]"], "prm=none judges nothing"),
+        (["prm=none", "evaluate_prm.data=[x]"], "prm=none judges nothing"),
         (["prm=random", "evaluate_prm.data=[nowhere]"], "nowhere is not there"),
         (["prm=random", "evaluate_prm.data=[conf]"], "conf/process.jsonl is not there"),
         (["prm=random", "evaluate_prm.data=[x]", "evaluate_prm.threshold=2"], "evaluate_prm.threshold=2"),

@@ -139,7 +139,7 @@ async def test_prm_remote_scores_and_counts_as_the_same_prm_in_process(site: htt
     task = Task("remote", "Who directed it, as seen from afar?", (tool,))
     steps = [Step(f"##Step 1: way {k}", f"print({k})", finished=False) for k in range(4)]
     scores = []
-    for prm in (option("remote", f"prm.base_url={site.base_url}"), option("qwen7b", *words(folder)[1:])):
+    for prm in (option("remote", "prm.model=m", f"prm.base_url={site.base_url}"), option("qwen7b", *words(folder)[1:])):
         async with prm.open(NO_SERVERS) as live:
             scores.append(await live.score(task, [], steps))
     assert scores[0].values == pytest.approx(scores[1].values, abs=1e-5)
