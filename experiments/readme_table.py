@@ -78,11 +78,29 @@ def table() -> Iterator[str]:
     first, later = written["times_faster"]
     faster = f"{first} times faster for a first step, {later} times for the step after it"
     yield _row("embedded SmolLM2, 6 prompts × 2 candidates, against transformers' `generate`", faster, "", written)
-    for name, what in (("tour", "the six tasks of the tour, beam 2 × 2"), ("dev_chain", "the 201 dev tasks, chain")):
-        run = _read(f"experiments/embedded_default/results/{name}.json")
-        success = run["metrics"]["success"]
-        value = f"{100 * success['value']:.0f} % ({100 * success['low']:.0f} … {100 * success['high']:.0f} %)"
-        yield _row(f"success of the embedded policy without a PRM on {what}", value, "", run)
+    tour = _read("experiments/embedded_default/results/tour.json")
+    success = tour["metrics"]["success"]
+    value = f"{100 * success['value']:.0f} % ({100 * success['low']:.0f} … {100 * success['high']:.0f} %)"
+    yield _row("success of the embedded policy and PRM on the six tasks of the tour, beam 2 × 2", value, "", tour)
+    yield _ablation()
+
+
+def _ablation() -> str:
+    """The ablation on test, or, as long as there is none, on dev."""
+    folder = ROOT / "experiments/embedded_ablation/results"
+    file = next(folder / name for name in ("ablation.json", "ablation_dev.json") if (folder / name).is_file())
+    found = _read(str(file.relative_to(ROOT)))
+    cells = {name: cell["success"]["all"] for name, cell in found["cells"].items()}
+    successes = ", ".join(f"{name.replace('_', ' ')} {100 * cell['value']:.1f} %" for name, cell in cells.items())
+    gained = next(
+        each["success"]["all"]
+        for each in found["differences"]
+        if (each["first"], each["second"]) == ("full", "without_latent")
+    )
+    low, high = (f"{100 * bound:+.1f}" for bound in gained["interval"])
+    said = f"{successes}; full − without latent {100 * gained['value']:+.1f} points ({low} … {high})"
+    tasks = f"{cells['full']['tasks']} {found['split']} tasks"
+    return _row(f"success of the embedded policy and PRM on the {tasks}, n = 4", said, "≥ +5", found)
 
 
 def _programs() -> Iterator[str]:
