@@ -22,7 +22,7 @@ def main() -> None:
     try:
         _run()
     except KeyboardInterrupt:
-        print("Stopped. Finished tasks are kept; the same command continues.", file=sys.stderr, flush=True)
+        print("Stopped. What is finished is kept; the same command continues.", file=sys.stderr, flush=True)
         os._exit(INTERRUPTED)  # at once: a second Ctrl-C may have left a model's thread running
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -54,7 +54,7 @@ def main() -> None:
     except CodeToolError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        sys.exit("Stopped. Finished tasks are kept; the same command continues.")
+        sys.exit("Stopped. What is finished is kept; the same command continues.")
     print(file.with_suffix(".md").read_text(encoding="utf-8"))
     if failed:
         sys.exit(f"failed: {'; '.join(failed)}; the reasons stand above. The same command tries them again.")
