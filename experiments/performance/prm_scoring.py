@@ -69,7 +69,8 @@ def _steps(task: Task, program: Sequence[str], candidates: int) -> list[Siblings
 
 
 def _settings(precision: str, threads: int) -> GenerativePRM:
-    prm = validate(check(["prm=smollm2", f"prm.precision={precision}", f"prm.threads={threads}"])[0]).prm
+    words = ["prm=smollm2", "prm.path=null", "judging@prm.prompt=stepwise"]
+    prm = validate(check([*words, f"prm.precision={precision}", f"prm.threads={threads}"])[0]).prm
     assert isinstance(prm, GenerativePRM)
     return prm
 
