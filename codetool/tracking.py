@@ -20,7 +20,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,18 +48,38 @@ FEW_RETRIES = {
 
 
 @dataclass(frozen=True)
+class Table:
+    """Rows of plain values under the names of their columns."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What of a result W&B shows."""
+
+    values: Mapping[str, float]
+    """The numbers it comes to, by the name they have at W&B."""
+    tables: Mapping[str, Table]
+    curves: Sequence[Mapping[str, float]] = ()
+    """Numbers on the way to it, each with its `step`, which rises; equal steps are one."""
+    report: Path | None = None
+    """A page to keep with the run."""
+
+
+@dataclass(frozen=True)
 class TrackedRun:
-    """What of a result W&B gets besides its journals and metrics."""
+    """A result that W&B gets."""
 
     folder: Path
-    """The run folder; its name is the W&B run's id."""
+    """The run folder; its name is the W&B run's id, its `config.yaml` the run's configuration."""
     group: str | None
     """The experiment or sweep that the run belongs to."""
     stage: str
     tags: Sequence[str]
-    """Names to filter by: benchmark, search, policy and PRM."""
-    tasks: Sequence[str]
-    """Ids of the tasks that the metrics are of."""
+    """Names to filter by, such as benchmark, search, policy and PRM."""
+    content: Content
     upload: bool = True
     """False: leave it offline."""
 
@@ -132,11 +152,7 @@ class WandB:
         return known
 
     def _payload(self, run: TrackedRun) -> dict[str, Any]:
-        content = json.loads((run.folder / "metrics.json").read_text())
-        wanted = set(run.tasks)
-        lines = [line for line in journal.read(run.folder / "results.jsonl") if line["task_id"] in wanted]
-        columns, rows = task_table(lines)
-        report = (run.folder / "report.html").resolve()
+        content = run.content
         return {
             "project": self.project,
             "entity": self.entity,
@@ -145,10 +161,10 @@ class WandB:
             "job_type": run.stage,
             "tags": list(run.tags),
             "config": configuration(run.folder / "config.yaml"),
-            "values": values(content, lines),
-            "columns": columns,
-            "rows": rows,
-            "report": str(report) if report.is_file() else None,
+            "values": content.values,
+            "curves": content.curves,
+            "tables": {name: asdict(table) for name, table in content.tables.items()},
+            "report": str(content.report.resolve()) if content.report else None,
         }
 
     def _synced(self, folder: Path, written: dict[str, str], upload: bool, offline: bool) -> Tracked:
@@ -187,39 +203,6 @@ def configuration(file: Path) -> dict[str, Any]:
     text = file.read_text()
     head = dict(line[2:].split(": ", 1) for line in text.splitlines() if line.startswith("# ") and ": " in line)
     return head | dict(yaml.safe_load(text))
-
-
-def values(content: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """The numbers of a run by the name they have at W&B.
-
-    A metric is `name`, `name_low` and `name_high`; the whole run's cost `ledger/…`; task counts `tasks/…`; unsolved
-    tasks by reason `errors/…`. What has no value is left out.
-    """
-    flat: dict[str, float | None] = {}
-    for name, metric in content["metrics"].items():
-        flat[name] = metric["value"]
-        flat |= {f"{name}_{bound}": number for bound, number in metric.items() if bound.endswith(("low", "high"))}
-    for name, count in content["tasks"].items():
-        if not isinstance(count, (list, dict)):
-            flat[f"tasks/{name}"] = count
-    for kind in sorted({line["error"]["kind"] for line in lines if line["error"]}):
-        flat[f"errors/{kind}"] = sum(line["error"] is not None and line["error"]["kind"] == kind for line in lines)
-    for name in lines[0]["ledger"] if lines else ():
-        amounts = [line["ledger"][name] for line in lines if line["ledger"][name] is not None]
-        flat[f"ledger/{name}"] = sum(amounts) if amounts else None
-    return {name: value for name, value in flat.items() if value is not None}
-
-
-def task_table(lines: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Any]]]:
-    """Columns and rows of the table of tasks: a result line each, without its tree."""
-    head = ["task_id", "query", "answer", "success", "finished", "stopped_by", "error", "message", "steps"]
-    names = [name for name in (lines[0]["metrics"] if lines else ()) if name not in head]
-    rows = []
-    for line in lines:
-        error = line["error"] or {"kind": None, "message": None}
-        row = [line[name] for name in head[:6]] + [error["kind"], error["message"], len(line["path"])]
-        rows.append(row + [line["metrics"].get(name) for name in names])
-    return head + names, rows
 
 
 def without_secrets(text: str) -> str:

@@ -23,7 +23,9 @@ def write(folder: Path, payload: Mapping[str, Any]) -> dict[str, str]:
     """Write a whole offline run. The answer names its `folder` and the `base_url` of the server it is meant for."""
     import wandb
 
-    wandb.Table.MAX_ROWS = max(wandb.Table.MAX_ROWS, len(payload["rows"]))  # beyond that it drops rows
+    tables = payload["tables"]
+    longest = max((len(table["rows"]) for table in tables.values()), default=0)
+    wandb.Table.MAX_ROWS = max(wandb.Table.MAX_ROWS, longest)  # beyond that it drops rows
     run = wandb.init(
         project=payload["project"],
         entity=payload["entity"],
@@ -35,8 +37,13 @@ def write(folder: Path, payload: Mapping[str, Any]) -> dict[str, str]:
         config=payload["config"],
         settings=_settings(wandb, folder),
     )
-    table = wandb.Table(columns=payload["columns"], data=payload["rows"], allow_mixed_types=True)
-    run.log(payload["values"] | {"tasks": table})
+    for point in payload["curves"]:
+        run.log({name: value for name, value in point.items() if name != "step"}, step=int(point["step"]))
+    shown = {
+        name: wandb.Table(columns=table["columns"], data=table["rows"], allow_mixed_types=True)
+        for name, table in tables.items()
+    }
+    run.log(payload["values"] | shown)
     if payload["report"]:
         report = wandb.Artifact(f"report-{payload['id']}"[:128], type="report")
         report.add_file(payload["report"])

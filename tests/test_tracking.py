@@ -17,6 +17,7 @@ import psutil
 import pytest
 from wandb_files import Misbehaviour, Written, read, wandb_server
 
+from codetool.stages.tracked import of_prm, of_tasks, of_training
 from codetool.tracking import NoTracking, Tracked, TrackedRun, WandB
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
@@ -67,11 +68,14 @@ def write(folder: Path, lines: list[dict[str, Any]]) -> None:
 
 
 def record(folder: Path, *, connect: float = 1.0, upload: float = 20.0) -> Tracked:
-    tracked = WandB(project="codetool", entity=None, connect=connect, upload=upload).record(
-        TrackedRun(folder, "sweep-1", "evaluate", ["tmdb", "beam"], ["a", "b"])
-    )
+    run = TrackedRun(folder, "sweep-1", "evaluate", ["tmdb", "beam"], of_tasks(folder, ["a", "b"]))
+    tracked = tracker(connect=connect, upload=upload).record(run)
     assert tracked is not None
     return tracked
+
+
+def tracker(*, connect: float = 1.0, upload: float = 20.0) -> WandB:
+    return WandB(project="codetool", entity=None, connect=connect, upload=upload)
 
 
 def offline_run(folder: Path) -> Path:
@@ -107,6 +111,40 @@ def test_the_run_is_the_result_under_its_own_name(written: Written, folder: Path
         ("b", "Ada", False, 2),
     ]
     assert rows[1]["error"] == "wrong_answer"
+
+
+def test_a_training_has_its_curves_by_update(folder: Path) -> None:
+    losses = [{"step": step, "loss": 1.0 / step, "learning_rate": 1e-3, "seconds": 2.0} for step in (1, 2, 3)]
+    checked = [{"step": 2, "validation_loss": 0.7, "auroc": 0.8}, {"step": 3, "validation_loss": 0.6, "auroc": None}]
+    for name, lines in (("losses.jsonl", losses), ("validations.jsonl", checked)):
+        (folder / name).write_text("".join(json.dumps(each) + "\n" for each in lines))
+    metrics = {"metrics": {"validation_loss": 0.6, "auroc": None}, "loss": 0.5, "updates": 3, "best_step": 3}
+    (folder / "metrics.json").write_text(json.dumps(metrics | {"counts": {"examples": 12}}))
+
+    tracker().record(TrackedRun(folder, None, "train", ["prm", "lora"], of_training(folder)))
+
+    written = read(offline_run(folder))
+    assert [written.history[step]["train/loss"] for step in (1, 2, 3)] == [1.0, 0.5, 1.0 / 3]
+    assert "validation/auroc" not in written.history[1] | written.history[3]
+    assert (written.history[2]["validation/auroc"], written.history[3]["validation/validation_loss"]) == (0.8, 0.6)
+    assert {"validation_loss": 0.6, "loss": 0.5, "updates": 3, "data/examples": 12}.items() <= written.summary.items()
+    assert not written.table
+
+
+def test_a_measured_prm_has_its_metrics_and_its_reliability(folder: Path) -> None:
+    metric = {"value": 0.7, "low": 0.6, "high": 0.8, "n": 9}
+    each = {"low": 0.0, "high": 0.5, "score": 0.3, "share": 1.0, "soft": metric}
+    content = {"metrics": {"auroc": metric}, "pairwise_accuracy_by_depth": {"1": metric}, "reliability": [each]}
+    (folder / "metrics.json").write_text(json.dumps(content | {"tasks": 3, "groups": 4, "steps": 9}))
+
+    tracker().record(TrackedRun(folder, None, "evaluate_prm", ["prm"], of_prm(folder)))
+
+    written = read(offline_run(folder))
+    numbers = {"auroc": 0.7, "auroc_low": 0.6, "pairwise_accuracy/step_1_high": 0.8, "data/steps": 9}
+    assert numbers.items() <= written.summary.items()
+    assert [dict(zip(written.table["columns"], row, strict=True)) for row in written.table["data"]] == [
+        {"low": 0.0, "high": 0.5, "score": 0.3, "share": 1.0, "soft": 0.7, "soft_low": 0.6, "soft_high": 0.8}
+    ]
 
 
 def test_without_a_key_one_line_says_how_to_upload_and_nothing_lies_elsewhere(
@@ -217,7 +255,7 @@ def test_a_server_that_refuses_is_named(folder: Path, monkeypatch: pytest.Monkey
 
 
 def test_wandb_mode_is_respected(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = TrackedRun(folder, None, "evaluate", [], ["a", "b"])
+    run = TrackedRun(folder, None, "evaluate", [], of_tasks(folder, ["a", "b"]))
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_MODE", "disabled")
     assert WandB(project="p", entity=None, connect=1.0, upload=1.0).record(run) is None
@@ -227,14 +265,15 @@ def test_wandb_mode_is_respected(folder: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_no_tracking_writes_nothing(folder: Path) -> None:
-    assert NoTracking().record(TrackedRun(folder, None, "evaluate", [], ["a"])) is None
+    assert NoTracking().record(TrackedRun(folder, None, "evaluate", [], of_tasks(folder, ["a"]))) is None
     assert not (folder / "wandb").exists()
 
 
 def test_ctrl_c_during_the_upload_leaves_no_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = (
-        "import sys; from pathlib import Path; from codetool.tracking import *\n"
-        "run = TrackedRun(Path(sys.argv[1]), None, 'evaluate', [], ['a', 'b'])\n"
+        "import sys; from pathlib import Path; from codetool.tracking import *; from codetool.stages.tracked import *\n"
+        "folder = Path(sys.argv[1])\n"
+        "run = TrackedRun(folder, None, 'evaluate', [], of_tasks(folder, ['a', 'b']))\n"
         "WandB(project='p', entity=None, connect=5.0, upload=60.0).record(run)"
     )
     monkeypatch.setenv("WANDB_API_KEY", KEY)

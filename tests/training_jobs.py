@@ -14,7 +14,7 @@ from codetool.process_data.transcripts import Transcript
 from codetool.stages.words import check
 from codetool.types import ProcessExample
 
-WORDS = ("trainer.precision=32-true", "train.threads=1", "train.tokens=300", "train.validation=0.2")
+WORDS = ("trainer.precision=32-true", "train.threads=1", "train.tokens=300", "train.validation=0.2", "logger=none")
 
 
 def process_file(file: Path, tasks: int = 10) -> Path:
@@ -64,7 +64,7 @@ def config(model: Path, data: Path, outputs: Path, *words: str) -> RunConfig:
 
 
 def choices(**others: str) -> dict[str, str]:
-    return {"prm": "qwen7b", "policy": "qwen7b", "tuning": "lora"} | others
+    return {"prm": "qwen7b", "policy": "qwen7b", "tuning": "lora", "experiment": "none"} | others
 
 
 def lines(file: Path) -> list[dict[str, Any]]:

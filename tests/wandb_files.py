@@ -47,6 +47,8 @@ class Written:
     summary: dict[str, Any] = field(default_factory=dict)
     artifacts: dict[str, str] = field(default_factory=dict)
     table: dict[str, Any] = field(default_factory=dict)
+    history: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """What was logged, by step."""
 
 
 def read(run: Path) -> Written:
@@ -59,12 +61,13 @@ def read(run: Path) -> Written:
             written.tags = list(record.run.tags)
             written.config |= {item.key: json.loads(item.value_json) for item in record.run.config.update}
         elif kind == "history":
-            items = record.history.item
-            written.summary |= {".".join(i.nested_key) or i.key: json.loads(i.value_json) for i in items}
+            logged = {".".join(i.nested_key) or i.key: json.loads(i.value_json) for i in record.history.item}
+            written.summary |= logged
+            written.history.setdefault(record.history.step.num, {}).update(logged)
         elif kind == "artifact":
             written.artifacts[record.artifact.name] = record.artifact.type
-    [table] = (run / "files" / "media" / "table").glob("*.json")
-    written.table = json.loads(table.read_text())
+    for table in (run / "files" / "media" / "table").glob("*.json"):
+        written.table = json.loads(table.read_text())
     return written
 
 

@@ -29,6 +29,7 @@ from codetool.prm.none import NoPRM
 from codetool.prm.oracle import OraclePRM
 from codetool.stages import run_folder
 from codetool.stages.report import made_from
+from codetool.stages.tracked import of_prm, track
 
 if TYPE_CHECKING:
     from codetool.stages.judged_data import JudgedData, Siblings
@@ -74,6 +75,7 @@ def evaluate_prm(config: RunConfig, choices: Mapping[str, str], console: Console
         journal.replace(path / "config.yaml", [config_file(config, checksums).encode()])
         asyncio.run(_score(config, data, path, console))
         prm_summary.conclude(config, data, _known(path), path, Console())
+        track(config, choices, path, [*data.benchmarks, choices["prm"]], of_prm(path))
     return 0
 
 

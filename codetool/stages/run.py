@@ -25,6 +25,7 @@ from codetool.stages.evaluate import TASK_LOG, evaluate
 from codetool.stages.report import write_report_if_possible
 from codetool.stages.reuse import refuse_other_draws
 from codetool.stages.summary import show
+from codetool.stages.tracked import of_tasks
 from codetool.tracking import Tracked, TrackedRun
 from codetool.types import Task
 
@@ -96,7 +97,8 @@ def run(
             conclude(path, tasks, summary)
         group = choices["experiment"] if choices["experiment"] != "none" else sweep
         ids = tuple(task.id for task in tasks)
-        tracked = config.logger.record(TrackedRun(path, group, config.stage, names, ids, upload))
+        content = of_tasks(path, ids)
+        tracked = config.logger.record(TrackedRun(path, group, config.stage, names, content, upload))
         if tracked and sweep is None:
             log.log(logging.WARNING if tracked.warning else logging.INFO, tracked.line)
         return Outcome(path, len(summary.failures), ids, as_json(summary), tracked)

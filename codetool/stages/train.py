@@ -26,6 +26,7 @@ from codetool.identity import identity
 from codetool.model_folders import ModelFolders, checksum
 from codetool.stages import run_folder, train_material, train_summary
 from codetool.stages.run import config_file, logged
+from codetool.stages.tracked import LOSSES, of_training, track
 from codetool.stages.train_material import Labels, Material, Source
 from codetool.stages.train_progress import TrainProgress
 from codetool.training.determining import determining
@@ -89,12 +90,14 @@ def train(config: RunConfig, choices: Mapping[str, str], console: Console) -> in
         elif not (config.train.merge and _merge_again(run, path)):
             run.say(f"{path} is finished already; fresh=true trains anew.")
         _tell(run, path)
+        named = [config.train.target, choices[config.train.target], choices["tuning"]]
+        track(config, choices, path, named, of_training(path))
     return 0
 
 
 def _leave_no_empty_folder(path: Path) -> None:
     """Remove a folder in which nothing has been learned: its run could not start. Logs of why not stay."""
-    losses = path / train_summary.LOSSES
+    losses = path / LOSSES
     learned = losses.is_file() and losses.stat().st_size
     if not learned and not any(path.glob(train_summary.FAILED)):
         shutil.rmtree(path)

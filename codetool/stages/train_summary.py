@@ -16,11 +16,11 @@ from codetool import journal
 from codetool.config import RunConfig
 from codetool.evaluation.charts import Chart, Line, Point, svg
 from codetool.model_folders import EMBEDDED, ModelFolders
+from codetool.stages.tracked import LOSSES, VALIDATIONS
 from codetool.stages.train_material import Source
 from codetool.stages.words import key_of
 
 METRICS, CURVE, CARD = "metrics.json", "loss.svg", "README.md"
-LOSSES, VALIDATIONS = "losses.jsonl", "validations.jsonl"
 FAILED = "process-*.log"
 """What other processes of the training said that failed."""
 POINTS = 400

@@ -54,8 +54,8 @@ def inside(run: CommandLine, *words: str) -> str:
     """What the stage says on standard error, run in this process: a command line takes seconds to start."""
     prm = next((word.removeprefix("prm=") for word in words if word.startswith("prm=")), "none")
     console = Console(file=io.StringIO(), width=300)
-    settings = validate(check([f"outputs={run.outputs}", *words])[0])
-    assert evaluate_prm(settings, {"prm": prm}, console) == 0
+    settings = validate(check([f"outputs={run.outputs}", "logger=none", *words])[0])
+    assert evaluate_prm(settings, {"prm": prm, "experiment": "none"}, console) == 0
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -79,7 +79,8 @@ def remote(url: str) -> tuple[str, ...]:
     return ("prm=remote", "prm.model=m", f"prm.base_url={url.removesuffix('/v1')}")
 
 
-def test_a_prm_is_measured(run: CommandLine, collected: Path) -> None:
+def test_a_prm_is_measured(run: CommandLine, collected: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
     done = run(*words(collected, "prm=random"))
     assert done.returncode == 0, done.stderr
     result = folder(run, "tmdb_verified-random-")
@@ -97,6 +98,7 @@ def test_a_prm_is_measured(run: CommandLine, collected: Path) -> None:
     for name in held["metrics"]:
         assert f"\n{name} " in done.stdout
     assert "of step 3" in done.stdout and str(result) in done.stdout
+    assert "W&B: kept offline" in done.stderr and list((result / "wandb").glob("offline-run-*"))
 
 
 async def test_the_prm_reads_what_it_would_be_trained_on(run: CommandLine, collected: Path) -> None:
