@@ -45,6 +45,7 @@ class RunConfig:
     budget: SkipValidation[Any]
     vllm: SkipValidation[Any]
     judge: SkipValidation[Any]
+    simulator: SkipValidation[Any]
     tuning: SkipValidation[Any]
     trainer: SkipValidation[Any]
     data: SkipValidation[Any]

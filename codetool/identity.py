@@ -26,7 +26,9 @@ NOT_HASHED = frozenset(
         "executor.isolation", "executor.max_live",
         "vllm.start_timeout", "vllm.gpu_memory_utilization", "vllm.cpu_cache", "vllm.max_num_seqs",
         "tools.allowed_hosts", "tools.recordings", "tools.record_to", "tools.secrets", "tools.connections",
-        "tools.connect_timeout", "tools.timeout", "tools.retries", "tools.backoff",
+        "tools.connect_timeout", "tools.timeout", "tools.retries", "tools.backoff", "tools.live", "simulator",
+        "tools.cache.folder", "tools.cache.memory", "tools.simulator.base_url", "tools.simulator.key_env",
+        "tools.simulator.concurrency", "tools.simulator.timeout", "tools.simulator.retries", "tools.simulator.backoff",
     }
 )  # fmt: skip
 

@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol, runtime_checkable
 
 from codetool.types import (
+    JSON,
     Candidate,
     Execution,
     HttpRequest,
@@ -27,6 +28,9 @@ from codetool.types import (
 
 CallTool = Callable[[HttpRequest], Awaitable[ToolAnswer]]
 """How a sandboxed step reaches tools: a request in, an answer out. A failing tool is an answer, never an exception."""
+
+Examples = Callable[[ToolCall, int], Sequence[tuple[Mapping[str, JSON], JSON]]]
+"""`(call, n)` → arguments and data of up to n other recorded calls of the same operation."""
 
 Expand = Callable[[Node, int], Awaitable[Sequence[Node]]]
 """`(node, n)` → up to n executed and scored children of the node, identical programs merged. Empty at the depth limit,
@@ -198,6 +202,34 @@ class ToolSource(Protocol):
 
     async def answer(self, call: ToolCall) -> ToolAnswer | None:
         """The answer, or None: not mine, ask the next source."""
+        ...
+
+
+class ToolSession(Protocol):
+    """The tools of one task, or of one client of a tool server."""
+
+    async def answer(self, call: ToolCall) -> ToolAnswer:
+        """The answer to a call that has been routed, by the sources of `tools.mode`; never raises what one raised."""
+        ...
+
+
+class Sessions(Protocol):
+    """Where sessions come from: an open broker."""
+
+    def session(self, task: Task) -> ToolSession:
+        """The tools of a task."""
+        ...
+
+
+class Simulator(Protocol):
+    """Settings of a model that answers in a tool's place."""
+
+    def checksum(self) -> str:
+        """Hex sha256 of all that determines its answers."""
+        ...
+
+    def open(self, examples: Examples) -> AbstractAsyncContextManager[ToolSource]:
+        """The live simulator. Raises ConfigError, MissingError or UnreachableError if it cannot be asked."""
         ...
 
 

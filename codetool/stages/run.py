@@ -111,8 +111,11 @@ def _checksums(config: RunConfig) -> dict[str, str]:
         checksums["policy"] = policy
     if (prm := config.prm.checksum()) is not None:
         checksums["prm"] = prm
-    if config.tools.replica is not None:
-        checksums["replica"] = config.tools.replica.checksum()
+    for source in ("cache", "replica"):
+        if (option := getattr(config.tools, source)) is not None:
+            checksums[source] = option.checksum()
+    if config.tools.mode == "simulated":
+        checksums["simulator"] = config.simulator.checksum()
     for file in config.tools.recordings:
         if file.is_file():  # a missing one is reported when the broker opens it
             checksums[f"recording {file.name}"] = sha256(file.read_bytes()).hexdigest()

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from socket import socket
 from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
 
 from pydantic import ConfigDict, Field
@@ -14,6 +15,7 @@ from rich.console import Console
 
 from codetool.config import RunConfig
 from codetool.errors import ConfigError
+from codetool.interfaces import Sessions
 from codetool.stages.listening import address, listen, server, until_stopped
 
 if TYPE_CHECKING:
@@ -36,34 +38,44 @@ class ServeTools:
 
 @runtime_checkable
 class Served(Protocol):
-    """A replica that can be served."""
+    """A replica or cache that can be served."""
 
-    def site(self, *, require_key: bool, environment: Mapping[str, str]) -> ASGIApp:
-        """Its web site; the environment may hold the key that is demanded."""
+    KEY: str
+    """Environment variable that holds the key that may be demanded."""
+    ENTRY: str
+    """What a user is told of its addresses; `{url}` is its own."""
+
+    def site(self, *, require_key: bool, environment: Mapping[str, str], broker: Sessions) -> ASGIApp:
+        """Its web site. The environment may hold the key that is demanded; the broker knows the sources of the mode."""
         ...
 
 
 def serve_tools(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
-    """0, after the replica of the benchmark has been served until Ctrl-C or SIGTERM.
+    """0, after the benchmark's replica or cache has been served until Ctrl-C or SIGTERM.
 
-    Raises ConfigError if the benchmark has no replica, or the address cannot be listened on.
+    Raises ConfigError if the benchmark has none, or the address cannot be listened on.
     """
-    replica, settings = config.tools.replica, config.serve
-    if not isinstance(replica, Served):
+    served, settings = config.tools.replica or config.tools.cache, config.serve
+    if not isinstance(served, Served):
         raise ConfigError(f"stage=serve_tools: benchmark={choices['benchmark']} has no replica that could be served")
     with listen("serve", settings.host, settings.port) as listener:
-        _announce(address(settings.host, listener), settings, choices, console)
+        _announce(address(settings.host, listener), served, settings, choices, console)
         if not config.dry_run:
-            site = replica.site(require_key=settings.require_key, environment=os.environ)
             with suppress(KeyboardInterrupt):  # before the server has begun
-                asyncio.run(until_stopped(server(site, GRACE), listener))
+                asyncio.run(_serve(config, served, listener))
             console.print("Stopped.", highlight=False)
     return 0
 
 
-def _announce(url: str, settings: ServeTools, choices: Mapping[str, str], console: Console) -> None:
+async def _serve(config: RunConfig, served: Served, listener: socket) -> None:
+    async with config.tools.open() as broker:
+        site = served.site(require_key=config.serve.require_key, environment=os.environ, broker=broker)
+        await until_stopped(server(site, GRACE), listener)
+
+
+def _announce(url: str, served: Served, settings: ServeTools, choices: Mapping[str, str], console: Console) -> None:
     wanted = "none wanted"
     if settings.require_key:
-        wanted = "the one in TMDB_API_KEY" if os.environ.get("TMDB_API_KEY", "").strip() else "wanted, of any value"
+        wanted = f"the one in {served.KEY}" if os.environ.get(served.KEY, "").strip() else "wanted, of any value"
     console.print(f"stage=serve_tools benchmark={choices['benchmark']}; key: {wanted}; Ctrl-C ends it", highlight=False)
-    print(f"{url}/ lists the operations", flush=True)
+    print(served.ENTRY.format(url=url), flush=True)

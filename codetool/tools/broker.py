@@ -10,30 +10,42 @@ import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import httpx
-from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+from pydantic import (
+    ConfigDict,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SkipValidation,
+    field_validator,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
 
-from codetool.interfaces import ToolSource
+from codetool.interfaces import Simulator, ToolSource
 from codetool.tools.hosts import AllowList, host_of, is_host
 from codetool.tools.live import LiveSource
 from codetool.tools.recorded import Recorder, Recordings, writable
 from codetool.tools.secrets import Keyring, Secret
 from codetool.tools.session import TaskTools
+from codetool.tools.simulator import NoSimulator
 from codetool.tools.tally import Summary, Tally
+from codetool.tools.toolbench.proxy import ToolBenchProxy
+from codetool.tools.toolbench.published import PublishedAnswers
 from codetool.tools.transport import open_client
-from codetool.types import Task
+from codetool.types import JSON, Task, ToolCall
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True))
 class Tools:
     """Settings of the broker."""
 
-    mode: Literal["offline", "strict", "live"]
-    """Which sources are asked: offline: recorded, else replica; strict: recorded only; live: recorded, else live, and
-    recorded."""
+    mode: Literal["offline", "strict", "simulated", "live"]
+    """Which sources are asked: offline: recorded, else replica; strict: recorded only; simulated: as offline, else the
+    simulator, and recorded; live: recorded, else live, and recorded."""
     allowed_hosts: tuple[str, ...] | None
     """Hosts that may be called, `host` (every port) or `host:port`; null: the hosts of the task's tools."""
     max_calls: PositiveInt
@@ -41,9 +53,15 @@ class Tools:
     recordings: tuple[Path, ...]
     """JSONL files of recorded answers to read; a later file wins."""
     record_to: Path | None
-    """JSONL file that live mode adds answers to, and reads before it asks; null: not kept."""
+    """JSONL file that live and simulated mode add answers to, and read before they ask; null: not kept."""
+    cache: ToolSource | None
+    """Published answers, asked in every mode after the recordings; null: none."""
     replica: ToolSource | None
     """The service's embedded copy; null: none."""
+    simulator: SkipValidation[Simulator | NoSimulator]
+    """Who answers in mode simulated where nobody else does."""
+    live: SkipValidation[ToolBenchProxy | None]
+    """The way to services that are not asked themselves; null: they are."""
     connect_timeout: PositiveFloat
     """Seconds until a live host has accepted."""
     timeout: PositiveFloat
@@ -59,12 +77,13 @@ class Tools:
     secrets: Mapping[str, Secret]
     """The secret of each host that wants one, by `host` or `host:port`; plain http carries it only to `host:port`."""
 
-    @field_validator("mode", mode="before")
-    @classmethod
-    def _no_simulator_yet(cls, mode: Any) -> Any:
-        if mode == "simulated":
-            raise ValueError("it comes with the simulator, which this version lacks; use offline, strict or live")
-        return mode
+    @model_validator(mode="after")
+    def _simulator_where_it_is_asked(self) -> Self:
+        if self.mode == "simulated" and isinstance(self.simulator, NoSimulator):
+            raise ValueError("tools.mode=simulated wants a simulator: simulator=openai simulator.model=NAME")
+        if self.mode != "simulated" and not isinstance(self.simulator, NoSimulator):
+            raise ValueError(f"tools.mode={self.mode} asks no simulator: use tools.mode=simulated, or simulator=none")
+        return self
 
     @field_validator("allowed_hosts", "secrets")
     @classmethod
@@ -82,16 +101,38 @@ class Tools:
         `allowed_hosts` is null: a host of `tasks`) whose secret's variable is unset. Raises ConfigError for files that
         hold something else, or cannot be written.
         """
-        keyring = Keyring(self.secrets, os.environ)
-        if self.mode != "live":
-            yield Broker(self, Recordings.read(self.recordings), keyring, None)
-            return
-        keyring.require(self.allowed([tool.server for task in tasks for tool in task.tools]))
-        own = [writable(self.record_to)] if self.record_to else []
-        async with open_client(
-            keyring, connect_timeout=self.connect_timeout, timeout=self.timeout, connections=self.connections
-        ) as client:
-            yield Broker(self, Recordings.read([*self.recordings, *own]), keyring, client)
+        keyring = Keyring(self._known_secrets(), os.environ)
+        own = [writable(self.record_to)] if self.record_to and self.mode in ("live", "simulated") else []
+        files = [*self.recordings, *own]
+        if self.mode == "live":
+            self._require_keys(keyring, tasks)
+            async with open_client(
+                keyring, connect_timeout=self.connect_timeout, timeout=self.timeout, connections=self.connections
+            ) as client:
+                yield Broker(self, Recordings.read(files), keyring, client=client)
+        elif isinstance(self.simulator, NoSimulator):
+            yield Broker(self, Recordings.read(files), keyring)
+        else:
+            recordings = Recordings.read(files, self.simulator.checksum())
+            async with self.simulator.open(self._examples) as simulation:
+                yield Broker(self, recordings, keyring, simulation=simulation)
+
+    def _known_secrets(self) -> Mapping[str, Secret]:
+        """The secrets of the hosts, and of the proxy, which carries its own but has it cut out all the same."""
+        if self.live is None or self.mode != "live":
+            return self.secrets
+        carried = Secret(env=self.live.key_env, header="toolbench_key", query=None, format="{key}")
+        return {**self.secrets, self.live.host: carried}
+
+    def _require_keys(self, keyring: Keyring, tasks: Sequence[Task]) -> None:
+        if self.live is not None:
+            self.live.require_key()
+        else:
+            keyring.require(self.allowed([tool.server for task in tasks for tool in task.tools]))
+
+    def _examples(self, call: ToolCall, most: int) -> Sequence[tuple[Mapping[str, JSON], JSON]]:
+        """Recorded calls of the same operation, as the cache knows them."""
+        return self.cache.examples(call, most) if isinstance(self.cache, PublishedAnswers) else ()
 
     def allowed(self, servers: Sequence[str]) -> AllowList:
         """The hosts that may be called by a task whose tools have these servers."""
@@ -104,13 +145,20 @@ class Broker:
     """An open broker; it hands a session to each task and counts what all of them did."""
 
     def __init__(
-        self, settings: Tools, recordings: Recordings, keyring: Keyring, client: httpx.AsyncClient | None
+        self,
+        settings: Tools,
+        recordings: Recordings,
+        keyring: Keyring,
+        *,
+        client: httpx.AsyncClient | None = None,
+        simulation: ToolSource | None = None,
     ) -> None:
-        """Takes a client in live mode and None in the others."""
+        """Takes a client in live mode, and a simulator in simulated mode."""
         self._settings = settings
         self._recordings = recordings
         self._keyring = keyring
         self._client = client
+        self._simulation = self._recorded(simulation) if simulation else None
         self._total = Tally()
 
     def session(self, task: Task) -> TaskTools:
@@ -132,22 +180,27 @@ class Broker:
 
     def _sources(self, allowed: AllowList) -> list[ToolSource]:
         """The sources of the mode in the order in which they are asked."""
-        if self._client is not None:
-            self._keyring.require(allowed)
-            return [self._recordings, self._live(self._client, allowed)]
-        if self._settings.mode == "offline" and self._settings.replica is not None:
-            return [self._recordings, self._settings.replica]
-        return [self._recordings]
+        settings = self._settings
+        replica = settings.replica if settings.mode in ("offline", "simulated") else None
+        live = self._live(self._client, allowed) if self._client else None
+        sources = (self._recordings, settings.cache, replica, self._simulation, live)
+        return [source for source in sources if source is not None]
 
     def _live(self, client: httpx.AsyncClient, allowed: AllowList) -> ToolSource:
+        settings, proxy = self._settings, self._settings.live
+        if proxy is None:
+            self._keyring.require(allowed)
         source = LiveSource(
             client,
             self._keyring,
-            allowed,
-            deadline=self._settings.connect_timeout + 2 * self._settings.timeout,
-            retries=self._settings.retries,
-            backoff=self._settings.backoff,
-            max_bytes=self._settings.max_bytes,
+            AllowList.of([proxy.host]) if proxy else allowed,
+            deadline=settings.connect_timeout + 2 * settings.timeout,
+            retries=settings.retries,
+            backoff=settings.backoff,
+            max_bytes=settings.max_bytes,
         )
+        return self._recorded(proxy.source(source) if proxy else source)
+
+    def _recorded(self, source: ToolSource) -> ToolSource:
         file = self._settings.record_to
         return Recorder(source, self._recordings, file) if file else source

@@ -1,7 +1,8 @@
 """Recorded answers: append-only JSONL files, a line an answer, that several processes may extend at once.
 
 A line is `{"key", "method", "url", "arguments", "status", "body", "recorded_at"}`; of lines with one key the last wins.
-A line torn by a kill is skipped with a warning. All bodies are held in memory.
+What a simulator has made up has its checksum as `simulator` and is read only where the same one is at work. A line torn
+by a kill is skipped with a warning. All bodies are held in memory.
 """
 
 from __future__ import annotations
@@ -14,13 +15,17 @@ import os
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from codetool.errors import ConfigError, MissingError
 from codetool.interfaces import ToolSource
 from codetool.tools.canonical import canonical_key
-from codetool.types import ToolAnswer, ToolCall
+from codetool.types import Provenance, ToolAnswer, ToolCall
 
 logger = logging.getLogger(__name__)
+
+Answered = tuple[int, str, Provenance]
+"""Status, body, and whether it is recorded or simulated."""
 
 TRANSIENT = frozenset({401, 403, 407, 408, 425, 429})
 """Statuses below 500 that speak of our key or of the moment, not of the call: never recorded."""
@@ -29,14 +34,26 @@ TRANSIENT = frozenset({401, 403, 407, 408, 425, 429})
 class Recordings:
     """A ToolSource that answers from what files held when they were read and from what was added since."""
 
-    def __init__(self, answers: dict[str, tuple[int, str]]) -> None:
-        """Takes status and body by canonical key."""
+    def __init__(self, answers: dict[str, Answered], simulator: str | None = None) -> None:
+        """Takes status, body and provenance by canonical key."""
         self._answers = answers
+        self._simulator = simulator
+        self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @classmethod
-    def read(cls, files: Iterable[Path]) -> Recordings:
-        """The recordings of these files; a later file wins. Raises MissingError for a file that is not there."""
-        return cls({key: answer for file in files for key, answer in _lines(file)})
+    def read(cls, files: Iterable[Path], simulator: str | None = None) -> Recordings:
+        """The recordings of these files; a later file wins, and what a service said wins over what was made up.
+
+        `simulator` is the checksum of the one whose answers count. Raises MissingError for a file that is not there.
+        """
+        said: dict[str, Answered] = {}
+        made_up: dict[str, Answered] = {}
+        for key, answer, by in (line for file in files for line in _lines(file)):
+            if by is None:
+                said[key] = answer
+            elif by == simulator:
+                made_up[key] = answer
+        return cls(made_up | said, simulator)
 
     def __len__(self) -> int:
         return len(self._answers)
@@ -44,10 +61,14 @@ class Recordings:
     async def answer(self, call: ToolCall) -> ToolAnswer | None:
         """The recorded answer to an equal call, None where there is none."""
         found = self._answers.get(canonical_key(call))
-        return ToolAnswer(call, *found, "recorded") if found else None
+        return ToolAnswer(call, *found) if found else None
+
+    def asking(self, call: ToolCall) -> asyncio.Lock:
+        """What one holds who is asking for an answer that the others of an equal call can have as well."""
+        return self._asking.setdefault(canonical_key(call), asyncio.Lock())
 
     def add(self, file: Path, answer: ToolAnswer, at: datetime) -> None:
-        """Append a live answer to the file and know it from now on; an answer not worth keeping is ignored.
+        """Append a live or made-up answer to the file and know it from now on; one not worth keeping is ignored.
 
         Returns after the line is on the disk. Raises OSError where it cannot be written whole.
         """
@@ -63,8 +84,9 @@ class Recordings:
             "body": answer.body,
             "recorded_at": at.isoformat(timespec="seconds"),
         }
-        append(file, json.dumps(line))
-        self._answers[key] = answer.status, answer.body
+        made_up = answer.provenance == "simulated"
+        append(file, json.dumps(line | ({"simulator": self._simulator} if made_up else {})))
+        self._answers[key] = answer.status, answer.body, "simulated" if made_up else "recorded"
 
 
 class Recorder:
@@ -77,7 +99,13 @@ class Recorder:
         self._file = file
 
     async def answer(self, call: ToolCall) -> ToolAnswer | None:
-        """The other source's answer, once it is on the disk."""
+        """The other source's answer, once it is on the disk. Of equal reads at once one is asked for."""
+        if call.effect == "write":
+            return await self._answer(call)
+        async with self._recordings.asking(call):
+            return await self._recordings.answer(call) or await self._answer(call)
+
+    async def _answer(self, call: ToolCall) -> ToolAnswer | None:
         answer = await self._source.answer(call)
         if answer is not None:
             try:
@@ -88,9 +116,9 @@ class Recorder:
 
 
 def is_worth_keeping(answer: ToolAnswer) -> bool:
-    """Whether a later run may be given this answer: the live service's own word on the call."""
+    """Whether a later run may be given this answer: the live service's own word on the call, or a simulator's."""
     settled = 200 <= answer.status < 500 and answer.status not in TRANSIENT
-    return answer.failure is None and answer.provenance == "live" and settled
+    return answer.failure is None and answer.provenance in ("live", "simulated") and settled
 
 
 def writable(file: Path) -> Path:
@@ -119,7 +147,8 @@ def append(file: Path, line: str) -> None:
         os.close(descriptor)
 
 
-def _lines(file: Path) -> Iterator[tuple[str, tuple[int, str]]]:
+def _lines(file: Path) -> Iterator[tuple[str, Answered, str | None]]:
+    """Key and answer of each line, and the checksum of the simulator that made it up."""
     try:
         stream = file.open(encoding="utf-8", errors="replace")
     except OSError as error:
@@ -132,15 +161,17 @@ def _lines(file: Path) -> Iterator[tuple[str, tuple[int, str]]]:
                 yield from _record(file, number, line)
 
 
-def _record(file: Path, number: int, line: str) -> Iterator[tuple[str, tuple[int, str]]]:
+def _record(file: Path, number: int, line: str) -> Iterator[tuple[str, Answered, str | None]]:
     try:
         record = json.loads(line)
     except ValueError:
         logger.warning("%s line %d is torn and skipped", file, number)
         return
     try:
-        yield str(record["key"]), (int(record["status"]), str(record["body"]))
-    except (KeyError, TypeError, ValueError) as error:
+        by = record.get("simulator")
+        provenance: Provenance = "simulated" if by else "recorded"
+        yield str(record["key"]), (int(record["status"]), str(record["body"]), provenance), by
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(
             f"tools.recordings: {file} line {number} is no recorded answer; expected an object with key, method, url, "
             "arguments, status and body, as tools.record_to writes it"

@@ -45,8 +45,11 @@ class TaskTools:
 
     async def call(self, request: HttpRequest) -> ToolAnswer:
         """The answer to a request, `seconds` measured; never raises what a source raised."""
+        return await self.answer(self._route(request))
+
+    async def answer(self, call: ToolCall) -> ToolAnswer:
+        """The answer to a call that has been routed, under the rules of `call`."""
         start = time.perf_counter()
-        call = self._route(request)
         answer = await self._answer(call)
         answer = replace(answer, call=call, seconds=time.perf_counter() - start)
         for tally in self._tallies:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from codetool.tools.broker import Tools
+from codetool.tools.simulator import NoSimulator
 from codetool.types import HttpRequest, Parameter, Task, Tool, ToolAnswer, ToolCall
 
 FILMS = "https://api.films.test/3"
@@ -39,7 +40,10 @@ def settings(**changed: Any) -> Tools:
         "max_calls": 100,
         "recordings": (),
         "record_to": None,
+        "cache": None,
         "replica": None,
+        "simulator": NoSimulator(),
+        "live": None,
         "connect_timeout": 1.0,
         "timeout": 1.0,
         "retries": 2,

@@ -155,8 +155,8 @@ async def test_a_missing_recordings_file_is_named_before_the_first_call(tmp_path
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("mode", "simulated", "comes with the simulator"),
-        ("mode", "online", "'offline', 'strict' or 'live'"),
+        ("mode", "simulated", "simulator=openai simulator.model=NAME"),
+        ("mode", "online", "'offline', 'strict', 'simulated' or 'live'"),
         ("allowed_hosts", ("https://a.test",), "`host` or `host:port`"),
         ("allowed_hosts", ("a.test/3",), "`host` or `host:port`"),
         ("secrets", {"https://a.test": SECRET}, "`host` or `host:port`"),

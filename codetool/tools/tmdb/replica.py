@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import date
 from functools import cached_property
+from typing import ClassVar
 from urllib.parse import unquote, urlsplit
 
 from fastapi import FastAPI
@@ -31,6 +32,9 @@ from codetool.types import ToolAnswer, ToolCall
 class TMDBReplica:
     """Settings of the replica; the data is read at the first call."""
 
+    KEY: ClassVar = "TMDB_API_KEY"
+    ENTRY: ClassVar = "{url}/ lists the operations"
+
     as_of: date
     """The day that is today for trending lists and release states."""
 
@@ -47,10 +51,10 @@ class TMDBReplica:
         seconds = time.perf_counter() - started
         return ToolAnswer(call, response.status, response.body, "replica", seconds)
 
-    def site(self, *, require_key: bool, environment: Mapping[str, str]) -> Starlette:
+    def site(self, *, require_key: bool, environment: Mapping[str, str], broker: object = None) -> Starlette:
         """The replica for HTTP. A demanded key has any value, or that of TMDB_API_KEY where the environment has one."""
         catalogue = Catalogue(load(), self.as_of)
-        return create_site(catalogue, require_key=require_key, key=environment.get("TMDB_API_KEY", "").strip())
+        return create_site(catalogue, require_key=require_key, key=environment.get(self.KEY, "").strip())
 
     def checksum(self) -> str:
         """Hex sha256 of the data files; part of a result's identity."""

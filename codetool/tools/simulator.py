@@ -1,0 +1,251 @@
+"""`simulator=…`: a language model that answers in a tool's place where nobody has recorded what it says.
+
+It is shown the operation's document, the arguments and recorded calls of the same operation. What it makes up is
+checked against their shape, marked `simulated` and recorded with the simulator's checksum, so that the same call has
+the same answer for the rest of a run and in every later one. An answer that does not fit is asked for again, and is a
+miss in the end: nothing made up out of a failure is kept.
+
+After the simulators of StableToolBench (arXiv 2403.07714) and MirrorAPI (arXiv 2503.20527).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from jinja2 import TemplateSyntaxError
+from pydantic import ConfigDict, Field, PositiveInt, field_validator, model_validator
+from pydantic.dataclasses import dataclass
+
+from codetool.chat import ChatClient, Server
+from codetool.errors import CodeToolError, ConfigError, MissingError
+from codetool.interfaces import Examples
+from codetool.prompts import Message, compiled
+from codetool.reach import refuse_password
+from codetool.toolbench import Api, read_text
+from codetool.tools.canonical import canonical_key
+from codetool.tools.toolbench.replies import Reply, read
+from codetool.types import JSON, Parameter, ToolAnswer, ToolCall
+
+log = logging.getLogger(__name__)
+
+_FENCE = re.compile(r"^\s*```\w*\s*\n(.*?)\n?\s*```\s*$", re.DOTALL)
+_FIELDS = re.compile(r'"error"\s*:\s*"(?P<error>.*?)"\s*,\s*"response"\s*:\s*"?(?P<response>.*)', re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class NoSimulator:
+    """Nobody answers in a tool's place."""
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class ModelSimulator:
+    """Settings of a simulator behind an OpenAI-compatible endpoint."""
+
+    model: str | None
+    """Name of the model as the server lists it. It must be given; None is the placeholder of a YAML file."""
+    base_url: str
+    """Address up to and including the version, `http://localhost:8000/v1`."""
+    key_env: str | None
+    """Environment variable that holds the API key; None or an unset variable sends no key."""
+    system: str
+    """The system message."""
+    system_file: Path | None
+    """File that holds the system message instead: what the model was fine-tuned with."""
+    user: str
+    """Jinja template of the user message; sees `tool`, `api` (None for a tool that is none of ToolBench's), `required`
+    and `optional` (`name`, `type`, `description`, `default`), `arguments` and `examples` (`arguments`, `response`)."""
+    examples: Annotated[int, Field(ge=0)]
+    """Recorded calls of the same operation that are shown at most."""
+    example_characters: PositiveInt
+    """Characters of all examples together; the first is cut there, others are left out."""
+    checked: bool
+    """Whether an answer must have the shape of the recorded ones."""
+    temperature: Annotated[float, Field(ge=0)]
+    """Temperature of the draw."""
+    max_tokens: PositiveInt
+    """New tokens of an answer at most."""
+    attempts: PositiveInt
+    """How often an answer is asked for that cannot be read or does not fit."""
+    concurrency: PositiveInt
+    """Requests in flight at most."""
+    timeout: Annotated[float, Field(gt=0)]
+    """Seconds until the first byte of an answer."""
+    retries: Annotated[int, Field(ge=0)]
+    """Further attempts after a 429, a 5xx or a broken connection."""
+    backoff: Annotated[float, Field(ge=0)]
+    """Seconds before the first retry; doubled for each further one."""
+
+    @field_validator("user")
+    @classmethod
+    def _compiles(cls, source: str) -> str:
+        try:
+            compiled(source)
+        except TemplateSyntaxError as error:
+            raise ValueError(f"not a Jinja template, line {error.lineno}: {error.message}") from error
+        return source
+
+    @model_validator(mode="after")
+    def _no_password(self) -> Self:
+        refuse_password("simulator", self.base_url)
+        return self
+
+    def checksum(self) -> str:
+        """Hex sha256 of all that determines its answers: model, messages and sampling. Raises MissingError."""
+        shown = [self._system(), self.user, self.examples, self.example_characters, self.checked]
+        asked = [self.model, *shown, self.temperature, self.max_tokens, self.attempts]
+        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+    @asynccontextmanager
+    async def open(self, examples: Examples) -> AsyncIterator[Simulation]:
+        """The live simulator. Raises ConfigError, MissingError or UnreachableError if it cannot be asked."""
+        if not self.model:
+            raise ConfigError(f"simulator.model is not set. Name one that {self.base_url} serves: simulator.model=NAME")
+        server = Server(
+            base_url=self.base_url,
+            model=self.model,
+            key_env=self.key_env,
+            concurrency=self.concurrency,
+            timeout=self.timeout,
+            retries=self.retries,
+            backoff=self.backoff,
+            group="simulator",
+        )
+        system = self._system()
+        async with ChatClient(server) as client:
+            simulation = Simulation(self, system, client, examples)
+            yield simulation
+            if simulation.answers or simulation.failures:
+                log.info("%s", simulation.summary())
+
+    def _system(self) -> str:
+        if self.system_file is None:
+            return self.system
+        try:
+            return self.system_file.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise MissingError(f"simulator.system_file={self.system_file} cannot be read: {error}") from error
+
+
+class Simulation:
+    """A ToolSource that makes answers up."""
+
+    def __init__(self, settings: ModelSimulator, system: str, client: ChatClient, examples: Examples) -> None:
+        """Takes the words of the system message, an open client, and where recorded calls come from."""
+        self._settings, self._system, self._client, self._examples = settings, system, client, examples
+        self.answers = self.failures = self.tokens = 0
+
+    async def answer(self, call: ToolCall) -> ToolAnswer | None:
+        """The made-up answer; None for a call that no document describes, and where no answer fits."""
+        if call.tool is None:
+            return None
+        known = self._examples(call, self._settings.examples)
+        messages = self._messages(call, known)
+        first = int(hashlib.sha256(canonical_key(call).encode()).hexdigest()[:7], 16)
+        for attempt in range(self._settings.attempts):
+            reply = await self._ask(messages, first + attempt)
+            if reply is not None and self._fits(reply, known, call):
+                self.answers += 1
+                return ToolAnswer(call, reply.status, reply.body, "simulated")
+        self.failures += 1
+        log.warning("the simulator gave no answer that fits %s %s", call.endpoint, dict(call.arguments))
+        return None
+
+    def summary(self) -> str:
+        """The counts so far in words."""
+        return f"simulator: {self.answers} answers, {self.failures} calls without one, {self.tokens} tokens"
+
+    async def _ask(self, messages: Sequence[Message], seed: int) -> Reply | None:
+        settings = self._settings
+        try:
+            completion = await self._client.complete(
+                list(messages), n=1, temperature=settings.temperature, top_p=1.0, max_tokens=settings.max_tokens,
+                seed=seed,
+            )  # fmt: skip
+        except CodeToolError as error:
+            log.warning("%s", error)
+            return None
+        self.tokens += completion.tokens_in + sum(completion.tokens_out)
+        return reply_in(completion.texts[0])
+
+    def _messages(self, call: ToolCall, known: Sequence[tuple[Mapping[str, JSON], JSON]]) -> list[Message]:
+        assert call.tool is not None
+        user = compiled(self._settings.user).render(
+            tool=call.tool,
+            api=Api.at(call.tool.server + call.tool.path),
+            required=[_described(each) for each in call.tool.parameters if each.required],
+            optional=[_described(each) for each in call.tool.parameters if not each.required],
+            arguments=dict(call.arguments),
+            examples=_shown(known, self._settings.example_characters),
+        )
+        return [{"role": "system", "content": self._system}, {"role": "user", "content": user}]
+
+    def _fits(self, reply: Reply, known: Sequence[tuple[Mapping[str, JSON], JSON]], call: ToolCall) -> bool:
+        if reply.status >= 400 or not self._settings.checked:
+            return True
+        shape = call.tool.response if call.tool else None
+        return fits(reply.data, [data for _, data in known], shape)
+
+
+def reply_in(text: str) -> Reply | None:
+    """The reply that a model wrote as an object of `error` and `response`, None where there is none.
+
+    Thoughts and fences are taken off; of JSON with unescaped quotes, which fine-tuned simulators write, the two fields
+    are taken as they stand.
+    """
+    text = text.rpartition("</think>")[2].strip()
+    if fenced := _FENCE.match(text):
+        text = fenced[1].strip()
+    content = read_text(text[text.find("{") :]) if "{" in text else text
+    if isinstance(content, Mapping):
+        return read(content.get("error"), content["response"]) if "response" in content else None
+    if found := _FIELDS.search(text):
+        return read(found["error"], re.sub(r'"?\s*\}?\s*$', "", found["response"]))
+    return None
+
+
+def fits(data: JSON, examples: Sequence[JSON], shape: JSON) -> bool:
+    """Whether made-up data are of the kind that an operation gives.
+
+    With recorded examples: the same kind of JSON value as one of them, and of an object every name that they all share.
+    Without: the same kind as the document's shape, where there is one. Something must be in it.
+    """
+    if data in (None, "", [], {}):
+        return False
+    if not examples:
+        return shape is None or isinstance(shape, str) or _kind(shape) == _kind(data)
+    if _kind(data) not in map(_kind, examples):
+        return False
+    if not isinstance(data, Mapping):
+        return True
+    objects = [set(each) for each in examples if isinstance(each, Mapping)]
+    return set.intersection(*objects) <= data.keys()
+
+
+def _described(parameter: Parameter) -> dict[str, JSON]:
+    return {name: getattr(parameter, name) for name in ("name", "type", "description", "default")}
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "object"
+    return "list" if isinstance(value, list) else "scalar"
+
+
+def _shown(known: Sequence[tuple[Mapping[str, JSON], JSON]], most: int) -> list[dict[str, str]]:
+    """The examples as JSON texts, so many characters of them."""
+    shown: list[dict[str, str]] = []
+    left = most
+    for arguments, data in known:
+        asked, told = json.dumps(dict(arguments), ensure_ascii=False), json.dumps(data, ensure_ascii=False)
+        if shown and len(asked) + len(told) > left:
+            break
+        shown.append({"arguments": asked, "response": told[: max(0, left - len(asked))]})
+        left -= len(asked) + len(told)
+    return shown

@@ -1,0 +1,96 @@
+"""`tools.mode=live` for ToolBench: its proxy in front of RapidAPI, which asks the real service with a ToolBench key.
+
+One address takes every call: `POST` of `{category, tool_name, api_name, tool_input, strip, toolbench_key}`. The key
+comes from the environment and is in nothing that is kept. Source: ToolBench's rapidapi server and its clients.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from codetool.errors import MissingError
+from codetool.interfaces import ToolSource
+from codetool.toolbench import Api
+from codetool.tools.failures import failed
+from codetool.tools.hosts import host_of, is_host
+from codetool.tools.toolbench.published import typed
+from codetool.tools.toolbench.replies import read
+from codetool.types import HttpRequest, ToolAnswer, ToolCall
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class ToolBenchProxy:
+    """Settings of the proxy."""
+
+    url: str
+    """Its address."""
+    key_env: str
+    """Environment variable that holds the ToolBench key."""
+
+    @property
+    def host(self) -> str:
+        """`host` or `host:port` of its address. Raises ConfigError where it is none."""
+        host = host_of(self.url)
+        if host is None or not is_host(host):
+            raise MissingError(f"tools.live.url={self.url} is no http address")
+        return host
+
+    @property
+    def key(self) -> str:
+        """The key, empty where the environment has none."""
+        return os.environ.get(self.key_env, "").strip()
+
+    def require_key(self) -> None:
+        """Raise MissingError where the environment has no key."""
+        if not self.key:
+            raise MissingError(
+                f"tools.mode=live needs the environment variable {self.key_env} (for {self.host}): set it, or use "
+                "tools.mode=offline, which needs no key"
+            )
+
+    def source(self, live: ToolSource) -> ToolSource:
+        """What asks the proxy through a live source, which cuts the key out of all that comes back."""
+        return _Proxied(self, live)
+
+
+class _Proxied:
+    """A ToolSource of the services behind the proxy."""
+
+    def __init__(self, settings: ToolBenchProxy, live: ToolSource) -> None:
+        self._settings, self._live = settings, live
+
+    async def answer(self, call: ToolCall) -> ToolAnswer | None:
+        """The service's answer by way of the proxy; None for what is no call of ToolBench's."""
+        api = Api.at(call.url)
+        if api is None:
+            return None
+        body = {
+            "category": api.category,
+            "tool_name": api.tool,
+            "api_name": api.name,
+            "tool_input": json.dumps(typed(call)),
+            "strip": "",
+            "toolbench_key": self._settings.key,
+        }
+        request = HttpRequest("POST", self._settings.url, json.dumps(body))
+        answer = await self._live.answer(ToolCall("POST", self._settings.url, {}, None, request))
+        return answer and _unwrapped(replace(answer, call=call))
+
+
+def _unwrapped(answer: ToolAnswer) -> ToolAnswer:
+    """The answer of the service inside the proxy's."""
+    if not answer.ok:
+        return answer
+    try:
+        content = json.loads(answer.body)
+        reply = read(content.get("error"), content["response"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return failed(answer.call, "unreachable", f"the proxy answered with something else: {answer.body[:200]}")
+    if reply is None:
+        return failed(answer.call, "unreachable", "the proxy had no answer")
+    return replace(answer, status=reply.status, body=reply.body)

@@ -1,0 +1,143 @@
+"""`tools.cache: toolbench`: StableToolBench's published answers as a source, and its server over HTTP.
+
+An answer's exact arguments come first, then the same ones in another order, spelling or type. What is counted of both,
+and of calls that nobody recorded, is told at the end of a run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import ConfigDict, PositiveInt, field_validator
+from pydantic.dataclasses import dataclass
+from starlette.applications import Starlette
+
+from codetool.errors import MissingError
+from codetool.interfaces import Sessions
+from codetool.toolbench import Api, read_text
+from codetool.tools.toolbench.cache import ResponseCache
+from codetool.tools.toolbench.documents import Documents
+from codetool.tools.toolbench.site import create_site
+from codetool.types import JSON, ToolAnswer, ToolCall
+
+MEBIBYTE = 1 << 20
+RESPONSES = "tool_response_cache"
+WHERE = (
+    "StableToolBench's cache is the Hugging Face dataset stabletoolbench/Cache: unpack it so that the folder holds "
+    "tool_response_cache/ and tools/, and let CODETOOL_DATA name the folder above stabletoolbench/, or name it with "
+    "tools.cache.folder=FOLDER. Without it: tools.cache=null and tools.mode=simulated or live."
+)
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class PublishedAnswers:
+    """Settings of the published cache."""
+
+    KEY: ClassVar = "TOOLBENCH_KEY"
+    ENTRY: ClassVar = "{url}/virtual takes POST requests, {url}/health counts them"
+
+    folder: Path | None
+    """Folder that holds `tool_response_cache` and `tools`, as StableToolBench publishes them, itself or in a folder
+    `stabletoolbench`; null: none is known."""
+    memory: PositiveInt
+    """MiB of its files that are kept in memory."""
+
+    async def answer(self, call: ToolCall) -> ToolAnswer | None:
+        """The recorded answer; None for a call that nobody recorded, and for what is no call of ToolBench's."""
+        api = Api.at(call.url)
+        if api is None:
+            return None
+        found = await asyncio.to_thread(self._cache.find, api, typed(call))
+        self.counts["not recorded" if found is None else "exact" if found.exact else "canonical"] += 1
+        return ToolAnswer(call, found.reply.status, found.reply.body, "recorded") if found else None
+
+    def examples(self, call: ToolCall, most: int) -> Sequence[tuple[Mapping[str, JSON], JSON]]:
+        """Arguments and data of up to so many other recorded calls of the same API that succeeded."""
+        api = Api.at(call.url)
+        known = self._cache.examples(api, most) if api else ()
+        return tuple((each.arguments, each.reply.data) for each in known)
+
+    def checksum(self) -> str:
+        """Hex sha256 over the names and sizes of the recorded files; part of a result's identity.
+
+        165,000 answers are not read for it. Raises MissingError if the folder is not there.
+        """
+        digest = hashlib.sha256()
+        for name, size in sorted(_sizes(self._folder / RESPONSES)):
+            digest.update(f"{name} {size}\n".encode())
+        return digest.hexdigest()
+
+    def site(self, *, require_key: bool, environment: Mapping[str, str], broker: Sessions) -> Starlette:
+        """StableToolBench's server. A demanded key has any value, or that of TOOLBENCH_KEY where there is one."""
+        key = environment.get(self.KEY, "").strip()
+        return create_site(broker, self._documents, self.counts, key=key, require_key=require_key)
+
+    @cached_property
+    def counts(self) -> Counter[str]:
+        """How calls were found since this object was made: `exact`, `canonical`, `not recorded`."""
+        return Counter()
+
+    @field_validator("folder", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, folder: Path | str | None) -> Path | str | None:
+        return folder or None
+
+    @cached_property
+    def _folder(self) -> Path:
+        for folder in [self.folder / "stabletoolbench", self.folder] if self.folder else []:
+            if (folder / RESPONSES).is_dir():
+                return folder
+        raise MissingError(f"tools.cache.folder={self.folder or 'null'} holds no {RESPONSES}. {WHERE}")
+
+    @cached_property
+    def _cache(self) -> ResponseCache:
+        return ResponseCache(self._folder / RESPONSES, self.memory * MEBIBYTE)
+
+    @cached_property
+    def _documents(self) -> Documents:
+        return Documents(self._folder / "tools")
+
+
+def typed(call: ToolCall) -> dict[str, JSON]:
+    """The arguments as a program that sends JSON would write them: a URL holds texts alone."""
+    kinds = {parameter.name: parameter.type for parameter in call.tool.parameters} if call.tool else {}
+    return {name: _typed(value, kinds.get(name, "string")) for name, value in call.arguments.items()}
+
+
+def _typed(value: JSON, kind: str) -> JSON:
+    if not isinstance(value, str) or kind not in ("number", "boolean", "array", "object"):
+        return value
+    if kind == "boolean":
+        return {"true": True, "false": False}.get(value.lower(), value)
+    if kind == "number":
+        try:
+            return int(value)
+        except ValueError:
+            return _float(value)
+    return read_text(value)
+
+
+def _float(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _sizes(folder: Path) -> Iterator[tuple[str, int]]:
+    """Every file below a folder: its path there and its bytes."""
+    waiting = [str(folder)]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    waiting.append(entry.path)
+                elif entry.name.endswith(".json"):
+                    yield os.path.relpath(entry.path, folder), entry.stat().st_size
