@@ -190,7 +190,9 @@ class ChatClient:
         ticket = await self.limiter.acquire()
         sent = {_NEW_NAMES.get(k, k) if k in self._refused else k: v for k, v in body.items() if self._wanted(k)}
         try:
-            response = await self._http.request("POST", "chat/completions", json=sent, timeout=self._patience(timeout))
+            response = await self._http.request(
+                "POST", "chat/completions", json=sent, timeout=self._patience(timeout)
+            )
         except httpx.TransportError as error:
             self.limiter.failed()
             silent = isinstance(error, httpx.TimeoutException)

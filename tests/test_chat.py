@@ -20,7 +20,9 @@ MESSAGES = [{"role": "user", "content": "x" * 40}]
 
 
 def settings(url: str, **changes: Any) -> Server:
-    server = Server(base_url=url, model="m", key_env="TEST_KEY", concurrency=100, timeout=5, retries=4, backoff=0.01)
+    server = Server(
+        base_url=url, model="m", key_env="TEST_KEY", concurrency=100, timeout=5, retries=4, backoff=0.01
+    )
     return replace(server, **changes)
 
 

@@ -24,14 +24,8 @@ def changed(name: str, value: object) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [
-        ("seed", 1),
-        ("policy.model", "n"),
-        ("policy.temperature", 0.8),
-        ("search.width", 3),
-        ("executor.timeout", 5.0),
-        ("prm.model", "n"),
-    ],
+    [("seed", 1), ("policy.model", "n"), ("policy.temperature", 0.8), ("search.width", 3), ("executor.timeout", 5.0),
+     ("prm.model", "n")],
 )
 def test_what_determines_a_result_changes_its_identity(name: str, value: object) -> None:
     assert identity(changed(name, value), SUMS) != identity(SETTINGS, SUMS)
@@ -39,14 +33,8 @@ def test_what_determines_a_result_changes_its_identity(name: str, value: object)
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [
-        ("limit", 5),
-        ("outputs", "/tmp"),
-        ("policy.base_url", "http://b"),
-        ("executor.max_live", 9),
-        ("prm.device", "cuda:1"),
-        ("prm.wheel", "/a.whl"),
-    ],
+    [("limit", 5), ("outputs", "/tmp"), ("policy.base_url", "http://b"), ("executor.max_live", 9),
+     ("prm.device", "cuda:1"), ("prm.wheel", "/a.whl")],
 )
 def test_what_does_not_determine_a_result_leaves_its_identity(name: str, value: object) -> None:
     assert identity(changed(name, value), SUMS) == identity(SETTINGS, SUMS)

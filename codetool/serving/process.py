@@ -177,7 +177,9 @@ async def _answering(name: str, root: str, process: subprocess.Popen[bytes], fil
             if process.poll() is not None:
                 raise MissingError(f"{name} ended before it answered.\n{file.said()}")
             if now - began > timeout:
-                raise MissingError(f"{name} did not answer within {timeout:g} s (`vllm.start_timeout`).\n{file.said()}")
+                raise MissingError(
+                    f"{name} did not answer within {timeout:g} s (`vllm.start_timeout`).\n{file.said()}"
+                )
             if now - told > TELL_SECONDS:
                 told = now
                 log.info("waiting for %s: %.0f s, at most %g s", name, now - began, timeout)

@@ -15,7 +15,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PROJECT = Path(__file__).parents[2]
 
-
 async def pid(interpreter: LiveInterpreter) -> int:
     return int((await interpreter.run("import os\nprint(os.getpid())")).observation)
 

@@ -13,7 +13,6 @@ from codetool.types import Task
 
 CONF = Path(__file__).parents[2] / "conf"
 
-
 @pytest.fixture
 def task() -> Task:
     return Task(id="t1", query="When did The Matrix come out?", tools=(SEARCH,))

@@ -144,10 +144,7 @@ def test_an_address_with_a_password_is_refused_and_not_repeated(name: str, addre
 
 
 def test_an_endpoint_needs_an_address_and_this_process_has_none(option: Option) -> None:
-    for words in (
-        ["policy.backend=endpoint"],
-        ["policy.backend=transformers", "policy.base_url=http://127.0.0.1:9/v1"],
-    ):
+    for words in (["policy.backend=endpoint"], ["policy.backend=transformers", "policy.base_url=http://127.0.0.1:9/v1"]):
         with pytest.raises(InstantiationException, match=r"policy\.base_url"):
             option("policy=qwen7b", *words)
 

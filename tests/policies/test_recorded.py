@@ -182,9 +182,9 @@ async def test_a_replay_can_be_replayed(task: Task, prompt: StepPrompt, tmp_path
     option = replay(prompt, tmp_path / "a")
     async with option.open(NO_SERVERS) as policy:
         records: list[Record] = []
-        await Recorded(policy, prompt=prompt, sampling=option.sampling, known=(), append=records.append).propose(
-            task, (), 2
-        )
+        await Recorded(
+            policy, prompt=prompt, sampling=option.sampling, known=(), append=records.append
+        ).propose(task, (), 2)
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "candidates.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     async with replay(prompt, tmp_path / "b").open(NO_SERVERS) as policy:

@@ -73,7 +73,9 @@ def test_a_server_that_ignores_the_request_is_killed(started: list[int]) -> None
 
 
 def test_a_run_killed_at_once_leaves_no_server(started: list[int]) -> None:
-    run = subprocess.Popen([sys.executable, "-c", RUN, sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True)
+    run = subprocess.Popen(
+        [sys.executable, "-c", RUN, sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True
+    )
     server = ids(run, started)
     run.kill()
     run.communicate(timeout=10)
@@ -102,3 +104,5 @@ def test_the_supervisor_imports_nothing_heavy() -> None:
     program = "import sys, codetool.serving.supervisor; print(len(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 150
+
+

@@ -92,7 +92,9 @@ async def test_the_server_has_the_corrected_tokenizer(served: list[ServedModel])
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_greedy_text_is_that_of_the_model_in_process(served: list[ServedModel], planned: list[Weights]) -> None:
+async def test_greedy_text_is_that_of_the_model_in_process(
+    served: list[ServedModel], planned: list[Weights]
+) -> None:
     tokens = ChatTokens(smollm2_folder())
     for model, weights in zip(served, planned, strict=True):
         decoder = Llama(weights.base, torch.float32, weights.adapter)
