@@ -86,9 +86,9 @@ def table() -> Iterator[str]:
 
 
 def _ablation() -> str:
-    """The ablation on test, of one seed as long as there are not all, or on dev."""
+    """The ablation on test, or on dev."""
     folder = ROOT / "experiments/embedded_ablation/results"
-    names = ("ablation.json", "ablation_seed0.json", "ablation_dev.json")
+    names = ("ablation.json", "ablation_dev.json")
     file = next(folder / name for name in names if (folder / name).is_file())
     found = _read(str(file.relative_to(ROOT)))
     cells = {name: cell["success"]["all"] for name, cell in found["cells"].items()}
