@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codetool.prompts import words
+from codetool.markers import words
 from codetool.types import Node
 
 LIMIT = 2_000

@@ -81,11 +81,20 @@ class Policy(Protocol):
         ...
 
 
+@runtime_checkable
 class Prompt(Protocol):
-    """How a task and a path become what a model reads."""
+    """How a task and a path become what a model reads, and what it writes becomes a step."""
 
     def messages(self, task: Task, path: Sequence[Node]) -> list[dict[str, str]]:
         """Chat messages (`role`, `content`) that ask for the next step; a longer path's only extend them."""
+        ...
+
+    def stop(self, k: int) -> str:
+        """The text at which the writing of step k (one-based) ends; it is no part of the step."""
+        ...
+
+    def parse(self, raw: str, k: int, task: Task) -> Step:
+        """The step that `raw` holds, as step k (one-based); one without code where it holds none. Never raises."""
         ...
 
 
@@ -95,7 +104,7 @@ class PolicyOption(Protocol):
 
     @property
     def prompt(self) -> Prompt:
-        """How a path becomes messages."""
+        """How a path becomes messages, and a text a step."""
         ...
 
     @property

@@ -2,8 +2,7 @@
 
 A path only ever extends its messages: what is sent after step k+1 starts with exactly what was sent after step k, and
 siblings share all of it. Prefix caches, batched scoring and packed training rely on this. The words are templates that
-live in `conf/prompt/` and `conf/judging/`; the markers are fixed here because parsers, scripted servers and trained
-models know them.
+live in `conf/prompt/` and `conf/judging/`.
 
 Limits: observations are cut at a number of characters, tool documents are not; a prompt may exceed a model's context.
 """
@@ -11,7 +10,6 @@ Limits: observations are cut at a number of characters, tool documents are not; 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -20,32 +18,16 @@ from jinja2 import Environment, StrictUndefined, Template, TemplateSyntaxError, 
 from pydantic import ConfigDict, PositiveInt, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
+from codetool.markers import closing
+from codetool.parsing import parse
 from codetool.types import Execution, Node, Step, Task
 
 Message = dict[str, str]
 """One chat message: `role` (system, user or assistant) and `content`."""
 
-ALL_FINISHED = "[All Finished]"
-"""Marks the last step of a path; it stands before the step's own closing marker."""
-
-_MARKERS = re.compile(
-    r"^#+\s*Step\s*\d+\s*:?|\[Step\s*\d+\s*Finished\]|\[All\s+Finished\]|^[ \t]*Python Code:[ \t]*$", re.MULTILINE
-)
-
-
-def closing(k: int) -> str:
-    """The marker that closes step k (one-based); also the stop string of its generation."""
-    return f"[Step {k} Finished]"
-
-
-def words(text: str) -> str:
-    """The text of a step without its markers, stripped: the answer of a final step that has no code."""
-    return _MARKERS.sub("", text).strip()
-
-
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class StepPrompt:
-    """How a task and a path become chat messages."""
+    """How a task and a path become chat messages, and a text in the step format becomes a step."""
 
     instruction: str
     """Jinja template of the first user message; sees `tools`, `query`, `observation` and `response`."""
@@ -74,6 +56,14 @@ class StepPrompt:
         for k, node in enumerate(path, start=1):
             messages += self._turn(k, node)
         return messages
+
+    def stop(self, k: int) -> str:
+        """The marker that closes step k (one-based)."""
+        return closing(k)
+
+    def parse(self, raw: str, k: int, task: Task) -> Step:
+        """The step that `raw` holds, as step k (one-based); one without code where it holds none. Never raises."""
+        return parse(raw, k)
 
     def _first(self, task: Task) -> str:
         return compiled(self.instruction).render(

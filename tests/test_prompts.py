@@ -6,7 +6,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from codetool.prompts import StepPrompt, words
+from codetool.markers import words
+from codetool.prompts import StepPrompt
 from codetool.types import Execution, Node, Parameter, Step, Task, Tool
 
 YAML = Path(__file__).parents[1] / "conf" / "prompt" / "stepwise.yaml"

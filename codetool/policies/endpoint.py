@@ -7,15 +7,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, InstanceOf, model_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.chat import ChatClient, Server
 from codetool.errors import ConfigError, PromptTooLongError
-from codetool.interfaces import ModelServers
-from codetool.policies.parsing import parse
+from codetool.interfaces import ModelServers, Prompt
 from codetool.policies.sampling import draw_seed
-from codetool.prompts import StepPrompt, closing
 from codetool.reach import refuse_password
 from codetool.types import Candidate, Node, Sampling, Task
 
@@ -50,8 +48,8 @@ class EndpointPolicy:
     """Price of a million prompt tokens in USD; None if unknown."""
     usd_per_million_out: Annotated[float, Field(ge=0)] | None
     """Price of a million new tokens in USD; None if unknown."""
-    prompt: StepPrompt
-    """How a path becomes messages."""
+    prompt: InstanceOf[Prompt]
+    """How a path becomes messages, and a text a step."""
 
     @model_validator(mode="after")
     def _no_password(self) -> Self:
@@ -96,7 +94,7 @@ class EndpointPolicy:
 class Endpoint:
     """The live policy: one chat completion a call."""
 
-    def __init__(self, prompt: StepPrompt, sampling: Sampling, client: ChatClient) -> None:
+    def __init__(self, prompt: Prompt, sampling: Sampling, client: ChatClient) -> None:
         self._prompt, self._sampling, self._client = prompt, sampling, client
 
     async def propose(
@@ -114,13 +112,13 @@ class Endpoint:
                 temperature=self._sampling.temperature or 0.0,
                 top_p=self._sampling.top_p or 1.0,
                 max_tokens=self._sampling.max_tokens or 1,
-                stop=[closing(k)],
+                stop=[self._prompt.stop(k)],
                 seed=draw_seed(seed, task, path, first),
             )
         except PromptTooLongError as error:
             log.warning("%s, step %d: %s", task.id, k, error)
-            return [Candidate(raw := f"[{error}]", parse(raw, k)) for _ in range(n)]
+            return [Candidate(raw := f"[{error}]", self._prompt.parse(raw, k, task)) for _ in range(n)]
         return [
-            Candidate(raw, parse(raw, k), completion.tokens_in if i == 0 else 0, tokens_out)
+            Candidate(raw, self._prompt.parse(raw, k, task), completion.tokens_in if i == 0 else 0, tokens_out)
             for i, (raw, tokens_out) in enumerate(zip(completion.texts, completion.tokens_out, strict=True))
         ]

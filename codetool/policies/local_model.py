@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from codetool.interfaces import Prompt
 from codetool.policies.decoder import load
 from codetool.policies.generation import Request, Worker
-from codetool.policies.parsing import parse
 from codetool.policies.sampling import draw_seed
-from codetool.prompts import Message, StepPrompt, closing
+from codetool.prompts import Message
 from codetool.tokenizing import ChatTokens
 from codetool.types import Candidate, Node, Sampling, Task, Weights
 
@@ -32,7 +32,7 @@ class LocalModel:
     def __init__(
         self,
         weights: Weights,
-        prompt: StepPrompt,
+        prompt: Prompt,
         sampling: Sampling,
         *,
         rows: int,
@@ -56,23 +56,23 @@ class LocalModel:
         """The n candidate next steps after `path`. A prompt beyond the context gives candidates without code."""
         k = len(path) + 1
         prompt = self.encode(self._prompt.messages(task, path))
-        new = self._sampling.max_tokens or 1
+        new, stop = self._sampling.max_tokens or 1, self._prompt.stop(k)
         if len(prompt) + new > self._context:
             raw = f"[A prompt of {len(prompt)} and {new} new tokens exceed the context of {self._context} tokens.]"
             log.warning("%s, step %d: %s", task.id, k, raw)
-            return [Candidate(raw, parse(raw, k)) for _ in range(n)]
+            return [Candidate(raw, self._prompt.parse(raw, k, task)) for _ in range(n)]
         request = Request(
             prompt=prompt,
             seeds=[draw_seed(seed, task, path, first + i) for i in range(n)],
             temperature=self._sampling.temperature or 0.0,
             top_p=self._sampling.top_p or 1.0,
             max_tokens=new,
-            ended=lambda tokens: tokens[-1] in self._end or closing(k) in self.decode(tokens[-TAIL:]),
+            ended=lambda tokens: tokens[-1] in self._end or stop in self.decode(tokens[-TAIL:]),
         )
         written = await asyncio.wrap_future(self._worker.submit(request))
-        texts = [self.decode(tokens).partition(closing(k))[0] for tokens in written]
+        texts = [self.decode(tokens).partition(stop)[0] for tokens in written]
         return [
-            Candidate(text, parse(text, k), len(prompt) if i == 0 else 0, len(tokens))
+            Candidate(text, self._prompt.parse(text, k, task), len(prompt) if i == 0 else 0, len(tokens))
             for i, (text, tokens) in enumerate(zip(texts, written, strict=True))
         ]
 

@@ -8,14 +8,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, InstanceOf, model_validator
 from pydantic.dataclasses import dataclass
 
 from codetool import embedded, model_folders
 from codetool.chat import ChatClient, Server
-from codetool.interfaces import ModelServers, Policy
+from codetool.interfaces import ModelServers, Policy, Prompt
 from codetool.policies.endpoint import Endpoint
-from codetool.prompts import StepPrompt
 from codetool.reach import refuse_password
 from codetool.types import Precision, Sampling, ServedModel, Weights
 
@@ -68,8 +67,8 @@ class ModelPolicy:
     """Price of a million prompt tokens in USD; None if unknown."""
     usd_per_million_out: Annotated[float, Field(ge=0)] | None
     """Price of a million new tokens in USD; None if unknown."""
-    prompt: StepPrompt
-    """How a path becomes messages."""
+    prompt: InstanceOf[Prompt]
+    """How a path becomes messages, and a text a step."""
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

@@ -16,7 +16,6 @@ from weakref import WeakValueDictionary
 
 from codetool.errors import MissingError
 from codetool.interfaces import Policy, Prompt
-from codetool.policies.parsing import parse
 from codetool.prompts import Message
 from codetool.types import Candidate, Node, Sampling, Task
 
@@ -63,7 +62,7 @@ class Recorded:
                 for index, candidate in enumerate(drawn, start):
                     self._keep(task, path, key, index, candidate)
         found = [self._known.get((task.id, key, i)) for i in wanted]
-        return [_candidate(record, len(path) + 1) for record in found if record is not None]
+        return [self._candidate(record, len(path) + 1, task) for record in found if record is not None]
 
     def _keep(self, task: Task, path: Sequence[Node], key: str, index: int, candidate: Candidate) -> None:
         record = {
@@ -78,6 +77,10 @@ class Recorded:
         }
         self._append(record)
         self._known[_place(record)] = record
+
+    def _candidate(self, record: Record, k: int, task: Task) -> Candidate:
+        raw = record["text"]
+        return Candidate(raw, self._prompt.parse(raw, k, task), record["tokens_in"], record["tokens_out"])
 
     def _reasons(self, task: Task, path: Sequence[Node], key: str, index: int) -> str:
         """What is missing, and why that is likely so, judged by what is there."""
@@ -103,11 +106,6 @@ def candidate_key(messages: Sequence[Message], sampling: Sampling) -> str:
 
 def _place(record: Record) -> Place:
     return record["task_id"], record["key"], record["index"]
-
-
-def _candidate(record: Record, k: int) -> Candidate:
-    raw = record["text"]
-    return Candidate(raw, parse(raw, k), record["tokens_in"], record["tokens_out"])
 
 
 def _runs(indices: Sequence[int]) -> list[tuple[int, int]]:

@@ -9,14 +9,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, InstanceOf, field_validator
 from pydantic.dataclasses import dataclass
 
 from codetool import journal
 from codetool.errors import ConfigError, MissingError
-from codetool.interfaces import ModelServers
+from codetool.interfaces import ModelServers, Prompt
 from codetool.policies.recorded import Recorded
-from codetool.prompts import StepPrompt
 from codetool.types import Sampling
 
 CANDIDATES = "candidates.jsonl"
@@ -42,8 +41,8 @@ class Replay:
     """Probability mass that the recorded candidates were drawn from."""
     max_tokens: Annotated[int, Field(ge=1)] | None
     """New tokens that the recorded candidates were allowed."""
-    prompt: StepPrompt
-    """How a path becomes messages; it must be the recorded run's."""
+    prompt: InstanceOf[Prompt]
+    """How a path becomes messages, and a text a step; it must be the recorded run's."""
 
     @property
     def sampling(self) -> Sampling:

@@ -21,10 +21,11 @@ from typing import Any, Literal
 import yaml
 
 from codetool.errors import CodeToolError, ConfigError, MissingError
+from codetool.markers import closing
 from codetool.process_data.examples import write
 from codetool.process_data.labels import with_labels
 from codetool.process_data.reference_export import ROOT
-from codetool.prompts import JudgePrompt, closing
+from codetool.prompts import JudgePrompt
 from codetool.types import Execution, Node, ProcessExample, Step, Task
 
 PROMPT = Path(__file__).parents[2] / "conf" / "judging" / "stepwise.yaml"

@@ -20,9 +20,10 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from codetool.interfaces import Prompt
+from codetool.markers import closing
 from codetool.process_data.labels import pairs
 from codetool.process_data.rollouts import Rollout
-from codetool.prompts import JudgePrompt, closing
+from codetool.prompts import JudgePrompt
 from codetool.types import JSON, Execution, Node, ProcessExample
 
 ROOT = "1"

@@ -21,8 +21,9 @@ from transcripts import slips
 
 from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, read
 from codetool.config import RunConfig, validate
-from codetool.policies.parsing import parse
-from codetool.prompts import ALL_FINISHED, JudgePrompt
+from codetool.markers import ALL_FINISHED
+from codetool.parsing import parse
+from codetool.prompts import JudgePrompt
 from codetool.stages.words import check
 from codetool.types import Node, ProcessExample, Task
 

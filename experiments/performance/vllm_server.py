@@ -30,7 +30,7 @@ from random_adapter import random_adapter
 
 from codetool.config import validate
 from codetool.embedded import smollm2_folder
-from codetool.policies.parsing import parse
+from codetool.parsing import parse
 from codetool.serving.process import counters
 from codetool.types import Execution, Node, Scores
 

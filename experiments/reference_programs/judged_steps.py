@@ -30,11 +30,11 @@ from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, read
 from codetool.config import RunConfig, validate
 from codetool.errors import CodeToolError
 from codetool.execution.sandbox import LiveSandbox
-from codetool.policies.parsing import parse
+from codetool.markers import ALL_FINISHED
+from codetool.parsing import parse
 from codetool.process_data import examples
 from codetool.process_data.labels import labelled
 from codetool.process_data.rollouts import Rollout
-from codetool.prompts import ALL_FINISHED
 from codetool.stages.words import check
 from codetool.tools.broker import Broker
 from codetool.types import Node, ProcessExample, Task

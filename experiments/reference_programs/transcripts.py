@@ -29,8 +29,8 @@ from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, read
 from codetool.config import RunConfig, validate
 from codetool.errors import CodeToolError, MissingError
 from codetool.execution.sandbox import LiveSandbox
-from codetool.policies.parsing import parse
-from codetool.prompts import ALL_FINISHED
+from codetool.markers import ALL_FINISHED
+from codetool.parsing import parse
 from codetool.stages.words import check
 from codetool.tools.broker import Broker
 from codetool.types import Node, Task

@@ -11,8 +11,9 @@ from transcripts import counted, main, slips, transcripts
 
 from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, read
 from codetool.execution.inside.step import describe
-from codetool.policies.parsing import parse
-from codetool.prompts import StepPrompt, closing
+from codetool.markers import closing
+from codetool.parsing import parse
+from codetool.prompts import StepPrompt
 from codetool.types import Execution, Node
 
 YAML = Path(__file__).parents[2] / "conf" / "prompt" / "compact.yaml"

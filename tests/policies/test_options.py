@@ -10,8 +10,7 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from codetool.interfaces import PolicyOption
-from codetool.prompts import StepPrompt
+from codetool.interfaces import PolicyOption, Prompt
 from codetool.types import Sampling
 
 OPTIONS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "policy").glob("*.yaml"))
@@ -32,7 +31,7 @@ def option(name: str, composed: Compose) -> PolicyOption:
 
 
 def test_has_a_prompt_and_sampling(option: PolicyOption) -> None:
-    assert isinstance(option.prompt, StepPrompt)
+    assert isinstance(option.prompt, Prompt)
     assert isinstance(option.sampling, Sampling)
 
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from paths import step_after
 
 from codetool.errors import ConfigError, MissingError
-from codetool.policies.parsing import parse
+from codetool.parsing import parse
 from codetool.policies.recorded import Record, Recorded
 from codetool.policies.replay import Replay
 from codetool.prompts import StepPrompt

@@ -6,10 +6,10 @@ import pytest
 import tiny_models
 
 from codetool.config import validate
+from codetool.markers import closing
 from codetool.model_folders import ModelFolders
 from codetool.policies.local_model import LocalModel
 from codetool.prm.local_judge import LocalJudge
-from codetool.prompts import closing
 from codetool.stages.words import check
 from codetool.tokenizing import ChatTokens
 from codetool.training.examples import judged, written

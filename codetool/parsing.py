@@ -16,7 +16,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from codetool.prompts import ALL_FINISHED
+from codetool.markers import ALL_FINISHED
 from codetool.types import Step
 
 # No `\s` at a line's start: it would run over the line's end, and over all blank lines again from each of them.

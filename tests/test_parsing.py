@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from codetool.policies.parsing import parse
-from codetool.prompts import ALL_FINISHED, closing, words
+from codetool.markers import ALL_FINISHED, closing, words
+from codetool.parsing import parse
 
 GOOD = "##Step 1: find it\nPython Code:\n```python\nprint(1)\n```\n"
 
