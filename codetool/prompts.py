@@ -10,12 +10,12 @@ Limits: observations are cut at a number of characters, tool documents are not; 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any, Protocol
 
 from jinja2 import Environment, StrictUndefined, Template, TemplateSyntaxError, meta
-from pydantic import ConfigDict, PositiveInt, ValidationInfo, field_validator
+from pydantic import AfterValidator, ConfigDict, PositiveInt, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.markers import closing
@@ -25,37 +25,60 @@ from codetool.types import Execution, Node, Step, Task
 Message = dict[str, str]
 """One chat message: `role` (system, user or assistant) and `content`."""
 
+
+def _readable(source: str) -> str:
+    """The template. Raises ValueError if it is none."""
+    try:
+        compiled(source)
+    except TemplateSyntaxError as error:
+        raise ValueError(f"not a Jinja template, line {error.lineno}: {error.message}") from error
+    return source
+
+
+TemplateText = Annotated[str, AfterValidator(_readable)]
+"""A Jinja template as it stands in YAML."""
+
+
+class Templates(Protocol):
+    """The words of a policy's prompt, and how much is shown of what fills them."""
+
+    @property
+    def instruction(self) -> str:
+        """Jinja template of the first user message."""
+        ...
+
+    @property
+    def result(self) -> str:
+        """Jinja template of the user message after a step."""
+        ...
+
+    @property
+    def observation(self) -> int:
+        """Highest number of characters of a step's output."""
+        ...
+
+    @property
+    def response(self) -> int:
+        """Highest number of characters of a tool's response shape."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class StepPrompt:
     """How a task and a path become chat messages, and a text in the step format becomes a step."""
 
-    instruction: str
+    instruction: TemplateText
     """Jinja template of the first user message; sees `tools`, `query`, `observation` and `response`."""
-    result: str
+    result: TemplateText
     """Jinja template of the user message after a step; sees `k` (one-based), `status`, `output`, `error`, `cut`."""
     observation: int
     """Highest number of characters of a step's output, and apart from it of its error, that are shown."""
     response: int
     """Highest number of characters of a tool's response shape that are shown."""
 
-    @field_validator("instruction", "result")
-    @classmethod
-    def _compiles(cls, source: str) -> str:
-        try:
-            compiled(source)
-        except TemplateSyntaxError as error:
-            raise ValueError(f"not a Jinja template, line {error.lineno}: {error.message}") from error
-        return source
-
     def messages(self, task: Task, path: Sequence[Node]) -> list[Message]:
-        """The messages that ask for step `len(path) + 1`: user and assistant in turn, the first and the last a user's.
-
-        Raises ValueError for a node of the path that has no step or was not executed.
-        """
-        messages = [{"role": "user", "content": self._first(task)}]
-        for k, node in enumerate(path, start=1):
-            messages += self._turn(k, node)
-        return messages
+        """The messages that ask for step `len(path) + 1`. Raises ValueError as `conversation` does."""
+        return conversation(self, task, path, closed)
 
     def stop(self, k: int) -> str:
         """The marker that closes step k (one-based)."""
@@ -65,26 +88,41 @@ class StepPrompt:
         """The step that `raw` holds, as step k (one-based); one without code where it holds none. Never raises."""
         return parse(raw, k)
 
-    def _first(self, task: Task) -> str:
-        return compiled(self.instruction).render(
-            tools=task.tools, query=task.query, observation=self.observation, response=self.response
-        )
 
-    def _turn(self, k: int, node: Node) -> list[Message]:
+def closed(k: int, step: Step) -> str:
+    """A step in the step format as its model wrote it, with the marker that closes it."""
+    return f"{step.text}\n{closing(k)}"
+
+
+def conversation(words: Templates, task: Task, path: Sequence[Node], said: Callable[[int, Step], str]) -> list[Message]:
+    """The messages that ask for step `len(path) + 1`: user and assistant in turn, the first and the last a user's.
+
+    `said` is what the assistant's message of step k (one-based) holds. Raises ValueError for a node of the path that
+    has no step or was not executed.
+    """
+    first = compiled(words.instruction).render(
+        tools=task.tools, query=task.query, observation=words.observation, response=words.response
+    )
+    messages = [{"role": "user", "content": first}]
+    for k, node in enumerate(path, start=1):
         if node.step is None or node.execution is None:
             raise ValueError(f"node {node.id} has no executed step; a path starts below the root and is executed")
-        output = node.execution.observation.strip()
-        result = compiled(self.result).render(
-            k=k,
-            status=node.execution.status,
-            output=output[: self.observation],
-            error=(node.execution.error or "")[: self.observation],
-            cut=max(0, len(output) - self.observation),
-        )
-        return [
-            {"role": "assistant", "content": f"{node.step.text}\n{closing(k)}"},
-            {"role": "user", "content": result},
+        messages += [
+            {"role": "assistant", "content": said(k, node.step)},
+            {"role": "user", "content": _result(words, k, node.execution)},
         ]
+    return messages
+
+
+def _result(words: Templates, k: int, execution: Execution) -> str:
+    output = execution.observation.strip()
+    return compiled(words.result).render(
+        k=k,
+        status=execution.status,
+        output=output[: words.observation],
+        error=(execution.error or "")[: words.observation],
+        cut=max(0, len(output) - words.observation),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))

@@ -1,0 +1,43 @@
+"""A baseline: the whole program in one pass, in the step format, without a look at what any part of it prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from codetool import parsing
+from codetool.markers import ALL_FINISHED, closing
+from codetool.prompts import Message, TemplateText, closed, conversation
+from codetool.types import Node, Step, Task
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class WholeProgramPrompt:
+    """The step format with one step: a program is finished, whether or not its model remembered the marker."""
+
+    instruction: TemplateText
+    """Jinja template of the first user message; sees `tools`, `query`, `observation` and `response`."""
+    result: TemplateText
+    """Jinja template of the message after an answer without code; sees `k`, `status`, `output`, `error`, `cut`."""
+    observation: int
+    """Highest number of characters of an output that are shown."""
+    response: int
+    """Highest number of characters of a tool's response shape that are shown."""
+
+    def messages(self, task: Task, path: Sequence[Node]) -> list[Message]:
+        """The messages that ask for the program. Raises ValueError as `conversation` does."""
+        return conversation(self, task, path, closed)
+
+    def stop(self, k: int) -> str:
+        """The marker that closes step k (one-based)."""
+        return closing(k)
+
+    def parse(self, raw: str, k: int, task: Task) -> Step:
+        """The program as the last step of its path; a step without code is the last only if it says so."""
+        step = parsing.parse(raw, k)
+        if step.finished or step.code is None:
+            return step
+        return replace(step, text=f"{step.text}\n{ALL_FINISHED}", finished=True)
