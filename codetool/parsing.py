@@ -58,11 +58,15 @@ def parse(raw: str, k: int) -> Step:
     return Step(text=_render(chosen, k, finished), code=chosen.code, finished=finished)
 
 
+def without_thoughts(raw: str) -> str:
+    """What a model wrote for others to read: no thoughts in tags, nothing from the first special token on."""
+    text = raw.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+    return _SPECIAL.split(_THOUGHT.sub("", text), maxsplit=1)[0]
+
+
 def _clean(raw: str) -> list[str]:
     """The lines without thoughts and special tokens, every closing marker on a line of its own."""
-    text = raw.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
-    text = _SPECIAL.split(_THOUGHT.sub("", text), maxsplit=1)[0]
-    text = _CLOSING.sub(lambda match: f"\n{match.group()}\n", text)
+    text = _CLOSING.sub(lambda match: f"\n{match.group()}\n", without_thoughts(raw))
     return _LAST.sub(f"\n{ALL_FINISHED}", text).split("\n")
 
 

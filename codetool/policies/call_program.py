@@ -1,0 +1,50 @@
+"""A tool and its arguments → a program of one REST call, which the sandbox and the broker treat like any other step."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from urllib.parse import quote
+
+from codetool.types import JSON, SAFE_METHODS, Tool
+
+_VARIABLE = re.compile(r"\{([^{}]+)\}")
+_HEADERS = re.compile(r"^headers\s*=", re.MULTILINE)
+
+
+def call_program(tool: Tool, arguments: Mapping[str, JSON], preamble: str) -> str:
+    """Python that makes the call and prints the answer; where a path variable is missing, Python that says so.
+
+    Arguments go where the tool's document puts them, unknown ones into the query of a method that changes nothing and
+    into the body of any other. `headers` are sent if the preamble defines them.
+    """
+    variables = _VARIABLE.findall(tool.path)
+    if missing := [name for name in variables if arguments.get(name) is None]:
+        return complaint(f"{tool.name} needs {', '.join(missing)} in its Action Input.")
+    path = _VARIABLE.sub(lambda match: quote(_text(arguments[match[1]]), safe="", errors="replace"), tool.path)
+    places = {parameter.name: parameter.location for parameter in tool.parameters}
+    unknown = "query" if tool.method in SAFE_METHODS else "body"
+    rest = {name: value for name, value in arguments.items() if name not in variables}
+    body = {name: value for name, value in rest.items() if places.get(name, unknown) == "body"}
+    query = {name: _query(value) for name, value in rest.items() if name not in body}
+    given = [repr(f"{tool.server}{path}"), *(["headers=headers"] if _HEADERS.search(preamble) else [])]
+    given += [f"params={query!r}"] if query else []
+    given += [f"json={body!r}"] if body else []
+    return f"import requests\nresponse = requests.{tool.method.lower()}({', '.join(given)})\nprint(response.text)"
+
+
+def complaint(problem: str) -> str:
+    """Python that raises ValueError with the problem: what a model reads as its observation."""
+    return f"problem = {problem!r}\nraise ValueError(problem)"
+
+
+def _query(value: JSON) -> JSON:
+    """The value as `requests` is to encode it: a list repeats its name, a truth value is written as JSON has it."""
+    if isinstance(value, list):
+        return [_text(item) for item in value]
+    return _text(value) if isinstance(value, bool | dict) else value
+
+
+def _text(value: JSON) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
