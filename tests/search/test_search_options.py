@@ -19,7 +19,7 @@ def composed(*overrides: str):
 
 
 def test_there_are_options():
-    assert {"chain", "greedy", "best_of_n", "beam", "exhaustive"} <= set(OPTIONS)
+    assert {"chain", "greedy", "best_of_n", "beam", "exhaustive", "dfs"} <= set(OPTIONS)
 
 
 @pytest.mark.parametrize("option", OPTIONS)

@@ -9,16 +9,19 @@ from codetool.rewards.codetool import StepReward
 from codetool.search.beam import Beam
 from codetool.search.best_of_n import BestOfN
 from codetool.search.chain import Chain
+from codetool.search.dfs import DepthFirst
 from codetool.search.exhaustive import Exhaustive
 from codetool.search.greedy import Greedy
 from codetool.types import Task
 
 ALL = [
     Chain(depth=5),
+    DepthFirst(n=2, depth=5, order="drawn"),
     Greedy(n=2, depth=5),
     BestOfN(n=4, depth=5),
     Beam(width=2, n=2, depth=5),
     Exhaustive(n=2, depth=5),
+    DepthFirst(n=2, depth=5, order="reward"),
 ]
 every = pytest.mark.parametrize("strategy", ALL, ids=lambda strategy: type(strategy).__name__)
 
@@ -68,7 +71,7 @@ async def test_the_outcome_does_not_depend_on_who_answers_first(strategy):
     assert all(outcome == outcomes[0] for outcome in outcomes)
 
 
-@pytest.mark.parametrize("strategy", ALL[1:], ids=lambda strategy: type(strategy).__name__)
+@pytest.mark.parametrize("strategy", ALL[2:], ids=lambda strategy: type(strategy).__name__)
 async def test_seeds_lead_to_different_choices_among_equals(strategy):
     assert len({(await search(strategy, fans, seed=seed)).best.id for seed in range(20)}) > 1
 

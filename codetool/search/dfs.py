@@ -1,0 +1,57 @@
+"""Depth-first search: one path at a time, another way where it leads nowhere (DFSDT of ToolLLM, arXiv 2307.16789)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import ConfigDict, PositiveInt
+from pydantic.dataclasses import dataclass
+
+from codetool.interfaces import Expand
+from codetool.search.selection import chosen, top
+from codetool.types import Node
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class DepthFirst:
+    """The first path that finishes ends the search; a dead end goes back to the nearest step with a way left.
+
+    Dead ends are the depth limit, a step without code that is no answer (the policy gave up), and a last step that
+    failed. Another way is another draw: the policy is not shown the ways before it, as the paper's is.
+    """
+
+    n: PositiveInt
+    """Ways tried after a step at most."""
+    depth: PositiveInt
+    """Highest number of steps of a path."""
+    order: Literal["drawn", "reward"]
+    """`drawn`: one candidate at a time, the next only when it is needed. `reward`: all n at once, the best first."""
+
+    async def run(self, root: Node, expand: Expand) -> Node:
+        """The first path that finished with a step that ran, else the best end of all paths."""
+        ends: list[Node] = []
+        return await self._descend(root, expand, ends) or chosen(ends)
+
+    async def _descend(self, node: Node, expand: Expand, ends: list[Node]) -> Node | None:
+        """The first solution at or below a node, None if there is none: then the ends below it have been added."""
+        if node.finished and node.spot > 0:
+            return node
+        seen = set[str]()
+        gave_up = node.step is not None and node.step.code is None
+        for count in () if node.finished or gave_up else self._draws:
+            children = await expand(node, count)
+            if not children:  # the depth limit, or a budget is spent
+                break
+            for child in top(children, count):
+                if child.id not in seen and (found := await self._descend(child, expand, ends)) is not None:
+                    return found
+            seen |= {child.id for child in children}
+        if not seen:
+            ends.append(node)
+        return None
+
+    @property
+    def _draws(self) -> Sequence[int]:
+        """Candidates of each draw after a step."""
+        return (self.n,) if self.order == "reward" else (1,) * self.n
