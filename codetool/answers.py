@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from codetool.markers import words
-from codetool.types import Node
+from codetool.types import Node, SearchResult
 
 LIMIT = 2_000
 """Characters of an answer that count."""
@@ -16,3 +16,8 @@ def final_answer(node: Node) -> str | None:
     if node.step.code is None:
         return words(node.step.text)[:LIMIT]
     return node.execution.observation.strip()[:LIMIT] if node.execution else ""
+
+
+def answer_of(result: SearchResult) -> str | None:
+    """The final answer of a search: the composed one if there is one, else that of its path."""
+    return final_answer(result.best) if result.composed is None else result.composed[:LIMIT]

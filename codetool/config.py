@@ -44,6 +44,7 @@ class RunConfig:
     executor: SkipValidation[Any]
     budget: SkipValidation[Any]
     vllm: SkipValidation[Any]
+    answer: SkipValidation[Any]
     judge: SkipValidation[Any]
     simulator: SkipValidation[Any]
     tuning: SkipValidation[Any]

@@ -16,6 +16,8 @@ from typing import Any
 NOT_HASHED = frozenset(
     {
         "limit", "fresh", "dry_run", "outputs", "reuse", "concurrency", "export", "data", "judge",
+        "answer.base_url", "answer.key_env", "answer.concurrency", "answer.timeout", "answer.retries", "answer.backoff",
+        "answer.usd_per_million_in", "answer.usd_per_million_out",
         "benchmark.folder", "benchmark.mirror", "serve", "report", "logger",
         "policy.source", "policy.base_url", "policy.key_env", "policy.concurrency", "policy.timeout", "policy.retries",
         "policy.backoff", "policy.usd_per_million_in", "policy.usd_per_million_out", "policy.wheel", "policy.threads",
@@ -34,7 +36,8 @@ NOT_HASHED = frozenset(
 
 
 READ_BY = {
-    "serve": "serve_tools", "report": "report", "data": "collect", "export": "collect", "judge": "collect",
+    "answer": "evaluate", "serve": "serve_tools", "report": "report",
+    "data": "collect", "export": "collect", "judge": "collect",
     "train": "train", "tuning": "train", "trainer": "train", "target": "train", "labels": "train", "batching": "train",
     "evaluate_prm": "evaluate_prm", "serve_prm": "serve_prm",
 }  # fmt: skip

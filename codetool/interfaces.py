@@ -80,6 +80,10 @@ class Policy(Protocol):
         """
         ...
 
+    def using(self, prompt: Prompt, sampling: Sampling) -> Policy:
+        """The same model under another prompt: what it is asked is no step, but the answer after one."""
+        ...
+
 
 @runtime_checkable
 class Prompt(Protocol):

@@ -266,6 +266,8 @@ class SearchResult:
     ledger: Ledger
     stopped_by: str | None = None
     """Name of the budget that ended the search, None where the strategy ended it."""
+    composed: str | None = None
+    """The final answer, where a model has composed it from the path."""
 
 
 @dataclass(frozen=True, slots=True)

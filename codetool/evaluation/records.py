@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from codetool.answers import final_answer
+from codetool.answers import answer_of
 from codetool.evaluation.metrics import Metrics
 from codetool.evaluation.taxonomy import TaskError
 from codetool.types import JSON, Execution, Ledger, Node, SearchResult, Step, Task, ToolAnswer, ToolCall
@@ -25,7 +25,7 @@ def result_line(
     return {
         "task_id": task.id,
         "query": task.query,
-        "answer": final_answer(best) if best else None,
+        "answer": answer_of(result) if result else None,
         "success": success,
         "finished": best.finished if best else False,
         "stopped_by": result.stopped_by if result else None,

@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from codetool.answers import final_answer
+from codetool.answers import answer_of
 from codetool.calls import read, written
 from codetool.evaluation.metrics import called
 from codetool.likeness import is_made, operation
@@ -70,7 +70,7 @@ def judged(task: Task, result: SearchResult, success: bool | None) -> TaskError 
         return failure
     if not end.finished:
         return _error("unfinished", f"{_steps(end)}, and the last does not say that all is finished")
-    return None if success is None else _wrong(task, end)
+    return None if success is None else _wrong(task, end, answer_of(result))
 
 
 def _end_failure(end: Node) -> TaskError | None:
@@ -91,8 +91,8 @@ def _end_failure(end: Node) -> TaskError | None:
     return _error("syntax" if kind in SYNTAX else f"exception:{kind}", f"{where}: {said}")
 
 
-def _wrong(task: Task, end: Node) -> TaskError:
-    """What a finished path with a wrong answer did wrong."""
+def _wrong(task: Task, end: Node, said: str | None) -> TaskError:
+    """What a finished path with a wrong answer did wrong; `said` is the answer."""
     endpoints = list(dict.fromkeys(called(end.path)))
     never = [endpoint for endpoint in dict.fromkeys(task.gold) if endpoint not in endpoints]
     if never:
@@ -102,7 +102,7 @@ def _wrong(task: Task, end: Node) -> TaskError:
         if not any(is_made(read(expected), read(written(answer.call))) for answer in made):
             return _error("wrong_argument", f"never called {expected}; called {_nearest(task, expected, made)}")
     expected = json.dumps(task.answer.value, ensure_ascii=False) if task.answer else "another"
-    answer = _line(final_answer(end) or "") or "nothing"
+    answer = _line(said or "") or "nothing"
     return _error("wrong_answer", f"answered {answer[:100]}; expected {expected[:100]}")
 
 

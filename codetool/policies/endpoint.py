@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from codetool.chat import ChatClient, Server
 from codetool.errors import ConfigError, PromptTooLongError
 from codetool.interfaces import ModelServers, Prompt
+from codetool.policies.answering import AnswerPrompt
 from codetool.policies.sampling import draw_seed
 from codetool.reach import refuse_password
 from codetool.types import Candidate, Node, Sampling, Task
@@ -53,7 +54,7 @@ class EndpointPolicy:
 
     @model_validator(mode="after")
     def _no_password(self) -> Self:
-        refuse_password("policy", self.base_url)
+        refuse_password(self._group, self.base_url)
         return self
 
     @property
@@ -77,7 +78,8 @@ class EndpointPolicy:
     async def open(self, servers: ModelServers) -> AsyncIterator[Endpoint]:
         """The live policy. Raises ConfigError, MissingError or UnreachableError if the server cannot be used."""
         if not self.model:
-            raise ConfigError(f"policy.model is not set. Name one that {self.base_url} serves: `policy.model=NAME`.")
+            group = self._group
+            raise ConfigError(f"{group}.model is not set. Name one that {self.base_url} serves: `{group}.model=NAME`.")
         server = Server(
             base_url=self.base_url,
             model=self.model,
@@ -86,9 +88,15 @@ class EndpointPolicy:
             timeout=self.timeout,
             retries=self.retries,
             backoff=self.backoff,
+            group=self._group,
         )
         async with ChatClient(server) as client:
             yield Endpoint(self.prompt, self.sampling, client)
+
+    @property
+    def _group(self) -> str:
+        """The group of options that all this was set with."""
+        return "answer" if isinstance(self.prompt, AnswerPrompt) else "policy"
 
 
 class Endpoint:
@@ -96,6 +104,10 @@ class Endpoint:
 
     def __init__(self, prompt: Prompt, sampling: Sampling, client: ChatClient) -> None:
         self._prompt, self._sampling, self._client = prompt, sampling, client
+
+    def using(self, prompt: Prompt, sampling: Sampling) -> Endpoint:
+        """The same server under another prompt."""
+        return Endpoint(prompt, sampling, self._client)
 
     async def propose(
         self, task: Task, path: Sequence[Node], n: int, *, first: int = 0, seed: int = 0

@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,12 @@ class LocalModel:
         self._end = _end_tokens(weights.base)
         self._context = int(_json(weights.base / "config.json")["max_position_embeddings"])
         self._worker = Worker(lambda: load(weights), rows, prefix_tokens, threads)
+
+    def using(self, prompt: Prompt, sampling: Sampling) -> LocalModel:
+        """The same worker under another prompt; closing either ends both."""
+        other = copy(self)
+        other._prompt, other._sampling = prompt, sampling
+        return other
 
     def close(self) -> None:
         """End the worker after its current token."""

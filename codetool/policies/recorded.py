@@ -1,7 +1,8 @@
 """Candidates that were paid for once are never drawn again.
 
 Every candidate is a record `{task_id, path, key, index, text, tokens_in, tokens_out, sampling}`; `key` is the sha256 of
-the rendered prompt and the sampling settings. A record found again stands for the draw, with the cost it had.
+the rendered prompt and the sampling settings. A record found again stands for the draw, with the cost it had. What is
+no step but the answer after a path has the `purpose` answer besides.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import asdict
 from typing import Any
 from weakref import WeakValueDictionary
@@ -18,6 +20,9 @@ from codetool.errors import MissingError
 from codetool.interfaces import Policy, Prompt
 from codetool.prompts import Message
 from codetool.types import Candidate, Node, Sampling, Task
+
+ANSWER = "answer"
+"""The purpose of what is no step."""
 
 Record = Mapping[str, Any]
 Place = tuple[str, str, int]
@@ -35,6 +40,7 @@ class Recorded:
         sampling: Sampling,
         known: Iterable[Record],
         append: Callable[[Record], object] | None = None,
+        purpose: str | None = None,
     ) -> None:
         """Of records for the same place the last one counts. `append` is handed every new record at once.
 
@@ -44,8 +50,17 @@ class Recorded:
         self._prompt = prompt
         self._sampling = sampling
         self._append = append or (lambda record: None)
+        self._marks = {"purpose": purpose} if purpose else {}
         self._known: dict[Place, Record] = {_place(record): record for record in known}
         self._drawing: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+
+    def using(self, prompt: Prompt, sampling: Sampling) -> Recorded:
+        """The same records and the same policy inside, under another prompt: what is asked now is the answer."""
+        other = copy(self)
+        other._marks = {"purpose": ANSWER}
+        other._inner = self._inner and self._inner.using(prompt, sampling)
+        other._prompt, other._sampling = prompt, sampling
+        return other
 
     async def propose(
         self, task: Task, path: Sequence[Node], n: int, *, first: int = 0, seed: int = 0
@@ -74,6 +89,7 @@ class Recorded:
             "tokens_in": candidate.tokens_in,
             "tokens_out": candidate.tokens_out,
             "sampling": asdict(self._sampling),
+            **self._marks,
         }
         self._append(record)
         self._known[_place(record)] = record

@@ -91,7 +91,7 @@ class Replay:
             yield from (_checked(record, path) for record in journal.read(path))
 
     def _recorded_sampling(self, records: list[Mapping[str, Any]]) -> Sampling:
-        found = {Sampling(**record["sampling"]) for record in records}
+        found = {Sampling(**record["sampling"]) for record in records if "purpose" not in record}
         if not found:
             raise MissingError("policy.source holds no candidate yet. Name the folder of a run that has got further.")
         fitting = [sampling for sampling in found if _fits(self.sampling, sampling)]

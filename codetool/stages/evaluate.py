@@ -12,15 +12,16 @@ from typing import Any
 
 from rich.console import Console
 
-from codetool.answers import final_answer
+from codetool.answers import answer_of
 from codetool.concurrency import together
 from codetool.config import RunConfig
 from codetool.errors import CodeToolError
 from codetool.evaluation.metrics import metrics
 from codetool.evaluation.records import result_line, tree_line
 from codetool.evaluation.taxonomy import judged, ours
-from codetool.interfaces import Executor, Policy, ProcessRewardModel
-from codetool.policies.recorded import Recorded
+from codetool.interfaces import Executor, ModelServers, Policy, ProcessRewardModel
+from codetool.policies.answering import ByPolicy, Printed
+from codetool.policies.recorded import ANSWER, Recorded
 from codetool.search.expansion import Expansion
 from codetool.stages.progress import Display, Tally
 from codetool.stages.reuse import reused
@@ -40,6 +41,8 @@ class Components:
     """What a search needs, alive."""
 
     policy: Policy
+    composer: Policy | None
+    """Who writes the final answer, None where it is what the path printed."""
     prm: ProcessRewardModel | None
     executor: Executor
     broker: Broker
@@ -82,13 +85,32 @@ async def _components(
         config.vllm.open(await _planned(config), folder.path) as servers,
         config.prm.open(servers) as prm,
         config.policy.open(servers) as policy,
+        _summariser(config, servers) as summariser,
     ):
         prompt, sampling = config.policy.prompt, config.policy.sampling
         if config.reuse:  # below the run's own journal, which so holds every candidate that the run had
             policy = Recorded(policy, prompt=prompt, sampling=sampling, known=reused(config.reuse, tasks))
         known = folder.known_candidates
         recorded = Recorded(policy, prompt=prompt, sampling=sampling, known=known, append=append)
-        yield Components(recorded, prm, executor, broker)
+        composer: Policy | None = None
+        if isinstance(config.answer, ByPolicy):
+            composer = recorded.using(config.answer.prompt, config.answer.sampling)
+        elif summariser is not None:
+            prompt, sampling = config.answer.prompt, config.answer.sampling
+            composer = Recorded(
+                summariser, prompt=prompt, sampling=sampling, known=known, append=append, purpose=ANSWER
+            )
+        yield Components(recorded, composer, prm, executor, broker)
+
+
+@asynccontextmanager
+async def _summariser(config: RunConfig, servers: ModelServers) -> AsyncIterator[Policy | None]:
+    """A model of its own that writes final answers, None where there is none."""
+    if isinstance(config.answer, Printed | ByPolicy):
+        yield None
+    else:
+        async with config.answer.open(servers) as summariser:
+            yield summariser
 
 
 async def _planned(config: RunConfig) -> list[Weights]:
@@ -120,7 +142,7 @@ async def _solve(task: Task, config: RunConfig, parts: Components) -> tuple[dict
         failure = raised
     else:
         seconds = time.monotonic() - started
-        success = config.benchmark.check(task, final_answer(result.best))
+        success = config.benchmark.check(task, answer_of(result))
         error = judged(task, result, success)
         line = result_line(task, result, success, metrics(task, result, success, seconds), seconds, error)
         return line, tree_line(task, result)
@@ -144,4 +166,19 @@ async def _search(task: Task, config: RunConfig, parts: Components) -> SearchRes
         best = await config.search.run(expansion.root, expansion.expand)
         result = expansion.result(best)
     usd = config.policy.usd(result.ledger.tokens_in, result.ledger.tokens_out)
-    return replace(result, ledger=replace(result.ledger, usd=usd))
+    result = replace(result, ledger=replace(result.ledger, usd=usd))
+    return result if parts.composer is None else await _answered(task, result, config, parts.composer)
+
+
+async def _answered(task: Task, result: SearchResult, config: RunConfig, composer: Policy) -> SearchResult:
+    """The result with a composed answer; its tokens and its price are added to what the search took."""
+    [written] = await composer.propose(task, result.best.path, 1, seed=config.seed)
+    writer = config.policy if isinstance(config.answer, ByPolicy) else config.answer
+    searched, composed = result.ledger.usd, writer.usd(written.tokens_in, written.tokens_out)
+    ledger = replace(
+        result.ledger,
+        tokens_in=result.ledger.tokens_in + written.tokens_in,
+        tokens_out=result.ledger.tokens_out + written.tokens_out,
+        usd=None if searched is None or composed is None else searched + composed,
+    )
+    return replace(result, ledger=ledger, composed=written.step.text)

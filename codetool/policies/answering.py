@@ -1,0 +1,83 @@
+"""The final answer: what the last step printed, or a text that a model composes from what the path has found.
+
+A composed answer is one more turn of a policy under another prompt, so it is drawn, journalled, resumed and replayed as
+a step is; its tokens count as the policy's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, InstanceOf, PositiveInt
+from pydantic.dataclasses import dataclass
+
+from codetool.interfaces import Prompt
+from codetool.markers import words
+from codetool.prompts import Message, TemplateText, compiled
+from codetool.types import Node, Sampling, Step, Task
+
+STOP = "[Answer Finished]"
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Printed:
+    """The answer is what the finished path's last step printed."""
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class ByPolicy:
+    """Settings of an answer that the policy composes itself."""
+
+    temperature: Annotated[float, Field(ge=0)]
+    """Temperature of the draw."""
+    max_tokens: PositiveInt
+    """New tokens of the answer at most."""
+    prompt: InstanceOf[Prompt]
+    """How a path becomes the request for the answer."""
+
+    @property
+    def sampling(self) -> Sampling:
+        """How the answer is drawn."""
+        return Sampling(self.temperature, 1.0, self.max_tokens)
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class AnswerPrompt:
+    """How a task and its chosen path become the request for a final answer, a Prompt as those of steps are."""
+
+    system: TemplateText
+    """Jinja template of the system message; sees nothing. An empty one is left out."""
+    request: TemplateText
+    """Jinja template of the user message; sees `query`, `finished` and `steps`: of each `k` (one-based), `text` (its
+    words without code), `code`, `status`, `output` and `error`."""
+    observation: PositiveInt
+    """Highest number of characters of a step's output, and apart from it of its error, that are shown."""
+
+    def messages(self, task: Task, path: Sequence[Node]) -> list[Message]:
+        """The messages that ask for the answer."""
+        steps = [self._step(k, node) for k, node in enumerate(path, start=1)]
+        finished = bool(path and path[-1].finished)
+        user = compiled(self.request).render(query=task.query, finished=finished, steps=steps)
+        system = compiled(self.system).render().strip()
+        first = [{"role": "system", "content": system}] if system else []
+        return [*first, {"role": "user", "content": user}]
+
+    def stop(self, k: int) -> str:
+        """A text that no answer holds: it ends when the model says so."""
+        return STOP
+
+    def parse(self, raw: str, k: int, task: Task) -> Step:
+        """The answer as the text of a last step, thoughts left out."""
+        return Step(text=raw.rpartition("</think>")[2].strip(), code=None, finished=True)
+
+    def _step(self, k: int, node: Node) -> dict[str, object]:
+        step, execution = node.step, node.execution
+        return {
+            "k": k,
+            "text": words(step.text.partition("```")[0]) if step else "",
+            "code": step.code if step else None,
+            "status": execution.status if execution else "no_code",
+            "output": execution.observation.strip()[: self.observation] if execution else "",
+            "error": (execution.error or "")[: self.observation] if execution else "",
+        }

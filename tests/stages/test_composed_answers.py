@@ -1,0 +1,105 @@
+"""Final answers that a model composes from the chosen path: by the policy itself, or by a summariser of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from chat_server import ChatServer, Reply, chat
+from command_line import CommandLine, lines, metrics, timeless
+from scripted_policy import ScriptedPolicy, scripted_server
+
+WORDS = ("policy=openai", "policy.model=m", "benchmark.split=dev", "limit=6", "search=greedy", "logger=none")
+ASKED = "Answer the question for the user"
+
+
+class Composing:
+    """A scripted policy that also composes: it repeats what the last step of the path printed."""
+
+    def __init__(self) -> None:
+        self._steps = ScriptedPolicy()
+
+    async def __call__(self, body: dict[str, Any]) -> Reply:
+        request = body["messages"][-1]["content"]
+        if ASKED not in request:
+            return await self._steps(body)
+        printed = request.rpartition("It printed:\n")[2].partition("\n\nQuestion:")[0]
+        return chat(f"<think>Let me see.</think>\n{printed.strip()}", tokens_in=100, tokens_out=7)
+
+
+@pytest.fixture
+def composing() -> Iterator[ChatServer]:
+    with scripted_server() as server:
+        server.handler = Composing()
+        yield server
+
+
+def asked(server: ChatServer) -> list[dict[str, Any]]:
+    return [body for body in server.requests if ASKED in body["messages"][-1]["content"]]
+
+
+def words(policy: ChatServer, *more: str) -> tuple[str, ...]:
+    return (*WORDS, f"policy.base_url={policy.url}", *more)
+
+
+def test_the_policy_composes_the_answer_that_is_checked_and_counted(run: CommandLine, composing: ChatServer) -> None:
+    assert run(*words(composing)).returncode == 0
+    printed, plain = lines(run.folder("tmdb_verified-greedy"), "results"), len(composing.requests)
+    done = run(*words(composing, "answer=policy", "fresh=true"))
+    assert done.returncode == 0, done.stderr
+    [folder] = [
+        each
+        for each in run.outputs.glob("evaluate/*")
+        if "answer: \n" in (each / "config.yaml").read_text() or "AnswerPrompt" in (each / "config.yaml").read_text()
+    ]
+    composed = lines(folder, "results")
+    assert {line["task_id"]: line["answer"] for line in composed} == {
+        line["task_id"]: line["answer"] for line in printed
+    }
+    assert metrics(folder)["metrics"]["success"]["value"] == sum(line["success"] for line in printed) / len(printed)
+    requests = asked(composing)
+    assert len(requests) == 6 and len(composing.requests) == 2 * plain + 6
+    assert all(body["temperature"] == 0 and body["messages"][0]["role"] == "system" for body in requests)
+    before = {line["task_id"]: line["ledger"] for line in printed}
+    for line in composed:
+        assert line["ledger"]["tokens_in"] == before[line["task_id"]]["tokens_in"] + 100
+        assert line["ledger"]["tokens_out"] == before[line["task_id"]]["tokens_out"] + 7
+
+
+def test_composed_answers_are_journalled_and_replayed_without_a_model(run: CommandLine, composing: ChatServer) -> None:
+    assert run(*words(composing, "answer=policy")).returncode == 0
+    folder = run.folder("tmdb_verified-greedy-openai")
+    replay = ("policy=replay", f"policy.source=[{folder}]", "benchmark.split=dev", "limit=6", "search=greedy")
+    done = run(*replay, "answer=policy", "logger=none")
+    assert done.returncode == 0, done.stderr
+    again = run.folder("tmdb_verified-greedy-replay")
+    assert [line["answer"] for line in timeless(lines(again, "results"))] == [
+        line["answer"] for line in timeless(lines(folder, "results"))
+    ]
+
+
+def test_a_summariser_of_its_own_answers_for_unfinished_paths_too(run: CommandLine, composing: ChatServer) -> None:
+    with scripted_server() as summariser:
+        summariser.handler = lambda body: chat("Nobody knows.")
+        words_of = ("answer=openai", "answer.model=s", f"answer.base_url={summariser.url}", "search.depth=1")
+        done = run(*words(composing, *words_of))
+        assert done.returncode == 0, done.stderr
+        result = lines(run.folder("tmdb_verified-greedy"), "results")
+        assert {line["answer"] for line in result} == {"Nobody knows."}
+        assert any(not line["finished"] for line in result) and not any(line["success"] for line in result)
+        assert [body["model"] for body in summariser.requests] == ["s"] * 6 and not asked(composing)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("answer=openai",), "answer.model is not set"),
+        (("answer=openai", "answer.model=m", "answer.base_url=http://127.0.0.1:9/v1"), "answer.base_url"),
+        (("answer=model",), "Allowed: openai, policy, printed"),
+        (("stage=collect", "answer=policy"), "only stage=evaluate reads it"),
+    ],
+)
+def test_wrong_words_are_told(run: CommandLine, composing: ChatServer, more: tuple[str, ...], said: str) -> None:
+    done = run(*words(composing, *more))
+    assert done.returncode != 0 and said in done.stderr and "Traceback" not in done.stderr
