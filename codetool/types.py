@@ -87,6 +87,8 @@ class Task:
     """Python that runs before the first step; it defines what the instruction promises, for example `headers`."""
     template: str | None = None
     """Name of the template that made the task; intervals are clustered by it."""
+    group: str | None = None
+    """Part of its benchmark that results are told of as well, `G1_instruction`; None where there are no parts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,12 +73,12 @@ class StableToolBench:
         Raises MissingError or UnreachableError if a file cannot be had, MissingError if it holds something else.
         """
         if self.queries is not None:
-            return _tasks(_read(self.queries), self.queries, {})
+            return _tasks(_read(self.queries), self.queries, None, {})
         left_out, edits = _facts()
         found: list[Task] = []
         for group in self._groups():
             entries = [each for each in _read(self._file(group)) if self._wanted(each, left_out[group])]
-            found += _tasks(entries, self._file(group), edits if self.subset == "paper" else {})
+            found += _tasks(entries, self._file(group), group, edits if self.subset == "paper" else {})
         return found
 
     def check(self, task: Task, answer: str | None) -> None:
@@ -132,7 +132,10 @@ def _bytes(file: Path) -> bytes:
 
 
 def _tasks(
-    entries: Sequence[Mapping[str, Any]], file: Path, edits: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    entries: Sequence[Mapping[str, Any]],
+    file: Path,
+    group: str | None,
+    edits: Mapping[str, Mapping[str, Mapping[str, Any]]],
 ) -> list[Task]:
     made: dict[str, Task] = {}
     for place, entry in enumerate(entries):
@@ -140,12 +143,12 @@ def _tasks(
         try:
             documents = [_edited(each, edits.get(name, {})) for each in entry["api_list"]]
             tools = {each.path: each for each in map(tool, documents)}
-            task = Task(id=name, query=entry["query"].strip(), tools=tuple(tools.values()), preamble=PREAMBLE)
+            query = entry["query"].strip()
         except (KeyError, TypeError, AttributeError) as error:
             raise MissingError(f"{file}, query {place + 1} is none of ToolBench's: it lacks {error}") from error
         if name in made:
             raise ConfigError(f"{file} has the query_id {name} twice")
-        made[name] = task
+        made[name] = Task(name, query, tuple(tools.values()), preamble=PREAMBLE, group=group)
     return list(made.values())
 
 

@@ -13,7 +13,7 @@ are asked, so that what is trained on them can be used here. Keys that only we w
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -59,8 +59,8 @@ class ReferenceExport:
         }
         nodes = [node for node in rollout.nodes if node.step]
         nodes.sort(key=lambda node: [int(place) for place in node.id.split("-")])  # the reference goes depth first
-        paths = {node.id: _path(node, rollout.outcomes) for node in nodes}
-        executions = {path_name(node.id): _execution(node) for node in nodes}
+        paths = {node.id: path_of(node, is_leaf=node.id in rollout.outcomes) for node in nodes}
+        executions = {path_name(node.id): executed(node) for node in nodes}
         scored = {node_id: path | scores.get(node_id, {}) for node_id, path in paths.items()}
         prefixes = {path_name(example.group): [dict(message) for message in example.prefix] for example in examples}
         found = pairs(examples, self.estimate)
@@ -92,8 +92,8 @@ class ReferenceExport:
                 "columns": {"messages": "conversations", "system": "system"},
             }
         }
-        _write(self.folder / "rm_train_data" / f"{self.name}.json", self._records)
-        _write(self.folder / "rm_train_data" / "dataset_info.json", info)
+        write(self.folder / "rm_train_data" / f"{self.name}.json", self._records)
+        write(self.folder / "rm_train_data" / "dataset_info.json", info)
 
     def _record(self, example: ProcessExample) -> JSON:
         k = example.node_id.count("-") + 1
@@ -107,16 +107,16 @@ class ReferenceExport:
         }
 
     def _write(self, kind: str, name: str, content: JSON) -> None:
-        _write(self.folder / "process_data" / self.name / kind / f"{name}.json", content)
+        write(self.folder / "process_data" / self.name / kind / f"{name}.json", content)
 
 
-def _path(node: Node, outcomes: Mapping[str, bool]) -> dict[str, Any]:
+def path_of(node: Node, *, is_leaf: bool) -> dict[str, Any]:
     """A path with all its steps, each closed by its marker."""
     steps = [f"{each.step.text}\n{closing(k)}\n" for k, each in enumerate(node.path, start=1) if each.step]
-    return {"path_name": path_name(node.id), "content": "".join(steps), "is_leaf": node.id in outcomes}
+    return {"path_name": path_name(node.id), "content": "".join(steps), "is_leaf": is_leaf}
 
 
-def _execution(node: Node) -> dict[str, Any]:
+def executed(node: Node) -> dict[str, Any]:
     """The program of the whole path, and what its last step did."""
     execution = node.execution or Execution("no_code")
     said = [part for part in (execution.observation, execution.error) if part]
@@ -138,7 +138,8 @@ def _scores(example: ProcessExample) -> dict[str, Any]:
     }
 
 
-def _write(file: Path, content: JSON) -> None:
+def write(file: Path, content: JSON) -> None:
+    """Write a file of JSON below folders that are made for it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     # not synced: thousands of files would wait for the disk, and all of them can be written again
     file.write_bytes(json.dumps(content, ensure_ascii=False, indent=4).encode("utf-8", "backslashreplace"))

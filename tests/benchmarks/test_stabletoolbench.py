@@ -47,6 +47,7 @@ def test_each_group_and_subset_has_its_queries(group: str) -> None:
     subsets = ("solvable", "paper", "left_out")
     tasks = [[task.id for task in benchmark(group=group, subset=subset).tasks()] for subset in subsets]
     assert tuple(map(len, tasks)) == COUNTS[group]
+    assert {task.group for task in benchmark(group=group).tasks()} == ({group} if group != "all" else {*SHA256})
     assert not set(tasks[1]) & set(tasks[2]) and set(tasks[1]) | set(tasks[2]) == set(tasks[0])
 
 
