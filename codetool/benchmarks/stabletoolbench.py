@@ -59,7 +59,8 @@ class StableToolBench:
     """`solvable`: all 765 queries. `paper`: the 580 that CodeTool's paper measures, six with its edits. `left_out`: the
     other 185, for process data."""
     queries: Path | None
-    """A file of queries in ToolBench's format that stands for the groups; null: the groups."""
+    """A file of queries in ToolBench's format that stands for the groups; null: the groups. An entry may have a
+    `group` of its own."""
     folder: Path | None
     """Folder of the downloaded data, normally what CODETOOL_DATA names; null: the user's cache."""
     mirror: str
@@ -148,7 +149,7 @@ def _tasks(
             raise MissingError(f"{file}, query {place + 1} is none of ToolBench's: it lacks {error}") from error
         if name in made:
             raise ConfigError(f"{file} has the query_id {name} twice")
-        made[name] = Task(name, query, tuple(tools.values()), preamble=PREAMBLE, group=group)
+        made[name] = Task(name, query, tuple(tools.values()), preamble=PREAMBLE, group=group or entry.get("group"))
     return list(made.values())
 
 

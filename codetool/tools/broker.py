@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -176,7 +177,9 @@ class Broker:
 
     def summary(self) -> Summary:
         """The counts of all answers so far."""
-        return self._total.summary()
+        cache = self._settings.cache
+        counts = dict(sorted(cache.counts.items())) if isinstance(cache, PublishedAnswers) else {}
+        return replace(self._total.summary(), cache=counts)
 
     def _sources(self, allowed: AllowList) -> list[ToolSource]:
         """The sources of the mode in the order in which they are asked."""

@@ -16,11 +16,15 @@ class Summary:
     calls: int
     provenance: Mapping[str, int]
     failures: Mapping[str, int]
+    cache: Mapping[str, int] = field(default_factory=dict)
+    """How many calls the published answers were asked for, by how they were found."""
 
     def __str__(self) -> str:
-        """The counts in words: `12 calls: 11 replica, 1 miss`."""
+        """The counts in words: `12 calls: 11 recorded, 1 miss; published answers: 9 exact, 2 canonical, …`."""
         parts = [f"{count} {name}" for name, count in {**self.provenance, **self.failures}.items()]
-        return f"{self.calls} calls" + (f": {', '.join(parts)}" if parts else "")
+        published = ", ".join(f"{count} {name}" for name, count in self.cache.items())
+        told = f"{self.calls} calls" + (f": {', '.join(parts)}" if parts else "")
+        return f"{told}; published answers: {published}" if published else told
 
     @property
     def miss_rate(self) -> float:
