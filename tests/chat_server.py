@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,3 +100,27 @@ async def serving(handler: Handler, models: Reply | None = None) -> AsyncIterato
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextmanager
+def served_apart(handler: Handler, models: Reply | None = None) -> Iterator[ChatServer]:
+    """The server on a thread of its own, so that a process under test can be waited for."""
+    started, stop = threading.Event(), asyncio.Event()
+    loop = asyncio.new_event_loop()
+    held: list[ChatServer] = []
+
+    async def serve() -> None:
+        async with serving(handler, models) as server:
+            held.append(server)
+            started.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    started.wait()
+    try:
+        yield held[0]
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+        loop.close()

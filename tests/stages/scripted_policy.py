@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from chat_server import ChatServer, Reply, chat, serving
+from chat_server import ChatServer, Reply, chat, served_apart
 
 from codetool.benchmarks.tmdb_verified import rows
 
@@ -46,23 +45,6 @@ class ScriptedPolicy:
 
 @contextmanager
 def scripted_server(latency: float = 0.0) -> Iterator[ChatServer]:
-    """The server on a thread of its own, so that a process under test can be waited for."""
-    started, stop = threading.Event(), asyncio.Event()
-    loop = asyncio.new_event_loop()
-    held: list[ChatServer] = []
-
-    async def serve() -> None:
-        async with serving(ScriptedPolicy(latency)) as server:
-            held.append(server)
-            started.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    started.wait()
-    try:
-        yield held[0]
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
-        loop.close()
+    """The server while the context is open."""
+    with served_apart(ScriptedPolicy(latency)) as server:
+        yield server
