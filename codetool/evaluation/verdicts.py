@@ -1,0 +1,68 @@
+"""What a judge said, read tolerantly: a field named anywhere in the text, or a bare word at its start."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, Literal
+
+Label = Literal["Solved", "Unsure", "Unsolved"]
+"""A vote on an answer."""
+Choice = Literal["first", "second", "equal"]
+"""A vote on two answers: which of them is better."""
+
+REASON = 500
+"""Characters of a reason that are kept."""
+
+_LABELS: dict[str, Label] = {
+    "solved": "Solved", "unsure": "Unsure", "unsolved": "Unsolved", "yes": "Solved", "no": "Unsolved",
+}  # fmt: skip
+_CHOICES: dict[str, Choice] = {"first": "first", "second": "second", "equal": "equal"}
+_END = r"(?![^\W\d_])"
+"""No letter follows: a word that some models end with digits is still the word."""
+_STATUS = re.compile(rf"answer[\s_]*status\W*(solved|unsure|unsolved){_END}", re.IGNORECASE)
+_BETTER = re.compile(rf"better\W*(first|second|equal){_END}", re.IGNORECASE)
+
+
+def label_in(text: str) -> Label | None:
+    """The vote that a text casts on an answer, None for none. Yes and no stand for Solved and Unsolved."""
+    return _LABELS.get(_word(text, _STATUS, "solved|unsure|unsolved|yes|no"))
+
+
+def choice_in(text: str) -> Choice | None:
+    """Which of two answers a text calls better, None where it does not say."""
+    return _CHOICES.get(_word(text, _BETTER, "first|second|equal"))
+
+
+def reason_in(text: str) -> str:
+    """The reason that a text gives, else its own words, in at most 500 characters."""
+    said = spoken(text)
+    given = next((str(found["reason"]) for found in _objects(said) if found.get("reason")), said)
+    return " ".join(given.split())[:REASON]
+
+
+def spoken(text: str) -> str:
+    """The text without a model's thoughts; empty if it never stopped thinking."""
+    return text.rpartition("</think>")[2].partition("<think>")[0].strip()
+
+
+def _word(text: str, named: re.Pattern[str], bare: str) -> str:
+    """The word that is named last in the text, or that begins it, in lower case; empty for none."""
+    said = spoken(text)
+    found = named.findall(said)
+    if found:
+        return str(found[-1]).lower()
+    begins = re.match(rf"\W*({bare}){_END}", said, re.IGNORECASE)
+    return begins[1].lower() if begins else ""
+
+
+def _objects(text: str) -> Iterator[dict[str, Any]]:
+    """The JSON objects in a text."""
+    decoder = json.JSONDecoder(strict=False)
+    for brace in re.finditer(r"\{", text):
+        try:
+            found, _ = decoder.raw_decode(text, brace.start())
+        except ValueError:
+            continue
+        yield found
