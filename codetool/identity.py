@@ -15,7 +15,7 @@ from typing import Any
 
 NOT_HASHED = frozenset(
     {
-        "limit", "fresh", "dry_run", "outputs", "reuse", "concurrency", "export", "data", "judge",
+        "limit", "fresh", "dry_run", "outputs", "reuse", "concurrency", "export", "data", "judged",
         "answer.base_url", "answer.key_env", "answer.concurrency", "answer.timeout", "answer.retries", "answer.backoff",
         "answer.usd_per_million_in", "answer.usd_per_million_out",
         "benchmark.folder", "benchmark.mirror", "serve", "report", "logger",
@@ -25,6 +25,8 @@ NOT_HASHED = frozenset(
         "prm.benchmark", "prm.base_url", "prm.concurrency", "prm.connect_timeout", "prm.timeout", "prm.retries",
         "prm.pause", "prm.path", "prm.key_env", "prm.backoff", "prm.threads", "prm.batch_tokens", "prm.prefix_tokens",
         "prm.wheel", "prm.device",
+        "judge.base_url", "judge.key_env", "judge.concurrency", "judge.timeout", "judge.retries", "judge.backoff",
+        "judge.comparison",
         "executor.isolation", "executor.max_live",
         "vllm.start_timeout", "vllm.gpu_memory_utilization", "vllm.cpu_cache", "vllm.max_num_seqs",
         "tools.allowed_hosts", "tools.recordings", "tools.record_to", "tools.secrets", "tools.connections",
@@ -36,20 +38,27 @@ NOT_HASHED = frozenset(
 
 
 READ_BY = {
-    "answer": "evaluate", "serve": "serve_tools", "report": "report",
-    "data": "collect", "export": "collect", "judge": "collect",
+    "serve": "serve_tools", "report": "report", "data": "collect", "export": "collect",
+    "answer": "evaluate", "judge": "evaluate collect judge", "judged": "judge",
     "train": "train", "tuning": "train", "trainer": "train", "target": "train", "labels": "train", "batching": "train",
     "evaluate_prm": "evaluate_prm", "serve_prm": "serve_prm",
 }  # fmt: skip
-"""The stage that alone reads a group of settings; they determine no other stage's result."""
+"""The stages that alone read a group of settings, with blanks between; they determine no other stage's result."""
 
 
 def hashed(settings: Mapping[str, Any], checksums: Mapping[str, str]) -> dict[str, Any]:
     """The part of the resolved settings that determines a result, with the data's checksums and our version."""
     stage = settings.get("stage")
-    read = {name: value for name, value in settings.items() if READ_BY.get(name, stage) == stage}
+    read = {name: value for name, value in settings.items() if stage in stages_that_read(name) or name not in READ_BY}
+    if stage == "collect" or not (read.get("judge") or {}).get("model"):
+        read.pop("judge", None)  # nobody judges; or leaves are judged, which is done anew from the same trees
     parts = {name: _without(value, name) for name, value in read.items() if name not in NOT_HASHED}
     return parts | {"checksums": dict(checksums), "version": version("codetool")}
+
+
+def stages_that_read(name: str) -> tuple[str, ...]:
+    """The stages that alone read a setting of the top level; empty where all do."""
+    return tuple(READ_BY.get(name, "").split())
 
 
 def identity(settings: Mapping[str, Any], checksums: Mapping[str, str]) -> str:

@@ -148,7 +148,7 @@ class JudgePrompt:
     @field_validator("system", "task", "step", "result")
     @classmethod
     def _renders(cls, source: str, field: ValidationInfo) -> str:
-        return _rendering(source, _SEEN[field.field_name or ""])
+        return rendering(source, _SEEN[field.field_name or ""])
 
     def messages(
         self, task: Task, path: Sequence[Node], step: Step, execution: Execution | None = None
@@ -206,7 +206,7 @@ class PairPrompt:
     @field_validator("pair")
     @classmethod
     def _renders(cls, source: str) -> str:
-        return _rendering(source, frozenset({"k", "first", "second"}))
+        return rendering(source, frozenset({"k", "first", "second"}))
 
     def messages(self, task: Task, path: Sequence[Node], first: Step, second: Step) -> list[Message]:
         """The two messages that ask which of two steps after `path` has more potential. Raises as `before` does."""
@@ -223,7 +223,7 @@ class PairPrompt:
         return messages
 
 
-def _rendering(source: str, allowed: frozenset[str]) -> str:
+def rendering(source: str, allowed: frozenset[str]) -> str:
     """The template. Raises ValueError if it is none, or uses a name that it is not given."""
     try:
         unknown = meta.find_undeclared_variables(environment().parse(source)) - allowed

@@ -24,8 +24,14 @@ def changed(name: str, value: object) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("seed", 1), ("policy.model", "n"), ("policy.temperature", 0.8), ("search.width", 3), ("executor.timeout", 5.0),
-     ("prm.model", "n")],
+    [
+        ("seed", 1),
+        ("policy.model", "n"),
+        ("policy.temperature", 0.8),
+        ("search.width", 3),
+        ("executor.timeout", 5.0),
+        ("prm.model", "n"),
+    ],
 )
 def test_what_determines_a_result_changes_its_identity(name: str, value: object) -> None:
     assert identity(changed(name, value), SUMS) != identity(SETTINGS, SUMS)
@@ -33,8 +39,14 @@ def test_what_determines_a_result_changes_its_identity(name: str, value: object)
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("limit", 5), ("outputs", "/tmp"), ("policy.base_url", "http://b"), ("executor.max_live", 9),
-     ("prm.device", "cuda:1"), ("prm.wheel", "/a.whl")],
+    [
+        ("limit", 5),
+        ("outputs", "/tmp"),
+        ("policy.base_url", "http://b"),
+        ("executor.max_live", 9),
+        ("prm.device", "cuda:1"),
+        ("prm.wheel", "/a.whl"),
+    ],
 )
 def test_what_does_not_determine_a_result_leaves_its_identity(name: str, value: object) -> None:
     assert identity(changed(name, value), SUMS) == identity(SETTINGS, SUMS)
@@ -70,3 +82,29 @@ def test_a_model_in_a_folder_is_known_by_its_checksum_and_a_servers_by_its_name(
         assert identity(here, SUMS | {group: "1"}) != identity(here, SUMS | {group: "2"})
         one, two = ({group: {"model": str(tmp_path / name), "base_url": "http://h"}} for name in ("a", "b"))
         assert identity(one, SUMS | {group: "1"}) != identity(two, SUMS | {group: "1"})
+
+
+JUDGED = SETTINGS | {
+    "stage": "evaluate",
+    "judge": {"_target_": "J", "model": "j", "votes": 3, "prompt": "p", "base_url": "a"},
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [("model", "k"), ("votes", 1), ("prompt", "q"), ("second_look", "q")])
+def test_the_judge_of_an_evaluation_determines_its_result(name: str, value: object) -> None:
+    assert identity(JUDGED | {"judge": JUDGED["judge"] | {name: value}}, SUMS) != identity(JUDGED, SUMS)
+
+
+@pytest.mark.parametrize("name", ["base_url", "key_env", "concurrency", "timeout", "retries", "backoff", "comparison"])
+def test_where_and_how_hard_a_judge_is_asked_does_not(name: str) -> None:
+    assert identity(JUDGED | {"judge": JUDGED["judge"] | {name: "b"}}, SUMS) == identity(JUDGED, SUMS)
+
+
+def test_no_judge_adds_nothing_to_an_evaluation() -> None:
+    bare = {name: value for name, value in JUDGED.items() if name != "judge"}
+    assert identity(bare | {"judge": {"_target_": "NoJudge"}, "judged": {"folder": "x"}}, SUMS) == identity(bare, SUMS)
+
+
+def test_rollouts_are_the_same_whoever_judges_their_leaves() -> None:
+    bare = {name: value for name, value in JUDGED.items() if name != "judge"}
+    assert identity(JUDGED | {"stage": "collect"}, SUMS) == identity(bare | {"stage": "collect"}, SUMS)

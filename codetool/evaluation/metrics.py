@@ -15,7 +15,7 @@ Metrics = dict[str, float | bool | None]
 
 RATES = ("success", "correct_path", "correct_path_set")
 """Metrics that are true or false."""
-SHARES = ("scep", "path_recall", "path_precision")
+SHARES = ("sopr", "sowr", "scep", "path_recall", "path_precision")
 """Metrics in [0, 1] that a task without a result has at 0."""
 AMOUNTS = ("delta_length", "tokens_in", "tokens_out", "prm_tokens", "executions", "tool_calls", "seconds", "usd")
 """Metrics without a bound: calls, tokens, runs, seconds, USD."""

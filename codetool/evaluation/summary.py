@@ -9,7 +9,9 @@ from typing import Any
 
 from codetool.evaluation.intervals import Interval, bootstrap, wilson
 from codetool.evaluation.metrics import AMOUNTS, RATES, SHARES
+from codetool.evaluation.solve_rate import standard_error, vote_deviation
 from codetool.evaluation.taxonomy import is_ours
+from codetool.evaluation.win_rate import POINTS
 from codetool.types import JSON
 
 
@@ -28,7 +30,8 @@ class Summary:
 
     metrics: dict[str, dict[str, float | None]]
     """`{name: {value, low, high, n}}`; the interval is None where one value says nothing about spread. Where tasks come
-    from templates, `template_low` and `template_high` bound the same value with whole templates drawn."""
+    from templates, `template_low` and `template_high` bound the same value with whole templates drawn. `sopr` has its
+    `standard_error` and `vote_deviation` too, `sowr` how often there was a `win`, a `tie` and a `loss`."""
     asked: int
     """Tasks asked for: the denominator."""
     missing: int
@@ -59,6 +62,11 @@ def summarise(
         values = _values(name, lines, missing)
         if values:
             aggregates[name] = _aggregate(name, values, templates or {}, seed)
+    if "sopr" in aggregates:
+        aggregates["sopr"] |= _of_votes(lines, _values("sopr", lines, missing))
+    if "sowr" in aggregates:
+        preferences = Counter(line["judged"]["preference"] for line in lines if "preference" in line.get("judged", {}))
+        aggregates["sowr"] |= {name: preferences[name] for name in POINTS}
     return Summary(
         metrics=aggregates,
         asked=asked,
@@ -98,6 +106,15 @@ def _aggregate(
         low, high = _bounds(bootstrap(numbers, clusters, seed=seed))
         aggregate |= {"template_low": low, "template_high": high}
     return aggregate
+
+
+def _of_votes(
+    lines: Iterable[Mapping[str, Any]], values: Sequence[tuple[str | None, float]]
+) -> dict[str, float | None]:
+    """What else is said of the solve rate: its standard error over tasks, and its deviation over rounds of votes."""
+    votes = [line["judged"]["labels"] for line in lines if "judged" in line]
+    error = standard_error([value for _, value in values])
+    return {"standard_error": error, "vote_deviation": vote_deviation(votes, len(values))}
 
 
 def _bounds(interval: Interval | None) -> tuple[float | None, float | None]:

@@ -28,7 +28,7 @@ PLAN = "plan.json"
 """File of the sweep's folder with its `name`, its `parent` process and the `labels` of its cells."""
 OUTCOMES = "cells.jsonl"
 TRACEBACKS = "errors.txt"
-HEADLINES = ("success", "correct_path", "scep")
+HEADLINES = ("success", "sopr", "correct_path", "scep")
 """The metric that cells are compared by is the first of these that they have."""
 WATCH_SECONDS = 0.2
 

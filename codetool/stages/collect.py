@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from codetool.process_data.rollouts import Rollout
 from codetool.process_data.transcripts import Transcript
 from codetool.stages import collect_summary
 from codetool.stages.collect_summary import Collected
-from codetool.stages.outcomes import decided, refuse_judge_that_cannot_be_asked
+from codetool.stages.outcomes import decided
 from codetool.stages.run import run
 from codetool.types import ProcessExample, Task
 
@@ -52,8 +51,7 @@ def collect(config: RunConfig, choices: Mapping[str, str], console: Console) -> 
         collected = _write(config, choices["benchmark"], folder, tasks)
         collect_summary.show(collected, summary, folder, Console())
 
-    prepare = partial(refuse_judge_that_cannot_be_asked, config)
-    return run(config, choices, console, prepare=prepare, conclude=conclude).failed
+    return run(config, choices, console, conclude=conclude).failed
 
 
 def _write(config: RunConfig, name: str, folder: Path, tasks: Sequence[Task]) -> Collected:

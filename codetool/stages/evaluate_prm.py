@@ -147,7 +147,8 @@ async def _score(config: RunConfig, data: JudgedData, path: Path, console: Conso
     async with config.vllm.open([] if weights is None else [weights], path) as servers, config.prm.open(servers) as prm:
         if prm is None:
             raise ConfigError("stage=evaluate_prm: the PRM that prm= names judges nothing")
-        with Journal(path / SCORES) as scores, ScoringProgress(len(data.groups), done, console) as progress:
+        progress = ScoringProgress(len(data.groups), done, console, "sibling groups", "steps")
+        with Journal(path / SCORES) as scores, progress:
             waiting = iter(left)
             workers = range(min(config.concurrency, len(left)))
             await together(_work(waiting, prm, scores.append, progress.count) for _ in workers)

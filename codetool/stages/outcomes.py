@@ -10,9 +10,11 @@ from pathlib import Path
 
 from codetool.answers import final_answer
 from codetool.config import RunConfig
-from codetool.evaluation.judge import NoJudge, Question
+from codetool.evaluation.cases import Case, of_path
+from codetool.evaluation.judge import NoJudge
 from codetool.process_data.rollouts import Rollout
 from codetool.search.exhaustive import Exhaustive
+from codetool.stages.judging import concluded
 from codetool.types import Node, Task
 
 VERDICTS = "verdicts.jsonl"
@@ -28,8 +30,8 @@ class Outcomes:
     by_task: dict[str, dict[str, bool]] = field(default_factory=dict)
     sources: Counter[str] = field(default_factory=Counter)
     """Leaves by what decided them: `unfinished` (or given up), `checked`, `judge`, `executed`."""
-    questions: list[tuple[str, Question]] = field(default_factory=list)
-    """Leaf id and answer of those that a judge has yet to decide."""
+    questions: list[tuple[str, Case]] = field(default_factory=list)
+    """Leaf id and case of those that a judge has yet to decide."""
 
     def decide(self, task: Task, leaf: Node, success: bool, source: str) -> None:
         """Note the outcome of a leaf."""
@@ -45,18 +47,13 @@ def decided(trees: Iterable[tuple[Task, tuple[Node, ...]]], config: RunConfig, f
         for leaf in Rollout(task, nodes, {}).leaves():
             _decide(task, leaf, config, outcomes)
     if outcomes.questions:
-        questions = [question for _, question in outcomes.questions]
-        verdicts = asyncio.run(config.judge.verdicts(questions, folder / VERDICTS))
-        for (leaf_id, question), verdict in zip(outcomes.questions, verdicts, strict=True):
-            outcomes.by_task[question.task.id][leaf_id] = verdict
+        leaves = [case for _, case in outcomes.questions]
+        judgements = asyncio.run(config.judge.judge(leaves, folder / VERDICTS, config.seed))
+        concluded(config.judge, judgements)
+        for (leaf_id, case), judgement in zip(outcomes.questions, judgements, strict=True):
+            outcomes.by_task[case.task_id][leaf_id] = judgement.solved
             outcomes.sources["judge"] += 1
     return outcomes
-
-
-def refuse_judge_that_cannot_be_asked(config: RunConfig) -> None:
-    """Raises CodeToolError for a judge that is wanted and would only be missed after the rollouts."""
-    if config.data.outcome != "executed" and not isinstance(config.judge, NoJudge):
-        asyncio.run(config.judge.probe())
 
 
 def _decide(task: Task, leaf: Node, config: RunConfig, outcomes: Outcomes) -> None:
@@ -75,7 +72,7 @@ def _decide(task: Task, leaf: Node, config: RunConfig, outcomes: Outcomes) -> No
     if config.data.outcome == "executed" or isinstance(config.judge, NoJudge):
         outcomes.decide(task, leaf, leaf.spot > 0, "executed")
     else:
-        outcomes.questions.append((leaf.id, Question(task, answer or "")))
+        outcomes.questions.append((leaf.id, of_path(task, leaf)))
 
 
 def sources_told(sources: Counter[str]) -> Iterator[str]:

@@ -18,6 +18,7 @@ from rich.console import Console
 from codetool import journal
 from codetool.config import RunConfig
 from codetool.errors import CodeToolError, ConfigError, MissingError
+from codetool.evaluation.judged import result_lines
 from codetool.evaluation.report import About, page
 from codetool.evaluation.summary import Summary, summarise
 from codetool.identity import hashed
@@ -56,7 +57,7 @@ def report(config: RunConfig, console: Console) -> int:
         console.print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
     try:
         known = {task.id: task.template for task in tasks}
-        lines = [line for line in journal.read(folder / "results.jsonl") if line["task_id"] in known or not tasks]
+        lines = [line for line in result_lines(folder) if line["task_id"] in known or not tasks]
         summary = summarise(lines, len(tasks) or len(lines), seed=settings.get("seed", 0), templates=known)
         if not config.dry_run:
             write(folder, lines, summary, tasks, notes)

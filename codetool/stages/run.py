@@ -17,11 +17,14 @@ from rich.console import Console
 
 from codetool import journal
 from codetool.config import RunConfig
+from codetool.errors import CodeToolError
+from codetool.evaluation.judged import result_lines
 from codetool.evaluation.summary import Summary, as_json, summarise
 from codetool.identity import identity
 from codetool.serving.vllm import STATISTICS
 from codetool.stages import run_folder
 from codetool.stages.evaluate import TASK_LOG, evaluate
+from codetool.stages.judging import judge_answers, judges_answers, refuse_judge_that_cannot_be_asked
 from codetool.stages.report import write_report_if_possible
 from codetool.stages.reuse import refuse_other_draws
 from codetool.stages.summary import show
@@ -65,16 +68,17 @@ def run(
     *,
     sweep: str | None = None,
     upload: bool = True,
-    prepare: Callable[[], None] = lambda: None,
     conclude: Conclude = show_metrics,
 ) -> Outcome:
     """What came of the run, after every task asked for has been run.
 
     `choices` names the option of each group; with the identity they name the folder,
     `<benchmark>-<search>-<policy>-<prm>-<hash8>`. A cell of a `sweep`, named so, says little, and waits where
-    another cell with the same identity is at work. `upload` false leaves the W&B run offline. `prepare` is called first
-    if any task is left to run, `conclude` at the end. Raises CodeToolError.
+    another cell with the same identity is at work. `upload` false leaves the W&B run offline. `conclude` is called at
+    the end. A judge is asked after the tasks, and must answer before them. Raises CodeToolError.
     """
+    if judges_answers(config):
+        config.judge.manner(config.seed)  # a judge without a model is told before anything is read
     tasks = config.benchmark.tasks()[: config.limit]
     checksums = _checksums(config)
     refuse_other_draws(config, checksums)
@@ -90,9 +94,14 @@ def run(
             _announce(config.stage, choices, tasks, path, folder.done, console)
         journal.replace(path / "config.yaml", [config_file(config, checksums).encode()])
         if any(task.id not in folder.done for task in tasks):
-            prepare()
+            refuse_judge_that_cannot_be_asked(config)
             evaluate(config, folder, tasks, console)
-        summary = _conclude(path, tasks, config)
+        try:
+            judging = judge_answers(config, path, tasks, console)
+        except CodeToolError:
+            _conclude(path, tasks, config, {})  # what the search did is worth keeping, whatever the judge does
+            raise
+        summary = _conclude(path, tasks, config, judging)
         if sweep is None:
             conclude(path, tasks, summary)
         group = choices["experiment"] if choices["experiment"] != "none" else sweep
@@ -147,13 +156,14 @@ def _announce(
     console.print(f"results: {path}", highlight=False, soft_wrap=True)
 
 
-def _conclude(path: Path, tasks: Sequence[Task], config: RunConfig) -> Summary:
+def _conclude(path: Path, tasks: Sequence[Task], config: RunConfig, judging: Mapping[str, Any]) -> Summary:
     """Write `metrics.json` and the report."""
     templates = {task.id: task.template for task in tasks}
-    lines = [line for line in journal.read(path / "results.jsonl") if line["task_id"] in templates]
+    lines = [line for line in result_lines(path) if line["task_id"] in templates]
     summary = summarise(lines, len(tasks), seed=config.seed, templates=templates)
     servers = list(journal.read(path / STATISTICS))
     content = as_json(summary) | ({"servers": servers} if servers else {})
+    content |= {"judge": dict(judging)} if judging else {}
     journal.replace(path / "metrics.json", [json.dumps(content, indent=2).encode() + b"\n"])
     write_report_if_possible(path, lines, summary, tasks)
     return summary

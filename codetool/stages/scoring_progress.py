@@ -14,8 +14,9 @@ PLAIN_SECONDS = 10.0
 class ScoringProgress:
     """Counts what has been scored and shows it while the context is open."""
 
-    def __init__(self, groups: int, done: int, console: Console) -> None:
-        """So many sibling groups, of which some were scored before."""
+    def __init__(self, groups: int, done: int, console: Console, things: str, parts: str) -> None:
+        """So many `things`, of which some were scored before; each has one or more `parts`."""
+        self._things, self._parts = things, parts
         self.steps = 0
         """Scored now."""
         self.tokens = 0
@@ -44,7 +45,7 @@ class ScoringProgress:
         self._bar.stop()
 
     def count(self, steps: int, tokens: int) -> None:
-        """Count a group of so many steps that took so many tokens."""
+        """Count one thing with so many parts that took so many tokens."""
         self._done, self.steps, self.tokens = self._done + 1, self.steps + steps, self.tokens + tokens
         self._bar.update(self._task, completed=self._done, description=self._line())
         if not self._console.is_terminal and time.monotonic() - self._told >= PLAIN_SECONDS:
@@ -53,4 +54,4 @@ class ScoringProgress:
 
     def _line(self) -> str:
         rate = self.steps / max(time.monotonic() - self._started, 1e-9)
-        return f"{self._done}/{self._groups} sibling groups · {rate:.1f} steps/s"
+        return f"{self._done}/{self._groups} {self._things} · {rate:.1f} {self._parts}/s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,24 +15,52 @@ from rich.table import Table
 from codetool.evaluation.metrics import RATES, SHARES
 from codetool.evaluation.summary import Summary
 
-FILES = ("report.html", "results.jsonl", "trees.jsonl", "candidates.jsonl", "metrics.json", "config.yaml", "log.txt")
+FILES = (
+    "report.html",
+    "results.jsonl",
+    "trees.jsonl",
+    "candidates.jsonl",
+    "votes.jsonl",
+    "metrics.json",
+    "config.yaml",
+    "log.txt",
+)
 FAILURES_SHOWN = 5
 
 
 def show(summary: Summary, folder: Path, console: Console) -> None:
     """Print every metric with its interval, what the numbers rest on, where the files are, and a link to the report."""
-    table = Table("metric", "value", "95 % interval", "tasks", box=None, pad_edge=False, header_style="bold")
-    for name, metric in summary.metrics.items():
-        value, low, high = (_number(name, metric[key]) for key in ("value", "low", "high"))
-        table.add_row(name, value, f"{low} … {high}" if low and high else "–", f"{metric['n']:.0f}")
-    console.print(table)
-    for line in (*_notes(summary), *untrained(_settings(folder))):
+    console.print(metrics_table(summary))
+    for line in (*_notes(summary), *judging(summary, folder), *untrained(_settings(folder))):
         console.print(line, highlight=False, soft_wrap=True)
     files = [name for name in FILES if (folder / name).is_file()]
     console.print(f"files in {folder}: {', '.join(files)}", highlight=False, soft_wrap=True)
     if FILES[0] in files:
         link = (folder / FILES[0]).resolve().as_uri()
         console.print(f"report: {link}", markup=False, highlight=False, soft_wrap=True)
+
+
+def metrics_table(summary: Summary) -> Table:
+    """Every metric with its interval and the number of tasks that it is of."""
+    table = Table("metric", "value", "95 % interval", "tasks", box=None, pad_edge=False, header_style="bold")
+    for name, metric in summary.metrics.items():
+        value, low, high = (_number(name, metric[key]) for key in ("value", "low", "high"))
+        table.add_row(name, value, f"{low} … {high}" if low and high else "–", f"{metric['n']:.0f}")
+    return table
+
+
+def judging(summary: Summary, folder: Path) -> Iterator[str]:
+    """What else is to be said of a judge's figures, where there are any, and what they cost."""
+    told = json.loads((folder / "metrics.json").read_text()).get("judge")
+    if told is None:
+        return
+    if rate := summary.metrics.get("sopr"):
+        error, deviation = (_number("sopr", rate[name]) for name in ("standard_error", "vote_deviation"))
+        yield f"sopr: standard error over tasks {error or 'unknown'}, deviation over rounds of votes {deviation}"
+    if wins := summary.metrics.get("sowr"):
+        yield f"sowr: {wins['win']:.0f} wins, {wins['tie']:.0f} ties, {wins['loss']:.0f} losses; a tie is half a win"
+    counts = f"{told['votes']:,} votes, {told['second_looks']:,} after a second look, {told['unreadable']:,} unreadable"
+    yield escape(f"judge {told['model']}: {counts}; {told['tokens_in']:,} tokens in, {told['tokens_out']:,} out")
 
 
 def untrained(settings: Mapping[str, Any]) -> Iterator[str]:
@@ -55,7 +84,7 @@ def _number(name: str, value: float | None) -> str:
 
 def _notes(summary: Summary) -> Iterator[str]:
     yield f"{summary.asked} tasks asked for, {summary.finished} finished with an answer"
-    if not summary.checkable:
+    if not summary.checkable and "sopr" not in summary.metrics:
         yield "success: this benchmark has no checked answers, so none is reported"
     elif summary.checkable < summary.asked:
         yield f"success counts the {summary.checkable} tasks whose answer can be checked"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from codetool import journal
 from codetool.evaluation.charts import COLOURS, LOG_RATIO, Chart, Line, Point, svg
+from codetool.evaluation.judged import result_lines
 from codetool.evaluation.metrics import RATES, SHARES
 from codetool.evaluation.summary import summarise
 from codetool.stages.cell import CellOutcome
@@ -113,7 +114,7 @@ def _pooled(metric: str, x: float, outcomes: Sequence[CellOutcome], label: str =
     lines = [
         line | {"metrics": {metric: line["metrics"].get(metric)}}
         for outcome in outcomes
-        for line in journal.read(Path(str(outcome.folder)) / "results.jsonl")
+        for line in result_lines(Path(str(outcome.folder)))
         if line["task_id"] in outcome.tasks
     ]
     asked = [task for outcome in outcomes for task in outcome.tasks]

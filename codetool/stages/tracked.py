@@ -10,10 +10,14 @@ from typing import Any
 
 from codetool import journal
 from codetool.config import RunConfig
+from codetool.evaluation import judged
+from codetool.evaluation.judged import result_lines
 from codetool.tracking import Content, Table, Tracked, TrackedRun
 
 log = logging.getLogger(__name__)
 
+BESIDE = ("low", "high", "standard_error", "vote_deviation", "win", "tie", "loss")
+"""What a metric may have beside its value that W&B gets too."""
 LOSSES, VALIDATIONS = "losses.jsonl", "validations.jsonl"
 
 
@@ -36,7 +40,7 @@ def of_tasks(folder: Path, tasks: Collection[str]) -> Content:
     """
     content = _metrics(folder)
     wanted = set(tasks)
-    lines = [line for line in journal.read(folder / "results.jsonl") if line["task_id"] in wanted]
+    lines = [line for line in result_lines(folder) if line["task_id"] in wanted]
     report = folder / "report.html"
     numbers = {**_numbers(content["metrics"]), **_of_the_run(content, lines)}
     return Content(numbers, {"tasks": _task_table(lines)}, report=report if report.is_file() else None)
@@ -66,6 +70,21 @@ def of_prm(folder: Path) -> Content:
     return Content(numbers | counts, {"reliability": Table([*columns, "soft", "soft_low", "soft_high"], bins)})
 
 
+def of_judging(folder: Path) -> Content:
+    """Of stage=judge: its metrics, the cost of its votes and a table with a row for each task."""
+    content = _metrics(folder)
+    names = ["task_id", "query", "answer", "labels", "reason", "sopr", "reference_answer", "preference", "sowr"]
+    lines = list(journal.read(folder / judged.FILE))
+    known = [name for name in names if any(name in line for line in lines)]
+    numbers = _numbers(content["metrics"]) | {f"tasks/{name}": count for name, count in content["tasks"].items()}
+    rows = [[", ".join(line[name]) if name == "labels" else line.get(name) for name in known] for line in lines]
+    return Content(numbers | _of_the_judge(content), {"tasks": Table(known, rows)})
+
+
+def _of_the_judge(content: Mapping[str, Any]) -> dict[str, float]:
+    return {f"judge/{name}": count for name, count in content.get("judge", {}).items() if name != "model"}
+
+
 def _metrics(folder: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
     return content
@@ -77,7 +96,7 @@ def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
     for name, metric in metrics.items():
         if isinstance(metric, Mapping):
             flat[name] = metric["value"]
-            flat |= {f"{name}_{bound}": number for bound, number in metric.items() if bound.endswith(("low", "high"))}
+            flat |= {f"{name}_{more}": number for more, number in metric.items() if more.endswith(BESIDE)}
         else:
             flat[name] = metric
     return {name: value for name, value in flat.items() if value is not None}
@@ -88,6 +107,7 @@ def _of_the_run(content: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) 
     for name, count in content["tasks"].items():
         if not isinstance(count, (list, dict)):
             numbers[f"tasks/{name}"] = count
+    numbers |= _of_the_judge(content)
     for kind in sorted({line["error"]["kind"] for line in lines if line["error"]}):
         numbers[f"errors/{kind}"] = sum(line["error"] is not None and line["error"]["kind"] == kind for line in lines)
     for name in lines[0]["ledger"] if lines else ():

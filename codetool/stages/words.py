@@ -23,12 +23,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from codetool.config import RunConfig, validate
 from codetool.errors import ConfigError
-from codetool.identity import READ_BY
+from codetool.identity import stages_that_read
 
 CONF = Path(__file__).parents[2] / "conf"
 MOST_COMBINATIONS = 256
 """Cells of a sweep that are all composed beforehand, a tenth of a second each."""
-STAGE_DEFAULTS = {"collect": ("search=exhaustive", "prm=none")}
+STAGE_DEFAULTS = {"collect": ("search=exhaustive", "prm=none"), "judge": ("judge=stabletoolbench",)}
 """What a stage chooses unless the user does: estimates of a step want all that may follow it, and no PRM's opinion."""
 FLAGS_WITH_VALUE = {
     "--cfg", "-c", "--package", "-p", "--info", "-i",
@@ -127,10 +127,11 @@ def _composed(words: Sequence[str]) -> DictConfig:
 def _unread(words: Sequence[str], stages: Set[str]) -> list[str]:
     """A line for each word that belongs to a stage which is not run."""
     places = [(word, re.split(r"[.=]", word.lstrip("+~"))[0]) for word in words]
+    readers = [(word, stages_that_read(place)) for word, place in places]
     return [
-        f"{word}: only stage={READ_BY[place]} reads it."
-        for word, place in places
-        if place in READ_BY and READ_BY[place] not in stages
+        f"{word}: only stage={', '.join(allowed)} reads it."
+        for word, allowed in readers
+        if allowed and not stages & set(allowed)
     ]
 
 

@@ -8,8 +8,8 @@ const METRICS = {
   path_recall: "share of the gold path's endpoints that were called",
   path_precision: "share of the called endpoints that are gold",
   delta_length: "calls more (or fewer) than the gold path has",
-  sopr: "tasks that the judge calls solved",
-  sowr: "tasks that the judge prefers over the reference",
+  sopr: "tasks that the judge calls solved, an unsure vote counting half",
+  sowr: "tasks whose answer beats the reference's, a tie counting half",
   tokens_in: "policy tokens read, a task",
   tokens_out: "policy tokens written, a task",
   prm_tokens: "PRM tokens read, a task",
@@ -57,7 +57,7 @@ function cards(run, rows) {
   const card = (name, value, more) => el("div", { class: "card" }, el("span", { class: "soft", text: name }), el("b", { text: value }), more);
   const solved = rows.filter((row) => row.outcome === "solved").length;
   const found = [];
-  for (const name of ["success", "correct_path"]) {
+  for (const name of ["success", "sopr", "correct_path"]) {
     const metric = metrics[name];
     if (!metric) continue;
     const counted = name === "success" ? `${number(solved)} of ${number(metric.n)}` : `${number(metric.n)} tasks`;
@@ -72,8 +72,11 @@ function cards(run, rows) {
 }
 
 function notes(run, tasks) {
+  const { metrics } = run.metrics;
   const texts = [...run.notes];
-  if (!tasks.checkable) texts.push("No answer of these tasks can be checked, so there is no success rate.");
+  const judged = metrics.sopr;
+  if (judged) texts.push(`sopr: standard error over tasks ${percent(judged.standard_error)}; deviation over rounds of votes ${percent(judged.vote_deviation)}, which is no interval.`);
+  if (!tasks.checkable && !judged) texts.push("No answer of these tasks can be checked, so there is no success rate.");
   else if (tasks.checkable < tasks.asked) texts.push(`success counts the ${number(tasks.checkable)} tasks whose answer can be checked.`);
   if (tasks.missing) texts.push("Tasks without a result count as unsolved in every rate.");
   if (tasks.failures.length) texts.push("Tasks that failed for our own reasons count as unsolved.");

@@ -12,6 +12,8 @@ const COLUMNS = [
     cell: (row) => [el("a", { href: address(row), text: visible(row.task_id) }), row.template && el("span", { class: "soft under", text: visible(row.template) })] },
   { orders: { outcome: (row) => Object.keys(OUTCOMES).indexOf(row.outcome), error: (row) => (row.error ? row.error.kind : "\uffff") }, kind: "out",
     cell: (row) => [outcome(row), row.error && el("span", { class: "mono under", title: visible(row.error.message), text: visible(row.error.kind) })] },
+  { orders: { sopr: (row) => row.metrics.sopr ?? -1 }, n: true, when: (rows) => rows.some((row) => row.judged),
+    title: "mean of the judge's votes: Solved 1, Unsure 0.5, Unsolved 0", cell: (row) => exact(row.metrics.sopr) },
   { orders: { query: (row) => row.query }, cell: (row) => el("span", { class: "cut", text: visible(row.query) }) },
   { orders: { answer: (row) => row.answer || "\uffff" }, kind: "answer", cell: (row) => row.answer !== null && el("span", { class: "cut", text: visible(cut(row.answer, 300)) }) },
   { orders: { steps: (row) => row.path.length }, n: true, cell: (row) => number(row.path.length) },
@@ -35,6 +37,7 @@ function known(row, place) {
 /** The table; returns `{shown(), choose(kind)}`: the rows in the order they stand in, and a filter on an error kind. */
 function taskTable(rows) {
   const templates = rows.some((row) => row.template);
+  const columns = COLUMNS.filter((column) => !column.when || column.when(rows));
   const body = el("tbody");
   let shown = rows;
   let order = { name: "task", value: COLUMNS[0].orders.task, down: false };
@@ -46,7 +49,7 @@ function taskTable(rows) {
     byId("more").hidden = made === shown.length;
   };
   const line = (row) => el("tr", { onclick: (event) => event.target.closest("a") || getSelection().toString() || (location.hash = address(row)) },
-    COLUMNS.map((column) => el("td", { class: column.n ? "n" : column.kind, "data-name": column.n ? Object.keys(column.orders)[0] : null }, column.cell(row))));
+    columns.map((column) => el("td", { class: column.n ? "n" : column.kind, "data-name": column.n ? Object.keys(column.orders)[0] : null }, column.cell(row))));
 
   const draw = () => {
     const { name, value, down } = order;
@@ -58,7 +61,7 @@ function taskTable(rows) {
     more();
     byId("count").textContent = shown.length === rows.length ? `${number(rows.length)} tasks` : `${number(shown.length)} of ${number(rows.length)} tasks`;
     heads.forEach((head, place) => {
-      if (name in COLUMNS[place].orders) head.setAttribute("aria-sort", down ? "descending" : "ascending");
+      if (name in columns[place].orders) head.setAttribute("aria-sort", down ? "descending" : "ascending");
       else head.removeAttribute("aria-sort");
       for (const button of head.children) {
         const active = button.dataset.order === name;
@@ -68,7 +71,7 @@ function taskTable(rows) {
     });
   };
 
-  const heads = COLUMNS.map((column) => el("th", { scope: "col", class: column.n ? "n" : column.kind, title: column.title },
+  const heads = columns.map((column) => el("th", { scope: "col", class: column.n ? "n" : column.kind, title: column.title },
     Object.entries(column.orders).filter(([name]) => templates || name !== "template").map(([name, value]) =>
       el("button", { type: "button", "aria-label": `Order by ${name}`, "data-order": name, onclick: () => {
         order = { name, value, down: order.name === name ? !order.down : Boolean(column.n) };

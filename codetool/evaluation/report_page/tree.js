@@ -26,6 +26,7 @@ function facts(row) {
   if (row.stopped_by) pairs.push(["stopped by", `the budget of ${visible(row.stopped_by)}`]);
   if (row.gold && row.gold.length) pairs.push(["gold path", el("span", { class: "mono", text: visible(row.gold.join(" → ")) })]);
   if (row.template) pairs.push(["template", visible(row.template)]);
+  if (row.judged) pairs.push(["judged", `${row.judged.labels.join(", ")}: ${visible(row.judged.reason)}`]);
   const words = Object.entries(row.metrics).filter(([name, value]) => value !== null && !(name in row.ledger) && !["success", "seconds"].includes(name));
   if (words.length) pairs.push(["metrics", words.map(([name, value]) => `${name} ${typeof value === "number" ? exact(value) : value}`).join(" · ")]);
   const cost = Object.entries(row.ledger).filter(([, value]) => value !== null).map(([name, value]) => `${name} ${number(value)}`);

@@ -1,0 +1,77 @@
+"""`judged.jsonl`: what the votes on each task of a folder come to, a line a task, made anew from them each time.
+
+`results.jsonl` holds what a search did and is never changed; who reads its lines for people or for statistics reads
+them merged with these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from codetool import journal
+from codetool.evaluation.cases import Case
+from codetool.evaluation.judge import Compared, Judgement
+from codetool.evaluation.win_rate import POINTS
+from codetool.types import JSON
+
+FILE = "judged.jsonl"
+
+
+def judged_line(case: Case, judgement: Judgement) -> dict[str, JSON]:
+    """The line of a task."""
+    return {
+        "task_id": case.task_id,
+        "query": case.query,
+        "answer": case.answer,
+        "labels": list(judgement.labels),
+        "reason": judgement.reason,
+        "sopr": judgement.score,
+    }
+
+
+def compared_part(reference: Case, judgement: Judgement, compared: Compared) -> dict[str, JSON]:
+    """What the line of a task says of the reference's answer to it."""
+    return {
+        "reference_answer": reference.answer,
+        "reference_labels": list(judgement.labels),
+        "preference": compared.preference,
+        "compared": [vote.label for vote in compared.votes],
+        "sowr": POINTS[compared.preference],
+    }
+
+
+def write(folder: Path, lines: Iterable[Mapping[str, JSON]]) -> None:
+    """Make these the folder's lines."""
+    journal.replace(folder / FILE, map(journal.encode, lines))
+
+
+def forget(folder: Path) -> None:
+    """Remove the lines: they are not of all answers that the folder holds now."""
+    (folder / FILE).unlink(missing_ok=True)
+
+
+def result_lines(folder: Path) -> Iterator[dict[str, Any]]:
+    """The lines of the folder's `results.jsonl`, those of judged tasks with `sopr` among their metrics.
+
+    Such a line also has `judged`, the labels and a reason.
+    """
+    known = {line["task_id"]: line for line in journal.read(folder / FILE)}
+    for line in journal.read(folder / "results.jsonl"):
+        found = known.get(line["task_id"])
+        yield line if found is None else merged(line, found)
+
+
+def merged(line: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """A result line with what its task's judged line says."""
+    metrics = {name: found[name] for name in ("sopr", "sowr") if name in found}
+    names = ("labels", "reason", "preference")
+    judged = {name: found[name] for name in names if name in found}
+    return {**line, "metrics": {**line["metrics"], **metrics}, "judged": judged}
+
+
+def values(lines: Sequence[Mapping[str, Any]], metric: str) -> dict[str, float]:
+    """The metric by task, for `paired`; a task whose line has none is left out."""
+    found = {line["task_id"]: line["metrics"].get(metric) for line in lines}
+    return {task: float(value) for task, value in found.items() if value is not None}

@@ -1,0 +1,93 @@
+"""The judging of answers at the end of stage=evaluate, and what it has in common with stage=judge."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from codetool import journal
+from codetool.config import RunConfig
+from codetool.evaluation import cases, judged
+from codetool.evaluation.judge import Judgement, NoJudge, OpenAIJudge, told
+from codetool.evaluation.records import nodes_of
+from codetool.evaluation.votes import FILE, Ballot, Count, Vote, left
+from codetool.stages.scoring_progress import ScoringProgress
+from codetool.types import Task
+
+log = logging.getLogger(__name__)
+
+
+def judges_answers(config: RunConfig) -> bool:
+    """Whether the run has its answers judged when its tasks are done. stage=collect has leaves judged instead."""
+    return config.stage == "evaluate" and not isinstance(config.judge, NoJudge)
+
+
+def refuse_judge_that_cannot_be_asked(config: RunConfig) -> None:
+    """Raises CodeToolError for a judge that is wanted and would only be missed when the tasks are done."""
+    judges_leaves = config.stage == "collect" and config.data.outcome != "executed"
+    if judges_answers(config) or (judges_leaves and not isinstance(config.judge, NoJudge)):
+        asyncio.run(config.judge.probe())
+
+
+def judge_answers(config: RunConfig, folder: Path, tasks: Sequence[Task], console: Console) -> dict[str, Any]:
+    """What judging the tasks that have a result came to: judge, votes, tokens; empty where nobody judges.
+
+    The folder has its `judged.jsonl` afterwards, or none if this raises, which it does as the judge's client does.
+    """
+    judged.forget(folder)
+    if not judges_answers(config):
+        return {}
+    known = {task.id: task for task in tasks}
+    found = list(cases_of(folder, known))
+    with progress(config.judge, [config.judge.ballots(case) for case in found], folder, config.seed, console) as count:
+        judgements = asyncio.run(config.judge.judge(found, folder / FILE, config.seed, count))
+    judged.write(folder, (judged.judged_line(case, each) for case, each in zip(found, judgements, strict=True)))
+    return concluded(config.judge, judgements)
+
+
+def cases_of(folder: Path, known: Mapping[str, Task] | None = None) -> Iterator[cases.Case]:
+    """The cases of a run folder's results, of the `known` tasks if they are; without a task its tools are missing."""
+    lines = [line for line in journal.read(folder / "results.jsonl") if known is None or line["task_id"] in known]
+    wanted = {line["task_id"] for line in lines}
+    paths = {
+        tree["task_id"]: nodes_of(tree) for tree in journal.read(folder / "trees.jsonl") if tree["task_id"] in wanted
+    }
+    for line in lines:
+        yield cases.of_line(line, paths.get(line["task_id"], ()), (known or {}).get(line["task_id"]))
+
+
+@contextmanager
+def progress(
+    judge: OpenAIJudge, ballots: Iterable[Sequence[Ballot]], folder: Path, seed: int, console: Console
+) -> Iterator[Count]:
+    """Counts votes and shows it while the context is open, if there are any to be asked for."""
+    wanted = [ballot for each in ballots for ballot in each]
+    missing = left(wanted, judge.manner(seed), folder / FILE) if wanted else 0
+    if not missing:
+        yield lambda vote: None
+        return
+    bar = ScoringProgress(missing, 0, console, "votes", "looks")
+
+    def count(vote: Vote) -> None:
+        bar.count(vote.looks, vote.tokens_in + vote.tokens_out)
+
+    with bar:
+        yield count
+
+
+def concluded(judge: OpenAIJudge, judgements: Sequence[Judgement], further: Sequence[Vote] = ()) -> dict[str, Any]:
+    """What judging came to, for `metrics.json`; what went wrong is told."""
+    counts = told([*(vote for each in judgements for vote in each.votes), *further])
+    if counts["unreadable"]:
+        log.warning(
+            "%d of %d votes of %s cannot be read: they count as Unsolved, or as equal. judge.max_tokens=%d may be too "
+            "few; votes.jsonl has what was said.",
+            counts["unreadable"], counts["votes"], judge.model, judge.max_tokens,
+        )  # fmt: skip
+    return {"model": judge.model, **counts}
