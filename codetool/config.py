@@ -23,7 +23,7 @@ from codetool.interfaces import Benchmark, PolicyOption, PRMOption, Reward, Sear
 class RunConfig:
     """Everything a stage needs, as live settings objects and plain values. `conf/config.yaml` says what each means."""
 
-    stage: Literal["evaluate", "collect", "train", "evaluate_prm", "serve_prm", "serve_tools", "report"]
+    stage: Literal["evaluate", "collect", "train", "evaluate_prm", "serve_prm", "serve_tools", "judge", "report"]
     seed: int
     limit: Annotated[int, Field(ge=1)] | None
     fresh: bool
@@ -47,6 +47,7 @@ class RunConfig:
     answer: SkipValidation[Any]
     judge: SkipValidation[Any]
     simulator: SkipValidation[Any]
+    judged: SkipValidation[Any]
     tuning: SkipValidation[Any]
     trainer: SkipValidation[Any]
     data: SkipValidation[Any]

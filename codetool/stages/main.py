@@ -67,6 +67,7 @@ def _job(config: DictConfig) -> None:
     from codetool.errors import CodeToolError
     from codetool.stages.collect import collect
     from codetool.stages.evaluate_prm import evaluate_prm
+    from codetool.stages.judge import judge
     from codetool.stages.report import report
     from codetool.stages.run import run
     from codetool.stages.serve_prm import serve_prm
@@ -82,6 +83,7 @@ def _job(config: DictConfig) -> None:
             "evaluate_prm": evaluate_prm,
             "serve_prm": serve_prm,
             "serve_tools": serve_tools,
+            "judge": judge,
         }
         if (stage := stages.get(settings.stage)) is not None:
             failed = stage(settings, choices, Console(stderr=True))

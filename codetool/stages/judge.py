@@ -1,0 +1,167 @@
+"""stage=judge: answers that there are already, of a run or of another system, judged and compared anew.
+
+Nothing is run again. Every vote is journalled in `votes.jsonl` of the result's own folder, so a judging that was
+stopped goes on where it was, and the judged run is left as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+from rich.console import Console
+
+from codetool import journal
+from codetool.config import RunConfig
+from codetool.errors import ConfigError
+from codetool.evaluation import judged
+from codetool.evaluation.judge import Compared, NoJudge
+from codetool.evaluation.summary import Summary, summarise
+from codetool.evaluation.votes import FILE
+from codetool.identity import identity
+from codetool.stages import run_folder
+from codetool.stages.judged_answers import Answers, load
+from codetool.stages.judging import concluded, progress
+from codetool.stages.run import config_file, logged
+from codetool.stages.summary import judging, metrics_table
+from codetool.stages.tracked import of_judging, track
+
+FILES = (judged.FILE, FILE, "metrics.json", "config.yaml", "log.txt")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Judged:
+    """Settings of stage=judge."""
+
+    folder: Path | None
+    """The run folder whose answers are judged, or a file of ToolBench's converted answers."""
+    reference: Path | None
+    """The run folder or file that they are compared with; None leaves SoWR out."""
+    ids: Path | None
+    """JSON file of the query ids asked for; None for those of the run, or of the file."""
+
+
+def judge(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
+    """0, after every answer has its votes. Raises CodeToolError; the votes cast until then are kept."""
+    answers, reference = _loaded(config)
+    checksums = {"judged": answers.known} | ({"reference": reference.known} if reference else {})
+    name = f"{answers.name}-{choices['judge']}-{_identity(config, checksums)}"
+    path = run_folder.choose(config.outputs / config.stage / name, config.fresh)
+    _announce(choices, answers, reference, path, console)
+    if config.dry_run:
+        return 0
+    with ExitStack() as stack:
+        run_folder.lock(path, stack, False)
+        stack.callback(_leave_no_empty_folder, path)
+        stack.enter_context(logged(path / "log.txt", console, logging.INFO))
+        journal.replace(path / "config.yaml", [config_file(config, checksums).encode()])
+        summary = _judged(config, answers, reference, path, console)
+        _show(summary, path, Console())
+        track(config, choices, path, [answers.name, choices["judge"]], of_judging(path))
+    return 0
+
+
+def _loaded(config: RunConfig) -> tuple[Answers, Answers | None]:
+    """The answers and those of the reference. Raises ConfigError for words that name none, or no judge."""
+    settings: Judged = config.judged
+    if isinstance(config.judge, NoJudge):
+        raise ConfigError("stage=judge: judge=none judges nothing. Name one: judge=stabletoolbench judge.model=NAME")
+    if settings.folder is None:
+        raise ConfigError(
+            "judged.folder is not set. Name a run folder or a file of ToolBench's converted answers: "
+            "judged.folder=outputs/evaluate/NAME"
+        )
+    config.judge.manner(config.seed)  # a judge without a model is told before anything is read
+    answers = load(settings.folder, "judged.folder", config.limit, settings.ids)
+    if not answers.asked:
+        raise ConfigError(f"judged.folder={settings.folder} holds no answer yet")
+    return answers, load(settings.reference, "judged.reference", None) if settings.reference else None
+
+
+def _identity(config: RunConfig, checksums: Mapping[str, str]) -> str:
+    """What determines the result: the judge and the answers, not the policy, search and the like of this command."""
+    read = {"stage": config.stage, "seed": config.seed, "judge": config.settings["judge"]}
+    if "reference" in checksums:
+        read["comparison"] = config.settings["judge"]["comparison"]
+    return identity(read, checksums)
+
+
+def _announce(
+    choices: Mapping[str, str], answers: Answers, reference: Answers | None, path: Path, console: Console
+) -> None:
+    against = f" reference: {reference.name}" if reference else ""
+    missing = sum(name not in answers.cases for name in answers.asked)
+    lines = (
+        f"stage=judge judge={choices['judge']} answers: {answers.name}{against}",
+        f"tasks: {len(answers.asked)}, without a result: {missing}",
+        f"results: {path}",
+        *answers.notes,
+        *(reference.notes if reference else ()),
+    )
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _judged(config: RunConfig, answers: Answers, reference: Answers | None, path: Path, console: Console) -> Summary:
+    """Ask for the votes that are missing, and write what they come to."""
+    judged.forget(path)
+    file, seed = path / FILE, config.seed
+    own = [answers.case(name) for name in answers.asked]
+    other = [reference.case(case.task_id, case.query) for case in own] if reference else []
+    with progress(config.judge, map(config.judge.ballots, (*own, *other)), path, seed, console) as count:
+        found = asyncio.run(config.judge.judge([*own, *other], file, seed, count))
+    judgements, others = found[: len(own)], found[len(own) :]
+    lines = [judged.judged_line(case, each) for case, each in zip(own, judgements, strict=True)]
+    compared: list[Compared] = []
+    if reference:
+        pairs, both = list(zip(own, other, strict=True)), list(zip(judgements, others, strict=True))
+        with progress(config.judge, map(config.judge.comparisons, pairs, both), path, seed, console) as count:
+            compared = asyncio.run(config.judge.compare(pairs, both, file, seed, count))
+        parts = map(judged.compared_part, other, others, compared)
+        lines = [line | part for line, part in zip(lines, parts, strict=True)]
+    judged.write(path, lines)
+    told = concluded(config.judge, found, [vote for each in compared for vote in each.votes])
+    return _concluded(config, answers, lines, told, path)
+
+
+def _concluded(
+    config: RunConfig, answers: Answers, lines: Sequence[Mapping[str, Any]], told: Mapping[str, Any], path: Path
+) -> Summary:
+    """Write `metrics.json`. Every task asked for has a line, so a missing result is an answer that is not there."""
+    bare: dict[str, Any] = {"error": None, "metrics": {}}
+    results = [
+        judged.merged({**bare, "task_id": line["task_id"], "finished": bool(line["answer"])}, line) for line in lines
+    ]
+    summary = summarise(results, len(results), seed=config.seed, templates=answers.templates)
+    tasks = {
+        "asked": len(results),
+        "missing": sum(name not in answers.cases for name in answers.asked),
+        "answered": summary.finished,
+    }
+    content = {"metrics": summary.metrics, "tasks": tasks, "judge": dict(told), "notes": list(answers.notes)}
+    journal.replace(path / "metrics.json", [json.dumps(content, indent=2).encode() + b"\n"])
+    return summary
+
+
+def _show(summary: Summary, path: Path, console: Console) -> None:
+    console.print(metrics_table(summary))
+    for line in (f"{summary.asked} tasks asked for, {summary.finished} with an answer", *judging(summary, path)):
+        console.print(line, highlight=False, soft_wrap=True)
+    files = [name for name in FILES if (path / name).is_file()]
+    console.print(f"files in {path}: {', '.join(files)}", highlight=False, soft_wrap=True)
+
+
+def _leave_no_empty_folder(path: Path) -> None:
+    """Remove a folder in which nothing has been judged: the judge could not be asked."""
+    if not (path / judged.FILE).is_file() and not any(journal.read(path / FILE)):
+        shutil.rmtree(path)
