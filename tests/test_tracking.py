@@ -17,7 +17,7 @@ import psutil
 import pytest
 from wandb_files import Misbehaviour, Written, read, wandb_server
 
-from codetool.stages.tracked import of_prm, of_tasks, of_training
+from codetool.stages.tracked import of_judging, of_prm, of_tasks, of_training
 from codetool.tracking import NoTracking, Tracked, TrackedRun, WandB
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
@@ -290,3 +290,32 @@ def test_ctrl_c_during_the_upload_leaves_no_process(folder: Path, monkeypatch: p
         assert "KeyboardInterrupt" in process.communicate(timeout=5)[1]
     psutil.wait_procs(started_by_it, timeout=2)
     assert not [each for each in started_by_it if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_judged_run_tells_its_solve_rate_and_the_votes_of_every_task(folder: Path) -> None:
+    votes = {"labels": ["Solved", "Unsure"], "reason": "half of it", "sopr": 0.75}
+    judged = "".join(json.dumps({"task_id": task, **votes}) + "\n" for task in "ab")
+    (folder / "judged.jsonl").write_text(judged)
+    rate = {"value": 0.75, "low": 0.5, "high": 0.9, "n": 2, "standard_error": 0.1, "vote_deviation": 0.25}
+    content = METRICS | {"metrics": {"sopr": rate}, "judge": {"model": "j", "votes": 4, "tokens_in": 40}}
+    (folder / "metrics.json").write_text(json.dumps(content))
+    found = of_tasks(folder, ["a", "b"])
+    numbers = {"sopr": 0.75, "sopr_low": 0.5, "sopr_standard_error": 0.1, "sopr_vote_deviation": 0.25}
+    assert (numbers | {"judge/votes": 4, "judge/tokens_in": 40}).items() <= found.values.items()
+    place = found.tables["tasks"].columns.index("sopr")
+    assert [row[place] for row in found.tables["tasks"].rows] == [0.75, 0.75]
+
+
+def test_a_judging_of_its_own_is_a_run_of_its_own(folder: Path) -> None:
+    line = {"task_id": "a", "query": "Who?", "answer": "Ada", "labels": ["Solved"], "reason": "so", "sopr": 1.0}
+    (folder / "judged.jsonl").write_text(json.dumps(line | {"preference": "tie", "sowr": 0.5}) + "\n")
+    metric = {"value": 0.5, "low": None, "high": None, "n": 1, "win": 0, "tie": 1, "loss": 0}
+    content = {"metrics": {"sowr": metric}, "tasks": {"asked": 1}, "judge": {"model": "j", "votes": 1}}
+    (folder / "metrics.json").write_text(json.dumps(content))
+
+    tracker().record(TrackedRun(folder, None, "judge", ["stabletoolbench"], of_judging(folder)))
+
+    written = read(offline_run(folder))
+    assert {"sowr": 0.5, "sowr_tie": 1, "tasks/asked": 1, "judge/votes": 1}.items() <= written.summary.items()
+    [row] = [dict(zip(written.table["columns"], row, strict=True)) for row in written.table["data"]]
+    assert row == line | {"labels": "Solved", "preference": "tie", "sowr": 0.5}

@@ -85,7 +85,24 @@ def _loaded(config: RunConfig) -> tuple[Answers, Answers | None]:
     answers = load(settings.folder, "judged.folder", config.limit, settings.ids)
     if not answers.asked:
         raise ConfigError(f"judged.folder={settings.folder} holds no answer yet")
-    return answers, load(settings.reference, "judged.reference", None) if settings.reference else None
+    if settings.reference is None:
+        return answers, None
+    reference = load(settings.reference, "judged.reference", None)
+    _refuse_another_benchmark(answers, reference, settings.reference)
+    return answers, reference
+
+
+def _refuse_another_benchmark(answers: Answers, reference: Answers, place: Path) -> None:
+    """Raises ConfigError where the reference has answered none of the queries, or another query of the same id."""
+    both = [name for name in answers.asked if name in answers.cases and name in reference.cases]
+    if not both:
+        raise ConfigError(f"judged.reference={place} has answered none of the {len(answers.asked)} queries asked for.")
+    for name in both:
+        if answers.cases[name].query.strip() != reference.cases[name].query.strip():
+            raise ConfigError(
+                f"judged.reference={place} has another query {name!r} than the judged answers, so theirs cannot be "
+                "compared. Name a run of the same benchmark and group."
+            )
 
 
 def _identity(config: RunConfig, checksums: Mapping[str, str]) -> str:
@@ -100,16 +117,21 @@ def _announce(
     choices: Mapping[str, str], answers: Answers, reference: Answers | None, path: Path, console: Console
 ) -> None:
     against = f" reference: {reference.name}" if reference else ""
-    missing = sum(name not in answers.cases for name in answers.asked)
+    lacking = f" (reference: {_missing(answers, reference)})" if reference else ""
     lines = (
         f"stage=judge judge={choices['judge']} answers: {answers.name}{against}",
-        f"tasks: {len(answers.asked)}, without a result: {missing}",
+        f"tasks: {len(answers.asked)}, without a result: {_missing(answers, answers)}{lacking}",
         f"results: {path}",
         *answers.notes,
         *(reference.notes if reference else ()),
     )
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _missing(answers: Answers, system: Answers) -> int:
+    """How many of the tasks asked for a system has no result of."""
+    return sum(name not in system.cases for name in answers.asked)
 
 
 def _judged(config: RunConfig, answers: Answers, reference: Answers | None, path: Path, console: Console) -> Summary:
@@ -145,7 +167,7 @@ def _concluded(
     summary = summarise(results, len(results), seed=config.seed, templates=answers.templates)
     tasks = {
         "asked": len(results),
-        "missing": sum(name not in answers.cases for name in answers.asked),
+        "missing": _missing(answers, answers),
         "answered": summary.finished,
     }
     content = {"metrics": summary.metrics, "tasks": tasks, "judge": dict(told), "notes": list(answers.notes)}

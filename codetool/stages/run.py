@@ -147,7 +147,8 @@ def _announce(
     console: Console,
 ) -> None:
     preset = ("experiment",) if choices["experiment"] != "none" else ()
-    words = (*preset, "benchmark", "search", "policy", "prm", "reward")
+    judge = ("judge",) if choices.get("judge", "none") != "none" else ()
+    words = (*preset, "benchmark", "search", "policy", "prm", "reward", *judge)
     told = [f"stage={stage}"] if stage != "evaluate" else []  # which is what runs unless something else is asked for
     told += [f"{word}={choices[word]}" for word in words]
     console.print(" ".join(told), highlight=False, soft_wrap=True)

@@ -145,6 +145,8 @@ def test_a_kill_loses_the_votes_in_flight_alone(run: CommandLine, judge: ChatSer
         (("judged.folder={tmp}/x.json",), "holds no converted answers"),
         (("judged.folder={tmp}/x.txt",), "is no file of converted answers"),
         (("judged.folder={tmp}/g.json", "judged.reference={tmp}"), "judged.reference="),
+        (("judged.folder={tmp}/g.json", "judged.reference={tmp}/none.json"), "has answered none of the 1 queries"),
+        (("judged.folder={tmp}/g.json", "judged.reference={tmp}/else.json"), "has another query '1'"),
         (("judged.folder={tmp}/g.json", "judged.ids={tmp}/x.txt"), "no JSON file of query ids"),
         (("judged.folder={tmp}/g.json", "judge=none"), "judge=none judges nothing"),
         (("judged.folder={tmp}/g.json", "judge.model=null"), "judge.model is not set"),
@@ -158,6 +160,9 @@ def test_a_wrong_word_is_one_message(
     for name in ("x.json", "x.txt"):
         (tmp_path / name).write_text("no")
     predictions(tmp_path / "g.json", {"1": "good"})
+    predictions(tmp_path / "none.json", {"2": "good"})
+    other = predictions(tmp_path / "else.json", {"1": "good"})
+    other.write_text(other.read_text().replace("Query 1?", "Another?"))
     given = [word.format(tmp=tmp_path) for word in more]
     without = [word for word in words(judge) if not (word.startswith("judge.") and "judge=none" in given)]
     done = run(*without, *given)

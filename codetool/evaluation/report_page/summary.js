@@ -167,7 +167,7 @@ function made(run) {
 function told(value) {
   if (value === null || typeof value !== "object") return String(value);
   if (Array.isArray(value)) return `[${value.map(told).join(", ")}]`;
-  const parts = Object.entries(value).filter(([name, item]) => name !== "_target_" && name !== "prompt" && item !== null)
+  const parts = Object.entries(value).filter(([name, item]) => !["_target_", "prompt", "second_look"].includes(name) && item !== null)
     .map(([name, item]) => (typeof item === "object" && !Array.isArray(item) ? `${name}: ${told(item)}` : `${name} ${told(item)}`));
   const kind = value._target_ && parts.length ? [String(value._target_).split(".").pop()] : [];
   return [...kind, ...parts].join(" · ");
