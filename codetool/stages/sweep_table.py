@@ -16,7 +16,7 @@ from codetool.evaluation.metrics import AMOUNTS, RATES, SHARES
 from codetool.stages.cell import HEADLINES, CellOutcome
 from codetool.stages.grid import Cell
 
-BESIDE = ("scep", "tokens_in", "tokens_out", "prm_tokens", "tool_calls", "seconds")
+BESIDE = ("sopr", "scep", "tokens_in", "tokens_out", "prm_tokens", "tool_calls", "seconds")
 """Metrics beside it on the terminal."""
 
 
