@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
@@ -14,6 +15,9 @@ from codetool.interfaces import ModelServers
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class NoPRM:
     """Steps are judged by what they did alone."""
+
+    path: Path | None
+    """Not read. One word of a sweep, `prm.path=FOLDER`, so goes for methods with a PRM and methods without."""
 
     def checksum(self) -> None:
         """None: there are no files."""

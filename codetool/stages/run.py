@@ -104,7 +104,7 @@ def run(
         summary = _conclude(path, tasks, config, judging)
         if sweep is None:
             conclude(path, tasks, summary)
-        group = choices["experiment"] if choices["experiment"] != "none" else sweep
+        group = sweep or (choices["experiment"] if choices["experiment"] != "none" else None)
         ids = tuple(task.id for task in tasks)
         content = of_tasks(path, ids)
         tracked = config.logger.record(TrackedRun(path, group, config.stage, names, content, upload))

@@ -238,4 +238,4 @@ def _keys(config: Any, prefix: str = "") -> Iterator[str]:
 
 
 def _is_group(name: str) -> bool:
-    return (CONF / name.lstrip("+~")).is_dir() or name.startswith("hydra/")
+    return (CONF / name.lstrip("+~").split("@")[0]).is_dir() or name.startswith("hydra/")
