@@ -38,7 +38,7 @@ NOT_HASHED = frozenset(
 
 
 READ_BY = {
-    "serve": "serve_tools", "report": "report", "data": "collect", "export": "collect",
+    "serve": "serve_tools", "report": "report", "data": "collect", "export": "collect evaluate",
     "answer": "evaluate", "judge": "evaluate collect judge", "judged": "judge",
     "train": "train", "tuning": "train", "trainer": "train", "target": "train", "labels": "train", "batching": "train",
     "evaluate_prm": "evaluate_prm", "serve_prm": "serve_prm",

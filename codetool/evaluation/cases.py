@@ -48,13 +48,12 @@ def of_path(task: Task, end: Node) -> Case:
 def of_line(line: Mapping[str, Any], nodes: Sequence[Node], task: Task | None) -> Case:
     """The case of a line of `results.jsonl`, the nodes of its tree and its task, without what is not known of them.
 
-    An unfinished path has no answer, whatever it is about to say.
+    An unfinished path has no answer, unless a model has composed one from it.
     """
     chosen = {node.id: node for node in nodes}
     path = [chosen[name] for name in line["path"] if name in chosen]
     tools = tools_of(task) if task else ()
-    answer = line["answer"] if line["finished"] else None
-    return Case(line["task_id"], line["query"], answer or "", tools, steps_of(path))
+    return Case(line["task_id"], line["query"], line["answer"] or "", tools, steps_of(path))
 
 
 def steps_of(path: Sequence[Node]) -> tuple[TraceStep, ...]:

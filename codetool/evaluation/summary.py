@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from codetool.evaluation.intervals import Interval, bootstrap, wilson
@@ -44,16 +44,23 @@ class Summary:
     """Tasks that failed for our own reasons; they count as unsolved."""
     errors: Mapping[str, int]
     """How many tasks were not solved for which reason, by the kinds of `taxonomy`; the most frequent first."""
+    groups: Mapping[str, Summary] = field(default_factory=dict)
+    """The same of each group of the benchmark's tasks, where they have groups."""
 
 
 def summarise(
-    lines: Sequence[Mapping[str, Any]], asked: int, *, seed: int, templates: Mapping[str, str | None] | None = None
+    lines: Sequence[Mapping[str, Any]],
+    asked: int,
+    *,
+    seed: int,
+    templates: Mapping[str, str | None] | None = None,
+    groups: Mapping[str, str | None] | None = None,
 ) -> Summary:
     """The summary of result lines, one a task, of `asked` tasks.
 
     A task that failed or is missing has 0 in every rate and share that any other task of the run has: whether it could
     have had one is unknown, and a run must not gain by failing. Amounts are means over the tasks that have a result.
-    `templates` names the template of each task id.
+    `templates` names the template of each task id, `groups` the group of each task asked for.
     """
     kinds = Counter(line["error"]["kind"] for line in lines if line["error"] is not None)
     missing = max(0, asked - len(lines))
@@ -75,7 +82,19 @@ def summarise(
         finished=sum(line["finished"] for line in lines),
         failures=tuple(Failure(line["task_id"], line["error"]["message"]) for line in lines if is_ours(line)),
         errors=dict(sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0]))),
+        groups={name: _of_group(name, lines, groups or {}, seed) for name in _names(groups or {})},
     )
+
+
+def _names(groups: Mapping[str, str | None]) -> list[str]:
+    """The groups in the order of their first tasks; none where there is only one."""
+    names = list(dict.fromkeys(name for name in groups.values() if name is not None))
+    return names if len(names) > 1 else []
+
+
+def _of_group(name: str, lines: Sequence[Mapping[str, Any]], groups: Mapping[str, str | None], seed: int) -> Summary:
+    tasks = {task for task, group in groups.items() if group == name}
+    return summarise([line for line in lines if line["task_id"] in tasks], len(tasks), seed=seed)
 
 
 def _values(name: str, lines: Iterable[Mapping[str, Any]], missing: int) -> list[tuple[str | None, float]]:
@@ -125,4 +144,6 @@ def as_json(summary: Summary) -> dict[str, JSON]:
     """The content of `metrics.json`: the aggregates, the tasks they rest on with failures of ours, errors by kind."""
     counts = {name: getattr(summary, name) for name in ("asked", "missing", "checkable", "finished")}
     failures = [asdict(failure) for failure in summary.failures]
-    return {"metrics": summary.metrics, "tasks": counts | {"failures": failures}, "errors": dict(summary.errors)}
+    content = {"metrics": summary.metrics, "tasks": counts | {"failures": failures}, "errors": dict(summary.errors)}
+    groups = {name: {"metrics": each.metrics, "asked": each.asked} for name, each in summary.groups.items()}
+    return content | ({"groups": groups} if groups else {})

@@ -24,6 +24,7 @@ from codetool.identity import identity
 from codetool.serving.vllm import STATISTICS
 from codetool.stages import run_folder
 from codetool.stages.evaluate import TASK_LOG, evaluate
+from codetool.stages.exported import export_results
 from codetool.stages.judging import judge_answers, judges_answers, refuse_judge_that_cannot_be_asked
 from codetool.stages.report import write_report_if_possible
 from codetool.stages.reuse import refuse_other_draws
@@ -102,6 +103,8 @@ def run(
             _conclude(path, tasks, config, {})  # what the search did is worth keeping, whatever the judge does
             raise
         summary = _conclude(path, tasks, config, judging)
+        if config.export == "reference" and config.stage == "evaluate":
+            log.info("results in the layouts of others: %s", export_results(config, choices, path, tasks))
         if sweep is None:
             conclude(path, tasks, summary)
         group = sweep or (choices["experiment"] if choices["experiment"] != "none" else None)
@@ -161,7 +164,8 @@ def _conclude(path: Path, tasks: Sequence[Task], config: RunConfig, judging: Map
     """Write `metrics.json` and the report."""
     templates = {task.id: task.template for task in tasks}
     lines = [line for line in result_lines(path) if line["task_id"] in templates]
-    summary = summarise(lines, len(tasks), seed=config.seed, templates=templates)
+    groups = {task.id: task.group for task in tasks}
+    summary = summarise(lines, len(tasks), seed=config.seed, templates=templates, groups=groups)
     servers = list(journal.read(path / STATISTICS))
     content = as_json(summary) | ({"servers": servers} if servers else {})
     content |= {"judge": dict(judging)} if judging else {}

@@ -26,11 +26,15 @@ FILES = (
     "log.txt",
 )
 FAILURES_SHOWN = 5
+HEADLINES = frozenset({"success", "sopr", "sowr", "scep", "correct_path"})
+"""The metrics that groups of tasks are told by."""
 
 
 def show(summary: Summary, folder: Path, console: Console) -> None:
     """Print every metric with its interval, what the numbers rest on, where the files are, and a link to the report."""
     console.print(metrics_table(summary))
+    if summary.groups:
+        console.print(_groups_table(summary))
     for line in (*_notes(summary), *judging(summary, folder), *untrained(_settings(folder))):
         console.print(line, highlight=False, soft_wrap=True)
     files = [name for name in FILES if (folder / name).is_file()]
@@ -46,6 +50,16 @@ def metrics_table(summary: Summary) -> Table:
     for name, metric in summary.metrics.items():
         value, low, high = (_number(name, metric[key]) for key in ("value", "low", "high"))
         table.add_row(name, value, f"{low} … {high}" if low and high else "–", f"{metric['n']:.0f}")
+    return table
+
+
+def _groups_table(summary: Summary) -> Table:
+    """The rates and shares of each group of tasks."""
+    names = [name for name in summary.metrics if name in HEADLINES]
+    table = Table("group", *names, "tasks", box=None, pad_edge=False, header_style="bold")
+    for group, each in summary.groups.items():
+        values = [_number(name, each.metrics[name]["value"]) if name in each.metrics else "–" for name in names]
+        table.add_row(group, *values, str(each.asked))
     return table
 
 

@@ -36,13 +36,15 @@ def of_tasks(folder: Path, tasks: Collection[str]) -> Content:
     """Of stage=evaluate and stage=collect: metrics, the cost of the run and a table with a row for each task.
 
     A metric is `name`, `name_low` and `name_high`; the whole run's cost `ledger/…`; task counts `tasks/…`; unsolved
-    tasks by reason `errors/…`. What has no value is left out.
+    tasks by reason `errors/…`; of groups of tasks `groups/<name>/…`. What has no value is left out.
     """
     content = _metrics(folder)
     wanted = set(tasks)
     lines = [line for line in result_lines(folder) if line["task_id"] in wanted]
     report = folder / "report.html"
     numbers = {**_numbers(content["metrics"]), **_of_the_run(content, lines)}
+    for group, each in content.get("groups", {}).items():
+        numbers |= {f"groups/{group}/{name}": value for name, value in _numbers(each["metrics"]).items()}
     return Content(numbers, {"tasks": _task_table(lines)}, report=report if report.is_file() else None)
 
 

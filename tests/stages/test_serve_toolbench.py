@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
-from chat_server import ChatServer, Reply, chat, serving
+from chat_server import ChatServer, Reply, chat, served_apart
 from command_line import ROOT, CommandLine
 
 CLIENTS = 64
@@ -40,9 +40,6 @@ def folder(tmp_path: Path) -> Path:
 def simulating() -> Iterator[ChatServer]:
     """A simulator that answers every call anew, so that an answer which was lost would be another one."""
     made = 0
-    started, stop = threading.Event(), asyncio.Event()
-    loop = asyncio.new_event_loop()
-    held: list[ChatServer] = []
 
     async def answer(body: dict[str, Any]) -> Reply:
         nonlocal made
@@ -51,21 +48,8 @@ def simulating() -> Iterator[ChatServer]:
         await asyncio.sleep(0.02)
         return chat(json.dumps({"error": "", "response": {"name": f"made up {number}"}}))
 
-    async def serve() -> None:
-        async with serving(answer) as server:
-            held.append(server)
-            started.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    started.wait()
-    try:
-        yield held[0]
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
-        loop.close()
+    with served_apart(answer) as server:
+        yield server
 
 
 @contextmanager

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import sys
 from ast import literal_eval
 from pathlib import Path
@@ -22,9 +24,6 @@ ADDRESS = re.compile(rf"GET {re.escape(SERVER)}/(\S+?)/(\S+?)/(\S+)")
 @pytest.fixture
 def queries(tmp_path: Path) -> Path:
     """The file of those queries, made as a user makes it."""
-    import os
-    import subprocess
-
     if not (Path(os.environ.get("CODETOOL_DATA", "")) / "stabletoolbench").is_dir():
         (pytest.fail if os.environ.get("CI") else pytest.skip)("CODETOOL_DATA holds no stabletoolbench")
     file = tmp_path / "queries.json"
@@ -35,8 +34,6 @@ def queries(tmp_path: Path) -> Path:
 
 def recorded(category: str, tool: str, name: str) -> dict[str, Any]:
     """Arguments of the first call of an API that succeeded, by the recording's own words."""
-    import os
-
     folder = Path(os.environ["CODETOOL_DATA"]) / "stabletoolbench" / "tool_response_cache"
     content = json.loads((folder / category / f"{tool}_for_{category}" / f"{name}.json").read_text())
     known = [text for text, entry in content.items() if not entry["error"]]
@@ -62,23 +59,48 @@ def write(body: dict[str, Any]) -> Reply:
     return chat(f"##Step 1: Call every tool.\nPython Code:\n```python\n{code}\n```\n[All Finished]")
 
 
-def test_recorded_answers_serve_a_whole_run_and_are_counted(run: CommandLine, queries: Path) -> None:
-    with scripted_server() as policy:
-        policy.handler = write
-        words = ("benchmark=stabletoolbench", f"benchmark.queries={queries}", "policy=openai", "policy.model=m")
-        done = run(*words, f"policy.base_url={policy.url}", "search=chain", "logger=none")
-    assert done.returncode == 0, done.stderr
-    folder = run.folder("stabletoolbench-chain")
-    results, trees = lines(folder, "results"), lines(folder, "trees")
-    calls = [call for tree in trees for node in tree["nodes"] for call in node["execution"]["calls"]]
-    assert (
-        len(results) == 87 and metrics(folder)["tasks"]["asked"] == 87 and "success" not in metrics(folder)["metrics"]
-    )
+def judge(body: dict[str, Any]) -> Reply:
+    """Solved where every call was answered, Unsure where some were, in words of a model that chats."""
+    [answer] = re.findall(r"\[[\d, ]+\]", body["messages"][-1]["content"].partition("Answer:")[2])[:1]
+    statuses = literal_eval(answer)
+    label = "Solved" if set(statuses) == {200} else "Unsure" if 200 in statuses else "Unsolved"
+    return chat(f'Sure! {{"answer_status": "{label}", "reason": "so it is"}}')
 
+
+def test_recorded_answers_serve_a_whole_run_that_is_judged_and_exported(run: CommandLine, queries: Path) -> None:
+    with scripted_server(policy=write) as policy, scripted_server(policy=judge) as judging:
+        words = ("benchmark=stabletoolbench", f"benchmark.queries={queries}", "policy=openai", "policy.model=m")
+        words += (f"policy.base_url={policy.url}", "search=chain", "logger=none", "export=reference")
+        judged = ("judge=codetool", "judge.model=j", f"judge.base_url={judging.url}")
+        done = run(*words, *judged)
+        assert done.returncode == 0, done.stderr
+        folder = run.folder("stabletoolbench-chain")
+        results, content = lines(folder, "results"), metrics(folder)
+        file = folder / "reference" / "model_predictions_converted" / "m_wo_latent" / "G1_category.json"
+        again = run("stage=judge", f"judged.folder={file}", *judged, "logger=none")
+        assert again.returncode == 0, again.stderr
+
+    calls = [call for tree in lines(folder, "trees") for node in tree["nodes"] for call in node["execution"]["calls"]]
     counted = re.search(r"published answers: (\d+) canonical, (\d+) exact, (\d+) not recorded", done.stderr)
-    assert counted is not None
+    assert counted is not None and len(results) == content["tasks"]["asked"] == 87
     canonical, exact, missed = map(int, counted.groups())
     assert canonical + exact + missed == len(calls) == sum(map(len, (literal_eval(line["answer"]) for line in results)))
     assert canonical > 10 and exact > 150 and missed > 30
-    assert {call["provenance"] for call in calls} == {"recorded", None}
-    assert sum(call["provenance"] == "recorded" for call in calls) == canonical + exact
+    assert sum(call["provenance"] == "recorded" for call in calls) == canonical + exact == len(calls) - missed
+
+    scores = {line["task_id"]: score(literal_eval(line["answer"])) for line in results}
+    assert content["metrics"]["sopr"]["value"] == pytest.approx(sum(scores.values()) / 87)
+    groups = {task["query_id"]: task["group"] for task in json.loads(queries.read_text())}
+    assert set(content["groups"]) == {"G1_instruction", "G1_category", "G2_category"}
+    for name, each in content["groups"].items():
+        own = [scores[str(query)] for query, group in groups.items() if group == name]
+        assert each["asked"] == len(own) and each["metrics"]["sopr"]["value"] == pytest.approx(sum(own) / len(own))
+    assert "success" not in content["metrics"] and "G1_category" in done.stdout
+
+    [rejudged] = run.outputs.glob("judge/*")
+    assert metrics(rejudged)["metrics"]["sopr"]["value"] == content["groups"]["G1_category"]["metrics"]["sopr"]["value"]
+    assert len(list((folder / "reference" / "stepwise_infer_result").rglob("*.json"))) == 87
+
+
+def score(statuses: list[int]) -> float:
+    return 1.0 if set(statuses) == {200} else 0.5 if 200 in statuses else 0.0

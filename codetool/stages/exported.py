@@ -1,0 +1,39 @@
+"""`export=reference` of stage=evaluate: a run's results in the layouts that others' evaluation scripts read."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from codetool import journal
+from codetool.config import RunConfig
+from codetool.evaluation.records import nodes_of
+from codetool.prm.none import NoPRM
+from codetool.process_data.reference_results import ReferenceResults
+from codetool.types import Task
+
+FOLDER = "reference"
+
+
+def export_results(config: RunConfig, choices: Mapping[str, str], path: Path, tasks: Sequence[Task]) -> Path:
+    """The folder that holds the files of all tasks with a result, written anew."""
+    folder = path / FOLDER
+    shutil.rmtree(folder, ignore_errors=True)
+    results = ReferenceResults(
+        folder,
+        model=str(config.settings["policy"]["model"]),
+        method=choices["search"],
+        policy=config.policy.prompt,
+        latent=not isinstance(config.prm, NoPRM) and float(config.settings["reward"]["latent"]) > 0,
+    )
+    known = {task.id: task for task in tasks}
+    lines = {line["task_id"]: line for line in journal.read(path / "results.jsonl") if line["task_id"] in known}
+    for tree in journal.read(path / "trees.jsonl"):
+        if line := lines.get(tree["task_id"]):
+            task, nodes = known[tree["task_id"]], {node.id: node for node in nodes_of(tree)}
+            results.add(
+                task, task.group or choices["benchmark"], [nodes[name] for name in line["path"]], line["answer"]
+            )
+    results.finish()
+    return folder
