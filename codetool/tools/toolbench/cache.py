@@ -7,26 +7,29 @@ last is kept up to a number of bytes, and a file that has changed is read again.
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import logging
 import re
 import threading
 import unicodedata
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from codetool.toolbench import Api, argument_name, read_text
-from codetool.tools.toolbench.replies import Reply, read
+from codetool.tools.toolbench.replies import NO_ANSWER, Reply, read
 from codetool.types import JSON
 
 log = logging.getLogger(__name__)
 
 KEYS = frozenset({"toolbench_key", "rapidapi_key", "api_key"})
 """Arguments that say who asks, not what."""
+LARGE = 1 << 20
+"""Bytes of a file that takes some ten milliseconds to read; a change of thread costs about as much under load."""
 _PLAIN = re.compile(r"[\w^-]+")
 
 
@@ -49,12 +52,14 @@ class Found:
 
 @dataclass(slots=True)
 class _Shelf:
-    """One file in memory."""
+    """One file in memory: its entries stay texts until they are asked for, which takes a fifth of the room."""
 
     version: tuple[int, int]
     """Time of its last change in nanoseconds, and its bytes."""
-    exact: dict[str, Known] = field(default_factory=dict)
-    canonical: dict[str, Known] = field(default_factory=dict)
+    exact: dict[str, bytes] = field(default_factory=dict)
+    """JSON of the reply, by `str(arguments)`."""
+    canonical: dict[bytes, str] = field(default_factory=dict)
+    """`str(arguments)` by the digest of their canonical text."""
 
 
 class ResponseCache:
@@ -70,23 +75,35 @@ class ResponseCache:
     def find(self, api: Api, arguments: Mapping[str, JSON]) -> Found | None:
         """The reply to these arguments, None where none is recorded."""
         shelf = self._shelf(api)
-        if known := shelf.exact.get(str(dict(arguments))):
-            return Found(known.reply, True)
-        known = shelf.canonical.get(canonical(arguments))
-        return Found(known.reply, False) if known else None
+        if entry := shelf.exact.get(str(dict(arguments))):
+            return _found(entry, exact=True)
+        text = shelf.canonical.get(_digest(arguments))
+        return _found(shelf.exact[text], exact=False) if text is not None else None
+
+    def takes_long(self, api: Api) -> bool:
+        """Whether the API's file is so large that reading it would hold up others."""
+        file = self._file(api)
+        try:
+            return file is not None and file.stat().st_size > LARGE
+        except OSError:
+            return False
 
     def examples(self, api: Api, most: int) -> Sequence[Known]:
         """The first so many recorded calls of an API that succeeded."""
-        known = self._shelf(api).exact.values()
-        return tuple(islice((each for each in known if each.reply.status == 200), most))
+        shelf = self._shelf(api).exact
+        known = ((text, _found(entry, exact=True)) for text, entry in shelf.items())
+        good = (
+            Known(_arguments(text) or {}, found.reply) for text, found in known if found and found.reply.status == 200
+        )
+        return tuple(islice(good, most))
 
     def _shelf(self, api: Api) -> _Shelf:
-        if not all(map(_PLAIN.fullmatch, (api.category, api.tool, api.name))):
-            return _Shelf((0, 0))  # an address may hold anything, and must not lead out of the folder
-        file = self._folder / api.category / f"{api.tool}_for_{api.category}" / f"{api.name}.json"
+        file = self._file(api)
         try:
-            state = file.stat()
+            state = file.stat() if file else None
         except OSError:
+            state = None
+        if file is None or state is None:
             return _Shelf((0, 0))
         version = (state.st_mtime_ns, state.st_size)
         with self._lock:
@@ -99,6 +116,12 @@ class ResponseCache:
             fresh = _Shelf(version, shelf.exact, shelf.canonical) if shelf else _Shelf(version)
         self._keep(api, fresh)
         return fresh
+
+    def _file(self, api: Api) -> Path | None:
+        """Where the API's answers lie; None for names of an address that would lead out of the folder."""
+        if not all(map(_PLAIN.fullmatch, (api.category, api.tool, api.name))):
+            return None
+        return self._folder / api.category / f"{api.tool}_for_{api.category}" / f"{api.name}.json"
 
     def _keep(self, api: Api, shelf: _Shelf) -> None:
         with self._lock:
@@ -148,21 +171,33 @@ def _read(file: Path, version: tuple[int, int]) -> _Shelf | None:
         log.warning("%s cannot be read and is skipped: %s", file, error)
         return None
     shelf = _Shelf(version)
-    for text, known in _known(content):
-        shelf.exact[text] = known
-        shelf.canonical.setdefault(canonical(known.arguments), known)
+    for text, entry in content.items():
+        arguments = _arguments(text)
+        if arguments is None or not isinstance(entry, dict) or "response" not in entry or _says_nothing(entry):
+            continue
+        shelf.exact[text] = json.dumps([entry.get("error"), entry["response"]]).encode()
+        shelf.canonical.setdefault(_digest(arguments), text)
     return shelf
 
 
-def _known(content: Mapping[str, Any]) -> Iterator[tuple[str, Known]]:
-    """The recorded calls of a file under `str(arguments)`; entries that are none are left out."""
-    for text, entry in content.items():
-        if not isinstance(entry, dict) or "response" not in entry:
-            continue
-        try:
-            arguments = ast.literal_eval(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            continue
-        reply = read(entry.get("error"), entry["response"])
-        if reply is not None and isinstance(arguments, dict):
-            yield text, Known({str(name): value for name, value in arguments.items()}, reply)
+def _arguments(text: str) -> dict[str, JSON] | None:
+    """The arguments that a key of a file writes, None where it is none."""
+    try:
+        arguments = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    return {str(name): value for name, value in arguments.items()} if isinstance(arguments, dict) else None
+
+
+def _says_nothing(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry is what a simulator left where it failed."""
+    return str(entry.get("error")).startswith(NO_ANSWER) and not entry["response"]
+
+
+def _found(entry: bytes, *, exact: bool) -> Found | None:
+    reply = read(*json.loads(entry))
+    return Found(reply, exact) if reply else None
+
+
+def _digest(arguments: Mapping[str, JSON]) -> bytes:
+    return hashlib.blake2b(canonical(arguments).encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -54,7 +54,10 @@ class PublishedAnswers:
         api = Api.at(call.url)
         if api is None:
             return None
-        found = await asyncio.to_thread(self._cache.find, api, typed(call))
+        if self._cache.takes_long(api):
+            found = await asyncio.to_thread(self._cache.find, api, typed(call))
+        else:
+            found = self._cache.find(api, typed(call))
         self.counts["not recorded" if found is None else "exact" if found.exact else "canonical"] += 1
         return ToolAnswer(call, found.reply.status, found.reply.body, "recorded") if found else None
 
