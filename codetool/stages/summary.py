@@ -100,7 +100,7 @@ def _notes(summary: Summary) -> Iterator[str]:
     yield f"{summary.asked} tasks asked for, {summary.finished} finished with an answer"
     if not summary.checkable and "sopr" not in summary.metrics:
         yield "success: this benchmark has no checked answers, so none is reported"
-    elif summary.checkable < summary.asked:
+    elif 0 < summary.checkable < summary.asked:
         yield f"success counts the {summary.checkable} tasks whose answer can be checked"
     if summary.errors:
         kinds = ", ".join(f"{kind} {count}" for kind, count in summary.errors.items())
