@@ -18,7 +18,7 @@ NOT_HASHED = frozenset(
         "limit", "fresh", "dry_run", "outputs", "reuse", "concurrency", "export", "data", "judged",
         "answer.base_url", "answer.key_env", "answer.concurrency", "answer.timeout", "answer.retries", "answer.backoff",
         "answer.usd_per_million_in", "answer.usd_per_million_out",
-        "benchmark.folder", "benchmark.mirror", "serve", "report", "logger",
+        "benchmark.folder", "benchmark.mirror", "benchmark.queries", "serve", "report", "logger",
         "policy.source", "policy.base_url", "policy.key_env", "policy.concurrency", "policy.timeout", "policy.retries",
         "policy.backoff", "policy.usd_per_million_in", "policy.usd_per_million_out", "policy.wheel", "policy.threads",
         "policy.rows", "policy.prefix_tokens", "policy.path",
@@ -32,6 +32,7 @@ NOT_HASHED = frozenset(
         "tools.allowed_hosts", "tools.recordings", "tools.record_to", "tools.secrets", "tools.connections",
         "tools.connect_timeout", "tools.timeout", "tools.retries", "tools.backoff", "tools.live", "simulator",
         "tools.cache.folder", "tools.cache.memory", "tools.simulator.base_url", "tools.simulator.key_env",
+        "tools.simulator.system_file",
         "tools.simulator.concurrency", "tools.simulator.timeout", "tools.simulator.retries", "tools.simulator.backoff",
     }
 )  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from codetool.types import (
     JSON,
@@ -241,8 +241,8 @@ class Simulator(Protocol):
         """Hex sha256 of all that determines its answers."""
         ...
 
-    def open(self, examples: Examples) -> AbstractAsyncContextManager[ToolSource]:
-        """The live simulator. Raises ConfigError, MissingError or UnreachableError if it cannot be asked."""
+    def open(self, examples: Examples) -> AbstractAsyncContextManager[Any]:
+        """The live simulator, a ToolSource. Raises ConfigError, MissingError or UnreachableError."""
         ...
 
 

@@ -26,6 +26,10 @@ _RESERVED = frozenset({"from", "class", "return", "false", "true", "id", "and"})
 """Names that are no Python identifiers to ToolBench, or that it avoids; they get `is_` before them."""
 _OTHER = re.compile(r"[^\u4e00-\u9fa5a-zA-Z0-9_^]")
 _TYPES = {"string": "string", "number": "number", "boolean": "boolean", "enum": "string", "array": "array"}
+_TOKENS = re.compile(r"""\"(?:\\.|[^"\\])*\"|'(?:\\.|[^'\\])*'|[{}\[\],"']""", re.DOTALL)
+"""Whole texts, brackets and commas; a quote alone begins a text that does not end."""
+_LONGEST = 1 << 20  # characters of a Python literal that are read: it takes fifty times as long as JSON
+_DEEPEST = 100  # levels of a text that is repaired
 _LIST = re.compile(r"list of (\w+) with length \d+")
 _SCALARS = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "NoneType": "null"}
 
@@ -137,47 +141,64 @@ def _shape(template: JSON) -> JSON:
     return template
 
 
-def read_text(text: str) -> JSON:
+def read_text(text: str, *, repair: bool = True) -> JSON:
     """The data that a text writes as JSON or as a Python literal, whose tail may be cut off; else the text itself.
 
-    Of a cut text only what is complete is kept: an entry that was cut, and all after it, is gone.
+    Of a cut text only what is complete is kept: an entry that was cut, and all after it, is gone. Without `repair` a
+    cut text is a text.
     """
     stripped = text.strip()
     if stripped[:1] not in ("{", "[") and stripped not in ("null", "None", "true", "false", "True", "False"):
         return text
+    whole = _data(stripped)
+    if whole is not None or not repair:
+        return text if whole is None else whole.value
     closed = _closed(stripped)
-    for candidate in (stripped, closed) if closed not in ("{}", "[]") else (stripped,):
-        for read in (json.loads, ast.literal_eval):
-            try:
-                data = read(candidate)
+    found = _data(closed) if closed is not None else None
+    return found.value if found is not None and found.value else text
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    """What a text writes, which may be None."""
+
+    value: JSON
+
+
+def _data(text: str) -> _Data | None:
+    """The data of a whole text, None where it writes none."""
+    for read in (json.loads, ast.literal_eval) if len(text) <= _LONGEST else (json.loads,):
+        try:
+            data = read(text)
+            if read is ast.literal_eval:
                 json.dumps(data)  # a literal may hold what JSON cannot: sets, complex numbers, keys of tuples
-            except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-                continue
-            return data
-    return text
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            continue
+        return _Data(data)
+    return None
 
 
-def _closed(text: str) -> str:
-    """A text that was cut off, ended after its last complete entry, with every open bracket closed."""
-    open_brackets: list[str] = []
-    quote, escaped = "", False
-    kept, closing = "", ""
-    for place, character in enumerate(text):
-        if quote:
-            if escaped:
-                escaped = False
-            elif character == "\\":
-                escaped = True
-            elif character == quote:
-                quote = ""
-        elif character in "\"'":
-            quote = character
-        elif character in "{[":
-            open_brackets.append("}" if character == "{" else "]")
-            kept, closing = text[: place + 1], "".join(reversed(open_brackets))
-        elif character in "}]" and open_brackets:
-            open_brackets.pop()
-            kept, closing = text[: place + 1], "".join(reversed(open_brackets))
-        elif character == ",":
-            kept, closing = text[:place], "".join(reversed(open_brackets))
-    return kept + closing
+def _closed(text: str) -> str | None:
+    """A text that was cut off, ended after its last complete entry, with every open bracket closed.
+
+    None for one that was not: it goes on after its last bracket is closed, or never opened one.
+    """
+    closing: list[str] = []
+    kept, then = 0, ""
+    for found in _TOKENS.finditer(text):
+        token, end = found[0], found.end()
+        if token in ('"', "'"):  # of a text that does not end
+            break
+        if token in "{[":
+            closing.append("}" if token == "{" else "]")
+        elif token in "}]":
+            if not closing or closing.pop() != token:
+                return None
+            if not closing:
+                return None
+        elif token != ",":
+            continue
+        if len(closing) > _DEEPEST:
+            return None
+        kept, then = end - (token == ","), "".join(reversed(closing))
+    return text[:kept] + then if closing else None

@@ -128,6 +128,8 @@ class Candidate:
     step: Step
     tokens_in: int = 0
     tokens_out: int = 0
+    refused: bool = False
+    """Whether the prompt was too long to be answered: `raw` says so, and is nobody's answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,9 @@ def test_of_two_parameters_with_one_spelling_the_required_one_counts() -> None:
         ("12", "12"),
         ("{not data}", "{not data}"),
         ("{'a': {1, 2}}", "{'a': {1, 2}}"),
+        ("[1] Smith 2020. A paper on cells.", "[1] Smith 2020. A paper on cells."),
+        ('{"a": 1} trailing words', '{"a": 1} trailing words'),
+        ("[2023] something [2024", "[2023] something [2024"),
     ],
 )
 def test_texts_that_write_data_are_data(text: str, data: Any) -> None:
@@ -127,3 +130,11 @@ def is_part(found: Any, whole: Any) -> bool:
     if isinstance(found, list):
         return isinstance(whole, list) and all(map(is_part, found, whole)) and len(found) <= len(whole)
     return bool(found == whole)
+
+
+def test_long_texts_are_read_in_a_time_that_grows_with_their_length() -> None:
+    """A text of ten million characters: were it read over again at each comma, this would take hours."""
+    entry = '{"id": 1, "name": "a name, with [brackets]"}'
+    text = f"[{', '.join([entry] * 200_000)}]"
+    whole, cut = read_text(text), read_text(text[:-20])
+    assert isinstance(whole, list) and isinstance(cut, list) and (len(whole), len(cut)) == (200_000, 200_000)

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import ConfigDict, field_validator
+from pydantic import ConfigDict, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.download import cache_folder, provided
@@ -94,6 +94,12 @@ class StableToolBench:
             digest.update(sha256(_bytes(file)).digest())
         return digest.hexdigest()
 
+    @model_validator(mode="after")
+    def _queries_or_groups(self) -> Self:
+        if self.queries is not None and self.group != "all":
+            raise ValueError(f"benchmark.group={self.group}: benchmark.queries={self.queries} stands for all groups")
+        return self
+
     @field_validator("folder", mode="before")
     @classmethod
     def _empty_is_unset(cls, folder: Any) -> Any:
@@ -145,11 +151,14 @@ def _tasks(
             documents = [_edited(each, edits.get(name, {})) for each in entry["api_list"]]
             tools = {each.path: each for each in map(tool, documents)}
             query = entry["query"].strip()
+            own = entry.get("group")
+            if own is not None and not isinstance(own, str):
+                raise TypeError(f"a group that is a text; it has {own!r}")
         except (KeyError, TypeError, AttributeError) as error:
             raise MissingError(f"{file}, query {place + 1} is none of ToolBench's: it lacks {error}") from error
         if name in made:
             raise ConfigError(f"{file} has the query_id {name} twice")
-        made[name] = Task(name, query, tuple(tools.values()), preamble=PREAMBLE, group=group or entry.get("group"))
+        made[name] = Task(name, query, tuple(tools.values()), preamble=PREAMBLE, group=group or own)
     return list(made.values())
 
 

@@ -68,8 +68,9 @@ class AnswerPrompt:
         return STOP
 
     def parse(self, raw: str, k: int, task: Task) -> Step:
-        """The answer as the text of a last step, thoughts left out."""
-        return Step(text=raw.rpartition("</think>")[2].strip(), code=None, finished=True)
+        """The answer as the text of a last step, thoughts left out: all of a text that ends within them."""
+        said = raw.rpartition("</think>")[2]
+        return Step(text="" if "<think>" in said else said.strip(), code=None, finished=True)
 
     def _step(self, k: int, node: Node) -> dict[str, object]:
         step, execution = node.step, node.execution

@@ -129,7 +129,7 @@ class Endpoint:
             )
         except PromptTooLongError as error:
             log.warning("%s, step %d: %s", task.id, k, error)
-            return [Candidate(raw := f"[{error}]", self._prompt.parse(raw, k, task)) for _ in range(n)]
+            return [Candidate(raw := f"[{error}]", self._prompt.parse(raw, k, task), refused=True) for _ in range(n)]
         return [
             Candidate(raw, self._prompt.parse(raw, k, task), completion.tokens_in if i == 0 else 0, tokens_out)
             for i, (raw, tokens_out) in enumerate(zip(completion.texts, completion.tokens_out, strict=True))

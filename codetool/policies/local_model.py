@@ -67,7 +67,7 @@ class LocalModel:
         if len(prompt) + new > self._context:
             raw = f"[A prompt of {len(prompt)} and {new} new tokens exceed the context of {self._context} tokens.]"
             log.warning("%s, step %d: %s", task.id, k, raw)
-            return [Candidate(raw, self._prompt.parse(raw, k, task)) for _ in range(n)]
+            return [Candidate(raw, self._prompt.parse(raw, k, task), refused=True) for _ in range(n)]
         request = Request(
             prompt=prompt,
             seeds=[draw_seed(seed, task, path, first + i) for i in range(n)],

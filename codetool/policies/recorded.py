@@ -89,6 +89,7 @@ class Recorded:
             "tokens_in": candidate.tokens_in,
             "tokens_out": candidate.tokens_out,
             "sampling": asdict(self._sampling),
+            **({"refused": True} if candidate.refused else {}),
             **self._marks,
         }
         self._append(record)
@@ -96,7 +97,8 @@ class Recorded:
 
     def _candidate(self, record: Record, k: int, task: Task) -> Candidate:
         raw = record["text"]
-        return Candidate(raw, self._prompt.parse(raw, k, task), record["tokens_in"], record["tokens_out"])
+        step = self._prompt.parse(raw, k, task)
+        return Candidate(raw, step, record["tokens_in"], record["tokens_out"], record.get("refused", False))
 
     def _reasons(self, task: Task, path: Sequence[Node], key: str, index: int) -> str:
         """What is missing, and why that is likely so, judged by what is there."""

@@ -50,8 +50,9 @@ class ReferenceResults:
             "exec_res": {path_name(node.id): executed(node) for node in path},
         }
         file = f"{quote(task.id, safe='')}.json"
-        write(self._folder("stepwise_infer_result") / name / file, content)
-        write(self._folder("final_answer") / name / file, content | {"answer": answer or ""})
+        folder = quote(name, safe="")
+        write(self._folder("stepwise_infer_result") / folder / file, content)
+        write(self._folder("final_answer") / folder / file, content | {"answer": answer or ""})
         self._converted[name][task.id] = {
             "query": task.query,
             "available_tools": [*map(_function, task.tools), _PROGRAM, _FINISH],
@@ -61,7 +62,7 @@ class ReferenceResults:
     def finish(self) -> None:
         """Write the files that hold all tasks of a set."""
         for name, content in self._converted.items():
-            write(self._folder("model_predictions_converted") / f"{name}.json", content)
+            write(self._folder("model_predictions_converted") / f"{quote(name, safe='')}.json", content)
 
     def _folder(self, kind: str) -> Path:
         model = quote(self.model.replace("/", "_"), safe="")

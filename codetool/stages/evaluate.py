@@ -164,6 +164,8 @@ async def _search(task: Task, config: RunConfig, parts: Components) -> SearchRes
         seed=config.seed,
     ) as expansion:
         best = await config.search.run(expansion.root, expansion.expand)
+        if parts.broker.trouble:
+            raise parts.broker.trouble
         result = expansion.result(best)
     usd = config.policy.usd(result.ledger.tokens_in, result.ledger.tokens_out)
     result = replace(result, ledger=replace(result.ledger, usd=usd))
@@ -181,4 +183,6 @@ async def _answered(task: Task, result: SearchResult, config: RunConfig, compose
         tokens_out=result.ledger.tokens_out + written.tokens_out,
         usd=None if searched is None or composed is None else searched + composed,
     )
-    return replace(result, ledger=ledger, composed=written.step.text)
+    if written.refused:
+        task_log.warning("%s: no answer was composed: %s", task.id, written.raw)
+    return replace(result, ledger=ledger, composed="" if written.refused else written.step.text)

@@ -28,12 +28,16 @@ def export_results(config: RunConfig, choices: Mapping[str, str], path: Path, ta
         latent=not isinstance(config.prm, NoPRM) and float(config.settings["reward"]["latent"]) > 0,
     )
     known = {task.id: task for task in tasks}
+
+    def in_its_set(task: Task) -> tuple[Task, str]:
+        return task, task.group or choices["benchmark"]
+
     lines = {line["task_id"]: line for line in journal.read(path / "results.jsonl") if line["task_id"] in known}
     for tree in journal.read(path / "trees.jsonl"):
-        if line := lines.get(tree["task_id"]):
-            task, nodes = known[tree["task_id"]], {node.id: node for node in nodes_of(tree)}
-            results.add(
-                task, task.group or choices["benchmark"], [nodes[name] for name in line["path"]], line["answer"]
-            )
+        if line := lines.pop(tree["task_id"], None):
+            nodes = {node.id: node for node in nodes_of(tree)}
+            results.add(*in_its_set(known[tree["task_id"]]), [nodes[name] for name in line["path"]], line["answer"])
+    for name in lines:  # tasks that failed for our own reasons have no tree; whoever divides by the files counts them
+        results.add(*in_its_set(known[name]), [], None)
     results.finish()
     return folder

@@ -128,9 +128,9 @@ def _checksums(config: RunConfig) -> dict[str, str]:
             checksums[source] = option.checksum()
     if config.tools.mode == "simulated":
         checksums["simulator"] = config.simulator.checksum()
-    for file in config.tools.recordings:
+    for number, file in enumerate(config.tools.recordings, start=1):
         if file.is_file():  # a missing one is reported when the broker opens it
-            checksums[f"recording {file.name}"] = sha256(file.read_bytes()).hexdigest()
+            checksums[f"recording {number}"] = sha256(file.read_bytes()).hexdigest()
     return checksums
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from socket import socket
 from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
@@ -59,18 +59,24 @@ def serve_tools(config: RunConfig, choices: Mapping[str, str], console: Console)
     if not isinstance(served, Served):
         raise ConfigError(f"stage=serve_tools: benchmark={choices['benchmark']} has no replica that could be served")
     with listen("serve", settings.host, settings.port) as listener:
-        _announce(address(settings.host, listener), served, settings, choices, console)
+
+        def announce() -> None:
+            _announce(address(settings.host, listener), served, settings, choices, console)
+
+        with suppress(KeyboardInterrupt):  # before the server has begun
+            asyncio.run(_serve(config, served, listener, announce))
         if not config.dry_run:
-            with suppress(KeyboardInterrupt):  # before the server has begun
-                asyncio.run(_serve(config, served, listener))
             console.print("Stopped.", highlight=False)
     return 0
 
 
-async def _serve(config: RunConfig, served: Served, listener: socket) -> None:
+async def _serve(config: RunConfig, served: Served, listener: socket, announce: Callable[[], None]) -> None:
+    """Serve until stopped, after all that can be wrong has been told; a dry run ends there."""
     async with config.tools.open() as broker:
         site = served.site(require_key=config.serve.require_key, environment=os.environ, broker=broker)
-        await until_stopped(server(site, GRACE), listener)
+        announce()
+        if not config.dry_run:
+            await until_stopped(server(site, GRACE), listener)
 
 
 def _announce(url: str, served: Served, settings: ServeTools, choices: Mapping[str, str], console: Console) -> None:

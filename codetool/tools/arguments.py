@@ -39,12 +39,12 @@ class Body:
             return self.content if isinstance(self.content, dict) else {"body": self.content}
         return {"body": self.text}
 
-    def without_secrets(self, names: frozenset[str]) -> Body:
+    def without_secrets(self, names: frozenset[str], exempt: frozenset[str] = frozenset()) -> Body:
         """This body, written anew if there was a secret in it."""
         if self.type == "form":
-            pairs = public(self.content, names)
+            pairs = public(self.content, names, exempt)
             return self if pairs == self.content else Body(urlencode(pairs), "form", pairs)
-        content = without_secrets(self.content, names)
+        content = without_secrets(self.content, names, exempt)
         return self if content == self.content else Body(json.dumps(content), self.type, content)
 
 
@@ -66,9 +66,9 @@ def parse_query(query: str) -> Pairs:
     return parse_qsl(query, keep_blank_values=True)
 
 
-def public(pairs: Pairs, names: frozenset[str]) -> Pairs:
+def public(pairs: Pairs, names: frozenset[str], exempt: frozenset[str] = frozenset()) -> Pairs:
     """The pairs whose name is no secret."""
-    return [(name, value) for name, value in pairs if not is_secret(name, names)]
+    return [(name, value) for name, value in pairs if not is_secret(name, names, exempt)]
 
 
 def gathered(pairs: Iterable[tuple[str, str]]) -> dict[str, JSON]:

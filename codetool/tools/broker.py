@@ -26,13 +26,14 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
+from codetool.errors import CodeToolError
 from codetool.interfaces import Simulator, ToolSource
 from codetool.tools.hosts import AllowList, host_of, is_host
 from codetool.tools.live import LiveSource
 from codetool.tools.recorded import Recorder, Recordings, writable
 from codetool.tools.secrets import Keyring, Secret
 from codetool.tools.session import TaskTools
-from codetool.tools.simulator import NoSimulator
+from codetool.tools.simulator import NoSimulator, Simulation
 from codetool.tools.tally import Summary, Tally
 from codetool.tools.toolbench.proxy import ToolBenchProxy
 from codetool.tools.toolbench.published import PublishedAnswers
@@ -152,13 +153,14 @@ class Broker:
         keyring: Keyring,
         *,
         client: httpx.AsyncClient | None = None,
-        simulation: ToolSource | None = None,
+        simulation: Simulation | None = None,
     ) -> None:
         """Takes a client in live mode, and a simulator in simulated mode."""
         self._settings = settings
         self._recordings = recordings
         self._keyring = keyring
         self._client = client
+        self._simulator = simulation
         self._simulation = self._recorded(simulation) if simulation else None
         self._total = Tally()
 
@@ -174,6 +176,11 @@ class Broker:
             keyring=self._keyring,
             total=self._total,
         )
+
+    @property
+    def trouble(self) -> CodeToolError | None:
+        """Why the simulator cannot be asked any more; what tasks have been told since is no fault of theirs."""
+        return self._simulator.trouble if self._simulator else None
 
     def summary(self) -> Summary:
         """The counts of all answers so far."""

@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 from codetool.tools.arguments import gathered, merged, parse_body, parse_query, public
 from codetool.tools.hosts import host_of
 from codetool.tools.routing import Match, index_of
-from codetool.tools.secrets import is_secret
+from codetool.tools.secrets import is_secret, spelled_alike
 from codetool.types import JSON, HttpRequest, Parameter, Tool, ToolCall
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -24,11 +24,18 @@ _SAFE = "!$&'()*+,;=:@"  # characters of a path segment besides the unreserved o
 _NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,12})?")  # as many digits as Decimal keeps exactly
 
 
-def route(request: HttpRequest, tools: tuple[Tool, ...], secret_names: frozenset[str] = frozenset()) -> ToolCall:
+def route(
+    request: HttpRequest,
+    tools: tuple[Tool, ...],
+    secret_names: frozenset[str] = frozenset(),
+    *,
+    keep_declared: bool = False,
+) -> ToolCall:
     """The call that a request makes: the operation it matches, its arguments, and no secret in any of them.
 
     Scheme, letter case of the host and a trailing slash do not matter to the match. `secret_names` adds argument names,
-    spelled as in `secrets.SECRET_NAMES`, that are secrets for this request. What is no http URL becomes a call without
+    spelled as in `secrets.SECRET_NAMES`, that are secrets for this request; with `keep_declared` no argument that the
+    operation's document declares is one otherwise. What is no http URL becomes a call without
     tool, arguments and request.
     """
     method, text = request.method.upper(), _encodable(request.url)
@@ -38,12 +45,14 @@ def route(request: HttpRequest, tools: tuple[Tool, ...], secret_names: frozenset
     parts = urlsplit(text)
     segments = [unquote(segment) for segment in parts.path.removeprefix("/").removesuffix("/").split("/")]
     match = index_of(tools).find(method, host, segments)
+    declared = match.tool.parameters if match and keep_declared else ()
+    exempt = frozenset(spelled_alike(parameter.name) for parameter in declared)
     url = _address(match, secret_names) if match else f"{parts.scheme}://{host}{_path(segments)}"
     slash = "/" if match is None and parts.path.endswith("/") else ""
-    query = public(parse_query(parts.query), secret_names)
+    query = public(parse_query(parts.query), secret_names, exempt)
     body = parse_body(_encodable(request.body or ""))
     if body:
-        body = body.without_secrets(secret_names)
+        body = body.without_secrets(secret_names, exempt)
     path = {name: value for name, value in match.variables if not is_secret(name, secret_names)} if match else {}
     return ToolCall(
         method,

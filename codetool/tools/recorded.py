@@ -15,7 +15,6 @@ import os
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from weakref import WeakValueDictionary
 
 from codetool.errors import ConfigError, MissingError
 from codetool.interfaces import ToolSource
@@ -38,7 +37,8 @@ class Recordings:
         """Takes status, body and provenance by canonical key."""
         self._answers = answers
         self._simulator = simulator
-        self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self.asked: dict[str, asyncio.Future[ToolAnswer | None]] = {}
+        """The reads that are asked for now, by key: those of an equal call wait for the same answer."""
 
     @classmethod
     def read(cls, files: Iterable[Path], simulator: str | None = None) -> Recordings:
@@ -62,10 +62,6 @@ class Recordings:
         """The recorded answer to an equal call, None where there is none."""
         found = self._answers.get(canonical_key(call))
         return ToolAnswer(call, *found) if found else None
-
-    def asking(self, call: ToolCall) -> asyncio.Lock:
-        """What one holds who is asking for an answer that the others of an equal call can have as well."""
-        return self._asking.setdefault(canonical_key(call), asyncio.Lock())
 
     def add(self, file: Path, answer: ToolAnswer, at: datetime) -> None:
         """Append a live or made-up answer to the file and know it from now on; one not worth keeping is ignored.
@@ -102,8 +98,12 @@ class Recorder:
         """The other source's answer, once it is on the disk. Of equal reads at once one is asked for."""
         if call.effect == "write":
             return await self._answer(call)
-        async with self._recordings.asking(call):
-            return await self._recordings.answer(call) or await self._answer(call)
+        asked = self._recordings.asked
+        key = canonical_key(call)
+        if key not in asked:
+            asked[key] = asyncio.ensure_future(self._answer(call))
+            asked[key].add_done_callback(lambda _: asked.pop(key, None))
+        return await asyncio.shield(asked[key])  # whoever is cancelled, the others want it still
 
     async def _answer(self, call: ToolCall) -> ToolAnswer | None:
         answer = await self._source.answer(call)
@@ -118,7 +118,7 @@ class Recorder:
 def is_worth_keeping(answer: ToolAnswer) -> bool:
     """Whether a later run may be given this answer: the live service's own word on the call, or a simulator's."""
     settled = 200 <= answer.status < 500 and answer.status not in TRANSIENT
-    return answer.failure is None and answer.provenance in ("live", "simulated") and settled
+    return answer.failure is None and (answer.provenance == "simulated" or (answer.provenance == "live" and settled))
 
 
 def writable(file: Path) -> Path:

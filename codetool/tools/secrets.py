@@ -86,7 +86,11 @@ class Keyring:
     def names(self, host: str | None) -> frozenset[str]:
         """Names of arguments that are secrets at this host besides `SECRET_NAMES`, spelled like them."""
         secret = self._secrets.get(host or "")
-        return frozenset({_spelled(secret.query)}) if secret and secret.query else frozenset()
+        return frozenset({spelled_alike(secret.query)}) if secret and secret.query else frozenset()
+
+    def wants_none(self, host: str | None) -> bool:
+        """Whether none of our keys is for this host: what its documents declare are arguments then, and no secrets."""
+        return (host or "") not in self._secrets
 
     def credentials(self, host: str | None) -> tuple[dict[str, str], dict[str, str]] | None:
         """Headers and query arguments that carry the host's key, or None where it has none."""
@@ -96,27 +100,37 @@ class Keyring:
         value = secret.format.replace("{key}", self._keys[secret.env])
         return ({secret.header: value} if secret.header else {}), ({secret.query: value} if secret.query else {})
 
+    def scrubbed(self, arguments: Mapping[str, JSON]) -> Mapping[str, JSON]:
+        """The arguments with every key in them replaced."""
+        text = json.dumps(arguments) if self._known else ""
+        return json.loads(self.scrub(text)) if self._known and self._known.search(text) else arguments
+
     def scrub(self, text: str) -> str:
         """The text with every key, in plain, percent-encoded or JSON spelling, replaced by `[secret]`."""
         return self._known.sub(REMOVED, text) if self._known else text
 
 
-def is_secret(name: str, names: frozenset[str] = frozenset()) -> bool:
-    """Whether an argument of this name is a secret, whatever its case and punctuation; `names` adds to the list."""
-    spelled = _spelled(name)
-    return spelled in SECRET_NAMES or spelled in names
+def is_secret(name: str, names: frozenset[str] = frozenset(), exempt: frozenset[str] = frozenset()) -> bool:
+    """Whether an argument of this name is a secret, whatever its case and punctuation.
+
+    `names` adds to the list, `exempt` takes from it; both are spelled like it.
+    """
+    spelled = spelled_alike(name)
+    return spelled in names or (spelled in SECRET_NAMES and spelled not in exempt)
 
 
-def without_secrets(value: JSON, names: frozenset[str] = frozenset()) -> JSON:
+def without_secrets(value: JSON, names: frozenset[str] = frozenset(), exempt: frozenset[str] = frozenset()) -> JSON:
     """A copy of the value without the secrets in its dictionaries, at any depth."""
     if isinstance(value, dict):
-        return {key: without_secrets(item, names) for key, item in value.items() if not is_secret(key, names)}
+        kept = {key: item for key, item in value.items() if not is_secret(key, names, exempt)}
+        return {key: without_secrets(item, names, exempt) for key, item in kept.items()}
     if isinstance(value, list):
-        return [without_secrets(item, names) for item in value]
+        return [without_secrets(item, names, exempt) for item in value]
     return value
 
 
-def _spelled(name: str) -> str:
+def spelled_alike(name: str) -> str:
+    """The name as `SECRET_NAMES` spells it."""
     return _PUNCTUATION.sub("", name.lower())
 
 

@@ -49,6 +49,7 @@ class TaskTools:
 
     async def answer(self, call: ToolCall) -> ToolAnswer:
         """The answer to a call that has been routed, under the rules of `call`."""
+        call = replace(call, arguments=self._keyring.scrubbed(call.arguments))
         start = time.perf_counter()
         answer = await self._answer(call)
         answer = replace(answer, call=call, seconds=time.perf_counter() - start)
@@ -64,7 +65,9 @@ class TaskTools:
         """The call of a request from which every known key is cut out, wherever it stands."""
         body = None if request.body is None else self._keyring.scrub(request.body)
         clean = HttpRequest(request.method, self._keyring.scrub(request.url), body)
-        return route(clean, self._task.tools, self._keyring.names(host_of(clean.url)))
+        host = host_of(clean.url)
+        names, plain = self._keyring.names(host), self._keyring.wants_none(host)
+        return route(clean, self._task.tools, names, keep_declared=plain)
 
     async def _answer(self, call: ToolCall) -> ToolAnswer:
         host = host_of(call.url)

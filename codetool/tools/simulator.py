@@ -24,7 +24,7 @@ from pydantic import ConfigDict, Field, PositiveInt, field_validator, model_vali
 from pydantic.dataclasses import dataclass
 
 from codetool.chat import ChatClient, Server
-from codetool.errors import CodeToolError, ConfigError, MissingError
+from codetool.errors import CodeToolError, ConfigError, MissingError, PromptTooLongError
 from codetool.interfaces import Examples
 from codetool.prompts import Message, compiled
 from codetool.reach import refuse_password
@@ -140,20 +140,28 @@ class Simulation:
         """Takes the words of the system message, an open client, and where recorded calls come from."""
         self._settings, self._system, self._client, self._examples = settings, system, client, examples
         self.answers = self.failures = self.tokens = 0
+        self.trouble: CodeToolError | None = None
+        """Why the simulator cannot be asked, once it could not: then no answer of this run is to be trusted."""
+        self._without: set[str] = set()
+        """Calls that have no answer that fits."""
 
     async def answer(self, call: ToolCall) -> ToolAnswer | None:
         """The made-up answer; None for a call that no document describes, and where no answer fits."""
-        if call.tool is None:
+        key = canonical_key(call)
+        if call.tool is None or key in self._without or self.trouble:
             return None
         known = self._examples(call, self._settings.examples)
         messages = self._messages(call, known)
-        first = int(hashlib.sha256(canonical_key(call).encode()).hexdigest()[:7], 16)
+        first = int(hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:7], 16)
         for attempt in range(self._settings.attempts):
             reply = await self._ask(messages, first + attempt)
+            if self.trouble:
+                return None
             if reply is not None and self._fits(reply, known, call):
                 self.answers += 1
                 return ToolAnswer(call, reply.status, reply.body, "simulated")
         self.failures += 1
+        self._without.add(key)
         log.warning("the simulator gave no answer that fits %s %s", call.endpoint, dict(call.arguments))
         return None
 
@@ -168,8 +176,11 @@ class Simulation:
                 list(messages), n=1, temperature=settings.temperature, top_p=1.0, max_tokens=settings.max_tokens,
                 seed=seed,
             )  # fmt: skip
-        except CodeToolError as error:
+        except PromptTooLongError as error:
             log.warning("%s", error)
+            return None
+        except CodeToolError as error:
+            self.trouble = error
             return None
         self.tokens += completion.tokens_in + sum(completion.tokens_out)
         return reply_in(completion.texts[0])
@@ -184,6 +195,7 @@ class Simulation:
             arguments=dict(call.arguments),
             examples=_shown(known, self._settings.example_characters),
         )
+        user = user.encode("utf-8", "replace").decode()  # a recorded answer may hold half a surrogate pair
         return [{"role": "system", "content": self._system}, {"role": "user", "content": user}]
 
     def _fits(self, reply: Reply, known: Sequence[tuple[Mapping[str, JSON], JSON]], call: ToolCall) -> bool:

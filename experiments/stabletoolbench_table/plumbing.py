@@ -41,7 +41,7 @@ def main() -> None:
         ]
         words += ["judge=codetool", "judge.model=script", f"judge.base_url=http://127.0.0.1:{judge.server_port}/v1"]
         words += [f"benchmark.queries={queries}", "logger=none"]
-        table = [sys.executable, str(HERE / "table.py"), "--outputs", str(options.outputs)]
+        table = [sys.executable, str(HERE / "paper_table.py"), "--outputs", str(options.outputs)]
         sys.exit(subprocess.run([*table, *words], check=False).returncode)
 
 

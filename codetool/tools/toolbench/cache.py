@@ -72,11 +72,12 @@ class ResponseCache:
         self._lock = threading.Lock()
         self._bytes = 0
 
-    def find(self, api: Api, arguments: Mapping[str, JSON]) -> Found | None:
-        """The reply to these arguments, None where none is recorded."""
+    def find(self, api: Api, arguments: Mapping[str, JSON], *otherwise: Mapping[str, JSON]) -> Found | None:
+        """The reply to these arguments, None where none is recorded; `otherwise` are the same with other types."""
         shelf = self._shelf(api)
-        if entry := shelf.exact.get(str(dict(arguments))):
-            return _found(entry, exact=True)
+        for each in (arguments, *otherwise):
+            if entry := shelf.exact.get(str(dict(each))):
+                return _found(entry, exact=True)
         text = shelf.canonical.get(_digest(arguments))
         return _found(shelf.exact[text], exact=False) if text is not None else None
 
@@ -148,7 +149,7 @@ def canonical(arguments: Mapping[str, JSON]) -> str:
 def _plain(value: JSON) -> JSON:
     if isinstance(value, str):
         text = unicodedata.normalize("NFC", value).strip()
-        data = read_text(text) if text[:1] in ("{", "[") else text
+        data = read_text(text, repair=False) if text[:1] in ("{", "[") else text
         if not isinstance(data, str):
             return _plain(data)
         return text.lower() if text.lower() in ("true", "false") else text.removesuffix(".0")

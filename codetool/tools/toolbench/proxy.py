@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
+from typing import Self
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.errors import MissingError
 from codetool.interfaces import ToolSource
+from codetool.reach import USERINFO
 from codetool.toolbench import Api
 from codetool.tools.failures import failed
 from codetool.tools.hosts import host_of, is_host
@@ -31,6 +33,15 @@ class ToolBenchProxy:
     """Its address."""
     key_env: str
     """Environment variable that holds the ToolBench key."""
+
+    @model_validator(mode="after")
+    def _no_password(self) -> Self:
+        if self.url and USERINFO.match(self.url):
+            raise ValueError(
+                "tools.live.url must not hold a user or a password, for addresses are written to config.yaml, reports "
+                "and W&B: the key comes from the environment."
+            )
+        return self
 
     @property
     def host(self) -> str:
@@ -78,14 +89,18 @@ class _Proxied:
             "toolbench_key": self._settings.key,
         }
         request = HttpRequest("POST", self._settings.url, json.dumps(body))
-        answer = await self._live.answer(ToolCall("POST", self._settings.url, {}, None, request))
+        asked = ToolCall(call.method, self._settings.url, {}, None, request)  # a read may be asked for again
+        answer = await self._live.answer(asked)
         return answer and _unwrapped(replace(answer, call=call))
 
 
 def _unwrapped(answer: ToolAnswer) -> ToolAnswer:
     """The answer of the service inside the proxy's."""
-    if not answer.ok:
+    if answer.failure:
         return answer
+    if not answer.ok:
+        told = f"the proxy answered {answer.status}: {answer.body[:200]}"
+        return failed(answer.call, "unreachable", f"{told}. Is the key in TOOLBENCH_KEY a valid one?")
     try:
         content = json.loads(answer.body)
         reply = read(content.get("error"), content["response"])

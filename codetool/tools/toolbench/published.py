@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -28,6 +30,7 @@ from codetool.tools.toolbench.site import create_site
 from codetool.types import JSON, ToolAnswer, ToolCall
 
 MEBIBYTE = 1 << 20
+_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
 RESPONSES = "tool_response_cache"
 WHERE = (
     "StableToolBench's cache is the Hugging Face dataset stabletoolbench/Cache: unpack it so that the folder holds "
@@ -55,9 +58,9 @@ class PublishedAnswers:
         if api is None:
             return None
         if self._cache.takes_long(api):
-            found = await asyncio.to_thread(self._cache.find, api, typed(call))
+            found = await asyncio.to_thread(self._cache.find, api, call.arguments, typed(call))
         else:
-            found = self._cache.find(api, typed(call))
+            found = self._cache.find(api, call.arguments, typed(call))
         self.counts["not recorded" if found is None else "exact" if found.exact else "canonical"] += 1
         return ToolAnswer(call, found.reply.status, found.reply.body, "recorded") if found else None
 
@@ -120,18 +123,8 @@ def _typed(value: JSON, kind: str) -> JSON:
     if kind == "boolean":
         return {"true": True, "false": False}.get(value.lower(), value)
     if kind == "number":
-        try:
-            return int(value)
-        except ValueError:
-            return _float(value)
-    return read_text(value)
-
-
-def _float(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
+        return json.loads(value) if _NUMBER.fullmatch(value) else value
+    return read_text(value, repair=False)
 
 
 def _sizes(folder: Path) -> Iterator[tuple[str, int]]:

@@ -8,6 +8,7 @@ is cautious: an object that holds anything besides a message and a status is dat
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,18 +20,19 @@ NO_ANSWER = "Failed to generate fake response"
 """What StableToolBench's simulator has left in the cache where it failed: it says nothing of the call."""
 
 _MESSAGES = frozenset({
-    "message", "messages", "msg", "error", "errors", "err", "detail", "details", "reason", "title", "info", "fault",
-    "faultstring", "faultcode", "errormessage", "description", "result", "data",
+    "message", "messages", "msg", "error", "errors", "err", "detail", "details", "reason", "fault", "faultstring",
+    "faultcode", "errormessage",
 })  # fmt: skip
-"""Names, without case and underscores, under which servers say what went wrong."""
-_STATES = frozenset({
-    "status", "statuscode", "code", "success", "ok", "type", "timestamp", "path", "httpcode", "etype", "instance",
-    "documentationurl", "link", "help", "meta", "requestid", "traceid", "endpoint",
-})  # fmt: skip
-"""Names that go with a message and are no data."""
+"""Names, without case and punctuation, under which servers say what went wrong."""
 _FAULTS = frozenset({"error", "errors", "err", "fault", "faultstring", "faultcode", "errormessage"})
-"""Names that are there only if something went wrong."""
-_NO_SUCCESS = re.compile(r"fail(ed|ure)?|error|invalid|unauthori[sz]ed|forbidden|not[ _]found|bad[ _]request", re.I)
+"""Of them those that are there only if something did."""
+_STATUSES = frozenset({"status", "statuscode", "code", "httpcode"})
+_BESIDES = frozenset({
+    "success", "ok", "type", "timestamp", "path", "etype", "instance", "documentationurl", "link", "help", "meta",
+    "requestid", "traceid", "endpoint", "title", "description", "info", "data", "result",
+})  # fmt: skip
+"""Names that may stand beside these and say nothing by themselves."""
+_FAILED = re.compile(r"fail(ed|ure)?|error|unauthori[sz]ed|forbidden|not[ _]found|bad[ _]request", re.IGNORECASE)
 
 _KINDS = (
     (429, r"too many requests|(rate|quota|request) ?limit|limit exceeded|exceeded the .{0,30}(quota|limit)"),
@@ -49,13 +51,20 @@ _STATUS_OF_TEXT = tuple((status, re.compile(pattern, re.IGNORECASE)) for status,
 _PLAIN = re.compile(
     r"you are not subscribed|api doesn'?t exists?|too many requests|^(\d{3} )?(forbidden|unauthori[sz]ed|not found|"
     r"bad request|internal server error|service (temporarily )?unavailable|access denied)\s*([.:!-].*)?$|"
-    r"^\w+ not found$|^function executing\b|gateway time-?out|^this endpoint is disabled|"
-    r"^404 page not found|^403 - forbidden|^oops\b|request failed with status code [45]\d\d$|"
+    r"^\w+ not found$|^error\W*$|^something went wrong|deployment could not be found|^function executing\b|"
+    r"gateway time-?out|^this endpoint is disabled|"
+    r"^404 page not found|^403 - forbidden|^oops\W+something|request failed with status code [45]\d\d$|"
     r"^an api key must be passed",
     re.IGNORECASE,
 )
 """A text, not data, that is a failure and nothing else."""
-_PAGE = re.compile(r"<title>\s*(?:error\s*)?([45]\d\d)\b", re.IGNORECASE)
+_PAGE = re.compile(
+    r"<(?:title|h1)[^>]*>\s*(?:error\s*:?\s*)?([45]\d\d)\b\s*[-:|]?\s*(?:</|error|forbidden|not found|bad |un\w|"
+    r"service|internal|gateway|too many|method|access|request|temporarily)",
+    re.IGNORECASE,
+)
+"""The head of a page that is a server's failure."""
+_FEED = re.compile(r"<(rss|feed|item|channel)\b", re.IGNORECASE)
 _SHORT = 400  # characters; no message of a gateway is longer
 
 
@@ -70,9 +79,16 @@ class Reply:
 
     @property
     def body(self) -> str:
-        """The body of the HTTP answer: JSON, of a failure `{"error": …}`."""
+        """The body of the HTTP answer: JSON, of a failure `{"error": …}`.
+
+        What no JSON and no wire can hold is replaced: a number that is none by null, half a surrogate pair by `?`.
+        """
         content = self.data if self.status < 400 else {"error": self.data}
-        return json.dumps(content, ensure_ascii=False)
+        try:
+            text = json.dumps(content, ensure_ascii=False, allow_nan=False)
+        except ValueError:
+            text = json.dumps(_finite(content), ensure_ascii=False)
+        return text.encode("utf-8", "replace").decode()
 
 
 def read(error: JSON, response: JSON) -> Reply | None:
@@ -91,9 +107,11 @@ def read(error: JSON, response: JSON) -> Reply | None:
 
 
 def _of_text(text: str) -> Reply:
-    if found := _PAGE.search(text):
-        return Reply(int(found[1]), re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", text)).strip()[:_SHORT])
     stripped = text.strip()
+    if stripped.startswith("<") and not _FEED.search(text):
+        status = int(found[1]) if (found := _PAGE.search(text)) else 404 if "Cannot GET" in text else 0
+        if status:
+            return Reply(status, re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", text)).strip()[:_SHORT])
     if len(stripped) <= _SHORT and _PLAIN.search(stripped):
         return Reply(_status(stripped, 400), stripped)
     return Reply(200, text)
@@ -102,34 +120,43 @@ def _of_text(text: str) -> Reply:
 def _failure(data: Mapping[str, JSON]) -> int | None:
     """The status of an object that says nothing but that something went wrong; None for data."""
     said = {_spelled(name): value for name, value in data.items() if value not in (None, [], {}, "")}
+    said = {name: value for name, value in said.items() if not (name in _FAULTS and value in (False, 0))}
     numbered = [name for name in said if re.fullmatch(r"[45]\d\d", name)]
-    if not said or said.keys() - _MESSAGES - _STATES - {*numbered}:
+    if not said or said.keys() - _MESSAGES - _STATUSES - _BESIDES - {*numbered} or _holds_data(said):
+        return None
+    if any(said.get(name) is True for name in ("success", "ok", "status")) or _succeeded(said.get("status")):
         return None
     texts = [value for name, value in said.items() if name in _MESSAGES and isinstance(value, str)]
-    nested = any(
-        isinstance(value, Mapping | list) and not _stated(value)
-        for name, value in said.items()
-        if name in ("data", "result", "info")
-    )
-    if nested or any(len(text) > _SHORT for text in texts):
+    if any(len(text) > _SHORT for text in texts):
         return None
-    stated = [*map(int, numbered), *(status for value in said.values() for status in _stated(value))]
-    text = " ".join([*texts, *(json.dumps(said[name], default=str) for name in said.keys() & _FAULTS)])
-    refused = said.get("success") is False or said.get("ok") is False or said.get("status") is False
-    refused |= any(isinstance(said.get(name), str) and _NO_SUCCESS.search(said[name]) is not None for name in _STATES)
-    if stated:
+    faults = said.keys() & _FAULTS
+    text = " ".join([*texts, *(json.dumps(said[name], default=str) for name in faults)])
+    listed = isinstance(said.get("detail"), list)
+    if stated := [*map(int, numbered), *_stated(said)]:
         return stated[0]
-    if refused or said.keys() & _FAULTS or (said.keys() <= _MESSAGES | {"code", "type"} and _known(text)):
-        return _status(text, 422 if isinstance(said.get("detail"), list) else 400)
-    return 422 if isinstance(said.get("detail"), list) else None
+    refused = any(said.get(name) is False for name in ("success", "ok", "status"))
+    refused |= any(_FAILED.fullmatch(str(said.get(name))) is not None for name in ("status", "type"))
+    refused |= bool(texts) and "invalid" in str(said.get("status")).lower()
+    told = bool(texts) and said.keys() <= _MESSAGES | {"code", "type", "link"} and _known(text)
+    return _status(text, 422 if listed else 400) if refused or faults or told or listed else None
 
 
-def _stated(value: JSON) -> list[int]:
-    """An HTTP status of failure that a value is, or has as its `status`."""
-    if isinstance(value, Mapping):
-        return [status for name in ("status", "code", "statusCode") for status in _stated(value.get(name))]
-    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
-    return [int(text)] if re.fullmatch(r"[45]\d\d", text) else []
+def _holds_data(said: Mapping[str, JSON]) -> bool:
+    """Whether something stands under a name for data that is more than a status said again."""
+    held = [said.get(name) for name in ("data", "result", "info")]
+    return any(isinstance(each, list) or (isinstance(each, Mapping) and each.keys() - {"status"}) for each in held)
+
+
+def _succeeded(status: JSON) -> bool:
+    return isinstance(status, int | str) and str(status).lower() in ("success", "successful", "ok", "200", "201")
+
+
+def _stated(said: Mapping[str, JSON]) -> list[int]:
+    """HTTP statuses of failure that an object names, or what it calls `meta`, `error`, `fault` or `data`."""
+    inner = [said.get(name) for name in ("meta", "error", "fault", "data")]
+    named = [*said.items(), *(pair for each in inner if isinstance(each, Mapping) for pair in each.items())]
+    texts = [str(value) for name, value in named if _spelled(name) in _STATUSES and not isinstance(value, bool)]
+    return [int(text) for text in texts if re.fullmatch(r"[45]\d\d", text)]
 
 
 def _known(text: str) -> bool:
@@ -138,6 +165,14 @@ def _known(text: str) -> bool:
 
 def _status(text: str, otherwise: int) -> int:
     return next((status for status, pattern in _STATUS_OF_TEXT if pattern.search(text)), otherwise)
+
+
+def _finite(value: JSON) -> JSON:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(item) for name, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _spelled(name: object) -> str:

@@ -24,6 +24,8 @@ from codetool.tools.arguments import gathered
 from codetool.tools.toolbench.documents import Documents
 from codetool.types import JSON, HttpRequest, Task, ToolAnswer, ToolCall
 
+CALLERS_KEYS = frozenset({"toolbench_key", "rapidapi_key"})
+"""Arguments that clients of the server add of their own accord."""
 MOST_BYTES = 1 << 20  # of a request's body; its arguments are all that is in it
 
 
@@ -96,6 +98,7 @@ class _Site:
     async def _ask(self, api: Api, arguments: dict[str, JSON]) -> ToolAnswer:
         tool = self._documents.tool(api)
         url = SERVER + api.path
+        arguments = {name: value for name, value in arguments.items() if name not in CALLERS_KEYS}
         call = ToolCall("GET", url, arguments, tool, HttpRequest("GET", url))
         return await self._broker.session(Task("virtual", "", (tool,))).answer(call)
 
@@ -113,7 +116,10 @@ def _arguments(tool_input: str | dict[str, JSON]) -> dict[str, JSON] | None:
 
 def _reply(answer: ToolAnswer) -> dict[str, JSON]:
     """An answer as clients of the server read it."""
-    data = json.loads(answer.body) if answer.body else ""
+    try:
+        data = json.loads(answer.body) if answer.body else ""
+    except ValueError:  # what a live host sent in a tool's place
+        data = answer.body
     if answer.ok:
         return {"error": "", "response": data}
     error = data.get("error", data) if isinstance(data, dict) else data

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from ast import literal_eval
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote, urlencode
 
 import pytest
 from broker_world import Scripted, settings
 from cache_world import API, TOOL, call, data_folder, published, said, write
 
 from codetool.errors import MissingError
-from codetool.toolbench import SERVER
+from codetool.toolbench import SERVER, Api
+from codetool.tools.canonical import route
+from codetool.tools.toolbench.documents import Documents
 from codetool.tools.toolbench.published import typed
-from codetool.types import HttpRequest, Task
+from codetool.types import HttpRequest, Parameter, Task
 
 TASK = Task("t", "q", (TOOL,))
 
@@ -98,10 +102,6 @@ async def test_the_downloaded_recordings_are_found_under_their_own_arguments() -
     """Every recorded call, asked as a client asks it, has its answer; what a simulator failed at has none."""
     folder = data_folder()
     cache = published(folder)._cache
-    from ast import literal_eval
-
-    from codetool.toolbench import Api
-
     found, missing = 0, 0
     for file in sorted((folder / "tool_response_cache").glob("*/*/*.json")):
         category = file.parts[-3]
@@ -111,3 +111,33 @@ async def test_the_downloaded_recordings_are_found_under_their_own_arguments() -
             found, missing = found + (hit is not None and hit.exact), missing + (hit is None)
             assert hit is not None or entry["error"].startswith("Failed to generate")
     assert (found, missing) == (1451, 8)
+
+
+async def test_what_a_document_declares_is_an_argument_even_if_it_is_named_as_a_secret(tmp_path: Path) -> None:
+    """A checker of passwords is asked with one; what no document declares stays out, and so do clients' own keys."""
+    write(tmp_path, API, {"{'password': 'hunter2'}": said({"strength": "weak"})})
+    tool = replace(TOOL, parameters=(Parameter("password", "query", required=True),))
+    async with settings(cache=published(tmp_path)).open() as broker:
+        url = f"{SERVER}{API.path}?password=hunter2&toolbench_key=k"
+        answer = await broker.session(Task("t", "q", (tool,))).call(HttpRequest("GET", url))
+    assert answer.ok and dict(answer.call.arguments) == {"password": "hunter2"}
+
+
+async def test_every_recorded_call_has_its_answer_as_a_program_asks_it() -> None:
+    """Through routing, from a URL: what is lost there could never be found in a run."""
+    folder = data_folder()
+    documents, cache = Documents(folder / "tools"), published(folder)
+    lost = []
+    for file in sorted((folder / "tool_response_cache").glob("*/*/*.json")):
+        category = file.parts[-3]
+        api = Api(category, file.parts[-2].removesuffix(f"_for_{category}"), file.stem)
+        tool = documents.tool(api)
+        for text, entry in json.loads(file.read_text()).items():
+            arguments = literal_eval(text)
+            if entry["error"] or not all(isinstance(each, str | int) and each != "" for each in arguments.values()):
+                continue
+            request = HttpRequest("GET", f"{SERVER}{quote(api.path)}?{urlencode(arguments)}")
+            answer = await cache.answer(route(request, (tool,), keep_declared=True))
+            if answer is None:
+                lost.append((file.stem, text))
+    assert len(lost) < 5, lost

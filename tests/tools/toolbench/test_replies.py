@@ -30,6 +30,9 @@ from codetool.tools.toolbench.replies import Reply, read
         ("<html><head><title>503 Service Temporarily Unavailable</title></head></html>", 503),
         ("Internal Server Error", 500),
         ("jobId not found", 404),
+        ("<html><body><pre>Cannot GET /x</pre></body></html>", 404),
+        ("<h1>503 Service Unavailable</h1>", 503),
+        ("Something went wrong. Please try again later.", 500),
     ],
 )
 def test_failures_that_come_as_data_are_failures(response: Any, status: int) -> None:
@@ -54,6 +57,17 @@ def test_failures_that_come_as_data_are_failures(response: Any, status: int) -> 
         "Forbidden Planet is a film of 1956.",
         {"id": 404, "name": "Room"},
         {"success": True, "message": "ok"},
+        {"result": 450},
+        {"success": True, "data": "exception"},
+        {"status": "success", "data": "500"},
+        {"data": {"status": 404, "items": [1, 2]}},
+        {"error": False, "message": "Hello Ann"},
+        {"title": "Forbidden Planet"},
+        {"description": "Vitamin C is required for growth"},
+        {"code": "543216789", "status": "invalid"},
+        "<rss><channel><title>World</title><item><title>500 dead in flood</title></item></rss>",
+        "<title>500 Days of Summer</title>",
+        "Oops I did it again",
     ],
 )
 def test_data_that_speak_of_failures_are_data(response: Any) -> None:
@@ -93,3 +107,8 @@ def test_no_failure_has_names_that_only_data_have() -> None:
 def test_a_body_is_json(tmp_path: Path) -> None:
     assert json.loads(Reply(200, "née").body) == "née"
     assert json.loads(Reply(404, "gone").body) == {"error": "gone"}
+
+
+def test_what_no_json_can_hold_is_replaced() -> None:
+    reply = read("", {"a": float("nan"), "b": "x\ud83d"})
+    assert reply is not None and json.loads(reply.body.encode()) == {"a": None, "b": "x?"}

@@ -1,6 +1,6 @@
 """The paper's table on StableToolBench: six groups of queries × methods, with intervals, votes and cost.
 
-Usage: python experiments/stabletoolbench_table/table.py [--methods codetool,react] [--limit N] [--outputs DIR]
+Usage: python experiments/stabletoolbench_table/paper_table.py [--methods codetool,react] [--limit N] [--outputs DIR]
            [--results FILE] policy=… prm=… judge=… [further options of run.py, for every method]
 
     policy=openai policy.model=NAME policy.base_url=URL  prm=qwen7b prm.path=FOLDER  judge=codetool judge.model=NAME
@@ -92,7 +92,7 @@ def _words(method: Method, options: argparse.Namespace) -> list[str]:
 def _write(options: argparse.Namespace, folders: Mapping[str, Path]) -> None:
     """Write what there is as JSON and, beside it, the tables."""
     content = {
-        "command": shlex.join(["python", "experiments/stabletoolbench_table/table.py", *sys.argv[1:]]),
+        "command": shlex.join(["python", "experiments/stabletoolbench_table/paper_table.py", *sys.argv[1:]]),
         "date": date.today().isoformat(),
         "methods": {name: _method(folder) for name, folder in folders.items()},
         "differences": list(_differences(folders)),
