@@ -49,7 +49,7 @@ def final_text(said: str) -> str:
     except ValueError:
         return said.strip()
     found = arguments.get("final_answer", said) if isinstance(arguments, dict) else said
-    return str(found).strip()
+    return "" if found is None else str(found).strip()
 
 
 def _steps(messages: Any) -> Iterator[TraceStep]:

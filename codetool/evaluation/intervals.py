@@ -14,8 +14,11 @@ AT_ONCE = 2_000_000
 """Resampled numbers held at a time (16 MB)."""
 
 
-def wilson(successes: int, n: int) -> Interval | None:
-    """Score interval of a proportion (Wilson 1927, JASA 22:209), within [0, 1]; None for n = 0."""
+def wilson(successes: float, n: int) -> Interval | None:
+    """Score interval of a proportion (Wilson 1927, JASA 22:209), within [0, 1]; None for n = 0.
+
+    For the sum of n numbers in [0, 1] it is wider than it need be: none of them spread more than 0 and 1.
+    """
     if n == 0:
         return None
     share, square = successes / n, Z * Z

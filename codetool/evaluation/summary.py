@@ -116,6 +116,8 @@ def _aggregate(
 ) -> dict[str, float | None]:
     numbers = [value for _, value in values]
     interval = wilson(round(sum(numbers)), len(numbers)) if name in RATES else bootstrap(numbers, seed=seed)
+    if name in SHARES and len(numbers) > 1 and len(set(numbers)) == 1:
+        interval = wilson(sum(numbers), len(numbers))  # equal values leave nothing to draw, but are not certain
     low, high = _bounds(interval)
     aggregate: dict[str, float | None] = {"value": sum(numbers) / len(numbers), "low": low, "high": high}
     aggregate["n"] = len(numbers)

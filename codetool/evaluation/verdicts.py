@@ -21,18 +21,21 @@ _LABELS: dict[str, Label] = {
 _CHOICES: dict[str, Choice] = {"first": "first", "second": "second", "equal": "equal"}
 _END = r"(?![^\W\d_])"
 """No letter follows: a word that some models end with digits is still the word."""
-_STATUS = re.compile(rf"answer[\s_]*status\W*(solved|unsure|unsolved){_END}", re.IGNORECASE)
-_BETTER = re.compile(rf"better\W*(first|second|equal){_END}", re.IGNORECASE)
+_IS = r"[\"'*]*[ \t]*(?:[:=]|\n)[\s\"'*]*"
+_STATUS = re.compile(rf"answer[\s_]*status{_IS}(solved|unsure|unsolved){_END}", re.IGNORECASE)
+_BETTER = re.compile(rf"better{_IS}(first|second|equal){_END}", re.IGNORECASE)
+_ALONE = r"(?=[\"'*]*\s*(?:[.!;:\n]|$))"
+"""A choice in a word of its own, not the beginning of a list of thoughts."""
 
 
 def label_in(text: str) -> Label | None:
     """The vote that a text casts on an answer, None for none. Yes and no stand for Solved and Unsolved."""
-    return _LABELS.get(_word(text, _STATUS, "solved|unsure|unsolved|yes|no"))
+    return _LABELS.get(_word(text, "answer_status", _STATUS, f"(solved|unsure|unsolved|yes|no){_END}"))
 
 
 def choice_in(text: str) -> Choice | None:
     """Which of two answers a text calls better, None where it does not say."""
-    return _CHOICES.get(_word(text, _BETTER, "first|second|equal"))
+    return _CHOICES.get(_word(text, "better", _BETTER, f"(first|second|equal){_END}{_ALONE}"))
 
 
 def reason_in(text: str) -> str:
@@ -47,13 +50,19 @@ def spoken(text: str) -> str:
     return text.rpartition("</think>")[2].partition("<think>")[0].strip()
 
 
-def _word(text: str, named: re.Pattern[str], bare: str) -> str:
-    """The word that is named last in the text, or that begins it, in lower case; empty for none."""
+def _word(text: str, field: str, named: re.Pattern[str], bare: str) -> str:
+    """The word in that field of a JSON object, else the one named so last in the text, else the one that begins it.
+
+    In lower case; empty for none. A reason may hold any word, so what an object says goes first.
+    """
     said = spoken(text)
+    given = [str(each[field]).strip().lower() for each in _objects(said) if isinstance(each.get(field), str)]
+    if given:
+        return given[-1]
     found = named.findall(said)
     if found:
         return str(found[-1]).lower()
-    begins = re.match(rf"\W*({bare}){_END}", said, re.IGNORECASE)
+    begins = re.match(rf"\W*{bare}", said, re.IGNORECASE)
     return begins[1].lower() if begins else ""
 
 

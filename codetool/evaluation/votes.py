@@ -94,7 +94,7 @@ async def cast(
 
     Raises what the client raises when it opens and where it gives up; the votes cast until then are kept.
     """
-    known = {line["key"]: _read(line) for line in journal.read(file) if "label" in line}
+    known = {line["key"]: _read(line) for line in journal.read(file) if _counts(line)}
     keys = [manner.key(ballot) for ballot in ballots]
     new = {key: ballot for key, ballot in zip(keys, ballots, strict=True) if key not in known}
     if new:
@@ -115,8 +115,13 @@ async def cast(
 
 def left(ballots: Iterable[Ballot], manner: Manner, file: Path) -> int:
     """How many of the ballots have no vote in the journal yet."""
-    known = {line["key"] for line in journal.read(file)}
+    known = {line["key"] for line in journal.read(file) if _counts(line)}
     return len({manner.key(ballot) for ballot in ballots} - known)
+
+
+def _counts(line: Mapping[str, Any]) -> bool:
+    """Whether a line is a vote to be used again; one that could not be read is asked for anew by a later run."""
+    return "key" in line and "label" in line and bool(line.get("readable", True))
 
 
 async def _vote(client: ChatClient, ballot: Ballot, manner: Manner) -> Vote:
@@ -126,7 +131,7 @@ async def _vote(client: ChatClient, ballot: Ballot, manner: Manner) -> Vote:
         first = await _asked(client, ballot.prompt, ballot, manner)
     except CodeToolError as error:
         _refuse_all_but_this(error, ballot, "an unreadable vote")
-        return Vote(UNREAD[ballot.kind], readable=False, looks=1)
+        return Vote(UNREAD[ballot.kind], readable=False, looks=1, said=str(error))
     vote = _counted(ballot, read(first.texts[0]), 1, first)
     if vote.label != "Unsure" or ballot.second is None:
         return vote

@@ -18,8 +18,9 @@ from codetool.types import JSON
 
 _MARKS = r"[ \t>*#`_-]*"
 _ACTION = re.compile(r"(?<![\w\"'])Action(?:[ \t]*\d+)?[ \t*]*:", re.IGNORECASE)
+_LINE = re.compile(rf"^{_MARKS}Action(?:[ \t]*\d+)?[ \t*]*:", re.IGNORECASE | re.MULTILINE)
 _INPUT = re.compile(r"(?<![\w\"'])Action[ \t_-]*Input(?:[ \t]*\d+)?[ \t*]*:", re.IGNORECASE)
-_NEXT = re.compile(rf"^{_MARKS}(?:Observation|Thought\b|Action(?:[ \t]*\d+)?[ \t*]*:)", re.IGNORECASE | re.MULTILINE)
+_NEXT = re.compile(rf"^{_MARKS}(?:Observation|Thought|Action)(?:[ \t]*\d+)?[ \t*]*:", re.IGNORECASE | re.MULTILINE)
 _THOUGHT = re.compile(rf"^{_MARKS}Thought(?:[ \t]*\d+)?[ \t*]*:[ \t*]*", re.IGNORECASE | re.MULTILINE)
 _ANSWER = re.compile(rf"^{_MARKS}Final Answer[ \t*]*:(?P<answer>.*)", re.IGNORECASE | re.MULTILINE | re.DOTALL)
 _NAME_ENDS = re.compile(r"[\n({\[]|[ \t]+[\"'`]")
@@ -46,9 +47,9 @@ class Action:
 def read(raw: str) -> Action | None:
     """The first action of the text, None if there is none. Never raises."""
     text = without_thoughts(raw)
-    start = _ACTION.search(text)
-    if start is None:
-        answer = _ANSWER.search(text)
+    start = _LINE.search(text) or _ACTION.search(text)
+    answer = _ANSWER.search(text)
+    if start is None or (answer and text[start.end() :].strip(" \t*`'\"").lower().startswith(("none", "n/a"))):
         return answer and Action(thought(text[: answer.start()]), FINISH, answer["answer"].strip())
     body = text[start.end() :]
     following = _NEXT.search(body)

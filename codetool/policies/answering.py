@@ -50,7 +50,7 @@ class AnswerPrompt:
     """Jinja template of the system message; sees nothing. An empty one is left out."""
     request: TemplateText
     """Jinja template of the user message; sees `query`, `finished` and `steps`: of each `k` (one-based), `text` (its
-    words without code), `code`, `status`, `output` and `error`."""
+    words without code), `code`, `status` (`answered`: in words), `output` and `error`."""
     observation: PositiveInt
     """Highest number of characters of a step's output, and apart from it of its error, that are shown."""
 
@@ -74,11 +74,13 @@ class AnswerPrompt:
 
     def _step(self, k: int, node: Node) -> dict[str, object]:
         step, execution = node.step, node.execution
+        said = words(step.text) if step and step.code is None else ""
+        answered = step is not None and step.code is None and step.finished
         return {
             "k": k,
-            "text": words(step.text.partition("```")[0]) if step else "",
+            "text": words(step.text.partition("```")[0]) if step and step.code is not None else "",
             "code": step.code if step else None,
-            "status": execution.status if execution else "no_code",
-            "output": execution.observation.strip()[: self.observation] if execution else "",
+            "status": "answered" if answered else execution.status if execution else "no_code",
+            "output": (said if said else execution.observation.strip() if execution else "")[: self.observation],
             "error": (execution.error or "")[: self.observation] if execution else "",
         }

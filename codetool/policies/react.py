@@ -47,7 +47,7 @@ class ReActPrompt:
 
     def stop(self, k: int) -> str:
         """Where a model begins to make up what its tool answers."""
-        return "\nObservation"
+        return "\nObservation:"
 
     def parse(self, raw: str, k: int, task: Task) -> Step:
         """The first action that `raw` holds as a step; one without code where it holds none or gives up. Never raises.
@@ -83,7 +83,7 @@ def _finish(action: Action) -> Step:
         gives_up = str(arguments.get("return_type")).startswith(GIVES_UP)
     if gives_up:
         return _call(action, None)
-    if answer is None:
+    if answer is None or not str(answer).strip():
         return _call(action, complaint("Finish needs return_type and, to give an answer, final_answer."))
     return Step((answer if isinstance(answer, str) else _json(answer)).strip(), None, True)
 

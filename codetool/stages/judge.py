@@ -7,6 +7,7 @@ stopped goes on where it was, and the judged run is left as it is.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import shutil
@@ -24,14 +25,14 @@ from codetool.config import RunConfig
 from codetool.errors import ConfigError
 from codetool.evaluation import judged
 from codetool.evaluation.judge import Compared, NoJudge
-from codetool.evaluation.summary import Summary, summarise
+from codetool.evaluation.summary import Summary, as_json, summarise
 from codetool.evaluation.votes import FILE
 from codetool.identity import identity
 from codetool.stages import run_folder
 from codetool.stages.judged_answers import Answers, load
 from codetool.stages.judging import concluded, progress
 from codetool.stages.run import config_file, logged
-from codetool.stages.summary import judging, metrics_table
+from codetool.stages.summary import groups_table, judging, metrics_table
 from codetool.stages.tracked import of_judging, track
 
 FILES = (judged.FILE, FILE, "metrics.json", "config.yaml", "log.txt")
@@ -55,6 +56,8 @@ def judge(config: RunConfig, choices: Mapping[str, str], console: Console) -> in
     """0, after every answer has its votes. Raises CodeToolError; the votes cast until then are kept."""
     answers, reference = _loaded(config)
     checksums = {"judged": answers.known} | ({"reference": reference.known} if reference else {})
+    if config.judged.ids is not None:
+        checksums["ids"] = hashlib.sha256(json.dumps(answers.asked).encode()).hexdigest()
     name = f"{answers.name}-{choices['judge']}-{_identity(config, checksums)}"
     path = run_folder.choose(config.outputs / config.stage / name, config.fresh)
     _announce(choices, answers, reference, path, console)
@@ -94,6 +97,12 @@ def _loaded(config: RunConfig) -> tuple[Answers, Answers | None]:
 
 def _refuse_another_benchmark(answers: Answers, reference: Answers, place: Path) -> None:
     """Raises ConfigError where the reference has answered none of the queries, or another query of the same id."""
+    known = {*reference.asked}
+    if strangers := [name for name in answers.asked if name not in known]:
+        raise ConfigError(
+            f"judged.reference={place} was not asked {len(strangers)} of the {len(answers.asked)} queries, such as "
+            f"{strangers[0]}: they would all count as won. Run it on them, or judge fewer: limit=N or judged.ids=FILE."
+        )
     both = [name for name in answers.asked if name in answers.cases and name in reference.cases]
     if not both:
         raise ConfigError(f"judged.reference={place} has answered none of the {len(answers.asked)} queries asked for.")
@@ -153,30 +162,42 @@ def _judged(config: RunConfig, answers: Answers, reference: Answers | None, path
         lines = [line | part for line, part in zip(lines, parts, strict=True)]
     judged.write(path, lines)
     told = concluded(config.judge, found, [vote for each in compared for vote in each.votes])
-    return _concluded(config, answers, lines, told, path)
+    return _concluded(config, answers, reference, lines, told, path)
 
 
 def _concluded(
-    config: RunConfig, answers: Answers, lines: Sequence[Mapping[str, Any]], told: Mapping[str, Any], path: Path
+    config: RunConfig,
+    answers: Answers,
+    reference: Answers | None,
+    lines: Sequence[Mapping[str, Any]],
+    told: Mapping[str, Any],
+    path: Path,
 ) -> Summary:
     """Write `metrics.json`. Every task asked for has a line, so a missing result is an answer that is not there."""
     bare: dict[str, Any] = {"error": None, "metrics": {}}
     results = [
         judged.merged({**bare, "task_id": line["task_id"], "finished": bool(line["answer"])}, line) for line in lines
     ]
-    summary = summarise(results, len(results), seed=config.seed, templates=answers.templates)
+    groups = answers.groups_of_asked()
+    summary = summarise(results, len(results), seed=config.seed, templates=answers.templates, groups=groups)
     tasks = {
         "asked": len(results),
         "missing": _missing(answers, answers),
         "answered": summary.finished,
     }
     content = {"metrics": summary.metrics, "tasks": tasks, "judge": dict(told), "notes": list(answers.notes)}
+    if summary.groups:
+        content["groups"] = as_json(summary)["groups"]
+    if reference:
+        content["reference"] = {"name": reference.name, "missing": _missing(answers, reference)}
     journal.replace(path / "metrics.json", [json.dumps(content, indent=2).encode() + b"\n"])
     return summary
 
 
 def _show(summary: Summary, path: Path, console: Console) -> None:
     console.print(metrics_table(summary))
+    if summary.groups:
+        console.print(groups_table(summary))
     for line in (f"{summary.asked} tasks asked for, {summary.finished} with an answer", *judging(summary, path)):
         console.print(line, highlight=False, soft_wrap=True)
     files = [name for name in FILES if (path / name).is_file()]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from codetool.errors import CodeToolError, ConfigError
@@ -23,13 +23,19 @@ class Answers:
     name: str
     """Of the run folder; of a file its folder and its own, which are model and group."""
     known: str
-    """What tells these answers from others: the name of a run folder, which holds its identity, or a file's sha256."""
+    """What tells these answers from others: where a run folder lies, or a file's sha256."""
     asked: tuple[str, ...]
     """Ids of the tasks asked for; some may have no case."""
     cases: dict[str, Case]
     templates: dict[str, str | None]
     notes: tuple[str, ...] = ()
     """What a reader has to know of them."""
+    groups: Mapping[str, str | None] = field(default_factory=dict)
+    """The group of a task in its benchmark."""
+
+    def groups_of_asked(self) -> dict[str, str | None]:
+        """The group of each task asked for, None where it has none."""
+        return {name: self.groups.get(name) for name in self.asked}
 
     def case(self, task_id: str, query: str = "") -> Case:
         """The case of a task, one without an answer where there is none."""
@@ -43,7 +49,7 @@ def load(place: Path, word: str, limit: int | None, ids: Path | None = None) -> 
     """
     found = _of_file(place, word) if place.is_file() else _of_folder(place, word)
     asked = found.asked if ids is None else _ids(ids)
-    return Answers(found.name, found.known, asked[:limit], found.cases, found.templates, found.notes)
+    return replace(found, asked=asked[:limit])
 
 
 def _of_file(file: Path, word: str) -> Answers:
@@ -74,7 +80,8 @@ def _of_folder(folder: Path, word: str) -> Answers:
         raise ConfigError(f"{word}={folder} holds lines of another version ({error!r})") from error
     asked = tuple(task.id for task in tasks) or tuple(cases)
     templates = {task.id: task.template for task in tasks}
-    return Answers(folder.resolve().name, folder.resolve().name, asked, cases, templates, notes)
+    groups = {task.id: task.group for task in tasks}
+    return Answers(folder.resolve().name, str(folder.resolve()), asked, cases, templates, notes, groups)
 
 
 def _ids(file: Path) -> tuple[str, ...]:

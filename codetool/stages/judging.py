@@ -86,8 +86,8 @@ def concluded(judge: OpenAIJudge, judgements: Sequence[Judgement], further: Sequ
     counts = told([*(vote for each in judgements for vote in each.votes), *further])
     if counts["unreadable"]:
         log.warning(
-            "%d of %d votes of %s cannot be read: they count as Unsolved, or as equal. judge.max_tokens=%d may be too "
-            "few; votes.jsonl has what was said.",
+            "%d of %d votes of %s cannot be read: they count as Unsolved, or as equal. votes.jsonl has what was said; "
+            "judge.max_tokens=%d may be too few. The same command asks for these votes again.",
             counts["unreadable"], counts["votes"], judge.model, judge.max_tokens,
         )  # fmt: skip
     return {"model": judge.model, **counts}

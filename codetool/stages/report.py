@@ -58,7 +58,8 @@ def report(config: RunConfig, console: Console) -> int:
     try:
         known = {task.id: task.template for task in tasks}
         lines = [line for line in result_lines(folder) if line["task_id"] in known or not tasks]
-        summary = summarise(lines, len(tasks) or len(lines), seed=settings.get("seed", 0), templates=known)
+        groups, seed = {task.id: task.group for task in tasks}, settings.get("seed", 0)
+        summary = summarise(lines, len(tasks) or len(lines), seed=seed, templates=known, groups=groups)
         if not config.dry_run:
             write(folder, lines, summary, tasks, notes)
     except (KeyError, TypeError, AttributeError) as error:

@@ -34,7 +34,7 @@ def show(summary: Summary, folder: Path, console: Console) -> None:
     """Print every metric with its interval, what the numbers rest on, where the files are, and a link to the report."""
     console.print(metrics_table(summary))
     if summary.groups:
-        console.print(_groups_table(summary))
+        console.print(groups_table(summary))
     for line in (*_notes(summary), *judging(summary, folder), *untrained(_settings(folder))):
         console.print(line, highlight=False, soft_wrap=True)
     files = [name for name in FILES if (folder / name).is_file()]
@@ -53,7 +53,7 @@ def metrics_table(summary: Summary) -> Table:
     return table
 
 
-def _groups_table(summary: Summary) -> Table:
+def groups_table(summary: Summary) -> Table:
     """The rates and shares of each group of tasks."""
     names = [name for name in summary.metrics if name in HEADLINES]
     table = Table("group", *names, "tasks", box=None, pad_edge=False, header_style="bold")

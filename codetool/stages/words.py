@@ -220,6 +220,8 @@ def _unknown_key(word: str, config: DictConfig, error: Exception) -> str:
     inside = f"{parent}." if parent else ""
     beside = sorted({key.removeprefix(inside).split(".")[0] for key in known if key.startswith(inside)} - {"_target_"})
     where = parent or "the top level"
+    if parent and not beside and (CONF / parent).is_dir():
+        return f"{word}: the chosen {parent} has no options. Choose another one with {parent}=…"
     return f"{word}: no such option. {where} has: {', '.join(beside)}.{_guess(name, known)}"
 
 

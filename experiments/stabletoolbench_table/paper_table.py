@@ -92,7 +92,7 @@ def _words(method: Method, options: argparse.Namespace) -> list[str]:
 def _write(options: argparse.Namespace, folders: Mapping[str, Path]) -> None:
     """Write what there is as JSON and, beside it, the tables."""
     content = {
-        "command": shlex.join(["python", "experiments/stabletoolbench_table/paper_table.py", *sys.argv[1:]]),
+        "command": options.command or _command(options),
         "date": date.today().isoformat(),
         "methods": {name: _method(folder) for name, folder in folders.items()},
         "differences": list(_differences(folders)),
@@ -100,6 +100,13 @@ def _write(options: argparse.Namespace, folders: Mapping[str, Path]) -> None:
     options.results.parent.mkdir(parents=True, exist_ok=True)
     journal.replace(options.results, [json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n"])
     journal.replace(options.results.with_suffix(".md"), ["\n".join([*_markdown(content), ""]).encode()])
+
+
+def _command(options: argparse.Namespace) -> str:
+    """The command without the names of this machine's folders and servers."""
+    words = [word for word in options.words if "base_url" not in word and "path=" not in word]
+    limit = ["--limit", str(options.limit)] if options.limit else []
+    return shlex.join(["python", "experiments/stabletoolbench_table/paper_table.py", *limit, *words])
 
 
 def _method(folder: Path) -> dict[str, Any]:
@@ -201,6 +208,7 @@ def _options() -> argparse.Namespace:
         "--outputs", type=Path, default=Path("outputs/stabletoolbench_table"), help="folder of the runs"
     )
     parser.add_argument("--results", type=Path, default=RESULTS / "table.json", help="JSON file of the results")
+    parser.add_argument("--command", help="what the result file names as the command that made it")
     parser.add_argument("words", nargs="*", help="options of run.py: policy, PRM and judge")
     options = parser.parse_intermixed_args()
     if unknown := {*options.methods.split(",")} - {*names}:

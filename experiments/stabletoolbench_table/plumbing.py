@@ -41,7 +41,8 @@ def main() -> None:
         ]
         words += ["judge=codetool", "judge.model=script", f"judge.base_url=http://127.0.0.1:{judge.server_port}/v1"]
         words += [f"benchmark.queries={queries}", "logger=none"]
-        table = [sys.executable, str(HERE / "paper_table.py"), "--outputs", str(options.outputs)]
+        command = f"python experiments/stabletoolbench_table/plumbing.py --every {options.every}"
+        table = [sys.executable, str(HERE / "paper_table.py"), "--outputs", str(options.outputs), "--command", command]
         sys.exit(subprocess.run([*table, *words], check=False).returncode)
 
 

@@ -23,6 +23,7 @@ from codetool.evaluation.verdicts import REASON, choice_in, label_in, reason_in
         ("Yes", "Solved"), ("no.", "Unsolved"), ("**YES** because no film …", "Solved"),
         ("<think>No date is given, yes, but</think>\n\nYes.", "Solved"), ("<think>Yes, though", None),
         ("Not yesterday", None), ("Not solved", None), ("There is no doubt: yes", None), ("", None),
+        ('{"answer_status": "Solved", "reason": "the previous answer status: Unsolved was wrong"}', "Solved"),
         ('{"answer_status": "Solvable"}', None), ("Solvedly", None),
     ],
 )  # fmt: skip
@@ -36,6 +37,9 @@ def test_a_label_is_read_from_json_from_a_named_field_or_from_the_first_word(tex
         ('{"better": "first", "reason": "the second is vague"}', "first"),
         ("Better: second", "second"), ("Equal.", "equal"), ("first", "first"),
         ("<think>first</think> I cannot say", None), ("The first one is better", None),
+        ('{"better": "first", "reason": "The first answer is better. Second answer names no dates."}', "first"),
+        ('{"better": "equal", "reason": "Neither is better; first and second say the same."}', "equal"),
+        ("First, I look at both", None),
     ],
 )  # fmt: skip
 def test_a_choice_is_read_in_the_same_way(text: str, choice: str | None) -> None:

@@ -255,3 +255,24 @@ def test_tools_are_shown_by_the_names_that_actions_use(prompt: ReActPrompt) -> N
     [message] = prompt.messages(TASK, ())
     assert "GET_search_person: GET /search/person - Find people.\n  query (string, optional)\n" in message["content"]
     assert "Query: Who?" in message["content"] and "{{" not in message["content"]
+
+
+def test_an_action_at_a_lines_start_goes_before_one_within_a_thought(prompt: ReActPrompt) -> None:
+    step = prompt.parse(f'Thought: The next action: search.\n{CALL}{{"query": "Ada"}}', 1, TASK)
+    assert step.code is not None and "/search/person" in step.code
+
+
+def test_a_final_answer_beside_no_action_is_the_answer(prompt: ReActPrompt) -> None:
+    step = prompt.parse("Thought: I know.\nAction: None\nFinal Answer: 42", 1, TASK)
+    assert (step.text, step.code, step.finished) == ("42", None, True)
+
+
+def test_an_empty_answer_is_none(prompt: ReActPrompt) -> None:
+    step = prompt.parse(f'{FINISH}{{"return_type": "give_answer", "final_answer": " "}}', 1, TASK)
+    assert not step.finished and step.code is not None and "final_answer" in step.code
+
+
+def test_a_line_that_begins_like_an_observation_may_stand_in_an_answer(prompt: ReActPrompt) -> None:
+    answer = "Two places:\nObservation Deck\n- Thought experiments"
+    step = prompt.parse(f"{FINISH}{json.dumps({'return_type': 'give_answer', 'final_answer': answer})}", 1, TASK)
+    assert step.text == answer and step.finished

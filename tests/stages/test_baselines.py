@@ -97,7 +97,7 @@ def test_a_react_chain_solves_real_tasks(run: CommandLine, methods: ChatServer) 
         assert result["answer"] == answer["text"]
     read_next = [body["messages"] for body in methods.requests if len(body["messages"]) == 5]
     assert all(message[4]["content"].startswith('Observation: {"') for message in read_next)
-    assert all(body["stop"] == ["\nObservation"] for body in methods.requests)
+    assert all(body["stop"] == ["\nObservation:"] for body in methods.requests)
 
 
 def test_what_cannot_be_called_is_the_next_observation(run: CommandLine) -> None:

@@ -145,7 +145,7 @@ def test_a_kill_loses_the_votes_in_flight_alone(run: CommandLine, judge: ChatSer
         (("judged.folder={tmp}/x.json",), "holds no converted answers"),
         (("judged.folder={tmp}/x.txt",), "is no file of converted answers"),
         (("judged.folder={tmp}/g.json", "judged.reference={tmp}"), "judged.reference="),
-        (("judged.folder={tmp}/g.json", "judged.reference={tmp}/none.json"), "has answered none of the 1 queries"),
+        (("judged.folder={tmp}/g.json", "judged.reference={tmp}/none.json"), "was not asked 1 of the 1 queries"),
         (("judged.folder={tmp}/g.json", "judged.reference={tmp}/else.json"), "has another query '1'"),
         (("judged.folder={tmp}/g.json", "judged.ids={tmp}/x.txt"), "no JSON file of query ids"),
         (("judged.folder={tmp}/g.json", "judge=none"), "judge=none judges nothing"),

@@ -39,6 +39,7 @@ function summary(run, rows, choose) {
   byId("cards").append(...cards(run, rows));
   byId("notes").append(...notes(run, tasks));
   byId("metrics").append(...metricsTable(metrics, run.percent));
+  if (run.metrics.groups) byId("metrics").append(groupsTable(run.metrics.groups, metrics));
   byId("errors").append(errors(rows, tasks.missing, choose));
   byId("calls").append(...calls(run));
   byId("ledger").append(ledger(rows));
@@ -77,7 +78,7 @@ function notes(run, tasks) {
   const judged = metrics.sopr;
   if (judged) texts.push(`sopr: standard error over tasks ${percent(judged.standard_error)}; deviation over rounds of votes ${percent(judged.vote_deviation)}, which is no interval.`);
   if (!tasks.checkable && !judged) texts.push("No answer of these tasks can be checked, so there is no success rate.");
-  else if (tasks.checkable < tasks.asked) texts.push(`success counts the ${number(tasks.checkable)} tasks whose answer can be checked.`);
+  else if (tasks.checkable && tasks.checkable < tasks.asked) texts.push(`success counts the ${number(tasks.checkable)} tasks whose answer can be checked.`);
   if (tasks.missing) texts.push("Tasks without a result count as unsolved in every rate.");
   if (tasks.failures.length) texts.push("Tasks that failed for our own reasons count as unsolved.");
   return texts.map((text) => el("p", { class: "notice", text: visible(text) }));
@@ -102,6 +103,18 @@ function metricsTable(metrics, shares) {
   });
   const drawn = table(columns, rows);
   return clustered ? [drawn, el("p", { class: "soft", text: "“by template”: the 95 % interval with whole templates drawn instead of single tasks." })] : [drawn];
+}
+
+/** The shares of each group of tasks. */
+function groupsTable(groups, metrics) {
+  const names = ["success", "sopr", "scep", "correct_path"].filter((name) => name in metrics);
+  const columns = [{ name: "group" }, ...names.map((name) => ({ name, n: true })), { name: "tasks", n: true }];
+  const rows = Object.entries(groups).map(([group, each]) => [
+    visible(group),
+    ...names.map((name) => (each.metrics[name] ? `${percent(each.metrics[name].value)} (${between(each.metrics[name], percent)})` : "–")),
+    number(each.asked),
+  ]);
+  return table(columns, rows);
 }
 
 /** A share and its interval on a line from 0 to 1. */
