@@ -78,8 +78,11 @@ class StableToolBench:
         left_out, edits = _facts()
         found: list[Task] = []
         for group in self._groups():
-            entries = [each for each in _read(self._file(group)) if self._wanted(each, left_out[group])]
-            found += _tasks(entries, self._file(group), group, edits if self.subset == "paper" else {})
+            file = self._file(group)
+            if sha256(_bytes(file)).hexdigest() != SHA256[group]:
+                log.warning("benchmark=stabletoolbench: %s is not the published file; it is used as it is", file)
+            entries = [each for each in _read(file) if self._wanted(each, left_out[group])]
+            found += _tasks(entries, file, group, edits if self.subset == "paper" else {})
         return found
 
     def check(self, task: Task, answer: str | None) -> None:

@@ -97,23 +97,30 @@ def run(
         if any(task.id not in folder.done for task in tasks):
             refuse_judge_that_cannot_be_asked(config)
             evaluate(config, folder, tasks, console)
-        try:
-            judging = judge_answers(config, path, tasks, console)
-        except CodeToolError:
-            _conclude(path, tasks, config, {})  # what the search did is worth keeping, whatever the judge does
-            raise
-        summary = _conclude(path, tasks, config, judging)
-        if config.export == "reference" and config.stage == "evaluate":
-            log.info("results in the layouts of others: %s", export_results(config, choices, path, tasks))
+        summary = _results(config, choices, path, tasks, console)
         if sweep is None:
             conclude(path, tasks, summary)
-        group = sweep or (choices["experiment"] if choices["experiment"] != "none" else None)
         ids = tuple(task.id for task in tasks)
-        content = of_tasks(path, ids)
-        tracked = config.logger.record(TrackedRun(path, group, config.stage, names, content, upload))
+        group = sweep or (choices["experiment"] if choices["experiment"] != "none" else None)
+        tracked = config.logger.record(TrackedRun(path, group, config.stage, names, of_tasks(path, ids), upload))
         if tracked and sweep is None:
             log.log(logging.WARNING if tracked.warning else logging.INFO, tracked.line)
         return Outcome(path, len(summary.failures), ids, as_json(summary), tracked)
+
+
+def _results(
+    config: RunConfig, choices: Mapping[str, str], path: Path, tasks: Sequence[Task], console: Console
+) -> Summary:
+    """What the tasks came to, after the judge has been asked, with its files written."""
+    try:
+        judging = judge_answers(config, path, tasks, console)
+    except CodeToolError:
+        _conclude(path, tasks, config, {})  # what the search did is worth keeping, whatever the judge does
+        raise
+    summary = _conclude(path, tasks, config, judging)
+    if config.export == "reference" and config.stage == "evaluate":
+        log.info("results in the layouts of others: %s", export_results(config, choices, path, tasks))
+    return summary
 
 
 def _checksums(config: RunConfig) -> dict[str, str]:

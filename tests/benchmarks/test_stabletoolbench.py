@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from data_folder import data_folder
+from file_server import FileServer, file_server
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from codetool.benchmarks.stabletoolbench import SHA256, StableToolBench
+from codetool.benchmarks.stabletoolbench import SHA256, SOURCE, StableToolBench
 from codetool.download import checksum
 from codetool.errors import ConfigError, MissingError
 from codetool.types import Task
@@ -137,3 +140,39 @@ def test_a_file_of_something_else_is_told(tmp_path: Path, content: str, error: t
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match=r"benchmark\.queries=.*nowhere\.json"):
         benchmark(queries=tmp_path / "nowhere.json").tasks()
+
+
+@pytest.fixture
+def mirror(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FileServer]:
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CODETOOL_CACHE", str(tmp_path / "cache"))
+    with file_server() as server:
+        for group in SHA256:
+            content = data_folder(f"stabletoolbench/solvable_queries/{group}.json").read_bytes()
+            server.files[urlsplit(f"{SOURCE}/{group}.json").path] = content
+        yield server
+
+
+def test_what_the_data_folder_lacks_is_downloaded_once_and_verified(mirror: FileServer, tmp_path: Path) -> None:
+    for _ in range(2):
+        assert len(benchmark(group="G3_instruction", folder=None, mirror=mirror.url).tasks()) == 61
+    [asked] = mirror.asked
+    assert asked.endswith("/test_instruction/G3_instruction.json")
+    assert (tmp_path / "cache/data/stabletoolbench/solvable_queries/G3_instruction.json").is_file()
+
+
+def test_a_download_of_another_file_is_refused(mirror: FileServer) -> None:
+    mirror.files = {path: b"[]" for path in mirror.files}
+    with pytest.raises(MissingError, match="what came is another file"):
+        benchmark(folder=None, mirror=mirror.url).tasks()
+
+
+def test_a_file_that_is_not_the_published_one_is_used_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "stabletoolbench" / "solvable_queries" / "G2_category.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps([query()]))
+    [task] = benchmark(group="G2_category", folder=tmp_path).tasks()
+    assert task.id == "7" and "is not the published file" in caplog.text

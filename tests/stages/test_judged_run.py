@@ -64,6 +64,7 @@ async def test_an_untrained_prm_is_named_so_in_the_summary(run: CommandLine, tmp
         ({"path": "adapter", "base_url": None}, False),
         ({"path": None, "base_url": "http://somewhere/v1"}, False),  # who knows what runs there
         ({"seed": 0}, False),
+        ({"_target_": "codetool.prm.none.NoPRM", "path": None}, False),
     ],
 )
 def test_only_a_model_that_the_run_itself_took_untrained_is_called_so(prm: dict[str, Any], said: bool) -> None:

@@ -106,7 +106,7 @@ def test_what_the_benchmark_no_longer_says_is_left_out(run: CommandLine, folder:
 
 def test_it_says_where_the_prm_is_untrained(run: CommandLine, folder: Path) -> None:
     config = folder / "config.yaml"
-    config.write_text(config.read_text().replace("\nprm:\n", "\nprm:\n  path: null\n"))
+    config.write_text(config.read_text().replace("codetool.prm.none.NoPRM", "codetool.prm.generative.GenerativePRM"))
     assert run("stage=report", f"report.folder={folder}").returncode == 0
     assert "the model judges zero-shot" in report(folder)["run"]["notes"][0]
 
