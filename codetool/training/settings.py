@@ -33,7 +33,7 @@ class Training:
     """Files to validate on; with any, nothing is kept back of `data`."""
     epochs: PositiveInt
     """Passes over the data."""
-    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    learning_rate: Annotated[float, Field(gt=0, le=1e30)]
     """Highest learning rate, at the end of the warm-up."""
     warmup: Share
     """Share of the updates in which the learning rate rises; then it falls as a cosine to 0."""

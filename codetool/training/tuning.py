@@ -15,7 +15,7 @@ class Tuning:
 
     method: Literal["lora", "full", "qlora"]
     """`lora`: a low-rank adapter beside frozen weights. `full`: every weight. `qlora`: an adapter beside 4-bit ones."""
-    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    learning_rate: Annotated[float, Field(gt=0, le=1e30)]
     """What `train.learning_rate` is unless it is set."""
     rank: PositiveInt
     """Rank of the adapter's factors."""

@@ -14,18 +14,18 @@ CONF = Path(__file__).parents[2] / "conf"
 NAMES = sorted(file.stem for file in (CONF / "benchmark").glob("*.yaml"))
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=NAMES, scope="module")
 def config(request):
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose(overrides=[f"+benchmark={request.param}", "+tools={}"])
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def benchmark(config):
     return instantiate(config.benchmark)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def tasks(benchmark):
     try:
         return benchmark.tasks()
