@@ -1,5 +1,7 @@
 """Why tasks were not solved, judged from the chosen path."""
 
+from dataclasses import replace
+
 import pytest
 
 from codetool.errors import SandboxError
@@ -134,6 +136,16 @@ def test_further_arguments_do_no_harm_but_another_page_is_another_call():
     assert kind(step(calls=[fine, credits(155)]), WRONG) == "wrong_answer"
     other = search("The Dark Knight", page=2)
     assert kind(step(calls=[other, credits(155)]), WRONG) == "wrong_argument"
+
+
+@pytest.mark.parametrize(
+    ("genres", "expected"),
+    [([1, 2], "wrong_answer"), (["2", "1"], "wrong_answer"), ([9, 2], "wrong_argument"), ([2], "wrong_argument")],
+)
+def test_every_value_of_a_list_argument_counts(genres, expected):
+    task = replace(TASK, gold=(TOP.endpoint,), gold_calls=("GET /movie/top_rated?genres=1&genres=2",))
+    call = ToolCall("GET", f"{SERVER}/movie/top_rated", {"genres": genres}, TOP)
+    assert kind(step(calls=[answered(call)]), WRONG, task=task) == expected
 
 
 def test_calls_of_several_steps_count_together():

@@ -143,6 +143,26 @@ def test_an_argument_of_another_type_is_the_same():
     assert on_path(task, "GET /search/movie?query=7") == [False]
 
 
+@pytest.mark.parametrize(
+    ("years", "follows"), [(["1", "2"], True), (["2", "1"], True), ([9, 2], False), ([2], False), ("2", False)]
+)
+def test_every_value_of_a_list_argument_counts(years, follows):
+    task = film_task("GET /search/movie?years=1&years=2")
+    made = ToolCall("GET", f"{SERVER}/search/movie", {"years": years}, TOOLS["/search/movie"])
+    assert on_path(task, ToolAnswer(made, 200, "", "replica")) == [follows]
+
+
+@pytest.mark.parametrize(
+    "template", ["/films('{id}')", "/$count/{id}", "/(x/{id}", "/v1.0/{id}", "/[a]/{id}", "/a+b/{id}"]
+)
+def test_any_character_may_stand_in_a_template(template):
+    tool = Tool("film", "GET", SERVER, template)
+    lines = [f"GET {template.replace('{id}', number)}" for number in ("1", "2")]
+    calls = [ToolCall("GET", SERVER + line[4:], {"id": line[-1]}, tool) for line in lines]
+    task = Task("t", "who?", (tool,), gold_calls=tuple(lines))
+    assert on_path(task, *(ToolAnswer(call, 200, "", "replica") for call in reversed(calls))) == [True, True]
+
+
 def test_another_page_is_another_call():
     assert on_path(GOLD, "GET /search/movie?page=2&query=The+Matrix") == [False]
 
