@@ -45,7 +45,7 @@ class Judged:
     """Settings of stage=judge."""
 
     folder: Path | None
-    """The run folder whose answers are judged, or a file of ToolBench's converted answers."""
+    """The run folder whose answers are judged, or ToolBench's converted answers: a file or a folder of such files."""
     reference: Path | None
     """The run folder or file that they are compared with; None leaves SoWR out."""
     ids: Path | None

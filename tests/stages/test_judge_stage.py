@@ -141,7 +141,8 @@ def test_a_kill_loses_the_votes_in_flight_alone(run: CommandLine, judge: ChatSer
     [
         ((), "judged.folder is not set"),
         (("judged.folder={tmp}",), "is no run folder: there is no config.yaml in it"),
-        (("judged.folder={tmp}/nowhere",), "is no run folder"),
+        (("judged.folder={tmp}/nowhere",), "there is no such file or folder"),
+        (("judged.folder={tmp}/nowhere.json",), "there is no such file"),
         (("judged.folder={tmp}/x.json",), "holds no converted answers"),
         (("judged.folder={tmp}/x.txt",), "is no file of converted answers"),
         (("judged.folder={tmp}/g.json", "judged.reference={tmp}"), "judged.reference="),
