@@ -1,11 +1,16 @@
-"""The results of a run in the files that others' evaluation scripts read.
+"""Write the results of a run as the files that others' evaluation scripts read.
 
     stepwise_infer_result/<model>[_wo_latent]/<set>/<id>.json    the chosen path, as the code of CodeTool keeps it
+    stepwise_infer_result/tmdb[_wo_latent]/<id>.json             the same of RestBench-TMDB, which has no model's folder
     final_answer/<model>[_wo_latent]/<set>/<id>.json             the same with `answer`
     model_predictions_converted/<model>[_wo_latent]/<set>.json   all of a set, as ToolEval's scripts read them
 
 A step is a program, which ToolBench has no word for: there it is a call of a tool `python`, and the answer a call of
-`Finish`. A set is a task's group, or the benchmark where tasks have none.
+`Finish`. A path that printed no answer has no such call; with one, ToolEval would ask its judge about
+an empty answer.
+
+A set is a task's group, or the benchmark where tasks have none. CodeTool and ToolEval spell StableToolBench's groups
+differently (`--test_set G1_Instruction` and `--test_set G1_instruction`), so each finds its own spelling.
 """
 
 from __future__ import annotations
@@ -23,6 +28,16 @@ from codetool.process_data.reference_export import executed, path_name, path_of,
 from codetool.types import JSON, Node, Task, Tool
 
 FINISH, PROGRAM = "Finish", "python"
+TMDB = "tmdb"
+"""The set that CodeTool's code keeps in a folder of its own instead of the model's."""
+CODETOOL_SETS = {
+    f"{group}_{kind}": f"{group}_{kind.capitalize()}"
+    for group, kind in (
+        ("G1", "instruction"), ("G1", "category"), ("G1", "tool"),
+        ("G2", "category"), ("G2", "instruction"), ("G3", "instruction"),
+    )
+}  # fmt: skip
+"""StableToolBench's groups, and what the scripts of CodeTool call them."""
 
 
 @dataclass
@@ -49,10 +64,10 @@ class ReferenceResults:
             "infer_path": [path_of(node, is_leaf=node is path[-1]) for node in path],
             "exec_res": {path_name(node.id): executed(node) for node in path},
         }
+        answer = (answer or "").strip()
         file = f"{quote(task.id, safe='')}.json"
-        folder = quote(name, safe="")
-        write(self._folder("stepwise_infer_result") / folder / file, content)
-        write(self._folder("final_answer") / folder / file, content | {"answer": answer or ""})
+        write(self._paths_folder(name) / file, content)
+        write(self._folder("final_answer") / _set_folder(name) / file, content | {"answer": answer})
         self._converted[name][task.id] = {
             "query": task.query,
             "available_tools": [*map(_function, task.tools), _PROGRAM, _FINISH],
@@ -65,15 +80,23 @@ class ReferenceResults:
             write(self._folder("model_predictions_converted") / f"{quote(name, safe='')}.json", content)
 
     def _folder(self, kind: str) -> Path:
-        model = quote(self.model.replace("/", "_"), safe="")
-        return self.folder / kind / (model if self.latent else f"{model}_wo_latent")
+        return self.folder / kind / self._mark_latent(quote(self.model.replace("/", "_"), safe=""))
 
-    def _answer(self, path: Sequence[Node], answer: str | None) -> JSON:
-        """A path as ToolEval has it: each message holds the next one."""
+    def _paths_folder(self, name: str) -> Path:
+        """The folder of a set's chosen paths."""
+        if name == TMDB:
+            return self.folder / "stepwise_infer_result" / self._mark_latent(TMDB)
+        return self._folder("stepwise_infer_result") / _set_folder(name)
+
+    def _mark_latent(self, name: str) -> str:
+        return name if self.latent else f"{name}_wo_latent"
+
+    def _answer(self, path: Sequence[Node], answer: str) -> JSON:
+        """A path as ToolEval has it: each message holds the next one. An empty answer is none."""
         messages = [_message("system", ""), _message("user", "")]
         messages += [message for node in path if node.step for message in _told(node)]
         final = ""
-        if answer is not None:
+        if answer:
             final = json.dumps({"return_type": "give_answer", "final_answer": answer}, ensure_ascii=False)
             messages.append(_call(FINISH, final, ""))
         for earlier, later in zip(messages, messages[1:], strict=False):
@@ -84,6 +107,11 @@ class ReferenceResults:
             "final_answer": final,
             "answer_details": messages[:1],
         }
+
+
+def _set_folder(name: str) -> str:
+    """The folder of a set as the scripts of CodeTool call it."""
+    return quote(CODETOOL_SETS.get(name, name), safe="")
 
 
 def _told(node: Node) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import ast
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -42,7 +43,7 @@ def read(folder: Path, *names: str) -> Any:
 
 
 def test_the_chosen_path_is_the_references(folder: Path) -> None:
-    content = read(folder, "stepwise_infer_result", "org_model_wo_latent", "G1_instruction", "588.json")
+    content = read(folder, "stepwise_infer_result", "org_model_wo_latent", "G1_Instruction", "588.json")
     assert (content["q_id"], content["query"], content["instruction"]) == ("588", "Who is Ada?", "Solve Who is Ada?")
     names = [(each["path_name"], each["is_leaf"]) for each in content["infer_path"]]
     assert names == [("1-2", False), ("1-2-1", True)]
@@ -53,9 +54,9 @@ def test_the_chosen_path_is_the_references(folder: Path) -> None:
 
 def test_its_answer_stands_where_the_references_judge_looks(folder: Path) -> None:
     assert (
-        read(folder, "final_answer", "org_model_wo_latent", "G1_instruction", "588.json")["answer"] == "Ada is a poet."
+        read(folder, "final_answer", "org_model_wo_latent", "G1_Instruction", "588.json")["answer"] == "Ada is a poet."
     )
-    assert read(folder, "final_answer", "org_model_wo_latent", "G1_instruction", "7.json")["answer"] == ""
+    assert read(folder, "final_answer", "org_model_wo_latent", "G1_Instruction", "7.json")["answer"] == ""
 
 
 def steps(answer: Any) -> list[str]:
@@ -81,7 +82,47 @@ def test_tooleval_finds_the_steps_and_the_answer(folder: Path) -> None:
     assert unsolved["answer"]["final_answer"] == "" and "'name': 'Finish'" not in steps(unsolved["answer"])[-1]
 
 
-def test_with_a_prm_the_folder_says_nothing(tmp_path: Path) -> None:
+def export(folder: Path, name: str, answer: str | None, *, latent: bool = True) -> None:
     prompt = StepPrompt(instruction="x", result="x", observation=9, response=9)
-    ReferenceResults(tmp_path, "m", "beam", prompt, latent=True).add(TASK, "tmdb", path(), "a")
-    assert (tmp_path / "stepwise_infer_result" / "m" / "tmdb" / "588.json").is_file()
+    results = ReferenceResults(folder, "m", "beam", prompt, latent=latent)
+    results.add(TASK, name, path(), answer)
+    results.finish()
+
+
+def test_with_a_prm_the_folder_says_nothing(tmp_path: Path) -> None:
+    export(tmp_path, "tmdb_verified", "a")
+    assert (tmp_path / "stepwise_infer_result" / "m" / "tmdb_verified" / "588.json").is_file()
+
+
+@pytest.mark.parametrize(("latent", "marked"), [(True, ""), (False, "_wo_latent")])
+def test_tmdb_has_a_folder_of_its_own_instead_of_the_models(tmp_path: Path, latent: bool, marked: str) -> None:
+    export(tmp_path, "tmdb", "a", latent=latent)
+    assert [file.relative_to(tmp_path).as_posix() for file in sorted(tmp_path.rglob("*.json"))] == [
+        f"final_answer/m{marked}/tmdb/588.json",
+        f"model_predictions_converted/m{marked}/tmdb.json",
+        f"stepwise_infer_result/tmdb{marked}/588.json",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("group", "test_set"),
+    [
+        ("G1_instruction", "G1_Instruction"), ("G1_category", "G1_Category"), ("G1_tool", "G1_Tool"),
+        ("G2_category", "G2_Category"), ("G2_instruction", "G2_Instruction"), ("G3_instruction", "G3_Instruction"),
+        ("own group", "own%20group"),
+    ],
+)  # fmt: skip
+def test_each_script_finds_its_own_spelling_of_a_group(tmp_path: Path, group: str, test_set: str) -> None:
+    export(tmp_path, group, "a")
+    assert (tmp_path / "final_answer" / "m" / test_set / "588.json").is_file()
+    assert (tmp_path / "stepwise_infer_result" / "m" / test_set / "588.json").is_file()
+    assert (tmp_path / "model_predictions_converted" / "m" / f"{quote(group)}.json").is_file()
+
+
+@pytest.mark.parametrize("answer", [None, "", " \n"])
+def test_a_path_that_printed_no_answer_is_not_finished(tmp_path: Path, answer: str | None) -> None:
+    export(tmp_path, "tmdb", answer)
+    told = read(tmp_path, "model_predictions_converted", "m", "tmdb.json")["588"]["answer"]
+    assert told["final_answer"] == "" and "'name': 'Finish'" not in steps(told)[-1]
+    assert told["total_steps"] == 4
+    assert read(tmp_path, "final_answer", "m", "tmdb", "588.json")["answer"] == ""
