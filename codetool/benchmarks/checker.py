@@ -26,8 +26,9 @@ from typing import Any
 
 from codetool.benchmarks.addresses import address, addresses, without_addresses
 from codetool.benchmarks.dates import dates, dates_in_order
-from codetool.benchmarks.figures import close, figures, the_figure
+from codetool.benchmarks.figures import close, numbers, the_figure
 from codetool.benchmarks.listing import is_listing, is_selection
+from codetool.benchmarks.pairing import pairs_up
 from codetool.benchmarks.passages import holds_passages, is_passage
 from codetool.benchmarks.reading import CUT, fields, is_dump, opened, read
 from codetool.benchmarks.wording import bounds, equal, hedges, length, sentence_holds, without_echo
@@ -49,7 +50,7 @@ def matches(answer: Answer, text: str | None, query: str = "") -> bool:
 
     `query` is the task's: what only repeats it is no answer, and it says what a number counts.
     """
-    said = without_echo(text or "", query)
+    said = without_echo(re.sub(r"[ \t]{2,}", " ", text or ""), query)
     if not said.strip():
         return False
     if answer.type in ("name", "title") and _equals(answer, said):  # before `1917` and `Infinity` become numbers
@@ -118,7 +119,7 @@ def _listed(answer: Answer, value: Any, query: str) -> bool:
     if all(is_passage(one) or "\n" in one for spellings in items for one in spellings):
         return answer.type == "some_of" and holds_passages([one for spellings in items for one in spellings], value)
     for form, extract in EXTRACTS if counts else EXTRACTS[1:]:
-        if items and all(re.fullmatch(form, one) for spellings in items for one in spellings):
+        if items and all(re.fullmatch(form, one) and extract(one) for spellings in items for one in spellings):
             wanted = [[extract(one)[0] for one in spellings] for spellings in items]
             return _same_values(wanted, value, extract, answer.type)
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -139,9 +140,9 @@ def _same_values(
     if not found or length(bare) > WORDS + WORDS * len(found) // 2 or hedges(bare):
         return False
     if kind == "some_of":
-        return all(any(one in spellings for spellings in wanted) for one in found)
+        return set(found) <= {one for spellings in wanted for one in spellings}
     if kind == "list":
-        wanted, found = sorted(wanted, key=lambda spellings: spellings[0]), sorted(found)
+        return pairs_up([(one,) for one in found], wanted)
     return len(found) == len(wanted) and all(one in spellings for one, spellings in zip(found, wanted, strict=True))
 
 
@@ -155,7 +156,7 @@ def _short(text: str, lines: int = 1, *, denial: bool = True) -> bool:
 
 
 EXTRACTS: Sequence[tuple[str, Callable[[str], Sequence[Any]]]] = (
-    (r"-?\d+(?:\.\d+)?", lambda text: [figure.value for figure in figures(text)]),
+    (r"-?\d+(?:\.\d+)?", numbers),
     (r"\d{4}-\d\d-\d\d", dates_in_order),
     (r"(?:https?:/)?/\S+", addresses),
 )

@@ -32,7 +32,7 @@ NUMBER = re.compile(
 )
 WORD = re.compile(rf"(?<!\bno )\b(?:{'|'.join(sorted(WORDS, key=len, reverse=True))})\b(?! of\b)", re.I)
 OUT_OF_TEN = re.compile(r"(?<=\d)\s*(?:/|out of)\s*10(?:\.0+)?\b", re.I)
-DURATION = re.compile(r"\b(\d+)\s*(?:h|hrs?|hours?)\s*,?\s*(?:and\s+)?(\d+)\s*(?:m|mins?|minutes?)\b", re.I)
+DURATION = re.compile(r"\b(\d{1,9})\s*(?:h|hrs?|hours?)\s*,?\s*(?:and\s+)?(\d{1,9})\s*(?:m|mins?|minutes?)\b", re.I)
 MINUTES = re.compile(r"(?<=\d)\s*(?:m|mins?)\b\.?", re.I)
 NAMED = re.compile(
     r"(?:\b(?P<label>season|episode|part|chapter|volume|page|top|rank)[ _]+(?:no\.?|number)?\s*#?|\bids?\s*[:=#]?)\s*$",
@@ -72,6 +72,10 @@ ASKED = re.compile(r"\b(?:how many|number of|count of)((?: \w+){1,4})")
 MEASURES = {"minute": r"\bhow long\b|\b(?:runtime|run time|running time|duration)\b", "year": r"\bhow old\b|\bage\b"}
 
 
+NEARBY = 60
+"""Characters before and after a number in which its label and its unit are looked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Figure:
     """A number of a text: `decimals` are its digits after the point as written, `unit` is what it counts, if known."""
@@ -105,14 +109,16 @@ def the_figure(text: str, query: str) -> Figure | None:
     return None if asked and any(figure.unit not in (None, asked) for figure in found) else found[0]
 
 
+def numbers(text: str) -> list[float]:
+    """The values of all numbers in digits; if there is none, of those in words."""
+    return [value for value, _, _ in _values(text)]
+
+
 def figures(text: str) -> list[Figure]:
     """All numbers in digits; if there is none, those in words."""
-    found = [_figure(hit, text) for hit in NUMBER.finditer(text)]
-    if found:
-        return found
-    hits = WORD.finditer(text)
     return [
-        Figure(float(WORDS[hit.group().lower()]), 0, hit.start(), _unit(text, hit.start(), hit.end())) for hit in hits
+        Figure(value, decimals, hit.start(), _unit(text, hit.start(), hit.end()))
+        for value, decimals, hit in _values(text)
     ]
 
 
@@ -137,21 +143,28 @@ def close(found: Figure, expected: float) -> bool:
     return abs(found.value - expected) <= 0.5 * 10.0**-precision + 1e-9
 
 
-def _figure(hit: re.Match[str], text: str) -> Figure:
+def _values(text: str) -> list[tuple[float, int, re.Match[str]]]:
+    """Value, decimals and place of all numbers in digits; if there is none, of those in words."""
+    found = [(*_value(hit), hit) for hit in NUMBER.finditer(text)]
+    return found or [(float(WORDS[hit.group().lower()]), 0, hit) for hit in WORD.finditer(text)]
+
+
+def _value(hit: re.Match[str]) -> tuple[float, int]:
+    """A number and how many decimals it is written with."""
     digits = re.sub(r"[,$\u202f\u00a0 ]", "", hit["digits"])
     scale = SCALES[hit["scale"].lower()] if hit["scale"] else 0
     decimals = len(digits.partition(".")[2])
-    value = round(float(digits) * 10**scale, max(0, decimals - scale))
-    return Figure(value, max(0, decimals - scale), hit.start(), _unit(text, hit.start(), hit.end()))
+    decimals = max(0, decimals - scale)
+    return round(float(digits) * 10**scale, decimals), decimals
 
 
 def _unit(text: str, start: int, end: int) -> str | None:
     """The noun that follows the number within two words, else the one that its label counts (`Episodes: 5`)."""
-    behind = re.match(r"[ \-]*((?:[a-z]+[ \-]*){0,2})", text[end:], re.I)
+    behind = re.match(r"[ \-]*((?:[a-z]+[ \-]*){0,2})", text[end : end + NEARBY], re.I)
     for word in norm(behind.group(1)).split() if behind else ():
         if unit := _known(word):
             return unit
-    label = re.search(r"([\w ]+)\s*[:=]\s*$", text[:start])
+    label = re.search(r"([\w ]+)\s*[:=]\s*$", text[max(0, start - NEARBY) : start])
     words = norm(label.group(1).replace("_", " ")) if label else ""
     return unit_asked(words) or (_known(words.split()[-1]) if words and words.split()[-1].endswith("s") else None)
 
@@ -162,7 +175,7 @@ def _known(word: str) -> str | None:
 
 def _named(before: str, query: str) -> bool:
     """Whether the number that follows is part of a name, `Season 5`, and the query does not ask for just that."""
-    hit = NAMED.search(before)
+    hit = NAMED.search(before[-NEARBY:])
     if hit is None:
         return False
     label = (hit["label"] or "id").lower()

@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import re
+import string
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
+from codetool.benchmarks.pairing import pairs_up
 from codetool.benchmarks.reading import item
-from codetool.benchmarks.wording import DECIMAL, YEAR, denies, echoes, equal, fold, hedges, leads_up, pattern, within
+from codetool.benchmarks.wording import (
+    DECIMAL,
+    YEAR,
+    asks,
+    denies,
+    echoes,
+    fold,
+    hedges,
+    key,
+    leads_up,
+    may_hold,
+    pattern,
+    within,
+)
 
 INTRODUCTION = 16
 """Most words before the first item."""
@@ -18,15 +35,22 @@ FIGURE = re.compile(
     rf"|(?::|,| [-–—|]) (?:{YEAR}|{DECIMAL}(?:/10)?)(?![\w-])"
 )
 """What may follow an item: its year, date or rating."""
-ROLE = re.compile(r"\s*(?:\([^()]+\)|\bas\s+[^,;]+|\s[-–—]\s[^,;]+|:\s[^,;]+)\s*$")
+ROLE = re.compile(r"\s*(?:\([^()]+\)|\bas\s+[^,;]++|\s[-–—]\s[^,;]++|:\s[^,;]++)\s*$")
 """What may follow every item of a list, if it follows all: a part played, a job."""
 INLINE_ROLE = re.compile(r"^\s*(?:\([^()]+\)|as\s+(?:(?!\band\b)[^,;])+?)(?=\s*(?:[,;.\n]|$)|\s+and\b)")
-LABEL = re.compile(r"^[-•*\s]*(?:title|name)\s*:", re.I | re.M)
+NUMBERING = string.whitespace + string.digits + ".)*-•\u00a0\u202f"
+"""What may stand between an introduction and the first item."""
+LABEL = re.compile(r"^[-•* \t]*+(?:title|name)\s*:", re.I | re.M)
 MARK = re.compile(r"^\s*(?:[-•*–]\s+|\d{1,2}[.):]\s+|#\d+\s+)?(?:(?:title|name)\s*:\s*)?", re.I)
 SAME_LABEL = re.compile(r"([A-Za-z]+)\s*#?\d*\s*:\s+")
 """What every line may begin with, if all do: `Director: …`, `Genre 2: …`."""
 Alternatives = Sequence[str]
 """Equally right spellings of one item."""
+Key = tuple[str, bool]
+"""The normal form of a text, and whether the text asks."""
+NO_NAMES = frozenset({("", False), ("", True)})
+Span = tuple[int, int, frozenset[int]]
+"""Start and end of a spelling in a text, and the indices of the items that it may stand for."""
 
 
 def is_listing(expected: Sequence[Alternatives], value: Any, query: str = "", *, ordered: bool) -> bool:
@@ -73,30 +97,31 @@ def _same(expected: Sequence[Alternatives], found: Sequence[str], ordered: bool)
     if len(found) != len(expected):
         return False
     roles = _roles(found)
+    wanted, given = [_wanted_keys(one) for one in expected], [_keys(other, roles) for other in found]
     if ordered:
-        return all(_is(one, other, roles) for one, other in zip(expected, found, strict=True))
-    left = list(found)
-    for one in expected:
-        hit = next((other for other in left if _is(one, other, roles)), None)
-        if hit is None:
-            return False
-        left.remove(hit)
-    return True
+        return all(one & other for one, other in zip(wanted, given, strict=True))
+    return pairs_up(given, wanted)
 
 
 def _all_known(expected: Sequence[Alternatives], found: Sequence[str]) -> bool:
-    roles = _roles(found)
-    return bool(found) and all(any(_is(one, other, roles) for one in expected) for other in found)
+    roles, known = _roles(found), frozenset[Key]().union(*map(_wanted_keys, expected))
+    return bool(found) and all(known & _keys(other, roles) for other in found)
 
 
 def _roles(found: Sequence[str]) -> bool:
     return len(found) > 1 and all(ROLE.search(other) for other in found)
 
 
-def _is(alternatives: Alternatives, text: str, roles: bool) -> bool:
+def _wanted_keys(alternatives: Alternatives) -> frozenset[Key]:
+    """The keys of texts that are one of these spellings; only a spelling with a question mark may be asked."""
+    return frozenset((key(one), asked) for one in alternatives for asked in {False, "?" in one}) - NO_NAMES
+
+
+def _keys(text: str, roles: bool) -> frozenset[Key]:
+    """The keys of an item: of its text, of that without its figures, and without its role too if all have one."""
     bare = FIGURE.sub("", text)
     texts = [text, bare, ROLE.sub("", bare)] if roles else [text, bare]
-    return any(equal(one, other) for one in alternatives for other in texts)
+    return frozenset((key(one), asks(one)) for one in texts) - NO_NAMES
 
 
 def _parts(text: str) -> Iterator[str]:
@@ -109,37 +134,50 @@ def _parts(text: str) -> Iterator[str]:
 
 
 def _enumerates(expected: Sequence[Alternatives], text: str, ordered: bool, query: str) -> bool:
-    spans = _spans(expected, text, once=True)
-    if len(spans) < len(expected) or hedges(text[: spans[0][0]] if spans else text):
+    spans = _spans(expected, text)
+    if len(spans) != len(expected) or hedges(text[: spans[0][0]] if spans else text):
         return False
-    in_order = [index for _, _, index in spans] == list(range(len(expected)))
-    return (in_order or not ordered) and _only_links(text, spans, LINK, query)
+    found = [indices for _, _, indices in spans]
+    if ordered:
+        fits = all(index in indices for index, indices in enumerate(found))
+    else:
+        fits = pairs_up(found, [(index,) for index in range(len(expected))])
+    return fits and _only_links(text, spans, LINK, query)
 
 
 def _selects(expected: Sequence[Alternatives], text: str, query: str) -> bool:
     spans = [
-        (start, end, index)
-        for start, end, index in _spans(expected, text, once=False)
-        if not echoes(text[:start], text[start:end], text[end:], query)
+        span
+        for span in _spans(expected, text)
+        if not echoes(text[: span[0]], text[span[0] : span[1]], text[span[1] :], query)
     ]
     return bool(spans) and not denies(text[: spans[0][0]]) and _only_links(text, spans, SOME_LINK, query)
 
 
-def _spans(expected: Sequence[Alternatives], text: str, *, once: bool) -> list[tuple[int, int, int]]:
-    """Where the items stand, longer ones first so that none is found inside another: start, end, index."""
-    spans, masked, taken = list[tuple[int, int, int]](), text, set[int]()
-    spellings = [(one, index) for index, alternatives in enumerate(expected) for one in alternatives]
-    for one, index in sorted(spellings, key=lambda spelling: -len(spelling[0])):
-        for hit in re.finditer(pattern(one), masked, re.I):
-            if once and index in taken:
-                break
-            taken.add(index)
-            spans.append((hit.start(), hit.end(), index))
-            masked = masked[: hit.start()] + "\0" * (hit.end() - hit.start()) + masked[hit.end() :]
-    return sorted(spans)
+def _spans(expected: Sequence[Alternatives], text: str) -> list[Span]:
+    """Where spellings of the items stand, longer ones first so that none is found inside another."""
+    items_of = defaultdict[str, set[int]](set)
+    for index, alternatives in enumerate(expected):
+        for one in alternatives:
+            items_of[one].add(index)
+    spans, masked = list[Span](), text
+    for one in sorted(filter(partial(may_hold, text), items_of), key=len, reverse=True):
+        hits = [hit.span() for hit in pattern(one).finditer(masked)]
+        items = frozenset(items_of[one])
+        spans += [(start, end, items) for start, end in hits]
+        masked = _masked(masked, hits)
+    return sorted(spans, key=lambda span: span[:2])
 
 
-def _only_links(text: str, spans: Sequence[tuple[int, int, int]], link: str, query: str) -> bool:
+def _masked(text: str, hits: Sequence[tuple[int, int]]) -> str:
+    """The text with the places of the hits blotted out."""
+    edges = [0, *(edge for hit in hits for edge in hit), len(text)]
+    kept = [text[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True)]
+    blots = ["\0" * (end - start) for start, end in hits] + [""]
+    return "".join(part for pair in zip(kept, blots, strict=True) for part in pair)
+
+
+def _only_links(text: str, spans: Sequence[Span], link: str, query: str) -> bool:
     """Whether nothing but separators stands between the items and after them, and a short introduction before."""
     before = text[: spans[0][0]]
     gaps = [text[left[1] : right[0]] for left, right in zip(spans, spans[1:], strict=False)] + [text[spans[-1][1] :]]
@@ -147,7 +185,7 @@ def _only_links(text: str, spans: Sequence[tuple[int, int, int]], link: str, que
         gaps = [INLINE_ROLE.sub("", gap) for gap in gaps]
     gaps[-1] = _without_verb(gaps[-1], query)
     links = re.compile(rf"(?:{link})*", re.I)
-    if not all(links.fullmatch(_bare(gap)) for gap in gaps):
+    if not all(links.fullmatch(_bare(gap)) for gap in dict.fromkeys(gaps)):
         return False
     return links.fullmatch(_bare(before)) is not None or _introduces(before)
 
@@ -167,5 +205,7 @@ def _bare(gap: str) -> str:
 
 
 def _introduces(before: str) -> bool:
-    lead = re.sub(r"[\s\d.)*\-•]+$", " ", before)
-    return len(before.split()) <= INTRODUCTION and not before.rstrip().endswith("?") and leads_up(lead)
+    if len(before.split()) > INTRODUCTION or before.rstrip().endswith("?"):
+        return False
+    lead = before.rstrip(NUMBERING)
+    return leads_up(lead if lead == before else f"{lead} ")

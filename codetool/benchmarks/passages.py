@@ -52,8 +52,8 @@ def _flat(value: Any) -> str | None:
 
 
 def _find(words: Sequence[str], opening: Sequence[str]) -> int | None:
-    size = len(opening)
-    return next((at for at in range(len(words) - size + 1) if list(words[at : at + size]) == list(opening)), None)
+    size, places = len(opening), range(len(words) - len(opening) + 1)
+    return next((at for at in places if words[at] == opening[0] and words[at : at + size] == opening), None)
 
 
 def _agreement(words: Sequence[str], passage: Sequence[str]) -> int:

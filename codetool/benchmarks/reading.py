@@ -22,6 +22,8 @@ CUT = 1_900
 """Characters from which on the limit of a final answer (2,000, before marks are taken out) may have cut it."""
 ENTRY = 20
 """Commas from the end of a cut list among which its last whole entry is looked for."""
+DEEPEST = 20
+"""Levels of lists and dicts in an answer at most."""
 FIELDS = 4
 """Most keys of a dict that is an answer and no dump."""
 WORKS = frozenset("title movie film show series episode collection movie title film title original title".split())
@@ -79,9 +81,23 @@ def _literal(text: str) -> Any:
             value = parse(text)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             continue
-        if not isinstance(value, tuple) or text.startswith("("):  # 1,234 is a number, no pair
-            return value
+        if isinstance(value, tuple) and not text.startswith("("):  # 1,234 is a number, no pair
+            continue
+        return None if _is_deep(value) else value
     return None
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether containers nest deeper than `DEEPEST` levels, which only a dump does."""
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [
+            child
+            for parent in level
+            if isinstance(parent, Mapping | list | tuple | set)
+            for child in (parent.values() if isinstance(parent, Mapping) else parent)
+        ]
+    return bool(level)
 
 
 def _whole_entries(text: str) -> Any:
