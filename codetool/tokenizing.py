@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -50,6 +51,11 @@ class ChatTokens:
     def tokens(self, text: str) -> list[int]:
         """The tokens of a text, none added."""
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    @cached_property
+    def longest_token(self) -> int:
+        """Characters of the longest token: so many characters of a text at most are one token."""
+        return max(map(len, self._tokenizer.get_vocab(with_added_tokens=True)))
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of tokens, special ones included."""

@@ -29,3 +29,8 @@ class Judge(Protocol):
         `name` says in messages what they are about. `new` tells that nothing was asked yet that starts as they do.
         """
         ...
+
+
+def count_characters(chat: Sequence[Message]) -> int:
+    """Characters of the texts of a chat."""
+    return sum(len(message["content"]) for message in chat)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from codetool.concurrency import together
 from codetool.errors import PromptTooLongError
 from codetool.model_folders import ModelFolders
-from codetool.prm.judge import Judged
+from codetool.prm.judge import Judged, count_characters
 from codetool.prm.labels import label_ids, score
 from codetool.prm.packed_model import PackedModel
 from codetool.prm.scoring import Job, Scorer, families
@@ -51,14 +51,19 @@ class LocalJudge:
         """Tokens of a chat, and the model's context."""
         return len(self.tokens.encode(chat)), self._scorer.context
 
+    @property
+    def max_characters(self) -> int:
+        """Characters that a chat within the model's context has at most; a longer one need not be tokenised."""
+        return self._scorer.context * self.tokens.longest_token
+
     async def judge(self, chats: Sequence[Sequence[Message]], name: str, *, new: bool) -> Judged:
         """The score of each chat.
 
         `tokens` counts what the model really read: what chats start with is read once, for all who ever ask, `new` or
         not.
         """
-        prompts = await asyncio.to_thread(lambda: [tuple(self.tokens.encode(chat)) for chat in chats])
-        different = [prompt for prompt in dict.fromkeys(prompts) if self._fits(prompt, name)]
+        prompts = await asyncio.to_thread(lambda: [self._encode(chat, name) for chat in chats])
+        different = [prompt for prompt in dict.fromkeys(prompts) if prompt is not None and self._fits(prompt, name)]
         jobs = [Job(family) for family in families(different)]
         read = await together(asyncio.wrap_future(self._scorer.submit(job)) for job in jobs)
         values = {
@@ -66,7 +71,19 @@ class LocalJudge:
             for job, judged in zip(jobs, read, strict=True)
             for prompt, logits in zip(job.prompts, judged.logits, strict=True)
         }
-        return Judged(tuple(values.get(prompt) for prompt in prompts), sum(judged.tokens for judged in read))
+        scores = tuple(None if prompt is None else values.get(prompt) for prompt in prompts)
+        return Judged(scores, sum(judged.tokens for judged in read))
+
+    def _encode(self, chat: Sequence[Message], name: str) -> tuple[int, ...] | None:
+        """The tokens of a chat; None where its characters tell that they exceed the context."""
+        characters = count_characters(chat)
+        if characters <= self.max_characters:
+            return tuple(self.tokens.encode(chat))
+        log.warning(
+            "%s: the PRM's prompt of %d characters exceeds its context of %d tokens; it is not judged",
+            name, characters, self._scorer.context,
+        )  # fmt: skip
+        return None
 
     def _fits(self, prompt: Sequence[int], name: str) -> bool:
         if len(prompt) <= self._scorer.context:

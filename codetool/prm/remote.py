@@ -129,6 +129,9 @@ class _Client:
 
     async def _ask(self, index: int, messages: list[Message]) -> float:
         response = await self._post("/generate", {"index": index, "messages": messages})
+        if response.status_code == TOO_LARGE:
+            log.warning("the PRM server refuses a prompt: %s; it scores 0", response.text[:200])
+            return 0.0
         return _probability(response, _read(response, "response"))
 
     async def _post(self, path: str, body: dict[str, object]) -> httpx.Response:

@@ -6,7 +6,8 @@
 
 Whatever arrives while the model reads is read together next, whoever sent it. A request whose client leaves is dropped.
 Whatever is not served is answered by `{"detail": why}`: 400 no JSON, 422 not what is expected, 413 too much, 503 with
-Retry-After while too many chats wait.
+Retry-After while too many chats wait. Clients of the reference implementation read `response` whatever the status, so
+`/generate` adds `{"response": number, "error": why}`: 0 for a chat that is too long to be judged, else null.
 """
 
 from __future__ import annotations
@@ -24,14 +25,19 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from codetool.errors import CodeToolError, ConfigError, UnreachableError
-from codetool.prm.judge import Judge, Judged
+from codetool.prm.judge import Judge, Judged, count_characters
 from codetool.prm.server_metrics import TYPE, Measured, Metrics
 from codetool.prm.server_requests import CONTENT_TOO_LARGE, DISCONNECTED, Generate, Refused, Score, read
 from codetool.prompts import Message
 
-PATHS = {"/generate": "POST", "/score": "POST", "/health": "GET", "/metrics": "GET"}
+GENERATE = "/generate"
+PATHS = {GENERATE: "POST", "/score": "POST", "/health": "GET", "/metrics": "GET"}
 LONGEST_PAUSE = 60
 """Seconds that a client is told to wait at most."""
+ESCAPED = 12
+"""Bytes of one character in JSON at most: a surrogate pair, both escaped."""
+ENVELOPE = 65_536
+"""Bytes of a request beside the texts of its chat."""
 
 R = TypeVar("R", Generate, Score)
 
@@ -46,6 +52,14 @@ class Limits:
     """Chats accepted and not yet answered."""
     bytes: int
     """Of the body of a request."""
+    characters: int | None = None
+    """Of the texts of one chat, where so many exceed the model's context for certain; None where that is not known."""
+
+    def body(self, kind: type[Generate | Score]) -> int:
+        """Bytes of the body of a request of a kind: one chat cannot have more than its characters, escaped, take."""
+        if kind is Score or self.characters is None:
+            return self.bytes
+        return min(self.bytes, ESCAPED * self.characters + ENVELOPE)
 
 
 class PRMServer:
@@ -95,12 +109,13 @@ class PRMServer:
         async def metrics() -> Response:
             return Response(self.metrics.text(), media_type=TYPE)
 
-        return {"/generate": generate, "/score": score, "/health": health, "/metrics": metrics}
+        return {GENERATE: generate, "/score": score, "/health": health, "/metrics": metrics}
 
     async def _judged(self, request: Request, kind: type[R]) -> tuple[list[float], int]:
         """A score for each of the request's chats, and the tokens read for them. Raises Refused."""
-        chats = (await read(request, kind, self._limits.bytes)).chats
+        chats = (await read(request, kind, self._limits.body(kind))).chats
         self._admit(len(chats))
+        self._refuse_long(chats)
         started = time.monotonic()
         self._waiting += len(chats)
         try:
@@ -122,7 +137,15 @@ class PRMServer:
         reason = f"chat {place} is longer than the model's context"
         if self._length:
             reason += ": {} tokens, where {} fit".format(*self._length(chats[place]))
-        return Refused(CONTENT_TOO_LARGE, reason)
+        return Refused(CONTENT_TOO_LARGE, reason, score=0.0)
+
+    def _refuse_long(self, chats: Sequence[Sequence[Message]]) -> None:
+        """Raise Refused for a chat whose characters tell that it exceeds the context: it is not tokenised first."""
+        most = self._limits.characters
+        for place, characters in enumerate(map(count_characters, chats)):
+            if most is not None and characters > most:
+                reason = f"chat {place} is longer than the model's context: {characters} characters, where {most} fit"
+                raise Refused(CONTENT_TOO_LARGE, reason, score=0.0)
 
     def _admit(self, chats: int) -> None:
         if self._ended:
@@ -159,22 +182,28 @@ async def _gone(request: Request) -> None:
         pass
 
 
-def _detail(status: int, reason: str, headers: Mapping[str, str] | None = None) -> Response:
-    return JSONResponse({"detail": reason}, status, headers=dict(headers or {}))
+def _answer_error(
+    request: Request, status: int, reason: str, headers: Mapping[str, str] | None = None, score: float | None = None
+) -> Response:
+    """An error in the layout of the path that was asked."""
+    body: dict[str, Any] = {"detail": reason}
+    if request.url.path == GENERATE:
+        body = {"response": score, "error": reason, **body}
+    return JSONResponse(body, status, headers=dict(headers or {}))
 
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
-    return _detail(error.status, str(error), error.headers)
+    return _answer_error(request, error.status, str(error), error.headers, error.score)
 
 
 async def _nothing_there(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     served = ", ".join(f"{method} {path}" for path, method in PATHS.items())
     asked = f"{request.method} {request.url.path}"
-    return _detail(error.status_code, f"{asked} is not served; {served} are", error.headers)
+    return _answer_error(request, error.status_code, f"{asked} is not served; {served} are", error.headers)
 
 
 async def _our_fault(request: Request, error: Exception) -> Response:
     """The answer; uvicorn logs the error with its traceback."""
-    return _detail(500, f"the server failed: {type(error).__name__}: {error}")
+    return _answer_error(request, 500, f"the server failed: {type(error).__name__}: {error}")

@@ -16,6 +16,9 @@ CONTENT_TOO_LARGE = 413
 DISCONNECTED = 499
 """What nginx's logs call a client that left; nobody reads it as an answer."""
 
+MAX_MESSAGES = 128
+"""Messages that a chat may have; a PRM's prompt has two."""
+
 PLAIN = {"missing": "missing", "too_short": "empty"}
 """Pydantic's errors that are said in a word."""
 
@@ -23,9 +26,12 @@ PLAIN = {"missing": "missing", "too_short": "empty"}
 class Refused(Exception):
     """A request that is not served: its status and why, in one sentence."""
 
-    def __init__(self, status: int, reason: str, retry_after: int | None = None) -> None:
+    def __init__(
+        self, status: int, reason: str, retry_after: int | None = None, *, score: float | None = None
+    ) -> None:
+        """`score` is the number that clients of `/generate` are given; None where there is nothing to score."""
         super().__init__(reason)
-        self.status = status
+        self.status, self.score = status, score
         self.headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
 
 
@@ -35,7 +41,7 @@ class _Message:
     content: str
 
 
-Chat = Annotated[list[_Message], Field(min_length=1)]
+Chat = Annotated[list[_Message], Field(min_length=1, max_length=MAX_MESSAGES)]
 
 
 def _chat(messages: Sequence[_Message]) -> list[Message]:
@@ -72,19 +78,29 @@ T = TypeVar("T", Generate, Score)
 
 
 async def read(request: Request, kind: type[T], most: int) -> T:
-    """What the body says. Raises Refused if it cannot be read, or has more than `most` bytes."""
+    """What the body says. Raises Refused if it cannot be read, or has more than `most` bytes.
+
+    A body that announces a larger size is refused before it is read, one that does not as soon as it is larger.
+    """
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > most:
+        raise _too_large(most)
     body = bytearray()
     try:
         async for chunk in request.stream():
             body += chunk
             if len(body) > most:
-                raise Refused(CONTENT_TOO_LARGE, f"the body has more than {most} bytes, the most that is read")
+                raise _too_large(most)
     except ClientDisconnect as error:
         raise Refused(DISCONNECTED, "the client left") from error
     try:
-        return TypeAdapter(kind).validate_json(bytes(body))
+        return TypeAdapter(kind).validate_json(body)
     except ValidationError as error:
         raise _refusal(error) from error
+
+
+def _too_large(most: int) -> Refused:
+    return Refused(CONTENT_TOO_LARGE, f"the body has more than {most} bytes, the most that is read", score=0.0)
 
 
 def _refusal(error: ValidationError) -> Refused:
@@ -95,6 +111,8 @@ def _refusal(error: ValidationError) -> Refused:
     where = ".".join(map(str, first["loc"])) or "the body"
     if first["type"] in PLAIN:
         return Refused(422, f"{where} is {PLAIN[first['type']]}")
+    if first["type"] == "too_long":
+        return Refused(CONTENT_TOO_LARGE, f"{where} has more than {MAX_MESSAGES} messages, the most of a chat")
     given = first["input"]
     shown = repr(given)[:60] if isinstance(given, str | int | float | bool | None) else type(given).__name__
     return Refused(422, f"{where}={shown}: {reason[0].lower()}{reason[1:]}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from importlib.metadata import version
 from socket import socket
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -128,6 +129,7 @@ def _server(judge: Judge, about: Mapping[str, Any], settings: ServePRM) -> PRMSe
     limits = Limits(settings.max_chats, settings.queue, settings.max_bytes)
     if not isinstance(judge, LocalJudge):
         return PRMServer(judge, about, limits)
+    limits = replace(limits, characters=judge.max_characters)
     served = PRMServer(judge, about, limits, judge.length)
     judge.watch(served.metrics.passed)
     return served

@@ -214,6 +214,20 @@ async def test_a_prompt_beyond_the_context_scores_zero_and_its_sibling_does_not(
     assert scores.values[0] > 0 and scores.values[1] == 0.0
 
 
+async def test_a_text_that_cannot_fit_is_not_tokenised(qwen, monkeypatch):
+    async with tiny(qwen).open(NO_SERVERS) as prm:
+        most = prm.judge.max_characters
+        monkeypatch.setattr(prm.judge.tokens, "encode", lambda chat: pytest.fail("it was tokenised"))
+        judged = await prm.judge.judge([[{"role": "user", "content": "x" * (most + 1)}]], "a task", new=True)
+    assert judged.values == (None,) and judged.tokens == 0
+
+
+async def test_no_text_of_the_context_s_length_has_more_characters(qwen):
+    async with tiny(qwen).open(NO_SERVERS) as prm:
+        texts = [prm.judge.tokens.decode([token]) for token in range(300)]
+        assert max(map(len, texts)) <= prm.judge.tokens.longest_token
+
+
 async def test_cancelling_a_task_and_closing_end_quietly(qwen):
     async with tiny(qwen).open(NO_SERVERS) as prm:
         waiting = [asyncio.ensure_future(prm.score(task(f"{i}"), [], SIBLINGS)) for i in range(8)]

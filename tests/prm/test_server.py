@@ -1,7 +1,9 @@
 """The PRM server over a real socket, before a judge that answers when the test lets it."""
 
 import asyncio
+import resource
 import socket
+import time
 from contextlib import asynccontextmanager
 
 import httpx
@@ -35,9 +37,9 @@ class Gate:
 
 
 @asynccontextmanager
-async def served(judge, *, chats=4, waiting=4, body=10_000, length=None):
+async def served(judge, *, chats=4, waiting=4, body=10_000, length=None, characters=None):
     """The server and a client of it."""
-    server = PRMServer(judge, {"model": "gate"}, Limits(chats, waiting, body), length)
+    server = PRMServer(judge, {"model": "gate"}, Limits(chats, waiting, body, characters), length)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         running = uvicorn.Server(uvicorn.Config(server.site, log_config=None, lifespan="off"))
@@ -96,7 +98,7 @@ async def test_at_the_end_those_who_wait_are_told_and_nobody_new_is_served():
         waiting = asyncio.create_task(client.post("/generate", json={"messages": CHAT}))
         await until(lambda: judge.begun == 1)
         server.end()
-        assert ((await waiting).status_code, (await waiting).json()) == (503, {"detail": "the server is ending"})
+        assert (await waiting).status_code == 503 and (await waiting).json()["detail"] == "the server is ending"
         assert judge.dropped == 1
         assert (await client.post("/generate", json={"messages": CHAT})).status_code == 503
         assert (await client.get("/health")).json()["status"] == "ending"
@@ -128,7 +130,7 @@ async def test_what_the_judge_says_is_passed_on(error, length, status):
     judge.open.set()
     async with served(judge, length=length) as (_, client):
         answer = await client.post("/generate", json={"messages": CHAT})
-    assert (answer.status_code, answer.json()) == (status, {"detail": str(error)})
+    assert (answer.status_code, answer.json()["error"]) == (status, str(error))
 
 
 async def test_a_defect_is_an_answer_in_a_sentence_and_the_next_request_is_served():
@@ -136,7 +138,8 @@ async def test_a_defect_is_an_answer_in_a_sentence_and_the_next_request_is_serve
     judge.open.set()
     async with served(judge) as (_, client):
         failed = await client.post("/generate", json={"messages": CHAT})
-        assert (failed.status_code, failed.json()) == (500, {"detail": "the server failed: RuntimeError: no memory"})
+        assert failed.status_code == 500
+        assert failed.json()["error"] == "the server failed: RuntimeError: no memory"
         judge.error = None
         assert (await client.post("/generate", json={"messages": CHAT})).status_code == 200
 
@@ -202,3 +205,61 @@ async def test_metrics_count_requests_scores_tokens_and_who_waits():
     assert (counted["codetool_prm_scores_total"], counted["codetool_prm_tokens_read_total"]) == (3, 7)
     assert (counted["codetool_prm_request_chats_sum"], counted["codetool_prm_waiting_chats"]) == (3, 0)
     assert (counted["codetool_prm_pass_jobs_sum"], counted["codetool_prm_pass_tokens_sum"]) == (2, 100)
+
+
+def chat_of(text: str, messages: int = 1) -> list[dict[str, str]]:
+    return [{"role": "user", "content": text}] * messages
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "score", "said"),
+    [
+        ({"messages": chat_of("long")}, 413, 0.0, "longer than the model's context"),
+        ({"messages": chat_of("x" * 1001)}, 413, 0.0, "1001 characters, where 1000 fit"),
+        ({"messages": chat_of("x" * 99_999)}, 413, 0.0, "the body has more than 77536 bytes"),
+        ({"messages": chat_of("x", 129)}, 413, None, "messages has more than 128 messages"),
+        (b"{", 400, None, "the body is no JSON"),
+        ({"index": 1}, 422, None, "messages is missing"),
+        ({"messages": []}, 422, None, "messages is empty"),
+        ({"messages": [{"role": "user"}]}, 422, None, "messages.0.content is missing"),
+        ([], 422, None, "the body="),
+    ],
+)  # fmt: skip
+async def test_every_error_of_generate_has_the_key_that_the_references_client_reads(body, status, score, said):
+    judge = Gate()
+    judge.open.set()
+    sent = {"content": body} if isinstance(body, bytes) else {"json": body}
+    async with served(judge, body=10**6, characters=1000) as (_, client):
+        answer = await client.post("/generate", **sent)
+        other = await client.get("/generate")
+    assert (answer.status_code, answer.json()["response"]) == (status, score)
+    assert said in answer.json()["error"] and answer.json()["error"] == answer.json()["detail"]
+    assert (other.status_code, other.json()["response"]) == (405, None)
+
+
+async def test_score_refuses_in_its_own_layout():
+    judge = Gate()
+    judge.open.set()
+    async with served(judge, characters=1000) as (_, client):
+        answer = await client.post("/score", json={"messages": [CHAT, chat_of("x" * 1001)]})
+        assert judge.begun == 0
+    assert answer.status_code == 413 and set(answer.json()) == {"detail"}
+    assert answer.json()["detail"].startswith("chat 1 is longer than the model's context: 1001 characters")
+
+
+@pytest.mark.parametrize("path", ["/generate", "/score"])
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_chat_of_30_megabytes_costs_neither_memory_nor_time(path, streamed):
+    async def pieces():
+        for _ in range(30):
+            yield b"x" * 1_000_000
+
+    judge = Gate()
+    headers = {} if streamed else {"content-length": "30000000"}
+    async with served(judge, body=2_000_000) as (_, client):
+        before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+        answer = await client.post(path, content=pieces(), headers=headers)
+        assert time.monotonic() - started < 3
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert answer.status_code == 413 and "more than 2000000 bytes" in answer.json()["detail"]
+    assert grown < 20_000 and judge.begun == 0  # kilobytes
