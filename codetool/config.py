@@ -23,18 +23,13 @@ from codetool.interfaces import Benchmark, PolicyOption, PRMOption, Reward, Sear
 class RunConfig:
     """Everything a stage needs, as live settings objects and plain values. `conf/config.yaml` says what each means."""
 
-    stage: Literal["evaluate", "collect", "train", "evaluate_prm", "serve_prm", "serve_tools", "judge", "report"]
+    stage: str
     seed: int
     limit: Annotated[int, Field(ge=1)] | None
     fresh: bool
     dry_run: bool
     outputs: Path
-    reuse: tuple[Path, ...]
     concurrency: Annotated[int, Field(ge=1)]
-    target: Literal["prm", "policy"]
-    labels: Literal["hard", "soft"]
-    batching: Literal["padded", "packed", "tree"]
-    export: Literal["reference"] | None
     benchmark: SkipValidation[Benchmark]
     policy: SkipValidation[PolicyOption]
     prm: SkipValidation[PRMOption]
@@ -44,19 +39,22 @@ class RunConfig:
     executor: SkipValidation[Any]
     budget: SkipValidation[Any]
     vllm: SkipValidation[Any]
-    answer: SkipValidation[Any]
-    judge: SkipValidation[Any]
     simulator: SkipValidation[Any]
-    judged: SkipValidation[Any]
-    tuning: SkipValidation[Any]
-    trainer: SkipValidation[Any]
-    data: SkipValidation[Any]
-    train: SkipValidation[Any]
-    evaluate_prm: SkipValidation[Any]
-    serve_prm: SkipValidation[Any]
-    serve: SkipValidation[Any]
-    report: SkipValidation[Any]
     logger: SkipValidation[Any]
+    # What follows belongs to some stages alone: `conf/stage/` says to which. It is None, or empty, for any other.
+    reuse: tuple[Path, ...] = ()
+    export: Literal["reference"] | None = None
+    answer: SkipValidation[Any] = None
+    judge: SkipValidation[Any] = None
+    collect: SkipValidation[Any] = None
+    train: SkipValidation[Any] = None
+    tuning: SkipValidation[Any] = None
+    trainer: SkipValidation[Any] = None
+    evaluate_prm: SkipValidation[Any] = None
+    judge_stage: SkipValidation[Any] = None
+    serve_prm: SkipValidation[Any] = None
+    serve_tools: SkipValidation[Any] = None
+    report: SkipValidation[Any] = None
     settings: dict[str, Any] = field(default_factory=dict)
     """The resolved configuration as plain data: what is hashed and written to `config.yaml`."""
 

@@ -15,10 +15,10 @@ from typing import Any
 
 NOT_HASHED = frozenset(
     {
-        "limit", "fresh", "dry_run", "outputs", "reuse", "concurrency", "export", "data", "judged",
+        "limit", "fresh", "dry_run", "outputs", "reuse", "concurrency", "export", "collect", "judge_stage",
         "answer.base_url", "answer.key_env", "answer.concurrency", "answer.timeout", "answer.retries", "answer.backoff",
         "answer.usd_per_million_in", "answer.usd_per_million_out",
-        "benchmark.folder", "benchmark.mirror", "benchmark.queries", "serve", "report", "logger",
+        "benchmark.folder", "benchmark.mirror", "benchmark.queries", "serve_tools", "report", "logger",
         "policy.source", "policy.base_url", "policy.key_env", "policy.concurrency", "policy.timeout", "policy.retries",
         "policy.backoff", "policy.usd_per_million_in", "policy.usd_per_million_out", "policy.wheel", "policy.threads",
         "policy.rows", "policy.prefix_tokens", "policy.path",
@@ -38,28 +38,13 @@ NOT_HASHED = frozenset(
 )  # fmt: skip
 
 
-READ_BY = {
-    "serve": "serve_tools", "report": "report", "data": "collect", "export": "collect evaluate",
-    "answer": "evaluate", "judge": "evaluate collect judge", "judged": "judge",
-    "train": "train", "tuning": "train", "trainer": "train", "target": "train", "labels": "train", "batching": "train",
-    "evaluate_prm": "evaluate_prm", "serve_prm": "serve_prm",
-}  # fmt: skip
-"""The stages that alone read a group of settings, with blanks between; they determine no other stage's result."""
-
-
 def hashed(settings: Mapping[str, Any], checksums: Mapping[str, str]) -> dict[str, Any]:
     """The part of the resolved settings that determines a result, with the data's checksums and our version."""
-    stage = settings.get("stage")
-    read = {name: value for name, value in settings.items() if stage in stages_that_read(name) or name not in READ_BY}
-    if stage == "collect" or not (read.get("judge") or {}).get("model"):
+    read = dict(settings)
+    if settings.get("stage") == "collect" or not (read.get("judge") or {}).get("model"):
         read.pop("judge", None)  # nobody judges; or leaves are judged, which is done anew from the same trees
     parts = {name: _without(value, name) for name, value in read.items() if name not in NOT_HASHED}
     return parts | {"checksums": dict(checksums), "version": version("codetool")}
-
-
-def stages_that_read(name: str) -> tuple[str, ...]:
-    """The stages that alone read a setting of the top level; empty where all do."""
-    return tuple(READ_BY.get(name, "").split())
 
 
 def identity(settings: Mapping[str, Any], checksums: Mapping[str, str]) -> str:

@@ -57,7 +57,7 @@ def transcripts_file(file: Path, tasks: int = 8) -> Path:
 
 def config(model: Path, data: Path, outputs: Path, *words: str) -> RunConfig:
     """The settings of a run that trains a PRM, unless the words say otherwise."""
-    target = "policy" if "target=policy" in words else "prm"
+    target = "policy" if "train.target=policy" in words else "prm"
     own = [f"{target}=qwen7b", f"{target}.model={model}", f"train.data=[{data}]", f"outputs={outputs}"]
     [composed] = check(["stage=train", *WORDS, *own, *words])
     return validate(composed)

@@ -9,7 +9,7 @@ from itertools import combinations
 from typing import Literal
 
 from codetool.process_data.rollouts import Estimate, Rollout, estimates
-from codetool.process_data.settings import ProcessData
+from codetool.process_data.settings import LabelingConfig
 from codetool.seeding import draw
 from codetool.types import Node, ProcessExample
 
@@ -43,14 +43,14 @@ class Pair:
     """How many pairs of sampled candidates it stands for: the product of the multiplicities."""
 
 
-def labelled(rollout: Rollout, settings: ProcessData) -> list[LabelledStep]:
+def labelled(rollout: Rollout, settings: LabelingConfig) -> list[LabelledStep]:
     """The steps of a tree that have an estimate, in its order.
 
     Of siblings, executed ones come before others; those equally executed are ranked by their estimate.
     """
     known = estimates(rollout, settings)
     nodes = [(node, node.parent.id) for node in rollout.nodes if node.parent and node.id in known]
-    ranks = [(node.spot > 0, _value(known[node.id], settings.estimate)) for node, _ in nodes]
+    ranks = [(node.spot > 0, _value(known[node.id], settings.estimator)) for node, _ in nodes]
     labels = _labels([group for _, group in nodes], ranks)
     return [
         LabelledStep(rollout.task.id, node, group, node.spot > 0, known[node.id], label)

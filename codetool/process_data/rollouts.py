@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from codetool.process_data.settings import ProcessData
+from codetool.process_data.settings import LabelingConfig
 from codetool.types import Node, Task
 
 
@@ -51,7 +51,7 @@ class _Below:
     """Steps from here to each leaf, added up."""
 
 
-def estimates(rollout: Rollout, settings: ProcessData) -> dict[str, Estimate]:
+def estimates(rollout: Rollout, settings: LabelingConfig) -> dict[str, Estimate]:
     """The estimate of every step with a known leaf, by its id.
 
     A leaf counts once for every way of drawing it from the step on: as often as the product of the multiplicities on
@@ -64,9 +64,9 @@ def estimates(rollout: Rollout, settings: ProcessData) -> dict[str, Estimate]:
     }
 
 
-def _estimate(below: _Below, settings: ProcessData) -> Estimate:
+def _estimate(below: _Below, settings: LabelingConfig) -> Estimate:
     soft = below.successes / below.leaves
-    tau = below.steps / below.leaves if settings.tau == "mean" else below.steps
+    tau = below.steps / below.leaves if settings.length_term == "mean" else below.steps
     latent = settings.alpha ** (1 - soft) * settings.beta ** (tau / settings.horizon)
     return Estimate(soft, below.successes > 0, latent)
 

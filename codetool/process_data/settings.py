@@ -13,17 +13,17 @@ Share = Annotated[float, Field(gt=0, le=1)]
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class ProcessData:
+class LabelingConfig:
     """Settings of the labels; none of them changes a rollout, so another value relabels the trees that are there."""
 
-    outcome: Literal["checked", "judge", "executed"]
+    leaf_success: Literal["checked", "judge", "executed"]
     """When a finished leaf succeeds: `checked`: its answer is right; `judge`: a judge says so; `executed`: it ran.
 
     A task without a checked answer is left to the judge, if there is one, else to whether the leaf ran.
     """
-    estimate: Literal["hard", "soft"]
+    estimator: Literal["hard", "soft"]
     """The estimate that tells siblings apart which both ran, or both did not."""
-    tau: Literal["mean", "sum"]
+    length_term: Literal["mean", "sum"]
     """The remaining steps in the latent reward: their mean over a node's leaves, or the reference code's sum."""
     alpha: Share
     """Base of the success term of the latent reward."""
@@ -31,7 +31,7 @@ class ProcessData:
     """Base of the length term."""
     horizon: PositiveInt
     """Steps that the length term is measured in (L)."""
-    unsolved: bool
+    keep_unsolved: bool
     """Whether tasks are kept of which no leaf succeeds. All of their steps are worth 0, whatever they are like."""
     balance: bool
     """Whether as many examples are kept of each label."""

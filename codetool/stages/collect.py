@@ -1,7 +1,7 @@
 """stage=collect: rollout trees over a benchmark's tasks, and the process data that they give.
 
 The rollouts are those of stage=evaluate, journals and all. What is learnt from them is written anew from the journals
-at the end of every run, so other settings of `data` relabel the same trees.
+at the end of every run, so other settings of `collect` relabel the same trees.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def collect(config: RunConfig, choices: Mapping[str, str], console: Console) -> 
 
     Raises CodeToolError.
     """
-    if config.data.outcome == "judge" and isinstance(config.judge, NoJudge):
+    if config.collect.leaf_success == "judge" and isinstance(config.judge, NoJudge):
         raise ConfigError(
-            "data.outcome=judge wants a judge: judge=openai judge.model=NAME judge.base_url=URL, or use "
-            "data.outcome=checked (the benchmark's own answers) or data.outcome=executed (the leaf ran)."
+            "collect.leaf_success=judge wants a judge: judge=openai judge.model=NAME judge.base_url=URL, or use "
+            "collect.leaf_success=checked (the benchmark's own answers) or collect.leaf_success=executed (it ran)."
         )
 
     def conclude(folder: Path, tasks: Sequence[Task], summary: Summary) -> None:
@@ -65,14 +65,14 @@ def _write(config: RunConfig, name: str, folder: Path, tasks: Sequence[Task]) ->
     steps: list[tuple[str, str, bool | None]] = []
     dropped: set[tuple[str, str]] = set()
     for rollout in rollouts:
-        found = labelled(rollout, config.data)
+        found = labelled(rollout, config.collect)
         collected.counts.add(rollout, found)
-        if config.data.unsolved or any(rollout.outcomes.values()):
+        if config.collect.keep_unsolved or any(rollout.outcomes.values()):
             steps += [(step.task_id, step.node.id, step.label) for step in found]
         else:
             dropped |= {(step.task_id, step.node.id) for step in found}
     collected.unsolved = len(dropped)
-    if config.data.balance:
+    if config.collect.balance:
         dropped |= dropped_for_balance(steps, config.seed)
         collected.dropped = len(dropped) - collected.unsolved
     examples.write(folder / examples.NAME, _examples(rollouts, dropped, config, collected))
@@ -89,7 +89,7 @@ def _examples(
 ) -> Iterator[ProcessExample]:
     """The examples that are kept, counted."""
     for rollout in rollouts:
-        for example in examples.examples(rollout.task, labelled(rollout, config.data), config.data.prompt):
+        for example in examples.examples(rollout.task, labelled(rollout, config.collect), config.collect.prompt):
             if (example.task_id, example.node_id) not in dropped:
                 collected.examples += 1
                 yield example
@@ -98,7 +98,7 @@ def _examples(
 def _transcripts(rollouts: Iterable[Rollout], config: RunConfig, collected: Collected) -> Iterator[Transcript]:
     """The transcripts, counted."""
     for rollout in rollouts:
-        for transcript in transcripts.transcripts(rollout, config.policy.prompt, config.data.transcripts):
+        for transcript in transcripts.transcripts(rollout, config.policy.prompt, config.collect.transcripts):
             collected.transcripts += 1
             yield transcript
 
@@ -107,9 +107,9 @@ def _export(
     rollouts: Iterable[Rollout], dropped: Set[tuple[str, str]], config: RunConfig, folder: Path, name: str
 ) -> None:
     """Write the reference implementation's files."""
-    export = ReferenceExport(folder, name, config.policy.prompt, config.data.prompt, config.data.estimate)
+    export = ReferenceExport(folder, name, config.policy.prompt, config.collect.prompt, config.collect.estimator)
     for rollout in rollouts:
-        found = examples.examples(rollout.task, labelled(rollout, config.data), config.data.prompt)
+        found = examples.examples(rollout.task, labelled(rollout, config.collect), config.collect.prompt)
         export.add(rollout, found, [each for each in found if (each.task_id, each.node_id) not in dropped])
     export.finish()
 

@@ -105,8 +105,8 @@ async def _components(
 
 @asynccontextmanager
 async def _summariser(config: RunConfig, servers: ModelServers) -> AsyncIterator[Policy | None]:
-    """A model of its own that writes final answers, None where there is none."""
-    if isinstance(config.answer, Printed | ByPolicy):
+    """A model of its own that writes final answers, None where there is none, as in a stage without answer=."""
+    if config.answer is None or isinstance(config.answer, Printed | ByPolicy):
         yield None
     else:
         async with config.answer.open(servers) as summariser:

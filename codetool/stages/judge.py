@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class Judged:
+class JudgeStageConfig:
     """Settings of stage=judge."""
 
     folder: Path | None
@@ -56,7 +56,7 @@ def judge(config: RunConfig, choices: Mapping[str, str], console: Console) -> in
     """0, after every answer has its votes. Raises CodeToolError; the votes cast until then are kept."""
     answers, reference = _loaded(config)
     checksums = {"judged": answers.known} | ({"reference": reference.known} if reference else {})
-    if config.judged.ids is not None:
+    if config.judge_stage.ids is not None:
         checksums["ids"] = hashlib.sha256(json.dumps(answers.asked).encode()).hexdigest()
     name = f"{answers.name}-{choices['judge']}-{_identity(config, checksums)}"
     path = run_folder.choose(config.outputs / config.stage / name, config.fresh)
@@ -76,21 +76,21 @@ def judge(config: RunConfig, choices: Mapping[str, str], console: Console) -> in
 
 def _loaded(config: RunConfig) -> tuple[Answers, Answers | None]:
     """The answers and those of the reference. Raises ConfigError for words that name none, or no judge."""
-    settings: Judged = config.judged
+    settings: JudgeStageConfig = config.judge_stage
     if isinstance(config.judge, NoJudge):
         raise ConfigError("stage=judge: judge=none judges nothing. Name one: judge=stabletoolbench judge.model=NAME")
     if settings.folder is None:
         raise ConfigError(
-            "judged.folder is not set. Name a run folder or a file of ToolBench's converted answers: "
-            "judged.folder=outputs/evaluate/NAME"
+            "judge_stage.folder is not set. Name a run folder or a file of ToolBench's converted answers: "
+            "judge_stage.folder=outputs/evaluate/NAME"
         )
     config.judge.manner(config.seed)  # a judge without a model is told before anything is read
-    answers = load(settings.folder, "judged.folder", config.limit, settings.ids)
+    answers = load(settings.folder, "judge_stage.folder", config.limit, settings.ids)
     if not answers.asked:
-        raise ConfigError(f"judged.folder={settings.folder} holds no answer yet")
+        raise ConfigError(f"judge_stage.folder={settings.folder} holds no answer yet")
     if settings.reference is None:
         return answers, None
-    reference = load(settings.reference, "judged.reference", None)
+    reference = load(settings.reference, "judge_stage.reference", None)
     _refuse_another_benchmark(answers, reference, settings.reference)
     return answers, reference
 
@@ -100,17 +100,20 @@ def _refuse_another_benchmark(answers: Answers, reference: Answers, place: Path)
     known = {*reference.asked}
     if strangers := [name for name in answers.asked if name not in known]:
         raise ConfigError(
-            f"judged.reference={place} was not asked {len(strangers)} of the {len(answers.asked)} queries, such as "
-            f"{strangers[0]}: they would all count as won. Run it on them, or judge fewer: limit=N or judged.ids=FILE."
+            f"judge_stage.reference={place} was not asked {len(strangers)} of the {len(answers.asked)} queries, such "
+            f"as {strangers[0]}: they would all count as won. Run it on them, or judge fewer: limit=N or "
+            "judge_stage.ids=FILE."
         )
     both = [name for name in answers.asked if name in answers.cases and name in reference.cases]
     if not both:
-        raise ConfigError(f"judged.reference={place} has answered none of the {len(answers.asked)} queries asked for.")
+        raise ConfigError(
+            f"judge_stage.reference={place} has answered none of the {len(answers.asked)} queries asked for."
+        )
     for name in both:
         if answers.cases[name].query.strip() != reference.cases[name].query.strip():
             raise ConfigError(
-                f"judged.reference={place} has another query {name!r} than the judged answers, so theirs cannot be "
-                "compared. Name a run of the same benchmark and group."
+                f"judge_stage.reference={place} has another query {name!r} than the judged answers, so theirs cannot "
+                "be compared. Name a run of the same benchmark and group."
             )
 
 

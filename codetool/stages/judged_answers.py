@@ -130,11 +130,12 @@ def _of_folder(folder: Path, word: str) -> Answers:
 def _ids(file: Path) -> tuple[str, ...]:
     """The ids in a file: a list of them, or an object whose keys they are."""
     if not file.exists():
-        raise MissingError(f"judged.ids={file}: there is no such file. Name a JSON file of query ids.")
+        raise MissingError(f"judge_stage.ids={file}: there is no such file. Name a JSON file of query ids.")
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         if not isinstance(content, list | dict) or not content:
             raise ValueError(f"it holds {type(content).__name__}")
     except (OSError, ValueError) as error:
-        raise ConfigError(f"judged.ids={file} is no JSON file of query ids, a list or an object: {error}") from error
+        said = f"judge_stage.ids={file} is no JSON file of query ids, a list or an object: {error}"
+        raise ConfigError(said) from error
     return tuple(dict.fromkeys(map(str, content)))

@@ -30,7 +30,7 @@ def judges_answers(config: RunConfig) -> bool:
 
 def refuse_judge_that_cannot_be_asked(config: RunConfig) -> None:
     """Raises CodeToolError for a judge that is wanted and would only be missed when the tasks are done."""
-    judges_leaves = config.stage == "collect" and config.data.outcome != "executed"
+    judges_leaves = config.stage == "collect" and config.collect.leaf_success != "executed"
     if judges_answers(config) or (judges_leaves and not isinstance(config.judge, NoJudge)):
         asyncio.run(config.judge.probe())
 

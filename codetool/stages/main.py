@@ -42,7 +42,6 @@ def _run() -> None:
         if "--help" in flags or "-h" in flags:
             print(help_text())
             return
-        options = words.with_stage_defaults(options)
         multirun = bool(MULTIRUN & set(flags))
         configs = words.check(options, multirun=multirun)
         validated = words.all_valid(configs)

@@ -64,12 +64,12 @@ def _decide(task: Task, leaf: Node, config: RunConfig, outcomes: Outcomes) -> No
             outcomes.decide(task, leaf, False, "unfinished")
         return
     answer = final_answer(leaf)
-    if config.data.outcome == "checked":
+    if config.collect.leaf_success == "checked":
         checked = config.benchmark.check(task, answer)
         if checked is not None:
             outcomes.decide(task, leaf, checked, "checked")
             return
-    if config.data.outcome == "executed" or isinstance(config.judge, NoJudge):
+    if config.collect.leaf_success == "executed" or isinstance(config.judge, NoJudge):
         outcomes.decide(task, leaf, leaf.spot > 0, "executed")
     else:
         outcomes.questions.append((leaf.id, of_path(task, leaf)))

@@ -55,10 +55,10 @@ def serve_tools(config: RunConfig, choices: Mapping[str, str], console: Console)
 
     Raises ConfigError if the benchmark has none, or the address cannot be listened on.
     """
-    served, settings = config.tools.replica or config.tools.cache, config.serve
+    served, settings = config.tools.replica or config.tools.cache, config.serve_tools
     if not isinstance(served, Served):
         raise ConfigError(f"stage=serve_tools: benchmark={choices['benchmark']} has no replica that could be served")
-    with listen("serve", settings.host, settings.port) as listener:
+    with listen("serve_tools", settings.host, settings.port) as listener:
 
         def announce() -> None:
             _announce(address(settings.host, listener), served, settings, choices, console)
@@ -73,7 +73,7 @@ def serve_tools(config: RunConfig, choices: Mapping[str, str], console: Console)
 async def _serve(config: RunConfig, served: Served, listener: socket, announce: Callable[[], None]) -> None:
     """Serve until stopped, after all that can be wrong has been told; a dry run ends there."""
     async with config.tools.open() as broker:
-        site = served.site(require_key=config.serve.require_key, environment=os.environ, broker=broker)
+        site = served.site(require_key=config.serve_tools.require_key, environment=os.environ, broker=broker)
         announce()
         if not config.dry_run:
             await until_stopped(server(site, GRACE), listener)

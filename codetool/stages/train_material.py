@@ -77,7 +77,7 @@ def model(config: RunConfig) -> ModelFolders:
     option: Any = config.prm if target == "prm" else config.policy
     if not isinstance(option, GenerativePRM if target == "prm" else ModelPolicy):
         choices = "prm=smollm2, prm=qwen7b or prm=llama8b" if target == "prm" else "policy=smollm2 or policy=qwen7b"
-        raise ConfigError(f"target={target}: {target}= names no model that can be trained. Choose {choices}.")
+        raise ConfigError(f"train.target={target}: {target}= names no model that can be trained. Choose {choices}.")
     if target == "prm" and not isinstance(option.prompt, JudgePrompt):
         raise ConfigError(
             "stage=train trains a PRM that judges steps one by one; prm=pairwise compares two. Choose prm=smollm2 or "
@@ -176,7 +176,7 @@ def _refuse_other_kind(use: str, file: Path, line: bytes, target: str) -> None:
     field, what = kinds[other]
     if isinstance(fields, dict) and field in fields and kinds[target][0] not in fields:
         raise ConfigError(
-            f"train.{use}: {file} holds {what} learns. Train one, target={other}, or name a {FILES[target]}."
+            f"train.{use}: {file} holds {what} learns. Train one, train.target={other}, or name a {FILES[target]}."
         )
 
 
@@ -209,7 +209,7 @@ def material(config: RunConfig, base: Path, found: Labels | None) -> Material:
             f"all {len(training)} are longer than {longest} tokens (train.max_length)"
             if training
             else (
-                "labels=hard, and no step has a label; try labels=soft"
+                "train.labels=hard, and no step has a label; try train.labels=soft"
                 if found
                 else "no assistant message has a weight"
             )
@@ -225,7 +225,7 @@ def _warn_of_another_prompt(examples: Sequence[ProcessExample], prompt: JudgePro
     if given - {asked}:
         log.warning(
             "The data have another prompt than the PRM, and it would be asked otherwise than it is trained. Theirs "
-            "begins %r, prm.prompt %r. stage=collect writes them anew, without a model: judging@data.prompt=NAME.",
+            "begins %r, prm.prompt %r. stage=collect writes them anew, without a model: judging@collect.prompt=NAME.",
             shorten(given.pop(), 60),
             shorten(asked, 60),
         )

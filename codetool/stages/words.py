@@ -7,7 +7,7 @@ first, then every other option against the configuration those choices give, so 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from itertools import product
 from math import prod
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.default_element import GroupDefault
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException
@@ -23,13 +25,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from codetool.config import RunConfig, validate
 from codetool.errors import ConfigError
-from codetool.identity import stages_that_read
 
 CONF = Path(__file__).parents[2] / "conf"
 MOST_COMBINATIONS = 256
 """Cells of a sweep that are all composed beforehand, a tenth of a second each."""
-STAGE_DEFAULTS = {"collect": ("search=exhaustive", "prm=none"), "judge": ("judge=stabletoolbench",)}
-"""What a stage chooses unless the user does: estimates of a step want all that may follow it, and no PRM's opinion."""
 FLAGS_WITH_VALUE = {
     "--cfg", "-c", "--package", "-p", "--info", "-i",
     "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd",
@@ -44,14 +43,6 @@ def sorted_out(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         of_flag = argument.startswith("-") or (bool(flags) and flags[-1] in FLAGS_WITH_VALUE)
         (flags if of_flag else words).append(argument)
     return flags, words
-
-
-def with_stage_defaults(words: Sequence[str]) -> list[str]:
-    """The words, preceded by what their stage chooses where they do not."""
-    given = {key_of(word) for word in words}
-    stages = [word.split("=", 1)[1].strip("\"'") for word in words if key_of(word) == "stage" and "=" in word]
-    defaults = [word for stage in stages[-1:] for word in STAGE_DEFAULTS.get(stage, ())]
-    return [*(word for word in defaults if key_of(word) not in given), *words]
 
 
 def check(words: Sequence[str], *, multirun: bool = False) -> list[DictConfig]:
@@ -69,8 +60,8 @@ def check(words: Sequence[str], *, multirun: bool = False) -> list[DictConfig]:
             if wrong:
                 raise ConfigError("\n".join([*wrong, *_wrong_values(good)]))
             configs = [_composed(variant) for variant in _variants(good)]
-        if unread := _unread(words, {str(config.stage) for config in configs}):
-            raise ConfigError("\n".join(unread))
+        if unread := [line for config in configs for line in _blocks_of_other_stages(config)]:
+            raise ConfigError("\n".join(dict.fromkeys(unread)))
         return configs
 
 
@@ -124,15 +115,32 @@ def _composed(words: Sequence[str]) -> DictConfig:
         raise ConfigError(f"{line} This is so with {chosen}.") from error
 
 
-def _unread(words: Sequence[str], stages: Set[str]) -> list[str]:
-    """A line for each word that belongs to a stage which is not run."""
-    places = [(word, re.split(r"[.=]", word.lstrip("+~"))[0]) for word in words]
-    readers = [(word, stages_that_read(place)) for word, place in places]
+def _blocks_of_other_stages(config: DictConfig) -> list[str]:
+    """A line for each group of settings that a preset has given a stage which does not read it."""
+    chosen = str(config.stage)
+    readers = {str(name): stages_that_read(str(name)) for name in config}
     return [
-        f"{word}: only stage={', '.join(allowed)} reads it."
-        for word, allowed in readers
-        if allowed and not stages & set(allowed)
+        f"{name}: a preset sets it, and only stage={', '.join(stages)} reads it, not stage={chosen}."
+        for name, stages in readers.items()
+        if stages and chosen not in stages
     ]
+
+
+def stages_that_read(name: str) -> list[str]:
+    """The stages that have a group or a block of settings of this name to themselves; none where all have it."""
+    loader = GlobalHydra.instance().config_loader()
+    assert isinstance(loader, ConfigLoaderImpl)
+    return [stage for stage in loader.get_group_options("stage") if name in _names_of_stage(loader, stage)]
+
+
+def _names_of_stage(loader: ConfigLoaderImpl, stage: str) -> set[str]:
+    """The settings and groups of `conf/stage/<stage>.yaml`, without those that it overrides."""
+    found = loader.repository.load_config(f"stage/{stage}")
+    if found is None:
+        return set()
+    groups = [default for default in found.defaults_list or () if isinstance(default, GroupDefault)]
+    added = {str(group.group).lstrip("/") for group in groups if not group.override and not group.package}
+    return {str(name) for name in found.config if name != "stage"} | added
 
 
 def _variants(words: Sequence[str]) -> list[list[str]]:
@@ -172,7 +180,7 @@ def _sorted_by_mistakes(words: Sequence[str], multirun: bool) -> tuple[list[str]
     """A line for each wrong word, and the good words. Words that choose a file come first: others build on them."""
     wrong: list[str] = []
     good: list[str] = []
-    for word in sorted(words, key=lambda word: not _is_group(word.split("=")[0])):  # a stable sort
+    for word in sorted(words, key=_rank):  # a stable sort
         try:
             values = values_of(word)
         except HydraException:
@@ -185,6 +193,11 @@ def _sorted_by_mistakes(words: Sequence[str], multirun: bool) -> tuple[list[str]
         wrong += lines
         good += [] if lines else [word]
     return wrong, good
+
+
+def _rank(word: str) -> int:
+    """The place of a word among those that others build on: what chooses the groups, the choices, the values."""
+    return 0 if key_of(word) in ("stage", "experiment") else 1 if _is_group(word.split("=")[0]) else 2
 
 
 def _wrong_values(words: Sequence[str]) -> list[str]:
@@ -213,6 +226,12 @@ def _mistake(word: str, before: Sequence[str]) -> str | None:
 
 def _unknown_key(word: str, config: DictConfig, error: Exception) -> str:
     name = word.split("=")[0].lstrip("+~")
+    if refused := re.match(r"In '(.+?)': Could not override '(.+?)'", str(error)):  # by the preset that the word names
+        stages = stages_that_read(refused[2])
+        read = f"only stage={', '.join(stages)} reads" if stages else f"stage={config.stage} has no such group as"
+        return f"{word}: {refused[1]}.yaml chooses {refused[2]}=, and {read} {refused[2]}."
+    if (stages := stages_that_read(re.split(r"[.@]", name)[0])) and config.stage not in stages:
+        return f"{word}: only stage={', '.join(stages)} reads it."
     parent, _, _ = name.rpartition(".")
     known = list(_keys(config))
     if name in known:

@@ -53,7 +53,7 @@ def ways(steps: int, id: str = "", done: int = 0, depth: int = 0) -> list[list[W
 
 def examples(trees: int, steps: int = 4) -> list[list[ProcessExample]]:
     """For each of so many tasks of train whose programs have `steps` steps, the judged nodes of its tree."""
-    config = validate(check(["benchmark=tmdb_verified"])[0])
+    config = validate(check(["stage=collect", "benchmark=tmdb_verified"])[0])
     rows, tasks = read(FOLDER / "train.jsonl"), TMDBVerified(split="train", train=None, observation=2000).tasks()
     long = [(row, task) for row, task in zip(rows, tasks, strict=True) if len(row["program"]) == steps]
     return asyncio.run(_trees(config, long[:: len(long) // trees][:trees]))
@@ -68,7 +68,7 @@ async def _trees(config: RunConfig, chosen: Sequence[tuple[Any, Task]]) -> list[
             nodes: dict[str, Node] = {}
             for path in ways(len(row["program"])):
                 await _walk(await sandbox.start(task, broker.session(task).call), row, path, nodes)
-            found.append([_judged(config.data.prompt, task, node) for node in nodes.values()])
+            found.append([_judged(config.collect.prompt, task, node) for node in nodes.values()])
         return found
 
 

@@ -74,14 +74,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--requests", type=int, default=300)
     requests = parser.parse_args().requests
-    tools = ("stage=serve_tools", "serve.port=0")
+    tools = ("stage=serve_tools", "serve_tools.port=0")
     genres = "/3/genre/movie/list"
     with tempfile.TemporaryDirectory() as data:
         for folder in ("tool_response_cache", "tools"):
             (Path(data) / "stabletoolbench" / folder).mkdir(parents=True)
         servers = {
             "serve_tools": ((*tools, "benchmark=tmdb_verified"), {}, genres),
-            "serve_tools_ipv6": ((*tools, "benchmark=tmdb_verified", "serve.host='::1'"), {}, genres),
+            "serve_tools_ipv6": ((*tools, "benchmark=tmdb_verified", "serve_tools.host='::1'"), {}, genres),
             "serve_tools_toolbench": ((*tools, "benchmark=stabletoolbench"), {"CODETOOL_DATA": data}, "/health"),
             "serve_prm": (("stage=serve_prm", "prm=smollm2", "serve_prm.port=0"), {}, "/health"),
         }

@@ -50,7 +50,7 @@ def workload(trees: int) -> dict[str, Any]:
     from codetool.training.examples import judged
 
     chat, made = ChatTokens(smollm2_folder()), examples(trees)
-    prompt = validate(check([])[0]).data.prompt
+    prompt = validate(check(["stage=collect"])[0]).collect.prompt
     read = [list(judged(tree, prompt, chat, "label")) for tree in made]
     steps = [len(chat.tokens(node.step)) for tree in made for node in tree]
     starts = [len(chat.encode([dict(message) for message in tree[0].prefix])) for tree in made]

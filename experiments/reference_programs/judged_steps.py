@@ -93,9 +93,9 @@ class Grower:
                 path = [*drafts[:place], wrong, *([] if wrong.last else drafts[place + 1 :])]
                 await self._grow(task, name, path, nodes, outcomes)
             rollout = Rollout(task, tuple(nodes.values()), outcomes)
-            steps = labelled(rollout, self.config.data)
+            steps = labelled(rollout, self.config.collect)
             siblings = [step for step in steps if step.node.parent is nodes["-".join(["1"] * place) or "0"]]
-            found += examples.examples(task, siblings, self.config.data.prompt)
+            found += examples.examples(task, siblings, self.config.collect.prompt)
         return found
 
     def _wrong(self, drafts: Sequence[Draft], place: int, chance: Random) -> Iterator[Draft]:
@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument("--judging", default="compact", help="a file of conf/judging: what the PRM is to read")
     parser.add_argument("--seed", type=int, default=0, help="draws the wrong steps")
     options = parser.parse_args()
-    words = [f"benchmark.train={options.rows}", f"judging@data.prompt={options.judging}"]
+    words = [f"benchmark.train={options.rows}", f"judging@collect.prompt={options.judging}"]
     config = validate(check(["stage=collect", "benchmark=tmdb_verified", "benchmark.split=train", *words])[0])
     tasks = TMDBVerified(split="train", train=options.rows, observation=0).tasks()
     found = asyncio.run(judged(config, read(options.rows), tasks, options.seed))

@@ -47,12 +47,12 @@ def test_duplicates_weigh_as_if_they_had_been_left_apart() -> None:
         }
     )  # fmt: skip
     for tau in ("mean", "sum"):
-        assert estimates(apart, settings(tau=tau))["1"] == estimates(MERGED, settings(tau=tau))["1"]
+        assert estimates(apart, settings(length_term=tau))["1"] == estimates(MERGED, settings(length_term=tau))["1"]
 
 
 @pytest.mark.parametrize(("tau", "remaining"), [("mean", 13 / 7), ("sum", 13)])
 def test_the_latent_reward_falls_with_failures_and_with_remaining_steps(tau: str, remaining: float) -> None:
-    latent = estimates(MERGED, settings(tau=tau))["1"].latent
+    latent = estimates(MERGED, settings(length_term=tau))["1"].latent
     assert latent == pytest.approx(0.9 ** (4 / 7) * 0.95 ** (remaining / 20), rel=1e-12)
 
 

@@ -32,8 +32,8 @@ def test_steps_that_both_failed_are_told_apart_by_their_estimate() -> None:
 
 def test_the_hard_estimate_asks_only_whether_any_leaf_succeeds() -> None:
     tree = rollout({"1-1": True, "1-2": False, "2-1": True, "2-2": True, "3": False})
-    assert [labels(tree, estimate="soft")[name] for name in "123"] == [False, True, False]
-    assert [labels(tree, estimate="hard")[name] for name in "123"] == [True, True, False]
+    assert [labels(tree, estimator="soft")[name] for name in "123"] == [False, True, False]
+    assert [labels(tree, estimator="hard")[name] for name in "123"] == [True, True, False]
 
 
 def test_of_many_all_the_best_are_true_and_all_others_false() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from codetool.process_data.rollouts import Rollout
-from codetool.process_data.settings import ProcessData
+from codetool.process_data.settings import LabelingConfig
 from codetool.prompts import JudgePrompt, StepPrompt
 from codetool.types import Execution, Node, Step, Task
 
@@ -25,20 +25,20 @@ POLICY = StepPrompt(
 TASK = Task("t1", "Who?", ())
 
 
-def settings(**changes: object) -> ProcessData:
+def settings(**changes: object) -> LabelingConfig:
     defaults = {
-        "outcome": "checked",
-        "estimate": "soft",
-        "tau": "mean",
+        "leaf_success": "checked",
+        "estimator": "soft",
+        "length_term": "mean",
         "alpha": 0.9,
         "beta": 0.95,
         "horizon": 20,
-        "unsolved": True,
+        "keep_unsolved": True,
         "balance": False,
         "transcripts": 4,
         "prompt": JUDGE,
     }
-    return ProcessData(**{**defaults, **changes})  # type: ignore[arg-type]
+    return LabelingConfig(**{**defaults, **changes})  # type: ignore[arg-type]
 
 
 def rollout(

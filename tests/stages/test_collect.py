@@ -21,10 +21,11 @@ from command_line import CommandLine, lines, timeless
 from scripted_policy import scripted_server
 
 from codetool.benchmarks.tmdb_verified import rows
+from codetool.errors import ConfigError
 from codetool.process_data import examples, transcripts
 from codetool.process_data.reference import read_reference
 from codetool.prompts import JudgePrompt
-from codetool.stages.words import with_stage_defaults
+from codetool.stages.words import check
 from codetool.types import ProcessExample
 
 TASKS = 6
@@ -121,12 +122,15 @@ def test_the_reference_export_is_read_back_as_the_process_data(whole: Collected)
 
 
 def settings_of(folder: Path) -> JudgePrompt:
-    settings = yaml.safe_load((folder / "config.yaml").read_text())["data"]["prompt"]
+    settings = yaml.safe_load((folder / "config.yaml").read_text())["collect"]["prompt"]
     return JudgePrompt(**{name: value for name, value in settings.items() if name != "_target_"})
 
 
 def test_other_settings_relabel_the_same_rollouts_without_a_model(again: CommandLine, whole: Collected) -> None:
-    changed = ("data.tau=sum", "data.outcome=executed", "data.balance=true", "data.prompt.system=Judge.")
+    changed = (
+        "collect.length_term=sum", "collect.leaf_success=executed", "collect.balance=true",
+        "collect.prompt.system=Judge.",
+    )  # fmt: skip
     done = again(*words(NOWHERE, *changed))
     assert done.returncode == 0, done.stderr
     assert f"done already: {TASKS}" in done.stderr
@@ -145,7 +149,7 @@ def test_other_settings_relabel_the_same_rollouts_without_a_model(again: Command
 
 def test_a_judge_decides_where_it_is_asked(again: CommandLine, policy: ChatServer) -> None:
     policy.handler = lambda body: chat("no" if "no idea" in body["messages"][0]["content"] else "yes")
-    judging = ("judge=openai", "judge.model=j", f"judge.base_url={policy.url}", "data.outcome=judge")
+    judging = ("judge=openai", "judge.model=j", f"judge.base_url={policy.url}", "collect.leaf_success=judge")
     done = again(*words(NOWHERE, *judging))
     assert done.returncode == 0, done.stderr
     told = summary(collected(again))
@@ -160,8 +164,8 @@ def test_tasks_that_no_leaf_solves_are_left_out_if_asked(
 ) -> None:
     [hopeless, *_] = lines(whole.folder, "results")
     policy.handler = lambda body: chat("no" if hopeless["query"] in body["messages"][0]["content"] else "yes")
-    judging = ("judge=openai", "judge.model=j", f"judge.base_url={policy.url}", "data.outcome=judge")
-    done = again(*words(NOWHERE, *judging, "data.unsolved=false"))
+    judging = ("judge=openai", "judge.model=j", f"judge.base_url={policy.url}", "collect.leaf_success=judge")
+    done = again(*words(NOWHERE, *judging, "collect.keep_unsolved=false"))
     assert done.returncode == 0, done.stderr
     before = [each.task_id for each in examples.read([whole.folder])]
     after = [each.task_id for each in examples.read([collected(again)])]
@@ -229,8 +233,8 @@ def test_tasks_that_failed_for_our_own_reasons_are_told(run: CommandLine, policy
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (("data.outcome=judge",), "data.outcome=judge wants a judge: judge=openai"),
-        (("data.tau=median", "data.alpha=0", "export=csv"), "export='csv'"),
+        (("collect.leaf_success=judge",), "collect.leaf_success=judge wants a judge: judge=openai"),
+        (("collect.length_term=median", "collect.alpha=0", "export=csv"), "export='csv'"),
         (("judge=openai", "judge.base_url=http://127.0.0.1:9/v1"), "judge.model is not set"),
         (("judge=openai", "judge.model=m", "judge.base_url=http://127.0.0.1:9/v1"), "127.0.0.1:9/v1 cannot be reached"),
         (("judge=openai", "judge.model=m", "judge.prompt='{{ query'"), "judge.prompt"),
@@ -245,12 +249,38 @@ def test_a_wrong_option_is_one_message_before_any_rollout(
 
 
 def test_settings_of_the_data_belong_to_this_stage(run: CommandLine) -> None:
-    done = run("data.tau=sum", "export=reference")
-    assert done.returncode == 2 and "data.tau=sum: only stage=collect reads it" in done.stderr
+    done = run("collect.length_term=sum", "export=reference")
+    assert done.returncode == 2 and "collect.length_term=sum: only stage=collect reads it" in done.stderr
 
 
-def test_all_that_may_follow_a_step_is_rolled_out_unless_the_user_says_otherwise() -> None:
-    chosen = ["search=exhaustive", "prm=none"]
-    assert with_stage_defaults(["stage=collect", "search.n=3"]) == [*chosen, "stage=collect", "search.n=3"]
-    assert with_stage_defaults(["search=beam", "stage=collect"]) == ["prm=none", "search=beam", "stage=collect"]
-    assert with_stage_defaults(["stage=evaluate"]) == ["stage=evaluate"]
+@pytest.mark.parametrize(
+    ("chosen", "search", "prm"),
+    [
+        (["stage=collect", "search.n=3"], "Exhaustive", "NoPRM"),
+        (["search=beam", "stage=collect"], "Beam", "NoPRM"),
+        (["stage=collect", "prm=random"], "Exhaustive", "RandomPRM"),
+        (["stage=collect", "experiment=baseline_dfsdt"], "DepthFirst", "NoPRM"),
+        (["stage=evaluate"], "Beam", "GenerativePRM"),
+    ],
+)
+def test_all_that_may_follow_a_step_is_rolled_out_unless_the_user_says_otherwise(
+    chosen: list[str], search: str, prm: str
+) -> None:
+    [config] = check(chosen)
+    assert [config[group]["_target_"].split(".")[-1] for group in ("search", "prm")] == [search, prm]
+
+
+def test_a_preset_that_chooses_the_stage_gets_its_defaults(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    preset = "# @package _global_\ndefaults:\n  - override /stage: collect\ncollect:\n  horizon: 7\n"
+    (tmp_path / "experiment" / "mine.yaml").write_text(preset)
+    [config] = check([f"hydra.searchpath=[{tmp_path}]", "experiment=mine", "collect.balance=true"])
+    assert (config.stage, config.collect.horizon, config.collect.balance) == ("collect", 7, True)
+    assert config.search["_target_"].endswith("Exhaustive") and config.prm["_target_"].endswith("NoPRM")
+
+
+def test_a_preset_may_not_set_what_another_stage_reads(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\ntrain:\n  epochs: 2\n")
+    with pytest.raises(ConfigError, match="train: a preset sets it, and only stage=train reads it"):
+        check([f"hydra.searchpath=[{tmp_path}]", "experiment=mine"])

@@ -6,7 +6,6 @@ import pytest
 import yaml
 
 from codetool.config import validate
-from codetool.identity import READ_BY
 from codetool.stages.words import CONF, check
 
 NEEDED = {"prm=remote": ["prm.base_url=http://127.0.0.1:1", "prm.model=m"]}
@@ -17,8 +16,8 @@ OPTIONS = sorted(f"{file.parent.name}={file.stem}" for group in CHOSEN for file 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_an_option_composes_and_validates(option: str) -> None:
     group = option.split("=")[0]
-    reader = [f"stage={READ_BY[group].split()[0]}"] if group in READ_BY else []
-    [config] = check([option, *reader, *NEEDED.get(option, [])])
+    stage = ["stage=train"] if group in ("tuning", "trainer") else []
+    [config] = check([option, *stage, *NEEDED.get(option, [])])
     settings = validate(config).settings
     assert settings[group]["_target_"].startswith("codetool.")
 

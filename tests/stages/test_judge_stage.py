@@ -63,7 +63,7 @@ def test_a_run_is_judged_again_without_being_run(run: CommandLine, policy: ChatS
     assert run(*search, "benchmark.split=dev", "limit=3").returncode == 0
     folder = run.folder("tmdb_verified-chain")
     before, steps = {file.name: file.read_bytes() for file in folder.glob("*.*")}, len(policy.requests)
-    done = run(*words(judge, f"judged.folder={folder}"))
+    done = run(*words(judge, f"judge_stage.folder={folder}"))
     assert done.returncode == 0, done.stderr
     assert len(policy.requests) == steps
     assert {file.name: file.read_bytes() for file in folder.glob("*.*")} == before
@@ -74,9 +74,9 @@ def test_a_run_is_judged_again_without_being_run(run: CommandLine, policy: ChatS
     assert metrics(result)["tasks"] == {"asked": 3, "missing": 0, "answered": 3}
     assert metrics(result)["judge"]["votes"] == len(lines(result, "votes")) == 9
     asked = len(judge.requests)
-    assert run(*words(judge, f"judged.folder={folder}")).returncode == 0
+    assert run(*words(judge, f"judge_stage.folder={folder}")).returncode == 0
     assert len(judge.requests) == asked
-    assert run(*words(judge, f"judged.folder={folder}", "judge=codetool")).returncode == 0
+    assert run(*words(judge, f"judge_stage.folder={folder}", "judge=codetool")).returncode == 0
     assert len(judge.requests) == 2 * asked and len([*run.outputs.glob("judge/*")]) == 2
 
 
@@ -87,7 +87,7 @@ def test_answers_of_another_system_are_compared_with_a_reference(
     other = {"1": "bad", "2": "good", "3": "good", "4": "good y", "5": "", "6": "bad"}
     own_file = predictions(tmp_path / "mine" / "G1_tool.json", own)
     reference = predictions(tmp_path / "theirs" / "G1_tool.json", other)
-    done = run(*words(judge, f"judged.folder={own_file}", f"judged.reference={reference}"))
+    done = run(*words(judge, f"judge_stage.folder={own_file}", f"judge_stage.reference={reference}"))
     assert done.returncode == 0, done.stderr
     folder = judged(run, "mine-G1_tool-stabletoolbench-")
     told = metrics(folder)["metrics"]
@@ -106,7 +106,7 @@ def test_a_query_without_an_answer_counts_where_it_was_asked_for(
 ) -> None:
     file = predictions(tmp_path / "m" / "g.json", {"1": "good", "2": "bad"})
     (tmp_path / "ids.json").write_text('{"1": 0, "2": 1, "3": 2, "4": 3}')
-    assert run(*words(judge, f"judged.folder={file}", f"judged.ids={tmp_path / 'ids.json'}")).returncode == 0
+    assert run(*words(judge, f"judge_stage.folder={file}", f"judge_stage.ids={tmp_path / 'ids.json'}")).returncode == 0
     told = metrics(judged(run))
     assert told["metrics"]["sopr"]["value"] == pytest.approx(1 / 4)
     assert told["tasks"] == {"asked": 4, "missing": 2, "answered": 2}
@@ -120,7 +120,7 @@ def test_a_kill_loses_the_votes_in_flight_alone(run: CommandLine, judge: ChatSer
     judge.handler = slow
     own = predictions(tmp_path / "a" / "g.json", {str(number): f"good {number}" for number in range(4)})
     reference = predictions(tmp_path / "b" / "g.json", {str(number): f"good best {number}" for number in range(4)})
-    command = words(judge, f"judged.folder={own}", f"judged.reference={reference}")
+    command = words(judge, f"judge_stage.folder={own}", f"judge_stage.reference={reference}")
     for enough in (6, 30):  # once among the votes on answers, once among the comparisons
         process = run.start(*command, "judge.concurrency=4")
         while not any(run.outputs.glob("judge/*/votes.jsonl")) or len(lines(judged(run), "votes")) < enough:
@@ -139,20 +139,20 @@ def test_a_kill_loses_the_votes_in_flight_alone(run: CommandLine, judge: ChatSer
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ((), "judged.folder is not set"),
-        (("judged.folder={tmp}",), "is no run folder: there is no config.yaml in it"),
-        (("judged.folder={tmp}/nowhere",), "there is no such file or folder"),
-        (("judged.folder={tmp}/nowhere.json",), "there is no such file"),
-        (("judged.folder={tmp}/x.json",), "holds no converted answers"),
-        (("judged.folder={tmp}/x.txt",), "is no file of converted answers"),
-        (("judged.folder={tmp}/g.json", "judged.reference={tmp}"), "judged.reference="),
-        (("judged.folder={tmp}/g.json", "judged.reference={tmp}/none.json"), "was not asked 1 of the 1 queries"),
-        (("judged.folder={tmp}/g.json", "judged.reference={tmp}/else.json"), "has another query '1'"),
-        (("judged.folder={tmp}/g.json", "judged.ids={tmp}/x.txt"), "no JSON file of query ids"),
-        (("judged.folder={tmp}/g.json", "judge=none"), "judge=none judges nothing"),
-        (("judged.folder={tmp}/g.json", "judge.model=null"), "judge.model is not set"),
-        (("judged.folder={tmp}/g.json", "judge.base_url=http://127.0.0.1:9/v1"), "cannot be reached"),
-        (("judged.folder={tmp}/g.json", "judge.votes=0"), "judge.votes=0"),
+        ((), "judge_stage.folder is not set"),
+        (("judge_stage.folder={tmp}",), "is no run folder: there is no config.yaml in it"),
+        (("judge_stage.folder={tmp}/nowhere",), "there is no such file or folder"),
+        (("judge_stage.folder={tmp}/nowhere.json",), "there is no such file"),
+        (("judge_stage.folder={tmp}/x.json",), "holds no converted answers"),
+        (("judge_stage.folder={tmp}/x.txt",), "is no file of converted answers"),
+        (("judge_stage.folder={tmp}/g.json", "judge_stage.reference={tmp}"), "judge_stage.reference="),
+        (("judge_stage.folder={tmp}/g.json", "judge_stage.reference={tmp}/none.json"), "was not asked 1 of the 1"),
+        (("judge_stage.folder={tmp}/g.json", "judge_stage.reference={tmp}/else.json"), "has another query '1'"),
+        (("judge_stage.folder={tmp}/g.json", "judge_stage.ids={tmp}/x.txt"), "no JSON file of query ids"),
+        (("judge_stage.folder={tmp}/g.json", "judge=none"), "judge=none judges nothing"),
+        (("judge_stage.folder={tmp}/g.json", "judge.model=null"), "judge.model is not set"),
+        (("judge_stage.folder={tmp}/g.json", "judge.base_url=http://127.0.0.1:9/v1"), "cannot be reached"),
+        (("judge_stage.folder={tmp}/g.json", "judge.votes=0"), "judge.votes=0"),
     ],
 )
 def test_a_wrong_word_is_one_message(
@@ -173,11 +173,11 @@ def test_a_wrong_word_is_one_message(
 
 def test_a_dry_run_asks_nobody_and_writes_nothing(run: CommandLine, judge: ChatServer, tmp_path: Path) -> None:
     file = predictions(tmp_path / "m" / "g.json", {"1": "good"})
-    done = run(*words(judge, f"judged.folder={file}", "dry_run=true"))
+    done = run(*words(judge, f"judge_stage.folder={file}", "dry_run=true"))
     assert done.returncode == 0 and "tasks: 1, without a result: 0" in done.stderr
     assert not judge.requests and not run.outputs.exists()
 
 
 def test_what_is_judged_belongs_to_this_stage(run: CommandLine) -> None:
-    done = run("judged.folder=x")
-    assert done.returncode == 2 and "judged.folder=x: only stage=judge reads it" in done.stderr
+    done = run("judge_stage.folder=x")
+    assert done.returncode == 2 and "judge_stage.folder=x: only stage=judge reads it" in done.stderr

@@ -70,7 +70,7 @@ class Live:
 def service(run: CommandLine) -> Iterator[str]:
     """The address of a served replica that wants the key."""
     process = subprocess.Popen(
-        run.command("stage=serve_tools", "serve.port=0", "serve.require_key=true"),
+        run.command("stage=serve_tools", "serve_tools.port=0", "serve_tools.require_key=true"),
         cwd=ROOT,
         env=os.environ | {"TMDB_API_KEY": KEY},
         stdout=subprocess.PIPE,

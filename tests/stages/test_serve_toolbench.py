@@ -55,7 +55,7 @@ def simulating() -> Iterator[ChatServer]:
 @contextmanager
 def served(run: CommandLine, folder: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The server and its address."""
-    command = run.command("stage=serve_tools", "benchmark=stabletoolbench", "serve.port=0", *words)
+    command = run.command("stage=serve_tools", "benchmark=stabletoolbench", "serve_tools.port=0", *words)
     process = subprocess.Popen(
         [*command, f"tools.cache.folder={folder}"],
         cwd=ROOT,

@@ -21,7 +21,7 @@ def served(
 ) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
     environment = {name: value for name, value in os.environ.items() if name != "TMDB_API_KEY"}
     process = subprocess.Popen(
-        run.command("stage=serve_tools", "serve.port=0", *words),
+        run.command("stage=serve_tools", "serve_tools.port=0", *words),
         cwd=ROOT,
         env=environment | ({"TMDB_API_KEY": key} if key else {}),
         stdout=subprocess.PIPE,
@@ -69,7 +69,7 @@ def test_a_page_of_another_origin_may_ask(site: httpx.Client) -> None:
 
 
 def test_a_demanded_key_may_be_a_bearer_token_or_an_api_key(run: CommandLine) -> None:
-    with served(run, "serve.require_key=true") as (_, client):
+    with served(run, "serve_tools.require_key=true") as (_, client):
         refused = client.get("/3/movie/597", headers={"Origin": "http://notebook.test"})
         assert (refused.status_code, refused.json()["status_code"]) == (401, 7)
         assert refused.headers["access-control-allow-origin"] == "*"
@@ -81,7 +81,7 @@ def test_a_demanded_key_may_be_a_bearer_token_or_an_api_key(run: CommandLine) ->
 
 
 def test_the_key_in_the_environment_is_the_only_one(run: CommandLine) -> None:
-    with served(run, "serve.require_key=true", key="the-right-one") as (process, client):
+    with served(run, "serve_tools.require_key=true", key="the-right-one") as (process, client):
         for key, status in (("any", 401), ("the-right-one", 200)):
             assert client.get("/3/movie/597", params={"api_key": key}).status_code == status
             assert client.get("/3/movie/597", headers={"Authorization": f"Bearer {key}"}).status_code == status
@@ -108,16 +108,16 @@ def test_a_signal_ends_it_with_a_line_for_each_request(run: CommandLine, number:
 def test_a_port_that_is_taken_is_told_in_one_line(run: CommandLine) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = run("stage=serve_tools", f"serve.port={port}")
+        done = run("stage=serve_tools", f"serve_tools.port={port}")
     assert done.returncode == 2
     [line] = done.stderr.splitlines()
-    assert f"serve.port={port} is taken on 127.0.0.1" in line
+    assert f"serve_tools.port={port} is taken on 127.0.0.1" in line
 
 
 def test_a_host_that_is_none_of_this_machine_is_told_in_one_line(run: CommandLine) -> None:
-    done = run("stage=serve_tools", "serve.host=192.0.2.1")
+    done = run("stage=serve_tools", "serve_tools.host=192.0.2.1")
     assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1 and "serve.host=192.0.2.1" in done.stderr
+    assert len(done.stderr.splitlines()) == 1 and "serve_tools.host=192.0.2.1" in done.stderr
 
 
 def test_a_benchmark_without_a_replica_has_nothing_to_serve(run: CommandLine) -> None:
@@ -126,17 +126,17 @@ def test_a_benchmark_without_a_replica_has_nothing_to_serve(run: CommandLine) ->
 
 
 def test_a_dry_run_serves_nothing(run: CommandLine) -> None:
-    done = run("stage=serve_tools", "serve.port=0", "dry_run=true")
+    done = run("stage=serve_tools", "serve_tools.port=0", "dry_run=true")
     assert done.returncode == 0 and not run.outputs.exists()
 
 
 @pytest.mark.parametrize(
     ("word", "expected"),
     [
-        ("serve.port=65536", "serve.port=65536: should be less than or equal to 65535"),
-        ("serve.prot=1", "Did you mean serve.port?"),
-        ("serve.require_key=perhaps", "serve.require_key='perhaps'"),
-        ("stage=serve", "should be 'evaluate', 'collect', "),
+        ("serve_tools.port=65536", "serve_tools.port=65536: should be less than or equal to 65535"),
+        ("serve_tools.prot=1", "Did you mean serve_tools.port?"),
+        ("serve_tools.require_key=perhaps", "serve_tools.require_key='perhaps'"),
+        ("stage=serve", "Allowed: collect, evaluate, "),
     ],
 )
 def test_wrong_words_are_named(run: CommandLine, word: str, expected: str) -> None:
@@ -144,7 +144,7 @@ def test_wrong_words_are_named(run: CommandLine, word: str, expected: str) -> No
     assert done.returncode == 2 and expected in done.stderr
 
 
-@pytest.mark.parametrize("word", ["serve.port=1", "serve={host: 127.0.0.1, port: 1, require_key: true}"])
+@pytest.mark.parametrize("word", ["serve_tools.port=1", "serve_tools={host: 127.0.0.1, port: 1, require_key: true}"])
 def test_its_words_mean_nothing_to_other_stages(word: str) -> None:
     with pytest.raises(ConfigError, match="only stage=serve_tools reads it"):
         check([word])

@@ -77,7 +77,7 @@ def test_recorded_answers_serve_a_whole_run_that_is_judged_and_exported(run: Com
         folder = run.folder("stabletoolbench-chain")
         results, content = lines(folder, "results"), metrics(folder)
         file = folder / "reference" / "model_predictions_converted" / "m_wo_latent" / "G1_category.json"
-        again = run("stage=judge", f"judged.folder={file}", *judged, "logger=none")
+        again = run("stage=judge", f"judge_stage.folder={file}", *judged, "logger=none")
         assert again.returncode == 0, again.stderr
 
     tasks = json.loads(queries.read_text())

@@ -143,7 +143,7 @@ def test_what_changes_the_weights_changes_the_folder(model: Path, data: Path, tm
     assert dry(model, copy, tmp_path) == base
     changes = [
         ("seed=1",), ("limit=5",), ("train.epochs=2",), ("train.learning_rate=1e-4",), ("tuning.rank=8",),
-        ("prm.labels=[no,yes]",), ("labels=hard",), ("trainer.precision=bf16-true",), ("trainer=ddp", WORDS[0]),
+        ("prm.labels=[no,yes]",), ("train.labels=hard",), ("trainer.precision=bf16-true",), ("trainer=ddp", WORDS[0]),
         ("train.accumulate=2",),
     ]  # fmt: skip
     found = [dry(model, data, tmp_path, *words) for words in changes] + [dry(model, other, tmp_path)]
@@ -175,11 +175,11 @@ def test_data_with_another_prompt_are_told_of(
 @pytest.mark.parametrize(
     ("words", "unread"),
     [
-        (("labels=hard",), ("train.soft_target=latent",)),
+        (("train.labels=hard",), ("train.soft_target=latent",)),
         (("tuning=full",), ("tuning.rank=8", "tuning.alpha=8", "tuning.dropout=0.5", "tuning.modules=[q_proj]")),
         (("train.validation_data=[OTHER]",), ("train.validation=0.5",)),
         (("train.validation=0",), ("train.validations=3", "train.patience=2")),
-        (("target=policy",), ("prompt@policy.prompt=compact", "train.loss=vocabulary", "labels=hard")),
+        (("train.target=policy",), ("prompt@policy.prompt=compact", "train.loss=vocabulary", "train.labels=hard")),
     ],
 )
 def test_what_is_not_read_leaves_the_folder(
@@ -188,7 +188,7 @@ def test_what_is_not_read_leaves_the_folder(
     other = tmp_path / "other.jsonl"
     other.write_text(process_file(tmp_path / "all.jsonl").read_text().replace('"task_id":"t', '"task_id":"u'))
     words = tuple(word.replace("OTHER", str(other)) for word in words)
-    if "target=policy" in words:
+    if "train.target=policy" in words:
         data = transcripts_file(tmp_path / "transcripts.jsonl")
     assert {dry(model, data, tmp_path, *words, word) for word in unread} == {dry(model, data, tmp_path, *words)}
 
@@ -206,9 +206,9 @@ def test_a_dry_run_counts(model: Path, data: Path, tmp_path: Path) -> None:
         (("prm=none",), ConfigError, "Choose prm=smollm2"),
         (("prm=random",), ConfigError, "Choose prm=smollm2"),
         (("prm=pairwise",), ConfigError, "prm=pairwise compares two"),
-        (("target=policy", "policy=openai"), ConfigError, "Choose policy=smollm2"),
-        (("target=policy", "policy=replay"), ConfigError, "Choose policy=smollm2"),
-        (("target=policy",), ConfigError, "target=prm, or name a transcripts.jsonl"),
+        (("train.target=policy", "policy=openai"), ConfigError, "Choose policy=smollm2"),
+        (("train.target=policy", "policy=replay"), ConfigError, "Choose policy=smollm2"),
+        (("train.target=policy",), ConfigError, "train.target=prm, or name a transcripts.jsonl"),
         (("train.data=[]",), ConfigError, "train.data is not set"),
         (("train.data=[nowhere]",), MissingError, "nowhere is not there"),
         (("train.max_length=3",), ConfigError, "train.max_length"),
@@ -239,7 +239,7 @@ def test_what_cannot_be_trained_is_told(
 
 def test_transcripts_are_no_process_data(model: Path, tmp_path: Path) -> None:
     file = transcripts_file(tmp_path / "transcripts.jsonl")
-    with pytest.raises(ConfigError, match="Train one, target=policy, or name a process.jsonl"):
+    with pytest.raises(ConfigError, match="Train one, train.target=policy, or name a process.jsonl"):
         ran(model, file, tmp_path)
 
 
@@ -292,7 +292,8 @@ def test_a_stopped_command_goes_on(run: CommandLine, model: Path, data: Path) ->
 
 
 def test_a_trained_policy_says_how_it_is_used(run: CommandLine, model: Path, tmp_path: Path) -> None:
-    words = ("stage=train", "target=policy", "policy=qwen7b", f"policy.model={model}", "prompt@policy.prompt=compact")
+    of_policy = ("policy=qwen7b", f"policy.model={model}", "prompt@policy.prompt=compact")
+    words = ("stage=train", "train.target=policy", *of_policy)
     done = run(*words, f"train.data=[{transcripts_file(tmp_path / 'transcripts.jsonl')}]", *WORDS)
     assert done.returncode == 0, done.stderr
     [folder] = folders(run.outputs)

@@ -256,7 +256,7 @@ def test_all_modules_are_in_training(model: Path, data: Path, tmp_path: Path) ->
 
 def test_a_policy_learns_its_transcripts(model: Path, tmp_path: Path) -> None:
     file = transcripts_file(tmp_path / "transcripts.jsonl")
-    words = ("target=policy", "train.epochs=6", "train.learning_rate=1e-2")
+    words = ("train.target=policy", "train.epochs=6", "train.learning_rate=1e-2")
     found = ran(job(config(model, file, tmp_path, *words), tmp_path / "run"))
     assert found[-1] < 0.5 * found[0]
 
