@@ -59,6 +59,25 @@ def keep(path: Path, wanted: Callable[[dict[str, Any]], bool]) -> None:
         replace(path, (encode(record) for record in read(path) if wanted(record)))
 
 
+def append_line(path: Path, line: str) -> None:
+    """Add one line to a file that several processes extend, in one write, and wait until it is on the disk.
+
+    A torn line before it is closed first. Raises OSError where the line cannot be written whole.
+    """
+    data = f"{line}\n".encode()
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # else a line that another process is writing would look torn
+        size = os.fstat(descriptor).st_size
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            data = b"\n" + data
+        if os.write(descriptor, data) != len(data):
+            raise OSError(f"{path}: the disk took only part of a line")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 class Journal:
     """A JSONL file open for appending; use it as a context manager."""
 

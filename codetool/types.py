@@ -27,7 +27,7 @@ class Parameter:
     """One argument of a tool, as its document states it."""
 
     name: str
-    location: Literal["path", "query", "body"]
+    location: Literal["path", "query", "body", "header"]
     type: str = "string"
     required: bool = False
     description: str = ""
@@ -51,6 +51,8 @@ class Tool:
     parameters: tuple[Parameter, ...] = ()
     response: JSON = None
     """Shape of a successful answer, reduced to names and types: `{"id": "integer", "cast": [{"name": "string"}]}`."""
+    effect: Effect | None = None
+    """Whether a call only reads or writes, if its document (`x-effect`) or an option says so; None: as its method."""
 
     @property
     def endpoint(self) -> str:
@@ -148,6 +150,10 @@ class HttpRequest:
     url: str
     """Absolute, query string included."""
     body: str | None = None
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
+    """Names and values as the code set them; which of them a service is sent is decided by the broker."""
+    earlier_writes: tuple[ToolAnswer, ...] | None = field(default=None, repr=False, compare=False)
+    """The answered writes on the path of the branch that asks, oldest first; None where the asker knows no branches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +169,8 @@ class ToolCall:
     request: HttpRequest | None = field(default=None, repr=False, compare=False)
     """What a live service is sent: the request as it was written, its secrets removed. None for a call read from a file
     and for a URL that is none."""
+    earlier_writes: tuple[ToolAnswer, ...] = field(default=(), repr=False, compare=False)
+    """The answered writes to the same host on the path of the branch that asks, oldest first."""
 
     @property
     def endpoint(self) -> str | None:
@@ -171,7 +179,9 @@ class ToolCall:
 
     @property
     def effect(self) -> Effect:
-        """`read` for methods that change nothing, else `write`."""
+        """What the tool is marked with; else `read` for methods that change nothing, and `write` for the others."""
+        if self.tool and self.tool.effect:
+            return self.tool.effect
         return "read" if self.method in SAFE_METHODS else "write"
 
 
@@ -186,7 +196,9 @@ class ToolAnswer:
     provenance: Provenance | None
     """None where nothing answered: the call missed, its host is not allowed or a budget is spent."""
     seconds: float = 0.0
-    failure: Literal["miss", "host_not_allowed", "budget", "unreachable"] | None = None
+    failure: Literal["miss", "host_not_allowed", "refused", "budget", "unreachable"] | None = None
+    transient: bool = False
+    """Whether it failed for a reason outside the program that may pass: the service was down, or answered garbage."""
 
     @property
     def ok(self) -> bool:

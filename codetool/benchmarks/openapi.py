@@ -1,7 +1,8 @@
 """OpenAPI 3 documents → `Tool`s: what a prompt shows and the broker matches.
 
-Only path and query parameters and JSON body properties become arguments. Headers, cookies and security schemes are left
-out, and so is every parameter, default or text that carries a secret: the broker adds keys after the sandbox.
+Path, query and header parameters and JSON body properties become arguments. Cookies and security schemes are left out,
+and so is every parameter, default or text that carries a secret: the broker adds keys after the sandbox. An operation's
+`x-effect: read` or `x-effect: write` says what a call does where the method does not.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, Literal
 
 from codetool.benchmarks.json_schema import Document, resolve, shape, type_name
 from codetool.errors import ConfigError
-from codetool.types import JSON, Parameter, Tool
+from codetool.types import JSON, Effect, Parameter, Tool
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 SECRET = re.compile(
@@ -22,6 +23,8 @@ SECRET = re.compile(
     r"|sessionid$|authorization|passw(or)?d|secret|bearer"
 )
 SECRET_TEXT = re.compile(r"\bbearer\s+\S+|\beyJ[\w-]{8,}[\w.-]*|\b[0-9a-f]{32,}\b", re.I)
+HEADERS_OF_THEIR_OWN = frozenset({"accept", "content-type", "authorization"})
+"""Headers that OpenAPI (3.0, 4.7.12) takes from other parts of a document and not from its parameters."""
 TEXT_LIMIT = 200  # characters of a description
 
 
@@ -88,7 +91,20 @@ def _tool(document: Document, operation: _Operation, secrets: frozenset[str]) ->
         summary=_text(operation.body.get("summary") or operation.body.get("description")),
         parameters=tuple(sorted(found.values(), key=lambda parameter: not parameter.required)),
         response=_response(document, operation),
+        effect=_effect(operation),
     )
+
+
+def _effect(operation: _Operation) -> Effect | None:
+    """What the document says that a call does, None where it says nothing. Raises ConfigError for another word."""
+    marked = operation.body.get("x-effect")
+    if marked == "read":
+        return "read"
+    if marked == "write":
+        return "write"
+    if marked is not None:
+        raise ConfigError(f"{operation.where}: x-effect is {marked!r}; allowed: read, write.")
+    return None
 
 
 def _server(document: Document, operation: _Operation) -> str:
@@ -110,13 +126,19 @@ def _parameters(document: Document, operation: _Operation, secrets: frozenset[st
             if not isinstance(name, str) or location not in ("path", "query", "header", "cookie"):
                 place = f"{operation.where} parameters[{index}]"
                 raise ConfigError(f"{place}: name {name!r} in {location!r} is no parameter.")
-            if location in ("path", "query") and not _secret(name, secrets):
+            if location == "header" and name.lower() in HEADERS_OF_THEIR_OWN:
+                continue
+            if location in ("path", "query", "header") and not _secret(name, secrets):
                 yield _parameter(document, operation, location, name, entry)
     yield from _body(document, operation, secrets)
 
 
 def _parameter(
-    document: Document, operation: _Operation, location: Literal["path", "query"], name: str, entry: Mapping[str, Any]
+    document: Document,
+    operation: _Operation,
+    location: Literal["path", "query", "header"],
+    name: str,
+    entry: Mapping[str, Any],
 ) -> Parameter:
     where = f"{operation.where} parameter {name}"
     schema = resolve(document, entry.get("schema") or {}, where)
@@ -139,7 +161,7 @@ def _body(document: Document, operation: _Operation, secrets: frozenset[str]) ->
 def _described(
     document: Document,
     name: str,
-    location: Literal["path", "query", "body"],
+    location: Literal["path", "query", "header", "body"],
     schema: Mapping[str, Any],
     required: bool,
     description: Any,

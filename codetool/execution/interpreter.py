@@ -80,10 +80,14 @@ class LiveInterpreter:
 
     async def _run(self, process: Process, code: str) -> Execution:
         exchanged: list[tuple[HttpRequest, ToolAnswer]] = []
+        writes = [answer for record in self.path for _, answer in record.calls if answer.call.effect == "write"]
 
         async def answer(request: HttpRequest) -> ToolAnswer:
-            exchanged.append((request, await self._call_tool(request)))
-            return exchanged[-1][1]
+            answered = await self._call_tool(replace(request, earlier_writes=tuple(writes)))
+            exchanged.append((request, answered))
+            if answered.call.effect == "write":
+                writes.append(answered)
+            return answered
 
         try:
             process = await self._renew(process) if process.branched else process
@@ -213,7 +217,12 @@ def _recorded(record: Record) -> Answer:
     async def answer(request: HttpRequest) -> ToolAnswer:
         if not left:
             raise ClosedError("a step of its path asked for more tools than the first time")
-        index = next((index for index, (asked, _) in enumerate(left) if asked == request), 0)
+        same = (index for index, (asked, _) in enumerate(left) if _is_same(asked, request))
+        index = next(same, 0)
         return left.pop(index)[1]
 
     return answer
+
+
+def _is_same(one: HttpRequest, other: HttpRequest) -> bool:
+    return one == other and one.headers == other.headers

@@ -30,6 +30,8 @@ HELLO_SECONDS = 20.0
 """How long a fresh fork may take to report, on a machine under load."""
 MAX_CALLS = 1000
 """Tool calls of one step; code that goes on asking, answered or not, would fill the host's memory and journal."""
+MAX_HEADERS = 100
+"""Headers of one request; services take no more."""
 MAX_BODY = 2**18
 """Bytes for what a process says beside its output; the longer it may be, the longer reading it keeps the host busy."""
 ENCODED = 12
@@ -258,7 +260,18 @@ def _own_time() -> Iterator[None]:
 
 def _request(message: Message) -> HttpRequest:
     body = None if message.get("body") is None else text(message, "body")
-    return HttpRequest(text(message, "method").upper(), text(message, "url"), body)
+    return HttpRequest(text(message, "method").upper(), text(message, "url"), body, _headers(message))
+
+
+def _headers(message: Message) -> tuple[tuple[str, str], ...]:
+    """The request's headers. Raises ProtocolError where they are no pairs of texts."""
+    headers = message.get("headers") or []
+    if not isinstance(headers, list) or len(headers) > MAX_HEADERS:
+        raise ProtocolError(f"the headers of a request are no list of at most {MAX_HEADERS}")
+    for pair in headers:
+        if not (isinstance(pair, list | tuple) and len(pair) == 2 and all(isinstance(part, str) for part in pair)):
+            raise ProtocolError("a header of a request is no pair of texts")
+    return tuple((name, value) for name, value in headers)
 
 
 def _signal(pidfd: int, pid: int, number: signal.Signals | int) -> None:

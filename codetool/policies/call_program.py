@@ -26,9 +26,13 @@ def call_program(tool: Tool, arguments: Mapping[str, JSON], preamble: str) -> st
     places = {parameter.name: parameter.location for parameter in tool.parameters}
     unknown = "query" if tool.method in SAFE_METHODS else "body"
     rest = {name: value for name, value in arguments.items() if name not in variables}
+    sent = {name: _text(value) for name, value in rest.items() if places.get(name) == "header" and value is not None}
     body = {name: value for name, value in rest.items() if places.get(name, unknown) == "body"}
-    query = {name: _query(value) for name, value in rest.items() if name not in body}
-    given = [repr(f"{tool.server}{path}"), *(["headers=headers"] if _HEADERS.search(preamble) else [])]
+    query = {name: _query(value) for name, value in rest.items() if name not in body and places.get(name) != "header"}
+    headers = "headers" if _HEADERS.search(preamble) else ""
+    if sent:
+        headers = f"{{**headers, **{sent!r}}}" if headers else repr(sent)
+    given = [repr(f"{tool.server}{path}"), *([f"headers={headers}"] if headers else [])]
     given += [f"params={query!r}"] if query else []
     given += [f"json={body!r}"] if body else []
     return f"import requests\nresponse = requests.{tool.method.lower()}({', '.join(given)})\nprint(response.text)"

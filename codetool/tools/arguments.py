@@ -83,10 +83,15 @@ def gathered(pairs: Iterable[tuple[str, str]]) -> dict[str, JSON]:
     return {name: items if name in arrays else items[0] for name, items in values.items()}
 
 
-def merged(path: Mapping[str, JSON], query: Mapping[str, JSON], body: Mapping[str, JSON]) -> dict[str, JSON]:
-    """All arguments of a request. A name that is taken is kept as `query.name` or `body.name`, so no value is lost."""
+def merged(
+    path: Mapping[str, JSON],
+    query: Mapping[str, JSON],
+    body: Mapping[str, JSON],
+    headers: Mapping[str, JSON] | None = None,
+) -> dict[str, JSON]:
+    """All arguments of a request. A name that is taken is kept as `query.name`, `body.name` or `header.name`."""
     arguments = dict(path)
-    for location, values in (("query", query), ("body", body)):
+    for location, values in (("query", query), ("body", body), ("header", headers or {})):
         for name, value in values.items():
             arguments[f"{location}.{name}" if name in arguments else name] = value
     return arguments

@@ -7,6 +7,7 @@ that knows an answer. Whatever goes wrong is an answer to learn from; nothing is
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -31,13 +32,15 @@ from codetool.interfaces import Simulator, ToolSource
 from codetool.tools.hosts import AllowList, host_of, is_host
 from codetool.tools.live import LiveSource
 from codetool.tools.recorded import Recorder, Recordings, writable
-from codetool.tools.secrets import Keyring, Secret
+from codetool.tools.secrets import HOW_TO_ADD, Keyring, Secret, secrets_by_name
 from codetool.tools.session import TaskTools
 from codetool.tools.simulator import NoSimulator, Simulation
 from codetool.tools.tally import Summary, Tally
+from codetool.tools.task_recordings import FreshRecordings, Replay, UntilWritten
 from codetool.tools.toolbench.proxy import ToolBenchProxy
 from codetool.tools.toolbench.published import PublishedAnswers
 from codetool.tools.transport import open_client
+from codetool.tools.writes import TaskWrites, with_effects
 from codetool.types import JSON, Task, ToolCall
 
 
@@ -77,7 +80,12 @@ class Tools:
     connections: PositiveInt
     """Live connections open at a time."""
     secrets: Mapping[str, Secret]
-    """The secret of each host that wants one, by `host` or `host:port`; plain http carries it only to `host:port`."""
+    """The secrets of hosts that want one, by a name of any kind, or by the host itself where the secret names none;
+    plain http carries them only to `host:port`."""
+    reads: tuple[str, ...] = ()
+    """Operations that change nothing although their method is no GET, `POST /search` or `POST_search`."""
+    writes: tuple[str, ...] = ()
+    """Operations that change something although their method is GET."""
 
     @model_validator(mode="after")
     def _simulator_where_it_is_asked(self) -> Self:
@@ -87,13 +95,28 @@ class Tools:
             raise ValueError(f"tools.mode={self.mode} asks no simulator: use tools.mode=simulated, or simulator=none")
         return self
 
-    @field_validator("allowed_hosts", "secrets")
+    @field_validator("allowed_hosts")
     @classmethod
-    def _hosts_only(cls, hosts: Any) -> Any:
+    def _hosts_only(cls, hosts: tuple[str, ...] | None) -> tuple[str, ...] | None:
         wrong = [host for host in hosts or () if not is_host(host)]
         if wrong:
             raise ValueError(f"an entry is `host` or `host:port`, not {', '.join(map(repr, wrong))}")
         return hosts
+
+    @field_validator("secrets", mode="before")
+    @classmethod
+    def _flat(cls, secrets: Any) -> Any:
+        return secrets_by_name(secrets) if isinstance(secrets, Mapping) else secrets
+
+    @field_validator("secrets")
+    @classmethod
+    def _every_secret_has_a_host(cls, secrets: Mapping[str, Secret]) -> Mapping[str, Secret]:
+        for name, secret in secrets.items():
+            if secret.host is None and not is_host(name):
+                raise ValueError(f"the name of a secret without a host is `host` or `host:port`, not {name!r}")
+            if secret.host is None and not re.search(r"[.:]|^localhost$", name):
+                raise ValueError(f"the secret {name!r} has no host. {HOW_TO_ADD}")
+        return secrets
 
     @asynccontextmanager
     async def open(self, tasks: Sequence[Task] = ()) -> AsyncIterator[Broker]:
@@ -167,14 +190,17 @@ class Broker:
     def session(self, task: Task) -> TaskTools:
         """The tools of one task. Raises MissingError in live mode if the key of one of its hosts is not set."""
         allowed = self._settings.allowed([tool.server for tool in task.tools])
+        writes = TaskWrites(task.id)
         return TaskTools(
             task,
-            self._sources(allowed),
+            self._sources(allowed, writes),
             allowed=allowed,
             max_calls=self._settings.max_calls,
             mode=self._settings.mode,
             keyring=self._keyring,
             total=self._total,
+            writes=writes,
+            tools=with_effects(task.tools, self._settings.reads, self._settings.writes),
         )
 
     @property
@@ -188,15 +214,19 @@ class Broker:
         counts = dict(sorted(cache.counts.items())) if isinstance(cache, PublishedAnswers) else {}
         return replace(self._total.summary(), cache=counts)
 
-    def _sources(self, allowed: AllowList) -> list[ToolSource]:
+    def _sources(self, allowed: AllowList, writes: TaskWrites) -> list[ToolSource]:
         """The sources of the mode in the order in which they are asked."""
         settings = self._settings
+        if self._client:
+            known: list[ToolSource] = [FreshRecordings(self._recordings)]
+            known += [settings.cache] if settings.cache else []
+            live = self._live(self._client, allowed, writes)
+            return [*(UntilWritten(source, writes) for source in known), live]
         replica = settings.replica if settings.mode in ("offline", "simulated") else None
-        live = self._live(self._client, allowed) if self._client else None
-        sources = (self._recordings, settings.cache, replica, self._simulation, live)
+        sources = (Replay(self._recordings, writes), settings.cache, replica, self._simulation)
         return [source for source in sources if source is not None]
 
-    def _live(self, client: httpx.AsyncClient, allowed: AllowList) -> ToolSource:
+    def _live(self, client: httpx.AsyncClient, allowed: AllowList, writes: TaskWrites) -> ToolSource:
         settings, proxy = self._settings, self._settings.live
         if proxy is None:
             self._keyring.require(allowed)
@@ -209,8 +239,8 @@ class Broker:
             backoff=settings.backoff,
             max_bytes=settings.max_bytes,
         )
-        return self._recorded(proxy.source(source) if proxy else source)
+        return self._recorded(proxy.source(source) if proxy else source, writes)
 
-    def _recorded(self, source: ToolSource) -> ToolSource:
+    def _recorded(self, source: ToolSource, writes: TaskWrites | None = None) -> ToolSource:
         file = self._settings.record_to
-        return Recorder(source, self._recordings, file) if file else source
+        return Recorder(source, self._recordings, file, writes) if file else source

@@ -14,6 +14,7 @@ from decimal import Decimal
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from codetool.tools.arguments import gathered, merged, parse_body, parse_query, public
+from codetool.tools.headers import header_arguments, select_headers
 from codetool.tools.hosts import host_of
 from codetool.tools.routing import Match, index_of
 from codetool.tools.secrets import is_secret, spelled_alike
@@ -30,13 +31,14 @@ def route(
     secret_names: frozenset[str] = frozenset(),
     *,
     keep_declared: bool = False,
+    secret_headers: frozenset[str] = frozenset(),
 ) -> ToolCall:
     """The call that a request makes: the operation it matches, its arguments, and no secret in any of them.
 
     Scheme, letter case of the host and a trailing slash do not matter to the match. `secret_names` adds argument names,
-    spelled as in `secrets.SECRET_NAMES`, that are secrets for this request; with `keep_declared` no argument that the
-    operation's document declares is one otherwise. What is no http URL becomes a call without
-    tool, arguments and request.
+    spelled as in `secrets.SECRET_NAMES`, that are secrets for this request, and `secret_headers` names of headers; with
+    `keep_declared` no argument that the operation's document declares is one otherwise. What is no http URL becomes a
+    call without tool, arguments and request.
     """
     method, text = request.method.upper(), _encodable(request.url)
     host = host_of(text)
@@ -53,13 +55,19 @@ def route(
     body = parse_body(_encodable(request.body or ""))
     if body:
         body = body.without_secrets(secret_names, exempt)
+    headers = select_headers(request.headers, match.tool if match else None, secret_headers)
     path = {name: value for name, value in match.variables if not is_secret(name, secret_names)} if match else {}
     return ToolCall(
         method,
         url,
-        merged(path, gathered(query), body.arguments if body else {}),
+        merged(
+            path,
+            gathered(query),
+            body.arguments if body else {},
+            header_arguments(headers, match.tool if match else None),
+        ),
         match.tool if match else None,
-        HttpRequest(method, f"{url}{slash}?{urlencode(query)}".removesuffix("?"), body.text if body else None),
+        HttpRequest(method, f"{url}{slash}?{urlencode(query)}".removesuffix("?"), body.text if body else None, headers),
     )
 
 

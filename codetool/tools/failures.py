@@ -7,12 +7,18 @@ from typing import Literal
 
 from codetool.types import ToolAnswer, ToolCall
 
-Failure = Literal["miss", "host_not_allowed", "budget", "unreachable"]
+Failure = Literal["miss", "host_not_allowed", "refused", "budget", "unreachable"]
 
-STATUS: dict[Failure, int] = {"miss": 501, "host_not_allowed": 403, "budget": 429, "unreachable": 502}
+STATUS: dict[Failure, int] = {
+    "miss": 501,
+    "host_not_allowed": 403,
+    "refused": 403,
+    "budget": 429,
+    "unreachable": 502,
+}
 
 
-def failed(call: ToolCall, failure: Failure, message: str) -> ToolAnswer:
+def failed(call: ToolCall, failure: Failure, message: str, *, transient: bool = False) -> ToolAnswer:
     """The answer to a call that no service answered: a JSON body `{"error": {"type", "message"}}` and no provenance."""
     body = json.dumps({"error": {"type": failure, "message": message}}, ensure_ascii=False)
-    return ToolAnswer(call, STATUS[failure], body, None, failure=failure)
+    return ToolAnswer(call, STATUS[failure], body, None, failure=failure, transient=transient)

@@ -1,21 +1,24 @@
 """The live source: calls sent to the real service.
 
-Reads are retried and follow redirects to allowed hosts; writes are sent once and never followed. Nothing but the
-request's method, URL and body is sent, with a content type told from the body, and the host's key.
+Reads are retried and follow redirects to allowed hosts. A write is sent again only where the service surely has not got
+it, and never follows a redirect. What is sent is the request's method, URL and body, the headers that its document
+declares, a content type (told from the body where the request has none), and the host's key.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urljoin
 
 import httpx
 
+from codetool.completion import retry_after
 from codetool.tools.arguments import parse_body
 from codetool.tools.failures import Failure, failed
 from codetool.tools.hosts import AllowList, host_of
+from codetool.tools.live_content import content_fault
 from codetool.tools.secrets import Keyring
 from codetool.types import HttpRequest, ToolAnswer, ToolCall
 
@@ -32,9 +35,13 @@ class _Reply:
     status: int
     text: str
     failure: Failure | None = None
+    content_type: str = ""
     location: str | None = None
     retry_after: float = 0.0
     transient: bool = False
+    """Whether asking again may help."""
+    sent: bool = True
+    """False where the service surely has not got the request."""
 
 
 class LiveSource:
@@ -58,7 +65,8 @@ class LiveSource:
             keyring: the keys that are cut out of answers.
             allowed: the hosts that redirects may lead to.
             deadline: seconds that one attempt may take from the connection to the last byte.
-            retries: further attempts of a read after 429, 5xx, a time-out or a lost connection.
+            retries: further attempts of a read after 429, 5xx, a time-out, a refused or lost connection, or garbage
+                where JSON is declared; of a write where the service surely has not got it.
             backoff: seconds before the first of them, doubled for each further one and spread by up to a half.
             max_bytes: largest body of an answer.
         """
@@ -74,18 +82,28 @@ class LiveSource:
         """The service's answer, or one with `failure` where it could not be asked; None for a call without request."""
         if call.request is None:
             return None
-        reply = await self._read(call.request) if call.effect == "read" else await self._send(call.request)
+        reply = await self._ask(call, call.request)
         text = self._keyring.scrub(reply.text)
-        return failed(call, reply.failure, text) if reply.failure else ToolAnswer(call, reply.status, text, "live")
+        if reply.failure:
+            return failed(call, reply.failure, text, transient=reply.transient)
+        return ToolAnswer(call, reply.status, text, "live")
 
-    async def _read(self, request: HttpRequest) -> _Reply:
-        """The reply to a request that may be repeated and redirected."""
+    async def _ask(self, call: ToolCall, request: HttpRequest) -> _Reply:
+        """The reply after all attempts that its request may be given."""
         for attempt in range(self._retries):
-            reply = await self._follow(request)
-            if not reply.transient:
+            reply = await self._attempt(call, request)
+            if not reply.transient or (call.effect == "write" and reply.sent):
                 return reply
             await asyncio.sleep(self._pause(request, attempt, reply))
-        return await self._follow(request)
+        return await self._attempt(call, request)
+
+    async def _attempt(self, call: ToolCall, request: HttpRequest) -> _Reply:
+        """The reply to one attempt; to a read garbage in an answer's place is a failure, to a write what happened."""
+        if call.effect == "write":
+            return await self._send(request)
+        reply = await self._follow(request)
+        fault = None if reply.failure else content_fault(call, reply.status, reply.content_type, reply.text)
+        return _unreachable(request.url, f"it answered {fault}", transient=True) if fault else reply
 
     def _pause(self, request: HttpRequest, attempt: int, reply: _Reply) -> float:
         """Seconds before the next attempt, different for each URL so that a crowd does not come back at once."""
@@ -104,7 +122,8 @@ class LiveSource:
             if host is None or host not in self._allowed:
                 where = host or "an address that is no http URL"
                 return _Reply(403, f"redirected to {where}; allowed: {self._allowed}", "host_not_allowed")
-            request = HttpRequest(request.method, url, request.body)
+            kept = request.headers if host == host_of(request.url) else ()
+            request = replace(request, url=url, headers=kept)
         return _unreachable(request.url, f"redirected more than {MOST_REDIRECTS} times")
 
     async def _send(self, request: HttpRequest) -> _Reply:
@@ -112,10 +131,13 @@ class LiveSource:
         try:
             async with asyncio.timeout(self._deadline):
                 return await self._exchange(request)
+        except (httpx.ConnectTimeout, httpx.PoolTimeout):
+            return _unreachable(request.url, "the host does not accept connections", transient=True, sent=False)
         except (httpx.TimeoutException, TimeoutError):
             return _unreachable(request.url, "no complete answer within the time limit", transient=True)
         except httpx.ConnectError:
-            return _unreachable(request.url, "the host is unknown or refused the connection")
+            reason = "the host is unknown or refused the connection"
+            return _unreachable(request.url, reason, transient=True, sent=False)
         except (httpx.NetworkError, httpx.RemoteProtocolError):
             return _unreachable(request.url, "the connection was lost", transient=True)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -123,7 +145,9 @@ class LiveSource:
 
     async def _exchange(self, request: HttpRequest) -> _Reply:
         body = parse_body(request.body)
-        headers = {"Content-Type": CONTENT_TYPES[body.type]} if body else {}
+        guessed = {"Content-Type": CONTENT_TYPES[body.type]} if body else {}
+        named = guessed | dict(request.headers)
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in named.items()]
         content = body.text.encode() if body else None
         async with self._client.stream(request.method, request.url, content=content, headers=headers) as response:
             data = bytearray()
@@ -134,16 +158,12 @@ class LiveSource:
         return _Reply(
             response.status_code,
             data.decode(response.encoding or "utf-8", errors="replace"),
+            content_type=response.headers.get("content-type", ""),
             location=response.headers.get("location") if response.status_code in REDIRECTS else None,
-            retry_after=_seconds(response.headers.get("retry-after", "")),
+            retry_after=retry_after(response),
             transient=response.status_code == 429 or response.status_code >= 500,
         )
 
 
-def _unreachable(url: str, reason: str, *, transient: bool = False) -> _Reply:
-    return _Reply(502, f"{host_of(url)}: {reason}", "unreachable", transient=transient)
-
-
-def _seconds(retry_after: str) -> float:
-    """The pause that a service asks for; a date is ignored."""
-    return float(retry_after) if retry_after.isdecimal() else 0.0
+def _unreachable(url: str, reason: str, *, transient: bool = False, sent: bool = True) -> _Reply:
+    return _Reply(502, f"{host_of(url)}: {reason}", "unreachable", transient=transient, sent=sent)

@@ -1,6 +1,9 @@
 """Recorded answers: append-only JSONL files, a line an answer, that several processes may extend at once.
 
 A line is `{"key", "method", "url", "arguments", "status", "body", "recorded_at"}`; of lines with one key the last wins.
+A write, and a read that only makes sense after a write, has `task`, `session` (of one task in one run), `effect` and
+`after` besides, and `failure` if nobody knows what became of it: the digest of the writes before it on its branch (see
+`writes.py`). Such lines stand beside each other in their order.
 What a simulator has made up has its checksum as `simulator` and is read only where the same one is at work. A line torn
 by a kill is skipped with a warning. All bodies are held in memory.
 """
@@ -8,17 +11,21 @@ by a kill is skipped with a warning. All bodies are held in memory.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import logging
-import os
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from codetool.errors import ConfigError, MissingError
 from codetool.interfaces import ToolSource
+from codetool.journal import append_line
 from codetool.tools.canonical import canonical_key
+from codetool.tools.hosts import host_of
+from codetool.tools.writes import TaskWrites, digest_before, may_have_changed
 from codetool.types import Provenance, ToolAnswer, ToolCall
 
 logger = logging.getLogger(__name__)
@@ -30,6 +37,24 @@ TRANSIENT = frozenset({401, 403, 407, 408, 425, 429})
 """Statuses below 500 that speak of our key or of the moment, not of the call: never recorded."""
 
 
+@dataclass(frozen=True, slots=True)
+class BoundAnswer:
+    """A recorded answer that belongs to one place in one session of a task."""
+
+    task: str
+    session: str
+    status: int
+    body: str
+    failed: bool
+    """Whether nobody knows what became of the call: it was sent, and no answer came."""
+
+    def of(self, call: ToolCall) -> ToolAnswer:
+        """The answer to this call."""
+        if self.failed:
+            return ToolAnswer(call, self.status, self.body, None, failure="unreachable")
+        return ToolAnswer(call, self.status, self.body, "recorded")
+
+
 class Recordings:
     """A ToolSource that answers from what files held when they were read and from what was added since."""
 
@@ -37,6 +62,12 @@ class Recordings:
         """Takes status, body and provenance by canonical key."""
         self._answers = answers
         self._simulator = simulator
+        self._bound: dict[tuple[str, str], list[BoundAnswer]] = {}
+        self._bound_keys: set[str] = set()
+        self._clock = 0
+        self._adding = threading.Lock()
+        self._read_at: dict[str, int] = {}
+        self._written_at: dict[str, int] = {}
         self.asked: dict[str, asyncio.Future[ToolAnswer | None]] = {}
         """The reads that are asked for now, by key: those of an equal call wait for the same answer."""
 
@@ -46,14 +77,17 @@ class Recordings:
 
         `simulator` is the checksum of the one whose answers count. Raises MissingError for a file that is not there.
         """
-        said: dict[str, Answered] = {}
+        recordings = cls({}, simulator)
         made_up: dict[str, Answered] = {}
-        for key, answer, by in (line for file in files for line in _lines(file)):
-            if by is None:
-                said[key] = answer
-            elif by == simulator:
-                made_up[key] = answer
-        return cls(made_up | said, simulator)
+        for line in (line for file in files for line in _lines(file)):
+            if line.bound:
+                recordings._know_bound(line.key, line.after, line.url, line.bound, is_write=line.is_write)
+            elif line.simulator is None:
+                recordings._know(line.key, line.answer)
+            elif line.simulator == simulator:
+                made_up[line.key] = line.answer
+        recordings._answers = made_up | recordings._answers
+        return recordings
 
     def __len__(self) -> int:
         return len(self._answers)
@@ -63,13 +97,38 @@ class Recordings:
         found = self._answers.get(canonical_key(call))
         return ToolAnswer(call, *found) if found else None
 
-    def add(self, file: Path, answer: ToolAnswer, at: datetime) -> None:
+    async def fresh_answer(self, call: ToolCall) -> ToolAnswer | None:
+        """The recorded answer, None where there is none or the host has been written to since."""
+        written = self._written_at.get(host_of(call.url) or "", -1)
+        return await self.answer(call) if self._read_at.get(canonical_key(call), 0) > written else None
+
+    def is_bound(self, key: str) -> bool:
+        """Whether answers of this key are known with their place in a session."""
+        return key in self._bound_keys
+
+    def bound(self, place: tuple[str, str]) -> list[BoundAnswer]:
+        """The answers of a key after the writes of a digest, in their order."""
+        return self._bound.get(place, [])
+
+    def writes_at(self, call: ToolCall) -> int:
+        """A number that grows with each recorded write to the call's host; -1 before the first."""
+        return self._written_at.get(host_of(call.url) or "", -1)
+
+    def has_writes(self, call: ToolCall) -> bool:
+        """Whether a write to the call's host is recorded with its place."""
+        return self.writes_at(call) >= 0
+
+    def add(self, file: Path, answer: ToolAnswer, at: datetime, writes: TaskWrites | None = None) -> None:
         """Append a live or made-up answer to the file and know it from now on; one not worth keeping is ignored.
 
-        Returns after the line is on the disk. Raises OSError where it cannot be written whole.
+        With `writes` the answer belongs to its place in that task's session. Returns after the line is on the disk.
+        Raises OSError where it cannot be written whole.
         """
-        if not is_worth_keeping(answer):
-            return
+        if is_worth_keeping(answer):
+            with self._adding:
+                self._add(file, answer, at, writes)
+
+    def _add(self, file: Path, answer: ToolAnswer, at: datetime, writes: TaskWrites | None) -> None:
         key, call = canonical_key(answer.call), answer.call
         line = {
             "key": key,
@@ -80,23 +139,49 @@ class Recordings:
             "body": answer.body,
             "recorded_at": at.isoformat(timespec="seconds"),
         }
+        if writes is not None:
+            after = digest_before(call)
+            line |= {"task": writes.task, "session": writes.session, "effect": call.effect, "after": after}
+            append(file, json.dumps(line | ({"failure": answer.failure} if answer.failure else {})))
+            failed = answer.failure is not None
+            bound = BoundAnswer(writes.task, writes.session, answer.status, answer.body, failed)
+            self._know_bound(key, after, call.url, bound, is_write=call.effect == "write")
+            return
         made_up = answer.provenance == "simulated"
         append(file, json.dumps(line | ({"simulator": self._simulator} if made_up else {})))
-        self._answers[key] = answer.status, answer.body, "simulated" if made_up else "recorded"
+        self._know(key, (answer.status, answer.body, "simulated" if made_up else "recorded"))
+
+    def _know(self, key: str, answer: Answered) -> None:
+        self._clock += 1
+        self._answers[key], self._read_at[key] = answer, self._clock
+
+    def _know_bound(self, key: str, after: str, url: str, answer: BoundAnswer, *, is_write: bool) -> None:
+        self._clock += 1
+        self._bound.setdefault((key, after), []).append(answer)
+        self._bound_keys.add(key)
+        host = host_of(url)
+        if is_write and host and may_have_changed(answer.status):
+            self._written_at[host] = self._clock
 
 
 class Recorder:
     """A ToolSource that adds the answers of another one to a file. A file that cannot be written costs a warning."""
 
-    def __init__(self, source: ToolSource, recordings: Recordings, file: Path) -> None:
-        """Takes the recordings that are to know the answers from now on."""
+    def __init__(
+        self, source: ToolSource, recordings: Recordings, file: Path, writes: TaskWrites | None = None
+    ) -> None:
+        """Takes the recordings that are to know the answers from now on, and the writes of the task that asks.
+
+        Without `writes` every answer is recorded as one that holds at any time, as a simulator's does.
+        """
         self._source = source
         self._recordings = recordings
         self._file = file
+        self._writes = writes
 
     async def answer(self, call: ToolCall) -> ToolAnswer | None:
         """The other source's answer, once it is on the disk. Of equal reads at once one is asked for."""
-        if call.effect == "write":
+        if call.effect == "write" or self._is_in_place(call):
             return await self._answer(call)
         asked = self._recordings.asked
         key = canonical_key(call)
@@ -105,20 +190,40 @@ class Recorder:
             asked[key].add_done_callback(lambda _: asked.pop(key, None))
         return await asyncio.shield(asked[key])  # whoever is cancelled, the others want it still
 
+    def _is_in_place(self, call: ToolCall) -> bool:
+        """Whether the answer belongs to a place of the task's session: a write, or a read after one."""
+        return self._writes is not None and (call.effect == "write" or self._writes.has_changed(call))
+
     async def _answer(self, call: ToolCall) -> ToolAnswer | None:
+        in_place, before = self._is_in_place(call), self._recordings.writes_at(call)
         answer = await self._source.answer(call)
         if answer is not None:
+            # A read that another task's write has overtaken may show the service before or after it.
+            overtaken = self._writes is not None and self._recordings.writes_at(call) != before
+            writes = self._writes if in_place or overtaken else None
             try:
-                await asyncio.to_thread(self._recordings.add, self._file, answer, datetime.now(UTC))
+                await asyncio.to_thread(self._recordings.add, self._file, answer, datetime.now(UTC), writes)
             except OSError as error:
                 logger.warning("tools.record_to: an answer was not recorded: %s", error)
         return answer
 
 
 def is_worth_keeping(answer: ToolAnswer) -> bool:
-    """Whether a later run may be given this answer: the live service's own word on the call, or a simulator's."""
-    settled = 200 <= answer.status < 500 and answer.status not in TRANSIENT
+    """Whether a later run may be given this answer: the live service's own word on the call, or a simulator's.
+
+    Of a live write everything is kept that happened, failures too, but for those that say that it was not sent.
+    """
+    if answer.call.effect == "write" and answer.failure == "unreachable":
+        return True
+    if answer.call.effect == "write" and answer.provenance == "live":
+        return answer.failure is None
+    settled = 200 <= answer.status < 500 and answer.status not in TRANSIENT and not _is_stray_page(answer)
     return answer.failure is None and (answer.provenance == "simulated" or (answer.provenance == "live" and settled))
+
+
+def _is_stray_page(answer: ToolAnswer) -> bool:
+    """Whether it is a page of HTML from an address that no document describes: a proxy's, or a login's."""
+    return answer.call.tool is None and answer.body.lstrip()[:15].lower().startswith(("<!doctype html", "<html"))
 
 
 def writable(file: Path) -> Path:
@@ -132,23 +237,25 @@ def writable(file: Path) -> Path:
 
 
 def append(file: Path, line: str) -> None:
-    """Add a line in one write and wait until it is on the disk; a torn line before it is closed first."""
-    data = f"{line}\n".encode()
-    descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # else a line that another process is writing would look torn
-        size = os.fstat(descriptor).st_size
-        if size and os.pread(descriptor, 1, size - 1) != b"\n":
-            data = b"\n" + data
-        if os.write(descriptor, data) != len(data):
-            raise OSError(f"{file}: the disk took only part of a recorded answer")
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Add a line and wait until it is on the disk; a torn line before it is closed first."""
+    append_line(file, line)
 
 
-def _lines(file: Path) -> Iterator[tuple[str, Answered, str | None]]:
-    """Key and answer of each line, and the checksum of the simulator that made it up."""
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of a file: its answer, who made it up if that was a simulator, and its place if it has one."""
+
+    key: str
+    url: str
+    answer: Answered
+    simulator: str | None
+    after: str = ""
+    bound: BoundAnswer | None = None
+    is_write: bool = False
+
+
+def _lines(file: Path) -> Iterator[_Line]:
+    """The answers of a file in order; what is torn is skipped."""
     try:
         stream = file.open(encoding="utf-8", errors="replace")
     except OSError as error:
@@ -161,18 +268,28 @@ def _lines(file: Path) -> Iterator[tuple[str, Answered, str | None]]:
                 yield from _record(file, number, line)
 
 
-def _record(file: Path, number: int, line: str) -> Iterator[tuple[str, Answered, str | None]]:
+def _record(file: Path, number: int, line: str) -> Iterator[_Line]:
     try:
         record = json.loads(line)
     except ValueError:
         logger.warning("%s line %d is torn and skipped", file, number)
         return
     try:
-        by = record.get("simulator")
-        provenance: Provenance = "simulated" if by else "recorded"
-        yield str(record["key"]), (int(record["status"]), str(record["body"]), provenance), by
+        yield _parse(record)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(
             f"tools.recordings: {file} line {number} is no recorded answer; expected an object with key, method, url, "
             "arguments, status and body, as tools.record_to writes it"
         ) from error
+
+
+def _parse(record: Mapping[str, Any]) -> _Line:
+    by = record.get("simulator")
+    provenance: Provenance = "simulated" if by else "recorded"
+    key, url = str(record["key"]), str(record.get("url", ""))
+    status, body = int(record["status"]), str(record["body"])
+    if "session" not in record:
+        return _Line(key, url, (status, body, provenance), by)
+    bound = BoundAnswer(str(record["task"]), str(record["session"]), status, body, bool(record.get("failure")))
+    is_write = record.get("effect") == "write"
+    return _Line(key, url, (status, body, provenance), None, str(record["after"]), bound, is_write)

@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote, quote_plus
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
+from pydantic_core import ArgsKwargs
 
 from codetool.errors import ConfigError, MissingError
-from codetool.tools.hosts import AllowList
+from codetool.tools.hosts import AllowList, is_host
 from codetool.types import JSON
 
 SECRET_NAMES = frozenset(
@@ -31,38 +33,89 @@ services only (`key`, `token`) are left to `Secret.query`."""
 
 REMOVED = "[secret]"
 
+HOW_TO_ADD = (
+    "A key for another host is added by +tools.secrets.NAME.host=HOST +tools.secrets.NAME.env=VARIABLE, and "
+    "+tools.secrets.NAME.header=HEADER or +tools.secrets.NAME.query=ARGUMENT where it is no bearer token"
+)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~\w-]+", re.ASCII)
+
 _PUNCTUATION = re.compile(r"[\W_]")
 _SHORTEST = 8  # characters; a shorter value would be cut out of ordinary words
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", hide_input_in_errors=True))
 class Secret:
     """Where a service's key comes from and where its requests carry it."""
 
     env: str
     """Name of the environment variable that holds the key."""
-    header: str | None
-    """Header that carries it; null: none."""
-    query: str | None
+    host: str | None = None
+    """`host` or `host:port` of the service; null: the secret's name in `tools.secrets` is the host."""
+    header: str | None = None
+    """Header that carries it; null: none. Where neither header nor query is given, it is Authorization."""
+    query: str | None = None
     """Query argument that carries it; null: none. Programs' own argument of this name is dropped at this host."""
-    format: str
-    """Text of the header or argument, with `{key}` where the key stands."""
+    format: str = "{key}"
+    """Text of the header or argument, with `{key}` where the key stands; not given: `Bearer {key}` in Authorization."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _carry_as_bearer(cls, given: Any) -> Any:
+        """Fill in where the key is carried, as far as that is not said."""
+        fields = given.kwargs if isinstance(given, ArgsKwargs) else given
+        if not isinstance(fields, Mapping):
+            return given
+        fields = dict(fields)
+        if "header" not in fields and not fields.get("query"):
+            fields["header"] = "Authorization"
+        if str(fields.get("header")).lower() == "authorization" and "format" not in fields:
+            fields["format"] = "Bearer {key}"
+        return ArgsKwargs((), fields) if isinstance(given, ArgsKwargs) else fields
 
     def __post_init__(self) -> None:
+        if not _VARIABLE.fullmatch(self.env):
+            raise ValueError("env is the name of an environment variable that holds the key, not the key itself")
         if not (self.header or self.query):
             raise ValueError(f"the secret {self.env} is carried nowhere: give `header` or `query`")
+        if self.header and not _HEADER.fullmatch(self.header):
+            raise ValueError(f"the header of the secret {self.env} is no name of a header, such as X-Api-Key")
         if "{key}" not in self.format:
-            raise ValueError(f"format {self.format!r} of the secret {self.env} lacks `{{key}}`")
+            raise ValueError(f"the format of the secret {self.env} lacks `{{key}}`, the place of the key")
+        if self.host is not None and not is_host(self.host):
+            raise ValueError(f"the host of the secret {self.env} must be `host` or `host:port`, not {self.host!r}")
+
+
+def secrets_by_name(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The secrets of `tools.secrets` by name.
+
+    `+tools.secrets.api.example.com.env=KEY` on a command line makes a mapping for each part of the host; here they are
+    one name again. Raises ValueError where a value is no mapping.
+    """
+    flat: dict[str, Any] = {}
+    for name, value in given.items():
+        if isinstance(value, Secret):
+            flat[name] = value
+        elif not isinstance(value, Mapping):
+            raise ValueError(f"the secret {name!r} is no mapping. {HOW_TO_ADD}")
+        elif all(isinstance(item, Mapping) for item in value.values()) and value:
+            flat |= secrets_by_name({f"{name}.{part}": item for part, item in value.items()})
+        else:
+            flat[name] = value
+    return flat
 
 
 class Keyring:
     """The secrets of the configured hosts (`host` or `host:port`) with the keys that `environment` holds for them.
 
-    Raises ConfigError where a key holds characters that no header may carry.
+    A secret without a host of its own belongs to the host that is its name; a host may have several. Raises ConfigError
+    where a key holds characters that no header may carry.
     """
 
     def __init__(self, secrets: Mapping[str, Secret], environment: Mapping[str, str]) -> None:
-        self._secrets = {host.lower().removesuffix(":443"): secret for host, secret in secrets.items()}
+        self._secrets: dict[str, list[Secret]] = {}
+        for name, secret in secrets.items():
+            self._secrets.setdefault((secret.host or name).lower().removesuffix(":443"), []).append(secret)
         self._keys = {secret.env: environment.get(secret.env, "").strip() for secret in secrets.values()}
         for env, key in self._keys.items():
             if not (key.isascii() and (key.isprintable() or not key)):
@@ -75,8 +128,9 @@ class Keyring:
 
     def require(self, allowed: AllowList) -> None:
         """Raise MissingError, naming every variable, if an allowed host's secret is not in the environment."""
-        wanted = [(host, secret.env) for host, secret in sorted(self._secrets.items()) if host in allowed]
-        missing = [f"{env} (for {host})" for host, env in wanted if not self._keys[env]]
+        hosts = sorted(host for host in self._secrets if host in allowed)
+        wanted = [(host, secret.env) for host in hosts for secret in self._secrets[host]]
+        missing = list(dict.fromkeys(f"{env} (for {host})" for host, env in wanted if not self._keys[env]))
         if missing:
             raise MissingError(
                 f"tools.mode=live needs the environment variable {', '.join(missing)}: "
@@ -85,8 +139,11 @@ class Keyring:
 
     def names(self, host: str | None) -> frozenset[str]:
         """Names of arguments that are secrets at this host besides `SECRET_NAMES`, spelled like them."""
-        secret = self._secrets.get(host or "")
-        return frozenset({spelled_alike(secret.query)}) if secret and secret.query else frozenset()
+        return frozenset(spelled_alike(secret.query) for secret in self._secrets.get(host or "", ()) if secret.query)
+
+    def header_names(self, host: str | None) -> frozenset[str]:
+        """Names of headers that carry a key of this host, spelled like `SECRET_NAMES`."""
+        return frozenset(spelled_alike(secret.header) for secret in self._secrets.get(host or "", ()) if secret.header)
 
     def wants_none(self, host: str | None) -> bool:
         """Whether none of our keys is for this host: what its documents declare are arguments then, and no secrets."""
@@ -94,11 +151,14 @@ class Keyring:
 
     def credentials(self, host: str | None) -> tuple[dict[str, str], dict[str, str]] | None:
         """Headers and query arguments that carry the host's key, or None where it has none."""
-        secret = self._secrets.get(host or "")
-        if secret is None or not self._keys[secret.env]:
-            return None
-        value = secret.format.replace("{key}", self._keys[secret.env])
-        return ({secret.header: value} if secret.header else {}), ({secret.query: value} if secret.query else {})
+        headers: dict[str, str] = {}
+        query: dict[str, str] = {}
+        for secret in self._secrets.get(host or "", ()):
+            if key := self._keys[secret.env]:
+                value = secret.format.replace("{key}", key)
+                headers |= {secret.header: value} if secret.header else {}
+                query |= {secret.query: value} if secret.query else {}
+        return (headers, query) if headers or query else None
 
     def scrubbed(self, arguments: Mapping[str, JSON]) -> Mapping[str, JSON]:
         """The arguments with every key in them replaced."""

@@ -12,9 +12,11 @@ from codetool.interfaces import ToolSource
 from codetool.tools.canonical import route
 from codetool.tools.failures import failed
 from codetool.tools.hosts import AllowList, host_of
+from codetool.tools.refusals import refusal
 from codetool.tools.secrets import Keyring
 from codetool.tools.tally import Summary, Tally
-from codetool.types import HttpRequest, Task, ToolAnswer, ToolCall
+from codetool.tools.writes import TaskWrites
+from codetool.types import HttpRequest, Task, Tool, ToolAnswer, ToolCall
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +34,15 @@ class TaskTools:
         mode: str,
         keyring: Keyring,
         total: Tally,
+        writes: TaskWrites,
+        tools: tuple[Tool, ...] | None = None,
     ) -> None:
-        """Takes the sources in the order in which they are asked, and the run's tally to add to."""
-        self._task = task
+        """Takes the sources in the order in which they are asked, the run's tally to add to, and the task's writes.
+
+        `tools` are the task's tools with the effects that options give them, where there are any.
+        """
+        self._tools = task.tools if tools is None else tools
+        self._writes = writes
         self._sources = sources
         self._allowed = allowed
         self._max_calls = max_calls
@@ -42,6 +50,8 @@ class TaskTools:
         self._keyring = keyring
         self._tallies = (Tally(), total)
         self._asked = 0
+        self.unreachable: list[ToolAnswer] = []
+        """Calls of documented services that had no answer after every attempt: no fault of the program."""
 
     async def call(self, request: HttpRequest) -> ToolAnswer:
         """The answer to a request, `seconds` measured; never raises what a source raised."""
@@ -53,6 +63,9 @@ class TaskTools:
         start = time.perf_counter()
         answer = await self._answer(call)
         answer = replace(answer, call=call, seconds=time.perf_counter() - start)
+        self._writes.add(answer)
+        if answer.transient and answer.failure == "unreachable" and self._is_documented(call):
+            self.unreachable.append(answer)
         for tally in self._tallies:
             tally.count(answer)
         return answer
@@ -64,10 +77,18 @@ class TaskTools:
     def _route(self, request: HttpRequest) -> ToolCall:
         """The call of a request from which every known key is cut out, wherever it stands."""
         body = None if request.body is None else self._keyring.scrub(request.body)
-        clean = HttpRequest(request.method, self._keyring.scrub(request.url), body)
+        headers = tuple((name, self._keyring.scrub(value)) for name, value in request.headers)
+        clean = HttpRequest(request.method, self._keyring.scrub(request.url), body, headers)
         host = host_of(clean.url)
         names, plain = self._keyring.names(host), self._keyring.wants_none(host)
-        return route(clean, self._task.tools, names, keep_declared=plain)
+        secret_headers = self._keyring.header_names(host)
+        call = route(clean, self._tools, names, keep_declared=plain, secret_headers=secret_headers)
+        return replace(call, earlier_writes=self._writes.before(call, request.earlier_writes))
+
+    def _is_documented(self, call: ToolCall) -> bool:
+        """Whether the call went to a host of the task's documents: any other address may be the program's invention."""
+        host = host_of(call.url)
+        return call.tool is not None or any(host_of(tool.server) == host for tool in self._tools)
 
     async def _answer(self, call: ToolCall) -> ToolAnswer:
         host = host_of(call.url)
@@ -77,6 +98,9 @@ class TaskTools:
         if self._asked >= self._max_calls:
             return failed(call, "budget", f"this task's budget of {self._max_calls} tool calls is spent")
         self._asked += 1
+        if self._mode == "live" and call.request is not None:
+            if (objection := refusal(call.request, self._tools)) is not None:
+                return failed(call, "refused", objection)
         for source in self._sources:
             answer = await self._ask(source, call)
             if answer is not None:
@@ -88,7 +112,8 @@ class TaskTools:
             return await source.answer(call)
         except Exception as error:  # a defect of a source must not end the task; it is logged and counted
             logger.error("%s", self._keyring.scrub("".join(traceback.format_exception(error))))
-            return failed(call, "unreachable", f"{type(source).__name__} broke with {type(error).__name__}")
+            reason = f"{type(source).__name__} broke with {type(error).__name__}"
+            return failed(call, "unreachable", reason, transient=True)
 
     def _miss(self, call: ToolCall) -> str:
         if call.tool is None:

@@ -1,7 +1,8 @@
 """How generated code reaches tools: every `requests` call becomes a frame to the host and its answer a Response.
 
-Replacing `HTTPAdapter.send` also catches sessions on which code mounts adapters of its own. Headers stay inside: the
-host adds the secrets itself. Other ways to the network do not exist; sockets cannot be made.
+Replacing `HTTPAdapter.send` also catches sessions on which code mounts adapters of its own. Headers go along; the host
+decides which of them a service gets, and adds the secrets itself. Other ways to the network do not exist; sockets
+cannot be made.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 
-Ask = Callable[[str, str, str | None], tuple[int, str]]
-"""(method, absolute URL, body) → (HTTP status, body)."""
+Headers = list[tuple[str, str]]
+MOST_HEADERS = 100  # of one request; the host takes no more
+Ask = Callable[[str, str, str | None, Headers], tuple[int, str]]
+"""(method, absolute URL, body, headers) → (HTTP status, body)."""
 
 
 def install(ask: Ask) -> None:
@@ -26,7 +29,7 @@ def install(ask: Ask) -> None:
     def send(
         adapter: HTTPAdapter, request: requests.PreparedRequest, *_arguments: object, **_options: object
     ) -> requests.Response:
-        status, body = ask(request.method or "GET", request.url or "", _body(request.body))
+        status, body = ask(request.method or "GET", request.url or "", _body(request.body), _headers(request.headers))
         return _response(adapter, request, status, body)
 
     HTTPAdapter.send = send  # type: ignore[method-assign,assignment]
@@ -40,6 +43,17 @@ def _body(body: Any) -> str | None:
     elif not isinstance(body, (bytes, bytearray)):
         body = b"".join(part.encode() if isinstance(part, str) else part for part in body)
     return body if isinstance(body, str) else bytes(body).decode(errors="replace")
+
+
+def _headers(headers: Any) -> Headers:
+    """Names and values as text, without what the library sets of its own accord."""
+    own = requests.utils.default_headers()
+    pairs = ((_text(name), _text(value)) for name, value in (headers or {}).items() if value is not None)
+    return [(name, value) for name, value in pairs if own.get(name) != value][:MOST_HEADERS]
+
+
+def _text(value: Any) -> str:
+    return bytes(value).decode("latin-1") if isinstance(value, (bytes, bytearray)) else str(value)
 
 
 def _response(adapter: HTTPAdapter, request: requests.PreparedRequest, status: int, body: str) -> requests.Response:

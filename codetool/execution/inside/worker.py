@@ -62,10 +62,10 @@ class Line:
     def say(self, kind: str, **fields: Any) -> None:
         send(self.socket, {"kind": kind, "token": self.token, **fields})
 
-    def ask(self, method: str, url: str, body: str | None) -> tuple[int, str]:
+    def ask(self, method: str, url: str, body: str | None, headers: transport.Headers) -> tuple[int, str]:
         """The host's answer to a tool request."""
         with self._lock, _no_alarms():
-            self.say("call", method=method, url=url, body=body)
+            self.say("call", method=method, url=url, body=body, headers=headers)
             answer, _ = receive(self.socket)
         return int(answer["status"]), text(answer, "body")
 

@@ -1,0 +1,43 @@
+"""Whether the body of a live answer is what the operation promises, or a sign that the service is not itself."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from codetool.types import ToolCall
+
+_JSON_TYPE = re.compile(r"\s*(application|text)/([\w.+-]+\+)?json\b", re.IGNORECASE)
+_PAGE = re.compile(r"\s*<(!doctype html|html|head|body|\?xml)", re.IGNORECASE)
+
+
+def content_fault(call: ToolCall, status: int, content_type: str, text: str) -> str | None:
+    """What is wrong with a successful answer where JSON is declared, by the answer itself or by the document.
+
+    A page of HTML in its place, a body that ends too early and an empty one come from proxies, login pages and servers
+    under load: they say nothing about the call. None where the body can be what it should be.
+    """
+    if not 200 <= status < 300 or status in (204, 205) or call.method == "HEAD":
+        return None
+    says_json = _JSON_TYPE.match(content_type) is not None
+    declared = call.tool is not None and call.tool.response is not None
+    if not says_json and not declared:
+        return None
+    text = text.removeprefix("\ufeff").strip()
+    if not text:
+        return "nothing where JSON is declared"
+    if _is_json(text):
+        return None
+    if _PAGE.match(text) or "text/html" in content_type.lower():
+        return "a page of HTML where JSON is declared"
+    return "JSON that is broken off or malformed" if says_json or text[0] in "{[" else None
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except RecursionError:
+        return True  # deeper than we read, but whole as far as that
+    except ValueError:
+        return False
+    return True
