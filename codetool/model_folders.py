@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from codetool import trained_prompt
 from codetool.embedded import smollm2_folder
 from codetool.errors import MissingError
 from codetool.identity import folder_named
@@ -53,8 +54,7 @@ def find(group: Group, model: str, path: Path | None, *, wheel: Path | None = No
     `path` may say `embedded`: the adapter that comes with this package.
     Raises MissingError; nothing but the embedded model is downloaded.
     """
-    if path == OWN:
-        path = ADAPTERS / f"smollm2_{group}"
+    path = resolve_path(group, path)
     if path is None or (path / "adapter_config.json").is_file():
         return _on_base(group, model, wheel, path)
     if (path / "config.json").is_file():
@@ -65,6 +65,20 @@ def find(group: Group, model: str, path: Path | None, *, wheel: Path | None = No
         f"{group}.path={path} {what}. Name a PEFT adapter or a model folder in Hugging Face format, "
         f"or leave it out to take {model} as it is."
     )
+
+
+def resolve_path(group: Group, path: Path | None) -> Path | None:
+    """The folder that `GROUP.path` names; `embedded` is the adapter that comes with this package."""
+    return ADAPTERS / f"smollm2_{group}" if path == OWN else path
+
+
+def trained_prompt_of(group: Group, path: Path | None) -> trained_prompt.Record | None:
+    """What the folder of `GROUP.path` says of the prompt that its model was trained with; None if it says nothing.
+
+    Raises ConfigError for a damaged file.
+    """
+    folder = resolve_path(group, path)
+    return trained_prompt.read(folder) if folder is not None else None
 
 
 def served_checksum(path: Path | None) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,12 +12,14 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field, InstanceOf, model_validator
 from pydantic.dataclasses import dataclass
 
-from codetool import embedded, model_folders
+from codetool import embedded, model_folders, trained_prompt
 from codetool.chat import ChatClient, Server
 from codetool.interfaces import ModelServers, Policy, Prompt
 from codetool.policies.endpoint import Endpoint
 from codetool.reach import refuse_password
 from codetool.types import Precision, Sampling, ServedModel, Weights
+
+log = logging.getLogger(__name__)
 
 OWN_SECONDS = 3600.0
 """How long an answer of the run's own server may take: it is there, and a queue is no reason to ask again."""
@@ -107,7 +110,14 @@ class ModelPolicy:
 
     @asynccontextmanager
     async def open(self, servers: ModelServers) -> AsyncIterator[Policy]:
-        """The live policy. Raises MissingError, UnreachableError or ConfigError if it cannot be had."""
+        """The live policy. Raises MissingError, UnreachableError or ConfigError if it cannot be had.
+
+        A model that was trained with another prompt is warned of, not refused: baselines ask one model in several ways.
+        """
+        trained = model_folders.trained_prompt_of("policy", self.path)
+        source = f"policy.path={self.path}"
+        if trained and (problem := trained_prompt.explain_mismatch("policy", source, trained, self.prompt)):
+            log.warning("%s", problem)
         if self.backend == "transformers":
             async with self._here() as policy:
                 yield policy

@@ -8,6 +8,7 @@ position where its answer would begin. Nothing is generated.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,10 +17,11 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
+from codetool import trained_prompt
 from codetool.chat import Server
 from codetool.errors import ConfigError
 from codetool.interfaces import ModelServers, ProcessRewardModel
-from codetool.model_folders import ModelFolders, find, served_checksum
+from codetool.model_folders import ModelFolders, find, served_checksum, trained_prompt_of
 from codetool.prm import served_judge
 from codetool.prm.judge import Judge
 from codetool.prm.labels import Formula
@@ -28,6 +30,8 @@ from codetool.prm.pointwise import Pointwise
 from codetool.prompts import JudgePrompt, PairPrompt
 from codetool.reach import refuse_password
 from codetool.types import Precision, ServedModel, Weights
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -94,9 +98,21 @@ class GenerativePRM:
     def checksum(self) -> str | None:
         """Hex sha256 of local folders, or of a server's `path`; None where `model` says it all.
 
-        Raises MissingError if the model is not on this machine though it has to be.
+        Raises MissingError if the model is not on this machine though it has to be, ConfigError if it was trained with
+        another prompt.
         """
+        self.check_prompt()
         return served_checksum(self.path) if self.base_url is not None else self._found().checksum()
+
+    def check_prompt(self) -> trained_prompt.Record | None:
+        """The prompt that the model at `path` was trained with; None if its folder does not say.
+
+        Raises ConfigError if `prompt` is another one.
+        """
+        trained, source = trained_prompt_of("prm", self.path), f"prm.path={self.path}"
+        if trained and (problem := trained_prompt.explain_mismatch("prm", source, trained, self.prompt)):
+            raise ConfigError(problem)
+        return trained
 
     def weights(self) -> Weights | None:
         """What the run's own server has to serve; None for the other back ends. Raises MissingError."""
@@ -110,8 +126,10 @@ class GenerativePRM:
         """The live PRM.
 
         Raises MissingError or UnreachableError where the model cannot be had, ConfigError where the labels are not two
-        single tokens or the model cannot be read in this process.
+        single tokens, the model cannot be read in this process, or it was trained with another prompt.
         """
+        if self.check_prompt() is None and self.path is not None:
+            log.info("prm.path=%s does not say which prompt it was trained with; prm.prompt is used", self.path)
         async with self._judge(servers) as judge:
             if isinstance(self.prompt, PairPrompt):
                 yield Pairwise(judge, self.prompt)

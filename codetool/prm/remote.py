@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Self
 
@@ -19,8 +19,9 @@ import httpx
 from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
+from codetool import trained_prompt
 from codetool.concurrency import together
-from codetool.errors import CodeToolError, UnreachableError
+from codetool.errors import CodeToolError, ConfigError, UnreachableError
 from codetool.http_pools import HttpPools
 from codetool.interfaces import ModelServers
 from codetool.prompts import JudgePrompt, Message
@@ -70,7 +71,8 @@ class RemotePRM:
     async def open(self, servers: ModelServers) -> AsyncIterator[_Client]:
         """The live PRM.
 
-        Raises UnreachableError if nobody answers HTTP at `base_url`; any answer will do.
+        Raises UnreachableError if nobody answers HTTP at `base_url` (any answer will do), ConfigError if the server
+        says that its model was trained with another prompt.
         """
         await reachable_url(self.base_url)
         timeout = httpx.Timeout(self.timeout, connect=self.connect_timeout, pool=None)
@@ -82,7 +84,18 @@ class RemotePRM:
                     f"prm.base_url={self.base_url}: no answer ({_words(error)}). "
                     "Start the PRM server there, or give the address of a running one."
                 ) from error
-            yield _Client(self, http, _most_chats(health))
+            said = _read_health(health)
+            self._refuse_other_prompt(said)
+            yield _Client(self, http, _most_chats(said))
+
+    def _refuse_other_prompt(self, said: Mapping[str, Any]) -> None:
+        """Raise ConfigError if the server's model was trained with another prompt than `prompt`."""
+        trained = said.get("prompt")
+        if not trained_prompt.is_record(trained):
+            return  # of another kind or an earlier version: it does not say
+        source = f"the model of prm.base_url={self.base_url}"
+        if problem := trained_prompt.explain_mismatch("prm", source, trained, self.prompt):
+            raise ConfigError(problem)
 
 
 class _Client:
@@ -156,13 +169,18 @@ class _Client:
         return min(float(named), self._settings.timeout) if named.isascii() and named.isdigit() else None
 
 
-def _most_chats(health: httpx.Response) -> int | None:
-    """Chats that one request to `/score` may have, None for a server of another kind."""
+def _read_health(health: httpx.Response) -> Mapping[str, Any]:
+    """What a server says of itself; nothing where it is of another kind."""
     try:
         said = health.json() if health.is_success else None
     except ValueError:
-        return None
-    if not isinstance(said, dict) or not isinstance(most := said.get("max_chats"), int) or most < 1:
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _most_chats(said: Mapping[str, Any]) -> int | None:
+    """Chats that one request to `/score` may have, None for a server of another kind."""
+    if not isinstance(most := said.get("max_chats"), int) or most < 1:
         return None
     trained = "trained" if said.get("trained") else "untrained: it judges zero-shot"
     log.info("PRM server: %s, %s, checksum %s", said.get("model"), trained, said.get("checksum"))

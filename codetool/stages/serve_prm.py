@@ -91,13 +91,17 @@ def _servable(config: RunConfig, choices: Mapping[str, str]) -> GenerativePRM:
 
 
 def _about(prm: GenerativePRM) -> dict[str, Any]:
-    """What `/health` tells of the PRM. Raises MissingError without a model."""
+    """What `/health` tells of the PRM; its prompt is the one it was trained with, null where nobody knows.
+
+    Raises MissingError without a model, ConfigError if `prm.prompt` is another prompt than the model's.
+    """
     return {
         "model": prm.model,
         "path": prm.path.name if prm.path else None,
         "trained": prm.path is not None,
         "checksum": prm.checksum(),
         "labels": list(prm.labels),
+        "prompt": prm.check_prompt(),
         "score": prm.score,
         "sees_observation": prm.sees_observation,
         "precision": prm.precision,

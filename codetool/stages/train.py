@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from codetool import journal
+from codetool import journal, trained_prompt
 from codetool.config import RunConfig
 from codetool.errors import ConfigError
 from codetool.identity import identity
 from codetool.model_folders import ModelFolders, checksum
-from codetool.stages import run_folder, train_material, train_summary
+from codetool.stages import run_folder, train_material, train_prompt, train_summary
 from codetool.stages.run import config_file, logged
 from codetool.stages.tracked import LOSSES, of_training, track
 from codetool.stages.train_material import Labels, Material, Source
@@ -251,11 +251,14 @@ def _export(run: _Run, job: Job, path: Path, material: Material) -> None:
     folders = [made, export.export_merged(job, made)] if run.config.train.merge else [made]
     content = train_summary.metrics(path, counts)
     for folder in folders:
-        _card(run, path, folder, content)
+        _complete(run, path, folder, content)
     train_summary.write(path, content)
 
 
-def _card(run: _Run, path: Path, folder: Path, content: Mapping[str, Any]) -> None:
+def _complete(run: _Run, path: Path, folder: Path, content: Mapping[str, Any]) -> None:
+    """Write what stands beside the weights: the model card, and the prompt that they were trained with."""
+    if (prompt := train_prompt.prompt_trained(run.config, run.sources)) is not None:
+        trained_prompt.write(folder, prompt)
     command = "python run.py " + shlex.join(run.words)
     usage = run.usage(path, folder.name)
     train_summary.write_card(folder, run.config, run.found, run.sources, content, command, usage)
@@ -269,7 +272,7 @@ def _merge_again(run: _Run, path: Path) -> bool:
         return False
     job = _job(run, path, Material([], [], [], (0, 0), 0))
     folder = export.export_merged(job, path / export.ADAPTER)
-    _card(run, path, folder, json.loads((path / train_summary.METRICS).read_text()))
+    _complete(run, path, folder, json.loads((path / train_summary.METRICS).read_text()))
     return True
 
 

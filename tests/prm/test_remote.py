@@ -14,8 +14,9 @@ from hydra.utils import instantiate
 from no_servers import NO_SERVERS
 from pydantic import ValidationError
 
-from codetool.errors import CodeToolError, UnreachableError
+from codetool.errors import CodeToolError, ConfigError, UnreachableError
 from codetool.identity import identity
+from codetool.trained_prompt import describe
 from codetool.types import Execution, Node, Step, Task, Tool
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -288,3 +289,23 @@ async def test_a_health_that_promises_no_batches_means_one_request_a_candidate(h
     async with serving(always(0.5), health=health) as (url, bodies), settings(url).open(NO_SERVERS) as prm:
         assert (await prm.score(TASK, [], STEPS)).tokens == 0
     assert len(bodies) == 3
+
+
+async def test_a_server_whose_model_has_another_prompt_is_refused_and_both_are_named():
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        compact = instantiate(compose(overrides=["+prm=smollm2"]).prm, _convert_="all").prompt
+    health = {"model": "m", "trained": True, "checksum": None, "max_chats": 8, "prompt": describe(compact)}
+    async with serving(always(0.5), "/score", health) as (url, bodies):
+        with pytest.raises(ConfigError, match="trained with the prompt compact, but prm.prompt is stepwise"):
+            async with settings(url).open(NO_SERVERS):
+                pass
+        async with settings(url, "judging@prm.prompt=compact").open(NO_SERVERS):
+            pass
+    assert bodies == []
+
+
+@pytest.mark.parametrize("prompt", [None, "compact", {"kind": 3}, []])
+async def test_a_server_that_does_not_describe_its_prompt_is_asked_as_before(prompt):
+    health = {"model": "m", "trained": True, "checksum": None, "max_chats": 8, "prompt": prompt}
+    async with serving(always(0.5), "/score", health) as (url, _), settings(url).open(NO_SERVERS):
+        pass

@@ -19,8 +19,10 @@ from command_line import CommandLine
 from rich.console import Console
 from training_jobs import WORDS, choices, config, lines, process_file, transcripts_file
 
+from codetool import trained_prompt
 from codetool.errors import CodeToolError, ConfigError, MissingError
 from codetool.stages.train import train
+from codetool.types import Task
 
 
 @pytest.fixture(scope="module")
@@ -344,3 +346,20 @@ def test_a_process_that_fails_is_told_of_and_its_log_stays(
         monkeypatch.delenv("PYTHONPATH")
         assert run(*words).returncode == 0
         assert not log.exists()
+
+
+def test_the_prompt_that_the_data_were_written_with_lies_beside_the_adapter(
+    model: Path, data: Path, tmp_path: Path
+) -> None:
+    made = config(model, data, tmp_path).prm
+    [system, _] = made.prompt.before(Task("", "", ()), ())
+    own = tmp_path / "process.jsonl"
+    own.write_text(data.read_text().replace(json.dumps("You judge the steps"), json.dumps(system["content"])))
+    ran(model, own, tmp_path)
+    [folder] = folders(tmp_path)
+    assert trained_prompt.read(folder / "adapter") == trained_prompt.describe(made.prompt)
+
+
+def test_data_of_another_prompt_leave_the_adapter_without_one(finished: Path) -> None:
+    [folder] = folders(finished)
+    assert trained_prompt.read(folder / "adapter") is None
