@@ -1,20 +1,31 @@
-"""OpenAPI 3 documents → `Tool`s: what a prompt shows and the broker matches.
+"""OpenAPI documents → `Tool`s: what a prompt shows and the broker matches.
 
-Path, query and header parameters and JSON body properties become arguments. Cookies and security schemes are left out,
-and so is every parameter, default or text that carries a secret: the broker adds keys after the sandbox. An operation's
-`x-effect: read` or `x-effect: write` says what a call does where the method does not.
+OpenAPI 3.0 and 3.1 are read, Swagger 2 by way of a conversion. Path, query and header parameters and request bodies
+become parameters. Cookies and security schemes are left out, and so is every parameter, default or text that carries a
+secret: the broker adds keys after the sandbox. A path variable is always a parameter. An operation's `x-effect: read`
+or `x-effect: write` says what a call does where the method does not.
+
+An operation that cannot be read is skipped with a warning that names it, as long as another one can.
 """
 
 from __future__ import annotations
 
+import json
+import logging
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from codetool.benchmarks.json_schema import Document, resolve, shape, type_name
+import yaml
+
+from codetool.benchmarks.json_schema import Document, listed, resolve, shape, type_name
+from codetool.benchmarks.openapi_bodies import fields, json_content
+from codetool.benchmarks.swagger import converted
 from codetool.errors import ConfigError
 from codetool.types import JSON, Effect, Parameter, Tool
+
+log = logging.getLogger(__name__)
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 SECRET = re.compile(
@@ -26,6 +37,16 @@ SECRET_TEXT = re.compile(r"\bbearer\s+\S+|\beyJ[\w-]{8,}[\w.-]*|\b[0-9a-f]{32,}\
 HEADERS_OF_THEIR_OWN = frozenset({"accept", "content-type", "authorization"})
 """Headers that OpenAPI (3.0, 4.7.12) takes from other parts of a document and not from its parameters."""
 TEXT_LIMIT = 200  # characters of a description
+CHOICES = 60  # values of an argument that are shown
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as JSON has it: a date stays a text."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, form) for tag, form in resolvers if not tag.endswith(":timestamp")]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -42,16 +63,37 @@ class _Operation:
         return f"{self.method} {self.path}"
 
 
+def parse_document(text: str) -> Mapping[str, Any]:
+    """The document that a JSON or YAML text holds. Raises ConfigError where it holds none."""
+    try:
+        document = json.loads(text) if text.lstrip().startswith("{") else yaml.load(text, _Loader)  # noqa: S506
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        raise ConfigError(f"The OpenAPI document is neither JSON nor YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(document, Mapping):
+        raise ConfigError(f"The OpenAPI document is {str(document)[:80]!r} and not an object.")
+    return document
+
+
 def tools(document: Mapping[str, Any]) -> tuple[Tool, ...]:
-    """One tool for each operation, in document order.
+    """One tool for each operation, in document order. An operation that cannot be read is skipped with a warning.
 
     Raises:
-        ConfigError: The document is malformed; the message names the place.
+        ConfigError: The document is malformed or no operation of it can be read; the message names the place.
     """
-    if not str(document.get("openapi", "")).startswith("3"):
-        raise ConfigError(f"openapi: {document.get('openapi')!r} is not version 3; give an OpenAPI 3 document.")
-    secrets = frozenset(_key_names(document))
-    return tuple(_tool(document, operation, secrets) for operation in _operations(document))
+    document = _version_3(document)
+    secrets, found, broken = frozenset(_key_names(document)), list[Tool](), list[str]()
+    for path, method, raw in _entries(document, broken):
+        try:
+            item = resolve(document, raw, f"paths.{path}")
+            body = resolve(document, item[method], f"paths.{path}.{method}")
+            found.append(_tool(document, _Operation(method.upper(), path, item, body), secrets))
+        except ConfigError as error:
+            broken.append(str(error))
+    if broken and not found:
+        raise ConfigError(" ".join(broken[:3]))
+    for message in broken:
+        log.warning("An operation of the OpenAPI document is skipped. %s", message)
+    return tuple(_renamed(found))
 
 
 def tool_name(method: str, path: str) -> str:
@@ -59,36 +101,69 @@ def tool_name(method: str, path: str) -> str:
     return f"{method}_" + re.sub(r"[^A-Za-z0-9]+", "_", path).strip("_")
 
 
+def _version_3(document: Document) -> Document:
+    if str(document.get("swagger", "")).startswith("2"):
+        return converted(document)
+    version = document.get("openapi", document.get("swagger", document.get("swaggerVersion")))
+    if not str(document.get("openapi", "")).startswith("3"):
+        raise ConfigError(
+            f"openapi: {version!r} is not version 3; give an OpenAPI 3 or Swagger 2 document, or convert it, for "
+            "example at https://converter.swagger.io."
+        )
+    return document
+
+
 def _key_names(document: Document) -> Iterator[str]:
-    schemes = (document.get("components") or {}).get("securitySchemes") or {}
-    for scheme in schemes.values():
-        if scheme.get("type") == "apiKey":
+    components = document.get("components")
+    schemes = components.get("securitySchemes") if isinstance(components, Mapping) else None
+    for scheme in schemes.values() if isinstance(schemes, Mapping) else ():
+        if isinstance(scheme, Mapping) and scheme.get("type") == "apiKey":
             yield str(scheme.get("name", "")).lower()
 
 
-def _operations(document: Document) -> Iterator[_Operation]:
+def _entries(document: Document, broken: list[str]) -> Iterator[tuple[str, str, Any]]:
+    """Path, method and path item of each operation; what is no path item is added to `broken`."""
     paths = document.get("paths")
     if not isinstance(paths, Mapping):
         raise ConfigError("paths: missing or not an object; an OpenAPI document lists its operations there.")
     for path, raw in paths.items():
-        item = resolve(document, raw, f"paths.{path}")
-        for method in item:
-            if method in METHODS:
-                body = resolve(document, item[method], f"paths.{path}.{method}")
-                yield _Operation(method.upper(), str(path), item, body)
+        if str(path).startswith("x-"):
+            continue
+        try:
+            item = resolve(document, raw, f"paths.{path}")
+        except ConfigError as error:
+            broken.append(str(error))
+            continue
+        if not str(path).startswith("/"):
+            broken.append(f"paths.{path}: a path begins with a slash.")
+            continue
+        yield from ((str(path), method, raw) for method in item if method in METHODS)
+
+
+def _renamed(found: list[Tool]) -> Iterator[Tool]:
+    """The tools, each under a name of its own: `GET /a-b` and `GET /a_b` are spelled alike."""
+    taken: dict[str, int] = {}
+    for tool in found:
+        taken[tool.name] = taken.get(tool.name, 0) + 1
+        yield tool if taken[tool.name] == 1 else replace(tool, name=f"{tool.name}_{taken[tool.name]}")
 
 
 def _tool(document: Document, operation: _Operation, secrets: frozenset[str]) -> Tool:
     found = {(p.location, p.name): p for p in _parameters(document, operation, secrets)}
-    for name in re.findall(r"{([^}]+)}", operation.path):
+    variables = re.findall(r"{([^}]+)}", operation.path)
+    for name in variables:
         if ("path", name) not in found:
             raise ConfigError(f"{operation.where}: the path names {{{name}}} but no path parameter describes it.")
+    for location, name in [key for key in found if key[0] == "path" and key[1] not in variables]:
+        log.warning("%s: the path has no {%s}; this parameter is left out.", operation.where, name)
+        del found[location, name]
     return Tool(
         name=tool_name(operation.method, operation.path),
         method=operation.method,
         server=_server(document, operation),
         path=operation.path,
-        summary=_text(operation.body.get("summary") or operation.body.get("description")),
+        summary=("Deprecated. " if operation.body.get("deprecated") is True else "")
+        + _text(operation.body.get("summary") or operation.body.get("description")),
         parameters=tuple(sorted(found.values(), key=lambda parameter: not parameter.required)),
         response=_response(document, operation),
         effect=_effect(operation),
@@ -108,29 +183,48 @@ def _effect(operation: _Operation) -> Effect | None:
 
 
 def _server(document: Document, operation: _Operation) -> str:
-    servers = operation.body.get("servers") or operation.item.get("servers") or document.get("servers") or []
-    url = servers[0].get("url", "") if servers and isinstance(servers[0], Mapping) else ""
-    for name, variable in (servers[0].get("variables") or {}).items() if url else ():
-        url = url.replace(f"{{{name}}}", str(variable.get("default", "")))
-    if not re.match(r"https?://", url.strip()):
-        raise ConfigError(f"{operation.where}: server {url!r} is not an absolute http(s) URL; add it under servers.")
-    return str(url).strip().rstrip("/")
+    """The first absolute server of the operation, else of its path, else of the document, without user and password."""
+    servers = next(
+        (found for holder in (operation.body, operation.item, document) if (found := listed(holder, "servers"))), []
+    )
+    urls = [_server_url(server) for server in servers if isinstance(server, Mapping)]
+    for url in urls:
+        if re.fullmatch(r"https?://[^/{}]+[^{}]*", url):
+            return re.sub(r"(?<=//)[^/]*@", "", url).rstrip("/")
+    shown = urls[0] if urls else ""
+    raise ConfigError(f"{operation.where}: server {shown!r} is not an absolute http(s) URL; add it under servers.")
+
+
+def _server_url(server: Mapping[str, Any]) -> str:
+    url, variables = str(server.get("url") or "").strip(), server.get("variables")
+    for name, variable in variables.items() if isinstance(variables, Mapping) else ():
+        if isinstance(variable, Mapping):
+            default = variable.get("default", next(iter(listed(variable, "enum")), f"{{{name}}}"))
+            url = url.replace(f"{{{name}}}", str(default))
+    return f"https:{url}" if url.startswith("//") else url
 
 
 def _parameters(document: Document, operation: _Operation, secrets: frozenset[str]) -> Iterator[Parameter]:
     """Parameters of the path item, then of the operation, which override them, then of the body."""
     for holder in (operation.item, operation.body):
-        for index, raw in enumerate(holder.get("parameters") or ()):
-            entry = resolve(document, raw, f"{operation.where} parameters[{index}]")
+        for index, raw in enumerate(listed(holder, "parameters")):
+            place = f"{operation.where} parameters[{index}]"
+            entry = resolve(document, raw, place)
             name, location = entry.get("name"), entry.get("in")
             if not isinstance(name, str) or location not in ("path", "query", "header", "cookie"):
-                place = f"{operation.where} parameters[{index}]"
                 raise ConfigError(f"{place}: name {name!r} in {location!r} is no parameter.")
             if location == "header" and name.lower() in HEADERS_OF_THEIR_OWN:
                 continue
-            if location in ("path", "query", "header") and not _secret(name, secrets):
+            secret = location != "path" and _secret(name, secrets)
+            if location == "cookie" and entry.get("required") is True and not secret:
+                log.warning("%s: the required cookie %s cannot be given; it is left out.", operation.where, name)
+            elif location != "cookie" and not secret:
                 yield _parameter(document, operation, location, name, entry)
-    yield from _body(document, operation, secrets)
+    where = f"{operation.where} requestBody"
+    for field in fields(document, operation.body.get("requestBody"), where):
+        if not _secret(field.name, secrets):
+            place = f"{where} {field.name}"
+            yield _described(document, field.name, "body", field.schema, field.required, None, place, field.word)
 
 
 def _parameter(
@@ -141,21 +235,30 @@ def _parameter(
     entry: Mapping[str, Any],
 ) -> Parameter:
     where = f"{operation.where} parameter {name}"
-    schema = resolve(document, entry.get("schema") or {}, where)
+    content = entry.get("content") if "schema" not in entry else None
+    written, raw = None, entry.get("schema")
+    if isinstance(content, Mapping) and content:
+        written, media = next(iter(content.items()))
+        raw = media.get("schema") if isinstance(media, Mapping) else None
+    schema = {} if raw is None or isinstance(raw, bool) else resolve(document, raw, where)
     required = location == "path" or bool(entry.get("required"))
-    return _described(document, name, location, schema, required, entry.get("description"), where)
+    kind = type_name(document, schema, where)
+    word = f"Written as {written}." if written else _style_word(name, kind, entry)
+    if entry.get("deprecated") is True:
+        word = f"{word} Deprecated.".strip()
+    return _described(document, name, location, schema, required, entry.get("description"), where, word)
 
 
-def _body(document: Document, operation: _Operation, secrets: frozenset[str]) -> Iterator[Parameter]:
-    where = f"{operation.where} requestBody"
-    content = resolve(document, operation.body.get("requestBody") or {}, where).get("content") or {}
-    schema = resolve(document, _json(content).get("schema") or {}, where)
-    for part in (*(resolve(document, raw, where) for raw in schema.get("allOf") or ()), schema):
-        required = part.get("required") or ()
-        for name, raw in (part.get("properties") or {}).items():
-            if not _secret(name, secrets):
-                property_ = resolve(document, raw, f"{where} {name}")
-                yield _described(document, name, "body", property_, name in required, None, f"{where} {name}")
+def _style_word(name: str, kind: str, entry: Mapping[str, Any]) -> str:
+    """How an array or an object is written in a query where that is not by repeating the name."""
+    style = str(entry.get("style") or "form")
+    if entry.get("in") != "query":
+        return ""
+    if kind == "object" and style == "deepObject":
+        return f"Written as {name}[key]=value."
+    separators = {"form": "commas", "spaceDelimited": "spaces", "pipeDelimited": "|", "tabDelimited": "tabs"}
+    joined = entry.get("explode", style == "form") is False
+    return f"Values joined by {separators[style]}." if kind == "array" and joined and style in separators else ""
 
 
 def _described(
@@ -166,35 +269,35 @@ def _described(
     required: bool,
     description: Any,
     where: str,
+    word: str = "",
 ) -> Parameter:
     default: JSON = schema.get("default")
+    choices = [schema["const"]] if "const" in schema else listed(schema, "enum")
+    shown = [str(choice) for choice in choices if choice is not None and not SECRET_TEXT.search(str(choice))]
     return Parameter(
         name=name,
         location=location,
         type=type_name(document, schema, where),
         required=required,
-        description=_text(description or schema.get("description")),
-        default=None if isinstance(default, str) and SECRET_TEXT.search(default) else default,
-        choices=tuple(str(choice) for choice in schema.get("enum") or () if choice is not None),
+        description=f"{_text(description or schema.get('description'))} {word}".strip(),
+        default=None if SECRET_TEXT.search(str(default)) else default,
+        choices=tuple(shown if len(shown) <= CHOICES else [*shown[:CHOICES], "…"]),
     )
 
 
 def _response(document: Document, operation: _Operation) -> JSON:
-    responses = operation.body.get("responses") or {}
-    for status in sorted((code for code in map(str, responses) if code.startswith("2")), key=str):
+    """The shape of the first successful answer in JSON, None where the document describes none."""
+    responses = operation.body.get("responses")
+    known = {str(status): raw for status, raw in responses.items()} if isinstance(responses, Mapping) else {}
+    for status in sorted(status for status in known if status.startswith("2")):
         where = f"{operation.where} response {status}"
-        raw = responses.get(status) or responses.get(int(status) if status.isdigit() else status)
-        schema = _json(resolve(document, raw, where).get("content") or {}).get("schema")
-        if schema is not None:
-            return shape(document, schema, where)
+        try:
+            schema = json_content(resolve(document, known[status], where).get("content")).get("schema")
+            if schema is not None:
+                return shape(document, schema, where)
+        except ConfigError as error:
+            log.warning("%s The tool's answer is not described.", error)
     return None
-
-
-def _json(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    for kind, entry in content.items():
-        if re.fullmatch(r"application/(.+\+)?json(;.*)?|\*/\*", kind) and isinstance(entry, Mapping):
-            return entry
-    return {}
 
 
 def _secret(name: str, secrets: frozenset[str]) -> bool:

@@ -56,7 +56,9 @@ def route(
     if body:
         body = body.without_secrets(secret_names, exempt)
     headers = select_headers(request.headers, match.tool if match else None, secret_headers)
-    path = {name: value for name, value in match.variables if not is_secret(name, secret_names)} if match else {}
+    path = (
+        {name: value for name, value in match.variables if not _is_hidden(match, name, secret_names)} if match else {}
+    )
     return ToolCall(
         method,
         url,
@@ -137,9 +139,15 @@ def _address(match: Match, secret_names: frozenset[str]) -> str:
     """The URL of a matched call as its document writes it; a variable that is a secret stays `{name}`."""
     url = match.tool.server + match.tool.path
     for name, value in match.variables:
-        if not is_secret(name, secret_names):
+        if not _is_hidden(match, name, secret_names):
             url = url.replace(f"{{{name}}}", quote(value, safe=_SAFE), 1)
     return url
+
+
+def _is_hidden(match: Match, variable: str, secret_names: frozenset[str]) -> bool:
+    """Whether a path's variable is a secret; one that the document describes as a parameter is none by its name."""
+    described = {spelled_alike(p.name) for p in match.tool.parameters if p.location == "path"}
+    return is_secret(variable, secret_names, frozenset(described))
 
 
 def _path(segments: list[str]) -> str:

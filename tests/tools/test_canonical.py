@@ -119,6 +119,14 @@ def test_a_path_variable_that_is_a_secret_stays_a_variable() -> None:
     assert "SECRET" not in f"{call} {call.request}"
 
 
+@pytest.mark.parametrize("name", ["session_id", "token", "api_key", "guest_session_id"])
+def test_a_path_variable_that_the_document_describes_is_an_argument(name: str) -> None:
+    tools = (Tool("t", "GET", FILMS, f"/uploads/{{{name}}}", parameters=(Parameter(name, "path", required=True),)),)
+    call = route(get(f"{FILMS}/uploads/7?api_key=SECRET"), tools)
+    assert (call.url, call.arguments) == (f"{FILMS}/uploads/7", {name: "7"})
+    assert call.request is not None and call.request.url == f"{FILMS}/uploads/7"
+
+
 def test_names_that_are_secrets_at_one_service_can_be_added() -> None:
     assert route(get(f"{FILMS}/movie/1?token=x"), TOOLS, frozenset({"token"})).arguments == {"movie_id": "1"}
 
