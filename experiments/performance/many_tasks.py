@@ -1,9 +1,9 @@
 """Keep thousands of tasks in flight at once, and say what that took: seconds, memory, files, errors, tool calls.
 
-Usage: python experiments/performance/many_tasks.py --stack path/to/mock_stack.py [--tasks 2000]
+Usage: python experiments/performance/many_tasks.py [--benchmark tmdb|tmdb_verified] [--tasks 2000]
 
-RestBench's tasks are repeated under new ids and searched greedily with n = 2, every one of them started at once, with
-far fewer live branches than tasks. The stand-in stack answers fast, so that our own work is what is timed.
+The benchmark's tasks are repeated under new ids and searched greedily with n = 2, every one of them started at once,
+with far fewer live branches than tasks. The stand-in stack answers fast, so that our own work is what is timed.
 """
 
 from __future__ import annotations
@@ -11,15 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mock_stack import RESULTS, ROOT, free_port, run_command, stats, wait_for
+from mock_stack import BENCHMARKS, RESULTS, available_benchmark, free_port, run_command, start_stack, stats, wait_for
 from rich.console import Console
 
 from codetool.config import validate
@@ -34,16 +32,15 @@ LATENCIES = (0.2, 0.05, 0.05)  # seconds a call: LLM, PRM, tool
 def main() -> None:
     """Run, print and keep."""
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--stack", type=Path, default=ROOT.parent / "shared/harness/mock_stack.py")
+    arguments.add_argument("--benchmark", choices=[*BENCHMARKS], default=None)
     arguments.add_argument("--tasks", type=int, default=2000)
     options = arguments.parse_args()
-    if not options.stack.is_file():
-        arguments.error(f"--stack: there is no file {options.stack}; name the stand-in server")
+    benchmark = options.benchmark or available_benchmark()
     port = free_port()
-    stack = subprocess.Popen([sys.executable, str(options.stack), str(port), *map(str, LATENCIES)])
+    stack = start_stack(port, *LATENCIES)
     try:
         wait_for(port)
-        figures = measured(port, options.tasks)
+        figures = measured(port, options.tasks, benchmark)
     finally:
         stack.terminate()
         stack.wait()
@@ -52,10 +49,10 @@ def main() -> None:
     print(json.dumps(figures, indent=2))
 
 
-def measured(port: int, count: int) -> dict[str, Any]:
+def measured(port: int, count: int, benchmark: str) -> dict[str, Any]:
     """The figures of one run over so many tasks."""
     with tempfile.TemporaryDirectory() as folder, open_folder(Path(folder) / "run") as run:
-        words = [*run_command(port, folder)[2:], f"concurrency={count}"]
+        words = [*run_command(port, folder, benchmark)[2:], f"concurrency={count}"]
         config = validate(check(words)[0])
         tasks = config.benchmark.tasks()
         copies = [replace(tasks[i % len(tasks)], id=f"copy-{i}") for i in range(count)]

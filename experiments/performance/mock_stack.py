@@ -1,10 +1,11 @@
-"""Time `benchmark=tmdb search=greedy search.n=2` on fixed latencies: LLM 1.0 s, PRM 0.15 s, tool 0.2 s.
+"""Time a greedy search with n = 2 over 100 film queries on fixed latencies: LLM 1.0 s, PRM 0.15 s, tool 0.2 s.
 
-The stack is a stand-in server with one OpenAI-compatible endpoint, the PRM's `/generate` and a film API; it counts
-calls and notes when the first and the last came. The reference implementation needs 6.6 s per task here, one task at a
-time.
+Usage: python experiments/performance/mock_stack.py [--benchmark tmdb|tmdb_verified]
 
-    python experiments/performance/mock_stack.py --stack path/to/mock_stack.py
+The models and the tools are `stand_in_stack.py`, which counts calls and notes when the first and the last came. The
+reference implementation needs 6.6 s per task of RestBench here, one task at a time. Without `--benchmark` the queries
+are RestBench's where its files are or can be downloaded, else 100 of `tmdb_verified`, which are part of this project;
+the stack writes the same three steps for all of them.
 """
 
 from __future__ import annotations
@@ -22,8 +23,18 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from codetool.config import validate
+from codetool.errors import CodeToolError
+from codetool.stages.words import check
+
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results"
+STACK = Path(__file__).parent / "stand_in_stack.py"
+BENCHMARKS = {
+    "tmdb": ("benchmark=tmdb",),
+    "tmdb_verified": ("benchmark=tmdb_verified", "benchmark.split=test"),
+}
+"""What chooses the queries."""
 LATENCIES = {"llm": 1.0, "prm": 0.15, "tool": 0.2}  # seconds a call
 REFERENCE_SECONDS = 660.0  # measured for the reference implementation on the same stack and tasks
 
@@ -31,17 +42,16 @@ REFERENCE_SECONDS = 660.0  # measured for the reference implementation on the sa
 def main() -> None:
     """Print and store seconds from first to last call, calls by kind and the highest number of LLM calls in flight."""
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--stack", type=Path, default=ROOT.parent / "shared/harness/mock_stack.py")
+    arguments.add_argument("--benchmark", choices=[*BENCHMARKS], default=None)
     arguments.add_argument("--out", type=Path, default=RESULTS / "mock_stack.json")
     options = arguments.parse_args()
-    if not options.stack.is_file():
-        arguments.error(f"--stack: there is no file {options.stack}; name the stand-in server")
+    benchmark = options.benchmark or available_benchmark()
     port = free_port()
-    stack = subprocess.Popen([sys.executable, str(options.stack), str(port), *map(str, LATENCIES.values())])
+    stack = start_stack(port, **LATENCIES)
     try:
         wait_for(port)
         with tempfile.TemporaryDirectory() as outputs:
-            command = run_command(port, outputs)
+            command = run_command(port, outputs, benchmark)
             started = time.perf_counter()
             subprocess.run(command, cwd=ROOT, check=True)
             wall = time.perf_counter() - started
@@ -52,11 +62,27 @@ def main() -> None:
     report(counts, wall, command, options.out)
 
 
-def run_command(port: int, outputs: str) -> list[str]:
+def start_stack(port: int, llm: float, prm: float, tool: float) -> subprocess.Popen[bytes]:
+    """The stand-in stack in a process of its own; times are seconds a call."""
+    times = ["--llm", str(llm), "--prm", str(prm), "--tool", str(tool)]
+    return subprocess.Popen([sys.executable, str(STACK), "--port", str(port), *times])
+
+
+def available_benchmark() -> str:
+    """`tmdb` where RestBench's files are or can be downloaded, else `tmdb_verified`, with a word why."""
+    try:
+        validate(check(["benchmark=tmdb"])[0]).benchmark.checksum()
+    except CodeToolError as error:
+        print(f"RestBench is not here, so the queries are those of tmdb_verified: {error}", file=sys.stderr)
+        return "tmdb_verified"
+    return "tmdb"
+
+
+def run_command(port: int, outputs: str, benchmark: str = "tmdb") -> list[str]:
     """The command under test. Answers are not recorded, so that every call of every program reaches the stack."""
     server = f"http://127.0.0.1:{port}"
     return [
-        sys.executable, "run.py", "benchmark=tmdb", "search=greedy", "search.n=2",
+        sys.executable, "run.py", *BENCHMARKS[benchmark], "limit=100", "search=greedy", "search.n=2", "logger=none",
         "policy=openai", f"policy.base_url={server}/v1", "policy.model=m",
         "prm=remote", "prm.model=mock", f"prm.base_url={server}",
         "tools.mode=live", f"tools.allowed_hosts=[127.0.0.1:{port}]", "tools.record_to=null", f"outputs={outputs}",

@@ -29,6 +29,8 @@ def main() -> None:
     parser.add_argument("--subset", choices=("solvable", "paper", "left_out"), default="solvable")
     parser.add_argument("--out", type=Path, help="file of the queries whose tools are all recorded")
     options = parser.parse_args()
+    if options.out and not os.environ.get("CODETOOL_DATA"):
+        parser.error("--out copies published queries: set CODETOOL_DATA to the folder with stabletoolbench/")
     settings = validate(check(["benchmark=stabletoolbench", f"benchmark.subset={options.subset}"])[0])
     cache = settings.tools.cache
     tasks = settings.benchmark.tasks()
