@@ -12,9 +12,9 @@ interval of the rate.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from codetool.evaluation.verdicts import Label, label_in
+from codetool.evaluation.verdicts import Label
 
 SCORES: dict[Label, float] = {"Solved": 1.0, "Unsure": 0.5, "Unsolved": 0.0}
 
@@ -53,15 +53,3 @@ def standard_error(values: Sequence[float]) -> float | None:
         return None
     middle = sum(values) / len(values)
     return math.sqrt(sum((value - middle) ** 2 for value in values) / (len(values) - 1) / len(values))
-
-
-def recorded_labels(rounds: Mapping[str, str]) -> tuple[Label, ...]:
-    """The votes that a result file of StableToolBench records, `{"1": "AnswerStatus.Unsure", …}`, by their round.
-
-    A round that is missing is Unsolved there. Raises ValueError for another status.
-    """
-    named = {int(number): status.rpartition(".")[2] for number, status in rounds.items()}
-    labels = {number: label_in(status) for number, status in named.items()}
-    if unknown := [named[number] for number, label in labels.items() if label is None]:
-        raise ValueError(f"{unknown[0]!r} is no answer status; allowed: {', '.join(SCORES)}")
-    return tuple(labels.get(number) or "Unsolved" for number in range(max(named, default=-1) + 1))

@@ -26,11 +26,6 @@ class Summary:
         told = f"{self.calls} calls" + (f": {', '.join(parts)}" if parts else "")
         return f"{told}; published answers: {published}" if published else told
 
-    @property
-    def miss_rate(self) -> float:
-        """Share of the calls that no source knew, in [0, 1]; 0 without calls."""
-        return self.failures.get("miss", 0) / self.calls if self.calls else 0.0
-
 
 @dataclass(slots=True)
 class Tally:
