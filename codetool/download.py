@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -58,14 +59,23 @@ def provided(name: str, url: str, sha256: str, folders: Sequence[Path], *, other
     target = _first_writable([folder / name for folder in folders])
     try:
         known_host(url)
-        _download(url, sha256, target)
+        download(url, sha256, target)
     except (CodeToolError, httpx.HTTPError, OSError) as error:
         reason = _reason(error).removeprefix(f"{url}: ")
         raise _kind(error)(f"{url}\ncould not be downloaded to {target}: {reason}\n{otherwise}") from error
     return target
 
 
-def _download(url: str, sha256: str, target: Path) -> None:
+def hide_password(text: str) -> str:
+    """A text without the user names and passwords of the URLs in it."""
+    return re.sub(r"(?<=://)[^/\s@]+@", "", text)
+
+
+def download(url: str, sha256: str, target: Path) -> None:
+    """Download a file to `target`, which is whole or not there.
+
+    Raises MissingError for another file or status, httpx.HTTPError for a lost connection, OSError for a full disk.
+    """
     handle, part = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
     try:
         with os.fdopen(handle, "wb") as stream:
@@ -86,7 +96,8 @@ def _receive(url: str, target: Path, stream: BinaryIO) -> None:
     with httpx.stream("GET", url, timeout=timeout, follow_redirects=True) as response:
         if response.status_code != httpx.codes.OK:
             raise MissingError(f"the server answered {response.status_code} {response.reason_phrase}.")
-        tell = _Progress(f"downloading {url} to {target}", int(response.headers.get("content-length", 0)))
+        size = int(response.headers.get("content-length", 0))
+        tell = _Progress(f"downloading {hide_password(url)} to {target}", size)
         try:
             for chunk in response.iter_bytes():
                 stream.write(chunk)

