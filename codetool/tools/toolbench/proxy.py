@@ -45,7 +45,7 @@ class ToolBenchProxy:
 
     @property
     def host(self) -> str:
-        """`host` or `host:port` of its address. Raises ConfigError where it is none."""
+        """`host` or `host:port` of its address. Raises MissingError where it is none."""
         host = host_of(self.url)
         if host is None or not is_host(host):
             raise MissingError(f"tools.live.url={self.url} is no http address")
