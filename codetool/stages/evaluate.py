@@ -26,6 +26,7 @@ from codetool.search.expansion import Expansion
 from codetool.stages.progress import Display, Tally
 from codetool.stages.reuse import reused
 from codetool.stages.run_folder import RunFolder
+from codetool.stages.tool_counts import keep_counts
 from codetool.tools.broker import Broker
 from codetool.types import SearchResult, Task, Weights
 
@@ -65,8 +66,13 @@ async def _evaluate(config: RunConfig, folder: RunFolder, tasks: Sequence[Task],
         log.info("sandbox: %s", "; ".join(f"{layer}: {means}" for layer, means in layers.items()))
         with display:
             workers = range(min(config.concurrency, len(left)))
-            await together(_work(waiting, config, parts, folder, display) for _ in workers)
+            try:
+                await together(_work(waiting, config, parts, folder, display) for _ in workers)
+            finally:
+                keep_counts(folder.path, parts.broker.summary())
         log.info("tools: %s", parts.broker.summary())
+        for line in parts.broker.advice():
+            log.warning("%s", line)
 
 
 @asynccontextmanager
@@ -152,13 +158,14 @@ async def _solve(task: Task, config: RunConfig, parts: Components) -> tuple[dict
 
 
 async def _search(task: Task, config: RunConfig, parts: Components) -> SearchResult:
+    tools = parts.broker.session(task)
     async with Expansion(
         task=task,
         policy=parts.policy,
         executor=parts.executor,
         prm=parts.prm,
         reward=config.reward,
-        call_tool=parts.broker.session(task).call,
+        call_tool=tools.call,
         depth=config.search.depth,
         budget=config.budget,
         seed=config.seed,
@@ -166,6 +173,8 @@ async def _search(task: Task, config: RunConfig, parts: Components) -> SearchRes
         best = await config.search.run(expansion.root, expansion.expand)
         if parts.broker.trouble:
             raise parts.broker.trouble
+        if tools.trouble:  # what the program did with a failure that is not its own says nothing about it
+            raise tools.trouble
         result = expansion.result(best)
     usd = config.policy.usd(result.ledger.tokens_in, result.ledger.tokens_out)
     result = replace(result, ledger=replace(result.ledger, usd=usd))

@@ -29,6 +29,7 @@ from codetool.stages.judging import judge_answers, judges_answers, refuse_judge_
 from codetool.stages.report import write_report_if_possible
 from codetool.stages.reuse import refuse_other_draws
 from codetool.stages.summary import show
+from codetool.stages.tool_counts import read_counts
 from codetool.stages.tracked import of_tasks
 from codetool.tracking import Tracked, TrackedRun
 from codetool.types import Task
@@ -176,6 +177,7 @@ def _conclude(path: Path, tasks: Sequence[Task], config: RunConfig, judging: Map
     servers = list(journal.read(path / STATISTICS))
     content = as_json(summary) | ({"servers": servers} if servers else {})
     content |= {"judge": dict(judging)} if judging else {}
+    content |= {"tools": counts} if (counts := read_counts(path)) else {}
     journal.replace(path / "metrics.json", [json.dumps(content, indent=2).encode() + b"\n"])
     write_report_if_possible(path, lines, summary, tasks)
     return summary

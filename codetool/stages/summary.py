@@ -14,6 +14,7 @@ from rich.table import Table
 
 from codetool.evaluation.metrics import RATES, SHARES
 from codetool.evaluation.summary import Summary
+from codetool.stages.tool_counts import read_counts
 
 FILES = (
     "report.html",
@@ -35,7 +36,7 @@ def show(summary: Summary, folder: Path, console: Console) -> None:
     console.print(metrics_table(summary))
     if summary.groups:
         console.print(groups_table(summary))
-    for line in (*_notes(summary), *judging(summary, folder), *untrained(_settings(folder))):
+    for line in (*_notes(summary), *judging(summary, folder), *unreachable(folder), *untrained(_settings(folder))):
         console.print(line, highlight=False, soft_wrap=True)
     files = [name for name in FILES if (folder / name).is_file()]
     console.print(f"files in {folder}: {', '.join(files)}", highlight=False, soft_wrap=True)
@@ -75,6 +76,16 @@ def judging(summary: Summary, folder: Path) -> Iterator[str]:
         yield f"sowr: {wins['win']:.0f} wins, {wins['tie']:.0f} ties, {wins['loss']:.0f} losses; a tie is half a win"
     counts = f"{told['votes']:,} votes, {told['second_looks']:,} after a second look, {told['unreadable']:,} unreadable"
     yield escape(f"judge {told['model']}: {counts}; {told['tokens_in']:,} tokens in, {told['tokens_out']:,} out")
+
+
+def unreachable(folder: Path) -> Iterator[str]:
+    """A line if live services left calls without an answer; their tasks are internal failures."""
+    counts = read_counts(folder)
+    if failed := counts.get("failures", {}).get("unreachable"):
+        yield (
+            f"{failed} of {counts['calls']} tool calls had no answer after every attempt; the same command tries their "
+            "tasks again"
+        )
 
 
 def untrained(settings: Mapping[str, Any]) -> Iterator[str]:

@@ -29,6 +29,7 @@ from pydantic.dataclasses import dataclass
 
 from codetool.errors import CodeToolError
 from codetool.interfaces import Simulator, ToolSource
+from codetool.tools.advice import advise_on_misses
 from codetool.tools.hosts import AllowList, host_of, is_host
 from codetool.tools.live import LiveSource
 from codetool.tools.recorded import Recorder, Recordings, writable
@@ -207,6 +208,10 @@ class Broker:
     def trouble(self) -> CodeToolError | None:
         """Why the simulator cannot be asked any more; what tasks have been told since is no fault of theirs."""
         return self._simulator.trouble if self._simulator else None
+
+    def advice(self) -> list[str]:
+        """A line for each host for which nobody answers most calls, with the mode that would."""
+        return list(advise_on_misses(self._total, self._settings, len(self._recordings)))
 
     def summary(self) -> Summary:
         """The counts of all answers so far."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 
+from codetool.errors import UnreachableError
 from codetool.interfaces import ToolSource
 from codetool.tools.canonical import route
 from codetool.tools.failures import failed
@@ -69,6 +71,19 @@ class TaskTools:
         for tally in self._tallies:
             tally.count(answer)
         return answer
+
+    @property
+    def trouble(self) -> UnreachableError | None:
+        """Why the task cannot be judged: calls of documented services stayed without an answer. None if none did."""
+        if not self.unreachable:
+            return None
+        first, count = self.unreachable[0], len(self.unreachable)
+        calls = self._tallies[0].summary().calls
+        told = f"{first.call.method} {first.call.url}: {json.loads(first.body)['error']['message']}"
+        return UnreachableError(
+            f"{count} of {calls} tool calls had no answer after every attempt, the first {told}. "
+            "The same command tries the task again"
+        )
 
     def summary(self) -> Summary:
         """The counts of this task's answers so far."""

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from codetool.tools.hosts import host_of
 from codetool.types import ToolAnswer
 
 
@@ -33,9 +34,17 @@ class Tally:
 
     provenance: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
+    asked: Counter[str] = field(default_factory=Counter)
+    """Calls by host, without those that were not allowed to ask anybody."""
+    missed: Counter[str] = field(default_factory=Counter)
+    """Of them the calls that nobody answered."""
 
     def count(self, answer: ToolAnswer) -> None:
         """Count one answer, by its failure if it has one."""
+        host = host_of(answer.call.url)
+        if host and answer.failure in (None, "miss", "unreachable"):
+            self.asked[host] += 1
+            self.missed[host] += answer.failure == "miss"
         if answer.failure:
             self.failures[answer.failure] += 1
         else:
