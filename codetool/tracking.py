@@ -29,6 +29,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as settings
 
 from codetool import journal
+from codetool.secret_names import is_secret_variable
 from codetool.wandb_server import Problem, ask, credentials
 
 log = logging.getLogger(__name__)
@@ -37,8 +38,6 @@ RECORD = "written.json"
 """What the folder `wandb` of a run folder knows of itself."""
 WRITE_SECONDS = 60.0
 """Writing a run on this machine takes two seconds; a process that takes so long hangs."""
-SECRET_NAMES = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL")
-"""An environment variable with one of these in its name holds what must not leave the machine."""
 SHORTEST_SECRET = 8
 """Characters; a shorter value would be cut out of ordinary words."""
 FEW_RETRIES = {
@@ -213,7 +212,7 @@ def without_secrets(text: str) -> str:
 
 
 def _secrets() -> list[str]:
-    named = [value for name, value in os.environ.items() if any(part in name.upper() for part in SECRET_NAMES)]
+    named = [value for name, value in os.environ.items() if is_secret_variable(name)]
     return sorted({value for value in named if len(value) >= SHORTEST_SECRET}, key=len, reverse=True)
 
 

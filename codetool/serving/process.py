@@ -19,6 +19,7 @@ from pathlib import Path
 import httpx
 
 from codetool.errors import MissingError
+from codetool.secret_names import is_secret_variable
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,6 @@ PASSED_ON = (
 )  # fmt: skip
 """Environment variables that the server gets; keys and tokens are not among them."""
 PASSED_ON_PREFIXES = ("LC_", "XDG_", "CUDA_", "NVIDIA_", "NCCL_", "OMP_", "KMP_", "MKL_", "TORCH", "TRITON_", "VLLM_")
-SECRET = re.compile("KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL")
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def environment() -> dict[str, str]:
     passed = {
         name: value
         for name, value in os.environ.items()
-        if name in PASSED_ON or (name.startswith(PASSED_ON_PREFIXES) and not SECRET.search(name))
+        if name in PASSED_ON or (name.startswith(PASSED_ON_PREFIXES) and not is_secret_variable(name))
     }
     cores = sorted(os.sched_getaffinity(0))
     # Without this the CPU build leaves a core to others.

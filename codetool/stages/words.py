@@ -25,6 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from codetool.config import RunConfig, validate
 from codetool.errors import ConfigError
+from codetool.tools.secrets import HOW_TO_ADD, is_pasted_key
 
 CONF = Path(__file__).parents[2] / "conf"
 MOST_COMBINATIONS = 256
@@ -184,7 +185,8 @@ def _sorted_by_mistakes(words: Sequence[str], multirun: bool) -> tuple[list[str]
         try:
             values = values_of(word)
         except HydraException:
-            wrong.append(f"{word}: cannot be read. Options are written name=value, for example search.width=2.")
+            unread = f"{word}: cannot be read. Options are written name=value, for example search.width=2."
+            wrong.append(_of_secret(word) or unread)
             continue
         if len(values) > 1 and not multirun:
             wrong.append(f"{word}: a comma list is one configuration for each value: add -m, or write a list as [a,b].")
@@ -224,7 +226,18 @@ def _mistake(word: str, before: Sequence[str]) -> str | None:
     return None
 
 
+def _of_secret(word: str) -> str | None:
+    """The line for a word that would add a key for a host in a way that cannot be; None for any other word."""
+    name, _, value = word.partition("=")
+    if not name.lstrip("+~'\"").startswith("tools.secrets"):
+        return None
+    shown = f"{name}={value}" if value.startswith(("{", "[")) or not is_pasted_key(value) else name
+    return f"{shown}: no key can be added so. {HOW_TO_ADD}."
+
+
 def _unknown_key(word: str, config: DictConfig, error: Exception) -> str:
+    if (line := _of_secret(word)) is not None:
+        return line
     name = word.split("=")[0].lstrip("+~")
     if refused := re.match(r"In '(.+?)': Could not override '(.+?)'", str(error)):  # by the preset that the word names
         stages = stages_that_read(refused[2])

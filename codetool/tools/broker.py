@@ -36,16 +36,19 @@ from codetool.tools.recorded import Recorder, Recordings, writable
 from codetool.tools.secrets import HOW_TO_ADD, Keyring, Secret, secrets_by_name
 from codetool.tools.session import TaskTools
 from codetool.tools.simulator import NoSimulator, Simulation
+from codetool.tools.sources import CountingSource, ExampleSource, LiveProxy
 from codetool.tools.tally import Summary, Tally
 from codetool.tools.task_recordings import FreshRecordings, Replay, UntilWritten
-from codetool.tools.toolbench.proxy import ToolBenchProxy
-from codetool.tools.toolbench.published import PublishedAnswers
 from codetool.tools.transport import open_client
 from codetool.tools.writes import TaskWrites, with_effects
 from codetool.types import JSON, Task, ToolCall
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True))
+@dataclass(
+    frozen=True,
+    kw_only=True,
+    config=ConfigDict(extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True),
+)
 class Tools:
     """Settings of the broker."""
 
@@ -66,7 +69,7 @@ class Tools:
     """The service's embedded copy; null: none."""
     simulator: SkipValidation[Simulator | NoSimulator]
     """Who answers in mode simulated where nobody else does."""
-    live: SkipValidation[ToolBenchProxy | None]
+    live: SkipValidation[LiveProxy | None]
     """The way to services that are not asked themselves; null: they are."""
     connect_timeout: PositiveFloat
     """Seconds until a live host has accepted."""
@@ -158,7 +161,7 @@ class Tools:
 
     def _examples(self, call: ToolCall, most: int) -> Sequence[tuple[Mapping[str, JSON], JSON]]:
         """Recorded calls of the same operation, as the cache knows them."""
-        return self.cache.examples(call, most) if isinstance(self.cache, PublishedAnswers) else ()
+        return self.cache.examples(call, most) if isinstance(self.cache, ExampleSource) else ()
 
     def allowed(self, servers: Sequence[str]) -> AllowList:
         """The hosts that may be called by a task whose tools have these servers."""
@@ -216,7 +219,7 @@ class Broker:
     def summary(self) -> Summary:
         """The counts of all answers so far."""
         cache = self._settings.cache
-        counts = dict(sorted(cache.counts.items())) if isinstance(cache, PublishedAnswers) else {}
+        counts: dict[str, int] = dict(sorted(cache.counts.items())) if isinstance(cache, CountingSource) else {}
         return replace(self._total.summary(), cache=counts)
 
     def _sources(self, allowed: AllowList, writes: TaskWrites) -> list[ToolSource]:

@@ -17,19 +17,12 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
 from codetool.errors import ConfigError, MissingError
+from codetool.secret_names import ARGUMENTS, spell_alike
 from codetool.tools.hosts import AllowList, is_host
 from codetool.types import JSON
 
-SECRET_NAMES = frozenset(
-    """
-    accesskey accesstoken apikey apisecret apitoken auth authorization authtoken bearer bearertoken clientsecret
-    consumersecret cookie guestsessionid idtoken jwt oauthtoken passwd password privatekey proxyauthorization
-    rapidapikey refreshtoken requesttoken secret secretkey sessionid sessiontoken subscriptionkey toolbenchkey xapikey
-    xauthtoken xrapidapikey
-    """.split()
-)
-"""Argument names that are secrets at every service, lower case, letters and digits only. Names that are secrets at some
-services only (`key`, `token`) are left to `Secret.query`."""
+SECRET_NAMES = ARGUMENTS
+"""Argument names that are secrets at every service; those of one service only are left to `Secret.query`."""
 
 REMOVED = "[secret]"
 
@@ -38,9 +31,10 @@ HOW_TO_ADD = (
     "+tools.secrets.NAME.header=HEADER or +tools.secrets.NAME.query=ARGUMENT where it is no bearer token"
 )
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LIKE_A_KEY = re.compile(r"(?=.*[a-z])(?=.*\d)\w{20,}|(sk|gsk|hf|ghp|xai)_\w{12,}")
+"""Long, with small letters and digits, or with a well-known beginning: hardly the name of a variable."""
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~\w-]+", re.ASCII)
 
-_PUNCTUATION = re.compile(r"[\W_]")
 _SHORTEST = 8  # characters; a shorter value would be cut out of ordinary words
 
 
@@ -74,7 +68,7 @@ class Secret:
         return ArgsKwargs((), fields) if isinstance(given, ArgsKwargs) else fields
 
     def __post_init__(self) -> None:
-        if not _VARIABLE.fullmatch(self.env):
+        if not is_variable(self.env):
             raise ValueError("env is the name of an environment variable that holds the key, not the key itself")
         if not (self.header or self.query):
             raise ValueError(f"the secret {self.env} is carried nowhere: give `header` or `query`")
@@ -84,6 +78,16 @@ class Secret:
             raise ValueError(f"the format of the secret {self.env} lacks `{{key}}`, the place of the key")
         if self.host is not None and not is_host(self.host):
             raise ValueError(f"the host of the secret {self.env} must be `host` or `host:port`, not {self.host!r}")
+
+
+def is_variable(text: str) -> bool:
+    """Whether a text can be the name of an environment variable, and not a key that was pasted in its place."""
+    return _VARIABLE.fullmatch(text) is not None and not _LIKE_A_KEY.fullmatch(text)
+
+
+def is_pasted_key(text: str) -> bool:
+    """Whether a text looks like a key rather than like a name or a setting."""
+    return _LIKE_A_KEY.fullmatch(text) is not None
 
 
 def secrets_by_name(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,6 +109,17 @@ def secrets_by_name(given: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
+def read_key(variable: str, environment: Mapping[str, str]) -> str:
+    """The key in an environment variable without blanks around it, empty where there is none.
+
+    Raises ConfigError, which does not repeat it, where it holds characters that no header may carry.
+    """
+    key = environment.get(variable, "").strip()
+    if not (key.isascii() and (key.isprintable() or not key)):
+        raise ConfigError(f"the key in {variable} holds characters that are not printable ASCII: set {variable} anew")
+    return key
+
+
 class Keyring:
     """The secrets of the configured hosts (`host` or `host:port`) with the keys that `environment` holds for them.
 
@@ -116,10 +131,7 @@ class Keyring:
         self._secrets: dict[str, list[Secret]] = {}
         for name, secret in secrets.items():
             self._secrets.setdefault((secret.host or name).lower().removesuffix(":443"), []).append(secret)
-        self._keys = {secret.env: environment.get(secret.env, "").strip() for secret in secrets.values()}
-        for env, key in self._keys.items():
-            if not (key.isascii() and (key.isprintable() or not key)):
-                raise ConfigError(f"the key in {env} holds characters that are not printable ASCII: set {env} anew")
+        self._keys = {secret.env: read_key(secret.env, environment) for secret in secrets.values()}
         forms = {form for key in self._keys.values() if len(key) >= _SHORTEST for form in _spellings(key)}
         self._known = re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True)))) if forms else None
 
@@ -191,7 +203,7 @@ def without_secrets(value: JSON, names: frozenset[str] = frozenset(), exempt: fr
 
 def spelled_alike(name: str) -> str:
     """The name as `SECRET_NAMES` spells it."""
-    return _PUNCTUATION.sub("", name.lower())
+    return spell_alike(name)
 
 
 def _spellings(key: str) -> set[str]:

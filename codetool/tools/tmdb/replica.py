@@ -19,6 +19,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 from starlette.applications import Starlette
 
+from codetool.tools.secrets import read_key
 from codetool.tools.tmdb.app import SERVER, create_app
 from codetool.tools.tmdb.asgi import fetch, scope
 from codetool.tools.tmdb.catalogue import Catalogue
@@ -54,7 +55,7 @@ class TMDBReplica:
     def site(self, *, require_key: bool, environment: Mapping[str, str], broker: object = None) -> Starlette:
         """The replica for HTTP. A demanded key has any value, or that of TMDB_API_KEY where the environment has one."""
         catalogue = Catalogue(load(), self.as_of)
-        return create_site(catalogue, require_key=require_key, key=environment.get(self.KEY, "").strip())
+        return create_site(catalogue, require_key=require_key, key=read_key(self.KEY, environment))
 
     def checksum(self) -> str:
         """Hex sha256 of the data files; part of a result's identity."""

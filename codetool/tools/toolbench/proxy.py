@@ -20,12 +20,13 @@ from codetool.reach import USERINFO
 from codetool.toolbench import Api
 from codetool.tools.failures import failed
 from codetool.tools.hosts import host_of, is_host
+from codetool.tools.secrets import is_variable, read_key
 from codetool.tools.toolbench.published import typed
 from codetool.tools.toolbench.replies import read
 from codetool.types import HttpRequest, ToolAnswer, ToolCall
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", hide_input_in_errors=True))
 class ToolBenchProxy:
     """Settings of the proxy."""
 
@@ -41,6 +42,16 @@ class ToolBenchProxy:
                 "tools.live.url must not hold a user or a password, for addresses are written to config.yaml, reports "
                 "and W&B: the key comes from the environment."
             )
+        if "?" in self.url or "#" in self.url:
+            raise ValueError(
+                "tools.live.url takes no query, for addresses are written to config.yaml, reports and W&B: a key comes "
+                "from the environment, tools.live.key_env=VARIABLE."
+            )
+        if not is_variable(self.key_env):
+            raise ValueError(
+                "tools.live.key_env is the name of an environment variable that holds the key, such as TOOLBENCH_KEY, "
+                "not the key itself."
+            )
         return self
 
     @property
@@ -53,8 +64,8 @@ class ToolBenchProxy:
 
     @property
     def key(self) -> str:
-        """The key, empty where the environment has none."""
-        return os.environ.get(self.key_env, "").strip()
+        """The key, empty where the environment has none. Raises ConfigError for what can be no key."""
+        return read_key(self.key_env, os.environ)
 
     def require_key(self) -> None:
         """Raise MissingError where the environment has no key."""
@@ -89,7 +100,8 @@ class _Proxied:
             "toolbench_key": self._settings.key,
         }
         request = HttpRequest("POST", self._settings.url, json.dumps(body))
-        asked = ToolCall(call.method, self._settings.url, {}, None, request)  # a read may be asked for again
+        marked = call.tool and replace(call.tool, response=None)  # what it declares is said inside the proxy's answer
+        asked = ToolCall(call.method, self._settings.url, {}, marked, request)  # a read may be asked for again
         answer = await self._live.answer(asked)
         return answer and _unwrapped(replace(answer, call=call))
 
@@ -100,7 +112,9 @@ def _unwrapped(answer: ToolAnswer) -> ToolAnswer:
         return answer
     if not answer.ok:
         told = f"the proxy answered {answer.status}: {answer.body[:200]}"
-        return failed(answer.call, "unreachable", f"{told}. Is the key in TOOLBENCH_KEY a valid one?")
+        passing = answer.status in (401, 403, 408, 429) or answer.status >= 500
+        hint = f"{told}. Is the key in TOOLBENCH_KEY a valid one?"
+        return failed(answer.call, "unreachable", hint, transient=passing)
     try:
         content = json.loads(answer.body)
         reply = read(content.get("error"), content["response"])

@@ -24,6 +24,7 @@ from starlette.applications import Starlette
 from codetool.errors import MissingError
 from codetool.interfaces import Sessions
 from codetool.toolbench import Api, read_text
+from codetool.tools.secrets import read_key
 from codetool.tools.toolbench.cache import ResponseCache
 from codetool.tools.toolbench.documents import Documents
 from codetool.tools.toolbench.site import create_site
@@ -82,7 +83,7 @@ class PublishedAnswers:
 
     def site(self, *, require_key: bool, environment: Mapping[str, str], broker: Sessions) -> Starlette:
         """StableToolBench's server. A demanded key has any value, or that of TOOLBENCH_KEY where there is one."""
-        key = environment.get(self.KEY, "").strip()
+        key = read_key(self.KEY, environment)
         return create_site(broker, self._documents, self.counts, key=key, require_key=require_key)
 
     @cached_property
