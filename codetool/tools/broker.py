@@ -6,11 +6,13 @@ that knows an answer. Whatever goes wrong is an answer to learn from; nothing is
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -27,7 +29,7 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
-from codetool.errors import CodeToolError
+from codetool.errors import CodeToolError, ConfigError
 from codetool.interfaces import Simulator, ToolSource
 from codetool.tools.advice import advise_on_misses
 from codetool.tools.hosts import AllowList, host_of, is_host
@@ -42,6 +44,8 @@ from codetool.tools.task_recordings import FreshRecordings, Replay, UntilWritten
 from codetool.tools.transport import open_client
 from codetool.tools.writes import TaskWrites, with_effects
 from codetool.types import JSON, Task, ToolCall
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(
@@ -130,6 +134,7 @@ class Tools:
         `allowed_hosts` is null: a host of `tasks`) whose secret's variable is unset. Raises ConfigError for files that
         hold something else, or cannot be written.
         """
+        self._check_marked_operations(tasks)
         keyring = Keyring(self._known_secrets(), os.environ)
         own = [writable(self.record_to)] if self.record_to and self.mode in ("live", "simulated") else []
         files = [*self.recordings, *own]
@@ -152,6 +157,22 @@ class Tools:
             return self.secrets
         carried = Secret(env=self.live.key_env, header="toolbench_key", query=None, format="{key}")
         return {**self.secrets, self.live.host: carried}
+
+    def _check_marked_operations(self, tasks: Sequence[Task]) -> None:
+        """Warn of an operation of `reads` or `writes` that no task has. Raises ConfigError for one that is in both."""
+        known = {name for task in tasks for tool in task.tools for name in (tool.endpoint, tool.name)}
+        both = sorted({*self.reads} & {*self.writes})
+        unknown = [name for name in (*self.reads, *self.writes) if tasks and name not in known]
+        if both:
+            raise ConfigError(f"tools.reads and tools.writes both name {', '.join(both)}")
+        if unknown:
+            close = [match for name in unknown for match in get_close_matches(name, known, n=1, cutoff=0.5)]
+            guess = f" Did you mean {', '.join(close)}?" if close else ""
+            log.warning(
+                "tools.reads and tools.writes name documented operations, such as 'POST /search'; no task has %s.%s",
+                ", ".join(map(repr, unknown)),
+                guess,
+            )
 
     def _require_keys(self, keyring: Keyring, tasks: Sequence[Task]) -> None:
         if self.live is not None:
@@ -205,6 +226,7 @@ class Broker:
             total=self._total,
             writes=writes,
             tools=with_effects(task.tools, self._settings.reads, self._settings.writes),
+            sends_requests=self._client is not None and self._settings.live is None,
         )
 
     @property

@@ -38,13 +38,16 @@ class TaskTools:
         total: Tally,
         writes: TaskWrites,
         tools: tuple[Tool, ...] | None = None,
+        sends_requests: bool = False,
     ) -> None:
         """Takes the sources in the order in which they are asked, the run's tally to add to, and the task's writes.
 
-        `tools` are the task's tools with the effects that options give them, where there are any.
+        `tools` are the task's tools with the effects that options give them, where there are any. `sends_requests` says
+        that a source sends requests to services as programs write them, so that some must be refused.
         """
         self._tools = task.tools if tools is None else tools
         self._writes = writes
+        self._sends_requests = sends_requests
         self._sources = sources
         self._allowed = allowed
         self._max_calls = max_calls
@@ -113,7 +116,7 @@ class TaskTools:
         if self._asked >= self._max_calls:
             return failed(call, "budget", f"this task's budget of {self._max_calls} tool calls is spent")
         self._asked += 1
-        if self._mode == "live" and call.request is not None:
+        if self._sends_requests and call.request is not None:
             if (objection := refusal(call.request, self._tools)) is not None:
                 return failed(call, "refused", objection)
         for source in self._sources:

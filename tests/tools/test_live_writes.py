@@ -11,6 +11,7 @@ import pytest
 from broker_world import settings
 from playlist_service import PlaylistService, playlist_service
 
+from codetool.errors import ConfigError
 from codetool.execution.sandbox import Sandbox
 from codetool.tools.session import TaskTools
 from codetool.types import HttpRequest, Task, ToolAnswer
@@ -234,3 +235,14 @@ async def test_a_write_reaches_the_service_once_whatever_comes_back(service: Pla
         )
     assert (answer.status, answer.failure, "busy" in answer.body) == (200, None, True)
     assert service.writes() == [("POST", "/strange")]
+
+
+async def test_an_operation_that_no_task_has_is_named(
+    service: PlaylistService, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with settings(mode="live", reads=("POST /serch",), writes=("GET_x",)).open([service.task()]):
+        pass
+    assert "no task has 'POST /serch', 'GET_x'. Did you mean POST /search" in caplog.text
+    with pytest.raises(ConfigError, match="both name POST /search"):
+        async with settings(mode="live", reads=("POST /search",), writes=("POST /search",)).open([service.task()]):
+            pass
