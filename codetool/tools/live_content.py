@@ -21,7 +21,7 @@ def content_fault(call: ToolCall, status: int, content_type: str, text: str) -> 
         return None
     says_json = _JSON_TYPE.match(content_type) is not None
     declared = call.tool is not None and call.tool.response is not None
-    if not says_json and not declared:
+    if not says_json and (not declared or "Accept" in call.arguments):  # the program asked for something else
         return None
     text = text.removeprefix("\ufeff").strip()
     if not text:

@@ -1,5 +1,6 @@
 """Garbage, refused connections and requests that are not sent, at a real service."""
 
+import asyncio
 import json
 import socket
 from collections.abc import Iterator
@@ -178,3 +179,59 @@ async def test_several_keys_go_to_one_host(service: PlaylistService, monkeypatch
         await broker.session(service.task()).call(HttpRequest("GET", f"{service.server}/me/playlists"))
     sent = service.headers[0]
     assert (sent["authorization"], sent["x-tenant"]) == (f"Bearer {KEY}", "tenant-0123456789")
+
+
+async def test_a_page_that_the_program_asked_for_is_an_answer(service: PlaylistService, tmp_path: Path) -> None:
+    service.faults["page"] = 1
+    request = HttpRequest("GET", f"{service.server}/faulty/page", None, (("Accept", "text/html"),))
+    (answer,), unreachable = await ask(service, tmp_path / "r", request)
+    assert (answer.ok, "busy" in answer.body, unreachable) == (True, True, 0)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+async def test_a_request_that_surely_did_not_arrive_is_sent_again(method: str, tmp_path: Path) -> None:
+    """The service begins to listen after the first attempts; it gets the request once, a write too."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        task = Task("t", "q", (Tool("x", method, server, "/x"),))
+        got: list[bytes] = []
+
+        async def listen_late() -> None:
+            await asyncio.sleep(0.15)
+
+            async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                got.append(await reader.readuntil(b"\r\n\r\n"))
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+                writer.close()
+
+            listener.listen()
+            listener.setblocking(False)
+            await asyncio.start_server(reply, sock=listener)
+
+        async with settings(mode="live", retries=6, backoff=0.05).open([task]) as broker:
+            late = asyncio.create_task(listen_late())
+            answer = await broker.session(task).call(HttpRequest(method, f"{server}/x"))
+            await late
+    assert (answer.status, answer.failure, len(got)) == (200, None, 1)
+    assert got[0].startswith(method.encode())
+
+
+@pytest.mark.parametrize(("method", "times"), [("GET", 3), ("POST", 1), ("PUT", 1), ("DELETE", 1)])
+async def test_a_write_whose_connection_breaks_is_not_sent_again(method: str, times: int, tmp_path: Path) -> None:
+    got: list[bytes] = []
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        got.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.close()
+
+    service = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    server = f"http://127.0.0.1:{service.sockets[0].getsockname()[1]}"
+    task = Task("t", "q", (Tool("x", method, server, "/x"),))
+    file = tmp_path / "r"
+    async with service, settings(mode="live", record_to=file).open([task]) as broker:
+        answer = await broker.session(task).call(HttpRequest(method, f"{server}/x"))
+    assert (answer.failure, answer.transient, len(got)) == ("unreachable", True, times)
+    async with settings(mode="strict", recordings=(file,)).open([task]) as broker:
+        again = await broker.session(task).call(HttpRequest(method, f"{server}/x"))
+    assert (again.failure, again.transient) == ("miss" if method == "GET" else "unreachable", False)
