@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from codetool.errors import ConfigError
 from codetool.identity import NOT_HASHED
-from codetool.stages.words import is_for_hydra, key_of, value_of, values_of
+from codetool.stages.word_errors import key_of
+from codetool.stages.words import is_for_hydra, value_of, values_of
 
 TELLING = ("benchmark", "search", "policy", "prm")
 """Groups whose fixed choice is part of a sweep's name."""

@@ -41,7 +41,7 @@ class Report:
     """The run folder."""
 
 
-def report(config: RunConfig, console: Console) -> int:
+def report(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
     """0, after the folder has its report. What the benchmark knows of the tasks is left out where it cannot be had.
 
     Raises ConfigError if the folder is no run folder, or holds lines that cannot be read.

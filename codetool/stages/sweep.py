@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from hydra import initialize_config_dir
 from hydra._internal.callbacks import Callbacks  # a launcher must be given one
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
@@ -27,10 +26,12 @@ from rich.console import Console
 from codetool import journal
 from codetool.errors import ConfigError
 from codetool.stages.cell import OUTCOMES, PLAN, TRACEBACKS, CellOutcome, run_cell
+from codetool.stages.config_sources import composing
 from codetool.stages.grid import Cell, cells, sweep_name
 from codetool.stages.sweep_figures import draw
 from codetool.stages.sweep_table import show, write_csv
-from codetool.stages.words import CONF, is_for_hydra, key_of
+from codetool.stages.word_errors import key_of
+from codetool.stages.words import is_for_hydra
 
 STAGES = ("evaluate",)
 """Stages whose results a table can compare."""
@@ -40,15 +41,17 @@ WIDTH = 160
 """Columns of a table that goes to a file or a pipe."""
 
 
-def sweep(words: Sequence[str], stage: str, outputs: Path, *, dry_run: bool) -> int:
+def sweep(words: Sequence[str], stage: str, outputs: Path, *, dry_run: bool, folders: Sequence[str] = ()) -> int:
     """The number of cells that failed, after every cell has been run. Words that are wrong have been refused before.
+
+    `folders` are those that the command line adds to the configuration.
 
     Raises ConfigError for an option that cannot vary, a stage that has no results and a sweep that is running already.
     """
     if stage not in STAGES:
         raise ConfigError(f"stage={stage}: -m runs stage={', '.join(STAGES)} only.")
     with ExitStack() as stack:
-        stack.enter_context(initialize_config_dir(str(CONF), version_base="1.3"))
+        stack.enter_context(composing(folders))
         grid = cells(words)
         name = sweep_name(words, _experiment(words))
         folder = _scratch(stack) if dry_run else outputs / "sweeps" / name

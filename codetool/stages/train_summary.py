@@ -18,7 +18,7 @@ from codetool.evaluation.charts import Chart, Line, Point, svg
 from codetool.model_folders import EMBEDDED, ModelFolders
 from codetool.stages.tracked import LOSSES, VALIDATIONS
 from codetool.stages.train_material import Source
-from codetool.stages.words import key_of
+from codetool.stages.word_errors import key_of
 
 METRICS, CURVE, CARD = "metrics.json", "loss.svg", "README.md"
 FAILED = "process-*.log"

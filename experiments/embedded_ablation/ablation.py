@@ -28,7 +28,7 @@ from ablation_table import markdown
 
 from codetool import journal
 from codetool.errors import CodeToolError
-from codetool.stages.words import key_of
+from codetool.stages.word_errors import key_of
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results"

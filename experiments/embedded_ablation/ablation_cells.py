@@ -10,7 +10,8 @@ from rich.console import Console
 
 from codetool.config import validate
 from codetool.stages.run import run
-from codetool.stages.words import check, key_of
+from codetool.stages.word_errors import key_of
+from codetool.stages.words import check
 
 
 @dataclass(frozen=True)

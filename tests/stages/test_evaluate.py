@@ -170,12 +170,6 @@ def test_ctrl_c_at_start_up_is_quiet(run: CommandLine) -> None:
         assert "Traceback" not in errors or moment == 0.1  # Python itself is not up yet
 
 
-def test_help_names_the_options_of_every_group(run: CommandLine) -> None:
-    done = run("--help")
-    for text in ("benchmark=tmdb\n", "search=best_of_n", "base_url: ???", "candidates for each", "TMDB_API_KEY"):
-        assert text in done.stdout
-
-
 def test_the_composed_configuration_is_printed_without_running(run: CommandLine) -> None:
     done = run("--cfg", "job", "search=beam", "search.width=7")
     assert done.returncode == 0 and "width: 7" in done.stdout

@@ -117,7 +117,7 @@ def test_the_wandb_group_is_the_preset(
 
 
 def test_help_tells_what_a_preset_is_for(run: CommandLine) -> None:
-    text = run("--help").stdout
+    text = run("--help", "experiment").stdout
     for preset in PRESETS:
         assert f"experiment={preset}\n" in text
     assert "reward=codetool,without_spot,without_latent" in text
