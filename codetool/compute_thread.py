@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -25,6 +26,46 @@ Work = TypeVar("Work", bound=Job)
 Model = TypeVar("Model")
 
 
+class CpuShares:
+    """Divides the cores of this process among the threads that compute in it.
+
+    A policy and a PRM in one process compute at the same time. Were each to use every core, their helper threads would
+    wait for each other at every operation, and both would be slower than with one core each.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._takers = 0
+
+    def join(self) -> None:
+        """Count one more thread that computes."""
+        with self._lock:
+            self._takers += 1
+
+    def leave(self) -> None:
+        """Count one less."""
+        with self._lock:
+            self._takers -= 1
+
+    def threads(self) -> int:
+        """CPU threads for each of those that compute, at least 1."""
+        return max(1, available_cores() // max(1, self._takers))
+
+
+SHARES = CpuShares()
+"""Those of this process: its cores are one resource, whoever computes."""
+
+
+def available_cores() -> int:
+    """Cores that this process may use: those that it may run on, fewer where OMP_NUM_THREADS says so.
+
+    joblib sets that variable in its workers, so that parallel cells of a sweep share the machine.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return min(cores, int(limit)) if limit.isdecimal() and int(limit) else cores
+
+
 class ComputeThread(Generic[Work, Model]):
     """The thread; use `submit` from anywhere and `close` once.
 
@@ -35,7 +76,10 @@ class ComputeThread(Generic[Work, Model]):
     def __init__(
         self, name: str, load: Callable[[], Model], work: Callable[[], None], threads: int | None = None
     ) -> None:
-        """`work` does one round on `active`, inside torch's inference mode. Raises what `load` raises."""
+        """`work` does one round on `active`, inside torch's inference mode. Raises what `load` raises.
+
+        `threads` are CPU threads; None takes an equal share of the cores for each thread that computes in this process.
+        """
         self.active: list[Work] = []
         """Jobs begun and not ended; the thread's own."""
         self.closed = False
@@ -78,11 +122,17 @@ class ComputeThread(Generic[Work, Model]):
         return None
 
     def _run(self) -> None:
+        SHARES.join()
+        try:
+            self._load_and_work()
+        finally:
+            SHARES.leave()
+
+    def _load_and_work(self) -> None:
         import torch
 
-        if self._threads:
-            torch.set_num_threads(self._threads)
         try:
+            self._take_share()
             self._loaded.set_result(self._load())
         except Exception as error:
             self._loaded.set_exception(error)
@@ -90,10 +140,19 @@ class ComputeThread(Generic[Work, Model]):
         with torch.inference_mode():
             while self._wait():
                 try:
+                    self._take_share()
                     self._round()
                 except Exception as error:  # a defect must reach those who wait, not end the thread in silence
                     log.exception("%s failed", self._name)
                     self._fail(error)
+
+    def _take_share(self) -> None:
+        """Compute with the threads asked for, or with a share that changes when others begin or end to compute."""
+        import torch
+
+        threads = self._threads or SHARES.threads()
+        if threads != torch.get_num_threads():
+            torch.set_num_threads(threads)
 
     def _wait(self) -> bool:
         """Sleep until there is work; False once closed."""

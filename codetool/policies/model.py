@@ -57,7 +57,7 @@ class ModelPolicy:
     prefix_tokens: Annotated[int, Field(ge=0)]
     """Prompt tokens whose keys and values this process keeps for later prompts."""
     threads: Annotated[int, Field(ge=1)] | None
-    """CPU threads of this process; None takes one for each core."""
+    """CPU threads in this process; None shares the cores with a PRM in it."""
     concurrency: Annotated[int, Field(ge=1)]
     """Requests to a server in flight at most; a 429 lowers the bound for a while."""
     timeout: Annotated[float, Field(gt=0)]

@@ -66,7 +66,7 @@ class GenerativePRM:
     device: str
     """`auto` (a GPU if there is one), `cpu` or `cuda:N`; in this process alone."""
     threads: PositiveInt | None
-    """CPU threads; None takes one for each core."""
+    """CPU threads in this process; None shares the cores with a policy in it."""
     batch_tokens: PositiveInt
     """Tokens that one pass reads at most."""
     prefix_tokens: Annotated[int, Field(ge=0)]
