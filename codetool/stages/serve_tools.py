@@ -15,8 +15,8 @@ from rich.console import Console
 
 from codetool.config import RunConfig
 from codetool.errors import ConfigError
-from codetool.interfaces import Sessions
 from codetool.stages.listening import address, listen, server, until_stopped
+from codetool.tools.sources import CountingSessions
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -45,7 +45,7 @@ class Served(Protocol):
     ENTRY: str
     """What a user is told of its addresses; `{url}` is its own."""
 
-    def site(self, *, require_key: bool, environment: Mapping[str, str], broker: Sessions) -> ASGIApp:
+    def site(self, *, require_key: bool, environment: Mapping[str, str], broker: CountingSessions) -> ASGIApp:
         """Its web site. The environment may hold the key that is demanded; the broker knows the sources of the mode."""
         ...
 

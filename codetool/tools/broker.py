@@ -38,7 +38,7 @@ from codetool.tools.recorded import Recorder, Recordings, writable
 from codetool.tools.secrets import HOW_TO_ADD, Keyring, Secret, secrets_by_name
 from codetool.tools.session import TaskTools
 from codetool.tools.simulator import NoSimulator, Simulation
-from codetool.tools.sources import CountingSource, ExampleSource, LiveProxy
+from codetool.tools.sources import CountedOption, ExampleSource, LiveProxy
 from codetool.tools.tally import Summary, Tally
 from codetool.tools.task_recordings import FreshRecordings, Replay, UntilWritten
 from codetool.tools.transport import open_client
@@ -211,6 +211,10 @@ class Broker:
         self._simulator = simulation
         self._simulation = self._recorded(simulation) if simulation else None
         self._total = Tally()
+        counted = settings.cache.open_counted() if isinstance(settings.cache, CountedOption) else None
+        self._cache: ToolSource | None = counted or settings.cache
+        self.source_counts: Mapping[str, int] = counted.counts if counted else {}
+        """How calls were found by the published answers, up to now."""
 
     def session(self, task: Task) -> TaskTools:
         """The tools of one task. Raises MissingError in live mode if the key of one of its hosts is not set."""
@@ -240,20 +244,18 @@ class Broker:
 
     def summary(self) -> Summary:
         """The counts of all answers so far."""
-        cache = self._settings.cache
-        counts: dict[str, int] = dict(sorted(cache.counts.items())) if isinstance(cache, CountingSource) else {}
-        return replace(self._total.summary(), cache=counts)
+        return replace(self._total.summary(), cache=dict(sorted(self.source_counts.items())))
 
     def _sources(self, allowed: AllowList, writes: TaskWrites) -> list[ToolSource]:
         """The sources of the mode in the order in which they are asked."""
         settings = self._settings
         if self._client:
             known: list[ToolSource] = [FreshRecordings(self._recordings)]
-            known += [settings.cache] if settings.cache else []
+            known += [self._cache] if self._cache else []
             live = self._live(self._client, allowed, writes)
             return [*(UntilWritten(source, writes) for source in known), live]
         replica = settings.replica if settings.mode in ("offline", "simulated") else None
-        sources = (Replay(self._recordings, writes), settings.cache, replica, self._simulation)
+        sources = (Replay(self._recordings, writes), self._cache, replica, self._simulation)
         return [source for source in sources if source is not None]
 
     def _live(self, client: httpx.AsyncClient, allowed: AllowList, writes: TaskWrites) -> ToolSource:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from codetool.interfaces import ToolSource
+from codetool.interfaces import Sessions, ToolSource
 from codetool.types import JSON, ToolCall
 
 
@@ -18,13 +18,30 @@ class ExampleSource(Protocol):
         ...
 
 
-@runtime_checkable
-class CountingSource(Protocol):
-    """A ToolSource that counts how it found its answers."""
+class CountingSource(ToolSource, Protocol):
+    """A ToolSource that counts how it finds its answers."""
 
     @property
     def counts(self) -> Mapping[str, int]:
         """How many calls were found in which way."""
+        ...
+
+
+@runtime_checkable
+class CountedOption(Protocol):
+    """Settings of a ToolSource that counts; each run has its own counts."""
+
+    def open_counted(self) -> CountingSource:
+        """The same answers, counted from now on."""
+        ...
+
+
+class CountingSessions(Sessions, Protocol):
+    """An open broker, as a server over its sources needs it."""
+
+    @property
+    def source_counts(self) -> Mapping[str, int]:
+        """How calls were found by the published answers, up to now."""
         ...
 
 

@@ -68,11 +68,10 @@ class Session:
 @lru_cache(maxsize=1 << 16)  # the replica's answers never change, and damaged programs ask for much again
 def answered(url: str, query: str = "") -> tuple[str, ToolAnswer]:
     """The operation asked for and the replica's answer. Raises LookupError for a path it has no route for."""
-    before = REPLICA.calls.copy()
-    answer = LOOP.run_until_complete(REPLICA.answer(ToolCall("GET", url, dict(parse_qsl(query)))))
-    if answer is None:
+    call = ToolCall("GET", url, dict(parse_qsl(query)))
+    endpoint, answer = REPLICA.endpoint(call), LOOP.run_until_complete(REPLICA.answer(call))
+    if endpoint is None or answer is None:
         raise LookupError(url)
-    [endpoint] = REPLICA.calls - before
     return endpoint, answer
 
 

@@ -7,7 +7,6 @@ next source; an id that nobody has is a real answer, 404, and so is another meth
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Mapping
 from datetime import date
 from functools import cached_property
@@ -46,7 +45,6 @@ class TMDBReplica:
             return None
         route, path = found
         started = time.perf_counter()
-        self.calls[route.endpoint] += 1
         query = {name: value for name, value in call.arguments.items() if name not in _path_names(route, call)}
         response = await fetch(self._app, scope(call.method, call.url, path, query))
         seconds = time.perf_counter() - started
@@ -61,10 +59,10 @@ class TMDBReplica:
         """Hex sha256 of the data files; part of a result's identity."""
         return checksum()
 
-    @cached_property
-    def calls(self) -> Counter[str]:
-        """How often each endpoint has answered since this object was made: `GET /search/movie` → 3."""
-        return Counter()
+    def endpoint(self, call: ToolCall) -> str | None:
+        """The operation that answers a call, `GET /search/movie`; None for what is left to the next source."""
+        found = self._route(call)
+        return found[0].endpoint if found else None
 
     @cached_property
     def _app(self) -> FastAPI:

@@ -22,10 +22,10 @@ from pydantic.dataclasses import dataclass
 from starlette.applications import Starlette
 
 from codetool.errors import MissingError
-from codetool.interfaces import Sessions
 from codetool.toolbench import Api, read_text
 from codetool.tools.secrets import read_key
-from codetool.tools.toolbench.cache import ResponseCache
+from codetool.tools.sources import CountingSessions
+from codetool.tools.toolbench.cache import Found, ResponseCache
 from codetool.tools.toolbench.documents import Documents
 from codetool.tools.toolbench.site import create_site
 from codetool.types import JSON, ToolAnswer, ToolCall
@@ -55,15 +55,17 @@ class PublishedAnswers:
 
     async def answer(self, call: ToolCall) -> ToolAnswer | None:
         """The recorded answer; None for a call that nobody recorded, and for what is no call of ToolBench's."""
-        api = Api.at(call.url)
-        if api is None:
-            return None
+        return await self.open_counted().answer(call)
+
+    def open_counted(self) -> CountedAnswers:
+        """The same answers, counted from now on by how they are found."""
+        return CountedAnswers(self)
+
+    async def find(self, call: ToolCall, api: Api) -> Found | None:
+        """The recording of a call of this API, None where nobody recorded it."""
         if self._cache.takes_long(api):
-            found = await asyncio.to_thread(self._cache.find, api, call.arguments, typed(call))
-        else:
-            found = self._cache.find(api, call.arguments, typed(call))
-        self.counts["not recorded" if found is None else "exact" if found.exact else "canonical"] += 1
-        return ToolAnswer(call, found.reply.status, found.reply.body, "recorded") if found else None
+            return await asyncio.to_thread(self._cache.find, api, call.arguments, typed(call))
+        return self._cache.find(api, call.arguments, typed(call))
 
     def examples(self, call: ToolCall, most: int) -> Sequence[tuple[Mapping[str, JSON], JSON]]:
         """Arguments and data of up to so many other recorded calls of the same API that succeeded."""
@@ -81,15 +83,10 @@ class PublishedAnswers:
             digest.update(f"{name} {size}\n".encode())
         return digest.hexdigest()
 
-    def site(self, *, require_key: bool, environment: Mapping[str, str], broker: Sessions) -> Starlette:
+    def site(self, *, require_key: bool, environment: Mapping[str, str], broker: CountingSessions) -> Starlette:
         """StableToolBench's server. A demanded key has any value, or that of TOOLBENCH_KEY where there is one."""
         key = read_key(self.KEY, environment)
-        return create_site(broker, self._documents, self.counts, key=key, require_key=require_key)
-
-    @cached_property
-    def counts(self) -> Counter[str]:
-        """How calls were found since this object was made: `exact`, `canonical`, `not recorded`."""
-        return Counter()
+        return create_site(broker, self._documents, broker.source_counts, key=key, require_key=require_key)
 
     @field_validator("folder", mode="before")
     @classmethod
@@ -110,6 +107,29 @@ class PublishedAnswers:
     @cached_property
     def _documents(self) -> Documents:
         return Documents(self._folder / "tools")
+
+
+class CountedAnswers:
+    """The published answers as one run asks for them."""
+
+    def __init__(self, settings: PublishedAnswers) -> None:
+        """Nothing asked yet."""
+        self._settings = settings
+        self.counts: Counter[str] = Counter()
+        """How calls were found: `exact`, `canonical`, `not recorded`."""
+
+    async def answer(self, call: ToolCall) -> ToolAnswer | None:
+        """The recorded answer; None for a call that nobody recorded, and for what is no call of ToolBench's."""
+        api = Api.at(call.url)
+        if api is None:
+            return None
+        found = await self._settings.find(call, api)
+        self.counts["not recorded" if found is None else "exact" if found.exact else "canonical"] += 1
+        return ToolAnswer(call, found.reply.status, found.reply.body, "recorded") if found else None
+
+    def checksum(self) -> str | None:
+        """As of the settings."""
+        return self._settings.checksum()
 
 
 def typed(call: ToolCall) -> dict[str, JSON]:

@@ -8,7 +8,7 @@ APIs answer with the statuses that programs of a run see.
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections.abc import Mapping
 from hmac import compare_digest
 from typing import Annotated, Any
 
@@ -40,7 +40,7 @@ class Asked(BaseModel):
 
 
 def create_site(
-    broker: Sessions, documents: Documents, counts: Counter[str], *, key: str, require_key: bool
+    broker: Sessions, documents: Documents, counts: Mapping[str, int], *, key: str, require_key: bool
 ) -> Starlette:
     """The server over a broker's sources. With `require_key` a request needs `key`, or any one where that is empty."""
     site = _Site(broker, documents, counts, key, require_key)
@@ -55,7 +55,7 @@ def create_site(
 
 class _Site:
     def __init__(
-        self, broker: Sessions, documents: Documents, counts: Counter[str], key: str, require_key: bool
+        self, broker: Sessions, documents: Documents, counts: Mapping[str, int], key: str, require_key: bool
     ) -> None:
         self._broker, self._documents, self._counts = broker, documents, counts
         self._key, self._require_key = key, require_key

@@ -45,11 +45,13 @@ async def test_a_programs_request_finds_the_exact_recording(folder: Path) -> Non
         url = f"{SERVER}{API.path}?artist_id=5&tour=true"
         answer = await broker.session(TASK).call(HttpRequest("GET", url))
     assert (answer.status, json.loads(answer.body), answer.provenance) == (200, {"name": "Ada"}, "recorded")
-    assert cache.counts == {"exact": 1}
+    assert broker.summary().cache == {"exact": 1}
+    async with settings(cache=cache).open() as other:
+        assert other.summary().cache == {}
 
 
 async def test_hits_canonical_hits_and_misses_are_counted(folder: Path) -> None:
-    cache = published(folder)
+    cache = published(folder).open_counted()
     await cache.answer(call(tour="true", artist_id="5"))
     await cache.answer(call(artist_id="5", tour="true"))
     assert await cache.answer(call(artist_id="77")) is None
@@ -62,7 +64,7 @@ async def test_a_recorded_failure_is_one_to_the_program(folder: Path) -> None:
 
 
 async def test_another_services_call_is_left_to_others(folder: Path) -> None:
-    cache = published(folder)
+    cache = published(folder).open_counted()
     assert await cache.answer(replace(call(), url="https://api.example.test/x")) is None
     assert not cache.counts
 
