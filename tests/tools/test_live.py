@@ -179,7 +179,7 @@ async def test_the_work_of_a_call_does_not_grow_with_the_calls_in_flight(service
             nonlocal entered
             entered += event == "call"
 
-        async with tools_of(service, max_calls=1000, timeout=60) as tools:
+        async with tools_of(service, max_calls=1000, timeout=60, connect_timeout=60) as tools:  # on a busy machine too
             sys.setprofile(count)
             try:
                 answers = await asyncio.gather(*(tools.call(get(f"{service.server}/slow?n={n}")) for n in range(calls)))
