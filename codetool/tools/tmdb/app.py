@@ -35,6 +35,7 @@ from codetool.tools.tmdb import (
     trending,
 )
 from codetool.tools.tmdb.catalogue import Catalogue
+from codetool.tools.tmdb.imdb_ids import ImdbIds
 
 SERVER = "https://api.themoviedb.org/3"
 ROUTERS = tuple(
@@ -88,6 +89,8 @@ def create_app(catalogue: Catalogue | None = None, *, require_key: bool = False,
                 route.path, _responding(route.endpoint), response_model=route.response_model, summary=route.summary
             )
     failures.install(app)
+    if catalogue is not None:
+        app.add_middleware(ImdbIds, catalogue=catalogue)
     return app
 
 

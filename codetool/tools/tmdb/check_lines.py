@@ -23,14 +23,17 @@ from codetool.tools.tmdb.store import FILES
 
 RECORDS: Mapping[str, Any] = {"movies.jsonl": Movie, "shows.jsonl": Show, "episodes.jsonl": Episode}
 COLUMNS = {
-    "people.csv": ("id", "name", "gender", "department", "birthday", "deathday", "place_of_birth", "popularity"),
+    "people.csv": (
+        *("id", "name", "gender", "department", "birthday", "deathday", "place_of_birth", "popularity"),
+        "also_known_as",
+    ),
     "collections.csv": ("id", "name"),
     "companies.csv": ("id", "name", "headquarters", "origin_country", "homepage"),
     "networks.csv": ("id", "name", "headquarters", "origin_country", "homepage"),
     "genres.csv": ("kind", "id", "name"),
     "keywords.csv": ("id", "name"),
 }
-MAY_LACK = {"networks.csv": ("headquarters",)}
+MAY_LACK = {"networks.csv": ("headquarters",), "people.csv": ("also_known_as",)}
 NUMBERS = {"id": int, "gender": int, "popularity": float}
 DAYS = ("release_date", "last_air_date", "air_date", "birthday", "deathday")
 OPTIONAL_DAYS = {

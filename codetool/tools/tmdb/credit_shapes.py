@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codetool.tools.tmdb.list_shapes import Answer, MovieItem, PersonItem, ShowItem
+from codetool.tools.tmdb.list_shapes import Answer, MovieItem, PersonItem, ShowItem, Text
 
 
 class CastMember(PersonItem):
@@ -55,12 +55,14 @@ class ShowRole(ShowItem):
     character: str
     credit_id: str
     episode_count: int
+    first_credit_air_date: Text
 
 
 class ShowJob(ShowItem):
     credit_id: str
     department: str
     episode_count: int
+    first_credit_air_date: Text
     job: str
 
 

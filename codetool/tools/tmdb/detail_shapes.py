@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codetool.tools.tmdb.list_shapes import Answer, CompanyItem, Image, TypedMovie
+from codetool.tools.tmdb.list_shapes import Answer, CompanyItem, Image, Text, TypedMovie
 
 
 class Genre(Answer):
@@ -62,6 +62,7 @@ class Creator(Answer):
     id: int
     credit_id: str
     name: str
+    original_name: Text
     gender: int
     profile_path: Image
 

@@ -14,7 +14,7 @@ from codetool.tools.tmdb.store import Store
 
 
 def movie(store: Store, record: Movie, as_of: date, language: str = "") -> JSONObject:
-    """A film's details; an unknown budget or revenue is 0, ids of other services are not kept and null."""
+    """A film's details; an unknown budget or revenue is 0, an unknown IMDb id null."""
     item = items.movie(store, record, language)
     del item["genre_ids"]
     return item | {
@@ -22,7 +22,7 @@ def movie(store: Store, record: Movie, as_of: date, language: str = "") -> JSONO
         "budget": record.budget,
         "genres": [{"id": store.genres["movie", name], "name": name} for name in record.genres],
         "homepage": None,
-        "imdb_id": None,
+        "imdb_id": record.imdb_id or None,
         "origin_country": list(record.countries),
         "production_companies": [items.organisation(store.company[name]) for name in record.companies],
         "production_countries": countries(record.countries),
@@ -38,7 +38,7 @@ def person(record: Person) -> JSONObject:
     """A person's details; unknown dates and places are null."""
     return {
         "adult": False,
-        "also_known_as": [],
+        "also_known_as": list(record.also_known_as),
         "biography": f"{record.name} is known for {record.department.lower()}.",
         "birthday": record.birthday or None,
         "deathday": record.deathday or None,

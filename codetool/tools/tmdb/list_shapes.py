@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
+from pydantic.json_schema import SkipJsonSchema
 
 Image = str | None
 """A path below the image server, for example `/abc.jpg`, or null."""
@@ -17,6 +18,10 @@ class Answer(BaseModel):
     """Base of all answers: a key that the schema does not name is a mistake of ours."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+Text = SkipJsonSchema[str]
+"""A text that the service answers and that its published document, and so the replica's, leaves out."""
 
 
 class MovieItem(Answer):

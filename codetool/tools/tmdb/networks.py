@@ -6,9 +6,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
 
+from codetool.tools.tmdb.appending import appended
 from codetool.tools.tmdb.catalogue import Here, find
 from codetool.tools.tmdb.image_shapes import OrganisationImages
+from codetool.tools.tmdb.items import JSONObject
 from codetool.tools.tmdb.made import logo
+from codetool.tools.tmdb.parameters import Append
 from codetool.tools.tmdb.pictures import logos
 from codetool.tools.tmdb.show_shapes import NetworkDetails
 
@@ -17,10 +20,10 @@ NetworkId = Annotated[int, Path(description="The network's id, as show details r
 
 
 @router.get("", response_model=NetworkDetails, summary="Get a network's details")
-async def network_details(here: Here, network_id: NetworkId) -> Any:
+async def network_details(here: Here, network_id: NetworkId, append_to_response: Append = "") -> Any:
     """Headquarters, homepage and country of a TV network."""
     record = find(here.store.networks, network_id)
-    return {
+    body = {
         "headquarters": record.headquarters,
         "homepage": record.homepage,
         "id": record.id,
@@ -28,10 +31,14 @@ async def network_details(here: Here, network_id: NetworkId) -> Any:
         "name": record.name,
         "origin_country": record.origin_country,
     }
+    return appended(body, append_to_response, {"images": lambda: _images(record.id)})
 
 
 @router.get("/images", response_model=OrganisationImages, summary="Get a network's logos")
 async def network_images(here: Here, network_id: NetworkId) -> Any:
     """Logos of a TV network: paths below the image server, file types, sizes and votes."""
-    record = find(here.store.networks, network_id)
-    return {"id": record.id, "logos": logos(record.id)}
+    return _images(find(here.store.networks, network_id).id)
+
+
+def _images(number: int) -> JSONObject:
+    return {"id": number, "logos": logos(number)}

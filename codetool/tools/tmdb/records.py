@@ -22,6 +22,8 @@ class Person:
     deathday: str
     place_of_birth: str
     popularity: float
+    also_known_as: tuple[str, ...] = ()
+    """Birth names and names in other scripts; in the file joined by ` | `."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ class Movie:
     """US dollars; 0 is TMDB's unknown."""
     revenue: int = 0
     """US dollars; 0 is TMDB's unknown."""
+    imdb_id: str = ""
+    """`tt0137523`; empty where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,8 @@ class Part:
     character: str
     """All characters of a role, joined by ` / `; empty for a job."""
     episodes: int
+    first: str
+    """Air date of the first episode that it is for."""
 
 
 def tv_credits(here: Catalogue, record: Person, language: str = "") -> JSONObject:
@@ -48,12 +50,20 @@ def _role(here: Catalogue, record: Person, part: Part, language: str) -> JSONObj
         "character": part.character,
         "credit_id": credit_id("tv", part.show.id, record.id, part.role),
         "episode_count": part.episodes,
+        "first_credit_air_date": part.first,
     }
 
 
 def _job(here: Catalogue, record: Person, part: Part, language: str) -> JSONObject:
     title = job("tv", part.show.id, record.id, part.role)
-    return items.show(here.store, part.show, language) | title | {"episode_count": part.episodes}
+    return (
+        items.show(here.store, part.show, language)
+        | title
+        | {
+            "episode_count": part.episodes,
+            "first_credit_air_date": part.first,
+        }
+    )
 
 
 @lru_cache(maxsize=8)  # a catalogue never changes
@@ -69,11 +79,14 @@ def _of_show(here: Catalogue, show: Show) -> Iterator[tuple[str, Part]]:
     episodes = [episode for season in seasons(here, show) for episode in season]
     characters: defaultdict[tuple[str, str], dict[str, None]] = defaultdict(dict)
     counts: Counter[tuple[str, str]] = Counter()
+    first: dict[tuple[str, str], str] = {}
     for name, character in show.cast.items():
         characters[name, "cast"][character] = None
     for episode in episodes:
         for name, role, character in _credits(show, episode):
             counts[name, role] += 1
+            if episode.air_date:
+                first.setdefault((name, role), episode.air_date)
             if character:
                 characters[name, role][character] = None
     for name in show.cast:
@@ -81,8 +94,11 @@ def _of_show(here: Catalogue, show: Show) -> Iterator[tuple[str, Part]]:
     for role, names in {"Creator": show.created_by, **show.crew}.items():
         for name in names:
             counts[name, role] = max(1, counts[name, role]) if role in EPISODE_JOBS else len(episodes)
+            if role not in EPISODE_JOBS:
+                first.pop((name, role), None)
     for (name, role), count in counts.items():
-        yield name, Part(show, role, " / ".join(characters[name, role]), count)
+        day = first.get((name, role), show.first_air_date)
+        yield name, Part(show, role, " / ".join(characters[name, role]), count, day)
 
 
 def _credits(show: Show, episode: Episode) -> Iterator[tuple[str, str, str]]:

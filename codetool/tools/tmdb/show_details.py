@@ -51,6 +51,7 @@ def _creator(record: Person, of: Show) -> JSONObject:
         "id": record.id,
         "credit_id": credit_id("tv", of.id, record.id, "Creator"),
         "name": record.name,
+        "original_name": record.name,
         "gender": record.gender,
         "profile_path": image("person", record.id),
     }

@@ -65,6 +65,11 @@ class Store:
         return {network.name: network for network in self.networks.values()}
 
     @cached_property
+    def by_imdb_id(self) -> Mapping[str, Movie]:
+        """Films by their id at IMDb, as far as it is known."""
+        return {movie.imdb_id: movie for movie in self.movies.values() if movie.imdb_id}
+
+    @cached_property
     def parts(self) -> Mapping[int, Sequence[Movie]]:
         """The films of each collection, by release date."""
         found: defaultdict[int, list[Movie]] = defaultdict(list)
@@ -180,6 +185,7 @@ def _person(row: Mapping[str, str]) -> Person:
         deathday=row["deathday"],
         place_of_birth=row["place_of_birth"],
         popularity=float(row["popularity"]),
+        also_known_as=tuple(filter(None, (row.get("also_known_as") or "").split(" | "))),
     )
 
 

@@ -59,7 +59,9 @@ class ToolBenchProxy:
         """`host` or `host:port` of its address. Raises MissingError where it is none."""
         host = host_of(self.url)
         if host is None or not is_host(host):
-            raise MissingError(f"tools.live.url={self.url} is no http address")
+            raise MissingError(
+                f"tools.live.url={self.url} is no http address; expected for example http://localhost:8080/rapidapi"
+            )
         return host
 
     @property

@@ -1,6 +1,7 @@
 """The replica behaves like the service where tasks can see it."""
 
 import json
+import re
 import time
 from datetime import date
 
@@ -16,6 +17,8 @@ from codetool.tools.tmdb.store import load
 from codetool.types import Parameter, Tool, ToolCall
 
 SERVER = "https://api.themoviedb.org/3"
+MOVIE_PARTS = ("credits", "images", "keywords", "recommendations", "release_dates", "reviews", "similar")
+SHOW_PARTS = ("credits", "images", "keywords", "recommendations", "reviews", "similar")
 
 
 @pytest.fixture(scope="module")
@@ -148,15 +151,76 @@ async def test_other_methods_than_get_are_not_supported(replica, method):
 
 
 @pytest.mark.parametrize(
-    ("path", "name"), [("/movie/597", "credits"), ("/tv/1396", "credits"), ("/person/525", "movie_credits")]
+    ("path", "name"),
+    [
+        *(("/movie/597", name) for name in MOVIE_PARTS),
+        *(("/tv/1396", name) for name in SHOW_PARTS),
+        *(("/person/525", name) for name in ("images", "movie_credits", "tv_credits")),
+        *(("/tv/1396/season/1", name) for name in ("credits", "images")),
+        *(("/tv/1396/season/1/episode/1", name) for name in ("credits", "images")),
+        ("/company/1", "images"),
+        ("/collection/10", "images"),
+        ("/network/49", "images"),
+    ],
 )
 async def test_details_append_what_their_own_routes_answer(replica, path, name):
     _, alone = await ask(replica, path)
     _, part = await ask(replica, f"{path}/{name}")
     _, both = await ask(replica, path, append_to_response=f"videos, {name}")
-    del part["id"]
+    part.pop("id", None)
     assert both == alone | {name: part}
     assert await ask(replica, path, append_to_response="videos") == (200, alone)
+
+
+@pytest.mark.parametrize(
+    ("path", "own"),
+    [
+        ("/movie/tt0137523", "/movie/550"),
+        ("/movie/tt0137523/credits", "/movie/550/credits"),
+        ("/movie/tt0468569/keywords", "/movie/155/keywords"),
+    ],
+)
+async def test_a_film_may_be_named_by_its_id_at_imdb(replica, path, own):
+    found = await ask(replica, path, append_to_response="credits")
+    assert found[0] == 200 and found == await ask(replica, own, append_to_response="credits")
+
+
+async def test_details_name_the_id_at_imdb_where_it_is_known(replica):
+    assert (await ask(replica, "/movie/550"))[1]["imdb_id"] == "tt0137523"
+    ids = [movie.imdb_id for movie in load().movies.values() if movie.imdb_id]
+    assert len(ids) == len(set(ids)) > 150 and all(re.fullmatch(r"tt\d{7,8}", number) for number in ids)
+
+
+@pytest.mark.parametrize("path", ["/movie/tt9999999", "/movie/tt9999999/credits"])
+async def test_an_id_at_imdb_that_no_film_has_is_not_found(replica, path):
+    status, body = await ask(replica, path)
+    assert (status, body["status_code"]) == (404, 34)
+
+
+async def test_a_show_and_a_person_have_no_id_at_imdb(replica):
+    for path in ("/tv/tt0903747", "/person/nm0000093"):
+        assert (await ask(replica, path))[0] != 200
+
+
+async def test_shows_of_a_person_tell_when_a_credit_first_aired(replica):
+    _, found = await ask(replica, "/search/person", query="Bryan Cranston")
+    _, shows = await ask(replica, f"/person/{found['results'][0]['id']}/tv_credits")
+    role = next(entry for entry in shows["cast"] if entry["name"] == "Breaking Bad")
+    assert role["first_credit_air_date"] == role["first_air_date"] == "2008-01-20"
+    for entry in shows["cast"] + shows["crew"]:
+        assert entry["first_credit_air_date"] >= entry["first_air_date"]
+    director = next(entry for entry in shows["crew"] if entry["name"] == "Breaking Bad" and entry["job"] == "Director")
+    assert director["first_credit_air_date"] > director["first_air_date"]
+
+
+async def test_creators_have_an_original_name(replica):
+    _, show = await ask(replica, "/tv/1396")
+    assert [entry["original_name"] for entry in show["created_by"]] == ["Vince Gilligan"]
+
+
+async def test_people_have_their_other_names(replica):
+    _, found = await ask(replica, "/search/person", query="Natalie Portman")
+    assert (await ask(replica, f"/person/{found['results'][0]['id']}"))[1]["also_known_as"] == ["Natalie Hershlag"]
 
 
 async def test_an_id_may_be_given_as_text(replica):
