@@ -55,7 +55,7 @@ class Api:
         """The API with this address, None for any other URL."""
         asked, served = urlsplit(url), urlsplit(SERVER)
         parts = [unquote(part) for part in asked.path.removeprefix(served.path).strip("/").split("/")]
-        if asked.netloc != served.netloc or not asked.path.startswith(f"{served.path}/") or len(parts) != 3:
+        if asked.netloc.lower() != served.netloc or not asked.path.startswith(f"{served.path}/") or len(parts) != 3:
             return None
         return cls(*parts)
 

@@ -47,6 +47,7 @@ def test_an_api_is_the_same_however_a_client_names_it() -> None:
 def test_an_api_is_found_again_by_its_address() -> None:
     api = Api("Data", "天气", "now")
     assert Api.at(SERVER + api.path) == api
+    assert Api.at(f"{SERVER.replace('localhost', 'LocalHost')}{api.path}/?q=1#top") == api
     for other in ("https://example.test/virtual/a/b/c", f"{SERVER}/a/b", f"{SERVER}/a/b/c/d", SERVER, ""):
         assert Api.at(other) is None
 
