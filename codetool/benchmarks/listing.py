@@ -135,6 +135,8 @@ def _parts(text: str) -> Iterator[str]:
 
 def _enumerates(expected: Sequence[Alternatives], text: str, ordered: bool, query: str) -> bool:
     spans = _spans(expected, text)
+    if len(spans) > len(expected):
+        spans = _longest(spans)
     if len(spans) != len(expected) or hedges(text[: spans[0][0]] if spans else text):
         return False
     found = [indices for _, _, indices in spans]
@@ -167,6 +169,15 @@ def _spans(expected: Sequence[Alternatives], text: str) -> list[Span]:
         spans += [(start, end, items) for start, end in hits]
         masked = _masked(masked, hits)
     return sorted(spans, key=lambda span: span[:2])
+
+
+def _longest(spans: Sequence[Span]) -> list[Span]:
+    """The spans without those of items of which a longer spelling stands elsewhere: `It` beside `It Chapter One`."""
+    longest: dict[int, int] = {}
+    for start, end, items in spans:
+        for index in items:
+            longest[index] = max(longest.get(index, 0), end - start)
+    return [span for span in spans if any(longest[index] <= span[1] - span[0] for index in span[2])]
 
 
 def _masked(text: str, hits: Sequence[tuple[int, int]]) -> str:

@@ -50,6 +50,8 @@ URLS = [["/b.jpg", "/a.jpg"], "/b.jpg"]
         ("ordered_list", NAMES, "Up, Up, Her", True),
         ("ordered_list", NAMES, "Up, Amélie, Her", False),
         ("some_of", NAMES, "Sie", True),
+        ("list", [["It", "It Chapter One"], "Up"], "It features: It Chapter One and Up", True),
+        ("list", [["It", "It Chapter One"], "Up"], "It Chapter One, It, Up", False),
         ("list", ["Who?", "Up"], "Up\nWho?", True),
         ("list", ["Who", "Up"], "Up\nWho?", False),
     ],
