@@ -124,4 +124,6 @@ def _explained(name: str, error: Exception) -> Iterator[str]:
 
 def _line(place: str, value: object, message: str) -> str:
     message = message.removeprefix("Value error, ").removeprefix("Input ")
-    return f"{place}={value!r}: {message[0].lower()}{message[1:]}"
+    # A mapping is long and may hold a key that was pasted into it; what is wrong in it stands in the message.
+    shown = "" if isinstance(value, Mapping) or place.startswith("tools.secrets") else f"={value!r}"
+    return f"{place}{shown}: {message[0].lower()}{message[1:]}"

@@ -106,3 +106,10 @@ def test_a_keyring_knows_several_secrets_of_a_host() -> None:
         {"Authorization": "Bearer 1"},
         {"b": "2"},
     )
+
+
+@pytest.mark.parametrize("given", [f"{{host: a.test, env: {PASTED}}}", f"{{host: a.test, env: KEY, format: {PASTED}}}"])
+def test_a_pasted_key_is_not_repeated_on_the_console(given: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        keyring(f"+tools.secrets.mine={given}")
+    assert "tools.secrets.mine" in str(caught.value) and PASTED not in str(caught.value)
