@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from warm_process import run_warm
+
 from codetool import journal
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +28,7 @@ class CommandLine:
         return [sys.executable, "run.py", f"outputs={self.outputs}", *([] if chosen else ["prm=none"]), *words]
 
     def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(self.command(*words), cwd=ROOT, capture_output=True, text=True, timeout=120)
+        return run_warm(self.command(*words))
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
