@@ -4,33 +4,46 @@ Models drop fences, miscount steps, run on into the next step, think aloud or an
 comes out: its text is rebuilt in the transcript's own format, and where no code can be found `code` is None, which is
 a failed step and not an error.
 
-Limits: a step has one code block; of several the first that says it is Python counts. Lines are the unit, so a marker
-inside a string literal of the code is left alone only if something else ends its line.
+Limits: a step has one code block. Of several, the one after `Python Code:` counts, else the first that says it is
+Python, else the first that does something; the others are counted (`Step.unused`) and not run, since a second block is
+as often an alternative to the first as its continuation. Lines are the unit, so a marker inside a string literal of the
+code is left alone only if something else ends its line.
 """
 
 from __future__ import annotations
 
 import ast
+import io
 import re
 import textwrap
+import tokenize
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from codetool.markers import ALL_FINISHED
+from codetool.model_text import visible
 from codetool.types import Step
 
-# No `\s` at a line's start: it would run over the line's end, and over all blank lines again from each of them.
-_THOUGHT = re.compile(r"^[ \t]*<think>.*?(?:</think>|\Z)|\A.*?^[ \t]*</think>", re.DOTALL | re.MULTILINE)
-_SPECIAL = re.compile(r"<\|(?:im_end|endoftext|eot_id|end_of_text|end)\|>")
 _CLOSING = re.compile(r"\[\s*Step\s*\d+\s*Finished\s*\]", re.IGNORECASE)
-_LAST = re.compile(r"(?:#\s*)?\[\s*All\s+Finished\s*\][\s*`.]*$", re.IGNORECASE | re.MULTILINE)
+_DECORATED_CLOSING = re.compile(rf"[*_]{{0,3}}({_CLOSING.pattern})[*_]{{0,3}}", re.IGNORECASE)
+_LAST = re.compile(
+    r"(?:^[ \t>*_~#`-]+|#[ \t]*|[*_~`]{1,3})?\\?\[[ \t]*All[ \t_]+Finished[ \t]*\\?\]"
+    r"(?:</?\w+>|_|[^\w\n\"'()\[\]{}])*$",
+    re.IGNORECASE | re.MULTILINE,
+)
 _HEADER = re.compile(
     r"^\s*(?P<mark>#{1,5}\s*|\*\*\s*)?Step\s*(?P<k>\d+)\s*(?:\*\*)?\s*(?P<colon>[:.–-])?\s*(?P<title>.*)$",
     re.IGNORECASE,
 )
 _CODE_FOLLOWS = re.compile(r"^\W*Python\s+Code\W*$", re.IGNORECASE)
-_FENCE = re.compile(r"`+[\w.={}-]*")
-_PYTHON = {"", "python", "py", "python3", "tool_code", "code"}
+_ANNOUNCED_FENCE = re.compile(r"^([^\w\n]*Python[ \t]+Code[^\w\n`~]*)(?=```|~~~)", re.IGNORECASE | re.MULTILINE)
+_FENCE = re.compile(r"[ \t]*(?P<mark>`{3,}|~{3,})(?P<rest>.*)")
+_FENCE_LINE = re.compile(r"(?:`+|~{3,})[\w.={}-]*")
+_LANGUAGE = re.compile(r"[{.]*([A-Za-z_]+)")
+_ATTRIBUTES = re.compile(r"[{]|(?:title|file|filename|name|id|class|linenums|hl_lines|highlight)=")
+_PYTHON = {"", "python", "py", "ipython", "tool_code", "code"}
+NESTED_FENCES = 20
+"""Fences of a block that are checked for standing inside a string of its code."""
 
 
 @dataclass
@@ -41,6 +54,8 @@ class Section:
     words: list[str] = field(default_factory=list)
     code: str | None = None
     finished: bool = False
+    unused: int = 0
+    """Further blocks that say they are Python; a step runs one."""
 
     @property
     def empty(self) -> bool:
@@ -55,18 +70,13 @@ def parse(raw: str, k: int) -> Step:
     following = sections[sections.index(chosen) + 1 :] if chosen in sections else []
     # `[All Finished]` behind the closing marker, with nothing after it, belongs to the step just closed.
     finished = chosen.finished or bool(following and following[0].empty and following[0].finished)
-    return Step(text=_render(chosen, k, finished), code=chosen.code, finished=finished)
-
-
-def without_thoughts(raw: str) -> str:
-    """What a model wrote for others to read: no thoughts in tags, nothing from the first special token on."""
-    text = raw.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
-    return _SPECIAL.split(_THOUGHT.sub("", text), maxsplit=1)[0]
+    return Step(_render(chosen, k, finished), chosen.code, finished, unused=chosen.unused)
 
 
 def _clean(raw: str) -> list[str]:
-    """The lines without thoughts and special tokens, every closing marker on a line of its own."""
-    text = _CLOSING.sub(lambda match: f"\n{match.group()}\n", without_thoughts(raw))
+    """The lines without thoughts and special tokens, every closing marker and announced fence on a line of its own."""
+    text = _DECORATED_CLOSING.sub(lambda match: f"\n{match[1]}\n", visible(raw))
+    text = _ANNOUNCED_FENCE.sub(lambda match: f"{match[1]}\n", text)
     return _LAST.sub(f"\n{ALL_FINISHED}", text).split("\n")
 
 
@@ -95,31 +105,40 @@ def _opens_step(header: re.Match[str], rest: Sequence[str], fenced: bool) -> boo
         return bool(header["mark"] or header["colon"])
     if not (header["mark"] or "").startswith("##"):
         return False
-    fence = next((i for i, line in enumerate(rest) if line.lstrip().startswith("```")), len(rest))
-    opens = fence < len(rest) and rest[fence].strip() != "```"
+    fence = next((i for i, line in enumerate(rest) if _FENCE.match(line)), len(rest))
+    opens = fence < len(rest) and bool(rest[fence].strip(" \t`~"))
     return opens or any(_CODE_FOLLOWS.match(line) for line in rest[:fence])
 
 
 def _fenced_after(line: str, fenced: bool) -> bool:
     stripped = line.strip()
-    if not stripped.startswith("```"):
+    found = _FENCE.match(line)
+    if not found:
         return fenced and not stripped.endswith("```")
-    if stripped == "```":
+    if not found["rest"].strip():
         return not fenced
-    return not stripped[3:].endswith("```")
+    return not stripped.endswith(found["mark"])
 
 
 def _section(number: int | None, lines: Sequence[str]) -> Section:
     section = Section(number, finished=any(line.strip() == ALL_FINISHED for line in lines))
     lines = [line for line in lines if line.strip() != ALL_FINISHED]
-    blocks = [(not language, start, code) for start, language, code in _blocks(lines) if language in _PYTHON and code]
-    if blocks:  # a block without a language may as well be an expected output, if another one says that it is Python
-        _, start, section.code = min(blocks)
-        section.words = _prose(lines[:start])
-        return section
-    announced = next((i for i, line in enumerate(lines) if _CODE_FOLLOWS.match(line)), None)
+    blocks = list(_blocks(lines))
+    programs = [block for block in blocks if block.language in _PYTHON and block.code]
+    announced = _announcement(lines, blocks)
     if announced is not None:
-        section.words, section.code = _prose(lines[:announced]), _code(lines[announced + 1 :])
+        block = next((each for each in programs if each.start > announced), None)
+        between = lines[announced + 1 : block.start if block else len(lines)]
+        unfenced = _unfenced(between) if block else _code(between)
+        if block is None or unfenced is not None:
+            section.words, section.code = _prose(lines[:announced]), unfenced
+            return section
+        programs = [block, *(each for each in programs if each is not block)]
+    else:  # a block without a language, or without effects, may as well be an expected output
+        programs.sort(key=lambda each: (not each.language, not _is_program(each.code or "")))
+    if programs:
+        section.words, section.code = _prose(lines[: programs[0].start]), programs[0].code
+        section.unused = sum(each.language != "" and _is_program(each.code or "") for each in programs[1:])
         return section
     title = lines[:1] if number is not None else []
     body = _code(lines[len(title) :])
@@ -130,43 +149,108 @@ def _section(number: int | None, lines: Sequence[str]) -> Section:
     return section
 
 
-def _blocks(lines: Sequence[str]) -> Iterator[tuple[int, str, str | None]]:
-    """The fenced blocks: line where each starts, language, code. A block that nobody closed ends with the lines."""
-    start: int | None = None
-    language = ""
-    block: list[str] = []
-    for i, line in enumerate(lines):
-        stripped = line.strip()
-        fence = stripped.startswith("```")
-        if start is not None and (fence or stripped.endswith("```")):
-            yield start, language, _code(block if fence else [*block, line.rstrip().removesuffix("```")])
-            start, block = None, []
-            if not fence or stripped == "```":
+def _unfenced(lines: Sequence[str]) -> str | None:
+    """The lines before a block as a program that does something, a last one like `Output:` left out; else None."""
+    last = next((i for i in range(len(lines) - 1, -1, -1) if lines[i].strip()), 0)
+    labelled = bool(lines) and lines[last].rstrip().endswith(":")
+    code = _code(lines[:last] if labelled else lines)
+    return code if code and _is_program(code) else None
+
+
+def _announcement(lines: Sequence[str], blocks: Sequence[Block]) -> int | None:
+    """The first line outside of blocks that announces code; None without one."""
+    inside = {i for block in blocks for i in range(block.start, block.end)}
+    return next((i for i, line in enumerate(lines) if i not in inside and _CODE_FOLLOWS.match(line)), None)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its first line, the line after its last, the language in lower case, and the code if any."""
+
+    start: int
+    end: int
+    language: str
+    code: str | None
+
+
+def _blocks(lines: Sequence[str]) -> Iterator[Block]:
+    """The fenced blocks. One that nobody closed ends with the lines, or where another one opens."""
+    line = 0
+    while line < len(lines):
+        fence = _FENCE.match(lines[line])
+        if fence is None:
+            line += 1
+            continue
+        block = _block(lines, line, fence, fence["mark"])
+        if block is None:
+            block = _block(lines, line, fence, fence["mark"][:3]) or _unclosed(lines, line, fence)
+        yield block
+        line = block.end
+
+
+def _block(lines: Sequence[str], start: int, fence: re.Match[str], mark: str) -> Block | None:
+    """The block from a fence to the next one of its kind and at least its length; None where there is none."""
+    language, inline = _opening(fence["rest"].strip())
+    content = [inline] if inline else []
+    if inline.endswith(mark):
+        return Block(start, start + 1, language, _program([inline.removesuffix(mark)]))
+    checks = 0
+    for place in range(start + 1, len(lines)):
+        line = lines[place]
+        found = _FENCE.match(line)
+        if found and found["mark"].startswith(mark):
+            checks += 1
+            if checks <= NESTED_FENCES and _inside_string(content, lines, place + 1):
+                content.append(line)
                 continue
-        if start is None and fence:
-            start, (language, inline) = i, _opening(stripped)
-            block = [inline] if inline else []
-            if inline.endswith("```"):
-                yield start, language, _code([inline.removesuffix("```")])
-                start, block = None, []
-        elif start is not None:
-            block.append(line)
-    if start is not None:
-        yield start, language, _code(block)
+            return Block(start, place + (not found["rest"].strip()), language, _program(content))
+        if line.rstrip().endswith(mark):
+            return Block(start, place + 1, language, _program([*content, line.rstrip().removesuffix(mark)]))
+        content.append(line)
+    return None
 
 
-def _opening(fence: str) -> tuple[str, str]:
-    """Language and rest of an opening fence: models write code on the same line too."""
-    language, _, inline = fence[3:].strip().partition(" ")
-    if language.lower() in _PYTHON or not inline:
-        return language.lower(), inline
-    return "", f"{language} {inline}"
+def _unclosed(lines: Sequence[str], start: int, fence: re.Match[str]) -> Block:
+    language, inline = _opening(fence["rest"].strip())
+    content = [*([inline] if inline else []), *lines[start + 1 :]]
+    if content and _FENCE_LINE.fullmatch(content[-1].strip()):  # a closing fence that was cut short
+        del content[-1]
+    return Block(start, len(lines), language, _program(content))
+
+
+def _inside_string(code: Sequence[str], lines: Sequence[str], place: int) -> bool:
+    """Whether a string in triple quotes is open after the code, and closed in the lines from `place` on."""
+    text = "\n".join(code)
+    quotes = [each for each in ('"""', "'''") if each in text]
+    if not any(each in lines[i] for each in quotes for i in range(place, len(lines))):
+        return False
+    try:
+        list(tokenize.generate_tokens(io.StringIO(textwrap.dedent(text)).readline))
+    except tokenize.TokenError as error:
+        return "string" in str(error)
+    except SyntaxError:
+        pass
+    return False
+
+
+def _opening(rest: str) -> tuple[str, str]:
+    """Language and code of what follows an opening fence: models write code on the same line too."""
+    word, _, inline = rest.partition(" ")
+    found = _LANGUAGE.match(word)
+    language = found[1].lower() if found else ""
+    if language in _PYTHON or not inline:
+        return language, "" if _ATTRIBUTES.match(inline) and not inline.endswith(("```", "~~~")) else inline
+    return "", rest
+
+
+def _program(lines: Sequence[str]) -> str | None:
+    """The lines of a block without common indentation and surrounding blank lines; None if nothing is left."""
+    return textwrap.dedent("\n".join(line.rstrip() for line in lines)).strip("\n") or None
 
 
 def _code(lines: Sequence[str]) -> str | None:
-    """The lines as a program, without fences and surrounding blank lines; None where nothing is left."""
-    kept = [line.rstrip() for line in lines if not _FENCE.fullmatch(line.strip())]
-    return textwrap.dedent("\n".join(kept)).strip("\n") or None
+    """The lines of no block as a program: those that are left of fences are dropped."""
+    return _program([line for line in lines if not _FENCE_LINE.fullmatch(line.strip())])
 
 
 def _is_program(text: str) -> bool:

@@ -102,6 +102,8 @@ class Step:
     code: str | None
     finished: bool
     """Whether the step carries `[All Finished]`."""
+    unused: int = field(default=0, compare=False)
+    """Further Python blocks that the model wrote for this step; they are not run."""
 
 
 @dataclass(frozen=True, slots=True)

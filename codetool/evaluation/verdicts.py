@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, Literal
 
+from codetool.model_text import visible
+
 Label = Literal["Solved", "Unsure", "Unsolved"]
 """A vote on an answer."""
 Choice = Literal["first", "second", "equal"]
@@ -46,8 +48,8 @@ def reason_in(text: str) -> str:
 
 
 def spoken(text: str) -> str:
-    """The text without a model's thoughts; empty if it never stopped thinking."""
-    return text.rpartition("</think>")[2].partition("<think>")[0].strip()
+    """The text without a model's thoughts and end-of-text tokens; empty if it never stopped thinking."""
+    return visible(text).strip()
 
 
 def _word(text: str, field: str, named: re.Pattern[str], bare: str) -> str:

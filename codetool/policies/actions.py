@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from codetool.parsing import without_thoughts
+from codetool.model_text import visible
 from codetool.types import JSON
 
 _MARKS = r"[ \t>*#`_-]*"
@@ -46,7 +46,7 @@ class Action:
 
 def read(raw: str) -> Action | None:
     """The first action of the text, None if there is none. Never raises."""
-    text = without_thoughts(raw)
+    text = visible(raw)
     start = _LINE.search(text) or _ACTION.search(text)
     answer = _ANSWER.search(text)
     if start is None or (answer and text[start.end() :].strip(" \t*`'\"").lower().startswith(("none", "n/a"))):

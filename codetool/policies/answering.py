@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from codetool.interfaces import Prompt
 from codetool.markers import words
+from codetool.model_text import visible
 from codetool.prompts import Message, TemplateText, compiled
 from codetool.types import Node, Sampling, Step, Task
 
@@ -68,9 +69,8 @@ class AnswerPrompt:
         return STOP
 
     def parse(self, raw: str, k: int, task: Task) -> Step:
-        """The answer as the text of a last step, thoughts left out: all of a text that ends within them."""
-        said = raw.rpartition("</think>")[2]
-        return Step(text="" if "<think>" in said else said.strip(), code=None, finished=True)
+        """The answer as the text of a last step, without thoughts, other channels and end-of-text tokens."""
+        return Step(text=visible(raw).partition(STOP)[0].strip(), code=None, finished=True)
 
     def _step(self, k: int, node: Node) -> dict[str, object]:
         step, execution = node.step, node.execution

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from codetool.parsing import without_thoughts
+from codetool.model_text import visible
 from codetool.policies.actions import FINISH, Action, read, thought
 from codetool.policies.call_program import call_program, complaint
 from codetool.prompts import Message, TemplateText, conversation
@@ -56,7 +56,7 @@ class ReActPrompt:
         """
         action = read(raw)
         if action is None:
-            return Step(f"Thought: {thought(without_thoughts(raw))}".rstrip(), None, False)
+            return Step(f"Thought: {thought(visible(raw))}".rstrip(), None, False)
         if action.name.casefold() == FINISH.casefold():
             return _finish(action)
         tool = _named(action.name, task.tools)

@@ -2,7 +2,8 @@
 
 Every candidate is a record `{task_id, path, key, index, text, tokens_in, tokens_out, sampling}`; `key` is the sha256 of
 the rendered prompt and the sampling settings. A record found again stands for the draw, with the cost it had. What is
-no step but the answer after a path has the `purpose` answer besides.
+no step but the answer after a path has the `purpose` answer besides, and a step whose model wrote further Python blocks,
+which are not run, has their number as `unused_blocks`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict
@@ -20,6 +22,8 @@ from codetool.errors import MissingError
 from codetool.interfaces import Policy, Prompt
 from codetool.prompts import Message
 from codetool.types import Candidate, Node, Sampling, Task
+
+log = logging.getLogger(__name__)
 
 ANSWER = "answer"
 """The purpose of what is no step."""
@@ -52,6 +56,7 @@ class Recorded:
         self._append = append or (lambda record: None)
         self._marks = {"purpose": purpose} if purpose else {}
         self._known: dict[Place, Record] = {_place(record): record for record in known}
+        self._warned = False
         self._drawing: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     def using(self, prompt: Prompt, sampling: Sampling) -> Recorded:
@@ -90,8 +95,18 @@ class Recorded:
             "tokens_out": candidate.tokens_out,
             "sampling": asdict(self._sampling),
             **({"refused": True} if candidate.refused else {}),
+            **({"unused_blocks": candidate.step.unused} if candidate.step.unused else {}),
             **self._marks,
         }
+        if candidate.step.unused and not self._warned:
+            self._warned = True
+            log.warning(
+                "%s, step %d: the model wrote %d further Python blocks, and a step runs one. candidates.jsonl has the "
+                "number of each such step as unused_blocks; this is said once.",
+                task.id,
+                len(path) + 1,
+                candidate.step.unused,
+            )
         self._append(record)
         self._known[_place(record)] = record
 

@@ -26,6 +26,7 @@ from pydantic.dataclasses import dataclass
 from codetool.chat import ChatClient, Server
 from codetool.errors import CodeToolError, ConfigError, MissingError, PromptTooLongError
 from codetool.interfaces import Examples
+from codetool.model_text import visible
 from codetool.prompts import Message, compiled
 from codetool.reach import refuse_password
 from codetool.toolbench import Api, read_text
@@ -211,7 +212,7 @@ def reply_in(text: str) -> Reply | None:
     Thoughts and fences are taken off; of JSON with unescaped quotes, which fine-tuned simulators write, the two fields
     are taken as they stand.
     """
-    text = text.rpartition("</think>")[2].strip()
+    text = visible(text).strip()
     if fenced := _FENCE.match(text):
         text = fenced[1].strip()
     content = read_text(text[text.find("{") :]) if "{" in text else text

@@ -53,6 +53,21 @@ async def test_a_second_run_draws_nothing_and_gets_the_same(task: Task, prompt: 
     assert not more
 
 
+async def test_further_code_blocks_are_counted_and_said_once(
+    task: Task, prompt: StepPrompt, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Two(Counting):
+        async def propose(self, *arguments: Any, **options: Any) -> Sequence[Candidate]:
+            text = "##Step 1: a\n```python\nprint(1)\n```\nor\n```python\nprint(2)\n```"
+            return [Candidate(text, parse(text, 1)) for _ in range(3)]
+
+    policy, records = recorded(Two(), [], prompt)
+    drawn = await policy.propose(task, (), 3)
+    assert [each.step.code for each in drawn] == ["print(1)"] * 3
+    assert [record["unused_blocks"] for record in records] == [1, 1, 1]
+    assert sum("further Python blocks" in record.message for record in caplog.records) == 1
+
+
 async def test_only_what_is_missing_is_drawn(task: Task, prompt: StepPrompt) -> None:
     policy, records = recorded(Counting(), [], prompt)
     await policy.propose(task, (), 5)
