@@ -2,8 +2,8 @@
 
 Every candidate is a record `{task_id, path, key, index, text, tokens_in, tokens_out, sampling}`; `key` is the sha256 of
 the rendered prompt and the sampling settings. A record found again stands for the draw, with the cost it had. What is
-no step but the answer after a path has the `purpose` answer besides, and a step whose model wrote further Python blocks,
-which are not run, has their number as `unused_blocks`.
+no step but the answer after a path has the `purpose` answer besides. `unused_blocks` counts further Python blocks of
+a step, which are not run.
 """
 
 from __future__ import annotations
