@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Protocol
 
-from jinja2 import Environment, StrictUndefined, Template, TemplateSyntaxError, meta
+from jinja2 import StrictUndefined, Template, TemplateSyntaxError, meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import AfterValidator, ConfigDict, PositiveInt, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
@@ -24,6 +25,36 @@ from codetool.types import Execution, Node, Step, Task
 
 Message = dict[str, str]
 """One chat message: `role` (system, user or assistant) and `content`."""
+
+
+def without_system(messages: Sequence[Mapping[str, str]]) -> list[Message]:
+    """The messages with the text of a system message at the start of the user's that follows it."""
+    chat: list[Message] = []
+    pending = ""
+    for message in messages:
+        if message["role"] == "system":
+            pending = joined(pending, message["content"])
+            continue
+        if pending and message["role"] == "user":
+            message, pending = {**message, "content": joined(pending, message["content"])}, ""
+        chat.append(dict(message))
+    return [*chat, {"role": "user", "content": pending}] if pending else chat
+
+
+def alternating(messages: Sequence[Mapping[str, str]]) -> list[Message]:
+    """The messages with neighbours of one role as one message, for models whose roles must alternate."""
+    chat: list[Message] = []
+    for message in messages:
+        if chat and chat[-1]["role"] == message["role"]:
+            chat[-1]["content"] = joined(chat[-1]["content"], message["content"])
+        else:
+            chat.append(dict(message))
+    return chat
+
+
+def joined(first: str, second: str) -> str:
+    """Two texts with an empty line between them; a blank one is left out."""
+    return "\n\n".join(part for part in (first, second) if part.strip())
 
 
 def _readable(source: str) -> str:
@@ -170,10 +201,9 @@ class JudgePrompt:
             if node.step is None or node.execution is None:
                 raise ValueError(f"node {node.id} has no executed step; a path starts below the root and is executed")
             parts += [self._step(k, node.step.text), self._result(k, node.execution)]
-        return [
-            {"role": "system", "content": compiled(self.system).render()},
-            {"role": "user", "content": "".join(parts)},
-        ]
+        system = compiled(self.system).render()
+        first = [{"role": "system", "content": system}] if system.strip() else []
+        return [*first, {"role": "user", "content": "".join(parts)}]
 
     def extended(self, before: Sequence[Mapping[str, str]], k: int, text: str) -> list[Message]:
         """The messages that ask for a step's worth: those `before` it, with its text as step k (one-based) added."""
@@ -250,9 +280,14 @@ def compiled(source: str) -> Template:
     return environment().from_string(source)
 
 
-def environment() -> Environment:
-    """How templates are read: undefined names are errors, a block leaves no blank line, `compact` and `line` filter."""
-    made = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
+def environment() -> ImmutableSandboxedEnvironment:
+    """How templates are read: `compact` and `line` filter, a block leaves no blank line, undefined names are errors.
+
+    A template comes with an experiment of somebody else, so it reaches what it is given and nothing more.
+    """
+    made = ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
+    )
     made.filters.update(compact=_compact, line=_line)
     return made
 

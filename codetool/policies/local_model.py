@@ -43,7 +43,8 @@ class LocalModel:
         """Load the model (0.5 s for SmolLM2). Raises MissingError or ConfigError where its files cannot be read."""
         self._prompt, self._sampling = prompt, sampling
         self._tokens = ChatTokens(weights.base)
-        self._end = _end_tokens(weights.base)
+        end = self._tokens.end_of_turn()
+        self._end = _end_tokens(weights.base) | ({end} if end is not None else set())
         self._context = int(_json(weights.base / "config.json")["max_position_embeddings"])
         self._worker = Worker(lambda: load(weights), rows, prefix_tokens, threads)
 

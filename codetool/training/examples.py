@@ -7,12 +7,15 @@ and generation use, so a trained model is asked what it was taught.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from codetool.prompts import JudgePrompt
 from codetool.types import ProcessExample
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +49,12 @@ class Tokens(Protocol):
         """The tokens of a chat, the assistant's turn begun."""
         ...
 
-    def tokens(self, text: str) -> list[int]:
-        """The tokens of a text, none added."""
+    def literal(self, text: str) -> list[int]:
+        """The tokens of a text, none added and none of them a control token."""
+        ...
+
+    def end_of_turn(self) -> int | None:
+        """The token that ends an assistant's message; None if the model has none."""
         ...
 
 
@@ -75,16 +82,20 @@ def judged(examples: Iterable[ProcessExample], prompt: JudgePrompt, tokens: Toke
 
 
 def written(transcripts: Iterable[Chat], tokens: Tokens) -> Iterator[Example]:
-    """What a policy learns of transcripts: every token of the assistant's messages that have a weight.
+    """What a policy learns of transcripts: every token of the assistant's messages that have a weight, and to stop.
 
-    An example a message: what stood before it as it is read at inference, then the message's own tokens.
+    An example a message: what stood before it as it is read at inference, then the message's own tokens and the one
+    that ends a turn. Without that one a policy would learn to write an action but not to wait for its answer.
     """
+    end = tokens.end_of_turn()
+    if end is None:
+        log.warning("the model's chat template and tokenizer name no token that ends a turn: a policy learns no end")
     for each in transcripts:
         for place, weight in enumerate(each.weights):
             if not weight:
                 continue
             before = tokens.encode(each.messages[:place])
-            said = tokens.tokens(each.messages[place]["content"])
+            said = [*tokens.literal(each.messages[place]["content"]), *([] if end is None else [end])]
             first = len(before) - 1
             readings = tuple(Reading(first + i, weight, token) for i, token in enumerate(said))
             yield Example(each.task_id, (*before, *said[:-1]), readings)

@@ -87,7 +87,7 @@ def test_a_policy_is_taught_after_the_prompt_that_it_continues(folder, path):
         said = [reading.token for reading in example.readings]
         assert list(example.tokens) == [*before, *said[:-1]]
         assert [reading.place for reading in example.readings] == [len(before) - 1 + i for i in range(len(said))]
-        assert ChatTokens(folder).decode(said) == f"{path[k - 1].step.text}\n{closing(k)}"
+        assert ChatTokens(folder).decode(said) == f"{path[k - 1].step.text}\n{closing(k)}<|im_end|>"
 
 
 def test_what_has_no_weight_is_not_learned(folder):
