@@ -105,7 +105,9 @@ class ControlTokens:
             text = f"\ufdd0{secret}:{number}\ufdd1"
             made.add_tokens([AddedToken(text, lstrip=token.lstrip, rstrip=token.rstrip, normalized=False)])
             stand_ins[token.content] = text
-            ids[made.token_to_id(text)] = number
+            own = made.token_to_id(text)
+            assert own is not None, "it was added just now"
+            ids[own] = number
         return made, stand_ins, ids
 
 
