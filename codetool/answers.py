@@ -15,7 +15,7 @@ def final_answer(node: Node) -> str | None:
         return None
     if node.step.code is None:
         return words(node.step.text)[:LIMIT]
-    return node.execution.observation.strip()[:LIMIT] if node.execution else ""
+    return node.execution.printed.strip()[:LIMIT] if node.execution else ""
 
 
 def answer_of(result: SearchResult) -> str | None:

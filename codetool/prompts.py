@@ -14,14 +14,15 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Protocol
 
-from jinja2 import StrictUndefined, Template, TemplateSyntaxError, meta
+from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import AfterValidator, ConfigDict, PositiveInt, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
+from codetool.errors import ConfigError
 from codetool.markers import closing
 from codetool.parsing import parse
-from codetool.types import Execution, Node, Step, Task
+from codetool.types import Execution, Node, Step, Task, marked_stderr
 
 Message = dict[str, str]
 """One chat message: `role` (system, user or assistant) and `content`."""
@@ -57,15 +58,19 @@ def joined(first: str, second: str) -> str:
     return "\n\n".join(part for part in (first, second) if part.strip())
 
 
-def _readable(source: str) -> str:
-    """The template. Raises ValueError if it is none."""
-    try:
-        compiled(source)
-    except TemplateSyntaxError as error:
-        raise ValueError(f"not a Jinja template, line {error.lineno}: {error.message}") from error
-    return source
+def _readable(source: str, field: ValidationInfo) -> str:
+    """The template. Raises ValueError if it is none, or uses a name or an attribute that it must not."""
+    return rendering(source, _POLICY_SEES.get(field.field_name or ""))
 
 
+_POLICY_SEES = {
+    "instruction": frozenset({"tools", "query", "observation", "response"}),
+    "result": frozenset({"k", "status", "output", "error", "cut"}),
+    "tried": frozenset({"k", "ways"}),
+    "system": frozenset[str](),
+    "request": frozenset({"query", "finished", "steps"}),
+}
+"""The names that the templates of a policy's prompts are given, by field; a plug-in's other fields may see others."""
 TemplateText = Annotated[str, AfterValidator(_readable)]
 """A Jinja template as it stands in YAML."""
 
@@ -146,14 +151,29 @@ def conversation(words: Templates, task: Task, path: Sequence[Node], said: Calla
 
 
 def _result(words: Templates, k: int, execution: Execution) -> str:
-    output = execution.observation.strip()
+    output, cut = cut_output(execution, words.observation)
     return compiled(words.result).render(
         k=k,
         status=execution.status,
-        output=output[: words.observation],
+        output=output,
         error=(execution.error or "")[: words.observation],
-        cut=max(0, len(output) - words.observation),
+        cut=cut,
     )
+
+
+def cut_output(execution: Execution, limit: int) -> tuple[str, int]:
+    """An observation in at most so many characters, and how many are missing.
+
+    What the step wrote to `sys.stderr` stands at its end and is kept, up to half of the characters: it says most.
+    """
+    output = execution.observation.strip()
+    if len(output) <= limit or not execution.stderr:
+        return output[:limit], max(0, len(output) - limit)
+    written = execution.stderr.rstrip()
+    kept = marked_stderr(written[max(0, len(written) - limit // 2) :])[-limit:]
+    printed = execution.printed.strip()
+    shown = printed[: max(0, limit - len(kept) - 1)]
+    return f"{shown}\n{kept}" if shown else kept, len(printed) - len(shown)
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -216,7 +236,8 @@ class JudgePrompt:
 
     def _result(self, k: int, execution: Execution) -> str:
         error = (execution.error or "")[: self.observation]
-        printed = execution.observation[: max(0, self.observation - (len(error) + 1 if error else 0))]
+        room = max(0, self.observation - (len(error) + 1 if error else 0))
+        printed = cut_output(execution, room)[0] if execution.stderr else execution.observation[:room]
         seen = "\n".join(part for part in (printed, error) if part)
         return compiled(self.result).render(k=k, status=execution.status, observation=seen)
 
@@ -253,16 +274,32 @@ class PairPrompt:
         return messages
 
 
-def rendering(source: str, allowed: frozenset[str]) -> str:
-    """The template. Raises ValueError if it is none, or uses a name that it is not given."""
+def rendering(source: str, allowed: frozenset[str] | None) -> str:
+    """The template. Raises ValueError if it is none, or uses a private attribute or a name that it is not given.
+
+    Without `allowed` names any name may be used.
+    """
     try:
-        unknown = meta.find_undeclared_variables(environment().parse(source)) - allowed
+        tree = environment().parse(source)
+        unknown = meta.find_undeclared_variables(tree) - (allowed or frozenset())
     except TemplateSyntaxError as error:
         raise ValueError(f"not a Jinja template, line {error.lineno}: {error.message}") from error
-    if unknown:
+    if private := _private(tree):
+        raise ValueError(f"uses the private attribute {private}; a template may use public ones of what it is given")
+    if unknown and allowed is not None:
         names = ", ".join(sorted(allowed)) or "no names"
         raise ValueError(f"uses {', '.join(sorted(unknown))}; it may use {names}")
     return source
+
+
+def _private(tree: nodes.Template) -> str | None:
+    """The first attribute with a leading underscore that a template names, whichever way it does."""
+    found = [each.attr for each in tree.find_all(nodes.Getattr)]
+    found += [str(each.arg.value) for each in tree.find_all(nodes.Getitem) if isinstance(each.arg, nodes.Const)]
+    filters = (each for each in tree.find_all(nodes.Filter) if each.name in ("attr", "map") and each.node is not None)
+    constants = (value for each in filters for value in [*each.args, *(pair.value for pair in each.kwargs)])
+    found += [str(value.value) for value in constants if isinstance(value, nodes.Const)]
+    return next((name for name in found if name.startswith("_")), None)
 
 
 _SEEN = {
@@ -274,10 +311,27 @@ _SEEN = {
 """The names that each template of a `JudgePrompt` is given."""
 
 
+class PromptTemplate:
+    """A compiled template."""
+
+    def __init__(self, source: str) -> None:
+        """Compile it. Raises jinja2.TemplateSyntaxError if it is no template."""
+        self._source = source
+        self._template = environment().from_string(source)
+
+    def render(self, **values: object) -> str:
+        """The text. Raises ConfigError, in one line, for an undefined name or a private attribute."""
+        try:
+            return self._template.render(**values)
+        except (TemplateError, OverflowError) as error:
+            begins = " ".join(self._source.split())[:60]
+            raise ConfigError(f"the prompt template that begins {begins!r} cannot be rendered: {error}") from error
+
+
 @lru_cache(maxsize=64)
-def compiled(source: str) -> Template:
-    """The compiled template; an undefined name raises jinja2.UndefinedError when rendered. Compiled once a process."""
-    return environment().from_string(source)
+def compiled(source: str) -> PromptTemplate:
+    """The compiled template. Compiled once a process."""
+    return PromptTemplate(source)
 
 
 def environment() -> ImmutableSandboxedEnvironment:

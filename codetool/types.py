@@ -207,6 +207,9 @@ class ToolAnswer:
         """Whether the tool really answered: a 2xx status from a source."""
         return self.failure is None and 200 <= self.status < 300
 
+STDERR_MARK = "[stderr, last lines]"
+"""The line above what a step wrote to `sys.stderr`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Execution:
@@ -214,17 +217,36 @@ class Execution:
 
     status: ExecutionStatus
     observation: str = ""
-    """What the step printed; its last expression counts as printed. Cut at the executor's output limit."""
+    """What the step printed; its last expression counts as printed. Cut at the executor's output limit. The last lines
+    of what it wrote to `sys.stderr` follow it below a mark."""
     error: str | None = None
     """`Type: message (line n: source)` of the exception, or what stopped the step."""
     seconds: float = 0.0
     """Wall time of the step in seconds, without the time spent waiting for tools."""
     calls: tuple[ToolAnswer, ...] = ()
+    stderr: str = ""
+    """The last lines that the step wrote to `sys.stderr`; they stand in the observation too."""
+
+    @property
+    def printed(self) -> str:
+        """The observation without what was written to `sys.stderr`: what counts as an answer."""
+        return self.observation.removesuffix(marked_stderr(self.stderr))
 
     @property
     def ran(self) -> bool:
         """Whether the step counts as executed: it ran and every tool call in it was answered (spot reward 1)."""
         return self.status == "ok"
+
+
+def observed(printed: str, stderr: str) -> str:
+    """The observation of a step: what it printed and, below a mark, what it wrote to `sys.stderr`, if anything."""
+    between = "\n" if stderr and printed and not printed.endswith("\n") else ""
+    return f"{printed}{between}{marked_stderr(stderr)}"
+
+
+def marked_stderr(stderr: str) -> str:
+    """The text below its mark; empty for none."""
+    return f"{STDERR_MARK}\n{stderr}" if stderr else ""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import pytest
 
 from codetool.answers import final_answer
-from codetool.types import Execution, Node, Step
+from codetool.types import Execution, Node, Step, observed
 
 ROOT = Node(id="0")
 
@@ -40,3 +40,11 @@ def test_a_last_step_that_printed_nothing_answers_with_nothing():
 )
 def test_a_last_step_without_code_answers_with_its_own_words(text):
     assert final_answer(end(text, None, status="no_code")) == "It is Ann."
+
+
+def test_what_was_written_to_stderr_is_no_part_of_the_answer():
+    ran = end(observation=observed("Ann", "WARNING:root:old"), stderr="WARNING:root:old")
+    assert "WARNING" in ran.execution.observation
+    assert final_answer(ran) == "Ann"
+    assert final_answer(end(observation=observed("", "low"), stderr="low")) == ""
+    assert final_answer(end(observation="[stderr, last lines]\nlow")) == "[stderr, last lines]\nlow"

@@ -6,9 +6,10 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from codetool.errors import ConfigError
 from codetool.markers import words
-from codetool.prompts import StepPrompt
-from codetool.types import Execution, Node, Parameter, Step, Task, Tool
+from codetool.prompts import StepPrompt, compiled, cut_output
+from codetool.types import STDERR_MARK, Execution, Node, Parameter, Step, Task, Tool, observed
 
 YAML = Path(__file__).parents[1] / "conf" / "prompt" / "stepwise.yaml"
 
@@ -138,9 +139,8 @@ def test_templates_do_not_render_what_tools_and_models_wrote() -> None:
 
 
 def test_undefined_name_in_a_template_is_an_error() -> None:
-    prompt = StepPrompt(instruction="{{ qurey }}", result="", observation=1, response=1)
-    with pytest.raises(Exception, match="qurey"):
-        prompt.messages(TASK, ())
+    with pytest.raises(ValidationError, match="uses qurey; it may use observation, query, response, tools"):
+        StepPrompt(instruction="{{ qurey }}", result="", observation=1, response=1)
 
 
 def test_broken_template_is_refused_at_once() -> None:
@@ -164,3 +164,64 @@ def test_a_node_that_was_not_executed_is_refused() -> None:
 )
 def test_words_are_the_text_outside_the_markers(text: str, answer: str) -> None:
     assert words(text) == answer
+
+
+@pytest.mark.parametrize("field", ["instruction", "result"])
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{{ cycler.__init__.__globals__.os.popen('id') }}", "__"), ("{{ ''['__class__'] }}", "__class__"),
+        ("{{ query | attr('__class__') }}", "__class__"), ("{{ lipsum.__globals__ }}", "__globals__"),
+        ("{% set x = self._TemplateReference__context %}", "_TemplateReference__context"),
+        ("{{ [k] | map(attribute='__class__') | list }}", "__class__"),
+        ("{{ nobody }}", "nobody"), ("{% if %}", "line 1"),
+    ],
+)  # fmt: skip
+def test_a_template_that_reaches_further_is_refused_by_its_option(field: str, template: str, said: str) -> None:
+    words_ = yaml.safe_load(YAML.read_text()) | {"observation": 50, field: template}
+    del words_["_target_"]
+    with pytest.raises(ValidationError) as refused:
+        StepPrompt(**words_)
+    [error] = refused.value.errors()
+    assert error["loc"] == (field,)
+    assert said in error["msg"]
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% set name = '__cla' ~ 'ss__' %}{{ query[name] }}", "{{ query | attr('__cla' ~ 'ss__') }}",
+        "{{ query.nobody }}",
+        "{{ tools.nobody.more }}", "{% for i in range(10 ** 9) %}{% endfor %}", "{{ tools.append(1) }}",
+        "{{ '{0.__class__}'.format(query) }}",
+    ],
+)  # fmt: skip
+def test_what_only_rendering_shows_is_one_line(template: str) -> None:
+    values = {"query": "q", "tools": []}
+    with pytest.raises(ConfigError) as refused:
+        assert "class" not in compiled(template).render(**values)
+        raise ConfigError("nothing was shown")
+    assert "\n" not in str(refused.value)
+
+
+WRITTEN = Execution("ok", observed("417", "WARNING:root:old"), stderr="WARNING:root:old")
+
+
+@pytest.mark.parametrize("limit", [8, 40, 60, 200])
+@pytest.mark.parametrize("printed", ["417", "x" * 300, ""])
+def test_what_a_step_wrote_to_stderr_is_shown_within_the_limit(printed: str, limit: int) -> None:
+    ran = Execution("ok", observed(printed, "a\n" * 90 + "WARNING:root:old"), stderr="a\n" * 90 + "WARNING:root:old")
+    shown, cut = cut_output(ran, limit)
+    assert len(shown) <= limit
+    assert shown.endswith("old")
+    assert cut == 0 or cut <= len(printed)
+
+
+def test_an_output_without_stderr_is_cut_at_its_end() -> None:
+    assert cut_output(Execution("ok", "x" * 80), 50) == ("x" * 50, 30)
+    assert cut_output(Execution("ok", " 417\n"), 50) == ("417", 0)
+
+
+def test_stderr_is_part_of_the_next_prompt() -> None:
+    told = stepwise(200).messages(TASK, chain(WRITTEN).path)[-1]["content"]
+    assert f"Output of step 1:\n417\n{STDERR_MARK}\nWARNING:root:old\n" in told

@@ -62,6 +62,7 @@ def _execution(execution: Execution) -> dict[str, JSON]:
     return {
         "status": execution.status,
         "observation": execution.observation,
+        **({"stderr": execution.stderr} if execution.stderr else {}),
         "error": execution.error,
         "seconds": execution.seconds,
         "calls": [_call(answer) for answer in execution.calls],
@@ -107,6 +108,7 @@ def _read_execution(record: Mapping[str, Any]) -> Execution:
     return Execution(
         status=record["status"],
         observation=record["observation"],
+        stderr=record.get("stderr", ""),
         error=record["error"],
         seconds=record["seconds"],
         calls=tuple(

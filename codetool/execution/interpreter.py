@@ -8,20 +8,25 @@ tools gave the first time. No tool is called twice.
 from __future__ import annotations
 
 import asyncio
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from codetool.errors import SandboxError
 from codetool.execution.channel import ClosedError
+from codetool.execution.inside.step import describe
 from codetool.execution.process import Answer, Process, Record
 from codetool.interfaces import CallTool
-from codetool.types import Execution, HttpRequest, ToolAnswer
+from codetool.types import Execution, HttpRequest, ToolAnswer, observed
 
 if TYPE_CHECKING:
     from codetool.execution.sandbox import LiveSandbox
 
 MAX_LAYERS = 14
 """Landlock ends at 16 layers: a process with this many is not forked again but built anew."""
+MAX_COMPILED = 200_000
+"""Characters of code that the host compiles to see whether it can be read; longer code is left to its own process."""
+SOURCE = "<step>"
 THREADS_ENDED = "[Threads that were still running when the step ended were stopped.]"
 
 
@@ -66,8 +71,11 @@ class LiveInterpreter:
         """Execute one step here. Raises SandboxError if this interpreter is closed or dead."""
         if not code.strip():
             return Execution("no_code", error="the step has no code")
+        error = syntax_error(code)
         async with self._lock:
             self._check()
+            if error is not None:
+                return Execution("exception", error=error)
             process = await self._alive()
             if process is None:
                 self._over = f"it could not be built: {self._doomed}"
@@ -112,9 +120,9 @@ class LiveInterpreter:
             process.kill()
             self._over = f"threads of its last step could not be stopped: {error}"
             return replace(execution, status="killed", error=self._over)
-        seen = execution.observation
+        seen = execution.printed
         between = "" if not seen or seen.endswith("\n") else "\n"
-        return replace(execution, observation=f"{seen}{between}{THREADS_ENDED}")
+        return replace(execution, observation=observed(f"{seen}{between}{THREADS_ENDED}", execution.stderr))
 
     async def _renew(self, process: Process, *, stay: bool = False) -> Process:
         """Put a fork in the place of the process, with `stay` in the same folder. Raises ClosedError."""
@@ -208,6 +216,25 @@ class LiveInterpreter:
     async def close(self) -> None:
         """End the process; branches live on. Closing twice is fine."""
         self._end("it was closed")
+
+
+def syntax_error(code: str) -> str | None:
+    """The error of code that Python cannot read, None if it can. Nothing is run.
+
+    Decided here, outside of the step's process: what an earlier step has done in there cannot make such code count as
+    run. What only the process can tell, a nesting too deep for example, is left to it.
+    """
+    if len(code) > MAX_COMPILED:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            compile(code, SOURCE, "exec", dont_inherit=True)
+        except (SyntaxError, ValueError) as error:
+            return describe(error, SOURCE, code)
+        except (RecursionError, MemoryError):
+            pass
+    return None
 
 
 def _recorded(record: Record) -> Answer:

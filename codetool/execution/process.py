@@ -19,9 +19,10 @@ from codetool.errors import SandboxError
 from codetool.execution.channel import Channel, ClosedError
 from codetool.execution.clock import Clock
 from codetool.execution.inside.limits import parent_of, parents
+from codetool.execution.inside.step import STDERR
 from codetool.execution.protocol import Message, ProtocolError, text
 from codetool.execution.supervisor import threads
-from codetool.types import Execution, ExecutionStatus, HttpRequest, ToolAnswer
+from codetool.types import Execution, ExecutionStatus, HttpRequest, ToolAnswer, observed
 
 if TYPE_CHECKING:
     from codetool.execution.keeper import Keeper
@@ -104,12 +105,13 @@ class Process:
         calls: list[ToolAnswer] = []
         try:
             message = await self._step(code, answer, clock, calls)
-            observation, error = text(message, "observation"), text(message, "error", optional=True) or None
+            printed, stderr = self._output(message, "observation")
+            error = text(message, "error", optional=True) or None
         except _OutOfTimeError:
-            printed = await self._last_words()
+            printed, stderr = await self._last_words()
             self.kill()
             reason = f"the step ran longer than its limit of {timeout:g} s and was stopped"
-            return Execution("timeout", printed, reason, clock.spent, tuple(calls))
+            return Execution("timeout", observed(printed, stderr), reason, clock.spent, tuple(calls), stderr)
         except (ClosedError, ProtocolError) as broken:
             self.kill()
             return Execution("killed", "", f"the interpreter died: {broken}", clock.spent, tuple(calls))
@@ -120,7 +122,7 @@ class Process:
         status: ExecutionStatus = "tool_failed" if failed else "exception" if error else "ok"
         if failed and not error:
             error = f"{failed.call.method} {failed.call.url} answered {failed.failure or failed.status}"
-        return Execution(status, observation[: self.keeper.output], error, clock.spent, tuple(calls))
+        return Execution(status, observed(printed, stderr), error, clock.spent, tuple(calls), stderr)
 
     async def _step(self, code: str, answer: Answer, clock: Clock, calls: list[ToolAnswer]) -> Message:
         """Its report on the step, after every call of a tool was answered and added to `calls`."""
@@ -236,14 +238,18 @@ class Process:
             raise ProtocolError(f"unexpected answer {message['kind'][:40]!r}")
         return message
 
-    async def _last_words(self) -> str:
-        """What a step that is about to be killed has printed, if it can still say so."""
+    def _output(self, message: Message, printed: str) -> tuple[str, str]:
+        """What a step printed, from that field, and its last lines on stderr. Raises ProtocolError if they are none."""
+        return text(message, printed)[: self.keeper.output], text(message, "stderr", optional=True)[-STDERR:]
+
+    async def _last_words(self) -> tuple[str, str]:
+        """What a step that is about to be killed has printed and written to stderr, if it can still say so."""
         if not self.alive:
-            return ""
+            return "", ""
         _signal(self.pidfd, self.pid, getattr(signal, "SIGUSR1", signal.SIGTERM))
         with contextlib.suppress(TimeoutError, ClosedError, ProtocolError):
-            return text(await self._hear(Clock(LAST_WORDS_SECONDS), "output"), "text")[: self.keeper.output]
-        return ""
+            return self._output(await self._hear(Clock(LAST_WORDS_SECONDS), "output"), "text")
+        return "", ""
 
 
 class _OutOfTimeError(Exception):

@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 from codetool.interfaces import Prompt
 from codetool.markers import words
 from codetool.model_text import visible
-from codetool.prompts import Message, TemplateText, compiled
+from codetool.prompts import Message, TemplateText, compiled, cut_output
 from codetool.types import Node, Sampling, Step, Task
 
 STOP = "[Answer Finished]"
@@ -74,13 +74,13 @@ class AnswerPrompt:
 
     def _step(self, k: int, node: Node) -> dict[str, object]:
         step, execution = node.step, node.execution
-        said = words(step.text) if step and step.code is None else ""
+        said = words(step.text)[: self.observation] if step and step.code is None else ""
         answered = step is not None and step.code is None and step.finished
         return {
             "k": k,
             "text": words(step.text.partition("```")[0]) if step and step.code is not None else "",
             "code": step.code if step else None,
             "status": "answered" if answered else execution.status if execution else "no_code",
-            "output": (said if said else execution.observation.strip() if execution else "")[: self.observation],
+            "output": said or (cut_output(execution, self.observation)[0] if execution else ""),
             "error": (execution.error or "")[: self.observation] if execution else "",
         }

@@ -1,6 +1,7 @@
 import pytest
 
 from codetool.execution.interpreter import LiveInterpreter
+from codetool.types import STDERR_MARK
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -17,7 +18,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
         ("import sys\nsys.stdout.write('é\\ud800')", "é?2\n"),
         ("import sys\nsys.stdout.buffer.write(b'raw')\nNone", "raw"),
         ("def f():\n    return 1\nf()", "1\n"),
-        ("import sys\nprint('hidden', file=sys.stderr)", ""),
         ("__name__", "__main__\n"),
         ("import sys, io\nsys.stdout = io.TextIOWrapper(sys.stdout.buffer, encoding='utf-8')\nprint('é')", "é\n"),
         ("import sys\nsys.__stdout__.write('a')\nNone", "a"),
@@ -33,6 +33,77 @@ async def test_observation_is_what_was_printed_and_the_last_expression(
 ) -> None:
     execution = await root.run(code)
     assert (execution.status, execution.observation) == ("ok", observation)
+
+
+@pytest.mark.parametrize(
+    ("code", "line"),
+    [
+        ("import sys\nprint('low', file=sys.stderr)", "low"),
+        ("import sys\nsys.stderr.write('low')\nNone", "low"),
+        ("import sys\nsys.__stderr__.write('low')\nNone", "low"),
+        ("import sys\nsys.stderr.buffer.write(b'low')\nNone", "low"),
+        ("import logging\nlogging.error('no film')", "ERROR:root:no film"),
+        ("import logging\nlogging.getLogger('x').warning('no film')", "no film"),
+        ("import warnings\nwarnings.warn('old')", "UserWarning: old"),
+        (
+            "import traceback\ntry:\n    1 / 0\nexcept Exception:\n    traceback.print_exc()",
+            "ZeroDivisionError: division by zero",
+        ),
+        (
+            "import sys, traceback\ntry:\n    {}['a']\nexcept KeyError:\n"
+            "    print(traceback.format_exc(), file=sys.stderr)",
+            "KeyError: 'a'",
+        ),
+        (
+            "import threading\nthread = threading.Thread(target=lambda: 1 / 0)\nthread.start()\nthread.join()",
+            "ZeroDivisionError: division by zero",
+        ),
+    ],
+)
+async def test_what_goes_to_stderr_is_seen_below_a_mark_and_is_no_answer(
+    root: LiveInterpreter, code: str, line: str
+) -> None:
+    execution = await root.run(f"print('out')\n{code}")
+    printed, mark, written = execution.observation.partition(f"{STDERR_MARK}\n")
+    assert (execution.status, printed, execution.printed) == ("ok", "out\n", "out\n")
+    assert mark
+    assert line in written
+    assert written == execution.stderr
+    assert (await root.run("print(1)")).observation == "1\n"
+
+
+async def test_only_the_last_lines_of_stderr_are_kept(root: LiveInterpreter) -> None:
+    execution = await root.run("import sys\nfor i in range(5000):\n    print(i, 'x' * 20, file=sys.stderr)")
+    assert execution.stderr.splitlines()[-1].startswith("4999 ")
+    assert len(execution.stderr.splitlines()) == 10
+    wide = await root.run("import sys\nprint('x' * 10**7 + 'end', file=sys.stderr)")
+    assert wide.stderr == "x" * 997 + "end"
+    assert wide.observation == f"{STDERR_MARK}\n{wide.stderr}"
+
+
+async def test_stderr_names_no_folder_of_the_machine(root: LiveInterpreter) -> None:
+    code = "import json, traceback\ntry:\n    json.loads('')\nexcept ValueError:\n    traceback.print_exc()"
+    execution = await root.run(code)
+    assert 'File "json/__init__.py"' in execution.stderr
+    assert 'File "/' not in execution.stderr
+
+
+async def test_stderr_before_an_error_is_seen_too(root: LiveInterpreter) -> None:
+    execution = await root.run("import sys\nprint('low', file=sys.stderr)\n1 / 0")
+    assert (execution.status, execution.stderr, execution.printed) == ("exception", "low", "")
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["this is not python (", "x = (", "return 5", "x = 'a", "\tx = 1\n  y = 2", "print(1)\nawait f()", "x = 1\0"],
+)
+async def test_what_python_cannot_read_never_counts_as_run(root: LiveInterpreter, code: str) -> None:
+    forge = "import sys\nsys.modules['codetool.execution.inside.step'].describe = lambda *a: ''"
+    assert (await root.run(forge)).status == "ok"
+    execution = await root.run(code)
+    assert (execution.status, execution.printed) == ("exception", "")
+    assert (execution.error or "").startswith(("SyntaxError: ", "IndentationError: ", "TabError: "))
+    assert (await root.run("print(2)")).observation == "2\n"
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,19 @@ import sys
 import types
 from dataclasses import dataclass
 
+STDERR_LINES = 10
+STDERR = 1_000
+"""Lines and characters at the end of what a step writes to `sys.stderr` that are kept."""
 _ADDRESS = re.compile(r" at 0x[0-9a-f]{6,16}\b")
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a step printed, and the error that ended it, if one did (see `describe`)."""
+    """What a step printed, the error that ended it, if one did (see `describe`), and its last lines on stderr."""
 
     observation: str
     error: str | None
+    stderr: str = ""
 
 
 class Capture(io.RawIOBase):
@@ -46,6 +50,16 @@ class Capture(io.RawIOBase):
         self._kept = bytearray()
 
 
+class Tail(Capture):
+    """The end of `sys.stderr`: keeps the last bytes of a step."""
+
+    def write(self, data: object) -> int:
+        view = memoryview(data).cast("B")  # type: ignore[arg-type]
+        self._kept += view[-self._limit :]
+        del self._kept[: -self._limit]
+        return len(view)
+
+
 class Steps:
     """The module in which all steps of a path run, as a script's steps would in `__main__`."""
 
@@ -53,6 +67,7 @@ class Steps:
         """`limit` is the number of characters kept of what a step prints."""
         self._limit = limit
         self._count = 0
+        self._roots = sorted({path for path in sys.path if len(path) > 1}, key=len, reverse=True)
         self._module = types.ModuleType("__main__")
         sys.modules["__main__"] = self._module
         self._open_streams()
@@ -61,15 +76,24 @@ class Steps:
         """What the running step has printed so far."""
         return _without_addresses(self._capture.text())[: self._limit]
 
+    def warned(self) -> str:
+        """The last lines that the running step has written to stderr so far, with paths that say no machine's name."""
+        text = self._errors.text()
+        for root in self._roots:
+            text = text.replace(f"{root}/", "")
+        lines = _without_addresses(text).rstrip().splitlines(keepends=True)
+        return "".join(lines[-STDERR_LINES:])[-STDERR:]
+
     def run(self, code: str) -> Outcome:
         """Run one step. Whatever it raises, even SystemExit, is an outcome."""
         self._count += 1
         name = f"<step {self._count}>"
         self._capture.clear()
+        self._errors.clear()
         if not all(map(_is_open, self._streams)):  # exit() closes stdin
             self._open_streams()
         sys.stdin, sys.stdout, sys.stderr = self._streams
-        sys.__stdout__ = sys.stdout  # type: ignore[misc]
+        sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc]
         error = None
         try:
             linecache.cache[name] = (len(code), None, _lines(code), name)
@@ -78,12 +102,15 @@ class Steps:
             error = None if _is_success(raised) else describe(raised, name, code)
         with contextlib.suppress(BaseException):
             sys.stdout.flush()  # it may be a buffer that the code put before ours
-        return Outcome(self.printed(), error)
+        with contextlib.suppress(BaseException):
+            sys.stderr.flush()
+        return Outcome(self.printed(), error, self.warned())
 
     def _open_streams(self) -> None:
         """The same streams for all steps: what code keeps of them, in a log handler for example, goes on working."""
         self._capture = Capture(4 * self._limit + 4)
-        self._streams = _text(io.BytesIO()), _text(self._capture), _text(Capture(0))
+        self._errors = Tail(4 * STDERR)
+        self._streams = _text(io.BytesIO()), _text(self._capture), _text(self._errors)
 
     def _execute(self, code: str, name: str) -> None:
         tree = ast.parse(code, name)

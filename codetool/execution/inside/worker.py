@@ -77,12 +77,12 @@ class Line:
     def done(self, outcome: Outcome) -> None:
         """Tell how a step ended, after the answer that one of its threads may be waiting for."""
         self._lock.acquire()
-        self.say("done", observation=outcome.observation, error=outcome.error)
+        self.say("done", observation=outcome.observation, error=outcome.error, stderr=outcome.stderr)
 
-    def last_words(self, printed: Callable[[], str]) -> None:
+    def last_words(self, printed: Callable[[], str], warned: Callable[[], str]) -> None:
         """Tell what was printed so far, unless the line is in the middle of something else."""
         if self._lock.acquire(blocking=False):
-            self.say("output", text=printed())
+            self.say("output", text=printed(), stderr=warned())
 
 
 @contextlib.contextmanager
@@ -103,7 +103,7 @@ def main(socket_: socket.socket, setup: Setup) -> None:
     event_loop.install()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # branches that end leave no zombie
     if hasattr(signal, "SIGUSR1"):
-        signal.signal(signal.SIGUSR1, lambda *_: line.last_words(steps.printed))
+        signal.signal(signal.SIGUSR1, lambda *_: line.last_words(steps.printed, steps.warned))
     threading.stack_size(THREAD_STACK)
     random.seed(0)
     gc.collect()
