@@ -18,6 +18,12 @@ def final_answer(node: Node) -> str | None:
     return node.execution.printed.strip()[:LIMIT] if node.execution else ""
 
 
+def last_printed(node: Node) -> str | None:
+    """What the last step of a path printed, finished or not; None if it failed, printed nothing or is not there."""
+    ran = node.execution is not None and node.execution.ran
+    return (node.execution.printed.strip()[:LIMIT] or None) if ran and node.execution else None
+
+
 def answer_of(result: SearchResult) -> str | None:
     """The final answer of a search: the composed one if there is one, else that of its path."""
     return final_answer(result.best) if result.composed is None else result.composed[:LIMIT]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from codetool.answers import final_answer
+from codetool.answers import final_answer, last_printed
 from codetool.types import Execution, Node, Step, observed
 
 ROOT = Node(id="0")
@@ -48,3 +48,23 @@ def test_what_was_written_to_stderr_is_no_part_of_the_answer():
     assert final_answer(ran) == "Ann"
     assert final_answer(end(observation=observed("", "low"), stderr="low")) == ""
     assert final_answer(end(observation="[stderr, last lines]\nlow")) == "[stderr, last lines]\nlow"
+
+
+@pytest.mark.parametrize(
+    ("ran", "answer"),
+    [
+        ({"observation": " Ann\n"}, "Ann"),
+        ({"observation": " \n"}, None),
+        ({"observation": "Ann", "status": "exception", "error": "KeyError: 'id'"}, None),
+        ({"observation": observed("Ann", "low"), "stderr": "low"}, "Ann"),
+        ({"observation": observed("", "low"), "stderr": "low"}, None),
+        ({"observation": "x" * 3_000}, "x" * 2_000),
+    ],
+)
+def test_what_an_unfinished_path_printed_last(ran, answer):
+    assert last_printed(end(finished=False, **ran)) == answer
+    assert final_answer(end(finished=False, **ran)) is None
+
+
+def test_a_root_printed_nothing():
+    assert last_printed(ROOT) is None

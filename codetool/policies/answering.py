@@ -7,7 +7,7 @@ a step is; its tokens count as the policy's.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, InstanceOf, PositiveInt
 from pydantic.dataclasses import dataclass
@@ -23,7 +23,11 @@ STOP = "[Answer Finished]"
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class Printed:
-    """The answer is what the finished path's last step printed."""
+    """The answer is what the path's last step printed."""
+
+    unfinished: Literal["none", "last_printed"]
+    """The answer of a path that ends without the marker of its last step. `none`: there is none, as in the paper.
+    `last_printed`: what the last step printed, if it ran; for models that never write the marker."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))

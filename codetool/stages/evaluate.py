@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.console import Console
 
-from codetool.answers import answer_of
+from codetool.answers import answer_of, last_printed
 from codetool.concurrency import together
 from codetool.config import RunConfig
 from codetool.errors import CodeToolError
@@ -73,6 +73,20 @@ async def _evaluate(config: RunConfig, folder: RunFolder, tasks: Sequence[Task],
         log.info("tools: %s", parts.broker.summary())
         for line in parts.broker.advice():
             log.warning("%s", line)
+    _warn_of_unfinished(folder.done.values())
+
+
+def _warn_of_unfinished(results: Iterable[Mapping[str, Any]]) -> None:
+    """Say what to do where most tasks end without a last step."""
+    lines = list(results)
+    unfinished = sum((line.get("error") or {}).get("kind") == "unfinished" for line in lines)
+    if 2 * unfinished > len(lines):
+        log.warning(
+            "%d of %d tasks ended unfinished: no step of theirs carries [All Finished]. More steps help with "
+            "search.depth=, and answer.unfinished=last_printed takes what the last step printed for the answer.",
+            unfinished,
+            len(lines),
+        )
 
 
 @asynccontextmanager
@@ -178,7 +192,11 @@ async def _search(task: Task, config: RunConfig, parts: Components) -> SearchRes
         result = expansion.result(best)
     usd = config.policy.usd(result.ledger.tokens_in, result.ledger.tokens_out)
     result = replace(result, ledger=replace(result.ledger, usd=usd))
-    return result if parts.composer is None else await _answered(task, result, config, parts.composer)
+    if parts.composer is not None:
+        return await _answered(task, result, config, parts.composer)
+    if isinstance(config.answer, Printed) and config.answer.unfinished == "last_printed" and not result.best.finished:
+        return replace(result, composed=last_printed(result.best))
+    return result
 
 
 async def _answered(task: Task, result: SearchResult, config: RunConfig, composer: Policy) -> SearchResult:

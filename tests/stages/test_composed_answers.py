@@ -103,3 +103,38 @@ def test_a_summariser_of_its_own_answers_for_unfinished_paths_too(run: CommandLi
 def test_wrong_words_are_told(run: CommandLine, composing: ChatServer, more: tuple[str, ...], said: str) -> None:
     done = run(*words(composing, *more))
     assert done.returncode != 0 and said in done.stderr and "Traceback" not in done.stderr
+
+
+class NeverFinished(ScriptedPolicy):
+    """A scripted policy that does not know the marker of the last step."""
+
+    def _step(self, program: list[str], k: int, wrong: int | None) -> str:
+        return super()._step(program, k, None).replace("[All Finished]\n", "")
+
+
+def test_an_unfinished_path_may_answer_with_what_it_printed_last(run: CommandLine) -> None:
+    with scripted_server(policy=NeverFinished()) as server:
+        few = words(server, "limit=3", "search.n=1")
+        done = run(*few)
+        assert done.returncode == 0, done.stderr
+        assert "3 of 3 tasks ended unfinished" in done.stdout + done.stderr
+        without = lines(run.folder("tmdb_verified-greedy"), "results")
+        assert [(line["answer"], line["success"]) for line in without] == [(None, False)] * 3
+        again = run(*few, "answer.unfinished=last_printed", "fresh=true")
+        assert again.returncode == 0, again.stderr
+        assert "ended unfinished" not in again.stdout + again.stderr
+        [folder] = [
+            each
+            for each in run.outputs.glob("evaluate/*")
+            if "unfinished: last_printed" in (each / "config.yaml").read_text()
+        ]
+        results = lines(folder, "results")
+        assert all(line["answer"] for line in results)
+        assert all(line["success"] for line in results)
+
+
+def test_another_value_for_unfinished_paths_is_refused(run: CommandLine) -> None:
+    done = run(*WORDS, "answer.unfinished=guess")
+    assert done.returncode == 2
+    assert "answer.unfinished" in done.stderr
+    assert "last_printed" in done.stderr
