@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, InstanceOf, model_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.chat import ChatClient, Server
-from codetool.errors import ConfigError, PromptTooLongError
+from codetool.completion import Completion
+from codetool.errors import CodeToolError, ConfigError, PromptTooLongError
 from codetool.interfaces import ModelServers, Prompt
 from codetool.policies.answering import AnswerPrompt
 from codetool.policies.sampling import draw_seed
+from codetool.prompts import Message
 from codetool.reach import refuse_password
+from codetool.system_role import SystemRole
 from codetool.types import Candidate, Node, Sampling, Task
 
 log = logging.getLogger(__name__)
@@ -104,6 +107,7 @@ class Endpoint:
 
     def __init__(self, prompt: Prompt, sampling: Sampling, client: ChatClient) -> None:
         self._prompt, self._sampling, self._client = prompt, sampling, client
+        self._system = SystemRole()
 
     def using(self, prompt: Prompt, sampling: Sampling) -> Endpoint:
         """The same server under another prompt."""
@@ -118,7 +122,7 @@ class Endpoint:
         """
         k = len(path) + 1
         try:
-            completion = await self._client.complete(
+            completion = await self._complete(
                 self._prompt.messages(task, path),
                 n=n,
                 temperature=self._sampling.temperature or 0.0,
@@ -134,3 +138,13 @@ class Endpoint:
             Candidate(raw, self._prompt.parse(raw, k, task), completion.tokens_in if i == 0 else 0, tokens_out)
             for i, (raw, tokens_out) in enumerate(zip(completion.texts, completion.tokens_out, strict=True))
         ]
+
+    async def _complete(self, messages: Sequence[Message], **options: Any) -> Completion:
+        """The completion of the messages in the form that the server's model takes. Raises as `ChatClient.complete`."""
+        sent = self._system.fit(messages)
+        try:
+            return await self._client.complete(sent, **options)
+        except CodeToolError as error:
+            if not self._system.learn(error, sent):
+                raise
+        return await self._client.complete(self._system.fit(messages), **options)

@@ -24,6 +24,7 @@ from codetool.http_pools import DIRECT
 from codetool.prm.judge import Judged
 from codetool.prm.labels import label_ids, score
 from codetool.prompts import Message
+from codetool.system_role import SystemRole
 
 if TYPE_CHECKING:
     from codetool.prm.generative import GenerativePRM
@@ -50,6 +51,7 @@ class ServedJudge:
         """`ids` are the labels' tokens where the server takes them, which is vLLM's own extension."""
         self._settings, self._client, self._ids = settings, client, ids
         self._labels = tuple(f"token_id:{token}" for token in ids) if ids else settings.labels
+        self._system = SystemRole()
         self._told = False
         """Whether the user knows that a label was missing."""
 
@@ -69,12 +71,16 @@ class ServedJudge:
         if self._ids:
             fields = {"logprob_token_ids": list(self._ids), "return_tokens_as_token_ids": True}
         fields |= {"max_tokens": 1, "logprobs": True, "temperature": 1.0}  # some servers scale the logprobs by it too
-        body = {"model": self._client.server.model, "messages": list(messages), **fields}
+        body = {"model": self._client.server.model, "messages": self._system.fit(messages), **fields}
         try:
             answer = await self._client.answer(body)
         except PromptTooLongError as error:
             log.warning("%s: %s; it is not judged", name, error)
             return None, 0
+        except CodeToolError as error:
+            if self._system.learn(error, body["messages"]):
+                return await self._answer(messages, name)
+            raise
         found = first_token(answer, body)
         if found is None:
             raise ConfigError(

@@ -9,6 +9,7 @@ from no_servers import NO_SERVERS
 from paths import step_after
 
 from codetool.errors import ConfigError
+from codetool.policies.answering import AnswerPrompt
 from codetool.policies.endpoint import EndpointPolicy
 from codetool.prompts import StepPrompt
 from codetool.types import Task
@@ -81,3 +82,19 @@ async def test_a_prompt_beyond_the_context_is_a_step_without_code(task: Task, pr
         drawn = await policy.propose(task, (), 2)
     assert [candidate.step.code for candidate in drawn] == [None, None]
     assert "maximum context length" in drawn[0].raw
+
+
+async def test_an_answer_is_asked_for_without_a_system_message_where_there_is_none(task: Task) -> None:
+    answering = AnswerPrompt(system="You answer.", request="{{ query }}", observation=9)
+
+    def answer(body: dict[str, Any]) -> Reply:
+        refused = body["messages"][0]["role"] == "system"
+        return Reply(status=400, body={"error": {"message": "System role not supported"}}) if refused else chat("Ann")
+
+    async with serving(answer) as server, option(answering, base_url=server.url).open(NO_SERVERS) as policy:
+        [first] = await policy.propose(task, (), 1)
+        await policy.propose(task, (), 1)
+    assert first.step.text == "Ann"
+    sent = [body["messages"] for body in server.requests]
+    assert [len(messages) for messages in sent] == [2, 1, 1]
+    assert sent[1] == [{"role": "user", "content": f"You answer.\n\n{task.query}"}]

@@ -191,3 +191,43 @@ async def test_another_server_than_vllm_is_told():
         with pytest.raises(ConfigError, match="/tokenize.*prm.backend=endpoint"):
             async with option("qwen7b", "backend=vllm", f"base_url={server.url}").open(NO_SERVERS):
                 pass
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "System role not supported", "Developer instruction is not enabled for models/gemma-3-27b-it",
+        "Unsupported value: 'messages[0].role' does not support 'system' with this model.",
+        "Only user and assistant roles are supported!", "'system' is not an allowed role",
+        "Conversation roles must alternate user/assistant/user/assistant/...",
+    ],
+)  # fmt: skip
+async def test_a_model_without_system_role_is_sent_its_text_in_the_users(words, caplog):
+    def answer(body):
+        if body["messages"][0]["role"] == "system":
+            return Reply(status=400, body={"error": {"message": words}})
+        return told(log(yes=0.6, no=0.2))
+
+    async with serving(answer) as server, endpoint(server).open(NO_SERVERS) as prm:
+        scores = await prm.score(task(), [], SIBLINGS)
+        again = await prm.score(task(), [], SIBLINGS)
+    assert scores.values == again.values == pytest.approx([0.75, 0.75])
+    assert sum("refuses system messages" in record.message for record in caplog.records) == 1
+    [message] = server.requests[-1]["messages"]
+    assert message["role"] == "user"
+    assert message["content"].startswith(server.requests[0]["messages"][0]["content"].rstrip())
+    assert all(body["messages"][0]["role"] == "user" for body in server.requests[-len(SIBLINGS) :])
+
+
+async def test_another_refusal_is_told_as_it_is():
+    refused = Reply(status=400, body={"error": {"message": "the operating system is on fire"}})
+    async with serving(lambda body: refused) as server, endpoint(server).open(NO_SERVERS) as prm:
+        with pytest.raises(CodeToolError, match="on fire"):
+            await prm.score(task(), [], SIBLINGS)
+
+
+async def test_an_empty_system_text_is_not_sent():
+    async with serving(lambda body: told(log(yes=0.6, no=0.2))) as server:
+        async with endpoint(server, "prompt.system=''").open(NO_SERVERS) as prm:
+            await prm.score(task(), [], SIBLINGS)
+    assert [message["role"] for message in server.requests[0]["messages"]] == ["user"]
