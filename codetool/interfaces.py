@@ -32,9 +32,17 @@ CallTool = Callable[[HttpRequest], Awaitable[ToolAnswer]]
 Examples = Callable[[ToolCall, int], Sequence[tuple[Mapping[str, JSON], JSON]]]
 """`(call, n)` → arguments and data of up to n other recorded calls of the same operation."""
 
-Expand = Callable[[Node, int], Awaitable[Sequence[Node]]]
-"""`(node, n)` → up to n executed and scored children of the node, identical programs merged. Empty at the depth limit,
-below a finished node, and when a budget is spent."""
+
+class Expand(Protocol):
+    """How a strategy lets the tree grow."""
+
+    async def __call__(self, node: Node, n: int, *, show_tried: bool = False) -> Sequence[Node]:
+        """Up to n executed and scored children of the node, identical programs merged.
+
+        Empty at the depth limit, below a finished node, and when a budget is spent. With `show_tried` the policy reads
+        what the node's earlier children did and is asked for another way, if its prompt has words for that.
+        """
+        ...
 
 
 @runtime_checkable
@@ -71,9 +79,16 @@ class Policy(Protocol):
     """A model that writes steps."""
 
     async def propose(
-        self, task: Task, path: Sequence[Node], n: int, *, first: int = 0, seed: int = 0
+        self,
+        task: Task,
+        path: Sequence[Node],
+        n: int,
+        *,
+        first: int = 0,
+        seed: int = 0,
+        tried: Sequence[Node] = (),
     ) -> Sequence[Candidate]:
-        """The n candidate next steps after `path`.
+        """The n candidate next steps after `path`; where steps are given that were `tried` there, unlike them.
 
         `first` is the index of the first of them among all candidates ever drawn after this path. Together with
         `seed`, the task's id and the path it determines the draw, so arrival order changes nothing.
@@ -89,8 +104,11 @@ class Policy(Protocol):
 class Prompt(Protocol):
     """How a task and a path become what a model reads, and what it writes becomes a step."""
 
-    def messages(self, task: Task, path: Sequence[Node]) -> list[dict[str, str]]:
-        """Chat messages (`role`, `content`) that ask for the next step; a longer path's only extend them."""
+    def messages(self, task: Task, path: Sequence[Node], tried: Sequence[Node] = ()) -> list[dict[str, str]]:
+        """Chat messages (`role`, `content`) that ask for the next step; a longer path's only extend them.
+
+        What was `tried` there stands at the end of the last message, and is no part of a longer path's.
+        """
         ...
 
     def stop(self, k: int) -> str:

@@ -89,6 +89,11 @@ class Templates(Protocol):
         ...
 
     @property
+    def tried(self) -> str:
+        """Jinja template of what ends the last message where steps were tried before."""
+        ...
+
+    @property
     def observation(self) -> int:
         """Highest number of characters of a step's output."""
         ...
@@ -111,10 +116,13 @@ class StepPrompt:
     """Highest number of characters of a step's output, and apart from it of its error, that are shown."""
     response: int
     """Highest number of characters of a tool's response shape that are shown."""
+    tried: TemplateText = ""
+    """Jinja template of what ends the last message where steps were tried before; sees `k`, the number of the step that
+    is asked for, and `ways`: of each `text` and what `result` sees but `k`. An empty one shows nothing."""
 
-    def messages(self, task: Task, path: Sequence[Node]) -> list[Message]:
+    def messages(self, task: Task, path: Sequence[Node], tried: Sequence[Node] = ()) -> list[Message]:
         """The messages that ask for step `len(path) + 1`. Raises ValueError as `conversation` does."""
-        return conversation(self, task, path, closed)
+        return conversation(self, task, path, tried, closed)
 
     def stop(self, k: int) -> str:
         """The marker that closes step k (one-based)."""
@@ -130,35 +138,46 @@ def closed(k: int, step: Step) -> str:
     return f"{step.text}\n{closing(k)}"
 
 
-def conversation(words: Templates, task: Task, path: Sequence[Node], said: Callable[[int, Step], str]) -> list[Message]:
+def conversation(
+    words: Templates, task: Task, path: Sequence[Node], tried: Sequence[Node], said: Callable[[int, Step], str]
+) -> list[Message]:
     """The messages that ask for step `len(path) + 1`: user and assistant in turn, the first and the last a user's.
 
-    `said` is what the assistant's message of step k (one-based) holds. Raises ValueError for a node of the path that
-    has no step or was not executed.
+    `said` is what the assistant's message of step k (one-based) holds. Only the last message tells of the steps that
+    were `tried` there. Raises ValueError for a node that has no step or was not executed.
     """
     first = compiled(words.instruction).render(
         tools=task.tools, query=task.query, observation=words.observation, response=words.response
     )
     messages = [{"role": "user", "content": first}]
     for k, node in enumerate(path, start=1):
-        if node.step is None or node.execution is None:
-            raise ValueError(f"node {node.id} has no executed step; a path starts below the root and is executed")
+        step, execution = _executed(node)
         messages += [
-            {"role": "assistant", "content": said(k, node.step)},
-            {"role": "user", "content": _result(words, k, node.execution)},
+            {"role": "assistant", "content": said(k, step)},
+            {"role": "user", "content": compiled(words.result).render(k=k, **_shown(words, execution))},
         ]
+    k = len(path) + 1
+    ways = [{"text": said(k, step), **_shown(words, execution)} for step, execution in map(_executed, tried)]
+    if ways and (told := compiled(words.tried).render(k=k, ways=ways).strip()):
+        messages[-1]["content"] = f"{messages[-1]['content'].rstrip()}\n\n{told}"
     return messages
 
 
-def _result(words: Templates, k: int, execution: Execution) -> str:
+def _executed(node: Node) -> tuple[Step, Execution]:
+    if node.step is None or node.execution is None:
+        raise ValueError(f"node {node.id} has no executed step; a path starts below the root and is executed")
+    return node.step, node.execution
+
+
+def _shown(words: Templates, execution: Execution) -> dict[str, str | int]:
+    """What a template sees of a step's execution."""
     output, cut = cut_output(execution, words.observation)
-    return compiled(words.result).render(
-        k=k,
-        status=execution.status,
-        output=output,
-        error=(execution.error or "")[: words.observation],
-        cut=cut,
-    )
+    return {
+        "status": execution.status,
+        "output": output,
+        "error": (execution.error or "")[: words.observation],
+        "cut": cut,
+    }
 
 
 def cut_output(execution: Execution, limit: int) -> tuple[str, int]:
@@ -218,9 +237,8 @@ class JudgePrompt:
         """The two messages without the step to judge: what all steps after `path` have in common."""
         parts = [compiled(self.task).render(tools=task.tools, query=task.query)]
         for k, node in enumerate(path, start=1):
-            if node.step is None or node.execution is None:
-                raise ValueError(f"node {node.id} has no executed step; a path starts below the root and is executed")
-            parts += [self._step(k, node.step.text), self._result(k, node.execution)]
+            step, execution = _executed(node)
+            parts += [self._step(k, step.text), self._result(k, execution)]
         system = compiled(self.system).render()
         first = [{"role": "system", "content": system}] if system.strip() else []
         return [*first, {"role": "user", "content": "".join(parts)}]

@@ -59,8 +59,8 @@ class AnswerPrompt:
     observation: PositiveInt
     """Highest number of characters of a step's output, and apart from it of its error, that are shown."""
 
-    def messages(self, task: Task, path: Sequence[Node]) -> list[Message]:
-        """The messages that ask for the answer."""
+    def messages(self, task: Task, path: Sequence[Node], tried: Sequence[Node] = ()) -> list[Message]:
+        """The messages that ask for the answer, whatever was `tried`."""
         steps = [self._step(k, node) for k, node in enumerate(path, start=1)]
         finished = bool(path and path[-1].finished)
         user = compiled(self.request).render(query=task.query, finished=finished, steps=steps)

@@ -114,7 +114,14 @@ class Endpoint:
         return Endpoint(prompt, sampling, self._client)
 
     async def propose(
-        self, task: Task, path: Sequence[Node], n: int, *, first: int = 0, seed: int = 0
+        self,
+        task: Task,
+        path: Sequence[Node],
+        n: int,
+        *,
+        first: int = 0,
+        seed: int = 0,
+        tried: Sequence[Node] = (),
     ) -> Sequence[Candidate]:
         """The n candidate next steps after `path`; steps without code where the prompt exceeds the model's context.
 
@@ -123,7 +130,7 @@ class Endpoint:
         k = len(path) + 1
         try:
             completion = await self._complete(
-                self._prompt.messages(task, path),
+                self._prompt.messages(task, path, tried),
                 n=n,
                 temperature=self._sampling.temperature or 0.0,
                 top_p=self._sampling.top_p or 1.0,

@@ -59,11 +59,18 @@ class LocalModel:
         self._worker.close()
 
     async def propose(
-        self, task: Task, path: Sequence[Node], n: int, *, first: int = 0, seed: int = 0
+        self,
+        task: Task,
+        path: Sequence[Node],
+        n: int,
+        *,
+        first: int = 0,
+        seed: int = 0,
+        tried: Sequence[Node] = (),
     ) -> Sequence[Candidate]:
         """The n candidate next steps after `path`. A prompt beyond the context gives candidates without code."""
         k = len(path) + 1
-        prompt = self.encode(self._prompt.messages(task, path))
+        prompt = self.encode(self._prompt.messages(task, path, tried))
         new, stop = self._sampling.max_tokens or 1, self._prompt.stop(k)
         if len(prompt) + new > self._context:
             raw = f"[A prompt of {len(prompt)} and {new} new tokens exceed the context of {self._context} tokens.]"

@@ -40,10 +40,13 @@ class ReActPrompt:
     """Highest number of characters of a tool's answer, and apart from it of an error, that are shown."""
     response: int
     """Highest number of characters of a tool's response shape that are shown."""
+    tried: TemplateText = ""
+    """Jinja template of what ends the last message where steps were tried before; sees `k`, the number of the step that
+    is asked for, and `ways`: of each `text` and what `result` sees but `k`. An empty one shows nothing."""
 
-    def messages(self, task: Task, path: Sequence[Node]) -> list[Message]:
+    def messages(self, task: Task, path: Sequence[Node], tried: Sequence[Node] = ()) -> list[Message]:
         """The messages that ask for step `len(path) + 1`. Raises ValueError as `conversation` does."""
-        return conversation(self, task, path, lambda k, step: _said(step))
+        return conversation(self, task, path, tried, lambda k, step: _said(step))
 
     def stop(self, k: int) -> str:
         """Where a model begins to make up what its tool answers."""

@@ -68,17 +68,24 @@ class Recorded:
         return other
 
     async def propose(
-        self, task: Task, path: Sequence[Node], n: int, *, first: int = 0, seed: int = 0
+        self,
+        task: Task,
+        path: Sequence[Node],
+        n: int,
+        *,
+        first: int = 0,
+        seed: int = 0,
+        tried: Sequence[Node] = (),
     ) -> Sequence[Candidate]:
         """The n candidates from index `first` on, recorded ones as they are, new ones drawn and recorded."""
-        key = candidate_key(self._prompt.messages(task, path), self._sampling)
+        key = candidate_key(self._prompt.messages(task, path, tried), self._sampling)
         wanted = range(first, first + n)
         # Two equal paths of one search ask for the same candidates: the second waits and reads what the first drew.
         async with self._drawing.setdefault((task.id, key), asyncio.Lock()):
             for start, count in _runs([i for i in wanted if (task.id, key, i) not in self._known]):
                 if self._inner is None:
                     raise MissingError(self._reasons(task, path, key, start))
-                drawn = await self._inner.propose(task, path, count, first=start, seed=seed)
+                drawn = await self._inner.propose(task, path, count, first=start, seed=seed, tried=tried)
                 for index, candidate in enumerate(drawn, start):
                     self._keep(task, path, key, index, candidate)
         found = [self._known.get((task.id, key, i)) for i in wanted]

@@ -26,10 +26,13 @@ class WholeProgramPrompt:
     """Highest number of characters of an output that are shown."""
     response: int
     """Highest number of characters of a tool's response shape that are shown."""
+    tried: TemplateText = ""
+    """Jinja template of what ends the last message where steps were tried before; sees `k`, the number of the step that
+    is asked for, and `ways`: of each `text` and what `result` sees but `k`. An empty one shows nothing."""
 
-    def messages(self, task: Task, path: Sequence[Node]) -> list[Message]:
+    def messages(self, task: Task, path: Sequence[Node], tried: Sequence[Node] = ()) -> list[Message]:
         """The messages that ask for the program. Raises ValueError as `conversation` does."""
-        return conversation(self, task, path, closed)
+        return conversation(self, task, path, tried, closed)
 
     def stop(self, k: int) -> str:
         """The marker that closes step k (one-based)."""

@@ -18,7 +18,7 @@ class DepthFirst:
     """The first path that finishes ends the search; a dead end goes back to the nearest step with a way left.
 
     Dead ends are the depth limit, a step without code that is no answer (the policy gave up), and a last step that
-    failed. Another way is another draw: the policy is not shown the ways before it, as the paper's is.
+    failed.
     """
 
     n: PositiveInt
@@ -27,6 +27,9 @@ class DepthFirst:
     """Highest number of steps of a path."""
     order: Literal["drawn", "reward"]
     """`drawn`: one candidate at a time, the next only when it is needed. `reward`: all n at once, the best first."""
+
+    show_tried: bool
+    """Whether the policy reads what the ways before did when it is asked for another; its prompt needs words for it."""
 
     async def run(self, root: Node, expand: Expand) -> Node:
         """The first path that finished with a step that ran, else the best end of all paths."""
@@ -40,7 +43,7 @@ class DepthFirst:
         seen = set[str]()
         gave_up = node.step is not None and node.step.code is None
         for count in () if node.finished or gave_up else self._draws:
-            children = await expand(node, count)
+            children = await expand(node, count, show_tried=self.show_tried)
             if not children:  # the depth limit, or a budget is spent
                 break
             for child in top(children, count):

@@ -33,8 +33,8 @@ class Exhaustive:
     async def run(self, root: Node, expand: Expand) -> Node:
         """The best leaf: a finished one of highest cumulative reward, else an unfinished one."""
 
-        async def unless_given_up(node: Node, n: int) -> Sequence[Node]:
-            return () if self.gives_up(node) else await expand(node, n)
+        async def unless_given_up(node: Node, n: int, *, show_tried: bool = False) -> Sequence[Node]:
+            return () if self.gives_up(node) else await expand(node, n, show_tried=show_tried)
 
         return chosen(await leaves(root, unless_given_up, lambda _: self.n))
 

@@ -75,19 +75,23 @@ class Expansion:
             await closing
             raise
 
-    async def expand(self, node: Node, n: int) -> Sequence[Node]:
+    async def expand(self, node: Node, n: int, *, show_tried: bool = False) -> Sequence[Node]:
         """The executed, scored children that n more candidates after `node` give, each program once.
 
         A program that an earlier call brought comes back as that child with its multiplicity raised. Empty at the
-        depth limit, below a finished node and when a budget is spent. Errors of policy, PRM and sandbox are raised as
-        they are; what generated code does wrong is data in the children.
+        depth limit, below a finished node and when a budget is spent. With `show_tried` the policy reads what the
+        node's children so far did. Errors of policy, PRM and sandbox are raised as they are; what generated code does
+        wrong is data in the children.
         """
         growth = self._growth[node.id]
         async with growth.lock:
             if node.finished or node.depth >= self._depth or self._refused():
                 return ()
             first, growth.drawn = growth.drawn, growth.drawn + n
-            candidates = await self._policy.propose(self._task, node.path, n, first=first, seed=self._seed)
+            tried = tuple(growth.children.values()) if show_tried else ()
+            candidates = await self._policy.propose(
+                self._task, node.path, n, first=first, seed=self._seed, tried=tried
+            )
             self._spend(
                 tokens_in=sum(candidate.tokens_in for candidate in candidates),
                 tokens_out=sum(candidate.tokens_out for candidate in candidates),

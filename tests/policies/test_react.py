@@ -251,6 +251,38 @@ def test_the_model_reads_its_own_words_and_the_answers_of_tools(prompt: ReActPro
     assert all(prompt.stop(1) not in message["content"] for message in messages[1::2])
 
 
+def test_what_was_tried_ends_the_last_message_and_no_later_one(prompt: ReActPrompt) -> None:
+    first = prompt.parse(SEARCHES[0][1], 1, TASK)
+    found = Node("1", Node("0"), 1, first, Execution("ok", '{"id": 7}'))
+    tried = [
+        Node("1-1", found, 2, prompt.parse(f'{CALL}{{"query": "Ada"}}', 2, TASK), Execution("ok", "y" * 70)),
+        Node("1-2", found, 2, prompt.parse("Action: GET_x", 2, TASK), Execution("exception", "", "ValueError: no x")),
+        Node("1-3", found, 2, prompt.parse(f'{FINISH}{{"return_type": "give_up"}}', 2, TASK), Execution("no_code")),
+    ]
+    plain, shown = prompt.messages(TASK, found.path), prompt.messages(TASK, found.path, tried)
+    assert shown[:-1] == plain[:-1]
+    before, _, told = shown[-1]["content"].partition("\n\n")
+    assert before == plain[-1]["content"].rstrip()
+    assert told.splitlines() == [
+        "You have been at this point before, and what you did next led nowhere:",
+        "Action: GET_search_person",
+        'Action Input: {"query": "Ada"}',
+        f"Observation: {'y' * 60}… (10 more characters)",
+        "",
+        "Action: GET_x",
+        "Action Input:",
+        "Observation: ValueError: no x",
+        "",
+        "Thought: I know.",
+        "Action: Finish",
+        'Action Input: {"return_type": "give_up"}',
+        "Observation: (nothing)",
+        "",
+        "Do something else now: another tool, or other arguments.",
+    ]
+    assert prompt.messages(TASK, tried[0].path)[: len(plain)] == plain
+
+
 def test_tools_are_shown_by_the_names_that_actions_use(prompt: ReActPrompt) -> None:
     [message] = prompt.messages(TASK, ())
     assert "GET_search_person: GET /search/person - Find people.\n  query (string, optional)\n" in message["content"]

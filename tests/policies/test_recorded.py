@@ -29,7 +29,14 @@ class Counting:
         self.asked: list[tuple[int, int]] = []
 
     async def propose(
-        self, task: Task, path: Sequence[Node], n: int, *, first: int = 0, seed: int = 0
+        self,
+        task: Task,
+        path: Sequence[Node],
+        n: int,
+        *,
+        first: int = 0,
+        seed: int = 0,
+        tried: Sequence[Node] = (),
     ) -> Sequence[Candidate]:
         self.asked.append((first, n))
         await asyncio.sleep(0.01)

@@ -46,12 +46,22 @@ class ScriptedPolicy:
     script: Script
     delay: Callable[[], float] = lambda: 0.0
     asked: list[tuple[str, tuple[str, ...], int, int]] = field(default_factory=list)
+    shown: list[tuple[str, ...]] = field(default_factory=list)
+    """What was tried before each draw, as it was told."""
 
     async def propose(
-        self, task: Task, path: Sequence[Node], n: int, *, first: int = 0, seed: int = 0
+        self,
+        task: Task,
+        path: Sequence[Node],
+        n: int,
+        *,
+        first: int = 0,
+        seed: int = 0,
+        tried: Sequence[Node] = (),
     ) -> Sequence[Candidate]:
         texts = tuple(node.step.text for node in path if node.step)
         self.asked.append((task.id, texts, first, n))
+        self.shown.append(tuple(node.step.text for node in tried if node.step))
         await asyncio.sleep(self.delay())
         steps = [self.script(texts, index) for index in range(first, first + n)]
         return [

@@ -15,8 +15,8 @@ def names(path, index):
     return "".join(path[-1:]) + "ab"[index]
 
 
-def dfs(order="drawn", n=2, depth=3):
-    return DepthFirst(n=n, depth=depth, order=order)
+def dfs(order="drawn", n=2, depth=3, *, show_tried=True):
+    return DepthFirst(n=n, depth=depth, order=order, show_tried=show_tried)
 
 
 async def test_the_first_finished_path_ends_the_search_and_nothing_else_is_drawn():
@@ -35,6 +35,20 @@ async def test_the_depth_limit_goes_back_to_the_nearest_step_with_a_way_left():
     assert [path[-1:] + (first,) for _, path, first, _ in policy.asked] == [
         (0,), ("a", 0), ("aa", 0), ("aa", 1), ("a", 1), ("ab", 0), ("ab", 1), (1,), ("b", 0), ("ba", 0), ("ba", 1)
     ]  # fmt: skip
+
+
+async def test_another_way_is_asked_for_with_the_ways_before_it_at_that_step_alone():
+    def script(path, index):
+        return step(name := "".join(path[-1:]) + "abc"[index], finished=name == "cc")
+
+    policy = ScriptedPolicy(script)
+    assert (await search(dfs(n=3, depth=2), policy)).best.step.text == "cc"
+    assert policy.shown == [
+        (), (), ("aa",), ("aa", "ab"), ("a",), (), ("ba",), ("ba", "bb"), ("a", "b"), (), ("ca",), ("ca", "cb")
+    ]  # fmt: skip
+    unaware = ScriptedPolicy(script)
+    await search(dfs(n=3, depth=2, show_tried=False), unaware)
+    assert unaware.asked == policy.asked and not any(unaware.shown)
 
 
 async def test_giving_up_is_a_dead_end_and_an_error_is_none():

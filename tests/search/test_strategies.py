@@ -16,12 +16,12 @@ from codetool.types import Task
 
 ALL = [
     Chain(depth=5),
-    DepthFirst(n=2, depth=5, order="drawn"),
+    DepthFirst(n=2, depth=5, order="drawn", show_tried=True),
     Greedy(n=2, depth=5),
     BestOfN(n=4, depth=5),
     Beam(width=2, n=2, depth=5),
     Exhaustive(n=2, depth=5),
-    DepthFirst(n=2, depth=5, order="reward"),
+    DepthFirst(n=2, depth=5, order="reward", show_tried=True),
 ]
 every = pytest.mark.parametrize("strategy", ALL, ids=lambda strategy: type(strategy).__name__)
 
@@ -218,7 +218,7 @@ async def test_no_path_waits_for_another_at_its_depth(strategy):
     done = asyncio.Event()
 
     class Slow(ScriptedPolicy):
-        async def propose(self, task, path, n, *, first=0, seed=0):
+        async def propose(self, task, path, n, *, first=0, seed=0, tried=()):
             if [node.id for node in path] == ["1"]:
                 await asyncio.wait_for(done.wait(), 1)  # until another path has come to its end
             if [node.id for node in path] == ["3", "3-1"]:
@@ -234,7 +234,7 @@ async def test_tasks_do_not_wait_for_each_other(strategy):
     fast_done = asyncio.Event()
 
     class Slow(ScriptedPolicy):
-        async def propose(self, task, path, n, *, first=0, seed=0):
+        async def propose(self, task, path, n, *, first=0, seed=0, tried=()):
             if task.id == "slow":
                 await asyncio.wait_for(fast_done.wait(), 1)
             return await super().propose(task, path, n, first=first, seed=seed)
