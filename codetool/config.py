@@ -12,11 +12,12 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
-from pydantic import ConfigDict, Field, SkipValidation, TypeAdapter, ValidationError, field_validator
+from pydantic import ConfigDict, Field, PositiveInt, SkipValidation, TypeAdapter, ValidationError, field_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.errors import ConfigError
 from codetool.interfaces import Benchmark, PolicyOption, PRMOption, Reward, SearchStrategy
+from codetool.operational import OPERATIONAL_NAMES, Operational
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True))
@@ -25,11 +26,11 @@ class RunConfig:
 
     stage: str
     seed: int
-    limit: Annotated[int, Field(ge=1)] | None
-    fresh: bool
-    dry_run: bool
-    outputs: Path
-    concurrency: Annotated[int, Field(ge=1)]
+    limit: Annotated[PositiveInt | None, Operational]
+    fresh: Annotated[bool, Operational]
+    dry_run: Annotated[bool, Operational]
+    outputs: Annotated[Path, Operational]
+    concurrency: Annotated[int, Field(ge=1), Operational]
     benchmark: SkipValidation[Benchmark]
     policy: SkipValidation[PolicyOption]
     prm: SkipValidation[PRMOption]
@@ -40,21 +41,21 @@ class RunConfig:
     budget: SkipValidation[Any]
     vllm: SkipValidation[Any]
     simulator: SkipValidation[Any]
-    logger: SkipValidation[Any]
+    logger: Annotated[SkipValidation[Any], Operational]
     # What follows belongs to some stages alone: `conf/stage/` says to which. It is None, or empty, for any other.
-    reuse: tuple[Path, ...] = ()
-    export: Literal["reference"] | None = None
+    reuse: Annotated[tuple[Path, ...], Operational] = ()
+    export: Annotated[Literal["reference"] | None, Operational] = None
     answer: SkipValidation[Any] = None
     judge: SkipValidation[Any] = None
-    collect: SkipValidation[Any] = None
+    collect: Annotated[SkipValidation[Any], Operational] = None
     train: SkipValidation[Any] = None
     tuning: SkipValidation[Any] = None
     trainer: SkipValidation[Any] = None
-    evaluate_prm: SkipValidation[Any] = None
-    judge_stage: SkipValidation[Any] = None
-    serve_prm: SkipValidation[Any] = None
-    serve_tools: SkipValidation[Any] = None
-    report: SkipValidation[Any] = None
+    evaluate_prm: Annotated[SkipValidation[Any], Operational] = None
+    judge_stage: Annotated[SkipValidation[Any], Operational] = None
+    serve_prm: Annotated[SkipValidation[Any], Operational] = None
+    serve_tools: Annotated[SkipValidation[Any], Operational] = None
+    report: Annotated[SkipValidation[Any], Operational] = None
     settings: dict[str, Any] = field(default_factory=dict)
     """The resolved configuration as plain data: what is hashed and written to `config.yaml`."""
 
@@ -75,9 +76,11 @@ def validate(config: DictConfig) -> RunConfig:
     """The settings of a run. Raises ConfigError with every wrong option of every group in one message."""
     parts: dict[str, Any] = {}
     wrong: list[str] = []
-    for name in config:
+    plain = OmegaConf.to_container(config, resolve=False)
+    unmarked = config if (bare := without_marks(plain)) == plain else OmegaConf.create(bare)
+    for name in unmarked:
         try:
-            parts[str(name)] = _part(config, str(name))
+            parts[str(name)] = _part(unmarked, str(name))
         except (InstantiationException, OmegaConfBaseException) as error:
             wrong += _explained(str(name), error)
     blamed = {re.split("[.:=]", line)[0] for line in wrong}  # a group that failed is missing, which says nothing new
@@ -92,6 +95,13 @@ def validate(config: DictConfig) -> RunConfig:
 def _part(config: DictConfig, name: str) -> Any:
     value = config[name]
     return instantiate(value, _convert_="all") if OmegaConf.is_dict(value) else value
+
+
+def without_marks(settings: Any) -> Any:
+    """Plain settings without the lists `_operational_`, which are for the identity alone."""
+    if isinstance(settings, Mapping):
+        return {name: without_marks(item) for name, item in settings.items() if name != OPERATIONAL_NAMES}
+    return [without_marks(item) for item in settings] if isinstance(settings, list) else settings
 
 
 def _plain_errors(parts: Mapping[str, Any]) -> Iterator[str]:

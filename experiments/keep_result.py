@@ -11,6 +11,8 @@ from pathlib import Path
 
 import yaml
 
+from codetool.stages.report import made_from
+
 NOT_KEPT = ("hydra", "outputs")
 """Parts of the configuration that stand in the repository, or that name folders of one machine."""
 
@@ -23,12 +25,11 @@ def main() -> None:
     parser.add_argument("command")
     options = parser.parse_args()
     text = (options.folder / "config.yaml").read_text(encoding="utf-8")
-    made_from = dict(line[2:].split(": ", 1) for line in text.splitlines() if line.startswith("# "))
     config = {name: value for name, value in yaml.safe_load(text).items() if name not in NOT_KEPT}
     kept = {
         "command": options.command,
         "folder": options.folder.name,
-        "made_from": made_from,
+        "made_from": made_from(options.folder),
         "seed": config["seed"],
         "policy": {name: value for name, value in config["policy"].items() if name not in NOT_KEPT},
         "search": config["search"],

@@ -15,8 +15,10 @@ from typing import Any
 
 import psutil
 import pytest
+from provenances import write_provenance
 from wandb_files import Misbehaviour, Written, read, wandb_server
 
+from codetool.runs.code_version import hash_sources, source_folders
 from codetool.stages.tracked import of_judging, of_prm, of_tasks, of_training
 from codetool.tracking import NoTracking, Tracked, TrackedRun, WandB
 
@@ -57,7 +59,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     folder = tmp_path / "outputs" / "tmdb-beam-m-none-01234567"
     folder.mkdir(parents=True)
-    (folder / "config.yaml").write_text("# codetool: 0.1.0\nseed: 3\nsearch: {width: 2}\n")
+    (folder / "config.yaml").write_text("seed: 3\nsearch: {width: 2}\n")
+    write_provenance(folder, {"benchmark": "ab12"})
     write(folder, [line("a", True), line("b", False)])
     return folder
 
@@ -97,7 +100,9 @@ def written(folder: Path) -> Written:
 def test_the_run_is_the_result_under_its_own_name(written: Written, folder: Path) -> None:
     assert (written.id, written.group, written.project) == (folder.name, "sweep-1", "codetool")
     assert written.tags == ["tmdb", "beam"]
-    assert {"seed": 3, "search": {"width": 2}, "codetool": "0.1.0"}.items() <= written.config.items()
+    made = {"codetool": "0.1.0", "sha256 of benchmark": "ab12"}
+    assert {"seed": 3, "search": {"width": 2}, **made}.items() <= written.config.items()
+    assert [code["sha256"] for code in written.config["code"]] == [hash_sources(source_folders())]
     assert written.artifacts[f"report-{folder.name}"] == "report"
 
     numbers = {"success": 0.5, "success_low": 0.1, "success_high": 0.9, "scep": 1.0, "tasks/asked": 2}

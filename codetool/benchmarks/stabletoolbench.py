@@ -13,13 +13,14 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.download import cache_folder, provided
 from codetool.errors import ConfigError, MissingError
+from codetool.operational import Checksummed, Operational
 from codetool.toolbench import tool
 from codetool.types import Task
 
@@ -58,12 +59,12 @@ class StableToolBench:
     subset: Literal["solvable", "paper", "left_out"]
     """`solvable`: all 765 queries. `paper`: the 580 that CodeTool's paper measures, six with its edits. `left_out`: the
     other 185, for process data."""
-    queries: Path | None
+    queries: Annotated[Path | None, Checksummed]
     """A file of queries in ToolBench's format that stands for the groups; null: the groups. An entry may have a
     `group` of its own."""
-    folder: Path | None
+    folder: Annotated[Path | None, Checksummed]
     """Folder of the downloaded data, normally what CODETOOL_DATA names; null: the user's cache."""
-    mirror: str
+    mirror: Annotated[str, Operational]
     """Address that stands for raw.githubusercontent.com where a file has to be downloaded."""
     observation: int
     """Characters of an observation that the policy sees."""

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, field_validator
 from pydantic.dataclasses import dataclass
@@ -21,6 +21,7 @@ from codetool.benchmarks.repairs import REPAIRS
 from codetool.benchmarks.restbench_answers import FILE, references
 from codetool.download import cache_folder, provided
 from codetool.errors import MissingError
+from codetool.operational import Checksummed, Operational
 from codetool.types import Task, Tool
 
 log = logging.getLogger(__name__)
@@ -53,9 +54,9 @@ SHA256 = {
 class TMDB:
     """Settings of RestBench-TMDB."""
 
-    folder: Path | None
+    folder: Annotated[Path | None, Checksummed]
     """Folder of the downloaded data, normally what CODETOOL_DATA names; null: the user's cache."""
-    mirror: str
+    mirror: Annotated[str, Operational]
     """Address that stands for raw.githubusercontent.com where a file has to be downloaded."""
     tools: Literal["candidates", "all"]
     """`candidates`: the 20 published for each query, one that is listed twice kept once; `all`: every operation."""

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, field_validator, model_validator
 from pydantic.dataclasses import dataclass
@@ -20,6 +20,7 @@ from pydantic.dataclasses import dataclass
 from codetool.benchmarks.checker import matches
 from codetool.benchmarks.openapi import tools
 from codetool.errors import MissingError
+from codetool.operational import Checksummed
 from codetool.types import Answer, Task, Tool
 
 PREAMBLE = 'headers = {"accept": "application/json"}\n'
@@ -33,7 +34,7 @@ class TMDBVerified:
 
     split: Literal["tour", "train", "dev", "test"]
     """`tour`: six short tasks out of `dev`; the others share no subject with each other."""
-    train: Path | None
+    train: Annotated[Path | None, Checksummed]
     """File of more train tasks, by `experiments/reference_programs/generate.py --train`; only with split `train`."""
     observation: int
     """Characters of an observation that the policy sees."""

@@ -25,6 +25,7 @@ from codetool.evaluation.solve_rate import is_solved, score
 from codetool.evaluation.verdicts import Choice, Label, reason_in
 from codetool.evaluation.votes import Ballot, Count, Manner, Vote
 from codetool.evaluation.win_rate import Preference, by_most, by_pass, in_both_orders
+from codetool.operational import Operational
 from codetool.prompts import compiled, rendering
 from codetool.reach import refuse_password
 
@@ -85,9 +86,9 @@ class OpenAIJudge:
 
     model: str | None
     """Name of the model as the server lists it. It must be given; None is the placeholder of a YAML file."""
-    base_url: str
+    base_url: Annotated[str, Operational]
     """Address up to and including the version, `http://localhost:8000/v1`."""
-    key_env: str | None
+    key_env: Annotated[str | None, Operational]
     """Environment variable that holds the API key; None or an unset variable sends no key."""
     votes: Annotated[int, Field(ge=1)]
     """Votes on an answer, and on a comparison in each order."""
@@ -101,18 +102,18 @@ class OpenAIJudge:
     second_look: str | None
     """Jinja template of the user message that a vote Unsure is followed by; sees `query`, `tools` (name and meaning of
     each), `steps` (text, code and observation of each), `answer`, and `observation`. None leaves the vote Unsure."""
-    comparison: str
+    comparison: Annotated[str, Operational]
     """Jinja template of the user message that compares two answers; sees `query`, `first` and `second`. A reply says
     which is `better`: first, second or equal."""
     observation: Annotated[int, Field(ge=1)]
     """Characters of an observation that a second look is meant to show."""
-    concurrency: Annotated[int, Field(ge=1)]
+    concurrency: Annotated[int, Field(ge=1), Operational]
     """Requests in flight at most."""
-    timeout: Annotated[float, Field(gt=0)]
+    timeout: Annotated[float, Field(gt=0), Operational]
     """Seconds until the first byte of an answer."""
-    retries: Annotated[int, Field(ge=0)]
+    retries: Annotated[int, Field(ge=0), Operational]
     """Further attempts after a 429, a 5xx or a broken connection."""
-    backoff: Annotated[float, Field(ge=0)]
+    backoff: Annotated[float, Field(ge=0), Operational]
     """Seconds before the first retry; doubled for each further one."""
 
     @field_validator("prompt", "second_look", "comparison")

@@ -15,7 +15,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from weakref import WeakKeyDictionary
 
 from pydantic import ConfigDict, Field
@@ -29,6 +29,7 @@ from codetool.execution.launch import MIB, launch
 from codetool.execution.process import Answer, Process
 from codetool.execution.slots import Slots
 from codetool.interfaces import CallTool
+from codetool.operational import Operational
 from codetool.types import Execution, Task
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ FILES_SPARE = 128
 class Sandbox:
     """Settings of the sandbox."""
 
-    isolation: Literal["required", "best_effort"]
+    isolation: Annotated[Literal["required", "best_effort"], Operational]
     """`required`: no run without namespaces, Landlock and seccomp; `best_effort`: with those that are there."""
     timeout: float = Field(gt=0)
     """Seconds a step may run; waiting for tools does not count."""
@@ -56,7 +57,7 @@ class Sandbox:
     """Characters kept of what a step prints."""
     scratch: int = Field(ge=1)
     """MiB of files in a branch's scratch folder."""
-    max_live: int = Field(ge=1)
+    max_live: Annotated[int, Operational] = Field(ge=1)
     """Branches alive at once; colder ones are closed and rebuilt when needed."""
 
     @asynccontextmanager

@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Self
 
-from pydantic import ConfigDict, Field, InstanceOf, model_validator
+from pydantic import ConfigDict, Field, InstanceOf, NonNegativeFloat, model_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.chat import ChatClient, Server
 from codetool.completion import Completion
 from codetool.errors import CodeToolError, ConfigError, PromptTooLongError
 from codetool.interfaces import ModelServers, Prompt
+from codetool.operational import Operational
 from codetool.policies.answering import AnswerPrompt
 from codetool.policies.sampling import draw_seed
 from codetool.prompts import Message
@@ -30,9 +31,9 @@ class EndpointPolicy:
 
     model: str | None
     """Name of the model as the server lists it. It must be given; None is the placeholder of a YAML file."""
-    base_url: str
+    base_url: Annotated[str, Operational]
     """Address up to and including the version, `http://localhost:8000/v1`."""
-    key_env: str | None
+    key_env: Annotated[str | None, Operational]
     """Environment variable that holds the API key; None or an unset variable sends no key."""
     temperature: Annotated[float, Field(ge=0)]
     """Divides the logits; 0 takes the most probable token."""
@@ -40,17 +41,17 @@ class EndpointPolicy:
     """The draw is from the smallest set of tokens that holds this probability mass."""
     max_tokens: Annotated[int, Field(ge=1)]
     """New tokens of a step at most."""
-    concurrency: Annotated[int, Field(ge=1)]
+    concurrency: Annotated[int, Field(ge=1), Operational]
     """Requests in flight at most; a 429 lowers the bound for a while."""
-    timeout: Annotated[float, Field(gt=0)]
+    timeout: Annotated[float, Field(gt=0), Operational]
     """Seconds until the first byte of an answer; a retry after a time-out waits twice as long, two retries at most."""
-    retries: Annotated[int, Field(ge=0)]
+    retries: Annotated[int, Field(ge=0), Operational]
     """Further attempts after a 429, a 5xx or a broken connection; a 429 counts only if nobody is answered meanwhile."""
-    backoff: Annotated[float, Field(ge=0)]
+    backoff: Annotated[float, Field(ge=0), Operational]
     """Seconds before the first retry; doubled for each further one, half to one and a half of it at random."""
-    usd_per_million_in: Annotated[float, Field(ge=0)] | None
+    usd_per_million_in: Annotated[NonNegativeFloat | None, Operational]
     """Price of a million prompt tokens in USD; None if unknown."""
-    usd_per_million_out: Annotated[float, Field(ge=0)] | None
+    usd_per_million_out: Annotated[NonNegativeFloat | None, Operational]
     """Price of a million new tokens in USD; None if unknown."""
     prompt: InstanceOf[Prompt]
     """How a path becomes messages, and a text a step."""

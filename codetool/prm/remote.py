@@ -24,6 +24,7 @@ from codetool.concurrency import together
 from codetool.errors import CodeToolError, ConfigError, UnreachableError
 from codetool.http_pools import HttpPools
 from codetool.interfaces import ModelServers
+from codetool.operational import Operational
 from codetool.prompts import JudgePrompt, Message
 from codetool.reach import reachable_url, refuse_password
 from codetool.types import Execution, Node, Scores, Step, Task
@@ -41,19 +42,19 @@ class RemotePRM:
 
     model: str
     """What the server runs, in words of one's own: nothing else tells the results of two servers apart."""
-    base_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+")]
+    base_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+"), Operational]
     """Address below which `/score` or `/generate` answers."""
     prompt: JudgePrompt
     """What the PRM reads."""
-    connect_timeout: PositiveFloat
+    connect_timeout: Annotated[PositiveFloat, Operational]
     """Longest wait for a connection in seconds."""
-    timeout: PositiveFloat
+    timeout: Annotated[PositiveFloat, Operational]
     """Longest wait for an answer in seconds."""
-    retries: NonNegativeInt
+    retries: Annotated[NonNegativeInt, Operational]
     """Further attempts after a time-out, a lost connection, or a status 408, 429 or 5xx."""
-    pause: PositiveFloat
+    pause: Annotated[PositiveFloat, Operational]
     """Seconds before the first further attempt, doubled before each one after it; a server may name another time."""
-    concurrency: PositiveInt
+    concurrency: Annotated[PositiveInt, Operational]
     """Highest number of requests in flight."""
 
     @model_validator(mode="after")

@@ -22,6 +22,7 @@ from pydantic.dataclasses import dataclass
 
 from codetool import journal
 from codetool.errors import MissingError
+from codetool.operational import Operational
 from codetool.serving.process import Command, Server, started
 from codetool.types import Precision, ServedModel, Weights
 
@@ -42,15 +43,15 @@ SECRETS = ("--api-key", "--hf-token")
 class Vllm:
     """Settings of the servers; which models they serve the policy and the PRM say."""
 
-    start_timeout: Annotated[float, Field(gt=0)]
+    start_timeout: Annotated[float, Field(gt=0), Operational]
     """Seconds from the start of a server until it answers."""
     max_model_len: Annotated[int, Field(ge=1)] | None
     """Longest prompt with its answer in tokens; None: what the model was made for."""
-    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)]
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1), Operational]
     """Share of a GPU's memory that each server takes."""
-    cpu_cache: Annotated[int, Field(ge=1)]
+    cpu_cache: Annotated[int, Field(ge=1), Operational]
     """GiB of memory for keys and values where vLLM runs on the CPU."""
-    max_num_seqs: Annotated[int, Field(ge=1)]
+    max_num_seqs: Annotated[int, Field(ge=1), Operational]
     """Candidates written at once."""
     arguments: tuple[str, ...]
     """Further arguments of `vllm.entrypoints.openai.api_server`, `[--tensor-parallel-size, "2"]`."""

@@ -22,6 +22,7 @@ from rich.console import Console
 from codetool import journal
 from codetool.config import validate
 from codetool.errors import CodeToolError
+from codetool.stages.invocation import chosen_options
 from codetool.stages.run import Outcome, run
 
 PLAN = "plan.json"
@@ -66,7 +67,7 @@ def run_cell(config: DictConfig) -> None:
     label = f"[{number + 1}/{len(plan['labels'])}] {plan['labels'][number]}"
     if not parallel:
         console.print(label, markup=False, highlight=False, soft_wrap=True)
-    choices = {str(group): str(option) for group, option in hydra.runtime.choices.items()}
+    choices = chosen_options(hydra)
     outcome = _outcome(number, config, choices, plan["name"], folder, Console(stderr=True, quiet=parallel))
     with journal.Journal(folder / OUTCOMES) as outcomes:
         outcomes.append(asdict(outcome))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -49,20 +49,34 @@ class Components:
     broker: Broker
 
 
-def evaluate(config: RunConfig, folder: RunFolder, tasks: Sequence[Task], console: Console) -> None:
+def evaluate(
+    config: RunConfig,
+    folder: RunFolder,
+    tasks: Sequence[Task],
+    console: Console,
+    record_sandbox: Callable[[Mapping[str, str]], None] = lambda layers: None,
+) -> None:
     """Every task has a line in the folder's journals afterwards, with its answer or with what went wrong on our side.
 
+    `record_sandbox` is told what each layer of the sandbox confines, once that is known.
     Raises MissingError, UnreachableError or SandboxError if a component cannot be had; then no task has been touched.
     """
-    asyncio.run(_evaluate(config, folder, tasks, console))
+    asyncio.run(_evaluate(config, folder, tasks, console, record_sandbox))
 
 
-async def _evaluate(config: RunConfig, folder: RunFolder, tasks: Sequence[Task], console: Console) -> None:
+async def _evaluate(
+    config: RunConfig,
+    folder: RunFolder,
+    tasks: Sequence[Task],
+    console: Console,
+    record_sandbox: Callable[[Mapping[str, str]], None],
+) -> None:
     left = [task for task in tasks if task.id not in folder.done]
     display = Display(Tally.of(folder.done, tasks), console)
     waiting = iter(left)
     async with _components(config, folder, left, display) as parts:
         layers = parts.executor.in_force
+        await asyncio.to_thread(record_sandbox, layers)
         log.info("sandbox: %s", "; ".join(f"{layer}: {means}" for layer, means in layers.items()))
         with display:
             workers = range(min(config.concurrency, len(left)))

@@ -22,13 +22,14 @@ from codetool import journal
 from codetool.concurrency import together
 from codetool.config import RunConfig
 from codetool.errors import CodeToolError, ConfigError
-from codetool.identity import identity
 from codetool.interfaces import ProcessRewardModel
 from codetool.journal import Journal
 from codetool.prm.none import NoPRM
 from codetool.prm.oracle import OraclePRM
+from codetool.runs import provenance
+from codetool.runs.identity import Identity, identity_settings
+from codetool.runs.provenance import record_session
 from codetool.stages import run_folder
-from codetool.stages.report import made_from
 from codetool.stages.tracked import of_prm, track
 
 if TYPE_CHECKING:
@@ -57,22 +58,28 @@ class EvaluatePRM:
 def evaluate_prm(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
     """0, after the PRM has been measured. Raises CodeToolError; the scores it gave until then are kept."""
     from codetool.stages import judged_data, prm_summary  # numpy: no message about a wrong word should wait for it
-    from codetool.stages.run import config_file, logged
+    from codetool.stages.invocation import command_words
+    from codetool.stages.run import logged, tell_of_other_code, write_config
 
     _check(config)
     data = judged_data.load(config.evaluate_prm.data, config.limit)
     checksums = dict(data.checksums)
     if (prm := config.prm.checksum()) is not None:
         checksums["prm"] = prm
-    path = run_folder.choose(_folder(config, choices, data, checksums), config.fresh)
+    identity = _identity(config, choices, checksums)
+    name = f"{'+'.join(data.benchmarks)}-{choices['prm']}-{identity.digest}"
+    path = run_folder.choose(config.outputs / config.stage / name, config.fresh)
     _announce(config, choices, data, path, console)
     if config.dry_run:
+        tell_of_other_code(config, path, console)
         return 0
     with ExitStack() as stack:
         run_folder.lock(path, stack, False)
         stack.callback(_leave_no_empty_folder, path)
         stack.enter_context(logged(path / "log.txt", console, logging.INFO))
-        journal.replace(path / "config.yaml", [config_file(config, checksums).encode()])
+        write_config(config, path)
+        command = command_words()
+        stack.enter_context(record_session(path, identity, config.settings, command, done=len(_known(path))))
         asyncio.run(_score(config, data, path, console))
         prm_summary.conclude(config, data, _known(path), path, Console())
         track(config, choices, path, [*data.benchmarks, choices["prm"]], of_prm(path))
@@ -95,19 +102,21 @@ def _check(config: RunConfig) -> None:
         )
     if isinstance(config.prm, OraclePRM):
         ours = config.benchmark.checksum()
-        for folder in config.evaluate_prm.data:
-            if (theirs := made_from(folder).get("sha256 of benchmark")) != ours:
+        for place in config.evaluate_prm.data:
+            folder = place if place.is_dir() else place.parent
+            if (theirs := provenance.read(folder).identity.checksums.get("benchmark")) != ours:
                 raise ConfigError(
                     f"prm=oracle knows the solutions of this command's benchmark (sha256 {ours[:8]}), and {folder} is "
                     f"of another (sha256 {str(theirs)[:8]}). Name the benchmark that the data was collected on."
                 )
 
 
-def _folder(config: RunConfig, choices: Mapping[str, str], data: JudgedData, checksums: Mapping[str, str]) -> Path:
-    """Where the result belongs. It is the PRM's and the data's alone: policy, search and the like are no part of it."""
-    read = {name: config.settings[name] for name in ("stage", "prm", "vllm")}
-    name = f"{'+'.join(data.benchmarks)}-{choices['prm']}-{identity(read, checksums)}"
-    return config.outputs / config.stage / name
+def _identity(config: RunConfig, choices: Mapping[str, str], checksums: Mapping[str, str]) -> Identity:
+    """What determines the result: the PRM and the data alone; policy, search and the like are no part of it."""
+    from codetool.stages.run import starts_servers
+
+    blocks = ("stage", "prm", "vllm") if starts_servers(config.prm) else ("stage", "prm")
+    return Identity(identity_settings(config, choices, blocks), checksums)
 
 
 def _announce(config: RunConfig, choices: Mapping[str, str], data: JudgedData, path: Path, console: Console) -> None:

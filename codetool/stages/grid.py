@@ -7,15 +7,18 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from hydra import compose
+from omegaconf import OmegaConf
+
+from codetool.config import RunConfig
 from codetool.errors import ConfigError
-from codetool.identity import NOT_HASHED
+from codetool.operational import Mark
+from codetool.runs.identity import is_hashed, marked_settings
 from codetool.stages.word_errors import key_of
 from codetool.stages.words import is_for_hydra, value_of, values_of
 
 TELLING = ("benchmark", "search", "policy", "prm")
 """Groups whose fixed choice is part of a sweep's name."""
-NAMING = frozenset({"policy.source", "benchmark.folder"})
-"""Options that are no part of a result's identity themselves, but what they point at is."""
 FIXED = {
     "outputs": "the sweep has one folder",
     "fresh": "it is true or false for all cells",
@@ -63,15 +66,17 @@ def sweep_name(words: Sequence[str], experiment: str | None) -> str:
     if experiment:
         return experiment
     ours = [word for word in words if not is_for_hydra(word)]
+    marks = _marks(words)
     varies = sorted(key_of(word) for word in ours if len(values_of(word)) > 1)
-    fixed = sorted(word for word in ours if len(values_of(word)) == 1 and _counts(key_of(word)))
+    fixed = sorted(word for word in ours if len(values_of(word)) == 1 and is_hashed(key_of(word), marks))
     digest = hashlib.sha256(repr((varies, fixed)).encode()).hexdigest()[:6]
     chosen = {key_of(word): value_of(word) for word in fixed}
     telling = [chosen[group] for group in TELLING if group in chosen]
     return "-".join([*telling, "by", *(name.split(".")[-1] for name in varies), digest])
 
 
-def _counts(name: str) -> bool:
-    """Whether the option is part of a result's identity."""
-    parents = {name.rsplit(".", depth)[0] for depth in range(name.count(".") + 1)}
-    return name in NAMING or not parents & NOT_HASHED
+def _marks(words: Sequence[str]) -> Mapping[str, Mark]:
+    """The settings that are marked as no part of a result's identity, with the options that the first cell has."""
+    settings = OmegaConf.to_container(compose("config", list(cells(words)[0].words)), resolve=True)
+    assert isinstance(settings, dict)
+    return marked_settings({str(name): value for name, value in settings.items()}, RunConfig)

@@ -27,11 +27,13 @@ from codetool.evaluation import judged
 from codetool.evaluation.judge import Compared, NoJudge
 from codetool.evaluation.summary import Summary, as_json, summarise
 from codetool.evaluation.votes import FILE
-from codetool.identity import identity
+from codetool.runs.identity import Identity, identity_settings
+from codetool.runs.provenance import code_rows, record_session
 from codetool.stages import run_folder
+from codetool.stages.invocation import command_words
 from codetool.stages.judged_answers import Answers, load
 from codetool.stages.judging import concluded, progress
-from codetool.stages.run import config_file, logged
+from codetool.stages.run import logged, tell_of_other_code, write_config
 from codetool.stages.summary import groups_table, judging, metrics_table
 from codetool.stages.tracked import of_judging, track
 
@@ -58,16 +60,19 @@ def judge(config: RunConfig, choices: Mapping[str, str], console: Console) -> in
     checksums = {"judged": answers.known} | ({"reference": reference.known} if reference else {})
     if config.judge_stage.ids is not None:
         checksums["ids"] = hashlib.sha256(json.dumps(answers.asked).encode()).hexdigest()
-    name = f"{answers.name}-{choices['judge']}-{_identity(config, checksums)}"
+    identity = _identity(config, choices, checksums)
+    name = f"{answers.name}-{choices['judge']}-{identity.digest}"
     path = run_folder.choose(config.outputs / config.stage / name, config.fresh)
     _announce(choices, answers, reference, path, console)
     if config.dry_run:
+        tell_of_other_code(config, path, console)
         return 0
     with ExitStack() as stack:
         run_folder.lock(path, stack, False)
         stack.callback(_leave_no_empty_folder, path)
         stack.enter_context(logged(path / "log.txt", console, logging.INFO))
-        journal.replace(path / "config.yaml", [config_file(config, checksums).encode()])
+        write_config(config, path)
+        stack.enter_context(record_session(path, identity, config.settings, command_words()))
         summary = _judged(config, answers, reference, path, console)
         _show(summary, path, Console())
         track(config, choices, path, [answers.name, choices["judge"]], of_judging(path))
@@ -117,12 +122,12 @@ def _refuse_another_benchmark(answers: Answers, reference: Answers, place: Path)
             )
 
 
-def _identity(config: RunConfig, checksums: Mapping[str, str]) -> str:
+def _identity(config: RunConfig, choices: Mapping[str, str], checksums: Mapping[str, str]) -> Identity:
     """What determines the result: the judge and the answers, not the policy, search and the like of this command."""
-    read = {"stage": config.stage, "seed": config.seed, "judge": config.settings["judge"]}
+    settings = identity_settings(config, choices, ("stage", "seed", "judge"))
     if "reference" in checksums:
-        read["comparison"] = config.settings["judge"]["comparison"]
-    return identity(read, checksums)
+        settings["comparison"] = config.settings["judge"]["comparison"]
+    return Identity(settings, checksums)
 
 
 def _announce(
@@ -189,6 +194,7 @@ def _concluded(
         "answered": summary.finished,
     }
     content = {"metrics": summary.metrics, "tasks": tasks, "judge": dict(told), "notes": list(answers.notes)}
+    content["code"] = code_rows(path)
     if summary.groups:
         content["groups"] = as_json(summary)["groups"]
     if reference:

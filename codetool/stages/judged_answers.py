@@ -12,6 +12,7 @@ from typing import TypeVar
 from codetool.errors import CodeToolError, ConfigError, MissingError
 from codetool.evaluation import converted
 from codetool.evaluation.cases import Case
+from codetool.runs import provenance
 from codetool.stages.judging import cases_of
 from codetool.stages.report import settings_of, tasks_of
 from codetool.types import Task
@@ -29,7 +30,8 @@ class Answers:
     name: str
     """Of the folder; of a file its folder and its own, which are model and group."""
     known: str
-    """What tells these answers from others: where a run folder lies, or the sha256 of the converted answers."""
+    """What tells these answers from others: the id of a run folder's result, which may grow, or a sha256 of the
+    converted answers."""
     asked: tuple[str, ...]
     """Ids of the tasks asked for; some may have no case."""
     cases: dict[str, Case]
@@ -124,7 +126,8 @@ def _of_folder(folder: Path, word: str) -> Answers:
     asked = tuple(task.id for task in tasks) or tuple(cases)
     templates = {task.id: task.template for task in tasks}
     groups = {task.id: task.group for task in tasks}
-    return Answers(folder.resolve().name, str(folder.resolve()), asked, cases, templates, notes, groups)
+    result = provenance.read(folder).result
+    return Answers(folder.resolve().name, result, asked, cases, templates, notes, groups)
 
 
 def _ids(file: Path) -> tuple[str, ...]:

@@ -17,9 +17,10 @@ from pathlib import Path
 from codetool import journal
 from codetool.errors import ConfigError, MissingError
 from codetool.evaluation.records import nodes_of
-from codetool.identity import hashed
 from codetool.process_data import examples
-from codetool.stages.report import made_from, settings_of, tasks_of
+from codetool.runs import provenance
+from codetool.runs.identity import OPTION
+from codetool.stages.report import settings_of, tasks_of
 from codetool.tools.canonical import route
 from codetool.types import HttpRequest, Node, ProcessExample, Task, Tool, ToolAnswer
 
@@ -68,7 +69,7 @@ def load(paths: Sequence[Path], limit: int | None) -> JudgedData:
         file = path / examples.NAME if path.is_dir() else path
         folder = _checked(file)
         asked = _tasks(folder)
-        benchmarks[str(settings_of(folder)["benchmark"]["_target_"]).split(".")[-2]] = None
+        benchmarks[str(provenance.read(folder).identity.settings["benchmark"][OPTION])] = None
         checksums[f"data {number}"] = _checksum(file)
         found = _groups(file, asked)
         if twice := next((name for name in found if name in tasks), None):
@@ -85,7 +86,7 @@ def _checked(file: Path) -> Path:
     """The folder of a file of examples, with all that belongs to it."""
     if not file.exists():
         raise MissingError(f"evaluate_prm.data: {file} is not there. {WHOLE}")
-    for each in (file, file.parent / ROLLOUTS, file.parent / "config.yaml"):
+    for each in (file, file.parent / ROLLOUTS, file.parent / "config.yaml", file.parent / provenance.NAME):
         if not each.is_file():
             raise MissingError(
                 f"evaluate_prm.data: there is no {each.name} in {each.parent}, and a PRM's input is made of it. {WHOLE}"
@@ -165,7 +166,7 @@ def _checksum(file: Path) -> str:
     for each in (file, file.parent / ROLLOUTS):
         with each.open("rb") as content:
             digest.update(hashlib.file_digest(content, "sha256").digest())
-    benchmark = hashed({"benchmark": settings_of(file.parent)["benchmark"]}, made_from(file.parent))
-    told = [benchmark["benchmark"], benchmark["checksums"].get("sha256 of benchmark")]
+    identity = provenance.read(file.parent).identity
+    told = [identity.settings["benchmark"], identity.checksums.get("benchmark")]
     digest.update(json.dumps(told, sort_keys=True, default=str).encode())
     return digest.hexdigest()

@@ -184,8 +184,9 @@ def _job(config: DictConfig) -> None:
 
     from codetool.config import validate
     from codetool.errors import CodeToolError
+    from codetool.stages.invocation import chosen_options
 
-    choices = {str(group): str(option) for group, option in HydraConfig.get().runtime.choices.items()}
+    choices = chosen_options(HydraConfig.get())
     try:
         settings = validate(config)
         failed = _stages()[settings.stage](settings, choices, Console(stderr=True))

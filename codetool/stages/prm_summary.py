@@ -15,6 +15,7 @@ from codetool import journal
 from codetool.config import RunConfig
 from codetool.evaluation.charts import Bar, Chart, Line, Point, svg
 from codetool.evaluation.prm_metrics import Measurement, Metric, measured
+from codetool.runs.provenance import code_rows
 from codetool.stages.judged_data import JudgedData
 from codetool.stages.summary import untrained
 
@@ -44,7 +45,8 @@ def conclude(
         seed=config.seed,
     )
     counts = {"tasks": len(data.tasks), "groups": len(data.groups), "steps": len(examples)}
-    journal.replace(folder / "metrics.json", [json.dumps(_as_json(measurement) | counts, indent=2).encode() + b"\n"])
+    content = {**_as_json(measurement), **counts, "code": code_rows(folder, len(scores))}
+    journal.replace(folder / "metrics.json", [json.dumps(content, indent=2).encode() + b"\n"])
     journal.replace(folder / PLOT, [svg(reliability(measurement)).encode()])
     _show(measurement, console)
     labelled = sum(example.label is not None for example in examples)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -16,19 +15,19 @@ from pydantic.dataclasses import dataclass
 from rich.console import Console
 
 from codetool import journal
-from codetool.config import RunConfig
+from codetool.config import RunConfig, without_marks
 from codetool.errors import CodeToolError, ConfigError, MissingError
 from codetool.evaluation.judged import result_lines
 from codetool.evaluation.report import About, page
 from codetool.evaluation.summary import Summary, summarise
-from codetool.identity import hashed
 from codetool.interfaces import Benchmark
+from codetool.runs import provenance
+from codetool.runs.provenance import Provenance
 from codetool.stages.summary import untrained
 from codetool.types import Task
 
 NAME = "report.html"
 LEFT_OUT = "Expected answers, gold paths and templates are left out, and tasks without a result are not counted:"
-SANDBOX = re.compile(r"\S+ \S+ INFO codetool\.stages\.evaluate: sandbox: (.*)")
 
 log = logging.getLogger(__name__)
 
@@ -77,15 +76,15 @@ def write(
     notes: tuple[str, ...] = (),
 ) -> None:
     """Write the report of these result lines, in the order of the tasks; a kill leaves the old one or none."""
-    settings = settings_of(folder)
+    settings, made = settings_of(folder), provenance.read(folder)
     about = About(
         name=folder.resolve().name,
         written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         config=(folder / "config.yaml").read_text(encoding="utf-8"),
-        settings=_determining(settings),
-        made_from=made_from(folder),
-        confined=tuple(dict.fromkeys(_confined(folder / "log.txt"))),
-        notes=(*notes, *untrained(settings)),
+        settings={name: value for name, value in made.identity.settings.items() if name != "stage"},
+        made_from=made_from(folder) | _describe_codes(made),
+        confined=tuple("; ".join(f"{layer}: {means}" for layer, means in layers.items()) for layers in made.sandboxes),
+        notes=(*notes, *_warn_of_several_codes(made), *untrained(settings)),
     )
     trees = journal.read(folder / "trees.jsonl")
     known = {task.id: task for task in tasks}
@@ -128,26 +127,22 @@ def settings_of(folder: Path) -> dict[str, Any]:
     return settings
 
 
-def _determining(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that determine the result, without the texts of prompts."""
-    parts = hashed(settings, {})
-    return {name: value for name, value in parts.items() if name not in ("checksums", "version", "stage")}
-
-
 def made_from(folder: Path) -> dict[str, str]:
-    """The comments at the head of `config.yaml`: our version and the checksums, by name."""
-    text = (folder / "config.yaml").read_text(encoding="utf-8")
-    head = [line[2:].partition(": ") for line in text.splitlines() if line.startswith("# ")]
-    return {name: value for name, _, value in head}
+    """Our version and the checksums that determine a folder's result, by name."""
+    identity = provenance.read(folder).identity
+    return {"codetool": identity.version} | {f"sha256 of {name}": value for name, value in identity.checksums.items()}
 
 
-def _confined(file: Path) -> Iterator[str]:
-    """What confined generated code, by the log."""
-    if file.is_file():
-        with file.open(encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                if found := SANDBOX.fullmatch(line.rstrip("\n")):
-                    yield found[1]
+def _describe_codes(made: Provenance) -> dict[str, str]:
+    """The code, or each of several, that worked on a folder."""
+    codes = [str(code) for code in made.codes]
+    return {"code" if len(codes) == 1 else f"code {number}": code for number, code in enumerate(codes, start=1)}
+
+
+def _warn_of_several_codes(made: Provenance) -> Iterator[str]:
+    """What a reader must know if the code has changed between the sessions."""
+    if len(made.codes) > 1:
+        yield f"This result was made by {len(made.codes)} different codes: {'; '.join(map(str, made.codes))}."
 
 
 def tasks_of(folder: Path, settings: Mapping[str, Any]) -> Sequence[Task]:
@@ -156,11 +151,11 @@ def tasks_of(folder: Path, settings: Mapping[str, Any]) -> Sequence[Task]:
     if not str(benchmark.get("_target_")).startswith("codetool.benchmarks."):  # a file must not choose what runs
         raise MissingError(f"config.yaml names the benchmark {benchmark.get('_target_')}")
     try:
-        option = instantiate(benchmark, _recursive_=False)
+        option = instantiate(without_marks(benchmark), _recursive_=False)
     except Exception as error:  # settings of another version
         raise MissingError(f"the benchmark cannot be had with the settings in config.yaml ({error})") from error
     if not isinstance(option, Benchmark):
         raise MissingError(f"{benchmark['_target_']} is no benchmark")
-    if option.checksum() != made_from(folder).get("sha256 of benchmark"):
+    if option.checksum() != provenance.read(folder).identity.checksums.get("benchmark"):
         raise MissingError("the benchmark's data have changed since the run")
     return option.tasks()

@@ -7,7 +7,6 @@ A candidate is a function of its prompt, its index, the policy with its sampling
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -15,21 +14,20 @@ from typing import Any
 from codetool import journal
 from codetool.config import RunConfig
 from codetool.errors import ConfigError
-from codetool.identity import hashed
 from codetool.policies.recorded import Record
 from codetool.policies.replay import CANDIDATES
-from codetool.stages.report import made_from, settings_of
+from codetool.runs import provenance
+from codetool.runs.identity import Identity
 from codetool.types import Task
 
 
-def refuse_other_draws(config: RunConfig, checksums: Mapping[str, str]) -> None:
+def refuse_other_draws(config: RunConfig, identity: Identity) -> None:
     """Raise ConfigError, with every difference, if a folder of `reuse` is of another policy or seed than this run."""
-    ours = _drawn_by(config.settings, version("codetool"), checksums.get("policy"))
+    ours = _drawn_by(identity)
     for folder in config.reuse:
         if not (folder / "config.yaml").is_file():
             raise ConfigError(f"reuse: {folder} is no run folder: there is no config.yaml in it.")
-        made = made_from(folder)
-        theirs = _drawn_by(settings_of(folder), made.get("codetool"), made.get("sha256 of policy"))
+        theirs = _drawn_by(provenance.read(folder).identity)
         names = [name for name in ours | theirs if ours.get(name) != theirs.get(name)]
         if names:
             differences = "; ".join(
@@ -46,11 +44,16 @@ def reused(folders: Sequence[Path], tasks: Sequence[Task]) -> Iterator[Record]:
         yield from (record for record in journal.read(folder / CANDIDATES) if record["task_id"] in wanted)
 
 
-def _drawn_by(settings: Mapping[str, Any], ours: str | None, checksum: str | None) -> dict[str, Any]:
+def _drawn_by(identity: Identity) -> dict[str, Any]:
     """What determines a draw, by dotted name."""
-    policy = hashed(settings, {}).get("policy")
-    rest = {"seed": settings.get("seed"), "the checksum of the policy": checksum, "the version of codetool": ours}
-    served = hashed(settings, {}).get("vllm") if policy and policy.get("backend") == "vllm" else {}
+    settings = identity.settings
+    policy = settings.get("policy") or {}
+    rest = {
+        "seed": settings.get("seed"),
+        "the checksum of the policy": identity.checksums.get("policy"),
+        "the version of codetool": identity.version,
+    }
+    served = settings.get("vllm") or {} if policy.get("backend") == "vllm" else {}
     return rest | dict(_leaves(policy, "policy")) | dict(_leaves(served, "vllm"))
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,14 @@ from codetool.config import RunConfig
 from codetool.errors import CodeToolError
 from codetool.evaluation.judged import result_lines
 from codetool.evaluation.summary import Summary, as_json, summarise
-from codetool.identity import identity
+from codetool.runs.code_version import read_code
+from codetool.runs.identity import Identity, identity_settings
+from codetool.runs.provenance import code_rows, describe_other_code, record_session
 from codetool.serving.vllm import STATISTICS
 from codetool.stages import run_folder
 from codetool.stages.evaluate import TASK_LOG, evaluate
 from codetool.stages.exported import export_results
+from codetool.stages.invocation import command_words
 from codetool.stages.judging import judge_answers, judges_answers, refuse_judge_that_cannot_be_asked
 from codetool.stages.report import write_report_if_possible
 from codetool.stages.reuse import refuse_other_draws
@@ -82,23 +84,25 @@ def run(
     if judges_answers(config):
         config.judge.manner(config.seed)  # a judge without a model is told before anything is read
     tasks = config.benchmark.tasks()[: config.limit]
-    checksums = _checksums(config)
-    refuse_other_draws(config, checksums)
+    identity = run_identity(config, choices)
+    refuse_other_draws(config, identity)
     names = [choices[group] for group in NAMED_BY]
-    base = config.outputs / config.stage / "-".join([*names, identity(config.settings, checksums)])
+    base = config.outputs / config.stage / "-".join([*names, identity.digest])
     path = run_folder.choose(base, config.fresh)
     if config.dry_run:
         _announce(config.stage, choices, tasks, path, run_folder.done_in(path), console)
+        tell_of_other_code(config, path, console)
         return Outcome(path)
     level = logging.INFO if sweep is None else logging.WARNING
     with run_folder.open_folder(path, wait=sweep is not None) as folder, logged(path / "log.txt", console, level):
         if sweep is None:
             _announce(config.stage, choices, tasks, path, folder.done, console)
-        journal.replace(path / "config.yaml", [config_file(config, checksums).encode()])
-        if any(task.id not in folder.done for task in tasks):
-            refuse_judge_that_cannot_be_asked(config)
-            evaluate(config, folder, tasks, console)
-        summary = _results(config, choices, path, tasks, console)
+        write_config(config, path)
+        with record_session(path, identity, config.settings, command_words(), done=len(folder.done)) as session:
+            if any(task.id not in folder.done for task in tasks):
+                refuse_judge_that_cannot_be_asked(config)
+                evaluate(config, folder, tasks, console, session.record_sandbox)
+            summary = _results(config, choices, path, tasks, console)
         if sweep is None:
             conclude(path, tasks, summary)
         ids = tuple(task.id for task in tasks)
@@ -124,6 +128,27 @@ def _results(
     return summary
 
 
+def run_identity(config: RunConfig, choices: Mapping[str, str]) -> Identity:
+    """The identity of an evaluation's or a collection's result. Raises MissingError where data are not there."""
+    settings = identity_settings(config, choices)
+    if not judges_answers(config):
+        settings.pop("judge", None)  # nobody judges; or leaves are judged, which is done anew from the same trees
+    if not starts_servers(config.prm, config.policy):
+        settings.pop("vllm", None)
+    return Identity(settings, _checksums(config))
+
+
+def starts_servers(*options: Any) -> bool:
+    """Whether one of the options has the run start a vLLM server, whose settings then determine the result."""
+    return any(_starts_server(option) for option in options)
+
+
+def _starts_server(option: Any) -> bool:
+    if hasattr(option, "backend"):
+        return bool(option.backend == "vllm" and getattr(option, "base_url", None) is None)
+    return option.weights() is not None
+
+
 def _checksums(config: RunConfig) -> dict[str, str]:
     """Hex sha256 of the data that the result depends on."""
     checksums = {"benchmark": config.benchmark.checksum()}
@@ -132,8 +157,9 @@ def _checksums(config: RunConfig) -> dict[str, str]:
     if (prm := config.prm.checksum()) is not None:
         checksums["prm"] = prm
     for source in ("cache", "replica"):
-        if (option := getattr(config.tools, source)) is not None:
-            checksums[source] = option.checksum()
+        option = getattr(config.tools, source)
+        if option is not None and (checksum := option.checksum()) is not None:
+            checksums[source] = checksum
     if config.tools.mode == "simulated":
         checksums["simulator"] = config.simulator.checksum()
     for number, file in enumerate(config.tools.recordings, start=1):
@@ -142,11 +168,15 @@ def _checksums(config: RunConfig) -> dict[str, str]:
     return checksums
 
 
-def config_file(config: RunConfig, checksums: Mapping[str, str]) -> str:
-    """The resolved settings, below what else determines the result."""
-    rest = {"codetool": version("codetool"), **{f"sha256 of {name}": value for name, value in checksums.items()}}
-    head = "".join(f"# {name}: {value}\n" for name, value in rest.items())
-    return head + yaml.safe_dump(config.settings, sort_keys=False)
+def write_config(config: RunConfig, path: Path) -> None:
+    """Write the resolved settings to `config.yaml`."""
+    journal.replace(path / "config.yaml", [yaml.safe_dump(config.settings, sort_keys=False).encode()])
+
+
+def tell_of_other_code(config: RunConfig, path: Path, console: Console) -> None:
+    """Print a line if other code than this has worked on a folder; for dry runs, which record no session."""
+    if line := describe_other_code(path, read_code(config.settings)):
+        console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def _announce(
@@ -178,6 +208,7 @@ def _conclude(path: Path, tasks: Sequence[Task], config: RunConfig, judging: Map
     content = as_json(summary) | ({"servers": servers} if servers else {})
     content |= {"judge": dict(judging)} if judging else {}
     content |= {"tools": counts} if (counts := read_counts(path)) else {}
+    content["code"] = code_rows(path, len(run_folder.done_in(path)))
     journal.replace(path / "metrics.json", [json.dumps(content, indent=2).encode() + b"\n"])
     write_report_if_possible(path, lines, summary, tasks)
     return summary

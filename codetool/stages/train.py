@@ -19,17 +19,18 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from codetool import journal, trained_prompt
+from codetool import trained_prompt
 from codetool.config import RunConfig
 from codetool.errors import ConfigError
-from codetool.identity import identity
 from codetool.model_folders import ModelFolders, checksum
+from codetool.runs.identity import Identity, identity_settings
+from codetool.runs.provenance import code_rows, record_session
 from codetool.stages import run_folder, train_material, train_prompt, train_summary
-from codetool.stages.run import config_file, logged
+from codetool.stages.invocation import command_words
+from codetool.stages.run import logged, tell_of_other_code, write_config
 from codetool.stages.tracked import LOSSES, of_training, track
 from codetool.stages.train_material import Labels, Material, Source
 from codetool.stages.train_progress import TrainProgress
-from codetool.training.determining import determining
 
 if TYPE_CHECKING:
     from codetool.training.job import Job
@@ -75,17 +76,20 @@ class _Run:
 def train(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
     """0, after the trained model lies in the run's folder. Raises CodeToolError, and KeyboardInterrupt if stopped."""
     run = _checked(config, choices, console)
-    path = run_folder.choose(_folder(run), config.fresh)
+    identity = _identity(run)
+    path = run_folder.choose(_folder(run, identity), config.fresh)
     run.say(f"stage=train target={config.train.target} {_named(run)} tuning={choices['tuning']}")
     if config.dry_run:
         _dry_run(run, path)
+        tell_of_other_code(config, path, console)
         return 0
     with ExitStack() as stack:
         run_folder.lock(path, stack, False)
         stack.callback(_leave_no_empty_folder, path)
         stack.enter_context(logged(path / "log.txt", console, logging.INFO))
+        stack.enter_context(record_session(path, identity, config.settings, command_words()))
         if not (path / train_summary.METRICS).is_file():
-            journal.replace(path / "config.yaml", [config_file(config, run.checksums).encode()])
+            write_config(config, path)
             _train(run, path)
         elif not (config.train.merge and _merge_again(run, path)):
             run.say(f"{path} is finished already; fresh=true trains anew.")
@@ -113,8 +117,7 @@ def _checked(config: RunConfig, choices: Mapping[str, str], console: Console) ->
     if config.train.merge and config.tuning.method == "full":
         raise ConfigError("train.merge=true: tuning=full makes a whole model, and there is no adapter to merge.")
     checksums = {f"{each.use} {number}": each.sha256 for number, each in enumerate(sources, start=1)}
-    if (base := found.checksum()) is not None:
-        checksums[config.train.target] = base
+    checksums[config.train.target] = found.checksum()
     if (start := train_material.start(config)) is not None:
         checksums["tuning.start"] = checksum(start)
     words = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
@@ -126,24 +129,26 @@ def _named(run: _Run) -> str:
     return f"{run.config.train.target}={run.choices[run.config.train.target]}"
 
 
-def _folder(run: _Run) -> Path:
-    """Where the result belongs, which is the trained model's and the data's alone.
+def _identity(run: _Run) -> Identity:
+    """What determines the trained weights: the model and the data, not search, benchmark and the like.
 
-    Search, benchmark and the like are no part of it, nor is what changes nothing but rounding.
+    Nor is what changes nothing but rounding: of the trainer only precision, sharding and the number of processes count.
     """
-    config, settings, target = run.config, run.config.settings, run.config.train.target
-    strategy = config.trainer.strategy if config.trainer.strategy in ("fsdp", "deepspeed") else "ddp"
+    config, target = run.config, run.config.train.target
+    settings = identity_settings(config, run.choices, ("stage", "seed", "train", "tuning", target))
     asked = ("model", "labels", "prompt") if target == "prm" else ("model",)  # transcripts hold a policy's prompt
-    read = {
-        "stage": "train",
-        "seed": config.seed,
-        "first tasks": config.limit,
-        **determining(settings, config.train, config.tuning),
-        "trainer": [config.trainer.precision, strategy, run.place.world],
-        target: {name: settings[target][name] for name in asked},
-    }
-    name = f"{target}-{run.choices[target]}-{run.choices['tuning']}-{identity(read, run.checksums)}"
-    return config.outputs / "train" / name
+    settings[target] = {name: settings[target][name] for name in asked if name in settings[target]}
+    settings["first tasks"] = config.limit
+    strategy = config.trainer.strategy if config.trainer.strategy in ("fsdp", "deepspeed") else "ddp"
+    settings["trainer"] = [config.trainer.precision, strategy, run.place.world]
+    return Identity(settings, run.checksums)
+
+
+def _folder(run: _Run, identity: Identity) -> Path:
+    """Where the result belongs."""
+    target = run.config.train.target
+    name = f"{target}-{run.choices[target]}-{run.choices['tuning']}-{identity.digest}"
+    return run.config.outputs / "train" / name
 
 
 def _dry_run(run: _Run, path: Path) -> None:
@@ -249,7 +254,7 @@ def _export(run: _Run, job: Job, path: Path, material: Material) -> None:
         "left_out": material.too_long,
     }
     folders = [made, export.export_merged(job, made)] if run.config.train.merge else [made]
-    content = train_summary.metrics(path, counts)
+    content = {**train_summary.metrics(path, counts), "code": code_rows(path)}
     for folder in folders:
         _complete(run, path, folder, content)
     train_summary.write(path, content)

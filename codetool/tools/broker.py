@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import httpx
 from pydantic import (
@@ -31,6 +31,7 @@ from pydantic.dataclasses import dataclass
 
 from codetool.errors import CodeToolError, ConfigError
 from codetool.interfaces import Simulator, ToolSource
+from codetool.operational import Checksummed, Operational
 from codetool.tools.advice import advise_on_misses
 from codetool.tools.hosts import AllowList, host_of, is_host
 from codetool.tools.live import LiveSource
@@ -63,31 +64,31 @@ class Tools:
     """Hosts that may be called, `host` (every port) or `host:port`; null: the hosts of the task's tools."""
     max_calls: PositiveInt
     """Calls that one task may make, over all branches."""
-    recordings: tuple[Path, ...]
+    recordings: Annotated[tuple[Path, ...], Checksummed]
     """JSONL files of recorded answers to read; a later file wins."""
-    record_to: Path | None
+    record_to: Annotated[Path | None, Operational]
     """JSONL file that live and simulated mode add answers to, and read before they ask; null: not kept."""
     cache: ToolSource | None
     """Published answers, asked in every mode after the recordings; null: none."""
     replica: ToolSource | None
     """The service's embedded copy; null: none."""
-    simulator: SkipValidation[Simulator | NoSimulator]
+    simulator: Annotated[SkipValidation[Simulator | NoSimulator], Operational]
     """Who answers in mode simulated where nobody else does."""
     live: SkipValidation[LiveProxy | None]
     """The way to services that are not asked themselves; null: they are."""
-    connect_timeout: PositiveFloat
+    connect_timeout: Annotated[PositiveFloat, Operational]
     """Seconds until a live host has accepted."""
-    timeout: PositiveFloat
+    timeout: Annotated[PositiveFloat, Operational]
     """Seconds until its first byte, and again until its last."""
-    retries: NonNegativeInt
+    retries: Annotated[NonNegativeInt, Operational]
     """Further attempts of a live read after 429, 5xx, a time-out or a lost connection."""
-    backoff: NonNegativeFloat
+    backoff: Annotated[NonNegativeFloat, Operational]
     """Seconds before the first further attempt, doubled for each next one."""
     max_bytes: PositiveInt
     """Largest body of a live answer in bytes."""
-    connections: PositiveInt
+    connections: Annotated[PositiveInt, Operational]
     """Live connections open at a time."""
-    secrets: Mapping[str, Secret]
+    secrets: Annotated[Mapping[str, Secret], Operational]
     """The secrets of hosts that want one, by a name of any kind, or by the host itself where the secret names none;
     plain http carries them only to `host:port`."""
     reads: tuple[str, ...] = ()
@@ -102,6 +103,15 @@ class Tools:
         if self.mode != "simulated" and not isinstance(self.simulator, NoSimulator):
             raise ValueError(f"tools.mode={self.mode} asks no simulator: use tools.mode=simulated, or simulator=none")
         return self
+
+    @field_validator("cache", "replica", mode="before")
+    @classmethod
+    def _has_every_method(cls, source: Any) -> Any:
+        lacking = [name for name in ("answer", "checksum") if not hasattr(source, name)]
+        if source is not None and lacking:
+            methods = " and ".join(f"{name}()" for name in lacking)
+            raise ValueError(f"no ToolSource (codetool.interfaces): {type(source).__name__} has no {methods}")
+        return source
 
     @field_validator("allowed_hosts")
     @classmethod

@@ -78,6 +78,9 @@ class LiveSource:
         self._backoff = backoff
         self._max_bytes = max_bytes
 
+    def checksum(self) -> None:
+        """None: what a live service will answer is not known beforehand."""
+
     async def answer(self, call: ToolCall) -> ToolAnswer | None:
         """The service's answer, or one with `failure` where it could not be asked; None for a call without request."""
         if call.request is None:

@@ -92,6 +92,9 @@ class Recordings:
     def __len__(self) -> int:
         return len(self._answers)
 
+    def checksum(self) -> None:
+        """None: the files that were read are checksummed by the run."""
+
     async def answer(self, call: ToolCall) -> ToolAnswer | None:
         """The recorded answer to an equal call, None where there is none."""
         found = self._answers.get(canonical_key(call))
@@ -189,6 +192,10 @@ class Recorder:
             asked[key] = asyncio.ensure_future(self._answer(call))
             asked[key].add_done_callback(lambda _: asked.pop(key, None))
         return await asyncio.shield(asked[key])  # whoever is cancelled, the others want it still
+
+    def checksum(self) -> str | None:
+        """The checksum of the wrapped source."""
+        return self._source.checksum()
 
     def _is_in_place(self, call: ToolCall) -> bool:
         """Whether the answer belongs to a place of the task's session: a write, or a read after one."""

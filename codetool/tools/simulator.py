@@ -27,6 +27,7 @@ from codetool.chat import ChatClient, Server
 from codetool.errors import CodeToolError, ConfigError, MissingError, PromptTooLongError
 from codetool.interfaces import Examples
 from codetool.model_text import visible
+from codetool.operational import Checksummed, Operational
 from codetool.prompts import Message, compiled
 from codetool.reach import refuse_password
 from codetool.toolbench import Api, read_text
@@ -51,13 +52,13 @@ class ModelSimulator:
 
     model: str | None
     """Name of the model as the server lists it. It must be given; None is the placeholder of a YAML file."""
-    base_url: str
+    base_url: Annotated[str, Operational]
     """Address up to and including the version, `http://localhost:8000/v1`."""
-    key_env: str | None
+    key_env: Annotated[str | None, Operational]
     """Environment variable that holds the API key; None or an unset variable sends no key."""
     system: str
     """The system message."""
-    system_file: Path | None
+    system_file: Annotated[Path | None, Checksummed]
     """File that holds the system message instead: what the model was fine-tuned with."""
     user: str
     """Jinja template of the user message; sees `tool`, `api` (None for a tool that is none of ToolBench's), `required`
@@ -74,13 +75,13 @@ class ModelSimulator:
     """New tokens of an answer at most."""
     attempts: PositiveInt
     """How often an answer is asked for that cannot be read or does not fit."""
-    concurrency: PositiveInt
+    concurrency: Annotated[PositiveInt, Operational]
     """Requests in flight at most."""
-    timeout: Annotated[float, Field(gt=0)]
+    timeout: Annotated[float, Field(gt=0), Operational]
     """Seconds until the first byte of an answer."""
-    retries: Annotated[int, Field(ge=0)]
+    retries: Annotated[int, Field(ge=0), Operational]
     """Further attempts after a 429, a 5xx or a broken connection."""
-    backoff: Annotated[float, Field(ge=0)]
+    backoff: Annotated[float, Field(ge=0), Operational]
     """Seconds before the first retry; doubled for each further one."""
 
     @field_validator("user")
@@ -145,6 +146,10 @@ class Simulation:
         """Why the simulator cannot be asked, once it could not: then no answer of this run is to be trusted."""
         self._without: set[str] = set()
         """Calls that have no answer that fits."""
+
+    def checksum(self) -> str:
+        """Hex sha256 of all that determines its answers."""
+        return self._settings.checksum()
 
     async def answer(self, call: ToolCall) -> ToolAnswer | None:
         """The made-up answer; None for a call that no document describes, and where no answer fits."""

@@ -8,7 +8,15 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
+from codetool.operational import Checksummed, Operational
+
 Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+FOR_A_PRM = ("labels", "soft_target", "loss", "new_labels")
+"""Settings that mean nothing to a policy."""
+FOR_VALIDATION = ("validations", "patience")
+"""Settings that mean nothing where no tasks are kept back."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -25,11 +33,11 @@ class Training:
     """A PRM's loss: over its two labels alone, or over the whole vocabulary."""
     batching: Literal["padded", "packed", "tree"]
     """How examples share a forward pass."""
-    data: tuple[Path, ...]
+    data: Annotated[tuple[Path, ...], Checksummed]
     """Files, or folders of `stage=collect`, with the examples."""
     validation: Share
     """Share of the tasks that is kept back to validate on; 0 trains on all."""
-    validation_data: tuple[Path, ...]
+    validation_data: Annotated[tuple[Path, ...], Checksummed]
     """Files to validate on; with any, nothing is kept back of `data`."""
     epochs: PositiveInt
     """Passes over the data."""
@@ -47,17 +55,28 @@ class Training:
     """Forward passes of one update."""
     max_length: PositiveInt
     """Tokens of an example; a longer one is left out, and how many are is told."""
-    checkpointing: bool
+    checkpointing: Annotated[bool, Operational]
     """Whether activations are computed again in the backward pass instead of kept."""
     patience: PositiveInt | None
     """Validations without improvement after which training stops; None never stops early."""
     validations: PositiveInt
     """Validations an epoch."""
-    checkpoint_every: PositiveInt
+    checkpoint_every: Annotated[PositiveInt, Operational]
     """Updates after which a checkpoint is kept to resume from."""
     new_labels: bool
     """Whether a PRM's labels become new tokens of the vocabulary; `tuning=full` alone."""
-    merge: bool
+    merge: Annotated[bool, Operational]
     """Whether the model with the adapter merged into it is written too."""
-    threads: NonNegativeInt
+    threads: Annotated[NonNegativeInt, Operational]
     """CPU threads; 0 takes one for each core."""
+
+    def irrelevant_settings(self) -> frozenset[str]:
+        """The settings without effect on the weights, given the others."""
+        names = set(FOR_A_PRM if self.target == "policy" else ())
+        if self.labels == "hard":
+            names.add("soft_target")
+        if self.validation_data:
+            names.add("validation")
+        elif not self.validation:
+            names.update(FOR_VALIDATION)
+        return frozenset(names)

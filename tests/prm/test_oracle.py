@@ -4,6 +4,7 @@ import asyncio
 from itertools import accumulate
 
 import pytest
+from composing import composed
 from damage import damage
 from hydra.utils import instantiate
 from judging import after
@@ -12,9 +13,9 @@ from omegaconf import OmegaConf
 
 from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, read
 from codetool.errors import ConfigError
-from codetool.identity import hashed, identity
 from codetool.prm.gold_path import calls_left
 from codetool.prm.oracle import OraclePRM
+from codetool.runs.identity import identity_settings
 from codetool.stages.words import check
 from codetool.types import Answer, Execution, Node, Step, Task, Tool, ToolAnswer, ToolCall
 
@@ -276,8 +277,7 @@ def test_it_takes_the_benchmark_of_the_run(config):
 
 
 def test_the_result_is_its_own_and_names_the_benchmark_once(config):
-    settings = OmegaConf.to_container(config, resolve=True)
-    assert "benchmark" in settings["prm"]
-    parts = hashed(settings, {})
-    assert parts["prm"] == {"_target_": "codetool.prm.oracle.OraclePRM"}
-    assert identity(settings, {}) != identity(settings | {"prm": {"_target_": "codetool.prm.none.NoPRM"}}, {})
+    assert "benchmark" in OmegaConf.to_container(config, resolve=True)["prm"]
+    oracle, none = (identity_settings(*composed(f"prm={name}")) for name in ("oracle", "none"))
+    assert oracle["prm"] == {"_option_": "oracle"}
+    assert oracle != none

@@ -8,14 +8,14 @@ import pytest
 import tiny_models
 import torch
 from chat_server import Reply, serving
+from composing import composed
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from judging import after, option, steps, task
 from no_servers import NO_SERVERS
-from omegaconf import OmegaConf
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from codetool.identity import identity
+from codetool.runs.identity import identity_settings
 from codetool.stages.words import check
 
 SIBLINGS = steps("search", "give up", "search by title and then read the credits")
@@ -173,9 +173,9 @@ def test_any_model_may_judge_in_pairs(name):
 
 
 def test_it_is_another_result_than_the_same_model_pointwise():
-    pair, point = [OmegaConf.to_container(check([f"prm={name}"])[0], resolve=True) for name in ("pairwise", "qwen7b")]
-    assert pair["prm"]["model"] == point["prm"]["model"]
-    assert identity(pair, {}) != identity(point, {})
+    pair, point = [identity_settings(*composed(f"prm={name}"))["prm"] for name in ("pairwise", "qwen7b")]
+    assert pair["model"] == point["model"]
+    assert pair != point
 
 
 # Behind a server

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
+from composing import composed
 from fastapi import FastAPI, Request, Response
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
@@ -15,7 +16,7 @@ from no_servers import NO_SERVERS
 from pydantic import ValidationError
 
 from codetool.errors import CodeToolError, ConfigError, UnreachableError
-from codetool.identity import identity
+from codetool.runs.identity import identity_settings
 from codetool.trained_prompt import describe
 from codetool.types import Execution, Node, Step, Task, Tool
 
@@ -206,8 +207,12 @@ def test_an_address_with_a_password_is_refused_and_not_repeated():
 
 
 def test_two_models_behind_the_same_protocol_are_two_results():
-    made = [{"prm": {"model": settings("http://h", f"prm.model={name}").model}} for name in "ab"]
-    assert identity(made[0], {}) != identity(made[1], {})
+    words = ("prm=remote", "prm.base_url=http://h")
+    one, two, elsewhere = (
+        identity_settings(*composed(*words, *more))
+        for more in (["prm.model=a"], ["prm.model=b"], ["prm.model=a", "prm.base_url=http://i"])
+    )
+    assert elsewhere == one != two
 
 
 def test_an_address_without_scheme_is_refused():

@@ -263,8 +263,8 @@ def test_examples_of_other_trees_are_refused(run: CommandLine, copy: Path) -> No
 
 
 def test_data_of_a_changed_benchmark_are_refused(run: CommandLine, copy: Path) -> None:
-    config = copy / "config.yaml"
-    config.write_text(config.read_text().replace("# sha256 of benchmark: ", "# sha256 of benchmark: 0"))
+    file = copy / "provenance.json"
+    file.write_text(file.read_text().replace('"benchmark": "', '"benchmark": "0'))
     with pytest.raises(CodeToolError, match=f"{copy}.*data have changed"):
         inside(run, *words(copy, "prm=random"))
 

@@ -95,8 +95,8 @@ def test_a_run_that_is_going_on_has_one(run: CommandLine, slow_policy: ChatServe
 
 
 def test_what_the_benchmark_no_longer_says_is_left_out(run: CommandLine, folder: Path) -> None:
-    config = folder / "config.yaml"
-    config.write_text(config.read_text().replace("# sha256 of benchmark: ", "# sha256 of benchmark: 0"))
+    file = folder / "provenance.json"
+    file.write_text(file.read_text().replace('"benchmark": "', '"benchmark": "0'))
     done = run("stage=report", f"report.folder={folder}")
     assert done.returncode == 0
     [note] = report(folder)["run"]["notes"]

@@ -53,8 +53,8 @@ def test_another_seed_or_policy_is_refused_with_every_difference(run: CommandLin
 def test_a_policy_of_other_weights_is_refused(run: CommandLine, policy: ChatServer) -> None:
     assert run(*words(policy), *GREEDY, "limit=1").returncode == 0
     first = run.folder("tmdb_verified-greedy-openai-none")
-    config = first / "config.yaml"
-    config.write_text(f"# sha256 of policy: abc\n{config.read_text()}")
+    file = first / "provenance.json"
+    file.write_text(file.read_text().replace('"checksums": {', '"checksums": {"policy": "abc",'))
     done = run(*words(policy), *ORACLE, f"reuse=[{first}]")
     assert done.returncode == 2 and "the checksum of the policy is 'abc' there, None here" in done.stderr
 

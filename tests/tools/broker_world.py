@@ -67,6 +67,9 @@ class Scripted:
         self.error = error
         self.asked: list[ToolCall] = []
 
+    def checksum(self) -> None:
+        """None."""
+
     async def answer(self, call: ToolCall) -> ToolAnswer | None:
         self.asked.append(call)
         if self.error:

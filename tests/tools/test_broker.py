@@ -151,6 +151,12 @@ async def test_a_missing_recordings_file_is_named_before_the_first_call(tmp_path
             pass
 
 
+class WithoutChecksum:
+    """A plug-in's source that does not say what its answers depend on."""
+
+    async def answer(self, call: object) -> None: ...
+
+
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
@@ -161,6 +167,7 @@ async def test_a_missing_recordings_file_is_named_before_the_first_call(tmp_path
         ("secrets", {"https://a.test": SECRET}, "`host` or `host:port`"),
         ("max_calls", 0, "greater than 0"),
         ("replica", "tmdb", "ToolSource"),
+        ("cache", WithoutChecksum(), r"WithoutChecksum has no checksum\(\)"),
         ("timeouts", 1, "timeouts"),
     ],
 )

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.errors import MissingError
 from codetool.interfaces import ToolSource
+from codetool.operational import Operational
 from codetool.reach import USERINFO
 from codetool.toolbench import Api
 from codetool.tools.failures import failed
@@ -30,9 +31,9 @@ from codetool.types import HttpRequest, ToolAnswer, ToolCall
 class ToolBenchProxy:
     """Settings of the proxy."""
 
-    url: str
+    url: Annotated[str, Operational]
     """Its address."""
-    key_env: str
+    key_env: Annotated[str, Operational]
     """Environment variable that holds the ToolBench key."""
 
     @model_validator(mode="after")
@@ -87,6 +88,9 @@ class _Proxied:
 
     def __init__(self, settings: ToolBenchProxy, live: ToolSource) -> None:
         self._settings, self._live = settings, live
+
+    def checksum(self) -> None:
+        """None: what a live service will answer is not known beforehand."""
 
     async def answer(self, call: ToolCall) -> ToolAnswer | None:
         """The service's answer by way of the proxy; None for what is no call of ToolBench's."""

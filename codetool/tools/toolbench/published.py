@@ -15,13 +15,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import ConfigDict, PositiveInt, field_validator
 from pydantic.dataclasses import dataclass
 from starlette.applications import Starlette
 
 from codetool.errors import MissingError
+from codetool.operational import Checksummed, Operational
 from codetool.toolbench import Api, read_text
 from codetool.tools.secrets import read_key
 from codetool.tools.sources import CountingSessions
@@ -47,10 +48,10 @@ class PublishedAnswers:
     KEY: ClassVar = "TOOLBENCH_KEY"
     ENTRY: ClassVar = "{url}/virtual takes POST requests, {url}/health counts them"
 
-    folder: Path | None
+    folder: Annotated[Path | None, Checksummed]
     """Folder that holds `tool_response_cache` and `tools`, as StableToolBench publishes them, itself or in a folder
     `stabletoolbench`; null: none is known."""
-    memory: PositiveInt
+    memory: Annotated[PositiveInt, Operational]
     """MiB of its files that are kept in memory."""
 
     async def answer(self, call: ToolCall) -> ToolAnswer | None:
