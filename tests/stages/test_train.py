@@ -64,6 +64,7 @@ def test_a_run_leaves_its_files(finished: Path) -> None:
     names = {path.name for path in folder.iterdir()} - {".lock"}
     assert names == {
         "adapter", "checkpoints", "config.yaml", "log.txt", "loss.svg", "losses.jsonl", "metrics.json",
+        "provenance.json",
         "validations.jsonl",
     }  # fmt: skip
     [first, *_] = lines(folder / "losses.jsonl")
