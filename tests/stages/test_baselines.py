@@ -45,8 +45,8 @@ class ScriptedMethods:
         return await self.stepwise(body)
 
     def _react(self, row: dict[str, Any], said: list[str]) -> str:
-        if str(said[:1]) not in self.asked:
-            self.asked.add(str(said[:1]))
+        if row["query"] not in self.asked:
+            self.asked.add(row["query"])
             return f"Thought: this is hard.\n{GIVES_UP}"
         made = sum("Action: GET" in each for each in said[1::2])
         if made == len(row["calls"]):
@@ -119,6 +119,8 @@ def test_dfsdt_goes_back_where_react_gave_up(run: CommandLine, methods: ChatServ
         assert (gave_up["id"], gave_up["code"], gave_up["finished"]) == ("1", None, False)
         assert [node["id"] for node in (*calls, answer)] == ["2" + "-1" * k for k in range(len(calls) + 1)]
         assert answer["finished"]
+    shown = [body["messages"][-1]["content"].count("You have been at this point before") for body in methods.requests]
+    assert sum(shown) == len(steps(run))  # at the second draw after the root, and nowhere else
 
 
 def test_a_replay_reads_react_steps_as_the_run_did(run: CommandLine, methods: ChatServer) -> None:
