@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
+
+from codetool.errors import CodeToolError
+
+TEXTS = frozenset({"text", "output_text", "refusal"})
+"""Parts of a content list that are an answer's text."""
+THOUGHTS = frozenset(
+    {"thinking", "redacted_thinking", "reasoning", "reasoning_text", "summary_text", "reasoning_content"}
+)
+"""Parts that are what a model thought before it."""
+REASONING = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
+"""Fields of a message that hold thoughts beside its content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +31,9 @@ class Completion:
     """New tokens, one number a text; where the server gives only their sum it is shared out by length."""
     estimated: bool = False
     """Whether the server gave no usage and tokens are characters divided by four."""
+    finish_reasons: tuple[str | None, ...] = ()
+    """Why each text ended: the server's word (`stop`, `length`, `content_filter`), or `refusal`, `reasoning_only` or
+    `empty` for an answer without a text; None where the server does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +52,8 @@ def first_token(answer: Mapping[str, Any], body: Mapping[str, Any]) -> FirstToke
     try:
         told = answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
         logprobs = {str(each["token"]): float(each["logprob"]) for each in reversed(told)}  # of two alike the likelier
+        if not logprobs:
+            return None
     except (LookupError, TypeError, ValueError):
         return None
     usage = answer.get("usage") or {}
@@ -50,17 +64,57 @@ def first_token(answer: Mapping[str, Any], body: Mapping[str, Any]) -> FirstToke
 
 
 def completion(answer: Mapping[str, Any], body: Mapping[str, Any]) -> Completion:
-    """The choices of a decoded answer in the order of their index, and the usage or an estimate of it."""
+    """The choices of a decoded answer in the order of their index, and the usage or an estimate of it.
+
+    Raises CodeToolError for content that is no text.
+    """
     choices = sorted(answer["choices"], key=lambda choice: choice.get("index") or 0)[: body.get("n", 1)]
     # Half a surrogate pair is valid in JSON but cannot be written to a file.
-    contents = [str(choice["message"].get("content") or "") for choice in choices]
+    contents = [_text_of(choice["message"]) for choice in choices]
     texts = tuple(content.encode("utf-8", "replace").decode() for content in contents)
+    reasons = tuple(_finish_reason(choice, text) for choice, text in zip(choices, texts, strict=True))
     usage = answer.get("usage") or {}
     tokens_in, tokens_out = usage.get("prompt_tokens"), usage.get("completion_tokens")
     if isinstance(tokens_in, int) and isinstance(tokens_out, int):
-        return Completion(texts, tokens_in, _shared(tokens_out, [len(text) for text in texts]))
+        shares = _shared(tokens_out, [len(text) for text in texts])
+        return Completion(texts, tokens_in, shares, finish_reasons=reasons)
     prompt = sum(len(message["content"]) for message in body["messages"])
-    return Completion(texts, -(-prompt // 4), tuple(-(-len(text) // 4) for text in texts), estimated=True)
+    tokens = tuple(-(-len(text) // 4) for text in texts)
+    return Completion(texts, -(-prompt // 4), tokens, estimated=True, finish_reasons=reasons)
+
+
+def _text_of(message: Mapping[str, Any]) -> str:
+    """The text of a message; a refusal's words where it has none. Parts that hold thoughts are left out."""
+    content = message.get("content")
+    parts = content if isinstance(content, list) else [] if content is None else [content]
+    text = "".join(_text_of_part(part) for part in parts)
+    refusal = message.get("refusal")
+    return text or (refusal if isinstance(refusal, str) else "")
+
+
+def _text_of_part(part: Any) -> str:
+    if isinstance(part, str):
+        return part
+    kind = part.get("type", "text") if isinstance(part, Mapping) else type(part).__name__
+    if kind in THOUGHTS:
+        return ""
+    text = part.get("text") or part.get("refusal") or "" if kind in TEXTS else None
+    if isinstance(text, Mapping):
+        text = text.get("value")
+    if not isinstance(text, str):
+        raise CodeToolError(f"an answer holds content of the kind {kind!r}, where text is needed")
+    return text
+
+
+def _finish_reason(choice: Mapping[str, Any], text: str) -> str | None:
+    """Why an answer ended; where it has no text of its own and ended in order, what it has instead."""
+    reason, message = choice.get("finish_reason"), choice["message"]
+    reason = str(reason) if reason is not None else None
+    if message.get("refusal") and not message.get("content"):
+        return "refusal"
+    if text or reason not in {None, "stop", "eos", "end_turn"}:
+        return reason
+    return "reasoning_only" if any(message.get(name) for name in REASONING) else "empty"
 
 
 def joined(parts: Sequence[Completion]) -> Completion:
@@ -70,6 +124,7 @@ def joined(parts: Sequence[Completion]) -> Completion:
         tokens_in=sum(part.tokens_in for part in parts),
         tokens_out=tuple(tokens for part in parts for tokens in part.tokens_out),
         estimated=any(part.estimated for part in parts),
+        finish_reasons=tuple(reason for part in parts for reason in part.finish_reasons),
     )
 
 
@@ -83,32 +138,9 @@ def _shared(total: int, weights: Sequence[int]) -> tuple[int, ...]:
     return tuple(shares)
 
 
-def decoded(response: httpx.Response) -> dict[str, Any] | None:
-    """The answer if it is a chat completion with at least one choice."""
-    try:
-        answer = response.json()
-        answer["choices"][0]["message"]
-    except (ValueError, LookupError, TypeError):
-        return None
-    return answer if isinstance(answer, dict) else None
-
-
 def served(response: httpx.Response) -> list[str]:
     """The names of the served models; empty where the server does not tell."""
     try:
         return [str(model["id"]) for model in response.json()["data"]] if response.is_success else []
     except (ValueError, LookupError, TypeError):
         return []
-
-
-def retry_after(response: httpx.Response) -> float:
-    """Seconds of the Retry-After header, which is a number or a date (RFC 9110, 10.2.3); 0 where there is none."""
-    value = response.headers.get("retry-after", "")
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return 0.0

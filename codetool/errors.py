@@ -5,7 +5,9 @@
     ├── MissingError             a file, folder, model, key or recorded answer is not there (exit code 2)
     ├── UnreachableError         a host refused, is unknown or stayed silent (exit code 3)
     ├── SandboxError             the sandbox cannot be built as demanded, or broke (exit code 4)
-    └── PromptTooLongError       a prompt exceeds a model's context; a policy answers it with a step without code
+    └── PromptRefusedError       a server will not answer one prompt; a policy answers it with a step without code
+        ├── PromptTooLongError   a prompt exceeds a model's context
+        └── PromptFilteredError  a server's content filter refuses a prompt
 
 Generated code that fails raises none of these: it becomes an `Execution`.
 """
@@ -43,5 +45,13 @@ class SandboxError(CodeToolError):
     exit_code = 4
 
 
-class PromptTooLongError(CodeToolError):
+class PromptRefusedError(CodeToolError):
+    """A server will not answer this very prompt, and would answer others."""
+
+
+class PromptFilteredError(PromptRefusedError):
+    """A server's content filter refuses what a prompt says."""
+
+
+class PromptTooLongError(PromptRefusedError):
     """A path has grown beyond what the model can read; it can go no further, and others can."""

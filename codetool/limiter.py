@@ -26,17 +26,20 @@ class Limiter:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def acquire(self) -> int:
-        """Wait for a place. Returns the number of cuts so far, to be handed to `throttled`."""
-        while self.running >= int(self.limit):
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiting.append(waiter)
-            try:
-                await waiter
-            except asyncio.CancelledError:
-                if not waiter.cancelled():
-                    self._wake()  # the place was given to a waiter that left
-                raise
-        self.running += 1
+        """Wait for a place in order of arrival. Returns the number of cuts so far, to be handed to `throttled`."""
+        if self.running < int(self.limit) and not self._waiting:
+            self.running += 1
+            return self._cuts
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                self.release()  # the place was given to a waiter that left
+            elif waiter in self._waiting:
+                self._waiting.remove(waiter)
+            raise
         return self._cuts
 
     def release(self) -> None:
@@ -62,11 +65,12 @@ class Limiter:
             self._frozen -= 1
         else:
             self.limit = min(float(self.highest), self.limit + 1 / self.limit)
+            self._wake()
 
     def _wake(self) -> None:
-        free = int(self.limit) - self.running
-        while free > 0 and self._waiting:
+        """Hand free places to those who have waited longest; a place is taken from the moment it is handed over."""
+        while self._waiting and self.running < int(self.limit):
             waiter = self._waiting.popleft()
             if not waiter.done():
+                self.running += 1
                 waiter.set_result(None)
-                free -= 1

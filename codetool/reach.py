@@ -11,6 +11,7 @@ from urllib.request import getproxies
 
 import httpx
 
+from codetool.api_keys import reject_secrets_in_query
 from codetool.errors import ConfigError, UnreachableError
 
 RESOLVE_SECONDS = 1.5
@@ -18,17 +19,18 @@ USERINFO = re.compile(r"(\w+://)?[^/?#]*@")
 """The start of an address with a user or a password before its host (RFC 3986, 3.2.1)."""
 
 
-def refuse_password(group: str, url: str | None, *, instead: str | None = None) -> None:
-    """Return if `GROUP.base_url` holds no user or password. Raises ValueError, for validators, without repeating it.
+def reject_secrets_in_url(option: str, url: str | None, *, instead: str) -> None:
+    """Return if the address holds no user, password or key. Raises ValueError, for validators, without repeating it.
 
-    `instead` is what to do instead of the usual: to name the key's environment variable.
+    `option` is the setting that holds the address, `instead` what to do instead.
     """
     if url and USERINFO.match(url):
-        instead = instead or f"name the key's environment variable, {group}.key_env=NAME"
         raise ValueError(
-            f"{group}.base_url must not hold a user or a password, for addresses are written to config.yaml, reports "
-            f"and W&B: {instead}."
+            f"{option} must not hold a user or a password, for addresses are written to config.yaml, reports and W&B: "
+            f"{instead}."
         )
+    if url:
+        reject_secrets_in_query(option, url, instead=instead)
 
 
 async def reachable_url(url: str) -> httpx.URL:

@@ -110,7 +110,7 @@ class Step:
 class Sampling:
     """What determines the distribution that candidates are drawn from; part of a candidate's key.
 
-    None stands for "as recorded" and occurs only where nothing is drawn.
+    None stands for "as recorded" where nothing is drawn, and for "not sent" where a server draws.
     """
 
     temperature: float | None
@@ -133,7 +133,10 @@ class Candidate:
     tokens_in: int = 0
     tokens_out: int = 0
     refused: bool = False
-    """Whether the prompt was too long to be answered: `raw` says so, and is nobody's answer."""
+    """Whether the prompt was refused, as too long or by a content filter: `raw` says so, and is nobody's answer."""
+    finish_reason: str | None = None
+    """Why a server's answer ended (`stop`, `length`, `content_filter`, `refusal`, `reasoning_only`, `empty`); None
+    where nothing tells it."""
 
 
 @dataclass(frozen=True, slots=True)

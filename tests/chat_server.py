@@ -41,6 +41,7 @@ class ChatServer:
     url: str = ""
     requests: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
     running: int = 0
     most_running: int = 0
 
@@ -54,6 +55,7 @@ class ChatServer:
                     headers[name.lower()] = value.strip()
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
                 self.headers.append(headers)
+                self.paths.append(line.split()[1].decode())
                 reply = self.models if method == "GET" else await self._chat(json.loads(body))
                 if reply.hang:
                     await asyncio.sleep(3600)

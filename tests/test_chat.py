@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from chat_server import ChatServer, Reply, chat, serving
 
-from codetool.chat import ChatClient, Server
+from codetool.chat import ChatClient
 from codetool.completion import Completion
 from codetool.errors import CodeToolError, ConfigError, MissingError, UnreachableError
+from codetool.http.endpoint import Server
 
 MESSAGES = [{"role": "user", "content": "x" * 40}]
 
@@ -63,14 +64,32 @@ async def test_a_proxy_is_not_asked_for_this_machine(monkeypatch: pytest.MonkeyP
         assert (await once(server)).texts == ("a",)
 
 
-async def test_a_server_that_ignores_n_is_asked_several_times_and_remembered() -> None:
+async def test_a_server_that_ignores_n_is_asked_singly_and_in_the_end_remembered(caplog: Any) -> None:
     async with serving(lambda body: chat(f"seed {body['seed']}")) as server:
         async with ChatClient(settings(server.url)) as client:
             completion = await ask(client, 3)
             assert set(completion.texts) == {"seed 5", "seed 6", "seed 7"}
             assert completion.tokens_in == 30
-            await ask(client, 2)
-    assert ["n" in body for body in server.requests] == [True, False, False, False, False]
+            for _ in range(3):
+                await ask(client, 2)
+    asked = ["n" in body for body in server.requests]
+    assert asked == [True, False, False, True, False, True, False, False, False]
+    assert caplog.text.count("asked for singly") == caplog.text.count("whatever `n` is") == 1
+
+
+async def test_one_short_answer_costs_what_is_missing_and_nothing_more(caplog: Any) -> None:
+    def handler(body: dict[str, Any]) -> Reply:
+        short = len(server.requests) % 2 == 1 and body.get("n") == 4
+        return chat(*[f"{body['seed']}-{i}" for i in range(3 if short else body.get("n", 1))])
+
+    async with serving(handler) as server:
+        async with ChatClient(settings(server.url)) as client:
+            first, second = await ask(client, 4), await ask(client, 4)
+    assert first.texts == ("5-0", "5-1", "5-2", "8-0")
+    assert len(second.texts) == 4
+    assert [body.get("n") for body in server.requests][:2] == [4, None]
+    assert server.requests[2]["n"] == 4
+    assert caplog.text.count("asked for singly") == 1
 
 
 async def test_a_server_that_refuses_n_is_asked_several_times() -> None:
@@ -151,7 +170,7 @@ async def test_retry_after_is_honoured(value: Any) -> None:
 
 
 async def test_no_wish_of_a_server_is_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("codetool.chat.LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr("codetool.http.retry.MAX_RETRY_DELAY", 0.05)
     async with serving(script(Reply(429, headers={"Retry-After": "3600"}), chat("a"))) as server:
         assert (await asyncio.wait_for(once(server), 5)).texts == ("a",)
 
@@ -252,9 +271,11 @@ async def test_a_demanded_key_is_named_before_any_task() -> None:
 
 
 async def test_a_model_that_is_not_served_is_told_with_those_that_are() -> None:
-    async with serving(lambda body: chat("a"), models=Reply(body={"data": [{"id": "q"}, {"id": "r"}]})) as server:
-        with pytest.raises(ConfigError, match="'m' but q, r"):
+    refused = Reply(404, {"error": {"message": "The model `m` does not exist", "code": "model_not_found"}})
+    async with serving(lambda body: refused, models=Reply(body={"data": [{"id": "q"}, {"id": "r"}]})) as server:
+        with pytest.raises(ConfigError, match="'m'.*It lists q, r"):
             await once(server)
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("models", [Reply(404), Reply(body={"data": []}), Reply(body=b"ok"), Reply(500)])

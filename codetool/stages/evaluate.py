@@ -19,6 +19,7 @@ from codetool.errors import CodeToolError
 from codetool.evaluation.metrics import metrics
 from codetool.evaluation.records import result_line, tree_line
 from codetool.evaluation.taxonomy import judged, ours
+from codetool.http.endpoint import EndpointConfig
 from codetool.interfaces import Executor, ModelServers, Policy, ProcessRewardModel
 from codetool.policies.answering import ByPolicy, Printed
 from codetool.policies.recorded import ANSWER, Recorded
@@ -28,7 +29,7 @@ from codetool.stages.reuse import reused
 from codetool.stages.run_folder import RunFolder
 from codetool.stages.tool_counts import keep_counts
 from codetool.tools.broker import Broker
-from codetool.types import SearchResult, Task, Weights
+from codetool.types import Ledger, SearchResult, Task, Weights
 
 TASK_LOG = "codetool.stages.evaluate.task"
 """What went wrong with single tasks: for `log.txt` at once and the summary, not between the lines of progress."""
@@ -204,13 +205,20 @@ async def _search(task: Task, config: RunConfig, parts: Components) -> SearchRes
         if tools.trouble:  # what the program did with a failure that is not its own says nothing about it
             raise tools.trouble
         result = expansion.result(best)
-    usd = config.policy.usd(result.ledger.tokens_in, result.ledger.tokens_out)
+    usd = _price(config, result.ledger)
     result = replace(result, ledger=replace(result.ledger, usd=usd))
     if parts.composer is not None:
         return await _answered(task, result, config, parts.composer)
     if isinstance(config.answer, Printed) and config.answer.unfinished == "last_printed" and not result.best.finished:
         return replace(result, composed=last_printed(result.best))
     return result
+
+
+def _price(config: RunConfig, ledger: Ledger) -> float | None:
+    """What the search cost in USD: the policy's tokens, and those of a PRM that has prices; None if unknown."""
+    policy = config.policy.usd(ledger.tokens_in, ledger.tokens_out)
+    prm = config.prm.usd(ledger.prm_tokens, 0) if isinstance(config.prm, EndpointConfig) else None
+    return policy if policy is None or prm is None else policy + prm
 
 
 async def _answered(task: Task, result: SearchResult, config: RunConfig, composer: Policy) -> SearchResult:

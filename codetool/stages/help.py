@@ -126,6 +126,10 @@ def _option(group: str, option: str) -> str:
     taken = [name for name in dict.fromkeys(above) if name != "_self_"]
     parts = [f"{group}={option}", indent("\n".join([*_header(text), _settings(text)]).strip("\n"), "    ")]
     parts += [f"    and the settings of {group}={name} that it does not set itself" for name in taken]
+    shared = re.findall(r"(?m)^  - /(\w+)@_here_: (\w+)$", text)
+    for name, file in shared:
+        lines = _settings(_text(f"{name}/{file}")).splitlines()
+        parts += [f"    {line}" for line in lines if not re.search(rf"(?m)^{line.split(':')[0]}:", text)]
     return "\n".join(part for part in parts if part.strip())
 
 

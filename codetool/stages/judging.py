@@ -90,4 +90,5 @@ def concluded(judge: OpenAIJudge, judgements: Sequence[Judgement], further: Sequ
             "judge.max_tokens=%d may be too few. The same command asks for these votes again.",
             counts["unreadable"], counts["votes"], judge.model, judge.max_tokens,
         )  # fmt: skip
-    return {"model": judge.model, **counts}
+    usd = judge.usd(counts["tokens_in"], counts["tokens_out"])
+    return {"model": judge.model, **counts} | ({"usd": usd} if usd is not None else {})

@@ -14,7 +14,7 @@ from urllib.parse import urljoin
 
 import httpx
 
-from codetool.completion import retry_after
+from codetool.http.retry import GivenUpError, RetryableError, RetryPolicy, call_with_retries, retry_after_seconds
 from codetool.tools.arguments import parse_body
 from codetool.tools.failures import Failure, failed
 from codetool.tools.hosts import AllowList, host_of
@@ -42,6 +42,14 @@ class _Reply:
     """Whether asking again may help."""
     sent: bool = True
     """False where the service surely has not got the request."""
+
+
+class _TransientError(RetryableError):
+    """A reply after which asking again may help."""
+
+    def __init__(self, reply: _Reply) -> None:
+        super().__init__(reply.text, retry_after=reply.retry_after)
+        self.reply = reply
 
 
 class LiveSource:
@@ -93,12 +101,23 @@ class LiveSource:
 
     async def _ask(self, call: ToolCall, request: HttpRequest) -> _Reply:
         """The reply after all attempts that its request may be given."""
-        for attempt in range(self._retries):
+
+        async def attempt() -> _Reply:
             reply = await self._attempt(call, request)
-            if not reply.transient or (call.effect == "write" and reply.sent):
-                return reply
-            await asyncio.sleep(self._pause(request, attempt, reply))
-        return await self._attempt(call, request)
+            if reply.transient and (call.effect == "read" or not reply.sent):
+                raise _TransientError(reply)
+            return reply
+
+        def spread(attempt: int) -> float:
+            """A factor that differs between URLs, so that a crowd does not come back at once."""
+            return random.Random(f"{request.url} {attempt}").uniform(0.5, 1.0)
+
+        policy = RetryPolicy(self._retries, self._backoff, max_delay=LONGEST_PAUSE, spread=spread)
+        try:
+            return await call_with_retries(attempt, policy)
+        except GivenUpError as error:
+            assert isinstance(error.reason, _TransientError)
+            return error.reason.reply
 
     async def _attempt(self, call: ToolCall, request: HttpRequest) -> _Reply:
         """The reply to one attempt; to a read garbage in an answer's place is a failure, to a write what happened."""
@@ -107,12 +126,6 @@ class LiveSource:
         reply = await self._follow(request)
         fault = None if reply.failure else content_fault(call, reply.status, reply.content_type, reply.text)
         return _unreachable(request.url, f"it answered {fault}", transient=True) if fault else reply
-
-    def _pause(self, request: HttpRequest, attempt: int, reply: _Reply) -> float:
-        """Seconds before the next attempt, different for each URL so that a crowd does not come back at once."""
-        spread = random.Random(f"{request.url} {attempt}").uniform(0.5, 1.0)
-        wanted: float = max(reply.retry_after, self._backoff * 2.0**attempt * spread)
-        return min(LONGEST_PAUSE, wanted)
 
     async def _follow(self, request: HttpRequest) -> _Reply:
         for _ in range(MOST_REDIRECTS):
@@ -163,7 +176,7 @@ class LiveSource:
             data.decode(response.encoding or "utf-8", errors="replace"),
             content_type=response.headers.get("content-type", ""),
             location=response.headers.get("location") if response.status_code in REDIRECTS else None,
-            retry_after=retry_after(response),
+            retry_after=retry_after_seconds(response.headers),
             transient=response.status_code == 429 or response.status_code >= 500,
         )
 

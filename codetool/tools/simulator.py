@@ -17,19 +17,19 @@ import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from jinja2 import TemplateSyntaxError
-from pydantic import ConfigDict, Field, PositiveInt, field_validator, model_validator
+from pydantic import ConfigDict, Field, PositiveInt, field_validator
 from pydantic.dataclasses import dataclass
 
-from codetool.chat import ChatClient, Server
-from codetool.errors import CodeToolError, ConfigError, MissingError, PromptTooLongError
+from codetool.chat import ChatClient
+from codetool.errors import CodeToolError, MissingError, PromptRefusedError
+from codetool.http.endpoint import SETTINGS, EndpointConfig
 from codetool.interfaces import Examples
 from codetool.model_text import visible
-from codetool.operational import Checksummed, Operational
+from codetool.operational import Checksummed
 from codetool.prompts import Message, compiled
-from codetool.reach import refuse_password
 from codetool.toolbench import Api, read_text
 from codetool.tools.canonical import canonical_key
 from codetool.tools.toolbench.replies import Reply, read
@@ -46,16 +46,10 @@ class NoSimulator:
     """Nobody answers in a tool's place."""
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class ModelSimulator:
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class ModelSimulator(EndpointConfig):
     """Settings of a simulator behind an OpenAI-compatible endpoint."""
 
-    model: str | None
-    """Name of the model as the server lists it. It must be given; None is the placeholder of a YAML file."""
-    base_url: Annotated[str, Operational]
-    """Address up to and including the version, `http://localhost:8000/v1`."""
-    key_env: Annotated[str | None, Operational]
-    """Environment variable that holds the API key; None or an unset variable sends no key."""
     system: str
     """The system message."""
     system_file: Annotated[Path | None, Checksummed]
@@ -69,20 +63,12 @@ class ModelSimulator:
     """Characters of all examples together; the first is cut there, others are left out."""
     checked: bool
     """Whether an answer must have the shape of the recorded ones."""
-    temperature: Annotated[float, Field(ge=0)]
-    """Temperature of the draw."""
+    temperature: Annotated[float, Field(ge=0)] | None
+    """Temperature of the draw; None is not sent."""
     max_tokens: PositiveInt
     """New tokens of an answer at most."""
     attempts: PositiveInt
     """How often an answer is asked for that cannot be read or does not fit."""
-    concurrency: Annotated[PositiveInt, Operational]
-    """Requests in flight at most."""
-    timeout: Annotated[float, Field(gt=0), Operational]
-    """Seconds until the first byte of an answer."""
-    retries: Annotated[int, Field(ge=0), Operational]
-    """Further attempts after a 429, a 5xx or a broken connection."""
-    backoff: Annotated[float, Field(ge=0), Operational]
-    """Seconds before the first retry; doubled for each further one."""
 
     @field_validator("user")
     @classmethod
@@ -93,33 +79,21 @@ class ModelSimulator:
             raise ValueError(f"not a Jinja template, line {error.lineno}: {error.message}") from error
         return source
 
-    @model_validator(mode="after")
-    def _no_password(self) -> Self:
-        refuse_password("simulator", self.base_url)
-        return self
+    @property
+    def group(self) -> str:
+        """The group of these options."""
+        return "simulator"
 
     def checksum(self) -> str:
         """Hex sha256 of all that determines its answers: model, messages and sampling. Raises MissingError."""
         shown = [self._system(), self.user, self.examples, self.example_characters, self.checked]
-        asked = [self.model, *shown, self.temperature, self.max_tokens, self.attempts]
+        asked = [self.model, *shown, self.temperature, self.max_tokens, self.attempts, self.extra_body]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
     @asynccontextmanager
     async def open(self, examples: Examples) -> AsyncIterator[Simulation]:
         """The live simulator. Raises ConfigError, MissingError or UnreachableError if it cannot be asked."""
-        if not self.model:
-            raise ConfigError(f"simulator.model is not set. Name one that {self.base_url} serves: simulator.model=NAME")
-        server = Server(
-            base_url=self.base_url,
-            model=self.model,
-            key_env=self.key_env,
-            concurrency=self.concurrency,
-            timeout=self.timeout,
-            retries=self.retries,
-            backoff=self.backoff,
-            group="simulator",
-        )
-        system = self._system()
+        server, system = self.server(), self._system()
         async with ChatClient(server) as client:
             simulation = Simulation(self, system, client, examples)
             yield simulation
@@ -141,7 +115,7 @@ class Simulation:
     def __init__(self, settings: ModelSimulator, system: str, client: ChatClient, examples: Examples) -> None:
         """Takes the words of the system message, an open client, and where recorded calls come from."""
         self._settings, self._system, self._client, self._examples = settings, system, client, examples
-        self.answers = self.failures = self.tokens = 0
+        self.answers = self.failures = self.tokens_in = self.tokens_out = 0
         self.trouble: CodeToolError | None = None
         """Why the simulator cannot be asked, once it could not: then no answer of this run is to be trusted."""
         self._without: set[str] = set()
@@ -172,8 +146,11 @@ class Simulation:
         return None
 
     def summary(self) -> str:
-        """The counts so far in words."""
-        return f"simulator: {self.answers} answers, {self.failures} calls without one, {self.tokens} tokens"
+        """The counts so far in words, with the price where it is known."""
+        usd = self._settings.usd(self.tokens_in, self.tokens_out)
+        cost = "" if usd is None else f", {usd:.2f} USD"
+        tokens = self.tokens_in + self.tokens_out
+        return f"simulator: {self.answers} answers, {self.failures} calls without one, {tokens} tokens{cost}"
 
     async def _ask(self, messages: Sequence[Message], seed: int) -> Reply | None:
         settings = self._settings
@@ -182,13 +159,14 @@ class Simulation:
                 list(messages), n=1, temperature=settings.temperature, top_p=1.0, max_tokens=settings.max_tokens,
                 seed=seed,
             )  # fmt: skip
-        except PromptTooLongError as error:
+        except PromptRefusedError as error:
             log.warning("%s", error)
             return None
         except CodeToolError as error:
             self.trouble = error
             return None
-        self.tokens += completion.tokens_in + sum(completion.tokens_out)
+        self.tokens_in += completion.tokens_in
+        self.tokens_out += sum(completion.tokens_out)
         return reply_in(completion.texts[0])
 
     def _messages(self, call: ToolCall, known: Sequence[tuple[Mapping[str, JSON], JSON]]) -> list[Message]:

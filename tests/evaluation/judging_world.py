@@ -31,6 +31,10 @@ def judge(url: str, **changes: object) -> OpenAIJudge:
         "timeout": 5.0,
         "retries": 1,
         "backoff": 0.01,
+        "stream": False,
+        "extra_body": {},
+        "usd_per_million_in": None,
+        "usd_per_million_out": None,
     }
     return OpenAIJudge(**{**defaults, **changes})  # type: ignore[arg-type]
 

@@ -11,8 +11,9 @@ from paths import step_after
 from codetool.errors import ConfigError
 from codetool.policies.answering import AnswerPrompt
 from codetool.policies.endpoint import EndpointPolicy
+from codetool.policies.recorded import Recorded
 from codetool.prompts import StepPrompt
-from codetool.types import Task
+from codetool.types import Sampling, Task
 
 STEP = "##Step 2: b\nPython Code:\n```python\nprint(2)\n```\n[All Finished]\n"
 
@@ -20,8 +21,9 @@ STEP = "##Step 2: b\nPython Code:\n```python\nprint(2)\n```\n[All Finished]\n"
 def option(prompt: StepPrompt, **changes: Any) -> EndpointPolicy:
     fields: dict[str, Any] = {
         "model": "m", "base_url": "", "key_env": None, "temperature": 0.9, "top_p": 0.95, "max_tokens": 64,
-        "concurrency": 10, "timeout": 5, "retries": 0, "backoff": 0, "usd_per_million_in": None,
-        "usd_per_million_out": None, "prompt": prompt,
+        "concurrency": 10, "timeout": 5, "retries": 0, "backoff": 0, "stream": False, "extra_body": {},
+        "stop": "prompt",
+        "usd_per_million_in": None, "usd_per_million_out": None, "prompt": prompt,
     }  # fmt: skip
     return EndpointPolicy(**fields | changes)
 
@@ -98,3 +100,30 @@ async def test_an_answer_is_asked_for_without_a_system_message_where_there_is_no
     sent = [body["messages"] for body in server.requests]
     assert [len(messages) for messages in sent] == [2, 1, 1]
     assert sent[1] == [{"role": "user", "content": f"You answer.\n\n{task.query}"}]
+
+
+async def test_a_prompt_that_a_filter_refuses_is_a_refused_candidate(task: Task, prompt: StepPrompt) -> None:
+    said = {"message": "The response was filtered", "code": "content_filter"}
+    refused = Reply(status=400, body={"error": said})
+    async with serving(lambda body: refused) as server, option(prompt, base_url=server.url).open(NO_SERVERS) as policy:
+        drawn = await policy.propose(task, (), 2)
+    assert [(candidate.refused, candidate.step.code) for candidate in drawn] == [(True, None)] * 2
+
+
+async def test_the_finish_reason_is_recorded_with_the_candidate(task: Task, prompt: StepPrompt) -> None:
+    choices = [{"index": 0, "finish_reason": "length", "message": {"role": "assistant", "content": None}}]
+    records: list[Any] = []
+    async with serving(lambda body: Reply(body={"choices": choices})) as server:
+        async with option(prompt, base_url=server.url).open(NO_SERVERS) as inner:
+            policy = Recorded(inner, prompt=prompt, sampling=Sampling(0.9, 0.95, 64), known=(), append=records.append)
+            [drawn] = await policy.propose(task, (), 1)
+    assert drawn.finish_reason == records[0]["finish_reason"] == "length"
+
+
+async def test_settings_that_are_null_are_not_sent(task: Task, prompt: StepPrompt) -> None:
+    async with serving(lambda body: chat("##Step 1: a\n[Step 1 Finished] more")) as server:
+        changes: dict[str, Any] = {"temperature": None, "top_p": None, "stop": None}
+        async with option(prompt, base_url=server.url, **changes).open(NO_SERVERS) as policy:
+            [drawn] = await policy.propose(task, (), 1)
+    assert not {"temperature", "top_p", "stop"} & server.requests[0].keys()
+    assert drawn.raw == "##Step 1: a\n"

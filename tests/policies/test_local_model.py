@@ -295,7 +295,8 @@ async def test_the_option_opens_and_closes(folder: Path) -> None:
     option = ModelPolicy(
         model="SmolLM2-135M-Instruct", path=None, backend="transformers", base_url=None, key_env=None, wheel=None,
         temperature=0, top_p=1, max_tokens=3, rows=2, prefix_tokens=0, threads=1, precision="bfloat16", concurrency=1,
-        timeout=1, retries=0, backoff=0, usd_per_million_in=None, usd_per_million_out=None, prompt=PROMPT,
+        timeout=1, retries=0, backoff=0, stream=False, extra_body={}, usd_per_million_in=None,
+        usd_per_million_out=None, stop="prompt", prompt=PROMPT,
     )  # fmt: skip
     async with option.open(NO_SERVERS) as policy:
         assert len(await policy.propose(task("rain"), (), 2)) == 2

@@ -28,7 +28,7 @@ ROOT = Node(id="0")
 
 
 def settings(url, *overrides):
-    words = ["+prm=remote", "prm.model=m", f"prm.base_url={url}", "prm.pause=0.01", "prm.timeout=5", *overrides]
+    words = ["+prm=remote", "prm.model=m", f"prm.base_url={url}", "prm.backoff=0.01", "prm.timeout=5", *overrides]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return instantiate(compose(overrides=words).prm)
 
@@ -314,3 +314,31 @@ async def test_a_server_that_does_not_describe_its_prompt_is_asked_as_before(pro
     health = {"model": "m", "trained": True, "checksum": None, "max_chats": 8, "prompt": prompt}
     async with serving(always(0.5), "/score", health) as (url, _), settings(url).open(NO_SERVERS):
         pass
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    ["<html>busy", '{"scores": [0.5', "{}", '{"scores": [2, 2, 2], "tokens": 1}', "null",
+     '{"scores": [NaN, 0.1, 0.2], "tokens": 1}', '{"scores": [0.1], "tokens": 1}'],
+)  # fmt: skip
+async def test_a_success_without_a_score_is_asked_for_again(garbage):
+    async def answer(body, place):
+        return Response(garbage) if place % 2 else await batch(body, place)
+
+    async with ours(answer) as (url, bodies), settings(url).open(NO_SERVERS) as prm:
+        assert (await prm.score(TASK, [], STEPS)).values == (0.0, 0.1, 0.2)
+    assert len(bodies) == 2
+
+
+async def test_garbage_from_a_server_of_the_references_kind_is_asked_for_again():
+    async def answer(body, place):
+        return {"response": "0.5"} if place == 1 else {"response": 0.5}
+
+    async with serving(answer) as (url, bodies), settings(url).open(NO_SERVERS) as prm:
+        assert (await prm.score(TASK, [], STEPS[:1])).values == (0.5,)
+    assert len(bodies) == 2
+
+
+async def test_a_query_of_the_address_stays_at_its_end():
+    async with ours(batch) as (url, _), settings(f"'{url}/?tenant=a'").open(NO_SERVERS) as prm:
+        assert (await prm.score(TASK, [], STEPS)).values == (0.0, 0.1, 0.2)

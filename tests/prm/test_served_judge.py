@@ -79,7 +79,7 @@ async def test_tokens_out_of_the_servers_cache_do_not_count():
 @pytest.mark.parametrize(
     ("probabilities", "expected"),
     [
-        ({"yes": 0.6, "Yes": 0.3, "a": 0.06}, 0.6 / 0.64),  # what is left, 0.04, is less than the least named
+        ({"yes": 0.6, "Yes": 0.3, "a": 0.06}, 0.9 / 0.94),  # what is left, 0.04, is less than the least named
         ({"no": 0.5, "b": 0.1}, 0.1 / 0.6),  # the least named, 0.1, is less than what is left
     ],
 )
@@ -88,6 +88,59 @@ async def test_a_label_that_is_not_named_is_as_probable_as_it_could_be(probabili
         scores = await prm.score(task(), [], SIBLINGS)
     assert scores.values == pytest.approx([expected] * 2, abs=1e-6)
     assert caplog.text.count("both labels") == 1
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        {"Yes": -0.01, "No": -5, "no": -8},
+        {" Yes": -0.01, "No": -5, " no": -8},
+        {"\u0120Yes": -0.01, "\u2581No": -5, "NO": -8},
+    ],
+)
+async def test_the_spellings_of_a_label_are_added_up(tokens):
+    async with serving(lambda _: told(tokens)) as server, endpoint(server).open(NO_SERVERS) as prm:
+        values = (await prm.score(task(), [], SIBLINGS)).values
+    assert values == pytest.approx([0.9929] * 2, abs=1e-4)
+
+
+async def test_labels_that_differ_in_case_alone_are_only_themselves():
+    tokens = log(yes=0.6, YES=0.3, Yes=0.1)
+    async with serving(lambda _: told(tokens)) as server:
+        async with endpoint(server, "labels=[yes,YES]").open(NO_SERVERS) as prm:
+            assert (await prm.score(task(), [], SIBLINGS)).values == pytest.approx([2 / 3] * 2)
+
+
+async def test_labels_that_hold_next_to_nothing_are_an_error_that_names_what_is_likely():
+    thinking = {"<think>": -0.0001, "Okay": -9, "no": -11}
+    async with serving(lambda _: told(thinking)) as server, endpoint(server).open(NO_SERVERS) as prm:
+        with pytest.raises(CodeToolError, match=r"1\.7e-05 of the.*'<think>' \(1\), 'Okay'.*enable_thinking"):
+            await prm.score(task(), [], SIBLINGS)
+
+
+async def test_an_answer_without_log_probabilities_among_good_ones_is_asked_for_again():
+    asked = 0
+
+    def answer(body):
+        nonlocal asked
+        asked += 1
+        bare = {"choices": [{"message": {"role": "assistant", "content": "yes"}, "logprobs": None}]}
+        return Reply(body=bare) if asked in (1, 3) else told(log(yes=0.75, no=0.25))
+
+    async with serving(answer) as server, endpoint(server, "retries=3").open(NO_SERVERS) as prm:
+        for _ in range(3):
+            assert (await prm.score(task(), [], SIBLINGS)).values == pytest.approx([0.75] * 2)
+
+
+async def test_a_server_that_gives_fewer_log_probabilities_is_asked_for_those():
+    def answer(body):
+        if body["top_logprobs"] > 5:
+            said = "Invalid value for 'top_logprobs': must be less than or equal to 5."
+            return Reply(400, {"error": {"message": said, "param": "top_logprobs"}})
+        return told(log(yes=0.75, no=0.25))
+
+    async with serving(answer) as server, endpoint(server).open(NO_SERVERS) as prm:
+        assert (await prm.score(task(), [], SIBLINGS)).values == pytest.approx([0.75] * 2)
 
 
 async def test_neither_label_named_is_an_error_that_shows_what_was():

@@ -1,0 +1,64 @@
+"""What a chat server's final refusal is for the user: which option or variable to change, in the server's own words."""
+
+from __future__ import annotations
+
+import re
+
+from codetool.errors import CodeToolError, ConfigError, MissingError, PromptFilteredError, PromptTooLongError
+from codetool.http.context_size import is_overflow
+from codetool.http.endpoint import Server
+from codetool.http.server_error import ServerError
+
+_UNKNOWN_MODEL = re.compile(
+    r"model.{0,80}(not (found|exist|available|valid)|does ?n[o']t exist|is unknown|is invalid)|"
+    r"(unknown|invalid|unsupported|no such) model|model_not_found|not a valid model",
+    re.IGNORECASE,
+)
+
+
+def refusal(server: Server, key: str | None, error: ServerError) -> CodeToolError:
+    """The exception for a request that no repetition makes better; the key never stands in it."""
+    where, words = f"{server.base_url} (HTTP {error.status})", masked(error.short, key)
+    if error.is_filtered:
+        return PromptFilteredError(f"{where}: {words}")
+    if is_overflow(error):
+        return PromptTooLongError(f"{where}: {words}")
+    if error.is_without_credit:
+        return CodeToolError(f"{where} asks for payment: {words}")
+    if error.status in {401, 403} and key is None:
+        name = server.key_env or f"that `{server.group}.key_env=` names"
+        return MissingError(f"{where} wants an API key: put it into the environment variable {name}.")
+    if error.status in {401, 403}:
+        return ConfigError(f"{where} refuses the API key in the environment variable {server.key_env}: {words}")
+    if error.status == 404 or _UNKNOWN_MODEL.search(error.message):
+        return ConfigError(
+            f"{where} has no chat/completions for the model {server.model!r}: {words}. "
+            f"Check `{server.group}.model` and `{server.group}.base_url`, which usually ends in /v1."
+        )
+    if 300 <= error.status < 400:
+        return ConfigError(
+            f"{where} redirects to {words}, which is not followed, since it would get the key and the prompts. If it "
+            f"is the right server, name it with `{server.group}.base_url=`."
+        )
+    wants_stream = "stream" in error.message and not server.stream
+    hint = f" `{server.group}.stream=true` asks for a stream." if wants_stream else ""
+    return CodeToolError(f"{where} refuses a request for {server.model}: {words}.{hint}")
+
+
+def is_final(error: ServerError) -> bool:
+    """Whether every further request would meet the same refusal, whatever its prompt is."""
+    if error.is_filtered or is_overflow(error):
+        return False
+    unknown_model = _UNKNOWN_MODEL.search(error.message) is not None
+    return error.is_without_credit or error.status in {401, 404} or 300 <= error.status < 400 or unknown_model
+
+
+def told(error: ServerError, key: str | None) -> str:
+    """The status and the server's words, short."""
+    status = f"HTTP {error.status} " if error.status else ""
+    return f"{status}{masked(error.short, key)}".strip()
+
+
+def masked(text: str, key: str | None) -> str:
+    """A server's words without the key, should it repeat it."""
+    return text.replace(key, "…") if key else text

@@ -1,0 +1,105 @@
+"""The one loop that repeats a request: exponential backoff with jitter, and what Retry-After asks for.
+
+Chat servers, PRM servers and live tools differ only in what they count as worth another attempt: their `call` raises
+RetryableError for that and anything else for the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+
+T = TypeVar("T")
+
+MAX_RETRY_DELAY = 60.0
+"""Seconds between two attempts at most, whatever a server asks for."""
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
+
+
+class RetryableError(Exception):
+    """An attempt that brought nothing, where another one may. The message says why, in words for the user."""
+
+    def __init__(self, message: str, *, retry_after: float = 0.0, counts: bool = True, last: bool = False) -> None:
+        """Takes the words, and how the attempt is to be treated.
+
+        Args:
+            message: what went wrong.
+            retry_after: seconds that the server asks to wait, 0 if it does not.
+            counts: False for an attempt that starts the count of fruitless attempts again: others are being answered.
+            last: True if no further attempt is worth its cost.
+        """
+        super().__init__(message)
+        self.retry_after, self.counts, self.last = retry_after, counts, last
+
+
+class GivenUpError(Exception):
+    """No attempt brought anything; `reason` is why the last one did not."""
+
+    def __init__(self, attempts: int, reason: RetryableError) -> None:
+        super().__init__(f"{attempts} attempts, the last one: {reason}")
+        self.attempts, self.reason = attempts, reason
+
+
+def jitter(attempt: int) -> float:
+    """A factor from 0.5 to 1.5, so that requests which failed together do not come back together."""
+    return random.uniform(0.5, 1.5)
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How often and how patiently a request is repeated."""
+
+    retries: int
+    """Further attempts."""
+    backoff: float
+    """Seconds before the first of them, doubled for each further one."""
+    max_delay: float | None = None
+    """Seconds between two attempts at most; None takes `MAX_RETRY_DELAY`."""
+    spread: Callable[[int], float] = jitter
+    """The factor on the seconds before an attempt, by its number from 0."""
+
+    def delay(self, attempt: int, retry_after: float = 0.0) -> float:
+        """Seconds to wait after a failed attempt, numbered from 0."""
+        planned = self.backoff * 2.0 ** min(attempt, 30) * self.spread(attempt)
+        return min(MAX_RETRY_DELAY if self.max_delay is None else self.max_delay, max(planned, retry_after))
+
+
+async def call_with_retries(call: Callable[[], Awaitable[T]], policy: RetryPolicy) -> T:
+    """What `call` returns once it raises no RetryableError. Raises GivenUpError when the attempts are used up."""
+    attempts = fruitless = 0
+    while True:
+        try:
+            return await call()
+        except RetryableError as error:
+            attempts += 1
+            fruitless = fruitless + 1 if error.counts else 0
+            if error.last or fruitless > policy.retries:
+                raise GivenUpError(attempts, error) from error
+            await asyncio.sleep(policy.delay(attempts - 1, error.retry_after))
+
+
+def retry_after_seconds(headers: Mapping[str, str]) -> float:
+    """Seconds that a response asks to wait; 0 where it does not.
+
+    Retry-After holds a number or a date (RFC 9110, 10.2.3); `retry-after-ms` is Azure's and OpenAI's finer form.
+    """
+    milliseconds, value = headers.get("retry-after-ms", "").strip(), headers.get("retry-after", "").strip()
+    if _NUMBER.fullmatch(milliseconds):
+        return float(milliseconds) / 1000
+    return float(value) if _NUMBER.fullmatch(value) else max(0.0, _seconds_until(value))
+
+
+def _seconds_until(date: str) -> float:
+    try:
+        moment = parsedate_to_datetime(date)
+    except (ValueError, TypeError, IndexError):
+        return 0.0
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return (moment - datetime.now(UTC)).total_seconds()
