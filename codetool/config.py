@@ -12,12 +12,45 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
-from pydantic import ConfigDict, Field, PositiveInt, SkipValidation, TypeAdapter, ValidationError, field_validator
+from pydantic import ConfigDict, Field, SkipValidation, TypeAdapter, ValidationError, field_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.errors import ConfigError
-from codetool.interfaces import Benchmark, PolicyOption, PRMOption, Reward, SearchStrategy
+from codetool.interfaces import (
+    AnswerOption,
+    Benchmark,
+    ExecutorOption,
+    Judge,
+    PolicyOption,
+    PrintedAnswer,
+    PRMOption,
+    Reward,
+    SearchStrategy,
+    Simulator,
+    ToolsOption,
+    Tracker,
+)
 from codetool.operational import OPERATIONAL_NAMES, Operational
+from codetool.setting_checks import wrong_targets, wrong_values
+
+SEAMS: dict[str, Any] = {
+    "benchmark": Benchmark,
+    "policy": PolicyOption,
+    "prm": PRMOption,
+    "reward": Reward,
+    "search": SearchStrategy,
+    "tools": ToolsOption,
+    "executor": ExecutorOption,
+    "simulator": Simulator,
+    "logger": Tracker,
+    "answer": AnswerOption | PrintedAnswer,
+    "judge": Judge,
+}
+"""The Protocol that the class behind a group's `_target_` has to have."""
+PLAIN = ("stage", "seed", "limit", "fresh", "dry_run", "outputs", "concurrency", "reuse", "export")
+"""Settings of the top level that are values; every other is a group."""
+ABSENT: Any = None
+"""A group that the chosen stage does not have, so that no code of the stage asks for it."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True))
@@ -25,28 +58,28 @@ class RunConfig:
     """Everything a stage needs, as live settings objects and plain values. `conf/config.yaml` says what each means."""
 
     stage: str
-    seed: int
-    limit: Annotated[PositiveInt | None, Operational]
+    seed: Annotated[int, Field(strict=True, ge=0, lt=2**32)]
+    limit: Annotated[Annotated[int, Field(strict=True, ge=1)] | None, Operational]
     fresh: Annotated[bool, Operational]
     dry_run: Annotated[bool, Operational]
     outputs: Annotated[Path, Operational]
-    concurrency: Annotated[int, Field(ge=1), Operational]
+    concurrency: Annotated[int, Field(strict=True, ge=1), Operational]
     benchmark: SkipValidation[Benchmark]
     policy: SkipValidation[PolicyOption]
     prm: SkipValidation[PRMOption]
     reward: SkipValidation[Reward]
     search: SkipValidation[SearchStrategy]
-    tools: SkipValidation[Any]
-    executor: SkipValidation[Any]
+    tools: SkipValidation[ToolsOption]
+    executor: SkipValidation[ExecutorOption]
     budget: SkipValidation[Any]
     vllm: SkipValidation[Any]
-    simulator: SkipValidation[Any]
-    logger: Annotated[SkipValidation[Any], Operational]
+    simulator: SkipValidation[Simulator]
+    logger: Annotated[SkipValidation[Tracker], Operational]
     # What follows belongs to some stages alone: `conf/stage/` says to which. It is None, or empty, for any other.
     reuse: Annotated[tuple[Path, ...], Operational] = ()
     export: Annotated[Literal["reference"] | None, Operational] = None
-    answer: SkipValidation[Any] = None
-    judge: SkipValidation[Any] = None
+    answer: SkipValidation[AnswerOption] = ABSENT
+    judge: SkipValidation[Judge] = ABSENT
     collect: Annotated[SkipValidation[Any], Operational] = None
     train: SkipValidation[Any] = None
     tuning: SkipValidation[Any] = None
@@ -80,7 +113,10 @@ def validate(config: DictConfig) -> RunConfig:
     unmarked = config if (bare := without_marks(plain)) == plain else OmegaConf.create(bare)
     for name in unmarked:
         try:
-            parts[str(name)] = _part(unmarked, str(name))
+            if objections := list(_objections(unmarked, str(name))):
+                wrong += objections
+            else:
+                parts[str(name)] = _part(unmarked, str(name))
         except (InstantiationException, OmegaConfBaseException) as error:
             wrong += _explained(str(name), error)
     blamed = {re.split("[.:=]", line)[0] for line in wrong}  # a group that failed is missing, which says nothing new
@@ -94,7 +130,20 @@ def validate(config: DictConfig) -> RunConfig:
 
 def _part(config: DictConfig, name: str) -> Any:
     value = config[name]
-    return instantiate(value, _convert_="all") if OmegaConf.is_dict(value) else value
+    if not OmegaConf.is_dict(value):
+        return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_list(value) else value
+    return instantiate(value, _convert_="all")
+
+
+def _objections(config: DictConfig, name: str) -> Iterator[str]:
+    """One line for every value and every target of a group that nothing should be made of."""
+    value = config[name]
+    plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+    if name not in PLAIN and not isinstance(plain, Mapping):
+        yield f"{name}={plain!r}: is a group of settings. Set one of them: {name}.NAME=VALUE"
+        return
+    yield from wrong_values(plain, name)
+    yield from wrong_targets(plain, name, SEAMS.get(name))
 
 
 def without_marks(settings: Any) -> Any:
@@ -120,16 +169,20 @@ def _explained(name: str, error: Exception) -> Iterator[str]:
     if isinstance(cause, MissingMandatoryValue):
         yield f"{cause.full_key}: is not set and has no default. Give it with {cause.full_key}=VALUE."
         return
-    if not isinstance(cause, ValidationError):
-        yield f"{name}: {cause}"
+    if isinstance(cause, OmegaConfBaseException):
+        yield f"{cause.full_key or name}: {str(cause).splitlines()[0]}"
         return
-    below = getattr(error, "full_key", None) or name
+    if not isinstance(cause, ValidationError):
+        yield f"{name}: {' '.join(str(cause).split())}"
+        return
+    stated = re.search(r"full_key: (\S+)", str(error))  # Hydra's exception has it in its message alone
+    below = getattr(error, "full_key", None) or (stated[1] if stated else name)
     for item in cause.errors():
         if not item["loc"]:  # options that do not go together: the message names them
             yield item["msg"].removeprefix("Value error, ")
             continue
         place = ".".join([str(below), *(str(part) for part in item["loc"] if not str(part).startswith("function-"))])
-        yield _line(place, item["input"], item["msg"])
+        yield f"{place}: is missing" if item["type"].startswith("missing") else _line(place, item["input"], item["msg"])
 
 
 def _line(place: str, value: object, message: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from codetool.types import (
@@ -268,6 +269,115 @@ class Simulator(Protocol):
 
     def open(self, examples: Examples) -> AbstractAsyncContextManager[Any]:
         """The live simulator, a ToolSource. Raises ConfigError, MissingError or UnreachableError."""
+        ...
+
+
+class Judge(Protocol):
+    """Settings of a judge of final answers. Cases, ballots and verdicts are values of `codetool.evaluation`."""
+
+    @property
+    def model(self) -> str | None:
+        """Name of the model that votes."""
+        ...
+
+    @property
+    def max_tokens(self) -> int:
+        """New tokens of a vote."""
+        ...
+
+    def usd(self, tokens_in: int, tokens_out: int) -> float | None:
+        """The price of so many tokens in USD, None where no prices are known."""
+        ...
+
+    def manner(self, seed: int) -> Any:
+        """How every vote is asked for, which names the votes in the journal. Raises ConfigError without a model."""
+        ...
+
+    async def probe(self) -> None:
+        """Return if the judge can be asked. Raises ConfigError, MissingError or UnreachableError."""
+        ...
+
+    def ballots(self, case: Any) -> list[Any]:
+        """The votes that an answer wants."""
+        ...
+
+    async def judge(self, cases: Any, file: Path, seed: int, count: Any = ...) -> list[Any]:
+        """The judgement of each answer; votes that the journal `file` holds are not asked for again."""
+        ...
+
+    def comparisons(self, pair: Any, judged: Any) -> list[Any]:
+        """The votes that a comparison of two answers wants."""
+        ...
+
+    async def compare(self, pairs: Any, judgements: Any, file: Path, seed: int, count: Any = ...) -> list[Any]:
+        """How each answer compares with the other of its pair."""
+        ...
+
+
+class AnswerOption(Protocol):
+    """Settings of a model that composes the final answer: the policy itself, or one that the option also opens."""
+
+    @property
+    def prompt(self) -> Prompt:
+        """What the model reads and how its text becomes the answer."""
+        ...
+
+    @property
+    def sampling(self) -> Sampling:
+        """How the answer is drawn."""
+        ...
+
+
+class PrintedAnswer(Protocol):
+    """Settings of an answer that nobody composes: what the path's last step printed."""
+
+    @property
+    def unfinished(self) -> str:
+        """The answer of a path that has not ended."""
+        ...
+
+
+class Tracker(Protocol):
+    """Where a finished run is shown, such as W&B."""
+
+    def record(self, run: Any) -> Any:
+        """Show a run folder; what became of it, or None where there is nothing to say."""
+        ...
+
+
+class ToolsOption(Protocol):
+    """Settings of the broker that answers tool calls."""
+
+    @property
+    def mode(self) -> str:
+        """Which sources answer."""
+        ...
+
+    @property
+    def recordings(self) -> tuple[Path, ...]:
+        """Files of recorded answers."""
+        ...
+
+    @property
+    def cache(self) -> Any:
+        """Published answers, None without."""
+        ...
+
+    @property
+    def replica(self) -> Any:
+        """The service's embedded copy, None without."""
+        ...
+
+    def open(self, tasks: Sequence[Task] = ()) -> AbstractAsyncContextManager[Any]:
+        """The live broker. Raises ConfigError or MissingError."""
+        ...
+
+
+class ExecutorOption(Protocol):
+    """Settings of the sandbox."""
+
+    def open(self) -> AbstractAsyncContextManager[Executor]:
+        """The live sandbox. Raises SandboxError."""
         ...
 
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Protocol
 
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from pydantic import AfterValidator, ConfigDict, PositiveInt, ValidationInfo, field_validator
+from pydantic import AfterValidator, ConfigDict, NonNegativeInt, PositiveInt, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.errors import ConfigError
@@ -112,9 +112,9 @@ class StepPrompt:
     """Jinja template of the first user message; sees `tools`, `query`, `observation` and `response`."""
     result: TemplateText
     """Jinja template of the user message after a step; sees `k` (one-based), `status`, `output`, `error`, `cut`."""
-    observation: int
+    observation: PositiveInt
     """Highest number of characters of a step's output, and apart from it of its error, that are shown."""
-    response: int
+    response: NonNegativeInt
     """Highest number of characters of a tool's response shape that are shown."""
     tried: TemplateText = ""
     """Jinja template of what ends the last message where steps were tried before; sees `k`, the number of the step that

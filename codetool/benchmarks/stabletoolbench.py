@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, field_validator, model_validator
+from pydantic import ConfigDict, PositiveInt, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.download import cache_folder, provided
@@ -66,7 +66,7 @@ class StableToolBench:
     """Folder of the downloaded data, normally what CODETOOL_DATA names; null: the user's cache."""
     mirror: Annotated[str, Operational]
     """Address that stands for raw.githubusercontent.com where a file has to be downloaded."""
-    observation: int
+    observation: PositiveInt
     """Characters of an observation that the policy sees."""
 
     def tasks(self) -> Sequence[Task]:

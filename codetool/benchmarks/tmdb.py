@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, field_validator
+from pydantic import ConfigDict, PositiveInt, field_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.benchmarks.openapi import tools
@@ -62,7 +62,7 @@ class TMDB:
     """`candidates`: the 20 published for each query, one that is listed twice kept once; `all`: every operation."""
     gold: Literal["repaired", "original"]
     """`repaired`: mended as in `repairs.py`, the mended endpoints joining the candidates; `original`: as published."""
-    observation: int
+    observation: PositiveInt
     """Characters of an observation that the policy sees."""
 
     def tasks(self) -> Sequence[Task]:

@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, field_validator, model_validator
+from pydantic import ConfigDict, PositiveInt, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.benchmarks.checker import matches
@@ -36,7 +36,7 @@ class TMDBVerified:
     """`tour`: six short tasks out of `dev`; the others share no subject with each other."""
     train: Annotated[Path | None, Checksummed]
     """File of more train tasks, by `experiments/reference_programs/generate.py --train`; only with split `train`."""
-    observation: int
+    observation: PositiveInt
     """Characters of an observation that the policy sees."""
 
     def tasks(self) -> Sequence[Task]:

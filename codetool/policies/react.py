@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Sequence
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from codetool.model_text import visible
@@ -36,9 +36,9 @@ class ReActPrompt:
     """Jinja template of the first user message; sees `tools`, `query`, `observation` and `response`."""
     result: TemplateText
     """Jinja template of the user message after a step; sees `k` (one-based), `status`, `output`, `error`, `cut`."""
-    observation: int
+    observation: PositiveInt
     """Highest number of characters of a tool's answer, and apart from it of an error, that are shown."""
-    response: int
+    response: NonNegativeInt
     """Highest number of characters of a tool's response shape that are shown."""
     tried: TemplateText = ""
     """Jinja template of what ends the last message where steps were tried before; sees `k`, the number of the step that

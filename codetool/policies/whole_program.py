@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from codetool import parsing
@@ -22,9 +22,9 @@ class WholeProgramPrompt:
     """Jinja template of the first user message; sees `tools`, `query`, `observation` and `response`."""
     result: TemplateText
     """Jinja template of the message after an answer without code; sees `k`, `status`, `output`, `error`, `cut`."""
-    observation: int
+    observation: PositiveInt
     """Highest number of characters of an output that are shown."""
-    response: int
+    response: NonNegativeInt
     """Highest number of characters of a tool's response shape that are shown."""
     tried: TemplateText = ""
     """Jinja template of what ends the last message where steps were tried before; sees `k`, the number of the step that

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 
@@ -20,7 +20,7 @@ from codetool.evaluation.metrics import metrics
 from codetool.evaluation.records import result_line, tree_line
 from codetool.evaluation.taxonomy import judged, ours
 from codetool.http.endpoint import EndpointConfig
-from codetool.interfaces import Executor, ModelServers, Policy, ProcessRewardModel
+from codetool.interfaces import Executor, ModelServers, Policy, PolicyOption, ProcessRewardModel
 from codetool.policies.answering import ByPolicy, Printed
 from codetool.policies.recorded import ANSWER, Recorded
 from codetool.search.expansion import Expansion
@@ -144,7 +144,7 @@ async def _summariser(config: RunConfig, servers: ModelServers) -> AsyncIterator
     if config.answer is None or isinstance(config.answer, Printed | ByPolicy):
         yield None
     else:
-        async with config.answer.open(servers) as summariser:
+        async with cast(PolicyOption, config.answer).open(servers) as summariser:
             yield summariser
 
 
@@ -224,7 +224,7 @@ def _price(config: RunConfig, ledger: Ledger) -> float | None:
 async def _answered(task: Task, result: SearchResult, config: RunConfig, composer: Policy) -> SearchResult:
     """The result with a composed answer; its tokens and its price are added to what the search took."""
     [written] = await composer.propose(task, result.best.path, 1, seed=config.seed)
-    writer = config.policy if isinstance(config.answer, ByPolicy) else config.answer
+    writer = config.policy if isinstance(config.answer, ByPolicy) else cast(PolicyOption, config.answer)
     searched, composed = result.ledger.usd, writer.usd(written.tokens_in, written.tokens_out)
     ledger = replace(
         result.ledger,

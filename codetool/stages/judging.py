@@ -14,9 +14,10 @@ from rich.console import Console
 from codetool import journal
 from codetool.config import RunConfig
 from codetool.evaluation import cases, judged
-from codetool.evaluation.judge import Judgement, NoJudge, OpenAIJudge, told
+from codetool.evaluation.judge import Judgement, NoJudge, told
 from codetool.evaluation.records import nodes_of
 from codetool.evaluation.votes import FILE, Ballot, Count, Vote, left
+from codetool.interfaces import Judge
 from codetool.stages.scoring_progress import ScoringProgress
 from codetool.types import Task
 
@@ -64,7 +65,7 @@ def cases_of(folder: Path, known: Mapping[str, Task] | None = None) -> Iterator[
 
 @contextmanager
 def progress(
-    judge: OpenAIJudge, ballots: Iterable[Sequence[Ballot]], folder: Path, seed: int, console: Console
+    judge: Judge, ballots: Iterable[Sequence[Ballot]], folder: Path, seed: int, console: Console
 ) -> Iterator[Count]:
     """Counts votes and shows it while the context is open, if there are any to be asked for."""
     wanted = [ballot for each in ballots for ballot in each]
@@ -81,7 +82,7 @@ def progress(
         yield count
 
 
-def concluded(judge: OpenAIJudge, judgements: Sequence[Judgement], further: Sequence[Vote] = ()) -> dict[str, Any]:
+def concluded(judge: Judge, judgements: Sequence[Judgement], further: Sequence[Vote] = ()) -> dict[str, Any]:
     """What judging came to, for `metrics.json`; what went wrong is told."""
     counts = told([*(vote for each in judgements for vote in each.votes), *further])
     if counts["unreadable"]:

@@ -64,7 +64,7 @@ def measured(port: int, count: int, benchmark: str) -> dict[str, Any]:
     return {
         "command": "python experiments/performance/many_tasks.py",
         "tasks_in_flight": count,
-        "live_branches_max": config.executor.max_live,
+        "live_branches_max": config.settings["executor"]["max_live"],
         "seconds": round(seconds, 1),
         "errors": sum(map(is_ours, results)),
         "finished": sum(result["finished"] for result in results),

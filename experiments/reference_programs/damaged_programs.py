@@ -23,7 +23,7 @@ from damage import Program, damage
 from codetool.answers import LIMIT
 from codetool.benchmarks import restbench_answers, tmdb_verified
 from codetool.config import RunConfig, validate
-from codetool.execution.sandbox import LiveSandbox
+from codetool.interfaces import Executor
 from codetool.stages.words import check
 from codetool.tools.broker import Broker
 from codetool.types import Task
@@ -93,7 +93,7 @@ async def solved(config: RunConfig, cases: Sequence[Case]) -> list[bool]:
         return list(await asyncio.gather(*map(one, cases)))
 
 
-async def _answer(sandbox: LiveSandbox, broker: Broker, case: Case) -> str | None:
+async def _answer(sandbox: Executor, broker: Broker, case: Case) -> str | None:
     interpreter = await sandbox.start(case.task, broker.session(case.task).call)
     try:
         executions = [await interpreter.run(step) for step in case.program]

@@ -29,7 +29,7 @@ from codetool.answers import final_answer
 from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, read
 from codetool.config import RunConfig, validate
 from codetool.errors import CodeToolError
-from codetool.execution.sandbox import LiveSandbox
+from codetool.interfaces import Executor
 from codetool.markers import ALL_FINISHED
 from codetool.parsing import parse
 from codetool.process_data import examples
@@ -72,7 +72,7 @@ class Grower:
     """Grows the trees of tasks."""
 
     config: RunConfig
-    sandbox: LiveSandbox
+    sandbox: Executor
     broker: Broker
     seed: int
     others: Mapping[tuple[bool, str], Sequence[Draft]]

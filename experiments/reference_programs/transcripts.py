@@ -28,7 +28,7 @@ from slips import ENDPOINTS, FIELDS
 from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, read
 from codetool.config import RunConfig, validate
 from codetool.errors import CodeToolError, MissingError
-from codetool.execution.sandbox import LiveSandbox
+from codetool.interfaces import Executor
 from codetool.markers import ALL_FINISHED
 from codetool.parsing import parse
 from codetool.stages.words import check
@@ -69,7 +69,7 @@ class Draft:
 class Runner:
     """Runs drafts as a search would."""
 
-    sandbox: LiveSandbox
+    sandbox: Executor
     broker: Broker
 
     async def path(self, task: Task, drafts: Sequence[Draft]) -> tuple[Node, ...] | None:
