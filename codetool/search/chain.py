@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import ConfigDict, PositiveInt
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from codetool.interfaces import Expand
@@ -11,10 +13,12 @@ from codetool.types import Node
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class Chain:
-    """One candidate a step. Its YAML sets the policy's temperature to 0."""
+    """One candidate a step."""
 
     depth: PositiveInt
     """Highest number of steps of a path."""
+    temperature: Annotated[float, Field(ge=0)]
+    """Temperature of policies that have one, unless it is set: their YAML reads it here. The search itself does not."""
 
     async def run(self, root: Node, expand: Expand) -> Node:
         """The end of the chain."""

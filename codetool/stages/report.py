@@ -23,6 +23,7 @@ from codetool.evaluation.summary import Summary, summarise
 from codetool.interfaces import Benchmark
 from codetool.runs import provenance
 from codetool.runs.provenance import Provenance
+from codetool.setting_checks import wrong_targets
 from codetool.stages.summary import untrained
 from codetool.types import Task
 
@@ -148,8 +149,8 @@ def _warn_of_several_codes(made: Provenance) -> Iterator[str]:
 def tasks_of(folder: Path, settings: Mapping[str, Any]) -> Sequence[Task]:
     """The tasks that the run was asked. Raises MissingError where they cannot be had, or are others by now."""
     benchmark = dict(settings.get("benchmark") or {})
-    if not str(benchmark.get("_target_")).startswith("codetool.benchmarks."):  # a file must not choose what runs
-        raise MissingError(f"config.yaml names the benchmark {benchmark.get('_target_')}")
+    if objections := list(wrong_targets(benchmark, "benchmark", Benchmark)):  # a file must not choose what runs
+        raise MissingError(f"config.yaml names no benchmark that there is: {'; '.join(objections)}")
     try:
         option = instantiate(without_marks(benchmark), _recursive_=False)
     except Exception as error:  # settings of another version

@@ -91,7 +91,7 @@ def unreachable(folder: Path) -> Iterator[str]:
 def untrained(settings: Mapping[str, Any]) -> Iterator[str]:
     """A line if the PRM of these settings was not trained to judge; what a running server has is its own affair."""
     prm = settings.get("prm")
-    if not isinstance(prm, dict) or str(prm.get("_target_")).endswith(".NoPRM"):
+    if not isinstance(prm, dict) or not prm.get("model"):
         return
     if prm.get("path", "") is None and not prm.get("base_url"):
         yield "The PRM is untrained: prm.path is null, so the model judges zero-shot."

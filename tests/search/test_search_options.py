@@ -42,7 +42,7 @@ def test_a_size_of_zero_is_refused(option):
 
 def test_chain_is_greedy_decoding_unless_told_otherwise(tmp_path):
     (tmp_path / "policy").mkdir()
-    (tmp_path / "policy" / "some.yaml").write_text("temperature: 0.9\n")
+    (tmp_path / "policy" / "some.yaml").write_text("temperature: ${oc.select:search.temperature,0.9}\n")
     (tmp_path / "search").symlink_to(CONF / "search")
     (tmp_path / "config.yaml").write_text("defaults: [_self_, {policy: some}, {search: beam}]\n")
     with initialize_config_dir(str(tmp_path), version_base="1.3"):

@@ -1,0 +1,111 @@
+"""A package of somebody else's, `tests/plugin/film_shop`, runs through the stages with parts of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import ROOT, lines, metrics
+from rich.console import Console
+
+from codetool.config import validate
+from codetool.errors import ConfigError
+from codetool.stages.collect import collect
+from codetool.stages.evaluate_prm import evaluate_prm
+from codetool.stages.report import report
+from codetool.stages.run import run as evaluate
+from codetool.stages.words import check
+
+PLUGIN = Path(__file__).parents[1] / "plugin"
+CHOICES = {"benchmark": "film_shop", "search": "widest", "policy": "shop", "prm": "length", "reward": "codetool"}
+SEARCH_PATH = "hydra.searchpath=[pkg://film_shop.conf]"
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(PLUGIN))
+
+
+def settings(outputs: Path, *words: str):  # type: ignore[no-untyped-def]
+    return validate(check([SEARCH_PATH, "experiment=shop", f"outputs={outputs}", "logger=none", *words])[0])
+
+
+def test_a_benchmark_search_prm_policy_and_tool_source_run_through_the_stages(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    console, choices = Console(stderr=True), CHOICES | {"experiment": "shop"}
+    outcome = evaluate(settings(tmp_path), choices, console)
+    assert outcome.failed == 0 and outcome.folder.name.startswith("film_shop-widest-shop-length-")
+    assert metrics(outcome.folder)["metrics"]["success"]["value"] == 1
+    nodes = [node for tree in lines(outcome.folder, "trees") for node in tree["nodes"] if node["text"]]
+    assert nodes and all(0 < node["latent"] < 1 for node in nodes)
+
+    (outcome.folder / "report.html").unlink()
+    assert report(settings(tmp_path, "stage=report", f"report.folder={outcome.folder}"), choices, console) == 0
+    assert (outcome.folder / "report.html").is_file() and "left out" not in capsys.readouterr().err
+
+    assert collect(settings(tmp_path, "stage=collect"), choices, console) == 0
+    [collected] = (tmp_path / "collect").iterdir()
+    assert {example["executed"] for example in lines(collected, "process")} == {True, False}
+
+    words = ("stage=evaluate_prm", f"evaluate_prm.data=[{collected}]")
+    assert evaluate_prm(settings(tmp_path, *words), choices, console) == 0
+    [measured] = (tmp_path / "evaluate_prm").iterdir()
+    assert measured.name.startswith("film_shop-length-")
+
+
+def test_a_renamed_folder_is_of_the_benchmarks_class(tmp_path: Path) -> None:
+    choices = CHOICES | {"experiment": "shop"}
+    assert collect(settings(tmp_path, "stage=collect"), choices, Console(stderr=True)) == 0
+    [collected] = (tmp_path / "collect").iterdir()
+    shutil.move(collected, tmp_path / "mine")
+    words = ("stage=evaluate_prm", f"evaluate_prm.data=[{tmp_path / 'mine'}]")
+    assert evaluate_prm(settings(tmp_path, *words), choices, Console(stderr=True)) == 0
+    [measured] = (tmp_path / "evaluate_prm").iterdir()
+    assert measured.name.startswith("film_shop-length-")
+
+
+def test_a_policy_without_a_temperature_goes_with_every_search(tmp_path: Path) -> None:
+    assert "temperature" not in settings(tmp_path, "search=chain").settings["policy"]
+
+
+@pytest.mark.parametrize(("word", "expected"), [("search.childre=1", "search.children"), ("prm=lenth", "length")])
+def test_a_typo_beside_it_is_explained_with_its_options(tmp_path: Path, word: str, expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        settings(tmp_path, word)
+
+
+def test_a_file_may_not_choose_a_benchmark_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "results.jsonl").touch()
+    benchmark = {"_target_": "subprocess.Popen", "args": ["touch", str(tmp_path / "made")]}
+    (tmp_path / "config.yaml").write_text(json.dumps({"stage": "evaluate", "benchmark": benchmark}))
+    words = ("stage=report", f"report.folder={tmp_path}", "dry_run=true")
+    assert report(settings(tmp_path, *words), CHOICES, Console(stderr=True)) == 0
+    assert not (tmp_path / "made").exists() and "is no Benchmark" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_the_wheel_runs_and_is_extended(tmp_path: Path) -> None:
+    source, unpacked = tmp_path / "source", tmp_path / "site"
+    left_out = shutil.ignore_patterns(".git", "outputs", "tests", ".*_cache", "build")
+    shutil.copytree(ROOT, source, symlinks=True, ignore=left_out)
+    build = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(tmp_path), str(source)]
+    subprocess.run([sys.executable, *build], check=True, timeout=180, capture_output=True)
+    [wheel] = tmp_path.glob("codetool-*.whl")
+    shutil.unpack_archive(wheel, unpacked, "zip")
+    environment = os.environ | {"PYTHONPATH": f"{unpacked}{os.pathsep}{PLUGIN}"}
+
+    def codetool(*words: str) -> str:
+        command = [sys.executable, "-m", "codetool", *words]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    assert "width: 7" in codetool("--cfg", "job", "search=beam", "search.width=7")
+    assert "film_shop-widest-shop-length-" in codetool(SEARCH_PATH, "experiment=shop", "dry_run=true")
+    assert "widest" in codetool("--help", SEARCH_PATH)
+    assert "steps of a path" in codetool("--help", SEARCH_PATH, "search=widest")
