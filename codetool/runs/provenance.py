@@ -180,6 +180,11 @@ def code_rows(folder: Path, done: int | None = None) -> list[dict[str, Any]]:
     return read(folder).results_by_code(done)
 
 
+def codes_in(content: Mapping[str, Any]) -> list[Code]:
+    """The codes that the content of a `metrics.json` names."""
+    return [Code(**{name: value for name, value in row.items() if name != "results"}) for row in content["code"]]
+
+
 def _content(folder: Path) -> dict[str, Any]:
     """The content of the file, empty where there is none. Raises ConfigError if it cannot be read."""
     try:

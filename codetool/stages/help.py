@@ -172,7 +172,7 @@ def _header(text: str) -> list[str]:
 def _settings(text: str) -> str:
     """The settings of a YAML file with their comments, without its head, targets, defaults lists and long texts."""
     lines = text.splitlines()[len(_header(text)) + text.startswith("# @package") :]
-    hidden = ("_target_:", "defaults:", "- ")
+    hidden = ("_target_:", "_operational_:", "defaults:", "- ")
     kept: list[str] = []
     inside: int | None = None
     """Indentation of a long text that is being left out."""

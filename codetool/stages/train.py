@@ -22,6 +22,7 @@ from rich.console import Console
 from codetool import trained_prompt
 from codetool.config import RunConfig
 from codetool.errors import ConfigError
+from codetool.masking import mask_words
 from codetool.model_folders import ModelFolders, checksum
 from codetool.runs.identity import Identity, identity_settings
 from codetool.runs.provenance import code_rows, record_session
@@ -264,7 +265,7 @@ def _complete(run: _Run, path: Path, folder: Path, content: Mapping[str, Any]) -
     """Write what stands beside the weights: the model card, and the prompt that they were trained with."""
     if (prompt := train_prompt.prompt_trained(run.config, run.sources)) is not None:
         trained_prompt.write(folder, prompt)
-    command = "python run.py " + shlex.join(run.words)
+    command = "python run.py " + shlex.join(mask_words(run.words))
     usage = run.usage(path, folder.name)
     train_summary.write_card(folder, run.config, run.found, run.sources, content, command, usage)
 

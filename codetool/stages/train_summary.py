@@ -6,7 +6,6 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from codetool import journal
 from codetool.config import RunConfig
 from codetool.evaluation.charts import Chart, Line, Point, svg
 from codetool.model_folders import EMBEDDED, ModelFolders
+from codetool.runs.provenance import codes_in
 from codetool.stages.tracked import LOSSES, VALIDATIONS
 from codetool.stages.train_material import Source
 from codetool.stages.word_errors import key_of
@@ -135,7 +135,7 @@ def _card(
         first, second = config.settings["prm"]["labels"]
         yield f"Its score is the probability of `{first}` against `{second}` as the next token.\n"
     yield f"Use:\n\n    python run.py {usage}\n"
-    yield f"Made by CodeTool {version('codetool')} with:\n\n    {command}\n"
+    yield f"Made by {'; '.join(map(str, codes_in(content)))} with:\n\n    {command}\n"
     yield "## Data\n\n| file | use | records | sha256 |\n| --- | --- | --- | --- |"
     for each in sources:
         yield f"| {'/'.join(each.path.parts[-2:])} | {each.use} | {each.lines} | `{each.sha256}` |"

@@ -122,7 +122,8 @@ def _unknown_key(word: str, config: DictConfig, error: Exception) -> str:
     if name in known:
         return f"{word}: {str(error).splitlines()[0]}"
     inside = f"{parent}." if parent else ""
-    beside = sorted({key.removeprefix(inside).split(".")[0] for key in known if key.startswith(inside)} - {"_target_"})
+    names = {key.removeprefix(inside).split(".")[0] for key in known if key.startswith(inside)}
+    beside = sorted(names - {"_target_", "_operational_"})
     where = parent or "the top level"
     if parent and not beside and is_group(parent):
         return f"{word}: the chosen {parent} has no options. Choose another one with {parent}=…"

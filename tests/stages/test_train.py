@@ -83,6 +83,8 @@ def test_the_card_tells_where_the_adapter_comes_from(finished: Path, model: Path
     [folder] = folders(finished)
     card = (folder / "adapter" / "README.md").read_text()
     assert sha256(data.read_bytes()).hexdigest() in card
+    [code] = json.loads((folder / "metrics.json").read_text())["code"]
+    assert f"(source {code['sha256'][:8]}" in card
     assert f"base_model: {model}" in card and f"prm.path={folder}/adapter" in card
 
 
