@@ -38,7 +38,7 @@ GIVEN = {
 """What an option, or every option of a group but `none`, needs beside it."""
 PLACES = {"prompt": "prompt@policy.prompt", "judging": "judging@prm.prompt", "answering": "answering@answer.prompt"}
 """How a group is written that is chosen inside another option."""
-INNER = ("cache", "live", "replica", "sampling", "experiment")
+INNER = ("cache", "endpoint", "live", "replica", "sampling", "experiment")
 """Groups whose options come with another option, or are no option."""
 GROUPS = sorted(
     folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name not in {*INNER, "stage", "hydra"}
