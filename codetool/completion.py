@@ -43,8 +43,9 @@ class FirstToken:
     logprobs: Mapping[str, float]
     """Natural logarithm of the probability by the token's text."""
     tokens_in: int
-    """Prompt tokens that the server really read: those it says it had cached are left out. Characters divided by four
-    where it says nothing."""
+    """Prompt tokens; characters divided by four where the server says nothing."""
+    tokens_computed: int
+    """Prompt tokens without those that the server says it had cached."""
 
 
 def first_token(answer: Mapping[str, Any], body: Mapping[str, Any]) -> FirstToken | None:
@@ -60,7 +61,7 @@ def first_token(answer: Mapping[str, Any], body: Mapping[str, Any]) -> FirstToke
     prompt, cached = usage.get("prompt_tokens"), (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
     if not isinstance(prompt, int):
         prompt, cached = -(-sum(len(message["content"]) for message in body["messages"]) // 4), 0
-    return FirstToken(logprobs, prompt - (cached or 0))
+    return FirstToken(logprobs, prompt, prompt - (cached or 0))
 
 
 def completion(answer: Mapping[str, Any], body: Mapping[str, Any]) -> Completion:

@@ -19,6 +19,8 @@ from typing import Any, Self
 from codetool.errors import ConfigError
 
 Record = Mapping[str, Any]
+Shape = Mapping[str, Any]
+"""What a record must hold: for each field a type, None, a nested shape, or a tuple of alternatives."""
 
 
 def encode(record: Record) -> bytes:
@@ -30,17 +32,29 @@ def encode(record: Record) -> bytes:
     return line.encode("utf-8", "backslashreplace") + b"\n"
 
 
-def read(path: Path) -> Iterator[dict[str, Any]]:
+def read(path: Path, shape: Shape | None = None) -> Iterator[dict[str, Any]]:
     """The records of a journal in order, a torn last line left out; nothing if there is no such file.
 
-    Raises ConfigError for a whole line that is no JSON object: somebody else wrote to the file.
+    Raises ConfigError for a whole line that is no JSON object, or that lacks a field of `shape`: somebody else wrote
+    to the file.
     """
     if not path.exists():
         return
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if line.endswith(b"\n") and line.strip():
-                yield _decoded(path, number, line)
+                yield decode(path, number, line, shape)
+
+
+def read_latest(path: Path, shape: Shape, key: str = "task_id") -> tuple[dict[str, dict[str, Any]], int]:
+    """The last record for each value of `key`, and the number of earlier records that these replace."""
+    latest: dict[str, dict[str, Any]] = {}
+    count = 0
+    for record in read(path, shape):
+        count += 1
+        latest.pop(record[key], None)
+        latest[record[key]] = record
+    return latest, count - len(latest)
 
 
 def replace(path: Path, content: Iterable[bytes]) -> None:
@@ -102,10 +116,14 @@ class Journal:
 
     def append(self, record: Record) -> None:
         """Add one record. It survives a kill of this process from here on."""
-        line = encode(record)
+        self.append_all([record])
+
+    def append_all(self, records: Iterable[Record]) -> None:
+        """Add several records with one write. If it is cut short, `read` still returns those written in whole."""
+        lines = b"".join(map(encode, records))
         with self._locked():
-            while line:
-                line = line[os.write(self._descriptor, line) :]
+            while lines:
+                lines = lines[os.write(self._descriptor, lines) :]
 
     def sync(self) -> None:
         """Force what was appended to the disk."""
@@ -135,14 +153,35 @@ def _whole_lines(path: Path) -> int:
     return 0
 
 
-def _decoded(path: Path, number: int, line: bytes) -> dict[str, Any]:
+def decode(path: Path, number: int, line: bytes, shape: Shape | None = None) -> dict[str, Any]:
+    """The record of one line, checked against the shape. `path` and `number` name the line in the ConfigError."""
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         record = None
     if not isinstance(record, dict):
-        raise ConfigError(
-            f"{path}, line {number}, is no JSON object: {line[:80]!r}. "
-            "Remove the line (what it told is then done again), or start over in a new folder with fresh=true."
-        )
-    return record
+        problem = f"is no JSON object: {line[:80]!r}"
+    elif shape is not None and (field := mismatch(record, shape)):
+        problem = f"is not a record of this file: its field {field!r} is missing or of another type: {line[:80]!r}"
+    else:
+        return record
+    raise ConfigError(
+        f"{path}, line {number}, {problem}. "
+        "Remove the line (what it told is then done again), or start over in a new folder with fresh=true."
+    )
+
+
+def mismatch(value: Any, shape: Any, place: str = "") -> str | None:
+    """The dotted name of the first field that does not fit the shape, None if all fit."""
+    if isinstance(shape, tuple):
+        problems = [mismatch(value, alternative, place) for alternative in shape]
+        return None if None in problems else max(map(str, problems), key=len)
+    if isinstance(shape, Mapping):
+        if not isinstance(value, dict):
+            return place
+        names = ((name, f"{place}.{name}" if place else name) for name in shape)
+        missing = object()
+        found = (mismatch(value.get(name, missing), shape[name], inside) for name, inside in names)
+        return next((problem for problem in found if problem is not None), None)
+    fits = value is None if shape is None else isinstance(value, shape)
+    return None if fits else place

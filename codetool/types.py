@@ -141,10 +141,19 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """A PRM's judgement of sibling candidates: one latent reward in [0, 1] each, and the tokens it read for them."""
+    """A PRM's scores of sibling candidates: one latent reward in [0, 1] each, and the tokens of their prompts."""
 
     values: tuple[float, ...]
     tokens: int = 0
+    """Tokens of all prompts that were asked: the same whenever the same candidates are scored."""
+    computed: int | None = None
+    """Tokens of them that a model really computed. What a cache holds is left out, so it depends on what ran before.
+    None: all of them."""
+
+    @property
+    def tokens_computed(self) -> int:
+        """Tokens that were computed."""
+        return self.tokens if self.computed is None else self.computed
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,14 +299,20 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What a task cost. Tokens of the policy and of the PRM are counted apart; `usd` is None without prices."""
+    """What a task cost. Tokens of the policy and of the PRM are counted apart; `usd` is None without prices.
+
+    Every number but `prm_tokens_computed` is the same in every repetition of the same search.
+    """
 
     tokens_in: int = 0
     tokens_out: int = 0
     prm_tokens: int = 0
+    """Tokens of the prompts that the PRM was asked."""
     executions: int = 0
     tool_calls: int = 0
     usd: float | None = None
+    prm_tokens_computed: int = 0
+    """Tokens of them that were computed: those in a cache, perhaps put there by other tasks, are left out."""
 
 
 @dataclass(frozen=True, slots=True)

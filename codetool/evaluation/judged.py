@@ -6,13 +6,14 @@ them merged with these.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from codetool import journal
 from codetool.evaluation.cases import Case
 from codetool.evaluation.judge import Compared, Judgement
+from codetool.evaluation.result_files import read_results
 from codetool.evaluation.win_rate import POINTS
 from codetool.types import JSON
 
@@ -52,15 +53,15 @@ def forget(folder: Path) -> None:
     (folder / FILE).unlink(missing_ok=True)
 
 
-def result_lines(folder: Path) -> Iterator[dict[str, Any]]:
-    """The lines of the folder's `results.jsonl`, those of judged tasks with `sopr` among their metrics.
+def result_lines(folder: Path, order: Iterable[str] | None = None) -> list[dict[str, Any]]:
+    """The lines of the folder's `results.jsonl`, one a task, those of judged tasks with `sopr` among their metrics.
 
-    Such a line also has `judged`, the labels and a reason.
+    They are those of the tasks in `order`, in that order; of all tasks, sorted by id, without an order. The line of a
+    judged task also has `judged`, the labels and a reason. Raises ConfigError for a line of another shape.
     """
-    known = {line["task_id"]: line for line in journal.read(folder / FILE)}
-    for line in journal.read(folder / "results.jsonl"):
-        found = known.get(line["task_id"])
-        yield line if found is None else merged(line, found)
+    known, _ = journal.read_latest(folder / FILE, {"task_id": str})
+    lines = read_results(folder, order)
+    return [merged(line, known[line["task_id"]]) if line["task_id"] in known else line for line in lines]
 
 
 def merged(line: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,17 +17,22 @@ RATES = ("success", "correct_path", "correct_path_set")
 """Metrics that are true or false."""
 SHARES = ("sopr", "sowr", "scep", "path_recall", "path_precision")
 """Metrics in [0, 1] that a task without a result has at 0."""
-AMOUNTS = ("delta_length", "tokens_in", "tokens_out", "prm_tokens", "executions", "tool_calls", "seconds", "usd")
+AMOUNTS = (
+    "delta_length", "tokens_in", "tokens_out", "prm_tokens", "prm_tokens_computed", "executions", "tool_calls",
+    "seconds", "usd",
+)  # fmt: skip
 """Metrics without a bound: calls, tokens, runs, seconds, USD."""
 
 
-def metrics(task: Task, result: SearchResult | None, success: bool | None, seconds: float) -> Metrics:
+def metrics(
+    task: Task, result: SearchResult | None, success: bool | None, seconds: float, spent: Ledger | None = None
+) -> Metrics:
     """Every metric of the task, None for those it does not have: path metrics need gold, `success` a checked answer.
 
-    Without a result, which is our own failure, the task has done nothing right.
+    Without a result, after an internal failure, the task has done nothing right; `spent` is then what it had cost.
     """
     steps = result.best.path if result else ()
-    ledger = result.ledger if result else Ledger()
+    ledger = result.ledger if result else spent or Ledger()
     return {
         "success": success,
         "scep": scep(steps),
@@ -35,6 +40,7 @@ def metrics(task: Task, result: SearchResult | None, success: bool | None, secon
         "tokens_in": ledger.tokens_in,
         "tokens_out": ledger.tokens_out,
         "prm_tokens": ledger.prm_tokens,
+        "prm_tokens_computed": ledger.prm_tokens_computed,
         "executions": ledger.executions,
         "tool_calls": ledger.tool_calls,
         "seconds": seconds,

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from codetool.evaluation.intervals import DRAWS, Interval, bootstrap
+from codetool.evaluation.result_files import natural_key
 
 Values = Mapping[str, float]
 """A number for each task id."""
@@ -49,8 +50,10 @@ def estimate(
     """The mean of the tasks' values with both intervals, by bootstrap; None without a task."""
     if not values:
         return None
-    numbers = list(values.values())
-    clusters = [templates.get(task) or (task,) for task in values]
+    # in one order, so that the intervals do not depend on which task was finished first
+    order = sorted(values, key=natural_key)
+    numbers = [values[task] for task in order]
+    clusters = [templates.get(task) or (task,) for task in order]
     return Estimate(
         value=sum(numbers) / len(numbers),
         interval=bootstrap(numbers, seed=seed, draws=draws),

@@ -6,10 +6,33 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from codetool import journal
 from codetool.answers import answer_of
+from codetool.errors import ConfigError
 from codetool.evaluation.metrics import Metrics
 from codetool.evaluation.taxonomy import TaskError
 from codetool.types import JSON, Execution, Ledger, Node, SearchResult, Step, Task, ToolAnswer, ToolCall
+
+LEDGER_SHAPE: journal.Shape = {
+    "tokens_in": int, "tokens_out": int, "prm_tokens": int, "prm_tokens_computed": int, "executions": int,
+    "tool_calls": int, "usd": (int, float, None),
+}  # fmt: skip
+RESULT_SHAPE: journal.Shape = {
+    "task_id": str,
+    "query": str,
+    "answer": (str, None),
+    "success": (bool, None),
+    "finished": bool,
+    "stopped_by": (str, None),
+    "path": list,
+    "metrics": dict,
+    "ledger": LEDGER_SHAPE,
+    "error": (None, {"kind": str, "message": str}),
+    "seconds": (int, float),
+}
+"""What a line of `results.jsonl` must hold."""
+TREE_SHAPE: journal.Shape = {"task_id": str, "nodes": list}
+"""What a line of `trees.jsonl` must hold."""
 
 
 def result_line(
@@ -19,8 +42,12 @@ def result_line(
     metrics: Metrics,
     seconds: float,
     error: TaskError | None = None,
+    spent: Ledger | None = None,
 ) -> dict[str, JSON]:
-    """The task's line in `results.jsonl`. `result` is None where we failed; `seconds` is wall time."""
+    """The task's line in `results.jsonl`; `seconds` is wall time.
+
+    `result` is None after an internal failure, and `spent` is what the task had cost until then.
+    """
     best = result.best if result else None
     return {
         "task_id": task.id,
@@ -31,7 +58,7 @@ def result_line(
         "stopped_by": result.stopped_by if result else None,
         "path": [node.id for node in best.path] if best else [],
         "metrics": dict(metrics),
-        "ledger": asdict(result.ledger if result else Ledger()),
+        "ledger": asdict(result.ledger if result else spent or Ledger()),
         "error": asdict(error) if error else None,
         "seconds": seconds,
     }
@@ -87,7 +114,19 @@ def nodes_of(tree: Mapping[str, Any]) -> tuple[Node, ...]:
     """The nodes of a line of `trees.jsonl`, the root first, as the search had them.
 
     What is not recorded is missing: the seeded ties, the bodies of tool answers and the operations that calls matched.
+    Raises ConfigError for a tree of another shape.
     """
+    try:
+        return _read_nodes(tree)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"The tree of task {tree.get('task_id')} in trees.jsonl or rollouts.jsonl has another shape than the trees "
+            f"of this version ({type(error).__name__}: {error}). Remove its line there and in results.jsonl (the task "
+            "is then run again), or start over in a new folder with fresh=true."
+        ) from error
+
+
+def _read_nodes(tree: Mapping[str, Any]) -> tuple[Node, ...]:
     nodes = {"0": Node("0")}
     for record in tree["nodes"]:
         nodes[record["id"]] = Node(

@@ -10,14 +10,14 @@ from typing import Any
 from codetool.evaluation.intervals import Interval, bootstrap, wilson
 from codetool.evaluation.metrics import AMOUNTS, RATES, SHARES
 from codetool.evaluation.solve_rate import standard_error, vote_deviation
-from codetool.evaluation.taxonomy import is_ours
+from codetool.evaluation.taxonomy import is_internal
 from codetool.evaluation.win_rate import POINTS
 from codetool.types import JSON
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A task that failed for our own reasons."""
+    """A task that failed internally, because of CodeTool, a benchmark's check or a service."""
 
     task_id: str
     message: str
@@ -41,9 +41,12 @@ class Summary:
     finished: int
     """Tasks whose chosen path is finished."""
     failures: tuple[Failure, ...]
-    """Tasks that failed for our own reasons; they count as unsolved."""
+    """Tasks that failed internally; they count as unsolved."""
     errors: Mapping[str, int]
     """How many tasks were not solved for which reason, by the kinds of `taxonomy`; the most frequent first."""
+    totals: Mapping[str, float | None] = field(default_factory=dict)
+    """What all tasks together cost, by the fields of a ledger; tasks that failed internally included. `usd` is None
+    unless every task has a price."""
     groups: Mapping[str, Summary] = field(default_factory=dict)
     """The same of each group of the benchmark's tasks, where they have groups."""
 
@@ -80,10 +83,17 @@ def summarise(
         missing=missing,
         checkable=int(aggregates["success"]["n"] or 0) if "success" in aggregates else 0,
         finished=sum(line["finished"] for line in lines),
-        failures=tuple(Failure(line["task_id"], line["error"]["message"]) for line in lines if is_ours(line)),
+        failures=tuple(Failure(line["task_id"], line["error"]["message"]) for line in lines if is_internal(line)),
         errors=dict(sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0]))),
+        totals=_totals([line["ledger"] for line in lines if "ledger" in line]),
         groups={name: _of_group(name, lines, groups or {}, seed) for name in _names(groups or {})},
     )
+
+
+def _totals(ledgers: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
+    """The sum of each field; None where a ledger has None."""
+    amounts = {name: [ledger[name] for ledger in ledgers] for name in (ledgers[0] if ledgers else ())}
+    return {name: None if None in each else sum(filter(None, each)) for name, each in amounts.items()}
 
 
 def _names(groups: Mapping[str, str | None]) -> list[str]:
@@ -102,9 +112,9 @@ def _values(name: str, lines: Iterable[Mapping[str, Any]], missing: int) -> list
     known, unknown = list[tuple[str | None, float]](), list[str | None]()
     for line in lines:
         value = line["metrics"].get(name)
-        if value is not None and (name not in AMOUNTS or not is_ours(line)):
+        if value is not None and (name not in AMOUNTS or not is_internal(line)):
             known.append((line["task_id"], float(value)))
-        elif is_ours(line):
+        elif is_internal(line):
             unknown.append(line["task_id"])
     if not known or name in AMOUNTS:
         return known
@@ -143,9 +153,10 @@ def _bounds(interval: Interval | None) -> tuple[float | None, float | None]:
 
 
 def as_json(summary: Summary) -> dict[str, JSON]:
-    """The content of `metrics.json`: the aggregates, the tasks they rest on with failures of ours, errors by kind."""
+    """The content of `metrics.json`: the aggregates, the tasks they rest on, the total cost, errors by kind."""
     counts = {name: getattr(summary, name) for name in ("asked", "missing", "checkable", "finished")}
     failures = [asdict(failure) for failure in summary.failures]
     content = {"metrics": summary.metrics, "tasks": counts | {"failures": failures}, "errors": dict(summary.errors)}
+    content["totals"] = dict(summary.totals)
     groups = {name: {"metrics": each.metrics, "asked": each.asked} for name, each in summary.groups.items()}
     return content | ({"groups": groups} if groups else {})

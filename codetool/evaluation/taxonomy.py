@@ -1,6 +1,6 @@
 """Why a task was not solved: one kind and one line, the `error` of a result line.
 
-    ours              an exception of ours; the message names its type
+    internal          CodeTool, a benchmark's check or a service failed; the message names the type of the exception
     budget            a budget ended the search before a path was finished
     no_code           the chosen path ends with a step without code that is no final text
     syntax            … with code that does not parse
@@ -31,7 +31,7 @@ from codetool.evaluation.metrics import called
 from codetool.likeness import is_made, operation
 from codetool.types import Execution, Node, SearchResult, Task, ToolAnswer
 
-OURS = "ours"
+INTERNAL = "internal"
 SYNTAX = frozenset({"SyntaxError", "IndentationError", "TabError"})
 STOPPED = {"timeout": "TimeLimit", "killed": "Killed"}
 MESSAGE = 300
@@ -48,14 +48,14 @@ class TaskError:
     """One line that says what to look at."""
 
 
-def ours(error: Exception) -> TaskError:
-    """A failure of ours, its type named first."""
-    return _error(OURS, f"{type(error).__name__}: {error}")
+def internal_error(error: BaseException) -> TaskError:
+    """The internal failure that an exception means; the message begins with the exception's type."""
+    return _error(INTERNAL, f"{type(error).__name__}: {error}")
 
 
-def is_ours(line: Mapping[str, Any]) -> bool:
-    """Whether a result line records a failure of ours, which says nothing about the policy and is tried again."""
-    return line["error"] is not None and line["error"]["kind"] == OURS
+def is_internal(line: Mapping[str, Any]) -> bool:
+    """Whether a result line records an internal failure, which says nothing about the policy and is tried again."""
+    return line["error"] is not None and line["error"]["kind"] == INTERNAL
 
 
 def judged(task: Task, result: SearchResult, success: bool | None) -> TaskError | None:

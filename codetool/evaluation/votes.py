@@ -100,7 +100,13 @@ async def cast(
             async with ChatClient(server) as client:
 
                 async def asked(key: str, ballot: Ballot) -> Vote:
-                    vote = await _vote(client, ballot, manner)
+                    try:
+                        vote = await _vote(client, ballot, manner)
+                    except CodeToolError:
+                        raise  # further votes would meet it too
+                    except Exception as error:  # a defect must cost one vote, not the others; log.txt has the traceback
+                        log.warning("%s: unreadable vote: %r", ballot.task_id, error, exc_info=True)
+                        vote = Vote(UNREAD[ballot.kind], readable=False, looks=1, said=repr(error))
                     about = {"task_id": ballot.task_id, "kind": ballot.kind, "number": ballot.number}
                     votes.append({"key": key, **about, "order": ballot.order, **asdict(vote)})
                     count(vote)

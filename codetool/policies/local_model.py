@@ -48,6 +48,9 @@ class LocalModel:
         self._context = int(_json(weights.base / "config.json")["max_position_embeddings"])
         self._worker = Worker(lambda: load(weights), rows, prefix_tokens, threads)
 
+    draws_by_index = True
+    """Each candidate has a seed of its own, so it does not depend on how many are drawn with it."""
+
     def using(self, prompt: Prompt, sampling: Sampling) -> LocalModel:
         """The same worker under another prompt; closing either ends both."""
         other = copy(self)

@@ -1,9 +1,9 @@
 """Candidates that were paid for once are never drawn again.
 
-Every candidate is a record `{task_id, path, key, index, text, tokens_in, tokens_out, sampling}`; `key` is the sha256 of
-the rendered prompt and the sampling settings. A record found again stands for the draw, with the cost it had. What is
-no step but the answer after a path has the `purpose` answer besides. `unused_blocks` counts further Python blocks of
-a step, which are not run.
+Every candidate is a record `{task_id, path, key, index, draw, text, tokens_in, tokens_out, sampling}`; `key` is the
+sha256 of the rendered prompt and the sampling settings, `draw` the first index and the number of the candidates that
+were drawn together. A record found again stands for the draw, with the cost it had. What is no step but the answer
+after a path has the `purpose` answer besides. `unused_blocks` counts further Python blocks of a step, not run.
 """
 
 from __future__ import annotations
@@ -28,6 +28,11 @@ log = logging.getLogger(__name__)
 ANSWER = "answer"
 """The purpose of what is no step."""
 
+CANDIDATE_SHAPE = {
+    "task_id": str, "key": str, "index": int, "text": str, "tokens_in": int, "tokens_out": int, "sampling": dict,
+}  # fmt: skip
+"""What a record must hold."""
+
 Record = Mapping[str, Any]
 Place = tuple[str, str, int]
 """Task id, key, index: what a candidate is known by."""
@@ -43,17 +48,20 @@ class Recorded:
         prompt: Prompt,
         sampling: Sampling,
         known: Iterable[Record],
-        append: Callable[[Record], object] | None = None,
+        append: Callable[[Sequence[Record]], object] | None = None,
         purpose: str | None = None,
+        watch: Callable[[int], object] | None = None,
     ) -> None:
-        """Of records for the same place the last one counts. `append` is handed every new record at once.
+        """Of records for the same place the last one counts. `append` is handed the new records of each draw at once.
 
-        Without a policy inside a candidate that was not recorded is a MissingError.
+        `watch` is told the new tokens of what is answered, recorded or not. Without a policy inside a candidate that
+        was not recorded is a MissingError.
         """
         self._inner = inner
         self._prompt = prompt
         self._sampling = sampling
-        self._append = append or (lambda record: None)
+        self._append = append or (lambda records: None)
+        self._watch = watch or (lambda tokens: None)
         self._marks = {"purpose": purpose} if purpose else {}
         self._known: dict[Place, Record] = {_place(record): record for record in known}
         self._warned = False
@@ -86,37 +94,47 @@ class Recorded:
                 if self._inner is None:
                     raise MissingError(self._reasons(task, path, key, start))
                 drawn = await self._inner.propose(task, path, count, first=start, seed=seed, tried=tried)
-                for index, candidate in enumerate(drawn, start):
-                    self._keep(task, path, key, index, candidate)
-        found = [self._known.get((task.id, key, i)) for i in wanted]
-        return [self._candidate(record, len(path) + 1, task) for record in found if record is not None]
+                self._keep(task, path, key, start, drawn)
+        found = [record for i in wanted if (record := self._known.get((task.id, key, i))) is not None]
+        self._watch(sum(record["tokens_out"] for record in found))
+        return [self._candidate(record, len(path) + 1, task) for record in found]
 
-    def _keep(self, task: Task, path: Sequence[Node], key: str, index: int, candidate: Candidate) -> None:
-        record = {
-            "task_id": task.id,
-            "path": path[-1].id if path else "0",
-            "key": key,
-            "index": index,
-            "text": candidate.raw,
-            "tokens_in": candidate.tokens_in,
-            "tokens_out": candidate.tokens_out,
-            "sampling": asdict(self._sampling),
-            **({"refused": True} if candidate.refused else {}),
-            **({"unused_blocks": candidate.step.unused} if candidate.step.unused else {}),
-            **({"finish_reason": candidate.finish_reason} if candidate.finish_reason else {}),
-            **self._marks,
-        }
-        if candidate.step.unused and not self._warned:
+    def _keep(self, task: Task, path: Sequence[Node], key: str, first: int, drawn: Sequence[Candidate]) -> None:
+        """Record one draw, all of its candidates at once."""
+        records = [
+            {
+                "task_id": task.id,
+                "path": path[-1].id if path else "0",
+                "key": key,
+                "index": index,
+                "draw": [first, len(drawn)],
+                "text": candidate.raw,
+                "tokens_in": candidate.tokens_in,
+                "tokens_out": candidate.tokens_out,
+                "sampling": asdict(self._sampling),
+                **({"refused": True} if candidate.refused else {}),
+                **({"unused_blocks": candidate.step.unused} if candidate.step.unused else {}),
+                **({"finish_reason": candidate.finish_reason} if candidate.finish_reason else {}),
+                **self._marks,
+            }
+            for index, candidate in enumerate(drawn, first)
+        ]
+        self._warn_of_unused(task, path, drawn)
+        self._append(records)
+        self._known |= {_place(record): record for record in records}
+
+    def _warn_of_unused(self, task: Task, path: Sequence[Node], drawn: Sequence[Candidate]) -> None:
+        """Say once that a model writes more code than a step runs."""
+        unused = next((candidate.step.unused for candidate in drawn if candidate.step.unused), 0)
+        if unused and not self._warned:
             self._warned = True
             log.warning(
                 "%s, step %d: the model wrote %d further Python blocks, and a step runs one. candidates.jsonl has the "
                 "number of each such step as unused_blocks; this is said once.",
                 task.id,
                 len(path) + 1,
-                candidate.step.unused,
+                unused,
             )
-        self._append(record)
-        self._known[_place(record)] = record
 
     def _candidate(self, record: Record, k: int, task: Task) -> Candidate:
         raw = record["text"]
@@ -150,6 +168,23 @@ def candidate_key(messages: Sequence[Message], sampling: Sampling) -> str:
     """Hex sha256 of the rendered prompt and the sampling settings."""
     content = json.dumps([messages, asdict(sampling)], sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def complete_draws(records: Sequence[Record]) -> list[Record]:
+    """The records without those of draws that lack a candidate: the writing of such a draw was cut short."""
+    held: dict[tuple[str, str, int, int], set[int]] = {}
+    for record in records:
+        if (draw := _draw(record)) is not None:
+            held.setdefault(draw, set()).add(record["index"])
+    return [record for record in records if (draw := _draw(record)) is None or len(held[draw]) >= draw[3]]
+
+
+def _draw(record: Record) -> tuple[str, str, int, int] | None:
+    """Task id, key, first index and number of candidates of a record's draw; None if it does not say."""
+    if "draw" not in record:
+        return None
+    first, count = record["draw"]
+    return record["task_id"], record["key"], first, count
 
 
 def _place(record: Record) -> Place:

@@ -58,6 +58,10 @@ class Replay:
         contents = {sha256(path.read_bytes()).hexdigest() for path in self._files()}
         return sha256("".join(sorted(contents)).encode()).hexdigest()
 
+    def recorded_tasks(self) -> set[str]:
+        """The ids of the tasks that the sources hold candidates for."""
+        return {record["task_id"] for record in self._records()}
+
     def usd(self, tokens_in: int, tokens_out: int) -> None:
         """None: a recorded token costs nothing more."""
 
@@ -76,7 +80,8 @@ class Replay:
     @field_validator("source", mode="before")
     @classmethod
     def _one_or_more(cls, source: Any) -> Any:
-        return (source,) if isinstance(source, str) else source
+        paths = (source,) if isinstance(source, str | Path) else source
+        return tuple(Path(path).expanduser() if isinstance(path, str | Path) else path for path in paths or ())
 
     def _files(self) -> Iterator[Path]:
         if not self.source:

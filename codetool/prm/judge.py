@@ -17,7 +17,15 @@ class Judged:
     """For each chat the probability of the first label among the two, in [0, 1], or what else `prm.score` makes of
     their logits; None where the chat exceeds the model's context."""
     tokens: int
-    """Tokens that the model really read: what it had read before, for other chats too, costs nothing again."""
+    """Tokens of the chats that the model was asked."""
+    computed: int | None = None
+    """Tokens of them that it really computed: what it had read before, for other chats too, costs nothing again. None:
+    all of them."""
+
+    @property
+    def tokens_computed(self) -> int:
+        """Tokens that were computed."""
+        return self.tokens if self.computed is None else self.computed
 
 
 class Judge(Protocol):

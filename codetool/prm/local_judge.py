@@ -59,8 +59,8 @@ class LocalJudge:
     async def judge(self, chats: Sequence[Sequence[Message]], name: str, *, new: bool) -> Judged:
         """The score of each chat.
 
-        `tokens` counts what the model really read: what chats start with is read once, for all who ever ask, `new` or
-        not.
+        `computed` counts what the model really read: what chats start with is read once, for all who ever ask, `new`
+        or not.
         """
         prompts = await asyncio.to_thread(lambda: [self._encode(chat, name) for chat in chats])
         different = [prompt for prompt in dict.fromkeys(prompts) if prompt is not None and self._fits(prompt, name)]
@@ -72,7 +72,8 @@ class LocalJudge:
             for prompt, logits in zip(job.prompts, judged.logits, strict=True)
         }
         scores = tuple(None if prompt is None else values.get(prompt) for prompt in prompts)
-        return Judged(scores, sum(judged.tokens for judged in read))
+        asked = sum(len(prompt) for prompt in prompts if prompt is not None and prompt in values)
+        return Judged(scores, asked, sum(judged.tokens for judged in read))
 
     def _encode(self, chat: Sequence[Message], name: str) -> tuple[int, ...] | None:
         """The tokens of a chat; None where its characters tell that they exceed the context."""

@@ -47,7 +47,7 @@ class Pairwise:
         judged = await self.judge.judge(chats, f"{task.id}, step {len(path) + 1}", new=not path)
         chosen = {pair: UNDECIDED if value is None else value for pair, value in zip(pairs, judged.values, strict=True)}
         values = {text: _wins(text, texts, chosen) for text in texts}
-        return Scores(tuple(values[step.text] for step in candidates), judged.tokens)
+        return Scores(tuple(values[step.text] for step in candidates), judged.tokens, judged.computed)
 
 
 def _wins(text: str, texts: Sequence[str], chosen: Mapping[tuple[str, str], float]) -> float:

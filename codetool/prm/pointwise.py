@@ -24,4 +24,4 @@ class Pointwise:
         seen: Sequence[Execution | None] = executions or [None] * len(candidates)
         chats = [self._prompt.messages(task, path, step, ran) for step, ran in zip(candidates, seen, strict=True)]
         judged = await self.judge.judge(chats, f"{task.id}, step {len(path) + 1}", new=not path)
-        return Scores(tuple(value or 0.0 for value in judged.values), judged.tokens)
+        return Scores(tuple(value or 0.0 for value in judged.values), judged.tokens, judged.computed)

@@ -1,10 +1,10 @@
 """A PRM behind HTTP: a server of `stage=serve_prm`, or one of the reference implementation's kind.
 
 The first is told by its `/health`, and gets all siblings at once: `POST {base_url}/score {"messages": [chat, ...]}` is
-answered by `{"scores": [number, ...], "tokens": really read}`. Any other gets one request per candidate:
-`POST {base_url}/generate {"index": i, "messages": [system, user]}` is answered by `{"response": number}`, which says
-nothing of tokens, so none are counted. A number outside [0, 1] is an error, not something to repair: it comes from a
-server that does not report a probability.
+answered by `{"scores": [number, ...], "tokens": computed, "tokens_asked": with those in its cache}`. Any other gets one
+request per candidate: `POST {base_url}/generate {"index": i, "messages": [system, user]}` is answered by
+`{"response": number}`, which says nothing of tokens, so none are counted. A number outside [0, 1] is an error, not
+something to repair: it comes from a server that does not report a probability.
 """
 
 from __future__ import annotations
@@ -133,8 +133,7 @@ class _Client:
             return Scores(tuple(await together(self._ask(i, chat) for i, chat in enumerate(chats))))
         parts = [chats[begin : begin + self._most] for begin in range(0, len(chats), self._most)]
         answers = await together(self._batch(part, f"{task.id}, step {len(path) + 1}") for part in parts)
-        values = tuple(value for answer in answers for value in answer.values)
-        return Scores(values, sum(answer.tokens for answer in answers))
+        return _merged(answers)
 
     async def _batch(self, chats: Sequence[list[Message]], name: str) -> Scores:
         """The scores of one request, or of its halves where it is too much for the server."""
@@ -144,7 +143,7 @@ class _Client:
         if len(chats) > 1:
             half = len(chats) // 2
             first, second = await together(self._batch(part, name) for part in (chats[:half], chats[half:]))
-            return Scores(first.values + second.values, first.tokens + second.tokens)
+            return _merged((first, second))
         log.warning("%s: the PRM server refuses the prompt: %s; it scores 0", name, answer.text[:200])
         return Scores((0.0,))
 
@@ -193,6 +192,12 @@ class _Client:
             ) from error
 
 
+def _merged(answers: Sequence[Scores]) -> Scores:
+    """The scores of several requests as those of one."""
+    values = tuple(value for answer in answers for value in answer.values)
+    return Scores(values, sum(each.tokens for each in answers), sum(each.tokens_computed for each in answers))
+
+
 def _read_health(health: httpx.Response) -> Mapping[str, Any]:
     """What a server says of itself; nothing where it is of another kind."""
     try:
@@ -216,12 +221,13 @@ def _scores(response: httpx.Response, count: int) -> Scores | httpx.Response:
     if response.status_code == TOO_LARGE:
         return response
     values, tokens = _read(response, "scores"), _read(response, "tokens")
-    if not isinstance(values, list) or len(values) != count or isinstance(tokens, bool) or not isinstance(tokens, int):
+    asked = response.json().get("tokens_asked", tokens)  # which servers of version 0.1 do not tell
+    if not isinstance(values, list) or len(values) != count or not {type(tokens), type(asked)} <= {int}:
         raise CodeToolError(
             f"{response.url} answered scores={values!r} tokens={tokens!r}; a list of {count} numbers and one number "
             "are needed. Does prm.base_url name a server of this version?"
         )
-    return Scores(tuple(_probability(response, value) for value in values), tokens)
+    return Scores(tuple(_probability(response, value) for value in values), asked, tokens)
 
 
 def _read(response: httpx.Response, name: str) -> Any:

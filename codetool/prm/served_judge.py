@@ -63,15 +63,17 @@ class ServedJudge:
     async def judge(self, chats: Sequence[Sequence[Message]], name: str, *, new: bool) -> Judged:
         """The probability of the first label for each chat.
 
-        `tokens` is the server's own count; prompt tokens that it says came out of its cache are not in it.
+        `tokens` is the server's own count; in `computed` prompt tokens that it says came out of its cache are left out.
         """
         # A prefix that several requests bring at once is computed for each, so the first of new ones is read alone.
         alone = 1 if new else 0
         judged = [await self._answer(chat, name) for chat in chats[:alone]]
         judged += await together(self._answer(chat, name) for chat in chats[alone:])
-        return Judged(tuple(value for value, _ in judged), sum(tokens for _, tokens in judged))
+        asked, computed = (sum(counts) for counts in zip(*(tokens for _, tokens in judged), strict=True))
+        return Judged(tuple(value for value, _ in judged), asked, computed)
 
-    async def _answer(self, messages: Sequence[Message], name: str) -> tuple[float | None, int]:
+    async def _answer(self, messages: Sequence[Message], name: str) -> tuple[float | None, tuple[int, int]]:
+        """The score, None for a prompt that is too long, and the tokens of the prompt: all, and those computed."""
         fields: dict[str, Any] = {"top_logprobs": TOP}
         if self._ids:
             fields = {"logprob_token_ids": list(self._ids), "return_tokens_as_token_ids": True}
@@ -81,7 +83,7 @@ class ServedJudge:
             answer = await self._client.answer(body, self._tells_or_never_will)
         except PromptRefusedError as error:
             log.warning("%s: %s; it is not judged", name, error)
-            return None, 0
+            return None, (0, 0)
         except CodeToolError as error:
             if self._system.learn(error, body["messages"]):
                 return await self._answer(messages, name)
@@ -92,7 +94,7 @@ class ServedJudge:
                 f"{self._client.server.base_url} tells no log-probabilities of {self._client.server.model}, and scores "
                 "are made of them. Choose a server that does with prm.base_url=, vLLM for example."
             )
-        return self._value(found), found.tokens_in
+        return self._value(found), (found.tokens_in, found.tokens_computed)
 
     def _tells_or_never_will(self, answer: dict[str, Any]) -> bool:
         """Whether an answer has log-probabilities, or comes from a server that has never given any: no use to go on."""

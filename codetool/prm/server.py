@@ -1,8 +1,8 @@
 """A PRM over HTTP: chats in, scores out, as the reference implementation's clients ask for them and in batches.
 
-    POST /generate {"index": i, "messages": [system, user]}  ->  {"response": score}
-    POST /score {"messages": [[system, user], ...]}          ->  {"scores": [...], "tokens": really read}
-    GET /health, GET /metrics                                ->  what is served, and Prometheus' text format
+    POST /generate {"index": i, "messages": [system, user]} ->  {"response": score}
+    POST /score {"messages": [[system, user], ...]}         ->  {"scores": [...], "tokens": computed, "tokens_asked": n}
+    GET /health, GET /metrics                               ->  what is served, and Prometheus' text format
 
 Whatever arrives while the model reads is read together next, whoever sent it. A request whose client leaves is dropped.
 Whatever is not served is answered by `{"detail": why}`: 400 no JSON, 422 not what is expected, 413 too much, 503 with
@@ -99,8 +99,8 @@ class PRMServer:
             return JSONResponse({"response": value})
 
         async def score(request: Request) -> Response:
-            values, tokens = await self._judged(request, Score)
-            return JSONResponse({"scores": values, "tokens": tokens})
+            values, judged = await self._judged(request, Score)
+            return JSONResponse({"scores": values, "tokens": judged.tokens_computed, "tokens_asked": judged.tokens})
 
         async def health() -> Response:
             limits = {"max_chats": self._limits.chats, "queue": self._limits.waiting}
@@ -111,8 +111,8 @@ class PRMServer:
 
         return {GENERATE: generate, "/score": score, "/health": health, "/metrics": metrics}
 
-    async def _judged(self, request: Request, kind: type[R]) -> tuple[list[float], int]:
-        """A score for each of the request's chats, and the tokens read for them. Raises Refused."""
+    async def _judged(self, request: Request, kind: type[R]) -> tuple[list[float], Judged]:
+        """A score for each of the request's chats, and the model's answer to them. Raises Refused."""
         chats = (await read(request, kind, self._limits.body(kind))).chats
         self._admit(len(chats))
         self._refuse_long(chats)
@@ -130,8 +130,8 @@ class PRMServer:
         if len(values) < len(chats):
             raise self._too_long(chats, judged.values.index(None))
         self._lasted = time.monotonic() - started
-        self.metrics.scored(len(chats), judged.tokens)
-        return values, judged.tokens
+        self.metrics.scored(len(chats), judged.tokens_computed)
+        return values, judged
 
     def _too_long(self, chats: Sequence[Sequence[Message]], place: int) -> Refused:
         reason = f"chat {place} is longer than the model's context"

@@ -21,7 +21,7 @@ class Budget:
     tokens: Annotated[int, Field(ge=0)] | None
     """Tokens of the policy, read and written together."""
     prm_tokens: Annotated[int, Field(ge=0)] | None
-    """Tokens that the PRM read."""
+    """Tokens of the prompts that the PRM is asked, whether a cache holds them or not."""
     executions: Annotated[int, Field(ge=0)] | None
     """Steps run in the sandbox."""
     tool_calls: Annotated[int, Field(ge=0)] | None

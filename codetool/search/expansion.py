@@ -144,7 +144,7 @@ class Expansion:
         if self._prm is None:
             return [None] * len(steps)
         scores = await self._prm.score(self._task, parent.path, steps, executions)
-        self._spend(prm_tokens=scores.tokens)
+        self._spend(prm_tokens=scores.tokens, prm_tokens_computed=scores.tokens_computed)
         return scores.values
 
     async def _run(self, parent: Node, node_id: str, step: Step) -> Execution:

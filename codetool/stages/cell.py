@@ -44,7 +44,7 @@ class CellOutcome:
     error: str | None = None
     """Why the cell could not be run."""
     failed: int = 0
-    """Tasks that failed for our own reasons."""
+    """Tasks that failed internally."""
     tasks: Sequence[str] = ()
     """Ids of the tasks asked for: its run folder may hold results of others."""
     metrics: Mapping[str, Any] = field(default_factory=dict)
@@ -80,9 +80,11 @@ def _outcome(
 ) -> CellOutcome:
     started = time.monotonic()
     # a problem with nothing kept offline is of another kind, say a file that could not be written
-    wandb_is_down = any(line["wandb_problem"] and line["unsynced"] for line in journal.read(folder / OUTCOMES))
+    finished = list(journal.read(folder / OUTCOMES))
+    wandb_is_down = any(line["wandb_problem"] and line["unsynced"] for line in finished)
+    share = list(dict.fromkeys(Path(line["folder"]) for line in finished if line["folder"]))
     try:
-        outcome = run(validate(config), choices, console, sweep=sweep, upload=not wandb_is_down)
+        outcome = run(validate(config), choices, console, sweep=sweep, upload=not wandb_is_down, share=share)
     except (CodeToolError, OSError) as error:
         return CellOutcome(number, error=str(error), seconds=time.monotonic() - started)
     except Exception as error:  # a defect of ours in one cell must not lose the others

@@ -6,11 +6,9 @@ at the end of every run, so other settings of `collect` relabel the same trees.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -19,6 +17,7 @@ from codetool.config import RunConfig
 from codetool.errors import ConfigError
 from codetool.evaluation.judge import NoJudge
 from codetool.evaluation.records import nodes_of
+from codetool.evaluation.result_files import TREES, TreeFile
 from codetool.evaluation.summary import Summary
 from codetool.process_data import examples, transcripts
 from codetool.process_data.labels import dropped_for_balance, labelled
@@ -27,6 +26,7 @@ from codetool.process_data.rollouts import Rollout
 from codetool.process_data.transcripts import Transcript
 from codetool.stages import collect_summary
 from codetool.stages.collect_summary import Collected
+from codetool.stages.conclusion import Target
 from codetool.stages.outcomes import decided
 from codetool.stages.run import run
 from codetool.types import ProcessExample, Task
@@ -37,9 +37,10 @@ REFERENCE = "reference"
 
 
 def collect(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
-    """The number of tasks that failed for our own reasons, after the others' trees have become process data.
+    """The number of tasks that failed internally, after the others' trees have become process data.
 
-    Raises CodeToolError.
+    A task can fail in its search, or afterwards if the benchmark's check raises on one of its leaves. Raises
+    CodeToolError.
     """
     if config.collect.leaf_success == "judge" and isinstance(config.judge, NoJudge):
         raise ConfigError(
@@ -47,21 +48,25 @@ def collect(config: RunConfig, choices: Mapping[str, str], console: Console) -> 
             "collect.leaf_success=checked (the benchmark's own answers) or collect.leaf_success=executed (it ran)."
         )
 
-    def conclude(folder: Path, tasks: Sequence[Task], summary: Summary) -> None:
-        collected = _write(config, choices["benchmark"], folder, tasks)
-        collect_summary.show(collected, summary, folder, Console())
+    undecided: list[str] = []
 
-    return run(config, choices, console, conclude=conclude).failed
+    def conclude(target: Target, tasks: Sequence[Task], summary: Summary) -> None:
+        collected = _write(config, choices["benchmark"], target.folder, tasks)
+        undecided.extend(collected.failures)
+        collect_summary.show(collected, summary, target.folder, Console(), target.kept)
+
+    return run(config, choices, console, conclude=conclude).failed + len(undecided)
 
 
 def _write(config: RunConfig, name: str, folder: Path, tasks: Sequence[Task]) -> Collected:
     """Write all that follows from the trees; `name` is the benchmark's."""
-    trees = _Trees(folder / "trees.jsonl", tasks)
-    outcomes = decided(((task, nodes_of(line)) for task, line in trees), config, folder)
-    lines = (line | {"outcomes": outcomes.by_task[task.id]} for task, line in trees)
+    trees, known = TreeFile(folder / TREES), {task.id: task for task in tasks}
+    outcomes = decided(((known[line["task_id"]], nodes_of(line)) for line in trees.trees(known)), config, folder)
+    kept = [task_id for task_id in known if task_id in outcomes.by_task]
+    lines = (line | {"outcomes": outcomes.by_task[line["task_id"]]} for line in trees.trees(kept))
     journal.replace(folder / ROLLOUTS, map(journal.encode, lines))
     rollouts = _Rollouts(folder / ROLLOUTS, tasks)
-    collected = Collected(outcomes.sources)
+    collected = Collected(outcomes.sources, failures=outcomes.failures)
     steps: list[tuple[str, str, bool | None]] = []
     dropped: set[tuple[str, str]] = set()
     for rollout in rollouts:
@@ -112,29 +117,6 @@ def _export(
         found = examples.examples(rollout.task, labelled(rollout, config.collect), config.collect.prompt)
         export.add(rollout, found, [each for each in found if (each.task_id, each.node_id) not in dropped])
     export.finish()
-
-
-class _Trees:
-    """The lines of `trees.jsonl` in the order of the tasks, without those of tasks that were not asked for.
-
-    Only their places in the file are kept: many trees are more than memory holds well.
-    """
-
-    def __init__(self, file: Path, tasks: Sequence[Task]) -> None:
-        self._file, self._tasks = file, tasks
-        self._places: dict[str, int] = {}
-        place = 0
-        with file.open("rb") as lines:
-            for line in lines:
-                self._places[json.loads(line)["task_id"]] = place
-                place += len(line)
-
-    def __iter__(self) -> Iterator[tuple[Task, dict[str, Any]]]:
-        with self._file.open("rb") as lines:
-            for task in self._tasks:
-                if task.id in self._places:
-                    lines.seek(self._places[task.id])
-                    yield task, json.loads(lines.readline())
 
 
 class _Rollouts:

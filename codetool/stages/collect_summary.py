@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from rich.console import Console
@@ -14,7 +14,8 @@ from rich.table import Table
 
 from codetool import journal
 from codetool.evaluation.charts import Chart, Line, Point, svg
-from codetool.evaluation.summary import Summary
+from codetool.evaluation.summary import Failure, Summary
+from codetool.evaluation.taxonomy import TaskError
 from codetool.process_data.summary import Counts, Level
 from codetool.stages.outcomes import sources_told
 from codetool.stages.summary import FAILURES_SHOWN
@@ -40,6 +41,8 @@ class Collected:
     """Steps left out of it since no leaf of their task succeeds."""
     transcripts: int = 0
     """Lines of `transcripts.jsonl`."""
+    failures: dict[str, TaskError] = field(default_factory=dict)
+    """Tasks without process data since the outcome of a leaf could not be decided, by id."""
 
 
 def write(collected: Collected, folder: Path) -> None:
@@ -50,13 +53,14 @@ def write(collected: Collected, folder: Path) -> None:
         "dropped_for_balance": collected.dropped,
         "dropped_as_unsolved": collected.unsolved,
         "transcripts": collected.transcripts,
+        "failures": [{"task_id": task_id} | asdict(error) for task_id, error in collected.failures.items()],
     }
     journal.replace(folder / "summary.json", [json.dumps(content, indent=2).encode() + b"\n"])
     journal.replace(folder / "summary.svg", [svg(_chart(collected.counts)).encode()])
 
 
-def show(collected: Collected, summary: Summary, folder: Path, console: Console) -> None:
-    """Print the counts by depth and what they rest on."""
+def show(collected: Collected, summary: Summary, folder: Path, console: Console, kept: str | None = None) -> None:
+    """Print the counts by depth and what they rest on, and the files; `kept` instead if they will not be kept."""
     names = ("depth", "sampled", "distinct", "ran", "leaves", "succeed", "mean soft")
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in names:
@@ -67,7 +71,8 @@ def show(collected: Collected, summary: Summary, folder: Path, console: Console)
     for line in _notes(collected, summary):
         console.print(line, highlight=False, soft_wrap=True)
     files = [name for name in FILES if (folder / name).exists()]
-    console.print(f"files in {folder}: {', '.join(files)}", markup=False, highlight=False, soft_wrap=True)
+    told = kept or f"files in {folder}: {', '.join(files)}"
+    console.print(told, markup=False, highlight=False, soft_wrap=True)
 
 
 def _cells(level: Level) -> Iterator[str]:
@@ -108,16 +113,22 @@ def _notes(collected: Collected, summary: Summary) -> Iterator[str]:
     ]
     without = f", without {' and '.join(left_out)}" if left_out else ""
     yield f"process.jsonl: {collected.examples:,} examples{without}; transcripts.jsonl: {collected.transcripts:,} paths"
-    means = [summary.metrics[name] for name in ("tokens_in", "tokens_out") if name in summary.metrics]
-    if means:
-        read, written = (round((mean["value"] or 0) * (mean["n"] or 0)) for mean in means)
+    if summary.totals:
+        read, written = summary.totals["tokens_in"], summary.totals["tokens_out"]
         yield f"tokens of the policy: {read:,} read, {written:,} written"
-    if summary.failures:
-        yield f"[red]{len(summary.failures)} tasks failed for our own reasons and have no tree:[/red]"
-    for failure in summary.failures[:FAILURES_SHOWN]:
+    yield from _failures(summary.failures, "tasks failed internally and have no tree:", "results.jsonl")
+    undecided = [Failure(task_id, error.message) for task_id, error in collected.failures.items()]
+    words = "tasks failed internally since the outcome of a leaf could not be decided, and have no process data:"
+    yield from _failures(undecided, words, "summary.json")
+
+
+def _failures(failures: Sequence[Failure], words: str, file: str) -> Iterator[str]:
+    if failures:
+        yield f"[red]{len(failures)} {words}[/red]"
+    for failure in failures[:FAILURES_SHOWN]:
         yield escape(f"  {failure.task_id}: {failure.message}")
-    if len(summary.failures) > FAILURES_SHOWN:
-        yield f"  … and {len(summary.failures) - FAILURES_SHOWN} more in results.jsonl"
+    if len(failures) > FAILURES_SHOWN:
+        yield f"  … and {len(failures) - FAILURES_SHOWN} more in {file}. The same command tries them again."
 
 
 def _chart(counts: Counts) -> Chart:

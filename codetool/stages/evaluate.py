@@ -8,23 +8,26 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, cast
 
 from rich.console import Console
 
-from codetool.answers import answer_of, last_printed
+from codetool.answers import last_printed
 from codetool.concurrency import together
 from codetool.config import RunConfig
 from codetool.errors import CodeToolError
-from codetool.evaluation.metrics import metrics
-from codetool.evaluation.records import result_line, tree_line
-from codetool.evaluation.taxonomy import judged, ours
+from codetool.evaluation.score_task import TaskRecord, failure, score
 from codetool.http.endpoint import EndpointConfig
 from codetool.interfaces import Executor, ModelServers, Policy, PolicyOption, ProcessRewardModel
 from codetool.policies.answering import ByPolicy, Printed
-from codetool.policies.recorded import ANSWER, Recorded
+from codetool.policies.recorded import ANSWER, Record, Recorded
+from codetool.policies.replay import Replay
+from codetool.policies.shared import SharedDraws
+from codetool.prm.recorded_scores import RecordedScores
 from codetool.search.expansion import Expansion
 from codetool.stages.progress import Display, Tally
+from codetool.stages.repeat import recorded_scores
 from codetool.stages.reuse import reused
 from codetool.stages.run_folder import RunFolder
 from codetool.stages.tool_counts import keep_counts
@@ -56,13 +59,15 @@ def evaluate(
     tasks: Sequence[Task],
     console: Console,
     record_sandbox: Callable[[Mapping[str, str]], None] = lambda layers: None,
+    shared: Sequence[Path] = (),
 ) -> None:
-    """Every task has a line in the folder's journals afterwards, with its answer or with what went wrong on our side.
+    """Every task has a line in the folder's journals afterwards, with its answer or with its internal failure.
 
-    `record_sandbox` is told what each layer of the sandbox confines, once that is known.
-    Raises MissingError, UnreachableError or SandboxError if a component cannot be had; then no task has been touched.
+    `record_sandbox` is told what each layer of the sandbox confines, once that is known. `shared` are run folders whose
+    draws are those of this run: they stand for its own. Raises MissingError, UnreachableError or SandboxError if a
+    component cannot be had; then no task has been touched.
     """
-    asyncio.run(_evaluate(config, folder, tasks, console, record_sandbox))
+    asyncio.run(_evaluate(config, folder, tasks, console, record_sandbox, shared))
 
 
 async def _evaluate(
@@ -71,11 +76,12 @@ async def _evaluate(
     tasks: Sequence[Task],
     console: Console,
     record_sandbox: Callable[[Mapping[str, str]], None],
+    shared: Sequence[Path],
 ) -> None:
     left = [task for task in tasks if task.id not in folder.done]
     display = Display(Tally.of(folder.done, tasks), console)
     waiting = iter(left)
-    async with _components(config, folder, left, display) as parts:
+    async with _components(config, folder, left, display, shared) as parts:
         layers = parts.executor.in_force
         await asyncio.to_thread(record_sandbox, layers)
         log.info("sandbox: %s", "; ".join(f"{layer}: {means}" for layer, means in layers.items()))
@@ -106,13 +112,14 @@ def _warn_of_unfinished(results: Iterable[Mapping[str, Any]]) -> None:
 
 @asynccontextmanager
 async def _components(
-    config: RunConfig, folder: RunFolder, tasks: Sequence[Task], display: Display
+    config: RunConfig, folder: RunFolder, tasks: Sequence[Task], display: Display, shared: Sequence[Path]
 ) -> AsyncIterator[Components]:
     """The components, opened. The sandbox starts first, while this process is still small."""
 
-    def append(record: Mapping[str, Any]) -> None:
-        folder.candidates.append(record)
-        display.draw(record["tokens_out"])
+    def append(records: Sequence[Record]) -> None:
+        folder.candidates.append_all(records)
+        for record in records:
+            display.draw(record["tokens_out"])
 
     async with (
         config.executor.open() as executor,
@@ -123,12 +130,16 @@ async def _components(
         _summariser(config, servers) as summariser,
     ):
         prompt, sampling = config.policy.prompt, config.policy.sampling
+        if prm is not None and (scores := recorded_scores(config, tasks)):
+            prm = RecordedScores(prm, scores)
+        if shared and not isinstance(config.policy, Replay):
+            policy = SharedDraws(policy, prompt=prompt, sampling=sampling, known=reused(shared, tasks))
         if config.reuse:  # below the run's own journal, which so holds every candidate that the run had
             policy = Recorded(policy, prompt=prompt, sampling=sampling, known=reused(config.reuse, tasks))
         known = folder.known_candidates
-        recorded = Recorded(policy, prompt=prompt, sampling=sampling, known=known, append=append)
+        recorded = Recorded(policy, prompt=prompt, sampling=sampling, known=known, append=append, watch=display.work)
         composer: Policy | None = None
-        if isinstance(config.answer, ByPolicy):
+        if isinstance(config.answer, ByPolicy) or (isinstance(config.policy, Replay) and not _prints(config)):
             composer = recorded.using(config.answer.prompt, config.answer.sampling)
         elif summariser is not None:
             prompt, sampling = config.answer.prompt, config.answer.sampling
@@ -141,11 +152,16 @@ async def _components(
 @asynccontextmanager
 async def _summariser(config: RunConfig, servers: ModelServers) -> AsyncIterator[Policy | None]:
     """A model of its own that writes final answers, None where there is none, as in a stage without answer=."""
-    if config.answer is None or isinstance(config.answer, Printed | ByPolicy):
-        yield None
+    if _prints(config) or isinstance(config.answer, ByPolicy) or isinstance(config.policy, Replay):
+        yield None  # a replay repeats recorded answers, and asks no model for them
     else:
         async with cast(PolicyOption, config.answer).open(servers) as summariser:
             yield summariser
+
+
+def _prints(config: RunConfig) -> bool:
+    """Whether the final answer is what the path printed, as in stages without a setting for it."""
+    return config.answer is None or isinstance(config.answer, Printed)
 
 
 async def _planned(config: RunConfig) -> list[Weights]:
@@ -154,39 +170,67 @@ async def _planned(config: RunConfig) -> list[Weights]:
     return [weights for weights in found if weights is not None]
 
 
+@dataclass
+class _Attempt:
+    """One attempt at a task. `ledger` is what it has spent, kept where the search ends in an exception."""
+
+    task: Task
+    started: float
+    ledger: Ledger = Ledger()
+
+    @property
+    def seconds(self) -> float:
+        """Wall time since its start."""
+        return time.monotonic() - self.started
+
+
 async def _work(
     waiting: Iterator[Task], config: RunConfig, parts: Components, folder: RunFolder, display: Display
 ) -> None:
-    """Take tasks until none is left. What goes wrong with one task is its own line and stops no other."""
+    """Take tasks until none is left. What goes wrong with one task is recorded in its line and stops no other."""
     for task in waiting:
-        line, tree = await _solve(task, config, parts)
-        await asyncio.to_thread(folder.commit, line, tree)
-        display.count(line)
+        display.begin()
+        attempt = _Attempt(task, time.monotonic())
+        record = await _solve(attempt, config, parts)
+        try:
+            await asyncio.to_thread(folder.commit, record.result, record.tree)
+        except OSError:
+            raise  # no file can be written: the run cannot go on
+        except Exception as error:  # a value that JSON does not have, from a plug-in
+            record = _failed(attempt, error, config)
+            await asyncio.to_thread(folder.commit, record.result, None)
+        display.count(record.result)
 
 
-async def _solve(task: Task, config: RunConfig, parts: Components) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """The task's lines for `results.jsonl` and `trees.jsonl`; no tree where we failed."""
-    started = time.monotonic()
+async def _solve(attempt: _Attempt, config: RunConfig, parts: Components) -> TaskRecord:
+    """What is recorded of the task. Whatever is raised, by a benchmark's check too, is the task's internal failure."""
     try:
-        result = await _search(task, config, parts)
-    except CodeToolError as raised:
-        task_log.warning("%s: %s", task.id, raised)
-        failure: Exception = raised
-    except Exception as raised:  # a defect of ours in one task must not lose the others; the log has the traceback
-        task_log.exception("%s: unexpected error", task.id)
-        failure = raised
+        result = await _search(attempt, config, parts)
+        return score(attempt.task, result, config.benchmark, attempt.seconds)
+    except (Exception, SystemExit) as error:  # a check may call sys.exit, as scripts do
+        return _failed(attempt, error, config)
+
+
+def _failed(attempt: _Attempt, error: BaseException, config: RunConfig) -> TaskRecord:
+    """The record of a task that failed internally. The log has the traceback of what was not foreseen."""
+    if isinstance(error, CodeToolError):
+        task_log.warning("%s: %s", attempt.task.id, error)
     else:
-        seconds = time.monotonic() - started
-        success = config.benchmark.check(task, answer_of(result))
-        error = judged(task, result, success)
-        line = result_line(task, result, success, metrics(task, result, success, seconds), seconds, error)
-        return line, tree_line(task, result)
-    seconds = time.monotonic() - started
-    unsolved = config.benchmark.check(task, None)  # false where answers are checked, None where they are not
-    return result_line(task, None, unsolved, metrics(task, None, unsolved, seconds), seconds, ours(failure)), None
+        task_log.error("%s: unexpected error", attempt.task.id, exc_info=error)
+    return failure(attempt.task, error, _priced(attempt.ledger, config), config.benchmark, attempt.seconds)
 
 
-async def _search(task: Task, config: RunConfig, parts: Components) -> SearchResult:
+def _priced(ledger: Ledger, config: RunConfig) -> Ledger:
+    """The ledger with its price, if that is known and nobody has set one."""
+    try:
+        usd = _price(config, ledger) if ledger.usd is None else ledger.usd
+    except Exception:  # what failed is recorded already
+        usd = None
+    return replace(ledger, usd=usd)
+
+
+async def _search(attempt: _Attempt, config: RunConfig, parts: Components) -> SearchResult:
+    task = attempt.task
     tools = parts.broker.session(task)
     async with Expansion(
         task=task,
@@ -199,7 +243,10 @@ async def _search(task: Task, config: RunConfig, parts: Components) -> SearchRes
         budget=config.budget,
         seed=config.seed,
     ) as expansion:
-        best = await config.search.run(expansion.root, expansion.expand)
+        try:
+            best = await config.search.run(expansion.root, expansion.expand)
+        finally:
+            attempt.ledger = expansion.ledger
         if parts.broker.trouble:
             raise parts.broker.trouble
         if tools.trouble:  # what the program did with a failure that is not its own says nothing about it
@@ -208,9 +255,10 @@ async def _search(task: Task, config: RunConfig, parts: Components) -> SearchRes
     usd = _price(config, result.ledger)
     result = replace(result, ledger=replace(result.ledger, usd=usd))
     if parts.composer is not None:
-        return await _answered(task, result, config, parts.composer)
-    if isinstance(config.answer, Printed) and config.answer.unfinished == "last_printed" and not result.best.finished:
-        return replace(result, composed=last_printed(result.best))
+        result = await _answered(task, result, config, parts.composer)
+    elif isinstance(config.answer, Printed) and config.answer.unfinished == "last_printed" and not result.best.finished:
+        result = replace(result, composed=last_printed(result.best))
+    attempt.ledger = result.ledger
     return result
 
 

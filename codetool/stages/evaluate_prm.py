@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,7 +20,7 @@ from rich.console import Console
 from codetool import journal
 from codetool.concurrency import together
 from codetool.config import RunConfig
-from codetool.errors import CodeToolError, ConfigError
+from codetool.errors import CodeToolError, ConfigError, MissingError, UnreachableError
 from codetool.interfaces import ProcessRewardModel
 from codetool.journal import Journal
 from codetool.prm.none import NoPRM
@@ -29,7 +28,7 @@ from codetool.prm.oracle import OraclePRM
 from codetool.runs import provenance
 from codetool.runs.identity import Identity, identity_settings
 from codetool.runs.provenance import record_session
-from codetool.stages import run_folder
+from codetool.stages import run_folder, trained_on
 from codetool.stages.tracked import of_prm, track
 
 if TYPE_CHECKING:
@@ -56,7 +55,10 @@ class EvaluatePRM:
 
 
 def evaluate_prm(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
-    """0, after the PRM has been measured. Raises CodeToolError; the scores it gave until then are kept."""
+    """The number of tasks whose steps could not all be scored, after the PRM has been measured on the others.
+
+    The same command tries those tasks again. Raises CodeToolError; the scores given until then are kept.
+    """
     from codetool.stages import judged_data, prm_summary  # numpy: no message about a wrong word should wait for it
     from codetool.stages.invocation import command_words
     from codetool.stages.run import logged, tell_of_other_code, write_config
@@ -70,20 +72,37 @@ def evaluate_prm(config: RunConfig, choices: Mapping[str, str], console: Console
     name = f"{'+'.join(data.benchmarks)}-{choices['prm']}-{identity.digest}"
     path = run_folder.choose(config.outputs / config.stage / name, config.fresh)
     _announce(config, choices, data, path, console)
+    warnings = _warnings(config, data)
     if config.dry_run:
         tell_of_other_code(config, path, console)
+        for line in warnings:
+            console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
         return 0
     with ExitStack() as stack:
         run_folder.lock(path, stack, False)
-        stack.callback(_leave_no_empty_folder, path)
+        stack.callback(run_folder.remove_if_unused, path, (SCORES,))
         stack.enter_context(logged(path / "log.txt", console, logging.INFO))
         write_config(config, path)
         command = command_words()
         stack.enter_context(record_session(path, identity, config.settings, command, done=len(_known(path))))
-        asyncio.run(_score(config, data, path, console))
-        prm_summary.conclude(config, data, _known(path), path, Console())
+        for line in warnings:
+            log.warning("%s", line)
+        failures = asyncio.run(_score(config, data, path, console))
+        measured = data.without(failures)
+        if not measured.groups:
+            raise CodeToolError(f"no task could be scored; the first failure: {next(iter(failures.values()))}")
+        prm_summary.conclude(config, measured, _known(path), path, Console(), failures)
         track(config, choices, path, [*data.benchmarks, choices["prm"]], of_prm(path))
-    return 0
+    return len(failures)
+
+
+def _warnings(config: RunConfig, data: JudgedData) -> list[str]:
+    """What the data have in common with those that the PRM was trained on."""
+    from codetool.model_folders import resolve_path
+
+    path = resolve_path("prm", getattr(config.prm, "path", None))
+    trained = None if path is None else trained_on.read(path)
+    return [f"evaluate_prm.data: {line}" for line in trained_on.overlap(trained, data.tasks)] if trained else []
 
 
 def _check(config: RunConfig) -> None:
@@ -137,20 +156,15 @@ def _known(path: Path) -> dict[Key, float]:
     return {(line["task_id"], line["node_id"]): line["score"] for line in journal.read(path / SCORES)}
 
 
-def _leave_no_empty_folder(path: Path) -> None:
-    """Remove a folder in which nothing has been scored: its run could not start."""
-    if not (path / SCORES).is_file() or not (path / SCORES).stat().st_size:
-        shutil.rmtree(path)
-
-
-async def _score(config: RunConfig, data: JudgedData, path: Path, console: Console) -> None:
-    """Every step has its line in the journal afterwards."""
+async def _score(config: RunConfig, data: JudgedData, path: Path, console: Console) -> dict[str, str]:
+    """Score what has no line in the journal yet; the tasks of which that failed, each with its error."""
     from codetool.stages.scoring_progress import ScoringProgress
 
     known = _known(path)
     left = [group for group in data.groups if not all((e.task_id, e.node_id) in known for e in group.examples)]
+    failures: dict[str, str] = {}
     if not left:
-        return
+        return failures
     weights = await asyncio.to_thread(config.prm.weights)
     done = len(data.groups) - len(left)
     async with config.vllm.open([] if weights is None else [weights], path) as servers, config.prm.open(servers) as prm:
@@ -160,8 +174,9 @@ async def _score(config: RunConfig, data: JudgedData, path: Path, console: Conso
         with Journal(path / SCORES) as scores, progress:
             waiting = iter(left)
             workers = range(min(config.concurrency, len(left)))
-            await together(_work(waiting, prm, scores.append, progress.count) for _ in workers)
-    log.info("scored %d steps; the PRM read %d tokens for them", progress.steps, progress.tokens)
+            await together(_work(waiting, prm, scores.append, progress.count, failures) for _ in workers)
+    log.info("scored %d steps; the PRM computed %d tokens for them", progress.steps, progress.tokens)
+    return failures
 
 
 async def _work(
@@ -169,15 +184,32 @@ async def _work(
     prm: ProcessRewardModel,
     append: Callable[[Mapping[str, Any]], None],
     count: Callable[[int, int], None],
+    failures: dict[str, str],
 ) -> None:
-    """Take siblings until none are left."""
+    """Take siblings until none are left. An error of one task is noted; one that all would meet is raised."""
     for group in waiting:
-        steps = [node.step for node in group.nodes if node.step]
-        executions = [node.execution for node in group.nodes if node.execution] if prm.sees_observation else []
-        scores = await prm.score(group.task, group.path, steps, executions)
-        for example, value in zip(group.examples, _valid(scores.values, group), strict=True):
-            append({"task_id": example.task_id, "node_id": example.node_id, "score": value})
-        count(len(steps), scores.tokens)
+        try:
+            await _score_group(group, prm, append, count)
+        except (ConfigError, MissingError, UnreachableError):
+            raise
+        except Exception as error:
+            log.error("%s: not scored: %s: %s", group.task.id, type(error).__name__, error, exc_info=True)
+            failures.setdefault(group.task.id, f"{type(error).__name__}: {error}")
+
+
+async def _score_group(
+    group: Siblings,
+    prm: ProcessRewardModel,
+    append: Callable[[Mapping[str, Any]], None],
+    count: Callable[[int, int], None],
+) -> None:
+    """Score siblings and write their lines."""
+    steps = [node.step for node in group.nodes if node.step]
+    executions = [node.execution for node in group.nodes if node.execution] if prm.sees_observation else []
+    scores = await prm.score(group.task, group.path, steps, executions)
+    for example, value in zip(group.examples, _valid(scores.values, group), strict=True):
+        append({"task_id": example.task_id, "node_id": example.node_id, "score": value})
+    count(len(steps), scores.tokens_computed)
 
 
 def _valid(values: Sequence[float], group: Siblings) -> Sequence[float]:

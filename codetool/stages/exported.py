@@ -6,9 +6,9 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from codetool import journal
 from codetool.config import RunConfig
 from codetool.evaluation.records import nodes_of
+from codetool.evaluation.result_files import TREES, TreeFile, read_results
 from codetool.prm.none import NoPRM
 from codetool.process_data.reference_results import ReferenceResults
 from codetool.types import Task
@@ -32,12 +32,12 @@ def export_results(config: RunConfig, choices: Mapping[str, str], path: Path, ta
     def in_its_set(task: Task) -> tuple[Task, str]:
         return task, task.group or choices["benchmark"]
 
-    lines = {line["task_id"]: line for line in journal.read(path / "results.jsonl") if line["task_id"] in known}
-    for tree in journal.read(path / "trees.jsonl"):
+    lines = {line["task_id"]: line for line in read_results(path, known)}
+    for tree in TreeFile(path / TREES).trees(known):
         if line := lines.pop(tree["task_id"], None):
             nodes = {node.id: node for node in nodes_of(tree)}
             results.add(*in_its_set(known[tree["task_id"]]), [nodes[name] for name in line["path"]], line["answer"])
-    for name in lines:  # tasks that failed for our own reasons have no tree; whoever divides by the files counts them
+    for name in lines:  # tasks that failed internally have no tree; whoever divides by the files counts them
         results.add(*in_its_set(known[name]), [], None)
     results.finish()
     return folder

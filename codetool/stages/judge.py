@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 import json
 import logging
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -69,7 +68,7 @@ def judge(config: RunConfig, choices: Mapping[str, str], console: Console) -> in
         return 0
     with ExitStack() as stack:
         run_folder.lock(path, stack, False)
-        stack.callback(_leave_no_empty_folder, path)
+        stack.callback(run_folder.remove_if_unused, path, (judged.FILE, FILE))
         stack.enter_context(logged(path / "log.txt", console, logging.INFO))
         write_config(config, path)
         stack.enter_context(record_session(path, identity, config.settings, command_words()))
@@ -211,9 +210,3 @@ def _show(summary: Summary, path: Path, console: Console) -> None:
         console.print(line, highlight=False, soft_wrap=True)
     files = [name for name in FILES if (path / name).is_file()]
     console.print(f"files in {path}: {', '.join(files)}", highlight=False, soft_wrap=True)
-
-
-def _leave_no_empty_folder(path: Path) -> None:
-    """Remove a folder in which nothing has been judged: the judge could not be asked."""
-    if not (path / judged.FILE).is_file() and not any(journal.read(path / FILE)):
-        shutil.rmtree(path)

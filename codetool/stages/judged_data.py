@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -49,6 +49,12 @@ class JudgedData:
     groups: Sequence[Siblings]
     """In the order of their tasks."""
     tasks: Mapping[str, Task]
+
+    def without(self, failed: Container[str]) -> JudgedData:
+        """The data without some tasks."""
+        groups = [group for group in self.groups if group.task.id not in failed]
+        tasks = {name: task for name, task in self.tasks.items() if name not in failed}
+        return replace(self, groups=groups, tasks=tasks)
 
     @property
     def examples(self) -> list[ProcessExample]:
@@ -106,15 +112,24 @@ def _groups(file: Path, tasks: Sequence[Task]) -> dict[str, list[Siblings]]:
     found: defaultdict[str, defaultdict[str, list[ProcessExample]]] = defaultdict(lambda: defaultdict(list))
     for example in examples.read([file]):
         found[example.task_id][example.group].append(replace(example, prefix=()))
+    for groups in found.values():
+        for siblings in groups.values():
+            siblings.sort(key=lambda example: _place(example.node_id))
     known = {task.id: task for task in tasks}
     trees = dict(_trees(file.parent / ROLLOUTS, known))
     if strange := next((name for name in found if name not in known or name not in trees), None):
         raise ConfigError(f"{file}: the task {strange} is not in {ROLLOUTS}, or not in the benchmark. {WHOLE}")
+    in_order = {name: [groups[each] for each in sorted(groups, key=_place)] for name, groups in found.items()}
     return {
-        name: [_siblings(task, trees[name], group, file) for group in found[name].values()]
+        name: [_siblings(task, trees[name], group, file) for group in in_order[name]]
         for name, task in known.items()
         if name in found
     }
+
+
+def _place(node_id: str) -> list[int]:
+    """Sort key that puts nodes in the order of the tree, whatever order the file has."""
+    return [int(number) for number in node_id.split("-") if number.isdigit()]
 
 
 def _siblings(task: Task, tree: Mapping[str, Node], group: Sequence[ProcessExample], file: Path) -> Siblings:

@@ -11,11 +11,11 @@ from typing import Any
 
 from rich.console import Console
 
-from codetool import journal
 from codetool.config import RunConfig
 from codetool.evaluation import cases, judged
 from codetool.evaluation.judge import Judgement, NoJudge, told
 from codetool.evaluation.records import nodes_of
+from codetool.evaluation.result_files import TREES, TreeFile, read_results
 from codetool.evaluation.votes import FILE, Ballot, Count, Vote, left
 from codetool.interfaces import Judge
 from codetool.stages.scoring_progress import ScoringProgress
@@ -53,14 +53,16 @@ def judge_answers(config: RunConfig, folder: Path, tasks: Sequence[Task], consol
 
 
 def cases_of(folder: Path, known: Mapping[str, Task] | None = None) -> Iterator[cases.Case]:
-    """The cases of a run folder's results, of the `known` tasks if they are; without a task its tools are missing."""
-    lines = [line for line in journal.read(folder / "results.jsonl") if known is None or line["task_id"] in known]
-    wanted = {line["task_id"] for line in lines}
-    paths = {
-        tree["task_id"]: nodes_of(tree) for tree in journal.read(folder / "trees.jsonl") if tree["task_id"] in wanted
-    }
+    """The cases of a run folder's results, of the `known` tasks in their order if they are given, else sorted by id.
+
+    Without a task its tools are missing.
+    """
+    lines = read_results(folder, known)
+    trees = TreeFile(folder / TREES)
     for line in lines:
-        yield cases.of_line(line, paths.get(line["task_id"], ()), (known or {}).get(line["task_id"]))
+        task_id = line["task_id"]
+        nodes = next(map(nodes_of, trees.trees([task_id])), ())
+        yield cases.of_line(line, nodes, (known or {}).get(task_id))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -12,12 +13,16 @@ from codetool.answers import final_answer
 from codetool.config import RunConfig
 from codetool.evaluation.cases import Case, of_path
 from codetool.evaluation.judge import NoJudge
+from codetool.evaluation.score_task import check
+from codetool.evaluation.taxonomy import TaskError, internal_error
 from codetool.process_data.rollouts import Rollout
 from codetool.search.exhaustive import Exhaustive
 from codetool.stages.judging import concluded
 from codetool.types import Node, Task
 
 VERDICTS = "verdicts.jsonl"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -32,20 +37,34 @@ class Outcomes:
     """Leaves by what decided them: `unfinished` (or given up), `checked`, `judge`, `executed`."""
     questions: list[tuple[str, Case]] = field(default_factory=list)
     """Leaf id and case of those that a judge has yet to decide."""
+    failures: dict[str, TaskError] = field(default_factory=dict)
+    """Tasks of which a leaf could not be decided, by id; they stand nowhere else."""
 
     def decide(self, task: Task, leaf: Node, success: bool, source: str) -> None:
         """Note the outcome of a leaf."""
         self.by_task.setdefault(task.id, {})[leaf.id] = success
         self.sources[source] += 1
 
+    def add(self, other: Outcomes) -> None:
+        """Take over the outcomes of another task."""
+        self.by_task |= other.by_task
+        self.sources += other.sources
+        self.questions += other.questions
+
 
 def decided(trees: Iterable[tuple[Task, tuple[Node, ...]]], config: RunConfig, folder: Path) -> Outcomes:
     """The outcome of every leaf. Raises what the judge's client raises; verdicts given until then are kept."""
     outcomes = Outcomes()
     for task, nodes in trees:
-        outcomes.by_task.setdefault(task.id, {})
-        for leaf in Rollout(task, nodes, {}).leaves():
-            _decide(task, leaf, config, outcomes)
+        of_task = Outcomes({task.id: {}})
+        try:
+            for leaf in Rollout(task, nodes, {}).leaves():
+                _decide(task, leaf, config, of_task)
+        except (Exception, SystemExit) as error:  # of the benchmark's check: it must not cost the other tasks' data
+            log.error("%s: the outcome of a leaf could not be decided", task.id, exc_info=error)
+            outcomes.failures[task.id] = internal_error(error)
+        else:
+            outcomes.add(of_task)
     if outcomes.questions:
         leaves = [case for _, case in outcomes.questions]
         judgements = asyncio.run(config.judge.judge(leaves, folder / VERDICTS, config.seed))
@@ -65,7 +84,7 @@ def _decide(task: Task, leaf: Node, config: RunConfig, outcomes: Outcomes) -> No
         return
     answer = final_answer(leaf)
     if config.collect.leaf_success == "checked":
-        checked = config.benchmark.check(task, answer)
+        checked = check(config.benchmark, task, answer)
         if checked is not None:
             outcomes.decide(task, leaf, checked, "checked")
             return

@@ -31,9 +31,17 @@ PERCENT = frozenset(UNITS) - {"auroc", "ece", "brier", "log_loss", "selection_re
 
 
 def conclude(
-    config: RunConfig, data: JudgedData, scores: Mapping[tuple[str, str], float], folder: Path, console: Console
+    config: RunConfig,
+    data: JudgedData,
+    scores: Mapping[tuple[str, str], float],
+    folder: Path,
+    console: Console,
+    failures: Mapping[str, str],
 ) -> None:
-    """Measure the PRM by its scores, write the files and print the table."""
+    """Measure the PRM by its scores, write the files and print the table.
+
+    `failures` are the errors of tasks that are no part of `data` since a step of them could not be scored.
+    """
     examples = data.examples
     values = [scores[example.task_id, example.node_id] for example in examples]
     measurement = measured(
@@ -45,13 +53,22 @@ def conclude(
         seed=config.seed,
     )
     counts = {"tasks": len(data.tasks), "groups": len(data.groups), "steps": len(examples)}
-    content = {**_as_json(measurement), **counts, "code": code_rows(folder, len(scores))}
+    left_out = {"failures": [{"task_id": name, "message": message} for name, message in failures.items()]}
+    content = {**_as_json(measurement), **counts, **left_out, "code": code_rows(folder, len(scores))}
     journal.replace(folder / "metrics.json", [json.dumps(content, indent=2).encode() + b"\n"])
     journal.replace(folder / PLOT, [svg(reliability(measurement)).encode()])
     _show(measurement, console)
     labelled = sum(example.label is not None for example in examples)
     for line in (*_notes(measurement, len(examples), labelled), *untrained(config.settings)):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if failures:
+        told = (
+            f"{len(failures)} tasks failed internally and are left out of every number. The same command tries them "
+            "again."
+        )
+        console.print(told, style="red", markup=False, highlight=False, soft_wrap=True)
+    for name, message in list(failures.items())[:5]:
+        console.print(f"  {name}: {message}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"files in {folder}: {', '.join(FILES)}", markup=False, highlight=False, soft_wrap=True)
 
 

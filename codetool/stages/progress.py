@@ -11,7 +11,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from codetool.evaluation.taxonomy import is_ours
+from codetool.evaluation.taxonomy import is_internal
 from codetool.types import Task
 
 PLAIN_SECONDS = 10.0
@@ -19,7 +19,11 @@ PLAIN_SECONDS = 10.0
 
 @dataclass
 class Tally:
-    """What has happened so far: tasks done, how they came out, tokens written. `already` were done before this run."""
+    """What has happened so far: tasks done, how they came out, tokens written. `already` were done before this run.
+
+    `work` counts the new tokens of all candidates that searches were given, those of an earlier run among them; `begun`
+    the tasks that this run has started.
+    """
 
     total: int
     done: int = 0
@@ -31,6 +35,8 @@ class Tally:
     tokens: int = 0
     tokens_of_done: int = 0
     candidates: int = 0
+    work: int = 0
+    begun: int = 0
 
     @classmethod
     def of(cls, done: Mapping[str, Mapping[str, Any]], tasks: Sequence[Task]) -> Self:
@@ -46,7 +52,7 @@ class Tally:
         """Count one result line."""
         self.done += 1
         self.tokens_of_done += result["ledger"]["tokens_out"]
-        self.failed += is_ours(result)
+        self.failed += is_internal(result)
         self.checked += result["success"] is not None
         self.solved += result["success"] is True
 
@@ -62,12 +68,22 @@ class Tally:
         return " · ".join(parts)
 
     def _left(self, seconds: float) -> float | None:
-        """Seconds left, if every task takes as many tokens as those done now did on average; None before any is."""
+        """Seconds left, by the work of the tasks done now and of those in flight; None where that says too little.
+
+        The first of many tasks in flight to end are the short ones, so nothing is said before as many are done as are
+        in flight. Of a task in flight at least half the mean work is expected to be left.
+        """
         now = self.done - self.already
-        if not now or not self.tokens:
+        work = max(self.work, self.tokens)
+        in_flight = max(0, self.begun - now)
+        if not now or not work or in_flight > now:
             return None
-        expected = (self.total - self.already) * self.tokens_of_done / now
-        return (expected - self.tokens) * seconds / self.tokens if expected > self.tokens else None
+        mean = self.tokens_of_done / now
+        expected = (self.total - self.already) * mean - work
+        if in_flight:
+            waiting = self.total - self.done - in_flight
+            expected = max(expected, waiting * mean + in_flight * mean / 2)
+        return expected * seconds / work if expected > 0 else None
 
 
 class Display:
@@ -98,6 +114,14 @@ class Display:
         """Count one result line."""
         self._tally.count(result)
         self._update()
+
+    def begin(self) -> None:
+        """Count a task that has been started."""
+        self._tally.begun += 1
+
+    def work(self, tokens: int) -> None:
+        """Count the new tokens of candidates that a search was given, drawn now or recorded."""
+        self._tally.work += tokens
 
     def draw(self, tokens: int) -> None:
         """Count a candidate of so many tokens."""

@@ -19,6 +19,7 @@ from codetool.config import RunConfig, without_marks
 from codetool.errors import CodeToolError, ConfigError, MissingError
 from codetool.evaluation.judged import result_lines
 from codetool.evaluation.report import About, page
+from codetool.evaluation.result_files import TREES, TreeFile
 from codetool.evaluation.summary import Summary, summarise
 from codetool.interfaces import Benchmark
 from codetool.runs import provenance
@@ -57,7 +58,7 @@ def report(config: RunConfig, choices: Mapping[str, str], console: Console) -> i
         console.print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
     try:
         known = {task.id: task.template for task in tasks}
-        lines = [line for line in result_lines(folder) if line["task_id"] in known or not tasks]
+        lines = result_lines(folder, known if tasks else None)
         groups, seed = {task.id: task.group for task in tasks}, settings.get("seed", 0)
         summary = summarise(lines, len(tasks) or len(lines), seed=seed, templates=known, groups=groups)
         if not config.dry_run:
@@ -76,7 +77,7 @@ def write(
     tasks: Sequence[Task],
     notes: tuple[str, ...] = (),
 ) -> None:
-    """Write the report of these result lines, in the order of the tasks; a kill leaves the old one or none."""
+    """Write the report of these result lines, in their order; a kill leaves the old one or none."""
     settings, made = settings_of(folder), provenance.read(folder)
     about = About(
         name=folder.resolve().name,
@@ -87,12 +88,10 @@ def write(
         confined=tuple("; ".join(f"{layer}: {means}" for layer, means in layers.items()) for layers in made.sandboxes),
         notes=(*notes, *_warn_of_several_codes(made), *untrained(settings)),
     )
-    trees = journal.read(folder / "trees.jsonl")
+    trees = TreeFile(folder / TREES).trees([line["task_id"] for line in lines])
     known = {task.id: task for task in tasks}
-    order = {name: place for place, name in enumerate(known)}
-    ordered = sorted(lines, key=lambda line: order.get(line["task_id"], len(order)))
     try:
-        journal.replace(folder / NAME, page(about, summary, ordered, trees, known))
+        journal.replace(folder / NAME, page(about, summary, lines, trees, known))
     finally:
         (folder / f"{NAME}.new").unlink(missing_ok=True)  # what a failure half-way has left
 

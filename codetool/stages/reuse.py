@@ -14,7 +14,7 @@ from typing import Any
 from codetool import journal
 from codetool.config import RunConfig
 from codetool.errors import ConfigError
-from codetool.policies.recorded import Record
+from codetool.policies.recorded import CANDIDATE_SHAPE, Record, complete_draws
 from codetool.policies.replay import CANDIDATES
 from codetool.runs import provenance
 from codetool.runs.identity import Identity
@@ -23,28 +23,39 @@ from codetool.types import Task
 
 def refuse_other_draws(config: RunConfig, identity: Identity) -> None:
     """Raise ConfigError, with every difference, if a folder of `reuse` is of another policy or seed than this run."""
-    ours = _drawn_by(identity)
+    ours = draw_settings(identity)
     for folder in config.reuse:
         if not (folder / "config.yaml").is_file():
             raise ConfigError(f"reuse: {folder} is no run folder: there is no config.yaml in it.")
-        theirs = _drawn_by(provenance.read(folder).identity)
-        names = [name for name in ours | theirs if ours.get(name) != theirs.get(name)]
-        if names:
-            differences = "; ".join(
-                f"{name} is {shorten(repr(theirs.get(name)), 80)} there, {shorten(repr(ours.get(name)), 80)} here"
-                for name in names
-            )
+        if differences := difference(draw_settings(provenance.read(folder).identity), ours):
             raise ConfigError(f"reuse: the candidates of {folder} cannot stand for this run's: {differences}.")
+
+
+def draws_alike(identity: Identity, folder: Path) -> bool:
+    """Whether the candidates of a run folder are those that a run of this identity would draw for the same prompts."""
+    if not (folder / provenance.NAME).is_file():
+        return False
+    return draw_settings(provenance.read(folder).identity) == draw_settings(identity)
 
 
 def reused(folders: Sequence[Path], tasks: Sequence[Task]) -> Iterator[Record]:
     """The candidates of these tasks that the folders hold; runs that are going on have those up to now."""
     wanted = {task.id for task in tasks}
     for folder in folders:
-        yield from (record for record in journal.read(folder / CANDIDATES) if record["task_id"] in wanted)
+        records = journal.read(folder / CANDIDATES, CANDIDATE_SHAPE)
+        yield from complete_draws([record for record in records if record["task_id"] in wanted])
 
 
-def _drawn_by(identity: Identity) -> dict[str, Any]:
+def difference(there: Mapping[str, Any], here: Mapping[str, Any], where: str = "here") -> str:
+    """The settings in which two runs draw differently, in words; empty if they draw alike."""
+    return "; ".join(
+        f"{name} is {shorten(repr(there.get(name)), 80)} there, {shorten(repr(here.get(name)), 80)} {where}"
+        for name in {**here, **there}
+        if there.get(name) != here.get(name)
+    )
+
+
+def draw_settings(identity: Identity) -> dict[str, Any]:
     """What determines a draw, by dotted name."""
     settings = identity.settings
     policy = settings.get("policy") or {}

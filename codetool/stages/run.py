@@ -24,15 +24,18 @@ from codetool.runs.identity import Identity, identity_settings
 from codetool.runs.provenance import code_rows, describe_other_code, record_session
 from codetool.serving.vllm import STATISTICS
 from codetool.stages import run_folder
+from codetool.stages.conclusion import Target, larger_result, target
 from codetool.stages.evaluate import TASK_LOG, evaluate
 from codetool.stages.exported import export_results
 from codetool.stages.invocation import command_words
 from codetool.stages.judging import judge_answers, judges_answers, refuse_judge_that_cannot_be_asked
+from codetool.stages.repeat import refuse_other_tasks, repeat_source
 from codetool.stages.report import write_report_if_possible
-from codetool.stages.reuse import refuse_other_draws
+from codetool.stages.reuse import draws_alike, refuse_other_draws
 from codetool.stages.summary import show
 from codetool.stages.tool_counts import read_counts
 from codetool.stages.tracked import of_tasks
+from codetool.stages.unused_prm import without_unused_prm
 from codetool.tracking import Tracked, TrackedRun
 from codetool.types import Task
 
@@ -42,8 +45,8 @@ log = logging.getLogger("codetool")
 NAMED_BY = ("benchmark", "search", "policy", "prm")
 """The groups whose options stand in a run folder's name."""
 
-Conclude = Callable[[Path, Sequence[Task], Summary], None]
-"""What a stage does at the end with a folder whose tasks have all been run, and tells the user."""
+Conclude = Callable[[Target, Sequence[Task], Summary], None]
+"""What a stage does at the end with the results when all tasks have been run, and tells the user."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Outcome:
 
     folder: Path
     failed: int = 0
-    """Tasks that failed for our own reasons."""
+    """Tasks that failed internally."""
     tasks: tuple[str, ...] = ()
     """Ids of the tasks asked for."""
     metrics: Mapping[str, Any] | None = None
@@ -60,9 +63,9 @@ class Outcome:
     tracked: Tracked | None = None
 
 
-def show_metrics(folder: Path, tasks: Sequence[Task], summary: Summary) -> None:
+def show_metrics(target: Target, tasks: Sequence[Task], summary: Summary) -> None:
     """Print the metrics of the tasks."""
-    show(summary, folder, Console())
+    show(summary, target.folder, Console(), target.kept)
 
 
 def run(
@@ -72,40 +75,57 @@ def run(
     *,
     sweep: str | None = None,
     upload: bool = True,
+    share: Sequence[Path] = (),
     conclude: Conclude = show_metrics,
 ) -> Outcome:
     """What came of the run, after every task asked for has been run.
 
     `choices` names the option of each group; with the identity they name the folder,
     `<benchmark>-<search>-<policy>-<prm>-<hash8>`. A cell of a `sweep`, named so, says little, and waits where
-    another cell with the same identity is at work. `upload` false leaves the W&B run offline. `conclude` is called at
-    the end. A judge is asked after the tasks, and must answer before them. Raises CodeToolError.
+    another cell with the same identity is at work. Draws of the run folders in `share` stand for draws of this run
+    where both draw alike, which changes neither a candidate nor a cost. `upload` false leaves the W&B run offline.
+    `conclude` is called at the end. A judge is asked after the tasks, and must answer before them. Where the folder
+    holds the result of more tasks than are asked for now, that result's files and W&B run are left as they are. Raises
+    CodeToolError.
     """
+    config, choices = repeat_source(config, choices, console if sweep is None else None)
+    config, choices = without_unused_prm(config, choices, console if sweep is None else None)
     if judges_answers(config):
         config.judge.manner(config.seed)  # a judge without a model is told before anything is read
     tasks = config.benchmark.tasks()[: config.limit]
+    refuse_other_tasks(config, tasks)
     identity = run_identity(config, choices)
     refuse_other_draws(config, identity)
     names = [choices[group] for group in NAMED_BY]
     base = config.outputs / config.stage / "-".join([*names, identity.digest])
     path = run_folder.choose(base, config.fresh)
+    run_folder.check(path)
     if config.dry_run:
         _announce(config.stage, choices, tasks, path, run_folder.done_in(path), console)
         tell_of_other_code(config, path, console)
         return Outcome(path)
     level = logging.INFO if sweep is None else logging.WARNING
-    with run_folder.open_folder(path, wait=sweep is not None) as folder, logged(path / "log.txt", console, level):
+    ids = tuple(task.id for task in tasks)
+    opened = run_folder.open_folder(path, wait=sweep is not None, tasks=frozenset(ids))
+    with opened as folder, logged(path / "log.txt", console, level):
         if sweep is None:
             _announce(config.stage, choices, tasks, path, folder.done, console)
-        write_config(config, path)
+        shared = [other for other in share if other != path and draws_alike(identity, other)]
+        larger = larger_result(path, len(tasks))
+        if larger is None:
+            write_config(config, path)
         with record_session(path, identity, config.settings, command_words(), done=len(folder.done)) as session:
             if any(task.id not in folder.done for task in tasks):
                 refuse_judge_that_cannot_be_asked(config)
-                evaluate(config, folder, tasks, console, session.record_sandbox)
-            summary = _results(config, choices, path, tasks, console)
-        if sweep is None:
-            conclude(path, tasks, summary)
-        ids = tuple(task.id for task in tasks)
+                evaluate(config, folder, tasks, console, session.record_sandbox, shared)
+            with target(path, larger) as place:
+                if larger is not None:
+                    write_config(config, place.folder)
+                summary = _results(config, choices, place, tasks, console)
+                if sweep is None:
+                    conclude(place, tasks, summary)
+        if larger is not None:
+            return Outcome(path, len(summary.failures), ids, as_json(summary))
         group = sweep or (choices["experiment"] if choices["experiment"] != "none" else None)
         tracked = config.logger.record(TrackedRun(path, group, config.stage, names, of_tasks(path, ids), upload))
         if tracked and sweep is None:
@@ -114,16 +134,17 @@ def run(
 
 
 def _results(
-    config: RunConfig, choices: Mapping[str, str], path: Path, tasks: Sequence[Task], console: Console
+    config: RunConfig, choices: Mapping[str, str], place: Target, tasks: Sequence[Task], console: Console
 ) -> Summary:
     """What the tasks came to, after the judge has been asked, with its files written."""
+    path = place.folder
     try:
         judging = judge_answers(config, path, tasks, console)
     except CodeToolError:
         _conclude(path, tasks, config, {})  # what the search did is worth keeping, whatever the judge does
         raise
     summary = _conclude(path, tasks, config, judging)
-    if config.export == "reference" and config.stage == "evaluate":
+    if config.export == "reference" and config.stage == "evaluate" and place.kept is None:
         log.info("results in the layouts of others: %s", export_results(config, choices, path, tasks))
     return summary
 
@@ -201,7 +222,7 @@ def _announce(
 def _conclude(path: Path, tasks: Sequence[Task], config: RunConfig, judging: Mapping[str, Any]) -> Summary:
     """Write `metrics.json` and the report."""
     templates = {task.id: task.template for task in tasks}
-    lines = [line for line in result_lines(path) if line["task_id"] in templates]
+    lines = result_lines(path, templates)
     groups = {task.id: task.group for task in tasks}
     summary = summarise(lines, len(tasks), seed=config.seed, templates=templates, groups=groups)
     servers = list(journal.read(path / STATISTICS))
@@ -239,6 +260,12 @@ def logged(file: Path, console: Console, level: int) -> Iterator[None]:
         log.addHandler(handler)
     try:
         yield
+    except Exception as error:  # the console shows it at the end; the file would not say why the run ended
+        expected = isinstance(error, CodeToolError | OSError)
+        information = None if expected else (type(error), error, error.__traceback__)
+        message = f"stopped: {type(error).__name__}: {error}"
+        handlers[0].handle(log.makeRecord(log.name, logging.ERROR, "", 0, message, (), information))
+        raise
     finally:
         for handler in handlers:
             log.removeHandler(handler)

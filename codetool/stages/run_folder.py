@@ -1,15 +1,17 @@
 """The folder of one result: its name, its lock, its journals, and what an earlier run has already finished.
 
-A task is done when its line stands in `results.jsonl`; that line is written last. Lines of tasks that failed for our
-own reasons are dropped when the folder is opened again, so that the same command tries them once more.
+A task is done when its line stands in `results.jsonl`; that line is written last. Lines of tasks that failed
+internally are dropped when the folder is opened again for these tasks, so that the same command tries them once more.
 """
 
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
+import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +20,24 @@ from typing import Any
 
 from codetool import journal
 from codetool.errors import ConfigError
-from codetool.evaluation.taxonomy import is_ours
+from codetool.evaluation.result_files import (
+    ERROR_SHAPE,
+    RESULTS,
+    TREES,
+    TreeFile,
+    check_records,
+    done_results,
+    warn_of_repeated,
+)
+from codetool.evaluation.taxonomy import is_internal
 from codetool.journal import Journal
+from codetool.policies.recorded import CANDIDATE_SHAPE, complete_draws
+
+CANDIDATES = "candidates.jsonl"
+LOGS = ("log.txt", "*.log")
+"""File patterns of what a run and the servers that it started have logged."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,8 +58,10 @@ class RunFolder:
     def commit(self, result: Mapping[str, Any], tree: Mapping[str, Any] | None) -> None:
         """Record a finished task durably: its candidates and tree first, the line that makes it done last.
 
-        Any thread may call this; one task is written at a time, so that both files have the same order.
+        Any thread may call this; one task is written at a time, so that both files have the same order. Raises
+        TypeError or ValueError, with nothing written, for values that JSON does not have.
         """
+        journal.encode(result)
         with self._writing:
             self.candidates.sync()
             if tree is not None:
@@ -53,43 +73,98 @@ class RunFolder:
 
 
 def choose(base: Path, fresh: bool) -> Path:
-    """The folder to use: the newest of `base`, `base-2`, `base-3`, …; with `fresh` the next one that is not there."""
-    number = 1
-    while _numbered(base, number + 1).exists():
-        number += 1
-    if fresh and base.exists():
-        number += 1
-    return _numbered(base, number)
+    """The folder to use: of `base`, `base-2`, `base-3`, … the one of highest number, or with `fresh` the next number.
+
+    Numbers may be missing, since users remove folders. A file of such a name is never used, nor its number.
+    """
+    pattern = re.compile(re.escape(base.name) + r"(?:-([1-9][0-9]*))?")
+    matches = [(pattern.fullmatch(path.name), path) for path in (base.parent.iterdir() if base.parent.is_dir() else ())]
+    numbers = {int(match[1] or 1): path for match, path in matches if match and match[1] != "1"}
+    folders = [number for number, path in numbers.items() if path.is_dir()]
+    if folders and not fresh:
+        return _numbered(base, max(folders))
+    return _numbered(base, max(numbers, default=0) + 1)
 
 
 @contextmanager
-def open_folder(path: Path, *, wait: bool = False) -> Iterator[RunFolder]:
-    """The run folder, created if missing. If another run is writing to it, `wait` for its end or raise ConfigError."""
+def open_folder(path: Path, *, wait: bool = False, tasks: Container[str] | None = None) -> Iterator[RunFolder]:
+    """The run folder, created if missing. If another run is writing to it, `wait` for its end or raise ConfigError.
+
+    `tasks` are the ids of those that will run; lines of others that failed internally are kept. None: all tasks.
+    Raises ConfigError for a line that is no record of its file.
+    """
     with ExitStack() as stack:
         lock(path, stack, wait)
-        stack.callback(_leave_no_empty_folder, path)
-        results, trees, candidates = (path / f"{name}.jsonl" for name in ("results", "trees", "candidates"))
-        journal.keep(results, _is_done)
-        done = done_in(path)
-        journal.keep(trees, lambda line: line.get("task_id") in done)
-        known = tuple(line for line in journal.read(candidates) if line["task_id"] not in done)
-        opened = [stack.enter_context(Journal(file)) for file in (results, trees, candidates)]
+        stack.callback(remove_if_unused, path, (RESULTS, TREES, CANDIDATES))
+        done = _mended_results(path, tasks)
+        _mend_trees(path / TREES, done)
+        known = _mended_candidates(path / CANDIDATES, done)
+        opened = [stack.enter_context(Journal(path / name)) for name in (RESULTS, TREES, CANDIDATES)]
         yield RunFolder(path, done, known, *opened)
+
+
+def check(path: Path) -> None:
+    """Raise ConfigError for the first line of a folder's journals that is no record of this version."""
+    check_records(path)
+    for _ in journal.read(path / CANDIDATES, CANDIDATE_SHAPE):
+        pass
 
 
 def done_in(path: Path) -> dict[str, dict[str, Any]]:
     """The result lines of a folder's finished tasks by task id; nothing for a folder that is not there."""
-    return {line["task_id"]: line for line in journal.read(path / "results.jsonl") if _is_done(line)}
+    return done_results(path)
 
 
-def _is_done(line: Mapping[str, Any]) -> bool:
-    return "task_id" in line and "error" in line and not is_ours(line)
+def _mended_results(path: Path, tasks: Container[str] | None) -> dict[str, dict[str, Any]]:
+    """The lines of finished tasks, after repeated lines and those of tasks that will be tried again are removed."""
+    latest, repeated = journal.read_latest(path / RESULTS, {"task_id": str, "error": ERROR_SHAPE})
+    warn_of_repeated(path / RESULTS, repeated)
+    done = {task_id: line for task_id, line in latest.items() if not is_internal(line)}
+    kept = [line for task_id, line in latest.items() if task_id in done or (tasks is not None and task_id not in tasks)]
+    if repeated or len(kept) < len(latest):
+        journal.replace(path / RESULTS, map(journal.encode, kept))
+    return done
 
 
-def _leave_no_empty_folder(path: Path) -> None:
-    """Remove a folder in which nothing has been recorded: its run could not start."""
-    if not any((path / f"{name}.jsonl").stat().st_size for name in ("results", "trees", "candidates")):
+def _mend_trees(file: Path, done: Container[str]) -> None:
+    """Remove the trees of tasks that are not finished, and repeated ones."""
+    trees = TreeFile(file)
+    warn_of_repeated(file, trees.repeated)
+    wanted = [task_id for task_id in trees if task_id in done]
+    if trees.repeated or len(wanted) < len(list(trees)):
+        journal.replace(file, trees.raw(wanted))
+
+
+def _mended_candidates(file: Path, done: Container[str]) -> tuple[dict[str, Any], ...]:
+    """The candidates of unfinished tasks, after those of draws that were written in part are removed.
+
+    Such draws are drawn anew as a whole, since a part of a draw cannot be drawn again with the same result.
+    """
+    records = list(journal.read(file, {"task_id": str}))
+    complete = complete_draws(records)
+    if len(complete) < len(records):
+        log.info("%s: %d candidates of incomplete draws are drawn again", file, len(records) - len(complete))
+        journal.replace(file, map(journal.encode, complete))
+    return tuple(dict(record) for record in complete if record["task_id"] not in done)
+
+
+def remove_if_unused(path: Path, journals: Iterable[str]) -> None:
+    """Remove what a run leaves that could not start: its empty journals, and the folder unless logs say why.
+
+    A folder with a record in one of the journals is left as it is.
+    """
+    files = [path / name for name in journals]
+    if any(map(_has_content, files)):
+        return
+    if not any(_has_content(file) for pattern in LOGS for file in path.glob(pattern)):
         shutil.rmtree(path)
+        return
+    for file in files:
+        file.unlink(missing_ok=True)
+
+
+def _has_content(file: Path) -> bool:
+    return file.is_file() and file.stat().st_size > 0
 
 
 def lock(path: Path, stack: ExitStack, wait: bool) -> None:

@@ -31,13 +31,19 @@ HEADLINES = frozenset({"success", "sopr", "sowr", "scep", "correct_path"})
 """The metrics that groups of tasks are told by."""
 
 
-def show(summary: Summary, folder: Path, console: Console) -> None:
-    """Print every metric with its interval, what the numbers rest on, where the files are, and a link to the report."""
+def show(summary: Summary, folder: Path, console: Console, kept: str | None = None) -> None:
+    """Print every metric with its interval, what the numbers rest on, where the files are, and a link to the report.
+
+    `kept` is said instead of the files if they will not be kept.
+    """
     console.print(metrics_table(summary))
     if summary.groups:
         console.print(groups_table(summary))
     for line in (*_notes(summary), *judging(summary, folder), *unreachable(folder), *untrained(_settings(folder))):
         console.print(line, highlight=False, soft_wrap=True)
+    if kept is not None:
+        console.print(kept, markup=False, highlight=False, soft_wrap=True)
+        return
     files = [name for name in FILES if (folder / name).is_file()]
     console.print(f"files in {folder}: {', '.join(files)}", highlight=False, soft_wrap=True)
     if FILES[0] in files:
@@ -119,7 +125,7 @@ def _notes(summary: Summary) -> Iterator[str]:
         kinds = ", ".join(f"{kind} {count}" for kind, count in summary.errors.items())
         yield escape(f"not solved, by reason: {kinds}")
     if summary.failures:
-        yield f"[red]{len(summary.failures)} tasks failed for our own reasons and count as unsolved:[/red]"
+        yield f"[red]{len(summary.failures)} tasks failed internally and count as unsolved:[/red]"
     for failure in summary.failures[:FAILURES_SHOWN]:
         yield escape(f"  {failure.task_id}: {failure.message}")
     if len(summary.failures) > FAILURES_SHOWN:

@@ -114,8 +114,7 @@ def _pooled(metric: str, x: float, outcomes: Sequence[CellOutcome], label: str =
     lines = [
         line | {"metrics": {metric: line["metrics"].get(metric)}}
         for outcome in outcomes
-        for line in result_lines(Path(str(outcome.folder)))
-        if line["task_id"] in outcome.tasks
+        for line in result_lines(Path(str(outcome.folder)), outcome.tasks)
     ]
     asked = [task for outcome in outcomes for task in outcome.tasks]
     pooled = summarise(lines, len(asked), seed=0, templates={task: task for task in asked}).metrics[metric]

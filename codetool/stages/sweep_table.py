@@ -31,7 +31,7 @@ def status(outcome: CellOutcome) -> str:
         return f"failed: {outcome.error}"
     if outcome.failed:
         first = outcome.metrics["tasks"]["failures"][0]
-        return f"failed: {outcome.failed} tasks for our own reasons, first {first['task_id']}: {first['message']}"
+        return f"{outcome.failed} tasks failed internally, first {first['task_id']}: {first['message']}"
     return "done"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +32,14 @@ def track(
     return tracked
 
 
-def of_tasks(folder: Path, tasks: Collection[str]) -> Content:
+def of_tasks(folder: Path, tasks: Sequence[str]) -> Content:
     """Of stage=evaluate and stage=collect: metrics, the cost of the run and a table with a row for each task.
 
     A metric is `name`, `name_low` and `name_high`; the whole run's cost `ledger/…`; task counts `tasks/…`; unsolved
     tasks by reason `errors/…`; of groups of tasks `groups/<name>/…`. What has no value is left out.
     """
     content = _metrics(folder)
-    wanted = set(tasks)
-    lines = [line for line in result_lines(folder) if line["task_id"] in wanted]
+    lines = result_lines(folder, tasks)
     report = folder / "report.html"
     numbers = {**_numbers(content["metrics"]), **_of_the_run(content, lines)}
     for group, each in content.get("groups", {}).items():

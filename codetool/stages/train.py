@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import shlex
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from codetool.masking import mask_words
 from codetool.model_folders import ModelFolders, checksum
 from codetool.runs.identity import Identity, identity_settings
 from codetool.runs.provenance import code_rows, record_session
-from codetool.stages import run_folder, train_material, train_prompt, train_summary
+from codetool.stages import run_folder, train_material, train_prompt, train_summary, trained_on
 from codetool.stages.invocation import command_words
 from codetool.stages.run import logged, tell_of_other_code, write_config
 from codetool.stages.tracked import LOSSES, of_training, track
@@ -86,7 +85,7 @@ def train(config: RunConfig, choices: Mapping[str, str], console: Console) -> in
         return 0
     with ExitStack() as stack:
         run_folder.lock(path, stack, False)
-        stack.callback(_leave_no_empty_folder, path)
+        stack.callback(run_folder.remove_if_unused, path, (LOSSES,))
         stack.enter_context(logged(path / "log.txt", console, logging.INFO))
         stack.enter_context(record_session(path, identity, config.settings, command_words()))
         if not (path / train_summary.METRICS).is_file():
@@ -98,14 +97,6 @@ def train(config: RunConfig, choices: Mapping[str, str], console: Console) -> in
         named = [config.train.target, choices[config.train.target], choices["tuning"]]
         track(config, choices, path, named, of_training(path))
     return 0
-
-
-def _leave_no_empty_folder(path: Path) -> None:
-    """Remove a folder in which nothing has been learned: its run could not start. Logs of why not stay."""
-    losses = path / LOSSES
-    learned = losses.is_file() and losses.stat().st_size
-    if not learned and not any(path.glob(train_summary.FAILED)):
-        shutil.rmtree(path)
 
 
 def _checked(config: RunConfig, choices: Mapping[str, str], console: Console) -> _Run:
@@ -267,6 +258,8 @@ def _complete(run: _Run, path: Path, folder: Path, content: Mapping[str, Any]) -
         trained_prompt.write(folder, prompt)
     command = "python run.py " + shlex.join(mask_words(run.words))
     usage = run.usage(path, folder.name)
+    settings = run.config.train
+    trained_on.write(folder, *train_material.task_ids(run.config), [*settings.data, *settings.validation_data])
     train_summary.write_card(folder, run.config, run.found, run.sources, content, command, usage)
 
 

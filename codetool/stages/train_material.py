@@ -218,6 +218,13 @@ def material(config: RunConfig, base: Path, found: Labels | None) -> Material:
     return Material(kept, held_back, steps, tasks, too_long)
 
 
+def task_ids(config: RunConfig) -> tuple[list[str], list[str]]:
+    """The ids of the tasks to train on and to validate on."""
+    read = transcripts.read if config.train.target == "policy" else process_examples.read
+    some, held = _split(config, read)
+    return [each.task_id for each in some], [each.task_id for each in held]
+
+
 def _warn_of_another_prompt(examples: Sequence[ProcessExample], prompt: JudgePrompt) -> None:
     """Say so if the data were written with another prompt than the PRM will be asked with."""
     [asked] = [message["content"] for message in prompt.before(Task("", "", ()), ()) if message["role"] == "system"]

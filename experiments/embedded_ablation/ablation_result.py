@@ -13,11 +13,11 @@ from typing import Any, Self
 
 from ablation_cells import Cell, CellRun, Plan
 
-from codetool import journal
 from codetool.benchmarks import tmdb_verified
 from codetool.evaluation.intervals import DRAWS
 from codetool.evaluation.paired import Values, averaged, differences, estimate
-from codetool.evaluation.taxonomy import is_ours
+from codetool.evaluation.result_files import read_results
+from codetool.evaluation.taxonomy import is_internal
 from codetool.stages.report import made_from, settings_of
 
 METRICS = ("success", "scep", "tokens", "prm_tokens", "tool_calls")
@@ -98,21 +98,19 @@ def result(command: str, plan: Plan, planned: Sequence[CellRun], timed: Sequence
 def seconds(run: CellRun) -> dict[str, float] | None:
     """Wall time a task of a timed run, whose tasks all start at once; None if it is not there, not whole, or failed."""
     limit = next(int(word.split("=")[1]) for word in run.options if word.startswith("limit="))
-    lines = list(journal.read(run.folder / "results.jsonl"))
-    if len(lines) < limit or any(map(is_ours, lines)):
+    lines = read_results(run.folder)
+    if len(lines) < limit or any(map(is_internal, lines)):
         return None
     return {"value": max(line["seconds"] for line in lines) / len(lines), "tasks": len(lines)}
 
 
 def _measured(folder: Path, tasks: Tasks) -> Measured:
-    """What the folder has of the tasks. One that failed for our own reasons is unsolved, and has no amounts."""
+    """What the folder has of the tasks. One that failed internally is unsolved, and has no amounts."""
     found: dict[str, dict[str, float]] = {name: {} for name in METRICS}
-    for line in journal.read(folder / "results.jsonl"):
-        if (task := line["task_id"]) not in tasks.templates:
-            continue
-        each = line["metrics"]
+    for line in read_results(folder, tasks.templates):
+        task, each = line["task_id"], line["metrics"]
         numbers = {"success": line["success"] is True, "scep": each["scep"]}
-        if not is_ours(line):
+        if not is_internal(line):
             numbers["tokens"] = each["tokens_in"] + each["tokens_out"]
             numbers |= {name: each[name] for name in ("prm_tokens", "tool_calls")}
         for name, number in numbers.items():
@@ -152,8 +150,8 @@ def _missing(planned: Sequence[CellRun], measured: Mapping[tuple[str, int], Meas
 
 
 def _failed(folder: Path, tasks: Tasks) -> int:
-    """Tasks that failed for our own reasons."""
-    return sum(is_ours(line) for line in journal.read(folder / "results.jsonl") if line["task_id"] in tasks.templates)
+    """Tasks that failed internally."""
+    return sum(map(is_internal, read_results(folder, tasks.templates)))
 
 
 def _made(planned: Sequence[CellRun]) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def _note(content: Mapping[str, Any]) -> str:
     timed = [cell["seconds"]["tasks"] for cell in content["cells"].values() if cell["seconds"]]
     told += [f"s: wall time a task of {timed[0]} tasks at once."] if timed else []
     failed = [f"{name} {cell['failed']}" for name, cell in content["cells"].items() if cell["failed"]]
-    told += [f"Failed for our own reasons and counted as unsolved: {', '.join(failed)}."] if failed else []
+    told += [f"Failed internally and counted as unsolved: {', '.join(failed)}."] if failed else []
     told += [f"Not finished: {'; '.join(content['missing'])}."] if content["missing"] else []
     return " ".join(told)
 

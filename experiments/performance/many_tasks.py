@@ -21,7 +21,7 @@ from mock_stack import BENCHMARKS, RESULTS, available_benchmark, free_port, run_
 from rich.console import Console
 
 from codetool.config import validate
-from codetool.evaluation.taxonomy import is_ours
+from codetool.evaluation.taxonomy import is_internal
 from codetool.stages.evaluate import evaluate
 from codetool.stages.run_folder import open_folder
 from codetool.stages.words import check
@@ -66,7 +66,7 @@ def measured(port: int, count: int, benchmark: str) -> dict[str, Any]:
         "tasks_in_flight": count,
         "live_branches_max": config.settings["executor"]["max_live"],
         "seconds": round(seconds, 1),
-        "errors": sum(map(is_ours, results)),
+        "errors": sum(map(is_internal, results)),
         "finished": sum(result["finished"] for result in results),
         "host_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "files_left_open": sum(1 for _ in Path("/proc/self/fd").iterdir()),

@@ -28,11 +28,11 @@ def line(name: str, success: bool | None, kind: str | None = None, **more: Any) 
     return {
         "task_id": name,
         "query": f"What about {name}?",
-        "answer": None if kind == "ours" else f"answer of {name}",
+        "answer": None if kind == "internal" else f"answer of {name}",
         "success": success,
-        "finished": kind != "ours",
+        "finished": kind != "internal",
         "stopped_by": None,
-        "path": ["1", "1-2"] if kind != "ours" else [],
+        "path": ["1", "1-2"] if kind != "internal" else [],
         "metrics": {"success": success, "scep": 0.5, "seconds": 1.0},
         "ledger": {"tokens_in": 1, "tokens_out": 20, "prm_tokens": 3, "executions": 4, "tool_calls": 5, "usd": None},
         "error": {"kind": kind, "message": f"because of {kind}"} if kind else None,
@@ -93,7 +93,7 @@ LINES = [
     line("t1", True),
     line("t2", False, "wrong_tool"),
     line("t3", False, "exception:KeyError", seconds=90.0),
-    line("t4", False, "ours"),
+    line("t4", False, "internal"),
     line("t5", None),
 ]
 TREES = [tree(name) for name in ("t1", "t2", "t3", "t5", "not asked for")]

@@ -17,7 +17,7 @@ ROOT = Node("0")
 FIRST = Node("1", ROOT, 1, Step("look", "print(1)", False), Execution("ok", "1", None, 0.1, CALLS), 1.0, 0.5, 1.5, 2)
 OTHER = Node("2", ROOT, 1, Step("think", None, False), Execution("no_code"))
 LAST = Node("1-1", FIRST, 2, Step("say", "print('Ann')", True), Execution("ok", "Ann\n"), 1.0, None, 2.5)
-RESULT = SearchResult(LAST, (ROOT, FIRST, OTHER, LAST), Ledger(1, 2, 3, 4, 5), "tokens")
+RESULT = SearchResult(LAST, (ROOT, FIRST, OTHER, LAST), Ledger(1, 2, 3, 4, 5, None, 2), "tokens")
 
 
 def test_a_result_line_has_the_fields_of_the_contract():
@@ -30,15 +30,18 @@ def test_a_result_line_has_the_fields_of_the_contract():
         "stopped_by": "tokens",
         "path": ["1", "1-1"],
         "metrics": {"scep": 1.0},
-        "ledger": {"tokens_in": 1, "tokens_out": 2, "prm_tokens": 3, "executions": 4, "tool_calls": 5, "usd": None},
+        "ledger": {
+            "tokens_in": 1, "tokens_out": 2, "prm_tokens": 3, "executions": 4, "tool_calls": 5, "usd": None,
+            "prm_tokens_computed": 2,
+        },
         "error": None,
         "seconds": 1.25,
     }
 
 
 def test_a_task_without_result_is_a_line_with_its_error():
-    line = result_line(TASK, None, False, {}, 0.5, TaskError("ours", "SandboxError: broke"))
-    assert line["error"] == {"kind": "ours", "message": "SandboxError: broke"}
+    line = result_line(TASK, None, False, {}, 0.5, TaskError("internal", "SandboxError: broke"))
+    assert line["error"] == {"kind": "internal", "message": "SandboxError: broke"}
     assert (line["answer"], line["finished"], line["path"], line["ledger"]["executions"]) == (None, False, [], 0)
 
 

@@ -58,7 +58,7 @@ def test_the_summary_has_intervals_errors_provenance_and_what_made_it(report: Br
     text = words(report, "#overview")
     for part in (
         "Something to know first.", "25.0\xa0%", "by template", "wrong_tool", "exception:KeyError", "replica", "nobody",
-        "policy tokens out", "seccomp: allow-list", "ab12", "Beam · width 2", "failed for our own reasons",
+        "policy tokens out", "seccomp: allow-list", "ab12", "Beam · width 2", "failed internally",
     ):  # fmt: skip
         assert part in text, part
 
@@ -74,7 +74,7 @@ def test_an_unfinished_run_says_so(window: Browser, tmp_path: Path) -> None:
         ("f-text", "ANSWER about t2", ["t2"]),
         ("f-outcome", "solved", ["t1"]),
         ("f-outcome", "unsolved", ["t2", "t3"]),
-        ("f-outcome", "ours", ["t4"]),
+        ("f-outcome", "internal", ["t4"]),
         ("f-outcome", "unchecked", ["t5"]),
         ("f-kind", "exception:KeyError", ["t3"]),
         ("f-template", "films", ["t1"]),

@@ -5,7 +5,7 @@ import pytest
 from codetool.evaluation.summary import as_json, summarise
 
 
-def line(name, success=None, error=None, finished=True, kind="ours", **values):
+def line(name, success=None, error=None, finished=True, kind="internal", **values):
     return {
         "task_id": name,
         "success": success,
@@ -40,11 +40,11 @@ def test_a_task_that_the_policy_got_wrong_is_no_failure_of_ours_and_keeps_its_am
 
 
 def test_reasons_are_counted_the_most_frequent_first():
-    kinds = ["wrong_tool", "ours", "wrong_tool", "budget"]
+    kinds = ["wrong_tool", "internal", "wrong_tool", "budget"]
     lines = [line("solved", True), *(line(str(place), False, "x", kind=kind) for place, kind in enumerate(kinds))]
     found = summarise(lines, 5, seed=0)
-    assert list(found.errors.items()) == [("wrong_tool", 2), ("budget", 1), ("ours", 1)]
-    assert as_json(found)["errors"] == {"wrong_tool": 2, "budget": 1, "ours": 1}
+    assert list(found.errors.items()) == [("wrong_tool", 2), ("budget", 1), ("internal", 1)]
+    assert as_json(found)["errors"] == {"wrong_tool": 2, "budget": 1, "internal": 1}
 
 
 def test_the_denominator_is_all_tasks_asked_for():

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from codetool.errors import SandboxError
-from codetool.evaluation.taxonomy import TaskError, is_ours, judged, ours
+from codetool.evaluation.taxonomy import TaskError, internal_error, is_internal, judged
 from codetool.types import Answer, Execution, Ledger, Node, SearchResult, Step, Task, Tool, ToolAnswer, ToolCall
 
 SERVER = "https://films.test/3"
@@ -60,13 +60,13 @@ def test_a_solved_task_has_none_whatever_happened_on_the_way():
 
 
 def test_a_failure_of_ours_names_the_type():
-    assert ours(SandboxError("broke\nhere")) == TaskError("ours", "SandboxError: broke here")
+    assert internal_error(SandboxError("broke\nhere")) == TaskError("internal", "SandboxError: broke here")
 
 
 def test_only_failures_of_ours_are_ours():
-    assert is_ours({"error": {"kind": "ours", "message": ""}})
-    assert not is_ours({"error": {"kind": "wrong_answer", "message": ""}})
-    assert not is_ours({"error": None})
+    assert is_internal({"error": {"kind": "internal", "message": ""}})
+    assert not is_internal({"error": {"kind": "wrong_answer", "message": ""}})
+    assert not is_internal({"error": None})
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ class Counting:
 
 def recorded(inner: Counting | None, known: Sequence[Record], prompt: StepPrompt, sampling: Sampling = SAMPLING) -> Any:
     records: list[Record] = []
-    return Recorded(inner, prompt=prompt, sampling=sampling, known=known, append=records.append), records
+    return Recorded(inner, prompt=prompt, sampling=sampling, known=known, append=records.extend), records
 
 
 async def test_a_second_run_draws_nothing_and_gets_the_same(task: Task, prompt: StepPrompt) -> None:
@@ -205,7 +205,7 @@ async def test_a_replay_can_be_replayed(task: Task, prompt: StepPrompt, tmp_path
     async with option.open(NO_SERVERS) as policy:
         records: list[Record] = []
         await Recorded(
-            policy, prompt=prompt, sampling=option.sampling, known=(), append=records.append
+            policy, prompt=prompt, sampling=option.sampling, known=(), append=records.extend
         ).propose(task, (), 2)
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "candidates.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))

@@ -75,7 +75,7 @@ async def test_a_full_queue_sends_away_with_a_time_and_takes_the_next_when_there
         fitting = asyncio.create_task(client.post("/generate", json={"index": 0, "messages": CHAT}))
         await until(lambda: judge.begun == 4)
         judge.open.set()
-        assert (await first).json() == {"scores": [0.25] * 3, "tokens": 7}
+        assert (await first).json() == {"scores": [0.25] * 3, "tokens": 7, "tokens_asked": 7}
         assert (await fitting).json() == {"response": 0.25}
         assert (await client.post("/score", json={"messages": [CHAT] * 4})).status_code == 200
 

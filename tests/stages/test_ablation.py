@@ -81,7 +81,7 @@ def test_what_is_missing_is_named_and_what_is_there_counts(tmp_path: Path) -> No
 
 
 def test_a_task_that_failed_for_our_own_reasons_is_unsolved_and_has_no_amounts(tmp_path: Path) -> None:
-    broken = line(TASKS[1], False, tokens=0, error={"kind": "ours", "message": "x"})
+    broken = line(TASKS[1], False, tokens=0, error={"kind": "internal", "message": "x"})
     found = of(tmp_path, 2, ran(tmp_path, "chain", 0, line(TASKS[0], True, tokens=10), broken))
     cell = found["cells"]["chain"]
     assert (cell["success"]["all"]["value"], cell["failed"]) == (0.5, 1)

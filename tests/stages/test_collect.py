@@ -226,7 +226,7 @@ def test_tasks_that_failed_for_our_own_reasons_are_told(run: CommandLine, policy
     policy.handler = lambda body: Reply(status=400, body={"error": {"message": "out of order"}})
     done = run(*words(policy.url, "limit=2"))
     assert done.returncode == 1
-    assert "2 tasks failed for our own reasons" in done.stdout and "out of order" in done.stdout
+    assert "2 tasks failed internally" in done.stdout and "out of order" in done.stdout
     assert summary(collected(run))["trees"] == 0
 
 

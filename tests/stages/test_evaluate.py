@@ -143,7 +143,8 @@ def test_an_unreachable_endpoint_is_one_message_within_two_seconds(run: CommandL
     assert time.monotonic() - began < 4  # two seconds on a quiet machine
     assert done.returncode == 3
     assert "http://127.0.0.1:9/v1 cannot be reached" in done.stderr and "Traceback" not in done.stderr
-    assert not list(run.outputs.glob("evaluate/*"))  # nothing was recorded, nothing lies about
+    [folder] = run.outputs.glob("evaluate/*")  # nothing was recorded: the log is left, which says why
+    assert not list(folder.glob("*.jsonl")) and "cannot be reached" in (folder / "log.txt").read_text()
 
 
 def test_every_wrong_value_is_named_at_once(run: CommandLine) -> None:
@@ -167,7 +168,9 @@ def test_ctrl_c_at_start_up_is_quiet(run: CommandLine) -> None:
         time.sleep(moment)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=10)
-        assert "Traceback" not in errors or moment == 0.1  # Python itself is not up yet
+        if process.returncode != -signal.SIGINT:  # Python itself was not up yet, and the signal ended it
+            assert process.returncode == 130 and "Stopped." in errors, (moment, process.returncode, errors)
+        assert "Traceback" not in errors or moment == 0.1
 
 
 def test_the_composed_configuration_is_printed_without_running(run: CommandLine) -> None:
@@ -194,12 +197,6 @@ def test_prm_budget_seed_and_prices_reach_the_search(run: CommandLine, policy: C
         assert line["ledger"]["usd"] == pytest.approx(cost)
 
 
-def test_a_smaller_limit_measures_only_the_tasks_asked_for(run: CommandLine, policy: ChatServer) -> None:
-    assert run(*words(policy), "limit=5").returncode == 0
-    assert run(*words(policy), "limit=3").returncode == 0
-    assert metrics(run.folder("tmdb_verified"))["metrics"]["success"]["n"] == 3
-
-
 def test_a_run_whose_model_goes_away_counts_its_tasks_as_unsolved(run: CommandLine, policy: ChatServer) -> None:
     policy.handler = lambda body: Reply(status=400, body={"error": {"message": "out of order"}})
     done = run(*words(policy), "limit=3")
@@ -208,5 +205,5 @@ def test_a_run_whose_model_goes_away_counts_its_tasks_as_unsolved(run: CommandLi
     content = metrics(folder)
     assert content["metrics"]["success"]["value"] == 0.0
     assert content["tasks"]["asked"] == 3 and len(content["tasks"]["failures"]) == 3
-    assert "3 tasks failed for our own reasons" in done.stdout and "out of order" in done.stdout
-    assert {line["error"]["kind"] for line in lines(folder, "results")} == {"ours"}
+    assert "3 tasks failed internally" in done.stdout and "out of order" in done.stdout
+    assert {line["error"]["kind"] for line in lines(folder, "results")} == {"internal"}

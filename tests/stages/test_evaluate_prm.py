@@ -9,6 +9,7 @@ import json
 import shutil
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -24,8 +25,11 @@ from scripted_policy import scripted_server
 
 from codetool.config import validate
 from codetool.errors import CodeToolError, ConfigError, UnreachableError
+from codetool.prm.random import RandomPRM
+from codetool.stages import trained_on
 from codetool.stages.evaluate_prm import evaluate_prm
 from codetool.stages.words import CONF, check
+from codetool.types import Task
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +201,8 @@ async def test_a_server_that_gives_up_is_one_message_and_the_scores_are_kept(run
 def test_a_prm_that_cannot_be_had_leaves_no_folder(run: CommandLine, collected: Path) -> None:
     with pytest.raises(UnreachableError, match=r"prm\.base_url"):
         inside(run, *words(collected, *remote("http://127.0.0.1:9/v1")))
-    assert not list(run.outputs.glob("evaluate_prm/*"))
+    [left] = run.outputs.glob("evaluate_prm/*")  # its log says why
+    assert "stopped: UnreachableError" in (left / "log.txt").read_text() and not list(left.glob("*.jsonl"))
 
 
 def test_only_the_prm_and_the_data_name_the_result(run: CommandLine, collected: Path, copy: Path) -> None:
@@ -278,3 +283,61 @@ def test_its_words_mean_nothing_to_other_stages() -> None:
     with pytest.raises(ConfigError, match="only stage=evaluate_prm reads it"):
         check(["evaluate_prm.threshold=0.4"])
     check(["evaluate_prm.threshold=0.4", "stage=evaluate_prm"])
+
+
+def test_a_prm_that_fails_on_one_task_is_measured_on_the_others(
+    run: CommandLine, collected: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real, failing = RandomPRM.score, lines(collected, "process")[0]["task_id"]
+
+    async def score(self: RandomPRM, task: Any, *arguments: Any) -> Any:
+        if task.id == failing:
+            raise ValueError("no such row")
+        return await real(self, task, *arguments)
+
+    monkeypatch.setattr(RandomPRM, "score", score)
+    data = (f"evaluate_prm.data=[{collected}]", "prm=random")
+    assert evaluate(run, *data) == 1
+    assert "1 tasks failed internally and are left out of every number" in capsys.readouterr().out
+    content = metrics(folder(run))
+    assert content["failures"] == [{"task_id": failing, "message": "ValueError: no such row"}]
+    assert content["tasks"] == len({line["task_id"] for line in lines(collected, "process")}) - 1
+    monkeypatch.setattr(RandomPRM, "score", real)
+    assert evaluate(run, *data) == 0
+    assert metrics(folder(run))["tasks"] == content["tasks"] + 1
+
+
+def evaluate(run: CommandLine, *words: str) -> int:
+    settings = validate(check([f"outputs={run.outputs}", "logger=none", "stage=evaluate_prm", *words])[0])
+    return evaluate_prm(settings, {"prm": "random", "experiment": "none"}, Console(file=io.StringIO()))
+
+
+def test_the_overlap_with_what_a_prm_was_trained_on_is_told(tmp_path: Path) -> None:
+    tasks = {name: Task(name, "", (), template=template) for name, template in (("a", "x"), ("b", "x"), ("c", "y"))}
+    trained_on.write(tmp_path, ["a", "d"], ["c"], [])
+    trained = trained_on.read(tmp_path)
+    assert trained == trained_on.TrainedOn(frozenset("ad"), frozenset("c"), frozenset())
+    with_templates = replace(trained, templates=frozenset("x"))
+    assert list(trained_on.overlap(with_templates, tasks)) == [
+        "1 of 3 tasks are among those that the PRM was trained on (a)",
+        "1 of 3 tasks are among those that its training was validated on (c)",
+        "1 of 3 tasks come from templates that it was trained on (x)",
+    ]
+    assert not list(trained_on.overlap(with_templates, {"e": Task("e", "", ()), "f": Task("f", "", (), template="z")}))
+    for content in ("[]", "tasks: 3", "\x00", ""):
+        (tmp_path / trained_on.FILE).write_text(content)
+        assert trained_on.read(tmp_path) is None
+
+
+def test_a_prm_measured_on_its_training_data_is_warned_of(run: CommandLine, copy: Path, tmp_path: Path) -> None:
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    ids = [line["task_id"] for line in lines(copy, "process")]
+    trained_on.write(adapter, ids[:1], (), [copy])
+    assert trained_on.read(adapter) is not None and trained_on.read(adapter).templates  # type: ignore[union-attr]
+    settings = validate(check([f"outputs={run.outputs}", *words(copy), "prm=smollm2", f"prm.path={adapter}"])[0])
+    from codetool.stages import judged_data
+    from codetool.stages.evaluate_prm import _warnings
+
+    told = _warnings(settings, judged_data.load(settings.evaluate_prm.data, None))
+    assert told[0].startswith("evaluate_prm.data: 1 of 6 tasks are among those that the PRM was trained on")

@@ -130,7 +130,7 @@ def test_a_judge_that_cannot_be_asked_is_told_before_any_task(
 ) -> None:
     done = run(*words(policy, judge, *more))
     assert done.returncode in (2, 3) and said in done.stderr and "Traceback" not in done.stderr
-    assert not policy.requests and not [*run.outputs.glob("evaluate/*")]
+    assert not policy.requests and not [*run.outputs.glob("evaluate/*/*.jsonl")]
 
 
 def test_a_wrong_key_is_told_before_any_task(run: CommandLine, policy: ChatServer) -> None:

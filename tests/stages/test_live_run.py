@@ -150,4 +150,4 @@ def test_a_live_run_without_a_key_stops_before_anything(run: CommandLine, monkey
     began = time.monotonic()
     done = run("tools.mode=live", "policy=openai", "policy.model=m", "policy.base_url=http://127.0.0.1:9/v1")
     assert done.returncode == 2 and "TMDB_API_KEY (for api.themoviedb.org)" in done.stderr
-    assert time.monotonic() - began < 5 and not list(run.outputs.glob("evaluate/*"))
+    assert time.monotonic() - began < 5 and not list(run.outputs.glob("evaluate/*/*.jsonl"))

@@ -77,7 +77,7 @@ def test_a_task_whose_tools_stay_unreachable_is_internal_and_tried_again(
     config = configured(policy, tmp_path / "r.jsonl", code, "tools.mode=live", "search=chain", "tools.retries=1")
     service.faults["page"] = 2
     line = run(config, tmp_path / "run", service)
-    assert line["error"]["kind"] in ("internal", "ours")
+    assert line["error"]["kind"] == "internal"
     assert "1 of 1 tool calls had no answer" in line["error"]["message"] and "HTML" in line["error"]["message"]
     assert read_counts(tmp_path / "run")["failures"] == {"unreachable": 1}
     assert any("1 of 1 tool calls" in text for text in unreachable(tmp_path / "run"))

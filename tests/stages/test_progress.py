@@ -25,7 +25,7 @@ def test_tasks_of_an_earlier_run_count_as_done_but_not_as_pace(monkeypatch: pyte
 def test_failures_of_ours_are_shown_and_unchecked_tasks_are_not_success() -> None:
     tally = Tally(total=8)
     tally.count(line(None))
-    tally.count(line(None, {"kind": "ours"}))
+    tally.count(line(None, {"kind": "internal"}))
     tally.count(line(None, {"kind": "unfinished"}))
     assert "success" not in tally.line()
     assert "1 failed" in tally.line()
@@ -53,3 +53,27 @@ def test_without_a_terminal_a_plain_line_comes_now_and_then_also_while_nothing_h
     printed = out.getvalue().splitlines()
     assert 2 <= len(printed) <= 11
     assert printed[-1].startswith("0/8 tasks · 60 candidates · ") and "\x1b" not in out.getvalue()
+
+
+def test_nothing_is_said_while_more_tasks_are_in_flight_than_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The short ones of 60 wide trees end first: their work says little about the others."""
+    monkeypatch.setattr(progress.time, "monotonic", lambda: 190.0)
+    tally = Tally(total=60, started=100.0, work=60 * 90, begun=60)
+    tally.count(line(tokens=92))
+    assert "left" not in tally.line()
+
+
+def test_tasks_in_flight_have_half_the_mean_work_left_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress.time, "monotonic", lambda: 200.0)
+    tally = Tally(total=60, started=100.0, work=60 * 100, begun=60)
+    for _ in range(40):
+        tally.count(line(tokens=100))
+    assert "0:17 left" in tally.line()  # 20 × 50 of 60 tokens a second
+
+
+def test_recorded_candidates_are_work_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress.time, "monotonic", lambda: 110.0)
+    tally = Tally(total=4, started=100.0, work=200, begun=2)
+    tally.count(line(tokens=100))
+    tally.count(line(tokens=100))
+    assert "0:10 left" in tally.line() and "0 tokens/s" in tally.line()

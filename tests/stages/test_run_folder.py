@@ -9,7 +9,7 @@ import pytest
 from codetool import journal
 from codetool.errors import ConfigError
 from codetool.journal import Journal
-from codetool.stages.run_folder import choose, done_in, open_folder
+from codetool.stages.run_folder import check, choose, done_in, open_folder
 
 
 def line(task: str, error: object = None) -> dict[str, Any]:
@@ -23,9 +23,9 @@ def test_a_finished_task_is_known_when_the_folder_is_opened_again(tmp_path: Path
         assert folder.done == {"a": line("a")}
 
 
-def test_a_task_that_failed_for_our_own_reasons_is_tried_again(tmp_path: Path) -> None:
+def test_a_task_that_failed_internally_is_tried_again(tmp_path: Path) -> None:
     with open_folder(tmp_path) as folder:
-        folder.commit(line("a", {"kind": "ours", "message": "y"}), None)
+        folder.commit(line("a", {"kind": "internal", "message": "y"}), None)
         folder.commit(line("b"), None)
     with open_folder(tmp_path) as folder:
         assert set(folder.done) == {"b"}
@@ -103,3 +103,103 @@ def test_candidates_of_unfinished_tasks_are_known_again(tmp_path: Path) -> None:
         folder.commit(line("a"), None)
     with open_folder(tmp_path) as folder:
         assert folder.known_candidates == ({"task_id": "b"},)
+
+
+@pytest.mark.parametrize(
+    ("names", "newest", "next_name"),
+    [
+        ([], "run", "run"),
+        (["run"], "run", "run-2"),
+        (["run-2"], "run-2", "run-3"),
+        (["run", "run-3"], "run-3", "run-4"),
+        (["run-9", "run-10"], "run-10", "run-11"),
+        (["run", "run-x", "run-02", "run-0", "run-1", "run-2b", "run2", "other-5"], "run", "run-2"),
+        (["run/", "run-2 (file)"], "run", "run-3"),
+        (["run (file)"], "run-2", "run-2"),
+    ],
+)
+def test_the_newest_folder_is_resumed_and_fresh_never_resumes(
+    tmp_path: Path, names: list[str], newest: str, next_name: str
+) -> None:
+    for name in names:
+        if name.endswith(" (file)"):
+            (tmp_path / name.removesuffix(" (file)")).write_text("")
+        else:
+            (tmp_path / name).mkdir()
+    assert choose(tmp_path / "run", fresh=False).name == newest
+    assert choose(tmp_path / "run", fresh=True).name == next_name
+
+
+def test_special_characters_of_a_name_are_no_pattern(tmp_path: Path) -> None:
+    (tmp_path / "rXn-2").mkdir()
+    assert choose(tmp_path / "r.n", fresh=False).name == "r.n"
+
+
+def test_of_repeated_lines_the_last_counts_and_the_damage_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_folder(tmp_path) as folder:
+        for number in range(30):
+            folder.commit(line("a") | {"n": number}, {"task_id": "a", "n": number})
+        folder.commit(line("b"), {"task_id": "b"})
+    assert done_in(tmp_path)["a"]["n"] == 29
+    with open_folder(tmp_path) as folder:
+        assert folder.done["a"]["n"] == 29
+    assert "29 lines repeat a task" in caplog.text
+    for name in ("results", "trees"):
+        kept = {record["task_id"]: record.get("n") for record in journal.read(tmp_path / f"{name}.jsonl")}
+        assert kept == {"a": 29, "b": None}
+        assert len(list(journal.read(tmp_path / f"{name}.jsonl"))) == 2
+
+
+def test_a_task_whose_last_line_is_an_internal_failure_runs_again(tmp_path: Path) -> None:
+    with open_folder(tmp_path) as folder:
+        folder.commit(line("a"), {"task_id": "a"})
+        folder.commit(line("a", {"kind": "internal", "message": "y"}), None)
+    with open_folder(tmp_path) as folder:
+        assert folder.done == {}
+    assert list(journal.read(tmp_path / "trees.jsonl")) == []
+
+
+def test_failures_of_tasks_that_do_not_run_now_are_kept(tmp_path: Path) -> None:
+    with open_folder(tmp_path) as folder:
+        for task in ("a", "b"):
+            folder.commit(line(task, {"kind": "internal", "message": "y"}), None)
+    with open_folder(tmp_path, tasks={"a"}):
+        pass
+    assert [record["task_id"] for record in journal.read(tmp_path / "results.jsonl")] == ["b"]
+
+
+def test_a_draw_that_was_written_in_part_is_drawn_again_as_a_whole(tmp_path: Path) -> None:
+    def record(index: int, draw: tuple[int, int]) -> dict[str, Any]:
+        return {"task_id": "a", "key": "k", "index": index, "draw": list(draw)}
+
+    with open_folder(tmp_path) as folder:
+        folder.candidates.append_all([record(0, (0, 2)), record(1, (0, 2)), record(2, (2, 3)), record(3, (2, 3))])
+    with open_folder(tmp_path) as folder:
+        assert [each["index"] for each in folder.known_candidates] == [0, 1]
+    assert len(list(journal.read(tmp_path / "candidates.jsonl"))) == 2
+
+
+@pytest.mark.parametrize("content", ["[1]", "3", '"a"', "null", '{"a": 1}', '{"task_id": 3, "error": null}', "["])
+@pytest.mark.parametrize("name", ["results", "trees", "candidates"])
+def test_a_line_of_another_shape_is_one_message(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / f"{name}.jsonl").write_text(content + "\n")
+    with pytest.raises(ConfigError, match=rf"{name}\.jsonl, line 1, is .*Remove the line.*fresh=true"):
+        check(tmp_path)
+
+
+@pytest.mark.parametrize(("log", "kept"), [("", False), ("vLLM: out of memory\n", True)])
+@pytest.mark.parametrize("name", ["log.txt", "vllm.log"])
+def test_a_run_that_cannot_start_leaves_its_logs_and_nothing_else(
+    tmp_path: Path, name: str, log: str, kept: bool
+) -> None:
+    path = tmp_path / "run"
+    with pytest.raises(ConfigError, match="no such model"), open_folder(path):
+        (path / name).write_text(log)
+        raise ConfigError("no such model")
+    assert path.exists() is kept
+    assert not kept or {file.name for file in path.iterdir()} == {name, ".lock"}
+    with open_folder(path) as folder:
+        folder.commit(line("a"), None)
+    assert set(done_in(path)) == {"a"}

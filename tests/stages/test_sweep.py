@@ -251,8 +251,8 @@ def test_configurations_that_differ_where_a_legend_is_cut_stay_apart(tmp_path: P
 
 
 def test_repetitions_are_pooled_over_the_tasks_asked_for_as_a_single_run_counts_them(tmp_path: Path) -> None:
-    """Not checkable: left out. Failed for our own reasons, or missing: unsolved. Not asked for: none of ours."""
-    whole = [result("a", True), result("b", None), result("c", None, "ours"), result("d", True), result("e", False)]
+    """Not checkable: left out. Failed internally, or missing: unsolved. Not asked for: none of ours."""
+    whole = [result("a", True), result("b", None), result("c", None, "internal"), result("d", True), result("e", False)]
     seeds = [(n, {"search.width": "1", "seed": str(n)}, whole[: 3 + 2 * (n == 0)]) for n in range(2)]
     known = [(n, {"search.width": str(n), "seed": "0"}, []) for n in range(2, 11)]
     done = [pair(tmp_path, *each) for each in [*seeds, *known]]

@@ -38,7 +38,7 @@ MISTAKES: Mapping[str, Callable[[Task], Reply]] = {
     "wrong_tool": step("print('Nobody')"),
     "wrong_argument": calling(lambda call: call.partition("query=")[0] + "query=zzzz" if "query=" in call else call),
     "wrong_answer": calling(lambda call: call),
-    "ours": lambda task: Reply(status=400, body={"error": {"message": "out of order"}}),
+    "internal": lambda task: Reply(status=400, body={"error": {"message": "out of order"}}),
 }
 
 

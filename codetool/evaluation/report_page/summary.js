@@ -12,7 +12,8 @@ const METRICS = {
   sowr: "tasks whose answer beats the reference's, a tie counting half",
   tokens_in: "policy tokens read, a task",
   tokens_out: "policy tokens written, a task",
-  prm_tokens: "PRM tokens read, a task",
+  prm_tokens: "PRM tokens asked, a task",
+  prm_tokens_computed: "PRM tokens computed (not found in a cache), a task",
   executions: "steps executed, a task",
   tool_calls: "tool calls, a task",
   seconds: "wall time of a task",
@@ -20,7 +21,7 @@ const METRICS = {
 };
 
 const KINDS = {
-  ours: "a failure of CodeTool itself",
+  internal: "a failure of CodeTool, of a benchmark's check or of a service",
   budget: "a budget ended the search before an answer",
   no_code: "the chosen path ends in a step without code",
   syntax: "the last step does not parse",
@@ -67,7 +68,7 @@ function cards(run, rows) {
   }
   const share = (count) => el("span", { class: "soft", text: tasks.asked ? `${percent(count / tasks.asked)} of the tasks` : "" });
   found.push(card("finished with an answer", number(tasks.finished), share(tasks.finished)));
-  if (tasks.failures.length) found.push(card("failed for our own reasons", number(tasks.failures.length), share(tasks.failures.length)));
+  if (tasks.failures.length) found.push(card("failed internally", number(tasks.failures.length), share(tasks.failures.length)));
   if (tasks.missing) found.push(card("without a result yet", number(tasks.missing), share(tasks.missing)));
   return found;
 }
@@ -80,7 +81,7 @@ function notes(run, tasks) {
   if (!tasks.checkable && !judged) texts.push("No answer of these tasks can be checked, so there is no success rate.");
   else if (tasks.checkable && tasks.checkable < tasks.asked) texts.push(`success counts the ${number(tasks.checkable)} tasks whose answer can be checked.`);
   if (tasks.missing) texts.push("Tasks without a result count as unsolved in every rate.");
-  if (tasks.failures.length) texts.push("Tasks that failed for our own reasons count as unsolved.");
+  if (tasks.failures.length) texts.push("Tasks that failed internally count as unsolved.");
   return texts.map((text) => el("p", { class: "notice", text: visible(text) }));
 }
 
@@ -161,7 +162,7 @@ function calls(run) {
 
 function ledger(rows) {
   const total = (name) => rows.reduce((sum, row) => sum + (row.ledger[name] || 0), 0);
-  const names = { tokens_in: "policy tokens in", tokens_out: "policy tokens out", prm_tokens: "PRM tokens", executions: "steps executed", tool_calls: "tool calls" };
+  const names = { tokens_in: "policy tokens in", tokens_out: "policy tokens out", prm_tokens: "PRM tokens", prm_tokens_computed: "PRM tokens computed", executions: "steps executed", tool_calls: "tool calls" };
   const pairs = Object.entries(names).map(([name, words]) => [words, number(total(name))]);
   if (rows.some((row) => row.ledger.usd !== null)) pairs.push(["USD", number(total("usd"))]);
   pairs.push(["task time, summed", duration(rows.reduce((sum, row) => sum + row.seconds, 0))]);

@@ -1,7 +1,7 @@
 // The table of tasks: filter, order, and rows that are made as they are scrolled to.
 
-const OUTCOMES = { solved: "✓ solved", unsolved: "✗ unsolved", ours: "! ours", unchecked: "– unchecked" };
-const TONES = { solved: "good", unsolved: "bad", ours: "warn", unchecked: "soft" };
+const OUTCOMES = { solved: "✓ solved", unsolved: "✗ unsolved", internal: "! internal", unchecked: "– unchecked" };
+const TONES = { solved: "good", unsolved: "bad", internal: "warn", unchecked: "soft" };
 const PAGE = 200;
 const address = (row) => `#task-${encodeURIComponent(wellFormed(row.task_id))}`;
 const wellFormed = (text) => text.replace(/\p{Cs}/gu, "\ufffd");
@@ -29,7 +29,7 @@ function outcome(row) {
 
 /** What a result line says about its task, and what the table looks for. */
 function known(row, place) {
-  const word = row.error && row.error.kind === "ours" ? "ours" : row.success === null ? "unchecked" : row.success ? "solved" : "unsolved";
+  const word = row.error && row.error.kind === "internal" ? "internal" : row.success === null ? "unchecked" : row.success ? "solved" : "unsolved";
   const parts = [row.task_id, row.query, row.answer, row.template, row.error && `${row.error.kind} ${row.error.message}`];
   return { ...row, place, outcome: word, text: parts.filter(Boolean).join("\n").toLowerCase() };
 }

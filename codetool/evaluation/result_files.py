@@ -1,0 +1,101 @@
+"""The lines of `results.jsonl` and `trees.jsonl`: one a task, in benchmark order, whatever order they were written in.
+
+If a task has several lines, which only damage or a copy by hand causes, the last one counts and a warning says so.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from codetool import journal
+from codetool.evaluation.records import RESULT_SHAPE, TREE_SHAPE
+from codetool.evaluation.taxonomy import is_internal
+
+RESULTS, TREES = "results.jsonl", "trees.jsonl"
+ERROR_SHAPE = (None, {"kind": str, "message": str})
+
+log = logging.getLogger(__name__)
+
+
+def read_results(folder: Path, order: Iterable[str] | None = None) -> list[dict[str, Any]]:
+    """The result lines of the tasks in `order`, in that order; of all tasks, sorted by id, without an order.
+
+    Raises ConfigError for a line without a task, its error or its metrics.
+    """
+    shape = {"task_id": str, "error": ERROR_SHAPE, "metrics": dict}
+    lines, repeated = journal.read_latest(folder / RESULTS, shape)
+    warn_of_repeated(folder / RESULTS, repeated)
+    order = sorted(lines, key=natural_key) if order is None else order
+    return [lines[task_id] for task_id in order if task_id in lines]
+
+
+def done_results(folder: Path) -> dict[str, dict[str, Any]]:
+    """The result lines of tasks that need not run again, by task id; empty for a folder that does not exist."""
+    lines, _ = journal.read_latest(folder / RESULTS, {"task_id": str, "error": ERROR_SHAPE})
+    return {task_id: line for task_id, line in lines.items() if not is_internal(line)}
+
+
+def check_records(folder: Path) -> None:
+    """Raise ConfigError for the first line of `results.jsonl` or `trees.jsonl` that is no record of this version."""
+    for name, shape in ((RESULTS, RESULT_SHAPE), (TREES, TREE_SHAPE)):
+        for _ in journal.read(folder / name, shape):
+            pass
+
+
+def natural_key(task_id: str) -> list[tuple[int, str]]:
+    """Sort key that puts `dev-2` before `dev-10`."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]+)", task_id) if part]
+
+
+def warn_of_repeated(file: Path, count: int) -> None:
+    """Warn if `count` lines of the file were replaced by later lines of the same task."""
+    if count:
+        log.warning("%s: %d lines repeat a task. The last line of each task counts.", file, count)
+
+
+class TreeFile:
+    """The lines of `trees.jsonl` by task. Only their offsets are kept: many trees are more than memory holds."""
+
+    def __init__(self, file: Path) -> None:
+        """Index the file; a missing file has no trees. Raises ConfigError for a line of another shape."""
+        self._file = file
+        self._offsets: dict[str, tuple[int, int]] = {}
+        self.repeated = 0
+        """Lines that a later line of the same task replaces."""
+        offset = 0
+        if not file.exists():
+            return
+        with file.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.endswith(b"\n") and line.strip():
+                    task_id = journal.decode(file, number, line, {"task_id": str})["task_id"]
+                    self.repeated += task_id in self._offsets
+                    self._offsets[task_id] = (offset, len(line))
+                offset += len(line)
+
+    def __contains__(self, task_id: str) -> bool:
+        """Whether the task has a tree."""
+        return task_id in self._offsets
+
+    def __iter__(self) -> Iterator[str]:
+        """The ids of the tasks that have a tree, in file order."""
+        return iter(self._offsets)
+
+    def raw(self, order: Iterable[str]) -> Iterator[bytes]:
+        """The lines of these tasks as they stand in the file, in this order; tasks without a tree are left out."""
+        known = [self._offsets[task_id] for task_id in order if task_id in self._offsets]
+        if not known:
+            return
+        with self._file.open("rb") as lines:
+            for offset, length in known:
+                lines.seek(offset)
+                yield lines.read(length)
+
+    def trees(self, order: Iterable[str]) -> Iterator[dict[str, Any]]:
+        """The records of these tasks, in this order; tasks without a tree are left out."""
+        for number, line in enumerate(self.raw(order), start=1):
+            yield journal.decode(self._file, number, line, TREE_SHAPE)

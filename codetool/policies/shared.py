@@ -1,0 +1,77 @@
+"""Draws that other runs of the same policy and seed have made stand for draws of this run.
+
+Unlike `Recorded`, which is for one run's own records and for those that a user names, this changes nothing: neither a
+candidate nor a token count differs from those of the run alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from codetool.interfaces import Policy, Prompt
+from codetool.policies.recorded import Record, candidate_key
+from codetool.types import Candidate, Node, Sampling, Task
+
+Draw = tuple[str, str, int, int]
+"""Task id, key, first index, number of candidates."""
+
+
+class SharedDraws:
+    """A policy that answers from the draws of other runs where they are the draws that it would make."""
+
+    def __init__(self, inner: Policy, *, prompt: Prompt, sampling: Sampling, known: Iterable[Record]) -> None:
+        """Takes the records of complete draws, with the policy that makes the others."""
+        self._inner, self._prompt, self._sampling = inner, prompt, sampling
+        self._by_index = bool(getattr(inner, "draws_by_index", False))
+        self._draws: dict[Draw, dict[int, Record]] = {}
+        self._places: dict[tuple[str, str, int], Record] = {}
+        self._prompt_tokens: dict[tuple[str, str], int] = {}
+        for record in known:
+            asked = record["task_id"], record["key"]
+            self._prompt_tokens[asked] = max(record["tokens_in"], self._prompt_tokens.get(asked, 0))
+            if "draw" in record:
+                first, count = record["draw"]
+                self._draws.setdefault((record["task_id"], record["key"], first, count), {})[record["index"]] = record
+                self._places[record["task_id"], record["key"], record["index"]] = record
+
+    def using(self, prompt: Prompt, sampling: Sampling) -> SharedDraws:
+        """The same draws under another prompt; those of final answers are drawn anew."""
+        return SharedDraws(self._inner.using(prompt, sampling), prompt=prompt, sampling=sampling, known=())
+
+    async def propose(
+        self,
+        task: Task,
+        path: Sequence[Node],
+        n: int,
+        *,
+        first: int = 0,
+        seed: int = 0,
+        tried: Sequence[Node] = (),
+    ) -> Sequence[Candidate]:
+        """The n candidates from index `first` on.
+
+        A server's candidate depends on how many were asked for with it, so there only a draw of the same size counts.
+        A policy that draws each index by itself takes what is known and draws the rest.
+        """
+        key = candidate_key(self._prompt.messages(task, path, tried), self._sampling)
+        draw = self._draws.get((task.id, key, first, n), {})
+        if len(draw) == n:
+            return [self._candidate(draw[index], task, path) for index in range(first, first + n)]
+        if not self._by_index:
+            return await self._inner.propose(task, path, n, first=first, seed=seed, tried=tried)
+        known = 0
+        while known < n and (task.id, key, first + known) in self._places:
+            known += 1
+        found = [self._candidate(self._places[task.id, key, first + i], task, path) for i in range(known)]
+        if known < n:
+            found += await self._inner.propose(task, path, n - known, first=first + known, seed=seed, tried=tried)
+        counted = [candidate.tokens_in for candidate in found]
+        prompt_tokens = max([*counted, self._prompt_tokens.get((task.id, key), 0)])
+        # a request counts its prompt once, on its first candidate, in however many parts it was answered
+        return [replace(each, tokens_in=0 if place else prompt_tokens) for place, each in enumerate(found)]
+
+    def _candidate(self, record: Record, task: Task, path: Sequence[Node]) -> Candidate:
+        raw = record["text"]
+        step = self._prompt.parse(raw, len(path) + 1, task)
+        return Candidate(raw, step, record["tokens_in"], record["tokens_out"], record.get("refused", False))

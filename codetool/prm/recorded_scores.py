@@ -1,0 +1,43 @@
+"""The scores of a recorded run, in place of those that the same PRM would give again.
+
+What a model computes depends in its last digits on what else it reads at the same time, so that a repetition would
+differ from the run that it repeats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from codetool.interfaces import ProcessRewardModel
+from codetool.types import Execution, Node, Scores, Step, Task
+
+Key = tuple[str, ...]
+"""Task id, the texts of the path's steps, the text of the step that is scored."""
+
+
+def score_key(task_id: str, path: Sequence[Node], step: Step) -> Key:
+    """What a recorded score is known by."""
+    return (task_id, *(node.step.text for node in path if node.step), step.text)
+
+
+class RecordedScores:
+    """A PRM that is asked as ever, so that its tokens are counted; recorded values count instead of new ones."""
+
+    def __init__(self, inner: ProcessRewardModel, known: Mapping[Key, float]) -> None:
+        """Takes the PRM that gave the recorded scores."""
+        self._inner, self._known = inner, known
+
+    @property
+    def sees_observation(self) -> bool:
+        """Whether the PRM judges steps that have run."""
+        return self._inner.sees_observation
+
+    async def score(
+        self, task: Task, path: Sequence[Node], candidates: Sequence[Step], executions: Sequence[Execution] = ()
+    ) -> Scores:
+        """The recorded score of each candidate, and the PRM's own of those that were not recorded."""
+        scores = await self._inner.score(task, path, candidates, executions)
+        keys = [score_key(task.id, path, step) for step in candidates]
+        values = (self._known.get(key, value) for key, value in zip(keys, scores.values, strict=True))
+        return replace(scores, values=tuple(values))
