@@ -51,8 +51,8 @@ def shuffle(file: Path, seed: int) -> None:
 
 def report_of(folder: Path) -> bytes:
     """The report without the time at which it was written."""
-    config, _, console = prepared(folder.parent, "stage=report", f"report.folder={folder}")
-    assert report(config, console) == 0
+    config, choices, console = prepared(folder.parent, "stage=report", f"report.folder={folder}")
+    assert report(config, choices, console) == 0
     page = (folder / "report.html").read_bytes()
     [run] = re.findall(rb'id="run">.*', page)
     return page.replace(run, b"")
