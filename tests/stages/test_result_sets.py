@@ -22,6 +22,8 @@ from codetool.prm.random import RandomPRM
 from codetool.stages.report import report
 from codetool.types import Scores
 
+LOGS = ("log.txt", "provenance.json")
+"""Files that note every command that worked on a folder."""
 FILES = ("metrics.json", "report.html", "config.yaml", "results.jsonl", "trees.jsonl")
 
 
@@ -117,9 +119,9 @@ def test_a_smaller_limit_of_collect_leaves_the_files(tmp_path: Path, policy: Cha
     words = (*scripted(policy), "search.n=2", "search.depth=2")
     assert collected(tmp_path, *words, "limit=4") == 0
     [folder] = tmp_path.glob("collect/*")
-    before = {file.name: file.read_bytes() for file in folder.iterdir() if file.name != "log.txt"}
+    before = {file.name: file.read_bytes() for file in folder.iterdir() if file.name not in LOGS}
     assert collected(tmp_path, *words, "limit=2") == 0
-    assert {file.name: file.read_bytes() for file in folder.iterdir() if file.name != "log.txt"} == before
+    assert {file.name: file.read_bytes() for file in folder.iterdir() if file.name not in LOGS} == before
 
 
 def test_a_reward_without_the_latent_term_asks_no_prm(tmp_path: Path, policy: ChatServer) -> None:
