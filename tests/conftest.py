@@ -1,9 +1,34 @@
-"""Lies here so that test modules can import the helpers beside it, for example `chat_server`."""
+"""Settings of every test run: one compute thread a process, processes in parallel, and no data folder by accident.
+
+Lies here so that test modules can import the helpers beside it, for example `chat_server`.
+"""
 
 import os
 import signal
 
+import pytest
+from data_folder import show_data_to
+
+# Test processes run side by side, one for each core: more threads in each would only contend for the cores.
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["WANDB_MODE"] = "disabled"  # no run of a test is anybody's experiment; tests of tracking undo this
 
 # A shell's background job inherits Ctrl-C as ignored, and so would the processes that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+MOST_PROCESSES = 4
+"""Each holds its own copy of torch, about 1 GB with the processes that it forks."""
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """How many processes `-n auto` stands for: one for each core for the whole suite, none for chosen files."""
+    whole = config.args_source is not pytest.Config.ArgsSource.ARGS
+    return min(len(os.sched_getaffinity(0)), MOST_PROCESSES) if whole else 0
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before any fixture: what the test may read."""
+    show_data_to(item)

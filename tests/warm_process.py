@@ -85,6 +85,9 @@ def serve(address: str) -> None:
         if os.fork() == 0:
             listener.close()
             _look_after(connection)
+        connection.close()
+        while os.waitpid(-1, os.WNOHANG) != (0, 0):  # those that have ended; the one just made has not
+            pass
 
 
 def _look_after(connection: socket.socket) -> None:

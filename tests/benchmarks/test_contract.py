@@ -3,21 +3,28 @@
 from pathlib import Path
 
 import pytest
-from data_folder import data_folder
+import restbench_stand_in
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from omegaconf import DictConfig
 
-from codetool.errors import MissingError
 from codetool.interfaces import Benchmark
 
 CONF = Path(__file__).parents[2] / "conf"
 NAMES = sorted(file.stem for file in (CONF / "benchmark").glob("*.yaml"))
+SHIPPED = {"tmdb_verified"}
+STAND_IN = "tmdb with a stand-in's files"
+CASES = [pytest.param(name, marks=() if name in SHIPPED else pytest.mark.data) for name in NAMES] + [STAND_IN]
 
 
-@pytest.fixture(params=NAMES, scope="module")
-def config(request):
+@pytest.fixture(params=CASES, scope="module")
+def config(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> DictConfig:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose(overrides=[f"+benchmark={request.param}", "+tools={}"])
+        if request.param != STAND_IN:
+            return compose(overrides=[f"+benchmark={request.param}", "+tools={}"])
+        folder = tmp_path_factory.mktemp("data")
+        restbench_stand_in.write(folder)
+        return compose(overrides=["+benchmark=tmdb", f"benchmark.folder={folder}", "+tools={}"])
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +34,7 @@ def benchmark(config):
 
 @pytest.fixture(scope="module")
 def tasks(benchmark):
-    try:
-        return benchmark.tasks()
-    except MissingError:
-        data_folder("restbench")
-        raise
+    return benchmark.tasks()
 
 
 def test_it_is_a_benchmark(benchmark):

@@ -178,6 +178,7 @@ def test_a_reference_to_itself_is_refused():
         one({"get": {"parameters": [{"$ref": "#/components/parameters/Loop"}]}}, components)
 
 
+@pytest.mark.data
 def test_the_published_document_becomes_the_54_tools_of_the_reference_data():
     folder = data_folder("restbench")
     found = tools(json.loads((folder / "tmdb_oas.json").read_bytes()))

@@ -176,12 +176,14 @@ def test_every_call_is_answered_with_something(row):
         assert not lists or any(lists) or len(lists) < len(body) - 1
 
 
+@pytest.mark.data
 @each
 def test_the_mended_gold_path_is_a_part_of_the_programs_calls(row, tasks):
     gold = tasks[row["index"]].gold
     assert gold and subsequence(gold, followed(row["program"]).endpoints)
 
 
+@pytest.mark.data
 @each
 def test_a_task_carries_its_answer_and_calls(row, tasks):
     task = tasks[row["index"]]
@@ -189,6 +191,7 @@ def test_a_task_carries_its_answer_and_calls(row, tasks):
     assert (task.answer and task.answer.value) == row.get("answer", {}).get("value")
 
 
+@pytest.mark.data
 @each_answered
 def test_the_query_is_no_answer(row, tasks, benchmark):
     task = tasks[row["index"]]
@@ -233,25 +236,30 @@ def test_an_image_may_be_named_by_its_url():
     assert not reference.accepts("https://image.tmdb.org/t/p/w500/somethingelse.jpg")
 
 
+@pytest.mark.data
 @pytest.mark.parametrize("index", sorted(RIGHT))
 def test_a_careful_answer_passes(index, benchmark, tasks):
     assert [text for text in RIGHT[index] if not benchmark.check(tasks[index], text)] == []
 
 
+@pytest.mark.data
 @pytest.mark.parametrize("index", sorted(WRONG))
 def test_a_wrong_answer_fails(index, benchmark, tasks):
     assert [text for text in WRONG[index] if benchmark.check(tasks[index], text)] == []
 
 
+@pytest.mark.data
 def test_the_query_without_an_answer_has_no_verdict(tasks, benchmark):
     assert tasks[53].answer is None and benchmark.check(tasks[53], "1923") is None
 
 
+@pytest.mark.data
 def test_no_sentence_of_the_data_set_stands_in_the_file(tasks):
     stored = FILE.read_text(encoding="utf-8").casefold()
     assert not [task.id for task in tasks if task.query.casefold() in stored]
 
 
+@pytest.mark.data
 async def test_every_program_ends_with_the_right_answer_in_the_sandbox_through_the_broker(benchmark):
     """Everything as `stage=evaluate` wires it, with the published candidates; only the model is left out."""
     parts = composed()

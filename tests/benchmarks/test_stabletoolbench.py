@@ -39,12 +39,7 @@ def benchmark(**changed: Any) -> StableToolBench:
     return made
 
 
-@pytest.fixture
-def _data() -> None:
-    data_folder("stabletoolbench")
-
-
-@pytest.mark.usefixtures("_data")
+@pytest.mark.data
 @pytest.mark.parametrize("group", COUNTS)
 def test_each_group_and_subset_has_its_queries(group: str) -> None:
     subsets = ("solvable", "paper", "left_out")
@@ -54,13 +49,13 @@ def test_each_group_and_subset_has_its_queries(group: str) -> None:
     assert not set(tasks[1]) & set(tasks[2]) and set(tasks[1]) | set(tasks[2]) == set(tasks[0])
 
 
-@pytest.mark.usefixtures("_data")
+@pytest.mark.data
 def test_the_files_are_those_that_are_published() -> None:
     for group, sha256 in SHA256.items():
         assert checksum(data_folder(f"stabletoolbench/solvable_queries/{group}.json")) == sha256
 
 
-@pytest.mark.usefixtures("_data")
+@pytest.mark.data
 def test_the_papers_edits_are_those_that_it_made() -> None:
     """Against the list of differences between the published queries and the paper's."""
     edits = json.loads((data_folder("codetool") / "solvable_query_edits.json").read_text())
@@ -82,14 +77,14 @@ def named(task: Task, api: str, kind: str) -> list[str]:
     return [names.get(p.name, p.name) for p in tool.parameters if p.required == (kind == "required_parameters")]
 
 
-@pytest.mark.usefixtures("_data")
+@pytest.mark.data
 def test_the_default_of_a_region_is_the_papers() -> None:
     [task] = [task for task in benchmark(group="G1_instruction", subset="paper").tasks() if task.id == "47838"]
     defaults = {tool.name: {p.name: p.default for p in tool.parameters} for tool in task.tools}
     assert sum(each.get("region") == "NA" for each in defaults.values()) == 3
 
 
-@pytest.mark.usefixtures("_data")
+@pytest.mark.data
 def test_what_determines_the_tasks_determines_the_checksum() -> None:
     sums = [benchmark(group="G1_tool", subset=subset).checksum() for subset in ("solvable", "paper")]
     sums += [benchmark(group="G3_instruction").checksum(), benchmark().checksum()]
@@ -154,6 +149,7 @@ def mirror(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FileServ
         yield server
 
 
+@pytest.mark.data
 def test_what_the_data_folder_lacks_is_downloaded_once_and_verified(mirror: FileServer, tmp_path: Path) -> None:
     for _ in range(2):
         assert len(benchmark(group="G3_instruction", folder=None, mirror=mirror.url).tasks()) == 61
@@ -162,6 +158,7 @@ def test_what_the_data_folder_lacks_is_downloaded_once_and_verified(mirror: File
     assert (tmp_path / "cache/data/stabletoolbench/solvable_queries/G3_instruction.json").is_file()
 
 
+@pytest.mark.data
 def test_a_download_of_another_file_is_refused(mirror: FileServer) -> None:
     mirror.files = {path: b"[]" for path in mirror.files}
     with pytest.raises(MissingError, match="what came is another file"):

@@ -6,20 +6,32 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from data_folder import data_folder
+import restbench_stand_in
 from file_server import FileServer, file_server, whole
 
-from codetool.benchmarks.tmdb import FILES, TMDB
+from codetool.benchmarks.tmdb import FILES, SHA256, TMDB
+from codetool.download import checksum
 from codetool.errors import MissingError
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a stand-in's files."""
+    folder = tmp_path_factory.mktemp("made")
+    restbench_stand_in.write(folder)
+    return folder
+
+
 @pytest.fixture
-def mirror(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FileServer]:
+def mirror(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, made: Path) -> Iterator[FileServer]:
+    """A server of the stand-in's files, which are the expected ones."""
     for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CODETOOL_CACHE", str(tmp_path / "cache"))
     with file_server() as server:
-        server.files = {path(name): (data_folder() / name).read_bytes() for name in FILES}
+        server.files = {path(name): (made / name).read_bytes() for name in FILES}
+        for name in FILES:
+            monkeypatch.setitem(SHA256, name, checksum(made / name))
         yield server
 
 
@@ -33,7 +45,7 @@ def option(mirror: FileServer, folder: Path | None) -> TMDB:
 
 def test_without_a_data_folder_the_files_go_to_the_cache_once(mirror: FileServer, tmp_path: Path) -> None:
     for _ in range(2):
-        assert len(option(mirror, None).tasks()) == 100
+        assert len(option(mirror, None).tasks()) == len(restbench_stand_in.QUERIES)
         option(mirror, None).checksum()
     assert sorted(mirror.asked) == sorted(path(name) for name in FILES)
     assert {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*.json")} == {
@@ -41,11 +53,11 @@ def test_without_a_data_folder_the_files_go_to_the_cache_once(mirror: FileServer
     }
 
 
-def test_with_a_data_folder_they_go_there(mirror: FileServer, tmp_path: Path) -> None:
+def test_with_a_data_folder_they_go_there(mirror: FileServer, tmp_path: Path, made: Path) -> None:
     (tmp_path / "data").mkdir()
-    assert len(option(mirror, tmp_path / "data").tasks()) == 100
+    assert len(option(mirror, tmp_path / "data").tasks()) == len(restbench_stand_in.QUERIES)
     assert all((tmp_path / "data" / name).is_file() for name in FILES) and not (tmp_path / "cache").exists()
-    here = option(mirror, data_folder())
+    here = option(mirror, made)
     assert option(mirror, tmp_path / "data").checksum() == here.checksum()
 
 
@@ -55,21 +67,21 @@ def test_a_data_folder_that_is_not_there_is_named_and_not_made(mirror: FileServe
     assert not (tmp_path / "mistyped").exists() and not mirror.asked
 
 
-def test_only_what_is_lacking_is_downloaded(mirror: FileServer, tmp_path: Path) -> None:
+def test_only_what_is_lacking_is_downloaded(mirror: FileServer, tmp_path: Path, made: Path) -> None:
     name = "restbench/tmdb.json"
     (tmp_path / name).parent.mkdir(parents=True)
-    (tmp_path / name).write_bytes((data_folder() / name).read_bytes())
+    (tmp_path / name).write_bytes((made / name).read_bytes())
     option(mirror, tmp_path).tasks()
     assert path(name) not in mirror.asked and len(mirror.asked) == 2
 
 
 def test_a_file_of_the_folder_that_is_not_the_published_one_is_used_with_a_warning(
-    mirror: FileServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    mirror: FileServer, tmp_path: Path, made: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     name = "restbench/tmdb.json"
     (tmp_path / name).parent.mkdir(parents=True)
-    (tmp_path / name).write_bytes((data_folder() / name).read_bytes() + b"\n")
-    assert len(option(mirror, tmp_path).tasks()) == 100
+    (tmp_path / name).write_bytes((made / name).read_bytes() + b"\n")
+    assert len(option(mirror, tmp_path).tasks()) == len(restbench_stand_in.QUERIES)
     [record] = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert str(tmp_path / name) in record.getMessage() and "not the published file" in record.getMessage()
 

@@ -32,7 +32,9 @@ def check(row, text):
     return benchmark("dev").check(TASKS[row["id"]], text)
 
 
-@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize(
+    "split", [pytest.param(split, marks=() if split == "dev" else pytest.mark.slow) for split in SPLITS]
+)
 def test_the_generator_makes_the_stored_tasks(split):
     assert stored(split) == ROWS[split], WRITE
 
@@ -138,6 +140,7 @@ def test_the_tour_is_a_handful_of_short_tasks_of_dev():
     assert all(task == TASKS[task.id] and task.id.startswith("dev-") and len(task.gold) <= 2 for task in tour)
 
 
+@pytest.mark.slow
 def test_train_grows_by_thousands_without_leaving_its_subjects(tmp_path):
     more = grown(1500)
     assert len({row["query"] for row in more}) == len(more) == 1500

@@ -18,6 +18,7 @@ def published(model: str) -> Path:
     return data_folder(f"{group}/virtual_chatgpt_{model}/G1_instruction.json")
 
 
+@pytest.mark.data
 def test_published_predictions_have_query_tools_trace_and_answer() -> None:
     cases = read(published("dfs"))
     assert set(cases) == {"588", "608", "1073"}
@@ -30,6 +31,7 @@ def test_published_predictions_have_query_tools_trace_and_answer() -> None:
     assert "pinterest.com" in case.steps[0].observation
 
 
+@pytest.mark.data
 def test_a_path_without_a_final_answer_has_none() -> None:
     assert read(published("cot"))["588"].answer == ""
 

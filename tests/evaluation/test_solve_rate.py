@@ -69,6 +69,7 @@ def recorded_labels(rounds: Mapping[str, str]) -> list[Label]:
     return [label for label in labels if label]
 
 
+@pytest.mark.data
 @pytest.mark.parametrize(("model", "rate"), [("cot", 2 / 3), ("dfs", 1.0)])
 def test_recorded_labels_give_the_recorded_scores(model: str, rate: float) -> None:
     [file] = recorded(model).glob("*.json")
@@ -79,6 +80,7 @@ def test_recorded_labels_give_the_recorded_scores(model: str, rate: float) -> No
     assert vote_deviation(votes, len(content)) == pytest.approx(0)
 
 
+@pytest.mark.data
 @pytest.mark.parametrize("model", ["cot", "dfs"])
 def test_both_files_of_a_recorded_result_say_the_same(model: str) -> None:
     csv.field_size_limit(sys.maxsize)

@@ -45,6 +45,7 @@ def test_most_rounds_decide() -> None:
     assert by_most(["loss", "loss", "win"]) == "loss"
 
 
+@pytest.mark.data
 def test_recorded_preferences_give_the_recorded_labels() -> None:
     csv.field_size_limit(sys.maxsize)
     folder = data_folder("stabletoolbench/examples/preference_results")

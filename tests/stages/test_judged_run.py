@@ -1,26 +1,36 @@
-"""`python run.py benchmark=tmdb search=beam prm=qwen7b`, with a scripted policy and a small random Qwen2 as PRM."""
+"""`python run.py benchmark=tmdb search=beam prm=qwen7b` to its report, with a small random Qwen2 as the 7B model."""
 
 import asyncio
-import os
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
+import restbench_stand_in
 import tiny_models
 from chat_server import Reply, chat, serving
 from command_line import CommandLine, lines, metrics
+from report_data import data
 
 from codetool.stages.summary import untrained
 
+SENTENCE = "benchmark=tmdb search=beam prm=qwen7b"
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A download cache of the hub with one revision of Qwen2.5-7B-Instruct in it."""
+    cache = tmp_path_factory.mktemp("hub")
+    tiny_models.save("qwen2", cache / "models--Qwen--Qwen2.5-7B-Instruct" / "snapshots" / "0f1e2d3c", context=32768)
+    return cache
+
 
 @pytest.fixture
-def benchmark() -> str:
-    """RestBench where its data are, else our own tasks."""
-    if (Path(os.environ.get("CODETOOL_DATA", "nowhere")) / "restbench").is_dir():
-        return "tmdb"
-    if os.environ.get("CI"):
-        pytest.fail("CODETOOL_DATA holds no restbench")
-    return "tmdb_verified"
+def _machine(hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with RestBench's files, which are stand-ins, and with a download of the 7B model."""
+    restbench_stand_in.write(tmp_path / "data")
+    monkeypatch.setenv("CODETOOL_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(hub))
 
 
 def two_ways(body: dict[str, Any]) -> Reply:
@@ -31,15 +41,50 @@ def two_ways(body: dict[str, Any]) -> Reply:
     return chat(*texts[: body.get("n", 1)])
 
 
-async def test_the_missions_sentence(run: CommandLine, tmp_path: Path, benchmark: str) -> None:
+@pytest.mark.usefixtures("_machine")
+def test_the_missions_sentence(run: CommandLine) -> None:
+    """As it is typed: SmolLM2 writes the steps, the 7B model judges them."""
+    done = run(*shlex.split(SENTENCE))
+    assert done.returncode == 0, done.stderr
+    folder = run.folder("tmdb-beam-smollm2-qwen7b")
+    assert check_run(folder) == done.stdout.splitlines()[-1].removeprefix("report: ")
+    # The trained policy reaches the replica; a run in which no call is made would measure nothing.
+    assert metrics(folder)["metrics"]["tool_calls"]["value"] > 0
+
+
+@pytest.mark.usefixtures("_machine")
+def test_one_model_as_policy_and_prm(run: CommandLine) -> None:
+    """Random weights write no program; each task still ends in a judged tree, a result and the report."""
+    policy = ("policy=qwen7b", "policy.backend=transformers", "policy.max_tokens=16", "search.depth=2")
+    done = run(*shlex.split(SENTENCE), *policy)
+    assert done.returncode == 0, done.stderr
+    check_run(run.folder("tmdb-beam-qwen7b-qwen7b"))
+    assert "no_code 3" in done.stdout
+
+
+def check_run(folder: Path) -> str:
+    """The address of the report of a finished run of the stand-in's three tasks, in which every step has a latent."""
+    trees, results = lines(folder, "trees"), lines(folder, "results")
+    assert sorted(line["task_id"] for line in results) == ["q0", "q1", "q2"]
+    steps = [node for tree in trees for node in tree["nodes"] if node["parent"] is not None]
+    assert len(steps) >= 3 and all(0 < node["latent"] < 1 for node in steps)
+    measured = metrics(folder)
+    assert measured["tasks"]["asked"] == 3 and measured["metrics"]["prm_tokens"]["value"] > 0
+    held = data((folder / "report.html").read_text(encoding="utf-8"))
+    assert {row["task_id"] for row in held["lines"]} == {"q0", "q1", "q2"}
+    return (folder / "report.html").as_uri()
+
+
+async def test_every_candidate_has_a_latent_of_its_own(run: CommandLine, tmp_path: Path) -> None:
+    """Two steps of two candidates for each path kept: the PRM tells them apart."""
     tiny_models.save("qwen2", tmp_path / "prm")
-    words = [f"benchmark={benchmark}", "search=beam", "search.width=2", "search.n=2", "limit=3", "prm=qwen7b"]
+    words = ["benchmark=tmdb_verified", "search=beam", "search.width=2", "search.n=2", "limit=3", "prm=qwen7b"]
     words += [f"prm.path={tmp_path / 'prm'}", "prm.precision=float32", "logger=none", "policy=openai"]
     async with serving(two_ways) as server:
         done = await asyncio.to_thread(run, *words, "policy.model=x", f"policy.base_url={server.url}")
     assert done.returncode == 0, done.stderr
     assert "untrained" not in done.stdout
-    folder = run.folder(f"{benchmark}-beam-openai-qwen7b")
+    folder = run.folder("tmdb_verified-beam-openai-qwen7b")
     nodes = [node for tree in lines(folder, "trees") for node in tree["nodes"] if node["parent"] is not None]
     latents = [node["latent"] for node in nodes]
     assert len(latents) == 3 * (2 + 4)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -14,9 +13,12 @@ from typing import Any
 import pytest
 from chat_server import Reply, chat
 from command_line import ROOT, CommandLine, lines, metrics
+from data_folder import data_folder
 from scripted_policy import scripted_server
 
 from codetool.toolbench import SERVER
+
+pytestmark = pytest.mark.data
 
 ADDRESS = re.compile(rf"GET {re.escape(SERVER)}/(\S+?)/(\S+?)/(\S+)")
 
@@ -24,8 +26,7 @@ ADDRESS = re.compile(rf"GET {re.escape(SERVER)}/(\S+?)/(\S+?)/(\S+)")
 @pytest.fixture
 def queries(tmp_path: Path) -> Path:
     """The file of those queries, made as a user makes it."""
-    if not (Path(os.environ.get("CODETOOL_DATA", "")) / "stabletoolbench").is_dir():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("CODETOOL_DATA holds no stabletoolbench")
+    data_folder("stabletoolbench")
     file = tmp_path / "queries.json"
     script = ROOT / "experiments" / "stabletoolbench_table" / "recorded_queries.py"
     subprocess.run([sys.executable, str(script), "--out", str(file)], check=True, cwd=ROOT, capture_output=True)
@@ -34,7 +35,7 @@ def queries(tmp_path: Path) -> Path:
 
 def recorded(category: str, tool: str, name: str) -> dict[str, Any]:
     """Arguments of the first call of an API that succeeded, by the recording's own words."""
-    folder = Path(os.environ["CODETOOL_DATA"]) / "stabletoolbench" / "tool_response_cache"
+    folder = data_folder("stabletoolbench") / "tool_response_cache"
     content = json.loads((folder / category / f"{tool}_for_{category}" / f"{name}.json").read_text())
     known = [text for text, entry in content.items() if not entry["error"]]
     return dict(literal_eval(known[0]))

@@ -1,16 +1,17 @@
 """The replica's answers have the keys and types of the service's documented and recorded answers."""
 
 import json
-import os
 from datetime import date
-from pathlib import Path
 
 import pytest
+from data_folder import data_folder
 
 from codetool.tools.tmdb.app import create_app
 from codetool.tools.tmdb.made import credit_id
 from codetool.tools.tmdb.replica import TMDBReplica
 from codetool.types import ToolCall
+
+pytestmark = pytest.mark.data
 
 SERVER = "https://api.themoviedb.org/3"
 OURS = create_app().openapi()
@@ -124,10 +125,7 @@ REQUESTS = {
 
 @pytest.fixture
 def data():
-    folder = os.environ.get("CODETOOL_DATA")
-    if folder is None or not (Path(folder) / "tmdb_recorded").is_dir():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("CODETOOL_DATA names no folder with tmdb_recorded")
-    return Path(folder)
+    return data_folder("tmdb_recorded").parent
 
 
 REPLICA = TMDBReplica(as_of=date(2024, 6, 1))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
+from data_folder import data_folder
 
 from codetool.toolbench import SERVER, Api
 from codetool.tools.toolbench.published import PublishedAnswers
@@ -30,17 +29,9 @@ TOOL = Tool(
 )
 
 
-def data_folder() -> Path:
-    """The folder of the downloaded data; a test that lacks it skips, in CI it fails."""
-    folder = Path(os.environ.get("CODETOOL_DATA", "")) / "stabletoolbench"
-    if not folder.is_dir():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"there is no {folder}: set CODETOOL_DATA")
-    return folder
-
-
 def recorded_answers() -> Iterator[tuple[Any, Any]]:
     """Error and response of every published answer among the downloaded data."""
-    for file in sorted((data_folder() / "tool_response_cache").glob("*/*/*.json")):
+    for file in sorted((data_folder("stabletoolbench") / "tool_response_cache").glob("*/*/*.json")):
         for entry in json.loads(file.read_text()).values():
             yield entry["error"], entry["response"]
 

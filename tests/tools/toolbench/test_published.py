@@ -10,7 +10,8 @@ from urllib.parse import quote, urlencode
 
 import pytest
 from broker_world import Scripted, settings
-from cache_world import API, TOOL, call, data_folder, published, said, write
+from cache_world import API, TOOL, call, published, said, write
+from data_folder import data_folder
 
 from codetool.errors import MissingError
 from codetool.toolbench import SERVER, Api
@@ -100,9 +101,10 @@ def test_a_folder_without_the_cache_is_told_with_ways_out(folder_named: str | No
         published(Path(folder_named) if folder_named else None).checksum()  # type: ignore[arg-type]
 
 
+@pytest.mark.data
 async def test_the_downloaded_recordings_are_found_under_their_own_arguments() -> None:
     """Every recorded call, asked as a client asks it, has its answer; what a simulator failed at has none."""
-    folder = data_folder()
+    folder = data_folder("stabletoolbench")
     cache = published(folder)._cache
     found, missing = 0, 0
     for file in sorted((folder / "tool_response_cache").glob("*/*/*.json")):
@@ -125,9 +127,10 @@ async def test_what_a_document_declares_is_an_argument_even_if_it_is_named_as_a_
     assert answer.ok and dict(answer.call.arguments) == {"password": "hunter2"}
 
 
+@pytest.mark.data
 async def test_every_recorded_call_has_its_answer_as_a_program_asks_it() -> None:
     """Through routing, from a URL: what is lost there could never be found in a run."""
-    folder = data_folder()
+    folder = data_folder("stabletoolbench")
     documents, cache = Documents(folder / "tools"), published(folder)
     lost = []
     for file in sorted((folder / "tool_response_cache").glob("*/*/*.json")):

@@ -188,6 +188,7 @@ def test_texts_that_write_data_become_data() -> None:
     assert read("", "[{'a': 1}, {'a': 2, 'b': 'cu") == Reply(200, [{"a": 1}, {"a": 2}])
 
 
+@pytest.mark.data
 def test_of_the_published_answers_most_are_data_and_none_breaks() -> None:
     """The share was looked at reply by reply: 74 % data, the rest failures, 8 of them a simulator's."""
     statuses = [reply and reply.status for reply in (read(e, r) for e, r in recorded_answers())]
@@ -195,6 +196,7 @@ def test_of_the_published_answers_most_are_data_and_none_breaks() -> None:
     assert 0.72 < statuses.count(200) / len(statuses) < 0.78
 
 
+@pytest.mark.data
 def test_no_failure_has_names_that_only_data_have() -> None:
     for error, response in recorded_answers():
         reply = read(error, response)
