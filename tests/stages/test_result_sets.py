@@ -134,7 +134,7 @@ def test_a_reward_without_the_latent_term_asks_no_prm(tmp_path: Path, policy: Ch
 
     words = [word for word in scripted(policy) if word != "prm=none"]
     words += ["search=greedy", "search.n=2", "limit=2"]
-    for reward in ("reward=without_latent", "reward.latent=0.0"):
+    for reward in ("reward.latent=0.0", "reward=without_latent"):
         outcome, told = said(tmp_path, *words, "prm=random", reward, prm=Untouchable(seed=0))
         assert "reward.latent=0: prm=random is neither loaded nor asked" in told
         assert outcome.failed == 0
