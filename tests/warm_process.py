@@ -9,6 +9,8 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import select
+import signal
 import socket
 import subprocess
 import sys
@@ -17,7 +19,7 @@ import threading
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 ROOT = Path(__file__).parents[1]
 PRELOADED = (
@@ -30,20 +32,76 @@ PRELOADED = (
 
 def run_warm(command: Sequence[str], *, timeout: float = 120) -> subprocess.CompletedProcess[str]:
     """What `subprocess.run` returns for `[python, run.py, *words]`, run in a fork of the warm process."""
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, _connect() as connection:
-        request = {"words": list(command[2:]), "environment": dict(os.environ), "folder": str(ROOT)}
-        socket.send_fds(connection, [json.dumps(request).encode()], [out.fileno(), err.fileno()])
-        connection.shutdown(socket.SHUT_WR)
-        connection.settimeout(timeout)
-        with connection.makefile("r") as answers:
-            pid = int(answers.readline())
-            try:
-                code = int(answers.readline())
-            except TimeoutError:
-                os.kill(pid, 9)
-                raise subprocess.TimeoutExpired(list(command), timeout) from None
-        texts = [file.read().decode() for file in (out, err) if not file.seek(0)]
-    return subprocess.CompletedProcess(list(command), code, *texts)
+    process = WarmProcess(command)
+    try:
+        out, err = process.communicate(timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
+    assert process.returncode is not None
+    return subprocess.CompletedProcess(list(command), process.returncode, out, err)
+
+
+class WarmProcess:
+    """A command in a fork of the warm process, with what tests use of `subprocess.Popen`."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        """Start `[python, run.py, *words]` with the environment of now."""
+        self.args = list(command)
+        self.returncode: int | None = None
+        self._texts: tuple[str, str] | None = None
+        self._files = (tempfile.TemporaryFile(), tempfile.TemporaryFile())  # noqa: SIM115
+        self._connection = _connect()
+        request = {"words": self.args[2:], "environment": dict(os.environ), "folder": str(ROOT)}
+        descriptors = [file.fileno() for file in self._files]
+        socket.send_fds(self._connection, [json.dumps(request).encode()], descriptors)
+        self._connection.shutdown(socket.SHUT_WR)
+        self.pid = int(self._read_line(60))
+
+    def poll(self) -> int | None:
+        """The exit code, None while the command runs."""
+        if self.returncode is None and select.select([self._connection], [], [], 0)[0]:
+            self.returncode = int(self._read_line(60))
+            self._connection.close()
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """What the command wrote to standard output and error, once it has ended. Raises TimeoutExpired."""
+        if self.poll() is None and not select.select([self._connection], [], [], timeout)[0]:
+            raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        self.poll()
+        if self._texts is None:
+            out, err = (self._text(file) for file in self._files)
+            self._texts = out, err
+        return self._texts
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the command if it still runs."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End the command as the kernel does when memory is short."""
+        self.send_signal(signal.SIGKILL)
+
+    def _read_line(self, timeout: float) -> str:
+        """The warm process answers with one line when the command starts and one when it ends."""
+        self._connection.settimeout(timeout)
+        line = b""
+        while not line.endswith(b"\n"):
+            byte = self._connection.recv(1)
+            if not byte:
+                raise RuntimeError("the warm process is gone")
+            line += byte
+        return line.decode()
+
+    @staticmethod
+    def _text(file: IO[bytes]) -> str:
+        file.seek(0)
+        text = file.read().decode()
+        file.close()
+        return text
 
 
 def _connect() -> socket.socket:

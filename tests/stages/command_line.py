@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from warm_process import run_warm
+from warm_process import WarmProcess, run_warm
 
 from codetool import journal
 
@@ -30,7 +30,12 @@ class CommandLine:
     def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
         return run_warm(self.command(*words))
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
+    def start(self, *words: str) -> WarmProcess:
+        """The command while it runs, to be stopped or looked into."""
+        return WarmProcess(self.command(*words))
+
+    def start_cold(self, *words: str) -> subprocess.Popen[str]:
+        """The same in a new interpreter, which imports everything first: what a user's shell starts."""
         return subprocess.Popen(
             self.command(*words), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 from chat_server import ChatServer
 from command_line import CommandLine, lines, timeless
+from scripted_policy import scripted_server
+from warm_process import WarmProcess
 
-KILLS = 20
 SPLIT = ("benchmark.split=dev", "limit=24")
 WORDS = ("policy=openai", "policy.model=m", *SPLIT, "search.n=3")
+SECONDS = 0.3
+"""A kill falls at most so long after the run has written something new: anywhere between two steps or in one."""
 
 
-def test_twenty_kills_lose_no_task_and_repeat_none(run: CommandLine, slow_policy: ChatServer) -> None:
-    words = (*WORDS, f"policy.base_url={slow_policy.url}")
+@pytest.fixture
+def policy(kills: int) -> Iterator[ChatServer]:
+    """So slow that the run does not end before its last kill."""
+    with scripted_server(latency=0.02 * kills) as server:
+        yield server
+
+
+@pytest.mark.parametrize("kills", [5, pytest.param(20, marks=pytest.mark.slow)])
+def test_kills_lose_no_task_and_repeat_none(run: CommandLine, policy: ChatServer, kills: int) -> None:
+    words = (*WORDS, f"policy.base_url={policy.url}")
     moments = random.Random(0)
-    for _ in range(KILLS):
+    for _ in range(kills):
         process = run.start(*words, "concurrency=2")
-        time.sleep(moments.uniform(0.3, 2.5))
+        wait_for_progress(run.outputs, process)
+        time.sleep(moments.uniform(0, SECONDS))
         assert process.poll() is None, "the run ended before it could be killed: give it more to do"
         process.kill()
         process.communicate()
@@ -37,3 +52,15 @@ def test_twenty_kills_lose_no_task_and_repeat_none(run: CommandLine, slow_policy
     repeated = run.folder("tmdb_verified-beam-replay")
     for name in ("results", "trees"):
         assert timeless(lines(repeated, name)) == timeless(lines(killed, name))
+
+
+def wait_for_progress(outputs: Path, process: WarmProcess) -> None:
+    """Until the run has recorded candidates that were not there when it started."""
+    before = recorded(outputs)
+    while recorded(outputs) == before and process.poll() is None:
+        time.sleep(0.005)
+
+
+def recorded(outputs: Path) -> int:
+    """Bytes of the candidates in the run's folder."""
+    return sum(file.stat().st_size for file in outputs.glob("evaluate/*/candidates.jsonl"))
