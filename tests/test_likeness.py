@@ -1,6 +1,6 @@
 """Arguments that mean the same."""
 
-from time import perf_counter
+from time import process_time
 
 import pytest
 
@@ -75,9 +75,9 @@ def test_calls_that_mean_something_else(expected, given):
 
 
 def test_long_search_texts_are_compared_at_once():
-    began = perf_counter()
+    began = process_time()
     assert not alike("query", "ab" * 100_000, "ba" * 100_000)
-    assert perf_counter() - began < 1
+    assert process_time() - began < 1
 
 
 SERVER = "https://films.test/3"

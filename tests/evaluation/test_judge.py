@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from chat_server import Reply, chat, serving
 from judging_world import ANN, NEVER, NOTHING, asked, judge, saying
+from promptly import promptly
 
 from codetool import journal
 from codetool.errors import ConfigError, UnreachableError
@@ -158,10 +158,8 @@ async def test_a_trace_that_is_too_long_leaves_the_vote_unsure(tmp_path: Path) -
 async def test_a_judge_that_cannot_be_asked_is_one_message() -> None:
     with pytest.raises(ConfigError, match=r"judge\.model is not set"):
         await judge("http://127.0.0.1:9/v1", model=None).probe()
-    began = time.monotonic()
-    with pytest.raises(UnreachableError, match=r"judge\.base_url"):
+    with promptly(), pytest.raises(UnreachableError, match=r"judge\.base_url"):
         await judge("http://127.0.0.1:9/v1").probe()
-    assert time.monotonic() - began < 2
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ import pytest
 import torch
 from no_servers import NO_SERVERS
 from paths import SEARCH, step_after
+from promptly import promptly
 
 from codetool import embedded as weights
 from codetool.embedded import smollm2_folder
@@ -250,9 +251,8 @@ async def test_cancelling_stops_the_writing_and_closing_ends_the_thread(folder: 
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    started = time.monotonic()
-    model.close()
-    assert time.monotonic() - started < 3
+    with promptly():  # the four texts of 2000 tokens take minutes
+        model.close()
     assert not any(thread.name == "generation" for thread in threading.enumerate())
 
 
@@ -260,9 +260,9 @@ async def test_cancelling_stops_the_writing_and_closing_ends_the_thread(folder: 
 
 
 def test_loading_prepared_weights_converts_nothing(folder: Path) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     Llama(folder, torch.bfloat16)
-    assert time.monotonic() - started < 5  # half a second on an idle machine, where a conversion takes twenty
+    assert time.process_time() - started < 5  # half a second, where a conversion takes twenty
 
 
 def test_a_wrong_wheel_is_refused_with_both_checksums(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,9 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -34,12 +34,12 @@ async def test_without_a_model_one_message_names_it_and_the_three_ways(name, tmp
         settings.checksum()
 
 
-def test_the_command_says_so_within_two_seconds_and_without_a_traceback(tmp_path):
+def test_the_command_says_so_at_once_and_without_a_traceback(tmp_path):
     words = ["prm=qwen7b", "limit=1", f"outputs={tmp_path}", "logger=none"]
     environment = os.environ | {"HF_HUB_CACHE": str(tmp_path)}
-    begin = time.process_time(), time.monotonic()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     done = subprocess.run([sys.executable, "run.py", *words], cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert time.monotonic() - begin[1] < 10  # 1.1 s on an idle machine
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 5  # 1.1 s on an idle machine
     assert done.returncode == 2 and done.stdout == ""
     [line] = done.stderr.splitlines()
     assert line.startswith("error: The PRM's model Qwen/Qwen2.5-7B-Instruct is missing")

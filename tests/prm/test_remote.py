@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request, Response
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from no_servers import NO_SERVERS
+from promptly import promptly
 from pydantic import ValidationError
 
 from codetool.errors import CodeToolError, ConfigError, UnreachableError
@@ -177,12 +178,10 @@ async def test_a_silent_server_is_given_up_after_the_time_out():
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
-async def test_nobody_there_is_said_within_two_seconds(host):
-    begin = time.monotonic()
-    with pytest.raises(UnreachableError, match=host):
+async def test_nobody_there_is_said_without_waiting(host):
+    with promptly(), pytest.raises(UnreachableError, match=host):
         async with settings(f"http://{host}:{free_port()}").open(NO_SERVERS):
             pass
-    assert time.monotonic() - begin < 2
 
 
 async def test_three_hundred_requests_are_in_flight_at_once():

@@ -257,9 +257,9 @@ async def test_a_chat_of_30_megabytes_costs_neither_memory_nor_time(path, stream
     judge = Gate()
     headers = {} if streamed else {"content-length": "30000000"}
     async with served(judge, body=2_000_000) as (_, client):
-        before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+        before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
         answer = await client.post(path, content=pieces(), headers=headers)
-        assert time.monotonic() - started < 3
+        assert time.process_time() - started < 3
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert answer.status_code == 413 and "more than 2000000 bytes" in answer.json()["detail"]
     assert grown < 20_000 and judge.begun == 0  # kilobytes

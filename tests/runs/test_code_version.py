@@ -99,7 +99,7 @@ def test_git_that_cannot_tell_is_null(
     monkeypatch.setattr(code_version, "GIT_SECONDS", 0.2)
     started = time.monotonic()
     assert git_state(package) == (None, None), "git hangs"
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     assert git_state(package) == (None, None), "no git"
 

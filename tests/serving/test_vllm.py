@@ -3,7 +3,6 @@
 import asyncio
 import json
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -137,11 +136,9 @@ async def test_a_server_that_dies_is_told_with_its_last_words(started: Started, 
 async def test_a_silent_server_is_given_up(started: Started, tmp_path: Path) -> None:
     weights = Weights(base(tmp_path), None, "bfloat16")
     settings = Vllm(**SETTINGS | {"arguments": ("--silent",), "start_timeout": 2})
-    began = time.monotonic()
-    async with settings.open([weights], tmp_path) as servers:
+    async with asyncio.timeout(60), settings.open([weights], tmp_path) as servers:
         with pytest.raises(MissingError, match=r"within 2 s \(`vllm.start_timeout`\)"):
             await servers.serve(weights)
-    assert time.monotonic() - began < 15
 
 
 async def test_the_server_gets_no_secret_and_asks_no_hub(

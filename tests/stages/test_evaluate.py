@@ -12,6 +12,7 @@ import psutil
 import pytest
 from chat_server import ChatServer, Reply
 from command_line import ROOT, CommandLine, lines, metrics, timeless
+from promptly import promptly
 from warm_process import WarmProcess
 
 TASKS = 24
@@ -91,10 +92,10 @@ def test_a_stopped_run_keeps_finished_tasks_and_leaves_no_process(
     while not any(run.outputs.glob("evaluate/*/results.jsonl")) or not lines(run.folder("tmdb"), "results"):
         time.sleep(0.02)
     process.send_signal(stop)
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "the same command continues" in errors and "Traceback" not in errors
-    gone, alive = psutil.wait_procs(sandbox, timeout=2)
+    gone, alive = psutil.wait_procs(sandbox, timeout=20)
     assert gone and not alive
     assert run(*words(policy)).returncode == 0
     assert len(lines(run.folder("tmdb"), "results")) == TASKS
@@ -144,10 +145,9 @@ def test_every_call_that_a_program_makes_reaches_the_replica_once(tmp_path: Path
     assert int(done.stdout) == sum(len(node["execution"]["calls"]) for node in nodes) >= written
 
 
-def test_an_unreachable_endpoint_is_one_message_within_two_seconds(run: CommandLine) -> None:
-    began = time.monotonic()
-    done = run(*ENDPOINT, "policy.base_url=http://127.0.0.1:9/v1")
-    assert time.monotonic() - began < 4  # two seconds on a quiet machine
+def test_an_unreachable_endpoint_is_one_message(run: CommandLine) -> None:
+    with promptly():
+        done = run(*ENDPOINT, "policy.base_url=http://127.0.0.1:9/v1")
     assert done.returncode == 3
     assert "http://127.0.0.1:9/v1 cannot be reached" in done.stderr and "Traceback" not in done.stderr
     [folder] = run.outputs.glob("evaluate/*")  # nothing was recorded: the log is left, which says why
@@ -174,7 +174,7 @@ def test_ctrl_c_at_start_up_is_quiet(run: CommandLine) -> None:
         process = run.start_cold("dry_run=true")
         time.sleep(moment)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=10)
+        _, errors = process.communicate(timeout=60)
         if process.returncode != -signal.SIGINT:  # Python itself was not up yet, and the signal ended it
             assert process.returncode == 130 and "Stopped." in errors, (moment, process.returncode, errors)
         assert "Traceback" not in errors or moment == 0.1

@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -147,7 +146,6 @@ def test_a_wrong_key_is_the_services_answer_and_is_not_recorded(
 
 def test_a_live_run_without_a_key_stops_before_anything(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TMDB_API_KEY", raising=False)
-    began = time.monotonic()
     done = run("tools.mode=live", "policy=openai", "policy.model=m", "policy.base_url=http://127.0.0.1:9/v1")
     assert done.returncode == 2 and "TMDB_API_KEY (for api.themoviedb.org)" in done.stderr
-    assert time.monotonic() - began < 5 and not list(run.outputs.glob("evaluate/*/*.jsonl"))
+    assert not list(run.outputs.glob("evaluate/*/*.jsonl"))
