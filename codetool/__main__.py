@@ -1,6 +1,208 @@
-"""`python -m codetool` is `python run.py`."""
+"""The command line: checks the words, composes the configuration and hands over to the stage."""
 
-from codetool.stages.main import main
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+    from rich.console import Console
+
+    from codetool.config.run_config import RunConfig
+
+    Stage = Callable[[RunConfig, Mapping[str, str], Console], int]
+    """What `stage=` chooses: `(settings, option of each group, console)` → how many tasks failed."""
+
+MULTIRUN = frozenset({"-m", "--multirun"})
+PRINTING = frozenset(
+    {"--cfg", "-c", "--info", "-i", "--hydra-help", "--help", "-h", "--version", "--shell-completion", "-sc"}
+)
+"""Flags that print something and run nothing."""
+INTERRUPTED = 130  # the shell's convention: 128 + SIGINT
+NO_READER = 141  # 128 + SIGPIPE: whoever read the output, `head` for example, has gone
+
+
+def main() -> None:
+    """Run the command line. Exits with 0, the exit code of a CodeToolError, 1 if a task failed, or 130 on Ctrl-C."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # how batch systems stop a job: end as Ctrl-C does
+    _check_streams()
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal without Unicode is no reason to die
+    if not os.environ.get("CODETOOL_DATA", "-"):
+        del os.environ["CODETOOL_DATA"]  # set to nothing, which shells write for unset
+    try:
+        _run()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("Stopped. What is finished is kept; the same command continues.", file=sys.stderr, flush=True)
+        os._exit(INTERRUPTED)  # at once: a second Ctrl-C may have left a model's thread running
+    except BrokenPipeError:
+        _end_without_reader()
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _check_streams() -> None:
+    """End with a message if standard output is closed; give a closed standard input or error a place to go.
+
+    Otherwise the next file that is opened would take the stream's number, and get what is printed.
+    """
+    open_streams = [_is_open(number) for number in (0, 1, 2)]
+    if all(open_streams):
+        return
+    for _ in range(open_streams.count(False)):
+        os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+    if not open_streams[1]:
+        _stop("standard output is closed. Send it to a file, or to /dev/null.", 2)
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+def _end_without_reader() -> NoReturn:
+    os._exit(NO_READER)  # at once and without a word: whatever is printed now nobody reads
+
+
+def _run() -> None:
+    # Imported here, since importing takes half a second in which Ctrl-C should be as quiet as later.
+    import hydra
+
+    from codetool.config import overrides
+    from codetool.config.config_sources import CONF, added_folders
+    from codetool.errors import CodeToolError, ConfigError
+    from codetool.sweeps.sweep import sweep
+
+    flags, options = overrides.sorted_out(sys.argv[1:])
+    try:
+        if _printed(flags, options):
+            return
+        multirun = bool(MULTIRUN & set(flags))
+        configs = overrides.check(options, multirun=multirun, flags=flags)
+        validated = overrides.all_valid(configs)
+        _check_outputs({config.outputs for config in validated})
+        if multirun:
+            folders = added_folders(flags, options)
+            if others := _beside_folders([flag for flag in flags if flag not in MULTIRUN]):
+                raise ConfigError(f"{' '.join(others)}: leave it out, or leave out -m: they do not go together.")
+            first = validated[0]
+            sys.exit(1 if sweep(options, first.stage, first.outputs, dry_run=first.dry_run, folders=folders) else 0)
+    except CodeToolError as error:
+        _stop(str(error), error.exit_code)
+    sys.argv[1:] = [*flags, *options]  # Hydra's parser loses options on both sides of a flag
+    hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(_job)()
+
+
+def _printed(flags: Sequence[str], options: Sequence[str]) -> bool:
+    """Whether the flags asked for a text that has been printed. Raises ConfigError for flags that are not for users."""
+    from codetool.config.help import help_text, version_text
+    from codetool.errors import ConfigError
+
+    names = {flag.split("=")[0] for flag in flags}
+    if names & PRINTING and hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head` ends as other programs do
+    if refused := names & {"--config-path", "-cp", "--config-name", "-cn"}:
+        raise ConfigError(
+            f"{', '.join(sorted(refused))}: CodeTool has one configuration. Add options of yours with --config-dir "
+            "FOLDER or hydra.searchpath=[FOLDER], and choose a preset with experiment=NAME."
+        )
+    if names & {"--help", "-h"}:
+        print(help_text(options, flags))
+    elif "--version" in names:
+        print(version_text())
+    else:
+        return False
+    return True
+
+
+def _beside_folders(flags: Sequence[str]) -> list[str]:
+    """The flags other than `--config-dir` with its value."""
+    kept: list[str] = []
+    for place, flag in enumerate(flags):
+        before = flags[place - 1] if place else ""
+        if flag.split("=")[0] not in ("--config-dir", "-cd") and before not in ("--config-dir", "-cd"):
+            kept.append(flag)
+    return kept
+
+
+def _check_outputs(folders: set[Path]) -> None:
+    """Raises ConfigError for a folder of results that cannot be made or written to."""
+    from codetool.errors import ConfigError
+
+    for folder in folders:
+        try:
+            there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        except OSError as error:
+            raise ConfigError(f"outputs={folder}: {error.strerror}") from error
+        if not there.is_dir():
+            raise ConfigError(f"outputs={folder}: {there} is no folder. Name the folder that run folders are made in.")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise ConfigError(f"outputs={folder}: {there} cannot be written to. Name another folder.")
+
+
+def _stages() -> dict[str, Stage]:
+    """What runs for each option of the group `stage`."""
+    from codetool.stages.collect.collect import collect
+    from codetool.stages.evaluate.run import run
+    from codetool.stages.evaluate_prm.evaluate_prm import evaluate_prm
+    from codetool.stages.judge.judge import judge
+    from codetool.stages.report import report
+    from codetool.stages.serve.serve_prm import serve_prm
+    from codetool.stages.serve.serve_tools import serve_tools
+    from codetool.stages.train.train import train
+
+    def evaluate(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
+        return run(config, choices, console).failed
+
+    return {
+        "evaluate": evaluate,
+        "collect": collect,
+        "train": train,
+        "evaluate_prm": evaluate_prm,
+        "judge": judge,
+        "serve_prm": serve_prm,
+        "serve_tools": serve_tools,
+        "report": report,
+    }
+
+
+def _job(config: DictConfig) -> None:
+    from hydra.core.hydra_config import HydraConfig
+    from rich.console import Console
+
+    from codetool.config.invocation import chosen_options
+    from codetool.config.run_config import validate
+    from codetool.errors import CodeToolError
+
+    choices = chosen_options(HydraConfig.get())
+    try:
+        settings = validate(config)
+        failed = _stages()[settings.stage](settings, choices, Console(stderr=True))
+        sys.stdout.flush()
+    except BrokenPipeError:  # here, because Hydra would print a traceback of its own
+        _end_without_reader()
+    except (CodeToolError, OSError) as error:
+        _stop(str(error), getattr(error, "exit_code", 1))
+    if failed:
+        sys.exit(1)
+
+
+def _stop(message: str, code: int) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)
+
 
 if __name__ == "__main__":
     main()

@@ -32,3 +32,5 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Before any fixture: what the test may read."""
     show_data_to(item)
+
+pytest_plugins = ["command_line_fixtures"]

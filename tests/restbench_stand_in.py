@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from codetool.benchmarks.openapi import tool_name
-from codetool.benchmarks.restbench_answers import references
-from codetool.tools.tmdb.app import create_app
+from codetool.benchmarks.reference_answers import references
+from codetool.tmdb.app import create_app
 
 QUERIES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("How many films has Sofia Coppola directed?", ("GET /search/person", "GET /person/{person_id}/movie_credits")),

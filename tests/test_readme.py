@@ -2,8 +2,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from codetool.benchmarks import restbench_answers, tmdb_verified
-from codetool.tools.tmdb.store import load
+from codetool.benchmarks import reference_answers, tmdb_verified
+from codetool.tmdb.store import load
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,7 +29,7 @@ def test_the_readme_counts_what_is_there() -> None:
     text = " ".join((ROOT / "README.md").read_text().split())
     assert f"{len(store.movies)} films, {len(store.shows)} shows with {len(store.episodes)} named episodes" in text
     assert f"{len(store.people):,} people" in text
-    answered = sum(bool(known.answers) for known in restbench_answers.references().values())
+    answered = sum(bool(known.answers) for known in reference_answers.references().values())
     assert f"{answered} of its 100 queries" in text
     changes = " ".join((ROOT / "CHANGELOG.md").read_text().split())
     assert f"{len(rows):,} film queries from {len({row['template'] for row in rows})} templates" in changes

@@ -10,7 +10,7 @@ import pytest
 from stand_in_stack import Stack, next_step, write_step
 from starlette.testclient import TestClient
 
-from codetool.parsing import parse
+from codetool.prompts.step_parser import parse
 
 ROOT = Path(__file__).parents[1]
 

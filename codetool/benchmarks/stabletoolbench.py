@@ -18,10 +18,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, PositiveInt, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
-from codetool.download import cache_folder, provided
 from codetool.errors import ConfigError, MissingError
-from codetool.operational import Checksummed, Operational
-from codetool.toolbench import tool
+from codetool.http.download import cache_folder, provided
+from codetool.runs.operational import Checksummed, Operational
+from codetool.tool_calls.toolbench_api import tool
 from codetool.types import Task
 
 log = logging.getLogger(__name__)

@@ -16,12 +16,12 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, PositiveInt, field_validator
 from pydantic.dataclasses import dataclass
 
+from codetool.benchmarks.gold_repairs import REPAIRS
 from codetool.benchmarks.openapi import tools
-from codetool.benchmarks.repairs import REPAIRS
-from codetool.benchmarks.restbench_answers import FILE, references
-from codetool.download import cache_folder, provided
+from codetool.benchmarks.reference_answers import FILE, references
 from codetool.errors import MissingError
-from codetool.operational import Checksummed, Operational
+from codetool.http.download import cache_folder, provided
+from codetool.runs.operational import Checksummed, Operational
 from codetool.types import Task, Tool
 
 log = logging.getLogger(__name__)

@@ -17,10 +17,10 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, PositiveInt, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
-from codetool.benchmarks.checker import matches
+from codetool.benchmarks.answer_checker.checker import matches
 from codetool.benchmarks.openapi import tools
 from codetool.errors import MissingError
-from codetool.operational import Checksummed
+from codetool.runs.operational import Checksummed
 from codetool.types import Answer, Task, Tool
 
 PREAMBLE = 'headers = {"accept": "application/json"}\n'

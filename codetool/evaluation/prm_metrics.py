@@ -24,9 +24,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codetool.evaluation.clustered import Array, Places, Statistic, area, bootstrap, divided, mean, of_sums
+from codetool.evaluation.cluster_bootstrap import Array, Places, Statistic, area, bootstrap, divided, mean, of_sums
 from codetool.evaluation.intervals import DRAWS, Interval
-from codetool.evaluation.judged_steps import JudgedSteps, numbered
+from codetool.evaluation.scored_steps import JudgedSteps, numbered
 from codetool.types import ProcessExample
 
 THRESHOLD = 0.5

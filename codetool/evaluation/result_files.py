@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from codetool import journal
-from codetool.evaluation.records import RESULT_SHAPE, TREE_SHAPE
-from codetool.evaluation.taxonomy import is_internal
+from codetool.evaluation.error_taxonomy import is_internal
+from codetool.evaluation.result_records import RESULT_SHAPE, TREE_SHAPE
+from codetool.runs import journal
 
 RESULTS, TREES = "results.jsonl", "trees.jsonl"
 ERROR_SHAPE = (None, {"kind": str, "message": str})

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from codetool.answers import answer_of
+from codetool.answers.final_answer import answer_of
+from codetool.evaluation.error_taxonomy import internal_error, judged
 from codetool.evaluation.metrics import metrics
-from codetool.evaluation.records import result_line, tree_line
-from codetool.evaluation.taxonomy import internal_error, judged
+from codetool.evaluation.result_records import result_line, tree_line
 from codetool.interfaces import Benchmark
 from codetool.types import JSON, Ledger, SearchResult, Task
 

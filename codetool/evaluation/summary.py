@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from codetool.evaluation.error_taxonomy import is_internal
 from codetool.evaluation.intervals import Interval, bootstrap, wilson
 from codetool.evaluation.metrics import AMOUNTS, RATES, SHARES
-from codetool.evaluation.solve_rate import standard_error, vote_deviation
-from codetool.evaluation.taxonomy import is_internal
-from codetool.evaluation.win_rate import POINTS
+from codetool.judges.solve_rate import standard_error, vote_deviation
+from codetool.judges.win_rate import POINTS
 from codetool.types import JSON
 
 

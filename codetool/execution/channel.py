@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from codetool.execution.clock import Clock
+from codetool.execution.pausable_timer import Clock
 from codetool.execution.protocol import HEADER, MAX_FRAME, Message, length, pack, unpack
 
 _CREDENTIALS = struct.Struct("iII")

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from codetool.errors import SandboxError
 from codetool.execution.channel import ClosedError
-from codetool.execution.inside.step import describe
-from codetool.execution.process import Answer, Process, Record
+from codetool.execution.inside.run_step import describe
+from codetool.execution.live_process import Answer, Process, Record
 from codetool.interfaces import CallTool
 from codetool.types import Execution, HttpRequest, ToolAnswer, observed
 

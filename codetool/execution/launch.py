@@ -14,11 +14,11 @@ from typing import Literal
 
 from codetool.errors import SandboxError
 from codetool.execution.channel import Channel, ClosedError
-from codetool.execution.clock import Clock
-from codetool.execution.keeper import Keeper, wait_for_end
-from codetool.execution.process import Process
+from codetool.execution.fork_supervisor import Supervisor
+from codetool.execution.live_process import Process
+from codetool.execution.pausable_timer import Clock
 from codetool.execution.protocol import Message, ProtocolError
-from codetool.execution.supervisor import Supervisor
+from codetool.execution.sandbox_handle import Keeper, wait_for_end
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ def _spawn(control: int, line: int, home: str) -> subprocess.Popen[bytes]:
     """A fresh interpreter in a session of its own, with a clean environment and no open file but two sockets."""
     project = str(Path(__file__).parents[2])
     code = (
-        f"import sys; sys.path.insert(0, {project!r}); from codetool.execution.inside.init import main; "
+        f"import sys; sys.path.insert(0, {project!r}); from codetool.execution.inside.pid1 import main; "
         f"sys.path.remove({project!r}); main({control}, {line})"
     )
     # No pools of threads that a fork would lose, and no reserve of address space for each thread's malloc.

@@ -24,12 +24,12 @@ from pydantic.dataclasses import dataclass
 from codetool.errors import SandboxError
 from codetool.execution.inside.limits import cpu_seconds
 from codetool.execution.interpreter import LiveInterpreter
-from codetool.execution.keeper import Keeper
 from codetool.execution.launch import MIB, launch
-from codetool.execution.process import Answer, Process
-from codetool.execution.slots import Slots
+from codetool.execution.live_process import Answer, Process
+from codetool.execution.process_slots import Slots
+from codetool.execution.sandbox_handle import Keeper
 from codetool.interfaces import CallTool
-from codetool.operational import Operational
+from codetool.runs.operational import Operational
 from codetool.types import Execution, Task
 
 logger = logging.getLogger(__name__)

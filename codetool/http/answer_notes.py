@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from codetool.completion import Completion
+from codetool.http.chat_response import Completion
 from codetool.http.endpoint import Server
 
 log = logging.getLogger(__name__)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import httpx
 
+from codetool.http.connection_pools import SpreadTransport
 from codetool.http.proxies import proxy_for
 from codetool.http.redirects import SameHostRedirects
-from codetool.http_pools import SpreadTransport
 
 _KEPT = frozenset(
     "accept accept-encoding connection content-length content-type host transfer-encoding user-agent".split()

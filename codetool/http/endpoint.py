@@ -14,10 +14,10 @@ from typing import Annotated, Any, Self
 from pydantic import ConfigDict, Field, NonNegativeFloat, model_validator
 from pydantic.dataclasses import dataclass
 
-from codetool.api_keys import read_key, reject_key_as_name
+from codetool.credentials.api_keys import read_key, reject_key_as_name
 from codetool.errors import ConfigError
-from codetool.operational import Operational
-from codetool.reach import reject_secrets_in_url
+from codetool.http.reachability import reject_secrets_in_url
+from codetool.runs.operational import Operational
 from codetool.types import ServedModel
 
 SETTINGS = ConfigDict(extra="forbid", hide_input_in_errors=True)

@@ -14,14 +14,14 @@ from typing import Any, Self
 
 import httpx
 
-from codetool.completion import served
 from codetool.http.chat_answer import checked_answer
+from codetool.http.chat_response import served
 from codetool.http.client import open_http_client
 from codetool.http.endpoint import Server
+from codetool.http.reachability import reachable_url
 from codetool.http.retry import RetryableError
 from codetool.http.server_error import ServerError, error_from, read_error
 from codetool.http.stream import assemble
-from codetool.reach import reachable_url
 
 CONNECT_SECONDS = 5.0
 

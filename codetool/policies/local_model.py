@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from codetool.interfaces import Prompt
-from codetool.policies.decoder import load
-from codetool.policies.generation import Request, Worker
+from codetool.models.chat_template import ChatTokens
+from codetool.models.decoder import load
+from codetool.models.generation_worker import Request, Worker
 from codetool.policies.sampling import draw_seed
-from codetool.prompts import Message
-from codetool.tokenizing import ChatTokens
+from codetool.prompts.templates import Message
 from codetool.types import Candidate, Node, Sampling, Task, Weights
 
 log = logging.getLogger(__name__)

@@ -12,13 +12,14 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, InstanceOf, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
-from codetool import model_folders, trained_prompt
-from codetool.chat import ChatClient
+from codetool.http.chat_client import ChatClient
 from codetool.http.endpoint import SETTINGS, EndpointConfig
 from codetool.interfaces import ModelServers, Policy, Prompt
-from codetool.operational import Checksummed, Operational
-from codetool.policies.endpoint import Endpoint
+from codetool.models import locate
+from codetool.policies.endpoint_policy import Endpoint
+from codetool.prompts import trained_prompt
 from codetool.runs.identity import local_model_folder
+from codetool.runs.operational import Checksummed, Operational
 from codetool.types import Precision, Sampling, Weights
 
 log = logging.getLogger(__name__)
@@ -85,8 +86,8 @@ class ModelPolicy(EndpointConfig):
         Raises MissingError if a file is not on this machine though it has to be.
         """
         if self.base_url is not None:
-            return model_folders.served_checksum(self.path)
-        return model_folders.locate("policy", self.model, self.path).checksum()
+            return locate.served_checksum(self.path)
+        return locate.locate("policy", self.model, self.path).checksum()
 
     def irrelevant_settings(self) -> frozenset[str]:
         """The settings that do not change the result: the place of a local model, which `checksum()` covers."""
@@ -103,7 +104,7 @@ class ModelPolicy(EndpointConfig):
 
         A model that was trained with another prompt is warned of, not refused: baselines ask one model in several ways.
         """
-        trained = model_folders.trained_prompt_of("policy", self.path)
+        trained = locate.trained_prompt_of("policy", self.path)
         source = f"policy.path={self.path}"
         if trained and (problem := trained_prompt.explain_mismatch("policy", source, trained, self.prompt)):
             log.warning("%s", problem)
@@ -139,5 +140,5 @@ class ModelPolicy(EndpointConfig):
             model.close()
 
     def _weights(self) -> Weights:
-        found = model_folders.find("policy", self.model, self.path, wheel=self.wheel)
+        found = locate.find("policy", self.model, self.path, wheel=self.wheel)
         return Weights(found.base, found.adapter, self.precision)

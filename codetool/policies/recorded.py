@@ -20,7 +20,7 @@ from weakref import WeakValueDictionary
 
 from codetool.errors import MissingError
 from codetool.interfaces import Policy, Prompt
-from codetool.prompts import Message
+from codetool.prompts.templates import Message
 from codetool.types import Candidate, Node, Sampling, Task
 
 log = logging.getLogger(__name__)

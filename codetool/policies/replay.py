@@ -12,11 +12,11 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, InstanceOf, field_validator
 from pydantic.dataclasses import dataclass
 
-from codetool import journal
 from codetool.errors import ConfigError, MissingError
 from codetool.interfaces import ModelServers, Prompt
-from codetool.operational import Checksummed
 from codetool.policies.recorded import Recorded
+from codetool.runs import journal
+from codetool.runs.operational import Checksummed
 from codetool.types import Sampling
 
 CANDIDATES = "candidates.jsonl"

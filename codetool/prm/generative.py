@@ -17,19 +17,19 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
-from codetool import trained_prompt
 from codetool.errors import ConfigError
 from codetool.http.endpoint import SETTINGS, EndpointConfig, Server
 from codetool.interfaces import ModelServers, ProcessRewardModel
-from codetool.model_folders import ModelFolders, find, locate, served_checksum, trained_prompt_of
-from codetool.operational import Checksummed, Operational
-from codetool.prm import served_judge
-from codetool.prm.judge import Judge
-from codetool.prm.labels import Formula
+from codetool.models.locate import ModelFolders, find, locate, served_checksum, trained_prompt_of
+from codetool.prm import served_scorer
+from codetool.prm.label_scorer import Judge
+from codetool.prm.label_tokens import Formula
 from codetool.prm.pairwise import Pairwise
 from codetool.prm.pointwise import Pointwise
-from codetool.prompts import JudgePrompt, PairPrompt
+from codetool.prompts import trained_prompt
+from codetool.prompts.templates import JudgePrompt, PairPrompt
 from codetool.runs.identity import local_model_folder
+from codetool.runs.operational import Checksummed, Operational
 from codetool.types import Precision, Weights
 
 log = logging.getLogger(__name__)
@@ -139,11 +139,13 @@ class GenerativePRM(EndpointConfig):
     @asynccontextmanager
     async def _judge(self, servers: ModelServers) -> AsyncIterator[Judge]:
         if self.backend != "transformers":
-            async with served_judge.opened(self, await self._served(servers)) as served:
+            async with served_scorer.opened(self, await self._served(servers)) as served:
                 yield served
             return
         found = await asyncio.to_thread(self._found)
-        from codetool.prm.local_judge import LocalJudge  # torch and transformers take seconds: only where they are used
+        from codetool.prm.local_scorer import (
+            LocalJudge,  # torch and transformers take seconds: only where they are used
+        )
 
         judge = await asyncio.to_thread(LocalJudge, self, found)
         try:

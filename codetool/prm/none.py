@@ -11,7 +11,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from codetool.interfaces import ModelServers
-from codetool.operational import Operational
+from codetool.runs.operational import Operational
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))

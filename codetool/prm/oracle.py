@@ -16,11 +16,11 @@ from typing import Annotated, Self
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from codetool.answers import final_answer
+from codetool.answers.final_answer import final_answer
 from codetool.errors import ConfigError
 from codetool.interfaces import Benchmark, ModelServers
-from codetool.operational import Operational
-from codetool.prm.gold_path import calls_left
+from codetool.runs.operational import Operational
+from codetool.tool_calls.gold_path import calls_left
 from codetool.types import Execution, Node, Scores, Step, Task
 
 

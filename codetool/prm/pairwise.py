@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import permutations
 
-from codetool.prm.judge import Judge
-from codetool.prompts import PairPrompt
+from codetool.prm.label_scorer import Judge
+from codetool.prompts.templates import PairPrompt
 from codetool.types import Execution, Node, Scores, Step, Task
 
 UNDECIDED = 0.5

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from codetool.prm.judge import Judge
-from codetool.prompts import JudgePrompt
+from codetool.prm.label_scorer import Judge
+from codetool.prompts.templates import JudgePrompt
 from codetool.types import Execution, Node, Scores, Step, Task
 
 

@@ -18,16 +18,16 @@ import httpx
 from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
-from codetool import trained_prompt
 from codetool.concurrency import together
 from codetool.errors import CodeToolError, ConfigError, UnreachableError
+from codetool.http.connection_pools import HttpPools
 from codetool.http.proxies import proxy_for
+from codetool.http.reachability import reachable_url, reject_secrets_in_url
 from codetool.http.retry import GivenUpError, RetryableError, RetryPolicy, call_with_retries, retry_after_seconds
-from codetool.http_pools import HttpPools
 from codetool.interfaces import ModelServers
-from codetool.operational import Operational
-from codetool.prompts import JudgePrompt, Message
-from codetool.reach import reachable_url, reject_secrets_in_url
+from codetool.prompts import trained_prompt
+from codetool.prompts.templates import JudgePrompt, Message
+from codetool.runs.operational import Operational
 from codetool.types import Execution, Node, Scores, Step, Task
 
 log = logging.getLogger(__name__)

@@ -25,10 +25,10 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from codetool.errors import CodeToolError, ConfigError, UnreachableError
-from codetool.prm.judge import Judge, Judged, count_characters
+from codetool.prm.label_scorer import Judge, Judged, count_characters
 from codetool.prm.server_metrics import TYPE, Measured, Metrics
 from codetool.prm.server_requests import CONTENT_TOO_LARGE, DISCONNECTED, Generate, Refused, Score, read
-from codetool.prompts import Message
+from codetool.prompts.templates import Message
 
 GENERATE = "/generate"
 PATHS = {GENERATE: "POST", "/score": "POST", "/health": "GET", "/metrics": "GET"}

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from codetool import journal
-from codetool.process_data import records
+from codetool.process_data import jsonl_reader
 from codetool.process_data.labels import LabelledStep
-from codetool.prompts import JudgePrompt
+from codetool.prompts.templates import JudgePrompt
+from codetool.runs import journal
 from codetool.types import ProcessExample, Task
 
 NAME = "process.jsonl"
@@ -24,7 +24,7 @@ def read(paths: Sequence[Path]) -> list[ProcessExample]:
 
     Raises MissingError for a file that is not there or empty, ConfigError, with file and line, for a wrong line.
     """
-    return records.read(paths, NAME, _EXAMPLE)
+    return jsonl_reader.read(paths, NAME, _EXAMPLE)
 
 
 def write(path: Path, examples: Iterable[ProcessExample]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from codetool.prompts import JudgePrompt
+from codetool.prompts.templates import JudgePrompt
 
 Share = Annotated[float, Field(gt=0, le=1)]
 

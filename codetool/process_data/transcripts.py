@@ -14,10 +14,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass as schema
 
-from codetool import journal
 from codetool.interfaces import Prompt
-from codetool.process_data import records
+from codetool.process_data import jsonl_reader
 from codetool.process_data.rollouts import Rollout
+from codetool.runs import journal
 from codetool.types import Node
 
 NAME = "transcripts.jsonl"
@@ -61,7 +61,7 @@ def read(paths: Sequence[Path]) -> list[Transcript]:
             tuple({"role": message.role, "content": message.content} for message in line.messages),
             tuple(message.weight if message.role == "assistant" else 0 for message in line.messages),
         )
-        for line in records.read(paths, NAME, _LINE)
+        for line in jsonl_reader.read(paths, NAME, _LINE)
     ]
 
 

@@ -1,6 +1,6 @@
 """The identity of a result: a hash of the settings, options and files that determine it.
 
-- A setting is hashed unless its settings class marks it (`codetool.operational`), or the YAML file of a class that
+- A setting is hashed unless its settings class marks it (`codetool.runs.operational`), or the YAML file of a class that
   cannot be marked lists it in `_operational_`.
 - An option is hashed by its name in the group, never by the module that holds its class. A class from outside this
   package also adds its own name, without the module.
@@ -21,7 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
-from codetool.operational import OPERATIONAL_NAMES, Mark, Operational
+from codetool.runs.operational import OPERATIONAL_NAMES, Mark, Operational
 
 OPTION = "_option_"
 """Key of an option's name in the hashed settings."""

@@ -21,9 +21,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from codetool import journal
+from codetool.credentials.masking import mask_words
 from codetool.errors import ConfigError
-from codetool.masking import mask_words
+from codetool.runs import journal
 from codetool.runs.code_version import Code, read_code
 from codetool.runs.host import describe_host, package_versions
 from codetool.runs.identity import Identity

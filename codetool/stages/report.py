@@ -14,18 +14,17 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 from rich.console import Console
 
-from codetool import journal
-from codetool.config import RunConfig, without_marks
+from codetool.config.run_config import RunConfig, without_marks
+from codetool.config.setting_checks import wrong_targets
 from codetool.errors import CodeToolError, ConfigError, MissingError
-from codetool.evaluation.judged import result_lines
-from codetool.evaluation.report import About, page
+from codetool.evaluation.html_report import About, page
+from codetool.evaluation.judged_results import result_lines
 from codetool.evaluation.result_files import TREES, TreeFile
 from codetool.evaluation.summary import Summary, summarise
 from codetool.interfaces import Benchmark
-from codetool.runs import provenance
+from codetool.runs import journal, provenance
 from codetool.runs.provenance import Provenance
-from codetool.setting_checks import wrong_targets
-from codetool.stages.summary import untrained
+from codetool.stages.evaluate.summary_display import untrained
 from codetool.types import Task
 
 NAME = "report.html"

@@ -18,8 +18,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from codetool import journal
 from codetool.errors import ConfigError
+from codetool.evaluation.error_taxonomy import is_internal
 from codetool.evaluation.result_files import (
     ERROR_SHAPE,
     RESULTS,
@@ -29,9 +29,9 @@ from codetool.evaluation.result_files import (
     done_results,
     warn_of_repeated,
 )
-from codetool.evaluation.taxonomy import is_internal
-from codetool.journal import Journal
 from codetool.policies.recorded import CANDIDATE_SHAPE, complete_draws
+from codetool.runs import journal
+from codetool.runs.journal import Journal
 
 CANDIDATES = "candidates.jsonl"
 LOGS = ("log.txt", "*.log")

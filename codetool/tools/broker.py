@@ -31,18 +31,18 @@ from pydantic.dataclasses import dataclass
 
 from codetool.errors import CodeToolError, ConfigError
 from codetool.interfaces import Simulator, ToolSource
-from codetool.operational import Checksummed, Operational
-from codetool.tools.advice import advise_on_misses
-from codetool.tools.hosts import AllowList, host_of, is_host
-from codetool.tools.live import LiveSource
-from codetool.tools.recorded import Recorder, Recordings, writable
+from codetool.runs.operational import Checksummed, Operational
+from codetool.tools.allow_list import AllowList, host_of, is_host
+from codetool.tools.answer_counts import Summary, Tally
+from codetool.tools.live_source import LiveSource
+from codetool.tools.miss_advice import advise_on_misses
+from codetool.tools.recordings import Recorder, Recordings, writable
 from codetool.tools.secrets import HOW_TO_ADD, Keyring, Secret, secrets_by_name
-from codetool.tools.session import TaskTools
+from codetool.tools.signing_transport import open_client
 from codetool.tools.simulator import NoSimulator, Simulation
 from codetool.tools.sources import CountedOption, ExampleSource, LiveProxy
-from codetool.tools.tally import Summary, Tally
 from codetool.tools.task_recordings import FreshRecordings, Replay, UntilWritten
-from codetool.tools.transport import open_client
+from codetool.tools.task_session import TaskTools
 from codetool.tools.writes import TaskWrites, with_effects
 from codetool.types import JSON, Task, ToolCall
 

@@ -16,9 +16,9 @@ from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
+from codetool.credentials.secret_names import ARGUMENTS, spell_alike
 from codetool.errors import ConfigError, MissingError
-from codetool.secret_names import ARGUMENTS, spell_alike
-from codetool.tools.hosts import AllowList, is_host
+from codetool.tools.allow_list import AllowList, is_host
 from codetool.types import JSON
 
 SECRET_NAMES = ARGUMENTS

@@ -23,16 +23,16 @@ from jinja2 import TemplateSyntaxError
 from pydantic import ConfigDict, Field, PositiveInt, field_validator
 from pydantic.dataclasses import dataclass
 
-from codetool.chat import ChatClient
 from codetool.errors import CodeToolError, MissingError, PromptRefusedError
+from codetool.http.chat_client import ChatClient
 from codetool.http.endpoint import SETTINGS, EndpointConfig
 from codetool.interfaces import Examples
-from codetool.model_text import visible
-from codetool.operational import Checksummed
-from codetool.prompts import Message, compiled
-from codetool.toolbench import Api, read_text
-from codetool.tools.canonical import canonical_key
-from codetool.tools.toolbench.replies import Reply, read
+from codetool.prompts.model_text import visible
+from codetool.prompts.templates import Message, compiled
+from codetool.runs.operational import Checksummed
+from codetool.tool_calls.toolbench_api import Api, read_text
+from codetool.tools.call_key import canonical_key
+from codetool.tools.toolbench.reply_parser import Reply, read
 from codetool.types import JSON, Parameter, ToolAnswer, ToolCall
 
 log = logging.getLogger(__name__)

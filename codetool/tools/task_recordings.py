@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from codetool.interfaces import ToolSource
-from codetool.tools.canonical import canonical_key
-from codetool.tools.recorded import BoundAnswer, Recordings
+from codetool.tools.call_key import canonical_key
+from codetool.tools.recordings import BoundAnswer, Recordings
 from codetool.tools.writes import TaskWrites, digest_before
 from codetool.types import ToolAnswer, ToolCall
 

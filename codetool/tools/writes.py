@@ -12,8 +12,8 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from codetool.tools.canonical import canonical_key
-from codetool.tools.hosts import host_of
+from codetool.tools.allow_list import host_of
+from codetool.tools.call_key import canonical_key
 from codetool.types import Effect, Tool, ToolAnswer, ToolCall
 
 

@@ -10,8 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from codetool.training.examples import Example
 from codetool.training.packing import Pack, pack
+from codetool.training.sft_examples import Example
 
 Batching = Literal["padded", "packed", "tree"]
 

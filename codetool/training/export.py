@@ -9,8 +9,8 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from codetool.errors import CodeToolError
-from codetool.lora import merge
-from codetool.training.job import Job, weights_of
+from codetool.models.lora import merge
+from codetool.training.train_job import Job, weights_of
 
 ADAPTER, MODEL, MERGED = "adapter", "model", "merged"
 """Folders in the run's: of a LoRA adapter, of a model all of whose weights were trained, of a base with the adapter."""

@@ -12,12 +12,12 @@ import pytorch_lightning as lightning
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
-from codetool import journal
 from codetool.errors import CodeToolError
-from codetool.training.course import VALIDATIONS, Course, Interrupted, Record, Stop, Watch, run_out
-from codetool.training.job import LAST, Job
-from codetool.training.model import Trained
+from codetool.runs import journal
 from codetool.training.module import SFT, Measure
+from codetool.training.run_callback import VALIDATIONS, Course, Interrupted, Record, Stop, Watch, run_out
+from codetool.training.train_job import LAST, Job
+from codetool.training.trainable_model import Trained
 
 
 def fit(job: Job, rank: int, watch: Watch | None, measure: Measure | None) -> None:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from codetool.errors import CodeToolError
 from codetool.training.batch import Batch
-from codetool.training.model import Trained
 from codetool.training.settings import Training
+from codetool.training.trainable_model import Trained
 
 Measure = Callable[[Mapping[int, float]], Mapping[str, float]]
 """The metrics of a PRM's probabilities, by the numbers of the process examples."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, pairwise, takewhile
 
-from codetool.training.examples import Example, Reading
+from codetool.training.sft_examples import Example, Reading
 
 
 @dataclass(eq=False)

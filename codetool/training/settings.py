@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from codetool.operational import Checksummed, Operational
+from codetool.runs.operational import Checksummed, Operational
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from codetool.operational import Checksummed, Operational
+from codetool.runs.operational import Checksummed, Operational
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))

@@ -26,9 +26,9 @@ from ablation_cells import CELLS, CellRun, Plan, runs
 from ablation_result import result, seconds
 from ablation_table import markdown
 
-from codetool import journal
+from codetool.config.override_errors import key_of
 from codetool.errors import CodeToolError
-from codetool.stages.word_errors import key_of
+from codetool.runs import journal
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from codetool.config import validate
-from codetool.stages.run import run
-from codetool.stages.word_errors import key_of
-from codetool.stages.words import check
+from codetool.config.override_errors import key_of
+from codetool.config.overrides import check
+from codetool.config.run_config import validate
+from codetool.stages.evaluate.run import run
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from typing import Any, Self
 from ablation_cells import Cell, CellRun, Plan
 
 from codetool.benchmarks import tmdb_verified
+from codetool.evaluation.error_taxonomy import is_internal
 from codetool.evaluation.intervals import DRAWS
-from codetool.evaluation.paired import Values, averaged, differences, estimate
+from codetool.evaluation.paired_comparison import Values, averaged, differences, estimate
 from codetool.evaluation.result_files import read_results
-from codetool.evaluation.taxonomy import is_internal
 from codetool.stages.report import made_from, settings_of
 
 METRICS = ("success", "scep", "tokens", "prm_tokens", "tool_calls")

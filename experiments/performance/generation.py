@@ -27,9 +27,9 @@ def ours(prompts: int, candidates: int, tokens: int) -> list[float]:
     """Seconds of the first round and of the round that extends it."""
     import torch
 
-    from codetool.embedded import smollm2_folder
-    from codetool.policies.generation import Request, Worker
-    from codetool.policies.llama import Llama
+    from codetool.models.generation_worker import Request, Worker
+    from codetool.models.llama_decoder import Llama
+    from codetool.models.smollm2 import smollm2_folder
 
     folder = smollm2_folder()
     worker = Worker(lambda: Llama(folder, torch.bfloat16), rows=32, prefix_tokens=32768, threads=None)
@@ -53,7 +53,7 @@ def library(prompts: int, candidates: int, tokens: int) -> list[float]:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from codetool.embedded import smollm2_folder
+    from codetool.models.smollm2 import smollm2_folder
 
     folder = smollm2_folder()
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).eval()

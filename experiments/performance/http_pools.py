@@ -21,7 +21,7 @@ from pathlib import Path
 
 import httpx
 
-from codetool.http_pools import HttpPools
+from codetool.http.connection_pools import HttpPools
 
 RESULTS = Path(__file__).parent / "results"
 LATENCY = 0.15  # seconds

@@ -20,11 +20,11 @@ from typing import Any
 from mock_stack import BENCHMARKS, RESULTS, available_benchmark, free_port, run_command, start_stack, stats, wait_for
 from rich.console import Console
 
-from codetool.config import validate
-from codetool.evaluation.taxonomy import is_internal
-from codetool.stages.evaluate import evaluate
+from codetool.config.overrides import check
+from codetool.config.run_config import validate
+from codetool.evaluation.error_taxonomy import is_internal
+from codetool.stages.evaluate.evaluate import evaluate
 from codetool.stages.run_folder import open_folder
-from codetool.stages.words import check
 
 LATENCIES = (0.2, 0.05, 0.05)  # seconds a call: LLM, PRM, tool
 

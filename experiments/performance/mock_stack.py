@@ -23,9 +23,9 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from codetool.config import validate
+from codetool.config.overrides import check
+from codetool.config.run_config import validate
 from codetool.errors import CodeToolError
-from codetool.stages.words import check
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results"

@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Any
 
 from codetool.benchmarks.tmdb_verified import rows
-from codetool.config import validate
+from codetool.config.overrides import check
+from codetool.config.run_config import validate
 from codetool.prm.generative import GenerativePRM
-from codetool.prompts import JudgePrompt
-from codetool.stages.words import check
+from codetool.prompts.templates import JudgePrompt
 from codetool.types import Execution, Node, Step, Task
 
 RESULTS = Path(__file__).parent / "results"
@@ -104,8 +104,8 @@ def reference(tasks: int, candidates: int, precision: str, threads: int) -> tupl
     import torch
     from transformers import AutoModelForCausalLM
 
-    from codetool.embedded import smollm2_folder
-    from codetool.tokenizing import ChatTokens
+    from codetool.models.chat_template import ChatTokens
+    from codetool.models.smollm2 import smollm2_folder
 
     prm, folder = _settings(precision, threads), smollm2_folder()
     assert isinstance(prm.prompt, JudgePrompt)

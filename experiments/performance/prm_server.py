@@ -32,11 +32,11 @@ from typing import Any
 import psutil
 from fastapi import FastAPI, Request
 
-from codetool import journal
-from codetool.config import validate
+from codetool.config.overrides import check
+from codetool.config.run_config import validate
 from codetool.interfaces import PRMOption, ProcessRewardModel
 from codetool.prm.generative import GenerativePRM
-from codetool.stages.words import check
+from codetool.runs import journal
 from codetool.types import Execution, Node, ServedModel, Step, Task, Weights
 
 ROOT = Path(__file__).parents[2]
@@ -154,8 +154,8 @@ def serve_as_the_reference_does(precision: str, threads: int) -> None:
     import uvicorn
     from transformers import AutoModelForCausalLM
 
-    from codetool.embedded import smollm2_folder
-    from codetool.tokenizing import ChatTokens
+    from codetool.models.chat_template import ChatTokens
+    from codetool.models.smollm2 import smollm2_folder
 
     prm, folder = validate(check(settings(precision, threads))[0]).prm, smollm2_folder()
     assert isinstance(prm, GenerativePRM)

@@ -32,10 +32,10 @@ from statistics import harmonic_mean
 from types import FrameType
 from typing import Any
 
-from codetool.tools import tmdb
-from codetool.tools.tmdb.app import SERVER, create_app
-from codetool.tools.tmdb.replica import TMDBReplica
-from codetool.tools.tmdb.store import Store, by_popularity, load
+from codetool import tmdb
+from codetool.tmdb.app import SERVER, create_app
+from codetool.tmdb.replica import TMDBReplica
+from codetool.tmdb.store import Store, by_popularity, load
 from codetool.types import ToolCall
 
 RESULTS = Path(__file__).parent / "results"
@@ -100,9 +100,8 @@ async def measure(seconds: float) -> dict[str, Any]:
 
 def caches() -> list[Any]:
     """The replica's functions that keep what they worked out for records or arguments."""
-    modules = [
-        importlib.import_module(f"{tmdb.__name__}.{found.name}") for found in pkgutil.iter_modules(tmdb.__path__)
-    ]
+    names = [found.name for found in pkgutil.walk_packages(tmdb.__path__, f"{tmdb.__name__}.")]
+    modules = [importlib.import_module(name) for name in names]
     found = {id(value): value for module in modules for value in vars(module).values() if hasattr(value, "cache_clear")}
     return [cache for cache in found.values() if (cache.cache_parameters()["maxsize"] or ONCE + 1) > ONCE]
 

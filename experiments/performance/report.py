@@ -20,10 +20,10 @@ from typing import Any
 
 from chromium import browser
 
-from codetool import journal
 from codetool.benchmarks.tmdb_verified import rows
-from codetool.evaluation.report import About, page
+from codetool.evaluation.html_report import About, page
 from codetool.evaluation.summary import summarise
+from codetool.runs import journal
 
 RESULTS = Path(__file__).parent / "results"
 KINDS = ("wrong_answer", "wrong_argument", "wrong_tool", "exception:KeyError", "no_code", "unfinished")

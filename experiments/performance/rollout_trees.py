@@ -20,11 +20,11 @@ sys.path.append(str(Path(__file__).parents[1] / "reference_programs"))
 from transcripts import slips
 
 from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, read
-from codetool.config import RunConfig, validate
-from codetool.markers import ALL_FINISHED
-from codetool.parsing import parse
-from codetool.prompts import JudgePrompt
-from codetool.stages.words import check
+from codetool.config.overrides import check
+from codetool.config.run_config import RunConfig, validate
+from codetool.prompts.step_format import ALL_FINISHED
+from codetool.prompts.step_parser import parse
+from codetool.prompts.templates import JudgePrompt
 from codetool.types import Node, ProcessExample, Task
 
 DEPTH = 5

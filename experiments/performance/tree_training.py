@@ -27,7 +27,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from codetool.training.examples import Example, Reading
+from codetool.training.sft_examples import Example, Reading
 
 RESULTS = Path(__file__).parent / "results"
 OURS = ("tree", "packed", "padded", "tree_same")
@@ -43,11 +43,11 @@ def workload(trees: int) -> dict[str, Any]:
     """The trees' nodes in tokens, the labels' tokens, and how long everything is."""
     from rollout_trees import examples
 
-    from codetool.config import validate
-    from codetool.embedded import smollm2_folder
-    from codetool.stages.words import check
-    from codetool.tokenizing import ChatTokens
-    from codetool.training.examples import judged
+    from codetool.config.overrides import check
+    from codetool.config.run_config import validate
+    from codetool.models.chat_template import ChatTokens
+    from codetool.models.smollm2 import smollm2_folder
+    from codetool.training.sft_examples import judged
 
     chat, made = ChatTokens(smollm2_folder()), examples(trees)
     prompt = validate(check(["stage=collect"])[0]).collect.prompt
@@ -83,12 +83,12 @@ def ours(side: str, work: dict[str, Any], every: int, room: int) -> dict[str, An
     """Our training module, update after update."""
     import torch
 
-    from codetool.config import validate
-    from codetool.embedded import smollm2_folder
-    from codetool.stages.words import check
+    from codetool.config.overrides import check
+    from codetool.config.run_config import validate
+    from codetool.models.smollm2 import smollm2_folder
     from codetool.training.batch import Batching, batch, rows_of
-    from codetool.training.model import load
     from codetool.training.module import SFT
+    from codetool.training.trainable_model import load
 
     words = ["stage=train", "train.loss=vocabulary", f"tuning.rank={RANK}", f"tuning.alpha={ALPHA}"]
     config = validate(check(words)[0])
@@ -130,7 +130,7 @@ def trl(side: str, work: dict[str, Any], every: int, room: int) -> dict[str, Any
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
-    from codetool.embedded import smollm2_folder
+    from codetool.models.smollm2 import smollm2_folder
 
     rows = []
     for each in (each for examples in updates(work, side, every) for each in examples):

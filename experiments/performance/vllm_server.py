@@ -28,10 +28,10 @@ import httpx
 from hydra import compose, initialize_config_dir
 from random_adapter import random_adapter
 
-from codetool.config import validate
-from codetool.embedded import smollm2_folder
-from codetool.parsing import parse
-from codetool.serving.process import counters
+from codetool.config.run_config import validate
+from codetool.models.smollm2 import smollm2_folder
+from codetool.models.vllm_process import counters
+from codetool.prompts.step_parser import parse
 from codetool.types import Execution, Node, Scores
 
 Cached = Callable[[int], Awaitable[tuple[int, int]]]
@@ -73,7 +73,7 @@ async def measured(side: str, sizes: dict[str, int], folder: Path) -> dict[str, 
 
 def counted_prefill() -> list[int]:
     """The lengths of all prompt parts that our own decoder is going to compute."""
-    from codetool.policies.llama import Llama
+    from codetool.models.llama_decoder import Llama
 
     lengths: list[int] = []
     prefill = Llama.prefill

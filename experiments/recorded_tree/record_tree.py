@@ -23,7 +23,7 @@ from typing import Any
 
 import yaml
 
-from codetool import journal
+from codetool.runs import journal
 
 ROOT = Path(__file__).parents[2]
 CANDIDATES = Path(__file__).with_name("candidates.yaml")

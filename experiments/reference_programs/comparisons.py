@@ -10,7 +10,7 @@ from typing import Literal
 from parts import get
 from subjects import Subject
 
-from codetool.tools.tmdb.store import Store
+from codetool.tmdb.store import Store
 from codetool.types import AnswerType
 
 Pairs = Callable[[Sequence[Subject], Sequence[Subject], Store, Random], Iterator[tuple[Subject, Subject]]]

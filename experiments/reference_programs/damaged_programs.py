@@ -20,11 +20,11 @@ from typing import Any
 
 from damage import Program, damage
 
-from codetool.answers import LIMIT
-from codetool.benchmarks import restbench_answers, tmdb_verified
-from codetool.config import RunConfig, validate
+from codetool.answers.final_answer import LIMIT
+from codetool.benchmarks import reference_answers, tmdb_verified
+from codetool.config.overrides import check
+from codetool.config.run_config import RunConfig, validate
 from codetool.interfaces import Executor
-from codetool.stages.words import check
 from codetool.tools.broker import Broker
 from codetool.types import Task
 
@@ -76,7 +76,7 @@ def main() -> None:
 def programs(benchmark: str) -> Mapping[str, Program]:
     """The reference program of each task, by the task's id."""
     if benchmark == "tmdb":
-        return {name: known.program for name, known in restbench_answers.references().items() if known.answer}
+        return {name: known.program for name, known in reference_answers.references().items() if known.answer}
     return {row["id"]: row["program"] for row in tmdb_verified.rows()}
 
 

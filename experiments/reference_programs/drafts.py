@@ -15,7 +15,7 @@ from parts import TITLES, Kind
 from subjects import SUBJECTS, Split, Subject, split_of
 from templates import Chain
 
-from codetool.tools.tmdb.store import load
+from codetool.tmdb.store import load
 from codetool.types import AnswerType
 
 STORE = load()

@@ -23,11 +23,11 @@ from subjects import Split
 from table import readme
 from templates import TEMPLATES, Chain, occurs
 
-from codetool.benchmarks.checker import matches
+from codetool.benchmarks.answer_checker.checker import matches
+from codetool.benchmarks.answer_checker.text_match import norm
 from codetool.benchmarks.openapi import tools
 from codetool.benchmarks.tmdb_verified import FOLDER
-from codetool.benchmarks.wording import norm
-from codetool.tools.tmdb.document import document
+from codetool.tmdb.openapi_document import document
 from codetool.types import Answer
 
 Row = dict[str, Any]

@@ -25,17 +25,17 @@ from typing import Any
 
 from transcripts import slips
 
-from codetool.answers import final_answer
+from codetool.answers.final_answer import final_answer
 from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, read
-from codetool.config import RunConfig, validate
+from codetool.config.overrides import check
+from codetool.config.run_config import RunConfig, validate
 from codetool.errors import CodeToolError
 from codetool.interfaces import Executor
-from codetool.markers import ALL_FINISHED
-from codetool.parsing import parse
 from codetool.process_data import examples
 from codetool.process_data.labels import labelled
 from codetool.process_data.rollouts import Rollout
-from codetool.stages.words import check
+from codetool.prompts.step_format import ALL_FINISHED
+from codetool.prompts.step_parser import parse
 from codetool.tools.broker import Broker
 from codetool.types import Node, ProcessExample, Task
 

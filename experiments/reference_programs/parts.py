@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from codetool.tools.tmdb.app import SERVER
+from codetool.tmdb.app import SERVER
 from codetool.types import AnswerType
 
 Kind = Literal["movie", "show", "person", "collection", "company", "network", "season", "episode", "record", "list"]

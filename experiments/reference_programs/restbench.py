@@ -11,7 +11,7 @@ from typing import Any
 
 from service import Session, followed, value
 
-from codetool.benchmarks.restbench_answers import FILE, rows
+from codetool.benchmarks.reference_answers import FILE, rows
 
 Row = Mapping[str, Any]
 

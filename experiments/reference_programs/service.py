@@ -16,9 +16,9 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import requests
 
-from codetool.calls import written
-from codetool.tools.tmdb.app import SERVER
-from codetool.tools.tmdb.replica import TMDBReplica
+from codetool.tmdb.app import SERVER
+from codetool.tmdb.replica import TMDBReplica
+from codetool.tool_calls.notation import written
 from codetool.types import AnswerType, ToolAnswer, ToolCall
 
 REPLICA = TMDBReplica(as_of=date(2024, 6, 1))

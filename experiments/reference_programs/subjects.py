@@ -17,8 +17,8 @@ from typing import Literal
 from parts import TODAY
 from service import ask
 
-from codetool.tools.tmdb.matching import words
-from codetool.tools.tmdb.store import Store
+from codetool.tmdb.search_index import words
+from codetool.tmdb.store import Store
 
 Split = Literal["train", "dev", "test"]
 ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()

@@ -26,12 +26,12 @@ from typing import Any
 from slips import ENDPOINTS, FIELDS
 
 from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, read
-from codetool.config import RunConfig, validate
+from codetool.config.overrides import check
+from codetool.config.run_config import RunConfig, validate
 from codetool.errors import CodeToolError, MissingError
 from codetool.interfaces import Executor
-from codetool.markers import ALL_FINISHED
-from codetool.parsing import parse
-from codetool.stages.words import check
+from codetool.prompts.step_format import ALL_FINISHED
+from codetool.prompts.step_parser import parse
 from codetool.tools.broker import Broker
 from codetool.types import Node, Task
 

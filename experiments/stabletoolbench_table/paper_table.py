@@ -25,9 +25,9 @@ from typing import Any
 
 from methods import METHODS, Method
 
-from codetool import journal
-from codetool.evaluation.judged import result_lines, values
-from codetool.evaluation.paired import differences, estimate
+from codetool.evaluation.judged_results import result_lines, values
+from codetool.evaluation.paired_comparison import differences, estimate
+from codetool.runs import journal
 from codetool.stages.report import made_from, settings_of
 
 ROOT = Path(__file__).parents[2]

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from codetool.benchmarks.stabletoolbench import SHA256
-from codetool.config import validate
-from codetool.stages.words import check
-from codetool.tools.toolbench.published import PublishedAnswers
+from codetool.config.overrides import check
+from codetool.config.run_config import validate
+from codetool.tools.toolbench.recorded_answers import PublishedAnswers
 from codetool.types import Task, ToolCall
 
 

@@ -77,5 +77,5 @@ def test_tasks_and_checksum_stay_the_same(benchmark, tasks, config):
 def test_the_film_benchmarks_choose_the_replica(name):
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose(config_name="config", overrides=[f"benchmark={name}"])
-    assert config.tools.replica._target_ == "codetool.tools.tmdb.replica.TMDBReplica"
+    assert config.tools.replica._target_ == "codetool.tmdb.replica.TMDBReplica"
     assert instantiate(config.tools.replica).as_of.isoformat() == "2024-06-01"

@@ -14,8 +14,8 @@ from hydra.utils import instantiate
 from restbench import checked
 from service import followed
 
-from codetool.answers import LIMIT
-from codetool.benchmarks.restbench_answers import FILE, references, rows
+from codetool.answers.final_answer import LIMIT
+from codetool.benchmarks.reference_answers import FILE, references, rows
 
 CONF = Path(__file__).parents[2] / "conf"
 ROWS = rows()

@@ -15,8 +15,8 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from codetool.benchmarks.stabletoolbench import SHA256, SOURCE, StableToolBench
-from codetool.download import checksum
 from codetool.errors import ConfigError, MissingError
+from codetool.http.download import checksum
 from codetool.types import Task
 
 CONF = Path(__file__).parents[2] / "conf"

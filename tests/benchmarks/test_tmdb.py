@@ -9,7 +9,7 @@ import restbench_stand_in
 from data_folder import data_folder
 from pydantic import ValidationError
 
-from codetool.benchmarks.repairs import REPAIRS
+from codetool.benchmarks.gold_repairs import REPAIRS
 from codetool.benchmarks.tmdb import FILES, TMDB
 from codetool.errors import MissingError
 

@@ -10,8 +10,8 @@ import restbench_stand_in
 from file_server import FileServer, file_server, whole
 
 from codetool.benchmarks.tmdb import FILES, SHA256, TMDB
-from codetool.download import checksum
 from codetool.errors import MissingError
+from codetool.http.download import checksum
 
 
 @pytest.fixture(scope="module")

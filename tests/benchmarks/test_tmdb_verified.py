@@ -14,7 +14,7 @@ from templates import CHAINS
 
 from codetool.benchmarks.tmdb_verified import FOLDER, SPLITS, TMDBVerified, read, rows
 from codetool.errors import MissingError
-from codetool.tools.tmdb.document import document
+from codetool.tmdb.openapi_document import document
 
 ROWS = {split: read(FOLDER / f"{split}.jsonl") for split in SPLITS}
 ALL = [row for split in SPLITS for row in ROWS[split]]

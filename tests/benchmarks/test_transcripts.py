@@ -10,10 +10,10 @@ from service import Session
 from transcripts import counted, main, slips, transcripts
 
 from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, read
-from codetool.execution.inside.step import describe
-from codetool.markers import closing
-from codetool.parsing import parse
-from codetool.prompts import StepPrompt
+from codetool.execution.inside.run_step import describe
+from codetool.prompts.step_format import closing
+from codetool.prompts.step_parser import parse
+from codetool.prompts.templates import StepPrompt
 from codetool.types import Execution, Node
 
 YAML = Path(__file__).parents[2] / "conf" / "prompt" / "compact.yaml"
@@ -23,7 +23,7 @@ ROWS = 40
 
 def compact():
     fields = yaml.safe_load(YAML.read_text())
-    assert fields.pop("_target_") == "codetool.prompts.StepPrompt"
+    assert fields.pop("_target_") == "codetool.prompts.templates.StepPrompt"
     return StepPrompt(**fields)
 
 

@@ -9,7 +9,7 @@ import pytest
 from chromium import NAMES, browser, program
 from report_world import HOSTILE, LINES, html
 
-from codetool.evaluation.judged import merged
+from codetool.evaluation.judged_results import merged
 
 pytestmark = [
     pytest.mark.browser,

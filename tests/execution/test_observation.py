@@ -98,7 +98,7 @@ async def test_stderr_before_an_error_is_seen_too(root: LiveInterpreter) -> None
     ["this is not python (", "x = (", "return 5", "x = 'a", "\tx = 1\n  y = 2", "print(1)\nawait f()", "x = 1\0"],
 )
 async def test_what_python_cannot_read_never_counts_as_run(root: LiveInterpreter, code: str) -> None:
-    forge = "import sys\nsys.modules['codetool.execution.inside.step'].describe = lambda *a: ''"
+    forge = "import sys\nsys.modules['codetool.execution.inside.run_step'].describe = lambda *a: ''"
     assert (await root.run(forge)).status == "ok"
     execution = await root.run(code)
     assert (execution.status, execution.printed) == ("exception", "")

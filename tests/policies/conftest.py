@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from paths import SEARCH
 
-from codetool.prompts import StepPrompt
+from codetool.prompts.templates import StepPrompt
 from codetool.types import Task
 
 CONF = Path(__file__).parents[2] / "conf"

@@ -8,11 +8,11 @@ from chat_server import Reply, chat, serving
 from no_servers import NO_SERVERS
 from paths import step_after
 
+from codetool.answers.composed import AnswerPrompt
 from codetool.errors import ConfigError
-from codetool.policies.answering import AnswerPrompt
-from codetool.policies.endpoint import EndpointPolicy
+from codetool.policies.endpoint_policy import EndpointPolicy
 from codetool.policies.recorded import Recorded
-from codetool.prompts import StepPrompt
+from codetool.prompts.templates import StepPrompt
 from codetool.types import Sampling, Task
 
 STEP = "##Step 2: b\nPython Code:\n```python\nprint(2)\n```\n[All Finished]\n"

@@ -20,15 +20,15 @@ from no_servers import NO_SERVERS
 from paths import SEARCH, step_after
 from promptly import promptly
 
-from codetool import embedded as weights
-from codetool.embedded import smollm2_folder
 from codetool.errors import MissingError
-from codetool.policies.llama import Llama
+from codetool.models import smollm2 as weights
+from codetool.models.kv_slots import Group, Prefix, Slots
+from codetool.models.llama_decoder import Llama
+from codetool.models.prefix_cache import Prefixes
+from codetool.models.smollm2 import smollm2_folder
 from codetool.policies.local_model import LocalModel
 from codetool.policies.model import ModelPolicy
-from codetool.policies.prefixes import Prefixes
-from codetool.policies.slots import Group, Prefix, Slots
-from codetool.prompts import StepPrompt
+from codetool.prompts.templates import StepPrompt
 from codetool.types import Precision, Sampling, Task, Weights
 
 PROMPT = StepPrompt(
@@ -113,7 +113,7 @@ def test_groups_that_come_and_go_and_branch_decode_as_if_alone(
     small: tuple[Llama, Any], monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     """Prefixes of several lengths, rows that end, branch and branch again, places that serve one after another."""
-    monkeypatch.setattr("codetool.policies.slots.LENGTHS", (16, 24))
+    monkeypatch.setattr("codetool.models.kv_slots.LENGTHS", (16, 24))
     model, reference = small
     monkeypatch.setattr(model, "_slots", Slots(3, 2, 8, torch.float32))
     draw = random.Random(seed)

@@ -13,7 +13,7 @@ from no_servers import NO_SERVERS
 from omegaconf import DictConfig
 from test_decoders import adapter, made
 
-from codetool.config import validate
+from codetool.config.run_config import validate
 from codetool.errors import ConfigError, MissingError
 from codetool.policies.model import ModelPolicy
 from codetool.types import ServedModel, Task, Weights

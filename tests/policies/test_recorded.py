@@ -12,10 +12,10 @@ from omegaconf import DictConfig
 from paths import step_after
 
 from codetool.errors import ConfigError, MissingError
-from codetool.parsing import parse
 from codetool.policies.recorded import Record, Recorded
 from codetool.policies.replay import Replay
-from codetool.prompts import StepPrompt
+from codetool.prompts.step_parser import parse
+from codetool.prompts.templates import StepPrompt
 from codetool.types import Candidate, Node, Sampling, Task
 
 SAMPLING = Sampling(0.9, 0.95, 64)

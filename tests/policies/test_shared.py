@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from codetool.parsing import parse
 from codetool.policies.recorded import Record, Recorded
 from codetool.policies.shared import SharedDraws
-from codetool.prompts import StepPrompt
+from codetool.prompts.step_parser import parse
+from codetool.prompts.templates import StepPrompt
 from codetool.types import Candidate, Node, Sampling, Task
 
 SAMPLING = Sampling(0.9, 0.95, 64)

@@ -15,8 +15,8 @@ from hydra.errors import InstantiationException
 from judging import option, tiny
 from no_servers import NO_SERVERS
 
-from codetool import embedded
 from codetool.errors import MissingError
+from codetool.models import smollm2
 from codetool.runs.identity import identity_settings
 
 ROOT = Path(__file__).parents[2]
@@ -105,7 +105,7 @@ def test_an_adapter_of_another_smollm2_is_used_with_that(tmp_path):
 def test_the_embedded_model_is_known_by_its_pinned_checksum_and_not_made_for_it(tmp_path, monkeypatch):
     monkeypatch.setenv("CODETOOL_CACHE", str(tmp_path / "cache"))
     untrained, trained = option("smollm2", "path=null").checksum(), option("smollm2").checksum()
-    assert untrained == embedded.SHA256 != trained
+    assert untrained == smollm2.SHA256 != trained
     assert not (tmp_path / "cache").exists()
 
 

@@ -12,11 +12,11 @@ from no_servers import NO_SERVERS
 from omegaconf import OmegaConf
 
 from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, read
+from codetool.config.overrides import check
 from codetool.errors import ConfigError
-from codetool.prm.gold_path import calls_left
 from codetool.prm.oracle import OraclePRM
 from codetool.runs.identity import identity_settings
-from codetool.stages.words import check
+from codetool.tool_calls.gold_path import calls_left
 from codetool.types import Answer, Execution, Node, Step, Task, Tool, ToolAnswer, ToolCall
 
 SERVER = "http://films/3"

@@ -15,8 +15,8 @@ from judging import after, option, steps, task
 from no_servers import NO_SERVERS
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from codetool.config.overrides import check
 from codetool.runs.identity import identity_settings
-from codetool.stages.words import check
 
 SIBLINGS = steps("search", "give up", "search by title and then read the credits")
 PATH = after("search", "603 The Matrix " * 20).path

@@ -17,8 +17,8 @@ from promptly import promptly
 from pydantic import ValidationError
 
 from codetool.errors import CodeToolError, ConfigError, UnreachableError
+from codetool.prompts.trained_prompt import describe
 from codetool.runs.identity import identity_settings
-from codetool.trained_prompt import describe
 from codetool.types import Execution, Node, Step, Task, Tool
 
 CONF = Path(__file__).parents[2] / "conf"

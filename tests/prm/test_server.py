@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 
 from codetool.errors import ConfigError, UnreachableError
-from codetool.prm.judge import Judged
+from codetool.prm.label_scorer import Judged
 from codetool.prm.server import Limits, PRMServer
 
 CHAT = [{"role": "system", "content": "judge"}, {"role": "user", "content": "a step"}]

@@ -15,8 +15,8 @@ from tree_world import JUDGE, POLICY, TASK, rollout, settings
 from codetool.errors import ConfigError, MissingError
 from codetool.process_data import examples
 from codetool.process_data.labels import labelled
-from codetool.process_data.reference import read_reference
-from codetool.process_data.reference_export import ReferenceExport
+from codetool.process_data.reference_format.reference_export import ReferenceExport
+from codetool.process_data.reference_format.reference_import import read_reference
 from codetool.types import ProcessExample
 
 TREE = rollout(
@@ -143,7 +143,7 @@ def test_a_folder_without_such_files_is_named(tmp_path: Path) -> None:
 
 def test_the_command_writes_a_file_that_can_be_read(exported: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "process.jsonl"
-    command = [sys.executable, "-m", "codetool.process_data.reference"]
+    command = [sys.executable, "-m", "codetool.process_data.reference_format.reference_import"]
     done = subprocess.run([*command, str(exported), "--out", str(out)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "7 examples of 1 tasks" in done.stdout

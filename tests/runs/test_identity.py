@@ -14,8 +14,8 @@ from typing import Annotated, Any
 import pytest
 from composing import composed as composed_anew
 
-from codetool.config import RunConfig
-from codetool.operational import Mark, Operational
+from codetool.config.overrides import CONF
+from codetool.config.run_config import RunConfig
 from codetool.runs import identity as identity_module
 from codetool.runs.identity import (
     TARGET,
@@ -26,8 +26,8 @@ from codetool.runs.identity import (
     mark_of,
     marked_settings,
 )
-from codetool.stages.run import run_identity
-from codetool.stages.words import CONF
+from codetool.runs.operational import Mark, Operational
+from codetool.stages.evaluate.run import run_identity
 
 STAGES = {"judge": "stage=judge", "tuning": "stage=train", "trainer": "stage=train"}
 """The stage that reads a group."""

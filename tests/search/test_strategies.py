@@ -15,7 +15,7 @@ from codetool.search.greedy import Greedy
 from codetool.types import Task
 
 ALL = [
-    Chain(depth=5),
+    Chain(depth=5, temperature=0.0),
     DepthFirst(n=2, depth=5, order="drawn", show_tried=True),
     Greedy(n=2, depth=5),
     BestOfN(n=4, depth=5),

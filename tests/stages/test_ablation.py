@@ -15,7 +15,7 @@ from ablation_table import markdown
 from chat_server import ChatServer
 from command_line import ROOT, lines
 
-from codetool import journal
+from codetool.runs import journal
 
 BY_NAME = {cell.name: cell for cell in CELLS}
 TASKS = list(Tasks.of("dev", None).templates)

@@ -18,7 +18,7 @@ from scripted_policy import ScriptedPolicy, scripted_server
 from wandb_files import read
 
 from codetool.benchmarks.tmdb_verified import rows
-from codetool.stages.words import check
+from codetool.config.overrides import check
 
 METHODS = ("baseline_whole_program", "baseline_react", "baseline_dfsdt", "paper_tmdb")
 GIVES_UP = 'Action: Finish\nAction Input: {"return_type": "give_up_and_restart"}'

@@ -21,11 +21,11 @@ from command_line import CommandLine, lines, timeless
 from scripted_policy import scripted_server
 
 from codetool.benchmarks.tmdb_verified import rows
+from codetool.config.overrides import check
 from codetool.errors import ConfigError
 from codetool.process_data import examples, transcripts
-from codetool.process_data.reference import read_reference
-from codetool.prompts import JudgePrompt
-from codetool.stages.words import check
+from codetool.process_data.reference_format.reference_import import read_reference
+from codetool.prompts.templates import JudgePrompt
 from codetool.types import ProcessExample
 
 TASKS = 6

@@ -114,11 +114,11 @@ ONE_CALL_EACH = """
 import sys
 from pathlib import Path
 from rich.console import Console
-from codetool.config import validate
-from codetool.stages.evaluate import evaluate
+from codetool.config.run_config import validate
+from codetool.stages.evaluate.evaluate import evaluate
 from codetool.stages.run_folder import open_folder
-from codetool.stages.words import check
-from codetool.tools.tmdb.replica import TMDBReplica
+from codetool.config.overrides import check
+from codetool.tmdb.replica import TMDBReplica
 calls, answer = [], TMDBReplica.answer
 async def counted(self, call):
     calls.append(call)

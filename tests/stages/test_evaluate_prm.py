@@ -23,12 +23,12 @@ from hydra.utils import instantiate
 from rich.console import Console
 from scripted_policy import scripted_server
 
-from codetool.config import validate
+from codetool.config.overrides import CONF, check
+from codetool.config.run_config import validate
 from codetool.errors import CodeToolError, ConfigError, UnreachableError
 from codetool.prm.random import RandomPRM
-from codetool.stages import trained_on
-from codetool.stages.evaluate_prm import evaluate_prm
-from codetool.stages.words import CONF, check
+from codetool.stages.evaluate_prm.evaluate_prm import evaluate_prm
+from codetool.stages.train import trained_on
 from codetool.types import Task
 
 
@@ -336,8 +336,8 @@ def test_a_prm_measured_on_its_training_data_is_warned_of(run: CommandLine, copy
     trained_on.write(adapter, ids[:1], (), [copy])
     assert trained_on.read(adapter) is not None and trained_on.read(adapter).templates  # type: ignore[union-attr]
     settings = validate(check([f"outputs={run.outputs}", *words(copy), "prm=smollm2", f"prm.path={adapter}"])[0])
-    from codetool.stages import judged_data
-    from codetool.stages.evaluate_prm import _warnings
+    from codetool.stages.evaluate_prm import prm_eval_dataset
+    from codetool.stages.evaluate_prm.evaluate_prm import _warnings
 
-    told = _warnings(settings, judged_data.load(settings.evaluate_prm.data, None))
+    told = _warnings(settings, prm_eval_dataset.load(settings.evaluate_prm.data, None))
     assert told[0].startswith("evaluate_prm.data: 1 of 6 tasks are among those that the PRM was trained on")

@@ -10,8 +10,8 @@ from command_line import CommandLine
 from omegaconf import DictConfig, OmegaConf
 from wandb_files import read
 
-from codetool.config import validate
-from codetool.stages.words import CONF, check
+from codetool.config.overrides import CONF, check
+from codetool.config.run_config import validate
 
 PRESETS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
 NEEDED = {"prm=remote": ["prm.base_url=http://127.0.0.1:1", "prm.model=m"]}

@@ -12,7 +12,7 @@ from chat_server import Reply, chat, serving
 from command_line import CommandLine, lines, metrics
 from report_data import data
 
-from codetool.stages.summary import untrained
+from codetool.stages.evaluate.summary_display import untrained
 
 SENTENCE = "benchmark=tmdb search=beam prm=qwen7b"
 

@@ -17,12 +17,12 @@ from command_line import ROOT, CommandLine, lines
 from rich.console import Console
 
 from codetool.benchmarks.openapi import tools
-from codetool.config import RunConfig, validate
-from codetool.stages.evaluate import evaluate
+from codetool.config.overrides import check
+from codetool.config.run_config import RunConfig, validate
+from codetool.stages.evaluate.evaluate import evaluate
 from codetool.stages.run_folder import open_folder
-from codetool.stages.words import check
+from codetool.tmdb.openapi_document import document
 from codetool.tools.secrets import Secret
-from codetool.tools.tmdb.document import document
 from codetool.types import Answer, Task
 
 KEY = "planted/secret+0123456789"

@@ -12,12 +12,12 @@ from command_line import lines
 from playlist_service import PlaylistService, playlist_service
 from rich.console import Console
 
-from codetool.config import RunConfig, validate
-from codetool.stages.evaluate import evaluate
+from codetool.config.overrides import check
+from codetool.config.run_config import RunConfig, validate
+from codetool.stages.evaluate.evaluate import evaluate
+from codetool.stages.evaluate.summary_display import unreachable
+from codetool.stages.evaluate.tool_counts import read_counts
 from codetool.stages.run_folder import open_folder
-from codetool.stages.summary import unreachable
-from codetool.stages.tool_counts import read_counts
-from codetool.stages.words import check
 from codetool.types import Answer, Task
 
 WRITING = """import requests

@@ -13,13 +13,13 @@ import pytest
 from command_line import ROOT, lines, metrics
 from rich.console import Console
 
-from codetool.config import validate
+from codetool.config.overrides import check
+from codetool.config.run_config import validate
 from codetool.errors import ConfigError
-from codetool.stages.collect import collect
-from codetool.stages.evaluate_prm import evaluate_prm
+from codetool.stages.collect.collect import collect
+from codetool.stages.evaluate.run import run as evaluate
+from codetool.stages.evaluate_prm.evaluate_prm import evaluate_prm
 from codetool.stages.report import report
-from codetool.stages.run import run as evaluate
-from codetool.stages.words import check
 
 PLUGIN = Path(__file__).parents[1] / "plugin"
 CHOICES = {"benchmark": "film_shop", "search": "widest", "policy": "shop", "prm": "length", "reward": "codetool"}

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from codetool.stages import progress
-from codetool.stages.progress import Display, Tally
+from codetool.stages.evaluate import task_progress
+from codetool.stages.evaluate.task_progress import Display, Tally
 from codetool.types import Task
 
 TASKS = [Task(f"t{i}", "", ()) for i in range(8)]
@@ -35,7 +35,7 @@ def test_failures_of_ours_are_shown_and_unchecked_tasks_are_not_success() -> Non
 def test_time_left_counts_what_tasks_in_flight_have_written(
     written: int, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress.time, "monotonic", lambda: 104.0)
+    monkeypatch.setattr(task_progress.time, "monotonic", lambda: 104.0)
     tally = Tally(total=8, started=100.0, tokens=written)
     tally.count(line(tokens=100))
     assert expected in tally.line()
@@ -44,7 +44,7 @@ def test_time_left_counts_what_tasks_in_flight_have_written(
 def test_without_a_terminal_a_plain_line_comes_now_and_then_also_while_nothing_happens(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(progress, "PLAIN_SECONDS", 0.05)
+    monkeypatch.setattr(task_progress, "PLAIN_SECONDS", 0.05)
     out = io.StringIO()
     with Display(Tally(total=8), Console(file=out)) as display:
         for _ in range(60):
@@ -57,14 +57,14 @@ def test_without_a_terminal_a_plain_line_comes_now_and_then_also_while_nothing_h
 
 def test_nothing_is_said_while_more_tasks_are_in_flight_than_done(monkeypatch: pytest.MonkeyPatch) -> None:
     """The short ones of 60 wide trees end first: their work says little about the others."""
-    monkeypatch.setattr(progress.time, "monotonic", lambda: 190.0)
+    monkeypatch.setattr(task_progress.time, "monotonic", lambda: 190.0)
     tally = Tally(total=60, started=100.0, work=60 * 90, begun=60)
     tally.count(line(tokens=92))
     assert "left" not in tally.line()
 
 
 def test_tasks_in_flight_have_half_the_mean_work_left_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress.time, "monotonic", lambda: 200.0)
+    monkeypatch.setattr(task_progress.time, "monotonic", lambda: 200.0)
     tally = Tally(total=60, started=100.0, work=60 * 100, begun=60)
     for _ in range(40):
         tally.count(line(tokens=100))
@@ -72,7 +72,7 @@ def test_tasks_in_flight_have_half_the_mean_work_left_at_least(monkeypatch: pyte
 
 
 def test_recorded_candidates_are_work_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress.time, "monotonic", lambda: 110.0)
+    monkeypatch.setattr(task_progress.time, "monotonic", lambda: 110.0)
     tally = Tally(total=4, started=100.0, work=200, begun=2)
     tally.count(line(tokens=100))
     tally.count(line(tokens=100))

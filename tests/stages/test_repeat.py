@@ -17,7 +17,7 @@ from scripted_policy import scripted_server
 
 from codetool.errors import CodeToolError, ConfigError, MissingError
 from codetool.prm.random import RandomPRM
-from codetool.stages import repeat
+from codetool.stages.evaluate import repeat
 from codetool.types import Scores
 
 

@@ -13,8 +13,8 @@ from command_line import CommandLine, lines
 from report_data import data
 from scripted_policy import scripted_server
 
+from codetool.config.overrides import check
 from codetool.errors import ConfigError
-from codetool.stages.words import check
 
 ENDPOINT = ("policy=openai", "policy.model=m", "benchmark.split=dev", "limit=12", "search.n=3", "logger=none")
 

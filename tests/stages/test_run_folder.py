@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from codetool import journal
 from codetool.errors import ConfigError
-from codetool.journal import Journal
+from codetool.runs import journal
+from codetool.runs.journal import Journal
 from codetool.stages.run_folder import check, choose, done_in, open_folder
 
 

@@ -22,9 +22,9 @@ from hydra.utils import instantiate
 from no_servers import NO_SERVERS
 from tiny_models import save
 
-from codetool.prm.local_judge import LocalJudge
+from codetool.config.overrides import CONF, check
+from codetool.prm.local_scorer import LocalJudge
 from codetool.prm.pointwise import Pointwise
-from codetool.stages.words import CONF, check
 from codetool.types import Step, Task, Tool
 
 Chat = list[dict[str, str]]

@@ -11,8 +11,8 @@ import httpx
 import pytest
 from command_line import ROOT, CommandLine
 
+from codetool.config.overrides import check
 from codetool.errors import ConfigError
-from codetool.stages.words import check
 
 
 @contextmanager

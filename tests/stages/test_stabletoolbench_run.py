@@ -16,7 +16,7 @@ from command_line import ROOT, CommandLine, lines, metrics
 from data_folder import data_folder
 from scripted_policy import scripted_server
 
-from codetool.toolbench import SERVER
+from codetool.tool_calls.toolbench_api import SERVER
 
 pytestmark = pytest.mark.data
 

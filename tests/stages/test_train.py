@@ -19,9 +19,9 @@ from command_line import CommandLine
 from rich.console import Console
 from training_jobs import WORDS, choices, config, lines, process_file, transcripts_file
 
-from codetool import trained_prompt
 from codetool.errors import CodeToolError, ConfigError, MissingError
-from codetool.stages.train import train
+from codetool.prompts import trained_prompt
+from codetool.stages.train.train import train
 from codetool.types import Task
 
 
@@ -157,11 +157,11 @@ def test_what_changes_the_weights_changes_the_folder(model: Path, data: Path, tm
 
 
 def test_the_trees_of_a_task_in_two_files_are_two(model: Path, tmp_path: Path) -> None:
-    from codetool.stages import train_material
+    from codetool.stages.train import train_dataset
 
     files = [process_file(tmp_path / name) for name in ("one.jsonl", "two.jsonl")]
     settings = config(model, files[0], tmp_path, f"train.data=[{files[0]},{files[1]}]", "train.validation=0.5")
-    made = train_material.material(settings, model, train_material.labels(settings, model))
+    made = train_dataset.material(settings, model, train_dataset.labels(settings, model))
     groups = Counter((each.task_id, each.group) for each in made.judged)
     assert set(groups.values()) == {2} and len(groups) == 2 * 2 * made.tasks[1]
     assert len(made.judged) == len(made.validation)
@@ -233,8 +233,8 @@ def test_what_cannot_be_trained_is_told(
     taken = [word for word in words if word.startswith(("prm=", "policy="))]
     with pytest.raises(error, match=message.replace("(", r"\(")):
         if taken:
-            from codetool.config import validate
-            from codetool.stages.words import check
+            from codetool.config.overrides import check
+            from codetool.config.run_config import validate
 
             [composed] = check(["stage=train", f"train.data=[{data}]", f"outputs={tmp_path}", *words])
             train(validate(composed), choices(), Console(file=io.StringIO()))

@@ -9,10 +9,10 @@ from broker_world import FILMS, Scripted, film_task, film_tools, get, settings
 from pydantic import ValidationError
 
 from codetool.errors import MissingError
+from codetool.tools.answer_counts import Summary
 from codetool.tools.broker import Tools
-from codetool.tools.canonical import route
-from codetool.tools.recorded import Recordings
-from codetool.tools.tally import Summary
+from codetool.tools.call_key import route
+from codetool.tools.recordings import Recordings
 from codetool.types import HttpRequest, ToolAnswer
 
 FILM = f"{FILMS}/movie/1"

@@ -10,7 +10,7 @@ import pytest
 from broker_world import settings
 from playlist_service import GARBAGE, PlaylistService, playlist_service
 
-from codetool.tools.refusals import refusal
+from codetool.tools.request_refusals import refusal
 from codetool.tools.secrets import Secret
 from codetool.types import HttpRequest, Task, Tool, ToolAnswer
 

@@ -13,7 +13,7 @@ from playlist_service import PlaylistService, playlist_service
 
 from codetool.errors import ConfigError
 from codetool.execution.sandbox import Sandbox
-from codetool.tools.session import TaskTools
+from codetool.tools.task_session import TaskTools
 from codetool.types import HttpRequest, Task, ToolAnswer
 
 

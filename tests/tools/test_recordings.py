@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from codetool.errors import ConfigError, MissingError
-from codetool.tools.recorded import Recordings, append
+from codetool.tools.recordings import Recordings, append
 from codetool.types import ToolAnswer, ToolCall
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

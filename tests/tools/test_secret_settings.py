@@ -4,11 +4,11 @@ import pytest
 from broker_world import settings
 from pydantic import ValidationError
 
-from codetool.config import validate
+from codetool.config.overrides import check
+from codetool.config.run_config import validate
 from codetool.errors import ConfigError
-from codetool.stages.words import check
+from codetool.tmdb.replica import TMDBReplica
 from codetool.tools.secrets import Keyring, Secret, read_key
-from codetool.tools.tmdb.replica import TMDBReplica
 from codetool.tools.toolbench.proxy import ToolBenchProxy
 
 PASTED = "sk_live_0123456789abcdef"

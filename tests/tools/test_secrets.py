@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from codetool.errors import ConfigError, MissingError
-from codetool.tools.hosts import AllowList
+from codetool.tools.allow_list import AllowList
 from codetool.tools.secrets import Keyring, Secret
 
 FILMS = {"films.test": Secret(env="FILM_KEY", header="Authorization", query=None, format="Bearer {key}")}

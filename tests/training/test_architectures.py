@@ -9,14 +9,14 @@ import pytest
 import torch
 import transformers
 
-from codetool.config import validate
+from codetool.config.overrides import check
+from codetool.config.run_config import validate
 from codetool.errors import ConfigError
-from codetool.prm import packed_model
-from codetool.stages.words import check
+from codetool.models import packed_model
 from codetool.training.batch import batch
-from codetool.training.examples import Example, Reading
-from codetool.training.model import ARCHITECTURES, Trained, load
 from codetool.training.packing import pack
+from codetool.training.sft_examples import Example, Reading
+from codetool.training.trainable_model import ARCHITECTURES, Trained, load
 
 SMALL: dict[str, Any] = {
     "vocab_size": 60, "hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 2, "num_attention_heads": 6,

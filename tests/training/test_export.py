@@ -14,12 +14,12 @@ from training_jobs import config, job, process_file, transcripts_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from codetool.errors import ConfigError, MissingError
-from codetool.policies.llama import Llama
-from codetool.prm.packed_model import Family, PackedModel
-from codetool.tokenizing import ChatTokens
-from codetool.training import processes
+from codetool.models.chat_template import ChatTokens
+from codetool.models.llama_decoder import Llama
+from codetool.models.packed_model import Family, PackedModel
+from codetool.training import launcher
 from codetool.training.export import export, export_merged
-from codetool.training.vocabulary import untrained
+from codetool.training.new_label_tokens import untrained
 
 LABELS = (260, 259)
 
@@ -36,7 +36,7 @@ def made(kind: tiny_models.Kind, folder: Path, *words: str, base: str = "somebod
     data = process_file(folder / "process.jsonl", 6)
     settings = config(folder / "base", data, folder, "train.learning_rate=1e-2", *words)
     run = job(settings, folder / "run")
-    processes.train(run, Nobody(), None)
+    launcher.train(run, Nobody(), None)
     return run, export(run, run.checkpoints / "last.ckpt", base, None)
 
 
@@ -81,7 +81,7 @@ def test_training_goes_on_from_an_adapter(target: str, tmp_path: Path) -> None:
     run = job(config(first.base, data, tmp_path, *words), tmp_path / "more")
     tokens = ChatTokens(run.base).encode([{"role": "user", "content": "Question: who directed it?"}])
     untouched, before = adapted(run.base, None, tokens), adapted(run.base, adapter, tokens)
-    processes.train(run, Nobody(), None)
+    launcher.train(run, Nobody(), None)
     after = adapted(run.base, export(run, run.checkpoints / "last.ckpt", "somebody/tiny", None), tokens)
     assert (before - untouched).abs().max() > 1e-2
     assert torch.allclose(after, before, atol=1e-3) and not torch.equal(after, before)
@@ -123,16 +123,16 @@ def test_a_whole_model_is_the_same_everywhere(kind: tiny_models.Kind, tmp_path: 
 
 
 def test_new_labels_are_tokens_of_the_exported_model_alone(tmp_path: Path) -> None:
-    from codetool.stages import train_material
+    from codetool.stages.train import train_dataset
 
     tiny_models.save("llama", tmp_path / "base")
     data = process_file(tmp_path / "process.jsonl", 6)
     words = ("train.new_labels=true", "tuning=full", "train.learning_rate=1e-2", "prm.labels=['<more>','<less>']")
     settings = config(tmp_path / "base", data, tmp_path, *words)
     run = job(settings, tmp_path / "run")
-    labels = train_material.labels(settings, run.base)
+    labels = train_dataset.labels(settings, run.base)
     assert labels is not None
-    processes.train(run, Nobody(), None)
+    launcher.train(run, Nobody(), None)
     folder = export(run, run.checkpoints / "last.ckpt", "base", labels.tokenizer)
     ids = [ChatTokens(folder).tokens(word) for word in ("<more>", "<less>")]
     assert ids == [[labels.tokens[0]], [labels.tokens[1]]]

@@ -16,8 +16,8 @@ import torch
 from training_jobs import config, job, lines, process_file, transcripts_file
 
 from codetool.errors import CodeToolError
-from codetool.training import fit, processes
-from codetool.training.job import Job, weights_of
+from codetool.training import fit, launcher
+from codetool.training.train_job import Job, weights_of
 
 
 @dataclass
@@ -55,7 +55,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def ran(job: Job, watch: Watch | None = None) -> list[float]:
     """The losses of a run."""
-    processes.train(job, watch or Watch(), None)
+    launcher.train(job, watch or Watch(), None)
     return losses(job)
 
 

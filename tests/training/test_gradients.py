@@ -12,12 +12,12 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from codetool.config import validate
-from codetool.stages.words import check
-from codetool.training import model
+from codetool.config.overrides import check
+from codetool.config.run_config import validate
+from codetool.training import trainable_model
 from codetool.training.batch import batch, rows_of
-from codetool.training.examples import Example, Reading
 from codetool.training.module import SFT
+from codetool.training.sft_examples import Example, Reading
 from codetool.training.tuning import Tuning
 
 LABELS = (11, 23)
@@ -99,7 +99,9 @@ def _trainable(weights):
 def shared(folder, taught, method, batching, *, checkpointing=False):
     """The loss over all readings and its gradients, by the training module, pass after pass."""
     settings = validate(check(["stage=train", f"train.loss={taught.loss}"])[0]).train
-    trained = model.load(folder, torch.float32, Tuning(method=method, **TUNING), checkpointing=checkpointing).double()
+    trained = trainable_model.load(
+        folder, torch.float32, Tuning(method=method, **TUNING), checkpointing=checkpointing
+    ).double()
     module = SFT(lambda: trained, settings, taught.labels, 1)
     module.configure_model()
     weights = _trainable(trained.model.named_parameters())

@@ -3,8 +3,8 @@
 import pytest
 
 from codetool.training.batch import batch, rows_of
-from codetool.training.examples import Example, Reading
 from codetool.training.packing import pack
+from codetool.training.sft_examples import Example, Reading
 
 A, B, C, D, E, F = range(101, 107)
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import pytest
 import tiny_models
 
-from codetool.config import validate
-from codetool.markers import closing
-from codetool.model_folders import ModelFolders
+from codetool.config.overrides import check
+from codetool.config.run_config import validate
+from codetool.models.chat_template import ChatTokens
+from codetool.models.locate import ModelFolders
 from codetool.policies.local_model import LocalModel
-from codetool.prm.local_judge import LocalJudge
-from codetool.stages.words import check
-from codetool.tokenizing import ChatTokens
-from codetool.training.examples import judged, written
+from codetool.prm.local_scorer import LocalJudge
+from codetool.prompts.step_format import closing
+from codetool.training.sft_examples import judged, written
 from codetool.types import Execution, Node, ProcessExample, Sampling, Step, Task, Tool, Weights
 
 ROOT = Node(id="0")

@@ -23,7 +23,7 @@ from typing import Any
 from codetool.execution.inside import event_loop, landlock, limits, scratch, seccomp, transport
 from codetool.execution.inside.kernel import PR_SET_NO_NEW_PRIVS, LayerError, keep_capabilities, prctl
 from codetool.execution.inside.mounts import NULL
-from codetool.execution.inside.step import Outcome, Steps
+from codetool.execution.inside.run_step import Outcome, Steps
 from codetool.execution.protocol import receive, send, text
 
 THREAD_STACK = 2**20

@@ -20,8 +20,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from codetool.toolbench import Api, argument_name, read_text
-from codetool.tools.toolbench.replies import NO_ANSWER, Reply, read
+from codetool.tool_calls.toolbench_api import Api, argument_name, read_text
+from codetool.tools.toolbench.reply_parser import NO_ANSWER, Reply, read
 from codetool.types import JSON
 
 log = logging.getLogger(__name__)

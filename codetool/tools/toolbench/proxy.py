@@ -15,15 +15,15 @@ from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.errors import MissingError
+from codetool.http.reachability import USERINFO
 from codetool.interfaces import ToolSource
-from codetool.operational import Operational
-from codetool.reach import USERINFO
-from codetool.toolbench import Api
-from codetool.tools.failures import failed
-from codetool.tools.hosts import host_of, is_host
+from codetool.runs.operational import Operational
+from codetool.tool_calls.toolbench_api import Api
+from codetool.tools.allow_list import host_of, is_host
+from codetool.tools.error_answers import failed
 from codetool.tools.secrets import is_variable, read_key
-from codetool.tools.toolbench.published import typed
-from codetool.tools.toolbench.replies import read
+from codetool.tools.toolbench.recorded_answers import typed
+from codetool.tools.toolbench.reply_parser import read
 from codetool.types import HttpRequest, ToolAnswer, ToolCall
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from data_folder import data_folder
 
-from codetool.toolbench import SERVER, Api
-from codetool.tools.toolbench.published import PublishedAnswers
+from codetool.tool_calls.toolbench_api import SERVER, Api
+from codetool.tools.toolbench.recorded_answers import PublishedAnswers
 from codetool.types import HttpRequest, Parameter, Tool, ToolCall
 
 API = Api("Data", "clique", "artist")

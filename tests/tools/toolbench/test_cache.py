@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cache_world import API, said, write
 
-from codetool.toolbench import Api
+from codetool.tool_calls.toolbench_api import Api
 from codetool.tools.toolbench.cache import ResponseCache, canonical
 
 

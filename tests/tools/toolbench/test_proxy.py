@@ -14,7 +14,7 @@ from cache_world import API, TOOL, published, said, write
 from chat_server import Reply, serving
 
 from codetool.errors import MissingError
-from codetool.toolbench import SERVER
+from codetool.tool_calls.toolbench_api import SERVER
 from codetool.tools.toolbench.proxy import ToolBenchProxy
 from codetool.types import HttpRequest, Task, ToolAnswer
 

@@ -16,7 +16,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from codetool.errors import ConfigError, MissingError
-from codetool.toolbench import SERVER
+from codetool.tool_calls.toolbench_api import SERVER
 from codetool.tools.simulator import ModelSimulator, fits, reply_in
 from codetool.types import HttpRequest, Task, ToolAnswer
 

@@ -1,0 +1,31 @@
+"""What Hydra knows of this command: the chosen options and the words that were typed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+
+from codetool.config.override_errors import key_of
+from codetool.config.overrides import value_of
+from codetool.runs.identity import TARGET
+
+
+def chosen_options(hydra: Any) -> dict[str, str]:
+    """The option of each group of a `HydraConf`, by `group` or `group@place`.
+
+    A word that replaces the class of an option, `search._target_=my.Search`, is a choice of its own.
+    """
+    choices = {str(group): str(option) for group, option in hydra.runtime.choices.items()}
+    replaced = [word for word in hydra.overrides.task if key_of(word).endswith(f".{TARGET}")]
+    return choices | {key_of(word): value_of(word) for word in replaced}
+
+
+def command_words() -> list[str]:
+    """The command as it was typed, without the folder of its program; of a sweep's cell that of the cell alone."""
+    program = Path(sys.argv[0]).name
+    start = ["python", program] if program.endswith(".py") else [program]
+    words = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else sys.argv[1:]
+    return [*start, *words]

@@ -1,0 +1,163 @@
+"""What is written of a task: its line in `results.jsonl` and its line in `trees.jsonl`, as plain JSON values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from codetool.answers.final_answer import answer_of
+from codetool.errors import ConfigError
+from codetool.evaluation.error_taxonomy import TaskError
+from codetool.evaluation.metrics import Metrics
+from codetool.runs import journal
+from codetool.types import JSON, Execution, Ledger, Node, SearchResult, Step, Task, ToolAnswer, ToolCall
+
+LEDGER_SHAPE: journal.Shape = {
+    "tokens_in": int, "tokens_out": int, "prm_tokens": int, "prm_tokens_computed": int, "executions": int,
+    "tool_calls": int, "usd": (int, float, None),
+}  # fmt: skip
+RESULT_SHAPE: journal.Shape = {
+    "task_id": str,
+    "query": str,
+    "answer": (str, None),
+    "success": (bool, None),
+    "finished": bool,
+    "stopped_by": (str, None),
+    "path": list,
+    "metrics": dict,
+    "ledger": LEDGER_SHAPE,
+    "error": (None, {"kind": str, "message": str}),
+    "seconds": (int, float),
+}
+"""What a line of `results.jsonl` must hold."""
+TREE_SHAPE: journal.Shape = {"task_id": str, "nodes": list}
+"""What a line of `trees.jsonl` must hold."""
+
+
+def result_line(
+    task: Task,
+    result: SearchResult | None,
+    success: bool | None,
+    metrics: Metrics,
+    seconds: float,
+    error: TaskError | None = None,
+    spent: Ledger | None = None,
+) -> dict[str, JSON]:
+    """The task's line in `results.jsonl`; `seconds` is wall time.
+
+    `result` is None after an internal failure, and `spent` is what the task had cost until then.
+    """
+    best = result.best if result else None
+    return {
+        "task_id": task.id,
+        "query": task.query,
+        "answer": answer_of(result) if result else None,
+        "success": success,
+        "finished": best.finished if best else False,
+        "stopped_by": result.stopped_by if result else None,
+        "path": [node.id for node in best.path] if best else [],
+        "metrics": dict(metrics),
+        "ledger": asdict(result.ledger if result else spent or Ledger()),
+        "error": asdict(error) if error else None,
+        "seconds": seconds,
+    }
+
+
+def tree_line(task: Task, result: SearchResult) -> dict[str, JSON]:
+    """The task's line in `trees.jsonl`: every step that was tried, parents first. The root is no step and left out."""
+    return {"task_id": task.id, "nodes": [_node(node) for node in result.nodes if node.step]}
+
+
+def _node(node: Node) -> dict[str, JSON]:
+    return {
+        "id": node.id,
+        "parent": node.parent.id if node.parent else None,
+        "depth": node.depth,
+        "text": node.step.text if node.step else None,
+        "code": node.step.code if node.step else None,
+        "execution": _execution(node.execution) if node.execution else None,
+        "spot": node.spot,
+        "latent": node.latent,
+        "cumulative": node.cumulative,
+        "multiplicity": node.multiplicity,
+        "finished": node.finished,
+    }
+
+
+def _execution(execution: Execution) -> dict[str, JSON]:
+    return {
+        "status": execution.status,
+        "observation": execution.observation,
+        **({"stderr": execution.stderr} if execution.stderr else {}),
+        "error": execution.error,
+        "seconds": execution.seconds,
+        "calls": [_call(answer) for answer in execution.calls],
+    }
+
+
+def _call(answer: ToolAnswer) -> dict[str, JSON]:
+    """A call without the answer's body: what mattered of that stands in the observation."""
+    call = answer.call
+    return {
+        "method": call.method,
+        "url": call.url,
+        "arguments": dict(call.arguments),
+        "http_status": answer.status,
+        "provenance": answer.provenance,
+        "effect": call.effect,
+        "seconds": answer.seconds,
+    }
+
+
+def nodes_of(tree: Mapping[str, Any]) -> tuple[Node, ...]:
+    """The nodes of a line of `trees.jsonl`, the root first, as the search had them.
+
+    What is not recorded is missing: the seeded ties, the bodies of tool answers and the operations that calls matched.
+    Raises ConfigError for a tree of another shape.
+    """
+    try:
+        return _read_nodes(tree)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"The tree of task {tree.get('task_id')} in trees.jsonl or rollouts.jsonl has another shape than the trees "
+            f"of this version ({type(error).__name__}: {error}). Remove its line there and in results.jsonl (the task "
+            "is then run again), or start over in a new folder with fresh=true."
+        ) from error
+
+
+def _read_nodes(tree: Mapping[str, Any]) -> tuple[Node, ...]:
+    nodes = {"0": Node("0")}
+    for record in tree["nodes"]:
+        nodes[record["id"]] = Node(
+            id=record["id"],
+            parent=nodes[record["parent"]],
+            depth=record["depth"],
+            step=Step(record["text"], record["code"], record["finished"]),
+            execution=_read_execution(record["execution"]) if record["execution"] else None,
+            spot=record["spot"],
+            latent=record["latent"],
+            cumulative=record["cumulative"],
+            multiplicity=record["multiplicity"],
+        )
+    return tuple(nodes.values())
+
+
+def _read_execution(record: Mapping[str, Any]) -> Execution:
+    return Execution(
+        status=record["status"],
+        observation=record["observation"],
+        stderr=record.get("stderr", ""),
+        error=record["error"],
+        seconds=record["seconds"],
+        calls=tuple(
+            ToolAnswer(
+                call=ToolCall(call["method"], call["url"], call["arguments"]),
+                status=call["http_status"],
+                body="",
+                provenance=call["provenance"],
+                seconds=call["seconds"],
+            )
+            for call in record["calls"]
+        ),
+    )

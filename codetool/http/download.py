@@ -1,0 +1,153 @@
+"""Files from elsewhere, kept whole or not at all: downloaded once, checked by sha256, put in place by a rename."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import httpx
+
+from codetool.errors import CodeToolError, MissingError, UnreachableError
+from codetool.http.reachability import known_host
+
+CONNECT_SECONDS = 5.0
+SILENT_SECONDS = 60.0  # until the next bytes
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept that have no other folder: `CODETOOL_CACHE`, else `~/.cache/codetool`."""
+    named = os.environ.get("CODETOOL_CACHE")
+    return Path(named).expanduser() if named else Path.home() / ".cache" / "codetool"
+
+
+def checksum(file: Path) -> str:
+    """Hex sha256 of a file."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Only one process at a time makes something in this cache folder. Raises MissingError if it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise MissingError(f"The cache folder {folder} cannot be written: {error}. Set CODETOOL_CACHE.") from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def provided(name: str, url: str, sha256: str, folders: Sequence[Path], *, otherwise: str) -> Path:
+    """The file of that name in the first folder that has it, else downloaded into the first that can be written.
+
+    Raises UnreachableError, or MissingError for any other reason; the message names the url, the place and then
+    `otherwise`, what the user can do.
+    """
+    for folder in folders:
+        if (folder / name).is_file():
+            return folder / name
+    target = _first_writable([folder / name for folder in folders])
+    try:
+        known_host(url)
+        download(url, sha256, target)
+    except (CodeToolError, httpx.HTTPError, OSError) as error:
+        reason = _reason(error).removeprefix(f"{url}: ")
+        raise _kind(error)(f"{url}\ncould not be downloaded to {target}: {reason}\n{otherwise}") from error
+    return target
+
+
+def hide_password(text: str) -> str:
+    """A text without the user names and passwords of the URLs in it."""
+    return re.sub(r"(?<=://)[^/\s@]+@", "", text)
+
+
+def download(url: str, sha256: str, target: Path) -> None:
+    """Download a file to `target`, which is whole or not there.
+
+    Raises MissingError for another file or status, httpx.HTTPError for a lost connection, OSError for a full disk.
+    """
+    handle, part = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            _receive(url, target, stream)
+            stream.flush()
+            os.fsync(handle)
+        found = checksum(Path(part))
+        if found != sha256:
+            raise MissingError(f"what came is another file: its sha256 is {found}, not {sha256}.")
+        Path(part).chmod(0o644)
+        Path(part).replace(target)
+    finally:
+        Path(part).unlink(missing_ok=True)
+
+
+def _receive(url: str, target: Path, stream: BinaryIO) -> None:
+    timeout = httpx.Timeout(SILENT_SECONDS, connect=CONNECT_SECONDS)
+    with httpx.stream("GET", url, timeout=timeout, follow_redirects=True) as response:
+        if response.status_code != httpx.codes.OK:
+            raise MissingError(f"the server answered {response.status_code} {response.reason_phrase}.")
+        size = int(response.headers.get("content-length", 0))
+        tell = _Progress(f"downloading {hide_password(url)} to {target}", size)
+        try:
+            for chunk in response.iter_bytes():
+                stream.write(chunk)
+                tell.came(response.num_bytes_downloaded)
+        finally:
+            tell.end()
+
+
+class _Progress:
+    """One line on the standard error: what is downloaded, and on a terminal how much of it is there."""
+
+    def __init__(self, words: str, size: int) -> None:
+        self._words, self._size = words, size
+        self._live = sys.stderr.isatty() and size > 0
+        sys.stderr.write(words)
+        sys.stderr.flush()
+
+    def came(self, count: int) -> None:
+        if self._live:
+            sys.stderr.write(f"\r{self._words} {100 * count // self._size} %")
+            sys.stderr.flush()
+
+    def end(self) -> None:
+        sys.stderr.write("\n")
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, in words for the user."""
+    if isinstance(error, httpx.TimeoutException):
+        return "the server stayed silent."
+    if isinstance(error, httpx.ConnectError):
+        return "the connection was refused."
+    if isinstance(error, httpx.RemoteProtocolError | httpx.NetworkError):
+        return "the connection was lost on the way."
+    return str(error)
+
+
+def _kind(error: Exception) -> type[CodeToolError]:
+    if isinstance(error, CodeToolError):
+        return type(error)
+    return UnreachableError if isinstance(error, httpx.HTTPError) else MissingError
+
+
+def _first_writable(targets: Sequence[Path]) -> Path:
+    for target in targets:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=target.parent).close()
+        except OSError:
+            continue
+        return target
+    tried = ", ".join(str(target.parent) for target in targets)
+    raise MissingError(f"no folder to download to can be written: {tried}. Set CODETOOL_DATA or CODETOOL_CACHE.")

@@ -1,0 +1,181 @@
+"""Votes of a judge: each is asked for once, journalled as soon as it is cast, and used again ever after.
+
+A vote is known by all that determines it, so a run that was killed loses those in flight and nothing else, and other
+settings of the judge ask anew beside the old votes. Limits: a vote counts for the task that it was asked for even if
+another task has the same words.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from codetool.concurrency import together
+from codetool.errors import CodeToolError, PromptRefusedError
+from codetool.http.chat_client import ChatClient
+from codetool.http.chat_response import Completion
+from codetool.http.endpoint import Server
+from codetool.judges.verdict_parser import choice_in, label_in
+from codetool.runs import journal
+from codetool.seeding import draw
+
+log = logging.getLogger(__name__)
+
+FILE = "votes.jsonl"
+"""Journal of votes in a run folder."""
+UNREAD: dict[str, str] = {"answer": "Unsolved", "comparison": "equal"}
+"""What a vote counts as that cannot be read."""
+
+Count = Callable[["Vote"], None]
+"""Is told each vote that has been asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """A vote to be asked for."""
+
+    kind: Literal["answer", "comparison"]
+    task_id: str
+    number: int
+    """The round of votes, from 0."""
+    prompt: str
+    """The user message."""
+    second: str | None = None
+    """The user message of a second look, where the first leaves the judge unsure; None for none."""
+    order: str = ""
+    """Of a comparison: `forward` shows the run's own answer first, `backward` the reference's."""
+
+    def seed(self, seed: int) -> int:
+        """The seed that is sent, another for each vote."""
+        return int(draw(seed, self.task_id, f"{self.kind} vote {self.number} {self.order}") * 2**31)
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """A vote that was cast, or that needed no asking: then it has cost nothing."""
+
+    label: str
+    """A label of `verdicts.Label` or, of a comparison, of `verdicts.Choice`."""
+    readable: bool = True
+    looks: int = 0
+    """Times that the judge looked; 0 for a vote that was not asked for."""
+    said: str = ""
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a judge is asked, which determines its votes."""
+
+    model: str
+    temperature: float | None
+    max_tokens: int
+    seed: int
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+
+    def key(self, ballot: Ballot) -> str:
+        """Hex sha256 of all that determines the vote."""
+        text = json.dumps([asdict(self), asdict(ballot)], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+async def cast(
+    ballots: Sequence[Ballot], manner: Manner, server: Server, file: Path, count: Count = lambda vote: None
+) -> list[Vote]:
+    """The vote of each ballot in order; those that `file` does not hold are asked for, all at once, and journalled.
+
+    Raises what the client raises when it opens and where it gives up; the votes cast until then are kept.
+    """
+    known = {line["key"]: _read(line) for line in journal.read(file) if _counts(line)}
+    keys = [manner.key(ballot) for ballot in ballots]
+    new = {key: ballot for key, ballot in zip(keys, ballots, strict=True) if key not in known}
+    if new:
+        with journal.Journal(file) as votes:
+            async with ChatClient(server) as client:
+
+                async def asked(key: str, ballot: Ballot) -> Vote:
+                    try:
+                        vote = await _vote(client, ballot, manner)
+                    except CodeToolError:
+                        raise  # further votes would meet it too
+                    except Exception as error:  # a defect must cost one vote, not the others; log.txt has the traceback
+                        log.warning("%s: unreadable vote: %r", ballot.task_id, error, exc_info=True)
+                        vote = Vote(UNREAD[ballot.kind], readable=False, looks=1, said=repr(error))
+                    about = {"task_id": ballot.task_id, "kind": ballot.kind, "number": ballot.number}
+                    votes.append({"key": key, **about, "order": ballot.order, **asdict(vote)})
+                    count(vote)
+                    return vote
+
+                cast_now = await together(asked(key, ballot) for key, ballot in new.items())
+        known |= dict(zip(new, cast_now, strict=True))
+    return [known[key] for key in keys]
+
+
+def left(ballots: Iterable[Ballot], manner: Manner, file: Path) -> int:
+    """How many of the ballots have no vote in the journal yet."""
+    known = {line["key"] for line in journal.read(file) if _counts(line)}
+    return len({manner.key(ballot) for ballot in ballots} - known)
+
+
+def _counts(line: Mapping[str, Any]) -> bool:
+    """Whether a line is a vote to be used again; one that could not be read is asked for anew by a later run."""
+    return "key" in line and "label" in line and bool(line.get("readable", True))
+
+
+async def _vote(client: ChatClient, ballot: Ballot, manner: Manner) -> Vote:
+    """The vote, after a second look where the first leaves the judge unsure and there is one."""
+    read: Callable[[str], str | None] = label_in if ballot.kind == "answer" else choice_in
+    try:
+        first = await _asked(client, ballot.prompt, ballot, manner)
+    except CodeToolError as error:
+        _refuse_all_but_this(error, ballot, "an unreadable vote")
+        return Vote(UNREAD[ballot.kind], readable=False, looks=1, said=str(error))
+    vote = _counted(ballot, read(first.texts[0]), 1, first)
+    if vote.label != "Unsure" or ballot.second is None:
+        return vote
+    try:
+        second = await _asked(client, ballot.second, ballot, manner)
+    except CodeToolError as error:
+        _refuse_all_but_this(error, ballot, "the judge stays unsure")
+        return vote
+    return _counted(ballot, read(second.texts[0]), 2, first, second)
+
+
+def _refuse_all_but_this(error: CodeToolError, ballot: Ballot, so: str) -> None:
+    """Tell of a prompt that the server will never answer; raise any other error, which further votes would meet too."""
+    if not isinstance(error, PromptRefusedError):
+        raise error
+    log.warning("%s: %s; %s", ballot.task_id, error, so)
+
+
+async def _asked(client: ChatClient, prompt: str, ballot: Ballot, manner: Manner) -> Completion:
+    return await client.complete(
+        [{"role": "user", "content": prompt}],
+        n=1,
+        temperature=manner.temperature,
+        top_p=1.0,
+        max_tokens=manner.max_tokens,
+        seed=ballot.seed(manner.seed),
+    )
+
+
+def _counted(ballot: Ballot, label: str | None, looks: int, *answers: Completion) -> Vote:
+    return Vote(
+        label or UNREAD[ballot.kind],
+        readable=label is not None,
+        looks=looks,
+        said=answers[-1].texts[0],
+        tokens_in=sum(answer.tokens_in for answer in answers),
+        tokens_out=sum(sum(answer.tokens_out) for answer in answers),
+    )
+
+
+def _read(line: Mapping[str, Any]) -> Vote:
+    names = ("label", "readable", "looks", "said", "tokens_in", "tokens_out")
+    return Vote(**{name: line[name] for name in names})

@@ -1,0 +1,186 @@
+"""A Llama-family decoder for generation on a CPU: one forward pass over rows that share cached prefixes.
+
+The general implementation copies the whole key-value cache for every token and keeps one per row. Here a prefix is
+computed once, is copied once into a slot beside others, and serves all candidates after it: siblings attend to the same
+tensors.
+
+Limits: no biases, no sliding window, default rotary embedding; the shapes come from `config.json` of the weights.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from codetool.errors import MissingError
+from codetool.models.kv_slots import Group, Prefix, Slots
+from codetool.models.lora import merge
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of a model, from its `config.json`."""
+
+    layers: int
+    heads: int
+    kv_heads: int
+    head: int
+    epsilon: float
+    theta: float
+    context: int
+
+    @classmethod
+    def of(cls, folder: Path) -> Shape:
+        """Raises KeyError for a configuration that is not a Llama's."""
+        config = json.loads((folder / "config.json").read_text())
+        heads = config["num_attention_heads"]
+        rope = config.get("rope_parameters") or config
+        return cls(
+            layers=config["num_hidden_layers"],
+            heads=heads,
+            kv_heads=config["num_key_value_heads"],
+            head=config.get("head_dim") or config["hidden_size"] // heads,
+            epsilon=config["rms_norm_eps"],
+            theta=rope["rope_theta"],
+            context=config["max_position_embeddings"],
+        )
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The weights of one layer, projections that read the same input joined."""
+
+    qkv: Tensor
+    out: Tensor
+    gate_up: Tensor
+    down: Tensor
+    before: Tensor
+    between: Tensor
+
+
+def readable(folder: Path) -> bool:
+    """Whether the model of a folder is one that `Llama` reads."""
+    config = json.loads((folder / "config.json").read_text())
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    return bool(
+        config.get("model_type") == "llama"
+        and "num_key_value_heads" in config
+        and "rope_theta" in (config.get("rope_parameters") or config)
+        and rope.get("rope_type", rope.get("type", "default")) == "default"
+        and not (config.get("attention_bias") or config.get("mlp_bias"))
+        and config.get("hidden_act", "silu") == "silu"
+        and (folder / "model.safetensors").is_file()
+    )
+
+
+class Llama:
+    """A loaded model. Logits are float32; nothing requires a gradient."""
+
+    def __init__(self, folder: Path, dtype: torch.dtype, adapter: Path | None = None) -> None:
+        """Load `model.safetensors` and `config.json` of a folder in Hugging Face format; compute in `dtype`.
+
+        An adapter is merged into the weights, before they are rounded. Raises MissingError for damaged files and
+        ConfigError for an adapter that does not fit.
+        """
+        self.shape = Shape.of(folder)
+        try:
+            loaded = load_file(folder / "model.safetensors")
+        except SafetensorError as error:
+            raise MissingError(f"{folder} does not hold a model that can be loaded: {error}") from error
+        if adapter is not None:
+            loaded = {name: tensor.float() for name, tensor in loaded.items()}
+            merge(loaded, adapter)
+        weights = {name: tensor.to(dtype) for name, tensor in loaded.items()}
+        self.embedding = weights["model.embed_tokens.weight"]
+        self.head = weights.get("lm_head.weight", self.embedding)
+        self.norm = weights["model.norm.weight"]
+        self.layers = [_layer(weights, f"model.layers.{i}.") for i in range(self.shape.layers)]
+        self.cos, self.sin = _rotations(self.shape, self.embedding.dtype)
+        self._slots = Slots(self.shape.layers, self.shape.kv_heads, self.shape.head, dtype)
+
+    def start(self, prefix: Prefix) -> Group:
+        """A group of one row after a prefix."""
+        return Group(prefix)
+
+    def prefill(self, known: Prefix | None, tokens: Sequence[int]) -> tuple[Prefix, Tensor]:
+        """The prefix extended by tokens, and the logits `(vocabulary,)` after its last one."""
+        start = len(known.tokens) if known else 0
+        count, shape = len(tokens), self.shape
+        size = (shape.layers, 2, shape.kv_heads, start + count, shape.head)
+        cache = torch.empty(size, dtype=self.embedding.dtype)
+        if known:
+            cache[:, :, :, :start] = known.cache
+        x = F.embedding(torch.tensor(tokens), self.embedding)
+        cos, sin = self.cos[start : start + count, None], self.sin[start : start + count, None]
+        mask = torch.ones(count, start + count, dtype=torch.bool).tril(start) if start else None
+        for i, layer in enumerate(self.layers):
+            q, k, v = self._project(layer, x, cos, sin)
+            cache[i, 0, :, start:] = k.transpose(0, 1)
+            cache[i, 1, :, start:] = v.transpose(0, 1)
+            repeats = shape.heads // shape.kv_heads
+            keys, values = (half.repeat_interleave(repeats, 0)[None] for half in cache[i])
+            attended = F.scaled_dot_product_attention(
+                q.transpose(0, 1)[None], keys, values, attn_mask=mask, is_causal=mask is None
+            )
+            x = self._finish(layer, x, attended[0].transpose(0, 1).reshape(count, -1))
+        return Prefix((*(known.tokens if known else ()), *tokens), cache), self._logits(x[-1:])[0]
+
+    def step(self, groups: Sequence[Group], tokens: Sequence[int]) -> Tensor:
+        """The logits `(rows, vocabulary)` after one more token for every row of every group, in order."""
+        x = F.embedding(torch.tensor(tokens), self.embedding)
+        places = torch.tensor([len(g.prefix.tokens) + g.length for g in groups for _ in range(g.rows)])
+        cos, sin = self.cos[places, None], self.sin[places, None]
+        self._slots.hold(groups)
+        for i, layer in enumerate(self.layers):
+            q, k, v = self._project(layer, x, cos, sin)
+            x = self._finish(layer, x, self._slots.attend(i, q, k, v))
+        return self._logits(x)
+
+    def _project(self, layer: Layer, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Rotated queries and keys, and values: `(tokens, heads, head)`."""
+        shape = self.shape
+        mixed = F.linear(self._normed(x, layer.before), layer.qkv).view(len(x), -1, shape.head)
+        turned = mixed[:, : shape.heads + shape.kv_heads]
+        left, right = turned.chunk(2, -1)
+        turned = turned * cos + torch.cat([-right, left], -1) * sin
+        return turned[:, : shape.heads], turned[:, shape.heads :], mixed[:, shape.heads + shape.kv_heads :]
+
+    def _finish(self, layer: Layer, x: Tensor, attended: Tensor) -> Tensor:
+        x = x + F.linear(attended, layer.out)
+        gate, up = F.linear(self._normed(x, layer.between), layer.gate_up).chunk(2, -1)
+        return x + F.linear(F.silu(gate) * up, layer.down)
+
+    def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
+        return F.rms_norm(x, weight.shape, weight, self.shape.epsilon)
+
+    def _logits(self, x: Tensor) -> Tensor:
+        return F.linear(self._normed(x, self.norm), self.head).float()
+
+
+def _layer(weights: dict[str, Tensor], name: str) -> Layer:
+    def of(part: str) -> Tensor:
+        return weights[f"{name}{part}.weight"]
+
+    return Layer(
+        qkv=torch.cat([of("self_attn.q_proj"), of("self_attn.k_proj"), of("self_attn.v_proj")]),
+        out=of("self_attn.o_proj"),
+        gate_up=torch.cat([of("mlp.gate_proj"), of("mlp.up_proj")]),
+        down=of("mlp.down_proj"),
+        before=of("input_layernorm"),
+        between=of("post_attention_layernorm"),
+    )
+
+
+def _rotations(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Cosine and sine of every position in the context: `(context, head)`."""
+    frequencies = shape.theta ** -(torch.arange(0, shape.head, 2).float() / shape.head)
+    angles = torch.outer(torch.arange(shape.context).float(), frequencies).repeat(1, 2)
+    return angles.cos().to(dtype), angles.sin().to(dtype)

@@ -1,0 +1,49 @@
+"""Computed prompts, kept for the prompts that start like them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from codetool.models.kv_slots import Prefix
+
+
+class Prefixes:
+    """The most recently used prefixes, up to a number of tokens in all (23 kB a token for SmolLM2-135M)."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self._kept: list[Prefix] = []
+        """The least recently used first."""
+
+    def longest(self, tokens: Sequence[int]) -> Prefix | None:
+        """The longest known start of `tokens` that leaves at least one token to compute, None if there is none."""
+        best, shared = None, 0
+        for prefix in self._kept:
+            common = _common(prefix.tokens, tokens)
+            if common > shared:
+                best, shared = prefix, common
+        shared = min(shared, len(tokens) - 1)
+        if best is None or shared < 1:
+            return None
+        self._kept.remove(best)
+        self._kept.append(best)
+        return Prefix(best.tokens[:shared], best.cache[:, :, :, :shared])
+
+    def add(self, prefix: Prefix) -> None:
+        """Keep a prefix; those that it extends are no longer needed, and the least recently used make room."""
+        self._kept = [kept for kept in self._kept if _common(kept.tokens, prefix.tokens) < len(kept.tokens)]
+        self._kept.append(prefix)
+        while len(self._kept) > 1 and sum(len(kept.tokens) for kept in self._kept) > self.room:
+            self._kept.pop(0)
+
+
+def _common(a: Sequence[int], b: Sequence[int]) -> int:
+    """How many tokens two sequences share from their start."""
+    low, high = 0, min(len(a), len(b))
+    while low < high:  # equality of slices is a C loop, so halving beats walking
+        middle = (low + high + 1) // 2
+        if tuple(a[:middle]) == tuple(b[:middle]):
+            low = middle
+        else:
+            high = middle - 1
+    return low

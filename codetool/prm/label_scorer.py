@@ -1,0 +1,44 @@
+"""What a generative PRM asks its model: chats in, the probability that each is answered with the first label out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from codetool.prompts.templates import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The model's answers to some chats."""
+
+    values: tuple[float | None, ...]
+    """For each chat the probability of the first label among the two, in [0, 1], or what else `prm.score` makes of
+    their logits; None where the chat exceeds the model's context."""
+    tokens: int
+    """Tokens of the chats that the model was asked."""
+    computed: int | None = None
+    """Tokens of them that it really computed: what it had read before, for other chats too, costs nothing again. None:
+    all of them."""
+
+    @property
+    def tokens_computed(self) -> int:
+        """Tokens that were computed."""
+        return self.tokens if self.computed is None else self.computed
+
+
+class Judge(Protocol):
+    """A model that chooses between two labels."""
+
+    async def judge(self, chats: Sequence[Sequence[Message]], name: str, *, new: bool) -> Judged:
+        """The probability of the first label for each chat.
+
+        `name` says in messages what they are about. `new` tells that nothing was asked yet that starts as they do.
+        """
+        ...
+
+
+def count_characters(chat: Sequence[Message]) -> int:
+    """Characters of the texts of a chat."""
+    return sum(len(message["content"]) for message in chat)

@@ -1,0 +1,96 @@
+"""A model in this process that chooses between two labels."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from codetool.concurrency import together
+from codetool.errors import PromptTooLongError
+from codetool.models.chat_template import ChatTokens
+from codetool.models.locate import ModelFolders
+from codetool.models.packed_model import PackedModel
+from codetool.models.scoring_worker import Job, Scorer, families
+from codetool.prm.label_scorer import Judged, count_characters
+from codetool.prm.label_tokens import label_ids, score
+from codetool.prompts.templates import Message
+
+if TYPE_CHECKING:
+    from codetool.prm.generative import GenerativePRM
+
+log = logging.getLogger(__name__)
+
+
+class LocalJudge:
+    """A loaded model and its worker thread. `close` ends the thread."""
+
+    def __init__(self, settings: GenerativePRM, found: ModelFolders) -> None:
+        """Load the folders. Raises ConfigError or MissingError where they cannot be used."""
+        self._settings = settings
+        self.tokens = ChatTokens(found.base)
+        labels = label_ids(settings.labels, self.tokens.tokens, settings.model)
+        self._scorer = Scorer(
+            lambda: PackedModel(found.base, found.adapter, settings.precision, settings.device),
+            labels,
+            batch_tokens=settings.batch_tokens,
+            prefix_tokens=settings.prefix_tokens,
+            threads=settings.threads,
+        )
+
+    def close(self) -> None:
+        """End the worker after its current pass."""
+        self._scorer.close()
+
+    def watch(self, told: Callable[[int, int], None]) -> None:
+        """Let the worker tell of every pass, how many groups of siblings and how many tokens it is about to read."""
+        self._scorer.on_pass = told
+
+    def length(self, chat: Sequence[Message]) -> tuple[int, int]:
+        """Tokens of a chat, and the model's context."""
+        return len(self.tokens.encode(chat)), self._scorer.context
+
+    @property
+    def max_characters(self) -> int:
+        """Characters that a chat within the model's context has at most; a longer one need not be tokenised."""
+        return self._scorer.context * self.tokens.longest_token
+
+    async def judge(self, chats: Sequence[Sequence[Message]], name: str, *, new: bool) -> Judged:
+        """The score of each chat.
+
+        `computed` counts what the model really read: what chats start with is read once, for all who ever ask, `new`
+        or not.
+        """
+        prompts = await asyncio.to_thread(lambda: [self._encode(chat, name) for chat in chats])
+        different = [prompt for prompt in dict.fromkeys(prompts) if prompt is not None and self._fits(prompt, name)]
+        jobs = [Job(family) for family in families(different)]
+        read = await together(asyncio.wrap_future(self._scorer.submit(job)) for job in jobs)
+        values = {
+            prompt: score(self._settings.score, *logits)
+            for job, judged in zip(jobs, read, strict=True)
+            for prompt, logits in zip(job.prompts, judged.logits, strict=True)
+        }
+        scores = tuple(None if prompt is None else values.get(prompt) for prompt in prompts)
+        asked = sum(len(prompt) for prompt in prompts if prompt is not None and prompt in values)
+        return Judged(scores, asked, sum(judged.tokens for judged in read))
+
+    def _encode(self, chat: Sequence[Message], name: str) -> tuple[int, ...] | None:
+        """The tokens of a chat; None where its characters tell that they exceed the context."""
+        characters = count_characters(chat)
+        if characters <= self.max_characters:
+            return tuple(self.tokens.encode(chat))
+        log.warning(
+            "%s: the PRM's prompt of %d characters exceeds its context of %d tokens; it is not judged",
+            name, characters, self._scorer.context,
+        )  # fmt: skip
+        return None
+
+    def _fits(self, prompt: Sequence[int], name: str) -> bool:
+        if len(prompt) <= self._scorer.context:
+            return True
+        trouble = PromptTooLongError(
+            f"the PRM's prompt of {len(prompt)} tokens exceeds its context of {self._scorer.context}"
+        )
+        log.warning("%s: %s; it is not judged", name, trouble)
+        return False

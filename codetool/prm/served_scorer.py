@@ -1,0 +1,183 @@
+"""A model behind an OpenAI-compatible server that chooses between two labels: a request a chat, one token of answer.
+
+vLLM is asked for the log-probabilities of exactly the two labels, by their token ids. Any other server is asked for its
+20 most probable tokens; a label's probability is that of all its spellings among them (`Yes`, ` yes`). If one label is
+not among them, it holds at most the probability of the least of them, and at most what they all leave; it is taken to
+hold that much, so the score is too close to one half rather than too sure. If both are missing, or hold next to nothing
+(a model that thinks first), the model does not judge, and that is an error.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from codetool.concurrency import together
+from codetool.errors import CodeToolError, ConfigError, PromptRefusedError
+from codetool.http.chat_client import ChatClient
+from codetool.http.chat_response import FirstToken, first_token
+from codetool.http.endpoint import Server
+from codetool.http.system_role import SystemRole
+from codetool.prm.label_scorer import Judged
+from codetool.prm.label_tokens import label_ids, score
+from codetool.prompts.templates import Message
+
+if TYPE_CHECKING:
+    from codetool.prm.generative import GenerativePRM
+
+log = logging.getLogger(__name__)
+
+TOP = 20
+"""Tokens whose log-probabilities are asked for; more is refused by OpenAI."""
+LABEL_SECONDS = 5.0
+LEAST_MASS = 0.01
+"""Probability that the labels hold together at least; a model that gives them less answers something else."""
+FRUITLESS = 2
+"""Answers without log-probabilities, before any with them, after which the server is taken to give none."""
+
+
+@asynccontextmanager
+async def opened(settings: GenerativePRM, server: Server) -> AsyncIterator[ServedJudge]:
+    """The model, to be asked. Raises UnreachableError, MissingError or ConfigError where the server cannot be used."""
+    async with ChatClient(server) as client:
+        ids = await _vllm_labels(settings.labels, client) if settings.backend == "vllm" else None
+        yield ServedJudge(settings, client, ids)
+
+
+class ServedJudge:
+    """A server's model that chooses between two labels."""
+
+    def __init__(self, settings: GenerativePRM, client: ChatClient, ids: tuple[int, int] | None) -> None:
+        """`ids` are the labels' tokens where the server takes them, which is vLLM's own extension."""
+        self._settings, self._client, self._ids = settings, client, ids
+        self._labels = tuple(f"token_id:{token}" for token in ids) if ids else settings.labels
+        self._system = SystemRole()
+        self._fruitless = 0
+        """Answers without log-probabilities so far; -1 once there was one with them."""
+
+    async def judge(self, chats: Sequence[Sequence[Message]], name: str, *, new: bool) -> Judged:
+        """The probability of the first label for each chat.
+
+        `tokens` is the server's own count; in `computed` prompt tokens that it says came out of its cache are left out.
+        """
+        # A prefix that several requests bring at once is computed for each, so the first of new ones is read alone.
+        alone = 1 if new else 0
+        judged = [await self._answer(chat, name) for chat in chats[:alone]]
+        judged += await together(self._answer(chat, name) for chat in chats[alone:])
+        asked, computed = (sum(counts) for counts in zip(*(tokens for _, tokens in judged), strict=True))
+        return Judged(tuple(value for value, _ in judged), asked, computed)
+
+    async def _answer(self, messages: Sequence[Message], name: str) -> tuple[float | None, tuple[int, int]]:
+        """The score, None for a prompt that is too long, and the tokens of the prompt: all, and those computed."""
+        fields: dict[str, Any] = {"top_logprobs": TOP}
+        if self._ids:
+            fields = {"logprob_token_ids": list(self._ids), "return_tokens_as_token_ids": True}
+        fields |= {"max_tokens": 1, "logprobs": True, "temperature": 1.0}  # some servers scale the logprobs by it too
+        body = {"model": self._client.server.model, "messages": self._system.fit(messages), **fields}
+        try:
+            answer = await self._client.answer(body, self._tells_or_never_will)
+        except PromptRefusedError as error:
+            log.warning("%s: %s; it is not judged", name, error)
+            return None, (0, 0)
+        except CodeToolError as error:
+            if self._system.learn(error, body["messages"]):
+                return await self._answer(messages, name)
+            raise
+        found = first_token(answer, body)
+        if found is None:
+            raise ConfigError(
+                f"{self._client.server.base_url} tells no log-probabilities of {self._client.server.model}, and scores "
+                "are made of them. Choose a server that does with prm.base_url=, vLLM for example."
+            )
+        return self._value(found), (found.tokens_in, found.tokens_computed)
+
+    def _tells_or_never_will(self, answer: dict[str, Any]) -> bool:
+        """Whether an answer has log-probabilities, or comes from a server that has never given any: no use to go on."""
+        if first_token(answer, {"messages": ()}) is not None:
+            self._fruitless = -1
+            return True
+        self._fruitless += self._fruitless >= 0
+        return self._fruitless > FRUITLESS
+
+    def _value(self, found: FirstToken) -> float:
+        """The score that the labels' log-probabilities give. Raises CodeToolError where they hold next to nothing."""
+        first, second = (_log_of(label_mass(label, self._labels, found.logprobs)) for label in self._labels)
+        if first is None and second is None:
+            raise CodeToolError(
+                f"{self._client.server.model} answers with neither label of prm.labels={list(self._settings.labels)}: "
+                f"its most probable tokens are {_likeliest(found)}. Is it the right model, and are these its labels?"
+            )
+        mass = sum(math.exp(value) for value in (first, second) if value is not None)
+        if mass < LEAST_MASS and self._ids:  # what else the model would say is not among the answer
+            self._tell_once("mass", f"gives its labels only {mass:.2g} of the probability: is it the right model?")
+        elif mass < LEAST_MASS:
+            raise CodeToolError(
+                f"{self._client.server.model} gives prm.labels={list(self._settings.labels)} only {mass:.2g} of the "
+                f"probability; its most probable tokens are {_likeliest(found)}. A model that thinks first cannot be "
+                "asked so: switch thinking off with prm.extra_body={chat_template_kwargs:{enable_thinking:false}}, or "
+                "choose another model or other labels."
+            )
+        if first is None or second is None:
+            missing = f"does not always name both labels among its {TOP} most probable tokens"
+            self._tell_once("label", f"{missing}; the other one is taken to be as probable as it could be")
+        most = _most_left(found.logprobs)
+        return score("softmax", most if first is None else first, most if second is None else second)
+
+    def _tell_once(self, kind: str, words: str) -> None:
+        self._client.notes.tell_once(kind, words)
+
+
+def _most_left(logprobs: Mapping[str, float]) -> float:
+    """The highest log-probability that a token which is not listed can have."""
+    left = max(1 - sum(math.exp(value) for value in logprobs.values()), 1e-9)
+    return min(math.log(left), min(logprobs.values()))
+
+
+def label_mass(label: str, labels: Sequence[str], logprobs: Mapping[str, float]) -> float:
+    """The probability of all spellings of a label among some tokens: other case, blanks around it.
+
+    Where the labels differ in such things alone, each is only itself.
+    """
+    if len({_plain(each) for each in labels}) < len(labels):
+        return sum(math.exp(value) for token, value in logprobs.items() if token == label)
+    return sum(math.exp(value) for token, value in logprobs.items() if _plain(token) == _plain(label))
+
+
+def _plain(token: str) -> str:
+    """A token without case and without the marks of a blank before it that tokenizers show."""
+    return token.strip(" \t\n\r▁ĠĊ\"'`*").casefold()
+
+
+def _log_of(mass: float) -> float | None:
+    return math.log(mass) if mass > 0 else None
+
+
+def _likeliest(found: FirstToken) -> str:
+    """The five most probable tokens, the likeliest first."""
+    tokens = sorted(found.logprobs, key=found.logprobs.__getitem__, reverse=True)[:5]
+    return ", ".join(f"{token!r} ({math.exp(found.logprobs[token]):.2g})" for token in tokens)
+
+
+async def _vllm_labels(labels: tuple[str, str], client: ChatClient) -> tuple[int, int]:
+    """The labels' tokens, as the server's own tokenizer has them."""
+    server = client.server
+    base = httpx.URL(server.base_url)
+    url = base.copy_with(path=base.path.rstrip("/").removesuffix("/v1") + "/tokenize")
+    found: dict[str, list[int]] = {}
+    for label in labels:
+        try:
+            body = {"model": server.model, "prompt": label, "add_special_tokens": False}
+            response = (await client.http.post(url, json=body, timeout=LABEL_SECONDS)).raise_for_status()
+            found[label] = [int(token) for token in response.json()["tokens"]]
+        except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
+            why = " ".join(f"{type(error).__name__} {error}".split())
+            raise ConfigError(
+                f"{url} does not tell the tokens of prm.labels ({why}). prm.backend=vllm is for vLLM's server; use "
+                "prm.backend=endpoint for any other."
+            ) from error
+    return label_ids(labels, found.__getitem__, server.model)

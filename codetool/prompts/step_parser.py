@@ -1,0 +1,292 @@
+"""What a model wrote → one step of the transcript.
+
+Models drop fences, miscount steps, run on into the next step, think aloud or answer in prose. Whatever comes, a step
+comes out: its text is rebuilt in the transcript's own format, and where no code can be found `code` is None, which is
+a failed step and not an error.
+
+Limits: a step has one code block. Of several, the one after `Python Code:` counts, else the first that says it is
+Python, else the first that does something; the others are counted (`Step.unused`) and not run, since a second block is
+as often an alternative to the first as its continuation. Lines are the unit, so a marker inside a string literal of the
+code is left alone only if something else ends its line.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import textwrap
+import tokenize
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from codetool.prompts.model_text import visible
+from codetool.prompts.step_format import ALL_FINISHED
+from codetool.types import Step
+
+_CLOSING = re.compile(r"\[\s*Step\s*\d+\s*Finished\s*\]", re.IGNORECASE)
+_DECORATED_CLOSING = re.compile(rf"[*_]{{0,3}}({_CLOSING.pattern})[*_]{{0,3}}", re.IGNORECASE)
+_LAST = re.compile(
+    r"(?:^[ \t>*_~#`-]+|#[ \t]*|[*_~`]{1,3})?\\?\[[ \t]*All[ \t_]+Finished[ \t]*\\?\]"
+    r"(?:</?\w+>|_|[^\w\n\"'()\[\]{}])*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+_HEADER = re.compile(
+    r"^\s*(?P<mark>#{1,5}\s*|\*\*\s*)?Step\s*(?P<k>\d+)\s*(?:\*\*)?\s*(?P<colon>[:.–-])?\s*(?P<title>.*)$",
+    re.IGNORECASE,
+)
+_CODE_FOLLOWS = re.compile(r"^\W*Python\s+Code\W*$", re.IGNORECASE)
+_ANNOUNCED_FENCE = re.compile(r"^([^\w\n]*Python[ \t]+Code[^\w\n`~]*)(?=```|~~~)", re.IGNORECASE | re.MULTILINE)
+_FENCE = re.compile(r"[ \t]*(?P<mark>`{3,}|~{3,})(?P<rest>.*)")
+_FENCE_LINE = re.compile(r"(?:`+|~{3,})[\w.={}-]*")
+_LANGUAGE = re.compile(r"[{.]*([A-Za-z_]+)")
+_ATTRIBUTES = re.compile(r"[{]|(?:title|file|filename|name|id|class|linenums|hl_lines|highlight)=")
+_PYTHON = {"", "python", "py", "ipython", "tool_code", "code"}
+NESTED_FENCES = 20
+"""Fences of a block that are checked for standing inside a string of its code."""
+
+
+@dataclass
+class Section:
+    """The lines of one step as the model wrote it: what stood before its code, the code, and its markers."""
+
+    number: int | None = None
+    words: list[str] = field(default_factory=list)
+    code: str | None = None
+    finished: bool = False
+    unused: int = 0
+    """Further blocks that say they are Python; a step runs one."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing but markers was found."""
+        return self.number is None and self.code is None and not any(line.strip() for line in self.words)
+
+
+def parse(raw: str, k: int) -> Step:
+    """The step that `raw` holds, numbered k (one-based) whatever number the model gave it. Never raises."""
+    sections = [_section(number, lines) for number, lines in _split(_clean(raw))]
+    chosen = _choose(sections, k)
+    following = sections[sections.index(chosen) + 1 :] if chosen in sections else []
+    # `[All Finished]` behind the closing marker, with nothing after it, belongs to the step just closed.
+    finished = chosen.finished or bool(following and following[0].empty and following[0].finished)
+    return Step(_render(chosen, k, finished), chosen.code, finished, unused=chosen.unused)
+
+
+def _clean(raw: str) -> list[str]:
+    """The lines without thoughts and special tokens, every closing marker and announced fence on a line of its own."""
+    text = _DECORATED_CLOSING.sub(lambda match: f"\n{match[1]}\n", visible(raw))
+    text = _ANNOUNCED_FENCE.sub(lambda match: f"{match[1]}\n", text)
+    return _LAST.sub(f"\n{ALL_FINISHED}", text).split("\n")
+
+
+def _split(lines: Sequence[str]) -> Iterator[tuple[int | None, list[str]]]:
+    """The steps among the lines, each with the number of its header; its title becomes its first line."""
+    number: int | None = None
+    section: list[str] = []
+    fenced = False
+    for i, line in enumerate(lines):
+        header = _HEADER.match(line)
+        if _CLOSING.fullmatch(line):
+            yield number, section
+            number, section, fenced = None, [], False
+        elif header and _opens_step(header, lines[i + 1 :], fenced):
+            yield number, section
+            number, section, fenced = int(header["k"]), [header["title"].strip("* ")], False
+        else:
+            section.append(line)
+            fenced = _fenced_after(line, fenced)
+    yield number, section
+
+
+def _opens_step(header: re.Match[str], rest: Sequence[str], fenced: bool) -> bool:
+    """Whether a line like `##Step 2: …` opens a step; inside a fence it may as well be a comment of the code."""
+    if not fenced:
+        return bool(header["mark"] or header["colon"])
+    if not (header["mark"] or "").startswith("##"):
+        return False
+    fence = next((i for i, line in enumerate(rest) if _FENCE.match(line)), len(rest))
+    opens = fence < len(rest) and bool(rest[fence].strip(" \t`~"))
+    return opens or any(_CODE_FOLLOWS.match(line) for line in rest[:fence])
+
+
+def _fenced_after(line: str, fenced: bool) -> bool:
+    stripped = line.strip()
+    found = _FENCE.match(line)
+    if not found:
+        return fenced and not stripped.endswith("```")
+    if not found["rest"].strip():
+        return not fenced
+    return not stripped.endswith(found["mark"])
+
+
+def _section(number: int | None, lines: Sequence[str]) -> Section:
+    section = Section(number, finished=any(line.strip() == ALL_FINISHED for line in lines))
+    lines = [line for line in lines if line.strip() != ALL_FINISHED]
+    blocks = list(_blocks(lines))
+    programs = [block for block in blocks if block.language in _PYTHON and block.code]
+    announced = _announcement(lines, blocks)
+    if announced is not None:
+        block = next((each for each in programs if each.start > announced), None)
+        between = lines[announced + 1 : block.start if block else len(lines)]
+        unfenced = _unfenced(between) if block else _code(between)
+        if block is None or unfenced is not None:
+            section.words, section.code = _prose(lines[:announced]), unfenced
+            return section
+        programs = [block, *(each for each in programs if each is not block)]
+    else:  # a block without a language, or without effects, may as well be an expected output
+        programs.sort(key=lambda each: (not each.language, not _is_program(each.code or "")))
+    if programs:
+        section.words, section.code = _prose(lines[: programs[0].start]), programs[0].code
+        section.unused = sum(each.language != "" and _is_program(each.code or "") for each in programs[1:])
+        return section
+    title = lines[:1] if number is not None else []
+    body = _code(lines[len(title) :])
+    if body and _is_program(body):
+        section.words, section.code = _prose(title), body
+    else:
+        section.words = _prose(lines)
+    return section
+
+
+def _unfenced(lines: Sequence[str]) -> str | None:
+    """The lines before a block as a program that does something, a last one like `Output:` left out; else None."""
+    last = next((i for i in range(len(lines) - 1, -1, -1) if lines[i].strip()), 0)
+    labelled = bool(lines) and lines[last].rstrip().endswith(":")
+    code = _code(lines[:last] if labelled else lines)
+    return code if code and _is_program(code) else None
+
+
+def _announcement(lines: Sequence[str], blocks: Sequence[Block]) -> int | None:
+    """The first line outside of blocks that announces code; None without one."""
+    inside = {i for block in blocks for i in range(block.start, block.end)}
+    return next((i for i, line in enumerate(lines) if i not in inside and _CODE_FOLLOWS.match(line)), None)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its first line, the line after its last, the language in lower case, and the code if any."""
+
+    start: int
+    end: int
+    language: str
+    code: str | None
+
+
+def _blocks(lines: Sequence[str]) -> Iterator[Block]:
+    """The fenced blocks. One that nobody closed ends with the lines, or where another one opens."""
+    line = 0
+    while line < len(lines):
+        fence = _FENCE.match(lines[line])
+        if fence is None:
+            line += 1
+            continue
+        block = _block(lines, line, fence, fence["mark"])
+        if block is None:
+            block = _block(lines, line, fence, fence["mark"][:3]) or _unclosed(lines, line, fence)
+        yield block
+        line = block.end
+
+
+def _block(lines: Sequence[str], start: int, fence: re.Match[str], mark: str) -> Block | None:
+    """The block from a fence to the next one of its kind and at least its length; None where there is none."""
+    language, inline = _opening(fence["rest"].strip())
+    content = [inline] if inline else []
+    if inline.endswith(mark):
+        return Block(start, start + 1, language, _program([inline.removesuffix(mark)]))
+    checks = 0
+    for place in range(start + 1, len(lines)):
+        line = lines[place]
+        found = _FENCE.match(line)
+        if found and found["mark"].startswith(mark):
+            checks += 1
+            if checks <= NESTED_FENCES and _inside_string(content, lines, place + 1):
+                content.append(line)
+                continue
+            return Block(start, place + (not found["rest"].strip()), language, _program(content))
+        if line.rstrip().endswith(mark):
+            return Block(start, place + 1, language, _program([*content, line.rstrip().removesuffix(mark)]))
+        content.append(line)
+    return None
+
+
+def _unclosed(lines: Sequence[str], start: int, fence: re.Match[str]) -> Block:
+    language, inline = _opening(fence["rest"].strip())
+    content = [*([inline] if inline else []), *lines[start + 1 :]]
+    if content and _FENCE_LINE.fullmatch(content[-1].strip()):  # a closing fence that was cut short
+        del content[-1]
+    return Block(start, len(lines), language, _program(content))
+
+
+def _inside_string(code: Sequence[str], lines: Sequence[str], place: int) -> bool:
+    """Whether a string in triple quotes is open after the code, and closed in the lines from `place` on."""
+    text = "\n".join(code)
+    quotes = [each for each in ('"""', "'''") if each in text]
+    if not any(each in lines[i] for each in quotes for i in range(place, len(lines))):
+        return False
+    try:
+        list(tokenize.generate_tokens(io.StringIO(textwrap.dedent(text)).readline))
+    except tokenize.TokenError as error:
+        return "string" in str(error)
+    except SyntaxError:
+        pass
+    return False
+
+
+def _opening(rest: str) -> tuple[str, str]:
+    """Language and code of what follows an opening fence: models write code on the same line too."""
+    word, _, inline = rest.partition(" ")
+    found = _LANGUAGE.match(word)
+    language = found[1].lower() if found else ""
+    if language in _PYTHON or not inline:
+        return language, "" if _ATTRIBUTES.match(inline) and not inline.endswith(("```", "~~~")) else inline
+    return "", rest
+
+
+def _program(lines: Sequence[str]) -> str | None:
+    """The lines of a block without common indentation and surrounding blank lines; None if nothing is left."""
+    return textwrap.dedent("\n".join(line.rstrip() for line in lines)).strip("\n") or None
+
+
+def _code(lines: Sequence[str]) -> str | None:
+    """The lines of no block as a program: those that are left of fences are dropped."""
+    return _program([line for line in lines if not _FENCE_LINE.fullmatch(line.strip())])
+
+
+def _is_program(text: str) -> bool:
+    """Whether unannounced text is Python that does something; a lone word parses too and is prose."""
+    try:
+        body = ast.parse(text).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    effects = (ast.Import, ast.ImportFrom, ast.Assign, ast.For, ast.While, ast.FunctionDef, ast.With)
+    return any(
+        isinstance(node, effects) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)) for node in body
+    )
+
+
+def _prose(lines: Sequence[str]) -> list[str]:
+    return [line.rstrip() for line in lines if line.strip() and not _CODE_FOLLOWS.match(line)]
+
+
+def _choose(sections: Sequence[Section], k: int) -> Section:
+    """Section k, where a model repeated earlier steps; else what it wrote first, preferably code."""
+    own = [section for section in sections if section.number == k]
+    ordered = [
+        *(section for section in own if section.code),
+        *own,
+        *(section for section in sections if section.code),
+        *(section for section in sections if not section.empty),
+        *(section for section in sections if section.finished),
+        *sections,
+    ]
+    return ordered[0]
+
+
+def _render(section: Section, k: int, finished: bool) -> str:
+    parts = [f"##Step {k}: " + "\n".join(section.words).strip()]
+    if section.code is not None:
+        parts += ["Python Code:", "```python", section.code, "```"]
+    if finished:
+        parts.append(ALL_FINISHED)
+    return "\n".join(part.rstrip() for part in parts)

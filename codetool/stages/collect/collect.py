@@ -1,0 +1,130 @@
+"""stage=collect: rollout trees over a benchmark's tasks, and the process data that they give.
+
+The rollouts are those of stage=evaluate, journals and all. What is learnt from them is written anew from the journals
+at the end of every run, so other settings of `collect` relabel the same trees.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from pathlib import Path
+
+from rich.console import Console
+
+from codetool.config.run_config import RunConfig
+from codetool.errors import ConfigError
+from codetool.evaluation.result_files import TREES, TreeFile
+from codetool.evaluation.result_records import nodes_of
+from codetool.evaluation.summary import Summary
+from codetool.judges.endpoint_judge import NoJudge
+from codetool.process_data import examples, transcripts
+from codetool.process_data.labels import dropped_for_balance, labelled
+from codetool.process_data.reference_format.reference_export import ReferenceExport
+from codetool.process_data.rollouts import Rollout
+from codetool.process_data.transcripts import Transcript
+from codetool.runs import journal
+from codetool.stages.collect import collect_summary
+from codetool.stages.collect.collect_summary import Collected
+from codetool.stages.collect.leaf_outcomes import decided
+from codetool.stages.conclusion import Target
+from codetool.stages.evaluate.run import run
+from codetool.types import ProcessExample, Task
+
+ROLLOUTS = "rollouts.jsonl"
+REFERENCE = "reference"
+"""Folder of the reference implementation's files."""
+
+
+def collect(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
+    """The number of tasks that failed internally, after the others' trees have become process data.
+
+    A task can fail in its search, or afterwards if the benchmark's check raises on one of its leaves. Raises
+    CodeToolError.
+    """
+    if config.collect.leaf_success == "judge" and isinstance(config.judge, NoJudge):
+        raise ConfigError(
+            "collect.leaf_success=judge wants a judge: judge=openai judge.model=NAME judge.base_url=URL, or use "
+            "collect.leaf_success=checked (the benchmark's own answers) or collect.leaf_success=executed (it ran)."
+        )
+
+    undecided: list[str] = []
+
+    def conclude(target: Target, tasks: Sequence[Task], summary: Summary) -> None:
+        collected = _write(config, choices["benchmark"], target.folder, tasks)
+        undecided.extend(collected.failures)
+        collect_summary.show(collected, summary, target.folder, Console(), target.kept)
+
+    return run(config, choices, console, conclude=conclude).failed + len(undecided)
+
+
+def _write(config: RunConfig, name: str, folder: Path, tasks: Sequence[Task]) -> Collected:
+    """Write all that follows from the trees; `name` is the benchmark's."""
+    trees, known = TreeFile(folder / TREES), {task.id: task for task in tasks}
+    outcomes = decided(((known[line["task_id"]], nodes_of(line)) for line in trees.trees(known)), config, folder)
+    kept = [task_id for task_id in known if task_id in outcomes.by_task]
+    lines = (line | {"outcomes": outcomes.by_task[line["task_id"]]} for line in trees.trees(kept))
+    journal.replace(folder / ROLLOUTS, map(journal.encode, lines))
+    rollouts = _Rollouts(folder / ROLLOUTS, tasks)
+    collected = Collected(outcomes.sources, failures=outcomes.failures)
+    steps: list[tuple[str, str, bool | None]] = []
+    dropped: set[tuple[str, str]] = set()
+    for rollout in rollouts:
+        found = labelled(rollout, config.collect)
+        collected.counts.add(rollout, found)
+        if config.collect.keep_unsolved or any(rollout.outcomes.values()):
+            steps += [(step.task_id, step.node.id, step.label) for step in found]
+        else:
+            dropped |= {(step.task_id, step.node.id) for step in found}
+    collected.unsolved = len(dropped)
+    if config.collect.balance:
+        dropped |= dropped_for_balance(steps, config.seed)
+        collected.dropped = len(dropped) - collected.unsolved
+    examples.write(folder / examples.NAME, _examples(rollouts, dropped, config, collected))
+    transcripts.write(folder / transcripts.NAME, _transcripts(rollouts, config, collected))
+    shutil.rmtree(folder / REFERENCE, ignore_errors=True)  # its labels may be others by now
+    if config.export == "reference":
+        _export(rollouts, dropped, config, folder / REFERENCE, name)
+    collect_summary.write(collected, folder)
+    return collected
+
+
+def _examples(
+    rollouts: Iterable[Rollout], dropped: Set[tuple[str, str]], config: RunConfig, collected: Collected
+) -> Iterator[ProcessExample]:
+    """The examples that are kept, counted."""
+    for rollout in rollouts:
+        for example in examples.examples(rollout.task, labelled(rollout, config.collect), config.collect.prompt):
+            if (example.task_id, example.node_id) not in dropped:
+                collected.examples += 1
+                yield example
+
+
+def _transcripts(rollouts: Iterable[Rollout], config: RunConfig, collected: Collected) -> Iterator[Transcript]:
+    """The transcripts, counted."""
+    for rollout in rollouts:
+        for transcript in transcripts.transcripts(rollout, config.policy.prompt, config.collect.transcripts):
+            collected.transcripts += 1
+            yield transcript
+
+
+def _export(
+    rollouts: Iterable[Rollout], dropped: Set[tuple[str, str]], config: RunConfig, folder: Path, name: str
+) -> None:
+    """Write the reference implementation's files."""
+    export = ReferenceExport(folder, name, config.policy.prompt, config.collect.prompt, config.collect.estimator)
+    for rollout in rollouts:
+        found = examples.examples(rollout.task, labelled(rollout, config.collect), config.collect.prompt)
+        export.add(rollout, found, [each for each in found if (each.task_id, each.node_id) not in dropped])
+    export.finish()
+
+
+class _Rollouts:
+    """The rollouts of a file, read anew each time."""
+
+    def __init__(self, file: Path, tasks: Sequence[Task]) -> None:
+        self._file, self._tasks = file, {task.id: task for task in tasks}
+
+    def __iter__(self) -> Iterator[Rollout]:
+        for line in journal.read(self._file):
+            yield Rollout(self._tasks[line["task_id"]], nodes_of(line), line["outcomes"])

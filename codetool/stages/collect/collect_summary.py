@@ -1,0 +1,157 @@
+"""What stage=collect ends with: a table on standard output, `summary.json` and the plot `summary.svg`."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from codetool.evaluation.charts import Chart, Line, Point, svg
+from codetool.evaluation.error_taxonomy import TaskError
+from codetool.evaluation.summary import Failure, Summary
+from codetool.process_data.process_data_summary import Counts, Level
+from codetool.runs import journal
+from codetool.stages.collect.leaf_outcomes import sources_told
+from codetool.stages.evaluate.summary_display import FAILURES_SHOWN
+
+FILES = (
+    "process.jsonl", "transcripts.jsonl", "rollouts.jsonl", "reference", "summary.json", "summary.svg", "report.html",
+    "results.jsonl", "trees.jsonl", "candidates.jsonl", "verdicts.jsonl", "metrics.json", "config.yaml", "log.txt",
+)  # fmt: skip
+
+
+@dataclass
+class Collected:
+    """What the trees of a run have given."""
+
+    sources: Counter[str]
+    """Leaves by what decided their outcome."""
+    counts: Counts = field(default_factory=Counts)
+    examples: int = 0
+    """Lines of `process.jsonl`."""
+    dropped: int = 0
+    """Steps left out of it for balance."""
+    unsolved: int = 0
+    """Steps left out of it since no leaf of their task succeeds."""
+    transcripts: int = 0
+    """Lines of `transcripts.jsonl`."""
+    failures: dict[str, TaskError] = field(default_factory=dict)
+    """Tasks without process data since the outcome of a leaf could not be decided, by id."""
+
+
+def write(collected: Collected, folder: Path) -> None:
+    """Write `summary.json` and `summary.svg`."""
+    content = collected.counts.as_json() | {
+        "outcomes_by": dict(collected.sources),
+        "examples": collected.examples,
+        "dropped_for_balance": collected.dropped,
+        "dropped_as_unsolved": collected.unsolved,
+        "transcripts": collected.transcripts,
+        "failures": [{"task_id": task_id} | asdict(error) for task_id, error in collected.failures.items()],
+    }
+    journal.replace(folder / "summary.json", [json.dumps(content, indent=2).encode() + b"\n"])
+    journal.replace(folder / "summary.svg", [svg(_chart(collected.counts)).encode()])
+
+
+def show(collected: Collected, summary: Summary, folder: Path, console: Console, kept: str | None = None) -> None:
+    """Print the counts by depth and what they rest on, and the files; `kept` instead if they will not be kept."""
+    names = ("depth", "sampled", "distinct", "ran", "leaves", "succeed", "mean soft")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in names:
+        table.add_column(name, justify="left" if name == "depth" else "right")
+    for depth, level in sorted(collected.counts.levels.items()):
+        table.add_row(str(depth), *_cells(level))
+    console.print(table)
+    for line in _notes(collected, summary):
+        console.print(line, highlight=False, soft_wrap=True)
+    files = [name for name in FILES if (folder / name).exists()]
+    told = kept or f"files in {folder}: {', '.join(files)}"
+    console.print(told, markup=False, highlight=False, soft_wrap=True)
+
+
+def _cells(level: Level) -> Iterator[str]:
+    yield f"{level.candidates:,}"
+    yield f"{level.steps:,}"
+    yield _share(level.ran, level.steps)
+    yield f"{level.leaves:,}"
+    yield _share(level.succeeded, level.leaves)
+    yield f"{level.soft / level.estimated:.3f}" if level.estimated else "–"
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} %" if whole else "–"
+
+
+def _notes(collected: Collected, summary: Summary) -> Iterator[str]:
+    counts = collected.counts
+    sampled, distinct = counts.total("candidates"), counts.total("steps")
+    yield (
+        f"trees: {counts.trees:,} of {summary.asked:,} tasks, {counts.solved:,} with a leaf that succeeds; "
+        f"steps: {distinct:,} distinct of {sampled:,} sampled ({_share(sampled - distinct, sampled)} duplicates)"
+    )
+    yield f"leaves: {counts.total('leaves'):,}: {'; '.join(sources_told(collected.sources)) or 'none'}"
+    if counts.left:
+        yield (
+            f"{counts.left:,} steps were left by the search before their path ended: how they would have come out is "
+            "unknown, so they count neither way and have no example. search=exhaustive leaves none."
+        )
+    labels = counts.labels
+    yield (
+        f"labels: {labels[True]:,} more potential, {labels[False]:,} less, {labels[None]:,} without "
+        f"(nothing tells the siblings apart); {counts.told_apart:,} of {counts.groups:,} sibling groups told apart"
+    )
+    left_out = [
+        f"{count:,} {why}"
+        for count, why in ((collected.dropped, "for balance"), (collected.unsolved, "of tasks that no leaf solves"))
+        if count
+    ]
+    without = f", without {' and '.join(left_out)}" if left_out else ""
+    yield f"process.jsonl: {collected.examples:,} examples{without}; transcripts.jsonl: {collected.transcripts:,} paths"
+    if summary.totals:
+        read, written = summary.totals["tokens_in"], summary.totals["tokens_out"]
+        yield f"tokens of the policy: {read:,} read, {written:,} written"
+    yield from _failures(summary.failures, "tasks failed internally and have no tree:", "results.jsonl")
+    undecided = [Failure(task_id, error.message) for task_id, error in collected.failures.items()]
+    words = "tasks failed internally since the outcome of a leaf could not be decided, and have no process data:"
+    yield from _failures(undecided, words, "summary.json")
+
+
+def _failures(failures: Sequence[Failure], words: str, file: str) -> Iterator[str]:
+    if failures:
+        yield f"[red]{len(failures)} {words}[/red]"
+    for failure in failures[:FAILURES_SHOWN]:
+        yield escape(f"  {failure.task_id}: {failure.message}")
+    if len(failures) > FAILURES_SHOWN:
+        yield f"  … and {len(failures) - FAILURES_SHOWN} more in {file}. The same command tries them again."
+
+
+def _chart(counts: Counts) -> Chart:
+    levels = sorted(counts.levels.items())
+    lines = [
+        Line("steps that ran", [_point(depth, level.ran, level.steps) for depth, level in levels]),
+        Line(
+            "leaves that succeed",
+            [_point(depth, level.succeeded, level.leaves) for depth, level in levels if level.leaves],
+        ),
+        Line(
+            "mean soft estimate",
+            [Point(depth, level.soft / level.estimated, None, None) for depth, level in levels if level.estimated],
+        ),
+        Line(
+            "duplicate candidates",
+            [_point(depth, level.candidates - level.steps, level.candidates) for depth, level in levels],
+        ),
+    ]
+    ticks = [(float(depth), str(depth)) for depth, _ in levels]
+    title = f"{counts.trees:,} rollout trees, {counts.total('steps'):,} distinct steps"
+    return Chart(title, "depth (steps)", "share", lines, ticks=ticks)
+
+
+def _point(depth: int, part: int, whole: int) -> Point:
+    return Point(depth, part / whole, None, None)  # no interval: the steps of one tree are not independent

@@ -1,0 +1,107 @@
+"""Which leaves of rollout trees succeed, and who said so."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from codetool.answers.final_answer import final_answer
+from codetool.config.run_config import RunConfig
+from codetool.evaluation.error_taxonomy import TaskError, internal_error
+from codetool.evaluation.score_task import check
+from codetool.judges.cases import Case, of_path
+from codetool.judges.endpoint_judge import NoJudge
+from codetool.process_data.rollouts import Rollout
+from codetool.search.exhaustive import Exhaustive
+from codetool.stages.judge.judge_run import concluded
+from codetool.types import Node, Task
+
+VERDICTS = "verdicts.jsonl"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Outcomes:
+    """Whether leaves succeed, by task and leaf, and how many of them each source has decided.
+
+    A leaf that a search left before its path ended stands nowhere.
+    """
+
+    by_task: dict[str, dict[str, bool]] = field(default_factory=dict)
+    sources: Counter[str] = field(default_factory=Counter)
+    """Leaves by what decided them: `unfinished` (or given up), `checked`, `judge`, `executed`."""
+    questions: list[tuple[str, Case]] = field(default_factory=list)
+    """Leaf id and case of those that a judge has yet to decide."""
+    failures: dict[str, TaskError] = field(default_factory=dict)
+    """Tasks of which a leaf could not be decided, by id; they stand nowhere else."""
+
+    def decide(self, task: Task, leaf: Node, success: bool, source: str) -> None:
+        """Note the outcome of a leaf."""
+        self.by_task.setdefault(task.id, {})[leaf.id] = success
+        self.sources[source] += 1
+
+    def add(self, other: Outcomes) -> None:
+        """Take over the outcomes of another task."""
+        self.by_task |= other.by_task
+        self.sources += other.sources
+        self.questions += other.questions
+
+
+def decided(trees: Iterable[tuple[Task, tuple[Node, ...]]], config: RunConfig, folder: Path) -> Outcomes:
+    """The outcome of every leaf. Raises what the judge's client raises; verdicts given until then are kept."""
+    outcomes = Outcomes()
+    for task, nodes in trees:
+        of_task = Outcomes({task.id: {}})
+        try:
+            for leaf in Rollout(task, nodes, {}).leaves():
+                _decide(task, leaf, config, of_task)
+        except (Exception, SystemExit) as error:  # of the benchmark's check: it must not cost the other tasks' data
+            log.error("%s: the outcome of a leaf could not be decided", task.id, exc_info=error)
+            outcomes.failures[task.id] = internal_error(error)
+        else:
+            outcomes.add(of_task)
+    if outcomes.questions:
+        leaves = [case for _, case in outcomes.questions]
+        judgements = asyncio.run(config.judge.judge(leaves, folder / VERDICTS, config.seed))
+        concluded(config.judge, judgements)
+        for (leaf_id, case), judgement in zip(outcomes.questions, judgements, strict=True):
+            outcomes.by_task[case.task_id][leaf_id] = judgement.solved
+            outcomes.sources["judge"] += 1
+    return outcomes
+
+
+def _decide(task: Task, leaf: Node, config: RunConfig, outcomes: Outcomes) -> None:
+    """Decide a leaf, or put it to the judge."""
+    if not leaf.finished:
+        given_up = isinstance(config.search, Exhaustive) and config.search.gives_up(leaf)
+        if given_up or leaf.depth >= config.search.depth:
+            outcomes.decide(task, leaf, False, "unfinished")
+        return
+    answer = final_answer(leaf)
+    if config.collect.leaf_success == "checked":
+        checked = check(config.benchmark, task, answer)
+        if checked is not None:
+            outcomes.decide(task, leaf, checked, "checked")
+            return
+    if config.collect.leaf_success == "executed" or isinstance(config.judge, NoJudge):
+        outcomes.decide(task, leaf, leaf.spot > 0, "executed")
+    else:
+        outcomes.questions.append((leaf.id, of_path(task, leaf)))
+
+
+def sources_told(sources: Counter[str]) -> Iterator[str]:
+    """What decided how many leaves, in words."""
+    meanings = {
+        "checked": "by the checked answer",
+        "judge": "by the judge",
+        "executed": "by whether their last step ran",
+        "unfinished": "unfinished at the depth limit or given up, so failed",
+    }
+    for source, meaning in meanings.items():
+        if sources[source]:
+            yield f"{sources[source]:,} {meaning}"

@@ -1,0 +1,227 @@
+"""`policy=replay` repeats a run: whatever the command line does not name comes from the source's own `config.yaml`.
+
+So `python run.py policy=replay policy.source=[FOLDER]` alone comes to the results of FOLDER. A group that is named
+(`search=greedy`) counts instead of the source's, and so does a single setting (`search.n=4`) within the source's group.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+from rich.console import Console
+
+from codetool.config.run_config import RunConfig, validate
+from codetool.errors import ConfigError, MissingError
+from codetool.evaluation.result_files import TREES, TreeFile
+from codetool.evaluation.result_records import nodes_of
+from codetool.policies.replay import Replay
+from codetool.prm.recorded_scores import Key, score_key
+from codetool.runs import provenance
+from codetool.stages.evaluate.reuse import difference, draw_settings
+from codetool.stages.report import made_from, settings_of
+from codetool.types import Task
+
+TAKEN = ("seed", "limit", "benchmark", "tools", "search", "reward", "prm", "answer", "executor", "budget")
+"""Settings of the top level that determine what a run comes to, beside its policy."""
+DRAWN_BY = ("seed",)
+"""Those of them that determine a draw: they are the source's under a preset (`experiment=`) too."""
+SAMPLING = ("temperature", "top_p", "max_tokens")
+"""Settings of a policy that are part of its candidates' keys."""
+NAME = re.compile(r"(.+)-[0-9a-f]{8}(?:-[0-9]+)?")
+"""Name of a run folder: benchmark, search, policy and PRM before the identity."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A run folder whose candidates are replayed."""
+
+    folder: Path
+    settings: Mapping[str, Any]
+    made_from: Mapping[str, str]
+
+    @property
+    def drawn_by(self) -> dict[str, Any]:
+        """What determined its candidates, by dotted name."""
+        made = provenance.read(self.folder).identity
+        return {"the data of the benchmark": made.checksums.get("benchmark")} | draw_settings(made)
+
+
+def command_line() -> Sequence[str]:
+    """The options that the user has named; none where no command line was parsed."""
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+
+
+def repeat_source(
+    config: RunConfig, choices: Mapping[str, str], console: Console | None
+) -> tuple[RunConfig, Mapping[str, str]]:
+    """The run as its policy's source was configured, and the options of its groups; another policy's run as it is.
+
+    One line on the console says so. Raises ConfigError for sources that do not belong together, MissingError for one
+    that does not exist.
+    """
+    if not isinstance(config.policy, Replay):
+        return config, choices
+    sources = [_source(path) for path in config.policy.source if path.suffix != ".jsonl"]
+    if not sources:
+        return config, choices  # nothing says how files of candidates alone were made
+    _refuse_mixed(sources)
+    named = [word.lstrip("+~").split("=")[0] for word in command_line()]
+    settings = deepcopy(dict(config.settings))
+    taken = _take(settings, config.settings, sources, named, preset=choices["experiment"] != "none")
+    _refuse_foreign_code(settings, config.settings, sources[0].folder)
+    if console is not None:
+        console.print(
+            f"policy=replay repeats {sources[0].folder}: {', '.join(['prompt', 'sampling', *taken])} as there, "
+            "unless the command line names them",
+            markup=False, highlight=False, soft_wrap=True,
+        )  # fmt: skip
+    repeated = validate(OmegaConf.create(settings))
+    if "prm" in taken and not any(name.startswith("prm") for name in named):
+        _refuse_other_prm(repeated, sources[0])
+    return repeated, _choices(choices, taken, sources[0].folder, settings, config.settings)
+
+
+def recorded_scores(config: RunConfig, tasks: Sequence[Task]) -> dict[Key, float]:
+    """The scores of these tasks that a replay's sources hold, if the same PRM gave them; empty for any other run."""
+    found: dict[Key, float] = {}
+    if not isinstance(config.policy, Replay):
+        return found
+    for folder in config.policy.source:
+        if (folder / "config.yaml").is_file() and settings_of(folder).get("prm") == config.settings["prm"]:
+            if made_from(folder).get("sha256 of prm") != config.prm.checksum():
+                continue
+            for tree in TreeFile(folder / TREES).trees(task.id for task in tasks):
+                for node in nodes_of(tree):
+                    if node.step is not None and node.latent is not None:
+                        found[score_key(tree["task_id"], node.path[:-1], node.step)] = node.latent
+    return found
+
+
+def refuse_other_tasks(config: RunConfig, tasks: Sequence[Task]) -> None:
+    """Raise ConfigError if the source of a replay holds candidates for none of the tasks."""
+    if not isinstance(config.policy, Replay):
+        return
+    recorded = config.policy.recorded_tasks()
+    if tasks and recorded and not recorded & {task.id for task in tasks}:
+        raise ConfigError(
+            f"policy.source was recorded on another benchmark or split: it holds candidates for {len(recorded)} tasks, "
+            f"such as {min(recorded)}, and for none of the {len(tasks)} asked for, such as {tasks[0].id}. Name the "
+            "benchmark= and its split that were recorded, or leave them out to repeat the recorded run."
+        )
+
+
+def _source(folder: Path) -> _Source:
+    if not folder.exists():
+        raise MissingError(f"policy.source: there is no folder {folder} (from {Path.cwd()}).")
+    if not (folder / "config.yaml").is_file() or not (folder / "candidates.jsonl").is_file():
+        raise ConfigError(
+            f"policy.source: {folder} is no run folder: it needs config.yaml and candidates.jsonl. Name one, "
+            "outputs/evaluate/NAME, or a file of candidates, which then says nothing of how they were drawn."
+        )
+    return _Source(folder, settings_of(folder), made_from(folder))
+
+
+def _refuse_mixed(sources: Sequence[_Source]) -> None:
+    """Raise ConfigError if the candidates of two sources were drawn in different ways: they would be mixed."""
+    for other in sources[1:]:
+        if differences := difference(other.drawn_by, sources[0].drawn_by, "in the first"):
+            raise ConfigError(
+                f"policy.source mixes runs that drew differently, {sources[0].folder} and {other.folder}: "
+                f"{differences}. Name runs of one policy, benchmark and seed."
+            )
+
+
+def _take(
+    settings: dict[str, Any], own: Mapping[str, Any], sources: Sequence[_Source], named: Sequence[str], *, preset: bool
+) -> list[str]:
+    """Put the first source's values into `settings` where the command line names no others; the names of those taken.
+
+    Raises ConfigError where the sources differ in one that is taken.
+    """
+    recorded = sources[0].settings
+    taken = []
+    for name in DRAWN_BY if preset else TAKEN:
+        if name in named or name not in recorded or name not in settings or (name == "tools" and "benchmark" in named):
+            continue
+        for other in sources[1:]:
+            if other.settings.get(name) != recorded[name]:
+                raise ConfigError(
+                    f"policy.source: {name} differs between {sources[0].folder} and {other.folder}. Name it: {name}=…"
+                )
+        settings[name] = deepcopy(recorded[name])
+        taken.append(name)
+    if not any(name.startswith(("policy.prompt", "prompt@policy.prompt")) for name in named):
+        settings["policy"]["prompt"] = deepcopy(recorded["policy"]["prompt"])
+    for name in SAMPLING:
+        if f"policy.{name}" not in named:
+            settings["policy"][name] = recorded["policy"].get(name)
+    for name in named:
+        if "." in name and "@" not in name and name.split(".")[0] in taken:
+            _copy(settings, own, name.split("."))
+    return taken
+
+
+def _copy(settings: dict[str, Any], own: Mapping[str, Any], path: Sequence[str]) -> None:
+    """Set one setting, named on the command line, within a group that was taken over."""
+    value: Any = own
+    for key in path:
+        value = value[key] if isinstance(value, Mapping) and key in value else None
+    place: Any = settings
+    for key in path[:-1]:
+        place = place.get(key)
+        if not isinstance(place, dict):
+            raise ConfigError(f"{'.'.join(path)}: the group as it was recorded has no such option.")
+    place[path[-1]] = value
+
+
+def _refuse_foreign_code(settings: Any, own: Any, folder: Path) -> None:
+    """Raise ConfigError if a recorded `_target_` is neither CodeTool's nor chosen here: a file must not choose it."""
+    if isinstance(settings, Mapping):
+        target = settings.get("_target_")
+        chosen = own.get("_target_") if isinstance(own, Mapping) else None
+        if target is not None and target != chosen and not str(target).startswith("codetool."):
+            raise ConfigError(
+                f"policy.source: {folder / 'config.yaml'} names {target}, which is no part of CodeTool. Name that "
+                "option on the command line."
+            )
+    items = settings.items() if isinstance(settings, Mapping) else enumerate(settings) if _is_list(settings) else ()
+    for key, value in items:
+        below = own.get(key) if isinstance(own, Mapping) else None
+        _refuse_foreign_code(value, below, folder)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list)
+
+
+def _refuse_other_prm(config: RunConfig, source: _Source) -> None:
+    """Raise ConfigError if the PRM's files are others than those that the source was scored with."""
+    recorded = source.made_from.get("sha256 of prm")
+    current = config.prm.checksum() if recorded is not None else None
+    if recorded is not None and current != recorded:
+        raise ConfigError(
+            f"policy.source: {source.folder} was scored by another PRM (sha256 {recorded[:8]}) than prm.path leads to "
+            f"now (sha256 {str(current)[:8]}), so its search would take other paths. Restore those files, or name the "
+            "PRM to search with: prm=…"
+        )
+
+
+def _choices(
+    choices: Mapping[str, str], taken: Sequence[str], folder: Path, settings: Mapping[str, Any], own: Mapping[str, Any]
+) -> dict[str, str]:
+    """The options of the groups, those of groups taken over by the name of the source's folder."""
+    match = NAME.fullmatch(folder.resolve().name)
+    parts = match[1].split("-") if match else []
+    recorded = dict(zip(("benchmark", "search", "policy", "prm"), parts, strict=True)) if len(parts) == 4 else {}
+    made = dict(choices)
+    for name in taken:
+        if name in choices and settings[name] != own[name]:
+            made[name] = recorded.get(name, "recorded")
+    return made

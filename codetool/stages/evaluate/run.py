@@ -1,0 +1,272 @@
+"""One run from settings to result files: its folder, its log, the stage, the summary."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from codetool.config.invocation import command_words
+from codetool.config.run_config import RunConfig
+from codetool.errors import CodeToolError
+from codetool.evaluation.judged_results import result_lines
+from codetool.evaluation.summary import Summary, as_json, summarise
+from codetool.models.vllm_servers import STATISTICS
+from codetool.runs import journal
+from codetool.runs.code_version import read_code
+from codetool.runs.identity import Identity, identity_settings
+from codetool.runs.provenance import code_rows, describe_other_code, record_session
+from codetool.stages import run_folder
+from codetool.stages.conclusion import Target, larger_result, target
+from codetool.stages.evaluate.evaluate import TASK_LOG, evaluate
+from codetool.stages.evaluate.export_results import export_results
+from codetool.stages.evaluate.repeat import refuse_other_tasks, repeat_source
+from codetool.stages.evaluate.reuse import draws_alike, refuse_other_draws
+from codetool.stages.evaluate.summary_display import show
+from codetool.stages.evaluate.tool_counts import read_counts
+from codetool.stages.evaluate.unused_prm import without_unused_prm
+from codetool.stages.judge.judge_run import judge_answers, judges_answers, refuse_judge_that_cannot_be_asked
+from codetool.stages.report import write_report_if_possible
+from codetool.stages.wandb_content import of_tasks
+from codetool.tracking.wandb import Tracked, TrackedRun
+from codetool.types import Task
+
+log = logging.getLogger("codetool")
+
+
+NAMED_BY = ("benchmark", "search", "policy", "prm")
+"""The groups whose options stand in a run folder's name."""
+
+Conclude = Callable[[Target, Sequence[Task], Summary], None]
+"""What a stage does at the end with the results when all tasks have been run, and tells the user."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to."""
+
+    folder: Path
+    failed: int = 0
+    """Tasks that failed internally."""
+    tasks: tuple[str, ...] = ()
+    """Ids of the tasks asked for."""
+    metrics: Mapping[str, Any] | None = None
+    """The content of `metrics.json`; None for a dry run."""
+    tracked: Tracked | None = None
+
+
+def show_metrics(target: Target, tasks: Sequence[Task], summary: Summary) -> None:
+    """Print the metrics of the tasks."""
+    show(summary, target.folder, Console(), target.kept)
+
+
+def run(
+    config: RunConfig,
+    choices: Mapping[str, str],
+    console: Console,
+    *,
+    sweep: str | None = None,
+    upload: bool = True,
+    share: Sequence[Path] = (),
+    conclude: Conclude = show_metrics,
+) -> Outcome:
+    """What came of the run, after every task asked for has been run.
+
+    `choices` names the option of each group; with the identity they name the folder,
+    `<benchmark>-<search>-<policy>-<prm>-<hash8>`. A cell of a `sweep`, named so, says little, and waits where
+    another cell with the same identity is at work. Draws of the run folders in `share` stand for draws of this run
+    where both draw alike, which changes neither a candidate nor a cost. `upload` false leaves the W&B run offline.
+    `conclude` is called at the end. A judge is asked after the tasks, and must answer before them. Where the folder
+    holds the result of more tasks than are asked for now, that result's files and W&B run are left as they are. Raises
+    CodeToolError.
+    """
+    config, choices = repeat_source(config, choices, console if sweep is None else None)
+    config, choices = without_unused_prm(config, choices, console if sweep is None else None)
+    if judges_answers(config):
+        config.judge.manner(config.seed)  # a judge without a model is told before anything is read
+    tasks = config.benchmark.tasks()[: config.limit]
+    refuse_other_tasks(config, tasks)
+    identity = run_identity(config, choices)
+    refuse_other_draws(config, identity)
+    names = [choices[group] for group in NAMED_BY]
+    base = config.outputs / config.stage / "-".join([*names, identity.digest])
+    path = run_folder.choose(base, config.fresh)
+    run_folder.check(path)
+    if config.dry_run:
+        _announce(config.stage, choices, tasks, path, run_folder.done_in(path), console)
+        tell_of_other_code(config, path, console)
+        return Outcome(path)
+    level = logging.INFO if sweep is None else logging.WARNING
+    ids = tuple(task.id for task in tasks)
+    opened = run_folder.open_folder(path, wait=sweep is not None, tasks=frozenset(ids))
+    with opened as folder, logged(path / "log.txt", console, level):
+        if sweep is None:
+            _announce(config.stage, choices, tasks, path, folder.done, console)
+        shared = [other for other in share if other != path and draws_alike(identity, other)]
+        larger = larger_result(path, len(tasks))
+        if larger is None:
+            write_config(config, path)
+        with record_session(path, identity, config.settings, command_words(), done=len(folder.done)) as session:
+            if any(task.id not in folder.done for task in tasks):
+                refuse_judge_that_cannot_be_asked(config)
+                evaluate(config, folder, tasks, console, session.record_sandbox, shared)
+            with target(path, larger) as place:
+                if larger is not None:
+                    write_config(config, place.folder)
+                summary = _results(config, choices, place, tasks, console)
+                if sweep is None:
+                    conclude(place, tasks, summary)
+        if larger is not None:
+            return Outcome(path, len(summary.failures), ids, as_json(summary))
+        group = sweep or (choices["experiment"] if choices["experiment"] != "none" else None)
+        tracked = config.logger.record(TrackedRun(path, group, config.stage, names, of_tasks(path, ids), upload))
+        if tracked and sweep is None:
+            log.log(logging.WARNING if tracked.warning else logging.INFO, tracked.line)
+        return Outcome(path, len(summary.failures), ids, as_json(summary), tracked)
+
+
+def _results(
+    config: RunConfig, choices: Mapping[str, str], place: Target, tasks: Sequence[Task], console: Console
+) -> Summary:
+    """What the tasks came to, after the judge has been asked, with its files written."""
+    path = place.folder
+    try:
+        judging = judge_answers(config, path, tasks, console)
+    except CodeToolError:
+        _conclude(path, tasks, config, {})  # what the search did is worth keeping, whatever the judge does
+        raise
+    summary = _conclude(path, tasks, config, judging)
+    if config.export == "reference" and config.stage == "evaluate" and place.kept is None:
+        log.info("results in the layouts of others: %s", export_results(config, choices, path, tasks))
+    return summary
+
+
+def run_identity(config: RunConfig, choices: Mapping[str, str]) -> Identity:
+    """The identity of an evaluation's or a collection's result. Raises MissingError where data are not there."""
+    settings = identity_settings(config, choices)
+    if not judges_answers(config):
+        settings.pop("judge", None)  # nobody judges; or leaves are judged, which is done anew from the same trees
+    if not starts_servers(config.prm, config.policy):
+        settings.pop("vllm", None)
+    return Identity(settings, _checksums(config))
+
+
+def starts_servers(*options: Any) -> bool:
+    """Whether one of the options has the run start a vLLM server, whose settings then determine the result."""
+    return any(_starts_server(option) for option in options)
+
+
+def _starts_server(option: Any) -> bool:
+    if hasattr(option, "backend"):
+        return bool(option.backend == "vllm" and getattr(option, "base_url", None) is None)
+    return option.weights() is not None
+
+
+def _checksums(config: RunConfig) -> dict[str, str]:
+    """Hex sha256 of the data that the result depends on."""
+    checksums = {"benchmark": config.benchmark.checksum()}
+    if (policy := config.policy.checksum()) is not None:
+        checksums["policy"] = policy
+    if (prm := config.prm.checksum()) is not None:
+        checksums["prm"] = prm
+    for source in ("cache", "replica"):
+        option = getattr(config.tools, source)
+        if option is not None and (checksum := option.checksum()) is not None:
+            checksums[source] = checksum
+    if config.tools.mode == "simulated":
+        checksums["simulator"] = config.simulator.checksum()
+    for number, file in enumerate(config.tools.recordings, start=1):
+        if file.is_file():  # a missing one is reported when the broker opens it
+            checksums[f"recording {number}"] = sha256(file.read_bytes()).hexdigest()
+    return checksums
+
+
+def write_config(config: RunConfig, path: Path) -> None:
+    """Write the resolved settings to `config.yaml`."""
+    journal.replace(path / "config.yaml", [yaml.safe_dump(config.settings, sort_keys=False).encode()])
+
+
+def tell_of_other_code(config: RunConfig, path: Path, console: Console) -> None:
+    """Print a line if other code than this has worked on a folder; for dry runs, which record no session."""
+    if line := describe_other_code(path, read_code(config.settings)):
+        console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+def _announce(
+    stage: str,
+    choices: Mapping[str, str],
+    tasks: Sequence[Task],
+    path: Path,
+    done: Mapping[str, Any],
+    console: Console,
+) -> None:
+    preset = ("experiment",) if choices["experiment"] != "none" else ()
+    judge = ("judge",) if choices.get("judge", "none") != "none" else ()
+    words = (*preset, "benchmark", "search", "policy", "prm", "reward", *judge)
+    told = [f"stage={stage}"] if stage != "evaluate" else []  # which is what runs unless something else is asked for
+    told += [f"{word}={choices[word]}" for word in words]
+    console.print(" ".join(told), highlight=False, soft_wrap=True)
+    finished = sum(task.id in done for task in tasks)
+    console.print(f"tasks: {len(tasks)}, done already: {finished}", highlight=False)
+    console.print(f"results: {path}", highlight=False, soft_wrap=True)
+
+
+def _conclude(path: Path, tasks: Sequence[Task], config: RunConfig, judging: Mapping[str, Any]) -> Summary:
+    """Write `metrics.json` and the report."""
+    templates = {task.id: task.template for task in tasks}
+    lines = result_lines(path, templates)
+    groups = {task.id: task.group for task in tasks}
+    summary = summarise(lines, len(tasks), seed=config.seed, templates=templates, groups=groups)
+    servers = list(journal.read(path / STATISTICS))
+    content = as_json(summary) | ({"servers": servers} if servers else {})
+    content |= {"judge": dict(judging)} if judging else {}
+    content |= {"tools": counts} if (counts := read_counts(path)) else {}
+    content["code"] = code_rows(path, len(run_folder.done_in(path)))
+    journal.replace(path / "metrics.json", [json.dumps(content, indent=2).encode() + b"\n"])
+    write_report_if_possible(path, lines, summary, tasks)
+    return summary
+
+
+class _ConsoleHandler(logging.Handler):
+    """Prints messages without tearing the progress bar; tracebacks stay in the file."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        colour = "yellow" if record.levelno >= logging.WARNING else None
+        self._console.print(record.getMessage(), style=colour, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def logged(file: Path, console: Console, level: int) -> Iterator[None]:
+    """Our log goes to `log.txt` and, in short and from this level on, to the console while the run lasts."""
+    to_console = _ConsoleHandler(console)
+    to_console.setLevel(level)
+    to_console.addFilter(lambda record: record.name != TASK_LOG)
+    handlers: list[logging.Handler] = [logging.FileHandler(file, encoding="utf-8"), to_console]
+    handlers[0].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    log.setLevel(logging.INFO)
+    for handler in handlers:
+        log.addHandler(handler)
+    try:
+        yield
+    except Exception as error:  # the console shows it at the end; the file would not say why the run ended
+        expected = isinstance(error, CodeToolError | OSError)
+        information = None if expected else (type(error), error, error.__traceback__)
+        message = f"stopped: {type(error).__name__}: {error}"
+        handlers[0].handle(log.makeRecord(log.name, logging.ERROR, "", 0, message, (), information))
+        raise
+    finally:
+        for handler in handlers:
+            log.removeHandler(handler)
+            handler.close()

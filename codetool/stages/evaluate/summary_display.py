@@ -1,0 +1,132 @@
+"""The summary a run ends with, on standard output."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from codetool.evaluation.metrics import RATES, SHARES
+from codetool.evaluation.summary import Summary
+from codetool.stages.evaluate.tool_counts import read_counts
+
+FILES = (
+    "report.html",
+    "results.jsonl",
+    "trees.jsonl",
+    "candidates.jsonl",
+    "votes.jsonl",
+    "metrics.json",
+    "config.yaml",
+    "log.txt",
+)
+FAILURES_SHOWN = 5
+HEADLINES = frozenset({"success", "sopr", "sowr", "scep", "correct_path"})
+"""The metrics that groups of tasks are told by."""
+
+
+def show(summary: Summary, folder: Path, console: Console, kept: str | None = None) -> None:
+    """Print every metric with its interval, what the numbers rest on, where the files are, and a link to the report.
+
+    `kept` is said instead of the files if they will not be kept.
+    """
+    console.print(metrics_table(summary))
+    if summary.groups:
+        console.print(groups_table(summary))
+    for line in (*_notes(summary), *judging(summary, folder), *unreachable(folder), *untrained(_settings(folder))):
+        console.print(line, highlight=False, soft_wrap=True)
+    if kept is not None:
+        console.print(kept, markup=False, highlight=False, soft_wrap=True)
+        return
+    files = [name for name in FILES if (folder / name).is_file()]
+    console.print(f"files in {folder}: {', '.join(files)}", highlight=False, soft_wrap=True)
+    if FILES[0] in files:
+        link = (folder / FILES[0]).resolve().as_uri()
+        console.print(f"report: {link}", markup=False, highlight=False, soft_wrap=True)
+
+
+def metrics_table(summary: Summary) -> Table:
+    """Every metric with its interval and the number of tasks that it is of."""
+    table = Table("metric", "value", "95 % interval", "tasks", box=None, pad_edge=False, header_style="bold")
+    for name, metric in summary.metrics.items():
+        value, low, high = (_number(name, metric[key]) for key in ("value", "low", "high"))
+        table.add_row(name, value, f"{low} … {high}" if low and high else "–", f"{metric['n']:.0f}")
+    return table
+
+
+def groups_table(summary: Summary) -> Table:
+    """The rates and shares of each group of tasks."""
+    names = [name for name in summary.metrics if name in HEADLINES]
+    table = Table("group", *names, "tasks", box=None, pad_edge=False, header_style="bold")
+    for group, each in summary.groups.items():
+        values = [_number(name, each.metrics[name]["value"]) if name in each.metrics else "–" for name in names]
+        table.add_row(group, *values, str(each.asked))
+    return table
+
+
+def judging(summary: Summary, folder: Path) -> Iterator[str]:
+    """What else is to be said of a judge's figures, where there are any, and what they cost."""
+    told = json.loads((folder / "metrics.json").read_text()).get("judge")
+    if told is None:
+        return
+    if rate := summary.metrics.get("sopr"):
+        error, deviation = (_number("sopr", rate[name]) for name in ("standard_error", "vote_deviation"))
+        yield f"sopr: standard error over tasks {error or 'unknown'}, deviation over rounds of votes {deviation}"
+    if wins := summary.metrics.get("sowr"):
+        yield f"sowr: {wins['win']:.0f} wins, {wins['tie']:.0f} ties, {wins['loss']:.0f} losses; a tie is half a win"
+    counts = f"{told['votes']:,} votes, {told['second_looks']:,} after a second look, {told['unreadable']:,} unreadable"
+    yield escape(f"judge {told['model']}: {counts}; {told['tokens_in']:,} tokens in, {told['tokens_out']:,} out")
+
+
+def unreachable(folder: Path) -> Iterator[str]:
+    """A line if live services left calls without an answer; their tasks are internal failures."""
+    counts = read_counts(folder)
+    if failed := counts.get("failures", {}).get("unreachable"):
+        yield (
+            f"{failed} of {counts['calls']} tool calls had no answer after every attempt; the same command tries their "
+            "tasks again"
+        )
+
+
+def untrained(settings: Mapping[str, Any]) -> Iterator[str]:
+    """A line if the PRM of these settings was not trained to judge; what a running server has is its own affair."""
+    prm = settings.get("prm")
+    if not isinstance(prm, dict) or not prm.get("model"):
+        return
+    if prm.get("path", "") is None and not prm.get("base_url"):
+        yield "The PRM is untrained: prm.path is null, so the model judges zero-shot."
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """What the run was configured with; nothing where that was not written."""
+    file = folder / "config.yaml"
+    return yaml.safe_load(file.read_text(encoding="utf-8")) or {} if file.is_file() else {}
+
+
+def _number(name: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{100 * value:.1f} %" if name in (*RATES, *SHARES) else f"{value:,.2f}"
+
+
+def _notes(summary: Summary) -> Iterator[str]:
+    yield f"{summary.asked} tasks asked for, {summary.finished} finished with an answer"
+    if not summary.checkable and "sopr" not in summary.metrics:
+        yield "success: this benchmark has no checked answers, so none is reported"
+    elif 0 < summary.checkable < summary.asked:
+        yield f"success counts the {summary.checkable} tasks whose answer can be checked"
+    if summary.errors:
+        kinds = ", ".join(f"{kind} {count}" for kind, count in summary.errors.items())
+        yield escape(f"not solved, by reason: {kinds}")
+    if summary.failures:
+        yield f"[red]{len(summary.failures)} tasks failed internally and count as unsolved:[/red]"
+    for failure in summary.failures[:FAILURES_SHOWN]:
+        yield escape(f"  {failure.task_id}: {failure.message}")
+    if len(summary.failures) > FAILURES_SHOWN:
+        yield f"  … and {len(summary.failures) - FAILURES_SHOWN} more in results.jsonl"

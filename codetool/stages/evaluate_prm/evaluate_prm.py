@@ -1,0 +1,224 @@
+"""stage=evaluate_prm: how well a PRM judges the steps of rollout trees whose outcome is known.
+
+It is asked as in a search: with the task, the path and all siblings at once, and with what they did if it wants to see
+that. Every score is journalled in `scores.jsonl`, so a run that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+from rich.console import Console
+
+from codetool.concurrency import together
+from codetool.config.run_config import RunConfig
+from codetool.errors import CodeToolError, ConfigError, MissingError, UnreachableError
+from codetool.interfaces import ProcessRewardModel
+from codetool.prm.none import NoPRM
+from codetool.prm.oracle import OraclePRM
+from codetool.runs import journal, provenance
+from codetool.runs.identity import Identity, identity_settings
+from codetool.runs.journal import Journal
+from codetool.runs.provenance import record_session
+from codetool.stages import run_folder
+from codetool.stages.train import trained_on
+from codetool.stages.wandb_content import of_prm, track
+
+if TYPE_CHECKING:
+    from codetool.stages.evaluate_prm.prm_eval_dataset import JudgedData, Siblings
+
+SCORES = "scores.jsonl"
+
+log = logging.getLogger(__name__)
+
+Key = tuple[str, str]
+"""Task and node."""
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class EvaluatePRM:
+    """Settings of stage=evaluate_prm. Beside `data` none of them changes a score."""
+
+    data: tuple[Path, ...]
+    """Folders of `stage=collect`, or the `process.jsonl` in them."""
+    threshold: Annotated[float, Field(ge=0, le=1)]
+    """The lowest score of a step that counts as judged good, for accuracy and first errors."""
+    weigh_pairs: bool
+    """Whether a pair of siblings counts as the product of their multiplicities, not once."""
+
+
+def evaluate_prm(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
+    """The number of tasks whose steps could not all be scored, after the PRM has been measured on the others.
+
+    The same command tries those tasks again. Raises CodeToolError; the scores given until then are kept.
+    """
+    from codetool.config.invocation import command_words
+    from codetool.stages.evaluate.run import logged, tell_of_other_code, write_config
+    from codetool.stages.evaluate_prm import (
+        prm_eval_dataset,
+        prm_eval_summary,  # numpy: no message about a wrong word should wait for it
+    )
+
+    _check(config)
+    data = prm_eval_dataset.load(config.evaluate_prm.data, config.limit)
+    checksums = dict(data.checksums)
+    if (prm := config.prm.checksum()) is not None:
+        checksums["prm"] = prm
+    identity = _identity(config, choices, checksums)
+    name = f"{'+'.join(data.benchmarks)}-{choices['prm']}-{identity.digest}"
+    path = run_folder.choose(config.outputs / config.stage / name, config.fresh)
+    _announce(config, choices, data, path, console)
+    warnings = _warnings(config, data)
+    if config.dry_run:
+        tell_of_other_code(config, path, console)
+        for line in warnings:
+            console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        return 0
+    with ExitStack() as stack:
+        run_folder.lock(path, stack, False)
+        stack.callback(run_folder.remove_if_unused, path, (SCORES,))
+        stack.enter_context(logged(path / "log.txt", console, logging.INFO))
+        write_config(config, path)
+        command = command_words()
+        stack.enter_context(record_session(path, identity, config.settings, command, done=len(_known(path))))
+        for line in warnings:
+            log.warning("%s", line)
+        failures = asyncio.run(_score(config, data, path, console))
+        measured = data.without(failures)
+        if not measured.groups:
+            raise CodeToolError(f"no task could be scored; the first failure: {next(iter(failures.values()))}")
+        prm_eval_summary.conclude(config, measured, _known(path), path, Console(), failures)
+        track(config, choices, path, [*data.benchmarks, choices["prm"]], of_prm(path))
+    return len(failures)
+
+
+def _warnings(config: RunConfig, data: JudgedData) -> list[str]:
+    """What the data have in common with those that the PRM was trained on."""
+    from codetool.models.locate import resolve_path
+
+    path = resolve_path("prm", getattr(config.prm, "path", None))
+    trained = None if path is None else trained_on.read(path)
+    return [f"evaluate_prm.data: {line}" for line in trained_on.overlap(trained, data.tasks)] if trained else []
+
+
+def _check(config: RunConfig) -> None:
+    if isinstance(config.prm, NoPRM):
+        raise ConfigError(
+            "stage=evaluate_prm: prm=none judges nothing. Name the PRM to measure: prm=smollm2, prm=random"
+        )
+    if not config.evaluate_prm.data:
+        raise ConfigError(
+            "evaluate_prm.data is not set. Name folders of stage=collect: evaluate_prm.data=[outputs/collect/NAME]"
+        )
+    if config.settings["prm"].get("score") == "logit_ratio":
+        raise ConfigError(
+            "prm.score=logit_ratio is no probability and can leave [0, 1], where neither a threshold nor calibration "
+            "means anything. stage=evaluate_prm measures prm.score=softmax."
+        )
+    if isinstance(config.prm, OraclePRM):
+        ours = config.benchmark.checksum()
+        for place in config.evaluate_prm.data:
+            folder = place if place.is_dir() else place.parent
+            if (theirs := provenance.read(folder).identity.checksums.get("benchmark")) != ours:
+                raise ConfigError(
+                    f"prm=oracle knows the solutions of this command's benchmark (sha256 {ours[:8]}), and {folder} is "
+                    f"of another (sha256 {str(theirs)[:8]}). Name the benchmark that the data was collected on."
+                )
+
+
+def _identity(config: RunConfig, choices: Mapping[str, str], checksums: Mapping[str, str]) -> Identity:
+    """What determines the result: the PRM and the data alone; policy, search and the like are no part of it."""
+    from codetool.stages.evaluate.run import starts_servers
+
+    blocks = ("stage", "prm", "vllm") if starts_servers(config.prm) else ("stage", "prm")
+    return Identity(identity_settings(config, choices, blocks), checksums)
+
+
+def _announce(config: RunConfig, choices: Mapping[str, str], data: JudgedData, path: Path, console: Console) -> None:
+    places = " ".join(map(str, config.evaluate_prm.data))
+    known, examples = _known(path), data.examples
+    done = sum((example.task_id, example.node_id) in known for example in examples)
+    lines = (
+        f"stage=evaluate_prm prm={choices['prm']} data: {places}",
+        f"steps: {len(examples)} of {len(data.tasks)} tasks, scored already: {done}",
+        f"results: {path}",
+    )
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _known(path: Path) -> dict[Key, float]:
+    """The scores in a folder; nothing for a folder that is not there."""
+    return {(line["task_id"], line["node_id"]): line["score"] for line in journal.read(path / SCORES)}
+
+
+async def _score(config: RunConfig, data: JudgedData, path: Path, console: Console) -> dict[str, str]:
+    """Score what has no line in the journal yet; the tasks of which that failed, each with its error."""
+    from codetool.stages.scoring_progress import ScoringProgress
+
+    known = _known(path)
+    left = [group for group in data.groups if not all((e.task_id, e.node_id) in known for e in group.examples)]
+    failures: dict[str, str] = {}
+    if not left:
+        return failures
+    weights = await asyncio.to_thread(config.prm.weights)
+    done = len(data.groups) - len(left)
+    async with config.vllm.open([] if weights is None else [weights], path) as servers, config.prm.open(servers) as prm:
+        if prm is None:
+            raise ConfigError("stage=evaluate_prm: the PRM that prm= names judges nothing")
+        progress = ScoringProgress(len(data.groups), done, console, "sibling groups", "steps")
+        with Journal(path / SCORES) as scores, progress:
+            waiting = iter(left)
+            workers = range(min(config.concurrency, len(left)))
+            await together(_work(waiting, prm, scores.append, progress.count, failures) for _ in workers)
+    log.info("scored %d steps; the PRM computed %d tokens for them", progress.steps, progress.tokens)
+    return failures
+
+
+async def _work(
+    waiting: Iterator[Siblings],
+    prm: ProcessRewardModel,
+    append: Callable[[Mapping[str, Any]], None],
+    count: Callable[[int, int], None],
+    failures: dict[str, str],
+) -> None:
+    """Take siblings until none are left. An error of one task is noted; one that all would meet is raised."""
+    for group in waiting:
+        try:
+            await _score_group(group, prm, append, count)
+        except (ConfigError, MissingError, UnreachableError):
+            raise
+        except Exception as error:
+            log.error("%s: not scored: %s: %s", group.task.id, type(error).__name__, error, exc_info=True)
+            failures.setdefault(group.task.id, f"{type(error).__name__}: {error}")
+
+
+async def _score_group(
+    group: Siblings,
+    prm: ProcessRewardModel,
+    append: Callable[[Mapping[str, Any]], None],
+    count: Callable[[int, int], None],
+) -> None:
+    """Score siblings and write their lines."""
+    steps = [node.step for node in group.nodes if node.step]
+    executions = [node.execution for node in group.nodes if node.execution] if prm.sees_observation else []
+    scores = await prm.score(group.task, group.path, steps, executions)
+    for example, value in zip(group.examples, _valid(scores.values, group), strict=True):
+        append({"task_id": example.task_id, "node_id": example.node_id, "score": value})
+    count(len(steps), scores.tokens_computed)
+
+
+def _valid(values: Sequence[float], group: Siblings) -> Sequence[float]:
+    if len(values) != len(group.nodes) or not all(0 <= value <= 1 for value in values):
+        raise CodeToolError(
+            f"{group.task.id}, after step {len(group.path)}: the PRM's scores for {len(group.nodes)} steps are "
+            f"{list(values)}, not a number in [0, 1] for each"
+        )
+    return values

@@ -1,0 +1,135 @@
+"""What stage=evaluate_prm ends with: a table on standard output, `metrics.json` and the plot `reliability.svg`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from codetool.config.run_config import RunConfig
+from codetool.evaluation.charts import Bar, Chart, Line, Point, svg
+from codetool.evaluation.prm_metrics import Measurement, Metric, measured
+from codetool.runs import journal
+from codetool.runs.provenance import code_rows
+from codetool.stages.evaluate.summary_display import untrained
+from codetool.stages.evaluate_prm.prm_eval_dataset import JudgedData
+
+PLOT = "reliability.svg"
+FILES = ("metrics.json", PLOT, "scores.jsonl", "config.yaml", "log.txt")
+UNITS = {
+    "accuracy": "steps", "auroc": "steps", "pairwise_accuracy": "pairs", "first_error_f1": "paths",
+    "first_error_erroneous": "lost paths", "first_error_correct": "good paths", "selection_regret": "groups",
+    "selection_regret_random": "groups", "ece": "steps", "brier": "steps", "log_loss": "steps",
+}  # fmt: skip
+"""What each metric is of."""
+PERCENT = frozenset(UNITS) - {"auroc", "ece", "brier", "log_loss", "selection_regret", "selection_regret_random"}
+
+
+def conclude(
+    config: RunConfig,
+    data: JudgedData,
+    scores: Mapping[tuple[str, str], float],
+    folder: Path,
+    console: Console,
+    failures: Mapping[str, str],
+) -> None:
+    """Measure the PRM by its scores, write the files and print the table.
+
+    `failures` are the errors of tasks that are no part of `data` since a step of them could not be scored.
+    """
+    examples = data.examples
+    values = [scores[example.task_id, example.node_id] for example in examples]
+    measurement = measured(
+        examples,
+        values,
+        threshold=config.evaluate_prm.threshold,
+        weigh_pairs=config.evaluate_prm.weigh_pairs,
+        templates={name: task.template for name, task in data.tasks.items()},
+        seed=config.seed,
+    )
+    counts = {"tasks": len(data.tasks), "groups": len(data.groups), "steps": len(examples)}
+    left_out = {"failures": [{"task_id": name, "message": message} for name, message in failures.items()]}
+    content = {**_as_json(measurement), **counts, **left_out, "code": code_rows(folder, len(scores))}
+    journal.replace(folder / "metrics.json", [json.dumps(content, indent=2).encode() + b"\n"])
+    journal.replace(folder / PLOT, [svg(reliability(measurement)).encode()])
+    _show(measurement, console)
+    labelled = sum(example.label is not None for example in examples)
+    for line in (*_notes(measurement, len(examples), labelled), *untrained(config.settings)):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if failures:
+        told = (
+            f"{len(failures)} tasks failed internally and are left out of every number. The same command tries them "
+            "again."
+        )
+        console.print(told, style="red", markup=False, highlight=False, soft_wrap=True)
+    for name, message in list(failures.items())[:5]:
+        console.print(f"  {name}: {message}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"files in {folder}: {', '.join(FILES)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def reliability(measurement: Measurement) -> Chart:
+    """How often steps of a score lead to success: on the diagonal, if the PRM is calibrated."""
+    error = measurement.metrics["ece"].value
+    points = [Point(each.score, each.soft.value, each.soft.low, each.soft.high) for each in measurement.bins]
+    ends = [Point(0.0, 0.0, None, None), Point(1.0, 1.0, None, None)]
+    return Chart(
+        title=f"Reliability, {measurement.metrics['ece'].n:,} steps: expected calibration error {error:.3f}",
+        x_name="score of the PRM",
+        y_name="leaves below that succeed",
+        lines=[
+            Line("calibrated", ends, colour="#888888", dots=False),
+            Line("steps by score, 95 % interval", points, colour="#0072b2"),
+        ],
+        ticks=[(tick / 5, f"{tick / 5:g}") for tick in range(6)],
+        bars=[Bar(each.low, each.high, each.share) for each in measurement.bins],
+        bars_name="share of the steps",
+    )
+
+
+def _as_json(measurement: Measurement) -> dict[str, Any]:
+    return {
+        "metrics": {name: _metric(metric) for name, metric in measurement.metrics.items()},
+        "pairwise_accuracy_by_depth": {depth: _metric(metric) for depth, metric in measurement.by_depth.items()},
+        "reliability": [asdict(each) | {"soft": _metric(each.soft)} for each in measurement.bins],
+    }
+
+
+def _metric(metric: Metric) -> dict[str, float | None]:
+    """As in the `metrics.json` of other stages: the template's interval only where there is one."""
+    fields = asdict(metric)
+    return {name: value for name, value in fields.items() if value is not None or not name.startswith("template")}
+
+
+def _show(measurement: Measurement, console: Console) -> None:
+    table = Table("metric", "value", "95 % interval", "of", box=None, pad_edge=False, header_style="bold")
+    for name, metric in measurement.metrics.items():
+        table.add_row(name, *_cells(metric, name in PERCENT), f"{metric.n:,} {UNITS[name]}")
+    console.print(table)
+    table = Table("pairwise_accuracy", "value", "95 % interval", "of", box=None, pad_edge=False, header_style="bold")
+    for depth, metric in measurement.by_depth.items():
+        table.add_row(f"  of step {depth}", *_cells(metric, True), f"{metric.n:,} pairs")
+    if measurement.by_depth:
+        console.print(table)
+
+
+def _cells(metric: Metric, percent: bool) -> Iterator[str]:
+    def number(value: float) -> str:
+        return f"{100 * value:.1f} %" if percent else f"{value:.3f}"
+
+    yield number(metric.value)
+    known = metric.low is not None and metric.high is not None
+    yield f"{number(metric.low or 0.0)} … {number(metric.high or 0.0)}" if known else "–"
+
+
+def _notes(measurement: Measurement, steps: int, labelled: int) -> Iterator[str]:
+    yield (
+        f"accuracy and auroc count the {labelled:,} of {steps:,} steps that have a label: siblings differ. "
+        "ece, brier and log_loss compare scores with the share of leaves that succeed."
+    )
+    if absent := [name for name in UNITS if name not in measurement.metrics]:
+        yield f"not determined by these steps: {', '.join(absent)}"

@@ -1,0 +1,213 @@
+"""stage=judge: answers that there are already, of a run or of another system, judged and compared anew.
+
+Nothing is run again. Every vote is journalled in `votes.jsonl` of the result's own folder, so a judging that was
+stopped goes on where it was, and the judged run is left as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+from rich.console import Console
+
+from codetool.config.invocation import command_words
+from codetool.config.run_config import RunConfig
+from codetool.errors import ConfigError
+from codetool.evaluation import judged_results
+from codetool.evaluation.summary import Summary, as_json, summarise
+from codetool.judges.endpoint_judge import Compared, NoJudge
+from codetool.judges.votes import FILE
+from codetool.runs import journal
+from codetool.runs.identity import Identity, identity_settings
+from codetool.runs.provenance import code_rows, record_session
+from codetool.stages import run_folder
+from codetool.stages.evaluate.run import logged, tell_of_other_code, write_config
+from codetool.stages.evaluate.summary_display import groups_table, judging, metrics_table
+from codetool.stages.judge.answer_source import Answers, load
+from codetool.stages.judge.judge_run import concluded, progress
+from codetool.stages.wandb_content import of_judging, track
+
+FILES = (judged_results.FILE, FILE, "metrics.json", "config.yaml", "log.txt")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class JudgeStageConfig:
+    """Settings of stage=judge."""
+
+    folder: Path | None
+    """The run folder whose answers are judged, or ToolBench's converted answers: a file or a folder of such files."""
+    reference: Path | None
+    """The run folder or file that they are compared with; None leaves SoWR out."""
+    ids: Path | None
+    """JSON file of the query ids asked for; None for those of the run, or of the file."""
+
+
+def judge(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
+    """0, after every answer has its votes. Raises CodeToolError; the votes cast until then are kept."""
+    answers, reference = _loaded(config)
+    checksums = {"judged": answers.known} | ({"reference": reference.known} if reference else {})
+    if config.judge_stage.ids is not None:
+        checksums["ids"] = hashlib.sha256(json.dumps(answers.asked).encode()).hexdigest()
+    identity = _identity(config, choices, checksums)
+    name = f"{answers.name}-{choices['judge']}-{identity.digest}"
+    path = run_folder.choose(config.outputs / config.stage / name, config.fresh)
+    _announce(choices, answers, reference, path, console)
+    if config.dry_run:
+        tell_of_other_code(config, path, console)
+        return 0
+    with ExitStack() as stack:
+        run_folder.lock(path, stack, False)
+        stack.callback(run_folder.remove_if_unused, path, (judged_results.FILE, FILE))
+        stack.enter_context(logged(path / "log.txt", console, logging.INFO))
+        write_config(config, path)
+        stack.enter_context(record_session(path, identity, config.settings, command_words()))
+        summary = _judged(config, answers, reference, path, console)
+        _show(summary, path, Console())
+        track(config, choices, path, [answers.name, choices["judge"]], of_judging(path))
+    return 0
+
+
+def _loaded(config: RunConfig) -> tuple[Answers, Answers | None]:
+    """The answers and those of the reference. Raises ConfigError for words that name none, or no judge."""
+    settings: JudgeStageConfig = config.judge_stage
+    if isinstance(config.judge, NoJudge):
+        raise ConfigError("stage=judge: judge=none judges nothing. Name one: judge=stabletoolbench judge.model=NAME")
+    if settings.folder is None:
+        raise ConfigError(
+            "judge_stage.folder is not set. Name a run folder or a file of ToolBench's converted answers: "
+            "judge_stage.folder=outputs/evaluate/NAME"
+        )
+    config.judge.manner(config.seed)  # a judge without a model is told before anything is read
+    answers = load(settings.folder, "judge_stage.folder", config.limit, settings.ids)
+    if not answers.asked:
+        raise ConfigError(f"judge_stage.folder={settings.folder} holds no answer yet")
+    if settings.reference is None:
+        return answers, None
+    reference = load(settings.reference, "judge_stage.reference", None)
+    _refuse_another_benchmark(answers, reference, settings.reference)
+    return answers, reference
+
+
+def _refuse_another_benchmark(answers: Answers, reference: Answers, place: Path) -> None:
+    """Raises ConfigError where the reference has answered none of the queries, or another query of the same id."""
+    known = {*reference.asked}
+    if strangers := [name for name in answers.asked if name not in known]:
+        raise ConfigError(
+            f"judge_stage.reference={place} was not asked {len(strangers)} of the {len(answers.asked)} queries, such "
+            f"as {strangers[0]}: they would all count as won. Run it on them, or judge fewer: limit=N or "
+            "judge_stage.ids=FILE."
+        )
+    both = [name for name in answers.asked if name in answers.cases and name in reference.cases]
+    if not both:
+        raise ConfigError(
+            f"judge_stage.reference={place} has answered none of the {len(answers.asked)} queries asked for."
+        )
+    for name in both:
+        if answers.cases[name].query.strip() != reference.cases[name].query.strip():
+            raise ConfigError(
+                f"judge_stage.reference={place} has another query {name!r} than the judged answers, so theirs cannot "
+                "be compared. Name a run of the same benchmark and group."
+            )
+
+
+def _identity(config: RunConfig, choices: Mapping[str, str], checksums: Mapping[str, str]) -> Identity:
+    """What determines the result: the judge and the answers, not the policy, search and the like of this command."""
+    settings = identity_settings(config, choices, ("stage", "seed", "judge"))
+    if "reference" in checksums:
+        settings["comparison"] = config.settings["judge"]["comparison"]
+    return Identity(settings, checksums)
+
+
+def _announce(
+    choices: Mapping[str, str], answers: Answers, reference: Answers | None, path: Path, console: Console
+) -> None:
+    against = f" reference: {reference.name}" if reference else ""
+    lacking = f" (reference: {_missing(answers, reference)})" if reference else ""
+    lines = (
+        f"stage=judge judge={choices['judge']} answers: {answers.name}{against}",
+        f"tasks: {len(answers.asked)}, without a result: {_missing(answers, answers)}{lacking}",
+        f"results: {path}",
+        *answers.notes,
+        *(reference.notes if reference else ()),
+    )
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _missing(answers: Answers, system: Answers) -> int:
+    """How many of the tasks asked for a system has no result of."""
+    return sum(name not in system.cases for name in answers.asked)
+
+
+def _judged(config: RunConfig, answers: Answers, reference: Answers | None, path: Path, console: Console) -> Summary:
+    """Ask for the votes that are missing, and write what they come to."""
+    judged_results.forget(path)
+    file, seed = path / FILE, config.seed
+    own = [answers.case(name) for name in answers.asked]
+    other = [reference.case(case.task_id, case.query) for case in own] if reference else []
+    with progress(config.judge, map(config.judge.ballots, (*own, *other)), path, seed, console) as count:
+        found = asyncio.run(config.judge.judge([*own, *other], file, seed, count))
+    judgements, others = found[: len(own)], found[len(own) :]
+    lines = [judged_results.judged_line(case, each) for case, each in zip(own, judgements, strict=True)]
+    compared: list[Compared] = []
+    if reference:
+        pairs, both = list(zip(own, other, strict=True)), list(zip(judgements, others, strict=True))
+        with progress(config.judge, map(config.judge.comparisons, pairs, both), path, seed, console) as count:
+            compared = asyncio.run(config.judge.compare(pairs, both, file, seed, count))
+        parts = map(judged_results.compared_part, other, others, compared)
+        lines = [line | part for line, part in zip(lines, parts, strict=True)]
+    judged_results.write(path, lines)
+    told = concluded(config.judge, found, [vote for each in compared for vote in each.votes])
+    return _concluded(config, answers, reference, lines, told, path)
+
+
+def _concluded(
+    config: RunConfig,
+    answers: Answers,
+    reference: Answers | None,
+    lines: Sequence[Mapping[str, Any]],
+    told: Mapping[str, Any],
+    path: Path,
+) -> Summary:
+    """Write `metrics.json`. Every task asked for has a line, so a missing result is an answer that is not there."""
+    bare: dict[str, Any] = {"error": None, "metrics": {}}
+    results = [
+        judged_results.merged({**bare, "task_id": line["task_id"], "finished": bool(line["answer"])}, line)
+        for line in lines
+    ]
+    groups = answers.groups_of_asked()
+    summary = summarise(results, len(results), seed=config.seed, templates=answers.templates, groups=groups)
+    tasks = {
+        "asked": len(results),
+        "missing": _missing(answers, answers),
+        "answered": summary.finished,
+    }
+    content = {"metrics": summary.metrics, "tasks": tasks, "judge": dict(told), "notes": list(answers.notes)}
+    content["code"] = code_rows(path)
+    if summary.groups:
+        content["groups"] = as_json(summary)["groups"]
+    if reference:
+        content["reference"] = {"name": reference.name, "missing": _missing(answers, reference)}
+    journal.replace(path / "metrics.json", [json.dumps(content, indent=2).encode() + b"\n"])
+    return summary
+
+
+def _show(summary: Summary, path: Path, console: Console) -> None:
+    console.print(metrics_table(summary))
+    if summary.groups:
+        console.print(groups_table(summary))
+    for line in (f"{summary.asked} tasks asked for, {summary.finished} with an answer", *judging(summary, path)):
+        console.print(line, highlight=False, soft_wrap=True)
+    files = [name for name in FILES if (path / name).is_file()]
+    console.print(f"files in {path}: {', '.join(files)}", highlight=False, soft_wrap=True)

@@ -1,0 +1,100 @@
+"""The judging of answers at the end of stage=evaluate, and what it has in common with stage=judge."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from codetool.config.run_config import RunConfig
+from codetool.evaluation import judged_results
+from codetool.evaluation.result_files import TREES, TreeFile, read_results
+from codetool.evaluation.result_records import nodes_of
+from codetool.interfaces import Judge
+from codetool.judges import cases
+from codetool.judges.endpoint_judge import Judgement, NoJudge, told
+from codetool.judges.votes import FILE, Ballot, Count, Vote, left
+from codetool.stages.scoring_progress import ScoringProgress
+from codetool.types import Task
+
+log = logging.getLogger(__name__)
+
+
+def judges_answers(config: RunConfig) -> bool:
+    """Whether the run has its answers judged when its tasks are done. stage=collect has leaves judged instead."""
+    return config.stage == "evaluate" and not isinstance(config.judge, NoJudge)
+
+
+def refuse_judge_that_cannot_be_asked(config: RunConfig) -> None:
+    """Raises CodeToolError for a judge that is wanted and would only be missed when the tasks are done."""
+    judges_leaves = config.stage == "collect" and config.collect.leaf_success != "executed"
+    if judges_answers(config) or (judges_leaves and not isinstance(config.judge, NoJudge)):
+        asyncio.run(config.judge.probe())
+
+
+def judge_answers(config: RunConfig, folder: Path, tasks: Sequence[Task], console: Console) -> dict[str, Any]:
+    """What judging the tasks that have a result came to: judge, votes, tokens; empty where nobody judges.
+
+    The folder has its `judged.jsonl` afterwards, or none if this raises, which it does as the judge's client does.
+    """
+    judged_results.forget(folder)
+    if not judges_answers(config):
+        return {}
+    known = {task.id: task for task in tasks}
+    found = list(cases_of(folder, known))
+    with progress(config.judge, [config.judge.ballots(case) for case in found], folder, config.seed, console) as count:
+        judgements = asyncio.run(config.judge.judge(found, folder / FILE, config.seed, count))
+    judged_results.write(
+        folder, (judged_results.judged_line(case, each) for case, each in zip(found, judgements, strict=True))
+    )
+    return concluded(config.judge, judgements)
+
+
+def cases_of(folder: Path, known: Mapping[str, Task] | None = None) -> Iterator[cases.Case]:
+    """The cases of a run folder's results, of the `known` tasks in their order if they are given, else sorted by id.
+
+    Without a task its tools are missing.
+    """
+    lines = read_results(folder, known)
+    trees = TreeFile(folder / TREES)
+    for line in lines:
+        task_id = line["task_id"]
+        nodes = next(map(nodes_of, trees.trees([task_id])), ())
+        yield cases.of_line(line, nodes, (known or {}).get(task_id))
+
+
+@contextmanager
+def progress(
+    judge: Judge, ballots: Iterable[Sequence[Ballot]], folder: Path, seed: int, console: Console
+) -> Iterator[Count]:
+    """Counts votes and shows it while the context is open, if there are any to be asked for."""
+    wanted = [ballot for each in ballots for ballot in each]
+    missing = left(wanted, judge.manner(seed), folder / FILE) if wanted else 0
+    if not missing:
+        yield lambda vote: None
+        return
+    bar = ScoringProgress(missing, 0, console, "votes", "looks")
+
+    def count(vote: Vote) -> None:
+        bar.count(vote.looks, vote.tokens_in + vote.tokens_out)
+
+    with bar:
+        yield count
+
+
+def concluded(judge: Judge, judgements: Sequence[Judgement], further: Sequence[Vote] = ()) -> dict[str, Any]:
+    """What judging came to, for `metrics.json`; what went wrong is told."""
+    counts = told([*(vote for each in judgements for vote in each.votes), *further])
+    if counts["unreadable"]:
+        log.warning(
+            "%d of %d votes of %s cannot be read: they count as Unsolved, or as equal. votes.jsonl has what was said; "
+            "judge.max_tokens=%d may be too few. The same command asks for these votes again.",
+            counts["unreadable"], counts["votes"], judge.model, judge.max_tokens,
+        )  # fmt: skip
+    usd = judge.usd(counts["tokens_in"], counts["tokens_out"])
+    return {"model": judge.model, **counts} | ({"usd": usd} if usd is not None else {})

@@ -1,0 +1,147 @@
+"""stage=serve_prm: a PRM over HTTP, for clients of ours and of the reference implementation, until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from importlib.metadata import version
+from socket import socket
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveInt, model_validator
+from pydantic.dataclasses import dataclass
+from rich.console import Console
+
+from codetool.config.run_config import RunConfig
+from codetool.errors import ConfigError
+from codetool.prm.generative import GenerativePRM
+from codetool.prm.label_scorer import Judge
+from codetool.prm.pointwise import Pointwise
+from codetool.prompts.templates import PairPrompt
+from codetool.stages.serve.http_server import address, listen, server, until_stopped
+
+if TYPE_CHECKING:
+    from uvicorn import Server
+
+    from codetool.prm.server import PRMServer
+
+LOOK = 0.05  # seconds between two looks whether the server ends
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class ServePRM:
+    """Settings of the server."""
+
+    host: Annotated[str, Field(min_length=1)]
+    """Address or name of this machine that it listens on."""
+    port: Annotated[int, Field(ge=0, le=65535)]
+    """TCP port; 0 takes a free one."""
+    max_chats: PositiveInt
+    """Chats that one request may have."""
+    max_bytes: PositiveInt
+    """Bytes that the body of a request may have."""
+    queue: PositiveInt
+    """Chats that may wait; a request that would exceed it is answered by 503."""
+    grace: NonNegativeFloat
+    """Seconds that requests under way get at the end."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.queue < self.max_chats:
+            raise ValueError(
+                f"serve_prm.queue={self.queue} has no room for a request of serve_prm.max_chats={self.max_chats}; "
+                "raise the one or lower the other"
+            )
+        return self
+
+
+def serve_prm(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
+    """0, after the PRM has been served until Ctrl-C or SIGTERM.
+
+    Raises ConfigError if this PRM cannot be served or the address cannot be listened on, MissingError without a model.
+    """
+    prm = _servable(config, choices)
+    about = _about(prm)
+    with listen("serve_prm", config.serve_prm.host, config.serve_prm.port) as listener:
+        trained = f" with {prm.path}" if prm.path else ", untrained: it judges zero-shot"
+        said = f"stage=serve_prm prm={choices['prm']}: {prm.model}{trained}; Ctrl-C ends it"
+        console.print(said, highlight=False, soft_wrap=True)
+        if not config.dry_run:
+            with suppress(KeyboardInterrupt):  # before the server has begun
+                asyncio.run(_serve(config, prm, about, config.serve_prm, listener))
+            console.print("Stopped.", highlight=False)
+    return 0
+
+
+def _servable(config: RunConfig, choices: Mapping[str, str]) -> GenerativePRM:
+    prm = config.prm
+    if not isinstance(prm, GenerativePRM):
+        raise ConfigError(
+            f"stage=serve_prm: prm={choices['prm']} has no model to serve; name a PRM with one that judges a step at a "
+            "time: prm=smollm2, prm=qwen7b or prm=llama8b, with prm.path=FOLDER what stage=train has made of it."
+        )
+    if isinstance(prm.prompt, PairPrompt):
+        raise ConfigError(
+            f"stage=serve_prm: prm={choices['prm']} compares candidates, and a server's answer is one score for each "
+            "chat; name a PRM that judges a step at a time, prm=smollm2 or prm=qwen7b."
+        )
+    return prm
+
+
+def _about(prm: GenerativePRM) -> dict[str, Any]:
+    """What `/health` tells of the PRM; its prompt is the one it was trained with, null where nobody knows.
+
+    Raises MissingError without a model, ConfigError if `prm.prompt` is another prompt than the model's.
+    """
+    return {
+        "model": prm.model,
+        "path": prm.path.name if prm.path else None,
+        "trained": prm.path is not None,
+        "checksum": prm.checksum(),
+        "labels": list(prm.labels),
+        "prompt": prm.check_prompt(),
+        "score": prm.score,
+        "sees_observation": prm.sees_observation,
+        "precision": prm.precision,
+        "version": version("codetool"),
+    }
+
+
+async def _serve(
+    config: RunConfig, prm: GenerativePRM, about: Mapping[str, Any], settings: ServePRM, listener: socket
+) -> None:
+    weights = await asyncio.to_thread(prm.weights)
+    planned, folder = [weights] if weights else [], config.outputs / config.stage
+    if planned:
+        folder.mkdir(parents=True, exist_ok=True)
+    async with config.vllm.open(planned, folder) as servers, prm.open(servers) as live:
+        assert isinstance(live, Pointwise)
+        served = _server(live.judge, about, settings)
+        running = server(served.site, settings.grace + 1)
+        ending = asyncio.create_task(_end(running, served, settings.grace))
+        print(f"{address(settings.host, listener)} answers {', '.join(served.paths)}", flush=True)
+        await until_stopped(running, listener)
+        ending.cancel()
+
+
+def _server(judge: Judge, about: Mapping[str, Any], settings: ServePRM) -> PRMServer:
+    from codetool.prm.local_scorer import LocalJudge  # torch and FastAPI take seconds: only after every check
+    from codetool.prm.server import Limits, PRMServer
+
+    limits = Limits(settings.max_chats, settings.queue, settings.max_bytes)
+    if not isinstance(judge, LocalJudge):
+        return PRMServer(judge, about, limits)
+    limits = replace(limits, characters=judge.max_characters)
+    served = PRMServer(judge, about, limits, judge.length)
+    judge.watch(served.metrics.passed)
+    return served
+
+
+async def _end(running: Server, served: PRMServer, grace: float) -> None:
+    """Let requests under way go on for so many seconds once the server ends."""
+    while not running.should_exit:
+        await asyncio.sleep(LOOK)
+    await asyncio.sleep(grace)
+    served.end()

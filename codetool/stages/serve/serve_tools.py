@@ -1,0 +1,87 @@
+"""stage=serve_tools: the benchmark's replica over HTTP, for curl, a browser and other frameworks, until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from socket import socket
+from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+from rich.console import Console
+
+from codetool.config.run_config import RunConfig
+from codetool.errors import ConfigError
+from codetool.stages.serve.http_server import address, listen, server, until_stopped
+from codetool.tools.sources import CountingSessions
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+GRACE = 1  # seconds that requests under way get at the end
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class ServeTools:
+    """Settings of the server."""
+
+    host: Annotated[str, Field(min_length=1)]
+    """Address or name of this machine that it listens on."""
+    port: Annotated[int, Field(ge=0, le=65535)]
+    """TCP port; 0 takes a free one."""
+    require_key: bool
+    """Whether a request needs a key, as at the real service."""
+
+
+@runtime_checkable
+class Served(Protocol):
+    """A replica or cache that can be served."""
+
+    KEY: str
+    """Environment variable that holds the key that may be demanded."""
+    ENTRY: str
+    """What a user is told of its addresses; `{url}` is its own."""
+
+    def site(self, *, require_key: bool, environment: Mapping[str, str], broker: CountingSessions) -> ASGIApp:
+        """Its web site. The environment may hold the key that is demanded; the broker knows the sources of the mode."""
+        ...
+
+
+def serve_tools(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
+    """0, after the benchmark's replica or cache has been served until Ctrl-C or SIGTERM.
+
+    Raises ConfigError if the benchmark has none, or the address cannot be listened on.
+    """
+    served, settings = config.tools.replica or config.tools.cache, config.serve_tools
+    if not isinstance(served, Served):
+        raise ConfigError(f"stage=serve_tools: benchmark={choices['benchmark']} has no replica that could be served")
+    with listen("serve_tools", settings.host, settings.port) as listener:
+
+        def announce() -> None:
+            _announce(address(settings.host, listener), served, settings, choices, console)
+
+        with suppress(KeyboardInterrupt):  # before the server has begun
+            asyncio.run(_serve(config, served, listener, announce))
+        if not config.dry_run:
+            console.print("Stopped.", highlight=False)
+    return 0
+
+
+async def _serve(config: RunConfig, served: Served, listener: socket, announce: Callable[[], None]) -> None:
+    """Serve until stopped, after all that can be wrong has been told; a dry run ends there."""
+    async with config.tools.open() as broker:
+        site = served.site(require_key=config.serve_tools.require_key, environment=os.environ, broker=broker)
+        announce()
+        if not config.dry_run:
+            await until_stopped(server(site, GRACE), listener)
+
+
+def _announce(url: str, served: Served, settings: ServeTools, choices: Mapping[str, str], console: Console) -> None:
+    wanted = "none wanted"
+    if settings.require_key:
+        wanted = f"the one in {served.KEY}" if os.environ.get(served.KEY, "").strip() else "wanted, of any value"
+    console.print(f"stage=serve_tools benchmark={choices['benchmark']}; key: {wanted}; Ctrl-C ends it", highlight=False)
+    print(served.ENTRY.format(url=url), flush=True)

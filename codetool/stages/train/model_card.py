@@ -1,0 +1,163 @@
+"""What stage=train ends with: metrics, the loss curve, the model card, and the words that use what was made."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from codetool.config.override_errors import key_of
+from codetool.config.run_config import RunConfig
+from codetool.evaluation.charts import Chart, Line, Point, svg
+from codetool.models.locate import EMBEDDED, ModelFolders
+from codetool.runs import journal
+from codetool.runs.provenance import codes_in
+from codetool.stages.train.train_dataset import Source
+from codetool.stages.wandb_content import LOSSES, VALIDATIONS
+
+METRICS, CURVE, CARD = "metrics.json", "loss.svg", "README.md"
+FAILED = "process-*.log"
+"""What other processes of the training said that failed."""
+POINTS = 400
+"""Of the loss curve; more updates are averaged."""
+PUBLISHED = {EMBEDDED: ("HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0")}
+"""Names on the hub, and licences, of models that have other names here."""
+
+
+def base_name(config: RunConfig, found: ModelFolders) -> str:
+    """What the base is known by to others: its name on the hub, or its folder."""
+    model = _model(config)
+    return str(found.base.resolve()) if found.local else PUBLISHED.get(model, (model, ""))[0]
+
+
+def _model(config: RunConfig) -> str:
+    return str(config.settings[config.train.target]["model"])
+
+
+def use(config: RunConfig, choices: Mapping[str, str], words: Sequence[str], folder: Path) -> str:
+    """The words that use the trained model in a folder, as a shell takes them."""
+    target = config.train.target
+    own = (f"{target}.", f"judging@{target}.", f"prompt@{target}.")
+    more = [word for word in words if word.startswith(own) and key_of(word) != f"{target}.path"]
+    return shlex.join([f"{target}={choices[target]}", f"{target}.path={folder}", *more])
+
+
+def metrics(folder: Path, counts: Mapping[str, int]) -> dict[str, Any]:
+    """The content of `metrics.json`, from the journals."""
+    losses, validations = (list(journal.read(folder / name)) for name in (LOSSES, VALIDATIONS))
+    best = min(validations, key=lambda line: float(line["validation_loss"])) if validations else {}
+    tail = losses[-max(1, len(losses) // 10) :]
+    return {
+        "metrics": {name: value for name, value in best.items() if name != "step"},
+        "best_step": best.get("step"),
+        "loss": sum(line["loss"] for line in tail) / len(tail),
+        "updates": len(losses),
+        "examples_seen": sum(line["examples"] for line in losses),
+        "tokens_seen": sum(line["tokens"] for line in losses),
+        "seconds": round(sum(line["seconds"] for line in losses), 1),
+        "counts": dict(counts),
+    }
+
+
+def write(folder: Path, content: Mapping[str, Any]) -> None:
+    """Write the curve, and then `metrics.json`, which makes a run a finished one."""
+    losses, validations = (list(journal.read(folder / name)) for name in (LOSSES, VALIDATIONS))
+    journal.replace(folder / CURVE, [svg(curve(losses, validations)).encode()])
+    journal.replace(folder / METRICS, [json.dumps(content, indent=2).encode() + b"\n"])
+
+
+def curve(losses: Sequence[Mapping[str, Any]], validations: Sequence[Mapping[str, Any]]) -> Chart:
+    """The loss by update."""
+    width = -(-len(losses) // POINTS)
+    parts = [losses[start : start + width] for start in range(0, len(losses), width)]
+    points = [
+        Point(
+            sum(line["step"] for line in part) / len(part), sum(line["loss"] for line in part) / len(part), None, None
+        )
+        for part in parts
+    ]
+    name = "training" if width == 1 else f"training, mean of {width}"
+    lines = [Line(name, points, dots=False)]
+    if validations:
+        held = [Point(line["step"], line["validation_loss"], None, None) for line in validations]
+        lines.append(Line("validation", held))
+    return Chart(
+        title=f"Loss, {len(losses):,} updates",
+        x_name="update",
+        y_name="loss in nats",
+        lines=lines,
+        share=False,
+    )
+
+
+def write_card(
+    folder: Path,
+    config: RunConfig,
+    found: ModelFolders,
+    sources: Sequence[Source],
+    content: Mapping[str, Any],
+    command: str,
+    usage: str,
+) -> None:
+    """The model card in a folder of a trained model."""
+    name = base_name(config, found)
+    head: dict[str, Any] = {"base_model": name, "tags": ["codetool", config.train.target]}
+    if licence := _licence(config, found.base):
+        head["license"] = licence
+    adapter = (folder / "adapter_config.json").is_file()
+    head["library_name"] = "peft" if adapter else "transformers"
+    lines = _card(config, name, licence, sources, content, command, usage, folder.name)
+    text = f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n\n" + "\n".join(lines) + "\n"
+    journal.replace(folder / CARD, [text.encode()])
+
+
+def _card(
+    config: RunConfig,
+    base: str,
+    licence: str | None,
+    sources: Sequence[Source],
+    content: Mapping[str, Any],
+    command: str,
+    usage: str,
+    kind: str,
+) -> Iterator[str]:
+    prm = config.train.target == "prm"
+    what = {"adapter": "A LoRA adapter (PEFT)", "model": "A whole model", "merged": "A model with its adapter merged"}
+    aim = "judges the steps of a program: a process reward model" if prm else "writes programs step by step: a policy"
+    yield f"# {kind}: {'PRM' if prm else 'policy'} on {base}\n"
+    yield f"{what[kind]} that {aim}. Licence of the base: {licence or 'not stated in its folder'}.\n"
+    if prm:
+        first, second = config.settings["prm"]["labels"]
+        yield f"Its score is the probability of `{first}` against `{second}` as the next token.\n"
+    yield f"Use:\n\n    python run.py {usage}\n"
+    yield f"Made by {'; '.join(map(str, codes_in(content)))} with:\n\n    {command}\n"
+    yield "## Data\n\n| file | use | records | sha256 |\n| --- | --- | --- | --- |"
+    for each in sources:
+        yield f"| {'/'.join(each.path.parts[-2:])} | {each.use} | {each.lines} | `{each.sha256}` |"
+    counts = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in content["counts"].items())
+    yield f"\n{counts}\n"
+    yield "## Metrics\n"
+    yield f"Of the validation at update {content['best_step']}:\n" if content["metrics"] else "Nothing was validated.\n"
+    yield from (f"- {name}: {value:.4f}" for name, value in content["metrics"].items())
+    yield f"- training loss at the end: {content['loss']:.4f} nats; {content['updates']:,} updates, "
+    yield f"  {content['examples_seen']:,} examples, {content['tokens_seen']:,} tokens, {content['seconds']:,} s\n"
+    told = {name: config.settings[name] for name in ("seed", "train", "tuning", "trainer")}
+    told["train"] = {k: v for k, v in told["train"].items() if k not in ("data", "validation_data")}
+    if prm:
+        told["prm"] = {name: config.settings["prm"][name] for name in ("model", "labels", "prompt")}
+    yield f"## Settings\n\n```yaml\n{yaml.safe_dump(told, sort_keys=False)}```"
+
+
+def _licence(config: RunConfig, base: Path) -> str | None:
+    """The base's licence as its folder states it."""
+    model = _model(config)
+    if model in PUBLISHED:
+        return PUBLISHED[model][1]
+    card = base / "README.md"
+    found = re.search(r"^license:\s*(\S+)", card.read_text(errors="replace"), re.MULTILINE) if card.is_file() else None
+    return found.group(1) if found else None

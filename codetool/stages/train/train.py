@@ -1,0 +1,288 @@
+"""stage=train: a PRM or a policy, trained on process data or transcripts.
+
+What is trained on what and how names the folder, so the same command goes on where it was stopped, and a finished one
+says what it has made.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from codetool.config.invocation import command_words
+from codetool.config.run_config import RunConfig
+from codetool.credentials.masking import mask_words
+from codetool.errors import ConfigError
+from codetool.models.locate import ModelFolders, checksum
+from codetool.prompts import trained_prompt
+from codetool.runs.identity import Identity, identity_settings
+from codetool.runs.provenance import code_rows, record_session
+from codetool.stages import run_folder
+from codetool.stages.evaluate.run import logged, tell_of_other_code, write_config
+from codetool.stages.train import model_card, train_dataset, trained_on, training_prompt
+from codetool.stages.train.train_dataset import Labels, Material, Source
+from codetool.stages.train.train_progress import TrainProgress
+from codetool.stages.wandb_content import LOSSES, of_training, track
+
+if TYPE_CHECKING:
+    from codetool.training.module import Measure
+    from codetool.training.train_job import Job
+    from codetool.training.trainer import Place
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What the words came to."""
+
+    config: RunConfig
+    choices: Mapping[str, str]
+    words: Sequence[str]
+    found: ModelFolders
+    start: Path | None
+    """Folder of the adapter that training goes on from."""
+    labels: Labels | None
+    sources: Sequence[Source]
+    place: Place
+    checksums: Mapping[str, str]
+    console: Console
+
+    @property
+    def made(self) -> str:
+        """Name of the folder of what is trained."""
+        return "model" if self.config.tuning.method == "full" else "adapter"
+
+    def usage(self, path: Path, name: str) -> str:
+        """The words that use one of the run's models."""
+        return model_card.use(self.config, self.choices, self.words, path / name)
+
+    def say(self, line: str) -> None:
+        """Print a line, into `log.txt` too once that is open."""
+        if logging.getLogger("codetool").handlers:
+            log.info("%s", line)
+        else:
+            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def train(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
+    """0, after the trained model lies in the run's folder. Raises CodeToolError, and KeyboardInterrupt if stopped."""
+    run = _checked(config, choices, console)
+    identity = _identity(run)
+    path = run_folder.choose(_folder(run, identity), config.fresh)
+    run.say(f"stage=train target={config.train.target} {_named(run)} tuning={choices['tuning']}")
+    if config.dry_run:
+        _dry_run(run, path)
+        tell_of_other_code(config, path, console)
+        return 0
+    with ExitStack() as stack:
+        run_folder.lock(path, stack, False)
+        stack.callback(run_folder.remove_if_unused, path, (LOSSES,))
+        stack.enter_context(logged(path / "log.txt", console, logging.INFO))
+        stack.enter_context(record_session(path, identity, config.settings, command_words()))
+        if not (path / model_card.METRICS).is_file():
+            write_config(config, path)
+            _train(run, path)
+        elif not (config.train.merge and _merge_again(run, path)):
+            run.say(f"{path} is finished already; fresh=true trains anew.")
+        _tell(run, path)
+        named = [config.train.target, choices[config.train.target], choices["tuning"]]
+        track(config, choices, path, named, of_training(path))
+    return 0
+
+
+def _checked(config: RunConfig, choices: Mapping[str, str], console: Console) -> _Run:
+    """The run, all that can be wrong with its words looked at."""
+    from hydra.core.hydra_config import HydraConfig
+
+    found = train_dataset.model(config)
+    labels = train_dataset.labels(config, found.base)
+    sources = train_dataset.sources(config)
+    if config.train.merge and config.tuning.method == "full":
+        raise ConfigError("train.merge=true: tuning=full makes a whole model, and there is no adapter to merge.")
+    checksums = {f"{each.use} {number}": each.sha256 for number, each in enumerate(sources, start=1)}
+    checksums[config.train.target] = found.checksum()
+    if (start := train_dataset.start(config)) is not None:
+        checksums["tuning.start"] = checksum(start)
+    words = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+    place = config.trainer.place()
+    return _Run(config, choices, words, found, start, labels, sources, place, checksums, console)
+
+
+def _named(run: _Run) -> str:
+    return f"{run.config.train.target}={run.choices[run.config.train.target]}"
+
+
+def _identity(run: _Run) -> Identity:
+    """What determines the trained weights: the model and the data, not search, benchmark and the like.
+
+    Nor is what changes nothing but rounding: of the trainer only precision, sharding and the number of processes count.
+    """
+    config, target = run.config, run.config.train.target
+    settings = identity_settings(config, run.choices, ("stage", "seed", "train", "tuning", target))
+    asked = ("model", "labels", "prompt") if target == "prm" else ("model",)  # transcripts hold a policy's prompt
+    settings[target] = {name: settings[target][name] for name in asked if name in settings[target]}
+    settings["first tasks"] = config.limit
+    strategy = config.trainer.strategy if config.trainer.strategy in ("fsdp", "deepspeed") else "ddp"
+    settings["trainer"] = [config.trainer.precision, strategy, run.place.world]
+    return Identity(settings, run.checksums)
+
+
+def _folder(run: _Run, identity: Identity) -> Path:
+    """Where the result belongs."""
+    target = run.config.train.target
+    name = f"{target}-{run.choices[target]}-{run.choices['tuning']}-{identity.digest}"
+    return run.config.outputs / "train" / name
+
+
+def _dry_run(run: _Run, path: Path) -> None:
+    material = train_dataset.material(run.config, run.found.base, run.labels)
+    _announce(run, material, _job(run, path, material).updates())
+    state = "finished" if (path / model_card.METRICS).is_file() else "begun" if path.is_dir() else "not there"
+    run.say(f"results: {path} ({state})")
+
+
+def _announce(run: _Run, material: Material, updates: int) -> None:
+    tokens = [sum(len(each.tokens) for each in some) for some in (material.training, material.validation)]
+    run.say(
+        f"{len(material.training):,} examples of {material.tasks[0]:,} tasks, {tokens[0]:,} tokens; to validate "
+        f"{len(material.validation):,} of {material.tasks[1]:,}, {tokens[1]:,} tokens; {updates:,} updates"
+    )
+    if material.too_long:
+        run.say(f"{material.too_long:,} examples are longer than train.max_length or the model's context: left out")
+
+
+def _job(run: _Run, path: Path, material: Material) -> Job:
+    from codetool.training.train_job import Job
+
+    return Job(
+        folder=path,
+        base=run.found.base,
+        start=run.start,
+        settings=run.config.train,
+        tuning=run.config.tuning,
+        trainer=run.config.trainer,
+        place=run.place,
+        seed=run.config.seed,
+        training=material.training,
+        validation=material.validation,
+        labels=run.labels.tokens if run.labels else None,
+        vocabulary=run.labels.vocabulary if run.labels else 0,
+    )
+
+
+def _train(run: _Run, path: Path) -> None:
+    """Train to the end, and write all that a finished run has; `metrics.json` is last and says that it is."""
+    os.environ["HF_HUB_OFFLINE"] = "1"  # every file is here; nothing should be asked about
+    material = train_dataset.material(run.config, run.found.base, run.labels)
+    _look_at_labels(run)
+    job = _job(run, path, material)
+    updates = job.updates()
+    _announce(run, material, updates)
+    run.say(f"results: {path}")
+    from codetool.training.launcher import train as train_in_processes
+
+    with TrainProgress(updates, run.console) as progress:
+        train_in_processes(job, progress, _measure(material))
+    _export(run, job, path, material)
+
+
+def _look_at_labels(run: _Run) -> None:
+    """Warn of labels that cost something, and refuse those that an adapter cannot teach."""
+    if run.labels is None:
+        return
+    words = list(run.config.settings["prm"]["labels"])
+    if run.labels.tokenizer is not None:
+        log.warning(
+            "prm.labels=%s become new tokens, which only the whole model in %s/ knows: no adapter, no server that adds "
+            "LoRA to the base and no other copy of the base can be used with them.",
+            words,
+            run.made,
+        )
+        return
+    from codetool.training.new_label_tokens import untrained
+
+    if not (bad := untrained(run.found.base, run.labels.tokens)):
+        return
+    bad_words = [word for word, token in zip(words, run.labels.tokens, strict=True) if token in bad]
+    said = f"prm.labels={words}: the model was never trained on {bad_words}, by the look of their embeddings"
+    if run.config.tuning.method == "full":
+        log.warning("%s; all weights are trained, so it may do.", said)
+        return
+    raise ConfigError(f"{said}. Choose ordinary words, prm.labels=[yes,no], or tuning=full, which trains them.")
+
+
+def _measure(material: Material) -> Measure:
+    from codetool.evaluation.prm_metrics import headline
+
+    def measure(scores: Mapping[int, float]) -> Mapping[str, float]:
+        numbers = sorted(scores)
+        return headline([material.judged[number] for number in numbers], [scores[number] for number in numbers])
+
+    return measure
+
+
+def _export(run: _Run, job: Job, path: Path, material: Material) -> None:
+    from codetool.training import export
+    from codetool.training.train_job import BEST, LAST
+
+    best = job.checkpoints / BEST
+    checkpoint = best if best.exists() else job.checkpoints / LAST
+    tokenizer = run.labels.tokenizer if run.labels else None
+    made = export.export(job, checkpoint, model_card.base_name(run.config, run.found), tokenizer)
+    counts = {
+        "examples": len(material.training),
+        "validation_examples": len(material.validation),
+        "tasks": material.tasks[0],
+        "validation_tasks": material.tasks[1],
+        "left_out": material.too_long,
+    }
+    folders = [made, export.export_merged(job, made)] if run.config.train.merge else [made]
+    content = {**model_card.metrics(path, counts), "code": code_rows(path)}
+    for folder in folders:
+        _complete(run, path, folder, content)
+    model_card.write(path, content)
+
+
+def _complete(run: _Run, path: Path, folder: Path, content: Mapping[str, Any]) -> None:
+    """Write what stands beside the weights: the model card, and the prompt that they were trained with."""
+    if (prompt := training_prompt.prompt_trained(run.config, run.sources)) is not None:
+        trained_prompt.write(folder, prompt)
+    command = "python run.py " + shlex.join(mask_words(run.words))
+    usage = run.usage(path, folder.name)
+    settings = run.config.train
+    trained_on.write(folder, *train_dataset.task_ids(run.config), [*settings.data, *settings.validation_data])
+    model_card.write_card(folder, run.config, run.found, run.sources, content, command, usage)
+
+
+def _merge_again(run: _Run, path: Path) -> bool:
+    """Whether the merged model was missing, and has been written now."""
+    from codetool.training import export
+
+    if (path / export.MERGED).is_dir():
+        return False
+    job = _job(run, path, Material([], [], [], (0, 0), 0))
+    folder = export.export_merged(job, path / export.ADAPTER)
+    _complete(run, path, folder, json.loads((path / model_card.METRICS).read_text()))
+    return True
+
+
+def _tell(run: _Run, path: Path) -> None:
+    """The metrics, and how to use what was made."""
+    content = json.loads((path / model_card.METRICS).read_text())
+    out = Console()
+    found = {**content["metrics"], "loss at the end": content["loss"]}
+    lines = ["  ".join(f"{name} {value:.4g}" for name, value in found.items()), f"files in {path}"]
+    names = [run.made, "merged"] if (path / "merged").is_dir() else [run.made]
+    lines += [f"use it: {run.usage(path, name)}" for name in names]
+    for line in lines:
+        out.print(line, markup=False, highlight=False, soft_wrap=True)

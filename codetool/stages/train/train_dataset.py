@@ -1,0 +1,281 @@
+"""What stage=train trains and on what, checked and read: the model, the labels, the examples in tokens."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import random
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from pathlib import Path
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any
+
+from codetool.config.run_config import RunConfig
+from codetool.errors import ConfigError, MissingError
+from codetool.models.chat_template import ChatTokens
+from codetool.models.locate import ADAPTERS, OWN, ModelFolders, find
+from codetool.policies.model import ModelPolicy
+from codetool.prm.generative import GenerativePRM
+from codetool.prm.label_tokens import label_ids
+from codetool.process_data import examples as process_examples
+from codetool.process_data import transcripts
+from codetool.prompts.templates import JudgePrompt
+from codetool.types import ProcessExample, Task
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from codetool.training.sft_examples import Example
+
+log = logging.getLogger(__name__)
+
+FILES = {"prm": process_examples.NAME, "policy": transcripts.NAME}
+"""What each target is trained on."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """A PRM's labels."""
+
+    tokens: tuple[int, int]
+    tokenizer: Tokenizer | None
+    """The one that has them, where they are new to the model."""
+    vocabulary: int
+    """Tokens of that tokenizer; 0 without."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What is trained on."""
+
+    training: list[Example]
+    validation: list[Example]
+    judged: list[ProcessExample]
+    """The process examples of the validation, without their prefixes, by number."""
+    tasks: tuple[int, int]
+    """Tasks to train and to validate on."""
+    too_long: int
+    """Examples left out."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file of data."""
+
+    use: str
+    """`data` or `validation_data`."""
+    path: Path
+    sha256: str
+    lines: int
+
+
+def model(config: RunConfig) -> ModelFolders:
+    """The model that training starts from. Raises ConfigError where the words name none that can be trained."""
+    target = config.train.target
+    option: Any = config.prm if target == "prm" else config.policy
+    if not isinstance(option, GenerativePRM if target == "prm" else ModelPolicy):
+        choices = "prm=smollm2, prm=qwen7b or prm=llama8b" if target == "prm" else "policy=smollm2 or policy=qwen7b"
+        raise ConfigError(f"train.target={target}: {target}= names no model that can be trained. Choose {choices}.")
+    if target == "prm" and not isinstance(option.prompt, JudgePrompt):
+        raise ConfigError(
+            "stage=train trains a PRM that judges steps one by one; prm=pairwise compares two. Choose prm=smollm2 or "
+            "prm=qwen7b: a judge of single steps can compare as well."
+        )
+    if isinstance(option, GenerativePRM) and option.sees_observation:
+        raise ConfigError(
+            "prm.sees_observation=true: process data does not hold what the judged step itself printed, so a PRM that "
+            "reads it cannot be trained on them. Leave it out."
+        )
+    path = None if option.path == OWN else option.path  # what comes with this package was trained so itself
+    found = find(target, option.model, path, wheel=option.wheel)
+    if found.adapter is not None:
+        raise ConfigError(
+            f"{target}.path={path} is an adapter, and that option names whole models when one is trained. To go on "
+            f"from the adapter: {target}.path=null tuning.start={path}"
+        )
+    return found
+
+
+def start(config: RunConfig) -> Path | None:
+    """Folder of the adapter that training goes on from, None for a new one. Raises ConfigError and MissingError."""
+    named = config.tuning.start
+    if named is None:
+        return None
+    if config.tuning.method == "full":
+        raise ConfigError(
+            f"tuning.start={named} is an adapter, and tuning=full trains none. Choose tuning=lora, or name a merged "
+            f"model: {config.train.target}.path=FOLDER/merged."
+        )
+    folder: Path = ADAPTERS / named if len(named.parts) == 1 and (ADAPTERS / named).is_dir() else named
+    if not (folder / "adapter_config.json").is_file():
+        own = ", ".join(sorted(each.name for each in ADAPTERS.iterdir() if each.is_dir()))
+        raise MissingError(f"tuning.start={named} has no adapter_config.json. Name a PEFT adapter's folder, or {own}.")
+    return folder
+
+
+def labels(config: RunConfig, base: Path) -> Labels | None:
+    """The labels of a PRM as tokens; None for a policy. Raises ConfigError where they are none of the model's."""
+    if config.train.target == "policy":
+        return None
+    prm: Any = config.prm
+    words = prm.labels
+    if not config.train.new_labels:
+        return Labels(label_ids(words, ChatTokens(base).tokens, prm.model), None, 0)
+    from codetool.training.new_label_tokens import extended
+
+    if config.tuning.method != "full":
+        raise ConfigError(
+            f"train.new_labels=true needs tuning=full: the rows of new tokens are whole weights, which an adapter of "
+            f"tuning={config.tuning.method} does not hold. Or leave it out and name words of the model's own, "
+            "prm.labels=[yes,no]."
+        )
+    made = extended(base, words)
+    known = made.get_vocab()
+    return Labels((known[words[0]], known[words[1]]), made, made.get_vocab_size())
+
+
+def sources(config: RunConfig) -> list[Source]:
+    """The files of data. Raises MissingError for one that is not there, ConfigError for one of the other kind."""
+    if not config.train.data:
+        raise ConfigError(
+            f"train.data is not set. Name folders of stage=collect or files {FILES[config.train.target]}: "
+            "train.data=[outputs/collect/NAME]"
+        )
+    return [
+        _source(use, path, config.train.target)
+        for use in ("data", "validation_data")
+        for path in getattr(config.train, use)
+    ]
+
+
+def _source(use: str, path: Path, target: str) -> Source:
+    name = FILES[target]
+    file = path / name if path.is_dir() else path
+    if not file.is_file():
+        what = f"holds no {name}" if path.is_dir() else "is not there"
+        raise MissingError(f"train.{use}: {path} {what}. Name a folder of stage=collect, or a {name}.")
+    digest, lines = hashlib.sha256(), 0
+    with file.open("rb") as content:
+        for line in content:
+            digest.update(line)
+            lines += bool(line.strip())
+            if lines == 1:
+                _refuse_other_kind(use, file, line, target)
+    return Source(use, path, digest.hexdigest(), lines)
+
+
+def _refuse_other_kind(use: str, file: Path, line: bytes, target: str) -> None:
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        return  # the reader says what is wrong with the line
+    kinds = {"prm": ("prefix", "judged steps, which a PRM"), "policy": ("messages", "transcripts, which a policy")}
+    other = "policy" if target == "prm" else "prm"
+    field, what = kinds[other]
+    if isinstance(fields, dict) and field in fields and kinds[target][0] not in fields:
+        raise ConfigError(
+            f"train.{use}: {file} holds {what} learns. Train one, train.target={other}, or name a {FILES[target]}."
+        )
+
+
+def material(config: RunConfig, base: Path, found: Labels | None) -> Material:
+    """The examples in tokens. Raises ConfigError if there are none left to train on."""
+    from codetool.training.sft_examples import judged, written
+
+    settings, tokens = config.train, ChatTokens(base)
+    if found is None:
+        texts, held_texts = _split(config, transcripts.read)
+        training, validation = list(written(texts, tokens)), list(written(held_texts, tokens))
+        steps: list[ProcessExample] = []
+        tasks = (_tasks(texts), _tasks(held_texts))
+    else:
+        target = "label" if settings.labels == "hard" else settings.soft_target
+        some, held = _split(config, process_examples.read)
+        prm: Any = config.prm
+        _warn_of_another_prompt(some, prm.prompt)
+        training = list(judged(some, prm.prompt, tokens, target))
+        validation = list(judged(held, prm.prompt, tokens, target))
+        steps = _by_tree(settings.validation_data or settings.data, {each.task_id for each in held})
+        tasks = (_tasks(some), _tasks(held))
+    longest = min(settings.max_length, _context(base))
+    kept, held_back = (
+        [each for each in every if len(each.tokens) <= longest and each.readings] for every in (training, validation)
+    )
+    too_long = len(training) + len(validation) - len(kept) - len(held_back)
+    if not kept:
+        why = (
+            f"all {len(training)} are longer than {longest} tokens (train.max_length)"
+            if training
+            else (
+                "train.labels=hard, and no step has a label; try train.labels=soft"
+                if found
+                else "no assistant message has a weight"
+            )
+        )
+        raise ConfigError(f"train.data: there is no example to learn from: {why}.")
+    return Material(kept, held_back, steps, tasks, too_long)
+
+
+def task_ids(config: RunConfig) -> tuple[list[str], list[str]]:
+    """The ids of the tasks to train on and to validate on."""
+    read = transcripts.read if config.train.target == "policy" else process_examples.read
+    some, held = _split(config, read)
+    return [each.task_id for each in some], [each.task_id for each in held]
+
+
+def _warn_of_another_prompt(examples: Sequence[ProcessExample], prompt: JudgePrompt) -> None:
+    """Say so if the data were written with another prompt than the PRM will be asked with."""
+    [asked] = [message["content"] for message in prompt.before(Task("", "", ()), ()) if message["role"] == "system"]
+    given = {message["content"] for each in examples[:1] for message in each.prefix if message["role"] == "system"}
+    if given - {asked}:
+        log.warning(
+            "The data have another prompt than the PRM, and it would be asked otherwise than it is trained. Theirs "
+            "begins %r, prm.prompt %r. stage=collect writes them anew, without a model: judging@collect.prompt=NAME.",
+            shorten(given.pop(), 60),
+            shorten(asked, 60),
+        )
+
+
+def _by_tree(paths: Sequence[Path], tasks: Set[str]) -> list[ProcessExample]:
+    """The examples of these tasks without their prefixes. Two files may hold a tree of a task each: two trees."""
+    files = (process_examples.read((path,)) for path in paths)
+    return [
+        replace(each, task_id=f"{number} {each.task_id}", prefix=())
+        for number, some in enumerate(files)
+        for each in some
+        if each.task_id in tasks
+    ]
+
+
+def _tasks(items: Sequence[Any]) -> int:
+    return len({item.task_id for item in items})
+
+
+def _split(config: RunConfig, read: Any) -> tuple[list[Any], list[Any]]:
+    """What to train on, of the first so many tasks, and what to validate on."""
+    settings = config.train
+    items = read(settings.data)
+    ids = list(dict.fromkeys(item.task_id for item in items))[: config.limit]
+    if settings.validation_data:
+        held = read(settings.validation_data)
+        if both := sorted({item.task_id for item in held} & set(ids)):
+            raise ConfigError(
+                f"train.validation_data: the task {both[0]} and {len(both) - 1} more are in train.data too; a "
+                "validation on what was learned says nothing."
+            )
+        return _of(items, ids), held
+    count = min(len(ids) - 1, max(1, round(settings.validation * len(ids)))) if settings.validation else 0
+    chosen = set(random.Random(f"{config.seed} validation").sample(ids, count))
+    return _of(items, [each for each in ids if each not in chosen]), _of(items, chosen)
+
+
+def _of(items: Sequence[Any], ids: Any) -> list[Any]:
+    wanted = set(ids)
+    return [item for item in items if item.task_id in wanted]
+
+
+def _context(base: Path) -> int:
+    config: Mapping[str, Any] = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    return int(config.get("max_position_embeddings") or 2**31)

@@ -1,0 +1,42 @@
+"""Find out which prompt the data of a training were written with, so that it can travel with what is trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from codetool.config.run_config import RunConfig
+from codetool.prompts.templates import JudgePrompt
+from codetool.prompts.trained_prompt import wrote
+from codetool.stages.train.train_dataset import FILES, Source
+from codetool.types import Task
+
+
+def prompt_trained(config: RunConfig, sources: Sequence[Source]) -> object | None:
+    """The prompt of the trained model; None where the data were written with another one, which nobody can name."""
+    target = config.train.target
+    option: Any = config.prm if target == "prm" else config.policy
+    prompt = option.prompt
+    firsts = [_first_line(source.path, FILES[target]) for source in sources if source.use == "data"]
+    if target == "policy":
+        return prompt if all(wrote(prompt, [line.get("messages", [])]) for line in firsts) else None
+    if not isinstance(prompt, JudgePrompt):
+        return None
+    return prompt if all(_is_judged_with(prompt, line.get("prefix", [])) for line in firsts) else None
+
+
+def _is_judged_with(prompt: JudgePrompt, prefix: Sequence[Mapping[str, str]]) -> bool:
+    """Whether what a PRM reads before a step has this prompt's system message."""
+    return _system(prompt.before(Task("", "", ()), ())) == _system(prefix)
+
+
+def _system(messages: Sequence[Mapping[str, str]]) -> list[str]:
+    return [message["content"] for message in messages if message["role"] == "system"]
+
+
+def _first_line(path: Path, name: str) -> dict[str, Any]:
+    """The first line of a file of data that has been read before."""
+    with (path / name if path.is_dir() else path).open(encoding="utf-8") as lines:
+        return next((dict(json.loads(line)) for line in lines if line.strip()), {})

@@ -1,0 +1,137 @@
+"""What W&B shows of a result, by the stage that made it, read from the files of its folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from codetool.config.run_config import RunConfig
+from codetool.evaluation import judged_results
+from codetool.evaluation.judged_results import result_lines
+from codetool.runs import journal
+from codetool.tracking.wandb import Content, Table, Tracked, TrackedRun
+
+log = logging.getLogger(__name__)
+
+BESIDE = ("low", "high", "standard_error", "vote_deviation", "win", "tie", "loss")
+"""What a metric may have beside its value that W&B gets too."""
+LOSSES, VALIDATIONS = "losses.jsonl", "validations.jsonl"
+
+
+def track(
+    config: RunConfig, choices: Mapping[str, str], folder: Path, tags: Sequence[str], content: Content
+) -> Tracked | None:
+    """Record a result of a stage that no sweep runs, and tell what became of it."""
+    group = choices["experiment"] if choices["experiment"] != "none" else None
+    tracked: Tracked | None = config.logger.record(TrackedRun(folder, group, config.stage, tags, content))
+    if tracked:
+        log.log(logging.WARNING if tracked.warning else logging.INFO, tracked.line)
+    return tracked
+
+
+def of_tasks(folder: Path, tasks: Sequence[str]) -> Content:
+    """Of stage=evaluate and stage=collect: metrics, the cost of the run and a table with a row for each task.
+
+    A metric is `name`, `name_low` and `name_high`; the whole run's cost `ledger/…`; task counts `tasks/…`; unsolved
+    tasks by reason `errors/…`; of groups of tasks `groups/<name>/…`. What has no value is left out.
+    """
+    content = _metrics(folder)
+    lines = result_lines(folder, tasks)
+    report = folder / "report.html"
+    numbers = {**_numbers(content["metrics"]), **_of_the_run(content, lines)}
+    for group, each in content.get("groups", {}).items():
+        numbers |= {f"groups/{group}/{name}": value for name, value in _numbers(each["metrics"]).items()}
+    return Content(numbers, {"tasks": _task_table(lines)}, report=report if report.is_file() else None)
+
+
+def of_training(folder: Path) -> Content:
+    """Of stage=train: the curves of loss, learning rate and validation by update, and what the run came to."""
+    content = _metrics(folder)
+    curves = [*_points(folder / LOSSES, "train"), *_points(folder / VALIDATIONS, "validation")]
+    numbers = {name: value for name, value in content.items() if isinstance(value, int | float)}
+    counts = {f"data/{name}": count for name, count in content["counts"].items()}
+    return Content(_numbers(content["metrics"]) | numbers | counts, {}, sorted(curves, key=lambda point: point["step"]))
+
+
+def of_prm(folder: Path) -> Content:
+    """Of stage=evaluate_prm: its metrics, and the table of the reliability plot."""
+    content = _metrics(folder)
+    columns = ["low", "high", "score", "share"]
+    bins = [
+        [*(each[name] for name in columns), *(each["soft"][name] for name in ("value", "low", "high"))]
+        for each in content["reliability"]
+    ]
+    numbers = _numbers(content["metrics"])
+    for depth, metric in content["pairwise_accuracy_by_depth"].items():
+        numbers |= _numbers({f"pairwise_accuracy/step_{depth}": metric})
+    counts = {f"data/{name}": content[name] for name in ("tasks", "groups", "steps")}
+    return Content(numbers | counts, {"reliability": Table([*columns, "soft", "soft_low", "soft_high"], bins)})
+
+
+def of_judging(folder: Path) -> Content:
+    """Of stage=judge: its metrics, the cost of its votes and a table with a row for each task."""
+    content = _metrics(folder)
+    names = ["task_id", "query", "answer", "labels", "reason", "sopr", "reference_answer", "preference", "sowr"]
+    lines = list(journal.read(folder / judged_results.FILE))
+    known = [name for name in names if any(name in line for line in lines)]
+    numbers = _numbers(content["metrics"]) | {f"tasks/{name}": count for name, count in content["tasks"].items()}
+    rows = [[", ".join(line[name]) if name == "labels" else line.get(name) for name in known] for line in lines]
+    return Content(numbers | _of_the_judge(content), {"tasks": Table(known, rows)})
+
+
+def _of_the_judge(content: Mapping[str, Any]) -> dict[str, float]:
+    return {f"judge/{name}": count for name, count in content.get("judge", {}).items() if name != "model"}
+
+
+def _metrics(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
+    return content
+
+
+def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """`name`, and where it has an interval `name_low` and `name_high`; a metric may be a bare number."""
+    flat: dict[str, float | None] = {}
+    for name, metric in metrics.items():
+        if isinstance(metric, Mapping):
+            flat[name] = metric["value"]
+            flat |= {f"{name}_{more}": number for more, number in metric.items() if more.endswith(BESIDE)}
+        else:
+            flat[name] = metric
+    return {name: value for name, value in flat.items() if value is not None}
+
+
+def _of_the_run(content: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    numbers: dict[str, float] = {}
+    for name, count in content["tasks"].items():
+        if not isinstance(count, (list, dict)):
+            numbers[f"tasks/{name}"] = count
+    numbers |= _of_the_judge(content)
+    for kind in sorted({line["error"]["kind"] for line in lines if line["error"]}):
+        numbers[f"errors/{kind}"] = sum(line["error"] is not None and line["error"]["kind"] == kind for line in lines)
+    for name in lines[0]["ledger"] if lines else ():
+        amounts = [line["ledger"][name] for line in lines if line["ledger"][name] is not None]
+        if amounts:
+            numbers[f"ledger/{name}"] = sum(amounts)
+    return numbers
+
+
+def _task_table(lines: Sequence[Mapping[str, Any]]) -> Table:
+    """A row for each result line, without its tree."""
+    head = ["task_id", "query", "answer", "success", "finished", "stopped_by", "error", "message", "steps"]
+    names = [name for name in (lines[0]["metrics"] if lines else ()) if name not in head]
+    rows = []
+    for line in lines:
+        error = line["error"] or {"kind": None, "message": None}
+        row = [line[name] for name in head[:6]] + [error["kind"], error["message"], len(line["path"])]
+        rows.append(row + [line["metrics"].get(name) for name in names])
+    return Table(head + names, rows)
+
+
+def _points(file: Path, name: str) -> Iterator[dict[str, float]]:
+    """The lines of a journal of the training, their numbers named `name/…`."""
+    for line in journal.read(file) if file.is_file() else ():
+        values = {f"{name}/{key}": value for key, value in line.items() if key != "step" and value is not None}
+        yield {"step": line["step"], **values}

@@ -1,0 +1,129 @@
+"""One cell of a sweep, run where Hydra's launcher wants it: in this process, in a worker, on another machine.
+
+What came of a cell is a line in the sweep's `cells.jsonl`; what goes wrong with one stops no other.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+from rich.console import Console
+
+from codetool.config.invocation import chosen_options
+from codetool.config.run_config import validate
+from codetool.errors import CodeToolError
+from codetool.runs import journal
+from codetool.stages.evaluate.run import Outcome, run
+
+PLAN = "plan.json"
+"""File of the sweep's folder with its `name`, its `parent` process and the `labels` of its cells."""
+OUTCOMES = "cells.jsonl"
+TRACEBACKS = "errors.txt"
+HEADLINES = ("success", "sopr", "correct_path", "scep")
+"""The metric that cells are compared by is the first of these that they have."""
+WATCH_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class CellOutcome:
+    """What came of a cell."""
+
+    number: int
+    folder: str | None = None
+    """Its run folder."""
+    error: str | None = None
+    """Why the cell could not be run."""
+    failed: int = 0
+    """Tasks that failed internally."""
+    tasks: Sequence[str] = ()
+    """Ids of the tasks asked for: its run folder may hold results of others."""
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    """The content of its `metrics.json`; empty for a dry run."""
+    unsynced: str | None = None
+    """The offline W&B run that waits for `wandb sync`."""
+    wandb_problem: str | None = None
+    seconds: float = 0.0
+
+
+def run_cell(config: DictConfig) -> None:
+    """Run the cell that Hydra has composed, and record what came of it."""
+    hydra = HydraConfig.get()
+    folder, number = Path(hydra.sweep.dir), int(hydra.job.num)
+    plan = next(iter(journal.read(folder / PLAN)))
+    parallel = os.getpid() != plan["parent"]
+    if parallel:
+        _end_with_parent()
+    console = Console(stderr=True)
+    label = f"[{number + 1}/{len(plan['labels'])}] {plan['labels'][number]}"
+    if not parallel:
+        console.print(label, markup=False, highlight=False, soft_wrap=True)
+    choices = chosen_options(hydra)
+    outcome = _outcome(number, config, choices, plan["name"], folder, Console(stderr=True, quiet=parallel))
+    with journal.Journal(folder / OUTCOMES) as outcomes:
+        outcomes.append(asdict(outcome))
+    result = outcome.error or f"{_said(outcome)}{outcome.seconds:.0f} s"
+    console.print(f"{label}: {result}" if parallel else f"  {result}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _outcome(
+    number: int, config: DictConfig, choices: Mapping[str, str], sweep: str, folder: Path, console: Console
+) -> CellOutcome:
+    started = time.monotonic()
+    # a problem with nothing kept offline is of another kind, say a file that could not be written
+    finished = list(journal.read(folder / OUTCOMES))
+    wandb_is_down = any(line["wandb_problem"] and line["unsynced"] for line in finished)
+    share = list(dict.fromkeys(Path(line["folder"]) for line in finished if line["folder"]))
+    try:
+        outcome = run(validate(config), choices, console, sweep=sweep, upload=not wandb_is_down, share=share)
+    except (CodeToolError, OSError) as error:
+        return CellOutcome(number, error=str(error), seconds=time.monotonic() - started)
+    except Exception as error:  # a defect of ours in one cell must not lose the others
+        with (folder / TRACEBACKS).open("a") as file:
+            file.write(f"cell {number + 1}\n{traceback.format_exc()}\n")
+        message = f"{type(error).__name__}: {error} (see {folder / TRACEBACKS})"
+        return CellOutcome(number, error=message, seconds=time.monotonic() - started)
+    return _recorded(number, outcome, time.monotonic() - started)
+
+
+def _said(outcome: CellOutcome) -> str:
+    """The cell's result in two words, empty for a dry run."""
+    metrics = outcome.metrics.get("metrics", {})
+    name = next((name for name in HEADLINES if name in metrics), None)
+    return f"{name} {100 * metrics[name]['value']:.1f} %, " if name else ""
+
+
+def _recorded(number: int, outcome: Outcome, seconds: float) -> CellOutcome:
+    tracked = outcome.tracked
+    return CellOutcome(
+        number,
+        folder=str(outcome.folder),
+        failed=outcome.failed,
+        tasks=outcome.tasks,
+        metrics=outcome.metrics or {},
+        unsynced=str(tracked.unsynced) if tracked and tracked.unsynced else None,
+        wandb_problem=tracked.line if tracked and tracked.warning else None,
+        seconds=seconds,
+    )
+
+
+def _end_with_parent() -> None:
+    """Let this process die when the sweep does, however that ends: a pool's workers would finish their cells first."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(WATCH_SECONDS)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if not any(thread.name == "sweep watch" for thread in threading.enumerate()):
+        threading.Thread(target=watch, name="sweep watch", daemon=True).start()

@@ -1,0 +1,145 @@
+"""The figures of a sweep: the compared metric along each axis, and what it costs.
+
+Along an axis there is a line for each combination of the other axes; where those are too many, one line over all of
+them. Seeds are repetitions and no axis: their results, like all that share a point, are averaged within a task before
+tasks are drawn for the interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from codetool.evaluation.charts import COLOURS, LOG_RATIO, Chart, Line, Point, svg
+from codetool.evaluation.judged_results import result_lines
+from codetool.evaluation.metrics import RATES, SHARES
+from codetool.evaluation.summary import summarise
+from codetool.runs import journal
+from codetool.sweeps.cell import CellOutcome
+from codetool.sweeps.grid import Cell
+from codetool.sweeps.table import headline
+
+REPEATS = "seed"
+TOKENS = ("tokens_in", "tokens_out", "prm_tokens")
+GREY = "#999999"
+LEGEND = 26
+"""Characters of a legend's entry."""
+
+Done = tuple[Cell, CellOutcome]
+
+
+def draw(folder: Path, grid: Sequence[Cell], outcomes: Sequence[CellOutcome]) -> list[Path]:
+    """Write the figures of the cells that have results; those of another grid are removed."""
+    for old in folder.glob("*.svg"):
+        old.unlink()
+    metric = headline(outcomes)
+    done = [pair for pair in zip(grid, outcomes, strict=True) if metric in pair[1].metrics.get("metrics", {})]
+    if metric is None or not done:
+        return []
+    charts = {f"by-{name.replace('/', '-')}": chart for name, chart in _axes(metric, done)}
+    if len(done) > 1 and (frontier := _frontier(metric, done)):
+        charts["cost"] = frontier
+    for name, chart in charts.items():
+        journal.replace(folder / f"{name}.svg", [svg(chart).encode()])
+    return [folder / f"{name}.svg" for name in charts]
+
+
+def _axes(metric: str, done: Sequence[Done]) -> Iterator[tuple[str, Chart]]:
+    for axis in [name for name in done[0][0].swept if name != REPEATS]:
+        values = list(dict.fromkeys(cell.swept[axis] for cell, _ in done))
+        if len(values) < 2:
+            continue
+        others = [name for name in done[0][0].swept if name not in (axis, REPEATS)]
+        lines = _by(done, others)
+        if len(lines) > len(COLOURS):
+            lines = {"all other options averaged": list(done)}
+        place = _places(values)
+        drawn = [
+            Line(name, sorted(_points(metric, axis, place, pairs), key=lambda point: point.x))
+            for name, pairs in lines.items()
+        ]
+        ticks = [(place[value], value) for value in values]
+        title = f"{metric} by {axis}, 95 % intervals over tasks"
+        yield axis, Chart(title, axis, metric, drawn, share=metric in (*RATES, *SHARES), ticks=ticks)
+
+
+def _by(done: Sequence[Done], names: Sequence[str]) -> dict[str, list[Done]]:
+    """The cells by what they have at these options, written for a legend."""
+    groups: dict[tuple[str, ...], list[Done]] = {}
+    for cell, outcome in done:
+        groups.setdefault(tuple(cell.swept[name] for name in names), []).append((cell, outcome))
+    last = [name.split(".")[-1] for name in names]
+    texts = [" ".join(f"{name}={value}" for name, value in zip(last, key, strict=True)) for key in groups]
+    return dict(zip(_legends(texts), groups.values(), strict=True))
+
+
+def _legends(texts: Sequence[str]) -> list[str]:
+    """The texts cut to fit, all different: their ends left out, else their beginnings, else numbered."""
+    numbered = [f"{number}. {text}" for number, text in enumerate(texts, start=1)]
+    ways = [_cut(texts), [text[::-1] for text in _cut([text[::-1] for text in texts])], _cut(numbered)]
+    return next(way for way in ways if len(set(way)) == len(texts))
+
+
+def _cut(texts: Sequence[str]) -> list[str]:
+    return [text if len(text) <= LEGEND else text[: LEGEND - 1] + "…" for text in texts]
+
+
+def _places(values: Sequence[str]) -> dict[str, float]:
+    """Where the values stand: numbers as numbers, if their names have room; else one after the other."""
+    try:
+        numbers = {value: float(value) for value in values}
+    except ValueError:
+        return {value: float(place) for place, value in enumerate(values)}
+    ordered = sorted(numbers.values())
+    span = ordered[-1] - ordered[0]
+    gaps = [later - earlier for earlier, later in zip(ordered, ordered[1:], strict=False)]
+    even = span > 0 and min(gaps) >= span / 12
+    log = ordered[0] > 0 and ordered[-1] / ordered[0] > LOG_RATIO
+    return numbers if even or log else {v: float(ordered.index(n)) for v, n in numbers.items()}
+
+
+def _points(metric: str, axis: str, place: Mapping[str, float], pairs: Sequence[Done]) -> Iterator[Point]:
+    by_value: dict[str, list[CellOutcome]] = {}
+    for cell, outcome in pairs:
+        by_value.setdefault(cell.swept[axis], []).append(outcome)
+    for value, outcomes in by_value.items():
+        yield _pooled(metric, place[value], outcomes)
+
+
+def _pooled(metric: str, x: float, outcomes: Sequence[CellOutcome], label: str = "") -> Point:
+    """The metric over the outcomes: as measured if it is one, else averaged within each task first."""
+    if len(outcomes) == 1:
+        measured = outcomes[0].metrics["metrics"][metric]
+        return Point(x, measured["value"], measured["low"], measured["high"], label)
+    lines = [
+        line | {"metrics": {metric: line["metrics"].get(metric)}}
+        for outcome in outcomes
+        for line in result_lines(Path(str(outcome.folder)), outcome.tasks)
+    ]
+    asked = [task for outcome in outcomes for task in outcome.tasks]
+    pooled = summarise(lines, len(asked), seed=0, templates={task: task for task in asked}).metrics[metric]
+    value = pooled["value"]
+    assert value is not None  # each of the outcomes has one
+    return Point(x, value, pooled["template_low"], pooled["template_high"], label)  # drawn as templates are: by tasks
+
+
+def _frontier(metric: str, done: Sequence[Done]) -> Chart | None:
+    """The metric against tokens a task; cells that none beats at their cost are named and joined."""
+    groups = _by(done, [name for name in done[0][0].swept if name != REPEATS])
+    points = [
+        _pooled(metric, sum(map(_tokens, outcomes)) / len(outcomes), outcomes, name)
+        for name, outcomes in ((name, [outcome for _, outcome in pairs]) for name, pairs in groups.items())
+    ]
+    points.sort(key=lambda point: (point.x, -point.y))
+    if not all(point.x > 0 for point in points):
+        return None
+    best = [point for place, point in enumerate(points) if all(point.y > before.y for before in points[:place])]
+    rest = [Point(point.x, point.y, point.low, point.high) for point in points if point not in best]
+    lines = [*([Line("other cells", rest, joined=False, colour=GREY)] if rest else []), Line("best at its cost", best)]
+    share = metric in (*RATES, *SHARES)
+    return Chart(f"{metric} by cost, 95 % intervals", "tokens a task (policy and PRM)", metric, lines, share=share)
+
+
+def _tokens(outcome: CellOutcome) -> float:
+    metrics = outcome.metrics["metrics"]
+    return sum(metrics[name]["value"] or 0.0 for name in TOKENS if name in metrics)

@@ -1,0 +1,82 @@
+"""The cells of a sweep: every combination of the values that the words of a multirun list."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hydra import compose
+from omegaconf import OmegaConf
+
+from codetool.config.override_errors import key_of
+from codetool.config.overrides import is_for_hydra, value_of, values_of
+from codetool.config.run_config import RunConfig
+from codetool.errors import ConfigError
+from codetool.runs.identity import is_hashed, marked_settings
+from codetool.runs.operational import Mark
+
+TELLING = ("benchmark", "search", "policy", "prm")
+"""Groups whose fixed choice is part of a sweep's name."""
+FIXED = {
+    "outputs": "the sweep has one folder",
+    "fresh": "it is true or false for all cells",
+    "dry_run": "it is true or false for all cells",
+    "stage": "a table compares results of one stage",
+}
+"""Options that cannot vary, and why."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination."""
+
+    words: tuple[str, ...]
+    """All options of the cell, each with one value."""
+    swept: Mapping[str, str]
+    """The value of each option that varies, by its name."""
+
+    @property
+    def label(self) -> str:
+        """What tells the cell from the others."""
+        return " ".join(f"{name}={value}" for name, value in self.swept.items())
+
+
+def cells(words: Sequence[str]) -> list[Cell]:
+    """The cells of the words, the last word varying fastest. Raises ConfigError for an option that cannot vary."""
+    ours = [word for word in words if not is_for_hydra(word)]
+    values = [values_of(word) for word in ours]
+    swept = [place for place, each in enumerate(values) if len(each) > 1]
+    for word in words:
+        reason = "hydra's own options are the same for all cells" if is_for_hydra(word) else FIXED.get(key_of(word))
+        if reason and len(values_of(word)) > 1:
+            raise ConfigError(f"{word}: {key_of(word)} cannot vary within a sweep: {reason}.")
+    return [
+        Cell(tuple(cell), {key_of(cell[place]): value_of(cell[place]) for place in swept})
+        for cell in itertools.product(*values)
+    ]
+
+
+def sweep_name(words: Sequence[str], experiment: str | None) -> str:
+    """The name of the sweep's folder and W&B group: the experiment's, else it tells what is fixed and what varies.
+
+    The values of what varies are no part of it, so a wider grid is the same sweep.
+    """
+    if experiment:
+        return experiment
+    ours = [word for word in words if not is_for_hydra(word)]
+    marks = _marks(words)
+    varies = sorted(key_of(word) for word in ours if len(values_of(word)) > 1)
+    fixed = sorted(word for word in ours if len(values_of(word)) == 1 and is_hashed(key_of(word), marks))
+    digest = hashlib.sha256(repr((varies, fixed)).encode()).hexdigest()[:6]
+    chosen = {key_of(word): value_of(word) for word in fixed}
+    telling = [chosen[group] for group in TELLING if group in chosen]
+    return "-".join([*telling, "by", *(name.split(".")[-1] for name in varies), digest])
+
+
+def _marks(words: Sequence[str]) -> Mapping[str, Mark]:
+    """The settings that are marked as no part of a result's identity, with the options that the first cell has."""
+    settings = OmegaConf.to_container(compose("config", list(cells(words)[0].words)), resolve=True)
+    assert isinstance(settings, dict)
+    return marked_settings({str(name): value for name, value in settings.items()}, RunConfig)

@@ -1,0 +1,171 @@
+"""A multirun: every cell of a grid by Hydra's launcher, then one table, figures and one line on W&B for all of them.
+
+Only Hydra's launchers are used, not its sweepers: the cells are known and composed before the first of them runs.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from hydra._internal.callbacks import Callbacks  # a launcher must be given one
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, RunMode
+from rich.console import Console
+
+from codetool.config.config_sources import composing
+from codetool.config.override_errors import key_of
+from codetool.config.overrides import is_for_hydra
+from codetool.errors import ConfigError
+from codetool.runs import journal
+from codetool.sweeps.cell import OUTCOMES, PLAN, TRACEBACKS, CellOutcome, run_cell
+from codetool.sweeps.figures import draw
+from codetool.sweeps.grid import Cell, cells, sweep_name
+from codetool.sweeps.table import show, write_csv
+
+STAGES = ("evaluate",)
+"""Stages whose results a table can compare."""
+QUIET_TRACKER = "ignore:resource_tracker:UserWarning"
+"""joblib's helper, which cleans up behind a sweep that was stopped, tells of it otherwise."""
+WIDTH = 160
+"""Columns of a table that goes to a file or a pipe."""
+
+
+def sweep(words: Sequence[str], stage: str, outputs: Path, *, dry_run: bool, folders: Sequence[str] = ()) -> int:
+    """The number of cells that failed, after every cell has been run. Words that are wrong have been refused before.
+
+    `folders` are those that the command line adds to the configuration.
+
+    Raises ConfigError for an option that cannot vary, a stage that has no results and a sweep that is running already.
+    """
+    if stage not in STAGES:
+        raise ConfigError(f"stage={stage}: -m runs stage={', '.join(STAGES)} only.")
+    with ExitStack() as stack:
+        stack.enter_context(composing(folders))
+        grid = cells(words)
+        name = sweep_name(words, _experiment(words))
+        folder = _scratch(stack) if dry_run else outputs / "sweeps" / name
+        launcher = _launcher(words, len(grid), folder)
+        if not dry_run:
+            _lock(folder, stack)
+        outcomes = _run(name, grid, launcher, folder)
+        if not dry_run:
+            _conclude(folder, grid, outcomes)
+    return sum(outcome.error is not None or outcome.failed > 0 for outcome in outcomes)
+
+
+def _scratch(stack: ExitStack) -> Path:
+    """A folder for the plan of a dry run. It goes with the stack, unless it tells of a defect of ours."""
+    folder = Path(tempfile.mkdtemp(prefix="codetool-sweep-"))
+
+    def remove() -> None:
+        if not (folder / TRACEBACKS).exists():
+            shutil.rmtree(folder)
+
+    stack.callback(remove)
+    return folder
+
+
+def _lock(folder: Path, stack: ExitStack) -> None:
+    """Make the sweep's folder ours alone: another grid of the same name has another plan."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = stack.enter_context((folder / ".lock").open("w"))
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ConfigError(f"sweep {folder.name} is running: {folder}. Wait for it, or give outputs=FOLDER.") from error
+
+
+def _run(name: str, grid: Sequence[Cell], launcher: Launcher, folder: Path) -> list[CellOutcome]:
+    """The outcome of every cell, in the grid's order, after all have been run."""
+    console = Console(stderr=True)
+    console.print(f"sweep {name}: {len(grid)} cells", markup=False, highlight=False, soft_wrap=True)
+    plan = {"name": name, "parent": os.getpid(), "labels": [cell.label for cell in grid]}
+    journal.replace(folder / PLAN, [json.dumps(plan).encode() + b"\n"])
+    (folder / OUTCOMES).unlink(missing_ok=True)
+    outcomes = _outcomes(folder, grid, _launch(launcher, grid))
+    (folder / PLAN).unlink(missing_ok=True)
+    (folder / OUTCOMES).unlink(missing_ok=True)
+    return outcomes
+
+
+def _experiment(words: Sequence[str]) -> str | None:
+    chosen = [word.split("=", 1)[1] for word in words if key_of(word) == "experiment"]
+    return chosen[-1] if chosen and chosen[-1] not in ("none", "null") and "," not in chosen[-1] else None
+
+
+def _launch(launcher: Launcher, grid: Sequence[Cell]) -> str:
+    """Have every cell run. The answer is why a cell without an outcome has none: its process died."""
+    reason = "its process ended before it was done. The same command continues."
+    os.environ.setdefault("PYTHONWARNINGS", QUIET_TRACKER)
+    try:
+        launcher.launch([list(cell.words) for cell in grid], initial_job_idx=0)
+    except Exception as error:  # of the launcher: what happens in a cell is recorded there
+        return f"{reason} ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+    return reason
+
+
+def _launcher(words: Sequence[str], count: int, folder: Path) -> Launcher:
+    """Hydra's launcher as the words choose it, for so many cells."""
+    hydra = GlobalHydra.instance().hydra
+    assert hydra is not None
+    quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
+    overrides = [*filter(is_for_hydra, words), f"hydra.sweep.dir='{quoted}'"]
+    config = hydra.compose_config("config", overrides, run_mode=RunMode.MULTIRUN)
+    if "n_jobs" in config.hydra.launcher:  # joblib's
+        config.hydra.launcher.n_jobs = _workers(config.hydra.launcher.n_jobs, count)
+        config.hydra.launcher.batch_size = "1"  # it would hand out cells in bunches while they are quick
+    context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks())
+    return Plugins.instance().instantiate_launcher(context, run_cell, config)
+
+
+def _workers(asked: int, count: int) -> int:
+    """Worker processes for so many cells: no idle ones, since each gets its share of the CPU."""
+    from joblib import effective_n_jobs
+
+    try:
+        return min(int(effective_n_jobs(asked)), count)
+    except ValueError as error:
+        raise ConfigError(f"hydra.launcher.n_jobs={asked}: a number of processes, or -1 for one a core.") from error
+
+
+def _outcomes(folder: Path, grid: Sequence[Cell], reason: str) -> list[CellOutcome]:
+    """The outcome of every cell, in the grid's order."""
+    found = {line["number"]: CellOutcome(**line) for line in journal.read(folder / OUTCOMES)}
+    return [found.get(number) or CellOutcome(number, error=reason) for number in range(len(grid))]
+
+
+def _conclude(folder: Path, grid: Sequence[Cell], outcomes: Sequence[CellOutcome]) -> None:
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    write_csv(folder / "cells.csv", grid, outcomes)
+    show(grid, outcomes, console)
+    figures = draw(folder, grid, outcomes)
+    names = ", ".join(["cells.csv", *(figure.name for figure in figures)])
+    console.print(f"files in {folder}: {names}", markup=False, highlight=False, soft_wrap=True)
+    if line := _wandb_line(folder / "wandb", outcomes):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _wandb_line(folder: Path, outcomes: Sequence[CellOutcome]) -> str | None:
+    """How to upload the cells that are not, with links to their offline runs in one folder; None if all are."""
+    shutil.rmtree(folder, ignore_errors=True)
+    offline = {Path(outcome.unsynced) for outcome in outcomes if outcome.unsynced}
+    waiting = sorted(filter(Path.is_dir, offline))  # a later cell of the same result has superseded the others
+    if not waiting:
+        return None
+    folder.mkdir()
+    for run in waiting:
+        (folder / run.name).symlink_to(os.path.relpath(run, folder))
+    problems = [outcome.wandb_problem for outcome in outcomes if outcome.wandb_problem]
+    why = f" ({problems[0].removeprefix('W&B: ').split('. Nothing')[0]})" if problems else ""
+    return f"W&B: runs kept offline: {len(waiting)}{why}. Upload them with: wandb sync {shlex.quote(str(folder))}"

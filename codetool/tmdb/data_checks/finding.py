@@ -1,0 +1,33 @@
+"""What a check of the data says about one record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from codetool.tmdb.records import Episode, Movie, Person, Show
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong; its text is one line: `file: record: what is wrong`."""
+
+    file: str
+    record: str
+    wrong: str
+
+    def __str__(self) -> str:
+        return " ".join(f"{self.file}: {self.record}: {self.wrong}".split())
+
+
+def about(record: Movie | Show | Episode | Person, wrong: str) -> Finding:
+    """The finding that something is wrong with a record that a file holds."""
+    match record:
+        case Movie():
+            return Finding("movies.jsonl", f"{record.id} {record.title}", wrong)
+        case Show():
+            return Finding("shows.jsonl", f"{record.id} {record.name}", wrong)
+        case Episode():
+            place = f"{record.show} season {record.season} episode {record.number}"
+            return Finding("episodes.jsonl", f"{place} {record.name}", wrong)
+        case Person():
+            return Finding("people.csv", f"{record.id} {record.name}", wrong)

@@ -1,0 +1,91 @@
+"""Texts: codes, jobs and states that the replica has a word for, and names without stray spaces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from codetool.tmdb.catalog_dependency import Catalogue
+from codetool.tmdb.credits import DEPARTMENTS
+from codetool.tmdb.data_checks.finding import Finding, about
+from codetool.tmdb.data_checks.references import names, records, works
+from codetool.tmdb.iso_names import COUNTRIES, LANGUAGES
+from codetool.tmdb.records import Episode, Movie, Organisation, Show
+from codetool.tmdb.releases import CERTIFICATIONS
+from codetool.tmdb.store import Store
+
+STATUSES = ("Returning Series", "Planned", "In Production", "Pilot", "Ended", "Canceled")
+TYPES = ("Scripted", "Miniseries", "Reality", "Documentary", "News", "Talk Show", "Video")
+GENDERS = (0, 1, 2, 3)
+DEPARTMENT_NAMES = ("Acting", "Crew", *dict.fromkeys(DEPARTMENTS.values()))
+
+
+def unknown_codes(here: Catalogue) -> Iterator[Finding]:
+    """Countries, languages, certifications, statuses, types and jobs that the replica has no word for."""
+    for work in works(here.store):
+        yield from (about(work, wrong) for wrong in _codes(work))
+    for file, row in _organisations(here.store):
+        if row.origin_country and row.origin_country not in COUNTRIES:
+            yield Finding(file, f"{row.id} {row.name}", f"country {row.origin_country!r} is not in codes.py")
+    for person in here.store.people.values():
+        if person.gender not in GENDERS:
+            yield about(person, f"gender: {person.gender} is none of {_shown(GENDERS)}")
+        if person.department not in DEPARTMENT_NAMES:
+            yield about(person, f"department: {person.department!r} is none of {_shown(DEPARTMENT_NAMES)}")
+
+
+def untidy_texts(here: Catalogue) -> Iterator[Finding]:
+    """Names and characters that are empty or have spaces round them."""
+    for file, known in names(here.store).items():
+        yield from (Finding(file, repr(name), "is empty or has spaces round it") for name in known if not _tidy(name))
+    for record in records(here.store):
+        name = record.title if isinstance(record, Movie) else record.name
+        texts = [name, *record.cast.values(), *(record.guests.values() if isinstance(record, Episode) else ())]
+        yield from (about(record, f"{text!r} is empty or has spaces round it") for text in texts if not _tidy(text))
+
+
+def wrong_homepages(here: Catalogue) -> Iterator[Finding]:
+    """Homepages that no browser opens."""
+    for show in here.store.shows.values():
+        if wrong := _homepage(show.homepage):
+            yield about(show, wrong)
+    for file, row in _organisations(here.store):
+        if wrong := _homepage(row.homepage):
+            yield Finding(file, f"{row.id} {row.name}", wrong)
+
+
+def _codes(work: Movie | Show) -> Iterator[str]:
+    releases = work.releases if isinstance(work, Movie) else ()
+    for country in (*work.countries, *releases):
+        if country not in COUNTRIES:
+            yield f"country {country!r} is not in codes.py"
+    if work.language not in LANGUAGES:
+        yield f"language {work.language!r} is not in codes.py"
+    for job in work.crew:
+        if job not in DEPARTMENTS:
+            yield f"job {job!r} is not in credits.py"
+    if isinstance(work, Movie):
+        if work.certification and work.certification not in CERTIFICATIONS:
+            yield f"certification: {work.certification!r} is none of {_shown(CERTIFICATIONS)}"
+        return
+    if work.status not in STATUSES:
+        yield f"status: {work.status!r} is none of {_shown(STATUSES)}"
+    if work.type not in TYPES:
+        yield f"type: {work.type!r} is none of {_shown(TYPES)}"
+
+
+def _organisations(store: Store) -> Iterator[tuple[str, Organisation]]:
+    yield from (("companies.csv", row) for row in store.companies.values())
+    yield from (("networks.csv", row) for row in store.networks.values())
+
+
+def _homepage(text: str) -> str:
+    known = not text or text.startswith(("https://", "http://"))
+    return "" if known else f"homepage: {text!r} begins with neither https:// nor http://"
+
+
+def _tidy(text: str) -> bool:
+    return bool(text) and text == text.strip()
+
+
+def _shown(values: Iterable[object]) -> str:
+    return ", ".join(map(str, values))

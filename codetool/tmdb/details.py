@@ -1,0 +1,93 @@
+"""Records as they stand alone: the answers of the details routes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+
+from codetool.tmdb import list_items
+from codetool.tmdb.iso_names import COUNTRIES, LANGUAGES
+from codetool.tmdb.list_items import JSONObject
+from codetool.tmdb.records import Collection, Movie, Organisation, Person
+from codetool.tmdb.store import Store
+from codetool.tmdb.synthetic import image, logo
+
+
+def movie(store: Store, record: Movie, as_of: date, language: str = "") -> JSONObject:
+    """A film's details; an unknown budget or revenue is 0, an unknown IMDb id null."""
+    item = list_items.movie(store, record, language)
+    del item["genre_ids"]
+    return item | {
+        "belongs_to_collection": _link(store, record.collection),
+        "budget": record.budget,
+        "genres": [{"id": store.genres["movie", name], "name": name} for name in record.genres],
+        "homepage": None,
+        "imdb_id": record.imdb_id or None,
+        "origin_country": list(record.countries),
+        "production_companies": [list_items.organisation(store.company[name]) for name in record.companies],
+        "production_countries": countries(record.countries),
+        "revenue": record.revenue,
+        "runtime": record.runtime,
+        "spoken_languages": languages(record.language),
+        "status": "Released" if record.release_date <= as_of.isoformat() else "Post Production",
+        "tagline": "",
+    }
+
+
+def person(record: Person) -> JSONObject:
+    """A person's details; unknown dates and places are null."""
+    return {
+        "adult": False,
+        "also_known_as": list(record.also_known_as),
+        "biography": f"{record.name} is known for {record.department.lower()}.",
+        "birthday": record.birthday or None,
+        "deathday": record.deathday or None,
+        "gender": record.gender,
+        "homepage": None,
+        "id": record.id,
+        "imdb_id": None,
+        "known_for_department": record.department,
+        "name": record.name,
+        "place_of_birth": record.place_of_birth or None,
+        "popularity": record.popularity,
+        "profile_path": image("person", record.id),
+    }
+
+
+def collection(store: Store, record: Collection, language: str = "") -> JSONObject:
+    """A collection's details with its films by release date."""
+    item = list_items.collection(store, record)
+    del item["adult"]
+    return item | {"parts": [list_items.typed(store, part, language) for part in store.parts[record.id]]}
+
+
+def company(record: Organisation) -> JSONObject:
+    """A company's details."""
+    return {
+        "description": "",
+        "headquarters": record.headquarters,
+        "homepage": record.homepage,
+        "id": record.id,
+        "logo_path": logo(record.id),
+        "name": record.name,
+        "origin_country": record.origin_country,
+        "parent_company": None,
+    }
+
+
+def _link(store: Store, number: int | None) -> JSONObject | None:
+    if number is None:
+        return None
+    item = list_items.collection(store, store.collections[number])
+    return {key: item[key] for key in ("id", "name", "poster_path", "backdrop_path")}
+
+
+def countries(codes: Iterable[str]) -> list[JSONObject]:
+    """Countries with their names."""
+    return [{"iso_3166_1": code, "name": COUNTRIES.get(code, code)} for code in codes]
+
+
+def languages(code: str) -> list[JSONObject]:
+    """The one language of a record, with its names."""
+    english, own = LANGUAGES.get(code, (code, code))
+    return [{"english_name": english, "iso_639_1": code, "name": own}]

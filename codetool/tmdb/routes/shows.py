@@ -1,0 +1,181 @@
+"""`/tv/…`: lists of shows, and one show with what belongs to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path
+
+from codetool.tmdb import credits, list_items
+from codetool.tmdb.air_dates import airing
+from codetool.tmdb.append_to_response import appended
+from codetool.tmdb.catalog_dependency import Catalogue, Here, find
+from codetool.tmdb.error_responses import not_found
+from codetool.tmdb.images import asked_languages, pictures
+from codetool.tmdb.list_items import JSONObject
+from codetool.tmdb.records import Show
+from codetool.tmdb.routes import reviews
+from codetool.tmdb.routes.paging import page as paged
+from codetool.tmdb.routes.parameters import Append, ImageLanguages, Language, PageNumber
+from codetool.tmdb.schemas.credit_schemas import ShowCredits
+from codetool.tmdb.schemas.detail_schemas import ShowDetails
+from codetool.tmdb.schemas.list_schemas import Page, ShowItem, TypedShow
+from codetool.tmdb.schemas.show_schemas import ShowImages, ShowKeywords
+from codetool.tmdb.schemas.title_schemas import Reviews
+from codetool.tmdb.season_details import season_details
+from codetool.tmdb.show_details import show_details
+from codetool.tmdb.similar import recommended, similar
+
+router = APIRouter(prefix="/tv")
+ShowId = Annotated[int, Path(description="The show's id, as searches and lists return it.")]
+WEEK = 7
+"""Days from the catalogue's day on which a show counts as on the air."""
+ENOUGH_VOTES = 200
+"""Fewer votes keep a show out of the best rated ones."""
+
+
+@router.get("/popular", response_model=Page[ShowItem], summary="List popular TV shows")
+async def popular_tv(here: Here, page: PageNumber = 1, language: Language = "") -> Any:
+    """All shows, most popular first."""
+    return _listed(here, here.store.show_index.records, page, language)
+
+
+@router.get("/top_rated", response_model=Page[ShowItem], summary="List the best rated TV shows")
+async def top_rated_tv(here: Here, page: PageNumber = 1, language: Language = "") -> Any:
+    """Shows with at least 200 votes, the best rated first."""
+    return _listed(here, _top_rated(here), page, language)
+
+
+@router.get("/on_the_air", response_model=Page[ShowItem], summary="List TV shows that are on the air")
+async def on_the_air_tv(here: Here, page: PageNumber = 1, language: Language = "") -> Any:
+    """Shows with an episode in the next seven days, most popular first."""
+    return _listed(here, airing(here, WEEK), page, language)
+
+
+@router.get("/airing_today", response_model=Page[ShowItem], summary="List TV shows that air today")
+async def airing_today_tv(here: Here, page: PageNumber = 1, language: Language = "") -> Any:
+    """Shows with an episode today, most popular first."""
+    return _listed(here, airing(here, 0), page, language)
+
+
+@router.get("/latest", response_model=ShowDetails, summary="Get the newest TV show")
+async def latest_tv(here: Here, language: Language = "") -> Any:
+    """Details of the show that began last."""
+    return show_details(here, _latest(here), language)
+
+
+@router.get("/{tv_id}", response_model=ShowDetails, summary="Get a TV show's details")
+async def tv_details(
+    here: Here,
+    tv_id: ShowId,
+    append_to_response: Append = "",
+    language: Language = "",
+    include_image_language: Append = "",
+) -> Any:
+    """Creators, genres, networks, companies, seasons, last and next episode, and the number of episodes of a show."""
+    record = find(here.store.shows, tv_id)
+    body = show_details(here, record, language)
+    if not append_to_response:
+        return body
+    return appended(body, append_to_response, _parts(here, record, language, include_image_language))
+
+
+@router.get("/{tv_id}/credits", response_model=ShowCredits, summary="Get a TV show's cast and crew")
+async def tv_credits(here: Here, tv_id: ShowId) -> Any:
+    """The cast in billing order (`order` 0 is the lead) and the crew with each member's job."""
+    return credits.of_show(here.store, find(here.store.shows, tv_id))
+
+
+@router.get("/{tv_id}/images", response_model=ShowImages, summary="Get a TV show's images")
+async def tv_images(
+    here: Here, tv_id: ShowId, include_image_language: ImageLanguages = "", language: Language = ""
+) -> Any:
+    """Backdrops, logos and posters of a show."""
+    return _images(find(here.store.shows, tv_id), asked_languages(include_image_language, language))
+
+
+@router.get("/{tv_id}/keywords", response_model=ShowKeywords, summary="Get a TV show's keywords")
+async def tv_keywords(here: Here, tv_id: ShowId) -> Any:
+    """The keywords of a show, in `results`."""
+    return _keywords(here, find(here.store.shows, tv_id))
+
+
+@router.get("/{tv_id}/reviews", response_model=Reviews, summary="Get a TV show's reviews")
+async def tv_reviews(here: Here, tv_id: ShowId, page: PageNumber = 1) -> Any:
+    """What users wrote about a show."""
+    return _reviews(here, find(here.store.shows, tv_id), page)
+
+
+@router.get("/{tv_id}/similar", response_model=Page[ShowItem], summary="List similar TV shows")
+async def similar_tv(here: Here, tv_id: ShowId, page: PageNumber = 1, language: Language = "") -> Any:
+    """Shows that share keywords and genres with a show, the closest first."""
+    return _listed(here, similar(here, find(here.store.shows, tv_id)), page, language)
+
+
+@router.get("/{tv_id}/recommendations", response_model=Page[TypedShow], summary="List TV shows to watch after one")
+async def recommended_tv(here: Here, tv_id: ShowId, page: PageNumber = 1, language: Language = "") -> Any:
+    """Shows that somebody who likes a show may like too."""
+    return _recommendations(here, find(here.store.shows, tv_id), page, language)
+
+
+def _listed(here: Catalogue, shows: Sequence[Show], page: int, language: str) -> JSONObject:
+    return paged(shows, page, lambda record: list_items.show(here.store, record, language))
+
+
+def _images(record: Show, asked: str) -> JSONObject:
+    return {
+        "backdrops": pictures("tv backdrop", record.id, "backdrop", record.language, asked),
+        "id": record.id,
+        "logos": pictures("tv logo", record.id, "logo", record.language, asked),
+        "posters": pictures("tv poster", record.id, "poster", record.language, asked),
+    }
+
+
+def _keywords(here: Catalogue, record: Show) -> JSONObject:
+    found = [{"name": name, "id": here.store.keywords[name]} for name in record.keywords]
+    return {"id": record.id, "results": found}
+
+
+def _recommendations(here: Catalogue, record: Show, page: int, language: str) -> JSONObject:
+    return paged(recommended(here, record), page, lambda other: list_items.typed(here.store, other, language))
+
+
+def _reviews(here: Catalogue, record: Show, page: int) -> JSONObject:
+    return {"id": record.id, **paged(reviews.reviews(here, record), page, reviews.item)}
+
+
+def _parts(here: Catalogue, record: Show, language: str, image_languages: str) -> dict[str, Callable[[], JSONObject]]:
+    """What can be appended to a show's details; its seasons are `season/1` and so on."""
+    return {
+        "credits": lambda: credits.of_show(here.store, record),
+        "images": lambda: _images(record, asked_languages(image_languages, language)),
+        "keywords": lambda: _keywords(here, record),
+        "recommendations": lambda: _recommendations(here, record, 1, language),
+        "reviews": lambda: _reviews(here, record, 1),
+        "similar": lambda: _listed(here, similar(here, record), 1, language),
+        **{
+            f"season/{season}": partial(season_details, here, record.id, season)
+            for season in range(1, len(record.seasons) + 1)
+        },
+    }
+
+
+@lru_cache(maxsize=8)  # a catalogue never changes
+def _begun(here: Catalogue) -> Sequence[Show]:
+    today = here.as_of.isoformat()
+    return [show for show in here.store.show_index.records if show.first_air_date <= today]
+
+
+@lru_cache(maxsize=8)
+def _top_rated(here: Catalogue) -> Sequence[Show]:
+    rated = [show for show in _begun(here) if show.vote_count >= ENOUGH_VOTES]
+    return sorted(rated, key=lambda show: (-show.vote_average, -show.vote_count, show.id))
+
+
+@lru_cache(maxsize=8)
+def _latest(here: Catalogue) -> Show:
+    if not _begun(here):
+        raise not_found()
+    return max(_begun(here), key=lambda show: (show.first_air_date, show.id))

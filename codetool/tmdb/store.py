@@ -1,0 +1,205 @@
+"""The replica's data in memory: read once from the files beside this module, then only looked up."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeVar
+
+from codetool.tmdb.records import Collection, Episode, Movie, Organisation, Person, Season, Show
+from codetool.tmdb.search_index import Index, index
+
+Work = TypeVar("Work", bound=Movie | Show)
+Ranked = TypeVar("Ranked", bound=Movie | Show | Person)
+
+FOLDER = Path(__file__).parent / "data"
+FILES = (
+    "movies.jsonl",
+    "shows.jsonl",
+    "episodes.jsonl",
+    "people.csv",
+    "collections.csv",
+    "companies.csv",
+    "networks.csv",
+    "genres.csv",
+    "keywords.csv",
+)
+
+
+@dataclass(frozen=True)
+class Store:
+    """Every record by its id; genres by kind and name."""
+
+    movies: Mapping[int, Movie]
+    shows: Mapping[int, Show]
+    people: Mapping[int, Person]
+    collections: Mapping[int, Collection]
+    companies: Mapping[int, Organisation]
+    networks: Mapping[int, Organisation]
+    genres: Mapping[tuple[str, str], int]
+    """(`movie` or `tv`, name) → id."""
+    keywords: Mapping[str, int]
+    """Name → id."""
+    episodes: Mapping[tuple[int, int, int], Episode]
+    """(show, season, number) → what is known of that episode; many have no entry."""
+
+    @cached_property
+    def person(self) -> Mapping[str, Person]:
+        """People by name."""
+        return {person.name: person for person in self.people.values()}
+
+    @cached_property
+    def company(self) -> Mapping[str, Organisation]:
+        """Companies by name."""
+        return {company.name: company for company in self.companies.values()}
+
+    @cached_property
+    def network(self) -> Mapping[str, Organisation]:
+        """Networks by name."""
+        return {network.name: network for network in self.networks.values()}
+
+    @cached_property
+    def by_imdb_id(self) -> Mapping[str, Movie]:
+        """Films by their id at IMDb, as far as it is known."""
+        return {movie.imdb_id: movie for movie in self.movies.values() if movie.imdb_id}
+
+    @cached_property
+    def parts(self) -> Mapping[int, Sequence[Movie]]:
+        """The films of each collection, by release date."""
+        found: defaultdict[int, list[Movie]] = defaultdict(list)
+        for movie in sorted(self.movies.values(), key=lambda movie: movie.release_date):
+            if movie.collection is not None:
+                found[movie.collection].append(movie)
+        return found
+
+    @cached_property
+    def movies_of(self) -> Mapping[str, Sequence[Movie]]:
+        """The films that credit each person, in cast or crew, most popular first."""
+        return _credited(by_popularity(self.movies), lambda movie: ())
+
+    @cached_property
+    def shows_of(self) -> Mapping[str, Sequence[Show]]:
+        """The shows that credit each person, most popular first; a guest part counts where nothing else does."""
+        makers: defaultdict[int, list[str]] = defaultdict(list)
+        guests: defaultdict[int, list[str]] = defaultdict(list)
+        for episode in self.episodes.values():
+            makers[episode.show] += [*episode.directors, *episode.writers, *episode.cast]
+            guests[episode.show] += episode.guests
+        shows = by_popularity(self.shows)
+        known = _credited(shows, lambda show: (*show.created_by, *makers[show.id]))
+        others = _credited(shows, lambda show: guests[show.id])
+        return {**{name: some for name, some in others.items() if name not in self.movies_of}, **known}
+
+    @cached_property
+    def movie_index(self) -> Index[Movie]:
+        """Films by title and original title."""
+        return index(by_popularity(self.movies), lambda movie: (movie.title, movie.original_title))
+
+    @cached_property
+    def show_index(self) -> Index[Show]:
+        """Shows by name and original name."""
+        return index(by_popularity(self.shows), lambda show: (show.name, show.original_name))
+
+    @cached_property
+    def person_index(self) -> Index[Person]:
+        """People by name."""
+        return index(by_popularity(self.people), lambda person: (person.name,))
+
+    @cached_property
+    def collection_index(self) -> Index[Collection]:
+        """Collections by name, the one with the most popular film first."""
+        numbers = dict.fromkeys(movie.collection for movie in by_popularity(self.movies) if movie.collection)
+        return index((self.collections[number] for number in numbers), lambda collection: (collection.name,))
+
+    @cached_property
+    def company_index(self) -> Index[Organisation]:
+        """Companies by name, the one with the most popular film first, those without a film or show here last."""
+        works: list[Movie | Show] = [*by_popularity(self.movies), *by_popularity(self.shows)]
+        names = dict.fromkeys([*(name for work in works for name in work.companies), *sorted(self.company)])
+        return index((self.company[name] for name in names), lambda company: (company.name,))
+
+
+def by_popularity(records: Mapping[int, Ranked]) -> Sequence[Ranked]:
+    """Most popular first; the smaller id decides between equals."""
+    return sorted(records.values(), key=lambda record: (-record.popularity, record.id))
+
+
+def load(folder: Path = FOLDER) -> Store:
+    """The store that the data files describe."""
+    rows = {name: _rows(folder / name) for name in FILES}
+    return Store(
+        movies={row["id"]: Movie(**_frozen(row)) for row in rows["movies.jsonl"]},
+        shows={row["id"]: _show(row) for row in rows["shows.jsonl"]},
+        people={int(row["id"]): _person(row) for row in rows["people.csv"]},
+        collections={int(row["id"]): Collection(int(row["id"]), row["name"]) for row in rows["collections.csv"]},
+        companies={int(row["id"]): _organisation(row) for row in rows["companies.csv"]},
+        networks={int(row["id"]): _organisation(row) for row in rows["networks.csv"]},
+        genres={(row["kind"], row["name"]): int(row["id"]) for row in rows["genres.csv"]},
+        keywords={row["name"]: int(row["id"]) for row in rows["keywords.csv"]},
+        episodes={(e.show, e.season, e.number): e for e in (Episode(**_tuples(row)) for row in rows["episodes.jsonl"])},
+    )
+
+
+def checksum(folder: Path = FOLDER) -> str:
+    """Hex sha256 over the data files, in a fixed order."""
+    digest = sha256()
+    for name in FILES:
+        digest.update(sha256((folder / name).read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    with path.open(encoding="utf-8", newline="") as lines:
+        if path.suffix == ".csv":
+            return list(csv.DictReader(lines))
+        return [json.loads(line) for line in lines]
+
+
+def _frozen(row: Mapping[str, Any]) -> dict[str, Any]:
+    crew = {job: tuple(names) for job, names in row["crew"].items()}
+    return _tuples(row) | {"crew": crew}
+
+
+def _tuples(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+
+
+def _show(row: Mapping[str, Any]) -> Show:
+    seasons = tuple(Season(air_date, episodes) for air_date, episodes in row["seasons"])
+    return Show(**_frozen(row) | {"seasons": seasons})
+
+
+def _person(row: Mapping[str, str]) -> Person:
+    return Person(
+        id=int(row["id"]),
+        name=row["name"],
+        gender=int(row["gender"]),
+        department=row["department"],
+        birthday=row["birthday"],
+        deathday=row["deathday"],
+        place_of_birth=row["place_of_birth"],
+        popularity=float(row["popularity"]),
+        also_known_as=tuple(filter(None, (row.get("also_known_as") or "").split(" | "))),
+    )
+
+
+def _organisation(row: Mapping[str, str]) -> Organisation:
+    return Organisation(
+        int(row["id"]), row["name"], row["origin_country"], row["homepage"], row.get("headquarters", "")
+    )
+
+
+def _credited(records: Sequence[Work], others: Callable[[Work], Iterable[str]]) -> Mapping[str, Sequence[Work]]:
+    """The records by everybody in their cast and crew, and by others whom `others` names."""
+    found: defaultdict[str, list[Work]] = defaultdict(list)
+    for record in records:
+        crew = [name for names in record.crew.values() for name in names]
+        for name in dict.fromkeys([*record.cast, *crew, *others(record)]):
+            found[name].append(record)
+    return found

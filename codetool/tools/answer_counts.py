@@ -1,0 +1,56 @@
+"""Counts of answers, for a task and for a run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from codetool.tools.allow_list import host_of
+from codetool.types import ToolAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How many calls there were, by the source that answered and by the failure that stood in for an answer."""
+
+    calls: int
+    provenance: Mapping[str, int]
+    failures: Mapping[str, int]
+    cache: Mapping[str, int] = field(default_factory=dict)
+    """How many calls the published answers were asked for, by how they were found."""
+
+    def __str__(self) -> str:
+        """The counts in words: `12 calls: 11 recorded, 1 miss; published answers: 9 exact, 2 canonical, …`."""
+        parts = [f"{count} {name}" for name, count in {**self.provenance, **self.failures}.items()]
+        published = ", ".join(f"{count} {name}" for name, count in self.cache.items())
+        told = f"{self.calls} calls" + (f": {', '.join(parts)}" if parts else "")
+        return f"{told}; published answers: {published}" if published else told
+
+
+@dataclass(slots=True)
+class Tally:
+    """A running count of answers."""
+
+    provenance: Counter[str] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
+    asked: Counter[str] = field(default_factory=Counter)
+    """Calls by host, without those that were not allowed to ask anybody."""
+    missed: Counter[str] = field(default_factory=Counter)
+    """Of them the calls that nobody answered."""
+
+    def count(self, answer: ToolAnswer) -> None:
+        """Count one answer, by its failure if it has one."""
+        host = host_of(answer.call.url)
+        if host and answer.failure in (None, "miss", "unreachable"):
+            self.asked[host] += 1
+            self.missed[host] += answer.failure == "miss"
+        if answer.failure:
+            self.failures[answer.failure] += 1
+        else:
+            self.provenance[answer.provenance or "unknown"] += 1
+
+    def summary(self) -> Summary:
+        """The counts so far, names in alphabetical order."""
+        calls = self.provenance.total() + self.failures.total()
+        return Summary(calls, dict(sorted(self.provenance.items())), dict(sorted(self.failures.items())))

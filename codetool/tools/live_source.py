@@ -1,0 +1,185 @@
+"""The live source: calls sent to the real service.
+
+Reads are retried and follow redirects to allowed hosts. A write is sent again only where the service surely has not got
+it, and never follows a redirect. What is sent is the request's method, URL and body, the headers that its document
+declares, a content type (told from the body where the request has none), and the host's key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass, replace
+from urllib.parse import urljoin
+
+import httpx
+
+from codetool.http.retry import GivenUpError, RetryableError, RetryPolicy, call_with_retries, retry_after_seconds
+from codetool.tools.allow_list import AllowList, host_of
+from codetool.tools.error_answers import Failure, failed
+from codetool.tools.live_content import content_fault
+from codetool.tools.request_arguments import parse_body
+from codetool.tools.secrets import Keyring
+from codetool.types import HttpRequest, ToolAnswer, ToolCall
+
+CONTENT_TYPES = {"json": "application/json", "form": "application/x-www-form-urlencoded", "text": "text/plain"}
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+MOST_REDIRECTS = 5
+LONGEST_PAUSE = 30.0  # seconds between two attempts, whatever the service asks for
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """What a service sent, or the failure of asking it."""
+
+    status: int
+    text: str
+    failure: Failure | None = None
+    content_type: str = ""
+    location: str | None = None
+    retry_after: float = 0.0
+    transient: bool = False
+    """Whether asking again may help."""
+    sent: bool = True
+    """False where the service surely has not got the request."""
+
+
+class _TransientError(RetryableError):
+    """A reply after which asking again may help."""
+
+    def __init__(self, reply: _Reply) -> None:
+        super().__init__(reply.text, retry_after=reply.retry_after)
+        self.reply = reply
+
+
+class LiveSource:
+    """A ToolSource that asks the service itself. Answers and messages never hold a key of the keyring."""
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        keyring: Keyring,
+        allowed: AllowList,
+        *,
+        deadline: float,
+        retries: int,
+        backoff: float,
+        max_bytes: int,
+    ) -> None:
+        """Takes an open client, the hosts that redirects may lead to, and limits.
+
+        Args:
+            client: made by `transport.open_client`.
+            keyring: the keys that are cut out of answers.
+            allowed: the hosts that redirects may lead to.
+            deadline: seconds that one attempt may take from the connection to the last byte.
+            retries: further attempts of a read after 429, 5xx, a time-out, a refused or lost connection, or garbage
+                where JSON is declared; of a write where the service surely has not got it.
+            backoff: seconds before the first of them, doubled for each further one and spread by up to a half.
+            max_bytes: largest body of an answer.
+        """
+        self._client = client
+        self._keyring = keyring
+        self._allowed = allowed
+        self._deadline = deadline
+        self._retries = retries
+        self._backoff = backoff
+        self._max_bytes = max_bytes
+
+    def checksum(self) -> None:
+        """None: what a live service will answer is not known beforehand."""
+
+    async def answer(self, call: ToolCall) -> ToolAnswer | None:
+        """The service's answer, or one with `failure` where it could not be asked; None for a call without request."""
+        if call.request is None:
+            return None
+        reply = await self._ask(call, call.request)
+        text = self._keyring.scrub(reply.text)
+        if reply.failure:
+            return failed(call, reply.failure, text, transient=reply.transient)
+        return ToolAnswer(call, reply.status, text, "live")
+
+    async def _ask(self, call: ToolCall, request: HttpRequest) -> _Reply:
+        """The reply after all attempts that its request may be given."""
+
+        async def attempt() -> _Reply:
+            reply = await self._attempt(call, request)
+            if reply.transient and (call.effect == "read" or not reply.sent):
+                raise _TransientError(reply)
+            return reply
+
+        def spread(attempt: int) -> float:
+            """A factor that differs between URLs, so that a crowd does not come back at once."""
+            return random.Random(f"{request.url} {attempt}").uniform(0.5, 1.0)
+
+        policy = RetryPolicy(self._retries, self._backoff, max_delay=LONGEST_PAUSE, spread=spread)
+        try:
+            return await call_with_retries(attempt, policy)
+        except GivenUpError as error:
+            assert isinstance(error.reason, _TransientError)
+            return error.reason.reply
+
+    async def _attempt(self, call: ToolCall, request: HttpRequest) -> _Reply:
+        """The reply to one attempt; to a read garbage in an answer's place is a failure, to a write what happened."""
+        if call.effect == "write":
+            return await self._send(request)
+        reply = await self._follow(request)
+        fault = None if reply.failure else content_fault(call, reply.status, reply.content_type, reply.text)
+        return _unreachable(request.url, f"it answered {fault}", transient=True) if fault else reply
+
+    async def _follow(self, request: HttpRequest) -> _Reply:
+        for _ in range(MOST_REDIRECTS):
+            reply = await self._send(request)
+            if reply.location is None:
+                return reply
+            # The service may have put our key into the address; it is added anew where it belongs.
+            url = self._keyring.scrub(urljoin(request.url, reply.location))
+            host = host_of(url)
+            if host is None or host not in self._allowed:
+                where = host or "an address that is no http URL"
+                return _Reply(403, f"redirected to {where}; allowed: {self._allowed}", "host_not_allowed")
+            kept = request.headers if host == host_of(request.url) else ()
+            request = replace(request, url=url, headers=kept)
+        return _unreachable(request.url, f"redirected more than {MOST_REDIRECTS} times")
+
+    async def _send(self, request: HttpRequest) -> _Reply:
+        """The reply to one request; whatever httpx raises becomes a failure, told in words that hold no key."""
+        try:
+            async with asyncio.timeout(self._deadline):
+                return await self._exchange(request)
+        except (httpx.ConnectTimeout, httpx.PoolTimeout):
+            return _unreachable(request.url, "the host does not accept connections", transient=True, sent=False)
+        except (httpx.TimeoutException, TimeoutError):
+            return _unreachable(request.url, "no complete answer within the time limit", transient=True)
+        except httpx.ConnectError:
+            reason = "the host is unknown or refused the connection"
+            return _unreachable(request.url, reason, transient=True, sent=False)
+        except (httpx.NetworkError, httpx.RemoteProtocolError):
+            return _unreachable(request.url, "the connection was lost", transient=True)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return _unreachable(request.url, f"the request failed with {type(error).__name__}")
+
+    async def _exchange(self, request: HttpRequest) -> _Reply:
+        body = parse_body(request.body)
+        guessed = {"Content-Type": CONTENT_TYPES[body.type]} if body else {}
+        named = guessed | dict(request.headers)
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in named.items()]
+        content = body.text.encode() if body else None
+        async with self._client.stream(request.method, request.url, content=content, headers=headers) as response:
+            data = bytearray()
+            async for chunk in response.aiter_bytes():
+                data += chunk
+                if len(data) > self._max_bytes:
+                    return _unreachable(request.url, f"the answer is longer than {self._max_bytes} bytes")
+        return _Reply(
+            response.status_code,
+            data.decode(response.encoding or "utf-8", errors="replace"),
+            content_type=response.headers.get("content-type", ""),
+            location=response.headers.get("location") if response.status_code in REDIRECTS else None,
+            retry_after=retry_after_seconds(response.headers),
+            transient=response.status_code == 429 or response.status_code >= 500,
+        )
+
+
+def _unreachable(url: str, reason: str, *, transient: bool = False, sent: bool = True) -> _Reply:
+    return _Reply(502, f"{host_of(url)}: {reason}", "unreachable", transient=transient, sent=sent)

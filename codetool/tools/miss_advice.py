@@ -1,0 +1,57 @@
+"""What a run says where most calls to a host were answered by nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from codetool.tools.answer_counts import Tally
+
+
+class Sources(Protocol):
+    """The settings that decide who may answer."""
+
+    @property
+    def mode(self) -> str:
+        """One of `offline`, `strict`, `simulated`, `live`."""
+        ...
+
+    @property
+    def replica(self) -> object | None:
+        """The service's embedded copy."""
+        ...
+
+    @property
+    def cache(self) -> object | None:
+        """Published answers."""
+        ...
+
+
+def advise_on_misses(tally: Tally, sources: Sources, recorded: int) -> Iterator[str]:
+    """A line for each host of which more than half of the calls missed. `recorded` counts the recorded answers."""
+    for host, asked in sorted(tally.asked.items()):
+        if (missed := tally.missed[host]) * 2 > asked:
+            yield (
+                f"nobody answers for {host} in tools.mode={sources.mode}: {missed} of {asked} calls missed. "
+                f"{_asked(sources, recorded)}; {_remedy(sources)}"
+            )
+
+
+def _asked(sources: Sources, recorded: int) -> str:
+    known = [f"{recorded:,} recorded answers" if recorded else "no recorded answer (tools.recordings)"]
+    known += ["published answers (tools.cache)"] if sources.cache else []
+    if sources.mode in ("offline", "simulated") and sources.replica:
+        known.append("the embedded replica (tools.replica), which knows another service")
+    known += ["a simulator"] if sources.mode == "simulated" else []
+    return f"Asked were {', '.join(known)}"
+
+
+def _remedy(sources: Sources) -> str:
+    live = "tools.mode=live asks the service itself and records what it says"
+    if sources.mode == "live":
+        return "the call has no address that could be asked"
+    if sources.mode == "strict" and sources.replica:
+        return f"tools.mode=offline asks the embedded replica too, and {live}"
+    if sources.mode == "simulated":
+        return live
+    return f"{live}, tools.mode=simulated simulator=openai simulator.model=NAME lets a model make answers up"

@@ -1,0 +1,161 @@
+"""`tools.cache: toolbench`: StableToolBench's published answers as a source, and its server over HTTP.
+
+An answer's exact arguments come first, then the same ones in another order, spelling or type. What is counted of both,
+and of calls that nobody recorded, is told at the end of a run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from pydantic import ConfigDict, PositiveInt, field_validator
+from pydantic.dataclasses import dataclass
+from starlette.applications import Starlette
+
+from codetool.errors import MissingError
+from codetool.runs.operational import Checksummed, Operational
+from codetool.tool_calls.toolbench_api import Api, read_text
+from codetool.tools.secrets import read_key
+from codetool.tools.sources import CountingSessions
+from codetool.tools.toolbench.cache import Found, ResponseCache
+from codetool.tools.toolbench.tool_docs import Documents
+from codetool.tools.toolbench.toolbench_server import create_site
+from codetool.types import JSON, ToolAnswer, ToolCall
+
+MEBIBYTE = 1 << 20
+_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
+RESPONSES = "tool_response_cache"
+WHERE = (
+    "StableToolBench's cache is the Hugging Face dataset stabletoolbench/Cache: unpack it so that the folder holds "
+    "tool_response_cache/ and tools/, and let CODETOOL_DATA name the folder above stabletoolbench/, or name it with "
+    "tools.cache.folder=FOLDER. Without it: tools.cache=null and tools.mode=simulated or live."
+)
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class PublishedAnswers:
+    """Settings of the published cache."""
+
+    KEY: ClassVar = "TOOLBENCH_KEY"
+    ENTRY: ClassVar = "{url}/virtual takes POST requests, {url}/health counts them"
+
+    folder: Annotated[Path | None, Checksummed]
+    """Folder that holds `tool_response_cache` and `tools`, as StableToolBench publishes them, itself or in a folder
+    `stabletoolbench`; null: none is known."""
+    memory: Annotated[PositiveInt, Operational]
+    """MiB of its files that are kept in memory."""
+
+    async def answer(self, call: ToolCall) -> ToolAnswer | None:
+        """The recorded answer; None for a call that nobody recorded, and for what is no call of ToolBench's."""
+        return await self.open_counted().answer(call)
+
+    def open_counted(self) -> CountedAnswers:
+        """The same answers, counted from now on by how they are found."""
+        return CountedAnswers(self)
+
+    async def find(self, call: ToolCall, api: Api) -> Found | None:
+        """The recording of a call of this API, None where nobody recorded it."""
+        if self._cache.takes_long(api):
+            return await asyncio.to_thread(self._cache.find, api, call.arguments, typed(call))
+        return self._cache.find(api, call.arguments, typed(call))
+
+    def examples(self, call: ToolCall, most: int) -> Sequence[tuple[Mapping[str, JSON], JSON]]:
+        """Arguments and data of up to so many other recorded calls of the same API that succeeded."""
+        api = Api.at(call.url)
+        known = self._cache.examples(api, most) if api else ()
+        return tuple((each.arguments, each.reply.data) for each in known)
+
+    def checksum(self) -> str:
+        """Hex sha256 over the names and sizes of the recorded files; part of a result's identity.
+
+        165,000 answers are not read for it. Raises MissingError if the folder is not there.
+        """
+        digest = hashlib.sha256()
+        for name, size in sorted(_sizes(self._folder / RESPONSES)):
+            digest.update(f"{name} {size}\n".encode())
+        return digest.hexdigest()
+
+    def site(self, *, require_key: bool, environment: Mapping[str, str], broker: CountingSessions) -> Starlette:
+        """StableToolBench's server. A demanded key has any value, or that of TOOLBENCH_KEY where there is one."""
+        key = read_key(self.KEY, environment)
+        return create_site(broker, self._documents, broker.source_counts, key=key, require_key=require_key)
+
+    @field_validator("folder", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, folder: Path | str | None) -> Path | str | None:
+        return folder or None
+
+    @cached_property
+    def _folder(self) -> Path:
+        for folder in [self.folder / "stabletoolbench", self.folder] if self.folder else []:
+            if (folder / RESPONSES).is_dir():
+                return folder
+        raise MissingError(f"tools.cache.folder={self.folder or 'null'} holds no {RESPONSES}. {WHERE}")
+
+    @cached_property
+    def _cache(self) -> ResponseCache:
+        return ResponseCache(self._folder / RESPONSES, self.memory * MEBIBYTE)
+
+    @cached_property
+    def _documents(self) -> Documents:
+        return Documents(self._folder / "tools")
+
+
+class CountedAnswers:
+    """The published answers as one run asks for them."""
+
+    def __init__(self, settings: PublishedAnswers) -> None:
+        """Nothing asked yet."""
+        self._settings = settings
+        self.counts: Counter[str] = Counter()
+        """How calls were found: `exact`, `canonical`, `not recorded`."""
+
+    async def answer(self, call: ToolCall) -> ToolAnswer | None:
+        """The recorded answer; None for a call that nobody recorded, and for what is no call of ToolBench's."""
+        api = Api.at(call.url)
+        if api is None:
+            return None
+        found = await self._settings.find(call, api)
+        self.counts["not recorded" if found is None else "exact" if found.exact else "canonical"] += 1
+        return ToolAnswer(call, found.reply.status, found.reply.body, "recorded") if found else None
+
+    def checksum(self) -> str | None:
+        """As of the settings."""
+        return self._settings.checksum()
+
+
+def typed(call: ToolCall) -> dict[str, JSON]:
+    """The arguments as a program that sends JSON would write them: a URL holds texts alone."""
+    kinds = {parameter.name: parameter.type for parameter in call.tool.parameters} if call.tool else {}
+    return {name: _typed(value, kinds.get(name, "string")) for name, value in call.arguments.items()}
+
+
+def _typed(value: JSON, kind: str) -> JSON:
+    if not isinstance(value, str) or kind not in ("number", "boolean", "array", "object"):
+        return value
+    if kind == "boolean":
+        return {"true": True, "false": False}.get(value.lower(), value)
+    if kind == "number":
+        return json.loads(value) if _NUMBER.fullmatch(value) else value
+    return read_text(value, repair=False)
+
+
+def _sizes(folder: Path) -> Iterator[tuple[str, int]]:
+    """Every file below a folder: its path there and its bytes."""
+    waiting = [str(folder)]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    waiting.append(entry.path)
+                elif entry.name.endswith(".json"):
+                    yield os.path.relpath(entry.path, folder), entry.stat().st_size

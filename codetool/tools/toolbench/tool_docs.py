@@ -1,0 +1,58 @@
+"""ToolBench's tool documents, `tools/<Category>/<tool>.json`, read when a tool is asked for."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from codetool.tool_calls.toolbench_api import SERVER, Api, tool
+from codetool.types import Tool
+
+log = logging.getLogger(__name__)
+
+KEPT = 256  # tools in memory
+
+
+class Documents:
+    """The documents of a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Takes the folder of categories; it need not be there."""
+        self._folder = folder
+        self._apis = lru_cache(KEPT)(self._read)
+
+    def tool(self, api: Api) -> Tool:
+        """The API as its document has it; one without a document has a name and an address alone."""
+        known = self._apis(api.category, api.tool).get(api)
+        return known or Tool(name=api.function, method="GET", server=SERVER, path=api.path)
+
+    def _read(self, category: str, name: str) -> Mapping[Api, Tool]:
+        file = self._folder / category / f"{name}.json"
+        try:
+            document = json.loads(file.read_bytes())
+            tools = [tool(_entry(each, category, document)) for each in document["api_list"]]
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            log.warning("%s cannot be read and is skipped: %r", file, error)
+            return {}
+        return {api: each for each in tools if (api := Api.at(each.server + each.path))}
+
+
+def _entry(api: Mapping[str, Any], category: str, document: Mapping[str, Any]) -> dict[str, Any]:
+    """An API of a tool's document, as an entry of a query's `api_list`."""
+    described = [document.get("tool_description"), api.get("description")]
+    return {
+        "category_name": category,
+        "tool_name": document.get("standardized_name") or document["tool_name"],
+        "api_name": api["name"],
+        "api_description": " ".join(text.strip() for text in described if text),
+        "required_parameters": api.get("required_parameters") or [],
+        "optional_parameters": api.get("optional_parameters") or [],
+        "method": api.get("method"),
+        "template_response": api.get("template_response"),
+    }

@@ -1,0 +1,128 @@
+"""StableToolBench's server: `POST /virtual` as its clients call it, each API at an address of its own, `/health`.
+
+A client's request takes the way of a run's tool calls: recorded answers, then what `tools.mode` says. The reply is
+`{"error", "response"}` with status 200 whatever came of it, for its clients read nothing else; the addresses of single
+APIs answer with the statuses that programs of a run see.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from hmac import compare_digest
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, ValidationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from codetool.interfaces import Sessions
+from codetool.tool_calls.toolbench_api import SERVER, Api
+from codetool.tools.request_arguments import gathered
+from codetool.tools.toolbench.tool_docs import Documents
+from codetool.types import JSON, HttpRequest, Task, ToolAnswer, ToolCall
+
+CALLERS_KEYS = frozenset({"toolbench_key", "rapidapi_key"})
+"""Arguments that clients of the server add of their own accord."""
+MOST_BYTES = 1 << 20  # of a request's body; its arguments are all that is in it
+
+
+class Asked(BaseModel):
+    """The body of `POST /virtual`; what else clients send is theirs."""
+
+    category: Annotated[str, Field(min_length=1)]
+    tool_name: Annotated[str, Field(min_length=1)]
+    api_name: Annotated[str, Field(min_length=1)]
+    tool_input: str | dict[str, Any] = ""
+    toolbench_key: str = ""
+
+
+def create_site(
+    broker: Sessions, documents: Documents, counts: Mapping[str, int], *, key: str, require_key: bool
+) -> Starlette:
+    """The server over a broker's sources. With `require_key` a request needs `key`, or any one where that is empty."""
+    site = _Site(broker, documents, counts, key, require_key)
+    routes = [
+        Route("/virtual", site.virtual, methods=["POST"]),
+        Route("/virtual/{category}/{tool}/{api}", site.single, methods=["GET"]),
+        Route("/health", site.health),
+        Route("/", site.health),
+    ]
+    return Starlette(routes=routes)
+
+
+class _Site:
+    def __init__(
+        self, broker: Sessions, documents: Documents, counts: Mapping[str, int], key: str, require_key: bool
+    ) -> None:
+        self._broker, self._documents, self._counts = broker, documents, counts
+        self._key, self._require_key = key, require_key
+
+    async def virtual(self, request: Request) -> Response:
+        """StableToolBench's one operation; a body that it would refuse is a 422 with the reason."""
+        body = await request.body()
+        if len(body) > MOST_BYTES:
+            return JSONResponse({"detail": f"a body has at most {MOST_BYTES:,} bytes"}, 413)
+        try:
+            asked = Asked.model_validate_json(body)
+        except ValidationError as error:
+            reasons = error.errors(include_url=False, include_context=False, include_input=False)
+            return JSONResponse({"detail": [dict(reason) for reason in reasons]}, 422)
+        if self._refused(asked.toolbench_key or request.headers.get("toolbench_key", "")):
+            return JSONResponse({"error": "Unauthorized: the toolbench_key is not the right one", "response": ""}, 401)
+        arguments = _arguments(asked.tool_input)
+        if arguments is None:
+            return JSONResponse({"error": "tool_input is no JSON object", "response": ""})
+        api = Api.of(asked.category, asked.tool_name, asked.api_name)
+        return JSONResponse(_reply(await self._ask(api, arguments)))
+
+    async def single(self, request: Request) -> Response:
+        """One API, with its arguments in the query string, as a run's programs ask it."""
+        if self._refused(request.query_params.get("toolbench_key", request.headers.get("toolbench_key", ""))):
+            return JSONResponse({"error": "Unauthorized: the toolbench_key is not the right one"}, 401)
+        api = Api(*(request.path_params[name] for name in ("category", "tool", "api")))
+        arguments = gathered(pair for pair in request.query_params.multi_items() if pair[0] != "toolbench_key")
+        answer = await self._ask(api, arguments)
+        return Response(answer.body, answer.status, media_type="application/json")
+
+    async def health(self, request: Request) -> Response:
+        """That it answers, and how calls were found until now."""
+        return JSONResponse({"status": "ok", "calls": dict(self._counts)})
+
+    def _refused(self, given: str) -> bool:
+        right = given and (not self._key or compare_digest(given.encode(), self._key.encode()))
+        return self._require_key and not right
+
+    async def _ask(self, api: Api, arguments: dict[str, JSON]) -> ToolAnswer:
+        tool = self._documents.tool(api)
+        url = SERVER + api.path
+        arguments = {name: value for name, value in arguments.items() if name not in CALLERS_KEYS}
+        call = ToolCall("GET", url, arguments, tool, HttpRequest("GET", url))
+        return await self._broker.session(Task("virtual", "", (tool,))).answer(call)
+
+
+def _arguments(tool_input: str | dict[str, JSON]) -> dict[str, JSON] | None:
+    """The arguments, None for a text that writes no object. An empty text means none."""
+    if not isinstance(tool_input, str):
+        return tool_input
+    try:
+        arguments = json.loads(tool_input or "{}")
+    except (ValueError, RecursionError):
+        return None
+    return arguments if isinstance(arguments, dict) else None
+
+
+def _reply(answer: ToolAnswer) -> dict[str, JSON]:
+    """An answer as clients of the server read it."""
+    try:
+        data = json.loads(answer.body) if answer.body else ""
+    except ValueError:  # what a live host sent in a tool's place
+        data = answer.body
+    if answer.ok:
+        return {"error": "", "response": data}
+    error = data.get("error", data) if isinstance(data, dict) else data
+    if isinstance(error, dict) and answer.failure:
+        error = error.get("message", error)
+    return {"error": error if isinstance(error, str) else json.dumps(error, ensure_ascii=False), "response": ""}

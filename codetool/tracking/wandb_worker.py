@@ -1,0 +1,94 @@
+"""The only module that imports wandb: a process of its own, which `tracking` starts, watches and ends.
+
+    python -m codetool.tracking.wandb_worker write FOLDER < payload.json    writes an offline run below FOLDER/wandb
+    python -m codetool.tracking.wandb_worker sync OFFLINE_FOLDER            uploads it
+
+What wandb does to a process (threads, signal handlers, exit hooks, a server beside it) ends with this one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+PR_SET_PDEATHSIG = 1
+
+
+def write(folder: Path, payload: Mapping[str, Any]) -> dict[str, str]:
+    """Write a whole offline run. The answer names its `folder` and the `base_url` of the server it is meant for."""
+    import wandb
+
+    tables = payload["tables"]
+    longest = max((len(table["rows"]) for table in tables.values()), default=0)
+    wandb.Table.MAX_ROWS = max(wandb.Table.MAX_ROWS, longest)  # beyond that it drops rows
+    run = wandb.init(
+        project=payload["project"],
+        entity=payload["entity"],
+        id=payload["id"],
+        name=payload["id"],
+        group=payload["group"],
+        job_type=payload["job_type"],
+        tags=payload["tags"],
+        config=payload["config"],
+        settings=_settings(wandb, folder),
+    )
+    for point in payload["curves"]:
+        run.log({name: value for name, value in point.items() if name != "step"}, step=int(point["step"]))
+    shown = {
+        name: wandb.Table(columns=table["columns"], data=table["rows"], allow_mixed_types=True)
+        for name, table in tables.items()
+    }
+    run.log(payload["values"] | shown)
+    if payload["report"]:
+        report = wandb.Artifact(f"report-{payload['id']}"[:128], type="report")
+        report.add_file(payload["report"])
+        run.log_artifact(report)
+    run.finish()
+    return {"folder": Path(run.settings.sync_dir).name, "base_url": run.settings.base_url}
+
+
+def _settings(wandb: Any, folder: Path) -> Any:
+    """Offline, silent, and without what wandb would gather of its own: host, user, command line, code, packages."""
+    gathered = dict.fromkeys(("host", "username", "email", "program", "x_executable"), "-")
+    return wandb.Settings(
+        mode="offline",
+        root_dir=str(folder),
+        symlink=False,
+        console="off",
+        silent=True,
+        quiet=True,
+        disable_git=True,
+        disable_code=True,
+        save_code=False,
+        x_disable_meta=True,
+        x_disable_stats=True,
+        x_disable_machine_info=True,
+        x_save_requirements=False,
+        **gathered,
+    )
+
+
+def sync(folder: str) -> None:
+    """Upload an offline run; what wandb says of it goes to standard output."""
+    from wandb.cli.cli import cli
+
+    cli(["sync", folder], standalone_mode=False)
+
+
+def main() -> None:
+    """Do what the command line says."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # nothing is left behind by a run that is killed
+    action, folder = sys.argv[1:]
+    if action == "sync":
+        sync(folder)
+    else:
+        print(json.dumps(write(Path(folder), json.load(sys.stdin))))
+
+
+if __name__ == "__main__":
+    main()

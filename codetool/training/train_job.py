@@ -1,0 +1,87 @@
+"""A training run, complete: what every process of it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codetool.models import lora
+from codetool.training.datamodule import Data, Plan
+from codetool.training.settings import Training
+from codetool.training.sft_examples import Example
+from codetool.training.trainable_model import Trained, load
+from codetool.training.trainer import Place, TrainerOption
+from codetool.training.tuning import Tuning
+
+LAST = "last.ckpt"
+"""The checkpoint to go on from."""
+BEST = "best.ckpt"
+"""The trained weights with the lowest validation loss."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is trained on what, how, where, and the folder that it is written to."""
+
+    folder: Path
+    base: Path
+    """Folder of the model that training starts from."""
+    settings: Training
+    tuning: Tuning
+    trainer: TrainerOption
+    place: Place
+    seed: int
+    training: Sequence[Example]
+    validation: Sequence[Example]
+    labels: tuple[int, int] | None
+    """Tokens of a PRM's labels, None for a policy."""
+    start: Path | None = None
+    """Folder of the adapter that training goes on from, None for a new one."""
+    vocabulary: int = 0
+    """Tokens that the model has to have rows for, where it is given new ones."""
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.folder / "checkpoints"
+
+    def data(self, rank: int) -> Data:
+        """The batches of a process."""
+        settings = self.settings
+        plan = Plan(settings.batching, settings.tokens, settings.accumulate, self.seed, self.place.world, rank)
+        return Data(self.training, self.validation, plan)
+
+    def updates(self) -> int:
+        """Updates of the whole run."""
+        return self.data(0).updates(self.settings.epochs)
+
+    def load(self) -> Trained:
+        """The model as training starts with it; the same in every process and whenever it is called."""
+        import torch
+
+        torch.manual_seed(self.seed)
+        whole = self.tuning.method == "full" or self.trainer.precision != "bf16-true"
+        dtype = torch.float32 if whole else torch.bfloat16
+        trained = load(self.base, dtype, self.tuning, checkpointing=self.settings.checkpointing)
+        if self.start is not None:
+            lora.resume(trained.model, self.start)
+        if self.vocabulary > trained.plain.get_input_embeddings().num_embeddings:
+            trained.plain.resize_token_embeddings(self.vocabulary)
+        return trained
+
+
+def weights_of(checkpoint: Path) -> dict[str, Any]:
+    """The trained weights of a checkpoint, by their names in a `Trained`."""
+    import torch
+
+    if checkpoint.is_dir():  # DeepSpeed's
+        from pytorch_lightning.utilities.deepspeed import convert_zero_checkpoint_to_fp32_state_dict
+
+        whole = checkpoint.with_name(f"{checkpoint.name}.whole")
+        content = convert_zero_checkpoint_to_fp32_state_dict(checkpoint, whole)
+        whole.unlink()
+    else:
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    return {name.removeprefix("trained."): value for name, value in content["state_dict"].items()}

@@ -1,0 +1,101 @@
+"""Every option of every group, found by its YAML, composes into the whole configuration and passes its validation."""
+
+import dataclasses
+import importlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from codetool.config.config_sources import composing, group_options, groups_chosen_by, stage_owners
+from codetool.config.overrides import CONF, check
+from codetool.config.run_config import validate
+
+NEEDED = {
+    "prm=remote": ["prm.base_url=http://127.0.0.1:1", "prm.model=m"],
+    "simulator=openai": ["tools.mode=simulated"],
+    "simulator=mirrorapi": ["tools.mode=simulated"],
+    "experiment=paper_stabletoolbench": ["judge.model=m"],
+}
+PLACES = {
+    "prompt": "prompt@policy.prompt", "judging": "judging@prm.prompt", "answering": "answering@answer.prompt",
+    "cache": "cache@tools.cache", "live": "live@tools.live", "replica": "replica@tools.replica",
+}  # fmt: skip
+"""Where the options of groups that others choose belong."""
+BESIDE = {
+    "answering": ["answer=policy"], "cache": ["benchmark=stabletoolbench"], "live": ["benchmark=stabletoolbench"],
+    "judging": ["prm=qwen7b"],
+}  # fmt: skip
+UNNAMED = {"_target_", "defaults", "stage"}
+GROUPS = sorted({file.parent.name for file in CONF.glob("*/*.yaml")})
+OPTIONS = sorted(f"{file.parent.name}={file.stem}" for file in CONF.glob("*/*.yaml"))
+PARTS = {"endpoint", "sampling"}
+"""Groups that are no seam: their files are put into an option (`@_here_`)."""
+
+
+def defaults_in_code(settings: Any, place: str = "") -> Iterator[str]:
+    """The settings that the YAML leaves out, so that a default in the code decides."""
+    if isinstance(settings, dict):
+        if "_target_" in settings:
+            module, _, name = settings["_target_"].rpartition(".")
+            for each in dataclasses.fields(getattr(importlib.import_module(module), name)):
+                if each.init and each.name not in settings:
+                    yield f"{place}.{each.name}"
+        for name, value in settings.items():
+            yield from defaults_in_code(value, f"{place}.{name}" if place else name)
+
+
+@pytest.mark.parametrize("option", [option for option in OPTIONS if option.split("=")[0] not in PARTS])
+def test_an_option_composes_and_validates(option: str) -> None:
+    group, name = option.split("=")
+    with composing():
+        stage = stage_owners().get(group, ["evaluate"])[-1] if group != "judge" else "evaluate"
+    chosen = [f"stage={name}"] if group == "stage" else [f"stage={stage}", f"{PLACES.get(group, group)}={name}"]
+    if option == "judging=pairwise":
+        chosen += ["prm.labels=[A,B]"]
+    [config] = check([*BESIDE.get(group, []), *chosen, *NEEDED.get(option, [])])
+    settings = validate(config).settings
+    assert [*defaults_in_code(settings)] == []
+    if group not in ("stage", "experiment"):
+        place = PLACES.get(group, group).rpartition("@")[2].split(".")
+        assert settings[place[0]][place[1]]["_target_"] if len(place) > 1 else settings[group]["_target_"]
+
+
+def test_every_group_can_be_chosen_or_belongs_somewhere() -> None:
+    with composing():
+        chosen = set(groups_chosen_by("config")) | set(stage_owners())
+        assert {*GROUPS} - chosen - set(PLACES) - PARTS == set()
+        assert {f"{group}={option}" for group in GROUPS for option in group_options(group)} == {*OPTIONS}
+
+
+def values(text: str) -> Iterator[tuple[str, str]]:
+    """The lines of a YAML file that give a setting a value, at any depth, each with the line above it."""
+    above, inside = "", None
+    for line in text.splitlines():
+        depth = len(line) - len(line.lstrip())
+        if inside is not None and (not line.strip() or depth > inside):
+            continue
+        inside = depth if re.search(r"[|>][-+]?$", line.split(" #")[0].rstrip()) else None
+        match = re.match(r"\s*([\w.]+):\s*(\S.*)?$", line)
+        if match and match[1] not in UNNAMED and match[2] and not match[2].startswith("#") and inside is None:
+            yield line, above
+        above = line
+
+
+@pytest.mark.parametrize("file", sorted(CONF.rglob("*.yaml")), ids=lambda file: str(file.relative_to(CONF)))
+def test_every_value_has_a_comment_with_its_meaning(file: Path) -> None:
+    text = file.read_text().partition("\nhydra:")[0] if file.name == "config.yaml" else file.read_text()
+    missing = [line.strip() for line, above in values(text) if "#" not in line and not above.lstrip().startswith("#")]
+    assert not [line for line in missing if not line.startswith(("override ", "/"))], file.name
+
+
+def test_the_values_of_every_depth_are_looked_at() -> None:
+    found = [line for line, _ in values("a: 1\nb:\n  c: 2  # x\n  d:\n    e: 3\n  text: |\n    f: 4\ng: 5\n")]
+    assert [line.split(":")[0].strip() for line in found] == ["a", "c", "e", "g"]
+
+
+def test_no_debug_limit_is_shipped() -> None:
+    assert yaml.safe_load((CONF / "config.yaml").read_text())["limit"] is None

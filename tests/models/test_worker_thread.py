@@ -1,0 +1,79 @@
+"""Threads that compute in one process share its cores."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+
+from codetool.models import worker_thread
+from codetool.models.worker_thread import ComputeThread, CpuShares, available_cores
+
+
+@dataclass
+class Ask:
+    """A job whose result is the number of CPU threads that its round has."""
+
+    result: Future[Any] = field(default_factory=Future)
+
+
+def started(threads: int | None = None) -> ComputeThread[Ask, int]:
+    def work() -> None:
+        while job := made.next():
+            job.result.set_result(torch.get_num_threads())
+        made.active = []
+
+    made: ComputeThread[Ask, int] = ComputeThread("ask", torch.get_num_threads, work, threads)
+    return made
+
+
+def ask(thread: ComputeThread[Ask, int]) -> int:
+    job = Ask()
+    thread.submit(job)
+    return int(job.result.result(timeout=20))
+
+
+@pytest.fixture
+def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_thread, "available_cores", lambda: 4)
+    monkeypatch.setattr(worker_thread, "SHARES", CpuShares())
+
+
+def test_a_policy_and_a_prm_share_the_cores_while_both_are_there(four_cores: None) -> None:
+    policy = started()
+    assert (policy.model, ask(policy)) == (4, 4)
+    prm = started()
+    assert (prm.model, ask(prm), ask(policy)) == (2, 2, 2)
+    prm.close()
+    assert ask(policy) == 4
+    policy.close()
+
+
+def test_a_number_that_is_asked_for_stands_and_the_other_takes_its_share(four_cores: None) -> None:
+    policy, prm = started(3), started()
+    assert (ask(policy), ask(prm)) == (3, 2)
+    policy.close()
+    prm.close()
+
+
+def test_a_model_that_cannot_be_loaded_leaves_its_share(four_cores: None) -> None:
+    with pytest.raises(OSError, match="damaged"):
+        ComputeThread("broken", lambda: (_ for _ in ()).throw(OSError("damaged")), lambda: None)
+    policy = started()
+    assert ask(policy) == 4
+    policy.close()
+
+
+@pytest.mark.parametrize(
+    ("value", "cores"), [("1", 1), ("1,2", 1), ("100000", None), ("0", None), ("x", None), ("", None)]
+)
+def test_joblibs_workers_have_their_share_of_the_machine(
+    monkeypatch: pytest.MonkeyPatch, value: str, cores: int | None
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", value)
+    assert available_cores() == (cores or len(os.sched_getaffinity(0)))
+    assert CpuShares().threads() >= 1

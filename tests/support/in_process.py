@@ -1,0 +1,61 @@
+"""A stage run in this process, which saves the seconds that a command line takes to start."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from chat_server import ChatServer
+from rich.console import Console
+
+from codetool.config.overrides import check
+from codetool.config.run_config import validate
+from codetool.stages.collect.collect import collect
+from codetool.stages.evaluate.run import Outcome, run
+
+GROUPS = {
+    "benchmark": "tmdb_verified", "search": "beam", "policy": "smollm2", "prm": "smollm2", "reward": "codetool",
+    "judge": "none", "experiment": "none",
+}  # fmt: skip
+
+
+def scripted(policy: ChatServer) -> tuple[str, ...]:
+    """The words of a policy behind the scripted server, without a PRM."""
+    return ("policy=openai", "policy.model=m", f"policy.base_url={policy.url}", "benchmark.split=dev", "prm=none")
+
+
+def prepared(outputs: Path, *words: str, **replaced: Any) -> tuple[Any, dict[str, str], Console]:
+    """The settings of a command line with some parts replaced, the options of its groups, and a console that keeps."""
+    words = (f"outputs={outputs}", "logger=none", *words)
+    config = replace(validate(check(words)[0]), **replaced)
+    chosen = dict(word.split("=", 1) for word in words if "=" in word)
+    return config, {**GROUPS, **{name: chosen[name] for name in GROUPS if name in chosen}}, Console(file=io.StringIO())
+
+
+def evaluated(outputs: Path, *words: str, **replaced: Any) -> Outcome:
+    """What stage=evaluate came to."""
+    return run(*prepared(outputs, *words, **replaced))
+
+
+def collected(outputs: Path, *words: str, **replaced: Any) -> int:
+    """What stage=collect returned."""
+    return collect(*prepared(outputs, "stage=collect", *words, **replaced))
+
+
+def said(outputs: Path, *words: str, **replaced: Any) -> tuple[Outcome, str]:
+    """What stage=evaluate came to, and what it printed on standard error."""
+    config, choices, console = prepared(outputs, *words, **replaced)
+    console.width = 300
+    outcome = run(config, choices, console)
+    assert isinstance(console.file, io.StringIO)
+    return outcome, console.file.getvalue()
+
+
+def untimed(value: Any) -> Any:
+    """The value without seconds, at any depth."""
+    if isinstance(value, Mapping):
+        return {key: untimed(item) for key, item in value.items() if key != "seconds"}
+    return [untimed(item) for item in value] if isinstance(value, list) else value

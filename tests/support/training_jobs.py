@@ -1,0 +1,89 @@
+"""Small training runs: process examples by the dozen, and jobs on them."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from codetool.config.overrides import check
+from codetool.config.run_config import RunConfig, validate
+from codetool.process_data import examples, transcripts
+from codetool.process_data.transcripts import Transcript
+from codetool.types import ProcessExample
+
+WORDS = ("trainer.precision=32-true", "train.threads=1", "train.tokens=300", "train.validation=0.2", "logger=none")
+
+
+def process_file(file: Path, tasks: int = 10) -> Path:
+    """A file of four steps a task, two after each of two prefixes."""
+    draw = random.Random(0)
+    steps = []
+    for task in range(tasks):
+        for group in ("root", "1"):
+            asked = f"Question {task}: who directed it? " * draw.randint(1, 3) + "find the film" * (group == "1")
+            prefix = ({"role": "system", "content": "You judge the steps"}, {"role": "user", "content": asked})
+            for child in (1, 2):
+                soft = draw.choice([0, 0.25, 0.5, 1])
+                name = str(child) if group == "root" else f"1-{child}"
+                label = draw.choice([True, False])
+                steps.append(
+                    ProcessExample(
+                        task_id=f"t{task}", node_id=name, group=group, prefix=prefix,
+                        step=f"print({draw.randint(0, 99)})", executed=True, soft=soft, hard=float(soft > 0),
+                        latent=soft * 0.9, label=label, multiplicity=draw.randint(1, 3),
+                    )
+                )  # fmt: skip
+    examples.write(file, steps)
+    return file
+
+
+def transcripts_file(file: Path, tasks: int = 8) -> Path:
+    """A file of transcripts with two assistant messages each."""
+    turns = [
+        [
+            {"role": "user", "content": f"Question {task}: who directed it?"},
+            {"role": "assistant", "content": f"##Step 1: find the film {task}."},
+            {"role": "user", "content": "603"},
+            {"role": "assistant", "content": "[All Finished]"},
+        ]
+        for task in range(tasks)
+    ]
+    transcripts.write(file, [Transcript(f"t{i}", tuple(each), (0, 1, 0, 1)) for i, each in enumerate(turns)])
+    return file
+
+
+def config(model: Path, data: Path, outputs: Path, *words: str) -> RunConfig:
+    """The settings of a run that trains a PRM, unless the words say otherwise."""
+    target = "policy" if "train.target=policy" in words else "prm"
+    own = [f"{target}=qwen7b", f"{target}.model={model}", f"train.data=[{data}]", f"outputs={outputs}"]
+    [composed] = check(["stage=train", *WORDS, *own, *words])
+    return validate(composed)
+
+
+def choices(**others: str) -> dict[str, str]:
+    return {"prm": "qwen7b", "policy": "qwen7b", "tuning": "lora", "experiment": "none"} | others
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def job(config: RunConfig, folder: Path, **changes: Any) -> Any:
+    """The job that the settings come to, in a folder made for it."""
+    from codetool.stages.train import train_dataset as material
+    from codetool.training.train_job import Job
+
+    found = material.model(config)
+    labels = material.labels(config, found.base)
+    made = material.material(config, found.base, labels)
+    (folder / "checkpoints").mkdir(parents=True)
+    whole = Job(
+        folder=folder, base=found.base, start=material.start(config), settings=config.train, tuning=config.tuning,
+        trainer=config.trainer, place=config.trainer.place(), seed=config.seed, training=made.training,
+        validation=made.validation, labels=labels.tokens if labels else None,
+        vocabulary=labels.vocabulary if labels else 0,
+    )  # fmt: skip
+    return replace(whole, **changes)

@@ -1,0 +1,196 @@
+"""Run `python run.py` in a fork of a process that has imported everything already: a tenth of the start-up time.
+
+A command gets what it would get from a shell: a process of its own with its own arguments, environment, standard
+streams and exit code. The parent of the forks imports and never computes, so that it has a single thread.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import IO, Any
+
+ROOT = Path(__file__).parents[2]
+LIBRARIES = ("hydra", "torch", "transformers", "pytorch_lightning", "peft", "openai")
+STAGES = tuple(
+    ".".join(file.relative_to(ROOT).with_suffix("").parts)
+    for folder in ("stages", "sweeps")
+    for file in sorted((ROOT / "codetool" / folder).rglob("*.py"))
+)
+
+
+def run_warm(command: Sequence[str], *, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    """What `subprocess.run` returns for `[python, run.py, *words]`, run in a fork of the warm process."""
+    process = WarmProcess(command)
+    try:
+        out, err = process.communicate(timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
+    assert process.returncode is not None
+    return subprocess.CompletedProcess(list(command), process.returncode, out, err)
+
+
+class WarmProcess:
+    """A command in a fork of the warm process, with what tests use of `subprocess.Popen`."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        """Start `[python, run.py, *words]` with the environment of now."""
+        self.args = list(command)
+        self.returncode: int | None = None
+        self._texts: tuple[str, str] | None = None
+        self._files = (tempfile.TemporaryFile(), tempfile.TemporaryFile())  # noqa: SIM115
+        self._connection = _connect()
+        request = {"words": self.args[2:], "environment": dict(os.environ), "folder": str(ROOT)}
+        descriptors = [file.fileno() for file in self._files]
+        socket.send_fds(self._connection, [json.dumps(request).encode()], descriptors)
+        self._connection.shutdown(socket.SHUT_WR)
+        self.pid = int(self._read_line(60))
+
+    def poll(self) -> int | None:
+        """The exit code, None while the command runs."""
+        if self.returncode is None and select.select([self._connection], [], [], 0)[0]:
+            self.returncode = int(self._read_line(60))
+            self._connection.close()
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """What the command wrote to standard output and error, once it has ended. Raises TimeoutExpired."""
+        if self.poll() is None and not select.select([self._connection], [], [], timeout)[0]:
+            raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        self.poll()
+        if self._texts is None:
+            out, err = (self._text(file) for file in self._files)
+            self._texts = out, err
+        return self._texts
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the command if it still runs."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End the command as the kernel does when memory is short."""
+        self.send_signal(signal.SIGKILL)
+
+    def _read_line(self, timeout: float) -> str:
+        """The warm process answers with one line when the command starts and one when it ends."""
+        self._connection.settimeout(timeout)
+        line = b""
+        while not line.endswith(b"\n"):
+            byte = self._connection.recv(1)
+            if not byte:
+                raise RuntimeError("the warm process is gone")
+            line += byte
+        return line.decode()
+
+    @staticmethod
+    def _text(file: IO[bytes]) -> str:
+        file.seek(0)
+        text = file.read().decode()
+        file.close()
+        return text
+
+
+def _connect() -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(str(_start_server()))
+    return connection
+
+
+@cache
+def _start_server() -> Path:
+    """The address of this test process's warm process, which ends with it."""
+    folder = Path(tempfile.mkdtemp())
+    address = folder / "socket"
+    server = subprocess.Popen([sys.executable, __file__, str(address)], cwd=ROOT, stdin=subprocess.PIPE, stdout=-1)
+    atexit.register(server.communicate)  # it ends when its standard input does
+    assert server.stdout is not None
+    server.stdout.readline()
+    return address
+
+
+def serve(address: str) -> None:
+    """Fork for each request on the socket until standard input ends."""
+    import importlib
+
+    sys.path.insert(0, str(ROOT))
+    for name in (*LIBRARIES, *STAGES):
+        importlib.import_module(name)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(address)
+    listener.listen()
+    print("ready", flush=True)
+    threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+    while True:
+        connection, _ = listener.accept()
+        if os.fork() == 0:
+            listener.close()
+            _look_after(connection)
+        connection.close()
+        while os.waitpid(-1, os.WNOHANG) != (0, 0):  # those that have ended; the one just made has not
+            pass
+
+
+def _look_after(connection: socket.socket) -> None:
+    """Fork the command, tell its pid and its exit code. Never returns."""
+    received, descriptors, _, _ = socket.recv_fds(connection, 1 << 20, 2)
+    while part := connection.recv(1 << 20):
+        received += part
+    request = json.loads(received)
+    pid = os.fork()
+    if pid == 0:
+        connection.close()
+        _run_command(request, descriptors)
+    connection.sendall(f"{pid}\n".encode())
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    connection.sendall(f"{status}\n".encode())
+    os._exit(0)
+
+
+def _run_command(request: dict[str, Any], descriptors: Sequence[int]) -> None:
+    """Be `python run.py WORDS`. Never returns."""
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for number, descriptor in enumerate(descriptors, start=1):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: PTH123, SIM115
+    os.chdir(request["folder"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    sys.argv = ["run.py", *request["words"]]
+    sys.path[0] = request["folder"]
+    code = 1
+    try:
+        import runpy
+
+        runpy.run_path("run.py", run_name="__main__")
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        threading._shutdown()  # type: ignore[attr-defined]  # what the interpreter does before it ends
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])

@@ -1,0 +1,96 @@
+"""What a multirun's words come to, before any cell runs."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hydra import initialize_config_dir
+
+from codetool.config.overrides import CONF, all_valid, check
+from codetool.errors import ConfigError
+from codetool.sweeps.grid import cells, sweep_name
+from codetool.sweeps.sweep import sweep
+
+
+@pytest.fixture
+def hydra() -> Iterator[None]:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield
+
+
+@pytest.mark.usefixtures("hydra")
+def test_cells_are_every_combination_the_last_word_varying_fastest() -> None:
+    grid = cells(["search=beam", "search.width=1,2", "search.n=range(2,4)", "hydra/launcher=joblib"])
+    assert [cell.label for cell in grid] == [
+        "search.width=1 search.n=2",
+        "search.width=1 search.n=3",
+        "search.width=2 search.n=2",
+        "search.width=2 search.n=3",
+    ]
+    assert grid[0].words == ("search=beam", "search.width=1", "search.n=2")  # the launcher is no cell's
+
+
+@pytest.mark.usefixtures("hydra")
+@pytest.mark.parametrize(
+    ("word", "values"),
+    [
+        ("search=glob(b*)", ["beam", "best_of_n"]),
+        ("search.n=choice(2,4)", ["2", "4"]),
+        ("policy.base_url=http\\://a,http\\://b", ["http://a", "http://b"]),
+        ("policy.source=[a,b],[c]", ["[a,b]", "[c]"]),
+        ("limit=null,3", ["null", "3"]),
+    ],
+)
+def test_what_varies_is_shown_as_it_was_meant(word: str, values: list[str]) -> None:
+    name = word.split("=")[0]
+    assert [cell.swept for cell in cells([word])] == [{name: value} for value in values]
+
+
+@pytest.mark.usefixtures("hydra")
+def test_a_wider_grid_in_another_order_is_the_same_sweep_and_another_question_is_not() -> None:
+    name = sweep_name(["search=beam", "search.width=1,2", "limit=5"], None)
+    assert name.startswith("beam-by-width-")
+    assert sweep_name(["search.width=1,2,3", "search=beam", "concurrency=4"], None) == name
+    assert sweep_name(["search=beam", "search.width=1,2", "seed=1"], None) != name
+    assert sweep_name(["search=beam", "search.width=1,2", "search.n=1,2"], None) != name
+    assert sweep_name(["search.width=1,2"], "paper") == "paper"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["search=beam,chain", "search.width=1,2"], "search.width=1: no such option. search has: depth"),
+        (["search.width=range(0,3)"], "search.width=0: should be greater than 0"),
+        (["search.width=1,2", "search.n=choice(1,0)"], "search.n=0: should be greater than 0"),
+        (["search=glob(zz*)"], "search=glob(zz*): no value fits"),
+        (["search.n=interval(1,2)"], "search.n=interval(1,2): cannot be read"),
+        (["fresh=true,false"], "fresh cannot vary within a sweep"),
+        (["hydra/launcher=basic,joblib"], "hydra/launcher cannot vary within a sweep"),
+        (["hydra/launcher=joblib", "hydra.launcher.n_jobs=0"], "hydra.launcher.n_jobs=0"),
+        (["stage=serve_tools"], "-m runs stage=evaluate only"),
+    ],
+)
+def test_what_is_wrong_is_said(wrong: list[str], said: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        first, *_ = all_valid(check(wrong, multirun=True))
+        sweep(wrong, first.stage, tmp_path / "outputs", dry_run=True)
+    assert said in str(error.value)
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_sweep_that_is_running_is_left_alone_and_a_dry_run_of_it_touches_nothing(tmp_path: Path) -> None:
+    words = ["search.width=1,2", f"outputs={tmp_path}", "search=beam", "policy=replay", "policy.source=[nowhere]"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        [name] = {sweep_name(words, None), sweep_name([*words, "dry_run=true"], None)}
+    folder = tmp_path / "sweeps" / name
+    folder.mkdir(parents=True)
+    (folder / "plan.json").write_text("of the other")
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ConfigError, match=f"sweep {name} is running"):
+            sweep(words, "evaluate", tmp_path, dry_run=False)
+        sweep([*words, "dry_run=true"], "evaluate", tmp_path, dry_run=True)
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {".lock": "", "plan.json": "of the other"}

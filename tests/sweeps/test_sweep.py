@@ -1,0 +1,290 @@
+"""A multirun: cells that resume, fail alone and stop at once, their table, figures and W&B runs."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import psutil
+import pytest
+from chat_server import ChatServer
+from command_line import CommandLine, lines, metrics
+from promptly import promptly
+from wandb_files import read
+
+from codetool.runs import journal
+from codetool.stages.evaluate.run import Outcome
+from codetool.sweeps.cell import CellOutcome
+from codetool.sweeps.figures import draw
+from codetool.sweeps.grid import Cell
+from codetool.sweeps.sweep import sweep
+from codetool.tracking.wandb import Tracked
+
+GRID = ("search.width=1,2", "search.n=2,3", "search.depth=2,4")
+
+
+@pytest.fixture
+def words(policy: ChatServer) -> tuple[str, ...]:
+    return ("-m", "policy=openai", "policy.model=m", f"policy.base_url={policy.url}", "limit=3", "search=beam")
+
+
+def sweep_folder(run: CommandLine) -> Path:
+    [folder] = (run.outputs / "sweeps").iterdir()
+    return folder
+
+
+def table(run: CommandLine) -> list[dict[str, str]]:
+    with (sweep_folder(run) / "cells.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def folders(run: CommandLine) -> list[Path]:
+    return sorted((run.outputs / "evaluate").iterdir())
+
+
+def is_done(folder: Path) -> bool:
+    return (folder / "metrics.json").exists()
+
+
+@pytest.fixture
+def recorded(run: CommandLine, policy: ChatServer) -> tuple[str, ...]:
+    """Words that replay a whole tree: it holds what every search within it draws."""
+    endpoint = ("policy=openai", "policy.model=m", f"policy.base_url={policy.url}", "limit=3", "logger=none")
+    assert run(*endpoint, "search=exhaustive", "search.n=3", "search.depth=4").returncode == 0
+    [source] = folders(run)
+    return ("-m", "policy=replay", f"policy.source=[{source}]", "limit=3", "search=beam")
+
+
+def test_a_sweep_killed_resumed_and_widened_runs_every_cell_once(run: CommandLine, recorded: tuple[str, ...]) -> None:
+    process = run.start(*recorded, *GRID, "logger=none")
+    while len(folders(run)) < 4:  # the recorded run and two cells that are done
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    before_resume = {folder: (folder / "results.jsonl").read_bytes() for folder in folders(run) if is_done(folder)}
+    assert 2 <= len(before_resume) < 9
+
+    resumed = run(*recorded, *GRID, "logger=none")
+    assert resumed.returncode == 0, resumed.stderr
+    rows = table(run)
+    assert len(rows) == 8 and {row["status"] for row in rows} == {"done"}
+    assert [(row["search.width"], row["search.n"], row["search.depth"]) for row in rows[:3]] == [
+        ("1", "2", "2"),
+        ("1", "2", "4"),
+        ("1", "3", "2"),
+    ]
+    assert len({row["folder"] for row in rows}) == 8
+    for row in rows:
+        assert float(row["success"]) == metrics(Path(row["folder"]))["metrics"]["success"]["value"]
+    assert all((folder / "results.jsonl").read_bytes() == before for folder, before in before_resume.items())
+    before_widened = {folder: (folder / "results.jsonl").read_bytes() for folder in folders(run)}
+
+    wider = run(*recorded, "search.width=1,2", "search.n=2,3", "search.depth=2,3,4", "logger=none")
+    assert wider.returncode == 0, wider.stderr
+    assert len(table(run)) == 12 and len(folders(run)) == 13
+    assert all((folder / "results.jsonl").read_bytes() == before for folder, before in before_widened.items())
+    text = [node.text for node in ElementTree.parse(sweep_folder(run) / "by-search.n.svg").iter() if node.text]
+    assert {"width=1 depth=2", "width=2 depth=4", "2", "3", "search.n", "success"} <= set(text)
+    figures = {path.name for path in sweep_folder(run).glob("*.svg")}
+    assert figures == {"by-search.width.svg", "by-search.n.svg", "by-search.depth.svg", "cost.svg"}
+    assert not list(run.outputs.rglob(".hydra")) and not list(run.outputs.rglob("multirun*"))
+
+
+def test_seeds_are_repetitions_and_no_axis(run: CommandLine, recorded: tuple[str, ...]) -> None:
+    finished = run(*recorded, "search.width=1,2", "seed=0,1", "logger=none")
+    assert finished.returncode == 0, finished.stderr
+    assert len(table(run)) == 4
+    assert {path.name for path in sweep_folder(run).glob("*.svg")} == {"by-search.width.svg", "cost.svg"}
+
+
+def test_each_cell_is_a_wandb_run_of_one_group_that_equals_its_journals(
+    run: CommandLine, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(run.outputs.parent))
+    finished = run(*words, "search.n=2,3")
+    assert finished.returncode == 0, finished.stderr
+    [line] = [line for line in finished.stdout.splitlines() if line.startswith("W&B:")]
+    assert line.endswith(f"wandb sync {sweep_folder(run) / 'wandb'}")
+    linked = sorted((sweep_folder(run) / "wandb").glob("*/*.wandb"))
+    assert len(linked) == 2
+    for folder in folders(run):
+        [offline] = (folder / "wandb").glob("offline-run-*")
+        written = read(offline)
+        assert (written.id, written.group) == (folder.name, sweep_folder(run).name)
+        assert f"report-{folder.name}" in written.artifacts
+        for name, metric in metrics(folder)["metrics"].items():
+            assert written.summary[name] == metric["value"]
+            assert written.summary.get(f"{name}_low") == metric["low"]
+        rows = [dict(zip(written.table["columns"], row, strict=True)) for row in written.table["data"]]
+        results = lines(folder, "results")
+        for key in ("task_id", "query", "answer", "success", "finished"):
+            assert [row[key] for row in rows] == [result[key] for result in results]
+        for amount in ("tokens_in", "tokens_out", "executions", "tool_calls"):
+            assert written.summary[f"ledger/{amount}"] == sum(result["ledger"][amount] for result in results)
+
+
+def test_a_cell_that_fails_is_named_with_its_reason_and_stops_no_other(
+    run: CommandLine, recorded: tuple[str, ...], tmp_path: Path
+) -> None:
+    [source] = folders(run)
+    grid = ("policy=replay", f"policy.source=[{tmp_path}/nowhere],[{source}]", "search.width=2", "search.n=3")
+    finished = run("-m", *grid, "search.depth=4", "limit=3", "search=beam", "logger=none")
+    assert finished.returncode == 1
+    first, second = table(run)
+    assert first["status"].startswith("failed: policy.source: there is no file")
+    assert second["status"] == "done"
+    assert "nowhere" in finished.stdout
+    assert "Traceback" not in finished.stdout + finished.stderr
+
+
+def test_a_cell_with_tasks_that_failed_for_our_own_reasons_has_failed(
+    run: CommandLine, recorded: tuple[str, ...]
+) -> None:
+    finished = run(*recorded, "search.width=2", "search.depth=4", "search.n=3,5", "logger=none")  # 5 were never drawn
+    assert finished.returncode == 1
+    assert [row["status"].split(" tasks")[0] for row in table(run)] == ["done", "failed: 3"]
+    assert [row["success"] for row in table(run)][1] == "0.0"
+
+
+def test_joblib_runs_cells_side_by_side_with_their_share_of_the_cpu(
+    run: CommandLine, words: tuple[str, ...], slow_policy: ChatServer
+) -> None:
+    words = (*words, f"policy.base_url={slow_policy.url}", "logger=none")
+    process = run.start(*words, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "search.n=2,3,4")
+    while slow_policy.running < 2:
+        assert process.poll() is None
+        time.sleep(0.01)
+    workers = [each for each in psutil.Process(process.pid).children() if "loky" in " ".join(each.cmdline())]
+    threads = [each.environ()["OMP_NUM_THREADS"] for each in workers if "posix" in " ".join(each.cmdline())]
+    assert threads == [str(max(1, len(os.sched_getaffinity(0)) // 2))] * 2
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert [row["status"] for row in table(run)] == ["done"] * 3
+    assert "3/3" in errors and "Warning" not in errors
+
+
+def test_cells_with_equal_identity_run_once_even_side_by_side(
+    run: CommandLine, words: tuple[str, ...], policy: ChatServer
+) -> None:
+    grid = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "concurrency=1,2")
+    finished = run(*words, *grid, "logger=none")
+    assert finished.returncode == 0, finished.stderr
+    [folder] = folders(run)
+    assert len(lines(folder, "results")) == 3
+    drawn = [(line["task_id"], line["key"], line["index"]) for line in lines(folder, "candidates")]
+    assert len(set(drawn)) == len(drawn)
+    assert [row["folder"] for row in table(run)] == [str(folder)] * 2
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_ctrl_c_stops_the_sweep_at_once_and_keeps_finished_cells(
+    run: CommandLine, words: tuple[str, ...], slow_policy: ChatServer, launcher: str
+) -> None:
+    words = (*words, f"policy.base_url={slow_policy.url}", "logger=none", f"hydra/launcher={launcher}")
+    process = run.start(*words, "search.n=1,2,3,4", "search.width=1,2,3,4")
+    while not list(run.outputs.glob("evaluate/*/metrics.json")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    started = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    with promptly():  # the sixteen cells take minutes
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Stopped" in errors and "Traceback" not in errors and "Warning" not in errors
+    _, alive = psutil.wait_procs(started, timeout=20)
+    assert not [each for each in alive if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_what_is_wrong_is_said_before_any_cell_runs(run: CommandLine) -> None:
+    finished = run("-m", "search=beam,chain", "search.width=1,2")
+    assert finished.returncode == 2
+    assert "search.width=1: no such option. search has: depth" in finished.stderr
+    assert not run.outputs.exists()
+
+
+def test_a_dry_run_names_the_cells_and_writes_nothing(run: CommandLine, words: tuple[str, ...]) -> None:
+    finished = run(*words, "search.n=range(2,4)", "dry_run=true")
+    assert finished.returncode == 0, finished.stderr
+    assert "[2/2] search.n=3" in finished.stderr
+    assert not list(run.outputs.rglob("*.csv")) and not (run.outputs / "evaluate").exists()
+
+
+def result(task: str, value: bool | None, kind: str | None = None) -> dict[str, Any]:
+    error = kind and {"kind": kind, "message": ""}
+    return {"task_id": task, "finished": True, "metrics": {"success": value}, "error": error}
+
+
+def pair(folder: Path, number: int, swept: dict[str, str], results: list[dict[str, Any]]) -> tuple[Cell, CellOutcome]:
+    """A cell that was asked for tasks a to d."""
+    folder = folder / f"run{number}"
+    folder.mkdir()
+    (folder / "results.jsonl").write_bytes(b"".join(map(journal.encode, results)))
+    metric = {"value": number / 10, "low": None, "high": None}
+    return Cell((), swept), CellOutcome(
+        number, str(folder), tasks=list("abcd"), metrics={"metrics": {"success": metric}}
+    )
+
+
+def dots(figure: Path) -> list[float]:
+    """Heights of the points of a figure with one line."""
+    return [float(node.attrib["cy"]) for node in ElementTree.parse(figure).iter() if node.tag.endswith("circle")][:-1]
+
+
+@pytest.mark.parametrize(
+    "path", ["outputs/train/model-{}-labels-1e-5", "{}-outputs/a/very/long/path", "a" * 26 + "{}" + "b" * 26]
+)
+def test_configurations_that_differ_where_a_legend_is_cut_stay_apart(tmp_path: Path, path: str) -> None:
+    values = [(width, path.format(kind)) for width in "12" for kind in ("hard", "soft")]
+    done = [pair(tmp_path, n, {"search.width": w, "prm.path": p}, []) for n, (w, p) in enumerate(values)]
+    draw(tmp_path, *zip(*done, strict=True))
+    nodes = list(ElementTree.parse(tmp_path / "by-search.width.svg").iter())
+    legends = [node.text for node in nodes if node.text and "path" in node.text or "…" in (node.text or "")]
+    assert len(set(legends)) == 2
+
+
+def test_repetitions_are_pooled_over_the_tasks_asked_for_as_a_single_run_counts_them(tmp_path: Path) -> None:
+    """Not checkable: left out. Failed internally, or missing: unsolved. Not asked for: none of ours."""
+    whole = [result("a", True), result("b", None), result("c", None, "internal"), result("d", True), result("e", False)]
+    seeds = [(n, {"search.width": "1", "seed": str(n)}, whole[: 3 + 2 * (n == 0)]) for n in range(2)]
+    known = [(n, {"search.width": str(n), "seed": "0"}, []) for n in range(2, 11)]
+    done = [pair(tmp_path, *each) for each in [*seeds, *known]]
+    draw(tmp_path, *zip(*done, strict=True))
+    first, *others = dots(tmp_path / "by-search.width.svg")
+    assert first == pytest.approx(others[3])  # 3 of 6, as high as the cell with 0.5
+
+
+def test_of_cells_with_one_result_the_last_counts_for_its_settings_and_its_wandb_run(
+    run: CommandLine, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(run.outputs.parent))
+    finished = run(*words, "concurrency=1,2")
+    assert finished.returncode == 0, finished.stderr
+    [folder] = folders(run)
+    assert "\nconcurrency: 2\n" in (folder / "config.yaml").read_text()
+    assert "W&B: runs kept offline: 1 " in finished.stdout.replace(".", " ")
+    assert [link.exists() for link in (sweep_folder(run) / "wandb").iterdir()] == [True]
+
+
+@pytest.mark.parametrize(("kept", "uploads"), [(Path("offline-run-1"), [True, False]), (None, [True, True])])
+def test_only_an_upload_that_failed_keeps_later_cells_from_theirs(
+    kept: Path | None, uploads: list[bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[bool] = []
+
+    def tracked_run(*_: object, upload: bool, **__: object) -> Outcome:
+        tried.append(upload)
+        return Outcome(tmp_path, tracked=Tracked("W&B: a problem", warning=True, unsynced=kept))
+
+    monkeypatch.setattr("codetool.sweeps.cell.run", tracked_run)
+    sweep(["search=beam", "search.width=1,2"], "evaluate", tmp_path, dry_run=True)
+    assert tried == uploads
