@@ -113,6 +113,7 @@ def refused() -> str:
         ("nowhere", ConfigError, "no http address"),
         ("", ConfigError, "no http address"),
     ],
+    ids=["refused", "unknown host", "no address", "empty"],  # a port is another in each process that runs tests
 )
 def test_an_address_without_a_server_is_told_without_waiting(
     server: FileServer, tmp_path: Path, address: str, kind: type[CodeToolError], said: str
