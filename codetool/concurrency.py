@@ -11,22 +11,22 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-async def together(awaitables: Iterable[Awaitable[T]]) -> list[T]:
+async def gather_or_cancel(awaitables: Iterable[Awaitable[T]]) -> list[T]:
     """The results in order. The first failure cancels the others, waits for their end and is raised as it is."""
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_result(awaitable)) for awaitable in awaitables]
+            tasks = [group.create_task(_await(awaitable)) for awaitable in awaitables]
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None
     return [task.result() for task in tasks]
 
 
-async def both(first: Awaitable[A], second: Awaitable[B]) -> tuple[A, B]:
+async def gather_pair(first: Awaitable[A], second: Awaitable[B]) -> tuple[A, B]:
     """The results of two different things, under the rules of `together`."""
     awaitables: list[Awaitable[Any]] = [first, second]
-    results = await together(awaitables)
+    results = await gather_or_cancel(awaitables)
     return results[0], results[1]
 
 
-async def _result(awaitable: Awaitable[T]) -> T:
+async def _await(awaitable: Awaitable[T]) -> T:
     return await awaitable

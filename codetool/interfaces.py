@@ -11,21 +11,8 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from codetool.types import (
-    JSON,
-    Candidate,
-    Execution,
-    HttpRequest,
-    Node,
-    Sampling,
-    Scores,
-    ServedModel,
-    Step,
-    Task,
-    ToolAnswer,
-    ToolCall,
-    Weights,
-)
+from codetool.model_types import Sampling, Scores, ServedModel, Weights
+from codetool.types import JSON, Candidate, Execution, HttpRequest, Node, Step, Task, ToolAnswer, ToolCall
 
 CallTool = Callable[[HttpRequest], Awaitable[ToolAnswer]]
 """How a sandboxed step reaches tools: a request in, an answer out. A failing tool is an answer, never an exception."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 JSON = Any  # None, bool, int, float, str, or lists and dicts of them
@@ -15,8 +14,6 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 Provenance = Literal["recorded", "replica", "simulated", "live"]
 Effect = Literal["read", "write"]
-Precision = Literal["bfloat16", "float32"]
-"""Number format that a model computes in."""
 ExecutionStatus = Literal["ok", "exception", "tool_failed", "timeout", "killed", "no_code"]
 AnswerType = Literal["name", "number", "date", "title", "list", "ordered_list", "some_of", "yes_no", "url"]
 """`list` wants exactly the values, `ordered_list` in their order too; `some_of` one or more of them, nothing else."""
@@ -107,21 +104,6 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Sampling:
-    """What determines the distribution that candidates are drawn from; part of a candidate's key.
-
-    None stands for "as recorded" where nothing is drawn, and for "not sent" where a server draws.
-    """
-
-    temperature: float | None
-    """Divides the logits; 0 takes the most probable token."""
-    top_p: float | None
-    """The draw is from the smallest set of tokens that holds this probability mass."""
-    max_tokens: int | None
-    """New tokens of a candidate at most."""
-
-
-@dataclass(frozen=True, slots=True)
 class Candidate:
     """One answer of a policy: the parsed step and what it cost.
 
@@ -137,23 +119,6 @@ class Candidate:
     finish_reason: str | None = None
     """Why a server's answer ended (`stop`, `length`, `content_filter`, `refusal`, `reasoning_only`, `empty`); None
     where nothing tells it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """A PRM's scores of sibling candidates: one latent reward in [0, 1] each, and the tokens of their prompts."""
-
-    values: tuple[float, ...]
-    tokens: int = 0
-    """Tokens of all prompts that were asked: the same whenever the same candidates are scored."""
-    computed: int | None = None
-    """Tokens of them that a model really computed. What a cache holds is left out, so it depends on what ran before.
-    None: all of them."""
-
-    @property
-    def tokens_computed(self) -> int:
-        """Tokens that were computed."""
-        return self.tokens if self.computed is None else self.computed
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +184,7 @@ class ToolAnswer:
         """Whether the tool really answered: a 2xx status from a source."""
         return self.failure is None and 200 <= self.status < 300
 
+
 STDERR_MARK = "[stderr, last lines]"
 """The line above what a step wrote to `sys.stderr`."""
 
@@ -242,7 +208,7 @@ class Execution:
     @property
     def printed(self) -> str:
         """The observation without what was written to `sys.stderr`: what counts as an answer."""
-        return self.observation.removesuffix(marked_stderr(self.stderr))
+        return self.observation.removesuffix(format_stderr(self.stderr))
 
     @property
     def ran(self) -> bool:
@@ -250,13 +216,13 @@ class Execution:
         return self.status == "ok"
 
 
-def observed(printed: str, stderr: str) -> str:
+def format_observation(printed: str, stderr: str) -> str:
     """The observation of a step: what it printed and, below a mark, what it wrote to `sys.stderr`, if anything."""
     between = "\n" if stderr and printed and not printed.endswith("\n") else ""
-    return f"{printed}{between}{marked_stderr(stderr)}"
+    return f"{printed}{between}{format_stderr(stderr)}"
 
 
-def marked_stderr(stderr: str) -> str:
+def format_stderr(stderr: str) -> str:
     """The text below its mark; empty for none."""
     return f"{STDERR_MARK}\n{stderr}" if stderr else ""
 
@@ -326,51 +292,3 @@ class SearchResult:
     """Name of the budget that ended the search, None where the strategy ended it."""
     composed: str | None = None
     """The final answer, where a model has composed it from the path."""
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """A model's files on this machine, in Hugging Face format, and what to compute in."""
-
-    base: Path
-    """Folder with `config.json`, the weights and the tokenizer."""
-    adapter: Path | None
-    """Folder of a LoRA adapter for the base, None for the base alone."""
-    precision: Precision
-
-
-@dataclass(frozen=True, slots=True)
-class ServedModel:
-    """Where a model answers, and what it is called there."""
-
-    base_url: str
-    """OpenAI-compatible, up to and including the version: `http://127.0.0.1:41233/v1`."""
-    model: str
-    """The `model` of a request."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessExample:
-    """One judged step of a rollout tree: a line of `process.jsonl`, what a PRM is trained and measured on."""
-
-    task_id: str
-    node_id: str
-    """Child indices from the root, `1-2-1`."""
-    group: str
-    """Id of the parent: examples of one task and group are siblings."""
-    prefix: tuple[Mapping[str, str], ...]
-    """What a PRM reads before the step: chat messages, as `JudgePrompt.before` renders them."""
-    step: str
-    """The text of the step that is judged."""
-    executed: bool
-    """Whether it ran and its tools answered (on-the-spot reward 1)."""
-    soft: float
-    """Share of the leaves below it that succeed, in [0, 1]; its own success if it is a leaf."""
-    hard: bool
-    """Whether any leaf below it succeeds."""
-    latent: float
-    """Latent reward in [0, 1] by the formula of the paper."""
-    label: bool | None
-    """Whether it has more potential than its siblings; None where nothing tells them apart."""
-    multiplicity: int = 1
-    """How many sampled candidates had this same program."""

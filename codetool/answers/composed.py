@@ -13,10 +13,11 @@ from pydantic import ConfigDict, Field, InstanceOf, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from codetool.interfaces import Prompt
+from codetool.model_types import Sampling
 from codetool.prompts.model_text import visible
 from codetool.prompts.step_format import words
 from codetool.prompts.templates import Message, TemplateText, compiled, cut_output
-from codetool.types import Node, Sampling, Step, Task
+from codetool.types import Node, Step, Task
 
 STOP = "[Answer Finished]"
 

@@ -27,7 +27,7 @@ import numpy as np
 from codetool.evaluation.cluster_bootstrap import Array, Places, Statistic, area, bootstrap, divided, mean, of_sums
 from codetool.evaluation.intervals import DRAWS, Interval
 from codetool.evaluation.scored_steps import JudgedSteps, numbered
-from codetool.types import ProcessExample
+from codetool.model_types import ProcessExample
 
 THRESHOLD = 0.5
 """The lowest score of a step that is judged good."""

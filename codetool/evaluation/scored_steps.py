@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codetool.evaluation.cluster_bootstrap import Array, Places, Statistic, mean
-from codetool.types import ProcessExample
+from codetool.model_types import ProcessExample
 
 Flags = npt.NDArray[np.bool_]
 T = TypeVar("T", bound=Hashable)

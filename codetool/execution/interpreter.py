@@ -17,7 +17,7 @@ from codetool.execution.channel import ClosedError
 from codetool.execution.inside.run_step import describe
 from codetool.execution.live_process import Answer, Process, Record
 from codetool.interfaces import CallTool
-from codetool.types import Execution, HttpRequest, ToolAnswer, observed
+from codetool.types import Execution, HttpRequest, ToolAnswer, format_observation
 
 if TYPE_CHECKING:
     from codetool.execution.sandbox import LiveSandbox
@@ -122,7 +122,7 @@ class LiveInterpreter:
             return replace(execution, status="killed", error=self._over)
         seen = execution.printed
         between = "" if not seen or seen.endswith("\n") else "\n"
-        return replace(execution, observation=observed(f"{seen}{between}{THREADS_ENDED}", execution.stderr))
+        return replace(execution, observation=format_observation(f"{seen}{between}{THREADS_ENDED}", execution.stderr))
 
     async def _renew(self, process: Process, *, stay: bool = False) -> Process:
         """Put a fork in the place of the process, with `stay` in the same folder. Raises ClosedError."""

@@ -22,7 +22,7 @@ from codetool.execution.inside.limits import parent_of, parents
 from codetool.execution.inside.run_step import STDERR
 from codetool.execution.pausable_timer import Clock
 from codetool.execution.protocol import Message, ProtocolError, text
-from codetool.types import Execution, ExecutionStatus, HttpRequest, ToolAnswer, observed
+from codetool.types import Execution, ExecutionStatus, HttpRequest, ToolAnswer, format_observation
 
 if TYPE_CHECKING:
     from codetool.execution.sandbox_handle import Keeper
@@ -111,7 +111,7 @@ class Process:
             printed, stderr = await self._last_words()
             self.kill()
             reason = f"the step ran longer than its limit of {timeout:g} s and was stopped"
-            return Execution("timeout", observed(printed, stderr), reason, clock.spent, tuple(calls), stderr)
+            return Execution("timeout", format_observation(printed, stderr), reason, clock.spent, tuple(calls), stderr)
         except (ClosedError, ProtocolError) as broken:
             self.kill()
             return Execution("killed", "", f"the interpreter died: {broken}", clock.spent, tuple(calls))
@@ -122,7 +122,7 @@ class Process:
         status: ExecutionStatus = "tool_failed" if failed else "exception" if error else "ok"
         if failed and not error:
             error = f"{failed.call.method} {failed.call.url} answered {failed.failure or failed.status}"
-        return Execution(status, observed(printed, stderr), error, clock.spent, tuple(calls), stderr)
+        return Execution(status, format_observation(printed, stderr), error, clock.spent, tuple(calls), stderr)
 
     async def _step(self, code: str, answer: Answer, clock: Clock, calls: list[ToolAnswer]) -> Message:
         """Its report on the step, after every call of a tool was answered and added to `calls`."""

@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 
-from codetool.concurrency import together
+from codetool.concurrency import gather_or_cancel
 from codetool.errors import CodeToolError, ConfigError, MissingError, PromptFilteredError, UnreachableError
 from codetool.http.answer_notes import FILTERED_PROMPT, AnswerNotes
 from codetool.http.chat_response import Completion, completion, joined
@@ -124,7 +124,7 @@ class ChatClient:
             self._note_choices(len(first.texts), n)
         # The same seed would bring the same text again.
         singles = [body | ({"seed": seed + i} if seed is not None else {}) for i in missing]
-        further = await together(self._completion(single, stop) for single in singles) if singles else ()
+        further = await gather_or_cancel(self._completion(single, stop) for single in singles) if singles else ()
         return joined([first, *further]) if singles else first
 
     def _note_choices(self, got: int, wanted: int) -> None:

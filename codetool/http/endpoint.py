@@ -17,8 +17,8 @@ from pydantic.dataclasses import dataclass
 from codetool.credentials.api_keys import read_key, reject_key_as_name
 from codetool.errors import ConfigError
 from codetool.http.reachability import reject_secrets_in_url
+from codetool.model_types import ServedModel
 from codetool.runs.operational import Operational
-from codetool.types import ServedModel
 
 SETTINGS = ConfigDict(extra="forbid", hide_input_in_errors=True)
 """No unknown setting, and no message of pydantic's that repeats a value, which may be a key."""

@@ -15,14 +15,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from codetool.concurrency import together
+from codetool.concurrency import gather_or_cancel
 from codetool.errors import CodeToolError, PromptRefusedError
 from codetool.http.chat_client import ChatClient
 from codetool.http.chat_response import Completion
 from codetool.http.endpoint import Server
 from codetool.judges.verdict_parser import choice_in, label_in
 from codetool.runs import journal
-from codetool.seeding import draw
+from codetool.seeding import draw_uniform
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Ballot:
 
     def seed(self, seed: int) -> int:
         """The seed that is sent, another for each vote."""
-        return int(draw(seed, self.task_id, f"{self.kind} vote {self.number} {self.order}") * 2**31)
+        return int(draw_uniform(seed, self.task_id, f"{self.kind} vote {self.number} {self.order}") * 2**31)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ async def cast(
                     count(vote)
                     return vote
 
-                cast_now = await together(asked(key, ballot) for key, ballot in new.items())
+                cast_now = await gather_or_cancel(asked(key, ballot) for key, ballot in new.items())
         known |= dict(zip(new, cast_now, strict=True))
     return [known[key] for key in keys]
 

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from codetool.model_types import Weights
 from codetool.models.kv_slots import Prefix
 from codetool.models.llama_decoder import Llama, readable
-from codetool.types import Weights
 
 
 class Group(Protocol):

@@ -23,8 +23,8 @@ from torch import Tensor
 from transformers import AttentionInterface, AutoModelForCausalLM
 
 from codetool.errors import ConfigError, MissingError
+from codetool.model_types import Precision
 from codetool.models.lora import merge
-from codetool.types import Precision
 
 PACKED = "codetool_packed"
 """Name that transformers knows our attention by."""

@@ -19,9 +19,9 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
 
 from codetool.errors import ConfigError, MissingError
+from codetool.model_types import Weights
 from codetool.models.kv_slots import Prefix
 from codetool.models.lora import merge
-from codetool.types import Weights
 
 FULL = "full_attention"
 

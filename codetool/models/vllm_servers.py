@@ -21,10 +21,10 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.errors import MissingError
+from codetool.model_types import Precision, ServedModel, Weights
 from codetool.models.vllm_process import Command, Server, started
 from codetool.runs import journal
 from codetool.runs.operational import Operational
-from codetool.types import Precision, ServedModel, Weights
 
 log = logging.getLogger(__name__)
 

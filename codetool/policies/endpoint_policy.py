@@ -17,9 +17,10 @@ from codetool.http.chat_response import Completion
 from codetool.http.endpoint import SETTINGS, EndpointConfig
 from codetool.http.system_role import SystemRole
 from codetool.interfaces import ModelServers, Prompt
-from codetool.policies.sampling import draw_seed
+from codetool.model_types import Sampling
 from codetool.prompts.templates import Message
-from codetool.types import Candidate, Node, Sampling, Task
+from codetool.seeding import draw_seed
+from codetool.types import Candidate, Node, Task
 
 log = logging.getLogger(__name__)
 

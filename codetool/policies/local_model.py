@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from codetool.interfaces import Prompt
+from codetool.model_types import Sampling, Weights
 from codetool.models.chat_template import ChatTokens
 from codetool.models.decoder import load
 from codetool.models.generation_worker import Request, Worker
-from codetool.policies.sampling import draw_seed
 from codetool.prompts.templates import Message
-from codetool.types import Candidate, Node, Sampling, Task, Weights
+from codetool.seeding import draw_seed
+from codetool.types import Candidate, Node, Task
 
 log = logging.getLogger(__name__)
 

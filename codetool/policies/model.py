@@ -15,12 +15,12 @@ from pydantic.dataclasses import dataclass
 from codetool.http.chat_client import ChatClient
 from codetool.http.endpoint import SETTINGS, EndpointConfig
 from codetool.interfaces import ModelServers, Policy, Prompt
+from codetool.model_types import Precision, Sampling, Weights
 from codetool.models import locate
 from codetool.policies.endpoint_policy import Endpoint
 from codetool.prompts import trained_prompt
 from codetool.runs.identity import local_model_folder
 from codetool.runs.operational import Checksummed, Operational
-from codetool.types import Precision, Sampling, Weights
 
 log = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ from pydantic.dataclasses import dataclass
 
 from codetool.errors import ConfigError, MissingError
 from codetool.interfaces import ModelServers, Prompt
+from codetool.model_types import Sampling
 from codetool.policies.recorded import Recorded
 from codetool.runs import journal
 from codetool.runs.operational import Checksummed
-from codetool.types import Sampling
 
 CANDIDATES = "candidates.jsonl"
 FIELDS = frozenset({"task_id", "key", "index", "text", "tokens_in", "tokens_out", "sampling"})

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from codetool.interfaces import Policy, Prompt
+from codetool.model_types import Sampling
 from codetool.policies.recorded import Record, candidate_key
-from codetool.types import Candidate, Node, Sampling, Task
+from codetool.types import Candidate, Node, Task
 
 Draw = tuple[str, str, int, int]
 """Task id, key, first index, number of candidates."""

@@ -20,6 +20,7 @@ from pydantic.dataclasses import dataclass
 from codetool.errors import ConfigError
 from codetool.http.endpoint import SETTINGS, EndpointConfig, Server
 from codetool.interfaces import ModelServers, ProcessRewardModel
+from codetool.model_types import Precision, Weights
 from codetool.models.locate import ModelFolders, find, locate, served_checksum, trained_prompt_of
 from codetool.prm import served_scorer
 from codetool.prm.label_scorer import Judge
@@ -30,7 +31,6 @@ from codetool.prompts import trained_prompt
 from codetool.prompts.templates import JudgePrompt, PairPrompt
 from codetool.runs.identity import local_model_folder
 from codetool.runs.operational import Checksummed, Operational
-from codetool.types import Precision, Weights
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from codetool.concurrency import together
+from codetool.concurrency import gather_or_cancel
 from codetool.errors import PromptTooLongError
 from codetool.models.chat_template import ChatTokens
 from codetool.models.locate import ModelFolders
@@ -65,7 +65,7 @@ class LocalJudge:
         prompts = await asyncio.to_thread(lambda: [self._encode(chat, name) for chat in chats])
         different = [prompt for prompt in dict.fromkeys(prompts) if prompt is not None and self._fits(prompt, name)]
         jobs = [Job(family) for family in families(different)]
-        read = await together(asyncio.wrap_future(self._scorer.submit(job)) for job in jobs)
+        read = await gather_or_cancel(asyncio.wrap_future(self._scorer.submit(job)) for job in jobs)
         values = {
             prompt: score(self._settings.score, *logits)
             for job, judged in zip(jobs, read, strict=True)

@@ -19,9 +19,10 @@ from pydantic.dataclasses import dataclass
 from codetool.answers.final_answer import final_answer
 from codetool.errors import ConfigError
 from codetool.interfaces import Benchmark, ModelServers
+from codetool.model_types import Scores
 from codetool.runs.operational import Operational
 from codetool.tool_calls.gold_path import calls_left
-from codetool.types import Execution, Node, Scores, Step, Task
+from codetool.types import Execution, Node, Step, Task
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True))

@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import permutations
 
+from codetool.model_types import Scores
 from codetool.prm.label_scorer import Judge
 from codetool.prompts.templates import PairPrompt
-from codetool.types import Execution, Node, Scores, Step, Task
+from codetool.types import Execution, Node, Step, Task
 
 UNDECIDED = 0.5
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from codetool.model_types import Scores
 from codetool.prm.label_scorer import Judge
 from codetool.prompts.templates import JudgePrompt
-from codetool.types import Execution, Node, Scores, Step, Task
+from codetool.types import Execution, Node, Step, Task
 
 
 class Pointwise:

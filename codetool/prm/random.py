@@ -10,8 +10,9 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from codetool.interfaces import ModelServers
-from codetool.seeding import draw
-from codetool.types import Execution, Node, Scores, Step, Task
+from codetool.model_types import Scores
+from codetool.seeding import draw_uniform
+from codetool.types import Execution, Node, Step, Task
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -42,4 +43,4 @@ class RandomPRM:
     ) -> Scores:
         """A number in [0, 1) for each candidate, the same whenever and beside whatever it is asked for."""
         before = [node.step.text for node in path if node.step]
-        return Scores(tuple(draw(self.seed, "latent", task.id, *before, step.text) for step in candidates))
+        return Scores(tuple(draw_uniform(self.seed, "latent", task.id, *before, step.text) for step in candidates))

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from codetool.interfaces import ProcessRewardModel
-from codetool.types import Execution, Node, Scores, Step, Task
+from codetool.model_types import Scores
+from codetool.types import Execution, Node, Step, Task
 
 Key = tuple[str, ...]
 """Task id, the texts of the path's steps, the text of the step that is scored."""

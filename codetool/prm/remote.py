@@ -18,17 +18,18 @@ import httpx
 from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
-from codetool.concurrency import together
+from codetool.concurrency import gather_or_cancel
 from codetool.errors import CodeToolError, ConfigError, UnreachableError
 from codetool.http.connection_pools import HttpPools
 from codetool.http.proxies import proxy_for
 from codetool.http.reachability import reachable_url, reject_secrets_in_url
 from codetool.http.retry import GivenUpError, RetryableError, RetryPolicy, call_with_retries, retry_after_seconds
 from codetool.interfaces import ModelServers
+from codetool.model_types import Scores
 from codetool.prompts import trained_prompt
 from codetool.prompts.templates import JudgePrompt, Message
 from codetool.runs.operational import Operational
-from codetool.types import Execution, Node, Scores, Step, Task
+from codetool.types import Execution, Node, Step, Task
 
 log = logging.getLogger(__name__)
 
@@ -130,9 +131,9 @@ class _Client:
         """
         chats = [self._settings.prompt.messages(task, path, step) for step in candidates]
         if self._most is None:
-            return Scores(tuple(await together(self._ask(i, chat) for i, chat in enumerate(chats))))
+            return Scores(tuple(await gather_or_cancel(self._ask(i, chat) for i, chat in enumerate(chats))))
         parts = [chats[begin : begin + self._most] for begin in range(0, len(chats), self._most)]
-        answers = await together(self._batch(part, f"{task.id}, step {len(path) + 1}") for part in parts)
+        answers = await gather_or_cancel(self._batch(part, f"{task.id}, step {len(path) + 1}") for part in parts)
         return _merged(answers)
 
     async def _batch(self, chats: Sequence[list[Message]], name: str) -> Scores:
@@ -142,7 +143,7 @@ class _Client:
             return answer
         if len(chats) > 1:
             half = len(chats) // 2
-            first, second = await together(self._batch(part, name) for part in (chats[:half], chats[half:]))
+            first, second = await gather_or_cancel(self._batch(part, name) for part in (chats[:half], chats[half:]))
             return _merged((first, second))
         log.warning("%s: the PRM server refuses the prompt: %s; it scores 0", name, answer.text[:200])
         return Scores((0.0,))

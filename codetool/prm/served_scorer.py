@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from codetool.concurrency import together
+from codetool.concurrency import gather_or_cancel
 from codetool.errors import CodeToolError, ConfigError, PromptRefusedError
 from codetool.http.chat_client import ChatClient
 from codetool.http.chat_response import FirstToken, first_token
@@ -68,7 +68,7 @@ class ServedJudge:
         # A prefix that several requests bring at once is computed for each, so the first of new ones is read alone.
         alone = 1 if new else 0
         judged = [await self._answer(chat, name) for chat in chats[:alone]]
-        judged += await together(self._answer(chat, name) for chat in chats[alone:])
+        judged += await gather_or_cancel(self._answer(chat, name) for chat in chats[alone:])
         asked, computed = (sum(counts) for counts in zip(*(tokens for _, tokens in judged), strict=True))
         return Judged(tuple(value for value, _ in judged), asked, computed)
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from codetool.model_types import ProcessExample
 from codetool.process_data import jsonl_reader
 from codetool.process_data.labels import LabelledStep
 from codetool.prompts.templates import JudgePrompt
 from codetool.runs import journal
-from codetool.types import ProcessExample, Task
+from codetool.types import Task
 
 NAME = "process.jsonl"
 _FIELDS = tuple(field.name for field in fields(ProcessExample))

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
+from codetool.model_types import ProcessExample
 from codetool.process_data.rollouts import Estimate, Rollout, estimates
 from codetool.process_data.settings import LabelingConfig
-from codetool.seeding import draw
-from codetool.types import Node, ProcessExample
+from codetool.seeding import draw_uniform
+from codetool.types import Node
 
 Rank = tuple[bool, float]
 """Whether a step was executed, then its estimate: what siblings are compared by."""
@@ -107,5 +108,7 @@ def dropped_for_balance(steps: Iterable[tuple[str, str, bool | None]], seed: int
             sides[label].append((task_id, node_id))
     kept = min(map(len, sides.values()))
     return {
-        step for side in sides.values() for step in sorted(side, key=lambda step: draw(seed, "balance", *step))[kept:]
+        step
+        for side in sides.values()
+        for step in sorted(side, key=lambda step: draw_uniform(seed, "balance", *step))[kept:]
     }

@@ -22,7 +22,7 @@ from pydantic.dataclasses import dataclass
 from codetool.errors import ConfigError
 from codetool.prompts.step_format import closing
 from codetool.prompts.step_parser import parse
-from codetool.types import Execution, Node, Step, Task, marked_stderr
+from codetool.types import Execution, Node, Step, Task, format_stderr
 
 Message = dict[str, str]
 """One chat message: `role` (system, user or assistant) and `content`."""
@@ -189,7 +189,7 @@ def cut_output(execution: Execution, limit: int) -> tuple[str, int]:
     if len(output) <= limit or not execution.stderr:
         return output[:limit], max(0, len(output) - limit)
     written = execution.stderr.rstrip()
-    kept = marked_stderr(written[max(0, len(written) - limit // 2) :])[-limit:]
+    kept = format_stderr(written[max(0, len(written) - limit // 2) :])[-limit:]
     printed = execution.printed.strip()
     shown = printed[: max(0, limit - len(kept) - 1)]
     return f"{shown}\n{kept}" if shown else kept, len(printed) - len(shown)

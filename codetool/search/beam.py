@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import ConfigDict, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from codetool.concurrency import together
+from codetool.concurrency import gather_or_cancel
 from codetool.interfaces import Expand
 from codetool.search.selection import chosen, top
 from codetool.types import Node
@@ -26,7 +26,7 @@ class Beam:
         """The best finished path ever seen, else the best of those kept to the end."""
         beam, finished, ended = [root], list[Node](), set[str]()
         while going := [node for node in beam if node.id not in ended]:
-            grown = await together(expand(node, self.n) for node in going)
+            grown = await gather_or_cancel(expand(node, self.n) for node in going)
             children = [child for siblings in grown for child in siblings]
             finished += [child for child in children if child.finished]
             ended |= {node.id for node, siblings in zip(going, grown, strict=True) if not siblings}

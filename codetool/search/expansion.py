@@ -14,12 +14,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from codetool.concurrency import both, together
+from codetool.concurrency import gather_or_cancel, gather_pair
 from codetool.interfaces import CallTool, Executor, Policy, ProcessRewardModel, Reward
 from codetool.search.budget import Budget
 from codetool.search.merging import ProgramKey, merge
 from codetool.search.states import States
-from codetool.seeding import draw
+from codetool.seeding import draw_uniform
 from codetool.types import Candidate, Execution, Ledger, Node, SearchResult, Step, Task
 
 
@@ -89,9 +89,7 @@ class Expansion:
                 return ()
             first, growth.drawn = growth.drawn, growth.drawn + n
             tried = tuple(growth.children.values()) if show_tried else ()
-            candidates = await self._policy.propose(
-                self._task, node.path, n, first=first, seed=self._seed, tried=tried
-            )
+            candidates = await self._policy.propose(self._task, node.path, n, first=first, seed=self._seed, tried=tried)
             self._spend(
                 tokens_in=sum(candidate.tokens_in for candidate in candidates),
                 tokens_out=sum(candidate.tokens_out for candidate in candidates),
@@ -129,12 +127,12 @@ class Expansion:
         prefix = f"{parent.id}-" if parent.depth else ""
         ids = [f"{prefix}{before + place}" for place in range(1, len(groups) + 1)]
         steps = [group[0].step for group in groups]
-        runs = together(self._run(parent, node_id, step) for node_id, step in zip(ids, steps, strict=True))
+        runs = gather_or_cancel(self._run(parent, node_id, step) for node_id, step in zip(ids, steps, strict=True))
         if self._prm is not None and self._prm.sees_observation:
             executions = await runs
             latents = await self._judge(parent, steps, executions)
         else:
-            latents, executions = await both(self._judge(parent, steps), runs)
+            latents, executions = await gather_pair(self._judge(parent, steps), runs)
         made = zip(ids, groups, executions, latents, strict=True)
         return [self._node(parent, node_id, group, ran, latent) for node_id, group, ran, latent in made]
 
@@ -168,7 +166,7 @@ class Expansion:
             spot=spot(step, execution),
             latent=latent,
             multiplicity=len(group),
-            tie=draw(self._seed, self._task.id, node_id, "tie"),
+            tie=draw_uniform(self._seed, self._task.id, node_id, "tie"),
         )
         return replace(node, cumulative=self._reward.cumulative(node.path))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Sequence
 
-from codetool.concurrency import together
+from codetool.concurrency import gather_or_cancel
 from codetool.interfaces import Expand
 from codetool.types import Node
 
@@ -33,4 +33,6 @@ async def leaves(node: Node, expand: Expand, count: Callable[[Node], int]) -> Se
     children = await expand(node, count(node))
     if not children:
         return (node,)
-    return [leaf for below in await together(leaves(child, expand, count) for child in children) for leaf in below]
+    return [
+        leaf for below in await gather_or_cancel(leaves(child, expand, count) for child in children) for leaf in below
+    ]

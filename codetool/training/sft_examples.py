@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from codetool.model_types import ProcessExample
 from codetool.prompts.templates import JudgePrompt
-from codetool.types import ProcessExample
 
 log = logging.getLogger(__name__)
 

@@ -35,9 +35,10 @@ from fastapi import FastAPI, Request
 from codetool.config.overrides import check
 from codetool.config.run_config import validate
 from codetool.interfaces import PRMOption, ProcessRewardModel
+from codetool.model_types import ServedModel, Weights
 from codetool.prm.generative import GenerativePRM
 from codetool.runs import journal
-from codetool.types import Execution, Node, ServedModel, Step, Task, Weights
+from codetool.types import Execution, Node, Step, Task
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results"

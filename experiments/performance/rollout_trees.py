@@ -22,10 +22,11 @@ from transcripts import slips
 from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, read
 from codetool.config.overrides import check
 from codetool.config.run_config import RunConfig, validate
+from codetool.model_types import ProcessExample
 from codetool.prompts.step_format import ALL_FINISHED
 from codetool.prompts.step_parser import parse
 from codetool.prompts.templates import JudgePrompt
-from codetool.types import Node, ProcessExample, Task
+from codetool.types import Node, Task
 
 DEPTH = 5
 ROOT = Node(id="0")

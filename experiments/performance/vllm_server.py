@@ -29,10 +29,11 @@ from hydra import compose, initialize_config_dir
 from random_adapter import random_adapter
 
 from codetool.config.run_config import validate
+from codetool.model_types import Scores
 from codetool.models.smollm2 import smollm2_folder
 from codetool.models.vllm_process import counters
 from codetool.prompts.step_parser import parse
-from codetool.types import Execution, Node, Scores
+from codetool.types import Execution, Node
 
 Cached = Callable[[int], Awaitable[tuple[int, int]]]
 ROOT = Path(__file__).parents[2]

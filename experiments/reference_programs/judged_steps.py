@@ -31,13 +31,14 @@ from codetool.config.overrides import check
 from codetool.config.run_config import RunConfig, validate
 from codetool.errors import CodeToolError
 from codetool.interfaces import Executor
+from codetool.model_types import ProcessExample
 from codetool.process_data import examples
 from codetool.process_data.labels import labelled
 from codetool.process_data.rollouts import Rollout
 from codetool.prompts.step_format import ALL_FINISHED
 from codetool.prompts.step_parser import parse
 from codetool.tools.broker import Broker
-from codetool.types import Node, ProcessExample, Task
+from codetool.types import Node, Task
 
 Row = Mapping[str, Any]
 AT_ONCE = 8

@@ -3,7 +3,7 @@
 import pytest
 
 from codetool.answers.final_answer import final_answer, last_printed
-from codetool.types import Execution, Node, Step, observed
+from codetool.types import Execution, Node, Step, format_observation
 
 ROOT = Node(id="0")
 
@@ -43,10 +43,10 @@ def test_a_last_step_without_code_answers_with_its_own_words(text):
 
 
 def test_what_was_written_to_stderr_is_no_part_of_the_answer():
-    ran = end(observation=observed("Ann", "WARNING:root:old"), stderr="WARNING:root:old")
+    ran = end(observation=format_observation("Ann", "WARNING:root:old"), stderr="WARNING:root:old")
     assert "WARNING" in ran.execution.observation
     assert final_answer(ran) == "Ann"
-    assert final_answer(end(observation=observed("", "low"), stderr="low")) == ""
+    assert final_answer(end(observation=format_observation("", "low"), stderr="low")) == ""
     assert final_answer(end(observation="[stderr, last lines]\nlow")) == "[stderr, last lines]\nlow"
 
 
@@ -56,8 +56,8 @@ def test_what_was_written_to_stderr_is_no_part_of_the_answer():
         ({"observation": " Ann\n"}, "Ann"),
         ({"observation": " \n"}, None),
         ({"observation": "Ann", "status": "exception", "error": "KeyError: 'id'"}, None),
-        ({"observation": observed("Ann", "low"), "stderr": "low"}, "Ann"),
-        ({"observation": observed("", "low"), "stderr": "low"}, None),
+        ({"observation": format_observation("Ann", "low"), "stderr": "low"}, "Ann"),
+        ({"observation": format_observation("", "low"), "stderr": "low"}, None),
         ({"observation": "x" * 3_000}, "x" * 2_000),
     ],
 )

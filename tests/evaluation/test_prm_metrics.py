@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from codetool.evaluation.prm_metrics import BINS, headline, measured
-from codetool.types import ProcessExample
+from codetool.model_types import ProcessExample
 
 
 def step(

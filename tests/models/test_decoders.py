@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import save_file
 
 from codetool.errors import ConfigError, MissingError
+from codetool.model_types import Weights
 from codetool.models.decoder import Decoder, load
 from codetool.models.llama_decoder import Llama, readable
 from codetool.models.lora import merge
 from codetool.models.transformers_decoder import General
-from codetool.types import Weights
 
 TOKENS = [7, 93, 2, 41, 41, 60, 5, 18, 77, 30]
 SIZES: dict[str, Any] = {

@@ -19,13 +19,13 @@ import pytest_asyncio
 import torch
 from random_adapter import random_adapter
 
+from codetool.model_types import ServedModel, Weights
 from codetool.models.chat_template import ChatTokens
 from codetool.models.llama_decoder import Llama
 from codetool.models.smollm2 import smollm2_folder
 from codetool.models.vllm_process import counters
 from codetool.models.vllm_servers import STATISTICS, Vllm
 from codetool.runs import journal
-from codetool.types import ServedModel, Weights
 
 pytestmark = [
     pytest.mark.slow,
@@ -92,9 +92,7 @@ async def test_the_server_has_the_corrected_tokenizer(served: list[ServedModel])
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_greedy_text_is_that_of_the_model_in_process(
-    served: list[ServedModel], planned: list[Weights]
-) -> None:
+async def test_greedy_text_is_that_of_the_model_in_process(served: list[ServedModel], planned: list[Weights]) -> None:
     tokens = ChatTokens(smollm2_folder())
     for model, weights in zip(served, planned, strict=True):
         decoder = Llama(weights.base, torch.float32, weights.adapter)

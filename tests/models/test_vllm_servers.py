@@ -11,10 +11,10 @@ import pytest
 from pydantic import ValidationError
 
 from codetool.errors import MissingError
+from codetool.model_types import Weights
 from codetool.models.vllm_process import counters, environment
 from codetool.models.vllm_servers import LOG, STATISTICS, Vllm
 from codetool.runs import journal
-from codetool.types import Weights
 
 SERVER = """
 import json, os, sys, time

@@ -10,10 +10,11 @@ from paths import step_after
 
 from codetool.answers.composed import AnswerPrompt
 from codetool.errors import ConfigError
+from codetool.model_types import Sampling
 from codetool.policies.endpoint_policy import EndpointPolicy
 from codetool.policies.recorded import Recorded
 from codetool.prompts.templates import StepPrompt
-from codetool.types import Sampling, Task
+from codetool.types import Task
 
 STEP = "##Step 2: b\nPython Code:\n```python\nprint(2)\n```\n[All Finished]\n"
 

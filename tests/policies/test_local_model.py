@@ -21,6 +21,7 @@ from paths import SEARCH, step_after
 from promptly import promptly
 
 from codetool.errors import MissingError
+from codetool.model_types import Precision, Sampling, Weights
 from codetool.models import smollm2 as weights
 from codetool.models.kv_slots import Group, Prefix, Slots
 from codetool.models.llama_decoder import Llama
@@ -29,7 +30,7 @@ from codetool.models.smollm2 import smollm2_folder
 from codetool.policies.local_model import LocalModel
 from codetool.policies.model import ModelPolicy
 from codetool.prompts.templates import StepPrompt
-from codetool.types import Precision, Sampling, Task, Weights
+from codetool.types import Task
 
 PROMPT = StepPrompt(
     instruction="Write one line about {{ query }}.", result="{{ output }}", observation=20000, response=100

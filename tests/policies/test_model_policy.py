@@ -15,8 +15,9 @@ from test_decoders import adapter, made
 
 from codetool.config.run_config import validate
 from codetool.errors import ConfigError, MissingError
+from codetool.model_types import ServedModel, Weights
 from codetool.policies.model import ModelPolicy
-from codetool.types import ServedModel, Task, Weights
+from codetool.types import Task
 
 Compose = Callable[..., DictConfig]
 LARGE = ["qwen7b", "qwen7b_coder", "llama8b"]
@@ -147,7 +148,10 @@ def test_an_address_with_a_password_is_refused_and_not_repeated(name: str, addre
 
 
 def test_an_endpoint_needs_an_address_and_this_process_has_none(option: Option) -> None:
-    for words in (["policy.backend=endpoint"], ["policy.backend=transformers", "policy.base_url=http://127.0.0.1:9/v1"]):
+    for words in (
+        ["policy.backend=endpoint"],
+        ["policy.backend=transformers", "policy.base_url=http://127.0.0.1:9/v1"],
+    ):
         with pytest.raises(InstantiationException, match=r"policy\.base_url"):
             option("policy=qwen7b", *words)
 

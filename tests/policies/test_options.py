@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from codetool.interfaces import PolicyOption, Prompt
-from codetool.types import Sampling
+from codetool.model_types import Sampling
 
 OPTIONS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "policy").glob("*.yaml"))
 

@@ -12,11 +12,12 @@ from omegaconf import DictConfig
 from paths import step_after
 
 from codetool.errors import ConfigError, MissingError
+from codetool.model_types import Sampling
 from codetool.policies.recorded import Record, Recorded
 from codetool.policies.replay import Replay
 from codetool.prompts.step_parser import parse
 from codetool.prompts.templates import StepPrompt
-from codetool.types import Candidate, Node, Sampling, Task
+from codetool.types import Candidate, Node, Task
 
 SAMPLING = Sampling(0.9, 0.95, 64)
 
@@ -204,9 +205,9 @@ async def test_a_replay_can_be_replayed(task: Task, prompt: StepPrompt, tmp_path
     option = replay(prompt, tmp_path / "a")
     async with option.open(NO_SERVERS) as policy:
         records: list[Record] = []
-        await Recorded(
-            policy, prompt=prompt, sampling=option.sampling, known=(), append=records.extend
-        ).propose(task, (), 2)
+        await Recorded(policy, prompt=prompt, sampling=option.sampling, known=(), append=records.extend).propose(
+            task, (), 2
+        )
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "candidates.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     async with replay(prompt, tmp_path / "b").open(NO_SERVERS) as policy:

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from codetool.model_types import Sampling
 from codetool.policies.recorded import Record, Recorded
 from codetool.policies.shared import SharedDraws
 from codetool.prompts.step_parser import parse
 from codetool.prompts.templates import StepPrompt
-from codetool.types import Candidate, Node, Sampling, Task
+from codetool.types import Candidate, Node, Task
 
 SAMPLING = Sampling(0.9, 0.95, 64)
 

@@ -11,8 +11,8 @@ from no_servers import NO_SERVERS
 from promptly import promptly
 
 from codetool.errors import CodeToolError, ConfigError, UnreachableError
+from codetool.model_types import ServedModel, Weights
 from codetool.models.chat_template import ChatTokens
-from codetool.types import ServedModel, Weights
 
 SIBLINGS = steps("search", "give up")
 

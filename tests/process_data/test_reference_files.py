@@ -13,11 +13,11 @@ import pytest
 from tree_world import JUDGE, POLICY, TASK, rollout, settings
 
 from codetool.errors import ConfigError, MissingError
+from codetool.model_types import ProcessExample
 from codetool.process_data import examples
 from codetool.process_data.labels import labelled
 from codetool.process_data.reference_format.reference_export import ReferenceExport
 from codetool.process_data.reference_format.reference_import import read_reference
-from codetool.types import ProcessExample
 
 TREE = rollout(
     {"1-1": True, "1-2": False, "2-1": False, "2-10-1": True}, times={"1": 2, "2-1": 3}, failed=("1-2", "2-1")

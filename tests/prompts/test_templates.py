@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from codetool.errors import ConfigError
 from codetool.prompts.step_format import words
 from codetool.prompts.templates import StepPrompt, compiled, cut_output
-from codetool.types import STDERR_MARK, Execution, Node, Parameter, Step, Task, Tool, observed
+from codetool.types import STDERR_MARK, Execution, Node, Parameter, Step, Task, Tool, format_observation
 
 YAML = Path(__file__).parents[2] / "conf" / "prompt" / "stepwise.yaml"
 
@@ -204,13 +204,15 @@ def test_what_only_rendering_shows_is_one_line(template: str) -> None:
     assert "\n" not in str(refused.value)
 
 
-WRITTEN = Execution("ok", observed("417", "WARNING:root:old"), stderr="WARNING:root:old")
+WRITTEN = Execution("ok", format_observation("417", "WARNING:root:old"), stderr="WARNING:root:old")
 
 
 @pytest.mark.parametrize("limit", [8, 40, 60, 200])
 @pytest.mark.parametrize("printed", ["417", "x" * 300, ""])
 def test_what_a_step_wrote_to_stderr_is_shown_within_the_limit(printed: str, limit: int) -> None:
-    ran = Execution("ok", observed(printed, "a\n" * 90 + "WARNING:root:old"), stderr="a\n" * 90 + "WARNING:root:old")
+    ran = Execution(
+        "ok", format_observation(printed, "a\n" * 90 + "WARNING:root:old"), stderr="a\n" * 90 + "WARNING:root:old"
+    )
     shown, cut = cut_output(ran, limit)
     assert len(shown) <= limit
     assert shown.endswith("old")

@@ -6,7 +6,8 @@ import pytest
 from search_world import Sandbox, ScriptedPolicy, TextPRM, budget, call_tool, expansion, fans, jitter, step
 
 from codetool.errors import SandboxError
-from codetool.types import Scores, Task
+from codetool.model_types import Scores
+from codetool.types import Task
 
 
 async def test_children_hold_step_execution_and_place():

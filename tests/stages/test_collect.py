@@ -23,10 +23,10 @@ from scripted_policy import scripted_server
 from codetool.benchmarks.tmdb_verified import rows
 from codetool.config.overrides import check
 from codetool.errors import ConfigError
+from codetool.model_types import ProcessExample
 from codetool.process_data import examples, transcripts
 from codetool.process_data.reference_format.reference_import import read_reference
 from codetool.prompts.templates import JudgePrompt
-from codetool.types import ProcessExample
 
 TASKS = 6
 WORDS = ("stage=collect", "benchmark.split=dev", "search.n=3", "policy=openai", "policy.model=m", "logger=none")

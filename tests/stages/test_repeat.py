@@ -16,9 +16,9 @@ from in_process import evaluated, said, scripted, untimed
 from scripted_policy import scripted_server
 
 from codetool.errors import CodeToolError, ConfigError, MissingError
+from codetool.model_types import Scores
 from codetool.prm.random import RandomPRM
 from codetool.stages.evaluate import repeat
-from codetool.types import Scores
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,9 @@ from in_process import collected, evaluated, prepared, said, scripted, untimed
 from scripted_policy import scripted_server
 
 from codetool.errors import CodeToolError, ConfigError
+from codetool.model_types import Scores
 from codetool.prm.random import RandomPRM
 from codetool.stages.report import report
-from codetool.types import Scores
 
 LOGS = ("log.txt", "provenance.json")
 """Files that note every command that worked on a folder."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codetool.types import ServedModel, Weights
+from codetool.model_types import ServedModel, Weights
 
 
 class NoServers:

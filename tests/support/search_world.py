@@ -13,22 +13,11 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 
 from codetool.interfaces import CallTool, ProcessRewardModel, Reward
+from codetool.model_types import Scores
 from codetool.rewards.codetool import StepReward
 from codetool.search.budget import Budget
 from codetool.search.expansion import Expansion
-from codetool.types import (
-    Candidate,
-    Execution,
-    HttpRequest,
-    Node,
-    Scores,
-    SearchResult,
-    Step,
-    Task,
-    Tool,
-    ToolAnswer,
-    ToolCall,
-)
+from codetool.types import Candidate, Execution, HttpRequest, Node, SearchResult, Step, Task, Tool, ToolAnswer, ToolCall
 
 Script = Callable[[tuple[str, ...], int], Step | None]
 """`(texts of the path, index of the draw)` → the step, or None where the policy has nothing to say."""

@@ -10,9 +10,9 @@ from typing import Any
 
 from codetool.config.overrides import check
 from codetool.config.run_config import RunConfig, validate
+from codetool.model_types import ProcessExample
 from codetool.process_data import examples, transcripts
 from codetool.process_data.transcripts import Transcript
-from codetool.types import ProcessExample
 
 WORDS = ("trainer.precision=32-true", "train.threads=1", "train.tokens=300", "train.validation=0.2", "logger=none")
 

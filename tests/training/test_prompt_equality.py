@@ -7,13 +7,14 @@ import tiny_models
 
 from codetool.config.overrides import check
 from codetool.config.run_config import validate
+from codetool.model_types import ProcessExample, Sampling, Weights
 from codetool.models.chat_template import ChatTokens
 from codetool.models.locate import ModelFolders
 from codetool.policies.local_model import LocalModel
 from codetool.prm.local_scorer import LocalJudge
 from codetool.prompts.step_format import closing
 from codetool.training.sft_examples import judged, written
-from codetool.types import Execution, Node, ProcessExample, Sampling, Step, Task, Tool, Weights
+from codetool.types import Execution, Node, Step, Task, Tool
 
 ROOT = Node(id="0")
 TOOL = Tool(name="GET_a", method="GET", server="http://films", path="/search/movie", summary="Search for movies")

@@ -20,11 +20,12 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from codetool.interfaces import Prompt
+from codetool.model_types import ProcessExample
 from codetool.process_data.labels import pairs
 from codetool.process_data.rollouts import Rollout
 from codetool.prompts.step_format import closing
 from codetool.prompts.templates import JudgePrompt
-from codetool.types import JSON, Execution, Node, ProcessExample
+from codetool.types import JSON, Execution, Node
 
 ROOT = "1"
 """How the reference names the path without steps."""

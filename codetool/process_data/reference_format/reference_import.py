@@ -21,12 +21,13 @@ from typing import Any, Literal
 import yaml
 
 from codetool.errors import CodeToolError, ConfigError, MissingError
+from codetool.model_types import ProcessExample
 from codetool.process_data.examples import write
 from codetool.process_data.labels import with_labels
 from codetool.process_data.reference_format.reference_export import ROOT
 from codetool.prompts.step_format import closing
 from codetool.prompts.templates import JudgePrompt
-from codetool.types import Execution, Node, ProcessExample, Step, Task
+from codetool.types import Execution, Node, Step, Task
 
 PROMPT = Path(__file__).parents[2] / "conf" / "judging" / "stepwise.yaml"
 STATUSES = {0: "ok", 1: "exception", 2: "tool_failed"}

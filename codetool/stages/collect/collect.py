@@ -18,6 +18,7 @@ from codetool.evaluation.result_files import TREES, TreeFile
 from codetool.evaluation.result_records import nodes_of
 from codetool.evaluation.summary import Summary
 from codetool.judges.endpoint_judge import NoJudge
+from codetool.model_types import ProcessExample
 from codetool.process_data import examples, transcripts
 from codetool.process_data.labels import dropped_for_balance, labelled
 from codetool.process_data.reference_format.reference_export import ReferenceExport
@@ -29,7 +30,7 @@ from codetool.stages.collect.collect_summary import Collected
 from codetool.stages.collect.leaf_outcomes import decided
 from codetool.stages.conclusion import Target
 from codetool.stages.evaluate.run import run
-from codetool.types import ProcessExample, Task
+from codetool.types import Task
 
 ROLLOUTS = "rollouts.jsonl"
 REFERENCE = "reference"

@@ -15,12 +15,13 @@ from rich.console import Console
 
 from codetool.answers.composed import ByPolicy, Printed
 from codetool.answers.final_answer import last_printed
-from codetool.concurrency import together
+from codetool.concurrency import gather_or_cancel
 from codetool.config.run_config import RunConfig
 from codetool.errors import CodeToolError
 from codetool.evaluation.score_task import TaskRecord, failure, score
 from codetool.http.endpoint import EndpointConfig
 from codetool.interfaces import Executor, ModelServers, Policy, PolicyOption, ProcessRewardModel
+from codetool.model_types import Weights
 from codetool.policies.recorded import ANSWER, Record, Recorded
 from codetool.policies.replay import Replay
 from codetool.policies.shared import SharedDraws
@@ -32,7 +33,7 @@ from codetool.stages.evaluate.task_progress import Display, Tally
 from codetool.stages.evaluate.tool_counts import keep_counts
 from codetool.stages.run_folder import RunFolder
 from codetool.tools.broker import Broker
-from codetool.types import Ledger, SearchResult, Task, Weights
+from codetool.types import Ledger, SearchResult, Task
 
 TASK_LOG = "codetool.stages.evaluate.evaluate.task"
 """What went wrong with single tasks: for `log.txt` at once and the summary, not between the lines of progress."""
@@ -88,7 +89,7 @@ async def _evaluate(
         with display:
             workers = range(min(config.concurrency, len(left)))
             try:
-                await together(_work(waiting, config, parts, folder, display) for _ in workers)
+                await gather_or_cancel(_work(waiting, config, parts, folder, display) for _ in workers)
             finally:
                 keep_counts(folder.path, parts.broker.summary())
         log.info("tools: %s", parts.broker.summary())

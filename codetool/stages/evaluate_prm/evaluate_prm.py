@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from rich.console import Console
 
-from codetool.concurrency import together
+from codetool.concurrency import gather_or_cancel
 from codetool.config.run_config import RunConfig
 from codetool.errors import CodeToolError, ConfigError, MissingError, UnreachableError
 from codetool.interfaces import ProcessRewardModel
@@ -177,7 +177,7 @@ async def _score(config: RunConfig, data: JudgedData, path: Path, console: Conso
         with Journal(path / SCORES) as scores, progress:
             waiting = iter(left)
             workers = range(min(config.concurrency, len(left)))
-            await together(_work(waiting, prm, scores.append, progress.count, failures) for _ in workers)
+            await gather_or_cancel(_work(waiting, prm, scores.append, progress.count, failures) for _ in workers)
     log.info("scored %d steps; the PRM computed %d tokens for them", progress.steps, progress.tokens)
     return failures
 

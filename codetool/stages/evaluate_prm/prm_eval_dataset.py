@@ -16,12 +16,13 @@ from pathlib import Path
 
 from codetool.errors import ConfigError, MissingError
 from codetool.evaluation.result_records import nodes_of
+from codetool.model_types import ProcessExample
 from codetool.process_data import examples
 from codetool.runs import journal, provenance
 from codetool.runs.identity import OPTION
 from codetool.stages.report import settings_of, tasks_of
 from codetool.tools.call_key import route
-from codetool.types import HttpRequest, Node, ProcessExample, Task, Tool, ToolAnswer
+from codetool.types import HttpRequest, Node, Task, Tool, ToolAnswer
 
 ROLLOUTS = "rollouts.jsonl"
 WHOLE = "Name the whole folder that stage=collect has written: evaluate_prm.data=[outputs/collect/NAME]"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from codetool.config.run_config import RunConfig
 from codetool.errors import ConfigError, MissingError
+from codetool.model_types import ProcessExample
 from codetool.models.chat_template import ChatTokens
 from codetool.models.locate import ADAPTERS, OWN, ModelFolders, find
 from codetool.policies.model import ModelPolicy
@@ -22,7 +23,7 @@ from codetool.prm.label_tokens import label_ids
 from codetool.process_data import examples as process_examples
 from codetool.process_data import transcripts
 from codetool.prompts.templates import JudgePrompt
-from codetool.types import ProcessExample, Task
+from codetool.types import Task
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

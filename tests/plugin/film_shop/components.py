@@ -11,17 +11,8 @@ from pydantic import ConfigDict, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from codetool.interfaces import Expand, ModelServers, Prompt
-from codetool.types import (
-    Candidate,
-    Execution,
-    Node,
-    Sampling,
-    Scores,
-    Step,
-    Task,
-    ToolAnswer,
-    ToolCall,
-)
+from codetool.model_types import Sampling, Scores
+from codetool.types import Candidate, Execution, Node, Step, Task, ToolAnswer, ToolCall
 from film_shop.benchmark import PRICES, SERVER
 
 PROGRAM = """##Step 1: Ask the shop.
