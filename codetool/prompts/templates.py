@@ -2,7 +2,7 @@
 
 A path only ever extends its messages: what is sent after step k+1 starts with exactly what was sent after step k, and
 siblings share all of it. Prefix caches, batched scoring and packed training rely on this. The words are templates that
-live in `conf/prompt/` and `conf/judging/`.
+live in `conf/policy_prompt/` and `conf/prm_prompt/`.
 
 Limits: observations are cut at a number of characters, tool documents are not; a prompt may exceed a model's context.
 """

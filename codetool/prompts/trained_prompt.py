@@ -24,7 +24,7 @@ from codetool.errors import ConfigError
 FILE = "codetool_prompt.yaml"
 """Name of the file in the folder of an adapter or a model."""
 HEAD = "# The prompt that this model was trained with. CodeTool compares it with the one that the model is used with.\n"
-GROUPS = {"prm": "judging", "policy": "prompt"}
+GROUPS = {"prm": "prm_prompt", "policy": "policy_prompt"}
 """The folder of `conf/` that holds the named prompts of a PRM and of a policy."""
 CONF = Path(__file__).parents[1] / "conf"
 """The configuration, to name prompts by; where it lies elsewhere they are named by their text."""

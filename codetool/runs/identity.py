@@ -67,7 +67,8 @@ def identity_settings(
 ) -> dict[str, Any]:
     """The settings that determine a result, by block.
 
-    `choices` are Hydra's choices: the option's name by group, `search`, or by `group@place`, `prompt@policy.prompt`.
+    `choices` are Hydra's choices: the option's name by group, `search`, or by `group@place`, such as
+    `policy_prompt@policy.prompt`.
     `only` restricts the blocks. A settings object may have a method `irrelevant_settings()` that names settings without
     effect, given the others: they are left out too.
     """

@@ -74,7 +74,7 @@ class Tools:
     """The service's embedded copy; null: none."""
     simulator: Annotated[SkipValidation[Simulator | NoSimulator], Operational]
     """Who answers in mode simulated where nobody else does."""
-    live: SkipValidation[LiveProxy | None]
+    tool_proxy: SkipValidation[LiveProxy | None]
     """The way to services that are not asked themselves; null: they are."""
     connect_timeout: Annotated[PositiveFloat, Operational]
     """Seconds until a live host has accepted."""
@@ -163,10 +163,10 @@ class Tools:
 
     def _known_secrets(self) -> Mapping[str, Secret]:
         """The secrets of the hosts, and of the proxy, which carries its own but has it cut out all the same."""
-        if self.live is None or self.mode != "live":
+        if self.tool_proxy is None or self.mode != "live":
             return self.secrets
-        carried = Secret(env=self.live.key_env, header="toolbench_key", query=None, format="{key}")
-        return {**self.secrets, self.live.host: carried}
+        carried = Secret(env=self.tool_proxy.key_env, header="toolbench_key", query=None, format="{key}")
+        return {**self.secrets, self.tool_proxy.host: carried}
 
     def _check_marked_operations(self, tasks: Sequence[Task]) -> None:
         """Warn of an operation of `reads` or `writes` that no task has. Raises ConfigError for one that is in both."""
@@ -185,8 +185,8 @@ class Tools:
             )
 
     def _require_keys(self, keyring: Keyring, tasks: Sequence[Task]) -> None:
-        if self.live is not None:
-            self.live.require_key()
+        if self.tool_proxy is not None:
+            self.tool_proxy.require_key()
         else:
             keyring.require(self.allowed([tool.server for task in tasks for tool in task.tools]))
 
@@ -240,7 +240,7 @@ class Broker:
             total=self._total,
             writes=writes,
             tools=with_effects(task.tools, self._settings.reads, self._settings.writes),
-            sends_requests=self._client is not None and self._settings.live is None,
+            sends_requests=self._client is not None and self._settings.tool_proxy is None,
         )
 
     @property
@@ -269,7 +269,7 @@ class Broker:
         return [source for source in sources if source is not None]
 
     def _live(self, client: httpx.AsyncClient, allowed: AllowList, writes: TaskWrites) -> ToolSource:
-        settings, proxy = self._settings, self._settings.live
+        settings, proxy = self._settings, self._settings.tool_proxy
         if proxy is None:
             self._keyring.require(allowed)
         source = LiveSource(

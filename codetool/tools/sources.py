@@ -47,7 +47,7 @@ class CountingSessions(Sessions, Protocol):
 
 @runtime_checkable
 class LiveProxy(Protocol):
-    """Settings of the way to live services that are not asked themselves (`tools.live`)."""
+    """Settings of the way to live services that are not asked themselves (`tools.tool_proxy`)."""
 
     @property
     def key_env(self) -> str:

@@ -69,7 +69,7 @@ def _steps(task: Task, program: Sequence[str], candidates: int) -> list[Siblings
 
 
 def _settings(precision: str, threads: int) -> GenerativePRM:
-    words = ["prm=smollm2", "prm.path=null", "judging@prm.prompt=stepwise"]
+    words = ["prm=smollm2", "prm.path=null", "prm_prompt@prm.prompt=stepwise"]
     prm = validate(check([*words, f"prm.precision={precision}", f"prm.threads={threads}"])[0]).prm
     assert isinstance(prm, GenerativePRM)
     return prm

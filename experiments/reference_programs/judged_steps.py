@@ -1,6 +1,6 @@
 """Write right and wrong steps of reference programs as process data, what a small PRM can learn first.
 
-Usage: python experiments/reference_programs/judged_steps.py --rows FILE --out process.jsonl [--judging compact]
+Usage: python experiments/reference_programs/judged_steps.py --rows FILE --out process.jsonl [--prm-prompt compact]
 
 At every place of a task's program the right step stands beside wrong ones: a step of another task's program that fits
 there, a slip, another entry of a list, an end that comes too early. Every one is run, the reference program goes on
@@ -148,10 +148,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=Path, default=FOLDER / "train.jsonl", help="tasks; default: the stored train")
     parser.add_argument("--out", type=Path, required=True, help="file for the examples")
-    parser.add_argument("--judging", default="compact", help="a file of conf/judging: what the PRM is to read")
+    parser.add_argument("--prm-prompt", default="compact", help="a file of conf/prm_prompt: what the PRM is to read")
     parser.add_argument("--seed", type=int, default=0, help="draws the wrong steps")
     options = parser.parse_args()
-    words = [f"benchmark.train={options.rows}", f"judging@collect.prompt={options.judging}"]
+    words = [f"benchmark.train={options.rows}", f"prm_prompt@collect.prompt={options.prm_prompt}"]
     config = validate(check(["stage=collect", "benchmark=tmdb_verified", "benchmark.split=train", *words])[0])
     tasks = TMDBVerified(split="train", train=options.rows, observation=0).tasks()
     found = asyncio.run(judged(config, read(options.rows), tasks, options.seed))

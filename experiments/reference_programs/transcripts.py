@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="file for the transcripts")
     parser.add_argument("--mistakes", type=float, default=0.3, help="share of transcripts with a mistake put right")
     parser.add_argument("--seed", type=int, default=0, help="draws which have one, and which mistake it is")
-    parser.add_argument("--prompt", default="compact", help="a file of conf/prompt")
+    parser.add_argument("--prompt", default="compact", help="a file of conf/policy_prompt")
     options = parser.parse_args()
     if not 0 <= options.mistakes <= 1:
         parser.error(f"--mistakes {options.mistakes}: give a share from 0 to 1")
@@ -110,7 +110,7 @@ def transcripts(rows: Path, mistakes: float, seed: int, prompt: str = "compact")
 
     Fewer than the share `mistakes` hold one where there are not so many programs in which one fails.
     """
-    config = validate(check(["benchmark=tmdb_verified", f"prompt@policy.prompt={prompt}"])[0])
+    config = validate(check(["benchmark=tmdb_verified", f"policy_prompt@policy.prompt={prompt}"])[0])
     tasks = TMDBVerified(split="train", train=rows, observation=0).tasks()
     return asyncio.run(_transcripts(config, read(rows), tasks, mistakes, seed))
 

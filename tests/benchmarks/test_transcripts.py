@@ -16,7 +16,7 @@ from codetool.prompts.step_parser import parse
 from codetool.prompts.templates import StepPrompt
 from codetool.types import Execution, Node
 
-YAML = Path(__file__).parents[2] / "conf" / "prompt" / "compact.yaml"
+YAML = Path(__file__).parents[2] / "conf" / "policy_prompt" / "compact.yaml"
 SERVER = "https://api.themoviedb.org/3"
 ROWS = 40
 

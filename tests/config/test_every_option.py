@@ -21,13 +21,14 @@ NEEDED = {
     "experiment=paper_stabletoolbench": ["judge.model=m"],
 }
 PLACES = {
-    "prompt": "prompt@policy.prompt", "judging": "judging@prm.prompt", "answering": "answering@answer.prompt",
-    "cache": "cache@tools.cache", "live": "live@tools.live", "replica": "replica@tools.replica",
+    "policy_prompt": "policy_prompt@policy.prompt", "prm_prompt": "prm_prompt@prm.prompt",
+    "answer_prompt": "answer_prompt@answer.prompt", "cache": "cache@tools.cache",
+    "tool_proxy": "tool_proxy@tools.tool_proxy", "replica": "replica@tools.replica",
 }  # fmt: skip
 """Where the options of groups that others choose belong."""
 BESIDE = {
-    "answering": ["answer=policy"], "cache": ["benchmark=stabletoolbench"], "live": ["benchmark=stabletoolbench"],
-    "judging": ["prm=qwen7b"],
+    "answer_prompt": ["answer=policy"], "cache": ["benchmark=stabletoolbench"],
+    "tool_proxy": ["benchmark=stabletoolbench"], "prm_prompt": ["prm=qwen7b"],
 }  # fmt: skip
 UNNAMED = {"_target_", "defaults", "stage"}
 GROUPS = sorted({file.parent.name for file in CONF.glob("*/*.yaml")})
@@ -54,7 +55,7 @@ def test_an_option_composes_and_validates(option: str) -> None:
     with composing():
         stage = stage_owners().get(group, ["evaluate"])[-1] if group != "judge" else "evaluate"
     chosen = [f"stage={name}"] if group == "stage" else [f"stage={stage}", f"{PLACES.get(group, group)}={name}"]
-    if option == "judging=pairwise":
+    if option == "prm_prompt=pairwise":
         chosen += ["prm.labels=[A,B]"]
     [config] = check([*BESIDE.get(group, []), *chosen, *NEEDED.get(option, [])])
     settings = validate(config).settings

@@ -32,7 +32,7 @@ def test_a_page_shows_what_the_stage_alone_reads_and_chooses() -> None:
     text = help_text(["stage=train"])
     assert "learning_rate: " in text and "tuning=     full, lora*, qlora" in text and "search=  " not in text
     assert "exhaustive*" in help_text(["stage=collect"]) and "beam*" in help_text([])
-    assert "judging@collect.prompt= " in help_text(["stage=collect"])
+    assert "prm_prompt@collect.prompt= " in help_text(["stage=collect"])
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_what_there_is_not_is_named(words: list[str], expected: str) -> None:
 
 
 def test_no_option_that_is_refused_is_advertised() -> None:
-    for group in ("cache", "live", "answering", "judging", "replica", "sampling", "prompt"):
+    for group in ("cache", "tool_proxy", "answer_prompt", "prm_prompt", "replica", "sampling", "policy_prompt"):
         assert f"    {group}= " not in help_text([])
 
 

@@ -115,7 +115,7 @@ def test_an_added_folder_that_is_not_there_is_named(words: list[str], flags: lis
     [
         "search=null", "search=", "search=''", "search=[beam]", "search=[beam,greedy]", "search=[]", "search=3",
         "search=true", "policy=../prm/none", "policy=prm/none", "policy=/etc/passwd", "stage=null", "experiment=null",
-        "prompt@policy.prompt=null", "search=${x}", "search=b\u00e9am", "search=beam beam",
+        "policy_prompt@policy.prompt=null", "search=${x}", "search=b\u00e9am", "search=beam beam",
     ],
 )  # fmt: skip
 def test_a_group_takes_the_name_of_one_of_its_options(word: str) -> None:

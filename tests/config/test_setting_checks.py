@@ -24,7 +24,7 @@ from codetool.errors import ConfigError
         (["executor.timeout=nan"], "executor.timeout=nan: should be a finite number"),
         (["budget.seconds=-inf"], "budget.seconds=-inf: should be a finite number"),
         (["benchmark.observation=-1"], "benchmark.observation=-1: "),
-        (["prompt@policy.prompt=stepwise", "policy.prompt.observation=-1"], "policy.prompt.observation=-1: "),
+        (["policy_prompt@policy.prompt=stepwise", "policy.prompt.observation=-1"], "policy.prompt.observation=-1: "),
         (["policy.prompt.response=-1"], "policy.prompt.response=-1: "),
         (["benchmark.split=train", "benchmark.train=/dev/zero"], "benchmark.train='/dev/zero': is a device"),
         (["tools.recordings=[/dev/zero]"], "tools.recordings[0]='/dev/zero': is a device"),

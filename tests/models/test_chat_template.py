@@ -255,7 +255,7 @@ def test_the_rest_of_a_hostile_chat_is_tokenised_as_ever(any_folder: Path) -> No
 
 @pytest.mark.parametrize("option", ["stepwise", "react", "whole_program", "compact"])
 def test_a_policy_is_taught_to_end_its_turn(folder: Path, option: str) -> None:
-    prompt = validate(check([f"prompt@policy.prompt={option}"])[0]).policy.prompt
+    prompt = validate(check([f"policy_prompt@policy.prompt={option}"])[0]).policy.prompt
     tokens = ChatTokens(folder)
     end = tokens.tokens("<|im_end|>")[0]
     assert tokens.end_of_turn() == end

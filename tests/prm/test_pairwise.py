@@ -168,7 +168,7 @@ def test_what_does_not_go_with_pairs_is_refused(override, said):
 
 @pytest.mark.parametrize("name", ["llama8b", "smollm2"])
 def test_any_model_may_judge_in_pairs(name):
-    [config] = check([f"prm={name}", "judging@prm.prompt=pairwise", "prm.labels=[A,B]"])
+    [config] = check([f"prm={name}", "prm_prompt@prm.prompt=pairwise", "prm.labels=[A,B]"])
     assert instantiate(config.prm, _convert_="all").prompt == option("pairwise").prompt
 
 

@@ -303,7 +303,7 @@ async def test_a_server_whose_model_has_another_prompt_is_refused_and_both_are_n
         with pytest.raises(ConfigError, match="trained with the prompt compact, but prm.prompt is stepwise"):
             async with settings(url).open(NO_SERVERS):
                 pass
-        async with settings(url, "judging@prm.prompt=compact").open(NO_SERVERS):
+        async with settings(url, "prm_prompt@prm.prompt=compact").open(NO_SERVERS):
             pass
     assert bodies == []
 

@@ -11,13 +11,13 @@ from paths import SEARCH
 from codetool.interfaces import Prompt
 from codetool.types import Execution, Node, Step, Task
 
-PROMPTS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "prompt").glob("*.yaml"))
+PROMPTS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "policy_prompt").glob("*.yaml"))
 TASK = Task(id="t", query="When did {{ Solaris }} come out?", tools=(SEARCH,))
 
 
 @pytest.fixture(params=PROMPTS)
 def prompt(request: pytest.FixtureRequest, composed: Callable[..., DictConfig]) -> Prompt:
-    made = instantiate(composed("policy=openai", f"prompt@policy.prompt={request.param}").policy.prompt)
+    made = instantiate(composed("policy=openai", f"policy_prompt@policy.prompt={request.param}").policy.prompt)
     assert isinstance(made, Prompt)
     return made
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from codetool.prompts.templates import JudgePrompt
 from codetool.types import Execution, Node, Parameter, Step, Task, Tool
 
-WORDS = yaml.safe_load((Path(__file__).parents[2] / "conf" / "judging" / "stepwise.yaml").read_text())
+WORDS = yaml.safe_load((Path(__file__).parents[2] / "conf" / "prm_prompt" / "stepwise.yaml").read_text())
 PROMPT = JudgePrompt(**{name: value for name, value in WORDS.items() if name != "_target_"})
 TOOL = Tool(
     "GET_a", "GET", "http://films", "/a", "Lists films", (Parameter("query", "query"), Parameter("page", "query"))

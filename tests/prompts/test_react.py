@@ -13,7 +13,7 @@ from codetool.answers.final_answer import final_answer
 from codetool.prompts.react import ReActPrompt
 from codetool.types import Execution, Node, Parameter, Step, Task, Tool
 
-YAML = Path(__file__).parents[2] / "conf" / "prompt" / "react.yaml"
+YAML = Path(__file__).parents[2] / "conf" / "policy_prompt" / "react.yaml"
 SERVER = "https://films.example/3"
 SEARCH = Tool("GET_search_person", "GET", SERVER, "/search/person", "Find people.", (Parameter("query", "query"),))
 CREDITS = Tool(

@@ -11,7 +11,7 @@ from codetool.prompts.step_format import words
 from codetool.prompts.templates import StepPrompt, compiled, cut_output
 from codetool.types import STDERR_MARK, Execution, Node, Parameter, Step, Task, Tool, format_observation
 
-YAML = Path(__file__).parents[2] / "conf" / "prompt" / "stepwise.yaml"
+YAML = Path(__file__).parents[2] / "conf" / "policy_prompt" / "stepwise.yaml"
 
 TOOLS = (
     Tool(

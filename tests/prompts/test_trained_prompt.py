@@ -81,16 +81,16 @@ def test_the_shipped_adapters_have_the_prompt_that_their_options_use(group: str)
 
 def test_a_prm_of_another_prompt_is_refused_before_anything_is_loaded() -> None:
     with pytest.raises(ConfigError, match=r"prm\.path=embedded was trained with the prompt compact, but .* stepwise"):
-        option("prm", "judging@prm.prompt=stepwise").checksum()
-    with pytest.raises(ConfigError, match="judging@prm.prompt=compact"):  # a server's adapter too
-        option("prm", "judging@prm.prompt=stepwise", "prm.backend=vllm", "prm.base_url=http://127.0.0.1:1/v1").checksum()
+        option("prm", "prm_prompt@prm.prompt=stepwise").checksum()
+    with pytest.raises(ConfigError, match="prm_prompt@prm.prompt=compact"):  # a server's adapter too
+        option("prm", "prm_prompt@prm.prompt=stepwise", "prm.backend=vllm", "prm.base_url=http://127.0.0.1:1/v1").checksum()
     assert option("prm").checksum() is not None
-    assert option("prm", "judging@prm.prompt=stepwise", "prm.path=null").checksum() is None
+    assert option("prm", "prm_prompt@prm.prompt=stepwise", "prm.path=null").checksum() is None
 
 
 def test_an_adapter_without_the_file_is_used_as_before(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text("{}")
-    made = option("prm", f"prm.path={tmp_path}", "judging@prm.prompt=stepwise")
+    made = option("prm", f"prm.path={tmp_path}", "prm_prompt@prm.prompt=stepwise")
     assert made.check_prompt() is None and made.checksum() is not None
 
 

@@ -10,7 +10,7 @@ from codetool.prompts.step_parser import parse
 from codetool.prompts.whole_program import WholeProgramPrompt
 from codetool.types import Task
 
-YAML = Path(__file__).parents[2] / "conf" / "prompt" / "whole_program.yaml"
+YAML = Path(__file__).parents[2] / "conf" / "policy_prompt" / "whole_program.yaml"
 TASK = Task("t", "Who?", ())
 PROGRAM = "##Step 1: all of it\nPython Code:\n```python\nprint(1)\n```\n"
 

@@ -36,9 +36,13 @@ GIVEN = {
     "simulator": ["tools.mode=simulated"],
 }
 """What an option, or every option of a group but `none`, needs beside it."""
-PLACES = {"prompt": "prompt@policy.prompt", "judging": "judging@prm.prompt", "answering": "answering@answer.prompt"}
+PLACES = {
+    "policy_prompt": "policy_prompt@policy.prompt",
+    "prm_prompt": "prm_prompt@prm.prompt",
+    "answer_prompt": "answer_prompt@answer.prompt",
+}
 """How a group is written that is chosen inside another option."""
-INNER = ("cache", "endpoint", "live", "replica", "sampling", "experiment")
+INNER = ("cache", "endpoint", "tool_proxy", "replica", "sampling", "experiment")
 """Groups whose options come with another option, or are no option."""
 GROUPS = sorted(
     folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name not in {*INNER, "stage", "hydra"}
@@ -49,9 +53,9 @@ OPTIONS = [f"{group}={file.stem}" for group in GROUPS for file in sorted((CONF /
 def words_of(option: str) -> list[str]:
     group, name = option.split("=")
     more = GIVEN.get(option, GIVEN.get(group, []) if name != "none" else [])
-    if option == "judging=pairwise":
+    if option == "prm_prompt=pairwise":
         more = ["prm.labels=[A,B]"]
-    if group == "answering":
+    if group == "answer_prompt":
         more = ["answer=policy"]
     stage = [STAGES[group]] if group in STAGES else []
     return [*stage, f"{PLACES.get(group, group)}={name}", *more]

@@ -84,7 +84,7 @@ def steps(run: CommandLine) -> list[list[dict[str, Any]]]:
 
 
 def test_a_react_chain_solves_real_tasks(run: CommandLine, methods: ChatServer) -> None:
-    done = run(*words(methods), "logger=none", "search=chain", "search.depth=6", "prompt@policy.prompt=react")
+    done = run(*words(methods), "logger=none", "search=chain", "search.depth=6", "policy_prompt@policy.prompt=react")
     assert done.returncode == 0, done.stderr
     [folder] = (run.outputs / "evaluate").iterdir()
     assert metrics(folder)["metrics"]["success"]["value"] == 1.0
@@ -104,7 +104,8 @@ def test_what_cannot_be_called_is_the_next_observation(run: CommandLine) -> None
     said = iter(["Action: GET_people\nAction Input: {}", GIVES_UP])
     with scripted_server(policy=lambda body: chat(next(said))) as server:
         done = run(
-            *words(server), "logger=none", "limit=1", "search=chain", "search.depth=2", "prompt@policy.prompt=react"
+            *words(server), "logger=none", "limit=1", "search=chain", "search.depth=2",
+            "policy_prompt@policy.prompt=react",
         )
         assert done.returncode == 0, done.stderr
         observation = server.requests[1]["messages"][2]["content"]

@@ -27,7 +27,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     outputs = tmp_path_factory.mktemp("recorded")
     with scripted_server() as policy:
         words = [*scripted(policy)[:-1], "prm=random", "search=greedy", "search.n=3", "seed=3", "limit=4"]
-        yield evaluated(outputs, *words, "prompt@policy.prompt=compact", "policy.temperature=0.7").folder
+        yield evaluated(outputs, *words, "policy_prompt@policy.prompt=compact", "policy.temperature=0.7").folder
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ def test_one_source_needs_no_list(named: Any, recorded: Path, tmp_path: Path) ->
 
 def test_a_file_of_candidates_is_replayed_as_configured(named: Any, recorded: Path, tmp_path: Path) -> None:
     file = recorded / "candidates.jsonl"
-    words = ("prompt@policy.prompt=compact", "benchmark.split=dev", "search=greedy", "search.n=3", "prm=random")
+    words = ("policy_prompt@policy.prompt=compact", "benchmark.split=dev", "search=greedy", "search.n=3", "prm=random")
     outcome, told = named(tmp_path, "policy=replay", f"policy.source=[{file}]", *words, "seed=3", "limit=4")
     assert "repeats" not in told
     assert timeless(outcome.folder, "results") == timeless(recorded, "results")

@@ -184,7 +184,10 @@ def test_data_with_another_prompt_are_told_of(
         (("tuning=full",), ("tuning.rank=8", "tuning.alpha=8", "tuning.dropout=0.5", "tuning.modules=[q_proj]")),
         (("train.validation_data=[OTHER]",), ("train.validation=0.5",)),
         (("train.validation=0",), ("train.validations=3", "train.patience=2")),
-        (("train.target=policy",), ("prompt@policy.prompt=compact", "train.loss=vocabulary", "train.labels=hard")),
+        (
+            ("train.target=policy",),
+            ("policy_prompt@policy.prompt=compact", "train.loss=vocabulary", "train.labels=hard"),
+        ),
     ],
 )
 def test_what_is_not_read_leaves_the_folder(
@@ -297,7 +300,7 @@ def test_a_stopped_command_goes_on(run: CommandLine, model: Path, data: Path) ->
 
 
 def test_a_trained_policy_says_how_it_is_used(run: CommandLine, model: Path, tmp_path: Path) -> None:
-    of_policy = ("policy=qwen7b", f"policy.model={model}", "prompt@policy.prompt=compact")
+    of_policy = ("policy=qwen7b", f"policy.model={model}", "policy_prompt@policy.prompt=compact")
     words = ("stage=train", "train.target=policy", *of_policy)
     done = run(*words, f"train.data=[{transcripts_file(tmp_path / 'transcripts.jsonl')}]", *WORDS)
     assert done.returncode == 0, done.stderr

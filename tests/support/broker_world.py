@@ -43,7 +43,7 @@ def settings(**changed: Any) -> Tools:
         "cache": None,
         "replica": None,
         "simulator": NoSimulator(),
-        "live": None,
+        "tool_proxy": None,
         "connect_timeout": 1.0,
         "timeout": 1.0,
         "retries": 2,

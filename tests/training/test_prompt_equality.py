@@ -73,7 +73,7 @@ def test_a_prm_is_taught_on_the_prompt_that_it_scores(folder, path):
 
 @pytest.mark.parametrize("path", PATHS[1:], ids=len)
 def test_a_policy_is_taught_after_the_prompt_that_it_continues(folder, path):
-    prompt = validate(check(["prompt@policy.prompt=compact"])[0]).policy.prompt
+    prompt = validate(check(["policy_prompt@policy.prompt=compact"])[0]).policy.prompt
     sampling = Sampling(0.0, 1.0, 10)
     model = LocalModel(Weights(folder, None, "float32"), prompt, sampling, rows=1, prefix_tokens=0, threads=1)
     try:

@@ -29,7 +29,7 @@ from codetool.prompts.step_format import closing
 from codetool.prompts.templates import JudgePrompt
 from codetool.types import Execution, Node, Step, Task
 
-PROMPT = Path(__file__).parents[2] / "conf" / "judging" / "stepwise.yaml"
+PROMPT = Path(__file__).parents[2] / "conf" / "prm_prompt" / "stepwise.yaml"
 STATUSES = {0: "ok", 1: "exception", 2: "tool_failed"}
 LABELS = {"yes": True, "no": False}
 

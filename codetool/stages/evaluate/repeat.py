@@ -157,7 +157,7 @@ def _take(
                 )
         settings[name] = deepcopy(recorded[name])
         taken.append(name)
-    if not any(name.startswith(("policy.prompt", "prompt@policy.prompt")) for name in named):
+    if not any(name.startswith(("policy.prompt", "policy_prompt@policy.prompt")) for name in named):
         settings["policy"]["prompt"] = deepcopy(recorded["policy"]["prompt"])
     for name in SAMPLING:
         if f"policy.{name}" not in named:

@@ -42,7 +42,7 @@ def _model(config: RunConfig) -> str:
 def use(config: RunConfig, choices: Mapping[str, str], words: Sequence[str], folder: Path) -> str:
     """The words that use the trained model in a folder, as a shell takes them."""
     target = config.train.target
-    own = (f"{target}.", f"judging@{target}.", f"prompt@{target}.")
+    own = (f"{target}.", f"prm_prompt@{target}.", f"policy_prompt@{target}.")
     more = [word for word in words if word.startswith(own) and key_of(word) != f"{target}.path"]
     return shlex.join([f"{target}={choices[target]}", f"{target}.path={folder}", *more])
 

@@ -233,7 +233,8 @@ def _warn_of_another_prompt(examples: Sequence[ProcessExample], prompt: JudgePro
     if given - {asked}:
         log.warning(
             "The data have another prompt than the PRM, and it would be asked otherwise than it is trained. Theirs "
-            "begins %r, prm.prompt %r. stage=collect writes them anew, without a model: judging@collect.prompt=NAME.",
+            "begins %r, prm.prompt %r. stage=collect writes them anew, without a model: "
+            "prm_prompt@collect.prompt=NAME.",
             shorten(given.pop(), 60),
             shorten(asked, 60),
         )

@@ -40,18 +40,18 @@ class ToolBenchProxy:
     def _no_password(self) -> Self:
         if self.url and USERINFO.match(self.url):
             raise ValueError(
-                "tools.live.url must not hold a user or a password, for addresses are written to config.yaml, reports "
-                "and W&B: the key comes from the environment."
+                "tools.tool_proxy.url must not hold a user or a password, for addresses are written to config.yaml, "
+                "reports and W&B: the key comes from the environment."
             )
         if "?" in self.url or "#" in self.url:
             raise ValueError(
-                "tools.live.url takes no query, for addresses are written to config.yaml, reports and W&B: a key comes "
-                "from the environment, tools.live.key_env=VARIABLE."
+                "tools.tool_proxy.url takes no query, for addresses are written to config.yaml, reports and W&B: a "
+                "key comes from the environment, tools.tool_proxy.key_env=VARIABLE."
             )
         if not is_variable(self.key_env):
             raise ValueError(
-                "tools.live.key_env is the name of an environment variable that holds the key, such as TOOLBENCH_KEY, "
-                "not the key itself."
+                "tools.tool_proxy.key_env is the name of an environment variable that holds the key, such as "
+                "TOOLBENCH_KEY, not the key itself."
             )
         return self
 
@@ -61,7 +61,7 @@ class ToolBenchProxy:
         host = host_of(self.url)
         if host is None or not is_host(host):
             raise MissingError(
-                f"tools.live.url={self.url} is no http address; expected for example http://localhost:8080/rapidapi"
+                f"tools.tool_proxy.url={self.url} is no http address; expected for example http://localhost:8080/rapidapi"
             )
         return host
 
