@@ -28,7 +28,7 @@ def composed(tmp_path: Path) -> Callable[..., DictConfig]:
     """The policy and prompt nodes as a run would compose them, without the other groups."""
     (tmp_path / "config.yaml").write_text(
         f"hydra:\n  searchpath: [file://{CONF}]\n"
-        "defaults:\n  - prompt: stepwise\n  - policy: openai\n  - _self_\nbenchmark:\n  observation: 1500\n"
+        "defaults:\n  - policy: openai\n  - _self_\nbenchmark:\n  observation: 1500\n"
     )
 
     def compose_with(*overrides: str) -> DictConfig:

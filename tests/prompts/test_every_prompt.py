@@ -1,11 +1,9 @@
 """What every prompt of a policy keeps to. Prompts are found by glob; a new one is held to this too."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hydra.utils import instantiate
-from omegaconf import DictConfig
+from composing import composed
 from paths import SEARCH
 
 from codetool.interfaces import Prompt
@@ -16,8 +14,9 @@ TASK = Task(id="t", query="When did {{ Solaris }} come out?", tools=(SEARCH,))
 
 
 @pytest.fixture(params=PROMPTS)
-def prompt(request: pytest.FixtureRequest, composed: Callable[..., DictConfig]) -> Prompt:
-    made = instantiate(composed("policy=openai", f"policy_prompt@policy.prompt={request.param}").policy.prompt)
+def prompt(request: pytest.FixtureRequest) -> Prompt:
+    config, _ = composed("policy=openai", "policy.model=m", f"policy_prompt@policy.prompt={request.param}")
+    made = config.policy.prompt  # type: ignore[attr-defined]
     assert isinstance(made, Prompt)
     return made
 
