@@ -4,8 +4,8 @@
 makes on the embedded replica, and the answer. `answer` is what the program prints; where it has `from`, it is what that
 code prints after the program, for example every poster where the query asks for one. `also` holds further answers that
 are right: another legitimate reading of the query, or another way to write the answer. A query that no operation
-answers has the reason instead. After a change of the data `experiments/reference_programs/restbench.py` writes the
-answers anew.
+answers has the reason instead. After a change of the data `experiments/task_generator/regenerate_restbench.py` writes
+the answers again.
 """
 
 from __future__ import annotations

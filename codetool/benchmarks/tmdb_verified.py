@@ -2,7 +2,7 @@
 
 `data/tmdb_verified/` holds a file a split and, a line a task: the query, its template, the tools offered, the gold
 path, a reference program in steps and the answer that it prints on the embedded replica. No film, person or other
-subject of train occurs in dev or test. `experiments/reference_programs/generate.py` writes the files; a test compares.
+subject of train occurs in dev or test. `codetool.benchmarks.task_generator.generate` writes the files; a test compares.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class TMDBVerified:
     split: Literal["tour", "train", "dev", "test"]
     """`tour`: six short tasks out of `dev`; the others share no subject with each other."""
     train: Annotated[Path | None, Checksummed]
-    """File of more train tasks, by `experiments/reference_programs/generate.py --train`; only with split `train`."""
+    """File of more train tasks, by `codetool.benchmarks.task_generator.generate --train`; only with split `train`."""
     observation: PositiveInt
     """Characters of an observation that the policy sees."""
 
@@ -96,7 +96,7 @@ def _content(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        make = "python experiments/reference_programs/generate.py --train 5000 --out FILE"
+        make = "python -m codetool.benchmarks.task_generator.generate --train 5000 --out FILE"
         raise MissingError(
             f"benchmark.train={file} cannot be read ({error.strerror}). Make such a file with: {make}"
         ) from error

@@ -1,4 +1,4 @@
-"""The ablation of the embedded default: every cell of `ablation_cells`, then the table of `ablation_table`.
+"""The ablation of the embedded default: every cell of `cells`, then the table of `table`.
 
 Usage: python experiments/embedded_ablation/ablation.py [--split dev] [--seeds 0,1] [--limit N] [--outputs DIR] …
 
@@ -22,9 +22,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from ablation_cells import CELLS, CellRun, Plan, runs
-from ablation_result import result, seconds
-from ablation_table import markdown
+from cells import CELLS, CellRun, Plan, runs
+from result import result, seconds
+from table import markdown
 
 from codetool.config.override_errors import key_of
 from codetool.errors import CodeToolError

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from chromium import browser
+from cdp_browser import browser
 
 from codetool.benchmarks.tmdb_verified import rows
 from codetool.evaluation.html_report import About, page

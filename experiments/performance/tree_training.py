@@ -5,8 +5,8 @@ Usage: python experiments/performance/tree_training.py [--trees 2] [--every 6] [
 TRL is needed here alone: `pip install trl` (written for 1.16; it brings datasets and pyarrow).
 
 SmolLM2-135M in bfloat16 with LoRA r = 16 on all linear layers learns one label token after each judged step. The data
-are whole trees of n = 2, depth 5 (rollout_trees.py). `tree` trains on all their nodes, an update each. The others take
-several times as long and train on every sixth node, so on steps of the same lengths, four an update and a pass;
+are whole trees of n = 2, depth 5 (synthetic_rollouts.py). `tree` trains on all their nodes, an update each. The others
+take several times as long and train on every sixth node, so on steps of the same lengths, four an update and a pass;
 `tree_same` trains on just these in the same updates, to compare losses. TRL gets the same tokens, its loss on the label
 alone, and its own defaults but for what both sides must share (learning rate, no schedule, order); `trl_kept` keeps the
 activations that TRL by default computes again, `trl_padding_free` lays a batch's examples in one row. Each side runs in
@@ -41,7 +41,7 @@ RANK, ALPHA = 16, 32
 
 def workload(trees: int) -> dict[str, Any]:
     """The trees' nodes in tokens, the labels' tokens, and how long everything is."""
-    from rollout_trees import examples
+    from synthetic_rollouts import examples
 
     from codetool.config.overrides import check
     from codetool.config.run_config import validate

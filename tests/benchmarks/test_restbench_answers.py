@@ -11,11 +11,11 @@ import pytest
 from data_folder import data_folder
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from restbench import checked
-from service import followed
+from regenerate_restbench import checked
 
 from codetool.answers.final_answer import LIMIT
 from codetool.benchmarks.reference_answers import FILE, references, rows
+from codetool.benchmarks.task_generator.replica_session import followed
 
 CONF = Path(__file__).parents[2] / "conf"
 ROWS = rows()
@@ -151,7 +151,7 @@ def test_every_query_has_a_line_and_all_but_one_an_answer():
 
 @each
 def test_the_stored_line_is_what_its_program_finds(row):
-    assert checked(row) == row, "write the answers again: python experiments/reference_programs/restbench.py"
+    assert checked(row) == row, "write the answers again: python experiments/task_generator/regenerate_restbench.py"
 
 
 @each_answered

@@ -5,20 +5,20 @@ import re
 from collections import Counter
 
 import pytest
-from comparisons import COMPARISONS
-from generate import grown, stored
 from pydantic import ValidationError
-from service import followed
-from table import readme
-from templates import CHAINS
 
+from codetool.benchmarks.task_generator.comparisons import COMPARISONS
+from codetool.benchmarks.task_generator.dataset_card import readme
+from codetool.benchmarks.task_generator.generate import grown, stored
+from codetool.benchmarks.task_generator.replica_session import followed
+from codetool.benchmarks.task_generator.templates import CHAINS
 from codetool.benchmarks.tmdb_verified import FOLDER, SPLITS, TMDBVerified, read, rows
 from codetool.errors import MissingError
 from codetool.tmdb.openapi_document import document
 
 ROWS = {split: read(FOLDER / f"{split}.jsonl") for split in SPLITS}
 ALL = [row for split in SPLITS for row in ROWS[split]]
-WRITE = "write it again: python experiments/reference_programs/generate.py"
+WRITE = "write it again: python -m codetool.benchmarks.task_generator.generate"
 
 
 def benchmark(split, train=None):
@@ -158,7 +158,7 @@ def test_more_train_tasks_go_with_train_only(tmp_path):
 
 
 def test_a_file_that_is_not_there_is_named_with_what_makes_it(tmp_path):
-    with pytest.raises(MissingError, match=r"nowhere.jsonl cannot be read .*generate.py --train"):
+    with pytest.raises(MissingError, match=r"nowhere.jsonl cannot be read .*task_generator.generate --train"):
         benchmark("train", tmp_path / "nowhere.jsonl").tasks()
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from service import Session
-from transcripts import counted, main, slips, transcripts
+from bootstrap_transcripts import counted, main, transcripts
 
+from codetool.benchmarks.task_generator.replica_session import Session
+from codetool.benchmarks.task_generator.step_mistakes import make_mistakes
 from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, read
 from codetool.execution.inside.run_step import describe
 from codetool.prompts.step_format import closing
@@ -121,9 +122,9 @@ def test_no_more_mistakes_than_programs_that_can_hold_one(rows):
 
 def test_the_slips_are_of_many_kinds():
     programs = [step for row in read(FOLDER / "train.jsonl")[:100] for step in row["program"]]
-    kinds = Counter(kind for step in programs for kind, code in slips(step) if code != step)
+    kinds = Counter(kind for step in programs for kind, code in make_mistakes(step) if code != step)
     assert set(kinds) == {"field", "medium", "form", "name", "endpoint", "parameter"}
-    assert all(code != step for step in programs for _, code in slips(step))
+    assert all(code != step for step in programs for _, code in make_mistakes(step))
 
 
 def test_the_command_writes_them_and_counts(found, rows, tmp_path, monkeypatch, capsys):

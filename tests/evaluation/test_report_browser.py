@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chromium import NAMES, Browser, browser, program
+from cdp_browser import NAMES, Browser, browser, program
 from report_world import HOSTILE, LINES, TREES, hostile, html, line, node, tree
 
 pytestmark = [

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from chromium import NAMES, browser, program
+from cdp_browser import NAMES, browser, program
 from report_world import HOSTILE, LINES, html
 
 from codetool.evaluation.judged_results import merged

@@ -5,12 +5,12 @@ from itertools import accumulate
 
 import pytest
 from composing import composed
-from damage import damage
 from hydra.utils import instantiate
 from judging import after
 from no_servers import NO_SERVERS
 from omegaconf import OmegaConf
 
+from codetool.benchmarks.task_generator.corruptions import damage
 from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, read
 from codetool.config.overrides import check
 from codetool.errors import ConfigError

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ablation_cells import CELLS, CellRun, Plan, runs
-from ablation_result import Tasks, result, seconds
-from ablation_table import markdown
+from cells import CELLS, CellRun, Plan, runs
 from chat_server import ChatServer
 from command_line import ROOT, lines
+from result import Tasks, result, seconds
+from table import markdown
 
 from codetool.runs import journal
 

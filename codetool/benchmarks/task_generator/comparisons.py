@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
-from parts import get
-from subjects import Subject
-
+from codetool.benchmarks.task_generator.grammar import get
+from codetool.benchmarks.task_generator.subjects import Subject
 from codetool.tmdb.store import Store
 from codetool.types import AnswerType
 

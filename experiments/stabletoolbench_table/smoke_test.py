@@ -1,6 +1,6 @@
 """Run the table with SmolLM2 and a judge that is a script, on queries whose tools are recorded: plumbing, not science.
 
-Usage: python experiments/stabletoolbench_table/plumbing.py [--every 5] [--outputs DIR]
+Usage: python experiments/stabletoolbench_table/smoke_test.py [--every 5] [--outputs DIR]
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main() -> None:
     """Start the judge, write the queries and run the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--every", type=int, default=5, help="of the recorded queries every so many is asked")
-    parser.add_argument("--outputs", type=Path, default=Path("outputs/stabletoolbench_plumbing"))
+    parser.add_argument("--outputs", type=Path, default=Path("outputs/stabletoolbench_smoke_test"))
     options = parser.parse_args()
     judge = ThreadingHTTPServer(("127.0.0.1", 0), Judge)
     threading.Thread(target=judge.serve_forever, daemon=True).start()
@@ -41,7 +41,7 @@ def main() -> None:
         ]
         words += ["judge=codetool", "judge.model=script", f"judge.base_url=http://127.0.0.1:{judge.server_port}/v1"]
         words += [f"benchmark.queries={queries}", "logger=none"]
-        command = f"python experiments/stabletoolbench_table/plumbing.py --every {options.every}"
+        command = f"python experiments/stabletoolbench_table/smoke_test.py --every {options.every}"
         table = [sys.executable, str(HERE / "paper_table.py"), "--outputs", str(options.outputs), "--command", command]
         sys.exit(subprocess.run([*table, *words], check=False).returncode)
 

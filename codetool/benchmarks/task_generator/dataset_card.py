@@ -13,7 +13,7 @@ Row = Mapping[str, Any]
 
 HEAD = """# Tasks of `tmdb_verified`
 
-Written by `python experiments/reference_programs/generate.py`, this page too; do not edit by hand.
+Written by `python -m codetool.benchmarks.task_generator.generate`, this page too; do not edit by hand.
 
 A line of `train.jsonl`, `dev.jsonl` or `test.jsonl` is a task: query, answer with its type, gold path of endpoints, the
 reference calls with arguments, the tools offered, and a reference program with the sub-problem of each step. The answer

@@ -10,11 +10,10 @@ from random import Random
 from string import Template
 from typing import Any
 
-from comparisons import Comparison
-from parts import TITLES, Kind
-from subjects import SUBJECTS, Split, Subject, split_of
-from templates import Chain
-
+from codetool.benchmarks.task_generator.comparisons import Comparison
+from codetool.benchmarks.task_generator.grammar import TITLES, Kind
+from codetool.benchmarks.task_generator.subjects import SUBJECTS, Split, Subject, split_of
+from codetool.benchmarks.task_generator.templates import Chain
 from codetool.tmdb.store import load
 from codetool.types import AnswerType
 

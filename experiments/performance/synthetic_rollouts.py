@@ -7,18 +7,13 @@ the broker, so observations, failures and their texts are those of a rollout. It
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 from typing import Any
 
-sys.path.append(str(Path(__file__).parents[1] / "reference_programs"))
-
-from transcripts import slips
-
+from codetool.benchmarks.task_generator.step_mistakes import make_mistakes
 from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, read
 from codetool.config.overrides import check
 from codetool.config.run_config import RunConfig, validate
@@ -91,7 +86,7 @@ async def _walk(interpreter: Any, row: Mapping[str, Any], path: Sequence[Way], n
 def _text(row: Mapping[str, Any], way: Way, k: int, *, failed: bool) -> str:
     thought, code = row["thoughts"][way.done], row["program"][way.done]
     if way.slip:
-        found = [wrong for _, wrong in slips(code)] or [code.replace("requests.get", "requests.post")]
+        found = [wrong for _, wrong in make_mistakes(code)] or [code.replace("requests.get", "requests.post")]
         code = Random(f"{row['query']} {way.id}").choice(found)
     parts = [f"##Step {k}: {'That was not it. ' if failed else ''}{thought}", "Python Code:", "```python", code, "```"]
     return "\n".join(parts + [ALL_FINISHED] * (not way.slip and way.done + 1 == len(row["program"])))

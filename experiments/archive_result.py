@@ -1,6 +1,6 @@
 """Keep what a run came to as a result file: its command, configuration, data checksums and metrics.
 
-Usage: python experiments/keep_result.py outputs/evaluate/FOLDER experiments/NAME/results/FILE.json "python run.py …"
+Usage: python experiments/archive_result.py outputs/evaluate/FOLDER experiments/NAME/results/FILE.json "python run.py …"
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Write right and wrong steps of reference programs as process data, what a small PRM can learn first.
 
-Usage: python experiments/reference_programs/judged_steps.py --rows FILE --out process.jsonl [--prm-prompt compact]
+Usage: python experiments/task_generator/bootstrap_process_data.py --rows FILE --out FILE [--prm-prompt compact]
 
 At every place of a task's program the right step stands beside wrong ones: a step of another task's program that fits
 there, a slip, another entry of a list, an end that comes too early. Every one is run, the reference program goes on
@@ -23,10 +23,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from transcripts import slips
-
 from codetool.answers.final_answer import final_answer
-from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, read
+from codetool.benchmarks.task_generator.step_mistakes import make_mistakes
+from codetool.benchmarks.tmdb_verified import FOLDER, read
 from codetool.config.overrides import check
 from codetool.config.run_config import RunConfig, validate
 from codetool.errors import CodeToolError
@@ -107,7 +106,7 @@ class Grower:
             yield replace(right, last=True)
         entry = ENTRY.sub(lambda hit: f"[{chance.choice(_others(int(hit[1])))}]", right.code, count=1)
         foreign = [_about(right, each) for each in self.others[place == 0, right.subject]]
-        slipped = [replace(right, code=code) for _, code in slips(right.code)]
+        slipped = [replace(right, code=code) for _, code in make_mistakes(right.code)]
         some = [
             *chance.sample(foreign, min(4 * FOREIGN, len(foreign))),
             *chance.sample(slipped, min(SLIPS, len(slipped))),
@@ -153,7 +152,7 @@ def main() -> None:
     options = parser.parse_args()
     words = [f"benchmark.train={options.rows}", f"prm_prompt@collect.prompt={options.prm_prompt}"]
     config = validate(check(["stage=collect", "benchmark=tmdb_verified", "benchmark.split=train", *words])[0])
-    tasks = TMDBVerified(split="train", train=options.rows, observation=0).tasks()
+    tasks = config.benchmark.tasks()
     found = asyncio.run(judged(config, read(options.rows), tasks, options.seed))
     examples.write(options.out, found)
     worth = sum(each.soft for each in found) / len(found)

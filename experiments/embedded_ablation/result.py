@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Self
 
-from ablation_cells import Cell, CellRun, Plan
+from cells import Cell, CellRun, Plan
 
 from codetool.benchmarks import tmdb_verified
 from codetool.evaluation.error_taxonomy import is_internal

@@ -1,6 +1,6 @@
 """Run every reference program whole and damaged, in the sandbox and through the broker, and count the right answers.
 
-Usage: python experiments/reference_programs/damaged_programs.py --benchmark tmdb [--split test] [--seeds 5]
+Usage: python experiments/task_generator/checker_mutation_test.py --benchmark tmdb [--split test] [--seeds 5]
 
 A checker that lets a damaged program pass is too kind, one that fails a whole program too strict. A damaged program
 that is right by chance counts as one that passed, and the result names it.
@@ -18,10 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from damage import Program, damage
-
 from codetool.answers.final_answer import LIMIT
 from codetool.benchmarks import reference_answers, tmdb_verified
+from codetool.benchmarks.task_generator.corruptions import Program, damage
 from codetool.config.overrides import check
 from codetool.config.run_config import RunConfig, validate
 from codetool.interfaces import Executor
@@ -60,7 +59,7 @@ def main() -> None:
     cases = [case for seed in seeds for task in tasks for case in _cases(task, whole[task.id], seed)]
     right = asyncio.run(solved(config, cases))
     figures = {
-        "command": shlex.join(["python", "experiments/reference_programs/damaged_programs.py", *sys.argv[1:]]),
+        "command": shlex.join(["python", "experiments/task_generator/checker_mutation_test.py", *sys.argv[1:]]),
         "benchmark_checksum": config.benchmark.checksum(),
         "replica_checksum": config.tools.replica.checksum(),
         "seeds": list(seeds),

@@ -1,6 +1,6 @@
 """Keep thousands of tasks in flight at once, and say what that took: seconds, memory, files, errors, tool calls.
 
-Usage: python experiments/performance/many_tasks.py [--benchmark tmdb|tmdb_verified] [--tasks 2000]
+Usage: python experiments/performance/concurrency.py [--benchmark tmdb|tmdb_verified] [--tasks 2000]
 
 The benchmark's tasks are repeated under new ids and searched greedily with n = 2, every one of them started at once,
 with far fewer live branches than tasks. The stand-in stack answers fast, so that our own work is what is timed.
@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mock_stack import BENCHMARKS, RESULTS, available_benchmark, free_port, run_command, start_stack, stats, wait_for
+from latency import BENCHMARKS, RESULTS, available_benchmark, free_port, run_command, start_stack, stats, wait_for
 from rich.console import Console
 
 from codetool.config.overrides import check
@@ -45,7 +45,7 @@ def main() -> None:
         stack.terminate()
         stack.wait()
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "many_tasks.json").write_text(json.dumps(figures, indent=2) + "\n")
+    (RESULTS / "concurrency.json").write_text(json.dumps(figures, indent=2) + "\n")
     print(json.dumps(figures, indent=2))
 
 
@@ -62,7 +62,7 @@ def measured(port: int, count: int, benchmark: str) -> dict[str, Any]:
         results = list(run.done.values())
     counts = stats(port)
     return {
-        "command": "python experiments/performance/many_tasks.py",
+        "command": "python experiments/performance/concurrency.py",
         "tasks_in_flight": count,
         "live_branches_max": config.settings["executor"]["max_live"],
         "seconds": round(seconds, 1),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parts import Entry, Kind, get
+from codetool.benchmarks.task_generator.grammar import Entry, Kind, get
 
 
 def _search(kind: Kind, route: str, nouns: tuple[str, ...], word: str, key: str = "name") -> Entry:

@@ -1,6 +1,6 @@
 """Write the reference programs as transcripts, what a policy is fine-tuned on; some hold a mistake that is put right.
 
-Usage: python experiments/reference_programs/transcripts.py --out transcripts.jsonl [--rows FILE] [--mistakes 0.3]
+Usage: python experiments/task_generator/bootstrap_transcripts.py --out transcripts.jsonl [--rows FILE] [--mistakes 0.3]
 
 A line a task: `{"task_id", "template", "messages"}`, the messages as the policy gets them at inference under
 `prompt=compact` (or `--prompt`), every step run in the sandbox and through the broker. An assistant message carries a
@@ -16,15 +16,14 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from slips import ENDPOINTS, FIELDS
-
+from codetool.benchmarks.task_generator.step_mistakes import make_mistakes
 from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, read
 from codetool.config.overrides import check
 from codetool.config.run_config import RunConfig, validate
@@ -42,8 +41,6 @@ MISTAKEN = range(2, 5)
 """Steps of the programs that a mistake is put into: with it they are five at most, as deep as a search goes."""
 TRIES = 8
 """Mistakes that are tried in a program until one fails."""
-OTHER_MEDIUM = {"release_date": "first_air_date", "first_air_date": "release_date", "title": "name", "name": "title"}
-"""A field of films, and what it is called for series, and the other way round."""
 REASONS = (
     (r"KeyError: '(\w+)'", "there is no field {0}"),
     (r"KeyError: \d+", "the answer is no list"),
@@ -111,7 +108,7 @@ def transcripts(rows: Path, mistakes: float, seed: int, prompt: str = "compact")
     Fewer than the share `mistakes` hold one where there are not so many programs in which one fails.
     """
     config = validate(check(["benchmark=tmdb_verified", f"policy_prompt@policy.prompt={prompt}"])[0])
-    tasks = TMDBVerified(split="train", train=rows, observation=0).tasks()
+    tasks = TMDBVerified(split="train", train=rows, observation=1).tasks()  # tasks do not depend on `observation`
     return asyncio.run(_transcripts(config, read(rows), tasks, mistakes, seed))
 
 
@@ -176,34 +173,12 @@ def _mistaken(drafts: Sequence[Draft], chance: Random) -> list[list[Draft]]:
     """The drafts with a wrong one before one of them, in a drawn order: each kind of slip, then each again."""
     kinds: dict[str, list[list[Draft]]] = {}
     for place, draft in enumerate(drafts):
-        for kind, code in slips(draft.code):
+        for kind, code in make_mistakes(draft.code):
             wrong = replace(draft, code=code, right=False)
             kinds.setdefault(kind, []).append([*drafts[:place], wrong, *drafts[place:]])
     shuffled = [chance.sample(some, len(some)) for some in kinds.values()]
     ranked = [(rank, chance.random(), each) for some in shuffled for rank, each in enumerate(some)]
     return [each for _, _, each in sorted(ranked, key=lambda entry: entry[:2])]
-
-
-def slips(code: str) -> Iterator[tuple[str, str]]:
-    """The code with one thing wrong, as (kind, code); some of them run all the same."""
-    for hit in re.finditer(r'(?<=\[")\w+(?="\])', code):
-        for kind, fields in (("field", FIELDS), ("medium", OTHER_MEDIUM)):
-            if hit[0] in fields:
-                yield kind, _put(code, hit, fields[hit[0]])
-    for hit in re.finditer(r'\["(results|cast|crew|parts)"\]', code):  # the list taken for the answer itself
-        yield "form", _put(code, hit, "")
-    for hit in re.finditer(r"{(\w+)\['id'\]}", code):  # a name that was never given
-        yield "name", _put(code, hit, f"{{{hit[1]}_id}}")
-    for hit in re.finditer(r'(?<=requests\.get\().*?"(?=[,)])', code):
-        right, wrong = next(((a, b) for a, b in ENDPOINTS if a in hit[0]), ("", ""))
-        if right:
-            yield "endpoint", _put(code, hit, wrong.join(hit[0].rsplit(right, 1)))
-    for hit in re.finditer(r'(?<={)"query"(?=:)', code):
-        yield "parameter", _put(code, hit, '"name"')
-
-
-def _put(code: str, hit: re.Match[str], text: str) -> str:
-    return code[: hit.start()] + text + code[hit.end() :]
 
 
 def _text(draft: Draft, k: int, error: str | None, *, last: bool) -> str:

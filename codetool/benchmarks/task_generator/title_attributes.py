@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from facts import detail, known
-from parts import Attribute, Kind, get
+from codetool.benchmarks.task_generator.answer_access import detail, known
+from codetool.benchmarks.task_generator.grammar import Attribute, Kind, get
 
 WORD = {"movie": "film", "show": "series"}
 ROUTE = {"movie": "movie", "show": "tv"}

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal
 
-from parts import TODAY
-from service import ask
-
+from codetool.benchmarks.task_generator.grammar import TODAY
+from codetool.benchmarks.task_generator.replica_session import ask
 from codetool.tmdb.search_index import words
 from codetool.tmdb.store import Store
 

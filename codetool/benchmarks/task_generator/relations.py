@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parts import TODAY, Hop, Kind, get
+from codetool.benchmarks.task_generator.grammar import TODAY, Hop, Kind, get
 
 ONE_JOB = 'sum(member["job"] == "{0}" for member in credits["crew"]) == 1'
 OUT = f'max(film["release_date"] for film in films) <= "{TODAY}"'

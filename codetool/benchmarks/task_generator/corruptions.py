@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TypeGuard
 
-from slips import DECOYS, ENDPOINTS, FIELDS
+from codetool.benchmarks.task_generator.confusions import DECOYS, ENDPOINTS, FIELDS
 
 Program = Sequence[str]
 Decoys = Mapping[str, tuple[int, str]]

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from attributes import ATTRIBUTES
-from comparisons import COMPARISONS, Comparison
-from entries import ENTRIES
-from hops import HOPS
-from parts import Attribute, Entry, Hop
-from subjects import Split
-
+from codetool.benchmarks.task_generator.attributes import ATTRIBUTES
+from codetool.benchmarks.task_generator.comparisons import COMPARISONS, Comparison
+from codetool.benchmarks.task_generator.entry_points import ENTRIES
+from codetool.benchmarks.task_generator.grammar import Attribute, Entry, Hop
+from codetool.benchmarks.task_generator.relations import HOPS
+from codetool.benchmarks.task_generator.subjects import Split
 from codetool.types import AnswerType
 
 Where = Literal["everywhere", "dev", "test"]

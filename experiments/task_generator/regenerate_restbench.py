@@ -1,6 +1,6 @@
 """Write the answers and calls of `benchmark=tmdb` anew, after a change of the replica's data or of a program.
 
-Usage: python experiments/reference_programs/restbench.py
+Usage: python experiments/task_generator/regenerate_restbench.py
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from service import Session, followed, value
-
 from codetool.benchmarks.reference_answers import FILE, rows
+from codetool.benchmarks.task_generator.replica_session import Session, followed, value
 
 Row = Mapping[str, Any]
 

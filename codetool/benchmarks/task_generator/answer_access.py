@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from parts import Attribute, Kind, get
-
+from codetool.benchmarks.task_generator.grammar import Attribute, Kind, get
 from codetool.types import AnswerType
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ablation_cells import CELLS
+from cells import CELLS
 
 GROUPS = ("all", "seen", "unseen")
 Found = Mapping[str, Any] | None

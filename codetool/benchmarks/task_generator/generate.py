@@ -1,7 +1,10 @@
 """Write the tasks of `tmdb_verified`: queries, reference programs, answers computed on the replica.
 
-`experiments/reference_programs/generate.py` writes the stored splits anew. `--train 5000 --out FILE` grows train to so
-many tasks by more subjects and words; `benchmark=tmdb_verified benchmark.split=train benchmark.train=FILE` uses them.
+Usage: python -m codetool.benchmarks.task_generator.generate [--train 5000 --out FILE]
+
+Without options the stored splits are written again. `--train 5000 --out FILE` writes that many train tasks, with more
+subjects and more wordings than the stored ones;
+`benchmark=tmdb_verified benchmark.split=train benchmark.train=FILE` uses them.
 """
 
 from __future__ import annotations
@@ -15,17 +18,16 @@ from pathlib import Path
 from random import Random
 from typing import Any, get_args
 
-from comparisons import Comparison
-from damage import damage
-from drafts import Draft, drafts
-from service import Session, followed, value
-from subjects import Split
-from table import readme
-from templates import TEMPLATES, Chain, occurs
-
 from codetool.benchmarks.answer_checker.checker import matches
 from codetool.benchmarks.answer_checker.text_match import norm
 from codetool.benchmarks.openapi import tools
+from codetool.benchmarks.task_generator.candidate_tasks import Draft, drafts
+from codetool.benchmarks.task_generator.comparisons import Comparison
+from codetool.benchmarks.task_generator.corruptions import damage
+from codetool.benchmarks.task_generator.dataset_card import readme
+from codetool.benchmarks.task_generator.replica_session import Session, followed, value
+from codetool.benchmarks.task_generator.subjects import Split
+from codetool.benchmarks.task_generator.templates import TEMPLATES, Chain, occurs
 from codetool.benchmarks.tmdb_verified import FOLDER
 from codetool.tmdb.openapi_document import document
 from codetool.types import Answer

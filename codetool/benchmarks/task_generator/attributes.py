@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from facts import detail, known, label
-from parts import TODAY, Attribute, get
-from title_attributes import MOVIE, SHOW
-
+from codetool.benchmarks.task_generator.answer_access import detail, known, label
+from codetool.benchmarks.task_generator.grammar import TODAY, Attribute, get
+from codetool.benchmarks.task_generator.title_attributes import MOVIE, SHOW
 from codetool.types import AnswerType
 
 OUT = f'max(film["release_date"] for film in films) <= "{TODAY}"'

@@ -1,6 +1,6 @@
 """Make the two adapters of the embedded default from nothing but the repository: about three hours of 2 cores.
 
-Usage: python experiments/embedded_default/make.py [--out outputs/embedded_default]
+Usage: python experiments/embedded_default/train_adapters.py [--out outputs/embedded_default]
 
 The policy learns reference programs. The PRM starts as the policy's adapter and learns twice: first right and wrong
 steps of reference programs, then rollout trees. A policy is hardly ever wrong about templates it was trained on, and a
@@ -23,7 +23,7 @@ from random import Random
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-PROGRAMS = "experiments/reference_programs"
+PROGRAMS = "experiments/task_generator"
 TRAINED, NEW = 1200, 400
 """Tasks that the policy is trained on, and tasks that it never sees."""
 STEPS = 600
@@ -59,7 +59,7 @@ def main() -> None:
     steps = out / "steps.jsonl"
     if not steps.is_file():
         rows = _written(out / "rows_steps.jsonl", Random(0).sample(trained, STEPS))
-        _command(f"{PROGRAMS}/judged_steps.py", "--rows", str(rows), "--out", str(steps))
+        _command(f"{PROGRAMS}/bootstrap_process_data.py", "--rows", str(rows), "--out", str(steps))
     first = _prm(out / "first", steps, trees["policy"], policies["policy"], "train.learning_rate=1e-3")
     last = _prm(out, trees["half"], trees["policy"], first, "train.learning_rate=5e-4", "train.epochs=2")
     print(f"\npolicy.path={policies['policy']} prm.path={last}")
@@ -82,7 +82,7 @@ def _tasks(out: Path, count: int) -> list[Row]:
     """So many train tasks."""
     file = out / f"train{count}.jsonl"
     if not file.is_file():
-        _command(f"{PROGRAMS}/generate.py", "--train", str(count), "--out", str(file))
+        _command("-m", "codetool.benchmarks.task_generator.generate", "--train", str(count), "--out", str(file))
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
@@ -96,7 +96,7 @@ def _policy(out: Path, name: str, rows: Sequence[Row]) -> str:
     texts = out / f"transcripts_{name}.jsonl"
     if not texts.is_file():
         file = _written(out / f"rows_{name}.jsonl", rows)
-        _command(f"{PROGRAMS}/transcripts.py", "--rows", str(file), "--out", str(texts))
+        _command(f"{PROGRAMS}/bootstrap_transcripts.py", "--rows", str(file), "--out", str(texts))
     return _used("policy", _run(f"outputs={out / name}", *POLICY, f"train.data=[{texts}]"))
 
 

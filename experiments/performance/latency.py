@@ -1,6 +1,6 @@
 """Time a greedy search with n = 2 over 100 film queries on fixed latencies: LLM 1.0 s, PRM 0.15 s, tool 0.2 s.
 
-Usage: python experiments/performance/mock_stack.py [--benchmark tmdb|tmdb_verified]
+Usage: python experiments/performance/latency.py [--benchmark tmdb|tmdb_verified]
 
 The models and the tools are `stand_in_stack.py`, which counts calls and notes when the first and the last came. The
 reference implementation needs 6.6 s per task of RestBench here, one task at a time. Without `--benchmark` the queries
@@ -43,7 +43,7 @@ def main() -> None:
     """Print and store seconds from first to last call, calls by kind and the highest number of LLM calls in flight."""
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--benchmark", choices=[*BENCHMARKS], default=None)
-    arguments.add_argument("--out", type=Path, default=RESULTS / "mock_stack.json")
+    arguments.add_argument("--out", type=Path, default=RESULTS / "latency.json")
     options = arguments.parse_args()
     benchmark = options.benchmark or available_benchmark()
     port = free_port()
@@ -93,7 +93,7 @@ def report(counts: dict[str, Any], wall: float, command: list[str], out: Path) -
     """Print the figures and keep them as JSON."""
     seconds = counts["last"] - counts["first"]
     figures = {
-        "command": "python experiments/performance/mock_stack.py",
+        "command": "python experiments/performance/latency.py",
         "under_test": shlex.join(["python", *command[1:-1]]),
         "latencies_s": LATENCIES,
         "first_to_last_call_s": round(seconds, 2),
