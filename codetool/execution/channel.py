@@ -12,8 +12,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from codetool.execution.pausable_timer import Clock
-from codetool.execution.protocol import HEADER, MAX_FRAME, Message, length, pack, unpack
+from codetool.execution.pausable_timer import PausableTimer
+from codetool.execution.protocol import HEADER, MAX_FRAME, Message, pack, parse_length, unpack
 
 _CREDENTIALS = struct.Struct("iII")
 
@@ -27,17 +27,17 @@ class Channel:
 
     def __init__(self, longest: int = MAX_FRAME) -> None:
         """A new pair of sockets; `theirs` is the end to give away, which may send messages of up to `longest` bytes."""
-        ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        ours, self.peer_socket = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         ours.setblocking(False)
         if sys.platform == "linux":
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._socket = ours
-        self._longest = longest
+        self._max_size = longest
         self._buffer = bytearray()
-        self._awaited = 0
+        self._waiter_count = 0
         self._closing = False
 
-    async def send(self, message: Mapping[str, Any], clock: Clock, descriptors: Sequence[int] = ()) -> None:
+    async def send(self, message: Mapping[str, Any], clock: PausableTimer, descriptors: Sequence[int] = ()) -> None:
         """Send a message, with open files attached to its first byte. Raises ClosedError, TimeoutError."""
         rest = memoryview(pack(message))
         try:
@@ -47,30 +47,30 @@ class Channel:
                 try:
                     rest = rest[self._socket.send(rest) :]
                 except BlockingIOError:
-                    if not await clock.limited(self._writable):
+                    if not await clock.wait_within_limit(self._wait_writable):
                         raise TimeoutError("it does not read what it is told") from None
         except TimeoutError:
             raise
         except OSError as error:
             raise ClosedError(str(error)) from error
 
-    async def receive(self, clock: Clock) -> Message:
+    async def receive(self, clock: PausableTimer) -> Message:
         """The next message. Raises ClosedError at the end, ProtocolError if it is none, TimeoutError.
 
         Whether the wait ends by time or is cancelled, nothing of a message is lost.
         """
         in_time = True
-        while (message := self._received()) is None:
+        while (message := self._next_buffered_message()) is None:
             if not in_time:
                 raise TimeoutError("it said nothing in time")
-            in_time = await clock.limited(self._readable)
+            in_time = await clock.wait_within_limit(self._wait_readable)
         return message
 
-    def _received(self) -> Message | None:
+    def _next_buffered_message(self) -> Message | None:
         """The next message if all of it is here."""
         while True:
             if len(self._buffer) >= HEADER.size:
-                end = HEADER.size + length(bytes(self._buffer[: HEADER.size]), self._longest)
+                end = HEADER.size + parse_length(bytes(self._buffer[: HEADER.size]), self._max_size)
                 if len(self._buffer) >= end:
                     body = bytes(self._buffer[HEADER.size : end])
                     del self._buffer[:end]
@@ -85,13 +85,13 @@ class Channel:
                 raise ClosedError("the line was closed")
             self._buffer += chunk
 
-    async def hello(self, clock: Clock) -> tuple[int | None, Message, list[int]]:
+    async def handshake(self, clock: PausableTimer) -> tuple[int | None, Message, list[int]]:
         """The first message, the pid of the process that sent it (None where no kernel tells) and files it brought.
 
         The kernel states the pid and translates it out of the sender's pid namespace; it cannot be forged. Raises as
         `receive` does.
         """
-        await clock.limited(self._readable)
+        await clock.wait_within_limit(self._wait_readable)
         space = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(4)
         try:
             chunk, ancillary, _, _ = self._socket.recvmsg(2**16, space)
@@ -113,7 +113,7 @@ class Channel:
                 os.close(descriptor)
             raise
 
-    def quiet(self) -> bool:
+    def is_idle(self) -> bool:
         """Whether nothing has arrived that nobody asked for."""
         if self._buffer:
             return False
@@ -121,40 +121,40 @@ class Channel:
             return not self._socket.recv(1, socket.MSG_PEEK)
         return True
 
-    async def _readable(self) -> None:
+    async def _wait_readable(self) -> None:
         loop = asyncio.get_running_loop()
-        await self._watched(loop.add_reader, loop.remove_reader)
+        await self._wait_for_event(loop.add_reader, loop.remove_reader)
 
-    async def _writable(self) -> None:
+    async def _wait_writable(self) -> None:
         loop = asyncio.get_running_loop()
-        await self._watched(loop.add_writer, loop.remove_writer)
+        await self._wait_for_event(loop.add_writer, loop.remove_writer)
 
-    async def _watched(self, watch: Callable[..., None], end: Callable[[int], object]) -> None:
+    async def _wait_for_event(self, watch: Callable[..., None], end: Callable[[int], object]) -> None:
         """Wait for the socket. It is not closed under the event loop: see `close`."""
         ready, number = asyncio.get_running_loop().create_future(), self._socket.fileno()
         if number < 0:
             raise ClosedError("the line was closed")
-        watch(number, _arrived, ready)
-        self._awaited += 1
+        watch(number, _mark_ready, ready)
+        self._waiter_count += 1
         try:
             await ready
         finally:
             end(number)
-            self._awaited -= 1
-            if self._closing and not self._awaited:
+            self._waiter_count -= 1
+            if self._closing and not self._waiter_count:
                 self._socket.close()
 
     def close(self) -> None:
         """Close both ends, as far as they are still here. Who waits for the other side is told."""
-        self.theirs.close()
+        self.peer_socket.close()
         self._closing = True
-        if self._awaited:  # the event loop still watches it: let the wait end first
+        if self._waiter_count:  # the event loop still watches it: let the wait end first
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
         else:
             self._socket.close()
 
 
-def _arrived(ready: asyncio.Future[None]) -> None:
+def _mark_ready(ready: asyncio.Future[None]) -> None:
     if not ready.done():
         ready.set_result(None)

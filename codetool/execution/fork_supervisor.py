@@ -26,7 +26,7 @@ _REPLY = struct.Struct("=QqiI")  # id, value, error, flags
 _CONTINUE = 1
 
 
-class Supervisor:
+class ForkSupervisor:
     """Answers the filter's questions from the event loop."""
 
     def __init__(self, listener: int) -> None:
@@ -50,21 +50,21 @@ class Supervisor:
         os.close(self._listener)
 
     def _answer(self) -> None:
-        if not self._asked():
+        if not self._has_question():
             return
         buffer = bytearray(_NOTICE.size)
         try:
             fcntl.ioctl(self._listener, _RECEIVE, buffer)
             identity, task, _, _, _, _, flags, *_ = _NOTICE.unpack(buffer)
             fork = flags in FORK_FLAGS
-            allowed = self._may_fork(task) if fork else threads(task) < MAX_THREADS
+            allowed = self._may_fork(task) if fork else count_threads(task) < MAX_THREADS
             refusal = -(errno.EPERM if fork else errno.EAGAIN)
             reply = _REPLY.pack(identity, 0, 0 if allowed else refusal, _CONTINUE if allowed else 0)
             fcntl.ioctl(self._listener, _SEND, bytearray(reply))
         except (FileNotFoundError, InterruptedError):
             pass  # the process was killed while it asked
 
-    def _asked(self) -> bool:
+    def _has_question(self) -> bool:
         """Whether there is a question; where nobody is left to ask one, the event loop need not look any more.
 
         It would be woken without end, and before Linux 6.11 wait for a question for ever.
@@ -83,7 +83,7 @@ class Supervisor:
         return True
 
 
-def threads(process: int) -> int:
+def count_threads(process: int) -> int:
     """How many threads a process has, 0 if it is gone. A thread's id will do as well."""
     try:
         return Path(f"/proc/{process}/task").stat().st_nlink - 2

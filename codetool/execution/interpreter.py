@@ -14,79 +14,79 @@ from typing import TYPE_CHECKING
 
 from codetool.errors import SandboxError
 from codetool.execution.channel import ClosedError
-from codetool.execution.inside.run_step import describe
-from codetool.execution.live_process import Answer, Process, Record
+from codetool.execution.inside.run_step import format_exception
+from codetool.execution.live_process import Answer, ExecutedStep, LiveProcess
 from codetool.interfaces import CallTool
 from codetool.types import Execution, HttpRequest, ToolAnswer, format_observation
 
 if TYPE_CHECKING:
-    from codetool.execution.sandbox import LiveSandbox
+    from codetool.execution.sandbox import Sandbox
 
-MAX_LAYERS = 14
+MAX_FORKED_LAYERS = 14
 """Landlock ends at 16 layers: a process with this many is not forked again but built anew."""
-MAX_COMPILED = 200_000
+MAX_COMPILED_CHARACTERS = 200_000
 """Characters of code that the host compiles to see whether it can be read; longer code is left to its own process."""
-SOURCE = "<step>"
-THREADS_ENDED = "[Threads that were still running when the step ended were stopped.]"
+STEP_FILENAME = "<step>"
+THREADS_STOPPED_MESSAGE = "[Threads that were still running when the step ended were stopped.]"
 
 
-class LiveInterpreter:
+class SandboxInterpreter:
     """The state after a path of steps. One operation at a time; others wait."""
 
     def __init__(
         self,
-        sandbox: LiveSandbox,
+        sandbox: Sandbox,
         call_tool: CallTool,
-        path: tuple[Record, ...] = (),
-        parent: LiveInterpreter | None = None,
+        path: tuple[ExecutedStep, ...] = (),
+        parent: SandboxInterpreter | None = None,
     ) -> None:
         """An interpreter without a process yet; `build` or the first step makes one."""
         self.path = path
         self.parent = parent
-        self.process: Process | None = None
+        self.process: LiveProcess | None = None
         self._sandbox = sandbox
         self._call_tool = call_tool
         self._lock = asyncio.Lock()
-        self._over: str | None = None
-        self._doomed: str | None = None
+        self._end_reason: str | None = None
+        self._build_error: str | None = None
 
-    async def branch(self) -> LiveInterpreter:
+    async def branch(self) -> SandboxInterpreter:
         """A copy with every variable of this one; afterwards neither sees the other.
 
         Where there is no room for another process, the copy gets one when it runs. Raises SandboxError if this
         interpreter is closed or dead.
         """
         async with self._lock:
-            self._check()
-            child = LiveInterpreter(self._sandbox, self._call_tool, self.path, self)
-            if self._doomed:
-                child._doomed = self._doomed
-            elif await self._alive() is None:
-                child._doomed = self._doomed
-            elif self._sandbox.slots.take_now(spare=self.process):
-                await child._fill()
+            self._raise_if_ended()
+            child = SandboxInterpreter(self._sandbox, self._call_tool, self.path, self)
+            if self._build_error:
+                child._build_error = self._build_error
+            elif await self._ensure_process() is None:
+                child._build_error = self._build_error
+            elif self._sandbox.pool.take_now(spare=self.process):
+                await child._build_in_slot()
             return child
 
     async def run(self, code: str) -> Execution:
         """Execute one step here. Raises SandboxError if this interpreter is closed or dead."""
         if not code.strip():
             return Execution("no_code", error="the step has no code")
-        error = syntax_error(code)
+        error = find_syntax_error(code)
         async with self._lock:
-            self._check()
+            self._raise_if_ended()
             if error is not None:
                 return Execution("exception", error=error)
-            process = await self._alive()
+            process = await self._ensure_process()
             if process is None:
-                self._over = f"it could not be built: {self._doomed}"
-                return Execution("killed", error=f"the interpreter could not be built: {self._doomed}")
+                self._end_reason = f"it could not be built: {self._build_error}"
+                return Execution("killed", error=f"the interpreter could not be built: {self._build_error}")
             try:
                 return await self._run(process, code)
             except BaseException:
                 self._end("its last step was broken off")
                 raise
 
-    async def _run(self, process: Process, code: str) -> Execution:
+    async def _run(self, process: LiveProcess, code: str) -> Execution:
         exchanged: list[tuple[HttpRequest, ToolAnswer]] = []
         writes = [answer for record in self.path for _, answer in record.calls if answer.call.effect == "write"]
 
@@ -98,118 +98,119 @@ class LiveInterpreter:
             return answered
 
         try:
-            process = await self._renew(process) if process.branched else process
+            process = await self._replace_by_fork(process) if process.has_branched else process
         except ClosedError as error:
-            self._over = str(error)
+            self._end_reason = str(error)
             return Execution("killed", error=f"the interpreter died: {error}")
-        with self._sandbox.slots.using(process):
-            execution = await self._sandbox.step(process, code, answer)
+        with self._sandbox.pool.hold(process):
+            execution = await self._sandbox.run_step(process, code, answer)
             if not process.alive:
-                self._over = execution.error
+                self._end_reason = execution.error
                 return execution
-            self.path = process.history = (*self.path, Record(code, tuple(exchanged)))
+            self.path = process.history = (*self.path, ExecutedStep(code, tuple(exchanged)))
             if await process.has_threads():
-                execution = await self._without_threads(process, execution)
+                execution = await self._stop_threads(process, execution)
         return execution
 
-    async def _without_threads(self, process: Process, execution: Execution) -> Execution:
+    async def _stop_threads(self, process: LiveProcess, execution: Execution) -> Execution:
         """Replace the process by a fork of itself: only the thread that asks for it lives on."""
         try:
-            await self._renew(process, stay=True)
+            await self._replace_by_fork(process, stay=True)
         except ClosedError as error:
             process.kill()
-            self._over = f"threads of its last step could not be stopped: {error}"
-            return replace(execution, status="killed", error=self._over)
+            self._end_reason = f"threads of its last step could not be stopped: {error}"
+            return replace(execution, status="killed", error=self._end_reason)
         seen = execution.printed
         between = "" if not seen or seen.endswith("\n") else "\n"
-        return replace(execution, observation=format_observation(f"{seen}{between}{THREADS_ENDED}", execution.stderr))
+        printed = f"{seen}{between}{THREADS_STOPPED_MESSAGE}"
+        return replace(execution, observation=format_observation(printed, execution.stderr))
 
-    async def _renew(self, process: Process, *, stay: bool = False) -> Process:
+    async def _replace_by_fork(self, process: LiveProcess, *, stay: bool = False) -> LiveProcess:
         """Put a fork in the place of the process, with `stay` in the same folder. Raises ClosedError."""
-        with self._sandbox.slots.using(process):
+        with self._sandbox.pool.hold(process):
             fresh = await process.fork(stay=stay)
-        self._sandbox.slots.swap(process, fresh)
+        self._sandbox.pool.replace(process, fresh)
         process.kill()
         self.process = fresh
         return fresh
 
-    async def _alive(self) -> Process | None:
+    async def _ensure_process(self) -> LiveProcess | None:
         """The process behind this interpreter, built if need be; None if that cannot be done (`_doomed`)."""
-        if self._doomed:
+        if self._build_error:
             return None
         process = self.process
-        if process is None or not process.alive or (process.branched and process.layers >= MAX_LAYERS):
+        if process is None or not process.alive or (process.has_branched and process.layers >= MAX_FORKED_LAYERS):
             if process:
                 process.kill()
-            await self._sandbox.slots.take()
-            await self._fill()
-        return None if self._doomed else self.process
+            await self._sandbox.pool.take()
+            await self._build_in_slot()
+        return None if self._build_error else self.process
 
-    async def _fill(self) -> None:
+    async def _build_in_slot(self) -> None:
         """Build the process into a place that was taken."""
         process = None
         try:
             process = await self._build()
-            self._sandbox.slots.fill(process)
+            self._sandbox.pool.fill(process)
             self.process = process
             await self._replay(process)
         except BaseException as error:
-            self.process.kill() if process and self.process else self._sandbox.slots.give()
+            self.process.kill() if process and self.process else self._sandbox.pool.release()
             if not isinstance(error, ClosedError):
                 raise
-            self._doomed = str(error)
+            self._build_error = str(error)
 
     async def build(self) -> None:
         """Make the process now. Raises SandboxError where that fails."""
-        if await self._alive() is None:
-            raise SandboxError(f"an interpreter could not be started: {self._doomed}")
+        if await self._ensure_process() is None:
+            raise SandboxError(f"an interpreter could not be started: {self._build_error}")
 
-    async def _build(self) -> Process:
+    async def _build(self) -> LiveProcess:
         """A fork of the nearest live process with a part of this path, of the zygote if there is none.
 
         Raises SandboxError where the zygote cannot be forked either.
         """
-        ancestor: LiveInterpreter | None = self
+        ancestor: SandboxInterpreter | None = self
         while ancestor is not None:
             source = ancestor.process
-            if source is not None and self._fits(source):
-                with self._sandbox.slots.using(source):
+            if source is not None and self._is_usable_ancestor(source):
+                with self._sandbox.pool.hold(source):
                     try:
                         return await source.fork()
                     except ClosedError:
                         pass  # it died, or its code broke it: the steps are run again from further up
             ancestor = ancestor.parent
-        zygote = self._sandbox.keeper.zygote
+        zygote = self._sandbox.handle.zygote
         try:
             return await zygote.fork()
         except ClosedError as error:
             raise SandboxError(f"the sandbox's root process died ({error}); start the run again, it resumes") from error
 
-    def _fits(self, source: Process) -> bool:
+    def _is_usable_ancestor(self, source: LiveProcess) -> bool:
         history = source.history
-        if not source.alive or source.layers >= MAX_LAYERS or len(history) > len(self.path):
+        if not source.alive or source.layers >= MAX_FORKED_LAYERS or len(history) > len(self.path):
             return False
         return all(done is step for done, step in zip(history, self.path, strict=False))
 
-    async def _replay(self, process: Process) -> None:
+    async def _replay(self, process: LiveProcess) -> None:
         """Run the steps that the process lacks against their recorded answers. Raises ClosedError if it dies of one."""
         for record in self.path[len(process.history) :]:
-            self._sandbox.replayed += 1
-            with self._sandbox.slots.using(process):
-                execution = await self._sandbox.step(process, record.code, _recorded(record))
+            self._sandbox.replayed_steps += 1
+            with self._sandbox.pool.hold(process):
+                execution = await self._sandbox.run_step(process, record.code, _replay_answers(record))
                 if not process.alive:
                     raise ClosedError(f"a step of its path could not be repeated: {execution.error}")
                 process.history = (*process.history, record)
                 threads = await process.has_threads()
             if threads:
-                process = await self._renew(process, stay=True)
+                process = await self._replace_by_fork(process, stay=True)
 
-    def _check(self) -> None:
-        if self._over is not None:
-            raise SandboxError(f"this interpreter has ended: {self._over}. Branch from its parent instead")
+    def _raise_if_ended(self) -> None:
+        if self._end_reason is not None:
+            raise SandboxError(f"this interpreter has ended: {self._end_reason}. Branch from its parent instead")
 
     def _end(self, reason: str) -> None:
-        self._over = self._over or reason
+        self._end_reason = self._end_reason or reason
         if self.process:
             self.process.kill()
 
@@ -218,38 +219,38 @@ class LiveInterpreter:
         self._end("it was closed")
 
 
-def syntax_error(code: str) -> str | None:
+def find_syntax_error(code: str) -> str | None:
     """The error of code that Python cannot read, None if it can. Nothing is run.
 
     Decided here, outside of the step's process: what an earlier step has done in there cannot make such code count as
     run. What only the process can tell, a nesting too deep for example, is left to it.
     """
-    if len(code) > MAX_COMPILED:
+    if len(code) > MAX_COMPILED_CHARACTERS:
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            compile(code, SOURCE, "exec", dont_inherit=True)
+            compile(code, STEP_FILENAME, "exec", dont_inherit=True)
         except (SyntaxError, ValueError) as error:
-            return describe(error, SOURCE, code)
+            return format_exception(error, STEP_FILENAME, code)
         except (RecursionError, MemoryError):
             pass
     return None
 
 
-def _recorded(record: Record) -> Answer:
+def _replay_answers(record: ExecutedStep) -> Answer:
     """Answers a repeated step's requests as the first time: the same request first, else the next in order."""
     left = list(record.calls)
 
     async def answer(request: HttpRequest) -> ToolAnswer:
         if not left:
             raise ClosedError("a step of its path asked for more tools than the first time")
-        same = (index for index, (asked, _) in enumerate(left) if _is_same(asked, request))
+        same = (index for index, (asked, _) in enumerate(left) if _is_same_request(asked, request))
         index = next(same, 0)
         return left.pop(index)[1]
 
     return answer
 
 
-def _is_same(one: HttpRequest, other: HttpRequest) -> bool:
+def _is_same_request(one: HttpRequest, other: HttpRequest) -> bool:
     return one == other and one.headers == other.headers

@@ -14,11 +14,11 @@ from typing import Literal
 
 from codetool.errors import SandboxError
 from codetool.execution.channel import Channel, ClosedError
-from codetool.execution.fork_supervisor import Supervisor
-from codetool.execution.live_process import Process
-from codetool.execution.pausable_timer import Clock
+from codetool.execution.fork_supervisor import ForkSupervisor
+from codetool.execution.live_process import LiveProcess
+from codetool.execution.pausable_timer import PausableTimer
 from codetool.execution.protocol import Message, ProtocolError
-from codetool.execution.sandbox_handle import Keeper, wait_for_end
+from codetool.execution.sandbox_handle import SandboxHandle, wait_for_end
 
 logger = logging.getLogger(__name__)
 
@@ -26,13 +26,13 @@ LAYERS = ("namespaces", "landlock", "seccomp")
 START_SECONDS = 30.0
 MIB = 2**20
 
-_ADVICE = {
+_LAYER_ADVICE = {
     "namespaces": "allow user namespaces (sysctl user.max_user_namespaces, and kernel.apparmor_restrict_unprivileged_"
     "userns=0 where AppArmor restricts them; in a container, start it with a seccomp profile that allows unshare)",
     "landlock": "boot a kernel of 5.13 or later with landlock among its security modules (lsm=landlock,...)",
     "seccomp": "use Linux 5.5 or later on x86_64 or aarch64 with seccomp user notification",
 }
-_WITHOUT = {
+_LAYER_IMPACT = {
     "namespaces": "code sees names and times of host files, and shares the host's process numbers",
     "landlock": "code can read host files that the user can read, and other branches' scratch files",
     "seccomp": "code can fork, signal its siblings and use every system call that the user may use",
@@ -47,7 +47,7 @@ class _LayerMissingError(Exception):
 
 async def launch(
     isolation: Literal["required", "best_effort"], *, memory: int, scratch: int, output: int, cpu_seconds: int
-) -> Keeper:
+) -> SandboxHandle:
     """A running sandbox. `memory` and `scratch` in bytes a branch, `output` in characters a step.
 
     Raises SandboxError where a layer is missing and `isolation` is `required`, or where nothing starts at all.
@@ -57,9 +57,9 @@ async def launch(
     sizes = {"memory": memory, "scratch": scratch, "output": output, "cpu_seconds": cpu_seconds}
     while True:
         if missing and isolation == "required":
-            raise SandboxError(_refusal(missing))
+            raise SandboxError(_describe_missing_layers(missing))
         try:
-            keeper = await _attempt(use, missing, sizes)
+            keeper = await _try_launch(use, missing, sizes)
         except _LayerMissingError as error:
             if error.layer not in use:
                 raise SandboxError(f"the sandbox does not start: {error}") from error
@@ -67,34 +67,34 @@ async def launch(
             missing[error.layer] = str(error)
             continue
         for layer, reason in missing.items():
-            logger.warning("The sandbox runs WITHOUT %s (%s): %s.", layer, reason, _WITHOUT[layer])
+            logger.warning("The sandbox runs WITHOUT %s (%s): %s.", layer, reason, _LAYER_IMPACT[layer])
         return keeper
 
 
-def _refusal(missing: dict[str, str]) -> str:
-    parts = [f"{layer} ({reason}); to have it, {_ADVICE[layer]}" for layer, reason in missing.items()]
+def _describe_missing_layers(missing: dict[str, str]) -> str:
+    parts = [f"{layer} ({reason}); to have it, {_LAYER_ADVICE[layer]}" for layer, reason in missing.items()]
     return (
         f"executor.isolation=required, but the sandbox lacks {'. It also lacks '.join(parts)}. "
         "Or set executor.isolation=best_effort: generated code then runs without what is missing."
     )
 
 
-async def _attempt(use: Sequence[str], missing: dict[str, str], sizes: dict[str, int]) -> Keeper:
+async def _try_launch(use: Sequence[str], missing: dict[str, str], sizes: dict[str, int]) -> SandboxHandle:
     """A sandbox with exactly the layers in `use`."""
     control, line = Channel(), Channel()
     home = tempfile.mkdtemp(prefix="codetool-") if "namespaces" not in use else "/scratch"
-    first = _spawn(control.theirs.fileno(), line.theirs.fileno(), home)
-    control.theirs.close()
-    line.theirs.close()
+    first = _spawn(control.peer_socket.fileno(), line.peer_socket.fileno(), home)
+    control.peer_socket.close()
+    line.peer_socket.close()
     wish = {"kind": "wish", "use": list(use), "home": home, "masked": [str(Path(__file__).parents[1])], **sizes}
     listener: list[int] = []
-    clock = Clock(START_SECONDS)
+    clock = PausableTimer(START_SECONDS)
     try:
         await control.send(wish, clock)
-        init, ready, _ = await control.hello(clock)
-        _expect(ready, "ready")
-        pid, hello, listener = await line.hello(clock)
-        _expect(hello, "hello")
+        init, ready, _ = await control.handshake(clock)
+        _require_kind(ready, "ready")
+        pid, hello, listener = await line.handshake(clock)
+        _require_kind(hello, "hello")
         pid = pid or int(hello["pid"])
         pidfd = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else -1
     except BaseException as error:
@@ -109,10 +109,10 @@ async def _attempt(use: Sequence[str], missing: dict[str, str], sizes: dict[str,
         if isinstance(error, (ClosedError, ProtocolError, TimeoutError)):
             raise SandboxError(f"the sandbox's first process ended before it was ready: {error}") from error
         raise
-    supervisor = Supervisor(listener[0]) if listener else None
-    report = _report(missing, ready, hello, sizes)
-    keeper = Keeper(first, control, init or first.pid, sizes["output"], report, supervisor)
-    keeper.know(Process(keeper, line, pid, pidfd), zygote=True)
+    supervisor = ForkSupervisor(listener[0]) if listener else None
+    report = _describe_layers(missing, ready, hello, sizes)
+    keeper = SandboxHandle(first, control, init or first.pid, sizes["output"], report, supervisor)
+    keeper.register(LiveProcess(keeper, line, pid, pidfd), zygote=True)
     return keeper
 
 
@@ -139,14 +139,14 @@ def _spawn(control: int, line: int, home: str) -> subprocess.Popen[bytes]:
     )
 
 
-def _expect(message: Message, kind: str) -> None:
+def _require_kind(message: Message, kind: str) -> None:
     if message["kind"] == "failed":
         raise _LayerMissingError(str(message.get("layer")), str(message.get("reason")))
     if message["kind"] != kind:
         raise ProtocolError(f"{message['kind']} instead of {kind}")
 
 
-def _report(missing: dict[str, str], ready: Message, hello: Message, sizes: dict[str, int]) -> dict[str, str]:
+def _describe_layers(missing: dict[str, str], ready: Message, hello: Message, sizes: dict[str, int]) -> dict[str, str]:
     """What is really in force, layer by layer, in words for people and for the record."""
     told = {
         "namespaces": "user, mount, pid, net, ipc, uts",

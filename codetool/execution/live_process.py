@@ -17,27 +17,27 @@ from typing import TYPE_CHECKING
 
 from codetool.errors import SandboxError
 from codetool.execution.channel import Channel, ClosedError
-from codetool.execution.fork_supervisor import threads
-from codetool.execution.inside.limits import parent_of, parents
-from codetool.execution.inside.run_step import STDERR
-from codetool.execution.pausable_timer import Clock
-from codetool.execution.protocol import Message, ProtocolError, text
+from codetool.execution.fork_supervisor import count_threads
+from codetool.execution.inside.limits import list_parents, read_parent
+from codetool.execution.inside.run_step import MAX_STDERR_CHARACTERS
+from codetool.execution.pausable_timer import PausableTimer
+from codetool.execution.protocol import Message, ProtocolError, get_text
 from codetool.types import Execution, ExecutionStatus, HttpRequest, ToolAnswer, format_observation
 
 if TYPE_CHECKING:
-    from codetool.execution.sandbox_handle import Keeper
+    from codetool.execution.sandbox_handle import SandboxHandle
 
-HELLO_SECONDS = 20.0
+FORK_SECONDS = 20.0
 """How long a fresh fork may take to report, on a machine under load."""
 MAX_CALLS = 1000
 """Tool calls of one step; code that goes on asking, answered or not, would fill the host's memory and journal."""
 MAX_HEADERS = 100
 """Headers of one request; services take no more."""
-MAX_BODY = 2**18
+MAX_MESSAGE_OVERHEAD = 2**18
 """Bytes for what a process says beside its output; the longer it may be, the longer reading it keeps the host busy."""
-ENCODED = 12
+MAX_BYTES_PER_CHARACTER = 12
 """Bytes that a character of its output takes in a message at most."""
-LAST_WORDS_SECONDS = 0.04
+PARTIAL_OUTPUT_SECONDS = 0.04
 """How long a step that ran out of time has to say what it printed."""
 THREAD_END_SECONDS = 0.01
 """How long threads that are just ending have to be gone."""
@@ -46,7 +46,7 @@ Answer = Callable[[HttpRequest], Awaitable[ToolAnswer]]
 
 
 @dataclass(frozen=True)
-class Record:
+class ExecutedStep:
     """One executed step and what its tools answered: enough to do it again without them."""
 
     code: str
@@ -54,27 +54,27 @@ class Record:
 
 
 @dataclass(eq=False)
-class Process:
+class LiveProcess:
     """A process to run steps in. `history` is what it has run; `layers` counts its Landlock layers."""
 
-    keeper: Keeper
+    handle: SandboxHandle
     channel: Channel
     pid: int
     pidfd: int
     folder: str = ""
-    parent: Process | None = None
+    parent: LiveProcess | None = None
     layers: int = 1
-    history: tuple[Record, ...] = ()
+    history: tuple[ExecutedStep, ...] = ()
     alive: bool = True
-    branched: bool = False
+    has_branched: bool = False
     """Whether a branch's folder lies in this one's: it must not run another step."""
-    users: int = 0
+    active_operations: int = 0
     """How many operations need it now; only an unused one may be evicted."""
-    holders: int = 1
+    folder_users: int = 1
     """How many processes need its folder: itself and live branches."""
-    borrowed: bool = False
+    shares_folder: bool = False
     """Whether it lives on in the folder of the process it replaced."""
-    uses: int = 0
+    total_operations: int = 0
     """How many operations it was ever used for."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _token: int = 0
@@ -84,37 +84,38 @@ class Process:
         if not self.alive:
             return
         self.alive = False
-        _signal(self.pidfd, self.pid, signal.SIGKILL)
+        _send_signal(self.pidfd, self.pid, signal.SIGKILL)
         if self.pidfd >= 0:
             os.close(self.pidfd)
         self.channel.close()
-        self.keeper.forget(self)
-        self._release()
+        self.handle.unregister(self)
+        self._release_folder()
 
-    def _release(self) -> None:
-        self.holders -= 1
-        if self.holders == 0:
-            if self.folder and not self.borrowed:
-                self.keeper.remove(self.folder)
+    def _release_folder(self) -> None:
+        self.folder_users -= 1
+        if self.folder_users == 0:
+            if self.folder and not self.shares_folder:
+                self.handle.remove_folder(self.folder)
             if self.parent:
-                self.parent._release()
+                self.parent._release_folder()
 
     async def run(self, code: str, answer: Answer, timeout: float) -> Execution:
         """What one step did. A process that broke the protocol, died or ran out of time is dead afterwards."""
-        clock = Clock(timeout)
+        clock = PausableTimer(timeout)
         calls: list[ToolAnswer] = []
         try:
-            message = await self._step(code, answer, clock, calls)
-            printed, stderr = self._output(message, "observation")
-            error = text(message, "error", optional=True) or None
-        except _OutOfTimeError:
-            printed, stderr = await self._last_words()
+            message = await self._exchange(code, answer, clock, calls)
+            printed, stderr = self._parse_output(message, "observation")
+            error = get_text(message, "error", optional=True) or None
+        except _StepTimeoutError:
+            printed, stderr = await self._request_partial_output()
             self.kill()
             reason = f"the step ran longer than its limit of {timeout:g} s and was stopped"
-            return Execution("timeout", format_observation(printed, stderr), reason, clock.spent, tuple(calls), stderr)
+            observation = format_observation(printed, stderr)
+            return Execution("timeout", observation, reason, clock.elapsed, tuple(calls), stderr)
         except (ClosedError, ProtocolError) as broken:
             self.kill()
-            return Execution("killed", "", f"the interpreter died: {broken}", clock.spent, tuple(calls))
+            return Execution("killed", "", f"the interpreter died: {broken}", clock.elapsed, tuple(calls))
         except BaseException:
             self.kill()
             raise
@@ -122,35 +123,35 @@ class Process:
         status: ExecutionStatus = "tool_failed" if failed else "exception" if error else "ok"
         if failed and not error:
             error = f"{failed.call.method} {failed.call.url} answered {failed.failure or failed.status}"
-        return Execution(status, format_observation(printed, stderr), error, clock.spent, tuple(calls), stderr)
+        return Execution(status, format_observation(printed, stderr), error, clock.elapsed, tuple(calls), stderr)
 
-    async def _step(self, code: str, answer: Answer, clock: Clock, calls: list[ToolAnswer]) -> Message:
+    async def _exchange(self, code: str, answer: Answer, clock: PausableTimer, calls: list[ToolAnswer]) -> Message:
         """Its report on the step, after every call of a tool was answered and added to `calls`."""
-        with _own_time():
-            await self._tell("run", clock, code=code)
+        with _translate_timeouts():
+            await self._send("run", clock, code=code)
         while True:
-            with _own_time():
-                message = await self._hear(clock, "call", "done")
+            with _translate_timeouts():
+                message = await self._receive(clock, "call", "done")
             if message["kind"] == "done":
                 return message
-            request = _request(message)
+            request = _parse_request(message)
             if len(calls) == MAX_CALLS:
                 raise ProtocolError(f"the step called tools more than {MAX_CALLS} times")
-            with clock.stopped():
+            with clock.paused():
                 calls.append(await answer(request))
-            with _own_time():
-                await self._tell("answer", clock, keep=True, status=calls[-1].status, body=calls[-1].body)
+            with _translate_timeouts():
+                await self._send("answer", clock, keep=True, status=calls[-1].status, body=calls[-1].body)
 
     async def has_threads(self) -> bool:
         """Whether threads of the last step are still there after a moment, as the kernel counts."""
         end = time.monotonic() + THREAD_END_SECONDS
-        while threads(self.pid) > 1:
+        while count_threads(self.pid) > 1:
             if time.monotonic() > end:
                 return True
             await asyncio.sleep(0.001)
         return False
 
-    async def fork(self, *, stay: bool = False) -> Process:
+    async def fork(self, *, stay: bool = False) -> LiveProcess:
         """A copy in a folder of its own, or, to `stay` when this one ends, in the same.
 
         Raises ClosedError where it cannot be copied, and is then dead, or where it ran a step that the caller did not
@@ -160,45 +161,48 @@ class Process:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            task.add_done_callback(_discard)
+            task.add_done_callback(_kill_result)
             raise
 
-    async def _fork(self, stay: bool, history: tuple[Record, ...]) -> Process:
+    async def _fork(self, stay: bool, history: tuple[ExecutedStep, ...]) -> LiveProcess:
         async with self.lock:
             if not self.alive:
                 raise ClosedError("it has ended")
             if self.history is not history:
                 raise ClosedError("it ran another step meanwhile")
-            clock, channel = Clock(HELLO_SECONDS), Channel(MAX_BODY + ENCODED * self.keeper.output)
-            folder = self.folder if stay else self.keeper.new_folder(self.folder)
-            self.branched = self.branched or not stay
-            self.keeper.grant(self.pid)
+            clock, channel = (
+                PausableTimer(FORK_SECONDS),
+                Channel(MAX_MESSAGE_OVERHEAD + MAX_BYTES_PER_CHARACTER * self.handle.max_output_characters),
+            )
+            folder = self.folder if stay else self.handle.new_folder(self.folder)
+            self.has_branched = self.has_branched or not stay
+            self.handle.grant_fork(self.pid)
             try:
-                await self._tell("branch", clock, [channel.theirs.fileno()])
-                channel.theirs.close()
+                await self._send("branch", clock, [channel.peer_socket.fileno()])
+                channel.peer_socket.close()
                 if not stay:
-                    await self.keeper.make(folder)  # while the fork is made
+                    await self.handle.make_folder(folder)  # while the fork is made
                 await channel.send({"kind": "settle", "folder": "" if stay else folder}, clock)
-                await self._hear(clock, "branched")
-                pid, message, files = await channel.hello(clock)
+                await self._receive(clock, "branched")
+                pid, message, files = await channel.handshake(clock)
                 for descriptor in files:
                     os.close(descriptor)
-                child = self._adopt(channel, folder, pid, message)
-                child.borrowed, child.layers = stay, self.layers + (not stay)
-                self.keeper.know(child)
+                child = self._attach(channel, folder, pid, message)
+                child.shares_folder, child.layers = stay, self.layers + (not stay)
+                self.handle.register(child)
                 return child
             except (ClosedError, ProtocolError, TimeoutError, OSError, SandboxError) as broken:
                 channel.close()
                 if not stay:
-                    self.keeper.remove(folder)
-                self._disown()
+                    self.handle.remove_folder(folder)
+                self._kill_with_strays()
                 if isinstance(broken, SandboxError):
                     raise
                 raise ClosedError(f"it could not be copied: {broken}") from broken
             finally:
-                self.keeper.revoke(self.pid)
+                self.handle.revoke_fork(self.pid)
 
-    def _adopt(self, channel: Channel, folder: str, pid: int | None, message: Message) -> Process:
+    def _attach(self, channel: Channel, folder: str, pid: int | None, message: Message) -> LiveProcess:
         """The child that reported, after the kernel confirmed whose it is."""
         if message["kind"] != "hello" or message.get("token") != self._token:
             raise ProtocolError("no proper hello from the branch")
@@ -206,70 +210,72 @@ class Process:
             pid, pidfd = int(message.get("pid", 0)), -1
         else:
             pidfd = os.pidfd_open(pid)
-            if parent_of(pid) != self.pid:
+            if read_parent(pid) != self.pid:
                 os.close(pidfd)
                 raise ProtocolError("another process reported in the branch's place")
-        child = Process(self.keeper, channel, pid, pidfd, folder, self, history=self.history)
-        self.holders += 1
+        child = LiveProcess(self.handle, channel, pid, pidfd, folder, self, history=self.history)
+        self.folder_users += 1
         return child
 
-    def _disown(self) -> None:
+    def _kill_with_strays(self) -> None:
         """After a branch that did not report: end this process and whatever it forked in its place."""
-        known = self.keeper.pids()
-        ours = (self.pid, self.keeper.init)  # orphans go to pid 1 of the sandbox
-        strays = [pid for pid, parent in parents().items() if parent in ours and pid not in known]
+        known = self.handle.pids()
+        ours = (self.pid, self.handle.init_pid)  # orphans go to pid 1 of the sandbox
+        strays = [pid for pid, parent in list_parents().items() if parent in ours and pid not in known]
         self.kill()
         for pid in strays:
-            _signal(-1, pid, signal.SIGKILL)
+            _send_signal(-1, pid, signal.SIGKILL)
 
-    async def _tell(
-        self, kind: str, clock: Clock, files: Sequence[int] = (), *, keep: bool = False, **fields: object
+    async def _send(
+        self, kind: str, clock: PausableTimer, files: Sequence[int] = (), *, keep: bool = False, **fields: object
     ) -> None:
         """Send a command under a fresh token, or, with `keep`, one that belongs to the running step."""
-        if not self.channel.quiet():
+        if not self.channel.is_idle():
             raise ProtocolError("it spoke before it was asked, or closed its line")
         if not keep:
             self._token = secrets.randbits(52)
         await self.channel.send({"kind": kind, "token": self._token, **fields}, clock, files)
 
-    async def _hear(self, clock: Clock, *kinds: str) -> Message:
+    async def _receive(self, clock: PausableTimer, *kinds: str) -> Message:
         message = await self.channel.receive(clock)
         if message["kind"] not in kinds or message.get("token") != self._token:
             raise ProtocolError(f"unexpected answer {message['kind'][:40]!r}")
         return message
 
-    def _output(self, message: Message, printed: str) -> tuple[str, str]:
+    def _parse_output(self, message: Message, printed: str) -> tuple[str, str]:
         """What a step printed, from that field, and its last lines on stderr. Raises ProtocolError if they are none."""
-        return text(message, printed)[: self.keeper.output], text(message, "stderr", optional=True)[-STDERR:]
+        return get_text(message, printed)[: self.handle.max_output_characters], get_text(
+            message, "stderr", optional=True
+        )[-MAX_STDERR_CHARACTERS:]
 
-    async def _last_words(self) -> tuple[str, str]:
+    async def _request_partial_output(self) -> tuple[str, str]:
         """What a step that is about to be killed has printed and written to stderr, if it can still say so."""
         if not self.alive:
             return "", ""
-        _signal(self.pidfd, self.pid, getattr(signal, "SIGUSR1", signal.SIGTERM))
+        _send_signal(self.pidfd, self.pid, getattr(signal, "SIGUSR1", signal.SIGTERM))
         with contextlib.suppress(TimeoutError, ClosedError, ProtocolError):
-            return self._output(await self._hear(Clock(LAST_WORDS_SECONDS), "output"), "text")
+            return self._parse_output(await self._receive(PausableTimer(PARTIAL_OUTPUT_SECONDS), "output"), "text")
         return "", ""
 
 
-class _OutOfTimeError(Exception):
+class _StepTimeoutError(Exception):
     """A step's time is over; a tool's own TimeoutError means something else."""
 
 
 @contextlib.contextmanager
-def _own_time() -> Iterator[None]:
+def _translate_timeouts() -> Iterator[None]:
     try:
         yield
     except TimeoutError as error:
-        raise _OutOfTimeError from error
+        raise _StepTimeoutError from error
 
 
-def _request(message: Message) -> HttpRequest:
-    body = None if message.get("body") is None else text(message, "body")
-    return HttpRequest(text(message, "method").upper(), text(message, "url"), body, _headers(message))
+def _parse_request(message: Message) -> HttpRequest:
+    body = None if message.get("body") is None else get_text(message, "body")
+    return HttpRequest(get_text(message, "method").upper(), get_text(message, "url"), body, _parse_headers(message))
 
 
-def _headers(message: Message) -> tuple[tuple[str, str], ...]:
+def _parse_headers(message: Message) -> tuple[tuple[str, str], ...]:
     """The request's headers. Raises ProtocolError where they are no pairs of texts."""
     headers = message.get("headers") or []
     if not isinstance(headers, list) or len(headers) > MAX_HEADERS:
@@ -280,7 +286,7 @@ def _headers(message: Message) -> tuple[tuple[str, str], ...]:
     return tuple((name, value) for name, value in headers)
 
 
-def _signal(pidfd: int, pid: int, number: signal.Signals | int) -> None:
+def _send_signal(pidfd: int, pid: int, number: signal.Signals | int) -> None:
     with contextlib.suppress(ProcessLookupError):
         if pidfd >= 0:
             signal.pidfd_send_signal(pidfd, number)
@@ -288,6 +294,6 @@ def _signal(pidfd: int, pid: int, number: signal.Signals | int) -> None:
             os.kill(pid, number)
 
 
-def _discard(task: asyncio.Task[Process]) -> None:
+def _kill_result(task: asyncio.Task[LiveProcess]) -> None:
     if not task.cancelled() and task.exception() is None:
         task.result().kill()

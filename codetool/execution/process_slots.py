@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from codetool.execution.live_process import Process
+    from codetool.execution.live_process import LiveProcess
 
 
-class Slots:
+class ProcessPool:
     """Places for live processes. Where none is free the process that was unused for longest is evicted.
 
     Nobody who uses a process (`using`) may wait for a place meanwhile; hence every wait ends.
@@ -23,18 +23,20 @@ class Slots:
         self.limit = limit
         self.evicted = 0
         self._taken = 0
-        self._living: OrderedDict[Process, None] = OrderedDict()
+        self._processes: OrderedDict[LiveProcess, None] = OrderedDict()
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     @property
     def live(self) -> int:
         """How many processes hold a place."""
-        return len(self._living)
+        return len(self._processes)
 
-    def take_now(self, spare: Process | None = None) -> bool:
+    def take_now(self, spare: LiveProcess | None = None) -> bool:
         """Take a place if there is one, or if a process other than `spare` can be evicted for it."""
         if self._taken >= self.limit:
-            coldest = next((process for process in self._living if not process.users and process is not spare), None)
+            coldest = next(
+                (process for process in self._processes if not process.active_operations and process is not spare), None
+            )
             if coldest is None:
                 return False
             self.evicted += 1
@@ -54,41 +56,41 @@ class Slots:
                     self._wake()  # the turn was mine and goes to the next
                 raise
 
-    def fill(self, process: Process) -> None:
+    def fill(self, process: LiveProcess) -> None:
         """A place that was taken now holds this process."""
-        self._living[process] = None
+        self._processes[process] = None
 
-    def swap(self, old: Process, new: Process) -> None:
+    def replace(self, old: LiveProcess, new: LiveProcess) -> None:
         """`new` takes over the place of `old`."""
-        if old in self._living:
-            del self._living[old]
+        if old in self._processes:
+            del self._processes[old]
         else:
             self._taken += 1  # it ended meanwhile and gave its place back
-        self._living[new] = None
+        self._processes[new] = None
 
-    def give(self) -> None:
+    def release(self) -> None:
         """Give back a place that was taken and not filled."""
         self._taken -= 1
         self._wake()
 
-    def ended(self, process: Process) -> None:
+    def remove(self, process: LiveProcess) -> None:
         """A process ended: its place, if it held one, is free."""
-        if process in self._living:
-            del self._living[process]
-            self.give()
+        if process in self._processes:
+            del self._processes[process]
+            self.release()
 
     @contextmanager
-    def using(self, process: Process) -> Iterator[None]:
+    def hold(self, process: LiveProcess) -> Iterator[None]:
         """Keep a process from being evicted, and count it as the warmest afterwards."""
-        process.users += 1
-        process.uses += 1
+        process.active_operations += 1
+        process.total_operations += 1
         try:
             yield
         finally:
-            process.users -= 1
-            if process in self._living:
-                self._living.move_to_end(process)
-                if not process.users:
+            process.active_operations -= 1
+            if process in self._processes:
+                self._processes.move_to_end(process)
+                if not process.active_operations:
                     self._wake()
 
     def _wake(self) -> None:

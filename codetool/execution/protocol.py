@@ -34,7 +34,7 @@ def pack(message: Mapping[str, Any]) -> bytes:
     return HEADER.pack(len(body)) + body
 
 
-def length(header: bytes, longest: int = MAX_FRAME) -> int:
+def parse_length(header: bytes, longest: int = MAX_FRAME) -> int:
     """The number of bytes that follow a header. Raises ProtocolError above `longest`."""
     size: int = HEADER.unpack(header)[0]
     if size > longest:
@@ -53,7 +53,7 @@ def unpack(body: bytes) -> Message:
     return message
 
 
-def text(message: Message, field: str, *, optional: bool = False) -> str:
+def get_text(message: Message, field: str, *, optional: bool = False) -> str:
     """A text field, with surrogates that UTF-8 cannot carry replaced. Raises ProtocolError on another type."""
     value = message.get(field)
     if value is None and optional:
@@ -75,13 +75,13 @@ def send(line: socket.socket, message: Mapping[str, Any], descriptors: Sequence[
 def receive(line: socket.socket) -> tuple[Message, list[int]]:
     """The next message of a blocking socket and the files that came with it. Raises EOFError at its end."""
     header, descriptors, _, _ = socket.recv_fds(line, HEADER.size, 4)
-    header += _exactly(line, HEADER.size - len(header)) if header else b""
+    header += _receive_exactly(line, HEADER.size - len(header)) if header else b""
     if not header:
         raise EOFError("the other side closed the line")
-    return unpack(_exactly(line, length(header))), list(descriptors)
+    return unpack(_receive_exactly(line, parse_length(header))), list(descriptors)
 
 
-def _exactly(line: socket.socket, size: int) -> bytes:
+def _receive_exactly(line: socket.socket, size: int) -> bytes:
     chunks = []
     while size:
         chunk = line.recv(size)

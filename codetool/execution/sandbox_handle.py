@@ -13,63 +13,63 @@ from typing import TYPE_CHECKING, Any
 
 from codetool.errors import SandboxError
 from codetool.execution.channel import Channel, ClosedError
-from codetool.execution.fork_supervisor import Supervisor
-from codetool.execution.inside.scratch import BRANCHES
-from codetool.execution.pausable_timer import Clock
+from codetool.execution.fork_supervisor import ForkSupervisor
+from codetool.execution.inside.scratch import BRANCHES_FOLDER
+from codetool.execution.pausable_timer import PausableTimer
 
 if TYPE_CHECKING:
-    from codetool.execution.live_process import Process
+    from codetool.execution.live_process import LiveProcess
 
 
 @dataclass(eq=False)
-class Keeper:
+class SandboxHandle:
     """Everything about a sandbox that is not one process. `init` is the host's pid of the sandbox's pid 1."""
 
-    first: subprocess.Popen[bytes]
+    root_process: subprocess.Popen[bytes]
     control: Channel
-    init: int
-    output: int
+    init_pid: int
+    max_output_characters: int
     in_force: Mapping[str, str]
-    supervisor: Supervisor | None
-    on_end: Callable[[Process], None] = lambda process: None
-    _zygote: Process | None = None
-    _processes: set[Process] = field(default_factory=set)
+    supervisor: ForkSupervisor | None
+    on_end: Callable[[LiveProcess], None] = lambda process: None
+    _zygote: LiveProcess | None = None
+    _processes: set[LiveProcess] = field(default_factory=set)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
-    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _errands: set[asyncio.Task[None]] = field(default_factory=set)
+    _control_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _requests: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
-    def zygote(self) -> Process:
+    def zygote(self) -> LiveProcess:
         """The process from which every root is forked. Raises SandboxError if it is gone."""
         if self._zygote is None or not self._zygote.alive:
             raise SandboxError("the sandbox's root process died; start the run again, it resumes")
         return self._zygote
 
-    def know(self, process: Process, *, zygote: bool = False) -> None:
+    def register(self, process: LiveProcess, *, zygote: bool = False) -> None:
         """Count a live process as one of the sandbox's."""
         self._processes.add(process)
         if zygote:
             self._zygote = process
 
-    def forget(self, process: Process) -> None:
+    def unregister(self, process: LiveProcess) -> None:
         """A process was killed."""
         self._processes.discard(process)
         self.on_end(process)
 
-    def processes(self) -> list[Process]:
+    def processes(self) -> list[LiveProcess]:
         """All live processes, the zygote among them."""
         return list(self._processes)
 
     def pids(self) -> set[int]:
         """The host's pids of all processes that belong here."""
-        return {self.first.pid, self.init, *(process.pid for process in self._processes)}
+        return {self.root_process.pid, self.init_pid, *(process.pid for process in self._processes)}
 
-    def grant(self, pid: int) -> None:
+    def grant_fork(self, pid: int) -> None:
         """Let a process fork once."""
         if self.supervisor:
             self.supervisor.grant(pid)
 
-    def revoke(self, pid: int) -> None:
+    def revoke_fork(self, pid: int) -> None:
         """Take back an unused leave to fork."""
         if self.supervisor:
             self.supervisor.revoke(pid)
@@ -77,48 +77,48 @@ class Keeper:
     def new_folder(self, parent: str) -> str:
         """A name for a branch's folder within its parent's."""
         number = next(self._numbers)
-        return f"{parent}/{BRANCHES}/{number}" if parent else str(number)
+        return f"{parent}/{BRANCHES_FOLDER}/{number}" if parent else str(number)
 
-    async def make(self, folder: str) -> None:
+    async def make_folder(self, folder: str) -> None:
         """Make a scratch folder. Raises OSError where it cannot be made, SandboxError where pid 1 is gone."""
-        await self._errand(self._make(folder))
+        await self._run_to_end(self._exchange_make(folder))
 
-    async def _make(self, folder: str) -> None:
-        async with self._turn:
+    async def _exchange_make(self, folder: str) -> None:
+        async with self._control_lock:
             try:
-                await self.control.send({"kind": "make", "folder": folder}, Clock(math.inf))
-                reason = (await self.control.receive(Clock(math.inf))).get("reason")
+                await self.control.send({"kind": "make", "folder": folder}, PausableTimer(math.inf))
+                reason = (await self.control.receive(PausableTimer(math.inf))).get("reason")
             except ClosedError as error:
                 raise SandboxError("the sandbox ended; start the run again, it resumes") from error
         if reason:
             raise OSError(f"no scratch folder: {reason}")
 
-    def remove(self, folder: str) -> None:
+    def remove_folder(self, folder: str) -> None:
         """Have a scratch folder removed, some time soon."""
-        self._errand(self._remove(folder))
+        self._run_to_end(self._send_remove(folder))
 
-    async def _remove(self, folder: str) -> None:
-        async with self._turn:
+    async def _send_remove(self, folder: str) -> None:
+        async with self._control_lock:
             with contextlib.suppress(ClosedError):
-                await self.control.send({"kind": "remove", "folder": folder}, Clock(math.inf))
+                await self.control.send({"kind": "remove", "folder": folder}, PausableTimer(math.inf))
 
-    def _errand(self, work: Coroutine[Any, Any, None]) -> asyncio.Future[None]:
+    def _run_to_end(self, work: Coroutine[Any, Any, None]) -> asyncio.Future[None]:
         """Run an exchange with pid 1 to its end, even if who asked for it no longer waits."""
         task = asyncio.ensure_future(work)
-        self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
+        self._requests.add(task)
+        task.add_done_callback(self._requests.discard)
         return asyncio.shield(task)
 
     async def close(self) -> None:
         """End every process of the sandbox and wait until none is left."""
         for process in list(self._processes):
             process.kill()
-        for errand in list(self._errands):
+        for errand in list(self._requests):
             errand.cancel()
         self.control.close()
         if self.supervisor:
             self.supervisor.close()
-        await wait_for_end(self.first)
+        await wait_for_end(self.root_process)
 
 
 async def wait_for_end(first: subprocess.Popen[bytes], seconds: float = 5.0) -> None:

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from codetool.execution.sandbox import LiveSandbox, Sandbox
+from codetool.execution.sandbox import Sandbox, SandboxConfig
 from codetool.types import HttpRequest, Task, ToolAnswer, ToolCall
 
 TASK = Task("performance", "", ())
@@ -64,7 +64,7 @@ def milliseconds(samples: Sequence[float]) -> dict[str, float]:
     return dict(zip(("median", "p95", "max"), (round(1000 * figure, 3) for figure in figures), strict=True))
 
 
-async def branch_and_step(sandbox: LiveSandbox, repeats: int) -> dict[str, Any]:
+async def branch_and_step(sandbox: Sandbox, repeats: int) -> dict[str, Any]:
     """Latency of `branch()`, of a branch's first step and of its second, in milliseconds."""
     root = await sandbox.start(TASK, CountingTool())
     await root.run("x = 1")
@@ -88,7 +88,7 @@ async def branch_and_step(sandbox: LiveSandbox, repeats: int) -> dict[str, Any]:
     }
 
 
-async def kill(sandbox: LiveSandbox, limit: float, repeats: int) -> dict[str, Any]:
+async def kill(sandbox: Sandbox, limit: float, repeats: int) -> dict[str, Any]:
     """How long after its limit a hanging step's process is really gone, in milliseconds."""
     root = await sandbox.start(TASK, CountingTool())
     late = []
@@ -106,7 +106,7 @@ async def kill(sandbox: LiveSandbox, limit: float, repeats: int) -> dict[str, An
     return {"kill_after_limit_ms": milliseconds(late)}
 
 
-async def memory(sandbox: LiveSandbox, live: int) -> dict[str, Any]:
+async def memory(sandbox: Sandbox, live: int) -> dict[str, Any]:
     """What so many live branches, each after one step, take together, in MB."""
     available = _available()
     root = await sandbox.start(TASK, CountingTool())
@@ -115,9 +115,9 @@ async def memory(sandbox: LiveSandbox, live: int) -> dict[str, Any]:
     made = time.perf_counter() - start
     for branch in branches:
         assert (await branch.run("y = 1")).ran
-    assert sandbox.live == live + 1
+    assert sandbox.live_branches == live + 1
     totals = {"Pss": 0, "Private_Dirty": 0, "Private_Clean": 0}
-    for pid in sandbox.keeper.pids():
+    for pid in sandbox.handle.pids():
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             name, _, rest = line.partition(":")
             if name in totals:
@@ -134,7 +134,7 @@ async def memory(sandbox: LiveSandbox, live: int) -> dict[str, Any]:
     }
 
 
-async def search(sandbox: LiveSandbox) -> tuple[float, int]:
+async def search(sandbox: Sandbox) -> tuple[float, int]:
     """Seconds and tool calls of one greedy search with branches."""
     tool = CountingTool()
     start = time.perf_counter()
@@ -162,7 +162,7 @@ def search_afresh() -> tuple[float, int]:
     return time.perf_counter() - start, calls
 
 
-async def compare(sandbox: LiveSandbox, repeats: int) -> dict[str, Any]:
+async def compare(sandbox: Sandbox, repeats: int) -> dict[str, Any]:
     """The same searches both ways, in turns, and the ratios."""
     ours, afresh = [], []
     for _ in range(repeats):
@@ -194,12 +194,12 @@ async def main() -> None:
     limit = 0.2
     config: dict[str, Any] = {"isolation": "best_effort", "memory": 256, "output": 20000, "scratch": 16}
     figures: dict[str, Any] = {}
-    async with Sandbox(**config, timeout=10.0, max_live=options.live + 1).open() as sandbox:
+    async with SandboxConfig(**config, timeout=10.0, max_live=options.live + 1).open() as sandbox:
         figures["in_force"] = dict(sandbox.in_force)
         figures |= await branch_and_step(sandbox, options.repeats)
         figures |= await compare(sandbox, 10)
         figures |= await memory(sandbox, options.live)
-    async with Sandbox(**config, timeout=limit, max_live=8).open() as sandbox:
+    async with SandboxConfig(**config, timeout=limit, max_live=8).open() as sandbox:
         figures |= await kill(sandbox, limit, 40)
     record = {
         "command": f"python experiments/performance/interpreter.py --live {options.live} --repeats {options.repeats}",

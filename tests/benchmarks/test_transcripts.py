@@ -11,7 +11,7 @@ from bootstrap_transcripts import counted, main, transcripts
 from codetool.benchmarks.task_generator.replica_session import Session
 from codetool.benchmarks.task_generator.step_mistakes import make_mistakes
 from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, read
-from codetool.execution.inside.run_step import describe
+from codetool.execution.inside.run_step import format_exception
 from codetool.prompts.step_format import closing
 from codetool.prompts.step_parser import parse
 from codetool.prompts.templates import StepPrompt
@@ -59,7 +59,7 @@ def execution(session, code):
         session.scope["_step"] = compiled
         session.run("exec(_step, globals())")
     except Exception as raised:
-        error = describe(raised, "<step 1>", code)
+        error = format_exception(raised, "<step 1>", code)
     failed = not all(answer.ok for answer in session.answers[before:])
     status = "tool_failed" if failed else "exception" if error else "ok"
     return Execution(status, "" if error else session.printed, error)

@@ -17,8 +17,8 @@ def must_fail(result):
     "line": """
 import json, os, socket, struct, sys
 outer = sys._getframe()
-while 'line' not in outer.f_locals: outer = outer.f_back
-line = outer.f_locals['line']
+while 'connection' not in outer.f_locals: outer = outer.f_back
+line = outer.f_locals['connection']
 def frame(**message):
     body = json.dumps(message).encode()
     return struct.pack('!I', len(body)) + body

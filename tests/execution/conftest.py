@@ -5,12 +5,12 @@ import pytest
 import pytest_asyncio
 from sandbox_support import TASK, Tool, settings
 
-from codetool.execution.interpreter import LiveInterpreter
-from codetool.execution.sandbox import LiveSandbox
+from codetool.execution.interpreter import SandboxInterpreter
+from codetool.execution.sandbox import Sandbox
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def sandbox(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LiveSandbox]:
+async def sandbox(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sandbox]:
     """One sandbox for a module, opened while a secret lies in the environment and in an inheritable open file."""
     secret = tmp_path_factory.mktemp("host") / "secret.txt"
     secret.write_text("SECRET")
@@ -25,7 +25,7 @@ async def sandbox(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Liv
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def root(sandbox: LiveSandbox) -> AsyncIterator[LiveInterpreter]:
+async def root(sandbox: Sandbox) -> AsyncIterator[SandboxInterpreter]:
     """An interpreter that has run nothing."""
     interpreter = await sandbox.start(TASK, Tool())
     yield interpreter

@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from codetool.execution.sandbox import Sandbox
+from codetool.execution.sandbox import SandboxConfig
 from codetool.types import HttpRequest, Task, ToolAnswer, ToolCall
 
 TASK = Task("t", "query", ())
 BREACH = "BREACH"
 
 
-def settings(**changes: Any) -> Sandbox:
+def settings(**changes: Any) -> SandboxConfig:
     """The sandbox under test; CODETOOL_TEST_ISOLATION chooses the isolation."""
     isolation = os.environ.get("CODETOOL_TEST_ISOLATION", "required")
     values = {"isolation": isolation, "timeout": 5.0, "memory": 128, "output": 2000, "scratch": 4, "max_live": 64}
-    return Sandbox(**(values | changes))
+    return SandboxConfig(**(values | changes))
 
 
 class Tool:

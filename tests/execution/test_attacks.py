@@ -7,20 +7,21 @@ import pytest
 from attacks import HELPERS, Attack, attacks
 from sandbox_support import BREACH, TASK, Tool
 
-from codetool.execution.interpreter import LiveInterpreter
-from codetool.execution.sandbox import LiveSandbox
+from codetool.execution.interpreter import SandboxInterpreter
+from codetool.execution.sandbox import Sandbox
 from codetool.types import HttpRequest, ToolAnswer, ToolCall
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PROJECT = Path(__file__).parents[2]
 
-async def pid(interpreter: LiveInterpreter) -> int:
+
+async def pid(interpreter: SandboxInterpreter) -> int:
     return int((await interpreter.run("import os\nprint(os.getpid())")).observation)
 
 
 @pytest.mark.parametrize("attack", attacks(), ids=lambda attack: attack.name)
-async def test_attack_fails_and_costs_only_its_own_branch(attack: Attack, sandbox: LiveSandbox) -> None:
+async def test_attack_fails_and_costs_only_its_own_branch(attack: Attack, sandbox: Sandbox) -> None:
     root = await sandbox.start(TASK, Tool())
     victim, sibling = await root.branch(), await root.branch()
     secret = os.environ["CODETOOL_TEST_FILE"]
@@ -37,10 +38,10 @@ async def test_attack_fails_and_costs_only_its_own_branch(attack: Attack, sandbo
         await other.close()
     await victim.close()
     await root.close()
-    assert not {root.process, victim.process, sibling.process} & set(sandbox.keeper.processes())
+    assert not {root.process, victim.process, sibling.process} & set(sandbox.handle.processes())
 
 
-async def test_sibling_keeps_running_while_the_attack_runs(sandbox: LiveSandbox) -> None:
+async def test_sibling_keeps_running_while_the_attack_runs(sandbox: Sandbox) -> None:
     root = await sandbox.start(TASK, Tool())
     loop, other = await root.branch(), await root.branch()
     running = asyncio.ensure_future(loop.run("while True: print('x' * 10000)"))
@@ -53,7 +54,7 @@ async def test_sibling_keeps_running_while_the_attack_runs(sandbox: LiveSandbox)
     await root.close()
 
 
-async def test_branch_cannot_see_its_siblings_files_nor_its_parents(sandbox: LiveSandbox) -> None:
+async def test_branch_cannot_see_its_siblings_files_nor_its_parents(sandbox: Sandbox) -> None:
     root = await sandbox.start(TASK, Tool())
     await root.run("open('root.txt', 'w').write('BREACH')\nimport os\nroot = os.getcwd()")
     first, second = await root.branch(), await root.branch()
@@ -69,7 +70,7 @@ async def test_branch_cannot_see_its_siblings_files_nor_its_parents(sandbox: Liv
         await interpreter.close()
 
 
-async def test_full_scratch_folder_leaves_room_for_others(sandbox: LiveSandbox) -> None:
+async def test_full_scratch_folder_leaves_room_for_others(sandbox: Sandbox) -> None:
     root = await sandbox.start(TASK, Tool())
     full, other = await root.branch(), await root.branch()
     if sandbox.in_force["namespaces"].startswith("NO"):
@@ -83,7 +84,7 @@ async def test_full_scratch_folder_leaves_room_for_others(sandbox: LiveSandbox) 
         await interpreter.close()
 
 
-async def test_code_that_forges_its_end_and_runs_on_is_found_and_killed(sandbox: LiveSandbox) -> None:
+async def test_code_that_forges_its_end_and_runs_on_is_found_and_killed(sandbox: Sandbox) -> None:
     root = await sandbox.start(TASK, Tool())
     forger = await root.branch()
     execution = await forger.run(
@@ -102,7 +103,7 @@ async def test_code_that_forges_its_end_and_runs_on_is_found_and_killed(sandbox:
     await root.close()
 
 
-async def test_answer_that_is_never_read_costs_no_more_than_the_steps_time(sandbox: LiveSandbox) -> None:
+async def test_answer_that_is_never_read_costs_no_more_than_the_steps_time(sandbox: Sandbox) -> None:
     async def long(request: HttpRequest) -> ToolAnswer:
         return ToolAnswer(ToolCall("GET", request.url, {}), 200, "x" * 3_000_000, "replica")
 
@@ -120,7 +121,7 @@ async def test_answer_that_is_never_read_costs_no_more_than_the_steps_time(sandb
     await root.close()
 
 
-async def test_interpreter_that_sabotages_its_own_fork_is_built_anew(sandbox: LiveSandbox) -> None:
+async def test_interpreter_that_sabotages_its_own_fork_is_built_anew(sandbox: Sandbox) -> None:
     root = await sandbox.start(TASK, Tool())
     bad = await root.branch()
     await bad.run("import os\nos.register_at_fork(after_in_child=lambda: os._exit(1))")
@@ -130,7 +131,7 @@ async def test_interpreter_that_sabotages_its_own_fork_is_built_anew(sandbox: Li
     await root.close()
 
 
-async def test_threads_do_not_survive_their_step(sandbox: LiveSandbox) -> None:
+async def test_threads_do_not_survive_their_step(sandbox: Sandbox) -> None:
     root = await sandbox.start(TASK, Tool())
     execution = await root.run(
         "import threading, time\nticks = []\ndef tick():\n    while True: ticks.append(1); time.sleep(0.001)\n"

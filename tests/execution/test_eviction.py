@@ -16,12 +16,12 @@ async def test_evicted_interpreter_is_rebuilt_without_calling_a_tool_again() -> 
         nodes = [await root.branch() for _ in range(6)]
         for node in nodes:
             await node.run(CALL)
-        assert sandbox.live <= 2
+        assert sandbox.live_branches <= 2
         seen = [(await node.run("x")).observation for node in nodes]
         assert seen == [f"[{n}]\n" for n in range(1, 7)]
         assert len(tool.asked) == 6
-        assert sandbox.evicted > 0
-        assert sandbox.replayed > 0
+        assert sandbox.evicted_branches > 0
+        assert sandbox.replayed_steps > 0
 
 
 async def test_counting_leaves_replayed_steps_out() -> None:
@@ -65,7 +65,7 @@ async def test_far_more_tasks_than_places_all_end() -> None:
 
         seen = await asyncio.wait_for(asyncio.gather(*(search(n) for n in range(25))), 60)
         assert list(seen) == [f"({n}, 3)\n" for n in range(25)]
-        assert sandbox.live == 0
+        assert sandbox.live_branches == 0
 
 
 async def test_step_that_times_out_frees_its_place() -> None:

@@ -4,8 +4,8 @@ import pytest
 from sandbox_support import TASK, Tool, settings
 
 from codetool.errors import SandboxError
-from codetool.execution.interpreter import LiveInterpreter
-from codetool.execution.sandbox import LiveSandbox
+from codetool.execution.interpreter import SandboxInterpreter
+from codetool.execution.sandbox import Sandbox
 from codetool.types import HttpRequest, Task, ToolAnswer, ToolCall
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -15,12 +15,12 @@ r = requests.get('https://api.example/movie', params={'q': 'a b'}, headers={'Aut
 """
 
 
-async def test_variables_stay_from_step_to_step(root: LiveInterpreter) -> None:
+async def test_variables_stay_from_step_to_step(root: SandboxInterpreter) -> None:
     await root.run("import math\nx = [1]\ndef f(): return x")
     assert (await root.run("f(), math.pi > 3")).observation == "([1], True)\n"
 
 
-async def test_branches_have_the_parents_state_and_never_see_each_other(root: LiveInterpreter) -> None:
+async def test_branches_have_the_parents_state_and_never_see_each_other(root: SandboxInterpreter) -> None:
     await root.run("x = [1]\nopen('f', 'w').write('root')\nimport os; os.mkdir('d'); open('d/g', 'w').write('g')")
     first, second = await asyncio.gather(root.branch(), root.branch())
     await first.run("x.append(2)\nopen('f', 'w').write('first')")
@@ -31,7 +31,7 @@ async def test_branches_have_the_parents_state_and_never_see_each_other(root: Li
     await second.close()
 
 
-async def test_open_file_is_not_shared_with_a_branch(root: LiveInterpreter) -> None:
+async def test_open_file_is_not_shared_with_a_branch(root: SandboxInterpreter) -> None:
     await root.run("f = open('log', 'w')\nprint('one', file=f, flush=True)")
     first, second = await root.branch(), await root.branch()
     for name, interpreter in (("a", first), ("b", second)):
@@ -41,7 +41,7 @@ async def test_open_file_is_not_shared_with_a_branch(root: LiveInterpreter) -> N
     await second.close()
 
 
-async def test_random_numbers_repeat_from_branch_to_branch(root: LiveInterpreter) -> None:
+async def test_random_numbers_repeat_from_branch_to_branch(root: SandboxInterpreter) -> None:
     first, second = await root.branch(), await root.branch()
     code = "import random\nprint(random.random(), hash('text'))"
     assert (await first.run(code)).observation == (await second.run(code)).observation
@@ -49,7 +49,7 @@ async def test_random_numbers_repeat_from_branch_to_branch(root: LiveInterpreter
     await second.close()
 
 
-async def test_request_reaches_the_tool_without_its_headers_and_answers_like_requests(sandbox: LiveSandbox) -> None:
+async def test_request_reaches_the_tool_without_its_headers_and_answers_like_requests(sandbox: Sandbox) -> None:
     tool = Tool()
     root = await sandbox.start(TASK, tool)
     execution = await root.run(
@@ -63,7 +63,7 @@ async def test_request_reaches_the_tool_without_its_headers_and_answers_like_req
     await root.close()
 
 
-async def test_body_and_own_adapters_go_the_same_way(sandbox: LiveSandbox) -> None:
+async def test_body_and_own_adapters_go_the_same_way(sandbox: Sandbox) -> None:
     tool = Tool()
     root = await sandbox.start(TASK, tool)
     await root.run(
@@ -74,13 +74,13 @@ async def test_body_and_own_adapters_go_the_same_way(sandbox: LiveSandbox) -> No
     await root.close()
 
 
-async def test_failed_tool_is_named_and_the_code_goes_on(root: LiveInterpreter) -> None:
+async def test_failed_tool_is_named_and_the_code_goes_on(root: SandboxInterpreter) -> None:
     execution = await root.run("import requests\nprint(requests.get('https://a.example/missing').status_code)")
     assert (execution.status, execution.observation) == ("tool_failed", "404\n")
     assert execution.error == "GET https://a.example/missing answered 404"
 
 
-async def test_requests_from_threads_are_answered_each(sandbox: LiveSandbox) -> None:
+async def test_requests_from_threads_are_answered_each(sandbox: Sandbox) -> None:
     tool = Tool()
     root = await sandbox.start(TASK, tool)
     execution = await root.run(
@@ -92,7 +92,7 @@ async def test_requests_from_threads_are_answered_each(sandbox: LiveSandbox) -> 
     await root.close()
 
 
-async def test_step_may_end_while_its_threads_still_ask_for_tools(sandbox: LiveSandbox) -> None:
+async def test_step_may_end_while_its_threads_still_ask_for_tools(sandbox: Sandbox) -> None:
     async def slow(request: HttpRequest) -> ToolAnswer:
         await asyncio.sleep(0.02)
         return await Tool()(request)
@@ -108,7 +108,7 @@ async def test_step_may_end_while_its_threads_still_ask_for_tools(sandbox: LiveS
 
 
 async def test_step_that_asks_for_tools_without_end_is_stopped(
-    sandbox: LiveSandbox, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("codetool.execution.live_process.MAX_CALLS", 10)
     root = await sandbox.start(TASK, Tool())
@@ -117,7 +117,7 @@ async def test_step_that_asks_for_tools_without_end_is_stopped(
     assert execution.error == "the interpreter died: the step called tools more than 10 times"
 
 
-async def test_alarm_of_the_codes_own_confuses_no_answers(sandbox: LiveSandbox) -> None:
+async def test_alarm_of_the_codes_own_confuses_no_answers(sandbox: Sandbox) -> None:
     async def slow(request: HttpRequest) -> ToolAnswer:
         await asyncio.sleep(0.05)
         return ToolAnswer(ToolCall("GET", request.url, {}), 200, f'"{request.url[-1]}"', "replica")
@@ -143,7 +143,7 @@ async def test_answer_of_ten_megabytes_arrives_whatever_its_characters() -> None
         await root.close()
 
 
-async def test_waiting_for_a_tool_does_not_count(sandbox: LiveSandbox) -> None:
+async def test_waiting_for_a_tool_does_not_count(sandbox: Sandbox) -> None:
     async def slow(request: HttpRequest) -> ToolAnswer:
         await asyncio.sleep(0.8)
         return await Tool()(request)
@@ -155,7 +155,7 @@ async def test_waiting_for_a_tool_does_not_count(sandbox: LiveSandbox) -> None:
     await root.close()
 
 
-async def test_step_over_its_time_is_killed_soon_and_what_it_printed_is_kept(root: LiveInterpreter) -> None:
+async def test_step_over_its_time_is_killed_soon_and_what_it_printed_is_kept(root: SandboxInterpreter) -> None:
     branch = await root.branch()
     start = asyncio.get_running_loop().time()
     execution = await branch.run("print('so far')\nwhile True: pass")
@@ -166,20 +166,20 @@ async def test_step_over_its_time_is_killed_soon_and_what_it_printed_is_kept(roo
             await operation
 
 
-async def test_step_without_code_is_no_code(root: LiveInterpreter) -> None:
+async def test_step_without_code_is_no_code(root: SandboxInterpreter) -> None:
     assert (await root.run("  \n")).status == "no_code"
 
 
-async def test_preamble_runs_before_the_first_step_and_must_not_fail(sandbox: LiveSandbox) -> None:
+async def test_preamble_runs_before_the_first_step_and_must_not_fail(sandbox: Sandbox) -> None:
     root = await sandbox.start(Task("p", "q", (), preamble="headers = {'a': 1}"), Tool())
     assert (await root.run("headers['a']")).observation == "1\n"
     await root.close()
     with pytest.raises(SandboxError, match="preamble of task p failed: NameError"):
         await sandbox.start(Task("p", "q", (), preamble="no_such_name"), Tool())
-    assert sandbox.live == 0
+    assert sandbox.live_branches == 0
 
 
-async def test_closed_interpreter_refuses_and_its_branches_live_on(sandbox: LiveSandbox) -> None:
+async def test_closed_interpreter_refuses_and_its_branches_live_on(sandbox: Sandbox) -> None:
     root = await sandbox.start(TASK, Tool())
     await root.run("x = 1")
     child = await root.branch()
@@ -191,20 +191,20 @@ async def test_closed_interpreter_refuses_and_its_branches_live_on(sandbox: Live
     assert (await grandchild.run("x")).observation == "1\n"
     await child.close()
     await grandchild.close()
-    assert sandbox.live == 0
+    assert sandbox.live_branches == 0
 
 
-async def test_cancelled_step_is_killed(sandbox: LiveSandbox) -> None:
+async def test_cancelled_step_is_killed(sandbox: Sandbox) -> None:
     root = await sandbox.start(TASK, Tool())
     step = asyncio.ensure_future(root.run("while True: pass"))
     await asyncio.sleep(0.1)
     step.cancel()
     with pytest.raises(asyncio.CancelledError):
         await step
-    assert sandbox.live == 0
+    assert sandbox.live_branches == 0
 
 
-async def test_cancelled_branch_leaves_nothing(sandbox: LiveSandbox) -> None:
+async def test_cancelled_branch_leaves_nothing(sandbox: Sandbox) -> None:
     root = await sandbox.start(TASK, Tool())
     for pause in (0, 0.0005, 0.001, 0.002, 0.003):
         task = asyncio.ensure_future(root.branch())
@@ -217,11 +217,11 @@ async def test_cancelled_branch_leaves_nothing(sandbox: LiveSandbox) -> None:
     assert (await root.run("'fine'")).observation == "fine\n"
     await root.close()
     await asyncio.sleep(0.1)
-    assert sandbox.live == 0
-    assert len(sandbox.keeper.processes()) == 1
+    assert sandbox.live_branches == 0
+    assert len(sandbox.handle.processes()) == 1
 
 
-async def test_error_of_the_broker_is_not_hidden(sandbox: LiveSandbox) -> None:
+async def test_error_of_the_broker_is_not_hidden(sandbox: Sandbox) -> None:
     async def broken(request: HttpRequest) -> ToolAnswer:
         raise TimeoutError("the broker's own")
 
@@ -230,7 +230,7 @@ async def test_error_of_the_broker_is_not_hidden(sandbox: LiveSandbox) -> None:
         await root.run(CALL)
 
 
-async def test_many_branches_deep_goes_on_beyond_the_kernels_layers(sandbox: LiveSandbox) -> None:
+async def test_many_branches_deep_goes_on_beyond_the_kernels_layers(sandbox: Sandbox) -> None:
     tool = Tool()
     node = await sandbox.start(TASK, tool)
     for depth in range(30):
@@ -243,7 +243,7 @@ async def test_many_branches_deep_goes_on_beyond_the_kernels_layers(sandbox: Liv
     await node.close()
 
 
-async def test_one_tool_call_for_each_call_written(sandbox: LiveSandbox) -> None:
+async def test_one_tool_call_for_each_call_written(sandbox: Sandbox) -> None:
     tool = Tool()
     level = [await sandbox.start(TASK, tool)]
     for _ in range(3):

@@ -20,7 +20,7 @@ async def main():
     async with settings().open() as sandbox:
         root = await sandbox.start(TASK, Tool())
         branches = [await root.branch() for _ in range(5)]
-        print(sandbox.keeper.first.pid, flush=True)
+        print(sandbox.handle.root_process.pid, flush=True)
         await asyncio.gather(*(b.run("while True: pass") for b in branches), asyncio.sleep(60))
 try:
     asyncio.run(main())
@@ -70,7 +70,7 @@ async def test_nothing_is_left_after_close() -> None:
     async with settings().open() as sandbox:
         root = await sandbox.start(TASK, Tool())
         branches = [await root.branch() for _ in range(10)]
-        first = psutil.Process(sandbox.keeper.first.pid)
+        first = psutil.Process(sandbox.handle.root_process.pid)
         processes = [first, *first.children(recursive=True)]
         assert len(processes) >= 13
         await asyncio.gather(*(branch.run("1") for branch in branches))
@@ -82,12 +82,12 @@ async def test_closed_branches_leave_no_file_process_or_folder() -> None:
     async with settings().open() as sandbox:
         root = await sandbox.start(TASK, Tool())
         await (await root.branch()).close()
-        files, first = open_files(), psutil.Process(sandbox.keeper.first.pid)
+        files, first = open_files(), psutil.Process(sandbox.handle.root_process.pid)
         for _ in range(20):
             branch = await root.branch()
             await branch.run("open('f', 'w').write('x')")
             await branch.close()
-        mounts = Path(f"/proc/{sandbox.keeper.init}/mounts")
+        mounts = Path(f"/proc/{sandbox.handle.init_pid}/mounts")
         end = time.monotonic() + 20
         while time.monotonic() < end and (len(first.children(True)) > 3 or ".branches" in mounts.read_text()):
             await asyncio.sleep(0.01)
@@ -106,7 +106,7 @@ async def test_branch_that_failed_leaves_no_folder() -> None:
         first = await root.branch()
         await (await root.branch()).close()
         await asyncio.sleep(0.1)
-        assert Path(f"/proc/{sandbox.keeper.init}/mounts").read_text().count(".branches") == 1
+        assert Path(f"/proc/{sandbox.handle.init_pid}/mounts").read_text().count(".branches") == 1
         await first.close()
 
 
@@ -116,17 +116,17 @@ async def test_many_branches_live_at_once(live: int) -> None:
         root = await sandbox.start(TASK, Tool())
         await root.run("x = 1")
         branches = [await root.branch() for _ in range(live)]
-        assert sandbox.live == live + 1
+        assert sandbox.live_branches == live + 1
         seen = await asyncio.gather(*(branch.run(f"x + {n}") for n, branch in enumerate(branches)))
         assert [execution.observation for execution in seen] == [f"{n + 1}\n" for n in range(live)]
-        assert sandbox.evicted == 0
+        assert sandbox.evicted_branches == 0
 
 
 async def test_fewer_live_branches_where_files_are_scarce() -> None:
     code = (
         "import asyncio, resource\nfrom sandbox_support import settings\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))\nasync def main():\n"
-        "    async with settings(max_live=1000).open() as sandbox: print(sandbox.slots.limit)\nasyncio.run(main())"
+        "    async with settings(max_live=1000).open() as sandbox: print(sandbox.pool.limit)\nasyncio.run(main())"
     )
     environment = os.environ | {"PYTHONPATH": str(HERE)}
     ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
@@ -137,7 +137,7 @@ async def test_fewer_live_branches_where_files_are_scarce() -> None:
 async def test_host_goes_on_when_the_sandbox_is_killed() -> None:
     async with settings().open() as sandbox:
         root = await sandbox.start(TASK, Tool())
-        os.kill(sandbox.keeper.init, signal.SIGKILL)
+        os.kill(sandbox.handle.init_pid, signal.SIGKILL)
         await asyncio.sleep(0.1)
         used = time.process_time()
         await asyncio.sleep(0.5)

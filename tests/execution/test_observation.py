@@ -1,6 +1,6 @@
 import pytest
 
-from codetool.execution.interpreter import LiveInterpreter
+from codetool.execution.interpreter import SandboxInterpreter
 from codetool.types import STDERR_MARK
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
     ],
 )
 async def test_observation_is_what_was_printed_and_the_last_expression(
-    root: LiveInterpreter, code: str, observation: str
+    root: SandboxInterpreter, code: str, observation: str
 ) -> None:
     execution = await root.run(code)
     assert (execution.status, execution.observation) == ("ok", observation)
@@ -61,7 +61,7 @@ async def test_observation_is_what_was_printed_and_the_last_expression(
     ],
 )
 async def test_what_goes_to_stderr_is_seen_below_a_mark_and_is_no_answer(
-    root: LiveInterpreter, code: str, line: str
+    root: SandboxInterpreter, code: str, line: str
 ) -> None:
     execution = await root.run(f"print('out')\n{code}")
     printed, mark, written = execution.observation.partition(f"{STDERR_MARK}\n")
@@ -72,7 +72,7 @@ async def test_what_goes_to_stderr_is_seen_below_a_mark_and_is_no_answer(
     assert (await root.run("print(1)")).observation == "1\n"
 
 
-async def test_only_the_last_lines_of_stderr_are_kept(root: LiveInterpreter) -> None:
+async def test_only_the_last_lines_of_stderr_are_kept(root: SandboxInterpreter) -> None:
     execution = await root.run("import sys\nfor i in range(5000):\n    print(i, 'x' * 20, file=sys.stderr)")
     assert execution.stderr.splitlines()[-1].startswith("4999 ")
     assert len(execution.stderr.splitlines()) == 10
@@ -81,14 +81,14 @@ async def test_only_the_last_lines_of_stderr_are_kept(root: LiveInterpreter) -> 
     assert wide.observation == f"{STDERR_MARK}\n{wide.stderr}"
 
 
-async def test_stderr_names_no_folder_of_the_machine(root: LiveInterpreter) -> None:
+async def test_stderr_names_no_folder_of_the_machine(root: SandboxInterpreter) -> None:
     code = "import json, traceback\ntry:\n    json.loads('')\nexcept ValueError:\n    traceback.print_exc()"
     execution = await root.run(code)
     assert 'File "json/__init__.py"' in execution.stderr
     assert 'File "/' not in execution.stderr
 
 
-async def test_stderr_before_an_error_is_seen_too(root: LiveInterpreter) -> None:
+async def test_stderr_before_an_error_is_seen_too(root: SandboxInterpreter) -> None:
     execution = await root.run("import sys\nprint('low', file=sys.stderr)\n1 / 0")
     assert (execution.status, execution.stderr, execution.printed) == ("exception", "low", "")
 
@@ -97,8 +97,8 @@ async def test_stderr_before_an_error_is_seen_too(root: LiveInterpreter) -> None
     "code",
     ["this is not python (", "x = (", "return 5", "x = 'a", "\tx = 1\n  y = 2", "print(1)\nawait f()", "x = 1\0"],
 )
-async def test_what_python_cannot_read_never_counts_as_run(root: LiveInterpreter, code: str) -> None:
-    forge = "import sys\nsys.modules['codetool.execution.inside.run_step'].describe = lambda *a: ''"
+async def test_what_python_cannot_read_never_counts_as_run(root: SandboxInterpreter, code: str) -> None:
+    forge = "import sys\nsys.modules['codetool.execution.inside.run_step'].format_exception = lambda *a: ''"
     assert (await root.run(forge)).status == "ok"
     execution = await root.run(code)
     assert (execution.status, execution.printed) == ("exception", "")
@@ -122,21 +122,21 @@ async def test_what_python_cannot_read_never_counts_as_run(root: LiveInterpreter
         ("import nothing", "ModuleNotFoundError: No module named 'nothing' (line 1: import nothing)"),
     ],
 )
-async def test_error_names_type_message_and_line(root: LiveInterpreter, code: str, error: str) -> None:
+async def test_error_names_type_message_and_line(root: SandboxInterpreter, code: str, error: str) -> None:
     execution = await root.run(f"{code}")
     assert (execution.status, execution.error) == ("exception", error)
 
 
-async def test_what_was_printed_before_an_exception_is_kept(root: LiveInterpreter) -> None:
+async def test_what_was_printed_before_an_exception_is_kept(root: SandboxInterpreter) -> None:
     assert (await root.run("print('before')\n1/0")).observation == "before\n"
 
 
-async def test_step_after_exit_can_be_asked_for_input_as_before(root: LiveInterpreter) -> None:
+async def test_step_after_exit_can_be_asked_for_input_as_before(root: SandboxInterpreter) -> None:
     await root.run("exit()")
     assert (await root.run("input('name? ')")).error == "EOFError: EOF when reading a line (line 1: input('name? '))"
 
 
-async def test_stream_kept_from_an_earlier_step_still_prints(root: LiveInterpreter) -> None:
+async def test_stream_kept_from_an_earlier_step_still_prints(root: SandboxInterpreter) -> None:
     await root.run("import logging, sys\nlogging.basicConfig(stream=sys.stdout, level='INFO', format='%(message)s')")
     branch = await root.branch()
     assert (await branch.run("logging.info('seen')\nlogging.shutdown()")).observation == "seen\n"
@@ -145,5 +145,5 @@ async def test_stream_kept_from_an_earlier_step_still_prints(root: LiveInterpret
     await branch.close()
 
 
-async def test_long_output_is_cut(root: LiveInterpreter) -> None:
+async def test_long_output_is_cut(root: SandboxInterpreter) -> None:
     assert (await root.run("print('é' * 5000)")).observation == "é" * 2000

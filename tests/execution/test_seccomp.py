@@ -2,7 +2,7 @@
 
 import pytest
 
-from codetool.execution.inside.seccomp import FORK_FLAGS, THREAD_FLAGS, program
+from codetool.execution.inside.seccomp import FORK_FLAGS, THREAD_FLAGS, build_program
 
 KILL, NOTIFY, ALLOW, EPERM, ENOSYS = 0x80000000, 0x7FC00000, 0x7FFF0000, 0x50001, 0x50026
 ARCHITECTURE = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -17,7 +17,7 @@ def decide(machine: str, number: int, *arguments: int, architecture: int | None 
     words = [number, architecture or ARCHITECTURE[machine], 0, 0]
     for argument in (*arguments, 0, 0, 0, 0, 0, 0)[:6]:
         words += [argument & 0xFFFFFFFF, argument >> 32]
-    code, place, value = program(machine, metadata), 0, 0
+    code, place, value = build_program(machine, metadata), 0, 0
     while True:
         kind, yes, no, constant = code[place]
         place += 1
@@ -82,6 +82,6 @@ def test_no_unknown_call_is_allowed(machine: str) -> None:
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_program_fits_the_kernel(machine: str) -> None:
-    code = program(machine, True)
+    code = build_program(machine, True)
     assert len(code) <= 4096
     assert all(0 <= yes < 256 and 0 <= no < 256 for _, yes, no, _ in code)

@@ -12,7 +12,7 @@ from broker_world import settings
 from playlist_service import PlaylistService, playlist_service
 
 from codetool.errors import ConfigError
-from codetool.execution.sandbox import Sandbox
+from codetool.execution.sandbox import SandboxConfig
 from codetool.tools.task_session import TaskTools
 from codetool.types import HttpRequest, Task, ToolAnswer
 
@@ -211,7 +211,7 @@ print(r.json()["id"], requests.get("{server}/me/playlists").json()["items"])"""
 
 async def test_a_branch_that_is_rebuilt_writes_nothing_again(service: PlaylistService, tmp_path: Path) -> None:
     """One live branch at a time: every other one is closed, and rebuilt from its recorded answers when it goes on."""
-    sandbox = Sandbox(isolation="best_effort", timeout=10, memory=256, output=2000, scratch=16, max_live=1)
+    sandbox = SandboxConfig(isolation="best_effort", timeout=10, memory=256, output=2000, scratch=16, max_live=1)
     code = {name: CODE.format(server=service.server, name=name) for name in ("root", "a", "b", "c")}
     file = tmp_path / "r.jsonl"
     for mode in ("live", "strict"):
@@ -221,7 +221,7 @@ async def test_a_branch_that_is_rebuilt_writes_nothing_again(service: PlaylistSe
             one, other = await root.branch(), await root.branch()
             for branch, name in ((one, "a"), (other, "b"), (one, "c")):
                 said.append((await branch.run(code[name])).observation)
-            assert live.replayed > 0
+            assert live.replayed_steps > 0
         assert [text.split()[0] for text in said] == ["1", "2", "3", "4"], (mode, said)
         assert said[2].strip() == "3 ['root', 'a', 'b']"
     assert service.playlists == ["root", "a", "b", "c"]

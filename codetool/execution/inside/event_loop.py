@@ -10,7 +10,7 @@ import os
 import socket
 
 
-class End:
+class PipeEnd:
     """One end of a pipe with what an event loop asks of a socket."""
 
     def __init__(self, descriptor: int) -> None:
@@ -36,9 +36,9 @@ class End:
 
 def install() -> None:
     """Give code a `socket.socketpair` that event loops can use, and that is good for nothing else."""
-    socket.socketpair = _pair  # type: ignore[assignment]
+    socket.socketpair = _make_pair  # type: ignore[assignment]
 
 
-def _pair(*_arguments: object, **_options: object) -> tuple[End, End]:
+def _make_pair(*_arguments: object, **_options: object) -> tuple[PipeEnd, PipeEnd]:
     reading, writing = os.pipe()
-    return End(reading), End(writing)
+    return PipeEnd(reading), PipeEnd(writing)

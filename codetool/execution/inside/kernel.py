@@ -24,14 +24,14 @@ class LayerError(Exception):
 
 
 @functools.cache
-def libc() -> ctypes.CDLL:
+def load_libc() -> ctypes.CDLL:
     """The C library of this process, with errno kept; made once, for each making costs every branch its own copy."""
     library = ctypes.CDLL(None, use_errno=True)
     library.syscall.restype = ctypes.c_long
     return library
 
 
-def checked(result: int) -> int:
+def check_result(result: int) -> int:
     """The result of a call through `libc`. Raises OSError with its errno where it is negative."""
     if result < 0:
         number = ctypes.get_errno()
@@ -42,12 +42,12 @@ def checked(result: int) -> int:
 def syscall(number: int, *arguments: object) -> int:
     """The result of a system call; integers are passed as longs. Raises OSError."""
     longs = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
-    return checked(libc().syscall(ctypes.c_long(number), *longs))
+    return check_result(load_libc().syscall(ctypes.c_long(number), *longs))
 
 
 def prctl(option: int, value: int = 0) -> int:
     """What the kernel returns for a process control `option` with one value. Raises OSError."""
-    return checked(libc().prctl(option, *(ctypes.c_ulong(number) for number in (value, 0, 0, 0))))
+    return check_result(load_libc().prctl(option, *(ctypes.c_ulong(number) for number in (value, 0, 0, 0))))
 
 
 def keep_capabilities(mask: int) -> None:

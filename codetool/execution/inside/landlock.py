@@ -29,7 +29,7 @@ _TCP = 0b11
 _SCOPES = 0b11  # abstract unix sockets and signals
 
 
-def version() -> int:
+def detect_version() -> int:
     """The kernel's Landlock version, 0 where there is none."""
     try:
         return syscall(CREATE_RULESET, 0, 0, 1)

@@ -10,7 +10,7 @@ import sysconfig
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from codetool.execution.inside.kernel import checked, libc, syscall
+from codetool.execution.inside.kernel import check_result, load_libc, syscall
 
 SCRATCH = "/scratch"
 NULL = "/dev/null"
@@ -22,7 +22,7 @@ _MOUNT_SETATTR, _RECURSIVE, _ATTR_RDONLY_NOSUID_NODEV = 442, 0x8000, 0b111
 _STAGE = "/proc"  # a mount point that is always there and holds none of the interpreter's files
 
 
-def readable_folders() -> list[str]:
+def list_readable_folders() -> list[str]:
     """The folders that a running interpreter needs: its library, its packages, the system's shared libraries."""
     paths = sysconfig.get_paths()
     wanted = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
@@ -51,7 +51,7 @@ def build_root(readable: Sequence[str], masked: Iterable[str]) -> None:
     (stage / SCRATCH[1:]).mkdir()
     os.chdir(_STAGE)
     syscall(_PIVOT_ROOT[os.uname().machine], ctypes.c_char_p(b"."), ctypes.c_char_p(b"."))
-    checked(libc().umount2(b".", _DETACH))
+    check_result(load_libc().umount2(b".", _DETACH))
     os.chdir("/")
     _mount("tmpfs", SCRATCH, "tmpfs", _NOSUID | _NODEV | _NOEXEC, "mode=1777,size=4m,nr_inodes=100000")
     _mount(None, "/", None, _REMOUNT | _BIND | _RDONLY | _NOSUID | _NODEV)
@@ -79,7 +79,7 @@ def unmount_scratch(folder: str) -> None:
     """Remove a folder made by `mount_scratch` with all it holds, whatever that is. Raises OSError."""
     _enter(SCRATCH, *Path(folder).parent.parts)
     name = Path(folder).name
-    checked(libc().umount2(name.encode(), _DETACH | _NOFOLLOW))
+    check_result(load_libc().umount2(name.encode(), _DETACH | _NOFOLLOW))
     Path(name).rmdir()
     os.chdir("/")
 
@@ -112,4 +112,4 @@ def _bind(path: str, stage: Path) -> None:
 
 def _mount(source: str | None, target: str, kind: str | None, flags: int, data: str = "") -> None:
     encoded = [text.encode() if text is not None else None for text in (source, target, kind, data)]
-    checked(libc().mount(encoded[0], encoded[1], encoded[2], ctypes.c_ulong(flags), encoded[3]))
+    check_result(load_libc().mount(encoded[0], encoded[1], encoded[2], ctypes.c_ulong(flags), encoded[3]))

@@ -14,10 +14,10 @@ from codetool.execution.inside.kernel import (
     CAP_SYS_ADMIN,
     PR_SET_KEEPCAPS,
     LayerError,
-    checked,
+    check_result,
     drop_bounding_set,
     keep_capabilities,
-    libc,
+    load_libc,
     prctl,
 )
 from codetool.execution.inside.mounts import build_root
@@ -46,7 +46,7 @@ def enter(readable: Sequence[str], masked: Sequence[str]) -> str:
         if mapper == 0:
             os.close(go)
             os._exit(_map_users(os.getppid(), ready, maps))
-        checked(libc().unshare(_USER | _MOUNT | _PID | _NET | _IPC | _UTS))
+        check_result(load_libc().unshare(_USER | _MOUNT | _PID | _NET | _IPC | _UTS))
         os.close(ready)
         os.close(go)
         chosen = os.waitstatus_to_exitcode(os.waitpid(mapper, 0)[1])

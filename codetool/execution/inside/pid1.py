@@ -43,7 +43,7 @@ from codetool.execution.inside.kernel import (
     LayerError,
     prctl,
 )
-from codetool.execution.protocol import Message, receive, send, text
+from codetool.execution.protocol import Message, get_text, receive, send
 
 MAX_ENTRIES = 4096
 """Files and folders in one scratch folder."""
@@ -55,7 +55,7 @@ def main(control_descriptor: int, zygote_descriptor: int) -> None:
     line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=zygote_descriptor)
     wish, _ = receive(control)
     try:
-        setup, user = _enter(wish)
+        setup, user = _apply_setup(wish)
     except LayerError as error:
         send(control, {"kind": "failed", "layer": error.layer, "reason": str(error)})
         return
@@ -83,15 +83,15 @@ def main(control_descriptor: int, zygote_descriptor: int) -> None:
     os._exit(0)
 
 
-def _enter(wish: Message) -> tuple[worker.Setup, str]:
+def _apply_setup(wish: Message) -> tuple[worker.Setup, str]:
     """What the host wishes, made true as far as namespaces go; the user the work runs as. Raises LayerError."""
     limits.prefer_as_victim()
     use, user, home = tuple(wish["use"]), "own", wish["home"]
     setup = worker.Setup(
         use=use,
         home=mounts.SCRATCH if "namespaces" in use else home,
-        readable=tuple(mounts.readable_folders()),
-        address_space=limits.address_space() + wish["memory"],
+        readable=tuple(mounts.list_readable_folders()),
+        address_space=limits.measure_address_space() + wish["memory"],
         scratch=wish["scratch"],
         output=wish["output"],
         cpu_seconds=wish["cpu_seconds"],
@@ -116,26 +116,26 @@ def _serve(control: socket.socket, setup: worker.Setup) -> None:
     """Make and remove scratch folders as the host says. Raises EOFError when it is gone."""
     while True:
         message, _ = receive(control)
-        folder, reason = text(message, "folder"), None
+        folder, reason = get_text(message, "folder"), None
         try:
             if message["kind"] == "make":
-                _make(folder, setup)
+                _make_scratch(folder, setup)
             else:
-                _remove(folder, setup)
+                _remove_scratch(folder, setup)
         except OSError as error:
             reason = str(error)
         if message["kind"] == "make":
             send(control, {"kind": "made", "reason": reason})
 
 
-def _make(folder: str, setup: worker.Setup) -> None:
+def _make_scratch(folder: str, setup: worker.Setup) -> None:
     if "namespaces" in setup.use:
         mounts.mount_scratch(folder, setup.scratch, MAX_ENTRIES)
     else:
         Path(setup.home, folder).mkdir(mode=0o700, parents=True)
 
 
-def _remove(folder: str, setup: worker.Setup) -> None:
+def _remove_scratch(folder: str, setup: worker.Setup) -> None:
     if "namespaces" in setup.use:
         mounts.unmount_scratch(folder)
     else:
@@ -145,7 +145,7 @@ def _remove(folder: str, setup: worker.Setup) -> None:
 def _kill_descendants() -> None:
     """Kill every process that comes from this one; orphans become its children, so a few rounds find all."""
     for _ in range(1000):
-        children = [process for process, parent in limits.parents().items() if parent == os.getpid()]
+        children = [process for process, parent in limits.list_parents().items() if parent == os.getpid()]
         if not children:
             return
         for process in children:

@@ -11,14 +11,14 @@ import sys
 import types
 from dataclasses import dataclass
 
-STDERR_LINES = 10
-STDERR = 1_000
+MAX_STDERR_LINES = 10
+MAX_STDERR_CHARACTERS = 1_000
 """Lines and characters at the end of what a step writes to `sys.stderr` that are kept."""
 _ADDRESS = re.compile(r" at 0x[0-9a-f]{6,16}\b")
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class StepOutcome:
     """What a step printed, the error that ended it, if one did (see `describe`), and its last lines on stderr."""
 
     observation: str
@@ -26,7 +26,7 @@ class Outcome:
     stderr: str = ""
 
 
-class Capture(io.RawIOBase):
+class HeadBuffer(io.RawIOBase):
     """The end of `sys.stdout`: keeps the first bytes of a step and counts nothing of the rest."""
 
     def __init__(self, limit: int) -> None:
@@ -50,7 +50,7 @@ class Capture(io.RawIOBase):
         self._kept = bytearray()
 
 
-class Tail(Capture):
+class TailBuffer(HeadBuffer):
     """The end of `sys.stderr`: keeps the last bytes of a step."""
 
     def write(self, data: object) -> int:
@@ -60,7 +60,7 @@ class Tail(Capture):
         return len(view)
 
 
-class Steps:
+class StepRunner:
     """The module in which all steps of a path run, as a script's steps would in `__main__`."""
 
     def __init__(self, limit: int) -> None:
@@ -72,19 +72,19 @@ class Steps:
         sys.modules["__main__"] = self._module
         self._open_streams()
 
-    def printed(self) -> str:
+    def read_stdout(self) -> str:
         """What the running step has printed so far."""
-        return _without_addresses(self._capture.text())[: self._limit]
+        return _strip_addresses(self._capture.text())[: self._limit]
 
-    def warned(self) -> str:
+    def read_stderr(self) -> str:
         """The last lines that the running step has written to stderr so far, with paths that say no machine's name."""
         text = self._errors.text()
         for root in self._roots:
             text = text.replace(f"{root}/", "")
-        lines = _without_addresses(text).rstrip().splitlines(keepends=True)
-        return "".join(lines[-STDERR_LINES:])[-STDERR:]
+        lines = _strip_addresses(text).rstrip().splitlines(keepends=True)
+        return "".join(lines[-MAX_STDERR_LINES:])[-MAX_STDERR_CHARACTERS:]
 
-    def run(self, code: str) -> Outcome:
+    def run(self, code: str) -> StepOutcome:
         """Run one step. Whatever it raises, even SystemExit, is an outcome."""
         self._count += 1
         name = f"<step {self._count}>"
@@ -96,21 +96,25 @@ class Steps:
         sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc]
         error = None
         try:
-            linecache.cache[name] = (len(code), None, _lines(code), name)
+            linecache.cache[name] = (len(code), None, _split_lines(code), name)
             self._execute(code, name)
         except BaseException as raised:
-            error = None if _is_success(raised) else describe(raised, name, code)
+            error = None if _is_success(raised) else format_exception(raised, name, code)
         with contextlib.suppress(BaseException):
             sys.stdout.flush()  # it may be a buffer that the code put before ours
         with contextlib.suppress(BaseException):
             sys.stderr.flush()
-        return Outcome(self.printed(), error, self.warned())
+        return StepOutcome(self.read_stdout(), error, self.read_stderr())
 
     def _open_streams(self) -> None:
         """The same streams for all steps: what code keeps of them, in a log handler for example, goes on working."""
-        self._capture = Capture(4 * self._limit + 4)
-        self._errors = Tail(4 * STDERR)
-        self._streams = _text(io.BytesIO()), _text(self._capture), _text(self._errors)
+        self._capture = HeadBuffer(4 * self._limit + 4)
+        self._errors = TailBuffer(4 * MAX_STDERR_CHARACTERS)
+        self._streams = (
+            _open_text_stream(io.BytesIO()),
+            _open_text_stream(self._capture),
+            _open_text_stream(self._errors),
+        )
 
     def _execute(self, code: str, name: str) -> None:
         tree = ast.parse(code, name)
@@ -122,21 +126,21 @@ class Steps:
                 print(value)
 
 
-def describe(error: BaseException, name: str, code: str) -> str:
+def format_exception(error: BaseException, name: str, code: str) -> str:
     """`Type: message (line n: source)`: the innermost line of the step itself that led to the error."""
     try:
         message = error.msg if isinstance(error, SyntaxError) else str(error)
     except BaseException:
         message = "(its message cannot be read)"
     text = f"{type(error).__name__}: {message}" if message else type(error).__name__
-    number = _line(error, name)
-    lines, text = _lines(code), _without_addresses(text)[:2000]
+    number = _find_line(error, name)
+    lines, text = _split_lines(code), _strip_addresses(text)[:2000]
     if number is None or not 0 < number <= len(lines):
         return text
     return f"{text} (line {number}: {lines[number - 1].strip()[:200]})"
 
 
-def _line(error: BaseException, name: str) -> int | None:
+def _find_line(error: BaseException, name: str) -> int | None:
     if isinstance(error, SyntaxError) and error.filename == name:
         return error.lineno
     number, trace = None, error.__traceback__
@@ -152,12 +156,12 @@ def _is_success(error: BaseException) -> bool:
     return isinstance(error, SystemExit) and (error.code is None or (type(error.code) is int and error.code == 0))
 
 
-def _without_addresses(text: str) -> str:
+def _strip_addresses(text: str) -> str:
     """`<map object at 0x...>`: where an object lies tells nothing, and no two runs would print the same."""
     return _ADDRESS.sub(" at 0x...", text)
 
 
-def _lines(code: str) -> list[str]:
+def _split_lines(code: str) -> list[str]:
     """The lines as Python counts them; `splitlines` also ends them at form feeds and others."""
     return io.StringIO(code, newline=None).readlines()
 
@@ -169,5 +173,5 @@ def _is_open(stream: io.TextIOWrapper) -> bool:
         return False
 
 
-def _text(end: io.RawIOBase | io.BytesIO) -> io.TextIOWrapper:
+def _open_text_stream(end: io.RawIOBase | io.BytesIO) -> io.TextIOWrapper:
     return io.TextIOWrapper(end, encoding="utf-8", errors="replace", write_through=True)  # type: ignore[arg-type]

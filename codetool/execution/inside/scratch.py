@@ -15,13 +15,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-BRANCHES = ".branches"
+BRANCHES_FOLDER = ".branches"
 """Where the folders of a branch's own branches lie within its folder; never copied."""
 
-Identity = tuple[int, int]
+FileIdentity = tuple[int, int]
 
 
-def move_in(old: str | None, new: str, line: int, files: int) -> None:
+def move_into_folder(old: str | None, new: str, line: int, files: int) -> None:
     """Copy folder `old` to `new` and live there. `line` is the one open file to keep, of at most `files`."""
     copies = dict(_copy(old, new)) if old else {}
     os.chdir(new)
@@ -30,12 +30,12 @@ def move_in(old: str | None, new: str, line: int, files: int) -> None:
     _reopen(copies, line, files)
 
 
-def _copy(old: str, new: str) -> Iterator[tuple[Identity, str]]:
+def _copy(old: str, new: str) -> Iterator[tuple[FileIdentity, str]]:
     """Copy a folder's contents as far as they can be; the identity of each old file, and its copy."""
     for entry in os.scandir(old):
         target = f"{new}/{entry.name}"
         with contextlib.suppress(OSError):
-            if entry.name == BRANCHES:
+            if entry.name == BRANCHES_FOLDER:
                 continue
             if entry.is_symlink():
                 Path(target).symlink_to(Path(entry.path).readlink())
@@ -48,7 +48,7 @@ def _copy(old: str, new: str) -> Iterator[tuple[Identity, str]]:
                 yield (status.st_dev, status.st_ino), target
 
 
-def _reopen(copies: dict[Identity, str], line: int, files: int) -> None:
+def _reopen(copies: dict[FileIdentity, str], line: int, files: int) -> None:
     for number in range(3, files):
         if number == line:
             continue

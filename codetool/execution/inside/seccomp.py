@@ -47,7 +47,7 @@ def install(*, metadata: bool) -> int:
     machine = os.uname().machine
     if machine not in _MACHINES:
         raise LayerError("seccomp", f"no rules for {machine}, only for {', '.join(_MACHINES)}")
-    code = b"".join(struct.pack("=HBBI", *line) for line in program(machine, metadata))
+    code = b"".join(struct.pack("=HBBI", *line) for line in build_program(machine, metadata))
     buffer = ctypes.create_string_buffer(code)
     header = ctypes.create_string_buffer(struct.pack("@HxxxxxxQ", len(code) // 8, ctypes.addressof(buffer)))
     number = _MACHINES[machine][2]
@@ -62,7 +62,7 @@ def install(*, metadata: bool) -> int:
         raise LayerError("seccomp", error) from error
 
 
-def program(machine: str, metadata: bool) -> Program:
+def build_program(machine: str, metadata: bool) -> Program:
     """The filter as instructions for one machine."""
     architecture, column, _ = _MACHINES[machine]
     code: Program = [
@@ -77,34 +77,34 @@ def program(machine: str, metadata: bool) -> Program:
     groups += [syscalls.IDENTITY, syscalls.SOCKETS, syscalls.LANDLOCK, *([syscalls.METADATA] if metadata else [])]
     ruled = {name: numbers[column] for name, numbers in syscalls.RULED.items()}
     rules = {
-        "clone": _one_of(0, (*FORK_FLAGS, THREAD_FLAGS), _NOTIFY),
-        "fcntl": _one_of(1, _FCNTL, _ALLOW),
-        "ioctl": _one_of(1, _IOCTL, _ALLOW),
-        "prctl": _one_of(0, _PRCTL, _ALLOW),
-        "prlimit64": _one_of(0, (0,), _ALLOW),
-        "mmap": _one_of(3, (_MAP_PRIVATE,), _ALLOW, mask=_MAP_TYPE),
+        "clone": _match_argument(0, (*FORK_FLAGS, THREAD_FLAGS), _NOTIFY),
+        "fcntl": _match_argument(1, _FCNTL, _ALLOW),
+        "ioctl": _match_argument(1, _IOCTL, _ALLOW),
+        "prctl": _match_argument(0, _PRCTL, _ALLOW),
+        "prlimit64": _match_argument(0, (0,), _ALLOW),
+        "mmap": _match_argument(3, (_MAP_PRIVATE,), _ALLOW, mask=_MAP_TYPE),
     }
     numbers = [(name, row[column]) for group in groups for name, row in group.items() if name not in rules]
     for _, number in numbers:
         if number is not None:
-            code += _for(number, [(_RETURN, 0, 0, _ALLOW)])
+            code += _match_call(number, [(_RETURN, 0, 0, _ALLOW)])
     for name, block in rules.items():
         number = ruled.get(name, syscalls.FILES.get(name, (None, None))[column])
         if number is not None:
-            code += _for(number, block)
+            code += _match_call(number, block)
     for absent in syscalls.ABSENT.values():
         number = absent[column]
         if number is not None:
-            code += _for(number, [(_RETURN, 0, 0, _ERRNO | errno.ENOSYS)])
+            code += _match_call(number, [(_RETURN, 0, 0, _ERRNO | errno.ENOSYS)])
     return [*code, (_RETURN, 0, 0, _ERRNO | errno.EPERM)]
 
 
-def _for(number: int, block: Program) -> Program:
+def _match_call(number: int, block: Program) -> Program:
     """`block`, which must end by returning, for one call; other calls go past it."""
     return [(_JUMP_EQUAL, 0, len(block), number), *block]
 
 
-def _one_of(argument: int, values: Iterable[int], action: int, mask: int | None = None) -> Program:
+def _match_argument(argument: int, values: Iterable[int], action: int, mask: int | None = None) -> Program:
     """Take `action` if an argument, masked, is one of `values`, else EPERM; so too if its high half is not empty."""
     offset = _ARGUMENTS + 8 * argument
     refuse = (_RETURN, 0, 0, _ERRNO | errno.EPERM)

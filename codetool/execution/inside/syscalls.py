@@ -6,10 +6,10 @@ A number is None where the machine never had the call.
 
 from __future__ import annotations
 
-Group = dict[str, tuple[int | None, int | None]]
+SyscallTable = dict[str, tuple[int | None, int | None]]
 """Name → (x86_64, aarch64)."""
 
-FILES: Group = {
+FILES: SyscallTable = {
     "read": (0, 63), "write": (1, 64), "readv": (19, 65), "writev": (20, 66), "pread64": (17, 67),
     "pwrite64": (18, 68), "preadv": (295, 69), "pwritev": (296, 70), "open": (2, None), "openat": (257, 56),
     "close": (3, 57), "close_range": (436, 436), "stat": (4, None), "lstat": (6, None), "fstat": (5, 80),
@@ -25,26 +25,26 @@ FILES: Group = {
 }
 """Reading and writing files; which files is decided by mounts and Landlock."""
 
-METADATA: Group = {
+METADATA: SyscallTable = {
     "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "utimensat": (280, 88), "utime": (132, None),
     "utimes": (235, None), "futimesat": (261, None),
 }
 """Modes and times of files. Landlock does not cover them: allowed only where all outside is mounted read-only."""
 
-MEMORY: Group = {
+MEMORY: SyscallTable = {
     "mprotect": (10, 226), "munmap": (11, 215), "mremap": (25, 216), "brk": (12, 214), "madvise": (28, 233),
     "msync": (26, 227),
 }
 """The process's own memory. `mmap` is ruled apart."""
 
-WAITING: Group = {
+WAITING: SyscallTable = {
     "pipe": (22, None), "pipe2": (293, 59), "poll": (7, None), "ppoll": (271, 73), "select": (23, None),
     "pselect6": (270, 72), "epoll_create": (213, None), "epoll_create1": (291, 20), "epoll_ctl": (233, 21),
     "epoll_wait": (232, None), "epoll_pwait": (281, 22), "eventfd2": (290, 19),
 }
 """Pipes inside the process, and waiting for them."""
 
-THREADS: Group = {
+THREADS: SyscallTable = {
     "wait4": (61, 260), "waitid": (247, 95),
     "futex": (202, 98), "set_robust_list": (273, 99), "get_robust_list": (274, 100), "rseq": (334, 293),
     "set_tid_address": (218, 96), "gettid": (186, 178), "exit": (60, 93), "exit_group": (231, 94),
@@ -52,20 +52,20 @@ THREADS: Group = {
 }
 """Threads, children and their ends. `clone` is ruled apart."""
 
-SIGNALS: Group = {
+SIGNALS: SyscallTable = {
     "rt_sigaction": (13, 134), "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139), "rt_sigpending": (127, 136),
     "rt_sigtimedwait": (128, 137), "rt_sigsuspend": (130, 133), "sigaltstack": (131, 132), "pause": (34, None),
     "alarm": (37, None), "setitimer": (38, 103), "getitimer": (36, 102),
 }
 """Handling signals and own timers; sending signals is not among them."""
 
-TIME: Group = {
+TIME: SyscallTable = {
     "clock_gettime": (228, 113), "clock_getres": (229, 114), "clock_nanosleep": (230, 115), "nanosleep": (35, 101),
     "gettimeofday": (96, 169), "time": (201, None), "times": (100, 153),
 }
 """Clocks and sleeping."""
 
-IDENTITY: Group = {
+IDENTITY: SyscallTable = {
     "getpid": (39, 172), "getppid": (110, 173), "getuid": (102, 174), "geteuid": (107, 175), "getgid": (104, 176),
     "getegid": (108, 177), "getresuid": (118, 148), "getresgid": (120, 150), "getgroups": (115, 158),
     "getpgid": (121, 155), "getpgrp": (111, None), "getsid": (124, 156), "uname": (63, 160), "sysinfo": (99, 179),
@@ -73,24 +73,24 @@ IDENTITY: Group = {
 }
 """Who and where am I: reading only."""
 
-SOCKETS: Group = {
+SOCKETS: SyscallTable = {
     "recvfrom": (45, 207), "sendto": (44, 206), "recvmsg": (47, 212), "sendmsg": (46, 211), "shutdown": (48, 210),
     "getsockname": (51, 204), "getpeername": (52, 205), "getsockopt": (55, 209),
 }
 """Talking over the socket that is already there; none can be made."""
 
-LANDLOCK: Group = {
+LANDLOCK: SyscallTable = {
     "landlock_create_ruleset": (444, 444), "landlock_add_rule": (445, 445), "landlock_restrict_self": (446, 446),
 }
 """Becoming narrower still."""
 
-RULED: Group = {
+RULED: SyscallTable = {
     "clone": (56, 220), "mmap": (9, 222), "ioctl": (16, 29), "prctl": (157, 167),
     "prlimit64": (302, 261),
 }
 """Calls whose arguments decide (see `seccomp.py`)."""
 
-ABSENT: Group = {
+ABSENT: SyscallTable = {
     "clone3": (435, 435), "openat2": (437, 437), "epoll_pwait2": (441, 441), "futex_waitv": (449, 449),
 }
 """Newer calls that are said not to exist, so that the C library falls back to older ones."""

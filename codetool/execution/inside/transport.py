@@ -18,24 +18,26 @@ from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 
 Headers = list[tuple[str, str]]
-MOST_HEADERS = 100  # of one request; the host takes no more
-Ask = Callable[[str, str, str | None, Headers], tuple[int, str]]
+MAX_HEADERS = 100  # of one request; the host takes no more
+CallHost = Callable[[str, str, str | None, Headers], tuple[int, str]]
 """(method, absolute URL, body, headers) → (HTTP status, body)."""
 
 
-def install(ask: Ask) -> None:
+def install(ask: CallHost) -> None:
     """Let every request made with `requests` in this process, and in its forks, be answered by `ask`."""
 
     def send(
         adapter: HTTPAdapter, request: requests.PreparedRequest, *_arguments: object, **_options: object
     ) -> requests.Response:
-        status, body = ask(request.method or "GET", request.url or "", _body(request.body), _headers(request.headers))
-        return _response(adapter, request, status, body)
+        status, body = ask(
+            request.method or "GET", request.url or "", _encode_body(request.body), _select_headers(request.headers)
+        )
+        return _build_response(adapter, request, status, body)
 
     HTTPAdapter.send = send  # type: ignore[method-assign,assignment]
 
 
-def _body(body: Any) -> str | None:
+def _encode_body(body: Any) -> str | None:
     if body is None or isinstance(body, str):
         return body
     if hasattr(body, "read"):
@@ -45,18 +47,20 @@ def _body(body: Any) -> str | None:
     return body if isinstance(body, str) else bytes(body).decode(errors="replace")
 
 
-def _headers(headers: Any) -> Headers:
+def _select_headers(headers: Any) -> Headers:
     """Names and values as text, without what the library sets of its own accord."""
     own = requests.utils.default_headers()
-    pairs = ((_text(name), _text(value)) for name, value in (headers or {}).items() if value is not None)
-    return [(name, value) for name, value in pairs if own.get(name) != value][:MOST_HEADERS]
+    pairs = ((_decode_text(name), _decode_text(value)) for name, value in (headers or {}).items() if value is not None)
+    return [(name, value) for name, value in pairs if own.get(name) != value][:MAX_HEADERS]
 
 
-def _text(value: Any) -> str:
+def _decode_text(value: Any) -> str:
     return bytes(value).decode("latin-1") if isinstance(value, (bytes, bytearray)) else str(value)
 
 
-def _response(adapter: HTTPAdapter, request: requests.PreparedRequest, status: int, body: str) -> requests.Response:
+def _build_response(
+    adapter: HTTPAdapter, request: requests.PreparedRequest, status: int, body: str
+) -> requests.Response:
     response = requests.Response()
     response.status_code = status
     response.reason = http.client.responses.get(status, "")

@@ -23,10 +23,10 @@ from typing import Any
 from codetool.execution.inside import event_loop, landlock, limits, scratch, seccomp, transport
 from codetool.execution.inside.kernel import PR_SET_NO_NEW_PRIVS, LayerError, keep_capabilities, prctl
 from codetool.execution.inside.mounts import NULL
-from codetool.execution.inside.run_step import Outcome, Steps
-from codetool.execution.protocol import receive, send, text
+from codetool.execution.inside.run_step import StepOutcome, StepRunner
+from codetool.execution.protocol import get_text, receive, send
 
-THREAD_STACK = 2**20
+THREAD_STACK_BYTES = 2**20
 """Bytes of stack for each thread; they count against a branch's memory."""
 
 
@@ -43,7 +43,7 @@ class Setup:
     cpu_seconds: int
 
 
-class Line:
+class HostConnection:
     """This process's socket to the host. A lock lets threads of a step ask for tools one after the other.
 
     It is held from the end of a step to the begin of the next: threads that a step left running ask for nothing.
@@ -54,39 +54,39 @@ class Line:
         self.token: object = None
         self._lock = threading.Lock()
 
-    def move(self, socket_: socket.socket) -> None:
+    def switch_socket(self, socket_: socket.socket) -> None:
         """Speak over another socket from now on: this process is a fresh fork of the one that held the old."""
         self.socket.close()
         self.socket, self._lock = socket_, threading.Lock()
 
-    def say(self, kind: str, **fields: Any) -> None:
+    def send(self, kind: str, **fields: Any) -> None:
         send(self.socket, {"kind": kind, "token": self.token, **fields})
 
-    def ask(self, method: str, url: str, body: str | None, headers: transport.Headers) -> tuple[int, str]:
+    def call_tool(self, method: str, url: str, body: str | None, headers: transport.Headers) -> tuple[int, str]:
         """The host's answer to a tool request."""
-        with self._lock, _no_alarms():
-            self.say("call", method=method, url=url, body=body, headers=headers)
+        with self._lock, _block_alarms():
+            self.send("call", method=method, url=url, body=body, headers=headers)
             answer, _ = receive(self.socket)
-        return int(answer["status"]), text(answer, "body")
+        return int(answer["status"]), get_text(answer, "body")
 
-    def begin(self) -> None:
+    def begin_step(self) -> None:
         """A step begins: it may ask."""
         if self._lock.locked():
             self._lock.release()
 
-    def done(self, outcome: Outcome) -> None:
+    def end_step(self, outcome: StepOutcome) -> None:
         """Tell how a step ended, after the answer that one of its threads may be waiting for."""
         self._lock.acquire()
-        self.say("done", observation=outcome.observation, error=outcome.error, stderr=outcome.stderr)
+        self.send("done", observation=outcome.observation, error=outcome.error, stderr=outcome.stderr)
 
-    def last_words(self, printed: Callable[[], str], warned: Callable[[], str]) -> None:
+    def send_partial_output(self, printed: Callable[[], str], warned: Callable[[], str]) -> None:
         """Tell what was printed so far, unless the line is in the middle of something else."""
         if self._lock.acquire(blocking=False):
-            self.say("output", text=printed(), stderr=warned())
+            self.send("output", text=printed(), stderr=warned())
 
 
 @contextlib.contextmanager
-def _no_alarms() -> Iterator[None]:
+def _block_alarms() -> Iterator[None]:
     """The code's own alarms come later: one between question and answer would leave the answer to the next question."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF))
     try:
@@ -98,13 +98,13 @@ def _no_alarms() -> Iterator[None]:
 def main(socket_: socket.socket, setup: Setup) -> None:
     """Confine this process for good, then serve the host until it closes the line."""
     version, listener = _confine(setup)
-    line, steps = Line(socket_), Steps(setup.output)
-    transport.install(line.ask)
+    connection, steps = HostConnection(socket_), StepRunner(setup.output)
+    transport.install(connection.call_tool)
     event_loop.install()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # branches that end leave no zombie
     if hasattr(signal, "SIGUSR1"):
-        signal.signal(signal.SIGUSR1, lambda *_: line.last_words(steps.printed, steps.warned))
-    threading.stack_size(THREAD_STACK)
+        signal.signal(signal.SIGUSR1, lambda *_: connection.send_partial_output(steps.read_stdout, steps.read_stderr))
+    threading.stack_size(THREAD_STACK_BYTES)
     random.seed(0)
     gc.collect()
     gc.freeze()
@@ -112,54 +112,54 @@ def main(socket_: socket.socket, setup: Setup) -> None:
     if listener >= 0:
         os.close(listener)  # or the sandbox could give itself leave
     try:
-        serve(line, steps, setup, version)
+        serve(connection, steps, setup, version)
     except (EOFError, OSError):
         pass  # the host closed the line: it wants this process to end
 
 
-def serve(line: Line, steps: Steps, setup: Setup, version: int) -> None:
+def serve(connection: HostConnection, steps: StepRunner, setup: Setup, version: int) -> None:
     """Do what the host says, over and over. Raises EOFError when it is gone."""
     folder: str | None = None
     while True:
-        message, descriptors = receive(line.socket)
-        line.token = message.get("token")
+        message, descriptors = receive(connection.socket)
+        connection.token = message.get("token")
         if message["kind"] == "run":
-            line.begin()
-            line.done(steps.run(text(message, "code")))
+            connection.begin_step()
+            connection.end_step(steps.run(get_text(message, "code")))
         elif message["kind"] == "branch":
-            if _branch(line, descriptors[0]):
-                settle, _ = receive(line.socket)
-                folder = _settle(line, folder, text(settle, "folder"), setup, version)
+            if _branch(connection, descriptors[0]):
+                settle, _ = receive(connection.socket)
+                folder = _enter_folder(connection, folder, get_text(settle, "folder"), setup, version)
 
 
-def _branch(line: Line, descriptor: int) -> bool:
+def _branch(connection: HostConnection, descriptor: int) -> bool:
     """Fork; whether this is the child."""
     numbers = random.getstate()  # a fork would reseed it, and no two runs would be the same
     try:
         child = os.fork() == 0
     except OSError as error:
         os.close(descriptor)
-        line.say("refused", reason=str(error))
+        connection.send("refused", reason=str(error))
         return False
     if child:
-        line.move(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=descriptor))
+        connection.switch_socket(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=descriptor))
         random.setstate(numbers)
     else:
         os.close(descriptor)
-        line.say("branched")
+        connection.send("branched")
     return child
 
 
-def _settle(line: Line, old: str | None, name: str, setup: Setup, version: int) -> str:
+def _enter_folder(connection: HostConnection, old: str | None, name: str, setup: Setup, version: int) -> str:
     """Move into the branch's own folder (`name`, or stay), close all others to this process, and report."""
     own = f"{setup.home}/{name}" if name else old or setup.home
     if name:
-        scratch.move_in(old, own, line.socket.fileno(), limits.FILES)
+        scratch.move_into_folder(old, own, connection.socket.fileno(), limits.MAX_OPEN_FILES)
         if version:
             landlock.narrow(version, setup.readable, [NULL], own)
     if old is None:
         limits.apply(cpu_seconds=setup.cpu_seconds)  # not the zygote's: it forks for as long as the run lasts
-    line.say("hello", pid=os.getpid())
+    connection.send("hello", pid=os.getpid())
     return own
 
 
@@ -172,7 +172,7 @@ def _confine(setup: Setup) -> tuple[int, int]:
     prctl(PR_SET_NO_NEW_PRIVS, 1)
     version = 0
     if "landlock" in setup.use:
-        version = landlock.version()
+        version = landlock.detect_version()
         if not version:
             raise LayerError("landlock", "the kernel does not offer it")
         landlock.narrow(version, setup.readable, [NULL], setup.home)
