@@ -23,7 +23,7 @@ Group = Literal["policy", "prm"]
 
 EMBEDDED = "SmolLM2-135M-Instruct"
 """The model whose weights come from a package registry, no hub asked."""
-ADAPTERS = Path(__file__).parent / "adapters"
+ADAPTERS = Path(__file__).parents[1] / "adapters"
 OWN = Path("embedded")
 """What `path` says for the adapter of the embedded model that comes with this package."""
 SUFFIXES = {".safetensors", ".bin", ".json", ".jinja", ".model"}
