@@ -74,7 +74,7 @@ class ProcessExample:
     group: str
     """Id of the parent: examples of one task and group are siblings."""
     prefix: tuple[Mapping[str, str], ...]
-    """What a PRM reads before the step: chat messages, as `JudgePrompt.before` renders them."""
+    """What a PRM reads before the step: chat messages, as `PRMPrompt.prefix_messages` renders them."""
     step: str
     """The text of the step that is judged."""
     executed: bool

@@ -33,4 +33,5 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Before any fixture: what the test may read."""
     show_data_to(item)
 
-pytest_plugins = ["command_line_fixtures"]
+
+pytest_plugins = ["command_line_fixtures", "composed_fixtures"]

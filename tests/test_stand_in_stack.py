@@ -10,7 +10,7 @@ import pytest
 from stand_in_stack import Stack, next_step, write_step
 from starlette.testclient import TestClient
 
-from codetool.prompts.step_parser import parse
+from codetool.prompts.step_parser import parse_step
 
 ROOT = Path(__file__).parents[1]
 
@@ -26,7 +26,7 @@ def test_a_chat_gets_its_next_step_as_often_as_it_asks(client: TestClient) -> No
     for k in (1, 2, 3):
         answer = client.post("/v1/chat/completions", json={"model": "m", "messages": messages, "n": 2}).json()
         texts = [choice["message"]["content"] for choice in answer["choices"]]
-        steps = [parse(text, k) for text in texts]
+        steps = [parse_step(text, k) for text in texts]
         assert (texts[0] == texts[1]) == (k > 1) and answer["usage"]["completion_tokens"] == 160
         assert all(step.code and step.finished == (k == 3) for step in steps)
         messages += [{"role": "assistant", "content": f"{texts[0]}\n[Step {k} Finished]"}, messages[0]]

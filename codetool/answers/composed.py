@@ -14,9 +14,9 @@ from pydantic.dataclasses import dataclass
 
 from codetool.interfaces import Prompt
 from codetool.model_types import Sampling
-from codetool.prompts.model_text import visible
-from codetool.prompts.step_format import words
-from codetool.prompts.templates import Message, TemplateText, compiled, cut_output
+from codetool.prompts.model_text import extract_visible_text
+from codetool.prompts.step_format import strip_markers
+from codetool.prompts.templates import Message, Template, compile_template, truncate_output
 from codetool.types import Node, Step, Task
 
 STOP = "[Answer Finished]"
@@ -52,9 +52,9 @@ class ByPolicy:
 class AnswerPrompt:
     """How a task and its chosen path become the request for a final answer, a Prompt as those of steps are."""
 
-    system: TemplateText
+    system: Template
     """Jinja template of the system message; sees nothing. An empty one is left out."""
-    request: TemplateText
+    request: Template
     """Jinja template of the user message; sees `query`, `finished` and `steps`: of each `k` (one-based), `text` (its
     words without code), `code`, `status` (`answered`: in words), `output` and `error`."""
     observation: PositiveInt
@@ -64,8 +64,8 @@ class AnswerPrompt:
         """The messages that ask for the answer, whatever was `tried`."""
         steps = [self._step(k, node) for k, node in enumerate(path, start=1)]
         finished = bool(path and path[-1].finished)
-        user = compiled(self.request).render(query=task.query, finished=finished, steps=steps)
-        system = compiled(self.system).render().strip()
+        user = compile_template(self.request).render(query=task.query, finished=finished, steps=steps)
+        system = compile_template(self.system).render().strip()
         first = [{"role": "system", "content": system}] if system else []
         return [*first, {"role": "user", "content": user}]
 
@@ -75,17 +75,17 @@ class AnswerPrompt:
 
     def parse(self, raw: str, k: int, task: Task) -> Step:
         """The answer as the text of a last step, without thoughts, other channels and end-of-text tokens."""
-        return Step(text=visible(raw).partition(STOP)[0].strip(), code=None, finished=True)
+        return Step(text=extract_visible_text(raw).partition(STOP)[0].strip(), code=None, finished=True)
 
     def _step(self, k: int, node: Node) -> dict[str, object]:
         step, execution = node.step, node.execution
-        said = words(step.text)[: self.observation] if step and step.code is None else ""
+        said = strip_markers(step.text)[: self.observation] if step and step.code is None else ""
         answered = step is not None and step.code is None and step.finished
         return {
             "k": k,
-            "text": words(step.text.partition("```")[0]) if step and step.code is not None else "",
+            "text": strip_markers(step.text.partition("```")[0]) if step and step.code is not None else "",
             "code": step.code if step else None,
             "status": "answered" if answered else execution.status if execution else "no_code",
-            "output": said or (cut_output(execution, self.observation)[0] if execution else ""),
+            "output": said or (truncate_output(execution, self.observation)[0] if execution else ""),
             "error": (execution.error or "")[: self.observation] if execution else "",
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codetool.prompts.step_format import words
+from codetool.prompts.step_format import strip_markers
 from codetool.types import Node, SearchResult
 
 LIMIT = 2_000
@@ -14,7 +14,7 @@ def final_answer(node: Node) -> str | None:
     if not node.finished or node.step is None:
         return None
     if node.step.code is None:
-        return words(node.step.text)[:LIMIT]
+        return strip_markers(node.step.text)[:LIMIT]
     return node.execution.printed.strip()[:LIMIT] if node.execution else ""
 
 

@@ -10,7 +10,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 
-from codetool.prompts.templates import Message, alternating, without_system
+from codetool.prompts.templates import Message, merge_same_roles, merge_system_message
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class SystemRole:
     def fit(self, messages: Sequence[Mapping[str, str]]) -> list[Message]:
         """The messages as the model takes them."""
         chat = [dict(message) for message in messages]
-        return alternating(without_system(chat)) if self._refused else chat
+        return merge_same_roles(merge_system_message(chat)) if self._refused else chat
 
     def learn(self, error: Exception, messages: Sequence[Mapping[str, str]]) -> bool:
         """Whether the messages are worth sending again: the error refuses their system message. Says so once."""

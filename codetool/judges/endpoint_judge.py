@@ -25,7 +25,7 @@ from codetool.judges.solve_rate import is_solved, score
 from codetool.judges.verdict_parser import Choice, Label, reason_in
 from codetool.judges.votes import Ballot, Count, Manner, Vote
 from codetool.judges.win_rate import Preference, by_most, by_pass, in_both_orders
-from codetool.prompts.templates import compiled, rendering
+from codetool.prompts.templates import compile_template, validate_template
 from codetool.runs.operational import Operational
 
 SEEN = {
@@ -104,7 +104,7 @@ class OpenAIJudge(EndpointConfig):
     @field_validator("prompt", "second_look", "comparison")
     @classmethod
     def _renders(cls, source: str | None, field: ValidationInfo) -> str | None:
-        return None if source is None else rendering(source, SEEN[field.field_name or ""])
+        return None if source is None else validate_template(source, SEEN[field.field_name or ""])
 
     @property
     def group(self) -> str:
@@ -133,10 +133,10 @@ class OpenAIJudge(EndpointConfig):
         """The votes on an answer that have to be asked for: none if it is not there."""
         if not case.answer.strip():
             return []
-        prompt, second = compiled(self.prompt).render(query=case.query, answer=case.answer), None
+        prompt, second = compile_template(self.prompt).render(query=case.query, answer=case.answer), None
         if self.second_look is not None:
             steps = [asdict(step) for step in case.steps]
-            second = compiled(self.second_look).render(
+            second = compile_template(self.second_look).render(
                 query=case.query, tools=case.tools, steps=steps, answer=case.answer, observation=self.observation
             )
         return [Ballot("answer", case.task_id, number, prompt, second) for number in range(self.votes)]
@@ -179,7 +179,7 @@ class OpenAIJudge(EndpointConfig):
         return Manner(self.server().model, self.temperature, self.max_tokens, seed, self.extra_body or {})
 
     def _compared(self, query: str, first: str, second: str) -> str:
-        return compiled(self.comparison).render(query=query, first=first, second=second)
+        return compile_template(self.comparison).render(query=query, first=first, second=second)
 
     async def _cast(self, ballots: Sequence[Ballot], file: Path, seed: int, count: Count) -> list[Vote]:
         return await votes.cast(ballots, self.manner(seed), self.server(), file, count) if ballots else []

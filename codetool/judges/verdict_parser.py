@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from codetool.prompts.model_text import visible
+from codetool.prompts.model_text import extract_visible_text
 
 Label = Literal["Solved", "Unsure", "Unsolved"]
 """A vote on an answer."""
@@ -49,7 +49,7 @@ def reason_in(text: str) -> str:
 
 def spoken(text: str) -> str:
     """The text without a model's thoughts and end-of-text tokens; empty if it never stopped thinking."""
-    return visible(text).strip()
+    return extract_visible_text(text).strip()
 
 
 def _word(text: str, field: str, named: re.Pattern[str], bare: str) -> str:

@@ -26,7 +26,7 @@ from tokenizers import Tokenizer
 
 from codetool.errors import ConfigError, MissingError
 from codetool.models.control_tokens import ControlTokens
-from codetool.prompts.templates import Message, alternating, without_system
+from codetool.prompts.templates import Message, merge_same_roles, merge_system_message
 
 log = logging.getLogger(__name__)
 
@@ -120,8 +120,8 @@ class ChatTokens:
         def adapt(messages: Sequence[Message]) -> list[Message]:
             chat = [dict(each) for each in messages if each["role"] != "system" or each["content"].strip()]
             if not takes_system:
-                chat = without_system(chat)
-            return alternating(chat) if alternates else chat
+                chat = merge_system_message(chat)
+            return merge_same_roles(chat) if alternates else chat
 
         return adapt
 

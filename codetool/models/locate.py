@@ -88,13 +88,13 @@ def resolve_path(group: Group, path: Path | None) -> Path | None:
     return ADAPTERS / f"smollm2_{group}" if path == OWN else path
 
 
-def trained_prompt_of(group: Group, path: Path | None) -> trained_prompt.Record | None:
+def trained_prompt_of(group: Group, path: Path | None) -> trained_prompt.PromptRecord | None:
     """What the folder of `GROUP.path` says of the prompt that its model was trained with; None if it says nothing.
 
     Raises ConfigError for a damaged file.
     """
     folder = resolve_path(group, path)
-    return trained_prompt.read(folder) if folder is not None else None
+    return trained_prompt.load_prompt_record(folder) if folder is not None else None
 
 
 def served_checksum(path: Path | None) -> str | None:

@@ -28,7 +28,7 @@ from codetool.prm.label_tokens import Formula
 from codetool.prm.pairwise import Pairwise
 from codetool.prm.pointwise import Pointwise
 from codetool.prompts import trained_prompt
-from codetool.prompts.templates import JudgePrompt, PairPrompt
+from codetool.prompts.templates import PairwisePRMPrompt, PRMPrompt
 from codetool.runs.identity import local_model_folder
 from codetool.runs.operational import Checksummed, Operational
 
@@ -56,7 +56,7 @@ class GenerativePRM(EndpointConfig):
     `backend: transformers`."""
     sees_observation: bool
     """Whether a step is judged after it ran, with what it printed; an extension of the method."""
-    prompt: JudgePrompt | PairPrompt
+    prompt: PRMPrompt | PairwisePRMPrompt
     """What the PRM reads: one candidate, or two to choose between."""
     precision: Precision
     """What the model computes in."""
@@ -77,9 +77,9 @@ class GenerativePRM(EndpointConfig):
             raise ValueError("prm.base_url is a server's, but prm.backend=transformers; choose vllm or endpoint")
         if self.backend != "transformers" and self.score == "logit_ratio":
             raise ValueError("prm.score=logit_ratio needs raw logits, which only prm.backend=transformers has")
-        if isinstance(self.prompt, PairPrompt) and self.score == "logit_ratio":
+        if isinstance(self.prompt, PairwisePRMPrompt) and self.score == "logit_ratio":
             raise ValueError("prm.score=logit_ratio is no probability, and pairs are compared by one: choose softmax")
-        if isinstance(self.prompt, PairPrompt) and self.sees_observation:
+        if isinstance(self.prompt, PairwisePRMPrompt) and self.sees_observation:
             raise ValueError("prm.sees_observation=true goes with a prompt of one candidate; pairs are shown by text")
         return self
 
@@ -104,7 +104,7 @@ class GenerativePRM(EndpointConfig):
         is_local = self.base_url is None and local_model_folder(self.model) is not None
         return frozenset({"model"} if is_local else ())
 
-    def check_prompt(self) -> trained_prompt.Record | None:
+    def check_prompt(self) -> trained_prompt.PromptRecord | None:
         """The prompt that the model at `path` was trained with; None if its folder does not say.
 
         Raises ConfigError if `prompt` is another one.
@@ -131,7 +131,7 @@ class GenerativePRM(EndpointConfig):
         if self.check_prompt() is None and self.path is not None:
             log.info("prm.path=%s does not say which prompt it was trained with; prm.prompt is used", self.path)
         async with self._judge(servers) as judge:
-            if isinstance(self.prompt, PairPrompt):
+            if isinstance(self.prompt, PairwisePRMPrompt):
                 yield Pairwise(judge, self.prompt)
             else:
                 yield Pointwise(judge, self.prompt, sees_observation=self.sees_observation)

@@ -13,7 +13,7 @@ from itertools import permutations
 
 from codetool.model_types import Scores
 from codetool.prm.label_scorer import Judge
-from codetool.prompts.templates import PairPrompt
+from codetool.prompts.templates import PairwisePRMPrompt
 from codetool.types import Execution, Node, Step, Task
 
 UNDECIDED = 0.5
@@ -22,7 +22,7 @@ UNDECIDED = 0.5
 class Pairwise:
     """A PRM that reads two candidates at a time."""
 
-    def __init__(self, judge: Judge, prompt: PairPrompt) -> None:
+    def __init__(self, judge: Judge, prompt: PairwisePRMPrompt) -> None:
         """Takes the model and what it reads; its first label stands for the first candidate."""
         self.judge, self._prompt = judge, prompt
 
@@ -43,8 +43,8 @@ class Pairwise:
         pairs = list(permutations(texts, 2))
         if not pairs:
             return Scores((UNDECIDED,) * len(candidates))
-        before = self._prompt.before(task, path)
-        chats = [self._prompt.extended(before, len(path) + 1, first, second) for first, second in pairs]
+        before = self._prompt.prefix_messages(task, path)
+        chats = [self._prompt.with_candidates(before, len(path) + 1, first, second) for first, second in pairs]
         judged = await self.judge.judge(chats, f"{task.id}, step {len(path) + 1}", new=not path)
         chosen = {pair: UNDECIDED if value is None else value for pair, value in zip(pairs, judged.values, strict=True)}
         values = {text: _wins(text, texts, chosen) for text in texts}

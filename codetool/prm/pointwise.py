@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from codetool.model_types import Scores
 from codetool.prm.label_scorer import Judge
-from codetool.prompts.templates import JudgePrompt
+from codetool.prompts.templates import PRMPrompt
 from codetool.types import Execution, Node, Step, Task
 
 
 class Pointwise:
     """A PRM that reads one candidate at a time, as the paper's does."""
 
-    def __init__(self, judge: Judge, prompt: JudgePrompt, *, sees_observation: bool) -> None:
+    def __init__(self, judge: Judge, prompt: PRMPrompt, *, sees_observation: bool) -> None:
         """Takes the model and what it reads."""
         self.judge, self._prompt = judge, prompt
         self.sees_observation = sees_observation

@@ -27,7 +27,7 @@ from codetool.http.retry import GivenUpError, RetryableError, RetryPolicy, call_
 from codetool.interfaces import ModelServers
 from codetool.model_types import Scores
 from codetool.prompts import trained_prompt
-from codetool.prompts.templates import JudgePrompt, Message
+from codetool.prompts.templates import Message, PRMPrompt
 from codetool.runs.operational import Operational
 from codetool.types import Execution, Node, Step, Task
 
@@ -48,7 +48,7 @@ class RemotePRM:
     """What the server runs, in words of one's own: nothing else tells the results of two servers apart."""
     base_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+"), Operational]
     """Address below which `/score` or `/generate` answers."""
-    prompt: JudgePrompt
+    prompt: PRMPrompt
     """What the PRM reads."""
     connect_timeout: Annotated[PositiveFloat, Operational]
     """Longest wait for a connection in seconds."""
@@ -102,7 +102,7 @@ class RemotePRM:
     def _refuse_other_prompt(self, said: Mapping[str, Any]) -> None:
         """Raise ConfigError if the server's model was trained with another prompt than `prompt`."""
         trained = said.get("prompt")
-        if not trained_prompt.is_record(trained):
+        if not trained_prompt.is_prompt_record(trained):
             return  # of another kind or an earlier version: it does not say
         source = f"the model of prm.base_url={self.base_url}"
         if problem := trained_prompt.explain_mismatch("prm", source, trained, self.prompt):

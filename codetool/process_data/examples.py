@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from codetool.model_types import ProcessExample
 from codetool.process_data import jsonl_reader
 from codetool.process_data.labels import LabelledStep
-from codetool.prompts.templates import JudgePrompt
+from codetool.prompts.templates import PRMPrompt
 from codetool.runs import journal
 from codetool.types import Task
 
@@ -34,19 +34,19 @@ def write(path: Path, examples: Iterable[ProcessExample]) -> None:
     journal.replace(path, map(journal.encode, lines))
 
 
-def examples(task: Task, steps: Iterable[LabelledStep], prompt: JudgePrompt) -> list[ProcessExample]:
+def examples(task: Task, steps: Iterable[LabelledStep], prompt: PRMPrompt) -> list[ProcessExample]:
     """The labelled steps of one task with what a PRM reads before them."""
     prefixes: dict[str, tuple[dict[str, str], ...]] = {}
     return [_example(task, step, prompt, prefixes) for step in steps]
 
 
 def _example(
-    task: Task, step: LabelledStep, prompt: JudgePrompt, prefixes: dict[str, tuple[dict[str, str], ...]]
+    task: Task, step: LabelledStep, prompt: PRMPrompt, prefixes: dict[str, tuple[dict[str, str], ...]]
 ) -> ProcessExample:
     node = step.node
     assert node.step is not None
     if step.group not in prefixes:
-        prefixes[step.group] = tuple(prompt.before(task, node.path[:-1]))
+        prefixes[step.group] = tuple(prompt.prefix_messages(task, node.path[:-1]))
     return ProcessExample(
         task_id=task.id,
         node_id=node.id,

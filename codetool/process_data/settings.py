@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from codetool.prompts.templates import JudgePrompt
+from codetool.prompts.templates import PRMPrompt
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -37,5 +37,5 @@ class LabelingConfig:
     """Whether as many examples are kept of each label."""
     transcripts: PositiveInt
     """Successful paths of a task at most that are written for a policy to learn."""
-    prompt: JudgePrompt
+    prompt: PRMPrompt
     """What a PRM is to read; the same words as those of the PRM that will be trained."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 
-WINDOW = 2000
+QUOTE_WINDOW = 2000
 """Characters of a line, on either side of a tag, in which the quotes that enclose it are looked for."""
 
 _CHANNEL = re.compile(
@@ -50,27 +50,27 @@ _AMBIGUOUS_END = re.compile(rf"(?:(?<=[\]`\n])[ \t]*{_AMBIGUOUS}(?=\s|[<\[]|\Z))
 """Tokens that code and HTML spell too: they end a text where they stand after a marker, a fence or nothing, or last."""
 
 
-def visible(raw: str) -> str:
+def extract_visible_text(raw: str) -> str:
     """What a model wrote for others to read. Takes time in proportion to the length."""
     text = raw.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
-    text = _OLLAMA.sub("", _TURN_BEGINS.sub("", final_channel(text)))
-    text = _TURN_BEGINS.sub("", without_thoughts(text))
-    return text[: _end(text)]
+    text = _OLLAMA.sub("", _TURN_BEGINS.sub("", extract_final_channel(text)))
+    text = _TURN_BEGINS.sub("", strip_reasoning(text))
+    return text[: _find_end(text)]
 
 
-def final_channel(text: str) -> str:
+def extract_final_channel(text: str) -> str:
     """The messages of Harmony's `final` channel, one below the other; a text without channels as it is.
 
     What stands before the first channel counts where no message is final, and the channels themselves do not.
     """
     channels = list(_CHANNEL.finditer(text))
     if not channels:
-        return _bare_final(text)
+        return _extract_bare_final_channel(text)
     parts = []
     for place, channel in enumerate(channels):
         following = channels[place + 1].start() if place + 1 < len(channels) else len(text)
         body = text[channel.end() : following]
-        ended = next((each for each in _MESSAGE_ENDS.finditer(body) if not _quoted(body, each)), None)
+        ended = next((each for each in _MESSAGE_ENDS.finditer(body) if not _is_quoted(body, each)), None)
         if channel["name"].lower() == "final":
             parts.append(body[: ended.start()] if ended else body)
     if parts:
@@ -78,13 +78,13 @@ def final_channel(text: str) -> str:
     return _MESSAGE_ENDS.split(text[: channels[0].start()], maxsplit=1)[0]
 
 
-def _bare_final(text: str) -> str:
+def _extract_bare_final_channel(text: str) -> str:
     if not _BARE_CHANNEL.match(text):
         return text
     return text.rpartition("assistantfinal")[2] if "assistantfinal" in text else ""
 
 
-def without_thoughts(text: str) -> str:
+def strip_reasoning(text: str) -> str:
     """The text without thoughts in tags.
 
     Everything before a closing tag that nothing opened is a thought: the chat template had opened it. A tag that nobody
@@ -93,7 +93,7 @@ def without_thoughts(text: str) -> str:
     kept: list[str] = []
     done, opened = 0, -1
     for tag in _TAG.finditer(text):
-        if _quoted(text, tag):
+        if _is_quoted(text, tag):
             continue
         if any(tag.groupdict().values()):
             if opened < 0:
@@ -108,15 +108,15 @@ def without_thoughts(text: str) -> str:
     return before + text[opened:] if before.rpartition("\n")[2].strip() else before
 
 
-def _end(text: str) -> int:
+def _find_end(text: str) -> int:
     """Where the first token that ends a text stands, the text's length if there is none."""
-    ends = [next((each.start() for each in _CONTROL.finditer(text) if not _quoted(text, each)), len(text))]
+    ends = [next((each.start() for each in _CONTROL.finditer(text) if not _is_quoted(text, each)), len(text))]
     ends += [each.start() for each in [_AMBIGUOUS_END.search(text)] if each]
     return min(ends)
 
 
-def _quoted(text: str, found: re.Match[str]) -> bool:
+def _is_quoted(text: str, found: re.Match[str]) -> bool:
     """Whether quotes on the same line enclose what was found."""
-    before = text[max(0, found.start() - WINDOW) : found.start()].rpartition("\n")[2]
-    after = text[found.end() : found.end() + WINDOW].partition("\n")[0]
+    before = text[max(0, found.start() - QUOTE_WINDOW) : found.start()].rpartition("\n")[2]
+    after = text[found.end() : found.end() + QUOTE_WINDOW].partition("\n")[0]
     return any(before.count(quote) % 2 and quote in after for quote in "\"'`")

@@ -13,19 +13,21 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from codetool.prompts.model_text import visible
+from codetool.prompts.model_text import extract_visible_text
 from codetool.types import JSON
 
-_MARKS = r"[ \t>*#`_-]*"
+_MARKDOWN = r"[ \t>*#`_-]*"
 _ACTION = re.compile(r"(?<![\w\"'])Action(?:[ \t]*\d+)?[ \t*]*:", re.IGNORECASE)
-_LINE = re.compile(rf"^{_MARKS}Action(?:[ \t]*\d+)?[ \t*]*:", re.IGNORECASE | re.MULTILINE)
+_ACTION_LINE = re.compile(rf"^{_MARKDOWN}Action(?:[ \t]*\d+)?[ \t*]*:", re.IGNORECASE | re.MULTILINE)
 _INPUT = re.compile(r"(?<![\w\"'])Action[ \t_-]*Input(?:[ \t]*\d+)?[ \t*]*:", re.IGNORECASE)
-_NEXT = re.compile(rf"^{_MARKS}(?:Observation|Thought|Action)(?:[ \t]*\d+)?[ \t*]*:", re.IGNORECASE | re.MULTILINE)
-_THOUGHT = re.compile(rf"^{_MARKS}Thought(?:[ \t]*\d+)?[ \t*]*:[ \t*]*", re.IGNORECASE | re.MULTILINE)
-_ANSWER = re.compile(rf"^{_MARKS}Final Answer[ \t*]*:(?P<answer>.*)", re.IGNORECASE | re.MULTILINE | re.DOTALL)
+_NEXT_FIELD = re.compile(
+    rf"^{_MARKDOWN}(?:Observation|Thought|Action)(?:[ \t]*\d+)?[ \t*]*:", re.IGNORECASE | re.MULTILINE
+)
+_THOUGHT = re.compile(rf"^{_MARKDOWN}Thought(?:[ \t]*\d+)?[ \t*]*:[ \t*]*", re.IGNORECASE | re.MULTILINE)
+_ANSWER = re.compile(rf"^{_MARKDOWN}Final Answer[ \t*]*:(?P<answer>.*)", re.IGNORECASE | re.MULTILINE | re.DOTALL)
 _NAME_ENDS = re.compile(r"[\n({\[]|[ \t]+[\"'`]")
-_FOREIGN = re.compile(r"(?<![\w\"'])(true|false|null)(?![\w\"'])")
-_PYTHON = {"true": "True", "false": "False", "null": "None"}
+_JSON_LITERAL = re.compile(r"(?<![\w\"'])(true|false|null)(?![\w\"'])")
+_PYTHON_LITERALS = {"true": "True", "false": "False", "null": "None"}
 FINISH = "Finish"
 
 
@@ -35,43 +37,45 @@ class Action:
 
     thought: str
     name: str
-    given: str
+    raw_input: str
     """Its input as it was written."""
 
     @property
     def arguments(self) -> dict[str, JSON] | None:
         """The input as a JSON object, empty where nothing was written; None if it is not readable as one."""
-        return _object(self.given)
+        return _parse_object(self.raw_input)
 
 
-def read(raw: str) -> Action | None:
+def parse_action(raw: str) -> Action | None:
     """The first action of the text, None if there is none. Never raises."""
-    text = visible(raw)
-    start = _LINE.search(text) or _ACTION.search(text)
+    text = extract_visible_text(raw)
+    start = _ACTION_LINE.search(text) or _ACTION.search(text)
     answer = _ANSWER.search(text)
     if start is None or (answer and text[start.end() :].strip(" \t*`'\"").lower().startswith(("none", "n/a"))):
-        return answer and Action(thought(text[: answer.start()]), FINISH, answer["answer"].strip())
+        return answer and Action(extract_thought(text[: answer.start()]), FINISH, answer["answer"].strip())
     body = text[start.end() :]
-    following = _NEXT.search(body)
+    following = _NEXT_FIELD.search(body)
     body = (body[: following.start()] if following else body).strip(" \t\n*`")
     marker = _INPUT.search(body)
     head, given = (body[: marker.start()], body[marker.end() :]) if marker else (body, "")
     end = _NAME_ENDS.search(head)
     name = (head[: end.start()] if end else head).strip(" \t\n`\"'*.,:;")
-    return Action(thought(text[: start.start()]), name, (given if marker or not end else head[end.start() :]).strip())
+    return Action(
+        extract_thought(text[: start.start()]), name, (given if marker or not end else head[end.start() :]).strip()
+    )
 
 
-def thought(text: str) -> str:
+def extract_thought(text: str) -> str:
     """The words before an action, without the marker and without an observation that the model made up."""
     lines = [line for line in _THOUGHT.sub("", text).splitlines() if not line.lstrip().startswith("```")]
     return "\n".join(lines).strip(" \t\n*")
 
 
-def _object(given: str) -> dict[str, JSON] | None:
+def _parse_object(given: str) -> dict[str, JSON] | None:
     start = given.find("{")
     if start < 0:
         return {} if given.strip(" \t\n`'\"()[]").lower() in ("", "none", "null", "json") else None
-    for value in _readings(given[start:]):
+    for value in _parse_variants(given[start:]):
         try:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError, RecursionError):
@@ -81,15 +85,15 @@ def _object(given: str) -> dict[str, JSON] | None:
     return None
 
 
-def _readings(text: str) -> Iterator[object]:
+def _parse_variants(text: str) -> Iterator[object]:
     """What the text at its first brace may mean: as JSON, as Python, and with the braces that it lacks."""
-    whole = _balanced(text)
+    whole = _balance_brackets(text)
     for each in (text, whole):
         try:
             yield json.JSONDecoder(strict=False).raw_decode(each)[0]
         except (ValueError, RecursionError):
             pass
-    for each in (whole, _FOREIGN.sub(lambda match: _PYTHON[match[1]], whole)):
+    for each in (whole, _JSON_LITERAL.sub(lambda match: _PYTHON_LITERALS[match[1]], whole)):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # an invalid escape is its author's business
@@ -98,7 +102,7 @@ def _readings(text: str) -> Iterator[object]:
             pass
 
 
-def _balanced(text: str) -> str:
+def _balance_brackets(text: str) -> str:
     """The text up to the bracket that closes its first one; with those that are missing if there is none."""
     open_: list[str] = []
     quote = ""

@@ -12,11 +12,11 @@ _MARKERS = re.compile(
 )
 
 
-def closing(k: int) -> str:
+def format_stop_marker(k: int) -> str:
     """The marker that closes step k (one-based); also the stop string of its generation."""
     return f"[Step {k} Finished]"
 
 
-def words(text: str) -> str:
+def strip_markers(text: str) -> str:
     """The text of a step without its markers, stripped: the answer of a final step that has no code."""
     return _MARKERS.sub("", text).strip()

@@ -20,13 +20,13 @@ import tokenize
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from codetool.prompts.model_text import visible
+from codetool.prompts.model_text import extract_visible_text
 from codetool.prompts.step_format import ALL_FINISHED
 from codetool.types import Step
 
 _CLOSING = re.compile(r"\[\s*Step\s*\d+\s*Finished\s*\]", re.IGNORECASE)
 _DECORATED_CLOSING = re.compile(rf"[*_]{{0,3}}({_CLOSING.pattern})[*_]{{0,3}}", re.IGNORECASE)
-_LAST = re.compile(
+_ALL_FINISHED = re.compile(
     r"(?:^[ \t>*_~#`-]+|#[ \t]*|[*_~`]{1,3})?\\?\[[ \t]*All[ \t_]+Finished[ \t]*\\?\]"
     r"(?:</?\w+>|_|[^\w\n\"'()\[\]{}])*$",
     re.IGNORECASE | re.MULTILINE,
@@ -42,7 +42,7 @@ _FENCE_LINE = re.compile(r"(?:`+|~{3,})[\w.={}-]*")
 _LANGUAGE = re.compile(r"[{.]*([A-Za-z_]+)")
 _ATTRIBUTES = re.compile(r"[{]|(?:title|file|filename|name|id|class|linenums|hl_lines|highlight)=")
 _PYTHON = {"", "python", "py", "ipython", "tool_code", "code"}
-NESTED_FENCES = 20
+MAX_NESTED_FENCES = 20
 """Fences of a block that are checked for standing inside a string of its code."""
 
 
@@ -58,29 +58,29 @@ class Section:
     """Further blocks that say they are Python; a step runs one."""
 
     @property
-    def empty(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether nothing but markers was found."""
         return self.number is None and self.code is None and not any(line.strip() for line in self.words)
 
 
-def parse(raw: str, k: int) -> Step:
+def parse_step(raw: str, k: int) -> Step:
     """The step that `raw` holds, numbered k (one-based) whatever number the model gave it. Never raises."""
-    sections = [_section(number, lines) for number, lines in _split(_clean(raw))]
-    chosen = _choose(sections, k)
+    sections = [_parse_section(number, lines) for number, lines in _split_steps(_split_lines(raw))]
+    chosen = _select_section(sections, k)
     following = sections[sections.index(chosen) + 1 :] if chosen in sections else []
     # `[All Finished]` behind the closing marker, with nothing after it, belongs to the step just closed.
-    finished = chosen.finished or bool(following and following[0].empty and following[0].finished)
-    return Step(_render(chosen, k, finished), chosen.code, finished, unused=chosen.unused)
+    finished = chosen.finished or bool(following and following[0].is_empty and following[0].finished)
+    return Step(_render_step(chosen, k, finished), chosen.code, finished, unused=chosen.unused)
 
 
-def _clean(raw: str) -> list[str]:
+def _split_lines(raw: str) -> list[str]:
     """The lines without thoughts and special tokens, every closing marker and announced fence on a line of its own."""
-    text = _DECORATED_CLOSING.sub(lambda match: f"\n{match[1]}\n", visible(raw))
+    text = _DECORATED_CLOSING.sub(lambda match: f"\n{match[1]}\n", extract_visible_text(raw))
     text = _ANNOUNCED_FENCE.sub(lambda match: f"{match[1]}\n", text)
-    return _LAST.sub(f"\n{ALL_FINISHED}", text).split("\n")
+    return _ALL_FINISHED.sub(f"\n{ALL_FINISHED}", text).split("\n")
 
 
-def _split(lines: Sequence[str]) -> Iterator[tuple[int | None, list[str]]]:
+def _split_steps(lines: Sequence[str]) -> Iterator[tuple[int | None, list[str]]]:
     """The steps among the lines, each with the number of its header; its title becomes its first line."""
     number: int | None = None
     section: list[str] = []
@@ -95,7 +95,7 @@ def _split(lines: Sequence[str]) -> Iterator[tuple[int | None, list[str]]]:
             number, section, fenced = int(header["k"]), [header["title"].strip("* ")], False
         else:
             section.append(line)
-            fenced = _fenced_after(line, fenced)
+            fenced = _is_fenced_after(line, fenced)
     yield number, section
 
 
@@ -110,7 +110,7 @@ def _opens_step(header: re.Match[str], rest: Sequence[str], fenced: bool) -> boo
     return opens or any(_CODE_FOLLOWS.match(line) for line in rest[:fence])
 
 
-def _fenced_after(line: str, fenced: bool) -> bool:
+def _is_fenced_after(line: str, fenced: bool) -> bool:
     stripped = line.strip()
     found = _FENCE.match(line)
     if not found:
@@ -120,44 +120,44 @@ def _fenced_after(line: str, fenced: bool) -> bool:
     return not stripped.endswith(found["mark"])
 
 
-def _section(number: int | None, lines: Sequence[str]) -> Section:
+def _parse_section(number: int | None, lines: Sequence[str]) -> Section:
     section = Section(number, finished=any(line.strip() == ALL_FINISHED for line in lines))
     lines = [line for line in lines if line.strip() != ALL_FINISHED]
-    blocks = list(_blocks(lines))
+    blocks = list(_find_blocks(lines))
     programs = [block for block in blocks if block.language in _PYTHON and block.code]
-    announced = _announcement(lines, blocks)
+    announced = _find_announcement(lines, blocks)
     if announced is not None:
         block = next((each for each in programs if each.start > announced), None)
         between = lines[announced + 1 : block.start if block else len(lines)]
-        unfenced = _unfenced(between) if block else _code(between)
+        unfenced = _find_unfenced_program(between) if block else _drop_fences(between)
         if block is None or unfenced is not None:
-            section.words, section.code = _prose(lines[:announced]), unfenced
+            section.words, section.code = _select_prose(lines[:announced]), unfenced
             return section
         programs = [block, *(each for each in programs if each is not block)]
     else:  # a block without a language, or without effects, may as well be an expected output
         programs.sort(key=lambda each: (not each.language, not _is_program(each.code or "")))
     if programs:
-        section.words, section.code = _prose(lines[: programs[0].start]), programs[0].code
+        section.words, section.code = _select_prose(lines[: programs[0].start]), programs[0].code
         section.unused = sum(each.language != "" and _is_program(each.code or "") for each in programs[1:])
         return section
     title = lines[:1] if number is not None else []
-    body = _code(lines[len(title) :])
+    body = _drop_fences(lines[len(title) :])
     if body and _is_program(body):
-        section.words, section.code = _prose(title), body
+        section.words, section.code = _select_prose(title), body
     else:
-        section.words = _prose(lines)
+        section.words = _select_prose(lines)
     return section
 
 
-def _unfenced(lines: Sequence[str]) -> str | None:
+def _find_unfenced_program(lines: Sequence[str]) -> str | None:
     """The lines before a block as a program that does something, a last one like `Output:` left out; else None."""
     last = next((i for i in range(len(lines) - 1, -1, -1) if lines[i].strip()), 0)
     labelled = bool(lines) and lines[last].rstrip().endswith(":")
-    code = _code(lines[:last] if labelled else lines)
+    code = _drop_fences(lines[:last] if labelled else lines)
     return code if code and _is_program(code) else None
 
 
-def _announcement(lines: Sequence[str], blocks: Sequence[Block]) -> int | None:
+def _find_announcement(lines: Sequence[str], blocks: Sequence[Block]) -> int | None:
     """The first line outside of blocks that announces code; None without one."""
     inside = {i for block in blocks for i in range(block.start, block.end)}
     return next((i for i, line in enumerate(lines) if i not in inside and _CODE_FOLLOWS.match(line)), None)
@@ -173,7 +173,7 @@ class Block:
     code: str | None
 
 
-def _blocks(lines: Sequence[str]) -> Iterator[Block]:
+def _find_blocks(lines: Sequence[str]) -> Iterator[Block]:
     """The fenced blocks. One that nobody closed ends with the lines, or where another one opens."""
     line = 0
     while line < len(lines):
@@ -181,44 +181,44 @@ def _blocks(lines: Sequence[str]) -> Iterator[Block]:
         if fence is None:
             line += 1
             continue
-        block = _block(lines, line, fence, fence["mark"])
+        block = _parse_block(lines, line, fence, fence["mark"])
         if block is None:
-            block = _block(lines, line, fence, fence["mark"][:3]) or _unclosed(lines, line, fence)
+            block = _parse_block(lines, line, fence, fence["mark"][:3]) or _parse_unclosed_block(lines, line, fence)
         yield block
         line = block.end
 
 
-def _block(lines: Sequence[str], start: int, fence: re.Match[str], mark: str) -> Block | None:
+def _parse_block(lines: Sequence[str], start: int, fence: re.Match[str], mark: str) -> Block | None:
     """The block from a fence to the next one of its kind and at least its length; None where there is none."""
-    language, inline = _opening(fence["rest"].strip())
+    language, inline = _parse_opening_fence(fence["rest"].strip())
     content = [inline] if inline else []
     if inline.endswith(mark):
-        return Block(start, start + 1, language, _program([inline.removesuffix(mark)]))
+        return Block(start, start + 1, language, _dedent_program([inline.removesuffix(mark)]))
     checks = 0
     for place in range(start + 1, len(lines)):
         line = lines[place]
         found = _FENCE.match(line)
         if found and found["mark"].startswith(mark):
             checks += 1
-            if checks <= NESTED_FENCES and _inside_string(content, lines, place + 1):
+            if checks <= MAX_NESTED_FENCES and _is_inside_string(content, lines, place + 1):
                 content.append(line)
                 continue
-            return Block(start, place + (not found["rest"].strip()), language, _program(content))
+            return Block(start, place + (not found["rest"].strip()), language, _dedent_program(content))
         if line.rstrip().endswith(mark):
-            return Block(start, place + 1, language, _program([*content, line.rstrip().removesuffix(mark)]))
+            return Block(start, place + 1, language, _dedent_program([*content, line.rstrip().removesuffix(mark)]))
         content.append(line)
     return None
 
 
-def _unclosed(lines: Sequence[str], start: int, fence: re.Match[str]) -> Block:
-    language, inline = _opening(fence["rest"].strip())
+def _parse_unclosed_block(lines: Sequence[str], start: int, fence: re.Match[str]) -> Block:
+    language, inline = _parse_opening_fence(fence["rest"].strip())
     content = [*([inline] if inline else []), *lines[start + 1 :]]
     if content and _FENCE_LINE.fullmatch(content[-1].strip()):  # a closing fence that was cut short
         del content[-1]
-    return Block(start, len(lines), language, _program(content))
+    return Block(start, len(lines), language, _dedent_program(content))
 
 
-def _inside_string(code: Sequence[str], lines: Sequence[str], place: int) -> bool:
+def _is_inside_string(code: Sequence[str], lines: Sequence[str], place: int) -> bool:
     """Whether a string in triple quotes is open after the code, and closed in the lines from `place` on."""
     text = "\n".join(code)
     quotes = [each for each in ('"""', "'''") if each in text]
@@ -233,7 +233,7 @@ def _inside_string(code: Sequence[str], lines: Sequence[str], place: int) -> boo
     return False
 
 
-def _opening(rest: str) -> tuple[str, str]:
+def _parse_opening_fence(rest: str) -> tuple[str, str]:
     """Language and code of what follows an opening fence: models write code on the same line too."""
     word, _, inline = rest.partition(" ")
     found = _LANGUAGE.match(word)
@@ -243,14 +243,14 @@ def _opening(rest: str) -> tuple[str, str]:
     return "", rest
 
 
-def _program(lines: Sequence[str]) -> str | None:
+def _dedent_program(lines: Sequence[str]) -> str | None:
     """The lines of a block without common indentation and surrounding blank lines; None if nothing is left."""
     return textwrap.dedent("\n".join(line.rstrip() for line in lines)).strip("\n") or None
 
 
-def _code(lines: Sequence[str]) -> str | None:
+def _drop_fences(lines: Sequence[str]) -> str | None:
     """The lines of no block as a program: those that are left of fences are dropped."""
-    return _program([line for line in lines if not _FENCE_LINE.fullmatch(line.strip())])
+    return _dedent_program([line for line in lines if not _FENCE_LINE.fullmatch(line.strip())])
 
 
 def _is_program(text: str) -> bool:
@@ -265,25 +265,25 @@ def _is_program(text: str) -> bool:
     )
 
 
-def _prose(lines: Sequence[str]) -> list[str]:
+def _select_prose(lines: Sequence[str]) -> list[str]:
     return [line.rstrip() for line in lines if line.strip() and not _CODE_FOLLOWS.match(line)]
 
 
-def _choose(sections: Sequence[Section], k: int) -> Section:
+def _select_section(sections: Sequence[Section], k: int) -> Section:
     """Section k, where a model repeated earlier steps; else what it wrote first, preferably code."""
     own = [section for section in sections if section.number == k]
     ordered = [
         *(section for section in own if section.code),
         *own,
         *(section for section in sections if section.code),
-        *(section for section in sections if not section.empty),
+        *(section for section in sections if not section.is_empty),
         *(section for section in sections if section.finished),
         *sections,
     ]
     return ordered[0]
 
 
-def _render(section: Section, k: int, finished: bool) -> str:
+def _render_step(section: Section, k: int, finished: bool) -> str:
     parts = [f"##Step {k}: " + "\n".join(section.words).strip()]
     if section.code is not None:
         parts += ["Python Code:", "```python", section.code, "```"]

@@ -13,7 +13,7 @@ _VARIABLE = re.compile(r"\{([^{}]+)\}")
 _HEADERS = re.compile(r"^headers\s*=", re.MULTILINE)
 
 
-def call_program(tool: Tool, arguments: Mapping[str, JSON], preamble: str) -> str:
+def generate_call_code(tool: Tool, arguments: Mapping[str, JSON], preamble: str) -> str:
     """Python that makes the call and prints the answer; where a path variable is missing, Python that says so.
 
     Arguments go where the tool's document puts them, unknown ones into the query of a method that changes nothing and
@@ -21,14 +21,18 @@ def call_program(tool: Tool, arguments: Mapping[str, JSON], preamble: str) -> st
     """
     variables = _VARIABLE.findall(tool.path)
     if missing := [name for name in variables if arguments.get(name) is None]:
-        return complaint(f"{tool.name} needs {', '.join(missing)} in its Action Input.")
-    path = _VARIABLE.sub(lambda match: quote(_text(arguments[match[1]]), safe="", errors="replace"), tool.path)
+        return generate_error_code(f"{tool.name} needs {', '.join(missing)} in its Action Input.")
+    path = _VARIABLE.sub(lambda match: quote(_to_text(arguments[match[1]]), safe="", errors="replace"), tool.path)
     places = {parameter.name: parameter.location for parameter in tool.parameters}
     unknown = "query" if tool.method in SAFE_METHODS else "body"
     rest = {name: value for name, value in arguments.items() if name not in variables}
-    sent = {name: _text(value) for name, value in rest.items() if places.get(name) == "header" and value is not None}
+    sent = {name: _to_text(value) for name, value in rest.items() if places.get(name) == "header" and value is not None}
     body = {name: value for name, value in rest.items() if places.get(name, unknown) == "body"}
-    query = {name: _query(value) for name, value in rest.items() if name not in body and places.get(name) != "header"}
+    query = {
+        name: _encode_query_value(value)
+        for name, value in rest.items()
+        if name not in body and places.get(name) != "header"
+    }
     headers = "headers" if _HEADERS.search(preamble) else ""
     if sent:
         headers = f"{{**headers, **{sent!r}}}" if headers else repr(sent)
@@ -38,17 +42,17 @@ def call_program(tool: Tool, arguments: Mapping[str, JSON], preamble: str) -> st
     return f"import requests\nresponse = requests.{tool.method.lower()}({', '.join(given)})\nprint(response.text)"
 
 
-def complaint(problem: str) -> str:
+def generate_error_code(problem: str) -> str:
     """Python that raises ValueError with the problem: what a model reads as its observation."""
     return f"problem = {problem!r}\nraise ValueError(problem)"
 
 
-def _query(value: JSON) -> JSON:
+def _encode_query_value(value: JSON) -> JSON:
     """The value as `requests` is to encode it: a list repeats its name, a truth value is written as JSON has it."""
     if isinstance(value, list):
-        return [_text(item) for item in value]
-    return _text(value) if isinstance(value, bool | dict) else value
+        return [_to_text(item) for item in value]
+    return _to_text(value) if isinstance(value, bool | dict) else value
 
 
-def _text(value: JSON) -> str:
+def _to_text(value: JSON) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

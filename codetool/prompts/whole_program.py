@@ -9,8 +9,8 @@ from pydantic import ConfigDict, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from codetool.prompts import step_parser
-from codetool.prompts.step_format import ALL_FINISHED, closing
-from codetool.prompts.templates import Message, TemplateText, closed, conversation
+from codetool.prompts.step_format import ALL_FINISHED, format_stop_marker
+from codetool.prompts.templates import Message, Template, build_messages, format_finished_step
 from codetool.types import Node, Step, Task
 
 
@@ -18,29 +18,29 @@ from codetool.types import Node, Step, Task
 class WholeProgramPrompt:
     """The step format with one step: a program is finished, whether or not its model remembered the marker."""
 
-    instruction: TemplateText
+    instruction: Template
     """Jinja template of the first user message; sees `tools`, `query`, `observation` and `response`."""
-    result: TemplateText
+    result: Template
     """Jinja template of the message after an answer without code; sees `k`, `status`, `output`, `error`, `cut`."""
     observation: PositiveInt
     """Highest number of characters of an output that are shown."""
     response: NonNegativeInt
     """Highest number of characters of a tool's response shape that are shown."""
-    tried: TemplateText = ""
+    tried: Template = ""
     """Jinja template of what ends the last message where steps were tried before; sees `k`, the number of the step that
     is asked for, and `ways`: of each `text` and what `result` sees but `k`. An empty one shows nothing."""
 
     def messages(self, task: Task, path: Sequence[Node], tried: Sequence[Node] = ()) -> list[Message]:
         """The messages that ask for the program. Raises ValueError as `conversation` does."""
-        return conversation(self, task, path, tried, closed)
+        return build_messages(self, task, path, tried, format_finished_step)
 
     def stop(self, k: int) -> str:
         """The marker that closes step k (one-based)."""
-        return closing(k)
+        return format_stop_marker(k)
 
     def parse(self, raw: str, k: int, task: Task) -> Step:
         """The program as the last step of its path; a step without code is the last only if it says so."""
-        step = step_parser.parse(raw, k)
+        step = step_parser.parse_step(raw, k)
         if step.finished or step.code is None:
             return step
         return replace(step, text=f"{step.text}\n{ALL_FINISHED}", finished=True)

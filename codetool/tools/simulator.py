@@ -27,8 +27,8 @@ from codetool.errors import CodeToolError, MissingError, PromptRefusedError
 from codetool.http.chat_client import ChatClient
 from codetool.http.endpoint import SETTINGS, EndpointConfig
 from codetool.interfaces import Examples
-from codetool.prompts.model_text import visible
-from codetool.prompts.templates import Message, compiled
+from codetool.prompts.model_text import extract_visible_text
+from codetool.prompts.templates import Message, compile_template
 from codetool.runs.operational import Checksummed
 from codetool.tool_calls.toolbench_api import Api, read_text
 from codetool.tools.call_key import canonical_key
@@ -74,7 +74,7 @@ class ModelSimulator(EndpointConfig):
     @classmethod
     def _compiles(cls, source: str) -> str:
         try:
-            compiled(source)
+            compile_template(source)
         except TemplateSyntaxError as error:
             raise ValueError(f"not a Jinja template, line {error.lineno}: {error.message}") from error
         return source
@@ -171,7 +171,7 @@ class Simulation:
 
     def _messages(self, call: ToolCall, known: Sequence[tuple[Mapping[str, JSON], JSON]]) -> list[Message]:
         assert call.tool is not None
-        user = compiled(self._settings.user).render(
+        user = compile_template(self._settings.user).render(
             tool=call.tool,
             api=Api.at(call.tool.server + call.tool.path),
             required=[_described(each) for each in call.tool.parameters if each.required],
@@ -195,7 +195,7 @@ def reply_in(text: str) -> Reply | None:
     Thoughts and fences are taken off; of JSON with unescaped quotes, which fine-tuned simulators write, the two fields
     are taken as they stand.
     """
-    text = visible(text).strip()
+    text = extract_visible_text(text).strip()
     if fenced := _FENCE.match(text):
         text = fenced[1].strip()
     content = read_text(text[text.find("{") :]) if "{" in text else text

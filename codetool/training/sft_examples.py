@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from codetool.model_types import ProcessExample
-from codetool.prompts.templates import JudgePrompt
+from codetool.prompts.templates import PRMPrompt
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Chat(Protocol):
     weights: Sequence[float]
 
 
-def judged(examples: Iterable[ProcessExample], prompt: JudgePrompt, tokens: Tokens, target: str) -> Iterator[Example]:
+def judged(examples: Iterable[ProcessExample], prompt: PRMPrompt, tokens: Tokens, target: str) -> Iterator[Example]:
     """What a PRM learns of process data: `target` is `label`, `soft` or `latent`. Without a label nothing is learned.
 
     An example counts as often as its program was sampled.
@@ -75,7 +75,7 @@ def judged(examples: Iterable[ProcessExample], prompt: JudgePrompt, tokens: Toke
         wanted = getattr(each, target)
         if wanted is None:
             continue
-        chat = prompt.extended(each.prefix, each.node_id.count("-") + 1, each.step)
+        chat = prompt.with_candidate(each.prefix, each.node_id.count("-") + 1, each.step)
         read = tuple(tokens.encode(chat))
         reading = Reading(len(read) - 1, float(each.multiplicity), share=float(wanted), number=number)
         yield Example(each.task_id, read, (reading,))

@@ -28,7 +28,7 @@ from codetool.benchmarks.tmdb_verified import rows
 from codetool.config.overrides import check
 from codetool.config.run_config import validate
 from codetool.prm.generative import GenerativePRM
-from codetool.prompts.templates import JudgePrompt
+from codetool.prompts.templates import PRMPrompt
 from codetool.types import Execution, Node, Step, Task
 
 RESULTS = Path(__file__).parent / "results"
@@ -108,7 +108,7 @@ def reference(tasks: int, candidates: int, precision: str, threads: int) -> tupl
     from codetool.models.smollm2 import smollm2_folder
 
     prm, folder = _settings(precision, threads), smollm2_folder()
-    assert isinstance(prm.prompt, JudgePrompt)
+    assert isinstance(prm.prompt, PRMPrompt)
     torch.set_num_threads(threads)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, precision)).eval()
     chat = ChatTokens(folder)

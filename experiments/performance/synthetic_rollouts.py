@@ -19,8 +19,8 @@ from codetool.config.overrides import check
 from codetool.config.run_config import RunConfig, validate
 from codetool.model_types import ProcessExample
 from codetool.prompts.step_format import ALL_FINISHED
-from codetool.prompts.step_parser import parse
-from codetool.prompts.templates import JudgePrompt
+from codetool.prompts.step_parser import parse_step
+from codetool.prompts.templates import PRMPrompt
 from codetool.types import Node, Task
 
 DEPTH = 5
@@ -74,7 +74,7 @@ async def _walk(interpreter: Any, row: Mapping[str, Any], path: Sequence[Way], n
     try:
         for k, way in enumerate(path, start=1):
             known = nodes.get(way.id)
-            step = known.step if known else parse(_text(row, way, k, failed=k > 1 and path[k - 2].slip), k)
+            step = known.step if known else parse_step(_text(row, way, k, failed=k > 1 and path[k - 2].slip), k)
             assert step is not None
             ran = await interpreter.run(step.code or "")
             here = known or Node(id=way.id, parent=here, depth=k, step=step, execution=ran)
@@ -92,12 +92,12 @@ def _text(row: Mapping[str, Any], way: Way, k: int, *, failed: bool) -> str:
     return "\n".join(parts + [ALL_FINISHED] * (not way.slip and way.done + 1 == len(row["program"])))
 
 
-def _judged(prompt: JudgePrompt, task: Task, node: Node) -> ProcessExample:
+def _judged(prompt: PRMPrompt, task: Task, node: Node) -> ProcessExample:
     """The node as process data; the program's own step is the one with more potential."""
     assert node.step is not None and node.execution is not None and node.parent is not None
     right = node.id.endswith("1")
     return ProcessExample(
         task_id=task.id, node_id=node.id, group=node.parent.id,
-        prefix=tuple(prompt.before(task, node.parent.path)), step=node.step.text, executed=node.execution.ran,
+        prefix=tuple(prompt.prefix_messages(task, node.parent.path)), step=node.step.text, executed=node.execution.ran,
         soft=float(right), hard=right, latent=float(right), label=right,
     )  # fmt: skip

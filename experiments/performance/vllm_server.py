@@ -32,7 +32,7 @@ from codetool.config.run_config import validate
 from codetool.model_types import Scores
 from codetool.models.smollm2 import smollm2_folder
 from codetool.models.vllm_process import counters
-from codetool.prompts.step_parser import parse
+from codetool.prompts.step_parser import parse_step
 from codetool.types import Execution, Node
 
 Cached = Callable[[int], Awaitable[tuple[int, int]]]
@@ -89,7 +89,7 @@ def counted_prefill() -> list[int]:
 
 async def parts(tasks: Sequence[Any], policy: Any, prm: Any, n: int, cached: Cached) -> dict[str, Any]:
     """Seconds and tokens of each part; the share of prompt tokens found in a cache while only the policy wrote."""
-    siblings = [parse(STEP.format(k=2) + f"# {i}\n", 2) for i in range(n)]
+    siblings = [parse_step(STEP.format(k=2) + f"# {i}\n", 2) for i in range(n)]
 
     async def write(k: int) -> list[Any]:
         return await asyncio.gather(*(policy.propose(task, path(k - 1), n, seed=k) for task in tasks))
@@ -128,7 +128,7 @@ def path(steps: int) -> tuple[Any, ...]:
     node = Node(id="0")
     for k in range(1, steps + 1):
         seen = Execution("ok", "\n".join(f"{i}. The Film of {1950 + i}" for i in range(20 * k)))
-        node = Node(id=f"{k}", parent=node, depth=k, step=parse(STEP.format(k=k), k), execution=seen)
+        node = Node(id=f"{k}", parent=node, depth=k, step=parse_step(STEP.format(k=k), k), execution=seen)
     return node.path
 
 

@@ -35,7 +35,7 @@ from codetool.process_data import examples
 from codetool.process_data.labels import labelled
 from codetool.process_data.rollouts import Rollout
 from codetool.prompts.step_format import ALL_FINISHED
-from codetool.prompts.step_parser import parse
+from codetool.prompts.step_parser import parse_step
 from codetool.tools.broker import Broker
 from codetool.types import Node, Task
 
@@ -130,7 +130,7 @@ class Grower:
         node = nodes["0"]
         try:
             for k, draft in enumerate(path, start=1):
-                step = parse(draft.text(k), k)
+                step = parse_step(draft.text(k), k)
                 execution = await interpreter.run(step.code or "")
                 here = "-".join(names[:k])
                 if here not in nodes:

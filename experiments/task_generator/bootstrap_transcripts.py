@@ -30,7 +30,7 @@ from codetool.config.run_config import RunConfig, validate
 from codetool.errors import CodeToolError, MissingError
 from codetool.interfaces import Executor
 from codetool.prompts.step_format import ALL_FINISHED
-from codetool.prompts.step_parser import parse
+from codetool.prompts.step_parser import parse_step
 from codetool.tools.broker import Broker
 from codetool.types import Node, Task
 
@@ -76,7 +76,7 @@ class Runner:
         try:
             for k, draft in enumerate(drafts, start=1):
                 error = node.execution.error if node.execution and not node.execution.ran else None
-                step = parse(_text(draft, k, error, last=k == len(drafts)), k)
+                step = parse_step(_text(draft, k, error, last=k == len(drafts)), k)
                 execution = await interpreter.run(step.code or "")
                 if execution.ran != draft.right:
                     return None

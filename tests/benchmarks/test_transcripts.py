@@ -12,8 +12,8 @@ from codetool.benchmarks.task_generator.replica_session import Session
 from codetool.benchmarks.task_generator.step_mistakes import make_mistakes
 from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, read
 from codetool.execution.inside.run_step import format_exception
-from codetool.prompts.step_format import closing
-from codetool.prompts.step_parser import parse
+from codetool.prompts.step_format import format_stop_marker
+from codetool.prompts.step_parser import parse_step
 from codetool.prompts.templates import StepPrompt
 from codetool.types import Execution, Node
 
@@ -69,7 +69,7 @@ def test_the_messages_are_what_the_policy_gets_when_the_steps_are_run(found, tas
     for transcript in found:
         session, node = Session(), Node(id="0")
         for k, turn in enumerate(turns(transcript), start=1):
-            step = parse(turn["content"], k)
+            step = parse_step(turn["content"], k)
             done = execution(session, step.code)
             node = Node(id="1", parent=node, depth=k, step=step, execution=done)
         bare = [{"role": each["role"], "content": each["content"]} for each in transcript["messages"]]
@@ -81,15 +81,15 @@ def test_each_step_has_the_format_that_the_parser_keeps(found):
     for transcript in found:
         steps = [(k, turn["content"]) for k, turn in enumerate(turns(transcript), start=1)]
         for k, content in steps:
-            step = parse(content, k)
-            assert content == f"{step.text}\n{closing(k)}"
+            step = parse_step(content, k)
+            assert content == f"{step.text}\n{format_stop_marker(k)}"
             assert step.text.startswith(f"##Step {k}: ") and "\nPython Code:\n```python\n" in step.text
             assert step.finished == (k == len(steps))
 
 
 def test_without_mistakes_it_is_the_reference_program(rows):
     for row, transcript in zip(read(rows), transcripts(rows, 0, seed=0), strict=True):
-        assert [parse(turn["content"], 1).code for turn in turns(transcript)] == row["program"]
+        assert [parse_step(turn["content"], 1).code for turn in turns(transcript)] == row["program"]
         assert {turn["weight"] for turn in turns(transcript)} == {1}
         assert (transcript["task_id"], transcript["template"]) == (row["id"], row["template"])
 
@@ -99,7 +99,7 @@ def test_half_of_them_hold_one_mistake_and_the_next_step_puts_it_right(found, ro
     mistaken = [each for each in found if len(turns(each)) > len(programs[each["task_id"]])]
     assert len(mistaken) == ROWS / 2
     for transcript in mistaken:
-        codes = [parse(turn["content"], 1).code for turn in turns(transcript)]
+        codes = [parse_step(turn["content"], 1).code for turn in turns(transcript)]
         [wrong] = [place for place, turn in enumerate(turns(transcript)) if turn["weight"] == 0]
         program = programs[transcript["task_id"]]
         assert codes[:wrong] + codes[wrong + 1 :] == program and 2 <= len(program) <= 4
@@ -160,7 +160,7 @@ def test_the_compact_prompt_is_short_and_says_everything_once(tasks):
     ],
 )
 def test_what_the_compact_prompt_says_after_a_step(done, said, tasks):
-    step = parse("##Step 1: go\nPython Code:\n```python\nprint(1)\n```", 1)
+    step = parse_step("##Step 1: go\nPython Code:\n```python\nprint(1)\n```", 1)
     node = Node(id="1", parent=Node(id="0"), depth=1, step=step, execution=done)
     task = next(iter(tasks.values()))
     messages = compact().messages(task, [node])

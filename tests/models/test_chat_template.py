@@ -13,7 +13,7 @@ from codetool.config.run_config import validate
 from codetool.errors import ConfigError, MissingError
 from codetool.models.chat_template import ChatTokens
 from codetool.models.smollm2 import smollm2_folder
-from codetool.prompts.templates import alternating, without_system
+from codetool.prompts.templates import merge_same_roles, merge_system_message
 from codetool.training.sft_examples import written
 
 CHAT = [
@@ -109,7 +109,7 @@ def test_a_template_whose_roles_must_alternate_gets_neighbours_as_one(folder: Pa
     (folder / "chat_template.jinja").write_text(GEMMA)
     tokens = ChatTokens(folder)
     assert "user text\n\nuser text<|im_end|>" in tokens.text([USER, USER, ASSISTANT])
-    assert tokens.text([USER, USER]) == tokens.text(alternating([USER, USER]))
+    assert tokens.text([USER, USER]) == tokens.text(merge_same_roles([USER, USER]))
 
 
 @pytest.mark.parametrize("blank", ["", "  \n"])
@@ -134,8 +134,8 @@ def test_a_broken_or_hostile_template_is_one_error(folder: Path, bad: str) -> No
 
 
 def test_messages_without_a_system_message() -> None:
-    assert without_system([USER, SYSTEM, ASSISTANT, USER])[-1]["content"] == "system text\n\nuser text"
-    assert without_system([SYSTEM]) == [{"role": "user", "content": "system text"}]
+    assert merge_system_message([USER, SYSTEM, ASSISTANT, USER])[-1]["content"] == "system text\n\nuser text"
+    assert merge_system_message([SYSTEM]) == [{"role": "user", "content": "system text"}]
 
 
 SHOWS = "{% endif %}Today Date: {{ date_string }}"

@@ -15,7 +15,7 @@ from codetool.errors import ConfigError, MissingError
 from codetool.model_types import Sampling
 from codetool.policies.recorded import Record, Recorded
 from codetool.policies.replay import Replay
-from codetool.prompts.step_parser import parse
+from codetool.prompts.step_parser import parse_step
 from codetool.prompts.templates import StepPrompt
 from codetool.types import Candidate, Node, Task
 
@@ -44,7 +44,7 @@ class Counting:
         self.drawn += n
         k = len(path) + 1
         texts = [f"##Step {k}: {self.drawn - n + i}\n```python\nprint({i})\n```" for i in range(n)]
-        return [Candidate(text, parse(text, k), 5 if i == 0 else 0, 3) for i, text in enumerate(texts)]
+        return [Candidate(text, parse_step(text, k), 5 if i == 0 else 0, 3) for i, text in enumerate(texts)]
 
 
 def recorded(inner: Counting | None, known: Sequence[Record], prompt: StepPrompt, sampling: Sampling = SAMPLING) -> Any:
@@ -67,7 +67,7 @@ async def test_further_code_blocks_are_counted_and_said_once(
     class Two(Counting):
         async def propose(self, *arguments: Any, **options: Any) -> Sequence[Candidate]:
             text = "##Step 1: a\n```python\nprint(1)\n```\nor\n```python\nprint(2)\n```"
-            return [Candidate(text, parse(text, 1)) for _ in range(3)]
+            return [Candidate(text, parse_step(text, 1)) for _ in range(3)]
 
     policy, records = recorded(Two(), [], prompt)
     drawn = await policy.propose(task, (), 3)

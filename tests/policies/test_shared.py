@@ -10,7 +10,7 @@ import pytest
 from codetool.model_types import Sampling
 from codetool.policies.recorded import Record, Recorded
 from codetool.policies.shared import SharedDraws
-from codetool.prompts.step_parser import parse
+from codetool.prompts.step_parser import parse_step
 from codetool.prompts.templates import StepPrompt
 from codetool.types import Candidate, Node, Task
 
@@ -36,7 +36,7 @@ class Drawing:
     ) -> Sequence[Candidate]:
         self.asked.append((first, n))
         texts = [f"##Step 1: {i} {'' if self.draws_by_index else f'of {first}+{n}'}" for i in range(first, first + n)]
-        return [Candidate(text, parse(text, 1), 5 if i == 0 else 0, 3) for i, text in enumerate(texts)]
+        return [Candidate(text, parse_step(text, 1), 5 if i == 0 else 0, 3) for i, text in enumerate(texts)]
 
     def using(self, prompt: Any, sampling: Sampling) -> Drawing:
         return self

@@ -112,7 +112,7 @@ async def test_the_path_is_read_once_for_all_pairs(qwen):
     path = after("search", "603 The Matrix " * 150).path
     settings = local(qwen)
     tokenizer = AutoTokenizer.from_pretrained(qwen, local_files_only=True)
-    before = len(tokenizer.apply_chat_template(settings.prompt.before(task(), path), return_dict=False))
+    before = len(tokenizer.apply_chat_template(settings.prompt.prefix_messages(task(), path), return_dict=False))
     async with settings.open(NO_SERVERS) as prm:
         found = await prm.score(task(), path, SIBLINGS)
     assert before < found.tokens < 2 * before  # six prompts
@@ -138,7 +138,7 @@ async def test_a_pair_beyond_the_context_is_undecided(tmp_path):
 
 def test_the_prompt_of_a_longer_path_extends_the_shorter_ones_and_proposals_come_last():
     prompt, longer = option("pairwise").prompt, after("read", "Wachowski", PATH[0]).path
-    short, long = [prompt.before(task(), path)[1]["content"] for path in (PATH, longer)]
+    short, long = [prompt.prefix_messages(task(), path)[1]["content"] for path in (PATH, longer)]
     assert long.startswith(short)
     asked = prompt.messages(task(), PATH, SIBLINGS[0], SIBLINGS[1])[1]["content"]
     assert asked.startswith(short)

@@ -17,7 +17,7 @@ from promptly import promptly
 from pydantic import ValidationError
 
 from codetool.errors import CodeToolError, ConfigError, UnreachableError
-from codetool.prompts.trained_prompt import describe
+from codetool.prompts.trained_prompt import describe_prompt
 from codetool.runs.identity import identity_settings
 from codetool.types import Execution, Node, Step, Task, Tool
 
@@ -298,7 +298,7 @@ async def test_a_health_that_promises_no_batches_means_one_request_a_candidate(h
 async def test_a_server_whose_model_has_another_prompt_is_refused_and_both_are_named():
     with initialize_config_dir(str(CONF), version_base="1.3"):
         compact = instantiate(compose(overrides=["+prm=smollm2"]).prm, _convert_="all").prompt
-    health = {"model": "m", "trained": True, "checksum": None, "max_chats": 8, "prompt": describe(compact)}
+    health = {"model": "m", "trained": True, "checksum": None, "max_chats": 8, "prompt": describe_prompt(compact)}
     async with serving(always(0.5), "/score", health) as (url, bodies):
         with pytest.raises(ConfigError, match="trained with the prompt compact, but prm.prompt is stepwise"):
             async with settings(url).open(NO_SERVERS):

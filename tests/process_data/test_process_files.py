@@ -19,7 +19,7 @@ FOUND = examples.examples(TASK, labelled(TREE, settings()), JUDGE)
 def test_an_example_has_what_a_prm_is_asked() -> None:
     one = next(example for example in FOUND if example.node_id == "1-2")
     asked = JUDGE.messages(TASK, TREE.nodes[1:2], TREE.nodes[-1].step)  # type: ignore[arg-type]
-    assert JUDGE.extended(one.prefix, 2, one.step) == asked
+    assert JUDGE.with_candidate(one.prefix, 2, one.step) == asked
     assert "saw 1)" not in one.prefix[1]["content"] and "saw 1" in one.prefix[1]["content"]
 
 

@@ -69,7 +69,7 @@ def test_training_records_hold_what_a_prm_is_asked(exported: Path) -> None:
     records = content(exported, f"rm_train_data/{info['films']['file_name']}")
     assert len(records) == sum(example.label is not None for example in FOUND)
     one = next(example for example in FOUND if example.node_id == "1-2")
-    asked = JUDGE.extended(one.prefix, 2, one.step)
+    asked = JUDGE.with_candidate(one.prefix, 2, one.step)
     assert {
         "system": asked[0]["content"],
         "conversations": [{"from": "human", "value": asked[1]["content"]}, {"from": "gpt", "value": "no"}],
@@ -84,10 +84,10 @@ def test_what_was_exported_is_read_back_as_it_was(exported: Path) -> None:
 
 
 def test_training_records_are_read_back_as_the_same_messages(exported: Path) -> None:
-    asked = JUDGE.extended(FOUND[0].prefix, 1, FOUND[0].step)
+    asked = JUDGE.with_candidate(FOUND[0].prefix, 1, FOUND[0].step)
     read = read_reference(exported / "rm_train_data", replace_step(), "soft")
     assert len(read) == 6
-    assert replace_step().extended(read[0].prefix, 1, read[0].step) == asked
+    assert replace_step().with_candidate(read[0].prefix, 1, read[0].step) == asked
     assert read[0].label is True and read[0].soft == 1.0
 
 

@@ -5,9 +5,9 @@ import time
 import pytest
 
 from codetool.answers.composed import AnswerPrompt
-from codetool.prompts.model_text import visible
-from codetool.prompts.react_parser import read
-from codetool.prompts.step_parser import parse
+from codetool.prompts.model_text import extract_visible_text
+from codetool.prompts.react_parser import parse_action
+from codetool.prompts.step_parser import parse_step
 
 F = "```"
 STEP = f"##Step 1: find it\nPython Code:\n{F}python\nprint(1)\n{F}"
@@ -30,17 +30,17 @@ DECORATIONS = [
 @pytest.mark.parametrize("token", END_TOKENS)
 @pytest.mark.parametrize("marker", ["[All Finished]", "[All Finished]\n[Step 1 Finished]"])
 def test_a_finished_step_is_finished_before_any_end_of_text_token(marker: str, token: str) -> None:
-    assert parse(f"{STEP}\n{marker}{token}", 1) == parse(f"{STEP}\n[All Finished]", 1)
+    assert parse_step(f"{STEP}\n{marker}{token}", 1) == parse_step(f"{STEP}\n[All Finished]", 1)
 
 
 @pytest.mark.parametrize("token", END_TOKENS)
 def test_an_unfinished_step_stays_unfinished(token: str) -> None:
-    assert parse(f"{STEP}{token}", 1) == parse(STEP, 1)
+    assert parse_step(f"{STEP}{token}", 1) == parse_step(STEP, 1)
 
 
 @pytest.mark.parametrize("marker", DECORATIONS)
 def test_the_last_marker_is_found_in_decorations(marker: str) -> None:
-    assert parse(f"{STEP}\n{marker}", 1) == parse(f"{STEP}\n[All Finished]", 1)
+    assert parse_step(f"{STEP}\n{marker}", 1) == parse_step(f"{STEP}\n[All Finished]", 1)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_the_last_marker_is_found_in_decorations(marker: str) -> None:
     ],
 )  # fmt: skip
 def test_code_that_names_tokens_is_left_alone(code: str) -> None:
-    step = parse(f"##Step 1: a\nPython Code:\n{F}python\n{code}\nprint(2)\n{F}", 1)
+    step = parse_step(f"##Step 1: a\nPython Code:\n{F}python\n{code}\nprint(2)\n{F}", 1)
     assert (step.code, step.finished) == (f"{code}\nprint(2)", False)
 
 
@@ -86,15 +86,15 @@ BLOCKS = {
 
 @pytest.mark.parametrize(("raw", "code"), BLOCKS.values(), ids=BLOCKS)
 def test_the_right_block_is_the_code(raw: str, code: str) -> None:
-    step = parse(raw, 2)
+    step = parse_step(raw, 2)
     assert step.code == code
-    assert parse(f"{step.text}\n[Step 2 Finished]", 2) == step
+    assert parse_step(f"{step.text}\n[Step 2 Finished]", 2) == step
 
 
 def test_further_python_blocks_are_counted() -> None:
     raw = f"{STEP}\nthen\n{F}python\nprint(2)\n{F}\nIt prints\n{F}\n2\n{F}\nor\n{F}py\n{{'a': 1}}\n{F}"
-    assert (parse(raw, 1).code, parse(raw, 1).unused) == ("print(1)", 1)
-    assert parse(STEP, 1).unused == 0
+    assert (parse_step(raw, 1).code, parse_step(raw, 1).unused) == ("print(1)", 1)
+    assert parse_step(STEP, 1).unused == 0
 
 
 DRAFT = f"##Step 1: draft\nPython Code:\n{F}python\nprint('draft')\n{F}\n[All Finished]\n"
@@ -135,7 +135,7 @@ HIDDEN = {
 
 @pytest.mark.parametrize("raw", HIDDEN.values(), ids=HIDDEN)
 def test_drafts_in_thoughts_and_other_channels_are_not_run(raw: str) -> None:
-    assert parse(raw, 1) == parse(STEP, 1)
+    assert parse_step(raw, 1) == parse_step(STEP, 1)
 
 
 @pytest.mark.parametrize(
@@ -147,13 +147,13 @@ def test_drafts_in_thoughts_and_other_channels_are_not_run(raw: str) -> None:
     ],
 )  # fmt: skip
 def test_a_text_that_never_leaves_its_thoughts_has_no_code(raw: str) -> None:
-    assert (parse(raw, 1).code, parse(raw, 1).finished) == (None, False)
+    assert (parse_step(raw, 1).code, parse_step(raw, 1).finished) == (None, False)
 
 
 def test_a_react_action_comes_from_the_final_channel_too() -> None:
     draft = '<|channel|>analysis<|message|>Action: Finish\nAction Input: {"final_answer": "no"}<|end|>'
     final = '<|start|>assistant<|channel|>final<|message|>Action: search\nAction Input: {"q": 1}<|return|>'
-    action = read(draft + final)
+    action = parse_action(draft + final)
     assert action is not None
     assert (action.name, action.arguments) == ("search", {"q": 1})
 
@@ -171,6 +171,6 @@ def test_a_composed_answer_has_no_thoughts(raw: str) -> None:
 )  # fmt: skip
 def test_endless_repetition_costs_no_time(unit: str) -> None:
     began = time.process_time()
-    visible(unit * 20_000)
-    parse(unit * 20_000, 1)
+    extract_visible_text(unit * 20_000)
+    parse_step(unit * 20_000, 1)
     assert time.process_time() - began < 3.0

@@ -6,11 +6,11 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from codetool.prompts.templates import JudgePrompt
+from codetool.prompts.templates import PRMPrompt
 from codetool.types import Execution, Node, Parameter, Step, Task, Tool
 
 WORDS = yaml.safe_load((Path(__file__).parents[2] / "conf" / "prm_prompt" / "stepwise.yaml").read_text())
-PROMPT = JudgePrompt(**{name: value for name, value in WORDS.items() if name != "_target_"})
+PROMPT = PRMPrompt(**{name: value for name, value in WORDS.items() if name != "_target_"})
 TOOL = Tool(
     "GET_a", "GET", "http://films", "/a", "Lists films", (Parameter("query", "query"), Parameter("page", "query"))
 )
@@ -91,4 +91,4 @@ def test_a_path_that_was_not_executed_is_refused():
 )
 def test_a_template_that_cannot_be_rendered_is_refused_at_once(change, said):
     with pytest.raises(ValidationError, match=said):
-        JudgePrompt(**({name: value for name, value in WORDS.items() if name != "_target_"} | change))
+        PRMPrompt(**({name: value for name, value in WORDS.items() if name != "_target_"} | change))

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from codetool.prompts.step_format import ALL_FINISHED, closing, words
-from codetool.prompts.step_parser import parse
+from codetool.prompts.step_format import ALL_FINISHED, format_stop_marker, strip_markers
+from codetool.prompts.step_parser import parse_step
 
 GOOD = "##Step 1: find it\nPython Code:\n```python\nprint(1)\n```\n"
 
@@ -72,37 +72,43 @@ CASES = [
 
 @pytest.mark.parametrize(("raw", "k", "code", "finished"), [pytest.param(*c[1:], id=c[0]) for c in CASES])
 def test_code_and_end_are_found(raw: str, k: int, code: str | None, finished: bool) -> None:
-    step = parse(raw, k)
+    step = parse_step(raw, k)
     assert (step.code, step.finished) == (code, finished)
 
 
 @pytest.mark.parametrize(("raw", "k"), [pytest.param(*c[1:3], id=c[0]) for c in CASES])
 def test_text_is_in_format_and_parses_to_itself(raw: str, k: int) -> None:
-    step = parse(raw, k)
+    step = parse_step(raw, k)
     assert step.text.startswith(f"##Step {k}:")
-    assert closing(k) not in step.text
+    assert format_stop_marker(k) not in step.text
     assert step.text.endswith(ALL_FINISHED) == step.finished
-    assert parse(f"{step.text}\n{closing(k)}", k) == step
+    assert parse_step(f"{step.text}\n{format_stop_marker(k)}", k) == step
 
 
 def test_every_cut_of_an_answer_is_a_step() -> None:
     raw = "Well.\r\n" + GOOD + "[All Finished]\n[Step 1 Finished]\n" + GOOD.replace("1", "2")
     for end in range(len(raw)):
-        step = parse(raw[:end], 1)
+        step = parse_step(raw[:end], 1)
         assert step.code in {None, "print(1)"} or "print(1)".startswith(step.code.replace("`", "")), (end, step)
 
 
 def test_title_survives() -> None:
-    assert parse("##Step 4: Find the id.\n```python\nprint(1)\n```", 2).text.splitlines()[0] == "##Step 2: Find the id."
+    assert (
+        parse_step("##Step 4: Find the id.\n```python\nprint(1)\n```", 2).text.splitlines()[0]
+        == "##Step 2: Find the id."
+    )
 
 
 def test_words_of_a_final_step_without_code_are_its_answer() -> None:
-    assert words(parse("##Step 3: It was Ada Moon.\n[All Finished]\n[Step 3 Finished]", 3).text) == "It was Ada Moon."
+    assert (
+        strip_markers(parse_step("##Step 3: It was Ada Moon.\n[All Finished]\n[Step 3 Finished]", 3).text)
+        == "It was Ada Moon."
+    )
 
 
 @pytest.mark.parametrize("unit", ["\n", " \n", "\r\n", "<think>\n", "[", "# "])
 def test_endless_repetition_costs_no_time(unit: str) -> None:
     """What a small model falls into; the time must not grow with the square of the length."""
     began = time.process_time()
-    parse(unit * 20_000, 1)
+    parse_step(unit * 20_000, 1)
     assert time.process_time() - began < 0.5

@@ -7,8 +7,8 @@ import yaml
 from pydantic import ValidationError
 
 from codetool.errors import ConfigError
-from codetool.prompts.step_format import words
-from codetool.prompts.templates import StepPrompt, compiled, cut_output
+from codetool.prompts.step_format import strip_markers
+from codetool.prompts.templates import StepPrompt, compile_template, truncate_output
 from codetool.types import STDERR_MARK, Execution, Node, Parameter, Step, Task, Tool, format_observation
 
 YAML = Path(__file__).parents[2] / "conf" / "policy_prompt" / "stepwise.yaml"
@@ -163,7 +163,7 @@ def test_a_node_that_was_not_executed_is_refused() -> None:
     ],
 )
 def test_words_are_the_text_outside_the_markers(text: str, answer: str) -> None:
-    assert words(text) == answer
+    assert strip_markers(text) == answer
 
 
 @pytest.mark.parametrize("field", ["instruction", "result"])
@@ -199,7 +199,7 @@ def test_a_template_that_reaches_further_is_refused_by_its_option(field: str, te
 def test_what_only_rendering_shows_is_one_line(template: str) -> None:
     values = {"query": "q", "tools": []}
     with pytest.raises(ConfigError) as refused:
-        assert "class" not in compiled(template).render(**values)
+        assert "class" not in compile_template(template).render(**values)
         raise ConfigError("nothing was shown")
     assert "\n" not in str(refused.value)
 
@@ -213,15 +213,15 @@ def test_what_a_step_wrote_to_stderr_is_shown_within_the_limit(printed: str, lim
     ran = Execution(
         "ok", format_observation(printed, "a\n" * 90 + "WARNING:root:old"), stderr="a\n" * 90 + "WARNING:root:old"
     )
-    shown, cut = cut_output(ran, limit)
+    shown, cut = truncate_output(ran, limit)
     assert len(shown) <= limit
     assert shown.endswith("old")
     assert cut == 0 or cut <= len(printed)
 
 
 def test_an_output_without_stderr_is_cut_at_its_end() -> None:
-    assert cut_output(Execution("ok", "x" * 80), 50) == ("x" * 50, 30)
-    assert cut_output(Execution("ok", " 417\n"), 50) == ("417", 0)
+    assert truncate_output(Execution("ok", "x" * 80), 50) == ("x" * 50, 30)
+    assert truncate_output(Execution("ok", " 417\n"), 50) == ("417", 0)
 
 
 def test_stderr_is_part_of_the_next_prompt() -> None:

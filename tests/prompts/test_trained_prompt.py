@@ -18,17 +18,17 @@ POLICY_PROMPTS = ("compact", "stepwise", "react", "whole_program")
 
 
 def option(group: str, *words: str) -> Any:
-    with initialize_config_dir(str(trained_prompt.CONF), version_base="1.3"):
+    with initialize_config_dir(str(trained_prompt.CONFIG_FOLDER), version_base="1.3"):
         return instantiate(compose("config", [f"{group}=smollm2", *words])[group], _convert_="all")
 
 
 def prompt(group: str, name: str, *words: str) -> Any:
     labels = ("prm.labels=[A,B]",) if name == "pairwise" else ()
-    return option(group, f"{trained_prompt.GROUPS[group]}@{group}.prompt={name}", *labels, *words).prompt
+    return option(group, f"{trained_prompt.CONFIG_GROUPS[group]}@{group}.prompt={name}", *labels, *words).prompt
 
 
-def described(group: str, name: str) -> trained_prompt.Record:
-    record = trained_prompt.describe(prompt(group, name))
+def described(group: str, name: str) -> trained_prompt.PromptRecord:
+    record = trained_prompt.describe_prompt(prompt(group, name))
     assert record is not None
     return record
 
@@ -37,8 +37,8 @@ def described(group: str, name: str) -> trained_prompt.Record:
     ("group", "name"), [*(("prm", name) for name in PRM_PROMPTS), *(("policy", name) for name in POLICY_PROMPTS)]
 )
 def test_a_prompt_comes_back_from_its_file_under_its_name(tmp_path: Path, group: str, name: str) -> None:
-    trained_prompt.write(tmp_path, prompt(group, name))
-    record = trained_prompt.read(tmp_path)
+    trained_prompt.save_prompt_record(tmp_path, prompt(group, name))
+    record = trained_prompt.load_prompt_record(tmp_path)
     assert record == described(group, name)
     assert trained_prompt.explain_mismatch(group, "it", record, prompt(group, name)) is None
     if name != "pairwise":  # it is composed of two files
@@ -52,7 +52,7 @@ def test_a_mismatch_names_both_prompts_and_what_to_do(group: str, names: tuple[s
             said = trained_prompt.explain_mismatch(group, "model A", described(group, trained), prompt(group, used))
             assert (said is None) == (trained == used)
             if said is not None and used != "pairwise":
-                word = f"{trained_prompt.GROUPS[group]}@{group}.prompt={trained}"
+                word = f"{trained_prompt.CONFIG_GROUPS[group]}@{group}.prompt={trained}"
                 assert f"model A was trained with the prompt {trained}, but {group}.prompt is {used} (" in said
                 assert word in said
 
@@ -65,17 +65,17 @@ def test_an_own_prompt_is_named_by_its_text_and_limits_may_differ() -> None:
     assert trained_prompt.explain_mismatch("prm", "A", described("prm", "compact"), shorter) is None
 
 
-@pytest.mark.parametrize("content", ["[", "kind: 3\nfields: {}", "- a", "", "kind: JudgePrompt"])
+@pytest.mark.parametrize("content", ["[", "kind: 3\nfields: {}", "- a", "", "kind: PRMPrompt"])
 def test_a_damaged_file_is_named(tmp_path: Path, content: str) -> None:
-    (tmp_path / trained_prompt.FILE).write_text(content)
-    with pytest.raises(ConfigError, match=trained_prompt.FILE):
-        trained_prompt.read(tmp_path)
+    (tmp_path / trained_prompt.FILE_NAME).write_text(content)
+    with pytest.raises(ConfigError, match=trained_prompt.FILE_NAME):
+        trained_prompt.load_prompt_record(tmp_path)
 
 
 @pytest.mark.parametrize("group", ["prm", "policy"])
 def test_the_shipped_adapters_have_the_prompt_that_their_options_use(group: str) -> None:
     record = trained_prompt_of(group, Path("embedded"))  # type: ignore[arg-type]
-    assert record is not None and record == trained_prompt.read(ADAPTERS / f"smollm2_{group}")
+    assert record is not None and record == trained_prompt.load_prompt_record(ADAPTERS / f"smollm2_{group}")
     assert trained_prompt.explain_mismatch(group, "it", record, option(group).prompt) is None
 
 
@@ -83,7 +83,9 @@ def test_a_prm_of_another_prompt_is_refused_before_anything_is_loaded() -> None:
     with pytest.raises(ConfigError, match=r"prm\.path=embedded was trained with the prompt compact, but .* stepwise"):
         option("prm", "prm_prompt@prm.prompt=stepwise").checksum()
     with pytest.raises(ConfigError, match="prm_prompt@prm.prompt=compact"):  # a server's adapter too
-        option("prm", "prm_prompt@prm.prompt=stepwise", "prm.backend=vllm", "prm.base_url=http://127.0.0.1:1/v1").checksum()
+        option(
+            "prm", "prm_prompt@prm.prompt=stepwise", "prm.backend=vllm", "prm.base_url=http://127.0.0.1:1/v1"
+        ).checksum()
     assert option("prm").checksum() is not None
     assert option("prm", "prm_prompt@prm.prompt=stepwise", "prm.path=null").checksum() is None
 
@@ -97,4 +99,11 @@ def test_an_adapter_without_the_file_is_used_as_before(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "same"), [("compact", True), ("stepwise", False), ("react", False)])
 def test_transcripts_tell_whether_a_prompt_wrote_them(name: str, same: bool) -> None:
     text = "Answer the query in Python steps with `requests` and `headers`. The last step prints only the answer.\n.."
-    assert trained_prompt.wrote(prompt("policy", name), [[{"role": "user", "content": text}]]) == same
+    assert trained_prompt.may_have_written(prompt("policy", name), [[{"role": "user", "content": text}]]) == same
+
+
+def test_a_record_with_a_former_class_name_still_matches_its_prompt() -> None:
+    record = {**described("prm", "compact"), "kind": "JudgePrompt"}
+    assert trained_prompt.explain_mismatch("prm", "A", record, prompt("prm", "compact")) is None
+    other = trained_prompt.explain_mismatch("prm", "A", record, prompt("prm", "stepwise"))
+    assert other is not None and "was trained with the prompt compact, but prm.prompt is stepwise" in other

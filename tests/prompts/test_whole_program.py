@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from codetool.prompts.step_format import ALL_FINISHED
-from codetool.prompts.step_parser import parse
+from codetool.prompts.step_parser import parse_step
 from codetool.prompts.whole_program import WholeProgramPrompt
 from codetool.types import Task
 
@@ -28,7 +28,7 @@ def prompt() -> WholeProgramPrompt:
 def test_a_program_is_finished_with_or_without_the_marker(prompt: WholeProgramPrompt, raw: str) -> None:
     step = prompt.parse(raw, 1, TASK)
     assert (step.code, step.finished) == ("print(1)", True)
-    assert parse(step.text, 1) == step
+    assert parse_step(step.text, 1) == step
 
 
 def test_a_failed_attempt_is_told_and_a_program_asked_for_again(prompt: WholeProgramPrompt) -> None:

@@ -26,7 +26,7 @@ from codetool.errors import ConfigError
 from codetool.model_types import ProcessExample
 from codetool.process_data import examples, transcripts
 from codetool.process_data.reference_format.reference_import import read_reference
-from codetool.prompts.templates import JudgePrompt
+from codetool.prompts.templates import PRMPrompt
 
 TASKS = 6
 WORDS = ("stage=collect", "benchmark.split=dev", "search.n=3", "policy=openai", "policy.model=m", "logger=none")
@@ -121,9 +121,9 @@ def test_the_reference_export_is_read_back_as_the_process_data(whole: Collected)
     assert ordered(read_reference(whole.folder / "reference", prompt, "soft")) == ordered(examples.read([whole.folder]))
 
 
-def settings_of(folder: Path) -> JudgePrompt:
+def settings_of(folder: Path) -> PRMPrompt:
     settings = yaml.safe_load((folder / "config.yaml").read_text())["collect"]["prompt"]
-    return JudgePrompt(**{name: value for name, value in settings.items() if name != "_target_"})
+    return PRMPrompt(**{name: value for name, value in settings.items() if name != "_target_"})
 
 
 def test_other_settings_relabel_the_same_rollouts_without_a_model(again: CommandLine, whole: Collected) -> None:

@@ -114,7 +114,7 @@ async def test_the_prm_reads_what_it_would_be_trained_on(run: CommandLine, colle
         prompt = instantiate(compose(overrides=["+prm=remote", "prm.base_url=http://x", "prm.model=m"]).prm).prompt
     expected = {}
     for line in lines(collected, "process"):
-        messages = prompt.extended(line["prefix"], line["node_id"].count("-") + 1, line["step"])
+        messages = prompt.with_candidate(line["prefix"], line["node_id"].count("-") + 1, line["step"])
         assert messages in asked
         expected[line["task_id"], line["node_id"]] = opinion(messages)
     scores = {(line["task_id"], line["node_id"]): line["score"] for line in lines(folder(run), "scores")}

@@ -358,14 +358,14 @@ def test_the_prompt_that_the_data_were_written_with_lies_beside_the_adapter(
     model: Path, data: Path, tmp_path: Path
 ) -> None:
     made = config(model, data, tmp_path).prm
-    [system, _] = made.prompt.before(Task("", "", ()), ())
+    [system, _] = made.prompt.prefix_messages(Task("", "", ()), ())
     own = tmp_path / "process.jsonl"
     own.write_text(data.read_text().replace(json.dumps("You judge the steps"), json.dumps(system["content"])))
     ran(model, own, tmp_path)
     [folder] = folders(tmp_path)
-    assert trained_prompt.read(folder / "adapter") == trained_prompt.describe(made.prompt)
+    assert trained_prompt.load_prompt_record(folder / "adapter") == trained_prompt.describe_prompt(made.prompt)
 
 
 def test_data_of_another_prompt_leave_the_adapter_without_one(finished: Path) -> None:
     [folder] = folders(finished)
-    assert trained_prompt.read(folder / "adapter") is None
+    assert trained_prompt.load_prompt_record(folder / "adapter") is None

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from codetool.process_data.rollouts import Rollout
 from codetool.process_data.settings import LabelingConfig
-from codetool.prompts.templates import JudgePrompt, StepPrompt
+from codetool.prompts.templates import PRMPrompt, StepPrompt
 from codetool.types import Execution, Node, Step, Task
 
-JUDGE = JudgePrompt(
+JUDGE = PRMPrompt(
     system="You judge.",
     task="Question: {{ query }}\n",
     step="Step {{ k }}: {{ text }}\n",

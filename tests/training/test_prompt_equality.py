@@ -12,7 +12,7 @@ from codetool.models.chat_template import ChatTokens
 from codetool.models.locate import ModelFolders
 from codetool.policies.local_model import LocalModel
 from codetool.prm.local_scorer import LocalJudge
-from codetool.prompts.step_format import closing
+from codetool.prompts.step_format import format_stop_marker
 from codetool.training.sft_examples import judged, written
 from codetool.types import Execution, Node, Step, Task, Tool
 
@@ -63,7 +63,7 @@ def test_a_prm_is_taught_on_the_prompt_that_it_scores(folder, path):
     finally:
         judge.close()
     node = "-".join("1" * (len(path) + 1))
-    before = tuple(settings.prompt.before(TASK, path))
+    before = tuple(settings.prompt.prefix_messages(TASK, path))
     example = ProcessExample("t", node, "0", before, judged_step.text, True, 1.0, True, 1.0, True, 3)
     [taught] = judged([example], settings.prompt, ChatTokens(folder), "label")
     assert list(taught.tokens) == scored
@@ -88,7 +88,7 @@ def test_a_policy_is_taught_after_the_prompt_that_it_continues(folder, path):
         said = [reading.token for reading in example.readings]
         assert list(example.tokens) == [*before, *said[:-1]]
         assert [reading.place for reading in example.readings] == [len(before) - 1 + i for i in range(len(said))]
-        assert ChatTokens(folder).decode(said) == f"{path[k - 1].step.text}\n{closing(k)}<|im_end|>"
+        assert ChatTokens(folder).decode(said) == f"{path[k - 1].step.text}\n{format_stop_marker(k)}<|im_end|>"
 
 
 def test_what_has_no_weight_is_not_learned(folder):
@@ -98,7 +98,9 @@ def test_what_has_no_weight_is_not_learned(folder):
 
 
 def test_a_step_without_a_label_is_not_learned(folder):
-    example = ProcessExample("t", "1", "0", tuple(prm(folder).prompt.before(TASK, ())), "a", True, 0.5, True, 0.9, None)
+    example = ProcessExample(
+        "t", "1", "0", tuple(prm(folder).prompt.prefix_messages(TASK, ())), "a", True, 0.5, True, 0.9, None
+    )
     assert list(judged([example], prm(folder).prompt, ChatTokens(folder), "label")) == []
     [soft] = judged([example], prm(folder).prompt, ChatTokens(folder), "soft")
     assert soft.readings[0].share == 0.5

@@ -23,8 +23,8 @@ from codetool.interfaces import Prompt
 from codetool.model_types import ProcessExample
 from codetool.process_data.labels import pairs
 from codetool.process_data.rollouts import Rollout
-from codetool.prompts.step_format import closing
-from codetool.prompts.templates import JudgePrompt
+from codetool.prompts.step_format import format_stop_marker
+from codetool.prompts.templates import PRMPrompt
 from codetool.types import JSON, Execution, Node
 
 ROOT = "1"
@@ -45,7 +45,7 @@ class ReferenceExport:
     name: str
     """Name of the set."""
     policy: Prompt
-    judge: JudgePrompt
+    judge: PRMPrompt
     estimate: Literal["hard", "soft"]
     """What tells siblings apart."""
     _records: list[JSON] = field(default_factory=list)
@@ -98,7 +98,7 @@ class ReferenceExport:
 
     def _record(self, example: ProcessExample) -> JSON:
         k = example.node_id.count("-") + 1
-        system, user = self.judge.extended(example.prefix, k, example.step)
+        system, user = self.judge.with_candidate(example.prefix, k, example.step)
         return {
             "conversations": [
                 {"from": "human", "value": user["content"]},
@@ -113,7 +113,7 @@ class ReferenceExport:
 
 def path_of(node: Node, *, is_leaf: bool) -> dict[str, Any]:
     """A path with all its steps, each closed by its marker."""
-    steps = [f"{each.step.text}\n{closing(k)}\n" for k, each in enumerate(node.path, start=1) if each.step]
+    steps = [f"{each.step.text}\n{format_stop_marker(k)}\n" for k, each in enumerate(node.path, start=1) if each.step]
     return {"path_name": path_name(node.id), "content": "".join(steps), "is_leaf": is_leaf}
 
 

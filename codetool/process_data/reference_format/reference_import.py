@@ -25,8 +25,8 @@ from codetool.model_types import ProcessExample
 from codetool.process_data.examples import write
 from codetool.process_data.labels import with_labels
 from codetool.process_data.reference_format.reference_export import ROOT
-from codetool.prompts.step_format import closing
-from codetool.prompts.templates import JudgePrompt
+from codetool.prompts.step_format import format_stop_marker
+from codetool.prompts.templates import PRMPrompt
 from codetool.types import Execution, Node, Step, Task
 
 PROMPT = Path(__file__).parents[2] / "conf" / "prm_prompt" / "stepwise.yaml"
@@ -34,7 +34,7 @@ STATUSES = {0: "ok", 1: "exception", 2: "tool_failed"}
 LABELS = {"yes": True, "no": False}
 
 
-def read_reference(path: Path, prompt: JudgePrompt, estimate: Literal["hard", "soft"]) -> list[ProcessExample]:
+def read_reference(path: Path, prompt: PRMPrompt, estimate: Literal["hard", "soft"]) -> list[ProcessExample]:
     """The examples of a file, or of all files of a folder in the order of their names.
 
     Raises MissingError where there is none of them, ConfigError for a file of another format.
@@ -48,7 +48,7 @@ def read_reference(path: Path, prompt: JudgePrompt, estimate: Literal["hard", "s
     return [example for file in files for example in _examples(file, prompt, estimate)]
 
 
-def _examples(file: Path, prompt: JudgePrompt, estimate: Literal["hard", "soft"]) -> Sequence[ProcessExample]:
+def _examples(file: Path, prompt: PRMPrompt, estimate: Literal["hard", "soft"]) -> Sequence[ProcessExample]:
     content = _content(file)
     try:
         if isinstance(content, list):
@@ -76,7 +76,7 @@ def _from_record(file: Path, number: int, record: Mapping[str, Any]) -> ProcessE
     )
 
 
-def _from_scored(content: Mapping[str, Any], prompt: JudgePrompt) -> Iterator[ProcessExample]:
+def _from_scored(content: Mapping[str, Any], prompt: PRMPrompt) -> Iterator[ProcessExample]:
     """The steps of a scored file that have an estimate; labels are still to come."""
     task = Task(str(content["q_id"]), content["query"], ())
     prefixes = content.get("prefixes", {})
@@ -109,7 +109,7 @@ def _node(path: Mapping[str, Any], parent: Node, content: Mapping[str, Any]) -> 
     done = content["exec_res"][name]
     before = next((p["content"] for p in content["infer_path"] if p["path_name"] == name.rpartition("-")[0]), "")
     if text.startswith(before) and len(text) > len(before):
-        text = text[len(before) :].rstrip().removesuffix(closing(parent.depth + 1)).rstrip()
+        text = text[len(before) :].rstrip().removesuffix(format_stop_marker(parent.depth + 1)).rstrip()
     else:  # a step without code: the reference keeps its text as the result
         text = str(done["res"])
     return Node(
@@ -121,9 +121,9 @@ def _node(path: Mapping[str, Any], parent: Node, content: Mapping[str, Any]) -> 
     )
 
 
-def _before(instruction: str, task: Task, parent: Node, prompt: JudgePrompt) -> list[dict[str, str]]:
+def _before(instruction: str, task: Task, parent: Node, prompt: PRMPrompt) -> list[dict[str, str]]:
     """What a PRM reads: ours, with the reference's instruction in front, which holds the documents of the tools."""
-    messages = prompt.before(task, parent.path)
+    messages = prompt.prefix_messages(task, parent.path)
     messages[-1]["content"] = f"{instruction.strip()}\n\n{messages[-1]['content']}"
     return messages
 
@@ -139,10 +139,10 @@ def _content(file: Path) -> Any:
         raise ConfigError(f"{file} cannot be read: {error}") from error
 
 
-def _prompt(file: Path) -> JudgePrompt:
+def _prompt(file: Path) -> PRMPrompt:
     try:
         settings = yaml.safe_load(file.read_text(encoding="utf-8"))
-        return JudgePrompt(**{name: value for name, value in settings.items() if name != "_target_"})
+        return PRMPrompt(**{name: value for name, value in settings.items() if name != "_target_"})
     except (OSError, yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
         raise ConfigError(f"--prompt {file} is no PRM prompt such as {PROMPT}: {error}") from error
 

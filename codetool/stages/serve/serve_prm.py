@@ -19,7 +19,7 @@ from codetool.errors import ConfigError
 from codetool.prm.generative import GenerativePRM
 from codetool.prm.label_scorer import Judge
 from codetool.prm.pointwise import Pointwise
-from codetool.prompts.templates import PairPrompt
+from codetool.prompts.templates import PairwisePRMPrompt
 from codetool.stages.serve.http_server import address, listen, server, until_stopped
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _servable(config: RunConfig, choices: Mapping[str, str]) -> GenerativePRM:
             f"stage=serve_prm: prm={choices['prm']} has no model to serve; name a PRM with one that judges a step at a "
             "time: prm=smollm2, prm=qwen7b or prm=llama8b, with prm.path=FOLDER what stage=train has made of it."
         )
-    if isinstance(prm.prompt, PairPrompt):
+    if isinstance(prm.prompt, PairwisePRMPrompt):
         raise ConfigError(
             f"stage=serve_prm: prm={choices['prm']} compares candidates, and a server's answer is one score for each "
             "chat; name a PRM that judges a step at a time, prm=smollm2 or prm=qwen7b."

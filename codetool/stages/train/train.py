@@ -256,7 +256,7 @@ def _export(run: _Run, job: Job, path: Path, material: Material) -> None:
 def _complete(run: _Run, path: Path, folder: Path, content: Mapping[str, Any]) -> None:
     """Write what stands beside the weights: the model card, and the prompt that they were trained with."""
     if (prompt := training_prompt.prompt_trained(run.config, run.sources)) is not None:
-        trained_prompt.write(folder, prompt)
+        trained_prompt.save_prompt_record(folder, prompt)
     command = "python run.py " + shlex.join(mask_words(run.words))
     usage = run.usage(path, folder.name)
     settings = run.config.train

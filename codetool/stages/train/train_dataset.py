@@ -22,7 +22,7 @@ from codetool.prm.generative import GenerativePRM
 from codetool.prm.label_tokens import label_ids
 from codetool.process_data import examples as process_examples
 from codetool.process_data import transcripts
-from codetool.prompts.templates import JudgePrompt
+from codetool.prompts.templates import PRMPrompt
 from codetool.types import Task
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def model(config: RunConfig) -> ModelFolders:
     if not isinstance(option, GenerativePRM if target == "prm" else ModelPolicy):
         choices = "prm=smollm2, prm=qwen7b or prm=llama8b" if target == "prm" else "policy=smollm2 or policy=qwen7b"
         raise ConfigError(f"train.target={target}: {target}= names no model that can be trained. Choose {choices}.")
-    if target == "prm" and not isinstance(option.prompt, JudgePrompt):
+    if target == "prm" and not isinstance(option.prompt, PRMPrompt):
         raise ConfigError(
             "stage=train trains a PRM that judges steps one by one; prm=pairwise compares two. Choose prm=smollm2 or "
             "prm=qwen7b: a judge of single steps can compare as well."
@@ -226,9 +226,11 @@ def task_ids(config: RunConfig) -> tuple[list[str], list[str]]:
     return [each.task_id for each in some], [each.task_id for each in held]
 
 
-def _warn_of_another_prompt(examples: Sequence[ProcessExample], prompt: JudgePrompt) -> None:
+def _warn_of_another_prompt(examples: Sequence[ProcessExample], prompt: PRMPrompt) -> None:
     """Say so if the data were written with another prompt than the PRM will be asked with."""
-    [asked] = [message["content"] for message in prompt.before(Task("", "", ()), ()) if message["role"] == "system"]
+    [asked] = [
+        message["content"] for message in prompt.prefix_messages(Task("", "", ()), ()) if message["role"] == "system"
+    ]
     given = {message["content"] for each in examples[:1] for message in each.prefix if message["role"] == "system"}
     if given - {asked}:
         log.warning(

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from codetool.config.run_config import RunConfig
-from codetool.prompts.templates import JudgePrompt
-from codetool.prompts.trained_prompt import wrote
+from codetool.prompts.templates import PRMPrompt
+from codetool.prompts.trained_prompt import may_have_written
 from codetool.stages.train.train_dataset import FILES, Source
 from codetool.types import Task
 
@@ -21,15 +21,15 @@ def prompt_trained(config: RunConfig, sources: Sequence[Source]) -> object | Non
     prompt = option.prompt
     firsts = [_first_line(source.path, FILES[target]) for source in sources if source.use == "data"]
     if target == "policy":
-        return prompt if all(wrote(prompt, [line.get("messages", [])]) for line in firsts) else None
-    if not isinstance(prompt, JudgePrompt):
+        return prompt if all(may_have_written(prompt, [line.get("messages", [])]) for line in firsts) else None
+    if not isinstance(prompt, PRMPrompt):
         return None
     return prompt if all(_is_judged_with(prompt, line.get("prefix", [])) for line in firsts) else None
 
 
-def _is_judged_with(prompt: JudgePrompt, prefix: Sequence[Mapping[str, str]]) -> bool:
+def _is_judged_with(prompt: PRMPrompt, prefix: Sequence[Mapping[str, str]]) -> bool:
     """Whether what a PRM reads before a step has this prompt's system message."""
-    return _system(prompt.before(Task("", "", ()), ())) == _system(prefix)
+    return _system(prompt.prefix_messages(Task("", "", ()), ())) == _system(prefix)
 
 
 def _system(messages: Sequence[Mapping[str, str]]) -> list[str]:
