@@ -19,7 +19,7 @@ from pydantic import ConfigDict, PositiveInt, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.errors import ConfigError, MissingError
-from codetool.http.download import cache_folder, provided
+from codetool.http.download import ensure_file, find_cache_folder
 from codetool.runs.operational import Checksummed, Operational
 from codetool.tool_calls.toolbench_api import tool
 from codetool.types import Task
@@ -122,7 +122,7 @@ class StableToolBench:
         own = [self.folder] if self.folder else []
         url = f"{SOURCE}/{group}.json".replace(RAW, self.mirror.rstrip("/"))
         name = f"stabletoolbench/solvable_queries/{group}.json"
-        return provided(name, url, SHA256[group], [*own, cache_folder() / "data"], otherwise=OTHERWISE)
+        return ensure_file(name, url, SHA256[group], [*own, find_cache_folder() / "data"], manual_steps=OTHERWISE)
 
 
 def _read(file: Path) -> list[Mapping[str, Any]]:

@@ -20,7 +20,7 @@ from codetool.benchmarks.gold_repairs import REPAIRS
 from codetool.benchmarks.openapi import tools
 from codetool.benchmarks.reference_answers import FILE, references
 from codetool.errors import MissingError
-from codetool.http.download import cache_folder, provided
+from codetool.http.download import ensure_file, find_cache_folder
 from codetool.runs.operational import Checksummed, Operational
 from codetool.types import Task, Tool
 
@@ -126,7 +126,7 @@ class TMDB:
             raise MissingError(f"CODETOOL_DATA={self.folder} is no folder. Make it, name another, or unset it.")
         own = [self.folder] if self.folder else []
         url = FILES[name].replace(RAW, self.mirror.rstrip("/"))
-        return provided(name, url, SHA256[name], [*own, cache_folder() / "data"], otherwise=OTHERWISE)
+        return ensure_file(name, url, SHA256[name], [*own, find_cache_folder() / "data"], manual_steps=OTHERWISE)
 
 
 def _mended(document: dict[str, Any]) -> dict[str, Any]:

@@ -10,13 +10,13 @@ import httpx
 
 from codetool.errors import CodeToolError
 
-TEXTS = frozenset({"text", "output_text", "refusal"})
+TEXT_PARTS = frozenset({"text", "output_text", "refusal"})
 """Parts of a content list that are an answer's text."""
-THOUGHTS = frozenset(
+REASONING_PARTS = frozenset(
     {"thinking", "redacted_thinking", "reasoning", "reasoning_text", "summary_text", "reasoning_content"}
 )
 """Parts that are what a model thought before it."""
-REASONING = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
+REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
 """Fields of a message that hold thoughts beside its content."""
 
 
@@ -48,11 +48,13 @@ class FirstToken:
     """Prompt tokens without those that the server says it had cached."""
 
 
-def first_token(answer: Mapping[str, Any], body: Mapping[str, Any]) -> FirstToken | None:
+def parse_first_token(answer: Mapping[str, Any], body: Mapping[str, Any]) -> FirstToken | None:
     """What a decoded answer tells of its first token, None where it tells no log-probabilities."""
     try:
-        told = answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
-        logprobs = {str(each["token"]): float(each["logprob"]) for each in reversed(told)}  # of two alike the likelier
+        top_logprobs = answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
+        logprobs = {
+            str(entry["token"]): float(entry["logprob"]) for entry in reversed(top_logprobs)
+        }  # of two alike the likelier
         if not logprobs:
             return None
     except (LookupError, TypeError, ValueError):
@@ -64,42 +66,42 @@ def first_token(answer: Mapping[str, Any], body: Mapping[str, Any]) -> FirstToke
     return FirstToken(logprobs, prompt, prompt - (cached or 0))
 
 
-def completion(answer: Mapping[str, Any], body: Mapping[str, Any]) -> Completion:
+def parse_completion(answer: Mapping[str, Any], body: Mapping[str, Any]) -> Completion:
     """The choices of a decoded answer in the order of their index, and the usage or an estimate of it.
 
     Raises CodeToolError for content that is no text.
     """
     choices = sorted(answer["choices"], key=lambda choice: choice.get("index") or 0)[: body.get("n", 1)]
     # Half a surrogate pair is valid in JSON but cannot be written to a file.
-    contents = [_text_of(choice["message"]) for choice in choices]
+    contents = [_extract_text(choice["message"]) for choice in choices]
     texts = tuple(content.encode("utf-8", "replace").decode() for content in contents)
-    reasons = tuple(_finish_reason(choice, text) for choice, text in zip(choices, texts, strict=True))
+    reasons = tuple(_get_finish_reason(choice, text) for choice, text in zip(choices, texts, strict=True))
     usage = answer.get("usage") or {}
     tokens_in, tokens_out = usage.get("prompt_tokens"), usage.get("completion_tokens")
     if isinstance(tokens_in, int) and isinstance(tokens_out, int):
-        shares = _shared(tokens_out, [len(text) for text in texts])
+        shares = _split_tokens(tokens_out, [len(text) for text in texts])
         return Completion(texts, tokens_in, shares, finish_reasons=reasons)
     prompt = sum(len(message["content"]) for message in body["messages"])
     tokens = tuple(-(-len(text) // 4) for text in texts)
     return Completion(texts, -(-prompt // 4), tokens, estimated=True, finish_reasons=reasons)
 
 
-def _text_of(message: Mapping[str, Any]) -> str:
+def _extract_text(message: Mapping[str, Any]) -> str:
     """The text of a message; a refusal's words where it has none. Parts that hold thoughts are left out."""
     content = message.get("content")
     parts = content if isinstance(content, list) else [] if content is None else [content]
-    text = "".join(_text_of_part(part) for part in parts)
+    text = "".join(_extract_part_text(part) for part in parts)
     refusal = message.get("refusal")
     return text or (refusal if isinstance(refusal, str) else "")
 
 
-def _text_of_part(part: Any) -> str:
+def _extract_part_text(part: Any) -> str:
     if isinstance(part, str):
         return part
     kind = part.get("type", "text") if isinstance(part, Mapping) else type(part).__name__
-    if kind in THOUGHTS:
+    if kind in REASONING_PARTS:
         return ""
-    text = part.get("text") or part.get("refusal") or "" if kind in TEXTS else None
+    text = part.get("text") or part.get("refusal") or "" if kind in TEXT_PARTS else None
     if isinstance(text, Mapping):
         text = text.get("value")
     if not isinstance(text, str):
@@ -107,7 +109,7 @@ def _text_of_part(part: Any) -> str:
     return text
 
 
-def _finish_reason(choice: Mapping[str, Any], text: str) -> str | None:
+def _get_finish_reason(choice: Mapping[str, Any], text: str) -> str | None:
     """Why an answer ended; where it has no text of its own and ended in order, what it has instead."""
     reason, message = choice.get("finish_reason"), choice["message"]
     reason = str(reason) if reason is not None else None
@@ -115,10 +117,10 @@ def _finish_reason(choice: Mapping[str, Any], text: str) -> str | None:
         return "refusal"
     if text or reason not in {None, "stop", "eos", "end_turn"}:
         return reason
-    return "reasoning_only" if any(message.get(name) for name in REASONING) else "empty"
+    return "reasoning_only" if any(message.get(name) for name in REASONING_FIELDS) else "empty"
 
 
-def joined(parts: Sequence[Completion]) -> Completion:
+def merge_completions(parts: Sequence[Completion]) -> Completion:
     """The candidates and costs of several requests as one."""
     return Completion(
         texts=tuple(text for part in parts for text in part.texts),
@@ -129,17 +131,17 @@ def joined(parts: Sequence[Completion]) -> Completion:
     )
 
 
-def _shared(total: int, weights: Sequence[int]) -> tuple[int, ...]:
+def _split_tokens(total: int, weights: Sequence[int]) -> tuple[int, ...]:
     """The total as whole numbers in proportion to the weights; they add up to it exactly."""
-    whole, shares, given = sum(weights) or len(weights), [], 0
+    total_weight, shares, assigned = sum(weights) or len(weights), [], 0
     for i in range(len(weights)):
-        upto = total * (sum(weights[: i + 1]) if sum(weights) else i + 1) // whole
-        shares.append(upto - given)
-        given = upto
+        cumulative = total * (sum(weights[: i + 1]) if sum(weights) else i + 1) // total_weight
+        shares.append(cumulative - assigned)
+        assigned = cumulative
     return tuple(shares)
 
 
-def served(response: httpx.Response) -> list[str]:
+def parse_model_list(response: httpx.Response) -> list[str]:
     """The names of the served models; empty where the server does not tell."""
     try:
         return [str(model["id"]) for model in response.json()["data"]] if response.is_success else []

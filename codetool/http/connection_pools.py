@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import httpx
 
-PER_POOL = 16
+MAX_POOL_CONNECTIONS = 16
 """Connections of one pool at most."""
 
 
@@ -33,21 +33,21 @@ class HttpPools:
 
         `base_url` stands before relative addresses; `headers` go with every request; `proxy` leads to the server.
         """
-        self._places = _Places(concurrency)
+        self._slots = _PoolSlots(concurrency)
         self._timeout, self._base_url, self._headers, self._proxy = timeout, base_url, headers, proxy
         self._clients: list[httpx.AsyncClient] = []
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         """The client, ready."""
-        trust = httpx.create_ssl_context()  # takes 20 ms: once for all pools
-        for limits in self._places.limits():
+        ssl_context = httpx.create_ssl_context()  # takes 20 ms: once for all pools
+        for limits in self._slots.make_limits():
             client = httpx.AsyncClient(
                 base_url=self._base_url,
                 headers=self._headers,
                 limits=limits,
                 timeout=self._timeout,
-                verify=trust,
+                verify=ssl_context,
                 proxy=self._proxy,
                 trust_env=False,
             )
@@ -62,35 +62,36 @@ class HttpPools:
         self, method: str, url: str, json: Any = None, timeout: httpx.Timeout | None = None
     ) -> httpx.Response:
         """The response, over the pool with the fewest requests. Raises httpx.TransportError."""
-        patience = timeout or self._timeout
-        place = self._places.take()
+        request_timeout = timeout or self._timeout
+        slot = self._slots.take()
         try:
-            return await self._clients[place].request(method, url, json=json, timeout=patience)
+            return await self._clients[slot].request(method, url, json=json, timeout=request_timeout)
         finally:
-            self._places.free(place)
+            self._slots.release(slot)
 
 
-class SpreadTransport(httpx.AsyncBaseTransport):
+class PooledTransport(httpx.AsyncBaseTransport):
     """What `httpx.AsyncHTTPTransport` is, over many small pools; requests beyond `connections` wait."""
 
     def __init__(self, connections: int, proxy: httpx.Proxy | None = None) -> None:
         """No connection yet; all go through the proxy, if there is one."""
-        self._places = _Places(connections)
-        trust = httpx.create_ssl_context()  # takes 20 ms: once for all pools
+        self._slots = _PoolSlots(connections)
+        ssl_context = httpx.create_ssl_context()  # takes 20 ms: once for all pools
         self._pools = [
-            httpx.AsyncHTTPTransport(verify=trust, limits=limits, proxy=proxy) for limits in self._places.limits()
+            httpx.AsyncHTTPTransport(verify=ssl_context, limits=limits, proxy=proxy)
+            for limits in self._slots.make_limits()
         ]
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """The response from the pool with the fewest requests. Raises httpx.TransportError."""
-        place = self._places.take()
+        slot = self._slots.take()
         try:
-            response = await self._pools[place].handle_async_request(request)
+            response = await self._pools[slot].handle_async_request(request)
         except BaseException:
-            self._places.free(place)
+            self._slots.release(slot)
             raise
         assert isinstance(response.stream, httpx.AsyncByteStream)
-        stream = _Watched(response.stream, lambda: self._places.free(place))
+        stream = _TrackedStream(response.stream, lambda: self._slots.release(slot))
         return httpx.Response(
             response.status_code, headers=response.headers, stream=stream, extensions=response.extensions
         )
@@ -101,37 +102,39 @@ class SpreadTransport(httpx.AsyncBaseTransport):
             await pool.aclose()
 
 
-class _Places:
+class _PoolSlots:
     """The pools that so many connections are spread over, and how busy each is."""
 
     def __init__(self, connections: int) -> None:
-        self._sizes = [min(PER_POOL, connections - begin) for begin in range(0, connections, PER_POOL)]
+        self._sizes = [
+            min(MAX_POOL_CONNECTIONS, connections - start) for start in range(0, connections, MAX_POOL_CONNECTIONS)
+        ]
         self._busy = [0.0] * len(self._sizes)
 
-    def limits(self) -> list[httpx.Limits]:
+    def make_limits(self) -> list[httpx.Limits]:
         return [httpx.Limits(max_connections=size, max_keepalive_connections=size) for size in self._sizes]
 
     def take(self) -> int:
         """The place of the least busy pool, one request busier from now on."""
-        place = min(range(len(self._sizes)), key=self._busy.__getitem__)
-        self._busy[place] += 1 / self._sizes[place]
-        return place
+        slot = min(range(len(self._sizes)), key=self._busy.__getitem__)
+        self._busy[slot] += 1 / self._sizes[slot]
+        return slot
 
-    def free(self, place: int) -> None:
-        self._busy[place] -= 1 / self._sizes[place]
+    def release(self, slot: int) -> None:
+        self._busy[slot] -= 1 / self._sizes[slot]
 
 
-class _Watched(httpx.AsyncByteStream):
+class _TrackedStream(httpx.AsyncByteStream):
     """A body that tells when it has been closed."""
 
-    def __init__(self, body: httpx.AsyncByteStream, closed: Callable[[], None]) -> None:
-        self._body, self._closed = body, closed
+    def __init__(self, body: httpx.AsyncByteStream, on_close: Callable[[], None]) -> None:
+        self._body, self._closed = body, on_close
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for chunk in self._body:
             yield chunk
 
     async def aclose(self) -> None:
-        closed, self._closed = self._closed, lambda: None
-        closed()
+        on_close, self._closed = self._closed, lambda: None
+        on_close()
         await self._body.aclose()

@@ -9,7 +9,7 @@ import re
 
 from codetool.http.server_error import ServerError
 
-_OVERFLOW = re.compile(
+_OVERFLOW_PATTERN = re.compile(
     r"context.{0,20}(length|window|size|limit)|context_length_exceeded|exceed_context_size|n_ctx|max_model_len|"
     r"maximum (prompt|sequence|model|input) length|(prompt|input|messages?|request)s? (is|are|was|were)? ?too long|"
     r"too many (input |prompt )?tokens|input tokens? (count )?.{0,30}exceed|inputs?\W{1,3}tokens|"
@@ -17,7 +17,7 @@ _OVERFLOW = re.compile(
     r"must have less than \d+ tokens|longer than the model",
     re.IGNORECASE | re.DOTALL,
 )
-_ANSWER_CAP = (
+_ANSWER_CAP_PATTERNS = (
     r"(\d+) > (\d+)(?=, which is the maximum)",
     r"at most (\d+) (?:completion|output|new|generated)",
     r"max(?:_completion|_new|_output)?_tokens\W{0,3} ?(?:value)?.{0,60}?(?:less than or equal to|at most|<=|up to|"
@@ -27,8 +27,8 @@ _ANSWER_CAP = (
     r"maximum (?:output|completion|generation) (?:tokens|length)\D{0,30}(\d+)",
 )
 """What a server says of answers that are too long for its model whatever the prompt is."""
-_BOTH = (r"(?P<prompt>\d+) ?\+ ?\d+ ?> ?(?P<limit>\d+)", r"\d+ > (?P<limit>\d+) - (?P<prompt>\d+)")
-_LIMIT = (
+_PROMPT_AND_LIMIT_PATTERNS = (r"(?P<prompt>\d+) ?\+ ?\d+ ?> ?(?P<limit>\d+)", r"\d+ > (?P<limit>\d+) - (?P<prompt>\d+)")
+_LIMIT_PATTERNS = (
     r"n_ctx\D{0,4}(\d+)",
     r"(?:context|model|sequence|prompt|input)(?:'s)?[ _](?:length|window|size|limit|len)\D{0,40}?(\d+)",
     r"(\d+)[ -](?:tokens?[ -])?(?:maximum |max(?:imum)? )?context",
@@ -36,13 +36,13 @@ _LIMIT = (
     r"(?:maximum|max|limit|at most|up to|supports)\D{0,40}?(\d+)",
     r"> ?(\d+)",
 )
-_PROMPT = (
+_PROMPT_PATTERNS = (
     r"n_(?:prompt_tokens|keep)\D{0,4}(\d+)",
     r"(\d+) (?:tokens? )?(?:in|of|from) (?:the |your )?(?:messages?|prompt|text input|input)",
     r"(\d+) \W?(?:inputs?|prompt)\W? tokens?",
     r"(?:prompt|inputs?|messages|request)\b(?! length)[^.\d]{0,50}?(\d+)",
 )
-_TOTAL = (
+_TOTAL_PATTERNS = (
     r"requested (?:about |at least |a total of |approximately )?(\d+) (?:total )?tokens",
     r"total of \D{0,12}(\d+)",
 )
@@ -52,25 +52,35 @@ def is_overflow(error: ServerError) -> bool:
     """Whether a server refuses a request since prompt and answer are too long together."""
     if error.status == 500:  # older versions of llama.cpp's server
         return "available context size" in error.message
-    return error.status in {400, 413, 422} and _OVERFLOW.search(f"{error.code} {error.message}") is not None
+    return error.status in {400, 413, 422} and _OVERFLOW_PATTERN.search(f"{error.code} {error.message}") is not None
 
 
-def answer_cap(error: ServerError, max_tokens: int) -> int | None:
+def find_answer_cap(error: ServerError, max_tokens: int) -> int | None:
     """The longest answer of the model in tokens, where the error names one below `max_tokens`."""
-    text = _plain(error)
-    caps = [int(found.groups()[-1]) for pattern in _ANSWER_CAP if (found := re.search(pattern, text, re.IGNORECASE))]
+    text = _format_numbers(error)
+    caps = [
+        int(match.groups()[-1])
+        for pattern in _ANSWER_CAP_PATTERNS
+        if (match := re.search(pattern, text, re.IGNORECASE))
+    ]
     return next((cap for cap in caps if 0 < cap < max_tokens), None)
 
 
-def answer_room(error: ServerError, max_tokens: int) -> int | None:
+def find_answer_room(error: ServerError, max_tokens: int) -> int | None:
     """Tokens that the context leaves for an answer, fewer than `max_tokens`; None where the prompt leaves none."""
-    text = _plain(error)
-    both = next(filter(None, (re.search(pattern, text) for pattern in _BOTH)), None)
-    limit = int(both["limit"]) if both else _first(_LIMIT, text)
+    text = _format_numbers(error)
+    prompt_and_limit = next(filter(None, (re.search(pattern, text) for pattern in _PROMPT_AND_LIMIT_PATTERNS)), None)
+    limit = int(prompt_and_limit["limit"]) if prompt_and_limit else _find_number(_LIMIT_PATTERNS, text)
     if limit is None:
         return None
-    prompt = int(both["prompt"]) if both else _first(_PROMPT, text, besides={limit})
-    if prompt is None and (total := _first(_TOTAL, text, besides={limit})) is not None and total > max_tokens:
+    prompt = (
+        int(prompt_and_limit["prompt"]) if prompt_and_limit else _find_number(_PROMPT_PATTERNS, text, excluded={limit})
+    )
+    if (
+        prompt is None
+        and (total := _find_number(_TOTAL_PATTERNS, text, excluded={limit})) is not None
+        and total > max_tokens
+    ):
         prompt = total - max_tokens
     if prompt is None:
         return limit // 2 if 1 < limit <= max_tokens else None
@@ -80,16 +90,16 @@ def answer_room(error: ServerError, max_tokens: int) -> int | None:
     return room if 0 < room < max_tokens else None
 
 
-def _plain(error: ServerError) -> str:
+def _format_numbers(error: ServerError) -> str:
     """The error's words and numbers, thousands written without separators."""
     numbers = " ".join(f"{name}: {value}" for name, value in (error.numbers or {}).items())
     return re.sub(r"(?<=\d)[,_](?=\d{3}\b)", "", f"{numbers} {error.message}")
 
 
-def _first(patterns: tuple[str, ...], text: str, besides: set[int] | None = None) -> int | None:
+def _find_number(patterns: tuple[str, ...], text: str, excluded: set[int] | None = None) -> int | None:
     """The number that the first fitting pattern finds, of those that are not among `besides`."""
     for pattern in patterns:
-        for found in re.finditer(pattern, text, re.IGNORECASE):
-            if int(found[1]) not in (besides or ()):
-                return int(found[1])
+        for match in re.finditer(pattern, text, re.IGNORECASE):
+            if int(match[1]) not in (excluded or ()):
+                return int(match[1])
     return None

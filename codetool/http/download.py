@@ -16,26 +16,26 @@ from typing import BinaryIO
 import httpx
 
 from codetool.errors import CodeToolError, MissingError, UnreachableError
-from codetool.http.reachability import known_host
+from codetool.http.reachability import check_host
 
 CONNECT_SECONDS = 5.0
-SILENT_SECONDS = 60.0  # until the next bytes
+READ_SECONDS = 60.0  # until the next bytes
 
 
-def cache_folder() -> Path:
+def find_cache_folder() -> Path:
     """Where downloads are kept that have no other folder: `CODETOOL_CACHE`, else `~/.cache/codetool`."""
-    named = os.environ.get("CODETOOL_CACHE")
-    return Path(named).expanduser() if named else Path.home() / ".cache" / "codetool"
+    configured = os.environ.get("CODETOOL_CACHE")
+    return Path(configured).expanduser() if configured else Path.home() / ".cache" / "codetool"
 
 
-def checksum(file: Path) -> str:
+def compute_sha256(file: Path) -> str:
     """Hex sha256 of a file."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def exclusive_lock(folder: Path) -> Iterator[None]:
     """Only one process at a time makes something in this cache folder. Raises MissingError if it cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def provided(name: str, url: str, sha256: str, folders: Sequence[Path], *, otherwise: str) -> Path:
+def ensure_file(name: str, url: str, sha256: str, folders: Sequence[Path], *, manual_steps: str) -> Path:
     """The file of that name in the first folder that has it, else downloaded into the first that can be written.
 
     Raises UnreachableError, or MissingError for any other reason; the message names the url, the place and then
@@ -56,13 +56,13 @@ def provided(name: str, url: str, sha256: str, folders: Sequence[Path], *, other
     for folder in folders:
         if (folder / name).is_file():
             return folder / name
-    target = _first_writable([folder / name for folder in folders])
+    target = _find_writable_target([folder / name for folder in folders])
     try:
-        known_host(url)
+        check_host(url)
         download(url, sha256, target)
     except (CodeToolError, httpx.HTTPError, OSError) as error:
-        reason = _reason(error).removeprefix(f"{url}: ")
-        raise _kind(error)(f"{url}\ncould not be downloaded to {target}: {reason}\n{otherwise}") from error
+        reason = _describe_error(error).removeprefix(f"{url}: ")
+        raise _get_error_type(error)(f"{url}\ncould not be downloaded to {target}: {reason}\n{manual_steps}") from error
     return target
 
 
@@ -76,55 +76,55 @@ def download(url: str, sha256: str, target: Path) -> None:
 
     Raises MissingError for another file or status, httpx.HTTPError for a lost connection, OSError for a full disk.
     """
-    handle, part = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
     try:
         with os.fdopen(handle, "wb") as stream:
-            _receive(url, target, stream)
+            _write_response(url, target, stream)
             stream.flush()
             os.fsync(handle)
-        found = checksum(Path(part))
-        if found != sha256:
-            raise MissingError(f"what came is another file: its sha256 is {found}, not {sha256}.")
-        Path(part).chmod(0o644)
-        Path(part).replace(target)
+        actual_sha256 = compute_sha256(Path(temporary))
+        if actual_sha256 != sha256:
+            raise MissingError(f"what came is another file: its sha256 is {actual_sha256}, not {sha256}.")
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(target)
     finally:
-        Path(part).unlink(missing_ok=True)
+        Path(temporary).unlink(missing_ok=True)
 
 
-def _receive(url: str, target: Path, stream: BinaryIO) -> None:
-    timeout = httpx.Timeout(SILENT_SECONDS, connect=CONNECT_SECONDS)
+def _write_response(url: str, target: Path, stream: BinaryIO) -> None:
+    timeout = httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
     with httpx.stream("GET", url, timeout=timeout, follow_redirects=True) as response:
         if response.status_code != httpx.codes.OK:
             raise MissingError(f"the server answered {response.status_code} {response.reason_phrase}.")
         size = int(response.headers.get("content-length", 0))
-        tell = _Progress(f"downloading {hide_password(url)} to {target}", size)
+        progress = _ProgressLine(f"downloading {hide_password(url)} to {target}", size)
         try:
             for chunk in response.iter_bytes():
                 stream.write(chunk)
-                tell.came(response.num_bytes_downloaded)
+                progress.update(response.num_bytes_downloaded)
         finally:
-            tell.end()
+            progress.close()
 
 
-class _Progress:
+class _ProgressLine:
     """One line on the standard error: what is downloaded, and on a terminal how much of it is there."""
 
-    def __init__(self, words: str, size: int) -> None:
-        self._words, self._size = words, size
+    def __init__(self, message: str, size: int) -> None:
+        self._words, self._size = message, size
         self._live = sys.stderr.isatty() and size > 0
-        sys.stderr.write(words)
+        sys.stderr.write(message)
         sys.stderr.flush()
 
-    def came(self, count: int) -> None:
+    def update(self, count: int) -> None:
         if self._live:
             sys.stderr.write(f"\r{self._words} {100 * count // self._size} %")
             sys.stderr.flush()
 
-    def end(self) -> None:
+    def close(self) -> None:
         sys.stderr.write("\n")
 
 
-def _reason(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     """What went wrong, in words for the user."""
     if isinstance(error, httpx.TimeoutException):
         return "the server stayed silent."
@@ -135,13 +135,13 @@ def _reason(error: Exception) -> str:
     return str(error)
 
 
-def _kind(error: Exception) -> type[CodeToolError]:
+def _get_error_type(error: Exception) -> type[CodeToolError]:
     if isinstance(error, CodeToolError):
         return type(error)
     return UnreachableError if isinstance(error, httpx.HTTPError) else MissingError
 
 
-def _first_writable(targets: Sequence[Path]) -> Path:
+def _find_writable_target(targets: Sequence[Path]) -> Path:
     for target in targets:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)

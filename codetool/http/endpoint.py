@@ -20,12 +20,12 @@ from codetool.http.reachability import reject_secrets_in_url
 from codetool.model_types import ServedModel
 from codetool.runs.operational import Operational
 
-SETTINGS = ConfigDict(extra="forbid", hide_input_in_errors=True)
+SETTINGS_CONFIG = ConfigDict(extra="forbid", hide_input_in_errors=True)
 """No unknown setting, and no message of pydantic's that repeats a value, which may be a key."""
 
 
 @record(frozen=True, kw_only=True)
-class Server:
+class Endpoint:
     """Where a model is served, and how hard a client tries to get an answer."""
 
     base_url: str
@@ -55,7 +55,7 @@ class Server:
         return read_key(self.key_env)
 
 
-@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+@dataclass(frozen=True, kw_only=True, config=SETTINGS_CONFIG)
 class EndpointConfig:
     """How a model behind an OpenAI-compatible server is reached. Options inherit the fields."""
 
@@ -84,7 +84,7 @@ class EndpointConfig:
     """Price of a million new tokens in USD; None if unknown."""
 
     @model_validator(mode="after")
-    def _hold_no_secret(self) -> Self:
+    def _reject_secrets(self) -> Self:
         instead = f"name the key's environment variable, {self.group}.key_env=NAME"
         reject_secrets_in_url(f"{self.group}.base_url", self.base_url, instead=instead)
         reject_key_as_name(f"{self.group}.key_env", self.key_env)
@@ -101,23 +101,23 @@ class EndpointConfig:
             return None
         return (tokens_in * self.usd_per_million_in + tokens_out * self.usd_per_million_out) / 1e6
 
-    def server(self) -> Server:
+    def make_endpoint(self) -> Endpoint:
         """What a client needs to ask this server. Raises ConfigError where its address or model is not set."""
         group = self.group
         if not self.base_url:
             raise ConfigError(f"{group}.base_url is not set: name the server, {group}.base_url=http://HOST:PORT/v1")
         if not self.model:
             raise ConfigError(f"{group}.model is not set. Name one that {self.base_url} serves: {group}.model=NAME")
-        return self._server(ServedModel(self.base_url, self.model), self.key_env, self.timeout)
+        return self._make_endpoint(ServedModel(self.base_url, self.model), self.key_env, self.timeout)
 
-    def own_server(self, where: ServedModel, timeout: float) -> Server:
+    def make_local_endpoint(self, served_model: ServedModel, timeout: float) -> Endpoint:
         """What a client needs to ask a server that the run has started itself: no key, and `timeout` in seconds."""
-        return self._server(where, None, timeout)
+        return self._make_endpoint(served_model, None, timeout)
 
-    def _server(self, where: ServedModel, key_env: str | None, timeout: float) -> Server:
-        return Server(
-            base_url=where.base_url,
-            model=where.model,
+    def _make_endpoint(self, served_model: ServedModel, key_env: str | None, timeout: float) -> Endpoint:
+        return Endpoint(
+            base_url=served_model.base_url,
+            model=served_model.model,
             key_env=key_env,
             concurrency=self.concurrency,
             timeout=timeout,

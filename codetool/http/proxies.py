@@ -14,12 +14,12 @@ import httpx
 from codetool.errors import ConfigError
 
 
-def proxy_for(url: httpx.URL) -> httpx.Proxy | None:
+def find_proxy(url: httpx.URL) -> httpx.Proxy | None:
     """The proxy for an address, None to connect directly. Raises ConfigError, naming the variable, for a wrong one."""
     proxies = getproxies()
     name = url.scheme if url.scheme in proxies else "all"
     value = proxies.get(name)
-    if not value or is_excepted(url.host, url.port, proxies.get("no", "")):
+    if not value or bypasses_proxy(url.host, url.port, proxies.get("no", "")):
         return None
     try:
         return httpx.Proxy(value if "://" in value else f"http://{value}")
@@ -30,22 +30,22 @@ def proxy_for(url: httpx.URL) -> httpx.Proxy | None:
         ) from error
 
 
-def is_excepted(host: str, port: int | None, no_proxy: str) -> bool:
+def bypasses_proxy(host: str, port: int | None, no_proxy: str) -> bool:
     """Whether a host is this machine or one entry of NO_PROXY: a name, `.suffix`, address, network or `*`."""
     host = host.lower().strip("[]")
     if host == "localhost" or host.endswith(".localhost") or _is_loopback(host):
         return True
-    return any(_matches(host, port, entry.strip().lower()) for entry in no_proxy.split(","))
+    return any(_matches_entry(host, port, entry.strip().lower()) for entry in no_proxy.split(","))
 
 
-def _matches(host: str, port: int | None, entry: str) -> bool:
+def _matches_entry(host: str, port: int | None, entry: str) -> bool:
     if entry in {"", "*"}:
         return entry == "*"
     entry = entry.split("://")[-1]
     if "/" in entry:
-        return _is_inside(host, entry)
-    name, wanted = _split_port(entry)
-    if wanted is not None and port is not None and wanted != port:
+        return _is_in_network(host, entry)
+    name, entry_port = _split_port(entry)
+    if entry_port is not None and port is not None and entry_port != port:
         return False
     name = name.removeprefix("*").removeprefix(".")
     return bool(name) and (host == name or host.endswith(f".{name}"))
@@ -63,7 +63,7 @@ def _split_port(entry: str) -> tuple[str, int | None]:
     return name, int(port) if port.isdigit() else None
 
 
-def _is_inside(host: str, network: str) -> bool:
+def _is_in_network(host: str, network: str) -> bool:
     try:
         return ipaddress.ip_address(host) in ipaddress.ip_network(
             network.replace("[", "").replace("]", ""), strict=False

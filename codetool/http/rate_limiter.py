@@ -12,24 +12,24 @@ from collections import deque
 log = logging.getLogger(__name__)
 
 
-class Limiter:
+class AdaptiveLimiter:
     """A bound on requests in flight: a 429 halves it, a 5xx stops its growth for a while, success grows it back."""
 
-    def __init__(self, highest: int) -> None:
-        self.highest = highest
-        self.limit = float(highest)
+    def __init__(self, max_limit: int) -> None:
+        self.max_limit = max_limit
+        self.limit = float(max_limit)
         self.running = 0
-        self.answered = 0
+        self.success_count = 0
         """Good answers so far, to whomever."""
-        self._cuts = 0
-        self._frozen = 0
+        self._cut_count = 0
+        self._growth_pause = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def acquire(self) -> int:
         """Wait for a place in order of arrival. Returns the number of cuts so far, to be handed to `throttled`."""
         if self.running < int(self.limit) and not self._waiting:
             self.running += 1
-            return self._cuts
+            return self._cut_count
         waiter = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         try:
@@ -40,34 +40,34 @@ class Limiter:
             elif waiter in self._waiting:
                 self._waiting.remove(waiter)
             raise
-        return self._cuts
+        return self._cut_count
 
     def release(self) -> None:
         """Give the place back."""
         self.running -= 1
-        self._wake()
+        self._admit_waiting()
 
-    def throttled(self, ticket: int) -> None:
+    def throttled(self, cut_count: int) -> None:
         """A 429 came: halve the limit, once for all requests that were sent before the last cut."""
-        if ticket == self._cuts:
-            self._cuts += 1
+        if cut_count == self._cut_count:
+            self._cut_count += 1
             self.limit = max(1.0, self.limit / 2)
             log.info("server asks for fewer requests: %d in flight at most", int(self.limit))
 
     def failed(self) -> None:
         """The server is in trouble: no growth until as many answers came as are in flight."""
-        self._frozen = max(1, self.running)
+        self._growth_pause = max(1, self.running)
 
     def succeeded(self) -> None:
         """An answer came: one more request in flight a round, up to the highest."""
-        self.answered += 1
-        if self._frozen:
-            self._frozen -= 1
+        self.success_count += 1
+        if self._growth_pause:
+            self._growth_pause -= 1
         else:
-            self.limit = min(float(self.highest), self.limit + 1 / self.limit)
-            self._wake()
+            self.limit = min(float(self.max_limit), self.limit + 1 / self.limit)
+            self._admit_waiting()
 
-    def _wake(self) -> None:
+    def _admit_waiting(self) -> None:
         """Hand free places to those who have waited longest; a place is taken from the moment it is handed over."""
         while self._waiting and self.running < int(self.limit):
             waiter = self._waiting.popleft()

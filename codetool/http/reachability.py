@@ -15,7 +15,7 @@ from codetool.credentials.api_keys import reject_secrets_in_query
 from codetool.errors import ConfigError, UnreachableError
 
 RESOLVE_SECONDS = 1.5
-USERINFO = re.compile(r"(\w+://)?[^/?#]*@")
+USERINFO_PATTERN = re.compile(r"(\w+://)?[^/?#]*@")
 """The start of an address with a user or a password before its host (RFC 3986, 3.2.1)."""
 
 
@@ -24,7 +24,7 @@ def reject_secrets_in_url(option: str, url: str | None, *, instead: str) -> None
 
     `option` is the setting that holds the address, `instead` what to do instead.
     """
-    if url and USERINFO.match(url):
+    if url and USERINFO_PATTERN.match(url):
         raise ValueError(
             f"{option} must not hold a user or a password, for addresses are written to config.yaml, reports and W&B: "
             f"{instead}."
@@ -33,33 +33,33 @@ def reject_secrets_in_url(option: str, url: str | None, *, instead: str) -> None
         reject_secrets_in_query(option, url, instead=instead)
 
 
-async def reachable_url(url: str) -> httpx.URL:
+async def check_url(url: str) -> httpx.URL:
     """The URL, once its host is known to exist. Behind a proxy the host is left to the proxy.
 
     Raises ConfigError if it is no http(s) address, UnreachableError if the host is unknown or the resolver silent.
     """
-    parsed = _parsed(url)
+    parsed = _parse_url(url)
     if not getproxies():
-        await _resolve(parsed, url)
+        await _check_host_async(parsed, url)
     return parsed
 
 
-def known_host(url: str) -> None:
+def check_host(url: str) -> None:
     """Return if `reachable_url` would; for callers without an event loop. Raises what it raises."""
-    parsed = _parsed(url)
+    parsed = _parse_url(url)
     if getproxies():
         return
     answer: queue.SimpleQueue[OSError | None] = queue.SimpleQueue()
-    threading.Thread(target=lambda: answer.put(_objection(parsed.host)), daemon=True, name="resolve").start()
+    threading.Thread(target=lambda: answer.put(_resolve_host(parsed.host)), daemon=True, name="resolve").start()
     try:
-        found = answer.get(timeout=RESOLVE_SECONDS)
+        resolve_error = answer.get(timeout=RESOLVE_SECONDS)
     except queue.Empty as error:
-        raise _silent(url, parsed.host) from error
-    if found is not None:
-        raise _unknown(url, parsed.host, found)
+        raise _make_timeout_error(url, parsed.host) from error
+    if resolve_error is not None:
+        raise _make_unknown_host_error(url, parsed.host, resolve_error)
 
 
-def _parsed(url: str) -> httpx.URL:
+def _parse_url(url: str) -> httpx.URL:
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
@@ -69,24 +69,24 @@ def _parsed(url: str) -> httpx.URL:
     return parsed
 
 
-async def _resolve(parsed: httpx.URL, url: str) -> None:
+async def _check_host_async(parsed: httpx.URL, url: str) -> None:
     try:
-        found = await asyncio.wait_for(_lookup(parsed.host), RESOLVE_SECONDS)
+        resolve_error = await asyncio.wait_for(_resolve_host_async(parsed.host), RESOLVE_SECONDS)
     except TimeoutError as error:
-        raise _silent(url, parsed.host) from error
-    if found is not None:
-        raise _unknown(url, parsed.host, found)
+        raise _make_timeout_error(url, parsed.host) from error
+    if resolve_error is not None:
+        raise _make_unknown_host_error(url, parsed.host, resolve_error)
 
 
-def _silent(url: str, host: str) -> UnreachableError:
+def _make_timeout_error(url: str, host: str) -> UnreachableError:
     return UnreachableError(f"{url}: no answer about the host {host} in {RESOLVE_SECONDS} s")
 
 
-def _unknown(url: str, host: str, found: OSError) -> UnreachableError:
-    return UnreachableError(f"{url}: unknown host {host} ({found}). Check the address.")
+def _make_unknown_host_error(url: str, host: str, error: OSError) -> UnreachableError:
+    return UnreachableError(f"{url}: unknown host {host} ({error}). Check the address.")
 
 
-def _objection(host: str) -> OSError | None:
+def _resolve_host(host: str) -> OSError | None:
     """What the resolver objects, None if the host exists."""
     try:
         socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
@@ -97,7 +97,7 @@ def _objection(host: str) -> OSError | None:
     return None
 
 
-def _lookup(host: str) -> asyncio.Future[OSError | None]:
+def _resolve_host_async(host: str) -> asyncio.Future[OSError | None]:
     """What the resolver objects, None if the host exists.
 
     In a daemon thread of its own: a silent resolver would hold up the event loop's thread pool, and with it the exit.
@@ -105,16 +105,16 @@ def _lookup(host: str) -> asyncio.Future[OSError | None]:
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[OSError | None] = loop.create_future()
 
-    def tell(error: OSError | None) -> None:
+    def deliver(error: OSError | None) -> None:
         if not answer.done():
             answer.set_result(error)
 
-    def look() -> None:
-        error = _objection(host)
+    def resolve() -> None:
+        error = _resolve_host(host)
         try:
-            loop.call_soon_threadsafe(tell, error)
+            loop.call_soon_threadsafe(deliver, error)
         except RuntimeError:
             return  # the loop closed while the resolver was silent
 
-    threading.Thread(target=look, daemon=True, name="resolve").start()
+    threading.Thread(target=resolve, daemon=True, name="resolve").start()
     return answer

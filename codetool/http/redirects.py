@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import httpx
 
-REDIRECTS = frozenset({301, 302, 307, 308})
+REDIRECT_STATUSES = frozenset({301, 302, 307, 308})
 MAX_REDIRECTS = 5
 
 
@@ -23,7 +23,7 @@ class SameHostRedirects(httpx.AsyncBaseTransport):
         """The response after at most `MAX_REDIRECTS` redirects. Raises httpx.TransportError."""
         for _ in range(MAX_REDIRECTS):
             response = await self._inner.handle_async_request(request)
-            target = redirect_target(request.url, response)
+            target = find_redirect_target(request.url, response)
             if target is None or not is_same_host(request.url, target):
                 return response
             await response.aclose()
@@ -39,10 +39,10 @@ class SameHostRedirects(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
 
-def redirect_target(url: httpx.URL, response: httpx.Response) -> httpx.URL | None:
+def find_redirect_target(url: httpx.URL, response: httpx.Response) -> httpx.URL | None:
     """Where a response leads to, None if it is no redirect or names no address."""
     location = response.headers.get("location")
-    if response.status_code not in REDIRECTS or not location:
+    if response.status_code not in REDIRECT_STATUSES or not location:
         return None
     try:
         target = url.join(location)

@@ -11,16 +11,16 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from codetool.http.context_size import answer_cap, is_overflow
+from codetool.http.context_size import find_answer_cap, is_overflow
 from codetool.http.server_error import ServerError
 
 log = logging.getLogger(__name__)
 
-ANSWER_LENGTH = ("max_tokens", "max_completion_tokens")
+LENGTH_FIELDS = ("max_tokens", "max_completion_tokens")
 """The two names of the bound on an answer's tokens."""
-_OPTIONAL = ("n", "seed", "stop", "top_p", "temperature", "stream_options")
+_OPTIONAL_FIELDS = ("n", "seed", "stop", "top_p", "temperature", "stream_options")
 """Fields that an answer is possible without."""
-_EFFECT = {
+_CONSEQUENCE_BY_FIELD = {
     "n": "each candidate takes a request of its own",
     "seed": "draws cannot be repeated",
     "stop": "answers are cut after they came",
@@ -28,7 +28,7 @@ _EFFECT = {
     "temperature": "the server's own value holds",
     "stream_options": "tokens are estimated where the server does not count them",
 }
-_REFUSAL = re.compile(
+_REFUSAL_PATTERN = re.compile(
     r"unsupported|unrecogni[sz]ed|unknown|unexpected|extra (inputs?|fields?)|extraneous|additional propert|"
     r"not (\w+ ){0,2}(supported|permitted|allowed|valid|accepted|available|implemented|enabled|compatible)|"
     r"(does|do|did|is|are)(n't| not)\b|can(not|'t| not)|mutually exclusive|deprecated|removed|invalid|illegal|only|"
@@ -36,8 +36,8 @@ _REFUSAL = re.compile(
     r"exceed",
     re.IGNORECASE,
 )
-_NAMED = r"(?:parameters?|arguments?|fields?|propert(?:y|ies)|options?|keys?|names?|supplied|supports?|accepts?)"
-_ONE_CHOICE = re.compile(
+_FIELD_WORDS = r"(?:parameters?|arguments?|fields?|propert(?:y|ies)|options?|keys?|names?|supplied|supports?|accepts?)"
+_ONE_CHOICE_PATTERN = re.compile(
     r"(only|at most|more than|exactly) (one|1|a single) (\w+ )?(choice|completion|generation|candidate)|"
     r"multiple (choices|completions|generations|candidates)|number of (choices|completions)",
     re.IGNORECASE,
@@ -51,10 +51,10 @@ class RequestFields:
         """Takes the address that messages name."""
         self._base_url = base_url
         self._dropped: set[str] = set()
-        self._length = ANSWER_LENGTH[0]
+        self._length_field = LENGTH_FIELDS[0]
         self._caps: dict[str, int] = {}
 
-    def takes(self, field: str) -> bool:
+    def supports(self, field: str) -> bool:
         """Whether the server has not refused a field."""
         return field not in self._dropped
 
@@ -63,7 +63,10 @@ class RequestFields:
         if field not in self._dropped:
             self._dropped.add(field)
             log.warning(
-                "%s %s: going on without it; %s", self._base_url, reason, _EFFECT.get(field, "no field replaces it")
+                "%s %s: going on without it; %s",
+                self._base_url,
+                reason,
+                _CONSEQUENCE_BY_FIELD.get(field, "no field replaces it"),
             )
 
     def adapt(self, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,59 +76,61 @@ class RequestFields:
             if isinstance(sent.get(name), int):
                 sent[name] = min(sent[name], cap)
         if "max_tokens" in sent:
-            sent[self._length] = sent.pop("max_tokens")
+            sent[self._length_field] = sent.pop("max_tokens")
         return sent
 
-    def learn(self, error: ServerError, sent: Mapping[str, Any]) -> bool:
+    def learn_from(self, error: ServerError, sent: Mapping[str, Any]) -> bool:
         """Whether the error refuses a field or a value of what was sent, which further requests then do without."""
         if error.status not in {400, 422} or error.is_filtered:
             return False
-        length = next((name for name in ANSWER_LENGTH if name in sent), "")
-        if length and (cap := answer_cap(error, sent[length])):
-            self._cap("max_tokens", cap)
+        length = next((name for name in LENGTH_FIELDS if name in sent), "")
+        if length and (cap := find_answer_cap(error, sent[length])):
+            self._record_cap("max_tokens", cap)
             return True
-        if "top_logprobs" in sent and (most := _most_logprobs(error, sent["top_logprobs"])):
-            self._cap("top_logprobs", most)
+        if "top_logprobs" in sent and (maximum := _find_logprobs_cap(error, sent["top_logprobs"])):
+            self._record_cap("top_logprobs", maximum)
             return True
-        field = None if is_overflow(error) else refused_field(error, sent)
-        if field in ANSWER_LENGTH:
-            self._rename_length(field)
+        field = None if is_overflow(error) else find_refused_field(error, sent)
+        if field in LENGTH_FIELDS:
+            self._switch_length_field(field)
         elif field is not None:
             self.drop(field, f"refuses `{field}`")
         return field is not None
 
-    def _cap(self, field: str, most: int) -> None:
-        if self._caps.get(field) != most:
-            self._caps[field] = most
-            log.warning("%s takes at most `%s` %d: going on with it", self._base_url, field, most)
+    def _record_cap(self, field: str, maximum: int) -> None:
+        if self._caps.get(field) != maximum:
+            self._caps[field] = maximum
+            log.warning("%s takes at most `%s` %d: going on with it", self._base_url, field, maximum)
 
-    def _rename_length(self, refused: str) -> None:
+    def _switch_length_field(self, refused: str) -> None:
         """Use the other name of the bound; neither where the server has refused both."""
-        if refused != self._length:
+        if refused != self._length_field:
             return  # another request has learnt it meanwhile
-        if refused == ANSWER_LENGTH[0]:
-            self._length = ANSWER_LENGTH[1]
-            log.info("%s refuses `%s`: going on with `%s`", self._base_url, *ANSWER_LENGTH)
+        if refused == LENGTH_FIELDS[0]:
+            self._length_field = LENGTH_FIELDS[1]
+            log.info("%s refuses `%s`: going on with `%s`", self._base_url, *LENGTH_FIELDS)
         else:
             self.drop("max_tokens", "refuses `max_tokens` and `max_completion_tokens`")
 
 
-def refused_field(error: ServerError, sent: Mapping[str, Any]) -> str | None:
+def find_refused_field(error: ServerError, sent: Mapping[str, Any]) -> str | None:
     """The optional field of what was sent that the error refuses, None where it refuses something else."""
-    fields = [name for name in (*_OPTIONAL, *ANSWER_LENGTH) if name in sent]
+    fields = [name for name in (*_OPTIONAL_FIELDS, *LENGTH_FIELDS) if name in sent]
     text = error.message.replace("\\n", " ").replace("\n", " ")
-    if "top_p" in fields and "temperature" in fields and _excludes_each_other(text):
+    if "top_p" in fields and "temperature" in fields and _are_exclusive(text):
         return "top_p"
     if error.param and error.param.lower() not in {"none", "null"}:
         return error.param if error.param in fields else None
     for clause in re.split(r"(?<=[.;!?])\s+(?=\W?[A-Z])", text):
-        places = {name: place for name in fields if (place := _mention(name, clause, sent[name])) is not None}
-        if places and _REFUSAL.search(clause):
-            return min(places, key=places.__getitem__)
+        positions = {
+            name: position for name in fields if (position := _find_mention(name, clause, sent[name])) is not None
+        }
+        if positions and _REFUSAL_PATTERN.search(clause):
+            return min(positions, key=positions.__getitem__)
     return None
 
 
-def _excludes_each_other(text: str) -> bool:
+def _are_exclusive(text: str) -> bool:
     """Whether the words allow temperature or top_p, but not both."""
     both = "temperature" in text and "top_p" in text
     return (
@@ -133,26 +138,26 @@ def _excludes_each_other(text: str) -> bool:
     )
 
 
-def _mention(field: str, text: str, value: Any) -> int | None:
+def _find_mention(field: str, text: str, value: Any) -> int | None:
     """Where the text names a field of a request, None where it does not. `n` and `stop` are words and letters too."""
-    patterns = [rf"['\"`‘“\[]{field}['\"`’”\]]", rf"{_NAMED}[\s:=]+{field}(?!\w)", rf": ?{field}\W*$"]
+    patterns = [rf"['\"`‘“\[]{field}['\"`’”\]]", rf"{_FIELD_WORDS}[\s:=]+{field}(?!\w)", rf": ?{field}\W*$"]
     if field == "n":
         patterns += [
             rf"(?<![\w\\])n ?(=|==|>|>=|!=|<|<=) ?(1|{value})(?!\w)",
             r"(?<![\w\\])n (must|should|is|cannot|has|can)\b",
         ]
-        patterns += [r"^\W*n: ", _ONE_CHOICE.pattern]
+        patterns += [r"^\W*n: ", _ONE_CHOICE_PATTERN.pattern]
     elif field == "stop":
         patterns += [r"(?<!\w)stop([ _](sequences?|words?|strings?|tokens?))?( ?[:=]| (is|are|must|not|does|param))"]
     else:
         patterns += [rf"(?<![\w.]){field}(?!\w)"]
-    found = [match.start() for pattern in patterns if (match := re.search(pattern, text, re.IGNORECASE))]
-    return min(found, default=None)
+    positions = [match.start() for pattern in patterns if (match := re.search(pattern, text, re.IGNORECASE))]
+    return min(positions, default=None)
 
 
-def _most_logprobs(error: ServerError, asked: int) -> int | None:
+def _find_logprobs_cap(error: ServerError, requested: int) -> int | None:
     """How many log-probabilities a token the server gives at most, where it names a number below those asked for."""
     if error.param != "top_logprobs" and "top_logprobs" not in error.message:
         return None
     numbers = [int(number) for number in re.findall(r"\d+", error.message)]
-    return max((number for number in numbers if 1 < number < asked), default=None)
+    return max((number for number in numbers if 1 < number < requested), default=None)

@@ -38,7 +38,7 @@ class RetryableError(Exception):
         self.retry_after, self.counts, self.last = retry_after, counts, last
 
 
-class GivenUpError(Exception):
+class RetriesExhaustedError(Exception):
     """No attempt brought anything; `reason` is why the last one did not."""
 
     def __init__(self, attempts: int, reason: RetryableError) -> None:
@@ -46,7 +46,7 @@ class GivenUpError(Exception):
         self.attempts, self.reason = attempts, reason
 
 
-def jitter(attempt: int) -> float:
+def draw_jitter(attempt: int) -> float:
     """A factor from 0.5 to 1.5, so that requests which failed together do not come back together."""
     return random.uniform(0.5, 1.5)
 
@@ -61,13 +61,13 @@ class RetryPolicy:
     """Seconds before the first of them, doubled for each further one."""
     max_delay: float | None = None
     """Seconds between two attempts at most; None takes `MAX_RETRY_DELAY`."""
-    spread: Callable[[int], float] = jitter
+    draw_factor: Callable[[int], float] = draw_jitter
     """The factor on the seconds before an attempt, by its number from 0."""
 
-    def delay(self, attempt: int, retry_after: float = 0.0) -> float:
+    def compute_delay(self, attempt: int, retry_after: float = 0.0) -> float:
         """Seconds to wait after a failed attempt, numbered from 0."""
-        planned = self.backoff * 2.0 ** min(attempt, 30) * self.spread(attempt)
-        return min(MAX_RETRY_DELAY if self.max_delay is None else self.max_delay, max(planned, retry_after))
+        backoff_delay = self.backoff * 2.0 ** min(attempt, 30) * self.draw_factor(attempt)
+        return min(MAX_RETRY_DELAY if self.max_delay is None else self.max_delay, max(backoff_delay, retry_after))
 
 
 async def call_with_retries(call: Callable[[], Awaitable[T]], policy: RetryPolicy) -> T:
@@ -80,11 +80,11 @@ async def call_with_retries(call: Callable[[], Awaitable[T]], policy: RetryPolic
             attempts += 1
             fruitless = fruitless + 1 if error.counts else 0
             if error.last or fruitless > policy.retries:
-                raise GivenUpError(attempts, error) from error
-            await asyncio.sleep(policy.delay(attempts - 1, error.retry_after))
+                raise RetriesExhaustedError(attempts, error) from error
+            await asyncio.sleep(policy.compute_delay(attempts - 1, error.retry_after))
 
 
-def retry_after_seconds(headers: Mapping[str, str]) -> float:
+def parse_retry_after(headers: Mapping[str, str]) -> float:
     """Seconds that a response asks to wait; 0 where it does not.
 
     Retry-After holds a number or a date (RFC 9110, 10.2.3); `retry-after-ms` is Azure's and OpenAI's finer form.
@@ -92,14 +92,14 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float:
     milliseconds, value = headers.get("retry-after-ms", "").strip(), headers.get("retry-after", "").strip()
     if _NUMBER.fullmatch(milliseconds):
         return float(milliseconds) / 1000
-    return float(value) if _NUMBER.fullmatch(value) else max(0.0, _seconds_until(value))
+    return float(value) if _NUMBER.fullmatch(value) else max(0.0, _count_seconds_until(value))
 
 
-def _seconds_until(date: str) -> float:
+def _count_seconds_until(date: str) -> float:
     try:
-        moment = parsedate_to_datetime(date)
+        timestamp = parsedate_to_datetime(date)
     except (ValueError, TypeError, IndexError):
         return 0.0
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return (moment - datetime.now(UTC)).total_seconds()
+    if timestamp.tzinfo is None:
+        timestamp = timestamp.replace(tzinfo=UTC)
+    return (timestamp - datetime.now(UTC)).total_seconds()

@@ -15,18 +15,18 @@ from typing import Any
 MAX_MESSAGE_CHARS = 300
 """Of a server's words in a message of ours."""
 
-_FILTERED = re.compile(
+_FILTER_PATTERN = re.compile(
     r"content.{0,20}(filter|management|polic|moderation|risk)|responsible.?ai|data_inspection_failed|moderation|"
     r"flagged|safety (system|filter|polic)|blocked by .{0,40}(filter|polic|guardrail)|guardrail|"
     r"violat\w+ .{0,40}polic|prohibited_content",
     re.IGNORECASE | re.DOTALL,
 )
-_WITHOUT_CREDIT = re.compile(
+_PAYMENT_PATTERN = re.compile(
     r"insufficient[ _](credit|quota|balance|fund)|(exceeded|out of) your (current )?(quota|credit)|"
     r"billing|payment required|requires? more credits|credit balance|no credits",
     re.IGNORECASE,
 )
-_BY_TYPE = {
+_STATUS_BY_TYPE = {
     "rate_limit_error": 429, "rate_limit_exceeded": 429, "overloaded_error": 503, "overloaded": 503, "timeout": 504,
     "api_error": 500, "server_error": 500, "internal_server_error": 500, "authentication_error": 401,
     "invalid_api_key": 401, "permission_error": 403, "not_found_error": 404, "model_not_found": 404,
@@ -51,38 +51,38 @@ class ServerError:
     """Numbers that the error holds beside its words, such as llama.cpp's `n_prompt_tokens` and `n_ctx`."""
 
     @property
-    def short(self) -> str:
+    def short_message(self) -> str:
         """The words, cut for a message of ours."""
         return " ".join(self.message.split())[:MAX_MESSAGE_CHARS]
 
     @property
     def is_filtered(self) -> bool:
         """Whether the server refuses what this very prompt says, where it would answer others."""
-        return self.status in {400, 403, 422, 451} and _FILTERED.search(f"{self.code} {self.message}") is not None
+        return self.status in {400, 403, 422, 451} and _FILTER_PATTERN.search(f"{self.code} {self.message}") is not None
 
     @property
-    def is_without_credit(self) -> bool:
+    def needs_payment(self) -> bool:
         """Whether nothing is answered until somebody pays: no moment's pause helps."""
         if self.status == 402 or "insufficient_quota" in self.code:
             return True
-        return self.status in {0, 403, 429} and _WITHOUT_CREDIT.search(self.message) is not None
+        return self.status in {0, 403, 429} and _PAYMENT_PATTERN.search(self.message) is not None
 
     @property
-    def is_passing(self) -> bool:
+    def is_transient(self) -> bool:
         """Whether another attempt may bring an answer."""
-        return not self.is_without_credit and (self.status in {0, 408, 409, 425, 429} or self.status >= 500)
+        return not self.needs_payment and (self.status in {0, 408, 409, 425, 429} or self.status >= 500)
 
 
-def read_error(status: int, text: str) -> ServerError:
+def parse_error_body(status: int, text: str) -> ServerError:
     """The error in the body of a response with this status."""
     try:
         content = json.loads(text)
     except ValueError:
-        return ServerError(status, _without_markup(text))
-    return error_from(content, status)
+        return ServerError(status, _strip_markup(text))
+    return parse_error(content, status)
 
 
-def error_from(content: Any, status: int = 0) -> ServerError:
+def parse_error(content: Any, status: int = 0) -> ServerError:
     """The error in decoded JSON. A status of 0 or of a success is taken from the error itself."""
     if isinstance(content, list) and content:
         content = content[0]
@@ -95,50 +95,54 @@ def error_from(content: Any, status: int = 0) -> ServerError:
         inner = inner["message"]  # Mistral's: {"message": {"detail": [...]}}
         inner = inner.get("detail", inner) if isinstance(inner, Mapping) else inner
     if isinstance(inner, list):
-        return _from_details(inner, status)
+        return _parse_details(inner, status)
     if not isinstance(inner, Mapping):
         return ServerError(status, str(inner), code=str(content.get("error_type") or content.get("code") or ""))
     code = " ".join(str(inner[name]) for name in ("code", "type", "status") if inner.get(name))
     numbers = {name: value for name, value in inner.items() if isinstance(value, int) and name.startswith("n_")}
     return ServerError(
-        _status_of(inner, status), _message_of(inner), _field_name(inner.get("param")), code, numbers or None
+        _get_status(inner, status), _get_message(inner), _get_field_name(inner.get("param")), code, numbers or None
     )
 
 
-def _message_of(error: Mapping[str, Any]) -> str:
+def _get_message(error: Mapping[str, Any]) -> str:
     message = str(error.get("message") or error.get("msg") or error.get("error") or json.dumps(error))
     raw = (error.get("metadata") or {}).get("raw") if isinstance(error.get("metadata"), Mapping) else None
     return f"{message} {raw}" if raw else message  # OpenRouter's: what the provider behind it said
 
 
-def _status_of(error: Mapping[str, Any], status: int) -> int:
+def _get_status(error: Mapping[str, Any], status: int) -> int:
     if status >= 400:
         return status
     for name in ("code", "status", "status_code", "type"):
         value = error.get(name)
         if str(value).isdigit():
             return int(str(value))
-        if isinstance(value, str) and value.lower() in _BY_TYPE:
-            return _BY_TYPE[value.lower()]
+        if isinstance(value, str) and value.lower() in _STATUS_BY_TYPE:
+            return _STATUS_BY_TYPE[value.lower()]
     return 0
 
 
-def _from_details(details: list[Any], status: int) -> ServerError:
+def _parse_details(details: list[Any], status: int) -> ServerError:
     """The first of the errors of a validator (FastAPI, Pydantic): `loc` names the field, `msg` says what it lacks."""
-    errors = [each for each in details if isinstance(each, Mapping)]
+    errors = [detail for detail in details if isinstance(detail, Mapping)]
     if not errors:
         return ServerError(status, "; ".join(map(str, details)))
-    words = [f"{_field_name(each.get('loc'))}: {each.get('msg', each.get('message', ''))}" for each in errors]
-    return ServerError(status, "; ".join(words), _field_name(errors[0].get("loc")), str(errors[0].get("type") or ""))
+    messages = [
+        f"{_get_field_name(detail.get('loc'))}: {detail.get('msg', detail.get('message', ''))}" for detail in errors
+    ]
+    return ServerError(
+        status, "; ".join(messages), _get_field_name(errors[0].get("loc")), str(errors[0].get("type") or "")
+    )
 
 
-def _field_name(place: Any) -> str:
+def _get_field_name(location: Any) -> str:
     """The request's field in `stop`, `body.stop`, `stop[0]`, `$.stop` or `["body", "stop"]`."""
-    parts = list(place) if isinstance(place, list | tuple) else re.split(r"[.\[\]/]+", str(place or ""))
+    parts = list(location) if isinstance(location, list | tuple) else re.split(r"[.\[\]/]+", str(location or ""))
     names = [str(part) for part in parts if isinstance(part, str) and part not in {"", "$", "body", "request", "query"}]
     return names[0].strip("'\"`") if names else ""
 
 
-def _without_markup(text: str) -> str:
+def _strip_markup(text: str) -> str:
     """Plain text as it is, of an HTML page its words."""
     return re.sub(r"(?s)<(script|style).*?</\1>|<[^>]*>", " ", text).strip() if "<" in text else text.strip()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Mapping
 from typing import Any
 
-TEXTS = ("content", "refusal", "reasoning_content", "reasoning")
+TEXT_FIELDS = ("content", "refusal", "reasoning_content", "reasoning")
 
 
-async def assemble(chunks: AsyncIterable[Any]) -> dict[str, Any]:
+async def assemble_completion(chunks: AsyncIterable[Any]) -> dict[str, Any]:
     """The completion that the chunks (of `openai`'s stream) make up.
 
     A choice that no chunk has finished holds an `error`: the stream broke off.
@@ -21,20 +21,20 @@ async def assemble(chunks: AsyncIterable[Any]) -> dict[str, Any]:
             completion["usage"] = content["usage"]
         for part in content.get("choices") or ():
             index = part.get("index") or 0
-            _extend(choices.setdefault(index, {"index": index, "message": {"role": "assistant"}}), part)
+            _extend_choice(choices.setdefault(index, {"index": index, "message": {"role": "assistant"}}), part)
     for choice in choices.values():
         if not choice.get("finish_reason"):
             choice["error"] = {"message": "the stream ended before the answer did"}
     return completion | {"choices": [choices[index] for index in sorted(choices)]}
 
 
-def _extend(choice: dict[str, Any], part: Mapping[str, Any]) -> None:
+def _extend_choice(choice: dict[str, Any], part: Mapping[str, Any]) -> None:
     """Add what a chunk says of a choice."""
     delta = part.get("delta") or part.get("message") or {}
     message = choice["message"]
-    for name in TEXTS:
+    for name in TEXT_FIELDS:
         if delta.get(name) is not None:
-            message[name] = _joined(message.get(name), delta[name])
+            message[name] = _join_texts(message.get(name), delta[name])
     for name in ("finish_reason", "error"):
         if part.get(name):
             choice[name] = part[name]
@@ -43,9 +43,13 @@ def _extend(choice: dict[str, Any], part: Mapping[str, Any]) -> None:
         choice.setdefault("logprobs", {"content": []})["content"].extend(logprobs)
 
 
-def _joined(before: Any, more: Any) -> Any:
+def _join_texts(start: Any, added: Any) -> Any:
     """Two texts as one; with lists of parts among them, a list."""
-    if isinstance(before or "", str) and isinstance(more, str):
-        return (before or "") + more
-    parts = [each if isinstance(each, list) else [{"type": "text", "text": each}] for each in (before, more) if each]
-    return [part for each in parts for part in each]
+    if isinstance(start or "", str) and isinstance(added, str):
+        return (start or "") + added
+    parts = [
+        part_list if isinstance(part_list, list) else [{"type": "text", "text": part_list}]
+        for part_list in (start, added)
+        if part_list
+    ]
+    return [part for part_list in parts for part in part_list]

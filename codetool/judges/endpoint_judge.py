@@ -18,7 +18,7 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.http.chat_client import ChatClient
-from codetool.http.endpoint import SETTINGS, EndpointConfig
+from codetool.http.endpoint import SETTINGS_CONFIG, EndpointConfig
 from codetool.judges import votes
 from codetool.judges.cases import Case
 from codetool.judges.solve_rate import is_solved, score
@@ -79,7 +79,7 @@ class NoJudge:
     """Nobody judges."""
 
 
-@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+@dataclass(frozen=True, kw_only=True, config=SETTINGS_CONFIG)
 class OpenAIJudge(EndpointConfig):
     """Settings of a judge behind an OpenAI-compatible endpoint."""
 
@@ -113,7 +113,7 @@ class OpenAIJudge(EndpointConfig):
 
     async def probe(self) -> None:
         """Nothing, if the judge can be asked. Raises ConfigError, MissingError or UnreachableError."""
-        async with ChatClient(self.server()):
+        async with ChatClient(self.make_endpoint()):
             pass
 
     async def judge(
@@ -176,13 +176,13 @@ class OpenAIJudge(EndpointConfig):
 
     def manner(self, seed: int) -> Manner:
         """How this judge is asked. Raises ConfigError where it has no model."""
-        return Manner(self.server().model, self.temperature, self.max_tokens, seed, self.extra_body or {})
+        return Manner(self.make_endpoint().model, self.temperature, self.max_tokens, seed, self.extra_body or {})
 
     def _compared(self, query: str, first: str, second: str) -> str:
         return compile_template(self.comparison).render(query=query, first=first, second=second)
 
     async def _cast(self, ballots: Sequence[Ballot], file: Path, seed: int, count: Count) -> list[Vote]:
-        return await votes.cast(ballots, self.manner(seed), self.server(), file, count) if ballots else []
+        return await votes.cast(ballots, self.manner(seed), self.make_endpoint(), file, count) if ballots else []
 
 
 def _undisputed(pair: tuple[Case, Case], judged: tuple[Judgement, Judgement]) -> Preference | None:

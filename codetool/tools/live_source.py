@@ -14,7 +14,7 @@ from urllib.parse import urljoin
 
 import httpx
 
-from codetool.http.retry import GivenUpError, RetryableError, RetryPolicy, call_with_retries, retry_after_seconds
+from codetool.http.retry import RetriesExhaustedError, RetryableError, RetryPolicy, call_with_retries, parse_retry_after
 from codetool.tools.allow_list import AllowList, host_of
 from codetool.tools.error_answers import Failure, failed
 from codetool.tools.live_content import content_fault
@@ -112,10 +112,10 @@ class LiveSource:
             """A factor that differs between URLs, so that a crowd does not come back at once."""
             return random.Random(f"{request.url} {attempt}").uniform(0.5, 1.0)
 
-        policy = RetryPolicy(self._retries, self._backoff, max_delay=LONGEST_PAUSE, spread=spread)
+        policy = RetryPolicy(self._retries, self._backoff, max_delay=LONGEST_PAUSE, draw_factor=spread)
         try:
             return await call_with_retries(attempt, policy)
-        except GivenUpError as error:
+        except RetriesExhaustedError as error:
             assert isinstance(error.reason, _TransientError)
             return error.reason.reply
 
@@ -176,7 +176,7 @@ class LiveSource:
             data.decode(response.encoding or "utf-8", errors="replace"),
             content_type=response.headers.get("content-type", ""),
             location=response.headers.get("location") if response.status_code in REDIRECTS else None,
-            retry_after=retry_after_seconds(response.headers),
+            retry_after=parse_retry_after(response.headers),
             transient=response.status_code == 429 or response.status_code >= 500,
         )
 

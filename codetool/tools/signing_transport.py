@@ -14,7 +14,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
-from codetool.http.connection_pools import SpreadTransport
+from codetool.http.connection_pools import PooledTransport
 from codetool.tools.allow_list import host_of
 from codetool.tools.secrets import Keyring
 
@@ -62,7 +62,7 @@ async def open_client(
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client whose requests carry the keyring's keys. Times in seconds; `timeout` bounds each wait for bytes."""
     client = httpx.AsyncClient(
-        transport=SigningTransport(SpreadTransport(connections), keyring),
+        transport=SigningTransport(PooledTransport(connections), keyring),
         timeout=httpx.Timeout(timeout, connect=connect_timeout),
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         follow_redirects=False,

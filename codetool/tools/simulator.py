@@ -25,7 +25,7 @@ from pydantic.dataclasses import dataclass
 
 from codetool.errors import CodeToolError, MissingError, PromptRefusedError
 from codetool.http.chat_client import ChatClient
-from codetool.http.endpoint import SETTINGS, EndpointConfig
+from codetool.http.endpoint import SETTINGS_CONFIG, EndpointConfig
 from codetool.interfaces import Examples
 from codetool.prompts.model_text import extract_visible_text
 from codetool.prompts.templates import Message, compile_template
@@ -46,7 +46,7 @@ class NoSimulator:
     """Nobody answers in a tool's place."""
 
 
-@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+@dataclass(frozen=True, kw_only=True, config=SETTINGS_CONFIG)
 class ModelSimulator(EndpointConfig):
     """Settings of a simulator behind an OpenAI-compatible endpoint."""
 
@@ -93,7 +93,7 @@ class ModelSimulator(EndpointConfig):
     @asynccontextmanager
     async def open(self, examples: Examples) -> AsyncIterator[Simulation]:
         """The live simulator. Raises ConfigError, MissingError or UnreachableError if it cannot be asked."""
-        server, system = self.server(), self._system()
+        server, system = self.make_endpoint(), self._system()
         async with ChatClient(server) as client:
             simulation = Simulation(self, system, client, examples)
             yield simulation

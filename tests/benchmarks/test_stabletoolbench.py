@@ -16,7 +16,7 @@ from hydra.utils import instantiate
 
 from codetool.benchmarks.stabletoolbench import SHA256, SOURCE, StableToolBench
 from codetool.errors import ConfigError, MissingError
-from codetool.http.download import checksum
+from codetool.http.download import compute_sha256
 from codetool.types import Task
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -52,7 +52,7 @@ def test_each_group_and_subset_has_its_queries(group: str) -> None:
 @pytest.mark.data
 def test_the_files_are_those_that_are_published() -> None:
     for group, sha256 in SHA256.items():
-        assert checksum(data_folder(f"stabletoolbench/solvable_queries/{group}.json")) == sha256
+        assert compute_sha256(data_folder(f"stabletoolbench/solvable_queries/{group}.json")) == sha256
 
 
 @pytest.mark.data

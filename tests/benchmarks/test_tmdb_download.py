@@ -11,7 +11,7 @@ from file_server import FileServer, file_server, whole
 
 from codetool.benchmarks.tmdb import FILES, SHA256, TMDB
 from codetool.errors import MissingError
-from codetool.http.download import checksum
+from codetool.http.download import compute_sha256
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def mirror(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, made: Path) -> Itera
     with file_server() as server:
         server.files = {path(name): (made / name).read_bytes() for name in FILES}
         for name in FILES:
-            monkeypatch.setitem(SHA256, name, checksum(made / name))
+            monkeypatch.setitem(SHA256, name, compute_sha256(made / name))
         yield server
 
 

@@ -10,7 +10,7 @@ from chat_world import ask, once, refused, settings
 from codetool.credentials.api_keys import read_key, reject_key_as_name
 from codetool.errors import CodeToolError, ConfigError, MissingError
 from codetool.http.chat_client import ChatClient
-from codetool.http.proxies import is_excepted, proxy_for
+from codetool.http.proxies import bypasses_proxy, find_proxy
 from codetool.http.reachability import reject_secrets_in_url
 
 LISTED = Reply(body={"data": [{"id": "meta-llama/x"}, {"id": "q"}]})
@@ -211,7 +211,7 @@ def test_a_wrong_proxy_is_named_in_one_line(proxy: str, monkeypatch: Any) -> Non
     monkeypatch.setenv("https_proxy", proxy)
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     with pytest.raises(ConfigError, match="HTTPS_PROXY") as caught:
-        proxy_for(httpx.URL("https://x.example/v1"))
+        find_proxy(httpx.URL("https://x.example/v1"))
     assert "\n" not in str(caught.value)
 
 
@@ -226,7 +226,7 @@ def test_a_wrong_proxy_is_named_in_one_line(proxy: str, monkeypatch: Any) -> Non
     ],
 )  # fmt: skip
 def test_exceptions_from_the_proxy(host: str, no_proxy: str, excepted: bool) -> None:
-    assert is_excepted(host, 8000, no_proxy) is excepted
+    assert bypasses_proxy(host, 8000, no_proxy) is excepted
 
 
 async def test_a_prompt_that_a_content_filter_refuses_is_counted(caplog: Any) -> None:

@@ -16,15 +16,13 @@ from promptly import promptly
 from codetool.errors import CodeToolError, ConfigError, MissingError, UnreachableError
 from codetool.http.chat_client import ChatClient
 from codetool.http.chat_response import Completion
-from codetool.http.endpoint import Server
+from codetool.http.endpoint import Endpoint
 
 MESSAGES = [{"role": "user", "content": "x" * 40}]
 
 
-def settings(url: str, **changes: Any) -> Server:
-    server = Server(
-        base_url=url, model="m", key_env="TEST_KEY", concurrency=100, timeout=5, retries=4, backoff=0.01
-    )
+def settings(url: str, **changes: Any) -> Endpoint:
+    server = Endpoint(base_url=url, model="m", key_env="TEST_KEY", concurrency=100, timeout=5, retries=4, backoff=0.01)
     return replace(server, **changes)
 
 
@@ -306,5 +304,7 @@ async def test_no_address_is_told(url: str) -> None:
 
 
 def test_torch_is_not_imported() -> None:
-    program = "import sys, codetool.http.chat_client, codetool.policies.endpoint_policy; assert 'torch' not in sys.modules"
+    program = (
+        "import sys, codetool.http.chat_client, codetool.policies.endpoint_policy; assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", program], check=True)

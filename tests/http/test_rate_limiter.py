@@ -2,11 +2,11 @@
 
 import asyncio
 
-from codetool.http.rate_limiter import Limiter
+from codetool.http.rate_limiter import AdaptiveLimiter
 
 
 async def test_it_halves_once_a_round_and_grows_back() -> None:
-    limiter = Limiter(8)
+    limiter = AdaptiveLimiter(8)
     tickets = [await limiter.acquire() for _ in range(8)]
     for ticket in tickets:
         limiter.throttled(ticket)
@@ -18,7 +18,7 @@ async def test_it_halves_once_a_round_and_grows_back() -> None:
 
 
 async def test_it_does_not_grow_after_a_failure() -> None:
-    limiter = Limiter(8)
+    limiter = AdaptiveLimiter(8)
     limiter.throttled(await limiter.acquire())
     limiter.failed()
     limiter.succeeded()
@@ -28,7 +28,7 @@ async def test_it_does_not_grow_after_a_failure() -> None:
 
 
 async def test_it_loses_no_place_when_a_waiter_leaves() -> None:
-    limiter = Limiter(1)
+    limiter = AdaptiveLimiter(1)
     await limiter.acquire()
     first, second = (asyncio.create_task(limiter.acquire()) for _ in range(2))
     await asyncio.sleep(0)
@@ -38,7 +38,7 @@ async def test_it_loses_no_place_when_a_waiter_leaves() -> None:
 
 
 async def test_places_are_given_in_the_order_of_arrival() -> None:
-    limiter = Limiter(2)
+    limiter = AdaptiveLimiter(2)
     order: list[int] = []
 
     async def use(number: int) -> None:
@@ -60,7 +60,7 @@ async def test_places_are_given_in_the_order_of_arrival() -> None:
 
 
 async def test_no_newcomer_passes_those_who_wait() -> None:
-    limiter = Limiter(1)
+    limiter = AdaptiveLimiter(1)
     await limiter.acquire()
     waiter = asyncio.create_task(limiter.acquire())
     await asyncio.sleep(0)
@@ -76,7 +76,7 @@ async def test_no_newcomer_passes_those_who_wait() -> None:
 
 
 async def test_growth_wakes_those_who_wait() -> None:
-    limiter = Limiter(4)
+    limiter = AdaptiveLimiter(4)
     limiter.throttled(await limiter.acquire())
     limiter.throttled(1)
     waiter = asyncio.create_task(limiter.acquire())

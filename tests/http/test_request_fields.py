@@ -8,8 +8,8 @@ from chat_world import ask, once, refused, settings
 
 from codetool.errors import CodeToolError
 from codetool.http.chat_client import ChatClient
-from codetool.http.request_fields import refused_field
-from codetool.http.server_error import ServerError, read_error
+from codetool.http.request_fields import find_refused_field
+from codetool.http.server_error import ServerError, parse_error_body
 
 SENT = {
     "model": "m",
@@ -61,7 +61,7 @@ WORDINGS = [
 
 @pytest.mark.parametrize(("words", "field"), WORDINGS, ids=lambda value: str(value)[:40])
 def test_the_refused_field_is_found_in_the_words_of_many_servers(words: str, field: str | None) -> None:
-    assert refused_field(ServerError(400, words), SENT) == field
+    assert find_refused_field(ServerError(400, words), SENT) == field
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_the_refused_field_is_found_in_the_words_of_many_servers(words: str, fie
     ],
 )  # fmt: skip
 def test_the_refused_field_is_found_in_many_shapes_of_errors(body: str, field: str | None) -> None:
-    assert refused_field(read_error(400, body), SENT) == field
+    assert find_refused_field(parse_error_body(400, body), SENT) == field
 
 
 @pytest.mark.parametrize("field", ["stop", "top_p", "temperature", "seed"])

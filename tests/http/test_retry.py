@@ -5,7 +5,7 @@ from email.utils import formatdate
 
 import pytest
 
-from codetool.http.retry import GivenUpError, RetryableError, RetryPolicy, call_with_retries, retry_after_seconds
+from codetool.http.retry import RetriesExhaustedError, RetryableError, RetryPolicy, call_with_retries, parse_retry_after
 
 NOW = RetryPolicy(retries=2, backoff=0.0)
 
@@ -27,7 +27,7 @@ async def test_it_gives_up_with_the_last_reason() -> None:
     async def call() -> int:
         raise RetryableError("busy")
 
-    with pytest.raises(GivenUpError, match="3 attempts, the last one: busy"):
+    with pytest.raises(RetriesExhaustedError, match="3 attempts, the last one: busy"):
         await call_with_retries(call, NOW)
 
 
@@ -38,15 +38,15 @@ async def test_an_attempt_that_is_the_last_ends_it_and_one_that_does_not_count_d
     async def call() -> int:
         raise next(left)
 
-    with pytest.raises(GivenUpError, match="6 attempts, the last one: dead"):
+    with pytest.raises(RetriesExhaustedError, match="6 attempts, the last one: dead"):
         await call_with_retries(call, NOW)
 
 
 def test_the_wait_doubles_and_is_bounded() -> None:
-    policy = RetryPolicy(retries=9, backoff=1.0, max_delay=10.0, spread=lambda attempt: 1.0)
-    assert [policy.delay(attempt) for attempt in (0, 1, 2, 3, 4, 99)] == [1, 2, 4, 8, 10, 10]
-    assert policy.delay(0, retry_after=5.0) == 5.0
-    assert policy.delay(0, retry_after=500.0) == 10.0
+    policy = RetryPolicy(retries=9, backoff=1.0, max_delay=10.0, draw_factor=lambda attempt: 1.0)
+    assert [policy.compute_delay(attempt) for attempt in (0, 1, 2, 3, 4, 99)] == [1, 2, 4, 8, 10, 10]
+    assert policy.compute_delay(0, retry_after=5.0) == 5.0
+    assert policy.compute_delay(0, retry_after=500.0) == 10.0
 
 
 @pytest.mark.parametrize(
@@ -59,8 +59,8 @@ def test_the_wait_doubles_and_is_bounded() -> None:
     ],
 )  # fmt: skip
 def test_what_a_server_asks_to_wait(headers: dict[str, str], seconds: float) -> None:
-    assert retry_after_seconds(headers) == seconds
+    assert parse_retry_after(headers) == seconds
 
 
 def test_a_date_is_a_wait_until_then() -> None:
-    assert 8 < retry_after_seconds({"retry-after": formatdate(time.time() + 10, usegmt=True)}) <= 10
+    assert 8 < parse_retry_after({"retry-after": formatdate(time.time() + 10, usegmt=True)}) <= 10

@@ -10,13 +10,13 @@ from chat_server import ChatServer, Reply
 
 from codetool.http.chat_client import ChatClient
 from codetool.http.chat_response import Completion
-from codetool.http.endpoint import Server
+from codetool.http.endpoint import Endpoint
 
 MESSAGES = [{"role": "user", "content": "x" * 40}]
 
 
-def settings(url: str, **changes: Any) -> Server:
-    server = Server(base_url=url, model="m", key_env="TEST_KEY", concurrency=20, timeout=5, retries=3, backoff=0.01)
+def settings(url: str, **changes: Any) -> Endpoint:
+    server = Endpoint(base_url=url, model="m", key_env="TEST_KEY", concurrency=20, timeout=5, retries=3, backoff=0.01)
     return replace(server, **changes)
 
 

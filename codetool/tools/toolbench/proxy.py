@@ -15,7 +15,7 @@ from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.errors import MissingError
-from codetool.http.reachability import USERINFO
+from codetool.http.reachability import USERINFO_PATTERN
 from codetool.interfaces import ToolSource
 from codetool.runs.operational import Operational
 from codetool.tool_calls.toolbench_api import Api
@@ -38,7 +38,7 @@ class ToolBenchProxy:
 
     @model_validator(mode="after")
     def _no_password(self) -> Self:
-        if self.url and USERINFO.match(self.url):
+        if self.url and USERINFO_PATTERN.match(self.url):
             raise ValueError(
                 "tools.tool_proxy.url must not hold a user or a password, for addresses are written to config.yaml, "
                 "reports and W&B: the key comes from the environment."

@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import httpx
 
-from codetool.http.connection_pools import SpreadTransport
-from codetool.http.proxies import proxy_for
+from codetool.http.connection_pools import PooledTransport
+from codetool.http.proxies import find_proxy
 from codetool.http.redirects import SameHostRedirects
 
-_KEPT = frozenset(
+_KEPT_HEADERS = frozenset(
     "accept accept-encoding connection content-length content-type host transfer-encoding user-agent".split()
 )
 """Headers of openai's client that a request leaves with."""
 
 
-class _KeyedRequests(httpx.AsyncBaseTransport):
+class _KeyTransport(httpx.AsyncBaseTransport):
     """Sends requests with the endpoint's key and none of the headers that it was not asked to send."""
 
     def __init__(self, inner: httpx.AsyncBaseTransport, headers: dict[str, str]) -> None:
         self._inner, self._headers = inner, headers
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        kept = [(name, value) for name, value in request.headers.multi_items() if name.lower() in _KEPT]
+        kept = [(name, value) for name, value in request.headers.multi_items() if name.lower() in _KEPT_HEADERS]
         signed = httpx.Request(
             request.method,
             request.url,
@@ -47,9 +47,9 @@ def open_http_client(url: httpx.URL, key: str | None, *, concurrency: int, timeo
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     if key and "api-version" in url.params:
         headers["api-key"] = key
-    pools = SpreadTransport(concurrency, proxy=proxy_for(url))
+    pools = PooledTransport(concurrency, proxy=find_proxy(url))
     return httpx.AsyncClient(
-        transport=_KeyedRequests(SameHostRedirects(pools), headers),
+        transport=_KeyTransport(SameHostRedirects(pools), headers),
         timeout=timeout,
         follow_redirects=False,
         trust_env=False,

@@ -21,19 +21,19 @@ _REFUSAL = re.compile(
 )
 
 
-class SystemRole:
+class SystemMessages:
     """How one server's model takes system messages."""
 
     def __init__(self) -> None:
         """It is taken to take them until it refuses one."""
         self._refused = False
 
-    def fit(self, messages: Sequence[Mapping[str, str]]) -> list[Message]:
+    def adapt_messages(self, messages: Sequence[Mapping[str, str]]) -> list[Message]:
         """The messages as the model takes them."""
         chat = [dict(message) for message in messages]
         return merge_same_roles(merge_system_message(chat)) if self._refused else chat
 
-    def learn(self, error: Exception, messages: Sequence[Mapping[str, str]]) -> bool:
+    def learn_from(self, error: Exception, messages: Sequence[Mapping[str, str]]) -> bool:
         """Whether the messages are worth sending again: the error refuses their system message. Says so once."""
         if not any(message["role"] == "system" for message in messages) or not _REFUSAL.search(str(error)):
             return False

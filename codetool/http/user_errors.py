@@ -6,7 +6,7 @@ import re
 
 from codetool.errors import CodeToolError, ConfigError, MissingError, PromptFilteredError, PromptTooLongError
 from codetool.http.context_size import is_overflow
-from codetool.http.endpoint import Server
+from codetool.http.endpoint import Endpoint
 from codetool.http.server_error import ServerError
 
 _UNKNOWN_MODEL = re.compile(
@@ -16,33 +16,33 @@ _UNKNOWN_MODEL = re.compile(
 )
 
 
-def refusal(server: Server, key: str | None, error: ServerError) -> CodeToolError:
+def make_user_error(server: Endpoint, key: str | None, error: ServerError) -> CodeToolError:
     """The exception for a request that no repetition makes better; the key never stands in it."""
-    where, words = f"{server.base_url} (HTTP {error.status})", masked(error.short, key)
+    address, message = f"{server.base_url} (HTTP {error.status})", mask_key(error.short_message, key)
     if error.is_filtered:
-        return PromptFilteredError(f"{where}: {words}")
+        return PromptFilteredError(f"{address}: {message}")
     if is_overflow(error):
-        return PromptTooLongError(f"{where}: {words}")
-    if error.is_without_credit:
-        return CodeToolError(f"{where} asks for payment: {words}")
+        return PromptTooLongError(f"{address}: {message}")
+    if error.needs_payment:
+        return CodeToolError(f"{address} asks for payment: {message}")
     if error.status in {401, 403} and key is None:
         name = server.key_env or f"that `{server.group}.key_env=` names"
-        return MissingError(f"{where} wants an API key: put it into the environment variable {name}.")
+        return MissingError(f"{address} wants an API key: put it into the environment variable {name}.")
     if error.status in {401, 403}:
-        return ConfigError(f"{where} refuses the API key in the environment variable {server.key_env}: {words}")
+        return ConfigError(f"{address} refuses the API key in the environment variable {server.key_env}: {message}")
     if error.status == 404 or _UNKNOWN_MODEL.search(error.message):
         return ConfigError(
-            f"{where} has no chat/completions for the model {server.model!r}: {words}. "
+            f"{address} has no chat/completions for the model {server.model!r}: {message}. "
             f"Check `{server.group}.model` and `{server.group}.base_url`, which usually ends in /v1."
         )
     if 300 <= error.status < 400:
         return ConfigError(
-            f"{where} redirects to {words}, which is not followed, since it would get the key and the prompts. If it "
-            f"is the right server, name it with `{server.group}.base_url=`."
+            f"{address} redirects to {message}, which is not followed, since it would get the key and the prompts. "
+            f"If it is the right server, name it with `{server.group}.base_url=`."
         )
     wants_stream = "stream" in error.message and not server.stream
     hint = f" `{server.group}.stream=true` asks for a stream." if wants_stream else ""
-    return CodeToolError(f"{where} refuses a request for {server.model}: {words}.{hint}")
+    return CodeToolError(f"{address} refuses a request for {server.model}: {message}.{hint}")
 
 
 def is_final(error: ServerError) -> bool:
@@ -50,15 +50,15 @@ def is_final(error: ServerError) -> bool:
     if error.is_filtered or is_overflow(error):
         return False
     unknown_model = _UNKNOWN_MODEL.search(error.message) is not None
-    return error.is_without_credit or error.status in {401, 404} or 300 <= error.status < 400 or unknown_model
+    return error.needs_payment or error.status in {401, 404} or 300 <= error.status < 400 or unknown_model
 
 
-def told(error: ServerError, key: str | None) -> str:
+def format_error(error: ServerError, key: str | None) -> str:
     """The status and the server's words, short."""
     status = f"HTTP {error.status} " if error.status else ""
-    return f"{status}{masked(error.short, key)}".strip()
+    return f"{status}{mask_key(error.short_message, key)}".strip()
 
 
-def masked(text: str, key: str | None) -> str:
+def mask_key(text: str, key: str | None) -> str:
     """A server's words without the key, should it repeat it."""
     return text.replace(key, "…") if key else text

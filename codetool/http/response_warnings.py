@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from codetool.http.chat_response import Completion
-from codetool.http.endpoint import Server
+from codetool.http.endpoint import Endpoint
 
 log = logging.getLogger(__name__)
 
 FILTERED_PROMPT = "filtered_prompt"
-_MEANING = {
+_WARNING_BY_REASON = {
     "length": "were cut at {group}.max_tokens={max_tokens} (finish_reason: length)",
     "content_filter": "were taken back by the server's content filter (finish_reason: content_filter)",
     "refusal": "were refusals of the model",
@@ -21,67 +21,67 @@ _MEANING = {
     "empty": "were empty",
     FILTERED_PROMPT: "were prompts that the server's content filter does not let pass",
 }
-_ALIKE = {"max_tokens": "length", "max_output_tokens": "length", "safety": "content_filter"}
+_REASON_SYNONYMS = {"max_tokens": "length", "max_output_tokens": "length", "safety": "content_filter"}
 """Other servers' words for a reason."""
-_FEWEST_CHARS = 1000
-_FEWEST_TOKENS = 100
-_MOST_CHARS_A_TOKEN = 6.0
+_MIN_CHARS = 1000
+_MIN_TOKENS = 100
+_MAX_CHARS_PER_TOKEN = 6.0
 """English, code and JSON have 2.5 to 4.5 characters a token: a prompt with more was not read to its end."""
-_MOST_GROWTH = 1.8
+_MAX_RATIO_GROWTH = 1.8
 """How much more characters a token a prompt may have than another one of the same server."""
 
 
-class AnswerNotes:
+class ResponseWarnings:
     """Counts of one client's answers."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Endpoint) -> None:
         """Takes the server that messages name."""
-        self._server = server
-        self._answers = 0
+        self._endpoint = server
+        self._response_count = 0
         self._counts: Counter[str] = Counter()
         self._max_tokens = 0
-        self._told: set[str] = set()
-        self._fewest_chars_a_token = float("inf")
+        self._warned: set[str] = set()
+        self._lowest_chars_per_token = float("inf")
 
-    def read(self, done: Completion, body: Mapping[str, Any]) -> None:
+    def record(self, completion: Completion, body: Mapping[str, Any]) -> None:
         """Count the answers to a request by the reason why they ended."""
         self._max_tokens = max(self._max_tokens, body.get("max_tokens", 0))
-        for reason in done.finish_reasons:
-            self.count(_ALIKE.get(reason.lower(), reason) if reason else "")
-        if done.estimated:
-            self.tell_once("estimated", "reports no usage: tokens are estimated as characters / 4")
+        for reason in completion.finish_reasons:
+            self.count_reason(_REASON_SYNONYMS.get(reason.lower(), reason) if reason else "")
+        if completion.estimated:
+            self.warn_once("estimated", "reports no usage: tokens are estimated as characters / 4")
 
-    def count(self, reason: str) -> None:
+    def count_reason(self, reason: str) -> None:
         """Count one answer, or a prompt that got none."""
-        self._answers += 1
-        self._counts[reason] += reason in _MEANING
+        self._response_count += 1
+        self._counts[reason] += reason in _WARNING_BY_REASON
 
-    def check_prompt(self, usage: Any, body: Mapping[str, Any]) -> None:
+    def warn_if_prompt_cut(self, usage: Any, body: Mapping[str, Any]) -> None:
         """Warn once if a server counts far fewer prompt tokens than the prompt's characters make: it cuts prompts."""
         usage = usage if isinstance(usage, Mapping) else {}
         tokens, details = usage.get("prompt_tokens"), usage.get("prompt_tokens_details")
         cached = details.get("cached_tokens") if isinstance(details, Mapping) else 0
         chars = sum(len(str(message["content"])) for message in body["messages"])
-        if not isinstance(tokens, int) or tokens < _FEWEST_TOKENS or chars < _FEWEST_CHARS:
+        if not isinstance(tokens, int) or tokens < _MIN_TOKENS or chars < _MIN_CHARS:
             return
-        rate = chars / (tokens + (cached if isinstance(cached, int) else 0))
-        if rate > min(_MOST_CHARS_A_TOKEN, _MOST_GROWTH * self._fewest_chars_a_token):
-            self.tell_once(
+        ratio = chars / (tokens + (cached if isinstance(cached, int) else 0))
+        if ratio > min(_MAX_CHARS_PER_TOKEN, _MAX_RATIO_GROWTH * self._lowest_chars_per_token):
+            self.warn_once(
                 "cut",
                 f"counts {tokens} tokens for a prompt of {chars} characters: it cuts prompts, so that the model does "
                 "not see all of them. Raise the context length that the server was started with.",
             )
-        self._fewest_chars_a_token = min(self._fewest_chars_a_token, rate)
+        self._lowest_chars_per_token = min(self._lowest_chars_per_token, ratio)
 
-    def tell_once(self, kind: str, words: str) -> None:
+    def warn_once(self, kind: str, message: str) -> None:
         """Warn of something that a server does, the first time."""
-        if kind not in self._told:
-            self._told.add(kind)
-            log.warning("%s %s", self._server.base_url, words)
+        if kind not in self._warned:
+            self._warned.add(kind)
+            log.warning("%s %s", self._endpoint.base_url, message)
 
-    def tell(self) -> None:
+    def log_counts(self) -> None:
         """One warning for each kind of answer that brought no text or not all of it, with its count."""
         for reason, count in self._counts.items():
             if count:
-                meaning = _MEANING[reason].format(group=self._server.group, max_tokens=self._max_tokens)
-                log.warning("%s: %d of %d answers %s", self._server.base_url, count, self._answers, meaning)
+                meaning = _WARNING_BY_REASON[reason].format(group=self._endpoint.group, max_tokens=self._max_tokens)
+                log.warning("%s: %d of %d answers %s", self._endpoint.base_url, count, self._response_count, meaning)

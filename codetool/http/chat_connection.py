@@ -14,49 +14,49 @@ from typing import Any, Self
 
 import httpx
 
-from codetool.http.chat_answer import checked_answer
-from codetool.http.chat_response import served
-from codetool.http.client import open_http_client
-from codetool.http.endpoint import Server
-from codetool.http.reachability import reachable_url
+from codetool.http.chat_response import parse_model_list
+from codetool.http.endpoint import Endpoint
+from codetool.http.errors_in_success import check_response
+from codetool.http.http_client import open_http_client
+from codetool.http.reachability import check_url
 from codetool.http.retry import RetryableError
-from codetool.http.server_error import ServerError, error_from, read_error
-from codetool.http.stream import assemble
+from codetool.http.server_error import ServerError, parse_error, parse_error_body
+from codetool.http.stream import assemble_completion
 
 CONNECT_SECONDS = 5.0
 
 
-class TimeOutError(RetryableError):
+class ServerTimeoutError(RetryableError):
     """The server stayed silent."""
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class ErrorResponse:
     """An error in an answer's place, and the headers that it came with."""
 
     error: ServerError
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class Exchange:
+class ChatConnection:
     """An open connection to a chat server; an asynchronous context manager."""
 
-    def __init__(self, server: Server, key: str | None) -> None:
+    def __init__(self, server: Endpoint, key: str | None) -> None:
         """Takes where the server is, and the key that goes with every request."""
-        self._server, self._key = server, key
+        self._endpoint, self._key = server, key
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         """Raises UnreachableError for an unknown host, ConfigError for a wrong address or proxy."""
-        url = await reachable_url(self._server.base_url)
+        url = await check_url(self._endpoint.base_url)
         from openai import AsyncOpenAI
 
         self.http = await self._stack.enter_async_context(
             open_http_client(
                 url,
                 self._key,
-                concurrency=self._server.concurrency,
-                timeout=_patience(self._server.timeout),
+                concurrency=self._endpoint.concurrency,
+                timeout=_make_timeout(self._endpoint.timeout),
             )
         )
         client: Any = self.http  # openai's types name its own HTTP library; it takes httpx's client as well
@@ -73,64 +73,64 @@ class Exchange:
         """Close every connection."""
         await self._stack.aclose()
 
-    async def ask(self, sent: Mapping[str, Any], timeout: float) -> dict[str, Any] | Failure:
+    async def send(self, sent: Mapping[str, Any], timeout: float) -> dict[str, Any] | ErrorResponse:
         """What the server answers to one chat request. Raises RetryableError where it answers nothing, or no JSON."""
         import openai
 
-        stream = self._server.stream
+        stream = self._endpoint.stream
         create: Any = self._openai.chat.completions.with_raw_response.create
         try:
             raw = await create(
                 model=sent["model"],
                 messages=(),  # openai walks through the types of each, 1 ms a request; extra_body is sent as it is
                 stream=True if stream else openai.omit,
-                extra_body={**sent, **self._server.extra_body},
-                timeout=_patience(timeout),
+                extra_body={**sent, **self._endpoint.extra_body},
+                timeout=_make_timeout(timeout),
             )
             response: httpx.Response = raw.http_response
             if stream and "json" not in response.headers.get("content-type", ""):
-                content = await assemble(raw.parse())
+                content = await assemble_completion(raw.parse())
             else:
                 content = loads(await response.aread())
         except openai.APIStatusError as error:
-            return _failure(error.response)
+            return _parse_error_response(error.response)
         except openai.APIConnectionError as error:
-            raise _lost(error.__cause__ or error) from error
+            raise _to_retryable_error(error.__cause__ or error) from error
         except openai.APIError as error:  # an event of a stream
-            return Failure(error_from({"error": error.body or str(error)}))
+            return ErrorResponse(parse_error({"error": error.body or str(error)}))
         except httpx.TransportError as error:
-            raise _lost(error) from error
+            raise _to_retryable_error(error) from error
         except (JSONDecodeError, UnicodeDecodeError) as error:
             raise RetryableError("an answer that is no JSON") from error
-        answer = checked_answer(content)
-        return Failure(answer, response.headers) if isinstance(answer, ServerError) else answer
+        answer = check_response(content)
+        return ErrorResponse(answer, response.headers) if isinstance(answer, ServerError) else answer
 
-    async def models(self) -> list[str] | Failure:
+    async def list_models(self) -> list[str] | ErrorResponse:
         """The names of the served models, empty where the server does not tell. Raises RetryableError."""
         import openai
 
         try:
             raw: Any = await self._openai.models.with_raw_response.list()
         except openai.APIStatusError as error:
-            return _failure(error.response)
+            return _parse_error_response(error.response)
         except openai.APIConnectionError as error:
-            raise _lost(error.__cause__ or error) from error
-        return served(raw.http_response)
+            raise _to_retryable_error(error.__cause__ or error) from error
+        return parse_model_list(raw.http_response)
 
 
-def _patience(seconds: float) -> httpx.Timeout:
+def _make_timeout(seconds: float) -> httpx.Timeout:
     return httpx.Timeout(seconds, connect=CONNECT_SECONDS, pool=None)
 
 
-def _failure(response: Any) -> Failure:
+def _parse_error_response(response: Any) -> ErrorResponse:
     """The error of a response with a status that is no success."""
     if 300 <= response.status_code < 400:
         target = response.headers.get("location", "an address that it does not name")
-        return Failure(ServerError(response.status_code, target), response.headers)
-    return Failure(read_error(response.status_code, response.text), response.headers)
+        return ErrorResponse(ServerError(response.status_code, target), response.headers)
+    return ErrorResponse(parse_error_body(response.status_code, response.text), response.headers)
 
 
-def _lost(error: BaseException) -> RetryableError:
+def _to_retryable_error(error: BaseException) -> RetryableError:
     """A connection that broke off or stayed silent."""
-    kind = TimeOutError if isinstance(error, httpx.TimeoutException) else RetryableError
+    kind = ServerTimeoutError if isinstance(error, httpx.TimeoutException) else RetryableError
     return kind(f"{type(error).__name__} {error}".strip())
