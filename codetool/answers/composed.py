@@ -14,9 +14,12 @@ from pydantic.dataclasses import dataclass
 
 from codetool.interfaces import Prompt
 from codetool.model_types import Sampling
+from codetool.prompts.executed_steps import truncate_output
+from codetool.prompts.jinja import compile_template
+from codetool.prompts.messages import Message
 from codetool.prompts.model_text import extract_visible_text
+from codetool.prompts.policy_prompt import Template
 from codetool.prompts.step_format import strip_markers
-from codetool.prompts.templates import Message, Template, compile_template, truncate_output
 from codetool.types import Node, Step, Task
 
 STOP = "[Answer Finished]"

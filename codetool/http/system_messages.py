@@ -10,7 +10,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 
-from codetool.prompts.templates import Message, merge_same_roles, merge_system_message
+from codetool.prompts.messages import Message, merge_same_roles, merge_system_message
 
 log = logging.getLogger(__name__)
 

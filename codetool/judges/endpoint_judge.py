@@ -25,7 +25,7 @@ from codetool.judges.solve_rate import is_solved, score
 from codetool.judges.verdict_parser import Choice, Label, reason_in
 from codetool.judges.votes import Ballot, Count, Manner, Vote
 from codetool.judges.win_rate import Preference, by_most, by_pass, in_both_orders
-from codetool.prompts.templates import compile_template, validate_template
+from codetool.prompts.jinja import compile_template, validate_template
 from codetool.runs.operational import Operational
 
 SEEN = {

@@ -26,7 +26,7 @@ from tokenizers import Tokenizer
 
 from codetool.errors import ConfigError, MissingError
 from codetool.models.control_tokens import ControlTokens
-from codetool.prompts.templates import Message, merge_same_roles, merge_system_message
+from codetool.prompts.messages import Message, merge_same_roles, merge_system_message
 
 log = logging.getLogger(__name__)
 

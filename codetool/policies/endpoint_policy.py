@@ -18,7 +18,7 @@ from codetool.http.endpoint import SETTINGS_CONFIG, EndpointConfig
 from codetool.http.system_messages import SystemMessages
 from codetool.interfaces import ModelServers, Prompt
 from codetool.model_types import Sampling
-from codetool.prompts.templates import Message
+from codetool.prompts.messages import Message
 from codetool.seeding import draw_seed
 from codetool.types import Candidate, Node, Task
 

@@ -18,7 +18,7 @@ from codetool.model_types import Sampling, Weights
 from codetool.models.chat_template import ChatTokens
 from codetool.models.decoder import load
 from codetool.models.generation_worker import Request, Worker
-from codetool.prompts.templates import Message
+from codetool.prompts.messages import Message
 from codetool.seeding import draw_seed
 from codetool.types import Candidate, Node, Task
 

@@ -21,7 +21,7 @@ from weakref import WeakValueDictionary
 from codetool.errors import MissingError
 from codetool.interfaces import Policy, Prompt
 from codetool.model_types import Sampling
-from codetool.prompts.templates import Message
+from codetool.prompts.messages import Message
 from codetool.types import Candidate, Node, Task
 
 log = logging.getLogger(__name__)

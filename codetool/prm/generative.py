@@ -28,7 +28,7 @@ from codetool.prm.label_tokens import Formula
 from codetool.prm.pairwise import Pairwise
 from codetool.prm.pointwise import Pointwise
 from codetool.prompts import trained_prompt
-from codetool.prompts.templates import PairwisePRMPrompt, PRMPrompt
+from codetool.prompts.prm_prompt import PairwisePRMPrompt, PRMPrompt
 from codetool.runs.identity import local_model_folder
 from codetool.runs.operational import Checksummed, Operational
 

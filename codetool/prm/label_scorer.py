@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from codetool.prompts.templates import Message
+from codetool.prompts.messages import Message
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from codetool.models.packed_model import PackedModel
 from codetool.models.scoring_worker import Job, Scorer, families
 from codetool.prm.label_scorer import Judged, count_characters
 from codetool.prm.label_tokens import label_ids, score
-from codetool.prompts.templates import Message
+from codetool.prompts.messages import Message
 
 if TYPE_CHECKING:
     from codetool.prm.generative import GenerativePRM

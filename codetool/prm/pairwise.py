@@ -13,7 +13,7 @@ from itertools import permutations
 
 from codetool.model_types import Scores
 from codetool.prm.label_scorer import Judge
-from codetool.prompts.templates import PairwisePRMPrompt
+from codetool.prompts.prm_prompt import PairwisePRMPrompt
 from codetool.types import Execution, Node, Step, Task
 
 UNDECIDED = 0.5

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from codetool.model_types import Scores
 from codetool.prm.label_scorer import Judge
-from codetool.prompts.templates import PRMPrompt
+from codetool.prompts.prm_prompt import PRMPrompt
 from codetool.types import Execution, Node, Step, Task
 
 

@@ -27,7 +27,8 @@ from codetool.http.retry import RetriesExhaustedError, RetryableError, RetryPoli
 from codetool.interfaces import ModelServers
 from codetool.model_types import Scores
 from codetool.prompts import trained_prompt
-from codetool.prompts.templates import Message, PRMPrompt
+from codetool.prompts.messages import Message
+from codetool.prompts.prm_prompt import PRMPrompt
 from codetool.runs.operational import Operational
 from codetool.types import Execution, Node, Step, Task
 

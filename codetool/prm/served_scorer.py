@@ -25,7 +25,7 @@ from codetool.http.endpoint import Endpoint
 from codetool.http.system_messages import SystemMessages
 from codetool.prm.label_scorer import Judged
 from codetool.prm.label_tokens import label_ids, score
-from codetool.prompts.templates import Message
+from codetool.prompts.messages import Message
 
 if TYPE_CHECKING:
     from codetool.prm.generative import GenerativePRM

@@ -28,7 +28,7 @@ from codetool.errors import CodeToolError, ConfigError, UnreachableError
 from codetool.prm.label_scorer import Judge, Judged, count_characters
 from codetool.prm.server_metrics import TYPE, Measured, Metrics
 from codetool.prm.server_requests import CONTENT_TOO_LARGE, DISCONNECTED, Generate, Refused, Score, read
-from codetool.prompts.templates import Message
+from codetool.prompts.messages import Message
 
 GENERATE = "/generate"
 PATHS = {GENERATE: "POST", "/score": "POST", "/health": "GET", "/metrics": "GET"}

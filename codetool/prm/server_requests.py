@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from starlette.requests import ClientDisconnect, Request
 
-from codetool.prompts.templates import Message
+from codetool.prompts.messages import Message
 
 SPARE = ConfigDict(extra="ignore")  # the reference's clients may send more than is read
 CONTENT_TOO_LARGE = 413

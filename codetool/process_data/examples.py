@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from codetool.model_types import ProcessExample
 from codetool.process_data import jsonl_reader
 from codetool.process_data.labels import LabelledStep
-from codetool.prompts.templates import PRMPrompt
+from codetool.prompts.prm_prompt import PRMPrompt
 from codetool.runs import journal
 from codetool.types import Task
 

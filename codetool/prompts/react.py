@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from pydantic import ConfigDict, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
+from codetool.prompts.messages import Message
 from codetool.prompts.model_text import extract_visible_text
+from codetool.prompts.policy_prompt import Template, build_messages
 from codetool.prompts.react_parser import FINISH, Action, extract_thought, parse_action
-from codetool.prompts.templates import Message, Template, build_messages
 from codetool.prompts.tool_call_code import generate_call_code, generate_error_code
 from codetool.types import JSON, Node, Step, Task, Tool
 

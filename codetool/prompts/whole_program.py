@@ -9,8 +9,9 @@ from pydantic import ConfigDict, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from codetool.prompts import step_parser
+from codetool.prompts.messages import Message
+from codetool.prompts.policy_prompt import Template, build_messages, format_finished_step
 from codetool.prompts.step_format import ALL_FINISHED, format_stop_marker
-from codetool.prompts.templates import Message, Template, build_messages, format_finished_step
 from codetool.types import Node, Step, Task
 
 

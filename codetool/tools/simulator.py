@@ -27,8 +27,9 @@ from codetool.errors import CodeToolError, MissingError, PromptRefusedError
 from codetool.http.chat_client import ChatClient
 from codetool.http.endpoint import SETTINGS_CONFIG, EndpointConfig
 from codetool.interfaces import Examples
+from codetool.prompts.jinja import compile_template
+from codetool.prompts.messages import Message
 from codetool.prompts.model_text import extract_visible_text
-from codetool.prompts.templates import Message, compile_template
 from codetool.runs.operational import Checksummed
 from codetool.tool_calls.toolbench_api import Api, read_text
 from codetool.tools.call_key import canonical_key

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from codetool.model_types import ProcessExample
-from codetool.prompts.templates import PRMPrompt
+from codetool.prompts.prm_prompt import PRMPrompt
 
 log = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ from codetool.benchmarks.tmdb_verified import rows
 from codetool.config.overrides import check
 from codetool.config.run_config import validate
 from codetool.prm.generative import GenerativePRM
-from codetool.prompts.templates import PRMPrompt
+from codetool.prompts.prm_prompt import PRMPrompt
 from codetool.types import Execution, Node, Step, Task
 
 RESULTS = Path(__file__).parent / "results"

@@ -18,9 +18,9 @@ from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, read
 from codetool.config.overrides import check
 from codetool.config.run_config import RunConfig, validate
 from codetool.model_types import ProcessExample
+from codetool.prompts.prm_prompt import PRMPrompt
 from codetool.prompts.step_format import ALL_FINISHED
 from codetool.prompts.step_parser import parse_step
-from codetool.prompts.templates import PRMPrompt
 from codetool.types import Node, Task
 
 DEPTH = 5

@@ -12,9 +12,9 @@ from codetool.benchmarks.task_generator.replica_session import Session
 from codetool.benchmarks.task_generator.step_mistakes import make_mistakes
 from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, read
 from codetool.execution.inside.run_step import format_exception
+from codetool.prompts.policy_prompt import StepPrompt
 from codetool.prompts.step_format import format_stop_marker
 from codetool.prompts.step_parser import parse_step
-from codetool.prompts.templates import StepPrompt
 from codetool.types import Execution, Node
 
 YAML = Path(__file__).parents[2] / "conf" / "policy_prompt" / "compact.yaml"
@@ -24,7 +24,7 @@ ROWS = 40
 
 def compact():
     fields = yaml.safe_load(YAML.read_text())
-    assert fields.pop("_target_") == "codetool.prompts.templates.StepPrompt"
+    assert fields.pop("_target_") == "codetool.prompts.policy_prompt.StepPrompt"
     return StepPrompt(**fields)
 
 

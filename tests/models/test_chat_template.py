@@ -13,7 +13,7 @@ from codetool.config.run_config import validate
 from codetool.errors import ConfigError, MissingError
 from codetool.models.chat_template import ChatTokens
 from codetool.models.smollm2 import smollm2_folder
-from codetool.prompts.templates import merge_same_roles, merge_system_message
+from codetool.prompts.messages import merge_same_roles, merge_system_message
 from codetool.training.sft_examples import written
 
 CHAT = [

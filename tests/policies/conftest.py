@@ -3,7 +3,7 @@
 import pytest
 from paths import SEARCH
 
-from codetool.prompts.templates import StepPrompt
+from codetool.prompts.policy_prompt import StepPrompt
 from codetool.types import Task
 
 

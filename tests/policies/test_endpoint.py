@@ -13,7 +13,7 @@ from codetool.errors import ConfigError
 from codetool.model_types import Sampling
 from codetool.policies.endpoint_policy import EndpointPolicy
 from codetool.policies.recorded import Recorded
-from codetool.prompts.templates import StepPrompt
+from codetool.prompts.policy_prompt import StepPrompt
 from codetool.types import Task
 
 STEP = "##Step 2: b\nPython Code:\n```python\nprint(2)\n```\n[All Finished]\n"

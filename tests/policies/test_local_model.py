@@ -29,7 +29,7 @@ from codetool.models.prefix_cache import Prefixes
 from codetool.models.smollm2 import smollm2_folder
 from codetool.policies.local_model import LocalModel
 from codetool.policies.model import ModelPolicy
-from codetool.prompts.templates import StepPrompt
+from codetool.prompts.policy_prompt import StepPrompt
 from codetool.types import Task
 
 PROMPT = StepPrompt(

@@ -56,7 +56,7 @@ from importlib import import_module
 settings = json.loads(open(sys.argv[1]).read())
 module, _, name = settings.pop("_target_").rpartition(".")
 option = getattr(import_module(module), name)
-from codetool.prompts.templates import StepPrompt
+from codetool.prompts.policy_prompt import StepPrompt
 prompt = settings.pop("prompt"); prompt.pop("_target_")
 def audit(event, arguments):
     modules = str(arguments[0]).endswith((".py", ".pyc", ".so")) if arguments else False

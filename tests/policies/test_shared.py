@@ -10,8 +10,8 @@ import pytest
 from codetool.model_types import Sampling
 from codetool.policies.recorded import Record, Recorded
 from codetool.policies.shared import SharedDraws
+from codetool.prompts.policy_prompt import StepPrompt
 from codetool.prompts.step_parser import parse_step
-from codetool.prompts.templates import StepPrompt
 from codetool.types import Candidate, Node, Task
 
 SAMPLING = Sampling(0.9, 0.95, 64)

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from codetool.process_data.reference_format.reference_results import ReferenceResults
-from codetool.prompts.templates import StepPrompt
+from codetool.prompts.policy_prompt import StepPrompt
 from codetool.types import Execution, Node, Parameter, Step, Task, Tool
 
 TOOL = Tool("artist_for_clique", "GET", "http://s", "/Data/clique/artist", "Artist info", (Parameter("n", "query"),))

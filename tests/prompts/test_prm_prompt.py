@@ -6,7 +6,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from codetool.prompts.templates import PRMPrompt
+from codetool.prompts.prm_prompt import PRMPrompt
 from codetool.types import Execution, Node, Parameter, Step, Task, Tool
 
 WORDS = yaml.safe_load((Path(__file__).parents[2] / "conf" / "prm_prompt" / "stepwise.yaml").read_text())

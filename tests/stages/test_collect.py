@@ -26,7 +26,7 @@ from codetool.errors import ConfigError
 from codetool.model_types import ProcessExample
 from codetool.process_data import examples, transcripts
 from codetool.process_data.reference_format.reference_import import read_reference
-from codetool.prompts.templates import PRMPrompt
+from codetool.prompts.prm_prompt import PRMPrompt
 
 TASKS = 6
 WORDS = ("stage=collect", "benchmark.split=dev", "search.n=3", "policy=openai", "policy.model=m", "logger=none")

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from codetool.process_data.rollouts import Rollout
 from codetool.process_data.settings import LabelingConfig
-from codetool.prompts.templates import PRMPrompt, StepPrompt
+from codetool.prompts.policy_prompt import StepPrompt
+from codetool.prompts.prm_prompt import PRMPrompt
 from codetool.types import Execution, Node, Step, Task
 
 JUDGE = PRMPrompt(

@@ -23,8 +23,8 @@ from codetool.interfaces import Prompt
 from codetool.model_types import ProcessExample
 from codetool.process_data.labels import pairs
 from codetool.process_data.rollouts import Rollout
+from codetool.prompts.prm_prompt import PRMPrompt
 from codetool.prompts.step_format import format_stop_marker
-from codetool.prompts.templates import PRMPrompt
 from codetool.types import JSON, Execution, Node
 
 ROOT = "1"

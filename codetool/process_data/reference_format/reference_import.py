@@ -25,8 +25,8 @@ from codetool.model_types import ProcessExample
 from codetool.process_data.examples import write
 from codetool.process_data.labels import with_labels
 from codetool.process_data.reference_format.reference_export import ROOT
+from codetool.prompts.prm_prompt import PRMPrompt
 from codetool.prompts.step_format import format_stop_marker
-from codetool.prompts.templates import PRMPrompt
 from codetool.types import Execution, Node, Step, Task
 
 PROMPT = Path(__file__).parents[2] / "conf" / "prm_prompt" / "stepwise.yaml"

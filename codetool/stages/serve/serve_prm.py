@@ -19,7 +19,7 @@ from codetool.errors import ConfigError
 from codetool.prm.generative import GenerativePRM
 from codetool.prm.label_scorer import Judge
 from codetool.prm.pointwise import Pointwise
-from codetool.prompts.templates import PairwisePRMPrompt
+from codetool.prompts.prm_prompt import PairwisePRMPrompt
 from codetool.stages.serve.http_server import address, listen, server, until_stopped
 
 if TYPE_CHECKING:

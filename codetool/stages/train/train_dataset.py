@@ -22,7 +22,7 @@ from codetool.prm.generative import GenerativePRM
 from codetool.prm.label_tokens import label_ids
 from codetool.process_data import examples as process_examples
 from codetool.process_data import transcripts
-from codetool.prompts.templates import PRMPrompt
+from codetool.prompts.prm_prompt import PRMPrompt
 from codetool.types import Task
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from codetool.config.run_config import RunConfig
-from codetool.prompts.templates import PRMPrompt
+from codetool.prompts.prm_prompt import PRMPrompt
 from codetool.prompts.trained_prompt import may_have_written
 from codetool.stages.train.train_dataset import FILES, Source
 from codetool.types import Task

@@ -7,8 +7,10 @@ import yaml
 from pydantic import ValidationError
 
 from codetool.errors import ConfigError
+from codetool.prompts.executed_steps import truncate_output
+from codetool.prompts.jinja import compile_template
+from codetool.prompts.policy_prompt import StepPrompt
 from codetool.prompts.step_format import strip_markers
-from codetool.prompts.templates import StepPrompt, compile_template, truncate_output
 from codetool.types import STDERR_MARK, Execution, Node, Parameter, Step, Task, Tool, format_observation
 
 YAML = Path(__file__).parents[2] / "conf" / "policy_prompt" / "stepwise.yaml"
@@ -34,7 +36,7 @@ TASK = Task(id="t", query="Who plays in {{ Solaris }}?", tools=TOOLS)
 
 def stepwise(observation: int = 50) -> StepPrompt:
     fields = yaml.safe_load(YAML.read_text())
-    assert fields.pop("_target_") == "codetool.prompts.templates.StepPrompt"
+    assert fields.pop("_target_") == "codetool.prompts.policy_prompt.StepPrompt"
     return StepPrompt(**fields | {"observation": observation})
 
 
