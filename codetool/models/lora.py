@@ -52,7 +52,7 @@ def resume(model: nn.Module, adapter: Path) -> None:
     fits = {name: each.shape for name, each in own.items()} == {name: each.shape for name, each in factors.items()}
     if not fits or not math.isclose(scaling, ours):
         raise ConfigError(
-            f"tuning.start={adapter} is not of the shape that is trained: set tuning.rank, tuning.alpha and "
+            f"tuning.init_adapter={adapter} is not of the shape that is trained: set tuning.rank, tuning.alpha and "
             "tuning.modules to what its adapter_config.json has, and start from the model it was made for."
         )
     with torch.no_grad():

@@ -30,7 +30,7 @@ def fit(job: Job, rank: int, watch: Watch | None, measure: Measure | None) -> No
     done = _updates_in(last)
     before = [line["validation_loss"] for line in journal.read(job.folder / VALIDATIONS) if line["step"] <= done]
     updates = job.updates()
-    if done >= updates or run_out(before, job.settings.patience):
+    if done >= updates or run_out(before, job.settings.early_stopping_patience):
         return
     torch.set_num_threads(job.place.threads(job.settings.threads))
     stop = Stop(watch)
@@ -47,7 +47,7 @@ def fit(job: Job, rank: int, watch: Watch | None, measure: Measure | None) -> No
         raise KeyboardInterrupt from None
     if stop.asked:  # in the last update
         raise KeyboardInterrupt
-    if trainer.global_step != updates and not run_out(before, job.settings.patience):
+    if trainer.global_step != updates and not run_out(before, job.settings.early_stopping_patience):
         raise CodeToolError(
             f"{job.folder}: training has ended after {trainer.global_step} updates, where {updates} were to be made. "
             "Its checkpoints are not to be trusted; fresh=true trains anew."
@@ -74,8 +74,8 @@ def _trainer(job: Job, course: Course) -> lightning.Trainer:
         strategy=_strategy(job),
         precision=_precision(job),
         max_epochs=job.settings.epochs,
-        accumulate_grad_batches=job.settings.accumulate,
-        gradient_clip_val=job.settings.clip if job.trainer.strategy == "deepspeed" else None,
+        accumulate_grad_batches=job.settings.gradient_accumulation_steps,
+        gradient_clip_val=job.settings.max_grad_norm if job.trainer.strategy == "deepspeed" else None,
         limit_val_batches=0,
         reload_dataloaders_every_n_epochs=1,
         use_distributed_sampler=False,

@@ -27,7 +27,7 @@ class Diverged(CodeToolError):
         """`update` is the first such one, counted from 1."""
         super().__init__(
             f"The training has diverged: at update {update} the loss or its gradient is not a finite number. Lower "
-            f"train.learning_rate={learning_rate:g}, or raise train.warmup."
+            f"train.learning_rate={learning_rate:g}, or raise train.warmup_ratio."
         )
 
 
@@ -79,7 +79,7 @@ class SFT(lightning.LightningModule):
         """The loss of a pass, scaled so that the sum over an update is its weighted mean."""
         summed = (self.losses(batch) * batch.weights).sum()
         self.summed = summed.detach()
-        return summed * self._settings.accumulate * self.trainer.world_size / batch.total
+        return summed * self._settings.gradient_accumulation_steps * self.trainer.world_size / batch.total
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def validated(self, batches: Iterable[Batch]) -> dict[str, float]:
@@ -110,7 +110,7 @@ class SFT(lightning.LightningModule):
         optimizer = torch.optim.AdamW(
             weights, lr=self._settings.learning_rate, weight_decay=self._settings.weight_decay, betas=(0.9, 0.99)
         )
-        warm = max(1, round(self._settings.warmup * self._updates))
+        warm = max(1, round(self._settings.warmup_ratio * self._updates))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, warm, self._updates))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -118,7 +118,7 @@ class SFT(lightning.LightningModule):
         """Clip the norm of all gradients together, also of those that several processes share. Raises Diverged."""
         if self.trainer.gradient_clip_val is None:  # which DeepSpeed's engine is given, since it clips itself
             weights = [weight for weight in self.parameters() if weight.grad is not None]
-            norm = torch.nn.utils.clip_grad_norm_(weights, self._settings.clip)
+            norm = torch.nn.utils.clip_grad_norm_(weights, self._settings.max_grad_norm)
             if not math.isfinite(norm.full_tensor() if hasattr(norm, "full_tensor") else norm):  # a DTensor, of FSDP
                 raise Diverged(self.trainer.global_step + 1, self._settings.learning_rate)
 

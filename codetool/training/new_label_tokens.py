@@ -58,8 +58,9 @@ def extended(folder: Path, labels: tuple[str, str]) -> Tokenizer:
     for label in labels:
         if len(made.encode(label, add_special_tokens=False).ids) <= 1:
             raise ConfigError(
-                f"train.new_labels=true: prm.labels={list(labels)}, but {label!r} is a token of the model already. "
-                "Leave out train.new_labels, or name labels that no text contains, prm.labels=['<more>','<less>']."
+                f"train.add_label_tokens=true: prm.labels={list(labels)}, but {label!r} is a token of the model "
+                "already. Leave out train.add_label_tokens, or name labels that no text contains, "
+                "prm.labels=['<more>','<less>']."
             )
     made.add_special_tokens(list(labels))
     return made

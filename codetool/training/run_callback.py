@@ -151,7 +151,7 @@ class Course(lightning.Callback):
         self._leaving = bool(stop)
         if trainer.should_stop or index + 1 == trainer.num_training_batches:
             return  # to `on_train_epoch_end`
-        if stop or self._step - self._kept >= self._job.settings.checkpoint_every:
+        if stop or self._step - self._kept >= self._job.settings.checkpoint_every_n_steps:
             self._keep_last(trainer)
         self._since = time.monotonic()
 
@@ -180,9 +180,11 @@ class Course(lightning.Callback):
     def _due(self, trainer: Any, index: int) -> bool:
         """Whether a validation belongs after this update; they are spread evenly and one ends the epoch."""
         settings = self._job.settings
-        updates = -(-trainer.num_training_batches // settings.accumulate)
-        done = index // settings.accumulate + 1
-        return done in {-(-updates * turn // settings.validations) for turn in range(1, settings.validations + 1)}
+        updates = -(-trainer.num_training_batches // settings.gradient_accumulation_steps)
+        done = index // settings.gradient_accumulation_steps + 1
+        return done in {
+            -(-updates * turn // settings.val_checks_per_epoch) for turn in range(1, settings.val_checks_per_epoch + 1)
+        }
 
     def _validate(self, trainer: Any, module: SFT) -> None:
         data = trainer.datamodule
@@ -198,7 +200,7 @@ class Course(lightning.Callback):
         self._losses.append(loss)
         if self._record:
             self._record.validation({"step": self._step, **metrics})
-        if run_out(self._losses, self._job.settings.patience):
+        if run_out(self._losses, self._job.settings.early_stopping_patience):
             trainer.should_stop = True
 
     def _refuse(self, loss: float) -> None:

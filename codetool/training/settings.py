@@ -13,9 +13,9 @@ from codetool.runs.operational import Checksummed, Operational
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
-FOR_A_PRM = ("labels", "soft_target", "loss", "new_labels")
+FOR_A_PRM = ("labels", "soft_target", "loss", "add_label_tokens")
 """Settings that mean nothing to a policy."""
-FOR_VALIDATION = ("validations", "patience")
+FOR_VALIDATION = ("val_checks_per_epoch", "early_stopping_patience")
 """Settings that mean nothing where no tasks are kept back."""
 
 
@@ -33,39 +33,39 @@ class Training:
     """A PRM's loss: over its two labels alone, or over the whole vocabulary."""
     batching: Literal["padded", "packed", "tree"]
     """How examples share a forward pass."""
-    data: Annotated[tuple[Path, ...], Checksummed]
+    files: Annotated[tuple[Path, ...], Checksummed]
     """Files, or folders of `stage=collect`, with the examples."""
-    validation: Share
+    val_fraction: Share
     """Share of the tasks that is kept back to validate on; 0 trains on all."""
-    validation_data: Annotated[tuple[Path, ...], Checksummed]
+    val_files: Annotated[tuple[Path, ...], Checksummed]
     """Files to validate on; with any, nothing is kept back of `data`."""
     epochs: PositiveInt
     """Passes over the data."""
     learning_rate: Annotated[float, Field(gt=0, le=1e30)]
     """Highest learning rate, at the end of the warm-up."""
-    warmup: Share
+    warmup_ratio: Share
     """Share of the updates in which the learning rate rises; then it falls as a cosine to 0."""
     weight_decay: Annotated[float, Field(ge=0)]
     """Of AdamW."""
-    clip: PositiveFloat
+    max_grad_norm: PositiveFloat
     """Norm that gradients are clipped at."""
-    tokens: PositiveInt
+    max_tokens_per_batch: PositiveInt
     """Tokens of one forward pass at most, a longer single example alone; padding counts."""
-    accumulate: PositiveInt
+    gradient_accumulation_steps: PositiveInt
     """Forward passes of one update."""
     max_length: PositiveInt
     """Tokens of an example; a longer one is left out, and how many are is told."""
-    checkpointing: Annotated[bool, Operational]
+    gradient_checkpointing: Annotated[bool, Operational]
     """Whether activations are computed again in the backward pass instead of kept."""
-    patience: PositiveInt | None
+    early_stopping_patience: PositiveInt | None
     """Validations without improvement after which training stops; None never stops early."""
-    validations: PositiveInt
+    val_checks_per_epoch: PositiveInt
     """Validations an epoch."""
-    checkpoint_every: Annotated[PositiveInt, Operational]
+    checkpoint_every_n_steps: Annotated[PositiveInt, Operational]
     """Updates after which a checkpoint is kept to resume from."""
-    new_labels: bool
+    add_label_tokens: bool
     """Whether a PRM's labels become new tokens of the vocabulary; `tuning=full` alone."""
-    merge: Annotated[bool, Operational]
+    save_merged: Annotated[bool, Operational]
     """Whether the model with the adapter merged into it is written too."""
     threads: Annotated[NonNegativeInt, Operational]
     """CPU threads; 0 takes one for each core."""
@@ -75,8 +75,8 @@ class Training:
         names = set(FOR_A_PRM if self.target == "policy" else ())
         if self.labels == "hard":
             names.add("soft_target")
-        if self.validation_data:
-            names.add("validation")
-        elif not self.validation:
+        if self.val_files:
+            names.add("val_fraction")
+        elif not self.val_fraction:
             names.update(FOR_VALIDATION)
         return frozenset(names)

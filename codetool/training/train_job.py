@@ -50,7 +50,14 @@ class Job:
     def data(self, rank: int) -> Data:
         """The batches of a process."""
         settings = self.settings
-        plan = Plan(settings.batching, settings.tokens, settings.accumulate, self.seed, self.place.world, rank)
+        plan = Plan(
+            settings.batching,
+            settings.max_tokens_per_batch,
+            settings.gradient_accumulation_steps,
+            self.seed,
+            self.place.world,
+            rank,
+        )
         return Data(self.training, self.validation, plan)
 
     def updates(self) -> int:
@@ -64,7 +71,7 @@ class Job:
         torch.manual_seed(self.seed)
         whole = self.tuning.method == "full" or self.trainer.precision != "bf16-true"
         dtype = torch.float32 if whole else torch.bfloat16
-        trained = load(self.base, dtype, self.tuning, checkpointing=self.settings.checkpointing)
+        trained = load(self.base, dtype, self.tuning, checkpointing=self.settings.gradient_checkpointing)
         if self.start is not None:
             lora.resume(trained.model, self.start)
         if self.vocabulary > trained.plain.get_input_embeddings().num_embeddings:

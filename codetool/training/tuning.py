@@ -27,7 +27,7 @@ class Tuning:
     """Share of an adapter's inputs that is zeroed in training."""
     modules: str | tuple[str, ...]
     """Names of the linear layers that get an adapter, or `all-linear`."""
-    start: Annotated[Path | None, Checksummed]
+    init_adapter: Annotated[Path | None, Checksummed]
     """Folder of a LoRA adapter that training goes on from, or the name of one in this package; None: a new one.
 
     It may be another target's: a PRM that starts as the policy's adapter has read such tasks before.

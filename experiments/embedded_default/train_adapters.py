@@ -35,8 +35,8 @@ COLLECT = (
     "concurrency=32", "policy.rows=96", "policy.prefix_tokens=100000", "prm_prompt@collect.prompt=compact",
     "collect.keep_unsolved=false",
 )  # fmt: skip
-POLICY = ("stage=train", "train.target=policy", "train.validation=0", "train.tokens=1500")
-PRM = ("stage=train", "prm=smollm2", "train.tokens=1500")
+POLICY = ("stage=train", "train.target=policy", "train.val_fraction=0", "train.max_tokens_per_batch=1500")
+PRM = ("stage=train", "prm=smollm2", "train.max_tokens_per_batch=1500")
 
 Row = dict[str, Any]
 
@@ -74,7 +74,7 @@ def _trees(out: Path, name: str, policy: str, rows: Sequence[Row]) -> str:
 
 def _prm(out: Path, data: Path | str, validation: str, start: str, *words: str) -> str:
     """The adapter of a PRM that goes on from another adapter."""
-    files = (f"train.data=[{data}]", f"train.validation_data=[{validation}]", f"tuning.start={start}")
+    files = (f"train.files=[{data}]", f"train.val_files=[{validation}]", f"tuning.init_adapter={start}")
     return _used("prm", _run(f"outputs={out}", *PRM, *files, *words))
 
 
@@ -97,7 +97,7 @@ def _policy(out: Path, name: str, rows: Sequence[Row]) -> str:
     if not texts.is_file():
         file = _written(out / f"rows_{name}.jsonl", rows)
         _command(f"{PROGRAMS}/bootstrap_transcripts.py", "--rows", str(file), "--out", str(texts))
-    return _used("policy", _run(f"outputs={out / name}", *POLICY, f"train.data=[{texts}]"))
+    return _used("policy", _run(f"outputs={out / name}", *POLICY, f"train.files=[{texts}]"))
 
 
 def _used(target: str, lines: Sequence[str]) -> str:

@@ -97,10 +97,10 @@ def test_the_same_words_say_that_it_is_finished(
 
 
 def test_a_merged_model_is_added_to_a_finished_run(finished: Path, model: Path, data: Path) -> None:
-    ran(model, data, finished, "train.merge=true")
+    ran(model, data, finished, "train.save_merged=true")
     [folder] = folders(finished)
     assert (folder / "merged" / "model.safetensors").is_file() and (folder / "merged" / "README.md").is_file()
-    assert "is finished already" in ran(model, data, finished, "train.merge=true")
+    assert "is finished already" in ran(model, data, finished, "train.save_merged=true")
 
 
 def test_the_adapter_that_training_goes_on_from_is_part_of_the_identity(
@@ -112,16 +112,19 @@ def test_the_adapter_that_training_goes_on_from_is_part_of_the_identity(
     config_file.write_text(config_file.read_text() + "\n")
     copied = shutil.copytree(folder / "adapter", tmp_path / "copied")
     starts = (folder / "adapter", copied, changed)
-    found = [dry(model, data, tmp_path, f"tuning.start={start}") for start in starts]
+    found = [dry(model, data, tmp_path, f"tuning.init_adapter={start}") for start in starts]
     assert found[0] == found[1] != found[2] != dry(model, data, tmp_path)
 
 
 @pytest.mark.parametrize(
     "words, said",
     [
-        (("tuning.start=nowhere",), "tuning.start=nowhere has no adapter_config.json.* or smollm2_policy"),
-        (("tuning.start=smollm2_policy", "tuning=full"), "tuning=full trains none.* prm.path=FOLDER/merged"),
-        (("prm.path=ADAPTER",), "prm.path=null tuning.start="),
+        (
+            ("tuning.init_adapter=nowhere",),
+            "tuning.init_adapter=nowhere has no adapter_config.json.* or smollm2_policy",
+        ),
+        (("tuning.init_adapter=smollm2_policy", "tuning=full"), "tuning=full trains none.* prm.path=FOLDER/merged"),
+        (("prm.path=ADAPTER",), "prm.path=null tuning.init_adapter="),
     ],
 )
 def test_a_start_that_cannot_be_is_refused(
@@ -143,13 +146,18 @@ def test_what_changes_the_weights_changes_the_folder(model: Path, data: Path, tm
     copy = tmp_path / "copy.jsonl"
     copy.write_bytes(data.read_bytes())
     base = dry(model, data, tmp_path)
-    same = [("train.threads=2",), ("search=greedy",), ("train.checkpoint_every=3",), ("train.checkpointing=true",)]
+    same = [
+        ("train.threads=2",),
+        ("search=greedy",),
+        ("train.checkpoint_every_n_steps=3",),
+        ("train.gradient_checkpointing=true",),
+    ]
     assert {dry(model, data, tmp_path, *words) for words in same} == {base}
     assert dry(model, copy, tmp_path) == base
     changes = [
         ("seed=1",), ("limit=5",), ("train.epochs=2",), ("train.learning_rate=1e-4",), ("tuning.rank=8",),
         ("prm.labels=[no,yes]",), ("train.labels=hard",), ("trainer.precision=bf16-true",), ("trainer=ddp", WORDS[0]),
-        ("train.accumulate=2",),
+        ("train.gradient_accumulation_steps=2",),
     ]  # fmt: skip
     found = [dry(model, data, tmp_path, *words) for words in changes] + [dry(model, other, tmp_path)]
     assert len({base, *found}) == len(found) + 1
@@ -160,7 +168,7 @@ def test_the_trees_of_a_task_in_two_files_are_two(model: Path, tmp_path: Path) -
     from codetool.stages.train import train_dataset
 
     files = [process_file(tmp_path / name) for name in ("one.jsonl", "two.jsonl")]
-    settings = config(model, files[0], tmp_path, f"train.data=[{files[0]},{files[1]}]", "train.validation=0.5")
+    settings = config(model, files[0], tmp_path, f"train.files=[{files[0]},{files[1]}]", "train.val_fraction=0.5")
     made = train_dataset.material(settings, model, train_dataset.labels(settings, model))
     groups = Counter((each.task_id, each.group) for each in made.judged)
     assert set(groups.values()) == {2} and len(groups) == 2 * 2 * made.tasks[1]
@@ -182,8 +190,8 @@ def test_data_with_another_prompt_are_told_of(
     [
         (("train.labels=hard",), ("train.soft_target=latent",)),
         (("tuning=full",), ("tuning.rank=8", "tuning.alpha=8", "tuning.dropout=0.5", "tuning.modules=[q_proj]")),
-        (("train.validation_data=[OTHER]",), ("train.validation=0.5",)),
-        (("train.validation=0",), ("train.validations=3", "train.patience=2")),
+        (("train.val_files=[OTHER]",), ("train.val_fraction=0.5",)),
+        (("train.val_fraction=0",), ("train.val_checks_per_epoch=3", "train.early_stopping_patience=2")),
         (
             ("train.target=policy",),
             ("policy_prompt@policy.prompt=compact", "train.loss=vocabulary", "train.labels=hard"),
@@ -217,14 +225,14 @@ def test_a_dry_run_counts(model: Path, data: Path, tmp_path: Path) -> None:
         (("train.target=policy", "policy=openai"), ConfigError, "Choose policy=smollm2"),
         (("train.target=policy", "policy=replay"), ConfigError, "Choose policy=smollm2"),
         (("train.target=policy",), ConfigError, "train.target=prm, or name a transcripts.jsonl"),
-        (("train.data=[]",), ConfigError, "train.data is not set"),
-        (("train.data=[nowhere]",), MissingError, "nowhere is not there"),
+        (("train.files=[]",), ConfigError, "train.files is not set"),
+        (("train.files=[nowhere]",), MissingError, "nowhere is not there"),
         (("train.max_length=3",), ConfigError, "train.max_length"),
         (("prm.labels=[yes,indeed]",), ConfigError, "'indeed' is"),
         (("prm.sees_observation=true",), ConfigError, "what the judged step itself printed"),
-        (("train.new_labels=true",), ConfigError, "needs tuning=full"),
-        (("train.new_labels=true", "tuning=full"), ConfigError, "is a token of the model already"),
-        (("train.merge=true", "tuning=full"), ConfigError, "no adapter to merge"),
+        (("train.add_label_tokens=true",), ConfigError, "needs tuning=full"),
+        (("train.add_label_tokens=true", "tuning=full"), ConfigError, "is a token of the model already"),
+        (("train.save_merged=true", "tuning=full"), ConfigError, "no adapter to merge"),
         (("trainer.devices=2",), ConfigError, "trainer=ddp"),
         (("trainer=deepspeed", "trainer.accelerator=cpu"), MissingError, "pip install deepspeed"),
         (("tuning.modules=[nothing]",), ConfigError, "tuning.modules"),
@@ -239,7 +247,7 @@ def test_what_cannot_be_trained_is_told(
             from codetool.config.overrides import check
             from codetool.config.run_config import validate
 
-            [composed] = check(["stage=train", f"train.data=[{data}]", f"outputs={tmp_path}", *words])
+            [composed] = check(["stage=train", f"train.files=[{data}]", f"outputs={tmp_path}", *words])
             train(validate(composed), choices(), Console(file=io.StringIO()))
         else:
             ran(model, data, tmp_path, *words)
@@ -274,7 +282,7 @@ def test_qlora_names_the_package_that_it_needs(model: Path, data: Path, tmp_path
 
 
 def test_a_stopped_command_goes_on(run: CommandLine, model: Path, data: Path) -> None:
-    own = ["stage=train", "prm=qwen7b", f"prm.model={model}", f"train.data=[{data}]", "train.epochs=40", *WORDS]
+    own = ["stage=train", "prm=qwen7b", f"prm.model={model}", f"train.files=[{data}]", "train.epochs=40", *WORDS]
     process = run.start(*own)
     until = time.monotonic() + 100
     while not list(run.outputs.glob("train/*/losses.jsonl")) or not lines(
@@ -302,7 +310,7 @@ def test_a_stopped_command_goes_on(run: CommandLine, model: Path, data: Path) ->
 def test_a_trained_policy_says_how_it_is_used(run: CommandLine, model: Path, tmp_path: Path) -> None:
     of_policy = ("policy=qwen7b", f"policy.model={model}", "policy_prompt@policy.prompt=compact")
     words = ("stage=train", "train.target=policy", *of_policy)
-    done = run(*words, f"train.data=[{transcripts_file(tmp_path / 'transcripts.jsonl')}]", *WORDS)
+    done = run(*words, f"train.files=[{transcripts_file(tmp_path / 'transcripts.jsonl')}]", *WORDS)
     assert done.returncode == 0, done.stderr
     [folder] = folders(run.outputs)
     used = shlex.split(next(line for line in done.stdout.splitlines() if line.startswith("use it: ")))[2:]
@@ -313,7 +321,7 @@ def test_a_trained_policy_says_how_it_is_used(run: CommandLine, model: Path, tmp
 
 @pytest.mark.slow
 def test_two_processes_by_command_line(run: CommandLine, model: Path, data: Path) -> None:
-    words = ("stage=train", "prm=qwen7b", f"prm.model={model}", f"train.data=[{data}]", "trainer=fsdp", *WORDS)
+    words = ("stage=train", "prm=qwen7b", f"prm.model={model}", f"train.files=[{data}]", "trainer=fsdp", *WORDS)
     done = run(*words)
     assert done.returncode == 0, done.stderr
     [folder] = folders(run.outputs)
@@ -342,7 +350,7 @@ def test_a_process_that_fails_is_told_of_and_its_log_stays(
     second = "import os\nif os.environ.get('LOCAL_RANK') == '1':\n" + textwrap.indent(fails, "    ")
     (tmp_path / "shadow" / "sitecustomize.py").write_text(second)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "shadow"))
-    words = ("stage=train", "prm=qwen7b", f"prm.model={model}", f"train.data=[{data}]", "trainer=ddp", *WORDS)
+    words = ("stage=train", "prm=qwen7b", f"prm.model={model}", f"train.files=[{data}]", "trainer=ddp", *WORDS)
     done = run(*words)
     assert done.returncode == 1
     [log] = run.outputs.glob("train/*/process-*.log")

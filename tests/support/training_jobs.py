@@ -14,7 +14,13 @@ from codetool.model_types import ProcessExample
 from codetool.process_data import examples, transcripts
 from codetool.process_data.transcripts import Transcript
 
-WORDS = ("trainer.precision=32-true", "train.threads=1", "train.tokens=300", "train.validation=0.2", "logger=none")
+WORDS = (
+    "trainer.precision=32-true",
+    "train.threads=1",
+    "train.max_tokens_per_batch=300",
+    "train.val_fraction=0.2",
+    "logger=none",
+)
 
 
 def process_file(file: Path, tasks: int = 10) -> Path:
@@ -58,7 +64,7 @@ def transcripts_file(file: Path, tasks: int = 8) -> Path:
 def config(model: Path, data: Path, outputs: Path, *words: str) -> RunConfig:
     """The settings of a run that trains a PRM, unless the words say otherwise."""
     target = "policy" if "train.target=policy" in words else "prm"
-    own = [f"{target}=qwen7b", f"{target}.model={model}", f"train.data=[{data}]", f"outputs={outputs}"]
+    own = [f"{target}=qwen7b", f"{target}.model={model}", f"train.files=[{data}]", f"outputs={outputs}"]
     [composed] = check(["stage=train", *WORDS, *own, *words])
     return validate(composed)
 

@@ -77,7 +77,7 @@ def test_an_adapter_is_the_same_everywhere(kind: tiny_models.Kind, tmp_path: Pat
 def test_training_goes_on_from_an_adapter(target: str, tmp_path: Path) -> None:
     first, adapter = made("llama", tmp_path)
     data = {"prm": process_file, "policy": transcripts_file}[target](tmp_path / "more.jsonl", 6)
-    words = (f"target={target}", f"tuning.start={adapter}", "train.learning_rate=1e-6")
+    words = (f"train.target={target}", f"tuning.init_adapter={adapter}", "train.learning_rate=1e-6")
     run = job(config(first.base, data, tmp_path, *words), tmp_path / "more")
     tokens = ChatTokens(run.base).encode([{"role": "user", "content": "Question: who directed it?"}])
     untouched, before = adapted(run.base, None, tokens), adapted(run.base, adapter, tokens)
@@ -90,7 +90,7 @@ def test_training_goes_on_from_an_adapter(target: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("word", ["tuning.rank=8", "tuning.alpha=16", "tuning.modules=[q_proj]"])
 def test_an_adapter_of_another_shape_is_no_start(word: str, tmp_path: Path) -> None:
     first, adapter = made("llama", tmp_path)
-    words = (f"tuning.start={adapter}", word)
+    words = (f"tuning.init_adapter={adapter}", word)
     run = job(config(first.base, tmp_path / "process.jsonl", tmp_path, *words), tmp_path / "more")
     with pytest.raises(ConfigError, match=r"set tuning\.rank, tuning\.alpha and tuning\.modules"):
         run.load()
@@ -127,7 +127,7 @@ def test_new_labels_are_tokens_of_the_exported_model_alone(tmp_path: Path) -> No
 
     tiny_models.save("llama", tmp_path / "base")
     data = process_file(tmp_path / "process.jsonl", 6)
-    words = ("train.new_labels=true", "tuning=full", "train.learning_rate=1e-2", "prm.labels=['<more>','<less>']")
+    words = ("train.add_label_tokens=true", "tuning=full", "train.learning_rate=1e-2", "prm.labels=['<more>','<less>']")
     settings = config(tmp_path / "base", data, tmp_path, *words)
     run = job(settings, tmp_path / "run")
     labels = train_dataset.labels(settings, run.base)

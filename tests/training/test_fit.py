@@ -72,9 +72,9 @@ def words() -> tuple[str, ...]:
     return (
         "train.epochs=2",
         "tuning.dropout=0.1",
-        "train.validations=2",
-        "train.checkpoint_every=2",
-        "train.tokens=150",
+        "train.val_checks_per_epoch=2",
+        "train.checkpoint_every_n_steps=2",
+        "train.max_tokens_per_batch=150",
     )
 
 
@@ -104,7 +104,7 @@ def test_a_signal_ends_it_after_the_update_and_it_goes_on_as_if_nothing_had_been
 
 
 def test_it_goes_on_from_the_end_of_an_epoch_into_a_longer_one(model: Path, data: Path, tmp_path: Path) -> None:
-    settings = config(model, data, tmp_path, "train.epochs=3", "tuning.dropout=0.1", "train.tokens=180")
+    settings = config(model, data, tmp_path, "train.epochs=3", "tuning.dropout=0.1", "train.max_tokens_per_batch=180")
     made, undisturbed = (job(settings, tmp_path / name, seed=3) for name in ("run", "whole"))
     passes = [len(made.data(0).passes(epoch)) for epoch in range(3)]
     assert passes == [5, 6, 5], "the first epoch has to be the shorter one"
@@ -180,7 +180,7 @@ def test_checkpoints_hold_the_trained_weights_alone(whole: Job) -> None:
 
 
 def test_patience_ends_training_early(model: Path, data: Path, tmp_path: Path) -> None:
-    words = ("train.epochs=8", "train.patience=1", "train.learning_rate=1.0", "tuning=full")
+    words = ("train.epochs=8", "train.early_stopping_patience=1", "train.learning_rate=1.0", "tuning=full")
     made = job(config(model, data, tmp_path, *words), tmp_path / "run")
     assert len(ran(made)) < made.updates()
     *before, last = validations(made).values()
@@ -194,7 +194,7 @@ def test_patience_ends_training_early(model: Path, data: Path, tmp_path: Path) -
 def test_checkpointed_activations_change_nothing(model: Path, data: Path, tmp_path: Path, tuning: str) -> None:
     found = [
         ran(job(config(model, data, tmp_path, f"tuning={tuning}", "train.learning_rate=1e-3", *more), tmp_path / name))
-        for name, more in (("kept", ()), ("again", ("train.checkpointing=true",)))
+        for name, more in (("kept", ()), ("again", ("train.gradient_checkpointing=true",)))
     ]
     assert found[0] == pytest.approx(found[1], abs=1e-6)
 
@@ -203,7 +203,14 @@ def test_the_same_update_has_the_same_loss_however_it_is_batched(model: Path, da
     found = [
         ran(
             job(
-                config(model, data, tmp_path, f"batching={batching}", "train.accumulate=1000", "train.epochs=2"),
+                config(
+                    model,
+                    data,
+                    tmp_path,
+                    f"train.batching={batching}",
+                    "train.gradient_accumulation_steps=1000",
+                    "train.epochs=2",
+                ),
                 tmp_path / batching,
             )
         )
@@ -228,10 +235,15 @@ def test_bfloat16_learns_with_small_steps_too(model: Path, data: Path, tmp_path:
     ("words", "update", "kept"),
     [
         (("train.learning_rate=1e25",), 2, ["last.ckpt"]),
-        (("train.learning_rate=1e25", "train.validations=3"), 1, []),
+        (("train.learning_rate=1e25", "train.val_checks_per_epoch=3"), 1, []),
         (("train.learning_rate=1e25", "trainer=ddp"), 2, ["last.ckpt"]),
         (  # the loss of its last update is finite, the gradient is not
-            ("train.learning_rate=1e8", "train.accumulate=1000", "train.epochs=2", "train.validation=0"),
+            (
+                "train.learning_rate=1e8",
+                "train.gradient_accumulation_steps=1000",
+                "train.epochs=2",
+                "train.val_fraction=0",
+            ),
             2,
             ["last.ckpt"],
         ),
@@ -240,7 +252,7 @@ def test_bfloat16_learns_with_small_steps_too(model: Path, data: Path, tmp_path:
 def test_a_run_that_diverges_ends_there(
     model: Path, data: Path, tmp_path: Path, words: tuple[str, ...], update: int, kept: list[str]
 ) -> None:
-    words = ("tuning=full", "train.warmup=0", "train.checkpoint_every=1", *words)
+    words = ("tuning=full", "train.warmup_ratio=0", "train.checkpoint_every_n_steps=1", *words)
     made = job(config(model, data, tmp_path, *words, "trainer.precision=32-true"), tmp_path / "run")
     with pytest.raises(CodeToolError, match=rf"at update {update} the loss .* Lower train.learning_rate=1e\+"):
         ran(made)
@@ -273,12 +285,18 @@ def test_two_processes_make_the_updates_of_one(
     data: Path, tmp_path: Path, kind: tiny_models.Kind, tuning: str, trainer: str
 ) -> None:
     tiny_models.save(kind, tmp_path / "model")
-    words = (f"tuning={tuning}", "train.learning_rate=1e-3", "train.tokens=150", "train.accumulate=2", "train.epochs=2")
+    words = (
+        f"tuning={tuning}",
+        "train.learning_rate=1e-3",
+        "train.max_tokens_per_batch=150",
+        "train.gradient_accumulation_steps=2",
+        "train.epochs=2",
+    )
     shared = job(config(tmp_path / "model", data, tmp_path, f"trainer={trainer}", *words, *EXACT), tmp_path / "two")
     with pytest.raises(KeyboardInterrupt):
         ran(shared, Watch(2))
     found = ran(shared)
-    words = (*words[:3], "train.accumulate=4", "train.epochs=2")
+    words = (*words[:3], "train.gradient_accumulation_steps=4", "train.epochs=2")
     alone = job(config(tmp_path / "model", data, tmp_path, *words, *EXACT), tmp_path / "one")
     assert found == pytest.approx(ran(alone), abs=1e-5)
     assert validations(shared) == pytest.approx(validations(alone), abs=1e-5)
@@ -294,5 +312,5 @@ EXACT = ("trainer.precision=32-true",)
 @pytest.mark.slow
 @pytest.mark.parametrize("tuning", ["lora", "full"])
 def test_weights_in_bfloat16_are_shared_too(model: Path, data: Path, tmp_path: Path, tuning: str) -> None:
-    words = ("trainer=fsdp", f"tuning={tuning}", "trainer.precision=bf16-true", "train.checkpointing=true")
+    words = ("trainer=fsdp", f"tuning={tuning}", "trainer.precision=bf16-true", "train.gradient_checkpointing=true")
     assert ran(job(config(model, data, tmp_path, *words), tmp_path / "run"))

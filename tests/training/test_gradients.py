@@ -23,7 +23,7 @@ from codetool.training.tuning import Tuning
 LABELS = (11, 23)
 BATCHINGS = ("padded", "packed", "tree")
 ENDING = (2, 3, 4)
-TUNING = {"learning_rate": 1e-3, "rank": 4, "alpha": 8, "dropout": 0.0, "modules": "all-linear", "start": None}
+TUNING = {"learning_rate": 1e-3, "rank": 4, "alpha": 8, "dropout": 0.0, "modules": "all-linear", "init_adapter": None}
 ROOM = 90
 
 

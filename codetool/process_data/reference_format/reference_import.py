@@ -3,7 +3,7 @@
     python -m codetool.process_data.reference_format.reference_import FOLDER --out process.jsonl
 
 FOLDER holds `path_scored/*_scored.json`, which tell everything, or else training records in ShareGPT's format
-(`rm_train_data/*.json`). `stage=train train.data=[process.jsonl]` and `stage=evaluate_prm` then read the result.
+(`rm_train_data/*.json`). `stage=train train.files=[process.jsonl]` and `stage=evaluate_prm` then read the result.
 
 Limits: scored files of the reference do not say what a PRM reads, so it is made of their instruction and our prompt.
 Training records know a label alone: their estimate is that label and no step has siblings.

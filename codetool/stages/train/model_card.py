@@ -147,7 +147,7 @@ def _card(
     yield f"- training loss at the end: {content['loss']:.4f} nats; {content['updates']:,} updates, "
     yield f"  {content['examples_seen']:,} examples, {content['tokens_seen']:,} tokens, {content['seconds']:,} s\n"
     told = {name: config.settings[name] for name in ("seed", "train", "tuning", "trainer")}
-    told["train"] = {k: v for k, v in told["train"].items() if k not in ("data", "validation_data")}
+    told["train"] = {k: v for k, v in told["train"].items() if k not in ("files", "val_files")}
     if prm:
         told["prm"] = {name: config.settings["prm"][name] for name in ("model", "labels", "prompt")}
     yield f"## Settings\n\n```yaml\n{yaml.safe_dump(told, sort_keys=False)}```"

@@ -92,7 +92,7 @@ def train(config: RunConfig, choices: Mapping[str, str], console: Console) -> in
         if not (path / model_card.METRICS).is_file():
             write_config(config, path)
             _train(run, path)
-        elif not (config.train.merge and _merge_again(run, path)):
+        elif not (config.train.save_merged and _merge_again(run, path)):
             run.say(f"{path} is finished already; fresh=true trains anew.")
         _tell(run, path)
         named = [config.train.target, choices[config.train.target], choices["tuning"]]
@@ -107,12 +107,12 @@ def _checked(config: RunConfig, choices: Mapping[str, str], console: Console) ->
     found = train_dataset.model(config)
     labels = train_dataset.labels(config, found.base)
     sources = train_dataset.sources(config)
-    if config.train.merge and config.tuning.method == "full":
-        raise ConfigError("train.merge=true: tuning=full makes a whole model, and there is no adapter to merge.")
+    if config.train.save_merged and config.tuning.method == "full":
+        raise ConfigError("train.save_merged=true: tuning=full makes a whole model, and there is no adapter to merge.")
     checksums = {f"{each.use} {number}": each.sha256 for number, each in enumerate(sources, start=1)}
     checksums[config.train.target] = found.checksum()
     if (start := train_dataset.start(config)) is not None:
-        checksums["tuning.start"] = checksum(start)
+        checksums["tuning.init_adapter"] = checksum(start)
     words = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
     place = config.trainer.place()
     return _Run(config, choices, words, found, start, labels, sources, place, checksums, console)
@@ -246,7 +246,7 @@ def _export(run: _Run, job: Job, path: Path, material: Material) -> None:
         "validation_tasks": material.tasks[1],
         "left_out": material.too_long,
     }
-    folders = [made, export.export_merged(job, made)] if run.config.train.merge else [made]
+    folders = [made, export.export_merged(job, made)] if run.config.train.save_merged else [made]
     content = {**model_card.metrics(path, counts), "code": code_rows(path)}
     for folder in folders:
         _complete(run, path, folder, content)
@@ -260,7 +260,7 @@ def _complete(run: _Run, path: Path, folder: Path, content: Mapping[str, Any]) -
     command = "python run.py " + shlex.join(mask_words(run.words))
     usage = run.usage(path, folder.name)
     settings = run.config.train
-    trained_on.write(folder, *train_dataset.task_ids(run.config), [*settings.data, *settings.validation_data])
+    trained_on.write(folder, *train_dataset.task_ids(run.config), [*settings.files, *settings.val_files])
     model_card.write_card(folder, run.config, run.found, run.sources, content, command, usage)
 
 

@@ -94,25 +94,27 @@ def model(config: RunConfig) -> ModelFolders:
     if found.adapter is not None:
         raise ConfigError(
             f"{target}.path={path} is an adapter, and that option names whole models when one is trained. To go on "
-            f"from the adapter: {target}.path=null tuning.start={path}"
+            f"from the adapter: {target}.path=null tuning.init_adapter={path}"
         )
     return found
 
 
 def start(config: RunConfig) -> Path | None:
     """Folder of the adapter that training goes on from, None for a new one. Raises ConfigError and MissingError."""
-    named = config.tuning.start
+    named = config.tuning.init_adapter
     if named is None:
         return None
     if config.tuning.method == "full":
         raise ConfigError(
-            f"tuning.start={named} is an adapter, and tuning=full trains none. Choose tuning=lora, or name a merged "
-            f"model: {config.train.target}.path=FOLDER/merged."
+            f"tuning.init_adapter={named} is an adapter, and tuning=full trains none. Choose tuning=lora, or name a "
+            f"merged model: {config.train.target}.path=FOLDER/merged."
         )
     folder: Path = ADAPTERS / named if len(named.parts) == 1 and (ADAPTERS / named).is_dir() else named
     if not (folder / "adapter_config.json").is_file():
         own = ", ".join(sorted(each.name for each in ADAPTERS.iterdir() if each.is_dir()))
-        raise MissingError(f"tuning.start={named} has no adapter_config.json. Name a PEFT adapter's folder, or {own}.")
+        raise MissingError(
+            f"tuning.init_adapter={named} has no adapter_config.json. Name a PEFT adapter's folder, or {own}."
+        )
     return folder
 
 
@@ -122,15 +124,15 @@ def labels(config: RunConfig, base: Path) -> Labels | None:
         return None
     prm: Any = config.prm
     words = prm.labels
-    if not config.train.new_labels:
+    if not config.train.add_label_tokens:
         return Labels(label_ids(words, ChatTokens(base).tokens, prm.model), None, 0)
     from codetool.training.new_label_tokens import extended
 
     if config.tuning.method != "full":
         raise ConfigError(
-            f"train.new_labels=true needs tuning=full: the rows of new tokens are whole weights, which an adapter of "
-            f"tuning={config.tuning.method} does not hold. Or leave it out and name words of the model's own, "
-            "prm.labels=[yes,no]."
+            f"train.add_label_tokens=true needs tuning=full: the rows of new tokens are whole weights, which an "
+            f"adapter of tuning={config.tuning.method} does not hold. Or leave it out and name words of the model's "
+            "own, prm.labels=[yes,no]."
         )
     made = extended(base, words)
     known = made.get_vocab()
@@ -139,15 +141,13 @@ def labels(config: RunConfig, base: Path) -> Labels | None:
 
 def sources(config: RunConfig) -> list[Source]:
     """The files of data. Raises MissingError for one that is not there, ConfigError for one of the other kind."""
-    if not config.train.data:
+    if not config.train.files:
         raise ConfigError(
-            f"train.data is not set. Name folders of stage=collect or files {FILES[config.train.target]}: "
-            "train.data=[outputs/collect/NAME]"
+            f"train.files is not set. Name folders of stage=collect or files {FILES[config.train.target]}: "
+            "train.files=[outputs/collect/NAME]"
         )
     return [
-        _source(use, path, config.train.target)
-        for use in ("data", "validation_data")
-        for path in getattr(config.train, use)
+        _source(use, path, config.train.target) for use in ("files", "val_files") for path in getattr(config.train, use)
     ]
 
 
@@ -198,7 +198,7 @@ def material(config: RunConfig, base: Path, found: Labels | None) -> Material:
         _warn_of_another_prompt(some, prm.prompt)
         training = list(judged(some, prm.prompt, tokens, target))
         validation = list(judged(held, prm.prompt, tokens, target))
-        steps = _by_tree(settings.validation_data or settings.data, {each.task_id for each in held})
+        steps = _by_tree(settings.val_files or settings.files, {each.task_id for each in held})
         tasks = (_tasks(some), _tasks(held))
     longest = min(settings.max_length, _context(base))
     kept, held_back = (
@@ -215,7 +215,7 @@ def material(config: RunConfig, base: Path, found: Labels | None) -> Material:
                 else "no assistant message has a weight"
             )
         )
-        raise ConfigError(f"train.data: there is no example to learn from: {why}.")
+        raise ConfigError(f"train.files: there is no example to learn from: {why}.")
     return Material(kept, held_back, steps, tasks, too_long)
 
 
@@ -260,17 +260,17 @@ def _tasks(items: Sequence[Any]) -> int:
 def _split(config: RunConfig, read: Any) -> tuple[list[Any], list[Any]]:
     """What to train on, of the first so many tasks, and what to validate on."""
     settings = config.train
-    items = read(settings.data)
+    items = read(settings.files)
     ids = list(dict.fromkeys(item.task_id for item in items))[: config.limit]
-    if settings.validation_data:
-        held = read(settings.validation_data)
+    if settings.val_files:
+        held = read(settings.val_files)
         if both := sorted({item.task_id for item in held} & set(ids)):
             raise ConfigError(
-                f"train.validation_data: the task {both[0]} and {len(both) - 1} more are in train.data too; a "
+                f"train.val_files: the task {both[0]} and {len(both) - 1} more are in train.files too; a "
                 "validation on what was learned says nothing."
             )
         return _of(items, ids), held
-    count = min(len(ids) - 1, max(1, round(settings.validation * len(ids)))) if settings.validation else 0
+    count = min(len(ids) - 1, max(1, round(settings.val_fraction * len(ids)))) if settings.val_fraction else 0
     chosen = set(random.Random(f"{config.seed} validation").sample(ids, count))
     return _of(items, [each for each in ids if each not in chosen]), _of(items, chosen)
 

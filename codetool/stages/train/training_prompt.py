@@ -19,7 +19,7 @@ def prompt_trained(config: RunConfig, sources: Sequence[Source]) -> object | Non
     target = config.train.target
     option: Any = config.prm if target == "prm" else config.policy
     prompt = option.prompt
-    firsts = [_first_line(source.path, FILES[target]) for source in sources if source.use == "data"]
+    firsts = [_first_line(source.path, FILES[target]) for source in sources if source.use == "files"]
     if target == "policy":
         return prompt if all(may_have_written(prompt, [line.get("messages", [])]) for line in firsts) else None
     if not isinstance(prompt, PRMPrompt):
