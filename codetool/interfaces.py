@@ -276,7 +276,7 @@ class Judge(Protocol):
         """The price of so many tokens in USD, None where no prices are known."""
         ...
 
-    def manner(self, seed: int) -> Any:
+    def build_vote_settings(self, seed: int) -> Any:
         """How every vote is asked for, which names the votes in the journal. Raises ConfigError without a model."""
         ...
 
@@ -284,7 +284,7 @@ class Judge(Protocol):
         """Return if the judge can be asked. Raises ConfigError, MissingError or UnreachableError."""
         ...
 
-    def ballots(self, case: Any) -> list[Any]:
+    def build_vote_requests(self, case: Any) -> list[Any]:
         """The votes that an answer wants."""
         ...
 
@@ -292,7 +292,7 @@ class Judge(Protocol):
         """The judgement of each answer; votes that the journal `file` holds are not asked for again."""
         ...
 
-    def comparisons(self, pair: Any, judged: Any) -> list[Any]:
+    def build_comparison_requests(self, pair: Any, judged: Any) -> list[Any]:
         """The votes that a comparison of two answers wants."""
         ...
 

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from codetool.evaluation.result_files import read_results
-from codetool.judges.cases import Case
-from codetool.judges.endpoint_judge import Compared, Judgement
-from codetool.judges.win_rate import POINTS
+from codetool.judges.cases import JudgeInput
+from codetool.judges.endpoint_judge import Comparison, Judgement
+from codetool.judges.win_rate import PREFERENCE_SCORES
 from codetool.runs import journal
 from codetool.types import JSON
 
 FILE = "judged.jsonl"
 
 
-def judged_line(case: Case, judgement: Judgement) -> dict[str, JSON]:
+def judged_line(case: JudgeInput, judgement: Judgement) -> dict[str, JSON]:
     """The line of a task."""
     return {
         "task_id": case.task_id,
@@ -32,14 +32,14 @@ def judged_line(case: Case, judgement: Judgement) -> dict[str, JSON]:
     }
 
 
-def compared_part(reference: Case, judgement: Judgement, compared: Compared) -> dict[str, JSON]:
+def compared_part(reference: JudgeInput, judgement: Judgement, compared: Comparison) -> dict[str, JSON]:
     """What the line of a task says of the reference's answer to it."""
     return {
         "reference_answer": reference.answer,
         "reference_labels": list(judgement.labels),
         "preference": compared.preference,
         "compared": [vote.label for vote in compared.votes],
-        "sowr": POINTS[compared.preference],
+        "sowr": PREFERENCE_SCORES[compared.preference],
     }
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from codetool.evaluation.error_taxonomy import is_internal
 from codetool.evaluation.intervals import Interval, bootstrap, wilson
 from codetool.evaluation.metrics import AMOUNTS, RATES, SHARES
-from codetool.judges.solve_rate import standard_error, vote_deviation
-from codetool.judges.win_rate import POINTS
+from codetool.judges.solve_rate import compute_standard_error, compute_vote_deviation
+from codetool.judges.win_rate import PREFERENCE_SCORES
 from codetool.types import JSON
 
 
@@ -76,7 +76,7 @@ def summarise(
         aggregates["sopr"] |= _of_votes(lines, _values("sopr", lines, missing))
     if "sowr" in aggregates:
         preferences = Counter(line["judged"]["preference"] for line in lines if "preference" in line.get("judged", {}))
-        aggregates["sowr"] |= {name: preferences[name] for name in POINTS}
+        aggregates["sowr"] |= {name: preferences[name] for name in PREFERENCE_SCORES}
     return Summary(
         metrics=aggregates,
         asked=asked,
@@ -144,8 +144,8 @@ def _of_votes(
 ) -> dict[str, float | None]:
     """What else is said of the solve rate: its standard error over tasks, and its deviation over rounds of votes."""
     votes = [line["judged"]["labels"] for line in lines if "judged" in line]
-    error = standard_error([value for _, value in values])
-    return {"standard_error": error, "vote_deviation": vote_deviation(votes, len(values))}
+    error = compute_standard_error([value for _, value in values])
+    return {"standard_error": error, "vote_deviation": compute_vote_deviation(votes, len(values))}
 
 
 def _bounds(interval: Interval | None) -> tuple[float | None, float | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from codetool.answers.final_answer import final_answer
 from codetool.types import Node, Task
@@ -23,7 +23,7 @@ class TraceStep:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class JudgeInput:
     """An answer to be judged."""
 
     task_id: str
@@ -34,29 +34,30 @@ class Case:
     """Name and meaning of each tool that was offered."""
     steps: tuple[TraceStep, ...] = ()
 
+    @classmethod
+    def from_path(cls, task: Task, end: Node) -> Self:
+        """The input for the path of a search tree that ends at the node `end`."""
+        return cls(task.id, task.query, final_answer(end) or "", list_tools(task), list_trace_steps(end.path))
 
-def tools_of(task: Task) -> tuple[tuple[str, str], ...]:
+    @classmethod
+    def from_result(cls, line: Mapping[str, Any], nodes: Sequence[Node], task: Task | None) -> Self:
+        """The input for a line of `results.jsonl`, the nodes of the task's tree and the task.
+
+        Without nodes it has no steps, and without a task no tools. An unfinished path has no answer, unless a model
+        has composed one from it.
+        """
+        nodes_by_id = {node.id: node for node in nodes}
+        path = [nodes_by_id[node_id] for node_id in line["path"] if node_id in nodes_by_id]
+        tools = list_tools(task) if task else ()
+        return cls(line["task_id"], line["query"], line["answer"] or "", tools, list_trace_steps(path))
+
+
+def list_tools(task: Task) -> tuple[tuple[str, str], ...]:
     """Name and meaning of the task's tools."""
     return tuple((tool.name, tool.summary) for tool in task.tools)
 
 
-def of_path(task: Task, end: Node) -> Case:
-    """The case of a path that a search took."""
-    return Case(task.id, task.query, final_answer(end) or "", tools_of(task), steps_of(end.path))
-
-
-def of_line(line: Mapping[str, Any], nodes: Sequence[Node], task: Task | None) -> Case:
-    """The case of a line of `results.jsonl`, the nodes of its tree and its task, without what is not known of them.
-
-    An unfinished path has no answer, unless a model has composed one from it.
-    """
-    chosen = {node.id: node for node in nodes}
-    path = [chosen[name] for name in line["path"] if name in chosen]
-    tools = tools_of(task) if task else ()
-    return Case(line["task_id"], line["query"], line["answer"] or "", tools, steps_of(path))
-
-
-def steps_of(path: Sequence[Node]) -> tuple[TraceStep, ...]:
+def list_trace_steps(path: Sequence[Node]) -> tuple[TraceStep, ...]:
     """The trace of a path."""
     found = []
     for node in path:

@@ -20,15 +20,15 @@ from pydantic.dataclasses import dataclass
 from codetool.http.chat_client import ChatClient
 from codetool.http.endpoint import SETTINGS_CONFIG, EndpointConfig
 from codetool.judges import votes
-from codetool.judges.cases import Case
-from codetool.judges.solve_rate import is_solved, score
-from codetool.judges.verdict_parser import Choice, Label, reason_in
-from codetool.judges.votes import Ballot, Count, Manner, Vote
-from codetool.judges.win_rate import Preference, by_most, by_pass, in_both_orders
+from codetool.judges.cases import JudgeInput
+from codetool.judges.solve_rate import is_solved, score_votes
+from codetool.judges.verdict_parser import Choice, Label, extract_reason
+from codetool.judges.votes import OnVote, Vote, VoteRequest, VoteSettings
+from codetool.judges.win_rate import Preference, combine_orders, compare_pass_labels, decide_by_majority
 from codetool.prompts.jinja import compile_template, validate_template
 from codetool.runs.operational import Operational
 
-SEEN = {
+TEMPLATE_VARIABLES = {
     "prompt": frozenset({"query", "answer"}),
     "second_look": frozenset({"query", "answer", "tools", "steps", "observation"}),
     "comparison": frozenset({"query", "first", "second"}),
@@ -51,7 +51,7 @@ class Judgement:
     @property
     def score(self) -> float:
         """The mean of the votes, in [0, 1]."""
-        return score(self.labels)
+        return score_votes(self.labels)
 
     @property
     def solved(self) -> bool:
@@ -63,11 +63,11 @@ class Judgement:
         """A reason of the label that most votes have."""
         most = max(self.labels, key=self.labels.count)
         said = next(vote.said for vote in self.votes if vote.label == most)
-        return reason_in(said) if said else "there is no answer"
+        return extract_reason(said) if said else "there is no answer"
 
 
 @record(frozen=True, slots=True)
-class Compared:
+class Comparison:
     """How an answer compares with a reference's, and the votes on it: none where their pass labels decide."""
 
     preference: Preference
@@ -103,8 +103,8 @@ class OpenAIJudge(EndpointConfig):
 
     @field_validator("prompt", "second_look", "comparison")
     @classmethod
-    def _renders(cls, source: str | None, field: ValidationInfo) -> str | None:
-        return None if source is None else validate_template(source, SEEN[field.field_name or ""])
+    def _validate_template(cls, source: str | None, field: ValidationInfo) -> str | None:
+        return None if source is None else validate_template(source, TEMPLATE_VARIABLES[field.field_name or ""])
 
     @property
     def group(self) -> str:
@@ -117,19 +117,19 @@ class OpenAIJudge(EndpointConfig):
             pass
 
     async def judge(
-        self, cases: Sequence[Case], file: Path, seed: int, count: Count = lambda vote: None
+        self, cases: Sequence[JudgeInput], file: Path, seed: int, count: OnVote = lambda vote: None
     ) -> list[Judgement]:
         """What the votes on each answer come to. Votes are journalled in `file`, and those that it holds are used.
 
         A vote that cannot be read is Unsolved. `count` is told each vote that had to be asked for. Raises what `probe`
         and the client raise; the votes cast until then are kept.
         """
-        wanted = [self.ballots(case) for case in cases]
-        found = iter(await self._cast([ballot for each in wanted for ballot in each], file, seed, count))
+        wanted = [self.build_vote_requests(case) for case in cases]
+        found = iter(await self._collect_votes([ballot for each in wanted for ballot in each], file, seed, count))
         unasked = (Vote("Unsolved"),) * self.votes
         return [Judgement(tuple(next(found) for _ in ballots) or unasked) for ballots in wanted]
 
-    def ballots(self, case: Case) -> list[Ballot]:
+    def build_vote_requests(self, case: JudgeInput) -> list[VoteRequest]:
         """The votes on an answer that have to be asked for: none if it is not there."""
         if not case.answer.strip():
             return []
@@ -139,56 +139,64 @@ class OpenAIJudge(EndpointConfig):
             second = compile_template(self.second_look).render(
                 query=case.query, tools=case.tools, steps=steps, answer=case.answer, observation=self.observation
             )
-        return [Ballot("answer", case.task_id, number, prompt, second) for number in range(self.votes)]
+        return [VoteRequest("answer", case.task_id, number, prompt, second) for number in range(self.votes)]
 
     async def compare(
         self,
-        pairs: Sequence[tuple[Case, Case]],
+        pairs: Sequence[tuple[JudgeInput, JudgeInput]],
         judgements: Sequence[tuple[Judgement, Judgement]],
         file: Path,
         seed: int,
-        count: Count = lambda vote: None,
-    ) -> list[Compared]:
+        count: OnVote = lambda vote: None,
+    ) -> list[Comparison]:
         """How each answer compares with the reference's, the second of its pair, given what was judged of both.
 
         Raises and journals as `judge` does.
         """
-        wanted = [self.comparisons(pair, judged) for pair, judged in zip(pairs, judgements, strict=True)]
-        found = iter(await self._cast([ballot for each in wanted for ballot in each], file, seed, count))
+        wanted = [self.build_comparison_requests(pair, judged) for pair, judged in zip(pairs, judgements, strict=True)]
+        found = iter(await self._collect_votes([ballot for each in wanted for ballot in each], file, seed, count))
         compared = []
         for pair, judged, ballots in zip(pairs, judgements, wanted, strict=True):
             cast_votes = tuple(next(found) for _ in ballots)
-            compared.append(Compared(_preference(pair, judged, cast_votes), cast_votes))
+            compared.append(Comparison(_decide_preference(pair, judged, cast_votes), cast_votes))
         return compared
 
-    def comparisons(self, pair: tuple[Case, Case], judged: tuple[Judgement, Judgement]) -> list[Ballot]:
+    def build_comparison_requests(
+        self, pair: tuple[JudgeInput, JudgeInput], judged: tuple[Judgement, Judgement]
+    ) -> list[VoteRequest]:
         """The comparisons that have to be asked for, each vote in both orders: none where it is decided without."""
-        if _undisputed(pair, judged) is not None:
+        if _decide_without_votes(pair, judged) is not None:
             return []
         own, reference = pair
         answers = {"forward": (own.answer, reference.answer), "backward": (reference.answer, own.answer)}
-        ballot = Ballot("comparison", own.task_id, 0, "")
+        ballot = VoteRequest("comparison", own.task_id, 0, "")
         return [
-            replace(ballot, number=number, order=order, prompt=self._compared(own.query, *answers[order]))
+            replace(ballot, number=number, order=order, prompt=self._render_comparison(own.query, *answers[order]))
             for number in range(self.votes)
             for order in ORDERS
         ]
 
-    def manner(self, seed: int) -> Manner:
+    def build_vote_settings(self, seed: int) -> VoteSettings:
         """How this judge is asked. Raises ConfigError where it has no model."""
-        return Manner(self.make_endpoint().model, self.temperature, self.max_tokens, seed, self.extra_body or {})
+        return VoteSettings(self.make_endpoint().model, self.temperature, self.max_tokens, seed, self.extra_body or {})
 
-    def _compared(self, query: str, first: str, second: str) -> str:
+    def _render_comparison(self, query: str, first: str, second: str) -> str:
         return compile_template(self.comparison).render(query=query, first=first, second=second)
 
-    async def _cast(self, ballots: Sequence[Ballot], file: Path, seed: int, count: Count) -> list[Vote]:
-        return await votes.cast(ballots, self.manner(seed), self.make_endpoint(), file, count) if ballots else []
+    async def _collect_votes(self, ballots: Sequence[VoteRequest], file: Path, seed: int, count: OnVote) -> list[Vote]:
+        return (
+            await votes.collect_votes(ballots, self.build_vote_settings(seed), self.make_endpoint(), file, count)
+            if ballots
+            else []
+        )
 
 
-def _undisputed(pair: tuple[Case, Case], judged: tuple[Judgement, Judgement]) -> Preference | None:
+def _decide_without_votes(
+    pair: tuple[JudgeInput, JudgeInput], judged: tuple[Judgement, Judgement]
+) -> Preference | None:
     """What needs no comparison: one solved and one not, one answer that is not there, two that are the same."""
     own, reference = (case.answer.strip() for case in pair)
-    if decided := by_pass(judged[0].labels, judged[1].labels):
+    if decided := compare_pass_labels(judged[0].labels, judged[1].labels):
         return decided
     if own == reference:
         return "tie"
@@ -197,14 +205,16 @@ def _undisputed(pair: tuple[Case, Case], judged: tuple[Judgement, Judgement]) ->
     return None
 
 
-def _preference(pair: tuple[Case, Case], judged: tuple[Judgement, Judgement], cast_votes: Sequence[Vote]) -> Preference:
-    if (decided := _undisputed(pair, judged)) is not None:
+def _decide_preference(
+    pair: tuple[JudgeInput, JudgeInput], judged: tuple[Judgement, Judgement], cast_votes: Sequence[Vote]
+) -> Preference:
+    if (decided := _decide_without_votes(pair, judged)) is not None:
         return decided
     choices = cast("list[Choice]", [vote.label for vote in cast_votes])
-    return by_most(in_both_orders(*both) for both in zip(choices[::2], choices[1::2], strict=True))
+    return decide_by_majority(combine_orders(*both) for both in zip(choices[::2], choices[1::2], strict=True))
 
 
-def told(judged: Iterable[Vote]) -> dict[str, int]:
+def count_votes(judged: Iterable[Vote]) -> dict[str, int]:
     """What votes cost and how they went: votes asked for, unreadable ones, second looks, tokens in and out.
 
     A vote that counts twice, since two systems gave the same answer, was asked for once.

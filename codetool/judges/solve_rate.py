@@ -16,38 +16,38 @@ from collections.abc import Sequence
 
 from codetool.judges.verdict_parser import Label
 
-SCORES: dict[Label, float] = {"Solved": 1.0, "Unsure": 0.5, "Unsolved": 0.0}
+LABEL_SCORES: dict[Label, float] = {"Solved": 1.0, "Unsure": 0.5, "Unsolved": 0.0}
 
 
-def score(labels: Sequence[Label]) -> float:
+def score_votes(labels: Sequence[Label]) -> float:
     """The mean of an answer's votes, in [0, 1]; 0 without votes."""
-    return sum(SCORES[label] for label in labels) / len(labels) if labels else 0.0
+    return sum(LABEL_SCORES[label] for label in labels) / len(labels) if labels else 0.0
 
 
 def is_solved(labels: Sequence[Label]) -> bool:
     """Whether more votes say Solved than Unsolved: the pass label of an answer."""
-    return score(labels) > 0.5
+    return score_votes(labels) > 0.5
 
 
-def round_rates(votes: Sequence[Sequence[Label]], asked: int) -> list[float]:
+def compute_round_rates(votes: Sequence[Sequence[Label]], asked: int) -> list[float]:
     """The solve rate of each round of votes over `asked` tasks, `votes` holding those of each judged answer in order.
 
     A vote that is missing scores 0.
     """
     rounds = max(map(len, votes), default=0)
-    return [sum(SCORES[labels[i]] for labels in votes if i < len(labels)) / asked for i in range(rounds)]
+    return [sum(LABEL_SCORES[labels[i]] for labels in votes if i < len(labels)) / asked for i in range(rounds)]
 
 
-def vote_deviation(votes: Sequence[Sequence[Label]], asked: int) -> float | None:
+def compute_vote_deviation(votes: Sequence[Sequence[Label]], asked: int) -> float | None:
     """The standard deviation of the rounds' solve rates, the rounds being all there are; None without a vote."""
-    rates = round_rates(votes, asked)
+    rates = compute_round_rates(votes, asked)
     if not rates:
         return None
     middle = sum(rates) / len(rates)
     return math.sqrt(sum((rate - middle) ** 2 for rate in rates) / len(rates))
 
 
-def standard_error(values: Sequence[float]) -> float | None:
+def compute_standard_error(values: Sequence[float]) -> float | None:
     """The standard error of the mean of the tasks' values, the tasks being a sample; None for fewer than two."""
     if len(values) < 2:
         return None

@@ -16,17 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from codetool.errors import ConfigError, MissingError
-from codetool.judges.cases import Case, TraceStep
+from codetool.judges.cases import JudgeInput, TraceStep
 
-GIVEN_UP = "give_up_and_restart"
+GIVE_UP_MARKER = "give_up_and_restart"
 """What a path says that ends without an answer."""
-FINISH = "Finish"
+FINISH_FUNCTION = "Finish"
 """The function whose call ends a path; what it says is the final answer, so it is no step of the trace."""
-EXPECTED = (
+FORMAT_HINT = (
     "ToolBench's converted answers are a JSON object that gives each query id its query, available_tools and answer "
     "with final_answer."
 )
-UNCONVERTED = "answer_generation"
+UNCONVERTED_KEY = "answer_generation"
 """Key of the files that ToolBench's inference writes, before its conversion."""
 
 
@@ -34,7 +34,7 @@ class _MalformedError(ValueError):
     """A part of a file that cannot be read; the text names its key and what is wrong with it."""
 
 
-def read(file: Path) -> dict[str, Case]:
+def load_converted_file(file: Path) -> dict[str, JudgeInput]:
     """Read the cases of one file by query id, in its order.
 
     A file that holds a single record gives one case, whose id is the file's name without `.json`.
@@ -45,11 +45,11 @@ def read(file: Path) -> dict[str, Case]:
     """
     content = _load_json(file)
     if not isinstance(content, dict):
-        raise ConfigError(f"{file} holds no converted answers: it is {_kind(content)}. {EXPECTED}")
-    if UNCONVERTED in content:
+        raise ConfigError(f"{file} holds no converted answers: it is {_describe_json_type(content)}. {FORMAT_HINT}")
+    if UNCONVERTED_KEY in content:
         raise ConfigError(
             f"{file} holds no converted answers, but the answer to one query as inference wrote it (it has the key "
-            f"{UNCONVERTED}). Convert its folder with ToolBench's convert_to_answer_format.py first."
+            f"{UNCONVERTED_KEY}). Convert its folder with ToolBench's convert_to_answer_format.py first."
         )
     records = {file.stem: content} if {"query", "answer"} <= content.keys() else content
     cases = {}
@@ -57,11 +57,11 @@ def read(file: Path) -> dict[str, Case]:
         try:
             cases[query_id] = _read_case(query_id, _parse_text(record))
         except _MalformedError as error:
-            raise ConfigError(f"{file} holds no converted answers: query {query_id}: {error}. {EXPECTED}") from error
+            raise ConfigError(f"{file} holds no converted answers: query {query_id}: {error}. {FORMAT_HINT}") from error
     return cases
 
 
-def read_folder(folder: Path) -> dict[Path, dict[str, Case]]:
+def load_converted_folder(folder: Path) -> dict[Path, dict[str, JudgeInput]]:
     """Read the cases of every `.json` of a folder, in the order of their names.
 
     Raises:
@@ -70,7 +70,7 @@ def read_folder(folder: Path) -> dict[Path, dict[str, Case]]:
     files = sorted(folder.glob("*.json"))
     if not files:
         raise ConfigError(f"{folder} holds no .json, so there are no converted answers in it.")
-    found = {file: read(file) for file in files}
+    found = {file: load_converted_file(file) for file in files}
     owners: dict[str, Path] = {}
     for file, cases in found.items():
         for query_id in cases:
@@ -86,15 +86,15 @@ def _load_json(file: Path) -> Any:
     try:
         return json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{file} holds no converted answers: {error}. {EXPECTED}") from error
+        raise ConfigError(f"{file} holds no converted answers: {error}. {FORMAT_HINT}") from error
 
 
-def _read_case(query_id: str, record: Any) -> Case:
+def _read_case(query_id: str, record: Any) -> JudgeInput:
     answer = _parse_text(_get(record, "answer", ""))
-    return Case(
+    return JudgeInput(
         query_id,
         _get_text(record, "query", ""),
-        final_text(_read_final_answer(answer)),
+        parse_final_answer(_read_final_answer(answer)),
         tuple(_read_tools(_parse_text(_get(record, "available_tools", "")))),
         tuple(_read_steps(_parse_text(answer.get("answer_details")))),
     )
@@ -105,14 +105,14 @@ def _read_final_answer(answer: Any) -> str:
     if isinstance(said, dict):  # the arguments themselves instead of their JSON text
         return json.dumps(said)
     if said is not None and not isinstance(said, str):
-        raise _MalformedError(f"answer.final_answer is {_kind(said)}, not a text")
+        raise _MalformedError(f"answer.final_answer is {_describe_json_type(said)}, not a text")
     return said or ""
 
 
 def _read_tools(tools: Any) -> Iterator[tuple[str, str]]:
     """Name and description of each tool that was offered."""
     if not isinstance(tools, list):
-        raise _MalformedError(f"available_tools is {_kind(tools)}, not a list")
+        raise _MalformedError(f"available_tools is {_describe_json_type(tools)}, not a list")
     for number, written in enumerate(tools):
         tool, where = _parse_text(written), f"available_tools[{number}]."
         if isinstance(tool, dict) and "function" in tool:
@@ -120,9 +120,9 @@ def _read_tools(tools: Any) -> Iterator[tuple[str, str]]:
         yield _get_text(tool, "name", where), str(tool.get("description") or "")
 
 
-def final_text(said: str) -> str:
+def parse_final_answer(said: str) -> str:
     """The words of a final answer that is written as the arguments of the call that finished; empty if it gave up."""
-    if GIVEN_UP in said:
+    if GIVE_UP_MARKER in said:
         return ""
     try:
         arguments = json.loads(said, strict=False)
@@ -158,7 +158,7 @@ def _read_call(said: Any) -> Iterator[TraceStep]:
     """The step that a call of a tool is; none for the call that finished."""
     parsed = _parse_text(said)
     call = parsed if isinstance(parsed, dict) else {"name": "", "arguments": str(said), "response": ""}
-    if call.get("name") != FINISH:
+    if call.get("name") != FINISH_FUNCTION:
         yield TraceStep("", f"{call.get('name')}({call.get('arguments')})", str(call.get("response") or ""))
 
 
@@ -175,7 +175,7 @@ def _parse_text(part: Any) -> Any:
 def _get(record: Any, key: str, where: str) -> Any:
     """The value of a key. `where` is the key of `record` itself with a dot behind it."""
     if not isinstance(record, Mapping):
-        raise _MalformedError(f"{where.rstrip('.') or 'its record'} is {_kind(record)}, not an object")
+        raise _MalformedError(f"{where.rstrip('.') or 'its record'} is {_describe_json_type(record)}, not an object")
     if key not in record:
         raise _MalformedError(f"the key {where}{key} is missing")
     return record[key]
@@ -184,11 +184,11 @@ def _get(record: Any, key: str, where: str) -> Any:
 def _get_text(record: Any, key: str, where: str) -> str:
     found = _get(record, key, where)
     if not isinstance(found, str):
-        raise _MalformedError(f"{where}{key} is {_kind(found)}, not a text")
+        raise _MalformedError(f"{where}{key} is {_describe_json_type(found)}, not a text")
     return found
 
 
-def _kind(value: Any) -> str:
+def _describe_json_type(value: Any) -> str:
     """What JSON calls the type of a value."""
     kinds = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
     return kinds.get(type(value), "a number")

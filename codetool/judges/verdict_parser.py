@@ -14,51 +14,53 @@ Label = Literal["Solved", "Unsure", "Unsolved"]
 Choice = Literal["first", "second", "equal"]
 """A vote on two answers: which of them is better."""
 
-REASON = 500
+MAX_REASON_CHARS = 500
 """Characters of a reason that are kept."""
 
 _LABELS: dict[str, Label] = {
     "solved": "Solved", "unsure": "Unsure", "unsolved": "Unsolved", "yes": "Solved", "no": "Unsolved",
 }  # fmt: skip
 _CHOICES: dict[str, Choice] = {"first": "first", "second": "second", "equal": "equal"}
-_END = r"(?![^\W\d_])"
+_WORD_END = r"(?![^\W\d_])"
 """No letter follows: a word that some models end with digits is still the word."""
-_IS = r"[\"'*]*[ \t]*(?:[:=]|\n)[\s\"'*]*"
-_STATUS = re.compile(rf"answer[\s_]*status{_IS}(solved|unsure|unsolved){_END}", re.IGNORECASE)
-_BETTER = re.compile(rf"better{_IS}(first|second|equal){_END}", re.IGNORECASE)
-_ALONE = r"(?=[\"'*]*\s*(?:[.!;:\n]|$))"
+_SEPARATOR = r"[\"'*]*[ \t]*(?:[:=]|\n)[\s\"'*]*"
+_STATUS_FIELD = re.compile(rf"answer[\s_]*status{_SEPARATOR}(solved|unsure|unsolved){_WORD_END}", re.IGNORECASE)
+_BETTER_FIELD = re.compile(rf"better{_SEPARATOR}(first|second|equal){_WORD_END}", re.IGNORECASE)
+_CLAUSE_END = r"(?=[\"'*]*\s*(?:[.!;:\n]|$))"
 """A choice in a word of its own, not the beginning of a list of thoughts."""
 
 
-def label_in(text: str) -> Label | None:
+def parse_label(text: str) -> Label | None:
     """The vote that a text casts on an answer, None for none. Yes and no stand for Solved and Unsolved."""
-    return _LABELS.get(_word(text, "answer_status", _STATUS, f"(solved|unsure|unsolved|yes|no){_END}"))
+    return _LABELS.get(
+        _find_verdict(text, "answer_status", _STATUS_FIELD, f"(solved|unsure|unsolved|yes|no){_WORD_END}")
+    )
 
 
-def choice_in(text: str) -> Choice | None:
+def parse_choice(text: str) -> Choice | None:
     """Which of two answers a text calls better, None where it does not say."""
-    return _CHOICES.get(_word(text, "better", _BETTER, f"(first|second|equal){_END}{_ALONE}"))
+    return _CHOICES.get(_find_verdict(text, "better", _BETTER_FIELD, f"(first|second|equal){_WORD_END}{_CLAUSE_END}"))
 
 
-def reason_in(text: str) -> str:
+def extract_reason(text: str) -> str:
     """The reason that a text gives, else its own words, in at most 500 characters."""
-    said = spoken(text)
-    given = next((str(found["reason"]) for found in _objects(said) if found.get("reason")), said)
-    return " ".join(given.split())[:REASON]
+    said = extract_reply(text)
+    given = next((str(found["reason"]) for found in _find_json_objects(said) if found.get("reason")), said)
+    return " ".join(given.split())[:MAX_REASON_CHARS]
 
 
-def spoken(text: str) -> str:
+def extract_reply(text: str) -> str:
     """The text without a model's thoughts and end-of-text tokens; empty if it never stopped thinking."""
     return extract_visible_text(text).strip()
 
 
-def _word(text: str, field: str, named: re.Pattern[str], bare: str) -> str:
+def _find_verdict(text: str, field: str, named: re.Pattern[str], bare: str) -> str:
     """The word in that field of a JSON object, else the one named so last in the text, else the one that begins it.
 
     In lower case; empty for none. A reason may hold any word, so what an object says goes first.
     """
-    said = spoken(text)
-    given = [str(each[field]).strip().lower() for each in _objects(said) if isinstance(each.get(field), str)]
+    said = extract_reply(text)
+    given = [str(each[field]).strip().lower() for each in _find_json_objects(said) if isinstance(each.get(field), str)]
     if given:
         return given[-1]
     found = named.findall(said)
@@ -68,7 +70,7 @@ def _word(text: str, field: str, named: re.Pattern[str], bare: str) -> str:
     return begins[1].lower() if begins else ""
 
 
-def _objects(text: str) -> Iterator[dict[str, Any]]:
+def _find_json_objects(text: str) -> Iterator[dict[str, Any]]:
     """The JSON objects in a text."""
     decoder = json.JSONDecoder(strict=False)
     for brace in re.finditer(r"\{", text):

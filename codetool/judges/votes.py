@@ -20,23 +20,23 @@ from codetool.errors import CodeToolError, PromptRefusedError
 from codetool.http.chat_client import ChatClient
 from codetool.http.chat_response import Completion
 from codetool.http.endpoint import Endpoint
-from codetool.judges.verdict_parser import choice_in, label_in
+from codetool.judges.verdict_parser import parse_choice, parse_label
 from codetool.runs import journal
 from codetool.seeding import draw_uniform
 
 log = logging.getLogger(__name__)
 
-FILE = "votes.jsonl"
+VOTES_FILE = "votes.jsonl"
 """Journal of votes in a run folder."""
-UNREAD: dict[str, str] = {"answer": "Unsolved", "comparison": "equal"}
+UNREADABLE_LABELS: dict[str, str] = {"answer": "Unsolved", "comparison": "equal"}
 """What a vote counts as that cannot be read."""
 
-Count = Callable[["Vote"], None]
+OnVote = Callable[["Vote"], None]
 """Is told each vote that has been asked for."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ballot:
+class VoteRequest:
     """A vote to be asked for."""
 
     kind: Literal["answer", "comparison"]
@@ -60,7 +60,7 @@ class Vote:
     """A vote that was cast, or that needed no asking: then it has cost nothing."""
 
     label: str
-    """A label of `verdicts.Label` or, of a comparison, of `verdicts.Choice`."""
+    """A label of `verdict_parser.Label` or, of a comparison, of `verdicts.Choice`."""
     readable: bool = True
     looks: int = 0
     """Times that the judge looked; 0 for a vote that was not asked for."""
@@ -70,7 +70,7 @@ class Vote:
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class VoteSettings:
     """How a judge is asked, which determines its votes."""
 
     model: str
@@ -79,34 +79,34 @@ class Manner:
     seed: int
     extra_body: Mapping[str, Any] = field(default_factory=dict)
 
-    def key(self, ballot: Ballot) -> str:
+    def key(self, ballot: VoteRequest) -> str:
         """Hex sha256 of all that determines the vote."""
         text = json.dumps([asdict(self), asdict(ballot)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-async def cast(
-    ballots: Sequence[Ballot], manner: Manner, server: Endpoint, file: Path, count: Count = lambda vote: None
+async def collect_votes(
+    ballots: Sequence[VoteRequest], manner: VoteSettings, server: Endpoint, file: Path, count: OnVote = lambda vote: None
 ) -> list[Vote]:
     """The vote of each ballot in order; those that `file` does not hold are asked for, all at once, and journalled.
 
     Raises what the client raises when it opens and where it gives up; the votes cast until then are kept.
     """
-    known = {line["key"]: _read(line) for line in journal.read(file) if _counts(line)}
+    known = {line["key"]: _decode_vote(line) for line in journal.read(file) if _is_reusable(line)}
     keys = [manner.key(ballot) for ballot in ballots]
     new = {key: ballot for key, ballot in zip(keys, ballots, strict=True) if key not in known}
     if new:
         with journal.Journal(file) as votes:
             async with ChatClient(server) as client:
 
-                async def asked(key: str, ballot: Ballot) -> Vote:
+                async def asked(key: str, ballot: VoteRequest) -> Vote:
                     try:
-                        vote = await _vote(client, ballot, manner)
+                        vote = await _request_vote(client, ballot, manner)
                     except CodeToolError:
                         raise  # further votes would meet it too
                     except Exception as error:  # a defect must cost one vote, not the others; log.txt has the traceback
                         log.warning("%s: unreadable vote: %r", ballot.task_id, error, exc_info=True)
-                        vote = Vote(UNREAD[ballot.kind], readable=False, looks=1, said=repr(error))
+                        vote = Vote(UNREADABLE_LABELS[ballot.kind], readable=False, looks=1, said=repr(error))
                     about = {"task_id": ballot.task_id, "kind": ballot.kind, "number": ballot.number}
                     votes.append({"key": key, **about, "order": ballot.order, **asdict(vote)})
                     count(vote)
@@ -117,44 +117,44 @@ async def cast(
     return [known[key] for key in keys]
 
 
-def left(ballots: Iterable[Ballot], manner: Manner, file: Path) -> int:
+def count_missing_votes(ballots: Iterable[VoteRequest], manner: VoteSettings, file: Path) -> int:
     """How many of the ballots have no vote in the journal yet."""
-    known = {line["key"] for line in journal.read(file) if _counts(line)}
+    known = {line["key"] for line in journal.read(file) if _is_reusable(line)}
     return len({manner.key(ballot) for ballot in ballots} - known)
 
 
-def _counts(line: Mapping[str, Any]) -> bool:
+def _is_reusable(line: Mapping[str, Any]) -> bool:
     """Whether a line is a vote to be used again; one that could not be read is asked for anew by a later run."""
     return "key" in line and "label" in line and bool(line.get("readable", True))
 
 
-async def _vote(client: ChatClient, ballot: Ballot, manner: Manner) -> Vote:
+async def _request_vote(client: ChatClient, ballot: VoteRequest, manner: VoteSettings) -> Vote:
     """The vote, after a second look where the first leaves the judge unsure and there is one."""
-    read: Callable[[str], str | None] = label_in if ballot.kind == "answer" else choice_in
+    read: Callable[[str], str | None] = parse_label if ballot.kind == "answer" else parse_choice
     try:
-        first = await _asked(client, ballot.prompt, ballot, manner)
+        first = await _complete_prompt(client, ballot.prompt, ballot, manner)
     except CodeToolError as error:
-        _refuse_all_but_this(error, ballot, "an unreadable vote")
-        return Vote(UNREAD[ballot.kind], readable=False, looks=1, said=str(error))
-    vote = _counted(ballot, read(first.texts[0]), 1, first)
+        _raise_unless_prompt_refused(error, ballot, "an unreadable vote")
+        return Vote(UNREADABLE_LABELS[ballot.kind], readable=False, looks=1, said=str(error))
+    vote = _make_vote(ballot, read(first.texts[0]), 1, first)
     if vote.label != "Unsure" or ballot.second is None:
         return vote
     try:
-        second = await _asked(client, ballot.second, ballot, manner)
+        second = await _complete_prompt(client, ballot.second, ballot, manner)
     except CodeToolError as error:
-        _refuse_all_but_this(error, ballot, "the judge stays unsure")
+        _raise_unless_prompt_refused(error, ballot, "the judge stays unsure")
         return vote
-    return _counted(ballot, read(second.texts[0]), 2, first, second)
+    return _make_vote(ballot, read(second.texts[0]), 2, first, second)
 
 
-def _refuse_all_but_this(error: CodeToolError, ballot: Ballot, so: str) -> None:
+def _raise_unless_prompt_refused(error: CodeToolError, ballot: VoteRequest, so: str) -> None:
     """Tell of a prompt that the server will never answer; raise any other error, which further votes would meet too."""
     if not isinstance(error, PromptRefusedError):
         raise error
     log.warning("%s: %s; %s", ballot.task_id, error, so)
 
 
-async def _asked(client: ChatClient, prompt: str, ballot: Ballot, manner: Manner) -> Completion:
+async def _complete_prompt(client: ChatClient, prompt: str, ballot: VoteRequest, manner: VoteSettings) -> Completion:
     return await client.complete(
         [{"role": "user", "content": prompt}],
         n=1,
@@ -165,9 +165,9 @@ async def _asked(client: ChatClient, prompt: str, ballot: Ballot, manner: Manner
     )
 
 
-def _counted(ballot: Ballot, label: str | None, looks: int, *answers: Completion) -> Vote:
+def _make_vote(ballot: VoteRequest, label: str | None, looks: int, *answers: Completion) -> Vote:
     return Vote(
-        label or UNREAD[ballot.kind],
+        label or UNREADABLE_LABELS[ballot.kind],
         readable=label is not None,
         looks=looks,
         said=answers[-1].texts[0],
@@ -176,6 +176,6 @@ def _counted(ballot: Ballot, label: str | None, looks: int, *answers: Completion
     )
 
 
-def _read(line: Mapping[str, Any]) -> Vote:
+def _decode_vote(line: Mapping[str, Any]) -> Vote:
     names = ("label", "readable", "looks", "said", "tokens_in", "tokens_out")
     return Vote(**{name: line[name] for name in names})

@@ -17,16 +17,16 @@ from codetool.judges.verdict_parser import Choice, Label
 Preference = Literal["win", "tie", "loss"]
 """How a run's answer compares with the reference's."""
 
-POINTS: dict[Preference, float] = {"win": 1.0, "tie": 0.5, "loss": 0.0}
+PREFERENCE_SCORES: dict[Preference, float] = {"win": 1.0, "tie": 0.5, "loss": 0.0}
 
 
-def by_pass(own: Sequence[Label], reference: Sequence[Label]) -> Preference | None:
+def compare_pass_labels(own: Sequence[Label], reference: Sequence[Label]) -> Preference | None:
     """What the votes on both answers decide: the solved one wins over one that is not; None if they are alike."""
     solved = is_solved(own), is_solved(reference)
     return None if solved[0] == solved[1] else "win" if solved[0] else "loss"
 
 
-def in_both_orders(own_first: Choice, own_second: Choice) -> Preference:
+def combine_orders(own_first: Choice, own_second: Choice) -> Preference:
     """What two comparisons say together, the run's own answer first in one and second in the other.
 
     A choice that goes with the place of an answer rather than with the answer is a tie.
@@ -36,7 +36,7 @@ def in_both_orders(own_first: Choice, own_second: Choice) -> Preference:
     return "loss" if (own_first, own_second) == ("second", "first") else "tie"
 
 
-def by_most(preferences: Iterable[Preference]) -> Preference:
+def decide_by_majority(preferences: Iterable[Preference]) -> Preference:
     """The preference of a task from those of its rounds: more wins than losses win; ties decide nothing."""
     counts = Counter(preferences)
     return "win" if counts["win"] > counts["loss"] else "loss" if counts["win"] < counts["loss"] else "tie"

@@ -10,7 +10,7 @@ import pytest
 from codetool.evaluation import judged_results
 from codetool.evaluation.paired_comparison import differences, estimate
 from codetool.evaluation.summary import summarise
-from codetool.judges.cases import Case
+from codetool.judges.cases import JudgeInput
 from codetool.judges.endpoint_judge import Judgement
 from codetool.judges.votes import Vote
 from codetool.runs import journal
@@ -25,7 +25,7 @@ def judged_folder(folder: Path, labels: dict[str, list[str]]) -> Path:
     journal.replace(folder / "results.jsonl", (journal.encode(line(task)) for task in labels))
     votes = {task: Judgement(tuple(Vote(label, said=label) for label in each)) for task, each in labels.items()}
     judged_results.write(
-        folder, (judged_results.judged_line(Case(task, "q", "a"), each) for task, each in votes.items())
+        folder, (judged_results.judged_line(JudgeInput(task, "q", "a"), each) for task, each in votes.items())
     )
     return folder
 

@@ -10,8 +10,8 @@ import pytest
 from chat_server import serving
 from judging_world import ANN, NOTHING, asked, judge, saying
 
-from codetool.judges.cases import Case
-from codetool.judges.endpoint_judge import Compared, OpenAIJudge
+from codetool.judges.cases import JudgeInput
+from codetool.judges.endpoint_judge import Comparison, OpenAIJudge
 
 BEN = replace(ANN, answer="Ben")
 
@@ -21,7 +21,7 @@ def choosing(choose: Callable[[str], str], solved: str = "Solved") -> Callable[[
     return lambda said: choose(said) if "COMPARE" in said else solved
 
 
-async def compared(one: OpenAIJudge, own: Case, reference: Case, file: Path) -> Compared:
+async def compared(one: OpenAIJudge, own: JudgeInput, reference: JudgeInput, file: Path) -> Comparison:
     judged = await one.judge([own, reference], file, 0)
     [found] = await one.compare([(own, reference)], [(judged[0], judged[1])], file, 0)
     return found

@@ -11,8 +11,8 @@ from judging_world import ANN, NEVER, NOTHING, asked, judge, saying
 from promptly import promptly
 
 from codetool.errors import ConfigError, UnreachableError
-from codetool.judges.endpoint_judge import told
-from codetool.judges.votes import Ballot
+from codetool.judges.endpoint_judge import count_votes
+from codetool.judges.votes import VoteRequest
 from codetool.runs import journal
 
 ann_is_right = saying(lambda said: "Yes." if "Ann" in said else "no, it does not")
@@ -39,7 +39,7 @@ async def test_nobody_is_asked_about_an_answer_that_is_not_there(tmp_path: Path)
     async with serving(ann_is_right) as server:
         [found] = await judge(server.url, votes=3).judge([NOTHING], tmp_path / "votes.jsonl", 0)
     assert found.labels == ("Unsolved",) * 3 and not server.requests
-    assert told(found.votes)["votes"] == 0
+    assert count_votes(found.votes)["votes"] == 0
 
 
 async def test_where_the_answer_leaves_it_unsure_the_judge_sees_the_whole_trace(tmp_path: Path) -> None:
@@ -53,7 +53,13 @@ async def test_where_the_answer_leaves_it_unsure_the_judge_sees_the_whole_trace(
     assert {vote.looks for vote in found.votes} == {2}
     looks = [asked(request) for request in server.requests]
     assert looks.count("TRACE Who? (('find', 'finds people'),) find('Ann'): Ann,  Ann") == 2
-    assert told(found.votes) == {"votes": 2, "unreadable": 0, "second_looks": 2, "tokens_in": 40, "tokens_out": 24}
+    assert count_votes(found.votes) == {
+        "votes": 2,
+        "unreadable": 0,
+        "second_looks": 2,
+        "tokens_in": 40,
+        "tokens_out": 24,
+    }
 
 
 async def test_without_a_second_look_unsure_it_stays(tmp_path: Path) -> None:
@@ -130,7 +136,7 @@ async def test_an_unreadable_vote_is_unsolved_and_counted(tmp_path: Path) -> Non
     async with serving(lambda body: chat("Hard to say.")) as server:
         [found] = await judge(server.url).judge([ANN], tmp_path / "votes.jsonl", 0)
     assert found.labels == ("Unsolved",)
-    assert told(found.votes)["unreadable"] == 1
+    assert count_votes(found.votes)["unreadable"] == 1
     assert [line["said"] for line in journal.read(tmp_path / "votes.jsonl")] == ["Hard to say."]
 
 
@@ -181,6 +187,6 @@ def test_wrong_settings_are_refused(change: dict[str, object]) -> None:
 
 
 def test_seeds_of_votes_do_not_depend_on_the_prompt() -> None:
-    ballots = [Ballot("answer", "t1", number, "p") for number in range(50)]
+    ballots = [VoteRequest("answer", "t1", number, "p") for number in range(50)]
     assert len({ballot.seed(0) for ballot in ballots}) == 50
-    assert Ballot("answer", "t1", 0, "other").seed(0) == ballots[0].seed(0) != ballots[0].seed(1)
+    assert VoteRequest("answer", "t1", 0, "other").seed(0) == ballots[0].seed(0) != ballots[0].seed(1)

@@ -13,13 +13,13 @@ import pytest
 from data_folder import data_folder
 
 from codetool.judges.solve_rate import (
+    compute_round_rates,
+    compute_standard_error,
+    compute_vote_deviation,
     is_solved,
-    round_rates,
-    score,
-    standard_error,
-    vote_deviation,
+    score_votes,
 )
-from codetool.judges.verdict_parser import Label, label_in
+from codetool.judges.verdict_parser import Label, parse_label
 
 S, U, N = Label.__args__  # type: ignore[attr-defined]
 
@@ -35,27 +35,27 @@ S, U, N = Label.__args__  # type: ignore[attr-defined]
     ],
 )
 def test_votes_are_averaged_and_most_of_them_decide(labels: tuple[Label, ...], value: float, solved: bool) -> None:
-    assert score(labels) == pytest.approx(value)
+    assert score_votes(labels) == pytest.approx(value)
     assert is_solved(labels) is solved
 
 
 def test_rounds_are_rated_over_all_tasks_asked_for_and_their_deviation_is_that_of_a_population() -> None:
     votes = [(S, S, U), (N, S, N), (U, U)]  # a fourth task has no result, the third lacks a vote
-    assert round_rates(votes, 4) == [1.5 / 4, 2.5 / 4, 0.5 / 4]
-    assert vote_deviation(votes, 4) == pytest.approx((((0.0) ** 2 + 0.25**2 + 0.25**2) / 3) ** 0.5)
-    assert vote_deviation([(S,), (N,)], 2) == 0.0
-    assert vote_deviation([], 2) is None
+    assert compute_round_rates(votes, 4) == [1.5 / 4, 2.5 / 4, 0.5 / 4]
+    assert compute_vote_deviation(votes, 4) == pytest.approx((((0.0) ** 2 + 0.25**2 + 0.25**2) / 3) ** 0.5)
+    assert compute_vote_deviation([(S,), (N,)], 2) == 0.0
+    assert compute_vote_deviation([], 2) is None
 
 
 def test_the_mean_over_rounds_is_the_mean_over_tasks() -> None:
     votes = [(S, U, N), (S, S, S), (N, N, U)]
-    rates = round_rates(votes, 5)
-    assert sum(rates) / 3 == pytest.approx(sum(map(score, votes)) / 5)
+    rates = compute_round_rates(votes, 5)
+    assert sum(rates) / 3 == pytest.approx(sum(map(score_votes, votes)) / 5)
 
 
 def test_the_standard_error_is_that_of_a_sample_of_tasks() -> None:
-    assert standard_error([0.0, 1.0]) == pytest.approx(0.5)
-    assert standard_error([1.0]) is None
+    assert compute_standard_error([0.0, 1.0]) == pytest.approx(0.5)
+    assert compute_standard_error([1.0]) is None
 
 
 def recorded(model: str) -> Path:
@@ -64,7 +64,7 @@ def recorded(model: str) -> Path:
 
 def recorded_labels(rounds: Mapping[str, str]) -> list[Label]:
     """The votes of a result file, `{"1": "AnswerStatus.Unsure", …}`, by their round."""
-    labels = [label_in(rounds[number].rpartition(".")[2]) for number in sorted(rounds, key=int)]
+    labels = [parse_label(rounds[number].rpartition(".")[2]) for number in sorted(rounds, key=int)]
     assert all(labels)
     return [label for label in labels if label]
 
@@ -76,8 +76,8 @@ def test_recorded_labels_give_the_recorded_scores(model: str, rate: float) -> No
     content = json.loads(file.read_text())
     votes = [recorded_labels(each["is_solved"]) for each in content.values()]
     assert all(len(labels) == 3 for labels in votes)
-    assert sum(round_rates(votes, len(content))) / 3 == pytest.approx(rate)
-    assert vote_deviation(votes, len(content)) == pytest.approx(0)
+    assert sum(compute_round_rates(votes, len(content))) / 3 == pytest.approx(rate)
+    assert compute_vote_deviation(votes, len(content)) == pytest.approx(0)
 
 
 @pytest.mark.data

@@ -9,7 +9,7 @@ import pytest
 from data_folder import data_folder
 
 from codetool.errors import ConfigError, MissingError
-from codetool.judges.tooleval_answers import final_text, read
+from codetool.judges.tooleval_answers import load_converted_file, parse_final_answer
 from codetool.stages.judge.answer_source import load
 
 
@@ -20,7 +20,7 @@ def published(model: str) -> Path:
 
 @pytest.mark.data
 def test_published_predictions_have_query_tools_trace_and_answer() -> None:
-    cases = read(published("dfs"))
+    cases = load_converted_file(published("dfs"))
     assert set(cases) == {"588", "608", "1073"}
     case = cases["1073"]
     assert case.query.startswith("I want to plan a surprise birthday party")
@@ -33,7 +33,7 @@ def test_published_predictions_have_query_tools_trace_and_answer() -> None:
 
 @pytest.mark.data
 def test_a_path_without_a_final_answer_has_none() -> None:
-    assert read(published("cot"))["588"].answer == ""
+    assert load_converted_file(published("cot"))["588"].answer == ""
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_a_path_without_a_final_answer_has_none() -> None:
     ],
 )  # fmt: skip
 def test_a_final_answer_is_the_words_in_the_last_call(said: str, answer: str) -> None:
-    assert final_text(said) == answer
+    assert parse_final_answer(said) == answer
 
 
 RECORD = {
@@ -76,7 +76,7 @@ def written(file: Path, content: object) -> Path:
 )
 def test_tools_are_read_in_every_spelling(tmp_path: Path, tool: object) -> None:
     file = written(tmp_path / "x.json", {"1": RECORD | {"available_tools": [tool, {"function": {"name": "Finish"}}]}})
-    assert read(file)["1"].tools == (("find", "finds"), ("Finish", ""))
+    assert load_converted_file(file)["1"].tools == (("find", "finds"), ("Finish", ""))
 
 
 @pytest.mark.parametrize("part", ["available_tools", "answer", "answer_details", "final_answer", "record"])
@@ -90,8 +90,10 @@ def test_parts_may_be_json_text_and_final_arguments_an_object(tmp_path: Path, pa
     if part in record:
         record[part] = json.dumps(record[part])
     content = {"1": json.dumps(record) if part == "record" else record}
-    assert read(written(tmp_path / "x.json", content)) == read(written(tmp_path / "y.json", {"1": RECORD}))
-    [case] = read(tmp_path / "x.json").values()
+    assert load_converted_file(written(tmp_path / "x.json", content)) == load_converted_file(
+        written(tmp_path / "y.json", {"1": RECORD})
+    )
+    [case] = load_converted_file(tmp_path / "x.json").values()
     assert (case.answer, [step.code for step in case.steps]) == ("A poet.", ["find({})"])
 
 
@@ -100,11 +102,11 @@ def test_a_trace_may_be_deep(tmp_path: Path) -> None:
     for _ in range(400):
         message = {"role": "assistant", "message": "on", "next": [message]}
     record = RECORD | {"answer": {"final_answer": "", "answer_details": [message]}}
-    assert len(read(written(tmp_path / "x.json", {"1": record}))["1"].steps) == 401
+    assert len(load_converted_file(written(tmp_path / "x.json", {"1": record}))["1"].steps) == 401
 
 
 def test_a_file_of_one_record_is_the_query_that_it_is_named_after(tmp_path: Path) -> None:
-    assert list(read(written(tmp_path / "588.json", RECORD))) == ["588"]
+    assert list(load_converted_file(written(tmp_path / "588.json", RECORD))) == ["588"]
 
 
 def test_a_folder_holds_files_of_groups_or_of_queries(tmp_path: Path) -> None:
@@ -130,7 +132,7 @@ def test_a_missing_file_is_called_a_missing_file(tmp_path: Path) -> None:
 def test_another_file_is_refused_in_one_message(tmp_path: Path, content: str) -> None:
     (tmp_path / "x.json").write_text(content)
     with pytest.raises(ConfigError, match=r"x\.json holds no converted answers"):
-        read(tmp_path / "x.json")
+        load_converted_file(tmp_path / "x.json")
 
 
 @pytest.mark.parametrize(
@@ -153,10 +155,10 @@ def test_another_file_is_refused_in_one_message(tmp_path: Path, content: str) ->
 def test_an_error_names_file_query_and_key(tmp_path: Path, change: dict[str, object], told: str) -> None:
     file = written(tmp_path / "x.json", {"588": RECORD, "590": RECORD | change})
     with pytest.raises(ConfigError, match=rf"x\.json holds no converted answers: query 590: .*{told}"):
-        read(file)
+        load_converted_file(file)
 
 
 def test_a_raw_answer_file_is_called_unconverted(tmp_path: Path) -> None:
     file = written(tmp_path / "588_CoT@1.json", {"answer_generation": {}, "tree": {}})
     with pytest.raises(ConfigError, match=r"Convert its folder with ToolBench's convert_to_answer_format\.py"):
-        read(file)
+        load_converted_file(file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from codetool.judges.verdict_parser import REASON, choice_in, label_in, reason_in
+from codetool.judges.verdict_parser import MAX_REASON_CHARS, extract_reason, parse_choice, parse_label
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ from codetool.judges.verdict_parser import REASON, choice_in, label_in, reason_i
     ],
 )  # fmt: skip
 def test_a_label_is_read_from_json_from_a_named_field_or_from_the_first_word(text: str, label: str | None) -> None:
-    assert label_in(text) == label
+    assert parse_label(text) == label
 
 
 @pytest.mark.parametrize(
@@ -43,10 +43,10 @@ def test_a_label_is_read_from_json_from_a_named_field_or_from_the_first_word(tex
     ],
 )  # fmt: skip
 def test_a_choice_is_read_in_the_same_way(text: str, choice: str | None) -> None:
-    assert choice_in(text) == choice
+    assert parse_choice(text) == choice
 
 
 def test_a_reason_is_the_one_given_else_what_was_said_and_short() -> None:
-    assert reason_in('x {"answer_status": "Solved", "reason": "all\nthere"}') == "all there"
-    assert reason_in("<think>long</think> Solved, I think") == "Solved, I think"
-    assert len(reason_in("word " * 1000)) == REASON
+    assert extract_reason('x {"answer_status": "Solved", "reason": "all\nthere"}') == "all there"
+    assert extract_reason("<think>long</think> Solved, I think") == "Solved, I think"
+    assert len(extract_reason("word " * 1000)) == MAX_REASON_CHARS

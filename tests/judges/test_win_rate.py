@@ -10,16 +10,22 @@ import pytest
 from data_folder import data_folder
 
 from codetool.judges.verdict_parser import Choice, Label
-from codetool.judges.win_rate import POINTS, Preference, by_most, by_pass, in_both_orders
+from codetool.judges.win_rate import (
+    PREFERENCE_SCORES,
+    Preference,
+    combine_orders,
+    compare_pass_labels,
+    decide_by_majority,
+)
 
 SOLVED: tuple[Label, ...] = ("Solved", "Solved", "Unsolved")
 UNSOLVED: tuple[Label, ...] = ("Unsolved", "Unsure", "Solved")
 
 
 def test_a_solved_answer_wins_over_one_that_is_not() -> None:
-    assert by_pass(SOLVED, UNSOLVED) == "win"
-    assert by_pass(UNSOLVED, SOLVED) == "loss"
-    assert by_pass(SOLVED, SOLVED) is by_pass(UNSOLVED, UNSOLVED) is None
+    assert compare_pass_labels(SOLVED, UNSOLVED) == "win"
+    assert compare_pass_labels(UNSOLVED, SOLVED) == "loss"
+    assert compare_pass_labels(SOLVED, SOLVED) is compare_pass_labels(UNSOLVED, UNSOLVED) is None
 
 
 @pytest.mark.parametrize(
@@ -36,13 +42,13 @@ def test_a_solved_answer_wins_over_one_that_is_not() -> None:
 def test_a_choice_that_flips_with_the_order_is_a_tie(
     own_first: Choice, own_second: Choice, preference: Preference
 ) -> None:
-    assert in_both_orders(own_first, own_second) == preference
+    assert combine_orders(own_first, own_second) == preference
 
 
 def test_most_rounds_decide() -> None:
-    assert by_most(["win", "tie", "tie"]) == "win"
-    assert by_most(["loss", "win", "tie"]) == "tie"
-    assert by_most(["loss", "loss", "win"]) == "loss"
+    assert decide_by_majority(["win", "tie", "tie"]) == "win"
+    assert decide_by_majority(["loss", "win", "tie"]) == "tie"
+    assert decide_by_majority(["loss", "loss", "win"]) == "loss"
 
 
 @pytest.mark.data
@@ -58,8 +64,8 @@ def test_recorded_preferences_give_the_recorded_labels() -> None:
         rounds = counts[row["query_id"]]
         cast: list[Preference] = ["win"] * rounds[row["output_model"]]
         cast += ["loss"] * rounds[row["ref_model"]]
-        assert by_most(cast) == meaning[row["preference_label"]]
+        assert decide_by_majority(cast) == meaning[row["preference_label"]]
 
 
 def test_two_equal_runs_share_the_points() -> None:
-    assert POINTS["tie"] * 2 == POINTS["win"] + POINTS["loss"] == 1
+    assert PREFERENCE_SCORES["tie"] * 2 == PREFERENCE_SCORES["win"] + PREFERENCE_SCORES["loss"] == 1

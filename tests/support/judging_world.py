@@ -7,12 +7,12 @@ from typing import Any
 
 from chat_server import Reply, chat
 
-from codetool.judges.cases import Case, TraceStep
+from codetool.judges.cases import JudgeInput, TraceStep
 from codetool.judges.endpoint_judge import OpenAIJudge
 
-ANN = Case("t1", "Who?", "Ann", (("find", "finds people"),), (TraceStep("look", "find('Ann')", "Ann, 40"),))
-NEVER = Case("t2", "When?", "never")
-NOTHING = Case("t3", "Why?", "")
+ANN = JudgeInput("t1", "Who?", "Ann", (("find", "finds people"),), (TraceStep("look", "find('Ann')", "Ann, 40"),))
+NEVER = JudgeInput("t2", "When?", "never")
+NOTHING = JudgeInput("t3", "Why?", "")
 
 
 def judge(url: str, **changes: object) -> OpenAIJudge:

@@ -13,7 +13,7 @@ from codetool.answers.final_answer import final_answer
 from codetool.config.run_config import RunConfig
 from codetool.evaluation.error_taxonomy import TaskError, internal_error
 from codetool.evaluation.score_task import check
-from codetool.judges.cases import Case, of_path
+from codetool.judges.cases import JudgeInput
 from codetool.judges.endpoint_judge import NoJudge
 from codetool.process_data.rollouts import Rollout
 from codetool.search.exhaustive import Exhaustive
@@ -35,7 +35,7 @@ class Outcomes:
     by_task: dict[str, dict[str, bool]] = field(default_factory=dict)
     sources: Counter[str] = field(default_factory=Counter)
     """Leaves by what decided them: `unfinished` (or given up), `checked`, `judge`, `executed`."""
-    questions: list[tuple[str, Case]] = field(default_factory=list)
+    questions: list[tuple[str, JudgeInput]] = field(default_factory=list)
     """Leaf id and case of those that a judge has yet to decide."""
     failures: dict[str, TaskError] = field(default_factory=dict)
     """Tasks of which a leaf could not be decided, by id; they stand nowhere else."""
@@ -91,7 +91,7 @@ def _decide(task: Task, leaf: Node, config: RunConfig, outcomes: Outcomes) -> No
     if config.collect.leaf_success == "executed" or isinstance(config.judge, NoJudge):
         outcomes.decide(task, leaf, leaf.spot > 0, "executed")
     else:
-        outcomes.questions.append((leaf.id, of_path(task, leaf)))
+        outcomes.questions.append((leaf.id, JudgeInput.from_path(task, leaf)))
 
 
 def sources_told(sources: Counter[str]) -> Iterator[str]:

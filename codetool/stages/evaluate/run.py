@@ -91,7 +91,7 @@ def run(
     config, choices = repeat_source(config, choices, console if sweep is None else None)
     config, choices = without_unused_prm(config, choices, console if sweep is None else None)
     if judges_answers(config):
-        config.judge.manner(config.seed)  # a judge without a model is told before anything is read
+        config.judge.build_vote_settings(config.seed)  # a judge without a model is told before anything is read
     tasks = config.benchmark.tasks()[: config.limit]
     refuse_other_tasks(config, tasks)
     identity = run_identity(config, choices)

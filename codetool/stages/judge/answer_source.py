@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from codetool.errors import CodeToolError, ConfigError, MissingError
 from codetool.judges import tooleval_answers
-from codetool.judges.cases import Case
+from codetool.judges.cases import JudgeInput
 from codetool.runs import provenance
 from codetool.stages.judge.judge_run import cases_of
 from codetool.stages.report import settings_of, tasks_of
@@ -34,7 +34,7 @@ class Answers:
     converted answers."""
     asked: tuple[str, ...]
     """Ids of the tasks asked for; some may have no case."""
-    cases: dict[str, Case]
+    cases: dict[str, JudgeInput]
     templates: dict[str, str | None]
     notes: tuple[str, ...] = ()
     """What a reader has to know of them."""
@@ -45,9 +45,9 @@ class Answers:
         """The group of each task asked for, None where it has none."""
         return {name: self.groups.get(name) for name in self.asked}
 
-    def case(self, task_id: str, query: str = "") -> Case:
+    def case(self, task_id: str, query: str = "") -> JudgeInput:
         """The case of a task, one without an answer where there is none."""
-        return self.cases.get(task_id) or Case(task_id, query, "")
+        return self.cases.get(task_id) or JudgeInput(task_id, query, "")
 
 
 def load(place: Path, word: str, limit: int | None, ids: Path | None = None) -> Answers:
@@ -81,7 +81,7 @@ def _load_place(place: Path, word: str) -> Answers:
 def _of_file(file: Path, word: str) -> Answers:
     if file.suffix != ".json":
         raise ConfigError(f"{word}={file} is no file of converted answers, which is a .json, nor a run folder")
-    cases = _read_or_explain(word, tooleval_answers.read, file)
+    cases = _read_or_explain(word, tooleval_answers.load_converted_file, file)
     name = "-".join(part for part in (file.resolve().parent.name, file.stem) if part)
     return Answers(name, hashlib.sha256(file.read_bytes()).hexdigest(), tuple(cases), cases, {})
 
@@ -89,7 +89,7 @@ def _of_file(file: Path, word: str) -> Answers:
 def _of_converted_folder(folder: Path, word: str) -> Answers:
     """All converted answers of a folder. A file of several queries holds a group, which is named after it."""
     no_run = f"{word}={folder} is no run folder: there is no {RUN_FILES[0]} in it. As a folder of converted answers"
-    files = _read_or_explain(no_run, tooleval_answers.read_folder, folder)
+    files = _read_or_explain(no_run, tooleval_answers.load_converted_folder, folder)
     cases = {query_id: case for found in files.values() for query_id, case in found.items()}
     groups = {query_id: file.stem for file, found in files.items() if file.stem not in found for query_id in found}
     digests = [f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n" for file in files]

@@ -24,8 +24,8 @@ from codetool.config.run_config import RunConfig
 from codetool.errors import ConfigError
 from codetool.evaluation import judged_results
 from codetool.evaluation.summary import Summary, as_json, summarise
-from codetool.judges.endpoint_judge import Compared, NoJudge
-from codetool.judges.votes import FILE
+from codetool.judges.endpoint_judge import Comparison, NoJudge
+from codetool.judges.votes import VOTES_FILE
 from codetool.runs import journal
 from codetool.runs.identity import Identity, identity_settings
 from codetool.runs.provenance import code_rows, record_session
@@ -36,7 +36,7 @@ from codetool.stages.judge.answer_source import Answers, load
 from codetool.stages.judge.judge_run import concluded, progress
 from codetool.stages.wandb_content import of_judging, track
 
-FILES = (judged_results.FILE, FILE, "metrics.json", "config.yaml", "log.txt")
+FILES = (judged_results.FILE, VOTES_FILE, "metrics.json", "config.yaml", "log.txt")
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def judge(config: RunConfig, choices: Mapping[str, str], console: Console) -> in
         return 0
     with ExitStack() as stack:
         run_folder.lock(path, stack, False)
-        stack.callback(run_folder.remove_if_unused, path, (judged_results.FILE, FILE))
+        stack.callback(run_folder.remove_if_unused, path, (judged_results.FILE, VOTES_FILE))
         stack.enter_context(logged(path / "log.txt", console, logging.INFO))
         write_config(config, path)
         stack.enter_context(record_session(path, identity, config.settings, command_words()))
@@ -88,7 +88,7 @@ def _loaded(config: RunConfig) -> tuple[Answers, Answers | None]:
             "judge_stage.folder is not set. Name a run folder or a file of ToolBench's converted answers: "
             "judge_stage.folder=outputs/evaluate/NAME"
         )
-    config.judge.manner(config.seed)  # a judge without a model is told before anything is read
+    config.judge.build_vote_settings(config.seed)  # a judge without a model is told before anything is read
     answers = load(settings.folder, "judge_stage.folder", config.limit, settings.ids)
     if not answers.asked:
         raise ConfigError(f"judge_stage.folder={settings.folder} holds no answer yet")
@@ -153,17 +153,19 @@ def _missing(answers: Answers, system: Answers) -> int:
 def _judged(config: RunConfig, answers: Answers, reference: Answers | None, path: Path, console: Console) -> Summary:
     """Ask for the votes that are missing, and write what they come to."""
     judged_results.forget(path)
-    file, seed = path / FILE, config.seed
+    file, seed = path / VOTES_FILE, config.seed
     own = [answers.case(name) for name in answers.asked]
     other = [reference.case(case.task_id, case.query) for case in own] if reference else []
-    with progress(config.judge, map(config.judge.ballots, (*own, *other)), path, seed, console) as count:
+    with progress(config.judge, map(config.judge.build_vote_requests, (*own, *other)), path, seed, console) as count:
         found = asyncio.run(config.judge.judge([*own, *other], file, seed, count))
     judgements, others = found[: len(own)], found[len(own) :]
     lines = [judged_results.judged_line(case, each) for case, each in zip(own, judgements, strict=True)]
-    compared: list[Compared] = []
+    compared: list[Comparison] = []
     if reference:
         pairs, both = list(zip(own, other, strict=True)), list(zip(judgements, others, strict=True))
-        with progress(config.judge, map(config.judge.comparisons, pairs, both), path, seed, console) as count:
+        with progress(
+            config.judge, map(config.judge.build_comparison_requests, pairs, both), path, seed, console
+        ) as count:
             compared = asyncio.run(config.judge.compare(pairs, both, file, seed, count))
         parts = map(judged_results.compared_part, other, others, compared)
         lines = [line | part for line, part in zip(lines, parts, strict=True)]

@@ -16,9 +16,9 @@ from codetool.evaluation import judged_results
 from codetool.evaluation.result_files import TREES, TreeFile, read_results
 from codetool.evaluation.result_records import nodes_of
 from codetool.interfaces import Judge
-from codetool.judges import cases
-from codetool.judges.endpoint_judge import Judgement, NoJudge, told
-from codetool.judges.votes import FILE, Ballot, Count, Vote, left
+from codetool.judges.cases import JudgeInput
+from codetool.judges.endpoint_judge import Judgement, NoJudge, count_votes
+from codetool.judges.votes import VOTES_FILE, OnVote, Vote, VoteRequest, count_missing_votes
 from codetool.stages.scoring_progress import ScoringProgress
 from codetool.types import Task
 
@@ -47,15 +47,17 @@ def judge_answers(config: RunConfig, folder: Path, tasks: Sequence[Task], consol
         return {}
     known = {task.id: task for task in tasks}
     found = list(cases_of(folder, known))
-    with progress(config.judge, [config.judge.ballots(case) for case in found], folder, config.seed, console) as count:
-        judgements = asyncio.run(config.judge.judge(found, folder / FILE, config.seed, count))
+    with progress(
+        config.judge, [config.judge.build_vote_requests(case) for case in found], folder, config.seed, console
+    ) as count:
+        judgements = asyncio.run(config.judge.judge(found, folder / VOTES_FILE, config.seed, count))
     judged_results.write(
         folder, (judged_results.judged_line(case, each) for case, each in zip(found, judgements, strict=True))
     )
     return concluded(config.judge, judgements)
 
 
-def cases_of(folder: Path, known: Mapping[str, Task] | None = None) -> Iterator[cases.Case]:
+def cases_of(folder: Path, known: Mapping[str, Task] | None = None) -> Iterator[JudgeInput]:
     """The cases of a run folder's results, of the `known` tasks in their order if they are given, else sorted by id.
 
     Without a task its tools are missing.
@@ -65,16 +67,16 @@ def cases_of(folder: Path, known: Mapping[str, Task] | None = None) -> Iterator[
     for line in lines:
         task_id = line["task_id"]
         nodes = next(map(nodes_of, trees.trees([task_id])), ())
-        yield cases.of_line(line, nodes, (known or {}).get(task_id))
+        yield JudgeInput.from_result(line, nodes, (known or {}).get(task_id))
 
 
 @contextmanager
 def progress(
-    judge: Judge, ballots: Iterable[Sequence[Ballot]], folder: Path, seed: int, console: Console
-) -> Iterator[Count]:
+    judge: Judge, ballots: Iterable[Sequence[VoteRequest]], folder: Path, seed: int, console: Console
+) -> Iterator[OnVote]:
     """Counts votes and shows it while the context is open, if there are any to be asked for."""
     wanted = [ballot for each in ballots for ballot in each]
-    missing = left(wanted, judge.manner(seed), folder / FILE) if wanted else 0
+    missing = count_missing_votes(wanted, judge.build_vote_settings(seed), folder / VOTES_FILE) if wanted else 0
     if not missing:
         yield lambda vote: None
         return
@@ -89,7 +91,7 @@ def progress(
 
 def concluded(judge: Judge, judgements: Sequence[Judgement], further: Sequence[Vote] = ()) -> dict[str, Any]:
     """What judging came to, for `metrics.json`; what went wrong is told."""
-    counts = told([*(vote for each in judgements for vote in each.votes), *further])
+    counts = count_votes([*(vote for each in judgements for vote in each.votes), *further])
     if counts["unreadable"]:
         log.warning(
             "%d of %d votes of %s cannot be read: they count as Unsolved, or as equal. votes.jsonl has what was said; "
