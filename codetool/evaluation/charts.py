@@ -12,10 +12,10 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6
 WIDTH, HEIGHT = 760, 440
 LEFT, RIGHT, TOP, BOTTOM = 70, 220, 44, 56
 """Pixels round the plot; the legend stands to its right."""
-DODGE = 5.0
+OFFSET = 5.0
 """Pixels between the error bars of two lines at the same place."""
 BARS = "#d4dbe3"
-HALO = 'stroke="#fff" stroke-width="3" paint-order="stroke"'
+OUTLINE = 'stroke="#fff" stroke-width="3" paint-order="stroke"'
 """Keeps text legible on lines."""
 LOG_RATIO = 8.0
 """An axis whose positive values span more than this is logarithmic."""
@@ -71,7 +71,7 @@ class Chart:
     bars_name: str = ""
 
 
-def svg(chart: Chart) -> str:
+def render_svg(chart: Chart) -> str:
     """The chart as a file of its own."""
     points = [point for line in chart.lines for point in line.points]
     across, up = _across(chart, points), _up(chart, points)
@@ -86,7 +86,7 @@ def svg(chart: Chart) -> str:
         *_horizontal_axis(chart, across),
     ]
     for number, line in enumerate(chart.lines):
-        shift = (dodging.index(line) - (len(dodging) - 1) / 2) * DODGE if line in dodging else 0.0
+        shift = (dodging.index(line) - (len(dodging) - 1) / 2) * OFFSET if line in dodging else 0.0
         colour = line.colour or COLOURS[number % len(COLOURS)]
         parts += _line(line, colour, shift, across, up)
         parts += _legend(line, colour, number) if line.name else []
@@ -188,7 +188,7 @@ def _line(line: Line, colour: str, shift: float, across: Scale, up: Scale) -> It
         if line.dots:
             yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.6" fill="{colour}"/>'
         if point.label:
-            yield _text(x + 7, y - 6, point.label, f'fill="{colour}" font-size="11" {HALO}')
+            yield _text(x + 7, y - 6, point.label, f'fill="{colour}" font-size="11" {OUTLINE}')
 
 
 def _legend(line: Line, colour: str, number: int) -> Iterator[str]:

@@ -26,15 +26,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from codetool.answers.final_answer import answer_of
-from codetool.evaluation.metrics import called
+from codetool.evaluation.metrics import list_called_endpoints
 from codetool.tool_calls.matching import is_made, operation
 from codetool.tool_calls.notation import read, written
 from codetool.types import Execution, Node, SearchResult, Task, ToolAnswer
 
 INTERNAL = "internal"
-SYNTAX = frozenset({"SyntaxError", "IndentationError", "TabError"})
-STOPPED = {"timeout": "TimeLimit", "killed": "Killed"}
-MESSAGE = 300
+SYNTAX_ERRORS = frozenset({"SyntaxError", "IndentationError", "TabError"})
+EXECUTOR_ERRORS = {"timeout": "TimeLimit", "killed": "Killed"}
+MAX_MESSAGE_CHARS = 300
 """Characters of a message at most."""
 
 
@@ -48,9 +48,9 @@ class TaskError:
     """One line that says what to look at."""
 
 
-def internal_error(error: BaseException) -> TaskError:
+def make_internal_error(error: BaseException) -> TaskError:
     """The internal failure that an exception means; the message begins with the exception's type."""
-    return _error(INTERNAL, f"{type(error).__name__}: {error}")
+    return _make_error(INTERNAL, f"{type(error).__name__}: {error}")
 
 
 def is_internal(line: Mapping[str, Any]) -> bool:
@@ -58,77 +58,82 @@ def is_internal(line: Mapping[str, Any]) -> bool:
     return line["error"] is not None and line["error"]["kind"] == INTERNAL
 
 
-def judged(task: Task, result: SearchResult, success: bool | None) -> TaskError | None:
+def classify_error(task: Task, result: SearchResult, success: bool | None) -> TaskError | None:
     """Why the search did not solve the task; None if it did, or if nothing is known against it."""
     end = result.best
     if success:
         return None
     if result.stopped_by and not end.finished:
-        return _error("budget", f"the budget of {result.stopped_by} was spent after {_steps(end)}, before an answer")
-    failure = _end_failure(end)
+        return _make_error(
+            "budget", f"the budget of {result.stopped_by} was spent after {_count_steps(end)}, before an answer"
+        )
+    failure = _classify_last_step(end)
     if failure is not None:
         return failure
     if not end.finished:
-        return _error("unfinished", f"{_steps(end)}, and the last does not say that all is finished")
-    return None if success is None else _wrong(task, end, answer_of(result))
+        return _make_error("unfinished", f"{_count_steps(end)}, and the last does not say that all is finished")
+    return None if success is None else _classify_wrong_answer(task, end, answer_of(result))
 
 
-def _end_failure(end: Node) -> TaskError | None:
+def _classify_last_step(end: Node) -> TaskError | None:
     """How the path's last step failed, None if it did not."""
     execution, step = end.execution, end.step
     if execution is None or step is None or execution.status == "ok" or (end.finished and step.code is None):
         return None
     where = f"step {end.depth}"
     if execution.status == "no_code":
-        return _error("no_code", f"{where} has no code: {_line(step.text)}")
+        return _make_error("no_code", f"{where} has no code: {_join_lines(step.text)}")
     if execution.status == "tool_failed":
-        return _error("tool_error", f"{where}: {_unanswered(execution)}")
+        return _make_error("tool_error", f"{where}: {_describe_failed_call(execution)}")
     said = execution.error or execution.status
-    if execution.status in STOPPED:
-        return _error(f"exception:{STOPPED[execution.status]}", f"{where}: {said}")
+    if execution.status in EXECUTOR_ERRORS:
+        return _make_error(f"exception:{EXECUTOR_ERRORS[execution.status]}", f"{where}: {said}")
     name = re.match(r"\w+", said)
     kind = name.group() if name else "Exception"
-    return _error("syntax" if kind in SYNTAX else f"exception:{kind}", f"{where}: {said}")
+    return _make_error("syntax" if kind in SYNTAX_ERRORS else f"exception:{kind}", f"{where}: {said}")
 
 
-def _wrong(task: Task, end: Node, said: str | None) -> TaskError:
+def _classify_wrong_answer(task: Task, end: Node, said: str | None) -> TaskError:
     """What a finished path with a wrong answer did wrong; `said` is the answer."""
-    endpoints = list(dict.fromkeys(called(end.path)))
+    endpoints = list(dict.fromkeys(list_called_endpoints(end.path)))
     never = [endpoint for endpoint in dict.fromkeys(task.gold) if endpoint not in endpoints]
     if never:
-        return _error("wrong_tool", f"never called {', '.join(never)}; called {', '.join(endpoints) or 'nothing'}")
+        return _make_error("wrong_tool", f"never called {', '.join(never)}; called {', '.join(endpoints) or 'nothing'}")
     made = [answer for node in end.path for answer in (node.execution.calls if node.execution else ())]
     for expected in task.gold_calls:
         if not any(is_made(read(expected), read(written(answer.call))) for answer in made):
-            return _error("wrong_argument", f"never called {expected}; called {_nearest(task, expected, made)}")
+            return _make_error(
+                "wrong_argument",
+                f"never called {expected}; called {_list_calls_to_same_endpoint(task, expected, made)}",
+            )
     expected = json.dumps(task.answer.value, ensure_ascii=False) if task.answer else "another"
-    answer = _line(said or "") or "nothing"
-    return _error("wrong_answer", f"answered {answer[:100]}; expected {expected[:100]}")
+    answer = _join_lines(said or "") or "nothing"
+    return _make_error("wrong_answer", f"answered {answer[:100]}; expected {expected[:100]}")
 
 
-def _nearest(task: Task, expected: str, made: Sequence[ToolAnswer]) -> str:
+def _list_calls_to_same_endpoint(task: Task, expected: str, made: Sequence[ToolAnswer]) -> str:
     """The calls that were made to the endpoint of the expected one."""
     tool = operation(read(expected), task.tools)
     calls = [written(answer.call) for answer in made if tool and answer.call.endpoint == tool.endpoint]
     return ", ".join(dict.fromkeys(calls)) or "nothing like it"
 
 
-def _unanswered(execution: Execution) -> str:
+def _describe_failed_call(execution: Execution) -> str:
     failed = next((answer for answer in execution.calls if not answer.ok), None)
     if failed is None:
         return execution.error or "a tool call was not answered"
-    return f"{written(failed.call)} was answered with {failed.status}: {_line(failed.body)}"
+    return f"{written(failed.call)} was answered with {failed.status}: {_join_lines(failed.body)}"
 
 
-def _steps(end: Node) -> str:
+def _count_steps(end: Node) -> str:
     return f"{end.depth} step{'' if end.depth == 1 else 's'}"
 
 
-def _error(kind: str, message: str) -> TaskError:
-    line = _line(message)
-    return TaskError(kind, line if len(line) <= MESSAGE else f"{line[: MESSAGE - 1]}…")
+def _make_error(kind: str, message: str) -> TaskError:
+    line = _join_lines(message)
+    return TaskError(kind, line if len(line) <= MAX_MESSAGE_CHARS else f"{line[: MAX_MESSAGE_CHARS - 1]}…")
 
 
-def _line(text: str) -> str:
+def _join_lines(text: str) -> str:
     """The text in one line."""
     return " ".join(text.split())

@@ -7,29 +7,29 @@ from collections.abc import Hashable, Sequence
 
 Interval = tuple[float, float]
 
-Z = 1.959963984540054
+Z_95 = 1.959963984540054
 """The 97.5 % point of the standard normal distribution."""
-DRAWS = 10_000
-AT_ONCE = 2_000_000
+RESAMPLES = 10_000
+BATCH_NUMBERS = 2_000_000
 """Resampled numbers held at a time (16 MB)."""
 
 
-def wilson(successes: float, n: int) -> Interval | None:
+def compute_wilson_interval(successes: float, n: int) -> Interval | None:
     """Score interval of a proportion (Wilson 1927, JASA 22:209), within [0, 1]; None for n = 0.
 
     For the sum of n numbers in [0, 1] it is wider than it need be: none of them spread more than 0 and 1.
     """
     if n == 0:
         return None
-    share, square = successes / n, Z * Z
+    share, square = successes / n, Z_95 * Z_95
     centre = (share + square / (2 * n)) / (1 + square / n)
-    half = Z / (1 + square / n) * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
+    half = Z_95 / (1 + square / n) * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
     # at the ends the exact bound is 0 or 1, which rounding misses
     return (0.0 if successes == 0 else centre - half, 1.0 if successes == n else centre + half)
 
 
-def bootstrap(
-    values: Sequence[float], clusters: Sequence[Hashable] | None = None, *, seed: int, draws: int = DRAWS
+def bootstrap_mean(
+    values: Sequence[float], clusters: Sequence[Hashable] | None = None, *, seed: int, draws: int = RESAMPLES
 ) -> Interval | None:
     """Percentile bootstrap interval of the mean (Efron 1979, Ann. Statist. 7:1).
 
@@ -46,7 +46,7 @@ def bootstrap(
     sums, sizes = np.bincount(index, weights=np.asarray(values, dtype=float)), np.bincount(index)
     generator, count = np.random.default_rng(seed), len(places)
     means = np.empty(draws)
-    for begin in range(0, draws, rows := max(1, AT_ONCE // count)):
+    for begin in range(0, draws, rows := max(1, BATCH_NUMBERS // count)):
         part = means[begin : begin + rows]
         drawn = generator.integers(0, count, (len(part), count))
         part[:] = sums[drawn].sum(axis=1) / (count if clusters is None else sizes[drawn].sum(axis=1))

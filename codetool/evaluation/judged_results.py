@@ -17,10 +17,10 @@ from codetool.judges.win_rate import PREFERENCE_SCORES
 from codetool.runs import journal
 from codetool.types import JSON
 
-FILE = "judged.jsonl"
+JUDGED_FILE = "judged.jsonl"
 
 
-def judged_line(case: JudgeInput, judgement: Judgement) -> dict[str, JSON]:
+def build_judged_line(case: JudgeInput, judgement: Judgement) -> dict[str, JSON]:
     """The line of a task."""
     return {
         "task_id": case.task_id,
@@ -32,7 +32,7 @@ def judged_line(case: JudgeInput, judgement: Judgement) -> dict[str, JSON]:
     }
 
 
-def compared_part(reference: JudgeInput, judgement: Judgement, compared: Comparison) -> dict[str, JSON]:
+def build_comparison_fields(reference: JudgeInput, judgement: Judgement, compared: Comparison) -> dict[str, JSON]:
     """What the line of a task says of the reference's answer to it."""
     return {
         "reference_answer": reference.answer,
@@ -43,28 +43,28 @@ def compared_part(reference: JudgeInput, judgement: Judgement, compared: Compari
     }
 
 
-def write(folder: Path, lines: Iterable[Mapping[str, JSON]]) -> None:
+def write_judged_lines(folder: Path, lines: Iterable[Mapping[str, JSON]]) -> None:
     """Make these the folder's lines."""
-    journal.replace(folder / FILE, map(journal.encode, lines))
+    journal.replace(folder / JUDGED_FILE, map(journal.encode, lines))
 
 
-def forget(folder: Path) -> None:
+def delete_judged_lines(folder: Path) -> None:
     """Remove the lines: they are not of all answers that the folder holds now."""
-    (folder / FILE).unlink(missing_ok=True)
+    (folder / JUDGED_FILE).unlink(missing_ok=True)
 
 
-def result_lines(folder: Path, order: Iterable[str] | None = None) -> list[dict[str, Any]]:
+def load_result_lines(folder: Path, order: Iterable[str] | None = None) -> list[dict[str, Any]]:
     """The lines of the folder's `results.jsonl`, one a task, those of judged tasks with `sopr` among their metrics.
 
     They are those of the tasks in `order`, in that order; of all tasks, sorted by id, without an order. The line of a
     judged task also has `judged`, the labels and a reason. Raises ConfigError for a line of another shape.
     """
-    known, _ = journal.read_latest(folder / FILE, {"task_id": str})
+    known, _ = journal.read_latest(folder / JUDGED_FILE, {"task_id": str})
     lines = read_results(folder, order)
-    return [merged(line, known[line["task_id"]]) if line["task_id"] in known else line for line in lines]
+    return [join_votes(line, known[line["task_id"]]) if line["task_id"] in known else line for line in lines]
 
 
-def merged(line: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+def join_votes(line: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
     """A result line with what its task's judged line says."""
     metrics = {name: found[name] for name in ("sopr", "sowr") if name in found}
     names = ("labels", "reason", "preference")
@@ -72,7 +72,7 @@ def merged(line: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
     return {**line, "metrics": {**line["metrics"], **metrics}, "judged": judged}
 
 
-def values(lines: Sequence[Mapping[str, Any]], metric: str) -> dict[str, float]:
+def get_metric_by_task(lines: Sequence[Mapping[str, Any]], metric: str) -> dict[str, float]:
     """The metric by task, for `paired`; a task whose line has none is left out."""
     found = {line["task_id"]: line["metrics"].get(metric) for line in lines}
     return {task: float(value) for task, value in found.items() if value is not None}

@@ -24,7 +24,7 @@ AMOUNTS = (
 """Metrics without a bound: calls, tokens, runs, seconds, USD."""
 
 
-def metrics(
+def compute_metrics(
     task: Task, result: SearchResult | None, success: bool | None, seconds: float, spent: Ledger | None = None
 ) -> Metrics:
     """Every metric of the task, None for those it does not have: path metrics need gold, `success` a checked answer.
@@ -35,8 +35,8 @@ def metrics(
     ledger = result.ledger if result else spent or Ledger()
     return {
         "success": success,
-        "scep": scep(steps),
-        **path_metrics(task.gold, list(called(steps))),
+        "scep": compute_scep(steps),
+        **compute_path_metrics(task.gold, list(list_called_endpoints(steps))),
         "tokens_in": ledger.tokens_in,
         "tokens_out": ledger.tokens_out,
         "prm_tokens": ledger.prm_tokens,
@@ -48,7 +48,7 @@ def metrics(
     }
 
 
-def scep(steps: Sequence[Node]) -> float:
+def compute_scep(steps: Sequence[Node]) -> float:
     """Share of the chosen path's steps that ran: no exception, no unanswered tool call; a final text counts as run.
 
     0 for a path without steps.
@@ -56,7 +56,7 @@ def scep(steps: Sequence[Node]) -> float:
     return sum(node.spot for node in steps) / len(steps) if steps else 0.0
 
 
-def path_metrics(gold: Sequence[str], calls: Sequence[str]) -> Metrics:
+def compute_path_metrics(gold: Sequence[str], calls: Sequence[str]) -> Metrics:
     """How the calls compare with the gold path; all None where there is no gold.
 
     Recall and precision are over distinct endpoints, as is `correct_path_set`; `correct_path` asks for the gold calls
@@ -74,7 +74,7 @@ def path_metrics(gold: Sequence[str], calls: Sequence[str]) -> Metrics:
     }
 
 
-def called(steps: Sequence[Node]) -> Iterator[str]:
+def list_called_endpoints(steps: Sequence[Node]) -> Iterator[str]:
     """The endpoints that the steps called, in order."""
     for node in steps:
         for answer in node.execution.calls if node.execution else ():

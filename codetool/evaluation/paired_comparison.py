@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from codetool.evaluation.intervals import DRAWS, Interval, bootstrap
-from codetool.evaluation.result_files import natural_key
+from codetool.evaluation.intervals import RESAMPLES, Interval, bootstrap_mean
+from codetool.evaluation.result_files import natural_sort_key
 
-Values = Mapping[str, float]
+TaskValues = Mapping[str, float]
 """A number for each task id."""
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MeanEstimate:
     """A mean over tasks with its 95 % intervals."""
 
     value: float
@@ -30,7 +30,7 @@ class Estimate:
     templates: int
 
 
-def averaged(runs: Iterable[Values]) -> dict[str, float]:
+def average_runs(runs: Iterable[TaskValues]) -> dict[str, float]:
     """For each task the mean over the runs that have it."""
     found: dict[str, list[float]] = {}
     for run in runs:
@@ -39,25 +39,27 @@ def averaged(runs: Iterable[Values]) -> dict[str, float]:
     return {task: sum(values) / len(values) for task, values in found.items()}
 
 
-def differences(pairs: Iterable[tuple[Values, Values]]) -> dict[str, float]:
+def compute_differences(pairs: Iterable[tuple[TaskValues, TaskValues]]) -> dict[str, float]:
     """For each task the mean, over pairs of runs (one a seed) that both have it, of first minus second."""
-    return averaged({task: first[task] - second[task] for task in first if task in second} for first, second in pairs)
+    return average_runs(
+        {task: first[task] - second[task] for task in first if task in second} for first, second in pairs
+    )
 
 
-def estimate(
-    values: Values, templates: Mapping[str, str | None], *, seed: int = 0, draws: int = DRAWS
-) -> Estimate | None:
+def estimate_mean(
+    values: TaskValues, templates: Mapping[str, str | None], *, seed: int = 0, draws: int = RESAMPLES
+) -> MeanEstimate | None:
     """The mean of the tasks' values with both intervals, by bootstrap; None without a task."""
     if not values:
         return None
     # in one order, so that the intervals do not depend on which task was finished first
-    order = sorted(values, key=natural_key)
+    order = sorted(values, key=natural_sort_key)
     numbers = [values[task] for task in order]
     clusters = [templates.get(task) or (task,) for task in order]
-    return Estimate(
+    return MeanEstimate(
         value=sum(numbers) / len(numbers),
-        interval=bootstrap(numbers, seed=seed, draws=draws),
-        template_interval=bootstrap(numbers, clusters, seed=seed, draws=draws),
+        interval=bootstrap_mean(numbers, seed=seed, draws=draws),
+        template_interval=bootstrap_mean(numbers, clusters, seed=seed, draws=draws),
         tasks=len(numbers),
         templates=len(set(clusters)),
     )

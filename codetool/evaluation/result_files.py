@@ -28,12 +28,12 @@ def read_results(folder: Path, order: Iterable[str] | None = None) -> list[dict[
     """
     shape = {"task_id": str, "error": ERROR_SHAPE, "metrics": dict}
     lines, repeated = journal.read_latest(folder / RESULTS, shape)
-    warn_of_repeated(folder / RESULTS, repeated)
-    order = sorted(lines, key=natural_key) if order is None else order
+    warn_about_duplicates(folder / RESULTS, repeated)
+    order = sorted(lines, key=natural_sort_key) if order is None else order
     return [lines[task_id] for task_id in order if task_id in lines]
 
 
-def done_results(folder: Path) -> dict[str, dict[str, Any]]:
+def read_finished_results(folder: Path) -> dict[str, dict[str, Any]]:
     """The result lines of tasks that need not run again, by task id; empty for a folder that does not exist."""
     lines, _ = journal.read_latest(folder / RESULTS, {"task_id": str, "error": ERROR_SHAPE})
     return {task_id: line for task_id, line in lines.items() if not is_internal(line)}
@@ -46,12 +46,12 @@ def check_records(folder: Path) -> None:
             pass
 
 
-def natural_key(task_id: str) -> list[tuple[int, str]]:
+def natural_sort_key(task_id: str) -> list[tuple[int, str]]:
     """Sort key that puts `dev-2` before `dev-10`."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]+)", task_id) if part]
 
 
-def warn_of_repeated(file: Path, count: int) -> None:
+def warn_about_duplicates(file: Path, count: int) -> None:
     """Warn if `count` lines of the file were replaced by later lines of the same task."""
     if count:
         log.warning("%s: %d lines repeat a task. The last line of each task counts.", file, count)
@@ -64,7 +64,7 @@ class TreeFile:
         """Index the file; a missing file has no trees. Raises ConfigError for a line of another shape."""
         self._file = file
         self._offsets: dict[str, tuple[int, int]] = {}
-        self.repeated = 0
+        self.duplicates = 0
         """Lines that a later line of the same task replaces."""
         offset = 0
         if not file.exists():
@@ -73,7 +73,7 @@ class TreeFile:
             for number, line in enumerate(lines, start=1):
                 if line.endswith(b"\n") and line.strip():
                     task_id = journal.decode(file, number, line, {"task_id": str})["task_id"]
-                    self.repeated += task_id in self._offsets
+                    self.duplicates += task_id in self._offsets
                     self._offsets[task_id] = (offset, len(line))
                 offset += len(line)
 
@@ -85,7 +85,7 @@ class TreeFile:
         """The ids of the tasks that have a tree, in file order."""
         return iter(self._offsets)
 
-    def raw(self, order: Iterable[str]) -> Iterator[bytes]:
+    def read_lines(self, order: Iterable[str]) -> Iterator[bytes]:
         """The lines of these tasks as they stand in the file, in this order; tasks without a tree are left out."""
         known = [self._offsets[task_id] for task_id in order if task_id in self._offsets]
         if not known:
@@ -95,7 +95,7 @@ class TreeFile:
                 lines.seek(offset)
                 yield lines.read(length)
 
-    def trees(self, order: Iterable[str]) -> Iterator[dict[str, Any]]:
+    def read_trees(self, order: Iterable[str]) -> Iterator[dict[str, Any]]:
         """The records of these tasks, in this order; tasks without a tree are left out."""
-        for number, line in enumerate(self.raw(order), start=1):
+        for number, line in enumerate(self.read_lines(order), start=1):
             yield journal.decode(self._file, number, line, TREE_SHAPE)

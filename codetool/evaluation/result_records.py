@@ -35,7 +35,7 @@ TREE_SHAPE: journal.Shape = {"task_id": str, "nodes": list}
 """What a line of `trees.jsonl` must hold."""
 
 
-def result_line(
+def build_result_line(
     task: Task,
     result: SearchResult | None,
     success: bool | None,
@@ -64,7 +64,7 @@ def result_line(
     }
 
 
-def tree_line(task: Task, result: SearchResult) -> dict[str, JSON]:
+def build_tree_line(task: Task, result: SearchResult) -> dict[str, JSON]:
     """The task's line in `trees.jsonl`: every step that was tried, parents first. The root is no step and left out."""
     return {"task_id": task.id, "nodes": [_node(node) for node in result.nodes if node.step]}
 
@@ -76,7 +76,7 @@ def _node(node: Node) -> dict[str, JSON]:
         "depth": node.depth,
         "text": node.step.text if node.step else None,
         "code": node.step.code if node.step else None,
-        "execution": _execution(node.execution) if node.execution else None,
+        "execution": _encode_execution(node.execution) if node.execution else None,
         "spot": node.spot,
         "latent": node.latent,
         "cumulative": node.cumulative,
@@ -85,18 +85,18 @@ def _node(node: Node) -> dict[str, JSON]:
     }
 
 
-def _execution(execution: Execution) -> dict[str, JSON]:
+def _encode_execution(execution: Execution) -> dict[str, JSON]:
     return {
         "status": execution.status,
         "observation": execution.observation,
         **({"stderr": execution.stderr} if execution.stderr else {}),
         "error": execution.error,
         "seconds": execution.seconds,
-        "calls": [_call(answer) for answer in execution.calls],
+        "calls": [_encode_call(answer) for answer in execution.calls],
     }
 
 
-def _call(answer: ToolAnswer) -> dict[str, JSON]:
+def _encode_call(answer: ToolAnswer) -> dict[str, JSON]:
     """A call without the answer's body: what mattered of that stands in the observation."""
     call = answer.call
     return {
@@ -110,14 +110,14 @@ def _call(answer: ToolAnswer) -> dict[str, JSON]:
     }
 
 
-def nodes_of(tree: Mapping[str, Any]) -> tuple[Node, ...]:
+def parse_nodes(tree: Mapping[str, Any]) -> tuple[Node, ...]:
     """The nodes of a line of `trees.jsonl`, the root first, as the search had them.
 
     What is not recorded is missing: the seeded ties, the bodies of tool answers and the operations that calls matched.
     Raises ConfigError for a tree of another shape.
     """
     try:
-        return _read_nodes(tree)
+        return _decode_nodes(tree)
     except (KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"The tree of task {tree.get('task_id')} in trees.jsonl or rollouts.jsonl has another shape than the trees "
@@ -126,7 +126,7 @@ def nodes_of(tree: Mapping[str, Any]) -> tuple[Node, ...]:
         ) from error
 
 
-def _read_nodes(tree: Mapping[str, Any]) -> tuple[Node, ...]:
+def _decode_nodes(tree: Mapping[str, Any]) -> tuple[Node, ...]:
     nodes = {"0": Node("0")}
     for record in tree["nodes"]:
         nodes[record["id"]] = Node(
@@ -134,7 +134,7 @@ def _read_nodes(tree: Mapping[str, Any]) -> tuple[Node, ...]:
             parent=nodes[record["parent"]],
             depth=record["depth"],
             step=Step(record["text"], record["code"], record["finished"]),
-            execution=_read_execution(record["execution"]) if record["execution"] else None,
+            execution=_decode_execution(record["execution"]) if record["execution"] else None,
             spot=record["spot"],
             latent=record["latent"],
             cumulative=record["cumulative"],
@@ -143,7 +143,7 @@ def _read_nodes(tree: Mapping[str, Any]) -> tuple[Node, ...]:
     return tuple(nodes.values())
 
 
-def _read_execution(record: Mapping[str, Any]) -> Execution:
+def _decode_execution(record: Mapping[str, Any]) -> Execution:
     return Execution(
         status=record["status"],
         observation=record["observation"],

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from codetool.answers.final_answer import answer_of
-from codetool.evaluation.error_taxonomy import internal_error, judged
-from codetool.evaluation.metrics import metrics
-from codetool.evaluation.result_records import result_line, tree_line
+from codetool.evaluation.error_taxonomy import classify_error, make_internal_error
+from codetool.evaluation.metrics import compute_metrics
+from codetool.evaluation.result_records import build_result_line, build_tree_line
 from codetool.interfaces import Benchmark
 from codetool.types import JSON, Ledger, SearchResult, Task
 
@@ -27,28 +27,30 @@ class TaskRecord:
     """For `trees.jsonl`; None for a task that failed internally."""
 
 
-def score(task: Task, result: SearchResult, benchmark: Benchmark, seconds: float) -> TaskRecord:
+def score_task(task: Task, result: SearchResult, benchmark: Benchmark, seconds: float) -> TaskRecord:
     """The record of a task whose search has ended; `seconds` is wall time. Raises what the benchmark's check raises."""
-    success = check(benchmark, task, answer_of(result))
-    error = judged(task, result, success)
-    line = result_line(task, result, success, metrics(task, result, success, seconds), seconds, error)
-    return TaskRecord(line, tree_line(task, result))
+    success = check_answer(benchmark, task, answer_of(result))
+    error = classify_error(task, result, success)
+    line = build_result_line(task, result, success, compute_metrics(task, result, success, seconds), seconds, error)
+    return TaskRecord(line, build_tree_line(task, result))
 
 
-def failure(task: Task, error: BaseException, ledger: Ledger, benchmark: Benchmark, seconds: float) -> TaskRecord:
+def record_failure(
+    task: Task, error: BaseException, ledger: Ledger, benchmark: Benchmark, seconds: float
+) -> TaskRecord:
     """The record of a task that failed internally; `ledger` is what it had spent until then. Never raises.
 
     Its `success` is false where the benchmark checks answers, and None where it does not or cannot say.
     """
     try:
-        success = check(benchmark, task, None)
+        success = check_answer(benchmark, task, None)
     except (Exception, SystemExit):
         success = None if task.answer is None else False
-    values = metrics(task, None, success, seconds, ledger)
-    return TaskRecord(result_line(task, None, success, values, seconds, internal_error(error), ledger), None)
+    values = compute_metrics(task, None, success, seconds, ledger)
+    return TaskRecord(build_result_line(task, None, success, values, seconds, make_internal_error(error), ledger), None)
 
 
-def check(benchmark: Benchmark, task: Task, answer: str | None) -> bool | None:
+def check_answer(benchmark: Benchmark, task: Task, answer: str | None) -> bool | None:
     """Whether the benchmark accepts the answer; None where it has no checked answer.
 
     Raises what its check raises, and TypeError if that returns anything but a truth value (NumPy's included) or None.

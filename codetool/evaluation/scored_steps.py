@@ -10,41 +10,41 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from codetool.evaluation.cluster_bootstrap import Array, Places, Statistic, mean
+from codetool.evaluation.cluster_bootstrap import FloatArray, IndexArray, Statistic, build_mean
 from codetool.model_types import ProcessExample
 
-Flags = npt.NDArray[np.bool_]
+BoolArray = npt.NDArray[np.bool_]
 T = TypeVar("T", bound=Hashable)
 
 
 @dataclass(frozen=True)
-class JudgedSteps:
+class ScoredSteps:
     """A row a step, siblings beside each other."""
 
     examples: Sequence[ProcessExample]
     tasks: Sequence[str]
     """Ids, in order of their numbers in `task`."""
-    task: Places
-    group: Places
+    task: IndexArray
+    group: IndexArray
     """A number for each parent."""
-    depth: Places
+    depth: IndexArray
     """1 for the first step of a path."""
-    score: Array
-    soft: Array
-    ran: Flags
-    labelled: Flags
-    label: Flags
+    score: FloatArray
+    soft: FloatArray
+    ran: BoolArray
+    labelled: BoolArray
+    label: BoolArray
     """False where there is none."""
-    weight: Array
+    weight: FloatArray
     """How often the step was sampled."""
 
     @classmethod
-    def of(cls, examples: Sequence[ProcessExample], scores: Sequence[float]) -> JudgedSteps:
+    def from_scores(cls, examples: Sequence[ProcessExample], scores: Sequence[float]) -> ScoredSteps:
         """The columns. Raises ValueError unless there is one score in [0, 1] for each example."""
         if len(examples) != len(scores) or not all(0 <= score <= 1 for score in scores):
             raise ValueError("there has to be one score in [0, 1] for each example")
-        tasks = numbered([example.task_id for example in examples])
-        groups = numbered([(example.task_id, example.group) for example in examples])
+        tasks = assign_ids([example.task_id for example in examples])
+        groups = assign_ids([(example.task_id, example.group) for example in examples])
         rows = sorted(zip(examples, scores, strict=True), key=lambda row: groups[row[0].task_id, row[0].group])
         steps = [step for step, _ in rows]
         return cls(
@@ -61,18 +61,18 @@ class JudgedSteps:
             weight=np.array([step.multiplicity for step in steps], dtype=np.float64),
         )
 
-    def mean(self, values: Array, among: Flags | slice = slice(None)) -> Statistic:
+    def build_mean(self, values: FloatArray, among: BoolArray | slice = slice(None)) -> Statistic:
         """The mean of these rows' values."""
-        return mean(values[among], self.weight[among], self.task[among], len(self.tasks))
+        return build_mean(values[among], self.weight[among], self.task[among], len(self.tasks))
 
-    def pairs(self) -> tuple[Places, Places]:
+    def find_sibling_pairs(self) -> tuple[IndexArray, IndexArray]:
         """The rows of all pairs of siblings."""
-        found = list(self._pairs())
+        found = list(self._iterate_pairs())
         empty = np.zeros((2, 0), dtype=np.int64)
         left, right = np.concatenate([empty, *found], axis=1)
         return left, right
 
-    def _pairs(self) -> Iterator[Places]:
+    def _iterate_pairs(self) -> Iterator[IndexArray]:
         """The pairs that lie one row apart, those two rows apart, until there are none."""
         rows = np.arange(len(self.group))
         for apart in count(1):
@@ -81,15 +81,15 @@ class JudgedSteps:
                 return
             yield np.stack([rows[:-apart][same], rows[apart:][same]])
 
-    def paths(self, threshold: float) -> tuple[Places, Places, Places]:
+    def find_first_errors(self, threshold: float) -> tuple[IndexArray, IndexArray, IndexArray]:
         """For each complete path its task, the depth at which it is lost and the one predicted for that; 0 for never.
 
         It is lost at the first step of estimate 0; predicted is the first score below the threshold.
         """
-        task, lost, predicted = np.array(list(self._paths(threshold)), dtype=np.int64).reshape(-1, 3).T
+        task, lost, predicted = np.array(list(self._iterate_paths(threshold)), dtype=np.int64).reshape(-1, 3).T
         return task, lost, predicted
 
-    def _paths(self, threshold: float) -> Iterator[tuple[int, int, int]]:
+    def _iterate_paths(self, threshold: float) -> Iterator[tuple[int, int, int]]:
         found: dict[tuple[str, str], tuple[int, int]] = {}
         leaves: dict[tuple[str, str], int] = {}
         for row in np.argsort(self.depth, kind="stable").tolist():
@@ -107,6 +107,6 @@ class JudgedSteps:
                 yield int(self.task[row]), *found[here]
 
 
-def numbered(names: Sequence[T]) -> dict[T, int]:
+def assign_ids(names: Sequence[T]) -> dict[T, int]:
     """A number for each different name, in order of appearance."""
     return {name: place for place, name in enumerate(dict.fromkeys(names))}

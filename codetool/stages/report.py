@@ -17,10 +17,10 @@ from rich.console import Console
 from codetool.config.run_config import RunConfig, without_marks
 from codetool.config.setting_checks import wrong_targets
 from codetool.errors import CodeToolError, ConfigError, MissingError
-from codetool.evaluation.html_report import About, page
-from codetool.evaluation.judged_results import result_lines
+from codetool.evaluation.html_report import ReportContext, render_page
+from codetool.evaluation.judged_results import load_result_lines
 from codetool.evaluation.result_files import TREES, TreeFile
-from codetool.evaluation.summary import Summary, summarise
+from codetool.evaluation.summary import RunSummary, summarize_results
 from codetool.interfaces import Benchmark
 from codetool.runs import journal, provenance
 from codetool.runs.provenance import Provenance
@@ -57,9 +57,9 @@ def report(config: RunConfig, choices: Mapping[str, str], console: Console) -> i
         console.print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
     try:
         known = {task.id: task.template for task in tasks}
-        lines = result_lines(folder, known if tasks else None)
+        lines = load_result_lines(folder, known if tasks else None)
         groups, seed = {task.id: task.group for task in tasks}, settings.get("seed", 0)
-        summary = summarise(lines, len(tasks) or len(lines), seed=seed, templates=known, groups=groups)
+        summary = summarize_results(lines, len(tasks) or len(lines), seed=seed, templates=known, groups=groups)
         if not config.dry_run:
             write(folder, lines, summary, tasks, notes)
     except (KeyError, TypeError, AttributeError) as error:
@@ -72,31 +72,33 @@ def report(config: RunConfig, choices: Mapping[str, str], console: Console) -> i
 def write(
     folder: Path,
     lines: Sequence[Mapping[str, Any]],
-    summary: Summary,
+    summary: RunSummary,
     tasks: Sequence[Task],
     notes: tuple[str, ...] = (),
 ) -> None:
     """Write the report of these result lines, in their order; a kill leaves the old one or none."""
     settings, made = settings_of(folder), provenance.read(folder)
-    about = About(
+    about = ReportContext(
         name=folder.resolve().name,
         written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         config=(folder / "config.yaml").read_text(encoding="utf-8"),
         settings={name: value for name, value in made.identity.settings.items() if name != "stage"},
         made_from=made_from(folder) | _describe_codes(made),
-        confined=tuple("; ".join(f"{layer}: {means}" for layer, means in layers.items()) for layers in made.sandboxes),
+        sandbox_layers=tuple(
+            "; ".join(f"{layer}: {means}" for layer, means in layers.items()) for layers in made.sandboxes
+        ),
         notes=(*notes, *_warn_of_several_codes(made), *untrained(settings)),
     )
-    trees = TreeFile(folder / TREES).trees([line["task_id"] for line in lines])
+    trees = TreeFile(folder / TREES).read_trees([line["task_id"] for line in lines])
     known = {task.id: task for task in tasks}
     try:
-        journal.replace(folder / NAME, page(about, summary, lines, trees, known))
+        journal.replace(folder / NAME, render_page(about, summary, lines, trees, known))
     finally:
         (folder / f"{NAME}.new").unlink(missing_ok=True)  # what a failure half-way has left
 
 
 def write_report_if_possible(
-    folder: Path, lines: Sequence[Mapping[str, Any]], summary: Summary, tasks: Sequence[Task]
+    folder: Path, lines: Sequence[Mapping[str, Any]], summary: RunSummary, tasks: Sequence[Task]
 ) -> None:
     """Write the report; where that fails one line says why. A run is worth more than its report."""
     try:

@@ -26,8 +26,8 @@ from codetool.evaluation.result_files import (
     TREES,
     TreeFile,
     check_records,
-    done_results,
-    warn_of_repeated,
+    read_finished_results,
+    warn_about_duplicates,
 )
 from codetool.policies.recorded import CANDIDATE_SHAPE, complete_draws
 from codetool.runs import journal
@@ -112,13 +112,13 @@ def check(path: Path) -> None:
 
 def done_in(path: Path) -> dict[str, dict[str, Any]]:
     """The result lines of a folder's finished tasks by task id; nothing for a folder that is not there."""
-    return done_results(path)
+    return read_finished_results(path)
 
 
 def _mended_results(path: Path, tasks: Container[str] | None) -> dict[str, dict[str, Any]]:
     """The lines of finished tasks, after repeated lines and those of tasks that will be tried again are removed."""
     latest, repeated = journal.read_latest(path / RESULTS, {"task_id": str, "error": ERROR_SHAPE})
-    warn_of_repeated(path / RESULTS, repeated)
+    warn_about_duplicates(path / RESULTS, repeated)
     done = {task_id: line for task_id, line in latest.items() if not is_internal(line)}
     kept = [line for task_id, line in latest.items() if task_id in done or (tasks is not None and task_id not in tasks)]
     if repeated or len(kept) < len(latest):
@@ -129,10 +129,10 @@ def _mended_results(path: Path, tasks: Container[str] | None) -> dict[str, dict[
 def _mend_trees(file: Path, done: Container[str]) -> None:
     """Remove the trees of tasks that are not finished, and repeated ones."""
     trees = TreeFile(file)
-    warn_of_repeated(file, trees.repeated)
+    warn_about_duplicates(file, trees.duplicates)
     wanted = [task_id for task_id in trees if task_id in done]
-    if trees.repeated or len(wanted) < len(list(trees)):
-        journal.replace(file, trees.raw(wanted))
+    if trees.duplicates or len(wanted) < len(list(trees)):
+        journal.replace(file, trees.read_lines(wanted))
 
 
 def _mended_candidates(file: Path, done: Container[str]) -> tuple[dict[str, Any], ...]:

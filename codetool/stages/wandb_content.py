@@ -10,7 +10,7 @@ from typing import Any
 
 from codetool.config.run_config import RunConfig
 from codetool.evaluation import judged_results
-from codetool.evaluation.judged_results import result_lines
+from codetool.evaluation.judged_results import load_result_lines
 from codetool.runs import journal
 from codetool.tracking.wandb import Content, Table, Tracked, TrackedRun
 
@@ -39,7 +39,7 @@ def of_tasks(folder: Path, tasks: Sequence[str]) -> Content:
     tasks by reason `errors/…`; of groups of tasks `groups/<name>/…`. What has no value is left out.
     """
     content = _metrics(folder)
-    lines = result_lines(folder, tasks)
+    lines = load_result_lines(folder, tasks)
     report = folder / "report.html"
     numbers = {**_numbers(content["metrics"]), **_of_the_run(content, lines)}
     for group, each in content.get("groups", {}).items():
@@ -75,7 +75,7 @@ def of_judging(folder: Path) -> Content:
     """Of stage=judge: its metrics, the cost of its votes and a table with a row for each task."""
     content = _metrics(folder)
     names = ["task_id", "query", "answer", "labels", "reason", "sopr", "reference_answer", "preference", "sowr"]
-    lines = list(journal.read(folder / judged_results.FILE))
+    lines = list(journal.read(folder / judged_results.JUDGED_FILE))
     known = [name for name in names if any(name in line for line in lines)]
     numbers = _numbers(content["metrics"]) | {f"tasks/{name}": count for name, count in content["tasks"].items()}
     rows = [[", ".join(line[name]) if name == "labels" else line.get(name) for name in known] for line in lines]

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from codetool.evaluation.charts import COLOURS, LOG_RATIO, Chart, Line, Point, svg
-from codetool.evaluation.judged_results import result_lines
+from codetool.evaluation.charts import COLOURS, LOG_RATIO, Chart, Line, Point, render_svg
+from codetool.evaluation.judged_results import load_result_lines
 from codetool.evaluation.metrics import RATES, SHARES
-from codetool.evaluation.summary import summarise
+from codetool.evaluation.summary import summarize_results
 from codetool.runs import journal
 from codetool.sweeps.cell import CellOutcome
 from codetool.sweeps.grid import Cell
@@ -40,7 +40,7 @@ def draw(folder: Path, grid: Sequence[Cell], outcomes: Sequence[CellOutcome]) ->
     if len(done) > 1 and (frontier := _frontier(metric, done)):
         charts["cost"] = frontier
     for name, chart in charts.items():
-        journal.replace(folder / f"{name}.svg", [svg(chart).encode()])
+        journal.replace(folder / f"{name}.svg", [render_svg(chart).encode()])
     return [folder / f"{name}.svg" for name in charts]
 
 
@@ -114,10 +114,10 @@ def _pooled(metric: str, x: float, outcomes: Sequence[CellOutcome], label: str =
     lines = [
         line | {"metrics": {metric: line["metrics"].get(metric)}}
         for outcome in outcomes
-        for line in result_lines(Path(str(outcome.folder)), outcome.tasks)
+        for line in load_result_lines(Path(str(outcome.folder)), outcome.tasks)
     ]
     asked = [task for outcome in outcomes for task in outcome.tasks]
-    pooled = summarise(lines, len(asked), seed=0, templates={task: task for task in asked}).metrics[metric]
+    pooled = summarize_results(lines, len(asked), seed=0, templates={task: task for task in asked}).metrics[metric]
     value = pooled["value"]
     assert value is not None  # each of the outcomes has one
     return Point(x, value, pooled["template_low"], pooled["template_high"], label)  # drawn as templates are: by tasks

@@ -15,8 +15,8 @@ from cells import Cell, CellRun, Plan
 
 from codetool.benchmarks import tmdb_verified
 from codetool.evaluation.error_taxonomy import is_internal
-from codetool.evaluation.intervals import DRAWS
-from codetool.evaluation.paired_comparison import Values, averaged, differences, estimate
+from codetool.evaluation.intervals import RESAMPLES
+from codetool.evaluation.paired_comparison import TaskValues, average_runs, compute_differences, estimate_mean
 from codetool.evaluation.result_files import read_results
 from codetool.stages.report import made_from, settings_of
 
@@ -63,11 +63,11 @@ class Tasks:
             for group, ids in self.groups.items()
         }
 
-    def estimates(self, values: Values) -> dict[str, dict[str, Any] | None]:
+    def estimates(self, values: TaskValues) -> dict[str, dict[str, Any] | None]:
         """The mean of what there is, with its intervals, for each group."""
         made = {}
         for group, ids in self.groups.items():
-            found = estimate({task: values[task] for task in ids if task in values}, self.templates)
+            found = estimate_mean({task: values[task] for task in ids if task in values}, self.templates)
             made[group] = asdict(found) if found else None
         return made
 
@@ -82,7 +82,7 @@ def result(command: str, plan: Plan, planned: Sequence[CellRun], timed: Sequence
         "date": date.today().isoformat(),
         "split": plan.split,
         "seeds": list(plan.seeds),
-        "draws": DRAWS,
+        "draws": RESAMPLES,
         "tasks": tasks.counts(),
         "missing": list(_missing(planned, measured, len(tasks.templates))),
         **_made(planned),
@@ -132,13 +132,13 @@ def _cell(
         "runs": [folder.name for folder in folders],
         "failed": sum(_failed(folder, tasks) for folder in folders),
         "seconds": next((seconds(run) for run in timed if run.cell == cell), None),
-        **{name: tasks.estimates(averaged(found[name] for found in seeds.values())) for name in METRICS},
+        **{name: tasks.estimates(average_runs(found[name] for found in seeds.values())) for name in METRICS},
     }
 
 
 def _differences(first: Mapping[int, Measured], second: Mapping[int, Measured], tasks: Tasks) -> dict[str, Any]:
     return {
-        name: tasks.estimates(differences((first[seed][name], second[seed][name]) for seed in first))
+        name: tasks.estimates(compute_differences((first[seed][name], second[seed][name]) for seed in first))
         for name in COMPARED
     }
 

@@ -21,8 +21,8 @@ from typing import Any
 from cdp_browser import browser
 
 from codetool.benchmarks.tmdb_verified import rows
-from codetool.evaluation.html_report import About, page
-from codetool.evaluation.summary import summarise
+from codetool.evaluation.html_report import ReportContext, render_page
+from codetool.evaluation.summary import summarize_results
 from codetool.runs import journal
 
 RESULTS = Path(__file__).parent / "results"
@@ -56,9 +56,9 @@ def measured(count: int, folder: Path) -> dict[str, Any]:
     lines = [result(place, draw) for place in range(count)]
     with journals.open("wb") as out:
         out.writelines(journal.encode(tree(line, draw)) for line in lines)
-    summary = summarise(lines, count, seed=0)
+    summary = summarize_results(lines, count, seed=0)
     began = time.perf_counter()
-    journal.replace(file, page(ABOUT, summary, lines, journal.read(journals), {}))
+    journal.replace(file, render_page(ABOUT, summary, lines, journal.read(journals), {}))
     seconds = time.perf_counter() - began
     opened = sorted(open_seconds(file) for _ in range(5))
     figures = {
@@ -76,8 +76,8 @@ def measured(count: int, folder: Path) -> dict[str, Any]:
     return figures
 
 
-ABOUT = About(
-    name="measurement", written="now", config="", settings={}, made_from={}, confined=(),
+ABOUT = ReportContext(
+    name="measurement", written="now", config="", settings={}, made_from={}, sandbox_layers=(),
 )  # fmt: skip
 
 

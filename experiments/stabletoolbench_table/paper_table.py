@@ -25,8 +25,8 @@ from typing import Any
 
 from methods import METHODS, Method
 
-from codetool.evaluation.judged_results import result_lines, values
-from codetool.evaluation.paired_comparison import differences, estimate
+from codetool.evaluation.judged_results import get_metric_by_task, load_result_lines
+from codetool.evaluation.paired_comparison import compute_differences, estimate_mean
 from codetool.runs import journal
 from codetool.stages.report import made_from, settings_of
 
@@ -133,9 +133,9 @@ def _differences(folders: Mapping[str, Path]) -> Iterator[dict[str, Any]]:
     """The method's SoPR less each other's, over the tasks that both have, in points with 95 % intervals."""
     if FIRST not in folders:
         return
-    scores = {name: values(list(result_lines(folder)), "sopr") for name, folder in folders.items()}
+    scores = {name: get_metric_by_task(list(load_result_lines(folder)), "sopr") for name, folder in folders.items()}
     for name in folders:
-        found = estimate(differences([(scores[FIRST], scores[name])]), {}) if name != FIRST else None
+        found = estimate_mean(compute_differences([(scores[FIRST], scores[name])]), {}) if name != FIRST else None
         if found is not None:
             yield {
                 "first": FIRST,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
-from codetool.evaluation.charts import Bar, Chart, Line, Point, svg
+from codetool.evaluation.charts import Bar, Chart, Line, Point, render_svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 def drawn(*points: Point, joined: bool = True, share: bool = True) -> ElementTree.Element:
     chart = Chart("a < b", "width", "success", [Line("beam & more", points, joined)], share=share)
-    return ElementTree.fromstring(svg(chart))
+    return ElementTree.fromstring(render_svg(chart))
 
 
 def dots(root: ElementTree.Element) -> list[tuple[float, float]]:
@@ -57,7 +57,7 @@ def test_one_point_and_none_are_charts_too() -> None:
 def test_bars_stand_on_zero_behind_a_line_without_dots() -> None:
     diagonal = Line("even", [Point(0, 0, None, None), Point(1, 1, None, None)], dots=False)
     root = ElementTree.fromstring(
-        svg(Chart("t", "x", "y", [diagonal], bars=[Bar(0, 0.5, 0.2), Bar(0.5, 1, 0.8)], bars_name="share"))
+        render_svg(Chart("t", "x", "y", [diagonal], bars=[Bar(0, 0.5, 0.2), Bar(0.5, 1, 0.8)], bars_name="share"))
     )
     _, low, high, legend = root.iter(f"{SVG}rect")
     (y1, h1), (y2, h2) = ((float(bar.attrib["y"]), float(bar.attrib["height"])) for bar in (low, high))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from codetool.errors import SandboxError
-from codetool.evaluation.error_taxonomy import TaskError, internal_error, is_internal, judged
+from codetool.evaluation.error_taxonomy import TaskError, classify_error, is_internal, make_internal_error
 from codetool.types import Answer, Execution, Ledger, Node, SearchResult, Step, Task, Tool, ToolAnswer, ToolCall
 
 SERVER = "https://films.test/3"
@@ -47,7 +47,7 @@ def result(*steps, stopped_by=None):
 
 
 def kind(*steps, success=False, stopped_by=None, task=TASK):
-    error = judged(task, result(*steps, stopped_by=stopped_by), success)
+    error = classify_error(task, result(*steps, stopped_by=stopped_by), success)
     return error and error.kind
 
 
@@ -60,7 +60,7 @@ def test_a_solved_task_has_none_whatever_happened_on_the_way():
 
 
 def test_a_failure_of_ours_names_the_type():
-    assert internal_error(SandboxError("broke\nhere")) == TaskError("internal", "SandboxError: broke here")
+    assert make_internal_error(SandboxError("broke\nhere")) == TaskError("internal", "SandboxError: broke here")
 
 
 def test_only_failures_of_ours_are_ours():
@@ -98,7 +98,7 @@ def test_a_failure_that_the_path_recovered_from_does_not_count():
 
 def test_a_spent_budget_comes_before_the_failure_of_the_last_step():
     failed = step(status="exception", error="KeyError: 'x'")
-    error = judged(TASK, result(failed, stopped_by="tokens"), False)
+    error = classify_error(TASK, result(failed, stopped_by="tokens"), False)
     assert error == TaskError("budget", "the budget of tokens was spent after 1 step, before an answer")
 
 
@@ -107,17 +107,17 @@ def test_a_budget_that_struck_after_the_path_was_finished_is_not_to_blame():
 
 
 def test_no_step_at_all_is_unfinished():
-    assert judged(TASK, SearchResult(Node("0"), (), Ledger()), False).kind == "unfinished"
+    assert classify_error(TASK, SearchResult(Node("0"), (), Ledger()), False).kind == "unfinished"
 
 
 def test_an_endpoint_of_the_gold_path_that_was_never_called_is_named():
-    error = judged(TASK, result(step(calls=[search("The Dark Knight")]), WRONG), False)
+    error = classify_error(TASK, result(step(calls=[search("The Dark Knight")]), WRONG), False)
     assert error.kind == "wrong_tool"
     assert error.message == "never called GET /movie/{movie_id}/credits; called GET /search/movie"
 
 
 def test_a_call_with_another_argument_is_shown_against_the_expected_one():
-    error = judged(TASK, result(step(calls=[search("The Dark Knight"), credits(49026)]), WRONG), False)
+    error = classify_error(TASK, result(step(calls=[search("The Dark Knight"), credits(49026)]), WRONG), False)
     assert error.kind == "wrong_argument"
     assert error.message == "never called GET /movie/155/credits; called GET /movie/49026/credits"
 
@@ -153,13 +153,13 @@ def test_calls_of_several_steps_count_together():
 
 
 def test_a_wrong_answer_is_shown_with_the_right_one():
-    error = judged(TASK, result(GOOD, WRONG), False)
+    error = classify_error(TASK, result(GOOD, WRONG), False)
     assert error == TaskError("wrong_answer", 'answered Nobody; expected "Christopher Nolan"')
 
 
 def test_a_final_text_without_code_is_an_answer():
     final = step(None, text="##Step 2: It is Nobody.\n[All Finished]", finished=True, status="no_code")
-    assert judged(TASK, result(GOOD, final), False).message.startswith("answered It is Nobody.")
+    assert classify_error(TASK, result(GOOD, final), False).message.startswith("answered It is Nobody.")
 
 
 def test_a_finished_answer_that_nobody_can_check_has_none():
@@ -172,8 +172,8 @@ def test_without_gold_a_wrong_answer_is_just_that():
 
 def test_messages_are_one_short_line_that_says_what_to_look_at():
     long = step(status="exception", error=f"ValueError: {'long ' * 200}\nlines (line 3: x)")
-    assert judged(TASK, result(long), False).message.startswith("step 1: ValueError: long")
-    assert len(judged(TASK, result(long), False).message) == 300
+    assert classify_error(TASK, result(long), False).message.startswith("step 1: ValueError: long")
+    assert len(classify_error(TASK, result(long), False).message) == 300
     body = '{"status_message": "not found"}'
-    failed = judged(TASK, result(step(status="tool_failed", calls=[credits(0, 404, body)])), False)
+    failed = classify_error(TASK, result(step(status="tool_failed", calls=[credits(0, 404, body)])), False)
     assert failed.message == f"step 1: GET /movie/0/credits was answered with 404: {body}"

@@ -9,8 +9,8 @@ import re
 from report_data import data
 from report_world import ABOUT, HOSTILE, LINES, TASKS, TREES, call, hostile, html, line, node, tree
 
-from codetool.evaluation.html_report import page
-from codetool.evaluation.summary import summarise
+from codetool.evaluation.html_report import render_page
+from codetool.evaluation.summary import summarize_results
 
 
 def test_it_holds_every_line_with_what_the_task_knows_beyond_it():
@@ -43,7 +43,7 @@ def test_it_holds_the_metrics_and_what_made_the_run():
     assert (run["config"], run["made_from"], run["confined"]) == (
         ABOUT.config,
         ABOUT.made_from,
-        list(ABOUT.confined),
+        list(ABOUT.sandbox_layers),
     )
 
 
@@ -79,7 +79,7 @@ def test_trees_are_read_one_at_a_time():
             alive.append(row["task_id"])
             yield tree(row["task_id"])
 
-    parts = page(ABOUT, summarise(LINES, 5, seed=0), LINES, trees(), TASKS)
+    parts = render_page(ABOUT, summarize_results(LINES, 5, seed=0), LINES, trees(), TASKS)
     seen = b""
     while b"tree-1" not in seen:
         seen += next(parts)

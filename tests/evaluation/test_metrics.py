@@ -2,7 +2,7 @@
 
 import pytest
 
-from codetool.evaluation.metrics import metrics
+from codetool.evaluation.metrics import compute_metrics
 from codetool.types import Execution, Ledger, Node, SearchResult, Step, Task, Tool, ToolAnswer, ToolCall
 
 SEARCH, CREDITS, TOP = "GET /search/movie", "GET /movie/{movie_id}/credits", "GET /movie/top_rated"
@@ -28,7 +28,7 @@ def chain(*steps):
 
 
 def of(result, *gold, success=None):
-    return metrics(Task("t", "q", (), gold), result, success, 1.5)
+    return compute_metrics(Task("t", "q", (), gold), result, success, 1.5)
 
 
 def test_names_are_those_of_the_contract():

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from codetool.evaluation.prm_metrics import BINS, headline, measured
+from codetool.evaluation.prm_metrics import BINS, compute_headline_metrics, measure_prm
 from codetool.model_types import ProcessExample
 
 
@@ -27,7 +27,9 @@ def step(
 
 
 def values(*judged: tuple[ProcessExample, float], threshold: float = 0.5) -> dict[str, float]:
-    return headline([example for example, _ in judged], [score for _, score in judged], threshold=threshold)
+    return compute_headline_metrics(
+        [example for example, _ in judged], [score for _, score in judged], threshold=threshold
+    )
 
 
 def many(tasks: int, seed: int = 0) -> tuple[list[ProcessExample], list[float]]:
@@ -80,7 +82,9 @@ def pair_by_pair(examples: Sequence[ProcessExample], scores: Sequence[float]) ->
 def test_auroc_is_how_often_a_positive_has_the_higher_score() -> None:
     examples, scores = many(40)
     assert len(set(scores)) < len(scores)  # some are equal
-    assert headline(examples, scores)["auroc"] == pytest.approx(pair_by_pair(examples, scores), abs=1e-12)
+    assert compute_headline_metrics(examples, scores)["auroc"] == pytest.approx(
+        pair_by_pair(examples, scores), abs=1e-12
+    )
 
 
 def test_of_siblings_the_one_that_ran_is_better_then_the_one_with_the_higher_estimate() -> None:
@@ -97,8 +101,8 @@ def test_of_siblings_the_one_that_ran_is_better_then_the_one_with_the_higher_est
 def test_a_pair_may_count_as_often_as_it_was_sampled() -> None:
     examples = [step("1", 1, multiplicity=2), step("2", 0, multiplicity=3), step("3", 0.5)]
     scores = [0.9, 0.1, 0.95]
-    assert measured(examples, scores, draws=10).metrics["pairwise_accuracy"].value == pytest.approx(2 / 3)
-    weighed = measured(examples, scores, weigh_pairs=True, draws=10).metrics["pairwise_accuracy"]
+    assert measure_prm(examples, scores, draws=10).metrics["pairwise_accuracy"].value == pytest.approx(2 / 3)
+    weighed = measure_prm(examples, scores, weigh_pairs=True, draws=10).metrics["pairwise_accuracy"]
     assert weighed.value == pytest.approx((6 + 3) / (6 + 3 + 2))
 
 
@@ -108,20 +112,20 @@ def test_siblings_are_those_of_one_task() -> None:
 
 def test_pairwise_accuracy_comes_by_depth() -> None:
     examples = [step("1", 0.5), step("2", 0), step("1-1", 1), step("1-2", 0), step("1-10", 0)]
-    found = measured(examples, [0.9, 0.1, 0.1, 0.9, 0.05], draws=10).by_depth
+    found = measure_prm(examples, [0.9, 0.1, 0.1, 0.9, 0.05], draws=10).by_depth
     assert {depth: (metric.value, metric.n) for depth, metric in found.items()} == {1: (1.0, 1), 2: (0.5, 2)}
 
 
 def test_first_errors_are_found_on_lost_paths_and_on_no_other() -> None:
     """Paths: 1-1 succeeds; 1-2 is lost at its second step; 2-1 and 2-2 at their first."""
     examples = [step(node, soft) for node, soft in {"1": 0.5, "1-1": 1, "1-2": 0, "2": 0, "2-1": 0, "2-2": 0}.items()]
-    perfect = headline(examples, [0.9, 0.8, 0.2, 0.3, 0.9, 0.1])
+    perfect = compute_headline_metrics(examples, [0.9, 0.8, 0.2, 0.3, 0.9, 0.1])
     assert perfect["first_error_f1"] == 1
-    late = headline(examples, [0.9, 0.8, 0.2, 0.5, 0.4, 0.9])  # 2-1 a step late, 2-2 not at all
+    late = compute_headline_metrics(examples, [0.9, 0.8, 0.2, 0.5, 0.4, 0.9])  # 2-1 a step late, 2-2 not at all
     assert late["first_error_erroneous"] == pytest.approx(1 / 3)
     assert late["first_error_correct"] == 1
     assert late["first_error_f1"] == pytest.approx(2 * (1 / 3) / (1 / 3 + 1))
-    early = headline(examples, [0.1, 0.8, 0.2, 0.1, 0.4, 0.9])
+    early = compute_headline_metrics(examples, [0.1, 0.8, 0.2, 0.1, 0.4, 0.9])
     assert (early["first_error_erroneous"], early["first_error_correct"]) == (pytest.approx(2 / 3), 0)
     assert early["first_error_f1"] == 0
 
@@ -132,7 +136,7 @@ def test_first_error_f1_wants_lost_and_successful_paths() -> None:
 
 
 def test_paths_of_which_steps_are_missing_do_not_count() -> None:
-    found = measured([step("1", 0.5), step("2-1", 1), step("3", 0), step("4", 1)], [0.9] * 4, draws=10).metrics
+    found = measure_prm([step("1", 0.5), step("2-1", 1), step("3", 0), step("4", 1)], [0.9] * 4, draws=10).metrics
     assert found["first_error_f1"].n == 2
 
 
@@ -159,12 +163,12 @@ def test_calibration_error_is_that_of_a_loop_over_the_bins() -> None:
         if inside.any():
             gap = np.average(scores, weights=weight * inside) - np.average(soft, weights=weight * inside)
             expected += abs(gap) * weight[inside].sum() / weight.sum()
-    assert headline(examples, scores)["ece"] == pytest.approx(expected, abs=1e-12)
+    assert compute_headline_metrics(examples, scores)["ece"] == pytest.approx(expected, abs=1e-12)
 
 
 def test_the_bins_tell_score_estimate_and_share() -> None:
     examples = [step("1", 1.0, multiplicity=3), step("2", 0.0), step("3", 0.5)]
-    first, last = measured(examples, [0.01, 0.05, 1.0], draws=10).bins
+    first, last = measure_prm(examples, [0.01, 0.05, 1.0], draws=10).bins
     assert (first.low, first.share, first.soft.value, first.soft.n) == (0, 0.8, 0.75, 2)
     assert first.score == pytest.approx(0.02)
     assert (last.high, last.score, last.soft.value, last.share) == (1, 1, 0.5, 0.2)
@@ -179,8 +183,8 @@ def test_brier_and_log_loss_compare_with_the_estimate() -> None:
 
 def test_the_headline_is_what_is_measured() -> None:
     examples, scores = many(10)
-    found = measured(examples, scores, draws=10).metrics
-    assert headline(examples, scores) == {name: metric.value for name, metric in found.items()}
+    found = measure_prm(examples, scores, draws=10).metrics
+    assert compute_headline_metrics(examples, scores) == {name: metric.value for name, metric in found.items()}
     assert len(found) == 11
 
 
@@ -188,7 +192,7 @@ def test_intervals_draw_whole_tasks() -> None:
     """Two tasks, one all right, one all wrong: an interval of steps would be narrow, one of tasks is not."""
     examples = [step(f"{k}", 1, task=task, label=True) for task in "ab" for k in range(1, 200)]
     scores = [0.9 if example.task_id == "a" else 0.1 for example in examples]
-    accuracy = measured(examples, scores, draws=2000).metrics["accuracy"]
+    accuracy = measure_prm(examples, scores, draws=2000).metrics["accuracy"]
     assert (accuracy.low, accuracy.high, accuracy.n) == (0, 1, 398)
 
 
@@ -199,12 +203,12 @@ def test_the_interval_is_that_of_drawing_the_tasks_examples_again() -> None:
     for _ in range(400):
         places = [place for task in generator.integers(0, 25, 25) for place in by_task[str(task)]]
         drawn.append(pair_by_pair([examples[place] for place in places], [scores[place] for place in places]))
-    found = measured(examples, scores).metrics["auroc"]
+    found = measure_prm(examples, scores).metrics["auroc"]
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(drawn, (0.025, 0.975))), abs=0.015)
 
 
 def test_of_one_task_there_is_no_interval() -> None:
-    accuracy = measured([step("1", 1, label=True), step("2", 0, label=False)], [0.9, 0.1]).metrics["accuracy"]
+    accuracy = measure_prm([step("1", 1, label=True), step("2", 0, label=False)], [0.9, 0.1]).metrics["accuracy"]
     assert (accuracy.value, accuracy.low, accuracy.high) == (1, None, None)
 
 
@@ -212,36 +216,36 @@ def test_the_interval_of_the_calibration_error_holds_its_value() -> None:
     rng = random.Random(0)
     scores = [rng.random() for _ in range(300)]  # calibrated: all of the error is noise, and a draw has more of it
     examples = [step("1", float(rng.random() < score), task=str(place)) for place, score in enumerate(scores)]
-    found = measured(examples, scores, draws=2000).metrics["ece"]
+    found = measure_prm(examples, scores, draws=2000).metrics["ece"]
     assert found.low is not None and found.high is not None and found.low < found.value < found.high
 
 
 def test_templates_give_a_second_interval() -> None:
     examples, scores = many(20)
     halves = {str(task): str(task % 2) for task in range(20)}
-    found = measured(examples, scores, templates=halves, draws=500).metrics["brier"]
+    found = measure_prm(examples, scores, templates=halves, draws=500).metrics["brier"]
     assert found.template_low is not None and found.low is not None and found.template_low != found.low
-    assert measured(examples, scores, templates={"0": None}, draws=10).metrics["brier"].template_low is None
+    assert measure_prm(examples, scores, templates={"0": None}, draws=10).metrics["brier"].template_low is None
 
 
 def test_equal_seeds_give_equal_intervals() -> None:
     examples, scores = many(10)
-    assert measured(examples, scores, seed=1, draws=100) == measured(examples, scores, seed=1, draws=100)
-    assert measured(examples, scores, seed=1, draws=100) != measured(examples, scores, seed=2, draws=100)
+    assert measure_prm(examples, scores, seed=1, draws=100) == measure_prm(examples, scores, seed=1, draws=100)
+    assert measure_prm(examples, scores, seed=1, draws=100) != measure_prm(examples, scores, seed=2, draws=100)
 
 
 def test_twenty_thousand_steps_take_seconds() -> None:
     examples, scores = many(1430)
     started = time.process_time()
-    measured(examples, scores)
+    measure_prm(examples, scores)
     assert len(examples) > 20_000 and time.process_time() - started < 30
 
 
 @pytest.mark.parametrize("scores", [[0.5], [0.5, 1.01], [0.5, float("nan")]])
 def test_scores_that_do_not_fit_are_refused(scores: list[float]) -> None:
     with pytest.raises(ValueError, match="one score"):
-        headline([step("1", 0), step("2", 0)], scores)
+        compute_headline_metrics([step("1", 0), step("2", 0)], scores)
 
 
 def test_nothing_has_no_metrics() -> None:
-    assert headline([], []) == {}
+    assert compute_headline_metrics([], []) == {}

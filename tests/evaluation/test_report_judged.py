@@ -9,7 +9,7 @@ import pytest
 from cdp_browser import NAMES, browser, program
 from report_world import HOSTILE, LINES, html
 
-from codetool.evaluation.judged_results import merged
+from codetool.evaluation.judged_results import join_votes
 
 pytestmark = [
     pytest.mark.browser,
@@ -19,7 +19,7 @@ pytestmark = [
 
 def test_votes_stand_in_the_table_on_the_card_and_beside_the_answer(tmp_path: Path) -> None:
     said = {"labels": ["Solved", "Unsure", "Solved"], "reason": f"half of it {HOSTILE}", "sopr": 2.5 / 3}
-    lines = [merged(LINES[4], said), *LINES[:4]]
+    lines = [join_votes(LINES[4], said), *LINES[:4]]
     (tmp_path / "report.html").write_text(html(lines), encoding="utf-8")
     with browser() as window:
         window.look(1280, 900)

@@ -3,7 +3,7 @@
 import json
 
 from codetool.evaluation.error_taxonomy import TaskError
-from codetool.evaluation.result_records import nodes_of, result_line, tree_line
+from codetool.evaluation.result_records import build_result_line, build_tree_line, parse_nodes
 from codetool.types import Execution, Ledger, Node, SearchResult, Step, Task, Tool, ToolAnswer, ToolCall
 
 TASK = Task("t1", "Who?", ())
@@ -21,7 +21,7 @@ RESULT = SearchResult(LAST, (ROOT, FIRST, OTHER, LAST), Ledger(1, 2, 3, 4, 5, No
 
 
 def test_a_result_line_has_the_fields_of_the_contract():
-    assert result_line(TASK, RESULT, True, {"scep": 1.0}, 1.25) == {
+    assert build_result_line(TASK, RESULT, True, {"scep": 1.0}, 1.25) == {
         "task_id": "t1",
         "query": "Who?",
         "answer": "Ann",
@@ -31,7 +31,12 @@ def test_a_result_line_has_the_fields_of_the_contract():
         "path": ["1", "1-1"],
         "metrics": {"scep": 1.0},
         "ledger": {
-            "tokens_in": 1, "tokens_out": 2, "prm_tokens": 3, "executions": 4, "tool_calls": 5, "usd": None,
+            "tokens_in": 1,
+            "tokens_out": 2,
+            "prm_tokens": 3,
+            "executions": 4,
+            "tool_calls": 5,
+            "usd": None,
             "prm_tokens_computed": 2,
         },
         "error": None,
@@ -40,18 +45,18 @@ def test_a_result_line_has_the_fields_of_the_contract():
 
 
 def test_a_task_without_result_is_a_line_with_its_error():
-    line = result_line(TASK, None, False, {}, 0.5, TaskError("internal", "SandboxError: broke"))
+    line = build_result_line(TASK, None, False, {}, 0.5, TaskError("internal", "SandboxError: broke"))
     assert line["error"] == {"kind": "internal", "message": "SandboxError: broke"}
     assert (line["answer"], line["finished"], line["path"], line["ledger"]["executions"]) == (None, False, [], 0)
 
 
 def test_an_unfinished_path_has_no_answer():
-    line = result_line(TASK, SearchResult(FIRST, (ROOT, FIRST), Ledger()), False, {}, 0.5)
+    line = build_result_line(TASK, SearchResult(FIRST, (ROOT, FIRST), Ledger()), False, {}, 0.5)
     assert (line["answer"], line["finished"], line["path"]) == (None, False, ["1"])
 
 
 def test_a_tree_line_holds_every_step_and_not_the_root():
-    line = tree_line(TASK, RESULT)
+    line = build_tree_line(TASK, RESULT)
     assert line["task_id"] == "t1"
     assert [(node["id"], node["parent"]) for node in line["nodes"]] == [("1", "0"), ("2", "0"), ("1-1", "1")]
     assert {key: value for key, value in line["nodes"][0].items() if key != "execution"} == {
@@ -69,7 +74,7 @@ def test_a_tree_line_holds_every_step_and_not_the_root():
 
 
 def test_calls_say_where_their_answer_came_from_and_whether_they_wrote():
-    execution = tree_line(TASK, RESULT)["nodes"][0]["execution"]
+    execution = build_tree_line(TASK, RESULT)["nodes"][0]["execution"]
     assert execution["calls"][0] == {
         "method": "GET",
         "url": "http://films/a",
@@ -83,13 +88,13 @@ def test_calls_say_where_their_answer_came_from_and_whether_they_wrote():
 
 
 def test_lines_are_json_without_the_answers_bodies():
-    text = json.dumps([tree_line(TASK, RESULT), result_line(TASK, RESULT, None, {}, 0.0)])
+    text = json.dumps([build_tree_line(TASK, RESULT), build_result_line(TASK, RESULT, None, {}, 0.0)])
     assert "THE BODY" not in text
 
 
 def test_a_tree_is_read_back_as_it_was_written():
-    line = tree_line(TASK, RESULT)
-    nodes = nodes_of(json.loads(json.dumps(line)))
+    line = build_tree_line(TASK, RESULT)
+    nodes = parse_nodes(json.loads(json.dumps(line)))
     assert nodes[0] == ROOT
-    assert tree_line(TASK, SearchResult(nodes[-1], nodes, Ledger())) == line
+    assert build_tree_line(TASK, SearchResult(nodes[-1], nodes, Ledger())) == line
     assert [node.id for node in nodes[-1].path] == ["1", "1-1"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from codetool.evaluation.html_report import About, page
-from codetool.evaluation.summary import summarise
+from codetool.evaluation.html_report import ReportContext, render_page
+from codetool.evaluation.summary import summarize_results
 from codetool.types import Answer, Task
 
 HOSTILE = (
@@ -13,13 +13,13 @@ HOSTILE = (
     "<!-- ]]> \x00\x1b[31m\u202e\u2028\ud83d \U0001f600 &lt; {{title}} ${window.broken=1}"
 )
 LONG = "x" * 20_000
-ABOUT = About(
+ABOUT = ReportContext(
     name="films-beam-<b>&",
     written="today",
     config=f"seed: 0\n# {HOSTILE}\n",
     settings={"seed": 0, "search": {"_target_": "a.Beam", "width": 2}},
     made_from={"codetool": "0.1.0", "sha256 of benchmark": "ab12"},
-    confined=("seccomp: allow-list",),
+    sandbox_layers=("seccomp: allow-list",),
     notes=("Something to know first.",),
 )
 
@@ -113,5 +113,5 @@ def hostile() -> tuple[dict[str, Any], dict[str, Any]]:
 
 def html(lines: list[dict[str, Any]] = LINES, trees: list[dict[str, Any]] = TREES, asked: int | None = None) -> str:
     templates = {name: task.template for name, task in TASKS.items()}
-    summary = summarise(lines, asked or len(lines), seed=0, templates=templates)
-    return b"".join(page(ABOUT, summary, lines, iter(trees), TASKS)).decode()
+    summary = summarize_results(lines, asked or len(lines), seed=0, templates=templates)
+    return b"".join(render_page(ABOUT, summary, lines, iter(trees), TASKS)).decode()

@@ -15,8 +15,8 @@ from rich.console import Console
 from codetool.config.run_config import RunConfig
 from codetool.errors import ConfigError
 from codetool.evaluation.result_files import TREES, TreeFile
-from codetool.evaluation.result_records import nodes_of
-from codetool.evaluation.summary import Summary
+from codetool.evaluation.result_records import parse_nodes
+from codetool.evaluation.summary import RunSummary
 from codetool.judges.endpoint_judge import NoJudge
 from codetool.model_types import ProcessExample
 from codetool.process_data import examples, transcripts
@@ -51,7 +51,7 @@ def collect(config: RunConfig, choices: Mapping[str, str], console: Console) -> 
 
     undecided: list[str] = []
 
-    def conclude(target: Target, tasks: Sequence[Task], summary: Summary) -> None:
+    def conclude(target: Target, tasks: Sequence[Task], summary: RunSummary) -> None:
         collected = _write(config, choices["benchmark"], target.folder, tasks)
         undecided.extend(collected.failures)
         collect_summary.show(collected, summary, target.folder, Console(), target.kept)
@@ -62,7 +62,7 @@ def collect(config: RunConfig, choices: Mapping[str, str], console: Console) -> 
 def _write(config: RunConfig, name: str, folder: Path, tasks: Sequence[Task]) -> Collected:
     """Write all that follows from the trees; `name` is the benchmark's."""
     trees, known = TreeFile(folder / TREES), {task.id: task for task in tasks}
-    outcomes = decided(((known[line["task_id"]], nodes_of(line)) for line in trees.trees(known)), config, folder)
+    outcomes = decided(((known[line["task_id"]], parse_nodes(line)) for line in trees.trees(known)), config, folder)
     kept = [task_id for task_id in known if task_id in outcomes.by_task]
     lines = (line | {"outcomes": outcomes.by_task[line["task_id"]]} for line in trees.trees(kept))
     journal.replace(folder / ROLLOUTS, map(journal.encode, lines))
@@ -128,4 +128,4 @@ class _Rollouts:
 
     def __iter__(self) -> Iterator[Rollout]:
         for line in journal.read(self._file):
-            yield Rollout(self._tasks[line["task_id"]], nodes_of(line), line["outcomes"])
+            yield Rollout(self._tasks[line["task_id"]], parse_nodes(line), line["outcomes"])

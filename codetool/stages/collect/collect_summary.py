@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from codetool.evaluation.charts import Chart, Line, Point, svg
+from codetool.evaluation.charts import Chart, Line, Point, render_svg
 from codetool.evaluation.error_taxonomy import TaskError
-from codetool.evaluation.summary import Failure, Summary
+from codetool.evaluation.summary import RunSummary, TaskFailure
 from codetool.process_data.process_data_summary import Counts, Level
 from codetool.runs import journal
 from codetool.stages.collect.leaf_outcomes import sources_told
@@ -56,10 +56,10 @@ def write(collected: Collected, folder: Path) -> None:
         "failures": [{"task_id": task_id} | asdict(error) for task_id, error in collected.failures.items()],
     }
     journal.replace(folder / "summary.json", [json.dumps(content, indent=2).encode() + b"\n"])
-    journal.replace(folder / "summary.svg", [svg(_chart(collected.counts)).encode()])
+    journal.replace(folder / "summary.svg", [render_svg(_chart(collected.counts)).encode()])
 
 
-def show(collected: Collected, summary: Summary, folder: Path, console: Console, kept: str | None = None) -> None:
+def show(collected: Collected, summary: RunSummary, folder: Path, console: Console, kept: str | None = None) -> None:
     """Print the counts by depth and what they rest on, and the files; `kept` instead if they will not be kept."""
     names = ("depth", "sampled", "distinct", "ran", "leaves", "succeed", "mean soft")
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -88,7 +88,7 @@ def _share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %" if whole else "–"
 
 
-def _notes(collected: Collected, summary: Summary) -> Iterator[str]:
+def _notes(collected: Collected, summary: RunSummary) -> Iterator[str]:
     counts = collected.counts
     sampled, distinct = counts.total("candidates"), counts.total("steps")
     yield (
@@ -117,12 +117,12 @@ def _notes(collected: Collected, summary: Summary) -> Iterator[str]:
         read, written = summary.totals["tokens_in"], summary.totals["tokens_out"]
         yield f"tokens of the policy: {read:,} read, {written:,} written"
     yield from _failures(summary.failures, "tasks failed internally and have no tree:", "results.jsonl")
-    undecided = [Failure(task_id, error.message) for task_id, error in collected.failures.items()]
+    undecided = [TaskFailure(task_id, error.message) for task_id, error in collected.failures.items()]
     words = "tasks failed internally since the outcome of a leaf could not be decided, and have no process data:"
     yield from _failures(undecided, words, "summary.json")
 
 
-def _failures(failures: Sequence[Failure], words: str, file: str) -> Iterator[str]:
+def _failures(failures: Sequence[TaskFailure], words: str, file: str) -> Iterator[str]:
     if failures:
         yield f"[red]{len(failures)} {words}[/red]"
     for failure in failures[:FAILURES_SHOWN]:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from codetool.answers.final_answer import final_answer
 from codetool.config.run_config import RunConfig
-from codetool.evaluation.error_taxonomy import TaskError, internal_error
-from codetool.evaluation.score_task import check
+from codetool.evaluation.error_taxonomy import TaskError, make_internal_error
+from codetool.evaluation.score_task import check_answer
 from codetool.judges.cases import JudgeInput
 from codetool.judges.endpoint_judge import NoJudge
 from codetool.process_data.rollouts import Rollout
@@ -62,7 +62,7 @@ def decided(trees: Iterable[tuple[Task, tuple[Node, ...]]], config: RunConfig, f
                 _decide(task, leaf, config, of_task)
         except (Exception, SystemExit) as error:  # of the benchmark's check: it must not cost the other tasks' data
             log.error("%s: the outcome of a leaf could not be decided", task.id, exc_info=error)
-            outcomes.failures[task.id] = internal_error(error)
+            outcomes.failures[task.id] = make_internal_error(error)
         else:
             outcomes.add(of_task)
     if outcomes.questions:
@@ -84,7 +84,7 @@ def _decide(task: Task, leaf: Node, config: RunConfig, outcomes: Outcomes) -> No
         return
     answer = final_answer(leaf)
     if config.collect.leaf_success == "checked":
-        checked = check(config.benchmark, task, answer)
+        checked = check_answer(config.benchmark, task, answer)
         if checked is not None:
             outcomes.decide(task, leaf, checked, "checked")
             return

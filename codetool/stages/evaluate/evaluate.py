@@ -18,7 +18,7 @@ from codetool.answers.final_answer import last_printed
 from codetool.concurrency import gather_or_cancel
 from codetool.config.run_config import RunConfig
 from codetool.errors import CodeToolError
-from codetool.evaluation.score_task import TaskRecord, failure, score
+from codetool.evaluation.score_task import TaskRecord, record_failure, score_task
 from codetool.http.endpoint import EndpointConfig
 from codetool.interfaces import Executor, ModelServers, Policy, PolicyOption, ProcessRewardModel
 from codetool.model_types import Weights
@@ -207,7 +207,7 @@ async def _solve(attempt: _Attempt, config: RunConfig, parts: Components) -> Tas
     """What is recorded of the task. Whatever is raised, by a benchmark's check too, is the task's internal failure."""
     try:
         result = await _search(attempt, config, parts)
-        return score(attempt.task, result, config.benchmark, attempt.seconds)
+        return score_task(attempt.task, result, config.benchmark, attempt.seconds)
     except (Exception, SystemExit) as error:  # a check may call sys.exit, as scripts do
         return _failed(attempt, error, config)
 
@@ -218,7 +218,7 @@ def _failed(attempt: _Attempt, error: BaseException, config: RunConfig) -> TaskR
         task_log.warning("%s: %s", attempt.task.id, error)
     else:
         task_log.error("%s: unexpected error", attempt.task.id, exc_info=error)
-    return failure(attempt.task, error, _priced(attempt.ledger, config), config.benchmark, attempt.seconds)
+    return record_failure(attempt.task, error, _priced(attempt.ledger, config), config.benchmark, attempt.seconds)
 
 
 def _priced(ledger: Ledger, config: RunConfig) -> Ledger:

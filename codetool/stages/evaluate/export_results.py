@@ -8,7 +8,7 @@ from pathlib import Path
 
 from codetool.config.run_config import RunConfig
 from codetool.evaluation.result_files import TREES, TreeFile, read_results
-from codetool.evaluation.result_records import nodes_of
+from codetool.evaluation.result_records import parse_nodes
 from codetool.prm.none import NoPRM
 from codetool.process_data.reference_format.reference_results import ReferenceResults
 from codetool.types import Task
@@ -33,9 +33,9 @@ def export_results(config: RunConfig, choices: Mapping[str, str], path: Path, ta
         return task, task.group or choices["benchmark"]
 
     lines = {line["task_id"]: line for line in read_results(path, known)}
-    for tree in TreeFile(path / TREES).trees(known):
+    for tree in TreeFile(path / TREES).read_trees(known):
         if line := lines.pop(tree["task_id"], None):
-            nodes = {node.id: node for node in nodes_of(tree)}
+            nodes = {node.id: node for node in parse_nodes(tree)}
             results.add(*in_its_set(known[tree["task_id"]]), [nodes[name] for name in line["path"]], line["answer"])
     for name in lines:  # tasks that failed internally have no tree; whoever divides by the files counts them
         results.add(*in_its_set(known[name]), [], None)

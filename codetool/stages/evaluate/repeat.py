@@ -20,7 +20,7 @@ from rich.console import Console
 from codetool.config.run_config import RunConfig, validate
 from codetool.errors import ConfigError, MissingError
 from codetool.evaluation.result_files import TREES, TreeFile
-from codetool.evaluation.result_records import nodes_of
+from codetool.evaluation.result_records import parse_nodes
 from codetool.policies.replay import Replay
 from codetool.prm.recorded_scores import Key, score_key
 from codetool.runs import provenance
@@ -97,8 +97,8 @@ def recorded_scores(config: RunConfig, tasks: Sequence[Task]) -> dict[Key, float
         if (folder / "config.yaml").is_file() and settings_of(folder).get("prm") == config.settings["prm"]:
             if made_from(folder).get("sha256 of prm") != config.prm.checksum():
                 continue
-            for tree in TreeFile(folder / TREES).trees(task.id for task in tasks):
-                for node in nodes_of(tree):
+            for tree in TreeFile(folder / TREES).read_trees(task.id for task in tasks):
+                for node in parse_nodes(tree):
                     if node.step is not None and node.latent is not None:
                         found[score_key(tree["task_id"], node.path[:-1], node.step)] = node.latent
     return found

@@ -17,8 +17,8 @@ from rich.console import Console
 from codetool.config.invocation import command_words
 from codetool.config.run_config import RunConfig
 from codetool.errors import CodeToolError
-from codetool.evaluation.judged_results import result_lines
-from codetool.evaluation.summary import Summary, as_json, summarise
+from codetool.evaluation.judged_results import load_result_lines
+from codetool.evaluation.summary import RunSummary, encode_summary, summarize_results
 from codetool.models.vllm_servers import STATISTICS
 from codetool.runs import journal
 from codetool.runs.code_version import read_code
@@ -45,7 +45,7 @@ log = logging.getLogger("codetool")
 NAMED_BY = ("benchmark", "search", "policy", "prm")
 """The groups whose options stand in a run folder's name."""
 
-Conclude = Callable[[Target, Sequence[Task], Summary], None]
+Conclude = Callable[[Target, Sequence[Task], RunSummary], None]
 """What a stage does at the end with the results when all tasks have been run, and tells the user."""
 
 
@@ -63,7 +63,7 @@ class Outcome:
     tracked: Tracked | None = None
 
 
-def show_metrics(target: Target, tasks: Sequence[Task], summary: Summary) -> None:
+def show_metrics(target: Target, tasks: Sequence[Task], summary: RunSummary) -> None:
     """Print the metrics of the tasks."""
     show(summary, target.folder, Console(), target.kept)
 
@@ -125,17 +125,17 @@ def run(
                 if sweep is None:
                     conclude(place, tasks, summary)
         if larger is not None:
-            return Outcome(path, len(summary.failures), ids, as_json(summary))
+            return Outcome(path, len(summary.failures), ids, encode_summary(summary))
         group = sweep or (choices["experiment"] if choices["experiment"] != "none" else None)
         tracked = config.logger.record(TrackedRun(path, group, config.stage, names, of_tasks(path, ids), upload))
         if tracked and sweep is None:
             log.log(logging.WARNING if tracked.warning else logging.INFO, tracked.line)
-        return Outcome(path, len(summary.failures), ids, as_json(summary), tracked)
+        return Outcome(path, len(summary.failures), ids, encode_summary(summary), tracked)
 
 
 def _results(
     config: RunConfig, choices: Mapping[str, str], place: Target, tasks: Sequence[Task], console: Console
-) -> Summary:
+) -> RunSummary:
     """What the tasks came to, after the judge has been asked, with its files written."""
     path = place.folder
     try:
@@ -219,14 +219,14 @@ def _announce(
     console.print(f"results: {path}", highlight=False, soft_wrap=True)
 
 
-def _conclude(path: Path, tasks: Sequence[Task], config: RunConfig, judging: Mapping[str, Any]) -> Summary:
+def _conclude(path: Path, tasks: Sequence[Task], config: RunConfig, judging: Mapping[str, Any]) -> RunSummary:
     """Write `metrics.json` and the report."""
     templates = {task.id: task.template for task in tasks}
-    lines = result_lines(path, templates)
+    lines = load_result_lines(path, templates)
     groups = {task.id: task.group for task in tasks}
-    summary = summarise(lines, len(tasks), seed=config.seed, templates=templates, groups=groups)
+    summary = summarize_results(lines, len(tasks), seed=config.seed, templates=templates, groups=groups)
     servers = list(journal.read(path / STATISTICS))
-    content = as_json(summary) | ({"servers": servers} if servers else {})
+    content = encode_summary(summary) | ({"servers": servers} if servers else {})
     content |= {"judge": dict(judging)} if judging else {}
     content |= {"tools": counts} if (counts := read_counts(path)) else {}
     content["code"] = code_rows(path, len(run_folder.done_in(path)))

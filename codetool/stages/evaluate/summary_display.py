@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from codetool.evaluation.metrics import RATES, SHARES
-from codetool.evaluation.summary import Summary
+from codetool.evaluation.summary import RunSummary
 from codetool.stages.evaluate.tool_counts import read_counts
 
 FILES = (
@@ -31,7 +31,7 @@ HEADLINES = frozenset({"success", "sopr", "sowr", "scep", "correct_path"})
 """The metrics that groups of tasks are told by."""
 
 
-def show(summary: Summary, folder: Path, console: Console, kept: str | None = None) -> None:
+def show(summary: RunSummary, folder: Path, console: Console, kept: str | None = None) -> None:
     """Print every metric with its interval, what the numbers rest on, where the files are, and a link to the report.
 
     `kept` is said instead of the files if they will not be kept.
@@ -51,7 +51,7 @@ def show(summary: Summary, folder: Path, console: Console, kept: str | None = No
         console.print(f"report: {link}", markup=False, highlight=False, soft_wrap=True)
 
 
-def metrics_table(summary: Summary) -> Table:
+def metrics_table(summary: RunSummary) -> Table:
     """Every metric with its interval and the number of tasks that it is of."""
     table = Table("metric", "value", "95 % interval", "tasks", box=None, pad_edge=False, header_style="bold")
     for name, metric in summary.metrics.items():
@@ -60,7 +60,7 @@ def metrics_table(summary: Summary) -> Table:
     return table
 
 
-def groups_table(summary: Summary) -> Table:
+def groups_table(summary: RunSummary) -> Table:
     """The rates and shares of each group of tasks."""
     names = [name for name in summary.metrics if name in HEADLINES]
     table = Table("group", *names, "tasks", box=None, pad_edge=False, header_style="bold")
@@ -70,7 +70,7 @@ def groups_table(summary: Summary) -> Table:
     return table
 
 
-def judging(summary: Summary, folder: Path) -> Iterator[str]:
+def judging(summary: RunSummary, folder: Path) -> Iterator[str]:
     """What else is to be said of a judge's figures, where there are any, and what they cost."""
     told = json.loads((folder / "metrics.json").read_text()).get("judge")
     if told is None:
@@ -115,7 +115,7 @@ def _number(name: str, value: float | None) -> str:
     return f"{100 * value:.1f} %" if name in (*RATES, *SHARES) else f"{value:,.2f}"
 
 
-def _notes(summary: Summary) -> Iterator[str]:
+def _notes(summary: RunSummary) -> Iterator[str]:
     yield f"{summary.asked} tasks asked for, {summary.finished} finished with an answer"
     if not summary.checkable and "sopr" not in summary.metrics:
         yield "success: this benchmark has no checked answers, so none is reported"

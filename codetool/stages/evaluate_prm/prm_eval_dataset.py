@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from codetool.errors import ConfigError, MissingError
-from codetool.evaluation.result_records import nodes_of
+from codetool.evaluation.result_records import parse_nodes
 from codetool.model_types import ProcessExample
 from codetool.process_data import examples
 from codetool.runs import journal, provenance
@@ -153,7 +153,7 @@ def _trees(file: Path, tasks: Mapping[str, Task]) -> Iterator[tuple[str, dict[st
     for line in journal.read(file):
         try:
             if (task := tasks.get(line["task_id"])) is not None:
-                yield task.id, _routed(nodes_of(line), task.tools)
+                yield task.id, _routed(parse_nodes(line), task.tools)
         except (KeyError, TypeError) as error:
             raise ConfigError(f"{file} holds lines of another version ({error!r})") from error
 

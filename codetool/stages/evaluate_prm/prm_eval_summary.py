@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from codetool.config.run_config import RunConfig
-from codetool.evaluation.charts import Bar, Chart, Line, Point, svg
-from codetool.evaluation.prm_metrics import Measurement, Metric, measured
+from codetool.evaluation.charts import Bar, Chart, Line, Point, render_svg
+from codetool.evaluation.prm_metrics import PRMMetric, PRMReport, measure_prm
 from codetool.runs import journal
 from codetool.runs.provenance import code_rows
 from codetool.stages.evaluate.summary_display import untrained
@@ -44,7 +44,7 @@ def conclude(
     """
     examples = data.examples
     values = [scores[example.task_id, example.node_id] for example in examples]
-    measurement = measured(
+    measurement = measure_prm(
         examples,
         values,
         threshold=config.evaluate_prm.threshold,
@@ -56,7 +56,7 @@ def conclude(
     left_out = {"failures": [{"task_id": name, "message": message} for name, message in failures.items()]}
     content = {**_as_json(measurement), **counts, **left_out, "code": code_rows(folder, len(scores))}
     journal.replace(folder / "metrics.json", [json.dumps(content, indent=2).encode() + b"\n"])
-    journal.replace(folder / PLOT, [svg(reliability(measurement)).encode()])
+    journal.replace(folder / PLOT, [render_svg(reliability(measurement)).encode()])
     _show(measurement, console)
     labelled = sum(example.label is not None for example in examples)
     for line in (*_notes(measurement, len(examples), labelled), *untrained(config.settings)):
@@ -72,7 +72,7 @@ def conclude(
     console.print(f"files in {folder}: {', '.join(FILES)}", markup=False, highlight=False, soft_wrap=True)
 
 
-def reliability(measurement: Measurement) -> Chart:
+def reliability(measurement: PRMReport) -> Chart:
     """How often steps of a score lead to success: on the diagonal, if the PRM is calibrated."""
     error = measurement.metrics["ece"].value
     points = [Point(each.score, each.soft.value, each.soft.low, each.soft.high) for each in measurement.bins]
@@ -91,7 +91,7 @@ def reliability(measurement: Measurement) -> Chart:
     )
 
 
-def _as_json(measurement: Measurement) -> dict[str, Any]:
+def _as_json(measurement: PRMReport) -> dict[str, Any]:
     return {
         "metrics": {name: _metric(metric) for name, metric in measurement.metrics.items()},
         "pairwise_accuracy_by_depth": {depth: _metric(metric) for depth, metric in measurement.by_depth.items()},
@@ -99,13 +99,13 @@ def _as_json(measurement: Measurement) -> dict[str, Any]:
     }
 
 
-def _metric(metric: Metric) -> dict[str, float | None]:
+def _metric(metric: PRMMetric) -> dict[str, float | None]:
     """As in the `metrics.json` of other stages: the template's interval only where there is one."""
     fields = asdict(metric)
     return {name: value for name, value in fields.items() if value is not None or not name.startswith("template")}
 
 
-def _show(measurement: Measurement, console: Console) -> None:
+def _show(measurement: PRMReport, console: Console) -> None:
     table = Table("metric", "value", "95 % interval", "of", box=None, pad_edge=False, header_style="bold")
     for name, metric in measurement.metrics.items():
         table.add_row(name, *_cells(metric, name in PERCENT), f"{metric.n:,} {UNITS[name]}")
@@ -117,7 +117,7 @@ def _show(measurement: Measurement, console: Console) -> None:
         console.print(table)
 
 
-def _cells(metric: Metric, percent: bool) -> Iterator[str]:
+def _cells(metric: PRMMetric, percent: bool) -> Iterator[str]:
     def number(value: float) -> str:
         return f"{100 * value:.1f} %" if percent else f"{value:.3f}"
 
@@ -126,7 +126,7 @@ def _cells(metric: Metric, percent: bool) -> Iterator[str]:
     yield f"{number(metric.low or 0.0)} … {number(metric.high or 0.0)}" if known else "–"
 
 
-def _notes(measurement: Measurement, steps: int, labelled: int) -> Iterator[str]:
+def _notes(measurement: PRMReport, steps: int, labelled: int) -> Iterator[str]:
     yield (
         f"accuracy and auroc count the {labelled:,} of {steps:,} steps that have a label: siblings differ. "
         "ece, brier and log_loss compare scores with the share of leaves that succeed."

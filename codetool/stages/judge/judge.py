@@ -23,7 +23,7 @@ from codetool.config.invocation import command_words
 from codetool.config.run_config import RunConfig
 from codetool.errors import ConfigError
 from codetool.evaluation import judged_results
-from codetool.evaluation.summary import Summary, as_json, summarise
+from codetool.evaluation.summary import RunSummary, encode_summary, summarize_results
 from codetool.judges.endpoint_judge import Comparison, NoJudge
 from codetool.judges.votes import VOTES_FILE
 from codetool.runs import journal
@@ -36,7 +36,7 @@ from codetool.stages.judge.answer_source import Answers, load
 from codetool.stages.judge.judge_run import concluded, progress
 from codetool.stages.wandb_content import of_judging, track
 
-FILES = (judged_results.FILE, VOTES_FILE, "metrics.json", "config.yaml", "log.txt")
+FILES = (judged_results.JUDGED_FILE, VOTES_FILE, "metrics.json", "config.yaml", "log.txt")
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def judge(config: RunConfig, choices: Mapping[str, str], console: Console) -> in
         return 0
     with ExitStack() as stack:
         run_folder.lock(path, stack, False)
-        stack.callback(run_folder.remove_if_unused, path, (judged_results.FILE, VOTES_FILE))
+        stack.callback(run_folder.remove_if_unused, path, (judged_results.JUDGED_FILE, VOTES_FILE))
         stack.enter_context(logged(path / "log.txt", console, logging.INFO))
         write_config(config, path)
         stack.enter_context(record_session(path, identity, config.settings, command_words()))
@@ -150,16 +150,16 @@ def _missing(answers: Answers, system: Answers) -> int:
     return sum(name not in system.cases for name in answers.asked)
 
 
-def _judged(config: RunConfig, answers: Answers, reference: Answers | None, path: Path, console: Console) -> Summary:
+def _judged(config: RunConfig, answers: Answers, reference: Answers | None, path: Path, console: Console) -> RunSummary:
     """Ask for the votes that are missing, and write what they come to."""
-    judged_results.forget(path)
+    judged_results.delete_judged_lines(path)
     file, seed = path / VOTES_FILE, config.seed
     own = [answers.case(name) for name in answers.asked]
     other = [reference.case(case.task_id, case.query) for case in own] if reference else []
     with progress(config.judge, map(config.judge.build_vote_requests, (*own, *other)), path, seed, console) as count:
         found = asyncio.run(config.judge.judge([*own, *other], file, seed, count))
     judgements, others = found[: len(own)], found[len(own) :]
-    lines = [judged_results.judged_line(case, each) for case, each in zip(own, judgements, strict=True)]
+    lines = [judged_results.build_judged_line(case, each) for case, each in zip(own, judgements, strict=True)]
     compared: list[Comparison] = []
     if reference:
         pairs, both = list(zip(own, other, strict=True)), list(zip(judgements, others, strict=True))
@@ -167,9 +167,9 @@ def _judged(config: RunConfig, answers: Answers, reference: Answers | None, path
             config.judge, map(config.judge.build_comparison_requests, pairs, both), path, seed, console
         ) as count:
             compared = asyncio.run(config.judge.compare(pairs, both, file, seed, count))
-        parts = map(judged_results.compared_part, other, others, compared)
+        parts = map(judged_results.build_comparison_fields, other, others, compared)
         lines = [line | part for line, part in zip(lines, parts, strict=True)]
-    judged_results.write(path, lines)
+    judged_results.write_judged_lines(path, lines)
     told = concluded(config.judge, found, [vote for each in compared for vote in each.votes])
     return _concluded(config, answers, reference, lines, told, path)
 
@@ -181,15 +181,15 @@ def _concluded(
     lines: Sequence[Mapping[str, Any]],
     told: Mapping[str, Any],
     path: Path,
-) -> Summary:
+) -> RunSummary:
     """Write `metrics.json`. Every task asked for has a line, so a missing result is an answer that is not there."""
     bare: dict[str, Any] = {"error": None, "metrics": {}}
     results = [
-        judged_results.merged({**bare, "task_id": line["task_id"], "finished": bool(line["answer"])}, line)
+        judged_results.join_votes({**bare, "task_id": line["task_id"], "finished": bool(line["answer"])}, line)
         for line in lines
     ]
     groups = answers.groups_of_asked()
-    summary = summarise(results, len(results), seed=config.seed, templates=answers.templates, groups=groups)
+    summary = summarize_results(results, len(results), seed=config.seed, templates=answers.templates, groups=groups)
     tasks = {
         "asked": len(results),
         "missing": _missing(answers, answers),
@@ -198,14 +198,14 @@ def _concluded(
     content = {"metrics": summary.metrics, "tasks": tasks, "judge": dict(told), "notes": list(answers.notes)}
     content["code"] = code_rows(path)
     if summary.groups:
-        content["groups"] = as_json(summary)["groups"]
+        content["groups"] = encode_summary(summary)["groups"]
     if reference:
         content["reference"] = {"name": reference.name, "missing": _missing(answers, reference)}
     journal.replace(path / "metrics.json", [json.dumps(content, indent=2).encode() + b"\n"])
     return summary
 
 
-def _show(summary: Summary, path: Path, console: Console) -> None:
+def _show(summary: RunSummary, path: Path, console: Console) -> None:
     console.print(metrics_table(summary))
     if summary.groups:
         console.print(groups_table(summary))

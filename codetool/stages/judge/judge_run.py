@@ -14,7 +14,7 @@ from rich.console import Console
 from codetool.config.run_config import RunConfig
 from codetool.evaluation import judged_results
 from codetool.evaluation.result_files import TREES, TreeFile, read_results
-from codetool.evaluation.result_records import nodes_of
+from codetool.evaluation.result_records import parse_nodes
 from codetool.interfaces import Judge
 from codetool.judges.cases import JudgeInput
 from codetool.judges.endpoint_judge import Judgement, NoJudge, count_votes
@@ -42,7 +42,7 @@ def judge_answers(config: RunConfig, folder: Path, tasks: Sequence[Task], consol
 
     The folder has its `judged.jsonl` afterwards, or none if this raises, which it does as the judge's client does.
     """
-    judged_results.forget(folder)
+    judged_results.delete_judged_lines(folder)
     if not judges_answers(config):
         return {}
     known = {task.id: task for task in tasks}
@@ -51,8 +51,8 @@ def judge_answers(config: RunConfig, folder: Path, tasks: Sequence[Task], consol
         config.judge, [config.judge.build_vote_requests(case) for case in found], folder, config.seed, console
     ) as count:
         judgements = asyncio.run(config.judge.judge(found, folder / VOTES_FILE, config.seed, count))
-    judged_results.write(
-        folder, (judged_results.judged_line(case, each) for case, each in zip(found, judgements, strict=True))
+    judged_results.write_judged_lines(
+        folder, (judged_results.build_judged_line(case, each) for case, each in zip(found, judgements, strict=True))
     )
     return concluded(config.judge, judgements)
 
@@ -66,7 +66,7 @@ def cases_of(folder: Path, known: Mapping[str, Task] | None = None) -> Iterator[
     trees = TreeFile(folder / TREES)
     for line in lines:
         task_id = line["task_id"]
-        nodes = next(map(nodes_of, trees.trees([task_id])), ())
+        nodes = next(map(parse_nodes, trees.read_trees([task_id])), ())
         yield JudgeInput.from_result(line, nodes, (known or {}).get(task_id))
 
 

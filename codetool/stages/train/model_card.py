@@ -13,7 +13,7 @@ import yaml
 
 from codetool.config.override_errors import key_of
 from codetool.config.run_config import RunConfig
-from codetool.evaluation.charts import Chart, Line, Point, svg
+from codetool.evaluation.charts import Chart, Line, Point, render_svg
 from codetool.models.locate import EMBEDDED, ModelFolders
 from codetool.runs import journal
 from codetool.runs.provenance import codes_in
@@ -67,7 +67,7 @@ def metrics(folder: Path, counts: Mapping[str, int]) -> dict[str, Any]:
 def write(folder: Path, content: Mapping[str, Any]) -> None:
     """Write the curve, and then `metrics.json`, which makes a run a finished one."""
     losses, validations = (list(journal.read(folder / name)) for name in (LOSSES, VALIDATIONS))
-    journal.replace(folder / CURVE, [svg(curve(losses, validations)).encode()])
+    journal.replace(folder / CURVE, [render_svg(curve(losses, validations)).encode()])
     journal.replace(folder / METRICS, [json.dumps(content, indent=2).encode() + b"\n"])
 
 

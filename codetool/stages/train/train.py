@@ -222,11 +222,13 @@ def _look_at_labels(run: _Run) -> None:
 
 
 def _measure(material: Material) -> Measure:
-    from codetool.evaluation.prm_metrics import headline
+    from codetool.evaluation.prm_metrics import compute_headline_metrics
 
     def measure(scores: Mapping[int, float]) -> Mapping[str, float]:
         numbers = sorted(scores)
-        return headline([material.judged[number] for number in numbers], [scores[number] for number in numbers])
+        return compute_headline_metrics(
+            [material.judged[number] for number in numbers], [scores[number] for number in numbers]
+        )
 
     return measure
 
