@@ -12,7 +12,7 @@ from codetool.config.run_config import RunConfig
 from codetool.evaluation import judged_results
 from codetool.evaluation.judged_results import load_result_lines
 from codetool.runs import journal
-from codetool.tracking.wandb import Content, Table, Tracked, TrackedRun
+from codetool.tracking.wandb import RunContent, SyncStatus, Table, TrackedRun
 
 log = logging.getLogger(__name__)
 
@@ -22,17 +22,17 @@ LOSSES, VALIDATIONS = "losses.jsonl", "validations.jsonl"
 
 
 def track(
-    config: RunConfig, choices: Mapping[str, str], folder: Path, tags: Sequence[str], content: Content
-) -> Tracked | None:
+    config: RunConfig, choices: Mapping[str, str], folder: Path, tags: Sequence[str], content: RunContent
+) -> SyncStatus | None:
     """Record a result of a stage that no sweep runs, and tell what became of it."""
     group = choices["experiment"] if choices["experiment"] != "none" else None
-    tracked: Tracked | None = config.logger.record(TrackedRun(folder, group, config.stage, tags, content))
+    tracked: SyncStatus | None = config.logger.record(TrackedRun(folder, group, config.stage, tags, content))
     if tracked:
-        log.log(logging.WARNING if tracked.warning else logging.INFO, tracked.line)
+        log.log(logging.WARNING if tracked.is_warning else logging.INFO, tracked.message)
     return tracked
 
 
-def of_tasks(folder: Path, tasks: Sequence[str]) -> Content:
+def of_tasks(folder: Path, tasks: Sequence[str]) -> RunContent:
     """Of stage=evaluate and stage=collect: metrics, the cost of the run and a table with a row for each task.
 
     A metric is `name`, `name_low` and `name_high`; the whole run's cost `ledger/…`; task counts `tasks/…`; unsolved
@@ -44,19 +44,21 @@ def of_tasks(folder: Path, tasks: Sequence[str]) -> Content:
     numbers = {**_numbers(content["metrics"]), **_of_the_run(content, lines)}
     for group, each in content.get("groups", {}).items():
         numbers |= {f"groups/{group}/{name}": value for name, value in _numbers(each["metrics"]).items()}
-    return Content(numbers, {"tasks": _task_table(lines)}, report=report if report.is_file() else None)
+    return RunContent(numbers, {"tasks": _task_table(lines)}, report=report if report.is_file() else None)
 
 
-def of_training(folder: Path) -> Content:
+def of_training(folder: Path) -> RunContent:
     """Of stage=train: the curves of loss, learning rate and validation by update, and what the run came to."""
     content = _metrics(folder)
     curves = [*_points(folder / LOSSES, "train"), *_points(folder / VALIDATIONS, "validation")]
     numbers = {name: value for name, value in content.items() if isinstance(value, int | float)}
     counts = {f"data/{name}": count for name, count in content["counts"].items()}
-    return Content(_numbers(content["metrics"]) | numbers | counts, {}, sorted(curves, key=lambda point: point["step"]))
+    return RunContent(
+        _numbers(content["metrics"]) | numbers | counts, {}, sorted(curves, key=lambda point: point["step"])
+    )
 
 
-def of_prm(folder: Path) -> Content:
+def of_prm(folder: Path) -> RunContent:
     """Of stage=evaluate_prm: its metrics, and the table of the reliability plot."""
     content = _metrics(folder)
     columns = ["low", "high", "score", "share"]
@@ -68,10 +70,10 @@ def of_prm(folder: Path) -> Content:
     for depth, metric in content["pairwise_accuracy_by_depth"].items():
         numbers |= _numbers({f"pairwise_accuracy/step_{depth}": metric})
     counts = {f"data/{name}": content[name] for name in ("tasks", "groups", "steps")}
-    return Content(numbers | counts, {"reliability": Table([*columns, "soft", "soft_low", "soft_high"], bins)})
+    return RunContent(numbers | counts, {"reliability": Table([*columns, "soft", "soft_low", "soft_high"], bins)})
 
 
-def of_judging(folder: Path) -> Content:
+def of_judging(folder: Path) -> RunContent:
     """Of stage=judge: its metrics, the cost of its votes and a table with a row for each task."""
     content = _metrics(folder)
     names = ["task_id", "query", "answer", "labels", "reason", "sopr", "reference_answer", "preference", "sowr"]
@@ -79,7 +81,7 @@ def of_judging(folder: Path) -> Content:
     known = [name for name in names if any(name in line for line in lines)]
     numbers = _numbers(content["metrics"]) | {f"tasks/{name}": count for name, count in content["tasks"].items()}
     rows = [[", ".join(line[name]) if name == "labels" else line.get(name) for name in known] for line in lines]
-    return Content(numbers | _of_the_judge(content), {"tasks": Table(known, rows)})
+    return RunContent(numbers | _of_the_judge(content), {"tasks": Table(known, rows)})
 
 
 def _of_the_judge(content: Mapping[str, Any]) -> dict[str, float]:

@@ -110,8 +110,8 @@ def _recorded(number: int, outcome: Outcome, seconds: float) -> CellOutcome:
         failed=outcome.failed,
         tasks=outcome.tasks,
         metrics=outcome.metrics or {},
-        unsynced=str(tracked.unsynced) if tracked and tracked.unsynced else None,
-        wandb_problem=tracked.line if tracked and tracked.warning else None,
+        unsynced=str(tracked.offline_folder) if tracked and tracked.offline_folder else None,
+        wandb_problem=tracked.message if tracked and tracked.is_warning else None,
         seconds=seconds,
     )
 

@@ -30,15 +30,15 @@ from pydantic.dataclasses import dataclass as settings
 
 from codetool.credentials.masking import MASK, secret_values
 from codetool.runs import journal, provenance
-from codetool.tracking.wandb_server import Problem, ask, credentials
+from codetool.tracking.wandb_server import WandbError, check_server, find_api_key
 
 log = logging.getLogger(__name__)
 
-RECORD = "written.json"
+STATUS_FILE = "written.json"
 """What the folder `wandb` of a run folder knows of itself."""
 WRITE_SECONDS = 60.0
 """Writing a run on this machine takes two seconds; a process that takes so long hangs."""
-FEW_RETRIES = {
+UPLOAD_RETRY_SETTINGS = {
     "WANDB__GRAPHQL_RETRY_MAX": "2", "WANDB__FILE_STREAM_RETRY_MAX": "2", "WANDB__FILE_TRANSFER_RETRY_MAX": "2",
     "WANDB_HTTP_TIMEOUT": "10",
 }  # fmt: skip
@@ -53,7 +53,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Content:
+class RunContent:
     """What of a result W&B shows."""
 
     values: Mapping[str, float]
@@ -76,22 +76,22 @@ class TrackedRun:
     stage: str
     tags: Sequence[str]
     """Names to filter by, such as benchmark, search, policy and PRM."""
-    content: Content
+    content: RunContent
     upload: bool = True
     """False: leave it offline."""
 
 
 @dataclass(frozen=True)
-class Tracked:
+class SyncStatus:
     """What became of it: a line for the user, whether it is a warning, and the folder that waits for `wandb sync`."""
 
-    line: str
-    warning: bool = False
-    unsynced: Path | None = None
+    message: str
+    is_warning: bool = False
+    offline_folder: Path | None = None
 
 
 @settings(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class NoTracking:
+class NoTracker:
     """Nothing leaves the run folder."""
 
     def record(self, run: TrackedRun) -> None:
@@ -99,7 +99,7 @@ class NoTracking:
 
 
 @settings(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class WandB:
+class WandBTracker:
     """Settings of the W&B run that stands for a result."""
 
     project: str
@@ -111,7 +111,7 @@ class WandB:
     upload: Annotated[float, Field(gt=0)]
     """Seconds an upload may take."""
 
-    def record(self, run: TrackedRun) -> Tracked | None:
+    def record(self, run: TrackedRun) -> SyncStatus | None:
         """Write the run's projection if the results have changed, and upload it if it can be. Raises no Exception.
 
         None if WANDB_MODE switches W&B off.
@@ -120,35 +120,37 @@ class WandB:
         if mode == "disabled":
             return None
         try:
-            written = self._written(run)
-            return self._synced(run.folder / "wandb", written, run.upload, mode in ("offline", "dryrun"))
+            written = self._write_offline_run(run)
+            return self._sync_if_possible(run.folder / "wandb", written, run.upload, mode in ("offline", "dryrun"))
         except Exception as problem:  # whatever it is, the results are on the disk and must not be called a failure
             log.debug("W&B", exc_info=True)
-            return Tracked(f"W&B: not written, {problem}. The results are; logger=none leaves W&B out.", warning=True)
+            return SyncStatus(
+                f"W&B: not written, {problem}. The results are; logger=none leaves W&B out.", is_warning=True
+            )
 
-    def _written(self, run: TrackedRun) -> dict[str, str]:
+    def _write_offline_run(self, run: TrackedRun) -> dict[str, str]:
         """The offline run that is the result as it is now: `folder`, and `base_url`, the server that it is meant for.
 
         `digest` tells whether the result has changed since; `address` is the run's page if it was uploaded.
         """
-        text = without_secrets(json.dumps(self._payload(run), default=str))
+        text = mask_secrets_in_json(json.dumps(self._build_payload(run), default=str))
         digest = hashlib.sha256(text.encode()).hexdigest()
-        record = run.folder / "wandb" / RECORD
+        record = run.folder / "wandb" / STATUS_FILE
         known: dict[str, str] = json.loads(record.read_text()) if record.is_file() else {}
         if known.get("digest") == digest and (record.parent / known["folder"]).is_dir():
             return known
-        _supersede(record.parent)
-        with _environment(record.parent, with_keys=False) as environment:
+        _replace_previous_runs(record.parent)
+        with _open_environment(record.parent, with_keys=False) as environment:
             environment["WANDB_MODE"] = "offline"  # nothing asks the server now, telemetry included
-            answer = _run("write", run.folder.resolve(), text, environment, WRITE_SECONDS)
+            answer = _run_worker("write", run.folder.resolve(), text, environment, WRITE_SECONDS)
         try:
             known = {"digest": digest} | json.loads(answer.splitlines()[-1])
         except (ValueError, IndexError) as error:
-            raise Problem(f"wandb said: {answer.strip()[-300:]}") from error
+            raise WandbError(f"wandb said: {answer.strip()[-300:]}") from error
         journal.replace(record, [json.dumps(known).encode()])
         return known
 
-    def _payload(self, run: TrackedRun) -> dict[str, Any]:
+    def _build_payload(self, run: TrackedRun) -> dict[str, Any]:
         content = run.content
         return {
             "project": self.project,
@@ -157,45 +159,47 @@ class WandB:
             "group": run.group,
             "job_type": run.stage,
             "tags": list(run.tags),
-            "config": configuration(run.folder),
+            "config": build_run_config(run.folder),
             "values": content.values,
             "curves": content.curves,
             "tables": {name: asdict(table) for name, table in content.tables.items()},
             "report": str(content.report.resolve()) if content.report else None,
         }
 
-    def _synced(self, folder: Path, written: dict[str, str], upload: bool, offline: bool) -> Tracked:
+    def _sync_if_possible(self, folder: Path, written: dict[str, str], upload: bool, offline: bool) -> SyncStatus:
         """Upload the run if that is wanted, possible and not done yet."""
         run = folder / written["folder"]
         if any(run.glob("*.synced")):
-            return Tracked(f"W&B: {written.get('address', f'{run.name} is uploaded')}")
+            return SyncStatus(f"W&B: {written.get('address', f'{run.name} is uploaded')}")
         base_url = os.environ.get("WANDB_BASE_URL") or written["base_url"]
-        key = None if offline else credentials(base_url)
+        key = None if offline else find_api_key(base_url)
         later = f"with: wandb sync {shlex.quote(str(run))}"
         if key is None:
             why = "WANDB_MODE=offline" if offline else "no API key"
-            return Tracked(f"W&B: kept offline ({why}). Upload it {later}", unsynced=run)
+            return SyncStatus(f"W&B: kept offline ({why}). Upload it {later}", offline_folder=run)
         if not upload:
-            return Tracked(f"W&B: kept offline. Upload it {later}", unsynced=run)
+            return SyncStatus(f"W&B: kept offline. Upload it {later}", offline_folder=run)
         try:
-            ask(base_url, key, self.connect)
+            check_server(base_url, key, self.connect)
             address = self._upload(run) or f"uploaded to {base_url}"
-        except Problem as problem:
-            return Tracked(f"W&B: {problem}. Nothing is lost; upload it {later}", warning=True, unsynced=run)
-        journal.replace(folder / RECORD, [json.dumps(written | {"address": address}).encode()])
-        return Tracked(f"W&B: {address}")
+        except WandbError as problem:
+            return SyncStatus(
+                f"W&B: {problem}. Nothing is lost; upload it {later}", is_warning=True, offline_folder=run
+            )
+        journal.replace(folder / STATUS_FILE, [json.dumps(written | {"address": address}).encode()])
+        return SyncStatus(f"W&B: {address}")
 
     def _upload(self, run: Path) -> str | None:
         """The run's page after it was uploaded, None if wandb did not name it. Raises Problem."""
-        with _environment(run.parent, with_keys=True) as environment:
-            said = _run("sync", run.resolve(), "", environment | FEW_RETRIES, self.upload)
+        with _open_environment(run.parent, with_keys=True) as environment:
+            said = _run_worker("sync", run.resolve(), "", environment | UPLOAD_RETRY_SETTINGS, self.upload)
         if not any(run.glob("*.synced")):
-            raise Problem(f"the upload failed, {' '.join(said.split())[-200:]}")
+            raise WandbError(f"the upload failed, {' '.join(said.split())[-200:]}")
         found = re.search(r"https?://\S+/runs/[^\s/]+", said)
         return found.group() if found else None
 
 
-def configuration(folder: Path) -> dict[str, Any]:
+def build_run_config(folder: Path) -> dict[str, Any]:
     """The resolved settings of a run folder, with the version, the checksums and every code that made the result."""
     made = provenance.read(folder)
     checksums = {f"sha256 of {name}": value for name, value in made.identity.checksums.items()}
@@ -203,7 +207,7 @@ def configuration(folder: Path) -> dict[str, Any]:
     return {"codetool": made.identity.version, **checksums, "code": [asdict(code) for code in made.codes]} | settings
 
 
-def without_secrets(text: str) -> str:
+def mask_secrets_in_json(text: str) -> str:
     """JSON text with every key that the environment holds replaced by `[secret]`."""
     for secret in secret_values():
         text = text.replace(json.dumps(secret)[1:-1], MASK)
@@ -211,7 +215,7 @@ def without_secrets(text: str) -> str:
 
 
 @contextmanager
-def _environment(folder: Path, *, with_keys: bool) -> Iterator[dict[str, str]]:
+def _open_environment(folder: Path, *, with_keys: bool) -> Iterator[dict[str, str]]:
     """This process's environment, with every file that wandb keeps inside the folder, while the context is open."""
     cache, staged = folder.resolve() / "cache", folder.resolve() / "staged"
     places = {"WANDB_DIR": cache, "WANDB_CACHE_DIR": cache, "WANDB_DATA_DIR": staged, "WANDB_ARTIFACT_DIR": staged}
@@ -224,7 +228,7 @@ def _environment(folder: Path, *, with_keys: bool) -> Iterator[dict[str, str]]:
         shutil.rmtree(cache, ignore_errors=True)
 
 
-def _supersede(folder: Path) -> None:
+def _replace_previous_runs(folder: Path) -> None:
     """Take older offline runs of this id, which were never uploaded, out of the reach of `wandb sync`."""
     for older in folder.glob("offline-run-*"):
         if not any(older.glob("*.synced")):
@@ -232,7 +236,7 @@ def _supersede(folder: Path) -> None:
     shutil.rmtree(folder / "staged", ignore_errors=True)  # the artifacts of those
 
 
-def _run(action: str, folder: Path, text: str, environment: Mapping[str, str], seconds: float) -> str:
+def _run_worker(action: str, folder: Path, text: str, environment: Mapping[str, str], seconds: float) -> str:
     """What a process of ours with wandb in it said. It is dead afterwards, also after Ctrl-C. Raises Problem."""
     command = [sys.executable, "-m", "codetool.tracking.wandb_worker", action, str(folder)]
     process = subprocess.Popen(
@@ -247,12 +251,12 @@ def _run(action: str, folder: Path, text: str, environment: Mapping[str, str], s
     try:
         return process.communicate(text, timeout=seconds)[0]
     except subprocess.TimeoutExpired as error:
-        raise Problem(f"the server took longer than {seconds:g} s" if action == "sync" else "wandb hangs") from error
+        raise WandbError(f"the server took longer than {seconds:g} s" if action == "sync" else "wandb hangs") from error
     finally:
-        _end(process)
+        _kill_worker(process)
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _kill_worker(process: subprocess.Popen[str]) -> None:
     try:
         os.killpg(process.pid, signal.SIGKILL)  # the server that wandb starts beside itself is of the same group
     except ProcessLookupError:

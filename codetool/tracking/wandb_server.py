@@ -7,22 +7,22 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
-QUERY = {"query": "query { viewer { username } }"}
-FORGE = "coreweave.com"
-OLDER_NAME = "api.wandb.ai"
+VIEWER_QUERY = {"query": "query { viewer { username } }"}
+PUBLIC_DOMAIN = "coreweave.com"
+FORMER_PUBLIC_HOST = "api.wandb.ai"
 """What the public server, now a host of FORGE, was called: netrc files name it still."""
 
 
-class Problem(Exception):
+class WandbError(Exception):
     """Why W&B could not be written to, in a few words."""
 
 
-def credentials(base_url: str) -> str | None:
+def find_api_key(base_url: str) -> str | None:
     """The API key for the server: from WANDB_API_KEY, else from the netrc file; None where there is none."""
     if key := os.environ.get("WANDB_API_KEY", "").strip():
         return key
     host = urlsplit(base_url).netloc
-    hosts = [host, OLDER_NAME] if host.endswith(FORGE) else [host]
+    hosts = [host, FORMER_PUBLIC_HOST] if host.endswith(PUBLIC_DOMAIN) else [host]
     named = os.environ.get("NETRC")
     for path in [Path(named)] if named else [Path.home() / ".netrc", Path.home() / "_netrc"]:
         try:
@@ -34,24 +34,24 @@ def credentials(base_url: str) -> str | None:
     return None
 
 
-def ask(base_url: str, key: str, seconds: float) -> None:
+def check_server(base_url: str, key: str, seconds: float) -> None:
     """Raise Problem unless the server answers within `seconds` and knows the key."""
     import httpx
 
     host = urlsplit(base_url).netloc
     try:
-        answer = httpx.post(f"{base_url}/graphql", json=QUERY, auth=("api", key), timeout=seconds)
+        answer = httpx.post(f"{base_url}/graphql", json=VIEWER_QUERY, auth=("api", key), timeout=seconds)
     except httpx.TimeoutException as error:
-        raise Problem(f"{host} did not answer within {seconds:g} s") from error
+        raise WandbError(f"{host} did not answer within {seconds:g} s") from error
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        raise Problem(f"{host} cannot be reached ({error})") from error
+        raise WandbError(f"{host} cannot be reached ({error})") from error
     if answer.status_code in (401, 403):
-        raise Problem(f"{host} does not accept the API key")
+        raise WandbError(f"{host} does not accept the API key")
     if not answer.is_success:
-        raise Problem(f"{host} answered {answer.status_code}")
+        raise WandbError(f"{host} answered {answer.status_code}")
     try:
         viewer = answer.json()["data"]["viewer"]
     except (ValueError, KeyError, TypeError) as error:
-        raise Problem(f"{host} gave an answer that is not W&B's") from error
+        raise WandbError(f"{host} gave an answer that is not W&B's") from error
     if not viewer:
-        raise Problem(f"{host} does not accept the API key")
+        raise WandbError(f"{host} does not accept the API key")

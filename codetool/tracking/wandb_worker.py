@@ -35,7 +35,7 @@ def write(folder: Path, payload: Mapping[str, Any]) -> dict[str, str]:
         job_type=payload["job_type"],
         tags=payload["tags"],
         config=payload["config"],
-        settings=_settings(wandb, folder),
+        settings=_build_settings(wandb, folder),
     )
     for point in payload["curves"]:
         run.log({name: value for name, value in point.items() if name != "step"}, step=int(point["step"]))
@@ -52,7 +52,7 @@ def write(folder: Path, payload: Mapping[str, Any]) -> dict[str, str]:
     return {"folder": Path(run.settings.sync_dir).name, "base_url": run.settings.base_url}
 
 
-def _settings(wandb: Any, folder: Path) -> Any:
+def _build_settings(wandb: Any, folder: Path) -> Any:
     """Offline, silent, and without what wandb would gather of its own: host, user, command line, code, packages."""
     gathered = dict.fromkeys(("host", "username", "email", "program", "x_executable"), "-")
     return wandb.Settings(

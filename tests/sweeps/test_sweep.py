@@ -23,7 +23,7 @@ from codetool.sweeps.cell import CellOutcome
 from codetool.sweeps.figures import draw
 from codetool.sweeps.grid import Cell
 from codetool.sweeps.sweep import sweep
-from codetool.tracking.wandb import Tracked
+from codetool.tracking.wandb import SyncStatus
 
 GRID = ("search.width=1,2", "search.n=2,3", "search.depth=2,4")
 
@@ -283,7 +283,7 @@ def test_only_an_upload_that_failed_keeps_later_cells_from_theirs(
 
     def tracked_run(*_: object, upload: bool, **__: object) -> Outcome:
         tried.append(upload)
-        return Outcome(tmp_path, tracked=Tracked("W&B: a problem", warning=True, unsynced=kept))
+        return Outcome(tmp_path, tracked=SyncStatus("W&B: a problem", is_warning=True, offline_folder=kept))
 
     monkeypatch.setattr("codetool.sweeps.cell.run", tracked_run)
     sweep(["search=beam", "search.width=1,2"], "evaluate", tmp_path, dry_run=True)

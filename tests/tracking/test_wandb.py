@@ -20,7 +20,7 @@ from wandb_files import Misbehaviour, Written, read, wandb_server
 
 from codetool.runs.code_version import hash_sources, source_folders
 from codetool.stages.wandb_content import of_judging, of_prm, of_tasks, of_training
-from codetool.tracking.wandb import NoTracking, Tracked, TrackedRun, WandB
+from codetool.tracking.wandb import NoTracker, SyncStatus, TrackedRun, WandBTracker
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 
@@ -70,15 +70,15 @@ def write(folder: Path, lines: list[dict[str, Any]]) -> None:
     (folder / "metrics.json").write_text(json.dumps(METRICS))
 
 
-def record(folder: Path, *, connect: float = 1.0, upload: float = 20.0) -> Tracked:
+def record(folder: Path, *, connect: float = 1.0, upload: float = 20.0) -> SyncStatus:
     run = TrackedRun(folder, "sweep-1", "evaluate", ["tmdb", "beam"], of_tasks(folder, ["a", "b"]))
     tracked = tracker(connect=connect, upload=upload).record(run)
     assert tracked is not None
     return tracked
 
 
-def tracker(*, connect: float = 1.0, upload: float = 20.0) -> WandB:
-    return WandB(project="codetool", entity=None, connect=connect, upload=upload)
+def tracker(*, connect: float = 1.0, upload: float = 20.0) -> WandBTracker:
+    return WandBTracker(project="codetool", entity=None, connect=connect, upload=upload)
 
 
 def offline_run(folder: Path) -> Path:
@@ -156,8 +156,8 @@ def test_without_a_key_one_line_says_how_to_upload_and_nothing_lies_elsewhere(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     tracked = record(folder)
-    assert tracked.line.endswith(f"wandb sync {offline_run(folder)}")
-    assert not tracked.warning
+    assert tracked.message.endswith(f"wandb sync {offline_run(folder)}")
+    assert not tracked.is_warning
     assert capfd.readouterr() == ("", "")
     assert not list(files(Path(os.environ["HOME"])))
 
@@ -204,8 +204,8 @@ def test_a_run_is_uploaded_where_there_is_a_key_and_only_once(
     with wandb_server() as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
         tracked = record(folder)
-        assert tracked.line == f"W&B: {server.url}/me/codetool/runs/{folder.name}"
-        assert tracked.unsynced is None
+        assert tracked.message == f"W&B: {server.url}/me/codetool/runs/{folder.name}"
+        assert tracked.offline_folder is None
         stored = {path for path, _ in server.requests if path.startswith("/store/")}
         assert any("tasks" in path for path in stored) and "/store/wandb-summary.json" in stored
         assert not any("otel" in path for path, _ in server.requests)  # nothing is told about us
@@ -222,7 +222,7 @@ def test_a_key_in_netrc_counts(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
         netrc = Path(os.environ["HOME"]) / ".netrc"
         netrc.write_text(f"machine {server.url.removeprefix('http://')} login user password {KEY}\n")
         netrc.chmod(0o600)
-        assert record(folder).line == f"W&B: {server.url}/me/codetool/runs/{folder.name}"
+        assert record(folder).message == f"W&B: {server.url}/me/codetool/runs/{folder.name}"
 
 
 @pytest.mark.parametrize(
@@ -244,10 +244,10 @@ def test_a_server_that_misbehaves_costs_seconds_and_one_warning(
         started = time.monotonic()
         tracked = record(folder, upload=4.0)
         assert time.monotonic() - started < 60
-    assert tracked.warning and said in tracked.line
-    assert tracked.unsynced == offline_run(folder)
-    assert "\n" not in tracked.line and f"wandb sync {tracked.unsynced}" in tracked.line
-    assert read(tracked.unsynced).summary["success"] == 0.5
+    assert tracked.is_warning and said in tracked.message
+    assert tracked.offline_folder == offline_run(folder)
+    assert "\n" not in tracked.message and f"wandb sync {tracked.offline_folder}" in tracked.message
+    assert read(tracked.offline_folder).summary["success"] == 0.5
 
 
 def test_a_server_that_refuses_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,21 +256,21 @@ def test_a_server_that_refuses_is_named(folder: Path, monkeypatch: pytest.Monkey
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_BASE_URL", url)
-    assert "cannot be reached" in record(folder).line
+    assert "cannot be reached" in record(folder).message
 
 
 def test_wandb_mode_is_respected(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = TrackedRun(folder, None, "evaluate", [], of_tasks(folder, ["a", "b"]))
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    assert WandB(project="p", entity=None, connect=1.0, upload=1.0).record(run) is None
+    assert WandBTracker(project="p", entity=None, connect=1.0, upload=1.0).record(run) is None
     assert not (folder / "wandb").exists()
     monkeypatch.setenv("WANDB_MODE", "offline")
-    assert "WANDB_MODE=offline" in record(folder).line
+    assert "WANDB_MODE=offline" in record(folder).message
 
 
 def test_no_tracking_writes_nothing(folder: Path) -> None:
-    assert NoTracking().record(TrackedRun(folder, None, "evaluate", [], of_tasks(folder, ["a"]))) is None
+    assert NoTracker().record(TrackedRun(folder, None, "evaluate", [], of_tasks(folder, ["a"]))) is None
     assert not (folder / "wandb").exists()
 
 

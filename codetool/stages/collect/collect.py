@@ -62,9 +62,11 @@ def collect(config: RunConfig, choices: Mapping[str, str], console: Console) -> 
 def _write(config: RunConfig, name: str, folder: Path, tasks: Sequence[Task]) -> Collected:
     """Write all that follows from the trees; `name` is the benchmark's."""
     trees, known = TreeFile(folder / TREES), {task.id: task for task in tasks}
-    outcomes = decided(((known[line["task_id"]], parse_nodes(line)) for line in trees.trees(known)), config, folder)
+    outcomes = decided(
+        ((known[line["task_id"]], parse_nodes(line)) for line in trees.read_trees(known)), config, folder
+    )
     kept = [task_id for task_id in known if task_id in outcomes.by_task]
-    lines = (line | {"outcomes": outcomes.by_task[line["task_id"]]} for line in trees.trees(kept))
+    lines = (line | {"outcomes": outcomes.by_task[line["task_id"]]} for line in trees.read_trees(kept))
     journal.replace(folder / ROLLOUTS, map(journal.encode, lines))
     rollouts = _Rollouts(folder / ROLLOUTS, tasks)
     collected = Collected(outcomes.sources, failures=outcomes.failures)

@@ -36,7 +36,7 @@ from codetool.stages.evaluate.unused_prm import without_unused_prm
 from codetool.stages.judge.judge_run import judge_answers, judges_answers, refuse_judge_that_cannot_be_asked
 from codetool.stages.report import write_report_if_possible
 from codetool.stages.wandb_content import of_tasks
-from codetool.tracking.wandb import Tracked, TrackedRun
+from codetool.tracking.wandb import SyncStatus, TrackedRun
 from codetool.types import Task
 
 log = logging.getLogger("codetool")
@@ -60,7 +60,7 @@ class Outcome:
     """Ids of the tasks asked for."""
     metrics: Mapping[str, Any] | None = None
     """The content of `metrics.json`; None for a dry run."""
-    tracked: Tracked | None = None
+    tracked: SyncStatus | None = None
 
 
 def show_metrics(target: Target, tasks: Sequence[Task], summary: RunSummary) -> None:
@@ -129,7 +129,7 @@ def run(
         group = sweep or (choices["experiment"] if choices["experiment"] != "none" else None)
         tracked = config.logger.record(TrackedRun(path, group, config.stage, names, of_tasks(path, ids), upload))
         if tracked and sweep is None:
-            log.log(logging.WARNING if tracked.warning else logging.INFO, tracked.line)
+            log.log(logging.WARNING if tracked.is_warning else logging.INFO, tracked.message)
         return Outcome(path, len(summary.failures), ids, encode_summary(summary), tracked)
 
 
