@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from codetool.stages.report import made_from
+from codetool.stages.report import read_checksums
 
 NOT_KEPT = ("hydra", "outputs")
 """Parts of the configuration that stand in the repository, or that name folders of one machine."""
@@ -29,7 +29,7 @@ def main() -> None:
     kept = {
         "command": options.command,
         "folder": options.folder.name,
-        "made_from": made_from(options.folder),
+        "made_from": read_checksums(options.folder),
         "seed": config["seed"],
         "policy": {name: value for name, value in config["policy"].items() if name not in NOT_KEPT},
         "search": config["search"],

@@ -18,7 +18,7 @@ JOURNALS = (
 
 
 @dataclass(frozen=True)
-class Target:
+class ResultFolder:
     """Where a run writes what it concludes from its journals."""
 
     folder: Path
@@ -27,7 +27,7 @@ class Target:
     """What to tell of a larger result whose files the run folder keeps; None where `folder` is the run folder."""
 
 
-def larger_result(path: Path, tasks: int) -> int | None:
+def find_larger_result(path: Path, tasks: int) -> int | None:
     """How many tasks the result in a run folder is of, if that is more than `tasks`, else None."""
     try:
         asked = json.loads((path / METRICS).read_text(encoding="utf-8"))["tasks"]["asked"]
@@ -37,10 +37,10 @@ def larger_result(path: Path, tasks: int) -> int | None:
 
 
 @contextmanager
-def target(path: Path, larger: int | None) -> Iterator[Target]:
+def open_result_folder(path: Path, larger: int | None) -> Iterator[ResultFolder]:
     """The run folder itself, or with a `larger` result in it a temporary folder, removed at the end."""
     if larger is None:
-        yield Target(path)
+        yield ResultFolder(path)
         return
     kept = f"the files in {path} are of the larger result, {larger} tasks, and are left as they are"
     with tempfile.TemporaryDirectory(prefix="codetool-smaller-limit-") as temporary:
@@ -48,4 +48,4 @@ def target(path: Path, larger: int | None) -> Iterator[Target]:
         folder.mkdir()
         for name in JOURNALS:
             (folder / name).symlink_to((path / name).absolute())
-        yield Target(folder, kept)
+        yield ResultFolder(folder, kept)

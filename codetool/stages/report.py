@@ -24,17 +24,19 @@ from codetool.evaluation.summary import RunSummary, summarize_results
 from codetool.interfaces import Benchmark
 from codetool.runs import journal, provenance
 from codetool.runs.provenance import Provenance
-from codetool.stages.evaluate.summary_display import untrained
+from codetool.stages.evaluate.summary_display import describe_untrained_prm
 from codetool.types import Task
 
-NAME = "report.html"
-LEFT_OUT = "Expected answers, gold paths and templates are left out, and tasks without a result are not counted:"
+REPORT_FILE = "report.html"
+NO_BENCHMARK_NOTE = (
+    "Expected answers, gold paths and templates are left out, and tasks without a result are not counted:"
+)
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class Report:
+class ReportConfig:
     """Settings of stage=report."""
 
     folder: Path | None
@@ -46,13 +48,13 @@ def report(config: RunConfig, choices: Mapping[str, str], console: Console) -> i
 
     Raises ConfigError if the folder is no run folder, or holds lines that cannot be read.
     """
-    folder = _checked(config.report.folder)
-    settings = settings_of(folder)
+    folder = _check_folder(config.report.folder)
+    settings = read_settings(folder)
     notes: tuple[str, ...] = ()
     try:
-        tasks = tasks_of(folder, settings)[: settings.get("limit")]
+        tasks = load_tasks(folder, settings)[: settings.get("limit")]
     except (CodeToolError, OSError) as error:
-        tasks, notes = [], (f"{LEFT_OUT} {error}",)
+        tasks, notes = [], (f"{NO_BENCHMARK_NOTE} {error}",)
     for note in notes:
         console.print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
     try:
@@ -61,15 +63,15 @@ def report(config: RunConfig, choices: Mapping[str, str], console: Console) -> i
         groups, seed = {task.id: task.group for task in tasks}, settings.get("seed", 0)
         summary = summarize_results(lines, len(tasks) or len(lines), seed=seed, templates=known, groups=groups)
         if not config.dry_run:
-            write(folder, lines, summary, tasks, notes)
+            write_report(folder, lines, summary, tasks, notes)
     except (KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"report.folder={folder} holds lines of another version ({error!r})") from error
     words = "would be written" if config.dry_run else f"{len(lines)} of {summary.asked} tasks"
-    Console().print(f"{folder / NAME}: {words}", markup=False, highlight=False, soft_wrap=True)
+    Console().print(f"{folder / REPORT_FILE}: {words}", markup=False, highlight=False, soft_wrap=True)
     return 0
 
 
-def write(
+def write_report(
     folder: Path,
     lines: Sequence[Mapping[str, Any]],
     summary: RunSummary,
@@ -77,24 +79,24 @@ def write(
     notes: tuple[str, ...] = (),
 ) -> None:
     """Write the report of these result lines, in their order; a kill leaves the old one or none."""
-    settings, made = settings_of(folder), provenance.read(folder)
+    settings, made = read_settings(folder), provenance.read(folder)
     about = ReportContext(
         name=folder.resolve().name,
         written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         config=(folder / "config.yaml").read_text(encoding="utf-8"),
         settings={name: value for name, value in made.identity.settings.items() if name != "stage"},
-        made_from=made_from(folder) | _describe_codes(made),
+        made_from=read_checksums(folder) | _describe_codes(made),
         sandbox_layers=tuple(
             "; ".join(f"{layer}: {means}" for layer, means in layers.items()) for layers in made.sandboxes
         ),
-        notes=(*notes, *_warn_of_several_codes(made), *untrained(settings)),
+        notes=(*notes, *_warn_of_several_codes(made), *describe_untrained_prm(settings)),
     )
     trees = TreeFile(folder / TREES).read_trees([line["task_id"] for line in lines])
     known = {task.id: task for task in tasks}
     try:
-        journal.replace(folder / NAME, render_page(about, summary, lines, trees, known))
+        journal.replace(folder / REPORT_FILE, render_page(about, summary, lines, trees, known))
     finally:
-        (folder / f"{NAME}.new").unlink(missing_ok=True)  # what a failure half-way has left
+        (folder / f"{REPORT_FILE}.new").unlink(missing_ok=True)  # what a failure half-way has left
 
 
 def write_report_if_possible(
@@ -102,13 +104,13 @@ def write_report_if_possible(
 ) -> None:
     """Write the report; where that fails one line says why. A run is worth more than its report."""
     try:
-        write(folder, lines, summary, tasks)
+        write_report(folder, lines, summary, tasks)
     except Exception as error:
         why = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        log.warning("%s was not written (%s)", NAME, why, exc_info=True)  # the console shows the line alone
+        log.warning("%s was not written (%s)", REPORT_FILE, why, exc_info=True)  # the console shows the line alone
 
 
-def _checked(folder: Path | None) -> Path:
+def _check_folder(folder: Path | None) -> Path:
     if folder is None:
         raise ConfigError("report.folder is not set. Name a run folder: report.folder=outputs/evaluate/NAME")
     for name in ("config.yaml", "results.jsonl"):
@@ -117,7 +119,7 @@ def _checked(folder: Path | None) -> Path:
     return folder
 
 
-def settings_of(folder: Path) -> dict[str, Any]:
+def read_settings(folder: Path) -> dict[str, Any]:
     """What the run was configured with. Raises ConfigError if that cannot be read."""
     try:
         settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
@@ -128,7 +130,7 @@ def settings_of(folder: Path) -> dict[str, Any]:
     return settings
 
 
-def made_from(folder: Path) -> dict[str, str]:
+def read_checksums(folder: Path) -> dict[str, str]:
     """Our version and the checksums that determine a folder's result, by name."""
     identity = provenance.read(folder).identity
     return {"codetool": identity.version} | {f"sha256 of {name}": value for name, value in identity.checksums.items()}
@@ -146,7 +148,7 @@ def _warn_of_several_codes(made: Provenance) -> Iterator[str]:
         yield f"This result was made by {len(made.codes)} different codes: {'; '.join(map(str, made.codes))}."
 
 
-def tasks_of(folder: Path, settings: Mapping[str, Any]) -> Sequence[Task]:
+def load_tasks(folder: Path, settings: Mapping[str, Any]) -> Sequence[Task]:
     """The tasks that the run was asked. Raises MissingError where they cannot be had, or are others by now."""
     benchmark = dict(settings.get("benchmark") or {})
     if objections := list(wrong_targets(benchmark, "benchmark", Benchmark)):  # a file must not choose what runs

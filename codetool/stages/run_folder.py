@@ -34,7 +34,7 @@ from codetool.runs import journal
 from codetool.runs.journal import Journal
 
 CANDIDATES = "candidates.jsonl"
-LOGS = ("log.txt", "*.log")
+LOG_PATTERNS = ("log.txt", "*.log")
 """File patterns of what a run and the servers that it started have logged."""
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class RunFolder:
             self.done[str(result["task_id"])] = dict(result)
 
 
-def choose(base: Path, fresh: bool) -> Path:
+def select_folder(base: Path, fresh: bool) -> Path:
     """The folder to use: of `base`, `base-2`, `base-3`, … the one of highest number, or with `fresh` the next number.
 
     Numbers may be missing, since users remove folders. A file of such a name is never used, nor its number.
@@ -82,8 +82,8 @@ def choose(base: Path, fresh: bool) -> Path:
     numbers = {int(match[1] or 1): path for match, path in matches if match and match[1] != "1"}
     folders = [number for number, path in numbers.items() if path.is_dir()]
     if folders and not fresh:
-        return _numbered(base, max(folders))
-    return _numbered(base, max(numbers, default=0) + 1)
+        return _add_number(base, max(folders))
+    return _add_number(base, max(numbers, default=0) + 1)
 
 
 @contextmanager
@@ -94,28 +94,28 @@ def open_folder(path: Path, *, wait: bool = False, tasks: Container[str] | None 
     Raises ConfigError for a line that is no record of its file.
     """
     with ExitStack() as stack:
-        lock(path, stack, wait)
+        lock_folder(path, stack, wait)
         stack.callback(remove_if_unused, path, (RESULTS, TREES, CANDIDATES))
-        done = _mended_results(path, tasks)
-        _mend_trees(path / TREES, done)
-        known = _mended_candidates(path / CANDIDATES, done)
+        done = _repair_results(path, tasks)
+        _repair_trees(path / TREES, done)
+        known = _repair_candidates(path / CANDIDATES, done)
         opened = [stack.enter_context(Journal(path / name)) for name in (RESULTS, TREES, CANDIDATES)]
         yield RunFolder(path, done, known, *opened)
 
 
-def check(path: Path) -> None:
+def check_journals(path: Path) -> None:
     """Raise ConfigError for the first line of a folder's journals that is no record of this version."""
     check_records(path)
     for _ in journal.read(path / CANDIDATES, CANDIDATE_SHAPE):
         pass
 
 
-def done_in(path: Path) -> dict[str, dict[str, Any]]:
+def read_finished(path: Path) -> dict[str, dict[str, Any]]:
     """The result lines of a folder's finished tasks by task id; nothing for a folder that is not there."""
     return read_finished_results(path)
 
 
-def _mended_results(path: Path, tasks: Container[str] | None) -> dict[str, dict[str, Any]]:
+def _repair_results(path: Path, tasks: Container[str] | None) -> dict[str, dict[str, Any]]:
     """The lines of finished tasks, after repeated lines and those of tasks that will be tried again are removed."""
     latest, repeated = journal.read_latest(path / RESULTS, {"task_id": str, "error": ERROR_SHAPE})
     warn_about_duplicates(path / RESULTS, repeated)
@@ -126,7 +126,7 @@ def _mended_results(path: Path, tasks: Container[str] | None) -> dict[str, dict[
     return done
 
 
-def _mend_trees(file: Path, done: Container[str]) -> None:
+def _repair_trees(file: Path, done: Container[str]) -> None:
     """Remove the trees of tasks that are not finished, and repeated ones."""
     trees = TreeFile(file)
     warn_about_duplicates(file, trees.duplicates)
@@ -135,7 +135,7 @@ def _mend_trees(file: Path, done: Container[str]) -> None:
         journal.replace(file, trees.read_lines(wanted))
 
 
-def _mended_candidates(file: Path, done: Container[str]) -> tuple[dict[str, Any], ...]:
+def _repair_candidates(file: Path, done: Container[str]) -> tuple[dict[str, Any], ...]:
     """The candidates of unfinished tasks, after those of draws that were written in part are removed.
 
     Such draws are drawn anew as a whole, since a part of a draw cannot be drawn again with the same result.
@@ -156,7 +156,7 @@ def remove_if_unused(path: Path, journals: Iterable[str]) -> None:
     files = [path / name for name in journals]
     if any(map(_has_content, files)):
         return
-    if not any(_has_content(file) for pattern in LOGS for file in path.glob(pattern)):
+    if not any(_has_content(file) for pattern in LOG_PATTERNS for file in path.glob(pattern)):
         shutil.rmtree(path)
         return
     for file in files:
@@ -167,7 +167,7 @@ def _has_content(file: Path) -> bool:
     return file.is_file() and file.stat().st_size > 0
 
 
-def lock(path: Path, stack: ExitStack, wait: bool) -> None:
+def lock_folder(path: Path, stack: ExitStack, wait: bool) -> None:
     """Make the folder this run's until the stack is closed; created if missing. Raises ConfigError unless it waits."""
     path.mkdir(parents=True, exist_ok=True)
     file = stack.enter_context((path / ".lock").open("w"))
@@ -178,8 +178,8 @@ def lock(path: Path, stack: ExitStack, wait: bool) -> None:
             f"{path}: another run is writing this result. Wait for it, or start a folder of its own with fresh=true."
         ) from error
     if not os.fstat(file.fileno()).st_nlink:  # whom we waited for has removed the folder
-        lock(path, stack, wait)
+        lock_folder(path, stack, wait)
 
 
-def _numbered(base: Path, number: int) -> Path:
+def _add_number(base: Path, number: int) -> Path:
     return base if number == 1 else base.with_name(f"{base.name}-{number}")

@@ -16,12 +16,12 @@ from codetool.tracking.wandb import RunContent, SyncStatus, Table, TrackedRun
 
 log = logging.getLogger(__name__)
 
-BESIDE = ("low", "high", "standard_error", "vote_deviation", "win", "tie", "loss")
+METRIC_DETAILS = ("low", "high", "standard_error", "vote_deviation", "win", "tie", "loss")
 """What a metric may have beside its value that W&B gets too."""
 LOSSES, VALIDATIONS = "losses.jsonl", "validations.jsonl"
 
 
-def track(
+def log_result(
     config: RunConfig, choices: Mapping[str, str], folder: Path, tags: Sequence[str], content: RunContent
 ) -> SyncStatus | None:
     """Record a result of a stage that no sweep runs, and tell what became of it."""
@@ -32,85 +32,87 @@ def track(
     return tracked
 
 
-def of_tasks(folder: Path, tasks: Sequence[str]) -> RunContent:
+def build_task_content(folder: Path, tasks: Sequence[str]) -> RunContent:
     """Of stage=evaluate and stage=collect: metrics, the cost of the run and a table with a row for each task.
 
     A metric is `name`, `name_low` and `name_high`; the whole run's cost `ledger/…`; task counts `tasks/…`; unsolved
     tasks by reason `errors/…`; of groups of tasks `groups/<name>/…`. What has no value is left out.
     """
-    content = _metrics(folder)
+    content = _read_metrics(folder)
     lines = load_result_lines(folder, tasks)
     report = folder / "report.html"
-    numbers = {**_numbers(content["metrics"]), **_of_the_run(content, lines)}
+    numbers = {**_flatten_metrics(content["metrics"]), **_list_run_totals(content, lines)}
     for group, each in content.get("groups", {}).items():
-        numbers |= {f"groups/{group}/{name}": value for name, value in _numbers(each["metrics"]).items()}
-    return RunContent(numbers, {"tasks": _task_table(lines)}, report=report if report.is_file() else None)
+        numbers |= {f"groups/{group}/{name}": value for name, value in _flatten_metrics(each["metrics"]).items()}
+    return RunContent(numbers, {"tasks": _build_task_table(lines)}, report=report if report.is_file() else None)
 
 
-def of_training(folder: Path) -> RunContent:
+def build_training_content(folder: Path) -> RunContent:
     """Of stage=train: the curves of loss, learning rate and validation by update, and what the run came to."""
-    content = _metrics(folder)
-    curves = [*_points(folder / LOSSES, "train"), *_points(folder / VALIDATIONS, "validation")]
+    content = _read_metrics(folder)
+    curves = [*_read_curve(folder / LOSSES, "train"), *_read_curve(folder / VALIDATIONS, "validation")]
     numbers = {name: value for name, value in content.items() if isinstance(value, int | float)}
     counts = {f"data/{name}": count for name, count in content["counts"].items()}
     return RunContent(
-        _numbers(content["metrics"]) | numbers | counts, {}, sorted(curves, key=lambda point: point["step"])
+        _flatten_metrics(content["metrics"]) | numbers | counts, {}, sorted(curves, key=lambda point: point["step"])
     )
 
 
-def of_prm(folder: Path) -> RunContent:
+def build_prm_content(folder: Path) -> RunContent:
     """Of stage=evaluate_prm: its metrics, and the table of the reliability plot."""
-    content = _metrics(folder)
+    content = _read_metrics(folder)
     columns = ["low", "high", "score", "share"]
     bins = [
         [*(each[name] for name in columns), *(each["soft"][name] for name in ("value", "low", "high"))]
         for each in content["reliability"]
     ]
-    numbers = _numbers(content["metrics"])
+    numbers = _flatten_metrics(content["metrics"])
     for depth, metric in content["pairwise_accuracy_by_depth"].items():
-        numbers |= _numbers({f"pairwise_accuracy/step_{depth}": metric})
+        numbers |= _flatten_metrics({f"pairwise_accuracy/step_{depth}": metric})
     counts = {f"data/{name}": content[name] for name in ("tasks", "groups", "steps")}
     return RunContent(numbers | counts, {"reliability": Table([*columns, "soft", "soft_low", "soft_high"], bins)})
 
 
-def of_judging(folder: Path) -> RunContent:
+def build_judge_content(folder: Path) -> RunContent:
     """Of stage=judge: its metrics, the cost of its votes and a table with a row for each task."""
-    content = _metrics(folder)
+    content = _read_metrics(folder)
     names = ["task_id", "query", "answer", "labels", "reason", "sopr", "reference_answer", "preference", "sowr"]
     lines = list(journal.read(folder / judged_results.JUDGED_FILE))
     known = [name for name in names if any(name in line for line in lines)]
-    numbers = _numbers(content["metrics"]) | {f"tasks/{name}": count for name, count in content["tasks"].items()}
+    numbers = _flatten_metrics(content["metrics"]) | {
+        f"tasks/{name}": count for name, count in content["tasks"].items()
+    }
     rows = [[", ".join(line[name]) if name == "labels" else line.get(name) for name in known] for line in lines]
-    return RunContent(numbers | _of_the_judge(content), {"tasks": Table(known, rows)})
+    return RunContent(numbers | _list_judge_counts(content), {"tasks": Table(known, rows)})
 
 
-def _of_the_judge(content: Mapping[str, Any]) -> dict[str, float]:
+def _list_judge_counts(content: Mapping[str, Any]) -> dict[str, float]:
     return {f"judge/{name}": count for name, count in content.get("judge", {}).items() if name != "model"}
 
 
-def _metrics(folder: Path) -> dict[str, Any]:
+def _read_metrics(folder: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
     return content
 
 
-def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+def _flatten_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
     """`name`, and where it has an interval `name_low` and `name_high`; a metric may be a bare number."""
     flat: dict[str, float | None] = {}
     for name, metric in metrics.items():
         if isinstance(metric, Mapping):
             flat[name] = metric["value"]
-            flat |= {f"{name}_{more}": number for more, number in metric.items() if more.endswith(BESIDE)}
+            flat |= {f"{name}_{more}": number for more, number in metric.items() if more.endswith(METRIC_DETAILS)}
         else:
             flat[name] = metric
     return {name: value for name, value in flat.items() if value is not None}
 
 
-def _of_the_run(content: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def _list_run_totals(content: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     numbers: dict[str, float] = {}
     for name, count in content["tasks"].items():
         if not isinstance(count, (list, dict)):
             numbers[f"tasks/{name}"] = count
-    numbers |= _of_the_judge(content)
+    numbers |= _list_judge_counts(content)
     for kind in sorted({line["error"]["kind"] for line in lines if line["error"]}):
         numbers[f"errors/{kind}"] = sum(line["error"] is not None and line["error"]["kind"] == kind for line in lines)
     for name in lines[0]["ledger"] if lines else ():
@@ -120,7 +122,7 @@ def _of_the_run(content: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) 
     return numbers
 
 
-def _task_table(lines: Sequence[Mapping[str, Any]]) -> Table:
+def _build_task_table(lines: Sequence[Mapping[str, Any]]) -> Table:
     """A row for each result line, without its tree."""
     head = ["task_id", "query", "answer", "success", "finished", "stopped_by", "error", "message", "steps"]
     names = [name for name in (lines[0]["metrics"] if lines else ()) if name not in head]
@@ -132,7 +134,7 @@ def _task_table(lines: Sequence[Mapping[str, Any]]) -> Table:
     return Table(head + names, rows)
 
 
-def _points(file: Path, name: str) -> Iterator[dict[str, float]]:
+def _read_curve(file: Path, name: str) -> Iterator[dict[str, float]]:
     """The lines of a journal of the training, their numbers named `name/…`."""
     for line in journal.read(file) if file.is_file() else ():
         values = {f"{name}/{key}": value for key, value in line.items() if key != "step" and value is not None}

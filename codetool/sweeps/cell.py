@@ -23,15 +23,15 @@ from codetool.config.invocation import chosen_options
 from codetool.config.run_config import validate
 from codetool.errors import CodeToolError
 from codetool.runs import journal
-from codetool.stages.evaluate.run import Outcome, run
+from codetool.stages.evaluate.run import RunOutcome, run
 
-PLAN = "plan.json"
+PLAN_FILE = "plan.json"
 """File of the sweep's folder with its `name`, its `parent` process and the `labels` of its cells."""
-OUTCOMES = "cells.jsonl"
-TRACEBACKS = "errors.txt"
-HEADLINES = ("success", "sopr", "correct_path", "scep")
+OUTCOMES_FILE = "cells.jsonl"
+TRACEBACKS_FILE = "errors.txt"
+HEADLINE_METRICS = ("success", "sopr", "correct_path", "scep")
 """The metric that cells are compared by is the first of these that they have."""
-WATCH_SECONDS = 0.2
+POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def run_cell(config: DictConfig) -> None:
     """Run the cell that Hydra has composed, and record what came of it."""
     hydra = HydraConfig.get()
     folder, number = Path(hydra.sweep.dir), int(hydra.job.num)
-    plan = next(iter(journal.read(folder / PLAN)))
+    plan = next(iter(journal.read(folder / PLAN_FILE)))
     parallel = os.getpid() != plan["parent"]
     if parallel:
         _end_with_parent()
@@ -68,19 +68,19 @@ def run_cell(config: DictConfig) -> None:
     if not parallel:
         console.print(label, markup=False, highlight=False, soft_wrap=True)
     choices = chosen_options(hydra)
-    outcome = _outcome(number, config, choices, plan["name"], folder, Console(stderr=True, quiet=parallel))
-    with journal.Journal(folder / OUTCOMES) as outcomes:
+    outcome = _run_and_time(number, config, choices, plan["name"], folder, Console(stderr=True, quiet=parallel))
+    with journal.Journal(folder / OUTCOMES_FILE) as outcomes:
         outcomes.append(asdict(outcome))
-    result = outcome.error or f"{_said(outcome)}{outcome.seconds:.0f} s"
+    result = outcome.error or f"{_format_headline(outcome)}{outcome.seconds:.0f} s"
     console.print(f"{label}: {result}" if parallel else f"  {result}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _outcome(
+def _run_and_time(
     number: int, config: DictConfig, choices: Mapping[str, str], sweep: str, folder: Path, console: Console
 ) -> CellOutcome:
     started = time.monotonic()
     # a problem with nothing kept offline is of another kind, say a file that could not be written
-    finished = list(journal.read(folder / OUTCOMES))
+    finished = list(journal.read(folder / OUTCOMES_FILE))
     wandb_is_down = any(line["wandb_problem"] and line["unsynced"] for line in finished)
     share = list(dict.fromkeys(Path(line["folder"]) for line in finished if line["folder"]))
     try:
@@ -88,21 +88,21 @@ def _outcome(
     except (CodeToolError, OSError) as error:
         return CellOutcome(number, error=str(error), seconds=time.monotonic() - started)
     except Exception as error:  # a defect of ours in one cell must not lose the others
-        with (folder / TRACEBACKS).open("a") as file:
+        with (folder / TRACEBACKS_FILE).open("a") as file:
             file.write(f"cell {number + 1}\n{traceback.format_exc()}\n")
-        message = f"{type(error).__name__}: {error} (see {folder / TRACEBACKS})"
+        message = f"{type(error).__name__}: {error} (see {folder / TRACEBACKS_FILE})"
         return CellOutcome(number, error=message, seconds=time.monotonic() - started)
-    return _recorded(number, outcome, time.monotonic() - started)
+    return _build_outcome(number, outcome, time.monotonic() - started)
 
 
-def _said(outcome: CellOutcome) -> str:
+def _format_headline(outcome: CellOutcome) -> str:
     """The cell's result in two words, empty for a dry run."""
     metrics = outcome.metrics.get("metrics", {})
-    name = next((name for name in HEADLINES if name in metrics), None)
+    name = next((name for name in HEADLINE_METRICS if name in metrics), None)
     return f"{name} {100 * metrics[name]['value']:.1f} %, " if name else ""
 
 
-def _recorded(number: int, outcome: Outcome, seconds: float) -> CellOutcome:
+def _build_outcome(number: int, outcome: RunOutcome, seconds: float) -> CellOutcome:
     tracked = outcome.tracked
     return CellOutcome(
         number,
@@ -122,7 +122,7 @@ def _end_with_parent() -> None:
 
     def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(WATCH_SECONDS)
+            time.sleep(POLL_SECONDS)
         os.kill(os.getpid(), signal.SIGKILL)
 
     if not any(thread.name == "sweep watch" for thread in threading.enumerate()):

@@ -16,46 +16,46 @@ from codetool.evaluation.metrics import RATES, SHARES
 from codetool.evaluation.summary import summarize_results
 from codetool.runs import journal
 from codetool.sweeps.cell import CellOutcome
-from codetool.sweeps.grid import Cell
-from codetool.sweeps.table import headline
+from codetool.sweeps.grid import GridCell
+from codetool.sweeps.table import choose_headline
 
-REPEATS = "seed"
-TOKENS = ("tokens_in", "tokens_out", "prm_tokens")
+SEED_OPTION = "seed"
+TOKEN_METRICS = ("tokens_in", "tokens_out", "prm_tokens")
 GREY = "#999999"
-LEGEND = 26
+MAX_LEGEND_CHARS = 26
 """Characters of a legend's entry."""
 
-Done = tuple[Cell, CellOutcome]
+FinishedCell = tuple[GridCell, CellOutcome]
 
 
-def draw(folder: Path, grid: Sequence[Cell], outcomes: Sequence[CellOutcome]) -> list[Path]:
+def draw_figures(folder: Path, grid: Sequence[GridCell], outcomes: Sequence[CellOutcome]) -> list[Path]:
     """Write the figures of the cells that have results; those of another grid are removed."""
     for old in folder.glob("*.svg"):
         old.unlink()
-    metric = headline(outcomes)
+    metric = choose_headline(outcomes)
     done = [pair for pair in zip(grid, outcomes, strict=True) if metric in pair[1].metrics.get("metrics", {})]
     if metric is None or not done:
         return []
-    charts = {f"by-{name.replace('/', '-')}": chart for name, chart in _axes(metric, done)}
-    if len(done) > 1 and (frontier := _frontier(metric, done)):
+    charts = {f"by-{name.replace('/', '-')}": chart for name, chart in _chart_axes(metric, done)}
+    if len(done) > 1 and (frontier := _chart_cost(metric, done)):
         charts["cost"] = frontier
     for name, chart in charts.items():
         journal.replace(folder / f"{name}.svg", [render_svg(chart).encode()])
     return [folder / f"{name}.svg" for name in charts]
 
 
-def _axes(metric: str, done: Sequence[Done]) -> Iterator[tuple[str, Chart]]:
-    for axis in [name for name in done[0][0].swept if name != REPEATS]:
+def _chart_axes(metric: str, done: Sequence[FinishedCell]) -> Iterator[tuple[str, Chart]]:
+    for axis in [name for name in done[0][0].swept if name != SEED_OPTION]:
         values = list(dict.fromkeys(cell.swept[axis] for cell, _ in done))
         if len(values) < 2:
             continue
-        others = [name for name in done[0][0].swept if name not in (axis, REPEATS)]
-        lines = _by(done, others)
+        others = [name for name in done[0][0].swept if name not in (axis, SEED_OPTION)]
+        lines = _group_cells(done, others)
         if len(lines) > len(COLOURS):
             lines = {"all other options averaged": list(done)}
-        place = _places(values)
+        place = _position_values(values)
         drawn = [
-            Line(name, sorted(_points(metric, axis, place, pairs), key=lambda point: point.x))
+            Line(name, sorted(_build_points(metric, axis, place, pairs), key=lambda point: point.x))
             for name, pairs in lines.items()
         ]
         ticks = [(place[value], value) for value in values]
@@ -63,28 +63,28 @@ def _axes(metric: str, done: Sequence[Done]) -> Iterator[tuple[str, Chart]]:
         yield axis, Chart(title, axis, metric, drawn, share=metric in (*RATES, *SHARES), ticks=ticks)
 
 
-def _by(done: Sequence[Done], names: Sequence[str]) -> dict[str, list[Done]]:
+def _group_cells(done: Sequence[FinishedCell], names: Sequence[str]) -> dict[str, list[FinishedCell]]:
     """The cells by what they have at these options, written for a legend."""
-    groups: dict[tuple[str, ...], list[Done]] = {}
+    groups: dict[tuple[str, ...], list[FinishedCell]] = {}
     for cell, outcome in done:
         groups.setdefault(tuple(cell.swept[name] for name in names), []).append((cell, outcome))
     last = [name.split(".")[-1] for name in names]
     texts = [" ".join(f"{name}={value}" for name, value in zip(last, key, strict=True)) for key in groups]
-    return dict(zip(_legends(texts), groups.values(), strict=True))
+    return dict(zip(_shorten_legends(texts), groups.values(), strict=True))
 
 
-def _legends(texts: Sequence[str]) -> list[str]:
+def _shorten_legends(texts: Sequence[str]) -> list[str]:
     """The texts cut to fit, all different: their ends left out, else their beginnings, else numbered."""
     numbered = [f"{number}. {text}" for number, text in enumerate(texts, start=1)]
-    ways = [_cut(texts), [text[::-1] for text in _cut([text[::-1] for text in texts])], _cut(numbered)]
+    ways = [_truncate(texts), [text[::-1] for text in _truncate([text[::-1] for text in texts])], _truncate(numbered)]
     return next(way for way in ways if len(set(way)) == len(texts))
 
 
-def _cut(texts: Sequence[str]) -> list[str]:
-    return [text if len(text) <= LEGEND else text[: LEGEND - 1] + "…" for text in texts]
+def _truncate(texts: Sequence[str]) -> list[str]:
+    return [text if len(text) <= MAX_LEGEND_CHARS else text[: MAX_LEGEND_CHARS - 1] + "…" for text in texts]
 
 
-def _places(values: Sequence[str]) -> dict[str, float]:
+def _position_values(values: Sequence[str]) -> dict[str, float]:
     """Where the values stand: numbers as numbers, if their names have room; else one after the other."""
     try:
         numbers = {value: float(value) for value in values}
@@ -98,15 +98,15 @@ def _places(values: Sequence[str]) -> dict[str, float]:
     return numbers if even or log else {v: float(ordered.index(n)) for v, n in numbers.items()}
 
 
-def _points(metric: str, axis: str, place: Mapping[str, float], pairs: Sequence[Done]) -> Iterator[Point]:
+def _build_points(metric: str, axis: str, place: Mapping[str, float], pairs: Sequence[FinishedCell]) -> Iterator[Point]:
     by_value: dict[str, list[CellOutcome]] = {}
     for cell, outcome in pairs:
         by_value.setdefault(cell.swept[axis], []).append(outcome)
     for value, outcomes in by_value.items():
-        yield _pooled(metric, place[value], outcomes)
+        yield _pool_outcomes(metric, place[value], outcomes)
 
 
-def _pooled(metric: str, x: float, outcomes: Sequence[CellOutcome], label: str = "") -> Point:
+def _pool_outcomes(metric: str, x: float, outcomes: Sequence[CellOutcome], label: str = "") -> Point:
     """The metric over the outcomes: as measured if it is one, else averaged within each task first."""
     if len(outcomes) == 1:
         measured = outcomes[0].metrics["metrics"][metric]
@@ -123,11 +123,11 @@ def _pooled(metric: str, x: float, outcomes: Sequence[CellOutcome], label: str =
     return Point(x, value, pooled["template_low"], pooled["template_high"], label)  # drawn as templates are: by tasks
 
 
-def _frontier(metric: str, done: Sequence[Done]) -> Chart | None:
+def _chart_cost(metric: str, done: Sequence[FinishedCell]) -> Chart | None:
     """The metric against tokens a task; cells that none beats at their cost are named and joined."""
-    groups = _by(done, [name for name in done[0][0].swept if name != REPEATS])
+    groups = _group_cells(done, [name for name in done[0][0].swept if name != SEED_OPTION])
     points = [
-        _pooled(metric, sum(map(_tokens, outcomes)) / len(outcomes), outcomes, name)
+        _pool_outcomes(metric, sum(map(_count_tokens, outcomes)) / len(outcomes), outcomes, name)
         for name, outcomes in ((name, [outcome for _, outcome in pairs]) for name, pairs in groups.items())
     ]
     points.sort(key=lambda point: (point.x, -point.y))
@@ -140,6 +140,6 @@ def _frontier(metric: str, done: Sequence[Done]) -> Chart | None:
     return Chart(f"{metric} by cost, 95 % intervals", "tokens a task (policy and PRM)", metric, lines, share=share)
 
 
-def _tokens(outcome: CellOutcome) -> float:
+def _count_tokens(outcome: CellOutcome) -> float:
     metrics = outcome.metrics["metrics"]
-    return sum(metrics[name]["value"] or 0.0 for name in TOKENS if name in metrics)
+    return sum(metrics[name]["value"] or 0.0 for name in TOKEN_METRICS if name in metrics)

@@ -17,9 +17,9 @@ from codetool.errors import ConfigError
 from codetool.runs.identity import is_hashed, marked_settings
 from codetool.runs.operational import Mark
 
-TELLING = ("benchmark", "search", "policy", "prm")
+NAME_GROUPS = ("benchmark", "search", "policy", "prm")
 """Groups whose fixed choice is part of a sweep's name."""
-FIXED = {
+CONSTANT_OPTIONS = {
     "outputs": "the sweep has one folder",
     "fresh": "it is true or false for all cells",
     "dry_run": "it is true or false for all cells",
@@ -29,10 +29,10 @@ FIXED = {
 
 
 @dataclass(frozen=True)
-class Cell:
+class GridCell:
     """One combination."""
 
-    words: tuple[str, ...]
+    overrides: tuple[str, ...]
     """All options of the cell, each with one value."""
     swept: Mapping[str, str]
     """The value of each option that varies, by its name."""
@@ -43,22 +43,26 @@ class Cell:
         return " ".join(f"{name}={value}" for name, value in self.swept.items())
 
 
-def cells(words: Sequence[str]) -> list[Cell]:
+def expand_grid(words: Sequence[str]) -> list[GridCell]:
     """The cells of the words, the last word varying fastest. Raises ConfigError for an option that cannot vary."""
     ours = [word for word in words if not is_for_hydra(word)]
     values = [values_of(word) for word in ours]
     swept = [place for place, each in enumerate(values) if len(each) > 1]
     for word in words:
-        reason = "hydra's own options are the same for all cells" if is_for_hydra(word) else FIXED.get(key_of(word))
+        reason = (
+            "hydra's own options are the same for all cells"
+            if is_for_hydra(word)
+            else CONSTANT_OPTIONS.get(key_of(word))
+        )
         if reason and len(values_of(word)) > 1:
             raise ConfigError(f"{word}: {key_of(word)} cannot vary within a sweep: {reason}.")
     return [
-        Cell(tuple(cell), {key_of(cell[place]): value_of(cell[place]) for place in swept})
+        GridCell(tuple(cell), {key_of(cell[place]): value_of(cell[place]) for place in swept})
         for cell in itertools.product(*values)
     ]
 
 
-def sweep_name(words: Sequence[str], experiment: str | None) -> str:
+def name_sweep(words: Sequence[str], experiment: str | None) -> str:
     """The name of the sweep's folder and W&B group: the experiment's, else it tells what is fixed and what varies.
 
     The values of what varies are no part of it, so a wider grid is the same sweep.
@@ -66,17 +70,17 @@ def sweep_name(words: Sequence[str], experiment: str | None) -> str:
     if experiment:
         return experiment
     ours = [word for word in words if not is_for_hydra(word)]
-    marks = _marks(words)
+    marks = _read_marks(words)
     varies = sorted(key_of(word) for word in ours if len(values_of(word)) > 1)
     fixed = sorted(word for word in ours if len(values_of(word)) == 1 and is_hashed(key_of(word), marks))
     digest = hashlib.sha256(repr((varies, fixed)).encode()).hexdigest()[:6]
     chosen = {key_of(word): value_of(word) for word in fixed}
-    telling = [chosen[group] for group in TELLING if group in chosen]
+    telling = [chosen[group] for group in NAME_GROUPS if group in chosen]
     return "-".join([*telling, "by", *(name.split(".")[-1] for name in varies), digest])
 
 
-def _marks(words: Sequence[str]) -> Mapping[str, Mark]:
+def _read_marks(words: Sequence[str]) -> Mapping[str, Mark]:
     """The settings that are marked as no part of a result's identity, with the options that the first cell has."""
-    settings = OmegaConf.to_container(compose("config", list(cells(words)[0].words)), resolve=True)
+    settings = OmegaConf.to_container(compose("config", list(expand_grid(words)[0].overrides)), resolve=True)
     assert isinstance(settings, dict)
     return marked_settings({str(name): value for name, value in settings.items()}, RunConfig)

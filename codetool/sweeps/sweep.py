@@ -28,10 +28,10 @@ from codetool.config.override_errors import key_of
 from codetool.config.overrides import is_for_hydra
 from codetool.errors import ConfigError
 from codetool.runs import journal
-from codetool.sweeps.cell import OUTCOMES, PLAN, TRACEBACKS, CellOutcome, run_cell
-from codetool.sweeps.figures import draw
-from codetool.sweeps.grid import Cell, cells, sweep_name
-from codetool.sweeps.table import show, write_csv
+from codetool.sweeps.cell import OUTCOMES_FILE, PLAN_FILE, TRACEBACKS_FILE, CellOutcome, run_cell
+from codetool.sweeps.figures import draw_figures
+from codetool.sweeps.grid import GridCell, expand_grid, name_sweep
+from codetool.sweeps.table import print_table, write_csv
 
 STAGES = ("evaluate",)
 """Stages whose results a table can compare."""
@@ -52,10 +52,10 @@ def sweep(words: Sequence[str], stage: str, outputs: Path, *, dry_run: bool, fol
         raise ConfigError(f"stage={stage}: -m runs stage={', '.join(STAGES)} only.")
     with ExitStack() as stack:
         stack.enter_context(composing(folders))
-        grid = cells(words)
-        name = sweep_name(words, _experiment(words))
-        folder = _scratch(stack) if dry_run else outputs / "sweeps" / name
-        launcher = _launcher(words, len(grid), folder)
+        grid = expand_grid(words)
+        name = name_sweep(words, _find_experiment(words))
+        folder = _create_scratch_folder(stack) if dry_run else outputs / "sweeps" / name
+        launcher = _create_launcher(words, len(grid), folder)
         if not dry_run:
             _lock(folder, stack)
         outcomes = _run(name, grid, launcher, folder)
@@ -64,12 +64,12 @@ def sweep(words: Sequence[str], stage: str, outputs: Path, *, dry_run: bool, fol
     return sum(outcome.error is not None or outcome.failed > 0 for outcome in outcomes)
 
 
-def _scratch(stack: ExitStack) -> Path:
+def _create_scratch_folder(stack: ExitStack) -> Path:
     """A folder for the plan of a dry run. It goes with the stack, unless it tells of a defect of ours."""
     folder = Path(tempfile.mkdtemp(prefix="codetool-sweep-"))
 
     def remove() -> None:
-        if not (folder / TRACEBACKS).exists():
+        if not (folder / TRACEBACKS_FILE).exists():
             shutil.rmtree(folder)
 
     stack.callback(remove)
@@ -86,36 +86,36 @@ def _lock(folder: Path, stack: ExitStack) -> None:
         raise ConfigError(f"sweep {folder.name} is running: {folder}. Wait for it, or give outputs=FOLDER.") from error
 
 
-def _run(name: str, grid: Sequence[Cell], launcher: Launcher, folder: Path) -> list[CellOutcome]:
+def _run(name: str, grid: Sequence[GridCell], launcher: Launcher, folder: Path) -> list[CellOutcome]:
     """The outcome of every cell, in the grid's order, after all have been run."""
     console = Console(stderr=True)
     console.print(f"sweep {name}: {len(grid)} cells", markup=False, highlight=False, soft_wrap=True)
     plan = {"name": name, "parent": os.getpid(), "labels": [cell.label for cell in grid]}
-    journal.replace(folder / PLAN, [json.dumps(plan).encode() + b"\n"])
-    (folder / OUTCOMES).unlink(missing_ok=True)
-    outcomes = _outcomes(folder, grid, _launch(launcher, grid))
-    (folder / PLAN).unlink(missing_ok=True)
-    (folder / OUTCOMES).unlink(missing_ok=True)
+    journal.replace(folder / PLAN_FILE, [json.dumps(plan).encode() + b"\n"])
+    (folder / OUTCOMES_FILE).unlink(missing_ok=True)
+    outcomes = _read_outcomes(folder, grid, _launch(launcher, grid))
+    (folder / PLAN_FILE).unlink(missing_ok=True)
+    (folder / OUTCOMES_FILE).unlink(missing_ok=True)
     return outcomes
 
 
-def _experiment(words: Sequence[str]) -> str | None:
+def _find_experiment(words: Sequence[str]) -> str | None:
     chosen = [word.split("=", 1)[1] for word in words if key_of(word) == "experiment"]
     return chosen[-1] if chosen and chosen[-1] not in ("none", "null") and "," not in chosen[-1] else None
 
 
-def _launch(launcher: Launcher, grid: Sequence[Cell]) -> str:
+def _launch(launcher: Launcher, grid: Sequence[GridCell]) -> str:
     """Have every cell run. The answer is why a cell without an outcome has none: its process died."""
     reason = "its process ended before it was done. The same command continues."
     os.environ.setdefault("PYTHONWARNINGS", QUIET_TRACKER)
     try:
-        launcher.launch([list(cell.words) for cell in grid], initial_job_idx=0)
+        launcher.launch([list(cell.overrides) for cell in grid], initial_job_idx=0)
     except Exception as error:  # of the launcher: what happens in a cell is recorded there
         return f"{reason} ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
     return reason
 
 
-def _launcher(words: Sequence[str], count: int, folder: Path) -> Launcher:
+def _create_launcher(words: Sequence[str], count: int, folder: Path) -> Launcher:
     """Hydra's launcher as the words choose it, for so many cells."""
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None
@@ -123,13 +123,13 @@ def _launcher(words: Sequence[str], count: int, folder: Path) -> Launcher:
     overrides = [*filter(is_for_hydra, words), f"hydra.sweep.dir='{quoted}'"]
     config = hydra.compose_config("config", overrides, run_mode=RunMode.MULTIRUN)
     if "n_jobs" in config.hydra.launcher:  # joblib's
-        config.hydra.launcher.n_jobs = _workers(config.hydra.launcher.n_jobs, count)
+        config.hydra.launcher.n_jobs = _count_workers(config.hydra.launcher.n_jobs, count)
         config.hydra.launcher.batch_size = "1"  # it would hand out cells in bunches while they are quick
     context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks())
     return Plugins.instance().instantiate_launcher(context, run_cell, config)
 
 
-def _workers(asked: int, count: int) -> int:
+def _count_workers(asked: int, count: int) -> int:
     """Worker processes for so many cells: no idle ones, since each gets its share of the CPU."""
     from joblib import effective_n_jobs
 
@@ -139,24 +139,24 @@ def _workers(asked: int, count: int) -> int:
         raise ConfigError(f"hydra.launcher.n_jobs={asked}: a number of processes, or -1 for one a core.") from error
 
 
-def _outcomes(folder: Path, grid: Sequence[Cell], reason: str) -> list[CellOutcome]:
+def _read_outcomes(folder: Path, grid: Sequence[GridCell], reason: str) -> list[CellOutcome]:
     """The outcome of every cell, in the grid's order."""
-    found = {line["number"]: CellOutcome(**line) for line in journal.read(folder / OUTCOMES)}
+    found = {line["number"]: CellOutcome(**line) for line in journal.read(folder / OUTCOMES_FILE)}
     return [found.get(number) or CellOutcome(number, error=reason) for number in range(len(grid))]
 
 
-def _conclude(folder: Path, grid: Sequence[Cell], outcomes: Sequence[CellOutcome]) -> None:
+def _conclude(folder: Path, grid: Sequence[GridCell], outcomes: Sequence[CellOutcome]) -> None:
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     write_csv(folder / "cells.csv", grid, outcomes)
-    show(grid, outcomes, console)
-    figures = draw(folder, grid, outcomes)
+    print_table(grid, outcomes, console)
+    figures = draw_figures(folder, grid, outcomes)
     names = ", ".join(["cells.csv", *(figure.name for figure in figures)])
     console.print(f"files in {folder}: {names}", markup=False, highlight=False, soft_wrap=True)
-    if line := _wandb_line(folder / "wandb", outcomes):
+    if line := _describe_uploads(folder / "wandb", outcomes):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _wandb_line(folder: Path, outcomes: Sequence[CellOutcome]) -> str | None:
+def _describe_uploads(folder: Path, outcomes: Sequence[CellOutcome]) -> str | None:
     """How to upload the cells that are not, with links to their offline runs in one folder; None if all are."""
     shutil.rmtree(folder, ignore_errors=True)
     offline = {Path(outcome.unsynced) for outcome in outcomes if outcome.unsynced}

@@ -13,19 +13,19 @@ from rich.table import Table
 
 from codetool.evaluation.metrics import AMOUNTS, RATES, SHARES
 from codetool.runs import journal
-from codetool.sweeps.cell import HEADLINES, CellOutcome
-from codetool.sweeps.grid import Cell
+from codetool.sweeps.cell import HEADLINE_METRICS, CellOutcome
+from codetool.sweeps.grid import GridCell
 
-BESIDE = ("sopr", "scep", "tokens_in", "tokens_out", "prm_tokens", "tool_calls", "seconds")
+CONTEXT_METRICS = ("sopr", "scep", "tokens_in", "tokens_out", "prm_tokens", "tool_calls", "seconds")
 """Metrics beside it on the terminal."""
 
 
-def headline(outcomes: Sequence[CellOutcome]) -> str | None:
+def choose_headline(outcomes: Sequence[CellOutcome]) -> str | None:
     """The metric that the cells are compared by, None if no cell has one."""
-    return next((name for name in HEADLINES if any(name in _metrics(outcome) for outcome in outcomes)), None)
+    return next((name for name in HEADLINE_METRICS if any(name in _get_metrics(outcome) for outcome in outcomes)), None)
 
 
-def status(outcome: CellOutcome) -> str:
+def describe_status(outcome: CellOutcome) -> str:
     """`done`, or `failed` with the reason."""
     if outcome.error is not None:
         return f"failed: {outcome.error}"
@@ -35,77 +35,83 @@ def status(outcome: CellOutcome) -> str:
     return "done"
 
 
-def write_csv(path: Path, grid: Sequence[Cell], outcomes: Sequence[CellOutcome]) -> None:
+def write_csv(path: Path, grid: Sequence[GridCell], outcomes: Sequence[CellOutcome]) -> None:
     """Write a row for every cell: what varies, its status, its tasks, every metric with its interval, its folder."""
-    rows = [_row(cell, outcome) for cell, outcome in zip(grid, outcomes, strict=True)]
+    rows = [_build_row(cell, outcome) for cell, outcome in zip(grid, outcomes, strict=True)]
     text = io.StringIO()
-    writer = csv.DictWriter(text, _columns(grid, outcomes), restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, _list_columns(grid, outcomes), restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     journal.replace(path, [text.getvalue().encode()])
 
 
-def _columns(grid: Sequence[Cell], outcomes: Sequence[CellOutcome]) -> list[str]:
-    names = [name for name in (*RATES, *SHARES, *AMOUNTS) if any(name in _metrics(outcome) for outcome in outcomes)]
+def _list_columns(grid: Sequence[GridCell], outcomes: Sequence[CellOutcome]) -> list[str]:
+    names = [name for name in (*RATES, *SHARES, *AMOUNTS) if any(name in _get_metrics(outcome) for outcome in outcomes)]
     bounds = [f"{name}{bound}" for name in names for bound in ("", "_low", "_high")]
     return [*grid[0].swept, "status", "tasks", "finished", "failed", *bounds, "folder"]
 
 
-def _row(cell: Cell, outcome: CellOutcome) -> dict[str, object]:
-    row: dict[str, object] = {**cell.swept, "status": " ".join(status(outcome).split()), "folder": outcome.folder}
+def _build_row(cell: GridCell, outcome: CellOutcome) -> dict[str, object]:
+    row: dict[str, object] = {
+        **cell.swept,
+        "status": " ".join(describe_status(outcome).split()),
+        "folder": outcome.folder,
+    }
     if outcome.metrics:
         tasks = outcome.metrics["tasks"]
         row |= {"tasks": tasks["asked"], "finished": tasks["finished"], "failed": outcome.failed}
-    for name, metric in _metrics(outcome).items():
+    for name, metric in _get_metrics(outcome).items():
         row |= {name: metric["value"], f"{name}_low": metric["low"], f"{name}_high": metric["high"]}
     return row
 
 
-def show(grid: Sequence[Cell], outcomes: Sequence[CellOutcome], console: Console) -> None:
+def print_table(grid: Sequence[GridCell], outcomes: Sequence[CellOutcome], console: Console) -> None:
     """Print the table, and below it why cells failed."""
-    main = headline(outcomes)
-    beside = [name for name in BESIDE if name != main and any(_value(outcome, name) for outcome in outcomes)]
-    table = Table(*_short_names(grid[0].swept), box=None, pad_edge=False, header_style="bold")
+    main = choose_headline(outcomes)
+    beside = [
+        name for name in CONTEXT_METRICS if name != main and any(_get_value(outcome, name) for outcome in outcomes)
+    ]
+    table = Table(*_shorten_names(grid[0].swept), box=None, pad_edge=False, header_style="bold")
     for name in [*([main, "95 % interval"] if main else []), *beside]:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("status", no_wrap=True)
     for cell, outcome in zip(grid, outcomes, strict=True):
-        shown = [_number(name, _value(outcome, name)) for name in beside]
-        state = "done" if status(outcome) == "done" else "[red]failed[/red]"
-        table.add_row(*map(escape, cell.swept.values()), *_headline_cells(outcome, main), *shown, state)
+        shown = [_number(name, _get_value(outcome, name)) for name in beside]
+        state = "done" if describe_status(outcome) == "done" else "[red]failed[/red]"
+        table.add_row(*map(escape, cell.swept.values()), *_format_headline(outcome, main), *shown, state)
     console.print(table)
-    for line in _failures(grid, outcomes):
+    for line in _describe_failures(grid, outcomes):
         console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
 
 
-def _short_names(options: Iterable[str]) -> list[str]:
+def _shorten_names(options: Iterable[str]) -> list[str]:
     """The options by their last part, where that tells them apart."""
     options = list(options)
     last = [name.split(".")[-1] for name in options]
     return [short if last.count(short) == 1 else name for name, short in zip(options, last, strict=True)]
 
 
-def _failures(grid: Sequence[Cell], outcomes: Sequence[CellOutcome]) -> Iterator[str]:
+def _describe_failures(grid: Sequence[GridCell], outcomes: Sequence[CellOutcome]) -> Iterator[str]:
     for cell, outcome in zip(grid, outcomes, strict=True):
-        if (state := status(outcome)) != "done":
+        if (state := describe_status(outcome)) != "done":
             yield f"{cell.label} {state}"
 
 
-def _headline_cells(outcome: CellOutcome, name: str | None) -> list[str]:
+def _format_headline(outcome: CellOutcome, name: str | None) -> list[str]:
     if name is None:
         return []
-    metric = _metrics(outcome).get(name, {})
+    metric = _get_metrics(outcome).get(name, {})
     value, low, high = (_number(name, metric.get(key)) for key in ("value", "low", "high"))
     return [value, f"{low} … {high}" if low and high else ""]
 
 
-def _metrics(outcome: CellOutcome) -> Mapping[str, Mapping[str, float | None]]:
+def _get_metrics(outcome: CellOutcome) -> Mapping[str, Mapping[str, float | None]]:
     found: Mapping[str, Mapping[str, float | None]] = outcome.metrics.get("metrics", {})
     return found
 
 
-def _value(outcome: CellOutcome, name: str) -> float | None:
-    return _metrics(outcome).get(name, {}).get("value")
+def _get_value(outcome: CellOutcome, name: str) -> float | None:
+    return _get_metrics(outcome).get(name, {}).get("value")
 
 
 def _number(name: str, value: float | None) -> str:

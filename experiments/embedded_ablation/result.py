@@ -18,7 +18,7 @@ from codetool.evaluation.error_taxonomy import is_internal
 from codetool.evaluation.intervals import RESAMPLES
 from codetool.evaluation.paired_comparison import TaskValues, average_runs, compute_differences, estimate_mean
 from codetool.evaluation.result_files import read_results
-from codetool.stages.report import made_from, settings_of
+from codetool.stages.report import read_checksums, read_settings
 
 METRICS = ("success", "scep", "tokens", "prm_tokens", "tool_calls")
 """Of a task; `tokens` are the policy's, in and out."""
@@ -160,8 +160,8 @@ def _made(planned: Sequence[CellRun]) -> dict[str, Any]:
     models: dict[str, Any] = {}
     for run in planned:
         if (run.folder / "config.yaml").is_file():
-            checksums |= made_from(run.folder)
-            settings = settings_of(run.folder)
+            checksums |= read_checksums(run.folder)
+            settings = read_settings(run.folder)
             for group, told in (("policy", run.cell.sampled), ("prm", run.cell.judged)):
                 if told:
                     models[group] = {name: value for name, value in settings[group].items() if name not in NOT_KEPT}

@@ -28,7 +28,7 @@ from methods import METHODS, Method
 from codetool.evaluation.judged_results import get_metric_by_task, load_result_lines
 from codetool.evaluation.paired_comparison import compute_differences, estimate_mean
 from codetool.runs import journal
-from codetool.stages.report import made_from, settings_of
+from codetool.stages.report import read_checksums, read_settings
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results"
@@ -112,8 +112,8 @@ def _command(options: argparse.Namespace) -> str:
 def _method(folder: Path) -> dict[str, Any]:
     """What a run came to, and what made it."""
     content = json.loads((folder / "metrics.json").read_text())
-    settings = settings_of(folder)
-    made = {name: value for name, value in made_from(folder).items() if "sha256" in name or name == "codetool"}
+    settings = read_settings(folder)
+    made = {name: value for name, value in read_checksums(folder).items() if "sha256" in name or name == "codetool"}
     return {
         "folder": folder.name,
         "seed": settings["seed"],

@@ -10,7 +10,7 @@ from data_folder import data_folder
 
 from codetool.errors import ConfigError, MissingError
 from codetool.judges.tooleval_answers import load_converted_file, parse_final_answer
-from codetool.stages.judge.answer_source import load
+from codetool.stages.judge.answer_source import load_answers
 
 
 def published(model: str) -> Path:
@@ -112,20 +112,20 @@ def test_a_file_of_one_record_is_the_query_that_it_is_named_after(tmp_path: Path
 def test_a_folder_holds_files_of_groups_or_of_queries(tmp_path: Path) -> None:
     written(tmp_path / "G1_tool.json", {"1": RECORD, "2": RECORD})
     written(tmp_path / "7.json", RECORD)
-    found = load(tmp_path, "judge_stage.folder", None)
+    found = load_answers(tmp_path, "judge_stage.folder", None)
     assert (found.asked, found.groups) == (("7", "1", "2"), {"1": "G1_tool", "2": "G1_tool"})
     written(tmp_path / "G1_other.json", {"2": RECORD})
     with pytest.raises(ConfigError, match=r"judge_stage\.folder=.*G1_other.json and .*G1_tool\.json both hold"):
-        load(tmp_path, "judge_stage.folder", None)
+        load_answers(tmp_path, "judge_stage.folder", None)
 
 
 def test_a_missing_file_is_called_a_missing_file(tmp_path: Path) -> None:
     for name in ("x.json", "folder"):
         with pytest.raises(MissingError, match=f"judge_stage.folder=.*{name}: there is no such file"):
-            load(tmp_path / name, "judge_stage.folder", None)
+            load_answers(tmp_path / name, "judge_stage.folder", None)
     file = written(tmp_path / "1.json", RECORD)
     with pytest.raises(MissingError, match=r"judge_stage\.ids=.*ids\.json: there is no such file"):
-        load(file, "judge_stage.folder", None, tmp_path / "ids.json")
+        load_answers(file, "judge_stage.folder", None, tmp_path / "ids.json")
 
 
 @pytest.mark.parametrize("content", ["[]", "{", json.dumps({"1": {"query": "q"}}), json.dumps({"1": 2}), "\x00", ""])

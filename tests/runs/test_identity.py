@@ -27,7 +27,7 @@ from codetool.runs.identity import (
     marked_settings,
 )
 from codetool.runs.operational import Mark, Operational
-from codetool.stages.evaluate.run import run_identity
+from codetool.stages.evaluate.run import compute_identity
 
 STAGES = {"judge": "stage=judge", "tuning": "stage=train", "trainer": "stage=train"}
 """The stage that reads a group."""
@@ -194,7 +194,7 @@ def test_the_order_of_settings_does_not_matter() -> None:
 def test_servers_of_the_run_count_where_one_runs() -> None:
     none, own = ("policy=openai", "policy.model=m", "prm=none"), ("policy=smollm2", "policy.backend=vllm", "prm=none")
     for words, counts in ((none, False), (own, True)):
-        one, two = (run_identity(*composed(*words, f"vllm.max_model_len={size}")).settings for size in (512, 1024))
+        one, two = (compute_identity(*composed(*words, f"vllm.max_model_len={size}")).settings for size in (512, 1024))
         assert (one != two) == counts, words
         assert ("vllm" in one) == counts
 
@@ -215,16 +215,18 @@ JUDGED = ("judge=openai", "judge.model=j", "policy=openai", "policy.model=m", "p
 
 
 def test_the_judge_of_an_evaluation_counts_and_where_it_listens_does_not() -> None:
-    base = run_identity(*composed(*JUDGED)).settings
+    base = compute_identity(*composed(*JUDGED)).settings
     for word in ("judge.votes=3", "judge.model=k", "judge.prompt=q", "judge.second_look=q"):
-        assert run_identity(*composed(*JUDGED, word)).settings != base, word
+        assert compute_identity(*composed(*JUDGED, word)).settings != base, word
     for word in ("judge.base_url=http://b", "judge.timeout=1", "judge.concurrency=1", "judge.comparison=q"):
-        assert run_identity(*composed(*JUDGED, word)).settings == base, word
-    assert "judge" not in run_identity(*composed(*JUDGED[2:])).settings
+        assert compute_identity(*composed(*JUDGED, word)).settings == base, word
+    assert "judge" not in compute_identity(*composed(*JUDGED[2:])).settings
 
 
 def test_rollouts_are_the_same_whoever_judges_their_leaves() -> None:
-    one, two = (run_identity(*composed("stage=collect", *JUDGED[2:], *words)).settings for words in ((), JUDGED[:2]))
+    one, two = (
+        compute_identity(*composed("stage=collect", *JUDGED[2:], *words)).settings for words in ((), JUDGED[:2])
+    )
     assert one == two
 
 

@@ -314,30 +314,32 @@ def evaluate(run: CommandLine, *words: str) -> int:
 
 def test_the_overlap_with_what_a_prm_was_trained_on_is_told(tmp_path: Path) -> None:
     tasks = {name: Task(name, "", (), template=template) for name, template in (("a", "x"), ("b", "x"), ("c", "y"))}
-    trained_on.write(tmp_path, ["a", "d"], ["c"], [])
-    trained = trained_on.read(tmp_path)
-    assert trained == trained_on.TrainedOn(frozenset("ad"), frozenset("c"), frozenset())
+    trained_on.write_training_tasks(tmp_path, ["a", "d"], ["c"], [])
+    trained = trained_on.read_training_tasks(tmp_path)
+    assert trained == trained_on.TrainingTasks(frozenset("ad"), frozenset("c"), frozenset())
     with_templates = replace(trained, templates=frozenset("x"))
-    assert list(trained_on.overlap(with_templates, tasks)) == [
+    assert list(trained_on.describe_overlap(with_templates, tasks)) == [
         "1 of 3 tasks are among those that the PRM was trained on (a)",
         "1 of 3 tasks are among those that its training was validated on (c)",
         "1 of 3 tasks come from templates that it was trained on (x)",
     ]
-    assert not list(trained_on.overlap(with_templates, {"e": Task("e", "", ()), "f": Task("f", "", (), template="z")}))
+    assert not list(
+        trained_on.describe_overlap(with_templates, {"e": Task("e", "", ()), "f": Task("f", "", (), template="z")})
+    )
     for content in ("[]", "tasks: 3", "\x00", ""):
-        (tmp_path / trained_on.FILE).write_text(content)
-        assert trained_on.read(tmp_path) is None
+        (tmp_path / trained_on.TRAINED_ON_FILE).write_text(content)
+        assert trained_on.read_training_tasks(tmp_path) is None
 
 
 def test_a_prm_measured_on_its_training_data_is_warned_of(run: CommandLine, copy: Path, tmp_path: Path) -> None:
     adapter = tmp_path / "adapter"
     adapter.mkdir()
     ids = [line["task_id"] for line in lines(copy, "process")]
-    trained_on.write(adapter, ids[:1], (), [copy])
-    assert trained_on.read(adapter) is not None and trained_on.read(adapter).templates  # type: ignore[union-attr]
+    trained_on.write_training_tasks(adapter, ids[:1], (), [copy])
+    assert trained_on.read_training_tasks(adapter) is not None and trained_on.read_training_tasks(adapter).templates  # type: ignore[union-attr]
     settings = validate(check([f"outputs={run.outputs}", *words(copy), "prm=smollm2", f"prm.path={adapter}"])[0])
     from codetool.stages.evaluate_prm import prm_eval_dataset
-    from codetool.stages.evaluate_prm.evaluate_prm import _warnings
+    from codetool.stages.evaluate_prm.evaluate_prm import _describe_overlap
 
-    told = _warnings(settings, prm_eval_dataset.load(settings.evaluate_prm.data, None))
+    told = _describe_overlap(settings, prm_eval_dataset.load_prm_eval_dataset(settings.evaluate_prm.data, None))
     assert told[0].startswith("evaluate_prm.data: 1 of 6 tasks are among those that the PRM was trained on")

@@ -12,7 +12,7 @@ from chat_server import Reply, chat, serving
 from command_line import CommandLine, lines, metrics
 from report_data import data
 
-from codetool.stages.evaluate.summary_display import untrained
+from codetool.stages.evaluate.summary_display import describe_untrained_prm
 
 SENTENCE = "benchmark=tmdb search=beam prm=qwen7b"
 
@@ -113,4 +113,4 @@ async def test_an_untrained_prm_is_named_so_in_the_summary(run: CommandLine, tmp
     ],
 )
 def test_only_a_model_that_the_run_itself_took_untrained_is_called_so(prm: dict[str, Any], said: bool) -> None:
-    assert bool(list(untrained({"prm": prm}))) == said
+    assert bool(list(describe_untrained_prm({"prm": prm}))) == said

@@ -15,7 +15,7 @@ from rich.console import Console
 from codetool.config.overrides import check
 from codetool.config.run_config import RunConfig, validate
 from codetool.stages.evaluate.evaluate import evaluate
-from codetool.stages.evaluate.summary_display import unreachable
+from codetool.stages.evaluate.summary_display import describe_unreachable
 from codetool.stages.evaluate.tool_counts import read_counts
 from codetool.stages.run_folder import open_folder
 from codetool.types import Answer, Task
@@ -80,7 +80,7 @@ def test_a_task_whose_tools_stay_unreachable_is_internal_and_tried_again(
     assert line["error"]["kind"] == "internal"
     assert "1 of 1 tool calls had no answer" in line["error"]["message"] and "HTML" in line["error"]["message"]
     assert read_counts(tmp_path / "run")["failures"] == {"unreachable": 1}
-    assert any("1 of 1 tool calls" in text for text in unreachable(tmp_path / "run"))
+    assert any("1 of 1 tool calls" in text for text in describe_unreachable(tmp_path / "run"))
     assert run(config, tmp_path / "run", service)["success"] is True
     counts = read_counts(tmp_path / "run")
     assert (counts["calls"], counts["provenance"], counts["failures"]) == (2, {"live": 1}, {"unreachable": 1})

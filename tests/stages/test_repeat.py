@@ -35,7 +35,7 @@ def named(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Calls a stage in this process with these words as its command line."""
 
     def run(outputs: Path, *words: str) -> tuple[Any, str]:
-        monkeypatch.setattr(repeat, "command_line", lambda: list(words))
+        monkeypatch.setattr(repeat, "read_overrides", lambda: list(words))
         return said(outputs, *words)
 
     return run

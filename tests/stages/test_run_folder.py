@@ -9,7 +9,7 @@ import pytest
 from codetool.errors import ConfigError
 from codetool.runs import journal
 from codetool.runs.journal import Journal
-from codetool.stages.run_folder import check, choose, done_in, open_folder
+from codetool.stages.run_folder import check_journals, open_folder, read_finished, select_folder
 
 
 def line(task: str, error: object = None) -> dict[str, Any]:
@@ -72,16 +72,16 @@ def test_who_waits_for_a_run_that_leaves_nothing_has_the_folder_alone(tmp_path: 
         pass
     done.set()
     waiting.join()
-    assert set(done_in(path)) == {"a"}
+    assert set(read_finished(path)) == {"a"}
 
 
 def test_fresh_opens_the_next_folder_and_later_runs_resume_the_newest(tmp_path: Path) -> None:
     base = tmp_path / "run"
     for expected in ("run", "run-2", "run-3"):
-        folder = choose(base, fresh=True)
+        folder = select_folder(base, fresh=True)
         assert folder.name == expected
         folder.mkdir()
-    assert choose(base, fresh=False).name == "run-3"
+    assert select_folder(base, fresh=False).name == "run-3"
 
 
 def test_the_line_that_makes_a_task_done_is_written_last(tmp_path: Path) -> None:
@@ -126,13 +126,13 @@ def test_the_newest_folder_is_resumed_and_fresh_never_resumes(
             (tmp_path / name.removesuffix(" (file)")).write_text("")
         else:
             (tmp_path / name).mkdir()
-    assert choose(tmp_path / "run", fresh=False).name == newest
-    assert choose(tmp_path / "run", fresh=True).name == next_name
+    assert select_folder(tmp_path / "run", fresh=False).name == newest
+    assert select_folder(tmp_path / "run", fresh=True).name == next_name
 
 
 def test_special_characters_of_a_name_are_no_pattern(tmp_path: Path) -> None:
     (tmp_path / "rXn-2").mkdir()
-    assert choose(tmp_path / "r.n", fresh=False).name == "r.n"
+    assert select_folder(tmp_path / "r.n", fresh=False).name == "r.n"
 
 
 def test_of_repeated_lines_the_last_counts_and_the_damage_is_told(
@@ -142,7 +142,7 @@ def test_of_repeated_lines_the_last_counts_and_the_damage_is_told(
         for number in range(30):
             folder.commit(line("a") | {"n": number}, {"task_id": "a", "n": number})
         folder.commit(line("b"), {"task_id": "b"})
-    assert done_in(tmp_path)["a"]["n"] == 29
+    assert read_finished(tmp_path)["a"]["n"] == 29
     with open_folder(tmp_path) as folder:
         assert folder.done["a"]["n"] == 29
     assert "29 lines repeat a task" in caplog.text
@@ -186,7 +186,7 @@ def test_a_draw_that_was_written_in_part_is_drawn_again_as_a_whole(tmp_path: Pat
 def test_a_line_of_another_shape_is_one_message(tmp_path: Path, name: str, content: str) -> None:
     (tmp_path / f"{name}.jsonl").write_text(content + "\n")
     with pytest.raises(ConfigError, match=rf"{name}\.jsonl, line 1, is .*Remove the line.*fresh=true"):
-        check(tmp_path)
+        check_journals(tmp_path)
 
 
 @pytest.mark.parametrize(("log", "kept"), [("", False), ("vLLM: out of memory\n", True)])
@@ -202,4 +202,4 @@ def test_a_run_that_cannot_start_leaves_its_logs_and_nothing_else(
     assert not kept or {file.name for file in path.iterdir()} == {name, ".lock"}
     with open_folder(path) as folder:
         folder.commit(line("a"), None)
-    assert set(done_in(path)) == {"a"}
+    assert set(read_finished(path)) == {"a"}

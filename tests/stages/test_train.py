@@ -169,7 +169,7 @@ def test_the_trees_of_a_task_in_two_files_are_two(model: Path, tmp_path: Path) -
 
     files = [process_file(tmp_path / name) for name in ("one.jsonl", "two.jsonl")]
     settings = config(model, files[0], tmp_path, f"train.files=[{files[0]},{files[1]}]", "train.val_fraction=0.5")
-    made = train_dataset.material(settings, model, train_dataset.labels(settings, model))
+    made = train_dataset.load_dataset(settings, model, train_dataset.encode_labels(settings, model))
     groups = Counter((each.task_id, each.group) for each in made.judged)
     assert set(groups.values()) == {2} and len(groups) == 2 * 2 * made.tasks[1]
     assert len(made.judged) == len(made.validation)

@@ -14,7 +14,7 @@ from rich.console import Console
 from codetool.config.overrides import check
 from codetool.config.run_config import validate
 from codetool.stages.collect.collect import collect
-from codetool.stages.evaluate.run import Outcome, run
+from codetool.stages.evaluate.run import RunOutcome, run
 
 GROUPS = {
     "benchmark": "tmdb_verified", "search": "beam", "policy": "smollm2", "prm": "smollm2", "reward": "codetool",
@@ -35,7 +35,7 @@ def prepared(outputs: Path, *words: str, **replaced: Any) -> tuple[Any, dict[str
     return config, {**GROUPS, **{name: chosen[name] for name in GROUPS if name in chosen}}, Console(file=io.StringIO())
 
 
-def evaluated(outputs: Path, *words: str, **replaced: Any) -> Outcome:
+def evaluated(outputs: Path, *words: str, **replaced: Any) -> RunOutcome:
     """What stage=evaluate came to."""
     return run(*prepared(outputs, *words, **replaced))
 
@@ -45,7 +45,7 @@ def collected(outputs: Path, *words: str, **replaced: Any) -> int:
     return collect(*prepared(outputs, "stage=collect", *words, **replaced))
 
 
-def said(outputs: Path, *words: str, **replaced: Any) -> tuple[Outcome, str]:
+def said(outputs: Path, *words: str, **replaced: Any) -> tuple[RunOutcome, str]:
     """What stage=evaluate came to, and what it printed on standard error."""
     config, choices, console = prepared(outputs, *words, **replaced)
     console.width = 300

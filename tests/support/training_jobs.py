@@ -82,12 +82,13 @@ def job(config: RunConfig, folder: Path, **changes: Any) -> Any:
     from codetool.stages.train import train_dataset as material
     from codetool.training.train_job import Job
 
-    found = material.model(config)
-    labels = material.labels(config, found.base)
-    made = material.material(config, found.base, labels)
+    found = material.find_base_model(config)
+    labels = material.encode_labels(config, found.base)
+    made = material.load_dataset(config, found.base, labels)
     (folder / "checkpoints").mkdir(parents=True)
     whole = Job(
-        folder=folder, base=found.base, start=material.start(config), settings=config.train, tuning=config.tuning,
+        folder=folder, base=found.base, start=material.find_initial_adapter(config), settings=config.train,
+        tuning=config.tuning,
         trainer=config.trainer, place=config.trainer.place(), seed=config.seed, training=made.training,
         validation=made.validation, labels=labels.tokens if labels else None,
         vocabulary=labels.vocabulary if labels else 0,

@@ -11,7 +11,7 @@ from hydra import initialize_config_dir
 
 from codetool.config.overrides import CONF, all_valid, check
 from codetool.errors import ConfigError
-from codetool.sweeps.grid import cells, sweep_name
+from codetool.sweeps.grid import expand_grid, name_sweep
 from codetool.sweeps.sweep import sweep
 
 
@@ -23,14 +23,14 @@ def hydra() -> Iterator[None]:
 
 @pytest.mark.usefixtures("hydra")
 def test_cells_are_every_combination_the_last_word_varying_fastest() -> None:
-    grid = cells(["search=beam", "search.width=1,2", "search.n=range(2,4)", "hydra/launcher=joblib"])
+    grid = expand_grid(["search=beam", "search.width=1,2", "search.n=range(2,4)", "hydra/launcher=joblib"])
     assert [cell.label for cell in grid] == [
         "search.width=1 search.n=2",
         "search.width=1 search.n=3",
         "search.width=2 search.n=2",
         "search.width=2 search.n=3",
     ]
-    assert grid[0].words == ("search=beam", "search.width=1", "search.n=2")  # the launcher is no cell's
+    assert grid[0].overrides == ("search=beam", "search.width=1", "search.n=2")  # the launcher is no cell's
 
 
 @pytest.mark.usefixtures("hydra")
@@ -46,17 +46,17 @@ def test_cells_are_every_combination_the_last_word_varying_fastest() -> None:
 )
 def test_what_varies_is_shown_as_it_was_meant(word: str, values: list[str]) -> None:
     name = word.split("=")[0]
-    assert [cell.swept for cell in cells([word])] == [{name: value} for value in values]
+    assert [cell.swept for cell in expand_grid([word])] == [{name: value} for value in values]
 
 
 @pytest.mark.usefixtures("hydra")
 def test_a_wider_grid_in_another_order_is_the_same_sweep_and_another_question_is_not() -> None:
-    name = sweep_name(["search=beam", "search.width=1,2", "limit=5"], None)
+    name = name_sweep(["search=beam", "search.width=1,2", "limit=5"], None)
     assert name.startswith("beam-by-width-")
-    assert sweep_name(["search.width=1,2,3", "search=beam", "concurrency=4"], None) == name
-    assert sweep_name(["search=beam", "search.width=1,2", "seed=1"], None) != name
-    assert sweep_name(["search=beam", "search.width=1,2", "search.n=1,2"], None) != name
-    assert sweep_name(["search.width=1,2"], "paper") == "paper"
+    assert name_sweep(["search.width=1,2,3", "search=beam", "concurrency=4"], None) == name
+    assert name_sweep(["search=beam", "search.width=1,2", "seed=1"], None) != name
+    assert name_sweep(["search=beam", "search.width=1,2", "search.n=1,2"], None) != name
+    assert name_sweep(["search.width=1,2"], "paper") == "paper"
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_what_is_wrong_is_said(wrong: list[str], said: str, tmp_path: Path) -> N
 def test_a_sweep_that_is_running_is_left_alone_and_a_dry_run_of_it_touches_nothing(tmp_path: Path) -> None:
     words = ["search.width=1,2", f"outputs={tmp_path}", "search=beam", "policy=replay", "policy.source=[nowhere]"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        [name] = {sweep_name(words, None), sweep_name([*words, "dry_run=true"], None)}
+        [name] = {name_sweep(words, None), name_sweep([*words, "dry_run=true"], None)}
     folder = tmp_path / "sweeps" / name
     folder.mkdir(parents=True)
     (folder / "plan.json").write_text("of the other")

@@ -18,10 +18,10 @@ from promptly import promptly
 from wandb_files import read
 
 from codetool.runs import journal
-from codetool.stages.evaluate.run import Outcome
+from codetool.stages.evaluate.run import RunOutcome
 from codetool.sweeps.cell import CellOutcome
-from codetool.sweeps.figures import draw
-from codetool.sweeps.grid import Cell
+from codetool.sweeps.figures import draw_figures
+from codetool.sweeps.grid import GridCell
 from codetool.sweeps.sweep import sweep
 from codetool.tracking.wandb import SyncStatus
 
@@ -222,13 +222,15 @@ def result(task: str, value: bool | None, kind: str | None = None) -> dict[str, 
     return {"task_id": task, "finished": True, "metrics": {"success": value}, "error": error}
 
 
-def pair(folder: Path, number: int, swept: dict[str, str], results: list[dict[str, Any]]) -> tuple[Cell, CellOutcome]:
+def pair(
+    folder: Path, number: int, swept: dict[str, str], results: list[dict[str, Any]]
+) -> tuple[GridCell, CellOutcome]:
     """A cell that was asked for tasks a to d."""
     folder = folder / f"run{number}"
     folder.mkdir()
     (folder / "results.jsonl").write_bytes(b"".join(map(journal.encode, results)))
     metric = {"value": number / 10, "low": None, "high": None}
-    return Cell((), swept), CellOutcome(
+    return GridCell((), swept), CellOutcome(
         number, str(folder), tasks=list("abcd"), metrics={"metrics": {"success": metric}}
     )
 
@@ -244,7 +246,7 @@ def dots(figure: Path) -> list[float]:
 def test_configurations_that_differ_where_a_legend_is_cut_stay_apart(tmp_path: Path, path: str) -> None:
     values = [(width, path.format(kind)) for width in "12" for kind in ("hard", "soft")]
     done = [pair(tmp_path, n, {"search.width": w, "prm.path": p}, []) for n, (w, p) in enumerate(values)]
-    draw(tmp_path, *zip(*done, strict=True))
+    draw_figures(tmp_path, *zip(*done, strict=True))
     nodes = list(ElementTree.parse(tmp_path / "by-search.width.svg").iter())
     legends = [node.text for node in nodes if node.text and "path" in node.text or "…" in (node.text or "")]
     assert len(set(legends)) == 2
@@ -256,7 +258,7 @@ def test_repetitions_are_pooled_over_the_tasks_asked_for_as_a_single_run_counts_
     seeds = [(n, {"search.width": "1", "seed": str(n)}, whole[: 3 + 2 * (n == 0)]) for n in range(2)]
     known = [(n, {"search.width": str(n), "seed": "0"}, []) for n in range(2, 11)]
     done = [pair(tmp_path, *each) for each in [*seeds, *known]]
-    draw(tmp_path, *zip(*done, strict=True))
+    draw_figures(tmp_path, *zip(*done, strict=True))
     first, *others = dots(tmp_path / "by-search.width.svg")
     assert first == pytest.approx(others[3])  # 3 of 6, as high as the cell with 0.5
 
@@ -281,9 +283,9 @@ def test_only_an_upload_that_failed_keeps_later_cells_from_theirs(
 ) -> None:
     tried: list[bool] = []
 
-    def tracked_run(*_: object, upload: bool, **__: object) -> Outcome:
+    def tracked_run(*_: object, upload: bool, **__: object) -> RunOutcome:
         tried.append(upload)
-        return Outcome(tmp_path, tracked=SyncStatus("W&B: a problem", is_warning=True, offline_folder=kept))
+        return RunOutcome(tmp_path, tracked=SyncStatus("W&B: a problem", is_warning=True, offline_folder=kept))
 
     monkeypatch.setattr("codetool.sweeps.cell.run", tracked_run)
     sweep(["search=beam", "search.width=1,2"], "evaluate", tmp_path, dry_run=True)

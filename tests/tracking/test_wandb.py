@@ -19,7 +19,12 @@ from provenances import write_provenance
 from wandb_files import Misbehaviour, Written, read, wandb_server
 
 from codetool.runs.code_version import hash_sources, source_folders
-from codetool.stages.wandb_content import of_judging, of_prm, of_tasks, of_training
+from codetool.stages.wandb_content import (
+    build_judge_content,
+    build_prm_content,
+    build_task_content,
+    build_training_content,
+)
 from codetool.tracking.wandb import NoTracker, SyncStatus, TrackedRun, WandBTracker
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
@@ -71,7 +76,7 @@ def write(folder: Path, lines: list[dict[str, Any]]) -> None:
 
 
 def record(folder: Path, *, connect: float = 1.0, upload: float = 20.0) -> SyncStatus:
-    run = TrackedRun(folder, "sweep-1", "evaluate", ["tmdb", "beam"], of_tasks(folder, ["a", "b"]))
+    run = TrackedRun(folder, "sweep-1", "evaluate", ["tmdb", "beam"], build_task_content(folder, ["a", "b"]))
     tracked = tracker(connect=connect, upload=upload).record(run)
     assert tracked is not None
     return tracked
@@ -126,7 +131,7 @@ def test_a_training_has_its_curves_by_update(folder: Path) -> None:
     metrics = {"metrics": {"validation_loss": 0.6, "auroc": None}, "loss": 0.5, "updates": 3, "best_step": 3}
     (folder / "metrics.json").write_text(json.dumps(metrics | {"counts": {"examples": 12}}))
 
-    tracker().record(TrackedRun(folder, None, "train", ["prm", "lora"], of_training(folder)))
+    tracker().record(TrackedRun(folder, None, "train", ["prm", "lora"], build_training_content(folder)))
 
     written = read(offline_run(folder))
     assert [written.history[step]["train/loss"] for step in (1, 2, 3)] == [1.0, 0.5, 1.0 / 3]
@@ -142,7 +147,7 @@ def test_a_measured_prm_has_its_metrics_and_its_reliability(folder: Path) -> Non
     content = {"metrics": {"auroc": metric}, "pairwise_accuracy_by_depth": {"1": metric}, "reliability": [each]}
     (folder / "metrics.json").write_text(json.dumps(content | {"tasks": 3, "groups": 4, "steps": 9}))
 
-    tracker().record(TrackedRun(folder, None, "evaluate_prm", ["prm"], of_prm(folder)))
+    tracker().record(TrackedRun(folder, None, "evaluate_prm", ["prm"], build_prm_content(folder)))
 
     written = read(offline_run(folder))
     numbers = {"auroc": 0.7, "auroc_low": 0.6, "pairwise_accuracy/step_1_high": 0.8, "data/steps": 9}
@@ -260,7 +265,7 @@ def test_a_server_that_refuses_is_named(folder: Path, monkeypatch: pytest.Monkey
 
 
 def test_wandb_mode_is_respected(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = TrackedRun(folder, None, "evaluate", [], of_tasks(folder, ["a", "b"]))
+    run = TrackedRun(folder, None, "evaluate", [], build_task_content(folder, ["a", "b"]))
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_MODE", "disabled")
     assert WandBTracker(project="p", entity=None, connect=1.0, upload=1.0).record(run) is None
@@ -270,7 +275,7 @@ def test_wandb_mode_is_respected(folder: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_no_tracking_writes_nothing(folder: Path) -> None:
-    assert NoTracker().record(TrackedRun(folder, None, "evaluate", [], of_tasks(folder, ["a"]))) is None
+    assert NoTracker().record(TrackedRun(folder, None, "evaluate", [], build_task_content(folder, ["a"]))) is None
     assert not (folder / "wandb").exists()
 
 
@@ -280,7 +285,7 @@ def test_ctrl_c_during_the_upload_leaves_no_process(folder: Path, monkeypatch: p
         "from codetool.stages.wandb_content import *\n"
         "folder = Path(sys.argv[1])\n"
         "run = TrackedRun(folder, None, 'evaluate', [], of_tasks(folder, ['a', 'b']))\n"
-        "WandB(project='p', entity=None, connect=5.0, upload=60.0).record(run)"
+        "WandBTracker(project='p', entity=None, connect=5.0, upload=60.0).record(run)"
     )
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     record(folder)
@@ -305,7 +310,7 @@ def test_a_judged_run_tells_its_solve_rate_and_the_votes_of_every_task(folder: P
     rate = {"value": 0.75, "low": 0.5, "high": 0.9, "n": 2, "standard_error": 0.1, "vote_deviation": 0.25}
     content = METRICS | {"metrics": {"sopr": rate}, "judge": {"model": "j", "votes": 4, "tokens_in": 40}}
     (folder / "metrics.json").write_text(json.dumps(content))
-    found = of_tasks(folder, ["a", "b"])
+    found = build_task_content(folder, ["a", "b"])
     numbers = {"sopr": 0.75, "sopr_low": 0.5, "sopr_standard_error": 0.1, "sopr_vote_deviation": 0.25}
     assert (numbers | {"judge/votes": 4, "judge/tokens_in": 40}).items() <= found.values.items()
     place = found.tables["tasks"].columns.index("sopr")
@@ -319,7 +324,7 @@ def test_a_judging_of_its_own_is_a_run_of_its_own(folder: Path) -> None:
     content = {"metrics": {"sowr": metric}, "tasks": {"asked": 1}, "judge": {"model": "j", "votes": 1}}
     (folder / "metrics.json").write_text(json.dumps(content))
 
-    tracker().record(TrackedRun(folder, None, "judge", ["stabletoolbench"], of_judging(folder)))
+    tracker().record(TrackedRun(folder, None, "judge", ["stabletoolbench"], build_judge_content(folder)))
 
     written = read(offline_run(folder))
     assert {"sowr": 0.5, "sowr_tie": 1, "tasks/asked": 1, "judge/votes": 1}.items() <= written.summary.items()

@@ -130,7 +130,7 @@ def test_new_labels_are_tokens_of_the_exported_model_alone(tmp_path: Path) -> No
     words = ("train.add_label_tokens=true", "tuning=full", "train.learning_rate=1e-2", "prm.labels=['<more>','<less>']")
     settings = config(tmp_path / "base", data, tmp_path, *words)
     run = job(settings, tmp_path / "run")
-    labels = train_dataset.labels(settings, run.base)
+    labels = train_dataset.encode_labels(settings, run.base)
     assert labels is not None
     launcher.train(run, Nobody(), None)
     folder = export(run, run.checkpoints / "last.ckpt", "base", labels.tokenizer)

@@ -26,9 +26,9 @@ from codetool.process_data.rollouts import Rollout
 from codetool.process_data.transcripts import Transcript
 from codetool.runs import journal
 from codetool.stages.collect import collect_summary
-from codetool.stages.collect.collect_summary import Collected
-from codetool.stages.collect.leaf_outcomes import decided
-from codetool.stages.conclusion import Target
+from codetool.stages.collect.collect_summary import CollectSummary
+from codetool.stages.collect.leaf_outcomes import decide_outcomes
+from codetool.stages.conclusion import ResultFolder
 from codetool.stages.evaluate.run import run
 from codetool.types import Task
 
@@ -51,25 +51,25 @@ def collect(config: RunConfig, choices: Mapping[str, str], console: Console) -> 
 
     undecided: list[str] = []
 
-    def conclude(target: Target, tasks: Sequence[Task], summary: RunSummary) -> None:
-        collected = _write(config, choices["benchmark"], target.folder, tasks)
+    def conclude(target: ResultFolder, tasks: Sequence[Task], summary: RunSummary) -> None:
+        collected = _write_process_data(config, choices["benchmark"], target.folder, tasks)
         undecided.extend(collected.failures)
-        collect_summary.show(collected, summary, target.folder, Console(), target.kept)
+        collect_summary.print_collect_summary(collected, summary, target.folder, Console(), target.kept)
 
     return run(config, choices, console, conclude=conclude).failed + len(undecided)
 
 
-def _write(config: RunConfig, name: str, folder: Path, tasks: Sequence[Task]) -> Collected:
+def _write_process_data(config: RunConfig, name: str, folder: Path, tasks: Sequence[Task]) -> CollectSummary:
     """Write all that follows from the trees; `name` is the benchmark's."""
     trees, known = TreeFile(folder / TREES), {task.id: task for task in tasks}
-    outcomes = decided(
+    outcomes = decide_outcomes(
         ((known[line["task_id"]], parse_nodes(line)) for line in trees.read_trees(known)), config, folder
     )
     kept = [task_id for task_id in known if task_id in outcomes.by_task]
     lines = (line | {"outcomes": outcomes.by_task[line["task_id"]]} for line in trees.read_trees(kept))
     journal.replace(folder / ROLLOUTS, map(journal.encode, lines))
     rollouts = _Rollouts(folder / ROLLOUTS, tasks)
-    collected = Collected(outcomes.sources, failures=outcomes.failures)
+    collected = CollectSummary(outcomes.sources, failures=outcomes.failures)
     steps: list[tuple[str, str, bool | None]] = []
     dropped: set[tuple[str, str]] = set()
     for rollout in rollouts:
@@ -83,17 +83,17 @@ def _write(config: RunConfig, name: str, folder: Path, tasks: Sequence[Task]) ->
     if config.collect.balance:
         dropped |= dropped_for_balance(steps, config.seed)
         collected.dropped = len(dropped) - collected.unsolved
-    examples.write(folder / examples.NAME, _examples(rollouts, dropped, config, collected))
-    transcripts.write(folder / transcripts.NAME, _transcripts(rollouts, config, collected))
+    examples.write(folder / examples.NAME, _build_examples(rollouts, dropped, config, collected))
+    transcripts.write(folder / transcripts.NAME, _build_transcripts(rollouts, config, collected))
     shutil.rmtree(folder / REFERENCE, ignore_errors=True)  # its labels may be others by now
     if config.export == "reference":
-        _export(rollouts, dropped, config, folder / REFERENCE, name)
-    collect_summary.write(collected, folder)
+        _export_reference(rollouts, dropped, config, folder / REFERENCE, name)
+    collect_summary.write_collect_summary(collected, folder)
     return collected
 
 
-def _examples(
-    rollouts: Iterable[Rollout], dropped: Set[tuple[str, str]], config: RunConfig, collected: Collected
+def _build_examples(
+    rollouts: Iterable[Rollout], dropped: Set[tuple[str, str]], config: RunConfig, collected: CollectSummary
 ) -> Iterator[ProcessExample]:
     """The examples that are kept, counted."""
     for rollout in rollouts:
@@ -103,7 +103,9 @@ def _examples(
                 yield example
 
 
-def _transcripts(rollouts: Iterable[Rollout], config: RunConfig, collected: Collected) -> Iterator[Transcript]:
+def _build_transcripts(
+    rollouts: Iterable[Rollout], config: RunConfig, collected: CollectSummary
+) -> Iterator[Transcript]:
     """The transcripts, counted."""
     for rollout in rollouts:
         for transcript in transcripts.transcripts(rollout, config.policy.prompt, config.collect.transcripts):
@@ -111,7 +113,7 @@ def _transcripts(rollouts: Iterable[Rollout], config: RunConfig, collected: Coll
             yield transcript
 
 
-def _export(
+def _export_reference(
     rollouts: Iterable[Rollout], dropped: Set[tuple[str, str]], config: RunConfig, folder: Path, name: str
 ) -> None:
     """Write the reference implementation's files."""

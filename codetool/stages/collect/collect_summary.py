@@ -17,7 +17,7 @@ from codetool.evaluation.error_taxonomy import TaskError
 from codetool.evaluation.summary import RunSummary, TaskFailure
 from codetool.process_data.process_data_summary import Counts, Level
 from codetool.runs import journal
-from codetool.stages.collect.leaf_outcomes import sources_told
+from codetool.stages.collect.leaf_outcomes import describe_sources
 from codetool.stages.evaluate.summary_display import FAILURES_SHOWN
 
 FILES = (
@@ -27,7 +27,7 @@ FILES = (
 
 
 @dataclass
-class Collected:
+class CollectSummary:
     """What the trees of a run have given."""
 
     sources: Counter[str]
@@ -45,7 +45,7 @@ class Collected:
     """Tasks without process data since the outcome of a leaf could not be decided, by id."""
 
 
-def write(collected: Collected, folder: Path) -> None:
+def write_collect_summary(collected: CollectSummary, folder: Path) -> None:
     """Write `summary.json` and `summary.svg`."""
     content = collected.counts.as_json() | {
         "outcomes_by": dict(collected.sources),
@@ -56,26 +56,28 @@ def write(collected: Collected, folder: Path) -> None:
         "failures": [{"task_id": task_id} | asdict(error) for task_id, error in collected.failures.items()],
     }
     journal.replace(folder / "summary.json", [json.dumps(content, indent=2).encode() + b"\n"])
-    journal.replace(folder / "summary.svg", [render_svg(_chart(collected.counts)).encode()])
+    journal.replace(folder / "summary.svg", [render_svg(_build_chart(collected.counts)).encode()])
 
 
-def show(collected: Collected, summary: RunSummary, folder: Path, console: Console, kept: str | None = None) -> None:
+def print_collect_summary(
+    collected: CollectSummary, summary: RunSummary, folder: Path, console: Console, kept: str | None = None
+) -> None:
     """Print the counts by depth and what they rest on, and the files; `kept` instead if they will not be kept."""
     names = ("depth", "sampled", "distinct", "ran", "leaves", "succeed", "mean soft")
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in names:
         table.add_column(name, justify="left" if name == "depth" else "right")
     for depth, level in sorted(collected.counts.levels.items()):
-        table.add_row(str(depth), *_cells(level))
+        table.add_row(str(depth), *_format_level(level))
     console.print(table)
-    for line in _notes(collected, summary):
+    for line in _describe_data(collected, summary):
         console.print(line, highlight=False, soft_wrap=True)
     files = [name for name in FILES if (folder / name).exists()]
     told = kept or f"files in {folder}: {', '.join(files)}"
     console.print(told, markup=False, highlight=False, soft_wrap=True)
 
 
-def _cells(level: Level) -> Iterator[str]:
+def _format_level(level: Level) -> Iterator[str]:
     yield f"{level.candidates:,}"
     yield f"{level.steps:,}"
     yield _share(level.ran, level.steps)
@@ -88,14 +90,14 @@ def _share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %" if whole else "–"
 
 
-def _notes(collected: Collected, summary: RunSummary) -> Iterator[str]:
+def _describe_data(collected: CollectSummary, summary: RunSummary) -> Iterator[str]:
     counts = collected.counts
     sampled, distinct = counts.total("candidates"), counts.total("steps")
     yield (
         f"trees: {counts.trees:,} of {summary.asked:,} tasks, {counts.solved:,} with a leaf that succeeds; "
         f"steps: {distinct:,} distinct of {sampled:,} sampled ({_share(sampled - distinct, sampled)} duplicates)"
     )
-    yield f"leaves: {counts.total('leaves'):,}: {'; '.join(sources_told(collected.sources)) or 'none'}"
+    yield f"leaves: {counts.total('leaves'):,}: {'; '.join(describe_sources(collected.sources)) or 'none'}"
     if counts.left:
         yield (
             f"{counts.left:,} steps were left by the search before their path ended: how they would have come out is "
@@ -116,13 +118,13 @@ def _notes(collected: Collected, summary: RunSummary) -> Iterator[str]:
     if summary.totals:
         read, written = summary.totals["tokens_in"], summary.totals["tokens_out"]
         yield f"tokens of the policy: {read:,} read, {written:,} written"
-    yield from _failures(summary.failures, "tasks failed internally and have no tree:", "results.jsonl")
+    yield from _describe_failures(summary.failures, "tasks failed internally and have no tree:", "results.jsonl")
     undecided = [TaskFailure(task_id, error.message) for task_id, error in collected.failures.items()]
     words = "tasks failed internally since the outcome of a leaf could not be decided, and have no process data:"
-    yield from _failures(undecided, words, "summary.json")
+    yield from _describe_failures(undecided, words, "summary.json")
 
 
-def _failures(failures: Sequence[TaskFailure], words: str, file: str) -> Iterator[str]:
+def _describe_failures(failures: Sequence[TaskFailure], words: str, file: str) -> Iterator[str]:
     if failures:
         yield f"[red]{len(failures)} {words}[/red]"
     for failure in failures[:FAILURES_SHOWN]:
@@ -131,13 +133,13 @@ def _failures(failures: Sequence[TaskFailure], words: str, file: str) -> Iterato
         yield f"  … and {len(failures) - FAILURES_SHOWN} more in {file}. The same command tries them again."
 
 
-def _chart(counts: Counts) -> Chart:
+def _build_chart(counts: Counts) -> Chart:
     levels = sorted(counts.levels.items())
     lines = [
-        Line("steps that ran", [_point(depth, level.ran, level.steps) for depth, level in levels]),
+        Line("steps that ran", [_build_point(depth, level.ran, level.steps) for depth, level in levels]),
         Line(
             "leaves that succeed",
-            [_point(depth, level.succeeded, level.leaves) for depth, level in levels if level.leaves],
+            [_build_point(depth, level.succeeded, level.leaves) for depth, level in levels if level.leaves],
         ),
         Line(
             "mean soft estimate",
@@ -145,7 +147,7 @@ def _chart(counts: Counts) -> Chart:
         ),
         Line(
             "duplicate candidates",
-            [_point(depth, level.candidates - level.steps, level.candidates) for depth, level in levels],
+            [_build_point(depth, level.candidates - level.steps, level.candidates) for depth, level in levels],
         ),
     ]
     ticks = [(float(depth), str(depth)) for depth, _ in levels]
@@ -153,5 +155,5 @@ def _chart(counts: Counts) -> Chart:
     return Chart(title, "depth (steps)", "share", lines, ticks=ticks)
 
 
-def _point(depth: int, part: int, whole: int) -> Point:
+def _build_point(depth: int, part: int, whole: int) -> Point:
     return Point(depth, part / whole, None, None)  # no interval: the steps of one tree are not independent

@@ -17,7 +17,7 @@ from codetool.judges.cases import JudgeInput
 from codetool.judges.endpoint_judge import NoJudge
 from codetool.process_data.rollouts import Rollout
 from codetool.search.exhaustive import Exhaustive
-from codetool.stages.judge.judge_run import concluded
+from codetool.stages.judge.judge_run import summarize_verdicts
 from codetool.types import Node, Task
 
 VERDICTS = "verdicts.jsonl"
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Outcomes:
+class LeafOutcomes:
     """Whether leaves succeed, by task and leaf, and how many of them each source has decided.
 
     A leaf that a search left before its path ended stands nowhere.
@@ -45,21 +45,21 @@ class Outcomes:
         self.by_task.setdefault(task.id, {})[leaf.id] = success
         self.sources[source] += 1
 
-    def add(self, other: Outcomes) -> None:
+    def add(self, other: LeafOutcomes) -> None:
         """Take over the outcomes of another task."""
         self.by_task |= other.by_task
         self.sources += other.sources
         self.questions += other.questions
 
 
-def decided(trees: Iterable[tuple[Task, tuple[Node, ...]]], config: RunConfig, folder: Path) -> Outcomes:
+def decide_outcomes(trees: Iterable[tuple[Task, tuple[Node, ...]]], config: RunConfig, folder: Path) -> LeafOutcomes:
     """The outcome of every leaf. Raises what the judge's client raises; verdicts given until then are kept."""
-    outcomes = Outcomes()
+    outcomes = LeafOutcomes()
     for task, nodes in trees:
-        of_task = Outcomes({task.id: {}})
+        of_task = LeafOutcomes({task.id: {}})
         try:
             for leaf in Rollout(task, nodes, {}).leaves():
-                _decide(task, leaf, config, of_task)
+                _decide_leaf(task, leaf, config, of_task)
         except (Exception, SystemExit) as error:  # of the benchmark's check: it must not cost the other tasks' data
             log.error("%s: the outcome of a leaf could not be decided", task.id, exc_info=error)
             outcomes.failures[task.id] = make_internal_error(error)
@@ -68,14 +68,14 @@ def decided(trees: Iterable[tuple[Task, tuple[Node, ...]]], config: RunConfig, f
     if outcomes.questions:
         leaves = [case for _, case in outcomes.questions]
         judgements = asyncio.run(config.judge.judge(leaves, folder / VERDICTS, config.seed))
-        concluded(config.judge, judgements)
+        summarize_verdicts(config.judge, judgements)
         for (leaf_id, case), judgement in zip(outcomes.questions, judgements, strict=True):
             outcomes.by_task[case.task_id][leaf_id] = judgement.solved
             outcomes.sources["judge"] += 1
     return outcomes
 
 
-def _decide(task: Task, leaf: Node, config: RunConfig, outcomes: Outcomes) -> None:
+def _decide_leaf(task: Task, leaf: Node, config: RunConfig, outcomes: LeafOutcomes) -> None:
     """Decide a leaf, or put it to the judge."""
     if not leaf.finished:
         given_up = isinstance(config.search, Exhaustive) and config.search.gives_up(leaf)
@@ -94,7 +94,7 @@ def _decide(task: Task, leaf: Node, config: RunConfig, outcomes: Outcomes) -> No
         outcomes.questions.append((leaf.id, JudgeInput.from_path(task, leaf)))
 
 
-def sources_told(sources: Counter[str]) -> Iterator[str]:
+def describe_sources(sources: Counter[str]) -> Iterator[str]:
     """What decided how many leaves, in words."""
     meanings = {
         "checked": "by the checked answer",

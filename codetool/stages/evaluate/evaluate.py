@@ -27,10 +27,10 @@ from codetool.policies.replay import Replay
 from codetool.policies.shared import SharedDraws
 from codetool.prm.recorded_scores import RecordedScores
 from codetool.search.expansion import Expansion
-from codetool.stages.evaluate.repeat import recorded_scores
-from codetool.stages.evaluate.reuse import reused
+from codetool.stages.evaluate.repeat import load_recorded_scores
+from codetool.stages.evaluate.reuse import load_reused_candidates
 from codetool.stages.evaluate.task_progress import Display, Tally
-from codetool.stages.evaluate.tool_counts import keep_counts
+from codetool.stages.evaluate.tool_counts import append_counts
 from codetool.stages.run_folder import RunFolder
 from codetool.tools.broker import Broker
 from codetool.types import Ledger, SearchResult, Task
@@ -82,23 +82,23 @@ async def _evaluate(
     left = [task for task in tasks if task.id not in folder.done]
     display = Display(Tally.of(folder.done, tasks), console)
     waiting = iter(left)
-    async with _components(config, folder, left, display, shared) as parts:
+    async with _open_components(config, folder, left, display, shared) as parts:
         layers = parts.executor.in_force
         await asyncio.to_thread(record_sandbox, layers)
         log.info("sandbox: %s", "; ".join(f"{layer}: {means}" for layer, means in layers.items()))
         with display:
             workers = range(min(config.concurrency, len(left)))
             try:
-                await gather_or_cancel(_work(waiting, config, parts, folder, display) for _ in workers)
+                await gather_or_cancel(_run_worker(waiting, config, parts, folder, display) for _ in workers)
             finally:
-                keep_counts(folder.path, parts.broker.summary())
+                append_counts(folder.path, parts.broker.summary())
         log.info("tools: %s", parts.broker.summary())
         for line in parts.broker.advice():
             log.warning("%s", line)
-    _warn_of_unfinished(folder.done.values())
+    _warn_about_unfinished(folder.done.values())
 
 
-def _warn_of_unfinished(results: Iterable[Mapping[str, Any]]) -> None:
+def _warn_about_unfinished(results: Iterable[Mapping[str, Any]]) -> None:
     """Say what to do where most tasks end without a last step."""
     lines = list(results)
     unfinished = sum((line.get("error") or {}).get("kind") == "unfinished" for line in lines)
@@ -112,7 +112,7 @@ def _warn_of_unfinished(results: Iterable[Mapping[str, Any]]) -> None:
 
 
 @asynccontextmanager
-async def _components(
+async def _open_components(
     config: RunConfig, folder: RunFolder, tasks: Sequence[Task], display: Display, shared: Sequence[Path]
 ) -> AsyncIterator[Components]:
     """The components, opened. The sandbox starts first, while this process is still small."""
@@ -125,22 +125,26 @@ async def _components(
     async with (
         config.executor.open() as executor,
         config.tools.open(tasks) as broker,
-        config.vllm.open(await _planned(config), folder.path) as servers,
+        config.vllm.open(await _list_weights(config), folder.path) as servers,
         config.prm.open(servers) as prm,
         config.policy.open(servers) as policy,
-        _summariser(config, servers) as summariser,
+        _open_answer_model(config, servers) as summariser,
     ):
         prompt, sampling = config.policy.prompt, config.policy.sampling
-        if prm is not None and (scores := recorded_scores(config, tasks)):
+        if prm is not None and (scores := load_recorded_scores(config, tasks)):
             prm = RecordedScores(prm, scores)
         if shared and not isinstance(config.policy, Replay):
-            policy = SharedDraws(policy, prompt=prompt, sampling=sampling, known=reused(shared, tasks))
+            policy = SharedDraws(policy, prompt=prompt, sampling=sampling, known=load_reused_candidates(shared, tasks))
         if config.reuse:  # below the run's own journal, which so holds every candidate that the run had
-            policy = Recorded(policy, prompt=prompt, sampling=sampling, known=reused(config.reuse, tasks))
+            policy = Recorded(
+                policy, prompt=prompt, sampling=sampling, known=load_reused_candidates(config.reuse, tasks)
+            )
         known = folder.known_candidates
         recorded = Recorded(policy, prompt=prompt, sampling=sampling, known=known, append=append, watch=display.work)
         composer: Policy | None = None
-        if isinstance(config.answer, ByPolicy) or (isinstance(config.policy, Replay) and not _prints(config)):
+        if isinstance(config.answer, ByPolicy) or (
+            isinstance(config.policy, Replay) and not _uses_printed_answer(config)
+        ):
             composer = recorded.using(config.answer.prompt, config.answer.sampling)
         elif summariser is not None:
             prompt, sampling = config.answer.prompt, config.answer.sampling
@@ -151,21 +155,21 @@ async def _components(
 
 
 @asynccontextmanager
-async def _summariser(config: RunConfig, servers: ModelServers) -> AsyncIterator[Policy | None]:
+async def _open_answer_model(config: RunConfig, servers: ModelServers) -> AsyncIterator[Policy | None]:
     """A model of its own that writes final answers, None where there is none, as in a stage without answer=."""
-    if _prints(config) or isinstance(config.answer, ByPolicy) or isinstance(config.policy, Replay):
+    if _uses_printed_answer(config) or isinstance(config.answer, ByPolicy) or isinstance(config.policy, Replay):
         yield None  # a replay repeats recorded answers, and asks no model for them
     else:
         async with cast(PolicyOption, config.answer).open(servers) as summariser:
             yield summariser
 
 
-def _prints(config: RunConfig) -> bool:
+def _uses_printed_answer(config: RunConfig) -> bool:
     """Whether the final answer is what the path printed, as in stages without a setting for it."""
     return config.answer is None or isinstance(config.answer, Printed)
 
 
-async def _planned(config: RunConfig) -> list[Weights]:
+async def _list_weights(config: RunConfig) -> list[Weights]:
     """The weights that the run's own servers have to serve."""
     found = [await asyncio.to_thread(option.weights) for option in (config.prm, config.policy)]
     return [weights for weights in found if weights is not None]
@@ -185,7 +189,7 @@ class _Attempt:
         return time.monotonic() - self.started
 
 
-async def _work(
+async def _run_worker(
     waiting: Iterator[Task], config: RunConfig, parts: Components, folder: RunFolder, display: Display
 ) -> None:
     """Take tasks until none is left. What goes wrong with one task is recorded in its line and stops no other."""
@@ -198,7 +202,7 @@ async def _work(
         except OSError:
             raise  # no file can be written: the run cannot go on
         except Exception as error:  # a value that JSON does not have, from a plug-in
-            record = _failed(attempt, error, config)
+            record = _record_failure(attempt, error, config)
             await asyncio.to_thread(folder.commit, record.result, None)
         display.count(record.result)
 
@@ -209,22 +213,22 @@ async def _solve(attempt: _Attempt, config: RunConfig, parts: Components) -> Tas
         result = await _search(attempt, config, parts)
         return score_task(attempt.task, result, config.benchmark, attempt.seconds)
     except (Exception, SystemExit) as error:  # a check may call sys.exit, as scripts do
-        return _failed(attempt, error, config)
+        return _record_failure(attempt, error, config)
 
 
-def _failed(attempt: _Attempt, error: BaseException, config: RunConfig) -> TaskRecord:
+def _record_failure(attempt: _Attempt, error: BaseException, config: RunConfig) -> TaskRecord:
     """The record of a task that failed internally. The log has the traceback of what was not foreseen."""
     if isinstance(error, CodeToolError):
         task_log.warning("%s: %s", attempt.task.id, error)
     else:
         task_log.error("%s: unexpected error", attempt.task.id, exc_info=error)
-    return record_failure(attempt.task, error, _priced(attempt.ledger, config), config.benchmark, attempt.seconds)
+    return record_failure(attempt.task, error, _add_price(attempt.ledger, config), config.benchmark, attempt.seconds)
 
 
-def _priced(ledger: Ledger, config: RunConfig) -> Ledger:
+def _add_price(ledger: Ledger, config: RunConfig) -> Ledger:
     """The ledger with its price, if that is known and nobody has set one."""
     try:
-        usd = _price(config, ledger) if ledger.usd is None else ledger.usd
+        usd = _compute_price(config, ledger) if ledger.usd is None else ledger.usd
     except Exception:  # what failed is recorded already
         usd = None
     return replace(ledger, usd=usd)
@@ -253,24 +257,24 @@ async def _search(attempt: _Attempt, config: RunConfig, parts: Components) -> Se
         if tools.trouble:  # what the program did with a failure that is not its own says nothing about it
             raise tools.trouble
         result = expansion.result(best)
-    usd = _price(config, result.ledger)
+    usd = _compute_price(config, result.ledger)
     result = replace(result, ledger=replace(result.ledger, usd=usd))
     if parts.composer is not None:
-        result = await _answered(task, result, config, parts.composer)
+        result = await _compose_answer(task, result, config, parts.composer)
     elif isinstance(config.answer, Printed) and config.answer.unfinished == "last_printed" and not result.best.finished:
         result = replace(result, composed=last_printed(result.best))
     attempt.ledger = result.ledger
     return result
 
 
-def _price(config: RunConfig, ledger: Ledger) -> float | None:
+def _compute_price(config: RunConfig, ledger: Ledger) -> float | None:
     """What the search cost in USD: the policy's tokens, and those of a PRM that has prices; None if unknown."""
     policy = config.policy.usd(ledger.tokens_in, ledger.tokens_out)
     prm = config.prm.usd(ledger.prm_tokens, 0) if isinstance(config.prm, EndpointConfig) else None
     return policy if policy is None or prm is None else policy + prm
 
 
-async def _answered(task: Task, result: SearchResult, config: RunConfig, composer: Policy) -> SearchResult:
+async def _compose_answer(task: Task, result: SearchResult, config: RunConfig, composer: Policy) -> SearchResult:
     """The result with a composed answer; its tokens and its price are added to what the search took."""
     [written] = await composer.propose(task, result.best.path, 1, seed=config.seed)
     writer = config.policy if isinstance(config.answer, ByPolicy) else cast(PolicyOption, config.answer)

@@ -13,12 +13,12 @@ from codetool.prm.none import NoPRM
 from codetool.process_data.reference_format.reference_results import ReferenceResults
 from codetool.types import Task
 
-FOLDER = "reference"
+EXPORT_FOLDER = "reference"
 
 
 def export_results(config: RunConfig, choices: Mapping[str, str], path: Path, tasks: Sequence[Task]) -> Path:
     """The folder that holds the files of all tasks with a result, written anew."""
-    folder = path / FOLDER
+    folder = path / EXPORT_FOLDER
     shutil.rmtree(folder, ignore_errors=True)
     results = ReferenceResults(
         folder,

@@ -24,17 +24,17 @@ from codetool.evaluation.result_records import parse_nodes
 from codetool.policies.replay import Replay
 from codetool.prm.recorded_scores import Key, score_key
 from codetool.runs import provenance
-from codetool.stages.evaluate.reuse import difference, draw_settings
-from codetool.stages.report import made_from, settings_of
+from codetool.stages.evaluate.reuse import collect_draw_settings, describe_difference
+from codetool.stages.report import read_checksums, read_settings
 from codetool.types import Task
 
-TAKEN = ("seed", "limit", "benchmark", "tools", "search", "reward", "prm", "answer", "executor", "budget")
+COPIED_SETTINGS = ("seed", "limit", "benchmark", "tools", "search", "reward", "prm", "answer", "executor", "budget")
 """Settings of the top level that determine what a run comes to, beside its policy."""
-DRAWN_BY = ("seed",)
+PRESET_SETTINGS = ("seed",)
 """Those of them that determine a draw: they are the source's under a preset (`experiment=`) too."""
-SAMPLING = ("temperature", "top_p", "max_tokens")
+SAMPLING_SETTINGS = ("temperature", "top_p", "max_tokens")
 """Settings of a policy that are part of its candidates' keys."""
-NAME = re.compile(r"(.+)-[0-9a-f]{8}(?:-[0-9]+)?")
+FOLDER_NAME = re.compile(r"(.+)-[0-9a-f]{8}(?:-[0-9]+)?")
 """Name of a run folder: benchmark, search, policy and PRM before the identity."""
 
 
@@ -50,15 +50,15 @@ class _Source:
     def drawn_by(self) -> dict[str, Any]:
         """What determined its candidates, by dotted name."""
         made = provenance.read(self.folder).identity
-        return {"the data of the benchmark": made.checksums.get("benchmark")} | draw_settings(made)
+        return {"the data of the benchmark": made.checksums.get("benchmark")} | collect_draw_settings(made)
 
 
-def command_line() -> Sequence[str]:
+def read_overrides() -> Sequence[str]:
     """The options that the user has named; none where no command line was parsed."""
     return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
 
 
-def repeat_source(
+def apply_source_settings(
     config: RunConfig, choices: Mapping[str, str], console: Console | None
 ) -> tuple[RunConfig, Mapping[str, str]]:
     """The run as its policy's source was configured, and the options of its groups; another policy's run as it is.
@@ -68,13 +68,13 @@ def repeat_source(
     """
     if not isinstance(config.policy, Replay):
         return config, choices
-    sources = [_source(path) for path in config.policy.source if path.suffix != ".jsonl"]
+    sources = [_open_source(path) for path in config.policy.source if path.suffix != ".jsonl"]
     if not sources:
         return config, choices  # nothing says how files of candidates alone were made
     _refuse_mixed(sources)
-    named = [word.lstrip("+~").split("=")[0] for word in command_line()]
+    named = [word.lstrip("+~").split("=")[0] for word in read_overrides()]
     settings = deepcopy(dict(config.settings))
-    taken = _take(settings, config.settings, sources, named, preset=choices["experiment"] != "none")
+    taken = _copy_settings(settings, config.settings, sources, named, preset=choices["experiment"] != "none")
     _refuse_foreign_code(settings, config.settings, sources[0].folder)
     if console is not None:
         console.print(
@@ -85,17 +85,17 @@ def repeat_source(
     repeated = validate(OmegaConf.create(settings))
     if "prm" in taken and not any(name.startswith("prm") for name in named):
         _refuse_other_prm(repeated, sources[0])
-    return repeated, _choices(choices, taken, sources[0].folder, settings, config.settings)
+    return repeated, _name_options(choices, taken, sources[0].folder, settings, config.settings)
 
 
-def recorded_scores(config: RunConfig, tasks: Sequence[Task]) -> dict[Key, float]:
+def load_recorded_scores(config: RunConfig, tasks: Sequence[Task]) -> dict[Key, float]:
     """The scores of these tasks that a replay's sources hold, if the same PRM gave them; empty for any other run."""
     found: dict[Key, float] = {}
     if not isinstance(config.policy, Replay):
         return found
     for folder in config.policy.source:
-        if (folder / "config.yaml").is_file() and settings_of(folder).get("prm") == config.settings["prm"]:
-            if made_from(folder).get("sha256 of prm") != config.prm.checksum():
+        if (folder / "config.yaml").is_file() and read_settings(folder).get("prm") == config.settings["prm"]:
+            if read_checksums(folder).get("sha256 of prm") != config.prm.checksum():
                 continue
             for tree in TreeFile(folder / TREES).read_trees(task.id for task in tasks):
                 for node in parse_nodes(tree):
@@ -117,7 +117,7 @@ def refuse_other_tasks(config: RunConfig, tasks: Sequence[Task]) -> None:
         )
 
 
-def _source(folder: Path) -> _Source:
+def _open_source(folder: Path) -> _Source:
     if not folder.exists():
         raise MissingError(f"policy.source: there is no folder {folder} (from {Path.cwd()}).")
     if not (folder / "config.yaml").is_file() or not (folder / "candidates.jsonl").is_file():
@@ -125,20 +125,20 @@ def _source(folder: Path) -> _Source:
             f"policy.source: {folder} is no run folder: it needs config.yaml and candidates.jsonl. Name one, "
             "outputs/evaluate/NAME, or a file of candidates, which then says nothing of how they were drawn."
         )
-    return _Source(folder, settings_of(folder), made_from(folder))
+    return _Source(folder, read_settings(folder), read_checksums(folder))
 
 
 def _refuse_mixed(sources: Sequence[_Source]) -> None:
     """Raise ConfigError if the candidates of two sources were drawn in different ways: they would be mixed."""
     for other in sources[1:]:
-        if differences := difference(other.drawn_by, sources[0].drawn_by, "in the first"):
+        if differences := describe_difference(other.drawn_by, sources[0].drawn_by, "in the first"):
             raise ConfigError(
                 f"policy.source mixes runs that drew differently, {sources[0].folder} and {other.folder}: "
                 f"{differences}. Name runs of one policy, benchmark and seed."
             )
 
 
-def _take(
+def _copy_settings(
     settings: dict[str, Any], own: Mapping[str, Any], sources: Sequence[_Source], named: Sequence[str], *, preset: bool
 ) -> list[str]:
     """Put the first source's values into `settings` where the command line names no others; the names of those taken.
@@ -147,7 +147,7 @@ def _take(
     """
     recorded = sources[0].settings
     taken = []
-    for name in DRAWN_BY if preset else TAKEN:
+    for name in PRESET_SETTINGS if preset else COPIED_SETTINGS:
         if name in named or name not in recorded or name not in settings or (name == "tools" and "benchmark" in named):
             continue
         for other in sources[1:]:
@@ -159,16 +159,16 @@ def _take(
         taken.append(name)
     if not any(name.startswith(("policy.prompt", "policy_prompt@policy.prompt")) for name in named):
         settings["policy"]["prompt"] = deepcopy(recorded["policy"]["prompt"])
-    for name in SAMPLING:
+    for name in SAMPLING_SETTINGS:
         if f"policy.{name}" not in named:
             settings["policy"][name] = recorded["policy"].get(name)
     for name in named:
         if "." in name and "@" not in name and name.split(".")[0] in taken:
-            _copy(settings, own, name.split("."))
+            _restore_override(settings, own, name.split("."))
     return taken
 
 
-def _copy(settings: dict[str, Any], own: Mapping[str, Any], path: Sequence[str]) -> None:
+def _restore_override(settings: dict[str, Any], own: Mapping[str, Any], path: Sequence[str]) -> None:
     """Set one setting, named on the command line, within a group that was taken over."""
     value: Any = own
     for key in path:
@@ -213,11 +213,11 @@ def _refuse_other_prm(config: RunConfig, source: _Source) -> None:
         )
 
 
-def _choices(
+def _name_options(
     choices: Mapping[str, str], taken: Sequence[str], folder: Path, settings: Mapping[str, Any], own: Mapping[str, Any]
 ) -> dict[str, str]:
     """The options of the groups, those of groups taken over by the name of the source's folder."""
-    match = NAME.fullmatch(folder.resolve().name)
+    match = FOLDER_NAME.fullmatch(folder.resolve().name)
     parts = match[1].split("-") if match else []
     recorded = dict(zip(("benchmark", "search", "policy", "prm"), parts, strict=True)) if len(parts) == 4 else {}
     made = dict(choices)

@@ -22,22 +22,22 @@ from codetool.types import Task
 
 def refuse_other_draws(config: RunConfig, identity: Identity) -> None:
     """Raise ConfigError, with every difference, if a folder of `reuse` is of another policy or seed than this run."""
-    ours = draw_settings(identity)
+    ours = collect_draw_settings(identity)
     for folder in config.reuse:
         if not (folder / "config.yaml").is_file():
             raise ConfigError(f"reuse: {folder} is no run folder: there is no config.yaml in it.")
-        if differences := difference(draw_settings(provenance.read(folder).identity), ours):
+        if differences := describe_difference(collect_draw_settings(provenance.read(folder).identity), ours):
             raise ConfigError(f"reuse: the candidates of {folder} cannot stand for this run's: {differences}.")
 
 
-def draws_alike(identity: Identity, folder: Path) -> bool:
+def has_same_draws(identity: Identity, folder: Path) -> bool:
     """Whether the candidates of a run folder are those that a run of this identity would draw for the same prompts."""
     if not (folder / provenance.NAME).is_file():
         return False
-    return draw_settings(provenance.read(folder).identity) == draw_settings(identity)
+    return collect_draw_settings(provenance.read(folder).identity) == collect_draw_settings(identity)
 
 
-def reused(folders: Sequence[Path], tasks: Sequence[Task]) -> Iterator[Record]:
+def load_reused_candidates(folders: Sequence[Path], tasks: Sequence[Task]) -> Iterator[Record]:
     """The candidates of these tasks that the folders hold; runs that are going on have those up to now."""
     wanted = {task.id for task in tasks}
     for folder in folders:
@@ -45,7 +45,7 @@ def reused(folders: Sequence[Path], tasks: Sequence[Task]) -> Iterator[Record]:
         yield from complete_draws([record for record in records if record["task_id"] in wanted])
 
 
-def difference(there: Mapping[str, Any], here: Mapping[str, Any], where: str = "here") -> str:
+def describe_difference(there: Mapping[str, Any], here: Mapping[str, Any], where: str = "here") -> str:
     """The settings in which two runs draw differently, in words; empty if they draw alike."""
     return "; ".join(
         f"{name} is {shorten(repr(there.get(name)), 80)} there, {shorten(repr(here.get(name)), 80)} {where}"
@@ -54,7 +54,7 @@ def difference(there: Mapping[str, Any], here: Mapping[str, Any], where: str = "
     )
 
 
-def draw_settings(identity: Identity) -> dict[str, Any]:
+def collect_draw_settings(identity: Identity) -> dict[str, Any]:
     """What determines a draw, by dotted name."""
     settings = identity.settings
     policy = settings.get("policy") or {}
@@ -64,12 +64,12 @@ def draw_settings(identity: Identity) -> dict[str, Any]:
         "the version of codetool": identity.version,
     }
     served = settings.get("vllm") or {} if policy.get("backend") == "vllm" else {}
-    return rest | dict(_leaves(policy, "policy")) | dict(_leaves(served, "vllm"))
+    return rest | dict(_flatten(policy, "policy")) | dict(_flatten(served, "vllm"))
 
 
-def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+def _flatten(value: Any, name: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _leaves(item, f"{name}.{key}")
+            yield from _flatten(item, f"{name}.{key}")
     else:
         yield name, value

@@ -25,32 +25,32 @@ from codetool.runs.code_version import read_code
 from codetool.runs.identity import Identity, identity_settings
 from codetool.runs.provenance import code_rows, describe_other_code, record_session
 from codetool.stages import run_folder
-from codetool.stages.conclusion import Target, larger_result, target
+from codetool.stages.conclusion import ResultFolder, find_larger_result, open_result_folder
 from codetool.stages.evaluate.evaluate import TASK_LOG, evaluate
 from codetool.stages.evaluate.export_results import export_results
-from codetool.stages.evaluate.repeat import refuse_other_tasks, repeat_source
-from codetool.stages.evaluate.reuse import draws_alike, refuse_other_draws
-from codetool.stages.evaluate.summary_display import show
+from codetool.stages.evaluate.repeat import apply_source_settings, refuse_other_tasks
+from codetool.stages.evaluate.reuse import has_same_draws, refuse_other_draws
+from codetool.stages.evaluate.summary_display import print_summary
 from codetool.stages.evaluate.tool_counts import read_counts
-from codetool.stages.evaluate.unused_prm import without_unused_prm
-from codetool.stages.judge.judge_run import judge_answers, judges_answers, refuse_judge_that_cannot_be_asked
+from codetool.stages.evaluate.unused_prm import drop_unused_prm
+from codetool.stages.judge.judge_run import check_judge_reachable, judge_answers, needs_judge
 from codetool.stages.report import write_report_if_possible
-from codetool.stages.wandb_content import of_tasks
+from codetool.stages.wandb_content import build_task_content
 from codetool.tracking.wandb import SyncStatus, TrackedRun
 from codetool.types import Task
 
 log = logging.getLogger("codetool")
 
 
-NAMED_BY = ("benchmark", "search", "policy", "prm")
+FOLDER_GROUPS = ("benchmark", "search", "policy", "prm")
 """The groups whose options stand in a run folder's name."""
 
-Conclude = Callable[[Target, Sequence[Task], RunSummary], None]
+Conclude = Callable[[ResultFolder, Sequence[Task], RunSummary], None]
 """What a stage does at the end with the results when all tasks have been run, and tells the user."""
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunOutcome:
     """What a run came to."""
 
     folder: Path
@@ -63,9 +63,9 @@ class Outcome:
     tracked: SyncStatus | None = None
 
 
-def show_metrics(target: Target, tasks: Sequence[Task], summary: RunSummary) -> None:
+def show_metrics(target: ResultFolder, tasks: Sequence[Task], summary: RunSummary) -> None:
     """Print the metrics of the tasks."""
-    show(summary, target.folder, Console(), target.kept)
+    print_summary(summary, target.folder, Console(), target.kept)
 
 
 def run(
@@ -77,7 +77,7 @@ def run(
     upload: bool = True,
     share: Sequence[Path] = (),
     conclude: Conclude = show_metrics,
-) -> Outcome:
+) -> RunOutcome:
     """What came of the run, after every task asked for has been run.
 
     `choices` names the option of each group; with the identity they name the folder,
@@ -88,89 +88,91 @@ def run(
     holds the result of more tasks than are asked for now, that result's files and W&B run are left as they are. Raises
     CodeToolError.
     """
-    config, choices = repeat_source(config, choices, console if sweep is None else None)
-    config, choices = without_unused_prm(config, choices, console if sweep is None else None)
-    if judges_answers(config):
+    config, choices = apply_source_settings(config, choices, console if sweep is None else None)
+    config, choices = drop_unused_prm(config, choices, console if sweep is None else None)
+    if needs_judge(config):
         config.judge.build_vote_settings(config.seed)  # a judge without a model is told before anything is read
     tasks = config.benchmark.tasks()[: config.limit]
     refuse_other_tasks(config, tasks)
-    identity = run_identity(config, choices)
+    identity = compute_identity(config, choices)
     refuse_other_draws(config, identity)
-    names = [choices[group] for group in NAMED_BY]
+    names = [choices[group] for group in FOLDER_GROUPS]
     base = config.outputs / config.stage / "-".join([*names, identity.digest])
-    path = run_folder.choose(base, config.fresh)
-    run_folder.check(path)
+    path = run_folder.select_folder(base, config.fresh)
+    run_folder.check_journals(path)
     if config.dry_run:
-        _announce(config.stage, choices, tasks, path, run_folder.done_in(path), console)
-        tell_of_other_code(config, path, console)
-        return Outcome(path)
+        _announce(config.stage, choices, tasks, path, run_folder.read_finished(path), console)
+        print_other_code(config, path, console)
+        return RunOutcome(path)
     level = logging.INFO if sweep is None else logging.WARNING
     ids = tuple(task.id for task in tasks)
     opened = run_folder.open_folder(path, wait=sweep is not None, tasks=frozenset(ids))
-    with opened as folder, logged(path / "log.txt", console, level):
+    with opened as folder, log_to_file(path / "log.txt", console, level):
         if sweep is None:
             _announce(config.stage, choices, tasks, path, folder.done, console)
-        shared = [other for other in share if other != path and draws_alike(identity, other)]
-        larger = larger_result(path, len(tasks))
+        shared = [other for other in share if other != path and has_same_draws(identity, other)]
+        larger = find_larger_result(path, len(tasks))
         if larger is None:
             write_config(config, path)
         with record_session(path, identity, config.settings, command_words(), done=len(folder.done)) as session:
             if any(task.id not in folder.done for task in tasks):
-                refuse_judge_that_cannot_be_asked(config)
+                check_judge_reachable(config)
                 evaluate(config, folder, tasks, console, session.record_sandbox, shared)
-            with target(path, larger) as place:
+            with open_result_folder(path, larger) as place:
                 if larger is not None:
                     write_config(config, place.folder)
-                summary = _results(config, choices, place, tasks, console)
+                summary = _judge_and_summarize(config, choices, place, tasks, console)
                 if sweep is None:
                     conclude(place, tasks, summary)
         if larger is not None:
-            return Outcome(path, len(summary.failures), ids, encode_summary(summary))
+            return RunOutcome(path, len(summary.failures), ids, encode_summary(summary))
         group = sweep or (choices["experiment"] if choices["experiment"] != "none" else None)
-        tracked = config.logger.record(TrackedRun(path, group, config.stage, names, of_tasks(path, ids), upload))
+        tracked = config.logger.record(
+            TrackedRun(path, group, config.stage, names, build_task_content(path, ids), upload)
+        )
         if tracked and sweep is None:
             log.log(logging.WARNING if tracked.is_warning else logging.INFO, tracked.message)
-        return Outcome(path, len(summary.failures), ids, encode_summary(summary), tracked)
+        return RunOutcome(path, len(summary.failures), ids, encode_summary(summary), tracked)
 
 
-def _results(
-    config: RunConfig, choices: Mapping[str, str], place: Target, tasks: Sequence[Task], console: Console
+def _judge_and_summarize(
+    config: RunConfig, choices: Mapping[str, str], place: ResultFolder, tasks: Sequence[Task], console: Console
 ) -> RunSummary:
     """What the tasks came to, after the judge has been asked, with its files written."""
     path = place.folder
     try:
         judging = judge_answers(config, path, tasks, console)
     except CodeToolError:
-        _conclude(path, tasks, config, {})  # what the search did is worth keeping, whatever the judge does
+        _write_summary(path, tasks, config, {})  # what the search did is worth keeping, whatever the judge does
         raise
-    summary = _conclude(path, tasks, config, judging)
+    summary = _write_summary(path, tasks, config, judging)
     if config.export == "reference" and config.stage == "evaluate" and place.kept is None:
         log.info("results in the layouts of others: %s", export_results(config, choices, path, tasks))
     return summary
 
 
-def run_identity(config: RunConfig, choices: Mapping[str, str]) -> Identity:
+def compute_identity(config: RunConfig, choices: Mapping[str, str]) -> Identity:
     """The identity of an evaluation's or a collection's result. Raises MissingError where data are not there."""
     settings = identity_settings(config, choices)
-    if not judges_answers(config):
+    if not needs_judge(config):
         settings.pop("judge", None)  # nobody judges; or leaves are judged, which is done anew from the same trees
-    if not starts_servers(config.prm, config.policy):
+    if not needs_vllm_server(config.prm, config.policy):
         settings.pop("vllm", None)
-    return Identity(settings, _checksums(config))
+    return Identity(settings, _compute_checksums(config))
 
 
-def starts_servers(*options: Any) -> bool:
+def needs_vllm_server(*options: Any) -> bool:
     """Whether one of the options has the run start a vLLM server, whose settings then determine the result."""
-    return any(_starts_server(option) for option in options)
+    return any(_needs_vllm_server(option) for option in options)
 
 
-def _starts_server(option: Any) -> bool:
+def _needs_vllm_server(option: Any) -> bool:
     if hasattr(option, "backend"):
         return bool(option.backend == "vllm" and getattr(option, "base_url", None) is None)
     return option.weights() is not None
 
 
-def _checksums(config: RunConfig) -> dict[str, str]:
+def _compute_checksums(config: RunConfig) -> dict[str, str]:
     """Hex sha256 of the data that the result depends on."""
     checksums = {"benchmark": config.benchmark.checksum()}
     if (policy := config.policy.checksum()) is not None:
@@ -194,7 +196,7 @@ def write_config(config: RunConfig, path: Path) -> None:
     journal.replace(path / "config.yaml", [yaml.safe_dump(config.settings, sort_keys=False).encode()])
 
 
-def tell_of_other_code(config: RunConfig, path: Path, console: Console) -> None:
+def print_other_code(config: RunConfig, path: Path, console: Console) -> None:
     """Print a line if other code than this has worked on a folder; for dry runs, which record no session."""
     if line := describe_other_code(path, read_code(config.settings)):
         console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
@@ -219,7 +221,7 @@ def _announce(
     console.print(f"results: {path}", highlight=False, soft_wrap=True)
 
 
-def _conclude(path: Path, tasks: Sequence[Task], config: RunConfig, judging: Mapping[str, Any]) -> RunSummary:
+def _write_summary(path: Path, tasks: Sequence[Task], config: RunConfig, judging: Mapping[str, Any]) -> RunSummary:
     """Write `metrics.json` and the report."""
     templates = {task.id: task.template for task in tasks}
     lines = load_result_lines(path, templates)
@@ -229,7 +231,7 @@ def _conclude(path: Path, tasks: Sequence[Task], config: RunConfig, judging: Map
     content = encode_summary(summary) | ({"servers": servers} if servers else {})
     content |= {"judge": dict(judging)} if judging else {}
     content |= {"tools": counts} if (counts := read_counts(path)) else {}
-    content["code"] = code_rows(path, len(run_folder.done_in(path)))
+    content["code"] = code_rows(path, len(run_folder.read_finished(path)))
     journal.replace(path / "metrics.json", [json.dumps(content, indent=2).encode() + b"\n"])
     write_report_if_possible(path, lines, summary, tasks)
     return summary
@@ -248,7 +250,7 @@ class _ConsoleHandler(logging.Handler):
 
 
 @contextmanager
-def logged(file: Path, console: Console, level: int) -> Iterator[None]:
+def log_to_file(file: Path, console: Console, level: int) -> Iterator[None]:
     """Our log goes to `log.txt` and, in short and from this level on, to the console while the run lasts."""
     to_console = _ConsoleHandler(console)
     to_console.setLevel(level)

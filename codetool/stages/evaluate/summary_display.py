@@ -27,19 +27,24 @@ FILES = (
     "log.txt",
 )
 FAILURES_SHOWN = 5
-HEADLINES = frozenset({"success", "sopr", "sowr", "scep", "correct_path"})
+GROUP_METRICS = frozenset({"success", "sopr", "sowr", "scep", "correct_path"})
 """The metrics that groups of tasks are told by."""
 
 
-def show(summary: RunSummary, folder: Path, console: Console, kept: str | None = None) -> None:
+def print_summary(summary: RunSummary, folder: Path, console: Console, kept: str | None = None) -> None:
     """Print every metric with its interval, what the numbers rest on, where the files are, and a link to the report.
 
     `kept` is said instead of the files if they will not be kept.
     """
-    console.print(metrics_table(summary))
+    console.print(build_metrics_table(summary))
     if summary.groups:
-        console.print(groups_table(summary))
-    for line in (*_notes(summary), *judging(summary, folder), *unreachable(folder), *untrained(_settings(folder))):
+        console.print(build_groups_table(summary))
+    for line in (
+        *_describe_tasks(summary),
+        *describe_judging(summary, folder),
+        *describe_unreachable(folder),
+        *describe_untrained_prm(_read_settings(folder)),
+    ):
         console.print(line, highlight=False, soft_wrap=True)
     if kept is not None:
         console.print(kept, markup=False, highlight=False, soft_wrap=True)
@@ -51,7 +56,7 @@ def show(summary: RunSummary, folder: Path, console: Console, kept: str | None =
         console.print(f"report: {link}", markup=False, highlight=False, soft_wrap=True)
 
 
-def metrics_table(summary: RunSummary) -> Table:
+def build_metrics_table(summary: RunSummary) -> Table:
     """Every metric with its interval and the number of tasks that it is of."""
     table = Table("metric", "value", "95 % interval", "tasks", box=None, pad_edge=False, header_style="bold")
     for name, metric in summary.metrics.items():
@@ -60,9 +65,9 @@ def metrics_table(summary: RunSummary) -> Table:
     return table
 
 
-def groups_table(summary: RunSummary) -> Table:
+def build_groups_table(summary: RunSummary) -> Table:
     """The rates and shares of each group of tasks."""
-    names = [name for name in summary.metrics if name in HEADLINES]
+    names = [name for name in summary.metrics if name in GROUP_METRICS]
     table = Table("group", *names, "tasks", box=None, pad_edge=False, header_style="bold")
     for group, each in summary.groups.items():
         values = [_number(name, each.metrics[name]["value"]) if name in each.metrics else "–" for name in names]
@@ -70,7 +75,7 @@ def groups_table(summary: RunSummary) -> Table:
     return table
 
 
-def judging(summary: RunSummary, folder: Path) -> Iterator[str]:
+def describe_judging(summary: RunSummary, folder: Path) -> Iterator[str]:
     """What else is to be said of a judge's figures, where there are any, and what they cost."""
     told = json.loads((folder / "metrics.json").read_text()).get("judge")
     if told is None:
@@ -84,7 +89,7 @@ def judging(summary: RunSummary, folder: Path) -> Iterator[str]:
     yield escape(f"judge {told['model']}: {counts}; {told['tokens_in']:,} tokens in, {told['tokens_out']:,} out")
 
 
-def unreachable(folder: Path) -> Iterator[str]:
+def describe_unreachable(folder: Path) -> Iterator[str]:
     """A line if live services left calls without an answer; their tasks are internal failures."""
     counts = read_counts(folder)
     if failed := counts.get("failures", {}).get("unreachable"):
@@ -94,7 +99,7 @@ def unreachable(folder: Path) -> Iterator[str]:
         )
 
 
-def untrained(settings: Mapping[str, Any]) -> Iterator[str]:
+def describe_untrained_prm(settings: Mapping[str, Any]) -> Iterator[str]:
     """A line if the PRM of these settings was not trained to judge; what a running server has is its own affair."""
     prm = settings.get("prm")
     if not isinstance(prm, dict) or not prm.get("model"):
@@ -103,7 +108,7 @@ def untrained(settings: Mapping[str, Any]) -> Iterator[str]:
         yield "The PRM is untrained: prm.path is null, so the model judges zero-shot."
 
 
-def _settings(folder: Path) -> dict[str, Any]:
+def _read_settings(folder: Path) -> dict[str, Any]:
     """What the run was configured with; nothing where that was not written."""
     file = folder / "config.yaml"
     return yaml.safe_load(file.read_text(encoding="utf-8")) or {} if file.is_file() else {}
@@ -115,7 +120,7 @@ def _number(name: str, value: float | None) -> str:
     return f"{100 * value:.1f} %" if name in (*RATES, *SHARES) else f"{value:,.2f}"
 
 
-def _notes(summary: RunSummary) -> Iterator[str]:
+def _describe_tasks(summary: RunSummary) -> Iterator[str]:
     yield f"{summary.asked} tasks asked for, {summary.finished} finished with an answer"
     if not summary.checkable and "sopr" not in summary.metrics:
         yield "success: this benchmark has no checked answers, so none is reported"

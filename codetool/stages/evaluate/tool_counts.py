@@ -10,19 +10,19 @@ from typing import Any
 from codetool.runs import journal
 from codetool.tools.answer_counts import Summary
 
-FILE = "tools.jsonl"
+COUNTS_FILE = "tools.jsonl"
 
 
-def keep_counts(folder: Path, summary: Summary) -> None:
+def append_counts(folder: Path, summary: Summary) -> None:
     """Add the counts of this start to the folder; nothing where no tool was called."""
     if summary.calls:
-        with journal.Journal(folder / FILE) as counts:
+        with journal.Journal(folder / COUNTS_FILE) as counts:
             counts.append(asdict(summary))
 
 
 def read_counts(folder: Path) -> dict[str, Any]:
     """The counts of all starts together: `calls`, and by name `provenance`, `failures`, `cache`; empty without any."""
-    lines = list(journal.read(folder / FILE))
+    lines = list(journal.read(folder / COUNTS_FILE))
     if not lines:
         return {}
     names = ("provenance", "failures", "cache")

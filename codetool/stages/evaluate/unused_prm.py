@@ -11,7 +11,7 @@ from codetool.config.run_config import RunConfig
 from codetool.prm.none import NoPRM
 
 
-def without_unused_prm(
+def drop_unused_prm(
     config: RunConfig, choices: Mapping[str, str], console: Console | None
 ) -> tuple[RunConfig, Mapping[str, str]]:
     """The run with `prm=none` if its reward weighs the latent reward with 0, else the run as it is.

@@ -29,12 +29,12 @@ from codetool.runs.journal import Journal
 from codetool.runs.provenance import record_session
 from codetool.stages import run_folder
 from codetool.stages.train import trained_on
-from codetool.stages.wandb_content import of_prm, track
+from codetool.stages.wandb_content import build_prm_content, log_result
 
 if TYPE_CHECKING:
-    from codetool.stages.evaluate_prm.prm_eval_dataset import JudgedData, Siblings
+    from codetool.stages.evaluate_prm.prm_eval_dataset import PRMEvalDataset, Siblings
 
-SCORES = "scores.jsonl"
+SCORES_FILE = "scores.jsonl"
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ Key = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class EvaluatePRM:
+class EvaluatePRMConfig:
     """Settings of stage=evaluate_prm. Beside `data` none of them changes a score."""
 
     data: tuple[Path, ...]
@@ -60,55 +60,57 @@ def evaluate_prm(config: RunConfig, choices: Mapping[str, str], console: Console
     The same command tries those tasks again. Raises CodeToolError; the scores given until then are kept.
     """
     from codetool.config.invocation import command_words
-    from codetool.stages.evaluate.run import logged, tell_of_other_code, write_config
+    from codetool.stages.evaluate.run import log_to_file, print_other_code, write_config
     from codetool.stages.evaluate_prm import (
         prm_eval_dataset,
         prm_eval_summary,  # numpy: no message about a wrong word should wait for it
     )
 
-    _check(config)
-    data = prm_eval_dataset.load(config.evaluate_prm.data, config.limit)
+    _check_config(config)
+    data = prm_eval_dataset.load_prm_eval_dataset(config.evaluate_prm.data, config.limit)
     checksums = dict(data.checksums)
     if (prm := config.prm.checksum()) is not None:
         checksums["prm"] = prm
-    identity = _identity(config, choices, checksums)
+    identity = _compute_identity(config, choices, checksums)
     name = f"{'+'.join(data.benchmarks)}-{choices['prm']}-{identity.digest}"
-    path = run_folder.choose(config.outputs / config.stage / name, config.fresh)
+    path = run_folder.select_folder(config.outputs / config.stage / name, config.fresh)
     _announce(config, choices, data, path, console)
-    warnings = _warnings(config, data)
+    warnings = _describe_overlap(config, data)
     if config.dry_run:
-        tell_of_other_code(config, path, console)
+        print_other_code(config, path, console)
         for line in warnings:
             console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
         return 0
     with ExitStack() as stack:
-        run_folder.lock(path, stack, False)
-        stack.callback(run_folder.remove_if_unused, path, (SCORES,))
-        stack.enter_context(logged(path / "log.txt", console, logging.INFO))
+        run_folder.lock_folder(path, stack, False)
+        stack.callback(run_folder.remove_if_unused, path, (SCORES_FILE,))
+        stack.enter_context(log_to_file(path / "log.txt", console, logging.INFO))
         write_config(config, path)
         command = command_words()
-        stack.enter_context(record_session(path, identity, config.settings, command, done=len(_known(path))))
+        stack.enter_context(record_session(path, identity, config.settings, command, done=len(_read_scores(path))))
         for line in warnings:
             log.warning("%s", line)
         failures = asyncio.run(_score(config, data, path, console))
         measured = data.without(failures)
         if not measured.groups:
             raise CodeToolError(f"no task could be scored; the first failure: {next(iter(failures.values()))}")
-        prm_eval_summary.conclude(config, measured, _known(path), path, Console(), failures)
-        track(config, choices, path, [*data.benchmarks, choices["prm"]], of_prm(path))
+        prm_eval_summary.write_prm_summary(config, measured, _read_scores(path), path, Console(), failures)
+        log_result(config, choices, path, [*data.benchmarks, choices["prm"]], build_prm_content(path))
     return len(failures)
 
 
-def _warnings(config: RunConfig, data: JudgedData) -> list[str]:
+def _describe_overlap(config: RunConfig, data: PRMEvalDataset) -> list[str]:
     """What the data have in common with those that the PRM was trained on."""
     from codetool.models.locate import resolve_path
 
     path = resolve_path("prm", getattr(config.prm, "path", None))
-    trained = None if path is None else trained_on.read(path)
-    return [f"evaluate_prm.data: {line}" for line in trained_on.overlap(trained, data.tasks)] if trained else []
+    trained = None if path is None else trained_on.read_training_tasks(path)
+    return (
+        [f"evaluate_prm.data: {line}" for line in trained_on.describe_overlap(trained, data.tasks)] if trained else []
+    )
 
 
-def _check(config: RunConfig) -> None:
+def _check_config(config: RunConfig) -> None:
     if isinstance(config.prm, NoPRM):
         raise ConfigError(
             "stage=evaluate_prm: prm=none judges nothing. Name the PRM to measure: prm=smollm2, prm=random"
@@ -133,17 +135,19 @@ def _check(config: RunConfig) -> None:
                 )
 
 
-def _identity(config: RunConfig, choices: Mapping[str, str], checksums: Mapping[str, str]) -> Identity:
+def _compute_identity(config: RunConfig, choices: Mapping[str, str], checksums: Mapping[str, str]) -> Identity:
     """What determines the result: the PRM and the data alone; policy, search and the like are no part of it."""
-    from codetool.stages.evaluate.run import starts_servers
+    from codetool.stages.evaluate.run import needs_vllm_server
 
-    blocks = ("stage", "prm", "vllm") if starts_servers(config.prm) else ("stage", "prm")
+    blocks = ("stage", "prm", "vllm") if needs_vllm_server(config.prm) else ("stage", "prm")
     return Identity(identity_settings(config, choices, blocks), checksums)
 
 
-def _announce(config: RunConfig, choices: Mapping[str, str], data: JudgedData, path: Path, console: Console) -> None:
+def _announce(
+    config: RunConfig, choices: Mapping[str, str], data: PRMEvalDataset, path: Path, console: Console
+) -> None:
     places = " ".join(map(str, config.evaluate_prm.data))
-    known, examples = _known(path), data.examples
+    known, examples = _read_scores(path), data.examples
     done = sum((example.task_id, example.node_id) in known for example in examples)
     lines = (
         f"stage=evaluate_prm prm={choices['prm']} data: {places}",
@@ -154,16 +158,16 @@ def _announce(config: RunConfig, choices: Mapping[str, str], data: JudgedData, p
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _known(path: Path) -> dict[Key, float]:
+def _read_scores(path: Path) -> dict[Key, float]:
     """The scores in a folder; nothing for a folder that is not there."""
-    return {(line["task_id"], line["node_id"]): line["score"] for line in journal.read(path / SCORES)}
+    return {(line["task_id"], line["node_id"]): line["score"] for line in journal.read(path / SCORES_FILE)}
 
 
-async def _score(config: RunConfig, data: JudgedData, path: Path, console: Console) -> dict[str, str]:
+async def _score(config: RunConfig, data: PRMEvalDataset, path: Path, console: Console) -> dict[str, str]:
     """Score what has no line in the journal yet; the tasks of which that failed, each with its error."""
     from codetool.stages.scoring_progress import ScoringProgress
 
-    known = _known(path)
+    known = _read_scores(path)
     left = [group for group in data.groups if not all((e.task_id, e.node_id) in known for e in group.examples)]
     failures: dict[str, str] = {}
     if not left:
@@ -174,15 +178,15 @@ async def _score(config: RunConfig, data: JudgedData, path: Path, console: Conso
         if prm is None:
             raise ConfigError("stage=evaluate_prm: the PRM that prm= names judges nothing")
         progress = ScoringProgress(len(data.groups), done, console, "sibling groups", "steps")
-        with Journal(path / SCORES) as scores, progress:
+        with Journal(path / SCORES_FILE) as scores, progress:
             waiting = iter(left)
             workers = range(min(config.concurrency, len(left)))
-            await gather_or_cancel(_work(waiting, prm, scores.append, progress.count, failures) for _ in workers)
+            await gather_or_cancel(_run_worker(waiting, prm, scores.append, progress.count, failures) for _ in workers)
     log.info("scored %d steps; the PRM computed %d tokens for them", progress.steps, progress.tokens)
     return failures
 
 
-async def _work(
+async def _run_worker(
     waiting: Iterator[Siblings],
     prm: ProcessRewardModel,
     append: Callable[[Mapping[str, Any]], None],
@@ -210,12 +214,12 @@ async def _score_group(
     steps = [node.step for node in group.nodes if node.step]
     executions = [node.execution for node in group.nodes if node.execution] if prm.sees_observation else []
     scores = await prm.score(group.task, group.path, steps, executions)
-    for example, value in zip(group.examples, _valid(scores.values, group), strict=True):
+    for example, value in zip(group.examples, _check_scores(scores.values, group), strict=True):
         append({"task_id": example.task_id, "node_id": example.node_id, "score": value})
     count(len(steps), scores.tokens_computed)
 
 
-def _valid(values: Sequence[float], group: Siblings) -> Sequence[float]:
+def _check_scores(values: Sequence[float], group: Siblings) -> Sequence[float]:
     if len(values) != len(group.nodes) or not all(0 <= value <= 1 for value in values):
         raise CodeToolError(
             f"{group.task.id}, after step {len(group.path)}: the PRM's scores for {len(group.nodes)} steps are "

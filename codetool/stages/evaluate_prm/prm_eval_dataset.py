@@ -20,12 +20,12 @@ from codetool.model_types import ProcessExample
 from codetool.process_data import examples
 from codetool.runs import journal, provenance
 from codetool.runs.identity import OPTION
-from codetool.stages.report import settings_of, tasks_of
+from codetool.stages.report import load_tasks, read_settings
 from codetool.tools.call_key import route
 from codetool.types import HttpRequest, Node, Task, Tool, ToolAnswer
 
 ROLLOUTS = "rollouts.jsonl"
-WHOLE = "Name the whole folder that stage=collect has written: evaluate_prm.data=[outputs/collect/NAME]"
+FOLDER_HINT = "Name the whole folder that stage=collect has written: evaluate_prm.data=[outputs/collect/NAME]"
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Siblings:
 
 
 @dataclass(frozen=True)
-class JudgedData:
+class PRMEvalDataset:
     """What a PRM is measured on."""
 
     benchmarks: Sequence[str]
@@ -50,7 +50,7 @@ class JudgedData:
     """In the order of their tasks."""
     tasks: Mapping[str, Task]
 
-    def without(self, failed: Container[str]) -> JudgedData:
+    def without(self, failed: Container[str]) -> PRMEvalDataset:
         """The data without some tasks."""
         groups = [group for group in self.groups if group.task.id not in failed]
         tasks = {name: task for name, task in self.tasks.items() if name not in failed}
@@ -62,7 +62,7 @@ class JudgedData:
         return [example for group in self.groups for example in group.examples]
 
 
-def load(paths: Sequence[Path], limit: int | None) -> JudgedData:
+def load_prm_eval_dataset(paths: Sequence[Path], limit: int | None) -> PRMEvalDataset:
     """The steps of the first so many tasks, in the order of the folders and their benchmarks.
 
     Raises MissingError if a file or the benchmark is not there, ConfigError if files do not belong together.
@@ -73,11 +73,11 @@ def load(paths: Sequence[Path], limit: int | None) -> JudgedData:
     groups: list[Siblings] = []
     for number, path in enumerate(paths, start=1):
         file = path / examples.NAME if path.is_dir() else path
-        folder = _checked(file)
-        asked = _tasks(folder)
+        folder = _check_folder(file)
+        asked = _load_tasks(folder)
         benchmarks[str(provenance.read(folder).identity.settings["benchmark"][OPTION])] = None
-        checksums[f"data {number}"] = _checksum(file)
-        found = _groups(file, asked)
+        checksums[f"data {number}"] = _compute_checksum(file)
+        found = _group_siblings(file, asked)
         if twice := next((name for name in found if name in tasks), None):
             raise ConfigError(
                 f"evaluate_prm.data: {folder} and another folder hold the task {twice}. Measure them apart."
@@ -85,54 +85,55 @@ def load(paths: Sequence[Path], limit: int | None) -> JudgedData:
         for name, siblings in islice(found.items(), None if limit is None else limit - len(tasks)):
             tasks[name] = siblings[0].task
             groups += siblings
-    return JudgedData(list(benchmarks), checksums, groups, tasks)
+    return PRMEvalDataset(list(benchmarks), checksums, groups, tasks)
 
 
-def _checked(file: Path) -> Path:
+def _check_folder(file: Path) -> Path:
     """The folder of a file of examples, with all that belongs to it."""
     if not file.exists():
-        raise MissingError(f"evaluate_prm.data: {file} is not there. {WHOLE}")
+        raise MissingError(f"evaluate_prm.data: {file} is not there. {FOLDER_HINT}")
     for each in (file, file.parent / ROLLOUTS, file.parent / "config.yaml", file.parent / provenance.NAME):
         if not each.is_file():
             raise MissingError(
-                f"evaluate_prm.data: there is no {each.name} in {each.parent}, and a PRM's input is made of it. {WHOLE}"
+                f"evaluate_prm.data: there is no {each.name} in {each.parent}, and a PRM's input is made of it. "
+                f"{FOLDER_HINT}"
             )
     return file.parent
 
 
-def _tasks(folder: Path) -> Sequence[Task]:
+def _load_tasks(folder: Path) -> Sequence[Task]:
     try:
-        return tasks_of(folder, settings_of(folder))
+        return load_tasks(folder, read_settings(folder))
     except (MissingError, OSError) as error:
         raise MissingError(f"evaluate_prm.data: {folder}: {error}") from error
 
 
-def _groups(file: Path, tasks: Sequence[Task]) -> dict[str, list[Siblings]]:
+def _group_siblings(file: Path, tasks: Sequence[Task]) -> dict[str, list[Siblings]]:
     """The siblings of each task, in the benchmark's order."""
     found: defaultdict[str, defaultdict[str, list[ProcessExample]]] = defaultdict(lambda: defaultdict(list))
     for example in examples.read([file]):
         found[example.task_id][example.group].append(replace(example, prefix=()))
     for groups in found.values():
         for siblings in groups.values():
-            siblings.sort(key=lambda example: _place(example.node_id))
+            siblings.sort(key=lambda example: _tree_order(example.node_id))
     known = {task.id: task for task in tasks}
-    trees = dict(_trees(file.parent / ROLLOUTS, known))
+    trees = dict(_read_trees(file.parent / ROLLOUTS, known))
     if strange := next((name for name in found if name not in known or name not in trees), None):
-        raise ConfigError(f"{file}: the task {strange} is not in {ROLLOUTS}, or not in the benchmark. {WHOLE}")
-    in_order = {name: [groups[each] for each in sorted(groups, key=_place)] for name, groups in found.items()}
+        raise ConfigError(f"{file}: the task {strange} is not in {ROLLOUTS}, or not in the benchmark. {FOLDER_HINT}")
+    in_order = {name: [groups[each] for each in sorted(groups, key=_tree_order)] for name, groups in found.items()}
     return {
-        name: [_siblings(task, trees[name], group, file) for group in in_order[name]]
+        name: [_match_nodes(task, trees[name], group, file) for group in in_order[name]]
         for name, task in known.items()
         if name in found
     }
 
 
-def _place(node_id: str) -> list[int]:
+def _tree_order(node_id: str) -> list[int]:
     """Sort key that puts nodes in the order of the tree, whatever order the file has."""
     return [int(number) for number in node_id.split("-") if number.isdigit()]
 
 
-def _siblings(task: Task, tree: Mapping[str, Node], group: Sequence[ProcessExample], file: Path) -> Siblings:
+def _match_nodes(task: Task, tree: Mapping[str, Node], group: Sequence[ProcessExample], file: Path) -> Siblings:
     nodes: list[Node] = []
     for example in group:
         node = tree.get(example.node_id)
@@ -148,34 +149,34 @@ def _siblings(task: Task, tree: Mapping[str, Node], group: Sequence[ProcessExamp
     return Siblings(task, nodes[0].path[:-1], group, nodes)
 
 
-def _trees(file: Path, tasks: Mapping[str, Task]) -> Iterator[tuple[str, dict[str, Node]]]:
+def _read_trees(file: Path, tasks: Mapping[str, Task]) -> Iterator[tuple[str, dict[str, Node]]]:
     """The nodes of each of these tasks by their ids."""
     for line in journal.read(file):
         try:
             if (task := tasks.get(line["task_id"])) is not None:
-                yield task.id, _routed(parse_nodes(line), task.tools)
+                yield task.id, _recompute_tools(parse_nodes(line), task.tools)
         except (KeyError, TypeError) as error:
             raise ConfigError(f"{file} holds lines of another version ({error!r})") from error
 
 
-def _routed(nodes: Sequence[Node], tools: tuple[Tool, ...]) -> dict[str, Node]:
+def _recompute_tools(nodes: Sequence[Node], tools: tuple[Tool, ...]) -> dict[str, Node]:
     """The nodes with the operations that their calls matched, which are not recorded and which a PRM may look at."""
     made: dict[str, Node] = {}
     for node in nodes:
         parent = made[node.parent.id] if node.parent else None
         execution = node.execution
         if execution and execution.calls:
-            execution = replace(execution, calls=tuple(_answer(answer, tools) for answer in execution.calls))
+            execution = replace(execution, calls=tuple(_recompute_tool(answer, tools) for answer in execution.calls))
         made[node.id] = replace(node, parent=parent, execution=execution)
     return made
 
 
-def _answer(answer: ToolAnswer, tools: tuple[Tool, ...]) -> ToolAnswer:
+def _recompute_tool(answer: ToolAnswer, tools: tuple[Tool, ...]) -> ToolAnswer:
     call = answer.call
     return replace(answer, call=replace(call, tool=route(HttpRequest(call.method, call.url), tools).tool))
 
 
-def _checksum(file: Path) -> str:
+def _compute_checksum(file: Path) -> str:
     """Hex sha256 of the examples, of their trees and of what the benchmark says of their tasks."""
     digest = hashlib.sha256()
     for each in (file, file.parent / ROLLOUTS):

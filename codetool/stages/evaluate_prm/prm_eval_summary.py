@@ -16,23 +16,30 @@ from codetool.evaluation.charts import Bar, Chart, Line, Point, render_svg
 from codetool.evaluation.prm_metrics import PRMMetric, PRMReport, measure_prm
 from codetool.runs import journal
 from codetool.runs.provenance import code_rows
-from codetool.stages.evaluate.summary_display import untrained
-from codetool.stages.evaluate_prm.prm_eval_dataset import JudgedData
+from codetool.stages.evaluate.summary_display import describe_untrained_prm
+from codetool.stages.evaluate_prm.prm_eval_dataset import PRMEvalDataset
 
-PLOT = "reliability.svg"
-FILES = ("metrics.json", PLOT, "scores.jsonl", "config.yaml", "log.txt")
+PLOT_FILE = "reliability.svg"
+FILES = ("metrics.json", PLOT_FILE, "scores.jsonl", "config.yaml", "log.txt")
 UNITS = {
     "accuracy": "steps", "auroc": "steps", "pairwise_accuracy": "pairs", "first_error_f1": "paths",
     "first_error_erroneous": "lost paths", "first_error_correct": "good paths", "selection_regret": "groups",
     "selection_regret_random": "groups", "ece": "steps", "brier": "steps", "log_loss": "steps",
 }  # fmt: skip
 """What each metric is of."""
-PERCENT = frozenset(UNITS) - {"auroc", "ece", "brier", "log_loss", "selection_regret", "selection_regret_random"}
+PERCENT_METRICS = frozenset(UNITS) - {
+    "auroc",
+    "ece",
+    "brier",
+    "log_loss",
+    "selection_regret",
+    "selection_regret_random",
+}
 
 
-def conclude(
+def write_prm_summary(
     config: RunConfig,
-    data: JudgedData,
+    data: PRMEvalDataset,
     scores: Mapping[tuple[str, str], float],
     folder: Path,
     console: Console,
@@ -54,12 +61,12 @@ def conclude(
     )
     counts = {"tasks": len(data.tasks), "groups": len(data.groups), "steps": len(examples)}
     left_out = {"failures": [{"task_id": name, "message": message} for name, message in failures.items()]}
-    content = {**_as_json(measurement), **counts, **left_out, "code": code_rows(folder, len(scores))}
+    content = {**_encode_report(measurement), **counts, **left_out, "code": code_rows(folder, len(scores))}
     journal.replace(folder / "metrics.json", [json.dumps(content, indent=2).encode() + b"\n"])
-    journal.replace(folder / PLOT, [render_svg(reliability(measurement)).encode()])
-    _show(measurement, console)
+    journal.replace(folder / PLOT_FILE, [render_svg(build_reliability_chart(measurement)).encode()])
+    _print_report(measurement, console)
     labelled = sum(example.label is not None for example in examples)
-    for line in (*_notes(measurement, len(examples), labelled), *untrained(config.settings)):
+    for line in (*_describe_metrics(measurement, len(examples), labelled), *describe_untrained_prm(config.settings)):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if failures:
         told = (
@@ -72,7 +79,7 @@ def conclude(
     console.print(f"files in {folder}: {', '.join(FILES)}", markup=False, highlight=False, soft_wrap=True)
 
 
-def reliability(measurement: PRMReport) -> Chart:
+def build_reliability_chart(measurement: PRMReport) -> Chart:
     """How often steps of a score lead to success: on the diagonal, if the PRM is calibrated."""
     error = measurement.metrics["ece"].value
     points = [Point(each.score, each.soft.value, each.soft.low, each.soft.high) for each in measurement.bins]
@@ -91,33 +98,33 @@ def reliability(measurement: PRMReport) -> Chart:
     )
 
 
-def _as_json(measurement: PRMReport) -> dict[str, Any]:
+def _encode_report(measurement: PRMReport) -> dict[str, Any]:
     return {
-        "metrics": {name: _metric(metric) for name, metric in measurement.metrics.items()},
-        "pairwise_accuracy_by_depth": {depth: _metric(metric) for depth, metric in measurement.by_depth.items()},
-        "reliability": [asdict(each) | {"soft": _metric(each.soft)} for each in measurement.bins],
+        "metrics": {name: _encode_metric(metric) for name, metric in measurement.metrics.items()},
+        "pairwise_accuracy_by_depth": {depth: _encode_metric(metric) for depth, metric in measurement.by_depth.items()},
+        "reliability": [asdict(each) | {"soft": _encode_metric(each.soft)} for each in measurement.bins],
     }
 
 
-def _metric(metric: PRMMetric) -> dict[str, float | None]:
+def _encode_metric(metric: PRMMetric) -> dict[str, float | None]:
     """As in the `metrics.json` of other stages: the template's interval only where there is one."""
     fields = asdict(metric)
     return {name: value for name, value in fields.items() if value is not None or not name.startswith("template")}
 
 
-def _show(measurement: PRMReport, console: Console) -> None:
+def _print_report(measurement: PRMReport, console: Console) -> None:
     table = Table("metric", "value", "95 % interval", "of", box=None, pad_edge=False, header_style="bold")
     for name, metric in measurement.metrics.items():
-        table.add_row(name, *_cells(metric, name in PERCENT), f"{metric.n:,} {UNITS[name]}")
+        table.add_row(name, *_format_metric(metric, name in PERCENT_METRICS), f"{metric.n:,} {UNITS[name]}")
     console.print(table)
     table = Table("pairwise_accuracy", "value", "95 % interval", "of", box=None, pad_edge=False, header_style="bold")
     for depth, metric in measurement.by_depth.items():
-        table.add_row(f"  of step {depth}", *_cells(metric, True), f"{metric.n:,} pairs")
+        table.add_row(f"  of step {depth}", *_format_metric(metric, True), f"{metric.n:,} pairs")
     if measurement.by_depth:
         console.print(table)
 
 
-def _cells(metric: PRMMetric, percent: bool) -> Iterator[str]:
+def _format_metric(metric: PRMMetric, percent: bool) -> Iterator[str]:
     def number(value: float) -> str:
         return f"{100 * value:.1f} %" if percent else f"{value:.3f}"
 
@@ -126,7 +133,7 @@ def _cells(metric: PRMMetric, percent: bool) -> Iterator[str]:
     yield f"{number(metric.low or 0.0)} … {number(metric.high or 0.0)}" if known else "–"
 
 
-def _notes(measurement: PRMReport, steps: int, labelled: int) -> Iterator[str]:
+def _describe_metrics(measurement: PRMReport, steps: int, labelled: int) -> Iterator[str]:
     yield (
         f"accuracy and auroc count the {labelled:,} of {steps:,} steps that have a label: siblings differ. "
         "ece, brier and log_loss compare scores with the share of leaves that succeed."

@@ -13,8 +13,8 @@ from codetool.errors import CodeToolError, ConfigError, MissingError
 from codetool.judges import tooleval_answers
 from codetool.judges.cases import JudgeInput
 from codetool.runs import provenance
-from codetool.stages.judge.judge_run import cases_of
-from codetool.stages.report import settings_of, tasks_of
+from codetool.stages.judge.judge_run import load_judge_inputs
+from codetool.stages.report import load_tasks, read_settings
 from codetool.types import Task
 
 RUN_FILES = ("config.yaml", "results.jsonl")
@@ -24,33 +24,33 @@ Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
-class Answers:
+class AnswerSource:
     """The answers of one system."""
 
     name: str
     """Of the folder; of a file its folder and its own, which are model and group."""
-    known: str
+    digest: str
     """What tells these answers from others: the id of a run folder's result, which may grow, or a sha256 of the
     converted answers."""
     asked: tuple[str, ...]
     """Ids of the tasks asked for; some may have no case."""
-    cases: dict[str, JudgeInput]
+    inputs: dict[str, JudgeInput]
     templates: dict[str, str | None]
     notes: tuple[str, ...] = ()
     """What a reader has to know of them."""
     groups: Mapping[str, str | None] = field(default_factory=dict)
     """The group of a task in its benchmark."""
 
-    def groups_of_asked(self) -> dict[str, str | None]:
+    def get_groups(self) -> dict[str, str | None]:
         """The group of each task asked for, None where it has none."""
         return {name: self.groups.get(name) for name in self.asked}
 
-    def case(self, task_id: str, query: str = "") -> JudgeInput:
+    def get_input(self, task_id: str, query: str = "") -> JudgeInput:
         """The case of a task, one without an answer where there is none."""
-        return self.cases.get(task_id) or JudgeInput(task_id, query, "")
+        return self.inputs.get(task_id) or JudgeInput(task_id, query, "")
 
 
-def load(place: Path, word: str, limit: int | None, ids: Path | None = None) -> Answers:
+def load_answers(place: Path, word: str, limit: int | None, ids: Path | None = None) -> AnswerSource:
     """Load the answers at a place that the option `word` names; of the first `limit` tasks only.
 
     The place is a run folder, a file of converted answers, or a folder of such files (one for each group, or for each
@@ -66,27 +66,27 @@ def load(place: Path, word: str, limit: int | None, ids: Path | None = None) -> 
             "folder, outputs/evaluate/NAME, or a .json of ToolBench's converted answers."
         )
     answers = _load_place(place, word)
-    asked = answers.asked if ids is None else _ids(ids)
+    asked = answers.asked if ids is None else _load_ids(ids)
     return replace(answers, asked=asked[:limit])
 
 
-def _load_place(place: Path, word: str) -> Answers:
+def _load_place(place: Path, word: str) -> AnswerSource:
     if place.is_file():
-        return _of_file(place, word)
+        return _load_converted_file(place, word)
     if any((place / name).exists() for name in (*RUN_FILES, "metrics.json")) or not any(place.glob("*.json")):
-        return _of_folder(place, word)
-    return _of_converted_folder(place, word)
+        return _load_run_folder(place, word)
+    return _load_converted_folder(place, word)
 
 
-def _of_file(file: Path, word: str) -> Answers:
+def _load_converted_file(file: Path, word: str) -> AnswerSource:
     if file.suffix != ".json":
         raise ConfigError(f"{word}={file} is no file of converted answers, which is a .json, nor a run folder")
     cases = _read_or_explain(word, tooleval_answers.load_converted_file, file)
     name = "-".join(part for part in (file.resolve().parent.name, file.stem) if part)
-    return Answers(name, hashlib.sha256(file.read_bytes()).hexdigest(), tuple(cases), cases, {})
+    return AnswerSource(name, hashlib.sha256(file.read_bytes()).hexdigest(), tuple(cases), cases, {})
 
 
-def _of_converted_folder(folder: Path, word: str) -> Answers:
+def _load_converted_folder(folder: Path, word: str) -> AnswerSource:
     """All converted answers of a folder. A file of several queries holds a group, which is named after it."""
     no_run = f"{word}={folder} is no run folder: there is no {RUN_FILES[0]} in it. As a folder of converted answers"
     files = _read_or_explain(no_run, tooleval_answers.load_converted_folder, folder)
@@ -94,7 +94,7 @@ def _of_converted_folder(folder: Path, word: str) -> Answers:
     groups = {query_id: file.stem for file, found in files.items() if file.stem not in found for query_id in found}
     digests = [f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n" for file in files]
     known = hashlib.sha256("".join(digests).encode()).hexdigest()
-    return Answers(folder.resolve().name, known, tuple(cases), cases, {}, groups=groups)
+    return AnswerSource(folder.resolve().name, known, tuple(cases), cases, {}, groups=groups)
 
 
 def _read_or_explain(context: str, read: Callable[[Path], Found], place: Path) -> Found:
@@ -105,32 +105,35 @@ def _read_or_explain(context: str, read: Callable[[Path], Found], place: Path) -
         raise ConfigError(f"{context}: {error}") from error
 
 
-def _of_folder(folder: Path, word: str) -> Answers:
+def _load_run_folder(folder: Path, word: str) -> AnswerSource:
     for name in RUN_FILES:
         if not (folder / name).is_file():
             raise ConfigError(
                 f"{word}={folder} is no run folder: there is no {name} in it. Name one, outputs/evaluate/NAME, or a "
                 "file of ToolBench's converted answers."
             )
-    settings = settings_of(folder)
+    settings = read_settings(folder)
     notes: tuple[str, ...] = ()
     tasks: Sequence[Task] = ()
     try:
-        tasks = tasks_of(folder, settings)[: settings.get("limit")]
+        tasks = load_tasks(folder, settings)[: settings.get("limit")]
     except (CodeToolError, OSError) as error:
         notes = (f"{folder}: the judge sees no tools, and tasks without a result are not counted: {error}",)
     try:
-        cases = {case.task_id: case for case in cases_of(folder, {task.id: task for task in tasks} if tasks else None)}
+        cases = {
+            case.task_id: case
+            for case in load_judge_inputs(folder, {task.id: task for task in tasks} if tasks else None)
+        }
     except (KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{word}={folder} holds lines of another version ({error!r})") from error
     asked = tuple(task.id for task in tasks) or tuple(cases)
     templates = {task.id: task.template for task in tasks}
     groups = {task.id: task.group for task in tasks}
     result = provenance.read(folder).result
-    return Answers(folder.resolve().name, result, asked, cases, templates, notes, groups)
+    return AnswerSource(folder.resolve().name, result, asked, cases, templates, notes, groups)
 
 
-def _ids(file: Path) -> tuple[str, ...]:
+def _load_ids(file: Path) -> tuple[str, ...]:
     """The ids in a file: a list of them, or an object whose keys they are."""
     if not file.exists():
         raise MissingError(f"judge_stage.ids={file}: there is no such file. Name a JSON file of query ids.")

@@ -30,11 +30,11 @@ from codetool.runs import journal
 from codetool.runs.identity import Identity, identity_settings
 from codetool.runs.provenance import code_rows, record_session
 from codetool.stages import run_folder
-from codetool.stages.evaluate.run import logged, tell_of_other_code, write_config
-from codetool.stages.evaluate.summary_display import groups_table, judging, metrics_table
-from codetool.stages.judge.answer_source import Answers, load
-from codetool.stages.judge.judge_run import concluded, progress
-from codetool.stages.wandb_content import of_judging, track
+from codetool.stages.evaluate.run import log_to_file, print_other_code, write_config
+from codetool.stages.evaluate.summary_display import build_groups_table, build_metrics_table, describe_judging
+from codetool.stages.judge.answer_source import AnswerSource, load_answers
+from codetool.stages.judge.judge_run import show_vote_progress, summarize_verdicts
+from codetool.stages.wandb_content import build_judge_content, log_result
 
 FILES = (judged_results.JUDGED_FILE, VOTES_FILE, "metrics.json", "config.yaml", "log.txt")
 
@@ -55,30 +55,30 @@ class JudgeStageConfig:
 
 def judge(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
     """0, after every answer has its votes. Raises CodeToolError; the votes cast until then are kept."""
-    answers, reference = _loaded(config)
-    checksums = {"judged": answers.known} | ({"reference": reference.known} if reference else {})
+    answers, reference = _load_answers(config)
+    checksums = {"judged": answers.digest} | ({"reference": reference.digest} if reference else {})
     if config.judge_stage.ids is not None:
         checksums["ids"] = hashlib.sha256(json.dumps(answers.asked).encode()).hexdigest()
-    identity = _identity(config, choices, checksums)
+    identity = _compute_identity(config, choices, checksums)
     name = f"{answers.name}-{choices['judge']}-{identity.digest}"
-    path = run_folder.choose(config.outputs / config.stage / name, config.fresh)
+    path = run_folder.select_folder(config.outputs / config.stage / name, config.fresh)
     _announce(choices, answers, reference, path, console)
     if config.dry_run:
-        tell_of_other_code(config, path, console)
+        print_other_code(config, path, console)
         return 0
     with ExitStack() as stack:
-        run_folder.lock(path, stack, False)
+        run_folder.lock_folder(path, stack, False)
         stack.callback(run_folder.remove_if_unused, path, (judged_results.JUDGED_FILE, VOTES_FILE))
-        stack.enter_context(logged(path / "log.txt", console, logging.INFO))
+        stack.enter_context(log_to_file(path / "log.txt", console, logging.INFO))
         write_config(config, path)
         stack.enter_context(record_session(path, identity, config.settings, command_words()))
-        summary = _judged(config, answers, reference, path, console)
-        _show(summary, path, Console())
-        track(config, choices, path, [answers.name, choices["judge"]], of_judging(path))
+        summary = _judge_answers(config, answers, reference, path, console)
+        _print_summary(summary, path, Console())
+        log_result(config, choices, path, [answers.name, choices["judge"]], build_judge_content(path))
     return 0
 
 
-def _loaded(config: RunConfig) -> tuple[Answers, Answers | None]:
+def _load_answers(config: RunConfig) -> tuple[AnswerSource, AnswerSource | None]:
     """The answers and those of the reference. Raises ConfigError for words that name none, or no judge."""
     settings: JudgeStageConfig = config.judge_stage
     if isinstance(config.judge, NoJudge):
@@ -89,17 +89,17 @@ def _loaded(config: RunConfig) -> tuple[Answers, Answers | None]:
             "judge_stage.folder=outputs/evaluate/NAME"
         )
     config.judge.build_vote_settings(config.seed)  # a judge without a model is told before anything is read
-    answers = load(settings.folder, "judge_stage.folder", config.limit, settings.ids)
+    answers = load_answers(settings.folder, "judge_stage.folder", config.limit, settings.ids)
     if not answers.asked:
         raise ConfigError(f"judge_stage.folder={settings.folder} holds no answer yet")
     if settings.reference is None:
         return answers, None
-    reference = load(settings.reference, "judge_stage.reference", None)
+    reference = load_answers(settings.reference, "judge_stage.reference", None)
     _refuse_another_benchmark(answers, reference, settings.reference)
     return answers, reference
 
 
-def _refuse_another_benchmark(answers: Answers, reference: Answers, place: Path) -> None:
+def _refuse_another_benchmark(answers: AnswerSource, reference: AnswerSource, place: Path) -> None:
     """Raises ConfigError where the reference has answered none of the queries, or another query of the same id."""
     known = {*reference.asked}
     if strangers := [name for name in answers.asked if name not in known]:
@@ -108,20 +108,20 @@ def _refuse_another_benchmark(answers: Answers, reference: Answers, place: Path)
             f"as {strangers[0]}: they would all count as won. Run it on them, or judge fewer: limit=N or "
             "judge_stage.ids=FILE."
         )
-    both = [name for name in answers.asked if name in answers.cases and name in reference.cases]
+    both = [name for name in answers.asked if name in answers.inputs and name in reference.inputs]
     if not both:
         raise ConfigError(
             f"judge_stage.reference={place} has answered none of the {len(answers.asked)} queries asked for."
         )
     for name in both:
-        if answers.cases[name].query.strip() != reference.cases[name].query.strip():
+        if answers.inputs[name].query.strip() != reference.inputs[name].query.strip():
             raise ConfigError(
                 f"judge_stage.reference={place} has another query {name!r} than the judged answers, so theirs cannot "
                 "be compared. Name a run of the same benchmark and group."
             )
 
 
-def _identity(config: RunConfig, choices: Mapping[str, str], checksums: Mapping[str, str]) -> Identity:
+def _compute_identity(config: RunConfig, choices: Mapping[str, str], checksums: Mapping[str, str]) -> Identity:
     """What determines the result: the judge and the answers, not the policy, search and the like of this command."""
     settings = identity_settings(config, choices, ("stage", "seed", "judge"))
     if "reference" in checksums:
@@ -130,13 +130,13 @@ def _identity(config: RunConfig, choices: Mapping[str, str], checksums: Mapping[
 
 
 def _announce(
-    choices: Mapping[str, str], answers: Answers, reference: Answers | None, path: Path, console: Console
+    choices: Mapping[str, str], answers: AnswerSource, reference: AnswerSource | None, path: Path, console: Console
 ) -> None:
     against = f" reference: {reference.name}" if reference else ""
-    lacking = f" (reference: {_missing(answers, reference)})" if reference else ""
+    lacking = f" (reference: {_count_missing(answers, reference)})" if reference else ""
     lines = (
         f"stage=judge judge={choices['judge']} answers: {answers.name}{against}",
-        f"tasks: {len(answers.asked)}, without a result: {_missing(answers, answers)}{lacking}",
+        f"tasks: {len(answers.asked)}, without a result: {_count_missing(answers, answers)}{lacking}",
         f"results: {path}",
         *answers.notes,
         *(reference.notes if reference else ()),
@@ -145,39 +145,43 @@ def _announce(
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _missing(answers: Answers, system: Answers) -> int:
+def _count_missing(answers: AnswerSource, system: AnswerSource) -> int:
     """How many of the tasks asked for a system has no result of."""
-    return sum(name not in system.cases for name in answers.asked)
+    return sum(name not in system.inputs for name in answers.asked)
 
 
-def _judged(config: RunConfig, answers: Answers, reference: Answers | None, path: Path, console: Console) -> RunSummary:
+def _judge_answers(
+    config: RunConfig, answers: AnswerSource, reference: AnswerSource | None, path: Path, console: Console
+) -> RunSummary:
     """Ask for the votes that are missing, and write what they come to."""
     judged_results.delete_judged_lines(path)
     file, seed = path / VOTES_FILE, config.seed
-    own = [answers.case(name) for name in answers.asked]
-    other = [reference.case(case.task_id, case.query) for case in own] if reference else []
-    with progress(config.judge, map(config.judge.build_vote_requests, (*own, *other)), path, seed, console) as count:
+    own = [answers.get_input(name) for name in answers.asked]
+    other = [reference.get_input(case.task_id, case.query) for case in own] if reference else []
+    with show_vote_progress(
+        config.judge, map(config.judge.build_vote_requests, (*own, *other)), path, seed, console
+    ) as count:
         found = asyncio.run(config.judge.judge([*own, *other], file, seed, count))
     judgements, others = found[: len(own)], found[len(own) :]
     lines = [judged_results.build_judged_line(case, each) for case, each in zip(own, judgements, strict=True)]
     compared: list[Comparison] = []
     if reference:
         pairs, both = list(zip(own, other, strict=True)), list(zip(judgements, others, strict=True))
-        with progress(
+        with show_vote_progress(
             config.judge, map(config.judge.build_comparison_requests, pairs, both), path, seed, console
         ) as count:
             compared = asyncio.run(config.judge.compare(pairs, both, file, seed, count))
         parts = map(judged_results.build_comparison_fields, other, others, compared)
         lines = [line | part for line, part in zip(lines, parts, strict=True)]
     judged_results.write_judged_lines(path, lines)
-    told = concluded(config.judge, found, [vote for each in compared for vote in each.votes])
-    return _concluded(config, answers, reference, lines, told, path)
+    told = summarize_verdicts(config.judge, found, [vote for each in compared for vote in each.votes])
+    return _write_summary(config, answers, reference, lines, told, path)
 
 
-def _concluded(
+def _write_summary(
     config: RunConfig,
-    answers: Answers,
-    reference: Answers | None,
+    answers: AnswerSource,
+    reference: AnswerSource | None,
     lines: Sequence[Mapping[str, Any]],
     told: Mapping[str, Any],
     path: Path,
@@ -188,11 +192,11 @@ def _concluded(
         judged_results.join_votes({**bare, "task_id": line["task_id"], "finished": bool(line["answer"])}, line)
         for line in lines
     ]
-    groups = answers.groups_of_asked()
+    groups = answers.get_groups()
     summary = summarize_results(results, len(results), seed=config.seed, templates=answers.templates, groups=groups)
     tasks = {
         "asked": len(results),
-        "missing": _missing(answers, answers),
+        "missing": _count_missing(answers, answers),
         "answered": summary.finished,
     }
     content = {"metrics": summary.metrics, "tasks": tasks, "judge": dict(told), "notes": list(answers.notes)}
@@ -200,16 +204,19 @@ def _concluded(
     if summary.groups:
         content["groups"] = encode_summary(summary)["groups"]
     if reference:
-        content["reference"] = {"name": reference.name, "missing": _missing(answers, reference)}
+        content["reference"] = {"name": reference.name, "missing": _count_missing(answers, reference)}
     journal.replace(path / "metrics.json", [json.dumps(content, indent=2).encode() + b"\n"])
     return summary
 
 
-def _show(summary: RunSummary, path: Path, console: Console) -> None:
-    console.print(metrics_table(summary))
+def _print_summary(summary: RunSummary, path: Path, console: Console) -> None:
+    console.print(build_metrics_table(summary))
     if summary.groups:
-        console.print(groups_table(summary))
-    for line in (f"{summary.asked} tasks asked for, {summary.finished} with an answer", *judging(summary, path)):
+        console.print(build_groups_table(summary))
+    for line in (
+        f"{summary.asked} tasks asked for, {summary.finished} with an answer",
+        *describe_judging(summary, path),
+    ):
         console.print(line, highlight=False, soft_wrap=True)
     files = [name for name in FILES if (path / name).is_file()]
     console.print(f"files in {path}: {', '.join(files)}", highlight=False, soft_wrap=True)

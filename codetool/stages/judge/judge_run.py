@@ -25,15 +25,15 @@ from codetool.types import Task
 log = logging.getLogger(__name__)
 
 
-def judges_answers(config: RunConfig) -> bool:
+def needs_judge(config: RunConfig) -> bool:
     """Whether the run has its answers judged when its tasks are done. stage=collect has leaves judged instead."""
     return config.stage == "evaluate" and not isinstance(config.judge, NoJudge)
 
 
-def refuse_judge_that_cannot_be_asked(config: RunConfig) -> None:
+def check_judge_reachable(config: RunConfig) -> None:
     """Raises CodeToolError for a judge that is wanted and would only be missed when the tasks are done."""
     judges_leaves = config.stage == "collect" and config.collect.leaf_success != "executed"
-    if judges_answers(config) or (judges_leaves and not isinstance(config.judge, NoJudge)):
+    if needs_judge(config) or (judges_leaves and not isinstance(config.judge, NoJudge)):
         asyncio.run(config.judge.probe())
 
 
@@ -43,21 +43,21 @@ def judge_answers(config: RunConfig, folder: Path, tasks: Sequence[Task], consol
     The folder has its `judged.jsonl` afterwards, or none if this raises, which it does as the judge's client does.
     """
     judged_results.delete_judged_lines(folder)
-    if not judges_answers(config):
+    if not needs_judge(config):
         return {}
     known = {task.id: task for task in tasks}
-    found = list(cases_of(folder, known))
-    with progress(
+    found = list(load_judge_inputs(folder, known))
+    with show_vote_progress(
         config.judge, [config.judge.build_vote_requests(case) for case in found], folder, config.seed, console
     ) as count:
         judgements = asyncio.run(config.judge.judge(found, folder / VOTES_FILE, config.seed, count))
     judged_results.write_judged_lines(
         folder, (judged_results.build_judged_line(case, each) for case, each in zip(found, judgements, strict=True))
     )
-    return concluded(config.judge, judgements)
+    return summarize_verdicts(config.judge, judgements)
 
 
-def cases_of(folder: Path, known: Mapping[str, Task] | None = None) -> Iterator[JudgeInput]:
+def load_judge_inputs(folder: Path, known: Mapping[str, Task] | None = None) -> Iterator[JudgeInput]:
     """The cases of a run folder's results, of the `known` tasks in their order if they are given, else sorted by id.
 
     Without a task its tools are missing.
@@ -71,7 +71,7 @@ def cases_of(folder: Path, known: Mapping[str, Task] | None = None) -> Iterator[
 
 
 @contextmanager
-def progress(
+def show_vote_progress(
     judge: Judge, ballots: Iterable[Sequence[VoteRequest]], folder: Path, seed: int, console: Console
 ) -> Iterator[OnVote]:
     """Counts votes and shows it while the context is open, if there are any to be asked for."""
@@ -89,7 +89,7 @@ def progress(
         yield count
 
 
-def concluded(judge: Judge, judgements: Sequence[Judgement], further: Sequence[Vote] = ()) -> dict[str, Any]:
+def summarize_verdicts(judge: Judge, judgements: Sequence[Judgement], further: Sequence[Vote] = ()) -> dict[str, Any]:
     """What judging came to, for `metrics.json`; what went wrong is told."""
     counts = count_votes([*(vote for each in judgements for vote in each.votes), *further])
     if counts["unreadable"]:

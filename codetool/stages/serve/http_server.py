@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from uvicorn import Server
 
 
-def listen(group: str, host: str, port: int) -> socket.socket:
+def bind_socket(group: str, host: str, port: int) -> socket.socket:
     """The bound socket. Raises ConfigError in the words of `GROUP.host` and `GROUP.port`."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, place = found[0]
-        return without_delay(socket.create_server(place[:2], family=family, backlog=2048))
+        return disable_nagle(socket.create_server(place[:2], family=family, backlog=2048))
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             taken = f"{group}.port={port} is taken on {host}: name another one, or 0 for a free one"
@@ -35,7 +35,7 @@ def listen(group: str, host: str, port: int) -> socket.socket:
         raise ConfigError(f"{group}.host={host}: no host can have that name ({error})") from error
 
 
-def without_delay(listener: socket.socket) -> socket.socket:
+def disable_nagle(listener: socket.socket) -> socket.socket:
     """The listening socket, its accepted connections without Nagle's algorithm.
 
     A response leaves in two writes, its head and its body. With Nagle's algorithm the body waits until the client has
@@ -48,13 +48,13 @@ def without_delay(listener: socket.socket) -> socket.socket:
     return stated
 
 
-def address(host: str, listener: socket.socket) -> str:
+def format_url(host: str, listener: socket.socket) -> str:
     """The URL of a listening socket that this machine can open."""
     shown = "localhost" if host in {"0.0.0.0", "::"} else f"[{host}]" if ":" in host else host
     return f"http://{shown}:{listener.getsockname()[1]}"
 
 
-def server(app: ASGIApp, grace: float) -> Server:
+def create_server(app: ASGIApp, grace: float) -> Server:
     """A server of the app that tells a line for each request on standard error.
 
     Requests under way when it is stopped get `grace` seconds.
@@ -62,7 +62,7 @@ def server(app: ASGIApp, grace: float) -> Server:
     import uvicorn  # here: only where something is served
 
     config = uvicorn.Config(
-        Logged(app, lambda line: print(line, file=sys.stderr, flush=True)),
+        AccessLogMiddleware(app, lambda line: print(line, file=sys.stderr, flush=True)),
         lifespan="off",
         ws="none",
         log_config=None,
@@ -73,7 +73,7 @@ def server(app: ASGIApp, grace: float) -> Server:
     return uvicorn.Server(config)
 
 
-async def until_stopped(running: Server, listener: socket.socket) -> None:
+async def serve_until_interrupted(running: Server, listener: socket.socket) -> None:
     """Return after Ctrl-C or SIGTERM, which is how a server is meant to end, once requests under way have ended."""
     try:
         await running.serve([listener])
@@ -82,7 +82,7 @@ async def until_stopped(running: Server, listener: socket.socket) -> None:
         pass
 
 
-class Logged:
+class AccessLogMiddleware:
     """An ASGI app that tells a line for each request: time, method, path without keys, status, milliseconds."""
 
     def __init__(self, app: ASGIApp, tell: Callable[[str], None]) -> None:
@@ -103,10 +103,12 @@ class Logged:
             await self._app(scope, receive, watched)
         finally:
             spent = 1000 * (time.perf_counter() - started)
-            self._tell(f"{time.strftime('%H:%M:%S')} {scope['method']} {_asked(scope)} {status} {spent:.1f} ms")
+            self._tell(
+                f"{time.strftime('%H:%M:%S')} {scope['method']} {_format_request(scope)} {status} {spent:.1f} ms"
+            )
 
 
-def _asked(scope: Mapping[str, Any]) -> str:
+def _format_request(scope: Mapping[str, Any]) -> str:
     """Path and query of a request in printable characters, without the arguments that are keys."""
     query = urlencode(public(parse_query(scope["query_string"].decode("latin-1")), frozenset()))
     path = scope["raw_path"].decode("latin-1")

@@ -20,18 +20,18 @@ from codetool.prm.generative import GenerativePRM
 from codetool.prm.label_scorer import Judge
 from codetool.prm.pointwise import Pointwise
 from codetool.prompts.prm_prompt import PairwisePRMPrompt
-from codetool.stages.serve.http_server import address, listen, server, until_stopped
+from codetool.stages.serve.http_server import bind_socket, create_server, format_url, serve_until_interrupted
 
 if TYPE_CHECKING:
     from uvicorn import Server
 
     from codetool.prm.server import PRMServer
 
-LOOK = 0.05  # seconds between two looks whether the server ends
+POLL_SECONDS = 0.05  # seconds between two looks whether the server ends
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class ServePRM:
+class ServePRMConfig:
     """Settings of the server."""
 
     host: Annotated[str, Field(min_length=1)]
@@ -62,9 +62,9 @@ def serve_prm(config: RunConfig, choices: Mapping[str, str], console: Console) -
 
     Raises ConfigError if this PRM cannot be served or the address cannot be listened on, MissingError without a model.
     """
-    prm = _servable(config, choices)
-    about = _about(prm)
-    with listen("serve_prm", config.serve_prm.host, config.serve_prm.port) as listener:
+    prm = _check_prm(config, choices)
+    about = _describe_prm(prm)
+    with bind_socket("serve_prm", config.serve_prm.host, config.serve_prm.port) as listener:
         trained = f" with {prm.path}" if prm.path else ", untrained: it judges zero-shot"
         said = f"stage=serve_prm prm={choices['prm']}: {prm.model}{trained}; Ctrl-C ends it"
         console.print(said, highlight=False, soft_wrap=True)
@@ -75,7 +75,7 @@ def serve_prm(config: RunConfig, choices: Mapping[str, str], console: Console) -
     return 0
 
 
-def _servable(config: RunConfig, choices: Mapping[str, str]) -> GenerativePRM:
+def _check_prm(config: RunConfig, choices: Mapping[str, str]) -> GenerativePRM:
     prm = config.prm
     if not isinstance(prm, GenerativePRM):
         raise ConfigError(
@@ -90,7 +90,7 @@ def _servable(config: RunConfig, choices: Mapping[str, str]) -> GenerativePRM:
     return prm
 
 
-def _about(prm: GenerativePRM) -> dict[str, Any]:
+def _describe_prm(prm: GenerativePRM) -> dict[str, Any]:
     """What `/health` tells of the PRM; its prompt is the one it was trained with, null where nobody knows.
 
     Raises MissingError without a model, ConfigError if `prm.prompt` is another prompt than the model's.
@@ -110,7 +110,7 @@ def _about(prm: GenerativePRM) -> dict[str, Any]:
 
 
 async def _serve(
-    config: RunConfig, prm: GenerativePRM, about: Mapping[str, Any], settings: ServePRM, listener: socket
+    config: RunConfig, prm: GenerativePRM, about: Mapping[str, Any], settings: ServePRMConfig, listener: socket
 ) -> None:
     weights = await asyncio.to_thread(prm.weights)
     planned, folder = [weights] if weights else [], config.outputs / config.stage
@@ -118,15 +118,15 @@ async def _serve(
         folder.mkdir(parents=True, exist_ok=True)
     async with config.vllm.open(planned, folder) as servers, prm.open(servers) as live:
         assert isinstance(live, Pointwise)
-        served = _server(live.judge, about, settings)
-        running = server(served.site, settings.grace + 1)
-        ending = asyncio.create_task(_end(running, served, settings.grace))
-        print(f"{address(settings.host, listener)} answers {', '.join(served.paths)}", flush=True)
-        await until_stopped(running, listener)
+        served = _create_prm_server(live.judge, about, settings)
+        running = create_server(served.site, settings.grace + 1)
+        ending = asyncio.create_task(_end_requests(running, served, settings.grace))
+        print(f"{format_url(settings.host, listener)} answers {', '.join(served.paths)}", flush=True)
+        await serve_until_interrupted(running, listener)
         ending.cancel()
 
 
-def _server(judge: Judge, about: Mapping[str, Any], settings: ServePRM) -> PRMServer:
+def _create_prm_server(judge: Judge, about: Mapping[str, Any], settings: ServePRMConfig) -> PRMServer:
     from codetool.prm.local_scorer import LocalJudge  # torch and FastAPI take seconds: only after every check
     from codetool.prm.server import Limits, PRMServer
 
@@ -139,9 +139,9 @@ def _server(judge: Judge, about: Mapping[str, Any], settings: ServePRM) -> PRMSe
     return served
 
 
-async def _end(running: Server, served: PRMServer, grace: float) -> None:
+async def _end_requests(running: Server, served: PRMServer, grace: float) -> None:
     """Let requests under way go on for so many seconds once the server ends."""
     while not running.should_exit:
-        await asyncio.sleep(LOOK)
+        await asyncio.sleep(POLL_SECONDS)
     await asyncio.sleep(grace)
     served.end()

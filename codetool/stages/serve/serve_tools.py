@@ -15,17 +15,17 @@ from rich.console import Console
 
 from codetool.config.run_config import RunConfig
 from codetool.errors import ConfigError
-from codetool.stages.serve.http_server import address, listen, server, until_stopped
+from codetool.stages.serve.http_server import bind_socket, create_server, format_url, serve_until_interrupted
 from codetool.tools.sources import CountingSessions
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-GRACE = 1  # seconds that requests under way get at the end
+GRACE_SECONDS = 1  # seconds that requests under way get at the end
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class ServeTools:
+class ServeToolsConfig:
     """Settings of the server."""
 
     host: Annotated[str, Field(min_length=1)]
@@ -37,7 +37,7 @@ class ServeTools:
 
 
 @runtime_checkable
-class Served(Protocol):
+class ServableTools(Protocol):
     """A replica or cache that can be served."""
 
     KEY: str
@@ -56,12 +56,12 @@ def serve_tools(config: RunConfig, choices: Mapping[str, str], console: Console)
     Raises ConfigError if the benchmark has none, or the address cannot be listened on.
     """
     served, settings = config.tools.replica or config.tools.cache, config.serve_tools
-    if not isinstance(served, Served):
+    if not isinstance(served, ServableTools):
         raise ConfigError(f"stage=serve_tools: benchmark={choices['benchmark']} has no replica that could be served")
-    with listen("serve_tools", settings.host, settings.port) as listener:
+    with bind_socket("serve_tools", settings.host, settings.port) as listener:
 
         def announce() -> None:
-            _announce(address(settings.host, listener), served, settings, choices, console)
+            _announce(format_url(settings.host, listener), served, settings, choices, console)
 
         with suppress(KeyboardInterrupt):  # before the server has begun
             asyncio.run(_serve(config, served, listener, announce))
@@ -70,16 +70,18 @@ def serve_tools(config: RunConfig, choices: Mapping[str, str], console: Console)
     return 0
 
 
-async def _serve(config: RunConfig, served: Served, listener: socket, announce: Callable[[], None]) -> None:
+async def _serve(config: RunConfig, served: ServableTools, listener: socket, announce: Callable[[], None]) -> None:
     """Serve until stopped, after all that can be wrong has been told; a dry run ends there."""
     async with config.tools.open() as broker:
         site = served.site(require_key=config.serve_tools.require_key, environment=os.environ, broker=broker)
         announce()
         if not config.dry_run:
-            await until_stopped(server(site, GRACE), listener)
+            await serve_until_interrupted(create_server(site, GRACE_SECONDS), listener)
 
 
-def _announce(url: str, served: Served, settings: ServeTools, choices: Mapping[str, str], console: Console) -> None:
+def _announce(
+    url: str, served: ServableTools, settings: ServeToolsConfig, choices: Mapping[str, str], console: Console
+) -> None:
     wanted = "none wanted"
     if settings.require_key:
         wanted = f"the one in {served.KEY}" if os.environ.get(served.KEY, "").strip() else "wanted, of any value"

@@ -17,29 +17,29 @@ from codetool.evaluation.charts import Chart, Line, Point, render_svg
 from codetool.models.locate import EMBEDDED, ModelFolders
 from codetool.runs import journal
 from codetool.runs.provenance import codes_in
-from codetool.stages.train.train_dataset import Source
+from codetool.stages.train.train_dataset import DataFile
 from codetool.stages.wandb_content import LOSSES, VALIDATIONS
 
 METRICS, CURVE, CARD = "metrics.json", "loss.svg", "README.md"
-FAILED = "process-*.log"
+WORKER_LOG_PATTERN = "process-*.log"
 """What other processes of the training said that failed."""
-POINTS = 400
+MAX_CHART_POINTS = 400
 """Of the loss curve; more updates are averaged."""
-PUBLISHED = {EMBEDDED: ("HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0")}
+HUB_NAMES = {EMBEDDED: ("HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0")}
 """Names on the hub, and licences, of models that have other names here."""
 
 
-def base_name(config: RunConfig, found: ModelFolders) -> str:
+def name_base_model(config: RunConfig, found: ModelFolders) -> str:
     """What the base is known by to others: its name on the hub, or its folder."""
-    model = _model(config)
-    return str(found.base.resolve()) if found.local else PUBLISHED.get(model, (model, ""))[0]
+    model = _get_model_name(config)
+    return str(found.base.resolve()) if found.local else HUB_NAMES.get(model, (model, ""))[0]
 
 
-def _model(config: RunConfig) -> str:
+def _get_model_name(config: RunConfig) -> str:
     return str(config.settings[config.train.target]["model"])
 
 
-def use(config: RunConfig, choices: Mapping[str, str], words: Sequence[str], folder: Path) -> str:
+def format_usage(config: RunConfig, choices: Mapping[str, str], words: Sequence[str], folder: Path) -> str:
     """The words that use the trained model in a folder, as a shell takes them."""
     target = config.train.target
     own = (f"{target}.", f"prm_prompt@{target}.", f"policy_prompt@{target}.")
@@ -47,7 +47,7 @@ def use(config: RunConfig, choices: Mapping[str, str], words: Sequence[str], fol
     return shlex.join([f"{target}={choices[target]}", f"{target}.path={folder}", *more])
 
 
-def metrics(folder: Path, counts: Mapping[str, int]) -> dict[str, Any]:
+def collect_metrics(folder: Path, counts: Mapping[str, int]) -> dict[str, Any]:
     """The content of `metrics.json`, from the journals."""
     losses, validations = (list(journal.read(folder / name)) for name in (LOSSES, VALIDATIONS))
     best = min(validations, key=lambda line: float(line["validation_loss"])) if validations else {}
@@ -64,16 +64,16 @@ def metrics(folder: Path, counts: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
-def write(folder: Path, content: Mapping[str, Any]) -> None:
+def write_metrics(folder: Path, content: Mapping[str, Any]) -> None:
     """Write the curve, and then `metrics.json`, which makes a run a finished one."""
     losses, validations = (list(journal.read(folder / name)) for name in (LOSSES, VALIDATIONS))
-    journal.replace(folder / CURVE, [render_svg(curve(losses, validations)).encode()])
+    journal.replace(folder / CURVE, [render_svg(build_loss_chart(losses, validations)).encode()])
     journal.replace(folder / METRICS, [json.dumps(content, indent=2).encode() + b"\n"])
 
 
-def curve(losses: Sequence[Mapping[str, Any]], validations: Sequence[Mapping[str, Any]]) -> Chart:
+def build_loss_chart(losses: Sequence[Mapping[str, Any]], validations: Sequence[Mapping[str, Any]]) -> Chart:
     """The loss by update."""
-    width = -(-len(losses) // POINTS)
+    width = -(-len(losses) // MAX_CHART_POINTS)
     parts = [losses[start : start + width] for start in range(0, len(losses), width)]
     points = [
         Point(
@@ -99,28 +99,28 @@ def write_card(
     folder: Path,
     config: RunConfig,
     found: ModelFolders,
-    sources: Sequence[Source],
+    sources: Sequence[DataFile],
     content: Mapping[str, Any],
     command: str,
     usage: str,
 ) -> None:
     """The model card in a folder of a trained model."""
-    name = base_name(config, found)
+    name = name_base_model(config, found)
     head: dict[str, Any] = {"base_model": name, "tags": ["codetool", config.train.target]}
-    if licence := _licence(config, found.base):
+    if licence := _find_licence(config, found.base):
         head["license"] = licence
     adapter = (folder / "adapter_config.json").is_file()
     head["library_name"] = "peft" if adapter else "transformers"
-    lines = _card(config, name, licence, sources, content, command, usage, folder.name)
+    lines = _build_card(config, name, licence, sources, content, command, usage, folder.name)
     text = f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n\n" + "\n".join(lines) + "\n"
     journal.replace(folder / CARD, [text.encode()])
 
 
-def _card(
+def _build_card(
     config: RunConfig,
     base: str,
     licence: str | None,
-    sources: Sequence[Source],
+    sources: Sequence[DataFile],
     content: Mapping[str, Any],
     command: str,
     usage: str,
@@ -153,11 +153,11 @@ def _card(
     yield f"## Settings\n\n```yaml\n{yaml.safe_dump(told, sort_keys=False)}```"
 
 
-def _licence(config: RunConfig, base: Path) -> str | None:
+def _find_licence(config: RunConfig, base: Path) -> str | None:
     """The base's licence as its folder states it."""
-    model = _model(config)
-    if model in PUBLISHED:
-        return PUBLISHED[model][1]
+    model = _get_model_name(config)
+    if model in HUB_NAMES:
+        return HUB_NAMES[model][1]
     card = base / "README.md"
     found = re.search(r"^license:\s*(\S+)", card.read_text(errors="replace"), re.MULTILINE) if card.is_file() else None
     return found.group(1) if found else None

@@ -27,11 +27,11 @@ from codetool.prompts import trained_prompt
 from codetool.runs.identity import Identity, identity_settings
 from codetool.runs.provenance import code_rows, record_session
 from codetool.stages import run_folder
-from codetool.stages.evaluate.run import logged, tell_of_other_code, write_config
+from codetool.stages.evaluate.run import log_to_file, print_other_code, write_config
 from codetool.stages.train import model_card, train_dataset, trained_on, training_prompt
-from codetool.stages.train.train_dataset import Labels, Material, Source
+from codetool.stages.train.train_dataset import DataFile, EncodedLabels, TrainDataset
 from codetool.stages.train.train_progress import TrainProgress
-from codetool.stages.wandb_content import LOSSES, of_training, track
+from codetool.stages.wandb_content import LOSSES, build_training_content, log_result
 
 if TYPE_CHECKING:
     from codetool.training.module import Measure
@@ -51,8 +51,8 @@ class _Run:
     found: ModelFolders
     start: Path | None
     """Folder of the adapter that training goes on from."""
-    labels: Labels | None
-    sources: Sequence[Source]
+    labels: EncodedLabels | None
+    sources: Sequence[DataFile]
     place: Place
     checksums: Mapping[str, str]
     console: Console
@@ -64,7 +64,7 @@ class _Run:
 
     def usage(self, path: Path, name: str) -> str:
         """The words that use one of the run's models."""
-        return model_card.use(self.config, self.choices, self.words, path / name)
+        return model_card.format_usage(self.config, self.choices, self.words, path / name)
 
     def say(self, line: str) -> None:
         """Print a line, into `log.txt` too once that is open."""
@@ -76,53 +76,53 @@ class _Run:
 
 def train(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
     """0, after the trained model lies in the run's folder. Raises CodeToolError, and KeyboardInterrupt if stopped."""
-    run = _checked(config, choices, console)
-    identity = _identity(run)
-    path = run_folder.choose(_folder(run, identity), config.fresh)
-    run.say(f"stage=train target={config.train.target} {_named(run)} tuning={choices['tuning']}")
+    run = _check_run(config, choices, console)
+    identity = _compute_identity(run)
+    path = run_folder.select_folder(_name_folder(run, identity), config.fresh)
+    run.say(f"stage=train target={config.train.target} {_format_option(run)} tuning={choices['tuning']}")
     if config.dry_run:
-        _dry_run(run, path)
-        tell_of_other_code(config, path, console)
+        _run_dry(run, path)
+        print_other_code(config, path, console)
         return 0
     with ExitStack() as stack:
-        run_folder.lock(path, stack, False)
+        run_folder.lock_folder(path, stack, False)
         stack.callback(run_folder.remove_if_unused, path, (LOSSES,))
-        stack.enter_context(logged(path / "log.txt", console, logging.INFO))
+        stack.enter_context(log_to_file(path / "log.txt", console, logging.INFO))
         stack.enter_context(record_session(path, identity, config.settings, command_words()))
         if not (path / model_card.METRICS).is_file():
             write_config(config, path)
             _train(run, path)
         elif not (config.train.save_merged and _merge_again(run, path)):
             run.say(f"{path} is finished already; fresh=true trains anew.")
-        _tell(run, path)
+        _print_result(run, path)
         named = [config.train.target, choices[config.train.target], choices["tuning"]]
-        track(config, choices, path, named, of_training(path))
+        log_result(config, choices, path, named, build_training_content(path))
     return 0
 
 
-def _checked(config: RunConfig, choices: Mapping[str, str], console: Console) -> _Run:
+def _check_run(config: RunConfig, choices: Mapping[str, str], console: Console) -> _Run:
     """The run, all that can be wrong with its words looked at."""
     from hydra.core.hydra_config import HydraConfig
 
-    found = train_dataset.model(config)
-    labels = train_dataset.labels(config, found.base)
-    sources = train_dataset.sources(config)
+    found = train_dataset.find_base_model(config)
+    labels = train_dataset.encode_labels(config, found.base)
+    sources = train_dataset.check_sources(config)
     if config.train.save_merged and config.tuning.method == "full":
         raise ConfigError("train.save_merged=true: tuning=full makes a whole model, and there is no adapter to merge.")
     checksums = {f"{each.use} {number}": each.sha256 for number, each in enumerate(sources, start=1)}
     checksums[config.train.target] = found.checksum()
-    if (start := train_dataset.start(config)) is not None:
+    if (start := train_dataset.find_initial_adapter(config)) is not None:
         checksums["tuning.init_adapter"] = checksum(start)
     words = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
     place = config.trainer.place()
     return _Run(config, choices, words, found, start, labels, sources, place, checksums, console)
 
 
-def _named(run: _Run) -> str:
+def _format_option(run: _Run) -> str:
     return f"{run.config.train.target}={run.choices[run.config.train.target]}"
 
 
-def _identity(run: _Run) -> Identity:
+def _compute_identity(run: _Run) -> Identity:
     """What determines the trained weights: the model and the data, not search, benchmark and the like.
 
     Nor is what changes nothing but rounding: of the trainer only precision, sharding and the number of processes count.
@@ -137,21 +137,21 @@ def _identity(run: _Run) -> Identity:
     return Identity(settings, run.checksums)
 
 
-def _folder(run: _Run, identity: Identity) -> Path:
+def _name_folder(run: _Run, identity: Identity) -> Path:
     """Where the result belongs."""
     target = run.config.train.target
     name = f"{target}-{run.choices[target]}-{run.choices['tuning']}-{identity.digest}"
     return run.config.outputs / "train" / name
 
 
-def _dry_run(run: _Run, path: Path) -> None:
-    material = train_dataset.material(run.config, run.found.base, run.labels)
-    _announce(run, material, _job(run, path, material).updates())
+def _run_dry(run: _Run, path: Path) -> None:
+    material = train_dataset.load_dataset(run.config, run.found.base, run.labels)
+    _announce(run, material, _build_job(run, path, material).updates())
     state = "finished" if (path / model_card.METRICS).is_file() else "begun" if path.is_dir() else "not there"
     run.say(f"results: {path} ({state})")
 
 
-def _announce(run: _Run, material: Material, updates: int) -> None:
+def _announce(run: _Run, material: TrainDataset, updates: int) -> None:
     tokens = [sum(len(each.tokens) for each in some) for some in (material.training, material.validation)]
     run.say(
         f"{len(material.training):,} examples of {material.tasks[0]:,} tasks, {tokens[0]:,} tokens; to validate "
@@ -161,7 +161,7 @@ def _announce(run: _Run, material: Material, updates: int) -> None:
         run.say(f"{material.too_long:,} examples are longer than train.max_length or the model's context: left out")
 
 
-def _job(run: _Run, path: Path, material: Material) -> Job:
+def _build_job(run: _Run, path: Path, material: TrainDataset) -> Job:
     from codetool.training.train_job import Job
 
     return Job(
@@ -183,9 +183,9 @@ def _job(run: _Run, path: Path, material: Material) -> Job:
 def _train(run: _Run, path: Path) -> None:
     """Train to the end, and write all that a finished run has; `metrics.json` is last and says that it is."""
     os.environ["HF_HUB_OFFLINE"] = "1"  # every file is here; nothing should be asked about
-    material = train_dataset.material(run.config, run.found.base, run.labels)
+    material = train_dataset.load_dataset(run.config, run.found.base, run.labels)
     _look_at_labels(run)
-    job = _job(run, path, material)
+    job = _build_job(run, path, material)
     updates = job.updates()
     _announce(run, material, updates)
     run.say(f"results: {path}")
@@ -221,7 +221,7 @@ def _look_at_labels(run: _Run) -> None:
     raise ConfigError(f"{said}. Choose ordinary words, prm.labels=[yes,no], or tuning=full, which trains them.")
 
 
-def _measure(material: Material) -> Measure:
+def _measure(material: TrainDataset) -> Measure:
     from codetool.evaluation.prm_metrics import compute_headline_metrics
 
     def measure(scores: Mapping[int, float]) -> Mapping[str, float]:
@@ -233,14 +233,14 @@ def _measure(material: Material) -> Measure:
     return measure
 
 
-def _export(run: _Run, job: Job, path: Path, material: Material) -> None:
+def _export(run: _Run, job: Job, path: Path, material: TrainDataset) -> None:
     from codetool.training import export
     from codetool.training.train_job import BEST, LAST
 
     best = job.checkpoints / BEST
     checkpoint = best if best.exists() else job.checkpoints / LAST
     tokenizer = run.labels.tokenizer if run.labels else None
-    made = export.export(job, checkpoint, model_card.base_name(run.config, run.found), tokenizer)
+    made = export.export(job, checkpoint, model_card.name_base_model(run.config, run.found), tokenizer)
     counts = {
         "examples": len(material.training),
         "validation_examples": len(material.validation),
@@ -249,20 +249,22 @@ def _export(run: _Run, job: Job, path: Path, material: Material) -> None:
         "left_out": material.too_long,
     }
     folders = [made, export.export_merged(job, made)] if run.config.train.save_merged else [made]
-    content = {**model_card.metrics(path, counts), "code": code_rows(path)}
+    content = {**model_card.collect_metrics(path, counts), "code": code_rows(path)}
     for folder in folders:
-        _complete(run, path, folder, content)
-    model_card.write(path, content)
+        _write_companion_files(run, path, folder, content)
+    model_card.write_metrics(path, content)
 
 
-def _complete(run: _Run, path: Path, folder: Path, content: Mapping[str, Any]) -> None:
+def _write_companion_files(run: _Run, path: Path, folder: Path, content: Mapping[str, Any]) -> None:
     """Write what stands beside the weights: the model card, and the prompt that they were trained with."""
-    if (prompt := training_prompt.prompt_trained(run.config, run.sources)) is not None:
+    if (prompt := training_prompt.find_training_prompt(run.config, run.sources)) is not None:
         trained_prompt.save_prompt_record(folder, prompt)
     command = "python run.py " + shlex.join(mask_words(run.words))
     usage = run.usage(path, folder.name)
     settings = run.config.train
-    trained_on.write(folder, *train_dataset.task_ids(run.config), [*settings.files, *settings.val_files])
+    trained_on.write_training_tasks(
+        folder, *train_dataset.list_task_ids(run.config), [*settings.files, *settings.val_files]
+    )
     model_card.write_card(folder, run.config, run.found, run.sources, content, command, usage)
 
 
@@ -272,13 +274,13 @@ def _merge_again(run: _Run, path: Path) -> bool:
 
     if (path / export.MERGED).is_dir():
         return False
-    job = _job(run, path, Material([], [], [], (0, 0), 0))
+    job = _build_job(run, path, TrainDataset([], [], [], (0, 0), 0))
     folder = export.export_merged(job, path / export.ADAPTER)
-    _complete(run, path, folder, json.loads((path / model_card.METRICS).read_text()))
+    _write_companion_files(run, path, folder, json.loads((path / model_card.METRICS).read_text()))
     return True
 
 
-def _tell(run: _Run, path: Path) -> None:
+def _print_result(run: _Run, path: Path) -> None:
     """The metrics, and how to use what was made."""
     content = json.loads((path / model_card.METRICS).read_text())
     out = Console()

@@ -37,7 +37,7 @@ FILES = {"prm": process_examples.NAME, "policy": transcripts.NAME}
 
 
 @dataclass(frozen=True)
-class Labels:
+class EncodedLabels:
     """A PRM's labels."""
 
     tokens: tuple[int, int]
@@ -48,7 +48,7 @@ class Labels:
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainDataset:
     """What is trained on."""
 
     training: list[Example]
@@ -62,7 +62,7 @@ class Material:
 
 
 @dataclass(frozen=True)
-class Source:
+class DataFile:
     """A file of data."""
 
     use: str
@@ -72,7 +72,7 @@ class Source:
     lines: int
 
 
-def model(config: RunConfig) -> ModelFolders:
+def find_base_model(config: RunConfig) -> ModelFolders:
     """The model that training starts from. Raises ConfigError where the words name none that can be trained."""
     target = config.train.target
     option: Any = config.prm if target == "prm" else config.policy
@@ -99,7 +99,7 @@ def model(config: RunConfig) -> ModelFolders:
     return found
 
 
-def start(config: RunConfig) -> Path | None:
+def find_initial_adapter(config: RunConfig) -> Path | None:
     """Folder of the adapter that training goes on from, None for a new one. Raises ConfigError and MissingError."""
     named = config.tuning.init_adapter
     if named is None:
@@ -118,14 +118,14 @@ def start(config: RunConfig) -> Path | None:
     return folder
 
 
-def labels(config: RunConfig, base: Path) -> Labels | None:
+def encode_labels(config: RunConfig, base: Path) -> EncodedLabels | None:
     """The labels of a PRM as tokens; None for a policy. Raises ConfigError where they are none of the model's."""
     if config.train.target == "policy":
         return None
     prm: Any = config.prm
     words = prm.labels
     if not config.train.add_label_tokens:
-        return Labels(label_ids(words, ChatTokens(base).tokens, prm.model), None, 0)
+        return EncodedLabels(label_ids(words, ChatTokens(base).tokens, prm.model), None, 0)
     from codetool.training.new_label_tokens import extended
 
     if config.tuning.method != "full":
@@ -136,10 +136,10 @@ def labels(config: RunConfig, base: Path) -> Labels | None:
         )
     made = extended(base, words)
     known = made.get_vocab()
-    return Labels((known[words[0]], known[words[1]]), made, made.get_vocab_size())
+    return EncodedLabels((known[words[0]], known[words[1]]), made, made.get_vocab_size())
 
 
-def sources(config: RunConfig) -> list[Source]:
+def check_sources(config: RunConfig) -> list[DataFile]:
     """The files of data. Raises MissingError for one that is not there, ConfigError for one of the other kind."""
     if not config.train.files:
         raise ConfigError(
@@ -151,7 +151,7 @@ def sources(config: RunConfig) -> list[Source]:
     ]
 
 
-def _source(use: str, path: Path, target: str) -> Source:
+def _source(use: str, path: Path, target: str) -> DataFile:
     name = FILES[target]
     file = path / name if path.is_dir() else path
     if not file.is_file():
@@ -164,7 +164,7 @@ def _source(use: str, path: Path, target: str) -> Source:
             lines += bool(line.strip())
             if lines == 1:
                 _refuse_other_kind(use, file, line, target)
-    return Source(use, path, digest.hexdigest(), lines)
+    return DataFile(use, path, digest.hexdigest(), lines)
 
 
 def _refuse_other_kind(use: str, file: Path, line: bytes, target: str) -> None:
@@ -181,26 +181,26 @@ def _refuse_other_kind(use: str, file: Path, line: bytes, target: str) -> None:
         )
 
 
-def material(config: RunConfig, base: Path, found: Labels | None) -> Material:
+def load_dataset(config: RunConfig, base: Path, found: EncodedLabels | None) -> TrainDataset:
     """The examples in tokens. Raises ConfigError if there are none left to train on."""
     from codetool.training.sft_examples import judged, written
 
     settings, tokens = config.train, ChatTokens(base)
     if found is None:
-        texts, held_texts = _split(config, transcripts.read)
+        texts, held_texts = _split_tasks(config, transcripts.read)
         training, validation = list(written(texts, tokens)), list(written(held_texts, tokens))
         steps: list[ProcessExample] = []
-        tasks = (_tasks(texts), _tasks(held_texts))
+        tasks = (_count_tasks(texts), _count_tasks(held_texts))
     else:
         target = "label" if settings.labels == "hard" else settings.soft_target
-        some, held = _split(config, process_examples.read)
+        some, held = _split_tasks(config, process_examples.read)
         prm: Any = config.prm
-        _warn_of_another_prompt(some, prm.prompt)
+        _warn_about_other_prompt(some, prm.prompt)
         training = list(judged(some, prm.prompt, tokens, target))
         validation = list(judged(held, prm.prompt, tokens, target))
-        steps = _by_tree(settings.val_files or settings.files, {each.task_id for each in held})
-        tasks = (_tasks(some), _tasks(held))
-    longest = min(settings.max_length, _context(base))
+        steps = _load_tree_examples(settings.val_files or settings.files, {each.task_id for each in held})
+        tasks = (_count_tasks(some), _count_tasks(held))
+    longest = min(settings.max_length, _read_context_size(base))
     kept, held_back = (
         [each for each in every if len(each.tokens) <= longest and each.readings] for every in (training, validation)
     )
@@ -216,17 +216,17 @@ def material(config: RunConfig, base: Path, found: Labels | None) -> Material:
             )
         )
         raise ConfigError(f"train.files: there is no example to learn from: {why}.")
-    return Material(kept, held_back, steps, tasks, too_long)
+    return TrainDataset(kept, held_back, steps, tasks, too_long)
 
 
-def task_ids(config: RunConfig) -> tuple[list[str], list[str]]:
+def list_task_ids(config: RunConfig) -> tuple[list[str], list[str]]:
     """The ids of the tasks to train on and to validate on."""
     read = transcripts.read if config.train.target == "policy" else process_examples.read
-    some, held = _split(config, read)
+    some, held = _split_tasks(config, read)
     return [each.task_id for each in some], [each.task_id for each in held]
 
 
-def _warn_of_another_prompt(examples: Sequence[ProcessExample], prompt: PRMPrompt) -> None:
+def _warn_about_other_prompt(examples: Sequence[ProcessExample], prompt: PRMPrompt) -> None:
     """Say so if the data were written with another prompt than the PRM will be asked with."""
     [asked] = [
         message["content"] for message in prompt.prefix_messages(Task("", "", ()), ()) if message["role"] == "system"
@@ -242,7 +242,7 @@ def _warn_of_another_prompt(examples: Sequence[ProcessExample], prompt: PRMPromp
         )
 
 
-def _by_tree(paths: Sequence[Path], tasks: Set[str]) -> list[ProcessExample]:
+def _load_tree_examples(paths: Sequence[Path], tasks: Set[str]) -> list[ProcessExample]:
     """The examples of these tasks without their prefixes. Two files may hold a tree of a task each: two trees."""
     files = (process_examples.read((path,)) for path in paths)
     return [
@@ -253,11 +253,11 @@ def _by_tree(paths: Sequence[Path], tasks: Set[str]) -> list[ProcessExample]:
     ]
 
 
-def _tasks(items: Sequence[Any]) -> int:
+def _count_tasks(items: Sequence[Any]) -> int:
     return len({item.task_id for item in items})
 
 
-def _split(config: RunConfig, read: Any) -> tuple[list[Any], list[Any]]:
+def _split_tasks(config: RunConfig, read: Any) -> tuple[list[Any], list[Any]]:
     """What to train on, of the first so many tasks, and what to validate on."""
     settings = config.train
     items = read(settings.files)
@@ -269,17 +269,17 @@ def _split(config: RunConfig, read: Any) -> tuple[list[Any], list[Any]]:
                 f"train.val_files: the task {both[0]} and {len(both) - 1} more are in train.files too; a "
                 "validation on what was learned says nothing."
             )
-        return _of(items, ids), held
+        return _select_tasks(items, ids), held
     count = min(len(ids) - 1, max(1, round(settings.val_fraction * len(ids)))) if settings.val_fraction else 0
     chosen = set(random.Random(f"{config.seed} validation").sample(ids, count))
-    return _of(items, [each for each in ids if each not in chosen]), _of(items, chosen)
+    return _select_tasks(items, [each for each in ids if each not in chosen]), _select_tasks(items, chosen)
 
 
-def _of(items: Sequence[Any], ids: Any) -> list[Any]:
+def _select_tasks(items: Sequence[Any], ids: Any) -> list[Any]:
     wanted = set(ids)
     return [item for item in items if item.task_id in wanted]
 
 
-def _context(base: Path) -> int:
+def _read_context_size(base: Path) -> int:
     config: Mapping[str, Any] = json.loads((base / "config.json").read_text(encoding="utf-8"))
     return int(config.get("max_position_embeddings") or 2**31)

@@ -11,16 +11,16 @@ import yaml
 
 from codetool.errors import CodeToolError
 from codetool.runs import journal
-from codetool.stages.report import settings_of, tasks_of
+from codetool.stages.report import load_tasks, read_settings
 from codetool.types import Task
 
-FILE = "trained_on.yaml"
-SHOWN = 3
+TRAINED_ON_FILE = "trained_on.yaml"
+MAX_NAMES = 3
 """Tasks that a warning names."""
 
 
 @dataclass(frozen=True)
-class TrainedOn:
+class TrainingTasks:
     """What a model has learned from."""
 
     tasks: frozenset[str]
@@ -31,55 +31,60 @@ class TrainedOn:
     """Templates that made these tasks, as far as they are known."""
 
 
-def write(folder: Path, tasks: Iterable[str], validation_tasks: Iterable[str], data: Iterable[Path]) -> None:
+def write_training_tasks(
+    folder: Path, tasks: Iterable[str], validation_tasks: Iterable[str], data: Iterable[Path]
+) -> None:
     """Write the file into the folder of a trained model; `data` are the files or folders that hold the examples."""
     told, held = sorted(set(tasks)), sorted(set(validation_tasks))
-    known = {task_id: template for path in data for task_id, template in _templates(path)}
+    known = {task_id: template for path in data for task_id, template in _find_templates(path)}
     templates = sorted({known[task_id] for task_id in told if task_id in known})
     content = {"tasks": told, "validation_tasks": held, "templates": templates}
     head = b"# The tasks that this model was trained and validated on, and the templates of the first.\n"
-    journal.replace(folder / FILE, [head, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode()])
+    journal.replace(
+        folder / TRAINED_ON_FILE, [head, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode()]
+    )
 
 
-def read(folder: Path) -> TrainedOn | None:
+def read_training_tasks(folder: Path) -> TrainingTasks | None:
     """What the model in a folder was trained on; None where no file says so, or says it otherwise."""
     try:
-        content: Any = yaml.safe_load((folder / FILE).read_text(encoding="utf-8"))
-        return TrainedOn(*(frozenset(content[name]) for name in ("tasks", "validation_tasks", "templates")))
+        content: Any = yaml.safe_load((folder / TRAINED_ON_FILE).read_text(encoding="utf-8"))
+        return TrainingTasks(*(frozenset(content[name]) for name in ("tasks", "validation_tasks", "templates")))
     except (OSError, ValueError, yaml.YAMLError, TypeError, LookupError):
         return None
 
 
-def overlap(trained: TrainedOn, tasks: Mapping[str, Task]) -> Iterator[str]:
+def describe_overlap(trained: TrainingTasks, tasks: Mapping[str, Task]) -> Iterator[str]:
     """Warnings of what a measurement on `tasks` has in common with the training."""
     learned = [task_id for task_id in tasks if task_id in trained.tasks]
     if learned:
-        yield f"{_count(learned, tasks)} are among those that the PRM was trained on ({_some(learned)})"
+        yield f"{_format_count(learned, tasks)} are among those that the PRM was trained on ({_list_some(learned)})"
     chosen = [task_id for task_id in tasks if task_id in trained.validation_tasks]
     if chosen:
-        yield f"{_count(chosen, tasks)} are among those that its training was validated on ({_some(chosen)})"
+        count, names = _format_count(chosen, tasks), _list_some(chosen)
+        yield f"{count} are among those that its training was validated on ({names})"
     rest = {task_id: task.template for task_id, task in tasks.items() if task_id not in trained.tasks}
     alike = [task_id for task_id, template in rest.items() if template in trained.templates]
     if alike:
-        names = sorted({str(rest[task_id]) for task_id in alike})
-        yield f"{_count(alike, tasks)} come from templates that it was trained on ({_some(names)})"
+        template_names = sorted({str(rest[task_id]) for task_id in alike})
+        yield f"{_format_count(alike, tasks)} come from templates that it was trained on ({_list_some(template_names)})"
 
 
-def _count(some: Sequence[str], tasks: Mapping[str, Task]) -> str:
+def _format_count(some: Sequence[str], tasks: Mapping[str, Task]) -> str:
     return f"{len(some):,} of {len(tasks):,} tasks"
 
 
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
+def _list_some(names: Sequence[str]) -> str:
+    return ", ".join(names[:MAX_NAMES]) + (", …" if len(names) > MAX_NAMES else "")
 
 
-def _templates(path: Path) -> Iterator[tuple[str, str]]:
+def _find_templates(path: Path) -> Iterator[tuple[str, str]]:
     """Id and template of the tasks of a folder of stage=collect, or of the folder of its file; none if unknown."""
     folder = path if path.is_dir() else path.parent
     if not (folder / "config.yaml").is_file():
         return
     try:
-        tasks = tasks_of(folder, settings_of(folder))
+        tasks = load_tasks(folder, read_settings(folder))
     except (CodeToolError, OSError):
         return
     for task in tasks:

@@ -10,33 +10,33 @@ from typing import Any
 from codetool.config.run_config import RunConfig
 from codetool.prompts.prm_prompt import PRMPrompt
 from codetool.prompts.trained_prompt import may_have_written
-from codetool.stages.train.train_dataset import FILES, Source
+from codetool.stages.train.train_dataset import FILES, DataFile
 from codetool.types import Task
 
 
-def prompt_trained(config: RunConfig, sources: Sequence[Source]) -> object | None:
+def find_training_prompt(config: RunConfig, sources: Sequence[DataFile]) -> object | None:
     """The prompt of the trained model; None where the data were written with another one, which nobody can name."""
     target = config.train.target
     option: Any = config.prm if target == "prm" else config.policy
     prompt = option.prompt
-    firsts = [_first_line(source.path, FILES[target]) for source in sources if source.use == "files"]
+    firsts = [_read_first_line(source.path, FILES[target]) for source in sources if source.use == "files"]
     if target == "policy":
         return prompt if all(may_have_written(prompt, [line.get("messages", [])]) for line in firsts) else None
     if not isinstance(prompt, PRMPrompt):
         return None
-    return prompt if all(_is_judged_with(prompt, line.get("prefix", [])) for line in firsts) else None
+    return prompt if all(_uses_prompt(prompt, line.get("prefix", [])) for line in firsts) else None
 
 
-def _is_judged_with(prompt: PRMPrompt, prefix: Sequence[Mapping[str, str]]) -> bool:
+def _uses_prompt(prompt: PRMPrompt, prefix: Sequence[Mapping[str, str]]) -> bool:
     """Whether what a PRM reads before a step has this prompt's system message."""
-    return _system(prompt.prefix_messages(Task("", "", ()), ())) == _system(prefix)
+    return _list_system_messages(prompt.prefix_messages(Task("", "", ()), ())) == _list_system_messages(prefix)
 
 
-def _system(messages: Sequence[Mapping[str, str]]) -> list[str]:
+def _list_system_messages(messages: Sequence[Mapping[str, str]]) -> list[str]:
     return [message["content"] for message in messages if message["role"] == "system"]
 
 
-def _first_line(path: Path, name: str) -> dict[str, Any]:
+def _read_first_line(path: Path, name: str) -> dict[str, Any]:
     """The first line of a file of data that has been read before."""
     with (path / name if path.is_dir() else path).open(encoding="utf-8") as lines:
         return next((dict(json.loads(line)) for line in lines if line.strip()), {})
