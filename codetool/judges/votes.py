@@ -79,48 +79,52 @@ class VoteSettings:
     seed: int
     extra_body: Mapping[str, Any] = field(default_factory=dict)
 
-    def key(self, ballot: VoteRequest) -> str:
+    def key(self, request: VoteRequest) -> str:
         """Hex sha256 of all that determines the vote."""
-        text = json.dumps([asdict(self), asdict(ballot)], sort_keys=True)
+        text = json.dumps([asdict(self), asdict(request)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 async def collect_votes(
-    ballots: Sequence[VoteRequest], manner: VoteSettings, server: Endpoint, file: Path, count: OnVote = lambda vote: None
+    requests: Sequence[VoteRequest],
+    settings: VoteSettings,
+    server: Endpoint,
+    file: Path,
+    on_vote: OnVote = lambda vote: None,
 ) -> list[Vote]:
     """The vote of each ballot in order; those that `file` does not hold are asked for, all at once, and journalled.
 
     Raises what the client raises when it opens and where it gives up; the votes cast until then are kept.
     """
-    known = {line["key"]: _decode_vote(line) for line in journal.read(file) if _is_reusable(line)}
-    keys = [manner.key(ballot) for ballot in ballots]
-    new = {key: ballot for key, ballot in zip(keys, ballots, strict=True) if key not in known}
-    if new:
+    cached = {line["key"]: _decode_vote(line) for line in journal.read(file) if _is_reusable(line)}
+    keys = [settings.key(request) for request in requests]
+    missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in cached}
+    if missing:
         with journal.Journal(file) as votes:
             async with ChatClient(server) as client:
 
-                async def asked(key: str, ballot: VoteRequest) -> Vote:
+                async def collect_vote(key: str, request: VoteRequest) -> Vote:
                     try:
-                        vote = await _request_vote(client, ballot, manner)
+                        vote = await _request_vote(client, request, settings)
                     except CodeToolError:
                         raise  # further votes would meet it too
                     except Exception as error:  # a defect must cost one vote, not the others; log.txt has the traceback
-                        log.warning("%s: unreadable vote: %r", ballot.task_id, error, exc_info=True)
-                        vote = Vote(UNREADABLE_LABELS[ballot.kind], readable=False, looks=1, said=repr(error))
-                    about = {"task_id": ballot.task_id, "kind": ballot.kind, "number": ballot.number}
-                    votes.append({"key": key, **about, "order": ballot.order, **asdict(vote)})
-                    count(vote)
+                        log.warning("%s: unreadable vote: %r", request.task_id, error, exc_info=True)
+                        vote = Vote(UNREADABLE_LABELS[request.kind], readable=False, looks=1, said=repr(error))
+                    identification = {"task_id": request.task_id, "kind": request.kind, "number": request.number}
+                    votes.append({"key": key, **identification, "order": request.order, **asdict(vote)})
+                    on_vote(vote)
                     return vote
 
-                cast_now = await gather_or_cancel(asked(key, ballot) for key, ballot in new.items())
-        known |= dict(zip(new, cast_now, strict=True))
-    return [known[key] for key in keys]
+                new_votes = await gather_or_cancel(collect_vote(key, request) for key, request in missing.items())
+        cached |= dict(zip(missing, new_votes, strict=True))
+    return [cached[key] for key in keys]
 
 
-def count_missing_votes(ballots: Iterable[VoteRequest], manner: VoteSettings, file: Path) -> int:
+def count_missing_votes(requests: Iterable[VoteRequest], settings: VoteSettings, file: Path) -> int:
     """How many of the ballots have no vote in the journal yet."""
-    known = {line["key"] for line in journal.read(file) if _is_reusable(line)}
-    return len({manner.key(ballot) for ballot in ballots} - known)
+    cached = {line["key"] for line in journal.read(file) if _is_reusable(line)}
+    return len({settings.key(request) for request in requests} - cached)
 
 
 def _is_reusable(line: Mapping[str, Any]) -> bool:
@@ -128,46 +132,46 @@ def _is_reusable(line: Mapping[str, Any]) -> bool:
     return "key" in line and "label" in line and bool(line.get("readable", True))
 
 
-async def _request_vote(client: ChatClient, ballot: VoteRequest, manner: VoteSettings) -> Vote:
+async def _request_vote(client: ChatClient, request: VoteRequest, settings: VoteSettings) -> Vote:
     """The vote, after a second look where the first leaves the judge unsure and there is one."""
-    read: Callable[[str], str | None] = parse_label if ballot.kind == "answer" else parse_choice
+    read: Callable[[str], str | None] = parse_label if request.kind == "answer" else parse_choice
     try:
-        first = await _complete_prompt(client, ballot.prompt, ballot, manner)
+        first = await _complete_prompt(client, request.prompt, request, settings)
     except CodeToolError as error:
-        _raise_unless_prompt_refused(error, ballot, "an unreadable vote")
-        return Vote(UNREADABLE_LABELS[ballot.kind], readable=False, looks=1, said=str(error))
-    vote = _make_vote(ballot, read(first.texts[0]), 1, first)
-    if vote.label != "Unsure" or ballot.second is None:
+        _raise_unless_prompt_refused(error, request, "an unreadable vote")
+        return Vote(UNREADABLE_LABELS[request.kind], readable=False, looks=1, said=str(error))
+    vote = _make_vote(request, read(first.texts[0]), 1, first)
+    if vote.label != "Unsure" or request.second is None:
         return vote
     try:
-        second = await _complete_prompt(client, ballot.second, ballot, manner)
+        second = await _complete_prompt(client, request.second, request, settings)
     except CodeToolError as error:
-        _raise_unless_prompt_refused(error, ballot, "the judge stays unsure")
+        _raise_unless_prompt_refused(error, request, "the judge stays unsure")
         return vote
-    return _make_vote(ballot, read(second.texts[0]), 2, first, second)
+    return _make_vote(request, read(second.texts[0]), 2, first, second)
 
 
-def _raise_unless_prompt_refused(error: CodeToolError, ballot: VoteRequest, so: str) -> None:
+def _raise_unless_prompt_refused(error: CodeToolError, request: VoteRequest, consequence: str) -> None:
     """Tell of a prompt that the server will never answer; raise any other error, which further votes would meet too."""
     if not isinstance(error, PromptRefusedError):
         raise error
-    log.warning("%s: %s; %s", ballot.task_id, error, so)
+    log.warning("%s: %s; %s", request.task_id, error, consequence)
 
 
-async def _complete_prompt(client: ChatClient, prompt: str, ballot: VoteRequest, manner: VoteSettings) -> Completion:
+async def _complete_prompt(client: ChatClient, prompt: str, request: VoteRequest, settings: VoteSettings) -> Completion:
     return await client.complete(
         [{"role": "user", "content": prompt}],
         n=1,
-        temperature=manner.temperature,
+        temperature=settings.temperature,
         top_p=1.0,
-        max_tokens=manner.max_tokens,
-        seed=ballot.seed(manner.seed),
+        max_tokens=settings.max_tokens,
+        seed=request.seed(settings.seed),
     )
 
 
-def _make_vote(ballot: VoteRequest, label: str | None, looks: int, *answers: Completion) -> Vote:
+def _make_vote(request: VoteRequest, label: str | None, looks: int, *answers: Completion) -> Vote:
     return Vote(
-        label or UNREADABLE_LABELS[ballot.kind],
+        label or UNREADABLE_LABELS[request.kind],
         readable=label is not None,
         looks=looks,
         said=answers[-1].texts[0],
