@@ -20,7 +20,7 @@ from typing import Any
 
 from codetool.answers.final_answer import LIMIT
 from codetool.benchmarks import reference_answers, tmdb_verified
-from codetool.benchmarks.task_generator.corruptions import Program, damage
+from codetool.benchmarks.task_generator.corruptions import Program, corrupt_program
 from codetool.config.overrides import check
 from codetool.config.run_config import RunConfig, validate
 from codetool.interfaces import Executor
@@ -133,7 +133,7 @@ def _values(damaged: Sequence[tuple[Case, bool]], name: str) -> list[Any]:
 def _cases(task: Task, program: Program, seed: int) -> list[Case]:
     ranked = task.answer is not None and task.answer.type != "some_of"
     whole = [(WHOLE, program)] if seed == FIRST_SEED else []
-    return [Case(task, seed, kind, other) for kind, other in [*whole, *damage(program, seed, ranked=ranked)]]
+    return [Case(task, seed, kind, other) for kind, other in [*whole, *corrupt_program(program, seed, ranked=ranked)]]
 
 
 def _changed(program: Program, whole: Program) -> str:

@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from codetool.benchmarks.reference_answers import FILE, rows
-from codetool.benchmarks.task_generator.replica_session import Session, followed, value
+from codetool.benchmarks.task_generator.replica_session import ReplicaSession, parse_answer, run_program
 
 Row = Mapping[str, Any]
 
 
 def checked(row: Row) -> Row:
     """The stored line with its answers and calls."""
-    session = followed(row["program"])
+    session = run_program(row["program"])
     found = {"program": row["program"], "calls": list(session.calls)}
     if "unanswerable" in row:
         return {"index": row["index"], "unanswerable": row["unanswerable"]} | found
@@ -26,9 +26,9 @@ def checked(row: Row) -> Row:
     return {"index": row["index"], "answer": answer} | ({"also": also} if also else {}) | found
 
 
-def _reading(session: Session, printed: str, entry: Row) -> Row:
+def _reading(session: ReplicaSession, printed: str, entry: Row) -> Row:
     text = session.run(entry["from"]) if "from" in entry else printed
-    return {**entry, "value": value(entry["type"], text)}
+    return {**entry, "value": parse_answer(entry["type"], text)}
 
 
 if __name__ == "__main__":

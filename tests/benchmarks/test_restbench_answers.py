@@ -15,7 +15,7 @@ from regenerate_restbench import checked
 
 from codetool.answers.final_answer import LIMIT
 from codetool.benchmarks.reference_answers import FILE, references, rows
-from codetool.benchmarks.task_generator.replica_session import followed
+from codetool.benchmarks.task_generator.replica_session import run_program
 
 CONF = Path(__file__).parents[2] / "conf"
 ROWS = rows()
@@ -156,7 +156,7 @@ def test_the_stored_line_is_what_its_program_finds(row):
 
 @each_answered
 def test_what_the_program_prints_is_right(row):
-    assert references()[f"q{row['index']}"].accepts(followed(row["program"]).printed)
+    assert references()[f"q{row['index']}"].accepts(run_program(row["program"]).printed)
 
 
 @each
@@ -167,7 +167,7 @@ def test_the_program_takes_one_to_five_steps_of_one_hop(row):
 
 @each
 def test_every_call_is_answered_with_something(row):
-    session = followed(row["program"])
+    session = run_program(row["program"])
     assert {answer.status for answer in session.answers} == {200}
     for answer in session.answers:
         body = json.loads(answer.body)
@@ -180,7 +180,7 @@ def test_every_call_is_answered_with_something(row):
 @each
 def test_the_mended_gold_path_is_a_part_of_the_programs_calls(row, tasks):
     gold = tasks[row["index"]].gold
-    assert gold and subsequence(gold, followed(row["program"]).endpoints)
+    assert gold and subsequence(gold, run_program(row["program"]).endpoints)
 
 
 @pytest.mark.data
@@ -201,7 +201,7 @@ def test_the_query_is_no_answer(row, tasks, benchmark):
 @each_answered
 def test_what_earlier_steps_print_is_no_answer(row):
     if len(row["program"]) > 1:
-        assert not references()[f"q{row['index']}"].accepts(followed(row["program"][:-1]).printed)
+        assert not references()[f"q{row['index']}"].accepts(run_program(row["program"][:-1]).printed)
 
 
 @each_answered

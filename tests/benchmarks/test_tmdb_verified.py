@@ -8,9 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from codetool.benchmarks.task_generator.comparisons import COMPARISONS
-from codetool.benchmarks.task_generator.dataset_card import readme
-from codetool.benchmarks.task_generator.generate import grown, stored
-from codetool.benchmarks.task_generator.replica_session import followed
+from codetool.benchmarks.task_generator.dataset_card import render_card
+from codetool.benchmarks.task_generator.generate import generate_split, generate_train
+from codetool.benchmarks.task_generator.replica_session import run_program
 from codetool.benchmarks.task_generator.templates import CHAINS
 from codetool.benchmarks.tmdb_verified import FOLDER, SPLITS, TMDBVerified, read, rows
 from codetool.errors import MissingError
@@ -36,12 +36,12 @@ def check(row, text):
     "split", [pytest.param(split, marks=() if split == "dev" else pytest.mark.slow) for split in SPLITS]
 )
 def test_the_generator_makes_the_stored_tasks(split):
-    assert stored(split) == ROWS[split], WRITE
+    assert generate_split(split) == ROWS[split], WRITE
 
 
 def test_the_stored_document_and_page_are_the_generators():
     assert json.loads((FOLDER / "openapi.json").read_bytes()) == document(), WRITE
-    assert (FOLDER / "README.md").read_text("utf-8") == readme(ROWS), WRITE
+    assert (FOLDER / "README.md").read_text("utf-8") == render_card(ROWS), WRITE
 
 
 def test_there_are_enough_tasks_templates_and_operations():
@@ -73,12 +73,12 @@ def test_no_subject_of_train_occurs_elsewhere(other):
 
 
 def test_what_only_dev_or_test_has_is_composed_of_parts_that_train_shows():
-    shown = {part for chain in CHAINS if chain.where == "everywhere" for part in chain.spelled.split(" > ")}
+    shown = {part for chain in CHAINS if chain.where == "everywhere" for part in chain.notation.split(" > ")}
     held_out = [chain for chain in CHAINS if chain.where != "everywhere"]
-    composed = [chain for chain in held_out if set(chain.spelled.split(" > ")) <= shown]
-    assert len(composed) >= 0.8 * len(held_out), {c.spelled: set(c.spelled.split(" > ")) - shown for c in held_out}
+    composed = [chain for chain in held_out if set(chain.notation.split(" > ")) <= shown]
+    assert len(composed) >= 0.8 * len(held_out), {c.notation: set(c.notation.split(" > ")) - shown for c in held_out}
     test_only = [chain for chain in composed if chain.where == "test"]
-    assert {2, 3} <= {len(chain.hops) + 1 for chain in test_only}
+    assert {2, 3} <= {len(chain.relations) + 1 for chain in test_only}
 
 
 def test_every_template_is_used():
@@ -103,7 +103,7 @@ def test_eight_tools_each_and_the_needed_ones_among_them():
 
 def test_what_each_reference_program_prints_is_right():
     for row in ALL:
-        done = followed(row["program"])
+        done = run_program(row["program"])
         assert check(row, done.printed), row["id"]
         assert (done.endpoints, done.calls) == (row["gold"], row["calls"]), row["id"]
 
@@ -116,7 +116,7 @@ def test_no_query_is_its_own_answer():
 def test_what_earlier_steps_print_is_no_answer():
     for row in ROWS["test"]:
         if len(row["program"]) > 1:
-            assert check(row, followed(row["program"][:-1]).printed) is False, row["id"]
+            assert check(row, run_program(row["program"][:-1]).printed) is False, row["id"]
 
 
 def content(answer):
@@ -142,7 +142,7 @@ def test_the_tour_is_a_handful_of_short_tasks_of_dev():
 
 @pytest.mark.slow
 def test_train_grows_by_thousands_without_leaving_its_subjects(tmp_path):
-    more = grown(1500)
+    more = generate_train(1500)
     assert len({row["query"] for row in more}) == len(more) == 1500
     elsewhere = {subject for split in ("dev", "test") for row in ROWS[split] for subject in row["subjects"]}
     assert not elsewhere & {subject for row in more for subject in row["subjects"]}

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from bootstrap_transcripts import counted, main, transcripts
 
-from codetool.benchmarks.task_generator.replica_session import Session
+from codetool.benchmarks.task_generator.replica_session import ReplicaSession
 from codetool.benchmarks.task_generator.step_mistakes import make_mistakes
 from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, read
 from codetool.execution.inside.run_step import format_exception
@@ -67,7 +67,7 @@ def execution(session, code):
 
 def test_the_messages_are_what_the_policy_gets_when_the_steps_are_run(found, tasks):
     for transcript in found:
-        session, node = Session(), Node(id="0")
+        session, node = ReplicaSession(), Node(id="0")
         for k, turn in enumerate(turns(transcript), start=1):
             step = parse_step(turn["content"], k)
             done = execution(session, step.code)

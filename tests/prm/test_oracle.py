@@ -10,7 +10,7 @@ from judging import after
 from no_servers import NO_SERVERS
 from omegaconf import OmegaConf
 
-from codetool.benchmarks.task_generator.corruptions import damage
+from codetool.benchmarks.task_generator.corruptions import corrupt_program
 from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, read
 from codetool.config.overrides import check
 from codetool.errors import ConfigError
@@ -74,7 +74,7 @@ async def test_a_damaged_program_loses_its_worth(config):
     known, cases = tasks(), []
     for name in SAMPLE[::10]:
         ranked = known[name].answer.type != "some_of"
-        cases += [(kind, known[name], copy) for kind, copy in damage(ROWS[name]["program"], 0, ranked=ranked)]
+        cases += [(kind, known[name], copy) for kind, copy in corrupt_program(ROWS[name]["program"], 0, ranked=ranked)]
     found = await worth(config, [(task, program) for _, task, program in cases])
     for (kind, task, program), values in zip(cases, found, strict=True):
         assert values[-1] == 0.0, (kind, task.id, program)

@@ -1,15 +1,17 @@
-"""Two ways in which an answer shows a fact: in what is known already, or after one more call."""
+"""Make attributes whose value is in a record found already, or in the response of one more call."""
 
 from __future__ import annotations
 
 import re
 
-from codetool.benchmarks.task_generator.grammar import Attribute, Kind, get
+from codetool.benchmarks.task_generator.grammar import Attribute, Kind, write_request
 from codetool.types import AnswerType
 
 
-def known(name: str, source: Kind, type: AnswerType, key: str, questions: tuple[str, ...], guard: str) -> Attribute:
-    """A fact that the record already holds when it is found."""
+def attribute_of_record(
+    name: str, source: Kind, type: AnswerType, key: str, questions: tuple[str, ...], guard: str
+) -> Attribute:
+    """Make an attribute whose value is a field of the record that the chain has found, so it needs no call."""
     return Attribute(
         name=name,
         source=source,
@@ -21,22 +23,23 @@ def known(name: str, source: Kind, type: AnswerType, key: str, questions: tuple[
     )
 
 
-def detail(
+def attribute_of_response(
     name: str, source: Kind, type: AnswerType, path: str, value: str, questions: tuple[str, ...], guard: str = "True"
 ) -> Attribute:
-    """A fact that takes a call; `value` is an expression over its answer, `found`."""
+    """Make an attribute that needs one call; `value` is a Python expression over its response, the variable `found`."""
     return Attribute(
         name=name,
         source=source,
         type=type,
         questions=questions,
-        thought=f"Get {what_of(path)} and print the {label(name)}.",
-        code=f"found = {get(path)}\nprint({value})",
+        thought=f"Get {describe_path(path)} and print the {describe_attribute(name)}.",
+        code=f"found = {write_request(path)}\nprint({value})",
         guard=guard,
     )
 
 
-def what_of(path: str) -> str:
+def describe_path(path: str) -> str:
+    """Return a noun phrase for what a path returns, such as `the season's credits`."""
     last = path.rsplit("/", 1)[1]
     if "$episode" in path and last in ("$episode", "credits", "images"):
         return "the episode" if last == "$episode" else f"the episode's {last}"
@@ -45,6 +48,6 @@ def what_of(path: str) -> str:
     return "the details" if last.startswith("{") else f"the {last.replace('_', ' ')}"
 
 
-def label(name: str) -> str:
-    """The attribute's name in words."""
+def describe_attribute(name: str) -> str:
+    """Return the attribute's name as words, without the kind of record: `season_date` becomes `date`."""
     return re.sub("^(show|season|episode|collection|company|network) ", "", name.replace("_", " "))

@@ -1,4 +1,4 @@
-"""Tasks before their programs have run: a template filled with a subject of a split."""
+"""Fill templates with subjects: tasks whose programs have not run yet, so that their answers are not known."""
 
 from __future__ import annotations
 
@@ -11,102 +11,104 @@ from string import Template
 from typing import Any
 
 from codetool.benchmarks.task_generator.comparisons import Comparison
-from codetool.benchmarks.task_generator.grammar import TITLES, Kind
-from codetool.benchmarks.task_generator.subjects import SUBJECTS, Split, Subject, split_of
+from codetool.benchmarks.task_generator.grammar import NAME_KEYS, Kind
+from codetool.benchmarks.task_generator.subjects import SUBJECTS, Split, Subject, assign_split
 from codetool.benchmarks.task_generator.templates import Chain
 from codetool.tmdb.store import load
 from codetool.types import AnswerType
 
 STORE = load()
-OPENINGS = (
+POLITE_OPENINGS = (
     "Quick question:",
     "I am curious:",
     "Please help me with this:",
     "For a quiz I need to know:",
     "A friend asked me:",
 )
-ASKING = frozenset({"Who", "What", "When", "Where", "Which", "How", "On", "In"})
+QUESTION_WORDS = frozenset({"Who", "What", "When", "Where", "Which", "How", "On", "In"})
 VARIABLES: dict[Kind, str] = {"season": "show", "episode": "show"}
 
 
 @dataclass(frozen=True)
-class Draft:
-    """A task before its program has run: words, sub-problems, code, and what must hold after each step."""
+class CandidateTask:
+    """A task whose program has not run: query, thought and code of each step, and the guard that must hold after it."""
 
     subjects: tuple[str, ...]
-    """Keys of what the query names."""
+    """Keys of the subjects that the query names."""
     query: str
     type: AnswerType
     thoughts: tuple[str, ...]
     program: tuple[str, ...]
     guards: tuple[str, ...]
     records: tuple[tuple[str, Kind], ...] = ()
-    """The variables of the chain and what they hold: no two may hold the same record."""
+    """The chain's variables with the kinds of their values. No two may hold the same record."""
 
 
-def drafts(template: Chain | Comparison, split: Split, draw: Random) -> Iterator[Draft]:
-    """The template's tasks in a split, in an order that `draw` decides."""
-    return _chained(template, split, draw) if isinstance(template, Chain) else _compared(template, split, draw)
+def generate_candidates(template: Chain | Comparison, split: Split, rng: Random) -> Iterator[CandidateTask]:
+    """Yield the template's candidates in a split, in an order drawn from `rng`."""
+    if isinstance(template, Chain):
+        return _generate_chain_tasks(template, split, rng)
+    return _generate_comparison_tasks(template, split, rng)
 
 
 @cache
-def _pool(name: str, split: Split, of: str) -> tuple[Subject, ...]:
-    """The subjects of a split; a place in a list counts as the list's own."""
-    found: Iterable[Subject] = SUBJECTS[name](STORE)
+def _select_subjects(name: str, split: Split, of: str) -> tuple[Subject, ...]:
+    """Return the subjects of a split. The key of a position includes its list, so each list splits by itself."""
+    subjects: Iterable[Subject] = SUBJECTS[name](STORE)
     if name == "place":
-        found = [Subject(f"{of} {subject.key}", subject.values) for subject in found]
-    return tuple(subject for subject in found if split_of(subject.key) == split)
+        subjects = [Subject(f"{of} {subject.key}", subject.values) for subject in subjects]
+    return tuple(subject for subject in subjects if assign_split(subject.key) == split)
 
 
-def _chained(chain: Chain, split: Split, draw: Random) -> Iterator[Draft]:
-    entry = chain.entry
-    subjects = list(_pool(entry.subjects, split, entry.name))
-    draw.shuffle(subjects)
-    for subject in _in_turn(subjects):
-        yield _chain_draft(chain, subject, draw)
+def _generate_chain_tasks(chain: Chain, split: Split, rng: Random) -> Iterator[CandidateTask]:
+    entry_point = chain.entry_point
+    subjects = list(_select_subjects(entry_point.subjects, split, entry_point.name))
+    rng.shuffle(subjects)
+    for subject in _spread_repeated_keys(subjects):
+        yield _fill_chain(chain, subject, rng)
 
 
-def _in_turn(subjects: Iterable[Subject]) -> list[Subject]:
-    """The subjects with those of one key far apart: a second season of a series comes after a first of each."""
-    met: Counter[str] = Counter()
-    places = []
+def _spread_repeated_keys(subjects: Iterable[Subject]) -> list[Subject]:
+    """Move repeated keys back: the second season of any series comes after the first one drawn of every series."""
+    occurrences: Counter[str] = Counter()
+    ranked = []
     for subject in subjects:
-        places.append((met[subject.key], subject))
-        met[subject.key] += 1
-    return [subject for _, subject in sorted(places, key=lambda place: place[0])]
+        ranked.append((occurrences[subject.key], subject))
+        occurrences[subject.key] += 1
+    return [subject for _, subject in sorted(ranked, key=lambda place: place[0])]
 
 
-def _chain_draft(chain: Chain, subject: Subject, draw: Random) -> Draft:
-    entry, values = chain.entry, subject.values
-    variable = VARIABLES.get(entry.kind, entry.kind)
-    noun = Template(_noun(entry.nouns, values, draw)).substitute(values)
-    steps = [[entry.thought, entry.code, entry.guard, variable, entry.kind]]
-    records = [(variable, entry.kind)]
-    for hop in chain.hops:
-        filling = {"x": variable, "y": hop.name} | dict(values)
-        noun = Template(draw.choice(hop.nouns)).substitute(x=noun)
-        variable = hop.name
-        code, guard = (Template(text).substitute(filling) for text in (hop.code, hop.guard))
-        steps.append([hop.thought, code, guard, variable, hop.kind])
-        records.append((variable, hop.kind))
+def _fill_chain(chain: Chain, subject: Subject, rng: Random) -> CandidateTask:
+    entry_point, values = chain.entry_point, subject.values
+    variable = VARIABLES.get(entry_point.kind, entry_point.kind)
+    noun = Template(_choose_noun(entry_point.nouns, values, rng)).substitute(values)
+    steps = [[entry_point.thought, entry_point.code, entry_point.guard, variable, entry_point.kind]]
+    records = [(variable, entry_point.kind)]
+    for relation in chain.relations:
+        substitutions = {"x": variable, "y": relation.name} | dict(values)
+        noun = Template(rng.choice(relation.nouns)).substitute(x=noun)
+        variable = relation.name
+        code, guard = (Template(text).substitute(substitutions) for text in (relation.code, relation.guard))
+        steps.append([relation.thought, code, guard, variable, relation.kind])
+        records.append((variable, relation.kind))
     attribute = chain.attribute
-    filling = {"x": variable} | dict(values)
-    code, guard = (Template(text).substitute(filling) for text in (attribute.code, attribute.guard))
-    if attribute.calls:
+    substitutions = {"x": variable} | dict(values)
+    code, guard = (Template(text).substitute(substitutions) for text in (attribute.code, attribute.guard))
+    if attribute.makes_request:
         steps.append([attribute.thought, code, guard, "", ""])
     else:
         thought = f"{steps[-1][0][:-1]} and {attribute.thought[0].lower()}{attribute.thought[1:]}"
         steps[-1] = [thought, f"{steps[-1][1]}\n{code}", f"({steps[-1][2]}) and ({guard})", "", ""]
-    if entry.before:
-        steps.insert(0, [*entry.before, "True", "", ""])
+    if entry_point.before:
+        steps.insert(0, [*entry_point.before, "True", "", ""])
     filled = [[Template(text).safe_substitute(values) for text in step[:3]] + step[3:] for step in steps]
-    return Draft(
+    return CandidateTask(
         subjects=(subject.key,),
-        query=_question(attribute.questions, noun, draw),
+        query=_write_question(attribute.questions, noun, rng),
         type=attribute.type,
         thoughts=tuple(step[0] for step in filled),
         program=tuple(
-            (f"import requests\n\n{step[1]}" if number == 0 else step[1]) + _show(step[3], step[4])
+            (f"import requests\n\n{step[1]}" if number == 0 else step[1]) + _write_record_print(step[3], step[4])
             for number, step in enumerate(filled)
         ),
         guards=tuple(step[2] for step in filled),
@@ -114,59 +116,59 @@ def _chain_draft(chain: Chain, subject: Subject, draw: Random) -> Draft:
     )
 
 
-def _show(variable: str, kind: Any) -> str:
-    """The print of a step that only finds a record."""
-    return f'\nprint({variable}["id"], {variable}["{TITLES.get(kind, "name")}"])' if variable else ""
+def _write_record_print(variable: str, kind: Any) -> str:
+    """Return the print statement of a step that only finds a record, empty without a variable."""
+    return f'\nprint({variable}["id"], {variable}["{NAME_KEYS.get(kind, "name")}"])' if variable else ""
 
 
-def _noun(nouns: Sequence[str], values: Mapping[str, str], draw: Random) -> str:
-    """A noun phrase; a title of one word does not stand bare, it could be read as a word of the sentence."""
+def _choose_noun(nouns: Sequence[str], values: Mapping[str, str], rng: Random) -> str:
+    """Choose a noun phrase. A title of one word never stands bare, since it could be read as a word of the sentence."""
     bare = " " in values.get("bare", " ")
-    return draw.choice([noun for noun in nouns if noun != "$bare" or bare])
+    return rng.choice([noun for noun in nouns if noun != "$bare" or bare])
 
 
-def _question(questions: Sequence[str], noun: str, draw: Random) -> str:
-    text = Template(draw.choice(questions)).substitute(x=noun)
-    for much in ("most", "best", "highest"):
-        text = text.replace(f"the first {much} ", f"the {much} ")
+def _write_question(questions: Sequence[str], noun: str, rng: Random) -> str:
+    text = Template(rng.choice(questions)).substitute(x=noun)
+    for superlative in ("most", "best", "highest"):
+        text = text.replace(f"the first {superlative} ", f"the {superlative} ")
     text = text.replace("the the ", "the ").replace("the The ", "The ").replace("..", ".")
-    return _opened(text[0].upper() + text[1:], draw)
+    return _add_polite_opening(text[0].upper() + text[1:], rng)
 
 
-def _opened(question: str, draw: Random) -> str:
-    """The question, now and then after a few words of politeness."""
-    if draw.random() > 0.2 or question.split()[0] not in ASKING:
+def _add_polite_opening(question: str, rng: Random) -> str:
+    """Return the question, in a fifth of all cases after a polite opening."""
+    if rng.random() > 0.2 or question.split()[0] not in QUESTION_WORDS:
         return question
-    return f"{draw.choice(OPENINGS)} {question[0].lower()}{question[1:]}"
+    return f"{rng.choice(POLITE_OPENINGS)} {question[0].lower()}{question[1:]}"
 
 
-def _compared(template: Comparison, split: Split, draw: Random) -> Iterator[Draft]:
-    left, right = (_pool(name, split, name) for name in template.subjects)
-    for tried, (one, other) in enumerate(template.pairs(left, right, STORE, draw)):
-        if tried == 400:
+def _generate_comparison_tasks(template: Comparison, split: Split, rng: Random) -> Iterator[CandidateTask]:
+    left, right = (_select_subjects(name, split, name) for name in template.subjects)
+    for attempt, (one, other) in enumerate(template.pairs(left, right, STORE, rng)):
+        if attempt == 400:
             return
         values = {f"{side}_{key}": value for side, of in (("a", one), ("b", other)) for key, value in of.values.items()}
-        yield Draft(
+        yield CandidateTask(
             subjects=(one.key, other.key),
-            query=_opened(_asked(template.questions, values, draw), draw),
+            query=_add_polite_opening(_write_comparison_question(template.questions, values, rng), rng),
             type=template.type,
             thoughts=tuple(Template(step.thought).substitute(values) for step in template.steps),
             program=tuple(
                 ("import requests\n\n" if number == 0 else "")
                 + Template(step.code).safe_substitute(values)
-                + _found(step.code)
+                + _write_search_print(step.code)
                 for number, step in enumerate(template.steps)
             ),
             guards=tuple(Template(step.guard).safe_substitute(values) for step in template.steps),
         )
 
 
-def _asked(questions: Sequence[str], values: Mapping[str, str], draw: Random) -> str:
-    return Template(draw.choice(questions)).substitute(values).replace("the The ", "The ")
+def _write_comparison_question(questions: Sequence[str], values: Mapping[str, str], rng: Random) -> str:
+    return Template(rng.choice(questions)).substitute(values).replace("the The ", "The ")
 
 
-def _found(code: str) -> str:
-    """The print of a comparison's step that only finds a record."""
+def _write_search_print(code: str) -> str:
+    """Return the print statement of a comparison's step that only finds a record."""
     variable = code.split(" =", 1)[0]
     name = "title" if "/search/movie" in code else "name"
     return "" if "print(" in code else f'\nprint({variable}["id"], {variable}["{name}"])'

@@ -1,4 +1,4 @@
-"""What is easily taken for what, in the replica's world: fields, names, ids and operations."""
+"""Fields, records and endpoints of the film service that are easily confused, with the one that replaces each."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FIELDS = {
     "vote_average": "vote_count",
     "vote_count": "vote_average",
 }
-"""A field, and the one taken for it."""
+"""Each field name with the field that replaces it."""
 
 DECOYS = {
     "movie": {129: "Spirited Away", 194: "Amélie", 578: "Jaws", 313369: "La La Land", 496243: "Parasite"},
@@ -60,7 +60,7 @@ DECOYS = {
     },
     "network": {2: "ABC", 16: "CBS", 57: "Nippon TV", 174: "AMC"},
 }
-"""Records to ask for instead, by kind: the replica's id and the name that finds it."""
+"""Records that replace the right one, by kind: the replica's id and the name that a search finds it by."""
 
 ENDPOINTS = (
     ("/search/movie", "/search/tv"),
@@ -108,4 +108,4 @@ ENDPOINTS = (
     ("/credit/", "/review/"),
     ("/review/", "/credit/"),
 )
-"""A part of an address, and the one of a neighbouring operation; the first that an address holds counts."""
+"""A part of a URL with the corresponding part of a neighbouring endpoint; the first pair found in a URL applies."""

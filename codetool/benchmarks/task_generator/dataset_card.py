@@ -1,7 +1,4 @@
-"""The README of the stored tasks: what each split holds, and every template with its operations.
-
-The generator writes it; it says nothing that the files beside it do not.
-"""
+"""Render the dataset card (README) of the stored tasks: sizes of the splits, and each template with its endpoints."""
 
 from __future__ import annotations
 
@@ -13,24 +10,24 @@ Row = Mapping[str, Any]
 
 HEAD = """# Tasks of `tmdb_verified`
 
-Written by `python -m codetool.benchmarks.task_generator.generate`, this page too; do not edit by hand.
+Written by `python -m codetool.benchmarks.task_generator.generate`, like this page; do not edit by hand.
 
-A line of `train.jsonl`, `dev.jsonl` or `test.jsonl` is a task: query, answer with its type, gold path of endpoints, the
+Each line of `train.jsonl`, `dev.jsonl` and `test.jsonl` is a task: query, answer with its type, gold path of endpoints,
 reference calls with arguments, the tools offered, and a reference program with the sub-problem of each step. The answer
-is what the program prints on the embedded replica. A subject (what the query names: a film, a person, a place in a
-list) belongs to one split. Templates that only dev or only test has are nearly all new compositions of parts that train
-shows. The tasks stand in a seeded random order, so the first so many are a sample of all templates.
+is what the program prints on the embedded replica. Each subject (what the query names: a film, a person, a place in a
+list) belongs to one split. Nearly all templates that only dev or only test has are new compositions of parts that occur
+in train. The tasks are in a seeded random order, so the first N tasks are a sample of all templates.
 """
 
 
-def readme(splits: Mapping[str, Sequence[Row]]) -> str:
-    """The page, from the tasks of each split."""
-    return "\n".join((HEAD, *summary(splits), "", "## Templates", "", *_templates(splits), ""))
+def render_card(splits: Mapping[str, Sequence[Row]]) -> str:
+    """Return the card in Markdown, computed from the tasks of each split."""
+    return "\n".join((HEAD, *summary_table(splits), "", "## Templates", "", *_template_table(splits), ""))
 
 
-def summary(splits: Mapping[str, Sequence[Row]]) -> list[str]:
-    """The lines of a table with a column a split."""
-    owners = _owners(splits)
+def summary_table(splits: Mapping[str, Sequence[Row]]) -> list[str]:
+    """Return the lines of a Markdown table with one column per split."""
+    owners = _splits_by_template(splits)
     lines = [f"| | {' | '.join(splits)} |", "| --- |" + " ---: |" * len(splits)]
 
     def add(name: str, values: Sequence[object]) -> None:
@@ -48,7 +45,7 @@ def summary(splits: Mapping[str, Sequence[Row]]) -> list[str]:
     return lines
 
 
-def _templates(splits: Mapping[str, Sequence[Row]]) -> list[str]:
+def _template_table(splits: Mapping[str, Sequence[Row]]) -> list[str]:
     counts = {split: Counter(row["template"] for row in rows) for split, rows in splits.items()}
     shown = {row["template"]: row for rows in splits.values() for row in rows}
     lines = [
@@ -62,8 +59,8 @@ def _templates(splits: Mapping[str, Sequence[Row]]) -> list[str]:
     return lines
 
 
-def _owners(splits: Mapping[str, Sequence[Row]]) -> Mapping[str, set[str]]:
-    """The splits that each template occurs in."""
+def _splits_by_template(splits: Mapping[str, Sequence[Row]]) -> Mapping[str, set[str]]:
+    """Return the splits in which each template occurs."""
     owners: defaultdict[str, set[str]] = defaultdict(set)
     for split, rows in splits.items():
         for row in rows:

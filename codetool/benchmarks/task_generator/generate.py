@@ -1,4 +1,4 @@
-"""Write the tasks of `tmdb_verified`: queries, reference programs, answers computed on the replica.
+"""Generate the tasks of `tmdb_verified`: queries, reference programs, and answers computed on the film replica.
 
 Usage: python -m codetool.benchmarks.task_generator.generate [--train 5000 --out FILE]
 
@@ -21,27 +21,27 @@ from typing import Any, get_args
 from codetool.benchmarks.answer_checker.checker import matches
 from codetool.benchmarks.answer_checker.text_match import norm
 from codetool.benchmarks.openapi import tools
-from codetool.benchmarks.task_generator.candidate_tasks import Draft, drafts
+from codetool.benchmarks.task_generator.candidate_tasks import CandidateTask, generate_candidates
 from codetool.benchmarks.task_generator.comparisons import Comparison
-from codetool.benchmarks.task_generator.corruptions import damage
-from codetool.benchmarks.task_generator.dataset_card import readme
-from codetool.benchmarks.task_generator.replica_session import Session, followed, value
+from codetool.benchmarks.task_generator.corruptions import corrupt_program
+from codetool.benchmarks.task_generator.dataset_card import render_card
+from codetool.benchmarks.task_generator.replica_session import ReplicaSession, parse_answer, run_program
 from codetool.benchmarks.task_generator.subjects import Split
-from codetool.benchmarks.task_generator.templates import TEMPLATES, Chain, occurs
+from codetool.benchmarks.task_generator.templates import TEMPLATES, Chain, is_in_split
 from codetool.benchmarks.tmdb_verified import FOLDER
 from codetool.tmdb.openapi_document import document
 from codetool.types import Answer
 
 Row = dict[str, Any]
-DAMAGES = range(2)
-"""Seeds of the damaged programs that must not answer a task."""
-SLIPS = frozenset({"wrong_field", "wrong_entity"})
-"""Kinds of damage that happen to lead to right answers; the others hardly ever do."""
-TOOLS = 8
-"""Tools offered with each query."""
-PER_TEMPLATE: Mapping[Split, tuple[int, int]] = {"train": (5, 0), "dev": (1, 4), "test": (2, 4)}
-"""Tasks of a template that occurs everywhere, and of one that only this split has."""
-TOUR = (
+CORRUPTION_SEEDS = range(2)
+"""Seeds of the corrupted programs that must not answer a task of a stored split."""
+LUCKY_KINDS = frozenset({"wrong_field", "wrong_entity"})
+"""Kinds of corruption that can give the right answer by chance; the others hardly ever do."""
+OFFERED_TOOLS = 8
+"""Number of tools offered with each query."""
+TASKS_PER_TEMPLATE: Mapping[Split, tuple[int, int]] = {"train": (5, 0), "dev": (1, 4), "test": (2, 4)}
+"""Tasks per template in a split: of a template that occurs in every split, and of one that only this split has."""
+TOUR_TEMPLATES = (
     "movie-release_date",
     "movie-director_name",
     "show-seasons",
@@ -49,15 +49,15 @@ TOUR = (
     "popular_movie-title",
     "collection-part_count",
 )
-"""Templates whose first task in dev is shown to a new user."""
-LONG = frozenset({"GET /discover/movie", "GET /discover/tv"})
-"""Operations with dozens of parameters, which fill a prompt: offered where they are needed, else seldom."""
-GUESSED = ("Acting", "US", "Ended", ["United States of America"])
-"""Answers that are right so often that a guess would find them: no task asks for one."""
+"""Templates whose first dev task belongs to the tour, the tasks of a first run."""
+LONG_ENDPOINTS = frozenset({"GET /discover/movie", "GET /discover/tv"})
+"""Endpoints whose dozens of parameters fill a prompt: offered where the task needs them, otherwise to 5 % of tasks."""
+GUESSABLE_ANSWERS = ("Acting", "US", "Ended", ["United States of America"])
+"""Answers that are right so often that a guess finds them. Tasks with such an answer are dropped."""
 
 
 def main() -> None:
-    """Write the splits, or a longer train."""
+    """Write the stored splits, or a file of train tasks."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--train", type=int, help="number of train tasks; default: the stored splits")
     parser.add_argument("--out", type=Path, help="file for the grown train tasks")
@@ -66,44 +66,46 @@ def main() -> None:
         parser.error("--train and --out go together: how many tasks, and the file to write them to")
     print("computing answers on the replica, about a minute", file=sys.stderr)
     if options.out:
-        found = grown(options.train)
-        if len(found) < options.train:
-            parser.error(f"--train {options.train}: the catalogue gives at most {len(found)} different train tasks")
-        write(options.out, found)
+        rows = generate_train(options.train)
+        if len(rows) < options.train:
+            parser.error(f"--train {options.train}: the catalogue gives at most {len(rows)} different train tasks")
+        write_rows(options.out, rows)
     else:
-        splits = {split: stored(split) for split in get_args(Split)}
+        splits = {split: generate_split(split) for split in get_args(Split)}
         for split, rows in splits.items():
-            write(FOLDER / f"{split}.jsonl", rows)
-        (FOLDER / "README.md").write_text(readme(splits), "utf-8")
+            write_rows(FOLDER / f"{split}.jsonl", rows)
+        (FOLDER / "README.md").write_text(render_card(splits), "utf-8")
         (FOLDER / "openapi.json").write_text(json.dumps(document(), indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
-def write(file: Path, rows: Iterable[Row]) -> None:
-    """One task a line."""
+def write_rows(file: Path, rows: Iterable[Row]) -> None:
+    """Write the tasks as JSON lines."""
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
     file.write_text("".join(lines), encoding="utf-8")
     print(f"{file}: {len(lines)} tasks")
 
 
 @cache
-def stored(split: Split) -> list[Row]:
-    """The tasks of a split as the package ships them."""
+def generate_split(split: Split) -> list[Row]:
+    """Return the tasks of a split as the package ships them."""
     rows: list[Row] = []
-    shown = set() if split == "train" else {_end(row) for row in stored("train")}
+    excluded = set() if split == "train" else {_last_call_and_answer(row) for row in generate_split("train")}
     for template in TEMPLATES:
-        everywhere, alone = PER_TEMPLATE[split]
-        wanted = everywhere if template.where == "everywhere" else alone
-        if occurs(template.where, split):
-            rows += list(_first(wanted, tasks(template, split), shown))
+        everywhere, alone = TASKS_PER_TEMPLATE[split]
+        count = everywhere if template.where == "everywhere" else alone
+        if is_in_split(template.where, split):
+            rows += list(_take_acceptable(count, generate_tasks(template, split), excluded))
     Random(f"order {split}").shuffle(rows)  # so that the first tasks are a sample of all
-    tour = {name: next(row["id"] for row in rows if row["template"] == name) for name in TOUR} if split == "dev" else {}
-    return [row | {"tour": row["id"] in tour.values()} for row in rows]
+    templates = TOUR_TEMPLATES if split == "dev" else ()
+    tour = {next(row["id"] for row in rows if row["template"] == name) for name in templates}
+    return [row | {"tour": row["id"] in tour} for row in rows]
 
 
-def grown(count: int) -> list[Row]:
-    """So many train tasks, the templates in turn; fewer where the catalogue has no more."""
+def generate_train(count: int) -> list[Row]:
+    """Return `count` train tasks, taken from the templates in turn; fewer if the catalogue has no more."""
     rows: list[Row] = []
-    queues = [tasks(template, "train", rounds=4) for template in TEMPLATES if occurs(template.where, "train")]
+    templates = [template for template in TEMPLATES if is_in_split(template.where, "train")]
+    queues = [generate_tasks(template, "train", rounds=4) for template in templates]
     seen: set[str] = set()
     while queues and len(rows) < count:
         for queue in list(queues):
@@ -116,26 +118,28 @@ def grown(count: int) -> list[Row]:
     return rows
 
 
-def tasks(template: Chain | Comparison, split: Split, rounds: int = 1) -> Iterator[Row]:
-    """The template's tasks in a split, in a seeded order; `rounds` above 1 repeats subjects in other words."""
+def generate_tasks(template: Chain | Comparison, split: Split, rounds: int = 1) -> Iterator[Row]:
+    """Yield the template's tasks in a split, in a seeded order. Further rounds reword the same subjects."""
     number = 0
-    for again in range(rounds):
-        draw = Random(f"{template.name} {split} {again}")
-        for draft in drafts(template, split, draw):
-            row = _row(draft, template.name, f"{split}-{template.name}-{number}")
+    for repetition in range(rounds):
+        rng = Random(f"{template.name} {split} {repetition}")
+        for candidate in generate_candidates(template, split, rng):
+            row = _make_row(candidate, template.name, f"{split}-{template.name}-{number}")
             if row:
                 number += 1
                 yield row
 
 
-def _first(count: int, rows: Iterator[Row], shown: Set[str]) -> Iterator[Row]:
-    """So many of the rows: no answer twice, none that train ends with too, none that a damaged program finds."""
+def _take_acceptable(count: int, rows: Iterator[Row], excluded: Set[str]) -> Iterator[Row]:
+    """Yield up to `count` rows with different answers, no ending in `excluded` and no answer of a corrupted program."""
     seen: set[str] = set()
     answers: set[str] = set()
     for row in rows:
         answer = json.dumps(row["answer"])
         repeated = row["answer"]["type"] != "yes_no" and answer in answers
-        if row["query"] in seen or repeated or _end(row) in shown or _lucky(row):
+        if row["query"] in seen or repeated or _last_call_and_answer(row) in excluded:
+            continue
+        if _is_answered_by_corruption(row):
             continue
         seen.add(row["query"])
         answers.add(answer)
@@ -144,88 +148,90 @@ def _first(count: int, rows: Iterator[Row], shown: Set[str]) -> Iterator[Row]:
             return
 
 
-def _end(row: Row) -> str:
-    """The last call with the answer: what a task of train would give away."""
+def _last_call_and_answer(row: Row) -> str:
+    """Return the last call and the answer as one text: a train task with the same ones would give the answer away."""
     return f"{row['calls'][-1]} {json.dumps(row['answer'])}"
 
 
-def _lucky(row: Row) -> bool:
-    """Whether a wrong field or a wrong entity leads to the right answer all the same: then the answer proves little."""
-    if row["answer"]["type"] == "yes_no":  # where every second guess is right
+def _is_answered_by_corruption(row: Row) -> bool:
+    """Return whether a program with a wrong field or entity gives the right answer: then the answer proves little."""
+    if row["answer"]["type"] == "yes_no":  # half of all guesses are right
         return False
     answer = Answer(row["answer"]["type"], row["answer"]["value"])
-    damaged = [program for seed in DAMAGES for kind, program in damage(row["program"], seed) if kind in SLIPS]
-    return any(_answers(program, answer, row["query"]) for program in {tuple(program) for program in damaged})
+    corrupted = [copy for seed in CORRUPTION_SEEDS for copy in corrupt_program(row["program"], seed)]
+    programs = {tuple(program) for kind, program in corrupted if kind in LUCKY_KINDS}
+    return any(_is_right(program, answer, row["query"]) for program in programs)
 
 
-def _answers(program: Sequence[str], answer: Answer, query: str) -> bool:
+def _is_right(program: Sequence[str], answer: Answer, query: str) -> bool:
     try:
-        return matches(answer, followed(program).printed, query)
-    except Exception:  # a damaged program may raise anything
+        return matches(answer, run_program(program).printed, query)
+    except Exception:  # a corrupted program may raise anything
         return False
 
 
-def _row(draft: Draft, template: str, number: str) -> Row | None:
-    """The task, or None where the catalogue has no single answer to it."""
-    session = Session()
+def _make_row(candidate: CandidateTask, template: str, task_id: str) -> Row | None:
+    """Run the candidate's program and return the task, or None if the catalogue has no single answer."""
+    session = ReplicaSession()
     try:
-        for step, guard in zip(draft.program, draft.guards, strict=True):
+        for step, guard in zip(candidate.program, candidate.guards, strict=True):
             session.run(step)
             if not eval(guard, session.scope):
                 return None
-        answer = {"type": draft.type, "value": value(draft.type, session.printed)}
+        answer = {"type": candidate.type, "value": parse_answer(candidate.type, session.printed)}
     except (IndexError, KeyError, StopIteration, TypeError, ValueError, LookupError):
         return None  # this subject lacks what the template asks for
-    if not all(call.ok for call in session.answers) or _returns(draft, session):
+    if not all(call.ok for call in session.answers) or _revisits_record(candidate, session):
         return None
-    told = answer["value"] in GUESSED or _told(draft.query, answer["value"])
-    if told or not matches(Answer(draft.type, answer["value"]), session.printed, draft.query):
+    is_given_away = answer["value"] in GUESSABLE_ANSWERS or _query_contains_answer(candidate.query, answer["value"])
+    if is_given_away or not matches(Answer(candidate.type, answer["value"]), session.printed, candidate.query):
         return None
     return {
-        "id": number,
+        "id": task_id,
         "template": template,
-        "subjects": list(draft.subjects),
-        "query": draft.query,
+        "subjects": list(candidate.subjects),
+        "query": candidate.query,
         "answer": answer,
         "gold": session.endpoints,
         "calls": session.calls,
-        "tools": offered(session.endpoints, number),
-        "thoughts": list(draft.thoughts),
-        "program": list(draft.program),
+        "tools": choose_tools(session.endpoints, task_id),
+        "thoughts": list(candidate.thoughts),
+        "program": list(candidate.program),
     }
 
 
-def _returns(draft: Draft, session: Session) -> bool:
-    """Whether a chain comes back to a record that it has met: then a hop could be skipped."""
-    met = [(kind, session.scope[name]["id"]) for name, kind in draft.records if kind not in ("record", "list")]
-    return len(set(met)) < len(met)
+def _revisits_record(candidate: CandidateTask, session: ReplicaSession) -> bool:
+    """Return whether a chain reaches the same record twice: then a step could be skipped."""
+    records = [(kind, session.scope[name]["id"]) for name, kind in candidate.records if kind not in ("record", "list")]
+    return len(set(records)) < len(records)
 
 
-def _told(query: str, value: Any) -> bool:
-    """Whether the query gives the answer away: it names it, and not as one of two to choose from."""
+def _query_contains_answer(query: str, value: Any) -> bool:
+    """Return whether the query contains the answer, other than as one of two alternatives joined by `or`."""
     return isinstance(value, str) and f" {norm(value)} " in f" {norm(query)} " and " or " not in query
 
 
-def offered(gold: Sequence[str], seed: str) -> list[str]:
-    """The tools of a task: those of the gold path, their neighbours, and others, shuffled."""
-    draw = Random(f"tools {seed}")
+def choose_tools(gold: Sequence[str], seed: str) -> list[str]:
+    """Return the endpoints offered with a task, shuffled: those of the gold path, related ones, and random others."""
+    rng = Random(f"tools {seed}")
     needed = list(dict.fromkeys(gold))
-    left_out = LONG if draw.random() > 0.05 else frozenset()
-    rest = [endpoint for endpoint in _endpoints() if endpoint not in needed and endpoint not in left_out]
-    near = [endpoint for endpoint in rest if _root(endpoint) in {_root(other) for other in needed}]
-    neighbours = draw.sample(near, min(len(near), (TOOLS - len(needed)) // 2))
+    left_out = LONG_ENDPOINTS if rng.random() > 0.05 else frozenset()
+    rest = [endpoint for endpoint in _all_endpoints() if endpoint not in needed and endpoint not in left_out]
+    segments = {_first_path_segment(endpoint) for endpoint in needed}
+    related = [endpoint for endpoint in rest if _first_path_segment(endpoint) in segments]
+    neighbours = rng.sample(related, min(len(related), (OFFERED_TOOLS - len(needed)) // 2))
     others = [endpoint for endpoint in rest if endpoint not in neighbours]
-    chosen = needed + neighbours + draw.sample(others, TOOLS - len(needed) - len(neighbours))
-    draw.shuffle(chosen)
+    chosen = needed + neighbours + rng.sample(others, OFFERED_TOOLS - len(needed) - len(neighbours))
+    rng.shuffle(chosen)
     return chosen
 
 
 @cache
-def _endpoints() -> tuple[str, ...]:
+def _all_endpoints() -> tuple[str, ...]:
     return tuple(sorted(tool.endpoint for tool in tools(document())))
 
 
-def _root(endpoint: str) -> str:
+def _first_path_segment(endpoint: str) -> str:
     return endpoint.split("/")[1]
 
 

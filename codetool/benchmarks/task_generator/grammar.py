@@ -1,10 +1,10 @@
-"""What a query of `tmdb_verified` is put together from: ways into the catalogue, hops through it, facts to ask for.
+"""The parts that a query of `tmdb_verified` is composed of: entry points, relations and attributes.
 
-A template is a chain: an entry finds the subject, hops walk on to related records, an attribute prints the answer. Each
-part brings its words and its code, so new chains are compositions of parts that others have shown.
+A template is a chain: an entry point finds the subject, relations lead from one record to the next, an attribute prints
+the answer. Each part contains both wording and code, so a new chain is a composition of known parts.
 
-In code and words `$x` is the record a part starts from (a variable in code, a noun phrase in words), `$y` the variable
-a hop defines; other `$names` are the subject's values.
+In code and wording `$x` is the record that a part starts from (a variable in code, a noun phrase in wording), and `$y`
+the variable that a relation defines. Other `$names` are the subject's values.
 """
 
 from __future__ import annotations
@@ -16,50 +16,50 @@ from codetool.tmdb.app import SERVER
 from codetool.types import AnswerType
 
 Kind = Literal["movie", "show", "person", "collection", "company", "network", "season", "episode", "record", "list"]
-"""What a variable holds; `season` and `episode` are a show with numbers, `record` is met by its id, `list` is a whole
-answer."""
+"""Kind of value in a variable. `season` and `episode` are a show with numbers, `record` is found by its id, `list` is a
+whole response."""
 TODAY = "2024-06-01"
-"""The replica's `as_of`: what comes later is left out of every choice."""
-TITLES: dict[Kind, str] = {"movie": "title"}
-"""The key that names a record, where it is not `name`."""
+"""The replica's date (`as_of`). Guards refuse questions whose answer depends on later releases."""
+NAME_KEYS: dict[Kind, str] = {"movie": "title"}
+"""The field that holds a record's name, for kinds where it is not `name`."""
 
 
-def get(path: str, params: str = "") -> str:
-    """The code of one request: an expression that gives the answer's JSON."""
+def write_request(path: str, params: str = "") -> str:
+    """Return the code of one request: an expression whose value is the parsed JSON response."""
     prefix = "f" if "{" in path else ""
     arguments = f", params={params}" if params else ""
     return f'requests.get({prefix}"{SERVER}{path}"{arguments}, headers=headers).json()'
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
-    """A way into the catalogue."""
+class EntryPoint:
+    """The first step of a chain: finds the record that the query names."""
 
     name: str
     kind: Kind
-    """What it finds."""
+    """Kind of the record it finds."""
     subjects: str
-    """Where its subjects come from: a key of `subjects.SUBJECTS`."""
+    """Source of its subjects: a key of `subjects.SUBJECTS`."""
     nouns: tuple[str, ...]
-    """Noun phrases for the record found."""
+    """Noun phrases for the record it finds."""
     thought: str
     code: str
-    """Defines the variable that is called after the entry's kind."""
+    """Defines a variable named after `kind`."""
     guard: str = "True"
-    """Expression that must hold after the step, else the subject is left out."""
+    """Python expression evaluated after the step; the subject is skipped where it is false."""
     before: tuple[str, str] | None = None
-    """Sub-problem and code of a step that has to come first."""
+    """Thought and code of a step that must run before it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hop:
-    """A way from one record to another, with one call."""
+class Relation:
+    """A step from one record to a related one, with one call."""
 
     name: str
     source: Kind
     kind: Kind
     nouns: tuple[str, ...]
-    """Noun phrases for the record reached; `$x` is the one it starts from."""
+    """Noun phrases for the related record; `$x` is the record it starts from."""
     thought: str
     code: str
     guard: str = "True"
@@ -67,7 +67,7 @@ class Hop:
 
 @dataclass(frozen=True, kw_only=True)
 class Attribute:
-    """A fact to ask for: it ends the chain."""
+    """The last part of a chain: the fact that the query asks for."""
 
     name: str
     source: Kind
@@ -75,10 +75,10 @@ class Attribute:
     questions: tuple[str, ...]
     thought: str
     code: str
-    """Prints the answer; without a call of its own it becomes part of the step before."""
+    """Prints the answer. Code without a request becomes part of the step before."""
     guard: str = "True"
 
     @property
-    def calls(self) -> bool:
-        """Whether it asks the service itself."""
+    def makes_request(self) -> bool:
+        """Whether its code makes a request."""
         return "requests.get" in self.code

@@ -1,4 +1,4 @@
-"""The replica as reference programs meet it: plain `requests`, answered in this process."""
+"""Run reference programs on the film replica in this process: their `requests` calls are answered without a network."""
 
 from __future__ import annotations
 
@@ -22,40 +22,42 @@ from codetool.tool_calls.notation import written
 from codetool.types import AnswerType, ToolAnswer, ToolCall
 
 REPLICA = TMDBReplica(as_of=date(2024, 6, 1))
-"""As `conf/replica/tmdb.yaml` sets it."""
+"""The replica with the date that `conf/replica/tmdb.yaml` sets."""
 LOOP = asyncio.new_event_loop()
-LITERAL = frozenset({"number", "list", "ordered_list", "some_of"})
+LITERAL_TYPES = frozenset({"number", "list", "ordered_list", "some_of"})
 
 
-class Session:
-    """One program's run: its variables, and every call that it made with the answer."""
+class ReplicaSession:
+    """The state of one program's run: its variables, and every call with its response."""
 
     def __init__(self) -> None:
         self.scope: dict[str, Any] = {"requests": requests, "headers": {"accept": "application/json"}}
         self.endpoints: list[str] = []
-        """`GET /movie/{movie_id}`, in order."""
+        """Endpoints called, in order: `GET /movie/{movie_id}`."""
         self.calls: list[str] = []
-        """The same with arguments, as `Task.gold_calls` writes them."""
+        """The calls with arguments, in the notation of `Task.gold_calls`."""
         self.answers: list[ToolAnswer] = []
         self.printed = ""
-        """What the last code printed, stripped."""
+        """Stripped output of the code that ran last."""
 
     def run(self, code: str) -> str:
-        """What the code prints, stripped. Raises whatever it raises."""
+        """Run one step and return its output, stripped. Raises whatever the code raises."""
         out = io.StringIO()
         with (
             mock.patch.object(requests.adapters.HTTPAdapter, "send", self._send),
-            mock.patch.object(requests.sessions, "get_environ_proxies", lambda *_, **__: {}),  # a tenth of all time
+            mock.patch.object(
+                requests.sessions, "get_environ_proxies", lambda *_, **__: {}
+            ),  # looking up proxies took a tenth of the time
             contextlib.redirect_stdout(out),
         ):
-            exec(code, self.scope)  # a program of this repository, never a model's
+            exec(code, self.scope)  # only programs of this package, never a model's
         self.printed = out.getvalue().strip()
         return self.printed
 
     def _send(self, request: requests.PreparedRequest, **_: Any) -> requests.Response:
         parts = urlsplit(request.url or "")
         url = urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
-        endpoint, answer = answered(url, parts.query)
+        endpoint, answer = request_replica(url, parts.query)
         self.endpoints.append(endpoint)
         self.calls.append(written(answer.call, SERVER))
         self.answers.append(answer)
@@ -65,9 +67,9 @@ class Session:
         return response
 
 
-@lru_cache(maxsize=1 << 16)  # the replica's answers never change, and damaged programs ask for much again
-def answered(url: str, query: str = "") -> tuple[str, ToolAnswer]:
-    """The operation asked for and the replica's answer. Raises LookupError for a path it has no route for."""
+@lru_cache(maxsize=1 << 16)  # the replica is constant, and corrupted programs repeat calls
+def request_replica(url: str, query: str = "") -> tuple[str, ToolAnswer]:
+    """Return the endpoint of a GET request and the replica's response. Raises LookupError for an unknown path."""
     call = ToolCall("GET", url, dict(parse_qsl(query)))
     endpoint, answer = REPLICA.endpoint(call), LOOP.run_until_complete(REPLICA.answer(call))
     if endpoint is None or answer is None:
@@ -75,23 +77,23 @@ def answered(url: str, query: str = "") -> tuple[str, ToolAnswer]:
     return endpoint, answer
 
 
-def ask(path: str) -> Any:
-    """The JSON of one answer."""
-    return json.loads(answered(SERVER + path)[1].body)
+def fetch_json(path: str) -> Any:
+    """Return the parsed JSON of one response."""
+    return json.loads(request_replica(SERVER + path)[1].body)
 
 
-def followed(program: Sequence[str]) -> Session:
-    """The session after all steps."""
-    session = Session()
+def run_program(program: Sequence[str]) -> ReplicaSession:
+    """Run all steps of a program and return the session."""
+    session = ReplicaSession()
     for step in program:
         session.run(step)
     return session
 
 
-def value(kind: AnswerType, printed: str) -> Any:
-    """The answer of that type in what a program printed. Raises ValueError if that is empty."""
+def parse_answer(kind: AnswerType, printed: str) -> Any:
+    """Parse a program's output as an answer of that type. Raises ValueError if the output is empty."""
     if printed in ("", "[]", "None"):
         raise ValueError(f"a {kind} that is empty is no answer")
     if kind == "yes_no":
         return {"yes": True, "no": False}[printed]
-    return ast.literal_eval(printed) if kind in LITERAL or printed.startswith("[") else printed
+    return ast.literal_eval(printed) if kind in LITERAL_TYPES or printed.startswith("[") else printed

@@ -1,7 +1,7 @@
-"""The templates of `tmdb_verified`, and in which splits each occurs.
+"""The templates of `tmdb_verified`, and the splits in which each occurs.
 
-A chain is written as its parts: `movie > director > birthday` asks for the birthday of a film's director. Train shows
-every part, most of them alone or in a few pairs; what only dev or only test has is composed of parts that train shows.
+A chain is written as its parts: `movie > director > birthday` asks for the birthday of a film's director. Train has
+every part, most of them alone or in a few pairs. Chains that only dev or test has are compositions of these parts.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Literal
 
 from codetool.benchmarks.task_generator.attributes import ATTRIBUTES
 from codetool.benchmarks.task_generator.comparisons import COMPARISONS, Comparison
-from codetool.benchmarks.task_generator.entry_points import ENTRIES
-from codetool.benchmarks.task_generator.grammar import Attribute, Entry, Hop
-from codetool.benchmarks.task_generator.relations import HOPS
+from codetool.benchmarks.task_generator.entry_points import ENTRY_POINTS
+from codetool.benchmarks.task_generator.grammar import Attribute, EntryPoint, Relation
+from codetool.benchmarks.task_generator.relations import RELATIONS
 from codetool.benchmarks.task_generator.subjects import Split
 from codetool.types import AnswerType
 
 Where = Literal["everywhere", "dev", "test"]
-"""`everywhere`: train, dev and test, each with subjects of its own; else that split alone."""
+"""`everywhere` means train, dev and test, each with subjects of its own; otherwise that split alone."""
 
-EVERYWHERE = """
+EVERY_SPLIT = """
 movie > release_date
 movie > rating
 movie > poster
@@ -166,7 +166,7 @@ playing_movie > runtime
 airing_show > network_name
 """
 
-DEV = """
+DEV_ONLY = """
 movie > director > birthplace
 movie > composer > birthday
 movie > lead > film_count
@@ -183,7 +183,7 @@ trending_show > show_lead > birthday
 movie > director > first_directed > title
 """
 
-TEST = """
+TEST_ONLY = """
 movie > director > birthday
 movie > lead > birthday
 movie > second > birthplace
@@ -234,30 +234,30 @@ collection > first_part > director > latest_directed > lead_name
 
 @dataclass(frozen=True)
 class Chain:
-    """A template that walks from an entry over hops to an attribute."""
+    """A template that leads from an entry point over relations to an attribute."""
 
-    spelled: str
+    notation: str
     """`movie > director > birthday`."""
     where: Where
 
     @property
     def name(self) -> str:
         """`movie-director-birthday`."""
-        return self.spelled.replace(" > ", "-")
+        return self.notation.replace(" > ", "-")
 
     @cached_property
-    def entry(self) -> Entry:
-        """The way in."""
-        return ENTRIES[self._parts[0]]
+    def entry_point(self) -> EntryPoint:
+        """The entry point, which finds the subject."""
+        return ENTRY_POINTS[self._parts[0]]
 
     @cached_property
-    def hops(self) -> tuple[Hop, ...]:
-        """The ways on."""
-        return tuple(HOPS[name] for name in self._parts[1:-1])
+    def relations(self) -> tuple[Relation, ...]:
+        """The relations, in order."""
+        return tuple(RELATIONS[name] for name in self._parts[1:-1])
 
     @cached_property
     def attribute(self) -> Attribute:
-        """What is asked for."""
+        """The attribute that the query asks for."""
         return ATTRIBUTES[self._parts[-1]]
 
     @property
@@ -267,14 +267,14 @@ class Chain:
 
     @property
     def _parts(self) -> list[str]:
-        return self.spelled.split(" > ")
+        return self.notation.split(" > ")
 
 
-SPELLED: Mapping[Where, str] = {"everywhere": EVERYWHERE, "dev": DEV, "test": TEST}
-CHAINS = tuple(Chain(line, where) for where, text in SPELLED.items() for line in text.strip().split("\n"))
+CHAINS_BY_SPLIT: Mapping[Where, str] = {"everywhere": EVERY_SPLIT, "dev": DEV_ONLY, "test": TEST_ONLY}
+CHAINS = tuple(Chain(line, where) for where, text in CHAINS_BY_SPLIT.items() for line in text.strip().split("\n"))
 TEMPLATES: tuple[Chain | Comparison, ...] = (*CHAINS, *COMPARISONS)
 
 
-def occurs(where: Where, split: Split) -> bool:
-    """Whether templates of that sort occur in the split."""
+def is_in_split(where: Where, split: Split) -> bool:
+    """Return whether templates with this `where` occur in the split."""
     return where in ("everywhere", split)
