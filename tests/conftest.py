@@ -1,7 +1,4 @@
-"""Settings of every test run: one compute thread a process, processes in parallel, and no data folder by accident.
-
-Lies here so that test modules can import the helpers beside it, for example `chat_server`.
-"""
+"""Settings of every test run: one compute thread a process, processes in parallel, and no data folder by accident."""
 
 import os
 import signal
@@ -17,6 +14,8 @@ os.environ["WANDB_MODE"] = "disabled"  # no run of a test is anybody's experimen
 
 # A shell's background job inherits Ctrl-C as ignored, and so would the processes that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+pytest_plugins = ["command_line_fixtures", "composed_fixtures"]
 
 MOST_PROCESSES = 4
 """Each holds its own copy of torch, about 1 GB with the processes that it forks."""
@@ -34,4 +33,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     show_data_to(item)
 
 
-pytest_plugins = ["command_line_fixtures", "composed_fixtures"]
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what runs commands, so that `-m "not cli and …"` leaves it out."""
+    if "run" in getattr(item, "fixturenames", ()):
+        item.add_marker("cli")

@@ -129,6 +129,7 @@ def ablation(outputs: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.slow
 def test_the_cells_run_share_their_candidates_and_run_no_more_than_once(tmp_path: Path, policy: ChatServer) -> None:
     words = ("--cells", "without_latent,oracle", "--timing", "1", f"policy.base_url={policy.url}")
     done = ablation(tmp_path, *words)
@@ -146,6 +147,7 @@ def test_the_cells_run_share_their_candidates_and_run_no_more_than_once(tmp_path
     assert len(policy.requests) == asked
 
 
+@pytest.mark.slow
 def test_cells_that_fail_are_named_and_stop_no_other(tmp_path: Path) -> None:
     done = ablation(tmp_path, "--cells", "chain,oracle", "--timing", "0", "policy.base_url=http://127.0.0.1:9/v1")
     assert done.returncode == 1

@@ -133,7 +133,7 @@ print(len(calls))
 
 
 def test_every_call_that_a_program_makes_reaches_the_replica_once(tmp_path: Path, policy: ChatServer) -> None:
-    search = ("search=exhaustive", "search.depth=3", "prm=none")
+    search = ("search=exhaustive", "search.depth=3", "prm=none", "limit=16")
     command = [sys.executable, "-c", ONE_CALL_EACH, str(tmp_path), *words(policy), *search]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

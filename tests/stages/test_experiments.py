@@ -1,6 +1,7 @@
 """Presets: they say only what differs, what the user types wins over them, and the paper's is the paper's."""
 
 import os
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,9 @@ PRESETS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
 NEEDED = {"prm=remote": ["prm.base_url=http://127.0.0.1:1", "prm.model=m"]}
 
 
+@cache
 def composed(*words: str) -> DictConfig:
+    """The configuration of a command line; to be read only."""
     [config] = check(words)
     return config
 

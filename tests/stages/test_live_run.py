@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 from chat_server import ChatServer, Reply, chat
-from command_line import ROOT, CommandLine, lines
+from command_line import CommandLine, lines
 from rich.console import Console
 
 from codetool.benchmarks.openapi import tools
@@ -68,17 +67,10 @@ class Live:
 @contextmanager
 def service(run: CommandLine) -> Iterator[str]:
     """The address of a served replica that wants the key."""
-    process = subprocess.Popen(
-        run.command("stage=serve_tools", "serve_tools.port=0", "serve_tools.require_key=true"),
-        cwd=ROOT,
-        env=os.environ | {"TMDB_API_KEY": KEY},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdout is not None
+    words = ("stage=serve_tools", "serve_tools.port=0", "serve_tools.require_key=true")
+    process = run.start(*words, environment=os.environ | {"TMDB_API_KEY": KEY})
     try:
-        yield process.stdout.readline().split()[0] + "3"
+        yield process.first_line().split()[0] + "3"
     finally:
         process.kill()
         process.communicate()

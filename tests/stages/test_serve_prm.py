@@ -5,7 +5,6 @@ import json
 import random
 import signal
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,11 +15,12 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from command_line import ROOT, CommandLine
+from command_line import CommandLine
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from no_servers import NO_SERVERS
 from tiny_models import save
+from warm_process import WarmProcess
 
 from codetool.config.overrides import CONF, check
 from codetool.prm.local_scorer import LocalJudge
@@ -48,33 +48,21 @@ def words(folder: Path) -> list[str]:
 @contextmanager
 def served(
     run: CommandLine, folder: Path, *more: str
-) -> Iterator[tuple[subprocess.Popen[str], httpx.Client, Callable[[], str]]]:
+) -> Iterator[tuple[WarmProcess, httpx.Client, Callable[[], str]]]:
     """The process, a client of it, and a function that waits for its end and tells what it said."""
-    process = subprocess.Popen(
-        run.command("stage=serve_prm", "serve_prm.port=0", *words(folder), *more),
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stdout is not None and process.stderr is not None
-    said: list[str] = []
-    reader = threading.Thread(target=said.extend, args=(process.stderr,), daemon=True)  # a full pipe would stop it
-    reader.start()
+    process = run.start("stage=serve_prm", "serve_prm.port=0", *words(folder), *more)
 
     def ended() -> str:
-        process.wait(timeout=90)
-        reader.join(10)
-        return "".join(said)
+        return process.communicate(timeout=90)[1]
 
     try:
-        line = process.stdout.readline()
+        line = process.first_line()
         assert " answers /generate, /score" in line, ended()
         with httpx.Client(base_url=line.split()[0], trust_env=False, timeout=90) as client:
             yield process, client, ended
     finally:
         process.kill()
-        process.wait()
-        reader.join(10)
-        process.stdout.close()
-        process.stderr.close()
+        process.communicate()
 
 
 @pytest.fixture(scope="module")

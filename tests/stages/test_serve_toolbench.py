@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,8 @@ from typing import Any
 import httpx
 import pytest
 from chat_server import ChatServer, Reply, chat, served_apart
-from command_line import ROOT, CommandLine
+from command_line import CommandLine
+from warm_process import WarmProcess
 
 CLIENTS = 64
 BODY = {"category": "Data", "tool_name": "clique", "api_name": "artist", "strip": "", "toolbench_key": ""}
@@ -53,20 +53,12 @@ def simulating() -> Iterator[ChatServer]:
 
 
 @contextmanager
-def served(run: CommandLine, folder: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def served(run: CommandLine, folder: Path, *words: str) -> Iterator[tuple[WarmProcess, str]]:
     """The server and its address."""
-    command = run.command("stage=serve_tools", "benchmark=stabletoolbench", "serve_tools.port=0", *words)
-    process = subprocess.Popen(
-        [*command, f"tools.cache.folder={folder}"],
-        cwd=ROOT,
-        env=os.environ | {"CODETOOL_DATA": str(folder)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdout is not None
+    command = ("stage=serve_tools", "benchmark=stabletoolbench", "serve_tools.port=0", f"tools.cache.folder={folder}")
+    process = run.start(*command, *words, environment=os.environ | {"CODETOOL_DATA": str(folder)})
     try:
-        yield process, process.stdout.readline().split()[0]
+        yield process, process.first_line().split()[0]
     finally:
         process.kill()
         process.communicate()
@@ -90,13 +82,13 @@ def test_nothing_is_lost_or_torn_when_the_server_is_killed_while_many_clients_as
         words += (f"simulator.base_url={simulator.url}",)
         answers: dict[int, str | None] = {}
         with served(run, folder, *words) as (process, url), ThreadPoolExecutor(CLIENTS) as clients:
-            futures = {n: clients.submit(ask, url, n) for n in range(600)}
-            for n in range(200):
+            futures = {n: clients.submit(ask, url, n) for n in range(240)}
+            for n in range(80):
                 answers[n] = futures[n].result()
             process.send_signal(signal.SIGKILL)
             answers |= {n: future.result() for n, future in futures.items()}
         told = {n: name for n, name in answers.items() if name is not None}
-        assert 200 <= len(told) < 600 and len({told[n] for n in told if n >= 9}) == len(told) - min(9, len(told))
+        assert 80 <= len(told) < 240 and len({told[n] for n in told if n >= 9}) == len(told) - min(9, len(told))
         assert all(told[n] == f"known {n}" for n in range(9))
 
         kept = [json.loads(line) for line in recorded.read_text().splitlines()]

@@ -3,13 +3,13 @@
 import os
 import signal
 import socket
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
 import pytest
-from command_line import ROOT, CommandLine
+from command_line import CommandLine
+from warm_process import WarmProcess
 
 from codetool.config.overrides import check
 from codetool.errors import ConfigError
@@ -18,19 +18,12 @@ from codetool.errors import ConfigError
 @contextmanager
 def served(
     run: CommandLine, *words: str, key: str | None = None
-) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
+) -> Iterator[tuple[WarmProcess, httpx.Client]]:
     environment = {name: value for name, value in os.environ.items() if name != "TMDB_API_KEY"}
-    process = subprocess.Popen(
-        run.command("stage=serve_tools", "serve_tools.port=0", *words),
-        cwd=ROOT,
-        env=environment | ({"TMDB_API_KEY": key} if key else {}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
+    environment |= {"TMDB_API_KEY": key} if key else {}
+    process = run.start("stage=serve_tools", "serve_tools.port=0", *words, environment=environment)
     try:
-        address = process.stdout.readline().split()[0]
+        address = process.first_line().split()[0]
         with httpx.Client(base_url=address, trust_env=False) as client:
             yield process, client
     finally:
@@ -86,7 +79,7 @@ def test_the_key_in_the_environment_is_the_only_one(run: CommandLine) -> None:
             assert client.get("/3/movie/597", params={"api_key": key}).status_code == status
             assert client.get("/3/movie/597", headers={"Authorization": f"Bearer {key}"}).status_code == status
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=60)
     assert "the-right-one" not in out + err
 
 
@@ -96,7 +89,7 @@ def test_a_signal_ends_it_with_a_line_for_each_request(run: CommandLine, number:
         client.get("/3/search/movie?query=star&api_key=secret-key")
         client.get("/3/movie/0")
         process.send_signal(number)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=60)
     assert process.returncode == 0
     assert [line.split()[1:4] for line in err.splitlines() if " GET " in line] == [
         ["GET", "/3/search/movie?query=star", "200"],
@@ -156,5 +149,5 @@ def test_the_log_line_of_a_strange_request_stays_one_line(run: CommandLine) -> N
         client.get("/3/search/movie?query=%0Aa%1b[31m")
         client.get("/3/%0a%1b/x")
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=10)
+        _, err = process.communicate(timeout=60)
     assert err.count(" GET ") == 2 and len(err.splitlines()) == 4 and "\x1b[31m" not in err

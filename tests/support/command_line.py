@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,9 @@ class CommandLine:
     def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
         return run_warm(self.command(*words))
 
-    def start(self, *words: str) -> WarmProcess:
+    def start(self, *words: str, environment: Mapping[str, str] | None = None) -> WarmProcess:
         """The command while it runs, to be stopped or looked into."""
-        return WarmProcess(self.command(*words))
+        return WarmProcess(self.command(*words), environment)
 
     def start_cold(self, *words: str) -> subprocess.Popen[str]:
         """The same in a new interpreter, which imports everything first: what a user's shell starts."""

@@ -7,8 +7,10 @@ streams and exit code. The parent of the forks imports and never computes, so th
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import os
+import pkgutil
 import select
 import signal
 import socket
@@ -16,18 +18,17 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
 ROOT = Path(__file__).parents[2]
-LIBRARIES = ("hydra", "torch", "transformers", "pytorch_lightning", "peft", "openai")
-STAGES = tuple(
-    ".".join(file.relative_to(ROOT).with_suffix("").parts)
-    for folder in ("stages", "sweeps")
-    for file in sorted((ROOT / "codetool" / folder).rglob("*.py"))
-)
+PRELOADED = ("hydra", "torch", "transformers", "pytorch_lightning", "peft", "openai", "fastapi", "uvicorn")
+"""What the modules of codetool import where they are called."""
+LEFT_OUT = ("codetool.__main__", "codetool.execution.inside.")
+"""Modules that run when they are imported, or that belong into the sandbox."""
 
 
 def run_warm(command: Sequence[str], *, timeout: float = 120) -> subprocess.CompletedProcess[str]:
@@ -46,14 +47,14 @@ def run_warm(command: Sequence[str], *, timeout: float = 120) -> subprocess.Comp
 class WarmProcess:
     """A command in a fork of the warm process, with what tests use of `subprocess.Popen`."""
 
-    def __init__(self, command: Sequence[str]) -> None:
-        """Start `[python, run.py, *words]` with the environment of now."""
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+        """Start `[python, run.py, *words]`, with the environment of now unless another one is given."""
         self.args = list(command)
         self.returncode: int | None = None
         self._texts: tuple[str, str] | None = None
         self._files = (tempfile.TemporaryFile(), tempfile.TemporaryFile())  # noqa: SIM115
         self._connection = _connect()
-        request = {"words": self.args[2:], "environment": dict(os.environ), "folder": str(ROOT)}
+        request = {"words": self.args[2:], "environment": dict(environment or os.environ), "folder": str(ROOT)}
         descriptors = [file.fileno() for file in self._files]
         socket.send_fds(self._connection, [json.dumps(request).encode()], descriptors)
         self._connection.shutdown(socket.SHUT_WR)
@@ -72,9 +73,20 @@ class WarmProcess:
             raise subprocess.TimeoutExpired(self.args, timeout or 0)
         self.poll()
         if self._texts is None:
-            out, err = (self._text(file) for file in self._files)
+            out, err = (_content(file).decode() for file in self._files)
             self._texts = out, err
+            for file in self._files:
+                file.close()
         return self._texts
+
+    def first_line(self, timeout: float = 60) -> str:
+        """The first line on standard output as soon as it is there, empty if the command ended without one."""
+        end = time.monotonic() + timeout
+        while b"\n" not in (written := _content(self._files[0])) and self.poll() is None:
+            if time.monotonic() > end:
+                raise TimeoutError(f"{self.args}: no line within {timeout} s")
+            time.sleep(0.01)
+        return written.decode().split("\n")[0]
 
     def send_signal(self, number: int) -> None:
         """Send a signal to the command if it still runs."""
@@ -96,12 +108,10 @@ class WarmProcess:
             line += byte
         return line.decode()
 
-    @staticmethod
-    def _text(file: IO[bytes]) -> str:
-        file.seek(0)
-        text = file.read().decode()
-        file.close()
-        return text
+
+def _content(file: IO[bytes]) -> bytes:
+    """What a command has written so far; the position at which it goes on is shared with it and stays."""
+    return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0)
 
 
 def _connect() -> socket.socket:
@@ -127,8 +137,16 @@ def serve(address: str) -> None:
     import importlib
 
     sys.path.insert(0, str(ROOT))
-    for name in (*LIBRARIES, *STAGES):
+    from hydra.core.plugins import Plugins
+
+    import codetool
+
+    packages = pkgutil.walk_packages(codetool.__path__, "codetool.")
+    for name in (*PRELOADED, *(module.name for module in packages if not module.name.startswith(LEFT_OUT))):
         importlib.import_module(name)
+    Plugins.instance()  # looks through Hydra's own plugins
+    gc.collect()
+    gc.freeze()  # no fork copies memory in order to look through what was imported
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen()

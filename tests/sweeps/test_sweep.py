@@ -154,6 +154,7 @@ def test_a_cell_with_tasks_that_failed_for_our_own_reasons_has_failed(
     assert [row["success"] for row in table(run)][1] == "0.0"
 
 
+@pytest.mark.slow
 def test_joblib_runs_cells_side_by_side_with_their_share_of_the_cpu(
     run: CommandLine, words: tuple[str, ...], slow_policy: ChatServer
 ) -> None:
@@ -184,7 +185,7 @@ def test_cells_with_equal_identity_run_once_even_side_by_side(
     assert [row["folder"] for row in table(run)] == [str(folder)] * 2
 
 
-@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+@pytest.mark.parametrize("launcher", ["basic", pytest.param("joblib", marks=pytest.mark.slow)])
 def test_ctrl_c_stops_the_sweep_at_once_and_keeps_finished_cells(
     run: CommandLine, words: tuple[str, ...], slow_policy: ChatServer, launcher: str
 ) -> None:
