@@ -44,7 +44,12 @@ def test_the_program_runs_against_the_film_service(client: TestClient) -> None:
 
 
 def test_commands_of_the_readme_are_files_of_this_checkout_and_nothing_needs_a_folder_beside_it() -> None:
-    pages = [ROOT / "README.md", *ROOT.glob("experiments/**/*.md"), *ROOT.glob("codetool/**/*.md")]
+    pages = [
+        ROOT / "README.md",
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("experiments/**/*.md"),
+        *ROOT.glob("codetool/**/*.md"),
+    ]
     named = {name for page in pages for name in re.findall(r"python (experiments/\S+\.py)", page.read_text())}
     assert named and not [name for name in named if not (ROOT / name).is_file()]
     sources = [*ROOT.glob("experiments/**/*.py"), *ROOT.glob("codetool/**/*.py"), *pages]
