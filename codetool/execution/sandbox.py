@@ -2,7 +2,7 @@
 
 What it is for: code that a model wrote, right, wrong or hostile, must not reach files, environment, network, processes
 or memory of anybody else, and must not stop anybody else's work. It is no defence against errors in the kernel. What is
-really in force stands in `LiveSandbox.in_force`. The reading order inside the sandbox begins with `inside/init.py`.
+really in force stands in `Sandbox.in_force`. The reading order inside the sandbox begins with `inside/pid1.py`.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from starlette.routing import Mount, Route
 from codetool.tmdb.app import SERVER, create_app
 from codetool.tmdb.catalog_dependency import Catalogue
 from codetool.tmdb.openapi_document import document
-from codetool.tools.explorer_page import page
+from codetool.tools.explorer_page import load_explorer_page
 
 BASE = urlsplit(SERVER).path
 
@@ -26,7 +26,7 @@ def create_site(catalogue: Catalogue, *, require_key: bool, key: str) -> Starlet
     described = _described(require_key)
 
     async def explore(_: Request) -> Response:
-        return HTMLResponse(page())
+        return HTMLResponse(load_explorer_page())
 
     async def openapi(_: Request) -> Response:
         return JSONResponse(described)

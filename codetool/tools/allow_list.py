@@ -13,7 +13,7 @@ _NAME = r"([\w.-]+|\[[0-9a-f:.]+\])"
 _PORT = re.compile(r":\d+$")
 
 
-def host_of(url: str) -> str | None:
+def extract_host(url: str) -> str | None:
     """The URL's `host` or `host:port` in lower case, without the scheme's default port.
 
     None for everything that is not a well-formed http or https URL.
@@ -43,7 +43,7 @@ class AllowList:
     hosts: frozenset[str]
 
     @classmethod
-    def of(cls, hosts: Iterable[str]) -> AllowList:
+    def from_hosts(cls, hosts: Iterable[str]) -> AllowList:
         """The list of these hosts, compared in lower case."""
         return cls(frozenset(host.lower() for host in hosts))
 

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from codetool.tools.allow_list import host_of
+from codetool.tools.allow_list import extract_host
 from codetool.types import ToolAnswer
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class AnswerCounts:
     """How many calls there were, by the source that answered and by the failure that stood in for an answer."""
 
     calls: int
@@ -29,28 +29,28 @@ class Summary:
 
 
 @dataclass(slots=True)
-class Tally:
+class AnswerTally:
     """A running count of answers."""
 
     provenance: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
-    asked: Counter[str] = field(default_factory=Counter)
+    calls_by_host: Counter[str] = field(default_factory=Counter)
     """Calls by host, without those that were not allowed to ask anybody."""
-    missed: Counter[str] = field(default_factory=Counter)
+    misses_by_host: Counter[str] = field(default_factory=Counter)
     """Of them the calls that nobody answered."""
 
     def count(self, answer: ToolAnswer) -> None:
         """Count one answer, by its failure if it has one."""
-        host = host_of(answer.call.url)
+        host = extract_host(answer.call.url)
         if host and answer.failure in (None, "miss", "unreachable"):
-            self.asked[host] += 1
-            self.missed[host] += answer.failure == "miss"
+            self.calls_by_host[host] += 1
+            self.misses_by_host[host] += answer.failure == "miss"
         if answer.failure:
             self.failures[answer.failure] += 1
         else:
             self.provenance[answer.provenance or "unknown"] += 1
 
-    def summary(self) -> Summary:
+    def summary(self) -> AnswerCounts:
         """The counts so far, names in alphabetical order."""
         calls = self.provenance.total() + self.failures.total()
-        return Summary(calls, dict(sorted(self.provenance.items())), dict(sorted(self.failures.items())))
+        return AnswerCounts(calls, dict(sorted(self.provenance.items())), dict(sorted(self.failures.items())))

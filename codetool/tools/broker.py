@@ -32,18 +32,18 @@ from pydantic.dataclasses import dataclass
 from codetool.errors import CodeToolError, ConfigError
 from codetool.interfaces import Simulator, ToolSource
 from codetool.runs.operational import Checksummed, Operational
-from codetool.tools.allow_list import AllowList, host_of, is_host
-from codetool.tools.answer_counts import Summary, Tally
+from codetool.tools.allow_list import AllowList, extract_host, is_host
+from codetool.tools.answer_counts import AnswerCounts, AnswerTally
 from codetool.tools.live_source import LiveSource
 from codetool.tools.miss_advice import advise_on_misses
-from codetool.tools.recordings import Recorder, Recordings, writable
-from codetool.tools.secrets import HOW_TO_ADD, Keyring, Secret, secrets_by_name
+from codetool.tools.recordings import Recordings, RecordingSource, ensure_writable
+from codetool.tools.secrets import HOW_TO_ADD, Keyring, Secret, flatten_secrets
 from codetool.tools.signing_transport import open_client
-from codetool.tools.simulator import NoSimulator, Simulation
-from codetool.tools.sources import CountedOption, ExampleSource, LiveProxy
-from codetool.tools.task_recordings import FreshRecordings, Replay, UntilWritten
-from codetool.tools.task_session import TaskTools
-from codetool.tools.writes import TaskWrites, with_effects
+from codetool.tools.simulator import ModelSimulator, NoSimulator
+from codetool.tools.sources import CountedSourceConfig, ExampleSource, LiveProxyConfig
+from codetool.tools.task_recordings import FreshRecordings, ReplaySource, UnchangedHostSource
+from codetool.tools.task_session import TaskSession
+from codetool.tools.writes import TaskWrites, mark_effects
 from codetool.types import JSON, Task, ToolCall
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ log = logging.getLogger(__name__)
     kw_only=True,
     config=ConfigDict(extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True),
 )
-class Tools:
+class BrokerConfig:
     """Settings of the broker."""
 
     mode: Literal["offline", "strict", "simulated", "live"]
@@ -74,7 +74,7 @@ class Tools:
     """The service's embedded copy; null: none."""
     simulator: Annotated[SkipValidation[Simulator | NoSimulator], Operational]
     """Who answers in mode simulated where nobody else does."""
-    tool_proxy: SkipValidation[LiveProxy | None]
+    tool_proxy: SkipValidation[LiveProxyConfig | None]
     """The way to services that are not asked themselves; null: they are."""
     connect_timeout: Annotated[PositiveFloat, Operational]
     """Seconds until a live host has accepted."""
@@ -97,7 +97,7 @@ class Tools:
     """Operations that change something although their method is GET."""
 
     @model_validator(mode="after")
-    def _simulator_where_it_is_asked(self) -> Self:
+    def _check_simulator_matches_mode(self) -> Self:
         if self.mode == "simulated" and isinstance(self.simulator, NoSimulator):
             raise ValueError("tools.mode=simulated wants a simulator: simulator=openai simulator.model=NAME")
         if self.mode != "simulated" and not isinstance(self.simulator, NoSimulator):
@@ -106,7 +106,7 @@ class Tools:
 
     @field_validator("cache", "replica", mode="before")
     @classmethod
-    def _has_every_method(cls, source: Any) -> Any:
+    def _check_source_methods(cls, source: Any) -> Any:
         lacking = [name for name in ("answer", "checksum") if not hasattr(source, name)]
         if source is not None and lacking:
             methods = " and ".join(f"{name}()" for name in lacking)
@@ -115,7 +115,7 @@ class Tools:
 
     @field_validator("allowed_hosts")
     @classmethod
-    def _hosts_only(cls, hosts: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    def _check_hosts(cls, hosts: tuple[str, ...] | None) -> tuple[str, ...] | None:
         wrong = [host for host in hosts or () if not is_host(host)]
         if wrong:
             raise ValueError(f"an entry is `host` or `host:port`, not {', '.join(map(repr, wrong))}")
@@ -123,12 +123,12 @@ class Tools:
 
     @field_validator("secrets", mode="before")
     @classmethod
-    def _flat(cls, secrets: Any) -> Any:
-        return secrets_by_name(secrets) if isinstance(secrets, Mapping) else secrets
+    def _flatten_secrets(cls, secrets: Any) -> Any:
+        return flatten_secrets(secrets) if isinstance(secrets, Mapping) else secrets
 
     @field_validator("secrets")
     @classmethod
-    def _every_secret_has_a_host(cls, secrets: Mapping[str, Secret]) -> Mapping[str, Secret]:
+    def _check_secret_hosts(cls, secrets: Mapping[str, Secret]) -> Mapping[str, Secret]:
         for name, secret in secrets.items():
             if secret.host is None and not is_host(name):
                 raise ValueError(f"the name of a secret without a host is `host` or `host:port`, not {name!r}")
@@ -145,23 +145,23 @@ class Tools:
         hold something else, or cannot be written.
         """
         self._check_marked_operations(tasks)
-        keyring = Keyring(self._known_secrets(), os.environ)
-        own = [writable(self.record_to)] if self.record_to and self.mode in ("live", "simulated") else []
+        keyring = Keyring(self._secrets_to_scrub(), os.environ)
+        own = [ensure_writable(self.record_to)] if self.record_to and self.mode in ("live", "simulated") else []
         files = [*self.recordings, *own]
         if self.mode == "live":
             self._require_keys(keyring, tasks)
             async with open_client(
                 keyring, connect_timeout=self.connect_timeout, timeout=self.timeout, connections=self.connections
             ) as client:
-                yield Broker(self, Recordings.read(files), keyring, client=client)
+                yield Broker(self, Recordings.load(files), keyring, client=client)
         elif isinstance(self.simulator, NoSimulator):
-            yield Broker(self, Recordings.read(files), keyring)
+            yield Broker(self, Recordings.load(files), keyring)
         else:
-            recordings = Recordings.read(files, self.simulator.checksum())
-            async with self.simulator.open(self._examples) as simulation:
+            recordings = Recordings.load(files, self.simulator.checksum())
+            async with self.simulator.open(self._list_examples) as simulation:
                 yield Broker(self, recordings, keyring, simulation=simulation)
 
-    def _known_secrets(self) -> Mapping[str, Secret]:
+    def _secrets_to_scrub(self) -> Mapping[str, Secret]:
         """The secrets of the hosts, and of the proxy, which carries its own but has it cut out all the same."""
         if self.tool_proxy is None or self.mode != "live":
             return self.secrets
@@ -188,17 +188,17 @@ class Tools:
         if self.tool_proxy is not None:
             self.tool_proxy.require_key()
         else:
-            keyring.require(self.allowed([tool.server for task in tasks for tool in task.tools]))
+            keyring.require(self.build_allow_list([tool.server for task in tasks for tool in task.tools]))
 
-    def _examples(self, call: ToolCall, most: int) -> Sequence[tuple[Mapping[str, JSON], JSON]]:
+    def _list_examples(self, call: ToolCall, most: int) -> Sequence[tuple[Mapping[str, JSON], JSON]]:
         """Recorded calls of the same operation, as the cache knows them."""
         return self.cache.examples(call, most) if isinstance(self.cache, ExampleSource) else ()
 
-    def allowed(self, servers: Sequence[str]) -> AllowList:
+    def build_allow_list(self, servers: Sequence[str]) -> AllowList:
         """The hosts that may be called by a task whose tools have these servers."""
         if self.allowed_hosts is not None:
-            return AllowList.of(self.allowed_hosts)
-        return AllowList.of(host for host in map(host_of, servers) if host)
+            return AllowList.from_hosts(self.allowed_hosts)
+        return AllowList.from_hosts(host for host in map(extract_host, servers) if host)
 
 
 class Broker:
@@ -206,12 +206,12 @@ class Broker:
 
     def __init__(
         self,
-        settings: Tools,
+        settings: BrokerConfig,
         recordings: Recordings,
         keyring: Keyring,
         *,
         client: httpx.AsyncClient | None = None,
-        simulation: Simulation | None = None,
+        simulation: ModelSimulator | None = None,
     ) -> None:
         """Takes a client in live mode, and a simulator in simulated mode."""
         self._settings = settings
@@ -219,70 +219,70 @@ class Broker:
         self._keyring = keyring
         self._client = client
         self._simulator = simulation
-        self._simulation = self._recorded(simulation) if simulation else None
-        self._total = Tally()
-        counted = settings.cache.open_counted() if isinstance(settings.cache, CountedOption) else None
+        self._simulation = self._record_answers(simulation) if simulation else None
+        self._total = AnswerTally()
+        counted = settings.cache.open_counted() if isinstance(settings.cache, CountedSourceConfig) else None
         self._cache: ToolSource | None = counted or settings.cache
         self.source_counts: Mapping[str, int] = counted.counts if counted else {}
         """How calls were found by the published answers, up to now."""
 
-    def session(self, task: Task) -> TaskTools:
+    def session(self, task: Task) -> TaskSession:
         """The tools of one task. Raises MissingError in live mode if the key of one of its hosts is not set."""
-        allowed = self._settings.allowed([tool.server for tool in task.tools])
+        allowed = self._settings.build_allow_list([tool.server for tool in task.tools])
         writes = TaskWrites(task.id)
-        return TaskTools(
+        return TaskSession(
             task,
-            self._sources(allowed, writes),
+            self._list_sources(allowed, writes),
             allowed=allowed,
             max_calls=self._settings.max_calls,
             mode=self._settings.mode,
             keyring=self._keyring,
             total=self._total,
             writes=writes,
-            tools=with_effects(task.tools, self._settings.reads, self._settings.writes),
+            tools=mark_effects(task.tools, self._settings.reads, self._settings.writes),
             sends_requests=self._client is not None and self._settings.tool_proxy is None,
         )
 
     @property
-    def trouble(self) -> CodeToolError | None:
+    def fatal_error(self) -> CodeToolError | None:
         """Why the simulator cannot be asked any more; what tasks have been told since is no fault of theirs."""
-        return self._simulator.trouble if self._simulator else None
+        return self._simulator.fatal_error if self._simulator else None
 
-    def advice(self) -> list[str]:
+    def advise(self) -> list[str]:
         """A line for each host for which nobody answers most calls, with the mode that would."""
         return list(advise_on_misses(self._total, self._settings, len(self._recordings)))
 
-    def summary(self) -> Summary:
+    def summary(self) -> AnswerCounts:
         """The counts of all answers so far."""
         return replace(self._total.summary(), cache=dict(sorted(self.source_counts.items())))
 
-    def _sources(self, allowed: AllowList, writes: TaskWrites) -> list[ToolSource]:
+    def _list_sources(self, allowed: AllowList, writes: TaskWrites) -> list[ToolSource]:
         """The sources of the mode in the order in which they are asked."""
         settings = self._settings
         if self._client:
             known: list[ToolSource] = [FreshRecordings(self._recordings)]
             known += [self._cache] if self._cache else []
-            live = self._live(self._client, allowed, writes)
-            return [*(UntilWritten(source, writes) for source in known), live]
+            live = self._open_live_source(self._client, allowed, writes)
+            return [*(UnchangedHostSource(source, writes) for source in known), live]
         replica = settings.replica if settings.mode in ("offline", "simulated") else None
-        sources = (Replay(self._recordings, writes), self._cache, replica, self._simulation)
+        sources = (ReplaySource(self._recordings, writes), self._cache, replica, self._simulation)
         return [source for source in sources if source is not None]
 
-    def _live(self, client: httpx.AsyncClient, allowed: AllowList, writes: TaskWrites) -> ToolSource:
+    def _open_live_source(self, client: httpx.AsyncClient, allowed: AllowList, writes: TaskWrites) -> ToolSource:
         settings, proxy = self._settings, self._settings.tool_proxy
         if proxy is None:
             self._keyring.require(allowed)
         source = LiveSource(
             client,
             self._keyring,
-            AllowList.of([proxy.host]) if proxy else allowed,
+            AllowList.from_hosts([proxy.host]) if proxy else allowed,
             deadline=settings.connect_timeout + 2 * settings.timeout,
             retries=settings.retries,
             backoff=settings.backoff,
             max_bytes=settings.max_bytes,
         )
-        return self._recorded(proxy.source(source) if proxy else source, writes)
+        return self._record_answers(proxy.source(source) if proxy else source, writes)
 
-    def _recorded(self, source: ToolSource, writes: TaskWrites | None = None) -> ToolSource:
+    def _record_answers(self, source: ToolSource, writes: TaskWrites | None = None) -> ToolSource:
         file = self._settings.record_to
-        return Recorder(source, self._recordings, file, writes) if file else source
+        return RecordingSource(source, self._recordings, file, writes) if file else source

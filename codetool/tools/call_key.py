@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from decimal import Decimal
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
-from codetool.tools.allow_list import host_of
-from codetool.tools.headers import header_arguments, select_headers
-from codetool.tools.request_arguments import gathered, merged, parse_body, parse_query, public
-from codetool.tools.secrets import is_secret, spelled_alike
-from codetool.tools.url_router import Match, index_of
+from codetool.tools.allow_list import extract_host
+from codetool.tools.headers import extract_header_arguments, select_headers
+from codetool.tools.request_arguments import drop_secret_pairs, group_by_name, merge_arguments, parse_body, parse_query
+from codetool.tools.secrets import is_secret, normalize_name
+from codetool.tools.url_router import Match, get_router
 from codetool.types import JSON, HttpRequest, Parameter, Tool, ToolCall
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -25,7 +25,7 @@ _SAFE = "!$&'()*+,;=:@"  # characters of a path segment besides the unreserved o
 _NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,12})?")  # as many digits as Decimal keeps exactly
 
 
-def route(
+def route_request(
     request: HttpRequest,
     tools: tuple[Tool, ...],
     secret_names: frozenset[str] = frozenset(),
@@ -40,40 +40,42 @@ def route(
     `keep_declared` no argument that the operation's document declares is one otherwise. What is no http URL becomes a
     call without tool, arguments and request.
     """
-    method, text = request.method.upper(), _encodable(request.url)
-    host = host_of(text)
+    method, text = request.method.upper(), _replace_surrogates(request.url)
+    host = extract_host(text)
     if host is None:
-        return ToolCall(method, _shown(text), {})
+        return ToolCall(method, _strip_url_secrets(text), {})
     parts = urlsplit(text)
     segments = [unquote(segment) for segment in parts.path.removeprefix("/").removesuffix("/").split("/")]
-    match = index_of(tools).find(method, host, segments)
+    match = get_router(tools).find(method, host, segments)
     declared = match.tool.parameters if match and keep_declared else ()
-    exempt = frozenset(spelled_alike(parameter.name) for parameter in declared)
-    url = _address(match, secret_names) if match else f"{parts.scheme}://{host}{_path(segments)}"
+    exempt = frozenset(normalize_name(parameter.name) for parameter in declared)
+    url = _format_url(match, secret_names) if match else f"{parts.scheme}://{host}{_format_path(segments)}"
     slash = "/" if match is None and parts.path.endswith("/") else ""
-    query = public(parse_query(parts.query), secret_names, exempt)
-    body = parse_body(_encodable(request.body or ""))
+    query = drop_secret_pairs(parse_query(parts.query), secret_names, exempt)
+    body = parse_body(_replace_surrogates(request.body or ""))
     if body:
-        body = body.without_secrets(secret_names, exempt)
+        body = body.drop_secrets(secret_names, exempt)
     headers = select_headers(request.headers, match.tool if match else None, secret_headers)
     path = (
-        {name: value for name, value in match.variables if not _is_hidden(match, name, secret_names)} if match else {}
+        {name: value for name, value in match.variables if not _is_secret_variable(match, name, secret_names)}
+        if match
+        else {}
     )
     return ToolCall(
         method,
         url,
-        merged(
+        merge_arguments(
             path,
-            gathered(query),
+            group_by_name(query),
             body.arguments if body else {},
-            header_arguments(headers, match.tool if match else None),
+            extract_header_arguments(headers, match.tool if match else None),
         ),
         match.tool if match else None,
         HttpRequest(method, f"{url}{slash}?{urlencode(query)}".removesuffix("?"), body.text if body else None, headers),
     )
 
 
-def canonical_key(call: ToolCall) -> str:
+def compute_call_key(call: ToolCall) -> str:
     """`METHOD URL {arguments}`, one text for all spellings of the same call, the same in every run.
 
     The URL is the operation's template where one matched. Arguments are sorted; None is dropped, and so is an optional
@@ -85,16 +87,16 @@ def canonical_key(call: ToolCall) -> str:
     arguments = {}
     for name, value in call.arguments.items():
         parameter = known.get(name)
-        plain = _argument(value, parameter)
+        plain = _normalize_argument(value, parameter)
         if plain is not None and not _is_default(plain, parameter):
-            arguments[_trimmed(name)] = plain
+            arguments[_strip(name)] = plain
     text = json.dumps(arguments, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return f"{call.method} {url.rstrip('/')} {text}"
 
 
-def _argument(value: JSON, parameter: Parameter | None) -> JSON:
+def _normalize_argument(value: JSON, parameter: Parameter | None) -> JSON:
     kind = parameter.type.lower() if parameter else ""
-    plain = _plain(value, kind)
+    plain = _normalize(value, kind)
     return [plain] if kind == "array" and plain is not None and not isinstance(plain, list) else plain
 
 
@@ -102,25 +104,25 @@ def _is_default(plain: JSON, parameter: Parameter | None) -> bool:
     """Whether leaving the argument out means the same. For a required one it does not: its default is an example."""
     if parameter is None or parameter.required or parameter.default is None:
         return False
-    return bool(plain == _argument(parameter.default, parameter))
+    return bool(plain == _normalize_argument(parameter.default, parameter))
 
 
-def _plain(value: JSON, kind: str) -> JSON:
+def _normalize(value: JSON, kind: str) -> JSON:
     """The value with every scalar as text; None stays, and is dropped from dictionaries."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() else repr(value)
     if isinstance(value, str):
-        return _folded(_trimmed(value), kind)
+        return _normalize_text(_strip(value), kind)
     if isinstance(value, Mapping):
-        return {_trimmed(str(name)): _plain(item, "") for name, item in value.items() if item is not None}
+        return {_strip(str(name)): _normalize(item, "") for name, item in value.items() if item is not None}
     if isinstance(value, list | tuple):
-        return [_plain(item, "") for item in value]
+        return [_normalize(item, "") for item in value]
     return None if value is None else str(value)
 
 
-def _folded(text: str, kind: str) -> str:
+def _normalize_text(text: str, kind: str) -> str:
     """One spelling of a number or truth value, as far as its declared type says that it is one.
 
     Undeclared texts that look like numbers are left alone: `1.10` may be a version, `007` a title.
@@ -131,34 +133,34 @@ def _folded(text: str, kind: str) -> str:
     return text.lower() if kind != "string" and text.lower() in ("true", "false") else text
 
 
-def _trimmed(text: str) -> str:
+def _strip(text: str) -> str:
     return unicodedata.normalize("NFC", text).strip()
 
 
-def _address(match: Match, secret_names: frozenset[str]) -> str:
+def _format_url(match: Match, secret_names: frozenset[str]) -> str:
     """The URL of a matched call as its document writes it; a variable that is a secret stays `{name}`."""
     url = match.tool.server + match.tool.path
     for name, value in match.variables:
-        if not _is_hidden(match, name, secret_names):
+        if not _is_secret_variable(match, name, secret_names):
             url = url.replace(f"{{{name}}}", quote(value, safe=_SAFE), 1)
     return url
 
 
-def _is_hidden(match: Match, variable: str, secret_names: frozenset[str]) -> bool:
+def _is_secret_variable(match: Match, variable: str, secret_names: frozenset[str]) -> bool:
     """Whether a path's variable is a secret; one that the document describes as a parameter is none by its name."""
-    described = {spelled_alike(p.name) for p in match.tool.parameters if p.location == "path"}
+    described = {normalize_name(p.name) for p in match.tool.parameters if p.location == "path"}
     return is_secret(variable, secret_names, frozenset(described))
 
 
-def _path(segments: list[str]) -> str:
+def _format_path(segments: list[str]) -> str:
     return "".join(f"/{quote(segment, safe=_SAFE)}" for segment in segments) if any(segments) else ""
 
 
-def _encodable(text: str) -> str:
+def _replace_surrogates(text: str) -> str:
     """The text without lone surrogates, which no URL or body on the wire can hold."""
     return _SURROGATE.sub("\ufffd", text)
 
 
-def _shown(url: str) -> str:
+def _strip_url_secrets(url: str) -> str:
     """What may be shown of a text that is no URL of ours: nothing of a user name, nor after `?` or `#`."""
     return re.sub(r"//[^/]*@", "//", re.split(r"[?#]", url, maxsplit=1)[0])

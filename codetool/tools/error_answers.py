@@ -18,7 +18,7 @@ STATUS: dict[Failure, int] = {
 }
 
 
-def failed(call: ToolCall, failure: Failure, message: str, *, transient: bool = False) -> ToolAnswer:
+def make_error_answer(call: ToolCall, failure: Failure, message: str, *, transient: bool = False) -> ToolAnswer:
     """The answer to a call that no service answered: a JSON body `{"error": {"type", "message"}}` and no provenance."""
     body = json.dumps({"error": {"type": failure, "message": message}}, ensure_ascii=False)
     return ToolAnswer(call, STATUS[failure], body, None, failure=failure, transient=transient)

@@ -8,6 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def page() -> str:
+def load_explorer_page() -> str:
     """The page as HTML."""
     return Path(__file__).with_suffix(".html").read_text(encoding="utf-8")

@@ -10,14 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from codetool.tools.secrets import is_secret, spelled_alike
+from codetool.tools.secrets import is_secret, normalize_name
 from codetool.types import JSON, Parameter, Tool
 
 Headers = tuple[tuple[str, str], ...]
 
-UNDECLARED = ("Accept", "Content-Type")
+ALWAYS_ALLOWED = ("Accept", "Content-Type")
 """Headers that every service understands; OpenAPI documents do not declare them as parameters."""
-NEVER = frozenset({"connection", "contentlength", "host", "te", "trailer", "transferencoding", "upgrade"})
+NEVER_SENT = frozenset({"connection", "contentlength", "host", "te", "trailer", "transferencoding", "upgrade"})
 """Headers of the connection and not of the call, lower case, letters only."""
 
 _VALUE = re.compile(r"[\x20-\x7e\xa0-\xff]{1,4096}")
@@ -30,27 +30,27 @@ def select_headers(headers: Headers, tool: Tool | None, secret_names: frozenset[
     `secret_names` adds header names that carry a key of ours at this host, spelled as in `secrets.SECRET_NAMES`. A
     value that no header can carry (line breaks, characters beyond Latin-1, more than 4,096 of them) is left out.
     """
-    declared = [parameter.name for parameter in _declared(tool)]
-    spellings = {name.lower(): name for name in (*UNDECLARED, *declared)}
+    declared = [parameter.name for parameter in _list_declared(tool)]
+    spellings = {name.lower(): name for name in (*ALWAYS_ALLOWED, *declared)}
     chosen: dict[str, str] = {}
     for name, value in headers:
         spelling = spellings.get(name.strip().lower())
-        if spelling is None or is_secret(spelling, secret_names) or spelled_alike(spelling) in NEVER:
+        if spelling is None or is_secret(spelling, secret_names) or normalize_name(spelling) in NEVER_SENT:
             continue
         if _VALUE.fullmatch(value.strip()):
             chosen[spelling] = value.strip()
     return tuple(chosen.items())
 
 
-def header_arguments(headers: Headers, tool: Tool | None) -> dict[str, JSON]:
+def extract_header_arguments(headers: Headers, tool: Tool | None) -> dict[str, JSON]:
     """The selected headers that may determine the answer, as arguments of the call."""
-    declared = {parameter.name for parameter in _declared(tool)}
-    arguments: dict[str, JSON] = {name: value for name, value in headers if name in declared - set(UNDECLARED)}
+    declared = {parameter.name for parameter in _list_declared(tool)}
+    arguments: dict[str, JSON] = {name: value for name, value in headers if name in declared - set(ALWAYS_ALLOWED)}
     for name, value in headers:
         if name == "Accept" and not _JSON_OR_ANY.search(value):
             arguments[name] = value
     return arguments
 
 
-def _declared(tool: Tool | None) -> Sequence[Parameter]:
+def _list_declared(tool: Tool | None) -> Sequence[Parameter]:
     return [parameter for parameter in tool.parameters if parameter.location == "header"] if tool else []

@@ -11,7 +11,7 @@ _JSON_TYPE = re.compile(r"\s*(application|text)/([\w.+-]+\+)?json\b", re.IGNOREC
 _PAGE = re.compile(r"\s*<(!doctype html|html|head|body|\?xml)", re.IGNORECASE)
 
 
-def content_fault(call: ToolCall, status: int, content_type: str, text: str) -> str | None:
+def find_content_fault(call: ToolCall, status: int, content_type: str, text: str) -> str | None:
     """What is wrong with a successful answer where JSON is declared, by the answer itself or by the document.
 
     A page of HTML in its place, a body that ends too early and an empty one come from proxies, login pages and servers

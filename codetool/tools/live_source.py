@@ -15,17 +15,17 @@ from urllib.parse import urljoin
 import httpx
 
 from codetool.http.retry import RetriesExhaustedError, RetryableError, RetryPolicy, call_with_retries, parse_retry_after
-from codetool.tools.allow_list import AllowList, host_of
-from codetool.tools.error_answers import Failure, failed
-from codetool.tools.live_content import content_fault
+from codetool.tools.allow_list import AllowList, extract_host
+from codetool.tools.error_answers import Failure, make_error_answer
+from codetool.tools.live_content import find_content_fault
 from codetool.tools.request_arguments import parse_body
 from codetool.tools.secrets import Keyring
 from codetool.types import HttpRequest, ToolAnswer, ToolCall
 
 CONTENT_TYPES = {"json": "application/json", "form": "application/x-www-form-urlencoded", "text": "text/plain"}
-REDIRECTS = frozenset({301, 302, 303, 307, 308})
-MOST_REDIRECTS = 5
-LONGEST_PAUSE = 30.0  # seconds between two attempts, whatever the service asks for
+REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
+MAX_REDIRECTS = 5
+MAX_RETRY_DELAY = 30.0  # seconds between two attempts, whatever the service asks for
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +93,13 @@ class LiveSource:
         """The service's answer, or one with `failure` where it could not be asked; None for a call without request."""
         if call.request is None:
             return None
-        reply = await self._ask(call, call.request)
+        reply = await self._send_with_retries(call, call.request)
         text = self._keyring.scrub(reply.text)
         if reply.failure:
-            return failed(call, reply.failure, text, transient=reply.transient)
+            return make_error_answer(call, reply.failure, text, transient=reply.transient)
         return ToolAnswer(call, reply.status, text, "live")
 
-    async def _ask(self, call: ToolCall, request: HttpRequest) -> _Reply:
+    async def _send_with_retries(self, call: ToolCall, request: HttpRequest) -> _Reply:
         """The reply after all attempts that its request may be given."""
 
         async def attempt() -> _Reply:
@@ -112,7 +112,7 @@ class LiveSource:
             """A factor that differs between URLs, so that a crowd does not come back at once."""
             return random.Random(f"{request.url} {attempt}").uniform(0.5, 1.0)
 
-        policy = RetryPolicy(self._retries, self._backoff, max_delay=LONGEST_PAUSE, draw_factor=spread)
+        policy = RetryPolicy(self._retries, self._backoff, max_delay=MAX_RETRY_DELAY, draw_factor=spread)
         try:
             return await call_with_retries(attempt, policy)
         except RetriesExhaustedError as error:
@@ -123,24 +123,24 @@ class LiveSource:
         """The reply to one attempt; to a read garbage in an answer's place is a failure, to a write what happened."""
         if call.effect == "write":
             return await self._send(request)
-        reply = await self._follow(request)
-        fault = None if reply.failure else content_fault(call, reply.status, reply.content_type, reply.text)
-        return _unreachable(request.url, f"it answered {fault}", transient=True) if fault else reply
+        reply = await self._follow_redirects(request)
+        fault = None if reply.failure else find_content_fault(call, reply.status, reply.content_type, reply.text)
+        return _make_unreachable(request.url, f"it answered {fault}", transient=True) if fault else reply
 
-    async def _follow(self, request: HttpRequest) -> _Reply:
-        for _ in range(MOST_REDIRECTS):
+    async def _follow_redirects(self, request: HttpRequest) -> _Reply:
+        for _ in range(MAX_REDIRECTS):
             reply = await self._send(request)
             if reply.location is None:
                 return reply
             # The service may have put our key into the address; it is added anew where it belongs.
             url = self._keyring.scrub(urljoin(request.url, reply.location))
-            host = host_of(url)
+            host = extract_host(url)
             if host is None or host not in self._allowed:
                 where = host or "an address that is no http URL"
                 return _Reply(403, f"redirected to {where}; allowed: {self._allowed}", "host_not_allowed")
-            kept = request.headers if host == host_of(request.url) else ()
+            kept = request.headers if host == extract_host(request.url) else ()
             request = replace(request, url=url, headers=kept)
-        return _unreachable(request.url, f"redirected more than {MOST_REDIRECTS} times")
+        return _make_unreachable(request.url, f"redirected more than {MAX_REDIRECTS} times")
 
     async def _send(self, request: HttpRequest) -> _Reply:
         """The reply to one request; whatever httpx raises becomes a failure, told in words that hold no key."""
@@ -148,16 +148,16 @@ class LiveSource:
             async with asyncio.timeout(self._deadline):
                 return await self._exchange(request)
         except (httpx.ConnectTimeout, httpx.PoolTimeout):
-            return _unreachable(request.url, "the host does not accept connections", transient=True, sent=False)
+            return _make_unreachable(request.url, "the host does not accept connections", transient=True, sent=False)
         except (httpx.TimeoutException, TimeoutError):
-            return _unreachable(request.url, "no complete answer within the time limit", transient=True)
+            return _make_unreachable(request.url, "no complete answer within the time limit", transient=True)
         except httpx.ConnectError:
             reason = "the host is unknown or refused the connection"
-            return _unreachable(request.url, reason, transient=True, sent=False)
+            return _make_unreachable(request.url, reason, transient=True, sent=False)
         except (httpx.NetworkError, httpx.RemoteProtocolError):
-            return _unreachable(request.url, "the connection was lost", transient=True)
+            return _make_unreachable(request.url, "the connection was lost", transient=True)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return _unreachable(request.url, f"the request failed with {type(error).__name__}")
+            return _make_unreachable(request.url, f"the request failed with {type(error).__name__}")
 
     async def _exchange(self, request: HttpRequest) -> _Reply:
         body = parse_body(request.body)
@@ -170,16 +170,16 @@ class LiveSource:
             async for chunk in response.aiter_bytes():
                 data += chunk
                 if len(data) > self._max_bytes:
-                    return _unreachable(request.url, f"the answer is longer than {self._max_bytes} bytes")
+                    return _make_unreachable(request.url, f"the answer is longer than {self._max_bytes} bytes")
         return _Reply(
             response.status_code,
             data.decode(response.encoding or "utf-8", errors="replace"),
             content_type=response.headers.get("content-type", ""),
-            location=response.headers.get("location") if response.status_code in REDIRECTS else None,
+            location=response.headers.get("location") if response.status_code in REDIRECT_STATUSES else None,
             retry_after=parse_retry_after(response.headers),
             transient=response.status_code == 429 or response.status_code >= 500,
         )
 
 
-def _unreachable(url: str, reason: str, *, transient: bool = False, sent: bool = True) -> _Reply:
-    return _Reply(502, f"{host_of(url)}: {reason}", "unreachable", transient=transient, sent=sent)
+def _make_unreachable(url: str, reason: str, *, transient: bool = False, sent: bool = True) -> _Reply:
+    return _Reply(502, f"{extract_host(url)}: {reason}", "unreachable", transient=transient, sent=sent)

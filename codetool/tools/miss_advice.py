@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from codetool.tools.answer_counts import Tally
+from codetool.tools.answer_counts import AnswerTally
 
 
-class Sources(Protocol):
+class SourceSettings(Protocol):
     """The settings that decide who may answer."""
 
     @property
@@ -27,17 +27,17 @@ class Sources(Protocol):
         ...
 
 
-def advise_on_misses(tally: Tally, sources: Sources, recorded: int) -> Iterator[str]:
+def advise_on_misses(tally: AnswerTally, sources: SourceSettings, recorded: int) -> Iterator[str]:
     """A line for each host of which more than half of the calls missed. `recorded` counts the recorded answers."""
-    for host, asked in sorted(tally.asked.items()):
-        if (missed := tally.missed[host]) * 2 > asked:
+    for host, asked in sorted(tally.calls_by_host.items()):
+        if (missed := tally.misses_by_host[host]) * 2 > asked:
             yield (
                 f"nobody answers for {host} in tools.mode={sources.mode}: {missed} of {asked} calls missed. "
-                f"{_asked(sources, recorded)}; {_remedy(sources)}"
+                f"{_describe_sources(sources, recorded)}; {_suggest_mode(sources)}"
             )
 
 
-def _asked(sources: Sources, recorded: int) -> str:
+def _describe_sources(sources: SourceSettings, recorded: int) -> str:
     known = [f"{recorded:,} recorded answers" if recorded else "no recorded answer (tools.recordings)"]
     known += ["published answers (tools.cache)"] if sources.cache else []
     if sources.mode in ("offline", "simulated") and sources.replica:
@@ -46,7 +46,7 @@ def _asked(sources: Sources, recorded: int) -> str:
     return f"Asked were {', '.join(known)}"
 
 
-def _remedy(sources: Sources) -> str:
+def _suggest_mode(sources: SourceSettings) -> str:
     live = "tools.mode=live asks the service itself and records what it says"
     if sources.mode == "live":
         return "the call has no address that could be asked"

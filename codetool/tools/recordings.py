@@ -23,14 +23,14 @@ from typing import Any
 from codetool.errors import ConfigError, MissingError
 from codetool.interfaces import ToolSource
 from codetool.runs.journal import append_line
-from codetool.tools.allow_list import host_of
-from codetool.tools.call_key import canonical_key
-from codetool.tools.writes import TaskWrites, digest_before, may_have_changed
+from codetool.tools.allow_list import extract_host
+from codetool.tools.call_key import compute_call_key
+from codetool.tools.writes import TaskWrites, hash_earlier_writes, may_have_changed
 from codetool.types import Provenance, ToolAnswer, ToolCall
 
 logger = logging.getLogger(__name__)
 
-Answered = tuple[int, str, Provenance]
+RecordedAnswer = tuple[int, str, Provenance]
 """Status, body, and whether it is recorded or simulated."""
 
 TRANSIENT = frozenset({401, 403, 407, 408, 425, 429})
@@ -48,7 +48,7 @@ class BoundAnswer:
     failed: bool
     """Whether nobody knows what became of the call: it was sent, and no answer came."""
 
-    def of(self, call: ToolCall) -> ToolAnswer:
+    def to_answer(self, call: ToolCall) -> ToolAnswer:
         """The answer to this call."""
         if self.failed:
             return ToolAnswer(call, self.status, self.body, None, failure="unreachable")
@@ -58,32 +58,32 @@ class BoundAnswer:
 class Recordings:
     """A ToolSource that answers from what files held when they were read and from what was added since."""
 
-    def __init__(self, answers: dict[str, Answered], simulator: str | None = None) -> None:
+    def __init__(self, answers: dict[str, RecordedAnswer], simulator: str | None = None) -> None:
         """Takes status, body and provenance by canonical key."""
         self._answers = answers
         self._simulator = simulator
         self._bound: dict[tuple[str, str], list[BoundAnswer]] = {}
         self._bound_keys: set[str] = set()
-        self._clock = 0
-        self._adding = threading.Lock()
+        self._sequence = 0
+        self._add_lock = threading.Lock()
         self._read_at: dict[str, int] = {}
         self._written_at: dict[str, int] = {}
-        self.asked: dict[str, asyncio.Future[ToolAnswer | None]] = {}
+        self.pending_reads: dict[str, asyncio.Future[ToolAnswer | None]] = {}
         """The reads that are asked for now, by key: those of an equal call wait for the same answer."""
 
     @classmethod
-    def read(cls, files: Iterable[Path], simulator: str | None = None) -> Recordings:
+    def load(cls, files: Iterable[Path], simulator: str | None = None) -> Recordings:
         """The recordings of these files; a later file wins, and what a service said wins over what was made up.
 
         `simulator` is the checksum of the one whose answers count. Raises MissingError for a file that is not there.
         """
         recordings = cls({}, simulator)
-        made_up: dict[str, Answered] = {}
-        for line in (line for file in files for line in _lines(file)):
+        made_up: dict[str, RecordedAnswer] = {}
+        for line in (line for file in files for line in _read_lines(file)):
             if line.bound:
-                recordings._know_bound(line.key, line.after, line.url, line.bound, is_write=line.is_write)
+                recordings._remember_bound(line.key, line.after, line.url, line.bound, is_write=line.is_write)
             elif line.simulator is None:
-                recordings._know(line.key, line.answer)
+                recordings._remember(line.key, line.answer)
             elif line.simulator == simulator:
                 made_up[line.key] = line.answer
         recordings._answers = made_up | recordings._answers
@@ -97,29 +97,29 @@ class Recordings:
 
     async def answer(self, call: ToolCall) -> ToolAnswer | None:
         """The recorded answer to an equal call, None where there is none."""
-        found = self._answers.get(canonical_key(call))
+        found = self._answers.get(compute_call_key(call))
         return ToolAnswer(call, *found) if found else None
 
     async def fresh_answer(self, call: ToolCall) -> ToolAnswer | None:
         """The recorded answer, None where there is none or the host has been written to since."""
-        written = self._written_at.get(host_of(call.url) or "", -1)
-        return await self.answer(call) if self._read_at.get(canonical_key(call), 0) > written else None
+        written = self._written_at.get(extract_host(call.url) or "", -1)
+        return await self.answer(call) if self._read_at.get(compute_call_key(call), 0) > written else None
 
     def is_bound(self, key: str) -> bool:
         """Whether answers of this key are known with their place in a session."""
         return key in self._bound_keys
 
-    def bound(self, place: tuple[str, str]) -> list[BoundAnswer]:
+    def list_bound(self, place: tuple[str, str]) -> list[BoundAnswer]:
         """The answers of a key after the writes of a digest, in their order."""
         return self._bound.get(place, [])
 
-    def writes_at(self, call: ToolCall) -> int:
+    def last_write(self, call: ToolCall) -> int:
         """A number that grows with each recorded write to the call's host; -1 before the first."""
-        return self._written_at.get(host_of(call.url) or "", -1)
+        return self._written_at.get(extract_host(call.url) or "", -1)
 
     def has_writes(self, call: ToolCall) -> bool:
         """Whether a write to the call's host is recorded with its place."""
-        return self.writes_at(call) >= 0
+        return self.last_write(call) >= 0
 
     def add(self, file: Path, answer: ToolAnswer, at: datetime, writes: TaskWrites | None = None) -> None:
         """Append a live or made-up answer to the file and know it from now on; one not worth keeping is ignored.
@@ -127,12 +127,12 @@ class Recordings:
         With `writes` the answer belongs to its place in that task's session. Returns after the line is on the disk.
         Raises OSError where it cannot be written whole.
         """
-        if is_worth_keeping(answer):
-            with self._adding:
+        if is_recordable(answer):
+            with self._add_lock:
                 self._add(file, answer, at, writes)
 
     def _add(self, file: Path, answer: ToolAnswer, at: datetime, writes: TaskWrites | None) -> None:
-        key, call = canonical_key(answer.call), answer.call
+        key, call = compute_call_key(answer.call), answer.call
         line = {
             "key": key,
             "method": call.method,
@@ -143,31 +143,31 @@ class Recordings:
             "recorded_at": at.isoformat(timespec="seconds"),
         }
         if writes is not None:
-            after = digest_before(call)
+            after = hash_earlier_writes(call)
             line |= {"task": writes.task, "session": writes.session, "effect": call.effect, "after": after}
             append(file, json.dumps(line | ({"failure": answer.failure} if answer.failure else {})))
             failed = answer.failure is not None
             bound = BoundAnswer(writes.task, writes.session, answer.status, answer.body, failed)
-            self._know_bound(key, after, call.url, bound, is_write=call.effect == "write")
+            self._remember_bound(key, after, call.url, bound, is_write=call.effect == "write")
             return
         made_up = answer.provenance == "simulated"
         append(file, json.dumps(line | ({"simulator": self._simulator} if made_up else {})))
-        self._know(key, (answer.status, answer.body, "simulated" if made_up else "recorded"))
+        self._remember(key, (answer.status, answer.body, "simulated" if made_up else "recorded"))
 
-    def _know(self, key: str, answer: Answered) -> None:
-        self._clock += 1
-        self._answers[key], self._read_at[key] = answer, self._clock
+    def _remember(self, key: str, answer: RecordedAnswer) -> None:
+        self._sequence += 1
+        self._answers[key], self._read_at[key] = answer, self._sequence
 
-    def _know_bound(self, key: str, after: str, url: str, answer: BoundAnswer, *, is_write: bool) -> None:
-        self._clock += 1
+    def _remember_bound(self, key: str, after: str, url: str, answer: BoundAnswer, *, is_write: bool) -> None:
+        self._sequence += 1
         self._bound.setdefault((key, after), []).append(answer)
         self._bound_keys.add(key)
-        host = host_of(url)
+        host = extract_host(url)
         if is_write and host and may_have_changed(answer.status):
-            self._written_at[host] = self._clock
+            self._written_at[host] = self._sequence
 
 
-class Recorder:
+class RecordingSource:
     """A ToolSource that adds the answers of another one to a file. A file that cannot be written costs a warning."""
 
     def __init__(
@@ -184,10 +184,10 @@ class Recorder:
 
     async def answer(self, call: ToolCall) -> ToolAnswer | None:
         """The other source's answer, once it is on the disk. Of equal reads at once one is asked for."""
-        if call.effect == "write" or self._is_in_place(call):
+        if call.effect == "write" or self._is_bound_to_session(call):
             return await self._answer(call)
-        asked = self._recordings.asked
-        key = canonical_key(call)
+        asked = self._recordings.pending_reads
+        key = compute_call_key(call)
         if key not in asked:
             asked[key] = asyncio.ensure_future(self._answer(call))
             asked[key].add_done_callback(lambda _: asked.pop(key, None))
@@ -197,16 +197,16 @@ class Recorder:
         """The checksum of the wrapped source."""
         return self._source.checksum()
 
-    def _is_in_place(self, call: ToolCall) -> bool:
+    def _is_bound_to_session(self, call: ToolCall) -> bool:
         """Whether the answer belongs to a place of the task's session: a write, or a read after one."""
         return self._writes is not None and (call.effect == "write" or self._writes.has_changed(call))
 
     async def _answer(self, call: ToolCall) -> ToolAnswer | None:
-        in_place, before = self._is_in_place(call), self._recordings.writes_at(call)
+        in_place, before = self._is_bound_to_session(call), self._recordings.last_write(call)
         answer = await self._source.answer(call)
         if answer is not None:
             # A read that another task's write has overtaken may show the service before or after it.
-            overtaken = self._writes is not None and self._recordings.writes_at(call) != before
+            overtaken = self._writes is not None and self._recordings.last_write(call) != before
             writes = self._writes if in_place or overtaken else None
             try:
                 await asyncio.to_thread(self._recordings.add, self._file, answer, datetime.now(UTC), writes)
@@ -215,7 +215,7 @@ class Recorder:
         return answer
 
 
-def is_worth_keeping(answer: ToolAnswer) -> bool:
+def is_recordable(answer: ToolAnswer) -> bool:
     """Whether a later run may be given this answer: the live service's own word on the call, or a simulator's.
 
     Of a live write everything is kept that happened, failures too, but for those that say that it was not sent.
@@ -233,7 +233,7 @@ def _is_stray_page(answer: ToolAnswer) -> bool:
     return answer.call.tool is None and answer.body.lstrip()[:15].lower().startswith(("<!doctype html", "<html"))
 
 
-def writable(file: Path) -> Path:
+def ensure_writable(file: Path) -> Path:
     """The file, made with its folder if it was not there. Raises ConfigError where it cannot be written."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -249,19 +249,19 @@ def append(file: Path, line: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _RecordedLine:
     """A line of a file: its answer, who made it up if that was a simulator, and its place if it has one."""
 
     key: str
     url: str
-    answer: Answered
+    answer: RecordedAnswer
     simulator: str | None
     after: str = ""
     bound: BoundAnswer | None = None
     is_write: bool = False
 
 
-def _lines(file: Path) -> Iterator[_Line]:
+def _read_lines(file: Path) -> Iterator[_RecordedLine]:
     """The answers of a file in order; what is torn is skipped."""
     try:
         stream = file.open(encoding="utf-8", errors="replace")
@@ -272,10 +272,10 @@ def _lines(file: Path) -> Iterator[_Line]:
     with stream:
         for number, line in enumerate(stream, 1):
             if line.strip():
-                yield from _record(file, number, line)
+                yield from _read_line(file, number, line)
 
 
-def _record(file: Path, number: int, line: str) -> Iterator[_Line]:
+def _read_line(file: Path, number: int, line: str) -> Iterator[_RecordedLine]:
     try:
         record = json.loads(line)
     except ValueError:
@@ -290,13 +290,13 @@ def _record(file: Path, number: int, line: str) -> Iterator[_Line]:
         ) from error
 
 
-def _parse(record: Mapping[str, Any]) -> _Line:
+def _parse(record: Mapping[str, Any]) -> _RecordedLine:
     by = record.get("simulator")
     provenance: Provenance = "simulated" if by else "recorded"
     key, url = str(record["key"]), str(record.get("url", ""))
     status, body = int(record["status"]), str(record["body"])
     if "session" not in record:
-        return _Line(key, url, (status, body, provenance), by)
+        return _RecordedLine(key, url, (status, body, provenance), by)
     bound = BoundAnswer(str(record["task"]), str(record["session"]), status, body, bool(record.get("failure")))
     is_write = record.get("effect") == "write"
-    return _Line(key, url, (status, body, provenance), None, str(record["after"]), bound, is_write)
+    return _RecordedLine(key, url, (status, body, provenance), None, str(record["after"]), bound, is_write)

@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import parse_qsl, urlencode
 
-from codetool.tools.secrets import is_secret, without_secrets
+from codetool.tools.secrets import drop_secrets, is_secret
 from codetool.types import JSON
 
 Pairs = list[tuple[str, str]]
 
 _FORM = re.compile(r"[\w.%+\[\]~-]+=[^\s&=]*(?:&[\w.%+\[\]~-]+=[^\s&=]*)*")
-_DEEPEST = 100  # levels of JSON that are read; a deeper text stays a text, so that no walk over it overflows the stack
+_MAX_DEPTH = (
+    100  # levels of JSON that are read; a deeper text stays a text, so that no walk over it overflows the stack
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +36,17 @@ class Body:
     def arguments(self) -> dict[str, JSON]:
         """The members of a JSON object or of a form; anything else as the one argument `body`."""
         if self.type == "form":
-            return gathered(self.content)
+            return group_by_name(self.content)
         if self.type == "json":
             return self.content if isinstance(self.content, dict) else {"body": self.content}
         return {"body": self.text}
 
-    def without_secrets(self, names: frozenset[str], exempt: frozenset[str] = frozenset()) -> Body:
+    def drop_secrets(self, names: frozenset[str], exempt: frozenset[str] = frozenset()) -> Body:
         """This body, written anew if there was a secret in it."""
         if self.type == "form":
-            pairs = public(self.content, names, exempt)
+            pairs = drop_secret_pairs(self.content, names, exempt)
             return self if pairs == self.content else Body(urlencode(pairs), "form", pairs)
-        content = without_secrets(self.content, names, exempt)
+        content = drop_secrets(self.content, names, exempt)
         return self if content == self.content else Body(json.dumps(content), self.type, content)
 
 
@@ -66,12 +68,12 @@ def parse_query(query: str) -> Pairs:
     return parse_qsl(query, keep_blank_values=True)
 
 
-def public(pairs: Pairs, names: frozenset[str], exempt: frozenset[str] = frozenset()) -> Pairs:
+def drop_secret_pairs(pairs: Pairs, names: frozenset[str], exempt: frozenset[str] = frozenset()) -> Pairs:
     """The pairs whose name is no secret."""
     return [(name, value) for name, value in pairs if not is_secret(name, names, exempt)]
 
 
-def gathered(pairs: Iterable[tuple[str, str]]) -> dict[str, JSON]:
+def group_by_name(pairs: Iterable[tuple[str, str]]) -> dict[str, JSON]:
     """Arguments of pairs: a repeated name, or one written `name[]`, becomes a list under the bare name."""
     values: dict[str, list[str]] = {}
     arrays = set()
@@ -83,7 +85,7 @@ def gathered(pairs: Iterable[tuple[str, str]]) -> dict[str, JSON]:
     return {name: items if name in arrays else items[0] for name, items in values.items()}
 
 
-def merged(
+def merge_arguments(
     path: Mapping[str, JSON],
     query: Mapping[str, JSON],
     body: Mapping[str, JSON],
@@ -99,7 +101,7 @@ def merged(
 
 def _is_deep(value: JSON) -> bool:
     level = [value]
-    for _ in range(_DEEPEST):
+    for _ in range(_MAX_DEPTH):
         groups = (item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list))
         level = [child for group in groups for child in group]
         if not level:

@@ -7,44 +7,46 @@ import unicodedata
 from collections.abc import Sequence
 from urllib.parse import unquote, urlsplit
 
-from codetool.tools.allow_list import host_of
-from codetool.tools.url_router import index_of
+from codetool.tools.allow_list import extract_host
+from codetool.tools.url_router import get_router
 from codetool.types import HttpRequest, Tool
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 """Methods that are sent. TRACE and CONNECT speak to the connection and would show or carry our key."""
 
-_MOST_DECODINGS = 5
+_MAX_DECODINGS = 5
 
 
-def refusal(request: HttpRequest, tools: tuple[Tool, ...]) -> str | None:
+def find_refusal(request: HttpRequest, tools: tuple[Tool, ...]) -> str | None:
     """Why a service must not be sent this request, in words for the policy; None where nothing speaks against it."""
     method = request.method.upper()
     if method not in METHODS:
         return f"the method {method[:20]!r} is not sent to services; use one of {', '.join(METHODS)}"
-    if (objection := _objection(urlsplit(request.url).path)) is not None:
+    if (objection := _find_path_problem(urlsplit(request.url).path)) is not None:
         return f"a path with {objection} is not sent to services; write the path as its document does"
-    if (bases := _bases(request.url, tools)) and not any(_lies_below(request.url, base) for base in bases):
-        return f"the documents of {host_of(request.url)} put every operation below {', '.join(bases)}"
-    documented = documented_methods(request.url, tools)
+    if (bases := _list_base_paths(request.url, tools)) and not any(_lies_below(request.url, base) for base in bases):
+        return f"the documents of {extract_host(request.url)} put every operation below {', '.join(bases)}"
+    documented = list_documented_methods(request.url, tools)
     if documented and method not in documented and not (method == "HEAD" and "GET" in documented):
         path = urlsplit(request.url).path
         return f"the document of {path[:200]} knows {', '.join(documented)} and no {method}"
     return None
 
 
-def documented_methods(url: str, tools: tuple[Tool, ...]) -> list[str]:
+def list_documented_methods(url: str, tools: tuple[Tool, ...]) -> list[str]:
     """The methods that the tools' documents know for the path of a URL; empty for a path that none of them knows."""
-    host, index = host_of(url), index_of(tools)
+    host, index = extract_host(url), get_router(tools)
     segments = [unquote(part) for part in urlsplit(url).path.removeprefix("/").removesuffix("/").split("/")]
     known = sorted({tool.method for tool in tools})
     return [method for method in known if index.find(method, host, segments)]
 
 
-def _bases(url: str, tools: tuple[Tool, ...]) -> list[str]:
+def _list_base_paths(url: str, tools: tuple[Tool, ...]) -> list[str]:
     """The base paths of the documented services at a URL's host."""
     servers = {tool.server for tool in tools}
-    return sorted({urlsplit(server).path.rstrip("/") for server in servers if host_of(server) == host_of(url)})
+    return sorted(
+        {urlsplit(server).path.rstrip("/") for server in servers if extract_host(server) == extract_host(url)}
+    )
 
 
 def _lies_below(url: str, base: str) -> bool:
@@ -52,12 +54,12 @@ def _lies_below(url: str, base: str) -> bool:
     return path == base or path.startswith(f"{base}/") or not base
 
 
-def _objection(path: str) -> str | None:
+def _find_path_problem(path: str) -> str | None:
     """What is wrong with a path, however often it is percent-encoded."""
     if "//" in path:
         return "an empty segment (`//`)"
-    for _ in range(_MOST_DECODINGS):
-        if (found := _objection_to_text(path)) is not None:
+    for _ in range(_MAX_DECODINGS):
+        if (found := _find_text_problem(path)) is not None:
             return found
         decoded = unquote(path)
         if decoded == path:
@@ -66,7 +68,7 @@ def _objection(path: str) -> str | None:
     return "characters that are encoded again and again"
 
 
-def _objection_to_text(path: str) -> str | None:
+def _find_text_problem(path: str) -> str | None:
     text = unicodedata.normalize("NFKC", path)
     if re.search(r"[\x00-\x1f\x7f]", text):
         return "control characters"

@@ -24,7 +24,7 @@ from codetool.types import JSON
 SECRET_NAMES = ARGUMENTS
 """Argument names that are secrets at every service; those of one service only are left to `Secret.query`."""
 
-REMOVED = "[secret]"
+REPLACEMENT = "[secret]"
 
 HOW_TO_ADD = (
     "A key for another host is added by +tools.secrets.NAME.host=HOST +tools.secrets.NAME.env=VARIABLE, and "
@@ -35,7 +35,7 @@ _LIKE_A_KEY = re.compile(r"(?=.*[a-z])(?=.*\d)\w{20,}|(sk|gsk|hf|ghp|xai)_\w{12,
 """Long, with small letters and digits, or with a well-known beginning: hardly the name of a variable."""
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~\w-]+", re.ASCII)
 
-_SHORTEST = 8  # characters; a shorter value would be cut out of ordinary words
+_MIN_KEY_LENGTH = 8  # characters; a shorter value would be cut out of ordinary words
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", hide_input_in_errors=True))
@@ -55,7 +55,7 @@ class Secret:
 
     @model_validator(mode="before")
     @classmethod
-    def _carry_as_bearer(cls, given: Any) -> Any:
+    def _default_to_bearer(cls, given: Any) -> Any:
         """Fill in where the key is carried, as far as that is not said."""
         fields = given.kwargs if isinstance(given, ArgsKwargs) else given
         if not isinstance(fields, Mapping):
@@ -68,7 +68,7 @@ class Secret:
         return ArgsKwargs((), fields) if isinstance(given, ArgsKwargs) else fields
 
     def __post_init__(self) -> None:
-        if not is_variable(self.env):
+        if not is_variable_name(self.env):
             raise ValueError("env is the name of an environment variable that holds the key, not the key itself")
         if not (self.header or self.query):
             raise ValueError(f"the secret {self.env} is carried nowhere: give `header` or `query`")
@@ -80,7 +80,7 @@ class Secret:
             raise ValueError(f"the host of the secret {self.env} must be `host` or `host:port`, not {self.host!r}")
 
 
-def is_variable(text: str) -> bool:
+def is_variable_name(text: str) -> bool:
     """Whether a text can be the name of an environment variable, and not a key that was pasted in its place."""
     return _VARIABLE.fullmatch(text) is not None and not _LIKE_A_KEY.fullmatch(text)
 
@@ -90,7 +90,7 @@ def is_pasted_key(text: str) -> bool:
     return _LIKE_A_KEY.fullmatch(text) is not None
 
 
-def secrets_by_name(given: Mapping[str, Any]) -> dict[str, Any]:
+def flatten_secrets(given: Mapping[str, Any]) -> dict[str, Any]:
     """The secrets of `tools.secrets` by name.
 
     `+tools.secrets.api.example.com.env=KEY` on a command line makes a mapping for each part of the host; here they are
@@ -103,7 +103,7 @@ def secrets_by_name(given: Mapping[str, Any]) -> dict[str, Any]:
         elif not isinstance(value, Mapping):
             raise ValueError(f"the secret {name!r} is no mapping. {HOW_TO_ADD}")
         elif all(isinstance(item, Mapping) for item in value.values()) and value:
-            flat |= secrets_by_name({f"{name}.{part}": item for part, item in value.items()})
+            flat |= flatten_secrets({f"{name}.{part}": item for part, item in value.items()})
         else:
             flat[name] = value
     return flat
@@ -132,7 +132,7 @@ class Keyring:
         for name, secret in secrets.items():
             self._secrets.setdefault((secret.host or name).lower().removesuffix(":443"), []).append(secret)
         self._keys = {secret.env: read_key(secret.env, environment) for secret in secrets.values()}
-        forms = {form for key in self._keys.values() if len(key) >= _SHORTEST for form in _spellings(key)}
+        forms = {form for key in self._keys.values() if len(key) >= _MIN_KEY_LENGTH for form in _list_spellings(key)}
         self._known = re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True)))) if forms else None
 
     def __repr__(self) -> str:
@@ -149,19 +149,19 @@ class Keyring:
                 "set it, or use tools.mode=offline, which needs no key"
             )
 
-    def names(self, host: str | None) -> frozenset[str]:
+    def argument_names(self, host: str | None) -> frozenset[str]:
         """Names of arguments that are secrets at this host besides `SECRET_NAMES`, spelled like them."""
-        return frozenset(spelled_alike(secret.query) for secret in self._secrets.get(host or "", ()) if secret.query)
+        return frozenset(normalize_name(secret.query) for secret in self._secrets.get(host or "", ()) if secret.query)
 
     def header_names(self, host: str | None) -> frozenset[str]:
         """Names of headers that carry a key of this host, spelled like `SECRET_NAMES`."""
-        return frozenset(spelled_alike(secret.header) for secret in self._secrets.get(host or "", ()) if secret.header)
+        return frozenset(normalize_name(secret.header) for secret in self._secrets.get(host or "", ()) if secret.header)
 
-    def wants_none(self, host: str | None) -> bool:
+    def has_no_secret(self, host: str | None) -> bool:
         """Whether none of our keys is for this host: what its documents declare are arguments then, and no secrets."""
         return (host or "") not in self._secrets
 
-    def credentials(self, host: str | None) -> tuple[dict[str, str], dict[str, str]] | None:
+    def credentials_for(self, host: str | None) -> tuple[dict[str, str], dict[str, str]] | None:
         """Headers and query arguments that carry the host's key, or None where it has none."""
         headers: dict[str, str] = {}
         query: dict[str, str] = {}
@@ -172,14 +172,14 @@ class Keyring:
                 query |= {secret.query: value} if secret.query else {}
         return (headers, query) if headers or query else None
 
-    def scrubbed(self, arguments: Mapping[str, JSON]) -> Mapping[str, JSON]:
+    def scrub_arguments(self, arguments: Mapping[str, JSON]) -> Mapping[str, JSON]:
         """The arguments with every key in them replaced."""
         text = json.dumps(arguments) if self._known else ""
         return json.loads(self.scrub(text)) if self._known and self._known.search(text) else arguments
 
     def scrub(self, text: str) -> str:
         """The text with every key, in plain, percent-encoded or JSON spelling, replaced by `[secret]`."""
-        return self._known.sub(REMOVED, text) if self._known else text
+        return self._known.sub(REPLACEMENT, text) if self._known else text
 
 
 def is_secret(name: str, names: frozenset[str] = frozenset(), exempt: frozenset[str] = frozenset()) -> bool:
@@ -187,24 +187,24 @@ def is_secret(name: str, names: frozenset[str] = frozenset(), exempt: frozenset[
 
     `names` adds to the list, `exempt` takes from it; both are spelled like it.
     """
-    spelled = spelled_alike(name)
+    spelled = normalize_name(name)
     return spelled in names or (spelled in SECRET_NAMES and spelled not in exempt)
 
 
-def without_secrets(value: JSON, names: frozenset[str] = frozenset(), exempt: frozenset[str] = frozenset()) -> JSON:
+def drop_secrets(value: JSON, names: frozenset[str] = frozenset(), exempt: frozenset[str] = frozenset()) -> JSON:
     """A copy of the value without the secrets in its dictionaries, at any depth."""
     if isinstance(value, dict):
         kept = {key: item for key, item in value.items() if not is_secret(key, names, exempt)}
-        return {key: without_secrets(item, names, exempt) for key, item in kept.items()}
+        return {key: drop_secrets(item, names, exempt) for key, item in kept.items()}
     if isinstance(value, list):
-        return [without_secrets(item, names, exempt) for item in value]
+        return [drop_secrets(item, names, exempt) for item in value]
     return value
 
 
-def spelled_alike(name: str) -> str:
+def normalize_name(name: str) -> str:
     """The name as `SECRET_NAMES` spells it."""
     return spell_alike(name)
 
 
-def _spellings(key: str) -> set[str]:
+def _list_spellings(key: str) -> set[str]:
     return {key, quote(key, safe=""), quote(key), quote_plus(key), json.dumps(key)[1:-1], key.replace("/", r"\/")}

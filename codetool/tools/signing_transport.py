@@ -15,7 +15,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 import httpx
 
 from codetool.http.connection_pools import PooledTransport
-from codetool.tools.allow_list import host_of
+from codetool.tools.allow_list import extract_host
 from codetool.tools.secrets import Keyring
 
 WIRE_LOGGERS = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "http2", "proxy", "socks")))
@@ -31,20 +31,20 @@ class SigningTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """The response to the request with its key."""
-        return await self._inner.handle_async_request(signed(request, self._keyring))
+        return await self._inner.handle_async_request(add_credentials(request, self._keyring))
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._inner.aclose()
 
 
-def signed(request: httpx.Request, keyring: Keyring) -> httpx.Request:
+def add_credentials(request: httpx.Request, keyring: Keyring) -> httpx.Request:
     """The request with its host's key, or the very request where it has none.
 
     A key leaves in plain text only to a host configured with its port: at the default port http becomes https.
     """
-    host = host_of(str(request.url))
-    credentials = keyring.credentials(host)
+    host = extract_host(str(request.url))
+    credentials = keyring.credentials_for(host)
     if host is None or credentials is None:
         return request
     headers, query = credentials
@@ -67,13 +67,13 @@ async def open_client(
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         follow_redirects=False,
     )
-    with scrubbed_logs(keyring):
+    with scrub_logs(keyring):
         async with client:
             yield client
 
 
 @contextmanager
-def scrubbed_logs(keyring: Keyring) -> Iterator[None]:
+def scrub_logs(keyring: Keyring) -> Iterator[None]:
     """While open, the HTTP library's log lines, which at level DEBUG hold response headers, lose the keyring's keys."""
 
     def scrub(record: logging.LogRecord) -> bool:

@@ -32,8 +32,8 @@ from codetool.prompts.messages import Message
 from codetool.prompts.model_text import extract_visible_text
 from codetool.runs.operational import Checksummed
 from codetool.tool_calls.toolbench_api import Api, read_text
-from codetool.tools.call_key import canonical_key
-from codetool.tools.toolbench.reply_parser import Reply, read
+from codetool.tools.call_key import compute_call_key
+from codetool.tools.toolbench.reply_parser import Reply, parse_reply
 from codetool.types import JSON, Parameter, ToolAnswer, ToolCall
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class NoSimulator:
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS_CONFIG)
-class ModelSimulator(EndpointConfig):
+class ModelSimulatorConfig(EndpointConfig):
     """Settings of a simulator behind an OpenAI-compatible endpoint."""
 
     system: str
@@ -92,11 +92,11 @@ class ModelSimulator(EndpointConfig):
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
     @asynccontextmanager
-    async def open(self, examples: Examples) -> AsyncIterator[Simulation]:
+    async def open(self, examples: Examples) -> AsyncIterator[ModelSimulator]:
         """The live simulator. Raises ConfigError, MissingError or UnreachableError if it cannot be asked."""
         server, system = self.make_endpoint(), self._system()
         async with ChatClient(server) as client:
-            simulation = Simulation(self, system, client, examples)
+            simulation = ModelSimulator(self, system, client, examples)
             yield simulation
             if simulation.answers or simulation.failures:
                 log.info("%s", simulation.summary())
@@ -110,16 +110,16 @@ class ModelSimulator(EndpointConfig):
             raise MissingError(f"simulator.system_file={self.system_file} cannot be read: {error}") from error
 
 
-class Simulation:
+class ModelSimulator:
     """A ToolSource that makes answers up."""
 
-    def __init__(self, settings: ModelSimulator, system: str, client: ChatClient, examples: Examples) -> None:
+    def __init__(self, settings: ModelSimulatorConfig, system: str, client: ChatClient, examples: Examples) -> None:
         """Takes the words of the system message, an open client, and where recorded calls come from."""
         self._settings, self._system, self._client, self._examples = settings, system, client, examples
         self.answers = self.failures = self.tokens_in = self.tokens_out = 0
-        self.trouble: CodeToolError | None = None
+        self.fatal_error: CodeToolError | None = None
         """Why the simulator cannot be asked, once it could not: then no answer of this run is to be trusted."""
-        self._without: set[str] = set()
+        self._unanswerable: set[str] = set()
         """Calls that have no answer that fits."""
 
     def checksum(self) -> str:
@@ -128,21 +128,21 @@ class Simulation:
 
     async def answer(self, call: ToolCall) -> ToolAnswer | None:
         """The made-up answer; None for a call that no document describes, and where no answer fits."""
-        key = canonical_key(call)
-        if call.tool is None or key in self._without or self.trouble:
+        key = compute_call_key(call)
+        if call.tool is None or key in self._unanswerable or self.fatal_error:
             return None
         known = self._examples(call, self._settings.examples)
         messages = self._messages(call, known)
         first = int(hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:7], 16)
         for attempt in range(self._settings.attempts):
             reply = await self._ask(messages, first + attempt)
-            if self.trouble:
+            if self.fatal_error:
                 return None
-            if reply is not None and self._fits(reply, known, call):
+            if reply is not None and self._is_acceptable(reply, known, call):
                 self.answers += 1
                 return ToolAnswer(call, reply.status, reply.body, "simulated")
         self.failures += 1
-        self._without.add(key)
+        self._unanswerable.add(key)
         log.warning("the simulator gave no answer that fits %s %s", call.endpoint, dict(call.arguments))
         return None
 
@@ -164,33 +164,33 @@ class Simulation:
             log.warning("%s", error)
             return None
         except CodeToolError as error:
-            self.trouble = error
+            self.fatal_error = error
             return None
         self.tokens_in += completion.tokens_in
         self.tokens_out += sum(completion.tokens_out)
-        return reply_in(completion.texts[0])
+        return extract_reply(completion.texts[0])
 
     def _messages(self, call: ToolCall, known: Sequence[tuple[Mapping[str, JSON], JSON]]) -> list[Message]:
         assert call.tool is not None
         user = compile_template(self._settings.user).render(
             tool=call.tool,
             api=Api.at(call.tool.server + call.tool.path),
-            required=[_described(each) for each in call.tool.parameters if each.required],
-            optional=[_described(each) for each in call.tool.parameters if not each.required],
+            required=[_describe_parameter(each) for each in call.tool.parameters if each.required],
+            optional=[_describe_parameter(each) for each in call.tool.parameters if not each.required],
             arguments=dict(call.arguments),
-            examples=_shown(known, self._settings.example_characters),
+            examples=_format_examples(known, self._settings.example_characters),
         )
         user = user.encode("utf-8", "replace").decode()  # a recorded answer may hold half a surrogate pair
         return [{"role": "system", "content": self._system}, {"role": "user", "content": user}]
 
-    def _fits(self, reply: Reply, known: Sequence[tuple[Mapping[str, JSON], JSON]], call: ToolCall) -> bool:
+    def _is_acceptable(self, reply: Reply, known: Sequence[tuple[Mapping[str, JSON], JSON]], call: ToolCall) -> bool:
         if reply.status >= 400 or not self._settings.checked:
             return True
         shape = call.tool.response if call.tool else None
-        return fits(reply.data, [data for _, data in known], shape)
+        return matches_schema(reply.data, [data for _, data in known], shape)
 
 
-def reply_in(text: str) -> Reply | None:
+def extract_reply(text: str) -> Reply | None:
     """The reply that a model wrote as an object of `error` and `response`, None where there is none.
 
     Thoughts and fences are taken off; of JSON with unescaped quotes, which fine-tuned simulators write, the two fields
@@ -201,13 +201,13 @@ def reply_in(text: str) -> Reply | None:
         text = fenced[1].strip()
     content = read_text(text[text.find("{") :]) if "{" in text else text
     if isinstance(content, Mapping):
-        return read(content.get("error"), content["response"]) if "response" in content else None
+        return parse_reply(content.get("error"), content["response"]) if "response" in content else None
     if found := _FIELDS.search(text):
-        return read(found["error"], re.sub(r'"?\s*\}?\s*$', "", found["response"]))
+        return parse_reply(found["error"], re.sub(r'"?\s*\}?\s*$', "", found["response"]))
     return None
 
 
-def fits(data: JSON, examples: Sequence[JSON], shape: JSON) -> bool:
+def matches_schema(data: JSON, examples: Sequence[JSON], shape: JSON) -> bool:
     """Whether made-up data are of the kind that an operation gives.
 
     With recorded examples: the same kind of JSON value as one of them, and of an object every name that they all share.
@@ -216,8 +216,8 @@ def fits(data: JSON, examples: Sequence[JSON], shape: JSON) -> bool:
     if data in (None, "", [], {}):
         return False
     if not examples:
-        return shape is None or isinstance(shape, str) or _kind(shape) == _kind(data)
-    if _kind(data) not in map(_kind, examples):
+        return shape is None or isinstance(shape, str) or _json_kind(shape) == _json_kind(data)
+    if _json_kind(data) not in map(_json_kind, examples):
         return False
     if not isinstance(data, Mapping):
         return True
@@ -225,17 +225,17 @@ def fits(data: JSON, examples: Sequence[JSON], shape: JSON) -> bool:
     return set.intersection(*objects) <= data.keys()
 
 
-def _described(parameter: Parameter) -> dict[str, JSON]:
+def _describe_parameter(parameter: Parameter) -> dict[str, JSON]:
     return {name: getattr(parameter, name) for name in ("name", "type", "description", "default")}
 
 
-def _kind(value: Any) -> str:
+def _json_kind(value: Any) -> str:
     if isinstance(value, Mapping):
         return "object"
     return "list" if isinstance(value, list) else "scalar"
 
 
-def _shown(known: Sequence[tuple[Mapping[str, JSON], JSON]], most: int) -> list[dict[str, str]]:
+def _format_examples(known: Sequence[tuple[Mapping[str, JSON], JSON]], most: int) -> list[dict[str, str]]:
     """The examples as JSON texts, so many characters of them."""
     shown: list[dict[str, str]] = []
     left = most

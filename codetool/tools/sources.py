@@ -28,7 +28,7 @@ class CountingSource(ToolSource, Protocol):
 
 
 @runtime_checkable
-class CountedOption(Protocol):
+class CountedSourceConfig(Protocol):
     """Settings of a ToolSource that counts; each run has its own counts."""
 
     def open_counted(self) -> CountingSource:
@@ -36,7 +36,7 @@ class CountedOption(Protocol):
         ...
 
 
-class CountingSessions(Sessions, Protocol):
+class CountingSessionFactory(Sessions, Protocol):
     """An open broker, as a server over its sources needs it."""
 
     @property
@@ -46,7 +46,7 @@ class CountingSessions(Sessions, Protocol):
 
 
 @runtime_checkable
-class LiveProxy(Protocol):
+class LiveProxyConfig(Protocol):
     """Settings of the way to live services that are not asked themselves (`tools.tool_proxy`)."""
 
     @property

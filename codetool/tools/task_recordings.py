@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 from codetool.interfaces import ToolSource
-from codetool.tools.call_key import canonical_key
+from codetool.tools.call_key import compute_call_key
 from codetool.tools.recordings import BoundAnswer, Recordings
-from codetool.tools.writes import TaskWrites, digest_before
+from codetool.tools.writes import TaskWrites, hash_earlier_writes
 from codetool.types import ToolAnswer, ToolCall
 
 
@@ -27,7 +27,7 @@ class FreshRecordings:
         return None
 
 
-class UntilWritten:
+class UnchangedHostSource:
     """A ToolSource of mode live: a source of known answers, for reads of hosts that the task has not changed yet."""
 
     def __init__(self, source: ToolSource, writes: TaskWrites) -> None:
@@ -46,7 +46,7 @@ class UntilWritten:
         return None
 
 
-class Replay:
+class ReplaySource:
     """A ToolSource of every other mode: what was recorded, writes in the order in which they happened.
 
     A write is found by the writes before it on its branch; equal ones of several branches are given out one after the
@@ -58,35 +58,35 @@ class Replay:
         """Takes the recordings of the run and the writes of the task."""
         self._recordings = recordings
         self._writes = writes
-        self._given: Counter[tuple[str, str]] = Counter()
+        self._served_counts: Counter[tuple[str, str]] = Counter()
 
     async def answer(self, call: ToolCall) -> ToolAnswer | None:
         """The recorded answer, None where there is none."""
-        place = canonical_key(call), digest_before(call)
+        place = compute_call_key(call), hash_earlier_writes(call)
         if call.effect == "write":
             if not self._recordings.is_bound(place[0]):
                 return await self._recordings.answer(call)  # from a file without the order of writes, or made up
-            return self._next(call, place)
+            return self._next_answer(call, place)
         if not place[1] or not self._recordings.has_writes(call):
             known = await self._recordings.answer(call)
             if known is not None:
                 return known
-        return self._next(call, place, repeat=True)
+        return self._next_answer(call, place, repeat=True)
 
     def checksum(self) -> str | None:
         """None: the files that were read are checksummed by the run."""
         return None
 
-    def _next(self, call: ToolCall, place: tuple[str, str], *, repeat: bool = False) -> ToolAnswer | None:
+    def _next_answer(self, call: ToolCall, place: tuple[str, str], *, repeat: bool = False) -> ToolAnswer | None:
         """The next answer of the place; with `repeat` the last one again and again."""
-        answers = self._of_one_session(self._recordings.bound(place))
-        number = self._given[place]
-        self._given[place] += 1
+        answers = self._select_session(self._recordings.list_bound(place))
+        number = self._served_counts[place]
+        self._served_counts[place] += 1
         if repeat:
             number = min(number, len(answers) - 1)
-        return answers[number].of(call) if 0 <= number < len(answers) else None
+        return answers[number].to_answer(call) if 0 <= number < len(answers) else None
 
-    def _of_one_session(self, answers: list[BoundAnswer]) -> list[BoundAnswer]:
+    def _select_session(self, answers: list[BoundAnswer]) -> list[BoundAnswer]:
         """Those of the last session of this task that has any, else of the last session at all."""
         own = [answer for answer in answers if answer.task == self._writes.task] or answers
         return [answer for answer in own if answer.session == own[-1].session]

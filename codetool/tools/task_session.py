@@ -11,11 +11,11 @@ from dataclasses import replace
 
 from codetool.errors import UnreachableError
 from codetool.interfaces import ToolSource
-from codetool.tools.allow_list import AllowList, host_of
-from codetool.tools.answer_counts import Summary, Tally
-from codetool.tools.call_key import route
-from codetool.tools.error_answers import failed
-from codetool.tools.request_refusals import refusal
+from codetool.tools.allow_list import AllowList, extract_host
+from codetool.tools.answer_counts import AnswerCounts, AnswerTally
+from codetool.tools.call_key import route_request
+from codetool.tools.error_answers import make_error_answer
+from codetool.tools.request_refusals import find_refusal
 from codetool.tools.secrets import Keyring
 from codetool.tools.writes import TaskWrites
 from codetool.types import HttpRequest, Task, Tool, ToolAnswer, ToolCall
@@ -23,7 +23,7 @@ from codetool.types import HttpRequest, Task, Tool, ToolAnswer, ToolCall
 logger = logging.getLogger(__name__)
 
 
-class TaskTools:
+class TaskSession:
     """The tools of one task. Its `call` is what the task's interpreter and all its branches are given."""
 
     def __init__(
@@ -35,7 +35,7 @@ class TaskTools:
         max_calls: int,
         mode: str,
         keyring: Keyring,
-        total: Tally,
+        total: AnswerTally,
         writes: TaskWrites,
         tools: tuple[Tool, ...] | None = None,
         sends_requests: bool = False,
@@ -53,7 +53,7 @@ class TaskTools:
         self._max_calls = max_calls
         self._mode = mode
         self._keyring = keyring
-        self._tallies = (Tally(), total)
+        self._tallies = (AnswerTally(), total)
         self._asked = 0
         self.unreachable: list[ToolAnswer] = []
         """Calls of documented services that had no answer after every attempt: no fault of the program."""
@@ -64,7 +64,7 @@ class TaskTools:
 
     async def answer(self, call: ToolCall) -> ToolAnswer:
         """The answer to a call that has been routed, under the rules of `call`."""
-        call = replace(call, arguments=self._keyring.scrubbed(call.arguments))
+        call = replace(call, arguments=self._keyring.scrub_arguments(call.arguments))
         start = time.perf_counter()
         answer = await self._answer(call)
         answer = replace(answer, call=call, seconds=time.perf_counter() - start)
@@ -76,7 +76,7 @@ class TaskTools:
         return answer
 
     @property
-    def trouble(self) -> UnreachableError | None:
+    def fatal_error(self) -> UnreachableError | None:
         """Why the task cannot be judged: calls of documented services stayed without an answer. None if none did."""
         if not self.unreachable:
             return None
@@ -88,7 +88,7 @@ class TaskTools:
             "The same command tries the task again"
         )
 
-    def summary(self) -> Summary:
+    def summary(self) -> AnswerCounts:
         """The counts of this task's answers so far."""
         return self._tallies[0].summary()
 
@@ -97,33 +97,33 @@ class TaskTools:
         body = None if request.body is None else self._keyring.scrub(request.body)
         headers = tuple((name, self._keyring.scrub(value)) for name, value in request.headers)
         clean = HttpRequest(request.method, self._keyring.scrub(request.url), body, headers)
-        host = host_of(clean.url)
-        names, plain = self._keyring.names(host), self._keyring.wants_none(host)
+        host = extract_host(clean.url)
+        names, plain = self._keyring.argument_names(host), self._keyring.has_no_secret(host)
         secret_headers = self._keyring.header_names(host)
-        call = route(clean, self._tools, names, keep_declared=plain, secret_headers=secret_headers)
-        return replace(call, earlier_writes=self._writes.before(call, request.earlier_writes))
+        call = route_request(clean, self._tools, names, keep_declared=plain, secret_headers=secret_headers)
+        return replace(call, earlier_writes=self._writes.select_earlier(call, request.earlier_writes))
 
     def _is_documented(self, call: ToolCall) -> bool:
         """Whether the call went to a host of the task's documents: any other address may be the program's invention."""
-        host = host_of(call.url)
-        return call.tool is not None or any(host_of(tool.server) == host for tool in self._tools)
+        host = extract_host(call.url)
+        return call.tool is not None or any(extract_host(tool.server) == host for tool in self._tools)
 
     async def _answer(self, call: ToolCall) -> ToolAnswer:
-        host = host_of(call.url)
+        host = extract_host(call.url)
         if host is None or host not in self._allowed:
             message = f"{host or repr(call.url[:200])} may not be called; allowed hosts: {self._allowed}"
-            return failed(call, "host_not_allowed", message)
+            return make_error_answer(call, "host_not_allowed", message)
         if self._asked >= self._max_calls:
-            return failed(call, "budget", f"this task's budget of {self._max_calls} tool calls is spent")
+            return make_error_answer(call, "budget", f"this task's budget of {self._max_calls} tool calls is spent")
         self._asked += 1
         if self._sends_requests and call.request is not None:
-            if (objection := refusal(call.request, self._tools)) is not None:
-                return failed(call, "refused", objection)
+            if (objection := find_refusal(call.request, self._tools)) is not None:
+                return make_error_answer(call, "refused", objection)
         for source in self._sources:
             answer = await self._ask(source, call)
             if answer is not None:
                 return answer
-        return failed(call, "miss", self._miss(call))
+        return make_error_answer(call, "miss", self._miss(call))
 
     async def _ask(self, source: ToolSource, call: ToolCall) -> ToolAnswer | None:
         try:
@@ -131,7 +131,7 @@ class TaskTools:
         except Exception as error:  # a defect of a source must not end the task; it is logged and counted
             logger.error("%s", self._keyring.scrub("".join(traceback.format_exception(error))))
             reason = f"{type(source).__name__} broke with {type(error).__name__}"
-            return failed(call, "unreachable", reason, transient=True)
+            return make_error_answer(call, "unreachable", reason, transient=True)
 
     def _miss(self, call: ToolCall) -> str:
         if call.tool is None:

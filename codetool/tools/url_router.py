@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
-from codetool.tools.allow_list import host_of
+from codetool.tools.allow_list import extract_host
 from codetool.types import Tool
 
 _VARIABLE = re.compile(r"\{([^{}]*)\}")
@@ -23,21 +23,21 @@ class Match:
 
 
 @dataclass(slots=True)
-class _Place:
+class _TrieNode:
     """What may follow a prefix of a path: literal segments, segments with text around a variable, any segment."""
 
-    literals: dict[str, _Place] = field(default_factory=dict)
-    patterns: dict[re.Pattern[str], _Place] = field(default_factory=dict)
-    anything: _Place | None = None
+    literals: dict[str, _TrieNode] = field(default_factory=dict)
+    patterns: dict[re.Pattern[str], _TrieNode] = field(default_factory=dict)
+    anything: _TrieNode | None = None
     tools: dict[str, tuple[Tool, tuple[str, ...]]] = field(default_factory=dict)
     """By method, the tool whose template ends here and the names of its variables."""
 
 
-class Index:
+class Router:
     """The tools of a set by host, path and method. Of two tools with one method and template the first counts."""
 
     def __init__(self, tools: Iterable[Tool]) -> None:
-        self._hosts: dict[str, _Place] = {}
+        self._hosts: dict[str, _TrieNode] = {}
         for tool in tools:
             self._add(tool)
 
@@ -51,27 +51,27 @@ class Index:
         return Match(tool, tuple(zip(names, values, strict=True)))
 
     def _add(self, tool: Tool) -> None:
-        host = host_of(tool.server)
+        host = extract_host(tool.server)
         if host is None:
             return
-        place = self._hosts.setdefault(host, _Place())
+        place = self._hosts.setdefault(host, _TrieNode())
         template = (urlsplit(tool.server).path + tool.path).strip("/")
         for segment in template.split("/"):
-            place = _next(place, segment)
+            place = _add_segment(place, segment)
         place.tools.setdefault(tool.method, (tool, tuple(_VARIABLE.findall(template))))
 
 
 @lru_cache(maxsize=256)
-def _index(tools: _Identity) -> Index:
-    return Index(tools.tools)
+def _build_router(tools: _IdentityKey) -> Router:
+    return Router(tools.tools)
 
 
-def index_of(tools: tuple[Tool, ...]) -> Index:
+def get_router(tools: tuple[Tool, ...]) -> Router:
     """The index of these tools, built once for each tuple."""
-    return _index(_Identity(tools))
+    return _build_router(_IdentityKey(tools))
 
 
-class _Identity:
+class _IdentityKey:
     """A tuple of tools as a cache key. Tools hold dictionaries, so it is the tuple's identity that counts."""
 
     def __init__(self, tools: tuple[Tool, ...]) -> None:
@@ -81,23 +81,23 @@ class _Identity:
         return id(self.tools)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Identity) and self.tools is other.tools
+        return isinstance(other, _IdentityKey) and self.tools is other.tools
 
 
-def _next(place: _Place, segment: str) -> _Place:
+def _add_segment(place: _TrieNode, segment: str) -> _TrieNode:
     """The place after a segment of a template, made if it is new."""
     if _VARIABLE.fullmatch(segment):
-        place.anything = place.anything or _Place()
+        place.anything = place.anything or _TrieNode()
         return place.anything
     if _VARIABLE.search(segment):
         texts = _VARIABLE.split(segment)[::2]
         pattern = re.compile("(.+?)".join(re.escape(unquote(text)) for text in texts), re.DOTALL)
-        return place.patterns.setdefault(pattern, _Place())
-    return place.literals.setdefault(unquote(segment), _Place())
+        return place.patterns.setdefault(pattern, _TrieNode())
+    return place.literals.setdefault(unquote(segment), _TrieNode())
 
 
 def _descend(
-    place: _Place, method: str, segments: Sequence[str], values: tuple[str, ...]
+    place: _TrieNode, method: str, segments: Sequence[str], values: tuple[str, ...]
 ) -> tuple[tuple[Tool, tuple[str, ...]], tuple[str, ...]] | None:
     """The tool below a place and the variables' values on the way, the most literal way first."""
     if not segments:

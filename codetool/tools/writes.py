@@ -12,8 +12,8 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from codetool.tools.allow_list import host_of
-from codetool.tools.call_key import canonical_key
+from codetool.tools.allow_list import extract_host
+from codetool.tools.call_key import compute_call_key
 from codetool.types import Effect, Tool, ToolAnswer, ToolCall
 
 
@@ -29,33 +29,33 @@ class TaskWrites:
 
     def add(self, answer: ToolAnswer) -> None:
         """Take note of an answered call; only a write that reached a service counts."""
-        host = host_of(answer.call.url)
+        host = extract_host(answer.call.url)
         if host is None or answer.call.effect != "write" or answer.failure not in (None, "unreachable"):
             return
         self._answers.append(answer)
         if may_have_changed(answer.status):
             self._changed.add(host)
 
-    def before(self, call: ToolCall, on_branch: Sequence[ToolAnswer] | None) -> tuple[ToolAnswer, ...]:
+    def select_earlier(self, call: ToolCall, on_branch: Sequence[ToolAnswer] | None) -> tuple[ToolAnswer, ...]:
         """The writes to the call's host among those on its branch; of the whole task where branches are not known."""
-        host = host_of(call.url)
+        host = extract_host(call.url)
         answers = self._answers if on_branch is None else on_branch
-        return tuple(answer for answer in answers if host_of(answer.call.url) == host and _reached(answer))
+        return tuple(answer for answer in answers if extract_host(answer.call.url) == host and _reached_service(answer))
 
     def has_changed(self, call: ToolCall) -> bool:
         """Whether any branch of the task may have changed what the call's host answers."""
-        return host_of(call.url) in self._changed
+        return extract_host(call.url) in self._changed
 
 
-def with_effects(tools: tuple[Tool, ...], reads: Sequence[str], writes: Sequence[str]) -> tuple[Tool, ...]:
+def mark_effects(tools: tuple[Tool, ...], reads: Sequence[str], writes: Sequence[str]) -> tuple[Tool, ...]:
     """The tools, those that `reads` or `writes` name (`POST /search` or `POST_search`) marked so."""
     if not reads and not writes:
         return tools
     marks: dict[str, Effect] = {**dict.fromkeys(reads, "read"), **dict.fromkeys(writes, "write")}
-    return tuple(_marked(tool, marks) for tool in tools)
+    return tuple(_mark_tool(tool, marks) for tool in tools)
 
 
-def _marked(tool: Tool, marks: Mapping[str, Effect]) -> Tool:
+def _mark_tool(tool: Tool, marks: Mapping[str, Effect]) -> Tool:
     mark = marks.get(tool.endpoint) or marks.get(tool.name)
     return replace(tool, effect=mark) if mark else tool
 
@@ -65,7 +65,7 @@ def may_have_changed(status: int) -> bool:
     return not 400 <= status < 500
 
 
-def digest_before(call: ToolCall) -> str:
+def hash_earlier_writes(call: ToolCall) -> str:
     """A name for what the call's branch has written before at its host; empty where that is nothing.
 
     A read is told apart by the writes that may have changed something, a write by all that were answered.
@@ -73,9 +73,9 @@ def digest_before(call: ToolCall) -> str:
     before: Iterable[ToolAnswer] = call.earlier_writes
     if call.effect == "read":
         before = [write for write in before if may_have_changed(write.status)]
-    told = [[canonical_key(write.call), write.status, write.body] for write in before]
+    told = [[compute_call_key(write.call), write.status, write.body] for write in before]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16] if told else ""
 
 
-def _reached(answer: ToolAnswer) -> bool:
+def _reached_service(answer: ToolAnswer) -> bool:
     return answer.failure in (None, "unreachable")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from codetool.tools.broker import Tools
+from codetool.tools.broker import BrokerConfig
 from codetool.tools.simulator import NoSimulator
 from codetool.types import HttpRequest, Parameter, Task, Tool, ToolAnswer, ToolCall
 
@@ -33,7 +33,7 @@ def film_task(server: str = FILMS) -> Task:
     return Task(id="t", query="q", tools=film_tools(server))
 
 
-def settings(**changed: Any) -> Tools:
+def settings(**changed: Any) -> BrokerConfig:
     values: dict[str, Any] = {
         "mode": "offline",
         "allowed_hosts": None,
@@ -52,7 +52,7 @@ def settings(**changed: Any) -> Tools:
         "connections": 1000,
         "secrets": {},
     }
-    return Tools(**values | changed)
+    return BrokerConfig(**values | changed)
 
 
 def get(url: str) -> HttpRequest:

@@ -6,7 +6,7 @@ import pytest
 
 from codetool.tool_calls.matching import alike, is_made, operation
 from codetool.tool_calls.notation import read
-from codetool.tools.call_key import route
+from codetool.tools.call_key import route_request
 from codetool.types import HttpRequest, Tool
 
 
@@ -127,4 +127,4 @@ def test_the_tool_of_a_call_is_the_one_that_the_broker_finds(line, template):
     assert (tool and tool.endpoint) == template
     method, address = line.split(" ", 1)
     url = address if "://" in address else SERVER + address
-    assert route(HttpRequest(method, url.replace(" ", "%20")), TOOLS).endpoint == template
+    assert route_request(HttpRequest(method, url.replace(" ", "%20")), TOOLS).endpoint == template

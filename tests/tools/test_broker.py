@@ -9,9 +9,9 @@ from broker_world import FILMS, Scripted, film_task, film_tools, get, settings
 from pydantic import ValidationError
 
 from codetool.errors import MissingError
-from codetool.tools.answer_counts import Summary
-from codetool.tools.broker import Tools
-from codetool.tools.call_key import route
+from codetool.tools.answer_counts import AnswerCounts
+from codetool.tools.broker import BrokerConfig
+from codetool.tools.call_key import route_request
 from codetool.tools.recordings import Recordings
 from codetool.types import HttpRequest, ToolAnswer
 
@@ -24,11 +24,13 @@ SECRET = {"env": "FILM_KEY", "header": None, "query": "key", "format": "{key}"}
 def recording(tmp_path: Path) -> Path:
     """A file that holds the answer `recorded` to the film 1."""
     file = tmp_path / "r.jsonl"
-    Recordings({}).add(file, ToolAnswer(route(get(FILM), film_tools()), 200, "recorded", "live"), datetime.now(UTC))
+    Recordings({}).add(
+        file, ToolAnswer(route_request(get(FILM), film_tools()), 200, "recorded", "live"), datetime.now(UTC)
+    )
     return file
 
 
-async def ask(tools: Tools, *requests: HttpRequest) -> list[ToolAnswer]:
+async def ask(tools: BrokerConfig, *requests: HttpRequest) -> list[ToolAnswer]:
     async with tools.open() as broker:
         session = broker.session(film_task())
         return [await session.call(request) for request in requests]
@@ -141,8 +143,8 @@ async def test_answers_are_counted_for_the_task_and_for_the_run(recording: Path)
             session = broker.session(film_task())
             for url in (FILM, f"{FILMS}/movie/2", f"{FILMS}/movie/3", "http://evil.test"):
                 await session.call(get(url))
-    assert session.summary() == Summary(4, {"recorded": 1, "replica": 1}, {"host_not_allowed": 1, "miss": 1})
-    assert broker.summary() == Summary(8, {"recorded": 2, "replica": 2}, {"host_not_allowed": 2, "miss": 2})
+    assert session.summary() == AnswerCounts(4, {"recorded": 1, "replica": 1}, {"host_not_allowed": 1, "miss": 1})
+    assert broker.summary() == AnswerCounts(8, {"recorded": 2, "replica": 2}, {"host_not_allowed": 2, "miss": 2})
 
 
 async def test_a_missing_recordings_file_is_named_before_the_first_call(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from broker_world import settings
 from playlist_service import GARBAGE, PlaylistService, playlist_service
 
-from codetool.tools.request_refusals import refusal
+from codetool.tools.request_refusals import find_refusal
 from codetool.tools.secrets import Secret
 from codetool.types import HttpRequest, Task, Tool, ToolAnswer
 
@@ -126,12 +126,12 @@ async def test_a_request_that_leaves_its_place_is_not_sent(
 )
 def test_ordinary_paths_are_sent(path: str) -> None:
     tools = PlaylistService("music.test").tools()
-    assert refusal(HttpRequest("GET", f"http://music.test{path}"), tools) is None
+    assert find_refusal(HttpRequest("GET", f"http://music.test{path}"), tools) is None
 
 
 def test_head_goes_where_get_does() -> None:
     tools = PlaylistService("music.test").tools()
-    assert refusal(HttpRequest("HEAD", "http://music.test/v1/me/playlists"), tools) is None
+    assert find_refusal(HttpRequest("HEAD", "http://music.test/v1/me/playlists"), tools) is None
 
 
 async def test_declared_headers_reach_the_service_and_secrets_of_programs_do_not(

@@ -17,8 +17,8 @@ from film_service import KEY, FilmService, film_service
 
 from codetool.errors import ConfigError, MissingError
 from codetool.tools.secrets import Keyring, Secret
-from codetool.tools.signing_transport import signed
-from codetool.tools.task_session import TaskTools
+from codetool.tools.signing_transport import add_credentials
+from codetool.tools.task_session import TaskSession
 from codetool.types import HttpRequest
 
 BEARER = Secret(env="FILM_KEY", header="Authorization", query=None, format="Bearer {key}")
@@ -39,7 +39,7 @@ def service(running: FilmService, monkeypatch: pytest.MonkeyPatch) -> FilmServic
 
 
 @asynccontextmanager
-async def tools_of(service: FilmService, **changed: Any) -> AsyncIterator[TaskTools]:
+async def tools_of(service: FilmService, **changed: Any) -> AsyncIterator[TaskSession]:
     values = {"mode": "live", "secrets": {service.host: BEARER}} | changed
     task = film_task(service.server)
     async with settings(**values).open([task]) as broker:
@@ -291,9 +291,9 @@ async def test_no_key_comes_out_of_the_broker(
 
 def test_a_key_goes_over_plain_http_only_to_a_host_configured_with_its_port() -> None:
     keyring = Keyring({"films.test": BEARER, "films.test:8080": BEARER}, {"FILM_KEY": KEY})
-    upgraded = signed(httpx.Request("GET", "http://films.test/x"), keyring)
-    plain = signed(httpx.Request("GET", "http://films.test:8080/x"), keyring)
-    other = signed(httpx.Request("GET", "http://films.test:81/x"), keyring)
+    upgraded = add_credentials(httpx.Request("GET", "http://films.test/x"), keyring)
+    plain = add_credentials(httpx.Request("GET", "http://films.test:8080/x"), keyring)
+    other = add_credentials(httpx.Request("GET", "http://films.test:81/x"), keyring)
     assert [str(request.url) for request in (upgraded, plain)] == ["https://films.test/x", "http://films.test:8080/x"]
     assert "authorization" in upgraded.headers
     assert "authorization" not in other.headers

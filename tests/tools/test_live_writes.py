@@ -13,7 +13,7 @@ from playlist_service import PlaylistService, playlist_service
 
 from codetool.errors import ConfigError
 from codetool.execution.sandbox import SandboxConfig
-from codetool.tools.task_session import TaskTools
+from codetool.tools.task_session import TaskSession
 from codetool.types import HttpRequest, Task, ToolAnswer
 
 
@@ -32,7 +32,7 @@ def service(running: PlaylistService) -> PlaylistService:
 @asynccontextmanager
 async def session(
     service: PlaylistService, file: Path | None, mode: str = "live", task: str = "t", **changed: Any
-) -> AsyncIterator[TaskTools]:
+) -> AsyncIterator[TaskSession]:
     files = (file,) if file and mode != "live" else ()
     values = {"mode": mode, "record_to": file, "recordings": files, "allowed_hosts": (service.host,)} | changed
     async with settings(**values).open() as broker:
@@ -42,7 +42,7 @@ async def session(
 class Program:
     """Requests of one branch after the other, as an interpreter makes them."""
 
-    def __init__(self, tools: TaskTools, server: str, known: bool = True) -> None:
+    def __init__(self, tools: TaskSession, server: str, known: bool = True) -> None:
         self.tools, self.server = tools, server
         self.writes: tuple[ToolAnswer, ...] | None = () if known else None
 
@@ -69,7 +69,7 @@ class Program:
         return await self.ask("POST", "/me/player/next")
 
 
-async def play(tools: TaskTools, server: str, known: bool) -> list[Any]:
+async def play(tools: TaskSession, server: str, known: bool) -> list[Any]:
     program = Program(tools, server, known)
     said = [await program.lists(), await program.skip(), await program.skip()]
     said += [await program.add("a"), await program.lists(), await program.add("b"), await program.lists()]
@@ -99,7 +99,7 @@ async def test_writes_always_go_out_and_reads_after_them_see_the_new_state(
 async def test_two_branches_write_each_for_itself_and_are_replayed_each_for_itself(
     service: PlaylistService, tmp_path: Path
 ) -> None:
-    async def play_two(tools: TaskTools) -> list[Any]:
+    async def play_two(tools: TaskSession) -> list[Any]:
         root = Program(tools, service.server)
         said = [await root.skip()]
         one, other = root.branch(), root.branch()
@@ -143,7 +143,7 @@ async def test_a_read_before_the_write_does_not_answer_one_after_it_in_a_replay(
 async def test_a_refused_write_changes_nothing_and_is_replayed(service: PlaylistService, tmp_path: Path) -> None:
     file = tmp_path / "r.jsonl"
 
-    async def play_refused(tools: TaskTools) -> list[Any]:
+    async def play_refused(tools: TaskSession) -> list[Any]:
         program = Program(tools, service.server)
         return [await program.lists(), await program.ask("POST", "/playlists/7"), await program.lists()]
 

@@ -26,14 +26,14 @@ def live(status: int = 200, body: str = "{}", **arguments: object) -> ToolAnswer
 
 
 async def body_of(file: Path, **arguments: object) -> str | None:
-    answer = await Recordings.read([file]).answer(call(**arguments))
+    answer = await Recordings.load([file]).answer(call(**arguments))
     return answer.body if answer else None
 
 
 async def test_an_answer_is_found_again_under_any_spelling_of_its_call(tmp_path: Path) -> None:
     file = tmp_path / "r.jsonl"
     Recordings({}).add(file, live(404, "née", b=1, a="x"), NOW)
-    answer = await Recordings.read([file]).answer(call(a=" x", b="1"))
+    answer = await Recordings.load([file]).answer(call(a=" x", b="1"))
     assert answer == ToolAnswer(call(a=" x", b="1"), 404, "née", "recorded")
 
 
@@ -66,7 +66,7 @@ async def test_the_last_line_and_the_last_file_win(tmp_path: Path) -> None:
         for body in bodies:
             Recordings({}).add(file, live(body=body), NOW)
     for files, expected in (([one, two], "d"), ([two, one], "b")):
-        answer = await Recordings.read(files).answer(call())
+        answer = await Recordings.load(files).answer(call())
         assert answer is not None and answer.body == expected
 
 
@@ -101,14 +101,14 @@ async def test_a_torn_last_line_costs_nothing_but_itself(tmp_path: Path, cut: in
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match=r"nowhere\.jsonl"):
-        Recordings.read([tmp_path / "nowhere.jsonl"])
+        Recordings.load([tmp_path / "nowhere.jsonl"])
 
 
 @pytest.mark.parametrize("line", ['{"a": 1}', "[1]", "3"])
 def test_a_file_of_something_else_is_refused_with_its_line(tmp_path: Path, line: str) -> None:
     (tmp_path / "r").write_text(line + "\n")
     with pytest.raises(ConfigError, match="line 1"):
-        Recordings.read([tmp_path / "r"])
+        Recordings.load([tmp_path / "r"])
 
 
 def _write_many(file: Path, who: int) -> None:
@@ -124,7 +124,7 @@ def test_two_processes_may_record_into_one_file(tmp_path: Path) -> None:
         writer.start()
     for writer in writers:
         writer.join()
-    assert len(Recordings.read([file])) == len(file.read_text().splitlines()) == 200
+    assert len(Recordings.load([file])) == len(file.read_text().splitlines()) == 200
 
 
 def test_a_killed_writer_leaves_a_readable_file(tmp_path: Path) -> None:
@@ -141,9 +141,9 @@ def test_a_killed_writer_leaves_a_readable_file(tmp_path: Path) -> None:
     writer.wait()
     whole = file.read_bytes().count(b"\n")
     assert whole >= 20
-    assert whole <= len(Recordings.read([file])) <= whole + 1
+    assert whole <= len(Recordings.load([file])) <= whole + 1
     append(file, json.dumps({"key": "k", "status": 200, "body": ""}))
-    assert len(Recordings.read([file])) >= whole + 1
+    assert len(Recordings.load([file])) >= whole + 1
 
 
 def test_an_append_is_one_write_that_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

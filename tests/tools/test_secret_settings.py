@@ -9,7 +9,7 @@ from codetool.config.run_config import validate
 from codetool.errors import ConfigError
 from codetool.tmdb.replica import TMDBReplica
 from codetool.tools.secrets import Keyring, Secret, read_key
-from codetool.tools.toolbench.proxy import ToolBenchProxy
+from codetool.tools.toolbench.proxy import ToolBenchProxyConfig
 
 PASTED = "sk_live_0123456789abcdef"
 
@@ -45,13 +45,13 @@ SPELLINGS: dict[tuple[str, ...], tuple[dict[str, str], dict[str, str]]] = {
 
 @pytest.mark.parametrize("words", SPELLINGS)
 def test_a_key_for_another_host_may_be_written_so(words: tuple[str, ...]) -> None:
-    assert keyring(*words).credentials("api.example.com") == SPELLINGS[words]
+    assert keyring(*words).credentials_for("api.example.com") == SPELLINGS[words]
 
 
 def test_the_default_secret_stays() -> None:
     carried = keyring("+tools.secrets.mine.host=127.0.0.1:8080", "+tools.secrets.mine.env=KEY")
-    assert carried.credentials("api.themoviedb.org") == ({"Authorization": "Bearer value-of-TMDB_API_KEY"}, {})
-    assert carried.credentials("127.0.0.1:8080") == ({"Authorization": "Bearer value-of-KEY"}, {})
+    assert carried.credentials_for("api.themoviedb.org") == ({"Authorization": "Bearer value-of-TMDB_API_KEY"}, {})
+    assert carried.credentials_for("127.0.0.1:8080") == ({"Authorization": "Bearer value-of-KEY"}, {})
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_key_in_the_wrong_place_is_refused_and_not_repeated(changed: dict[str,
 )
 def test_a_key_in_the_proxys_settings_is_refused_and_not_repeated(changed: dict[str, str]) -> None:
     with pytest.raises(ValidationError) as caught:
-        ToolBenchProxy(**{"url": "http://p.test/rapidapi", "key_env": "TOOLBENCH_KEY"} | changed)
+        ToolBenchProxyConfig(**{"url": "http://p.test/rapidapi", "key_env": "TOOLBENCH_KEY"} | changed)
     assert PASTED not in str(caught.value)
 
 
@@ -102,7 +102,7 @@ def test_blanks_around_a_key_are_no_part_of_it() -> None:
 
 def test_a_keyring_knows_several_secrets_of_a_host() -> None:
     one, other = Secret(env="A", host="a.test"), Secret(env="B", host="a.test", query="b")
-    assert Keyring({"one": one, "other": other}, {"A": "1", "B": "2"}).credentials("a.test") == (
+    assert Keyring({"one": one, "other": other}, {"A": "1", "B": "2"}).credentials_for("a.test") == (
         {"Authorization": "Bearer 1"},
         {"b": "2"},
     )

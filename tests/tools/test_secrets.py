@@ -31,7 +31,7 @@ def test_a_key_that_no_header_can_carry_is_named_by_its_variable_only() -> None:
 def test_all_missing_variables_are_named_at_once() -> None:
     secrets = FILMS | {"b.test": Secret(env="B_KEY", header=None, query="key", format="{key}")}
     with pytest.raises(MissingError, match=r"B_KEY.*FILM_KEY"):
-        Keyring(secrets, {}).require(AllowList.of(["films.test", "b.test", "free.test"]))
+        Keyring(secrets, {}).require(AllowList.from_hosts(["films.test", "b.test", "free.test"]))
 
 
 @pytest.mark.parametrize("changed", [{"header": None}, {"format": "Bearer"}])

@@ -93,7 +93,7 @@ async def _evaluate(
             finally:
                 append_counts(folder.path, parts.broker.summary())
         log.info("tools: %s", parts.broker.summary())
-        for line in parts.broker.advice():
+        for line in parts.broker.advise():
             log.warning("%s", line)
     _warn_about_unfinished(folder.done.values())
 
@@ -252,10 +252,10 @@ async def _search(attempt: _Attempt, config: RunConfig, parts: Components) -> Se
             best = await config.search.run(expansion.root, expansion.expand)
         finally:
             attempt.ledger = expansion.ledger
-        if parts.broker.trouble:
-            raise parts.broker.trouble
-        if tools.trouble:  # what the program did with a failure that is not its own says nothing about it
-            raise tools.trouble
+        if parts.broker.fatal_error:
+            raise parts.broker.fatal_error
+        if tools.fatal_error:  # what the program did with a failure that is not its own says nothing about it
+            raise tools.fatal_error
         result = expansion.result(best)
     usd = _compute_price(config, result.ledger)
     result = replace(result, ledger=replace(result.ledger, usd=usd))

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from codetool.runs import journal
-from codetool.tools.answer_counts import Summary
+from codetool.tools.answer_counts import AnswerCounts
 
 COUNTS_FILE = "tools.jsonl"
 
 
-def append_counts(folder: Path, summary: Summary) -> None:
+def append_counts(folder: Path, summary: AnswerCounts) -> None:
     """Add the counts of this start to the folder; nothing where no tool was called."""
     if summary.calls:
         with journal.Journal(folder / COUNTS_FILE) as counts:

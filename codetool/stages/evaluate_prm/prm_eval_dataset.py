@@ -21,7 +21,7 @@ from codetool.process_data import examples
 from codetool.runs import journal, provenance
 from codetool.runs.identity import OPTION
 from codetool.stages.report import load_tasks, read_settings
-from codetool.tools.call_key import route
+from codetool.tools.call_key import route_request
 from codetool.types import HttpRequest, Node, Task, Tool, ToolAnswer
 
 ROLLOUTS = "rollouts.jsonl"
@@ -173,7 +173,7 @@ def _recompute_tools(nodes: Sequence[Node], tools: tuple[Tool, ...]) -> dict[str
 
 def _recompute_tool(answer: ToolAnswer, tools: tuple[Tool, ...]) -> ToolAnswer:
     call = answer.call
-    return replace(answer, call=replace(call, tool=route(HttpRequest(call.method, call.url), tools).tool))
+    return replace(answer, call=replace(call, tool=route_request(HttpRequest(call.method, call.url), tools).tool))
 
 
 def _compute_checksum(file: Path) -> str:

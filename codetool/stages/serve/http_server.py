@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from codetool.errors import ConfigError
-from codetool.tools.request_arguments import parse_query, public
+from codetool.tools.request_arguments import drop_secret_pairs, parse_query
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -110,7 +110,7 @@ class AccessLogMiddleware:
 
 def _format_request(scope: Mapping[str, Any]) -> str:
     """Path and query of a request in printable characters, without the arguments that are keys."""
-    query = urlencode(public(parse_query(scope["query_string"].decode("latin-1")), frozenset()))
+    query = urlencode(drop_secret_pairs(parse_query(scope["query_string"].decode("latin-1")), frozenset()))
     path = scope["raw_path"].decode("latin-1")
     asked = f"{path}?{query}" if query else path
     return "".join(letter if letter.isprintable() else "?" for letter in asked)

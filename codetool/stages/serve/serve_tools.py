@@ -16,7 +16,7 @@ from rich.console import Console
 from codetool.config.run_config import RunConfig
 from codetool.errors import ConfigError
 from codetool.stages.serve.http_server import bind_socket, create_server, format_url, serve_until_interrupted
-from codetool.tools.sources import CountingSessions
+from codetool.tools.sources import CountingSessionFactory
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -45,7 +45,7 @@ class ServableTools(Protocol):
     ENTRY: str
     """What a user is told of its addresses; `{url}` is its own."""
 
-    def site(self, *, require_key: bool, environment: Mapping[str, str], broker: CountingSessions) -> ASGIApp:
+    def site(self, *, require_key: bool, environment: Mapping[str, str], broker: CountingSessionFactory) -> ASGIApp:
         """Its web site. The environment may hold the key that is demanded; the broker knows the sources of the mode."""
         ...
 

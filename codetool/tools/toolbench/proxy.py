@@ -19,16 +19,16 @@ from codetool.http.reachability import USERINFO_PATTERN
 from codetool.interfaces import ToolSource
 from codetool.runs.operational import Operational
 from codetool.tool_calls.toolbench_api import Api
-from codetool.tools.allow_list import host_of, is_host
-from codetool.tools.error_answers import failed
-from codetool.tools.secrets import is_variable, read_key
-from codetool.tools.toolbench.recorded_answers import typed
-from codetool.tools.toolbench.reply_parser import read
+from codetool.tools.allow_list import extract_host, is_host
+from codetool.tools.error_answers import make_error_answer
+from codetool.tools.secrets import is_variable_name, read_key
+from codetool.tools.toolbench.recorded_answers import cast_arguments
+from codetool.tools.toolbench.reply_parser import parse_reply
 from codetool.types import HttpRequest, ToolAnswer, ToolCall
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", hide_input_in_errors=True))
-class ToolBenchProxy:
+class ToolBenchProxyConfig:
     """Settings of the proxy."""
 
     url: Annotated[str, Operational]
@@ -48,7 +48,7 @@ class ToolBenchProxy:
                 "tools.tool_proxy.url takes no query, for addresses are written to config.yaml, reports and W&B: a "
                 "key comes from the environment, tools.tool_proxy.key_env=VARIABLE."
             )
-        if not is_variable(self.key_env):
+        if not is_variable_name(self.key_env):
             raise ValueError(
                 "tools.tool_proxy.key_env is the name of an environment variable that holds the key, such as "
                 "TOOLBENCH_KEY, not the key itself."
@@ -58,7 +58,7 @@ class ToolBenchProxy:
     @property
     def host(self) -> str:
         """`host` or `host:port` of its address. Raises MissingError where it is none."""
-        host = host_of(self.url)
+        host = extract_host(self.url)
         if host is None or not is_host(host):
             raise MissingError(
                 f"tools.tool_proxy.url={self.url} is no http address; expected for example http://localhost:8080/rapidapi"
@@ -80,13 +80,13 @@ class ToolBenchProxy:
 
     def source(self, live: ToolSource) -> ToolSource:
         """What asks the proxy through a live source, which cuts the key out of all that comes back."""
-        return _Proxied(self, live)
+        return ToolBenchProxy(self, live)
 
 
-class _Proxied:
+class ToolBenchProxy:
     """A ToolSource of the services behind the proxy."""
 
-    def __init__(self, settings: ToolBenchProxy, live: ToolSource) -> None:
+    def __init__(self, settings: ToolBenchProxyConfig, live: ToolSource) -> None:
         self._settings, self._live = settings, live
 
     def checksum(self) -> None:
@@ -101,7 +101,7 @@ class _Proxied:
             "category": api.category,
             "tool_name": api.tool,
             "api_name": api.name,
-            "tool_input": json.dumps(typed(call)),
+            "tool_input": json.dumps(cast_arguments(call)),
             "strip": "",
             "toolbench_key": self._settings.key,
         }
@@ -109,10 +109,10 @@ class _Proxied:
         marked = call.tool and replace(call.tool, response=None)  # what it declares is said inside the proxy's answer
         asked = ToolCall(call.method, self._settings.url, {}, marked, request)  # a read may be asked for again
         answer = await self._live.answer(asked)
-        return answer and _unwrapped(replace(answer, call=call))
+        return answer and _unwrap(replace(answer, call=call))
 
 
-def _unwrapped(answer: ToolAnswer) -> ToolAnswer:
+def _unwrap(answer: ToolAnswer) -> ToolAnswer:
     """The answer of the service inside the proxy's."""
     if answer.failure:
         return answer
@@ -120,12 +120,13 @@ def _unwrapped(answer: ToolAnswer) -> ToolAnswer:
         told = f"the proxy answered {answer.status}: {answer.body[:200]}"
         passing = answer.status in (401, 403, 408, 429) or answer.status >= 500
         hint = f"{told}. Is the key in TOOLBENCH_KEY a valid one?"
-        return failed(answer.call, "unreachable", hint, transient=passing)
+        return make_error_answer(answer.call, "unreachable", hint, transient=passing)
     try:
         content = json.loads(answer.body)
-        reply = read(content.get("error"), content["response"])
+        reply = parse_reply(content.get("error"), content["response"])
     except (ValueError, KeyError, TypeError, AttributeError):
-        return failed(answer.call, "unreachable", f"the proxy answered with something else: {answer.body[:200]}")
+        message = f"the proxy answered with something else: {answer.body[:200]}"
+        return make_error_answer(answer.call, "unreachable", message)
     if reply is None:
-        return failed(answer.call, "unreachable", "the proxy had no answer")
+        return make_error_answer(answer.call, "unreachable", "the proxy had no answer")
     return replace(answer, status=reply.status, body=reply.body)

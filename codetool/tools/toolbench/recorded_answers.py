@@ -25,16 +25,16 @@ from codetool.errors import MissingError
 from codetool.runs.operational import Checksummed, Operational
 from codetool.tool_calls.toolbench_api import Api, read_text
 from codetool.tools.secrets import read_key
-from codetool.tools.sources import CountingSessions
-from codetool.tools.toolbench.cache import Found, ResponseCache
-from codetool.tools.toolbench.tool_docs import Documents
-from codetool.tools.toolbench.toolbench_server import create_site
+from codetool.tools.sources import CountingSessionFactory
+from codetool.tools.toolbench.cache import CachedAnswer, ResponseCache
+from codetool.tools.toolbench.tool_docs import ToolDocuments
+from codetool.tools.toolbench.toolbench_server import create_app
 from codetool.types import JSON, ToolAnswer, ToolCall
 
 MEBIBYTE = 1 << 20
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
-RESPONSES = "tool_response_cache"
-WHERE = (
+RESPONSES_FOLDER = "tool_response_cache"
+DOWNLOAD_HELP = (
     "StableToolBench's cache is the Hugging Face dataset stabletoolbench/Cache: unpack it so that the folder holds "
     "tool_response_cache/ and tools/, and let CODETOOL_DATA name the folder above stabletoolbench/, or name it with "
     "tools.cache.folder=FOLDER. Without it: tools.cache=null and tools.mode=simulated or live."
@@ -62,11 +62,11 @@ class PublishedAnswers:
         """The same answers, counted from now on by how they are found."""
         return CountedAnswers(self)
 
-    async def find(self, call: ToolCall, api: Api) -> Found | None:
+    async def find(self, call: ToolCall, api: Api) -> CachedAnswer | None:
         """The recording of a call of this API, None where nobody recorded it."""
         if self._cache.takes_long(api):
-            return await asyncio.to_thread(self._cache.find, api, call.arguments, typed(call))
-        return self._cache.find(api, call.arguments, typed(call))
+            return await asyncio.to_thread(self._cache.find, api, call.arguments, cast_arguments(call))
+        return self._cache.find(api, call.arguments, cast_arguments(call))
 
     def examples(self, call: ToolCall, most: int) -> Sequence[tuple[Mapping[str, JSON], JSON]]:
         """Arguments and data of up to so many other recorded calls of the same API that succeeded."""
@@ -80,14 +80,14 @@ class PublishedAnswers:
         165,000 answers are not read for it. Raises MissingError if the folder is not there.
         """
         digest = hashlib.sha256()
-        for name, size in sorted(_sizes(self._folder / RESPONSES)):
+        for name, size in sorted(_list_sizes(self._folder / RESPONSES_FOLDER)):
             digest.update(f"{name} {size}\n".encode())
         return digest.hexdigest()
 
-    def site(self, *, require_key: bool, environment: Mapping[str, str], broker: CountingSessions) -> Starlette:
+    def site(self, *, require_key: bool, environment: Mapping[str, str], broker: CountingSessionFactory) -> Starlette:
         """StableToolBench's server. A demanded key has any value, or that of TOOLBENCH_KEY where there is one."""
         key = read_key(self.KEY, environment)
-        return create_site(broker, self._documents, broker.source_counts, key=key, require_key=require_key)
+        return create_app(broker, self._documents, broker.source_counts, key=key, require_key=require_key)
 
     @field_validator("folder", mode="before")
     @classmethod
@@ -97,17 +97,17 @@ class PublishedAnswers:
     @cached_property
     def _folder(self) -> Path:
         for folder in [self.folder / "stabletoolbench", self.folder] if self.folder else []:
-            if (folder / RESPONSES).is_dir():
+            if (folder / RESPONSES_FOLDER).is_dir():
                 return folder
-        raise MissingError(f"tools.cache.folder={self.folder or 'null'} holds no {RESPONSES}. {WHERE}")
+        raise MissingError(f"tools.cache.folder={self.folder or 'null'} holds no {RESPONSES_FOLDER}. {DOWNLOAD_HELP}")
 
     @cached_property
     def _cache(self) -> ResponseCache:
-        return ResponseCache(self._folder / RESPONSES, self.memory * MEBIBYTE)
+        return ResponseCache(self._folder / RESPONSES_FOLDER, self.memory * MEBIBYTE)
 
     @cached_property
-    def _documents(self) -> Documents:
-        return Documents(self._folder / "tools")
+    def _documents(self) -> ToolDocuments:
+        return ToolDocuments(self._folder / "tools")
 
 
 class CountedAnswers:
@@ -133,13 +133,13 @@ class CountedAnswers:
         return self._settings.checksum()
 
 
-def typed(call: ToolCall) -> dict[str, JSON]:
+def cast_arguments(call: ToolCall) -> dict[str, JSON]:
     """The arguments as a program that sends JSON would write them: a URL holds texts alone."""
     kinds = {parameter.name: parameter.type for parameter in call.tool.parameters} if call.tool else {}
-    return {name: _typed(value, kinds.get(name, "string")) for name, value in call.arguments.items()}
+    return {name: _cast_value(value, kinds.get(name, "string")) for name, value in call.arguments.items()}
 
 
-def _typed(value: JSON, kind: str) -> JSON:
+def _cast_value(value: JSON, kind: str) -> JSON:
     if not isinstance(value, str) or kind not in ("number", "boolean", "array", "object"):
         return value
     if kind == "boolean":
@@ -149,7 +149,7 @@ def _typed(value: JSON, kind: str) -> JSON:
     return read_text(value, repair=False)
 
 
-def _sizes(folder: Path) -> Iterator[tuple[str, int]]:
+def _list_sizes(folder: Path) -> Iterator[tuple[str, int]]:
     """Every file below a folder: its path there and its bytes."""
     waiting = [str(folder)]
     while waiting:

@@ -2,7 +2,7 @@
 
 A reply is `{"error": text, "response": anything}`. Servers behind it report their failures as data: a page `403
 Forbidden`, an object that says nothing but "You are not subscribed to this API". Those are failures here
-(`told_failures` says which).
+(`reported_failures` says which).
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from codetool.tool_calls.toolbench_api import read_text
-from codetool.tools.toolbench.told_failures import failure_of_data, failure_of_text, status_of_text
+from codetool.tools.toolbench.reported_failures import detect_data_failure, detect_text_failure, infer_status
 from codetool.types import JSON
 
-NO_ANSWER = "Failed to generate fake response"
+SIMULATOR_FAILURE = "Failed to generate fake response"
 """What StableToolBench's simulator has left in the cache where it failed: it says nothing of the call."""
 
 
@@ -39,27 +39,27 @@ class Reply:
         try:
             text = json.dumps(content, ensure_ascii=False, allow_nan=False)
         except ValueError:
-            text = json.dumps(_finite(content), ensure_ascii=False)
+            text = json.dumps(_replace_non_finite(content), ensure_ascii=False)
         return text.encode("utf-8", "replace").decode()
 
 
-def read(error: JSON, response: JSON) -> Reply | None:
+def parse_reply(error: JSON, response: JSON) -> Reply | None:
     """What a reply's two fields come to; None where nobody has answered, which a server may have kept as an answer."""
     if error:
         text = error if isinstance(error, str) else json.dumps(error, ensure_ascii=False)
-        if text.startswith(NO_ANSWER) and response in ("", None):
+        if text.startswith(SIMULATOR_FAILURE) and response in ("", None):
             return None
-        return Reply(status_of_text(text, 400), text.strip())
+        return Reply(infer_status(text, 400), text.strip())
     data = read_text(response) if isinstance(response, str) else response
     if isinstance(data, str):
-        failure = failure_of_text(data)
+        failure = detect_text_failure(data)
         return Reply(*failure) if failure else Reply(200, data)
-    return Reply(failure_of_data(data) or 200, data)
+    return Reply(detect_data_failure(data) or 200, data)
 
 
-def _finite(value: JSON) -> JSON:
+def _replace_non_finite(value: JSON) -> JSON:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {name: _finite(item) for name, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
+        return {name: _replace_non_finite(item) for name, item in value.items()}
+    return [_replace_non_finite(item) for item in value] if isinstance(value, list | tuple) else value

@@ -14,18 +14,18 @@ from codetool.types import Tool
 
 log = logging.getLogger(__name__)
 
-KEPT = 256  # tools in memory
+MAX_CACHED_TOOLS = 256  # tools in memory
 
 
-class Documents:
+class ToolDocuments:
     """The documents of a folder."""
 
     def __init__(self, folder: Path) -> None:
         """Takes the folder of categories; it need not be there."""
         self._folder = folder
-        self._apis = lru_cache(KEPT)(self._read)
+        self._apis = lru_cache(MAX_CACHED_TOOLS)(self._read)
 
-    def tool(self, api: Api) -> Tool:
+    def get_tool(self, api: Api) -> Tool:
         """The API as its document has it; one without a document has a name and an address alone."""
         known = self._apis(api.category, api.tool).get(api)
         return known or Tool(name=api.function, method="GET", server=SERVER, path=api.path)
@@ -34,7 +34,7 @@ class Documents:
         file = self._folder / category / f"{name}.json"
         try:
             document = json.loads(file.read_bytes())
-            tools = [tool(_entry(each, category, document)) for each in document["api_list"]]
+            tools = [tool(_build_entry(each, category, document)) for each in document["api_list"]]
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -43,7 +43,7 @@ class Documents:
         return {api: each for each in tools if (api := Api.at(each.server + each.path))}
 
 
-def _entry(api: Mapping[str, Any], category: str, document: Mapping[str, Any]) -> dict[str, Any]:
+def _build_entry(api: Mapping[str, Any], category: str, document: Mapping[str, Any]) -> dict[str, Any]:
     """An API of a tool's document, as an entry of a query's `api_list`."""
     described = [document.get("tool_description"), api.get("description")]
     return {

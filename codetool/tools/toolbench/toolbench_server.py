@@ -20,16 +20,16 @@ from starlette.routing import Route
 
 from codetool.interfaces import Sessions
 from codetool.tool_calls.toolbench_api import SERVER, Api
-from codetool.tools.request_arguments import gathered
-from codetool.tools.toolbench.tool_docs import Documents
+from codetool.tools.request_arguments import group_by_name
+from codetool.tools.toolbench.tool_docs import ToolDocuments
 from codetool.types import JSON, HttpRequest, Task, ToolAnswer, ToolCall
 
 CALLERS_KEYS = frozenset({"toolbench_key", "rapidapi_key"})
 """Arguments that clients of the server add of their own accord."""
-MOST_BYTES = 1 << 20  # of a request's body; its arguments are all that is in it
+MAX_REQUEST_BYTES = 1 << 20  # of a request's body; its arguments are all that is in it
 
 
-class Asked(BaseModel):
+class VirtualRequest(BaseModel):
     """The body of `POST /virtual`; what else clients send is theirs."""
 
     category: Annotated[str, Field(min_length=1)]
@@ -39,11 +39,11 @@ class Asked(BaseModel):
     toolbench_key: str = ""
 
 
-def create_site(
-    broker: Sessions, documents: Documents, counts: Mapping[str, int], *, key: str, require_key: bool
+def create_app(
+    broker: Sessions, documents: ToolDocuments, counts: Mapping[str, int], *, key: str, require_key: bool
 ) -> Starlette:
     """The server over a broker's sources. With `require_key` a request needs `key`, or any one where that is empty."""
-    site = _Site(broker, documents, counts, key, require_key)
+    site = _Server(broker, documents, counts, key, require_key)
     routes = [
         Route("/virtual", site.virtual, methods=["POST"]),
         Route("/virtual/{category}/{tool}/{api}", site.single, methods=["GET"]),
@@ -53,9 +53,9 @@ def create_site(
     return Starlette(routes=routes)
 
 
-class _Site:
+class _Server:
     def __init__(
-        self, broker: Sessions, documents: Documents, counts: Mapping[str, int], key: str, require_key: bool
+        self, broker: Sessions, documents: ToolDocuments, counts: Mapping[str, int], key: str, require_key: bool
     ) -> None:
         self._broker, self._documents, self._counts = broker, documents, counts
         self._key, self._require_key = key, require_key
@@ -63,27 +63,27 @@ class _Site:
     async def virtual(self, request: Request) -> Response:
         """StableToolBench's one operation; a body that it would refuse is a 422 with the reason."""
         body = await request.body()
-        if len(body) > MOST_BYTES:
-            return JSONResponse({"detail": f"a body has at most {MOST_BYTES:,} bytes"}, 413)
+        if len(body) > MAX_REQUEST_BYTES:
+            return JSONResponse({"detail": f"a body has at most {MAX_REQUEST_BYTES:,} bytes"}, 413)
         try:
-            asked = Asked.model_validate_json(body)
+            asked = VirtualRequest.model_validate_json(body)
         except ValidationError as error:
             reasons = error.errors(include_url=False, include_context=False, include_input=False)
             return JSONResponse({"detail": [dict(reason) for reason in reasons]}, 422)
         if self._refused(asked.toolbench_key or request.headers.get("toolbench_key", "")):
             return JSONResponse({"error": "Unauthorized: the toolbench_key is not the right one", "response": ""}, 401)
-        arguments = _arguments(asked.tool_input)
+        arguments = _parse_arguments(asked.tool_input)
         if arguments is None:
             return JSONResponse({"error": "tool_input is no JSON object", "response": ""})
         api = Api.of(asked.category, asked.tool_name, asked.api_name)
-        return JSONResponse(_reply(await self._ask(api, arguments)))
+        return JSONResponse(_format_reply(await self._ask(api, arguments)))
 
     async def single(self, request: Request) -> Response:
         """One API, with its arguments in the query string, as a run's programs ask it."""
         if self._refused(request.query_params.get("toolbench_key", request.headers.get("toolbench_key", ""))):
             return JSONResponse({"error": "Unauthorized: the toolbench_key is not the right one"}, 401)
         api = Api(*(request.path_params[name] for name in ("category", "tool", "api")))
-        arguments = gathered(pair for pair in request.query_params.multi_items() if pair[0] != "toolbench_key")
+        arguments = group_by_name(pair for pair in request.query_params.multi_items() if pair[0] != "toolbench_key")
         answer = await self._ask(api, arguments)
         return Response(answer.body, answer.status, media_type="application/json")
 
@@ -96,14 +96,14 @@ class _Site:
         return self._require_key and not right
 
     async def _ask(self, api: Api, arguments: dict[str, JSON]) -> ToolAnswer:
-        tool = self._documents.tool(api)
+        tool = self._documents.get_tool(api)
         url = SERVER + api.path
         arguments = {name: value for name, value in arguments.items() if name not in CALLERS_KEYS}
         call = ToolCall("GET", url, arguments, tool, HttpRequest("GET", url))
         return await self._broker.session(Task("virtual", "", (tool,))).answer(call)
 
 
-def _arguments(tool_input: str | dict[str, JSON]) -> dict[str, JSON] | None:
+def _parse_arguments(tool_input: str | dict[str, JSON]) -> dict[str, JSON] | None:
     """The arguments, None for a text that writes no object. An empty text means none."""
     if not isinstance(tool_input, str):
         return tool_input
@@ -114,7 +114,7 @@ def _arguments(tool_input: str | dict[str, JSON]) -> dict[str, JSON] | None:
     return arguments if isinstance(arguments, dict) else None
 
 
-def _reply(answer: ToolAnswer) -> dict[str, JSON]:
+def _format_reply(answer: ToolAnswer) -> dict[str, JSON]:
     """An answer as clients of the server read it."""
     try:
         data = json.loads(answer.body) if answer.body else ""

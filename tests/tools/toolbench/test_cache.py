@@ -12,7 +12,7 @@ import pytest
 from cache_world import API, said, write
 
 from codetool.tool_calls.toolbench_api import Api
-from codetool.tools.toolbench.cache import ResponseCache, canonical
+from codetool.tools.toolbench.cache import ResponseCache, canonicalize
 
 
 def cache(folder: Path, most: int = 1 << 20) -> ResponseCache:
@@ -69,12 +69,12 @@ def test_an_exact_answer_goes_before_a_canonical_one(tmp_path: Path) -> None:
     ],
 )
 def test_spellings_of_one_value_are_one(one: dict[str, Any], other: dict[str, Any]) -> None:
-    assert canonical(one) == canonical(other)
+    assert canonicalize(one) == canonicalize(other)
 
 
 @pytest.mark.parametrize(("one", "other"), [({"a": "1.10"}, {"a": "1.1"}), ({"a": "007"}, {"a": 7}), ({"a": ""}, {})])
 def test_different_values_stay_different(one: dict[str, Any], other: dict[str, Any]) -> None:
-    assert canonical(one) != canonical(other)
+    assert canonicalize(one) != canonicalize(other)
 
 
 @pytest.mark.parametrize("broken", [b'{"{}": {"err', b"[1]", b"\xff\xfe", b""])

@@ -15,7 +15,7 @@ from chat_server import Reply, serving
 
 from codetool.errors import MissingError
 from codetool.tool_calls.toolbench_api import SERVER
-from codetool.tools.toolbench.proxy import ToolBenchProxy
+from codetool.tools.toolbench.proxy import ToolBenchProxyConfig
 from codetool.types import HttpRequest, Task, ToolAnswer
 
 KEY = "planted-key/0123456789"
@@ -31,7 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 async def ask(folder: Path, content: Any, *arguments: str, status: int = 200) -> tuple[list[ToolAnswer], list[Any]]:
     async with serving(lambda body: Reply(status, content(body) if callable(content) else content)) as server:
-        proxy = ToolBenchProxy(url=f"{server.url}/rapidapi", key_env="TOOLBENCH_KEY")
+        proxy = ToolBenchProxyConfig(url=f"{server.url}/rapidapi", key_env="TOOLBENCH_KEY")
         tools = settings(mode="live", cache=published(folder), tool_proxy=proxy, record_to=folder / "live.jsonl")
         async with tools.open([TASK]) as broker:
             session = broker.session(TASK)

@@ -15,9 +15,9 @@ from data_folder import data_folder
 
 from codetool.errors import MissingError
 from codetool.tool_calls.toolbench_api import SERVER, Api
-from codetool.tools.call_key import route
-from codetool.tools.toolbench.recorded_answers import typed
-from codetool.tools.toolbench.tool_docs import Documents
+from codetool.tools.call_key import route_request
+from codetool.tools.toolbench.recorded_answers import cast_arguments
+from codetool.tools.toolbench.tool_docs import ToolDocuments
 from codetool.types import HttpRequest, Parameter, Task
 
 TASK = Task("t", "q", (TOOL,))
@@ -35,9 +35,9 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_urls_texts_get_the_types_of_the_document() -> None:
     asked = call(artist_id="5", tour="true", is_from="7")
-    assert typed(asked) == {"artist_id": 5, "tour": True, "is_from": "7"}
-    assert typed(call(artist_id="5.5", tour="perhaps")) == {"artist_id": 5.5, "tour": "perhaps"}
-    assert typed(call(tool=None, artist_id="5")) == {"artist_id": "5"}
+    assert cast_arguments(asked) == {"artist_id": 5, "tour": True, "is_from": "7"}
+    assert cast_arguments(call(artist_id="5.5", tour="perhaps")) == {"artist_id": 5.5, "tour": "perhaps"}
+    assert cast_arguments(call(tool=None, artist_id="5")) == {"artist_id": "5"}
 
 
 async def test_a_programs_request_finds_the_exact_recording(folder: Path) -> None:
@@ -131,18 +131,18 @@ async def test_what_a_document_declares_is_an_argument_even_if_it_is_named_as_a_
 async def test_every_recorded_call_has_its_answer_as_a_program_asks_it() -> None:
     """Through routing, from a URL: what is lost there could never be found in a run."""
     folder = data_folder("stabletoolbench")
-    documents, cache = Documents(folder / "tools"), published(folder)
+    documents, cache = ToolDocuments(folder / "tools"), published(folder)
     lost = []
     for file in sorted((folder / "tool_response_cache").glob("*/*/*.json")):
         category = file.parts[-3]
         api = Api(category, file.parts[-2].removesuffix(f"_for_{category}"), file.stem)
-        tool = documents.tool(api)
+        tool = documents.get_tool(api)
         for text, entry in json.loads(file.read_text()).items():
             arguments = literal_eval(text)
             if entry["error"] or not all(isinstance(each, str | int) and each != "" for each in arguments.values()):
                 continue
             request = HttpRequest("GET", f"{SERVER}{quote(api.path)}?{urlencode(arguments)}")
-            answer = await cache.answer(route(request, (tool,), keep_declared=True))
+            answer = await cache.answer(route_request(request, (tool,), keep_declared=True))
             if answer is None:
                 lost.append((file.stem, text))
     assert len(lost) < 5, lost

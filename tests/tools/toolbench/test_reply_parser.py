@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cache_world import recorded_answers
 
-from codetool.tools.toolbench.reply_parser import Reply, read
+from codetool.tools.toolbench.reply_parser import Reply, parse_reply
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ from codetool.tools.toolbench.reply_parser import Reply, read
     ],
 )
 def test_failures_that_come_as_data_are_failures(response: Any, status: int) -> None:
-    reply = read("", response)
+    reply = parse_reply("", response)
     assert reply is not None and reply.status == status
     assert set(json.loads(reply.body)) == {"error"}
 
@@ -171,27 +171,27 @@ def test_failures_that_come_as_data_are_failures(response: Any, status: int) -> 
     ],
 )
 def test_data_that_speak_of_failures_are_data(response: Any) -> None:
-    assert read("", response) == Reply(200, response)
+    assert parse_reply("", response) == Reply(200, response)
 
 
 def test_an_error_text_is_a_failure_whatever_the_response() -> None:
-    reply = read("get_id() missing 1 required positional argument: 'q'", "")
+    reply = parse_reply("get_id() missing 1 required positional argument: 'q'", "")
     assert reply == Reply(400, "get_id() missing 1 required positional argument: 'q'")
 
 
 def test_what_a_simulator_left_where_it_failed_is_no_answer() -> None:
-    assert read("Failed to generate fake response", "") is None
-    assert read("", "") is not None
+    assert parse_reply("Failed to generate fake response", "") is None
+    assert parse_reply("", "") is not None
 
 
 def test_texts_that_write_data_become_data() -> None:
-    assert read("", "[{'a': 1}, {'a': 2, 'b': 'cu") == Reply(200, [{"a": 1}, {"a": 2}])
+    assert parse_reply("", "[{'a': 1}, {'a': 2, 'b': 'cu") == Reply(200, [{"a": 1}, {"a": 2}])
 
 
 @pytest.mark.data
 def test_of_the_published_answers_most_are_data_and_none_breaks() -> None:
     """The share was looked at reply by reply: 74 % data, the rest failures, 8 of them a simulator's."""
-    statuses = [reply and reply.status for reply in (read(e, r) for e, r in recorded_answers())]
+    statuses = [reply and reply.status for reply in (parse_reply(e, r) for e, r in recorded_answers())]
     assert len(statuses) == 1459 and statuses.count(None) == 8
     assert 0.72 < statuses.count(200) / len(statuses) < 0.78
 
@@ -199,7 +199,7 @@ def test_of_the_published_answers_most_are_data_and_none_breaks() -> None:
 @pytest.mark.data
 def test_no_failure_has_names_that_only_data_have() -> None:
     for error, response in recorded_answers():
-        reply = read(error, response)
+        reply = parse_reply(error, response)
         if reply and not error and reply.status >= 400 and isinstance(reply.data, dict):
             assert len(reply.data) <= 8 and not any(
                 isinstance(each, list) and len(each) > 5 and name != "invalidHeaders"
@@ -213,5 +213,5 @@ def test_a_body_is_json(tmp_path: Path) -> None:
 
 
 def test_what_no_json_can_hold_is_replaced() -> None:
-    reply = read("", {"a": float("nan"), "b": "x\ud83d"})
+    reply = parse_reply("", {"a": float("nan"), "b": "x\ud83d"})
     assert reply is not None and json.loads(reply.body.encode()) == {"a": None, "b": "x?"}

@@ -17,21 +17,21 @@ from hydra.utils import instantiate
 
 from codetool.errors import ConfigError, MissingError
 from codetool.tool_calls.toolbench_api import SERVER
-from codetool.tools.simulator import ModelSimulator, fits, reply_in
+from codetool.tools.simulator import ModelSimulatorConfig, extract_reply, matches_schema
 from codetool.types import HttpRequest, Task, ToolAnswer
 
 CONF = Path(__file__).parents[3] / "conf"
 TASK = Task("t", "q", (TOOL,))
 
 
-def simulator(url: str, option: str = "openai", **changed: Any) -> ModelSimulator:
+def simulator(url: str, option: str = "openai", **changed: Any) -> ModelSimulatorConfig:
     words = {"model": "m", "base_url": url, "backoff": 0.01, "retries": 1} | changed
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose(
             overrides=[f"+simulator={option}", *(f"simulator.{name}={each}" for name, each in words.items())]
         )
     made = instantiate(config.simulator)
-    assert isinstance(made, ModelSimulator)
+    assert isinstance(made, ModelSimulatorConfig)
     return made
 
 
@@ -171,18 +171,26 @@ async def test_mirrorapi_is_asked_in_the_format_it_was_trained_in(folder: Path, 
     ],
 )
 def test_replies_are_read_as_models_write_them(text: str, data: Any) -> None:
-    found = reply_in(text)
+    found = extract_reply(text)
     assert found is not None and found.data == data
 
 
 @pytest.mark.parametrize("text", ["", "no", "{}", '{"error": "Failed to generate fake response", "response": ""}'])
 def test_what_is_no_reply_is_none(text: str) -> None:
-    assert reply_in(text) is None
+    assert extract_reply(text) is None
 
 
 def test_without_recorded_calls_the_documents_shape_counts() -> None:
-    assert fits({"a": 1}, [], {"b": "string"}) and fits([1], [], ["integer"]) and fits("x", [], None)
-    assert not fits([1], [], {"b": "string"}) and not fits({}, [], {"b": "string"}) and not fits(None, [], None)
+    assert (
+        matches_schema({"a": 1}, [], {"b": "string"})
+        and matches_schema([1], [], ["integer"])
+        and matches_schema("x", [], None)
+    )
+    assert (
+        not matches_schema([1], [], {"b": "string"})
+        and not matches_schema({}, [], {"b": "string"})
+        and not matches_schema(None, [], None)
+    )
 
 
 async def test_a_model_that_is_not_named_or_not_there_is_told_before_any_call() -> None:
