@@ -81,22 +81,22 @@ def _run() -> None:
     import hydra
 
     from codetool.config import overrides
-    from codetool.config.config_sources import CONF, added_folders
+    from codetool.config.config_sources import CONF, parse_added_folders
     from codetool.errors import CodeToolError, ConfigError
     from codetool.sweeps.sweep import sweep
 
-    flags, options = overrides.sorted_out(sys.argv[1:])
+    flags, options = overrides.split_flags(sys.argv[1:])
     try:
         if _printed(flags, options):
             return
         multirun = bool(MULTIRUN & set(flags))
-        configs = overrides.check(options, multirun=multirun, flags=flags)
-        validated = overrides.all_valid(configs)
+        configs = overrides.compose_all(options, multirun=multirun, flags=flags)
+        validated = overrides.validate_all(configs)
         _check_outputs({config.outputs for config in validated})
         if multirun:
-            folders = added_folders(flags, options)
-            if others := _beside_folders([flag for flag in flags if flag not in MULTIRUN]):
-                raise ConfigError(f"{' '.join(others)}: leave it out, or leave out -m: they do not go together.")
+            folders = parse_added_folders(flags, options)
+            if other_flags := _beside_folders([flag for flag in flags if flag not in MULTIRUN]):
+                raise ConfigError(f"{' '.join(other_flags)}: leave it out, or leave out -m: they do not go together.")
             first = validated[0]
             sys.exit(1 if sweep(options, first.stage, first.outputs, dry_run=first.dry_run, folders=folders) else 0)
     except CodeToolError as error:
@@ -107,7 +107,7 @@ def _run() -> None:
 
 def _printed(flags: Sequence[str], options: Sequence[str]) -> bool:
     """Whether the flags asked for a text that has been printed. Raises ConfigError for flags that are not for users."""
-    from codetool.config.help import help_text, version_text
+    from codetool.config.help import format_help, format_version
     from codetool.errors import ConfigError
 
     names = {flag.split("=")[0] for flag in flags}
@@ -119,9 +119,9 @@ def _printed(flags: Sequence[str], options: Sequence[str]) -> bool:
             "FOLDER or hydra.searchpath=[FOLDER], and choose a preset with experiment=NAME."
         )
     if names & {"--help", "-h"}:
-        print(help_text(options, flags))
+        print(format_help(options, flags))
     elif "--version" in names:
-        print(version_text())
+        print(format_version())
     else:
         return False
     return True
@@ -129,12 +129,12 @@ def _printed(flags: Sequence[str], options: Sequence[str]) -> bool:
 
 def _beside_folders(flags: Sequence[str]) -> list[str]:
     """The flags other than `--config-dir` with its value."""
-    kept: list[str] = []
-    for place, flag in enumerate(flags):
-        before = flags[place - 1] if place else ""
-        if flag.split("=")[0] not in ("--config-dir", "-cd") and before not in ("--config-dir", "-cd"):
-            kept.append(flag)
-    return kept
+    other_flags: list[str] = []
+    for position, flag in enumerate(flags):
+        previous = flags[position - 1] if position else ""
+        if flag.split("=")[0] not in ("--config-dir", "-cd") and previous not in ("--config-dir", "-cd"):
+            other_flags.append(flag)
+    return other_flags
 
 
 def _check_outputs(folders: set[Path]) -> None:
@@ -143,13 +143,13 @@ def _check_outputs(folders: set[Path]) -> None:
 
     for folder in folders:
         try:
-            there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+            parent = next(position for position in (folder, *folder.absolute().parents) if position.exists())
         except OSError as error:
             raise ConfigError(f"outputs={folder}: {error.strerror}") from error
-        if not there.is_dir():
-            raise ConfigError(f"outputs={folder}: {there} is no folder. Name the folder that run folders are made in.")
-        if not os.access(there, os.W_OK | os.X_OK):
-            raise ConfigError(f"outputs={folder}: {there} cannot be written to. Name another folder.")
+        if not parent.is_dir():
+            raise ConfigError(f"outputs={folder}: {parent} is no folder. Name the folder that run folders are made in.")
+        if not os.access(parent, os.W_OK | os.X_OK):
+            raise ConfigError(f"outputs={folder}: {parent} cannot be written to. Name another folder.")
 
 
 def _stages() -> dict[str, Stage]:
@@ -182,11 +182,11 @@ def _job(config: DictConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
     from rich.console import Console
 
-    from codetool.config.invocation import chosen_options
+    from codetool.config.invocation import get_chosen_options
     from codetool.config.run_config import validate
     from codetool.errors import CodeToolError
 
-    choices = chosen_options(HydraConfig.get())
+    choices = get_chosen_options(HydraConfig.get())
     try:
         settings = validate(config)
         failed = _stages()[settings.stage](settings, choices, Console(stderr=True))

@@ -26,9 +26,11 @@ import codetool
 from codetool.errors import ConfigError
 
 PACKAGE = Path(codetool.__file__).parent
-CONF = next((each for each in (PACKAGE / "conf", PACKAGE.parent / "conf") if each.is_dir()), PACKAGE / "conf").resolve()
+CONF = next(
+    (folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir()), PACKAGE / "conf"
+).resolve()
 """The YAML files: in the package of a wheel, and beside it in a checkout."""
-ADDED = "codetool plug-ins"
+ADDED_PROVIDER = "codetool plug-ins"
 """What Hydra's search path calls the added folders."""
 
 
@@ -46,91 +48,93 @@ class AddedFolders(SearchPathPlugin):
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Append the added folders."""
         for folder in self.folders:
-            search_path.append(ADDED, folder)
+            search_path.append(ADDED_PROVIDER, folder)
 
 
 @contextmanager
-def composing(folders: Sequence[str] = ()) -> Iterator[None]:
+def initialize_hydra(folders: Sequence[str] = ()) -> Iterator[None]:
     """Let Hydra compose from CodeTool's folder and the added ones. Raises ConfigError for one that is not there."""
     if not CONF.is_dir():
         raise ConfigError(f"{CONF} is not there: this installation of CodeTool is incomplete, install it again")
     if AddedFolders not in Plugins.instance().discover(SearchPathPlugin):
         Plugins.instance().register(AddedFolders)
-    before, AddedFolders.folders = AddedFolders.folders, tuple(folders)
+    previous, AddedFolders.folders = AddedFolders.folders, tuple(folders)
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            for source in loader().get_sources():
-                if source.provider == ADDED and not source.available():
+            for source in get_loader().get_sources():
+                if source.provider == ADDED_PROVIDER and not source.available():
                     shown = f"{source.scheme()}://{source.path}" if source.scheme() == "pkg" else source.path
                     raise ConfigError(f"{shown} is no folder of options. {SEARCH_PATH_USAGE}")
             yield
     finally:
-        AddedFolders.folders = before
+        AddedFolders.folders = previous
 
 
-def added_folders(flags: Sequence[str], words: Sequence[str]) -> list[str]:
+def parse_added_folders(flags: Sequence[str], overrides: Sequence[str]) -> list[str]:
     """The folders that a command line adds. Raises ConfigError for a search path that is no list of names."""
     folders: list[str] = []
-    for place, flag in enumerate(flags):
+    for position, flag in enumerate(flags):
         name, separator, value = flag.partition("=")
         if name in ("--config-dir", "-cd"):
-            folder = value if separator else flags[place + 1] if place + 1 < len(flags) else ""
+            folder = value if separator else flags[position + 1] if position + 1 < len(flags) else ""
             if not Path(folder).is_dir() or not folder:
                 raise ConfigError(f"--config-dir={folder}: there is no such folder")
             folders.append(f"file://{Path(folder).absolute()}")
-    for word in words:
-        if word.split("=")[0].lstrip("+") == "hydra.searchpath":
-            folders += _search_path(word)
+    for override in overrides:
+        if override.split("=")[0].lstrip("+") == "hydra.searchpath":
+            folders += _parse_search_path(override)
     return folders
 
 
-def _search_path(word: str) -> list[str]:
+def _parse_search_path(override: str) -> list[str]:
     try:
-        value = OverridesParser.create().parse_override(word).value()
+        value = OverridesParser.create().parse_override(override).value()
     except HydraException as error:
-        raise ConfigError(f"{word}: cannot be read. {SEARCH_PATH_USAGE}") from error
+        raise ConfigError(f"{override}: cannot be read. {SEARCH_PATH_USAGE}") from error
     if value is None:
         return []
     if not isinstance(value, list) or not all(isinstance(folder, str) for folder in value):
-        raise ConfigError(f"{word}: {SEARCH_PATH_USAGE}")
+        raise ConfigError(f"{override}: {SEARCH_PATH_USAGE}")
     return [str(folder) for folder in value]
 
 
-def loader() -> ConfigLoader:
+def get_loader() -> ConfigLoader:
     """Hydra's loader inside `composing`."""
     return GlobalHydra.instance().config_loader()
 
 
-def group_options(group: str) -> list[str]:
+def list_options(group: str) -> list[str]:
     """The options of a group, those of plug-ins included."""
-    return [name for name in loader().get_group_options(group, ObjectType.CONFIG) if not name.startswith("_")]
+    return [name for name in get_loader().get_group_options(group, ObjectType.CONFIG) if not name.startswith("_")]
 
 
 def is_group(name: str) -> bool:
     """Whether a name, without a package behind `@`, is that of a group of options."""
-    return ".." not in name and any(source.available() and source.is_group(name) for source in loader().get_sources())
+    return ".." not in name and any(
+        source.available() and source.is_group(name) for source in get_loader().get_sources()
+    )
 
 
-def load(path: str) -> DictConfig | None:
+def load_config_file(path: str) -> DictConfig | None:
     """The content of a YAML file, its defaults list included, such as `stage/train`; None if there is none."""
-    for source in loader().get_sources():
+    for source in get_loader().get_sources():
         if source.available() and source.is_config(path):
             config = source.load_config(path).config
             return config if isinstance(config, DictConfig) else None
     return None
 
 
-def origin(path: str) -> Path | None:
+def find_config_file(path: str) -> Path | None:
     """The file that a path such as `stage/train` is read from; None if it is no file on disk."""
-    for source in loader().get_sources():
+    for source in get_loader().get_sources():
         if source.available() and source.is_config(path):
-            folder = _folder_of(source.scheme(), source.path)
+            folder = _find_folder(source.scheme(), source.path)
             file = folder / f"{path}.yaml" if folder else None
             return file if file and file.is_file() else None
     return None
 
 
-def _folder_of(scheme: str, path: str) -> Path | None:
+def _find_folder(scheme: str, path: str) -> Path | None:
     if scheme == "file":
         return Path(path)
     from importlib.resources import files
@@ -138,26 +142,28 @@ def _folder_of(scheme: str, path: str) -> Path | None:
     return Path(str(files(path.replace("/", ".")))) if scheme == "pkg" and path else None
 
 
-def groups_chosen_by(path: str) -> dict[str, str]:
+def read_default_choices(path: str) -> dict[str, str]:
     """The groups that a YAML file's defaults list adds, with the option that it chooses of each.
 
     Groups that it overrides, and those that it puts into another place (`group@place`), are left out.
     """
-    return {name.lstrip("/"): option for name, option in _defaults(path).items() if " " not in name and "@" not in name}
+    return {
+        name.lstrip("/"): option for name, option in _read_defaults(path).items() if " " not in name and "@" not in name
+    }
 
 
-def _defaults(path: str) -> dict[str, str]:
+def _read_defaults(path: str) -> dict[str, str]:
     """The entries `group: option` of a YAML file's defaults list."""
-    config = load(path)
+    config = load_config_file(path)
     entries = [entry for entry in (config.get("defaults") or ()) if isinstance(entry, DictConfig)] if config else []
     return {str(name): str(option) for entry in entries for name, option in entry.items()}
 
 
-def stage_owners() -> dict[str, list[str]]:
+def map_names_to_stages() -> dict[str, list[str]]:
     """The stages that read a block of settings or a group, by its name; what every stage has stands not here."""
     owners: dict[str, list[str]] = {}
-    for stage in group_options("stage"):
-        own = {str(key) for key in load(f"stage/{stage}") or ()} - {"stage", "defaults"}
-        for name in own | groups_chosen_by(f"stage/{stage}").keys():
+    for stage in list_options("stage"):
+        names_of_stage = {str(key) for key in load_config_file(f"stage/{stage}") or ()} - {"stage", "defaults"}
+        for name in names_of_stage | read_default_choices(f"stage/{stage}").keys():
             owners.setdefault(name, []).append(stage)
     return owners

@@ -10,12 +10,12 @@ from textwrap import indent, wrap
 from hydra import compose
 
 from codetool.config.config_sources import (
-    added_folders,
-    composing,
-    group_options,
-    groups_chosen_by,
+    find_config_file,
+    initialize_hydra,
     is_group,
-    origin,
+    list_options,
+    parse_added_folders,
+    read_default_choices,
 )
 from codetool.errors import ConfigError
 
@@ -28,137 +28,146 @@ Choose an option with group=option, set a value with name=value. The same comman
 over, dry_run=true only checks; -m runs every combination of comma lists; --cfg job prints the configuration.
 Keys come from the environment: OPENAI_API_KEY, TMDB_API_KEY, WANDB_API_KEY. Data lies where CODETOOL_DATA points.
 Options of your own: --config-dir FOLDER, or hydra.searchpath=[pkg://my_package.conf]."""
-MORE = """More: `--help {example}` lists the settings of a block, or of all options of a group; `--help search=beam`
+MORE_TEMPLATE = """\
+More: `--help {example}` lists the settings of a block, or of all options of a group; `--help search=beam`
 those of one option; `--help stage=NAME` is the page of another stage: {stages}."""
 WIDTH = 118
-HIDDEN = ("hydra", "stage")
+HIDDEN_GROUPS = ("hydra", "stage")
 """Groups that have no line: the page is a stage's, and Hydra's own have `--hydra-help`."""
 
 
-def version_text() -> str:
+def format_version() -> str:
     """The name and the version of this program."""
     return f"codetool {version('codetool')}"
 
 
-def help_text(words: Sequence[str], flags: Sequence[str] = ()) -> str:
+def format_help(overrides: Sequence[str], flags: Sequence[str] = ()) -> str:
     """The page of the stage that the words choose, with what else they name: an option, a group, a block of settings.
 
     Raises ConfigError for a stage, an option or a name that there is not.
     """
-    with composing(added_folders(flags, words)):
-        stage = _stage(words)
-        topics = [part for word in words for part in _topic(word)]
-        return "\n\n".join(topics or _page(stage))
+    with initialize_hydra(parse_added_folders(flags, overrides)):
+        stage = _get_stage(overrides)
+        topics = [part for override in overrides for part in _format_topic(override)]
+        return "\n\n".join(topics or _format_page(stage))
 
 
-def _stage(words: Sequence[str]) -> str:
-    chosen = [word.partition("=")[2] for word in words if word.startswith("stage=")]
-    stage = chosen[-1] if chosen else groups_chosen_by("config")["stage"]
-    if stage not in (stages := group_options("stage")):
+def _get_stage(overrides: Sequence[str]) -> str:
+    chosen = [override.partition("=")[2] for override in overrides if override.startswith("stage=")]
+    stage = chosen[-1] if chosen else read_default_choices("config")["stage"]
+    if stage not in (stages := list_options("stage")):
         raise ConfigError(f"stage={stage}: stage has no option {stage!r}. Allowed: {', '.join(stages)}.")
     return stage
 
 
-def _page(stage: str) -> Iterator[str]:
+def _format_page(stage: str) -> Iterator[str]:
     """The parts of a stage's page."""
-    text = _text(f"stage/{stage}")
-    reads = _reads(text)
+    text = _read_config_text(f"stage/{stage}")
+    reads = _parse_reads(text)
     yield HEAD
-    comments = [line.removeprefix("#").removeprefix(" ") for line in _header(text) if not line.startswith("# Reads: ")]
+    comments = [
+        line.removeprefix("#").removeprefix(" ") for line in _get_header(text) if not line.startswith("# Reads: ")
+    ]
     yield f"stage={stage}\n" + indent("\n".join(comments), "    ")
-    if own := _settings(text.partition(f"\nstage: {stage}")[2].partition("\n")[2]):
-        yield f"Settings that stage={stage} reads:\n" + indent(own, "    ")
-    yield "Groups (* = what this stage chooses by itself):\n" + indent("\n".join(_groups(stage, reads)), "    ")
-    common = _common()
+    if stage_settings := _extract_settings(text.partition(f"\nstage: {stage}")[2].partition("\n")[2]):
+        yield f"Settings that stage={stage} reads:\n" + indent(stage_settings, "    ")
+    yield "Groups (* = what this stage chooses by itself):\n" + indent("\n".join(_format_groups(stage, reads)), "    ")
+    common = _read_common_settings()
     blocks = {name: part for name, part in common.items() if "\n" in part}
     single = [part for name, part in common.items() if name not in blocks and (not reads or name in reads)]
     yield "Settings of several stages:\n" + indent("\n".join(single), "    ")
     shown = [name for name in blocks if not reads or name in reads]
     if shown:
         yield f"Blocks of settings, each listed by --help NAME: {', '.join(shown)}"
-    others = ", ".join(name for name in group_options("stage") if name != stage)
-    yield MORE.format(example=shown[0] if shown else "search", stages=others)
+    others = ", ".join(name for name in list_options("stage") if name != stage)
+    yield MORE_TEMPLATE.format(example=shown[0] if shown else "search", stages=others)
 
 
-def _groups(stage: str, reads: Sequence[str]) -> Iterator[str]:
+def _format_groups(stage: str, reads: Sequence[str]) -> Iterator[str]:
     """A line or more for each group that the stage reads."""
-    own = groups_chosen_by(f"stage/{stage}")
+    stage_settings = read_default_choices(f"stage/{stage}")
     choices = compose("config", [f"stage={stage}"], return_hydra_config=True).hydra.runtime.choices
     for group, default in sorted(reversed(choices.items()), key=lambda item: "@" in item[0]):
-        name, _, place = group.partition("@")
-        if not place and (not reads or name in (*own, *reads, "experiment")) and name.partition("/")[0] not in HIDDEN:
-            yield from _choices(group, name, default)
-        elif place.partition(".")[0] in (*own, *reads, stage) and place.endswith(".prompt"):
-            yield from _choices(group, name, default)
+        name, _, package = group.partition("@")
+        if (
+            not package
+            and (not reads or name in (*stage_settings, *reads, "experiment"))
+            and name.partition("/")[0] not in HIDDEN_GROUPS
+        ):
+            yield from _format_choices(group, name, default)
+        elif package.partition(".")[0] in (*stage_settings, *reads, stage) and package.endswith(".prompt"):
+            yield from _format_choices(group, name, default)
 
 
-def _choices(group: str, name: str, default: str) -> list[str]:
+def _format_choices(group: str, name: str, default: str) -> list[str]:
     """The options of a group on lines, the chosen one marked."""
-    names = ", ".join(f"{option}*" if option == default else option for option in group_options(name))
+    names = ", ".join(f"{option}*" if option == default else option for option in list_options(name))
     return wrap(f"{group + '=':<12}{'' if len(group) < 12 else ' '}{names}", WIDTH, subsequent_indent=" " * 12)
 
 
-def _topic(word: str) -> Iterator[str]:
+def _format_topic(override: str) -> Iterator[str]:
     """The settings of what a word names beside the stage; nothing for a setting and its value."""
-    name, separator, value = word.partition("=")
+    name, separator, value = override.partition("=")
     group = name.lstrip("+").partition("@")[0]
-    if name == "stage" or word.startswith("hydra"):
+    if name == "stage" or override.startswith("hydra"):
         return
     if is_group(group):
-        options = group_options(group)
+        options = list_options(group)
         if separator and value not in options:
-            raise ConfigError(f"{word}: {name} has no option {value!r}. Allowed: {', '.join(options)}.")
+            raise ConfigError(f"{override}: {name} has no option {value!r}. Allowed: {', '.join(options)}.")
         for option in [value] if separator else options:
-            yield _option(name, option)
-    elif name in (common := _common()):
+            yield _format_option(name, option)
+    elif name in (common := _read_common_settings()):
         yield common[name]
     elif not separator:
-        known = [*common, *group_options("stage"), *groups_chosen_by("config")]
-        raise ConfigError(f"--help {word}: there is no group and no block of this name. There are: {', '.join(known)}")
+        names = [*common, *list_options("stage"), *read_default_choices("config")]
+        raise ConfigError(
+            f"--help {override}: there is no group and no block of this name. There are: {', '.join(names)}"
+        )
 
 
-def _option(group: str, option: str) -> str:
+def _format_option(group: str, option: str) -> str:
     """The settings of an option, and those that it takes over from another option of its group."""
     path = f"{group.partition('@')[0]}/{option}"
-    text = _text(path)
-    above = [line.strip("- \n") for line in re.findall(r"(?m)^  - [\w]+$|^defaults: \[(\w+)", text) if line]
-    above += re.findall(r"(?m)^  - (\w+)$", text)
-    taken = [name for name in dict.fromkeys(above) if name != "_self_"]
-    parts = [f"{group}={option}", indent("\n".join([*_header(text), _settings(text)]).strip("\n"), "    ")]
-    parts += [f"    and the settings of {group}={name} that it does not set itself" for name in taken]
+    text = _read_config_text(path)
+    inherited_matches = [line.strip("- \n") for line in re.findall(r"(?m)^  - [\w]+$|^defaults: \[(\w+)", text) if line]
+    inherited_matches += re.findall(r"(?m)^  - (\w+)$", text)
+    inherited = [name for name in dict.fromkeys(inherited_matches) if name != "_self_"]
+    parts = [f"{group}={option}", indent("\n".join([*_get_header(text), _extract_settings(text)]).strip("\n"), "    ")]
+    parts += [f"    and the settings of {group}={name} that it does not set itself" for name in inherited]
     shared = re.findall(r"(?m)^  - /(\w+)@_here_: (\w+)$", text)
     for name, file in shared:
-        lines = _settings(_text(f"{name}/{file}")).splitlines()
+        lines = _extract_settings(_read_config_text(f"{name}/{file}")).splitlines()
         parts += [f"    {line}" for line in lines if not re.search(rf"(?m)^{line.split(':')[0]}:", text)]
     return "\n".join(part for part in parts if part.strip())
 
 
-def _common() -> dict[str, str]:
+def _read_common_settings() -> dict[str, str]:
     """The settings of `config.yaml` with their comments, by name."""
-    text = _text("config").split("\nhydra:")[0].split("\n\n", 1)[1]
-    found: dict[str, list[str]] = {}
+    text = _read_config_text("config").split("\nhydra:")[0].split("\n\n", 1)[1]
+    lines_by_name: dict[str, list[str]] = {}
     name = ""
     for line in text.splitlines():
         if match := re.match(r"(\w+):", line):
             name = match[1]
         if line.strip():
-            found.setdefault(name, []).append(line)
-    joined = {name: _settings("\n".join(lines)) for name, lines in found.items()}
+            lines_by_name.setdefault(name, []).append(line)
+    joined = {name: _extract_settings("\n".join(lines)) for name, lines in lines_by_name.items()}
     return {name: text for name, text in joined.items() if text}
 
 
-def _reads(text: str) -> list[str]:
+def _parse_reads(text: str) -> list[str]:
     """What a stage's file says that it reads of the common settings; empty where it says nothing."""
-    found = re.findall(r"(?m)^# Reads: (.*)$", text)
-    return re.split(r",\s*", ", ".join(found)) if found else []
+    lines_by_name = re.findall(r"(?m)^# Reads: (.*)$", text)
+    return re.split(r",\s*", ", ".join(lines_by_name)) if lines_by_name else []
 
 
-def _text(path: str) -> str:
-    file = origin(path)
+def _read_config_text(path: str) -> str:
+    file = find_config_file(path)
     return file.read_text(encoding="utf-8") if file else ""
 
 
-def _header(text: str) -> list[str]:
+def _get_header(text: str) -> list[str]:
     """The comment at the head of a YAML file."""
     lines = []
     for line in text.splitlines():
@@ -169,18 +178,18 @@ def _header(text: str) -> list[str]:
     return lines
 
 
-def _settings(text: str) -> str:
+def _extract_settings(text: str) -> str:
     """The settings of a YAML file with their comments, without its head, targets, defaults lists and long texts."""
-    lines = text.splitlines()[len(_header(text)) + text.startswith("# @package") :]
+    lines = text.splitlines()[len(_get_header(text)) + text.startswith("# @package") :]
     hidden = ("_target_:", "_operational_:", "defaults:", "- ")
-    kept: list[str] = []
-    inside: int | None = None
+    kept_lines: list[str] = []
+    text_indent: int | None = None
     """Indentation of a long text that is being left out."""
     for line in lines:
-        depth = len(line) - len(line.lstrip())
-        if inside is not None and (not line.strip() or depth > inside):
+        indentation = len(line) - len(line.lstrip())
+        if text_indent is not None and (not line.strip() or indentation > text_indent):
             continue
-        inside = depth if line.rstrip().endswith("|") else None
+        text_indent = indentation if line.rstrip().endswith("|") else None
         if line.strip() and not line.lstrip().startswith(hidden):
-            kept.append(line)
-    return "\n".join(kept)
+            kept_lines.append(line)
+    return "\n".join(kept_lines)

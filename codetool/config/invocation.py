@@ -8,24 +8,24 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 
-from codetool.config.override_errors import key_of
-from codetool.config.overrides import value_of
-from codetool.runs.identity import TARGET
+from codetool.config.override_errors import get_key
+from codetool.config.overrides import parse_value
+from codetool.runs.identity import TARGET_KEY
 
 
-def chosen_options(hydra: Any) -> dict[str, str]:
+def get_chosen_options(hydra: Any) -> dict[str, str]:
     """The option of each group of a `HydraConf`, by `group` or `group@place`.
 
     A word that replaces the class of an option, `search._target_=my.Search`, is a choice of its own.
     """
     choices = {str(group): str(option) for group, option in hydra.runtime.choices.items()}
-    replaced = [word for word in hydra.overrides.task if key_of(word).endswith(f".{TARGET}")]
-    return choices | {key_of(word): value_of(word) for word in replaced}
+    class_overrides = [override for override in hydra.overrides.task if get_key(override).endswith(f".{TARGET_KEY}")]
+    return choices | {get_key(override): parse_value(override) for override in class_overrides}
 
 
-def command_words() -> list[str]:
+def get_command() -> list[str]:
     """The command as it was typed, without the folder of its program; of a sweep's cell that of the cell alone."""
     program = Path(sys.argv[0]).name
     start = ["python", program] if program.endswith(".py") else [program]
-    words = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else sys.argv[1:]
-    return [*start, *words]
+    overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else sys.argv[1:]
+    return [*start, *overrides]

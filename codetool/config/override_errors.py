@@ -15,7 +15,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from codetool.config.config_sources import group_options, is_group, stage_owners
+from codetool.config.config_sources import is_group, list_options, map_names_to_stages
 from codetool.tools.secrets import HOW_TO_ADD, is_pasted_key
 
 NO_SWEEPER = (
@@ -24,130 +24,134 @@ NO_SWEEPER = (
 )
 
 
-def key_of(word: str) -> str:
+def get_key(override: str) -> str:
     """The option that a word sets, `search.width` of `+search.width=2`."""
-    return word.split("=")[0].lstrip("+~")
+    return override.split("=")[0].lstrip("+~")
 
 
-def secret_error(word: str) -> str | None:
+def explain_secret_error(override: str) -> str | None:
     """The line for a word that would add a key for a host in a way that cannot be; None for any other word."""
-    name, _, value = word.partition("=")
+    name, _, value = override.partition("=")
     if not name.lstrip("+~'\"").startswith("tools.secrets"):
         return None
-    shown = f"{name}={value}" if value.startswith(("{", "[")) or not is_pasted_key(value) else name
-    return f"{shown}: no key can be added so. {HOW_TO_ADD}."
+    shown_override = f"{name}={value}" if value.startswith(("{", "[")) or not is_pasted_key(value) else name
+    return f"{shown_override}: no key can be added so. {HOW_TO_ADD}."
 
 
-def unreadable(word: str) -> str:
+def explain_syntax_error(override: str) -> str:
     """What to say of a word that Hydra's grammar does not know."""
-    if (line := secret_error(word)) is not None:
+    if (line := explain_secret_error(override)) is not None:
         return line
-    key, separator, value = word.partition("=")
+    key, separator, value = override.partition("=")
     if separator and is_group(key.partition("@")[0]) and not value.startswith("{"):
-        return f"{word}: {key} has no option {value!r}. Allowed: {', '.join(group_options(key.partition('@')[0]))}."
+        return f"{override}: {key} has no option {value!r}. Allowed: {', '.join(list_options(key.partition('@')[0]))}."
     if value.count("${") > value.count("}"):
-        return f"{word}: cannot be read: ${{ refers to another setting, ${{seed}} for example, and is not closed."
-    written = f"{key}={quoted(value)}"
+        return f"{override}: cannot be read: ${{ refers to another setting, ${{seed}} for example, and is not closed."
+    rewritten = f"{key}={quote_value(value)}"
     if separator and re.fullmatch(r"[+~]*[\w./@:-]+", key):
         try:
-            OverridesParser.create().parse_override(written)
+            OverridesParser.create().parse_override(rewritten)
         except HydraException:
             pass
         else:
-            return f"{word}: cannot be read: the value has characters that want quotes. Write {shlex.quote(written)}"
-    return f"{word}: cannot be read. Options are written name=value, for example search.width=2."
+            return (
+                f"{override}: cannot be read: the value has characters that want quotes. Write {shlex.quote(rewritten)}"
+            )
+    return f"{override}: cannot be read. Options are written name=value, for example search.width=2."
 
 
-def quoted(value: str) -> str:
+def quote_value(value: str) -> str:
     """A value as a quoted text of Hydra's grammar."""
-    mark = "'" if '"' in value and "'" not in value else '"'
-    text = re.sub(rf"(\\*)({mark}|$)", lambda match: match[1] * 2 + (f"\\{mark}" if match[2] else ""), value)
-    return f"{mark}{text}{mark}"
+    quote = "'" if '"' in value and "'" not in value else '"'
+    text = re.sub(rf"(\\*)({quote}|$)", lambda match: match[1] * 2 + (f"\\{quote}" if match[2] else ""), value)
+    return f"{quote}{text}{quote}"
 
 
-def wrong_choice(word: str) -> str | None:
+def explain_wrong_choice(override: str) -> str | None:
     """What is wrong with a word that chooses an option of a group, seen alone; None if nothing is."""
-    override = OverridesParser.create().parse_override(word)
-    group = override.key_or_group
+    parsed = OverridesParser.create().parse_override(override)
+    group = parsed.key_or_group
     if not is_group(group):
-        return _wrong_hydra_setting(word, override)
-    value = override.value()
-    if isinstance(value, dict) or override.is_delete():
+        return _explain_hydra_setting(override, parsed)
+    value = parsed.value()
+    if isinstance(value, dict) or parsed.is_delete():
         return None
     if group == "hydra/sweeper" and value != "basic":
-        return f"{word}: {NO_SWEEPER}."
-    options, name = group_options(group), override.get_key_element()
+        return f"{override}: {NO_SWEEPER}."
+    options, name = list_options(group), parsed.get_key_element()
     if isinstance(value, str) and value in options:
         return None
     if not isinstance(value, str) or not value:
-        shown = "a list" if isinstance(value, list) else repr(value) if value is not None else "null"
-        return f"{word}: {name} takes the name of one option, not {shown}. Allowed: {', '.join(options)}."
-    return f"{word}: {name} has no option {value!r}. Allowed: {', '.join(options)}.{_guess(value, options)}"
+        shown_override = "a list" if isinstance(value, list) else repr(value) if value is not None else "null"
+        return f"{override}: {name} takes the name of one option, not {shown_override}. Allowed: {', '.join(options)}."
+    return f"{override}: {name} has no option {value!r}. Allowed: {', '.join(options)}.{_suggest(value, options)}"
 
 
-def _wrong_hydra_setting(word: str, override: Override) -> str | None:
+def _explain_hydra_setting(override: str, parsed: Override) -> str | None:
     """What is wrong with a setting of Hydra's own that CodeTool does not use."""
-    if override.key_or_group.startswith("hydra.sweeper"):
-        return f"{word}: {NO_SWEEPER}."
-    if override.key_or_group in ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir"):
-        return f"{word}: result folders are named by what determines the result. Choose where they lie: outputs=FOLDER"
+    if parsed.key_or_group.startswith("hydra.sweeper"):
+        return f"{override}: {NO_SWEEPER}."
+    if parsed.key_or_group in ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir"):
+        return (
+            f"{override}: result folders are named by what determines the result. Choose where they lie: outputs=FOLDER"
+        )
     return None
 
 
-def mistake(word: str, before: Sequence[str]) -> str | None:
+def explain_error(override: str, previous: Sequence[str]) -> str | None:
     """What is wrong with a word after others that are right; None if nothing is."""
     try:
-        compose("config", [*before, word])
+        compose("config", [*previous, override])
     except MissingConfigException as error:
-        name, value = word.split("=", 1)
+        name, value = override.split("=", 1)
         allowed = sorted(option for option in error.options or () if not option.startswith("_"))
         if not allowed:
-            return _unknown_key(word, compose("config", list(before)), error)
-        return f"{word}: {name} has no option {value!r}. Allowed: {', '.join(allowed)}.{_guess(value, allowed)}"
+            return _explain_unknown_key(override, compose("config", list(previous)), error)
+        return f"{override}: {name} has no option {value!r}. Allowed: {', '.join(allowed)}.{_suggest(value, allowed)}"
     except (HydraException, OmegaConfBaseException) as error:
-        return _unknown_key(word, compose("config", list(before)), error)
+        return _explain_unknown_key(override, compose("config", list(previous)), error)
     return None
 
 
-def _unknown_key(word: str, config: DictConfig, error: Exception) -> str:
-    if (line := secret_error(word)) is not None:
+def _explain_unknown_key(override: str, config: DictConfig, error: Exception) -> str:
+    if (line := explain_secret_error(override)) is not None:
         return line
-    name = key_of(word)
-    if refused := re.match(r"In '(.+?)': Could not override '(.+?)'", str(error)):  # by the preset that the word names
-        return f"{word}: {_unread_choice(refused[1], refused[2], str(config.stage))}"
-    if (stages := stage_owners().get(re.split(r"[.@]", name)[0])) and config.stage not in stages:
-        return f"{word}: only stage={', '.join(stages)} reads it."
+    name = get_key(override)
+    if match := re.match(r"In '(.+?)': Could not override '(.+?)'", str(error)):  # by the preset that the word names
+        return f"{override}: {_explain_unread_group(match[1], match[2], str(config.stage))}"
+    if (stages := map_names_to_stages().get(re.split(r"[.@]", name)[0])) and config.stage not in stages:
+        return f"{override}: only stage={', '.join(stages)} reads it."
     parent, _, _ = name.rpartition(".")
-    known = list(_keys(config))
-    if name in known:
-        return f"{word}: {str(error).splitlines()[0]}"
-    inside = f"{parent}." if parent else ""
-    names = {key.removeprefix(inside).split(".")[0] for key in known if key.startswith(inside)}
-    beside = sorted(names - {"_target_", "_operational_"})
-    where = parent or "the top level"
-    if parent and not beside and is_group(parent):
-        return f"{word}: the chosen {parent} has no options. Choose another one with {parent}=…"
-    if not beside:
-        return f"{word}: no such option: there is no {parent}.{_guess(name, known)}"
-    return f"{word}: no such option. {where} has: {', '.join(beside)}.{_guess(name, known)}"
+    known_keys = list(_iterate_keys(config))
+    if name in known_keys:
+        return f"{override}: {str(error).splitlines()[0]}"
+    parent_prefix = f"{parent}." if parent else ""
+    names = {key.removeprefix(parent_prefix).split(".")[0] for key in known_keys if key.startswith(parent_prefix)}
+    siblings = sorted(names - {"_target_", "_operational_"})
+    parent_name = parent or "the top level"
+    if parent and not siblings and is_group(parent):
+        return f"{override}: the chosen {parent} has no options. Choose another one with {parent}=…"
+    if not siblings:
+        return f"{override}: no such option: there is no {parent}.{_suggest(name, known_keys)}"
+    return f"{override}: no such option. {parent_name} has: {', '.join(siblings)}.{_suggest(name, known_keys)}"
 
 
-def _unread_choice(preset: str, group: str, stage: str) -> str:
+def _explain_unread_group(preset: str, group: str, stage: str) -> str:
     """Why a preset cannot choose an option of a group."""
-    stages = stage_owners().get(group)
-    read = f"only stage={', '.join(stages)} reads {group}" if stages else f"stage={stage} has no group {group}"
-    return f"{preset}.yaml chooses {group}=, and {read}."
+    stages = map_names_to_stages().get(group)
+    explanation = f"only stage={', '.join(stages)} reads {group}" if stages else f"stage={stage} has no group {group}"
+    return f"{preset}.yaml chooses {group}=, and {explanation}."
 
 
-def _guess(name: str, known: Sequence[str]) -> str:
-    close = get_close_matches(name, known, n=1, cutoff=0.6)
-    return f" Did you mean {close[0]}?" if close else ""
+def _suggest(name: str, known_keys: Sequence[str]) -> str:
+    close_matches = get_close_matches(name, known_keys, n=1, cutoff=0.6)
+    return f" Did you mean {close_matches[0]}?" if close_matches else ""
 
 
-def _keys(config: Any, prefix: str = "") -> Iterator[str]:
+def _iterate_keys(config: Any, prefix: str = "") -> Iterator[str]:
     """Every dotted name below a node, the node's own groups included."""
     for key in config:
         yield f"{prefix}{key}"
         value = config._get_node(key)
         if isinstance(value, DictConfig) and not value._is_none() and not value._is_interpolation():
-            yield from _keys(value, f"{prefix}{key}.")
+            yield from _iterate_keys(value, f"{prefix}{key}.")

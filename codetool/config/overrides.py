@@ -20,12 +20,19 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from codetool.config.config_sources import CONF as CONF
-from codetool.config.config_sources import added_folders, composing, is_group, stage_owners
-from codetool.config.override_errors import NO_SWEEPER, key_of, mistake, quoted, unreadable, wrong_choice
+from codetool.config.config_sources import initialize_hydra, is_group, map_names_to_stages, parse_added_folders
+from codetool.config.override_errors import (
+    NO_SWEEPER,
+    explain_error,
+    explain_syntax_error,
+    explain_wrong_choice,
+    get_key,
+    quote_value,
+)
 from codetool.config.run_config import RunConfig, validate
 from codetool.errors import ConfigError
 
-MOST_COMBINATIONS = 256
+MAX_COMBINATIONS = 256
 """Cells of a sweep that are all composed beforehand, a tenth of a second each."""
 FLAGS_WITH_VALUE = {
     "--cfg", "-c", "--package", "-p", "--info", "-i", "--experimental-rerun",
@@ -37,194 +44,195 @@ BASIC_SWEEPER = {
 """Hydra's settings of a sweeper while nobody chooses one."""
 
 
-def sorted_out(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """The arguments of a command line as (Hydra's own flags with their values, options of ours)."""
     flags: list[str] = []
-    words: list[str] = []
+    overrides: list[str] = []
     for argument in arguments:
-        of_flag = argument.startswith("-") or (bool(flags) and flags[-1] in FLAGS_WITH_VALUE)
-        (flags if of_flag else words).append(argument)
-    return flags, words
+        belongs_to_flag = argument.startswith("-") or (bool(flags) and flags[-1] in FLAGS_WITH_VALUE)
+        (flags if belongs_to_flag else overrides).append(argument)
+    return flags, overrides
 
 
-def check(words: Sequence[str], *, multirun: bool = False, flags: Sequence[str] = ()) -> list[DictConfig]:
+def compose_all(overrides: Sequence[str], *, multirun: bool = False, flags: Sequence[str] = ()) -> list[DictConfig]:
     """The configuration that the words compose to; with comma lists, one for every combination of their values.
 
     Beyond 256 combinations, one for every value of each list with every choice of files. `flags` may add folders of
     options. Raises ConfigError with a line for every word that is wrong, and for every wrong value of the others.
     """
-    with composing(added_folders(flags, words)):
-        refused = any(_refused(word, multirun) for word in words)
-        configs = None if refused else _all_composed(words, multirun)
+    with initialize_hydra(parse_added_folders(flags, overrides)):
+        refused = any(_is_invalid_alone(override, multirun) for override in overrides)
+        configs = None if refused else _compose_variants(overrides, multirun)
         if configs is None:  # now word by word, which takes longer
-            wrong, good = _sorted_by_mistakes(words, multirun)
-            if wrong:
-                raise ConfigError("\n".join([*wrong, *_wrong_values(good)]))
-            configs = [_composed(variant) for variant in _variants(good)]
-        if misplaced := [line for config in configs for line in _misplaced(config)]:
-            raise ConfigError("\n".join(dict.fromkeys(misplaced)))
+            error_lines, valid_overrides = _split_valid_invalid(overrides, multirun)
+            if error_lines:
+                raise ConfigError("\n".join([*error_lines, *_find_value_errors(valid_overrides)]))
+            configs = [_compose_or_explain(variant) for variant in _list_variants(valid_overrides)]
+        if unread_lines := [line for config in configs for line in _find_unread_settings(config)]:
+            raise ConfigError("\n".join(dict.fromkeys(unread_lines)))
         for config in configs:
-            _drop_hydra(config)
+            _remove_hydra_settings(config)
         return configs
 
 
-def _drop_hydra(config: DictConfig) -> None:
+def _remove_hydra_settings(config: DictConfig) -> None:
     """Take Hydra's own settings out of a configuration."""
     with read_write(config), open_dict(config):
         del config["hydra"]
 
 
-def _refused(word: str, multirun: bool) -> bool:
+def _is_invalid_alone(override: str, multirun: bool) -> bool:
     """Whether a word cannot be right whatever the others are."""
     try:
-        return any(wrong_choice(value) for value in values_of(word))
+        return any(explain_wrong_choice(value) for value in expand_sweep(override))
     except (HydraException, ConfigError):
         return True
 
 
-def _misplaced(config: DictConfig) -> Iterator[str]:
+def _find_unread_settings(config: DictConfig) -> Iterator[str]:
     """A line for each thing that a preset sets and that the stage does not read, or that a sweep ignores."""
-    chosen, owners = str(config.stage), stage_owners()
+    stage, owners = str(config.stage), map_names_to_stages()
     for name in map(str, config):
-        if name in owners and chosen not in owners[name]:
-            yield f"{name}: a preset sets it, and only stage={', '.join(owners[name])} reads it, not stage={chosen}."
+        if name in owners and stage not in owners[name]:
+            yield f"{name}: a preset sets it, and only stage={', '.join(owners[name])} reads it, not stage={stage}."
     sweeper = OmegaConf.to_container(config.hydra.sweeper, resolve=False)
     if sweeper != BASIC_SWEEPER:
         assert isinstance(sweeper, dict)
         params = sweeper.get("params") or {}
-        shown = f"hydra.sweeper.params={params}" if params else "hydra.sweeper"
-        yield f"{shown}: a preset or the command line sets it. {NO_SWEEPER}"
+        shown_setting = f"hydra.sweeper.params={params}" if params else "hydra.sweeper"
+        yield f"{shown_setting}: a preset or the command line sets it. {NO_SWEEPER}"
     if OmegaConf.select(config, "hydra.mode") is not None and str(config.hydra.mode) != "RunMode.RUN":
         yield f"hydra.mode={config.hydra.mode}: add -m for a sweep, or leave -m out for a single run."
 
 
-def _all_composed(words: Sequence[str], multirun: bool) -> list[DictConfig] | None:
+def _compose_variants(overrides: Sequence[str], multirun: bool) -> list[DictConfig] | None:
     """The configurations, None if a word is wrong."""
     try:
-        variants = _variants(words)
+        variants = _list_variants(overrides)
         return [_compose(variant) for variant in variants] if multirun or len(variants) == 1 else None
     except (HydraException, OmegaConfBaseException):
         return None
 
 
-def _compose(words: Sequence[str]) -> DictConfig:
+def _compose(overrides: Sequence[str]) -> DictConfig:
     """The configuration of the words, with Hydra's own settings."""
-    return compose("config", list(words), return_hydra_config=True)
+    return compose("config", list(overrides), return_hydra_config=True)
 
 
-def all_valid(configs: Sequence[DictConfig]) -> list[RunConfig]:
+def validate_all(configs: Sequence[DictConfig]) -> list[RunConfig]:
     """The settings of every configuration. Raises ConfigError with each wrong value of any of them."""
     valid: list[RunConfig] = []
-    wrong: list[str] = []
+    error_lines: list[str] = []
     for config in configs:
         try:
             valid.append(validate(config))
         except ConfigError as error:
-            wrong += str(error).splitlines()
-    if wrong:
-        raise ConfigError("\n".join(dict.fromkeys(wrong)))
+            error_lines += str(error).splitlines()
+    if error_lines:
+        raise ConfigError("\n".join(dict.fromkeys(error_lines)))
     return valid
 
 
-def is_for_hydra(word: str) -> bool:
+def is_hydra_override(override: str) -> bool:
     """Whether the word is an option of Hydra's own, such as `hydra/launcher=joblib`."""
-    return re.match(r"[+~]*hydra[./]", word) is not None
+    return re.match(r"[+~]*hydra[./]", override) is not None
 
 
-def value_of(word: str) -> str:
+def parse_value(override: str) -> str:
     """The value that a word with one value sets, as text without quotes and escapes."""
-    value = OverridesParser.create().parse_override(word).value()
-    return value if isinstance(value, str) else word.split("=", 1)[1]
+    value = OverridesParser.create().parse_override(override).value()
+    return value if isinstance(value, str) else override.split("=", 1)[1]
 
 
-def _composed(words: Sequence[str]) -> DictConfig:
+def _compose_or_explain(overrides: Sequence[str]) -> DictConfig:
     """The configuration of words that are right one by one. Raises ConfigError if they do not go together."""
     try:
-        return _compose(words)
+        return _compose(overrides)
     except (HydraException, OmegaConfBaseException) as error:
-        mistakes = (mistake(word, words[:place]) for place, word in enumerate(words))
+        mistakes = (explain_error(override, overrides[:position]) for position, override in enumerate(overrides))
         line = next(filter(None, mistakes), str(error).splitlines()[0])
-        chosen = " ".join(word for word in words if _is_group_word(word.split("=")[0]))
-        raise ConfigError(f"{line} This is so with {chosen}.") from error
+        choice_overrides = " ".join(override for override in overrides if _chooses_option(override.split("=")[0]))
+        raise ConfigError(f"{line} This is so with {choice_overrides}.") from error
 
 
-def _variants(words: Sequence[str]) -> list[list[str]]:
+def _list_variants(overrides: Sequence[str]) -> list[list[str]]:
     """Every combination of the values in the comma lists.
 
     If those are too many, every combination of the options that choose a file, on which it depends what else there is,
     and with each the other lists in turn at each of their values.
     """
-    choices = [values_of(word) for word in words]
-    if prod(map(len, choices)) <= MOST_COMBINATIONS:
+    choices = [expand_sweep(override) for override in overrides]
+    if prod(map(len, choices)) <= MAX_COMBINATIONS:
         return list(map(list, product(*choices)))
-    firsts = product(*(values if _is_group_word(key_of(values[0])) else values[:1] for values in choices))
+    combinations = product(*(values if _chooses_option(get_key(values[0])) else values[:1] for values in choices))
     variants = []
-    for first in map(list, firsts):
-        rest = [(place, value) for place, values in enumerate(choices) for value in values[1:]]
-        others = [(place, value) for place, value in rest if not _is_group_word(key_of(value))]
-        variants += [first, *([*first[:place], value, *first[place + 1 :]] for place, value in others)]
+    for base in map(list, combinations):
+        alternatives = [(position, value) for position, values in enumerate(choices) for value in values[1:]]
+        others = [(position, value) for position, value in alternatives if not _chooses_option(get_key(value))]
+        variants += [base, *([*base[:position], value, *base[position + 1 :]] for position, value in others)]
     return variants
 
 
-def values_of(word: str) -> list[str]:
+def expand_sweep(override: str) -> list[str]:
     """The word at each value of its comma list.
 
     Raises HydraException for a word that cannot be read, ConfigError for a list without values.
     """
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())  # which globs look into
-    [override] = parser.parse_overrides([word])
-    if not override.is_sweep_override():
-        return [word]
-    values = [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+    [parsed] = parser.parse_overrides([override])
+    if not parsed.is_sweep_override():
+        return [override]
+    values = [f"{parsed.get_key_element()}={value}" for value in parsed.sweep_string_iterator()]
     if not values:
-        raise ConfigError(f"{word}: no value fits.")
+        raise ConfigError(f"{override}: no value fits.")
     return values
 
 
-def _sorted_by_mistakes(words: Sequence[str], multirun: bool) -> tuple[list[str], list[str]]:
+def _split_valid_invalid(overrides: Sequence[str], multirun: bool) -> tuple[list[str], list[str]]:
     """A line for each wrong word, and the good words. Words that choose a file come first: others build on them."""
-    wrong: list[str] = []
-    good: list[str] = []
-    for word in sorted(words, key=_rank):  # a stable sort
+    error_lines: list[str] = []
+    valid_overrides: list[str] = []
+    for override in sorted(overrides, key=_get_priority):  # a stable sort
         try:
-            values = values_of(word)
+            values = expand_sweep(override)
         except HydraException:
-            wrong.append(unreadable(word))
+            error_lines.append(explain_syntax_error(override))
             continue
         except ConfigError as error:
-            wrong.append(str(error))
+            error_lines.append(str(error))
             continue
         if len(values) > 1 and not multirun:
-            text = shlex.quote(f"{key_of(word)}={quoted(word.partition('=')[2])}")
-            wrong.append(
-                f"{word}: a comma list is one configuration for each value: add -m, or write a list as [a,b], or quote "
-                f"a text with a comma: {text}"
+            text = shlex.quote(f"{get_key(override)}={quote_value(override.partition('=')[2])}")
+            error_lines.append(
+                f"{override}: a comma list is one configuration for each value: add -m, or write a list as [a,b], or "
+                f"quote a text with a comma: {text}"
             )
             continue
-        before = [values_of(each)[0] for each in good]
-        lines = [line for value in values if (line := wrong_choice(value) or mistake(value, before))]
-        wrong += lines
-        good += [] if lines else [word]
-    return wrong, good
+        first_values = [expand_sweep(valid_override)[0] for valid_override in valid_overrides]
+        explanations = (explain_wrong_choice(value) or explain_error(value, first_values) for value in values)
+        lines = [line for line in explanations if line]
+        error_lines += lines
+        valid_overrides += [] if lines else [override]
+    return error_lines, valid_overrides
 
 
-def _rank(word: str) -> int:
+def _get_priority(override: str) -> int:
     """The place of a word among those that others build on: what chooses the groups, the choices, the values."""
-    return 0 if key_of(word) in ("stage", "experiment") else 1 if _is_group_word(word) else 2
+    return 0 if get_key(override) in ("stage", "experiment") else 1 if _chooses_option(override) else 2
 
 
-def _wrong_values(words: Sequence[str]) -> list[str]:
+def _find_value_errors(overrides: Sequence[str]) -> list[str]:
     """A line for every wrong value among words that are right otherwise."""
     try:
-        for variant in _variants(words):
-            config = _composed(variant)
-            _drop_hydra(config)
+        for variant in _list_variants(overrides):
+            config = _compose_or_explain(variant)
+            _remove_hydra_settings(config)
             validate(config)
     except ConfigError as error:
         return str(error).splitlines()
     return []
 
 
-def _is_group_word(word: str) -> bool:
+def _chooses_option(override: str) -> bool:
     """Whether a word, or its left side, chooses an option of a group."""
-    return is_group(word.split("=")[0].lstrip("+~").split("@")[0])
+    return is_group(override.split("=")[0].lstrip("+~").split("@")[0])

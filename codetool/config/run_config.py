@@ -15,7 +15,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import ConfigDict, Field, SkipValidation, TypeAdapter, ValidationError, field_validator
 from pydantic.dataclasses import dataclass
 
-from codetool.config.setting_checks import wrong_targets, wrong_values
+from codetool.config.setting_checks import find_wrong_targets, find_wrong_values
 from codetool.errors import ConfigError
 from codetool.interfaces import (
     AnswerOption,
@@ -31,9 +31,9 @@ from codetool.interfaces import (
     ToolsOption,
     Tracker,
 )
-from codetool.runs.operational import OPERATIONAL_NAMES, Operational
+from codetool.runs.operational import OPERATIONAL_KEY, Operational
 
-SEAMS: dict[str, Any] = {
+PROTOCOLS: dict[str, Any] = {
     "benchmark": Benchmark,
     "policy": PolicyOption,
     "prm": PRMOption,
@@ -47,9 +47,9 @@ SEAMS: dict[str, Any] = {
     "judge": Judge,
 }
 """The Protocol that the class behind a group's `_target_` has to have."""
-PLAIN = ("stage", "seed", "limit", "fresh", "dry_run", "outputs", "concurrency", "reuse", "export")
+VALUE_SETTINGS = ("stage", "seed", "limit", "fresh", "dry_run", "outputs", "concurrency", "reuse", "export")
 """Settings of the top level that are values; every other is a group."""
-ABSENT: Any = None
+MISSING_GROUP: Any = None
 """A group that the chosen stage does not have, so that no code of the stage asks for it."""
 
 
@@ -78,8 +78,8 @@ class RunConfig:
     # What follows belongs to some stages alone: `conf/stage/` says to which. It is None, or empty, for any other.
     reuse: Annotated[tuple[Path, ...], Operational] = ()
     export: Annotated[Literal["reference"] | None, Operational] = None
-    answer: SkipValidation[AnswerOption] = ABSENT
-    judge: SkipValidation[Judge] = ABSENT
+    answer: SkipValidation[AnswerOption] = MISSING_GROUP
+    judge: SkipValidation[Judge] = MISSING_GROUP
     collect: Annotated[SkipValidation[Any], Operational] = None
     train: SkipValidation[Any] = None
     tuning: SkipValidation[Any] = None
@@ -94,76 +94,82 @@ class RunConfig:
 
     @field_validator("outputs", mode="before")
     @classmethod
-    def _named(cls, outputs: Any) -> Any:
+    def _reject_empty(cls, outputs: Any) -> Any:
         if not str(outputs or "").strip():
             raise ValueError("name the folder that run folders are made in")
         return outputs
 
     @field_validator("reuse", mode="before")
     @classmethod
-    def _one_or_more(cls, folders: Any) -> Any:
+    def _to_tuple(cls, folders: Any) -> Any:
         return (folders,) if isinstance(folders, str) else tuple(folders or ())
 
 
 def validate(config: DictConfig) -> RunConfig:
     """The settings of a run. Raises ConfigError with every wrong option of every group in one message."""
     parts: dict[str, Any] = {}
-    wrong: list[str] = []
+    problems: list[str] = []
     plain = OmegaConf.to_container(config, resolve=False)
-    unmarked = config if (bare := without_marks(plain)) == plain else OmegaConf.create(bare)
+    stripped = strip_operational_lists(plain)
+    unmarked = config if stripped == plain else OmegaConf.create(stripped)
     for name in unmarked:
         try:
-            if objections := list(_objections(unmarked, str(name))):
-                wrong += objections
+            if group_problems := list(_find_problems(unmarked, str(name))):
+                problems += group_problems
             else:
-                parts[str(name)] = _part(unmarked, str(name))
+                parts[str(name)] = _instantiate(unmarked, str(name))
         except (InstantiationException, OmegaConfBaseException) as error:
-            wrong += _explained(str(name), error)
-    blamed = {re.split("[.:=]", line)[0] for line in wrong}  # a group that failed is missing, which says nothing new
-    wrong += [line for line in _plain_errors(parts) if re.split("[.:=]", line)[0] not in blamed]
-    if wrong:
-        raise ConfigError("\n".join(dict.fromkeys(wrong)))
+            problems += _explain_instantiation(str(name), error)
+    # A group that failed is missing too, which says nothing new.
+    reported = {re.split("[.:=]", line)[0] for line in problems}
+    problems += [line for line in _find_top_level_errors(parts) if re.split("[.:=]", line)[0] not in reported]
+    if problems:
+        raise ConfigError("\n".join(dict.fromkeys(problems)))
     settings = OmegaConf.to_container(config, resolve=True)
     assert isinstance(settings, dict)
     return RunConfig(**parts, settings={str(key): value for key, value in settings.items()})
 
 
-def _part(config: DictConfig, name: str) -> Any:
+def _instantiate(config: DictConfig, name: str) -> Any:
     value = config[name]
     if not OmegaConf.is_dict(value):
         return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_list(value) else value
     return instantiate(value, _convert_="all")
 
 
-def _objections(config: DictConfig, name: str) -> Iterator[str]:
+def _find_problems(config: DictConfig, name: str) -> Iterator[str]:
     """One line for every value and every target of a group that nothing should be made of."""
     value = config[name]
     plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-    if name not in PLAIN and not isinstance(plain, Mapping):
+    if name not in VALUE_SETTINGS and not isinstance(plain, Mapping):
         yield f"{name}={plain!r}: is a group of settings. Set one of them: {name}.NAME=VALUE"
         return
-    yield from wrong_values(plain, name)
-    yield from wrong_targets(plain, name, SEAMS.get(name))
+    yield from find_wrong_values(plain, name)
+    yield from find_wrong_targets(plain, name, PROTOCOLS.get(name))
 
 
-def without_marks(settings: Any) -> Any:
+def strip_operational_lists(settings: Any) -> Any:
     """Plain settings without the lists `_operational_`, which are for the identity alone."""
     if isinstance(settings, Mapping):
-        return {name: without_marks(item) for name, item in settings.items() if name != OPERATIONAL_NAMES}
-    return [without_marks(item) for item in settings] if isinstance(settings, list) else settings
+        return {name: strip_operational_lists(item) for name, item in settings.items() if name != OPERATIONAL_KEY}
+    return [strip_operational_lists(item) for item in settings] if isinstance(settings, list) else settings
 
 
-def _plain_errors(parts: Mapping[str, Any]) -> Iterator[str]:
+def _find_top_level_errors(parts: Mapping[str, Any]) -> Iterator[str]:
     """One line for every wrong value at the top level, where no group's constructor looks."""
     try:
         TypeAdapter(RunConfig).validate_python(dict(parts))
     except ValidationError as error:
         for item in error.errors():
             name = ".".join(map(str, item["loc"]))
-            yield f"{name}: is missing" if item["type"] == "missing" else _line(name, item["input"], item["msg"])
+            yield (
+                f"{name}: is missing"
+                if item["type"] == "missing"
+                else _format_problem(name, item["input"], item["msg"])
+            )
 
 
-def _explained(name: str, error: Exception) -> Iterator[str]:
+def _explain_instantiation(name: str, error: Exception) -> Iterator[str]:
     """One line for every option that the constructors below `name` refused."""
     cause = error.__cause__ or error
     if isinstance(cause, MissingMandatoryValue):
@@ -175,18 +181,22 @@ def _explained(name: str, error: Exception) -> Iterator[str]:
     if not isinstance(cause, ValidationError):
         yield f"{name}: {' '.join(str(cause).split())}"
         return
-    stated = re.search(r"full_key: (\S+)", str(error))  # Hydra's exception has it in its message alone
-    below = getattr(error, "full_key", None) or (stated[1] if stated else name)
+    match = re.search(r"full_key: (\S+)", str(error))  # Hydra's exception has it in its message alone
+    parent = getattr(error, "full_key", None) or (match[1] if match else name)
     for item in cause.errors():
         if not item["loc"]:  # options that do not go together: the message names them
             yield item["msg"].removeprefix("Value error, ")
             continue
-        place = ".".join([str(below), *(str(part) for part in item["loc"] if not str(part).startswith("function-"))])
-        yield f"{place}: is missing" if item["type"].startswith("missing") else _line(place, item["input"], item["msg"])
+        setting = ".".join([str(parent), *(str(part) for part in item["loc"] if not str(part).startswith("function-"))])
+        yield (
+            f"{setting}: is missing"
+            if item["type"].startswith("missing")
+            else _format_problem(setting, item["input"], item["msg"])
+        )
 
 
-def _line(place: str, value: object, message: str) -> str:
+def _format_problem(setting: str, value: object, message: str) -> str:
     message = message.removeprefix("Value error, ").removeprefix("Input ")
     # A mapping is long and may hold a key that was pasted into it; what is wrong in it stands in the message.
-    shown = "" if isinstance(value, Mapping) or place.startswith("tools.secrets") else f"={value!r}"
-    return f"{place}{shown}: {message[0].lower()}{message[1:]}"
+    shown = "" if isinstance(value, Mapping) or setting.startswith("tools.secrets") else f"={value!r}"
+    return f"{setting}{shown}: {message[0].lower()}{message[1:]}"

@@ -19,7 +19,7 @@ _SECRET_ARGUMENT = re.compile(
     re.IGNORECASE,
 )
 """Names of query arguments that are secrets."""
-_SHORTEST_KEY = 16
+_MIN_KEY_CHARS = 16
 
 
 def read_key(variable: str | None, environment: Mapping[str, str] = os.environ) -> str | None:
@@ -37,7 +37,7 @@ def read_key(variable: str | None, environment: Mapping[str, str] = os.environ) 
 
 def reject_key_as_name(option: str, variable: str | None) -> None:
     """Return if the value can be a variable's name. Raises ValueError, for validators, without repeating the value."""
-    if variable and variable not in os.environ and (not _is_name(variable) or _looks_like_key(variable)):
+    if variable and variable not in os.environ and (not _is_variable_name(variable) or _looks_like_key(variable)):
         raise ValueError(
             f"{option} must be the name of an environment variable that holds the key, such as OPENAI_API_KEY, and not "
             "the key itself, for settings are written to config.yaml, reports and W&B."
@@ -56,7 +56,7 @@ def reject_secrets_in_query(option: str, url: str, *, instead: str) -> None:
         return  # no address: who opens it says so
     named = next((name for name, value in arguments if _SECRET_ARGUMENT.search(name) or _looks_like_key(value)), None)
     if named is not None or any(
-        _KEY_PREFIX.match(part) and len(part) >= _SHORTEST_KEY for part in parts.path.split("/")
+        _KEY_PREFIX.match(part) and len(part) >= _MIN_KEY_CHARS for part in parts.path.split("/")
     ):
         where = f"in its query (`{named}=`)" if named is not None and not _looks_like_key(named) else "in it"
         raise ValueError(
@@ -65,13 +65,13 @@ def reject_secrets_in_query(option: str, url: str, *, instead: str) -> None:
         )
 
 
-def _is_name(text: str) -> bool:
+def _is_variable_name(text: str) -> bool:
     return re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text) is not None
 
 
 def _looks_like_key(text: str) -> bool:
     """Whether a text that could be a variable's name is more likely a key: long, digits among small letters."""
-    if len(text) < _SHORTEST_KEY:
+    if len(text) < _MIN_KEY_CHARS:
         return False
     if text.isupper() and "_" in text:
         return False

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 
-_VARIABLE = re.compile(r"KEY|TOKEN|SECRET|PASSW|PASSPHRASE|_PWD$|CREDENTIAL|COOKIE|JWT", re.IGNORECASE)
+_VARIABLE_PATTERN = re.compile(r"KEY|TOKEN|SECRET|PASSW|PASSPHRASE|_PWD$|CREDENTIAL|COOKIE|JWT", re.IGNORECASE)
 """What stands in the name of an environment variable whose value must not leave the machine."""
 
-ARGUMENTS = frozenset(
+SECRET_ARGUMENTS = frozenset(
     """
     accesskey accesstoken apikey apisecret apitoken auth authorization authtoken bearer bearertoken clientsecret
     consumersecret cookie guestsessionid idtoken jwt oauthtoken passwd password privatekey proxyauthorization
@@ -26,9 +26,9 @@ _PUNCTUATION = re.compile(r"[\W_]")
 
 def is_secret_variable(name: str) -> bool:
     """Whether an environment variable of this name holds a secret."""
-    return _VARIABLE.search(name) is not None
+    return _VARIABLE_PATTERN.search(name) is not None
 
 
-def spell_alike(name: str) -> str:
+def normalize_name(name: str) -> str:
     """The name of an argument or header in lower case, letters and digits only."""
     return _PUNCTUATION.sub("", name.lower())

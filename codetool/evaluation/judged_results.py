@@ -45,7 +45,7 @@ def build_comparison_fields(reference: JudgeInput, judgement: Judgement, compare
 
 def write_judged_lines(folder: Path, lines: Iterable[Mapping[str, JSON]]) -> None:
     """Make these the folder's lines."""
-    journal.replace(folder / JUDGED_FILE, map(journal.encode, lines))
+    journal.atomic_write(folder / JUDGED_FILE, map(journal.encode_record, lines))
 
 
 def delete_judged_lines(folder: Path) -> None:
@@ -59,7 +59,7 @@ def load_result_lines(folder: Path, order: Iterable[str] | None = None) -> list[
     They are those of the tasks in `order`, in that order; of all tasks, sorted by id, without an order. The line of a
     judged task also has `judged`, the labels and a reason. Raises ConfigError for a line of another shape.
     """
-    known, _ = journal.read_latest(folder / JUDGED_FILE, {"task_id": str})
+    known, _ = journal.read_latest_records(folder / JUDGED_FILE, {"task_id": str})
     lines = read_results(folder, order)
     return [join_votes(line, known[line["task_id"]]) if line["task_id"] in known else line for line in lines]
 

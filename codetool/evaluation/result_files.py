@@ -27,7 +27,7 @@ def read_results(folder: Path, order: Iterable[str] | None = None) -> list[dict[
     Raises ConfigError for a line without a task, its error or its metrics.
     """
     shape = {"task_id": str, "error": ERROR_SHAPE, "metrics": dict}
-    lines, repeated = journal.read_latest(folder / RESULTS, shape)
+    lines, repeated = journal.read_latest_records(folder / RESULTS, shape)
     warn_about_duplicates(folder / RESULTS, repeated)
     order = sorted(lines, key=natural_sort_key) if order is None else order
     return [lines[task_id] for task_id in order if task_id in lines]
@@ -35,14 +35,14 @@ def read_results(folder: Path, order: Iterable[str] | None = None) -> list[dict[
 
 def read_finished_results(folder: Path) -> dict[str, dict[str, Any]]:
     """The result lines of tasks that need not run again, by task id; empty for a folder that does not exist."""
-    lines, _ = journal.read_latest(folder / RESULTS, {"task_id": str, "error": ERROR_SHAPE})
+    lines, _ = journal.read_latest_records(folder / RESULTS, {"task_id": str, "error": ERROR_SHAPE})
     return {task_id: line for task_id, line in lines.items() if not is_internal(line)}
 
 
 def check_records(folder: Path) -> None:
     """Raise ConfigError for the first line of `results.jsonl` or `trees.jsonl` that is no record of this version."""
     for name, shape in ((RESULTS, RESULT_SHAPE), (TREES, TREE_SHAPE)):
-        for _ in journal.read(folder / name, shape):
+        for _ in journal.read_records(folder / name, shape):
             pass
 
 
@@ -72,7 +72,7 @@ class TreeFile:
         with file.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
                 if line.endswith(b"\n") and line.strip():
-                    task_id = journal.decode(file, number, line, {"task_id": str})["task_id"]
+                    task_id = journal.decode_record(file, number, line, {"task_id": str})["task_id"]
                     self.duplicates += task_id in self._offsets
                     self._offsets[task_id] = (offset, len(line))
                 offset += len(line)
@@ -98,4 +98,4 @@ class TreeFile:
     def read_trees(self, order: Iterable[str]) -> Iterator[dict[str, Any]]:
         """The records of these tasks, in this order; tasks without a tree are left out."""
         for number, line in enumerate(self.read_lines(order), start=1):
-            yield journal.decode(self._file, number, line, TREE_SHAPE)
+            yield journal.decode_record(self._file, number, line, TREE_SHAPE)

@@ -96,7 +96,7 @@ async def collect_votes(
 
     Raises what the client raises when it opens and where it gives up; the votes cast until then are kept.
     """
-    cached = {line["key"]: _decode_vote(line) for line in journal.read(file) if _is_reusable(line)}
+    cached = {line["key"]: _decode_vote(line) for line in journal.read_records(file) if _is_reusable(line)}
     keys = [settings.key(request) for request in requests]
     missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in cached}
     if missing:
@@ -123,7 +123,7 @@ async def collect_votes(
 
 def count_missing_votes(requests: Iterable[VoteRequest], settings: VoteSettings, file: Path) -> int:
     """How many of the ballots have no vote in the journal yet."""
-    cached = {line["key"] for line in journal.read(file) if _is_reusable(line)}
+    cached = {line["key"] for line in journal.read_records(file) if _is_reusable(line)}
     return len({settings.key(request) for request in requests} - cached)
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from codetool.errors import MissingError
 from codetool.models import smollm2
 from codetool.prompts import trained_prompt
-from codetool.runs.identity import hash_files, local_model_folder
+from codetool.runs.identity import find_local_model_folder, hash_files
 
 Group = Literal["policy", "prm"]
 """Whose model it is: what the options in messages begin with."""
@@ -115,7 +115,7 @@ def checksum(folder: Path) -> str:
 def _on_base(group: Group, model: str, adapter: Path | None) -> ModelFolders:
     """The base as the adapter names it if that is a folder here, else by its own path or its hub name."""
     for name in (adapter and _named_base(adapter), model):
-        if name and (folder := local_model_folder(name)):
+        if name and (folder := find_local_model_folder(name)):
             _whole(group, folder)
             return ModelFolders(folder, adapter, local=True)
     if model == EMBEDDED:

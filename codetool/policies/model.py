@@ -19,7 +19,7 @@ from codetool.model_types import Precision, Sampling, Weights
 from codetool.models import locate
 from codetool.policies.endpoint_policy import Endpoint
 from codetool.prompts import trained_prompt
-from codetool.runs.identity import local_model_folder
+from codetool.runs.identity import find_local_model_folder
 from codetool.runs.operational import Checksummed, Operational
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ class ModelPolicy(EndpointConfig):
 
     def irrelevant_settings(self) -> frozenset[str]:
         """The settings that do not change the result: the place of a local model, which `checksum()` covers."""
-        is_local = self.base_url is None and local_model_folder(self.model) is not None
+        is_local = self.base_url is None and find_local_model_folder(self.model) is not None
         return frozenset({"model"} if is_local else ())
 
     def weights(self) -> Weights | None:

@@ -94,7 +94,7 @@ class Replay:
 
     def _records(self) -> Iterator[Mapping[str, Any]]:
         for path in self._files():
-            yield from (_checked(record, path) for record in journal.read(path))
+            yield from (_checked(record, path) for record in journal.read_records(path))
 
     def _recorded_sampling(self, records: list[Mapping[str, Any]]) -> Sampling:
         found = {Sampling(**record["sampling"]) for record in records if "purpose" not in record}

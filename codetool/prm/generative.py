@@ -29,7 +29,7 @@ from codetool.prm.pairwise import Pairwise
 from codetool.prm.pointwise import Pointwise
 from codetool.prompts import trained_prompt
 from codetool.prompts.prm_prompt import PairwisePRMPrompt, PRMPrompt
-from codetool.runs.identity import local_model_folder
+from codetool.runs.identity import find_local_model_folder
 from codetool.runs.operational import Checksummed, Operational
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ class GenerativePRM(EndpointConfig):
 
     def irrelevant_settings(self) -> frozenset[str]:
         """The settings that do not change the result: the place of a local model, which `checksum()` covers."""
-        is_local = self.base_url is None and local_model_folder(self.model) is not None
+        is_local = self.base_url is None and find_local_model_folder(self.model) is not None
         return frozenset({"model"} if is_local else ())
 
     def check_prompt(self) -> trained_prompt.PromptRecord | None:

@@ -31,7 +31,7 @@ def read(paths: Sequence[Path]) -> list[ProcessExample]:
 def write(path: Path, examples: Iterable[ProcessExample]) -> None:
     """Make the examples the file's content; a kill leaves the old file or the new one."""
     lines = ({name: getattr(example, name) for name in _FIELDS} for example in examples)
-    journal.replace(path, map(journal.encode, lines))
+    journal.atomic_write(path, map(journal.encode_record, lines))
 
 
 def examples(task: Task, steps: Iterable[LabelledStep], prompt: PRMPrompt) -> list[ProcessExample]:

@@ -67,7 +67,7 @@ def read(paths: Sequence[Path]) -> list[Transcript]:
 
 def write(path: Path, transcripts: Iterable[Transcript]) -> None:
     """Make the transcripts the file's content; a kill leaves the old file or the new one."""
-    journal.replace(path, (journal.encode(_line(transcript)) for transcript in transcripts))
+    journal.atomic_write(path, (journal.encode_record(_line(transcript)) for transcript in transcripts))
 
 
 def _line(transcript: Transcript) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-NVIDIA = Path("/proc/driver/nvidia")
+NVIDIA_FOLDER = Path("/proc/driver/nvidia")
 GPU_SECONDS = 5.0
 
 
@@ -20,12 +20,12 @@ def describe_host() -> dict[str, Any]:
     return {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "platform": platform.platform(),
-        "cpu": {"model": _cpu_model(), "cores": _cores()},
-        "gpus": _gpus(),
+        "cpu": {"model": _read_cpu_model(), "cores": _count_cores()},
+        "gpus": _list_gpus(),
     }
 
 
-def package_versions() -> dict[str, str]:
+def read_package_versions() -> dict[str, str]:
     """Installed versions of what this package needs or can use, by name; development tools are left out."""
     versions = {}
     for requirement in importlib.metadata.requires("codetool") or ():
@@ -39,40 +39,40 @@ def package_versions() -> dict[str, str]:
     return dict(sorted(versions.items()))
 
 
-def _cores() -> int | None:
+def _count_cores() -> int | None:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
-def _cpu_model() -> str:
+def _read_cpu_model() -> str:
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         text = ""
-    found = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", text, re.MULTILINE)
-    return found[1].strip() if found else platform.processor() or platform.machine()
+    match = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", text, re.MULTILINE)
+    return match[1].strip() if match else platform.processor() or platform.machine()
 
 
-def _gpus() -> list[str]:
+def _list_gpus() -> list[str]:
     """Names of the GPUs of this machine; those of NVIDIA only."""
     names = []
-    for file in sorted(NVIDIA.glob("gpus/*/information")):
+    for file in sorted(NVIDIA_FOLDER.glob("gpus/*/information")):
         try:
-            found = re.search(r"^Model:\s*(.+)$", file.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+            match = re.search(r"^Model:\s*(.+)$", file.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
         except OSError:
             continue
-        names += [found[1].strip()] if found else []
-    return names or _gpus_by_tool()
+        names += [match[1].strip()] if match else []
+    return names or _query_nvidia_smi()
 
 
-def _gpus_by_tool() -> list[str]:
-    if (tool := shutil.which("nvidia-smi")) is None:
+def _query_nvidia_smi() -> list[str]:
+    if (executable := shutil.which("nvidia-smi")) is None:
         return []
-    command = [tool, "--query-gpu=name", "--format=csv,noheader"]
+    command = [executable, "--query-gpu=name", "--format=csv,noheader"]
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=GPU_SECONDS, check=False
         )
     except (OSError, subprocess.SubprocessError):
         return []
-    return [line.strip() for line in done.stdout.splitlines() if line.strip()] if done.returncode == 0 else []
+    return [line.strip() for line in completed.stdout.splitlines() if line.strip()] if completed.returncode == 0 else []

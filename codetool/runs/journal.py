@@ -23,7 +23,7 @@ Shape = Mapping[str, Any]
 """What a record must hold: for each field a type, None, a nested shape, or a tuple of alternatives."""
 
 
-def encode(record: Record) -> bytes:
+def encode_record(record: Record) -> bytes:
     """One line of UTF-8 JSON with its newline; equal records give equal bytes.
 
     Half a surrogate pair, which no UTF-8 can hold, is written as a JSON escape and so read back as it was.
@@ -32,7 +32,7 @@ def encode(record: Record) -> bytes:
     return line.encode("utf-8", "backslashreplace") + b"\n"
 
 
-def read(path: Path, shape: Shape | None = None) -> Iterator[dict[str, Any]]:
+def read_records(path: Path, shape: Shape | None = None) -> Iterator[dict[str, Any]]:
     """The records of a journal in order, a torn last line left out; nothing if there is no such file.
 
     Raises ConfigError for a whole line that is no JSON object, or that lacks a field of `shape`: somebody else wrote
@@ -43,21 +43,21 @@ def read(path: Path, shape: Shape | None = None) -> Iterator[dict[str, Any]]:
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if line.endswith(b"\n") and line.strip():
-                yield decode(path, number, line, shape)
+                yield decode_record(path, number, line, shape)
 
 
-def read_latest(path: Path, shape: Shape, key: str = "task_id") -> tuple[dict[str, dict[str, Any]], int]:
+def read_latest_records(path: Path, shape: Shape, key: str = "task_id") -> tuple[dict[str, dict[str, Any]], int]:
     """The last record for each value of `key`, and the number of earlier records that these replace."""
     latest: dict[str, dict[str, Any]] = {}
     count = 0
-    for record in read(path, shape):
+    for record in read_records(path, shape):
         count += 1
         latest.pop(record[key], None)
         latest[record[key]] = record
     return latest, count - len(latest)
 
 
-def replace(path: Path, content: Iterable[bytes]) -> None:
+def atomic_write(path: Path, content: Iterable[bytes]) -> None:
     """Make `content`, joined, the file's content; a kill leaves the old file or the new one, never a part."""
     temporary = path.with_name(path.name + ".new")
     with temporary.open("wb") as file:
@@ -67,10 +67,10 @@ def replace(path: Path, content: Iterable[bytes]) -> None:
     temporary.replace(path)
 
 
-def keep(path: Path, wanted: Callable[[dict[str, Any]], bool]) -> None:
+def filter_records(path: Path, is_kept: Callable[[dict[str, Any]], bool]) -> None:
     """Rewrite the file to hold only the wanted records, if it holds any other."""
-    if not all(map(wanted, read(path))):
-        replace(path, (encode(record) for record in read(path) if wanted(record)))
+    if not all(map(is_kept, read_records(path))):
+        atomic_write(path, (encode_record(record) for record in read_records(path) if is_kept(record)))
 
 
 def append_line(path: Path, line: str) -> None:
@@ -104,7 +104,7 @@ class Journal:
         """Open the file, created if missing, and cut off a torn last line."""
         self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         with self._locked():
-            os.ftruncate(self._descriptor, _whole_lines(self.path))
+            os.ftruncate(self._descriptor, _measure_complete_lines(self.path))
         return self
 
     def __exit__(
@@ -120,7 +120,7 @@ class Journal:
 
     def append_all(self, records: Iterable[Record]) -> None:
         """Add several records with one write. If it is cut short, `read` still returns those written in whole."""
-        lines = b"".join(map(encode, records))
+        lines = b"".join(map(encode_record, records))
         with self._locked():
             while lines:
                 lines = lines[os.write(self._descriptor, lines) :]
@@ -139,7 +139,7 @@ class Journal:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
 
-def _whole_lines(path: Path) -> int:
+def _measure_complete_lines(path: Path) -> int:
     """Size in bytes of the part of the file that ends with its last newline."""
     end = path.stat().st_size
     with path.open("rb") as file:
@@ -153,7 +153,7 @@ def _whole_lines(path: Path) -> int:
     return 0
 
 
-def decode(path: Path, number: int, line: bytes, shape: Shape | None = None) -> dict[str, Any]:
+def decode_record(path: Path, number: int, line: bytes, shape: Shape | None = None) -> dict[str, Any]:
     """The record of one line, checked against the shape. `path` and `number` name the line in the ConfigError."""
     try:
         record = json.loads(line)
@@ -161,7 +161,7 @@ def decode(path: Path, number: int, line: bytes, shape: Shape | None = None) -> 
         record = None
     if not isinstance(record, dict):
         problem = f"is no JSON object: {line[:80]!r}"
-    elif shape is not None and (field := mismatch(record, shape)):
+    elif shape is not None and (field := find_mismatch(record, shape)):
         problem = f"is not a record of this file: its field {field!r} is missing or of another type: {line[:80]!r}"
     else:
         return record
@@ -171,17 +171,17 @@ def decode(path: Path, number: int, line: bytes, shape: Shape | None = None) -> 
     )
 
 
-def mismatch(value: Any, shape: Any, place: str = "") -> str | None:
+def find_mismatch(value: Any, shape: Any, field: str = "") -> str | None:
     """The dotted name of the first field that does not fit the shape, None if all fit."""
     if isinstance(shape, tuple):
-        problems = [mismatch(value, alternative, place) for alternative in shape]
+        problems = [find_mismatch(value, alternative, field) for alternative in shape]
         return None if None in problems else max(map(str, problems), key=len)
     if isinstance(shape, Mapping):
         if not isinstance(value, dict):
-            return place
-        names = ((name, f"{place}.{name}" if place else name) for name in shape)
+            return field
+        names = ((name, f"{field}.{name}" if field else name) for name in shape)
         missing = object()
-        found = (mismatch(value.get(name, missing), shape[name], inside) for name, inside in names)
-        return next((problem for problem in found if problem is not None), None)
+        mismatches = (find_mismatch(value.get(name, missing), shape[name], field_path) for name, field_path in names)
+        return next((problem for problem in mismatches if problem is not None), None)
     fits = value is None if shape is None else isinstance(value, shape)
-    return None if fits else place
+    return None if fits else field

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-OPERATIONAL_NAMES = "_operational_"
+OPERATIONAL_KEY = "_operational_"
 """Key of the list of unhashed settings beside a `_target_`."""
 
 

@@ -21,15 +21,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from codetool.credentials.masking import mask_words
+from codetool.credentials.masking import mask_command
 from codetool.errors import ConfigError
 from codetool.runs import journal
-from codetool.runs.code_version import Code, read_code
-from codetool.runs.host import describe_host, package_versions
+from codetool.runs.code_version import CodeVersion, read_code_version
+from codetool.runs.host import describe_host, read_package_versions
 from codetool.runs.identity import Identity
 
-NAME = "provenance.json"
-KEY_VARIABLES = ("key_env", "env")
+PROVENANCE_FILE = "provenance.json"
+KEY_VARIABLE_SETTINGS = ("key_env", "env")
 """Settings that name an environment variable with a key."""
 
 log = logging.getLogger(__name__)
@@ -45,19 +45,19 @@ class Provenance:
     sessions: Sequence[Mapping[str, Any]]
 
     @property
-    def codes(self) -> list[Code]:
+    def codes(self) -> list[CodeVersion]:
         """Every code that worked on the folder, in the order of its first session."""
-        found: dict[Any, Code] = {}
+        unique: dict[Any, CodeVersion] = {}
         for session in self.sessions:
-            code = Code(**session["code"])
-            found.setdefault(code.key, code)
-        return list(found.values())
+            code = CodeVersion(**session["code"])
+            unique.setdefault(code.key, code)
+        return list(unique.values())
 
     @property
     def sandboxes(self) -> list[dict[str, str]]:
         """The sandbox layers that were in force, each combination once."""
-        found = [dict(session["sandbox"]) for session in self.sessions if session["sandbox"]]
-        return [layers for number, layers in enumerate(found) if layers not in found[:number]]
+        sandboxes = [dict(session["sandbox"]) for session in self.sessions if session["sandbox"]]
+        return [layers for number, layers in enumerate(sandboxes) if layers not in sandboxes[:number]]
 
     def results_by_code(self, done: int | None = None) -> list[dict[str, Any]]:
         """The codes as plain data, each with `results`: how many it added; None where results are not counted.
@@ -68,22 +68,23 @@ class Provenance:
         after = [*counts[1:], done]
         rows: list[dict[str, Any]] = []
         for code in self.codes:
-            own = [
+            counts_of_code = [
                 None if end is None or start is None else end - start
                 for session, start, end in zip(self.sessions, counts, after, strict=True)
-                if Code(**session["code"]).key == code.key
+                if CodeVersion(**session["code"]).key == code.key
             ]
-            added = None if None in own else max(0, sum(count for count in own if count is not None))
+            known_counts = [count for count in counts_of_code if count is not None]
+            added = max(0, sum(known_counts)) if len(known_counts) == len(counts_of_code) else None
             rows.append({**asdict(code), "results": added})
         return rows
 
 
-class Session:
+class SessionRecord:
     """This command's entry in a folder's `provenance.json`."""
 
-    def __init__(self, folder: Path, content: dict[str, Any], code: Code) -> None:
+    def __init__(self, folder: Path, content: dict[str, Any], code: CodeVersion) -> None:
         """Takes the content of the file, whose last session is this command's."""
-        self._file, self._content, self.code = folder / NAME, content, code
+        self._file, self._content, self.code = folder / PROVENANCE_FILE, content, code
 
     def record_sandbox(self, layers: Mapping[str, str]) -> None:
         """Write down what confines generated code."""
@@ -92,11 +93,11 @@ class Session:
 
     def end(self) -> None:
         """Write down the time."""
-        self._content["sessions"][-1]["ended"] = _now()
+        self._content["sessions"][-1]["ended"] = _format_now()
         self._write()
 
     def _write(self) -> None:
-        journal.replace(self._file, [json.dumps(self._content, indent=2, default=str).encode() + b"\n"])
+        journal.atomic_write(self._file, [json.dumps(self._content, indent=2, default=str).encode() + b"\n"])
 
 
 @contextmanager
@@ -107,24 +108,24 @@ def record_session(
     command: Sequence[str],
     *,
     done: int | None = None,
-) -> Iterator[Session]:
+) -> Iterator[SessionRecord]:
     """Add this command to the folder's provenance while it runs.
 
     `settings` is the whole configuration, `command` the words that were typed and `done` the number of results that
     are there already. Says in one line if other code has worked on the folder.
     """
-    code = read_code(settings)
-    earlier = _content(folder)
+    code = read_code_version(settings)
+    earlier = _read_content(folder)
     if line := describe_other_code(folder, code):
         log.warning("%s", line)
     session = {
-        "command": shlex.join(mask_words(command, _key_variables(settings))),
+        "command": shlex.join(mask_command(command, _find_key_variables(settings))),
         "code": asdict(code),
         **describe_host(),
-        "packages": package_versions(),
+        "packages": read_package_versions(),
         "sandbox": None,
         "done": done,
-        "started": _now(),
+        "started": _format_now(),
         "ended": None,
     }
     content = {
@@ -137,76 +138,83 @@ def record_session(
         "checksums": dict(identity.checksums),
         "sessions": [*earlier.get("sessions", ()), session],
     }
-    mine = Session(folder, content, code)
-    mine._write()
+    record = SessionRecord(folder, content, code)
+    record._write()
     try:
-        yield mine
+        yield record
     finally:
         if folder.is_dir():
-            mine.end()
+            record.end()
 
 
-def read(folder: Path) -> Provenance:
+def read_provenance(folder: Path) -> Provenance:
     """The provenance of a run folder. Raises ConfigError where there is none that can be read."""
-    content = _content(folder)
+    content = _read_content(folder)
     if not content:
         raise ConfigError(
-            f"{folder} has no {NAME}: it is no run folder, or an older version has made it. Run its command again."
+            f"{folder} has no {PROVENANCE_FILE}: it is no run folder, or an older version has made it. Run its "
+            "command again."
         )
     try:
-        known = content["identity"]
-        identity = Identity(known["settings"], content["checksums"], known["version"])
-        found = Provenance(content["result"], identity, content["sessions"])
-        assert found.codes is not None and found.sandboxes is not None
+        identity_content = content["identity"]
+        identity = Identity(identity_content["settings"], content["checksums"], identity_content["version"])
+        provenance = Provenance(content["result"], identity, content["sessions"])
+        assert provenance.codes is not None and provenance.sandboxes is not None
     except (KeyError, TypeError, AttributeError, AssertionError) as error:
-        raise ConfigError(f"{folder / NAME} is of another version ({error!r}). Run its command again.") from error
-    return found
+        raise ConfigError(
+            f"{folder / PROVENANCE_FILE} is of another version ({error!r}). Run its command again."
+        ) from error
+    return provenance
 
 
-def describe_other_code(folder: Path, code: Code) -> str | None:
+def describe_other_code(folder: Path, code: CodeVersion) -> str | None:
     """One line that names the other code that has worked on a folder, None where there is none."""
-    if not (folder / NAME).is_file():
+    if not (folder / PROVENANCE_FILE).is_file():
         return None
-    if not (others := [str(other) for other in read(folder).codes if other.key != code.key]):
+    if not (other_codes := [str(other) for other in read_provenance(folder).codes if other.key != code.key]):
         return None
     return (
-        f"The code has changed: {folder.name} holds results of {'; '.join(others)}, and this is {code}. "
+        f"The code has changed: {folder.name} holds results of {'; '.join(other_codes)}, and this is {code}. "
         "What is finished stays as it is; fresh=true makes everything anew."
     )
 
 
-def code_rows(folder: Path, done: int | None = None) -> list[dict[str, Any]]:
+def count_results_by_code(folder: Path, done: int | None = None) -> list[dict[str, Any]]:
     """Every code that made a folder's results, for `metrics.json`."""
-    return read(folder).results_by_code(done)
+    return read_provenance(folder).results_by_code(done)
 
 
-def codes_in(content: Mapping[str, Any]) -> list[Code]:
+def parse_code_versions(content: Mapping[str, Any]) -> list[CodeVersion]:
     """The codes that the content of a `metrics.json` names."""
-    return [Code(**{name: value for name, value in row.items() if name != "results"}) for row in content["code"]]
+    return [CodeVersion(**{name: value for name, value in row.items() if name != "results"}) for row in content["code"]]
 
 
-def _content(folder: Path) -> dict[str, Any]:
+def _read_content(folder: Path) -> dict[str, Any]:
     """The content of the file, empty where there is none. Raises ConfigError if it cannot be read."""
     try:
-        content = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        content = json.loads((folder / PROVENANCE_FILE).read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError(f"it holds {type(content).__name__}")
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{folder / NAME} cannot be read: {error}. Start a new folder with fresh=true.") from error
+        raise ConfigError(
+            f"{folder / PROVENANCE_FILE} cannot be read: {error}. Start a new folder with fresh=true."
+        ) from error
     return content
 
 
-def _key_variables(settings: Any) -> set[str]:
+def _find_key_variables(settings: Any) -> set[str]:
     """Environment variables that settings name as those of a key."""
     if isinstance(settings, Mapping):
-        own = {value for name, value in settings.items() if name in KEY_VARIABLES and isinstance(value, str)}
-        return own.union(*map(_key_variables, settings.values()))
+        variables = {
+            value for name, value in settings.items() if name in KEY_VARIABLE_SETTINGS and isinstance(value, str)
+        }
+        return variables.union(*map(_find_key_variables, settings.values()))
     if isinstance(settings, list | tuple):
-        return set().union(*map(_key_variables, settings))
+        return set().union(*map(_find_key_variables, settings))
     return set()
 
 
-def _now() -> str:
+def _format_now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")

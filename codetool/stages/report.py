@@ -14,8 +14,8 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 from rich.console import Console
 
-from codetool.config.run_config import RunConfig, without_marks
-from codetool.config.setting_checks import wrong_targets
+from codetool.config.run_config import RunConfig, strip_operational_lists
+from codetool.config.setting_checks import find_wrong_targets
 from codetool.errors import CodeToolError, ConfigError, MissingError
 from codetool.evaluation.html_report import ReportContext, render_page
 from codetool.evaluation.judged_results import load_result_lines
@@ -79,7 +79,7 @@ def write_report(
     notes: tuple[str, ...] = (),
 ) -> None:
     """Write the report of these result lines, in their order; a kill leaves the old one or none."""
-    settings, made = read_settings(folder), provenance.read(folder)
+    settings, made = read_settings(folder), provenance.read_provenance(folder)
     about = ReportContext(
         name=folder.resolve().name,
         written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
@@ -94,7 +94,7 @@ def write_report(
     trees = TreeFile(folder / TREES).read_trees([line["task_id"] for line in lines])
     known = {task.id: task for task in tasks}
     try:
-        journal.replace(folder / REPORT_FILE, render_page(about, summary, lines, trees, known))
+        journal.atomic_write(folder / REPORT_FILE, render_page(about, summary, lines, trees, known))
     finally:
         (folder / f"{REPORT_FILE}.new").unlink(missing_ok=True)  # what a failure half-way has left
 
@@ -132,7 +132,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 def read_checksums(folder: Path) -> dict[str, str]:
     """Our version and the checksums that determine a folder's result, by name."""
-    identity = provenance.read(folder).identity
+    identity = provenance.read_provenance(folder).identity
     return {"codetool": identity.version} | {f"sha256 of {name}": value for name, value in identity.checksums.items()}
 
 
@@ -151,14 +151,14 @@ def _warn_of_several_codes(made: Provenance) -> Iterator[str]:
 def load_tasks(folder: Path, settings: Mapping[str, Any]) -> Sequence[Task]:
     """The tasks that the run was asked. Raises MissingError where they cannot be had, or are others by now."""
     benchmark = dict(settings.get("benchmark") or {})
-    if objections := list(wrong_targets(benchmark, "benchmark", Benchmark)):  # a file must not choose what runs
+    if objections := list(find_wrong_targets(benchmark, "benchmark", Benchmark)):  # a file must not choose what runs
         raise MissingError(f"config.yaml names no benchmark that there is: {'; '.join(objections)}")
     try:
-        option = instantiate(without_marks(benchmark), _recursive_=False)
+        option = instantiate(strip_operational_lists(benchmark), _recursive_=False)
     except Exception as error:  # settings of another version
         raise MissingError(f"the benchmark cannot be had with the settings in config.yaml ({error})") from error
     if not isinstance(option, Benchmark):
         raise MissingError(f"{benchmark['_target_']} is no benchmark")
-    if option.checksum() != provenance.read(folder).identity.checksums.get("benchmark"):
+    if option.checksum() != provenance.read_provenance(folder).identity.checksums.get("benchmark"):
         raise MissingError("the benchmark's data have changed since the run")
     return option.tasks()

@@ -61,7 +61,7 @@ class RunFolder:
         Any thread may call this; one task is written at a time, so that both files have the same order. Raises
         TypeError or ValueError, with nothing written, for values that JSON does not have.
         """
-        journal.encode(result)
+        journal.encode_record(result)
         with self._writing:
             self.candidates.sync()
             if tree is not None:
@@ -106,7 +106,7 @@ def open_folder(path: Path, *, wait: bool = False, tasks: Container[str] | None 
 def check_journals(path: Path) -> None:
     """Raise ConfigError for the first line of a folder's journals that is no record of this version."""
     check_records(path)
-    for _ in journal.read(path / CANDIDATES, CANDIDATE_SHAPE):
+    for _ in journal.read_records(path / CANDIDATES, CANDIDATE_SHAPE):
         pass
 
 
@@ -117,12 +117,12 @@ def read_finished(path: Path) -> dict[str, dict[str, Any]]:
 
 def _repair_results(path: Path, tasks: Container[str] | None) -> dict[str, dict[str, Any]]:
     """The lines of finished tasks, after repeated lines and those of tasks that will be tried again are removed."""
-    latest, repeated = journal.read_latest(path / RESULTS, {"task_id": str, "error": ERROR_SHAPE})
+    latest, repeated = journal.read_latest_records(path / RESULTS, {"task_id": str, "error": ERROR_SHAPE})
     warn_about_duplicates(path / RESULTS, repeated)
     done = {task_id: line for task_id, line in latest.items() if not is_internal(line)}
     kept = [line for task_id, line in latest.items() if task_id in done or (tasks is not None and task_id not in tasks)]
     if repeated or len(kept) < len(latest):
-        journal.replace(path / RESULTS, map(journal.encode, kept))
+        journal.atomic_write(path / RESULTS, map(journal.encode_record, kept))
     return done
 
 
@@ -132,7 +132,7 @@ def _repair_trees(file: Path, done: Container[str]) -> None:
     warn_about_duplicates(file, trees.duplicates)
     wanted = [task_id for task_id in trees if task_id in done]
     if trees.duplicates or len(wanted) < len(list(trees)):
-        journal.replace(file, trees.read_lines(wanted))
+        journal.atomic_write(file, trees.read_lines(wanted))
 
 
 def _repair_candidates(file: Path, done: Container[str]) -> tuple[dict[str, Any], ...]:
@@ -140,11 +140,11 @@ def _repair_candidates(file: Path, done: Container[str]) -> tuple[dict[str, Any]
 
     Such draws are drawn anew as a whole, since a part of a draw cannot be drawn again with the same result.
     """
-    records = list(journal.read(file, {"task_id": str}))
+    records = list(journal.read_records(file, {"task_id": str}))
     complete = complete_draws(records)
     if len(complete) < len(records):
         log.info("%s: %d candidates of incomplete draws are drawn again", file, len(records) - len(complete))
-        journal.replace(file, map(journal.encode, complete))
+        journal.atomic_write(file, map(journal.encode_record, complete))
     return tuple(dict(record) for record in complete if record["task_id"] not in done)
 
 

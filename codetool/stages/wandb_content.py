@@ -77,7 +77,7 @@ def build_judge_content(folder: Path) -> RunContent:
     """Of stage=judge: its metrics, the cost of its votes and a table with a row for each task."""
     content = _read_metrics(folder)
     names = ["task_id", "query", "answer", "labels", "reason", "sopr", "reference_answer", "preference", "sowr"]
-    lines = list(journal.read(folder / judged_results.JUDGED_FILE))
+    lines = list(journal.read_records(folder / judged_results.JUDGED_FILE))
     known = [name for name in names if any(name in line for line in lines)]
     numbers = _flatten_metrics(content["metrics"]) | {
         f"tasks/{name}": count for name, count in content["tasks"].items()
@@ -136,6 +136,6 @@ def _build_task_table(lines: Sequence[Mapping[str, Any]]) -> Table:
 
 def _read_curve(file: Path, name: str) -> Iterator[dict[str, float]]:
     """The lines of a journal of the training, their numbers named `name/…`."""
-    for line in journal.read(file) if file.is_file() else ():
+    for line in journal.read_records(file) if file.is_file() else ():
         values = {f"{name}/{key}": value for key, value in line.items() if key != "step" and value is not None}
         yield {"step": line["step"], **values}

@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
 
-from codetool.config.invocation import chosen_options
+from codetool.config.invocation import get_chosen_options
 from codetool.config.run_config import validate
 from codetool.errors import CodeToolError
 from codetool.runs import journal
@@ -59,7 +59,7 @@ def run_cell(config: DictConfig) -> None:
     """Run the cell that Hydra has composed, and record what came of it."""
     hydra = HydraConfig.get()
     folder, number = Path(hydra.sweep.dir), int(hydra.job.num)
-    plan = next(iter(journal.read(folder / PLAN_FILE)))
+    plan = next(iter(journal.read_records(folder / PLAN_FILE)))
     parallel = os.getpid() != plan["parent"]
     if parallel:
         _end_with_parent()
@@ -67,7 +67,7 @@ def run_cell(config: DictConfig) -> None:
     label = f"[{number + 1}/{len(plan['labels'])}] {plan['labels'][number]}"
     if not parallel:
         console.print(label, markup=False, highlight=False, soft_wrap=True)
-    choices = chosen_options(hydra)
+    choices = get_chosen_options(hydra)
     outcome = _run_and_time(number, config, choices, plan["name"], folder, Console(stderr=True, quiet=parallel))
     with journal.Journal(folder / OUTCOMES_FILE) as outcomes:
         outcomes.append(asdict(outcome))
@@ -80,7 +80,7 @@ def _run_and_time(
 ) -> CellOutcome:
     started = time.monotonic()
     # a problem with nothing kept offline is of another kind, say a file that could not be written
-    finished = list(journal.read(folder / OUTCOMES_FILE))
+    finished = list(journal.read_records(folder / OUTCOMES_FILE))
     wandb_is_down = any(line["wandb_problem"] and line["unsynced"] for line in finished)
     share = list(dict.fromkeys(Path(line["folder"]) for line in finished if line["folder"]))
     try:

@@ -40,7 +40,7 @@ def draw_figures(folder: Path, grid: Sequence[GridCell], outcomes: Sequence[Cell
     if len(done) > 1 and (frontier := _chart_cost(metric, done)):
         charts["cost"] = frontier
     for name, chart in charts.items():
-        journal.replace(folder / f"{name}.svg", [render_svg(chart).encode()])
+        journal.atomic_write(folder / f"{name}.svg", [render_svg(chart).encode()])
     return [folder / f"{name}.svg" for name in charts]
 
 

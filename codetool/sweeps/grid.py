@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from hydra import compose
 from omegaconf import OmegaConf
 
-from codetool.config.override_errors import key_of
-from codetool.config.overrides import is_for_hydra, value_of, values_of
+from codetool.config.override_errors import get_key
+from codetool.config.overrides import expand_sweep, is_hydra_override, parse_value
 from codetool.config.run_config import RunConfig
 from codetool.errors import ConfigError
-from codetool.runs.identity import is_hashed, marked_settings
+from codetool.runs.identity import find_marked_settings, is_hashed
 from codetool.runs.operational import Mark
 
 NAME_GROUPS = ("benchmark", "search", "policy", "prm")
@@ -45,19 +45,19 @@ class GridCell:
 
 def expand_grid(words: Sequence[str]) -> list[GridCell]:
     """The cells of the words, the last word varying fastest. Raises ConfigError for an option that cannot vary."""
-    ours = [word for word in words if not is_for_hydra(word)]
-    values = [values_of(word) for word in ours]
+    ours = [word for word in words if not is_hydra_override(word)]
+    values = [expand_sweep(word) for word in ours]
     swept = [place for place, each in enumerate(values) if len(each) > 1]
     for word in words:
         reason = (
             "hydra's own options are the same for all cells"
-            if is_for_hydra(word)
-            else CONSTANT_OPTIONS.get(key_of(word))
+            if is_hydra_override(word)
+            else CONSTANT_OPTIONS.get(get_key(word))
         )
-        if reason and len(values_of(word)) > 1:
-            raise ConfigError(f"{word}: {key_of(word)} cannot vary within a sweep: {reason}.")
+        if reason and len(expand_sweep(word)) > 1:
+            raise ConfigError(f"{word}: {get_key(word)} cannot vary within a sweep: {reason}.")
     return [
-        GridCell(tuple(cell), {key_of(cell[place]): value_of(cell[place]) for place in swept})
+        GridCell(tuple(cell), {get_key(cell[place]): parse_value(cell[place]) for place in swept})
         for cell in itertools.product(*values)
     ]
 
@@ -69,12 +69,12 @@ def name_sweep(words: Sequence[str], experiment: str | None) -> str:
     """
     if experiment:
         return experiment
-    ours = [word for word in words if not is_for_hydra(word)]
+    ours = [word for word in words if not is_hydra_override(word)]
     marks = _read_marks(words)
-    varies = sorted(key_of(word) for word in ours if len(values_of(word)) > 1)
-    fixed = sorted(word for word in ours if len(values_of(word)) == 1 and is_hashed(key_of(word), marks))
+    varies = sorted(get_key(word) for word in ours if len(expand_sweep(word)) > 1)
+    fixed = sorted(word for word in ours if len(expand_sweep(word)) == 1 and is_hashed(get_key(word), marks))
     digest = hashlib.sha256(repr((varies, fixed)).encode()).hexdigest()[:6]
-    chosen = {key_of(word): value_of(word) for word in fixed}
+    chosen = {get_key(word): parse_value(word) for word in fixed}
     telling = [chosen[group] for group in NAME_GROUPS if group in chosen]
     return "-".join([*telling, "by", *(name.split(".")[-1] for name in varies), digest])
 
@@ -83,4 +83,4 @@ def _read_marks(words: Sequence[str]) -> Mapping[str, Mark]:
     """The settings that are marked as no part of a result's identity, with the options that the first cell has."""
     settings = OmegaConf.to_container(compose("config", list(expand_grid(words)[0].overrides)), resolve=True)
     assert isinstance(settings, dict)
-    return marked_settings({str(name): value for name, value in settings.items()}, RunConfig)
+    return find_marked_settings({str(name): value for name, value in settings.items()}, RunConfig)

@@ -23,9 +23,9 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
 from rich.console import Console
 
-from codetool.config.config_sources import composing
-from codetool.config.override_errors import key_of
-from codetool.config.overrides import is_for_hydra
+from codetool.config.config_sources import initialize_hydra
+from codetool.config.override_errors import get_key
+from codetool.config.overrides import is_hydra_override
 from codetool.errors import ConfigError
 from codetool.runs import journal
 from codetool.sweeps.cell import OUTCOMES_FILE, PLAN_FILE, TRACEBACKS_FILE, CellOutcome, run_cell
@@ -51,7 +51,7 @@ def sweep(words: Sequence[str], stage: str, outputs: Path, *, dry_run: bool, fol
     if stage not in STAGES:
         raise ConfigError(f"stage={stage}: -m runs stage={', '.join(STAGES)} only.")
     with ExitStack() as stack:
-        stack.enter_context(composing(folders))
+        stack.enter_context(initialize_hydra(folders))
         grid = expand_grid(words)
         name = name_sweep(words, _find_experiment(words))
         folder = _create_scratch_folder(stack) if dry_run else outputs / "sweeps" / name
@@ -91,7 +91,7 @@ def _run(name: str, grid: Sequence[GridCell], launcher: Launcher, folder: Path) 
     console = Console(stderr=True)
     console.print(f"sweep {name}: {len(grid)} cells", markup=False, highlight=False, soft_wrap=True)
     plan = {"name": name, "parent": os.getpid(), "labels": [cell.label for cell in grid]}
-    journal.replace(folder / PLAN_FILE, [json.dumps(plan).encode() + b"\n"])
+    journal.atomic_write(folder / PLAN_FILE, [json.dumps(plan).encode() + b"\n"])
     (folder / OUTCOMES_FILE).unlink(missing_ok=True)
     outcomes = _read_outcomes(folder, grid, _launch(launcher, grid))
     (folder / PLAN_FILE).unlink(missing_ok=True)
@@ -100,7 +100,7 @@ def _run(name: str, grid: Sequence[GridCell], launcher: Launcher, folder: Path) 
 
 
 def _find_experiment(words: Sequence[str]) -> str | None:
-    chosen = [word.split("=", 1)[1] for word in words if key_of(word) == "experiment"]
+    chosen = [word.split("=", 1)[1] for word in words if get_key(word) == "experiment"]
     return chosen[-1] if chosen and chosen[-1] not in ("none", "null") and "," not in chosen[-1] else None
 
 
@@ -120,7 +120,7 @@ def _create_launcher(words: Sequence[str], count: int, folder: Path) -> Launcher
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None
     quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
-    overrides = [*filter(is_for_hydra, words), f"hydra.sweep.dir='{quoted}'"]
+    overrides = [*filter(is_hydra_override, words), f"hydra.sweep.dir='{quoted}'"]
     config = hydra.compose_config("config", overrides, run_mode=RunMode.MULTIRUN)
     if "n_jobs" in config.hydra.launcher:  # joblib's
         config.hydra.launcher.n_jobs = _count_workers(config.hydra.launcher.n_jobs, count)
@@ -141,7 +141,7 @@ def _count_workers(asked: int, count: int) -> int:
 
 def _read_outcomes(folder: Path, grid: Sequence[GridCell], reason: str) -> list[CellOutcome]:
     """The outcome of every cell, in the grid's order."""
-    found = {line["number"]: CellOutcome(**line) for line in journal.read(folder / OUTCOMES_FILE)}
+    found = {line["number"]: CellOutcome(**line) for line in journal.read_records(folder / OUTCOMES_FILE)}
     return [found.get(number) or CellOutcome(number, error=reason) for number in range(len(grid))]
 
 

@@ -42,7 +42,7 @@ def write_csv(path: Path, grid: Sequence[GridCell], outcomes: Sequence[CellOutco
     writer = csv.DictWriter(text, _list_columns(grid, outcomes), restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    journal.replace(path, [text.getvalue().encode()])
+    journal.atomic_write(path, [text.getvalue().encode()])
 
 
 def _list_columns(grid: Sequence[GridCell], outcomes: Sequence[CellOutcome]) -> list[str]:

@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from decimal import Decimal
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
+from codetool.credentials.secret_names import normalize_name
 from codetool.tools.allow_list import extract_host
 from codetool.tools.headers import extract_header_arguments, select_headers
 from codetool.tools.request_arguments import drop_secret_pairs, group_by_name, merge_arguments, parse_body, parse_query
-from codetool.tools.secrets import is_secret, normalize_name
+from codetool.tools.secrets import is_secret
 from codetool.tools.url_router import Match, get_router
 from codetool.types import JSON, HttpRequest, Parameter, Tool, ToolCall
 
@@ -36,7 +37,7 @@ def route_request(
     """The call that a request makes: the operation it matches, its arguments, and no secret in any of them.
 
     Scheme, letter case of the host and a trailing slash do not matter to the match. `secret_names` adds argument names,
-    spelled as in `secrets.SECRET_NAMES`, that are secrets for this request, and `secret_headers` names of headers; with
+    spelled as in `SECRET_ARGUMENTS`, that are secrets for this request, and `secret_headers` names of headers; with
     `keep_declared` no argument that the operation's document declares is one otherwise. What is no http URL becomes a
     call without tool, arguments and request.
     """

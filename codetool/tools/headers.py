@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from codetool.tools.secrets import is_secret, normalize_name
+from codetool.credentials.secret_names import normalize_name
+from codetool.tools.secrets import is_secret
 from codetool.types import JSON, Parameter, Tool
 
 Headers = tuple[tuple[str, str], ...]
@@ -27,7 +28,7 @@ _JSON_OR_ANY = re.compile(r"\*/\*|application/(\*|json|[\w.+-]+\+json)", re.IGNO
 def select_headers(headers: Headers, tool: Tool | None, secret_names: frozenset[str] = frozenset()) -> Headers:
     """The headers that the service is sent, each name once and spelled as its document spells it.
 
-    `secret_names` adds header names that carry a key of ours at this host, spelled as in `secrets.SECRET_NAMES`. A
+    `secret_names` adds header names that carry a key of ours at this host, spelled as in `SECRET_ARGUMENTS`. A
     value that no header can carry (line breaks, characters beyond Latin-1, more than 4,096 of them) is left out.
     """
     declared = [parameter.name for parameter in _list_declared(tool)]

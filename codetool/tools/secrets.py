@@ -16,13 +16,10 @@ from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
-from codetool.credentials.secret_names import ARGUMENTS, spell_alike
+from codetool.credentials.secret_names import SECRET_ARGUMENTS, normalize_name
 from codetool.errors import ConfigError, MissingError
 from codetool.tools.allow_list import AllowList, is_host
 from codetool.types import JSON
-
-SECRET_NAMES = ARGUMENTS
-"""Argument names that are secrets at every service; those of one service only are left to `Secret.query`."""
 
 REPLACEMENT = "[secret]"
 
@@ -150,11 +147,11 @@ class Keyring:
             )
 
     def argument_names(self, host: str | None) -> frozenset[str]:
-        """Names of arguments that are secrets at this host besides `SECRET_NAMES`, spelled like them."""
+        """Names of arguments that are secrets at this host besides `SECRET_ARGUMENTS`, spelled like them."""
         return frozenset(normalize_name(secret.query) for secret in self._secrets.get(host or "", ()) if secret.query)
 
     def header_names(self, host: str | None) -> frozenset[str]:
-        """Names of headers that carry a key of this host, spelled like `SECRET_NAMES`."""
+        """Names of headers that carry a key of this host, spelled like `SECRET_ARGUMENTS`."""
         return frozenset(normalize_name(secret.header) for secret in self._secrets.get(host or "", ()) if secret.header)
 
     def has_no_secret(self, host: str | None) -> bool:
@@ -188,7 +185,7 @@ def is_secret(name: str, names: frozenset[str] = frozenset(), exempt: frozenset[
     `names` adds to the list, `exempt` takes from it; both are spelled like it.
     """
     spelled = normalize_name(name)
-    return spelled in names or (spelled in SECRET_NAMES and spelled not in exempt)
+    return spelled in names or (spelled in SECRET_ARGUMENTS and spelled not in exempt)
 
 
 def drop_secrets(value: JSON, names: frozenset[str] = frozenset(), exempt: frozenset[str] = frozenset()) -> JSON:
@@ -199,11 +196,6 @@ def drop_secrets(value: JSON, names: frozenset[str] = frozenset(), exempt: froze
     if isinstance(value, list):
         return [drop_secrets(item, names, exempt) for item in value]
     return value
-
-
-def normalize_name(name: str) -> str:
-    """The name as `SECRET_NAMES` spells it."""
-    return spell_alike(name)
 
 
 def _list_spellings(key: str) -> set[str]:

@@ -28,7 +28,7 @@ import yaml
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as settings
 
-from codetool.credentials.masking import MASK, secret_values
+from codetool.credentials.masking import MASK, find_secret_values
 from codetool.runs import journal, provenance
 from codetool.tracking.wandb_server import WandbError, check_server, find_api_key
 
@@ -147,7 +147,7 @@ class WandBTracker:
             known = {"digest": digest} | json.loads(answer.splitlines()[-1])
         except (ValueError, IndexError) as error:
             raise WandbError(f"wandb said: {answer.strip()[-300:]}") from error
-        journal.replace(record, [json.dumps(known).encode()])
+        journal.atomic_write(record, [json.dumps(known).encode()])
         return known
 
     def _build_payload(self, run: TrackedRun) -> dict[str, Any]:
@@ -186,7 +186,7 @@ class WandBTracker:
             return SyncStatus(
                 f"W&B: {problem}. Nothing is lost; upload it {later}", is_warning=True, offline_folder=run
             )
-        journal.replace(folder / STATUS_FILE, [json.dumps(written | {"address": address}).encode()])
+        journal.atomic_write(folder / STATUS_FILE, [json.dumps(written | {"address": address}).encode()])
         return SyncStatus(f"W&B: {address}")
 
     def _upload(self, run: Path) -> str | None:
@@ -201,7 +201,7 @@ class WandBTracker:
 
 def build_run_config(folder: Path) -> dict[str, Any]:
     """The resolved settings of a run folder, with the version, the checksums and every code that made the result."""
-    made = provenance.read(folder)
+    made = provenance.read_provenance(folder)
     checksums = {f"sha256 of {name}": value for name, value in made.identity.checksums.items()}
     settings = dict(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
     return {"codetool": made.identity.version, **checksums, "code": [asdict(code) for code in made.codes]} | settings
@@ -209,7 +209,7 @@ def build_run_config(folder: Path) -> dict[str, Any]:
 
 def mask_secrets_in_json(text: str) -> str:
     """JSON text with every key that the environment holds replaced by `[secret]`."""
-    for secret in secret_values():
+    for secret in find_secret_values():
         text = text.replace(json.dumps(secret)[1:-1], MASK)
     return text
 
@@ -219,7 +219,7 @@ def _open_environment(folder: Path, *, with_keys: bool) -> Iterator[dict[str, st
     """This process's environment, with every file that wandb keeps inside the folder, while the context is open."""
     cache, staged = folder.resolve() / "cache", folder.resolve() / "staged"
     places = {"WANDB_DIR": cache, "WANDB_CACHE_DIR": cache, "WANDB_DATA_DIR": staged, "WANDB_ARTIFACT_DIR": staged}
-    secrets: set[str] = set() if with_keys else set(secret_values())
+    secrets: set[str] = set() if with_keys else set(find_secret_values())
     kept = {name: value for name, value in os.environ.items() if value not in secrets}
     cache.mkdir(parents=True, exist_ok=True)
     try:

@@ -28,7 +28,9 @@ def fit(job: Job, rank: int, watch: Watch | None, measure: Measure | None) -> No
     """
     last = job.checkpoints / LAST
     done = _updates_in(last)
-    before = [line["validation_loss"] for line in journal.read(job.folder / VALIDATIONS) if line["step"] <= done]
+    before = [
+        line["validation_loss"] for line in journal.read_records(job.folder / VALIDATIONS) if line["step"] <= done
+    ]
     updates = job.updates()
     if done >= updates or run_out(before, job.settings.early_stopping_patience):
         return

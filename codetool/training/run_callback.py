@@ -78,7 +78,7 @@ class Record:
     def __init__(self, folder: Path, done: int, watch: Watch, stack: ExitStack) -> None:
         """`done` updates are kept by a checkpoint."""
         for name in (LOSSES, VALIDATIONS):
-            journal.keep(folder / name, lambda line: line["step"] <= done)
+            journal.filter_records(folder / name, lambda line: line["step"] <= done)
         self._losses, self._validations = (
             stack.enter_context(Journal(folder / name)) for name in (LOSSES, VALIDATIONS)
         )

@@ -26,7 +26,7 @@ from cells import CELLS, CellRun, Plan, runs
 from result import result, seconds
 from table import markdown
 
-from codetool.config.override_errors import key_of
+from codetool.config.override_errors import get_key
 from codetool.errors import CodeToolError
 from codetool.runs import journal
 
@@ -98,8 +98,8 @@ def _start(run: CellRun, *words: str) -> bool:
     """Run it to its end; whether it failed."""
     print(f"\n{run.name}", file=sys.stderr, flush=True)
     _wait_for(run.folder / ".lock")
-    given = {key_of(word) for word in words}
-    kept = [word for word in run.options if key_of(word) not in given]
+    given = {get_key(word) for word in words}
+    kept = [word for word in run.options if get_key(word) not in given]
     code = subprocess.run([sys.executable, "run.py", *kept, *words], cwd=ROOT, check=False).returncode
     if code == INTERRUPTED:
         raise KeyboardInterrupt
@@ -116,8 +116,8 @@ def _write(file: Path, command: str, plan: Plan, planned: Sequence[CellRun], tim
     """Write what there is as JSON and, beside it, the tables; whether it is all of it."""
     content = result(command, plan, planned, timed)
     file.parent.mkdir(parents=True, exist_ok=True)
-    journal.replace(file, [json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n"])
-    journal.replace(file.with_suffix(".md"), ["\n".join([*markdown(content), ""]).encode()])
+    journal.atomic_write(file, [json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n"])
+    journal.atomic_write(file.with_suffix(".md"), ["\n".join([*markdown(content), ""]).encode()])
     return not content["missing"]
 
 
@@ -140,8 +140,8 @@ def _options() -> argparse.Namespace:
         parser.error(f"--cells {','.join(unknown)}: no such cell. There are: {', '.join(names)}")
     if not 0 <= options.timing <= MOST_TIMED:
         parser.error(f"--timing {options.timing}: 0 to {MOST_TIMED}")
-    varying = {key_of(word) for cell in CELLS for word in cell.words} | {"seed", "outputs", "limit", "benchmark.split"}
-    if taken := [word for word in options.words if key_of(word) in varying]:
+    varying = {get_key(word) for cell in CELLS for word in cell.words} | {"seed", "outputs", "limit", "benchmark.split"}
+    if taken := [word for word in options.words if get_key(word) in varying]:
         parser.error(f"{' '.join(taken)}: the cells and the options of this command say that")
     return options
 

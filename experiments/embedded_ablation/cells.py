@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from codetool.config.override_errors import key_of
-from codetool.config.overrides import check
+from codetool.config.override_errors import get_key
+from codetool.config.overrides import compose_all
 from codetool.config.run_config import validate
 from codetool.stages.evaluate.run import run
 
@@ -66,8 +66,8 @@ class Plan:
         ours += [f"limit={self.limit}"] if self.limit else []
         ours += [f"policy.path={self.policy}"] if self.policy else []
         ours += [f"prm.path={self.prm}"] if self.prm and cell.judged else []
-        given = {key_of(word) for word in self.words}
-        return [*(word for word in ours if key_of(word) not in given), *self.words]
+        given = {get_key(word) for word in self.words}
+        return [*(word for word in ours if get_key(word) not in given), *self.words]
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,6 @@ def runs(plan: Plan) -> list[CellRun]:
 
 def folder_of(options: Sequence[str]) -> Path:
     """The run folder that `run.py` would use. Raises CodeToolError for options that it would refuse."""
-    config = validate(check([*options, "dry_run=true"])[0])
-    chosen = dict(word.split("=", 1) for word in options if "." not in key_of(word))
+    config = validate(compose_all([*options, "dry_run=true"])[0])
+    chosen = dict(word.split("=", 1) for word in options if "." not in get_key(word))
     return run(config, {"reward": "codetool", "experiment": "none", **chosen}, Console(quiet=True)).folder

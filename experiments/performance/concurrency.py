@@ -20,7 +20,7 @@ from typing import Any
 from latency import BENCHMARKS, RESULTS, available_benchmark, free_port, run_command, start_stack, stats, wait_for
 from rich.console import Console
 
-from codetool.config.overrides import check
+from codetool.config.overrides import compose_all
 from codetool.config.run_config import validate
 from codetool.evaluation.error_taxonomy import is_internal
 from codetool.stages.evaluate.evaluate import evaluate
@@ -53,7 +53,7 @@ def measured(port: int, count: int, benchmark: str) -> dict[str, Any]:
     """The figures of one run over so many tasks."""
     with tempfile.TemporaryDirectory() as folder, open_folder(Path(folder) / "run") as run:
         words = [*run_command(port, folder, benchmark)[2:], f"concurrency={count}"]
-        config = validate(check(words)[0])
+        config = validate(compose_all(words)[0])
         tasks = config.benchmark.tasks()
         copies = [replace(tasks[i % len(tasks)], id=f"copy-{i}") for i in range(count)]
         began = time.perf_counter()

@@ -23,7 +23,7 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from codetool.config.overrides import check
+from codetool.config.overrides import compose_all
 from codetool.config.run_config import validate
 from codetool.errors import CodeToolError
 
@@ -71,7 +71,7 @@ def start_stack(port: int, llm: float, prm: float, tool: float) -> subprocess.Po
 def available_benchmark() -> str:
     """`tmdb` where RestBench's files are or can be downloaded, else `tmdb_verified`, with a word why."""
     try:
-        validate(check(["benchmark=tmdb"])[0]).benchmark.checksum()
+        validate(compose_all(["benchmark=tmdb"])[0]).benchmark.checksum()
     except CodeToolError as error:
         print(f"RestBench is not here, so the queries are those of tmdb_verified: {error}", file=sys.stderr)
         return "tmdb_verified"

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from codetool.benchmarks.tmdb_verified import rows
-from codetool.config.overrides import check
+from codetool.config.overrides import compose_all
 from codetool.config.run_config import validate
 from codetool.prm.generative import GenerativePRM
 from codetool.prompts.prm_prompt import PRMPrompt
@@ -49,7 +49,7 @@ class Siblings:
 
 def workload(tasks: int, candidates: int) -> list[list[Siblings]]:
     """For each of so many tasks, the candidates after every step of its reference program."""
-    config = validate(check(["benchmark=tmdb_verified", "benchmark.split=dev"])[0])
+    config = validate(compose_all(["benchmark=tmdb_verified", "benchmark.split=dev"])[0])
     programs = {row["query"]: row["program"] for row in rows()}
     long = [task for task in config.benchmark.tasks() if len(programs[task.query]) >= LONGEST - 1]
     return [_steps(task, programs[task.query][:LONGEST], candidates) for task in long[:: len(long) // tasks][:tasks]]
@@ -70,7 +70,7 @@ def _steps(task: Task, program: Sequence[str], candidates: int) -> list[Siblings
 
 def _settings(precision: str, threads: int) -> GenerativePRM:
     words = ["prm=smollm2", "prm.path=null", "prm_prompt@prm.prompt=stepwise"]
-    prm = validate(check([*words, f"prm.precision={precision}", f"prm.threads={threads}"])[0]).prm
+    prm = validate(compose_all([*words, f"prm.precision={precision}", f"prm.threads={threads}"])[0]).prm
     assert isinstance(prm, GenerativePRM)
     return prm
 

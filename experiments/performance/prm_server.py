@@ -32,7 +32,7 @@ from typing import Any
 import psutil
 from fastapi import FastAPI, Request
 
-from codetool.config.overrides import check
+from codetool.config.overrides import compose_all
 from codetool.config.run_config import validate
 from codetool.interfaces import PRMOption, ProcessRewardModel
 from codetool.model_types import ServedModel, Weights
@@ -70,9 +70,9 @@ def trees(file: Path, limit: int) -> list[list[Siblings]]:
     known = {
         task.id: task
         for split in ("dev", "train", "test")
-        for task in validate(check([f"benchmark.split={split}"])[0]).benchmark.tasks()
+        for task in validate(compose_all([f"benchmark.split={split}"])[0]).benchmark.tasks()
     }
-    lines = itertools.islice(journal.read(file), limit)
+    lines = itertools.islice(journal.read_records(file), limit)
     return [list(_groups(known[line["task_id"]], line["nodes"])) for line in lines]
 
 
@@ -109,7 +109,7 @@ class _NoServers:
 
 def measured(process: psutil.Process, url: str, work: Sequence[Sequence[Siblings]]) -> Round:
     """One replay against a running server."""
-    prm = validate(check(["prm=remote", "prm.model=smollm2", f"prm.base_url={url}", "prm.timeout=600"])[0]).prm
+    prm = validate(compose_all(["prm=remote", "prm.model=smollm2", f"prm.base_url={url}", "prm.timeout=600"])[0]).prm
     assert isinstance(prm, PRMOption)
 
     async def timed() -> Round:
@@ -158,7 +158,7 @@ def serve_as_the_reference_does(precision: str, threads: int) -> None:
     from codetool.models.chat_template import ChatTokens
     from codetool.models.smollm2 import smollm2_folder
 
-    prm, folder = validate(check(settings(precision, threads))[0]).prm, smollm2_folder()
+    prm, folder = validate(compose_all(settings(precision, threads))[0]).prm, smollm2_folder()
     assert isinstance(prm, GenerativePRM)
     torch.set_num_threads(threads)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, precision)).eval()

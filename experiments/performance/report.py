@@ -55,10 +55,10 @@ def measured(count: int, folder: Path) -> dict[str, Any]:
     draw = random.Random(0)
     lines = [result(place, draw) for place in range(count)]
     with journals.open("wb") as out:
-        out.writelines(journal.encode(tree(line, draw)) for line in lines)
+        out.writelines(journal.encode_record(tree(line, draw)) for line in lines)
     summary = summarize_results(lines, count, seed=0)
     began = time.perf_counter()
-    journal.replace(file, render_page(ABOUT, summary, lines, journal.read(journals), {}))
+    journal.atomic_write(file, render_page(ABOUT, summary, lines, journal.read_records(journals), {}))
     seconds = time.perf_counter() - began
     opened = sorted(open_seconds(file) for _ in range(5))
     figures = {

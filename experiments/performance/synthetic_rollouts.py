@@ -15,7 +15,7 @@ from typing import Any
 
 from codetool.benchmarks.task_generator.step_mistakes import make_mistakes
 from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, read
-from codetool.config.overrides import check
+from codetool.config.overrides import compose_all
 from codetool.config.run_config import RunConfig, validate
 from codetool.model_types import ProcessExample
 from codetool.prompts.prm_prompt import PRMPrompt
@@ -49,7 +49,7 @@ def ways(steps: int, id: str = "", done: int = 0, depth: int = 0) -> list[list[W
 
 def examples(trees: int, steps: int = 4) -> list[list[ProcessExample]]:
     """For each of so many tasks of train whose programs have `steps` steps, the judged nodes of its tree."""
-    config = validate(check(["stage=collect", "benchmark=tmdb_verified"])[0])
+    config = validate(compose_all(["stage=collect", "benchmark=tmdb_verified"])[0])
     rows, tasks = read(FOLDER / "train.jsonl"), TMDBVerified(split="train", train=None, observation=2000).tasks()
     long = [(row, task) for row, task in zip(rows, tasks, strict=True) if len(row["program"]) == steps]
     return asyncio.run(_trees(config, long[:: len(long) // trees][:trees]))

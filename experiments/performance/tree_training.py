@@ -43,14 +43,14 @@ def workload(trees: int) -> dict[str, Any]:
     """The trees' nodes in tokens, the labels' tokens, and how long everything is."""
     from synthetic_rollouts import examples
 
-    from codetool.config.overrides import check
+    from codetool.config.overrides import compose_all
     from codetool.config.run_config import validate
     from codetool.models.chat_template import ChatTokens
     from codetool.models.smollm2 import smollm2_folder
     from codetool.training.sft_examples import judged
 
     chat, made = ChatTokens(smollm2_folder()), examples(trees)
-    prompt = validate(check(["stage=collect"])[0]).collect.prompt
+    prompt = validate(compose_all(["stage=collect"])[0]).collect.prompt
     read = [list(judged(tree, prompt, chat, "label")) for tree in made]
     steps = [len(chat.tokens(node.step)) for tree in made for node in tree]
     starts = [len(chat.encode([dict(message) for message in tree[0].prefix])) for tree in made]
@@ -83,7 +83,7 @@ def ours(side: str, work: dict[str, Any], every: int, room: int) -> dict[str, An
     """Our training module, update after update."""
     import torch
 
-    from codetool.config.overrides import check
+    from codetool.config.overrides import compose_all
     from codetool.config.run_config import validate
     from codetool.models.smollm2 import smollm2_folder
     from codetool.training.batch import Batching, batch, rows_of
@@ -91,7 +91,7 @@ def ours(side: str, work: dict[str, Any], every: int, room: int) -> dict[str, An
     from codetool.training.trainable_model import load
 
     words = ["stage=train", "train.loss=vocabulary", f"tuning.rank={RANK}", f"tuning.alpha={ALPHA}"]
-    config = validate(check(words)[0])
+    config = validate(compose_all(words)[0])
     batching: Batching = cast(Batching, "tree" if side == "tree_same" else side)
     module = SFT(
         lambda: load(smollm2_folder(), torch.bfloat16, config.tuning, checkpointing=False),

@@ -88,10 +88,10 @@ def keep(query: str, folder: Path, out: Path) -> None:
     """Copy what a walk through the task's tree needs of a run folder."""
     out.mkdir(parents=True, exist_ok=True)
     shutil.copy(folder / "config.yaml", out)
-    [result] = (line for line in journal.read(folder / "results.jsonl") if query in line["query"])
-    [grown] = (line for line in journal.read(folder / "trees.jsonl") if line["task_id"] == result["task_id"])
-    journal.replace(out / "results.jsonl", [journal.encode(result)])
-    journal.replace(out / "trees.jsonl", [journal.encode(grown)])
+    [result] = (line for line in journal.read_records(folder / "results.jsonl") if query in line["query"])
+    [grown] = (line for line in journal.read_records(folder / "trees.jsonl") if line["task_id"] == result["task_id"])
+    journal.atomic_write(out / "results.jsonl", [journal.encode_record(result)])
+    journal.atomic_write(out / "trees.jsonl", [journal.encode_record(grown)])
 
 
 def command(port: int) -> list[str]:

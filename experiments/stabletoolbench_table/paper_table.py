@@ -98,8 +98,8 @@ def _write(options: argparse.Namespace, folders: Mapping[str, Path]) -> None:
         "differences": list(_differences(folders)),
     }
     options.results.parent.mkdir(parents=True, exist_ok=True)
-    journal.replace(options.results, [json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n"])
-    journal.replace(options.results.with_suffix(".md"), ["\n".join([*_markdown(content), ""]).encode()])
+    journal.atomic_write(options.results, [json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n"])
+    journal.atomic_write(options.results.with_suffix(".md"), ["\n".join([*_markdown(content), ""]).encode()])
 
 
 def _command(options: argparse.Namespace) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from codetool.benchmarks.stabletoolbench import SHA256
-from codetool.config.overrides import check
+from codetool.config.overrides import compose_all
 from codetool.config.run_config import validate
 from codetool.tools.toolbench.recorded_answers import PublishedAnswers
 from codetool.types import Task, ToolCall
@@ -31,7 +31,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.out and not os.environ.get("CODETOOL_DATA"):
         parser.error("--out copies published queries: set CODETOOL_DATA to the folder with stabletoolbench/")
-    settings = validate(check(["benchmark=stabletoolbench", f"benchmark.subset={options.subset}"])[0])
+    settings = validate(compose_all(["benchmark=stabletoolbench", f"benchmark.subset={options.subset}"])[0])
     cache = settings.tools.cache
     tasks = settings.benchmark.tasks()
     known = {task.id: recorded(task, cache) for task in tasks}

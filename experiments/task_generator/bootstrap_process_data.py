@@ -26,7 +26,7 @@ from typing import Any
 from codetool.answers.final_answer import final_answer
 from codetool.benchmarks.task_generator.step_mistakes import make_mistakes
 from codetool.benchmarks.tmdb_verified import FOLDER, read
-from codetool.config.overrides import check
+from codetool.config.overrides import compose_all
 from codetool.config.run_config import RunConfig, validate
 from codetool.errors import CodeToolError
 from codetool.interfaces import Executor
@@ -151,7 +151,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="draws the wrong steps")
     options = parser.parse_args()
     words = [f"benchmark.train={options.rows}", f"prm_prompt@collect.prompt={options.prm_prompt}"]
-    config = validate(check(["stage=collect", "benchmark=tmdb_verified", "benchmark.split=train", *words])[0])
+    config = validate(compose_all(["stage=collect", "benchmark=tmdb_verified", "benchmark.split=train", *words])[0])
     tasks = config.benchmark.tasks()
     found = asyncio.run(judged(config, read(options.rows), tasks, options.seed))
     examples.write(options.out, found)

@@ -25,7 +25,7 @@ from typing import Any
 
 from codetool.benchmarks.task_generator.step_mistakes import make_mistakes
 from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, read
-from codetool.config.overrides import check
+from codetool.config.overrides import compose_all
 from codetool.config.run_config import RunConfig, validate
 from codetool.errors import CodeToolError, MissingError
 from codetool.interfaces import Executor
@@ -107,7 +107,7 @@ def transcripts(rows: Path, mistakes: float, seed: int, prompt: str = "compact")
 
     Fewer than the share `mistakes` hold one where there are not so many programs in which one fails.
     """
-    config = validate(check(["benchmark=tmdb_verified", f"policy_prompt@policy.prompt={prompt}"])[0])
+    config = validate(compose_all(["benchmark=tmdb_verified", f"policy_prompt@policy.prompt={prompt}"])[0])
     tasks = TMDBVerified(split="train", train=rows, observation=1).tasks()  # tasks do not depend on `observation`
     return asyncio.run(_transcripts(config, read(rows), tasks, mistakes, seed))
 

@@ -21,7 +21,7 @@ from typing import Any
 from codetool.answers.final_answer import LIMIT
 from codetool.benchmarks import reference_answers, tmdb_verified
 from codetool.benchmarks.task_generator.corruptions import Program, corrupt_program
-from codetool.config.overrides import check
+from codetool.config.overrides import compose_all
 from codetool.config.run_config import RunConfig, validate
 from codetool.interfaces import Executor
 from codetool.tools.broker import Broker
@@ -52,7 +52,7 @@ def main() -> None:
     arguments.add_argument("--seeds", type=int, default=5, help="how often the places are drawn")
     options = arguments.parse_args()
     words = [f"benchmark={options.benchmark}"] + ([f"benchmark.split={options.split}"] if options.split else [])
-    config = validate(check(words)[0])
+    config = validate(compose_all(words)[0])
     whole = programs(options.benchmark)
     tasks = [task for task in config.benchmark.tasks() if task.id in whole]
     seeds = range(FIRST_SEED, FIRST_SEED + options.seeds)

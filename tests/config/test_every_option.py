@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from codetool.config.config_sources import composing, group_options, groups_chosen_by, stage_owners
-from codetool.config.overrides import CONF, check
+from codetool.config.config_sources import initialize_hydra, list_options, map_names_to_stages, read_default_choices
+from codetool.config.overrides import CONF, compose_all
 from codetool.config.run_config import validate
 
 NEEDED = {
@@ -52,12 +52,12 @@ def defaults_in_code(settings: Any, place: str = "") -> Iterator[str]:
 @pytest.mark.parametrize("option", [option for option in OPTIONS if option.split("=")[0] not in PARTS])
 def test_an_option_composes_and_validates(option: str) -> None:
     group, name = option.split("=")
-    with composing():
-        stage = stage_owners().get(group, ["evaluate"])[-1] if group != "judge" else "evaluate"
+    with initialize_hydra():
+        stage = map_names_to_stages().get(group, ["evaluate"])[-1] if group != "judge" else "evaluate"
     chosen = [f"stage={name}"] if group == "stage" else [f"stage={stage}", f"{PLACES.get(group, group)}={name}"]
     if option == "prm_prompt=pairwise":
         chosen += ["prm.labels=[A,B]"]
-    [config] = check([*BESIDE.get(group, []), *chosen, *NEEDED.get(option, [])])
+    [config] = compose_all([*BESIDE.get(group, []), *chosen, *NEEDED.get(option, [])])
     settings = validate(config).settings
     assert [*defaults_in_code(settings)] == []
     if group not in ("stage", "experiment"):
@@ -66,10 +66,10 @@ def test_an_option_composes_and_validates(option: str) -> None:
 
 
 def test_every_group_can_be_chosen_or_belongs_somewhere() -> None:
-    with composing():
-        chosen = set(groups_chosen_by("config")) | set(stage_owners())
+    with initialize_hydra():
+        chosen = set(read_default_choices("config")) | set(map_names_to_stages())
         assert {*GROUPS} - chosen - set(PLACES) - PARTS == set()
-        assert {f"{group}={option}" for group in GROUPS for option in group_options(group)} == {*OPTIONS}
+        assert {f"{group}={option}" for group in GROUPS for option in list_options(group)} == {*OPTIONS}
 
 
 def values(text: str) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from command_line import ROOT
 
-from codetool.config.help import help_text
+from codetool.config.help import format_help
 from codetool.config.overrides import CONF
 from codetool.errors import ConfigError
 
@@ -20,7 +20,7 @@ PAGE = 75
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_has_a_page_with_its_settings_groups_and_an_example(stage: str) -> None:
-    text = help_text([f"stage={stage}"])
+    text = format_help([f"stage={stage}"])
     assert len(text.splitlines()) <= PAGE
     assert f"python run.py stage={stage}" in text or stage == "evaluate"
     for other in STAGES:
@@ -29,10 +29,10 @@ def test_a_stage_has_a_page_with_its_settings_groups_and_an_example(stage: str) 
 
 
 def test_a_page_shows_what_the_stage_alone_reads_and_chooses() -> None:
-    text = help_text(["stage=train"])
+    text = format_help(["stage=train"])
     assert "learning_rate: " in text and "tuning=     full, lora*, qlora" in text and "search=  " not in text
-    assert "exhaustive*" in help_text(["stage=collect"]) and "beam*" in help_text([])
-    assert "prm_prompt@collect.prompt= " in help_text(["stage=collect"])
+    assert "exhaustive*" in format_help(["stage=collect"]) and "beam*" in format_help([])
+    assert "prm_prompt@collect.prompt= " in format_help(["stage=collect"])
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_page_shows_what_the_stage_alone_reads_and_chooses() -> None:
     ],
 )
 def test_what_is_named_is_listed_with_its_settings(words: list[str], expected: str) -> None:
-    assert expected in help_text(words)
+    assert expected in format_help(words)
 
 
 @pytest.mark.parametrize(
@@ -56,20 +56,20 @@ def test_what_is_named_is_listed_with_its_settings(words: list[str], expected: s
 )
 def test_what_there_is_not_is_named(words: list[str], expected: str) -> None:
     with pytest.raises(ConfigError, match=expected):
-        help_text(words)
+        format_help(words)
 
 
 def test_no_option_that_is_refused_is_advertised() -> None:
     for group in ("cache", "tool_proxy", "answer_prompt", "prm_prompt", "replica", "sampling", "policy_prompt"):
-        assert f"    {group}= " not in help_text([])
+        assert f"    {group}= " not in format_help([])
 
 
 def test_options_of_a_plugin_are_listed(tmp_path: Path) -> None:
     (tmp_path / "search").mkdir()
     (tmp_path / "search" / "mine.yaml").write_text("# Walks my way.\n_target_: m.M\nsteps: 3   # steps that I take\n")
     flags = ["--config-dir", str(tmp_path)]
-    assert "mine" in help_text([], flags)
-    assert "Walks my way." in (text := help_text(["search=mine"], flags)) and "steps: 3   # steps that I take" in text
+    assert "mine" in format_help([], flags)
+    assert "Walks my way." in (text := format_help(["search=mine"], flags)) and "steps: 3   # steps that I take" in text
 
 
 def shell(command: str) -> subprocess.CompletedProcess[str]:

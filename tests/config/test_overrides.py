@@ -3,23 +3,23 @@ from pathlib import Path
 
 import pytest
 
-from codetool.config.overrides import check, sorted_out
+from codetool.config.overrides import compose_all, split_flags
 from codetool.errors import ConfigError
 
 
 def test_hydras_own_flags_and_their_values_are_not_options() -> None:
-    flags, words = sorted_out(["-m", "search=beam", "--cfg", "job", "--config-dir", "x", "seed=1"])
+    flags, words = split_flags(["-m", "search=beam", "--cfg", "job", "--config-dir", "x", "seed=1"])
     assert flags == ["-m", "--cfg", "job", "--config-dir", "x"]
     assert words == ["search=beam", "seed=1"]
 
 
 def test_good_words_compose() -> None:
-    [config] = check(["benchmark=tmdb", "search=beam", "search.width=3"])
+    [config] = compose_all(["benchmark=tmdb", "search=beam", "search.width=3"])
     assert config.search.width == 3
 
 
 def test_each_value_of_a_comma_list_is_composed() -> None:
-    widths = [config.search.width for config in check(["search=beam,beam", "search.width=1,2,3"], multirun=True)]
+    widths = [config.search.width for config in compose_all(["search=beam,beam", "search.width=1,2,3"], multirun=True)]
     assert sorted(set(widths)) == [1, 2, 3]
 
 
@@ -39,7 +39,7 @@ def test_each_value_of_a_comma_list_is_composed() -> None:
 )
 def test_a_wrong_word_is_named_with_what_is_allowed(word: str, expected: list[str]) -> None:
     with pytest.raises(ConfigError) as error:
-        check([word])
+        compose_all([word])
     for text in expected:
         assert text in str(error.value)
     assert "Traceback" not in str(error.value)
@@ -47,25 +47,25 @@ def test_a_wrong_word_is_named_with_what_is_allowed(word: str, expected: list[st
 
 def test_all_wrong_words_come_at_once_and_right_ones_are_not_blamed() -> None:
     with pytest.raises(ConfigError) as error:
-        check(["search=bean", "policy=openai", "policy.modle=x", "seed=1", "polcy=openai"])
+        compose_all(["search=bean", "policy=openai", "policy.modle=x", "seed=1", "polcy=openai"])
     lines = str(error.value).splitlines()
     assert sorted(line.split(":")[0] for line in lines) == ["polcy=openai", "policy.modle=x", "search=bean"]
 
 
 def test_wrong_values_are_told_beside_wrong_words() -> None:
     with pytest.raises(ConfigError) as error:
-        check(["serach=2", "policy.temperature=hot", "limit=0"])
+        compose_all(["serach=2", "policy.temperature=hot", "limit=0"])
     for text in ("serach=2", "policy.temperature='hot'", "limit=0"):
         assert text in str(error.value)
 
 
 def test_every_value_of_a_comma_list_is_checked() -> None:
     with pytest.raises(ConfigError, match="search=graedy.*Did you mean greedy"):
-        check(["search=beam,graedy"], multirun=True)
+        compose_all(["search=beam,graedy"], multirun=True)
 
 
 def test_a_word_that_only_another_option_knows_is_found_under_that_option() -> None:
-    [config] = check(["policy=openai", "policy.model=m"])
+    [config] = compose_all(["policy=openai", "policy.model=m"])
     assert config.policy.model == "m"
 
 
@@ -85,13 +85,13 @@ def plugin(tmp_path: Path) -> Path:
 def test_options_of_an_added_folder_are_known_as_ours_are(plugin: Path, way: str) -> None:
     flags = {"--config-dir=": [f"--config-dir={plugin}"], "hydra.searchpath": []}.get(way, [way, str(plugin)])
     words = [f"hydra.searchpath=[{plugin}]"] if way == "hydra.searchpath" else []
-    [config] = check([*words, "search=mine", "search.n=3"], flags=flags)
+    [config] = compose_all([*words, "search=mine", "search.n=3"], flags=flags)
     assert (config.search.width, config.search.n) == (7, 3)
     with pytest.raises(ConfigError) as error:
-        check([*words, "search=mine", "serach.n=3"], flags=flags)
+        compose_all([*words, "search=mine", "serach.n=3"], flags=flags)
     assert str(error.value).startswith("serach.n=3: ") and len(str(error.value).splitlines()) == 1
     with pytest.raises(ConfigError, match="search=mne.*Allowed: beam, .*mine.*Did you mean mine"):
-        check([*words, "search=mne"], flags=flags)
+        compose_all([*words, "search=mne"], flags=flags)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_options_of_an_added_folder_are_known_as_ours_are(plugin: Path, way: str
 )
 def test_an_added_folder_that_is_not_there_is_named(words: list[str], flags: list[str], expected: str) -> None:
     with pytest.raises(ConfigError) as error:
-        check(words, flags=flags)
+        compose_all(words, flags=flags)
     assert expected in str(error.value) and len(str(error.value).splitlines()) == 1
 
 
@@ -120,7 +120,7 @@ def test_an_added_folder_that_is_not_there_is_named(words: list[str], flags: lis
 )  # fmt: skip
 def test_a_group_takes_the_name_of_one_of_its_options(word: str) -> None:
     with pytest.raises(ConfigError) as error:
-        check([word])
+        compose_all([word])
     assert "Allowed: " in str(error.value) and len(str(error.value).splitlines()) == 1
 
 
@@ -134,12 +134,12 @@ def test_a_group_takes_the_name_of_one_of_its_options(word: str) -> None:
 def test_a_value_that_the_grammar_wants_quoted_is_named_with_its_quotes(value: str) -> None:
     word = f"policy.model={value}"
     try:
-        [config] = check([word])
+        [config] = compose_all([word])
         assert config.policy._get_node("model")._value() == value
     except ConfigError as error:
         assert "Write " in str(error), error
         [quoted] = shlex.split(str(error).partition("Write ")[2])
-        [config] = check([quoted])
+        [config] = compose_all([quoted])
         assert config.policy._get_node("model")._value() == value
 
 
@@ -155,10 +155,10 @@ def test_a_value_that_the_grammar_wants_quoted_is_named_with_its_quotes(value: s
 )
 def test_sweepers_that_would_be_ignored_are_refused(words: list[str], plugin: Path) -> None:
     with pytest.raises(ConfigError, match="would ignore Hydra's sweepers"):
-        check([word for word in words if word != "override"], multirun=True, flags=["--config-dir", str(plugin)])
+        compose_all([word for word in words if word != "override"], multirun=True, flags=["--config-dir", str(plugin)])
 
 
 @pytest.mark.parametrize("word", ["hydra.run.dir=x", "hydra.sweep.dir=x", "hydra.mode=MULTIRUN"])
 def test_settings_of_hydra_that_mean_nothing_here_are_refused(word: str) -> None:
     with pytest.raises(ConfigError, match=word.split("=")[0]):
-        check([word])
+        compose_all([word])

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from codetool.config.overrides import check
+from codetool.config.overrides import compose_all
 from codetool.config.run_config import validate
-from codetool.config.setting_checks import wrong_targets, wrong_values
+from codetool.config.setting_checks import find_wrong_targets, find_wrong_values
 from codetool.errors import ConfigError
 
 
@@ -53,13 +53,13 @@ from codetool.errors import ConfigError
 )
 def test_a_value_that_cannot_be_is_one_line(words: list[str], expected: str) -> None:
     with pytest.raises(ConfigError) as error:
-        validate(check(words)[0])
+        validate(compose_all(words)[0])
     assert expected in str(error.value) and len(str(error.value).splitlines()) == 1
 
 
 def test_nothing_of_a_refused_target_is_called(tmp_path: Path) -> None:
     mark = tmp_path / "made"
-    config = check([])[0]
+    config = compose_all([])[0]
     OmegaConf.update(config, "search", {"_target_": "pathlib.Path.touch", "self": str(mark)}, force_add=True)
     with pytest.raises(ConfigError, match="search._target_=pathlib.Path.touch"):
         validate(config)
@@ -71,4 +71,4 @@ def test_ordinary_values_are_not_objected_to(tmp_path: Path) -> None:
     file.touch()
     paths = [str(file), str(tmp_path), "nowhere"]
     good = {"a": 1, "b": -1.5, "c": None, "d": True, "e": paths, "prompt": {"system": ""}}
-    assert not list(wrong_values(good, "x")) and not list(wrong_targets(good, "x"))
+    assert not list(find_wrong_values(good, "x")) and not list(find_wrong_targets(good, "x"))

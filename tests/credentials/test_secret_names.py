@@ -1,6 +1,6 @@
 import pytest
 
-from codetool.credentials.secret_names import ARGUMENTS, is_secret_variable, spell_alike
+from codetool.credentials.secret_names import SECRET_ARGUMENTS, is_secret_variable, normalize_name
 
 
 @pytest.mark.parametrize(
@@ -17,4 +17,4 @@ def test_other_variables_are_not(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["X-RapidAPI-Key", "Authorization", "access_token", "Cookie", "Set-Cookie"])
 def test_arguments_that_are_secrets_are_known_in_any_spelling(name: str) -> None:
-    assert spell_alike(name) in ARGUMENTS
+    assert normalize_name(name) in SECRET_ARGUMENTS

@@ -22,7 +22,7 @@ def line(task: str, **more: Any) -> dict[str, Any]:
 
 def judged_folder(folder: Path, labels: dict[str, list[str]]) -> Path:
     folder.mkdir()
-    journal.replace(folder / "results.jsonl", (journal.encode(line(task)) for task in labels))
+    journal.atomic_write(folder / "results.jsonl", (journal.encode_record(line(task)) for task in labels))
     votes = {task: Judgement(tuple(Vote(label, said=label) for label in each)) for task, each in labels.items()}
     judged_results.write_judged_lines(
         folder, (judged_results.build_judged_line(JudgeInput(task, "q", "a"), each) for task, each in votes.items())

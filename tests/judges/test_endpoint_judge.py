@@ -77,7 +77,7 @@ async def test_a_vote_is_asked_for_once_and_then_without_a_server(tmp_path: Path
         await one.judge([ANN, NEVER], file, 0)
         assert len(server.requests) == 4
     assert await one.judge([ANN], file, 0) == first[:1]  # the server is gone
-    assert len({line["key"] for line in journal.read(file)}) == 4
+    assert len({line["key"] for line in journal.read_records(file)}) == 4
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ async def test_an_unreadable_vote_is_unsolved_and_counted(tmp_path: Path) -> Non
         [found] = await judge(server.url).judge([ANN], tmp_path / "votes.jsonl", 0)
     assert found.labels == ("Unsolved",)
     assert count_votes(found.votes)["unreadable"] == 1
-    assert [line["said"] for line in journal.read(tmp_path / "votes.jsonl")] == ["Hard to say."]
+    assert [line["said"] for line in journal.read_records(tmp_path / "votes.jsonl")] == ["Hard to say."]
 
 
 @pytest.mark.parametrize("why", ["maximum context length is 9", "filtered by the content management policy"])

@@ -8,7 +8,7 @@ import tiny_models
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from codetool.config.overrides import check
+from codetool.config.overrides import compose_all
 from codetool.config.run_config import validate
 from codetool.errors import ConfigError, MissingError
 from codetool.models.chat_template import ChatTokens
@@ -255,7 +255,7 @@ def test_the_rest_of_a_hostile_chat_is_tokenised_as_ever(any_folder: Path) -> No
 
 @pytest.mark.parametrize("option", ["stepwise", "react", "whole_program", "compact"])
 def test_a_policy_is_taught_to_end_its_turn(folder: Path, option: str) -> None:
-    prompt = validate(check([f"policy_prompt@policy.prompt={option}"])[0]).policy.prompt
+    prompt = validate(compose_all([f"policy_prompt@policy.prompt={option}"])[0]).policy.prompt
     tokens = ChatTokens(folder)
     end = tokens.tokens("<|im_end|>")[0]
     assert tokens.end_of_turn() == end

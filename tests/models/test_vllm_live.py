@@ -58,7 +58,7 @@ async def served(planned: list[Weights], folder: Path) -> AsyncIterator[list[Ser
     )  # fmt: skip
     async with settings.open(planned, folder) as servers:
         yield [await servers.serve(weights) for weights in planned]
-    [line] = journal.read(folder / STATISTICS)
+    [line] = journal.read_records(folder / STATISTICS)
     assert line["adapters"] == 2
 
 

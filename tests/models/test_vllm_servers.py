@@ -119,7 +119,7 @@ async def test_what_the_server_did_is_recorded(started: Started, tmp_path: Path)
     weights = Weights(base(tmp_path), None, "bfloat16")
     async with Vllm(**SETTINGS).open([weights], tmp_path) as servers:
         await servers.serve(weights)
-    [line] = journal.read(tmp_path / STATISTICS)
+    [line] = journal.read_records(tmp_path / STATISTICS)
     assert (line["tokens_in"], line["tokens_out"], line["prefix_hit_rate"]) == (400, 7, 0.75)
 
 

@@ -17,7 +17,7 @@ from no_servers import NO_SERVERS
 
 from codetool.errors import MissingError
 from codetool.models import smollm2
-from codetool.runs.identity import identity_settings
+from codetool.runs.identity import select_identity_settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -79,8 +79,8 @@ def test_the_trained_files_are_part_of_the_identity_and_their_place_is_not(tmp_p
     tiny_models.save("qwen2", tmp_path / "c", seed=1)
     sums = [tiny(tmp_path / name).checksum() for name in ("a", "b", "c")]
     assert sums[0] == sums[1] != sums[2]
-    one, two = (identity_settings(*composed("prm=qwen7b", f"prm.path={tmp_path / name}")) for name in ("a", "b"))
-    other = identity_settings(*composed("prm=qwen7b", f"prm.path={tmp_path / 'a'}", "prm.labels=[no,yes]"))
+    one, two = (select_identity_settings(*composed("prm=qwen7b", f"prm.path={tmp_path / name}")) for name in ("a", "b"))
+    other = select_identity_settings(*composed("prm=qwen7b", f"prm.path={tmp_path / 'a'}", "prm.labels=[no,yes]"))
     assert one == two != other
 
 

@@ -12,10 +12,10 @@ from omegaconf import OmegaConf
 
 from codetool.benchmarks.task_generator.corruptions import corrupt_program
 from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, read
-from codetool.config.overrides import check
+from codetool.config.overrides import compose_all
 from codetool.errors import ConfigError
 from codetool.prm.oracle import OraclePRM
-from codetool.runs.identity import identity_settings
+from codetool.runs.identity import select_identity_settings
 from codetool.tool_calls.gold_path import calls_left
 from codetool.types import Answer, Execution, Node, Step, Task, Tool, ToolAnswer, ToolCall
 
@@ -32,7 +32,7 @@ SAMPLE = list(ROWS)
 
 @pytest.fixture(scope="module")
 def config():
-    return check(["benchmark=tmdb_verified", "benchmark.split=dev", "prm=oracle"])[0]
+    return compose_all(["benchmark=tmdb_verified", "benchmark.split=dev", "prm=oracle"])[0]
 
 
 async def worth(config, programs):
@@ -278,6 +278,6 @@ def test_it_takes_the_benchmark_of_the_run(config):
 
 def test_the_result_is_its_own_and_names_the_benchmark_once(config):
     assert "benchmark" in OmegaConf.to_container(config, resolve=True)["prm"]
-    oracle, none = (identity_settings(*composed(f"prm={name}")) for name in ("oracle", "none"))
+    oracle, none = (select_identity_settings(*composed(f"prm={name}")) for name in ("oracle", "none"))
     assert oracle["prm"] == {"_option_": "oracle"}
     assert oracle != none

@@ -15,8 +15,8 @@ from judging import after, option, steps, task
 from no_servers import NO_SERVERS
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from codetool.config.overrides import check
-from codetool.runs.identity import identity_settings
+from codetool.config.overrides import compose_all
+from codetool.runs.identity import select_identity_settings
 
 SIBLINGS = steps("search", "give up", "search by title and then read the credits")
 PATH = after("search", "603 The Matrix " * 20).path
@@ -168,12 +168,12 @@ def test_what_does_not_go_with_pairs_is_refused(override, said):
 
 @pytest.mark.parametrize("name", ["llama8b", "smollm2"])
 def test_any_model_may_judge_in_pairs(name):
-    [config] = check([f"prm={name}", "prm_prompt@prm.prompt=pairwise", "prm.labels=[A,B]"])
+    [config] = compose_all([f"prm={name}", "prm_prompt@prm.prompt=pairwise", "prm.labels=[A,B]"])
     assert instantiate(config.prm, _convert_="all").prompt == option("pairwise").prompt
 
 
 def test_it_is_another_result_than_the_same_model_pointwise():
-    pair, point = [identity_settings(*composed(f"prm={name}"))["prm"] for name in ("pairwise", "qwen7b")]
+    pair, point = [select_identity_settings(*composed(f"prm={name}"))["prm"] for name in ("pairwise", "qwen7b")]
     assert pair["model"] == point["model"]
     assert pair != point
 

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from codetool.errors import CodeToolError, ConfigError, UnreachableError
 from codetool.prompts.trained_prompt import describe_prompt
-from codetool.runs.identity import identity_settings
+from codetool.runs.identity import select_identity_settings
 from codetool.types import Execution, Node, Step, Task, Tool
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -208,7 +208,7 @@ def test_an_address_with_a_password_is_refused_and_not_repeated():
 def test_two_models_behind_the_same_protocol_are_two_results():
     words = ("prm=remote", "prm.base_url=http://h")
     one, two, elsewhere = (
-        identity_settings(*composed(*words, *more))
+        select_identity_settings(*composed(*words, *more))
         for more in (["prm.model=a"], ["prm.model=b"], ["prm.model=a", "prm.base_url=http://i"])
     )
     assert elsewhere == one != two

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from codetool.runs import code_version
-from codetool.runs.code_version import git_state, hash_sources, read_code, source_folders
+from codetool.runs.code_version import hash_sources, list_source_folders, read_code_version, read_git_state
 
 
 @pytest.fixture
@@ -45,21 +45,21 @@ def package(tmp_path: Path, git: Callable[..., str]) -> Path:
 
 def test_the_commit_and_whether_files_differ_from_it(package: Path, git: Callable[..., str]) -> None:
     commit = git(package, "rev-parse", "HEAD")
-    assert git_state(package) == (commit, False)
+    assert read_git_state(package) == (commit, False)
     outputs = package.parent / "outputs"
     outputs.mkdir()
     (outputs / "result").touch()
-    assert git_state(package) == (commit, False), "what nobody imports changes no code"
+    assert read_git_state(package) == (commit, False), "what nobody imports changes no code"
     (package / "new.py").touch()
-    assert git_state(package) == (commit, True)
+    assert read_git_state(package) == (commit, True)
     (package / "new.py").unlink()
     (package.parent / "conf" / "own.yaml").touch()
-    assert git_state(package) == (commit, True)
+    assert read_git_state(package) == (commit, True)
     (package.parent / "conf" / "own.yaml").unlink()
     (package / "search.py").write_text("n = 2\n")
-    assert git_state(package) == (commit, True)
+    assert read_git_state(package) == (commit, True)
     git(package, "checkout", "--detach")
-    assert git_state(package) == (commit, True)
+    assert read_git_state(package) == (commit, True)
 
 
 def test_a_checkout_inside_another_one_is_its_own(package: Path, git: Callable[..., str], tmp_path: Path) -> None:
@@ -69,39 +69,39 @@ def test_a_checkout_inside_another_one_is_its_own(package: Path, git: Callable[.
     git(outer, "submodule", "add", str(package.parent), "parts/ct")
     git(outer, "commit", "-m", "outer")
     inside = outer / "parts" / "ct" / "codetool"
-    assert git_state(inside) == (git(package, "rev-parse", "HEAD"), False)
+    assert read_git_state(inside) == (git(package, "rev-parse", "HEAD"), False)
     (inside.parent / "conf" / "own.yaml").touch()
-    assert git_state(inside)[1] is True
+    assert read_git_state(inside)[1] is True
 
 
 def test_git_that_cannot_tell_is_null(
     package: Path, git: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert git_state(tmp_path) == (None, None), "no checkout"
+    assert read_git_state(tmp_path) == (None, None), "no checkout"
     installed = package.parent / "venv" / "codetool"
     installed.mkdir(parents=True)
     (installed / "__init__.py").touch()
-    assert git_state(installed) == (None, None), "somebody else's checkout"
+    assert read_git_state(installed) == (None, None), "somebody else's checkout"
     unborn = tmp_path / "unborn" / "codetool"
     unborn.mkdir(parents=True)
     (unborn / "__init__.py").touch()
     git(unborn, "init")
     git(unborn, "add", ".")
-    assert git_state(unborn) == (None, None), "no commit yet"
+    assert read_git_state(unborn) == (None, None), "no commit yet"
     fake = tmp_path / "bin"
     fake.mkdir()
     (fake / "git").write_text("#!/bin/sh\necho 'fatal: detected dubious ownership in repository' >&2\nexit 128\n")
     (fake / "git").chmod(0o755)
     path = os.environ["PATH"]
     monkeypatch.setenv("PATH", f"{fake}:{path}")
-    assert git_state(package) == (None, None), "another owner's checkout"
+    assert read_git_state(package) == (None, None), "another owner's checkout"
     (fake / "git").write_text("#!/bin/sh\nexec sleep 30\n")
     monkeypatch.setattr(code_version, "GIT_SECONDS", 0.2)
     started = time.monotonic()
-    assert git_state(package) == (None, None), "git hangs"
+    assert read_git_state(package) == (None, None), "git hangs"
     assert time.monotonic() - started < 20
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
-    assert git_state(package) == (None, None), "no git"
+    assert read_git_state(package) == (None, None), "no git"
 
 
 def test_variables_of_a_git_hook_do_not_lead_elsewhere(
@@ -110,7 +110,7 @@ def test_variables_of_a_git_hook_do_not_lead_elsewhere(
     commit = git(package, "rev-parse", "HEAD")
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "nowhere"))
     monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "index"))
-    assert git_state(package) == (commit, False)
+    assert read_git_state(package) == (commit, False)
 
 
 def test_every_source_file_counts_by_name_and_content_and_no_other(package: Path) -> None:
@@ -132,11 +132,11 @@ def test_every_source_file_counts_by_name_and_content_and_no_other(package: Path
 
 
 def test_this_code_is_read_in_a_moment() -> None:
-    assert [folder.name for folder in source_folders()] == ["codetool", "conf"]
+    assert [folder.name for folder in list_source_folders()] == ["codetool", "conf"]
     fastest = []
     for _ in range(3):
         started = time.process_time()
-        hash_sources(source_folders())
+        hash_sources(list_source_folders())
         fastest.append(time.process_time() - started)
     assert min(fastest) < 0.2
 
@@ -152,12 +152,12 @@ def test_plugins_are_part_of_the_code(tmp_path: Path, monkeypatch: pytest.Monkey
         "x": {"_target_": "pydantic.Field"},
         "gone": {"_target_": "nobody_has_this.Thing"},
     }
-    before = read_code(settings)
+    before = read_code_version(settings)
     assert set(before.plugins) == {"myplug", "single", "pydantic"}
     assert before.plugins["pydantic"].startswith("version 2")
-    assert read_code(settings).key == before.key
+    assert read_code_version(settings).key == before.key
     (tmp_path / "myplug" / "search.py").write_text("class Mine: ...\n")
-    assert read_code(settings).key != before.key
+    assert read_code_version(settings).key != before.key
     assert "myplug" not in sys.modules
 
 
@@ -169,8 +169,8 @@ def test_an_installation_from_git_tells_its_commit(monkeypatch: pytest.MonkeyPat
             assert name == "direct_url.json"
             return '{"url": "https://x/y.git", "vcs_info": {"vcs": "git", "commit_id": "abc123"}}'
 
-    monkeypatch.setattr(code_version, "git_state", lambda folder: (None, None))
+    monkeypatch.setattr(code_version, "read_git_state", lambda folder: (None, None))
     monkeypatch.setattr("importlib.metadata.distribution", lambda name: Installed())
-    code = read_code({})
+    code = read_code_version({})
     assert (code.commit, code.changed) == ("abc123", None)
     assert "commit abc123" in str(code)

@@ -18,13 +18,13 @@ from codetool.config.overrides import CONF
 from codetool.config.run_config import RunConfig
 from codetool.runs import identity as identity_module
 from codetool.runs.identity import (
-    TARGET,
+    TARGET_KEY,
     Identity,
-    field_hints,
-    identity_settings,
+    find_mark,
+    find_marked_settings,
     is_hashed,
-    mark_of,
-    marked_settings,
+    read_field_hints,
+    select_identity_settings,
 )
 from codetool.runs.operational import Mark, Operational
 from codetool.stages.evaluate.run import compute_identity
@@ -65,19 +65,19 @@ composed = functools.cache(composed_anew)
 
 
 def settings_of(*words: str) -> dict[str, Any]:
-    return identity_settings(*composed(*words))
+    return select_identity_settings(*composed(*words))
 
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_mark_stands_on_a_setting_and_every_option_is_hashed_by_name(option: str) -> None:
     config, choices = composed(*words_of(option))
-    marks = marked_settings(config.settings, type(config))
+    marks = find_marked_settings(config.settings, type(config))
     for name in marks:
         value: Any = config.settings
         for key in name.split("."):
             value = value[key]  # a mark of a setting that is not there raises KeyError
-    hashed = identity_settings(config, choices)
-    assert TARGET not in str(hashed) and "codetool." not in str(hashed)
+    hashed = select_identity_settings(config, choices)
+    assert TARGET_KEY not in str(hashed) and "codetool." not in str(hashed)
     group, name = option.split("=")
     place = PLACES.get(group, group).rpartition("@")[2]
     if is_hashed(place, marks) and place.split(".")[0] in hashed:
@@ -91,19 +91,19 @@ def test_every_mark_stands_on_a_setting_and_every_option_is_hashed_by_name(optio
 def test_no_path_is_hashed_by_its_text(option: str) -> None:
     """A setting of type Path is marked, or is nothing yet; the identity reads the content of any other."""
     config, choices = composed(*words_of(option))
-    marks = marked_settings(config.settings, type(config))
+    marks = find_marked_settings(config.settings, type(config))
 
     def look(value: Any, hints: typing.Mapping[str, Any], prefix: str) -> None:
         for key, each in value.items():
             name = f"{prefix}{key}"
             if isinstance(each, dict):
-                target = pydoc.locate(each[TARGET]) if TARGET in each else None
-                look(each, field_hints(target) if target else {}, f"{name}.")
+                target = pydoc.locate(each[TARGET_KEY]) if TARGET_KEY in each else None
+                look(each, read_field_hints(target) if target else {}, f"{name}.")
             elif "pathlib" in str(hints.get(key)):
                 parents = [name.rsplit(".", depth)[0] for depth in range(name.count(".") + 1)]
                 assert any(parent in marks for parent in parents), f"{name} is a path and has no mark"
 
-    look(config.settings, field_hints(RunConfig), "")
+    look(config.settings, read_field_hints(RunConfig), "")
 
 
 def test_no_mark_is_hidden_where_nobody_looks() -> None:
@@ -111,39 +111,39 @@ def test_no_mark_is_hidden_where_nobody_looks() -> None:
     for option in OPTIONS:
         config, _ = composed(*words_of(option))
         for target in {RunConfig, *map(pydoc.locate, targets_in(config.settings))}:
-            for name, hint in field_hints(target).items():
-                assert ("OPERATIONAL" in str(hint) or "CHECKSUMMED" in str(hint)) == (mark_of(hint) is not None), name
+            for name, hint in read_field_hints(target).items():
+                assert ("OPERATIONAL" in str(hint) or "CHECKSUMMED" in str(hint)) == (find_mark(hint) is not None), name
 
 
 def targets_in(settings: Any) -> set[str]:
     if not isinstance(settings, dict):
         return set()
-    own = {settings[TARGET]} if TARGET in settings else set()
+    own = {settings[TARGET_KEY]} if TARGET_KEY in settings else set()
     return own.union(*map(targets_in, settings.values()))
 
 
 @pytest.mark.parametrize("option", ["search=dfs", "prm=smollm2", "policy=openai", "benchmark=stabletoolbench"])
 def test_moving_a_module_changes_no_identity(option: str, monkeypatch: pytest.MonkeyPatch) -> None:
     config, choices = composed_anew(*words_of(option))
-    before = Identity(identity_settings(config, choices), {}).digest
+    before = Identity(select_identity_settings(config, choices), {}).digest
 
     def moved(settings: Any) -> Any:
         if not isinstance(settings, dict):
             return settings
         found = {name: moved(value) for name, value in settings.items()}
-        if TARGET in found:
-            module, _, name = found[TARGET].rpartition(".")
+        if TARGET_KEY in found:
+            module, _, name = found[TARGET_KEY].rpartition(".")
             place = f"codetool.elsewhere_{module.replace('.', '_')}"
             monkeypatch.setitem(sys.modules, place, types.ModuleType(place))
-            setattr(sys.modules[place], name, pydoc.locate(found[TARGET]))
+            setattr(sys.modules[place], name, pydoc.locate(found[TARGET_KEY]))
             monkeypatch.setattr("codetool." + place.split(".")[1], sys.modules[place], raising=False)
-            found[TARGET] = f"{place}.{name}"
+            found[TARGET_KEY] = f"{place}.{name}"
         return found
 
     new = moved(config.settings)
     assert str(new).count("codetool.elsewhere_") > 5
     object.__setattr__(config, "settings", new)
-    assert Identity(identity_settings(config, choices), {}).digest == before
+    assert Identity(select_identity_settings(config, choices), {}).digest == before
 
 
 def test_a_class_given_by_hand_is_another_result() -> None:
@@ -256,9 +256,9 @@ class Composed:
 
 
 def hashed(**mine: Any) -> Any:
-    settings = {"mine": {TARGET: f"{__name__}.Mine", **mine}}
+    settings = {"mine": {TARGET_KEY: f"{__name__}.Mine", **mine}}
     annotated = dataclass(frozen=True, kw_only=True)(type("All", (Composed,), {}))
-    return identity_settings(annotated(settings=settings), {"mine": "own"})["mine"]
+    return select_identity_settings(annotated(settings=settings), {"mine": "own"})["mine"]
 
 
 def test_a_plugins_option_is_hashed_by_its_name_and_its_paths_by_content(tmp_path: Path) -> None:
@@ -286,18 +286,18 @@ def test_marks_of_nested_settings_count_wherever_they_stand() -> None:
 
 
 def test_a_librarys_settings_are_marked_beside_its_target() -> None:
-    settings = {"mine": {TARGET: "fractions.Fraction", "numerator": 1, "denominator": 2}}
+    settings = {"mine": {TARGET_KEY: "fractions.Fraction", "numerator": 1, "denominator": 2}}
     listed = {"mine": settings["mine"] | {"_operational_": ["denominator"]}}
-    plain, marked = (identity_settings(Composed(settings=each), {}) for each in (settings, listed))
+    plain, marked = (select_identity_settings(Composed(settings=each), {}) for each in (settings, listed))
     assert plain["mine"] == {"numerator": 1, "denominator": 2, "_class_": "Fraction"}
     assert marked["mine"] == {"numerator": 1, "_class_": "Fraction"}
-    assert marked_settings(listed, Composed) == {"mine.denominator": Mark.OPERATIONAL}
+    assert find_marked_settings(listed, Composed) == {"mine.denominator": Mark.OPERATIONAL}
 
 
 def test_lists_of_unhashed_settings_do_not_reach_the_class() -> None:
     config, choices = composed("++search._operational_=[depth]", "search=beam")
     assert config.search.depth == 5
-    assert "depth" not in identity_settings(config, choices)["search"]
+    assert "depth" not in select_identity_settings(config, choices)["search"]
 
 
 def test_numbers_are_the_same_however_they_are_written() -> None:

@@ -18,7 +18,7 @@ def test_records_come_back_in_order(tmp_path: Path) -> None:
     with Journal(path) as file:
         for record in records:
             file.append(record)
-    assert list(journal.read(path)) == records
+    assert list(journal.read_records(path)) == records
 
 
 def test_half_a_surrogate_pair_survives(tmp_path: Path) -> None:
@@ -26,31 +26,31 @@ def test_half_a_surrogate_pair_survives(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     with Journal(path) as file:
         file.append({"text": "a\ud800b\\ud800 ä"})
-    assert list(journal.read(path)) == [{"text": "a\ud800b\\ud800 ä"}]
+    assert list(journal.read_records(path)) == [{"text": "a\ud800b\\ud800 ä"}]
 
 
 def test_a_replaced_file_is_never_half_written(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"old")
     with path.open("rb") as reader:
-        journal.replace(path, [b"new ", b"and longer"])
+        journal.atomic_write(path, [b"new ", b"and longer"])
         assert reader.read() == b"old"  # the old file is whole for whoever has it open: the new one is another file
     assert path.read_bytes() == b"new and longer"
 
 
 def test_reading_a_missing_journal_gives_nothing(tmp_path: Path) -> None:
-    assert list(journal.read(tmp_path / "none.jsonl")) == []
+    assert list(journal.read_records(tmp_path / "none.jsonl")) == []
 
 
 @pytest.mark.parametrize("size", [0, 70_000])
 def test_a_torn_last_line_is_ignored_and_cut_off_before_the_next_record(tmp_path: Path, size: int) -> None:
     path = tmp_path / "a.jsonl"
-    whole = journal.encode({"n": 1})
+    whole = journal.encode_record({"n": 1})
     path.write_bytes(whole + b'{"n": 2, "text": "' + b"x" * size)
-    assert list(journal.read(path)) == [{"n": 1}]
+    assert list(journal.read_records(path)) == [{"n": 1}]
     with Journal(path) as file:
         file.append({"n": 3})
-    assert path.read_bytes() == whole + journal.encode({"n": 3})
+    assert path.read_bytes() == whole + journal.encode_record({"n": 3})
 
 
 def test_a_file_that_is_one_torn_line_starts_empty(tmp_path: Path) -> None:
@@ -63,12 +63,12 @@ def test_a_file_that_is_one_torn_line_starts_empty(tmp_path: Path) -> None:
 
 def test_keep_rewrites_only_what_has_to_go(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
-    path.write_bytes(b"".join(journal.encode({"n": n}) for n in range(4)))
+    path.write_bytes(b"".join(journal.encode_record({"n": n}) for n in range(4)))
     before = path.stat().st_ino
-    journal.keep(path, lambda line: True)
+    journal.filter_records(path, lambda line: True)
     assert path.stat().st_ino == before
-    journal.keep(path, lambda line: line["n"] % 2 == 0)
-    assert list(journal.read(path)) == [{"n": 0}, {"n": 2}]
+    journal.filter_records(path, lambda line: line["n"] % 2 == 0)
+    assert list(journal.read_records(path)) == [{"n": 0}, {"n": 2}]
 
 
 SHORT_LIVED = """
@@ -89,7 +89,7 @@ def test_processes_that_open_one_file_again_and_again_cut_off_no_line_of_another
             long_lived.append({"n": None})
             time.sleep(0.001)
     assert [writer.returncode for writer in writers] == [0] * 4
-    assert sum(record["n"] is not None for record in journal.read(path)) == 240
+    assert sum(record["n"] is not None for record in journal.read_records(path)) == 240
 
 
 WRITER = """
@@ -110,11 +110,13 @@ def test_a_kill_at_any_moment_loses_no_whole_record(tmp_path: Path) -> None:
         while not path.exists() or path.stat().st_size < 1_000_000:
             time.sleep(0.01)
         os.kill(writer.pid, signal.SIGKILL)
-    assert [record["n"] for record in journal.read(path)] == list(range(sum(1 for _ in journal.read(path))))
+    assert [record["n"] for record in journal.read_records(path)] == list(
+        range(sum(1 for _ in journal.read_records(path)))
+    )
 
 
 def test_a_line_that_somebody_else_wrote_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
-    path.write_bytes(journal.encode({"n": 1}) + b"garbage\n" + journal.encode({"n": 2}))
+    path.write_bytes(journal.encode_record({"n": 1}) + b"garbage\n" + journal.encode_record({"n": 2}))
     with pytest.raises(ConfigError, match=r"a\.jsonl, line 2, .*garbage.*fresh=true"):
-        list(journal.read(path))
+        list(journal.read_records(path))

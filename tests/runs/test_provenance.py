@@ -12,19 +12,19 @@ import pytest
 
 from codetool.errors import ConfigError
 from codetool.runs import provenance
-from codetool.runs.code_version import Code
+from codetool.runs.code_version import CodeVersion
 from codetool.runs.identity import Identity
-from codetool.runs.provenance import NAME, code_rows, describe_other_code, record_session
+from codetool.runs.provenance import PROVENANCE_FILE, count_results_by_code, describe_other_code, record_session
 
 IDENTITY = Identity({"seed": 0, "search": {"_option_": "beam"}}, {"benchmark": "ab"}, "0.1.0")
-FIRST = Code("0.1.0", "a" * 64, "c" * 40, False)
+FIRST = CodeVersion("0.1.0", "a" * 64, "c" * 40, False)
 SECOND = replace(FIRST, sha256="b" * 64, changed=True)
 
 
 @pytest.fixture
 def use(monkeypatch: pytest.MonkeyPatch) -> Any:
-    def change(code: Code) -> None:
-        monkeypatch.setattr(provenance, "read_code", lambda settings: code)
+    def change(code: CodeVersion) -> None:
+        monkeypatch.setattr(provenance, "read_code_version", lambda settings: code)
 
     change(FIRST)
     return change
@@ -36,7 +36,7 @@ def session(folder: Path, *words: str, done: int | None = None, settings: Any = 
 
 
 def content(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / NAME).read_text())
+    return json.loads((folder / PROVENANCE_FILE).read_text())
 
 
 @pytest.mark.usefixtures("use")
@@ -59,7 +59,7 @@ def test_what_it_holds_while_a_command_runs_and_when_it_has_ended(tmp_path: Path
     assert isinstance(ended["gpus"], list)
     assert {"torch", "pydantic", "hydra-core"} <= ended["packages"].keys() and "pytest" not in ended["packages"]
     assert ended["sandbox"] == {"namespaces": "no network"}
-    found = provenance.read(tmp_path)
+    found = provenance.read_provenance(tmp_path)
     assert found.identity == IDENTITY
     assert content(tmp_path)["identity"]["digest"] == IDENTITY.digest
     assert found.sandboxes == [{"namespaces": "no network"}]
@@ -86,12 +86,12 @@ def test_a_folder_that_other_code_continues_says_so_and_names_each(
     [line] = caplog.messages
     assert "code has changed" in line and "fresh=true" in line and "\n" not in line
     assert str(FIRST) in line and str(SECOND) in line
-    assert [(row["sha256"][0], row["results"]) for row in code_rows(tmp_path, 6)] == [("a", 4), ("b", 2)]
+    assert [(row["sha256"][0], row["results"]) for row in count_results_by_code(tmp_path, 6)] == [("a", 4), ("b", 2)]
     result = content(tmp_path)["result"]
     use(FIRST)
     session(tmp_path, done=6)
     assert content(tmp_path)["result"] == result
-    assert [(row["sha256"][0], row["results"]) for row in code_rows(tmp_path, 7)] == [("a", 5), ("b", 2)]
+    assert [(row["sha256"][0], row["results"]) for row in count_results_by_code(tmp_path, 7)] == [("a", 5), ("b", 2)]
 
 
 @pytest.mark.usefixtures("use")
@@ -106,7 +106,7 @@ def test_no_secret_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         "b=hunter2", "c=named-by-a-setting", "d=in-a-list-of-settings", "e=sk-proj-0123456789abcdefghij", "limit=6",
     )  # fmt: skip
     session(tmp_path, *words, settings=settings)
-    text = (tmp_path / NAME).read_text()
+    text = (tmp_path / PROVENANCE_FILE).read_text()
     for secret in ("me:pass", "zzz", "abcdefgh12345", "hunter2", "named-by", "in-a-list", "sk-proj"):
         assert secret not in text
     assert "https://[secret]@host/v1?api-version=3&api_key=[secret]&x=1" in text and "limit=6" in text
@@ -114,11 +114,11 @@ def test_no_secret_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"sessions": []}'])
 def test_a_file_that_is_none_is_one_message(tmp_path: Path, text: str) -> None:
-    (tmp_path / NAME).write_text(text)
+    (tmp_path / PROVENANCE_FILE).write_text(text)
     with pytest.raises(ConfigError, match=str(tmp_path)):
-        provenance.read(tmp_path)
+        provenance.read_provenance(tmp_path)
 
 
 def test_a_folder_without_one_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=f"{tmp_path} has no provenance.json"):
-        provenance.read(tmp_path)
+        provenance.read_provenance(tmp_path)

@@ -34,7 +34,7 @@ def line(task: str, success: bool, tokens: int = 10, error: Any = None, wall: fl
 def ran(folder: Path, name: str, seed: int, *results: dict[str, Any]) -> CellRun:
     place = folder / f"{name}-{seed}"
     place.mkdir()
-    journal.replace(place / "results.jsonl", map(journal.encode, results))
+    journal.atomic_write(place / "results.jsonl", map(journal.encode_record, results))
     return CellRun(BY_NAME[name], seed, (f"limit={len(results)}",), place)
 
 

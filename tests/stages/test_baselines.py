@@ -18,7 +18,7 @@ from scripted_policy import ScriptedPolicy, scripted_server
 from wandb_files import read
 
 from codetool.benchmarks.tmdb_verified import rows
-from codetool.config.overrides import check
+from codetool.config.overrides import compose_all
 
 METHODS = ("baseline_whole_program", "baseline_react", "baseline_dfsdt", "paper_tmdb")
 GIVES_UP = 'Action: Finish\nAction Input: {"return_type": "give_up_and_restart"}'
@@ -104,7 +104,11 @@ def test_what_cannot_be_called_is_the_next_observation(run: CommandLine) -> None
     said = iter(["Action: GET_people\nAction Input: {}", GIVES_UP])
     with scripted_server(policy=lambda body: chat(next(said))) as server:
         done = run(
-            *words(server), "logger=none", "limit=1", "search=chain", "search.depth=2",
+            *words(server),
+            "logger=none",
+            "limit=1",
+            "search=chain",
+            "search.depth=2",
             "policy_prompt@policy.prompt=react",
         )
         assert done.returncode == 0, done.stderr
@@ -163,7 +167,7 @@ def test_one_multirun_makes_a_table_with_a_row_a_method(
 
 @pytest.mark.parametrize("method", METHODS)
 def test_one_command_names_the_prm_of_the_methods_that_have_one(method: str) -> None:
-    [config] = check([f"experiment={method}", "prm.path=/models/prm", "policy=qwen7b_coder"])
+    [config] = compose_all([f"experiment={method}", "prm.path=/models/prm", "policy=qwen7b_coder"])
     assert config.prm.path == "/models/prm"
     assert (config.prm._target_ == "codetool.prm.none.NoPRM") == method.startswith("baseline")
     assert config.policy.temperature == (0.0 if "chain" in config.search._target_ else 0.9)

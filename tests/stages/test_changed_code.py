@@ -13,7 +13,7 @@ from command_line import CommandLine, lines, metrics
 from report_data import data
 from scripted_policy import scripted_server
 
-from codetool.runs.code_version import hash_sources, source_folders
+from codetool.runs.code_version import hash_sources, list_source_folders
 
 OTHER = "0123456789abcdef" * 4
 SEARCH = ("search=greedy", "benchmark.split=dev", "logger=none", "policy=openai", "policy.model=m")
@@ -46,7 +46,7 @@ def test_a_result_names_every_code_that_made_it(run: CommandLine, server: ChatSe
     same = run(*words, "limit=2")
     assert "done already: 2" in same.stderr and "code has changed" not in same.stderr
     [session, _] = provenance(folder)["sessions"]
-    assert session["code"]["sha256"] == hash_sources(source_folders())
+    assert session["code"]["sha256"] == hash_sources(list_source_folders())
     assert session["command"].startswith("python run.py ") and "limit=2" in session["command"]
     assert session["sandbox"] and session["ended"] and session["done"] == 0
     assert provenance(folder)["checksums"]["benchmark"]

@@ -21,7 +21,7 @@ from command_line import CommandLine, lines, timeless
 from scripted_policy import scripted_server
 
 from codetool.benchmarks.tmdb_verified import rows
-from codetool.config.overrides import check
+from codetool.config.overrides import compose_all
 from codetool.errors import ConfigError
 from codetool.model_types import ProcessExample
 from codetool.process_data import examples, transcripts
@@ -266,7 +266,7 @@ def test_settings_of_the_data_belong_to_this_stage(run: CommandLine) -> None:
 def test_all_that_may_follow_a_step_is_rolled_out_unless_the_user_says_otherwise(
     chosen: list[str], search: str, prm: str
 ) -> None:
-    [config] = check(chosen)
+    [config] = compose_all(chosen)
     assert [config[group]["_target_"].split(".")[-1] for group in ("search", "prm")] == [search, prm]
 
 
@@ -274,7 +274,7 @@ def test_a_preset_that_chooses_the_stage_gets_its_defaults(tmp_path: Path) -> No
     (tmp_path / "experiment").mkdir()
     preset = "# @package _global_\ndefaults:\n  - override /stage: collect\ncollect:\n  horizon: 7\n"
     (tmp_path / "experiment" / "mine.yaml").write_text(preset)
-    [config] = check([f"hydra.searchpath=[{tmp_path}]", "experiment=mine", "collect.balance=true"])
+    [config] = compose_all([f"hydra.searchpath=[{tmp_path}]", "experiment=mine", "collect.balance=true"])
     assert (config.stage, config.collect.horizon, config.collect.balance) == ("collect", 7, True)
     assert config.search["_target_"].endswith("Exhaustive") and config.prm["_target_"].endswith("NoPRM")
 
@@ -283,4 +283,4 @@ def test_a_preset_may_not_set_what_another_stage_reads(tmp_path: Path) -> None:
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\ntrain:\n  epochs: 2\n")
     with pytest.raises(ConfigError, match="train: a preset sets it, and only stage=train reads it"):
-        check([f"hydra.searchpath=[{tmp_path}]", "experiment=mine"])
+        compose_all([f"hydra.searchpath=[{tmp_path}]", "experiment=mine"])

@@ -23,7 +23,7 @@ from hydra.utils import instantiate
 from rich.console import Console
 from scripted_policy import scripted_server
 
-from codetool.config.overrides import CONF, check
+from codetool.config.overrides import CONF, compose_all
 from codetool.config.run_config import validate
 from codetool.errors import CodeToolError, ConfigError, UnreachableError
 from codetool.prm.random import RandomPRM
@@ -58,7 +58,7 @@ def inside(run: CommandLine, *words: str) -> str:
     """What the stage says on standard error, run in this process: a command line takes seconds to start."""
     prm = next((word.removeprefix("prm=") for word in words if word.startswith("prm=")), "none")
     console = Console(file=io.StringIO(), width=300)
-    settings = validate(check([f"outputs={run.outputs}", "logger=none", *words])[0])
+    settings = validate(compose_all([f"outputs={run.outputs}", "logger=none", *words])[0])
     assert evaluate_prm(settings, {"prm": prm, "experiment": "none"}, console) == 0
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
@@ -281,8 +281,8 @@ def test_a_task_in_two_folders_is_refused(run: CommandLine, collected: Path, cop
 
 def test_its_words_mean_nothing_to_other_stages() -> None:
     with pytest.raises(ConfigError, match="only stage=evaluate_prm reads it"):
-        check(["evaluate_prm.threshold=0.4"])
-    check(["evaluate_prm.threshold=0.4", "stage=evaluate_prm"])
+        compose_all(["evaluate_prm.threshold=0.4"])
+    compose_all(["evaluate_prm.threshold=0.4", "stage=evaluate_prm"])
 
 
 def test_a_prm_that_fails_on_one_task_is_measured_on_the_others(
@@ -308,7 +308,7 @@ def test_a_prm_that_fails_on_one_task_is_measured_on_the_others(
 
 
 def evaluate(run: CommandLine, *words: str) -> int:
-    settings = validate(check([f"outputs={run.outputs}", "logger=none", "stage=evaluate_prm", *words])[0])
+    settings = validate(compose_all([f"outputs={run.outputs}", "logger=none", "stage=evaluate_prm", *words])[0])
     return evaluate_prm(settings, {"prm": "random", "experiment": "none"}, Console(file=io.StringIO()))
 
 
@@ -337,7 +337,7 @@ def test_a_prm_measured_on_its_training_data_is_warned_of(run: CommandLine, copy
     ids = [line["task_id"] for line in lines(copy, "process")]
     trained_on.write_training_tasks(adapter, ids[:1], (), [copy])
     assert trained_on.read_training_tasks(adapter) is not None and trained_on.read_training_tasks(adapter).templates  # type: ignore[union-attr]
-    settings = validate(check([f"outputs={run.outputs}", *words(copy), "prm=smollm2", f"prm.path={adapter}"])[0])
+    settings = validate(compose_all([f"outputs={run.outputs}", *words(copy), "prm=smollm2", f"prm.path={adapter}"])[0])
     from codetool.stages.evaluate_prm import prm_eval_dataset
     from codetool.stages.evaluate_prm.evaluate_prm import _describe_overlap
 

@@ -11,7 +11,7 @@ from command_line import CommandLine
 from omegaconf import DictConfig, OmegaConf
 from wandb_files import read
 
-from codetool.config.overrides import CONF, check
+from codetool.config.overrides import CONF, compose_all
 from codetool.config.run_config import validate
 
 PRESETS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
@@ -21,7 +21,7 @@ NEEDED = {"prm=remote": ["prm.base_url=http://127.0.0.1:1", "prm.model=m"]}
 @cache
 def composed(*words: str) -> DictConfig:
     """The configuration of a command line; to be read only."""
-    [config] = check(words)
+    [config] = compose_all(words)
     return config
 
 

@@ -16,7 +16,7 @@ from command_line import CommandLine, lines
 from rich.console import Console
 
 from codetool.benchmarks.openapi import tools
-from codetool.config.overrides import check
+from codetool.config.overrides import compose_all
 from codetool.config.run_config import RunConfig, validate
 from codetool.stages.evaluate.evaluate import evaluate
 from codetool.stages.run_folder import open_folder
@@ -52,7 +52,7 @@ class Live:
 
     def config(self, *words: str) -> RunConfig:
         endpoint = ("policy=openai", "policy.model=m", f"policy.base_url={self.policy.url}", "search=chain")
-        [composed] = check([*endpoint, f"tools.record_to={self.recording}", "tools.replica=null", *words])
+        [composed] = compose_all([*endpoint, f"tools.record_to={self.recording}", "tools.replica=null", *words])
         config = validate(composed)
         return replace(config, tools=replace(config.tools, secrets={urlsplit(self.server).netloc: BEARER}))
 

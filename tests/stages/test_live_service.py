@@ -12,7 +12,7 @@ from command_line import lines
 from playlist_service import PlaylistService, playlist_service
 from rich.console import Console
 
-from codetool.config.overrides import check
+from codetool.config.overrides import compose_all
 from codetool.config.run_config import RunConfig, validate
 from codetool.stages.evaluate.evaluate import evaluate
 from codetool.stages.evaluate.summary_display import describe_unreachable
@@ -37,7 +37,7 @@ def configured(policy: ChatServer, file: Path, code: str, *words: str) -> RunCon
     policy.handler = lambda body: chat(f"##Step 1: go on\nPython Code:\n```python\n{code}\n```\n[All Finished]\n")
     asked = ("policy=openai", "policy.model=m", f"policy.base_url={policy.url}", "prm=none")
     settings = ("tools.replica=null", f"tools.record_to={file}", "tools.backoff=0.01")
-    [composed] = check([*asked, *settings, *words])
+    [composed] = compose_all([*asked, *settings, *words])
     return validate(composed)
 
 

@@ -13,7 +13,7 @@ import pytest
 from command_line import ROOT, lines, metrics
 from rich.console import Console
 
-from codetool.config.overrides import check
+from codetool.config.overrides import compose_all
 from codetool.config.run_config import validate
 from codetool.errors import ConfigError
 from codetool.stages.collect.collect import collect
@@ -32,7 +32,7 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def settings(outputs: Path, *words: str):  # type: ignore[no-untyped-def]
-    return validate(check([SEARCH_PATH, "experiment=shop", f"outputs={outputs}", "logger=none", *words])[0])
+    return validate(compose_all([SEARCH_PATH, "experiment=shop", f"outputs={outputs}", "logger=none", *words])[0])
 
 
 def test_a_benchmark_search_prm_policy_and_tool_source_run_through_the_stages(

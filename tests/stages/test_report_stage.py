@@ -13,7 +13,7 @@ from command_line import CommandLine, lines
 from report_data import data
 from scripted_policy import scripted_server
 
-from codetool.config.overrides import check
+from codetool.config.overrides import compose_all
 from codetool.errors import ConfigError
 
 ENDPOINT = ("policy=openai", "policy.model=m", "benchmark.split=dev", "limit=12", "search.n=3", "logger=none")
@@ -167,5 +167,5 @@ def test_a_dry_run_writes_none(run: CommandLine, folder: Path) -> None:
 
 def test_its_words_mean_nothing_to_other_stages() -> None:
     with pytest.raises(ConfigError, match="only stage=report reads it"):
-        check(["report.folder=outputs"])
-    check(["report.folder=outputs", "stage=report"])
+        compose_all(["report.folder=outputs"])
+    compose_all(["report.folder=outputs", "stage=report"])

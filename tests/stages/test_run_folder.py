@@ -29,7 +29,7 @@ def test_a_task_that_failed_internally_is_tried_again(tmp_path: Path) -> None:
         folder.commit(line("b"), None)
     with open_folder(tmp_path) as folder:
         assert set(folder.done) == {"b"}
-    assert [record["task_id"] for record in journal.read(tmp_path / "results.jsonl")] == ["b"]
+    assert [record["task_id"] for record in journal.read_records(tmp_path / "results.jsonl")] == ["b"]
 
 
 def test_a_task_that_the_policy_got_wrong_is_done(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_a_tree_without_its_result_line_is_dropped_so_that_no_task_stands_twice(
         folder.trees.append({"task_id": "b"})
     with open_folder(tmp_path):
         pass
-    assert list(journal.read(tmp_path / "trees.jsonl")) == [{"task_id": "a"}]
+    assert list(journal.read_records(tmp_path / "trees.jsonl")) == [{"task_id": "a"}]
 
 
 def test_two_runs_cannot_write_one_folder(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_the_line_that_makes_a_task_done_is_written_last(tmp_path: Path) -> None
     with open_folder(tmp_path) as folder:
         with pytest.raises(OSError, match="disk full"):
             replace(folder, results=Broken(tmp_path / "results.jsonl")).commit(line("a"), {"task_id": "a"})
-        assert list(journal.read(tmp_path / "trees.jsonl")) == [{"task_id": "a"}]
+        assert list(journal.read_records(tmp_path / "trees.jsonl")) == [{"task_id": "a"}]
         assert folder.done == {}
 
 
@@ -147,9 +147,9 @@ def test_of_repeated_lines_the_last_counts_and_the_damage_is_told(
         assert folder.done["a"]["n"] == 29
     assert "29 lines repeat a task" in caplog.text
     for name in ("results", "trees"):
-        kept = {record["task_id"]: record.get("n") for record in journal.read(tmp_path / f"{name}.jsonl")}
+        kept = {record["task_id"]: record.get("n") for record in journal.read_records(tmp_path / f"{name}.jsonl")}
         assert kept == {"a": 29, "b": None}
-        assert len(list(journal.read(tmp_path / f"{name}.jsonl"))) == 2
+        assert len(list(journal.read_records(tmp_path / f"{name}.jsonl"))) == 2
 
 
 def test_a_task_whose_last_line_is_an_internal_failure_runs_again(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_task_whose_last_line_is_an_internal_failure_runs_again(tmp_path: Path
         folder.commit(line("a", {"kind": "internal", "message": "y"}), None)
     with open_folder(tmp_path) as folder:
         assert folder.done == {}
-    assert list(journal.read(tmp_path / "trees.jsonl")) == []
+    assert list(journal.read_records(tmp_path / "trees.jsonl")) == []
 
 
 def test_failures_of_tasks_that_do_not_run_now_are_kept(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_failures_of_tasks_that_do_not_run_now_are_kept(tmp_path: Path) -> None:
             folder.commit(line(task, {"kind": "internal", "message": "y"}), None)
     with open_folder(tmp_path, tasks={"a"}):
         pass
-    assert [record["task_id"] for record in journal.read(tmp_path / "results.jsonl")] == ["b"]
+    assert [record["task_id"] for record in journal.read_records(tmp_path / "results.jsonl")] == ["b"]
 
 
 def test_a_draw_that_was_written_in_part_is_drawn_again_as_a_whole(tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_a_draw_that_was_written_in_part_is_drawn_again_as_a_whole(tmp_path: Pat
         folder.candidates.append_all([record(0, (0, 2)), record(1, (0, 2)), record(2, (2, 3)), record(3, (2, 3))])
     with open_folder(tmp_path) as folder:
         assert [each["index"] for each in folder.known_candidates] == [0, 1]
-    assert len(list(journal.read(tmp_path / "candidates.jsonl"))) == 2
+    assert len(list(journal.read_records(tmp_path / "candidates.jsonl"))) == 2
 
 
 @pytest.mark.parametrize("content", ["[1]", "3", '"a"', "null", '{"a": 1}', '{"task_id": 3, "error": null}', "["])

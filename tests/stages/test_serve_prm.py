@@ -22,7 +22,7 @@ from no_servers import NO_SERVERS
 from tiny_models import save
 from warm_process import WarmProcess
 
-from codetool.config.overrides import CONF, check
+from codetool.config.overrides import CONF, compose_all
 from codetool.prm.local_scorer import LocalJudge
 from codetool.prm.pointwise import Pointwise
 from codetool.types import Step, Task, Tool
@@ -46,9 +46,7 @@ def words(folder: Path) -> list[str]:
 
 
 @contextmanager
-def served(
-    run: CommandLine, folder: Path, *more: str
-) -> Iterator[tuple[WarmProcess, httpx.Client, Callable[[], str]]]:
+def served(run: CommandLine, folder: Path, *more: str) -> Iterator[tuple[WarmProcess, httpx.Client, Callable[[], str]]]:
     """The process, a client of it, and a function that waits for its end and tells what it said."""
     process = run.start("stage=serve_prm", "serve_prm.port=0", *words(folder), *more)
 
@@ -254,7 +252,7 @@ def test_a_dry_run_serves_nothing(run: CommandLine, folder: Path) -> None:
 
 def test_its_words_mean_nothing_to_other_stages() -> None:
     with pytest.raises(Exception, match="only stage=serve_prm reads it"):
-        check(["serve_prm.port=1"])
+        compose_all(["serve_prm.port=1"])
 
 
 def test_the_answer_is_what_the_references_client_reads(site: httpx.Client) -> None:

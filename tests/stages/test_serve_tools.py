@@ -11,14 +11,12 @@ import pytest
 from command_line import CommandLine
 from warm_process import WarmProcess
 
-from codetool.config.overrides import check
+from codetool.config.overrides import compose_all
 from codetool.errors import ConfigError
 
 
 @contextmanager
-def served(
-    run: CommandLine, *words: str, key: str | None = None
-) -> Iterator[tuple[WarmProcess, httpx.Client]]:
+def served(run: CommandLine, *words: str, key: str | None = None) -> Iterator[tuple[WarmProcess, httpx.Client]]:
     environment = {name: value for name, value in os.environ.items() if name != "TMDB_API_KEY"}
     environment |= {"TMDB_API_KEY": key} if key else {}
     process = run.start("stage=serve_tools", "serve_tools.port=0", *words, environment=environment)
@@ -140,8 +138,8 @@ def test_wrong_words_are_named(run: CommandLine, word: str, expected: str) -> No
 @pytest.mark.parametrize("word", ["serve_tools.port=1", "serve_tools={host: 127.0.0.1, port: 1, require_key: true}"])
 def test_its_words_mean_nothing_to_other_stages(word: str) -> None:
     with pytest.raises(ConfigError, match="only stage=serve_tools reads it"):
-        check([word])
-    check([word, "stage=serve_tools"])
+        compose_all([word])
+    compose_all([word, "stage=serve_tools"])
 
 
 def test_the_log_line_of_a_strange_request_stays_one_line(run: CommandLine) -> None:

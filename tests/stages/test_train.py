@@ -244,10 +244,10 @@ def test_what_cannot_be_trained_is_told(
     taken = [word for word in words if word.startswith(("prm=", "policy="))]
     with pytest.raises(error, match=message.replace("(", r"\(")):
         if taken:
-            from codetool.config.overrides import check
+            from codetool.config.overrides import compose_all
             from codetool.config.run_config import validate
 
-            [composed] = check(["stage=train", f"train.files=[{data}]", f"outputs={tmp_path}", *words])
+            [composed] = compose_all(["stage=train", f"train.files=[{data}]", f"outputs={tmp_path}", *words])
             train(validate(composed), choices(), Console(file=io.StringIO()))
         else:
             ran(model, data, tmp_path, *words)

@@ -47,7 +47,7 @@ class CommandLine:
 
 
 def lines(folder: Path, name: str) -> list[dict[str, Any]]:
-    return list(journal.read(folder / f"{name}.jsonl"))
+    return list(journal.read_records(folder / f"{name}.jsonl"))
 
 
 def timeless(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

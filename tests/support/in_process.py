@@ -11,7 +11,7 @@ from typing import Any
 from chat_server import ChatServer
 from rich.console import Console
 
-from codetool.config.overrides import check
+from codetool.config.overrides import compose_all
 from codetool.config.run_config import validate
 from codetool.stages.collect.collect import collect
 from codetool.stages.evaluate.run import RunOutcome, run
@@ -30,7 +30,7 @@ def scripted(policy: ChatServer) -> tuple[str, ...]:
 def prepared(outputs: Path, *words: str, **replaced: Any) -> tuple[Any, dict[str, str], Console]:
     """The settings of a command line with some parts replaced, the options of its groups, and a console that keeps."""
     words = (f"outputs={outputs}", "logger=none", *words)
-    config = replace(validate(check(words)[0]), **replaced)
+    config = replace(validate(compose_all(words)[0]), **replaced)
     chosen = dict(word.split("=", 1) for word in words if "=" in word)
     return config, {**GROUPS, **{name: chosen[name] for name in GROUPS if name in chosen}}, Console(file=io.StringIO())
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from codetool.config.overrides import check
+from codetool.config.overrides import compose_all
 from codetool.config.run_config import RunConfig, validate
 from codetool.model_types import ProcessExample
 from codetool.process_data import examples, transcripts
@@ -65,7 +65,7 @@ def config(model: Path, data: Path, outputs: Path, *words: str) -> RunConfig:
     """The settings of a run that trains a PRM, unless the words say otherwise."""
     target = "policy" if "train.target=policy" in words else "prm"
     own = [f"{target}=qwen7b", f"{target}.model={model}", f"train.files=[{data}]", f"outputs={outputs}"]
-    [composed] = check(["stage=train", *WORDS, *own, *words])
+    [composed] = compose_all(["stage=train", *WORDS, *own, *words])
     return validate(composed)
 
 

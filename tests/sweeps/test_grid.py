@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hydra import initialize_config_dir
 
-from codetool.config.overrides import CONF, all_valid, check
+from codetool.config.overrides import CONF, compose_all, validate_all
 from codetool.errors import ConfigError
 from codetool.sweeps.grid import expand_grid, name_sweep
 from codetool.sweeps.sweep import sweep
@@ -75,7 +75,7 @@ def test_a_wider_grid_in_another_order_is_the_same_sweep_and_another_question_is
 )
 def test_what_is_wrong_is_said(wrong: list[str], said: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
-        first, *_ = all_valid(check(wrong, multirun=True))
+        first, *_ = validate_all(compose_all(wrong, multirun=True))
         sweep(wrong, first.stage, tmp_path / "outputs", dry_run=True)
     assert said in str(error.value)
     assert not (tmp_path / "outputs").exists()

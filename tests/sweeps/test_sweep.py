@@ -229,7 +229,7 @@ def pair(
     """A cell that was asked for tasks a to d."""
     folder = folder / f"run{number}"
     folder.mkdir()
-    (folder / "results.jsonl").write_bytes(b"".join(map(journal.encode, results)))
+    (folder / "results.jsonl").write_bytes(b"".join(map(journal.encode_record, results)))
     metric = {"value": number / 10, "low": None, "high": None}
     return GridCell((), swept), CellOutcome(
         number, str(folder), tasks=list("abcd"), metrics={"metrics": {"success": metric}}

@@ -4,7 +4,7 @@ import pytest
 from broker_world import settings
 from pydantic import ValidationError
 
-from codetool.config.overrides import check
+from codetool.config.overrides import compose_all
 from codetool.config.run_config import validate
 from codetool.errors import ConfigError
 from codetool.tmdb.replica import TMDBReplica
@@ -15,7 +15,7 @@ PASTED = "sk_live_0123456789abcdef"
 
 
 def keyring(*words: str) -> Keyring:
-    [composed] = check(words)
+    [composed] = compose_all(words)
     secrets = validate(composed).tools.secrets
     return Keyring(secrets, {secret.env: f"value-of-{secret.env}" for secret in secrets.values()})
 

@@ -18,7 +18,7 @@ import pytest
 from provenances import write_provenance
 from wandb_files import Misbehaviour, Written, read, wandb_server
 
-from codetool.runs.code_version import hash_sources, source_folders
+from codetool.runs.code_version import hash_sources, list_source_folders
 from codetool.stages.wandb_content import (
     build_judge_content,
     build_prm_content,
@@ -107,7 +107,7 @@ def test_the_run_is_the_result_under_its_own_name(written: Written, folder: Path
     assert written.tags == ["tmdb", "beam"]
     made = {"codetool": "0.1.0", "sha256 of benchmark": "ab12"}
     assert {"seed": 3, "search": {"width": 2}, **made}.items() <= written.config.items()
-    assert [code["sha256"] for code in written.config["code"]] == [hash_sources(source_folders())]
+    assert [code["sha256"] for code in written.config["code"]] == [hash_sources(list_source_folders())]
     assert written.artifacts[f"report-{folder.name}"] == "report"
 
     numbers = {"success": 0.5, "success_low": 0.1, "success_high": 0.9, "scep": 1.0, "tasks/asked": 2}

@@ -9,7 +9,7 @@ import pytest
 import torch
 import transformers
 
-from codetool.config.overrides import check
+from codetool.config.overrides import compose_all
 from codetool.config.run_config import validate
 from codetool.errors import ConfigError
 from codetool.models import packed_model
@@ -36,7 +36,7 @@ def made(kind: str, folder: Path, **more: Any) -> Any:
 
 
 def loaded(folder: Path) -> Trained:
-    tuning = validate(check(["stage=train", "tuning=full"])[0]).tuning
+    tuning = validate(compose_all(["stage=train", "tuning=full"])[0]).tuning
     return load(folder, torch.float32, tuning, checkpointing=False)
 
 

@@ -12,7 +12,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from codetool.config.overrides import check
+from codetool.config.overrides import compose_all
 from codetool.config.run_config import validate
 from codetool.training import trainable_model
 from codetool.training.batch import batch, rows_of
@@ -98,7 +98,7 @@ def _trainable(weights):
 
 def shared(folder, taught, method, batching, *, checkpointing=False):
     """The loss over all readings and its gradients, by the training module, pass after pass."""
-    settings = validate(check(["stage=train", f"train.loss={taught.loss}"])[0]).train
+    settings = validate(compose_all(["stage=train", f"train.loss={taught.loss}"])[0]).train
     trained = trainable_model.load(
         folder, torch.float32, Tuning(method=method, **TUNING), checkpointing=checkpointing
     ).double()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 import tiny_models
 
-from codetool.config.overrides import check
+from codetool.config.overrides import compose_all
 from codetool.config.run_config import validate
 from codetool.model_types import ProcessExample, Sampling, Weights
 from codetool.models.chat_template import ChatTokens
@@ -32,7 +32,7 @@ def after(words, observation, parent=ROOT):
 
 def prm(folder):
     words = ["prm=qwen7b", f"prm.path={folder}", "prm.precision=float32", "prm.device=cpu"]
-    return validate(check(words)[0]).prm
+    return validate(compose_all(words)[0]).prm
 
 
 FIRST = after("search for  the film\n", "603 The Matrix\n\n")
@@ -73,7 +73,7 @@ def test_a_prm_is_taught_on_the_prompt_that_it_scores(folder, path):
 
 @pytest.mark.parametrize("path", PATHS[1:], ids=len)
 def test_a_policy_is_taught_after_the_prompt_that_it_continues(folder, path):
-    prompt = validate(check(["policy_prompt@policy.prompt=compact"])[0]).policy.prompt
+    prompt = validate(compose_all(["policy_prompt@policy.prompt=compact"])[0]).policy.prompt
     sampling = Sampling(0.0, 1.0, 10)
     model = LocalModel(Weights(folder, None, "float32"), prompt, sampling, rows=1, prefix_tokens=0, threads=1)
     try:

@@ -67,7 +67,7 @@ def _write_process_data(config: RunConfig, name: str, folder: Path, tasks: Seque
     )
     kept = [task_id for task_id in known if task_id in outcomes.by_task]
     lines = (line | {"outcomes": outcomes.by_task[line["task_id"]]} for line in trees.read_trees(kept))
-    journal.replace(folder / ROLLOUTS, map(journal.encode, lines))
+    journal.atomic_write(folder / ROLLOUTS, map(journal.encode_record, lines))
     rollouts = _Rollouts(folder / ROLLOUTS, tasks)
     collected = CollectSummary(outcomes.sources, failures=outcomes.failures)
     steps: list[tuple[str, str, bool | None]] = []
@@ -131,5 +131,5 @@ class _Rollouts:
         self._file, self._tasks = file, {task.id: task for task in tasks}
 
     def __iter__(self) -> Iterator[Rollout]:
-        for line in journal.read(self._file):
+        for line in journal.read_records(self._file):
             yield Rollout(self._tasks[line["task_id"]], parse_nodes(line), line["outcomes"])

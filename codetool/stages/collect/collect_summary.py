@@ -55,8 +55,8 @@ def write_collect_summary(collected: CollectSummary, folder: Path) -> None:
         "transcripts": collected.transcripts,
         "failures": [{"task_id": task_id} | asdict(error) for task_id, error in collected.failures.items()],
     }
-    journal.replace(folder / "summary.json", [json.dumps(content, indent=2).encode() + b"\n"])
-    journal.replace(folder / "summary.svg", [render_svg(_build_chart(collected.counts)).encode()])
+    journal.atomic_write(folder / "summary.json", [json.dumps(content, indent=2).encode() + b"\n"])
+    journal.atomic_write(folder / "summary.svg", [render_svg(_build_chart(collected.counts)).encode()])
 
 
 def print_collect_summary(

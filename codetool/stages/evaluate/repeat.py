@@ -49,7 +49,7 @@ class _Source:
     @property
     def drawn_by(self) -> dict[str, Any]:
         """What determined its candidates, by dotted name."""
-        made = provenance.read(self.folder).identity
+        made = provenance.read_provenance(self.folder).identity
         return {"the data of the benchmark": made.checksums.get("benchmark")} | collect_draw_settings(made)
 
 

@@ -26,22 +26,22 @@ def refuse_other_draws(config: RunConfig, identity: Identity) -> None:
     for folder in config.reuse:
         if not (folder / "config.yaml").is_file():
             raise ConfigError(f"reuse: {folder} is no run folder: there is no config.yaml in it.")
-        if differences := describe_difference(collect_draw_settings(provenance.read(folder).identity), ours):
+        if differences := describe_difference(collect_draw_settings(provenance.read_provenance(folder).identity), ours):
             raise ConfigError(f"reuse: the candidates of {folder} cannot stand for this run's: {differences}.")
 
 
 def has_same_draws(identity: Identity, folder: Path) -> bool:
     """Whether the candidates of a run folder are those that a run of this identity would draw for the same prompts."""
-    if not (folder / provenance.NAME).is_file():
+    if not (folder / provenance.PROVENANCE_FILE).is_file():
         return False
-    return collect_draw_settings(provenance.read(folder).identity) == collect_draw_settings(identity)
+    return collect_draw_settings(provenance.read_provenance(folder).identity) == collect_draw_settings(identity)
 
 
 def load_reused_candidates(folders: Sequence[Path], tasks: Sequence[Task]) -> Iterator[Record]:
     """The candidates of these tasks that the folders hold; runs that are going on have those up to now."""
     wanted = {task.id for task in tasks}
     for folder in folders:
-        records = journal.read(folder / CANDIDATES, CANDIDATE_SHAPE)
+        records = journal.read_records(folder / CANDIDATES, CANDIDATE_SHAPE)
         yield from complete_draws([record for record in records if record["task_id"] in wanted])
 
 

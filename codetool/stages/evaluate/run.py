@@ -14,16 +14,16 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from codetool.config.invocation import command_words
+from codetool.config.invocation import get_command
 from codetool.config.run_config import RunConfig
 from codetool.errors import CodeToolError
 from codetool.evaluation.judged_results import load_result_lines
 from codetool.evaluation.summary import RunSummary, encode_summary, summarize_results
 from codetool.models.vllm_servers import STATISTICS
 from codetool.runs import journal
-from codetool.runs.code_version import read_code
-from codetool.runs.identity import Identity, identity_settings
-from codetool.runs.provenance import code_rows, describe_other_code, record_session
+from codetool.runs.code_version import read_code_version
+from codetool.runs.identity import Identity, select_identity_settings
+from codetool.runs.provenance import count_results_by_code, describe_other_code, record_session
 from codetool.stages import run_folder
 from codetool.stages.conclusion import ResultFolder, find_larger_result, open_result_folder
 from codetool.stages.evaluate.evaluate import TASK_LOG, evaluate
@@ -114,7 +114,7 @@ def run(
         larger = find_larger_result(path, len(tasks))
         if larger is None:
             write_config(config, path)
-        with record_session(path, identity, config.settings, command_words(), done=len(folder.done)) as session:
+        with record_session(path, identity, config.settings, get_command(), done=len(folder.done)) as session:
             if any(task.id not in folder.done for task in tasks):
                 check_judge_reachable(config)
                 evaluate(config, folder, tasks, console, session.record_sandbox, shared)
@@ -153,7 +153,7 @@ def _judge_and_summarize(
 
 def compute_identity(config: RunConfig, choices: Mapping[str, str]) -> Identity:
     """The identity of an evaluation's or a collection's result. Raises MissingError where data are not there."""
-    settings = identity_settings(config, choices)
+    settings = select_identity_settings(config, choices)
     if not needs_judge(config):
         settings.pop("judge", None)  # nobody judges; or leaves are judged, which is done anew from the same trees
     if not needs_vllm_server(config.prm, config.policy):
@@ -193,12 +193,12 @@ def _compute_checksums(config: RunConfig) -> dict[str, str]:
 
 def write_config(config: RunConfig, path: Path) -> None:
     """Write the resolved settings to `config.yaml`."""
-    journal.replace(path / "config.yaml", [yaml.safe_dump(config.settings, sort_keys=False).encode()])
+    journal.atomic_write(path / "config.yaml", [yaml.safe_dump(config.settings, sort_keys=False).encode()])
 
 
 def print_other_code(config: RunConfig, path: Path, console: Console) -> None:
     """Print a line if other code than this has worked on a folder; for dry runs, which record no session."""
-    if line := describe_other_code(path, read_code(config.settings)):
+    if line := describe_other_code(path, read_code_version(config.settings)):
         console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -227,12 +227,12 @@ def _write_summary(path: Path, tasks: Sequence[Task], config: RunConfig, judging
     lines = load_result_lines(path, templates)
     groups = {task.id: task.group for task in tasks}
     summary = summarize_results(lines, len(tasks), seed=config.seed, templates=templates, groups=groups)
-    servers = list(journal.read(path / STATISTICS))
+    servers = list(journal.read_records(path / STATISTICS))
     content = encode_summary(summary) | ({"servers": servers} if servers else {})
     content |= {"judge": dict(judging)} if judging else {}
     content |= {"tools": counts} if (counts := read_counts(path)) else {}
-    content["code"] = code_rows(path, len(run_folder.read_finished(path)))
-    journal.replace(path / "metrics.json", [json.dumps(content, indent=2).encode() + b"\n"])
+    content["code"] = count_results_by_code(path, len(run_folder.read_finished(path)))
+    journal.atomic_write(path / "metrics.json", [json.dumps(content, indent=2).encode() + b"\n"])
     write_report_if_possible(path, lines, summary, tasks)
     return summary
 

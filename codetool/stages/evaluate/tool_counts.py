@@ -22,7 +22,7 @@ def append_counts(folder: Path, summary: AnswerCounts) -> None:
 
 def read_counts(folder: Path) -> dict[str, Any]:
     """The counts of all starts together: `calls`, and by name `provenance`, `failures`, `cache`; empty without any."""
-    lines = list(journal.read(folder / COUNTS_FILE))
+    lines = list(journal.read_records(folder / COUNTS_FILE))
     if not lines:
         return {}
     names = ("provenance", "failures", "cache")

@@ -24,7 +24,7 @@ from codetool.interfaces import ProcessRewardModel
 from codetool.prm.none import NoPRM
 from codetool.prm.oracle import OraclePRM
 from codetool.runs import journal, provenance
-from codetool.runs.identity import Identity, identity_settings
+from codetool.runs.identity import Identity, select_identity_settings
 from codetool.runs.journal import Journal
 from codetool.runs.provenance import record_session
 from codetool.stages import run_folder
@@ -59,7 +59,7 @@ def evaluate_prm(config: RunConfig, choices: Mapping[str, str], console: Console
 
     The same command tries those tasks again. Raises CodeToolError; the scores given until then are kept.
     """
-    from codetool.config.invocation import command_words
+    from codetool.config.invocation import get_command
     from codetool.stages.evaluate.run import log_to_file, print_other_code, write_config
     from codetool.stages.evaluate_prm import (
         prm_eval_dataset,
@@ -86,7 +86,7 @@ def evaluate_prm(config: RunConfig, choices: Mapping[str, str], console: Console
         stack.callback(run_folder.remove_if_unused, path, (SCORES_FILE,))
         stack.enter_context(log_to_file(path / "log.txt", console, logging.INFO))
         write_config(config, path)
-        command = command_words()
+        command = get_command()
         stack.enter_context(record_session(path, identity, config.settings, command, done=len(_read_scores(path))))
         for line in warnings:
             log.warning("%s", line)
@@ -128,7 +128,7 @@ def _check_config(config: RunConfig) -> None:
         ours = config.benchmark.checksum()
         for place in config.evaluate_prm.data:
             folder = place if place.is_dir() else place.parent
-            if (theirs := provenance.read(folder).identity.checksums.get("benchmark")) != ours:
+            if (theirs := provenance.read_provenance(folder).identity.checksums.get("benchmark")) != ours:
                 raise ConfigError(
                     f"prm=oracle knows the solutions of this command's benchmark (sha256 {ours[:8]}), and {folder} is "
                     f"of another (sha256 {str(theirs)[:8]}). Name the benchmark that the data was collected on."
@@ -140,7 +140,7 @@ def _compute_identity(config: RunConfig, choices: Mapping[str, str], checksums: 
     from codetool.stages.evaluate.run import needs_vllm_server
 
     blocks = ("stage", "prm", "vllm") if needs_vllm_server(config.prm) else ("stage", "prm")
-    return Identity(identity_settings(config, choices, blocks), checksums)
+    return Identity(select_identity_settings(config, choices, blocks), checksums)
 
 
 def _announce(
@@ -160,7 +160,7 @@ def _announce(
 
 def _read_scores(path: Path) -> dict[Key, float]:
     """The scores in a folder; nothing for a folder that is not there."""
-    return {(line["task_id"], line["node_id"]): line["score"] for line in journal.read(path / SCORES_FILE)}
+    return {(line["task_id"], line["node_id"]): line["score"] for line in journal.read_records(path / SCORES_FILE)}
 
 
 async def _score(config: RunConfig, data: PRMEvalDataset, path: Path, console: Console) -> dict[str, str]:

@@ -19,7 +19,7 @@ from codetool.evaluation.result_records import parse_nodes
 from codetool.model_types import ProcessExample
 from codetool.process_data import examples
 from codetool.runs import journal, provenance
-from codetool.runs.identity import OPTION
+from codetool.runs.identity import OPTION_KEY
 from codetool.stages.report import load_tasks, read_settings
 from codetool.tools.call_key import route_request
 from codetool.types import HttpRequest, Node, Task, Tool, ToolAnswer
@@ -75,7 +75,7 @@ def load_prm_eval_dataset(paths: Sequence[Path], limit: int | None) -> PRMEvalDa
         file = path / examples.NAME if path.is_dir() else path
         folder = _check_folder(file)
         asked = _load_tasks(folder)
-        benchmarks[str(provenance.read(folder).identity.settings["benchmark"][OPTION])] = None
+        benchmarks[str(provenance.read_provenance(folder).identity.settings["benchmark"][OPTION_KEY])] = None
         checksums[f"data {number}"] = _compute_checksum(file)
         found = _group_siblings(file, asked)
         if twice := next((name for name in found if name in tasks), None):
@@ -92,7 +92,7 @@ def _check_folder(file: Path) -> Path:
     """The folder of a file of examples, with all that belongs to it."""
     if not file.exists():
         raise MissingError(f"evaluate_prm.data: {file} is not there. {FOLDER_HINT}")
-    for each in (file, file.parent / ROLLOUTS, file.parent / "config.yaml", file.parent / provenance.NAME):
+    for each in (file, file.parent / ROLLOUTS, file.parent / "config.yaml", file.parent / provenance.PROVENANCE_FILE):
         if not each.is_file():
             raise MissingError(
                 f"evaluate_prm.data: there is no {each.name} in {each.parent}, and a PRM's input is made of it. "
@@ -151,7 +151,7 @@ def _match_nodes(task: Task, tree: Mapping[str, Node], group: Sequence[ProcessEx
 
 def _read_trees(file: Path, tasks: Mapping[str, Task]) -> Iterator[tuple[str, dict[str, Node]]]:
     """The nodes of each of these tasks by their ids."""
-    for line in journal.read(file):
+    for line in journal.read_records(file):
         try:
             if (task := tasks.get(line["task_id"])) is not None:
                 yield task.id, _recompute_tools(parse_nodes(line), task.tools)
@@ -182,7 +182,7 @@ def _compute_checksum(file: Path) -> str:
     for each in (file, file.parent / ROLLOUTS):
         with each.open("rb") as content:
             digest.update(hashlib.file_digest(content, "sha256").digest())
-    identity = provenance.read(file.parent).identity
+    identity = provenance.read_provenance(file.parent).identity
     told = [identity.settings["benchmark"], identity.checksums.get("benchmark")]
     digest.update(json.dumps(told, sort_keys=True, default=str).encode())
     return digest.hexdigest()

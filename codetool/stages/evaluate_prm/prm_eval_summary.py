@@ -15,7 +15,7 @@ from codetool.config.run_config import RunConfig
 from codetool.evaluation.charts import Bar, Chart, Line, Point, render_svg
 from codetool.evaluation.prm_metrics import PRMMetric, PRMReport, measure_prm
 from codetool.runs import journal
-from codetool.runs.provenance import code_rows
+from codetool.runs.provenance import count_results_by_code
 from codetool.stages.evaluate.summary_display import describe_untrained_prm
 from codetool.stages.evaluate_prm.prm_eval_dataset import PRMEvalDataset
 
@@ -61,9 +61,9 @@ def write_prm_summary(
     )
     counts = {"tasks": len(data.tasks), "groups": len(data.groups), "steps": len(examples)}
     left_out = {"failures": [{"task_id": name, "message": message} for name, message in failures.items()]}
-    content = {**_encode_report(measurement), **counts, **left_out, "code": code_rows(folder, len(scores))}
-    journal.replace(folder / "metrics.json", [json.dumps(content, indent=2).encode() + b"\n"])
-    journal.replace(folder / PLOT_FILE, [render_svg(build_reliability_chart(measurement)).encode()])
+    content = {**_encode_report(measurement), **counts, **left_out, "code": count_results_by_code(folder, len(scores))}
+    journal.atomic_write(folder / "metrics.json", [json.dumps(content, indent=2).encode() + b"\n"])
+    journal.atomic_write(folder / PLOT_FILE, [render_svg(build_reliability_chart(measurement)).encode()])
     _print_report(measurement, console)
     labelled = sum(example.label is not None for example in examples)
     for line in (*_describe_metrics(measurement, len(examples), labelled), *describe_untrained_prm(config.settings)):

@@ -129,7 +129,7 @@ def _load_run_folder(folder: Path, word: str) -> AnswerSource:
     asked = tuple(task.id for task in tasks) or tuple(cases)
     templates = {task.id: task.template for task in tasks}
     groups = {task.id: task.group for task in tasks}
-    result = provenance.read(folder).result
+    result = provenance.read_provenance(folder).result
     return AnswerSource(folder.resolve().name, result, asked, cases, templates, notes, groups)
 
 

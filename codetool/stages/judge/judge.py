@@ -19,7 +19,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 from rich.console import Console
 
-from codetool.config.invocation import command_words
+from codetool.config.invocation import get_command
 from codetool.config.run_config import RunConfig
 from codetool.errors import ConfigError
 from codetool.evaluation import judged_results
@@ -27,8 +27,8 @@ from codetool.evaluation.summary import RunSummary, encode_summary, summarize_re
 from codetool.judges.endpoint_judge import Comparison, NoJudge
 from codetool.judges.votes import VOTES_FILE
 from codetool.runs import journal
-from codetool.runs.identity import Identity, identity_settings
-from codetool.runs.provenance import code_rows, record_session
+from codetool.runs.identity import Identity, select_identity_settings
+from codetool.runs.provenance import count_results_by_code, record_session
 from codetool.stages import run_folder
 from codetool.stages.evaluate.run import log_to_file, print_other_code, write_config
 from codetool.stages.evaluate.summary_display import build_groups_table, build_metrics_table, describe_judging
@@ -71,7 +71,7 @@ def judge(config: RunConfig, choices: Mapping[str, str], console: Console) -> in
         stack.callback(run_folder.remove_if_unused, path, (judged_results.JUDGED_FILE, VOTES_FILE))
         stack.enter_context(log_to_file(path / "log.txt", console, logging.INFO))
         write_config(config, path)
-        stack.enter_context(record_session(path, identity, config.settings, command_words()))
+        stack.enter_context(record_session(path, identity, config.settings, get_command()))
         summary = _judge_answers(config, answers, reference, path, console)
         _print_summary(summary, path, Console())
         log_result(config, choices, path, [answers.name, choices["judge"]], build_judge_content(path))
@@ -123,7 +123,7 @@ def _refuse_another_benchmark(answers: AnswerSource, reference: AnswerSource, pl
 
 def _compute_identity(config: RunConfig, choices: Mapping[str, str], checksums: Mapping[str, str]) -> Identity:
     """What determines the result: the judge and the answers, not the policy, search and the like of this command."""
-    settings = identity_settings(config, choices, ("stage", "seed", "judge"))
+    settings = select_identity_settings(config, choices, ("stage", "seed", "judge"))
     if "reference" in checksums:
         settings["comparison"] = config.settings["judge"]["comparison"]
     return Identity(settings, checksums)
@@ -200,12 +200,12 @@ def _write_summary(
         "answered": summary.finished,
     }
     content = {"metrics": summary.metrics, "tasks": tasks, "judge": dict(told), "notes": list(answers.notes)}
-    content["code"] = code_rows(path)
+    content["code"] = count_results_by_code(path)
     if summary.groups:
         content["groups"] = encode_summary(summary)["groups"]
     if reference:
         content["reference"] = {"name": reference.name, "missing": _count_missing(answers, reference)}
-    journal.replace(path / "metrics.json", [json.dumps(content, indent=2).encode() + b"\n"])
+    journal.atomic_write(path / "metrics.json", [json.dumps(content, indent=2).encode() + b"\n"])
     return summary
 
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import yaml
 
-from codetool.config.override_errors import key_of
+from codetool.config.override_errors import get_key
 from codetool.config.run_config import RunConfig
 from codetool.evaluation.charts import Chart, Line, Point, render_svg
 from codetool.models.locate import EMBEDDED, ModelFolders
 from codetool.runs import journal
-from codetool.runs.provenance import codes_in
+from codetool.runs.provenance import parse_code_versions
 from codetool.stages.train.train_dataset import DataFile
 from codetool.stages.wandb_content import LOSSES, VALIDATIONS
 
@@ -43,13 +43,13 @@ def format_usage(config: RunConfig, choices: Mapping[str, str], words: Sequence[
     """The words that use the trained model in a folder, as a shell takes them."""
     target = config.train.target
     own = (f"{target}.", f"prm_prompt@{target}.", f"policy_prompt@{target}.")
-    more = [word for word in words if word.startswith(own) and key_of(word) != f"{target}.path"]
+    more = [word for word in words if word.startswith(own) and get_key(word) != f"{target}.path"]
     return shlex.join([f"{target}={choices[target]}", f"{target}.path={folder}", *more])
 
 
 def collect_metrics(folder: Path, counts: Mapping[str, int]) -> dict[str, Any]:
     """The content of `metrics.json`, from the journals."""
-    losses, validations = (list(journal.read(folder / name)) for name in (LOSSES, VALIDATIONS))
+    losses, validations = (list(journal.read_records(folder / name)) for name in (LOSSES, VALIDATIONS))
     best = min(validations, key=lambda line: float(line["validation_loss"])) if validations else {}
     tail = losses[-max(1, len(losses) // 10) :]
     return {
@@ -66,9 +66,9 @@ def collect_metrics(folder: Path, counts: Mapping[str, int]) -> dict[str, Any]:
 
 def write_metrics(folder: Path, content: Mapping[str, Any]) -> None:
     """Write the curve, and then `metrics.json`, which makes a run a finished one."""
-    losses, validations = (list(journal.read(folder / name)) for name in (LOSSES, VALIDATIONS))
-    journal.replace(folder / CURVE, [render_svg(build_loss_chart(losses, validations)).encode()])
-    journal.replace(folder / METRICS, [json.dumps(content, indent=2).encode() + b"\n"])
+    losses, validations = (list(journal.read_records(folder / name)) for name in (LOSSES, VALIDATIONS))
+    journal.atomic_write(folder / CURVE, [render_svg(build_loss_chart(losses, validations)).encode()])
+    journal.atomic_write(folder / METRICS, [json.dumps(content, indent=2).encode() + b"\n"])
 
 
 def build_loss_chart(losses: Sequence[Mapping[str, Any]], validations: Sequence[Mapping[str, Any]]) -> Chart:
@@ -113,7 +113,7 @@ def write_card(
     head["library_name"] = "peft" if adapter else "transformers"
     lines = _build_card(config, name, licence, sources, content, command, usage, folder.name)
     text = f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n\n" + "\n".join(lines) + "\n"
-    journal.replace(folder / CARD, [text.encode()])
+    journal.atomic_write(folder / CARD, [text.encode()])
 
 
 def _build_card(
@@ -135,7 +135,7 @@ def _build_card(
         first, second = config.settings["prm"]["labels"]
         yield f"Its score is the probability of `{first}` against `{second}` as the next token.\n"
     yield f"Use:\n\n    python run.py {usage}\n"
-    yield f"Made by {'; '.join(map(str, codes_in(content)))} with:\n\n    {command}\n"
+    yield f"Made by {'; '.join(map(str, parse_code_versions(content)))} with:\n\n    {command}\n"
     yield "## Data\n\n| file | use | records | sha256 |\n| --- | --- | --- | --- |"
     for each in sources:
         yield f"| {'/'.join(each.path.parts[-2:])} | {each.use} | {each.lines} | `{each.sha256}` |"

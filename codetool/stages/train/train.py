@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from codetool.config.invocation import command_words
+from codetool.config.invocation import get_command
 from codetool.config.run_config import RunConfig
-from codetool.credentials.masking import mask_words
+from codetool.credentials.masking import mask_command
 from codetool.errors import ConfigError
 from codetool.models.locate import ModelFolders, checksum
 from codetool.prompts import trained_prompt
-from codetool.runs.identity import Identity, identity_settings
-from codetool.runs.provenance import code_rows, record_session
+from codetool.runs.identity import Identity, select_identity_settings
+from codetool.runs.provenance import count_results_by_code, record_session
 from codetool.stages import run_folder
 from codetool.stages.evaluate.run import log_to_file, print_other_code, write_config
 from codetool.stages.train import model_card, train_dataset, trained_on, training_prompt
@@ -88,7 +88,7 @@ def train(config: RunConfig, choices: Mapping[str, str], console: Console) -> in
         run_folder.lock_folder(path, stack, False)
         stack.callback(run_folder.remove_if_unused, path, (LOSSES,))
         stack.enter_context(log_to_file(path / "log.txt", console, logging.INFO))
-        stack.enter_context(record_session(path, identity, config.settings, command_words()))
+        stack.enter_context(record_session(path, identity, config.settings, get_command()))
         if not (path / model_card.METRICS).is_file():
             write_config(config, path)
             _train(run, path)
@@ -128,7 +128,7 @@ def _compute_identity(run: _Run) -> Identity:
     Nor is what changes nothing but rounding: of the trainer only precision, sharding and the number of processes count.
     """
     config, target = run.config, run.config.train.target
-    settings = identity_settings(config, run.choices, ("stage", "seed", "train", "tuning", target))
+    settings = select_identity_settings(config, run.choices, ("stage", "seed", "train", "tuning", target))
     asked = ("model", "labels", "prompt") if target == "prm" else ("model",)  # transcripts hold a policy's prompt
     settings[target] = {name: settings[target][name] for name in asked if name in settings[target]}
     settings["first tasks"] = config.limit
@@ -249,7 +249,7 @@ def _export(run: _Run, job: Job, path: Path, material: TrainDataset) -> None:
         "left_out": material.too_long,
     }
     folders = [made, export.export_merged(job, made)] if run.config.train.save_merged else [made]
-    content = {**model_card.collect_metrics(path, counts), "code": code_rows(path)}
+    content = {**model_card.collect_metrics(path, counts), "code": count_results_by_code(path)}
     for folder in folders:
         _write_companion_files(run, path, folder, content)
     model_card.write_metrics(path, content)
@@ -259,7 +259,7 @@ def _write_companion_files(run: _Run, path: Path, folder: Path, content: Mapping
     """Write what stands beside the weights: the model card, and the prompt that they were trained with."""
     if (prompt := training_prompt.find_training_prompt(run.config, run.sources)) is not None:
         trained_prompt.save_prompt_record(folder, prompt)
-    command = "python run.py " + shlex.join(mask_words(run.words))
+    command = "python run.py " + shlex.join(mask_command(run.words))
     usage = run.usage(path, folder.name)
     settings = run.config.train
     trained_on.write_training_tasks(

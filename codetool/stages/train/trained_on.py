@@ -40,7 +40,7 @@ def write_training_tasks(
     templates = sorted({known[task_id] for task_id in told if task_id in known})
     content = {"tasks": told, "validation_tasks": held, "templates": templates}
     head = b"# The tasks that this model was trained and validated on, and the templates of the first.\n"
-    journal.replace(
+    journal.atomic_write(
         folder / TRAINED_ON_FILE, [head, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode()]
     )
 
