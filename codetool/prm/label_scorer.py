@@ -10,7 +10,7 @@ from codetool.prompts.messages import Message
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class LabelScores:
     """The model's answers to some chats."""
 
     values: tuple[float | None, ...]
@@ -28,10 +28,10 @@ class Judged:
         return self.tokens if self.computed is None else self.computed
 
 
-class Judge(Protocol):
+class LabelScorer(Protocol):
     """A model that chooses between two labels."""
 
-    async def judge(self, chats: Sequence[Sequence[Message]], name: str, *, new: bool) -> Judged:
+    async def score_chats(self, chats: Sequence[Sequence[Message]], name: str, *, new: bool) -> LabelScores:
         """The probability of the first label for each chat.
 
         `name` says in messages what they are about. `new` tells that nothing was asked yet that starts as they do.

@@ -8,12 +8,12 @@ from typing import Literal
 
 from codetool.errors import ConfigError
 
-Formula = Literal["softmax", "logit_ratio"]
+ScoreFormula = Literal["softmax", "logit_ratio"]
 """`softmax`: the probability of the first label among the two. `logit_ratio`: first / (first + second) of the raw
 logits, the reference implementation's number: no probability, and not bound to [0, 1]."""
 
 
-def label_ids(labels: tuple[str, str], tokens: Callable[[str], Sequence[int]], model: str) -> tuple[int, int]:
+def find_label_tokens(labels: tuple[str, str], tokens: Callable[[str], Sequence[int]], model: str) -> tuple[int, int]:
     """The token of each label. Raises ConfigError if one is not a single token, or both are the same."""
     found = [list(tokens(label)) for label in labels]
     for label, ids in zip(labels, found, strict=True):
@@ -27,7 +27,7 @@ def label_ids(labels: tuple[str, str], tokens: Callable[[str], Sequence[int]], m
     return found[0][0], found[1][0]
 
 
-def score(formula: Formula, first: float, second: float) -> float:
+def compute_score(formula: ScoreFormula, first: float, second: float) -> float:
     """The latent reward that two logits stand for; log-probabilities do as well for `softmax`."""
     if formula == "softmax":
         return 0.5 * (1 + math.tanh((first - second) / 2))  # the logistic function, which this form cannot overflow

@@ -13,8 +13,8 @@ from codetool.models.chat_template import ChatTokens
 from codetool.models.locate import ModelFolders
 from codetool.models.packed_model import PackedModel
 from codetool.models.scoring_worker import Job, Scorer, families
-from codetool.prm.label_scorer import Judged, count_characters
-from codetool.prm.label_tokens import label_ids, score
+from codetool.prm.label_scorer import LabelScores, count_characters
+from codetool.prm.label_tokens import compute_score, find_label_tokens
 from codetool.prompts.messages import Message
 
 if TYPE_CHECKING:
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class LocalJudge:
+class LocalScorer:
     """A loaded model and its worker thread. `close` ends the thread."""
 
     def __init__(self, settings: GenerativePRM, found: ModelFolders) -> None:
         """Load the folders. Raises ConfigError or MissingError where they cannot be used."""
         self._settings = settings
-        self.tokens = ChatTokens(found.base)
-        labels = label_ids(settings.labels, self.tokens.tokens, settings.model)
+        self.tokenizer = ChatTokens(found.base)
+        labels = find_label_tokens(settings.labels, self.tokenizer.tokens, settings.model)
         self._scorer = Scorer(
             lambda: PackedModel(found.base, found.adapter, settings.precision, settings.device),
             labels,
@@ -43,20 +43,20 @@ class LocalJudge:
         """End the worker after its current pass."""
         self._scorer.close()
 
-    def watch(self, told: Callable[[int, int], None]) -> None:
+    def on_progress(self, told: Callable[[int, int], None]) -> None:
         """Let the worker tell of every pass, how many groups of siblings and how many tokens it is about to read."""
         self._scorer.on_pass = told
 
-    def length(self, chat: Sequence[Message]) -> tuple[int, int]:
+    def count_tokens(self, chat: Sequence[Message]) -> tuple[int, int]:
         """Tokens of a chat, and the model's context."""
-        return len(self.tokens.encode(chat)), self._scorer.context
+        return len(self.tokenizer.encode(chat)), self._scorer.context
 
     @property
     def max_characters(self) -> int:
         """Characters that a chat within the model's context has at most; a longer one need not be tokenised."""
-        return self._scorer.context * self.tokens.longest_token
+        return self._scorer.context * self.tokenizer.longest_token
 
-    async def judge(self, chats: Sequence[Sequence[Message]], name: str, *, new: bool) -> Judged:
+    async def score_chats(self, chats: Sequence[Sequence[Message]], name: str, *, new: bool) -> LabelScores:
         """The score of each chat.
 
         `computed` counts what the model really read: what chats start with is read once, for all who ever ask, `new`
@@ -67,21 +67,21 @@ class LocalJudge:
         jobs = [Job(family) for family in families(different)]
         read = await gather_or_cancel(asyncio.wrap_future(self._scorer.submit(job)) for job in jobs)
         values = {
-            prompt: score(self._settings.score, *logits)
+            prompt: compute_score(self._settings.score, *logits)
             for job, judged in zip(jobs, read, strict=True)
             for prompt, logits in zip(job.prompts, judged.logits, strict=True)
         }
         scores = tuple(None if prompt is None else values.get(prompt) for prompt in prompts)
         asked = sum(len(prompt) for prompt in prompts if prompt is not None and prompt in values)
-        return Judged(scores, asked, sum(judged.tokens for judged in read))
+        return LabelScores(scores, asked, sum(judged.tokens for judged in read))
 
     def _encode(self, chat: Sequence[Message], name: str) -> tuple[int, ...] | None:
         """The tokens of a chat; None where its characters tell that they exceed the context."""
         characters = count_characters(chat)
         if characters <= self.max_characters:
-            return tuple(self.tokens.encode(chat))
+            return tuple(self.tokenizer.encode(chat))
         log.warning(
-            "%s: the PRM's prompt of %d characters exceeds its context of %d tokens; it is not judged",
+            "%s: the PRM's prompt of %d characters exceeds its context of %d tokens; it is not scored",
             name, characters, self._scorer.context,
         )  # fmt: skip
         return None
@@ -92,5 +92,5 @@ class LocalJudge:
         trouble = PromptTooLongError(
             f"the PRM's prompt of {len(prompt)} tokens exceeds its context of {self._scorer.context}"
         )
-        log.warning("%s: %s; it is not judged", name, trouble)
+        log.warning("%s: %s; it is not scored", name, trouble)
         return False

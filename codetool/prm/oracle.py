@@ -48,7 +48,7 @@ class OraclePRM:
         """This object. Raises ConfigError if no task of the benchmark has a gold path."""
         tasks = await asyncio.to_thread(self.benchmark.tasks)
         if tasks and not any(task.gold or task.gold_calls for task in tasks):
-            raise _no_gold(tasks[0])
+            raise _no_gold_error(tasks[0])
         yield self
 
     async def score(
@@ -56,7 +56,7 @@ class OraclePRM:
     ) -> Scores:
         """1.0 or 0.0 for each candidate. Raises ConfigError for a task without a gold path, and for steps not run."""
         if not (task.gold or task.gold_calls):
-            raise _no_gold(task)
+            raise _no_gold_error(task)
         if len(executions) != len(candidates):
             raise ConfigError(
                 f"prm=oracle judges what steps did, and those of task {task.id} were not run. It is for searches; "
@@ -66,9 +66,9 @@ class OraclePRM:
             Node(id=task.id, depth=len(path) + 1, step=step, execution=execution)
             for step, execution in zip(candidates, executions, strict=True)
         ]
-        return Scores(tuple(float(self._promising(task, [*path, end])) for end in ends))
+        return Scores(tuple(float(self._is_on_gold_path(task, [*path, end])) for end in ends))
 
-    def _promising(self, task: Task, path: Sequence[Node]) -> bool:
+    def _is_on_gold_path(self, task: Task, path: Sequence[Node]) -> bool:
         finished = path[-1].finished
         right = self.benchmark.check(task, final_answer(path[-1])) if finished else None
         if right is not None:
@@ -77,7 +77,7 @@ class OraclePRM:
         return left == 0 if finished else left is not None
 
 
-def _no_gold(task: Task) -> ConfigError:
+def _no_gold_error(task: Task) -> ConfigError:
     return ConfigError(
         f"prm=oracle needs to know the gold path, and task {task.id} has none (neither gold nor gold_calls). "
         "Choose another prm=, or a benchmark= with gold paths."

@@ -12,19 +12,19 @@ from collections.abc import Mapping, Sequence
 from itertools import permutations
 
 from codetool.model_types import Scores
-from codetool.prm.label_scorer import Judge
+from codetool.prm.label_scorer import LabelScorer
 from codetool.prompts.prm_prompt import PairwisePRMPrompt
 from codetool.types import Execution, Node, Step, Task
 
-UNDECIDED = 0.5
+TIE = 0.5
 
 
-class Pairwise:
+class PairwisePRM:
     """A PRM that reads two candidates at a time."""
 
-    def __init__(self, judge: Judge, prompt: PairwisePRMPrompt) -> None:
+    def __init__(self, scorer: LabelScorer, prompt: PairwisePRMPrompt) -> None:
         """Takes the model and what it reads; its first label stands for the first candidate."""
-        self.judge, self._prompt = judge, prompt
+        self.scorer, self._prompt = scorer, prompt
 
     @property
     def sees_observation(self) -> bool:
@@ -42,16 +42,16 @@ class Pairwise:
         texts = list(dict.fromkeys(step.text for step in candidates))
         pairs = list(permutations(texts, 2))
         if not pairs:
-            return Scores((UNDECIDED,) * len(candidates))
+            return Scores((TIE,) * len(candidates))
         before = self._prompt.prefix_messages(task, path)
         chats = [self._prompt.with_candidates(before, len(path) + 1, first, second) for first, second in pairs]
-        judged = await self.judge.judge(chats, f"{task.id}, step {len(path) + 1}", new=not path)
-        chosen = {pair: UNDECIDED if value is None else value for pair, value in zip(pairs, judged.values, strict=True)}
-        values = {text: _wins(text, texts, chosen) for text in texts}
-        return Scores(tuple(values[step.text] for step in candidates), judged.tokens, judged.computed)
+        answers = await self.scorer.score_chats(chats, f"{task.id}, step {len(path) + 1}", new=not path)
+        preferences = {pair: TIE if value is None else value for pair, value in zip(pairs, answers.values, strict=True)}
+        values = {text: _mean_win_probability(text, texts, preferences) for text in texts}
+        return Scores(tuple(values[step.text] for step in candidates), answers.tokens, answers.computed)
 
 
-def _wins(text: str, texts: Sequence[str], chosen: Mapping[tuple[str, str], float]) -> float:
-    """The mean probability of winning; `chosen` is that of the first, for each ordered pair."""
+def _mean_win_probability(text: str, texts: Sequence[str], preferences: Mapping[tuple[str, str], float]) -> float:
+    """The mean probability of winning; `preferences` is that of the first, for each ordered pair."""
     others = [other for other in texts if other != text]
-    return sum((chosen[text, other] + 1 - chosen[other, text]) / 2 for other in others) / len(others)
+    return sum((preferences[text, other] + 1 - preferences[other, text]) / 2 for other in others) / len(others)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from codetool.model_types import Scores
-from codetool.prm.label_scorer import Judge
+from codetool.prm.label_scorer import LabelScorer
 from codetool.prompts.prm_prompt import PRMPrompt
 from codetool.types import Execution, Node, Step, Task
 
 
-class Pointwise:
+class PointwisePRM:
     """A PRM that reads one candidate at a time, as the paper's does."""
 
-    def __init__(self, judge: Judge, prompt: PRMPrompt, *, sees_observation: bool) -> None:
+    def __init__(self, scorer: LabelScorer, prompt: PRMPrompt, *, sees_observation: bool) -> None:
         """Takes the model and what it reads."""
-        self.judge, self._prompt = judge, prompt
+        self.scorer, self._prompt = scorer, prompt
         self.sees_observation = sees_observation
 
     async def score(
@@ -24,5 +24,5 @@ class Pointwise:
         """The latent reward of each candidate. A prompt beyond the model's context scores 0."""
         seen: Sequence[Execution | None] = executions or [None] * len(candidates)
         chats = [self._prompt.messages(task, path, step, ran) for step, ran in zip(candidates, seen, strict=True)]
-        judged = await self.judge.judge(chats, f"{task.id}, step {len(path) + 1}", new=not path)
-        return Scores(tuple(value or 0.0 for value in judged.values), judged.tokens, judged.computed)
+        answers = await self.scorer.score_chats(chats, f"{task.id}, step {len(path) + 1}", new=not path)
+        return Scores(tuple(value or 0.0 for value in answers.values), answers.tokens, answers.computed)

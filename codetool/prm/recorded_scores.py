@@ -13,11 +13,11 @@ from codetool.interfaces import ProcessRewardModel
 from codetool.model_types import Scores
 from codetool.types import Execution, Node, Step, Task
 
-Key = tuple[str, ...]
+ScoreKey = tuple[str, ...]
 """Task id, the texts of the path's steps, the text of the step that is scored."""
 
 
-def score_key(task_id: str, path: Sequence[Node], step: Step) -> Key:
+def make_score_key(task_id: str, path: Sequence[Node], step: Step) -> ScoreKey:
     """What a recorded score is known by."""
     return (task_id, *(node.step.text for node in path if node.step), step.text)
 
@@ -25,9 +25,9 @@ def score_key(task_id: str, path: Sequence[Node], step: Step) -> Key:
 class RecordedScores:
     """A PRM that is asked as ever, so that its tokens are counted; recorded values count instead of new ones."""
 
-    def __init__(self, inner: ProcessRewardModel, known: Mapping[Key, float]) -> None:
+    def __init__(self, inner: ProcessRewardModel, known: Mapping[ScoreKey, float]) -> None:
         """Takes the PRM that gave the recorded scores."""
-        self._inner, self._known = inner, known
+        self._inner, self._recorded = inner, known
 
     @property
     def sees_observation(self) -> bool:
@@ -39,6 +39,6 @@ class RecordedScores:
     ) -> Scores:
         """The recorded score of each candidate, and the PRM's own of those that were not recorded."""
         scores = await self._inner.score(task, path, candidates, executions)
-        keys = [score_key(task.id, path, step) for step in candidates]
-        values = (self._known.get(key, value) for key, value in zip(keys, scores.values, strict=True))
+        keys = [make_score_key(task.id, path, step) for step in candidates]
+        values = (self._recorded.get(key, value) for key, value in zip(keys, scores.values, strict=True))
         return replace(scores, values=tuple(values))

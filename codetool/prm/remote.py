@@ -36,13 +36,13 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-BUSY = frozenset({408, 429})
+RETRIED_STATUSES = frozenset({408, 429})
 """Client errors (RFC 9110, RFC 6585) that mean: ask again later."""
 TOO_LARGE = 413
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", hide_input_in_errors=True))
-class RemotePRM:
+class RemotePRMConfig:
     """Where the server listens, what it is asked, and how patiently."""
 
     model: str
@@ -68,7 +68,7 @@ class RemotePRM:
         reject_secrets_in_url("prm.base_url", self.base_url, instead=instead)
         return self
 
-    def address(self, path: str) -> str:
+    def url_for(self, path: str) -> str:
         """The address of one of the server's paths; a query of `base_url` stays at its end."""
         base, mark, query = self.base_url.partition("?")
         return f"{base.rstrip('/')}{path}{mark}{query}"
@@ -80,7 +80,7 @@ class RemotePRM:
         """None: the server is already running."""
 
     @asynccontextmanager
-    async def open(self, servers: ModelServers) -> AsyncIterator[_Client]:
+    async def open(self, servers: ModelServers) -> AsyncIterator[RemotePRM]:
         """The live PRM.
 
         Raises UnreachableError if nobody answers HTTP at `base_url` (any answer will do), ConfigError if the server
@@ -90,17 +90,17 @@ class RemotePRM:
         timeout = httpx.Timeout(self.timeout, connect=self.connect_timeout, pool=None)
         async with HttpPools(concurrency=self.concurrency, timeout=timeout, proxy=find_proxy(url)) as http:
             try:
-                health = await http.request("GET", self.address("/health"))
+                health = await http.request("GET", self.url_for("/health"))
             except httpx.TransportError as error:
                 raise UnreachableError(
-                    f"prm.base_url={self.base_url}: no answer ({_words(error)}). "
+                    f"prm.base_url={self.base_url}: no answer ({_describe_error(error)}). "
                     "Start the PRM server there, or give the address of a running one."
                 ) from error
             said = _read_health(health)
-            self._refuse_other_prompt(said)
-            yield _Client(self, http, _most_chats(said))
+            self._check_prompt(said)
+            yield RemotePRM(self, http, _read_max_chats(said))
 
-    def _refuse_other_prompt(self, said: Mapping[str, Any]) -> None:
+    def _check_prompt(self, said: Mapping[str, Any]) -> None:
         """Raise ConfigError if the server's model was trained with another prompt than `prompt`."""
         trained = said.get("prompt")
         if not trained_prompt.is_prompt_record(trained):
@@ -114,14 +114,14 @@ class _UnreadableError(RetryableError):
     """A success that holds no score."""
 
 
-class _Client:
-    """The live side of `RemotePRM`."""
+class RemotePRM:
+    """The live side of `RemotePRMConfig`."""
 
     sees_observation = False
 
-    def __init__(self, settings: RemotePRM, http: HttpPools, most: int | None) -> None:
+    def __init__(self, settings: RemotePRMConfig, http: HttpPools, most: int | None) -> None:
         """`most` is how many chats a request to `/score` may have; None where there is no `/score`."""
-        self._settings, self._http, self._most = settings, http, most
+        self._settings, self._http, self._max_chats = settings, http, most
 
     async def score(
         self, task: Task, path: Sequence[Node], candidates: Sequence[Step], executions: Sequence[Execution] = ()
@@ -131,28 +131,30 @@ class _Client:
         Raises UnreachableError if it stays away and CodeToolError if it answers anything but a probability.
         """
         chats = [self._settings.prompt.messages(task, path, step) for step in candidates]
-        if self._most is None:
-            return Scores(tuple(await gather_or_cancel(self._ask(i, chat) for i, chat in enumerate(chats))))
-        parts = [chats[begin : begin + self._most] for begin in range(0, len(chats), self._most)]
-        answers = await gather_or_cancel(self._batch(part, f"{task.id}, step {len(path) + 1}") for part in parts)
-        return _merged(answers)
+        if self._max_chats is None:
+            return Scores(tuple(await gather_or_cancel(self._score_one(i, chat) for i, chat in enumerate(chats))))
+        parts = [chats[begin : begin + self._max_chats] for begin in range(0, len(chats), self._max_chats)]
+        answers = await gather_or_cancel(self._score_batch(part, f"{task.id}, step {len(path) + 1}") for part in parts)
+        return _merge_scores(answers)
 
-    async def _batch(self, chats: Sequence[list[Message]], name: str) -> Scores:
+    async def _score_batch(self, chats: Sequence[list[Message]], name: str) -> Scores:
         """The scores of one request, or of its halves where it is too much for the server."""
-        answer = await self._post("/score", {"messages": chats}, lambda response: _scores(response, len(chats)))
+        answer = await self._post("/score", {"messages": chats}, lambda response: _parse_scores(response, len(chats)))
         if isinstance(answer, Scores):
             return answer
         if len(chats) > 1:
             half = len(chats) // 2
-            first, second = await gather_or_cancel(self._batch(part, name) for part in (chats[:half], chats[half:]))
-            return _merged((first, second))
+            first, second = await gather_or_cancel(
+                self._score_batch(part, name) for part in (chats[:half], chats[half:])
+            )
+            return _merge_scores((first, second))
         log.warning("%s: the PRM server refuses the prompt: %s; it scores 0", name, answer.text[:200])
         return Scores((0.0,))
 
-    async def _ask(self, index: int, messages: list[Message]) -> float:
+    async def _score_one(self, index: int, messages: list[Message]) -> float:
         def read(response: httpx.Response) -> float | None:
             too_large = response.status_code == TOO_LARGE
-            return None if too_large else _probability(response, _read(response, "response"))
+            return None if too_large else _parse_probability(response, _read_member(response, "response"))
 
         score = await self._post("/generate", {"index": index, "messages": messages}, read)
         if score is None:
@@ -164,15 +166,15 @@ class _Client:
 
         Raises UnreachableError if the server stays away, CodeToolError if it keeps answering what cannot be read.
         """
-        url, unreadable = self._settings.address(path), CodeToolError("")
+        url, unreadable = self._settings.url_for(path), CodeToolError("")
 
         async def attempt() -> T:
             nonlocal unreadable
             try:
                 response = await self._http.request("POST", url, body)
             except httpx.TransportError as error:
-                raise RetryableError(_words(error)) from error
-            if response.status_code >= 500 or response.status_code in BUSY:
+                raise RetryableError(_describe_error(error)) from error
+            if response.status_code >= 500 or response.status_code in RETRIED_STATUSES:
                 raise RetryableError(f"HTTP {response.status_code}", retry_after=parse_retry_after(response.headers))
             try:
                 return read(response)
@@ -194,7 +196,7 @@ class _Client:
             ) from error
 
 
-def _merged(answers: Sequence[Scores]) -> Scores:
+def _merge_scores(answers: Sequence[Scores]) -> Scores:
     """The scores of several requests as those of one."""
     values = tuple(value for answer in answers for value in answer.values)
     return Scores(values, sum(each.tokens for each in answers), sum(each.tokens_computed for each in answers))
@@ -209,7 +211,7 @@ def _read_health(health: httpx.Response) -> Mapping[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
-def _most_chats(said: Mapping[str, Any]) -> int | None:
+def _read_max_chats(said: Mapping[str, Any]) -> int | None:
     """Chats that one request to `/score` may have, None for a server of another kind."""
     if not isinstance(most := said.get("max_chats"), int) or most < 1:
         return None
@@ -218,21 +220,21 @@ def _most_chats(said: Mapping[str, Any]) -> int | None:
     return most
 
 
-def _scores(response: httpx.Response, count: int) -> Scores | httpx.Response:
+def _parse_scores(response: httpx.Response, count: int) -> Scores | httpx.Response:
     """The scores in an answer to `/score`; the response itself where the request was too large."""
     if response.status_code == TOO_LARGE:
         return response
-    values, tokens = _read(response, "scores"), _read(response, "tokens")
+    values, tokens = _read_member(response, "scores"), _read_member(response, "tokens")
     asked = response.json().get("tokens_asked", tokens)  # which servers of version 0.1 do not tell
     if not isinstance(values, list) or len(values) != count or not {type(tokens), type(asked)} <= {int}:
         raise CodeToolError(
             f"{response.url} answered scores={values!r} tokens={tokens!r}; a list of {count} numbers and one number "
             "are needed. Does prm.base_url name a server of this version?"
         )
-    return Scores(tuple(_probability(response, value) for value in values), asked, tokens)
+    return Scores(tuple(_parse_probability(response, value) for value in values), asked, tokens)
 
 
-def _read(response: httpx.Response, name: str) -> Any:
+def _read_member(response: httpx.Response, name: str) -> Any:
     """The member of the answer. Raises CodeToolError if there is none."""
     try:
         return response.raise_for_status().json()[name]
@@ -244,7 +246,7 @@ def _read(response: httpx.Response, name: str) -> Any:
         ) from error
 
 
-def _probability(response: httpx.Response, value: object) -> float:
+def _parse_probability(response: httpx.Response, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise CodeToolError(
             f"{response.url} answered response={value!r}; a probability in [0, 1] is needed. "
@@ -253,5 +255,5 @@ def _probability(response: httpx.Response, value: object) -> float:
     return float(value)
 
 
-def _words(error: httpx.TransportError) -> str:
+def _describe_error(error: httpx.TransportError) -> str:
     return f"{type(error).__name__}: {error}".rstrip(": ")

@@ -23,8 +23,8 @@ from codetool.http.chat_client import ChatClient
 from codetool.http.chat_response import FirstToken, parse_first_token
 from codetool.http.endpoint import Endpoint
 from codetool.http.system_messages import SystemMessages
-from codetool.prm.label_scorer import Judged
-from codetool.prm.label_tokens import label_ids, score
+from codetool.prm.label_scorer import LabelScores
+from codetool.prm.label_tokens import compute_score, find_label_tokens
 from codetool.prompts.messages import Message
 
 if TYPE_CHECKING:
@@ -32,24 +32,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TOP = 20
+TOP_LOGPROBS = 20
 """Tokens whose log-probabilities are asked for; more is refused by OpenAI."""
-LABEL_SECONDS = 5.0
-LEAST_MASS = 0.01
+TOKENIZE_TIMEOUT = 5.0
+MIN_LABEL_PROBABILITY = 0.01
 """Probability that the labels hold together at least; a model that gives them less answers something else."""
-FRUITLESS = 2
+MAX_ANSWERS_WITHOUT_LOGPROBS = 2
 """Answers without log-probabilities, before any with them, after which the server is taken to give none."""
 
 
 @asynccontextmanager
-async def opened(settings: GenerativePRM, server: Endpoint) -> AsyncIterator[ServedJudge]:
+async def open_served_scorer(settings: GenerativePRM, server: Endpoint) -> AsyncIterator[ServedScorer]:
     """The model, to be asked. Raises UnreachableError, MissingError or ConfigError where the server cannot be used."""
     async with ChatClient(server) as client:
-        ids = await _vllm_labels(settings.labels, client) if settings.backend == "vllm" else None
-        yield ServedJudge(settings, client, ids)
+        ids = await _fetch_label_ids(settings.labels, client) if settings.backend == "vllm" else None
+        yield ServedScorer(settings, client, ids)
 
 
-class ServedJudge:
+class ServedScorer:
     """A server's model that chooses between two labels."""
 
     def __init__(self, settings: GenerativePRM, client: ChatClient, ids: tuple[int, int] | None) -> None:
@@ -57,36 +57,36 @@ class ServedJudge:
         self._settings, self._client, self._ids = settings, client, ids
         self._labels = tuple(f"token_id:{token}" for token in ids) if ids else settings.labels
         self._system = SystemMessages()
-        self._fruitless = 0
+        self._answers_without_logprobs = 0
         """Answers without log-probabilities so far; -1 once there was one with them."""
 
-    async def judge(self, chats: Sequence[Sequence[Message]], name: str, *, new: bool) -> Judged:
+    async def score_chats(self, chats: Sequence[Sequence[Message]], name: str, *, new: bool) -> LabelScores:
         """The probability of the first label for each chat.
 
         `tokens` is the server's own count; in `computed` prompt tokens that it says came out of its cache are left out.
         """
         # A prefix that several requests bring at once is computed for each, so the first of new ones is read alone.
         alone = 1 if new else 0
-        judged = [await self._answer(chat, name) for chat in chats[:alone]]
-        judged += await gather_or_cancel(self._answer(chat, name) for chat in chats[alone:])
+        judged = [await self._score_chat(chat, name) for chat in chats[:alone]]
+        judged += await gather_or_cancel(self._score_chat(chat, name) for chat in chats[alone:])
         asked, computed = (sum(counts) for counts in zip(*(tokens for _, tokens in judged), strict=True))
-        return Judged(tuple(value for value, _ in judged), asked, computed)
+        return LabelScores(tuple(value for value, _ in judged), asked, computed)
 
-    async def _answer(self, messages: Sequence[Message], name: str) -> tuple[float | None, tuple[int, int]]:
+    async def _score_chat(self, messages: Sequence[Message], name: str) -> tuple[float | None, tuple[int, int]]:
         """The score, None for a prompt that is too long, and the tokens of the prompt: all, and those computed."""
-        fields: dict[str, Any] = {"top_logprobs": TOP}
+        fields: dict[str, Any] = {"top_logprobs": TOP_LOGPROBS}
         if self._ids:
             fields = {"logprob_token_ids": list(self._ids), "return_tokens_as_token_ids": True}
         fields |= {"max_tokens": 1, "logprobs": True, "temperature": 1.0}  # some servers scale the logprobs by it too
         body = {"model": self._client.endpoint.model, "messages": self._system.adapt_messages(messages), **fields}
         try:
-            answer = await self._client.request(body, self._tells_or_never_will)
+            answer = await self._client.request(body, self._has_logprobs_or_never_will)
         except PromptRefusedError as error:
-            log.warning("%s: %s; it is not judged", name, error)
+            log.warning("%s: %s; it is not scored", name, error)
             return None, (0, 0)
         except CodeToolError as error:
             if self._system.learn_from(error, body["messages"]):
-                return await self._answer(messages, name)
+                return await self._score_chat(messages, name)
             raise
         found = parse_first_token(answer, body)
         if found is None:
@@ -94,76 +94,82 @@ class ServedJudge:
                 f"{self._client.endpoint.base_url} tells no log-probabilities of {self._client.endpoint.model}, and "
                 "scores are made of them. Choose a server that does with prm.base_url=, vLLM for example."
             )
-        return self._value(found), (found.tokens_in, found.tokens_computed)
+        return self._score_first_token(found), (found.tokens_in, found.tokens_computed)
 
-    def _tells_or_never_will(self, answer: dict[str, Any]) -> bool:
+    def _has_logprobs_or_never_will(self, answer: dict[str, Any]) -> bool:
         """Whether an answer has log-probabilities, or comes from a server that has never given any: no use to go on."""
         if parse_first_token(answer, {"messages": ()}) is not None:
-            self._fruitless = -1
+            self._answers_without_logprobs = -1
             return True
-        self._fruitless += self._fruitless >= 0
-        return self._fruitless > FRUITLESS
+        self._answers_without_logprobs += self._answers_without_logprobs >= 0
+        return self._answers_without_logprobs > MAX_ANSWERS_WITHOUT_LOGPROBS
 
-    def _value(self, found: FirstToken) -> float:
+    def _score_first_token(self, found: FirstToken) -> float:
         """The score that the labels' log-probabilities give. Raises CodeToolError where they hold next to nothing."""
-        first, second = (_log_of(label_mass(label, self._labels, found.logprobs)) for label in self._labels)
+        first, second = (
+            _log_or_none(sum_label_probability(label, self._labels, found.logprobs)) for label in self._labels
+        )
         if first is None and second is None:
             raise CodeToolError(
                 f"{self._client.endpoint.model} answers with neither label of prm.labels={list(self._settings.labels)}"
-                f": its most probable tokens are {_likeliest(found)}. Is it the right model, and are these its labels?"
+                f": its most probable tokens are {_format_top_tokens(found)}. Is it the right model, and are these its "
+                "labels?"
             )
         mass = sum(math.exp(value) for value in (first, second) if value is not None)
-        if mass < LEAST_MASS and self._ids:  # what else the model would say is not among the answer
-            self._tell_once("mass", f"gives its labels only {mass:.2g} of the probability: is it the right model?")
-        elif mass < LEAST_MASS:
+        if mass < MIN_LABEL_PROBABILITY and self._ids:  # what else the model would say is not among the answer
+            self._warn_once("mass", f"gives its labels only {mass:.2g} of the probability: is it the right model?")
+        elif mass < MIN_LABEL_PROBABILITY:
             raise CodeToolError(
                 f"{self._client.endpoint.model} gives prm.labels={list(self._settings.labels)} only {mass:.2g} of the "
-                f"probability; its most probable tokens are {_likeliest(found)}. A model that thinks first cannot be "
-                "asked so: switch thinking off with prm.extra_body={chat_template_kwargs:{enable_thinking:false}}, or "
-                "choose another model or other labels."
+                f"probability; its most probable tokens are {_format_top_tokens(found)}. A model that thinks first "
+                "cannot be asked so: switch thinking off with "
+                "prm.extra_body={chat_template_kwargs:{enable_thinking:false}}, or choose another model "
+                "or other labels."
             )
         if first is None or second is None:
-            missing = f"does not always name both labels among its {TOP} most probable tokens"
-            self._tell_once("label", f"{missing}; the other one is taken to be as probable as it could be")
-        most = _most_left(found.logprobs)
-        return score("softmax", most if first is None else first, most if second is None else second)
+            missing = f"does not always name both labels among its {TOP_LOGPROBS} most probable tokens"
+            self._warn_once("label", f"{missing}; the other one is taken to be as probable as it could be")
+        most = _max_unlisted_logprob(found.logprobs)
+        return compute_score("softmax", most if first is None else first, most if second is None else second)
 
-    def _tell_once(self, kind: str, words: str) -> None:
+    def _warn_once(self, kind: str, words: str) -> None:
         self._client.warnings.warn_once(kind, words)
 
 
-def _most_left(logprobs: Mapping[str, float]) -> float:
+def _max_unlisted_logprob(logprobs: Mapping[str, float]) -> float:
     """The highest log-probability that a token which is not listed can have."""
     left = max(1 - sum(math.exp(value) for value in logprobs.values()), 1e-9)
     return min(math.log(left), min(logprobs.values()))
 
 
-def label_mass(label: str, labels: Sequence[str], logprobs: Mapping[str, float]) -> float:
+def sum_label_probability(label: str, labels: Sequence[str], logprobs: Mapping[str, float]) -> float:
     """The probability of all spellings of a label among some tokens: other case, blanks around it.
 
     Where the labels differ in such things alone, each is only itself.
     """
-    if len({_plain(each) for each in labels}) < len(labels):
+    if len({_normalize_token(each) for each in labels}) < len(labels):
         return sum(math.exp(value) for token, value in logprobs.items() if token == label)
-    return sum(math.exp(value) for token, value in logprobs.items() if _plain(token) == _plain(label))
+    return sum(
+        math.exp(value) for token, value in logprobs.items() if _normalize_token(token) == _normalize_token(label)
+    )
 
 
-def _plain(token: str) -> str:
+def _normalize_token(token: str) -> str:
     """A token without case and without the marks of a blank before it that tokenizers show."""
     return token.strip(" \t\n\r▁ĠĊ\"'`*").casefold()
 
 
-def _log_of(mass: float) -> float | None:
+def _log_or_none(mass: float) -> float | None:
     return math.log(mass) if mass > 0 else None
 
 
-def _likeliest(found: FirstToken) -> str:
+def _format_top_tokens(found: FirstToken) -> str:
     """The five most probable tokens, the likeliest first."""
     tokens = sorted(found.logprobs, key=found.logprobs.__getitem__, reverse=True)[:5]
     return ", ".join(f"{token!r} ({math.exp(found.logprobs[token]):.2g})" for token in tokens)
 
 
-async def _vllm_labels(labels: tuple[str, str], client: ChatClient) -> tuple[int, int]:
+async def _fetch_label_ids(labels: tuple[str, str], client: ChatClient) -> tuple[int, int]:
     """The labels' tokens, as the server's own tokenizer has them."""
     server = client.endpoint
     base = httpx.URL(server.base_url)
@@ -172,7 +178,7 @@ async def _vllm_labels(labels: tuple[str, str], client: ChatClient) -> tuple[int
     for label in labels:
         try:
             body = {"model": server.model, "prompt": label, "add_special_tokens": False}
-            response = (await client.http.post(url, json=body, timeout=LABEL_SECONDS)).raise_for_status()
+            response = (await client.http.post(url, json=body, timeout=TOKENIZE_TIMEOUT)).raise_for_status()
             found[label] = [int(token) for token in response.json()["tokens"]]
         except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
             why = " ".join(f"{type(error).__name__} {error}".split())
@@ -180,4 +186,4 @@ async def _vllm_labels(labels: tuple[str, str], client: ChatClient) -> tuple[int
                 f"{url} does not tell the tokens of prm.labels ({why}). prm.backend=vllm is for vLLM's server; use "
                 "prm.backend=endpoint for any other."
             ) from error
-    return label_ids(labels, found.__getitem__, server.model)
+    return find_label_tokens(labels, found.__getitem__, server.model)

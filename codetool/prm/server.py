@@ -25,41 +25,48 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from codetool.errors import CodeToolError, ConfigError, UnreachableError
-from codetool.prm.label_scorer import Judge, Judged, count_characters
-from codetool.prm.server_metrics import TYPE, Measured, Metrics
-from codetool.prm.server_requests import CONTENT_TOO_LARGE, DISCONNECTED, Generate, Refused, Score, read
+from codetool.prm.label_scorer import LabelScorer, LabelScores, count_characters
+from codetool.prm.server_metrics import CONTENT_TYPE, MetricsMiddleware, ServerMetrics
+from codetool.prm.server_requests import (
+    CONTENT_TOO_LARGE,
+    DISCONNECTED,
+    GenerateRequest,
+    RequestRefusedError,
+    ScoreRequest,
+    parse_request,
+)
 from codetool.prompts.messages import Message
 
 GENERATE = "/generate"
 PATHS = {GENERATE: "POST", "/score": "POST", "/health": "GET", "/metrics": "GET"}
-LONGEST_PAUSE = 60
+MAX_RETRY_AFTER = 60
 """Seconds that a client is told to wait at most."""
-ESCAPED = 12
+MAX_BYTES_PER_CHARACTER = 12
 """Bytes of one character in JSON at most: a surrogate pair, both escaped."""
-ENVELOPE = 65_536
+MAX_REQUEST_OVERHEAD = 65_536
 """Bytes of a request beside the texts of its chat."""
 
-R = TypeVar("R", Generate, Score)
+R = TypeVar("R", GenerateRequest, ScoreRequest)
 
 
 @dataclass(frozen=True)
-class Limits:
+class RequestLimits:
     """What is accepted."""
 
-    chats: int
+    max_chats: int
     """Of one request."""
-    waiting: int
+    max_waiting: int
     """Chats accepted and not yet answered."""
-    bytes: int
+    max_body_bytes: int
     """Of the body of a request."""
-    characters: int | None = None
+    max_characters: int | None = None
     """Of the texts of one chat, where so many exceed the model's context for certain; None where that is not known."""
 
-    def body(self, kind: type[Generate | Score]) -> int:
+    def body_limit(self, kind: type[GenerateRequest | ScoreRequest]) -> int:
         """Bytes of the body of a request of a kind: one chat cannot have more than its characters, escaped, take."""
-        if kind is Score or self.characters is None:
-            return self.bytes
-        return min(self.bytes, ESCAPED * self.characters + ENVELOPE)
+        if kind is ScoreRequest or self.max_characters is None:
+            return self.max_body_bytes
+        return min(self.max_body_bytes, MAX_BYTES_PER_CHARACTER * self.max_characters + MAX_REQUEST_OVERHEAD)
 
 
 class PRMServer:
@@ -69,114 +76,114 @@ class PRMServer:
 
     def __init__(
         self,
-        judge: Judge,
+        scorer: LabelScorer,
         about: Mapping[str, Any],
-        limits: Limits,
+        limits: RequestLimits,
         length: Callable[[Sequence[Message]], tuple[int, int]] | None = None,
     ) -> None:
         """`about` is what `/health` tells of the PRM; `length` tells a chat's tokens and the model's context."""
-        self._judge, self._about, self._limits, self._length = judge, about, limits, length
-        self._waiting, self._lasted, self._ended = 0, 0.0, False
-        self._at_work: set[asyncio.Task[Judged]] = set()
-        self.metrics = Metrics(lambda: self._waiting)
+        self._scorer, self._description, self._limits, self._count_tokens = scorer, about, limits, length
+        self._waiting, self._last_duration, self._is_ending = 0, 0.0, False
+        self._running: set[asyncio.Task[LabelScores]] = set()
+        self.metrics = ServerMetrics(lambda: self._waiting)
         app = FastAPI(title="CodeTool PRM", docs_url=None, redoc_url=None, openapi_url=None)
-        for path, answer in self._answers().items():
+        for path, answer in self._make_handlers().items():
             app.add_api_route(path, answer, methods=[PATHS[path]], response_model=None)
-        app.add_exception_handler(Refused, _refused)
-        app.add_exception_handler(HTTPException, _nothing_there)
-        app.add_exception_handler(Exception, _our_fault)
-        self.site: ASGIApp = Measured(app, self.metrics, PATHS.keys())
+        app.add_exception_handler(RequestRefusedError, _answer_refusal)
+        app.add_exception_handler(HTTPException, _answer_not_found)
+        app.add_exception_handler(Exception, _answer_internal_error)
+        self.app: ASGIApp = MetricsMiddleware(app, self.metrics, PATHS.keys())
 
-    def end(self) -> None:
+    def shut_down(self) -> None:
         """Answer whoever still waits that the server ends, and accept no chat any more."""
-        self._ended = True
-        for task in self._at_work:
+        self._is_ending = True
+        for task in self._running:
             task.cancel()
 
-    def _answers(self) -> dict[str, Any]:
+    def _make_handlers(self) -> dict[str, Any]:
         async def generate(request: Request) -> Response:
-            [value], _ = await self._judged(request, Generate)
+            [value], _ = await self._score_request(request, GenerateRequest)
             return JSONResponse({"response": value})
 
         async def score(request: Request) -> Response:
-            values, judged = await self._judged(request, Score)
+            values, judged = await self._score_request(request, ScoreRequest)
             return JSONResponse({"scores": values, "tokens": judged.tokens_computed, "tokens_asked": judged.tokens})
 
         async def health() -> Response:
-            limits = {"max_chats": self._limits.chats, "queue": self._limits.waiting}
-            return JSONResponse({"status": "ending" if self._ended else "ok", **self._about, **limits})
+            limits = {"max_chats": self._limits.max_chats, "queue": self._limits.max_waiting}
+            return JSONResponse({"status": "ending" if self._is_ending else "ok", **self._description, **limits})
 
         async def metrics() -> Response:
-            return Response(self.metrics.text(), media_type=TYPE)
+            return Response(self.metrics.render(), media_type=CONTENT_TYPE)
 
         return {GENERATE: generate, "/score": score, "/health": health, "/metrics": metrics}
 
-    async def _judged(self, request: Request, kind: type[R]) -> tuple[list[float], Judged]:
+    async def _score_request(self, request: Request, kind: type[R]) -> tuple[list[float], LabelScores]:
         """A score for each of the request's chats, and the model's answer to them. Raises Refused."""
-        chats = (await read(request, kind, self._limits.body(kind))).chats
-        self._admit(len(chats))
-        self._refuse_long(chats)
+        chats = (await parse_request(request, kind, self._limits.body_limit(kind))).chats
+        self._check_capacity(len(chats))
+        self._reject_long_chats(chats)
         started = time.monotonic()
         self._waiting += len(chats)
         try:
-            judged = await self._unless_gone(request, chats)
+            judged = await self._cancel_on_disconnect(request, chats)
         except CodeToolError as error:
-            if isinstance(error, ConfigError) and self._length:  # what the model's chat template refuses
-                raise Refused(422, str(error)) from error
-            raise Refused(503 if isinstance(error, UnreachableError) else 502, str(error)) from error
+            if isinstance(error, ConfigError) and self._count_tokens:  # what the model's chat template refuses
+                raise RequestRefusedError(422, str(error)) from error
+            raise RequestRefusedError(503 if isinstance(error, UnreachableError) else 502, str(error)) from error
         finally:
             self._waiting -= len(chats)
         values = [value for value in judged.values if value is not None]
         if len(values) < len(chats):
-            raise self._too_long(chats, judged.values.index(None))
-        self._lasted = time.monotonic() - started
-        self.metrics.scored(len(chats), judged.tokens_computed)
+            raise self._too_long_error(chats, judged.values.index(None))
+        self._last_duration = time.monotonic() - started
+        self.metrics.count_scores(len(chats), judged.tokens_computed)
         return values, judged
 
-    def _too_long(self, chats: Sequence[Sequence[Message]], place: int) -> Refused:
+    def _too_long_error(self, chats: Sequence[Sequence[Message]], place: int) -> RequestRefusedError:
         reason = f"chat {place} is longer than the model's context"
-        if self._length:
-            reason += ": {} tokens, where {} fit".format(*self._length(chats[place]))
-        return Refused(CONTENT_TOO_LARGE, reason, score=0.0)
+        if self._count_tokens:
+            reason += ": {} tokens, where {} fit".format(*self._count_tokens(chats[place]))
+        return RequestRefusedError(CONTENT_TOO_LARGE, reason, score=0.0)
 
-    def _refuse_long(self, chats: Sequence[Sequence[Message]]) -> None:
+    def _reject_long_chats(self, chats: Sequence[Sequence[Message]]) -> None:
         """Raise Refused for a chat whose characters tell that it exceeds the context: it is not tokenised first."""
-        most = self._limits.characters
+        most = self._limits.max_characters
         for place, characters in enumerate(map(count_characters, chats)):
             if most is not None and characters > most:
                 reason = f"chat {place} is longer than the model's context: {characters} characters, where {most} fit"
-                raise Refused(CONTENT_TOO_LARGE, reason, score=0.0)
+                raise RequestRefusedError(CONTENT_TOO_LARGE, reason, score=0.0)
 
-    def _admit(self, chats: int) -> None:
-        if self._ended:
-            raise Refused(503, "the server is ending")
-        if chats > self._limits.chats:
-            what = f"{chats} chats are more than the {self._limits.chats} that a request may have"
-            raise Refused(CONTENT_TOO_LARGE, f"{what}: send several requests")
-        if self._waiting + chats > self._limits.waiting:
-            pause = min(LONGEST_PAUSE, max(1, math.ceil(self._lasted)))
-            what = f"{self._waiting} chats wait already, and {self._limits.waiting} may"
-            raise Refused(503, f"{what}: ask again in {pause} s", retry_after=pause)
+    def _check_capacity(self, chats: int) -> None:
+        if self._is_ending:
+            raise RequestRefusedError(503, "the server is ending")
+        if chats > self._limits.max_chats:
+            what = f"{chats} chats are more than the {self._limits.max_chats} that a request may have"
+            raise RequestRefusedError(CONTENT_TOO_LARGE, f"{what}: send several requests")
+        if self._waiting + chats > self._limits.max_waiting:
+            pause = min(MAX_RETRY_AFTER, max(1, math.ceil(self._last_duration)))
+            what = f"{self._waiting} chats wait already, and {self._limits.max_waiting} may"
+            raise RequestRefusedError(503, f"{what}: ask again in {pause} s", retry_after=pause)
 
-    async def _unless_gone(self, request: Request, chats: Sequence[Sequence[Message]]) -> Judged:
+    async def _cancel_on_disconnect(self, request: Request, chats: Sequence[Sequence[Message]]) -> LabelScores:
         """The model's answers. Raises Refused, and drops the work, if the client leaves before or the server ends."""
-        asked = self._judge.judge(chats, f"POST {request.url.path}", new=len(chats) > 1)
-        work, gone = asyncio.create_task(asked), asyncio.create_task(_gone(request))
-        self._at_work.add(work)
+        asked = self._scorer.score_chats(chats, f"POST {request.url.path}", new=len(chats) > 1)
+        work, gone = asyncio.create_task(asked), asyncio.create_task(_wait_for_disconnect(request))
+        self._running.add(work)
         try:
             await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
-                raise Refused(DISCONNECTED, "the client left")
+                raise RequestRefusedError(DISCONNECTED, "the client left")
             if work.cancelled():
-                raise Refused(503, "the server is ending")
+                raise RequestRefusedError(503, "the server is ending")
             return work.result()
         finally:
-            self._at_work.discard(work)
+            self._running.discard(work)
             gone.cancel()
             work.cancel()
 
 
-async def _gone(request: Request) -> None:
+async def _wait_for_disconnect(request: Request) -> None:
     """Return when the client has left. The body must have been read."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
@@ -192,18 +199,18 @@ def _answer_error(
     return JSONResponse(body, status, headers=dict(headers or {}))
 
 
-async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refused)
+async def _answer_refusal(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestRefusedError)
     return _answer_error(request, error.status, str(error), error.headers, error.score)
 
 
-async def _nothing_there(request: Request, error: Exception) -> Response:
+async def _answer_not_found(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     served = ", ".join(f"{method} {path}" for path, method in PATHS.items())
     asked = f"{request.method} {request.url.path}"
     return _answer_error(request, error.status_code, f"{asked} is not served; {served} are", error.headers)
 
 
-async def _our_fault(request: Request, error: Exception) -> Response:
+async def _answer_internal_error(request: Request, error: Exception) -> Response:
     """The answer; uvicorn logs the error with its traceback."""
     return _answer_error(request, 500, f"the server failed: {type(error).__name__}: {error}")

@@ -14,11 +14,11 @@ CHATS = (1, 2, 4, 8, 16, 32, 64, 128)
 TOKENS = (64, 128, 256, 512, 1024, 2048, 4096, 8192)
 OTHER = "other"
 
-TYPE = CONTENT_TYPE_LATEST
+CONTENT_TYPE = CONTENT_TYPE_LATEST
 """The content type of the text."""
 
 
-class Metrics:
+class ServerMetrics:
     """The counters of one server."""
 
     def __init__(self, waiting: Callable[[], int]) -> None:
@@ -43,31 +43,31 @@ class Metrics:
         queue = Gauge("codetool_prm_waiting_chats", "Chats accepted and not yet answered", registry=registry)
         queue.set_function(lambda: float(waiting()))
 
-    def scored(self, chats: int, tokens: int) -> None:
+    def count_scores(self, chats: int, tokens: int) -> None:
         """Count a request's scores, and what was read for them."""
         self._batch.observe(chats)
         self._scores.inc(chats)
         self._tokens.inc(tokens)
 
-    def passed(self, jobs: int, tokens: int) -> None:
+    def count_pass(self, jobs: int, tokens: int) -> None:
         """Count a pass of the model; from any thread."""
         self._pass.observe(jobs)
         self._pass_tokens.observe(tokens)
 
-    def answered(self, path: str, status: int, seconds: float) -> None:
+    def count_request(self, path: str, status: int, seconds: float) -> None:
         """Count a request."""
         self._requests.labels(path, str(status)).inc()
         self._seconds.labels(path).observe(seconds)
 
-    def text(self) -> bytes:
+    def render(self) -> bytes:
         """All of them in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
-class Measured:
+class MetricsMiddleware:
     """An ASGI app whose requests are counted."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, paths: Set[str]) -> None:
+    def __init__(self, app: ASGIApp, metrics: ServerMetrics, paths: Set[str]) -> None:
         """Requests for other paths than these are counted together: anybody can think of any number of them."""
         self._app, self._metrics, self._paths = app, metrics, paths
 
@@ -84,4 +84,4 @@ class Measured:
             await self._app(scope, receive, watched)
         finally:
             path = scope["path"] if scope["path"] in self._paths else OTHER
-            self._metrics.answered(path, status, time.perf_counter() - started)
+            self._metrics.count_request(path, status, time.perf_counter() - started)

@@ -13,7 +13,7 @@ from codetool.models.llama_decoder import Llama
 from codetool.models.locate import ADAPTERS, find
 from codetool.models.packed_model import Family, PackedModel
 from codetool.models.smollm2 import smollm2_folder
-from codetool.prm.label_tokens import label_ids
+from codetool.prm.label_tokens import find_label_tokens
 
 CHAT = [{"role": "user", "content": "Question: Who directed Parasite?\n\n##Step 1: Find the film Parasite."}]
 LARGEST = 12 * 2**20
@@ -33,7 +33,7 @@ def test_peft_and_our_engines_read_the_same() -> None:
         adapter = find(name, "SmolLM2-135M-Instruct", ADAPTERS / f"smollm2_{name}").adapter
         _, ours = Llama(base, torch.float32, adapter).prefill(None, tokens)
         assert torch.allclose(ours, theirs, atol=1e-3)
-        labels = label_ids(("yes", "no"), ChatTokens(base).tokens, name)
+        labels = find_label_tokens(("yes", "no"), ChatTokens(base).tokens, name)
         [[read]] = PackedModel(base, adapter, "float32", "cpu").read([Family((), [tokens])], labels)
         assert torch.allclose(torch.tensor(read.logits), theirs[list(labels)], atol=1e-3)
 

@@ -130,10 +130,10 @@ async def test_the_shared_prefix_is_read_once_and_a_child_reads_only_what_is_new
         first = await prm.score(task(), [], steps("search", "give up"))
         second = await prm.score(task(), path, SIBLINGS)
         again = await prm.score(task(), path, SIBLINGS)
-    assert first.tokens < 1.3 * min(lengths)
-    assert second.tokens < 0.6 * min(lengths)  # three prompts for less than one
+    assert first.tokens_computed < 1.3 * min(lengths)
+    assert second.tokens_computed < 0.6 * min(lengths)  # three prompts for less than one
     assert again.values == pytest.approx(second.values, abs=1e-5)
-    assert again.tokens < second.tokens
+    assert again.tokens_computed < second.tokens_computed
 
 
 async def test_without_room_for_prefixes_scores_stay_and_everything_is_read_again(qwen):
@@ -143,7 +143,7 @@ async def test_without_room_for_prefixes_scores_stay_and_everything_is_read_agai
         for _ in range(2):
             scores = await narrow.score(task(), path, SIBLINGS)
             assert scores.values == pytest.approx(expected.values, abs=1e-5)
-            assert scores.tokens == expected.tokens
+            assert scores.tokens_computed == expected.tokens_computed
 
 
 async def test_one_candidate_alone_and_the_same_twice(folder):
@@ -216,16 +216,16 @@ async def test_a_prompt_beyond_the_context_scores_zero_and_its_sibling_does_not(
 
 async def test_a_text_that_cannot_fit_is_not_tokenised(qwen, monkeypatch):
     async with tiny(qwen).open(NO_SERVERS) as prm:
-        most = prm.judge.max_characters
-        monkeypatch.setattr(prm.judge.tokens, "encode", lambda chat: pytest.fail("it was tokenised"))
-        judged = await prm.judge.judge([[{"role": "user", "content": "x" * (most + 1)}]], "a task", new=True)
+        most = prm.scorer.max_characters
+        monkeypatch.setattr(prm.scorer.tokenizer, "encode", lambda chat: pytest.fail("it was tokenised"))
+        judged = await prm.scorer.score_chats([[{"role": "user", "content": "x" * (most + 1)}]], "a task", new=True)
     assert judged.values == (None,) and judged.tokens == 0
 
 
 async def test_no_text_of_the_context_s_length_has_more_characters(qwen):
     async with tiny(qwen).open(NO_SERVERS) as prm:
-        texts = [prm.judge.tokens.decode([token]) for token in range(300)]
-        assert max(map(len, texts)) <= prm.judge.tokens.longest_token
+        texts = [prm.scorer.tokenizer.decode([token]) for token in range(300)]
+        assert max(map(len, texts)) <= prm.scorer.tokenizer.longest_token
 
 
 async def test_cancelling_a_task_and_closing_end_quietly(qwen):

@@ -73,7 +73,7 @@ async def test_the_server_is_sent_the_very_text_that_is_read_in_process(tmp_path
 async def test_tokens_out_of_the_servers_cache_do_not_count():
     half = told(log(yes=0.5, no=0.5), cached=90)
     async with serving(lambda _: half) as server, endpoint(server).open(NO_SERVERS) as prm:
-        assert (await prm.score(task(), [], SIBLINGS)).tokens == 20
+        assert (await prm.score(task(), [], SIBLINGS)).tokens_computed == 20
 
 
 @pytest.mark.parametrize(

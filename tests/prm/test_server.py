@@ -11,8 +11,8 @@ import pytest
 import uvicorn
 
 from codetool.errors import ConfigError, UnreachableError
-from codetool.prm.label_scorer import Judged
-from codetool.prm.server import Limits, PRMServer
+from codetool.prm.label_scorer import LabelScores
+from codetool.prm.server import PRMServer, RequestLimits
 
 CHAT = [{"role": "system", "content": "judge"}, {"role": "user", "content": "a step"}]
 
@@ -24,7 +24,7 @@ class Gate:
         self.open, self.error = asyncio.Event(), error
         self.begun, self.dropped = 0, 0
 
-    async def judge(self, chats, name, *, new):
+    async def score_chats(self, chats, name, *, new):
         self.begun += len(chats)
         try:
             await self.open.wait()
@@ -33,16 +33,16 @@ class Gate:
             raise
         if self.error:
             raise self.error
-        return Judged(tuple(None if chat[-1]["content"] == "long" else 0.25 for chat in chats), 7)
+        return LabelScores(tuple(None if chat[-1]["content"] == "long" else 0.25 for chat in chats), 7)
 
 
 @asynccontextmanager
 async def served(judge, *, chats=4, waiting=4, body=10_000, length=None, characters=None):
     """The server and a client of it."""
-    server = PRMServer(judge, {"model": "gate"}, Limits(chats, waiting, body, characters), length)
+    server = PRMServer(judge, {"model": "gate"}, RequestLimits(chats, waiting, body, characters), length)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        running = uvicorn.Server(uvicorn.Config(server.site, log_config=None, lifespan="off"))
+        running = uvicorn.Server(uvicorn.Config(server.app, log_config=None, lifespan="off"))
         task = asyncio.create_task(running.serve([listening]))
         while not running.started:
             await asyncio.sleep(0.005)
@@ -97,7 +97,7 @@ async def test_at_the_end_those_who_wait_are_told_and_nobody_new_is_served():
     async with served(judge) as (server, client):
         waiting = asyncio.create_task(client.post("/generate", json={"messages": CHAT}))
         await until(lambda: judge.begun == 1)
-        server.end()
+        server.shut_down()
         assert (await waiting).status_code == 503 and (await waiting).json()["detail"] == "the server is ending"
         assert judge.dropped == 1
         assert (await client.post("/generate", json={"messages": CHAT})).status_code == 503
@@ -194,7 +194,7 @@ async def test_metrics_count_requests_scores_tokens_and_who_waits():
         assert metrics((await client.get("/metrics")).text)["codetool_prm_waiting_chats"] == 3
         judge.open.set()
         await waiting
-        server.metrics.passed(2, 100)
+        server.metrics.count_pass(2, 100)
         await client.get("/anything")
         answer = await client.get("/metrics")
     counted = metrics(answer.text)

@@ -23,8 +23,8 @@ from tiny_models import save
 from warm_process import WarmProcess
 
 from codetool.config.overrides import CONF, compose_all
-from codetool.prm.local_scorer import LocalJudge
-from codetool.prm.pointwise import Pointwise
+from codetool.prm.local_scorer import LocalScorer
+from codetool.prm.pointwise import PointwisePRM
 from codetool.types import Step, Task, Tool
 
 Chat = list[dict[str, str]]
@@ -86,8 +86,8 @@ async def one_by_one(folder: Path, wanted: list[Chat]) -> list[float]:
     """The scores of chats that are read alone, nothing kept between them."""
     prm = option("qwen7b", *(word for word in words(folder)[1:]), "prm.prefix_tokens=0")
     async with prm.open(NO_SERVERS) as live:
-        assert isinstance(live, Pointwise) and isinstance(live.judge, LocalJudge)
-        judged = [await live.judge.judge([chat], "test", new=True) for chat in wanted]
+        assert isinstance(live, PointwisePRM) and isinstance(live.scorer, LocalScorer)
+        judged = [await live.scorer.score_chats([chat], "test", new=True) for chat in wanted]
     return [value for each in judged for value in each.values if value is not None]
 
 

@@ -11,7 +11,7 @@ from codetool.model_types import ProcessExample, Sampling, Weights
 from codetool.models.chat_template import ChatTokens
 from codetool.models.locate import ModelFolders
 from codetool.policies.local_model import LocalModel
-from codetool.prm.local_scorer import LocalJudge
+from codetool.prm.local_scorer import LocalScorer
 from codetool.prompts.step_format import format_stop_marker
 from codetool.training.sft_examples import judged, written
 from codetool.types import Execution, Node, Step, Task, Tool
@@ -57,11 +57,11 @@ def folder(request, tmp_path_factory):
 @pytest.mark.parametrize("path", PATHS, ids=len)
 def test_a_prm_is_taught_on_the_prompt_that_it_scores(folder, path):
     settings, judged_step = prm(folder), step("give up")
-    judge = LocalJudge(settings, ModelFolders(folder, None, local=True))
+    scorer = LocalScorer(settings, ModelFolders(folder, None, local=True))
     try:
-        scored = judge.tokens.encode(settings.prompt.messages(TASK, path, judged_step))
+        scored = scorer.tokenizer.encode(settings.prompt.messages(TASK, path, judged_step))
     finally:
-        judge.close()
+        scorer.close()
     node = "-".join("1" * (len(path) + 1))
     before = tuple(settings.prompt.prefix_messages(TASK, path))
     example = ProcessExample("t", node, "0", before, judged_step.text, True, 1.0, True, 1.0, True, 3)

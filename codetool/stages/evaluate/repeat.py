@@ -22,7 +22,7 @@ from codetool.errors import ConfigError, MissingError
 from codetool.evaluation.result_files import TREES, TreeFile
 from codetool.evaluation.result_records import parse_nodes
 from codetool.policies.replay import Replay
-from codetool.prm.recorded_scores import Key, score_key
+from codetool.prm.recorded_scores import ScoreKey, make_score_key
 from codetool.runs import provenance
 from codetool.stages.evaluate.reuse import collect_draw_settings, describe_difference
 from codetool.stages.report import read_checksums, read_settings
@@ -88,9 +88,9 @@ def apply_source_settings(
     return repeated, _name_options(choices, taken, sources[0].folder, settings, config.settings)
 
 
-def load_recorded_scores(config: RunConfig, tasks: Sequence[Task]) -> dict[Key, float]:
+def load_recorded_scores(config: RunConfig, tasks: Sequence[Task]) -> dict[ScoreKey, float]:
     """The scores of these tasks that a replay's sources hold, if the same PRM gave them; empty for any other run."""
-    found: dict[Key, float] = {}
+    found: dict[ScoreKey, float] = {}
     if not isinstance(config.policy, Replay):
         return found
     for folder in config.policy.source:
@@ -100,7 +100,7 @@ def load_recorded_scores(config: RunConfig, tasks: Sequence[Task]) -> dict[Key, 
             for tree in TreeFile(folder / TREES).read_trees(task.id for task in tasks):
                 for node in parse_nodes(tree):
                     if node.step is not None and node.latent is not None:
-                        found[score_key(tree["task_id"], node.path[:-1], node.step)] = node.latent
+                        found[make_score_key(tree["task_id"], node.path[:-1], node.step)] = node.latent
     return found
 
 

@@ -17,8 +17,8 @@ from rich.console import Console
 from codetool.config.run_config import RunConfig
 from codetool.errors import ConfigError
 from codetool.prm.generative import GenerativePRM
-from codetool.prm.label_scorer import Judge
-from codetool.prm.pointwise import Pointwise
+from codetool.prm.label_scorer import LabelScorer
+from codetool.prm.pointwise import PointwisePRM
 from codetool.prompts.prm_prompt import PairwisePRMPrompt
 from codetool.stages.serve.http_server import bind_socket, create_server, format_url, serve_until_interrupted
 
@@ -117,25 +117,25 @@ async def _serve(
     if planned:
         folder.mkdir(parents=True, exist_ok=True)
     async with config.vllm.open(planned, folder) as servers, prm.open(servers) as live:
-        assert isinstance(live, Pointwise)
-        served = _create_prm_server(live.judge, about, settings)
-        running = create_server(served.site, settings.grace + 1)
+        assert isinstance(live, PointwisePRM)
+        served = _create_prm_server(live.scorer, about, settings)
+        running = create_server(served.app, settings.grace + 1)
         ending = asyncio.create_task(_end_requests(running, served, settings.grace))
         print(f"{format_url(settings.host, listener)} answers {', '.join(served.paths)}", flush=True)
         await serve_until_interrupted(running, listener)
         ending.cancel()
 
 
-def _create_prm_server(judge: Judge, about: Mapping[str, Any], settings: ServePRMConfig) -> PRMServer:
-    from codetool.prm.local_scorer import LocalJudge  # torch and FastAPI take seconds: only after every check
-    from codetool.prm.server import Limits, PRMServer
+def _create_prm_server(scorer: LabelScorer, about: Mapping[str, Any], settings: ServePRMConfig) -> PRMServer:
+    from codetool.prm.local_scorer import LocalScorer  # torch and FastAPI take seconds: only after every check
+    from codetool.prm.server import PRMServer, RequestLimits
 
-    limits = Limits(settings.max_chats, settings.queue, settings.max_bytes)
-    if not isinstance(judge, LocalJudge):
-        return PRMServer(judge, about, limits)
-    limits = replace(limits, characters=judge.max_characters)
-    served = PRMServer(judge, about, limits, judge.length)
-    judge.watch(served.metrics.passed)
+    limits = RequestLimits(settings.max_chats, settings.queue, settings.max_bytes)
+    if not isinstance(scorer, LocalScorer):
+        return PRMServer(scorer, about, limits)
+    limits = replace(limits, max_characters=scorer.max_characters)
+    served = PRMServer(scorer, about, limits, scorer.count_tokens)
+    scorer.on_progress(served.metrics.count_pass)
     return served
 
 
@@ -144,4 +144,4 @@ async def _end_requests(running: Server, served: PRMServer, grace: float) -> Non
     while not running.should_exit:
         await asyncio.sleep(POLL_SECONDS)
     await asyncio.sleep(grace)
-    served.end()
+    served.shut_down()

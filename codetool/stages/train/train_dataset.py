@@ -19,7 +19,7 @@ from codetool.models.chat_template import ChatTokens
 from codetool.models.locate import ADAPTERS, OWN, ModelFolders, find
 from codetool.policies.model import ModelPolicy
 from codetool.prm.generative import GenerativePRM
-from codetool.prm.label_tokens import label_ids
+from codetool.prm.label_tokens import find_label_tokens
 from codetool.process_data import examples as process_examples
 from codetool.process_data import transcripts
 from codetool.prompts.prm_prompt import PRMPrompt
@@ -125,7 +125,7 @@ def encode_labels(config: RunConfig, base: Path) -> EncodedLabels | None:
     prm: Any = config.prm
     words = prm.labels
     if not config.train.add_label_tokens:
-        return EncodedLabels(label_ids(words, ChatTokens(base).tokens, prm.model), None, 0)
+        return EncodedLabels(find_label_tokens(words, ChatTokens(base).tokens, prm.model), None, 0)
     from codetool.training.new_label_tokens import extended
 
     if config.tuning.method != "full":
