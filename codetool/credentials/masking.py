@@ -1,4 +1,4 @@
-"""Mask secrets in texts that are written to files or leave the machine."""
+"""Mask secrets in texts that are written to files or sent to other machines, such as the recorded command line."""
 
 from __future__ import annotations
 
@@ -6,52 +6,55 @@ import os
 import re
 from collections.abc import Collection, Sequence
 
-from codetool.credentials.secret_names import is_secret_variable
+from codetool.credentials.secret_names import SERVICE_KEY_PREFIX, is_secret_variable, may_be_secret_argument
 
 MIN_SECRET_CHARS = 8
-"""Characters. A shorter value may be part of an ordinary word, so it is masked only as a whole value of an option."""
+"""Characters. A shorter value may be part of an ordinary word: it is masked only as the whole value of an option."""
 ORDINARY_VALUE = re.compile(r"(?i).{0,3}|\d+|true|false|null|none")
 """Short values that are no secrets, whatever the variable's name is."""
 MASK = "[secret]"
 _URL_CREDENTIALS = re.compile(r"(?<=://)[^/\s'\"]+(?=@)")
-_QUERY_ARGUMENT = re.compile(
-    r"(?i)([?&;][\w.-]*(?:key|token|secret|passw|credential|auth|sig|pwd)[\w.-]*=)[^&;#\s'\"\]},]+"
-)
-_KNOWN_SHAPE = re.compile(r"\b(?:sk|pk|rk|hf|ghp|gho|github_pat|glpat|xai|gsk|nvapi|AIza)[-_]?[A-Za-z0-9_-]{16,}")
-"""Keys of well-known services, by how they begin."""
+_QUERY_ARGUMENT = re.compile(r"([?&;]([\w.-]+)=)[^&;#\s'\"\]},]+")
+_SIGNATURE = re.compile(r"sig|pwd", re.IGNORECASE)
+_SERVICE_KEY = re.compile(rf"\b{SERVICE_KEY_PREFIX}[A-Za-z0-9_-]{{16,}}")
 
 
 def find_secret_values(names: Collection[str] = ()) -> list[str]:
-    """Values of at least eight characters of variables that hold secrets, the longest first.
+    """Values of environment variables that hold secrets, at least eight characters each, the longest first.
 
-    `names` are variables that are known to hold one, whatever they are called.
+    `names` are variables that hold a secret whatever their name.
     """
     values = {value for name, value in os.environ.items() if name in names or is_secret_variable(name)}
     return sorted((value for value in values if len(value) >= MIN_SECRET_CHARS), key=len, reverse=True)
 
 
-def mask_command(words: Sequence[str], names: Collection[str] = ()) -> list[str]:
-    """The words of a command line without secrets.
+def mask_command(arguments: Sequence[str], names: Collection[str] = ()) -> list[str]:
+    """The arguments of a command line with secrets replaced by `[secret]`.
 
-    Masked are values of secret variables, user and password of URLs, query arguments that are named like secrets, and
-    what has the shape of a well-known service's key.
+    Replaced are values of secret variables, user and password of URLs, query arguments that are named like secrets, and
+    texts that look like a well-known service's key. `names` are variables that hold a secret whatever their name.
     """
     long, short = find_secret_values(names), _find_short_values(names)
-    return [_mask_argument(word, long, short) for word in words]
+    return [_mask_argument(argument, long, short) for argument in arguments]
 
 
-def _mask_argument(word: str, long: Sequence[str], short: Collection[str]) -> str:
+def _mask_argument(argument: str, long: Sequence[str], short: Collection[str]) -> str:
     for secret in long:
-        word = word.replace(secret, MASK)
-    name, equals, value = word.rpartition("=")
+        argument = argument.replace(secret, MASK)
+    name, equals, value = argument.rpartition("=")
     if value.strip("\"'[]") in short:
-        word = f"{name}{equals}{MASK}"
-    word = _URL_CREDENTIALS.sub(MASK, word)
-    word = _QUERY_ARGUMENT.sub(rf"\1{MASK}", word)
-    return _KNOWN_SHAPE.sub(MASK, word)
+        argument = f"{name}{equals}{MASK}"
+    argument = _URL_CREDENTIALS.sub(MASK, argument)
+    argument = _QUERY_ARGUMENT.sub(_mask_query_argument, argument)
+    return _SERVICE_KEY.sub(MASK, argument)
+
+
+def _mask_query_argument(match: re.Match[str]) -> str:
+    is_secret = may_be_secret_argument(match[2]) or _SIGNATURE.search(match[2])
+    return f"{match[1]}{MASK}" if is_secret else match[0]
 
 
 def _find_short_values(names: Collection[str]) -> set[str]:
-    """Values of secret variables that are too short to be cut out of other words."""
+    """Values of secret variables that are too short to be replaced inside other words."""
     values = {value for name, value in os.environ.items() if name in names or is_secret_variable(name)}
     return {value for value in values if len(value) < MIN_SECRET_CHARS and not ORDINARY_VALUE.fullmatch(value)}

@@ -1,14 +1,12 @@
-"""Which names belong to secrets: of environment variables, and of arguments and headers of requests.
+"""Names and shapes of secrets: environment variables, request arguments, headers, and keys of well-known services.
 
-One list for everything that keeps secrets away: what W&B and model servers are not given, what is cut out of calls.
+This is the only such list. It decides what W&B and model servers are not given, what is masked in files, which URLs are
+refused in settings, and what is removed from recorded calls.
 """
 
 from __future__ import annotations
 
 import re
-
-_VARIABLE_PATTERN = re.compile(r"KEY|TOKEN|SECRET|PASSW|PASSPHRASE|_PWD$|CREDENTIAL|COOKIE|JWT", re.IGNORECASE)
-"""What stands in the name of an environment variable whose value must not leave the machine."""
 
 SECRET_ARGUMENTS = frozenset(
     """
@@ -18,15 +16,33 @@ SECRET_ARGUMENTS = frozenset(
     xapikey xauthtoken xrapidapikey
     """.split()
 )
-"""Names of arguments and headers that are secrets at every service, as `spell_alike` spells them. Names that are
-secrets at some services only (`key`, `token`) are left to the settings of those services."""
+"""Arguments and headers that are secrets at every service, in the form of `normalize_name`. Names that are secrets at
+some services only (`key`, `token`) are left to the settings of those services."""
 
+SERVICE_KEY_PREFIX = (
+    r"(?:(?:sk|pk|rk|gsk|csk|hf|ghp|gho|github_pat|glpat|xai|nvapi|pplx|tgp_v1|fw|r8)[-_]|AIza|AKIA|eyJ)"
+)
+"""Regular expression of how keys of well-known services begin."""
+
+_VARIABLE_PATTERN = re.compile(r"KEY|TOKEN|SECRET|PASSW|PASSPHRASE|_PWD$|CREDENTIAL|COOKIE|JWT", re.IGNORECASE)
+_ARGUMENT_PATTERN = re.compile(
+    r"(^|[^a-z])(code|jwt|pwd|sas|sig)$|key|token|secret|passw|signature|auth|bearer|credential|cookie|session",
+    re.IGNORECASE,
+)
 _PUNCTUATION = re.compile(r"[\W_]")
 
 
 def is_secret_variable(name: str) -> bool:
-    """Whether an environment variable of this name holds a secret."""
+    """Whether an environment variable of this name holds a secret, whose value must not leave the machine."""
     return _VARIABLE_PATTERN.search(name) is not None
+
+
+def may_be_secret_argument(name: str) -> bool:
+    """Whether a query argument of this name may hold a secret at some service: a wider test than `SECRET_ARGUMENTS`.
+
+    It is for URLs in settings and in command lines, where a false alarm costs little.
+    """
+    return _ARGUMENT_PATTERN.search(name) is not None
 
 
 def normalize_name(name: str) -> str:

@@ -18,13 +18,13 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 from starlette.applications import Starlette
 
+from codetool.credentials.api_keys import read_key
 from codetool.tmdb.app import SERVER, create_app
 from codetool.tmdb.asgi_client import fetch, scope
 from codetool.tmdb.catalog_dependency import Catalogue
 from codetool.tmdb.explorer_app import create_site
 from codetool.tmdb.route_table import Route, routes
 from codetool.tmdb.store import checksum, load
-from codetool.tools.secrets import read_key
 from codetool.types import ToolAnswer, ToolCall
 
 
@@ -53,7 +53,9 @@ class TMDBReplica:
     def site(self, *, require_key: bool, environment: Mapping[str, str], broker: object = None) -> Starlette:
         """The replica for HTTP. A demanded key has any value, or that of TMDB_API_KEY where the environment has one."""
         catalogue = Catalogue(load(), self.as_of)
-        return create_site(catalogue, require_key=require_key, key=read_key(self.KEY, environment))
+        return create_site(
+            catalogue, require_key=require_key, key=read_key(self.KEY, environment, allow_spaces=True) or ""
+        )
 
     def checksum(self) -> str:
         """Hex sha256 of the data files; part of a result's identity."""

@@ -16,8 +16,9 @@ from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
+from codetool.credentials.api_keys import read_key
 from codetool.credentials.secret_names import SECRET_ARGUMENTS, normalize_name
-from codetool.errors import ConfigError, MissingError
+from codetool.errors import MissingError
 from codetool.tools.allow_list import AllowList, is_host
 from codetool.types import JSON
 
@@ -106,17 +107,6 @@ def flatten_secrets(given: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def read_key(variable: str, environment: Mapping[str, str]) -> str:
-    """The key in an environment variable without blanks around it, empty where there is none.
-
-    Raises ConfigError, which does not repeat it, where it holds characters that no header may carry.
-    """
-    key = environment.get(variable, "").strip()
-    if not (key.isascii() and (key.isprintable() or not key)):
-        raise ConfigError(f"the key in {variable} holds characters that are not printable ASCII: set {variable} anew")
-    return key
-
-
 class Keyring:
     """The secrets of the configured hosts (`host` or `host:port`) with the keys that `environment` holds for them.
 
@@ -128,7 +118,9 @@ class Keyring:
         self._secrets: dict[str, list[Secret]] = {}
         for name, secret in secrets.items():
             self._secrets.setdefault((secret.host or name).lower().removesuffix(":443"), []).append(secret)
-        self._keys = {secret.env: read_key(secret.env, environment) for secret in secrets.values()}
+        self._keys = {
+            secret.env: read_key(secret.env, environment, allow_spaces=True) or "" for secret in secrets.values()
+        }
         forms = {form for key in self._keys.values() if len(key) >= _MIN_KEY_LENGTH for form in _list_spellings(key)}
         self._known = re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True)))) if forms else None
 

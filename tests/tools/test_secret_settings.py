@@ -6,9 +6,10 @@ from pydantic import ValidationError
 
 from codetool.config.overrides import compose_all
 from codetool.config.run_config import validate
+from codetool.credentials.api_keys import read_key
 from codetool.errors import ConfigError
 from codetool.tmdb.replica import TMDBReplica
-from codetool.tools.secrets import Keyring, Secret, read_key
+from codetool.tools.secrets import Keyring, Secret
 from codetool.tools.toolbench.proxy import ToolBenchProxyConfig
 
 PASTED = "sk_live_0123456789abcdef"

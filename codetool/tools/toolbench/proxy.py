@@ -7,13 +7,13 @@ comes from the environment and is in nothing that is kept. Source: ToolBench's r
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from typing import Annotated, Self
 
 from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 
+from codetool.credentials.api_keys import read_key
 from codetool.errors import MissingError
 from codetool.http.reachability import USERINFO_PATTERN
 from codetool.interfaces import ToolSource
@@ -21,7 +21,7 @@ from codetool.runs.operational import Operational
 from codetool.tool_calls.toolbench_api import Api
 from codetool.tools.allow_list import extract_host, is_host
 from codetool.tools.error_answers import make_error_answer
-from codetool.tools.secrets import is_variable_name, read_key
+from codetool.tools.secrets import is_variable_name
 from codetool.tools.toolbench.recorded_answers import cast_arguments
 from codetool.tools.toolbench.reply_parser import parse_reply
 from codetool.types import HttpRequest, ToolAnswer, ToolCall
@@ -68,7 +68,7 @@ class ToolBenchProxyConfig:
     @property
     def key(self) -> str:
         """The key, empty where the environment has none. Raises ConfigError for what can be no key."""
-        return read_key(self.key_env, os.environ)
+        return read_key(self.key_env, allow_spaces=True) or ""
 
     def require_key(self) -> None:
         """Raise MissingError where the environment has no key."""

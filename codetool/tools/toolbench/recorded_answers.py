@@ -21,10 +21,10 @@ from pydantic import ConfigDict, PositiveInt, field_validator
 from pydantic.dataclasses import dataclass
 from starlette.applications import Starlette
 
+from codetool.credentials.api_keys import read_key
 from codetool.errors import MissingError
 from codetool.runs.operational import Checksummed, Operational
 from codetool.tool_calls.toolbench_api import Api, read_text
-from codetool.tools.secrets import read_key
 from codetool.tools.sources import CountingSessionFactory
 from codetool.tools.toolbench.cache import CachedAnswer, ResponseCache
 from codetool.tools.toolbench.tool_docs import ToolDocuments
@@ -86,7 +86,7 @@ class PublishedAnswers:
 
     def site(self, *, require_key: bool, environment: Mapping[str, str], broker: CountingSessionFactory) -> Starlette:
         """StableToolBench's server. A demanded key has any value, or that of TOOLBENCH_KEY where there is one."""
-        key = read_key(self.KEY, environment)
+        key = read_key(self.KEY, environment, allow_spaces=True) or ""
         return create_app(broker, self._documents, broker.source_counts, key=key, require_key=require_key)
 
     @field_validator("folder", mode="before")
