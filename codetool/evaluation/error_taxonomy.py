@@ -1,20 +1,20 @@
-"""Why a task was not solved: one kind and one line, the `error` of a result line.
+"""Classify why a task was not solved, as the `error` of its result line: one kind and a one-line message.
 
     internal          CodeTool, a benchmark's check or a service failed; the message names the type of the exception
     budget            a budget ended the search before a path was finished
-    no_code           the chosen path ends with a step without code that is no final text
-    syntax            … with code that does not parse
-    exception:<Type>  … with an exception of that type; `exception:TimeLimit` and `exception:Killed` are the executor's:
-                      the step ran too long, or its process died (memory, a signal)
-    tool_error        … with a tool call that was not answered
-    unfinished        the path ran well as far as it goes and never says that it is finished
-    wrong_tool        finished with a wrong answer; an endpoint of the gold path was never called
-    wrong_argument    … all were called, but a call of the reference solution was not made
-    wrong_answer      … all of it was done, and the answer is wrong
+    no_code           the last step of the chosen path has no code and is no final text
+    syntax            the last step's code does not parse
+    exception:<Type>  the last step raised an exception of that type; `exception:TimeLimit` and `exception:Killed` come
+                      from the executor: the step ran too long, or its process died (memory, a signal)
+    tool_error        a tool call of the last step was not answered
+    unfinished        the last step ran without an error, and the path does not end with a final step
+    wrong_tool        the answer is wrong, and an endpoint of the gold path was never called
+    wrong_argument    the answer is wrong, and a call of the reference solution was not made, but its endpoints were
+    wrong_answer      the answer is wrong although every call of the reference solution was made
 
-The first that holds counts; a step with an unanswered call is a `tool_error` even if an exception followed from it. A
-solved task has none, and a finished one whose answer cannot be checked has none of the last three. Only the end of the
-chosen path is judged: earlier failures that it recovered from are in `scep`.
+The first kind that applies is used; a step with an unanswered call is a `tool_error` even if it also raised an
+exception. A solved task has no error, and a finished one whose answer cannot be checked has none of the last three
+kinds. Only the last step of the chosen path is classified; `scep` counts earlier failures.
 """
 
 from __future__ import annotations
@@ -35,31 +35,31 @@ INTERNAL = "internal"
 SYNTAX_ERRORS = frozenset({"SyntaxError", "IndentationError", "TabError"})
 EXECUTOR_ERRORS = {"timeout": "TimeLimit", "killed": "Killed"}
 MAX_MESSAGE_CHARS = 300
-"""Characters of a message at most."""
+"""Maximum length of a message in characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskError:
-    """What kept a task from being solved."""
+    """The reason why a task was not solved."""
 
     kind: str
     """One of the kinds above."""
     message: str
-    """One line that says what to look at."""
+    """One line that describes the error."""
 
 
 def make_internal_error(error: BaseException) -> TaskError:
-    """The internal failure that an exception means; the message begins with the exception's type."""
+    """Return the error of kind `internal` for an exception; its message begins with the exception's type."""
     return _make_error(INTERNAL, f"{type(error).__name__}: {error}")
 
 
 def is_internal(line: Mapping[str, Any]) -> bool:
-    """Whether a result line records an internal failure, which says nothing about the policy and is tried again."""
+    """Return whether a result line records an internal failure. Such a task is run again by the next run."""
     return line["error"] is not None and line["error"]["kind"] == INTERNAL
 
 
 def classify_error(task: Task, result: SearchResult, success: bool | None) -> TaskError | None:
-    """Why the search did not solve the task; None if it did, or if nothing is known against it."""
+    """Return why the search did not solve the task; None if it did, or if its answer cannot be checked."""
     end = result.best
     if success:
         return None
@@ -76,7 +76,7 @@ def classify_error(task: Task, result: SearchResult, success: bool | None) -> Ta
 
 
 def _classify_last_step(end: Node) -> TaskError | None:
-    """How the path's last step failed, None if it did not."""
+    """Return the error of the path's last step, None if it ran."""
     execution, step = end.execution, end.step
     if execution is None or step is None or execution.status == "ok" or (end.finished and step.code is None):
         return None
@@ -85,20 +85,22 @@ def _classify_last_step(end: Node) -> TaskError | None:
         return _make_error("no_code", f"{where} has no code: {_join_lines(step.text)}")
     if execution.status == "tool_failed":
         return _make_error("tool_error", f"{where}: {_describe_failed_call(execution)}")
-    said = execution.error or execution.status
+    message = execution.error or execution.status
     if execution.status in EXECUTOR_ERRORS:
-        return _make_error(f"exception:{EXECUTOR_ERRORS[execution.status]}", f"{where}: {said}")
-    name = re.match(r"\w+", said)
+        return _make_error(f"exception:{EXECUTOR_ERRORS[execution.status]}", f"{where}: {message}")
+    name = re.match(r"\w+", message)
     kind = name.group() if name else "Exception"
-    return _make_error("syntax" if kind in SYNTAX_ERRORS else f"exception:{kind}", f"{where}: {said}")
+    return _make_error("syntax" if kind in SYNTAX_ERRORS else f"exception:{kind}", f"{where}: {message}")
 
 
-def _classify_wrong_answer(task: Task, end: Node, said: str | None) -> TaskError:
-    """What a finished path with a wrong answer did wrong; `said` is the answer."""
+def _classify_wrong_answer(task: Task, end: Node, final_answer: str | None) -> TaskError:
+    """Return the error of a finished path whose answer is wrong."""
     endpoints = list(dict.fromkeys(list_called_endpoints(end.path)))
-    never = [endpoint for endpoint in dict.fromkeys(task.gold) if endpoint not in endpoints]
-    if never:
-        return _make_error("wrong_tool", f"never called {', '.join(never)}; called {', '.join(endpoints) or 'nothing'}")
+    missing = [endpoint for endpoint in dict.fromkeys(task.gold) if endpoint not in endpoints]
+    if missing:
+        return _make_error(
+            "wrong_tool", f"never called {', '.join(missing)}; called {', '.join(endpoints) or 'nothing'}"
+        )
     made = [answer for node in end.path for answer in (node.execution.calls if node.execution else ())]
     for expected in task.gold_calls:
         if not any(is_made(read(expected), read(written(answer.call))) for answer in made):
@@ -107,12 +109,12 @@ def _classify_wrong_answer(task: Task, end: Node, said: str | None) -> TaskError
                 f"never called {expected}; called {_list_calls_to_same_endpoint(task, expected, made)}",
             )
     expected = json.dumps(task.answer.value, ensure_ascii=False) if task.answer else "another"
-    answer = _join_lines(said or "") or "nothing"
+    answer = _join_lines(final_answer or "") or "nothing"
     return _make_error("wrong_answer", f"answered {answer[:100]}; expected {expected[:100]}")
 
 
 def _list_calls_to_same_endpoint(task: Task, expected: str, made: Sequence[ToolAnswer]) -> str:
-    """The calls that were made to the endpoint of the expected one."""
+    """Return the calls to the endpoint of the expected call, as text."""
     tool = operation(read(expected), task.tools)
     calls = [written(answer.call) for answer in made if tool and answer.call.endpoint == tool.endpoint]
     return ", ".join(dict.fromkeys(calls)) or "nothing like it"
@@ -135,5 +137,5 @@ def _make_error(kind: str, message: str) -> TaskError:
 
 
 def _join_lines(text: str) -> str:
-    """The text in one line."""
+    """Return the text in one line."""
     return " ".join(text.split())

@@ -1,8 +1,8 @@
-"""`report.html`: a whole run in one file that a browser opens from disk, without a network.
+"""Render `report.html`, which shows a whole run in one file that a browser opens from disk, without a network.
 
-The data stand in the page as deflated JSON in base64, in which nothing that a model or a tool wrote can end a script or
-become markup; the page shows them as text nodes only. Each task's tree is a script of its own that is unpacked when
-somebody opens the task, so that a thousand tasks open at once. `report_page/` holds the page, its style and its code.
+The data are embedded as deflated JSON in base64, so that no text of a model or a tool can end a script or become
+markup; the page shows them as text nodes only. Each task's tree is a script element of its own that is unpacked when
+the task is opened, so that a page of a thousand tasks opens quickly. `report_page/` holds the page, style and scripts.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ from codetool.types import JSON, Task
 
 PAGE_FOLDER = Path(__file__).parent / "report_page"
 SCRIPTS = ("data", "python", "summary", "tasks", "tree", "main")
-"""The page's scripts in the order in which they stand in it."""
+"""Names of the page's scripts, in their order."""
 ZLIB_LEVEL = 1
-"""Of zlib: level 6 takes five times as long for files a seventh smaller."""
+"""Compression level; level 6 takes five times as long and makes files a seventh smaller."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportContext:
-    """What made a run, beside its journals."""
+    """How a run was made: its settings, code and environment."""
 
     name: str
-    """Of the run folder."""
+    """Name of the run folder."""
     written: str
-    """When the report was written, for people."""
+    """Local date and time of the report, formatted."""
     config: str
     """Text of `config.yaml`."""
     settings: Mapping[str, JSON]
-    """The same, read."""
+    """Settings that determine the result."""
     made_from: Mapping[str, str]
-    """What else determines the result: our version and checksums, by name."""
+    """CodeTool's version, its code, and the checksums of the data, by name."""
     sandbox_layers: tuple[str, ...]
-    """What confined generated code; several where a run was continued elsewhere."""
+    """Layers of the sandbox that ran generated code; several entries if a run was continued on another machine."""
     notes: tuple[str, ...] = ()
-    """What a reader must know before anything else."""
+    """Remarks shown above the results."""
 
 
 def render_page(
@@ -57,10 +57,10 @@ def render_page(
     trees: Iterable[Mapping[str, Any]],
     tasks: Mapping[str, Task],
 ) -> Iterator[bytes]:
-    """The page in parts: result lines in the order given, the trees of these lines, and what `tasks` know beyond them.
+    """Yield the page in parts, with result lines in the given order.
 
-    Trees are read one at a time. `tasks` by id add the expected answer, the gold path and the template; it may lack
-    any of them.
+    Trees are consumed one at a time. `tasks`, by id, add the expected answer, the gold path and the template to a line;
+    it may lack any task.
     """
     text = "".join((PAGE_FOLDER / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
     script = f'"use strict";\n{text}'
@@ -69,23 +69,23 @@ def render_page(
         "hash": f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
         "title": html.escape(about.name),
     }
-    frame = (PAGE_FOLDER / "page.html").read_text(encoding="utf-8")
+    template = (PAGE_FOLDER / "page.html").read_text(encoding="utf-8")
     for name, value in values.items():
-        frame = frame.replace("{{" + name + "}}", value)
-    yield frame.encode()
-    places = {str(line["task_id"]): place for place, line in enumerate(lines)}
+        template = template.replace("{{" + name + "}}", value)
+    yield template.encode()
+    indexes = {str(line["task_id"]): index for index, line in enumerate(lines)}
     counts = _CallCounts()
     for tree in trees:
-        if (place := places.pop(str(tree["task_id"]), None)) is not None:
+        if (index := indexes.pop(str(tree["task_id"]), None)) is not None:
             counts.add(tree)
-            yield from _embed_data(f"tree-{place}", tree)
+            yield from _embed_data(f"tree-{index}", tree)
     yield from _embed_data("lines", [_add_task_facts(line, tasks.get(str(line["task_id"]))) for line in lines])
     yield from _embed_data("run", _build_run_data(about, summary, counts))
     yield f"<script>{script}</script>\n</body>\n</html>\n".encode()
 
 
 def _embed_data(name: str, value: JSON) -> Iterator[bytes]:
-    """A script element that no browser runs."""
+    """Yield a script element of data, of a type that browsers do not run."""
     try:
         text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     except ValueError:
@@ -97,7 +97,7 @@ def _embed_data(name: str, value: JSON) -> Iterator[bytes]:
 
 
 def _replace_non_finite(value: JSON) -> JSON:
-    """The value with NaN and infinities, which browsers do not read, as text."""
+    """Return the value with NaN and infinities as text, since JSON.parse rejects them."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, Mapping):
@@ -106,7 +106,7 @@ def _replace_non_finite(value: JSON) -> JSON:
 
 
 def _add_task_facts(line: Mapping[str, Any], task: Task | None) -> dict[str, JSON]:
-    """The result line and what the task knows beyond it."""
+    """Return the result line with the task's template, gold path and expected answer."""
     answer = task.answer if task else None
     return {
         **line,
@@ -134,7 +134,7 @@ def _build_run_data(about: ReportContext, summary: RunSummary, counts: _CallCoun
 
 @dataclass
 class _CallCounts:
-    """Steps, and tool calls by who answered them and by effect."""
+    """Number of steps, and of tool calls by the source of the answer and by effect."""
 
     nodes: int = 0
     calls: dict[tuple[str | None, str], list[float]] = field(default_factory=lambda: defaultdict(lambda: [0, 0, 0.0]))
@@ -149,7 +149,7 @@ class _CallCounts:
                 count[2] += call["seconds"]
 
     def list_rows(self) -> list[dict[str, JSON]]:
-        """The most frequent first."""
+        """Return a row for each source and effect, the most frequent first."""
         rows = [
             {"provenance": provenance, "effect": effect, "calls": calls, "failed": failed, "seconds": seconds}
             for (provenance, effect), (calls, failed, seconds) in self.calls.items()

@@ -1,4 +1,4 @@
-"""95 % intervals."""
+"""95 % confidence intervals of proportions (Wilson) and means (bootstrap)."""
 
 from __future__ import annotations
 
@@ -11,40 +11,41 @@ Z_95 = 1.959963984540054
 """The 97.5 % point of the standard normal distribution."""
 RESAMPLES = 10_000
 BATCH_NUMBERS = 2_000_000
-"""Resampled numbers held at a time (16 MB)."""
+"""Maximum number of resampled values in memory at a time (16 MB)."""
 
 
 def compute_wilson_interval(successes: float, n: int) -> Interval | None:
-    """Score interval of a proportion (Wilson 1927, JASA 22:209), within [0, 1]; None for n = 0.
+    """Return the score interval of a proportion (Wilson 1927, JASA 22:209), within [0, 1]; None for n = 0.
 
-    For the sum of n numbers in [0, 1] it is wider than it need be: none of them spread more than 0 and 1.
+    `successes` may be a sum of n numbers in [0, 1]; the interval is then conservative, since zeros and ones have the
+    largest variance.
     """
     if n == 0:
         return None
     share, square = successes / n, Z_95 * Z_95
     centre = (share + square / (2 * n)) / (1 + square / n)
     half = Z_95 / (1 + square / n) * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
-    # at the ends the exact bound is 0 or 1, which rounding misses
+    # the exact bound is 0 or 1 here, which rounding would miss
     return (0.0 if successes == 0 else centre - half, 1.0 if successes == n else centre + half)
 
 
 def bootstrap_mean(
     values: Sequence[float], clusters: Sequence[Hashable] | None = None, *, seed: int, draws: int = RESAMPLES
 ) -> Interval | None:
-    """Percentile bootstrap interval of the mean (Efron 1979, Ann. Statist. 7:1).
+    """Return the percentile bootstrap interval of the mean (Efron 1979, Ann. Statist. 7:1).
 
-    With `clusters`, one label a value, whole clusters are drawn, which is right where their members resemble each
-    other. None for fewer than two values or clusters: one says nothing about spread.
+    With `clusters`, one label per value, whole clusters are resampled, since the values of a cluster are correlated.
+    None for fewer than two values or clusters.
     """
-    import numpy as np  # 0.1 s that no message about a wrong word should have to wait for
+    import numpy as np  # here: its import takes 0.1 s, which error messages should not wait for
 
     labels = list(range(len(values)) if clusters is None else clusters)
-    places = {label: place for place, label in enumerate(dict.fromkeys(labels))}
-    if len(places) < 2:
+    cluster_numbers = {label: number for number, label in enumerate(dict.fromkeys(labels))}
+    if len(cluster_numbers) < 2:
         return None
-    index = [places[label] for label in labels]
+    index = [cluster_numbers[label] for label in labels]
     sums, sizes = np.bincount(index, weights=np.asarray(values, dtype=float)), np.bincount(index)
-    generator, count = np.random.default_rng(seed), len(places)
+    generator, count = np.random.default_rng(seed), len(cluster_numbers)
     means = np.empty(draws)
     for begin in range(0, draws, rows := max(1, BATCH_NUMBERS // count)):
         part = means[begin : begin + rows]

@@ -1,7 +1,7 @@
-"""`judged.jsonl`: what the votes on each task of a folder come to, a line a task, made anew from them each time.
+"""Read and write `judged.jsonl`: one line per task with the judge's labels, its reason, and the resulting metrics.
 
-`results.jsonl` holds what a search did and is never changed; who reads its lines for people or for statistics reads
-them merged with these.
+The file is rewritten from the journalled votes by every run. `results.jsonl` holds the search results and is never
+changed by judging; reports and statistics use its lines joined with these.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ JUDGED_FILE = "judged.jsonl"
 
 
 def build_judged_line(case: JudgeInput, judgement: Judgement) -> dict[str, JSON]:
-    """The line of a task."""
+    """Return the line of a task in `judged.jsonl`."""
     return {
         "task_id": case.task_id,
         "query": case.query,
@@ -33,7 +33,7 @@ def build_judged_line(case: JudgeInput, judgement: Judgement) -> dict[str, JSON]
 
 
 def build_comparison_fields(reference: JudgeInput, judgement: Judgement, compared: Comparison) -> dict[str, JSON]:
-    """What the line of a task says of the reference's answer to it."""
+    """Return the fields of a task's line that describe the reference's answer."""
     return {
         "reference_answer": reference.answer,
         "reference_labels": list(judgement.labels),
@@ -44,28 +44,29 @@ def build_comparison_fields(reference: JudgeInput, judgement: Judgement, compare
 
 
 def write_judged_lines(folder: Path, lines: Iterable[Mapping[str, JSON]]) -> None:
-    """Make these the folder's lines."""
+    """Replace the folder's `judged.jsonl` by these lines."""
     journal.atomic_write(folder / JUDGED_FILE, map(journal.encode_record, lines))
 
 
 def delete_judged_lines(folder: Path) -> None:
-    """Remove the lines: they are not of all answers that the folder holds now."""
+    """Delete `judged.jsonl`, because the folder has new answers that it does not cover."""
     (folder / JUDGED_FILE).unlink(missing_ok=True)
 
 
 def load_result_lines(folder: Path, order: Iterable[str] | None = None) -> list[dict[str, Any]]:
-    """The lines of the folder's `results.jsonl`, one a task, those of judged tasks with `sopr` among their metrics.
+    """Return the lines of the folder's `results.jsonl`, one per task, joined with the judge's verdicts.
 
-    They are those of the tasks in `order`, in that order; of all tasks, sorted by id, without an order. The line of a
-    judged task also has `judged`, the labels and a reason. Raises ConfigError for a line of another shape.
+    They are those of the tasks in `order`, in that order; without an order those of all tasks, sorted by id. The line
+    of a judged task has `sopr` among its metrics, and `judged` with the labels and a reason. Raises ConfigError for a
+    line of another shape.
     """
-    known, _ = journal.read_latest_records(folder / JUDGED_FILE, {"task_id": str})
+    judged, _ = journal.read_latest_records(folder / JUDGED_FILE, {"task_id": str})
     lines = read_results(folder, order)
-    return [join_votes(line, known[line["task_id"]]) if line["task_id"] in known else line for line in lines]
+    return [join_votes(line, judged[line["task_id"]]) if line["task_id"] in judged else line for line in lines]
 
 
 def join_votes(line: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
-    """A result line with what its task's judged line says."""
+    """Return a result line with the metrics and the verdict of its task's line in `judged.jsonl`."""
     metrics = {name: found[name] for name in ("sopr", "sowr") if name in found}
     names = ("labels", "reason", "preference")
     judged = {name: found[name] for name in names if name in found}
@@ -73,6 +74,6 @@ def join_votes(line: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, A
 
 
 def get_metric_by_task(lines: Sequence[Mapping[str, Any]], metric: str) -> dict[str, float]:
-    """The metric by task, for `paired`; a task whose line has none is left out."""
+    """Return the metric of each task that has one, by task id."""
     found = {line["task_id"]: line["metrics"].get(metric) for line in lines}
     return {task: float(value) for task, value in found.items() if value is not None}

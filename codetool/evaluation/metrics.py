@@ -1,8 +1,8 @@
-"""The metrics of one task; CONTRACTS names them, `summary` aggregates them.
+"""Compute the metrics of one task; `summary` aggregates them over tasks.
 
 The path metrics compare the calls of the chosen path with the gold path, both written as `GET /path/{template}`. Calls
-count in the order in which they were made, answered or not; a call that matched no document counts under its own URL,
-so it is never gold.
+count in the order in which they were made, whether or not they were answered. A call that matches no documented
+endpoint counts under its own URL, so it never equals a gold call.
 """
 
 from __future__ import annotations
@@ -14,22 +14,23 @@ from codetool.types import Ledger, Node, SearchResult, Task
 Metrics = dict[str, float | bool | None]
 
 RATES = ("success", "correct_path", "correct_path_set")
-"""Metrics that are true or false."""
+"""Metrics that are true or false for a task."""
 SHARES = ("sopr", "sowr", "scep", "path_recall", "path_precision")
-"""Metrics in [0, 1] that a task without a result has at 0."""
+"""Metrics in [0, 1]; 0 for a task without a result."""
 AMOUNTS = (
     "delta_length", "tokens_in", "tokens_out", "prm_tokens", "prm_tokens_computed", "executions", "tool_calls",
     "seconds", "usd",
 )  # fmt: skip
-"""Metrics without a bound: calls, tokens, runs, seconds, USD."""
+"""Metrics without an upper bound: calls, tokens, executions, seconds, USD."""
 
 
 def compute_metrics(
     task: Task, result: SearchResult | None, success: bool | None, seconds: float, spent: Ledger | None = None
 ) -> Metrics:
-    """Every metric of the task, None for those it does not have: path metrics need gold, `success` a checked answer.
+    """Return every metric of the task by name, None for those that it does not have.
 
-    Without a result, after an internal failure, the task has done nothing right; `spent` is then what it had cost.
+    The path metrics need a gold path, and `success` needs a reference answer. After an internal failure there is no
+    `result`; rates and shares are then 0, and `spent` holds the cost until the failure.
     """
     steps = result.best.path if result else ()
     ledger = result.ledger if result else spent or Ledger()
@@ -49,39 +50,39 @@ def compute_metrics(
 
 
 def compute_scep(steps: Sequence[Node]) -> float:
-    """Share of the chosen path's steps that ran: no exception, no unanswered tool call; a final text counts as run.
+    """Return SCEP, the share of correctly executed steps of the chosen path, in [0, 1]; 0 for a path without steps.
 
-    0 for a path without steps.
+    A step counts if it raised no exception and all its tool calls were answered; a final text counts too.
     """
     return sum(node.spot for node in steps) / len(steps) if steps else 0.0
 
 
 def compute_path_metrics(gold: Sequence[str], calls: Sequence[str]) -> Metrics:
-    """How the calls compare with the gold path; all None where there is no gold.
+    """Compare the calls with the gold path; every metric is None without a gold path.
 
-    Recall and precision are over distinct endpoints, as is `correct_path_set`; `correct_path` asks for the gold calls
-    in their order, others between them allowed. `delta_length` counts calls, repeated ones too.
+    `path_recall`, `path_precision` and `correct_path_set` are over distinct endpoints. `correct_path` requires the gold
+    calls in their order, with any others between them. `delta_length` counts all calls, repeated ones included.
     """
     if not gold:
         return dict.fromkeys(("correct_path", "correct_path_set", "path_recall", "path_precision", "delta_length"))
-    found = set(gold) & set(calls)
+    called_gold = set(gold) & set(calls)
     return {
         "correct_path": is_subsequence(gold, calls),
-        "correct_path_set": found == set(gold),
-        "path_recall": len(found) / len(set(gold)),
-        "path_precision": len(found) / len(set(calls)) if calls else 0.0,
+        "correct_path_set": called_gold == set(gold),
+        "path_recall": len(called_gold) / len(set(gold)),
+        "path_precision": len(called_gold) / len(set(calls)) if calls else 0.0,
         "delta_length": len(calls) - len(gold),
     }
 
 
 def list_called_endpoints(steps: Sequence[Node]) -> Iterator[str]:
-    """The endpoints that the steps called, in order."""
+    """Yield the endpoint of each call of the steps, in order."""
     for node in steps:
         for answer in node.execution.calls if node.execution else ():
             yield answer.call.endpoint or f"{answer.call.method} {answer.call.url}"
 
 
 def is_subsequence(gold: Sequence[str], calls: Sequence[str]) -> bool:
-    """Whether the gold calls occur in this order, with any others between them."""
+    """Return whether the gold calls occur in this order, with any other calls between them."""
     rest = iter(calls)
     return all(endpoint in rest for endpoint in gold)

@@ -1,8 +1,8 @@
 """Means and paired differences of runs over the same tasks.
 
-Seeds are averaged within a task first, so that a task counts once however often it was run; then tasks are drawn, and
-whole templates beside that, since tasks of one template resemble each other. Pairing removes what makes tasks easy or
-hard for both runs, which is most of the spread.
+The seeds of a task are averaged first, so that each task counts once. Then tasks are resampled; for a second interval
+whole templates, since tasks of one template are correlated. Pairing removes the difficulty of tasks, which both runs
+share and which is most of the variance.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from codetool.evaluation.intervals import RESAMPLES, Interval, bootstrap_mean
 from codetool.evaluation.result_files import natural_sort_key
 
 TaskValues = Mapping[str, float]
-"""A number for each task id."""
+"""One value per task id."""
 
 
 @dataclass(frozen=True)
@@ -23,24 +23,24 @@ class MeanEstimate:
 
     value: float
     interval: Interval | None
-    """Tasks drawn; None for fewer than two."""
+    """Interval with tasks resampled; None for fewer than two."""
     template_interval: Interval | None
-    """Whole templates drawn; None for fewer than two. A task without a template is one of its own."""
+    """Interval with whole templates resampled; None for fewer than two. A task without a template counts as one."""
     tasks: int
     templates: int
 
 
 def average_runs(runs: Iterable[TaskValues]) -> dict[str, float]:
-    """For each task the mean over the runs that have it."""
-    found: dict[str, list[float]] = {}
+    """Return for each task the mean over the runs that have it."""
+    values_by_task: dict[str, list[float]] = {}
     for run in runs:
         for task, value in run.items():
-            found.setdefault(task, []).append(value)
-    return {task: sum(values) / len(values) for task, values in found.items()}
+            values_by_task.setdefault(task, []).append(value)
+    return {task: sum(values) / len(values) for task, values in values_by_task.items()}
 
 
 def compute_differences(pairs: Iterable[tuple[TaskValues, TaskValues]]) -> dict[str, float]:
-    """For each task the mean, over pairs of runs (one a seed) that both have it, of first minus second."""
+    """Return for each task the mean of first minus second over the pairs of runs (one per seed) that have it."""
     return average_runs(
         {task: first[task] - second[task] for task in first if task in second} for first, second in pairs
     )
@@ -49,10 +49,10 @@ def compute_differences(pairs: Iterable[tuple[TaskValues, TaskValues]]) -> dict[
 def estimate_mean(
     values: TaskValues, templates: Mapping[str, str | None], *, seed: int = 0, draws: int = RESAMPLES
 ) -> MeanEstimate | None:
-    """The mean of the tasks' values with both intervals, by bootstrap; None without a task."""
+    """Return the mean of the tasks' values with both bootstrap intervals; None without a task."""
     if not values:
         return None
-    # in one order, so that the intervals do not depend on which task was finished first
+    # sorted, so that the intervals do not depend on the order in which tasks were finished
     order = sorted(values, key=natural_sort_key)
     numbers = [values[task] for task in order]
     clusters = [templates.get(task) or (task,) for task in order]

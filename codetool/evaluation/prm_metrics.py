@@ -1,19 +1,20 @@
-"""How well a PRM judges: its scores of process examples against what rollouts say of the same steps.
+"""Compute the metrics of a PRM: compare its scores of process examples with the rollout estimates of the same steps.
 
-- `accuracy`, `auroc`: against the label, which compares a step with its siblings; steps without one are left out.
-- `ece`, `brier`, `log_loss`: against the soft estimate, which says what a score should be. `log_loss` is bounded below
-  by the estimates' own entropy and not by 0.
-- `pairwise_accuracy`: over pairs of siblings of which one is better: it alone ran, or its soft estimate is higher. The
-  share in which the better one has the higher score; equal scores count half.
-- `first_error_f1` (after ProcessBench, arXiv 2412.06559): a path from the root to a leaf is lost at its first step of
-  estimate 0; predicted is the first step with a score below the threshold. The harmonic mean of
-  `first_error_erroneous`, the share of lost paths whose place is predicted exactly, and `first_error_correct`, the
-  share of successful paths for which none is. Each different path counts once; one of which steps are missing does not.
-- `selection_regret`: by how much the estimate of the sibling with the highest score (the mean of those that share it)
-  falls short of the best sibling's; the mean over groups of two and more. `selection_regret_random`: of a random one.
+- `accuracy`, `auroc`: against the label, which compares a step with its siblings. Steps without a label are left out.
+- `ece`, `brier`, `log_loss`: against the soft estimate, the share of leaves below the step that succeed. The lower
+  bound of `log_loss` is the entropy of the estimates, not 0.
+- `pairwise_accuracy`: the share of sibling pairs in which the better step has the higher score; equal scores count
+  half. A step is better than its sibling if it alone executed, or if its soft estimate is higher.
+- `first_error_f1` (after ProcessBench, arXiv 2412.06559): the first error of a path from root to leaf is its first
+  step with estimate 0, and the predicted one is the first step with a score below the threshold. The metric is the
+  harmonic mean of `first_error_erroneous`, the share of erroneous paths whose first error is predicted exactly, and
+  `first_error_correct`, the share of successful paths without a predicted error. Each distinct path counts once; paths
+  with missing steps do not count.
+- `selection_regret`: the best sibling's estimate minus that of the sibling with the highest score (the mean in a tie),
+  averaged over groups of at least two. `selection_regret_random`: the same for a randomly chosen sibling.
 
-Steps count as often as they were sampled (`multiplicity`), pairs, paths and groups once. Intervals draw whole tasks,
-since the steps of one resemble each other.
+Steps are weighted by how often they were sampled (`multiplicity`); pairs, paths and groups count once. Intervals
+resample whole tasks, since the steps of a task are correlated.
 """
 
 from __future__ import annotations
@@ -39,60 +40,60 @@ from codetool.evaluation.scored_steps import ScoredSteps, assign_ids
 from codetool.model_types import ProcessExample
 
 THRESHOLD = 0.5
-"""The lowest score of a step that is judged good."""
+"""Default of the lowest score that counts as a positive prediction."""
 BINS = 15
-"""Of equal width, as in Guo et al. 2017 (arXiv 1706.04599)."""
+"""Number of equal-width bins of the calibration error, as in Guo et al. 2017 (arXiv 1706.04599)."""
 MIN_PROBABILITY = 1e-7
-"""Where its logarithm is needed, a score is at least this far from 0 and 1."""
+"""Scores are clipped to at least this distance from 0 and 1 before their logarithm is taken."""
 
 
 @dataclass(frozen=True)
 class PRMMetric:
-    """A value with its 95 % interval, None where one task says nothing about spread, and how many things it is of."""
+    """A value with its 95 % interval, None if items are of fewer than two tasks, and the number of items."""
 
     value: float
     low: float | None
     high: float | None
     n: int
     template_low: float | None = None
-    """The same interval with whole templates of tasks drawn; None where no task has one."""
+    """Interval with whole task templates resampled; None if no task has a template."""
     template_high: float | None = None
 
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """The steps with a score in [low, high), in the last bin 1 included."""
+    """The steps with a score in [low, high); the last bin includes 1."""
 
     low: float
     high: float
     score: float
-    """Their mean score."""
+    """Mean score of the steps."""
     soft: PRMMetric
-    """Their mean estimate; a calibrated PRM has the two equal."""
+    """Mean soft estimate of the steps; equal to the mean score if the PRM is calibrated."""
     share: float
-    """Their share of all steps."""
+    """Share of all steps, weighted by multiplicity."""
 
 
 @dataclass(frozen=True)
 class PRMReport:
-    """What the scores are worth. Metrics that the examples do not determine are absent: AUROC without labels, say."""
+    """All metrics of a PRM. Metrics that the examples do not determine are absent, such as AUROC without labels."""
 
     metrics: Mapping[str, PRMMetric]
     by_depth: Mapping[int, PRMMetric]
-    """`pairwise_accuracy` of siblings at each depth; the root's children have depth 1."""
+    """`pairwise_accuracy` of siblings by depth; the root's children have depth 1."""
     bins: Sequence[ReliabilityBin]
-    """Those that hold any step."""
+    """The non-empty bins."""
 
 
 def compute_headline_metrics(
     examples: Sequence[ProcessExample], scores: Sequence[float], *, threshold: float = THRESHOLD
 ) -> dict[str, float]:
-    """The value of every metric that the examples determine, without intervals: what fits into a validation.
+    """Return the value of every metric that the examples determine, without intervals, for validation in training.
 
     Raises ValueError unless there is one score in [0, 1] for each example.
     """
     steps = ScoredSteps.from_scores(examples, scores)
-    values = {name: made.value for name, made in _build_statistics(steps, threshold, False).items()}
+    values = {name: statistic.value for name, statistic in _build_statistics(steps, threshold, False).items()}
     return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
@@ -106,33 +107,37 @@ def measure_prm(
     seed: int = 0,
     draws: int = RESAMPLES,
 ) -> PRMReport:
-    """Everything with its intervals. `weigh_pairs`: a pair counts as the product of its multiplicities, not once.
+    """Return all metrics with their intervals.
 
-    `templates` names the template of each task id. Raises ValueError unless there is one score in [0, 1] for each
-    example.
+    With `weigh_pairs` a pair is weighted by the product of its multiplicities. `templates` gives the template of each
+    task id. Raises ValueError unless there is one score in [0, 1] for each example.
     """
     steps = ScoredSteps.from_scores(examples, scores)
     bins, depths = (np.unique(places).tolist() for places in (_assign_bins(steps), steps.depth))
     statistics = dict[Hashable, Statistic](_build_statistics(steps, threshold, weigh_pairs).items())
     statistics |= {("depth", depth): _build_pairwise_accuracy(steps, weigh_pairs, depth) for depth in depths}
-    statistics |= {("bin", place): steps.build_mean(steps.soft, _assign_bins(steps) == place) for place in bins}
-    found = _add_intervals(statistics, _assign_templates(steps, templates or {}), seed, draws)
+    statistics |= {
+        ("bin", bin_index): steps.build_mean(steps.soft, _assign_bins(steps) == bin_index) for bin_index in bins
+    }
+    metrics = _add_intervals(statistics, _assign_templates(steps, templates or {}), seed, draws)
     return PRMReport(
-        metrics={name: metric for name, metric in found.items() if isinstance(name, str)},
-        by_depth={depth: found["depth", depth] for depth in depths if ("depth", depth) in found},
-        bins=[_summarize_bin(steps, place, found["bin", place]) for place in bins],
+        metrics={name: metric for name, metric in metrics.items() if isinstance(name, str)},
+        by_depth={depth: metrics["depth", depth] for depth in depths if ("depth", depth) in metrics},
+        bins=[_summarize_bin(steps, bin_index, metrics["bin", bin_index]) for bin_index in bins],
     )
 
 
 def _build_statistics(steps: ScoredSteps, threshold: float, weigh_pairs: bool) -> dict[str, Statistic]:
-    """Every metric by its name."""
-    known, tasks = steps.labelled, len(steps.tasks)
-    sure = np.clip(steps.score, MIN_PROBABILITY, 1 - MIN_PROBABILITY)
-    log_loss = -(steps.soft * np.log(sure) + (1 - steps.soft) * np.log(1 - sure))
-    right = ((steps.score >= threshold) == steps.label).astype(np.float64)
+    """Return every metric as a statistic, by name."""
+    labelled, tasks = steps.labelled, len(steps.tasks)
+    clipped = np.clip(steps.score, MIN_PROBABILITY, 1 - MIN_PROBABILITY)
+    log_loss = -(steps.soft * np.log(clipped) + (1 - steps.soft) * np.log(1 - clipped))
+    correct = ((steps.score >= threshold) == steps.label).astype(np.float64)
     return {
-        "accuracy": steps.build_mean(right, known),
-        "auroc": build_auc(steps.score[known], steps.label[known], steps.weight[known], steps.task[known], tasks),
+        "accuracy": steps.build_mean(correct, labelled),
+        "auroc": build_auc(
+            steps.score[labelled], steps.label[labelled], steps.weight[labelled], steps.task[labelled], tasks
+        ),
         "pairwise_accuracy": _build_pairwise_accuracy(steps, weigh_pairs),
         **_build_first_error_metrics(steps, threshold),
         **_build_selection_regret(steps),
@@ -142,39 +147,39 @@ def _build_statistics(steps: ScoredSteps, threshold: float, weigh_pairs: bool) -
     }
 
 
-def _build_pairwise_accuracy(steps: ScoredSteps, weigh: bool, depth: int | None = None) -> Statistic:
-    """Siblings of one depth or of all: does the better one have the higher score?"""
+def _build_pairwise_accuracy(steps: ScoredSteps, weigh_pairs: bool, depth: int | None = None) -> Statistic:
+    """Return the share of sibling pairs, at one depth or at all, in which the better step has the higher score."""
     left, right = steps.find_sibling_pairs()
     ran = steps.ran[left].astype(np.int64) - steps.ran[right]
     better = np.where(ran != 0, ran, np.sign(steps.soft[left] - steps.soft[right]))
-    among = (better != 0) & (True if depth is None else steps.depth[left] == depth)
-    left, right, better = left[among], right[among], better[among]
+    comparable = (better != 0) & (True if depth is None else steps.depth[left] == depth)
+    left, right, better = left[comparable], right[comparable], better[comparable]
     won = (np.sign(steps.score[left] - steps.score[right]) * better + 1) / 2
-    weights = steps.weight[left] * steps.weight[right] if weigh else np.ones(len(won))
+    weights = steps.weight[left] * steps.weight[right] if weigh_pairs else np.ones(len(won))
     return build_mean(won, weights, steps.task[left], len(steps.tasks))
 
 
 def _build_first_error_metrics(steps: ScoredSteps, threshold: float) -> dict[str, Statistic]:
-    """Is the step predicted at which a path is lost, and none on a path that is not?"""
+    """Return `first_error_f1` and the two shares that it is the harmonic mean of."""
     task, lost, predicted = steps.find_first_errors(threshold)
-    right, bad = (lost == predicted).astype(np.float64), (lost > 0).astype(np.float64)
+    correct, bad = (lost == predicted).astype(np.float64), (lost > 0).astype(np.float64)
 
     def harmonic(sums: FloatArray) -> FloatArray:
         erroneous, correct = divide_or_nan(sums[:, 0], sums[:, 1]), divide_or_nan(sums[:, 2], sums[:, 3])
         both = np.where(erroneous + correct == 0, 1.0, erroneous + correct)  # 0 where both are, nan where one is
         return 2 * erroneous * correct / both
 
-    tasks, ones = len(steps.tasks), np.ones(len(right))
-    columns = [right * bad, bad, right * (1 - bad), 1 - bad]
+    tasks, ones = len(steps.tasks), np.ones(len(correct))
+    columns = [correct * bad, bad, correct * (1 - bad), 1 - bad]
     return {
         "first_error_f1": build_from_sums(columns, task, tasks, harmonic),
-        "first_error_erroneous": build_mean(right[bad > 0], ones[bad > 0], task[bad > 0], tasks),
-        "first_error_correct": build_mean(right[bad == 0], ones[bad == 0], task[bad == 0], tasks),
+        "first_error_erroneous": build_mean(correct[bad > 0], ones[bad > 0], task[bad > 0], tasks),
+        "first_error_correct": build_mean(correct[bad == 0], ones[bad == 0], task[bad == 0], tasks),
     }
 
 
 def _build_selection_regret(steps: ScoredSteps) -> dict[str, Statistic]:
-    """What choosing among siblings by score, or by chance, loses."""
+    """Return the regret of choosing among siblings by score, and at random."""
     if not len(steps.group):
         return {}
     first = np.flatnonzero(np.diff(steps.group, prepend=-1))
@@ -185,33 +190,33 @@ def _build_selection_regret(steps: ScoredSteps) -> dict[str, Statistic]:
     by_chance = np.add.reduceat(steps.soft, first) / sizes
     many = sizes > 1
     task, ones = steps.task[first][many], np.ones(int(many.sum()))
-    made = {"selection_regret": best - got, "selection_regret_random": best - by_chance}
-    return {name: build_mean(values[many], ones, task, len(steps.tasks)) for name, values in made.items()}
+    regrets = {"selection_regret": best - got, "selection_regret_random": best - by_chance}
+    return {name: build_mean(values[many], ones, task, len(steps.tasks)) for name, values in regrets.items()}
 
 
 def _build_calibration_error(steps: ScoredSteps) -> Statistic:
-    """The mean distance, over steps, of their bin's mean score from its mean estimate."""
+    """Return the expected calibration error: the mean over steps of |mean score - mean estimate| of their bin."""
     bins = _assign_bins(steps)
-    inside = [(bins == place) * steps.weight for place in range(BINS)]
-    columns = [each * (steps.score - steps.soft) for each in inside]
+    inside = [(bins == bin_index) * steps.weight for bin_index in range(BINS)]
+    columns = [bin_weights * (steps.score - steps.soft) for bin_weights in inside]
 
     def error(sums: FloatArray) -> FloatArray:
         return divide_or_nan(np.abs(sums[:, :BINS]).sum(axis=1), sums[:, BINS])
 
-    return build_from_sums([*columns, steps.weight], steps.task, len(steps.tasks), error, recentred=True)
+    return build_from_sums([*columns, steps.weight], steps.task, len(steps.tasks), error, correct_bias=True)
 
 
 def _assign_bins(steps: ScoredSteps) -> IndexArray:
-    """The bin of each step."""
+    """Return the bin index of each step."""
     return np.minimum((steps.score * BINS).astype(np.int64), BINS - 1)
 
 
-def _summarize_bin(steps: ScoredSteps, place: int, soft: PRMMetric) -> ReliabilityBin:
-    inside = _assign_bins(steps) == place
+def _summarize_bin(steps: ScoredSteps, bin_index: int, soft: PRMMetric) -> ReliabilityBin:
+    inside = _assign_bins(steps) == bin_index
     weight = steps.weight[inside]
     return ReliabilityBin(
-        low=place / BINS,
-        high=(place + 1) / BINS,
+        low=bin_index / BINS,
+        high=(bin_index + 1) / BINS,
         score=float(np.average(steps.score[inside], weights=weight)),
         soft=soft,
         share=float(weight.sum() / steps.weight.sum()),
@@ -219,11 +224,11 @@ def _summarize_bin(steps: ScoredSteps, place: int, soft: PRMMetric) -> Reliabili
 
 
 def _assign_templates(steps: ScoredSteps, templates: Mapping[str, str | None]) -> IndexArray | None:
-    """The template of each task as a number; a task without one is a template of its own. None if none has one."""
-    named = [templates.get(task) for task in steps.tasks]
-    if not any(named):
+    """Return the template index of each task; a task without a template gets its own. None if no task has one."""
+    names = [templates.get(task) for task in steps.tasks]
+    if not any(names):
         return None
-    labels: list[Hashable] = [name or (place,) for place, name in enumerate(named)]
+    labels: list[Hashable] = [name or (bin_index,) for bin_index, name in enumerate(names)]
     numbers = assign_ids(labels)
     return np.array([numbers[label] for label in labels], dtype=np.int64)
 
@@ -231,16 +236,18 @@ def _assign_templates(steps: ScoredSteps, templates: Mapping[str, str | None]) -
 def _add_intervals(
     statistics: Mapping[Hashable, Statistic], templates: IndexArray | None, seed: int, draws: int
 ) -> dict[Hashable, PRMMetric]:
-    """The statistics that have a value."""
-    values = {name: made.value for name, made in statistics.items()}
-    known = {name: statistics[name] for name, value in values.items() if not math.isnan(value)}
-    by_task = bootstrap_statistics(known, seed=seed, draws=draws)
-    by_template = bootstrap_statistics(known, seed=seed, draws=draws, merged=templates) if templates is not None else {}
+    """Return the statistics that are defined, with their intervals."""
+    values = {name: statistic.value for name, statistic in statistics.items()}
+    defined = {name: statistics[name] for name, value in values.items() if not math.isnan(value)}
+    by_task = bootstrap_statistics(defined, seed=seed, draws=draws)
+    by_template = (
+        bootstrap_statistics(defined, seed=seed, draws=draws, merged=templates) if templates is not None else {}
+    )
     return {
         name: PRMMetric(
-            values[name], *_unpack_interval(by_task[name]), made.count, *_unpack_interval(by_template.get(name))
+            values[name], *_unpack_interval(by_task[name]), statistic.count, *_unpack_interval(by_template.get(name))
         )
-        for name, made in known.items()
+        for name, statistic in defined.items()
     }
 
 

@@ -1,6 +1,6 @@
-"""The lines of `results.jsonl` and `trees.jsonl`: one a task, in benchmark order, whatever order they were written in.
+"""Read `results.jsonl` and `trees.jsonl`: one line per task, returned in benchmark order, not in file order.
 
-If a task has several lines, which only damage or a copy by hand causes, the last one counts and a warning says so.
+If a task has several lines, which only damage or a manual copy causes, the last one counts and a warning is logged.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 
 
 def read_results(folder: Path, order: Iterable[str] | None = None) -> list[dict[str, Any]]:
-    """The result lines of the tasks in `order`, in that order; of all tasks, sorted by id, without an order.
+    """Return the result lines of the tasks in `order`, in that order; without an order those of all tasks, by id.
 
-    Raises ConfigError for a line without a task, its error or its metrics.
+    Raises ConfigError for a line without a task id, an error or metrics.
     """
     shape = {"task_id": str, "error": ERROR_SHAPE, "metrics": dict}
     lines, repeated = journal.read_latest_records(folder / RESULTS, shape)
@@ -34,20 +34,20 @@ def read_results(folder: Path, order: Iterable[str] | None = None) -> list[dict[
 
 
 def read_finished_results(folder: Path) -> dict[str, dict[str, Any]]:
-    """The result lines of tasks that need not run again, by task id; empty for a folder that does not exist."""
+    """Return the result lines of tasks that need not run again, by task id; empty if the folder does not exist."""
     lines, _ = journal.read_latest_records(folder / RESULTS, {"task_id": str, "error": ERROR_SHAPE})
     return {task_id: line for task_id, line in lines.items() if not is_internal(line)}
 
 
 def check_records(folder: Path) -> None:
-    """Raise ConfigError for the first line of `results.jsonl` or `trees.jsonl` that is no record of this version."""
+    """Raise ConfigError for the first line of `results.jsonl` or `trees.jsonl` that does not have the current shape."""
     for name, shape in ((RESULTS, RESULT_SHAPE), (TREES, TREE_SHAPE)):
         for _ in journal.read_records(folder / name, shape):
             pass
 
 
 def natural_sort_key(task_id: str) -> list[tuple[int, str]]:
-    """Sort key that puts `dev-2` before `dev-10`."""
+    """Return a sort key that puts `dev-2` before `dev-10`."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]+)", task_id) if part]
 
 
@@ -58,14 +58,14 @@ def warn_about_duplicates(file: Path, count: int) -> None:
 
 
 class TreeFile:
-    """The lines of `trees.jsonl` by task. Only their offsets are kept: many trees are more than memory holds."""
+    """Random access to the lines of `trees.jsonl` by task. Only offsets are kept, since trees may exceed the memory."""
 
     def __init__(self, file: Path) -> None:
         """Index the file; a missing file has no trees. Raises ConfigError for a line of another shape."""
         self._file = file
         self._offsets: dict[str, tuple[int, int]] = {}
         self.duplicates = 0
-        """Lines that a later line of the same task replaces."""
+        """Number of lines that a later line of the same task replaces."""
         offset = 0
         if not file.exists():
             return
@@ -78,24 +78,24 @@ class TreeFile:
                 offset += len(line)
 
     def __contains__(self, task_id: str) -> bool:
-        """Whether the task has a tree."""
+        """Return whether the task has a tree."""
         return task_id in self._offsets
 
     def __iter__(self) -> Iterator[str]:
-        """The ids of the tasks that have a tree, in file order."""
+        """Iterate over the ids of the tasks that have a tree, in file order."""
         return iter(self._offsets)
 
     def read_lines(self, order: Iterable[str]) -> Iterator[bytes]:
-        """The lines of these tasks as they stand in the file, in this order; tasks without a tree are left out."""
-        known = [self._offsets[task_id] for task_id in order if task_id in self._offsets]
-        if not known:
+        """Yield the raw lines of these tasks, in this order; tasks without a tree are left out."""
+        offsets = [self._offsets[task_id] for task_id in order if task_id in self._offsets]
+        if not offsets:
             return
         with self._file.open("rb") as lines:
-            for offset, length in known:
+            for offset, length in offsets:
                 lines.seek(offset)
                 yield lines.read(length)
 
     def read_trees(self, order: Iterable[str]) -> Iterator[dict[str, Any]]:
-        """The records of these tasks, in this order; tasks without a tree are left out."""
+        """Yield the decoded trees of these tasks, in this order; tasks without a tree are left out."""
         for number, line in enumerate(self.read_lines(order), start=1):
             yield journal.decode_record(self._file, number, line, TREE_SHAPE)

@@ -1,4 +1,4 @@
-"""What is written of a task: its line in `results.jsonl` and its line in `trees.jsonl`, as plain JSON values."""
+"""Encode a task's result as JSON values, for its lines in `results.jsonl` and `trees.jsonl`, and decode trees again."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ RESULT_SHAPE: journal.Shape = {
     "error": (None, {"kind": str, "message": str}),
     "seconds": (int, float),
 }
-"""What a line of `results.jsonl` must hold."""
+"""Required fields and types of a line of `results.jsonl`."""
 TREE_SHAPE: journal.Shape = {"task_id": str, "nodes": list}
-"""What a line of `trees.jsonl` must hold."""
+"""Required fields and types of a line of `trees.jsonl`."""
 
 
 def build_result_line(
@@ -44,9 +44,9 @@ def build_result_line(
     error: TaskError | None = None,
     spent: Ledger | None = None,
 ) -> dict[str, JSON]:
-    """The task's line in `results.jsonl`; `seconds` is wall time.
+    """Return the task's line for `results.jsonl`; `seconds` is wall time.
 
-    `result` is None after an internal failure, and `spent` is what the task had cost until then.
+    `result` is None after an internal failure; `spent` then holds the cost until the failure.
     """
     best = result.best if result else None
     return {
@@ -97,7 +97,7 @@ def _encode_execution(execution: Execution) -> dict[str, JSON]:
 
 
 def _encode_call(answer: ToolAnswer) -> dict[str, JSON]:
-    """A call without the answer's body: what mattered of that stands in the observation."""
+    """Encode a call without the body of its answer, whose relevant part the observation holds."""
     call = answer.call
     return {
         "method": call.method,
@@ -111,10 +111,10 @@ def _encode_call(answer: ToolAnswer) -> dict[str, JSON]:
 
 
 def parse_nodes(tree: Mapping[str, Any]) -> tuple[Node, ...]:
-    """The nodes of a line of `trees.jsonl`, the root first, as the search had them.
+    """Return the nodes of a line of `trees.jsonl`, the root first.
 
-    What is not recorded is missing: the seeded ties, the bodies of tool answers and the operations that calls matched.
-    Raises ConfigError for a tree of another shape.
+    They lack what is not recorded: the seeded tie-breakers, the bodies of tool answers, and the matched operations of
+    calls. Raises ConfigError for a tree of another shape.
     """
     try:
         return _decode_nodes(tree)

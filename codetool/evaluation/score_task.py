@@ -1,7 +1,7 @@
-"""What is recorded of one task: the lines for `results.jsonl` and `trees.jsonl` that its search or its failure gives.
+"""Score one task: check its answer, classify its error, and build its lines for `results.jsonl` and `trees.jsonl`.
 
-Scoring calls a benchmark's check, which may be a third party's code. Whatever it raises is for the caller to record
-with `failure`, so that one task can never end a run.
+Scoring calls a benchmark's check, which may be third-party code. The caller records whatever it raises with
+`record_failure`, so that one task can never end a run.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from codetool.types import JSON, Ledger, SearchResult, Task
 
 @dataclass(frozen=True)
 class TaskRecord:
-    """The lines of a task."""
+    """The lines of a task in the run's files."""
 
     result: dict[str, JSON]
-    """For `results.jsonl`."""
+    """Line for `results.jsonl`."""
     tree: dict[str, JSON] | None
-    """For `trees.jsonl`; None for a task that failed internally."""
+    """Line for `trees.jsonl`; None for a task that failed internally."""
 
 
 def score_task(task: Task, result: SearchResult, benchmark: Benchmark, seconds: float) -> TaskRecord:
-    """The record of a task whose search has ended; `seconds` is wall time. Raises what the benchmark's check raises."""
+    """Return the record of a finished search; `seconds` is wall time. Raises what the benchmark's check raises."""
     success = check_answer(benchmark, task, answer_of(result))
     error = classify_error(task, result, success)
     line = build_result_line(task, result, success, compute_metrics(task, result, success, seconds), seconds, error)
@@ -38,9 +38,9 @@ def score_task(task: Task, result: SearchResult, benchmark: Benchmark, seconds: 
 def record_failure(
     task: Task, error: BaseException, ledger: Ledger, benchmark: Benchmark, seconds: float
 ) -> TaskRecord:
-    """The record of a task that failed internally; `ledger` is what it had spent until then. Never raises.
+    """Return the record of a task that failed internally; `ledger` is its cost until then. Never raises.
 
-    Its `success` is false where the benchmark checks answers, and None where it does not or cannot say.
+    `success` is false if the benchmark can check answers, and None if it cannot.
     """
     try:
         success = check_answer(benchmark, task, None)
@@ -51,9 +51,9 @@ def record_failure(
 
 
 def check_answer(benchmark: Benchmark, task: Task, answer: str | None) -> bool | None:
-    """Whether the benchmark accepts the answer; None where it has no checked answer.
+    """Return whether the benchmark accepts the answer; None if it has no reference answer.
 
-    Raises what its check raises, and TypeError if that returns anything but a truth value (NumPy's included) or None.
+    Raises what its check raises, and TypeError if the check returns anything but a bool (NumPy's included) or None.
     """
     accepted: Any = benchmark.check(task, answer)
     if accepted is None or isinstance(accepted, bool):

@@ -1,4 +1,4 @@
-"""Process examples with a PRM's scores, in columns: what metrics of the PRM are computed from."""
+"""Process examples and a PRM's scores as NumPy columns, the input of the PRM's metrics."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ T = TypeVar("T", bound=Hashable)
 
 @dataclass(frozen=True)
 class ScoredSteps:
-    """A row a step, siblings beside each other."""
+    """Columns with one row per step; siblings are in adjacent rows."""
 
     examples: Sequence[ProcessExample]
     tasks: Sequence[str]
-    """Ids, in order of their numbers in `task`."""
+    """Task ids; `task` holds indexes into them."""
     task: IndexArray
     group: IndexArray
-    """A number for each parent."""
+    """Index of the step's parent."""
     depth: IndexArray
     """1 for the first step of a path."""
     score: FloatArray
@@ -34,13 +34,13 @@ class ScoredSteps:
     ran: BoolArray
     labelled: BoolArray
     label: BoolArray
-    """False where there is none."""
+    """False for a step without a label."""
     weight: FloatArray
     """How often the step was sampled."""
 
     @classmethod
     def from_scores(cls, examples: Sequence[ProcessExample], scores: Sequence[float]) -> ScoredSteps:
-        """The columns. Raises ValueError unless there is one score in [0, 1] for each example."""
+        """Build the columns. Raises ValueError unless there is one score in [0, 1] for each example."""
         if len(examples) != len(scores) or not all(0 <= score <= 1 for score in scores):
             raise ValueError("there has to be one score in [0, 1] for each example")
         tasks = assign_ids([example.task_id for example in examples])
@@ -61,52 +61,53 @@ class ScoredSteps:
             weight=np.array([step.multiplicity for step in steps], dtype=np.float64),
         )
 
-    def build_mean(self, values: FloatArray, among: BoolArray | slice = slice(None)) -> Statistic:
-        """The mean of these rows' values."""
-        return build_mean(values[among], self.weight[among], self.task[among], len(self.tasks))
+    def build_mean(self, values: FloatArray, rows: BoolArray | slice = slice(None)) -> Statistic:
+        """Return the weighted mean of the selected rows' values as a statistic over tasks."""
+        return build_mean(values[rows], self.weight[rows], self.task[rows], len(self.tasks))
 
     def find_sibling_pairs(self) -> tuple[IndexArray, IndexArray]:
-        """The rows of all pairs of siblings."""
-        found = list(self._iterate_pairs())
+        """Return the rows of all pairs of siblings, as two arrays."""
+        pairs = list(self._iterate_pairs())
         empty = np.zeros((2, 0), dtype=np.int64)
-        left, right = np.concatenate([empty, *found], axis=1)
+        left, right = np.concatenate([empty, *pairs], axis=1)
         return left, right
 
     def _iterate_pairs(self) -> Iterator[IndexArray]:
-        """The pairs that lie one row apart, those two rows apart, until there are none."""
+        """Yield the pairs at a distance of one row, of two rows, and so on until there are none."""
         rows = np.arange(len(self.group))
-        for apart in count(1):
-            same = self.group[apart:] == self.group[:-apart]
+        for distance in count(1):
+            same = self.group[distance:] == self.group[:-distance]
             if not same.any():
                 return
-            yield np.stack([rows[:-apart][same], rows[apart:][same]])
+            yield np.stack([rows[:-distance][same], rows[distance:][same]])
 
     def find_first_errors(self, threshold: float) -> tuple[IndexArray, IndexArray, IndexArray]:
-        """For each complete path its task, the depth at which it is lost and the one predicted for that; 0 for never.
+        """Return for each complete path its task, the depth of its first error, and the predicted depth; 0 for none.
 
-        It is lost at the first step of estimate 0; predicted is the first score below the threshold.
+        The first error is the first step with a soft estimate of 0; it is predicted at the first score below the
+        threshold.
         """
         task, lost, predicted = np.array(list(self._iterate_paths(threshold)), dtype=np.int64).reshape(-1, 3).T
         return task, lost, predicted
 
     def _iterate_paths(self, threshold: float) -> Iterator[tuple[int, int, int]]:
-        found: dict[tuple[str, str], tuple[int, int]] = {}
+        depths: dict[tuple[str, str], tuple[int, int]] = {}
         leaves: dict[tuple[str, str], int] = {}
         for row in np.argsort(self.depth, kind="stable").tolist():
             step, depth = self.examples[row], int(self.depth[row])
-            above, here = (step.task_id, step.group), (step.task_id, step.node_id)
-            if depth > 1 and above not in found:
+            parent, node = (step.task_id, step.group), (step.task_id, step.node_id)
+            if depth > 1 and parent not in depths:
                 continue  # a step before it is missing
-            lost, predicted = found.get(above, (0, 0))
+            lost, predicted = depths.get(parent, (0, 0))
             bad = bool(self.score[row] < threshold)
-            found[here] = (lost or depth * (step.soft == 0), predicted or depth * bad)
-            leaves.pop(above, None)
-            leaves[here] = row
-        for here, row in leaves.items():
+            depths[node] = (lost or depth * (step.soft == 0), predicted or depth * bad)
+            leaves.pop(parent, None)
+            leaves[node] = row
+        for node, row in leaves.items():
             if self.soft[row] in (0, 1):  # else a step after it is missing
-                yield int(self.task[row]), *found[here]
+                yield int(self.task[row]), *depths[node]
 
 
 def assign_ids(names: Sequence[T]) -> dict[T, int]:
-    """A number for each different name, in order of appearance."""
-    return {name: place for place, name in enumerate(dict.fromkeys(names))}
+    """Return an index for each distinct name, in order of appearance."""
+    return {name: index for index, name in enumerate(dict.fromkeys(names))}

@@ -1,4 +1,4 @@
-"""What a run comes to: every metric over all tasks asked for, with its interval."""
+"""Aggregate the metrics of a run over all requested tasks, with 95 % confidence intervals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from codetool.types import JSON
 
 @dataclass(frozen=True)
 class TaskFailure:
-    """A task that failed internally, because of CodeTool, a benchmark's check or a service."""
+    """A task that failed internally: an error of CodeTool, of the benchmark's check or of a service."""
 
     task_id: str
     message: str
@@ -26,29 +26,29 @@ class TaskFailure:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """Aggregates of a run and the counts that they rest on."""
+    """Aggregated metrics of a run and the task counts behind them."""
 
     metrics: dict[str, dict[str, float | None]]
-    """`{name: {value, low, high, n}}`; the interval is None where one value says nothing about spread. Where tasks come
-    from templates, `template_low` and `template_high` bound the same value with whole templates drawn. `sopr` has its
-    `standard_error` and `vote_deviation` too, `sowr` how often there was a `win`, a `tie` and a `loss`."""
+    """`{name: {value, low, high, n}}`; the bounds are None if there are too few values for an interval. If tasks come
+    from templates, `template_low` and `template_high` are the bounds when whole templates are resampled. `sopr` also
+    has its `standard_error` and `vote_deviation`, and `sowr` the number of each `win`, `tie` and `loss`."""
     asked: int
-    """Tasks asked for: the denominator."""
+    """Number of requested tasks, the denominator of rates and shares."""
     missing: int
-    """Tasks asked for of which there is no result; they count as unsolved."""
+    """Requested tasks without a result; they count as unsolved."""
     checkable: int
-    """Tasks whose answer can be checked; with 0 there is no `success`."""
+    """Tasks with a reference answer; if there are none, `success` is absent."""
     finished: int
     """Tasks whose chosen path is finished."""
     failures: tuple[TaskFailure, ...]
     """Tasks that failed internally; they count as unsolved."""
     errors: Mapping[str, int]
-    """How many tasks were not solved for which reason, by the kinds of `taxonomy`; the most frequent first."""
+    """Number of unsolved tasks of each kind of `error_taxonomy`, the most frequent first."""
     totals: Mapping[str, float | None] = field(default_factory=dict)
-    """What all tasks together cost, by the fields of a ledger; tasks that failed internally included. `usd` is None
-    unless every task has a price."""
+    """Total cost of all tasks by the fields of `Ledger`, including tasks that failed internally. `usd` is None unless
+    every task has a price."""
     groups: Mapping[str, RunSummary] = field(default_factory=dict)
-    """The same of each group of the benchmark's tasks, where they have groups."""
+    """Summary of each group of the benchmark's tasks; empty if there is at most one group."""
 
 
 def summarize_results(
@@ -59,11 +59,11 @@ def summarize_results(
     templates: Mapping[str, str | None] | None = None,
     groups: Mapping[str, str | None] | None = None,
 ) -> RunSummary:
-    """The summary of result lines, one a task, of `asked` tasks.
+    """Aggregate result lines, one per task, of `asked` requested tasks.
 
-    A task that failed or is missing has 0 in every rate and share that any other task of the run has: whether it could
-    have had one is unknown, and a run must not gain by failing. Amounts are means over the tasks that have a result.
-    `templates` names the template of each task id, `groups` the group of each task asked for.
+    A task that failed or is missing counts 0 in every rate and share that any other task of the run has, so that a run
+    cannot gain by failing. Amounts are means over the tasks that have a result. `templates` gives the template of each
+    task id, and `groups` the group of each requested task.
     """
     kinds = Counter(line["error"]["kind"] for line in lines if line["error"] is not None)
     missing = max(0, asked - len(lines))
@@ -91,13 +91,13 @@ def summarize_results(
 
 
 def _sum_ledgers(ledgers: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
-    """The sum of each field; None where a ledger has None."""
+    """Return the sum of each field; None if any ledger has None in it."""
     amounts = {name: [ledger[name] for ledger in ledgers] for name in (ledgers[0] if ledgers else ())}
-    return {name: None if None in each else sum(filter(None, each)) for name, each in amounts.items()}
+    return {name: None if None in values else sum(filter(None, values)) for name, values in amounts.items()}
 
 
 def _list_groups(groups: Mapping[str, str | None]) -> list[str]:
-    """The groups in the order of their first tasks; none where there is only one."""
+    """Return the groups in the order of their first tasks; empty if there is only one."""
     names = list(dict.fromkeys(name for name in groups.values() if name is not None))
     return names if len(names) > 1 else []
 
@@ -110,17 +110,20 @@ def _summarize_group(
 
 
 def _collect_values(name: str, lines: Iterable[Mapping[str, Any]], missing: int) -> list[tuple[str | None, float]]:
-    """Task id and value of every task that counts for the metric; a missing task has no id. Empty if none has it."""
-    known, unknown = list[tuple[str | None, float]](), list[str | None]()
+    """Return the id and value of every task that counts for the metric; empty if no task has it.
+
+    A missing task has the id None.
+    """
+    measured, unmeasured = list[tuple[str | None, float]](), list[str | None]()
     for line in lines:
         value = line["metrics"].get(name)
         if value is not None and (name not in AMOUNTS or not is_internal(line)):
-            known.append((line["task_id"], float(value)))
+            measured.append((line["task_id"], float(value)))
         elif is_internal(line):
-            unknown.append(line["task_id"])
-    if not known or name in AMOUNTS:
-        return known
-    return [*known, *((task_id, 0.0) for task_id in [*unknown, *[None] * missing])]
+            unmeasured.append(line["task_id"])
+    if not measured or name in AMOUNTS:
+        return measured
+    return [*measured, *((task_id, 0.0) for task_id in [*unmeasured, *[None] * missing])]
 
 
 def _aggregate(
@@ -133,14 +136,12 @@ def _aggregate(
         else bootstrap_mean(numbers, seed=seed)
     )
     if name in SHARES and len(numbers) > 1 and len(set(numbers)) == 1:
-        interval = compute_wilson_interval(
-            sum(numbers), len(numbers)
-        )  # equal values leave nothing to draw, but are not certain
+        interval = compute_wilson_interval(sum(numbers), len(numbers))  # a bootstrap of equal values has no width
     low, high = _unpack_interval(interval)
     aggregate: dict[str, float | None] = {"value": sum(numbers) / len(numbers), "low": low, "high": high}
     aggregate["n"] = len(numbers)
     # a task without a template is a cluster of its own
-    clusters = [templates.get(task_id or "") or (place,) for place, (task_id, _) in enumerate(values)]
+    clusters = [templates.get(task_id or "") or (index,) for index, (task_id, _) in enumerate(values)]
     if any(isinstance(cluster, str) for cluster in clusters):
         low, high = _unpack_interval(bootstrap_mean(numbers, clusters, seed=seed))
         aggregate |= {"template_low": low, "template_high": high}
@@ -150,7 +151,7 @@ def _aggregate(
 def _compute_vote_spread(
     lines: Iterable[Mapping[str, Any]], values: Sequence[tuple[str | None, float]]
 ) -> dict[str, float | None]:
-    """What else is said of the solve rate: its standard error over tasks, and its deviation over rounds of votes."""
+    """Return the solve rate's standard error over tasks and its standard deviation over rounds of votes."""
     votes = [line["judged"]["labels"] for line in lines if "judged" in line]
     error = compute_standard_error([value for _, value in values])
     return {"standard_error": error, "vote_deviation": compute_vote_deviation(votes, len(values))}
@@ -161,10 +162,10 @@ def _unpack_interval(interval: Interval | None) -> tuple[float | None, float | N
 
 
 def encode_summary(summary: RunSummary) -> dict[str, JSON]:
-    """The content of `metrics.json`: the aggregates, the tasks they rest on, the total cost, errors by kind."""
+    """Return the content of `metrics.json`: metrics, task counts, errors by kind, total cost, and groups if any."""
     counts = {name: getattr(summary, name) for name in ("asked", "missing", "checkable", "finished")}
     failures = [asdict(failure) for failure in summary.failures]
     content = {"metrics": summary.metrics, "tasks": counts | {"failures": failures}, "errors": dict(summary.errors)}
     content["totals"] = dict(summary.totals)
-    groups = {name: {"metrics": each.metrics, "asked": each.asked} for name, each in summary.groups.items()}
+    groups = {name: {"metrics": group.metrics, "asked": group.asked} for name, group in summary.groups.items()}
     return content | ({"groups": groups} if groups else {})

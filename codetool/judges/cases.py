@@ -1,4 +1,4 @@
-"""What a judge is shown of a task: the query, the final answer, and the trace that led to it."""
+"""Input of the LLM judge: a task's query, its final answer, and the trace of steps that led to the answer."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ class TraceStep:
     """One step of a trace as a template sees it."""
 
     text: str
-    """The model's words."""
+    """Text that the model wrote."""
     code: str
-    """What it ran: a program, or one call of a function."""
+    """Code that the step ran: a program, or one call of a function."""
     observation: str
-    """What came back, errors included."""
+    """Output of the code, error messages included."""
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeInput:
-    """An answer to be judged."""
+    """One answer to be judged."""
 
     task_id: str
     query: str
     answer: str
-    """Empty if there is none: the path is unfinished, or printed nothing."""
+    """The final answer; empty if the path is unfinished or printed nothing."""
     tools: tuple[tuple[str, str], ...] = ()
-    """Name and meaning of each tool that was offered."""
+    """Name and description of each tool that was offered."""
     steps: tuple[TraceStep, ...] = ()
 
     @classmethod
@@ -53,16 +53,16 @@ class JudgeInput:
 
 
 def list_tools(task: Task) -> tuple[tuple[str, str], ...]:
-    """Name and meaning of the task's tools."""
+    """Return the name and description of each of the task's tools."""
     return tuple((tool.name, tool.summary) for tool in task.tools)
 
 
 def list_trace_steps(path: Sequence[Node]) -> tuple[TraceStep, ...]:
-    """The trace of a path."""
-    found = []
+    """Return the steps of a path as a judge's template reads them."""
+    steps = []
     for node in path:
         execution = node.execution
-        seen = [execution.observation.strip(), execution.error or ""] if execution else []
+        outputs = [execution.observation.strip(), execution.error or ""] if execution else []
         text, code = (node.step.text, node.step.code or "") if node.step else ("", "")
-        found.append(TraceStep(text, code, "\n".join(part for part in seen if part)))
-    return tuple(found)
+        steps.append(TraceStep(text, code, "\n".join(part for part in outputs if part)))
+    return tuple(steps)

@@ -1,8 +1,8 @@
-"""Judges of final answers, for tasks that have no checked one: any model behind an OpenAI-compatible endpoint.
+"""LLM judge of final answers, served by any OpenAI-compatible endpoint, for tasks without a reference answer.
 
-A judge casts one or more votes on an answer. It reads the query and the final answer; where that leaves it unsure, a
-judge that has a prompt for a second look reads the whole trace. Two answers to one query are compared in both orders.
-Nobody is asked about an answer that is not there: it is Unsolved, and loses to one that is.
+The judge casts one or more votes on an answer. It first reads the query and the final answer. If it is unsure and has
+a prompt for a second look, it then reads the whole trace. Two answers to one query are compared in both orders. A
+missing answer counts as Unsolved and loses to any other answer; no vote is requested for it.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ TEMPLATE_VARIABLES = {
     "second_look": frozenset({"query", "answer", "tools", "steps", "observation"}),
     "comparison": frozenset({"query", "first", "second"}),
 }
-"""What each prompt of a judge may use."""
+"""Variables that each of the judge's Jinja templates may use."""
 ORDERS = ("forward", "backward")
 
 
 @record(frozen=True)
 class Judgement:
-    """What a judge's votes on an answer come to."""
+    """The judge's votes on one answer."""
 
     votes: tuple[Vote, ...]
 
     @cached_property
     def labels(self) -> tuple[Label, ...]:
-        """The votes in the order of their rounds."""
+        """The label of each vote, in the order of the rounds."""
         return cast("tuple[Label, ...]", tuple(vote.label for vote in self.votes))
 
     @property
@@ -60,15 +60,18 @@ class Judgement:
 
     @property
     def reason(self) -> str:
-        """A reason of the label that most votes have."""
-        most = max(self.labels, key=self.labels.count)
-        said = next(vote.said for vote in self.votes if vote.label == most)
-        return extract_reason(said) if said else "there is no answer"
+        """The reason given by the first vote that has the most frequent label."""
+        most_frequent = max(self.labels, key=self.labels.count)
+        reply = next(vote.said for vote in self.votes if vote.label == most_frequent)
+        return extract_reason(reply) if reply else "there is no answer"
 
 
 @record(frozen=True, slots=True)
 class Comparison:
-    """How an answer compares with a reference's, and the votes on it: none where their pass labels decide."""
+    """The preference between an answer and the reference answer, and the votes that decided it.
+
+    There are no votes if the preference follows from the pass labels or from the texts.
+    """
 
     preference: Preference
     votes: tuple[Vote, ...] = ()
@@ -76,7 +79,7 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class NoJudge:
-    """Nobody judges."""
+    """The option without a judge: no answer is judged."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS_CONFIG)
@@ -86,20 +89,21 @@ class OpenAIJudge(EndpointConfig):
     votes: Annotated[int, Field(ge=1)]
     """Votes on an answer, and on a comparison in each order."""
     temperature: Annotated[float, Field(ge=0)] | None
-    """Divides the logits; 0 takes the most probable token, so that further votes say the same; None is not sent."""
+    """Sampling temperature. With 0 all votes are equal; None leaves it to the server."""
     max_tokens: Annotated[int, Field(ge=1)]
-    """New tokens of a vote at most."""
+    """Maximum number of new tokens per vote."""
     prompt: str
-    """Jinja template of the user message; sees `query` and `answer`. A reply names an `answer_status`, or begins with
-    one word: Solved, Unsure, Unsolved, yes or no."""
+    """Jinja template of the user message; its variables are `query` and `answer`. The reply has to name an
+    `answer_status` or begin with one of the words Solved, Unsure, Unsolved, yes and no."""
     second_look: str | None
-    """Jinja template of the user message that a vote Unsure is followed by; sees `query`, `tools` (name and meaning of
-    each), `steps` (text, code and observation of each), `answer`, and `observation`. None leaves the vote Unsure."""
+    """Jinja template of the user message that is sent after a vote Unsure. Its variables are `query`, `tools` (name and
+    description of each), `steps` (text, code and observation of each), `answer`, and `observation`. None keeps the
+    vote Unsure."""
     comparison: Annotated[str, Operational]
-    """Jinja template of the user message that compares two answers; sees `query`, `first` and `second`. A reply says
-    which is `better`: first, second or equal."""
+    """Jinja template of the user message that compares two answers; its variables are `query`, `first` and `second`.
+    The reply has to say which is `better`: first, second or equal."""
     observation: Annotated[int, Field(ge=1)]
-    """Characters of an observation that a second look is meant to show."""
+    """Maximum number of characters of each observation in the second look."""
 
     @field_validator("prompt", "second_look", "comparison")
     @classmethod
@@ -108,29 +112,33 @@ class OpenAIJudge(EndpointConfig):
 
     @property
     def group(self) -> str:
-        """The group of these options."""
+        """Name of the configuration group of these settings."""
         return "judge"
 
     async def probe(self) -> None:
-        """Nothing, if the judge can be asked. Raises ConfigError, MissingError or UnreachableError."""
+        """Check that the endpoint answers. Raises ConfigError, MissingError or UnreachableError."""
         async with ChatClient(self.make_endpoint()):
             pass
 
     async def judge(
         self, cases: Sequence[JudgeInput], file: Path, seed: int, count: OnVote = lambda vote: None
     ) -> list[Judgement]:
-        """What the votes on each answer come to. Votes are journalled in `file`, and those that it holds are used.
+        """Return the judgement of each answer. Votes are journalled in `file`; votes that it already holds are reused.
 
-        A vote that cannot be read is Unsolved. `count` is told each vote that had to be asked for. Raises what `probe`
-        and the client raise; the votes cast until then are kept.
+        A reply that cannot be parsed counts as Unsolved. `count` is called with each new vote. Raises what `probe` and
+        the client raise; the votes received until then are kept.
         """
-        wanted = [self.build_vote_requests(case) for case in cases]
-        found = iter(await self._collect_votes([ballot for each in wanted for ballot in each], file, seed, count))
-        unasked = (Vote("Unsolved"),) * self.votes
-        return [Judgement(tuple(next(found) for _ in ballots) or unasked) for ballots in wanted]
+        requests_per_item = [self.build_vote_requests(case) for case in cases]
+        new_votes = iter(
+            await self._collect_votes(
+                [request for requests in requests_per_item for request in requests], file, seed, count
+            )
+        )
+        default_votes = (Vote("Unsolved"),) * self.votes
+        return [Judgement(tuple(next(new_votes) for _ in requests) or default_votes) for requests in requests_per_item]
 
     def build_vote_requests(self, case: JudgeInput) -> list[VoteRequest]:
-        """The votes on an answer that have to be asked for: none if it is not there."""
+        """Return the requests for all votes on an answer; an empty list if the answer is missing."""
         if not case.answer.strip():
             return []
         prompt, second = compile_template(self.prompt).render(query=case.query, answer=case.answer), None
@@ -149,44 +157,50 @@ class OpenAIJudge(EndpointConfig):
         seed: int,
         count: OnVote = lambda vote: None,
     ) -> list[Comparison]:
-        """How each answer compares with the reference's, the second of its pair, given what was judged of both.
+        """Compare each answer with the reference's answer, the second of its pair, given the judgements of both.
 
-        Raises and journals as `judge` does.
+        Votes are journalled, and errors raised, as by `judge`.
         """
-        wanted = [self.build_comparison_requests(pair, judged) for pair, judged in zip(pairs, judgements, strict=True)]
-        found = iter(await self._collect_votes([ballot for each in wanted for ballot in each], file, seed, count))
-        compared = []
-        for pair, judged, ballots in zip(pairs, judgements, wanted, strict=True):
-            cast_votes = tuple(next(found) for _ in ballots)
-            compared.append(Comparison(_decide_preference(pair, judged, cast_votes), cast_votes))
-        return compared
+        requests_per_item = [
+            self.build_comparison_requests(pair, judged) for pair, judged in zip(pairs, judgements, strict=True)
+        ]
+        new_votes = iter(
+            await self._collect_votes(
+                [request for requests in requests_per_item for request in requests], file, seed, count
+            )
+        )
+        comparisons = []
+        for pair, judged, requests in zip(pairs, judgements, requests_per_item, strict=True):
+            cast_votes = tuple(next(new_votes) for _ in requests)
+            comparisons.append(Comparison(_decide_preference(pair, judged, cast_votes), cast_votes))
+        return comparisons
 
     def build_comparison_requests(
         self, pair: tuple[JudgeInput, JudgeInput], judged: tuple[Judgement, Judgement]
     ) -> list[VoteRequest]:
-        """The comparisons that have to be asked for, each vote in both orders: none where it is decided without."""
+        """Return the requests for a comparison, each vote in both orders; empty if no vote is needed to decide it."""
         if _decide_without_votes(pair, judged) is not None:
             return []
         own, reference = pair
         answers = {"forward": (own.answer, reference.answer), "backward": (reference.answer, own.answer)}
-        ballot = VoteRequest("comparison", own.task_id, 0, "")
+        request = VoteRequest("comparison", own.task_id, 0, "")
         return [
-            replace(ballot, number=number, order=order, prompt=self._render_comparison(own.query, *answers[order]))
+            replace(request, number=number, order=order, prompt=self._render_comparison(own.query, *answers[order]))
             for number in range(self.votes)
             for order in ORDERS
         ]
 
     def build_vote_settings(self, seed: int) -> VoteSettings:
-        """How this judge is asked. Raises ConfigError where it has no model."""
+        """Return the settings sent with every vote request. Raises ConfigError if no model is set."""
         return VoteSettings(self.make_endpoint().model, self.temperature, self.max_tokens, seed, self.extra_body or {})
 
     def _render_comparison(self, query: str, first: str, second: str) -> str:
         return compile_template(self.comparison).render(query=query, first=first, second=second)
 
-    async def _collect_votes(self, ballots: Sequence[VoteRequest], file: Path, seed: int, count: OnVote) -> list[Vote]:
+    async def _collect_votes(self, requests: Sequence[VoteRequest], file: Path, seed: int, count: OnVote) -> list[Vote]:
         return (
-            await votes.collect_votes(ballots, self.build_vote_settings(seed), self.make_endpoint(), file, count)
-            if ballots
+            await votes.collect_votes(requests, self.build_vote_settings(seed), self.make_endpoint(), file, count)
+            if requests
             else []
         )
 
@@ -194,10 +208,13 @@ class OpenAIJudge(EndpointConfig):
 def _decide_without_votes(
     pair: tuple[JudgeInput, JudgeInput], judged: tuple[Judgement, Judgement]
 ) -> Preference | None:
-    """What needs no comparison: one solved and one not, one answer that is not there, two that are the same."""
+    """Return the preference if it needs no comparison, else None.
+
+    That is so if only one of the answers is solved, if one is missing, or if both have the same text.
+    """
     own, reference = (case.answer.strip() for case in pair)
-    if decided := compare_pass_labels(judged[0].labels, judged[1].labels):
-        return decided
+    if preference := compare_pass_labels(judged[0].labels, judged[1].labels):
+        return preference
     if own == reference:
         return "tie"
     if not own or not reference:
@@ -208,22 +225,24 @@ def _decide_without_votes(
 def _decide_preference(
     pair: tuple[JudgeInput, JudgeInput], judged: tuple[Judgement, Judgement], cast_votes: Sequence[Vote]
 ) -> Preference:
-    if (decided := _decide_without_votes(pair, judged)) is not None:
-        return decided
+    if (preference := _decide_without_votes(pair, judged)) is not None:
+        return preference
     choices = cast("list[Choice]", [vote.label for vote in cast_votes])
-    return decide_by_majority(combine_orders(*both) for both in zip(choices[::2], choices[1::2], strict=True))
+    return decide_by_majority(
+        combine_orders(*choices_of_round) for choices_of_round in zip(choices[::2], choices[1::2], strict=True)
+    )
 
 
 def count_votes(judged: Iterable[Vote]) -> dict[str, int]:
-    """What votes cost and how they went: votes asked for, unreadable ones, second looks, tokens in and out.
+    """Count the requested votes, the unreadable ones, the second looks, and the tokens read and written.
 
-    A vote that counts twice, since two systems gave the same answer, was asked for once.
+    A vote that is shared by two systems with the same answer is counted once.
     """
-    asked = list({id(vote): vote for vote in judged if vote.looks}.values())
+    requested = list({id(vote): vote for vote in judged if vote.looks}.values())
     return {
-        "votes": len(asked),
-        "unreadable": sum(not vote.readable for vote in asked),
-        "second_looks": sum(vote.looks == 2 for vote in asked),
-        "tokens_in": sum(vote.tokens_in for vote in asked),
-        "tokens_out": sum(vote.tokens_out for vote in asked),
+        "votes": len(requested),
+        "unreadable": sum(not vote.readable for vote in requested),
+        "second_looks": sum(vote.looks == 2 for vote in requested),
+        "tokens_in": sum(vote.tokens_in for vote in requested),
+        "tokens_out": sum(vote.tokens_out for vote in requested),
     }

@@ -19,15 +19,15 @@ from codetool.errors import ConfigError, MissingError
 from codetool.judges.cases import JudgeInput, TraceStep
 
 GIVE_UP_MARKER = "give_up_and_restart"
-"""What a path says that ends without an answer."""
+"""Text in the final answer of a path that gave up."""
 FINISH_FUNCTION = "Finish"
-"""The function whose call ends a path; what it says is the final answer, so it is no step of the trace."""
+"""Function whose call ends a path. Its arguments are the final answer, so the call is no step of the trace."""
 FORMAT_HINT = (
     "ToolBench's converted answers are a JSON object that gives each query id its query, available_tools and answer "
     "with final_answer."
 )
 UNCONVERTED_KEY = "answer_generation"
-"""Key of the files that ToolBench's inference writes, before its conversion."""
+"""Key that only files of ToolBench's inference have, before their conversion."""
 
 
 class _MalformedError(ValueError):
@@ -70,14 +70,14 @@ def load_converted_folder(folder: Path) -> dict[Path, dict[str, JudgeInput]]:
     files = sorted(folder.glob("*.json"))
     if not files:
         raise ConfigError(f"{folder} holds no .json, so there are no converted answers in it.")
-    found = {file: load_converted_file(file) for file in files}
+    cases_by_file = {file: load_converted_file(file) for file in files}
     owners: dict[str, Path] = {}
-    for file, cases in found.items():
+    for file, cases in cases_by_file.items():
         for query_id in cases:
             if other := owners.get(query_id):
                 raise ConfigError(f"{other} and {file} both hold query {query_id}: name one of the files.")
             owners[query_id] = file
-    return found
+    return cases_by_file
 
 
 def _load_json(file: Path) -> Any:
@@ -101,69 +101,69 @@ def _read_case(query_id: str, record: Any) -> JudgeInput:
 
 
 def _read_final_answer(answer: Any) -> str:
-    said = _get(answer, "final_answer", "answer.")
-    if isinstance(said, dict):  # the arguments themselves instead of their JSON text
-        return json.dumps(said)
-    if said is not None and not isinstance(said, str):
-        raise _MalformedError(f"answer.final_answer is {_describe_json_type(said)}, not a text")
-    return said or ""
+    text = _get(answer, "final_answer", "answer.")
+    if isinstance(text, dict):  # the arguments themselves instead of their JSON text
+        return json.dumps(text)
+    if text is not None and not isinstance(text, str):
+        raise _MalformedError(f"answer.final_answer is {_describe_json_type(text)}, not a text")
+    return text or ""
 
 
 def _read_tools(tools: Any) -> Iterator[tuple[str, str]]:
     """Name and description of each tool that was offered."""
     if not isinstance(tools, list):
         raise _MalformedError(f"available_tools is {_describe_json_type(tools)}, not a list")
-    for number, written in enumerate(tools):
-        tool, where = _parse_text(written), f"available_tools[{number}]."
+    for number, tool_record in enumerate(tools):
+        tool, where = _parse_text(tool_record), f"available_tools[{number}]."
         if isinstance(tool, dict) and "function" in tool:
             tool, where = _parse_text(tool["function"]), f"{where}function."
         yield _get_text(tool, "name", where), str(tool.get("description") or "")
 
 
-def parse_final_answer(said: str) -> str:
-    """The words of a final answer that is written as the arguments of the call that finished; empty if it gave up."""
-    if GIVE_UP_MARKER in said:
+def parse_final_answer(text: str) -> str:
+    """Return the text of a final answer given as the arguments of the finishing call; empty if the path gave up."""
+    if GIVE_UP_MARKER in text:
         return ""
     try:
-        arguments = json.loads(said, strict=False)
+        arguments = json.loads(text, strict=False)
     except ValueError:
-        return said.strip()
-    found = arguments.get("final_answer", said) if isinstance(arguments, dict) else said
-    return "" if found is None else str(found).strip()
+        return text.strip()
+    value = arguments.get("final_answer", text) if isinstance(arguments, dict) else text
+    return "" if value is None else str(value).strip()
 
 
 def _read_steps(details: Any) -> Iterator[TraceStep]:
-    """The calls of tools and the words of the model in a tree of messages, parents first."""
-    waiting = [*reversed(_label_messages(details, "answer.answer_details"))]
-    while waiting:
-        where, message = waiting.pop()
-        said = _get(message, "message", f"{where}.")
+    """Yield the tool calls and the model's messages of a tree of messages, parents first."""
+    stack = [*reversed(_label_messages(details, "answer.answer_details"))]
+    while stack:
+        where, message = stack.pop()
+        text = _get(message, "message", f"{where}.")
         role = _get(message, "role", f"{where}.")
         if role == "tool":
-            yield from _read_call(said)
-        elif role == "assistant" and said:
-            yield TraceStep(str(said), "", "")
-        waiting += reversed(_label_messages(_parse_text(message.get("next")), f"{where}.next"))
+            yield from _read_call(text)
+        elif role == "assistant" and text:
+            yield TraceStep(str(text), "", "")
+        stack += reversed(_label_messages(_parse_text(message.get("next")), f"{where}.next"))
 
 
 def _label_messages(messages: Any, where: str) -> list[tuple[str, Any]]:
-    """Each of some messages with the key under which it stands."""
+    """Return each message with its key within the record."""
     if messages is None or messages == "":
         return []
-    listed = messages if isinstance(messages, list) else [messages]
-    return [(f"{where}[{number}]", _parse_text(message)) for number, message in enumerate(listed)]
+    items = messages if isinstance(messages, list) else [messages]
+    return [(f"{where}[{number}]", _parse_text(message)) for number, message in enumerate(items)]
 
 
-def _read_call(said: Any) -> Iterator[TraceStep]:
-    """The step that a call of a tool is; none for the call that finished."""
-    parsed = _parse_text(said)
-    call = parsed if isinstance(parsed, dict) else {"name": "", "arguments": str(said), "response": ""}
+def _read_call(text: Any) -> Iterator[TraceStep]:
+    """Yield the step of a tool call; nothing for the finishing call."""
+    parsed = _parse_text(text)
+    call = parsed if isinstance(parsed, dict) else {"name": "", "arguments": str(text), "response": ""}
     if call.get("name") != FINISH_FUNCTION:
         yield TraceStep("", f"{call.get('name')}({call.get('arguments')})", str(call.get("response") or ""))
 
 
 def _parse_text(part: Any) -> Any:
-    """A part of a record, parsed where it is the JSON text of an object or a list."""
+    """Return a part of a record, parsed if it is the JSON text of an object or a list."""
     if isinstance(part, str) and part.lstrip()[:1] in ("{", "["):
         try:
             return json.loads(part, strict=False)
@@ -173,7 +173,7 @@ def _parse_text(part: Any) -> Any:
 
 
 def _get(record: Any, key: str, where: str) -> Any:
-    """The value of a key. `where` is the key of `record` itself with a dot behind it."""
+    """Return the value of a key. `where` is the key of `record` itself, followed by a dot."""
     if not isinstance(record, Mapping):
         raise _MalformedError(f"{where.rstrip('.') or 'its record'} is {_describe_json_type(record)}, not an object")
     if key not in record:
@@ -182,13 +182,13 @@ def _get(record: Any, key: str, where: str) -> Any:
 
 
 def _get_text(record: Any, key: str, where: str) -> str:
-    found = _get(record, key, where)
-    if not isinstance(found, str):
-        raise _MalformedError(f"{where}{key} is {_describe_json_type(found)}, not a text")
-    return found
+    value = _get(record, key, where)
+    if not isinstance(value, str):
+        raise _MalformedError(f"{where}{key} is {_describe_json_type(value)}, not a text")
+    return value
 
 
 def _describe_json_type(value: Any) -> str:
-    """What JSON calls the type of a value."""
+    """Return JSON's name of a value's type."""
     kinds = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
     return kinds.get(type(value), "a number")

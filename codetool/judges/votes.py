@@ -1,8 +1,8 @@
-"""Votes of a judge: each is asked for once, journalled as soon as it is cast, and used again ever after.
+"""Request a judge's votes. Each vote is requested once, journalled when it arrives, and reused by later runs.
 
-A vote is known by all that determines it, so a run that was killed loses those in flight and nothing else, and other
-settings of the judge ask anew beside the old votes. Limits: a vote counts for the task that it was asked for even if
-another task has the same words.
+A vote's key is the hash of everything that determines it. A killed run therefore loses only the votes in flight, and
+other settings of the judge request new votes and keep the old ones. A vote belongs to one task: two tasks with the same
+prompt have two votes.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ log = logging.getLogger(__name__)
 VOTES_FILE = "votes.jsonl"
 """Journal of votes in a run folder."""
 UNREADABLE_LABELS: dict[str, str] = {"answer": "Unsolved", "comparison": "equal"}
-"""What a vote counts as that cannot be read."""
+"""Label of a vote whose reply cannot be parsed, by the kind of the vote."""
 
 OnVote = Callable[["Vote"], None]
-"""Is told each vote that has been asked for."""
+"""Called with each new vote."""
 
 
 @dataclass(frozen=True, slots=True)
 class VoteRequest:
-    """A vote to be asked for."""
+    """A request for one vote."""
 
     kind: Literal["answer", "comparison"]
     task_id: str
@@ -46,32 +46,33 @@ class VoteRequest:
     prompt: str
     """The user message."""
     second: str | None = None
-    """The user message of a second look, where the first leaves the judge unsure; None for none."""
+    """The user message that follows a vote Unsure; None for no second look."""
     order: str = ""
-    """Of a comparison: `forward` shows the run's own answer first, `backward` the reference's."""
+    """Order of the answers in a comparison: `forward` shows the run's own answer first, `backward` the reference's."""
 
     def seed(self, seed: int) -> int:
-        """The seed that is sent, another for each vote."""
+        """Return the seed that is sent to the server; it differs for each vote."""
         return int(draw_uniform(seed, self.task_id, f"{self.kind} vote {self.number} {self.order}") * 2**31)
 
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """A vote that was cast, or that needed no asking: then it has cost nothing."""
+    """A vote of the judge, or a vote that was decided without a request."""
 
     label: str
-    """A label of `verdict_parser.Label` or, of a comparison, of `verdicts.Choice`."""
+    """A `verdict_parser.Label` or, in a comparison, a `verdict_parser.Choice`."""
     readable: bool = True
     looks: int = 0
-    """Times that the judge looked; 0 for a vote that was not asked for."""
+    """Number of requests: 1, 2 with a second look, or 0 for a vote decided without a request."""
     said: str = ""
+    """The judge's last reply."""
     tokens_in: int = 0
     tokens_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class VoteSettings:
-    """How a judge is asked, which determines its votes."""
+    """The settings of every request, which are part of a vote's key."""
 
     model: str
     temperature: float | None
@@ -80,7 +81,7 @@ class VoteSettings:
     extra_body: Mapping[str, Any] = field(default_factory=dict)
 
     def key(self, request: VoteRequest) -> str:
-        """Hex sha256 of all that determines the vote."""
+        """Return the vote's key in the journal: the hex sha256 of everything that determines the vote."""
         text = json.dumps([asdict(self), asdict(request)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -92,9 +93,9 @@ async def collect_votes(
     file: Path,
     on_vote: OnVote = lambda vote: None,
 ) -> list[Vote]:
-    """The vote of each ballot in order; those that `file` does not hold are asked for, all at once, and journalled.
+    """Return the vote of each request, in order. Votes missing in `file` are requested concurrently and journalled.
 
-    Raises what the client raises when it opens and where it gives up; the votes cast until then are kept.
+    Raises what the client raises on opening and when it gives up; the votes received until then are kept.
     """
     cached = {line["key"]: _decode_vote(line) for line in journal.read_records(file) if _is_reusable(line)}
     keys = [settings.key(request) for request in requests]
@@ -122,18 +123,18 @@ async def collect_votes(
 
 
 def count_missing_votes(requests: Iterable[VoteRequest], settings: VoteSettings, file: Path) -> int:
-    """How many of the ballots have no vote in the journal yet."""
+    """Return the number of requests that have no vote in the journal yet."""
     cached = {line["key"] for line in journal.read_records(file) if _is_reusable(line)}
     return len({settings.key(request) for request in requests} - cached)
 
 
 def _is_reusable(line: Mapping[str, Any]) -> bool:
-    """Whether a line is a vote to be used again; one that could not be read is asked for anew by a later run."""
+    """Return whether a journal line is a vote to reuse. A vote that could not be parsed is requested again."""
     return "key" in line and "label" in line and bool(line.get("readable", True))
 
 
 async def _request_vote(client: ChatClient, request: VoteRequest, settings: VoteSettings) -> Vote:
-    """The vote, after a second look where the first leaves the judge unsure and there is one."""
+    """Request a vote, and a second look if the vote is Unsure and the request has a prompt for it."""
     read: Callable[[str], str | None] = parse_label if request.kind == "answer" else parse_choice
     try:
         first = await _complete_prompt(client, request.prompt, request, settings)
@@ -152,7 +153,7 @@ async def _request_vote(client: ChatClient, request: VoteRequest, settings: Vote
 
 
 def _raise_unless_prompt_refused(error: CodeToolError, request: VoteRequest, consequence: str) -> None:
-    """Tell of a prompt that the server will never answer; raise any other error, which further votes would meet too."""
+    """Log an error that concerns this prompt alone; re-raise any other error, since every vote would meet it."""
     if not isinstance(error, PromptRefusedError):
         raise error
     log.warning("%s: %s; %s", request.task_id, error, consequence)

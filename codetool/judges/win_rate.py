@@ -1,8 +1,8 @@
-"""SoWR, the solvable win rate of a run against a reference run: preferences in, rates out. Nobody is asked here.
+"""Decide preferences between two answers, of which SoWR, the solvable win rate against a reference run, is the mean.
 
-It is the share of tasks asked for that the run wins, a tie counting as half a win, so that two equal runs get 0.5 and
-the rate of the reference against the run is one minus it. StableToolBench prints the share of wins alone; wins, ties
-and losses are therefore told apart beside it.
+SoWR is the share of requested tasks that the run wins; a tie counts as half a win. Two equal runs therefore have 0.5,
+and the reference's rate against the run is one minus the run's. StableToolBench prints the share of wins alone, so
+wins, ties and losses are reported too. This module makes no requests.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from codetool.judges.solve_rate import is_solved
 from codetool.judges.verdict_parser import Choice, Label
 
 Preference = Literal["win", "tie", "loss"]
-"""How a run's answer compares with the reference's."""
+"""Result of comparing a run's answer with the reference's answer."""
 
 PREFERENCE_SCORES: dict[Preference, float] = {"win": 1.0, "tie": 0.5, "loss": 0.0}
 
 
 def compare_pass_labels(own: Sequence[Label], reference: Sequence[Label]) -> Preference | None:
-    """What the votes on both answers decide: the solved one wins over one that is not; None if they are alike."""
+    """Return the preference if exactly one answer is solved, by the votes on each; else None."""
     solved = is_solved(own), is_solved(reference)
     return None if solved[0] == solved[1] else "win" if solved[0] else "loss"
 
 
 def combine_orders(own_first: Choice, own_second: Choice) -> Preference:
-    """What two comparisons say together, the run's own answer first in one and second in the other.
+    """Combine two comparisons, one with the run's own answer first and one with it second.
 
-    A choice that goes with the place of an answer rather than with the answer is a tie.
+    The result is a tie unless both comparisons choose the same answer, since a judge may prefer a position.
     """
     if (own_first, own_second) == ("first", "second"):
         return "win"
@@ -37,6 +37,6 @@ def combine_orders(own_first: Choice, own_second: Choice) -> Preference:
 
 
 def decide_by_majority(preferences: Iterable[Preference]) -> Preference:
-    """The preference of a task from those of its rounds: more wins than losses win; ties decide nothing."""
+    """Return a task's preference: a win if its rounds have more wins than losses; ties do not count."""
     counts = Counter(preferences)
     return "win" if counts["win"] > counts["loss"] else "loss" if counts["win"] < counts["loss"] else "tie"

@@ -1,9 +1,9 @@
-"""Weights & Biases: one run there for every result here, written from the run folder when the results are journalled.
+"""Log each result to Weights & Biases, as one W&B run that is written from the run folder after the run.
 
-The W&B run is a projection of the journals: the same id, written whole each time the results have changed. It is always
-written offline first, inside the run folder, by a process of its own; where there is an API key and the server answers,
-a second process uploads it. So W&B can neither slow a run nor fail it: what goes wrong is one line, and `wandb sync`
-makes up for it.
+The W&B run has the run folder's name as its id and is rewritten whenever the results have changed. A subprocess first
+writes it offline, inside the run folder. If there is an API key and the server answers, a second subprocess uploads it.
+W&B can therefore neither slow down a run nor make it fail: a problem is reported in one line, and `wandb sync` uploads
+the run later.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from codetool.tracking.wandb_server import WandbError, check_server, find_api_ke
 log = logging.getLogger(__name__)
 
 STATUS_FILE = "written.json"
-"""What the folder `wandb` of a run folder knows of itself."""
+"""File in a run folder's `wandb` folder that names the offline run, a digest of its content and its web page."""
 WRITE_SECONDS = 60.0
-"""Writing a run on this machine takes two seconds; a process that takes so long hangs."""
+"""Timeout of the subprocess that writes an offline run, which takes about two seconds."""
 UPLOAD_RETRY_SETTINGS = {
     "WANDB__GRAPHQL_RETRY_MAX": "2", "WANDB__FILE_STREAM_RETRY_MAX": "2", "WANDB__FILE_TRANSFER_RETRY_MAX": "2",
     "WANDB_HTTP_TIMEOUT": "10",
@@ -46,7 +46,7 @@ UPLOAD_RETRY_SETTINGS = {
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of plain values under the names of their columns."""
+    """A table of plain values."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
@@ -54,36 +54,36 @@ class Table:
 
 @dataclass(frozen=True)
 class RunContent:
-    """What of a result W&B shows."""
+    """The values, tables and curves that a W&B run shows."""
 
     values: Mapping[str, float]
-    """The numbers it comes to, by the name they have at W&B."""
+    """Final values by their W&B names."""
     tables: Mapping[str, Table]
     curves: Sequence[Mapping[str, float]] = ()
-    """Numbers on the way to it, each with its `step`, which rises; equal steps are one."""
+    """Points of curves, each with an ascending `step`; points with the same step are merged."""
     report: Path | None = None
-    """A page to keep with the run."""
+    """HTML file that is stored as an artifact of the run."""
 
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """A result that W&B gets."""
+    """A result to be logged to W&B."""
 
     folder: Path
-    """The run folder; its name is the W&B run's id, its `config.yaml` the run's configuration."""
+    """The run folder. Its name is the W&B run's id, and its `config.yaml` the W&B run's configuration."""
     group: str | None
-    """The experiment or sweep that the run belongs to."""
+    """Name of the experiment or sweep that the run belongs to."""
     stage: str
     tags: Sequence[str]
-    """Names to filter by, such as benchmark, search, policy and PRM."""
+    """Tags of the W&B run, such as the benchmark, search, policy and PRM."""
     content: RunContent
     upload: bool = True
-    """False: leave it offline."""
+    """Whether to upload the run; False keeps it offline."""
 
 
 @dataclass(frozen=True)
 class SyncStatus:
-    """What became of it: a line for the user, whether it is a warning, and the folder that waits for `wandb sync`."""
+    """Result of an upload: a message, whether it is a warning, and the offline run that is not uploaded yet, if any."""
 
     message: str
     is_warning: bool = False
@@ -92,63 +92,64 @@ class SyncStatus:
 
 @settings(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class NoTracker:
-    """Nothing leaves the run folder."""
+    """The option without tracking: results stay in their run folder."""
 
     def record(self, run: TrackedRun) -> None:
-        """None: there is nothing to say."""
+        """Do nothing."""
 
 
 @settings(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class WandBTracker:
-    """Settings of the W&B run that stands for a result."""
+    """Logs results to W&B. Its fields are the options of `logger=wandb`."""
 
     project: str
     """W&B project."""
     entity: str | None
-    """User or team that owns the project; None: the key's default."""
+    """User or team that owns the project; None for the API key's default."""
     connect: Annotated[float, Field(gt=0)]
-    """Seconds until the server has answered."""
+    """Seconds to wait for the server's first answer."""
     upload: Annotated[float, Field(gt=0)]
-    """Seconds an upload may take."""
+    """Maximum duration of an upload in seconds."""
 
     def record(self, run: TrackedRun) -> SyncStatus | None:
-        """Write the run's projection if the results have changed, and upload it if it can be. Raises no Exception.
+        """Write the W&B run if the results have changed, and upload it if possible. Raises no Exception.
 
-        None if WANDB_MODE switches W&B off.
+        Returns None if WANDB_MODE disables W&B.
         """
         mode = os.environ.get("WANDB_MODE", "")
         if mode == "disabled":
             return None
         try:
-            written = self._write_offline_run(run)
-            return self._sync_if_possible(run.folder / "wandb", written, run.upload, mode in ("offline", "dryrun"))
-        except Exception as problem:  # whatever it is, the results are on the disk and must not be called a failure
+            status = self._write_offline_run(run)
+            return self._sync_if_possible(run.folder / "wandb", status, run.upload, mode in ("offline", "dryrun"))
+        except Exception as problem:  # the results are on the disk, so no problem of W&B may make the run fail
             log.debug("W&B", exc_info=True)
             return SyncStatus(
                 f"W&B: not written, {problem}. The results are; logger=none leaves W&B out.", is_warning=True
             )
 
     def _write_offline_run(self, run: TrackedRun) -> dict[str, str]:
-        """The offline run that is the result as it is now: `folder`, and `base_url`, the server that it is meant for.
+        """Write the offline run unless the current one is up to date, and return its status.
 
-        `digest` tells whether the result has changed since; `address` is the run's page if it was uploaded.
+        The status holds the name of the offline run's `folder`, the `base_url` of its server, a `digest` of its content
+        and, after an upload, the `address` of its web page.
         """
         text = mask_secrets_in_json(json.dumps(self._build_payload(run), default=str))
         digest = hashlib.sha256(text.encode()).hexdigest()
         record = run.folder / "wandb" / STATUS_FILE
-        known: dict[str, str] = json.loads(record.read_text()) if record.is_file() else {}
-        if known.get("digest") == digest and (record.parent / known["folder"]).is_dir():
-            return known
+        status: dict[str, str] = json.loads(record.read_text()) if record.is_file() else {}
+        if status.get("digest") == digest and (record.parent / status["folder"]).is_dir():
+            return status
         _replace_previous_runs(record.parent)
         with _open_environment(record.parent, with_keys=False) as environment:
-            environment["WANDB_MODE"] = "offline"  # nothing asks the server now, telemetry included
+            environment["WANDB_MODE"] = "offline"  # no requests to the server now, telemetry included
             answer = _run_worker("write", run.folder.resolve(), text, environment, WRITE_SECONDS)
         try:
-            known = {"digest": digest} | json.loads(answer.splitlines()[-1])
+            status = {"digest": digest} | json.loads(answer.splitlines()[-1])
         except (ValueError, IndexError) as error:
             raise WandbError(f"wandb said: {answer.strip()[-300:]}") from error
-        journal.atomic_write(record, [json.dumps(known).encode()])
-        return known
+        journal.atomic_write(record, [json.dumps(status).encode()])
+        return status
 
     def _build_payload(self, run: TrackedRun) -> dict[str, Any]:
         content = run.content
@@ -166,12 +167,12 @@ class WandBTracker:
             "report": str(content.report.resolve()) if content.report else None,
         }
 
-    def _sync_if_possible(self, folder: Path, written: dict[str, str], upload: bool, offline: bool) -> SyncStatus:
-        """Upload the run if that is wanted, possible and not done yet."""
-        run = folder / written["folder"]
+    def _sync_if_possible(self, folder: Path, status: dict[str, str], upload: bool, offline: bool) -> SyncStatus:
+        """Upload the run if it should and can be uploaded and has not been yet."""
+        run = folder / status["folder"]
         if any(run.glob("*.synced")):
-            return SyncStatus(f"W&B: {written.get('address', f'{run.name} is uploaded')}")
-        base_url = os.environ.get("WANDB_BASE_URL") or written["base_url"]
+            return SyncStatus(f"W&B: {status.get('address', f'{run.name} is uploaded')}")
+        base_url = os.environ.get("WANDB_BASE_URL") or status["base_url"]
         key = None if offline else find_api_key(base_url)
         later = f"with: wandb sync {shlex.quote(str(run))}"
         if key is None:
@@ -186,21 +187,21 @@ class WandBTracker:
             return SyncStatus(
                 f"W&B: {problem}. Nothing is lost; upload it {later}", is_warning=True, offline_folder=run
             )
-        journal.atomic_write(folder / STATUS_FILE, [json.dumps(written | {"address": address}).encode()])
+        journal.atomic_write(folder / STATUS_FILE, [json.dumps(status | {"address": address}).encode()])
         return SyncStatus(f"W&B: {address}")
 
     def _upload(self, run: Path) -> str | None:
-        """The run's page after it was uploaded, None if wandb did not name it. Raises Problem."""
+        """Upload an offline run; return the URL of its page, None if wandb printed none. Raises WandbError."""
         with _open_environment(run.parent, with_keys=True) as environment:
-            said = _run_worker("sync", run.resolve(), "", environment | UPLOAD_RETRY_SETTINGS, self.upload)
+            output = _run_worker("sync", run.resolve(), "", environment | UPLOAD_RETRY_SETTINGS, self.upload)
         if not any(run.glob("*.synced")):
-            raise WandbError(f"the upload failed, {' '.join(said.split())[-200:]}")
-        found = re.search(r"https?://\S+/runs/[^\s/]+", said)
-        return found.group() if found else None
+            raise WandbError(f"the upload failed, {' '.join(output.split())[-200:]}")
+        match = re.search(r"https?://\S+/runs/[^\s/]+", output)
+        return match.group() if match else None
 
 
 def build_run_config(folder: Path) -> dict[str, Any]:
-    """The resolved settings of a run folder, with the version, the checksums and every code that made the result."""
+    """Return the resolved settings of a run folder, with CodeTool's version, the checksums and the code versions."""
     made = provenance.read_provenance(folder)
     checksums = {f"sha256 of {name}": value for name, value in made.identity.checksums.items()}
     settings = dict(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
@@ -208,7 +209,7 @@ def build_run_config(folder: Path) -> dict[str, Any]:
 
 
 def mask_secrets_in_json(text: str) -> str:
-    """JSON text with every key that the environment holds replaced by `[secret]`."""
+    """Return JSON text in which every secret value of the environment is replaced by `[secret]`."""
     for secret in find_secret_values():
         text = text.replace(json.dumps(secret)[1:-1], MASK)
     return text
@@ -216,7 +217,7 @@ def mask_secrets_in_json(text: str) -> str:
 
 @contextmanager
 def _open_environment(folder: Path, *, with_keys: bool) -> Iterator[dict[str, str]]:
-    """This process's environment, with every file that wandb keeps inside the folder, while the context is open."""
+    """Yield environment variables for wandb that keep all its files inside the folder; its cache is deleted after."""
     cache, staged = folder.resolve() / "cache", folder.resolve() / "staged"
     places = {"WANDB_DIR": cache, "WANDB_CACHE_DIR": cache, "WANDB_DATA_DIR": staged, "WANDB_ARTIFACT_DIR": staged}
     secrets: set[str] = set() if with_keys else set(find_secret_values())
@@ -229,7 +230,7 @@ def _open_environment(folder: Path, *, with_keys: bool) -> Iterator[dict[str, st
 
 
 def _replace_previous_runs(folder: Path) -> None:
-    """Take older offline runs of this id, which were never uploaded, out of the reach of `wandb sync`."""
+    """Rename older offline runs that were never uploaded, so that `wandb sync` does not find them."""
     for older in folder.glob("offline-run-*"):
         if not any(older.glob("*.synced")):
             older.rename(folder / f"superseded-{older.name}")
@@ -237,7 +238,7 @@ def _replace_previous_runs(folder: Path) -> None:
 
 
 def _run_worker(action: str, folder: Path, text: str, environment: Mapping[str, str], seconds: float) -> str:
-    """What a process of ours with wandb in it said. It is dead afterwards, also after Ctrl-C. Raises Problem."""
+    """Run `wandb_worker` and return its output; always kill its process group. Raises WandbError."""
     command = [sys.executable, "-m", "codetool.tracking.wandb_worker", action, str(folder)]
     process = subprocess.Popen(
         command,
@@ -246,7 +247,7 @@ def _run_worker(action: str, folder: Path, text: str, environment: Mapping[str, 
         stderr=subprocess.STDOUT,
         env=dict(environment),
         text=True,
-        start_new_session=True,  # Ctrl-C is ours to pass on
+        start_new_session=True,  # so that Ctrl-C reaches only this process
     )
     try:
         return process.communicate(text, timeout=seconds)[0]
@@ -258,7 +259,7 @@ def _run_worker(action: str, folder: Path, text: str, environment: Mapping[str, 
 
 def _kill_worker(process: subprocess.Popen[str]) -> None:
     try:
-        os.killpg(process.pid, signal.SIGKILL)  # the server that wandb starts beside itself is of the same group
+        os.killpg(process.pid, signal.SIGKILL)  # wandb's own server process is in the same group
     except ProcessLookupError:
         pass
     process.communicate()

@@ -1,4 +1,4 @@
-"""Whether the W&B server can be used: is there an API key, and does the server answer it?"""
+"""Find the API key of a W&B server, and check that the server answers and accepts it."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from urllib.parse import urlsplit
 VIEWER_QUERY = {"query": "query { viewer { username } }"}
 PUBLIC_DOMAIN = "coreweave.com"
 FORMER_PUBLIC_HOST = "api.wandb.ai"
-"""What the public server, now a host of FORGE, was called: netrc files name it still."""
+"""Former host name of the public server, now a host of PUBLIC_DOMAIN; netrc files may still have it."""
 
 
 class WandbError(Exception):
-    """Why W&B could not be written to, in a few words."""
+    """A problem with W&B; its text is a short reason."""
 
 
 def find_api_key(base_url: str) -> str | None:
-    """The API key for the server: from WANDB_API_KEY, else from the netrc file; None where there is none."""
+    """Return the API key for the server, from WANDB_API_KEY or else from the netrc file; None if there is none."""
     if key := os.environ.get("WANDB_API_KEY", "").strip():
         return key
     host = urlsplit(base_url).netloc
     hosts = [host, FORMER_PUBLIC_HOST] if host.endswith(PUBLIC_DOMAIN) else [host]
-    named = os.environ.get("NETRC")
-    for path in [Path(named)] if named else [Path.home() / ".netrc", Path.home() / "_netrc"]:
+    netrc_file = os.environ.get("NETRC")
+    for path in [Path(netrc_file)] if netrc_file else [Path.home() / ".netrc", Path.home() / "_netrc"]:
         try:
-            known = netrc.netrc(path.expanduser()).hosts
+            entries = netrc.netrc(path.expanduser()).hosts
         except (OSError, netrc.NetrcParseError):
             continue
-        if keys := [known[name][2] for name in hosts if name in known]:
+        if keys := [entries[name][2] for name in hosts if name in entries]:
             return keys[0]
     return None
 
 
 def check_server(base_url: str, key: str, seconds: float) -> None:
-    """Raise Problem unless the server answers within `seconds` and knows the key."""
+    """Raise WandbError unless the server answers within `seconds` and accepts the key."""
     import httpx
 
     host = urlsplit(base_url).netloc

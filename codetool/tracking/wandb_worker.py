@@ -1,9 +1,9 @@
-"""The only module that imports wandb: a process of its own, which `tracking` starts, watches and ends.
+"""Subprocess that writes or uploads a W&B run. This is the only module that imports wandb.
 
     python -m codetool.tracking.wandb_worker write FOLDER < payload.json    writes an offline run below FOLDER/wandb
     python -m codetool.tracking.wandb_worker sync OFFLINE_FOLDER            uploads it
 
-What wandb does to a process (threads, signal handlers, exit hooks, a server beside it) ends with this one.
+The threads, signal handlers, exit hooks and server process that wandb adds end with this process.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ PR_SET_PDEATHSIG = 1
 
 
 def write(folder: Path, payload: Mapping[str, Any]) -> dict[str, str]:
-    """Write a whole offline run. The answer names its `folder` and the `base_url` of the server it is meant for."""
+    """Write a whole offline run; return the name of its `folder` and the `base_url` of its server."""
     import wandb
 
     tables = payload["tables"]
-    longest = max((len(table["rows"]) for table in tables.values()), default=0)
-    wandb.Table.MAX_ROWS = max(wandb.Table.MAX_ROWS, longest)  # beyond that it drops rows
+    row_count = max((len(table["rows"]) for table in tables.values()), default=0)
+    wandb.Table.MAX_ROWS = max(wandb.Table.MAX_ROWS, row_count)  # wandb drops further rows
     run = wandb.init(
         project=payload["project"],
         entity=payload["entity"],
@@ -53,8 +53,8 @@ def write(folder: Path, payload: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _build_settings(wandb: Any, folder: Path) -> Any:
-    """Offline, silent, and without what wandb would gather of its own: host, user, command line, code, packages."""
-    gathered = dict.fromkeys(("host", "username", "email", "program", "x_executable"), "-")
+    """Return settings for an offline, silent run without wandb's own data: host, user, command, code, packages."""
+    placeholders = dict.fromkeys(("host", "username", "email", "program", "x_executable"), "-")
     return wandb.Settings(
         mode="offline",
         root_dir=str(folder),
@@ -69,20 +69,20 @@ def _build_settings(wandb: Any, folder: Path) -> Any:
         x_disable_stats=True,
         x_disable_machine_info=True,
         x_save_requirements=False,
-        **gathered,
+        **placeholders,
     )
 
 
 def sync(folder: str) -> None:
-    """Upload an offline run; what wandb says of it goes to standard output."""
+    """Upload an offline run; wandb prints to standard output."""
     from wandb.cli.cli import cli
 
     cli(["sync", folder], standalone_mode=False)
 
 
 def main() -> None:
-    """Do what the command line says."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # nothing is left behind by a run that is killed
+    """Run the action that the command line names."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # end with the parent, even if it is killed
     action, folder = sys.argv[1:]
     if action == "sync":
         sync(folder)
