@@ -1,4 +1,4 @@
-"""Progress of scoring on standard error: a bar on a terminal, elsewhere a plain line every ten seconds."""
+"""Show the progress of scoring or judging: items done, and their parts per second."""
 
 from __future__ import annotations
 
@@ -6,52 +6,42 @@ import time
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-PLAIN_SECONDS = 10.0
+from codetool.stages.progress import Display
 
 
 class ScoringProgress:
-    """Counts what has been scored and shows it while the context is open."""
+    """Counts scored items and shows the count while the context is open."""
 
-    def __init__(self, groups: int, done: int, console: Console, things: str, parts: str) -> None:
-        """So many `things`, of which some were scored before; each has one or more `parts`."""
-        self._things, self._parts = things, parts
+    def __init__(self, total: int, done: int, console: Console, item_name: str, part_name: str) -> None:
+        """Prepare to count `total` items, of which `done` were scored before; an item has one or more parts.
+
+        `item_name` and `part_name` are the plurals that are shown.
+        """
+        self._item_name, self._part_name = item_name, part_name
         self.steps = 0
-        """Scored now."""
+        """Parts scored since the start."""
         self.tokens = 0
-        """Read for them."""
-        self._done, self._groups, self._console = done, groups, console
-        self._started = self._told = time.monotonic()
-        columns = (SpinnerColumn(), BarColumn(30), TextColumn("{task.description}"), TimeElapsedColumn())
-        self._bar = Progress(
-            *columns,
-            TextColumn("left:"),
-            TimeRemainingColumn(),
-            console=console,
-            refresh_per_second=4,
-            disable=not console.is_terminal,
-        )
-        self._task = self._bar.add_task(self._line(), total=groups, completed=done)
+        """Tokens read since the start."""
+        self._done, self._total = done, total
+        self._started = time.monotonic()
+        self._display = Display(self._describe, total, console, done=done, show_time_left=True)
 
     def __enter__(self) -> Self:
-        """Start drawing, and the clock: the model is loaded by now."""
-        self._started = self._told = time.monotonic()
-        self._bar.start()
+        """Start drawing and the clock, since models are loaded by now."""
+        self._started = time.monotonic()
+        self._display.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave the last state on the screen."""
-        self._bar.stop()
+        """Stop drawing; the last state stays on the screen."""
+        self._display.__exit__()
 
     def count(self, steps: int, tokens: int) -> None:
-        """Count one thing with so many parts that took so many tokens."""
+        """Count one item with its number of parts and of tokens."""
         self._done, self.steps, self.tokens = self._done + 1, self.steps + steps, self.tokens + tokens
-        self._bar.update(self._task, completed=self._done, description=self._line())
-        if not self._console.is_terminal and time.monotonic() - self._told >= PLAIN_SECONDS:
-            self._told = time.monotonic()
-            self._console.print(self._line(), soft_wrap=True, highlight=False)
+        self._display.update(self._done)
 
-    def _line(self) -> str:
+    def _describe(self) -> str:
         rate = self.steps / max(time.monotonic() - self._started, 1e-9)
-        return f"{self._done}/{self._groups} {self._things} · {rate:.1f} {self._parts}/s"
+        return f"{self._done}/{self._total} {self._item_name} · {rate:.1f} {self._part_name}/s"

@@ -22,6 +22,7 @@ from rich.console import Console
 from codetool.config.invocation import get_chosen_options
 from codetool.config.run_config import validate
 from codetool.errors import CodeToolError
+from codetool.evaluation.metric_format import format_percent
 from codetool.runs import journal
 from codetool.stages.evaluate.run import RunOutcome, run
 
@@ -99,7 +100,7 @@ def _format_headline(outcome: CellOutcome) -> str:
     """The cell's result in two words, empty for a dry run."""
     metrics = outcome.metrics.get("metrics", {})
     name = next((name for name in HEADLINE_METRICS if name in metrics), None)
-    return f"{name} {100 * metrics[name]['value']:.1f} %, " if name else ""
+    return f"{name} {format_percent(metrics[name]['value'])}, " if name else ""
 
 
 def _build_outcome(number: int, outcome: RunOutcome, seconds: float) -> CellOutcome:

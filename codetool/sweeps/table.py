@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from codetool.evaluation.metric_format import format_metric
 from codetool.evaluation.metrics import AMOUNTS, RATES, SHARES
 from codetool.runs import journal
 from codetool.sweeps.cell import HEADLINE_METRICS, CellOutcome
@@ -76,7 +77,7 @@ def print_table(grid: Sequence[GridCell], outcomes: Sequence[CellOutcome], conso
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("status", no_wrap=True)
     for cell, outcome in zip(grid, outcomes, strict=True):
-        shown = [_number(name, _get_value(outcome, name)) for name in beside]
+        shown = [format_metric(name, _get_value(outcome, name), decimals=1) for name in beside]
         state = "done" if describe_status(outcome) == "done" else "[red]failed[/red]"
         table.add_row(*map(escape, cell.swept.values()), *_format_headline(outcome, main), *shown, state)
     console.print(table)
@@ -101,7 +102,7 @@ def _format_headline(outcome: CellOutcome, name: str | None) -> list[str]:
     if name is None:
         return []
     metric = _get_metrics(outcome).get(name, {})
-    value, low, high = (_number(name, metric.get(key)) for key in ("value", "low", "high"))
+    value, low, high = (format_metric(name, metric.get(key), decimals=1) for key in ("value", "low", "high"))
     return [value, f"{low} … {high}" if low and high else ""]
 
 
@@ -112,9 +113,3 @@ def _get_metrics(outcome: CellOutcome) -> Mapping[str, Mapping[str, float | None
 
 def _get_value(outcome: CellOutcome, name: str) -> float | None:
     return _get_metrics(outcome).get(name, {}).get("value")
-
-
-def _number(name: str, value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{100 * value:.1f} %" if name in (*RATES, *SHARES) else f"{value:,.1f}"

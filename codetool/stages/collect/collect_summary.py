@@ -14,6 +14,7 @@ from rich.table import Table
 
 from codetool.evaluation.charts import Chart, Line, Point, render_svg
 from codetool.evaluation.error_taxonomy import TaskError
+from codetool.evaluation.metric_format import format_percent
 from codetool.evaluation.summary import RunSummary, TaskFailure
 from codetool.process_data.process_data_summary import Counts, Level
 from codetool.runs import journal
@@ -87,7 +88,7 @@ def _format_level(level: Level) -> Iterator[str]:
 
 
 def _share(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.1f} %" if whole else "–"
+    return format_percent(part / whole) if whole else "–"
 
 
 def _describe_data(collected: CollectSummary, summary: RunSummary) -> Iterator[str]:

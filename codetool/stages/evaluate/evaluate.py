@@ -29,7 +29,7 @@ from codetool.prm.recorded_scores import RecordedScores
 from codetool.search.expansion import Expansion
 from codetool.stages.evaluate.repeat import load_recorded_scores
 from codetool.stages.evaluate.reuse import load_reused_candidates
-from codetool.stages.evaluate.task_progress import Display, Tally
+from codetool.stages.evaluate.task_progress import TaskCounts, TaskProgress
 from codetool.stages.evaluate.tool_counts import append_counts
 from codetool.stages.run_folder import RunFolder
 from codetool.tools.broker import Broker
@@ -80,16 +80,16 @@ async def _evaluate(
     shared: Sequence[Path],
 ) -> None:
     left = [task for task in tasks if task.id not in folder.done]
-    display = Display(Tally.of(folder.done, tasks), console)
+    progress = TaskProgress(TaskCounts.from_results(folder.done, tasks), console)
     waiting = iter(left)
-    async with _open_components(config, folder, left, display, shared) as parts:
+    async with _open_components(config, folder, left, progress, shared) as parts:
         layers = parts.executor.in_force
         await asyncio.to_thread(record_sandbox, layers)
         log.info("sandbox: %s", "; ".join(f"{layer}: {means}" for layer, means in layers.items()))
-        with display:
+        with progress:
             workers = range(min(config.concurrency, len(left)))
             try:
-                await gather_or_cancel(_run_worker(waiting, config, parts, folder, display) for _ in workers)
+                await gather_or_cancel(_run_worker(waiting, config, parts, folder, progress) for _ in workers)
             finally:
                 append_counts(folder.path, parts.broker.summary())
         log.info("tools: %s", parts.broker.summary())
@@ -113,14 +113,14 @@ def _warn_about_unfinished(results: Iterable[Mapping[str, Any]]) -> None:
 
 @asynccontextmanager
 async def _open_components(
-    config: RunConfig, folder: RunFolder, tasks: Sequence[Task], display: Display, shared: Sequence[Path]
+    config: RunConfig, folder: RunFolder, tasks: Sequence[Task], progress: TaskProgress, shared: Sequence[Path]
 ) -> AsyncIterator[Components]:
     """The components, opened. The sandbox starts first, while this process is still small."""
 
     def append(records: Sequence[Record]) -> None:
         folder.candidates.append_all(records)
         for record in records:
-            display.draw(record["tokens_out"])
+            progress.count_candidate(record["tokens_out"])
 
     async with (
         config.executor.open() as executor,
@@ -140,7 +140,9 @@ async def _open_components(
                 policy, prompt=prompt, sampling=sampling, known=load_reused_candidates(config.reuse, tasks)
             )
         known = folder.known_candidates
-        recorded = Recorded(policy, prompt=prompt, sampling=sampling, known=known, append=append, watch=display.work)
+        recorded = Recorded(
+            policy, prompt=prompt, sampling=sampling, known=known, append=append, watch=progress.count_work
+        )
         composer: Policy | None = None
         if isinstance(config.answer, ByPolicy) or (
             isinstance(config.policy, Replay) and not _uses_printed_answer(config)
@@ -190,11 +192,11 @@ class _Attempt:
 
 
 async def _run_worker(
-    waiting: Iterator[Task], config: RunConfig, parts: Components, folder: RunFolder, display: Display
+    waiting: Iterator[Task], config: RunConfig, parts: Components, folder: RunFolder, progress: TaskProgress
 ) -> None:
     """Take tasks until none is left. What goes wrong with one task is recorded in its line and stops no other."""
     for task in waiting:
-        display.begin()
+        progress.count_started_task()
         attempt = _Attempt(task, time.monotonic())
         record = await _solve(attempt, config, parts)
         try:
@@ -204,7 +206,7 @@ async def _run_worker(
         except Exception as error:  # a value that JSON does not have, from a plug-in
             record = _record_failure(attempt, error, config)
             await asyncio.to_thread(folder.commit, record.result, None)
-        display.count(record.result)
+        progress.count_result(record.result)
 
 
 async def _solve(attempt: _Attempt, config: RunConfig, parts: Components) -> TaskRecord:

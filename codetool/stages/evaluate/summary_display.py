@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from codetool.evaluation.metrics import RATES, SHARES
+from codetool.evaluation.metric_format import format_metric
 from codetool.evaluation.summary import RunSummary
 from codetool.stages.evaluate.tool_counts import read_counts
 
@@ -60,7 +60,7 @@ def build_metrics_table(summary: RunSummary) -> Table:
     """Every metric with its interval and the number of tasks that it is of."""
     table = Table("metric", "value", "95 % interval", "tasks", box=None, pad_edge=False, header_style="bold")
     for name, metric in summary.metrics.items():
-        value, low, high = (_number(name, metric[key]) for key in ("value", "low", "high"))
+        value, low, high = (format_metric(name, metric[key]) for key in ("value", "low", "high"))
         table.add_row(name, value, f"{low} … {high}" if low and high else "–", f"{metric['n']:.0f}")
     return table
 
@@ -70,7 +70,7 @@ def build_groups_table(summary: RunSummary) -> Table:
     names = [name for name in summary.metrics if name in GROUP_METRICS]
     table = Table("group", *names, "tasks", box=None, pad_edge=False, header_style="bold")
     for group, each in summary.groups.items():
-        values = [_number(name, each.metrics[name]["value"]) if name in each.metrics else "–" for name in names]
+        values = [format_metric(name, each.metrics[name]["value"]) if name in each.metrics else "–" for name in names]
         table.add_row(group, *values, str(each.asked))
     return table
 
@@ -81,7 +81,7 @@ def describe_judging(summary: RunSummary, folder: Path) -> Iterator[str]:
     if told is None:
         return
     if rate := summary.metrics.get("sopr"):
-        error, deviation = (_number("sopr", rate[name]) for name in ("standard_error", "vote_deviation"))
+        error, deviation = (format_metric("sopr", rate[name]) for name in ("standard_error", "vote_deviation"))
         yield f"sopr: standard error over tasks {error or 'unknown'}, deviation over rounds of votes {deviation}"
     if wins := summary.metrics.get("sowr"):
         yield f"sowr: {wins['win']:.0f} wins, {wins['tie']:.0f} ties, {wins['loss']:.0f} losses; a tie is half a win"
@@ -112,12 +112,6 @@ def _read_settings(folder: Path) -> dict[str, Any]:
     """What the run was configured with; nothing where that was not written."""
     file = folder / "config.yaml"
     return yaml.safe_load(file.read_text(encoding="utf-8")) or {} if file.is_file() else {}
-
-
-def _number(name: str, value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{100 * value:.1f} %" if name in (*RATES, *SHARES) else f"{value:,.2f}"
 
 
 def _describe_tasks(summary: RunSummary) -> Iterator[str]:

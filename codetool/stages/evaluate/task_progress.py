@@ -1,52 +1,52 @@
-"""Live progress on standard error: a bar on a terminal, elsewhere a plain line every ten seconds, whatever happens."""
+"""Show the progress of a run over tasks: tasks done, their success, tokens per second, and the time left."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from codetool.evaluation.error_taxonomy import is_internal
+from codetool.stages.progress import Display, format_duration
 from codetool.types import Task
-
-PLAIN_SECONDS = 10.0
 
 
 @dataclass
-class Tally:
-    """What has happened so far: tasks done, how they came out, tokens written. `already` were done before this run.
-
-    `work` counts the new tokens of all candidates that searches were given, those of an earlier run among them; `begun`
-    the tasks that this run has started.
-    """
+class TaskCounts:
+    """Counts of a run's tasks, candidates and tokens so far."""
 
     total: int
+    """Tasks asked for."""
     done: int = 0
+    """Finished tasks, including `already`."""
     started: float = field(default_factory=time.monotonic)
     already: int = 0
+    """Tasks that were done before this run."""
     solved: int = 0
     checked: int = 0
     failed: int = 0
     tokens: int = 0
+    """New tokens of the candidates drawn by this run."""
     tokens_of_done: int = 0
+    """New tokens of the tasks that this run has finished."""
     candidates: int = 0
     work: int = 0
+    """New tokens of all candidates given to searches, including recorded ones."""
     begun: int = 0
+    """Tasks started by this run."""
 
     @classmethod
-    def of(cls, done: Mapping[str, Mapping[str, Any]], tasks: Sequence[Task]) -> Self:
-        """The state before a run over `tasks`, of which some are done."""
-        tally = cls(total=len(tasks))
+    def from_results(cls, done: Mapping[str, Mapping[str, Any]], tasks: Sequence[Task]) -> Self:
+        """Return the counts before a run over `tasks`; `done` holds the result lines of finished tasks by id."""
+        counts = cls(total=len(tasks))
         for task in tasks:
             if task.id in done:
-                tally.count(done[task.id])
-        tally.already, tally.tokens_of_done = tally.done, 0
-        return tally
+                counts.count(done[task.id])
+        counts.already, counts.tokens_of_done = counts.done, 0
+        return counts
 
     def count(self, result: Mapping[str, Any]) -> None:
         """Count one result line."""
@@ -56,29 +56,29 @@ class Tally:
         self.checked += result["success"] is not None
         self.solved += result["success"] is True
 
-    def line(self) -> str:
-        """Tasks done, success so far, candidates and tokens per second, and the time left."""
+    def describe(self) -> str:
+        """Return one line: tasks done, success so far, candidates, tokens per second, and the time left."""
         seconds = max(time.monotonic() - self.started, 1e-9)
-        left = self._left(seconds)
+        left = self._estimate_time_left(seconds)
         parts = [f"{self.done}/{self.total} tasks"]
         parts += [f"success {self.solved}/{self.checked}"] if self.checked else []
         parts += [f"{self.failed} failed"] if self.failed else []
         parts += [f"{self.candidates} candidates", f"{self.tokens / seconds:.0f} tokens/s"]
-        parts += [f"{clock(left)} left"] if left is not None and self.done < self.total else []
+        parts += [f"{format_duration(left)} left"] if left is not None and self.done < self.total else []
         return " · ".join(parts)
 
-    def _left(self, seconds: float) -> float | None:
-        """Seconds left, by the work of the tasks done now and of those in flight; None where that says too little.
+    def _estimate_time_left(self, seconds: float) -> float | None:
+        """Return the seconds left, estimated from the tokens of finished tasks and of tasks in flight.
 
-        The first of many tasks in flight to end are the short ones, so nothing is said before as many are done as are
-        in flight. Of a task in flight at least half the mean work is expected to be left.
+        None before as many tasks are done as are in flight, since short tasks end first. Each task in flight is
+        expected to have at least half of the mean work left.
         """
-        now = self.done - self.already
+        done_now = self.done - self.already
         work = max(self.work, self.tokens)
-        in_flight = max(0, self.begun - now)
-        if not now or not work or in_flight > now:
+        in_flight = max(0, self.begun - done_now)
+        if not done_now or not work or in_flight > done_now:
             return None
-        mean = self.tokens_of_done / now
+        mean = self.tokens_of_done / done_now
         expected = (self.total - self.already) * mean - work
         if in_flight:
             waiting = self.total - self.done - in_flight
@@ -86,59 +86,39 @@ class Tally:
         return expected * seconds / work if expected > 0 else None
 
 
-class Display:
-    """Counts what happens and shows the tally while the context is open."""
+class TaskProgress:
+    """Counts events of a run and shows the counts while the context is open."""
 
-    def __init__(self, tally: Tally, console: Console) -> None:
-        """Show nothing yet."""
-        self._tally, self._console = tally, console
-        columns = (SpinnerColumn(), BarColumn(30), TextColumn("{task.description}"), TimeElapsedColumn())
-        self._bar = Progress(*columns, console=console, refresh_per_second=4, disable=not console.is_terminal)
-        self._task = self._bar.add_task(tally.line(), total=tally.total, completed=tally.done)
-        self._over = threading.Event()
+    def __init__(self, counts: TaskCounts, console: Console) -> None:
+        """Prepare the display; nothing is shown yet."""
+        self._counts = counts
+        self._display = Display(counts.describe, counts.total, console, done=counts.done, print_while_idle=True)
 
     def __enter__(self) -> Self:
-        """Start drawing, and the clock: models are loaded by now."""
-        self._tally.started = time.monotonic()
-        self._bar.start()
-        if not self._console.is_terminal:
-            threading.Thread(target=self._print_lines, daemon=True).start()
+        """Start drawing and the clock, since models are loaded by now."""
+        self._counts.started = time.monotonic()
+        self._display.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave the last state on the screen."""
-        self._over.set()
-        self._bar.stop()
+        """Stop drawing; the last state stays on the screen."""
+        self._display.__exit__()
 
-    def count(self, result: Mapping[str, Any]) -> None:
+    def count_result(self, result: Mapping[str, Any]) -> None:
         """Count one result line."""
-        self._tally.count(result)
-        self._update()
+        self._counts.count(result)
+        self._display.update(self._counts.done)
 
-    def begin(self) -> None:
+    def count_started_task(self) -> None:
         """Count a task that has been started."""
-        self._tally.begun += 1
+        self._counts.begun += 1
 
-    def work(self, tokens: int) -> None:
+    def count_work(self, tokens: int) -> None:
         """Count the new tokens of candidates that a search was given, drawn now or recorded."""
-        self._tally.work += tokens
+        self._counts.work += tokens
 
-    def draw(self, tokens: int) -> None:
-        """Count a candidate of so many tokens."""
-        self._tally.candidates += 1
-        self._tally.tokens += tokens
-        self._update()
-
-    def _update(self) -> None:
-        self._bar.update(self._task, completed=self._tally.done, description=self._tally.line())
-
-    def _print_lines(self) -> None:
-        while not self._over.wait(PLAIN_SECONDS):
-            self._console.print(self._tally.line(), soft_wrap=True, highlight=False)
-
-
-def clock(seconds: float) -> str:
-    """Seconds as h:mm:ss, or m:ss below an hour."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    def count_candidate(self, tokens: int) -> None:
+        """Count a candidate drawn now and its new tokens."""
+        self._counts.candidates += 1
+        self._counts.tokens += tokens
+        self._display.update(self._counts.done)

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from codetool.config.run_config import RunConfig
 from codetool.evaluation.charts import Bar, Chart, Line, Point, render_svg
+from codetool.evaluation.metric_format import format_percent
 from codetool.evaluation.prm_metrics import PRMMetric, PRMReport, measure_prm
 from codetool.runs import journal
 from codetool.runs.provenance import count_results_by_code
@@ -126,7 +127,7 @@ def _print_report(measurement: PRMReport, console: Console) -> None:
 
 def _format_metric(metric: PRMMetric, percent: bool) -> Iterator[str]:
     def number(value: float) -> str:
-        return f"{100 * value:.1f} %" if percent else f"{value:.3f}"
+        return format_percent(value) if percent else f"{value:.3f}"
 
     yield number(metric.value)
     known = metric.low is not None and metric.high is not None

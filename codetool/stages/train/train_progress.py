@@ -1,82 +1,69 @@
-"""Progress of training on standard error: a bar on a terminal, elsewhere a plain line every ten seconds."""
+"""Show the progress of a training: updates, loss, speed, and the time left."""
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from codetool.stages.evaluate.task_progress import PLAIN_SECONDS, clock
+from codetool.stages.progress import Display, format_duration
 
 log = logging.getLogger(__name__)
 
 SMOOTHING = 0.1
-"""Share of the newest update in the loss that is shown, and in the speed."""
+"""Weight of the newest update in the displayed averages of loss and speed."""
 
 
 class TrainProgress:
-    """Shows the updates while the context is open."""
+    """Shows a training's updates while the context is open."""
 
     def __init__(self, updates: int, console: Console) -> None:
-        """Show nothing yet; there will be so many updates, those of earlier runs included."""
-        self._updates, self._console = updates, console
+        """Prepare the display of so many updates, including those of earlier runs; nothing is shown yet."""
+        self._updates = updates
         self._done, self._loss = 0, 0.0
-        self._pace = self._steps = 0.0
-        """Seconds, and labelled steps, of an update."""
-        self._validation = ""
-        self._told = time.monotonic()
-        self._bar = Progress(
-            SpinnerColumn(),
-            BarColumn(30),
-            TextColumn("{task.description}"),
-            TimeElapsedColumn(),
-            console=console,
-            refresh_per_second=4,
-            disable=not console.is_terminal,
-        )
-        self._task = self._bar.add_task("loading the model", total=updates)
+        self._seconds = self._examples = 0.0
+        """Smoothed seconds and labelled steps per update."""
+        self._display = Display(self._describe, updates, console)
 
     def __enter__(self) -> Self:
         """Start drawing."""
-        self._bar.start()
+        self._display.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave the last state on the screen."""
-        self._bar.stop()
+        """Stop drawing; the last state stays on the screen."""
+        self._display.__exit__()
 
     def updated(self, line: Mapping[str, float]) -> None:
-        """Show the state after an update."""
+        """Show the state after an update; `line` is the update's line in `losses.jsonl`."""
         first = not self._done
-        for name, key in (("_loss", "loss"), ("_pace", "seconds"), ("_steps", "examples")):
-            old = getattr(self, name)
-            setattr(self, name, line[key] if first else old + SMOOTHING * (line[key] - old))
+        self._loss = self._smooth(self._loss, line["loss"], first)
+        self._seconds = self._smooth(self._seconds, line["seconds"], first)
+        self._examples = self._smooth(self._examples, line["examples"], first)
         self._done = int(line["step"])
-        self._bar.update(self._task, completed=self._done, description=self._line())
-        due = first or time.monotonic() - self._told >= PLAIN_SECONDS or self._done == self._updates
-        if not self._console.is_terminal and due:
-            self._told = time.monotonic()
-            self._print(self._line())
+        self._display.update(self._done, print_now=first or self._done == self._updates)
 
     def validated(self, line: Mapping[str, float]) -> None:
-        """Print what a validation has found."""
-        found = " · ".join(f"{name} {value:.4g}" for name, value in line.items() if name != "step")
-        log.info("update %d: %s", line["step"], found)
+        """Log the metrics of a validation; `line` is its line in `validations.jsonl`."""
+        metrics = " · ".join(f"{name} {value:.4g}" for name, value in line.items() if name != "step")
+        log.info("update %d: %s", line["step"], metrics)
 
     def stopping(self) -> None:
-        """Say that the signal was heard."""
+        """Log that a signal to stop was received."""
         log.info("Stopping after this update, whose state is kept; Ctrl-C again stops at once.")
 
-    def _line(self) -> str:
-        pace = max(self._pace, 1e-9)
-        parts = [f"{self._done}/{self._updates} updates", f"loss {self._loss:.4f}"]
-        parts += [f"{1 / pace:.2f} updates/s", f"{self._steps / pace:.1f} labelled steps/s"]
-        left = (self._updates - self._done) * self._pace
-        return " · ".join([*parts, f"{clock(left)} left"] if left else parts)
+    @staticmethod
+    def _smooth(old: float, new: float, first: bool) -> float:
+        """Return the exponential moving average."""
+        return new if first else old + SMOOTHING * (new - old)
 
-    def _print(self, line: str) -> None:
-        self._console.print(line, soft_wrap=True, highlight=False, markup=False)
+    def _describe(self) -> str:
+        if not self._done:
+            return "loading the model"
+        seconds = max(self._seconds, 1e-9)
+        parts = [f"{self._done}/{self._updates} updates", f"loss {self._loss:.4f}"]
+        parts += [f"{1 / seconds:.2f} updates/s", f"{self._examples / seconds:.1f} labelled steps/s"]
+        left = (self._updates - self._done) * self._seconds
+        return " · ".join([*parts, f"{format_duration(left)} left"] if left else parts)
