@@ -1,4 +1,4 @@
-"""Where the concluding files of a run belong: in its folder, unless that holds the result of more tasks."""
+"""Choose the folder for a run's summary files: the run folder, unless that holds a result over more tasks."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ JOURNALS = (
     "results.jsonl", "trees.jsonl", "candidates.jsonl", "votes.jsonl", "verdicts.jsonl", "servers.jsonl", "log.txt",
     "provenance.json", "tools.jsonl",
 )  # fmt: skip
-"""What a run adds to, whatever its limit."""
+"""Files that every run of a folder appends to, whatever its task limit."""
 
 
 @dataclass(frozen=True)
 class ResultFolder:
-    """Where a run writes what it concludes from its journals."""
+    """The folder for the files that a run derives from its journals."""
 
     folder: Path
-    """The run folder, or a temporary one with links to its journals."""
+    """The run folder, or a temporary folder with links to its journals."""
     kept: str | None = None
-    """What to tell of a larger result whose files the run folder keeps; None where `folder` is the run folder."""
+    """Message that the run folder keeps the files of a larger result; None if `folder` is the run folder."""
 
 
 def find_larger_result(path: Path, tasks: int) -> int | None:
-    """How many tasks the result in a run folder is of, if that is more than `tasks`, else None."""
+    """Return the number of tasks of the result in a run folder if it is larger than `tasks`, else None."""
     try:
         asked = json.loads((path / METRICS).read_text(encoding="utf-8"))["tasks"]["asked"]
     except (OSError, ValueError, LookupError, TypeError):
@@ -38,7 +38,7 @@ def find_larger_result(path: Path, tasks: int) -> int | None:
 
 @contextmanager
 def open_result_folder(path: Path, larger: int | None) -> Iterator[ResultFolder]:
-    """The run folder itself, or with a `larger` result in it a temporary folder, removed at the end."""
+    """Yield the run folder, or a temporary folder if the run folder holds a `larger` result."""
     if larger is None:
         yield ResultFolder(path)
         return

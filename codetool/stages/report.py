@@ -1,4 +1,4 @@
-"""stage=report: `report.html` of a run folder, written again from its files; also of a run that is still going on."""
+"""stage=report: write `report.html` of a run folder from its files. The run may still be in progress."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class ReportConfig:
 
 
 def report(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
-    """0, after the folder has its report. What the benchmark knows of the tasks is left out where it cannot be had.
+    """Write the report and return 0. If the benchmark cannot be loaded, its data on tasks are left out.
 
-    Raises ConfigError if the folder is no run folder, or holds lines that cannot be read.
+    Raises ConfigError if the folder is no run folder or holds lines that cannot be read.
     """
     folder = _check_folder(config.report.folder)
     settings = read_settings(folder)
@@ -78,7 +78,7 @@ def write_report(
     tasks: Sequence[Task],
     notes: tuple[str, ...] = (),
 ) -> None:
-    """Write the report of these result lines, in their order; a kill leaves the old one or none."""
+    """Write the report of these result lines, in their order. The file is replaced atomically."""
     settings, made = read_settings(folder), provenance.read_provenance(folder)
     about = ReportContext(
         name=folder.resolve().name,
@@ -96,18 +96,18 @@ def write_report(
     try:
         journal.atomic_write(folder / REPORT_FILE, render_page(about, summary, lines, trees, known))
     finally:
-        (folder / f"{REPORT_FILE}.new").unlink(missing_ok=True)  # what a failure half-way has left
+        (folder / f"{REPORT_FILE}.new").unlink(missing_ok=True)  # left by a failed write
 
 
 def write_report_if_possible(
     folder: Path, lines: Sequence[Mapping[str, Any]], summary: RunSummary, tasks: Sequence[Task]
 ) -> None:
-    """Write the report; where that fails one line says why. A run is worth more than its report."""
+    """Write the report; log a warning if that fails, since a missing report must not fail a run."""
     try:
         write_report(folder, lines, summary, tasks)
     except Exception as error:
-        why = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        log.warning("%s was not written (%s)", REPORT_FILE, why, exc_info=True)  # the console shows the line alone
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        log.warning("%s was not written (%s)", REPORT_FILE, reason, exc_info=True)  # the console shows the line alone
 
 
 def _check_folder(folder: Path | None) -> Path:
@@ -120,7 +120,7 @@ def _check_folder(folder: Path | None) -> Path:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """What the run was configured with. Raises ConfigError if that cannot be read."""
+    """Return the settings in a run folder's `config.yaml`. Raises ConfigError if the file cannot be read."""
     try:
         settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError) as error:
@@ -131,25 +131,25 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 
 def read_checksums(folder: Path) -> dict[str, str]:
-    """Our version and the checksums that determine a folder's result, by name."""
+    """Return CodeTool's version and the checksums that determine a folder's result, by name."""
     identity = provenance.read_provenance(folder).identity
     return {"codetool": identity.version} | {f"sha256 of {name}": value for name, value in identity.checksums.items()}
 
 
 def _describe_codes(made: Provenance) -> dict[str, str]:
-    """The code, or each of several, that worked on a folder."""
+    """Return a description of each code version that worked on a folder, by name."""
     codes = [str(code) for code in made.codes]
     return {"code" if len(codes) == 1 else f"code {number}": code for number, code in enumerate(codes, start=1)}
 
 
 def _warn_of_several_codes(made: Provenance) -> Iterator[str]:
-    """What a reader must know if the code has changed between the sessions."""
+    """Yield a note if the code changed between the sessions of a run."""
     if len(made.codes) > 1:
         yield f"This result was made by {len(made.codes)} different codes: {'; '.join(map(str, made.codes))}."
 
 
 def load_tasks(folder: Path, settings: Mapping[str, Any]) -> Sequence[Task]:
-    """The tasks that the run was asked. Raises MissingError where they cannot be had, or are others by now."""
+    """Load the tasks of a run's benchmark. Raises MissingError if that is impossible or its data have changed."""
     benchmark = dict(settings.get("benchmark") or {})
     if objections := list(find_wrong_targets(benchmark, "benchmark", Benchmark)):  # a file must not choose what runs
         raise MissingError(f"config.yaml names no benchmark that there is: {'; '.join(objections)}")

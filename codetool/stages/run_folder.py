@@ -1,7 +1,7 @@
-"""The folder of one result: its name, its lock, its journals, and what an earlier run has already finished.
+"""The folder of one result: select its name, lock it, open its journals, and find the tasks finished by earlier runs.
 
-A task is done when its line stands in `results.jsonl`; that line is written last. Lines of tasks that failed
-internally are dropped when the folder is opened again for these tasks, so that the same command tries them once more.
+A task is finished when `results.jsonl` has its line, which is written last. Lines of tasks that failed internally are
+removed when the folder is opened again for these tasks, so that the same command runs them once more.
 """
 
 from __future__ import annotations
@@ -35,16 +35,17 @@ from codetool.runs.journal import Journal
 
 CANDIDATES = "candidates.jsonl"
 LOG_PATTERNS = ("log.txt", "*.log")
-"""File patterns of what a run and the servers that it started have logged."""
+"""Glob patterns of the logs of a run and of the servers that it started."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """An open run folder. `done` holds the result lines of the tasks that need not run again, by task id.
+    """An open run folder.
 
-    `known_candidates` are those of tasks that an earlier run began and did not finish.
+    `done` holds the result lines of the tasks that need not run again, by task id, and `known_candidates` the recorded
+    candidates of tasks that an earlier run began and did not finish.
     """
 
     path: Path
@@ -56,10 +57,10 @@ class RunFolder:
     _writing: Lock = field(default_factory=Lock, init=False, repr=False)
 
     def commit(self, result: Mapping[str, Any], tree: Mapping[str, Any] | None) -> None:
-        """Record a finished task durably: its candidates and tree first, the line that makes it done last.
+        """Record a finished task durably: its candidates and tree first, its result line last.
 
-        Any thread may call this; one task is written at a time, so that both files have the same order. Raises
-        TypeError or ValueError, with nothing written, for values that JSON does not have.
+        Thread-safe; one task is written at a time, so that both files have the same order. Raises TypeError or
+        ValueError, with nothing written, for values that JSON does not have.
         """
         journal.encode_record(result)
         with self._writing:
@@ -73,9 +74,9 @@ class RunFolder:
 
 
 def select_folder(base: Path, fresh: bool) -> Path:
-    """The folder to use: of `base`, `base-2`, `base-3`, … the one of highest number, or with `fresh` the next number.
+    """Return the folder of highest number among `base`, `base-2`, `base-3`, …, or with `fresh` the next number.
 
-    Numbers may be missing, since users remove folders. A file of such a name is never used, nor its number.
+    Numbers may be missing, since users remove folders. If a file has such a name, its number is skipped.
     """
     pattern = re.compile(re.escape(base.name) + r"(?:-([1-9][0-9]*))?")
     matches = [(pattern.fullmatch(path.name), path) for path in (base.parent.iterdir() if base.parent.is_dir() else ())]
@@ -88,10 +89,10 @@ def select_folder(base: Path, fresh: bool) -> Path:
 
 @contextmanager
 def open_folder(path: Path, *, wait: bool = False, tasks: Container[str] | None = None) -> Iterator[RunFolder]:
-    """The run folder, created if missing. If another run is writing to it, `wait` for its end or raise ConfigError.
+    """Open the run folder, created if missing. If another run writes to it, `wait` for its end or raise ConfigError.
 
-    `tasks` are the ids of those that will run; lines of others that failed internally are kept. None: all tasks.
-    Raises ConfigError for a line that is no record of its file.
+    `tasks` are the ids of the tasks to run, None for all; lines of other tasks that failed internally are kept. Raises
+    ConfigError for a line that does not have the shape of its file.
     """
     with ExitStack() as stack:
         lock_folder(path, stack, wait)
@@ -104,19 +105,19 @@ def open_folder(path: Path, *, wait: bool = False, tasks: Container[str] | None 
 
 
 def check_journals(path: Path) -> None:
-    """Raise ConfigError for the first line of a folder's journals that is no record of this version."""
+    """Raise ConfigError for the first line of a folder's journals that does not have the current shape."""
     check_records(path)
     for _ in journal.read_records(path / CANDIDATES, CANDIDATE_SHAPE):
         pass
 
 
 def read_finished(path: Path) -> dict[str, dict[str, Any]]:
-    """The result lines of a folder's finished tasks by task id; nothing for a folder that is not there."""
+    """Return the result lines of a folder's finished tasks, by task id; empty if the folder does not exist."""
     return read_finished_results(path)
 
 
 def _repair_results(path: Path, tasks: Container[str] | None) -> dict[str, dict[str, Any]]:
-    """The lines of finished tasks, after repeated lines and those of tasks that will be tried again are removed."""
+    """Remove repeated lines and those of tasks to run again; return the lines of finished tasks, by task id."""
     latest, repeated = journal.read_latest_records(path / RESULTS, {"task_id": str, "error": ERROR_SHAPE})
     warn_about_duplicates(path / RESULTS, repeated)
     done = {task_id: line for task_id, line in latest.items() if not is_internal(line)}
@@ -127,18 +128,18 @@ def _repair_results(path: Path, tasks: Container[str] | None) -> dict[str, dict[
 
 
 def _repair_trees(file: Path, done: Container[str]) -> None:
-    """Remove the trees of tasks that are not finished, and repeated ones."""
+    """Remove repeated trees and those of unfinished tasks."""
     trees = TreeFile(file)
     warn_about_duplicates(file, trees.duplicates)
-    wanted = [task_id for task_id in trees if task_id in done]
-    if trees.duplicates or len(wanted) < len(list(trees)):
-        journal.atomic_write(file, trees.read_lines(wanted))
+    finished = [task_id for task_id in trees if task_id in done]
+    if trees.duplicates or len(finished) < len(list(trees)):
+        journal.atomic_write(file, trees.read_lines(finished))
 
 
 def _repair_candidates(file: Path, done: Container[str]) -> tuple[dict[str, Any], ...]:
-    """The candidates of unfinished tasks, after those of draws that were written in part are removed.
+    """Remove the candidates of incompletely written draws; return the candidates of unfinished tasks.
 
-    Such draws are drawn anew as a whole, since a part of a draw cannot be drawn again with the same result.
+    Such a draw is repeated as a whole, since a part of it cannot be drawn again with the same result.
     """
     records = list(journal.read_records(file, {"task_id": str}))
     complete = complete_draws(records)
@@ -149,7 +150,7 @@ def _repair_candidates(file: Path, done: Container[str]) -> tuple[dict[str, Any]
 
 
 def remove_if_unused(path: Path, journals: Iterable[str]) -> None:
-    """Remove what a run leaves that could not start: its empty journals, and the folder unless logs say why.
+    """Remove the empty journals of a run that could not start, and its folder unless that holds logs.
 
     A folder with a record in one of the journals is left as it is.
     """
@@ -168,7 +169,10 @@ def _has_content(file: Path) -> bool:
 
 
 def lock_folder(path: Path, stack: ExitStack, wait: bool) -> None:
-    """Make the folder this run's until the stack is closed; created if missing. Raises ConfigError unless it waits."""
+    """Lock the folder until the stack is closed; create it if missing.
+
+    If another run holds the lock, `wait` for it or raise ConfigError.
+    """
     path.mkdir(parents=True, exist_ok=True)
     file = stack.enter_context((path / ".lock").open("w"))
     try:
@@ -177,7 +181,7 @@ def lock_folder(path: Path, stack: ExitStack, wait: bool) -> None:
         raise ConfigError(
             f"{path}: another run is writing this result. Wait for it, or start a folder of its own with fresh=true."
         ) from error
-    if not os.fstat(file.fileno()).st_nlink:  # whom we waited for has removed the folder
+    if not os.fstat(file.fileno()).st_nlink:  # the other run has removed the folder
         lock_folder(path, stack, wait)
 
 

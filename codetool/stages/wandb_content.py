@@ -1,4 +1,4 @@
-"""What W&B shows of a result, by the stage that made it, read from the files of its folder."""
+"""Build the W&B content of a result from the files of its folder, for each stage."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from codetool.tracking.wandb import RunContent, SyncStatus, Table, TrackedRun
 log = logging.getLogger(__name__)
 
 METRIC_DETAILS = ("low", "high", "standard_error", "vote_deviation", "win", "tie", "loss")
-"""What a metric may have beside its value that W&B gets too."""
+"""Fields of a metric that are logged beside its value."""
 LOSSES, VALIDATIONS = "losses.jsonl", "validations.jsonl"
 
 
 def log_result(
     config: RunConfig, choices: Mapping[str, str], folder: Path, tags: Sequence[str], content: RunContent
 ) -> SyncStatus | None:
-    """Record a result of a stage that no sweep runs, and tell what became of it."""
+    """Log a result to the tracker, outside a sweep, and report the outcome in the log."""
     group = choices["experiment"] if choices["experiment"] != "none" else None
     tracked: SyncStatus | None = config.logger.record(TrackedRun(folder, group, config.stage, tags, content))
     if tracked:
@@ -33,22 +33,22 @@ def log_result(
 
 
 def build_task_content(folder: Path, tasks: Sequence[str]) -> RunContent:
-    """Of stage=evaluate and stage=collect: metrics, the cost of the run and a table with a row for each task.
+    """Return the content of stage=evaluate and stage=collect: metrics, total cost, and a table with a row per task.
 
-    A metric is `name`, `name_low` and `name_high`; the whole run's cost `ledger/…`; task counts `tasks/…`; unsolved
-    tasks by reason `errors/…`; of groups of tasks `groups/<name>/…`. What has no value is left out.
+    A metric is `name`, `name_low` and `name_high`; the total cost is `ledger/…`, task counts are `tasks/…`, unsolved
+    tasks by kind are `errors/…`, and metrics of task groups are `groups/<name>/…`. Missing values are left out.
     """
     content = _read_metrics(folder)
     lines = load_result_lines(folder, tasks)
     report = folder / "report.html"
     numbers = {**_flatten_metrics(content["metrics"]), **_list_run_totals(content, lines)}
-    for group, each in content.get("groups", {}).items():
-        numbers |= {f"groups/{group}/{name}": value for name, value in _flatten_metrics(each["metrics"]).items()}
+    for group, summary in content.get("groups", {}).items():
+        numbers |= {f"groups/{group}/{name}": value for name, value in _flatten_metrics(summary["metrics"]).items()}
     return RunContent(numbers, {"tasks": _build_task_table(lines)}, report=report if report.is_file() else None)
 
 
 def build_training_content(folder: Path) -> RunContent:
-    """Of stage=train: the curves of loss, learning rate and validation by update, and what the run came to."""
+    """Return the content of stage=train: curves of loss, learning rate and validation, and the final metrics."""
     content = _read_metrics(folder)
     curves = [*_read_curve(folder / LOSSES, "train"), *_read_curve(folder / VALIDATIONS, "validation")]
     numbers = {name: value for name, value in content.items() if isinstance(value, int | float)}
@@ -59,7 +59,7 @@ def build_training_content(folder: Path) -> RunContent:
 
 
 def build_prm_content(folder: Path) -> RunContent:
-    """Of stage=evaluate_prm: its metrics, and the table of the reliability plot."""
+    """Return the content of stage=evaluate_prm: its metrics and the table of the reliability plot."""
     content = _read_metrics(folder)
     columns = ["low", "high", "score", "share"]
     bins = [
@@ -74,16 +74,16 @@ def build_prm_content(folder: Path) -> RunContent:
 
 
 def build_judge_content(folder: Path) -> RunContent:
-    """Of stage=judge: its metrics, the cost of its votes and a table with a row for each task."""
+    """Return the content of stage=judge: its metrics, the cost of its votes, and a table with a row per task."""
     content = _read_metrics(folder)
     names = ["task_id", "query", "answer", "labels", "reason", "sopr", "reference_answer", "preference", "sowr"]
     lines = list(journal.read_records(folder / judged_results.JUDGED_FILE))
-    known = [name for name in names if any(name in line for line in lines)]
+    columns = [name for name in names if any(name in line for line in lines)]
     numbers = _flatten_metrics(content["metrics"]) | {
         f"tasks/{name}": count for name, count in content["tasks"].items()
     }
-    rows = [[", ".join(line[name]) if name == "labels" else line.get(name) for name in known] for line in lines]
-    return RunContent(numbers | _list_judge_counts(content), {"tasks": Table(known, rows)})
+    rows = [[", ".join(line[name]) if name == "labels" else line.get(name) for name in columns] for line in lines]
+    return RunContent(numbers | _list_judge_counts(content), {"tasks": Table(columns, rows)})
 
 
 def _list_judge_counts(content: Mapping[str, Any]) -> dict[str, float]:
@@ -96,7 +96,7 @@ def _read_metrics(folder: Path) -> dict[str, Any]:
 
 
 def _flatten_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """`name`, and where it has an interval `name_low` and `name_high`; a metric may be a bare number."""
+    """Return `name` and, for a metric with an interval, `name_low` and `name_high`; a metric may be a number."""
     flat: dict[str, float | None] = {}
     for name, metric in metrics.items():
         if isinstance(metric, Mapping):
@@ -123,7 +123,7 @@ def _list_run_totals(content: Mapping[str, Any], lines: Sequence[Mapping[str, An
 
 
 def _build_task_table(lines: Sequence[Mapping[str, Any]]) -> Table:
-    """A row for each result line, without its tree."""
+    """Return a table with a row for each result line."""
     head = ["task_id", "query", "answer", "success", "finished", "stopped_by", "error", "message", "steps"]
     names = [name for name in (lines[0]["metrics"] if lines else ()) if name not in head]
     rows = []
@@ -135,7 +135,7 @@ def _build_task_table(lines: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _read_curve(file: Path, name: str) -> Iterator[dict[str, float]]:
-    """The lines of a journal of the training, their numbers named `name/…`."""
+    """Yield the lines of a journal of the training, with the values renamed to `name/…`."""
     for line in journal.read_records(file) if file.is_file() else ():
         values = {f"{name}/{key}": value for key, value in line.items() if key != "step" and value is not None}
         yield {"step": line["step"], **values}

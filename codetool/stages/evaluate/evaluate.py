@@ -1,4 +1,4 @@
-"""stage=evaluate: a search over every task of a benchmark, journalled as it goes, measured at the end."""
+"""Run the search over every task of a benchmark and journal each result; `run` computes the metrics at the end."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from codetool.tools.broker import Broker
 from codetool.types import Ledger, SearchResult, Task
 
 TASK_LOG = "codetool.stages.evaluate.evaluate.task"
-"""What went wrong with single tasks: for `log.txt` at once and the summary, not between the lines of progress."""
+"""Logger of the errors of single tasks. They go to `log.txt` and the summary, but not to the console's progress."""
 
 log = logging.getLogger(__name__)
 task_log = logging.getLogger(TASK_LOG)
@@ -44,11 +44,11 @@ task_log = logging.getLogger(TASK_LOG)
 
 @dataclass(frozen=True)
 class Components:
-    """What a search needs, alive."""
+    """The open components that a search uses."""
 
     policy: Policy
     composer: Policy | None
-    """Who writes the final answer, None where it is what the path printed."""
+    """Model that writes the final answer; None if the answer is what the path printed."""
     prm: ProcessRewardModel | None
     executor: Executor
     broker: Broker
@@ -62,11 +62,11 @@ def evaluate(
     record_sandbox: Callable[[Mapping[str, str]], None] = lambda layers: None,
     shared: Sequence[Path] = (),
 ) -> None:
-    """Every task has a line in the folder's journals afterwards, with its answer or with its internal failure.
+    """Run every unfinished task, so that each has a line in the folder's journals with its answer or its failure.
 
-    `record_sandbox` is told what each layer of the sandbox confines, once that is known. `shared` are run folders whose
-    draws are those of this run: they stand for its own. Raises MissingError, UnreachableError or SandboxError if a
-    component cannot be had; then no task has been touched.
+    `record_sandbox` is called with the layers of the sandbox once they are known. `shared` are run folders whose draws
+    this run reuses, since they would be equal. Raises MissingError, UnreachableError or SandboxError if a component
+    cannot be opened; then no task has been run.
     """
     asyncio.run(_evaluate(config, folder, tasks, console, record_sandbox, shared))
 
@@ -79,15 +79,15 @@ async def _evaluate(
     record_sandbox: Callable[[Mapping[str, str]], None],
     shared: Sequence[Path],
 ) -> None:
-    left = [task for task in tasks if task.id not in folder.done]
+    remaining = [task for task in tasks if task.id not in folder.done]
     progress = TaskProgress(TaskCounts.from_results(folder.done, tasks), console)
-    waiting = iter(left)
-    async with _open_components(config, folder, left, progress, shared) as parts:
+    waiting = iter(remaining)
+    async with _open_components(config, folder, remaining, progress, shared) as parts:
         layers = parts.executor.in_force
         await asyncio.to_thread(record_sandbox, layers)
         log.info("sandbox: %s", "; ".join(f"{layer}: {means}" for layer, means in layers.items()))
         with progress:
-            workers = range(min(config.concurrency, len(left)))
+            workers = range(min(config.concurrency, len(remaining)))
             try:
                 await gather_or_cancel(_run_worker(waiting, config, parts, folder, progress) for _ in workers)
             finally:
@@ -99,7 +99,7 @@ async def _evaluate(
 
 
 def _warn_about_unfinished(results: Iterable[Mapping[str, Any]]) -> None:
-    """Say what to do where most tasks end without a last step."""
+    """Log advice if most tasks end unfinished."""
     lines = list(results)
     unfinished = sum((line.get("error") or {}).get("kind") == "unfinished" for line in lines)
     if 2 * unfinished > len(lines):
@@ -115,7 +115,7 @@ def _warn_about_unfinished(results: Iterable[Mapping[str, Any]]) -> None:
 async def _open_components(
     config: RunConfig, folder: RunFolder, tasks: Sequence[Task], progress: TaskProgress, shared: Sequence[Path]
 ) -> AsyncIterator[Components]:
-    """The components, opened. The sandbox starts first, while this process is still small."""
+    """Open the components. The sandbox starts first, since it forks this process, which is still small."""
 
     def append(records: Sequence[Record]) -> None:
         folder.candidates.append_all(records)
@@ -135,7 +135,7 @@ async def _open_components(
             prm = RecordedScores(prm, scores)
         if shared and not isinstance(config.policy, Replay):
             policy = SharedDraws(policy, prompt=prompt, sampling=sampling, known=load_reused_candidates(shared, tasks))
-        if config.reuse:  # below the run's own journal, which so holds every candidate that the run had
+        if config.reuse:  # inside the run's own recorder, so that its journal holds every candidate
             policy = Recorded(
                 policy, prompt=prompt, sampling=sampling, known=load_reused_candidates(config.reuse, tasks)
             )
@@ -158,28 +158,28 @@ async def _open_components(
 
 @asynccontextmanager
 async def _open_answer_model(config: RunConfig, servers: ModelServers) -> AsyncIterator[Policy | None]:
-    """A model of its own that writes final answers, None where there is none, as in a stage without answer=."""
+    """Open the separate model that writes final answers; None if there is none, as in a stage without `answer`."""
     if _uses_printed_answer(config) or isinstance(config.answer, ByPolicy) or isinstance(config.policy, Replay):
-        yield None  # a replay repeats recorded answers, and asks no model for them
+        yield None  # a replay reads recorded answers
     else:
         async with cast(PolicyOption, config.answer).open(servers) as summariser:
             yield summariser
 
 
 def _uses_printed_answer(config: RunConfig) -> bool:
-    """Whether the final answer is what the path printed, as in stages without a setting for it."""
+    """Return whether the final answer is what the path printed, as in stages without the setting."""
     return config.answer is None or isinstance(config.answer, Printed)
 
 
 async def _list_weights(config: RunConfig) -> list[Weights]:
-    """The weights that the run's own servers have to serve."""
-    found = [await asyncio.to_thread(option.weights) for option in (config.prm, config.policy)]
-    return [weights for weights in found if weights is not None]
+    """Return the model weights that the run's own servers have to serve."""
+    options = [await asyncio.to_thread(option.weights) for option in (config.prm, config.policy)]
+    return [weights for weights in options if weights is not None]
 
 
 @dataclass
 class _Attempt:
-    """One attempt at a task. `ledger` is what it has spent, kept where the search ends in an exception."""
+    """One attempt at a task. `ledger` is its cost so far, also after the search has raised an exception."""
 
     task: Task
     started: float
@@ -187,14 +187,14 @@ class _Attempt:
 
     @property
     def seconds(self) -> float:
-        """Wall time since its start."""
+        """Wall time since the start of the attempt."""
         return time.monotonic() - self.started
 
 
 async def _run_worker(
     waiting: Iterator[Task], config: RunConfig, parts: Components, folder: RunFolder, progress: TaskProgress
 ) -> None:
-    """Take tasks until none is left. What goes wrong with one task is recorded in its line and stops no other."""
+    """Run tasks until none is left. An error of one task is recorded in its line and does not stop the others."""
     for task in waiting:
         progress.count_started_task()
         attempt = _Attempt(task, time.monotonic())
@@ -202,15 +202,15 @@ async def _run_worker(
         try:
             await asyncio.to_thread(folder.commit, record.result, record.tree)
         except OSError:
-            raise  # no file can be written: the run cannot go on
-        except Exception as error:  # a value that JSON does not have, from a plug-in
+            raise  # no file can be written, so the run cannot go on
+        except Exception as error:  # a plug-in's value that JSON does not have
             record = _record_failure(attempt, error, config)
             await asyncio.to_thread(folder.commit, record.result, None)
         progress.count_result(record.result)
 
 
 async def _solve(attempt: _Attempt, config: RunConfig, parts: Components) -> TaskRecord:
-    """What is recorded of the task. Whatever is raised, by a benchmark's check too, is the task's internal failure."""
+    """Return the record of the task. Any exception, also one of the benchmark's check, is its internal failure."""
     try:
         result = await _search(attempt, config, parts)
         return score_task(attempt.task, result, config.benchmark, attempt.seconds)
@@ -219,7 +219,7 @@ async def _solve(attempt: _Attempt, config: RunConfig, parts: Components) -> Tas
 
 
 def _record_failure(attempt: _Attempt, error: BaseException, config: RunConfig) -> TaskRecord:
-    """The record of a task that failed internally. The log has the traceback of what was not foreseen."""
+    """Return the record of a task that failed internally; log the traceback of an unexpected exception."""
     if isinstance(error, CodeToolError):
         task_log.warning("%s: %s", attempt.task.id, error)
     else:
@@ -228,10 +228,10 @@ def _record_failure(attempt: _Attempt, error: BaseException, config: RunConfig) 
 
 
 def _add_price(ledger: Ledger, config: RunConfig) -> Ledger:
-    """The ledger with its price, if that is known and nobody has set one."""
+    """Return the ledger with its price in USD, if it has none yet and the price is known."""
     try:
         usd = _compute_price(config, ledger) if ledger.usd is None else ledger.usd
-    except Exception:  # what failed is recorded already
+    except Exception:  # the task's own error is already recorded
         usd = None
     return replace(ledger, usd=usd)
 
@@ -256,7 +256,7 @@ async def _search(attempt: _Attempt, config: RunConfig, parts: Components) -> Se
             attempt.ledger = expansion.ledger
         if parts.broker.fatal_error:
             raise parts.broker.fatal_error
-        if tools.fatal_error:  # what the program did with a failure that is not its own says nothing about it
+        if tools.fatal_error:  # the result would reflect a failing service and not the program
             raise tools.fatal_error
         result = expansion.result(best)
     usd = _compute_price(config, result.ledger)
@@ -270,14 +270,14 @@ async def _search(attempt: _Attempt, config: RunConfig, parts: Components) -> Se
 
 
 def _compute_price(config: RunConfig, ledger: Ledger) -> float | None:
-    """What the search cost in USD: the policy's tokens, and those of a PRM that has prices; None if unknown."""
+    """Return the cost of the policy's tokens, and of the PRM's if it has prices, in USD; None if unknown."""
     policy = config.policy.usd(ledger.tokens_in, ledger.tokens_out)
     prm = config.prm.usd(ledger.prm_tokens, 0) if isinstance(config.prm, EndpointConfig) else None
     return policy if policy is None or prm is None else policy + prm
 
 
 async def _compose_answer(task: Task, result: SearchResult, config: RunConfig, composer: Policy) -> SearchResult:
-    """The result with a composed answer; its tokens and its price are added to what the search took."""
+    """Return the result with a composed answer, whose tokens and price are added to the ledger."""
     [written] = await composer.propose(task, result.best.path, 1, seed=config.seed)
     writer = config.policy if isinstance(config.answer, ByPolicy) else cast(PolicyOption, config.answer)
     searched, composed = result.ledger.usd, writer.usd(written.tokens_in, written.tokens_out)

@@ -1,4 +1,4 @@
-"""One run from settings to result files: its folder, its log, the stage, the summary."""
+"""Run stage=evaluate, and the search of stage=collect, from settings to result files: folder, log, search, summary."""
 
 from __future__ import annotations
 
@@ -43,21 +43,21 @@ log = logging.getLogger("codetool")
 
 
 FOLDER_GROUPS = ("benchmark", "search", "policy", "prm")
-"""The groups whose options stand in a run folder's name."""
+"""Configuration groups whose options are part of a run folder's name."""
 
 Conclude = Callable[[ResultFolder, Sequence[Task], RunSummary], None]
-"""What a stage does at the end with the results when all tasks have been run, and tells the user."""
+"""Called at the end of a run to write and print a stage's summary."""
 
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """What a run came to."""
+    """Result of a run."""
 
     folder: Path
     failed: int = 0
     """Tasks that failed internally."""
     tasks: tuple[str, ...] = ()
-    """Ids of the tasks asked for."""
+    """Ids of the requested tasks."""
     metrics: Mapping[str, Any] | None = None
     """The content of `metrics.json`; None for a dry run."""
     tracked: SyncStatus | None = None
@@ -78,20 +78,19 @@ def run(
     share: Sequence[Path] = (),
     conclude: Conclude = show_metrics,
 ) -> RunOutcome:
-    """What came of the run, after every task asked for has been run.
+    """Run every requested task, write the result files, and return the outcome.
 
     `choices` names the option of each group; with the identity they name the folder,
-    `<benchmark>-<search>-<policy>-<prm>-<hash8>`. A cell of a `sweep`, named so, says little, and waits where
-    another cell with the same identity is at work. Draws of the run folders in `share` stand for draws of this run
-    where both draw alike, which changes neither a candidate nor a cost. `upload` false leaves the W&B run offline.
-    `conclude` is called at the end. A judge is asked after the tasks, and must answer before them. Where the folder
-    holds the result of more tasks than are asked for now, that result's files and W&B run are left as they are. Raises
-    CodeToolError.
+    `<benchmark>-<search>-<policy>-<prm>-<hash8>`. If `sweep` is the name of a sweep, only warnings are printed, and the
+    run waits for a concurrent cell with the same identity. Draws in the run folders of `share` are reused if their
+    settings are equal, which changes neither candidates nor costs. `upload=False` keeps the W&B run offline. `conclude`
+    is called at the end. The judge is asked after the tasks, but checked before them. If the folder holds a result over
+    more tasks than requested now, its files and W&B run are left as they are. Raises CodeToolError.
     """
     config, choices = apply_source_settings(config, choices, console if sweep is None else None)
     config, choices = drop_unused_prm(config, choices, console if sweep is None else None)
     if needs_judge(config):
-        config.judge.build_vote_settings(config.seed)  # a judge without a model is told before anything is read
+        config.judge.build_vote_settings(config.seed)  # raises for a judge without a model, before anything is read
     tasks = config.benchmark.tasks()[: config.limit]
     refuse_other_tasks(config, tasks)
     identity = compute_identity(config, choices)
@@ -138,12 +137,12 @@ def run(
 def _judge_and_summarize(
     config: RunConfig, choices: Mapping[str, str], place: ResultFolder, tasks: Sequence[Task], console: Console
 ) -> RunSummary:
-    """What the tasks came to, after the judge has been asked, with its files written."""
+    """Ask the judge, write the summary files, and return the summary."""
     path = place.folder
     try:
         judging = judge_answers(config, path, tasks, console)
     except CodeToolError:
-        _write_summary(path, tasks, config, {})  # what the search did is worth keeping, whatever the judge does
+        _write_summary(path, tasks, config, {})  # the search's results are kept if the judge fails
         raise
     summary = _write_summary(path, tasks, config, judging)
     if config.export == "reference" and config.stage == "evaluate" and place.kept is None:
@@ -152,17 +151,17 @@ def _judge_and_summarize(
 
 
 def compute_identity(config: RunConfig, choices: Mapping[str, str]) -> Identity:
-    """The identity of an evaluation's or a collection's result. Raises MissingError where data are not there."""
+    """Return the identity of a result of stage=evaluate or stage=collect. Raises MissingError for missing data."""
     settings = select_identity_settings(config, choices)
     if not needs_judge(config):
-        settings.pop("judge", None)  # nobody judges; or leaves are judged, which is done anew from the same trees
+        settings.pop("judge", None)  # in stage=collect leaves are judged again from the same trees
     if not needs_vllm_server(config.prm, config.policy):
         settings.pop("vllm", None)
     return Identity(settings, _compute_checksums(config))
 
 
 def needs_vllm_server(*options: Any) -> bool:
-    """Whether one of the options has the run start a vLLM server, whose settings then determine the result."""
+    """Return whether one of the options needs an own vLLM server, whose settings then determine the result."""
     return any(_needs_vllm_server(option) for option in options)
 
 
@@ -173,7 +172,7 @@ def _needs_vllm_server(option: Any) -> bool:
 
 
 def _compute_checksums(config: RunConfig) -> dict[str, str]:
-    """Hex sha256 of the data that the result depends on."""
+    """Return the hex sha256 of each file or model that the result depends on, by name."""
     checksums = {"benchmark": config.benchmark.checksum()}
     if (policy := config.policy.checksum()) is not None:
         checksums["policy"] = policy
@@ -186,7 +185,7 @@ def _compute_checksums(config: RunConfig) -> dict[str, str]:
     if config.tools.mode == "simulated":
         checksums["simulator"] = config.simulator.checksum()
     for number, file in enumerate(config.tools.recordings, start=1):
-        if file.is_file():  # a missing one is reported when the broker opens it
+        if file.is_file():  # the broker reports a missing file
             checksums[f"recording {number}"] = sha256(file.read_bytes()).hexdigest()
     return checksums
 
@@ -197,7 +196,7 @@ def write_config(config: RunConfig, path: Path) -> None:
 
 
 def print_other_code(config: RunConfig, path: Path, console: Console) -> None:
-    """Print a line if other code than this has worked on a folder; for dry runs, which record no session."""
+    """Print a line if another code version has worked on a folder; for dry runs, which record no session."""
     if line := describe_other_code(path, read_code_version(config.settings)):
         console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
@@ -212,17 +211,17 @@ def _announce(
 ) -> None:
     preset = ("experiment",) if choices["experiment"] != "none" else ()
     judge = ("judge",) if choices.get("judge", "none") != "none" else ()
-    words = (*preset, "benchmark", "search", "policy", "prm", "reward", *judge)
-    told = [f"stage={stage}"] if stage != "evaluate" else []  # which is what runs unless something else is asked for
-    told += [f"{word}={choices[word]}" for word in words]
-    console.print(" ".join(told), highlight=False, soft_wrap=True)
+    groups = (*preset, "benchmark", "search", "policy", "prm", "reward", *judge)
+    parts = [f"stage={stage}"] if stage != "evaluate" else []  # the default stage
+    parts += [f"{group}={choices[group]}" for group in groups]
+    console.print(" ".join(parts), highlight=False, soft_wrap=True)
     finished = sum(task.id in done for task in tasks)
     console.print(f"tasks: {len(tasks)}, done already: {finished}", highlight=False)
     console.print(f"results: {path}", highlight=False, soft_wrap=True)
 
 
 def _write_summary(path: Path, tasks: Sequence[Task], config: RunConfig, judging: Mapping[str, Any]) -> RunSummary:
-    """Write `metrics.json` and the report."""
+    """Write `metrics.json` and the report, and return the summary."""
     templates = {task.id: task.template for task in tasks}
     lines = load_result_lines(path, templates)
     groups = {task.id: task.group for task in tasks}
@@ -238,7 +237,7 @@ def _write_summary(path: Path, tasks: Sequence[Task], config: RunConfig, judging
 
 
 class _ConsoleHandler(logging.Handler):
-    """Prints messages without tearing the progress bar; tracebacks stay in the file."""
+    """Prints log messages through rich, above the progress bar, and without tracebacks."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()
@@ -251,7 +250,7 @@ class _ConsoleHandler(logging.Handler):
 
 @contextmanager
 def log_to_file(file: Path, console: Console, level: int) -> Iterator[None]:
-    """Our log goes to `log.txt` and, in short and from this level on, to the console while the run lasts."""
+    """Write CodeTool's log to `file` while the context is open, and messages of at least `level` to the console."""
     to_console = _ConsoleHandler(console)
     to_console.setLevel(level)
     to_console.addFilter(lambda record: record.name != TASK_LOG)
@@ -262,7 +261,7 @@ def log_to_file(file: Path, console: Console, level: int) -> Iterator[None]:
         log.addHandler(handler)
     try:
         yield
-    except Exception as error:  # the console shows it at the end; the file would not say why the run ended
+    except Exception as error:  # the caller prints it; the file has to hold it too
         expected = isinstance(error, CodeToolError | OSError)
         information = None if expected else (type(error), error, error.__traceback__)
         message = f"stopped: {type(error).__name__}: {error}"
