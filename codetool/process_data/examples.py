@@ -15,32 +15,32 @@ from codetool.prompts.prm_prompt import PRMPrompt
 from codetool.runs import journal
 from codetool.types import Task
 
-NAME = "process.jsonl"
+PROCESS_FILE = "process.jsonl"
 _FIELDS = tuple(field.name for field in fields(ProcessExample))
-_EXAMPLE: TypeAdapter[ProcessExample] = TypeAdapter(ProcessExample)
+_EXAMPLE_TYPE: TypeAdapter[ProcessExample] = TypeAdapter(ProcessExample)
 
 
-def read(paths: Sequence[Path]) -> list[ProcessExample]:
+def load_examples(paths: Sequence[Path]) -> list[ProcessExample]:
     """The examples of all files in order; a folder stands for its `process.jsonl`.
 
     Raises MissingError for a file that is not there or empty, ConfigError, with file and line, for a wrong line.
     """
-    return jsonl_reader.read(paths, NAME, _EXAMPLE)
+    return jsonl_reader.read_records(paths, PROCESS_FILE, _EXAMPLE_TYPE)
 
 
-def write(path: Path, examples: Iterable[ProcessExample]) -> None:
+def save_examples(path: Path, examples: Iterable[ProcessExample]) -> None:
     """Make the examples the file's content; a kill leaves the old file or the new one."""
     lines = ({name: getattr(example, name) for name in _FIELDS} for example in examples)
     journal.atomic_write(path, map(journal.encode_record, lines))
 
 
-def examples(task: Task, steps: Iterable[LabelledStep], prompt: PRMPrompt) -> list[ProcessExample]:
+def make_process_examples(task: Task, steps: Iterable[LabelledStep], prompt: PRMPrompt) -> list[ProcessExample]:
     """The labelled steps of one task with what a PRM reads before them."""
     prefixes: dict[str, tuple[dict[str, str], ...]] = {}
-    return [_example(task, step, prompt, prefixes) for step in steps]
+    return [_make_process_example(task, step, prompt, prefixes) for step in steps]
 
 
-def _example(
+def _make_process_example(
     task: Task, step: LabelledStep, prompt: PRMPrompt, prefixes: dict[str, tuple[dict[str, str], ...]]
 ) -> ProcessExample:
     node = step.node

@@ -13,15 +13,15 @@ from codetool.errors import ConfigError, MissingError
 T = TypeVar("T")
 
 
-def read(paths: Sequence[Path], name: str, kind: TypeAdapter[T]) -> list[T]:
+def read_records(paths: Sequence[Path], name: str, kind: TypeAdapter[T]) -> list[T]:
     """The records of all files in order; a folder stands for the file `name` in it.
 
     Raises MissingError for a file that is not there or holds nothing, ConfigError for a line that is no such record.
     """
-    return [record for path in paths for record in _records(_file(path, name), kind)]
+    return [record for path in paths for record in _read_file(_find_file(path, name), kind)]
 
 
-def _file(path: Path, name: str) -> Path:
+def _find_file(path: Path, name: str) -> Path:
     file = path / name if path.is_dir() else path
     if file.is_file():
         return file
@@ -30,18 +30,18 @@ def _file(path: Path, name: str) -> Path:
     raise MissingError(f"{path} is not there. Name a {name}, or a folder of stage=collect that holds one.")
 
 
-def _records(file: Path, kind: TypeAdapter[T]) -> Iterator[T]:
+def _read_file(file: Path, kind: TypeAdapter[T]) -> Iterator[T]:
     count = 0
     with file.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 count += 1
-                yield _record(file, number, line, kind)
+                yield _parse_line(file, number, line, kind)
     if not count:
         raise MissingError(f"{file} is empty.")
 
 
-def _record(file: Path, number: int, line: bytes, kind: TypeAdapter[T]) -> T:
+def _parse_line(file: Path, number: int, line: bytes, kind: TypeAdapter[T]) -> T:
     try:
         return kind.validate_json(line)
     except ValidationError as error:

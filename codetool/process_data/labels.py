@@ -9,7 +9,7 @@ from itertools import combinations
 from typing import Literal
 
 from codetool.model_types import ProcessExample
-from codetool.process_data.rollouts import Estimate, Rollout, estimates
+from codetool.process_data.rollouts import Estimate, Rollout, estimate_steps
 from codetool.process_data.settings import LabelingConfig
 from codetool.seeding import draw_uniform
 from codetool.types import Node
@@ -34,7 +34,7 @@ class LabelledStep:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class SiblingPair:
     """Two siblings of which one has more potential, in their order."""
 
     first: ProcessExample
@@ -44,42 +44,47 @@ class Pair:
     """How many pairs of sampled candidates it stands for: the product of the multiplicities."""
 
 
-def labelled(rollout: Rollout, settings: LabelingConfig) -> list[LabelledStep]:
+def label_steps(rollout: Rollout, settings: LabelingConfig) -> list[LabelledStep]:
     """The steps of a tree that have an estimate, in its order.
 
     Of siblings, executed ones come before others; those equally executed are ranked by their estimate.
     """
-    known = estimates(rollout, settings)
+    known = estimate_steps(rollout, settings)
     nodes = [(node, node.parent.id) for node in rollout.nodes if node.parent and node.id in known]
-    ranks = [(node.spot > 0, _value(known[node.id], settings.estimator)) for node, _ in nodes]
-    labels = _labels([group for _, group in nodes], ranks)
+    ranks = [(node.spot > 0, _estimate_value(known[node.id], settings.estimator)) for node, _ in nodes]
+    labels = _label_ranks([group for _, group in nodes], ranks)
     return [
         LabelledStep(rollout.task.id, node, group, node.spot > 0, known[node.id], label)
         for (node, group), label in zip(nodes, labels, strict=True)
     ]
 
 
-def with_labels(examples: Sequence[ProcessExample], estimate: Literal["hard", "soft"]) -> list[ProcessExample]:
+def apply_labels(examples: Sequence[ProcessExample], estimate: Literal["hard", "soft"]) -> list[ProcessExample]:
     """The examples, labelled anew by their execution and estimates."""
     groups = [(example.task_id, example.group) for example in examples]
-    labels = _labels(groups, [_rank(example, estimate) for example in examples])
+    labels = _label_ranks(groups, [_rank_example(example, estimate) for example in examples])
     return [replace(example, label=label) for example, label in zip(examples, labels, strict=True)]
 
 
-def pairs(examples: Iterable[ProcessExample], estimate: Literal["hard", "soft"]) -> list[Pair]:
+def pair_siblings(examples: Iterable[ProcessExample], estimate: Literal["hard", "soft"]) -> list[SiblingPair]:
     """Every two siblings whose execution or estimate differ, group by group in the order of the examples."""
     groups: defaultdict[tuple[str, str], list[ProcessExample]] = defaultdict(list)
     for example in examples:
         groups[example.task_id, example.group].append(example)
     return [
-        Pair(one, other, _rank(one, estimate) > _rank(other, estimate), one.multiplicity * other.multiplicity)
+        SiblingPair(
+            one,
+            other,
+            _rank_example(one, estimate) > _rank_example(other, estimate),
+            one.multiplicity * other.multiplicity,
+        )
         for group in groups.values()
         for one, other in combinations(group, 2)
-        if _rank(one, estimate) != _rank(other, estimate)
+        if _rank_example(one, estimate) != _rank_example(other, estimate)
     ]
 
 
-def _labels(groups: Sequence[Hashable], ranks: Sequence[Rank]) -> list[bool | None]:
+def _label_ranks(groups: Sequence[Hashable], ranks: Sequence[Rank]) -> list[bool | None]:
     """The label of each rank among those of its group."""
     of_group: defaultdict[Hashable, list[Rank]] = defaultdict(list)
     for group, rank in zip(groups, ranks, strict=True):
@@ -89,15 +94,15 @@ def _labels(groups: Sequence[Hashable], ranks: Sequence[Rank]) -> list[bool | No
     return [None if group in tied else rank == best[group] for group, rank in zip(groups, ranks, strict=True)]
 
 
-def _rank(example: ProcessExample, estimate: Literal["hard", "soft"]) -> Rank:
-    return (example.executed, _value(example, estimate))
+def _rank_example(example: ProcessExample, estimate: Literal["hard", "soft"]) -> Rank:
+    return (example.executed, _estimate_value(example, estimate))
 
 
-def _value(estimated: Estimate | ProcessExample, estimate: Literal["hard", "soft"]) -> float:
+def _estimate_value(estimated: Estimate | ProcessExample, estimate: Literal["hard", "soft"]) -> float:
     return float(estimated.hard if estimate == "hard" else estimated.soft)
 
 
-def dropped_for_balance(steps: Iterable[tuple[str, str, bool | None]], seed: int) -> set[tuple[str, str]]:
+def choose_steps_to_drop(steps: Iterable[tuple[str, str, bool | None]], seed: int) -> set[tuple[str, str]]:
     """Which steps to leave out so that as many are labelled True as False: (task id, node id) of each.
 
     `steps` are (task id, node id, label). Those left out are drawn at random; steps without a label stay.

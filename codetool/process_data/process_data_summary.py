@@ -12,7 +12,7 @@ from codetool.process_data.rollouts import Rollout
 
 
 @dataclass
-class Level:
+class DepthCounts:
     """Counts at one depth of all trees."""
 
     candidates: int = 0
@@ -31,13 +31,13 @@ class Level:
 
 
 @dataclass
-class Counts:
+class ProcessDataCounts:
     """Counts over the trees of a run."""
 
     trees: int = 0
     solved: int = 0
     """Trees with at least one leaf that succeeds."""
-    levels: dict[int, Level] = field(default_factory=dict)
+    levels: dict[int, DepthCounts] = field(default_factory=dict)
     """By depth, from 1."""
     left: int = 0
     """Steps that the search left before their path ended: nothing is known of what would have followed."""
@@ -53,40 +53,40 @@ class Counts:
         self.solved += any(rollout.outcomes.values())
         for node in rollout.nodes:
             if node.step:
-                level = self._level(node.depth)
+                level = self._counts_at(node.depth)
                 level.candidates += node.multiplicity
                 level.steps += 1
                 level.ran += node.spot > 0
-        for leaf in rollout.leaves():
+        for leaf in rollout.find_leaves():
             outcome = rollout.outcomes.get(leaf.id)
             self.left += outcome is None
-            self._level(leaf.depth).leaves += outcome is not None
-            self._level(leaf.depth).succeeded += bool(outcome)
+            self._counts_at(leaf.depth).leaves += outcome is not None
+            self._counts_at(leaf.depth).succeeded += bool(outcome)
         for step in steps:
-            self._level(step.node.depth).estimated += 1
-            self._level(step.node.depth).soft += step.estimate.soft
+            self._counts_at(step.node.depth).estimated += 1
+            self._counts_at(step.node.depth).soft += step.estimate.soft
         self.labels.update(step.label for step in steps)
         sizes = Counter(step.group for step in steps)
         self.groups += sum(size > 1 for size in sizes.values())
         self.told_apart += len({step.group for step in steps if step.label is not None})
 
-    def _level(self, depth: int) -> Level:
-        return self.levels.setdefault(depth, Level())
+    def _counts_at(self, depth: int) -> DepthCounts:
+        return self.levels.setdefault(depth, DepthCounts())
 
-    def total(self, name: str) -> int:
+    def sum_depths(self, name: str) -> int:
         """One count of the levels, added up over all depths."""
         return sum(getattr(level, name) for level in self.levels.values())
 
-    def as_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Part of the content of `summary.json`."""
         return {
             "trees": self.trees,
             "solved_trees": self.solved,
-            "candidates": self.total("candidates"),
-            "steps": self.total("steps"),
-            "duplicates": self.total("candidates") - self.total("steps"),
-            "leaves": self.total("leaves"),
-            "succeeded": self.total("succeeded"),
+            "candidates": self.sum_depths("candidates"),
+            "steps": self.sum_depths("steps"),
+            "duplicates": self.sum_depths("candidates") - self.sum_depths("steps"),
+            "leaves": self.sum_depths("leaves"),
+            "succeeded": self.sum_depths("succeeded"),
             "left": self.left,
             "groups": self.groups,
             "told_apart": self.told_apart,

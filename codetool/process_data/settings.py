@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from codetool.prompts.prm_prompt import PRMPrompt
 
-Share = Annotated[float, Field(gt=0, le=1)]
+UnitInterval = Annotated[float, Field(gt=0, le=1)]
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -25,9 +25,9 @@ class LabelingConfig:
     """The estimate that tells siblings apart which both ran, or both did not."""
     length_term: Literal["mean", "sum"]
     """The remaining steps in the latent reward: their mean over a node's leaves, or the reference code's sum."""
-    alpha: Share
+    alpha: UnitInterval
     """Base of the success term of the latent reward."""
-    beta: Share
+    beta: UnitInterval
     """Base of the length term."""
     horizon: PositiveInt
     """Steps that the length term is measured in (L)."""

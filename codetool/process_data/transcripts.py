@@ -20,7 +20,7 @@ from codetool.process_data.rollouts import Rollout
 from codetool.runs import journal
 from codetool.types import Node
 
-NAME = "transcripts.jsonl"
+TRANSCRIPTS_FILE = "transcripts.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,14 @@ class Transcript:
     weights: tuple[int, ...]
 
 
-def transcripts(rollout: Rollout, prompt: Prompt, most: int) -> list[Transcript]:
+def make_transcripts(rollout: Rollout, prompt: Prompt, most: int) -> list[Transcript]:
     """At most so many successful paths of a task: those of fewest failed steps, of these the shortest first."""
-    good = [leaf for leaf in rollout.leaves() if rollout.outcomes.get(leaf.id)]
+    good = [leaf for leaf in rollout.find_leaves() if rollout.outcomes.get(leaf.id)]
     good.sort(key=lambda leaf: (sum(node.spot == 0 for node in leaf.path), leaf.depth))  # stable: then by place
-    return [_transcript(rollout, leaf, prompt) for leaf in good[:most]]
+    return [_make_transcript(rollout, leaf, prompt) for leaf in good[:most]]
 
 
-def _transcript(rollout: Rollout, leaf: Node, prompt: Prompt) -> Transcript:
+def _make_transcript(rollout: Rollout, leaf: Node, prompt: Prompt) -> Transcript:
     messages = prompt.messages(rollout.task, leaf.path)[:-1]  # the last would ask for another step
     weights = iter(int(node.spot > 0) for node in leaf.path)
     return Transcript(
@@ -49,7 +49,7 @@ def _transcript(rollout: Rollout, leaf: Node, prompt: Prompt) -> Transcript:
     )
 
 
-def read(paths: Sequence[Path]) -> list[Transcript]:
+def load_transcripts(paths: Sequence[Path]) -> list[Transcript]:
     """The transcripts of all files in order; a folder stands for its `transcripts.jsonl`.
 
     An assistant message without weight has 1. Raises MissingError for a file that is not there or empty, ConfigError,
@@ -61,16 +61,16 @@ def read(paths: Sequence[Path]) -> list[Transcript]:
             tuple({"role": message.role, "content": message.content} for message in line.messages),
             tuple(message.weight if message.role == "assistant" else 0 for message in line.messages),
         )
-        for line in jsonl_reader.read(paths, NAME, _LINE)
+        for line in jsonl_reader.read_records(paths, TRANSCRIPTS_FILE, _LINE_TYPE)
     ]
 
 
-def write(path: Path, transcripts: Iterable[Transcript]) -> None:
+def save_transcripts(path: Path, transcripts: Iterable[Transcript]) -> None:
     """Make the transcripts the file's content; a kill leaves the old file or the new one."""
-    journal.atomic_write(path, (journal.encode_record(_line(transcript)) for transcript in transcripts))
+    journal.atomic_write(path, (journal.encode_record(_to_line(transcript)) for transcript in transcripts))
 
 
-def _line(transcript: Transcript) -> dict[str, Any]:
+def _to_line(transcript: Transcript) -> dict[str, Any]:
     messages = zip(transcript.messages, transcript.weights, strict=True)
     return {
         "task_id": transcript.task_id,
@@ -94,4 +94,4 @@ class _Line:
     messages: Annotated[tuple[_Message, ...], Field(min_length=1)]
 
 
-_LINE: TypeAdapter[_Line] = TypeAdapter(_Line)
+_LINE_TYPE: TypeAdapter[_Line] = TypeAdapter(_Line)

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from codetool.types import Node
 
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+RewardWeight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Aggregate = Literal["sum", "mean", "min", "last", "product"]
 
 AGGREGATES: dict[Aggregate, Callable[[Sequence[float]], float]] = {
@@ -27,16 +27,16 @@ AGGREGATES: dict[Aggregate, Callable[[Sequence[float]], float]] = {
 class StepReward:
     """Weighted sum of a step's spot and latent reward, combined along the path."""
 
-    spot: Weight
+    spot: RewardWeight
     """Weight of the on-the-spot reward, which is 0 or 1."""
-    latent: Weight
+    latent: RewardWeight
     """Weight of the latent reward, which is in [0, 1]."""
     aggregate: Aggregate
     """How the rewards of a path's steps combine."""
 
     def cumulative(self, path: Sequence[Node]) -> float:
         """Reward of the path, 0 for the empty one. A step that no PRM judged counts with its spot term alone."""
-        return AGGREGATES[self.aggregate]([self._step(node) for node in path]) if path else 0.0
+        return AGGREGATES[self.aggregate]([self._reward_of(node) for node in path]) if path else 0.0
 
-    def _step(self, node: Node) -> float:
+    def _reward_of(self, node: Node) -> float:
         return self.spot * node.spot + (self.latent * node.latent if node.latent is not None else 0.0)

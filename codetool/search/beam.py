@@ -7,7 +7,7 @@ from pydantic.dataclasses import dataclass
 
 from codetool.concurrency import gather_or_cancel
 from codetool.interfaces import Expand
-from codetool.search.selection import chosen, top
+from codetool.search.selection import select_best, select_top
 from codetool.types import Node
 
 
@@ -31,5 +31,5 @@ class Beam:
             finished += [child for child in children if child.finished]
             ended |= {node.id for node, siblings in zip(going, grown, strict=True) if not siblings}
             ended |= {child.id for child in children if child.finished}
-            beam = top([*(node for node in beam if node.id in ended), *children], self.width)
-        return chosen([*beam, *finished])
+            beam = select_top([*(node for node in beam if node.id in ended), *children], self.width)
+        return select_best([*beam, *finished])

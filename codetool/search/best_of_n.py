@@ -6,7 +6,7 @@ from pydantic import ConfigDict, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from codetool.interfaces import Expand
-from codetool.search.selection import chosen, leaves
+from codetool.search.selection import expand_to_leaves, select_best
 from codetool.types import Node
 
 
@@ -21,4 +21,6 @@ class BestOfN:
 
     async def run(self, root: Node, expand: Expand) -> Node:
         """The finished chain of highest cumulative reward, else the best unfinished one."""
-        return chosen(await leaves(root, expand, lambda node: self.n if node is root else node.multiplicity))
+        return select_best(
+            await expand_to_leaves(root, expand, lambda node: self.n if node is root else node.multiplicity)
+        )

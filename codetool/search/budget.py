@@ -29,7 +29,7 @@ class Budget:
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
     """Wall time of the task in seconds."""
 
-    def spent(self, ledger: Ledger, seconds: float) -> str | None:
+    def find_exhausted(self, ledger: Ledger, seconds: float) -> str | None:
         """Name of the first limit that has been reached, None while all hold."""
         used = {
             "tokens": (ledger.tokens_in + ledger.tokens_out, self.tokens),

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from codetool.interfaces import Expand
-from codetool.search.selection import chosen, top
+from codetool.search.selection import select_best, select_top
 from codetool.types import Node
 
 
@@ -34,7 +34,7 @@ class DepthFirst:
     async def run(self, root: Node, expand: Expand) -> Node:
         """The first path that finished with a step that ran, else the best end of all paths."""
         ends: list[Node] = []
-        return await self._descend(root, expand, ends) or chosen(ends)
+        return await self._descend(root, expand, ends) or select_best(ends)
 
     async def _descend(self, node: Node, expand: Expand, ends: list[Node]) -> Node | None:
         """The first solution at or below a node, None if there is none: then the ends below it have been added."""
@@ -42,11 +42,11 @@ class DepthFirst:
             return node
         seen = set[str]()
         gave_up = node.step is not None and node.step.code is None
-        for count in () if node.finished or gave_up else self._draws:
+        for count in () if node.finished or gave_up else self._draw_sizes:
             children = await expand(node, count, show_tried=self.show_tried)
             if not children:  # the depth limit, or a budget is spent
                 break
-            for child in top(children, count):
+            for child in select_top(children, count):
                 if child.id not in seen and (found := await self._descend(child, expand, ends)) is not None:
                     return found
             seen |= {child.id for child in children}
@@ -55,6 +55,6 @@ class DepthFirst:
         return None
 
     @property
-    def _draws(self) -> Sequence[int]:
+    def _draw_sizes(self) -> Sequence[int]:
         """Candidates of each draw after a step."""
         return (self.n,) if self.order == "reward" else (1,) * self.n

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from codetool.interfaces import Expand
-from codetool.search.selection import chosen, leaves
+from codetool.search.selection import expand_to_leaves, select_best
 from codetool.types import Node
 
 
@@ -26,18 +26,18 @@ class Exhaustive:
     A policy that has gone astray writes one failing step after another, most of a tree of them.
     """
 
-    def gives_up(self, node: Node) -> bool:
+    def is_abandoned(self, node: Node) -> bool:
         """Whether the path to a node has had too many failed steps."""
-        return self.failures is not None and sum(map(_failed, node.path)) >= self.failures
+        return self.failures is not None and sum(map(_has_failed, node.path)) >= self.failures
 
     async def run(self, root: Node, expand: Expand) -> Node:
         """The best leaf: a finished one of highest cumulative reward, else an unfinished one."""
 
         async def unless_given_up(node: Node, n: int, *, show_tried: bool = False) -> Sequence[Node]:
-            return () if self.gives_up(node) else await expand(node, n, show_tried=show_tried)
+            return () if self.is_abandoned(node) else await expand(node, n, show_tried=show_tried)
 
-        return chosen(await leaves(root, unless_given_up, lambda _: self.n))
+        return select_best(await expand_to_leaves(root, unless_given_up, lambda _: self.n))
 
 
-def _failed(node: Node) -> bool:
+def _has_failed(node: Node) -> bool:
     return node.execution is not None and not node.execution.ran

@@ -17,14 +17,14 @@ from typing import Self
 from codetool.concurrency import gather_or_cancel, gather_pair
 from codetool.interfaces import CallTool, Executor, Policy, ProcessRewardModel, Reward
 from codetool.search.budget import Budget
-from codetool.search.merging import ProgramKey, merge
-from codetool.search.states import States
+from codetool.search.merging import ProgramKey, group_by_program
+from codetool.search.states import InterpreterTree
 from codetool.seeding import draw_uniform
 from codetool.types import Candidate, Execution, Ledger, Node, SearchResult, Step, Task
 
 
 @dataclass
-class _Growth:
+class _Children:
     """What has been drawn below one node so far."""
 
     drawn: int = 0
@@ -52,9 +52,9 @@ class Expansion:
         """A tree that is only its root; no process yet. `depth` in steps; `clock` counts seconds."""
         self._task, self._policy, self._prm, self._reward = task, policy, prm, reward
         self._depth, self._budget, self._seed = depth, budget, seed
-        self._clock, self._began = clock, clock()
-        self._states = States(task, executor, call_tool)
-        self._growth: defaultdict[str, _Growth] = defaultdict(_Growth)
+        self._clock, self._started = clock, clock()
+        self._interpreters = InterpreterTree(task, executor, call_tool)
+        self._children: defaultdict[str, _Children] = defaultdict(_Children)
         self.root = Node(id="0")
         self.ledger = Ledger()
         """What has been spent up to now."""
@@ -63,12 +63,12 @@ class Expansion:
 
     async def __aenter__(self) -> Self:
         """This tree, its clock at zero."""
-        self._began = self._clock()
+        self._started = self._clock()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """End every process, even if the wait for that is itself cancelled."""
-        closing = asyncio.ensure_future(self._states.close())
+        closing = asyncio.ensure_future(self._interpreters.close())
         try:
             await asyncio.shield(closing)
         except asyncio.CancelledError:
@@ -83,9 +83,9 @@ class Expansion:
         node's children so far did. Errors of policy, PRM and sandbox are raised as they are; what generated code does
         wrong is data in the children.
         """
-        growth = self._growth[node.id]
+        growth = self._children[node.id]
         async with growth.lock:
-            if node.finished or node.depth >= self._depth or self._refused():
+            if node.finished or node.depth >= self._depth or self._is_budget_spent():
                 return ()
             first, growth.drawn = growth.drawn, growth.drawn + n
             tried = tuple(growth.children.values()) if show_tried else ()
@@ -94,33 +94,33 @@ class Expansion:
                 tokens_in=sum(candidate.tokens_in for candidate in candidates),
                 tokens_out=sum(candidate.tokens_out for candidate in candidates),
             )
-            groups = merge(candidates)
+            groups = group_by_program(candidates)
             new = {key: group for key, group in groups.items() if key not in growth.children}
             for key in groups.keys() - new.keys():
                 child = growth.children[key]
                 growth.children[key] = replace(child, multiplicity=child.multiplicity + len(groups[key]))
-            children = await self._grow(node, len(growth.children), list(new.values()))
+            children = await self._make_children(node, len(growth.children), list(new.values()))
             growth.children |= zip(new, children, strict=True)
             return tuple(growth.children[key] for key in groups)
 
     def result(self, best: Node) -> SearchResult:
         """The outcome with `best` chosen: the whole tree from the root on, by depth and place, and what it cost."""
-        nodes = self._tree(self.root)
+        nodes = self._collect_subtree(self.root)
         nodes.sort(key=lambda node: (node.depth, [int(place) for place in node.id.split("-")]))
         chosen = next(node for node in nodes if node.id == best.id)
         return SearchResult(best=chosen, nodes=tuple(nodes), ledger=self.ledger, stopped_by=self.stopped_by)
 
-    def _tree(self, node: Node) -> list[Node]:
+    def _collect_subtree(self, node: Node) -> list[Node]:
         """The nodes from `node` down, each with the parent and the multiplicity that it has by now."""
-        children = self._growth[node.id].children.values()
-        return [node, *(below for child in children for below in self._tree(replace(child, parent=node)))]
+        children = self._children[node.id].children.values()
+        return [node, *(below for child in children for below in self._collect_subtree(replace(child, parent=node)))]
 
-    def _refused(self) -> bool:
-        spent = self._budget.spent(self.ledger, self._clock() - self._began)
+    def _is_budget_spent(self) -> bool:
+        spent = self._budget.find_exhausted(self.ledger, self._clock() - self._started)
         self.stopped_by = self.stopped_by or spent
         return spent is not None
 
-    async def _grow(self, parent: Node, before: int, groups: Sequence[Sequence[Candidate]]) -> list[Node]:
+    async def _make_children(self, parent: Node, before: int, groups: Sequence[Sequence[Candidate]]) -> list[Node]:
         """A child for each program. The PRM judges while they run, unless it is to see what they print."""
         if not groups:
             return []
@@ -130,13 +130,13 @@ class Expansion:
         runs = gather_or_cancel(self._run(parent, node_id, step) for node_id, step in zip(ids, steps, strict=True))
         if self._prm is not None and self._prm.sees_observation:
             executions = await runs
-            latents = await self._judge(parent, steps, executions)
+            latents = await self._score(parent, steps, executions)
         else:
-            latents, executions = await gather_pair(self._judge(parent, steps), runs)
+            latents, executions = await gather_pair(self._score(parent, steps), runs)
         made = zip(ids, groups, executions, latents, strict=True)
-        return [self._node(parent, node_id, group, ran, latent) for node_id, group, ran, latent in made]
+        return [self._make_node(parent, node_id, group, ran, latent) for node_id, group, ran, latent in made]
 
-    async def _judge(
+    async def _score(
         self, parent: Node, steps: Sequence[Step], executions: Sequence[Execution] = ()
     ) -> Sequence[float | None]:
         if self._prm is None:
@@ -149,11 +149,11 @@ class Expansion:
         if step.code is None:
             return Execution(status="no_code")
         last = step.finished or parent.depth + 1 >= self._depth
-        execution = await self._states.run(parent, node_id, step.code, last=last)
+        execution = await self._interpreters.run(parent, node_id, step.code, last=last)
         self._spend(executions=1, tool_calls=len(execution.calls))
         return execution
 
-    def _node(
+    def _make_node(
         self, parent: Node, node_id: str, group: Sequence[Candidate], execution: Execution, latent: float | None
     ) -> Node:
         step = group[0].step
@@ -163,7 +163,7 @@ class Expansion:
             depth=parent.depth + 1,
             step=step,
             execution=execution,
-            spot=spot(step, execution),
+            spot=compute_spot_reward(step, execution),
             latent=latent,
             multiplicity=len(group),
             tie=draw_uniform(self._seed, self._task.id, node_id, "tie"),
@@ -176,6 +176,6 @@ class Expansion:
         )
 
 
-def spot(step: Step, execution: Execution) -> float:
+def compute_spot_reward(step: Step, execution: Execution) -> float:
     """On-the-spot reward: 1 if the code ran and its tools answered, or if the step is the final text; else 0."""
     return float(step.finished if step.code is None else execution.ran)

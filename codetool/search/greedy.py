@@ -6,7 +6,7 @@ from pydantic import ConfigDict, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from codetool.interfaces import Expand
-from codetool.search.selection import chosen, rank
+from codetool.search.selection import rank, select_best
 from codetool.types import Node
 
 
@@ -25,4 +25,4 @@ class Greedy:
         while children := await expand(node, self.n):
             node = max(children, key=rank)
             finished += [child for child in children if child.finished]
-        return chosen([node, *finished])
+        return select_best([node, *finished])

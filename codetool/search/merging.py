@@ -12,7 +12,7 @@ ProgramKey = tuple[str, str, bool]
 """Kind of the text compared, that text, and whether the step finishes its path."""
 
 
-def program_key(step: Step) -> ProgramKey:
+def make_program_key(step: Step) -> ProgramKey:
     """What two steps must share to count as one: syntax tree without comments and layout, and the finished flag.
 
     Code that Python cannot parse is compared as stripped text, and so is a step without code.
@@ -27,9 +27,9 @@ def program_key(step: Step) -> ProgramKey:
         return ("code", step.code.strip(), step.finished)
 
 
-def merge(candidates: Iterable[Candidate]) -> dict[ProgramKey, list[Candidate]]:
+def group_by_program(candidates: Iterable[Candidate]) -> dict[ProgramKey, list[Candidate]]:
     """The candidates by program, in the order in which each program first came."""
     groups: dict[ProgramKey, list[Candidate]] = {}
     for candidate in candidates:
-        groups.setdefault(program_key(candidate.step), []).append(candidate)
+        groups.setdefault(make_program_key(candidate.step), []).append(candidate)
     return groups

@@ -15,17 +15,17 @@ def rank(node: Node) -> tuple[float, float]:
     return node.rank
 
 
-def top(nodes: Iterable[Node], width: int) -> list[Node]:
+def select_top(nodes: Iterable[Node], width: int) -> list[Node]:
     """The `width` nodes of highest rank, best first."""
     return heapq.nlargest(width, nodes, key=rank)
 
 
-def chosen(ends: Iterable[Node]) -> Node:
+def select_best(ends: Iterable[Node]) -> Node:
     """The finished node of highest rank, else the unfinished one of highest rank. `ends` holds at least one node."""
     return max(ends, key=lambda node: (node.finished, node.rank))
 
 
-async def leaves(node: Node, expand: Expand, count: Callable[[Node], int]) -> Sequence[Node]:
+async def expand_to_leaves(node: Node, expand: Expand, count: Callable[[Node], int]) -> Sequence[Node]:
     """The ends of all paths below `node`, in the order of the tree; `count` says how many candidates a node gets.
 
     Every path goes on as soon as its own step is there; none waits for others at its depth.
@@ -34,5 +34,7 @@ async def leaves(node: Node, expand: Expand, count: Callable[[Node], int]) -> Se
     if not children:
         return (node,)
     return [
-        leaf for below in await gather_or_cancel(leaves(child, expand, count) for child in children) for leaf in below
+        leaf
+        for below in await gather_or_cancel(expand_to_leaves(child, expand, count) for child in children)
+        for leaf in below
     ]

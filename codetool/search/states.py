@@ -9,11 +9,11 @@ from typing import Any
 from codetool.interfaces import CallTool, Executor, Interpreter
 from codetool.types import Execution, Node, Task
 
-DEAD = frozenset({"timeout", "killed"})
+PROCESS_ENDED = frozenset({"timeout", "killed"})
 """Statuses after which no process is left."""
 
 
-class States:
+class InterpreterTree:
     """Runs steps, each in a branch of the state that its path left, and owns every process this needs.
 
     A step that raised leaves what it had done until then, as in a notebook. A step whose process was ended (time-out,
@@ -30,10 +30,10 @@ class States:
 
     async def run(self, parent: Node, node_id: str, code: str, *, last: bool) -> Execution:
         """What `code` does after `parent`. Its state is kept for the node's children unless it is the path's last."""
-        before = await self._after(parent)
-        interpreter = await asyncio.shield(self._own(before.branch()))
+        before = await self._find_interpreter(parent)
+        interpreter = await asyncio.shield(self._start_owned(before.branch()))
         execution = await interpreter.run(code)
-        if last or execution.status in DEAD:
+        if last or execution.status in PROCESS_ENDED:
             await interpreter.close()
         else:
             self._live[node_id] = interpreter
@@ -47,16 +47,16 @@ class States:
             if isinstance(outcome, BaseException):
                 raise outcome
 
-    async def _after(self, node: Node) -> Interpreter:
+    async def _find_interpreter(self, node: Node) -> Interpreter:
         while node.parent is not None:
             if node.id in self._live:
                 return self._live[node.id]
             node = node.parent
         if self._root is None:
-            self._root = self._own(self._executor.start(self._task, self._call_tool))
+            self._root = self._start_owned(self._executor.start(self._task, self._call_tool))
         return await asyncio.shield(self._root)
 
-    def _own(self, start: Coroutine[Any, Any, Interpreter]) -> asyncio.Task[Interpreter]:
+    def _start_owned(self, start: Coroutine[Any, Any, Interpreter]) -> asyncio.Task[Interpreter]:
         """The process being started, remembered: who waits may be cancelled, the process must still be ended."""
         self._owned.append(asyncio.create_task(start))
         return self._owned[-1]

@@ -32,7 +32,7 @@ from codetool.errors import CodeToolError
 from codetool.interfaces import Executor
 from codetool.model_types import ProcessExample
 from codetool.process_data import examples
-from codetool.process_data.labels import labelled
+from codetool.process_data.labels import label_steps
 from codetool.process_data.rollouts import Rollout
 from codetool.prompts.step_format import ALL_FINISHED
 from codetool.prompts.step_parser import parse_step
@@ -93,9 +93,9 @@ class Grower:
                 path = [*drafts[:place], wrong, *([] if wrong.last else drafts[place + 1 :])]
                 await self._grow(task, name, path, nodes, outcomes)
             rollout = Rollout(task, tuple(nodes.values()), outcomes)
-            steps = labelled(rollout, self.config.collect)
+            steps = label_steps(rollout, self.config.collect)
             siblings = [step for step in steps if step.node.parent is nodes["-".join(["1"] * place) or "0"]]
-            found += examples.examples(task, siblings, self.config.collect.prompt)
+            found += examples.make_process_examples(task, siblings, self.config.collect.prompt)
         return found
 
     def _wrong(self, drafts: Sequence[Draft], place: int, chance: Random) -> Iterator[Draft]:
@@ -154,7 +154,7 @@ def main() -> None:
     config = validate(compose_all(["stage=collect", "benchmark=tmdb_verified", "benchmark.split=train", *words])[0])
     tasks = config.benchmark.tasks()
     found = asyncio.run(judged(config, read(options.rows), tasks, options.seed))
-    examples.write(options.out, found)
+    examples.save_examples(options.out, found)
     worth = sum(each.soft for each in found) / len(found)
     ran = sum(each.executed for each in found) / len(found)
     counts = {"tasks": len({each.task_id for each in found}), "examples": len(found)}

@@ -10,10 +10,10 @@ from tree_world import JUDGE, POLICY, TASK, rollout, settings
 
 from codetool.errors import ConfigError, MissingError
 from codetool.process_data import examples, transcripts
-from codetool.process_data.labels import labelled
+from codetool.process_data.labels import label_steps
 
 TREE = rollout({"1-1": True, "1-2": False, "2": False}, times={"1": 2}, failed=("2",))
-FOUND = examples.examples(TASK, labelled(TREE, settings()), JUDGE)
+FOUND = examples.make_process_examples(TASK, label_steps(TREE, settings()), JUDGE)
 
 
 def test_an_example_has_what_a_prm_is_asked() -> None:
@@ -24,13 +24,13 @@ def test_an_example_has_what_a_prm_is_asked() -> None:
 
 
 def test_examples_are_read_as_they_were_written(tmp_path: Path) -> None:
-    examples.write(tmp_path / "process.jsonl", FOUND)
-    assert examples.read([tmp_path]) == FOUND
-    assert examples.read([tmp_path / "process.jsonl", tmp_path]) == [*FOUND, *FOUND]
+    examples.save_examples(tmp_path / "process.jsonl", FOUND)
+    assert examples.load_examples([tmp_path]) == FOUND
+    assert examples.load_examples([tmp_path / "process.jsonl", tmp_path]) == [*FOUND, *FOUND]
 
 
 def test_the_fields_are_those_of_the_contract(tmp_path: Path) -> None:
-    examples.write(tmp_path / "process.jsonl", FOUND)
+    examples.save_examples(tmp_path / "process.jsonl", FOUND)
     line = json.loads((tmp_path / "process.jsonl").read_text().splitlines()[0])
     assert list(line) == [
         "task_id", "node_id", "group", "prefix", "step", "executed", "soft", "hard", "latent", "label", "multiplicity",
@@ -48,33 +48,33 @@ def test_the_fields_are_those_of_the_contract(tmp_path: Path) -> None:
 )
 def test_a_wrong_line_is_named(tmp_path: Path, line: str, expected: str) -> None:
     file = tmp_path / "process.jsonl"
-    examples.write(file, FOUND[:1])
+    examples.save_examples(file, FOUND[:1])
     file.write_text(file.read_text() + line + "\n")
     with pytest.raises(ConfigError) as error:
-        examples.read([file])
+        examples.load_examples([file])
     assert f"{file}, {expected}" in str(error.value)
 
 
 def test_a_value_of_the_wrong_kind_is_named(tmp_path: Path) -> None:
     file = tmp_path / "process.jsonl"
-    examples.write(file, FOUND[:1])
+    examples.save_examples(file, FOUND[:1])
     file.write_text(file.read_text().replace('"soft":0.5', '"soft":"much"'))
     with pytest.raises(ConfigError, match="line 1: soft: "):
-        examples.read([file])
+        examples.load_examples([file])
 
 
 def test_files_that_are_missing_or_empty_are_named(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="nowhere is not there"):
-        examples.read([tmp_path / "nowhere"])
+        examples.load_examples([tmp_path / "nowhere"])
     with pytest.raises(MissingError, match="holds no process.jsonl.*stage=collect"):
-        examples.read([tmp_path])
+        examples.load_examples([tmp_path])
     (tmp_path / "process.jsonl").touch()
     with pytest.raises(MissingError, match="is empty"):
-        examples.read([tmp_path])
+        examples.load_examples([tmp_path])
 
 
 def test_a_transcript_is_what_the_policy_sees_and_ends_with_its_last_step() -> None:
-    [transcript] = transcripts.transcripts(TREE, POLICY, most=4)
+    [transcript] = transcripts.make_transcripts(TREE, POLICY, most=4)
     leaf = next(node for node in TREE.nodes if node.id == "1-1")
     assert list(transcript.messages) == POLICY.messages(TASK, leaf.path)[:-1]
     assert transcript.messages[-1] == {"role": "assistant", "content": "##Step: do 1-1\n[Step 2 Finished]"}
@@ -83,7 +83,7 @@ def test_a_transcript_is_what_the_policy_sees_and_ends_with_its_last_step() -> N
 
 def test_steps_that_failed_are_read_and_not_learnt() -> None:
     tree = rollout({"1-1-1": True}, failed=("1-1",))
-    [transcript] = transcripts.transcripts(tree, POLICY, most=4)
+    [transcript] = transcripts.make_transcripts(tree, POLICY, most=4)
     assert transcript.weights == (0, 1, 0, 0, 0, 1)
 
 
@@ -91,14 +91,14 @@ def test_paths_with_fewest_failed_steps_come_first_then_the_shortest() -> None:
     tree = rollout(
         {"1": True, "2-1": True, "3-1-1": True, "4": False, "10": True}, failed=("1", "10")
     )  # 1 and 10 have a failed step each
-    ends = [transcript.messages[-1]["content"] for transcript in transcripts.transcripts(tree, POLICY, most=3)]
+    ends = [transcript.messages[-1]["content"] for transcript in transcripts.make_transcripts(tree, POLICY, most=3)]
     assert [end.split("\n")[0] for end in ends] == ["##Step: do 2-1", "##Step: do 3-1-1", "##Step: do 1"]
 
 
 def test_transcripts_are_read_as_they_were_written(tmp_path: Path) -> None:
-    written = transcripts.transcripts(rollout({"1-1": True, "2": True}, failed=("1",)), POLICY, most=4)
-    transcripts.write(tmp_path / "transcripts.jsonl", written)
-    assert transcripts.read([tmp_path]) == written
+    written = transcripts.make_transcripts(rollout({"1-1": True, "2": True}, failed=("1",)), POLICY, most=4)
+    transcripts.save_transcripts(tmp_path / "transcripts.jsonl", written)
+    assert transcripts.load_transcripts([tmp_path]) == written
     message = json.loads((tmp_path / "transcripts.jsonl").read_text().splitlines()[1])["messages"][1]
     assert (message["role"], message["weight"]) == ("assistant", 0)
 
@@ -108,7 +108,7 @@ def test_an_assistant_message_without_weight_is_learnt(tmp_path: Path) -> None:
     file.write_text(
         '{"task_id": "a", "messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}\n'
     )
-    [transcript] = transcripts.read([file])
+    [transcript] = transcripts.load_transcripts([file])
     assert transcript.weights == (0, 1)
 
 
@@ -116,4 +116,4 @@ def test_a_wrong_transcript_is_named(tmp_path: Path) -> None:
     file = tmp_path / "mine.jsonl"
     file.write_text('{"task_id": "a", "messages": [{"role": "robot", "content": "q"}]}\n')
     with pytest.raises(ConfigError, match=r"mine.jsonl, line 1: messages.0.role"):
-        transcripts.read([file])
+        transcripts.load_transcripts([file])

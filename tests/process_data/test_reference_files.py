@@ -15,14 +15,14 @@ from tree_world import JUDGE, POLICY, TASK, rollout, settings
 from codetool.errors import ConfigError, MissingError
 from codetool.model_types import ProcessExample
 from codetool.process_data import examples
-from codetool.process_data.labels import labelled
+from codetool.process_data.labels import label_steps
 from codetool.process_data.reference_format.reference_export import ReferenceExport
 from codetool.process_data.reference_format.reference_import import read_reference
 
 TREE = rollout(
     {"1-1": True, "1-2": False, "2-1": False, "2-10-1": True}, times={"1": 2, "2-1": 3}, failed=("1-2", "2-1")
 )
-FOUND = examples.examples(TASK, labelled(TREE, settings()), JUDGE)
+FOUND = examples.make_process_examples(TASK, label_steps(TREE, settings()), JUDGE)
 
 
 @pytest.fixture
@@ -147,6 +147,6 @@ def test_the_command_writes_a_file_that_can_be_read(exported: Path, tmp_path: Pa
     done = subprocess.run([*command, str(exported), "--out", str(out)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "7 examples of 1 tasks" in done.stdout
-    assert len(examples.read([out])) == 7
+    assert len(examples.load_examples([out])) == 7
     wrong = subprocess.run([*command, str(tmp_path / "no"), "--out", str(out)], capture_output=True, text=True)
     assert wrong.returncode == 2 and wrong.stderr.startswith("error: ") and "Traceback" not in wrong.stderr

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 from tree_world import JUDGE, TASK, rollout, settings
 
-from codetool.process_data.examples import examples
-from codetool.process_data.labels import dropped_for_balance, labelled, pairs, with_labels
+from codetool.process_data.examples import make_process_examples
+from codetool.process_data.labels import apply_labels, choose_steps_to_drop, label_steps, pair_siblings
 from codetool.process_data.rollouts import Rollout
 
 
 def labels(tree: Rollout, **changes: object) -> dict[str, bool | None]:
-    return {step.node.id: step.label for step in labelled(tree, settings(**changes))}
+    return {step.node.id: step.label for step in label_steps(tree, settings(**changes))}
 
 
 def test_of_two_siblings_the_one_with_the_higher_share_has_more_potential() -> None:
@@ -62,7 +62,7 @@ def test_children_of_1_1_and_1_10_are_different_groups() -> None:
 
 def test_pairs_are_siblings_that_differ_weighted_by_how_often_they_were_drawn() -> None:
     tree = rollout({"1": True, "2": False, "3": False}, times={"1": 2, "2": 3, "3": 1}, failed=("3",))
-    found = pairs(examples(TASK, labelled(tree, settings()), JUDGE), "soft")
+    found = pair_siblings(make_process_examples(TASK, label_steps(tree, settings()), JUDGE), "soft")
     assert [(pair.first.node_id, pair.second.node_id, pair.first_is_better, pair.weight) for pair in found] == [
         ("1", "2", True, 6),
         ("1", "3", True, 2),
@@ -71,22 +71,25 @@ def test_pairs_are_siblings_that_differ_weighted_by_how_often_they_were_drawn() 
 
 
 def test_pairs_never_cross_tasks_or_groups() -> None:
-    found = examples(TASK, labelled(rollout({"1-1": True, "2-1": False}), settings()), JUDGE)
+    found = make_process_examples(TASK, label_steps(rollout({"1-1": True, "2-1": False}), settings()), JUDGE)
     other = [replace(example, task_id="t2", soft=0.5) for example in found]
-    named = [(pair.first.task_id, pair.first.node_id, pair.second.node_id) for pair in pairs([*found, *other], "soft")]
+    named = [
+        (pair.first.task_id, pair.first.node_id, pair.second.node_id)
+        for pair in pair_siblings([*found, *other], "soft")
+    ]
     assert named == [("t1", "1", "2")]
 
 
 def test_labels_can_be_made_anew_from_examples() -> None:
     tree = rollout({"1-1": True, "1-2": False, "2-1": False, "2-2": False})
-    found = examples(TASK, labelled(tree, settings()), JUDGE)
-    assert with_labels([replace(example, label=None) for example in found], "soft") == found
+    found = make_process_examples(TASK, label_steps(tree, settings()), JUDGE)
+    assert apply_labels([replace(example, label=None) for example in found], "soft") == found
 
 
 @pytest.mark.parametrize(("true", "false"), [(7, 20), (20, 7), (5, 5), (0, 4)])
 def test_balance_leaves_as_many_true_as_false_and_every_step_without_label(true: int, false: int) -> None:
     steps = [("t", f"a{i}", True) for i in range(true)] + [("t", f"b{i}", False) for i in range(false)]
-    dropped = dropped_for_balance([*steps, ("t", "c", None)], seed=0)
+    dropped = choose_steps_to_drop([*steps, ("t", "c", None)], seed=0)
     kept = [label for task, node, label in steps if (task, node) not in dropped]
     assert kept.count(True) == kept.count(False) == min(true, false)
     assert ("t", "c") not in dropped
@@ -94,6 +97,6 @@ def test_balance_leaves_as_many_true_as_false_and_every_step_without_label(true:
 
 def test_what_balance_drops_depends_on_the_seed_and_not_on_the_order() -> None:
     steps = [("t", str(i), i < 5) for i in range(40)]
-    dropped = dropped_for_balance(steps, seed=0)
-    assert dropped == dropped_for_balance(reversed(steps), seed=0)
-    assert dropped != dropped_for_balance(steps, seed=1)
+    dropped = choose_steps_to_drop(steps, seed=0)
+    assert dropped == choose_steps_to_drop(reversed(steps), seed=0)
+    assert dropped != choose_steps_to_drop(steps, seed=1)

@@ -3,7 +3,7 @@
 import pytest
 from search_world import step
 
-from codetool.search.merging import program_key
+from codetool.search.merging import make_program_key
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from codetool.search.merging import program_key
     ],
 )
 def test_layout_and_comments_do_not_count(one, other):
-    assert program_key(step("a", one)) == program_key(step("b", other))
+    assert make_program_key(step("a", one)) == make_program_key(step("b", other))
 
 
 @pytest.mark.parametrize(
@@ -33,17 +33,17 @@ def test_layout_and_comments_do_not_count(one, other):
     ],
 )
 def test_other_programs_differ(one, other):
-    assert program_key(step("a", one)) != program_key(step("a", other))
+    assert make_program_key(step("a", one)) != make_program_key(step("a", other))
 
 
 def test_text_without_code_is_compared_without_its_margins():
-    assert program_key(step(" done ", None)) == program_key(step("done", None))
-    assert program_key(step("done", None)) != program_key(step("undone", None))
+    assert make_program_key(step(" done ", None)) == make_program_key(step("done", None))
+    assert make_program_key(step("done", None)) != make_program_key(step("undone", None))
 
 
 @pytest.mark.parametrize("code", ["x", "x = = 1", None])
 def test_a_finishing_step_is_not_an_unfinished_one(code):
-    assert program_key(step("a", code)) != program_key(step("a", code, finished=True))
+    assert make_program_key(step("a", code)) != make_program_key(step("a", code, finished=True))
 
 
 ODD = ["'\\d'", "\x00", "(" * 5000, "x = " + "-" * 100_000 + "1", "0x" + "f" * 9000, "'\udcff'"]
@@ -51,4 +51,4 @@ ODD = ["'\\d'", "\x00", "(" * 5000, "x = " + "-" * 100_000 + "1", "0x" + "f" * 9
 
 @pytest.mark.parametrize("code", ODD, ids=["escape", "null", "deep", "negations", "huge", "surrogate"])
 def test_any_text_has_a_key(code):
-    assert program_key(step("a", code)) == program_key(step("b", code))
+    assert make_program_key(step("a", code)) == make_program_key(step("b", code))

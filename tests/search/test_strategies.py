@@ -177,7 +177,7 @@ async def test_exhaustive_gives_up_paths_that_keep_failing(failures, nodes):
     strategy = Exhaustive(n=2, depth=5, failures=failures)
     result = await search(strategy, script)
     assert len(result.nodes) == 1 + nodes
-    assert sum(strategy.gives_up(node) for node in result.nodes) == sum(
+    assert sum(strategy.is_abandoned(node) for node in result.nodes) == sum(
         sum(step.execution.status == "timeout" for step in node.path) == failures for node in result.nodes
     )
 

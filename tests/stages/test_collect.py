@@ -79,7 +79,7 @@ def test_rollouts_become_process_data(whole: Collected) -> None:
     rollouts = lines(whole.folder, "rollouts")
     order = [row["id"] for row in rows() if row["id"].startswith("dev")][:TASKS]
     assert [line["task_id"] for line in rollouts] == order
-    found = examples.read([whole.folder])
+    found = examples.load_examples([whole.folder])
     assert [(each.task_id, each.node_id, each.step) for each in found] == [
         (line["task_id"], node["id"], node["text"]) for line in rollouts for node in line["nodes"]
     ]
@@ -97,14 +97,14 @@ def test_the_summary_counts_what_is_in_the_files(whole: Collected) -> None:
     assert (told["trees"], told["steps"], told["leaves"]) == (TASKS, len(nodes), len(outcomes))
     assert told["succeeded"] == sum(outcomes) and told["outcomes_by"] == {"checked": len(outcomes)}
     assert told["duplicates"] == sum(node["multiplicity"] - 1 for node in nodes) > 0
-    labels = Counter(example.label for example in examples.read([whole.folder]))
+    labels = Counter(example.label for example in examples.load_examples([whole.folder]))
     assert told["labels"] == {"true": labels[True], "false": labels[False], "none": labels[None]}
     assert f"leaves: {len(outcomes)}: {len(outcomes)} by the checked answer" in whole.done.stdout
     assert (whole.folder / "summary.svg").read_text().count("<circle") > 4
 
 
 def test_transcripts_are_successful_paths_as_the_policy_saw_them(whole: Collected) -> None:
-    found = transcripts.read([whole.folder])
+    found = transcripts.load_transcripts([whole.folder])
     good = {line["task_id"]: sum(line["outcomes"].values()) for line in lines(whole.folder, "rollouts")}
     assert [each.task_id for each in found] == [task for task, count in good.items() for _ in range(min(count, 4))]
     for transcript in found:
@@ -118,7 +118,9 @@ def test_the_reference_export_is_read_back_as_the_process_data(whole: Collected)
 
     assert len([*(whole.folder / "reference/process_data/tmdb_verified/pair_path").iterdir()]) == TASKS
     prompt = settings_of(whole.folder)
-    assert ordered(read_reference(whole.folder / "reference", prompt, "soft")) == ordered(examples.read([whole.folder]))
+    assert ordered(read_reference(whole.folder / "reference", prompt, "soft")) == ordered(
+        examples.load_examples([whole.folder])
+    )
 
 
 def settings_of(folder: Path) -> PRMPrompt:
@@ -134,8 +136,8 @@ def test_other_settings_relabel_the_same_rollouts_without_a_model(again: Command
     done = again(*words(NOWHERE, *changed))
     assert done.returncode == 0, done.stderr
     assert f"done already: {TASKS}" in done.stderr
-    before = {(each.task_id, each.node_id): each for each in examples.read([whole.folder])}
-    after = {(each.task_id, each.node_id): each for each in examples.read([collected(again)])}
+    before = {(each.task_id, each.node_id): each for each in examples.load_examples([whole.folder])}
+    after = {(each.task_id, each.node_id): each for each in examples.load_examples([collected(again)])}
     assert after.keys() < before.keys()
     assert {each.prefix[0]["content"] for each in after.values()} == {"Judge."}
     assert any(each.soft != before[key].soft for key, each in after.items())
@@ -167,8 +169,8 @@ def test_tasks_that_no_leaf_solves_are_left_out_if_asked(
     judging = ("judge=openai", "judge.model=j", f"judge.base_url={policy.url}", "collect.leaf_success=judge")
     done = again(*words(NOWHERE, *judging, "collect.keep_unsolved=false"))
     assert done.returncode == 0, done.stderr
-    before = [each.task_id for each in examples.read([whole.folder])]
-    after = [each.task_id for each in examples.read([collected(again)])]
+    before = [each.task_id for each in examples.load_examples([whole.folder])]
+    after = [each.task_id for each in examples.load_examples([collected(again)])]
     assert after == [task_id for task_id in before if task_id != hopeless["task_id"]] != before
     dropped = len(before) - len(after)
     assert summary(collected(again))["dropped_as_unsolved"] == dropped
@@ -219,7 +221,7 @@ def test_steps_that_another_search_left_count_neither_way(run: CommandLine, poli
     folder = collected(run, "tmdb_verified-greedy-openai-none")
     told = summary(folder)
     assert told["left"] > 0 and f"{told['left']} steps were left by the search" in done.stdout
-    assert len(examples.read([folder])) == told["steps"] - told["left"]
+    assert len(examples.load_examples([folder])) == told["steps"] - told["left"]
 
 
 def test_tasks_that_failed_for_our_own_reasons_are_told(run: CommandLine, policy: ChatServer) -> None:

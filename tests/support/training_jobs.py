@@ -42,7 +42,7 @@ def process_file(file: Path, tasks: int = 10) -> Path:
                         latent=soft * 0.9, label=label, multiplicity=draw.randint(1, 3),
                     )
                 )  # fmt: skip
-    examples.write(file, steps)
+    examples.save_examples(file, steps)
     return file
 
 
@@ -57,7 +57,7 @@ def transcripts_file(file: Path, tasks: int = 8) -> Path:
         ]
         for task in range(tasks)
     ]
-    transcripts.write(file, [Transcript(f"t{i}", tuple(each), (0, 1, 0, 1)) for i, each in enumerate(turns)])
+    transcripts.save_transcripts(file, [Transcript(f"t{i}", tuple(each), (0, 1, 0, 1)) for i, each in enumerate(turns)])
     return file
 
 

@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 from codetool.interfaces import Prompt
 from codetool.model_types import ProcessExample
-from codetool.process_data.labels import pairs
+from codetool.process_data.labels import pair_siblings
 from codetool.process_data.rollouts import Rollout
 from codetool.prompts.prm_prompt import PRMPrompt
 from codetool.prompts.step_format import format_stop_marker
@@ -31,7 +31,7 @@ ROOT = "1"
 """How the reference names the path without steps."""
 
 
-def path_name(node_id: str) -> str:
+def format_path_name(node_id: str) -> str:
     """The reference's name of a step, `1-2-1` for `2-1`; of the root, `0`, it is `1`."""
     return ROOT if node_id == "0" else f"{ROOT}-{node_id}"
 
@@ -44,27 +44,29 @@ class ReferenceExport:
     """Where `process_data` and `rm_train_data` are made."""
     name: str
     """Name of the set."""
-    policy: Prompt
-    judge: PRMPrompt
+    policy_prompt: Prompt
+    prm_prompt: PRMPrompt
     estimate: Literal["hard", "soft"]
     """What tells siblings apart."""
     _records: list[JSON] = field(default_factory=list)
 
     def add(self, rollout: Rollout, examples: Sequence[ProcessExample], kept: Iterable[ProcessExample]) -> None:
         """Write the three files of a task. `kept` are those of its examples that are to be trained on."""
-        scores = {example.node_id: _scores(example) for example in examples}
+        scores = {example.node_id: _describe_scores(example) for example in examples}
         head = {
             "q_id": rollout.task.id,
             "query": rollout.task.query,
-            "instruction": self.policy.messages(rollout.task, ())[0]["content"],
+            "instruction": self.policy_prompt.messages(rollout.task, ())[0]["content"],
         }
         nodes = [node for node in rollout.nodes if node.step]
         nodes.sort(key=lambda node: [int(place) for place in node.id.split("-")])  # the reference goes depth first
-        paths = {node.id: path_of(node, is_leaf=node.id in rollout.outcomes) for node in nodes}
-        executions = {path_name(node.id): executed(node) for node in nodes}
+        paths = {node.id: describe_path(node, is_leaf=node.id in rollout.outcomes) for node in nodes}
+        executions = {format_path_name(node.id): describe_execution(node) for node in nodes}
         scored = {node_id: path | scores.get(node_id, {}) for node_id, path in paths.items()}
-        prefixes = {path_name(example.group): [dict(message) for message in example.prefix] for example in examples}
-        found = pairs(examples, self.estimate)
+        prefixes = {
+            format_path_name(example.group): [dict(message) for message in example.prefix] for example in examples
+        }
+        found = pair_siblings(examples, self.estimate)
         name = quote(rollout.task.id, safe="")
         self._write("dfs_data", f"{name}_path", head | {"infer_path": [*paths.values()], "exec_res": executions})
         self._write(
@@ -82,7 +84,7 @@ class ReferenceExport:
                 "weights": [pair.weight for pair in found],
             },
         )
-        self._records += [self._record(example) for example in kept if example.label is not None]
+        self._records += [self._make_record(example) for example in kept if example.label is not None]
 
     def finish(self) -> None:
         """Write the training records and how LLaMA-Factory is to read them."""
@@ -93,12 +95,12 @@ class ReferenceExport:
                 "columns": {"messages": "conversations", "system": "system"},
             }
         }
-        write(self.folder / "rm_train_data" / f"{self.name}.json", self._records)
-        write(self.folder / "rm_train_data" / "dataset_info.json", info)
+        write_json(self.folder / "rm_train_data" / f"{self.name}.json", self._records)
+        write_json(self.folder / "rm_train_data" / "dataset_info.json", info)
 
-    def _record(self, example: ProcessExample) -> JSON:
+    def _make_record(self, example: ProcessExample) -> JSON:
         k = example.node_id.count("-") + 1
-        system, user = self.judge.with_candidate(example.prefix, k, example.step)
+        system, user = self.prm_prompt.with_candidate(example.prefix, k, example.step)
         return {
             "conversations": [
                 {"from": "human", "value": user["content"]},
@@ -108,16 +110,16 @@ class ReferenceExport:
         }
 
     def _write(self, kind: str, name: str, content: JSON) -> None:
-        write(self.folder / "process_data" / self.name / kind / f"{name}.json", content)
+        write_json(self.folder / "process_data" / self.name / kind / f"{name}.json", content)
 
 
-def path_of(node: Node, *, is_leaf: bool) -> dict[str, Any]:
+def describe_path(node: Node, *, is_leaf: bool) -> dict[str, Any]:
     """A path with all its steps, each closed by its marker."""
     steps = [f"{each.step.text}\n{format_stop_marker(k)}\n" for k, each in enumerate(node.path, start=1) if each.step]
-    return {"path_name": path_name(node.id), "content": "".join(steps), "is_leaf": is_leaf}
+    return {"path_name": format_path_name(node.id), "content": "".join(steps), "is_leaf": is_leaf}
 
 
-def executed(node: Node) -> dict[str, Any]:
+def describe_execution(node: Node) -> dict[str, Any]:
     """The program of the whole path, and what its last step did."""
     execution = node.execution or Execution("no_code")
     said = [part for part in (execution.observation, execution.error) if part]
@@ -129,7 +131,7 @@ def executed(node: Node) -> dict[str, Any]:
     }
 
 
-def _scores(example: ProcessExample) -> dict[str, Any]:
+def _describe_scores(example: ProcessExample) -> dict[str, Any]:
     return {
         "current_exec": example.executed,
         "soft_estimate": example.soft,
@@ -139,7 +141,7 @@ def _scores(example: ProcessExample) -> dict[str, Any]:
     }
 
 
-def write(file: Path, content: JSON) -> None:
+def write_json(file: Path, content: JSON) -> None:
     """Write a file of JSON below folders that are made for it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     # not synced: thousands of files would wait for the disk, and all of them can be written again

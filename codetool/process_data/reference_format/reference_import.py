@@ -22,8 +22,8 @@ import yaml
 
 from codetool.errors import CodeToolError, ConfigError, MissingError
 from codetool.model_types import ProcessExample
-from codetool.process_data.examples import write
-from codetool.process_data.labels import with_labels
+from codetool.process_data.examples import save_examples
+from codetool.process_data.labels import apply_labels
 from codetool.process_data.reference_format.reference_export import ROOT
 from codetool.prompts.prm_prompt import PRMPrompt
 from codetool.prompts.step_format import format_stop_marker
@@ -42,23 +42,23 @@ def read_reference(path: Path, prompt: PRMPrompt, estimate: Literal["hard", "sof
     if not path.exists():
         raise MissingError(f"{path} is not there.")
     files = [path] if path.is_file() else sorted(path.rglob("*_scored.json"))
-    files = files or [file for file in sorted(path.rglob("*.json")) if _is_list(file)]
+    files = files or [file for file in sorted(path.rglob("*.json")) if _holds_list(file)]
     if not files:
         raise MissingError(f"{path} holds neither *_scored.json nor training records in ShareGPT's format.")
-    return [example for file in files for example in _examples(file, prompt, estimate)]
+    return [example for file in files for example in _read_file(file, prompt, estimate)]
 
 
-def _examples(file: Path, prompt: PRMPrompt, estimate: Literal["hard", "soft"]) -> Sequence[ProcessExample]:
-    content = _content(file)
+def _read_file(file: Path, prompt: PRMPrompt, estimate: Literal["hard", "soft"]) -> Sequence[ProcessExample]:
+    content = _load_json(file)
     try:
         if isinstance(content, list):
-            return [_from_record(file, number, record) for number, record in enumerate(content, start=1)]
-        return with_labels([*_from_scored(content, prompt)], estimate)
+            return [_parse_record(file, number, record) for number, record in enumerate(content, start=1)]
+        return apply_labels([*_parse_scored(content, prompt)], estimate)
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         raise ConfigError(f"{file} is no file of the reference's: {type(error).__name__} {error}") from error
 
 
-def _from_record(file: Path, number: int, record: Mapping[str, Any]) -> ProcessExample:
+def _parse_record(file: Path, number: int, record: Mapping[str, Any]) -> ProcessExample:
     """A training record: all that is read before the verdict stands for the step."""
     human, gpt = record["conversations"]
     label = LABELS[gpt["value"].strip().lower()]
@@ -76,18 +76,18 @@ def _from_record(file: Path, number: int, record: Mapping[str, Any]) -> ProcessE
     )
 
 
-def _from_scored(content: Mapping[str, Any], prompt: PRMPrompt) -> Iterator[ProcessExample]:
+def _parse_scored(content: Mapping[str, Any], prompt: PRMPrompt) -> Iterator[ProcessExample]:
     """The steps of a scored file that have an estimate; labels are still to come."""
     task = Task(str(content["q_id"]), content["query"], ())
     prefixes = content.get("prefixes", {})
     nodes = {ROOT: Node("0")}
     for path in sorted(content["infer_path"], key=lambda path: path["path_name"].count("-")):
         name, parent = path["path_name"], path["path_name"].rpartition("-")[0]
-        node = nodes[name] = _node(path, nodes[parent], content)
+        node = nodes[name] = _make_node(path, nodes[parent], content)
         if "soft_estimate" not in path:
             continue
         assert node.step is not None
-        before = prefixes.get(parent) or _before(content["instruction"], task, nodes[parent], prompt)
+        before = prefixes.get(parent) or _make_prefix(content["instruction"], task, nodes[parent], prompt)
         yield ProcessExample(
             task_id=task.id,
             node_id=node.id,
@@ -103,7 +103,7 @@ def _from_scored(content: Mapping[str, Any], prompt: PRMPrompt) -> Iterator[Proc
         )
 
 
-def _node(path: Mapping[str, Any], parent: Node, content: Mapping[str, Any]) -> Node:
+def _make_node(path: Mapping[str, Any], parent: Node, content: Mapping[str, Any]) -> Node:
     """The last step of a path and what it did."""
     name, text = path["path_name"], path["content"]
     done = content["exec_res"][name]
@@ -121,25 +121,25 @@ def _node(path: Mapping[str, Any], parent: Node, content: Mapping[str, Any]) -> 
     )
 
 
-def _before(instruction: str, task: Task, parent: Node, prompt: PRMPrompt) -> list[dict[str, str]]:
+def _make_prefix(instruction: str, task: Task, parent: Node, prompt: PRMPrompt) -> list[dict[str, str]]:
     """What a PRM reads: ours, with the reference's instruction in front, which holds the documents of the tools."""
     messages = prompt.prefix_messages(task, parent.path)
     messages[-1]["content"] = f"{instruction.strip()}\n\n{messages[-1]['content']}"
     return messages
 
 
-def _is_list(file: Path) -> bool:
-    return isinstance(_content(file), list)
+def _holds_list(file: Path) -> bool:
+    return isinstance(_load_json(file), list)
 
 
-def _content(file: Path) -> Any:
+def _load_json(file: Path) -> Any:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{file} cannot be read: {error}") from error
 
 
-def _prompt(file: Path) -> PRMPrompt:
+def _load_prompt(file: Path) -> PRMPrompt:
     try:
         settings = yaml.safe_load(file.read_text(encoding="utf-8"))
         return PRMPrompt(**{name: value for name, value in settings.items() if name != "_target_"})
@@ -159,9 +159,9 @@ def main() -> None:
     parser.add_argument("--prompt", type=Path, default=PROMPT, help="YAML of the PRM's prompt")
     arguments = parser.parse_args()
     try:
-        examples = read_reference(arguments.source, _prompt(arguments.prompt), arguments.estimate)
+        examples = read_reference(arguments.source, _load_prompt(arguments.prompt), arguments.estimate)
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        write(arguments.out, examples)
+        save_examples(arguments.out, examples)
     except (CodeToolError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(getattr(error, "exit_code", 1))

@@ -20,7 +20,7 @@ from codetool.evaluation.summary import RunSummary
 from codetool.judges.endpoint_judge import NoJudge
 from codetool.model_types import ProcessExample
 from codetool.process_data import examples, transcripts
-from codetool.process_data.labels import dropped_for_balance, labelled
+from codetool.process_data.labels import choose_steps_to_drop, label_steps
 from codetool.process_data.reference_format.reference_export import ReferenceExport
 from codetool.process_data.rollouts import Rollout
 from codetool.process_data.transcripts import Transcript
@@ -73,7 +73,7 @@ def _write_process_data(config: RunConfig, name: str, folder: Path, tasks: Seque
     steps: list[tuple[str, str, bool | None]] = []
     dropped: set[tuple[str, str]] = set()
     for rollout in rollouts:
-        found = labelled(rollout, config.collect)
+        found = label_steps(rollout, config.collect)
         collected.counts.add(rollout, found)
         if config.collect.keep_unsolved or any(rollout.outcomes.values()):
             steps += [(step.task_id, step.node.id, step.label) for step in found]
@@ -81,10 +81,10 @@ def _write_process_data(config: RunConfig, name: str, folder: Path, tasks: Seque
             dropped |= {(step.task_id, step.node.id) for step in found}
     collected.unsolved = len(dropped)
     if config.collect.balance:
-        dropped |= dropped_for_balance(steps, config.seed)
+        dropped |= choose_steps_to_drop(steps, config.seed)
         collected.dropped = len(dropped) - collected.unsolved
-    examples.write(folder / examples.NAME, _build_examples(rollouts, dropped, config, collected))
-    transcripts.write(folder / transcripts.NAME, _build_transcripts(rollouts, config, collected))
+    examples.save_examples(folder / examples.PROCESS_FILE, _build_examples(rollouts, dropped, config, collected))
+    transcripts.save_transcripts(folder / transcripts.TRANSCRIPTS_FILE, _build_transcripts(rollouts, config, collected))
     shutil.rmtree(folder / REFERENCE, ignore_errors=True)  # its labels may be others by now
     if config.export == "reference":
         _export_reference(rollouts, dropped, config, folder / REFERENCE, name)
@@ -97,7 +97,9 @@ def _build_examples(
 ) -> Iterator[ProcessExample]:
     """The examples that are kept, counted."""
     for rollout in rollouts:
-        for example in examples.examples(rollout.task, labelled(rollout, config.collect), config.collect.prompt):
+        for example in examples.make_process_examples(
+            rollout.task, label_steps(rollout, config.collect), config.collect.prompt
+        ):
             if (example.task_id, example.node_id) not in dropped:
                 collected.examples += 1
                 yield example
@@ -108,7 +110,7 @@ def _build_transcripts(
 ) -> Iterator[Transcript]:
     """The transcripts, counted."""
     for rollout in rollouts:
-        for transcript in transcripts.transcripts(rollout, config.policy.prompt, config.collect.transcripts):
+        for transcript in transcripts.make_transcripts(rollout, config.policy.prompt, config.collect.transcripts):
             collected.transcripts += 1
             yield transcript
 
@@ -119,7 +121,9 @@ def _export_reference(
     """Write the reference implementation's files."""
     export = ReferenceExport(folder, name, config.policy.prompt, config.collect.prompt, config.collect.estimator)
     for rollout in rollouts:
-        found = examples.examples(rollout.task, labelled(rollout, config.collect), config.collect.prompt)
+        found = examples.make_process_examples(
+            rollout.task, label_steps(rollout, config.collect), config.collect.prompt
+        )
         export.add(rollout, found, [each for each in found if (each.task_id, each.node_id) not in dropped])
     export.finish()
 

@@ -16,7 +16,7 @@ from codetool.evaluation.charts import Chart, Line, Point, render_svg
 from codetool.evaluation.error_taxonomy import TaskError
 from codetool.evaluation.metric_format import format_percent
 from codetool.evaluation.summary import RunSummary, TaskFailure
-from codetool.process_data.process_data_summary import Counts, Level
+from codetool.process_data.process_data_summary import DepthCounts, ProcessDataCounts
 from codetool.runs import journal
 from codetool.stages.collect.leaf_outcomes import describe_sources
 from codetool.stages.evaluate.summary_display import FAILURES_SHOWN
@@ -33,7 +33,7 @@ class CollectSummary:
 
     sources: Counter[str]
     """Leaves by what decided their outcome."""
-    counts: Counts = field(default_factory=Counts)
+    counts: ProcessDataCounts = field(default_factory=ProcessDataCounts)
     examples: int = 0
     """Lines of `process.jsonl`."""
     dropped: int = 0
@@ -48,7 +48,7 @@ class CollectSummary:
 
 def write_collect_summary(collected: CollectSummary, folder: Path) -> None:
     """Write `summary.json` and `summary.svg`."""
-    content = collected.counts.as_json() | {
+    content = collected.counts.to_json() | {
         "outcomes_by": dict(collected.sources),
         "examples": collected.examples,
         "dropped_for_balance": collected.dropped,
@@ -78,7 +78,7 @@ def print_collect_summary(
     console.print(told, markup=False, highlight=False, soft_wrap=True)
 
 
-def _format_level(level: Level) -> Iterator[str]:
+def _format_level(level: DepthCounts) -> Iterator[str]:
     yield f"{level.candidates:,}"
     yield f"{level.steps:,}"
     yield _share(level.ran, level.steps)
@@ -93,12 +93,12 @@ def _share(part: int, whole: int) -> str:
 
 def _describe_data(collected: CollectSummary, summary: RunSummary) -> Iterator[str]:
     counts = collected.counts
-    sampled, distinct = counts.total("candidates"), counts.total("steps")
+    sampled, distinct = counts.sum_depths("candidates"), counts.sum_depths("steps")
     yield (
         f"trees: {counts.trees:,} of {summary.asked:,} tasks, {counts.solved:,} with a leaf that succeeds; "
         f"steps: {distinct:,} distinct of {sampled:,} sampled ({_share(sampled - distinct, sampled)} duplicates)"
     )
-    yield f"leaves: {counts.total('leaves'):,}: {'; '.join(describe_sources(collected.sources)) or 'none'}"
+    yield f"leaves: {counts.sum_depths('leaves'):,}: {'; '.join(describe_sources(collected.sources)) or 'none'}"
     if counts.left:
         yield (
             f"{counts.left:,} steps were left by the search before their path ended: how they would have come out is "
@@ -134,7 +134,7 @@ def _describe_failures(failures: Sequence[TaskFailure], words: str, file: str) -
         yield f"  … and {len(failures) - FAILURES_SHOWN} more in {file}. The same command tries them again."
 
 
-def _build_chart(counts: Counts) -> Chart:
+def _build_chart(counts: ProcessDataCounts) -> Chart:
     levels = sorted(counts.levels.items())
     lines = [
         Line("steps that ran", [_build_point(depth, level.ran, level.steps) for depth, level in levels]),
@@ -152,7 +152,7 @@ def _build_chart(counts: Counts) -> Chart:
         ),
     ]
     ticks = [(float(depth), str(depth)) for depth, _ in levels]
-    title = f"{counts.trees:,} rollout trees, {counts.total('steps'):,} distinct steps"
+    title = f"{counts.trees:,} rollout trees, {counts.sum_depths('steps'):,} distinct steps"
     return Chart(title, "depth (steps)", "share", lines, ticks=ticks)
 
 

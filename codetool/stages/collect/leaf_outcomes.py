@@ -58,7 +58,7 @@ def decide_outcomes(trees: Iterable[tuple[Task, tuple[Node, ...]]], config: RunC
     for task, nodes in trees:
         of_task = LeafOutcomes({task.id: {}})
         try:
-            for leaf in Rollout(task, nodes, {}).leaves():
+            for leaf in Rollout(task, nodes, {}).find_leaves():
                 _decide_leaf(task, leaf, config, of_task)
         except (Exception, SystemExit) as error:  # of the benchmark's check: it must not cost the other tasks' data
             log.error("%s: the outcome of a leaf could not be decided", task.id, exc_info=error)
@@ -78,7 +78,7 @@ def decide_outcomes(trees: Iterable[tuple[Task, tuple[Node, ...]]], config: RunC
 def _decide_leaf(task: Task, leaf: Node, config: RunConfig, outcomes: LeafOutcomes) -> None:
     """Decide a leaf, or put it to the judge."""
     if not leaf.finished:
-        given_up = isinstance(config.search, Exhaustive) and config.search.gives_up(leaf)
+        given_up = isinstance(config.search, Exhaustive) and config.search.is_abandoned(leaf)
         if given_up or leaf.depth >= config.search.depth:
             outcomes.decide(task, leaf, False, "unfinished")
         return

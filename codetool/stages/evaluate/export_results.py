@@ -24,7 +24,7 @@ def export_results(config: RunConfig, choices: Mapping[str, str], path: Path, ta
         folder,
         model=str(config.settings["policy"]["model"]),
         method=choices["search"],
-        policy=config.policy.prompt,
+        policy_prompt=config.policy.prompt,
         latent=not isinstance(config.prm, NoPRM) and float(config.settings["reward"]["latent"]) > 0,
     )
     known = {task.id: task for task in tasks}

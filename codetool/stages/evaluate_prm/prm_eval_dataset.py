@@ -72,7 +72,7 @@ def load_prm_eval_dataset(paths: Sequence[Path], limit: int | None) -> PRMEvalDa
     tasks: dict[str, Task] = {}
     groups: list[Siblings] = []
     for number, path in enumerate(paths, start=1):
-        file = path / examples.NAME if path.is_dir() else path
+        file = path / examples.PROCESS_FILE if path.is_dir() else path
         folder = _check_folder(file)
         asked = _load_tasks(folder)
         benchmarks[str(provenance.read_provenance(folder).identity.settings["benchmark"][OPTION_KEY])] = None
@@ -111,7 +111,7 @@ def _load_tasks(folder: Path) -> Sequence[Task]:
 def _group_siblings(file: Path, tasks: Sequence[Task]) -> dict[str, list[Siblings]]:
     """The siblings of each task, in the benchmark's order."""
     found: defaultdict[str, defaultdict[str, list[ProcessExample]]] = defaultdict(lambda: defaultdict(list))
-    for example in examples.read([file]):
+    for example in examples.load_examples([file]):
         found[example.task_id][example.group].append(replace(example, prefix=()))
     for groups in found.values():
         for siblings in groups.values():

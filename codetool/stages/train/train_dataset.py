@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FILES = {"prm": process_examples.NAME, "policy": transcripts.NAME}
+FILES = {"prm": process_examples.PROCESS_FILE, "policy": transcripts.TRANSCRIPTS_FILE}
 """What each target is trained on."""
 
 
@@ -187,13 +187,13 @@ def load_dataset(config: RunConfig, base: Path, found: EncodedLabels | None) -> 
 
     settings, tokens = config.train, ChatTokens(base)
     if found is None:
-        texts, held_texts = _split_tasks(config, transcripts.read)
+        texts, held_texts = _split_tasks(config, transcripts.load_transcripts)
         training, validation = list(written(texts, tokens)), list(written(held_texts, tokens))
         steps: list[ProcessExample] = []
         tasks = (_count_tasks(texts), _count_tasks(held_texts))
     else:
         target = "label" if settings.labels == "hard" else settings.soft_target
-        some, held = _split_tasks(config, process_examples.read)
+        some, held = _split_tasks(config, process_examples.load_examples)
         prm: Any = config.prm
         _warn_about_other_prompt(some, prm.prompt)
         training = list(judged(some, prm.prompt, tokens, target))
@@ -221,7 +221,7 @@ def load_dataset(config: RunConfig, base: Path, found: EncodedLabels | None) -> 
 
 def list_task_ids(config: RunConfig) -> tuple[list[str], list[str]]:
     """The ids of the tasks to train on and to validate on."""
-    read = transcripts.read if config.train.target == "policy" else process_examples.read
+    read = transcripts.load_transcripts if config.train.target == "policy" else process_examples.load_examples
     some, held = _split_tasks(config, read)
     return [each.task_id for each in some], [each.task_id for each in held]
 
@@ -244,7 +244,7 @@ def _warn_about_other_prompt(examples: Sequence[ProcessExample], prompt: PRMProm
 
 def _load_tree_examples(paths: Sequence[Path], tasks: Set[str]) -> list[ProcessExample]:
     """The examples of these tasks without their prefixes. Two files may hold a tree of a task each: two trees."""
-    files = (process_examples.read((path,)) for path in paths)
+    files = (process_examples.load_examples((path,)) for path in paths)
     return [
         replace(each, task_id=f"{number} {each.task_id}", prefix=())
         for number, some in enumerate(files)
