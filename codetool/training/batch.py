@@ -10,14 +10,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from codetool.training.packing import Pack, pack
-from codetool.training.sft_examples import Example
+from codetool.training.packing import Pack, pack_examples
+from codetool.training.sft_examples import SFTExample
 
 Batching = Literal["padded", "packed", "tree"]
 
 
 @dataclass(frozen=True)
-class Batch:
+class TrainBatch:
     """What the model reads at once, and where it is asked what."""
 
     tokens: Tensor
@@ -42,36 +42,36 @@ class Batch:
     read: int
     """Tokens that the model reads, without those that fill short rows up."""
 
-    def to(self, device: torch.device) -> Batch:
+    def to(self, device: torch.device) -> TrainBatch:
         """The same batch elsewhere."""
         names = ("tokens", "positions", "ends", "places", "wanted", "shares", "weights")
         return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in names})
 
 
-def rows_of(groups: Sequence[Sequence[Example]], batching: Batching, room: int) -> list[list[Pack]]:
+def arrange_rows(groups: Sequence[Sequence[SFTExample]], batching: Batching, room: int) -> list[list[Pack]]:
     """The rows of each forward pass over the groups; at most `room` tokens with padding, or one longer example.
 
     Padded rows are sorted into buckets of like length among 50 groups at a time, so that little is padded.
     """
     if batching != "padded":
-        return [[each] for each in pack(groups, room, share=batching == "tree")]
+        return [[each] for each in pack_examples(groups, room, share=batching == "tree")]
     passes: list[list[Pack]] = []
-    for start in range(0, len(groups), BUCKET):
-        examples = list(chain(*groups[start : start + BUCKET]))
+    for start in range(0, len(groups), BUCKET_GROUPS):
+        examples = list(chain(*groups[start : start + BUCKET_GROUPS]))
         opened: list[list[Pack]] = []
         for example in sorted(examples, key=lambda each: len(each.tokens)):
             if not opened or (len(opened[-1]) + 1) * len(example.tokens) > room:
                 opened.append([])
-            opened[-1] += pack([[example]], room, share=False)
+            opened[-1] += pack_examples([[example]], room, share=False)
         passes += opened
     return passes
 
 
-BUCKET = 50
+BUCKET_GROUPS = 50
 """Groups among which padded rows look for their like."""
 
 
-def batch(rows: Sequence[Pack], total: float) -> Batch:
+def build_batch(rows: Sequence[Pack], total: float) -> TrainBatch:
     """The tensors of one forward pass; short rows are padded on the right with tokens that no example sees.
 
     The padding of a row is like one more example, so that attention has one stretch of it and not one a token.
@@ -80,7 +80,7 @@ def batch(rows: Sequence[Pack], total: float) -> Batch:
     missing = [length - len(row.tokens) for row in rows]
 
     readings = [(i * length, reading) for i, row in enumerate(rows) for reading in row.readings]
-    return Batch(
+    return TrainBatch(
         tokens=torch.tensor([[*row.tokens, *[0] * some] for row, some in zip(rows, missing, strict=True)]),
         positions=torch.tensor([[*row.positions, *range(some)] for row, some in zip(rows, missing, strict=True)]),
         ends=torch.tensor([[*row.ends, *[length] * some] for row, some in zip(rows, missing, strict=True)]),

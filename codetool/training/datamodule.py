@@ -10,13 +10,13 @@ from typing import Any
 import pytorch_lightning as lightning
 import torch
 
-from codetool.training.batch import Batch, Batching, batch, rows_of
+from codetool.training.batch import Batching, TrainBatch, arrange_rows, build_batch
 from codetool.training.packing import Pack
-from codetool.training.sft_examples import Example
+from codetool.training.sft_examples import SFTExample
 
 
 @dataclass(frozen=True)
-class Plan:
+class EpochPlan:
     """How examples become passes and updates; a process takes every `world`-th pass of an update."""
 
     batching: Batching
@@ -29,10 +29,10 @@ class Plan:
     rank: int = 0
 
 
-class Batches:
+class EpochBatches:
     """The passes of one epoch, which can go on in the middle of it."""
 
-    def __init__(self, passes: Sequence[Sequence[Pack]], plan: Plan) -> None:
+    def __init__(self, passes: Sequence[Sequence[Pack]], plan: EpochPlan) -> None:
         """Every process gets as many passes as the others: the last ones may get one that counts for nothing."""
         self._passes, self._plan = passes, plan
         self._done = 0
@@ -41,7 +41,7 @@ class Batches:
         """Passes of this process."""
         return -(-len(self._passes) // self._plan.world)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[TrainBatch]:
         """The passes that are left."""
         plan = self._plan
         together = plan.world * plan.accumulate
@@ -50,7 +50,11 @@ class Batches:
             first = own - own % together
             total = sum(row.weight for rows in self._passes[first : first + together] for row in rows)
             self._done = i + 1
-            yield batch(self._passes[own], total) if own < len(self._passes) else _idle(self._passes[-1], total)
+            yield (
+                build_batch(self._passes[own], total)
+                if own < len(self._passes)
+                else _make_padding_batch(self._passes[-1], total)
+            )
         self._done = 0
 
     def state_dict(self) -> dict[str, Any]:
@@ -62,51 +66,55 @@ class Batches:
         self._done = state["done"]
 
 
-class Data(lightning.LightningDataModule):
+class TrainDataModule(lightning.LightningDataModule):
     """Examples to train on, and examples to validate on."""
 
-    def __init__(self, examples: Sequence[Example], validation: Sequence[Example], plan: Plan) -> None:
+    def __init__(self, examples: Sequence[SFTExample], validation: Sequence[SFTExample], plan: EpochPlan) -> None:
         """Examples of one task are kept together in both."""
         super().__init__()
-        self._groups, self._held = _by_task(examples), _by_task(validation)
+        self._groups, self._held = _group_by_task(examples), _group_by_task(validation)
         self._plan = plan
 
     def passes(self, epoch: int) -> list[list[Pack]]:
         """The passes of an epoch, of all processes, in its own random order."""
-        return _shuffled(self._groups, self._plan, epoch)
+        return _shuffle_passes(self._groups, self._plan, epoch)
 
     def updates(self, epochs: int) -> int:
         """Updates of all epochs together."""
         together = self._plan.world * self._plan.accumulate
         return sum(-(-len(self.passes(epoch)) // together) for epoch in range(epochs))
 
-    def train_dataloader(self) -> Batches:
+    def train_dataloader(self) -> EpochBatches:
         """The current epoch's passes."""
         assert self.trainer is not None
-        return Batches(self.passes(self.trainer.current_epoch), self._plan)
+        return EpochBatches(self.passes(self.trainer.current_epoch), self._plan)
 
-    def validation(self) -> Batches | None:
+    def validation(self) -> EpochBatches | None:
         """The validation passes, in the order of the examples; None without any."""
-        return Batches(rows_of(self._held, self._plan.batching, self._plan.tokens), self._plan) if self._held else None
+        return (
+            EpochBatches(arrange_rows(self._held, self._plan.batching, self._plan.tokens), self._plan)
+            if self._held
+            else None
+        )
 
 
-def _idle(rows: Sequence[Pack], total: float) -> Batch:
+def _make_padding_batch(rows: Sequence[Pack], total: float) -> TrainBatch:
     """A pass that weighs nothing, for a process that must take part in what the others do."""
-    made = batch(rows, total)
+    made = build_batch(rows, total)
     return replace(made, weights=torch.zeros_like(made.weights), numbers=(-1,) * len(made.numbers), examples=0, read=0)
 
 
-def _by_task(examples: Sequence[Example]) -> list[list[Example]]:
-    groups: dict[str, list[Example]] = {}
+def _group_by_task(examples: Sequence[SFTExample]) -> list[list[SFTExample]]:
+    groups: dict[str, list[SFTExample]] = {}
     for example in examples:
         groups.setdefault(example.task_id, []).append(example)
     return list(groups.values())
 
 
-def _shuffled(groups: list[list[Example]], plan: Plan, epoch: int) -> list[list[Pack]]:
+def _shuffle_passes(groups: list[list[SFTExample]], plan: EpochPlan, epoch: int) -> list[list[Pack]]:
     order = random.Random(f"{plan.seed} {epoch}")
     shuffled = list(groups)
     order.shuffle(shuffled)
-    passes = rows_of(shuffled, plan.batching, plan.tokens)
+    passes = arrange_rows(shuffled, plan.batching, plan.tokens)
     order.shuffle(passes)
     return passes

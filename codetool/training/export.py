@@ -10,18 +10,18 @@ from tokenizers import Tokenizer
 
 from codetool.errors import CodeToolError
 from codetool.models.lora import merge
-from codetool.training.train_job import Job, weights_of
+from codetool.training.train_job import TrainJob, load_trained_weights
 
 ADAPTER, MODEL, MERGED = "adapter", "model", "merged"
 """Folders in the run's: of a LoRA adapter, of a model all of whose weights were trained, of a base with the adapter."""
-BESIDE = (
+COPIED_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.model",
     "vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json", "generation_config.json",
 )  # fmt: skip
 """Files of a model folder that training leaves as they are."""
 
 
-def export(job: Job, checkpoint: Path, base_name: str, tokenizer: Tokenizer | None) -> Path:
+def export(job: TrainJob, checkpoint: Path, base_name: str, tokenizer: Tokenizer | None) -> Path:
     """The folder with the trained adapter or model, whole or not there.
 
     Its weights are bfloat16, with `trainer.precision=32-true` float32.
@@ -29,33 +29,33 @@ def export(job: Job, checkpoint: Path, base_name: str, tokenizer: Tokenizer | No
     """
     whole = job.tuning.method == "full"
     folder = job.folder / (MODEL if whole else ADAPTER)
-    new = _fresh(folder)
-    trained = _with(job, weights_of(checkpoint))
+    new = _make_empty_folder(folder)
+    trained = _load_with_weights(job, load_trained_weights(checkpoint))
     if whole:
         _save_model(trained.plain, job, new, tokenizer)
     else:
         _save_adapter(trained.model, job, base_name, new)
-    return _in_place(new, folder)
+    return _move_into_place(new, folder)
 
 
-def export_merged(job: Job, adapter: Path) -> Path:
+def export_merged(job: TrainJob, adapter: Path) -> Path:
     """The folder of the base with an adapter added to its weights."""
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     folder = job.folder / MERGED
-    new = _fresh(folder)
+    new = _make_empty_folder(folder)
     model = AutoModelForCausalLM.from_pretrained(job.base, dtype="auto", local_files_only=True)
     weights = model.state_dict()
     merge(weights, adapter)
     model.load_state_dict(weights)
     model.save_pretrained(new)
-    _copy_beside(job.base, new)
-    return _in_place(new, folder)
+    _copy_tokenizer_files(job.base, new)
+    return _move_into_place(new, folder)
 
 
-def _with(job: Job, weights: dict[str, Any]) -> Any:
+def _load_with_weights(job: TrainJob, weights: dict[str, Any]) -> Any:
     """The model with its trained weights, on the CPU."""
     from dataclasses import replace
 
@@ -69,7 +69,7 @@ def _with(job: Job, weights: dict[str, Any]) -> Any:
     return trained
 
 
-def _save_adapter(model: Any, job: Job, base_name: str, folder: Path) -> None:
+def _save_adapter(model: Any, job: TrainJob, base_name: str, folder: Path) -> None:
     import torch
 
     config = model.peft_config["default"]
@@ -81,25 +81,25 @@ def _save_adapter(model: Any, job: Job, base_name: str, folder: Path) -> None:
     model.save_pretrained(folder, save_embedding_layers=False)  # to look whether they changed, PEFT would ask the hub
 
 
-def _save_model(model: Any, job: Job, folder: Path, tokenizer: Tokenizer | None) -> None:
+def _save_model(model: Any, job: TrainJob, folder: Path, tokenizer: Tokenizer | None) -> None:
     import torch
 
     model.config.use_cache = True
     if job.trainer.precision != "32-true":
         model.to(torch.bfloat16)
     model.save_pretrained(folder)
-    _copy_beside(job.base, folder)
+    _copy_tokenizer_files(job.base, folder)
     if tokenizer is not None:
         tokenizer.save(str(folder / "tokenizer.json"))
 
 
-def _copy_beside(base: Path, folder: Path) -> None:
-    for name in BESIDE:
+def _copy_tokenizer_files(base: Path, folder: Path) -> None:
+    for name in COPIED_FILES:
         if (base / name).is_file():
             shutil.copyfile(base / name, folder / name)
 
 
-def _fresh(folder: Path) -> Path:
+def _make_empty_folder(folder: Path) -> Path:
     """An empty folder beside the one that is to be."""
     new = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(new, ignore_errors=True)
@@ -107,6 +107,6 @@ def _fresh(folder: Path) -> Path:
     return new
 
 
-def _in_place(new: Path, folder: Path) -> Path:
+def _move_into_place(new: Path, folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     return new.rename(folder)

@@ -14,67 +14,75 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
 from codetool.errors import CodeToolError
 from codetool.runs import journal
-from codetool.training.module import SFT, Measure
-from codetool.training.run_callback import VALIDATIONS, Course, Interrupted, Record, Stop, Watch, run_out
-from codetool.training.train_job import LAST, Job
-from codetool.training.trainable_model import Trained
+from codetool.training.module import SFT, MetricsFunction
+from codetool.training.run_callback import (
+    VALIDATIONS,
+    Interrupted,
+    ProgressObserver,
+    RunCallback,
+    SignalHandler,
+    TrainingLog,
+    is_out_of_patience,
+)
+from codetool.training.train_job import LAST, TrainJob
+from codetool.training.trainable_model import TrainableModel
 
 
-def fit(job: Job, rank: int, watch: Watch | None, measure: Measure | None) -> None:
+def fit(job: TrainJob, rank: int, watch: ProgressObserver | None, measure: MetricsFunction | None) -> None:
     """Train to the end, from the last checkpoint if there is one; `watch` is the first process's.
 
     Raises KeyboardInterrupt after Ctrl-C or SIGTERM, with the state of the last whole update kept, and CodeToolError if
     training diverges or has left out updates.
     """
     last = job.checkpoints / LAST
-    done = _updates_in(last)
+    done = _count_updates(last)
     before = [
         line["validation_loss"] for line in journal.read_records(job.folder / VALIDATIONS) if line["step"] <= done
     ]
     updates = job.updates()
-    if done >= updates or run_out(before, job.settings.early_stopping_patience):
+    if done >= updates or is_out_of_patience(before, job.settings.early_stopping_patience):
         return
     torch.set_num_threads(job.place.threads(job.settings.threads))
-    stop = Stop(watch)
+    stop = SignalHandler(watch)
     try:
         with ExitStack() as stack:
-            stack.enter_context(_quiet())
-            stack.callback(_part)
+            stack.enter_context(_silence_lightning())
+            stack.callback(_leave_process_group)
             stop.listen(stack)
-            record = Record(job.folder, done, watch, stack) if watch else None
-            module = SFT(lambda: _loaded(job, module), job.settings, job.labels, updates, measure)
-            trainer = _trainer(job, Course(job, record, stop, before))
+            record = TrainingLog(job.folder, done, watch, stack) if watch else None
+            module = SFT(lambda: _load_model(job, module), job.settings, job.labels, updates, measure)
+            trainer = _make_trainer(job, RunCallback(job, record, stop, before))
             trainer.fit(module, job.data(rank), ckpt_path=last if done else None, weights_only=False)
     except Interrupted:
         raise KeyboardInterrupt from None
     if stop.asked:  # in the last update
         raise KeyboardInterrupt
-    if trainer.global_step != updates and not run_out(before, job.settings.early_stopping_patience):
+    if trainer.global_step != updates and not is_out_of_patience(before, job.settings.early_stopping_patience):
         raise CodeToolError(
             f"{job.folder}: training has ended after {trainer.global_step} updates, where {updates} were to be made. "
             "Its checkpoints are not to be trusted; fresh=true trains anew."
         )
 
 
-def _part() -> None:
+def _leave_process_group() -> None:
     """Leave the group of processes, which Lightning keeps."""
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
 
-def _updates_in(checkpoint: Any) -> int:
+def _count_updates(checkpoint: Any) -> int:
     """The updates that a checkpoint holds; 0 if it is not there."""
     if checkpoint.is_dir():  # DeepSpeed's
         return int(torch.load(next(checkpoint.rglob("mp_rank_00_model_states.pt")), weights_only=False)["global_step"])
     return int(torch.load(checkpoint, weights_only=True, mmap=True)["global_step"]) if checkpoint.is_file() else 0
 
 
-def _trainer(job: Job, course: Course) -> lightning.Trainer:
+def _make_trainer(job: TrainJob, course: RunCallback) -> lightning.Trainer:
     return lightning.Trainer(
         accelerator=job.place.device,
         devices=job.place.world,
-        strategy=_strategy(job),
-        precision=_precision(job),
+        strategy=_make_strategy(job),
+        precision=_choose_precision(job),
         max_epochs=job.settings.epochs,
         accumulate_grad_batches=job.settings.gradient_accumulation_steps,
         gradient_clip_val=job.settings.max_grad_norm if job.trainer.strategy == "deepspeed" else None,
@@ -91,7 +99,7 @@ def _trainer(job: Job, course: Course) -> lightning.Trainer:
     )
 
 
-def _precision(job: Job) -> Any:
+def _choose_precision(job: TrainJob) -> Any:
     """Lightning's part of the precision: it casts what layers compute, where the weights are not cast already."""
     precision = job.trainer.precision
     if job.trainer.strategy == "deepspeed":
@@ -101,7 +109,7 @@ def _precision(job: Job) -> Any:
     return "32-true" if job.trainer.strategy == "fsdp" else "bf16-mixed"  # FSDP casts for itself
 
 
-def _strategy(job: Job) -> Any:
+def _make_strategy(job: TrainJob) -> Any:
     backend = "gloo" if job.place.device == "cpu" else "nccl"
     if job.trainer.strategy == "ddp" and job.place.world > 1:
         from pytorch_lightning.strategies import DDPStrategy
@@ -123,31 +131,31 @@ def _strategy(job: Job) -> Any:
     return "auto"
 
 
-def _loaded(job: Job, module: SFT) -> Trained:
+def _load_model(job: TrainJob, module: SFT) -> TrainableModel:
     trained = job.load()
     if job.trainer.strategy == "fsdp":
         assert module.device_mesh is not None
-        _shard(trained, module.device_mesh["data_parallel"], job)
+        _shard_weights(trained, module.device_mesh["data_parallel"], job)
     return trained
 
 
-def _shard(trained: Trained, mesh: Any, job: Job) -> None:
+def _shard_weights(trained: TrainableModel, mesh: Any, job: TrainJob) -> None:
     """Share every weight among the processes, each layer gathered when its turn comes."""
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
-    cast = job.trainer.precision != "32-true" and _all_float32(trained)
+    cast = job.trainer.precision != "32-true" and _is_all_float32(trained)
     policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if cast else MixedPrecisionPolicy()
     for layer in trained.plain.base_model.layers:
         fully_shard(layer, mesh=mesh, mp_policy=policy)
     fully_shard(trained, mesh=mesh, mp_policy=policy)
 
 
-def _all_float32(trained: Trained) -> bool:
+def _is_all_float32(trained: TrainableModel) -> bool:
     return all(weight.dtype == torch.float32 for weight in trained.parameters())
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _silence_lightning() -> Iterator[None]:
     """Without what Lightning and its like tell of themselves; errors are raised all the same."""
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric", "torch.distributed")]
     levels = [logger.level for logger in loggers]

@@ -17,15 +17,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from codetool.errors import CodeToolError
-from codetool.training.module import Diverged, Measure
-from codetool.training.run_callback import Watch
-from codetool.training.train_job import Job
+from codetool.training.module import DivergedError, MetricsFunction
+from codetool.training.run_callback import ProgressObserver
+from codetool.training.train_job import TrainJob
 
-PATIENCE = 10.0
+JOIN_TIMEOUT = 10.0
 """Seconds in which this process may notice by itself that another one has failed."""
 
 
-def train(job: Job, watch: Watch, measure: Measure | None) -> None:
+def launch_training(job: TrainJob, watch: ProgressObserver, measure: MetricsFunction | None) -> None:
     """Train with as many processes as the job has devices. Raises what `fit` does, CodeToolError if one fails."""
     from codetool.training.fit import fit
 
@@ -33,23 +33,23 @@ def train(job: Job, watch: Watch, measure: Measure | None) -> None:
     if job.place.world == 1 and job.trainer.strategy in ("auto", "ddp"):
         fit(job, 0, watch, measure)
         return
-    with _environment(job.place.world) as environment, _others(job, environment) as others:
+    with _set_rendezvous(job.place.world) as environment, _start_other_processes(job, environment) as others:
         try:
             fit(job, 0, watch, measure)
         except CodeToolError:  # which says more than what other processes make of it
             raise
         except Exception as error:
-            if (failed := _failure(job, others, 2.0)) is not None:
+            if (failed := _find_failure(job, others, 2.0)) is not None:
                 raise failed from error
             raise
 
 
-class _Failed(CodeToolError):
+class _ProcessFailedError(CodeToolError):
     """Another process of the training failed; its log tells more."""
 
 
 @contextmanager
-def _environment(world: int) -> Iterator[dict[str, str]]:
+def _set_rendezvous(world: int) -> Iterator[dict[str, str]]:
     """How the processes find each other, as environment variables of this one while the context is open."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -66,7 +66,9 @@ def _environment(world: int) -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def _others(job: Job, environment: Mapping[str, str]) -> Iterator[Sequence[subprocess.Popen[bytes]]]:
+def _start_other_processes(
+    job: TrainJob, environment: Mapping[str, str]
+) -> Iterator[Sequence[subprocess.Popen[bytes]]]:
     """The other processes. If one fails and that is what is told, logs of those that failed stay, `process-N.log`."""
     file = job.folder / "job.pickle"
     file.write_bytes(pickle.dumps(job))
@@ -75,7 +77,7 @@ def _others(job: Job, environment: Mapping[str, str]) -> Iterator[Sequence[subpr
     over = threading.Event()
     try:
         for rank in range(1, job.place.world):
-            with _log(job.folder, rank).open("wb") as log:
+            with _log_file(job.folder, rank).open("wb") as log:
                 started.append(
                     subprocess.Popen(
                         [sys.executable, "-m", __name__, str(file)],
@@ -86,9 +88,9 @@ def _others(job: Job, environment: Mapping[str, str]) -> Iterator[Sequence[subpr
                         start_new_session=True,  # Ctrl-C is ours to pass on
                     )
                 )
-        threading.Thread(target=_look_after, args=(job, started, over), daemon=True).start()
+        threading.Thread(target=_monitor_processes, args=(job, started, over), daemon=True).start()
         yield started
-    except _Failed:
+    except _ProcessFailedError:
         kept |= {rank for rank, process in enumerate(started, start=1) if process.poll()}
         raise
     finally:
@@ -98,39 +100,41 @@ def _others(job: Job, environment: Mapping[str, str]) -> Iterator[Sequence[subpr
             process.communicate()
         file.unlink()
         for rank in set(range(1, job.place.world)) - kept:
-            _log(job.folder, rank).unlink(missing_ok=True)
+            _log_file(job.folder, rank).unlink(missing_ok=True)
 
 
-def _look_after(job: Job, others: Sequence[subprocess.Popen[bytes]], over: threading.Event) -> None:
+def _monitor_processes(job: TrainJob, others: Sequence[subprocess.Popen[bytes]], over: threading.Event) -> None:
     """End this process if another one has failed and this one waits for it for ever, as NCCL does."""
     while not over.wait(1.0):
         if any(process.poll() for process in others):
-            if over.wait(PATIENCE):
+            if over.wait(JOIN_TIMEOUT):
                 return
-            print(f"error: {_failure(job, others, 0.0)}", file=sys.stderr, flush=True)
+            print(f"error: {_find_failure(job, others, 0.0)}", file=sys.stderr, flush=True)
             os._exit(1)
 
 
-def _failure(job: Job, others: Sequence[subprocess.Popen[bytes]], patience: float) -> _Failed | None:
+def _find_failure(
+    job: TrainJob, others: Sequence[subprocess.Popen[bytes]], patience: float
+) -> _ProcessFailedError | None:
     """The error of the first of the other processes that failed; None if none did within so many seconds."""
     until = time.monotonic() + patience
     while True:
         for rank, process in enumerate(others, start=1):
             if process.poll():
-                log = _log(job.folder, rank)
+                log = _log_file(job.folder, rank)
                 *_, said = ["", *log.read_text(errors="replace").strip().splitlines()]
                 why = said or f"exit {process.returncode}"
-                return _Failed(f"process {rank} of the training failed: {why} (all that it said: {log})")
+                return _ProcessFailedError(f"process {rank} of the training failed: {why} (all that it said: {log})")
         if time.monotonic() > until:
             return None
         time.sleep(0.1)
 
 
-def _log(folder: Path, rank: int) -> Path:
+def _log_file(folder: Path, rank: int) -> Path:
     return folder / f"process-{rank}.log"
 
 
-def _help(file: Path) -> None:
+def _run_other_process(file: Path) -> None:
     """Be one of the other processes until the first one closes its end."""
 
     def watch() -> None:
@@ -142,11 +146,11 @@ def _help(file: Path) -> None:
 
     try:
         fit(pickle.loads(file.read_bytes()), int(os.environ["LOCAL_RANK"]), None, None)
-    except (KeyboardInterrupt, Diverged):  # the processes have agreed to end
+    except (KeyboardInterrupt, DivergedError):  # the processes have agreed to end
         pass
     except CodeToolError as error:
         sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":
-    _help(Path(sys.argv[1]))
+    _run_other_process(Path(sys.argv[1]))

@@ -12,15 +12,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from codetool.errors import CodeToolError
-from codetool.training.batch import Batch
-from codetool.training.settings import Training
-from codetool.training.trainable_model import Trained
+from codetool.training.batch import TrainBatch
+from codetool.training.settings import TrainConfig
+from codetool.training.trainable_model import TrainableModel
 
-Measure = Callable[[Mapping[int, float]], Mapping[str, float]]
+MetricsFunction = Callable[[Mapping[int, float]], Mapping[str, float]]
 """The metrics of a PRM's probabilities, by the numbers of the process examples."""
 
 
-class Diverged(CodeToolError):
+class DivergedError(CodeToolError):
     """The loss or its gradient is infinite or not a number, so nothing can be learned any more."""
 
     def __init__(self, update: int, learning_rate: float) -> None:
@@ -41,28 +41,28 @@ class SFT(lightning.LightningModule):
 
     def __init__(
         self,
-        load: Callable[[], Trained],
-        settings: Training,
+        load: Callable[[], TrainableModel],
+        settings: TrainConfig,
         labels: tuple[int, int] | None,
         updates: int,
-        measure: Measure | None = None,
+        measure: MetricsFunction | None = None,
     ) -> None:
         """`labels` are the tokens of a PRM's labels, None for a policy; `updates` is how many there will be."""
         super().__init__()
         self._load, self._settings, self._labels, self._updates = load, settings, labels, updates
         self._measure = measure
-        self.trained: Trained
+        self.trained: TrainableModel
 
     def configure_model(self) -> None:
         """Load the weights, once."""
         if not hasattr(self, "trained"):
             self.trained = self._load()
 
-    def losses(self, batch: Batch) -> Tensor:
+    def losses(self, batch: TrainBatch) -> Tensor:
         """The loss of each reading: `(readings,)`, in nats, float32."""
         return self._read(batch)[0]
 
-    def _read(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+    def _read(self, batch: TrainBatch) -> tuple[Tensor, Tensor | None]:
         """The loss of each reading, and what a PRM takes the first label's probability to be."""
         hidden = self.trained(batch)
         if self._labels is None:
@@ -75,14 +75,14 @@ class SFT(lightning.LightningModule):
         said = self.trained.logits(hidden).float().log_softmax(-1)[:, list(self._labels)]
         return -(batch.shares * said[:, 0] + (1 - batch.shares) * said[:, 1]), scores
 
-    def training_step(self, batch: Batch, index: int) -> Tensor:
+    def training_step(self, batch: TrainBatch, index: int) -> Tensor:
         """The loss of a pass, scaled so that the sum over an update is its weighted mean."""
         summed = (self.losses(batch) * batch.weights).sum()
         self.summed = summed.detach()
         return summed * self._settings.gradient_accumulation_steps * self.trainer.world_size / batch.total
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
-    def validated(self, batches: Iterable[Batch]) -> dict[str, float]:
+    def validated(self, batches: Iterable[TrainBatch]) -> dict[str, float]:
         """The loss of all processes' batches together, and what is measured of a PRM in the first process."""
         summed = torch.zeros(2, dtype=torch.float64)
         judged: dict[int, float] = {}
@@ -97,7 +97,7 @@ class SFT(lightning.LightningModule):
             if scores is not None:
                 judged |= zip(batch.numbers, scores.tolist(), strict=True)
         self.train()
-        summed, judged = _everywhere(summed, judged)
+        summed, judged = _gather_results(summed, judged)
         judged.pop(-1, None)
         metrics = {"validation_loss": float(summed[0] / summed[1])}
         if judged and self._measure is not None:
@@ -111,7 +111,9 @@ class SFT(lightning.LightningModule):
             weights, lr=self._settings.learning_rate, weight_decay=self._settings.weight_decay, betas=(0.9, 0.99)
         )
         warm = max(1, round(self._settings.warmup_ratio * self._updates))
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, warm, self._updates))
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: compute_lr_factor(step, warm, self._updates)
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
@@ -120,19 +122,19 @@ class SFT(lightning.LightningModule):
             weights = [weight for weight in self.parameters() if weight.grad is not None]
             norm = torch.nn.utils.clip_grad_norm_(weights, self._settings.max_grad_norm)
             if not math.isfinite(norm.full_tensor() if hasattr(norm, "full_tensor") else norm):  # a DTensor, of FSDP
-                raise Diverged(self.trainer.global_step + 1, self._settings.learning_rate)
+                raise DivergedError(self.trainer.global_step + 1, self._settings.learning_rate)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the trained weights alone."""
         trained = {name for name, weight in self.named_parameters() if weight.requires_grad}
         checkpoint["state_dict"] = {name: value for name, value in checkpoint["state_dict"].items() if name in trained}
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+    def transfer_batch_to_device(self, batch: TrainBatch, device: torch.device, dataloader_idx: int) -> TrainBatch:
         """The batch on the device."""
         return batch.to(device)
 
 
-def _everywhere(summed: Tensor, judged: dict[int, float]) -> tuple[Tensor, dict[int, float]]:
+def _gather_results(summed: Tensor, judged: dict[int, float]) -> tuple[Tensor, dict[int, float]]:
     """The sums and probabilities of all processes."""
     if not torch.distributed.is_initialized():
         return summed, judged
@@ -141,7 +143,7 @@ def _everywhere(summed: Tensor, judged: dict[int, float]) -> tuple[Tensor, dict[
     return torch.stack([sums for sums, _ in found]).sum(0), dict(item for _, some in found for item in some.items())
 
 
-def rate(step: int, warm: int, updates: int) -> float:
+def compute_lr_factor(step: int, warm: int, updates: int) -> float:
     """The share of the highest learning rate at an update, counted from 0."""
     if step < warm:
         return (step + 1) / warm

@@ -12,15 +12,15 @@ from tokenizers import Tokenizer
 
 from codetool.errors import ConfigError, MissingError
 
-EMBEDDINGS = ("embed_tokens.weight", "lm_head.weight")
+EMBEDDING_SUFFIXES = ("embed_tokens.weight", "lm_head.weight")
 """How the names of the weights with a row for each token end."""
-WEIGHTS = "model.safetensors"
+WEIGHTS_FILE = "model.safetensors"
 """Of a model that is one file."""
-SMALL = 0.1
+UNTRAINED_NORM_RATIO = 0.1
 """Rows that were never trained have a norm below this share of the median: they stayed about where they began, at 0."""
 
 
-def untrained(folder: Path, tokens: Sequence[int]) -> list[int]:
+def find_untrained_tokens(folder: Path, tokens: Sequence[int]) -> list[int]:
     """Those of the tokens that the model of a folder was never trained on, by their rows.
 
     Such a row is far smaller than others, or the same as that of another token. Raises MissingError for damaged files.
@@ -28,31 +28,31 @@ def untrained(folder: Path, tokens: Sequence[int]) -> list[int]:
     import torch
 
     found: set[int] = set()
-    for rows in _embeddings(folder):
+    for rows in _read_embeddings(folder):
         norms = torch.cat([part.float().norm(dim=1) for part in rows.split(8192)])
         median = norms.median()
         for token in tokens:
             near = (norms - norms[token]).abs() <= 1e-3 * median
             twins = (rows[near] == rows[token]).all(1).sum()
-            if norms[token] < SMALL * median or twins > 1:
+            if norms[token] < UNTRAINED_NORM_RATIO * median or twins > 1:
                 found.add(token)
     return [token for token in tokens if token in found]
 
 
-def _embeddings(folder: Path) -> Iterator[Any]:
+def _read_embeddings(folder: Path) -> Iterator[Any]:
     file = folder / "model.safetensors.index.json"
     try:
-        files = sorted(set(json.loads(file.read_text())["weight_map"].values())) if file.is_file() else [WEIGHTS]
+        files = sorted(set(json.loads(file.read_text())["weight_map"].values())) if file.is_file() else [WEIGHTS_FILE]
         for file in (folder / name for name in files):
             with safe_open(file, "pt") as weights:
                 for name in weights.keys():
-                    if name.endswith(EMBEDDINGS):
+                    if name.endswith(EMBEDDING_SUFFIXES):
                         yield weights.get_tensor(name)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise MissingError(f"{file} cannot be read: {error}. Is the download complete?") from error
 
 
-def extended(folder: Path, labels: tuple[str, str]) -> Tokenizer:
+def add_label_tokens(folder: Path, labels: tuple[str, str]) -> Tokenizer:
     """The tokenizer of a folder with both labels as new tokens. Raises ConfigError if one is a token already."""
     made = Tokenizer.from_file(str(folder / "tokenizer.json"))
     for label in labels:

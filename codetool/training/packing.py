@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, pairwise, takewhile
 
-from codetool.training.sft_examples import Example, Reading
+from codetool.training.sft_examples import SFTExample, Target
 
 
 @dataclass(eq=False)
@@ -23,12 +23,12 @@ class Pack:
     """Of each token in its example, from 0."""
     ends: list[int] = field(default_factory=list)
     """Of each token's subtree: the first place that does not see the token."""
-    readings: list[Reading] = field(default_factory=list)
+    readings: list[Target] = field(default_factory=list)
     examples: int = 0
     path: list[int] = field(default_factory=list)
     """Places of the newest example's tokens."""
 
-    def add(self, example: Example, shared: int) -> None:
+    def add(self, example: SFTExample, shared: int) -> None:
         """Lay an example down after the tokens that it starts with in common with the one before it."""
         self._close(shared)
         for position in range(shared, len(example.tokens)):
@@ -55,7 +55,7 @@ class Pack:
         del self.path[depth:]
 
 
-def pack(groups: Iterable[Sequence[Example]], room: int, *, share: bool) -> list[Pack]:
+def pack_examples(groups: Iterable[Sequence[SFTExample]], room: int, *, share: bool) -> list[Pack]:
     """The examples of groups in sequences of at most `room` tokens; an example that is longer has one alone.
 
     With `share`, examples of a group stand so that what they have in common is laid down once, and so is what a group
@@ -64,22 +64,22 @@ def pack(groups: Iterable[Sequence[Example]], room: int, *, share: bool) -> list
     """
     ordered = (sorted(group, key=lambda each: each.tokens) if share else group for group in groups)
     examples = list(chain.from_iterable(ordered))
-    shared = [_common(*pair) if share else 0 for pair in pairwise(examples)]
+    shared = [_common_prefix_length(*pair) if share else 0 for pair in pairwise(examples)]
     packs = []
-    for start, stop in _parts([len(each.tokens) for each in examples], shared, room):
+    for start, stop in _split_cheapest([len(each.tokens) for each in examples], shared, room):
         packs.append(Pack())
         for i in range(start, stop):
             packs[-1].add(examples[i], shared[i - 1] if i > start else 0)
     return [each.closed() for each in packs]
 
 
-def _common(first: Example, second: Example) -> int:
+def _common_prefix_length(first: SFTExample, second: SFTExample) -> int:
     """Tokens that two examples start with."""
     alike = takewhile(lambda pair: pair[0] == pair[1], zip(first.tokens, second.tokens, strict=False))
     return sum(1 for _ in alike)
 
 
-def _parts(lengths: Sequence[int], shared: Sequence[int], room: int) -> list[tuple[int, int]]:
+def _split_cheapest(lengths: Sequence[int], shared: Sequence[int], room: int) -> list[tuple[int, int]]:
     """The cheapest cut of examples into sequences, each as (first, past the last).
 
     `shared[i]` tokens of example i + 1 need not be laid down if it follows example i in a sequence.

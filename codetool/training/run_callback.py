@@ -18,10 +18,10 @@ import torch
 
 from codetool.runs import journal
 from codetool.runs.journal import Journal
-from codetool.training.batch import Batch
-from codetool.training.datamodule import Data
-from codetool.training.module import SFT, Diverged
-from codetool.training.train_job import BEST, LAST, Job
+from codetool.training.batch import TrainBatch
+from codetool.training.datamodule import TrainDataModule
+from codetool.training.module import SFT, DivergedError
+from codetool.training.train_job import BEST, LAST, TrainJob
 
 LOSSES = "losses.jsonl"
 VALIDATIONS = "validations.jsonl"
@@ -31,7 +31,7 @@ class Interrupted(Exception):
     """The user wants training to end; the last checkpoint is there."""
 
 
-class Watch(Protocol):
+class ProgressObserver(Protocol):
     """Somebody who looks on."""
 
     def updated(self, line: Mapping[str, float]) -> None:
@@ -47,10 +47,10 @@ class Watch(Protocol):
         ...
 
 
-class Stop:
+class SignalHandler:
     """Ctrl-C and SIGTERM while training runs: the first ends it after the current update, another one at once."""
 
-    def __init__(self, watch: Watch | None) -> None:
+    def __init__(self, watch: ProgressObserver | None) -> None:
         self.asked = False
         self._running, self._watch = False, watch
 
@@ -72,10 +72,10 @@ class Stop:
             self._watch.stopping()
 
 
-class Record:
+class TrainingLog:
     """The journals of a run, which the first process writes, without lines of updates that have to be done again."""
 
-    def __init__(self, folder: Path, done: int, watch: Watch, stack: ExitStack) -> None:
+    def __init__(self, folder: Path, done: int, watch: ProgressObserver, stack: ExitStack) -> None:
         """`done` updates are kept by a checkpoint."""
         for name in (LOSSES, VALIDATIONS):
             journal.filter_records(folder / name, lambda line: line["step"] <= done)
@@ -95,10 +95,10 @@ class Record:
         self._watch.validated(line)
 
 
-class Course(lightning.Callback):
+class RunCallback(lightning.Callback):
     """Looks after a run at the end of each of its updates, in every process alike."""
 
-    def __init__(self, job: Job, record: Record | None, stop: Stop, before: list[float]) -> None:
+    def __init__(self, job: TrainJob, record: TrainingLog | None, stop: SignalHandler, before: list[float]) -> None:
         """`before` are the losses of earlier validations, to which this run's are added.
 
         `record` is None in all processes but the first.
@@ -115,7 +115,7 @@ class Course(lightning.Callback):
         self._step = self._kept = trainer.global_step
         self._since = time.monotonic()
 
-    def on_train_batch_start(self, trainer: Any, module: Any, batch: Batch, index: int) -> None:
+    def on_train_batch_start(self, trainer: Any, module: Any, batch: TrainBatch, index: int) -> None:
         """Seed what is drawn in a pass, which is dropout, so that it is the same after a resumption."""
         place = f"{self._job.seed} {trainer.current_epoch} {index} {trainer.global_rank}"
         torch.manual_seed(random.Random(place).getrandbits(63))
@@ -124,7 +124,7 @@ class Course(lightning.Callback):
         """Note the learning rate, which is the next update's already when this one ends."""
         self._rate = optimizer.param_groups[0]["lr"]
 
-    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Batch, index: int) -> None:
+    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: TrainBatch, index: int) -> None:
         """Count the pass, and if an update ends with it do what is due. Raises Diverged."""
         for place, value in enumerate((float(module.summed), batch.read, batch.examples)):
             self._sums[place] += value
@@ -188,7 +188,7 @@ class Course(lightning.Callback):
 
     def _validate(self, trainer: Any, module: SFT) -> None:
         data = trainer.datamodule
-        assert isinstance(data, Data)
+        assert isinstance(data, TrainDataModule)
         if (batches := data.validation()) is None:
             return
         with trainer.precision_plugin.forward_context():
@@ -200,13 +200,13 @@ class Course(lightning.Callback):
         self._losses.append(loss)
         if self._record:
             self._record.validation({"step": self._step, **metrics})
-        if run_out(self._losses, self._job.settings.early_stopping_patience):
+        if is_out_of_patience(self._losses, self._job.settings.early_stopping_patience):
             trainer.should_stop = True
 
     def _refuse(self, loss: float) -> None:
         """Raises Diverged for a loss that nothing can be learned from, before anything is kept of it."""
         if not math.isfinite(loss):
-            raise Diverged(self._step, self._job.settings.learning_rate)
+            raise DivergedError(self._step, self._job.settings.learning_rate)
 
     def _keep(self, trainer: Any, name: str, *, weights_only: bool = False) -> None:
         """Write a checkpoint in place of the older one; a kill leaves one of the two."""
@@ -219,6 +219,6 @@ class Course(lightning.Callback):
             new.replace(file)
 
 
-def run_out(losses: list[float], patience: int | None) -> bool:
+def is_out_of_patience(losses: list[float], patience: int | None) -> bool:
     """Whether so many validations in a row have brought nothing better."""
     return patience is not None and bool(losses) and len(losses) - 1 - losses.index(min(losses)) >= patience

@@ -10,17 +10,17 @@ from pydantic.dataclasses import dataclass
 
 from codetool.runs.operational import Checksummed, Operational
 
-Share = Annotated[float, Field(ge=0, lt=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
-FOR_A_PRM = ("labels", "soft_target", "loss", "add_label_tokens")
+PRM_ONLY = ("labels", "soft_target", "loss", "add_label_tokens")
 """Settings that mean nothing to a policy."""
-FOR_VALIDATION = ("val_checks_per_epoch", "early_stopping_patience")
+VALIDATION_ONLY = ("val_checks_per_epoch", "early_stopping_patience")
 """Settings that mean nothing where no tasks are kept back."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class Training:
+class TrainConfig:
     """Settings of a training run."""
 
     target: Literal["prm", "policy"]
@@ -35,7 +35,7 @@ class Training:
     """How examples share a forward pass."""
     files: Annotated[tuple[Path, ...], Checksummed]
     """Files, or folders of `stage=collect`, with the examples."""
-    val_fraction: Share
+    val_fraction: Fraction
     """Share of the tasks that is kept back to validate on; 0 trains on all."""
     val_files: Annotated[tuple[Path, ...], Checksummed]
     """Files to validate on; with any, nothing is kept back of `data`."""
@@ -43,7 +43,7 @@ class Training:
     """Passes over the data."""
     learning_rate: Annotated[float, Field(gt=0, le=1e30)]
     """Highest learning rate, at the end of the warm-up."""
-    warmup_ratio: Share
+    warmup_ratio: Fraction
     """Share of the updates in which the learning rate rises; then it falls as a cosine to 0."""
     weight_decay: Annotated[float, Field(ge=0)]
     """Of AdamW."""
@@ -72,11 +72,11 @@ class Training:
 
     def irrelevant_settings(self) -> frozenset[str]:
         """The settings without effect on the weights, given the others."""
-        names = set(FOR_A_PRM if self.target == "policy" else ())
+        names = set(PRM_ONLY if self.target == "policy" else ())
         if self.labels == "hard":
             names.add("soft_target")
         if self.val_files:
             names.add("val_fraction")
         elif not self.val_fraction:
-            names.update(FOR_VALIDATION)
+            names.update(VALIDATION_ONLY)
         return frozenset(names)

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Target:
     """A question to the model: what comes after the token at `place`?
 
     `token` is the right answer of a policy. A PRM is asked for the probability of its first label, `share`.
@@ -34,15 +34,15 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class SFTExample:
     """A prompt in tokens with its readings, of which there is at least one. Examples of a task are kept together."""
 
     task_id: str
     tokens: tuple[int, ...]
-    readings: tuple[Reading, ...]
+    readings: tuple[Target, ...]
 
 
-class Tokens(Protocol):
+class ChatEncoder(Protocol):
     """A model's tokenizer and chat template; `codetool.models.chat_template.ChatTokens` is one."""
 
     def encode(self, messages: Sequence[Any]) -> list[int]:
@@ -58,7 +58,7 @@ class Tokens(Protocol):
         ...
 
 
-class Chat(Protocol):
+class ChatTranscript(Protocol):
     """A transcript: chat messages and the weight of each, which is 0 for all but those to learn."""
 
     task_id: str
@@ -66,7 +66,9 @@ class Chat(Protocol):
     weights: Sequence[float]
 
 
-def judged(examples: Iterable[ProcessExample], prompt: PRMPrompt, tokens: Tokens, target: str) -> Iterator[Example]:
+def build_prm_examples(
+    examples: Iterable[ProcessExample], prompt: PRMPrompt, tokens: ChatEncoder, target: str
+) -> Iterator[SFTExample]:
     """What a PRM learns of process data: `target` is `label`, `soft` or `latent`. Without a label nothing is learned.
 
     An example counts as often as its program was sampled.
@@ -77,11 +79,11 @@ def judged(examples: Iterable[ProcessExample], prompt: PRMPrompt, tokens: Tokens
             continue
         chat = prompt.with_candidate(each.prefix, each.node_id.count("-") + 1, each.step)
         read = tuple(tokens.encode(chat))
-        reading = Reading(len(read) - 1, float(each.multiplicity), share=float(wanted), number=number)
-        yield Example(each.task_id, read, (reading,))
+        reading = Target(len(read) - 1, float(each.multiplicity), share=float(wanted), number=number)
+        yield SFTExample(each.task_id, read, (reading,))
 
 
-def written(transcripts: Iterable[Chat], tokens: Tokens) -> Iterator[Example]:
+def build_policy_examples(transcripts: Iterable[ChatTranscript], tokens: ChatEncoder) -> Iterator[SFTExample]:
     """What a policy learns of transcripts: every token of the assistant's messages that have a weight, and to stop.
 
     An example a message: what stood before it as it is read at inference, then the message's own tokens and the one
@@ -97,5 +99,5 @@ def written(transcripts: Iterable[Chat], tokens: Tokens) -> Iterator[Example]:
             before = tokens.encode(each.messages[:place])
             said = [*tokens.literal(each.messages[place]["content"]), *([] if end is None else [end])]
             first = len(before) - 1
-            readings = tuple(Reading(first + i, weight, token) for i, token in enumerate(said))
-            yield Example(each.task_id, (*before, *said[:-1]), readings)
+            readings = tuple(Target(first + i, weight, token) for i, token in enumerate(said))
+            yield SFTExample(each.task_id, (*before, *said[:-1]), readings)

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from codetool.models import lora
-from codetool.training.datamodule import Data, Plan
-from codetool.training.settings import Training
-from codetool.training.sft_examples import Example
-from codetool.training.trainable_model import Trained, load
-from codetool.training.trainer import Place, TrainerOption
-from codetool.training.tuning import Tuning
+from codetool.training.datamodule import EpochPlan, TrainDataModule
+from codetool.training.settings import TrainConfig
+from codetool.training.sft_examples import SFTExample
+from codetool.training.trainable_model import TrainableModel, load_trainable_model
+from codetool.training.trainer import Devices, TrainerConfig
+from codetool.training.tuning import TuningConfig
 
 LAST = "last.ckpt"
 """The checkpoint to go on from."""
@@ -22,19 +22,19 @@ BEST = "best.ckpt"
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainJob:
     """What is trained on what, how, where, and the folder that it is written to."""
 
     folder: Path
     base: Path
     """Folder of the model that training starts from."""
-    settings: Training
-    tuning: Tuning
-    trainer: TrainerOption
-    place: Place
+    settings: TrainConfig
+    tuning: TuningConfig
+    trainer: TrainerConfig
+    place: Devices
     seed: int
-    training: Sequence[Example]
-    validation: Sequence[Example]
+    training: Sequence[SFTExample]
+    validation: Sequence[SFTExample]
     labels: tuple[int, int] | None
     """Tokens of a PRM's labels, None for a policy."""
     start: Path | None = None
@@ -47,10 +47,10 @@ class Job:
         """Folder of the checkpoints."""
         return self.folder / "checkpoints"
 
-    def data(self, rank: int) -> Data:
+    def data(self, rank: int) -> TrainDataModule:
         """The batches of a process."""
         settings = self.settings
-        plan = Plan(
+        plan = EpochPlan(
             settings.batching,
             settings.max_tokens_per_batch,
             settings.gradient_accumulation_steps,
@@ -58,20 +58,22 @@ class Job:
             self.place.world,
             rank,
         )
-        return Data(self.training, self.validation, plan)
+        return TrainDataModule(self.training, self.validation, plan)
 
     def updates(self) -> int:
         """Updates of the whole run."""
         return self.data(0).updates(self.settings.epochs)
 
-    def load(self) -> Trained:
+    def load(self) -> TrainableModel:
         """The model as training starts with it; the same in every process and whenever it is called."""
         import torch
 
         torch.manual_seed(self.seed)
         whole = self.tuning.method == "full" or self.trainer.precision != "bf16-true"
         dtype = torch.float32 if whole else torch.bfloat16
-        trained = load(self.base, dtype, self.tuning, checkpointing=self.settings.gradient_checkpointing)
+        trained = load_trainable_model(
+            self.base, dtype, self.tuning, checkpointing=self.settings.gradient_checkpointing
+        )
         if self.start is not None:
             lora.resume(trained.model, self.start)
         if self.vocabulary > trained.plain.get_input_embeddings().num_embeddings:
@@ -79,7 +81,7 @@ class Job:
         return trained
 
 
-def weights_of(checkpoint: Path) -> dict[str, Any]:
+def load_trained_weights(checkpoint: Path) -> dict[str, Any]:
     """The trained weights of a checkpoint, by their names in a `Trained`."""
     import torch
 

@@ -20,14 +20,14 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from codetool.errors import ConfigError, MissingError
 from codetool.training import tree_attention
-from codetool.training.batch import Batch
-from codetool.training.tuning import Tuning
+from codetool.training.batch import TrainBatch
+from codetool.training.tuning import TuningConfig
 
 ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3")
 """Those that have been compared with transformers' own forward pass; scoring in process reads the same."""
 
 
-class Trained(nn.Module):  # type: ignore[misc]
+class TrainableModel(nn.Module):  # type: ignore[misc]
     """A causal language model that gives logits only where it is asked."""
 
     def __init__(self, model: Any) -> None:
@@ -35,9 +35,9 @@ class Trained(nn.Module):  # type: ignore[misc]
         super().__init__()
         self.model = model
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: TrainBatch) -> Tensor:
         """The hidden states `(readings, hidden)` at the places of the batch, after the last norm."""
-        pack = tree_attention.seen(batch.positions, batch.ends)
+        pack = tree_attention.build_tree_mask(batch.positions, batch.ends)
         body = self.plain.base_model
         hidden = body(input_ids=batch.tokens, position_ids=batch.positions, use_cache=False, pack=pack)
         found: Tensor = hidden.last_hidden_state.flatten(0, 1)[batch.places]
@@ -54,18 +54,20 @@ class Trained(nn.Module):  # type: ignore[misc]
         return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
 
 
-def load(folder: Path, dtype: torch.dtype, tuning: Tuning, *, checkpointing: bool) -> Trained:
+def load_trainable_model(
+    folder: Path, dtype: torch.dtype, tuning: TuningConfig, *, checkpointing: bool
+) -> TrainableModel:
     """The model of a folder in Hugging Face format, its trained weights requiring gradients.
 
     Raises MissingError for damaged files, ConfigError for an architecture that cannot be trained so.
     """
-    more = {"quantization_config": _four_bits()} if tuning.method == "qlora" else {}
+    more = {"quantization_config": _make_4bit_config()} if tuning.method == "qlora" else {}
     transformers.utils.logging.disable_progress_bar()
-    tree_attention.register()
+    tree_attention.register_tree_attention()
     try:
-        _trainable(AutoConfig.from_pretrained(folder, local_files_only=True), folder)
+        _check_architecture(AutoConfig.from_pretrained(folder, local_files_only=True), folder)
         model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, attn_implementation=tree_attention.TREE, local_files_only=True, **more
+            folder, dtype=dtype, attn_implementation=tree_attention.ATTENTION_NAME, local_files_only=True, **more
         )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise MissingError(f"{folder} does not hold a model that can be loaded: {error}") from error
@@ -75,13 +77,13 @@ def load(folder: Path, dtype: torch.dtype, tuning: Tuning, *, checkpointing: boo
         model.enable_input_require_grads()
     if tuning.method != "full":
         try:
-            model = get_peft_model(model, _lora(tuning), autocast_adapter_dtype=True)
+            model = get_peft_model(model, _make_lora_config(tuning), autocast_adapter_dtype=True)
         except ValueError as error:
             raise ConfigError(f"tuning.modules={tuning.modules!r} does not fit {folder}: {error}") from error
-    return Trained(model.train())  # transformers loads a model for use, its dropout off
+    return TrainableModel(model.train())  # transformers loads a model for use, its dropout off
 
 
-def _four_bits() -> Any:
+def _make_4bit_config() -> Any:
     """How weights are quantised (Dettmers et al. 2023, arXiv 2305.14314). Raises MissingError without the package."""
     if find_spec("bitsandbytes") is None:
         raise MissingError("tuning=qlora needs a package: pip install bitsandbytes; or choose tuning=lora")
@@ -93,7 +95,7 @@ def _four_bits() -> Any:
     )
 
 
-def _lora(tuning: Tuning) -> LoraConfig:
+def _make_lora_config(tuning: TuningConfig) -> LoraConfig:
     modules = tuning.modules if isinstance(tuning.modules, str) else list(tuning.modules)
     return LoraConfig(
         r=tuning.rank,
@@ -104,7 +106,7 @@ def _lora(tuning: Tuning) -> LoraConfig:
     )
 
 
-def _trainable(config: Any, folder: Path) -> None:
+def _check_architecture(config: Any, folder: Path) -> None:
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     windowed = kinds != {"full_attention"} or (config.model_type == "mistral" and config.sliding_window is not None)
     if config.model_type not in ARCHITECTURES or windowed:

@@ -12,12 +12,12 @@ from pydantic.dataclasses import dataclass as settings
 
 from codetool.errors import ConfigError, MissingError
 
-SHARING = 2
+DEFAULT_CPU_PROCESSES = 2
 """Processes of a CPU where several are wanted and none says how many."""
 
 
 @settings(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class TrainerOption:
+class TrainerConfig:
     """Settings of `trainer=`."""
 
     accelerator: Literal["auto", "cpu", "gpu"]
@@ -32,7 +32,7 @@ class TrainerOption:
     `32-true`: all in float32. Weights that are trained are float32 whatever it is: in bfloat16, steps of a usual
     learning rate would be rounded away."""
 
-    def place(self) -> Place:
+    def place(self) -> Devices:
         """What the settings come to on this machine. Raises ConfigError or MissingError where they cannot be met."""
         import torch
 
@@ -40,7 +40,7 @@ class TrainerOption:
         on_gpu = self.accelerator == "gpu" or (self.accelerator == "auto" and gpus > 0)
         if on_gpu and not gpus:
             raise MissingError("trainer.accelerator=gpu: PyTorch sees no GPU here; choose trainer=cpu")
-        several = SHARING if self.strategy in ("ddp", "fsdp") else 1
+        several = DEFAULT_CPU_PROCESSES if self.strategy in ("ddp", "fsdp") else 1
         world = self.devices if self.devices != "auto" else gpus if on_gpu and self.strategy != "auto" else several
         if on_gpu and world > gpus:
             raise MissingError(f"trainer.devices={world}: there are {gpus} GPUs here")
@@ -48,11 +48,11 @@ class TrainerOption:
             raise ConfigError(f"trainer.devices={world} needs a strategy: trainer=ddp or trainer=fsdp")
         if self.strategy == "deepspeed" and find_spec("deepspeed") is None:
             raise MissingError("trainer=deepspeed needs a package: pip install deepspeed; or choose trainer=fsdp")
-        return Place("gpu" if on_gpu else "cpu", world)
+        return Devices("gpu" if on_gpu else "cpu", world)
 
 
 @dataclass(frozen=True)
-class Place:
+class Devices:
     """Devices of one kind, a process for each."""
 
     device: Literal["cpu", "gpu"]

@@ -15,12 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import AttentionInterface
 
-TREE = "codetool_tree"
+ATTENTION_NAME = "codetool_tree"
 """Name that transformers knows this attention by."""
 
 
 @dataclass(frozen=True)
-class Stretch:
+class Segment:
     """Places `start` to `stop` of a row, one after the other in one example, and all that they see: `keys`."""
 
     row: int
@@ -31,41 +31,43 @@ class Stretch:
 
 
 @dataclass(frozen=True)
-class Seen:
+class TreeMask:
     """Who sees whom in a batch, as the device wants to know it."""
 
-    stretches: Sequence[Stretch]
+    stretches: Sequence[Segment]
     mask: Tensor | None
     """`(rows, 1, length, length)`, true where a query sees a key."""
 
 
-def seen(positions: Tensor, ends: Tensor) -> Seen:
+def build_tree_mask(positions: Tensor, ends: Tensor) -> TreeMask:
     """Who sees whom, from `(rows, length)` each; on the device that they are on."""
     if positions.device.type != "cpu":
-        return Seen((), masked(ends))
-    return Seen([stretch for row in range(len(positions)) for stretch in _stretches(row, positions, ends)], None)
+        return TreeMask((), build_dense_mask(ends))
+    return TreeMask(
+        [stretch for row in range(len(positions)) for stretch in _split_segments(row, positions, ends)], None
+    )
 
 
-def masked(ends: Tensor) -> Tensor:
+def build_dense_mask(ends: Tensor) -> Tensor:
     """`(rows, 1, length, length)`: whether the query at place q sees the key at place k, which is k ≤ q < end[k]."""
     places = torch.arange(ends.shape[1], device=ends.device)
     query, key = places[None, :, None], places[None, None, :]
     return ((key <= query) & (query < ends[:, None, :]))[:, None]
 
 
-def _stretches(row: int, positions: Tensor, ends: Tensor) -> list[Stretch]:
+def _split_segments(row: int, positions: Tensor, ends: Tensor) -> list[Segment]:
     own, length = ends[row], positions.shape[1]
     breaks = (positions[row, 1:] != positions[row, :-1] + 1).nonzero().flatten() + 1
     starts = [0, *breaks.tolist()]
     found = []
     for start, stop in zip(starts, [*starts[1:], length], strict=True):
         ancestors = (own[:start] > start).nonzero().flatten()
-        found.append(Stretch(row, start, stop, torch.cat([ancestors, torch.arange(start, stop)])))
+        found.append(Segment(row, start, stop, torch.cat([ancestors, torch.arange(start, stop)])))
     return found
 
 
 def attend(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, mask: None, *, scaling: float, pack: Seen, **_: Any
+    module: Any, query: Tensor, key: Tensor, value: Tensor, mask: None, *, scaling: float, pack: TreeMask, **_: Any
 ) -> tuple[Tensor, None]:
     """Attention of one layer: `(rows, heads, length, head)` to `(rows, length, heads, head)`."""
     if pack.mask is not None:
@@ -77,20 +79,20 @@ def attend(
         if torch.is_autocast_enabled(kind):  # which knows nothing of the way back below
             query, key, value = (each.to(torch.get_autocast_dtype(kind)) for each in (query, key, value))
         with torch.autocast(kind, enabled=False):
-            out = _Stretched.apply(query * scaling, key, value, pack.stretches)
+            out = _SegmentAttention.apply(query * scaling, key, value, pack.stretches)
     return out.transpose(1, 2), None
 
 
-def register() -> None:
+def register_tree_attention() -> None:
     """Make the attention known to transformers under its name."""
-    AttentionInterface.register(TREE, attend)
+    AttentionInterface.register(ATTENTION_NAME, attend)
 
 
-class _Stretched(torch.autograd.Function):  # type: ignore[misc]
+class _SegmentAttention(torch.autograd.Function):  # type: ignore[misc]
     """Attention stretch by stretch, its weights kept for the way back."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, stretches: Sequence[Stretch]) -> Tensor:
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, stretches: Sequence[Segment]) -> Tensor:
         rows, heads, length, head = query.shape
         out = torch.empty_like(query)
         kv, kept = key.shape[1], []
@@ -99,7 +101,7 @@ class _Stretched(torch.autograd.Function):  # type: ignore[misc]
             asked = query[each.row, :, each.start : each.stop].reshape(kv, -1, head)
             scores = torch.bmm(asked, key[each.row, :, each.keys].transpose(1, 2)).view(-1, count, len(each.keys))
             if count > 1:
-                scores[..., -count:].masked_fill_(_later(count), float("-inf"))
+                scores[..., -count:].masked_fill_(_future_mask(count), float("-inf"))
             weights = scores.softmax(-1).view(kv, -1, len(each.keys))
             found = torch.bmm(weights, value[each.row, :, each.keys])
             out[each.row, :, each.start : each.stop] = found.view(heads, count, head)
@@ -128,6 +130,6 @@ class _Stretched(torch.autograd.Function):  # type: ignore[misc]
         return for_query, for_key, for_value, None
 
 
-def _later(count: int) -> Tensor:
+def _future_mask(count: int) -> Tensor:
     """`(count, count)`: true where a key comes after the query."""
     return torch.ones(count, count, dtype=torch.bool).triu_(1)

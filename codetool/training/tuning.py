@@ -12,7 +12,7 @@ from codetool.runs.operational import Checksummed, Operational
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class Tuning:
+class TuningConfig:
     """Settings of `tuning=`."""
 
     method: Literal["lora", "full", "qlora"]

@@ -27,7 +27,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from codetool.training.sft_examples import Example, Reading
+from codetool.training.sft_examples import SFTExample, Target
 
 RESULTS = Path(__file__).parent / "results"
 OURS = ("tree", "packed", "padded", "tree_same")
@@ -47,11 +47,11 @@ def workload(trees: int) -> dict[str, Any]:
     from codetool.config.run_config import validate
     from codetool.models.chat_template import ChatTokens
     from codetool.models.smollm2 import smollm2_folder
-    from codetool.training.sft_examples import judged
+    from codetool.training.sft_examples import build_prm_examples
 
     chat, made = ChatTokens(smollm2_folder()), examples(trees)
     prompt = validate(compose_all(["stage=collect"])[0]).collect.prompt
-    read = [list(judged(tree, prompt, chat, "label")) for tree in made]
+    read = [list(build_prm_examples(tree, prompt, chat, "label")) for tree in made]
     steps = [len(chat.tokens(node.step)) for tree in made for node in tree]
     starts = [len(chat.encode([dict(message) for message in tree[0].prefix])) for tree in made]
     return {
@@ -66,10 +66,10 @@ def workload(trees: int) -> dict[str, Any]:
     }
 
 
-def updates(work: dict[str, Any], side: str, every: int) -> list[list[Example]]:
+def updates(work: dict[str, Any], side: str, every: int) -> list[list[SFTExample]]:
     """The examples of each update."""
     trees = [
-        [Example(f"{i}", tuple(tokens), (Reading(len(tokens) - 1, share=share),)) for tokens, share in tree]
+        [SFTExample(f"{i}", tuple(tokens), (Target(len(tokens) - 1, share=share),)) for tokens, share in tree]
         for i, tree in enumerate(work["trees"])
     ]
     if side == "tree":
@@ -86,15 +86,15 @@ def ours(side: str, work: dict[str, Any], every: int, room: int) -> dict[str, An
     from codetool.config.overrides import compose_all
     from codetool.config.run_config import validate
     from codetool.models.smollm2 import smollm2_folder
-    from codetool.training.batch import Batching, batch, rows_of
+    from codetool.training.batch import Batching, arrange_rows, build_batch
     from codetool.training.module import SFT
-    from codetool.training.trainable_model import load
+    from codetool.training.trainable_model import load_trainable_model
 
     words = ["stage=train", "train.loss=vocabulary", f"tuning.rank={RANK}", f"tuning.alpha={ALPHA}"]
     config = validate(compose_all(words)[0])
     batching: Batching = cast(Batching, "tree" if side == "tree_same" else side)
     module = SFT(
-        lambda: load(smollm2_folder(), torch.bfloat16, config.tuning, checkpointing=False),
+        lambda: load_trainable_model(smollm2_folder(), torch.bfloat16, config.tuning, checkpointing=False),
         config.train,
         (work["labels"][0], work["labels"][1]),
         1,
@@ -103,14 +103,14 @@ def ours(side: str, work: dict[str, Any], every: int, room: int) -> dict[str, An
     module.train()
     weights = [weight for weight in module.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=RATE, weight_decay=0.0)
-    module.losses(batch(rows_of([[_warm()]], "tree", room)[0], 1.0)).sum().backward()
+    module.losses(build_batch(arrange_rows([[_warm()]], "tree", room)[0], 1.0)).sum().backward()
     optimizer.zero_grad()
     losses, computed, clock = [], 0, _Clock()
     for examples in updates(work, side, every):
-        passes = rows_of([examples], batching, room)
+        passes = arrange_rows([examples], batching, room)
         loss = 0.0
         for rows in passes:
-            made = batch(rows, float(len(examples)))
+            made = build_batch(rows, float(len(examples)))
             part = module.losses(made).sum() / made.total
             part.backward()
             loss += part.item()
@@ -199,8 +199,8 @@ class _Clock:
         }
 
 
-def _warm() -> Example:
-    return Example("warm", tuple(range(100, 164)), (Reading(63, share=1.0),))
+def _warm() -> SFTExample:
+    return SFTExample("warm", tuple(range(100, 164)), (Target(63, share=1.0),))
 
 
 def main() -> None:

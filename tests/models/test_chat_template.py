@@ -14,7 +14,7 @@ from codetool.errors import ConfigError, MissingError
 from codetool.models.chat_template import ChatTokens
 from codetool.models.smollm2 import smollm2_folder
 from codetool.prompts.messages import merge_same_roles, merge_system_message
-from codetool.training.sft_examples import written
+from codetool.training.sft_examples import build_policy_examples
 
 CHAT = [
     {"role": "system", "content": "You judge."},
@@ -265,7 +265,7 @@ def test_a_policy_is_taught_to_end_its_turn(folder: Path, option: str) -> None:
     class Transcript:
         task_id, messages, weights = "t", [USER, said], [0, 1]
 
-    [example] = written([Transcript()], tokens)
+    [example] = build_policy_examples([Transcript()], tokens)
     learned = [reading.token for reading in example.readings]
     assert learned == [*tokens.literal(said["content"]), end]
     assert learned.count(end) == 1

@@ -80,13 +80,13 @@ def lines(file: Path) -> list[dict[str, Any]]:
 def job(config: RunConfig, folder: Path, **changes: Any) -> Any:
     """The job that the settings come to, in a folder made for it."""
     from codetool.stages.train import train_dataset as material
-    from codetool.training.train_job import Job
+    from codetool.training.train_job import TrainJob
 
     found = material.find_base_model(config)
     labels = material.encode_labels(config, found.base)
     made = material.load_dataset(config, found.base, labels)
     (folder / "checkpoints").mkdir(parents=True)
-    whole = Job(
+    whole = TrainJob(
         folder=folder, base=found.base, start=material.find_initial_adapter(config), settings=config.train,
         tuning=config.tuning,
         trainer=config.trainer, place=config.trainer.place(), seed=config.seed, training=made.training,

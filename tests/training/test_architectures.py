@@ -13,10 +13,10 @@ from codetool.config.overrides import compose_all
 from codetool.config.run_config import validate
 from codetool.errors import ConfigError
 from codetool.models import packed_model
-from codetool.training.batch import batch
-from codetool.training.packing import pack
-from codetool.training.sft_examples import Example, Reading
-from codetool.training.trainable_model import ARCHITECTURES, Trained, load
+from codetool.training.batch import build_batch
+from codetool.training.packing import pack_examples
+from codetool.training.sft_examples import SFTExample, Target
+from codetool.training.trainable_model import ARCHITECTURES, TrainableModel, load_trainable_model
 
 SMALL: dict[str, Any] = {
     "vocab_size": 60, "hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 2, "num_attention_heads": 6,
@@ -35,19 +35,19 @@ def made(kind: str, folder: Path, **more: Any) -> Any:
     return model
 
 
-def loaded(folder: Path) -> Trained:
+def loaded(folder: Path) -> TrainableModel:
     tuning = validate(compose_all(["stage=train", "tuning=full"])[0]).tuning
-    return load(folder, torch.float32, tuning, checkpointing=False)
+    return load_trainable_model(folder, torch.float32, tuning, checkpointing=False)
 
 
 @pytest.mark.parametrize("kind", ARCHITECTURES)
 def test_logits_are_those_of_transformers(kind: str, tmp_path: Path) -> None:
     plain = made(kind, tmp_path, **WITHOUT_WINDOW.get(kind, {}))
-    examples = [Example("t", tokens, (Reading(len(tokens) - 1),)) for tokens in ((5, 6, 7), (5, 6, 8, 9), (3, 4))]
-    rows = pack([examples], 100, share=True)
+    examples = [SFTExample("t", tokens, (Target(len(tokens) - 1),)) for tokens in ((5, 6, 7), (5, 6, 8, 9), (3, 4))]
+    rows = pack_examples([examples], 100, share=True)
     trained = loaded(tmp_path).eval()
     with torch.no_grad():
-        found = trained.logits(trained(batch(rows, 1.0)))
+        found = trained.logits(trained(build_batch(rows, 1.0)))
         ordered = sorted(examples, key=lambda each: each.tokens)
         expected = torch.stack([plain(torch.tensor([each.tokens])).logits[0, -1] for each in ordered])
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)

@@ -19,7 +19,7 @@ from codetool.models.llama_decoder import Llama
 from codetool.models.packed_model import Family, PackedModel
 from codetool.training import launcher
 from codetool.training.export import export, export_merged
-from codetool.training.new_label_tokens import untrained
+from codetool.training.new_label_tokens import find_untrained_tokens
 
 LABELS = (260, 259)
 
@@ -36,7 +36,7 @@ def made(kind: tiny_models.Kind, folder: Path, *words: str, base: str = "somebod
     data = process_file(folder / "process.jsonl", 6)
     settings = config(folder / "base", data, folder, "train.learning_rate=1e-2", *words)
     run = job(settings, folder / "run")
-    launcher.train(run, Nobody(), None)
+    launcher.launch_training(run, Nobody(), None)
     return run, export(run, run.checkpoints / "last.ckpt", base, None)
 
 
@@ -81,7 +81,7 @@ def test_training_goes_on_from_an_adapter(target: str, tmp_path: Path) -> None:
     run = job(config(first.base, data, tmp_path, *words), tmp_path / "more")
     tokens = ChatTokens(run.base).encode([{"role": "user", "content": "Question: who directed it?"}])
     untouched, before = adapted(run.base, None, tokens), adapted(run.base, adapter, tokens)
-    launcher.train(run, Nobody(), None)
+    launcher.launch_training(run, Nobody(), None)
     after = adapted(run.base, export(run, run.checkpoints / "last.ckpt", "somebody/tiny", None), tokens)
     assert (before - untouched).abs().max() > 1e-2
     assert torch.allclose(after, before, atol=1e-3) and not torch.equal(after, before)
@@ -132,7 +132,7 @@ def test_new_labels_are_tokens_of_the_exported_model_alone(tmp_path: Path) -> No
     run = job(settings, tmp_path / "run")
     labels = train_dataset.encode_labels(settings, run.base)
     assert labels is not None
-    launcher.train(run, Nobody(), None)
+    launcher.launch_training(run, Nobody(), None)
     folder = export(run, run.checkpoints / "last.ckpt", "base", labels.tokenizer)
     ids = [ChatTokens(folder).tokens(word) for word in ("<more>", "<less>")]
     assert ids == [[labels.tokens[0]], [labels.tokens[1]]]
@@ -145,13 +145,13 @@ def test_new_labels_are_tokens_of_the_exported_model_alone(tmp_path: Path) -> No
 
 def test_tokens_that_were_never_trained_are_found(tmp_path: Path) -> None:
     model = tiny_models.save("llama", tmp_path)
-    assert untrained(tmp_path, LABELS) == []
+    assert find_untrained_tokens(tmp_path, LABELS) == []
     with torch.no_grad():
         rows = model.get_input_embeddings().weight
         rows[259] *= 1e-3
         rows[260] = rows[261]
     model.save_pretrained(tmp_path)
-    assert untrained(tmp_path, [258, 259, 260]) == [259, 260]
+    assert find_untrained_tokens(tmp_path, [258, 259, 260]) == [259, 260]
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "model.safetensors.index.json"])
@@ -159,4 +159,4 @@ def test_damaged_files_are_told_of(file: str, tmp_path: Path) -> None:
     tiny_models.save("llama", tmp_path)
     (tmp_path / file).write_bytes((tmp_path / "model.safetensors").read_bytes()[:1000])
     with pytest.raises(MissingError, match=rf"{file} cannot be read.*Is the download complete"):
-        untrained(tmp_path, LABELS)
+        find_untrained_tokens(tmp_path, LABELS)

@@ -17,7 +17,7 @@ from training_jobs import config, job, lines, process_file, transcripts_file
 
 from codetool.errors import CodeToolError
 from codetool.training import fit, launcher
-from codetool.training.train_job import Job, weights_of
+from codetool.training.train_job import TrainJob, load_trained_weights
 
 
 @dataclass
@@ -53,17 +53,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return process_file(tmp_path_factory.mktemp("data") / "process.jsonl")
 
 
-def ran(job: Job, watch: Watch | None = None) -> list[float]:
+def ran(job: TrainJob, watch: Watch | None = None) -> list[float]:
     """The losses of a run."""
-    launcher.train(job, watch or Watch(), None)
+    launcher.launch_training(job, watch or Watch(), None)
     return losses(job)
 
 
-def losses(job: Job) -> list[float]:
+def losses(job: TrainJob) -> list[float]:
     return [line["loss"] for line in lines(job.folder / "losses.jsonl")]
 
 
-def validations(job: Job) -> dict[int, float]:
+def validations(job: TrainJob) -> dict[int, float]:
     return {line["step"]: line["validation_loss"] for line in lines(job.folder / "validations.jsonl")}
 
 
@@ -79,17 +79,17 @@ def words() -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="module")
-def whole(model: Path, data: Path, words: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Job:
+def whole(model: Path, data: Path, words: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> TrainJob:
     """A run that nobody disturbed."""
     folder = tmp_path_factory.mktemp("whole")
-    made: Job = job(config(model, data, folder, *words), folder / "run")
+    made: TrainJob = job(config(model, data, folder, *words), folder / "run")
     ran(made)
     return made
 
 
 @pytest.mark.parametrize(("after", "number"), [(3, signal.SIGINT), (7, signal.SIGTERM)])
 def test_a_signal_ends_it_after_the_update_and_it_goes_on_as_if_nothing_had_been(
-    whole: Job, model: Path, data: Path, words: tuple[str, ...], tmp_path: Path, after: int, number: signal.Signals
+    whole: TrainJob, model: Path, data: Path, words: tuple[str, ...], tmp_path: Path, after: int, number: signal.Signals
 ) -> None:
     made = job(config(model, data, tmp_path, *words), tmp_path / "run")
     watch = Watch(after, number)
@@ -143,7 +143,7 @@ def test_a_signal_before_the_first_update_ends_it_without_more_ado(
 
 
 def test_a_kill_costs_the_updates_since_the_last_checkpoint(
-    whole: Job, model: Path, data: Path, words: tuple[str, ...], tmp_path: Path
+    whole: TrainJob, model: Path, data: Path, words: tuple[str, ...], tmp_path: Path
 ) -> None:
     made = job(config(model, data, tmp_path, *words), tmp_path / "run")
     child = os.fork()
@@ -157,26 +157,26 @@ def test_a_kill_costs_the_updates_since_the_last_checkpoint(
     assert again.seen[0] == 5
 
 
-def test_learning_rate_rises_and_falls_over_all_epochs(whole: Job) -> None:
+def test_learning_rate_rises_and_falls_over_all_epochs(whole: TrainJob) -> None:
     rates = [line["learning_rate"] for line in lines(whole.folder / "losses.jsonl")]
     assert max(rates) == whole.settings.learning_rate
     assert rates[-1] < 0.1 * max(rates)
     assert len(rates) == whole.updates()
 
 
-def test_validations_end_each_epoch_and_the_best_is_kept(whole: Job) -> None:
+def test_validations_end_each_epoch_and_the_best_is_kept(whole: TrainJob) -> None:
     assert list(validations(whole))[1::2] == [whole.updates() // 2, whole.updates()]
     assert sorted(file.name for file in whole.checkpoints.iterdir()) == ["best.ckpt", "last.ckpt"]
 
 
-def test_a_finished_run_does_nothing_more(whole: Job) -> None:
+def test_a_finished_run_does_nothing_more(whole: TrainJob) -> None:
     watch = Watch()
     ran(whole, watch)
     assert not watch.seen
 
 
-def test_checkpoints_hold_the_trained_weights_alone(whole: Job) -> None:
-    assert all("lora_" in name for name in weights_of(whole.checkpoints / "last.ckpt"))
+def test_checkpoints_hold_the_trained_weights_alone(whole: TrainJob) -> None:
+    assert all("lora_" in name for name in load_trained_weights(whole.checkpoints / "last.ckpt"))
 
 
 def test_patience_ends_training_early(model: Path, data: Path, tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_bfloat16_learns_with_small_steps_too(model: Path, data: Path, tmp_path:
     made = job(config(model, data, tmp_path, *words), tmp_path / "run")
     ran(made)
     before = dict(made.load().named_parameters())
-    for name, weight in weights_of(made.checkpoints / "last.ckpt").items():
+    for name, weight in load_trained_weights(made.checkpoints / "last.ckpt").items():
         assert weight.dtype == before[name].dtype
         assert (weight != before[name]).any(), name
 
@@ -300,7 +300,7 @@ def test_two_processes_make_the_updates_of_one(
     alone = job(config(tmp_path / "model", data, tmp_path, *words, *EXACT), tmp_path / "one")
     assert found == pytest.approx(ran(alone), abs=1e-5)
     assert validations(shared) == pytest.approx(validations(alone), abs=1e-5)
-    weights: list[dict[str, Any]] = [weights_of(each.checkpoints / "last.ckpt") for each in (shared, alone)]
+    weights: list[dict[str, Any]] = [load_trained_weights(each.checkpoints / "last.ckpt") for each in (shared, alone)]
     assert weights[0].keys() == weights[1].keys()
     for name, weight in weights[0].items():
         assert weight.numpy() == pytest.approx(weights[1][name].numpy(), abs=1e-4), name

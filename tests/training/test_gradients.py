@@ -15,10 +15,10 @@ from transformers import AutoModelForCausalLM
 from codetool.config.overrides import compose_all
 from codetool.config.run_config import validate
 from codetool.training import trainable_model
-from codetool.training.batch import batch, rows_of
+from codetool.training.batch import arrange_rows, build_batch
 from codetool.training.module import SFT
-from codetool.training.sft_examples import Example, Reading
-from codetool.training.tuning import Tuning
+from codetool.training.sft_examples import SFTExample, Target
+from codetool.training.tuning import TuningConfig
 
 LABELS = (11, 23)
 BATCHINGS = ("padded", "packed", "tree")
@@ -55,7 +55,7 @@ def _prm(hard, loss):
     def judged(path):
         share = float(draw.random() < 0.5) if hard else draw.random()
         prompt = path + ENDING
-        return Example("t", prompt, (Reading(len(prompt) - 1, float(draw.randint(1, 3)), share=share),))
+        return SFTExample("t", prompt, (Target(len(prompt) - 1, float(draw.randint(1, 3)), share=share),))
 
     return Taught([[judged(path) for path in _paths(seed)] for seed in range(2)], LABELS, loss)
 
@@ -65,7 +65,7 @@ def _policy():
 
     def written(path):
         first = 12 if len(path) < 20 else len(path) // 2
-        return Example("t", path[:-1], tuple(Reading(i - 1, 0.5, path[i]) for i in range(first, len(path))))
+        return SFTExample("t", path[:-1], tuple(Target(i - 1, 0.5, path[i]) for i in range(first, len(path))))
 
     return Taught([[written(path) for path in _paths(seed)] for seed in range(2)], None, "labels")
 
@@ -99,19 +99,19 @@ def _trainable(weights):
 def shared(folder, taught, method, batching, *, checkpointing=False):
     """The loss over all readings and its gradients, by the training module, pass after pass."""
     settings = validate(compose_all(["stage=train", f"train.loss={taught.loss}"])[0]).train
-    trained = trainable_model.load(
-        folder, torch.float32, Tuning(method=method, **TUNING), checkpointing=checkpointing
+    trained = trainable_model.load_trainable_model(
+        folder, torch.float32, TuningConfig(method=method, **TUNING), checkpointing=checkpointing
     ).double()
     module = SFT(lambda: trained, settings, taught.labels, 1)
     module.configure_model()
     weights = _trainable(trained.model.named_parameters())
-    passes = rows_of(taught.groups, batching, ROOM)
+    passes = arrange_rows(taught.groups, batching, ROOM)
     assert len(passes) > 1, "examples of one task should be in several passes"
     total = sum(row.weight for rows in passes for row in rows)
     trained.train()
     loss = 0.0
     for rows in passes:
-        made = batch(rows, total)
+        made = build_batch(rows, total)
         part = (module.losses(made) * made.weights).sum() / made.total
         part.backward()
         loss += part.item()
@@ -174,5 +174,5 @@ def test_activations_computed_again_change_no_gradient(folder, method, batching)
 
 def test_a_tree_is_read_in_fewer_tokens_than_its_examples(folder):
     groups = TAUGHT["hard labels"].groups
-    read = sum(batch(rows, 1.0).read for rows in rows_of(groups, "tree", ROOM))
+    read = sum(build_batch(rows, 1.0).read for rows in arrange_rows(groups, "tree", ROOM))
     assert 2 * read < sum(len(each.tokens) for group in groups for each in group)

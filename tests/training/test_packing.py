@@ -2,69 +2,69 @@
 
 import pytest
 
-from codetool.training.batch import batch, rows_of
-from codetool.training.packing import pack
-from codetool.training.sft_examples import Example, Reading
+from codetool.training.batch import arrange_rows, build_batch
+from codetool.training.packing import pack_examples
+from codetool.training.sft_examples import SFTExample, Target
 
 A, B, C, D, E, F = range(101, 107)
 
 
 def example(*tokens, task="t", number=-1, weight=1.0):
     """An example that is asked for what comes after its last token."""
-    return Example(task, tokens, (Reading(len(tokens) - 1, weight, number=number),))
+    return SFTExample(task, tokens, (Target(len(tokens) - 1, weight, number=number),))
 
 
 def test_what_examples_start_with_in_common_is_laid_down_once():
-    [made] = pack([[example(A, B, C), example(A, B, D, E), example(A, F)]], 100, share=True)
+    [made] = pack_examples([[example(A, B, C), example(A, B, D, E), example(A, F)]], 100, share=True)
     assert made.tokens == [A, B, C, D, E, F]
     assert made.positions == [0, 1, 2, 2, 3, 1]
     assert made.ends == [6, 5, 3, 5, 5, 6]
 
 
 def test_readings_stand_at_their_own_leaves():
-    [made] = pack([[example(A, B, C), example(A, B, D, E), example(A, F)]], 100, share=True)
+    [made] = pack_examples([[example(A, B, C), example(A, B, D, E), example(A, F)]], 100, share=True)
     assert [reading.place for reading in made.readings] == [2, 4, 5]
 
 
 def test_every_reading_of_an_example_moves_to_its_place():
-    written = Example("t", (A, C, D), (Reading(0, token=C), Reading(1, token=D), Reading(2, token=E)))
-    [made] = pack([[example(A, B), written]], 100, share=True)
+    written = SFTExample("t", (A, C, D), (Target(0, token=C), Target(1, token=D), Target(2, token=E)))
+    [made] = pack_examples([[example(A, B), written]], 100, share=True)
     assert made.tokens == [A, B, C, D]
     assert [(reading.place, reading.token) for reading in made.readings] == [(1, -1), (0, C), (2, D), (3, E)]
 
 
 def test_an_example_that_starts_another_adds_no_token():
-    [made] = pack([[example(A, B, C), example(A, B)]], 100, share=True)
+    [made] = pack_examples([[example(A, B, C), example(A, B)]], 100, share=True)
     assert made.tokens == [A, B, C]
     assert made.ends == [3, 3, 3]
     assert sorted(reading.place for reading in made.readings) == [1, 2]
 
 
 def test_equal_examples_are_read_at_one_place():
-    [made] = pack([[example(A, B, number=1), example(A, B, number=2)]], 100, share=True)
+    [made] = pack_examples([[example(A, B, number=1), example(A, B, number=2)]], 100, share=True)
     assert made.tokens == [A, B]
     assert [(reading.place, reading.number) for reading in made.readings] == [(1, 1), (1, 2)]
 
 
 def test_examples_of_a_group_are_ordered_so_that_they_share_the_most():
-    [made] = pack([[example(A, B, C), example(A, D), example(A, B, E)]], 100, share=True)
+    [made] = pack_examples([[example(A, B, C), example(A, D), example(A, B, E)]], 100, share=True)
     assert made.tokens == [A, B, C, E, D]
 
 
 def test_a_group_goes_on_from_the_one_before_it_where_both_start_alike():
-    [made] = pack([[example(A, B, C)], [example(A, B, D, task="u")]], 100, share=True)
+    [made] = pack_examples([[example(A, B, C)], [example(A, B, D, task="u")]], 100, share=True)
     assert made.tokens == [A, B, C, D]
     assert made.ends == [4, 4, 3, 4]
 
 
 def test_a_common_token_later_on_is_not_a_common_start():
-    [made] = pack([[example(A, C), example(B, C)]], 100, share=True)
+    [made] = pack_examples([[example(A, C), example(B, C)]], 100, share=True)
     assert made.tokens == [A, C, B, C]
     assert made.ends == [2, 2, 4, 4]
 
 
 def test_without_sharing_examples_lie_whole_in_their_own_order():
-    [made] = pack([[example(A, C), example(A, B)]], 100, share=False)
+    [made] = pack_examples([[example(A, C), example(A, B)]], 100, share=False)
     assert made.tokens == [A, C, A, B]
     assert made.positions == [0, 1, 0, 1]
     assert made.ends == [2, 2, 4, 4]
@@ -73,34 +73,37 @@ def test_without_sharing_examples_lie_whole_in_their_own_order():
 
 def test_room_counts_what_is_laid_down():
     group = [example(A, B, C), example(A, B, D), example(A, B, E)]
-    assert [each.tokens for each in pack([group], 5, share=True)] == [[A, B, C, D, E]]
-    assert [each.tokens for each in pack([group], 4, share=True)] == [[A, B, C, D], [A, B, E]]
+    assert [each.tokens for each in pack_examples([group], 5, share=True)] == [[A, B, C, D, E]]
+    assert [each.tokens for each in pack_examples([group], 4, share=True)] == [[A, B, C, D], [A, B, E]]
 
 
 def test_packs_end_where_least_is_laid_down_again():
     """Filled to the last token, the first pack would take (B, C), and (B, D) could not share B with it."""
     group = [example(A, C), example(A, D), example(B, C), example(B, D), example(B, E)]
-    assert [each.tokens for each in pack([group], 5, share=True)] == [[A, C, D], [B, C, D, E]]
+    assert [each.tokens for each in pack_examples([group], 5, share=True)] == [[A, C, D], [B, C, D, E]]
 
 
 def test_packs_are_as_few_as_they_can_be():
-    assert [each.tokens for each in pack([[example(A)], [example(B)], [example(C)]], 2, share=False)] == [[A, B], [C]]
+    assert [each.tokens for each in pack_examples([[example(A)], [example(B)], [example(C)]], 2, share=False)] == [
+        [A, B],
+        [C],
+    ]
 
 
 def test_a_new_pack_starts_with_the_whole_example():
-    second = pack([[example(A, B, C), example(A, B, D)]], 3, share=True)[1]
+    second = pack_examples([[example(A, B, C), example(A, B, D)]], 3, share=True)[1]
     assert (second.tokens, second.positions, second.ends) == ([A, B, D], [0, 1, 2], [3, 3, 3])
 
 
 def test_an_example_longer_than_the_room_has_a_pack_of_its_own():
-    made = pack([[example(A), example(B, C, D, E), example(F)]], 2, share=False)
+    made = pack_examples([[example(A), example(B, C, D, E), example(F)]], 2, share=False)
     assert [each.tokens for each in made] == [[A], [B, C, D, E], [F]]
 
 
 def test_no_example_is_lost_or_doubled():
     groups = [[example(t, *path, task=f"{t}", number=10 * t + i) for i, path in enumerate(PATHS)] for t in range(7)]
     for batching in ("padded", "packed", "tree"):
-        rows = [row for rows in rows_of(groups, batching, 9) for row in rows]
+        rows = [row for rows in arrange_rows(groups, batching, 9) for row in rows]
         numbers = sorted(reading.number for row in rows for reading in row.readings)
         assert numbers == [10 * t + i for t in range(7) for i in range(len(PATHS))]
         assert sum(row.examples for row in rows) == 7 * len(PATHS)
@@ -113,8 +116,8 @@ PATHS = [(A, B, C), (A, B, D, E), (A, F), (B, A, B, C, D, E), (B, A)]
 def test_every_reading_sees_its_example_and_nothing_else(batching):
     """By the formula: place q sees place k if k ≤ q < end[k]."""
     group = [example(*path, number=i) for i, path in enumerate(PATHS)]
-    for rows in rows_of([group], batching, 12):
-        made = batch(rows, 1.0)
+    for rows in arrange_rows([group], batching, 12):
+        made = build_batch(rows, 1.0)
         tokens, positions, ends = (each.flatten().tolist() for each in (made.tokens, made.positions, made.ends))
         length = made.tokens.shape[1]
         for number, place in zip(made.numbers, made.places.tolist(), strict=True):
@@ -126,18 +129,18 @@ def test_every_reading_sees_its_example_and_nothing_else(batching):
 
 def test_padded_rows_are_of_like_length_and_hold_one_example_each():
     lengths = [2, 9, 3, 8, 2, 9]
-    passes = rows_of([[example(*range(length)) for length in lengths]], "padded", 18)
+    passes = arrange_rows([[example(*range(length)) for length in lengths]], "padded", 18)
     assert [[len(row.tokens) for row in rows] for rows in passes] == [[2, 2, 3], [8, 9], [9]]
 
 
 def test_room_of_padded_rows_counts_padding():
-    for rows in rows_of([[example(*range(length)) for length in range(1, 30)]], "padded", 40):
+    for rows in arrange_rows([[example(*range(length)) for length in range(1, 30)]], "padded", 40):
         assert len(rows) * max(len(row.tokens) for row in rows) <= 40
 
 
 def test_padding_is_seen_by_itself_alone():
-    [rows] = rows_of([[example(A), example(A, B, C)]], "padded", 100)
-    made = batch(rows, 1.0)
+    [rows] = arrange_rows([[example(A), example(A, B, C)]], "padded", 100)
+    made = build_batch(rows, 1.0)
     assert made.tokens.tolist() == [[A, 0, 0], [A, B, C]]
     assert made.positions.tolist() == [[0, 0, 1], [0, 1, 2]]
     assert made.ends.tolist() == [[1, 3, 3], [3, 3, 3]]
@@ -145,8 +148,8 @@ def test_padding_is_seen_by_itself_alone():
 
 
 def test_a_batch_holds_what_is_wanted_and_what_it_weighs():
-    asked = Example("t", (A, B), (Reading(0, 2.0, token=B), Reading(1, 0.5, share=0.25, number=3)))
-    made = batch(pack([[asked]], 10, share=True), 7.0)
+    asked = SFTExample("t", (A, B), (Target(0, 2.0, token=B), Target(1, 0.5, share=0.25, number=3)))
+    made = build_batch(pack_examples([[asked]], 10, share=True), 7.0)
     assert made.weights.tolist() == [2.0, 0.5]
     assert made.wanted.tolist() == [B, -1]
     assert made.shares.tolist() == [0.0, 0.25]
@@ -156,5 +159,5 @@ def test_a_batch_holds_what_is_wanted_and_what_it_weighs():
 @pytest.mark.parametrize(("batching", "read"), [("padded", 7), ("packed", 7), ("tree", 5)])
 def test_a_batch_counts_the_tokens_that_are_read(batching, read):
     """Neither what fills rows up nor what examples have in common once more."""
-    [rows] = rows_of([[example(A, B, C), example(A, B, D, E)]], batching, 8)
-    assert batch(rows, 1.0).read == read
+    [rows] = arrange_rows([[example(A, B, C), example(A, B, D, E)]], batching, 8)
+    assert build_batch(rows, 1.0).read == read

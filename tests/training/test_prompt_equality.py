@@ -13,7 +13,7 @@ from codetool.models.locate import ModelFolders
 from codetool.policies.local_model import LocalModel
 from codetool.prm.local_scorer import LocalScorer
 from codetool.prompts.step_format import format_stop_marker
-from codetool.training.sft_examples import judged, written
+from codetool.training.sft_examples import build_policy_examples, build_prm_examples
 from codetool.types import Execution, Node, Step, Task, Tool
 
 ROOT = Node(id="0")
@@ -65,7 +65,7 @@ def test_a_prm_is_taught_on_the_prompt_that_it_scores(folder, path):
     node = "-".join("1" * (len(path) + 1))
     before = tuple(settings.prompt.prefix_messages(TASK, path))
     example = ProcessExample("t", node, "0", before, judged_step.text, True, 1.0, True, 1.0, True, 3)
-    [taught] = judged([example], settings.prompt, ChatTokens(folder), "label")
+    [taught] = build_prm_examples([example], settings.prompt, ChatTokens(folder), "label")
     assert list(taught.tokens) == scored
     [reading] = taught.readings
     assert (reading.place, reading.share, reading.weight) == (len(scored) - 1, 1.0, 3.0)
@@ -82,7 +82,7 @@ def test_a_policy_is_taught_after_the_prompt_that_it_continues(folder, path):
         model.close()
     messages = prompt.messages(TASK, path)[:-1]
     weights = [float(message["role"] == "assistant") for message in messages]
-    taught = list(written([Transcript("t", messages, weights)], ChatTokens(folder)))
+    taught = list(build_policy_examples([Transcript("t", messages, weights)], ChatTokens(folder)))
     assert len(taught) == len(asked)
     for k, (example, before) in enumerate(zip(taught, asked, strict=True), start=1):
         said = [reading.token for reading in example.readings]
@@ -93,7 +93,7 @@ def test_a_policy_is_taught_after_the_prompt_that_it_continues(folder, path):
 
 def test_what_has_no_weight_is_not_learned(folder):
     messages = [{"role": role, "content": role} for role in ("user", "assistant", "user", "assistant")]
-    [only] = written([Transcript("t", messages, [0, 0, 0, 1])], ChatTokens(folder))
+    [only] = build_policy_examples([Transcript("t", messages, [0, 0, 0, 1])], ChatTokens(folder))
     assert only.readings[0].place == len(ChatTokens(folder).encode(messages[:3])) - 1
 
 
@@ -101,6 +101,6 @@ def test_a_step_without_a_label_is_not_learned(folder):
     example = ProcessExample(
         "t", "1", "0", tuple(prm(folder).prompt.prefix_messages(TASK, ())), "a", True, 0.5, True, 0.9, None
     )
-    assert list(judged([example], prm(folder).prompt, ChatTokens(folder), "label")) == []
-    [soft] = judged([example], prm(folder).prompt, ChatTokens(folder), "soft")
+    assert list(build_prm_examples([example], prm(folder).prompt, ChatTokens(folder), "label")) == []
+    [soft] = build_prm_examples([example], prm(folder).prompt, ChatTokens(folder), "soft")
     assert soft.readings[0].share == 0.5

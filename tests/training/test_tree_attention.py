@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from codetool.training import tree_attention
-from codetool.training.batch import batch, rows_of
-from codetool.training.packing import pack
-from codetool.training.sft_examples import Example, Reading
+from codetool.training.batch import arrange_rows, build_batch
+from codetool.training.packing import pack_examples
+from codetool.training.sft_examples import SFTExample, Target
 
 ENDING = (7, 8, 9)
 """As a chat template ends a prompt: after every step of a path."""
@@ -22,14 +22,14 @@ def tree(seed, children=2, depth=3, prefix=6, step=5):
     def below(path, left):
         for child in range(draw.randint(1, children) if left else 0):
             longer = (*path, 1000 + child, *(draw.randrange(10, 100) for _ in range(draw.randint(0, step))))
-            yield Example(f"{seed}", (*longer, *ENDING), (Reading(len(longer) + len(ENDING) - 1),))
+            yield SFTExample(f"{seed}", (*longer, *ENDING), (Target(len(longer) + len(ENDING) - 1),))
             yield from below(longer, left - 1)
 
     return list(below(tuple(draw.randrange(10, 100) for _ in range(prefix)), depth))
 
 
 CASES = {
-    "one token": ([[Example("t", (5,), (Reading(0),))]], "tree", 100),
+    "one token": ([[SFTExample("t", (5,), (Target(0),))]], "tree", 100),
     "a chain": ([tree(0, children=1)], "tree", 1000),
     "a tree": ([tree(1)], "tree", 1000),
     "wide": ([tree(3, children=5, depth=2)], "tree", 1000),
@@ -47,8 +47,8 @@ def asked(request):
     """Batches of a case, with queries, keys, values and an upstream gradient in float64."""
     (groups, batching, room), (heads, kv) = CASES[request.param[0]], request.param[1]
     made = []
-    for rows in rows_of(groups, batching, room):
-        each = batch(rows, 1.0)
+    for rows in arrange_rows(groups, batching, room):
+        each = build_batch(rows, 1.0)
         generator = torch.Generator().manual_seed(0)
         shape = (len(rows), each.tokens.shape[1], 8)
         query, key, value, upstream = (
@@ -75,7 +75,7 @@ def differentiated(function, *inputs, upstream):
 
 def test_outputs_and_gradients_are_those_of_masked_attention(asked):
     for each, query, key, value, upstream in asked:
-        pack, scale = tree_attention.seen(each.positions, each.ends), 0.3
+        pack, scale = tree_attention.build_tree_mask(each.positions, each.ends), 0.3
         groups = query.shape[1] // key.shape[1]
 
         def ours(q, k, v, pack=pack, scale=scale):
@@ -94,17 +94,23 @@ def test_outputs_and_gradients_are_those_of_masked_attention(asked):
 
 
 def test_the_padding_of_a_row_is_one_stretch():
-    rows = [pack([[Example("t", tuple(range(length)), (Reading(0),))]], 10, share=False)[0] for length in (2, 5, 9)]
-    padded = batch(rows, 1.0)
-    found = [(each.row, each.start, each.stop) for each in tree_attention.seen(padded.positions, padded.ends).stretches]
+    rows = [
+        pack_examples([[SFTExample("t", tuple(range(length)), (Target(0),))]], 10, share=False)[0]
+        for length in (2, 5, 9)
+    ]
+    padded = build_batch(rows, 1.0)
+    found = [
+        (each.row, each.start, each.stop)
+        for each in tree_attention.build_tree_mask(padded.positions, padded.ends).stretches
+    ]
     assert found == [(0, 0, 2), (0, 2, 9), (1, 0, 5), (1, 5, 9), (2, 0, 9)]
 
 
 def test_devices_that_take_a_mask_get_the_one_of_the_formula(asked):
     """Only a CPU goes stretch by stretch; the path of other devices is walked here on a CPU."""
     for each, query, key, value, _ in asked:
-        pack = tree_attention.seen(each.positions, each.ends)
-        other = tree_attention.Seen((), tree_attention.masked(each.ends))
+        pack = tree_attention.build_tree_mask(each.positions, each.ends)
+        other = tree_attention.TreeMask((), tree_attention.build_dense_mask(each.ends))
         assert torch.equal(other.mask, mask(each))
         found, expected = (
             tree_attention.attend(None, query, key, value, None, scaling=0.3, pack=some)[0] for some in (other, pack)
@@ -114,7 +120,7 @@ def test_devices_that_take_a_mask_get_the_one_of_the_formula(asked):
 
 def test_bfloat16_gradients_stay_close_to_exact_ones(asked):
     for each, *exact, upstream in asked:
-        pack = tree_attention.seen(each.positions, each.ends)
+        pack = tree_attention.build_tree_mask(each.positions, each.ends)
 
         def ours(q, k, v, pack=pack):
             return tree_attention.attend(None, q, k, v, None, scaling=0.3, pack=pack)[0]
@@ -129,7 +135,7 @@ def test_bfloat16_gradients_stay_close_to_exact_ones(asked):
 def test_a_second_way_back_gives_the_same(asked):
     """As gradient checkpointing and accumulation do: nothing that is kept is changed by its use."""
     each, query, key, value, upstream = asked[0]
-    pack = tree_attention.seen(each.positions, each.ends)
+    pack = tree_attention.build_tree_mask(each.positions, each.ends)
     query.requires_grad_()
     out, _ = tree_attention.attend(None, query, key, value, None, scaling=0.3, pack=pack)
     [first] = torch.autograd.grad(out, query, upstream, retain_graph=True)

@@ -34,9 +34,9 @@ from codetool.stages.train.train_progress import TrainProgress
 from codetool.stages.wandb_content import LOSSES, build_training_content, log_result
 
 if TYPE_CHECKING:
-    from codetool.training.module import Measure
-    from codetool.training.train_job import Job
-    from codetool.training.trainer import Place
+    from codetool.training.module import MetricsFunction
+    from codetool.training.train_job import TrainJob
+    from codetool.training.trainer import Devices
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class _Run:
     """Folder of the adapter that training goes on from."""
     labels: EncodedLabels | None
     sources: Sequence[DataFile]
-    place: Place
+    place: Devices
     checksums: Mapping[str, str]
     console: Console
 
@@ -161,10 +161,10 @@ def _announce(run: _Run, material: TrainDataset, updates: int) -> None:
         run.say(f"{material.too_long:,} examples are longer than train.max_length or the model's context: left out")
 
 
-def _build_job(run: _Run, path: Path, material: TrainDataset) -> Job:
-    from codetool.training.train_job import Job
+def _build_job(run: _Run, path: Path, material: TrainDataset) -> TrainJob:
+    from codetool.training.train_job import TrainJob
 
-    return Job(
+    return TrainJob(
         folder=path,
         base=run.found.base,
         start=run.start,
@@ -189,7 +189,7 @@ def _train(run: _Run, path: Path) -> None:
     updates = job.updates()
     _announce(run, material, updates)
     run.say(f"results: {path}")
-    from codetool.training.launcher import train as train_in_processes
+    from codetool.training.launcher import launch_training as train_in_processes
 
     with TrainProgress(updates, run.console) as progress:
         train_in_processes(job, progress, _measure(material))
@@ -209,9 +209,9 @@ def _look_at_labels(run: _Run) -> None:
             run.made,
         )
         return
-    from codetool.training.new_label_tokens import untrained
+    from codetool.training.new_label_tokens import find_untrained_tokens
 
-    if not (bad := untrained(run.found.base, run.labels.tokens)):
+    if not (bad := find_untrained_tokens(run.found.base, run.labels.tokens)):
         return
     bad_words = [word for word, token in zip(words, run.labels.tokens, strict=True) if token in bad]
     said = f"prm.labels={words}: the model was never trained on {bad_words}, by the look of their embeddings"
@@ -221,7 +221,7 @@ def _look_at_labels(run: _Run) -> None:
     raise ConfigError(f"{said}. Choose ordinary words, prm.labels=[yes,no], or tuning=full, which trains them.")
 
 
-def _measure(material: TrainDataset) -> Measure:
+def _measure(material: TrainDataset) -> MetricsFunction:
     from codetool.evaluation.prm_metrics import compute_headline_metrics
 
     def measure(scores: Mapping[int, float]) -> Mapping[str, float]:
@@ -233,7 +233,7 @@ def _measure(material: TrainDataset) -> Measure:
     return measure
 
 
-def _export(run: _Run, job: Job, path: Path, material: TrainDataset) -> None:
+def _export(run: _Run, job: TrainJob, path: Path, material: TrainDataset) -> None:
     from codetool.training import export
     from codetool.training.train_job import BEST, LAST
 

@@ -28,7 +28,7 @@ from codetool.types import Task
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from codetool.training.sft_examples import Example
+    from codetool.training.sft_examples import SFTExample
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +51,8 @@ class EncodedLabels:
 class TrainDataset:
     """What is trained on."""
 
-    training: list[Example]
-    validation: list[Example]
+    training: list[SFTExample]
+    validation: list[SFTExample]
     judged: list[ProcessExample]
     """The process examples of the validation, without their prefixes, by number."""
     tasks: tuple[int, int]
@@ -126,7 +126,7 @@ def encode_labels(config: RunConfig, base: Path) -> EncodedLabels | None:
     words = prm.labels
     if not config.train.add_label_tokens:
         return EncodedLabels(find_label_tokens(words, ChatTokens(base).tokens, prm.model), None, 0)
-    from codetool.training.new_label_tokens import extended
+    from codetool.training.new_label_tokens import add_label_tokens
 
     if config.tuning.method != "full":
         raise ConfigError(
@@ -134,7 +134,7 @@ def encode_labels(config: RunConfig, base: Path) -> EncodedLabels | None:
             f"adapter of tuning={config.tuning.method} does not hold. Or leave it out and name words of the model's "
             "own, prm.labels=[yes,no]."
         )
-    made = extended(base, words)
+    made = add_label_tokens(base, words)
     known = made.get_vocab()
     return EncodedLabels((known[words[0]], known[words[1]]), made, made.get_vocab_size())
 
@@ -183,12 +183,15 @@ def _refuse_other_kind(use: str, file: Path, line: bytes, target: str) -> None:
 
 def load_dataset(config: RunConfig, base: Path, found: EncodedLabels | None) -> TrainDataset:
     """The examples in tokens. Raises ConfigError if there are none left to train on."""
-    from codetool.training.sft_examples import judged, written
+    from codetool.training.sft_examples import build_policy_examples, build_prm_examples
 
     settings, tokens = config.train, ChatTokens(base)
     if found is None:
         texts, held_texts = _split_tasks(config, transcripts.load_transcripts)
-        training, validation = list(written(texts, tokens)), list(written(held_texts, tokens))
+        training, validation = (
+            list(build_policy_examples(texts, tokens)),
+            list(build_policy_examples(held_texts, tokens)),
+        )
         steps: list[ProcessExample] = []
         tasks = (_count_tasks(texts), _count_tasks(held_texts))
     else:
@@ -196,8 +199,8 @@ def load_dataset(config: RunConfig, base: Path, found: EncodedLabels | None) -> 
         some, held = _split_tasks(config, process_examples.load_examples)
         prm: Any = config.prm
         _warn_about_other_prompt(some, prm.prompt)
-        training = list(judged(some, prm.prompt, tokens, target))
-        validation = list(judged(held, prm.prompt, tokens, target))
+        training = list(build_prm_examples(some, prm.prompt, tokens, target))
+        validation = list(build_prm_examples(held, prm.prompt, tokens, target))
         steps = _load_tree_examples(settings.val_files or settings.files, {each.task_id for each in held})
         tasks = (_count_tasks(some), _count_tasks(held))
     longest = min(settings.max_length, _read_context_size(base))
