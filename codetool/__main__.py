@@ -1,4 +1,4 @@
-"""The command line: checks the words, composes the configuration and hands over to the stage."""
+"""Command line: checks the overrides, composes the configuration and runs the stage."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ if TYPE_CHECKING:
     from codetool.config.run_config import RunConfig
 
     Stage = Callable[[RunConfig, Mapping[str, str], Console], int]
-    """What `stage=` chooses: `(settings, option of each group, console)` → how many tasks failed."""
+    """Function of a stage: `(settings, option of each group, console)` → number of failed tasks."""
 
-MULTIRUN = frozenset({"-m", "--multirun"})
-PRINTING = frozenset(
+MULTIRUN_FLAGS = frozenset({"-m", "--multirun"})
+PRINTING_FLAGS = frozenset(
     {"--cfg", "-c", "--info", "-i", "--hydra-help", "--help", "-h", "--version", "--shell-completion", "-sc"}
 )
 """Flags that print something and run nothing."""
-INTERRUPTED = 130  # the shell's convention: 128 + SIGINT
-NO_READER = 141  # 128 + SIGPIPE: whoever read the output, `head` for example, has gone
+INTERRUPTED_EXIT_CODE = 130  # the shell's convention: 128 + SIGINT
+NO_READER_EXIT_CODE = 141  # 128 + SIGPIPE: the reader of the output, such as `head`, has ended
 
 
 def main() -> None:
     """Run the command line. Exits with 0, the exit code of a CodeToolError, 1 if a task failed, or 130 on Ctrl-C."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # how batch systems stop a job: end as Ctrl-C does
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems stop jobs so: end as Ctrl-C does
     _check_streams()
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal without Unicode is no reason to die
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # do not fail on a terminal without Unicode
     if not os.environ.get("CODETOOL_DATA", "-"):
-        del os.environ["CODETOOL_DATA"]  # set to nothing, which shells write for unset
+        del os.environ["CODETOOL_DATA"]  # shells write an empty value for an unset one
     try:
         _run()
         sys.stdout.flush()
     except KeyboardInterrupt:
         print("Stopped. What is finished is kept; the same command continues.", file=sys.stderr, flush=True)
-        os._exit(INTERRUPTED)  # at once: a second Ctrl-C may have left a model's thread running
+        os._exit(INTERRUPTED_EXIT_CODE)  # at once: a second Ctrl-C may have left a model's thread running
     except BrokenPipeError:
-        _end_without_reader()
+        _exit_without_reader()
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
 
 
 def _check_streams() -> None:
-    """End with a message if standard output is closed; give a closed standard input or error a place to go.
+    """Exit with a message if standard output is closed; open the null device for a closed standard input or error.
 
-    Otherwise the next file that is opened would take the stream's number, and get what is printed.
+    Otherwise the next opened file would get the stream's number, and with it all printed text.
     """
     open_streams = [_is_open(number) for number in (0, 1, 2)]
     if all(open_streams):
@@ -61,7 +61,7 @@ def _check_streams() -> None:
     sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
     if not open_streams[1]:
-        _stop("standard output is closed. Send it to a file, or to /dev/null.", 2)
+        _exit_with_error("standard output is closed. Send it to a file, or to /dev/null.", 2)
 
 
 def _is_open(number: int) -> bool:
@@ -72,8 +72,8 @@ def _is_open(number: int) -> bool:
     return True
 
 
-def _end_without_reader() -> NoReturn:
-    os._exit(NO_READER)  # at once and without a word: whatever is printed now nobody reads
+def _exit_without_reader() -> NoReturn:
+    os._exit(NO_READER_EXIT_CODE)  # at once and without a message: nothing reads the output any more
 
 
 def _run() -> None:
@@ -87,31 +87,34 @@ def _run() -> None:
 
     flags, options = overrides.split_flags(sys.argv[1:])
     try:
-        if _printed(flags, options):
+        if _print_information(flags, options):
             return
-        multirun = bool(MULTIRUN & set(flags))
+        multirun = bool(MULTIRUN_FLAGS & set(flags))
         configs = overrides.compose_all(options, multirun=multirun, flags=flags)
         validated = overrides.validate_all(configs)
         _check_outputs({config.outputs for config in validated})
         if multirun:
             folders = parse_added_folders(flags, options)
-            if other_flags := _beside_folders([flag for flag in flags if flag not in MULTIRUN]):
+            if other_flags := _remove_config_dir_flags([flag for flag in flags if flag not in MULTIRUN_FLAGS]):
                 raise ConfigError(f"{' '.join(other_flags)}: leave it out, or leave out -m: they do not go together.")
             first = validated[0]
             sys.exit(1 if sweep(options, first.stage, first.outputs, dry_run=first.dry_run, folders=folders) else 0)
     except CodeToolError as error:
-        _stop(str(error), error.exit_code)
+        _exit_with_error(str(error), error.exit_code)
     sys.argv[1:] = [*flags, *options]  # Hydra's parser loses options on both sides of a flag
-    hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(_job)()
+    hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(_run_stage)()
 
 
-def _printed(flags: Sequence[str], options: Sequence[str]) -> bool:
-    """Whether the flags asked for a text that has been printed. Raises ConfigError for flags that are not for users."""
+def _print_information(flags: Sequence[str], options: Sequence[str]) -> bool:
+    """Print the help or version if a flag asks for it. Returns whether it did.
+
+    Raises ConfigError for flags of Hydra that would replace the configuration.
+    """
     from codetool.config.help import format_help, format_version
     from codetool.errors import ConfigError
 
     names = {flag.split("=")[0] for flag in flags}
-    if names & PRINTING and hasattr(signal, "SIGPIPE"):
+    if names & PRINTING_FLAGS and hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head` ends as other programs do
     if refused := names & {"--config-path", "-cp", "--config-name", "-cn"}:
         raise ConfigError(
@@ -127,8 +130,8 @@ def _printed(flags: Sequence[str], options: Sequence[str]) -> bool:
     return True
 
 
-def _beside_folders(flags: Sequence[str]) -> list[str]:
-    """The flags other than `--config-dir` with its value."""
+def _remove_config_dir_flags(flags: Sequence[str]) -> list[str]:
+    """Return the flags without `--config-dir` and its value."""
     other_flags: list[str] = []
     for position, flag in enumerate(flags):
         previous = flags[position - 1] if position else ""
@@ -138,7 +141,7 @@ def _beside_folders(flags: Sequence[str]) -> list[str]:
 
 
 def _check_outputs(folders: set[Path]) -> None:
-    """Raises ConfigError for a folder of results that cannot be made or written to."""
+    """Raise ConfigError if a folder for results cannot be created or written to."""
     from codetool.errors import ConfigError
 
     for folder in folders:
@@ -152,8 +155,8 @@ def _check_outputs(folders: set[Path]) -> None:
             raise ConfigError(f"outputs={folder}: {parent} cannot be written to. Name another folder.")
 
 
-def _stages() -> dict[str, Stage]:
-    """What runs for each option of the group `stage`."""
+def _load_stages() -> dict[str, Stage]:
+    """Import the function of each option of the group `stage`."""
     from codetool.stages.collect.collect import collect
     from codetool.stages.evaluate.run import run
     from codetool.stages.evaluate_prm.evaluate_prm import evaluate_prm
@@ -178,7 +181,7 @@ def _stages() -> dict[str, Stage]:
     }
 
 
-def _job(config: DictConfig) -> None:
+def _run_stage(config: DictConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
     from rich.console import Console
 
@@ -189,17 +192,17 @@ def _job(config: DictConfig) -> None:
     choices = get_chosen_options(HydraConfig.get())
     try:
         settings = validate(config)
-        failed = _stages()[settings.stage](settings, choices, Console(stderr=True))
+        failed = _load_stages()[settings.stage](settings, choices, Console(stderr=True))
         sys.stdout.flush()
-    except BrokenPipeError:  # here, because Hydra would print a traceback of its own
-        _end_without_reader()
+    except BrokenPipeError:  # here, because Hydra would print its own traceback
+        _exit_without_reader()
     except (CodeToolError, OSError) as error:
-        _stop(str(error), getattr(error, "exit_code", 1))
+        _exit_with_error(str(error), getattr(error, "exit_code", 1))
     if failed:
         sys.exit(1)
 
 
-def _stop(message: str, code: int) -> NoReturn:
+def _exit_with_error(message: str, code: int) -> NoReturn:
     print(f"error: {message}", file=sys.stderr)
     sys.exit(code)
 

@@ -1,4 +1,4 @@
-"""Waiting for several things at once without leaving any behind."""
+"""Gather awaitables; when one fails, cancel the others and wait for them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ B = TypeVar("B")
 
 
 async def gather_or_cancel(awaitables: Iterable[Awaitable[T]]) -> list[T]:
-    """The results in order. The first failure cancels the others, waits for their end and is raised as it is."""
+    """Return the results in order. The first failure cancels the others, waits for them and is raised unchanged."""
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(_await(awaitable)) for awaitable in awaitables]
@@ -22,7 +22,7 @@ async def gather_or_cancel(awaitables: Iterable[Awaitable[T]]) -> list[T]:
 
 
 async def gather_pair(first: Awaitable[A], second: Awaitable[B]) -> tuple[A, B]:
-    """The results of two different things, under the rules of `together`."""
+    """Return the results of two awaitables of different types, with the rules of `together`."""
     awaitables: list[Awaitable[Any]] = [first, second]
     results = await gather_or_cancel(awaitables)
     return results[0], results[1]

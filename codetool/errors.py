@@ -1,11 +1,11 @@
-"""Every exception that CodeTool raises on purpose.
+"""Exceptions that CodeTool raises for the user, with their exit codes.
 
     CodeToolError                a message for the user: name, value, what is allowed, what to do
     ├── ConfigError              an option or a combination of options is wrong (exit code 2)
     ├── MissingError             a file, folder, model, key or recorded answer is not there (exit code 2)
     ├── UnreachableError         a host refused, is unknown or stayed silent (exit code 3)
     ├── SandboxError             the sandbox cannot be built as demanded, or broke (exit code 4)
-    └── PromptRefusedError       a server will not answer one prompt; a policy answers it with a step without code
+    └── PromptRefusedError       a server refuses one prompt; a policy proposes a step without code then
         ├── PromptTooLongError   a prompt exceeds a model's context
         └── PromptFilteredError  a server's content filter refuses a prompt
 
@@ -40,18 +40,18 @@ class UnreachableError(CodeToolError):
 
 
 class SandboxError(CodeToolError):
-    """The sandbox cannot be built with the isolation asked for, or its root process died."""
+    """The sandbox cannot be built with the requested isolation, or its root process died."""
 
     exit_code = 4
 
 
 class PromptRefusedError(CodeToolError):
-    """A server will not answer this very prompt, and would answer others."""
+    """A server refuses this prompt, but answers others."""
 
 
 class PromptFilteredError(PromptRefusedError):
-    """A server's content filter refuses what a prompt says."""
+    """A server's content filter refuses a prompt."""
 
 
 class PromptTooLongError(PromptRefusedError):
-    """A path has grown beyond what the model can read; it can go no further, and others can."""
+    """A prompt exceeds the model's context: its path cannot be continued, but other paths can."""

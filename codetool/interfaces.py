@@ -1,7 +1,7 @@
-"""The Protocols of CodeTool, on one page.
+"""The Protocols that CodeTool's replaceable parts implement: benchmarks, policies, PRMs, tools, sandboxes, strategies.
 
-An *option* is what a YAML file names: a frozen settings object whose constructor does no I/O. Options that own a
-resource (a client, a model, a process) have `open()`, an asynchronous context manager that yields the live component.
+An *option* is the class that a YAML file names: a frozen settings object whose constructor does no I/O. An option that
+needs a resource (a client, a model, a process) has `open()`, an asynchronous context manager for the live object.
 """
 
 from __future__ import annotations
@@ -15,56 +15,56 @@ from codetool.model_types import Sampling, Scores, ServedModel, Weights
 from codetool.types import JSON, Candidate, Execution, HttpRequest, Node, Step, Task, ToolAnswer, ToolCall
 
 CallTool = Callable[[HttpRequest], Awaitable[ToolAnswer]]
-"""How a sandboxed step reaches tools: a request in, an answer out. A failing tool is an answer, never an exception."""
+"""Function through which a sandboxed step calls a tool. A failing tool is an answer too, never an exception."""
 
 Examples = Callable[[ToolCall, int], Sequence[tuple[Mapping[str, JSON], JSON]]]
 """`(call, n)` → arguments and data of up to n other recorded calls of the same operation."""
 
 
 class Expand(Protocol):
-    """How a strategy lets the tree grow."""
+    """Function that a search strategy calls to add children to a node."""
 
     async def __call__(self, node: Node, n: int, *, show_tried: bool = False) -> Sequence[Node]:
-        """Up to n executed and scored children of the node, identical programs merged.
+        """Sample, execute and score up to n new children of the node; identical programs become one child.
 
-        Empty at the depth limit, below a finished node, and when a budget is spent. With `show_tried` the policy reads
-        what the node's earlier children did and is asked for another way, if its prompt has words for that.
+        Returns no children at the depth limit, below a finished node, and when a budget is spent. With `show_tried` the
+        prompt shows what the node's earlier children did and asks for a different step, if the prompt supports that.
         """
         ...
 
 
 @runtime_checkable
 class Benchmark(Protocol):
-    """Tasks and their checker."""
+    """Set of tasks with an answer checker."""
 
     def tasks(self) -> Sequence[Task]:
-        """All tasks in benchmark order. Raises MissingError if the data is not there."""
+        """Return all tasks in benchmark order. Raises MissingError if the data is not there."""
         ...
 
     def check(self, task: Task, answer: str | None) -> bool | None:
-        """Whether the final answer is right; None where the task has no checked answer."""
+        """Return whether the final answer is right, None where the task has no checked answer."""
         ...
 
     def checksum(self) -> str:
-        """Hex sha256 of the data the tasks are made from; part of a result's identity."""
+        """Return the hex sha256 of the data that the tasks are made from; it is part of a result's identity."""
         ...
 
 
 class ModelServers(Protocol):
-    """The model servers that a run starts and ends itself."""
+    """Model servers (vLLM) that a run starts and stops itself."""
 
     async def serve(self, weights: Weights) -> ServedModel:
-        """Where a model answers, once it does; the server lives until the run ends.
+        """Return the address and name of a model once its server answers; the server runs until the run ends.
 
-        Models of one base share one process, adapters as LoRA modules: it is started when the first of them is asked
-        for, with all that the run's options named in `weights()`. Raises MissingError where vLLM is not installed or
-        the server does not come up.
+        Models of one base share one process, adapters as LoRA modules. The first request for any of them starts it with
+        all models that the run's options named in `weights()`. Raises MissingError if vLLM is not installed or the
+        server does not start.
         """
         ...
 
 
 class Policy(Protocol):
-    """A model that writes steps."""
+    """Language model that proposes the next steps of a path."""
 
     async def propose(
         self,
@@ -76,35 +76,35 @@ class Policy(Protocol):
         seed: int = 0,
         tried: Sequence[Node] = (),
     ) -> Sequence[Candidate]:
-        """The n candidate next steps after `path`; where steps are given that were `tried` there, unlike them.
+        """Sample n candidate next steps after `path`; if steps were `tried` there, ask for different ones.
 
-        `first` is the index of the first of them among all candidates ever drawn after this path. Together with
-        `seed`, the task's id and the path it determines the draw, so arrival order changes nothing.
+        `first` is the index of the first new candidate among all candidates ever drawn after this path. The draw
+        depends only on `first`, `seed`, the task's id and the path, not on the order of requests.
         """
         ...
 
-    def using(self, prompt: Prompt, sampling: Sampling) -> Policy:
-        """The same model under another prompt: what it is asked is no step, but the answer after one."""
+    def with_prompt(self, prompt: Prompt, sampling: Sampling) -> Policy:
+        """Return the same model with another prompt and sampling, for composing the final answer."""
         ...
 
 
 @runtime_checkable
 class Prompt(Protocol):
-    """How a task and a path become what a model reads, and what it writes becomes a step."""
+    """Format of a policy's input and output: renders a task and a path as messages, and parses the model's text."""
 
     def messages(self, task: Task, path: Sequence[Node], tried: Sequence[Node] = ()) -> list[dict[str, str]]:
-        """Chat messages (`role`, `content`) that ask for the next step; a longer path's only extend them.
+        """Render the chat messages (`role`, `content`) that ask for the next step; a longer path only adds to them.
 
-        What was `tried` there stands at the end of the last message, and is no part of a longer path's.
+        Steps that were `tried` there are described at the end of the last message, and left out for longer paths.
         """
         ...
 
     def stop(self, k: int) -> str:
-        """The text at which the writing of step k (one-based) ends; it is no part of the step."""
+        """Return the text at which generation of step k (one-based) stops; it does not belong to the step."""
         ...
 
     def parse(self, raw: str, k: int, task: Task) -> Step:
-        """The step that `raw` holds, as step k (one-based); one without code where it holds none. Never raises."""
+        """Parse the model's text as step k (one-based); the step's code is None where there is none. Never raises."""
         ...
 
 
@@ -114,51 +114,52 @@ class PolicyOption(Protocol):
 
     @property
     def prompt(self) -> Prompt:
-        """How a path becomes messages, and a text a step."""
+        """Format of the policy's input and output."""
         ...
 
     @property
     def sampling(self) -> Sampling:
-        """How candidates are drawn."""
+        """Sampling settings of candidates."""
         ...
 
     def checksum(self) -> str | None:
-        """Hex sha256 of the files that determine what it writes; None where `model` and the sampling say it all.
+        """Return the hex sha256 of the files that determine its output, None if the settings determine it.
 
         Raises MissingError if a file is not there.
         """
         ...
 
     def usd(self, tokens_in: int, tokens_out: int) -> float | None:
-        """The price of so many tokens in USD, None where no prices are known."""
+        """Return the price of the tokens in USD, None without prices."""
         ...
 
     def weights(self) -> Weights | None:
-        """What `open` will ask the run's servers for, None if nothing. Every option's are known before one is opened.
+        """Return the weights that `open` will have the run's servers load, None if it needs no such server.
 
-        It may take a while and raises MissingError if files are not there.
+        It is called for all options before any is opened. It may download files; raises MissingError without them.
         """
         ...
 
     def open(self, servers: ModelServers) -> AbstractAsyncContextManager[Policy]:
-        """The live policy. Raises MissingError or UnreachableError before any task starts."""
+        """Open the live policy. Raises MissingError or UnreachableError before any task starts."""
         ...
 
 
 class ProcessRewardModel(Protocol):
-    """A judge of steps."""
+    """Process reward model: scores candidate steps before, or after, they run."""
 
     @property
     def sees_observation(self) -> bool:
-        """Whether it judges steps that have run, by what they did too: an extension of the method."""
+        """Whether it scores steps after they ran and reads their observations: an extension of the method."""
         ...
 
     async def score(
         self, task: Task, path: Sequence[Node], candidates: Sequence[Step], executions: Sequence[Execution] = ()
     ) -> Scores:
-        """The latent reward of each candidate next step after `path`, from what was known before it ran.
+        """Return the latent reward of each candidate next step after `path`.
 
-        `executions` are what the candidates did, for a PRM that `sees_observation`; empty for any other.
+        `executions` are the candidates' executions if `sees_observation`, else empty: scores use only what was known
+        before a step ran.
         """
         ...
 
@@ -168,136 +169,136 @@ class PRMOption(Protocol):
     """Settings of a PRM."""
 
     def checksum(self) -> str | None:
-        """Hex sha256 of the files that determine its scores; None where the settings say it all.
+        """Return the hex sha256 of the files that determine its scores, None if the settings determine them.
 
         Raises MissingError if a file is not there.
         """
         ...
 
     def weights(self) -> Weights | None:
-        """What `open` will ask the run's servers for, None if nothing. Every option's are known before one is opened.
+        """Return the weights that `open` will have the run's servers load, None if it needs no such server.
 
-        It may take a while and raises MissingError if files are not there.
+        It is called for all options before any is opened. It may download files; raises MissingError without them.
         """
         ...
 
     def open(self, servers: ModelServers) -> AbstractAsyncContextManager[ProcessRewardModel | None]:
-        """The live PRM, or None where the latent term is absent."""
+        """Open the live PRM, or None where the reward has no latent term."""
         ...
 
 
 class Interpreter(Protocol):
-    """A live Python process that holds the state after a path."""
+    """Live Python process that holds the variables after a path."""
 
     async def branch(self) -> Interpreter:
-        """A copy with every variable of this one; afterwards neither sees the other."""
+        """Return a copy with all variables; later changes in one do not affect the other."""
         ...
 
     async def run(self, code: str) -> Execution:
-        """Execute one step here. A step that hangs or dies costs only this branch."""
+        """Execute one step in this process. A step that hangs or crashes ends this process only."""
         ...
 
     async def close(self) -> None:
-        """End the process. Closing twice is fine."""
+        """End the process. Further calls have no effect."""
         ...
 
 
 class Executor(Protocol):
-    """The sandbox: where interpreters come from."""
+    """Sandbox that starts interpreters."""
 
     @property
     def in_force(self) -> Mapping[str, str]:
-        """What really confines generated code here, by layer."""
+        """Isolation layers that are active on this machine: name of the layer → how it confines generated code."""
         ...
 
     async def start(self, task: Task, call_tool: CallTool) -> Interpreter:
-        """An interpreter that has run the task's preamble. `call_tool` answers its requests and its branches'."""
+        """Start an interpreter and run the task's preamble. `call_tool` answers its and its branches' requests."""
         ...
 
 
 @runtime_checkable
 class ToolSource(Protocol):
-    """One place that may know an answer; the broker asks several in order."""
+    """Source of tool answers, such as recordings, a replica or a live service; the broker asks several in order."""
 
     async def answer(self, call: ToolCall) -> ToolAnswer | None:
-        """The answer, or None: not mine, ask the next source."""
+        """Answer the call, or return None if another source has to."""
         ...
 
     def checksum(self) -> str | None:
-        """Hex sha256 of the data that determine its answers; None where no files do.
+        """Return the hex sha256 of the data files that determine its answers, None without such files.
 
-        Raises MissingError if the data are not there.
+        Raises MissingError if the data is not there.
         """
         ...
 
 
 class ToolSession(Protocol):
-    """The tools of one task, or of one client of a tool server."""
+    """Tools of one task, or of one client of a tool server."""
 
     async def answer(self, call: ToolCall) -> ToolAnswer:
-        """The answer to a call that has been routed, by the sources of `tools.mode`; never raises what one raised."""
+        """Answer a routed call by the sources of `tools.mode`. An error of a source becomes an answer."""
         ...
 
 
-class Sessions(Protocol):
-    """Where sessions come from: an open broker."""
+class ToolSessionFactory(Protocol):
+    """Creates tool sessions; an open broker is one."""
 
     def session(self, task: Task) -> ToolSession:
-        """The tools of a task."""
+        """Create the session of a task."""
         ...
 
 
 class Simulator(Protocol):
-    """Settings of a model that answers in a tool's place."""
+    """Settings of a model that simulates tools."""
 
     def checksum(self) -> str:
-        """Hex sha256 of all that determines its answers."""
+        """Return the hex sha256 of everything that determines its answers."""
         ...
 
     def open(self, examples: Examples) -> AbstractAsyncContextManager[Any]:
-        """The live simulator, a ToolSource. Raises ConfigError, MissingError or UnreachableError."""
+        """Open the live simulator, a ToolSource. Raises ConfigError, MissingError or UnreachableError."""
         ...
 
 
 class Judge(Protocol):
-    """Settings of a judge of final answers. Cases, ballots and verdicts are values of `codetool.evaluation`."""
+    """Settings of a judge of final answers. `codetool.judges` defines its inputs, vote requests and verdicts."""
 
     @property
     def model(self) -> str | None:
-        """Name of the model that votes."""
+        """Name of the model that judges."""
         ...
 
     @property
     def max_tokens(self) -> int:
-        """New tokens of a vote."""
+        """Maximum number of new tokens of one vote."""
         ...
 
     def usd(self, tokens_in: int, tokens_out: int) -> float | None:
-        """The price of so many tokens in USD, None where no prices are known."""
+        """Return the price of the tokens in USD, None without prices."""
         ...
 
     def build_vote_settings(self, seed: int) -> Any:
-        """How every vote is asked for, which names the votes in the journal. Raises ConfigError without a model."""
+        """Return the settings of every vote, part of its key in the journal. Raises ConfigError without a model."""
         ...
 
     async def probe(self) -> None:
-        """Return if the judge can be asked. Raises ConfigError, MissingError or UnreachableError."""
+        """Check that the judge answers. Raises ConfigError, MissingError or UnreachableError."""
         ...
 
     def build_vote_requests(self, case: Any) -> list[Any]:
-        """The votes that an answer wants."""
+        """Return the vote requests for one answer."""
         ...
 
     async def judge(self, cases: Any, file: Path, seed: int, count: Any = ...) -> list[Any]:
-        """The judgement of each answer; votes that the journal `file` holds are not asked for again."""
+        """Return the judgement of each answer; votes in the journal `file` are not requested again."""
         ...
 
     def build_comparison_requests(self, pair: Any, judged: Any) -> list[Any]:
-        """The votes that a comparison of two answers wants."""
+        """Return the vote requests for the comparison of two answers."""
         ...
 
     async def compare(self, pairs: Any, judgements: Any, file: Path, seed: int, count: Any = ...) -> list[Any]:
-        """How each answer compares with the other of its pair."""
+        """Return the judgement of each pair of answers."""
         ...
 
 
@@ -306,29 +307,29 @@ class AnswerOption(Protocol):
 
     @property
     def prompt(self) -> Prompt:
-        """What the model reads and how its text becomes the answer."""
+        """Format of the model's input and output."""
         ...
 
     @property
     def sampling(self) -> Sampling:
-        """How the answer is drawn."""
+        """Sampling settings of the answer."""
         ...
 
 
 class PrintedAnswer(Protocol):
-    """Settings of an answer that nobody composes: what the path's last step printed."""
+    """Settings of a final answer that no model composes: the output of the path's last step."""
 
     @property
     def unfinished(self) -> str:
-        """The answer of a path that has not ended."""
+        """Answer of a path that is not finished."""
         ...
 
 
 class Tracker(Protocol):
-    """Where a finished run is shown, such as W&B."""
+    """Uploads finished runs to a service such as W&B."""
 
     def record(self, run: Any) -> Any:
-        """Show a run folder; what became of it, or None where there is nothing to say."""
+        """Upload a run folder. Returns the outcome, or None if there is nothing to report."""
         ...
 
 
@@ -337,26 +338,26 @@ class ToolsOption(Protocol):
 
     @property
     def mode(self) -> str:
-        """Which sources answer."""
+        """Name of the set of sources that answer."""
         ...
 
     @property
     def recordings(self) -> tuple[Path, ...]:
-        """Files of recorded answers."""
+        """JSONL files of recorded answers."""
         ...
 
     @property
     def cache(self) -> Any:
-        """Published answers, None without."""
+        """Published answers of StableToolBench, None if not used."""
         ...
 
     @property
     def replica(self) -> Any:
-        """The service's embedded copy, None without."""
+        """Embedded copy of the service, None if not used."""
         ...
 
     def open(self, tasks: Sequence[Task] = ()) -> AbstractAsyncContextManager[Any]:
-        """The live broker. Raises ConfigError or MissingError."""
+        """Open the live broker. Raises ConfigError or MissingError."""
         ...
 
 
@@ -364,26 +365,26 @@ class ExecutorOption(Protocol):
     """Settings of the sandbox."""
 
     def open(self) -> AbstractAsyncContextManager[Executor]:
-        """The live sandbox. Raises SandboxError."""
+        """Open the live sandbox. Raises SandboxError."""
         ...
 
 
 @runtime_checkable
 class SearchStrategy(Protocol):
-    """A way to walk the tree. It never talks to models, sandboxes or clocks: `expand` and its budget do."""
+    """Search algorithm over the tree of steps. Only `expand` uses models, the sandbox and budgets."""
 
     depth: int
-    """Highest number of steps of a path."""
+    """Maximum number of steps of a path."""
 
     async def run(self, root: Node, expand: Expand) -> Node:
-        """The chosen node: the finished one of highest cumulative reward, else the best unfinished one."""
+        """Return the finished node of highest cumulative reward, or the best unfinished node if none finished."""
         ...
 
 
 @runtime_checkable
 class Reward(Protocol):
-    """How the rewards of a path's steps combine."""
+    """Rule that combines the rewards of a path's steps."""
 
     def cumulative(self, path: Sequence[Node]) -> float:
-        """Reward of a path from the `spot` and `latent` of its steps."""
+        """Compute the reward of a path from the `spot` and `latent` of its steps."""
         ...

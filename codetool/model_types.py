@@ -13,22 +13,22 @@ Precision = Literal["bfloat16", "float32"]
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """What determines the distribution that candidates are drawn from; part of a candidate's key.
+    """Sampling settings of a language model; part of the key of a recorded candidate.
 
-    None stands for "as recorded" where nothing is drawn, and for "not sent" where a server draws.
+    None means "as recorded" for a replayed policy, and "not sent" for a policy behind a server.
     """
 
     temperature: float | None
     """Divides the logits; 0 takes the most probable token."""
     top_p: float | None
-    """The draw is from the smallest set of tokens that holds this probability mass."""
+    """Nucleus sampling: draw from the smallest set of tokens with this probability mass."""
     max_tokens: int | None
-    """New tokens of a candidate at most."""
+    """Maximum number of new tokens of a candidate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A model's files on this machine, in Hugging Face format, and what to compute in."""
+    """Model files on this machine in Hugging Face format, and the number format to compute in."""
 
     base: Path
     """Folder with `config.json`, the weights and the tokenizer."""
@@ -39,34 +39,33 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """Where a model answers, and what it is called there."""
+    """Address of a served model and its name there."""
 
     base_url: str
     """OpenAI-compatible, up to and including the version: `http://127.0.0.1:41233/v1`."""
     model: str
-    """The `model` of a request."""
+    """Value of `model` in requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """A PRM's scores of sibling candidates: one latent reward in [0, 1] each, and the tokens of their prompts."""
+    """PRM scores of sibling candidates: one latent reward in [0, 1] each, and their prompt tokens."""
 
     values: tuple[float, ...]
     tokens: int = 0
-    """Tokens of all prompts that were asked: the same whenever the same candidates are scored."""
+    """Tokens of all prompts, whether or not a cache held them."""
     computed: int | None = None
-    """Tokens of them that a model really computed. What a cache holds is left out, so it depends on what ran before.
-    None: all of them."""
+    """Tokens that were not read from a cache, which depends on earlier requests. None: all of them."""
 
     @property
     def tokens_computed(self) -> int:
-        """Tokens that were computed."""
+        """Tokens that were not read from a cache."""
         return self.tokens if self.computed is None else self.computed
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessExample:
-    """One judged step of a rollout tree: a line of `process.jsonl`, what a PRM is trained and measured on."""
+    """One labelled step of a rollout tree: a line of `process.jsonl`, for training and evaluating PRMs."""
 
     task_id: str
     node_id: str
@@ -74,18 +73,18 @@ class ProcessExample:
     group: str
     """Id of the parent: examples of one task and group are siblings."""
     prefix: tuple[Mapping[str, str], ...]
-    """What a PRM reads before the step: chat messages, as `PRMPrompt.prefix_messages` renders them."""
+    """Chat messages that a PRM reads before the step, as `PRMPrompt.prefix_messages` renders them."""
     step: str
-    """The text of the step that is judged."""
+    """Text of the step that is scored."""
     executed: bool
-    """Whether it ran and its tools answered (on-the-spot reward 1)."""
+    """Whether the step ran and its tool calls were answered (on-the-spot reward 1)."""
     soft: float
-    """Share of the leaves below it that succeed, in [0, 1]; its own success if it is a leaf."""
+    """Share of successful leaves below the step, in [0, 1]; the success of the step itself if it is a leaf."""
     hard: bool
-    """Whether any leaf below it succeeds."""
+    """Whether any leaf below the step succeeds."""
     latent: float
     """Latent reward in [0, 1] by the formula of the paper."""
     label: bool | None
-    """Whether it has more potential than its siblings; None where nothing tells them apart."""
+    """Whether the step has more potential than its siblings; None if all have the same."""
     multiplicity: int = 1
-    """How many sampled candidates had this same program."""
+    """Number of sampled candidates with the same program."""

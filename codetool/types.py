@@ -1,4 +1,4 @@
-"""The frozen records that packages exchange. They hold values and never behaviour that does I/O."""
+"""Frozen records that packages exchange: tasks, tools, steps, executions, nodes, search results. They do no I/O."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Provenance = Literal["recorded", "replica", "simulated", "live"]
 Effect = Literal["read", "write"]
 ExecutionStatus = Literal["ok", "exception", "tool_failed", "timeout", "killed", "no_code"]
 AnswerType = Literal["name", "number", "date", "title", "list", "ordered_list", "some_of", "yes_no", "url"]
-"""`list` wants exactly the values, `ordered_list` in their order too; `some_of` one or more of them, nothing else."""
+"""`list` requires exactly the values, `ordered_list` also their order, `some_of` one or more of them and no others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One argument of a tool, as its document states it."""
+    """One argument of a tool, as its API document states it."""
 
     name: str
     location: Literal["path", "query", "body", "header"]
@@ -34,7 +34,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Tool:
-    """One operation of a REST service: what a prompt shows and what the broker matches requests against."""
+    """One operation of a REST service: shown in prompts, and matched against requests by the broker."""
 
     name: str
     """Name in the notation of the reference data, `GET_movie_movie_id_credits`."""
@@ -49,7 +49,7 @@ class Tool:
     response: JSON = None
     """Shape of a successful answer, reduced to names and types: `{"id": "integer", "cast": [{"name": "string"}]}`."""
     effect: Effect | None = None
-    """Whether a call only reads or writes, if its document (`x-effect`) or an option says so; None: as its method."""
+    """Whether a call reads or writes, if the document (`x-effect`) or an option says so; None: given by the method."""
 
     @property
     def endpoint(self) -> str:
@@ -59,10 +59,10 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The checked answer of a task: its type decides how texts are compared with its value.
+    """Reference answer of a task: the type decides how texts are compared with the value.
 
-    `yes_no` is a bool, `date` an ISO day, `url` an address or image path. Equally right spellings of a value stand in a
-    list, `["Amélie", "Le Fabuleux Destin d'Amélie Poulain"]` for a title, and so may those of an entry of a list.
+    `yes_no` is a bool, `date` an ISO day, `url` an address or image path. Alternative spellings of a value are given as
+    a list, `["Amélie", "Le Fabuleux Destin d'Amélie Poulain"]` for a title, and so may those of an entry of a list.
     """
 
     type: AnswerType
@@ -71,7 +71,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One query with the tools offered for it, and what is known about its solution."""
+    """One query with the tools offered for it, and its reference solution where there is one."""
 
     id: str
     query: str
@@ -83,19 +83,19 @@ class Task:
     URL-encoded arguments; empty where none is known."""
     answer: Answer | None = None
     preamble: str = ""
-    """Python that runs before the first step; it defines what the instruction promises, for example `headers`."""
+    """Python that runs before the first step; it defines names that the instruction mentions, such as `headers`."""
     template: str | None = None
     """Name of the template that made the task; intervals are clustered by it."""
     group: str | None = None
-    """Part of its benchmark that results are told of as well, `G1_instruction`; None where there are no parts."""
+    """Part of the benchmark with results of its own, such as `G1_instruction`; None if the benchmark has no parts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One parsed step of the transcript. `code` is None where the model wrote none."""
+    """One parsed step of a transcript. `code` is None where the model wrote none."""
 
     text: str
-    """The model's words for this step, normalised to end before `[Step k Finished]`."""
+    """Text of the step, up to and without `[Step k Finished]`."""
     code: str | None
     finished: bool
     """Whether the step carries `[All Finished]`."""
@@ -105,7 +105,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One answer of a policy: the parsed step and what it cost.
+    """One sampled completion of a policy: the parsed step and its token counts.
 
     `tokens_in` counts the prompt of a request once, on its first candidate; `tokens_out` is the candidate's own.
     """
@@ -115,7 +115,7 @@ class Candidate:
     tokens_in: int = 0
     tokens_out: int = 0
     refused: bool = False
-    """Whether the prompt was refused, as too long or by a content filter: `raw` says so, and is nobody's answer."""
+    """Whether a server refused the prompt as too long or by a content filter; `raw` holds the reason then."""
     finish_reason: str | None = None
     """Why a server's answer ended (`stop`, `length`, `content_filter`, `refusal`, `reasoning_only`, `empty`); None
     where nothing tells it."""
@@ -123,21 +123,21 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """A request as generated code made it, on its way from the sandbox to the broker."""
+    """HTTP request of generated code, sent from the sandbox to the broker."""
 
     method: str
     url: str
     """Absolute, query string included."""
     body: str | None = None
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
-    """Names and values as the code set them; which of them a service is sent is decided by the broker."""
+    """Names and values that the code set; the broker decides which of them a service receives."""
     earlier_writes: tuple[ToolAnswer, ...] | None = field(default=None, repr=False, compare=False)
-    """The answered writes on the path of the branch that asks, oldest first; None where the asker knows no branches."""
+    """The answered writes on the path of the branch that asks, oldest first; None outside of a search tree."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A request after routing. `arguments` merges path, query and JSON body arguments; secrets are already removed."""
+    """Request after routing. `arguments` merges path, query and JSON body arguments; secrets are removed."""
 
     method: str
     url: str
@@ -146,8 +146,8 @@ class ToolCall:
     tool: Tool | None = None
     """The matched operation, None where no document knows the URL."""
     request: HttpRequest | None = field(default=None, repr=False, compare=False)
-    """What a live service is sent: the request as it was written, its secrets removed. None for a call read from a file
-    and for a URL that is none."""
+    """The original request without its secrets, to be sent to a live service. None for a call read from a file and for
+    an invalid URL."""
     earlier_writes: tuple[ToolAnswer, ...] = field(default=(), repr=False, compare=False)
     """The answered writes to the same host on the path of the branch that asks, oldest first."""
 
@@ -158,7 +158,7 @@ class ToolCall:
 
     @property
     def effect(self) -> Effect:
-        """What the tool is marked with; else `read` for methods that change nothing, and `write` for the others."""
+        """The tool's effect if it states one, else `read` for safe methods and `write` for others."""
         if self.tool and self.tool.effect:
             return self.tool.effect
         return "read" if self.method in SAFE_METHODS else "write"
@@ -166,7 +166,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolAnswer:
-    """What came back for a call, and from where. `seconds` is the broker's waiting time."""
+    """Answer to a tool call with its source. `seconds` is the time that the broker waited for it."""
 
     call: ToolCall
     status: int
@@ -177,11 +177,11 @@ class ToolAnswer:
     seconds: float = 0.0
     failure: Literal["miss", "host_not_allowed", "refused", "budget", "unreachable"] | None = None
     transient: bool = False
-    """Whether it failed for a reason outside the program that may pass: the service was down, or answered garbage."""
+    """Whether it failed for a temporary reason outside the program: the service was down or its answer invalid."""
 
     @property
     def ok(self) -> bool:
-        """Whether the tool really answered: a 2xx status from a source."""
+        """Whether a source answered with a 2xx status."""
         return self.failure is None and 200 <= self.status < 300
 
 
@@ -191,39 +191,39 @@ STDERR_MARK = "[stderr, last lines]"
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """What running one step did. Code that fails is a result to learn from, never an exception of ours."""
+    """Result of running one step. Failing code is a result too, never an exception."""
 
     status: ExecutionStatus
     observation: str = ""
-    """What the step printed; its last expression counts as printed. Cut at the executor's output limit. The last lines
-    of what it wrote to `sys.stderr` follow it below a mark."""
+    """Output of the step with the value of its last expression, cut at the executor's limit. The last lines that it
+    wrote to `sys.stderr` follow below a marker line."""
     error: str | None = None
-    """`Type: message (line n: source)` of the exception, or what stopped the step."""
+    """`Type: message (line n: source)` of the exception, or the reason why the step was stopped."""
     seconds: float = 0.0
     """Wall time of the step in seconds, without the time spent waiting for tools."""
     calls: tuple[ToolAnswer, ...] = ()
     stderr: str = ""
-    """The last lines that the step wrote to `sys.stderr`; they stand in the observation too."""
+    """The last lines that the step wrote to `sys.stderr`; the observation contains them too."""
 
     @property
     def printed(self) -> str:
-        """The observation without what was written to `sys.stderr`: what counts as an answer."""
+        """The observation without the lines of `sys.stderr`: the text that can be an answer."""
         return self.observation.removesuffix(format_stderr(self.stderr))
 
     @property
     def ran(self) -> bool:
-        """Whether the step counts as executed: it ran and every tool call in it was answered (spot reward 1)."""
+        """Whether the step ran and every tool call in it was answered (spot reward 1)."""
         return self.status == "ok"
 
 
 def format_observation(printed: str, stderr: str) -> str:
-    """The observation of a step: what it printed and, below a mark, what it wrote to `sys.stderr`, if anything."""
-    between = "\n" if stderr and printed and not printed.endswith("\n") else ""
-    return f"{printed}{between}{format_stderr(stderr)}"
+    """Format the observation of a step: its output and, below a marker line, the text of `sys.stderr` if any."""
+    separator = "\n" if stderr and printed and not printed.endswith("\n") else ""
+    return f"{printed}{separator}{format_stderr(stderr)}"
 
 
 def format_stderr(stderr: str) -> str:
-    """The text below its mark; empty for none."""
+    """Return the text below its marker line; empty for an empty text."""
     return f"{STDERR_MARK}\n{stderr}" if stderr else ""
 
 
@@ -239,11 +239,11 @@ class Node:
     execution: Execution | None = None
     spot: float = 0.0
     latent: float | None = None
-    """The PRM's value in [0, 1], None where no PRM judged."""
+    """Latent reward in [0, 1] by the PRM, None without a PRM."""
     cumulative: float = 0.0
-    """Reward of the path from the root to here (`reward.aggregate`)."""
+    """Reward of the path from the root to this node (`reward.aggregate`)."""
     multiplicity: int = 1
-    """How many sampled candidates had this same normalised program."""
+    """Number of sampled candidates with the same normalised program."""
     tie: float = 0.0
     """Seeded number in [0, 1) that orders nodes of equal reward."""
 
@@ -265,25 +265,25 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What a task cost. Tokens of the policy and of the PRM are counted apart; `usd` is None without prices.
+    """Cost of a task. Tokens of the policy and of the PRM are separate; `usd` is None without prices.
 
-    Every number but `prm_tokens_computed` is the same in every repetition of the same search.
+    All numbers except `prm_tokens_computed` are reproducible.
     """
 
     tokens_in: int = 0
     tokens_out: int = 0
     prm_tokens: int = 0
-    """Tokens of the prompts that the PRM was asked."""
+    """Prompt tokens of the PRM."""
     executions: int = 0
     tool_calls: int = 0
     usd: float | None = None
     prm_tokens_computed: int = 0
-    """Tokens of them that were computed: those in a cache, perhaps put there by other tasks, are left out."""
+    """Prompt tokens of the PRM that were not read from a cache, which other tasks may have filled."""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """The outcome of one search over one task: the chosen node, the whole tree, the cost and why it ended early."""
+    """Result of searching one task: the best node, all nodes, the cost, and the budget that ended the search."""
 
     best: Node
     nodes: tuple[Node, ...]
@@ -291,4 +291,4 @@ class SearchResult:
     stopped_by: str | None = None
     """Name of the budget that ended the search, None where the strategy ended it."""
     composed: str | None = None
-    """The final answer, where a model has composed it from the path."""
+    """The final answer if a model composed it from the path."""

@@ -70,7 +70,7 @@ class Endpoint:
         self._prompt, self._sampling, self._client, self._sends_stop = prompt, sampling, client, sends_stop
         self._system = SystemMessages()
 
-    def using(self, prompt: Prompt, sampling: Sampling) -> Endpoint:
+    def with_prompt(self, prompt: Prompt, sampling: Sampling) -> Endpoint:
         """The same server under another prompt."""
         return Endpoint(prompt, sampling, self._client, sends_stop=self._sends_stop)
 

@@ -52,7 +52,7 @@ class LocalModel:
     draws_by_index = True
     """Each candidate has a seed of its own, so it does not depend on how many are drawn with it."""
 
-    def using(self, prompt: Prompt, sampling: Sampling) -> LocalModel:
+    def with_prompt(self, prompt: Prompt, sampling: Sampling) -> LocalModel:
         """The same worker under another prompt; closing either ends both."""
         other = copy(self)
         other._prompt, other._sampling = prompt, sampling

@@ -68,11 +68,11 @@ class Recorded:
         self._warned = False
         self._drawing: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
-    def using(self, prompt: Prompt, sampling: Sampling) -> Recorded:
+    def with_prompt(self, prompt: Prompt, sampling: Sampling) -> Recorded:
         """The same records and the same policy inside, under another prompt: what is asked now is the answer."""
         other = copy(self)
         other._marks = {"purpose": ANSWER}
-        other._inner = self._inner and self._inner.using(prompt, sampling)
+        other._inner = self._inner and self._inner.with_prompt(prompt, sampling)
         other._prompt, other._sampling = prompt, sampling
         return other
 

@@ -36,9 +36,9 @@ class SharedDraws:
                 self._draws.setdefault((record["task_id"], record["key"], first, count), {})[record["index"]] = record
                 self._places[record["task_id"], record["key"], record["index"]] = record
 
-    def using(self, prompt: Prompt, sampling: Sampling) -> SharedDraws:
+    def with_prompt(self, prompt: Prompt, sampling: Sampling) -> SharedDraws:
         """The same draws under another prompt; those of final answers are drawn anew."""
-        return SharedDraws(self._inner.using(prompt, sampling), prompt=prompt, sampling=sampling, known=())
+        return SharedDraws(self._inner.with_prompt(prompt, sampling), prompt=prompt, sampling=sampling, known=())
 
     async def propose(
         self,

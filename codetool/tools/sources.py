@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from codetool.interfaces import Sessions, ToolSource
+from codetool.interfaces import ToolSessionFactory, ToolSource
 from codetool.types import JSON, ToolCall
 
 
@@ -36,7 +36,7 @@ class CountedSourceConfig(Protocol):
         ...
 
 
-class CountingSessionFactory(Sessions, Protocol):
+class CountingSessionFactory(ToolSessionFactory, Protocol):
     """An open broker, as a server over its sources needs it."""
 
     @property

@@ -38,7 +38,7 @@ class Drawing:
         texts = [f"##Step 1: {i} {'' if self.draws_by_index else f'of {first}+{n}'}" for i in range(first, first + n)]
         return [Candidate(text, parse_step(text, 1), 5 if i == 0 else 0, 3) for i, text in enumerate(texts)]
 
-    def using(self, prompt: Any, sampling: Sampling) -> Drawing:
+    def with_prompt(self, prompt: Any, sampling: Sampling) -> Drawing:
         return self
 
 

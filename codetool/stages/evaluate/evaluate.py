@@ -147,7 +147,7 @@ async def _open_components(
         if isinstance(config.answer, ByPolicy) or (
             isinstance(config.policy, Replay) and not _uses_printed_answer(config)
         ):
-            composer = recorded.using(config.answer.prompt, config.answer.sampling)
+            composer = recorded.with_prompt(config.answer.prompt, config.answer.sampling)
         elif summariser is not None:
             prompt, sampling = config.answer.prompt, config.answer.sampling
             composer = Recorded(

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from codetool.interfaces import Sessions
+from codetool.interfaces import ToolSessionFactory
 from codetool.tool_calls.toolbench_api import SERVER, Api
 from codetool.tools.request_arguments import group_by_name
 from codetool.tools.toolbench.tool_docs import ToolDocuments
@@ -40,7 +40,7 @@ class VirtualRequest(BaseModel):
 
 
 def create_app(
-    broker: Sessions, documents: ToolDocuments, counts: Mapping[str, int], *, key: str, require_key: bool
+    broker: ToolSessionFactory, documents: ToolDocuments, counts: Mapping[str, int], *, key: str, require_key: bool
 ) -> Starlette:
     """The server over a broker's sources. With `require_key` a request needs `key`, or any one where that is empty."""
     site = _Server(broker, documents, counts, key, require_key)
@@ -55,7 +55,12 @@ def create_app(
 
 class _Server:
     def __init__(
-        self, broker: Sessions, documents: ToolDocuments, counts: Mapping[str, int], key: str, require_key: bool
+        self,
+        broker: ToolSessionFactory,
+        documents: ToolDocuments,
+        counts: Mapping[str, int],
+        key: str,
+        require_key: bool,
     ) -> None:
         self._broker, self._documents, self._counts = broker, documents, counts
         self._key, self._require_key = key, require_key

@@ -99,7 +99,7 @@ class ShopPolicy:
         texts = [PROGRAM.format(server=SERVER, title=title) for title in titles]
         return [Candidate(text, self.prompt.parse(text, 1, task), 10, 20) for text in texts]
 
-    def using(self, prompt: Prompt, sampling: Sampling) -> ShopPolicy:
+    def with_prompt(self, prompt: Prompt, sampling: Sampling) -> ShopPolicy:
         """The same."""
         return self
 
