@@ -10,17 +10,14 @@ from __future__ import annotations
 import asyncio
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from codetool.errors import SandboxError
 from codetool.execution.channel import ClosedError
 from codetool.execution.inside.run_step import format_exception
-from codetool.execution.live_process import Answer, ExecutedStep, LiveProcess
+from codetool.execution.interpreter_resources import InterpreterResources
+from codetool.execution.live_process import ExecutedStep, LiveProcess
 from codetool.interfaces import CallTool
 from codetool.types import Execution, HttpRequest, ToolAnswer, format_observation
-
-if TYPE_CHECKING:
-    from codetool.execution.sandbox import Sandbox
 
 MAX_FORKED_LAYERS = 14
 """Landlock ends at 16 layers: a process with this many is not forked again but built anew."""
@@ -35,7 +32,7 @@ class SandboxInterpreter:
 
     def __init__(
         self,
-        sandbox: Sandbox,
+        resources: InterpreterResources,
         call_tool: CallTool,
         path: tuple[ExecutedStep, ...] = (),
         parent: SandboxInterpreter | None = None,
@@ -44,7 +41,7 @@ class SandboxInterpreter:
         self.path = path
         self.parent = parent
         self.process: LiveProcess | None = None
-        self._sandbox = sandbox
+        self._resources = resources
         self._call_tool = call_tool
         self._lock = asyncio.Lock()
         self._end_reason: str | None = None
@@ -58,12 +55,12 @@ class SandboxInterpreter:
         """
         async with self._lock:
             self._raise_if_ended()
-            child = SandboxInterpreter(self._sandbox, self._call_tool, self.path, self)
+            child = SandboxInterpreter(self._resources, self._call_tool, self.path, self)
             if self._build_error:
                 child._build_error = self._build_error
             elif await self._ensure_process() is None:
                 child._build_error = self._build_error
-            elif self._sandbox.pool.take_now(spare=self.process):
+            elif self._resources.pool.take_now(spare=self.process):
                 await child._build_in_slot()
             return child
 
@@ -102,8 +99,8 @@ class SandboxInterpreter:
         except ClosedError as error:
             self._end_reason = str(error)
             return Execution("killed", error=f"the interpreter died: {error}")
-        with self._sandbox.pool.hold(process):
-            execution = await self._sandbox.run_step(process, code, answer)
+        with self._resources.pool.hold(process):
+            execution = await self._resources.run_step(process, code, answer)
             if not process.alive:
                 self._end_reason = execution.error
                 return execution
@@ -127,9 +124,9 @@ class SandboxInterpreter:
 
     async def _replace_by_fork(self, process: LiveProcess, *, stay: bool = False) -> LiveProcess:
         """Put a fork in the place of the process, with `stay` in the same folder. Raises ClosedError."""
-        with self._sandbox.pool.hold(process):
+        with self._resources.pool.hold(process):
             fresh = await process.fork(stay=stay)
-        self._sandbox.pool.replace(process, fresh)
+        self._resources.pool.replace(process, fresh)
         process.kill()
         self.process = fresh
         return fresh
@@ -142,7 +139,7 @@ class SandboxInterpreter:
         if process is None or not process.alive or (process.has_branched and process.layers >= MAX_FORKED_LAYERS):
             if process:
                 process.kill()
-            await self._sandbox.pool.take()
+            await self._resources.pool.take()
             await self._build_in_slot()
         return None if self._build_error else self.process
 
@@ -151,11 +148,11 @@ class SandboxInterpreter:
         process = None
         try:
             process = await self._build()
-            self._sandbox.pool.fill(process)
+            self._resources.pool.fill(process)
             self.process = process
             await self._replay(process)
         except BaseException as error:
-            self.process.kill() if process and self.process else self._sandbox.pool.release()
+            self.process.kill() if process and self.process else self._resources.pool.release()
             if not isinstance(error, ClosedError):
                 raise
             self._build_error = str(error)
@@ -174,13 +171,13 @@ class SandboxInterpreter:
         while ancestor is not None:
             source = ancestor.process
             if source is not None and self._is_usable_ancestor(source):
-                with self._sandbox.pool.hold(source):
+                with self._resources.pool.hold(source):
                     try:
                         return await source.fork()
                     except ClosedError:
                         pass  # it died, or its code broke it: the steps are run again from further up
             ancestor = ancestor.parent
-        zygote = self._sandbox.handle.zygote
+        zygote = self._resources.require_zygote()
         try:
             return await zygote.fork()
         except ClosedError as error:
@@ -195,9 +192,9 @@ class SandboxInterpreter:
     async def _replay(self, process: LiveProcess) -> None:
         """Run the steps that the process lacks against their recorded answers. Raises ClosedError if it dies of one."""
         for record in self.path[len(process.history) :]:
-            self._sandbox.replayed_steps += 1
-            with self._sandbox.pool.hold(process):
-                execution = await self._sandbox.run_step(process, record.code, _replay_answers(record))
+            self._resources.replayed_steps += 1
+            with self._resources.pool.hold(process):
+                execution = await self._resources.run_step(process, record.code, _replay_answers(record))
                 if not process.alive:
                     raise ClosedError(f"a step of its path could not be repeated: {execution.error}")
                 process.history = (*process.history, record)
@@ -238,7 +235,7 @@ def find_syntax_error(code: str) -> str | None:
     return None
 
 
-def _replay_answers(record: ExecutedStep) -> Answer:
+def _replay_answers(record: ExecutedStep) -> CallTool:
     """Answers a repeated step's requests as the first time: the same request first, else the next in order."""
     left = list(record.calls)
 

@@ -47,10 +47,11 @@ class _LayerMissingError(Exception):
 
 async def launch(
     isolation: Literal["required", "best_effort"], *, memory: int, scratch: int, output: int, cpu_seconds: int
-) -> SandboxHandle:
-    """A running sandbox. `memory` and `scratch` in bytes a branch, `output` in characters a step.
+) -> tuple[SandboxHandle, LiveProcess]:
+    """Start a sandbox and return its handle and its zygote, the process that all root interpreters are forked from.
 
-    Raises SandboxError where a layer is missing and `isolation` is `required`, or where nothing starts at all.
+    `memory` and `scratch` are bytes per branch, `output` is characters per step. Raises SandboxError if a layer is
+    missing and `isolation` is `required`, or if no sandbox starts at all.
     """
     use = list(LAYERS) if sys.platform == "linux" else []
     missing = {layer: f"needs Linux, this is {sys.platform}" for layer in LAYERS if layer not in use}
@@ -59,7 +60,7 @@ async def launch(
         if missing and isolation == "required":
             raise SandboxError(_describe_missing_layers(missing))
         try:
-            keeper = await _try_launch(use, missing, sizes)
+            handle, zygote = await _try_launch(use, missing, sizes)
         except _LayerMissingError as error:
             if error.layer not in use:
                 raise SandboxError(f"the sandbox does not start: {error}") from error
@@ -68,7 +69,7 @@ async def launch(
             continue
         for layer, reason in missing.items():
             logger.warning("The sandbox runs WITHOUT %s (%s): %s.", layer, reason, _LAYER_IMPACT[layer])
-        return keeper
+        return handle, zygote
 
 
 def _describe_missing_layers(missing: dict[str, str]) -> str:
@@ -79,7 +80,9 @@ def _describe_missing_layers(missing: dict[str, str]) -> str:
     )
 
 
-async def _try_launch(use: Sequence[str], missing: dict[str, str], sizes: dict[str, int]) -> SandboxHandle:
+async def _try_launch(
+    use: Sequence[str], missing: dict[str, str], sizes: dict[str, int]
+) -> tuple[SandboxHandle, LiveProcess]:
     """A sandbox with exactly the layers in `use`."""
     control, line = Channel(), Channel()
     home = tempfile.mkdtemp(prefix="codetool-") if "namespaces" not in use else "/scratch"
@@ -111,9 +114,10 @@ async def _try_launch(use: Sequence[str], missing: dict[str, str], sizes: dict[s
         raise
     supervisor = ForkSupervisor(listener[0]) if listener else None
     report = _describe_layers(missing, ready, hello, sizes)
-    keeper = SandboxHandle(first, control, init or first.pid, sizes["output"], report, supervisor)
-    keeper.register(LiveProcess(keeper, line, pid, pidfd), zygote=True)
-    return keeper
+    handle = SandboxHandle(first, control, init or first.pid, sizes["output"], report, supervisor)
+    zygote = LiveProcess(handle, line, pid, pidfd)
+    handle.register(zygote)
+    return handle, zygote
 
 
 def _spawn(control: int, line: int, home: str) -> subprocess.Popen[bytes]:

@@ -11,9 +11,8 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from codetool.errors import SandboxError
 from codetool.execution.channel import Channel, ClosedError
@@ -22,10 +21,9 @@ from codetool.execution.inside.limits import list_parents, read_parent
 from codetool.execution.inside.run_step import MAX_STDERR_CHARACTERS
 from codetool.execution.pausable_timer import PausableTimer
 from codetool.execution.protocol import Message, ProtocolError, get_text
+from codetool.execution.sandbox_handle import SandboxHandle
+from codetool.interfaces import CallTool
 from codetool.types import Execution, ExecutionStatus, HttpRequest, ToolAnswer, format_observation
-
-if TYPE_CHECKING:
-    from codetool.execution.sandbox_handle import SandboxHandle
 
 FORK_SECONDS = 20.0
 """How long a fresh fork may take to report, on a machine under load."""
@@ -41,8 +39,6 @@ PARTIAL_OUTPUT_SECONDS = 0.04
 """How long a step that ran out of time has to say what it printed."""
 THREAD_END_SECONDS = 0.01
 """How long threads that are just ending have to be gone."""
-
-Answer = Callable[[HttpRequest], Awaitable[ToolAnswer]]
 
 
 @dataclass(frozen=True)
@@ -99,12 +95,12 @@ class LiveProcess:
             if self.parent:
                 self.parent._release_folder()
 
-    async def run(self, code: str, answer: Answer, timeout: float) -> Execution:
+    async def run(self, code: str, call_tool: CallTool, timeout: float) -> Execution:
         """What one step did. A process that broke the protocol, died or ran out of time is dead afterwards."""
         clock = PausableTimer(timeout)
         calls: list[ToolAnswer] = []
         try:
-            message = await self._exchange(code, answer, clock, calls)
+            message = await self._exchange(code, call_tool, clock, calls)
             printed, stderr = self._parse_output(message, "observation")
             error = get_text(message, "error", optional=True) or None
         except _StepTimeoutError:
@@ -125,7 +121,7 @@ class LiveProcess:
             error = f"{failed.call.method} {failed.call.url} answered {failed.failure or failed.status}"
         return Execution(status, format_observation(printed, stderr), error, clock.elapsed, tuple(calls), stderr)
 
-    async def _exchange(self, code: str, answer: Answer, clock: PausableTimer, calls: list[ToolAnswer]) -> Message:
+    async def _exchange(self, code: str, call_tool: CallTool, clock: PausableTimer, calls: list[ToolAnswer]) -> Message:
         """Its report on the step, after every call of a tool was answered and added to `calls`."""
         with _translate_timeouts():
             await self._send("run", clock, code=code)
@@ -138,7 +134,7 @@ class LiveProcess:
             if len(calls) == MAX_CALLS:
                 raise ProtocolError(f"the step called tools more than {MAX_CALLS} times")
             with clock.paused():
-                calls.append(await answer(request))
+                calls.append(await call_tool(request))
             with _translate_timeouts():
                 await self._send("answer", clock, keep=True, status=calls[-1].status, body=calls[-1].body)
 

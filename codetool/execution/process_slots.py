@@ -6,10 +6,8 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from codetool.execution.live_process import LiveProcess
+from codetool.execution.managed_process import ManagedProcess
 
 
 class ProcessPool:
@@ -23,7 +21,7 @@ class ProcessPool:
         self.limit = limit
         self.evicted = 0
         self._taken = 0
-        self._processes: OrderedDict[LiveProcess, None] = OrderedDict()
+        self._processes: OrderedDict[ManagedProcess, None] = OrderedDict()
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     @property
@@ -31,7 +29,7 @@ class ProcessPool:
         """How many processes hold a place."""
         return len(self._processes)
 
-    def take_now(self, spare: LiveProcess | None = None) -> bool:
+    def take_now(self, spare: ManagedProcess | None = None) -> bool:
         """Take a place if there is one, or if a process other than `spare` can be evicted for it."""
         if self._taken >= self.limit:
             coldest = next(
@@ -56,11 +54,11 @@ class ProcessPool:
                     self._wake()  # the turn was mine and goes to the next
                 raise
 
-    def fill(self, process: LiveProcess) -> None:
+    def fill(self, process: ManagedProcess) -> None:
         """A place that was taken now holds this process."""
         self._processes[process] = None
 
-    def replace(self, old: LiveProcess, new: LiveProcess) -> None:
+    def replace(self, old: ManagedProcess, new: ManagedProcess) -> None:
         """`new` takes over the place of `old`."""
         if old in self._processes:
             del self._processes[old]
@@ -73,14 +71,14 @@ class ProcessPool:
         self._taken -= 1
         self._wake()
 
-    def remove(self, process: LiveProcess) -> None:
+    def remove(self, process: ManagedProcess) -> None:
         """A process ended: its place, if it held one, is free."""
         if process in self._processes:
             del self._processes[process]
             self.release()
 
     @contextmanager
-    def hold(self, process: LiveProcess) -> Iterator[None]:
+    def hold(self, process: ManagedProcess) -> Iterator[None]:
         """Keep a process from being evicted, and count it as the warmest afterwards."""
         process.active_operations += 1
         process.total_operations += 1

@@ -1,8 +1,9 @@
-"""The branchable sandboxed interpreter: an option of the run, and where interpreters come from.
+"""The branchable sandboxed Python interpreter: its settings (`executor.*`) and the running sandbox.
 
-What it is for: code that a model wrote, right, wrong or hostile, must not reach files, environment, network, processes
-or memory of anybody else, and must not stop anybody else's work. It is no defence against errors in the kernel. What is
-really in force stands in `Sandbox.in_force`. The reading order inside the sandbox begins with `inside/pid1.py`.
+Threat model: model-written code, whether correct, faulty or hostile, must not reach files, environment, network,
+processes or memory outside its own branch, and must not stop the work of other branches. The sandbox does not protect
+against bugs in the kernel. `Sandbox.in_force` lists the layers that are active. To read the code that runs inside the
+sandbox, begin with `inside/pid1.py`.
 """
 
 from __future__ import annotations
@@ -24,96 +25,102 @@ from pydantic.dataclasses import dataclass
 from codetool.errors import SandboxError
 from codetool.execution.inside.limits import measure_cpu_seconds
 from codetool.execution.interpreter import SandboxInterpreter
+from codetool.execution.interpreter_resources import InterpreterResources
 from codetool.execution.launch import MIB, launch
-from codetool.execution.live_process import Answer, LiveProcess
+from codetool.execution.managed_process import ManagedProcess
 from codetool.execution.process_slots import ProcessPool
 from codetool.execution.sandbox_handle import SandboxHandle
 from codetool.interfaces import CallTool
 from codetool.runs.operational import Operational
-from codetool.types import Execution, Task
+from codetool.types import Task
 
 logger = logging.getLogger(__name__)
 
 AUDIT_SECONDS = 1.0
+"""Seconds between two looks at idle processes."""
 AUDIT_TOLERANCE = 0.1
-"""Seconds of CPU that an interpreter may use while nothing is asked of it."""
+"""Seconds of CPU time that an interpreter may use while no operation needs it."""
 FILES_PER_BRANCH = 2
-"""Open files of the host for each live branch: its line and the handle that kills it."""
+"""Open files of the host for each live branch: its socket and its pidfd."""
 RESERVED_FILES = 128
-"""Open files left to the rest of the host, at least; it gets half of what is allowed for its connections."""
+"""Minimum number of open files left to the rest of the program, which gets half of the limit for its connections."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class SandboxConfig:
-    """Settings of the sandbox."""
+    """Settings of the sandbox (`executor.*`)."""
 
     isolation: Annotated[Literal["required", "best_effort"], Operational]
-    """`required`: no run without namespaces, Landlock and seccomp; `best_effort`: with those that are there."""
+    """`required`: stop without namespaces, Landlock and seccomp; `best_effort`: use the layers that are available."""
     timeout: float = Field(gt=0)
-    """Seconds a step may run; waiting for tools does not count."""
+    """Seconds a step may run; time spent waiting for tools does not count."""
     memory: int = Field(ge=16)
-    """MiB of memory a branch may have beyond an empty interpreter."""
+    """MiB of memory a branch may allocate beyond what an empty interpreter has."""
     output: int = Field(ge=1)
-    """Characters kept of what a step prints."""
+    """Maximum number of characters kept of a step's printed output."""
     scratch: int = Field(ge=1)
-    """MiB of files in a branch's scratch folder."""
+    """Maximum size of a branch's scratch folder in MiB."""
     max_live: Annotated[int, Operational] = Field(ge=1)
-    """Branches alive at once; colder ones are closed and rebuilt when needed."""
+    """Maximum number of live branches; the least recently used are closed and rebuilt when needed."""
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Sandbox]:
-        """The live sandbox. Raises SandboxError if it cannot be built as `isolation` demands."""
-        places = min(self.max_live, _compute_capacity())
-        if places < self.max_live:
-            why = "more open files or processes are not allowed here (ulimit -n, ulimit -u)"
-            logger.warning("executor.max_live=%d is lowered to %d: %s", self.max_live, places, why)
-        keeper = await launch(
+        """Start a sandbox and end it on leaving. Raises SandboxError if it cannot be built as `isolation` demands."""
+        capacity = min(self.max_live, _compute_capacity())
+        if capacity < self.max_live:
+            reason = "more open files or processes are not allowed here (ulimit -n, ulimit -u)"
+            logger.warning("executor.max_live=%d is lowered to %d: %s", self.max_live, capacity, reason)
+        handle, zygote = await launch(
             self.isolation,
             memory=self.memory * MIB,
             scratch=self.scratch * MIB,
             output=self.output,
             cpu_seconds=60 + 20 * math.ceil(self.timeout),
         )
-        sandbox = Sandbox(keeper, places, self.timeout)
+        sandbox = Sandbox(handle, InterpreterResources(ProcessPool(capacity), zygote, self.timeout))
         audit = asyncio.ensure_future(sandbox.kill_busy_idle_processes())
         try:
             yield sandbox
         finally:
             audit.cancel()
-            await asyncio.shield(asyncio.ensure_future(keeper.close()))
+            await asyncio.shield(asyncio.ensure_future(handle.close()))
 
 
 class Sandbox:
-    """A running sandbox: starts interpreters, and counts."""
+    """A running sandbox: it starts interpreters and counts live, evicted and replayed work."""
 
-    def __init__(self, keeper: SandboxHandle, places: int, timeout: float) -> None:
-        """Over a started sandbox; `places` live branches, `timeout` seconds a step."""
-        self.handle = keeper
-        self.pool = ProcessPool(places)
-        self.replayed_steps = 0
-        """Steps run again to rebuild an evicted interpreter."""
-        self._timeout = timeout
-        self._audited: WeakKeyDictionary[LiveProcess, tuple[int, float]] = WeakKeyDictionary()
-        keeper.on_end = self.pool.remove
+    def __init__(self, handle: SandboxHandle, resources: InterpreterResources) -> None:
+        """Takes a launched sandbox and the resources that its interpreters share."""
+        self.handle = handle
+        self.pool = resources.pool
+        self._resources = resources
+        self._audited: WeakKeyDictionary[ManagedProcess, tuple[int, float]] = WeakKeyDictionary()
+        """Of each idle process, its number of operations and its CPU seconds when it was last looked at."""
+        handle.on_end = self.pool.remove
 
     @property
     def in_force(self) -> Mapping[str, str]:
-        """The layers really in force, each with a word on how; a missing one begins with NO."""
+        """The active layers, each with a short description; the text of a missing layer begins with NO."""
         return self.handle.in_force
 
     @property
     def live_branches(self) -> int:
-        """How many branches are alive."""
+        """Number of live branches."""
         return self.pool.live
 
     @property
     def evicted_branches(self) -> int:
-        """How many branches were closed to make room."""
+        """Number of branches that were closed to make room for others."""
         return self.pool.evicted
 
+    @property
+    def replayed_steps(self) -> int:
+        """Number of steps run again to rebuild evicted interpreters."""
+        return self._resources.replayed_steps
+
     async def start(self, task: Task, call_tool: CallTool) -> SandboxInterpreter:
-        """An interpreter that has run the task's preamble. Raises SandboxError if the preamble fails."""
-        root = SandboxInterpreter(self, call_tool)
+        """Start an interpreter and run the task's preamble in it. Raises SandboxError if the preamble fails."""
+        root = SandboxInterpreter(self._resources, call_tool)
         await root.build()
         if task.preamble.strip():
             execution = await root.run(task.preamble)
@@ -122,32 +129,28 @@ class Sandbox:
                 raise SandboxError(f"the preamble of task {task.id} failed: {execution.error}. Correct the task's data")
         return root
 
-    async def run_step(self, process: LiveProcess, code: str, answer: Answer) -> Execution:
-        """Run code in a process that the caller keeps from eviction."""
-        async with process.lock:
-            return await process.run(code, answer, self._timeout)
-
     async def kill_busy_idle_processes(self) -> None:
-        """Now and then end processes that work though nothing was asked of them."""
+        """Look at idle processes every AUDIT_SECONDS and kill those that use CPU although no operation needs them."""
         while True:
             await asyncio.sleep(AUDIT_SECONDS)
             for process in self.handle.processes():
-                seen = self._audited.get(process)
-                if process.active_operations or process is self.handle.zygote:
-                    self._audited.pop(process, None)
-                elif (
-                    seen
-                    and seen[0] == process.total_operations
-                    and measure_cpu_seconds(process.pid) - seen[1] > AUDIT_TOLERANCE
-                ):
-                    process.kill()
-                elif not seen or seen[0] != process.total_operations:
-                    self._audited[process] = (process.total_operations, measure_cpu_seconds(process.pid))
+                self._audit(process)
                 await asyncio.sleep(0)
+
+    def _audit(self, process: ManagedProcess) -> None:
+        if process.active_operations or process is self._resources.zygote:
+            self._audited.pop(process, None)
+            return
+        operations, cpu_seconds = self._audited.get(process, (-1, 0.0))
+        used = measure_cpu_seconds(process.pid)
+        if operations != process.total_operations:
+            self._audited[process] = (process.total_operations, used)
+        elif used - cpu_seconds > AUDIT_TOLERANCE:
+            process.kill()
 
 
 def _compute_capacity() -> int:
-    """How many live branches the limits on files and processes allow; raises the soft limit on files."""
+    """Number of live branches that the limits on files and processes allow. Raises the soft limit on open files."""
     if sys.platform == "win32":
         raise SandboxError("the sandbox needs Linux, or another Unix with executor.isolation=best_effort")
     import resource

@@ -9,16 +9,14 @@ import math
 import subprocess
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from codetool.errors import SandboxError
 from codetool.execution.channel import Channel, ClosedError
 from codetool.execution.fork_supervisor import ForkSupervisor
 from codetool.execution.inside.scratch import BRANCHES_FOLDER
+from codetool.execution.managed_process import ManagedProcess
 from codetool.execution.pausable_timer import PausableTimer
-
-if TYPE_CHECKING:
-    from codetool.execution.live_process import LiveProcess
 
 
 @dataclass(eq=False)
@@ -31,32 +29,22 @@ class SandboxHandle:
     max_output_characters: int
     in_force: Mapping[str, str]
     supervisor: ForkSupervisor | None
-    on_end: Callable[[LiveProcess], None] = lambda process: None
-    _zygote: LiveProcess | None = None
-    _processes: set[LiveProcess] = field(default_factory=set)
+    on_end: Callable[[ManagedProcess], None] = lambda process: None
+    _processes: set[ManagedProcess] = field(default_factory=set)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _control_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _requests: set[asyncio.Task[None]] = field(default_factory=set)
 
-    @property
-    def zygote(self) -> LiveProcess:
-        """The process from which every root is forked. Raises SandboxError if it is gone."""
-        if self._zygote is None or not self._zygote.alive:
-            raise SandboxError("the sandbox's root process died; start the run again, it resumes")
-        return self._zygote
-
-    def register(self, process: LiveProcess, *, zygote: bool = False) -> None:
+    def register(self, process: ManagedProcess) -> None:
         """Count a live process as one of the sandbox's."""
         self._processes.add(process)
-        if zygote:
-            self._zygote = process
 
-    def unregister(self, process: LiveProcess) -> None:
+    def unregister(self, process: ManagedProcess) -> None:
         """A process was killed."""
         self._processes.discard(process)
         self.on_end(process)
 
-    def processes(self) -> list[LiveProcess]:
+    def processes(self) -> list[ManagedProcess]:
         """All live processes, the zygote among them."""
         return list(self._processes)
 
