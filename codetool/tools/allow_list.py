@@ -1,4 +1,4 @@
-"""Hosts of URLs, and which of them may be called."""
+"""Extract the host of a URL, and the list of hosts that tool calls may reach."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PORT = re.compile(r":\d+$")
 def extract_host(url: str) -> str | None:
     """The URL's `host` or `host:port` in lower case, without the scheme's default port.
 
-    None for everything that is not a well-formed http or https URL.
+    None if the URL is not a well-formed http or https URL.
     """
     try:
         parts = urlsplit(url)
@@ -32,19 +32,19 @@ def extract_host(url: str) -> str | None:
 
 
 def is_host(text: str) -> bool:
-    """Whether a text is a `host` or `host:port` and nothing else."""
+    """Whether the whole text is a `host` or `host:port`."""
     return re.fullmatch(rf"{_NAME}(:\d{{1,5}})?", text.lower()) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class AllowList:
-    """The hosts that may be called. `host:port` allows that port, a bare `host` every port of it."""
+    """The hosts that may be called. `host:port` allows that port only, a bare `host` allows every port."""
 
     hosts: frozenset[str]
 
     @classmethod
     def from_hosts(cls, hosts: Iterable[str]) -> AllowList:
-        """The list of these hosts, compared in lower case."""
+        """The allow-list of these hosts, which are compared in lower case."""
         return cls(frozenset(host.lower() for host in hosts))
 
     def __contains__(self, host: str) -> bool:

@@ -1,4 +1,4 @@
-"""Counts of answers, for a task and for a run."""
+"""Count tool answers by source and by failure, for a task and for a run."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from codetool.types import ToolAnswer
 
 @dataclass(frozen=True, slots=True)
 class AnswerCounts:
-    """How many calls there were, by the source that answered and by the failure that stood in for an answer."""
+    """Number of tool calls, by the source that answered and by the failure that replaced an answer."""
 
     calls: int
     provenance: Mapping[str, int]
     failures: Mapping[str, int]
     cache: Mapping[str, int] = field(default_factory=dict)
-    """How many calls the published answers were asked for, by how they were found."""
+    """Number of calls that looked into the published answers, by how they were found (`exact`, `canonical`, …)."""
 
     def __str__(self) -> str:
-        """The counts in words: `12 calls: 11 recorded, 1 miss; published answers: 9 exact, 2 canonical, …`."""
+        """The counts as text: `12 calls: 11 recorded, 1 miss; published answers: 9 exact, 2 canonical, …`."""
         parts = [f"{count} {name}" for name, count in {**self.provenance, **self.failures}.items()]
         published = ", ".join(f"{count} {name}" for name, count in self.cache.items())
-        told = f"{self.calls} calls" + (f": {', '.join(parts)}" if parts else "")
-        return f"{told}; published answers: {published}" if published else told
+        text = f"{self.calls} calls" + (f": {', '.join(parts)}" if parts else "")
+        return f"{text}; published answers: {published}" if published else text
 
 
 @dataclass(slots=True)
 class AnswerTally:
-    """A running count of answers."""
+    """Running counts of tool answers."""
 
     provenance: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
     calls_by_host: Counter[str] = field(default_factory=Counter)
-    """Calls by host, without those that were not allowed to ask anybody."""
+    """Number of calls by host; calls that were refused before any source was asked are left out."""
     misses_by_host: Counter[str] = field(default_factory=Counter)
-    """Of them the calls that nobody answered."""
+    """Number of those calls that no source answered, by host."""
 
     def count(self, answer: ToolAnswer) -> None:
-        """Count one answer, by its failure if it has one."""
+        """Count one answer by its failure, or by its source if it has none."""
         host = extract_host(answer.call.url)
         if host and answer.failure in (None, "miss", "unreachable"):
             self.calls_by_host[host] += 1
@@ -51,6 +51,6 @@ class AnswerTally:
             self.provenance[answer.provenance or "unknown"] += 1
 
     def summary(self) -> AnswerCounts:
-        """The counts so far, names in alphabetical order."""
+        """The counts so far, with names in alphabetical order."""
         calls = self.provenance.total() + self.failures.total()
         return AnswerCounts(calls, dict(sorted(self.provenance.items())), dict(sorted(self.failures.items())))

@@ -1,7 +1,8 @@
-"""The broker: the one way from sandboxed steps to tools.
+"""The broker: answers the tool calls of sandboxed code, from recordings, a replica, a simulator or live services.
 
-A request is routed, held against the allow-list and the task's budget, and answered by the first source of `tools.mode`
-that knows an answer. Whatever goes wrong is an answer to learn from; nothing is raised into the sandbox.
+The broker routes each request to a documented tool, checks the allow-list and the task's call budget, and returns the
+answer of the first source of `tools.mode` that has one. Failures are answers too, with an error status and a message;
+nothing is raised into the sandbox.
 """
 
 from __future__ import annotations
@@ -55,44 +56,44 @@ log = logging.getLogger(__name__)
     config=ConfigDict(extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True),
 )
 class BrokerConfig:
-    """Settings of the broker."""
+    """Settings of the broker (`tools.*`)."""
 
     mode: Literal["offline", "strict", "simulated", "live"]
-    """Which sources are asked: offline: recorded, else replica; strict: recorded only; simulated: as offline, else the
-    simulator, and recorded; live: recorded, else live, and recorded."""
+    """Sources and their order. offline: recordings, then replica; strict: recordings only; simulated: as offline, then
+    the simulator; live: recordings, then the live service. Simulated and live answers are recorded."""
     allowed_hosts: tuple[str, ...] | None
     """Hosts that may be called, `host` (every port) or `host:port`; null: the hosts of the task's tools."""
     max_calls: PositiveInt
-    """Calls that one task may make, over all branches."""
+    """Maximum number of calls that one task may make over all branches."""
     recordings: Annotated[tuple[Path, ...], Checksummed]
-    """JSONL files of recorded answers to read; a later file wins."""
+    """JSONL files of recorded answers to read; a later file overrides an earlier one."""
     record_to: Annotated[Path | None, Operational]
-    """JSONL file that live and simulated mode add answers to, and read before they ask; null: not kept."""
+    """JSONL file to which live and simulated modes append answers, and which they read first; null: not recorded."""
     cache: ToolSource | None
-    """Published answers, asked in every mode after the recordings; null: none."""
+    """Source of published answers, asked in every mode after the recordings; null: none."""
     replica: ToolSource | None
-    """The service's embedded copy; null: none."""
+    """Embedded copy of the service; null: none."""
     simulator: Annotated[SkipValidation[Simulator | NoSimulator], Operational]
-    """Who answers in mode simulated where nobody else does."""
+    """The model that answers in mode simulated when no other source does."""
     tool_proxy: SkipValidation[LiveProxyConfig | None]
-    """The way to services that are not asked themselves; null: they are."""
+    """Proxy through which live services are called; null: they are called directly."""
     connect_timeout: Annotated[PositiveFloat, Operational]
-    """Seconds until a live host has accepted."""
+    """Seconds until a live host must have accepted the connection."""
     timeout: Annotated[PositiveFloat, Operational]
-    """Seconds until its first byte, and again until its last."""
+    """Seconds until the first byte of a live answer, and again until its last."""
     retries: Annotated[NonNegativeInt, Operational]
-    """Further attempts of a live read after 429, 5xx, a time-out or a lost connection."""
+    """Number of retries of a live read after 429, 5xx, a time-out or a lost connection."""
     backoff: Annotated[NonNegativeFloat, Operational]
-    """Seconds before the first further attempt, doubled for each next one."""
+    """Seconds before the first retry, doubled for each further one."""
     max_bytes: PositiveInt
-    """Largest body of a live answer in bytes."""
+    """Maximum size of a live answer's body in bytes."""
     connections: Annotated[PositiveInt, Operational]
-    """Live connections open at a time."""
+    """Maximum number of live connections open at the same time."""
     secrets: Annotated[Mapping[str, Secret], Operational]
-    """The secrets of hosts that want one, by a name of any kind, or by the host itself where the secret names none;
-    plain http carries them only to `host:port`."""
+    """Secrets of hosts that need one, by any name, or by the host itself if the secret has no `host`; plain http
+    carries a secret only to a `host:port`."""
     reads: tuple[str, ...] = ()
-    """Operations that change nothing although their method is no GET, `POST /search` or `POST_search`."""
+    """Operations that change nothing although their method is not GET, written `POST /search` or `POST_search`."""
     writes: tuple[str, ...] = ()
     """Operations that change something although their method is GET."""
 
@@ -107,18 +108,18 @@ class BrokerConfig:
     @field_validator("cache", "replica", mode="before")
     @classmethod
     def _check_source_methods(cls, source: Any) -> Any:
-        lacking = [name for name in ("answer", "checksum") if not hasattr(source, name)]
-        if source is not None and lacking:
-            methods = " and ".join(f"{name}()" for name in lacking)
+        missing = [name for name in ("answer", "checksum") if not hasattr(source, name)]
+        if source is not None and missing:
+            methods = " and ".join(f"{name}()" for name in missing)
             raise ValueError(f"no ToolSource (codetool.interfaces): {type(source).__name__} has no {methods}")
         return source
 
     @field_validator("allowed_hosts")
     @classmethod
     def _check_hosts(cls, hosts: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        wrong = [host for host in hosts or () if not is_host(host)]
-        if wrong:
-            raise ValueError(f"an entry is `host` or `host:port`, not {', '.join(map(repr, wrong))}")
+        invalid = [host for host in hosts or () if not is_host(host)]
+        if invalid:
+            raise ValueError(f"an entry is `host` or `host:port`, not {', '.join(map(repr, invalid))}")
         return hosts
 
     @field_validator("secrets", mode="before")
@@ -138,16 +139,17 @@ class BrokerConfig:
 
     @asynccontextmanager
     async def open(self, tasks: Sequence[Task] = ()) -> AsyncIterator[Broker]:
-        """The broker, with its files read; its connections are closed at the end.
+        """Read the recordings and open the broker; its connections are closed on leaving.
 
-        Raises MissingError for a recordings file that is not there, and in live mode for an allowed host (where
-        `allowed_hosts` is null: a host of `tasks`) whose secret's variable is unset. Raises ConfigError for files that
-        hold something else, or cannot be written.
+        Raises MissingError if a recordings file does not exist, and in live mode if the key of an allowed host (a host
+        of `tasks` if `allowed_hosts` is null) is not in the environment. Raises ConfigError if a file has a wrong
+        format or cannot be written.
         """
         self._check_marked_operations(tasks)
         keyring = Keyring(self._secrets_to_scrub(), os.environ)
-        own = [ensure_writable(self.record_to)] if self.record_to and self.mode in ("live", "simulated") else []
-        files = [*self.recordings, *own]
+        records = self.record_to is not None and self.mode in ("live", "simulated")
+        record_files = [ensure_writable(self.record_to)] if self.record_to and records else []
+        files = [*self.recordings, *record_files]
         if self.mode == "live":
             self._require_keys(keyring, tasks)
             async with open_client(
@@ -162,21 +164,21 @@ class BrokerConfig:
                 yield Broker(self, recordings, keyring, simulation=simulation)
 
     def _secrets_to_scrub(self) -> Mapping[str, Secret]:
-        """The secrets of the hosts, and of the proxy, which carries its own but has it cut out all the same."""
+        """The hosts' secrets, and the proxy's: it adds its key itself, but the key is removed from answers here."""
         if self.tool_proxy is None or self.mode != "live":
             return self.secrets
         carried = Secret(env=self.tool_proxy.key_env, header="toolbench_key", query=None, format="{key}")
         return {**self.secrets, self.tool_proxy.host: carried}
 
     def _check_marked_operations(self, tasks: Sequence[Task]) -> None:
-        """Warn of an operation of `reads` or `writes` that no task has. Raises ConfigError for one that is in both."""
-        known = {name for task in tasks for tool in task.tools for name in (tool.endpoint, tool.name)}
+        """Warn about operations in `reads` or `writes` that no task has. Raises ConfigError for one that is in both."""
+        operations = {name for task in tasks for tool in task.tools for name in (tool.endpoint, tool.name)}
         both = sorted({*self.reads} & {*self.writes})
-        unknown = [name for name in (*self.reads, *self.writes) if tasks and name not in known]
+        unknown = [name for name in (*self.reads, *self.writes) if tasks and name not in operations]
         if both:
             raise ConfigError(f"tools.reads and tools.writes both name {', '.join(both)}")
         if unknown:
-            close = [match for name in unknown for match in get_close_matches(name, known, n=1, cutoff=0.5)]
+            close = [match for name in unknown for match in get_close_matches(name, operations, n=1, cutoff=0.5)]
             guess = f" Did you mean {', '.join(close)}?" if close else ""
             log.warning(
                 "tools.reads and tools.writes name documented operations, such as 'POST /search'; no task has %s.%s",
@@ -191,18 +193,18 @@ class BrokerConfig:
             keyring.require(self.build_allow_list([tool.server for task in tasks for tool in task.tools]))
 
     def _list_examples(self, call: ToolCall, most: int) -> Sequence[tuple[Mapping[str, JSON], JSON]]:
-        """Recorded calls of the same operation, as the cache knows them."""
+        """Up to `most` recorded calls of the same operation from the published answers."""
         return self.cache.examples(call, most) if isinstance(self.cache, ExampleSource) else ()
 
     def build_allow_list(self, servers: Sequence[str]) -> AllowList:
-        """The hosts that may be called by a task whose tools have these servers."""
+        """The hosts that a task may call whose tools have these servers."""
         if self.allowed_hosts is not None:
             return AllowList.from_hosts(self.allowed_hosts)
         return AllowList.from_hosts(host for host in map(extract_host, servers) if host)
 
 
 class Broker:
-    """An open broker; it hands a session to each task and counts what all of them did."""
+    """An open broker: it creates a session for each task and counts the answers of all sessions."""
 
     def __init__(
         self,
@@ -213,7 +215,7 @@ class Broker:
         client: httpx.AsyncClient | None = None,
         simulation: ModelSimulator | None = None,
     ) -> None:
-        """Takes a client in live mode, and a simulator in simulated mode."""
+        """Takes `client` in live mode and `simulation` in simulated mode."""
         self._settings = settings
         self._recordings = recordings
         self._keyring = keyring
@@ -224,10 +226,10 @@ class Broker:
         counted = settings.cache.open_counted() if isinstance(settings.cache, CountedSourceConfig) else None
         self._cache: ToolSource | None = counted or settings.cache
         self.source_counts: Mapping[str, int] = counted.counts if counted else {}
-        """How calls were found by the published answers, up to now."""
+        """Number of calls by how the published answers were found, so far."""
 
     def session(self, task: Task) -> TaskSession:
-        """The tools of one task. Raises MissingError in live mode if the key of one of its hosts is not set."""
+        """Create the session of one task. Raises MissingError in live mode if a key of its hosts is not set."""
         allowed = self._settings.build_allow_list([tool.server for tool in task.tools])
         writes = TaskWrites(task.id)
         return TaskSession(
@@ -245,11 +247,11 @@ class Broker:
 
     @property
     def fatal_error(self) -> CodeToolError | None:
-        """Why the simulator cannot be asked any more; what tasks have been told since is no fault of theirs."""
+        """Why the simulator stopped answering, None if it did not; tasks that it failed must not be scored."""
         return self._simulator.fatal_error if self._simulator else None
 
     def advise(self) -> list[str]:
-        """A line for each host for which nobody answers most calls, with the mode that would."""
+        """A line for each host most of whose calls no source answered, naming the mode that would answer them."""
         return list(advise_on_misses(self._total, self._settings, len(self._recordings)))
 
     def summary(self) -> AnswerCounts:
@@ -257,13 +259,13 @@ class Broker:
         return replace(self._total.summary(), cache=dict(sorted(self.source_counts.items())))
 
     def _list_sources(self, allowed: AllowList, writes: TaskWrites) -> list[ToolSource]:
-        """The sources of the mode in the order in which they are asked."""
+        """The sources of the mode, in the order in which they are asked."""
         settings = self._settings
         if self._client:
-            known: list[ToolSource] = [FreshRecordings(self._recordings)]
-            known += [self._cache] if self._cache else []
+            recorded: list[ToolSource] = [FreshRecordings(self._recordings)]
+            recorded += [self._cache] if self._cache else []
             live = self._open_live_source(self._client, allowed, writes)
-            return [*(UnchangedHostSource(source, writes) for source in known), live]
+            return [*(UnchangedHostSource(source, writes) for source in recorded), live]
         replica = settings.replica if settings.mode in ("offline", "simulated") else None
         sources = (ReplaySource(self._recordings, writes), self._cache, replica, self._simulation)
         return [source for source in sources if source is not None]

@@ -1,7 +1,7 @@
-"""From a request to a call, and from a call to the one key that equal calls share.
+"""Route an HTTP request to a documented tool, and compute the key that equal tool calls share.
 
-Limits of the key: a list and the same values joined by commas differ, and so do spellings of a number or a truth value
-for arguments that a document declares as text.
+Limits of the key: a list differs from the same values joined by commas, and different spellings of a number or a
+boolean differ if the document declares the argument as a string.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def route_request(
     keep_declared: bool = False,
     secret_headers: frozenset[str] = frozenset(),
 ) -> ToolCall:
-    """The call that a request makes: the operation it matches, its arguments, and no secret in any of them.
+    """The tool call of a request: the matching operation and the arguments, with all secrets removed.
 
-    Scheme, letter case of the host and a trailing slash do not matter to the match. `secret_names` adds argument names,
-    spelled as in `SECRET_ARGUMENTS`, that are secrets for this request, and `secret_headers` names of headers; with
-    `keep_declared` no argument that the operation's document declares is one otherwise. What is no http URL becomes a
-    call without tool, arguments and request.
+    The match ignores the scheme, the case of the host and a trailing slash. `secret_names` lists further argument names
+    that are secrets for this request, normalized like `SECRET_ARGUMENTS`, and `secret_headers` further header
+    names. With `keep_declared`, arguments that the operation's document declares are kept unless they are listed there.
+    A URL that is not http becomes a call without tool, arguments and request.
     """
     method, text = request.method.upper(), _replace_surrogates(request.url)
     host = extract_host(text)
@@ -77,17 +77,17 @@ def route_request(
 
 
 def compute_call_key(call: ToolCall) -> str:
-    """`METHOD URL {arguments}`, one text for all spellings of the same call, the same in every run.
+    """`METHOD URL {arguments}`: one text for all spellings of the same call, stable over runs.
 
-    The URL is the operation's template where one matched. Arguments are sorted; None is dropped, and so is an optional
-    argument equal to the default that its document states; numbers, truth values and texts are compared by their text
-    (`1`, `1.0` and `"1"` are one), NFC-normalised and trimmed. Lists keep their order.
+    The URL is the template of the matching operation, if there is one. Arguments are sorted; None is dropped, and so is
+    an optional argument equal to its documented default. Numbers, booleans and strings are compared by their text (`1`,
+    `1.0` and `"1"` are equal), NFC-normalised and stripped. Lists keep their order.
     """
-    known = {parameter.name: parameter for parameter in call.tool.parameters} if call.tool else {}
+    parameters = {parameter.name: parameter for parameter in call.tool.parameters} if call.tool else {}
     url = call.tool.server + call.tool.path if call.tool else call.url
     arguments = {}
     for name, value in call.arguments.items():
-        parameter = known.get(name)
+        parameter = parameters.get(name)
         plain = _normalize_argument(value, parameter)
         if plain is not None and not _is_default(plain, parameter):
             arguments[_strip(name)] = plain
@@ -102,14 +102,14 @@ def _normalize_argument(value: JSON, parameter: Parameter | None) -> JSON:
 
 
 def _is_default(plain: JSON, parameter: Parameter | None) -> bool:
-    """Whether leaving the argument out means the same. For a required one it does not: its default is an example."""
+    """Whether the call means the same without the argument. A required argument's default is only an example."""
     if parameter is None or parameter.required or parameter.default is None:
         return False
     return bool(plain == _normalize_argument(parameter.default, parameter))
 
 
 def _normalize(value: JSON, kind: str) -> JSON:
-    """The value with every scalar as text; None stays, and is dropped from dictionaries."""
+    """The value with every scalar as text; None stays, but is dropped from dictionaries."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
@@ -124,9 +124,9 @@ def _normalize(value: JSON, kind: str) -> JSON:
 
 
 def _normalize_text(text: str, kind: str) -> str:
-    """One spelling of a number or truth value, as far as its declared type says that it is one.
+    """One spelling of a number or boolean whose type is declared.
 
-    Undeclared texts that look like numbers are left alone: `1.10` may be a version, `007` a title.
+    Texts without a declared type that look like numbers stay as they are: `1.10` may be a version, `007` a title.
     """
     if kind in ("integer", "number", "int", "float") and _NUMBER.fullmatch(text):
         number = Decimal(text)
@@ -139,7 +139,7 @@ def _strip(text: str) -> str:
 
 
 def _format_url(match: Match, secret_names: frozenset[str]) -> str:
-    """The URL of a matched call as its document writes it; a variable that is a secret stays `{name}`."""
+    """The URL of a matched call in the spelling of its document; a secret path variable stays `{name}`."""
     url = match.tool.server + match.tool.path
     for name, value in match.variables:
         if not _is_secret_variable(match, name, secret_names):
@@ -148,7 +148,7 @@ def _format_url(match: Match, secret_names: frozenset[str]) -> str:
 
 
 def _is_secret_variable(match: Match, variable: str, secret_names: frozenset[str]) -> bool:
-    """Whether a path's variable is a secret; one that the document describes as a parameter is none by its name."""
+    """Whether a path variable is a secret. The name alone does not make a documented parameter a secret."""
     described = {normalize_name(p.name) for p in match.tool.parameters if p.location == "path"}
     return is_secret(variable, secret_names, frozenset(described))
 
@@ -158,10 +158,10 @@ def _format_path(segments: list[str]) -> str:
 
 
 def _replace_surrogates(text: str) -> str:
-    """The text without lone surrogates, which no URL or body on the wire can hold."""
+    """The text without lone surrogates, which cannot be encoded in a URL or a body."""
     return _SURROGATE.sub("\ufffd", text)
 
 
 def _strip_url_secrets(url: str) -> str:
-    """What may be shown of a text that is no URL of ours: nothing of a user name, nor after `?` or `#`."""
+    """The URL without user name, query and fragment, which may hold secrets."""
     return re.sub(r"//[^/]*@", "//", re.split(r"[?#]", url, maxsplit=1)[0])

@@ -1,4 +1,4 @@
-"""Answers that the broker gives in a service's place. Their body tells the policy what went wrong and what to do."""
+"""Error answers of the broker itself. Their JSON body tells the policy what went wrong and what to do."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ STATUS: dict[Failure, int] = {
 
 
 def make_error_answer(call: ToolCall, failure: Failure, message: str, *, transient: bool = False) -> ToolAnswer:
-    """The answer to a call that no service answered: a JSON body `{"error": {"type", "message"}}` and no provenance."""
+    """An answer for a call that no service answered: JSON body `{"error": {"type", "message"}}`, no provenance."""
     body = json.dumps({"error": {"type": failure, "message": message}}, ensure_ascii=False)
     return ToolAnswer(call, STATUS[failure], body, None, failure=failure, transient=transient)

@@ -1,8 +1,7 @@
-"""Which headers of a program's request go to a service: those that its document declares, Accept and Content-Type.
+"""Select the headers of a program's request that are sent on: declared headers, Accept and Content-Type.
 
-A header that carries a secret is never taken from a program: the broker adds the keys itself. Declared headers are
-arguments of the call, for they may determine the answer (a tenant, a version); so is an Accept that asks for something
-else than JSON.
+Headers that carry a secret are dropped, because the broker adds the keys itself. Declared headers become arguments of
+the call, because they may determine the answer (a tenant, a version); so does an Accept header for anything but JSON.
 """
 
 from __future__ import annotations
@@ -17,30 +16,30 @@ from codetool.types import JSON, Parameter, Tool
 Headers = tuple[tuple[str, str], ...]
 
 ALWAYS_ALLOWED = ("Accept", "Content-Type")
-"""Headers that every service understands; OpenAPI documents do not declare them as parameters."""
+"""Headers that every service understands and OpenAPI documents do not declare as parameters."""
 NEVER_SENT = frozenset({"connection", "contentlength", "host", "te", "trailer", "transferencoding", "upgrade"})
-"""Headers of the connection and not of the call, lower case, letters only."""
+"""Headers that belong to the connection, not to the call; lower case, letters only."""
 
 _VALUE = re.compile(r"[\x20-\x7e\xa0-\xff]{1,4096}")
 _JSON_OR_ANY = re.compile(r"\*/\*|application/(\*|json|[\w.+-]+\+json)", re.IGNORECASE)
 
 
 def select_headers(headers: Headers, tool: Tool | None, secret_names: frozenset[str] = frozenset()) -> Headers:
-    """The headers that the service is sent, each name once and spelled as its document spells it.
+    """The headers to send, each name once in the spelling of the tool's document.
 
-    `secret_names` adds header names that carry a key of ours at this host, spelled as in `SECRET_ARGUMENTS`. A
-    value that no header can carry (line breaks, characters beyond Latin-1, more than 4,096 of them) is left out.
+    `secret_names` lists further header names that carry a key at this host, normalized like `SECRET_ARGUMENTS`.
+    Headers with an invalid value (line breaks, characters beyond Latin-1, more than 4,096 characters) are left out.
     """
     declared = [parameter.name for parameter in _list_declared(tool)]
     spellings = {name.lower(): name for name in (*ALWAYS_ALLOWED, *declared)}
-    chosen: dict[str, str] = {}
+    selected: dict[str, str] = {}
     for name, value in headers:
         spelling = spellings.get(name.strip().lower())
         if spelling is None or is_secret(spelling, secret_names) or normalize_name(spelling) in NEVER_SENT:
             continue
         if _VALUE.fullmatch(value.strip()):
-            chosen[spelling] = value.strip()
-    return tuple(chosen.items())
+            selected[spelling] = value.strip()
+    return tuple(selected.items())
 
 
 def extract_header_arguments(headers: Headers, tool: Tool | None) -> dict[str, JSON]:

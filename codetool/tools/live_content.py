@@ -1,4 +1,4 @@
-"""Whether the body of a live answer is what the operation promises, or a sign that the service is not itself."""
+"""Detect live answers whose body is not the declared JSON: HTML pages, truncated or empty bodies."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _PAGE = re.compile(r"\s*<(!doctype html|html|head|body|\?xml)", re.IGNORECASE)
 
 
 def find_content_fault(call: ToolCall, status: int, content_type: str, text: str) -> str | None:
-    """What is wrong with a successful answer where JSON is declared, by the answer itself or by the document.
+    """A description of what is wrong with the body of a successful answer, None if nothing is.
 
-    A page of HTML in its place, a body that ends too early and an empty one come from proxies, login pages and servers
-    under load: they say nothing about the call. None where the body can be what it should be.
+    Only answers are checked that are JSON by their content type or by the tool's document. HTML pages, truncated and
+    empty bodies come from proxies, login pages and overloaded servers, and say nothing about the call.
     """
     if not 200 <= status < 300 or status in (204, 205) or call.method == "HEAD":
         return None
@@ -37,7 +37,7 @@ def _is_json(text: str) -> bool:
     try:
         json.loads(text)
     except RecursionError:
-        return True  # deeper than we read, but whole as far as that
+        return True  # nested too deeply to parse, but not malformed so far
     except ValueError:
         return False
     return True

@@ -1,8 +1,8 @@
-"""The live source: calls sent to the real service.
+"""Tool source that sends calls to the real service.
 
-Reads are retried and follow redirects to allowed hosts. A write is sent again only where the service surely has not got
-it, and never follows a redirect. What is sent is the request's method, URL and body, the headers that its document
-declares, a content type (told from the body where the request has none), and the host's key.
+Reads are retried and follow redirects to allowed hosts. A write is retried only if the service certainly did not
+receive it, and never follows a redirect. A request is sent with its method, URL and body, the headers that its document
+declares, a content type (inferred from the body if the request has none), and the host's key.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from codetool.types import HttpRequest, ToolAnswer, ToolCall
 CONTENT_TYPES = {"json": "application/json", "form": "application/x-www-form-urlencoded", "text": "text/plain"}
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 MAX_REDIRECTS = 5
-MAX_RETRY_DELAY = 30.0  # seconds between two attempts, whatever the service asks for
+MAX_RETRY_DELAY = 30.0  # seconds between two attempts, even if the service asks for more
 
 
 @dataclass(frozen=True, slots=True)
 class _Reply:
-    """What a service sent, or the failure of asking it."""
+    """The response of a service, or the failure to get one."""
 
     status: int
     text: str
@@ -39,13 +39,13 @@ class _Reply:
     location: str | None = None
     retry_after: float = 0.0
     transient: bool = False
-    """Whether asking again may help."""
+    """Whether a retry may succeed."""
     sent: bool = True
-    """False where the service surely has not got the request."""
+    """False if the service certainly did not receive the request."""
 
 
 class _TransientError(RetryableError):
-    """A reply after which asking again may help."""
+    """A reply after which a retry may succeed."""
 
     def __init__(self, reply: _Reply) -> None:
         super().__init__(reply.text, retry_after=reply.retry_after)
@@ -53,7 +53,7 @@ class _TransientError(RetryableError):
 
 
 class LiveSource:
-    """A ToolSource that asks the service itself. Answers and messages never hold a key of the keyring."""
+    """A ToolSource that calls the service itself. Answers and messages never contain a key of the keyring."""
 
     def __init__(
         self,
@@ -69,14 +69,14 @@ class LiveSource:
         """Takes an open client, the hosts that redirects may lead to, and limits.
 
         Args:
-            client: made by `transport.open_client`.
-            keyring: the keys that are cut out of answers.
+            client: made by `signing_transport.open_client`.
+            keyring: the keys that are removed from answers.
             allowed: the hosts that redirects may lead to.
             deadline: seconds that one attempt may take from the connection to the last byte.
-            retries: further attempts of a read after 429, 5xx, a time-out, a refused or lost connection, or garbage
-                where JSON is declared; of a write where the service surely has not got it.
-            backoff: seconds before the first of them, doubled for each further one and spread by up to a half.
-            max_bytes: largest body of an answer.
+            retries: number of retries of a read after 429, 5xx, a time-out, a refused or lost connection, or malformed
+                JSON; of a write only if the service certainly did not receive it.
+            backoff: seconds before the first retry, doubled for each further one, and multiplied by 0.5 to 1.
+            max_bytes: maximum size of an answer's body in bytes.
         """
         self._client = client
         self._keyring = keyring
@@ -87,10 +87,10 @@ class LiveSource:
         self._max_bytes = max_bytes
 
     def checksum(self) -> None:
-        """None: what a live service will answer is not known beforehand."""
+        """None: the answers of a live service are not known in advance."""
 
     async def answer(self, call: ToolCall) -> ToolAnswer | None:
-        """The service's answer, or one with `failure` where it could not be asked; None for a call without request."""
+        """The service's answer, or one with `failure` if it could not be reached; None for a call without a request."""
         if call.request is None:
             return None
         reply = await self._send_with_retries(call, call.request)
@@ -100,7 +100,7 @@ class LiveSource:
         return ToolAnswer(call, reply.status, text, "live")
 
     async def _send_with_retries(self, call: ToolCall, request: HttpRequest) -> _Reply:
-        """The reply after all attempts that its request may be given."""
+        """The reply to the last attempt."""
 
         async def attempt() -> _Reply:
             reply = await self._attempt(call, request)
@@ -109,7 +109,7 @@ class LiveSource:
             return reply
 
         def spread(attempt: int) -> float:
-            """A factor that differs between URLs, so that a crowd does not come back at once."""
+            """A factor that differs between URLs, so that not all calls are retried at the same moment."""
             return random.Random(f"{request.url} {attempt}").uniform(0.5, 1.0)
 
         policy = RetryPolicy(self._retries, self._backoff, max_delay=MAX_RETRY_DELAY, draw_factor=spread)
@@ -120,7 +120,7 @@ class LiveSource:
             return error.reason.reply
 
     async def _attempt(self, call: ToolCall, request: HttpRequest) -> _Reply:
-        """The reply to one attempt; to a read garbage in an answer's place is a failure, to a write what happened."""
+        """The reply to one attempt. A malformed body fails a read; for a write it is the answer."""
         if call.effect == "write":
             return await self._send(request)
         reply = await self._follow_redirects(request)
@@ -132,18 +132,18 @@ class LiveSource:
             reply = await self._send(request)
             if reply.location is None:
                 return reply
-            # The service may have put our key into the address; it is added anew where it belongs.
+            # The service may have copied the key into the URL; the transport adds it again.
             url = self._keyring.scrub(urljoin(request.url, reply.location))
             host = extract_host(url)
             if host is None or host not in self._allowed:
-                where = host or "an address that is no http URL"
-                return _Reply(403, f"redirected to {where}; allowed: {self._allowed}", "host_not_allowed")
-            kept = request.headers if host == extract_host(request.url) else ()
-            request = replace(request, url=url, headers=kept)
+                target = host or "an address that is no http URL"
+                return _Reply(403, f"redirected to {target}; allowed: {self._allowed}", "host_not_allowed")
+            headers = request.headers if host == extract_host(request.url) else ()
+            request = replace(request, url=url, headers=headers)
         return _make_unreachable(request.url, f"redirected more than {MAX_REDIRECTS} times")
 
     async def _send(self, request: HttpRequest) -> _Reply:
-        """The reply to one request; whatever httpx raises becomes a failure, told in words that hold no key."""
+        """The reply to one request; an httpx error becomes a failure whose message contains no key."""
         try:
             async with asyncio.timeout(self._deadline):
                 return await self._exchange(request)
@@ -161,9 +161,9 @@ class LiveSource:
 
     async def _exchange(self, request: HttpRequest) -> _Reply:
         body = parse_body(request.body)
-        guessed = {"Content-Type": CONTENT_TYPES[body.type]} if body else {}
-        named = guessed | dict(request.headers)
-        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in named.items()]
+        inferred = {"Content-Type": CONTENT_TYPES[body.type]} if body else {}
+        fields = inferred | dict(request.headers)
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields.items()]
         content = body.text.encode() if body else None
         async with self._client.stream(request.method, request.url, content=content, headers=headers) as response:
             data = bytearray()

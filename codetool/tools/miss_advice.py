@@ -1,4 +1,4 @@
-"""What a run says where most calls to a host were answered by nobody."""
+"""Advice for hosts most of whose calls no source answered."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from codetool.tools.answer_counts import AnswerTally
 
 
 class SourceSettings(Protocol):
-    """The settings that decide who may answer."""
+    """The broker settings that decide which sources are asked."""
 
     @property
     def mode(self) -> str:
@@ -18,32 +18,32 @@ class SourceSettings(Protocol):
 
     @property
     def replica(self) -> object | None:
-        """The service's embedded copy."""
+        """The embedded copy of the service."""
         ...
 
     @property
     def cache(self) -> object | None:
-        """Published answers."""
+        """The source of published answers."""
         ...
 
 
 def advise_on_misses(tally: AnswerTally, sources: SourceSettings, recorded: int) -> Iterator[str]:
-    """A line for each host of which more than half of the calls missed. `recorded` counts the recorded answers."""
-    for host, asked in sorted(tally.calls_by_host.items()):
-        if (missed := tally.misses_by_host[host]) * 2 > asked:
+    """A line for each host where more than half of the calls missed. `recorded` is the number of recorded answers."""
+    for host, calls in sorted(tally.calls_by_host.items()):
+        if (missed := tally.misses_by_host[host]) * 2 > calls:
             yield (
-                f"nobody answers for {host} in tools.mode={sources.mode}: {missed} of {asked} calls missed. "
+                f"nobody answers for {host} in tools.mode={sources.mode}: {missed} of {calls} calls missed. "
                 f"{_describe_sources(sources, recorded)}; {_suggest_mode(sources)}"
             )
 
 
 def _describe_sources(sources: SourceSettings, recorded: int) -> str:
-    known = [f"{recorded:,} recorded answers" if recorded else "no recorded answer (tools.recordings)"]
-    known += ["published answers (tools.cache)"] if sources.cache else []
+    names = [f"{recorded:,} recorded answers" if recorded else "no recorded answer (tools.recordings)"]
+    names += ["published answers (tools.cache)"] if sources.cache else []
     if sources.mode in ("offline", "simulated") and sources.replica:
-        known.append("the embedded replica (tools.replica), which knows another service")
-    known += ["a simulator"] if sources.mode == "simulated" else []
-    return f"Asked were {', '.join(known)}"
+        names.append("the embedded replica (tools.replica), which knows another service")
+    names += ["a simulator"] if sources.mode == "simulated" else []
+    return f"Asked were {', '.join(names)}"
 
 
 def _suggest_mode(sources: SourceSettings) -> str:

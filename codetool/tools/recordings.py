@@ -1,11 +1,13 @@
-"""Recorded answers: append-only JSONL files, a line an answer, that several processes may extend at once.
+"""Recorded tool answers: append-only JSONL files that several processes may extend at the same time.
 
-A line is `{"key", "method", "url", "arguments", "status", "body", "recorded_at"}`; of lines with one key the last wins.
-A write, and a read that only makes sense after a write, has `task`, `session` (of one task in one run), `effect` and
-`after` besides, and `failure` if nobody knows what became of it: the digest of the writes before it on its branch (see
-`writes.py`). Such lines stand beside each other in their order.
-What a simulator has made up has its checksum as `simulator` and is read only where the same one is at work. A line torn
-by a kill is skipped with a warning. All bodies are held in memory.
+A line is `{"key", "method", "url", "arguments", "status", "body", "recorded_at"}`; the last line of a key wins.
+
+A write, and a read that follows a write on its branch, is bound to its position: it also has `task`, `session` (one
+task in one run), `effect`, `after` (hash of the earlier writes on its branch, see `writes.py`), and `failure` if the
+outcome is unknown. Bound lines of the same key and hash do not override each other; their order is kept.
+
+A simulated answer has the checksum of its simulator as `simulator`, and is read only with the same simulator. A line
+torn by a kill is skipped with a warning. All bodies are held in memory.
 """
 
 from __future__ import annotations
@@ -31,35 +33,35 @@ from codetool.types import Provenance, ToolAnswer, ToolCall
 logger = logging.getLogger(__name__)
 
 RecordedAnswer = tuple[int, str, Provenance]
-"""Status, body, and whether it is recorded or simulated."""
+"""HTTP status, body, and `recorded` or `simulated`."""
 
 TRANSIENT = frozenset({401, 403, 407, 408, 425, 429})
-"""Statuses below 500 that speak of our key or of the moment, not of the call: never recorded."""
+"""Statuses below 500 that depend on the key or on the moment, not on the call; never recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class BoundAnswer:
-    """A recorded answer that belongs to one place in one session of a task."""
+    """A recorded answer that is bound to its position in one session of a task."""
 
     task: str
     session: str
     status: int
     body: str
     failed: bool
-    """Whether nobody knows what became of the call: it was sent, and no answer came."""
+    """Whether the outcome of the call is unknown: it was sent, but no answer arrived."""
 
     def to_answer(self, call: ToolCall) -> ToolAnswer:
-        """The answer to this call."""
+        """This recording as the answer to `call`."""
         if self.failed:
             return ToolAnswer(call, self.status, self.body, None, failure="unreachable")
         return ToolAnswer(call, self.status, self.body, "recorded")
 
 
 class Recordings:
-    """A ToolSource that answers from what files held when they were read and from what was added since."""
+    """A ToolSource that answers from recordings files and from the answers added since they were read."""
 
     def __init__(self, answers: dict[str, RecordedAnswer], simulator: str | None = None) -> None:
-        """Takes status, body and provenance by canonical key."""
+        """Takes the recorded answers by call key, and the checksum of the simulator in use, if any."""
         self._answers = answers
         self._simulator = simulator
         self._bound: dict[tuple[str, str], list[BoundAnswer]] = {}
@@ -69,63 +71,64 @@ class Recordings:
         self._read_at: dict[str, int] = {}
         self._written_at: dict[str, int] = {}
         self.pending_reads: dict[str, asyncio.Future[ToolAnswer | None]] = {}
-        """The reads that are asked for now, by key: those of an equal call wait for the same answer."""
+        """Reads in progress by call key; concurrent equal reads wait for the same answer."""
 
     @classmethod
     def load(cls, files: Iterable[Path], simulator: str | None = None) -> Recordings:
-        """The recordings of these files; a later file wins, and what a service said wins over what was made up.
+        """Load these files; a later file overrides an earlier one, and recorded answers override simulated ones.
 
-        `simulator` is the checksum of the one whose answers count. Raises MissingError for a file that is not there.
+        Simulated answers are loaded only from the simulator with the checksum `simulator`. Raises MissingError if a
+        file does not exist.
         """
         recordings = cls({}, simulator)
-        made_up: dict[str, RecordedAnswer] = {}
+        simulated: dict[str, RecordedAnswer] = {}
         for line in (line for file in files for line in _read_lines(file)):
             if line.bound:
                 recordings._remember_bound(line.key, line.after, line.url, line.bound, is_write=line.is_write)
             elif line.simulator is None:
                 recordings._remember(line.key, line.answer)
             elif line.simulator == simulator:
-                made_up[line.key] = line.answer
-        recordings._answers = made_up | recordings._answers
+                simulated[line.key] = line.answer
+        recordings._answers = simulated | recordings._answers
         return recordings
 
     def __len__(self) -> int:
         return len(self._answers)
 
     def checksum(self) -> None:
-        """None: the files that were read are checksummed by the run."""
+        """None: the run computes the checksum of the recordings files itself."""
 
     async def answer(self, call: ToolCall) -> ToolAnswer | None:
-        """The recorded answer to an equal call, None where there is none."""
-        found = self._answers.get(compute_call_key(call))
-        return ToolAnswer(call, *found) if found else None
+        """The recorded answer to an equal call, None if there is none."""
+        recorded = self._answers.get(compute_call_key(call))
+        return ToolAnswer(call, *recorded) if recorded else None
 
     async def fresh_answer(self, call: ToolCall) -> ToolAnswer | None:
-        """The recorded answer, None where there is none or the host has been written to since."""
+        """The recorded answer, None if there is none or a later write to its host is recorded."""
         written = self._written_at.get(extract_host(call.url) or "", -1)
         return await self.answer(call) if self._read_at.get(compute_call_key(call), 0) > written else None
 
     def is_bound(self, key: str) -> bool:
-        """Whether answers of this key are known with their place in a session."""
+        """Whether there are answers of this key that are bound to a position in a session."""
         return key in self._bound_keys
 
-    def list_bound(self, place: tuple[str, str]) -> list[BoundAnswer]:
-        """The answers of a key after the writes of a digest, in their order."""
-        return self._bound.get(place, [])
+    def list_bound(self, position: tuple[str, str]) -> list[BoundAnswer]:
+        """The bound answers of a position (call key, hash of the earlier writes), in recorded order."""
+        return self._bound.get(position, [])
 
     def last_write(self, call: ToolCall) -> int:
-        """A number that grows with each recorded write to the call's host; -1 before the first."""
+        """Sequence number of the last recorded write to the call's host; -1 if there is none."""
         return self._written_at.get(extract_host(call.url) or "", -1)
 
     def has_writes(self, call: ToolCall) -> bool:
-        """Whether a write to the call's host is recorded with its place."""
+        """Whether a bound write to the call's host is recorded."""
         return self.last_write(call) >= 0
 
     def add(self, file: Path, answer: ToolAnswer, at: datetime, writes: TaskWrites | None = None) -> None:
-        """Append a live or made-up answer to the file and know it from now on; one not worth keeping is ignored.
+        """Append a live or simulated answer to the file and to these recordings, unless it is not recordable.
 
-        With `writes` the answer belongs to its place in that task's session. Returns after the line is on the disk.
-        Raises OSError where it cannot be written whole.
+        With `writes` the answer is bound to its position in that task's session. Returns after the line is on disk.
+        Raises OSError if the line cannot be written completely.
         """
         if is_recordable(answer):
             with self._add_lock:
@@ -150,9 +153,9 @@ class Recordings:
             bound = BoundAnswer(writes.task, writes.session, answer.status, answer.body, failed)
             self._remember_bound(key, after, call.url, bound, is_write=call.effect == "write")
             return
-        made_up = answer.provenance == "simulated"
-        append(file, json.dumps(line | ({"simulator": self._simulator} if made_up else {})))
-        self._remember(key, (answer.status, answer.body, "simulated" if made_up else "recorded"))
+        simulated = answer.provenance == "simulated"
+        append(file, json.dumps(line | ({"simulator": self._simulator} if simulated else {})))
+        self._remember(key, (answer.status, answer.body, "simulated" if simulated else "recorded"))
 
     def _remember(self, key: str, answer: RecordedAnswer) -> None:
         self._sequence += 1
@@ -168,14 +171,14 @@ class Recordings:
 
 
 class RecordingSource:
-    """A ToolSource that adds the answers of another one to a file. A file that cannot be written costs a warning."""
+    """A ToolSource that appends the answers of another source to a file; failing to write it logs a warning."""
 
     def __init__(
         self, source: ToolSource, recordings: Recordings, file: Path, writes: TaskWrites | None = None
     ) -> None:
-        """Takes the recordings that are to know the answers from now on, and the writes of the task that asks.
+        """Takes the recordings to add the answers to, and the writes of the calling task.
 
-        Without `writes` every answer is recorded as one that holds at any time, as a simulator's does.
+        Without `writes` every answer is recorded without a position, as a simulator's answers are.
         """
         self._source = source
         self._recordings = recordings
@@ -183,31 +186,31 @@ class RecordingSource:
         self._writes = writes
 
     async def answer(self, call: ToolCall) -> ToolAnswer | None:
-        """The other source's answer, once it is on the disk. Of equal reads at once one is asked for."""
+        """The wrapped source's answer, after it has been recorded. Concurrent equal reads share one request."""
         if call.effect == "write" or self._is_bound_to_session(call):
             return await self._answer(call)
-        asked = self._recordings.pending_reads
+        pending = self._recordings.pending_reads
         key = compute_call_key(call)
-        if key not in asked:
-            asked[key] = asyncio.ensure_future(self._answer(call))
-            asked[key].add_done_callback(lambda _: asked.pop(key, None))
-        return await asyncio.shield(asked[key])  # whoever is cancelled, the others want it still
+        if key not in pending:
+            pending[key] = asyncio.ensure_future(self._answer(call))
+            pending[key].add_done_callback(lambda _: pending.pop(key, None))
+        return await asyncio.shield(pending[key])  # one cancelled caller must not cancel the others' answer
 
     def checksum(self) -> str | None:
         """The checksum of the wrapped source."""
         return self._source.checksum()
 
     def _is_bound_to_session(self, call: ToolCall) -> bool:
-        """Whether the answer belongs to a place of the task's session: a write, or a read after one."""
+        """Whether the answer is bound to a position of the task's session: a write, or a read after a write."""
         return self._writes is not None and (call.effect == "write" or self._writes.has_changed(call))
 
     async def _answer(self, call: ToolCall) -> ToolAnswer | None:
-        in_place, before = self._is_bound_to_session(call), self._recordings.last_write(call)
+        bound, last_write = self._is_bound_to_session(call), self._recordings.last_write(call)
         answer = await self._source.answer(call)
         if answer is not None:
-            # A read that another task's write has overtaken may show the service before or after it.
-            overtaken = self._writes is not None and self._recordings.last_write(call) != before
-            writes = self._writes if in_place or overtaken else None
+            # If another task wrote during this read, the answer may show the state before or after that write.
+            overtaken = self._writes is not None and self._recordings.last_write(call) != last_write
+            writes = self._writes if bound or overtaken else None
             try:
                 await asyncio.to_thread(self._recordings.add, self._file, answer, datetime.now(UTC), writes)
             except OSError as error:
@@ -216,9 +219,9 @@ class RecordingSource:
 
 
 def is_recordable(answer: ToolAnswer) -> bool:
-    """Whether a later run may be given this answer: the live service's own word on the call, or a simulator's.
+    """Whether a later run may get this answer: a settled answer of the live service, or a simulated one.
 
-    Of a live write everything is kept that happened, failures too, but for those that say that it was not sent.
+    Live writes are recorded with any outcome, including failures after the write was sent.
     """
     if answer.call.effect == "write" and answer.failure == "unreachable":
         return True
@@ -229,12 +232,12 @@ def is_recordable(answer: ToolAnswer) -> bool:
 
 
 def _is_stray_page(answer: ToolAnswer) -> bool:
-    """Whether it is a page of HTML from an address that no document describes: a proxy's, or a login's."""
+    """Whether it is an HTML page from an undocumented URL, for example of a proxy or a login."""
     return answer.call.tool is None and answer.body.lstrip()[:15].lower().startswith(("<!doctype html", "<html"))
 
 
 def ensure_writable(file: Path) -> Path:
-    """The file, made with its folder if it was not there. Raises ConfigError where it cannot be written."""
+    """Create the file and its folder if needed, and return it. Raises ConfigError if it cannot be written."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.open("ab").close()
@@ -244,13 +247,13 @@ def ensure_writable(file: Path) -> Path:
 
 
 def append(file: Path, line: str) -> None:
-    """Add a line and wait until it is on the disk; a torn line before it is closed first."""
+    """Append a line and wait until it is on disk; a torn line before it is terminated first."""
     append_line(file, line)
 
 
 @dataclass(frozen=True, slots=True)
 class _RecordedLine:
-    """A line of a file: its answer, who made it up if that was a simulator, and its place if it has one."""
+    """A line of a recordings file; `simulator` is a checksum, `bound` and `after` give its position if it has one."""
 
     key: str
     url: str
@@ -262,7 +265,7 @@ class _RecordedLine:
 
 
 def _read_lines(file: Path) -> Iterator[_RecordedLine]:
-    """The answers of a file in order; what is torn is skipped."""
+    """The parsed lines of a file in order; torn lines are skipped."""
     try:
         stream = file.open(encoding="utf-8", errors="replace")
     except OSError as error:

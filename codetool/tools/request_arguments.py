@@ -1,7 +1,7 @@
-"""Arguments of a request: its query string and its body as names and values.
+"""Parse the arguments of a request from its query string and its body.
 
-Limits: the type of a body is told from its text, as requests arrive without headers. A multipart body stays one opaque
-text, whose random boundary keeps two such requests apart.
+Limits: the type of a body is inferred from its text. A multipart body stays one opaque text, whose random boundary
+makes two equal requests differ.
 """
 
 from __future__ import annotations
@@ -19,14 +19,12 @@ from codetool.types import JSON
 Pairs = list[tuple[str, str]]
 
 _FORM = re.compile(r"[\w.%+\[\]~-]+=[^\s&=]*(?:&[\w.%+\[\]~-]+=[^\s&=]*)*")
-_MAX_DEPTH = (
-    100  # levels of JSON that are read; a deeper text stays a text, so that no walk over it overflows the stack
-)
+_MAX_DEPTH = 100  # levels of JSON that are parsed; deeper JSON stays text, so that recursion over it cannot overflow
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A request's body: its text, and what the text says as JSON or as a form's pairs."""
+    """A request's body: its text, and its content parsed as JSON or as the pairs of a form."""
 
     text: str
     type: Literal["json", "form", "text"]
@@ -34,7 +32,7 @@ class Body:
 
     @property
     def arguments(self) -> dict[str, JSON]:
-        """The members of a JSON object or of a form; anything else as the one argument `body`."""
+        """The members of a JSON object or the fields of a form; any other body is the single argument `body`."""
         if self.type == "form":
             return group_by_name(self.content)
         if self.type == "json":
@@ -42,7 +40,7 @@ class Body:
         return {"body": self.text}
 
     def drop_secrets(self, names: frozenset[str], exempt: frozenset[str] = frozenset()) -> Body:
-        """This body, written anew if there was a secret in it."""
+        """This body without its secrets; the text is written again only if there were any."""
         if self.type == "form":
             pairs = drop_secret_pairs(self.content, names, exempt)
             return self if pairs == self.content else Body(urlencode(pairs), "form", pairs)
@@ -51,7 +49,7 @@ class Body:
 
 
 def parse_body(text: str | None) -> Body | None:
-    """The body of this text, None where it is blank."""
+    """Parse the text of a body; None if it is blank."""
     if text is None or not text.strip():
         return None
     if _FORM.fullmatch(text.strip()):
@@ -64,17 +62,17 @@ def parse_body(text: str | None) -> Body | None:
 
 
 def parse_query(query: str) -> Pairs:
-    """Names and values of a query string in order, decoded, blank values kept."""
+    """The decoded names and values of a query string, in order and including blank values."""
     return parse_qsl(query, keep_blank_values=True)
 
 
 def drop_secret_pairs(pairs: Pairs, names: frozenset[str], exempt: frozenset[str] = frozenset()) -> Pairs:
-    """The pairs whose name is no secret."""
+    """The pairs whose name is not a secret."""
     return [(name, value) for name, value in pairs if not is_secret(name, names, exempt)]
 
 
 def group_by_name(pairs: Iterable[tuple[str, str]]) -> dict[str, JSON]:
-    """Arguments of pairs: a repeated name, or one written `name[]`, becomes a list under the bare name."""
+    """Pairs as arguments; a repeated name, or one written `name[]`, becomes a list under the bare name."""
     values: dict[str, list[str]] = {}
     arrays = set()
     for written, value in pairs:
@@ -91,7 +89,7 @@ def merge_arguments(
     body: Mapping[str, JSON],
     headers: Mapping[str, JSON] | None = None,
 ) -> dict[str, JSON]:
-    """All arguments of a request. A name that is taken is kept as `query.name`, `body.name` or `header.name`."""
+    """All arguments of a request. A name that is taken becomes `query.name`, `body.name` or `header.name`."""
     arguments = dict(path)
     for location, values in (("query", query), ("body", body), ("header", headers or {})):
         for name, value in values.items():

@@ -1,4 +1,4 @@
-"""Requests that no live service is sent: paths that leave their place, and methods that nobody documents."""
+"""Refuse requests that must not be sent to live services: path traversal and undocumented methods."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from codetool.tools.url_router import get_router
 from codetool.types import HttpRequest, Tool
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
-"""Methods that are sent. TRACE and CONNECT speak to the connection and would show or carry our key."""
+"""Methods that are sent. TRACE and CONNECT address the connection and could expose the key."""
 
 _MAX_DECODINGS = 5
 
 
 def find_refusal(request: HttpRequest, tools: tuple[Tool, ...]) -> str | None:
-    """Why a service must not be sent this request, in words for the policy; None where nothing speaks against it."""
+    """The reason for which this request must not be sent, as a message for the policy; None if it may be sent."""
     method = request.method.upper()
     if method not in METHODS:
         return f"the method {method[:20]!r} is not sent to services; use one of {', '.join(METHODS)}"
@@ -34,11 +34,11 @@ def find_refusal(request: HttpRequest, tools: tuple[Tool, ...]) -> str | None:
 
 
 def list_documented_methods(url: str, tools: tuple[Tool, ...]) -> list[str]:
-    """The methods that the tools' documents know for the path of a URL; empty for a path that none of them knows."""
+    """The methods that the tools' documents declare for the path of a URL; empty for an undocumented path."""
     host, index = extract_host(url), get_router(tools)
     segments = [unquote(part) for part in urlsplit(url).path.removeprefix("/").removesuffix("/").split("/")]
-    known = sorted({tool.method for tool in tools})
-    return [method for method in known if index.find(method, host, segments)]
+    methods = sorted({tool.method for tool in tools})
+    return [method for method in methods if index.find(method, host, segments)]
 
 
 def _list_base_paths(url: str, tools: tuple[Tool, ...]) -> list[str]:
@@ -55,12 +55,12 @@ def _lies_below(url: str, base: str) -> bool:
 
 
 def _find_path_problem(path: str) -> str | None:
-    """What is wrong with a path, however often it is percent-encoded."""
+    """A description of what is wrong with a path at any level of percent-encoding, None if nothing is."""
     if "//" in path:
         return "an empty segment (`//`)"
     for _ in range(_MAX_DECODINGS):
-        if (found := _find_text_problem(path)) is not None:
-            return found
+        if (problem := _find_text_problem(path)) is not None:
+            return problem
         decoded = unquote(path)
         if decoded == path:
             return None
@@ -80,5 +80,5 @@ def _find_text_problem(path: str) -> str | None:
 
 
 def _has_dot_segment(segments: Sequence[str]) -> bool:
-    """Whether a segment leads elsewhere; parameters behind a semicolon, which some servers cut off, do not count."""
+    """Whether a segment is `.` or `..`, without the parameters after a semicolon, which some servers remove."""
     return any(segment.split(";")[0].strip() in (".", "..") for segment in segments)

@@ -1,7 +1,7 @@
-"""Secrets: which arguments are one, and the keys that live services get after the sandbox.
+"""Secrets of tool services: which arguments are secret, and the keys that are added to live requests.
 
-A key is read from the environment once, kept in a `Keyring` that never prints it, and cut out of every text that passes
-the broker. Session ids that a service hands out in an answer's body are not recognised: they belong to the answer.
+A key is read from the environment once, held in a `Keyring` that never prints it, and removed from every text that
+passes the broker. Session ids in the body of a service's answer are not removed: they belong to the answer.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ HOW_TO_ADD = (
 )
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LIKE_A_KEY = re.compile(r"(?=.*[a-z])(?=.*\d)\w{20,}|(sk|gsk|hf|ghp|xai)_\w{12,}")
-"""Long, with small letters and digits, or with a well-known beginning: hardly the name of a variable."""
+"""Texts that look like a key: long with lower-case letters and digits, or with a well-known prefix."""
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~\w-]+", re.ASCII)
 
-_MIN_KEY_LENGTH = 8  # characters; a shorter value would be cut out of ordinary words
+_MIN_KEY_LENGTH = 8  # shorter keys are not removed from texts: they would match parts of ordinary words
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", hide_input_in_errors=True))
 class Secret:
-    """Where a service's key comes from and where its requests carry it."""
+    """The environment variable of a service's key, and the header or query argument that carries it."""
 
     env: str
     """Name of the environment variable that holds the key."""
     host: str | None = None
     """`host` or `host:port` of the service; null: the secret's name in `tools.secrets` is the host."""
     header: str | None = None
-    """Header that carries it; null: none. Where neither header nor query is given, it is Authorization."""
+    """Header that carries the key; null: none. Authorization if neither header nor query is given."""
     query: str | None = None
-    """Query argument that carries it; null: none. Programs' own argument of this name is dropped at this host."""
+    """Query argument that carries the key; null: none. Programs' own arguments of this name are dropped at the host."""
     format: str = "{key}"
-    """Text of the header or argument, with `{key}` where the key stands; not given: `Bearer {key}` in Authorization."""
+    """Text of the header or argument, in which `{key}` is replaced; `Bearer {key}` by default in Authorization."""
 
     @model_validator(mode="before")
     @classmethod
     def _default_to_bearer(cls, given: Any) -> Any:
-        """Fill in where the key is carried, as far as that is not said."""
+        """Fill in the default header and format."""
         fields = given.kwargs if isinstance(given, ArgsKwargs) else given
         if not isinstance(fields, Mapping):
             return given
@@ -79,7 +79,7 @@ class Secret:
 
 
 def is_variable_name(text: str) -> bool:
-    """Whether a text can be the name of an environment variable, and not a key that was pasted in its place."""
+    """Whether a text can be the name of an environment variable and does not look like a pasted key."""
     return _VARIABLE.fullmatch(text) is not None and not _LIKE_A_KEY.fullmatch(text)
 
 
@@ -89,10 +89,10 @@ def is_pasted_key(text: str) -> bool:
 
 
 def flatten_secrets(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The secrets of `tools.secrets` by name.
+    """The secrets of `tools.secrets` by name, with nested mappings joined to one dotted name.
 
-    `+tools.secrets.api.example.com.env=KEY` on a command line makes a mapping for each part of the host; here they are
-    one name again. Raises ValueError where a value is no mapping.
+    `+tools.secrets.api.example.com.env=KEY` on the command line creates a mapping for each part of the host. Raises
+    ValueError if a value is not a mapping.
     """
     flat: dict[str, Any] = {}
     for name, value in given.items():
@@ -108,10 +108,10 @@ def flatten_secrets(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Keyring:
-    """The secrets of the configured hosts (`host` or `host:port`) with the keys that `environment` holds for them.
+    """The secrets of the configured hosts (`host` or `host:port`) and their keys from `environment`.
 
-    A secret without a host of its own belongs to the host that is its name; a host may have several. Raises ConfigError
-    where a key holds characters that no header may carry.
+    The name of a secret without `host` is its host; a host may have several secrets. Raises ConfigError if a key has
+    characters that a header cannot carry.
     """
 
     def __init__(self, secrets: Mapping[str, Secret], environment: Mapping[str, str]) -> None:
@@ -122,16 +122,17 @@ class Keyring:
             secret.env: read_key(secret.env, environment, allow_spaces=True) or "" for secret in secrets.values()
         }
         forms = {form for key in self._keys.values() if len(key) >= _MIN_KEY_LENGTH for form in _list_spellings(key)}
-        self._known = re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True)))) if forms else None
+        longest_first = sorted(forms, key=len, reverse=True)
+        self._key_pattern = re.compile("|".join(map(re.escape, longest_first))) if forms else None
 
     def __repr__(self) -> str:
         return f"Keyring({', '.join(sorted(self._secrets))})"
 
     def require(self, allowed: AllowList) -> None:
-        """Raise MissingError, naming every variable, if an allowed host's secret is not in the environment."""
+        """Raise MissingError, naming every missing variable, if an allowed host's key is not in the environment."""
         hosts = sorted(host for host in self._secrets if host in allowed)
-        wanted = [(host, secret.env) for host in hosts for secret in self._secrets[host]]
-        missing = list(dict.fromkeys(f"{env} (for {host})" for host, env in wanted if not self._keys[env]))
+        variables = [(host, secret.env) for host in hosts for secret in self._secrets[host]]
+        missing = list(dict.fromkeys(f"{env} (for {host})" for host, env in variables if not self._keys[env]))
         if missing:
             raise MissingError(
                 f"tools.mode=live needs the environment variable {', '.join(missing)}: "
@@ -139,19 +140,19 @@ class Keyring:
             )
 
     def argument_names(self, host: str | None) -> frozenset[str]:
-        """Names of arguments that are secrets at this host besides `SECRET_ARGUMENTS`, spelled like them."""
+        """Normalized names of arguments that are secrets at this host, in addition to `SECRET_ARGUMENTS`."""
         return frozenset(normalize_name(secret.query) for secret in self._secrets.get(host or "", ()) if secret.query)
 
     def header_names(self, host: str | None) -> frozenset[str]:
-        """Names of headers that carry a key of this host, spelled like `SECRET_ARGUMENTS`."""
+        """Normalized names of headers that carry a key of this host."""
         return frozenset(normalize_name(secret.header) for secret in self._secrets.get(host or "", ()) if secret.header)
 
     def has_no_secret(self, host: str | None) -> bool:
-        """Whether none of our keys is for this host: what its documents declare are arguments then, and no secrets."""
+        """Whether no key is configured for this host; arguments that its documents declare are then not secrets."""
         return (host or "") not in self._secrets
 
     def credentials_for(self, host: str | None) -> tuple[dict[str, str], dict[str, str]] | None:
-        """Headers and query arguments that carry the host's key, or None where it has none."""
+        """Headers and query arguments that carry the host's key, None if it has none."""
         headers: dict[str, str] = {}
         query: dict[str, str] = {}
         for secret in self._secrets.get(host or "", ()):
@@ -163,21 +164,21 @@ class Keyring:
 
     def scrub_arguments(self, arguments: Mapping[str, JSON]) -> Mapping[str, JSON]:
         """The arguments with every key in them replaced."""
-        text = json.dumps(arguments) if self._known else ""
-        return json.loads(self.scrub(text)) if self._known and self._known.search(text) else arguments
+        text = json.dumps(arguments) if self._key_pattern else ""
+        return json.loads(self.scrub(text)) if self._key_pattern and self._key_pattern.search(text) else arguments
 
     def scrub(self, text: str) -> str:
         """The text with every key, in plain, percent-encoded or JSON spelling, replaced by `[secret]`."""
-        return self._known.sub(REPLACEMENT, text) if self._known else text
+        return self._key_pattern.sub(REPLACEMENT, text) if self._key_pattern else text
 
 
 def is_secret(name: str, names: frozenset[str] = frozenset(), exempt: frozenset[str] = frozenset()) -> bool:
-    """Whether an argument of this name is a secret, whatever its case and punctuation.
+    """Whether an argument of this name is a secret, regardless of case and punctuation.
 
-    `names` adds to the list, `exempt` takes from it; both are spelled like it.
+    `names` adds to `SECRET_ARGUMENTS` and `exempt` removes from it; both hold normalized names.
     """
-    spelled = normalize_name(name)
-    return spelled in names or (spelled in SECRET_ARGUMENTS and spelled not in exempt)
+    normalized = normalize_name(name)
+    return normalized in names or (normalized in SECRET_ARGUMENTS and normalized not in exempt)
 
 
 def drop_secrets(value: JSON, names: frozenset[str] = frozenset(), exempt: frozenset[str] = frozenset()) -> JSON:

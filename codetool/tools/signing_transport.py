@@ -1,8 +1,8 @@
-"""The HTTP client of live calls: where keys join a request, after everything that logs or reports it.
+"""HTTP client of live calls, whose transport adds the keys after everything that logs or reports a request.
 
-The client, its log lines and its exceptions hold the request without the key; only the copy on the wire has it. What a
-service echoes is cut out of the HTTP library's log too. Cookies are not kept, so that no task sees what a service told
-another. Proxies named in the environment are not used.
+The client, its log lines and its exceptions hold the request without the key; only the copy that is sent has it. Keys
+that a service echoes are removed from the HTTP library's log. Cookies are not kept, so that tasks stay independent.
+Proxies named in the environment are not used.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ WIRE_LOGGERS = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http11
 
 
 class SigningTransport(httpx.AsyncBaseTransport):
-    """Adds the host's key to each request and hands it to another transport."""
+    """A transport that adds the host's key to each request and passes it to another transport."""
 
     def __init__(self, inner: httpx.AsyncBaseTransport, keyring: Keyring) -> None:
-        """Takes the transport that does the sending."""
+        """Takes the transport that sends the requests."""
         self._inner = inner
         self._keyring = keyring
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """The response to the request with its key."""
+        """Send the request with its key and return the response."""
         return await self._inner.handle_async_request(add_credentials(request, self._keyring))
 
     async def aclose(self) -> None:
@@ -39,9 +39,9 @@ class SigningTransport(httpx.AsyncBaseTransport):
 
 
 def add_credentials(request: httpx.Request, keyring: Keyring) -> httpx.Request:
-    """The request with its host's key, or the very request where it has none.
+    """The request with its host's key, or the same request if the host has none.
 
-    A key leaves in plain text only to a host configured with its port: at the default port http becomes https.
+    A key is sent over plain http only to a host configured with its port; at the default port http becomes https.
     """
     host = extract_host(str(request.url))
     credentials = keyring.credentials_for(host)
@@ -51,16 +51,16 @@ def add_credentials(request: httpx.Request, keyring: Keyring) -> httpx.Request:
     url = request.url.copy_merge_params(query) if query else request.url
     if request.url.port is None:
         url = url.copy_with(scheme="https")
-    carried = httpx.Headers(request.headers)
-    carried.update(headers)
-    return httpx.Request(request.method, url, headers=carried, stream=request.stream, extensions=request.extensions)
+    merged = httpx.Headers(request.headers)
+    merged.update(headers)
+    return httpx.Request(request.method, url, headers=merged, stream=request.stream, extensions=request.extensions)
 
 
 @asynccontextmanager
 async def open_client(
     keyring: Keyring, *, connect_timeout: float, timeout: float, connections: int
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A client whose requests carry the keyring's keys. Times in seconds; `timeout` bounds each wait for bytes."""
+    """Open a client whose requests carry the keys. Times are seconds; `timeout` bounds each wait for bytes."""
     client = httpx.AsyncClient(
         transport=SigningTransport(PooledTransport(connections), keyring),
         timeout=httpx.Timeout(timeout, connect=connect_timeout),
@@ -74,7 +74,7 @@ async def open_client(
 
 @contextmanager
 def scrub_logs(keyring: Keyring) -> Iterator[None]:
-    """While open, the HTTP library's log lines, which at level DEBUG hold response headers, lose the keyring's keys."""
+    """Remove the keys from the HTTP library's log lines, which hold response headers at level DEBUG."""
 
     def scrub(record: logging.LogRecord) -> bool:
         record.msg, record.args = keyring.scrub(record.getMessage()), ()

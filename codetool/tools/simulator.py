@@ -1,9 +1,9 @@
-"""`simulator=…`: a language model that answers in a tool's place where nobody has recorded what it says.
+"""Tool simulator (`simulator=…`): a language model that answers tool calls that no recording answers.
 
-It is shown the operation's document, the arguments and recorded calls of the same operation. What it makes up is
-checked against their shape, marked `simulated` and recorded with the simulator's checksum, so that the same call has
-the same answer for the rest of a run and in every later one. An answer that does not fit is asked for again, and is a
-miss in the end: nothing made up out of a failure is kept.
+The prompt holds the operation's document, the arguments and recorded calls of the same operation. The generated answer
+is checked against their shape, marked `simulated` and recorded with the simulator's checksum, so that the same call has
+the same answer in this run and in later ones. An answer that does not match is requested again; after `attempts`
+failures the call is a miss, and nothing is recorded.
 
 After the simulators of StableToolBench (arXiv 2403.07714) and MirrorAPI (arXiv 2503.20527).
 """
@@ -44,7 +44,7 @@ _FIELDS = re.compile(r'"error"\s*:\s*"(?P<error>.*?)"\s*,\s*"response"\s*:\s*"?(
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class NoSimulator:
-    """Nobody answers in a tool's place."""
+    """The option without a simulator: unanswered calls are misses."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS_CONFIG)
@@ -52,24 +52,24 @@ class ModelSimulatorConfig(EndpointConfig):
     """Settings of a simulator behind an OpenAI-compatible endpoint."""
 
     system: str
-    """The system message."""
+    """Text of the system message."""
     system_file: Annotated[Path | None, Checksummed]
-    """File that holds the system message instead: what the model was fine-tuned with."""
+    """File with the system message to use instead of `system`, for fine-tuned simulators; null: none."""
     user: str
-    """Jinja template of the user message; sees `tool`, `api` (None for a tool that is none of ToolBench's), `required`
-    and `optional` (`name`, `type`, `description`, `default`), `arguments` and `examples` (`arguments`, `response`)."""
+    """Jinja template of the user message. Variables: `tool`, `api` (None for a tool outside ToolBench), `required` and
+    `optional` (`name`, `type`, `description`, `default`), `arguments` and `examples` (`arguments`, `response`)."""
     examples: Annotated[int, Field(ge=0)]
-    """Recorded calls of the same operation that are shown at most."""
+    """Maximum number of recorded calls of the same operation in the prompt."""
     example_characters: PositiveInt
-    """Characters of all examples together; the first is cut there, others are left out."""
+    """Maximum number of characters of all examples; the first one is truncated, later ones are left out."""
     checked: bool
-    """Whether an answer must have the shape of the recorded ones."""
+    """Whether an answer must have the shape of the recorded answers."""
     temperature: Annotated[float, Field(ge=0)] | None
-    """Temperature of the draw; None is not sent."""
+    """Sampling temperature; null: not sent."""
     max_tokens: PositiveInt
-    """New tokens of an answer at most."""
+    """Maximum number of generated tokens."""
     attempts: PositiveInt
-    """How often an answer is asked for that cannot be read or does not fit."""
+    """Maximum number of requests for one answer, until one is readable and matches."""
 
     @field_validator("user")
     @classmethod
@@ -82,18 +82,18 @@ class ModelSimulatorConfig(EndpointConfig):
 
     @property
     def group(self) -> str:
-        """The group of these options."""
+        """Name of the config group."""
         return "simulator"
 
     def checksum(self) -> str:
-        """Hex sha256 of all that determines its answers: model, messages and sampling. Raises MissingError."""
-        shown = [self._system(), self.user, self.examples, self.example_characters, self.checked]
-        asked = [self.model, *shown, self.temperature, self.max_tokens, self.attempts, self.extra_body]
-        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+        """Hex sha256 of everything that determines the answers: model, messages and sampling. Raises MissingError."""
+        prompt = [self._system(), self.user, self.examples, self.example_characters, self.checked]
+        request = [self.model, *prompt, self.temperature, self.max_tokens, self.attempts, self.extra_body]
+        return hashlib.sha256(json.dumps(request).encode()).hexdigest()
 
     @asynccontextmanager
     async def open(self, examples: Examples) -> AsyncIterator[ModelSimulator]:
-        """The live simulator. Raises ConfigError, MissingError or UnreachableError if it cannot be asked."""
+        """Open the simulator's endpoint. Raises ConfigError, MissingError or UnreachableError if it does not answer."""
         server, system = self.make_endpoint(), self._system()
         async with ChatClient(server) as client:
             simulation = ModelSimulator(self, system, client, examples)
@@ -111,34 +111,34 @@ class ModelSimulatorConfig(EndpointConfig):
 
 
 class ModelSimulator:
-    """A ToolSource that makes answers up."""
+    """A ToolSource whose answers a language model generates."""
 
     def __init__(self, settings: ModelSimulatorConfig, system: str, client: ChatClient, examples: Examples) -> None:
-        """Takes the words of the system message, an open client, and where recorded calls come from."""
+        """Takes the system message, an open client, and the function that lists recorded calls."""
         self._settings, self._system, self._client, self._examples = settings, system, client, examples
         self.answers = self.failures = self.tokens_in = self.tokens_out = 0
         self.fatal_error: CodeToolError | None = None
-        """Why the simulator cannot be asked, once it could not: then no answer of this run is to be trusted."""
+        """The error of the endpoint, None if it had none; after an error no answers are generated."""
         self._unanswerable: set[str] = set()
-        """Calls that have no answer that fits."""
+        """Keys of the calls for which no acceptable answer was generated."""
 
     def checksum(self) -> str:
-        """Hex sha256 of all that determines its answers."""
+        """Hex sha256 of everything that determines the answers."""
         return self._settings.checksum()
 
     async def answer(self, call: ToolCall) -> ToolAnswer | None:
-        """The made-up answer; None for a call that no document describes, and where no answer fits."""
+        """The generated answer; None for an undocumented call, or if no generated answer is acceptable."""
         key = compute_call_key(call)
         if call.tool is None or key in self._unanswerable or self.fatal_error:
             return None
-        known = self._examples(call, self._settings.examples)
-        messages = self._messages(call, known)
-        first = int(hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:7], 16)
+        examples = self._examples(call, self._settings.examples)
+        messages = self._messages(call, examples)
+        first_seed = int(hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:7], 16)
         for attempt in range(self._settings.attempts):
-            reply = await self._ask(messages, first + attempt)
+            reply = await self._ask(messages, first_seed + attempt)
             if self.fatal_error:
                 return None
-            if reply is not None and self._is_acceptable(reply, known, call):
+            if reply is not None and self._is_acceptable(reply, examples, call):
                 self.answers += 1
                 return ToolAnswer(call, reply.status, reply.body, "simulated")
         self.failures += 1
@@ -147,7 +147,7 @@ class ModelSimulator:
         return None
 
     def summary(self) -> str:
-        """The counts so far in words, with the price where it is known."""
+        """The counts so far as text, with the cost if it is known."""
         usd = self._settings.usd(self.tokens_in, self.tokens_out)
         cost = "" if usd is None else f", {usd:.2f} USD"
         tokens = self.tokens_in + self.tokens_out
@@ -170,31 +170,31 @@ class ModelSimulator:
         self.tokens_out += sum(completion.tokens_out)
         return extract_reply(completion.texts[0])
 
-    def _messages(self, call: ToolCall, known: Sequence[tuple[Mapping[str, JSON], JSON]]) -> list[Message]:
+    def _messages(self, call: ToolCall, examples: Sequence[tuple[Mapping[str, JSON], JSON]]) -> list[Message]:
         assert call.tool is not None
         user = compile_template(self._settings.user).render(
             tool=call.tool,
             api=Api.at(call.tool.server + call.tool.path),
-            required=[_describe_parameter(each) for each in call.tool.parameters if each.required],
-            optional=[_describe_parameter(each) for each in call.tool.parameters if not each.required],
+            required=[_describe_parameter(parameter) for parameter in call.tool.parameters if parameter.required],
+            optional=[_describe_parameter(parameter) for parameter in call.tool.parameters if not parameter.required],
             arguments=dict(call.arguments),
-            examples=_format_examples(known, self._settings.example_characters),
+            examples=_format_examples(examples, self._settings.example_characters),
         )
-        user = user.encode("utf-8", "replace").decode()  # a recorded answer may hold half a surrogate pair
+        user = user.encode("utf-8", "replace").decode()  # a recorded answer may hold a lone surrogate
         return [{"role": "system", "content": self._system}, {"role": "user", "content": user}]
 
-    def _is_acceptable(self, reply: Reply, known: Sequence[tuple[Mapping[str, JSON], JSON]], call: ToolCall) -> bool:
+    def _is_acceptable(self, reply: Reply, examples: Sequence[tuple[Mapping[str, JSON], JSON]], call: ToolCall) -> bool:
         if reply.status >= 400 or not self._settings.checked:
             return True
         shape = call.tool.response if call.tool else None
-        return matches_schema(reply.data, [data for _, data in known], shape)
+        return matches_schema(reply.data, [data for _, data in examples], shape)
 
 
 def extract_reply(text: str) -> Reply | None:
-    """The reply that a model wrote as an object of `error` and `response`, None where there is none.
+    """The reply that a model wrote as a JSON object of `error` and `response`, None if there is none.
 
-    Thoughts and fences are taken off; of JSON with unescaped quotes, which fine-tuned simulators write, the two fields
-    are taken as they stand.
+    Reasoning and code fences are removed. If the JSON has unescaped quotes, as fine-tuned simulators write, the two
+    fields are extracted by a regular expression.
     """
     text = extract_visible_text(text).strip()
     if fenced := _FENCE.match(text):
@@ -202,16 +202,16 @@ def extract_reply(text: str) -> Reply | None:
     content = read_text(text[text.find("{") :]) if "{" in text else text
     if isinstance(content, Mapping):
         return parse_reply(content.get("error"), content["response"]) if "response" in content else None
-    if found := _FIELDS.search(text):
-        return parse_reply(found["error"], re.sub(r'"?\s*\}?\s*$', "", found["response"]))
+    if match := _FIELDS.search(text):
+        return parse_reply(match["error"], re.sub(r'"?\s*\}?\s*$', "", match["response"]))
     return None
 
 
 def matches_schema(data: JSON, examples: Sequence[JSON], shape: JSON) -> bool:
-    """Whether made-up data are of the kind that an operation gives.
+    """Whether generated data are non-empty and have the shape of the operation's answers.
 
-    With recorded examples: the same kind of JSON value as one of them, and of an object every name that they all share.
-    Without: the same kind as the document's shape, where there is one. Something must be in it.
+    With recorded examples: the same kind of JSON value as one of them, and for an object every field that all examples
+    share. Without examples: the same kind as the document's response schema, if there is one.
     """
     if data in (None, "", [], {}):
         return False
@@ -221,7 +221,7 @@ def matches_schema(data: JSON, examples: Sequence[JSON], shape: JSON) -> bool:
         return False
     if not isinstance(data, Mapping):
         return True
-    objects = [set(each) for each in examples if isinstance(each, Mapping)]
+    objects = [set(example) for example in examples if isinstance(example, Mapping)]
     return set.intersection(*objects) <= data.keys()
 
 
@@ -235,14 +235,14 @@ def _json_kind(value: Any) -> str:
     return "list" if isinstance(value, list) else "scalar"
 
 
-def _format_examples(known: Sequence[tuple[Mapping[str, JSON], JSON]], most: int) -> list[dict[str, str]]:
-    """The examples as JSON texts, so many characters of them."""
-    shown: list[dict[str, str]] = []
-    left = most
-    for arguments, data in known:
-        asked, told = json.dumps(dict(arguments), ensure_ascii=False), json.dumps(data, ensure_ascii=False)
-        if shown and len(asked) + len(told) > left:
+def _format_examples(examples: Sequence[tuple[Mapping[str, JSON], JSON]], limit: int) -> list[dict[str, str]]:
+    """The examples as JSON texts, with at most `limit` characters in total."""
+    formatted: list[dict[str, str]] = []
+    remaining = limit
+    for arguments, data in examples:
+        call, response = json.dumps(dict(arguments), ensure_ascii=False), json.dumps(data, ensure_ascii=False)
+        if formatted and len(call) + len(response) > remaining:
             break
-        shown.append({"arguments": asked, "response": told[: max(0, left - len(asked))]})
-        left -= len(asked) + len(told)
-    return shown
+        formatted.append({"arguments": call, "response": response[: max(0, remaining - len(call))]})
+        remaining -= len(call) + len(response)
+    return formatted

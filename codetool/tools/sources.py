@@ -1,4 +1,4 @@
-"""What a source of tool answers may do beyond answering: the broker asks for it by these Protocols."""
+"""Optional abilities of tool sources, as Protocols: examples for a simulator, counts, and a live proxy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from codetool.types import JSON, ToolCall
 
 @runtime_checkable
 class ExampleSource(Protocol):
-    """A ToolSource that can show other recorded calls of an operation, which a simulator learns from."""
+    """A ToolSource that can list other recorded calls of an operation, as examples for a simulator."""
 
     def examples(self, call: ToolCall, most: int) -> Sequence[tuple[Mapping[str, JSON], JSON]]:
         """Arguments and data of up to `most` other recorded calls of the same operation."""
@@ -23,31 +23,31 @@ class CountingSource(ToolSource, Protocol):
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """How many calls were found in which way."""
+        """Number of calls by the way in which the answer was found."""
         ...
 
 
 @runtime_checkable
 class CountedSourceConfig(Protocol):
-    """Settings of a ToolSource that counts; each run has its own counts."""
+    """Settings of a counting ToolSource; each run opens its own."""
 
     def open_counted(self) -> CountingSource:
-        """The same answers, counted from now on."""
+        """Open the source with all counts at zero."""
         ...
 
 
 class CountingSessionFactory(ToolSessionFactory, Protocol):
-    """An open broker, as a server over its sources needs it."""
+    """An open broker, as far as a server over its sources needs it."""
 
     @property
     def source_counts(self) -> Mapping[str, int]:
-        """How calls were found by the published answers, up to now."""
+        """Number of calls by how the published answers were found, so far."""
         ...
 
 
 @runtime_checkable
 class LiveProxyConfig(Protocol):
-    """Settings of the way to live services that are not asked themselves (`tools.tool_proxy`)."""
+    """Settings of a proxy through which live services are called (`tools.tool_proxy`)."""
 
     @property
     def key_env(self) -> str:
@@ -56,13 +56,13 @@ class LiveProxyConfig(Protocol):
 
     @property
     def host(self) -> str:
-        """`host` or `host:port` of its address."""
+        """`host` or `host:port` of the proxy's URL."""
         ...
 
     def require_key(self) -> None:
-        """Raise MissingError where the environment has no key."""
+        """Raise MissingError if the environment has no key."""
         ...
 
     def source(self, live: ToolSource) -> ToolSource:
-        """What asks the proxy through a live source."""
+        """A source that calls the proxy through the live source `live`."""
         ...

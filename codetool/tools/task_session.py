@@ -1,4 +1,4 @@
-"""What one task sees of the broker: a request in, an answer out."""
+"""The broker session of one task: takes requests of its interpreters and returns answers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class TaskSession:
-    """The tools of one task. Its `call` is what the task's interpreter and all its branches are given."""
+    """The tools of one task. The task's interpreter and all its branches use `call`."""
 
     def __init__(
         self,
@@ -42,8 +42,8 @@ class TaskSession:
     ) -> None:
         """Takes the sources in the order in which they are asked, the run's tally to add to, and the task's writes.
 
-        `tools` are the task's tools with the effects that options give them, where there are any. `sends_requests` says
-        that a source sends requests to services as programs write them, so that some must be refused.
+        `tools` are the task's tools with their configured effects; None uses the task's own. `sends_requests` tells
+        whether a source sends a program's requests to services, so that unsafe ones must be refused.
         """
         self._tools = task.tools if tools is None else tools
         self._writes = writes
@@ -54,16 +54,16 @@ class TaskSession:
         self._mode = mode
         self._keyring = keyring
         self._tallies = (AnswerTally(), total)
-        self._asked = 0
+        self._calls = 0
         self.unreachable: list[ToolAnswer] = []
-        """Calls of documented services that had no answer after every attempt: no fault of the program."""
+        """Calls of documented services that failed after all retries, which is not the program's fault."""
 
     async def call(self, request: HttpRequest) -> ToolAnswer:
-        """The answer to a request, `seconds` measured; never raises what a source raised."""
+        """The answer to a request, with its duration in `seconds`. Errors of a source become error answers."""
         return await self.answer(self._route(request))
 
     async def answer(self, call: ToolCall) -> ToolAnswer:
-        """The answer to a call that has been routed, under the rules of `call`."""
+        """The answer to a routed call, under the same rules as `call`."""
         call = replace(call, arguments=self._keyring.scrub_arguments(call.arguments))
         start = time.perf_counter()
         answer = await self._answer(call)
@@ -77,14 +77,14 @@ class TaskSession:
 
     @property
     def fatal_error(self) -> UnreachableError | None:
-        """Why the task cannot be judged: calls of documented services stayed without an answer. None if none did."""
+        """Why the task cannot be scored: calls of documented services got no answer. None if all did."""
         if not self.unreachable:
             return None
         first, count = self.unreachable[0], len(self.unreachable)
         calls = self._tallies[0].summary().calls
-        told = f"{first.call.method} {first.call.url}: {json.loads(first.body)['error']['message']}"
+        first_error = f"{first.call.method} {first.call.url}: {json.loads(first.body)['error']['message']}"
         return UnreachableError(
-            f"{count} of {calls} tool calls had no answer after every attempt, the first {told}. "
+            f"{count} of {calls} tool calls had no answer after every attempt, the first {first_error}. "
             "The same command tries the task again"
         )
 
@@ -93,18 +93,18 @@ class TaskSession:
         return self._tallies[0].summary()
 
     def _route(self, request: HttpRequest) -> ToolCall:
-        """The call of a request from which every known key is cut out, wherever it stands."""
+        """The call of a request, with every known key removed from URL, body and headers."""
         body = None if request.body is None else self._keyring.scrub(request.body)
         headers = tuple((name, self._keyring.scrub(value)) for name, value in request.headers)
         clean = HttpRequest(request.method, self._keyring.scrub(request.url), body, headers)
         host = extract_host(clean.url)
-        names, plain = self._keyring.argument_names(host), self._keyring.has_no_secret(host)
+        names, keep_declared = self._keyring.argument_names(host), self._keyring.has_no_secret(host)
         secret_headers = self._keyring.header_names(host)
-        call = route_request(clean, self._tools, names, keep_declared=plain, secret_headers=secret_headers)
+        call = route_request(clean, self._tools, names, keep_declared=keep_declared, secret_headers=secret_headers)
         return replace(call, earlier_writes=self._writes.select_earlier(call, request.earlier_writes))
 
     def _is_documented(self, call: ToolCall) -> bool:
-        """Whether the call went to a host of the task's documents: any other address may be the program's invention."""
+        """Whether the call went to a documented host; any other URL may be invented by the program."""
         host = extract_host(call.url)
         return call.tool is not None or any(extract_host(tool.server) == host for tool in self._tools)
 
@@ -113,9 +113,9 @@ class TaskSession:
         if host is None or host not in self._allowed:
             message = f"{host or repr(call.url[:200])} may not be called; allowed hosts: {self._allowed}"
             return make_error_answer(call, "host_not_allowed", message)
-        if self._asked >= self._max_calls:
+        if self._calls >= self._max_calls:
             return make_error_answer(call, "budget", f"this task's budget of {self._max_calls} tool calls is spent")
-        self._asked += 1
+        self._calls += 1
         if self._sends_requests and call.request is not None:
             if (objection := find_refusal(call.request, self._tools)) is not None:
                 return make_error_answer(call, "refused", objection)
@@ -128,7 +128,7 @@ class TaskSession:
     async def _ask(self, source: ToolSource, call: ToolCall) -> ToolAnswer | None:
         try:
             return await source.answer(call)
-        except Exception as error:  # a defect of a source must not end the task; it is logged and counted
+        except Exception as error:  # an error in a source must not end the task; it is logged and counted
             logger.error("%s", self._keyring.scrub("".join(traceback.format_exception(error))))
             reason = f"{type(source).__name__} broke with {type(error).__name__}"
             return make_error_answer(call, "unreachable", reason, transient=True)

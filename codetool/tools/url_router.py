@@ -1,4 +1,4 @@
-"""URL templates of a set of tools as one tree of path segments, so that a match costs no more than the path is long."""
+"""Match URLs against the templates of a set of tools, with a trie of path segments."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _VARIABLE = re.compile(r"\{([^{}]*)\}")
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A tool and the value of each variable of its template, in order of appearance."""
+    """A tool and the values of its template's variables, as (name, value) in order of appearance."""
 
     tool: Tool
     variables: tuple[tuple[str, str], ...]
@@ -24,17 +24,17 @@ class Match:
 
 @dataclass(slots=True)
 class _TrieNode:
-    """What may follow a prefix of a path: literal segments, segments with text around a variable, any segment."""
+    """A node of the trie: its literal segments, its segments with text around a variable, and its variable segment."""
 
     literals: dict[str, _TrieNode] = field(default_factory=dict)
     patterns: dict[re.Pattern[str], _TrieNode] = field(default_factory=dict)
     anything: _TrieNode | None = None
     tools: dict[str, tuple[Tool, tuple[str, ...]]] = field(default_factory=dict)
-    """By method, the tool whose template ends here and the names of its variables."""
+    """Of each method, the tool whose template ends here and the names of its variables."""
 
 
 class Router:
-    """The tools of a set by host, path and method. Of two tools with one method and template the first counts."""
+    """Finds the tool of a method, host and path. Of two tools with the same method and template the first is used."""
 
     def __init__(self, tools: Iterable[Tool]) -> None:
         self._hosts: dict[str, _TrieNode] = {}
@@ -42,23 +42,23 @@ class Router:
             self._add(tool)
 
     def find(self, method: str, host: str | None, segments: Sequence[str]) -> Match | None:
-        """The tool for these decoded path segments; at each segment from the left a literal goes before a variable."""
-        place = self._hosts.get(host or "")
-        found = _descend(place, method, segments, ()) if place else None
-        if found is None:
+        """The tool for these decoded path segments; at each segment, a literal is preferred to a variable."""
+        root = self._hosts.get(host or "")
+        match = _descend(root, method, segments, ()) if root else None
+        if match is None:
             return None
-        (tool, names), values = found
+        (tool, names), values = match
         return Match(tool, tuple(zip(names, values, strict=True)))
 
     def _add(self, tool: Tool) -> None:
         host = extract_host(tool.server)
         if host is None:
             return
-        place = self._hosts.setdefault(host, _TrieNode())
+        node = self._hosts.setdefault(host, _TrieNode())
         template = (urlsplit(tool.server).path + tool.path).strip("/")
         for segment in template.split("/"):
-            place = _add_segment(place, segment)
-        place.tools.setdefault(tool.method, (tool, tuple(_VARIABLE.findall(template))))
+            node = _add_segment(node, segment)
+        node.tools.setdefault(tool.method, (tool, tuple(_VARIABLE.findall(template))))
 
 
 @lru_cache(maxsize=256)
@@ -67,12 +67,12 @@ def _build_router(tools: _IdentityKey) -> Router:
 
 
 def get_router(tools: tuple[Tool, ...]) -> Router:
-    """The index of these tools, built once for each tuple."""
+    """The router of these tools, built once for each tuple."""
     return _build_router(_IdentityKey(tools))
 
 
 class _IdentityKey:
-    """A tuple of tools as a cache key. Tools hold dictionaries, so it is the tuple's identity that counts."""
+    """A tuple of tools as a cache key, compared by identity because tools hold dictionaries."""
 
     def __init__(self, tools: tuple[Tool, ...]) -> None:
         self.tools = tools
@@ -84,29 +84,29 @@ class _IdentityKey:
         return isinstance(other, _IdentityKey) and self.tools is other.tools
 
 
-def _add_segment(place: _TrieNode, segment: str) -> _TrieNode:
-    """The place after a segment of a template, made if it is new."""
+def _add_segment(node: _TrieNode, segment: str) -> _TrieNode:
+    """The node after a segment of a template; it is created if needed."""
     if _VARIABLE.fullmatch(segment):
-        place.anything = place.anything or _TrieNode()
-        return place.anything
+        node.anything = node.anything or _TrieNode()
+        return node.anything
     if _VARIABLE.search(segment):
         texts = _VARIABLE.split(segment)[::2]
         pattern = re.compile("(.+?)".join(re.escape(unquote(text)) for text in texts), re.DOTALL)
-        return place.patterns.setdefault(pattern, _TrieNode())
-    return place.literals.setdefault(unquote(segment), _TrieNode())
+        return node.patterns.setdefault(pattern, _TrieNode())
+    return node.literals.setdefault(unquote(segment), _TrieNode())
 
 
 def _descend(
-    place: _TrieNode, method: str, segments: Sequence[str], values: tuple[str, ...]
+    node: _TrieNode, method: str, segments: Sequence[str], values: tuple[str, ...]
 ) -> tuple[tuple[Tool, tuple[str, ...]], tuple[str, ...]] | None:
-    """The tool below a place and the variables' values on the way, the most literal way first."""
+    """The tool at the end of `segments` and the values of its variables; literal matches are tried first."""
     if not segments:
-        tool = place.tools.get(method)
+        tool = node.tools.get(method)
         return (tool, values) if tool else None
     segment, rest = segments[0], segments[1:]
-    ways = [(place.literals.get(segment), values)]
+    branches = [(node.literals.get(segment), values)]
     if segment not in ("", ".", ".."):
-        ways += [(after, values + m.groups()) for p, after in place.patterns.items() if (m := p.fullmatch(segment))]
-        ways.append((place.anything, (*values, segment)))
-    found = (_descend(after, method, rest, collected) for after, collected in ways if after)
-    return next((tool for tool in found if tool), None)
+        branches += [(child, values + m.groups()) for p, child in node.patterns.items() if (m := p.fullmatch(segment))]
+        branches.append((node.anything, (*values, segment)))
+    matches = (_descend(child, method, rest, collected) for child, collected in branches if child)
+    return next((match for match in matches if match), None)

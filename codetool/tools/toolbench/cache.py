@@ -1,7 +1,7 @@
-"""StableToolBench's published answers, `<Category>/<tool>_for_<Category>/<api>.json`, read a file at a time.
+"""Reader of StableToolBench's published response cache, `<Category>/<tool>_for_<Category>/<api>.json`.
 
-A file is an object of `str(arguments)` → `{"error", "response"}`. Nothing is read before an API is asked, what was read
-last is kept up to a number of bytes, and a file that has changed is read again. Nothing is ever written.
+A file is an object of `str(arguments)` → `{"error", "response"}`. Files are read when their API is first called; the
+most recently used ones stay in memory up to a number of bytes, and a changed file is read again. Nothing is written.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from codetool.types import JSON
 log = logging.getLogger(__name__)
 
 KEY_ARGUMENTS = frozenset({"toolbench_key", "rapidapi_key", "api_key"})
-"""Arguments that say who asks, not what."""
+"""Arguments that identify the caller; they are no part of the request's meaning."""
 LARGE_FILE_BYTES = 1 << 20
-"""Bytes of a file that takes some ten milliseconds to read; a change of thread costs about as much under load."""
+"""Size in bytes from which a file is read in a thread: reading it takes about ten milliseconds."""
 _PLAIN = re.compile(r"[\w^-]+")
 
 
@@ -47,42 +47,42 @@ class CachedAnswer:
 
     reply: Reply
     exact: bool
-    """Whether it was asked exactly so; else in another order, spelling or with other types."""
+    """Whether the recorded arguments are identical; otherwise they differ in order, spelling or types."""
 
 
 @dataclass(slots=True)
 class _ApiFile:
-    """One file in memory: its entries stay texts until they are asked for, which takes a fifth of the room."""
+    """One API's file in memory. Entries stay encoded until they are looked up, which takes a fifth of the memory."""
 
     version: tuple[int, int]
-    """Time of its last change in nanoseconds, and its bytes."""
+    """Modification time in nanoseconds, and size in bytes."""
     exact: dict[str, bytes] = field(default_factory=dict)
-    """JSON of the reply, by `str(arguments)`."""
+    """Reply as JSON bytes, by `str(arguments)`."""
     canonical: dict[bytes, str] = field(default_factory=dict)
-    """`str(arguments)` by the digest of their canonical text."""
+    """`str(arguments)`, by the hash of their canonical text."""
 
 
 class ResponseCache:
-    """A published cache on the disk. Calls from several threads are fine."""
+    """A published response cache on disk. Thread-safe."""
 
-    def __init__(self, folder: Path, most_bytes: int) -> None:
-        """Takes the folder of categories, and how many bytes of files are kept in memory, one larger file at least."""
-        self._folder, self._most = folder, most_bytes
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        """Takes the folder of categories and the maximum number of bytes in memory; one larger file is allowed."""
+        self._folder, self._max_bytes = folder, max_bytes
         self._files: OrderedDict[Api, _ApiFile] = OrderedDict()
         self._lock = threading.Lock()
         self._bytes = 0
 
-    def find(self, api: Api, arguments: Mapping[str, JSON], *otherwise: Mapping[str, JSON]) -> CachedAnswer | None:
-        """The reply to these arguments, None where none is recorded; `otherwise` are the same with other types."""
-        shelf = self._load_file(api)
-        for each in (arguments, *otherwise):
-            if entry := shelf.exact.get(str(dict(each))):
+    def find(self, api: Api, arguments: Mapping[str, JSON], *alternatives: Mapping[str, JSON]) -> CachedAnswer | None:
+        """The recorded reply to these arguments, None if there is none; `alternatives` are the same in other types."""
+        file_cache = self._load_file(api)
+        for spelling in (arguments, *alternatives):
+            if entry := file_cache.exact.get(str(dict(spelling))):
                 return _decode_entry(entry, exact=True)
-        text = shelf.canonical.get(_hash_arguments(arguments))
-        return _decode_entry(shelf.exact[text], exact=False) if text is not None else None
+        text = file_cache.canonical.get(_hash_arguments(arguments))
+        return _decode_entry(file_cache.exact[text], exact=False) if text is not None else None
 
     def takes_long(self, api: Api) -> bool:
-        """Whether the API's file is so large that reading it would hold up others."""
+        """Whether the API's file is so large that it should be read in a thread."""
         file = self._file(api)
         try:
             return file is not None and file.stat().st_size > LARGE_FILE_BYTES
@@ -90,9 +90,9 @@ class ResponseCache:
             return False
 
     def examples(self, api: Api, most: int) -> Sequence[RecordedCall]:
-        """The first so many recorded calls of an API that succeeded."""
-        shelf = self._load_file(api).exact
-        answers = ((text, _decode_entry(entry, exact=True)) for text, entry in shelf.items())
+        """The first `most` recorded calls of an API that succeeded."""
+        entries = self._load_file(api).exact
+        answers = ((text, _decode_entry(entry, exact=True)) for text, entry in entries.items())
         succeeded = (
             RecordedCall(_parse_arguments(text) or {}, answer.reply)
             for text, answer in answers
@@ -110,29 +110,29 @@ class ResponseCache:
             return _ApiFile((0, 0))
         version = (state.st_mtime_ns, state.st_size)
         with self._lock:
-            shelf = self._files.get(api)
-            if shelf is not None and shelf.version == version:
+            file_cache = self._files.get(api)
+            if file_cache is not None and file_cache.version == version:
                 self._files.move_to_end(api)
-                return shelf
+                return file_cache
         fresh = _parse_file(file, version)
         if fresh is None:
-            fresh = _ApiFile(version, shelf.exact, shelf.canonical) if shelf else _ApiFile(version)
+            fresh = _ApiFile(version, file_cache.exact, file_cache.canonical) if file_cache else _ApiFile(version)
         self._store(api, fresh)
         return fresh
 
     def _file(self, api: Api) -> Path | None:
-        """Where the API's answers lie; None for names of an address that would lead out of the folder."""
+        """Path of the API's file; None for names that would lead out of the folder."""
         if not all(map(_PLAIN.fullmatch, (api.category, api.tool, api.name))):
             return None
         return self._folder / api.category / f"{api.tool}_for_{api.category}" / f"{api.name}.json"
 
-    def _store(self, api: Api, shelf: _ApiFile) -> None:
+    def _store(self, api: Api, file_cache: _ApiFile) -> None:
         with self._lock:
             if old := self._files.pop(api, None):
                 self._bytes -= old.version[1]
-            self._files[api] = shelf
-            self._bytes += shelf.version[1]
-            while self._bytes > self._most and len(self._files) > 1:
+            self._files[api] = file_cache
+            self._bytes += file_cache.version[1]
+            while self._bytes > self._max_bytes and len(self._files) > 1:
                 _, oldest = self._files.popitem(last=False)
                 self._bytes -= oldest.version[1]
 
@@ -140,11 +140,11 @@ class ResponseCache:
 def canonicalize(arguments: Mapping[str, JSON]) -> str:
     """One text for all spellings of the same arguments.
 
-    Names are in the server's spelling and sorted; null and keys are dropped; numbers, truth values and texts are
-    compared by their text (`5`, `5.0` and `"5"` are one), and a text that writes a list or an object is that.
+    Names are sorted and in the server's spelling; null and key arguments are dropped; numbers, booleans and strings are
+    compared by their text (`5`, `5.0` and `"5"` are equal); a string that contains JSON is compared as JSON.
     """
-    spelled = ((argument_name(name), value) for name, value in arguments.items() if value is not None)
-    plain = {name: _normalize(value) for name, value in spelled if name not in KEY_ARGUMENTS}
+    renamed = ((argument_name(name), value) for name, value in arguments.items() if value is not None)
+    plain = {name: _normalize(value) for name, value in renamed if name not in KEY_ARGUMENTS}
     return json.dumps(plain, sort_keys=True, ensure_ascii=False)
 
 
@@ -165,7 +165,7 @@ def _normalize(value: JSON) -> JSON:
 
 
 def _parse_file(file: Path, version: tuple[int, int]) -> _ApiFile | None:
-    """The file's calls; None where it cannot be read, which one warning names."""
+    """Parse a file of recorded calls; None if it cannot be read, which is logged as a warning."""
     try:
         content = json.loads(file.read_bytes())
         if not isinstance(content, dict):
@@ -173,18 +173,18 @@ def _parse_file(file: Path, version: tuple[int, int]) -> _ApiFile | None:
     except (OSError, ValueError, RecursionError) as error:
         log.warning("%s cannot be read and is skipped: %s", file, error)
         return None
-    shelf = _ApiFile(version)
+    file_cache = _ApiFile(version)
     for text, entry in content.items():
         arguments = _parse_arguments(text)
         if arguments is None or not isinstance(entry, dict) or "response" not in entry or _is_empty_answer(entry):
             continue
-        shelf.exact[text] = json.dumps([entry.get("error"), entry["response"]]).encode()
-        shelf.canonical.setdefault(_hash_arguments(arguments), text)
-    return shelf
+        file_cache.exact[text] = json.dumps([entry.get("error"), entry["response"]]).encode()
+        file_cache.canonical.setdefault(_hash_arguments(arguments), text)
+    return file_cache
 
 
 def _parse_arguments(text: str) -> dict[str, JSON] | None:
-    """The arguments that a key of a file writes, None where it is none."""
+    """The arguments in a key of a file (a Python dict literal), None if it is not one."""
     try:
         arguments = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -193,7 +193,7 @@ def _parse_arguments(text: str) -> dict[str, JSON] | None:
 
 
 def _is_empty_answer(entry: Mapping[str, Any]) -> bool:
-    """Whether an entry is what a simulator left where it failed."""
+    """Whether an entry is the placeholder of a failed simulator."""
     return str(entry.get("error")).startswith(SIMULATOR_FAILURE) and not entry["response"]
 
 

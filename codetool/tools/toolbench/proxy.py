@@ -1,7 +1,7 @@
-"""`tools.mode=live` for ToolBench: its proxy in front of RapidAPI, which asks the real service with a ToolBench key.
+"""Live source for ToolBench (`tools.mode=live`): its proxy in front of RapidAPI, which needs a ToolBench key.
 
-One address takes every call: `POST` of `{category, tool_name, api_name, tool_input, strip, toolbench_key}`. The key
-comes from the environment and is in nothing that is kept. Source: ToolBench's rapidapi server and its clients.
+One URL takes every call: `POST` of `{category, tool_name, api_name, tool_input, strip, toolbench_key}`. The key comes
+from the environment and is never stored. Source: ToolBench's rapidapi server and its clients.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from codetool.types import HttpRequest, ToolAnswer, ToolCall
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", hide_input_in_errors=True))
 class ToolBenchProxyConfig:
-    """Settings of the proxy."""
+    """Settings of ToolBench's proxy (`tools.tool_proxy.*`)."""
 
     url: Annotated[str, Operational]
-    """Its address."""
+    """URL of the proxy."""
     key_env: Annotated[str, Operational]
     """Environment variable that holds the ToolBench key."""
 
@@ -57,7 +57,7 @@ class ToolBenchProxyConfig:
 
     @property
     def host(self) -> str:
-        """`host` or `host:port` of its address. Raises MissingError where it is none."""
+        """`host` or `host:port` of the URL. Raises MissingError if the URL is not an http address."""
         host = extract_host(self.url)
         if host is None or not is_host(host):
             raise MissingError(
@@ -67,11 +67,11 @@ class ToolBenchProxyConfig:
 
     @property
     def key(self) -> str:
-        """The key, empty where the environment has none. Raises ConfigError for what can be no key."""
+        """The key, empty if the environment has none. Raises ConfigError if it cannot be a key."""
         return read_key(self.key_env, allow_spaces=True) or ""
 
     def require_key(self) -> None:
-        """Raise MissingError where the environment has no key."""
+        """Raise MissingError if the environment has no key."""
         if not self.key:
             raise MissingError(
                 f"tools.mode=live needs the environment variable {self.key_env} (for {self.host}): set it, or use "
@@ -79,7 +79,7 @@ class ToolBenchProxyConfig:
             )
 
     def source(self, live: ToolSource) -> ToolSource:
-        """What asks the proxy through a live source, which cuts the key out of all that comes back."""
+        """A source that calls the proxy through the live source `live`, which removes the key from answers."""
         return ToolBenchProxy(self, live)
 
 
@@ -90,10 +90,10 @@ class ToolBenchProxy:
         self._settings, self._live = settings, live
 
     def checksum(self) -> None:
-        """None: what a live service will answer is not known beforehand."""
+        """None: the answers of a live service are not known in advance."""
 
     async def answer(self, call: ToolCall) -> ToolAnswer | None:
-        """The service's answer by way of the proxy; None for what is no call of ToolBench's."""
+        """The service's answer through the proxy; None for a call that is not ToolBench's."""
         api = Api.at(call.url)
         if api is None:
             return None
@@ -106,21 +106,22 @@ class ToolBenchProxy:
             "toolbench_key": self._settings.key,
         }
         request = HttpRequest("POST", self._settings.url, json.dumps(body))
-        marked = call.tool and replace(call.tool, response=None)  # what it declares is said inside the proxy's answer
-        asked = ToolCall(call.method, self._settings.url, {}, marked, request)  # a read may be asked for again
-        answer = await self._live.answer(asked)
+        # The declared response is inside the proxy's answer. The tool is passed because its effect decides on retries.
+        tool = call.tool and replace(call.tool, response=None)
+        proxy_call = ToolCall(call.method, self._settings.url, {}, tool, request)
+        answer = await self._live.answer(proxy_call)
         return answer and _unwrap(replace(answer, call=call))
 
 
 def _unwrap(answer: ToolAnswer) -> ToolAnswer:
-    """The answer of the service inside the proxy's."""
+    """The service's answer inside the proxy's answer."""
     if answer.failure:
         return answer
     if not answer.ok:
-        told = f"the proxy answered {answer.status}: {answer.body[:200]}"
-        passing = answer.status in (401, 403, 408, 429) or answer.status >= 500
-        hint = f"{told}. Is the key in TOOLBENCH_KEY a valid one?"
-        return make_error_answer(answer.call, "unreachable", hint, transient=passing)
+        message = f"the proxy answered {answer.status}: {answer.body[:200]}"
+        transient = answer.status in (401, 403, 408, 429) or answer.status >= 500
+        hint = f"{message}. Is the key in TOOLBENCH_KEY a valid one?"
+        return make_error_answer(answer.call, "unreachable", hint, transient=transient)
     try:
         content = json.loads(answer.body)
         reply = parse_reply(content.get("error"), content["response"])

@@ -1,7 +1,7 @@
-"""`tools.cache: toolbench`: StableToolBench's published answers as a source, and its server over HTTP.
+"""Tool source of StableToolBench's published answers (`cache=toolbench`), and its server over HTTP.
 
-An answer's exact arguments come first, then the same ones in another order, spelling or type. What is counted of both,
-and of calls that nobody recorded, is told at the end of a run.
+A call is looked up by its exact arguments first, then by the same arguments in another order, spelling or type. The end
+of a run reports the counts of both and of calls that are not recorded.
 """
 
 from __future__ import annotations
@@ -43,41 +43,41 @@ DOWNLOAD_HELP = (
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class PublishedAnswers:
-    """Settings of the published cache."""
+    """The published answers: settings (`tools.cache.*`) and source."""
 
     KEY: ClassVar = "TOOLBENCH_KEY"
     ENTRY: ClassVar = "{url}/virtual takes POST requests, {url}/health counts them"
 
     folder: Annotated[Path | None, Checksummed]
-    """Folder that holds `tool_response_cache` and `tools`, as StableToolBench publishes them, itself or in a folder
-    `stabletoolbench`; null: none is known."""
+    """Folder that holds `tool_response_cache` and `tools`, as StableToolBench publishes them, directly or in its
+    subfolder `stabletoolbench`; null: none."""
     memory: Annotated[PositiveInt, Operational]
-    """MiB of its files that are kept in memory."""
+    """MiB of files to keep in memory."""
 
     async def answer(self, call: ToolCall) -> ToolAnswer | None:
-        """The recorded answer; None for a call that nobody recorded, and for what is no call of ToolBench's."""
+        """The recorded answer; None if it is not recorded or the call is not ToolBench's."""
         return await self.open_counted().answer(call)
 
     def open_counted(self) -> CountedAnswers:
-        """The same answers, counted from now on by how they are found."""
+        """A source of the same answers that counts how they are found, from zero."""
         return CountedAnswers(self)
 
     async def find(self, call: ToolCall, api: Api) -> CachedAnswer | None:
-        """The recording of a call of this API, None where nobody recorded it."""
+        """The recorded answer to a call of this API, None if there is none."""
         if self._cache.takes_long(api):
             return await asyncio.to_thread(self._cache.find, api, call.arguments, cast_arguments(call))
         return self._cache.find(api, call.arguments, cast_arguments(call))
 
     def examples(self, call: ToolCall, most: int) -> Sequence[tuple[Mapping[str, JSON], JSON]]:
-        """Arguments and data of up to so many other recorded calls of the same API that succeeded."""
+        """Arguments and data of up to `most` other recorded calls of the same API that succeeded."""
         api = Api.at(call.url)
-        known = self._cache.examples(api, most) if api else ()
-        return tuple((each.arguments, each.reply.data) for each in known)
+        calls = self._cache.examples(api, most) if api else ()
+        return tuple((recorded.arguments, recorded.reply.data) for recorded in calls)
 
     def checksum(self) -> str:
         """Hex sha256 over the names and sizes of the recorded files; part of a result's identity.
 
-        165,000 answers are not read for it. Raises MissingError if the folder is not there.
+        The contents (165,000 answers) are not read. Raises MissingError if the folder does not exist.
         """
         digest = hashlib.sha256()
         for name, size in sorted(_list_sizes(self._folder / RESPONSES_FOLDER)):
@@ -85,7 +85,7 @@ class PublishedAnswers:
         return digest.hexdigest()
 
     def site(self, *, require_key: bool, environment: Mapping[str, str], broker: CountingSessionFactory) -> Starlette:
-        """StableToolBench's server. A demanded key has any value, or that of TOOLBENCH_KEY where there is one."""
+        """StableToolBench's server. A required key must equal TOOLBENCH_KEY, or may be any text if that is unset."""
         key = read_key(self.KEY, environment, allow_spaces=True) or ""
         return create_app(broker, self._documents, broker.source_counts, key=key, require_key=require_key)
 
@@ -111,32 +111,32 @@ class PublishedAnswers:
 
 
 class CountedAnswers:
-    """The published answers as one run asks for them."""
+    """The published answers as a source of one run, with counts."""
 
     def __init__(self, settings: PublishedAnswers) -> None:
-        """Nothing asked yet."""
+        """Takes the settings; all counts are zero."""
         self._settings = settings
         self.counts: Counter[str] = Counter()
-        """How calls were found: `exact`, `canonical`, `not recorded`."""
+        """Number of calls by how they were found: `exact`, `canonical`, `not recorded`."""
 
     async def answer(self, call: ToolCall) -> ToolAnswer | None:
-        """The recorded answer; None for a call that nobody recorded, and for what is no call of ToolBench's."""
+        """The recorded answer; None if it is not recorded or the call is not ToolBench's."""
         api = Api.at(call.url)
         if api is None:
             return None
-        found = await self._settings.find(call, api)
-        self.counts["not recorded" if found is None else "exact" if found.exact else "canonical"] += 1
-        return ToolAnswer(call, found.reply.status, found.reply.body, "recorded") if found else None
+        cached = await self._settings.find(call, api)
+        self.counts["not recorded" if cached is None else "exact" if cached.exact else "canonical"] += 1
+        return ToolAnswer(call, cached.reply.status, cached.reply.body, "recorded") if cached else None
 
     def checksum(self) -> str | None:
-        """As of the settings."""
+        """The checksum of the published answers."""
         return self._settings.checksum()
 
 
 def cast_arguments(call: ToolCall) -> dict[str, JSON]:
-    """The arguments as a program that sends JSON would write them: a URL holds texts alone."""
-    kinds = {parameter.name: parameter.type for parameter in call.tool.parameters} if call.tool else {}
-    return {name: _cast_value(value, kinds.get(name, "string")) for name, value in call.arguments.items()}
+    """The arguments cast from the strings of a URL to their declared JSON types."""
+    types = {parameter.name: parameter.type for parameter in call.tool.parameters} if call.tool else {}
+    return {name: _cast_value(value, types.get(name, "string")) for name, value in call.arguments.items()}
 
 
 def _cast_value(value: JSON, kind: str) -> JSON:
@@ -150,12 +150,12 @@ def _cast_value(value: JSON, kind: str) -> JSON:
 
 
 def _list_sizes(folder: Path) -> Iterator[tuple[str, int]]:
-    """Every file below a folder: its path there and its bytes."""
-    waiting = [str(folder)]
-    while waiting:
-        with os.scandir(waiting.pop()) as entries:
+    """Relative path and size in bytes of every JSON file below a folder."""
+    pending = [str(folder)]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
             for entry in entries:
                 if entry.is_dir():
-                    waiting.append(entry.path)
+                    pending.append(entry.path)
                 elif entry.name.endswith(".json"):
                     yield os.path.relpath(entry.path, folder), entry.stat().st_size

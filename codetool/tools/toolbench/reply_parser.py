@@ -1,8 +1,8 @@
-"""What a ToolBench server's reply means: the data in it, or that the tool has failed.
+"""Parse a ToolBench server's reply into an HTTP-like status and data.
 
-A reply is `{"error": text, "response": anything}`. Servers behind it report their failures as data: a page `403
-Forbidden`, an object that says nothing but "You are not subscribed to this API". Those are failures here
-(`reported_failures` says which).
+A reply is `{"error": text, "response": anything}`. Services behind the server often report failures as data, such as an
+HTML page `403 Forbidden` or an object with nothing but "You are not subscribed to this API". `reported_failures`
+detects them, and they become failures here.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from codetool.tools.toolbench.reported_failures import detect_data_failure, dete
 from codetool.types import JSON
 
 SIMULATOR_FAILURE = "Failed to generate fake response"
-"""What StableToolBench's simulator has left in the cache where it failed: it says nothing of the call."""
+"""Beginning of the text that StableToolBench's simulator stored in the cache when it failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a tool answered, as REST would have it."""
+    """A tool's answer as HTTP status and data."""
 
     status: int
-    """HTTP status: 200, or one of 400 and above for a failure."""
+    """HTTP status: 200, or 400 and above for a failure."""
     data: JSON
-    """The answer, read from its text if it was one; of a failure what there is of a message."""
+    """The answer, parsed from JSON text where possible; for a failure, its message."""
 
     @property
     def body(self) -> str:
-        """The body of the HTTP answer: JSON, of a failure `{"error": …}`.
+        """The body of the HTTP answer as JSON; `{"error": …}` for a failure.
 
-        What no JSON and no wire can hold is replaced: a number that is none by null, half a surrogate pair by `?`.
+        NaN and infinities are replaced by null, and lone surrogates by `?`.
         """
         content = self.data if self.status < 400 else {"error": self.data}
         try:
@@ -44,7 +44,7 @@ class Reply:
 
 
 def parse_reply(error: JSON, response: JSON) -> Reply | None:
-    """What a reply's two fields come to; None where nobody has answered, which a server may have kept as an answer."""
+    """Parse the two fields of a reply; None if they hold a failed simulation instead of an answer."""
     if error:
         text = error if isinstance(error, str) else json.dumps(error, ensure_ascii=False)
         if text.startswith(SIMULATOR_FAILURE) and response in ("", None):

@@ -1,8 +1,8 @@
-"""StableToolBench's server: `POST /virtual` as its clients call it, each API at an address of its own, `/health`.
+"""HTTP server compatible with StableToolBench's: `POST /virtual`, one GET URL for each API, and `/health`.
 
-A client's request takes the way of a run's tool calls: recorded answers, then what `tools.mode` says. The reply is
-`{"error", "response"}` with status 200 whatever came of it, for its clients read nothing else; the addresses of single
-APIs answer with the statuses that programs of a run see.
+Requests are answered by the same sources as a run's tool calls: published answers, then the sources of `tools.mode`.
+The reply of `/virtual` is `{"error", "response"}` and always has status 200, as its clients expect; the URLs of
+single APIs return the status codes that a run's programs see.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from codetool.tools.toolbench.tool_docs import ToolDocuments
 from codetool.types import JSON, HttpRequest, Task, ToolAnswer, ToolCall
 
 CALLERS_KEYS = frozenset({"toolbench_key", "rapidapi_key"})
-"""Arguments that clients of the server add of their own accord."""
-MAX_REQUEST_BYTES = 1 << 20  # of a request's body; its arguments are all that is in it
+"""Arguments that clients of the server always add."""
+MAX_REQUEST_BYTES = 1 << 20  # of a request's body, which holds arguments only
 
 
 class VirtualRequest(BaseModel):
-    """The body of `POST /virtual`; what else clients send is theirs."""
+    """The body of `POST /virtual`; other fields are ignored."""
 
     category: Annotated[str, Field(min_length=1)]
     tool_name: Annotated[str, Field(min_length=1)]
@@ -42,13 +42,13 @@ class VirtualRequest(BaseModel):
 def create_app(
     broker: ToolSessionFactory, documents: ToolDocuments, counts: Mapping[str, int], *, key: str, require_key: bool
 ) -> Starlette:
-    """The server over a broker's sources. With `require_key` a request needs `key`, or any one where that is empty."""
-    site = _Server(broker, documents, counts, key, require_key)
+    """The server of a broker's sources. With `require_key` a request needs `key`, or any key if `key` is empty."""
+    server = _Server(broker, documents, counts, key, require_key)
     routes = [
-        Route("/virtual", site.virtual, methods=["POST"]),
-        Route("/virtual/{category}/{tool}/{api}", site.single, methods=["GET"]),
-        Route("/health", site.health),
-        Route("/", site.health),
+        Route("/virtual", server.virtual, methods=["POST"]),
+        Route("/virtual/{category}/{tool}/{api}", server.single, methods=["GET"]),
+        Route("/health", server.health),
+        Route("/", server.health),
     ]
     return Starlette(routes=routes)
 
@@ -66,25 +66,25 @@ class _Server:
         self._key, self._require_key = key, require_key
 
     async def virtual(self, request: Request) -> Response:
-        """StableToolBench's one operation; a body that it would refuse is a 422 with the reason."""
+        """Answer `POST /virtual`; an invalid body gets status 422 with the reasons."""
         body = await request.body()
         if len(body) > MAX_REQUEST_BYTES:
             return JSONResponse({"detail": f"a body has at most {MAX_REQUEST_BYTES:,} bytes"}, 413)
         try:
-            asked = VirtualRequest.model_validate_json(body)
+            virtual = VirtualRequest.model_validate_json(body)
         except ValidationError as error:
             reasons = error.errors(include_url=False, include_context=False, include_input=False)
             return JSONResponse({"detail": [dict(reason) for reason in reasons]}, 422)
-        if self._refused(asked.toolbench_key or request.headers.get("toolbench_key", "")):
+        if self._refused(virtual.toolbench_key or request.headers.get("toolbench_key", "")):
             return JSONResponse({"error": "Unauthorized: the toolbench_key is not the right one", "response": ""}, 401)
-        arguments = _parse_arguments(asked.tool_input)
+        arguments = _parse_arguments(virtual.tool_input)
         if arguments is None:
             return JSONResponse({"error": "tool_input is no JSON object", "response": ""})
-        api = Api.of(asked.category, asked.tool_name, asked.api_name)
+        api = Api.of(virtual.category, virtual.tool_name, virtual.api_name)
         return JSONResponse(_format_reply(await self._ask(api, arguments)))
 
     async def single(self, request: Request) -> Response:
-        """One API, with its arguments in the query string, as a run's programs ask it."""
+        """Answer a GET request of one API, with its arguments in the query string."""
         if self._refused(request.query_params.get("toolbench_key", request.headers.get("toolbench_key", ""))):
             return JSONResponse({"error": "Unauthorized: the toolbench_key is not the right one"}, 401)
         api = Api(*(request.path_params[name] for name in ("category", "tool", "api")))
@@ -93,7 +93,7 @@ class _Server:
         return Response(answer.body, answer.status, media_type="application/json")
 
     async def health(self, request: Request) -> Response:
-        """That it answers, and how calls were found until now."""
+        """Report that the server runs, and the counts of calls by how they were found."""
         return JSONResponse({"status": "ok", "calls": dict(self._counts)})
 
     def _refused(self, given: str) -> bool:
@@ -109,7 +109,7 @@ class _Server:
 
 
 def _parse_arguments(tool_input: str | dict[str, JSON]) -> dict[str, JSON] | None:
-    """The arguments, None for a text that writes no object. An empty text means none."""
+    """Parse the arguments; None if the text is not a JSON object. An empty text means no arguments."""
     if not isinstance(tool_input, str):
         return tool_input
     try:
@@ -120,10 +120,10 @@ def _parse_arguments(tool_input: str | dict[str, JSON]) -> dict[str, JSON] | Non
 
 
 def _format_reply(answer: ToolAnswer) -> dict[str, JSON]:
-    """An answer as clients of the server read it."""
+    """Format an answer as `{"error", "response"}`."""
     try:
         data = json.loads(answer.body) if answer.body else ""
-    except ValueError:  # what a live host sent in a tool's place
+    except ValueError:  # a live host may answer with other than JSON
         data = answer.body
     if answer.ok:
         return {"error": "", "response": data}
