@@ -78,7 +78,7 @@ async def test_seeds_lead_to_different_choices_among_equals(strategy):
 
 async def test_chain_draws_one_candidate_a_step():
     policy = ScriptedPolicy(fans)
-    result = await search(Chain(depth=5), policy)
+    result = await search(Chain(depth=5, temperature=0.0), policy)
     assert [n for *_, n in policy.asked] == [1, 1, 1]
     assert result.best.id == "1-1-1"
 

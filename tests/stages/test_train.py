@@ -268,7 +268,9 @@ def test_labels_that_no_adapter_can_teach_are_refused(data: Path, tmp_path: Path
     made.save_pretrained(tmp_path / "model")
     with pytest.raises(ConfigError, match="never trained on"):
         ran(tmp_path / "model", data, tmp_path)
-    assert not folders(tmp_path)
+    [stopped] = folders(tmp_path)
+    assert "never trained on" in (stopped / "log.txt").read_text()
+    assert not list(stopped.rglob("*.safetensors"))
     assert "it may do" in ran(tmp_path / "model", data, tmp_path, "tuning=full")
 
 
