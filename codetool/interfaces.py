@@ -347,7 +347,7 @@ class ToolsOption(Protocol):
         ...
 
     @property
-    def cache(self) -> Any:
+    def recorded_answers(self) -> Any:
         """Published answers of StableToolBench, None if not used."""
         ...
 

@@ -60,7 +60,7 @@ class AnswerPrompt:
     request: Template
     """Jinja template of the user message; sees `query`, `finished` and `steps`: of each `k` (one-based), `text` (its
     words without code), `code`, `status` (`answered`: in words), `output` and `error`."""
-    observation: PositiveInt
+    max_observation_chars: PositiveInt
     """Highest number of characters of a step's output, and apart from it of its error, that are shown."""
 
     def messages(self, task: Task, path: Sequence[Node], tried: Sequence[Node] = ()) -> list[Message]:
@@ -82,13 +82,13 @@ class AnswerPrompt:
 
     def _step(self, k: int, node: Node) -> dict[str, object]:
         step, execution = node.step, node.execution
-        said = strip_markers(step.text)[: self.observation] if step and step.code is None else ""
+        said = strip_markers(step.text)[: self.max_observation_chars] if step and step.code is None else ""
         answered = step is not None and step.code is None and step.finished
         return {
             "k": k,
             "text": strip_markers(step.text.partition("```")[0]) if step and step.code is not None else "",
             "code": step.code if step else None,
             "status": "answered" if answered else execution.status if execution else "no_code",
-            "output": said or (truncate_output(execution, self.observation)[0] if execution else ""),
-            "error": (execution.error or "")[: self.observation] if execution else "",
+            "output": said or (truncate_output(execution, self.max_observation_chars)[0] if execution else ""),
+            "error": (execution.error or "")[: self.max_observation_chars] if execution else "",
         }

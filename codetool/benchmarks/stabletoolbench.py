@@ -66,7 +66,7 @@ class StableToolBench:
     """Folder of the downloaded data, normally what CODETOOL_DATA names; null: the user's cache."""
     mirror: Annotated[str, Operational]
     """Address that stands for raw.githubusercontent.com where a file has to be downloaded."""
-    observation: PositiveInt
+    max_observation_chars: PositiveInt
     """Characters of an observation that the policy sees."""
 
     def tasks(self) -> Sequence[Task]:

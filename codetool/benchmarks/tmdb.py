@@ -62,7 +62,7 @@ class TMDB:
     """`candidates`: the 20 published for each query, one that is listed twice kept once; `all`: every operation."""
     gold: Literal["repaired", "original"]
     """`repaired`: mended as in `repairs.py`, the mended endpoints joining the candidates; `original`: as published."""
-    observation: PositiveInt
+    max_observation_chars: PositiveInt
     """Characters of an observation that the policy sees."""
 
     def tasks(self) -> Sequence[Task]:

@@ -36,7 +36,7 @@ class TMDBVerified:
     """`tour`: six short tasks out of `dev`; the others share no subject with each other."""
     train: Annotated[Path | None, Checksummed]
     """File of more train tasks, by `codetool.benchmarks.task_generator.generate --train`; only with split `train`."""
-    observation: PositiveInt
+    max_observation_chars: PositiveInt
     """Characters of an observation that the policy sees."""
 
     def tasks(self) -> Sequence[Task]:

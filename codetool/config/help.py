@@ -17,6 +17,7 @@ from codetool.config.config_sources import (
     parse_added_folders,
     read_default_choices,
 )
+from codetool.config.renamed_settings import suggest_current_name
 from codetool.errors import ConfigError
 
 HEAD = """CodeTool: experiments on process-supervised, stepwise programmatic tool use by LLMs.
@@ -123,6 +124,7 @@ def _format_topic(override: str) -> Iterator[str]:
         names = [*common, *list_options("stage"), *read_default_choices("config")]
         raise ConfigError(
             f"--help {override}: there is no group and no block of this name. There are: {', '.join(names)}"
+            f"{suggest_current_name(override)}"
         )
 
 

@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from codetool.config.config_sources import is_group, list_options, map_names_to_stages
+from codetool.config.renamed_settings import find_current_name, suggest_current_name
 from codetool.tools.secrets import HOW_TO_ADD, is_pasted_key
 
 NO_SWEEPER = (
@@ -117,6 +118,8 @@ def _explain_unknown_key(override: str, config: DictConfig, error: Exception) ->
     if (line := explain_secret_error(override)) is not None:
         return line
     name = get_key(override)
+    if (current := find_current_name(name)) is not None:
+        return f"{override}: no such option. Did you mean {current}?"
     if match := re.match(r"In '(.+?)': Could not override '(.+?)'", str(error)):  # by the preset that the word names
         return f"{override}: {_explain_unread_group(match[1], match[2], str(config.stage))}"
     if (stages := map_names_to_stages().get(re.split(r"[.@]", name)[0])) and config.stage not in stages:
@@ -124,7 +127,9 @@ def _explain_unknown_key(override: str, config: DictConfig, error: Exception) ->
     parent, _, _ = name.rpartition(".")
     known_keys = list(_iterate_keys(config))
     if name in known_keys:
-        return f"{override}: {str(error).splitlines()[0]}"
+        first_line = str(error).splitlines()[0]
+        missing = re.search(r"Could not find '([^']+)/", first_line)  # a file whose defaults list names a former group
+        return f"{override}: {first_line}{suggest_current_name(missing[1]) if missing else ''}"
     parent_prefix = f"{parent}." if parent else ""
     names = {key.removeprefix(parent_prefix).split(".")[0] for key in known_keys if key.startswith(parent_prefix)}
     siblings = sorted(names - {"_target_", "_operational_"})
@@ -140,7 +145,7 @@ def _explain_unread_group(preset: str, group: str, stage: str) -> str:
     """Why a preset cannot choose an option of a group."""
     stages = map_names_to_stages().get(group)
     explanation = f"only stage={', '.join(stages)} reads {group}" if stages else f"stage={stage} has no group {group}"
-    return f"{preset}.yaml chooses {group}=, and {explanation}."
+    return f"{preset}.yaml chooses {group}=, and {explanation}.{suggest_current_name(group)}"
 
 
 def _suggest(name: str, known_keys: Sequence[str]) -> str:

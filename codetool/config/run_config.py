@@ -15,6 +15,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import ConfigDict, Field, SkipValidation, TypeAdapter, ValidationError, field_validator
 from pydantic.dataclasses import dataclass
 
+from codetool.config.renamed_settings import suggest_current_name
 from codetool.config.setting_checks import find_wrong_targets, find_wrong_values
 from codetool.errors import ConfigError
 from codetool.interfaces import (
@@ -188,11 +189,11 @@ def _explain_instantiation(name: str, error: Exception) -> Iterator[str]:
             yield item["msg"].removeprefix("Value error, ")
             continue
         setting = ".".join([str(parent), *(str(part) for part in item["loc"] if not str(part).startswith("function-"))])
-        yield (
-            f"{setting}: is missing"
-            if item["type"].startswith("missing")
-            else _format_problem(setting, item["input"], item["msg"])
-        )
+        if item["type"].startswith("missing"):
+            yield f"{setting}: is missing"
+        else:  # a preset or `+name=value` may use a former name
+            hint = suggest_current_name(setting) if item["type"].startswith("unexpected") else ""
+            yield _format_problem(setting, item["input"], item["msg"]) + (f".{hint}" if hint else "")
 
 
 def _format_problem(setting: str, value: object, message: str) -> str:

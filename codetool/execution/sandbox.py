@@ -54,27 +54,29 @@ class SandboxConfig:
     """`required`: stop without namespaces, Landlock and seccomp; `best_effort`: use the layers that are available."""
     timeout: float = Field(gt=0)
     """Seconds a step may run; time spent waiting for tools does not count."""
-    memory: int = Field(ge=16)
+    memory_mib: int = Field(ge=16)
     """MiB of memory a branch may allocate beyond what an empty interpreter has."""
-    output: int = Field(ge=1)
+    max_output_chars: int = Field(ge=1)
     """Maximum number of characters kept of a step's printed output."""
-    scratch: int = Field(ge=1)
+    scratch_mib: int = Field(ge=1)
     """Maximum size of a branch's scratch folder in MiB."""
-    max_live: Annotated[int, Operational] = Field(ge=1)
+    max_live_processes: Annotated[int, Operational] = Field(ge=1)
     """Maximum number of live branches; the least recently used are closed and rebuilt when needed."""
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Sandbox]:
         """Start a sandbox and end it on leaving. Raises SandboxError if it cannot be built as `isolation` demands."""
-        capacity = min(self.max_live, _compute_capacity())
-        if capacity < self.max_live:
+        capacity = min(self.max_live_processes, _compute_capacity())
+        if capacity < self.max_live_processes:
             reason = "more open files or processes are not allowed here (ulimit -n, ulimit -u)"
-            logger.warning("executor.max_live=%d is lowered to %d: %s", self.max_live, capacity, reason)
+            logger.warning(
+                "executor.max_live_processes=%d is lowered to %d: %s", self.max_live_processes, capacity, reason
+            )
         handle, zygote = await launch(
             self.isolation,
-            memory=self.memory * MIB,
-            scratch=self.scratch * MIB,
-            output=self.output,
+            memory=self.memory_mib * MIB,
+            scratch=self.scratch_mib * MIB,
+            output=self.max_output_chars,
             cpu_seconds=60 + 20 * math.ceil(self.timeout),
         )
         sandbox = Sandbox(handle, InterpreterResources(ProcessPool(capacity), zygote, self.timeout))

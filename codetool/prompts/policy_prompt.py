@@ -59,12 +59,12 @@ class PolicyTemplates(Protocol):
         ...
 
     @property
-    def observation(self) -> int:
+    def max_observation_chars(self) -> int:
         """Highest number of characters of a step's output."""
         ...
 
     @property
-    def response(self) -> int:
+    def max_response_chars(self) -> int:
         """Highest number of characters of a tool's response shape."""
         ...
 
@@ -77,9 +77,9 @@ class StepPrompt:
     """Jinja template of the first user message; sees `tools`, `query`, `observation` and `response`."""
     result: Template
     """Jinja template of the user message after a step; sees `k` (one-based), `status`, `output`, `error`, `cut`."""
-    observation: PositiveInt
+    max_observation_chars: PositiveInt
     """Highest number of characters of a step's output, and apart from it of its error, that are shown."""
-    response: NonNegativeInt
+    max_response_chars: NonNegativeInt
     """Highest number of characters of a tool's response shape that are shown."""
     tried: Template = ""
     """Jinja template of what ends the last message where steps were tried before; sees `k`, the number of the step that
@@ -112,7 +112,7 @@ def build_messages(
     were `tried` there. Raises ValueError for a node that has no step or was not executed.
     """
     first = compile_template(words.instruction).render(
-        tools=task.tools, query=task.query, observation=words.observation, response=words.response
+        tools=task.tools, query=task.query, observation=words.max_observation_chars, response=words.max_response_chars
     )
     messages = [{"role": "user", "content": first}]
     for k, node in enumerate(path, start=1):
@@ -136,10 +136,10 @@ def build_messages(
 
 def _result_variables(words: PolicyTemplates, execution: Execution) -> dict[str, str | int]:
     """What a template sees of a step's execution."""
-    output, cut = truncate_output(execution, words.observation)
+    output, cut = truncate_output(execution, words.max_observation_chars)
     return {
         "status": execution.status,
         "output": output,
-        "error": (execution.error or "")[: words.observation],
+        "error": (execution.error or "")[: words.max_observation_chars],
         "cut": cut,
     }

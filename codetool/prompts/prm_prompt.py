@@ -43,7 +43,7 @@ class PRMPrompt:
     """Jinja template of one step; sees `k` (one-based) and `text`."""
     result: str
     """Jinja template of what a step did; sees `k`, `status` and `observation`."""
-    observation: PositiveInt
+    max_observation_chars: PositiveInt
     """Highest number of characters of an observation that are shown; the error that ended it is cut last."""
 
     @field_validator("system", "task", "step", "result")
@@ -84,8 +84,8 @@ class PRMPrompt:
         return compile_template(self.step).render(k=k, text=text)
 
     def _render_result(self, k: int, execution: Execution) -> str:
-        error = (execution.error or "")[: self.observation]
-        room = max(0, self.observation - (len(error) + 1 if error else 0))
+        error = (execution.error or "")[: self.max_observation_chars]
+        room = max(0, self.max_observation_chars - (len(error) + 1 if error else 0))
         printed = truncate_output(execution, room)[0] if execution.stderr else execution.observation[:room]
         seen = "\n".join(part for part in (printed, error) if part)
         return compile_template(self.result).render(k=k, status=execution.status, observation=seen)

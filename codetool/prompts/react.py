@@ -37,9 +37,9 @@ class ReActPrompt:
     """Jinja template of the first user message; sees `tools`, `query`, `observation` and `response`."""
     result: Template
     """Jinja template of the user message after a step; sees `k` (one-based), `status`, `output`, `error`, `cut`."""
-    observation: PositiveInt
+    max_observation_chars: PositiveInt
     """Highest number of characters of a tool's answer, and apart from it of an error, that are shown."""
-    response: NonNegativeInt
+    max_response_chars: NonNegativeInt
     """Highest number of characters of a tool's response shape that are shown."""
     tried: Template = ""
     """Jinja template of what ends the last message where steps were tried before; sees `k`, the number of the step that

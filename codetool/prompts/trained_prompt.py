@@ -34,6 +34,8 @@ TEMPLATE_MARKUP = re.compile(r"\{[{%#].*?[}%#]\}", re.DOTALL)
 
 RENAMED_KINDS = {"JudgePrompt": "PRMPrompt", "PairPrompt": "PairwisePRMPrompt"}
 """Former names of prompt classes, which the files of models trained earlier and older PRM servers still use."""
+RENAMED_FIELDS = {"observation": "max_observation_chars", "response": "max_response_chars"}
+"""Former names of prompt settings, which the same files and servers still use."""
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +98,7 @@ def explain_mismatch(group: str, source: str, trained: PromptRecord, prompt: obj
     observation, may differ: they depend on the benchmark.
     """
     used = describe_prompt(prompt)
-    trained = _use_current_kind(trained)
+    trained = _use_current_names(trained)
     if used is None or not (differences := _find_differences(trained, used)):
         return None
     word = f"{CONFIG_GROUPS[group]}@{group}.prompt"
@@ -135,9 +137,10 @@ def may_have_written(prompt: object, messages: Iterable[Sequence[Mapping[str, st
     return any(piece in message["content"] for message in first)
 
 
-def _use_current_kind(record: PromptRecord) -> PromptRecord:
-    """Return the record with the current name of its prompt class."""
-    return {**record, "kind": RENAMED_KINDS.get(record["kind"], record["kind"])}
+def _use_current_names(record: PromptRecord) -> PromptRecord:
+    """Return the record with the current names of its prompt class and of the settings."""
+    fields = {RENAMED_FIELDS.get(name, name): value for name, value in record["fields"].items()}
+    return {**record, "kind": RENAMED_KINDS.get(record["kind"], record["kind"]), "fields": fields}
 
 
 def _list_options(group: str) -> list[str]:

@@ -23,9 +23,9 @@ class WholeProgramPrompt:
     """Jinja template of the first user message; sees `tools`, `query`, `observation` and `response`."""
     result: Template
     """Jinja template of the message after an answer without code; sees `k`, `status`, `output`, `error`, `cut`."""
-    observation: PositiveInt
+    max_observation_chars: PositiveInt
     """Highest number of characters of an output that are shown."""
-    response: NonNegativeInt
+    max_response_chars: NonNegativeInt
     """Highest number of characters of a tool's response shape that are shown."""
     tried: Template = ""
     """Jinja template of what ends the last message where steps were tried before; sees `k`, the number of the step that

@@ -69,7 +69,7 @@ class BrokerConfig:
     """JSONL files of recorded answers to read; a later file overrides an earlier one."""
     record_to: Annotated[Path | None, Operational]
     """JSONL file to which live and simulated modes append answers, and which they read first; null: not recorded."""
-    cache: ToolSource | None
+    recorded_answers: ToolSource | None
     """Source of published answers, asked in every mode after the recordings; null: none."""
     replica: ToolSource | None
     """Embedded copy of the service; null: none."""
@@ -105,7 +105,7 @@ class BrokerConfig:
             raise ValueError(f"tools.mode={self.mode} asks no simulator: use tools.mode=simulated, or simulator=none")
         return self
 
-    @field_validator("cache", "replica", mode="before")
+    @field_validator("recorded_answers", "replica", mode="before")
     @classmethod
     def _check_source_methods(cls, source: Any) -> Any:
         missing = [name for name in ("answer", "checksum") if not hasattr(source, name)]
@@ -194,7 +194,7 @@ class BrokerConfig:
 
     def _list_examples(self, call: ToolCall, most: int) -> Sequence[tuple[Mapping[str, JSON], JSON]]:
         """Up to `most` recorded calls of the same operation from the published answers."""
-        return self.cache.examples(call, most) if isinstance(self.cache, ExampleSource) else ()
+        return self.recorded_answers.examples(call, most) if isinstance(self.recorded_answers, ExampleSource) else ()
 
     def build_allow_list(self, servers: Sequence[str]) -> AllowList:
         """The hosts that a task may call whose tools have these servers."""
@@ -223,8 +223,12 @@ class Broker:
         self._simulator = simulation
         self._simulation = self._record_answers(simulation) if simulation else None
         self._total = AnswerTally()
-        counted = settings.cache.open_counted() if isinstance(settings.cache, CountedSourceConfig) else None
-        self._cache: ToolSource | None = counted or settings.cache
+        counted = (
+            settings.recorded_answers.open_counted()
+            if isinstance(settings.recorded_answers, CountedSourceConfig)
+            else None
+        )
+        self._cache: ToolSource | None = counted or settings.recorded_answers
         self.source_counts: Mapping[str, int] = counted.counts if counted else {}
         """Number of calls by how the published answers were found, so far."""
 

@@ -22,7 +22,7 @@ class SourceSettings(Protocol):
         ...
 
     @property
-    def cache(self) -> object | None:
+    def recorded_answers(self) -> object | None:
         """The source of published answers."""
         ...
 
@@ -39,7 +39,7 @@ def advise_on_misses(tally: AnswerTally, sources: SourceSettings, recorded: int)
 
 def _describe_sources(sources: SourceSettings, recorded: int) -> str:
     names = [f"{recorded:,} recorded answers" if recorded else "no recorded answer (tools.recordings)"]
-    names += ["published answers (tools.cache)"] if sources.cache else []
+    names += ["published answers (tools.recorded_answers)"] if sources.recorded_answers else []
     if sources.mode in ("offline", "simulated") and sources.replica:
         names.append("the embedded replica (tools.replica), which knows another service")
     names += ["a simulator"] if sources.mode == "simulated" else []

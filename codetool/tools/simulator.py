@@ -60,7 +60,7 @@ class ModelSimulatorConfig(EndpointConfig):
     `optional` (`name`, `type`, `description`, `default`), `arguments` and `examples` (`arguments`, `response`)."""
     examples: Annotated[int, Field(ge=0)]
     """Maximum number of recorded calls of the same operation in the prompt."""
-    example_characters: PositiveInt
+    max_example_chars: PositiveInt
     """Maximum number of characters of all examples; the first one is truncated, later ones are left out."""
     checked: bool
     """Whether an answer must have the shape of the recorded answers."""
@@ -87,7 +87,7 @@ class ModelSimulatorConfig(EndpointConfig):
 
     def checksum(self) -> str:
         """Hex sha256 of everything that determines the answers: model, messages and sampling. Raises MissingError."""
-        prompt = [self._system(), self.user, self.examples, self.example_characters, self.checked]
+        prompt = [self._system(), self.user, self.examples, self.max_example_chars, self.checked]
         request = [self.model, *prompt, self.temperature, self.max_tokens, self.attempts, self.extra_body]
         return hashlib.sha256(json.dumps(request).encode()).hexdigest()
 
@@ -178,7 +178,7 @@ class ModelSimulator:
             required=[_describe_parameter(parameter) for parameter in call.tool.parameters if parameter.required],
             optional=[_describe_parameter(parameter) for parameter in call.tool.parameters if not parameter.required],
             arguments=dict(call.arguments),
-            examples=_format_examples(examples, self._settings.example_characters),
+            examples=_format_examples(examples, self._settings.max_example_chars),
         )
         user = user.encode("utf-8", "replace").decode()  # a recorded answer may hold a lone surrogate
         return [{"role": "system", "content": self._system}, {"role": "user", "content": user}]

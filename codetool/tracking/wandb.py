@@ -106,9 +106,9 @@ class WandBTracker:
     """W&B project."""
     entity: str | None
     """User or team that owns the project; None for the API key's default."""
-    connect: Annotated[float, Field(gt=0)]
+    connect_timeout: Annotated[float, Field(gt=0)]
     """Seconds to wait for the server's first answer."""
-    upload: Annotated[float, Field(gt=0)]
+    upload_timeout: Annotated[float, Field(gt=0)]
     """Maximum duration of an upload in seconds."""
 
     def record(self, run: TrackedRun) -> SyncStatus | None:
@@ -181,7 +181,7 @@ class WandBTracker:
         if not upload:
             return SyncStatus(f"W&B: kept offline. Upload it {later}", offline_folder=run)
         try:
-            check_server(base_url, key, self.connect)
+            check_server(base_url, key, self.connect_timeout)
             address = self._upload(run) or f"uploaded to {base_url}"
         except WandbError as problem:
             return SyncStatus(
@@ -193,7 +193,7 @@ class WandBTracker:
     def _upload(self, run: Path) -> str | None:
         """Upload an offline run; return the URL of its page, None if wandb printed none. Raises WandbError."""
         with _open_environment(run.parent, with_keys=True) as environment:
-            output = _run_worker("sync", run.resolve(), "", environment | UPLOAD_RETRY_SETTINGS, self.upload)
+            output = _run_worker("sync", run.resolve(), "", environment | UPLOAD_RETRY_SETTINGS, self.upload_timeout)
         if not any(run.glob("*.synced")):
             raise WandbError(f"the upload failed, {' '.join(output.split())[-200:]}")
         match = re.search(r"https?://\S+/runs/[^\s/]+", output)

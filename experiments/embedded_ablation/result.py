@@ -30,7 +30,7 @@ DIFFERENCES = (
     ("beam", "full"),
     ("oracle", "full"),
 )
-NOT_KEPT = ("prompt", "path", "wheel", "base_url")
+NOT_KEPT = ("prompt", "path", "weights_wheel", "base_url")
 """Settings that stand in the repository, or that name places of one machine."""
 
 Measured = Mapping[str, Mapping[str, float]]

@@ -32,7 +32,8 @@ TREES = {"half": 555, "policy": 75}
 """Tasks that get a tree at most, by the policy that grows it."""
 COLLECT = (
     "stage=collect", "benchmark.split=train", "search.n=4", "search.failures=2", "budget.executions=60",
-    "concurrency=32", "policy.rows=96", "policy.prefix_tokens=100000", "prm_prompt@collect.prompt=compact",
+    "concurrency=32", "policy.max_batch_size=96", "policy.prefix_cache_tokens=100000",
+    "prm_prompt@collect.prompt=compact",
     "collect.keep_unsolved=false",
 )  # fmt: skip
 POLICY = ("stage=train", "train.target=policy", "train.val_fraction=0", "train.max_tokens_per_batch=1500")

@@ -64,7 +64,7 @@ def measured(port: int, count: int, benchmark: str) -> dict[str, Any]:
     return {
         "command": "python experiments/performance/concurrency.py",
         "tasks_in_flight": count,
-        "live_branches_max": config.settings["executor"]["max_live"],
+        "live_branches_max": config.settings["executor"]["max_live_processes"],
         "seconds": round(seconds, 1),
         "errors": sum(map(is_internal, results)),
         "finished": sum(result["finished"] for result in results),

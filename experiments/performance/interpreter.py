@@ -192,14 +192,19 @@ async def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS / "interpreter.json")
     options = parser.parse_args()
     limit = 0.2
-    config: dict[str, Any] = {"isolation": "best_effort", "memory": 256, "output": 20000, "scratch": 16}
+    config: dict[str, Any] = {
+        "isolation": "best_effort",
+        "memory_mib": 256,
+        "max_output_chars": 20000,
+        "scratch_mib": 16,
+    }
     figures: dict[str, Any] = {}
-    async with SandboxConfig(**config, timeout=10.0, max_live=options.live + 1).open() as sandbox:
+    async with SandboxConfig(**config, timeout=10.0, max_live_processes=options.live + 1).open() as sandbox:
         figures["in_force"] = dict(sandbox.in_force)
         figures |= await branch_and_step(sandbox, options.repeats)
         figures |= await compare(sandbox, 10)
         figures |= await memory(sandbox, options.live)
-    async with SandboxConfig(**config, timeout=limit, max_live=8).open() as sandbox:
+    async with SandboxConfig(**config, timeout=limit, max_live_processes=8).open() as sandbox:
         figures |= await kill(sandbox, limit, 40)
     record = {
         "command": f"python experiments/performance/interpreter.py --live {options.live} --repeats {options.repeats}",

@@ -50,7 +50,10 @@ def ways(steps: int, id: str = "", done: int = 0, depth: int = 0) -> list[list[W
 def examples(trees: int, steps: int = 4) -> list[list[ProcessExample]]:
     """For each of so many tasks of train whose programs have `steps` steps, the judged nodes of its tree."""
     config = validate(compose_all(["stage=collect", "benchmark=tmdb_verified"])[0])
-    rows, tasks = read(FOLDER / "train.jsonl"), TMDBVerified(split="train", train=None, observation=2000).tasks()
+    rows, tasks = (
+        read(FOLDER / "train.jsonl"),
+        TMDBVerified(split="train", train=None, max_observation_chars=2000).tasks(),
+    )
     long = [(row, task) for row, task in zip(rows, tasks, strict=True) if len(row["program"]) == steps]
     return asyncio.run(_trees(config, long[:: len(long) // trees][:trees]))
 

@@ -92,7 +92,7 @@ def _start(folder: Path) -> float:
 @contextmanager
 def served(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A server that answers."""
-    port, cache = f"serve_tools.port={PORT}", f"tools.cache.folder={folder}"
+    port, cache = f"serve_tools.port={PORT}", f"tools.recorded_answers.folder={folder}"
     words = ["stage=serve_tools", "benchmark=stabletoolbench", port, cache]
     process = subprocess.Popen(
         [sys.executable, "run.py", *words],

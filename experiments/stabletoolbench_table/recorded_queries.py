@@ -32,7 +32,7 @@ def main() -> None:
     if options.out and not os.environ.get("CODETOOL_DATA"):
         parser.error("--out copies published queries: set CODETOOL_DATA to the folder with stabletoolbench/")
     settings = validate(compose_all(["benchmark=stabletoolbench", f"benchmark.subset={options.subset}"])[0])
-    cache = settings.tools.cache
+    cache = settings.tools.recorded_answers
     tasks = settings.benchmark.tasks()
     known = {task.id: recorded(task, cache) for task in tasks}
     print("| group | queries | all tools recorded | some |\n| --- | --- | --- | --- |")

@@ -35,7 +35,7 @@ def main() -> None:
             "policy=smollm2",
             "policy.path=null",
             "policy.max_tokens=256",
-            "policy.rows=96",
+            "policy.max_batch_size=96",
             "concurrency=32",
             "prm=smollm2",
         ]

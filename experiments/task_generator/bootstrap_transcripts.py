@@ -108,7 +108,9 @@ def transcripts(rows: Path, mistakes: float, seed: int, prompt: str = "compact")
     Fewer than the share `mistakes` hold one where there are not so many programs in which one fails.
     """
     config = validate(compose_all(["benchmark=tmdb_verified", f"policy_prompt@policy.prompt={prompt}"])[0])
-    tasks = TMDBVerified(split="train", train=rows, observation=1).tasks()  # tasks do not depend on `observation`
+    tasks = TMDBVerified(
+        split="train", train=rows, max_observation_chars=1
+    ).tasks()  # tasks do not depend on `observation`
     return asyncio.run(_transcripts(config, read(rows), tasks, mistakes, seed))
 
 

@@ -38,7 +38,7 @@ def tasks(benchmark):
 
 
 def test_it_is_a_benchmark(benchmark):
-    assert isinstance(benchmark, Benchmark) and benchmark.observation > 0
+    assert isinstance(benchmark, Benchmark) and benchmark.max_observation_chars > 0
 
 
 def test_ids_are_unique_and_queries_not_empty(tasks):

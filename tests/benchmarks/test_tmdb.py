@@ -16,7 +16,7 @@ from codetool.errors import MissingError
 
 def option(folder=None, **changes):
     """The published files, or those of another folder."""
-    options = {"tools": "candidates", "gold": "repaired", "observation": 1500, "mirror": ""}
+    options = {"tools": "candidates", "gold": "repaired", "max_observation_chars": 1500, "mirror": ""}
     return TMDB(folder=data_folder() if folder is None else folder, **options | changes)
 
 

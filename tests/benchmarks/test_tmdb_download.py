@@ -40,7 +40,7 @@ def path(name: str) -> str:
 
 
 def option(mirror: FileServer, folder: Path | None) -> TMDB:
-    return TMDB(folder=folder, mirror=f"{mirror.url}/", tools="candidates", gold="repaired", observation=1500)
+    return TMDB(folder=folder, mirror=f"{mirror.url}/", tools="candidates", gold="repaired", max_observation_chars=1500)
 
 
 def test_without_a_data_folder_the_files_go_to_the_cache_once(mirror: FileServer, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ WRITE = "write it again: python -m codetool.benchmarks.task_generator.generate"
 
 
 def benchmark(split, train=None):
-    return TMDBVerified(split=split, train=train, observation=1500)
+    return TMDBVerified(split=split, train=train, max_observation_chars=1500)
 
 
 TASKS = {task.id: task for split in SPLITS for task in benchmark(split).tasks()}

@@ -43,7 +43,7 @@ def found(rows):
 
 @pytest.fixture(scope="module")
 def tasks(rows):
-    return {task.id: task for task in TMDBVerified(split="train", train=rows, observation=1500).tasks()}
+    return {task.id: task for task in TMDBVerified(split="train", train=rows, max_observation_chars=1500).tasks()}
 
 
 def turns(transcript):

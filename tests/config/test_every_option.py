@@ -22,7 +22,7 @@ NEEDED = {
 }
 PLACES = {
     "policy_prompt": "policy_prompt@policy.prompt", "prm_prompt": "prm_prompt@prm.prompt",
-    "answer_prompt": "answer_prompt@answer.prompt", "cache": "cache@tools.cache",
+    "answer_prompt": "answer_prompt@answer.prompt", "cache": "cache@tools.recorded_answers",
     "tool_proxy": "tool_proxy@tools.tool_proxy", "replica": "replica@tools.replica",
 }  # fmt: skip
 """Where the options of groups that others choose belong."""

@@ -15,7 +15,14 @@ BREACH = "BREACH"
 def settings(**changes: Any) -> SandboxConfig:
     """The sandbox under test; CODETOOL_TEST_ISOLATION chooses the isolation."""
     isolation = os.environ.get("CODETOOL_TEST_ISOLATION", "required")
-    values = {"isolation": isolation, "timeout": 5.0, "memory": 128, "output": 2000, "scratch": 4, "max_live": 64}
+    values = {
+        "isolation": isolation,
+        "timeout": 5.0,
+        "memory_mib": 128,
+        "max_output_chars": 2000,
+        "scratch_mib": 4,
+        "max_live_processes": 64,
+    }
     return SandboxConfig(**(values | changes))
 
 

@@ -10,7 +10,7 @@ CALL = "import requests\nx = x + [requests.get('https://a.example/q').json()['n'
 
 async def test_evicted_interpreter_is_rebuilt_without_calling_a_tool_again() -> None:
     tool = Tool()
-    async with settings(max_live=2).open() as sandbox:
+    async with settings(max_live_processes=2).open() as sandbox:
         root = await sandbox.start(TASK, tool)
         await root.run("x = []")
         nodes = [await root.branch() for _ in range(6)]
@@ -26,7 +26,7 @@ async def test_evicted_interpreter_is_rebuilt_without_calling_a_tool_again() -> 
 
 async def test_counting_leaves_replayed_steps_out() -> None:
     tool = Tool()
-    async with settings(max_live=1).open() as sandbox:
+    async with settings(max_live_processes=1).open() as sandbox:
         root = await sandbox.start(TASK, tool)
         await root.run("x = []")
         first, second = await root.branch(), await root.branch()
@@ -37,7 +37,7 @@ async def test_counting_leaves_replayed_steps_out() -> None:
 
 
 async def test_rebuilt_interpreter_is_as_it_was_after_failed_steps() -> None:
-    async with settings(max_live=1).open() as sandbox:
+    async with settings(max_live_processes=1).open() as sandbox:
         node = await sandbox.start(TASK, Tool())
         await node.run("x = 1\nimport random\nr = random.random()\nopen('f', 'w').write('kept')\n1/0")
         before = (await node.run("print(x, r, random.random())")).observation
@@ -48,7 +48,7 @@ async def test_rebuilt_interpreter_is_as_it_was_after_failed_steps() -> None:
 
 
 async def test_far_more_tasks_than_places_all_end() -> None:
-    async with settings(max_live=3).open() as sandbox:
+    async with settings(max_live_processes=3).open() as sandbox:
 
         async def search(number: int) -> str:
             node = await sandbox.start(TASK, Tool())
@@ -69,7 +69,7 @@ async def test_far_more_tasks_than_places_all_end() -> None:
 
 
 async def test_step_that_times_out_frees_its_place() -> None:
-    async with settings(max_live=1, timeout=0.3).open() as sandbox:
+    async with settings(max_live_processes=1, timeout=0.3).open() as sandbox:
         first = await sandbox.start(TASK, Tool())
         step = asyncio.ensure_future(first.run("while True: pass"))
         await asyncio.sleep(0.05)
@@ -79,7 +79,7 @@ async def test_step_that_times_out_frees_its_place() -> None:
 
 
 async def test_interpreter_that_was_branched_is_not_evicted_while_it_runs() -> None:
-    async with settings(max_live=3).open() as sandbox:
+    async with settings(max_live_processes=3).open() as sandbox:
         root = await sandbox.start(TASK, Tool())
         await root.branch()
         step = asyncio.ensure_future(root.run("import time\ntime.sleep(0.2)"))
@@ -90,7 +90,7 @@ async def test_interpreter_that_was_branched_is_not_evicted_while_it_runs() -> N
 
 
 async def test_branch_without_a_place_does_not_see_what_its_parent_does_next() -> None:
-    async with settings(max_live=2).open() as sandbox:
+    async with settings(max_live_processes=2).open() as sandbox:
         root = await sandbox.start(TASK, Tool())
         await root.run("x = 1")
         other = await sandbox.start(TASK, Tool())
@@ -106,7 +106,7 @@ async def test_branch_without_a_place_does_not_see_what_its_parent_does_next() -
 async def test_rebuilt_path_has_its_preamble_its_failed_tools_and_its_ended_threads() -> None:
     tool = Tool()
     task = Task("p", "q", (), preamble="seen = []")
-    async with settings(max_live=1).open() as sandbox:
+    async with settings(max_live_processes=1).open() as sandbox:
         node = await sandbox.start(task, tool)
         failed = await node.run("import requests\nr = requests.get('https://a.example/missing')\nseen.append(r.text)")
         assert failed.status == "tool_failed"
@@ -118,7 +118,7 @@ async def test_rebuilt_path_has_its_preamble_its_failed_tools_and_its_ended_thre
 
 
 async def test_path_that_cannot_be_repeated_says_so() -> None:
-    async with settings(max_live=1).open() as sandbox:
+    async with settings(max_live_processes=1).open() as sandbox:
         node = await sandbox.start(TASK, Tool())
         twice = "import requests\nfor _ in range(2 if {later} else 1): requests.get('https://a.example/x')"
         await node.run("import time\nstarted = time.time()")

@@ -112,7 +112,7 @@ async def test_branch_that_failed_leaves_no_folder() -> None:
 
 @pytest.mark.parametrize("live", [100, pytest.param(1000, marks=pytest.mark.slow)])
 async def test_many_branches_live_at_once(live: int) -> None:
-    async with settings(max_live=live + 1).open() as sandbox:
+    async with settings(max_live_processes=live + 1).open() as sandbox:
         root = await sandbox.start(TASK, Tool())
         await root.run("x = 1")
         branches = [await root.branch() for _ in range(live)]
@@ -131,7 +131,7 @@ async def test_fewer_live_branches_where_files_are_scarce() -> None:
     environment = os.environ | {"PYTHONPATH": str(HERE)}
     ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert ended.stdout == "36\n"
-    assert "executor.max_live=1000 is lowered to 36" in ended.stderr
+    assert "executor.max_live_processes=1000 is lowered to 36" in ended.stderr
 
 
 async def test_host_goes_on_when_the_sandbox_is_killed() -> None:

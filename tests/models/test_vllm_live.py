@@ -53,7 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def served(planned: list[Weights], folder: Path) -> AsyncIterator[list[ServedModel]]:
     settings = Vllm(
-        start_timeout=600, max_model_len=2048, gpu_memory_utilization=0.5, cpu_cache=1, max_num_seqs=16,
+        start_timeout=600, max_model_len=2048, gpu_memory_utilization=0.5, cpu_kv_cache_gib=1, max_num_seqs=16,
         arguments=(EAGER,),
     )  # fmt: skip
     async with settings.open(planned, folder) as servers:

@@ -37,7 +37,7 @@ class Handler(BaseHTTPRequestHandler):
 HTTPServer(("127.0.0.1", int(after("--port"))), Handler).serve_forever()
 """
 SETTINGS: dict[str, Any] = {
-    "start_timeout": 20, "max_model_len": None, "gpu_memory_utilization": 0.5, "cpu_cache": 1, "max_num_seqs": 8,
+    "start_timeout": 20, "max_model_len": None, "gpu_memory_utilization": 0.5, "cpu_kv_cache_gib": 1, "max_num_seqs": 8,
     "arguments": (),
 }  # fmt: skip
 

@@ -14,4 +14,9 @@ def task() -> Task:
 
 @pytest.fixture
 def prompt() -> StepPrompt:
-    return StepPrompt(instruction="Solve {{ query }}", result="{{ output }}{{ error }}", observation=100, response=100)
+    return StepPrompt(
+        instruction="Solve {{ query }}",
+        result="{{ output }}{{ error }}",
+        max_observation_chars=100,
+        max_response_chars=100,
+    )

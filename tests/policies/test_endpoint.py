@@ -88,7 +88,7 @@ async def test_a_prompt_beyond_the_context_is_a_step_without_code(task: Task, pr
 
 
 async def test_an_answer_is_asked_for_without_a_system_message_where_there_is_none(task: Task) -> None:
-    answering = AnswerPrompt(system="You answer.", request="{{ query }}", observation=9)
+    answering = AnswerPrompt(system="You answer.", request="{{ query }}", max_observation_chars=9)
 
     def answer(body: dict[str, Any]) -> Reply:
         refused = body["messages"][0]["role"] == "system"

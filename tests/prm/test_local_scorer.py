@@ -80,7 +80,7 @@ async def test_bfloat16_changes_scores_by_its_rounding_alone(folder):
     path = after("search", "603 The Matrix " * 60).path
     async with settings.open(NO_SERVERS) as prm:
         together = (await prm.score(task(), path, SIBLINGS)).values
-    async with tiny(folder, "precision=bfloat16", "prefix_tokens=0").open(NO_SERVERS) as prm:
+    async with tiny(folder, "precision=bfloat16", "prefix_cache_tokens=0").open(NO_SERVERS) as prm:
         alone = [(await prm.score(task(), path, [step])).values[0] for step in SIBLINGS]
     expected = [reference.score(settings, task(), path, step) for step in SIBLINGS]
     assert together == pytest.approx(expected, abs=0.05)
@@ -89,7 +89,7 @@ async def test_bfloat16_changes_scores_by_its_rounding_alone(folder):
 
 @pytest.mark.parametrize("batch_tokens", [300, 8192])
 async def test_tasks_in_flight_are_scored_together_and_none_notices(folder, batch_tokens):
-    settings, reference = tiny(folder, f"batch_tokens={batch_tokens}"), OneByOne(folder)
+    settings, reference = tiny(folder, f"max_batch_tokens={batch_tokens}"), OneByOne(folder)
     cases = [(task(f"query {i}"), after("search", "film " * 40 * i).path) for i in (1, 3, 8)]
     async with settings.open(NO_SERVERS) as prm:
         together = await asyncio.gather(*(prm.score(query, path, SIBLINGS) for query, path in cases))
@@ -138,7 +138,7 @@ async def test_the_shared_prefix_is_read_once_and_a_child_reads_only_what_is_new
 
 async def test_without_room_for_prefixes_scores_stay_and_everything_is_read_again(qwen):
     path = after("search", "603 " * 2 * CHUNK).path
-    async with tiny(qwen).open(NO_SERVERS) as roomy, tiny(qwen, "prefix_tokens=0").open(NO_SERVERS) as narrow:
+    async with tiny(qwen).open(NO_SERVERS) as roomy, tiny(qwen, "prefix_cache_tokens=0").open(NO_SERVERS) as narrow:
         expected = await roomy.score(task(), path, SIBLINGS)
         for _ in range(2):
             scores = await narrow.score(task(), path, SIBLINGS)

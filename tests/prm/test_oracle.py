@@ -58,7 +58,7 @@ async def worth(config, programs):
 
 
 def tasks():
-    return {task.id: task for task in TMDBVerified(split="dev", train=None, observation=1500).tasks()}
+    return {task.id: task for task in TMDBVerified(split="dev", train=None, max_observation_chars=1500).tasks()}
 
 
 async def test_every_step_of_a_reference_program_is_worth_one(config):

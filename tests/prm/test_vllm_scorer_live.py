@@ -20,7 +20,7 @@ async def test_vllm_scores_as_this_process_does_and_reads_the_shared_prefix_once
     words = ["precision=float32", "threads=1"]
     local, served = option("smollm2", *words), option("smollm2", *words, "backend=vllm")
     settings = Vllm(
-        start_timeout=600, max_model_len=2048, gpu_memory_utilization=0.5, cpu_cache=1, max_num_seqs=16,
+        start_timeout=600, max_model_len=2048, gpu_memory_utilization=0.5, cpu_kv_cache_gib=1, max_num_seqs=16,
         arguments=("--enforce-eager",),
     )  # fmt: skip
     first = after("search for the film", "603 The Matrix (1999)\n" * 40)

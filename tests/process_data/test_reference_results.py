@@ -30,7 +30,9 @@ def path() -> list[Node]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    prompt = StepPrompt(instruction="Solve {{ query }}", result="{{ output }}", observation=9, response=9)
+    prompt = StepPrompt(
+        instruction="Solve {{ query }}", result="{{ output }}", max_observation_chars=9, max_response_chars=9
+    )
     results = ReferenceResults(tmp_path, "org/model", "greedy", prompt, latent=False)
     results.add(TASK, "G1_instruction", path(), "Ada is a poet.")
     results.add(Task("7", "Where?", (TOOL,)), "G1_instruction", path()[:1], None)
@@ -83,7 +85,7 @@ def test_tooleval_finds_the_steps_and_the_answer(folder: Path) -> None:
 
 
 def export(folder: Path, name: str, answer: str | None, *, latent: bool = True) -> None:
-    prompt = StepPrompt(instruction="x", result="x", observation=9, response=9)
+    prompt = StepPrompt(instruction="x", result="x", max_observation_chars=9, max_response_chars=9)
     results = ReferenceResults(folder, "m", "beam", prompt, latent=latent)
     results.add(TASK, name, path(), answer)
     results.finish()

@@ -160,7 +160,7 @@ def test_a_react_action_comes_from_the_final_channel_too() -> None:
 
 @pytest.mark.parametrize("raw", HIDDEN.values(), ids=HIDDEN)
 def test_a_composed_answer_has_no_thoughts(raw: str) -> None:
-    prompt = AnswerPrompt(system="", request="{{ query }}", observation=9)
+    prompt = AnswerPrompt(system="", request="{{ query }}", max_observation_chars=9)
     said = prompt.parse(raw.replace(STEP, "It is Ann.").replace(DRAFT, "Bob?"), 1, None).text  # type: ignore[arg-type]
     assert said == "It is Ann."
 

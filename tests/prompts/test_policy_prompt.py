@@ -37,7 +37,7 @@ TASK = Task(id="t", query="Who plays in {{ Solaris }}?", tools=TOOLS)
 def stepwise(observation: int = 50) -> StepPrompt:
     fields = yaml.safe_load(YAML.read_text())
     assert fields.pop("_target_") == "codetool.prompts.policy_prompt.StepPrompt"
-    return StepPrompt(**fields | {"observation": observation})
+    return StepPrompt(**fields | {"max_observation_chars": observation})
 
 
 def after(parent: Node, execution: Execution, finished: bool = False) -> Node:
@@ -142,12 +142,12 @@ def test_templates_do_not_render_what_tools_and_models_wrote() -> None:
 
 def test_undefined_name_in_a_template_is_an_error() -> None:
     with pytest.raises(ValidationError, match="uses qurey; it may use observation, query, response, tools"):
-        StepPrompt(instruction="{{ qurey }}", result="", observation=1, response=1)
+        StepPrompt(instruction="{{ qurey }}", result="", max_observation_chars=1, max_response_chars=1)
 
 
 def test_broken_template_is_refused_at_once() -> None:
     with pytest.raises(ValidationError, match="line 2"):
-        StepPrompt(instruction="a\n{% if %}", result="", observation=1, response=1)
+        StepPrompt(instruction="a\n{% if %}", result="", max_observation_chars=1, max_response_chars=1)
 
 
 def test_a_node_that_was_not_executed_is_refused() -> None:
@@ -180,7 +180,7 @@ def test_words_are_the_text_outside_the_markers(text: str, answer: str) -> None:
     ],
 )  # fmt: skip
 def test_a_template_that_reaches_further_is_refused_by_its_option(field: str, template: str, said: str) -> None:
-    words_ = yaml.safe_load(YAML.read_text()) | {"observation": 50, field: template}
+    words_ = yaml.safe_load(YAML.read_text()) | {"max_observation_chars": 50, field: template}
     del words_["_target_"]
     with pytest.raises(ValidationError) as refused:
         StepPrompt(**words_)

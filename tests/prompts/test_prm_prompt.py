@@ -63,12 +63,12 @@ def test_a_step_is_judged_without_what_it_printed_unless_that_is_given():
 
 def test_an_observation_is_cut_and_its_error_survives():
     text = user(path("§" * 5000, status="exception"), step("next"))
-    assert text.count("§") == PROMPT.observation - len("\nKeyError: 'id'")
+    assert text.count("§") == PROMPT.max_observation_chars - len("\nKeyError: 'id'")
     assert "KeyError: 'id'" in text and "exception" in text
 
 
 def test_an_observation_without_an_error_has_all_the_room():
-    assert user(path("§" * 5000), step("next")).count("§") == PROMPT.observation
+    assert user(path("§" * 5000), step("next")).count("§") == PROMPT.max_observation_chars
 
 
 def test_the_question_and_the_system_message_are_the_only_messages():
@@ -86,7 +86,7 @@ def test_a_path_that_was_not_executed_is_refused():
         ({"task": "{{ question }}"}, "uses question; it may use query, tools"),
         ({"step": "{% for %}"}, "not a Jinja template, line 1"),
         ({"system": "{{ query }}"}, "no names"),
-        ({"observation": 0}, "greater than 0"),
+        ({"max_observation_chars": 0}, "greater than 0"),
     ],
 )
 def test_a_template_that_cannot_be_rendered_is_refused_at_once(change, said):

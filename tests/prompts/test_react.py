@@ -39,7 +39,7 @@ FINISH = "Thought: I know.\nAction: Finish\nAction Input: "
 def prompt() -> ReActPrompt:
     fields = yaml.safe_load(YAML.read_text())
     assert fields.pop("_target_") == "codetool.prompts.react.ReActPrompt"
-    return ReActPrompt(**fields | {"observation": 60})
+    return ReActPrompt(**fields | {"max_observation_chars": 60})
 
 
 def requested(code: str | None, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str, Any]:

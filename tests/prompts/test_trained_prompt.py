@@ -61,7 +61,7 @@ def test_an_own_prompt_is_named_by_its_text_and_limits_may_differ() -> None:
     own = prompt("prm", "compact", "prm.prompt.system=Is it good?")
     said = trained_prompt.explain_mismatch("prm", "A", described("prm", "compact"), own)
     assert said is not None and "('Is it good?'…) (different: system)" in said
-    shorter = prompt("prm", "compact", "prm.prompt.observation=9")
+    shorter = prompt("prm", "compact", "prm.prompt.max_observation_chars=9")
     assert trained_prompt.explain_mismatch("prm", "A", described("prm", "compact"), shorter) is None
 
 
@@ -87,7 +87,8 @@ def test_a_prm_of_another_prompt_is_refused_before_anything_is_loaded() -> None:
             "prm", "prm_prompt@prm.prompt=stepwise", "prm.backend=vllm", "prm.base_url=http://127.0.0.1:1/v1"
         ).checksum()
     assert option("prm").checksum() is not None
-    assert option("prm", "prm_prompt@prm.prompt=stepwise", "prm.path=null").checksum() is None
+    untrained = option("prm", "prm_prompt@prm.prompt=stepwise", "prm.path=null").checksum()
+    assert untrained != option("prm").checksum()
 
 
 def test_an_adapter_without_the_file_is_used_as_before(tmp_path: Path) -> None:
@@ -102,8 +103,10 @@ def test_transcripts_tell_whether_a_prompt_wrote_them(name: str, same: bool) -> 
     assert trained_prompt.may_have_written(prompt("policy", name), [[{"role": "user", "content": text}]]) == same
 
 
-def test_a_record_with_a_former_class_name_still_matches_its_prompt() -> None:
-    record = {**described("prm", "compact"), "kind": "JudgePrompt"}
+def test_a_record_with_former_names_still_matches_its_prompt() -> None:
+    fields = dict(described("prm", "compact")["fields"])
+    fields["observation"] = fields.pop("max_observation_chars")
+    record = {"kind": "JudgePrompt", "fields": fields}
     assert trained_prompt.explain_mismatch("prm", "A", record, prompt("prm", "compact")) is None
     other = trained_prompt.explain_mismatch("prm", "A", record, prompt("prm", "stepwise"))
     assert other is not None and "was trained with the prompt compact, but prm.prompt is stepwise" in other

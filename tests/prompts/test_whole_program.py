@@ -19,7 +19,7 @@ PROGRAM = "##Step 1: all of it\nPython Code:\n```python\nprint(1)\n```\n"
 def prompt() -> WholeProgramPrompt:
     fields = yaml.safe_load(YAML.read_text())
     assert fields.pop("_target_") == "codetool.prompts.whole_program.WholeProgramPrompt"
-    return WholeProgramPrompt(**fields | {"observation": 60})
+    return WholeProgramPrompt(**fields | {"max_observation_chars": 60})
 
 
 @pytest.mark.parametrize(

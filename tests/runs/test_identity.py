@@ -158,7 +158,7 @@ def test_a_class_given_by_hand_is_another_result() -> None:
     [
         "seed=1", "search.width=3", "search=greedy", "policy.model=n", "policy.temperature=0.8", "executor.timeout=5",
         "prm=oracle", "reward=without_spot", "budget.tokens=9", "tools.allowed_hosts=[a.test]", "tools.max_calls=3",
-        "tools.mode=strict", "policy.prompt.response=5", "benchmark=tmdb", "answer=policy",
+        "tools.mode=strict", "policy.prompt.max_response_chars=5", "benchmark=tmdb", "answer=policy",
     ],
 )  # fmt: skip
 def test_what_determines_a_result_changes_its_identity(word: str) -> None:
@@ -170,7 +170,8 @@ def test_what_determines_a_result_changes_its_identity(word: str) -> None:
     "word",
     [
         "limit=5", "outputs=/tmp", "fresh=true", "concurrency=3", "policy.base_url=http://b", "policy.timeout=3",
-        "policy.key_env=K", "executor.max_live=9", "executor.isolation=required", "tools.retries=9", "logger=none",
+        "policy.key_env=K", "executor.max_live_processes=9",
+        "executor.isolation=required", "tools.retries=9", "logger=none",
         "export=reference", "policy.usd_per_million_in=3", "policy.temperature=0.90", "search.width=2",
     ],
 )  # fmt: skip
@@ -218,7 +219,7 @@ def test_the_judge_of_an_evaluation_counts_and_where_it_listens_does_not() -> No
     base = compute_identity(*composed(*JUDGED)).settings
     for word in ("judge.votes=3", "judge.model=k", "judge.prompt=q", "judge.second_look=q"):
         assert compute_identity(*composed(*JUDGED, word)).settings != base, word
-    for word in ("judge.base_url=http://b", "judge.timeout=1", "judge.concurrency=1", "judge.comparison=q"):
+    for word in ("judge.base_url=http://b", "judge.timeout=1", "judge.concurrency=1", "judge.pairwise=q"):
         assert compute_identity(*composed(*JUDGED, word)).settings == base, word
     assert "judge" not in compute_identity(*composed(*JUDGED[2:])).settings
 

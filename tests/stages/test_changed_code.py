@@ -72,7 +72,7 @@ def test_every_stage_that_makes_a_folder_says_it(run: CommandLine, server: ChatS
     collect = ("stage=collect", "search.n=2", "search.depth=2", "limit=1", *SEARCH[1:], f"policy.base_url={server.url}")
     assert run(*collect).returncode == 0
     [collected] = run.outputs.glob("collect/*")
-    measure = ("stage=evaluate_prm", "prm=random", f"evaluate_prm.data=[{collected}]", "logger=none")
+    measure = ("stage=evaluate_prm", "prm=random", f"evaluate_prm.runs=[{collected}]", "logger=none")
     assert run(*measure).returncode == 0
     [measured] = run.outputs.glob("evaluate_prm/*")
     for folder, words in ((collected, collect), (measured, measure)):

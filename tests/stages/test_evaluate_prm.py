@@ -51,7 +51,7 @@ def copy(collected: Path, tmp_path: Path) -> Path:
 
 
 def words(data: Path, *more: str) -> tuple[str, ...]:
-    return ("stage=evaluate_prm", f"evaluate_prm.data=[{data}]", *more)
+    return ("stage=evaluate_prm", f"evaluate_prm.runs=[{data}]", *more)
 
 
 def inside(run: CommandLine, *words: str) -> str:
@@ -235,16 +235,16 @@ def test_a_wrong_word_is_one_message(run: CommandLine) -> None:
     done = run("stage=evaluate_prm", "prm=random")
     assert done.returncode == 2
     [line] = done.stderr.splitlines()
-    assert line.startswith("error: evaluate_prm.data is not set")
+    assert line.startswith("error: evaluate_prm.runs is not set")
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["prm=none", "evaluate_prm.data=[x]"], "prm=none judges nothing"),
-        (["prm=random", "evaluate_prm.data=[nowhere]"], "nowhere is not there"),
-        (["prm=random", "evaluate_prm.data=[conf]"], "conf/process.jsonl is not there"),
-        (["prm=random", "evaluate_prm.data=[x]", "evaluate_prm.threshold=2"], "evaluate_prm.threshold=2"),
+        (["prm=none", "evaluate_prm.runs=[x]"], "prm=none judges nothing"),
+        (["prm=random", "evaluate_prm.runs=[nowhere]"], "nowhere is not there"),
+        (["prm=random", "evaluate_prm.runs=[conf]"], "conf/process.jsonl is not there"),
+        (["prm=random", "evaluate_prm.runs=[x]", "evaluate_prm.threshold=2"], "evaluate_prm.threshold=2"),
     ],
 )
 def test_wrong_words_are_named(run: CommandLine, given: list[str], said: str) -> None:
@@ -276,7 +276,7 @@ def test_data_of_a_changed_benchmark_are_refused(run: CommandLine, copy: Path) -
 
 def test_a_task_in_two_folders_is_refused(run: CommandLine, collected: Path, copy: Path) -> None:
     with pytest.raises(ConfigError, match="Measure them apart"):
-        inside(run, "stage=evaluate_prm", f"evaluate_prm.data=[{collected},{copy}]", "prm=random")
+        inside(run, "stage=evaluate_prm", f"evaluate_prm.runs=[{collected},{copy}]", "prm=random")
 
 
 def test_its_words_mean_nothing_to_other_stages() -> None:
@@ -296,7 +296,7 @@ def test_a_prm_that_fails_on_one_task_is_measured_on_the_others(
         return await real(self, task, *arguments)
 
     monkeypatch.setattr(RandomPRM, "score", score)
-    data = (f"evaluate_prm.data=[{collected}]", "prm=random")
+    data = (f"evaluate_prm.runs=[{collected}]", "prm=random")
     assert evaluate(run, *data) == 1
     assert "1 tasks failed internally and are left out of every number" in capsys.readouterr().out
     content = metrics(folder(run))
@@ -341,5 +341,5 @@ def test_a_prm_measured_on_its_training_data_is_warned_of(run: CommandLine, copy
     from codetool.stages.evaluate_prm import prm_eval_dataset
     from codetool.stages.evaluate_prm.evaluate_prm import _describe_overlap
 
-    told = _describe_overlap(settings, prm_eval_dataset.load_prm_eval_dataset(settings.evaluate_prm.data, None))
-    assert told[0].startswith("evaluate_prm.data: 1 of 6 tasks are among those that the PRM was trained on")
+    told = _describe_overlap(settings, prm_eval_dataset.load_prm_eval_dataset(settings.evaluate_prm.runs, None))
+    assert told[0].startswith("evaluate_prm.runs: 1 of 6 tasks are among those that the PRM was trained on")

@@ -90,7 +90,7 @@ def test_the_papers_preset_has_the_papers_numbers() -> None:
     )
     assert (policy.temperature, policy.top_p, policy.max_tokens) == (0.9, 0.95, 2048)
     assert (search._target_, search.n, search.depth) == ("codetool.search.greedy.Greedy", 2, 5)
-    assert (config.benchmark.observation, config.prm.prompt.observation) == (1500, 2000)
+    assert (config.benchmark.max_observation_chars, config.prm.prompt.max_observation_chars) == (1500, 2000)
     assert config.prm.model == "Qwen/Qwen2.5-7B-Instruct"
     assert (config.reward.spot, config.reward.latent, config.reward.aggregate) == (1.0, 1.0, "sum")
 

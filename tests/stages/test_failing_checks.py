@@ -17,7 +17,7 @@ from in_process import collected, evaluated, scripted
 from codetool.benchmarks.tmdb_verified import TMDBVerified
 from codetool.types import Task
 
-REAL = TMDBVerified(split="dev", train=None, observation=1500)
+REAL = TMDBVerified(split="dev", train=None, max_observation_chars=1500)
 LIMIT = 4
 
 

@@ -53,7 +53,7 @@ def test_a_benchmark_search_prm_policy_and_tool_source_run_through_the_stages(
     [collected] = (tmp_path / "collect").iterdir()
     assert {example["executed"] for example in lines(collected, "process")} == {True, False}
 
-    words = ("stage=evaluate_prm", f"evaluate_prm.data=[{collected}]")
+    words = ("stage=evaluate_prm", f"evaluate_prm.runs=[{collected}]")
     assert evaluate_prm(settings(tmp_path, *words), choices, console) == 0
     [measured] = (tmp_path / "evaluate_prm").iterdir()
     assert measured.name.startswith("film_shop-length-")
@@ -64,7 +64,7 @@ def test_a_renamed_folder_is_of_the_benchmarks_class(tmp_path: Path) -> None:
     assert collect(settings(tmp_path, "stage=collect"), choices, Console(stderr=True)) == 0
     [collected] = (tmp_path / "collect").iterdir()
     shutil.move(collected, tmp_path / "mine")
-    words = ("stage=evaluate_prm", f"evaluate_prm.data=[{tmp_path / 'mine'}]")
+    words = ("stage=evaluate_prm", f"evaluate_prm.runs=[{tmp_path / 'mine'}]")
     assert evaluate_prm(settings(tmp_path, *words), choices, Console(stderr=True)) == 0
     [measured] = (tmp_path / "evaluate_prm").iterdir()
     assert measured.name.startswith("film_shop-length-")

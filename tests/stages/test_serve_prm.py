@@ -84,7 +84,7 @@ def chats(seed: int, siblings: int) -> list[Chat]:
 
 async def one_by_one(folder: Path, wanted: list[Chat]) -> list[float]:
     """The scores of chats that are read alone, nothing kept between them."""
-    prm = option("qwen7b", *(word for word in words(folder)[1:]), "prm.prefix_tokens=0")
+    prm = option("qwen7b", *(word for word in words(folder)[1:]), "prm.prefix_cache_tokens=0")
     async with prm.open(NO_SERVERS) as live:
         assert isinstance(live, PointwisePRM) and isinstance(live.scorer, LocalScorer)
         judged = [await live.scorer.score_chats([chat], "test", new=True) for chat in wanted]

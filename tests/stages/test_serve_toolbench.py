@@ -55,7 +55,12 @@ def simulating() -> Iterator[ChatServer]:
 @contextmanager
 def served(run: CommandLine, folder: Path, *words: str) -> Iterator[tuple[WarmProcess, str]]:
     """The server and its address."""
-    command = ("stage=serve_tools", "benchmark=stabletoolbench", "serve_tools.port=0", f"tools.cache.folder={folder}")
+    command = (
+        "stage=serve_tools",
+        "benchmark=stabletoolbench",
+        "serve_tools.port=0",
+        f"tools.recorded_answers.folder={folder}",
+    )
     process = run.start(*command, *words, environment=os.environ | {"CODETOOL_DATA": str(folder)})
     try:
         yield process, process.first_line().split()[0]

@@ -43,8 +43,8 @@ MISTAKES: Mapping[str, Callable[[Task], Reply]] = {
 
 
 def test_each_mistake_is_named_in_its_result_line_and_counted(run: CommandLine, policy: ChatServer) -> None:
-    tasks = TMDBVerified(split="tour", train=None, observation=1500).tasks()
-    tasks = [*tasks, *TMDBVerified(split="dev", train=None, observation=1500).tasks()]
+    tasks = TMDBVerified(split="tour", train=None, max_observation_chars=1500).tasks()
+    tasks = [*tasks, *TMDBVerified(split="dev", train=None, max_observation_chars=1500).tasks()]
     asked = [task for task in tasks if any("query=" in call for call in task.gold_calls)]
     mistakes = list(MISTAKES.values())
 

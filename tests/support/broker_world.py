@@ -40,7 +40,7 @@ def settings(**changed: Any) -> BrokerConfig:
         "max_calls": 100,
         "recordings": (),
         "record_to": None,
-        "cache": None,
+        "recorded_answers": None,
         "replica": None,
         "simulator": NoSimulator(),
         "tool_proxy": None,

@@ -15,13 +15,13 @@ JUDGE = PRMPrompt(
     task="Question: {{ query }}\n",
     step="Step {{ k }}: {{ text }}\n",
     result="Saw ({{ status }}): {{ observation }}\n",
-    observation=2000,
+    max_observation_chars=2000,
 )
 POLICY = StepPrompt(
     instruction="Answer {{ query }}",
     result="Step {{ k }} {{ status }}: {{ output }}",
-    observation=1000,
-    response=100,
+    max_observation_chars=1000,
+    max_response_chars=100,
 )
 TASK = Task("t1", "Who?", ())
 

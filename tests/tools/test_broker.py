@@ -169,7 +169,7 @@ class WithoutChecksum:
         ("secrets", {"https://a.test": SECRET}, "`host` or `host:port`"),
         ("max_calls", 0, "greater than 0"),
         ("replica", "tmdb", "ToolSource"),
-        ("cache", WithoutChecksum(), r"WithoutChecksum has no checksum\(\)"),
+        ("recorded_answers", WithoutChecksum(), r"WithoutChecksum has no checksum\(\)"),
         ("timeouts", 1, "timeouts"),
     ],
 )

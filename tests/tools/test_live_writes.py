@@ -211,7 +211,9 @@ print(r.json()["id"], requests.get("{server}/me/playlists").json()["items"])"""
 
 async def test_a_branch_that_is_rebuilt_writes_nothing_again(service: PlaylistService, tmp_path: Path) -> None:
     """One live branch at a time: every other one is closed, and rebuilt from its recorded answers when it goes on."""
-    sandbox = SandboxConfig(isolation="best_effort", timeout=10, memory=256, output=2000, scratch=16, max_live=1)
+    sandbox = SandboxConfig(
+        isolation="best_effort", timeout=10, memory_mib=256, max_output_chars=2000, scratch_mib=16, max_live_processes=1
+    )
     code = {name: CODE.format(server=service.server, name=name) for name in ("root", "a", "b", "c")}
     file = tmp_path / "r.jsonl"
     for mode in ("live", "strict"):

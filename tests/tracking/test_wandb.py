@@ -83,7 +83,7 @@ def record(folder: Path, *, connect: float = 1.0, upload: float = 20.0) -> SyncS
 
 
 def tracker(*, connect: float = 1.0, upload: float = 20.0) -> WandBTracker:
-    return WandBTracker(project="codetool", entity=None, connect=connect, upload=upload)
+    return WandBTracker(project="codetool", entity=None, connect_timeout=connect, upload_timeout=upload)
 
 
 def offline_run(folder: Path) -> Path:
@@ -268,7 +268,7 @@ def test_wandb_mode_is_respected(folder: Path, monkeypatch: pytest.MonkeyPatch) 
     run = TrackedRun(folder, None, "evaluate", [], build_task_content(folder, ["a", "b"]))
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    assert WandBTracker(project="p", entity=None, connect=1.0, upload=1.0).record(run) is None
+    assert WandBTracker(project="p", entity=None, connect_timeout=1.0, upload_timeout=1.0).record(run) is None
     assert not (folder / "wandb").exists()
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert "WANDB_MODE=offline" in record(folder).message

@@ -178,7 +178,7 @@ def _compute_checksums(config: RunConfig) -> dict[str, str]:
         checksums["policy"] = policy
     if (prm := config.prm.checksum()) is not None:
         checksums["prm"] = prm
-    for source in ("cache", "replica"):
+    for source in ("recorded_answers", "replica"):
         option = getattr(config.tools, source)
         if option is not None and (checksum := option.checksum()) is not None:
             checksums[source] = checksum

@@ -46,11 +46,11 @@ Key = tuple[str, str]
 class EvaluatePRMConfig:
     """Settings of stage=evaluate_prm. Beside `data` none of them changes a score."""
 
-    data: tuple[Path, ...]
+    runs: tuple[Path, ...]
     """Folders of `stage=collect`, or the `process.jsonl` in them."""
     threshold: Annotated[float, Field(ge=0, le=1)]
     """The lowest score of a step that counts as judged good, for accuracy and first errors."""
-    weigh_pairs: bool
+    weight_pairs_by_count: bool
     """Whether a pair of siblings counts as the product of their multiplicities, not once."""
 
 
@@ -67,7 +67,7 @@ def evaluate_prm(config: RunConfig, choices: Mapping[str, str], console: Console
     )
 
     _check_config(config)
-    data = prm_eval_dataset.load_prm_eval_dataset(config.evaluate_prm.data, config.limit)
+    data = prm_eval_dataset.load_prm_eval_dataset(config.evaluate_prm.runs, config.limit)
     checksums = dict(data.checksums)
     if (prm := config.prm.checksum()) is not None:
         checksums["prm"] = prm
@@ -106,7 +106,7 @@ def _describe_overlap(config: RunConfig, data: PRMEvalDataset) -> list[str]:
     path = resolve_path("prm", getattr(config.prm, "path", None))
     trained = None if path is None else trained_on.read_training_tasks(path)
     return (
-        [f"evaluate_prm.data: {line}" for line in trained_on.describe_overlap(trained, data.tasks)] if trained else []
+        [f"evaluate_prm.runs: {line}" for line in trained_on.describe_overlap(trained, data.tasks)] if trained else []
     )
 
 
@@ -115,9 +115,9 @@ def _check_config(config: RunConfig) -> None:
         raise ConfigError(
             "stage=evaluate_prm: prm=none judges nothing. Name the PRM to measure: prm=smollm2, prm=random"
         )
-    if not config.evaluate_prm.data:
+    if not config.evaluate_prm.runs:
         raise ConfigError(
-            "evaluate_prm.data is not set. Name folders of stage=collect: evaluate_prm.data=[outputs/collect/NAME]"
+            "evaluate_prm.runs is not set. Name folders of stage=collect: evaluate_prm.runs=[outputs/collect/NAME]"
         )
     if config.settings["prm"].get("score") == "logit_ratio":
         raise ConfigError(
@@ -126,7 +126,7 @@ def _check_config(config: RunConfig) -> None:
         )
     if isinstance(config.prm, OraclePRM):
         ours = config.benchmark.checksum()
-        for place in config.evaluate_prm.data:
+        for place in config.evaluate_prm.runs:
             folder = place if place.is_dir() else place.parent
             if (theirs := provenance.read_provenance(folder).identity.checksums.get("benchmark")) != ours:
                 raise ConfigError(
@@ -146,7 +146,7 @@ def _compute_identity(config: RunConfig, choices: Mapping[str, str], checksums: 
 def _announce(
     config: RunConfig, choices: Mapping[str, str], data: PRMEvalDataset, path: Path, console: Console
 ) -> None:
-    places = " ".join(map(str, config.evaluate_prm.data))
+    places = " ".join(map(str, config.evaluate_prm.runs))
     known, examples = _read_scores(path), data.examples
     done = sum((example.task_id, example.node_id) in known for example in examples)
     lines = (

@@ -25,7 +25,7 @@ from codetool.tools.call_key import route_request
 from codetool.types import HttpRequest, Node, Task, Tool, ToolAnswer
 
 ROLLOUTS = "rollouts.jsonl"
-FOLDER_HINT = "Name the whole folder that stage=collect has written: evaluate_prm.data=[outputs/collect/NAME]"
+FOLDER_HINT = "Name the whole folder that stage=collect has written: evaluate_prm.runs=[outputs/collect/NAME]"
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def load_prm_eval_dataset(paths: Sequence[Path], limit: int | None) -> PRMEvalDa
         found = _group_siblings(file, asked)
         if twice := next((name for name in found if name in tasks), None):
             raise ConfigError(
-                f"evaluate_prm.data: {folder} and another folder hold the task {twice}. Measure them apart."
+                f"evaluate_prm.runs: {folder} and another folder hold the task {twice}. Measure them apart."
             )
         for name, siblings in islice(found.items(), None if limit is None else limit - len(tasks)):
             tasks[name] = siblings[0].task
@@ -91,11 +91,11 @@ def load_prm_eval_dataset(paths: Sequence[Path], limit: int | None) -> PRMEvalDa
 def _check_folder(file: Path) -> Path:
     """The folder of a file of examples, with all that belongs to it."""
     if not file.exists():
-        raise MissingError(f"evaluate_prm.data: {file} is not there. {FOLDER_HINT}")
+        raise MissingError(f"evaluate_prm.runs: {file} is not there. {FOLDER_HINT}")
     for each in (file, file.parent / ROLLOUTS, file.parent / "config.yaml", file.parent / provenance.PROVENANCE_FILE):
         if not each.is_file():
             raise MissingError(
-                f"evaluate_prm.data: there is no {each.name} in {each.parent}, and a PRM's input is made of it. "
+                f"evaluate_prm.runs: there is no {each.name} in {each.parent}, and a PRM's input is made of it. "
                 f"{FOLDER_HINT}"
             )
     return file.parent
@@ -105,7 +105,7 @@ def _load_tasks(folder: Path) -> Sequence[Task]:
     try:
         return load_tasks(folder, read_settings(folder))
     except (MissingError, OSError) as error:
-        raise MissingError(f"evaluate_prm.data: {folder}: {error}") from error
+        raise MissingError(f"evaluate_prm.runs: {folder}: {error}") from error
 
 
 def _group_siblings(file: Path, tasks: Sequence[Task]) -> dict[str, list[Siblings]]:

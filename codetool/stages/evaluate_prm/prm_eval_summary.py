@@ -56,7 +56,7 @@ def write_prm_summary(
         examples,
         values,
         threshold=config.evaluate_prm.threshold,
-        weigh_pairs=config.evaluate_prm.weigh_pairs,
+        weigh_pairs=config.evaluate_prm.weight_pairs_by_count,
         templates={name: task.template for name, task in data.tasks.items()},
         seed=config.seed,
     )

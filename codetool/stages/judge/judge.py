@@ -125,7 +125,7 @@ def _compute_identity(config: RunConfig, choices: Mapping[str, str], checksums: 
     """What determines the result: the judge and the answers, not the policy, search and the like of this command."""
     settings = select_identity_settings(config, choices, ("stage", "seed", "judge"))
     if "reference" in checksums:
-        settings["comparison"] = config.settings["judge"]["comparison"]
+        settings["pairwise"] = config.settings["judge"]["pairwise"]
     return Identity(settings, checksums)
 
 

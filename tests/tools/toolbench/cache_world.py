@@ -49,7 +49,7 @@ def said(response: Any, error: str = "") -> dict[str, Any]:
 
 
 def published(folder: Path, memory: int = 64) -> PublishedAnswers:
-    return PublishedAnswers(folder=folder, memory=memory)
+    return PublishedAnswers(folder=folder, memory_mib=memory)
 
 
 def call(*, tool: Tool | None = TOOL, api: Api = API, **arguments: Any) -> ToolCall:

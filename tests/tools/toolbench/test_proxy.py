@@ -32,7 +32,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 async def ask(folder: Path, content: Any, *arguments: str, status: int = 200) -> tuple[list[ToolAnswer], list[Any]]:
     async with serving(lambda body: Reply(status, content(body) if callable(content) else content)) as server:
         proxy = ToolBenchProxyConfig(url=f"{server.url}/rapidapi", key_env="TOOLBENCH_KEY")
-        tools = settings(mode="live", cache=published(folder), tool_proxy=proxy, record_to=folder / "live.jsonl")
+        tools = settings(
+            mode="live", recorded_answers=published(folder), tool_proxy=proxy, record_to=folder / "live.jsonl"
+        )
         async with tools.open([TASK]) as broker:
             session = broker.session(TASK)
             requests = [HttpRequest("GET", f"{SERVER}{API.path}?{each}") for each in arguments]

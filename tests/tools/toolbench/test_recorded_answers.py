@@ -42,12 +42,12 @@ def test_a_urls_texts_get_the_types_of_the_document() -> None:
 
 async def test_a_programs_request_finds_the_exact_recording(folder: Path) -> None:
     cache = published(folder)
-    async with settings(cache=cache).open() as broker:
+    async with settings(recorded_answers=cache).open() as broker:
         url = f"{SERVER}{API.path}?artist_id=5&tour=true"
         answer = await broker.session(TASK).call(HttpRequest("GET", url))
     assert (answer.status, json.loads(answer.body), answer.provenance) == (200, {"name": "Ada"}, "recorded")
     assert broker.summary().cache == {"exact": 1}
-    async with settings(cache=cache).open() as other:
+    async with settings(recorded_answers=cache).open() as other:
         assert other.summary().cache == {}
 
 
@@ -73,7 +73,7 @@ async def test_another_services_call_is_left_to_others(folder: Path) -> None:
 @pytest.mark.parametrize("mode", ["offline", "strict"])
 async def test_the_cache_is_asked_in_every_mode_before_the_replica(folder: Path, mode: str) -> None:
     replica = Scripted({SERVER + API.path: "replica"})
-    async with settings(mode=mode, cache=published(folder), replica=replica).open() as broker:
+    async with settings(mode=mode, recorded_answers=published(folder), replica=replica).open() as broker:
         session = broker.session(TASK)
         known = await session.call(HttpRequest("GET", f"{SERVER}{API.path}?artist_id=5&tour=true"))
         other = await session.call(HttpRequest("GET", f"{SERVER}{API.path}?artist_id=6"))
@@ -97,7 +97,9 @@ def test_the_checksum_is_of_what_is_there_and_not_of_where(
 
 @pytest.mark.parametrize("folder_named", [None, "nowhere"])
 def test_a_folder_without_the_cache_is_told_with_ways_out(folder_named: str | None) -> None:
-    with pytest.raises(MissingError, match=r"stabletoolbench/Cache.*tools.cache.folder=FOLDER.*tools.cache=null"):
+    with pytest.raises(
+        MissingError, match=r"stabletoolbench/Cache.*tools.recorded_answers.folder=FOLDER.*tools.recorded_answers=null"
+    ):
         published(Path(folder_named) if folder_named else None).checksum()  # type: ignore[arg-type]
 
 
@@ -121,7 +123,7 @@ async def test_what_a_document_declares_is_an_argument_even_if_it_is_named_as_a_
     """A checker of passwords is asked with one; what no document declares stays out, and so do clients' own keys."""
     write(tmp_path, API, {"{'password': 'hunter2'}": said({"strength": "weak"})})
     tool = replace(TOOL, parameters=(Parameter("password", "query", required=True),))
-    async with settings(cache=published(tmp_path)).open() as broker:
+    async with settings(recorded_answers=published(tmp_path)).open() as broker:
         url = f"{SERVER}{API.path}?password=hunter2&toolbench_key=k"
         answer = await broker.session(Task("t", "q", (tool,))).call(HttpRequest("GET", url))
     assert answer.ok and dict(answer.call.arguments) == {"password": "hunter2"}

@@ -51,7 +51,7 @@ async def answers(
     async with serving(handler) as server:
         tools = settings(
             mode="simulated",
-            cache=published(folder),
+            recorded_answers=published(folder),
             simulator=simulator(server.url, **changed),
             record_to=folder / "recorded.jsonl",
         )
@@ -138,7 +138,7 @@ async def test_what_another_simulator_made_up_does_not_count(folder: Path) -> No
 async def test_other_modes_never_take_what_was_made_up(folder: Path) -> None:
     await answers(folder, lambda body: chat(reply(GOOD)), get(artist_id=77))
     async with settings(
-        mode="strict", cache=published(folder), recordings=(folder / "recorded.jsonl",)
+        mode="strict", recorded_answers=published(folder), recordings=(folder / "recorded.jsonl",)
     ).open() as broker:
         answer = await broker.session(TASK).call(get(artist_id=77))
     assert answer.failure == "miss"

@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 async def client(folder: Path, **demanded: Any) -> AsyncIterator[httpx.AsyncClient]:
     cache = published(folder)
     environment = {"TOOLBENCH_KEY": demanded["key"]} if "key" in demanded else {}
-    async with settings(cache=cache).open() as broker:
+    async with settings(recorded_answers=cache).open() as broker:
         site = cache.site(require_key=demanded.get("require_key", False), environment=environment, broker=broker)
         transport = httpx.ASGITransport(site)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8080") as asking:
