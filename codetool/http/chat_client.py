@@ -1,10 +1,10 @@
-"""An asynchronous client for OpenAI-compatible chat servers: `openai.AsyncOpenAI` with what thousands of requests need.
+"""Asynchronous client for OpenAI-compatible chat servers, for thousands of requests at once.
 
-Around it stand a limiter that a 429 halves and success grows back, connection pools for a thousand requests in flight,
-retries with backoff, and what is learnt of a server on the way: fields that it does not take, how long answers may be.
-openai takes 0.4 s to import and is imported when a client is opened; torch never is.
+It wraps `openai.AsyncOpenAI` with an adaptive limit on requests in flight, connection pools, retries with backoff, and
+what it has learned about the server from its refusals: unsupported fields, and the maximum length of an answer.
+openai takes 0.4 s to import and is imported when a client is opened; torch is never imported.
 
-Limits: tool calls and images are not read; thoughts beside an answer are counted and left out.
+Limits: tool calls and images are not supported; reasoning beside an answer is counted and left out.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ log = logging.getLogger(__name__)
 
 TIMEOUT_RETRIES = 2  # each costs the server a whole generation; every retry waits twice as long
 MAX_ADAPTATIONS = 12
-"""How often one request is changed after refusals before the last of them stands."""
+"""Maximum number of times that one request is changed after a refusal."""
 MAX_SHORT_RESPONSES = 3
-"""Answers of one choice to requests for several, without any of more, after which a server is taken to ignore `n`."""
+"""Number of responses with a single choice, and none with more, after which a server is assumed to ignore `n`."""
 
 AcceptResponse = Callable[[dict[str, Any]], bool]
-"""Whether an answer holds what was asked for; one that does not is asked for again."""
+"""Function that says whether a response is usable; an unusable one counts as a failed attempt."""
 
 
 class _RateLimitedError(RetryableError):
-    """The server has too much to do at the moment."""
+    """The server answered 429."""
 
 
 class _RejectedResponseError(RetryableError):
-    """An answer without what was asked for."""
+    """The server's response was not accepted by the caller."""
 
     def __init__(self, answer: dict[str, Any]) -> None:
         super().__init__("an answer without what was asked for")
@@ -57,7 +57,7 @@ class _RejectedResponseError(RetryableError):
 
 
 class ChatClient:
-    """A live client; an asynchronous context manager whose entry asks the server which models it has."""
+    """Live client; an asynchronous context manager that checks the server and its model on entry."""
 
     def __init__(self, server: Endpoint) -> None:
         self.endpoint = server
@@ -66,11 +66,11 @@ class ChatClient:
         self._fields = RequestFields(server.base_url)
         self._key: str | None = None
         self._final_error: CodeToolError | None = None
-        """Why this server answers nobody any more, once it said so."""
+        """Error that all further requests would get, such as a wrong key; None until one came."""
         self._short_response_count = 0
-        """Answers with fewer choices than asked for."""
+        """Number of responses with fewer choices than requested."""
         self._gives_several = False
-        """Whether any answer had more than one choice."""
+        """Whether any response had more than one choice."""
 
     async def __aenter__(self) -> ChatClient:
         """Raises UnreachableError, MissingError (no key) or ConfigError (wrong key, model, proxy or address)."""
@@ -91,7 +91,7 @@ class ChatClient:
 
     @property
     def http(self) -> httpx.AsyncClient:
-        """The HTTP client below, for requests that are not of OpenAI's kind; the key goes with them."""
+        """The HTTP client, which sends the key, for requests that the OpenAI API does not define."""
         return self._connection.http
 
     async def complete(
@@ -106,11 +106,11 @@ class ChatClient:
         sends_stop: bool = True,
         seed: int | None = None,
     ) -> Completion:
-        """N answers to the messages. What a server gives fewer than n of in one request is asked for singly.
+        """Return n completions of the messages. Choices missing from the first response are requested one by one.
 
-        What is None is not sent; without `sends_stop` answers are cut at the stop texts here. Raises UnreachableError
-        once the retries are used up, ConfigError for a wrong address, model or key, PromptRefusedError for a prompt
-        that will never be answered, CodeToolError for another request that the server will not answer.
+        Fields that are None are not sent; without `sends_stop` the client cuts completions at the stop texts. Raises
+        UnreachableError once the retries are used up, ConfigError for a wrong address, model or key, PromptRefusedError
+        for a prompt that the server refuses, CodeToolError for other requests that it refuses.
         """
         body: dict[str, Any] = {"model": self.endpoint.model, "messages": list(messages)}
         stop_sent = list(stop) if stop and sends_stop else None
@@ -128,7 +128,7 @@ class ChatClient:
         return merge_completions([first, *later]) if singles else first
 
     def _record_choice_count(self, received: int, requested: int) -> None:
-        """Say once that a server gives fewer choices than asked for, and stop asking where it never gives several."""
+        """Warn once of a server that returns too few choices, and stop sending `n` if it never returns several."""
         if received > 1:
             self._gives_several = True
         if received == requested:
@@ -148,9 +148,9 @@ class ChatClient:
         return completion
 
     async def request(self, body: dict[str, Any], accept: AcceptResponse = lambda answer: True) -> dict[str, Any]:
-        """The decoded answer to one request of chat/completions, after retries. Raises what `complete` raises.
+        """Send one chat request with retries and return the decoded response. Raises what `complete` raises.
 
-        An answer that is not accepted counts as one that brought nothing; it is returned after the last attempt.
+        A response that `accept` rejects counts as a failed attempt; it is returned after the last one.
         """
         timeouts, successes = 0, self.limiter.success_count
 
@@ -163,7 +163,7 @@ class ChatClient:
                 error.last = timeouts > TIMEOUT_RETRIES
                 raise
             except _RateLimitedError as error:
-                # Turned away while others are answered means to wait for one's turn: a quota a minute, a crowd.
+                # A 429 while others are answered (a quota per minute, many clients) does not count as fruitless.
                 error.counts = self.limiter.success_count <= successes
                 raise
             finally:
@@ -179,7 +179,7 @@ class ChatClient:
         return answer
 
     async def _send_adapted(self, body: dict[str, Any], timeout: float, accept: AcceptResponse) -> dict[str, Any]:
-        """The answer to the request in the form that the server takes; what it refuses is learnt on the way."""
+        """Send the request in the form that the server supports, changing it after each refusal that allows it."""
         if self.endpoint.stream:
             body = body | {"stream_options": {"include_usage": True}}
         for adaptations in count():
@@ -200,14 +200,14 @@ class ChatClient:
         raise AssertionError("unreachable")
 
     def _find_room(self, error: ServerError, sent_body: Mapping[str, Any]) -> int | None:
-        """Tokens that the context leaves for the answer, None where the error is another or there are none."""
+        """Return the tokens that the context leaves for an answer; None for other errors or a full context."""
         name = next((name for name in LENGTH_FIELDS if name in sent_body), None)
         return find_answer_room(error, sent_body[name]) if name and is_overflow(error) else None
 
     async def _send_once(
         self, sent_body: dict[str, Any], timeout: float, accept: AcceptResponse
     ) -> dict[str, Any] | ServerError:
-        """The answer, or the error of a request that no repetition makes better. Raises RetryableError."""
+        """Send once. Returns the response or a permanent error; raises RetryableError for a temporary one."""
         ticket = await self.limiter.acquire()
         try:
             answer = await self._connection.send(sent_body, timeout)
@@ -239,7 +239,7 @@ class ChatClient:
         )
 
     def _make_refusal_error(self, error: ServerError) -> CodeToolError:
-        """The exception for what no retry changes; one that every request would meet is kept for further ones."""
+        """Return the exception for a permanent error; an error that all requests would get is stored for them."""
         user_error = make_user_error(self.endpoint, self._key, error)
         if isinstance(user_error, PromptFilteredError):
             self.warnings.count_reason(FILTERED_PROMPT)
@@ -248,7 +248,7 @@ class ChatClient:
         return user_error
 
     async def _check_model(self) -> None:
-        """Ask for the served models: the one moment where a wrong address, key or model is told before any task."""
+        """List the served models, to report a wrong address, key or model before any task starts."""
         group, model = self.endpoint.group, self.endpoint.model
         try:
             names = await self._connection.list_models()
@@ -266,7 +266,7 @@ class ChatClient:
             await self._send_trial_request(f"It lists {listed}; choose one with `{group}.model=`.")
 
     async def _handle_model_list_error(self, error: ServerError) -> None:
-        """Raise for a list of models that is withheld for lack of a key; a key may be for chat alone."""
+        """Raise if the server does not list its models for a missing or wrong key; some keys are for chat only."""
         if error.status not in {401, 403}:
             return
         if error.status == 401 and not re.search(r"scope|permission", error.message, re.IGNORECASE):
@@ -281,7 +281,7 @@ class ChatClient:
         await self._send_trial_request("")
 
     async def _send_trial_request(self, advice: str) -> None:
-        """Return if a request of one token is not refused for its key, model or address. Raises ConfigError."""
+        """Send a request for one token. Raises ConfigError or MissingError for a wrong key, model or address."""
         body = {"model": self.endpoint.model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
         try:
             await self._send_adapted(body, self.endpoint.timeout, lambda answer: True)
@@ -292,5 +292,5 @@ class ChatClient:
 
 
 def _cut_at_stop(stop: Sequence[str], text: str) -> str:
-    """The text up to the first of the stop texts, for servers that write on."""
+    """Return the text up to the first stop text, for servers that do not stop there."""
     return min((text.split(stop_text, 1)[0] for stop_text in stop if stop_text), key=len, default=text)

@@ -1,7 +1,7 @@
-"""Requests to one chat server through `openai.AsyncOpenAI`, each of them once; its answers as plain dictionaries.
+"""Connection to one chat server through `openai.AsyncOpenAI`: each request is sent once, responses are dictionaries.
 
-openai raises nothing for an error inside a success, and its models drop what they do not know, so answers are read from
-the raw response. It takes 0.4 s to import and is imported when a server is first asked.
+openai does not raise errors inside a success, and its models drop unknown fields, so the raw response is parsed here.
+openai takes 0.4 s to import and is imported when a connection is opened.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ CONNECT_SECONDS = 5.0
 
 
 class ServerTimeoutError(RetryableError):
-    """The server stayed silent."""
+    """The server sent nothing within the time-out."""
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorResponse:
-    """An error in an answer's place, and the headers that it came with."""
+    """Response that reports an error, with its headers."""
 
     error: ServerError
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class ChatConnection:
-    """An open connection to a chat server; an asynchronous context manager."""
+    """Open connection to a chat server; an asynchronous context manager."""
 
     def __init__(self, server: Endpoint, key: str | None) -> None:
-        """Takes where the server is, and the key that goes with every request."""
+        """Take the endpoint, and the key that is sent with every request."""
         self._endpoint, self._key = server, key
         self._stack = AsyncExitStack()
 
@@ -74,7 +74,7 @@ class ChatConnection:
         await self._stack.aclose()
 
     async def send(self, sent: Mapping[str, Any], timeout: float) -> dict[str, Any] | ErrorResponse:
-        """What the server answers to one chat request. Raises RetryableError where it answers nothing, or no JSON."""
+        """Send one chat request and return the response. Raises RetryableError without a response in JSON."""
         import openai
 
         stream = self._endpoint.stream
@@ -82,7 +82,7 @@ class ChatConnection:
         try:
             raw = await create(
                 model=sent["model"],
-                messages=(),  # openai walks through the types of each, 1 ms a request; extra_body is sent as it is
+                messages=(),  # openai checks the type of each, 1 ms a request; extra_body is sent unchanged
                 stream=True if stream else openai.omit,
                 extra_body={**sent, **self._endpoint.extra_body},
                 timeout=_make_timeout(timeout),
@@ -106,7 +106,7 @@ class ChatConnection:
         return ErrorResponse(answer, response.headers) if isinstance(answer, ServerError) else answer
 
     async def list_models(self) -> list[str] | ErrorResponse:
-        """The names of the served models, empty where the server does not tell. Raises RetryableError."""
+        """Request the names of the served models, empty in another format. Raises RetryableError."""
         import openai
 
         try:
@@ -123,7 +123,7 @@ def _make_timeout(seconds: float) -> httpx.Timeout:
 
 
 def _parse_error_response(response: Any) -> ErrorResponse:
-    """The error of a response with a status that is no success."""
+    """Parse the error of a response whose status is not a success."""
     if 300 <= response.status_code < 400:
         target = response.headers.get("location", "an address that it does not name")
         return ErrorResponse(ServerError(response.status_code, target), response.headers)
@@ -131,6 +131,6 @@ def _parse_error_response(response: Any) -> ErrorResponse:
 
 
 def _to_retryable_error(error: BaseException) -> RetryableError:
-    """A connection that broke off or stayed silent."""
+    """Convert a lost connection or a time-out to a RetryableError."""
     kind = ServerTimeoutError if isinstance(error, httpx.TimeoutException) else RetryableError
     return kind(f"{type(error).__name__} {error}".strip())

@@ -1,4 +1,4 @@
-"""What a chat server answered, read from an OpenAI-compatible response: texts, token counts, its models, its wishes."""
+"""Parse the responses of an OpenAI-compatible server: completions, token counts, log-probabilities, model lists."""
 
 from __future__ import annotations
 
@@ -11,45 +11,45 @@ import httpx
 from codetool.errors import CodeToolError
 
 TEXT_PARTS = frozenset({"text", "output_text", "refusal"})
-"""Parts of a content list that are an answer's text."""
+"""Types of content parts that are text of the answer."""
 REASONING_PARTS = frozenset(
     {"thinking", "redacted_thinking", "reasoning", "reasoning_text", "summary_text", "reasoning_content"}
 )
-"""Parts that are what a model thought before it."""
+"""Types of content parts that are reasoning before the answer."""
 REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
-"""Fields of a message that hold thoughts beside its content."""
+"""Fields of a message that hold reasoning beside its content."""
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """The candidates for one prompt and what they cost."""
+    """Texts that a server generated for one prompt, and their token counts."""
 
     texts: tuple[str, ...]
     tokens_in: int
     """Prompt tokens of all requests made for it."""
     tokens_out: tuple[int, ...]
-    """New tokens, one number a text; where the server gives only their sum it is shared out by length."""
+    """New tokens of each text; if the server reports only their sum, it is split in proportion to length."""
     estimated: bool = False
     """Whether the server gave no usage and tokens are characters divided by four."""
     finish_reasons: tuple[str | None, ...] = ()
-    """Why each text ended: the server's word (`stop`, `length`, `content_filter`), or `refusal`, `reasoning_only` or
-    `empty` for an answer without a text; None where the server does not say."""
+    """Finish reason of each text: the server's (`stop`, `length`, `content_filter`), or `refusal`, `reasoning_only` or
+    `empty` for an answer without text; None if the server gives none."""
 
 
 @dataclass(frozen=True, slots=True)
 class FirstToken:
-    """The most probable first tokens of an answer."""
+    """Most probable first tokens of an answer with their log-probabilities."""
 
     logprobs: Mapping[str, float]
-    """Natural logarithm of the probability by the token's text."""
+    """Natural logarithm of the probability, by the token's text."""
     tokens_in: int
-    """Prompt tokens; characters divided by four where the server says nothing."""
+    """Prompt tokens; characters divided by four if the server gives no usage."""
     tokens_computed: int
-    """Prompt tokens without those that the server says it had cached."""
+    """Prompt tokens without those that the server read from its cache."""
 
 
 def parse_first_token(answer: Mapping[str, Any], body: Mapping[str, Any]) -> FirstToken | None:
-    """What a decoded answer tells of its first token, None where it tells no log-probabilities."""
+    """Parse the first token's log-probabilities of a decoded response, None where it has none."""
     try:
         top_logprobs = answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
         logprobs = {
@@ -67,9 +67,9 @@ def parse_first_token(answer: Mapping[str, Any], body: Mapping[str, Any]) -> Fir
 
 
 def parse_completion(answer: Mapping[str, Any], body: Mapping[str, Any]) -> Completion:
-    """The choices of a decoded answer in the order of their index, and the usage or an estimate of it.
+    """Parse a decoded response: its choices in the order of their index, and the usage or an estimate of it.
 
-    Raises CodeToolError for content that is no text.
+    Raises CodeToolError for content that is not text.
     """
     choices = sorted(answer["choices"], key=lambda choice: choice.get("index") or 0)[: body.get("n", 1)]
     # Half a surrogate pair is valid in JSON but cannot be written to a file.
@@ -87,7 +87,7 @@ def parse_completion(answer: Mapping[str, Any], body: Mapping[str, Any]) -> Comp
 
 
 def _extract_text(message: Mapping[str, Any]) -> str:
-    """The text of a message; a refusal's words where it has none. Parts that hold thoughts are left out."""
+    """Return the text of a message without reasoning, or the text of its refusal."""
     content = message.get("content")
     parts = content if isinstance(content, list) else [] if content is None else [content]
     text = "".join(_extract_part_text(part) for part in parts)
@@ -110,7 +110,7 @@ def _extract_part_text(part: Any) -> str:
 
 
 def _get_finish_reason(choice: Mapping[str, Any], text: str) -> str | None:
-    """Why an answer ended; where it has no text of its own and ended in order, what it has instead."""
+    """Return the finish reason of a choice; `refusal`, `reasoning_only` or `empty` if it has no text."""
     reason, message = choice.get("finish_reason"), choice["message"]
     reason = str(reason) if reason is not None else None
     if message.get("refusal") and not message.get("content"):
@@ -121,7 +121,7 @@ def _get_finish_reason(choice: Mapping[str, Any], text: str) -> str | None:
 
 
 def merge_completions(parts: Sequence[Completion]) -> Completion:
-    """The candidates and costs of several requests as one."""
+    """Merge the completions of several requests into one."""
     return Completion(
         texts=tuple(text for part in parts for text in part.texts),
         tokens_in=sum(part.tokens_in for part in parts),
@@ -132,7 +132,7 @@ def merge_completions(parts: Sequence[Completion]) -> Completion:
 
 
 def _split_tokens(total: int, weights: Sequence[int]) -> tuple[int, ...]:
-    """The total as whole numbers in proportion to the weights; they add up to it exactly."""
+    """Split the total into whole numbers in proportion to the weights; they add up to the total."""
     total_weight, shares, assigned = sum(weights) or len(weights), [], 0
     for i in range(len(weights)):
         cumulative = total * (sum(weights[: i + 1]) if sum(weights) else i + 1) // total_weight
@@ -142,7 +142,7 @@ def _split_tokens(total: int, weights: Sequence[int]) -> tuple[int, ...]:
 
 
 def parse_model_list(response: httpx.Response) -> list[str]:
-    """The names of the served models; empty where the server does not tell."""
+    """Parse the names of the served models; empty for another format."""
     try:
         return [str(model["id"]) for model in response.json()["data"]] if response.is_success else []
     except (ValueError, LookupError, TypeError):

@@ -1,8 +1,8 @@
-"""An HTTP client for a thousand requests in flight.
+"""HTTP client and transport for a thousand requests in flight.
 
-httpx's connection pool looks through all of its connections whenever one is taken or given back, so its cost grows with
-the square of the requests in flight (`experiments/performance/http_pools.py` measures it). Here they are spread
-over many small pools: `HttpPools` is a client of them, `SpreadTransport` goes below a client of one's own.
+httpx's connection pool scans all its connections whenever one is taken or returned, so its cost grows with the square
+of the requests in flight (`experiments/performance/http_pools.py` measures it). Here requests are spread over many
+small pools: `HttpPools` is a client, `PooledTransport` a transport for another httpx client.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any, Self
 import httpx
 
 MAX_POOL_CONNECTIONS = 16
-"""Connections of one pool at most."""
+"""Maximum number of connections of one pool."""
 
 
 class HttpPools:
-    """Connections to servers, `concurrency` at most; requests beyond that wait. An asynchronous context manager."""
+    """HTTP client with at most `concurrency` connections; further requests wait. An asynchronous context manager."""
 
     def __init__(
         self,
@@ -29,9 +29,9 @@ class HttpPools:
         headers: Mapping[str, str] | None = None,
         proxy: httpx.Proxy | None = None,
     ) -> None:
-        """No connection yet.
+        """Store the settings; no connection is opened.
 
-        `base_url` stands before relative addresses; `headers` go with every request; `proxy` leads to the server.
+        `base_url` is put before relative URLs, `headers` are sent with every request, and `proxy` is used for all.
         """
         self._slots = _PoolSlots(concurrency)
         self._timeout, self._base_url, self._headers, self._proxy = timeout, base_url, headers, proxy
@@ -39,8 +39,8 @@ class HttpPools:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        """The client, ready."""
-        ssl_context = httpx.create_ssl_context()  # takes 20 ms: once for all pools
+        """Create the pools."""
+        ssl_context = httpx.create_ssl_context()  # takes 20 ms: created once for all pools
         for limits in self._slots.make_limits():
             client = httpx.AsyncClient(
                 base_url=self._base_url,
@@ -61,7 +61,7 @@ class HttpPools:
     async def request(
         self, method: str, url: str, json: Any = None, timeout: httpx.Timeout | None = None
     ) -> httpx.Response:
-        """The response, over the pool with the fewest requests. Raises httpx.TransportError."""
+        """Send a request through the least busy pool and return the response. Raises httpx.TransportError."""
         request_timeout = timeout or self._timeout
         slot = self._slots.take()
         try:
@@ -71,19 +71,19 @@ class HttpPools:
 
 
 class PooledTransport(httpx.AsyncBaseTransport):
-    """What `httpx.AsyncHTTPTransport` is, over many small pools; requests beyond `connections` wait."""
+    """Transport like `httpx.AsyncHTTPTransport` with many small pools; requests beyond `connections` wait."""
 
     def __init__(self, connections: int, proxy: httpx.Proxy | None = None) -> None:
-        """No connection yet; all go through the proxy, if there is one."""
+        """Create the pools; no connection is opened. All requests go through the proxy if one is given."""
         self._slots = _PoolSlots(connections)
-        ssl_context = httpx.create_ssl_context()  # takes 20 ms: once for all pools
+        ssl_context = httpx.create_ssl_context()  # takes 20 ms: created once for all pools
         self._pools = [
             httpx.AsyncHTTPTransport(verify=ssl_context, limits=limits, proxy=proxy)
             for limits in self._slots.make_limits()
         ]
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """The response from the pool with the fewest requests. Raises httpx.TransportError."""
+        """Send a request through the least busy pool and return the response. Raises httpx.TransportError."""
         slot = self._slots.take()
         try:
             response = await self._pools[slot].handle_async_request(request)
@@ -103,7 +103,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
 
 
 class _PoolSlots:
-    """The pools that so many connections are spread over, and how busy each is."""
+    """Number of connections and of running requests of each pool."""
 
     def __init__(self, connections: int) -> None:
         self._sizes = [
@@ -115,7 +115,7 @@ class _PoolSlots:
         return [httpx.Limits(max_connections=size, max_keepalive_connections=size) for size in self._sizes]
 
     def take(self) -> int:
-        """The place of the least busy pool, one request busier from now on."""
+        """Return the index of the least busy pool and count one more request on it."""
         slot = min(range(len(self._sizes)), key=self._busy.__getitem__)
         self._busy[slot] += 1 / self._sizes[slot]
         return slot
@@ -125,7 +125,7 @@ class _PoolSlots:
 
 
 class _TrackedStream(httpx.AsyncByteStream):
-    """A body that tells when it has been closed."""
+    """Response body that calls a function when it is closed."""
 
     def __init__(self, body: httpx.AsyncByteStream, on_close: Callable[[], None]) -> None:
         self._body, self._closed = body, on_close

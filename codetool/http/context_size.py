@@ -1,6 +1,7 @@
-"""Prompts that do not fit into a model's context together with the answer asked for, told by servers in many wordings.
+"""Recognise errors about prompts that exceed a model's context, and read token limits from their messages.
 
-Servers count prompt and answer together. Where the prompt alone fits, the same request with a shorter answer does too.
+Servers word these errors in many ways and count prompt and answer together. If the prompt alone fits, the same request
+with a shorter answer succeeds.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _ANSWER_CAP_PATTERNS = (
     r"max(?:_completion|_new|_output)?_tokens.{0,60}?between \d+ and (\d+)",
     r"maximum (?:output|completion|generation) (?:tokens|length)\D{0,30}(\d+)",
 )
-"""What a server says of answers that are too long for its model whatever the prompt is."""
+"""Messages about a maximum answer length that does not depend on the prompt."""
 _PROMPT_AND_LIMIT_PATTERNS = (r"(?P<prompt>\d+) ?\+ ?\d+ ?> ?(?P<limit>\d+)", r"\d+ > (?P<limit>\d+) - (?P<prompt>\d+)")
 _LIMIT_PATTERNS = (
     r"n_ctx\D{0,4}(\d+)",
@@ -49,14 +50,14 @@ _TOTAL_PATTERNS = (
 
 
 def is_overflow(error: ServerError) -> bool:
-    """Whether a server refuses a request since prompt and answer are too long together."""
+    """Whether a server refuses a request because prompt and answer together exceed the context."""
     if error.status == 500:  # older versions of llama.cpp's server
         return "available context size" in error.message
     return error.status in {400, 413, 422} and _OVERFLOW_PATTERN.search(f"{error.code} {error.message}") is not None
 
 
 def find_answer_cap(error: ServerError, max_tokens: int) -> int | None:
-    """The longest answer of the model in tokens, where the error names one below `max_tokens`."""
+    """Return the model's maximum answer length in tokens if the error names one below `max_tokens`."""
     text = _format_numbers(error)
     caps = [
         int(match.groups()[-1])
@@ -67,7 +68,7 @@ def find_answer_cap(error: ServerError, max_tokens: int) -> int | None:
 
 
 def find_answer_room(error: ServerError, max_tokens: int) -> int | None:
-    """Tokens that the context leaves for an answer, fewer than `max_tokens`; None where the prompt leaves none."""
+    """Return the tokens that the context leaves for an answer, below `max_tokens`; None if there are none."""
     text = _format_numbers(error)
     prompt_and_limit = next(filter(None, (re.search(pattern, text) for pattern in _PROMPT_AND_LIMIT_PATTERNS)), None)
     limit = int(prompt_and_limit["limit"]) if prompt_and_limit else _find_number(_LIMIT_PATTERNS, text)
@@ -91,13 +92,13 @@ def find_answer_room(error: ServerError, max_tokens: int) -> int | None:
 
 
 def _format_numbers(error: ServerError) -> str:
-    """The error's words and numbers, thousands written without separators."""
+    """Return the error's message and numbers as text, without thousands separators."""
     numbers = " ".join(f"{name}: {value}" for name, value in (error.numbers or {}).items())
     return re.sub(r"(?<=\d)[,_](?=\d{3}\b)", "", f"{numbers} {error.message}")
 
 
 def _find_number(patterns: tuple[str, ...], text: str, excluded: set[int] | None = None) -> int | None:
-    """The number that the first fitting pattern finds, of those that are not among `besides`."""
+    """Return the first number that a pattern matches and that is not among `besides`."""
     for pattern in patterns:
         for match in re.finditer(pattern, text, re.IGNORECASE):
             if int(match[1]) not in (excluded or ()):

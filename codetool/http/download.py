@@ -1,4 +1,4 @@
-"""Files from elsewhere, kept whole or not at all: downloaded once, checked by sha256, put in place by a rename."""
+"""Download files once, check their sha256, and put them in place by a rename: complete or not at all."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ READ_SECONDS = 60.0  # until the next bytes
 
 
 def find_cache_folder() -> Path:
-    """Where downloads are kept that have no other folder: `CODETOOL_CACHE`, else `~/.cache/codetool`."""
+    """Return the default folder of downloads: `CODETOOL_CACHE`, else `~/.cache/codetool`."""
     configured = os.environ.get("CODETOOL_CACHE")
     return Path(configured).expanduser() if configured else Path.home() / ".cache" / "codetool"
 
 
 def compute_sha256(file: Path) -> str:
-    """Hex sha256 of a file."""
+    """Return the hex sha256 of a file."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @contextmanager
 def exclusive_lock(folder: Path) -> Iterator[None]:
-    """Only one process at a time makes something in this cache folder. Raises MissingError if it cannot be written."""
+    """Hold the lock of a cache folder, one process at a time. Raises MissingError if it cannot be written to."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")
@@ -48,10 +48,10 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
 
 
 def ensure_file(name: str, url: str, sha256: str, folders: Sequence[Path], *, manual_steps: str) -> Path:
-    """The file of that name in the first folder that has it, else downloaded into the first that can be written.
+    """Return the named file from the first folder that has it, else download it to the first writable folder.
 
-    Raises UnreachableError, or MissingError for any other reason; the message names the url, the place and then
-    `otherwise`, what the user can do.
+    Raises UnreachableError, or MissingError for any other reason; the message names the URL, the target and then
+    `manual_steps`, advice for the user.
     """
     for folder in folders:
         if (folder / name).is_file():
@@ -67,12 +67,12 @@ def ensure_file(name: str, url: str, sha256: str, folders: Sequence[Path], *, ma
 
 
 def hide_password(text: str) -> str:
-    """A text without the user names and passwords of the URLs in it."""
+    """Return the text without user names and passwords in its URLs."""
     return re.sub(r"(?<=://)[^/\s@]+@", "", text)
 
 
 def download(url: str, sha256: str, target: Path) -> None:
-    """Download a file to `target`, which is whole or not there.
+    """Download a file to `target`, completely or not at all.
 
     Raises MissingError for another file or status, httpx.HTTPError for a lost connection, OSError for a full disk.
     """
@@ -107,7 +107,7 @@ def _write_response(url: str, target: Path, stream: BinaryIO) -> None:
 
 
 class _ProgressLine:
-    """One line on the standard error: what is downloaded, and on a terminal how much of it is there."""
+    """Progress line on standard error; on a terminal with the percentage downloaded."""
 
     def __init__(self, message: str, size: int) -> None:
         self._words, self._size = message, size
@@ -125,7 +125,7 @@ class _ProgressLine:
 
 
 def _describe_error(error: Exception) -> str:
-    """What went wrong, in words for the user."""
+    """Describe a download error for the user."""
     if isinstance(error, httpx.TimeoutException):
         return "the server stayed silent."
     if isinstance(error, httpx.ConnectError):

@@ -1,4 +1,4 @@
-"""Whether what came with HTTP 200 is an answer: some servers report errors inside a success."""
+"""Detect errors that some chat servers report inside a response with HTTP 200."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ERROR_FIELDS = ("error", "errors", "detail", "message")
 
 
 def check_response(content: Any) -> dict[str, Any] | ServerError:
-    """The decoded answer with the choices that are whole, or the error that stands in their place."""
+    """Return the decoded response with its complete choices, or the error that it reports instead."""
     if not isinstance(content, dict):
         return ServerError(0, f"an answer that is no chat completion: {str(content)[:80]!r}")
     choices = content.get("choices")

@@ -1,7 +1,7 @@
-"""The HTTP client below openai's: many requests in flight, the key added last, redirects kept on the host.
+"""HTTP client that openai's client runs on: connection pools, the endpoint's key, redirects on the same host only.
 
-openai's client takes headers from OPENAI_* variables, which are meant for another server as often as not. What leaves
-here is what a chat request needs, and the key of the endpoint's own `key_env`.
+openai's client takes headers from OPENAI_* variables, which may be meant for another server. This client sends only the
+headers that a chat request needs, and the key of the endpoint's own `key_env`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from codetool.http.redirects import SameHostRedirects
 _KEPT_HEADERS = frozenset(
     "accept accept-encoding connection content-length content-type host transfer-encoding user-agent".split()
 )
-"""Headers of openai's client that a request leaves with."""
+"""Headers of openai's client that are sent."""
 
 
 class _KeyTransport(httpx.AsyncBaseTransport):
-    """Sends requests with the endpoint's key and none of the headers that it was not asked to send."""
+    """Transport that adds the endpoint's key and removes all headers that are not in `_KEPT_HEADERS`."""
 
     def __init__(self, inner: httpx.AsyncBaseTransport, headers: dict[str, str]) -> None:
         self._inner, self._headers = inner, headers
@@ -40,9 +40,9 @@ class _KeyTransport(httpx.AsyncBaseTransport):
 
 
 def open_http_client(url: httpx.URL, key: str | None, *, concurrency: int, timeout: httpx.Timeout) -> httpx.AsyncClient:
-    """A client for one server. Raises ConfigError for a proxy variable that holds no address.
+    """Open a client for one server. Raises ConfigError for a proxy variable that holds no URL.
 
-    Azure reads a key from a header of its own where addresses name an `api-version`.
+    If the URL has an `api-version` argument, the key is also sent in Azure's header `api-key`.
     """
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     if key and "api-version" in url.params:

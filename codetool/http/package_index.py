@@ -1,8 +1,8 @@
 """Download one file of a package from the configured package index, where there is no pip to do it.
 
-The index is the one that `uv` or `pip` would ask: UV_DEFAULT_INDEX, UV_INDEX, UV_INDEX_URL, UV_EXTRA_INDEX_URL,
-PIP_INDEX_URL and PIP_EXTRA_INDEX_URL, then the files uv.toml and pip.conf, then PyPI. The pages are those of the simple
-API, JSON (PEP 691) or HTML (PEP 503), of an http(s) server or in a folder (file://).
+The index is the one that `uv` or `pip` would use: UV_DEFAULT_INDEX, UV_INDEX, UV_INDEX_URL, UV_EXTRA_INDEX_URL,
+PIP_INDEX_URL and PIP_EXTRA_INDEX_URL, then the files uv.toml and pip.conf, then PyPI. Index pages have the
+simple API's JSON (PEP 691) or HTML (PEP 503) form, on an http(s) server or in a folder (file://).
 
 Limits: keyrings, netrc and client certificates are not read; a password in an index's URL is used and never printed.
 """
@@ -37,9 +37,9 @@ INDEX_VARIABLES = (
 
 
 def fetch_file(package: str, name: str, sha256: str, target: Path) -> None:
-    """Download the file `name` of a package to `target`, whole or not at all, from the first index that has it.
+    """Download the file `name` of a package to `target`, completely or not at all, from the first index with it.
 
-    Raises MissingError, whose message says of each index why it did not give the file.
+    Raises MissingError, whose message gives the reason of each index.
     """
     problems = []
     for index in list_indexes():
@@ -53,7 +53,7 @@ def fetch_file(package: str, name: str, sha256: str, target: Path) -> None:
 
 
 def list_indexes() -> list[str]:
-    """The addresses of the indexes to ask, in order and each once."""
+    """Return the URLs of the configured indexes in order, without duplicates."""
     urls = [url for name in INDEX_VARIABLES for url in _split_urls(os.environ.get(name, ""))]
     if not urls:
         urls = [*_read_uv_indexes(), *_read_pip_indexes()]
@@ -63,12 +63,12 @@ def list_indexes() -> list[str]:
 
 
 def _split_urls(value: str) -> list[str]:
-    """Addresses that stand in one value; uv may write a name before each, `NAME=URL`."""
+    """Split a value into URLs; uv allows a name before each, `NAME=URL`."""
     return [re.sub(r"^[\w.-]+=(?=\w+://)", "", copy) for copy in value.split()]
 
 
 def _read_uv_indexes() -> Iterator[str]:
-    """The indexes in uv's own files, the user's before the machine's."""
+    """Read the indexes of uv's configuration files, the user's before the machine's."""
     home = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
     configured = os.environ.get("UV_CONFIG_FILE")
     for file in [Path(configured)] if configured else [home / "uv" / "uv.toml", Path("/etc/uv/uv.toml")]:
@@ -83,7 +83,7 @@ def _read_uv_indexes() -> Iterator[str]:
 
 
 def _read_pip_indexes() -> Iterator[str]:
-    """The indexes in pip's own files, the most special first."""
+    """Read the indexes of pip's configuration files, the most specific first."""
     home = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
     shared_folders = [Path(folder) for folder in (os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":")]
     files = [Path(sys.prefix) / "pip.conf", home / "pip/pip.conf", Path("~/.pip/pip.conf").expanduser()]
@@ -102,7 +102,7 @@ def _read_pip_indexes() -> Iterator[str]:
 
 
 def _find_link(index: str, package: str, name: str) -> str:
-    """The address of a file, from the index's page of the package."""
+    """Return the URL of a file from the index's page of the package."""
     page = f"{index}/{re.sub(r'[-_.]+', '-', package).lower()}/"
     base, content_type, text = _read_page(page)
     if content_type.startswith(JSON_TYPE):
@@ -117,7 +117,7 @@ def _find_link(index: str, package: str, name: str) -> str:
 
 
 def _read_page(page: str) -> tuple[str, str, str]:
-    """The address of a page after redirections, its content type and its text."""
+    """Return the URL of a page after redirects, its content type and its text."""
     if page.startswith("file:"):
         folder = _url_to_path(page)
         return page, "text/html", (folder / "index.html").read_text(encoding="utf-8")
@@ -144,12 +144,12 @@ def _url_to_path(url: str) -> Path:
 
 
 class _LinkParser(HTMLParser):
-    """Collects where the links of a page lead."""
+    """Collects the link targets of an HTML page."""
 
     def __init__(self) -> None:
         super().__init__()
         self.links: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Keep the address of a link."""
+        """Record the target of a link."""
         self.links += [value for name, value in attrs if tag == "a" and name == "href" and value]

@@ -1,7 +1,7 @@
-"""Which proxy of the environment leads to an address: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, and NO_PROXY's exceptions.
+"""Choose the proxy for a URL from HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY.
 
-httpx reads these variables too, but fails on entries that others accept, such as `[::1]` in NO_PROXY. This machine is
-never asked through a proxy.
+httpx reads these variables too, but fails on entries that other programs accept, such as `[::1]` in NO_PROXY. Requests
+to this machine never use a proxy.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from codetool.errors import ConfigError
 
 
 def find_proxy(url: httpx.URL) -> httpx.Proxy | None:
-    """The proxy for an address, None to connect directly. Raises ConfigError, naming the variable, for a wrong one."""
+    """Return the proxy for a URL, None for a direct connection. Raises ConfigError, naming the variable, if invalid."""
     proxies = getproxies()
     name = url.scheme if url.scheme in proxies else "all"
     value = proxies.get(name)
@@ -31,7 +31,7 @@ def find_proxy(url: httpx.URL) -> httpx.Proxy | None:
 
 
 def bypasses_proxy(host: str, port: int | None, no_proxy: str) -> bool:
-    """Whether a host is this machine or one entry of NO_PROXY: a name, `.suffix`, address, network or `*`."""
+    """Whether a host is this machine or matches an entry of NO_PROXY: a name, `.suffix`, address, network or `*`."""
     host = host.lower().strip("[]")
     if host == "localhost" or host.endswith(".localhost") or _is_loopback(host):
         return True
@@ -52,7 +52,7 @@ def _matches_entry(host: str, port: int | None, entry: str) -> bool:
 
 
 def _split_port(entry: str) -> tuple[str, int | None]:
-    """`host:1`, `[::1]:1` and `::1` as host and port."""
+    """Split `host:1`, `[::1]:1` or `::1` into host and port."""
     if entry.startswith("["):
         name, _, rest = entry[1:].partition("]")
         port = rest.removeprefix(":")

@@ -1,6 +1,6 @@
-"""How many requests may be in flight at once, learnt from what the server answers.
+"""Adaptive limit on requests in flight: additive increase on success, multiplicative decrease on a 429 (AIMD).
 
-Multiplicative decrease on a 429, additive increase on success, no growth after a 5xx; no clock is involved.
+A 5xx response pauses the increase. No clock is involved.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ log = logging.getLogger(__name__)
 
 
 class AdaptiveLimiter:
-    """A bound on requests in flight: a 429 halves it, a 5xx stops its growth for a while, success grows it back."""
+    """Limit on requests in flight: a 429 halves it, a 5xx stops its growth for a while, success increases it."""
 
     def __init__(self, max_limit: int) -> None:
         self.max_limit = max_limit
         self.limit = float(max_limit)
         self.running = 0
         self.success_count = 0
-        """Good answers so far, to whomever."""
+        """Number of successful responses so far, over all callers."""
         self._cut_count = 0
         self._growth_pause = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def acquire(self) -> int:
-        """Wait for a place in order of arrival. Returns the number of cuts so far, to be handed to `throttled`."""
+        """Wait for a slot in order of arrival. Returns the number of cuts so far, the argument of `throttled`."""
         if self.running < int(self.limit) and not self._waiting:
             self.running += 1
             return self._cut_count
@@ -36,30 +36,30 @@ class AdaptiveLimiter:
             await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled():
-                self.release()  # the place was given to a waiter that left
+                self.release()  # the slot was given to a cancelled waiter
             elif waiter in self._waiting:
                 self._waiting.remove(waiter)
             raise
         return self._cut_count
 
     def release(self) -> None:
-        """Give the place back."""
+        """Return the slot."""
         self.running -= 1
         self._admit_waiting()
 
     def throttled(self, cut_count: int) -> None:
-        """A 429 came: halve the limit, once for all requests that were sent before the last cut."""
+        """Report a 429: halve the limit, once for all requests that were sent before the last cut."""
         if cut_count == self._cut_count:
             self._cut_count += 1
             self.limit = max(1.0, self.limit / 2)
             log.info("server asks for fewer requests: %d in flight at most", int(self.limit))
 
     def failed(self) -> None:
-        """The server is in trouble: no growth until as many answers came as are in flight."""
+        """Report a server error: the limit does not grow until as many responses came as requests are in flight."""
         self._growth_pause = max(1, self.running)
 
     def succeeded(self) -> None:
-        """An answer came: one more request in flight a round, up to the highest."""
+        """Report a success: the limit grows by one for every `limit` successes, up to `max_limit`."""
         self.success_count += 1
         if self._growth_pause:
             self._growth_pause -= 1
@@ -68,7 +68,7 @@ class AdaptiveLimiter:
             self._admit_waiting()
 
     def _admit_waiting(self) -> None:
-        """Hand free places to those who have waited longest; a place is taken from the moment it is handed over."""
+        """Give free slots to the longest waiting; a slot counts as taken at once."""
         while self._waiting and self.running < int(self.limit):
             waiter = self._waiting.popleft()
             if not waiter.done():

@@ -1,4 +1,4 @@
-"""Whether an address is one, and whether its host exists, told within two seconds."""
+"""Validate a server's URL, and check within two seconds that its host resolves."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from codetool.errors import ConfigError, UnreachableError
 
 RESOLVE_SECONDS = 1.5
 USERINFO_PATTERN = re.compile(r"(\w+://)?[^/?#]*@")
-"""The start of an address with a user or a password before its host (RFC 3986, 3.2.1)."""
+"""Start of a URL with a user or a password before its host (RFC 3986, 3.2.1)."""
 
 
 def reject_secrets_in_url(option: str, url: str | None, *, instead: str) -> None:
-    """Return if the address holds no user, password or key. Raises ValueError, for validators, without repeating it.
+    """Raise ValueError, for validators, if a URL holds a user, a password or a key. The message does not repeat it.
 
-    `option` is the setting that holds the address, `instead` what to do instead.
+    `option` is the setting with the URL; `instead` is the advice at the end of the message.
     """
     if url and USERINFO_PATTERN.match(url):
         raise ValueError(
@@ -34,9 +34,9 @@ def reject_secrets_in_url(option: str, url: str | None, *, instead: str) -> None
 
 
 async def check_url(url: str) -> httpx.URL:
-    """The URL, once its host is known to exist. Behind a proxy the host is left to the proxy.
+    """Parse a URL and check that its host resolves; behind a proxy only the proxy resolves it.
 
-    Raises ConfigError if it is no http(s) address, UnreachableError if the host is unknown or the resolver silent.
+    Raises ConfigError if it is not an http(s) URL, UnreachableError if the host is unknown or the resolver times out.
     """
     parsed = _parse_url(url)
     if not getproxies():
@@ -45,7 +45,7 @@ async def check_url(url: str) -> httpx.URL:
 
 
 def check_host(url: str) -> None:
-    """Return if `reachable_url` would; for callers without an event loop. Raises what it raises."""
+    """Check a URL as `check_url` does, for callers without an event loop."""
     parsed = _parse_url(url)
     if getproxies():
         return
@@ -87,7 +87,7 @@ def _make_unknown_host_error(url: str, host: str, error: OSError) -> Unreachable
 
 
 def _resolve_host(host: str) -> OSError | None:
-    """What the resolver objects, None if the host exists."""
+    """Resolve a host. Returns the resolver's error, None if the host exists."""
     try:
         socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError as failure:
@@ -98,9 +98,9 @@ def _resolve_host(host: str) -> OSError | None:
 
 
 def _resolve_host_async(host: str) -> asyncio.Future[OSError | None]:
-    """What the resolver objects, None if the host exists.
+    """Resolve a host in a daemon thread. Returns the resolver's error, None if the host exists.
 
-    In a daemon thread of its own: a silent resolver would hold up the event loop's thread pool, and with it the exit.
+    The event loop's thread pool is not used, since a hanging resolver would delay the exit of the program.
     """
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[OSError | None] = loop.create_future()
@@ -114,7 +114,7 @@ def _resolve_host_async(host: str) -> asyncio.Future[OSError | None]:
         try:
             loop.call_soon_threadsafe(deliver, error)
         except RuntimeError:
-            return  # the loop closed while the resolver was silent
+            return  # the loop was closed before the resolver answered
 
     threading.Thread(target=resolve, daemon=True, name="resolve").start()
     return answer

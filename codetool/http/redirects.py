@@ -1,7 +1,7 @@
-"""Redirects of an API: followed on the same host alone, with method and body kept.
+"""httpx transport that follows redirects on the same host only, keeping method and body.
 
-A browser turns a redirected POST into a GET, and httpx would send the prompt to whatever host is named. A server that
-moves an address by a slash or from http to https is followed; another host gets neither key nor prompt.
+A browser turns a redirected POST into a GET, and httpx would send the prompt to any host that is named. Redirects that
+add a slash or change http to https are followed; another host receives neither key nor prompt.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ MAX_REDIRECTS = 5
 
 
 class SameHostRedirects(httpx.AsyncBaseTransport):
-    """Follows redirects to the same host; hands any other response through as it is."""
+    """Transport that follows redirects to the same host and returns other responses unchanged."""
 
     def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
-        """Takes the transport that does the sending."""
+        """Take the transport that sends the requests."""
         self._inner = inner
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """The response after at most `MAX_REDIRECTS` redirects. Raises httpx.TransportError."""
+        """Return the response after at most `MAX_REDIRECTS` redirects. Raises httpx.TransportError."""
         for _ in range(MAX_REDIRECTS):
             response = await self._inner.handle_async_request(request)
             target = find_redirect_target(request.url, response)
@@ -40,7 +40,7 @@ class SameHostRedirects(httpx.AsyncBaseTransport):
 
 
 def find_redirect_target(url: httpx.URL, response: httpx.Response) -> httpx.URL | None:
-    """Where a response leads to, None if it is no redirect or names no address."""
+    """Return the target of a redirect, None for other responses or an invalid target."""
     location = response.headers.get("location")
     if response.status_code not in REDIRECT_STATUSES or not location:
         return None
@@ -52,7 +52,7 @@ def find_redirect_target(url: httpx.URL, response: httpx.Response) -> httpx.URL 
 
 
 def is_same_host(url: httpx.URL, target: httpx.URL) -> bool:
-    """Whether an address is of the same host and port, or of the same host's https at their usual ports."""
+    """Whether two URLs have the same host and port, or differ by http and https at default ports."""
     if url.host != target.host:
         return False
     if (url.scheme, url.port) == (target.scheme, target.port):

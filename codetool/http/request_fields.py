@@ -1,7 +1,7 @@
-"""Fields of a chat request that a server does not take, learnt from its refusals and left out from then on.
+"""Learn from refusals which request fields a chat server does not support, and leave them out of later requests.
 
-Every vendor takes another subset of OpenAI's fields. The name that the error gives (`error.param`) is believed first,
-then its words; a field is left out only where the server refuses that very field.
+Each vendor supports a different subset of OpenAI's fields. The field that the error names (`error.param`) is used
+first, then the message; a field is left out only if the server refuses that field.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from codetool.http.server_error import ServerError
 log = logging.getLogger(__name__)
 
 LENGTH_FIELDS = ("max_tokens", "max_completion_tokens")
-"""The two names of the bound on an answer's tokens."""
+"""The two names of the field for the maximum number of new tokens."""
 _OPTIONAL_FIELDS = ("n", "seed", "stop", "top_p", "temperature", "stream_options")
-"""Fields that an answer is possible without."""
+"""Fields that a request can do without."""
 _CONSEQUENCE_BY_FIELD = {
     "n": "each candidate takes a request of its own",
     "seed": "draws cannot be repeated",
@@ -45,10 +45,10 @@ _ONE_CHOICE_PATTERN = re.compile(
 
 
 class RequestFields:
-    """What a server has refused so far, and requests without it."""
+    """Fields and values that one server has refused, and requests without them."""
 
     def __init__(self, base_url: str) -> None:
-        """Takes the address that messages name."""
+        """Take the URL that messages name."""
         self._base_url = base_url
         self._dropped: set[str] = set()
         self._length_field = LENGTH_FIELDS[0]
@@ -59,7 +59,7 @@ class RequestFields:
         return field not in self._dropped
 
     def drop(self, field: str, reason: str) -> None:
-        """Leave a field out of every further request, and say so once."""
+        """Leave a field out of all further requests; logs a warning the first time."""
         if field not in self._dropped:
             self._dropped.add(field)
             log.warning(
@@ -70,7 +70,7 @@ class RequestFields:
             )
 
     def adapt(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The body with what the server takes, the bound on the answer's length under the name that it has there."""
+        """Return the body with supported fields, values within the server's caps, and its name of the length field."""
         sent = {name: value for name, value in body.items() if name not in self._dropped}
         for name, cap in self._caps.items():
             if isinstance(sent.get(name), int):
@@ -80,7 +80,7 @@ class RequestFields:
         return sent
 
     def learn_from(self, error: ServerError, sent: Mapping[str, Any]) -> bool:
-        """Whether the error refuses a field or a value of what was sent, which further requests then do without."""
+        """Record the field or value that an error refuses. Returns whether it names one, so that a retry is useful."""
         if error.status not in {400, 422} or error.is_filtered:
             return False
         length = next((name for name in LENGTH_FIELDS if name in sent), "")
@@ -103,9 +103,9 @@ class RequestFields:
             log.warning("%s takes at most `%s` %d: going on with it", self._base_url, field, maximum)
 
     def _switch_length_field(self, refused: str) -> None:
-        """Use the other name of the bound; neither where the server has refused both."""
+        """Use the other name of the length field, or none if the server has refused both."""
         if refused != self._length_field:
-            return  # another request has learnt it meanwhile
+            return  # another request has recorded it meanwhile
         if refused == LENGTH_FIELDS[0]:
             self._length_field = LENGTH_FIELDS[1]
             log.info("%s refuses `%s`: going on with `%s`", self._base_url, *LENGTH_FIELDS)
@@ -114,7 +114,7 @@ class RequestFields:
 
 
 def find_refused_field(error: ServerError, sent: Mapping[str, Any]) -> str | None:
-    """The optional field of what was sent that the error refuses, None where it refuses something else."""
+    """Return the optional field of the request that the error refuses, None if it refuses something else."""
     fields = [name for name in (*_OPTIONAL_FIELDS, *LENGTH_FIELDS) if name in sent]
     text = error.message.replace("\\n", " ").replace("\n", " ")
     if "top_p" in fields and "temperature" in fields and _are_exclusive(text):
@@ -131,7 +131,7 @@ def find_refused_field(error: ServerError, sent: Mapping[str, Any]) -> str | Non
 
 
 def _are_exclusive(text: str) -> bool:
-    """Whether the words allow temperature or top_p, but not both."""
+    """Whether a message says that temperature and top_p cannot be used together."""
     both = "temperature" in text and "top_p" in text
     return (
         both and re.search(r"\bboth\b|mutually exclusive|only one|either|together|at the same time", text) is not None
@@ -139,7 +139,7 @@ def _are_exclusive(text: str) -> bool:
 
 
 def _find_mention(field: str, text: str, value: Any) -> int | None:
-    """Where the text names a field of a request, None where it does not. `n` and `stop` are words and letters too."""
+    """Return the position where a text names a field, None if it does not. `n` and `stop` are ordinary words too."""
     patterns = [rf"['\"`‘“\[]{field}['\"`’”\]]", rf"{_FIELD_WORDS}[\s:=]+{field}(?!\w)", rf": ?{field}\W*$"]
     if field == "n":
         patterns += [
@@ -156,7 +156,7 @@ def _find_mention(field: str, text: str, value: Any) -> int | None:
 
 
 def _find_logprobs_cap(error: ServerError, requested: int) -> int | None:
-    """How many log-probabilities a token the server gives at most, where it names a number below those asked for."""
+    """Return the maximum of `top_logprobs` if the error names a number below the requested one."""
     if error.param != "top_logprobs" and "top_logprobs" not in error.message:
         return None
     numbers = [int(number) for number in re.findall(r"\d+", error.message)]

@@ -1,4 +1,4 @@
-"""What is worth telling of a server's answers, once: how many had no text, were cut or filtered, and cut prompts."""
+"""Warnings about a server's responses: counts of empty, cut or filtered answers, and prompts that the server cuts."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _WARNING_BY_REASON = {
     FILTERED_PROMPT: "were prompts that the server's content filter does not let pass",
 }
 _REASON_SYNONYMS = {"max_tokens": "length", "max_output_tokens": "length", "safety": "content_filter"}
-"""Other servers' words for a reason."""
+"""Finish reasons of other servers and their OpenAI names."""
 _MIN_CHARS = 1000
 _MIN_TOKENS = 100
 _MAX_CHARS_PER_TOKEN = 6.0
-"""English, code and JSON have 2.5 to 4.5 characters a token: a prompt with more was not read to its end."""
+"""Characters per token. English, code and JSON have 2.5 to 4.5: with more, the server did not read the whole prompt."""
 _MAX_RATIO_GROWTH = 1.8
-"""How much more characters a token a prompt may have than another one of the same server."""
+"""Maximum factor between the characters per token of two prompts on one server."""
 
 
 class ResponseWarnings:
-    """Counts of one client's answers."""
+    """Counts one client's responses by finish reason and warns about them."""
 
     def __init__(self, server: Endpoint) -> None:
-        """Takes the server that messages name."""
+        """Take the endpoint that messages name."""
         self._endpoint = server
         self._response_count = 0
         self._counts: Counter[str] = Counter()
@@ -44,7 +44,7 @@ class ResponseWarnings:
         self._lowest_chars_per_token = float("inf")
 
     def record(self, completion: Completion, body: Mapping[str, Any]) -> None:
-        """Count the answers to a request by the reason why they ended."""
+        """Count the choices of a completion by finish reason."""
         self._max_tokens = max(self._max_tokens, body.get("max_tokens", 0))
         for reason in completion.finish_reasons:
             self.count_reason(_REASON_SYNONYMS.get(reason.lower(), reason) if reason else "")
@@ -52,12 +52,12 @@ class ResponseWarnings:
             self.warn_once("estimated", "reports no usage: tokens are estimated as characters / 4")
 
     def count_reason(self, reason: str) -> None:
-        """Count one answer, or a prompt that got none."""
+        """Count one answer, or one prompt without an answer."""
         self._response_count += 1
         self._counts[reason] += reason in _WARNING_BY_REASON
 
     def warn_if_prompt_cut(self, usage: Any, body: Mapping[str, Any]) -> None:
-        """Warn once if a server counts far fewer prompt tokens than the prompt's characters make: it cuts prompts."""
+        """Warn once if the server counts far fewer tokens than the prompt must have: it cuts prompts."""
         usage = usage if isinstance(usage, Mapping) else {}
         tokens, details = usage.get("prompt_tokens"), usage.get("prompt_tokens_details")
         cached = details.get("cached_tokens") if isinstance(details, Mapping) else 0
@@ -74,13 +74,13 @@ class ResponseWarnings:
         self._lowest_chars_per_token = min(self._lowest_chars_per_token, ratio)
 
     def warn_once(self, kind: str, message: str) -> None:
-        """Warn of something that a server does, the first time."""
+        """Log a warning the first time that this kind is reported."""
         if kind not in self._warned:
             self._warned.add(kind)
             log.warning("%s %s", self._endpoint.base_url, message)
 
     def log_counts(self) -> None:
-        """One warning for each kind of answer that brought no text or not all of it, with its count."""
+        """Log one warning with a count for each kind of answer that is empty or incomplete."""
         for reason, count in self._counts.items():
             if count:
                 meaning = _WARNING_BY_REASON[reason].format(group=self._endpoint.group, max_tokens=self._max_tokens)

@@ -1,7 +1,7 @@
-"""The one loop that repeats a request: exponential backoff with jitter, and what Retry-After asks for.
+"""Retry loop of all HTTP requests: exponential backoff with jitter, and the server's Retry-After.
 
-Chat servers, PRM servers and live tools differ only in what they count as worth another attempt: their `call` raises
-RetryableError for that and anything else for the rest.
+Chat servers, PRM servers and live tools differ only in which failures are worth a retry: the `call` that they pass
+raises RetryableError for those and another exception for the rest.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import TypeVar
 T = TypeVar("T")
 
 MAX_RETRY_DELAY = 60.0
-"""Seconds between two attempts at most, whatever a server asks for."""
+"""Maximum seconds between two attempts, also where a server asks for more."""
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 
 class RetryableError(Exception):
-    """An attempt that brought nothing, where another one may. The message says why, in words for the user."""
+    """Failed attempt that is worth a retry. The message is for the user."""
 
     def __init__(self, message: str, *, retry_after: float = 0.0, counts: bool = True, last: bool = False) -> None:
-        """Takes the words, and how the attempt is to be treated.
+        """Take the message, and how the attempt is counted.
 
         Args:
             message: what went wrong.
@@ -39,7 +39,7 @@ class RetryableError(Exception):
 
 
 class RetriesExhaustedError(Exception):
-    """No attempt brought anything; `reason` is why the last one did not."""
+    """All attempts failed; `reason` is the error of the last one."""
 
     def __init__(self, attempts: int, reason: RetryableError) -> None:
         super().__init__(f"{attempts} attempts, the last one: {reason}")
@@ -47,31 +47,31 @@ class RetriesExhaustedError(Exception):
 
 
 def draw_jitter(attempt: int) -> float:
-    """A factor from 0.5 to 1.5, so that requests which failed together do not come back together."""
+    """Return a random factor in [0.5, 1.5], so that requests that failed together are not retried together."""
     return random.uniform(0.5, 1.5)
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often and how patiently a request is repeated."""
+    """Number of retries of a request, and the seconds between them."""
 
     retries: int
-    """Further attempts."""
+    """Maximum number of fruitless retries."""
     backoff: float
-    """Seconds before the first of them, doubled for each further one."""
+    """Seconds before the first retry, doubled for each further one."""
     max_delay: float | None = None
-    """Seconds between two attempts at most; None takes `MAX_RETRY_DELAY`."""
+    """Maximum seconds between two attempts; None takes `MAX_RETRY_DELAY`."""
     draw_factor: Callable[[int], float] = draw_jitter
-    """The factor on the seconds before an attempt, by its number from 0."""
+    """Function that returns the factor on the delay after an attempt, numbered from 0."""
 
     def compute_delay(self, attempt: int, retry_after: float = 0.0) -> float:
-        """Seconds to wait after a failed attempt, numbered from 0."""
+        """Return the seconds to wait after a failed attempt, numbered from 0."""
         backoff_delay = self.backoff * 2.0 ** min(attempt, 30) * self.draw_factor(attempt)
         return min(MAX_RETRY_DELAY if self.max_delay is None else self.max_delay, max(backoff_delay, retry_after))
 
 
 async def call_with_retries(call: Callable[[], Awaitable[T]], policy: RetryPolicy) -> T:
-    """What `call` returns once it raises no RetryableError. Raises GivenUpError when the attempts are used up."""
+    """Call until no RetryableError is raised. Raises RetriesExhaustedError when the retries are used up."""
     attempts = fruitless = 0
     while True:
         try:
@@ -85,7 +85,7 @@ async def call_with_retries(call: Callable[[], Awaitable[T]], policy: RetryPolic
 
 
 def parse_retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds that a response asks to wait; 0 where it does not.
+    """Return the seconds that a response asks to wait, 0 if it does not.
 
     Retry-After holds a number or a date (RFC 9110, 10.2.3); `retry-after-ms` is Azure's and OpenAI's finer form.
     """

@@ -1,6 +1,6 @@
-"""What a chat server says of a request that it does not answer, whatever shape it gives to the error.
+"""Parse the error that a chat server reports, in the formats of all common servers.
 
-Read are the shapes of OpenAI, Azure, vLLM, llama.cpp, TGI, Anthropic, OpenRouter, Mistral, Google, FastAPI and Ollama:
+Supported are OpenAI, Azure, vLLM, llama.cpp, TGI, Anthropic, OpenRouter, Mistral, Google, FastAPI and Ollama:
 `{"error": {...}}`, `{"error": "..."}`, `{"detail": [...]}`, `{"message": ...}`, a list of one of these, or plain text.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 MAX_MESSAGE_CHARS = 300
-"""Of a server's words in a message of ours."""
+"""Maximum length of a server's message inside an error message for the user."""
 
 _FILTER_PATTERN = re.compile(
     r"content.{0,20}(filter|management|polic|moderation|risk)|responsible.?ai|data_inspection_failed|moderation|"
@@ -32,49 +32,49 @@ _STATUS_BY_TYPE = {
     "invalid_api_key": 401, "permission_error": 403, "not_found_error": 404, "model_not_found": 404,
     "billing_error": 402, "insufficient_quota": 402, "invalid_request_error": 400, "content_filter": 400,
 }  # fmt: skip
-"""The HTTP status that an error's type or code stands for, where it comes inside a success."""
+"""HTTP status for the type or code of an error inside a success."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerError:
-    """An error as a server tells it."""
+    """Parsed error of a server."""
 
     status: int
-    """HTTP status, or the status that an error inside a success names; 0 where nothing tells it."""
+    """HTTP status, or the status that an error inside a success names; 0 if unknown."""
     message: str = ""
-    """The server's own words, complete."""
+    """The server's complete message."""
     param: str = ""
-    """The request's field that is at fault, `stop`, where the server names one."""
+    """The refused field of the request, such as `stop`, if the server names one."""
     code: str = ""
     """The error's code and type."""
     numbers: Mapping[str, int] | None = None
-    """Numbers that the error holds beside its words, such as llama.cpp's `n_prompt_tokens` and `n_ctx`."""
+    """Numbers in further fields of the error, such as llama.cpp's `n_prompt_tokens` and `n_ctx`."""
 
     @property
     def short_message(self) -> str:
-        """The words, cut for a message of ours."""
+        """The message in one line, cut to `MAX_MESSAGE_CHARS`."""
         return " ".join(self.message.split())[:MAX_MESSAGE_CHARS]
 
     @property
     def is_filtered(self) -> bool:
-        """Whether the server refuses what this very prompt says, where it would answer others."""
+        """Whether a content filter refuses this prompt; others may be answered."""
         return self.status in {400, 403, 422, 451} and _FILTER_PATTERN.search(f"{self.code} {self.message}") is not None
 
     @property
     def needs_payment(self) -> bool:
-        """Whether nothing is answered until somebody pays: no moment's pause helps."""
+        """Whether the account has no credit, so that a retry cannot help."""
         if self.status == 402 or "insufficient_quota" in self.code:
             return True
         return self.status in {0, 403, 429} and _PAYMENT_PATTERN.search(self.message) is not None
 
     @property
     def is_transient(self) -> bool:
-        """Whether another attempt may bring an answer."""
+        """Whether a retry may succeed."""
         return not self.needs_payment and (self.status in {0, 408, 409, 425, 429} or self.status >= 500)
 
 
 def parse_error_body(status: int, text: str) -> ServerError:
-    """The error in the body of a response with this status."""
+    """Parse the error in the body of a response with this status."""
     try:
         content = json.loads(text)
     except ValueError:
@@ -83,7 +83,7 @@ def parse_error_body(status: int, text: str) -> ServerError:
 
 
 def parse_error(content: Any, status: int = 0) -> ServerError:
-    """The error in decoded JSON. A status of 0 or of a success is taken from the error itself."""
+    """Parse the error in decoded JSON. Without an error status, the status is read from the error itself."""
     if isinstance(content, list) and content:
         content = content[0]
     if not isinstance(content, Mapping):
@@ -108,7 +108,7 @@ def parse_error(content: Any, status: int = 0) -> ServerError:
 def _get_message(error: Mapping[str, Any]) -> str:
     message = str(error.get("message") or error.get("msg") or error.get("error") or json.dumps(error))
     raw = (error.get("metadata") or {}).get("raw") if isinstance(error.get("metadata"), Mapping) else None
-    return f"{message} {raw}" if raw else message  # OpenRouter's: what the provider behind it said
+    return f"{message} {raw}" if raw else message  # OpenRouter's: the message of the provider behind it
 
 
 def _get_status(error: Mapping[str, Any], status: int) -> int:
@@ -124,7 +124,7 @@ def _get_status(error: Mapping[str, Any], status: int) -> int:
 
 
 def _parse_details(details: list[Any], status: int) -> ServerError:
-    """The first of the errors of a validator (FastAPI, Pydantic): `loc` names the field, `msg` says what it lacks."""
+    """Parse a validator's list of errors (FastAPI, Pydantic): `loc` names the field, `msg` is the message."""
     errors = [detail for detail in details if isinstance(detail, Mapping)]
     if not errors:
         return ServerError(status, "; ".join(map(str, details)))
@@ -137,12 +137,12 @@ def _parse_details(details: list[Any], status: int) -> ServerError:
 
 
 def _get_field_name(location: Any) -> str:
-    """The request's field in `stop`, `body.stop`, `stop[0]`, `$.stop` or `["body", "stop"]`."""
+    """Return the field that is named by `stop`, `body.stop`, `stop[0]`, `$.stop` or `["body", "stop"]`."""
     parts = list(location) if isinstance(location, list | tuple) else re.split(r"[.\[\]/]+", str(location or ""))
     names = [str(part) for part in parts if isinstance(part, str) and part not in {"", "$", "body", "request", "query"}]
     return names[0].strip("'\"`") if names else ""
 
 
 def _strip_markup(text: str) -> str:
-    """Plain text as it is, of an HTML page its words."""
+    """Return the text of an HTML page; plain text unchanged."""
     return re.sub(r"(?s)<(script|style).*?</\1>|<[^>]*>", " ", text).strip() if "<" in text else text.strip()

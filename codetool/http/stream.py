@@ -1,4 +1,4 @@
-"""A streamed chat completion put together as the one that is not streamed."""
+"""Assemble a streamed chat completion into the response that the same request without streaming returns."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ TEXT_FIELDS = ("content", "refusal", "reasoning_content", "reasoning")
 
 
 async def assemble_completion(chunks: AsyncIterable[Any]) -> dict[str, Any]:
-    """The completion that the chunks (of `openai`'s stream) make up.
+    """Return the completion that the chunks of `openai`'s stream form.
 
-    A choice that no chunk has finished holds an `error`: the stream broke off.
+    A choice without a finish reason gets an `error`: the stream was interrupted.
     """
     choices: dict[int, dict[str, Any]] = {}
     completion: dict[str, Any] = {}
@@ -29,7 +29,7 @@ async def assemble_completion(chunks: AsyncIterable[Any]) -> dict[str, Any]:
 
 
 def _extend_choice(choice: dict[str, Any], part: Mapping[str, Any]) -> None:
-    """Add what a chunk says of a choice."""
+    """Add one chunk to a choice."""
     delta = part.get("delta") or part.get("message") or {}
     message = choice["message"]
     for name in TEXT_FIELDS:
@@ -44,7 +44,7 @@ def _extend_choice(choice: dict[str, Any], part: Mapping[str, Any]) -> None:
 
 
 def _join_texts(start: Any, added: Any) -> Any:
-    """Two texts as one; with lists of parts among them, a list."""
+    """Join two texts; if one is a list of parts, return a list."""
     if isinstance(start or "", str) and isinstance(added, str):
         return (start or "") + added
     parts = [

@@ -1,7 +1,7 @@
-"""Whether a server's model takes a system message: learnt from its first refusal, as models differ and none tells.
+"""Move system messages into the user's message for servers whose model refuses them.
 
-A chat template without a system role, Gemma's for example, makes a server answer HTTP 400. From then on the system text
-is put at the start of the user's message, as `codetool.models.chat_template` does for models in this process.
+A chat template without a system role, such as Gemma's, makes a server answer HTTP 400. After the first refusal the
+system text is put at the start of the user's message, as `codetool.models.chat_template` does for local models.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _REFUSAL = re.compile(
 
 
 class SystemMessages:
-    """How one server's model takes system messages."""
+    """Whether one server's model accepts system messages, and chats in the form that it accepts."""
 
     def __init__(self) -> None:
-        """It is taken to take them until it refuses one."""
+        """Assume that system messages are accepted."""
         self._refused = False
 
     def adapt_messages(self, messages: Sequence[Mapping[str, str]]) -> list[Message]:
-        """The messages as the model takes them."""
+        """Return the messages in the form that the model accepts."""
         chat = [dict(message) for message in messages]
         return merge_same_roles(merge_system_message(chat)) if self._refused else chat
 
     def learn_from(self, error: Exception, messages: Sequence[Mapping[str, str]]) -> bool:
-        """Whether the messages are worth sending again: the error refuses their system message. Says so once."""
+        """Record a refusal of system messages. Returns whether the messages are worth sending again; warns once."""
         if not any(message["role"] == "system" for message in messages) or not _REFUSAL.search(str(error)):
             return False
         if not self._refused:

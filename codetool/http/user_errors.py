@@ -1,4 +1,4 @@
-"""What a chat server's final refusal is for the user: which option or variable to change, in the server's own words."""
+"""Turn a chat server's permanent refusal into an exception that names the option or variable to change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _UNKNOWN_MODEL = re.compile(
 
 
 def make_user_error(server: Endpoint, key: str | None, error: ServerError) -> CodeToolError:
-    """The exception for a request that no repetition makes better; the key never stands in it."""
+    """Return the exception for a request that a retry cannot help; its message never contains the key."""
     address, message = f"{server.base_url} (HTTP {error.status})", mask_key(error.short_message, key)
     if error.is_filtered:
         return PromptFilteredError(f"{address}: {message}")
@@ -46,7 +46,7 @@ def make_user_error(server: Endpoint, key: str | None, error: ServerError) -> Co
 
 
 def is_final(error: ServerError) -> bool:
-    """Whether every further request would meet the same refusal, whatever its prompt is."""
+    """Whether all further requests would be refused too, whatever their prompt."""
     if error.is_filtered or is_overflow(error):
         return False
     unknown_model = _UNKNOWN_MODEL.search(error.message) is not None
@@ -54,11 +54,11 @@ def is_final(error: ServerError) -> bool:
 
 
 def format_error(error: ServerError, key: str | None) -> str:
-    """The status and the server's words, short."""
+    """Format the status and the server's shortened message."""
     status = f"HTTP {error.status} " if error.status else ""
     return f"{status}{mask_key(error.short_message, key)}".strip()
 
 
 def mask_key(text: str, key: str | None) -> str:
-    """A server's words without the key, should it repeat it."""
+    """Return a server's message with the key replaced, in case it repeats it."""
     return text.replace(key, "…") if key else text
