@@ -1,7 +1,7 @@
-"""Where the configuration comes from: CodeTool's own folder, and the folders that users and plug-ins add to it.
+"""Folders that the configuration is composed from: CodeTool's own, and those that users and plug-ins add.
 
-A folder is added with `--config-dir FOLDER` or `hydra.searchpath=[pkg://my_package.conf]`. Hydra adds it for the run
-that it composes; here it is added to all else that composes or lists options, so that both know the same options.
+A folder is added with `--config-dir FOLDER` or `hydra.searchpath=[pkg://my_package.conf]`. Hydra adds it only for the
+run that it composes. This module adds it for checks and help pages too, so that all see the same options.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ PACKAGE = Path(codetool.__file__).parent
 CONF = next(
     (folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir()), PACKAGE / "conf"
 ).resolve()
-"""The YAML files: in the package of a wheel, and beside it in a checkout."""
+"""Folder of the YAML files: inside the package in a wheel, beside it in a checkout."""
 ADDED_PROVIDER = "codetool plug-ins"
-"""What Hydra's search path calls the added folders."""
+"""Provider name of the added folders in Hydra's search path."""
 
 
 SEARCH_PATH_USAGE = (
@@ -41,7 +41,7 @@ SEARCH_PATH_USAGE = (
 
 
 class AddedFolders(SearchPathPlugin):
-    """The Hydra plug-in that puts added folders behind CodeTool's own."""
+    """Hydra plug-in that appends the added folders to the search path."""
 
     folders: ClassVar[tuple[str, ...]] = ()
 
@@ -53,7 +53,7 @@ class AddedFolders(SearchPathPlugin):
 
 @contextmanager
 def initialize_hydra(folders: Sequence[str] = ()) -> Iterator[None]:
-    """Let Hydra compose from CodeTool's folder and the added ones. Raises ConfigError for one that is not there."""
+    """Initialise Hydra with CodeTool's folder and the added ones. Raises ConfigError for a missing folder."""
     if not CONF.is_dir():
         raise ConfigError(f"{CONF} is not there: this installation of CodeTool is incomplete, install it again")
     if AddedFolders not in Plugins.instance().discover(SearchPathPlugin):
@@ -71,7 +71,7 @@ def initialize_hydra(folders: Sequence[str] = ()) -> Iterator[None]:
 
 
 def parse_added_folders(flags: Sequence[str], overrides: Sequence[str]) -> list[str]:
-    """The folders that a command line adds. Raises ConfigError for a search path that is no list of names."""
+    """Return the folders that a command line adds. Raises ConfigError for an invalid search path."""
     folders: list[str] = []
     for position, flag in enumerate(flags):
         name, separator, value = flag.partition("=")
@@ -99,24 +99,24 @@ def _parse_search_path(override: str) -> list[str]:
 
 
 def get_loader() -> ConfigLoader:
-    """Hydra's loader inside `composing`."""
+    """Return Hydra's loader; valid inside `initialize_hydra`."""
     return GlobalHydra.instance().config_loader()
 
 
 def list_options(group: str) -> list[str]:
-    """The options of a group, those of plug-ins included."""
+    """List the options of a group, including those of plug-ins."""
     return [name for name in get_loader().get_group_options(group, ObjectType.CONFIG) if not name.startswith("_")]
 
 
 def is_group(name: str) -> bool:
-    """Whether a name, without a package behind `@`, is that of a group of options."""
+    """Whether a name (without `@package`) is the name of a group of options."""
     return ".." not in name and any(
         source.available() and source.is_group(name) for source in get_loader().get_sources()
     )
 
 
 def load_config_file(path: str) -> DictConfig | None:
-    """The content of a YAML file, its defaults list included, such as `stage/train`; None if there is none."""
+    """Load a YAML file with its defaults list, such as `stage/train`; None if there is none."""
     for source in get_loader().get_sources():
         if source.available() and source.is_config(path):
             config = source.load_config(path).config
@@ -125,7 +125,7 @@ def load_config_file(path: str) -> DictConfig | None:
 
 
 def find_config_file(path: str) -> Path | None:
-    """The file that a path such as `stage/train` is read from; None if it is no file on disk."""
+    """Return the file that a path such as `stage/train` is read from; None if it is not a file on disk."""
     for source in get_loader().get_sources():
         if source.available() and source.is_config(path):
             folder = _find_folder(source.scheme(), source.path)
@@ -143,9 +143,9 @@ def _find_folder(scheme: str, path: str) -> Path | None:
 
 
 def read_default_choices(path: str) -> dict[str, str]:
-    """The groups that a YAML file's defaults list adds, with the option that it chooses of each.
+    """Return the groups that a YAML file's defaults list adds, with the chosen option of each.
 
-    Groups that it overrides, and those that it puts into another place (`group@place`), are left out.
+    Groups that it overrides or puts into another package (`group@package`) are left out.
     """
     return {
         name.lstrip("/"): option for name, option in _read_defaults(path).items() if " " not in name and "@" not in name
@@ -153,14 +153,14 @@ def read_default_choices(path: str) -> dict[str, str]:
 
 
 def _read_defaults(path: str) -> dict[str, str]:
-    """The entries `group: option` of a YAML file's defaults list."""
+    """Return the entries `group: option` of a YAML file's defaults list."""
     config = load_config_file(path)
     entries = [entry for entry in (config.get("defaults") or ()) if isinstance(entry, DictConfig)] if config else []
     return {str(name): str(option) for entry in entries for name, option in entry.items()}
 
 
 def map_names_to_stages() -> dict[str, list[str]]:
-    """The stages that read a block of settings or a group, by its name; what every stage has stands not here."""
+    """Map each block of settings or group to the stages that read it; those of all stages are left out."""
     owners: dict[str, list[str]] = {}
     for stage in list_options("stage"):
         names_of_stage = {str(key) for key in load_config_file(f"stage/{stage}") or ()} - {"stage", "defaults"}

@@ -1,4 +1,4 @@
-"""What `--help` and `--version` print: a page for the chosen stage, made of the YAML files and their comments."""
+"""Text of `--help` and `--version`: a page for the chosen stage, made from the YAML files and their comments."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ More: `--help {example}` lists the settings of a block, or of all options of a g
 those of one option; `--help stage=NAME` is the page of another stage: {stages}."""
 WIDTH = 118
 HIDDEN_GROUPS = ("hydra", "stage")
-"""Groups that have no line: the page is a stage's, and Hydra's own have `--hydra-help`."""
+"""Groups without a line: the page is about one stage, and `--hydra-help` describes Hydra's groups."""
 
 
 def format_version() -> str:
-    """The name and the version of this program."""
+    """Return the name and the version of this program."""
     return f"codetool {version('codetool')}"
 
 
 def format_help(overrides: Sequence[str], flags: Sequence[str] = ()) -> str:
-    """The page of the stage that the words choose, with what else they name: an option, a group, a block of settings.
+    """Format the page of the chosen stage, or of the options, groups or blocks of settings that the overrides name.
 
-    Raises ConfigError for a stage, an option or a name that there is not.
+    Raises ConfigError for an unknown stage, option or name.
     """
     with initialize_hydra(parse_added_folders(flags, overrides)):
         stage = _get_stage(overrides)
@@ -62,7 +62,7 @@ def _get_stage(overrides: Sequence[str]) -> str:
 
 
 def _format_page(stage: str) -> Iterator[str]:
-    """The parts of a stage's page."""
+    """Yield the parts of a stage's page."""
     text = _read_config_text(f"stage/{stage}")
     reads = _parse_reads(text)
     yield HEAD
@@ -85,7 +85,7 @@ def _format_page(stage: str) -> Iterator[str]:
 
 
 def _format_groups(stage: str, reads: Sequence[str]) -> Iterator[str]:
-    """A line or more for each group that the stage reads."""
+    """Yield the lines of each group that the stage reads."""
     stage_settings = read_default_choices(f"stage/{stage}")
     choices = compose("config", [f"stage={stage}"], return_hydra_config=True).hydra.runtime.choices
     for group, default in sorted(reversed(choices.items()), key=lambda item: "@" in item[0]):
@@ -101,13 +101,13 @@ def _format_groups(stage: str, reads: Sequence[str]) -> Iterator[str]:
 
 
 def _format_choices(group: str, name: str, default: str) -> list[str]:
-    """The options of a group on lines, the chosen one marked."""
+    """Format the options of a group as lines, with a star at the chosen one."""
     names = ", ".join(f"{option}*" if option == default else option for option in list_options(name))
     return wrap(f"{group + '=':<12}{'' if len(group) < 12 else ' '}{names}", WIDTH, subsequent_indent=" " * 12)
 
 
 def _format_topic(override: str) -> Iterator[str]:
-    """The settings of what a word names beside the stage; nothing for a setting and its value."""
+    """Yield the settings of the option, group or block that an override names; nothing for `name=value`."""
     name, separator, value = override.partition("=")
     group = name.lstrip("+").partition("@")[0]
     if name == "stage" or override.startswith("hydra"):
@@ -129,7 +129,7 @@ def _format_topic(override: str) -> Iterator[str]:
 
 
 def _format_option(group: str, option: str) -> str:
-    """The settings of an option, and those that it takes over from another option of its group."""
+    """Format the settings of an option, including those that it inherits from other options."""
     path = f"{group.partition('@')[0]}/{option}"
     text = _read_config_text(path)
     inherited_matches = [line.strip("- \n") for line in re.findall(r"(?m)^  - [\w]+$|^defaults: \[(\w+)", text) if line]
@@ -145,7 +145,7 @@ def _format_option(group: str, option: str) -> str:
 
 
 def _read_common_settings() -> dict[str, str]:
-    """The settings of `config.yaml` with their comments, by name."""
+    """Return the settings of `config.yaml` with their comments, by name."""
     text = _read_config_text("config").split("\nhydra:")[0].split("\n\n", 1)[1]
     lines_by_name: dict[str, list[str]] = {}
     name = ""
@@ -159,7 +159,7 @@ def _read_common_settings() -> dict[str, str]:
 
 
 def _parse_reads(text: str) -> list[str]:
-    """What a stage's file says that it reads of the common settings; empty where it says nothing."""
+    """Parse the common settings that a stage reads from its `# Reads:` comment; empty without one."""
     lines_by_name = re.findall(r"(?m)^# Reads: (.*)$", text)
     return re.split(r",\s*", ", ".join(lines_by_name)) if lines_by_name else []
 
@@ -170,7 +170,7 @@ def _read_config_text(path: str) -> str:
 
 
 def _get_header(text: str) -> list[str]:
-    """The comment at the head of a YAML file."""
+    """Return the comment at the start of a YAML file."""
     lines = []
     for line in text.splitlines():
         if not line.startswith("#"):
@@ -181,12 +181,12 @@ def _get_header(text: str) -> list[str]:
 
 
 def _extract_settings(text: str) -> str:
-    """The settings of a YAML file with their comments, without its head, targets, defaults lists and long texts."""
+    """Return a YAML file's settings with comments, without header, targets, defaults lists and long texts."""
     lines = text.splitlines()[len(_get_header(text)) + text.startswith("# @package") :]
     hidden = ("_target_:", "_operational_:", "defaults:", "- ")
     kept_lines: list[str] = []
     text_indent: int | None = None
-    """Indentation of a long text that is being left out."""
+    """Indentation of the long text that is currently skipped."""
     for line in lines:
         indentation = len(line) - len(line.lstrip())
         if text_indent is not None and (not line.strip() or indentation > text_indent):

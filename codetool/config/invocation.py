@@ -1,4 +1,4 @@
-"""What Hydra knows of this command: the chosen options and the words that were typed."""
+"""Facts of this command from Hydra: the chosen options and the command as it was typed."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from codetool.runs.identity import TARGET_KEY
 
 
 def get_chosen_options(hydra: Any) -> dict[str, str]:
-    """The option of each group of a `HydraConf`, by `group` or `group@place`.
+    """Return the chosen option of each group of a `HydraConf`, by `group` or `group@package`.
 
-    A word that replaces the class of an option, `search._target_=my.Search`, is a choice of its own.
+    An override of an option's class, `search._target_=my.Search`, is a choice too.
     """
     choices = {str(group): str(option) for group, option in hydra.runtime.choices.items()}
     class_overrides = [override for override in hydra.overrides.task if get_key(override).endswith(f".{TARGET_KEY}")]
@@ -24,7 +24,7 @@ def get_chosen_options(hydra: Any) -> dict[str, str]:
 
 
 def get_command() -> list[str]:
-    """The command as it was typed, without the folder of its program; of a sweep's cell that of the cell alone."""
+    """Return the command as it was typed, without its program's folder; in a sweep, the command of the cell."""
     program = Path(sys.argv[0]).name
     start = ["python", program] if program.endswith(".py") else [program]
     overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else sys.argv[1:]

@@ -1,4 +1,4 @@
-"""What is wrong with one word of the command line, in a line that names it and says what is allowed."""
+"""Explain what is wrong with one override of the command line, in a line that names it and what is allowed."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ NO_SWEEPER = (
 
 
 def get_key(override: str) -> str:
-    """The option that a word sets, `search.width` of `+search.width=2`."""
+    """Return the setting that an override sets, `search.width` of `+search.width=2`."""
     return override.split("=")[0].lstrip("+~")
 
 
 def explain_secret_error(override: str) -> str | None:
-    """The line for a word that would add a key for a host in a way that cannot be; None for any other word."""
+    """Explain an override that adds a host's key in an unsupported way; None for any other override."""
     name, _, value = override.partition("=")
     if not name.lstrip("+~'\"").startswith("tools.secrets"):
         return None
@@ -40,7 +40,7 @@ def explain_secret_error(override: str) -> str | None:
 
 
 def explain_syntax_error(override: str) -> str:
-    """What to say of a word that Hydra's grammar does not know."""
+    """Explain an override that Hydra's grammar cannot parse."""
     if (line := explain_secret_error(override)) is not None:
         return line
     key, separator, value = override.partition("=")
@@ -62,14 +62,14 @@ def explain_syntax_error(override: str) -> str:
 
 
 def quote_value(value: str) -> str:
-    """A value as a quoted text of Hydra's grammar."""
+    """Quote a value as text of Hydra's grammar."""
     quote = "'" if '"' in value and "'" not in value else '"'
     text = re.sub(rf"(\\*)({quote}|$)", lambda match: match[1] * 2 + (f"\\{quote}" if match[2] else ""), value)
     return f"{quote}{text}{quote}"
 
 
 def explain_wrong_choice(override: str) -> str | None:
-    """What is wrong with a word that chooses an option of a group, seen alone; None if nothing is."""
+    """Explain why an override cannot choose an option of a group; None if it can."""
     parsed = OverridesParser.create().parse_override(override)
     group = parsed.key_or_group
     if not is_group(group):
@@ -89,7 +89,7 @@ def explain_wrong_choice(override: str) -> str | None:
 
 
 def _explain_hydra_setting(override: str, parsed: Override) -> str | None:
-    """What is wrong with a setting of Hydra's own that CodeTool does not use."""
+    """Explain an override of a Hydra setting that CodeTool does not use; None for other settings."""
     if parsed.key_or_group.startswith("hydra.sweeper"):
         return f"{override}: {NO_SWEEPER}."
     if parsed.key_or_group in ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir"):
@@ -100,7 +100,7 @@ def _explain_hydra_setting(override: str, parsed: Override) -> str | None:
 
 
 def explain_error(override: str, previous: Sequence[str]) -> str | None:
-    """What is wrong with a word after others that are right; None if nothing is."""
+    """Explain why an override is invalid after valid ones; None if it is valid."""
     try:
         compose("config", [*previous, override])
     except MissingConfigException as error:
@@ -120,7 +120,7 @@ def _explain_unknown_key(override: str, config: DictConfig, error: Exception) ->
     name = get_key(override)
     if (current := find_current_name(name)) is not None:
         return f"{override}: no such option. Did you mean {current}?"
-    if match := re.match(r"In '(.+?)': Could not override '(.+?)'", str(error)):  # by the preset that the word names
+    if match := re.match(r"In '(.+?)': Could not override '(.+?)'", str(error)):  # by the preset that is chosen
         return f"{override}: {_explain_unread_group(match[1], match[2], str(config.stage))}"
     if (stages := map_names_to_stages().get(re.split(r"[.@]", name)[0])) and config.stage not in stages:
         return f"{override}: only stage={', '.join(stages)} reads it."
@@ -142,7 +142,7 @@ def _explain_unknown_key(override: str, config: DictConfig, error: Exception) ->
 
 
 def _explain_unread_group(preset: str, group: str, stage: str) -> str:
-    """Why a preset cannot choose an option of a group."""
+    """Explain why a preset cannot choose an option of a group."""
     stages = map_names_to_stages().get(group)
     explanation = f"only stage={', '.join(stages)} reads {group}" if stages else f"stage={stage} has no group {group}"
     return f"{preset}.yaml chooses {group}=, and {explanation}.{suggest_current_name(group)}"
@@ -154,7 +154,7 @@ def _suggest(name: str, known_keys: Sequence[str]) -> str:
 
 
 def _iterate_keys(config: Any, prefix: str = "") -> Iterator[str]:
-    """Every dotted name below a node, the node's own groups included."""
+    """Yield every dotted name below a node, including its groups."""
     for key in config:
         yield f"{prefix}{key}"
         value = config._get_node(key)

@@ -1,7 +1,7 @@
-"""What the user typed, checked as a whole: every unknown option is named with what is allowed, before Hydra runs it.
+"""Check all overrides of a command line at once, before Hydra runs it.
 
-Hydra reports the first mistake it meets, in its own terms. Here the options that choose a file of a group are tried
-first, then every other option against the configuration those choices give, so that all mistakes come at once.
+Hydra reports the first error only, in its own terms. Here overrides that choose an option of a group are tried first,
+then every other override against the configuration that those give, so that all errors are reported together.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from codetool.config.run_config import RunConfig, validate
 from codetool.errors import ConfigError
 
 MAX_COMBINATIONS = 256
-"""Cells of a sweep that are all composed beforehand, a tenth of a second each."""
+"""Maximum number of sweep cells that are all composed beforehand, 0.1 s each."""
 FLAGS_WITH_VALUE = {
     "--cfg", "-c", "--package", "-p", "--info", "-i", "--experimental-rerun",
     "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd",
@@ -41,11 +41,11 @@ FLAGS_WITH_VALUE = {
 BASIC_SWEEPER = {
     "_target_": "hydra._internal.core_plugins.basic_sweeper.BasicSweeper", "max_batch_size": None, "params": None,
 }  # fmt: skip
-"""Hydra's settings of a sweeper while nobody chooses one."""
+"""Hydra's sweeper settings when none is chosen."""
 
 
 def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The arguments of a command line as (Hydra's own flags with their values, options of ours)."""
+    """Split the arguments of a command line into (Hydra's flags with their values, overrides)."""
     flags: list[str] = []
     overrides: list[str] = []
     for argument in arguments:
@@ -55,15 +55,15 @@ def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def compose_all(overrides: Sequence[str], *, multirun: bool = False, flags: Sequence[str] = ()) -> list[DictConfig]:
-    """The configuration that the words compose to; with comma lists, one for every combination of their values.
+    """Compose the configuration of the overrides; with comma lists, one for every combination of their values.
 
-    Beyond 256 combinations, one for every value of each list with every choice of files. `flags` may add folders of
-    options. Raises ConfigError with a line for every word that is wrong, and for every wrong value of the others.
+    Beyond 256 combinations, one for every value of each list with every choice of options. `flags` may add folders of
+    options. Raises ConfigError with a line for every invalid override, and for every invalid value of the others.
     """
     with initialize_hydra(parse_added_folders(flags, overrides)):
         refused = any(_is_invalid_alone(override, multirun) for override in overrides)
         configs = None if refused else _compose_variants(overrides, multirun)
-        if configs is None:  # now word by word, which takes longer
+        if configs is None:  # now one override at a time, which takes longer
             error_lines, valid_overrides = _split_valid_invalid(overrides, multirun)
             if error_lines:
                 raise ConfigError("\n".join([*error_lines, *_find_value_errors(valid_overrides)]))
@@ -76,13 +76,13 @@ def compose_all(overrides: Sequence[str], *, multirun: bool = False, flags: Sequ
 
 
 def _remove_hydra_settings(config: DictConfig) -> None:
-    """Take Hydra's own settings out of a configuration."""
+    """Remove Hydra's own settings from a configuration."""
     with read_write(config), open_dict(config):
         del config["hydra"]
 
 
 def _is_invalid_alone(override: str, multirun: bool) -> bool:
-    """Whether a word cannot be right whatever the others are."""
+    """Whether an override is invalid whatever the others are."""
     try:
         return any(explain_wrong_choice(value) for value in expand_sweep(override))
     except (HydraException, ConfigError):
@@ -90,7 +90,7 @@ def _is_invalid_alone(override: str, multirun: bool) -> bool:
 
 
 def _find_unread_settings(config: DictConfig) -> Iterator[str]:
-    """A line for each thing that a preset sets and that the stage does not read, or that a sweep ignores."""
+    """Yield a line for each setting of a preset that the stage does not read, or that a sweep ignores."""
     stage, owners = str(config.stage), map_names_to_stages()
     for name in map(str, config):
         if name in owners and stage not in owners[name]:
@@ -106,7 +106,7 @@ def _find_unread_settings(config: DictConfig) -> Iterator[str]:
 
 
 def _compose_variants(overrides: Sequence[str], multirun: bool) -> list[DictConfig] | None:
-    """The configurations, None if a word is wrong."""
+    """Compose all variants; None if an override is invalid."""
     try:
         variants = _list_variants(overrides)
         return [_compose(variant) for variant in variants] if multirun or len(variants) == 1 else None
@@ -115,12 +115,12 @@ def _compose_variants(overrides: Sequence[str], multirun: bool) -> list[DictConf
 
 
 def _compose(overrides: Sequence[str]) -> DictConfig:
-    """The configuration of the words, with Hydra's own settings."""
+    """Compose the configuration of the overrides, with Hydra's own settings."""
     return compose("config", list(overrides), return_hydra_config=True)
 
 
 def validate_all(configs: Sequence[DictConfig]) -> list[RunConfig]:
-    """The settings of every configuration. Raises ConfigError with each wrong value of any of them."""
+    """Validate every configuration. Raises ConfigError with all invalid values."""
     valid: list[RunConfig] = []
     error_lines: list[str] = []
     for config in configs:
@@ -134,18 +134,18 @@ def validate_all(configs: Sequence[DictConfig]) -> list[RunConfig]:
 
 
 def is_hydra_override(override: str) -> bool:
-    """Whether the word is an option of Hydra's own, such as `hydra/launcher=joblib`."""
+    """Whether the override is for Hydra itself, such as `hydra/launcher=joblib`."""
     return re.match(r"[+~]*hydra[./]", override) is not None
 
 
 def parse_value(override: str) -> str:
-    """The value that a word with one value sets, as text without quotes and escapes."""
+    """Return the value of an override with one value, as text without quotes and escapes."""
     value = OverridesParser.create().parse_override(override).value()
     return value if isinstance(value, str) else override.split("=", 1)[1]
 
 
 def _compose_or_explain(overrides: Sequence[str]) -> DictConfig:
-    """The configuration of words that are right one by one. Raises ConfigError if they do not go together."""
+    """Compose overrides that are valid one by one. Raises ConfigError if they contradict each other."""
     try:
         return _compose(overrides)
     except (HydraException, OmegaConfBaseException) as error:
@@ -156,10 +156,10 @@ def _compose_or_explain(overrides: Sequence[str]) -> DictConfig:
 
 
 def _list_variants(overrides: Sequence[str]) -> list[list[str]]:
-    """Every combination of the values in the comma lists.
+    """List every combination of the values in the comma lists.
 
-    If those are too many, every combination of the options that choose a file, on which it depends what else there is,
-    and with each the other lists in turn at each of their values.
+    If there are too many, list every combination of the chosen options, which decide what other settings exist, and
+    with each of them every value of the other lists, one list at a time.
     """
     choices = [expand_sweep(override) for override in overrides]
     if prod(map(len, choices)) <= MAX_COMBINATIONS:
@@ -174,9 +174,9 @@ def _list_variants(overrides: Sequence[str]) -> list[list[str]]:
 
 
 def expand_sweep(override: str) -> list[str]:
-    """The word at each value of its comma list.
+    """Return the override with each value of its comma list.
 
-    Raises HydraException for a word that cannot be read, ConfigError for a list without values.
+    Raises HydraException for an override that cannot be parsed, ConfigError for a list without values.
     """
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())  # which globs look into
     [parsed] = parser.parse_overrides([override])
@@ -189,7 +189,7 @@ def expand_sweep(override: str) -> list[str]:
 
 
 def _split_valid_invalid(overrides: Sequence[str], multirun: bool) -> tuple[list[str], list[str]]:
-    """A line for each wrong word, and the good words. Words that choose a file come first: others build on them."""
+    """Return a line for each invalid override, and the valid ones. Choices of options come first: others need them."""
     error_lines: list[str] = []
     valid_overrides: list[str] = []
     for override in sorted(overrides, key=_get_priority):  # a stable sort
@@ -217,12 +217,12 @@ def _split_valid_invalid(overrides: Sequence[str], multirun: bool) -> tuple[list
 
 
 def _get_priority(override: str) -> int:
-    """The place of a word among those that others build on: what chooses the groups, the choices, the values."""
+    """Return the position in the order of checks: 0 stage and preset, 1 choices of options, 2 values."""
     return 0 if get_key(override) in ("stage", "experiment") else 1 if _chooses_option(override) else 2
 
 
 def _find_value_errors(overrides: Sequence[str]) -> list[str]:
-    """A line for every wrong value among words that are right otherwise."""
+    """Return a line for every invalid value among overrides that are valid otherwise."""
     try:
         for variant in _list_variants(overrides):
             config = _compose_or_explain(variant)
@@ -234,5 +234,5 @@ def _find_value_errors(overrides: Sequence[str]) -> list[str]:
 
 
 def _chooses_option(override: str) -> bool:
-    """Whether a word, or its left side, chooses an option of a group."""
+    """Whether an override, or its left side, chooses an option of a group."""
     return is_group(override.split("=")[0].lstrip("+~").split("@")[0])

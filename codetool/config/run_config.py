@@ -1,4 +1,4 @@
-"""The settings of a run: the composed configuration, checked as a whole before anything heavy is loaded."""
+"""Settings of a run: the composed configuration, validated as a whole before anything heavy is loaded."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ PROTOCOLS: dict[str, Any] = {
     "answer": AnswerOption | PrintedAnswer,
     "judge": Judge,
 }
-"""The Protocol that the class behind a group's `_target_` has to have."""
+"""Protocol that the class in a group's `_target_` must implement."""
 VALUE_SETTINGS = ("stage", "seed", "limit", "fresh", "dry_run", "outputs", "concurrency", "reuse", "export")
-"""Settings of the top level that are values; every other is a group."""
+"""Top-level settings that are values; all others are groups."""
 MISSING_GROUP: Any = None
-"""A group that the chosen stage does not have, so that no code of the stage asks for it."""
+"""Value of a group that the chosen stage does not have; the stage's code does not use it."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True))
 class RunConfig:
-    """Everything a stage needs, as live settings objects and plain values. `conf/config.yaml` says what each means."""
+    """All settings of a stage, as settings objects and plain values. `conf/config.yaml` explains each."""
 
     stage: str
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**32)]
@@ -76,7 +76,7 @@ class RunConfig:
     vllm: SkipValidation[Any]
     simulator: SkipValidation[Simulator]
     logger: Annotated[SkipValidation[Tracker], Operational]
-    # What follows belongs to some stages alone: `conf/stage/` says to which. It is None, or empty, for any other.
+    # The following belong to some stages only, as `conf/stage/` says, and are None or empty for others.
     reuse: Annotated[tuple[Path, ...], Operational] = ()
     export: Annotated[Literal["reference"] | None, Operational] = None
     answer: SkipValidation[AnswerOption] = MISSING_GROUP
@@ -91,7 +91,7 @@ class RunConfig:
     serve_tools: Annotated[SkipValidation[Any], Operational] = None
     report: Annotated[SkipValidation[Any], Operational] = None
     settings: dict[str, Any] = field(default_factory=dict)
-    """The resolved configuration as plain data: what is hashed and written to `config.yaml`."""
+    """The resolved configuration as plain data, which is hashed and written to `config.yaml`."""
 
     @field_validator("outputs", mode="before")
     @classmethod
@@ -107,7 +107,7 @@ class RunConfig:
 
 
 def validate(config: DictConfig) -> RunConfig:
-    """The settings of a run. Raises ConfigError with every wrong option of every group in one message."""
+    """Build the settings of a run. Raises ConfigError with every invalid setting of every group in one message."""
     parts: dict[str, Any] = {}
     problems: list[str] = []
     plain = OmegaConf.to_container(config, resolve=False)
@@ -139,7 +139,7 @@ def _instantiate(config: DictConfig, name: str) -> Any:
 
 
 def _find_problems(config: DictConfig, name: str) -> Iterator[str]:
-    """One line for every value and every target of a group that nothing should be made of."""
+    """Yield one line for every value and every `_target_` of a group that must not be instantiated."""
     value = config[name]
     plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
     if name not in VALUE_SETTINGS and not isinstance(plain, Mapping):
@@ -150,14 +150,14 @@ def _find_problems(config: DictConfig, name: str) -> Iterator[str]:
 
 
 def strip_operational_lists(settings: Any) -> Any:
-    """Plain settings without the lists `_operational_`, which are for the identity alone."""
+    """Return plain settings without the lists `_operational_`, which only the identity uses."""
     if isinstance(settings, Mapping):
         return {name: strip_operational_lists(item) for name, item in settings.items() if name != OPERATIONAL_KEY}
     return [strip_operational_lists(item) for item in settings] if isinstance(settings, list) else settings
 
 
 def _find_top_level_errors(parts: Mapping[str, Any]) -> Iterator[str]:
-    """One line for every wrong value at the top level, where no group's constructor looks."""
+    """Yield one line for every invalid value at the top level, which no group's constructor checks."""
     try:
         TypeAdapter(RunConfig).validate_python(dict(parts))
     except ValidationError as error:
@@ -171,7 +171,7 @@ def _find_top_level_errors(parts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _explain_instantiation(name: str, error: Exception) -> Iterator[str]:
-    """One line for every option that the constructors below `name` refused."""
+    """Yield one line for every setting that the constructors below `name` refused."""
     cause = error.__cause__ or error
     if isinstance(cause, MissingMandatoryValue):
         yield f"{cause.full_key}: is not set and has no default. Give it with {cause.full_key}=VALUE."
@@ -182,10 +182,10 @@ def _explain_instantiation(name: str, error: Exception) -> Iterator[str]:
     if not isinstance(cause, ValidationError):
         yield f"{name}: {' '.join(str(cause).split())}"
         return
-    match = re.search(r"full_key: (\S+)", str(error))  # Hydra's exception has it in its message alone
+    match = re.search(r"full_key: (\S+)", str(error))  # Hydra's exception has it in its message only
     parent = getattr(error, "full_key", None) or (match[1] if match else name)
     for item in cause.errors():
-        if not item["loc"]:  # options that do not go together: the message names them
+        if not item["loc"]:  # settings that contradict each other: the message names them
             yield item["msg"].removeprefix("Value error, ")
             continue
         setting = ".".join([str(parent), *(str(part) for part in item["loc"] if not str(part).startswith("function-"))])
@@ -198,6 +198,6 @@ def _explain_instantiation(name: str, error: Exception) -> Iterator[str]:
 
 def _format_problem(setting: str, value: object, message: str) -> str:
     message = message.removeprefix("Value error, ").removeprefix("Input ")
-    # A mapping is long and may hold a key that was pasted into it; what is wrong in it stands in the message.
+    # A mapping is long and may hold a pasted key; the message says what is wrong in it.
     shown = "" if isinstance(value, Mapping) or setting.startswith("tools.secrets") else f"={value!r}"
     return f"{setting}{shown}: {message[0].lower()}{message[1:]}"

@@ -1,7 +1,7 @@
-"""What no setting may hold, whatever it is for, and what a `_target_` may name.
+"""Checks of values that no setting may have, and of the classes that a `_target_` may name.
 
-`_target_` chooses the class that is made of a group of settings. Only a class that does what the group is for is taken,
-and it is looked at before anything of it is called: a configuration must not be able to run any function there is.
+`_target_` chooses the class that is built from a group of settings. Only a class that implements the group's Protocol
+is accepted, and it is checked before it is called: a configuration must not be able to run an arbitrary function.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from pathlib import Path
 from typing import Annotated, Any, Protocol, Union, get_args, get_origin, get_type_hints
 
 MAX_NUMBER = 2**63
-"""Numbers below this are whole in every file and library that they reach."""
+"""Whole numbers below this are exact in every file and library that stores them."""
 MAX_PATH_CHARS = 4096
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]|[\ud800-\udfff]")
-"""Characters that belong in no name and no text: control characters, and halves of a character."""
+"""Control characters and halves of surrogate pairs, which no name and no text may hold."""
 TEXT_SETTINGS = re.compile(r"(^|\.)(prompt|system|user|second_look|comparison)(\.|$)")
-"""Settings that are texts for a model, which may be empty."""
+"""Settings that are prompt texts, which may be empty."""
 HYDRA_KEYWORDS = ("_args_", "_partial_", "_recursive_", "_convert_")
-"""Words of Hydra's that would make something else of a target than an object with named settings."""
+"""Keys of Hydra that would build something other than an object with named settings."""
 
 
 def find_wrong_values(value: Any, setting: str) -> Iterator[str]:
-    """A line for every value below a place that no setting can have."""
+    """Yield a line for every invalid value below a setting."""
     if isinstance(value, Mapping):
         for name, item in value.items():
             yield from find_wrong_values(item, f"{setting}.{name}" if setting else str(name))
@@ -55,7 +55,7 @@ def _explain_wrong_value(value: Any, setting: str) -> str | None:
 
 
 def _explain_special_file(text: str) -> str | None:
-    """What is wrong with a text that is the path of a device or a pipe, which might never end."""
+    """Explain why a text must not name a device or a pipe, which might never end; None if it does not."""
     if len(text) > MAX_PATH_CHARS or "\n" in text:
         return None
     try:
@@ -67,10 +67,10 @@ def _explain_special_file(text: str) -> str | None:
 
 
 def find_wrong_targets(value: Any, setting: str, protocol: Any = None) -> Iterator[str]:
-    """A line for every `_target_` below a place whose class is not for it.
+    """Yield a line for every `_target_` below a setting whose class does not fit.
 
-    `seam` is the Protocol or class that is wanted at the place itself; what is wanted further down is what the class
-    above declares for its field. Without either, the class must be one of settings, a dataclass.
+    `protocol` is the Protocol or class that the setting itself requires; the class of a group declares what its fields
+    require. Without either, the class must be a dataclass.
     """
     if not isinstance(value, Mapping):
         for number, item in enumerate(value if isinstance(value, list | tuple) else ()):
@@ -92,7 +92,7 @@ def find_wrong_targets(value: Any, setting: str, protocol: Any = None) -> Iterat
 
 
 def _locate_class(target: str) -> tuple[Any, str]:
-    """What a dotted name stands for, and why that cannot be said, if it cannot."""
+    """Import the class of a dotted name. Returns it with an empty text, or what is wrong with the name."""
     if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", target):
         return None, "should be the dotted name of a class, package.module.Class"
     module, _, name = target.rpartition(".")
@@ -104,7 +104,7 @@ def _locate_class(target: str) -> tuple[Any, str]:
 
 
 def _explain_wrong_class(target_class: type, protocol: Any) -> str:
-    """Why a class is not what is wanted; empty if it is."""
+    """Explain why a class does not implement the Protocol; empty if it does."""
     allowed_classes = [option for option in _list_alternatives(protocol) if isinstance(option, type)]
     if not allowed_classes:
         return "" if dataclasses.is_dataclass(target_class) else "is no class of settings"
@@ -129,14 +129,14 @@ def _is_protocol(allowed_class: type) -> bool:
 
 
 def _list_members(target_class: type) -> set[str]:
-    """The public attributes of a class, fields without a default included."""
+    """List the public attributes of a class, including fields without a default."""
     classes = [base for base in target_class.__mro__ if base not in (object, Protocol) and base.__module__ != "typing"]
     names = {name for base in classes for name in (*vars(base), *base.__dict__.get("__annotations__", ()))}
     return {name for name in names if not name.startswith("_")}
 
 
 def _list_alternatives(hint: Any) -> Sequence[Any]:
-    """The alternatives of a type hint, without what it is annotated with and without None."""
+    """List the alternatives of a type hint, without annotations and None."""
     if get_origin(hint) is Annotated:
         return _list_alternatives(get_args(hint)[0])
     if get_origin(hint) in (Union, types.UnionType):
@@ -145,8 +145,8 @@ def _list_alternatives(hint: Any) -> Sequence[Any]:
 
 
 def _read_hints(target_class: type) -> Mapping[str, Any]:
-    """The types of a class's fields, as far as they can be read."""
+    """Return the type hints of a class's fields; empty if they cannot be evaluated."""
     try:
         return get_type_hints(target_class, include_extras=True)
-    except (NameError, TypeError):  # a name that is imported for type checkers alone
+    except (NameError, TypeError):  # a name that is imported for type checkers only
         return {}

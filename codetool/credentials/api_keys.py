@@ -20,7 +20,7 @@ _MIN_KEY_CHARS = 16
 def read_key(
     variable: str | None, environment: Mapping[str, str] = os.environ, *, allow_spaces: bool = False
 ) -> str | None:
-    """The key in an environment variable without surrounding blanks, None where there is none.
+    """Read the key in an environment variable without surrounding blanks; None if there is none.
 
     `allow_spaces` permits spaces inside, for values that hold a scheme before the key. Raises ConfigError, which does
     not repeat the value, where it holds other characters than an HTTP header may carry.

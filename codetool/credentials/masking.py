@@ -11,7 +11,7 @@ from codetool.credentials.secret_names import SERVICE_KEY_PREFIX, is_secret_vari
 MIN_SECRET_CHARS = 8
 """Characters. A shorter value may be part of an ordinary word: it is masked only as the whole value of an option."""
 ORDINARY_VALUE = re.compile(r"(?i).{0,3}|\d+|true|false|null|none")
-"""Short values that are no secrets, whatever the variable's name is."""
+"""Short values that are not secrets, whatever the variable's name is."""
 MASK = "[secret]"
 _URL_CREDENTIALS = re.compile(r"(?<=://)[^/\s'\"]+(?=@)")
 _QUERY_ARGUMENT = re.compile(r"([?&;]([\w.-]+)=)[^&;#\s'\"\]},]+")
@@ -20,7 +20,7 @@ _SERVICE_KEY = re.compile(rf"\b{SERVICE_KEY_PREFIX}[A-Za-z0-9_-]{{16,}}")
 
 
 def find_secret_values(names: Collection[str] = ()) -> list[str]:
-    """Values of environment variables that hold secrets, at least eight characters each, the longest first.
+    """Return the values of environment variables that hold secrets, at least eight characters each, the longest first.
 
     `names` are variables that hold a secret whatever their name.
     """
@@ -29,7 +29,7 @@ def find_secret_values(names: Collection[str] = ()) -> list[str]:
 
 
 def mask_command(arguments: Sequence[str], names: Collection[str] = ()) -> list[str]:
-    """The arguments of a command line with secrets replaced by `[secret]`.
+    """Return the arguments of a command line with secrets replaced by `[secret]`.
 
     Replaced are values of secret variables, user and password of URLs, query arguments that are named like secrets, and
     texts that look like a well-known service's key. `names` are variables that hold a secret whatever their name.
@@ -55,6 +55,6 @@ def _mask_query_argument(match: re.Match[str]) -> str:
 
 
 def _find_short_values(names: Collection[str]) -> set[str]:
-    """Values of secret variables that are too short to be replaced inside other words."""
+    """Return the values of secret variables that are too short to be replaced inside other words."""
     values = {value for name, value in os.environ.items() if name in names or is_secret_variable(name)}
     return {value for value in values if len(value) < MIN_SECRET_CHARS and not ORDINARY_VALUE.fullmatch(value)}

@@ -46,5 +46,5 @@ def may_be_secret_argument(name: str) -> bool:
 
 
 def normalize_name(name: str) -> str:
-    """The name of an argument or header in lower case, letters and digits only."""
+    """Return the name of an argument or header in lower case, with letters and digits only."""
     return _PUNCTUATION.sub("", name.lower())

@@ -1,6 +1,6 @@
-"""The code that runs: version, sha256 of its source, git commit. Read once at the start of a command.
+"""Version of the running code: package version, sha256 of its source, git commit. Read once when a command starts.
 
-Two codes are the same if the sha256 of their sources are equal; a commit alone says nothing of local changes.
+Two versions are the same if the sha256 of their sources are equal; a commit alone does not cover local changes.
 """
 
 from __future__ import annotations
@@ -27,33 +27,33 @@ INSTALL_FOLDERS = ("site-packages", "dist-packages")
 
 @dataclass(frozen=True)
 class CodeVersion:
-    """The code of this package and of the plug-ins that a run uses."""
+    """Version of this package and of the plug-ins that a run uses."""
 
     version: str
     """Version of this package."""
     sha256: str
-    """Of the package's Python and YAML files, `conf/` included, by path."""
+    """Hex sha256 of the package's Python and YAML files, including `conf/`, by path."""
     commit: str | None
-    """Git commit of the checkout, or of the installation from git; None where there is none, or git cannot tell."""
+    """Git commit of the checkout, or of the installation from git; None if unknown."""
     changed: bool | None
-    """Whether the checkout differs from the commit; None where git cannot tell."""
+    """Whether the checkout differs from the commit; None if unknown."""
     plugins: Mapping[str, str] = field(default_factory=dict)
-    """Each other package that the settings name a class of: `version X` if installed, else `sha256 X` of its files."""
+    """Other packages whose classes the settings name: `version X` if installed, else `sha256 X` of its files."""
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """What is equal for equal code."""
+        """Value that is equal for equal code."""
         return self.sha256, tuple(sorted(self.plugins.items()))
 
     def __str__(self) -> str:
-        """The code in a few words."""
+        """Return a short description."""
         commit = f", commit {self.commit[:8]}{' with changes' if self.changed else ''}" if self.commit else ""
         plugins = "".join(f", {name} {description[:16]}" for name, description in sorted(self.plugins.items()))
         return f"codetool {self.version} (source {self.sha256[:8]}{commit}{plugins})"
 
 
 def read_code_version(settings: Mapping[str, Any]) -> CodeVersion:
-    """The code as it lies on the disk now; `settings` are a run's, whose `_target_`s name plug-ins."""
+    """Read the version of the code on disk; the `_target_`s in a run's `settings` name plug-ins."""
     commit, changed = read_git_state(PACKAGE_FOLDER)
     return CodeVersion(
         version=importlib.metadata.version("codetool"),
@@ -69,13 +69,13 @@ def read_code_version(settings: Mapping[str, Any]) -> CodeVersion:
 
 
 def list_source_folders() -> list[Path]:
-    """The package, and `conf/` where it lies beside it."""
+    """List the package's folder, and `conf/` if it is beside it."""
     conf_folder = PACKAGE_FOLDER.parent / "conf"
     return [PACKAGE_FOLDER, *([conf_folder] if (conf_folder / "config.yaml").is_file() else [])]
 
 
 def hash_sources(folders: Iterable[Path]) -> str:
-    """Hex sha256 of the names and contents of all Python and YAML files, sorted by path."""
+    """Compute the hex sha256 of the names and contents of all Python and YAML files, sorted by path."""
     digest = hashlib.sha256()
     for folder in folders:
         for file in sorted(file for file in folder.rglob("*") if file.suffix in SOURCE_SUFFIXES and file.is_file()):
@@ -85,10 +85,10 @@ def hash_sources(folders: Iterable[Path]) -> str:
 
 
 def read_git_state(folder: Path) -> tuple[str | None, bool | None]:
-    """Commit of the checkout that holds a folder, and whether files differ from it; None for what git cannot tell.
+    """Return the commit of the checkout with this folder, and whether files differ from it; None for unknown values.
 
-    So it is without git, outside a checkout, for a folder that git does not track (an installed package in somebody's
-    checkout), before the first commit, for a checkout of another owner, and if git takes longer than five seconds.
+    They are unknown without git, outside a checkout, for a folder that git does not track (a package installed inside
+    another checkout), before the first commit, for a checkout of another owner, and if git takes over five seconds.
     """
     if _run_git(folder, "ls-files", "--error-unmatch", "--", "__init__.py") is None:
         return None, None
@@ -105,7 +105,7 @@ def read_git_state(folder: Path) -> tuple[str | None, bool | None]:
 
 
 def _run_git(folder: Path, *arguments: str) -> str | None:
-    """What git prints, None where it fails."""
+    """Run git and return its output, None if it fails."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     environment |= {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     command = ["git", "-c", "core.fsmonitor=false", "-c", "core.quotepath=false", "-C", str(folder), *arguments]
@@ -124,7 +124,7 @@ def _run_git(folder: Path, *arguments: str) -> str | None:
 
 
 def _read_installed_commit() -> str | None:
-    """The commit that pip installed this package from, None if it was not installed from a git address."""
+    """Return the commit that pip installed this package from, None if it was not installed from git."""
     try:
         text = importlib.metadata.distribution("codetool").read_text("direct_url.json")
         commit = json.loads(text or "{}").get("vcs_info", {}).get("commit_id")
@@ -134,7 +134,7 @@ def _read_installed_commit() -> str | None:
 
 
 def _find_plugins(settings: Any) -> Iterator[str]:
-    """Top-level packages of the classes that settings name, without this one."""
+    """Yield the top-level packages of the classes that settings name, without this package."""
     if isinstance(settings, Mapping):
         target = settings.get(TARGET_KEY)
         if isinstance(target, str) and "." in target and not target.startswith(PACKAGE_PREFIX):
@@ -147,7 +147,7 @@ def _find_plugins(settings: Any) -> Iterator[str]:
 
 
 def _describe_plugin(name: str) -> str | None:
-    """What names a package's code: the version of an installed one, else the sha256 of its files."""
+    """Describe a package's code: the version if it is installed, else the sha256 of its files."""
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):

@@ -1,4 +1,4 @@
-"""What a run is executed on: Python, platform, processors, GPUs and the packages that matter."""
+"""Describe the machine of a run: Python, platform, processors, GPUs and package versions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GPU_SECONDS = 5.0
 
 
 def describe_host() -> dict[str, Any]:
-    """Python, platform, CPU and GPUs."""
+    """Return Python version, platform, CPU and GPUs as plain data."""
     return {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "platform": platform.platform(),
@@ -26,7 +26,7 @@ def describe_host() -> dict[str, Any]:
 
 
 def read_package_versions() -> dict[str, str]:
-    """Installed versions of what this package needs or can use, by name; development tools are left out."""
+    """Return the installed versions of required and optional packages by name, without development tools."""
     versions = {}
     for requirement in importlib.metadata.requires("codetool") or ():
         if re.search(r"extra\s*==\s*['\"]dev['\"]", requirement):
@@ -40,7 +40,7 @@ def read_package_versions() -> dict[str, str]:
 
 
 def _count_cores() -> int | None:
-    """Cores that this process may use."""
+    """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
@@ -54,7 +54,7 @@ def _read_cpu_model() -> str:
 
 
 def _list_gpus() -> list[str]:
-    """Names of the GPUs of this machine; those of NVIDIA only."""
+    """List the names of this machine's NVIDIA GPUs."""
     names = []
     for file in sorted(NVIDIA_FOLDER.glob("gpus/*/information")):
         try:

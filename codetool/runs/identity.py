@@ -1,4 +1,4 @@
-"""The identity of a result: a hash of the settings, options and files that determine it.
+"""Identity of a result: a hash of the settings, options and files that determine it.
 
 - A setting is hashed unless its settings class marks it (`codetool.runs.operational`), or the YAML file of a class that
   cannot be marked lists it in `_operational_`.
@@ -35,20 +35,20 @@ BLOCK_BYTES = 2**20
 
 
 class ComposedConfig(Protocol):
-    """The settings of a run: an object of each block, and the same as plain data."""
+    """Settings of a run: an object for each block, and the same settings as plain data."""
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The resolved configuration."""
+        """The resolved configuration as plain data."""
         ...
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What determines a result."""
+    """Settings, file checksums and package version that determine a result."""
 
     settings: Mapping[str, Any]
-    """Hashed settings by block, as `identity_settings` makes them."""
+    """Hashed settings by block, from `select_identity_settings`."""
     checksums: Mapping[str, str]
     """Hex sha256 of data, weights and adapters by name."""
     version: str = field(default_factory=lambda: version("codetool"))
@@ -56,7 +56,7 @@ class Identity:
 
     @property
     def digest(self) -> str:
-        """Eight hexadecimal digits that name the result."""
+        """Hash of eight hexadecimal digits, the name of the result."""
         parts = {**self.settings, "checksums": dict(self.checksums), "version": self.version}
         text = json.dumps(_normalize_numbers(parts), sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
@@ -65,7 +65,7 @@ class Identity:
 def select_identity_settings(
     config: ComposedConfig, choices: Mapping[str, str], only: Collection[str] | None = None
 ) -> dict[str, Any]:
-    """The settings that determine a result, by block.
+    """Return the settings that determine a result, by block.
 
     `choices` are Hydra's choices: the option's name by group, `search`, or by `group@place`, such as
     `policy_prompt@policy.prompt`.
@@ -88,24 +88,24 @@ def select_identity_settings(
 
 
 def find_marked_settings(settings: Mapping[str, Any], schema: type) -> dict[str, Mark]:
-    """The mark of every setting that has one, by dotted name; `schema` is the class of the whole configuration."""
+    """Return the mark of every marked setting by dotted name; `schema` is the class of the whole configuration."""
     return dict(_iterate_marks(settings, schema, ""))
 
 
 def is_hashed(name: str, marks: Mapping[str, Mark]) -> bool:
-    """Whether the setting of this dotted name, or what it points at, is part of a result's identity."""
+    """Whether the setting of this dotted name, or the content of its file, is part of a result's identity."""
     parents = (name.rsplit(".", depth)[0] for depth in range(name.count(".") + 1))
     return not any(marks.get(parent) is Mark.OPERATIONAL for parent in parents)
 
 
 def find_local_model_folder(model: str) -> Path | None:
-    """The folder of a whole model that `policy.model` or `prm.model` names, None for the name of a published model."""
+    """Return the folder if `policy.model` or `prm.model` is one with a full model, None for a published model."""
     folder = Path(model).expanduser()
     return folder if (folder / "config.json").is_file() else None
 
 
 def hash_path(path: Path) -> str | None:
-    """Hex sha256 of a file, or of the names and contents of all files in a folder; None where neither is there."""
+    """Hash a file, or the names and contents of all files in a folder, by sha256; None if it does not exist."""
     if path.is_file():
         return hash_files([path])
     if path.is_dir():
@@ -114,7 +114,7 @@ def hash_path(path: Path) -> str | None:
 
 
 def hash_files(files: Sequence[Path], below: Path | None = None) -> str:
-    """Hex sha256 of files; with `below`, their names relative to it count too. Files above 64 MiB are sampled."""
+    """Hash files by sha256; with `below`, also their names relative to it. Files above 64 MiB are sampled."""
     digest = hashlib.sha256()
     for file in files:
         size = file.stat().st_size
@@ -130,7 +130,7 @@ def hash_files(files: Sequence[Path], below: Path | None = None) -> str:
 
 @lru_cache(maxsize=256)
 def read_field_hints(target: Any) -> Mapping[str, Any]:
-    """The annotations of a settings class, or of a function's arguments, by name; none where they cannot be read."""
+    """Return the annotations of a class's or function's arguments by name; empty if they cannot be evaluated."""
     sources = [target, getattr(target, "__init__")] if isinstance(target, type) else [target]  # noqa: B009
     hints: dict[str, Any] = {}
     for source in reversed(sources):
@@ -142,7 +142,7 @@ def read_field_hints(target: Any) -> Mapping[str, Any]:
 
 
 def find_mark(hint: Any) -> Mark | None:
-    """The mark in an annotation, None where it has none."""
+    """Return the mark in an annotation, None without one."""
     for part in _iterate_parts(hint):
         if typing.get_origin(part) is Annotated:
             for extra in part.__metadata__:
@@ -152,7 +152,7 @@ def find_mark(hint: Any) -> Mark | None:
 
 
 def _to_hashed_form(value: Any, hint: Any, path: str, options: Mapping[str, str]) -> Any:
-    """The hashed form of a value at a dotted place of the configuration."""
+    """Return the form in which a value at a dotted path of the configuration is hashed."""
     if isinstance(value, Mapping):
         return _to_hashed_block(value, hint, path, options)
     if isinstance(value, list | tuple):
@@ -178,7 +178,7 @@ def _to_hashed_block(value: Mapping[str, Any], hint: Any, path: str, options: Ma
 
 
 def _normalize_numbers(value: Any) -> Any:
-    """The value with whole numbers written as such: 1.0 and 1 are the same setting."""
+    """Replace whole floats by integers: 1.0 and 1 are the same setting."""
     if isinstance(value, Mapping):
         return {name: _normalize_numbers(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
@@ -187,7 +187,7 @@ def _normalize_numbers(value: Any) -> Any:
 
 
 def _name_option(target: str, path: str, options: Mapping[str, str]) -> dict[str, str]:
-    """What stands for a class: its option's name, and the class's own name where that alone could be another's."""
+    """Return the names that replace a class: its option, and its own name if the option does not determine it."""
     option, overridden = options.get(path), options.get(f"{path}.{TARGET_KEY}")
     names = {} if option is None else {OPTION_KEY: option}
     is_known = target.startswith(PACKAGE_PREFIX) and (option is not None or "." not in path)
@@ -195,7 +195,7 @@ def _name_option(target: str, path: str, options: Mapping[str, str]) -> dict[str
 
 
 def _map_options_by_path(choices: Mapping[str, str]) -> dict[str, str]:
-    """The chosen options by the dotted place of their block; what is mixed into another option's block is left out."""
+    """Map the dotted path of each block to its chosen option; options mixed into another's block are left out."""
     mixed_in = {group.partition("@")[2]: option for group, option in choices.items() if "@" in group}
     return mixed_in | {group.replace("/", "."): option for group, option in choices.items() if "@" not in group}
 
@@ -213,7 +213,7 @@ def _iterate_marks(value: Mapping[str, Any], hint: Any, prefix: str) -> Iterator
 
 
 def _read_block_hints(value: Mapping[str, Any], hint: Any) -> Mapping[str, Any]:
-    """The annotations of a block's settings: of the class it names, else of the one its annotation names."""
+    """Return the annotations of a block's settings, from its `_target_` or from the class in its annotation."""
     if TARGET_KEY in value:
         try:
             target = pydoc.locate(str(value[TARGET_KEY]))
@@ -229,7 +229,7 @@ def _is_settings_class(part: type) -> bool:
 
 
 def _get_item_hint(hint: Any) -> Any:
-    """The annotation of the items of a list, tuple or mapping."""
+    """Return the annotation of the items of a list, tuple or mapping."""
     for part in _iterate_parts(hint):
         origin = typing.get_origin(part)
         if isinstance(origin, type) and issubclass(origin, Collection) and (arguments := typing.get_args(part)):
@@ -238,7 +238,7 @@ def _get_item_hint(hint: Any) -> Any:
 
 
 def _iterate_parts(hint: Any) -> Iterator[Any]:
-    """The annotation and all that it is made of without its containers: below `Annotated` and alternatives."""
+    """Yield an annotation and its parts inside `Annotated` and unions, but not inside containers."""
     yield hint
     origin = typing.get_origin(hint)
     if origin is Annotated:

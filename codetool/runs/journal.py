@@ -1,8 +1,8 @@
 """Append-only JSONL files that survive a kill at any byte.
 
-A record is one line, written by one `write` to an `O_APPEND` descriptor. A kill can tear the last line at most; `read`
-ignores such a tail and `Journal` cuts it off before it appends. Processes may append to one file at the same time: each
-locks it for as long as a line or the cut takes. Power loss can take the records since the last `sync`.
+A record is one line, written by one `write` to an `O_APPEND` descriptor. A kill can tear the last line only;
+`read_records` ignores it and `Journal` cuts it off before it appends. Several processes may append to one file: each
+locks it while it writes or cuts off a line. A power failure can lose the records since the last `sync`.
 """
 
 from __future__ import annotations
@@ -20,23 +20,22 @@ from codetool.errors import ConfigError
 
 Record = Mapping[str, Any]
 Shape = Mapping[str, Any]
-"""What a record must hold: for each field a type, None, a nested shape, or a tuple of alternatives."""
+"""Required fields of a record: for each a type, None, a nested shape, or a tuple of alternatives."""
 
 
 def encode_record(record: Record) -> bytes:
-    """One line of UTF-8 JSON with its newline; equal records give equal bytes.
+    """Encode a record as one line of UTF-8 JSON; equal records give equal bytes.
 
-    Half a surrogate pair, which no UTF-8 can hold, is written as a JSON escape and so read back as it was.
+    Half a surrogate pair, which no UTF-8 can hold, is written as a JSON escape and read back unchanged.
     """
     line = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
     return line.encode("utf-8", "backslashreplace") + b"\n"
 
 
 def read_records(path: Path, shape: Shape | None = None) -> Iterator[dict[str, Any]]:
-    """The records of a journal in order, a torn last line left out; nothing if there is no such file.
+    """Yield the records of a journal in order, without a torn last line; nothing if the file does not exist.
 
-    Raises ConfigError for a whole line that is no JSON object, or that lacks a field of `shape`: somebody else wrote
-    to the file.
+    Raises ConfigError for a complete line that is not a JSON object or lacks a field of `shape`.
     """
     if not path.exists():
         return
@@ -47,7 +46,7 @@ def read_records(path: Path, shape: Shape | None = None) -> Iterator[dict[str, A
 
 
 def read_latest_records(path: Path, shape: Shape, key: str = "task_id") -> tuple[dict[str, dict[str, Any]], int]:
-    """The last record for each value of `key`, and the number of earlier records that these replace."""
+    """Return the last record for each value of `key`, and the number of earlier records that they replace."""
     latest: dict[str, dict[str, Any]] = {}
     count = 0
     for record in read_records(path, shape):
@@ -58,7 +57,7 @@ def read_latest_records(path: Path, shape: Shape, key: str = "task_id") -> tuple
 
 
 def atomic_write(path: Path, content: Iterable[bytes]) -> None:
-    """Make `content`, joined, the file's content; a kill leaves the old file or the new one, never a part."""
+    """Replace a file's content; a kill leaves the old file or the new one, never a part."""
     temporary = path.with_name(path.name + ".new")
     with temporary.open("wb") as file:
         file.writelines(content)
@@ -68,20 +67,20 @@ def atomic_write(path: Path, content: Iterable[bytes]) -> None:
 
 
 def filter_records(path: Path, is_kept: Callable[[dict[str, Any]], bool]) -> None:
-    """Rewrite the file to hold only the wanted records, if it holds any other."""
+    """Rewrite the file without the records that `is_kept` rejects, if there are any."""
     if not all(map(is_kept, read_records(path))):
         atomic_write(path, (encode_record(record) for record in read_records(path) if is_kept(record)))
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add one line to a file that several processes extend, in one write, and wait until it is on the disk.
+    """Add one line to a file that several processes extend, in one write, and wait until it is on disk.
 
-    A torn line before it is closed first. Raises OSError where the line cannot be written whole.
+    A torn line before it is ended first. Raises OSError if the line cannot be written completely.
     """
     data = f"{line}\n".encode()
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # else a line that another process is writing would look torn
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # otherwise a line that another process is writing would look torn
         size = os.fstat(descriptor).st_size
         if size and os.pread(descriptor, 1, size - 1) != b"\n":
             data = b"\n" + data
@@ -96,12 +95,12 @@ class Journal:
     """A JSONL file open for appending; use it as a context manager."""
 
     def __init__(self, path: Path) -> None:
-        """Name the file; nothing is opened yet."""
+        """Store the path; the file is not opened yet."""
         self.path = path
         self._descriptor = -1
 
     def __enter__(self) -> Self:
-        """Open the file, created if missing, and cut off a torn last line."""
+        """Open or create the file and cut off a torn last line."""
         self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         with self._locked():
             os.ftruncate(self._descriptor, _measure_complete_lines(self.path))
@@ -115,23 +114,23 @@ class Journal:
         os.close(self._descriptor)
 
     def append(self, record: Record) -> None:
-        """Add one record. It survives a kill of this process from here on."""
+        """Append one record. It survives a kill of this process afterwards."""
         self.append_all([record])
 
     def append_all(self, records: Iterable[Record]) -> None:
-        """Add several records with one write. If it is cut short, `read` still returns those written in whole."""
+        """Append several records with one write. If it is cut short, `read_records` returns the complete ones."""
         lines = b"".join(map(encode_record, records))
         with self._locked():
             while lines:
                 lines = lines[os.write(self._descriptor, lines) :]
 
     def sync(self) -> None:
-        """Force what was appended to the disk."""
+        """Flush appended records to the disk."""
         os.fsync(self._descriptor)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Keep other processes from the file: what one of them cuts off must not be a line of ours."""
+        """Lock the file, so that no other process cuts off a line that this one is writing."""
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         try:
             yield
@@ -140,7 +139,7 @@ class Journal:
 
 
 def _measure_complete_lines(path: Path) -> int:
-    """Size in bytes of the part of the file that ends with its last newline."""
+    """Return the size in bytes of the file up to and with its last newline."""
     end = path.stat().st_size
     with path.open("rb") as file:
         while end:
@@ -154,7 +153,7 @@ def _measure_complete_lines(path: Path) -> int:
 
 
 def decode_record(path: Path, number: int, line: bytes, shape: Shape | None = None) -> dict[str, Any]:
-    """The record of one line, checked against the shape. `path` and `number` name the line in the ConfigError."""
+    """Decode one line and check it against the shape. A ConfigError names the line by `path` and `number`."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
@@ -172,7 +171,7 @@ def decode_record(path: Path, number: int, line: bytes, shape: Shape | None = No
 
 
 def find_mismatch(value: Any, shape: Any, field: str = "") -> str | None:
-    """The dotted name of the first field that does not fit the shape, None if all fit."""
+    """Return the dotted name of the first field that does not match the shape, None if all match."""
     if isinstance(shape, tuple):
         problems = [find_mismatch(value, alternative, field) for alternative in shape]
         return None if None in problems else max(map(str, problems), key=len)

@@ -1,9 +1,9 @@
-"""Marks of settings that stay out of a result's identity, to be put where a setting is defined.
+"""Marks for settings that are not part of a result's identity.
 
     base_url: Annotated[str, Operational]
 
-Every other setting is hashed. A YAML file whose `_target_` is a library's class or function, which cannot be marked,
-lists the names beside it: `_operational_: [num_workers]`.
+All other settings are hashed. For the `_target_` of a library's class or function, which cannot be marked, the YAML
+file lists the names beside it: `_operational_: [num_workers]`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ OPERATIONAL_KEY = "_operational_"
 
 
 class Mark(Enum):
-    """Why a setting is not hashed."""
+    """Reason why a setting is not hashed."""
 
     OPERATIONAL = "operational"
     CHECKSUMMED = "checksummed"
 
 
 Operational = Mark.OPERATIONAL
-"""The setting does not change a result: addresses, keys, time-outs, how much is done at once, where files are kept."""
+"""The setting does not change a result: addresses, keys, time-outs, concurrency, folders."""
 Checksummed = Mark.CHECKSUMMED
-"""The setting names files whose content is hashed by its option's `checksum()`, so their place does not matter."""
+"""The setting names files whose content is hashed by its option's `checksum()`, so their path does not matter."""

@@ -1,11 +1,11 @@
-"""`provenance.json` of a run folder: what determined the result, and what code ran when, on what, by which command.
+"""Read and write `provenance.json` of a run folder: what determined the result, and which code ran when and where.
 
     identity: digest, version and hashed settings; checksums: hex sha256 by name; result: an id of this folder's result
     sessions: a list of the commands that worked on the folder, each with command, code, host, packages, sandbox,
-        done (results that were there when it began), started and ended (null while it runs, and if it was killed)
+        done (number of results when it started), started and ended (null while it runs, and if it was killed)
 
-A command adds itself when it starts and the time when it ends. The file is replaced as a whole, so a kill leaves the
-old one or the new one. It holds no secret.
+A command adds itself when it starts and its end time when it ends. The file is replaced as a whole, so a kill leaves
+the old file or the new one. It holds no secret.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from codetool.runs.identity import Identity
 
 PROVENANCE_FILE = "provenance.json"
 KEY_VARIABLE_SETTINGS = ("key_env", "env")
-"""Settings that name an environment variable with a key."""
+"""Names of settings whose value is an environment variable with a key."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """The content of `provenance.json`."""
+    """Content of `provenance.json`."""
 
     result: str
     """Random id of this folder's result; a copied or moved folder keeps it."""
@@ -46,7 +46,7 @@ class Provenance:
 
     @property
     def codes(self) -> list[CodeVersion]:
-        """Every code that worked on the folder, in the order of its first session."""
+        """Code versions that worked on the folder, in the order of their first command."""
         unique: dict[Any, CodeVersion] = {}
         for session in self.sessions:
             code = CodeVersion(**session["code"])
@@ -55,14 +55,14 @@ class Provenance:
 
     @property
     def sandboxes(self) -> list[dict[str, str]]:
-        """The sandbox layers that were in force, each combination once."""
+        """Active sandbox layers, each combination once."""
         sandboxes = [dict(session["sandbox"]) for session in self.sessions if session["sandbox"]]
         return [layers for number, layers in enumerate(sandboxes) if layers not in sandboxes[:number]]
 
     def results_by_code(self, done: int | None = None) -> list[dict[str, Any]]:
-        """The codes as plain data, each with `results`: how many it added; None where results are not counted.
+        """Return the code versions as plain data, each with `results`: how many it added, None if unknown.
 
-        `done` is the number of results that are there now.
+        `done` is the current number of results.
         """
         counts = [session["done"] for session in self.sessions]
         after = [*counts[1:], done]
@@ -80,19 +80,19 @@ class Provenance:
 
 
 class SessionRecord:
-    """This command's entry in a folder's `provenance.json`."""
+    """Entry of the running command in a folder's `provenance.json`."""
 
     def __init__(self, folder: Path, content: dict[str, Any], code: CodeVersion) -> None:
-        """Takes the content of the file, whose last session is this command's."""
+        """Take the content of the file, whose last session is the running command."""
         self._file, self._content, self.code = folder / PROVENANCE_FILE, content, code
 
     def record_sandbox(self, layers: Mapping[str, str]) -> None:
-        """Write down what confines generated code."""
+        """Record the active sandbox layers."""
         self._content["sessions"][-1]["sandbox"] = dict(layers)
         self._write()
 
     def end(self) -> None:
-        """Write down the time."""
+        """Record the end time."""
         self._content["sessions"][-1]["ended"] = _format_now()
         self._write()
 
@@ -109,10 +109,10 @@ def record_session(
     *,
     done: int | None = None,
 ) -> Iterator[SessionRecord]:
-    """Add this command to the folder's provenance while it runs.
+    """Add the running command to the folder's provenance.
 
-    `settings` is the whole configuration, `command` the words that were typed and `done` the number of results that
-    are there already. Says in one line if other code has worked on the folder.
+    `settings` is the whole configuration, `command` the command line and `done` the current number of results. Logs a
+    warning if other code has worked on the folder.
     """
     code = read_code_version(settings)
     earlier = _read_content(folder)
@@ -148,7 +148,7 @@ def record_session(
 
 
 def read_provenance(folder: Path) -> Provenance:
-    """The provenance of a run folder. Raises ConfigError where there is none that can be read."""
+    """Read the provenance of a run folder. Raises ConfigError if there is none or it cannot be read."""
     content = _read_content(folder)
     if not content:
         raise ConfigError(
@@ -168,7 +168,7 @@ def read_provenance(folder: Path) -> Provenance:
 
 
 def describe_other_code(folder: Path, code: CodeVersion) -> str | None:
-    """One line that names the other code that has worked on a folder, None where there is none."""
+    """Describe in one line other code that has worked on a folder, None if there is none."""
     if not (folder / PROVENANCE_FILE).is_file():
         return None
     if not (other_codes := [str(other) for other in read_provenance(folder).codes if other.key != code.key]):
@@ -180,17 +180,17 @@ def describe_other_code(folder: Path, code: CodeVersion) -> str | None:
 
 
 def count_results_by_code(folder: Path, done: int | None = None) -> list[dict[str, Any]]:
-    """Every code that made a folder's results, for `metrics.json`."""
+    """Return the code versions that made a folder's results with their counts, for `metrics.json`."""
     return read_provenance(folder).results_by_code(done)
 
 
 def parse_code_versions(content: Mapping[str, Any]) -> list[CodeVersion]:
-    """The codes that the content of a `metrics.json` names."""
+    """Parse the code versions in the content of `metrics.json`."""
     return [CodeVersion(**{name: value for name, value in row.items() if name != "results"}) for row in content["code"]]
 
 
 def _read_content(folder: Path) -> dict[str, Any]:
-    """The content of the file, empty where there is none. Raises ConfigError if it cannot be read."""
+    """Read the file's content, empty if there is no file. Raises ConfigError if it cannot be read."""
     try:
         content = json.loads((folder / PROVENANCE_FILE).read_text(encoding="utf-8"))
         if not isinstance(content, dict):
@@ -205,7 +205,7 @@ def _read_content(folder: Path) -> dict[str, Any]:
 
 
 def _find_key_variables(settings: Any) -> set[str]:
-    """Environment variables that settings name as those of a key."""
+    """Return the environment variables that settings name as holding a key."""
     if isinstance(settings, Mapping):
         variables = {
             value for name, value in settings.items() if name in KEY_VARIABLE_SETTINGS and isinstance(value, str)
