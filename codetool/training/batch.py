@@ -24,27 +24,27 @@ class TrainBatch:
     """`(rows, length)`."""
     positions: Tensor
     """`(rows, length)`: of each token in its own example."""
-    ends: Tensor
+    subtree_ends: Tensor
     """`(rows, length)`: of each token's subtree, see `codetool.training.packing`."""
-    places: Tensor
-    """`(readings,)`: into the flattened tokens."""
-    wanted: Tensor
-    """`(readings,)`: the right next tokens; -1 for a PRM."""
-    shares: Tensor
-    """`(readings,)`: wanted probabilities of the first label."""
+    target_positions: Tensor
+    """`(targets,)`: into the flattened tokens."""
+    target_tokens: Tensor
+    """`(targets,)`: the right next tokens; -1 for a PRM."""
+    label_probs: Tensor
+    """`(targets,)`: wanted probabilities of the first label."""
     weights: Tensor
-    """`(readings,)`."""
-    numbers: tuple[int, ...]
+    """`(targets,)`."""
+    example_indices: tuple[int, ...]
     """Of the process examples that are judged."""
-    total: float
+    total_weight: float
     """Sum of the weights of the whole update that this pass is a part of."""
     examples: int
-    read: int
+    num_tokens: int
     """Tokens that the model reads, without those that fill short rows up."""
 
     def to(self, device: torch.device) -> TrainBatch:
         """The same batch elsewhere."""
-        names = ("tokens", "positions", "ends", "places", "wanted", "shares", "weights")
+        names = ("tokens", "positions", "subtree_ends", "target_positions", "target_tokens", "label_probs", "weights")
         return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in names})
 
 
@@ -74,22 +74,24 @@ BUCKET_GROUPS = 50
 def build_batch(rows: Sequence[Pack], total: float) -> TrainBatch:
     """The tensors of one forward pass; short rows are padded on the right with tokens that no example sees.
 
-    The padding of a row is like one more example, so that attention has one stretch of it and not one a token.
+    The padding of a row is like one more example, so that attention has one segment of it and not one a token.
     """
     length = max(len(row.tokens) for row in rows)
     missing = [length - len(row.tokens) for row in rows]
 
-    readings = [(i * length, reading) for i, row in enumerate(rows) for reading in row.readings]
+    targets = [(i * length, target) for i, row in enumerate(rows) for target in row.targets]
     return TrainBatch(
         tokens=torch.tensor([[*row.tokens, *[0] * some] for row, some in zip(rows, missing, strict=True)]),
         positions=torch.tensor([[*row.positions, *range(some)] for row, some in zip(rows, missing, strict=True)]),
-        ends=torch.tensor([[*row.ends, *[length] * some] for row, some in zip(rows, missing, strict=True)]),
-        places=torch.tensor([start + reading.place for start, reading in readings]),
-        wanted=torch.tensor([reading.token for _, reading in readings]),
-        shares=torch.tensor([reading.share for _, reading in readings]),
-        weights=torch.tensor([reading.weight for _, reading in readings]),
-        numbers=tuple(reading.number for _, reading in readings),
-        total=total,
+        subtree_ends=torch.tensor(
+            [[*row.subtree_ends, *[length] * some] for row, some in zip(rows, missing, strict=True)]
+        ),
+        target_positions=torch.tensor([start + target.position for start, target in targets]),
+        target_tokens=torch.tensor([target.token for _, target in targets]),
+        label_probs=torch.tensor([target.label_prob for _, target in targets]),
+        weights=torch.tensor([target.weight for _, target in targets]),
+        example_indices=tuple(target.example_index for _, target in targets),
+        total_weight=total,
         examples=sum(row.examples for row in rows),
-        read=sum(len(row.tokens) for row in rows),
+        num_tokens=sum(len(row.tokens) for row in rows),
     )

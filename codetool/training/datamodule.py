@@ -101,7 +101,13 @@ class TrainDataModule(lightning.LightningDataModule):
 def _make_padding_batch(rows: Sequence[Pack], total: float) -> TrainBatch:
     """A pass that weighs nothing, for a process that must take part in what the others do."""
     made = build_batch(rows, total)
-    return replace(made, weights=torch.zeros_like(made.weights), numbers=(-1,) * len(made.numbers), examples=0, read=0)
+    return replace(
+        made,
+        weights=torch.zeros_like(made.weights),
+        example_indices=(-1,) * len(made.example_indices),
+        examples=0,
+        num_tokens=0,
+    )
 
 
 def _group_by_task(examples: Sequence[SFTExample]) -> list[list[SFTExample]]:

@@ -32,7 +32,7 @@ def export(job: TrainJob, checkpoint: Path, base_name: str, tokenizer: Tokenizer
     new = _make_empty_folder(folder)
     trained = _load_with_weights(job, load_trained_weights(checkpoint))
     if whole:
-        _save_model(trained.plain, job, new, tokenizer)
+        _save_model(trained.unwrapped, job, new, tokenizer)
     else:
         _save_adapter(trained.model, job, base_name, new)
     return _move_into_place(new, folder)

@@ -42,7 +42,7 @@ def fit(job: TrainJob, rank: int, watch: ProgressObserver | None, measure: Metri
     updates = job.updates()
     if done >= updates or is_out_of_patience(before, job.settings.early_stopping_patience):
         return
-    torch.set_num_threads(job.place.threads(job.settings.threads))
+    torch.set_num_threads(job.devices.threads_per_process(job.settings.threads))
     stop = SignalHandler(watch)
     try:
         with ExitStack() as stack:
@@ -79,8 +79,8 @@ def _count_updates(checkpoint: Any) -> int:
 
 def _make_trainer(job: TrainJob, course: RunCallback) -> lightning.Trainer:
     return lightning.Trainer(
-        accelerator=job.place.device,
-        devices=job.place.world,
+        accelerator=job.devices.device,
+        devices=job.devices.count,
         strategy=_make_strategy(job),
         precision=_choose_precision(job),
         max_epochs=job.settings.epochs,
@@ -110,8 +110,8 @@ def _choose_precision(job: TrainJob) -> Any:
 
 
 def _make_strategy(job: TrainJob) -> Any:
-    backend = "gloo" if job.place.device == "cpu" else "nccl"
-    if job.trainer.strategy == "ddp" and job.place.world > 1:
+    backend = "gloo" if job.devices.device == "cpu" else "nccl"
+    if job.trainer.strategy == "ddp" and job.devices.count > 1:
         from pytorch_lightning.strategies import DDPStrategy
 
         return DDPStrategy(process_group_backend=backend)
@@ -119,7 +119,7 @@ def _make_strategy(job: TrainJob) -> Any:
         from pytorch_lightning.strategies import ModelParallelStrategy
 
         return ModelParallelStrategy(
-            data_parallel_size=job.place.world,
+            data_parallel_size=job.devices.count,
             tensor_parallel_size=1,
             save_distributed_checkpoint=False,
             process_group_backend=backend,
@@ -145,7 +145,7 @@ def _shard_weights(trained: TrainableModel, mesh: Any, job: TrainJob) -> None:
 
     cast = job.trainer.precision != "32-true" and _is_all_float32(trained)
     policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if cast else MixedPrecisionPolicy()
-    for layer in trained.plain.base_model.layers:
+    for layer in trained.unwrapped.base_model.layers:
         fully_shard(layer, mesh=mesh, mp_policy=policy)
     fully_shard(trained, mesh=mesh, mp_policy=policy)
 

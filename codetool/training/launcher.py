@@ -30,10 +30,10 @@ def launch_training(job: TrainJob, watch: ProgressObserver, measure: MetricsFunc
     from codetool.training.fit import fit
 
     job.checkpoints.mkdir(exist_ok=True)
-    if job.place.world == 1 and job.trainer.strategy in ("auto", "ddp"):
+    if job.devices.count == 1 and job.trainer.strategy in ("auto", "ddp"):
         fit(job, 0, watch, measure)
         return
-    with _set_rendezvous(job.place.world) as environment, _start_other_processes(job, environment) as others:
+    with _set_rendezvous(job.devices.count) as environment, _start_other_processes(job, environment) as others:
         try:
             fit(job, 0, watch, measure)
         except CodeToolError:  # which says more than what other processes make of it
@@ -76,7 +76,7 @@ def _start_other_processes(
     kept: set[int] = set()
     over = threading.Event()
     try:
-        for rank in range(1, job.place.world):
+        for rank in range(1, job.devices.count):
             with _log_file(job.folder, rank).open("wb") as log:
                 started.append(
                     subprocess.Popen(
@@ -99,7 +99,7 @@ def _start_other_processes(
             process.kill()
             process.communicate()
         file.unlink()
-        for rank in set(range(1, job.place.world)) - kept:
+        for rank in set(range(1, job.devices.count)) - kept:
             _log_file(job.folder, rank).unlink(missing_ok=True)
 
 

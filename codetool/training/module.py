@@ -34,7 +34,7 @@ class DivergedError(CodeToolError):
 class SFT(lightning.LightningModule):
     """Supervised fine-tuning of a PRM or a policy.
 
-    The loss of an update is the weighted mean over all its readings, however many passes and processes it is made of.
+    The loss of an update is the weighted mean over all its targets, however many passes and processes it is made of.
     """
 
     strict_loading = False  # a checkpoint holds the trained weights alone
@@ -59,30 +59,30 @@ class SFT(lightning.LightningModule):
             self.trained = self._load()
 
     def losses(self, batch: TrainBatch) -> Tensor:
-        """The loss of each reading: `(readings,)`, in nats, float32."""
+        """The loss of each target: `(targets,)`, in nats, float32."""
         return self._read(batch)[0]
 
     def _read(self, batch: TrainBatch) -> tuple[Tensor, Tensor | None]:
-        """The loss of each reading, and what a PRM takes the first label's probability to be."""
+        """The loss of each target, and what a PRM takes the first label's probability to be."""
         hidden = self.trained(batch)
         if self._labels is None:
-            return F.cross_entropy(self.trained.logits(hidden).float(), batch.wanted, reduction="none"), None
+            return F.cross_entropy(self.trained.logits(hidden).float(), batch.target_tokens, reduction="none"), None
         logits = self.trained.logits(hidden, self._labels).float()
         surer = logits[:, 0] - logits[:, 1]
         scores = surer.detach().sigmoid()
         if self._settings.loss == "labels":
-            return F.binary_cross_entropy_with_logits(surer, batch.shares, reduction="none"), scores
+            return F.binary_cross_entropy_with_logits(surer, batch.label_probs, reduction="none"), scores
         said = self.trained.logits(hidden).float().log_softmax(-1)[:, list(self._labels)]
-        return -(batch.shares * said[:, 0] + (1 - batch.shares) * said[:, 1]), scores
+        return -(batch.label_probs * said[:, 0] + (1 - batch.label_probs) * said[:, 1]), scores
 
     def training_step(self, batch: TrainBatch, index: int) -> Tensor:
         """The loss of a pass, scaled so that the sum over an update is its weighted mean."""
         summed = (self.losses(batch) * batch.weights).sum()
         self.summed = summed.detach()
-        return summed * self._settings.gradient_accumulation_steps * self.trainer.world_size / batch.total
+        return summed * self._settings.gradient_accumulation_steps * self.trainer.world_size / batch.total_weight
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
-    def validated(self, batches: Iterable[TrainBatch]) -> dict[str, float]:
+    def validate_batches(self, batches: Iterable[TrainBatch]) -> dict[str, float]:
         """The loss of all processes' batches together, and what is measured of a PRM in the first process."""
         summed = torch.zeros(2, dtype=torch.float64)
         judged: dict[int, float] = {}
@@ -95,7 +95,7 @@ class SFT(lightning.LightningModule):
             weights = batch.weights.to(losses.device)
             summed += torch.stack([(losses * weights).sum(), weights.sum()]).double().cpu()
             if scores is not None:
-                judged |= zip(batch.numbers, scores.tolist(), strict=True)
+                judged |= zip(batch.example_indices, scores.tolist(), strict=True)
         self.train()
         summed, judged = _gather_results(summed, judged)
         judged.pop(-1, None)

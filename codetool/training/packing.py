@@ -16,14 +16,14 @@ from codetool.training.sft_examples import SFTExample, Target
 
 @dataclass(eq=False)
 class Pack:
-    """One sequence. `readings` have places in it."""
+    """One sequence. `targets` have places in it."""
 
     tokens: list[int] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
     """Of each token in its example, from 0."""
-    ends: list[int] = field(default_factory=list)
+    subtree_ends: list[int] = field(default_factory=list)
     """Of each token's subtree: the first place that does not see the token."""
-    readings: list[Target] = field(default_factory=list)
+    targets: list[Target] = field(default_factory=list)
     examples: int = 0
     path: list[int] = field(default_factory=list)
     """Places of the newest example's tokens."""
@@ -35,23 +35,23 @@ class Pack:
             self.path.append(len(self.tokens))
             self.tokens.append(example.tokens[position])
             self.positions.append(position)
-            self.ends.append(0)
-        self.readings += [replace(each, place=self.path[each.place]) for each in example.readings]
+            self.subtree_ends.append(0)
+        self.targets += [replace(target, position=self.path[target.position]) for target in example.targets]
         self.examples += 1
 
-    def closed(self) -> Pack:
+    def finish(self) -> Pack:
         """This pack, complete."""
         self._close(0)
         return self
 
     @property
     def weight(self) -> float:
-        """Sum of the readings' weights."""
-        return sum(reading.weight for reading in self.readings)
+        """Sum of the targets' weights."""
+        return sum(target.weight for target in self.targets)
 
     def _close(self, depth: int) -> None:
         for place in self.path[depth:]:
-            self.ends[place] = len(self.tokens)
+            self.subtree_ends[place] = len(self.tokens)
         del self.path[depth:]
 
 
@@ -70,7 +70,7 @@ def pack_examples(groups: Iterable[Sequence[SFTExample]], room: int, *, share: b
         packs.append(Pack())
         for i in range(start, stop):
             packs[-1].add(examples[i], shared[i - 1] if i > start else 0)
-    return [each.closed() for each in packs]
+    return [each.finish() for each in packs]
 
 
 def _common_prefix_length(first: SFTExample, second: SFTExample) -> int:

@@ -126,7 +126,7 @@ class RunCallback(lightning.Callback):
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: TrainBatch, index: int) -> None:
         """Count the pass, and if an update ends with it do what is due. Raises Diverged."""
-        for place, value in enumerate((float(module.summed), batch.read, batch.examples)):
+        for place, value in enumerate((float(module.summed), batch.num_tokens, batch.examples)):
             self._sums[place] += value
         if trainer.global_step == self._step:
             return
@@ -138,7 +138,7 @@ class RunCallback(lightning.Callback):
             self._record.update(
                 {
                     "step": self._step,
-                    "loss": loss / batch.total,
+                    "loss": loss / batch.total_weight,
                     "learning_rate": self._rate,
                     "tokens": int(tokens),
                     "examples": int(examples),
@@ -192,7 +192,7 @@ class RunCallback(lightning.Callback):
         if (batches := data.validation()) is None:
             return
         with trainer.precision_plugin.forward_context():
-            metrics = module.validated(batches)
+            metrics = module.validate_batches(batches)
         loss = metrics["validation_loss"]
         self._refuse(loss)
         if not self._losses or loss < min(self._losses):

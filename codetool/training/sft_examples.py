@@ -1,7 +1,7 @@
 """Examples in tokens: what a model reads, and where it is asked what.
 
-Process data and transcripts become the same thing. A step to judge is one reading after the prompt's last token; a
-step to write is a reading before each of its tokens. Prompts are rendered and tokenised by the functions that scoring
+Process data and transcripts become the same thing. A step to judge is one target after the prompt's last token; a
+step to write is a target before each of its tokens. Prompts are rendered and tokenised by the functions that scoring
 and generation use, so a trained model is asked what it was taught.
 """
 
@@ -25,21 +25,21 @@ class Target:
     `token` is the right answer of a policy. A PRM is asked for the probability of its first label, `share`.
     """
 
-    place: int
+    position: int
     weight: float = 1.0
     token: int = -1
-    share: float = 0.0
-    number: int = -1
+    label_prob: float = 0.0
+    example_index: int = -1
     """Of the process example that is judged, among those that were read."""
 
 
 @dataclass(frozen=True, slots=True)
 class SFTExample:
-    """A prompt in tokens with its readings, of which there is at least one. Examples of a task are kept together."""
+    """A prompt in tokens with its targets, of which there is at least one. Examples of a task are kept together."""
 
     task_id: str
     tokens: tuple[int, ...]
-    readings: tuple[Target, ...]
+    targets: tuple[Target, ...]
 
 
 class ChatEncoder(Protocol):
@@ -67,37 +67,39 @@ class ChatTranscript(Protocol):
 
 
 def build_prm_examples(
-    examples: Iterable[ProcessExample], prompt: PRMPrompt, tokens: ChatEncoder, target: str
+    examples: Iterable[ProcessExample], prompt: PRMPrompt, tokenizer: ChatEncoder, label_field: str
 ) -> Iterator[SFTExample]:
-    """What a PRM learns of process data: `target` is `label`, `soft` or `latent`. Without a label nothing is learned.
+    """Yield a training example of a PRM for each process example with a label.
 
-    An example counts as often as its program was sampled.
+    `label_field` names the member of a process example to learn: `label`, `soft` or `latent`. A process example
+    whose member is None is skipped. The multiplicity of a process example is the weight of its target.
     """
-    for number, each in enumerate(examples):
-        wanted = getattr(each, target)
-        if wanted is None:
+    for index, example in enumerate(examples):
+        label = getattr(example, label_field)
+        if label is None:
             continue
-        chat = prompt.with_candidate(each.prefix, each.node_id.count("-") + 1, each.step)
-        read = tuple(tokens.encode(chat))
-        reading = Target(len(read) - 1, float(each.multiplicity), share=float(wanted), number=number)
-        yield SFTExample(each.task_id, read, (reading,))
+        chat = prompt.with_candidate(example.prefix, example.node_id.count("-") + 1, example.step)
+        tokens = tuple(tokenizer.encode(chat))
+        target = Target(len(tokens) - 1, float(example.multiplicity), label_prob=float(label), example_index=index)
+        yield SFTExample(example.task_id, tokens, (target,))
 
 
-def build_policy_examples(transcripts: Iterable[ChatTranscript], tokens: ChatEncoder) -> Iterator[SFTExample]:
-    """What a policy learns of transcripts: every token of the assistant's messages that have a weight, and to stop.
+def build_policy_examples(transcripts: Iterable[ChatTranscript], tokenizer: ChatEncoder) -> Iterator[SFTExample]:
+    """Yield a training example of a policy for each assistant message that has a weight.
 
-    An example a message: what stood before it as it is read at inference, then the message's own tokens and the one
-    that ends a turn. Without that one a policy would learn to write an action but not to wait for its answer.
+    An example is the chat before the message, tokenized as at inference, and the tokens of the message. Its targets
+    are those tokens and the token that ends a turn, so that the policy learns to stop and wait for an observation.
     """
-    end = tokens.end_of_turn()
-    if end is None:
+    end_token = tokenizer.end_of_turn()
+    if end_token is None:
         log.warning("the model's chat template and tokenizer name no token that ends a turn: a policy learns no end")
-    for each in transcripts:
-        for place, weight in enumerate(each.weights):
+    for transcript in transcripts:
+        for index, weight in enumerate(transcript.weights):
             if not weight:
                 continue
-            before = tokens.encode(each.messages[:place])
-            said = [*tokens.literal(each.messages[place]["content"]), *([] if end is None else [end])]
-            first = len(before) - 1
-            readings = tuple(Target(first + i, weight, token) for i, token in enumerate(said))
-            yield SFTExample(each.task_id, (*before, *said[:-1]), readings)
+            prefix = tokenizer.encode(transcript.messages[:index])
+            end = [] if end_token is None else [end_token]
+            learned = [*tokenizer.literal(transcript.messages[index]["content"]), *end]
+            first = len(prefix) - 1
+            targets = tuple(Target(first + i, weight, token) for i, token in enumerate(learned))
+            yield SFTExample(transcript.task_id, (*prefix, *learned[:-1]), targets)

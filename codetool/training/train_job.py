@@ -31,7 +31,7 @@ class TrainJob:
     settings: TrainConfig
     tuning: TuningConfig
     trainer: TrainerConfig
-    place: Devices
+    devices: Devices
     seed: int
     training: Sequence[SFTExample]
     validation: Sequence[SFTExample]
@@ -55,7 +55,7 @@ class TrainJob:
             settings.max_tokens_per_batch,
             settings.gradient_accumulation_steps,
             self.seed,
-            self.place.world,
+            self.devices.count,
             rank,
         )
         return TrainDataModule(self.training, self.validation, plan)
@@ -76,8 +76,8 @@ class TrainJob:
         )
         if self.start is not None:
             lora.resume(trained.model, self.start)
-        if self.vocabulary > trained.plain.get_input_embeddings().num_embeddings:
-            trained.plain.resize_token_embeddings(self.vocabulary)
+        if self.vocabulary > trained.unwrapped.get_input_embeddings().num_embeddings:
+            trained.unwrapped.resize_token_embeddings(self.vocabulary)
         return trained
 
 

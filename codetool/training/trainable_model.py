@@ -36,20 +36,20 @@ class TrainableModel(nn.Module):  # type: ignore[misc]
         self.model = model
 
     def forward(self, batch: TrainBatch) -> Tensor:
-        """The hidden states `(readings, hidden)` at the places of the batch, after the last norm."""
-        pack = tree_attention.build_tree_mask(batch.positions, batch.ends)
-        body = self.plain.base_model
+        """The hidden states `(targets, hidden)` at the places of the batch, after the last norm."""
+        pack = tree_attention.build_tree_mask(batch.positions, batch.subtree_ends)
+        body = self.unwrapped.base_model
         hidden = body(input_ids=batch.tokens, position_ids=batch.positions, use_cache=False, pack=pack)
-        found: Tensor = hidden.last_hidden_state.flatten(0, 1)[batch.places]
+        found: Tensor = hidden.last_hidden_state.flatten(0, 1)[batch.target_positions]
         return found
 
     def logits(self, hidden: Tensor, tokens: tuple[int, int] | None = None) -> Tensor:
-        """The logits of these tokens, of all without any: `(readings, tokens)`."""
-        head = self.plain.get_output_embeddings().weight
+        """The logits of these tokens, of all without any: `(targets, tokens)`."""
+        head = self.unwrapped.get_output_embeddings().weight
         return F.linear(hidden, head if tokens is None else head[list(tokens)])
 
     @property
-    def plain(self) -> Any:
+    def unwrapped(self) -> Any:
         """Transformers' model, whose layers an adapter has changed in place."""
         return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
 

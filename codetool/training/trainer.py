@@ -32,7 +32,7 @@ class TrainerConfig:
     `32-true`: all in float32. Weights that are trained are float32 whatever it is: in bfloat16, steps of a usual
     learning rate would be rounded away."""
 
-    def place(self) -> Devices:
+    def find_devices(self) -> Devices:
         """What the settings come to on this machine. Raises ConfigError or MissingError where they cannot be met."""
         import torch
 
@@ -56,8 +56,8 @@ class Devices:
     """Devices of one kind, a process for each."""
 
     device: Literal["cpu", "gpu"]
-    world: int
+    count: int
 
-    def threads(self, wanted: int) -> int:
+    def threads_per_process(self, wanted: int) -> int:
         """CPU threads of each process; 0 shares the cores among them."""
-        return wanted or max(1, (os.cpu_count() or 1) // self.world)
+        return wanted or max(1, (os.cpu_count() or 1) // self.count)

@@ -1,6 +1,6 @@
 """Attention over the tree of a pack: a token sees what stands before it in its own examples, and nothing else.
 
-On a CPU the sequence is taken stretch by stretch, each with the keys of its own ancestors, so that no time is spent on
+On a CPU the sequence is taken segment by segment, each with the keys of its own ancestors, so that no time is spent on
 what the mask would hide; elsewhere the mask is made and handed to PyTorch's fused attention. Both are exact.
 """
 
@@ -34,7 +34,7 @@ class Segment:
 class TreeMask:
     """Who sees whom in a batch, as the device wants to know it."""
 
-    stretches: Sequence[Segment]
+    segments: Sequence[Segment]
     mask: Tensor | None
     """`(rows, 1, length, length)`, true where a query sees a key."""
 
@@ -44,7 +44,7 @@ def build_tree_mask(positions: Tensor, ends: Tensor) -> TreeMask:
     if positions.device.type != "cpu":
         return TreeMask((), build_dense_mask(ends))
     return TreeMask(
-        [stretch for row in range(len(positions)) for stretch in _split_segments(row, positions, ends)], None
+        [segment for row in range(len(positions)) for segment in _split_segments(row, positions, ends)], None
     )
 
 
@@ -79,7 +79,7 @@ def attend(
         if torch.is_autocast_enabled(kind):  # which knows nothing of the way back below
             query, key, value = (each.to(torch.get_autocast_dtype(kind)) for each in (query, key, value))
         with torch.autocast(kind, enabled=False):
-            out = _SegmentAttention.apply(query * scaling, key, value, pack.stretches)
+            out = _SegmentAttention.apply(query * scaling, key, value, pack.segments)
     return out.transpose(1, 2), None
 
 
@@ -89,14 +89,14 @@ def register_tree_attention() -> None:
 
 
 class _SegmentAttention(torch.autograd.Function):  # type: ignore[misc]
-    """Attention stretch by stretch, its weights kept for the way back."""
+    """Attention segment by segment, its weights kept for the way back."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, stretches: Sequence[Segment]) -> Tensor:
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, segments: Sequence[Segment]) -> Tensor:
         rows, heads, length, head = query.shape
         out = torch.empty_like(query)
         kv, kept = key.shape[1], []
-        for each in stretches:
+        for each in segments:
             count = each.stop - each.start
             asked = query[each.row, :, each.start : each.stop].reshape(kv, -1, head)
             scores = torch.bmm(asked, key[each.row, :, each.keys].transpose(1, 2)).view(-1, count, len(each.keys))
@@ -107,7 +107,7 @@ class _SegmentAttention(torch.autograd.Function):  # type: ignore[misc]
             out[each.row, :, each.start : each.stop] = found.view(heads, count, head)
             kept.append(weights)
         ctx.save_for_backward(query, key, value, out, *kept)
-        ctx.stretches = stretches
+        ctx.segments = segments
         return out
 
     @staticmethod
@@ -116,7 +116,7 @@ class _SegmentAttention(torch.autograd.Function):  # type: ignore[misc]
         for_query, for_key, for_value = torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value)
         kv, head = key.shape[1], query.shape[-1]
         exact = torch.promote_types(query.dtype, torch.float32)
-        for each, weights in zip(ctx.stretches, kept, strict=True):
+        for each, weights in zip(ctx.segments, kept, strict=True):
             own = slice(each.start, each.stop)
             asked = query[each.row, :, own].reshape(kv, -1, head)
             above = upstream[each.row, :, own].reshape(kv, -1, head)

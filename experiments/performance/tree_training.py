@@ -56,7 +56,7 @@ def workload(trees: int) -> dict[str, Any]:
     starts = [len(chat.encode([dict(message) for message in tree[0].prefix])) for tree in made]
     return {
         "labels": [chat.tokens(label)[0] for label in ("yes", "no")],
-        "trees": [[(each.tokens, each.readings[0].share) for each in tree] for tree in read],
+        "trees": [[(each.tokens, each.targets[0].label_prob) for each in tree] for tree in read],
         "sizes": {
             "nodes": [len(tree) for tree in made],
             "tokens_before_the_first_step": starts,
@@ -69,7 +69,7 @@ def workload(trees: int) -> dict[str, Any]:
 def updates(work: dict[str, Any], side: str, every: int) -> list[list[SFTExample]]:
     """The examples of each update."""
     trees = [
-        [SFTExample(f"{i}", tuple(tokens), (Target(len(tokens) - 1, share=share),)) for tokens, share in tree]
+        [SFTExample(f"{i}", tuple(tokens), (Target(len(tokens) - 1, label_prob=share),)) for tokens, share in tree]
         for i, tree in enumerate(work["trees"])
     ]
     if side == "tree":
@@ -111,7 +111,7 @@ def ours(side: str, work: dict[str, Any], every: int, room: int) -> dict[str, An
         loss = 0.0
         for rows in passes:
             made = build_batch(rows, float(len(examples)))
-            part = module.losses(made).sum() / made.total
+            part = module.losses(made).sum() / made.total_weight
             part.backward()
             loss += part.item()
             computed += made.tokens.numel()
@@ -134,7 +134,7 @@ def trl(side: str, work: dict[str, Any], every: int, room: int) -> dict[str, Any
 
     rows = []
     for each in (each for examples in updates(work, side, every) for each in examples):
-        label = work["labels"][0 if each.readings[0].share else 1]
+        label = work["labels"][0 if each.targets[0].label_prob else 1]
         rows.append({"input_ids": [*each.tokens, label], "completion_mask": [0] * len(each.tokens) + [1]})
     lengths = [len(row["input_ids"]) for row in rows]
     batches = [lengths[i : i + AN_UPDATE] for i in range(0, len(lengths), AN_UPDATE)]
@@ -200,7 +200,7 @@ class _Clock:
 
 
 def _warm() -> SFTExample:
-    return SFTExample("warm", tuple(range(100, 164)), (Target(63, share=1.0),))
+    return SFTExample("warm", tuple(range(100, 164)), (Target(63, label_prob=1.0),))
 
 
 def main() -> None:

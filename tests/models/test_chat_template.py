@@ -266,7 +266,7 @@ def test_a_policy_is_taught_to_end_its_turn(folder: Path, option: str) -> None:
         task_id, messages, weights = "t", [USER, said], [0, 1]
 
     [example] = build_policy_examples([Transcript()], tokens)
-    learned = [reading.token for reading in example.readings]
+    learned = [target.token for target in example.targets]
     assert learned == [*tokens.literal(said["content"]), end]
     assert learned.count(end) == 1
 

@@ -89,7 +89,7 @@ def job(config: RunConfig, folder: Path, **changes: Any) -> Any:
     whole = TrainJob(
         folder=folder, base=found.base, start=material.find_initial_adapter(config), settings=config.train,
         tuning=config.tuning,
-        trainer=config.trainer, place=config.trainer.place(), seed=config.seed, training=made.training,
+        trainer=config.trainer, devices=config.trainer.find_devices(), seed=config.seed, training=made.training,
         validation=made.validation, labels=labels.tokens if labels else None,
         vocabulary=labels.vocabulary if labels else 0,
     )  # fmt: skip

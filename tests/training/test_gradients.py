@@ -55,13 +55,13 @@ def _prm(hard, loss):
     def judged(path):
         share = float(draw.random() < 0.5) if hard else draw.random()
         prompt = path + ENDING
-        return SFTExample("t", prompt, (Target(len(prompt) - 1, float(draw.randint(1, 3)), share=share),))
+        return SFTExample("t", prompt, (Target(len(prompt) - 1, float(draw.randint(1, 3)), label_prob=share),))
 
     return Taught([[judged(path) for path in _paths(seed)] for seed in range(2)], LABELS, loss)
 
 
 def _policy():
-    """Each node is written after what leads to it: a reading before each of its tokens but the prompt's."""
+    """Each node is written after what leads to it: a target before each of its tokens but the prompt's."""
 
     def written(path):
         first = 12 if len(path) < 20 else len(path) // 2
@@ -97,7 +97,7 @@ def _trainable(weights):
 
 
 def shared(folder, taught, method, batching, *, checkpointing=False):
-    """The loss over all readings and its gradients, by the training module, pass after pass."""
+    """The loss over all targets and its gradients, by the training module, pass after pass."""
     settings = validate(compose_all(["stage=train", f"train.loss={taught.loss}"])[0]).train
     trained = trainable_model.load_trainable_model(
         folder, torch.float32, TuningConfig(method=method, **TUNING), checkpointing=checkpointing
@@ -112,7 +112,7 @@ def shared(folder, taught, method, batching, *, checkpointing=False):
     loss = 0.0
     for rows in passes:
         made = build_batch(rows, total)
-        part = (module.losses(made) * made.weights).sum() / made.total
+        part = (module.losses(made) * made.weights).sum() / made.total_weight
         part.backward()
         loss += part.item()
     return loss, {name: weight.grad for name, weight in weights.items()}
@@ -125,25 +125,25 @@ def one_by_one(folder, taught, method):
         plain = get_peft_model(plain, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM"))
     weights = _trainable(plain.double().train().named_parameters())
     examples = [each for group in taught.groups for each in group]
-    total = sum(reading.weight for each in examples for reading in each.readings)
+    total = sum(target.weight for each in examples for target in each.targets)
     loss = 0.0
     for each in examples:
         logits = plain(torch.tensor([each.tokens])).logits[0]
-        part = sum(reading.weight * _loss(logits[reading.place], reading, taught) for reading in each.readings) / total
+        part = sum(target.weight * _loss(logits[target.position], target, taught) for target in each.targets) / total
         part.backward()
         loss += part.item()
     return loss, {name: weight.grad for name, weight in weights.items()}
 
 
-def _loss(logits, reading, taught):
+def _loss(logits, target, taught):
     if taught.labels is None:
-        return -logits.log_softmax(-1)[reading.token]
+        return -logits.log_softmax(-1)[target.token]
     if taught.loss == "labels":
         logits = logits[list(taught.labels)]
         said = logits.log_softmax(-1)
     else:
         said = logits.log_softmax(-1)[list(taught.labels)]
-    return -(reading.share * said[0] + (1 - reading.share) * said[1])
+    return -(target.label_prob * said[0] + (1 - target.label_prob) * said[1])
 
 
 def equal(found, expected):
@@ -174,5 +174,5 @@ def test_activations_computed_again_change_no_gradient(folder, method, batching)
 
 def test_a_tree_is_read_in_fewer_tokens_than_its_examples(folder):
     groups = TAUGHT["hard labels"].groups
-    read = sum(build_batch(rows, 1.0).read for rows in arrange_rows(groups, "tree", ROOM))
+    read = sum(build_batch(rows, 1.0).num_tokens for rows in arrange_rows(groups, "tree", ROOM))
     assert 2 * read < sum(len(each.tokens) for group in groups for each in group)

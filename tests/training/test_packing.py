@@ -11,39 +11,39 @@ A, B, C, D, E, F = range(101, 107)
 
 def example(*tokens, task="t", number=-1, weight=1.0):
     """An example that is asked for what comes after its last token."""
-    return SFTExample(task, tokens, (Target(len(tokens) - 1, weight, number=number),))
+    return SFTExample(task, tokens, (Target(len(tokens) - 1, weight, example_index=number),))
 
 
 def test_what_examples_start_with_in_common_is_laid_down_once():
     [made] = pack_examples([[example(A, B, C), example(A, B, D, E), example(A, F)]], 100, share=True)
     assert made.tokens == [A, B, C, D, E, F]
     assert made.positions == [0, 1, 2, 2, 3, 1]
-    assert made.ends == [6, 5, 3, 5, 5, 6]
+    assert made.subtree_ends == [6, 5, 3, 5, 5, 6]
 
 
 def test_readings_stand_at_their_own_leaves():
     [made] = pack_examples([[example(A, B, C), example(A, B, D, E), example(A, F)]], 100, share=True)
-    assert [reading.place for reading in made.readings] == [2, 4, 5]
+    assert [target.position for target in made.targets] == [2, 4, 5]
 
 
 def test_every_reading_of_an_example_moves_to_its_place():
     written = SFTExample("t", (A, C, D), (Target(0, token=C), Target(1, token=D), Target(2, token=E)))
     [made] = pack_examples([[example(A, B), written]], 100, share=True)
     assert made.tokens == [A, B, C, D]
-    assert [(reading.place, reading.token) for reading in made.readings] == [(1, -1), (0, C), (2, D), (3, E)]
+    assert [(target.position, target.token) for target in made.targets] == [(1, -1), (0, C), (2, D), (3, E)]
 
 
 def test_an_example_that_starts_another_adds_no_token():
     [made] = pack_examples([[example(A, B, C), example(A, B)]], 100, share=True)
     assert made.tokens == [A, B, C]
-    assert made.ends == [3, 3, 3]
-    assert sorted(reading.place for reading in made.readings) == [1, 2]
+    assert made.subtree_ends == [3, 3, 3]
+    assert sorted(target.position for target in made.targets) == [1, 2]
 
 
 def test_equal_examples_are_read_at_one_place():
     [made] = pack_examples([[example(A, B, number=1), example(A, B, number=2)]], 100, share=True)
     assert made.tokens == [A, B]
-    assert [(reading.place, reading.number) for reading in made.readings] == [(1, 1), (1, 2)]
+    assert [(target.position, target.example_index) for target in made.targets] == [(1, 1), (1, 2)]
 
 
 def test_examples_of_a_group_are_ordered_so_that_they_share_the_most():
@@ -54,21 +54,21 @@ def test_examples_of_a_group_are_ordered_so_that_they_share_the_most():
 def test_a_group_goes_on_from_the_one_before_it_where_both_start_alike():
     [made] = pack_examples([[example(A, B, C)], [example(A, B, D, task="u")]], 100, share=True)
     assert made.tokens == [A, B, C, D]
-    assert made.ends == [4, 4, 3, 4]
+    assert made.subtree_ends == [4, 4, 3, 4]
 
 
 def test_a_common_token_later_on_is_not_a_common_start():
     [made] = pack_examples([[example(A, C), example(B, C)]], 100, share=True)
     assert made.tokens == [A, C, B, C]
-    assert made.ends == [2, 2, 4, 4]
+    assert made.subtree_ends == [2, 2, 4, 4]
 
 
 def test_without_sharing_examples_lie_whole_in_their_own_order():
     [made] = pack_examples([[example(A, C), example(A, B)]], 100, share=False)
     assert made.tokens == [A, C, A, B]
     assert made.positions == [0, 1, 0, 1]
-    assert made.ends == [2, 2, 4, 4]
-    assert [reading.place for reading in made.readings] == [1, 3]
+    assert made.subtree_ends == [2, 2, 4, 4]
+    assert [target.position for target in made.targets] == [1, 3]
 
 
 def test_room_counts_what_is_laid_down():
@@ -92,7 +92,7 @@ def test_packs_are_as_few_as_they_can_be():
 
 def test_a_new_pack_starts_with_the_whole_example():
     second = pack_examples([[example(A, B, C), example(A, B, D)]], 3, share=True)[1]
-    assert (second.tokens, second.positions, second.ends) == ([A, B, D], [0, 1, 2], [3, 3, 3])
+    assert (second.tokens, second.positions, second.subtree_ends) == ([A, B, D], [0, 1, 2], [3, 3, 3])
 
 
 def test_an_example_longer_than_the_room_has_a_pack_of_its_own():
@@ -104,7 +104,7 @@ def test_no_example_is_lost_or_doubled():
     groups = [[example(t, *path, task=f"{t}", number=10 * t + i) for i, path in enumerate(PATHS)] for t in range(7)]
     for batching in ("padded", "packed", "tree"):
         rows = [row for rows in arrange_rows(groups, batching, 9) for row in rows]
-        numbers = sorted(reading.number for row in rows for reading in row.readings)
+        numbers = sorted(target.example_index for row in rows for target in row.targets)
         assert numbers == [10 * t + i for t in range(7) for i in range(len(PATHS))]
         assert sum(row.examples for row in rows) == 7 * len(PATHS)
 
@@ -118,9 +118,9 @@ def test_every_reading_sees_its_example_and_nothing_else(batching):
     group = [example(*path, number=i) for i, path in enumerate(PATHS)]
     for rows in arrange_rows([group], batching, 12):
         made = build_batch(rows, 1.0)
-        tokens, positions, ends = (each.flatten().tolist() for each in (made.tokens, made.positions, made.ends))
+        tokens, positions, ends = (each.flatten().tolist() for each in (made.tokens, made.positions, made.subtree_ends))
         length = made.tokens.shape[1]
-        for number, place in zip(made.numbers, made.places.tolist(), strict=True):
+        for number, place in zip(made.example_indices, made.target_positions.tolist(), strict=True):
             row = place - place % length
             seen = [k for k in range(row, place + 1) if k <= place < row + ends[k]]
             assert tuple(tokens[k] for k in seen) == PATHS[number]
@@ -143,21 +143,21 @@ def test_padding_is_seen_by_itself_alone():
     made = build_batch(rows, 1.0)
     assert made.tokens.tolist() == [[A, 0, 0], [A, B, C]]
     assert made.positions.tolist() == [[0, 0, 1], [0, 1, 2]]
-    assert made.ends.tolist() == [[1, 3, 3], [3, 3, 3]]
-    assert made.places.tolist() == [0, 5]
+    assert made.subtree_ends.tolist() == [[1, 3, 3], [3, 3, 3]]
+    assert made.target_positions.tolist() == [0, 5]
 
 
 def test_a_batch_holds_what_is_wanted_and_what_it_weighs():
-    asked = SFTExample("t", (A, B), (Target(0, 2.0, token=B), Target(1, 0.5, share=0.25, number=3)))
+    asked = SFTExample("t", (A, B), (Target(0, 2.0, token=B), Target(1, 0.5, label_prob=0.25, example_index=3)))
     made = build_batch(pack_examples([[asked]], 10, share=True), 7.0)
     assert made.weights.tolist() == [2.0, 0.5]
-    assert made.wanted.tolist() == [B, -1]
-    assert made.shares.tolist() == [0.0, 0.25]
-    assert (made.numbers, made.total, made.examples) == ((-1, 3), 7.0, 1)
+    assert made.target_tokens.tolist() == [B, -1]
+    assert made.label_probs.tolist() == [0.0, 0.25]
+    assert (made.example_indices, made.total_weight, made.examples) == ((-1, 3), 7.0, 1)
 
 
 @pytest.mark.parametrize(("batching", "read"), [("padded", 7), ("packed", 7), ("tree", 5)])
 def test_a_batch_counts_the_tokens_that_are_read(batching, read):
     """Neither what fills rows up nor what examples have in common once more."""
     [rows] = arrange_rows([[example(A, B, C), example(A, B, D, E)]], batching, 8)
-    assert build_batch(rows, 1.0).read == read
+    assert build_batch(rows, 1.0).num_tokens == read

@@ -67,8 +67,8 @@ def test_a_prm_is_taught_on_the_prompt_that_it_scores(folder, path):
     example = ProcessExample("t", node, "0", before, judged_step.text, True, 1.0, True, 1.0, True, 3)
     [taught] = build_prm_examples([example], settings.prompt, ChatTokens(folder), "label")
     assert list(taught.tokens) == scored
-    [reading] = taught.readings
-    assert (reading.place, reading.share, reading.weight) == (len(scored) - 1, 1.0, 3.0)
+    [target] = taught.targets
+    assert (target.position, target.label_prob, target.weight) == (len(scored) - 1, 1.0, 3.0)
 
 
 @pytest.mark.parametrize("path", PATHS[1:], ids=len)
@@ -85,16 +85,16 @@ def test_a_policy_is_taught_after_the_prompt_that_it_continues(folder, path):
     taught = list(build_policy_examples([Transcript("t", messages, weights)], ChatTokens(folder)))
     assert len(taught) == len(asked)
     for k, (example, before) in enumerate(zip(taught, asked, strict=True), start=1):
-        said = [reading.token for reading in example.readings]
+        said = [target.token for target in example.targets]
         assert list(example.tokens) == [*before, *said[:-1]]
-        assert [reading.place for reading in example.readings] == [len(before) - 1 + i for i in range(len(said))]
+        assert [target.position for target in example.targets] == [len(before) - 1 + i for i in range(len(said))]
         assert ChatTokens(folder).decode(said) == f"{path[k - 1].step.text}\n{format_stop_marker(k)}<|im_end|>"
 
 
 def test_what_has_no_weight_is_not_learned(folder):
     messages = [{"role": role, "content": role} for role in ("user", "assistant", "user", "assistant")]
     [only] = build_policy_examples([Transcript("t", messages, [0, 0, 0, 1])], ChatTokens(folder))
-    assert only.readings[0].place == len(ChatTokens(folder).encode(messages[:3])) - 1
+    assert only.targets[0].position == len(ChatTokens(folder).encode(messages[:3])) - 1
 
 
 def test_a_step_without_a_label_is_not_learned(folder):
@@ -103,4 +103,4 @@ def test_a_step_without_a_label_is_not_learned(folder):
     )
     assert list(build_prm_examples([example], prm(folder).prompt, ChatTokens(folder), "label")) == []
     [soft] = build_prm_examples([example], prm(folder).prompt, ChatTokens(folder), "soft")
-    assert soft.readings[0].share == 0.5
+    assert soft.targets[0].label_prob == 0.5

@@ -63,7 +63,7 @@ def mask(each):
     """`(rows, 1, length, length)` by the formula: q sees k if k ≤ q < end[k]."""
     q = torch.arange(each.tokens.shape[1])[:, None]
     k = torch.arange(each.tokens.shape[1])[None, :]
-    return torch.stack([(k <= q) & (q < ends[None, :]) for ends in each.ends])[:, None]
+    return torch.stack([(k <= q) & (q < ends[None, :]) for ends in each.subtree_ends])[:, None]
 
 
 def differentiated(function, *inputs, upstream):
@@ -75,7 +75,7 @@ def differentiated(function, *inputs, upstream):
 
 def test_outputs_and_gradients_are_those_of_masked_attention(asked):
     for each, query, key, value, upstream in asked:
-        pack, scale = tree_attention.build_tree_mask(each.positions, each.ends), 0.3
+        pack, scale = tree_attention.build_tree_mask(each.positions, each.subtree_ends), 0.3
         groups = query.shape[1] // key.shape[1]
 
         def ours(q, k, v, pack=pack, scale=scale):
@@ -101,16 +101,16 @@ def test_the_padding_of_a_row_is_one_stretch():
     padded = build_batch(rows, 1.0)
     found = [
         (each.row, each.start, each.stop)
-        for each in tree_attention.build_tree_mask(padded.positions, padded.ends).stretches
+        for each in tree_attention.build_tree_mask(padded.positions, padded.subtree_ends).segments
     ]
     assert found == [(0, 0, 2), (0, 2, 9), (1, 0, 5), (1, 5, 9), (2, 0, 9)]
 
 
 def test_devices_that_take_a_mask_get_the_one_of_the_formula(asked):
-    """Only a CPU goes stretch by stretch; the path of other devices is walked here on a CPU."""
+    """Only a CPU goes segment by segment; the path of other devices is walked here on a CPU."""
     for each, query, key, value, _ in asked:
-        pack = tree_attention.build_tree_mask(each.positions, each.ends)
-        other = tree_attention.TreeMask((), tree_attention.build_dense_mask(each.ends))
+        pack = tree_attention.build_tree_mask(each.positions, each.subtree_ends)
+        other = tree_attention.TreeMask((), tree_attention.build_dense_mask(each.subtree_ends))
         assert torch.equal(other.mask, mask(each))
         found, expected = (
             tree_attention.attend(None, query, key, value, None, scaling=0.3, pack=some)[0] for some in (other, pack)
@@ -120,7 +120,7 @@ def test_devices_that_take_a_mask_get_the_one_of_the_formula(asked):
 
 def test_bfloat16_gradients_stay_close_to_exact_ones(asked):
     for each, *exact, upstream in asked:
-        pack = tree_attention.build_tree_mask(each.positions, each.ends)
+        pack = tree_attention.build_tree_mask(each.positions, each.subtree_ends)
 
         def ours(q, k, v, pack=pack):
             return tree_attention.attend(None, q, k, v, None, scaling=0.3, pack=pack)[0]
@@ -135,7 +135,7 @@ def test_bfloat16_gradients_stay_close_to_exact_ones(asked):
 def test_a_second_way_back_gives_the_same(asked):
     """As gradient checkpointing and accumulation do: nothing that is kept is changed by its use."""
     each, query, key, value, upstream = asked[0]
-    pack = tree_attention.build_tree_mask(each.positions, each.ends)
+    pack = tree_attention.build_tree_mask(each.positions, each.subtree_ends)
     query.requires_grad_()
     out, _ = tree_attention.attend(None, query, key, value, None, scaling=0.3, pack=pack)
     [first] = torch.autograd.grad(out, query, upstream, retain_graph=True)

@@ -53,7 +53,7 @@ class _Run:
     """Folder of the adapter that training goes on from."""
     labels: EncodedLabels | None
     sources: Sequence[DataFile]
-    place: Devices
+    devices: Devices
     checksums: Mapping[str, str]
     console: Console
 
@@ -114,8 +114,8 @@ def _check_run(config: RunConfig, choices: Mapping[str, str], console: Console) 
     if (start := train_dataset.find_initial_adapter(config)) is not None:
         checksums["tuning.init_adapter"] = checksum(start)
     words = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
-    place = config.trainer.place()
-    return _Run(config, choices, words, found, start, labels, sources, place, checksums, console)
+    devices = config.trainer.find_devices()
+    return _Run(config, choices, words, found, start, labels, sources, devices, checksums, console)
 
 
 def _format_option(run: _Run) -> str:
@@ -133,7 +133,7 @@ def _compute_identity(run: _Run) -> Identity:
     settings[target] = {name: settings[target][name] for name in asked if name in settings[target]}
     settings["first tasks"] = config.limit
     strategy = config.trainer.strategy if config.trainer.strategy in ("fsdp", "deepspeed") else "ddp"
-    settings["trainer"] = [config.trainer.precision, strategy, run.place.world]
+    settings["trainer"] = [config.trainer.precision, strategy, run.devices.count]
     return Identity(settings, run.checksums)
 
 
@@ -171,7 +171,7 @@ def _build_job(run: _Run, path: Path, material: TrainDataset) -> TrainJob:
         settings=run.config.train,
         tuning=run.config.tuning,
         trainer=run.config.trainer,
-        place=run.place,
+        devices=run.devices,
         seed=run.config.seed,
         training=material.training,
         validation=material.validation,

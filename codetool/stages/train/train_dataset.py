@@ -205,7 +205,7 @@ def load_dataset(config: RunConfig, base: Path, found: EncodedLabels | None) -> 
         tasks = (_count_tasks(some), _count_tasks(held))
     longest = min(settings.max_length, _read_context_size(base))
     kept, held_back = (
-        [each for each in every if len(each.tokens) <= longest and each.readings] for every in (training, validation)
+        [each for each in every if len(each.tokens) <= longest and each.targets] for every in (training, validation)
     )
     too_long = len(training) + len(validation) - len(kept) - len(held_back)
     if not kept:
