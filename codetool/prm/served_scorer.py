@@ -13,7 +13,7 @@ import logging
 import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 
@@ -27,9 +27,6 @@ from codetool.prm.label_scorer import LabelScores
 from codetool.prm.label_tokens import compute_score, find_label_tokens
 from codetool.prompts.messages import Message
 
-if TYPE_CHECKING:
-    from codetool.prm.generative import GenerativePRM
-
 log = logging.getLogger(__name__)
 
 TOP_LOGPROBS = 20
@@ -42,20 +39,25 @@ MAX_ANSWERS_WITHOUT_LOGPROBS = 2
 
 
 @asynccontextmanager
-async def open_served_scorer(settings: GenerativePRM, server: Endpoint) -> AsyncIterator[ServedScorer]:
-    """The model, to be asked. Raises UnreachableError, MissingError or ConfigError where the server cannot be used."""
+async def open_served_scorer(
+    labels: tuple[str, str], server: Endpoint, *, is_vllm: bool
+) -> AsyncIterator[ServedScorer]:
+    """Connect to the server and yield the scorer.
+
+    Raises UnreachableError, MissingError or ConfigError if the server cannot be used.
+    """
     async with ChatClient(server) as client:
-        ids = await _fetch_label_ids(settings.labels, client) if settings.backend == "vllm" else None
-        yield ServedScorer(settings, client, ids)
+        ids = await _fetch_label_ids(labels, client) if is_vllm else None
+        yield ServedScorer(labels, client, ids)
 
 
 class ServedScorer:
     """A server's model that chooses between two labels."""
 
-    def __init__(self, settings: GenerativePRM, client: ChatClient, ids: tuple[int, int] | None) -> None:
-        """`ids` are the labels' tokens where the server takes them, which is vLLM's own extension."""
-        self._settings, self._client, self._ids = settings, client, ids
-        self._labels = tuple(f"token_id:{token}" for token in ids) if ids else settings.labels
+    def __init__(self, labels: tuple[str, str], client: ChatClient, ids: tuple[int, int] | None) -> None:
+        """`ids` are the token ids of the labels if the server accepts them, which is an extension of vLLM."""
+        self._label_texts, self._client, self._ids = labels, client, ids
+        self._labels = tuple(f"token_id:{token}" for token in ids) if ids else labels
         self._system = SystemMessages()
         self._answers_without_logprobs = 0
         """Answers without log-probabilities so far; -1 once there was one with them."""
@@ -111,7 +113,7 @@ class ServedScorer:
         )
         if first is None and second is None:
             raise CodeToolError(
-                f"{self._client.endpoint.model} answers with neither label of prm.labels={list(self._settings.labels)}"
+                f"{self._client.endpoint.model} answers with neither label of prm.labels={list(self._label_texts)}"
                 f": its most probable tokens are {_format_top_tokens(found)}. Is it the right model, and are these its "
                 "labels?"
             )
@@ -120,7 +122,7 @@ class ServedScorer:
             self._warn_once("mass", f"gives its labels only {mass:.2g} of the probability: is it the right model?")
         elif mass < MIN_LABEL_PROBABILITY:
             raise CodeToolError(
-                f"{self._client.endpoint.model} gives prm.labels={list(self._settings.labels)} only {mass:.2g} of the "
+                f"{self._client.endpoint.model} gives prm.labels={list(self._label_texts)} only {mass:.2g} of the "
                 f"probability; its most probable tokens are {_format_top_tokens(found)}. A model that thinks first "
                 "cannot be asked so: switch thinking off with "
                 "prm.extra_body={chat_template_kwargs:{enable_thinking:false}}, or choose another model "
