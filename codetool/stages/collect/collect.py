@@ -1,7 +1,7 @@
-"""stage=collect: rollout trees over a benchmark's tasks, and the process data that they give.
+"""stage=collect: sample rollout trees for a benchmark's tasks and derive process data from them.
 
-The rollouts are those of stage=evaluate, journals and all. What is learnt from them is written anew from the journals
-at the end of every run, so other settings of `collect` relabel the same trees.
+The trees are searched and journalled as by stage=evaluate. The process data are rewritten from the journals at the end
+of every run, so that other settings of `collect` relabel the same trees.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ REFERENCE = "reference"
 
 
 def collect(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
-    """The number of tasks that failed internally, after the others' trees have become process data.
+    """Collect process data and return the number of tasks that failed internally.
 
-    A task can fail in its search, or afterwards if the benchmark's check raises on one of its leaves. Raises
+    A task fails in its search, or afterwards if the benchmark's check raises on one of its leaves. Raises
     CodeToolError.
     """
     if config.collect.leaf_success == "judge" and isinstance(config.judge, NoJudge):
@@ -85,7 +85,7 @@ def _write_process_data(config: RunConfig, name: str, folder: Path, tasks: Seque
         collected.dropped = len(dropped) - collected.unsolved
     examples.save_examples(folder / examples.PROCESS_FILE, _build_examples(rollouts, dropped, config, collected))
     transcripts.save_transcripts(folder / transcripts.TRANSCRIPTS_FILE, _build_transcripts(rollouts, config, collected))
-    shutil.rmtree(folder / REFERENCE, ignore_errors=True)  # its labels may be others by now
+    shutil.rmtree(folder / REFERENCE, ignore_errors=True)  # its labels may be outdated
     if config.export == "reference":
         _export_reference(rollouts, dropped, config, folder / REFERENCE, name)
     collect_summary.write_collect_summary(collected, folder)
@@ -95,7 +95,7 @@ def _write_process_data(config: RunConfig, name: str, folder: Path, tasks: Seque
 def _build_examples(
     rollouts: Iterable[Rollout], dropped: Set[tuple[str, str]], config: RunConfig, collected: CollectSummary
 ) -> Iterator[ProcessExample]:
-    """The examples that are kept, counted."""
+    """Yield the kept examples and count them in `collected`."""
     for rollout in rollouts:
         for example in examples.make_process_examples(
             rollout.task, label_steps(rollout, config.collect), config.collect.prompt
@@ -108,7 +108,7 @@ def _build_examples(
 def _build_transcripts(
     rollouts: Iterable[Rollout], config: RunConfig, collected: CollectSummary
 ) -> Iterator[Transcript]:
-    """The transcripts, counted."""
+    """Yield the transcripts and count them in `collected`."""
     for rollout in rollouts:
         for transcript in transcripts.make_transcripts(rollout, config.policy.prompt, config.collect.transcripts):
             collected.transcripts += 1
@@ -129,7 +129,7 @@ def _export_reference(
 
 
 class _Rollouts:
-    """The rollouts of a file, read anew each time."""
+    """The rollouts of a file, read again by each iteration to save memory."""
 
     def __init__(self, file: Path, tasks: Sequence[Task]) -> None:
         self._file, self._tasks = file, {task.id: task for task in tasks}

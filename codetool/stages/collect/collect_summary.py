@@ -1,4 +1,4 @@
-"""What stage=collect ends with: a table on standard output, `summary.json` and the plot `summary.svg`."""
+"""Summarize stage=collect: a table on standard output, `summary.json` and the plot `summary.svg`."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ FILES = (
 
 @dataclass
 class CollectSummary:
-    """What the trees of a run have given."""
+    """Counts of the process data that the trees of a run give."""
 
     sources: Counter[str]
-    """Leaves by what decided their outcome."""
+    """Number of leaves by the source of their outcome."""
     counts: ProcessDataCounts = field(default_factory=ProcessDataCounts)
     examples: int = 0
-    """Lines of `process.jsonl`."""
+    """Number of lines of `process.jsonl`."""
     dropped: int = 0
-    """Steps left out of it for balance."""
+    """Steps left out of `process.jsonl` for balance."""
     unsolved: int = 0
-    """Steps left out of it since no leaf of their task succeeds."""
+    """Steps left out of `process.jsonl` because no leaf of their task succeeds."""
     transcripts: int = 0
-    """Lines of `transcripts.jsonl`."""
+    """Number of lines of `transcripts.jsonl`."""
     failures: dict[str, TaskError] = field(default_factory=dict)
-    """Tasks without process data since the outcome of a leaf could not be decided, by id."""
+    """Errors by id of the tasks without process data, because the outcome of a leaf could not be decided."""
 
 
 def write_collect_summary(collected: CollectSummary, folder: Path) -> None:
@@ -63,7 +63,7 @@ def write_collect_summary(collected: CollectSummary, folder: Path) -> None:
 def print_collect_summary(
     collected: CollectSummary, summary: RunSummary, folder: Path, console: Console, kept: str | None = None
 ) -> None:
-    """Print the counts by depth and what they rest on, and the files; `kept` instead if they will not be kept."""
+    """Print the counts by depth, notes on them, and the files, or the message `kept` if the files are not kept."""
     names = ("depth", "sampled", "distinct", "ran", "leaves", "succeed", "mean soft")
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in names:
@@ -74,8 +74,8 @@ def print_collect_summary(
     for line in _describe_data(collected, summary):
         console.print(line, highlight=False, soft_wrap=True)
     files = [name for name in FILES if (folder / name).exists()]
-    told = kept or f"files in {folder}: {', '.join(files)}"
-    console.print(told, markup=False, highlight=False, soft_wrap=True)
+    message = kept or f"files in {folder}: {', '.join(files)}"
+    console.print(message, markup=False, highlight=False, soft_wrap=True)
 
 
 def _format_level(level: DepthCounts) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Which leaves of rollout trees succeed, and who said so."""
+"""Decide for each leaf of a rollout tree whether it succeeded, by answer checker, judge or execution status."""
 
 from __future__ import annotations
 
@@ -27,40 +27,40 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class LeafOutcomes:
-    """Whether leaves succeed, by task and leaf, and how many of them each source has decided.
+    """Outcomes by task and leaf, and the number of leaves that each source decided.
 
-    A leaf that a search left before its path ended stands nowhere.
+    A leaf that a search left before its path ended has no outcome.
     """
 
     by_task: dict[str, dict[str, bool]] = field(default_factory=dict)
     sources: Counter[str] = field(default_factory=Counter)
-    """Leaves by what decided them: `unfinished` (or given up), `checked`, `judge`, `executed`."""
+    """Number of leaves by source: `unfinished` (or given up), `checked`, `judge`, `executed`."""
     questions: list[tuple[str, JudgeInput]] = field(default_factory=list)
-    """Leaf id and case of those that a judge has yet to decide."""
+    """Leaf id and judge input of each leaf that the judge has yet to decide."""
     failures: dict[str, TaskError] = field(default_factory=dict)
-    """Tasks of which a leaf could not be decided, by id; they stand nowhere else."""
+    """Errors by id of the tasks with an undecided leaf; these tasks are in no other field."""
 
     def decide(self, task: Task, leaf: Node, success: bool, source: str) -> None:
-        """Note the outcome of a leaf."""
+        """Record the outcome of a leaf."""
         self.by_task.setdefault(task.id, {})[leaf.id] = success
         self.sources[source] += 1
 
     def add(self, other: LeafOutcomes) -> None:
-        """Take over the outcomes of another task."""
+        """Add the outcomes of another task."""
         self.by_task |= other.by_task
         self.sources += other.sources
         self.questions += other.questions
 
 
 def decide_outcomes(trees: Iterable[tuple[Task, tuple[Node, ...]]], config: RunConfig, folder: Path) -> LeafOutcomes:
-    """The outcome of every leaf. Raises what the judge's client raises; verdicts given until then are kept."""
+    """Decide the outcome of every leaf. Raises what the judge's client raises; votes until then are kept."""
     outcomes = LeafOutcomes()
     for task, nodes in trees:
         of_task = LeafOutcomes({task.id: {}})
         try:
             for leaf in Rollout(task, nodes, {}).find_leaves():
                 _decide_leaf(task, leaf, config, of_task)
-        except (Exception, SystemExit) as error:  # of the benchmark's check: it must not cost the other tasks' data
+        except (Exception, SystemExit) as error:  # of the benchmark's check; the other tasks' data are kept
             log.error("%s: the outcome of a leaf could not be decided", task.id, exc_info=error)
             outcomes.failures[task.id] = make_internal_error(error)
         else:
@@ -76,7 +76,7 @@ def decide_outcomes(trees: Iterable[tuple[Task, tuple[Node, ...]]], config: RunC
 
 
 def _decide_leaf(task: Task, leaf: Node, config: RunConfig, outcomes: LeafOutcomes) -> None:
-    """Decide a leaf, or put it to the judge."""
+    """Decide the outcome of a leaf, or add the leaf to the judge's questions."""
     if not leaf.finished:
         given_up = isinstance(config.search, Exhaustive) and config.search.is_abandoned(leaf)
         if given_up or leaf.depth >= config.search.depth:
@@ -95,7 +95,7 @@ def _decide_leaf(task: Task, leaf: Node, config: RunConfig, outcomes: LeafOutcom
 
 
 def describe_sources(sources: Counter[str]) -> Iterator[str]:
-    """What decided how many leaves, in words."""
+    """Yield a description of each source with the number of leaves that it decided."""
     meanings = {
         "checked": "by the checked answer",
         "judge": "by the judge",

@@ -1,4 +1,4 @@
-"""`export=reference` of stage=evaluate: a run's results in the layouts that others' evaluation scripts read."""
+"""Export a run's results in the file layouts of the reference implementation and ToolBench (`export=reference`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXPORT_FOLDER = "reference"
 
 
 def export_results(config: RunConfig, choices: Mapping[str, str], path: Path, tasks: Sequence[Task]) -> Path:
-    """The folder that holds the files of all tasks with a result, written anew."""
+    """Write the files of all tasks with a result, replacing older ones, and return their folder."""
     folder = path / EXPORT_FOLDER
     shutil.rmtree(folder, ignore_errors=True)
     results = ReferenceResults(
@@ -27,17 +27,18 @@ def export_results(config: RunConfig, choices: Mapping[str, str], path: Path, ta
         policy_prompt=config.policy.prompt,
         latent=not isinstance(config.prm, NoPRM) and float(config.settings["reward"]["latent"]) > 0,
     )
-    known = {task.id: task for task in tasks}
+    tasks_by_id = {task.id: task for task in tasks}
 
-    def in_its_set(task: Task) -> tuple[Task, str]:
+    def with_group(task_id: str) -> tuple[Task, str]:
+        task = tasks_by_id[task_id]
         return task, task.group or choices["benchmark"]
 
-    lines = {line["task_id"]: line for line in read_results(path, known)}
-    for tree in TreeFile(path / TREES).read_trees(known):
+    lines = {line["task_id"]: line for line in read_results(path, tasks_by_id)}
+    for tree in TreeFile(path / TREES).read_trees(tasks_by_id):
         if line := lines.pop(tree["task_id"], None):
             nodes = {node.id: node for node in parse_nodes(tree)}
-            results.add(*in_its_set(known[tree["task_id"]]), [nodes[name] for name in line["path"]], line["answer"])
-    for name in lines:  # tasks that failed internally have no tree; whoever divides by the files counts them
-        results.add(*in_its_set(known[name]), [], None)
+            results.add(*with_group(tree["task_id"]), [nodes[name] for name in line["path"]], line["answer"])
+    for task_id in lines:  # tasks that failed internally have no tree, but count in a mean over the files
+        results.add(*with_group(task_id), [], None)
     results.finish()
     return folder

@@ -1,7 +1,7 @@
-"""`policy=replay` repeats a run: whatever the command line does not name comes from the source's own `config.yaml`.
+"""Settings of `policy=replay`: everything that the command line does not set comes from the source's `config.yaml`.
 
-So `python run.py policy=replay policy.source=[FOLDER]` alone comes to the results of FOLDER. A group that is named
-(`search=greedy`) counts instead of the source's, and so does a single setting (`search.n=4`) within the source's group.
+`python run.py policy=replay policy.source=[FOLDER]` alone therefore repeats the run in FOLDER. A group on the command
+line (`search=greedy`) replaces the source's, and a single setting (`search.n=4`) changes the source's group.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from codetool.stages.report import read_checksums, read_settings
 from codetool.types import Task
 
 COPIED_SETTINGS = ("seed", "limit", "benchmark", "tools", "search", "reward", "prm", "answer", "executor", "budget")
-"""Settings of the top level that determine what a run comes to, beside its policy."""
+"""Top-level settings, besides the policy's, that determine a result; they are copied from the source."""
 PRESET_SETTINGS = ("seed",)
-"""Those of them that determine a draw: they are the source's under a preset (`experiment=`) too."""
+"""Settings that are copied also under a preset (`experiment=`), since they determine the draws."""
 SAMPLING_SETTINGS = ("temperature", "top_p", "max_tokens")
-"""Settings of a policy that are part of its candidates' keys."""
+"""Policy settings that are part of the keys of candidates."""
 FOLDER_NAME = re.compile(r"(.+)-[0-9a-f]{8}(?:-[0-9]+)?")
-"""Name of a run folder: benchmark, search, policy and PRM before the identity."""
+"""Pattern of a run folder's name: benchmark, search, policy and PRM, then the identity."""
 
 
 @dataclass(frozen=True)
@@ -48,31 +48,31 @@ class _Source:
 
     @property
     def drawn_by(self) -> dict[str, Any]:
-        """What determined its candidates, by dotted name."""
+        """What determined the source's candidates, by dotted name."""
         made = provenance.read_provenance(self.folder).identity
         return {"the data of the benchmark": made.checksums.get("benchmark")} | collect_draw_settings(made)
 
 
 def read_overrides() -> Sequence[str]:
-    """The options that the user has named; none where no command line was parsed."""
+    """Return the overrides on the command line; empty if none was parsed."""
     return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
 
 
 def apply_source_settings(
     config: RunConfig, choices: Mapping[str, str], console: Console | None
 ) -> tuple[RunConfig, Mapping[str, str]]:
-    """The run as its policy's source was configured, and the options of its groups; another policy's run as it is.
+    """Return the settings of a replay as its source was configured, and the option of each group.
 
-    One line on the console says so. Raises ConfigError for sources that do not belong together, MissingError for one
-    that does not exist.
+    A run of another policy is returned unchanged. One line on the console reports what was copied. Raises ConfigError
+    for sources that do not belong together, MissingError for one that does not exist.
     """
     if not isinstance(config.policy, Replay):
         return config, choices
     sources = [_open_source(path) for path in config.policy.source if path.suffix != ".jsonl"]
     if not sources:
-        return config, choices  # nothing says how files of candidates alone were made
+        return config, choices  # files of candidates alone have no settings
     _refuse_mixed(sources)
-    named = [word.lstrip("+~").split("=")[0] for word in read_overrides()]
+    named = [override.lstrip("+~").split("=")[0] for override in read_overrides()]
     settings = deepcopy(dict(config.settings))
     taken = _copy_settings(settings, config.settings, sources, named, preset=choices["experiment"] != "none")
     _refuse_foreign_code(settings, config.settings, sources[0].folder)
@@ -89,10 +89,10 @@ def apply_source_settings(
 
 
 def load_recorded_scores(config: RunConfig, tasks: Sequence[Task]) -> dict[ScoreKey, float]:
-    """The scores of these tasks that a replay's sources hold, if the same PRM gave them; empty for any other run."""
-    found: dict[ScoreKey, float] = {}
+    """Return the scores of these tasks in a replay's sources if the PRM is the same; else empty."""
+    scores: dict[ScoreKey, float] = {}
     if not isinstance(config.policy, Replay):
-        return found
+        return scores
     for folder in config.policy.source:
         if (folder / "config.yaml").is_file() and read_settings(folder).get("prm") == config.settings["prm"]:
             if read_checksums(folder).get("sha256 of prm") != config.prm.checksum():
@@ -100,8 +100,8 @@ def load_recorded_scores(config: RunConfig, tasks: Sequence[Task]) -> dict[Score
             for tree in TreeFile(folder / TREES).read_trees(task.id for task in tasks):
                 for node in parse_nodes(tree):
                     if node.step is not None and node.latent is not None:
-                        found[make_score_key(tree["task_id"], node.path[:-1], node.step)] = node.latent
-    return found
+                        scores[make_score_key(tree["task_id"], node.path[:-1], node.step)] = node.latent
+    return scores
 
 
 def refuse_other_tasks(config: RunConfig, tasks: Sequence[Task]) -> None:
@@ -129,7 +129,7 @@ def _open_source(folder: Path) -> _Source:
 
 
 def _refuse_mixed(sources: Sequence[_Source]) -> None:
-    """Raise ConfigError if the candidates of two sources were drawn in different ways: they would be mixed."""
+    """Raise ConfigError if the candidates of two sources were drawn with different settings."""
     for other in sources[1:]:
         if differences := describe_difference(other.drawn_by, sources[0].drawn_by, "in the first"):
             raise ConfigError(
@@ -141,9 +141,9 @@ def _refuse_mixed(sources: Sequence[_Source]) -> None:
 def _copy_settings(
     settings: dict[str, Any], own: Mapping[str, Any], sources: Sequence[_Source], named: Sequence[str], *, preset: bool
 ) -> list[str]:
-    """Put the first source's values into `settings` where the command line names no others; the names of those taken.
+    """Copy the first source's values into `settings` unless the command line sets them; return the copied names.
 
-    Raises ConfigError where the sources differ in one that is taken.
+    Raises ConfigError if the sources differ in a copied setting.
     """
     recorded = sources[0].settings
     taken = []
@@ -169,20 +169,20 @@ def _copy_settings(
 
 
 def _restore_override(settings: dict[str, Any], own: Mapping[str, Any], path: Sequence[str]) -> None:
-    """Set one setting, named on the command line, within a group that was taken over."""
+    """Set one setting of the command line within a group that was copied from the source."""
     value: Any = own
     for key in path:
         value = value[key] if isinstance(value, Mapping) and key in value else None
-    place: Any = settings
+    group: Any = settings
     for key in path[:-1]:
-        place = place.get(key)
-        if not isinstance(place, dict):
+        group = group.get(key)
+        if not isinstance(group, dict):
             raise ConfigError(f"{'.'.join(path)}: the group as it was recorded has no such option.")
-    place[path[-1]] = value
+    group[path[-1]] = value
 
 
 def _refuse_foreign_code(settings: Any, own: Any, folder: Path) -> None:
-    """Raise ConfigError if a recorded `_target_` is neither CodeTool's nor chosen here: a file must not choose it."""
+    """Raise ConfigError if a recorded `_target_` is neither CodeTool's nor set by the user, since it would be run."""
     if isinstance(settings, Mapping):
         target = settings.get("_target_")
         chosen = own.get("_target_") if isinstance(own, Mapping) else None
@@ -202,7 +202,7 @@ def _is_list(value: Any) -> bool:
 
 
 def _refuse_other_prm(config: RunConfig, source: _Source) -> None:
-    """Raise ConfigError if the PRM's files are others than those that the source was scored with."""
+    """Raise ConfigError if the PRM's files differ from those that scored the source."""
     recorded = source.made_from.get("sha256 of prm")
     current = config.prm.checksum() if recorded is not None else None
     if recorded is not None and current != recorded:
@@ -216,12 +216,12 @@ def _refuse_other_prm(config: RunConfig, source: _Source) -> None:
 def _name_options(
     choices: Mapping[str, str], taken: Sequence[str], folder: Path, settings: Mapping[str, Any], own: Mapping[str, Any]
 ) -> dict[str, str]:
-    """The options of the groups, those of groups taken over by the name of the source's folder."""
+    """Return the option of each group; those of copied groups are read from the name of the source's folder."""
     match = FOLDER_NAME.fullmatch(folder.resolve().name)
     parts = match[1].split("-") if match else []
     recorded = dict(zip(("benchmark", "search", "policy", "prm"), parts, strict=True)) if len(parts) == 4 else {}
-    made = dict(choices)
+    options = dict(choices)
     for name in taken:
         if name in choices and settings[name] != own[name]:
-            made[name] = recorded.get(name, "recorded")
-    return made
+            options[name] = recorded.get(name, "recorded")
+    return options

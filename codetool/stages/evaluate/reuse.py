@@ -1,7 +1,7 @@
-"""`reuse=[outputs/evaluate/…]`: candidates of other runs that stand for draws of this one, with the cost they had.
+"""Reuse candidates of other runs instead of drawing them (`reuse=[outputs/evaluate/…]`); they keep their cost.
 
-A candidate is a function of its prompt, its index, the policy with its sampling settings, and the seed. Its key in
-`candidates.jsonl` holds prompt, sampling and index alone, so folders of another policy or seed are refused here.
+A candidate is determined by its prompt, its index, the policy with its sampling settings, and the seed. Its key in
+`candidates.jsonl` holds only prompt, sampling settings and index, so folders of another policy or seed are refused.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ from codetool.types import Task
 
 
 def refuse_other_draws(config: RunConfig, identity: Identity) -> None:
-    """Raise ConfigError, with every difference, if a folder of `reuse` is of another policy or seed than this run."""
-    ours = collect_draw_settings(identity)
+    """Raise ConfigError, with every difference, if a folder of `reuse` has another policy or seed than this run."""
+    own = collect_draw_settings(identity)
     for folder in config.reuse:
         if not (folder / "config.yaml").is_file():
             raise ConfigError(f"reuse: {folder} is no run folder: there is no config.yaml in it.")
-        if differences := describe_difference(collect_draw_settings(provenance.read_provenance(folder).identity), ours):
+        if differences := describe_difference(collect_draw_settings(provenance.read_provenance(folder).identity), own):
             raise ConfigError(f"reuse: the candidates of {folder} cannot stand for this run's: {differences}.")
 
 
 def has_same_draws(identity: Identity, folder: Path) -> bool:
-    """Whether the candidates of a run folder are those that a run of this identity would draw for the same prompts."""
+    """Return whether a run of this identity would draw the candidates of a run folder for the same prompts."""
     if not (folder / provenance.PROVENANCE_FILE).is_file():
         return False
     return collect_draw_settings(provenance.read_provenance(folder).identity) == collect_draw_settings(identity)
 
 
 def load_reused_candidates(folders: Sequence[Path], tasks: Sequence[Task]) -> Iterator[Record]:
-    """The candidates of these tasks that the folders hold; runs that are going on have those up to now."""
-    wanted = {task.id for task in tasks}
+    """Yield the candidates of these tasks in the folders; a run in progress has those up to now."""
+    task_ids = {task.id for task in tasks}
     for folder in folders:
         records = journal.read_records(folder / CANDIDATES, CANDIDATE_SHAPE)
-        yield from complete_draws([record for record in records if record["task_id"] in wanted])
+        yield from complete_draws([record for record in records if record["task_id"] in task_ids])
 
 
 def describe_difference(there: Mapping[str, Any], here: Mapping[str, Any], where: str = "here") -> str:
-    """The settings in which two runs draw differently, in words; empty if they draw alike."""
+    """Describe the draw settings that differ between two runs; empty if none does."""
     return "; ".join(
         f"{name} is {shorten(repr(there.get(name)), 80)} there, {shorten(repr(here.get(name)), 80)} {where}"
         for name in {**here, **there}
@@ -55,7 +55,7 @@ def describe_difference(there: Mapping[str, Any], here: Mapping[str, Any], where
 
 
 def collect_draw_settings(identity: Identity) -> dict[str, Any]:
-    """What determines a draw, by dotted name."""
+    """Return everything that determines a draw, by dotted name."""
     settings = identity.settings
     policy = settings.get("policy") or {}
     rest = {

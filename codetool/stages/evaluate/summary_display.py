@@ -1,4 +1,4 @@
-"""The summary a run ends with, on standard output."""
+"""Print the summary of a run on standard output: its metrics, notes on them, and its files."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ FILES = (
 )
 FAILURES_SHOWN = 5
 GROUP_METRICS = frozenset({"success", "sopr", "sowr", "scep", "correct_path"})
-"""The metrics that groups of tasks are told by."""
+"""Metrics shown for each group of tasks."""
 
 
 def print_summary(summary: RunSummary, folder: Path, console: Console, kept: str | None = None) -> None:
-    """Print every metric with its interval, what the numbers rest on, where the files are, and a link to the report.
+    """Print every metric with its interval, notes on the task counts, the files, and a link to the report.
 
-    `kept` is said instead of the files if they will not be kept.
+    `kept` is a message that replaces the list of files if they will not be kept.
     """
     console.print(build_metrics_table(summary))
     if summary.groups:
@@ -57,7 +57,7 @@ def print_summary(summary: RunSummary, folder: Path, console: Console, kept: str
 
 
 def build_metrics_table(summary: RunSummary) -> Table:
-    """Every metric with its interval and the number of tasks that it is of."""
+    """Return a table of the metrics with their intervals and numbers of tasks."""
     table = Table("metric", "value", "95 % interval", "tasks", box=None, pad_edge=False, header_style="bold")
     for name, metric in summary.metrics.items():
         value, low, high = (format_metric(name, metric[key]) for key in ("value", "low", "high"))
@@ -66,31 +66,36 @@ def build_metrics_table(summary: RunSummary) -> Table:
 
 
 def build_groups_table(summary: RunSummary) -> Table:
-    """The rates and shares of each group of tasks."""
+    """Return a table of the main metrics of each group of tasks."""
     names = [name for name in summary.metrics if name in GROUP_METRICS]
     table = Table("group", *names, "tasks", box=None, pad_edge=False, header_style="bold")
-    for group, each in summary.groups.items():
-        values = [format_metric(name, each.metrics[name]["value"]) if name in each.metrics else "–" for name in names]
-        table.add_row(group, *values, str(each.asked))
+    for group, group_summary in summary.groups.items():
+        values = [
+            format_metric(name, group_summary.metrics[name]["value"]) if name in group_summary.metrics else "–"
+            for name in names
+        ]
+        table.add_row(group, *values, str(group_summary.asked))
     return table
 
 
 def describe_judging(summary: RunSummary, folder: Path) -> Iterator[str]:
-    """What else is to be said of a judge's figures, where there are any, and what they cost."""
-    told = json.loads((folder / "metrics.json").read_text()).get("judge")
-    if told is None:
+    """Yield lines on the spread of a judge's metrics and on the judge's cost, if answers were judged."""
+    judge = json.loads((folder / "metrics.json").read_text()).get("judge")
+    if judge is None:
         return
     if rate := summary.metrics.get("sopr"):
         error, deviation = (format_metric("sopr", rate[name]) for name in ("standard_error", "vote_deviation"))
         yield f"sopr: standard error over tasks {error or 'unknown'}, deviation over rounds of votes {deviation}"
     if wins := summary.metrics.get("sowr"):
         yield f"sowr: {wins['win']:.0f} wins, {wins['tie']:.0f} ties, {wins['loss']:.0f} losses; a tie is half a win"
-    counts = f"{told['votes']:,} votes, {told['second_looks']:,} after a second look, {told['unreadable']:,} unreadable"
-    yield escape(f"judge {told['model']}: {counts}; {told['tokens_in']:,} tokens in, {told['tokens_out']:,} out")
+    counts = (
+        f"{judge['votes']:,} votes, {judge['second_looks']:,} after a second look, {judge['unreadable']:,} unreadable"
+    )
+    yield escape(f"judge {judge['model']}: {counts}; {judge['tokens_in']:,} tokens in, {judge['tokens_out']:,} out")
 
 
 def describe_unreachable(folder: Path) -> Iterator[str]:
-    """A line if live services left calls without an answer; their tasks are internal failures."""
+    """Yield a line if calls to live services had no answer; their tasks failed internally."""
     counts = read_counts(folder)
     if failed := counts.get("failures", {}).get("unreachable"):
         yield (
@@ -100,7 +105,7 @@ def describe_unreachable(folder: Path) -> Iterator[str]:
 
 
 def describe_untrained_prm(settings: Mapping[str, Any]) -> Iterator[str]:
-    """A line if the PRM of these settings was not trained to judge; what a running server has is its own affair."""
+    """Yield a line if the PRM of these settings is untrained; nothing is known of a PRM on a running server."""
     prm = settings.get("prm")
     if not isinstance(prm, dict) or not prm.get("model"):
         return
@@ -109,7 +114,7 @@ def describe_untrained_prm(settings: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:
-    """What the run was configured with; nothing where that was not written."""
+    """Return the settings of a run folder; empty if it has no `config.yaml`."""
     file = folder / "config.yaml"
     return yaml.safe_load(file.read_text(encoding="utf-8")) or {} if file.is_file() else {}
 

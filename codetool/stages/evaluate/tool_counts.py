@@ -1,4 +1,4 @@
-"""How many tool calls a run made and who answered them: a line of `tools.jsonl` for each start of the run."""
+"""Read and write `tools.jsonl`: the number of tool calls by answering source, one line per start of a run."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ COUNTS_FILE = "tools.jsonl"
 
 
 def append_counts(folder: Path, summary: AnswerCounts) -> None:
-    """Add the counts of this start to the folder; nothing where no tool was called."""
+    """Append the counts of this start to the folder's file, if any tool was called."""
     if summary.calls:
         with journal.Journal(folder / COUNTS_FILE) as counts:
             counts.append(asdict(summary))
 
 
 def read_counts(folder: Path) -> dict[str, Any]:
-    """The counts of all starts together: `calls`, and by name `provenance`, `failures`, `cache`; empty without any."""
+    """Return the sum over all starts: `calls`, and by name `provenance`, `failures` and `cache`; empty without any."""
     lines = list(journal.read_records(folder / COUNTS_FILE))
     if not lines:
         return {}

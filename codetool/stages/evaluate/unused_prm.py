@@ -1,4 +1,4 @@
-"""A run whose reward has no latent term needs no PRM: it runs, and is named, as with `prm=none`."""
+"""Drop the PRM of a run whose reward has no latent term, so that the run equals one with `prm=none`."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from codetool.prm.none import NoPRM
 def drop_unused_prm(
     config: RunConfig, choices: Mapping[str, str], console: Console | None
 ) -> tuple[RunConfig, Mapping[str, str]]:
-    """The run with `prm=none` if its reward weighs the latent reward with 0, else the run as it is.
+    """Return the settings with `prm=none` if the weight of the latent reward is 0, else unchanged.
 
-    So the PRM is neither loaded nor asked, and the result has the same identity whichever PRM was named. One line on
-    the console says so.
+    The PRM is then neither loaded nor asked, and the result has the same identity whichever PRM was named. One line on
+    the console reports it.
     """
     if isinstance(config.prm, NoPRM) or getattr(config.reward, "latent", None) != 0:
         return config, choices
     if console is not None:
-        told = f"reward.latent=0: prm={choices['prm']} is neither loaded nor asked; the result is that of prm=none"
-        console.print(told, markup=False, highlight=False, soft_wrap=True)
+        message = f"reward.latent=0: prm={choices['prm']} is neither loaded nor asked; the result is that of prm=none"
+        console.print(message, markup=False, highlight=False, soft_wrap=True)
     none = {"_target_": f"{NoPRM.__module__}.{NoPRM.__name__}", "path": None}
     settings = config.settings | {"prm": none}
     return replace(config, prm=NoPRM(path=None), settings=settings), {**choices, "prm": "none"}

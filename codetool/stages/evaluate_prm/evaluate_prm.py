@@ -1,7 +1,7 @@
-"""stage=evaluate_prm: how well a PRM judges the steps of rollout trees whose outcome is known.
+"""stage=evaluate_prm: score the steps of rollout trees with a PRM and compare the scores with the rollout estimates.
 
-It is asked as in a search: with the task, the path and all siblings at once, and with what they did if it wants to see
-that. Every score is journalled in `scores.jsonl`, so a run that was stopped goes on where it was.
+The PRM is called as in a search: with the task, the path and all siblings at once, and with their observations if it
+uses them. Every score is journalled in `scores.jsonl`, so that the same command resumes a stopped run.
 """
 
 from __future__ import annotations
@@ -39,31 +39,32 @@ SCORES_FILE = "scores.jsonl"
 log = logging.getLogger(__name__)
 
 Key = tuple[str, str]
-"""Task and node."""
+"""Task id and node id."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class EvaluatePRMConfig:
-    """Settings of stage=evaluate_prm. Beside `data` none of them changes a score."""
+    """Settings of stage=evaluate_prm. Only `data` changes the scores; the others change the metrics."""
 
     runs: tuple[Path, ...]
     """Folders of `stage=collect`, or the `process.jsonl` in them."""
     threshold: Annotated[float, Field(ge=0, le=1)]
-    """The lowest score of a step that counts as judged good, for accuracy and first errors."""
+    """Lowest score that counts as a positive prediction, for accuracy and first errors."""
     weight_pairs_by_count: bool
-    """Whether a pair of siblings counts as the product of their multiplicities, not once."""
+    """Whether a pair of siblings is weighted by the product of their multiplicities."""
 
 
 def evaluate_prm(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
-    """The number of tasks whose steps could not all be scored, after the PRM has been measured on the others.
+    """Evaluate the PRM and return the number of tasks whose steps could not all be scored.
 
-    The same command tries those tasks again. Raises CodeToolError; the scores given until then are kept.
+    Those tasks count in no metric, and the same command tries them again. Raises CodeToolError; the scores until then
+    are kept.
     """
     from codetool.config.invocation import get_command
     from codetool.stages.evaluate.run import log_to_file, print_other_code, write_config
     from codetool.stages.evaluate_prm import (
         prm_eval_dataset,
-        prm_eval_summary,  # numpy: no message about a wrong word should wait for it
+        prm_eval_summary,  # here: importing numpy would delay error messages
     )
 
     _check_config(config)
@@ -100,7 +101,7 @@ def evaluate_prm(config: RunConfig, choices: Mapping[str, str], console: Console
 
 
 def _describe_overlap(config: RunConfig, data: PRMEvalDataset) -> list[str]:
-    """What the data have in common with those that the PRM was trained on."""
+    """Return warnings of the overlap between the data and the PRM's training data."""
     from codetool.models.locate import resolve_path
 
     path = resolve_path("prm", getattr(config.prm, "path", None))
@@ -136,7 +137,7 @@ def _check_config(config: RunConfig) -> None:
 
 
 def _compute_identity(config: RunConfig, choices: Mapping[str, str], checksums: Mapping[str, str]) -> Identity:
-    """What determines the result: the PRM and the data alone; policy, search and the like are no part of it."""
+    """Return the identity of the result, which depends on the PRM and the data alone."""
     from codetool.stages.evaluate.run import needs_vllm_server
 
     blocks = ("stage", "prm", "vllm") if needs_vllm_server(config.prm) else ("stage", "prm")
@@ -159,12 +160,12 @@ def _announce(
 
 
 def _read_scores(path: Path) -> dict[Key, float]:
-    """The scores in a folder; nothing for a folder that is not there."""
+    """Return the scores in a folder's journal; empty if it does not exist."""
     return {(line["task_id"], line["node_id"]): line["score"] for line in journal.read_records(path / SCORES_FILE)}
 
 
 async def _score(config: RunConfig, data: PRMEvalDataset, path: Path, console: Console) -> dict[str, str]:
-    """Score what has no line in the journal yet; the tasks of which that failed, each with its error."""
+    """Score the steps that have no line in the journal yet; return the error of each task that failed, by id."""
     from codetool.stages.scoring_progress import ScoringProgress
 
     known = _read_scores(path)
@@ -193,7 +194,7 @@ async def _run_worker(
     count: Callable[[int, int], None],
     failures: dict[str, str],
 ) -> None:
-    """Take siblings until none are left. An error of one task is noted; one that all would meet is raised."""
+    """Score sibling groups until none is left. Errors of one task are recorded; errors of all tasks are raised."""
     for group in waiting:
         try:
             await _score_group(group, prm, append, count)
@@ -210,7 +211,7 @@ async def _score_group(
     append: Callable[[Mapping[str, Any]], None],
     count: Callable[[int, int], None],
 ) -> None:
-    """Score siblings and write their lines."""
+    """Score siblings and append their lines to the journal."""
     steps = [node.step for node in group.nodes if node.step]
     executions = [node.execution for node in group.nodes if node.execution] if prm.sees_observation else []
     scores = await prm.score(group.task, group.path, steps, executions)

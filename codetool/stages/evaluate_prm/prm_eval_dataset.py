@@ -1,7 +1,7 @@
-"""The steps that a PRM is measured on, as it meets them in a search: with their tasks, paths and executions.
+"""Load the steps that a PRM is evaluated on, with their tasks, paths and executions as in a search.
 
-`process.jsonl` says how good the steps are; what a PRM reads is its own affair, so its input is put together again from
-the other files of the folder, `rollouts.jsonl` and the `config.yaml` that names the benchmark.
+The labels and estimates come from `process.jsonl`. The prefixes in that file depend on a prompt, so a PRM's input is
+built from `rollouts.jsonl` and from the benchmark that `config.yaml` names.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FOLDER_HINT = "Name the whole folder that stage=collect has written: evaluate_pr
 
 @dataclass(frozen=True)
 class Siblings:
-    """Steps after the same path, each with its node."""
+    """The steps that follow the same path, each with its process example and its node."""
 
     task: Task
     path: Sequence[Node]
@@ -40,32 +40,32 @@ class Siblings:
 
 @dataclass(frozen=True)
 class PRMEvalDataset:
-    """What a PRM is measured on."""
+    """The steps that a PRM is evaluated on, grouped by siblings."""
 
     benchmarks: Sequence[str]
-    """Names of the benchmarks that the tasks are of."""
+    """Names of the tasks' benchmarks."""
     checksums: Mapping[str, str]
-    """Hex sha256 of all that the scores depend on, by name."""
+    """Hex sha256 of each data source that the scores depend on, by name."""
     groups: Sequence[Siblings]
-    """In the order of their tasks."""
+    """Sibling groups in the order of their tasks."""
     tasks: Mapping[str, Task]
 
     def without(self, failed: Container[str]) -> PRMEvalDataset:
-        """The data without some tasks."""
+        """Return the dataset without the tasks in `failed`."""
         groups = [group for group in self.groups if group.task.id not in failed]
         tasks = {name: task for name, task in self.tasks.items() if name not in failed}
         return replace(self, groups=groups, tasks=tasks)
 
     @property
     def examples(self) -> list[ProcessExample]:
-        """Every step, without its prefix."""
+        """All process examples, without their prefixes."""
         return [example for group in self.groups for example in group.examples]
 
 
 def load_prm_eval_dataset(paths: Sequence[Path], limit: int | None) -> PRMEvalDataset:
-    """The steps of the first so many tasks, in the order of the folders and their benchmarks.
+    """Load the steps of the first `limit` tasks, in the order of the folders and of their benchmarks.
 
-    Raises MissingError if a file or the benchmark is not there, ConfigError if files do not belong together.
+    Raises MissingError if a file or the benchmark is missing, ConfigError if files do not belong together.
     """
     benchmarks: dict[str, None] = {}
     checksums: dict[str, str] = {}
@@ -89,7 +89,7 @@ def load_prm_eval_dataset(paths: Sequence[Path], limit: int | None) -> PRMEvalDa
 
 
 def _check_folder(file: Path) -> Path:
-    """The folder of a file of examples, with all that belongs to it."""
+    """Return the folder of a file of examples. Raises MissingError if one of the needed files is missing."""
     if not file.exists():
         raise MissingError(f"evaluate_prm.runs: {file} is not there. {FOLDER_HINT}")
     for each in (file, file.parent / ROLLOUTS, file.parent / "config.yaml", file.parent / provenance.PROVENANCE_FILE):
@@ -109,7 +109,7 @@ def _load_tasks(folder: Path) -> Sequence[Task]:
 
 
 def _group_siblings(file: Path, tasks: Sequence[Task]) -> dict[str, list[Siblings]]:
-    """The siblings of each task, in the benchmark's order."""
+    """Return the sibling groups of each task, in the benchmark's order."""
     found: defaultdict[str, defaultdict[str, list[ProcessExample]]] = defaultdict(lambda: defaultdict(list))
     for example in examples.load_examples([file]):
         found[example.task_id][example.group].append(replace(example, prefix=()))
@@ -129,7 +129,7 @@ def _group_siblings(file: Path, tasks: Sequence[Task]) -> dict[str, list[Sibling
 
 
 def _tree_order(node_id: str) -> list[int]:
-    """Sort key that puts nodes in the order of the tree, whatever order the file has."""
+    """Return a sort key that puts nodes in the order of the tree."""
     return [int(number) for number in node_id.split("-") if number.isdigit()]
 
 
@@ -150,7 +150,7 @@ def _match_nodes(task: Task, tree: Mapping[str, Node], group: Sequence[ProcessEx
 
 
 def _read_trees(file: Path, tasks: Mapping[str, Task]) -> Iterator[tuple[str, dict[str, Node]]]:
-    """The nodes of each of these tasks by their ids."""
+    """Yield the id of each of these tasks with the nodes of its tree by node id."""
     for line in journal.read_records(file):
         try:
             if (task := tasks.get(line["task_id"])) is not None:
@@ -160,7 +160,7 @@ def _read_trees(file: Path, tasks: Mapping[str, Task]) -> Iterator[tuple[str, di
 
 
 def _recompute_tools(nodes: Sequence[Node], tools: tuple[Tool, ...]) -> dict[str, Node]:
-    """The nodes with the operations that their calls matched, which are not recorded and which a PRM may look at."""
+    """Return the nodes by id, with the tool that each call matched, which is not recorded but may be read by a PRM."""
     made: dict[str, Node] = {}
     for node in nodes:
         parent = made[node.parent.id] if node.parent else None
@@ -177,7 +177,7 @@ def _recompute_tool(answer: ToolAnswer, tools: tuple[Tool, ...]) -> ToolAnswer:
 
 
 def _compute_checksum(file: Path) -> str:
-    """Hex sha256 of the examples, of their trees and of what the benchmark says of their tasks."""
+    """Return the hex sha256 of the examples, of their trees and of the benchmark's settings and data."""
     digest = hashlib.sha256()
     for each in (file, file.parent / ROLLOUTS):
         with each.open("rb") as content:

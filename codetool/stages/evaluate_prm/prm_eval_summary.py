@@ -1,4 +1,4 @@
-"""What stage=evaluate_prm ends with: a table on standard output, `metrics.json` and the plot `reliability.svg`."""
+"""Summarize stage=evaluate_prm: a table on standard output, `metrics.json` and the plot `reliability.svg`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ UNITS = {
     "first_error_erroneous": "lost paths", "first_error_correct": "good paths", "selection_regret": "groups",
     "selection_regret_random": "groups", "ece": "steps", "brier": "steps", "log_loss": "steps",
 }  # fmt: skip
-"""What each metric is of."""
+"""Unit of the items that each metric counts."""
 PERCENT_METRICS = frozenset(UNITS) - {
     "auroc",
     "ece",
@@ -46,9 +46,9 @@ def write_prm_summary(
     console: Console,
     failures: Mapping[str, str],
 ) -> None:
-    """Measure the PRM by its scores, write the files and print the table.
+    """Compute the PRM's metrics from its scores, write the files and print the table.
 
-    `failures` are the errors of tasks that are no part of `data` since a step of them could not be scored.
+    `failures` are the errors of the tasks that were left out of `data` because a step could not be scored.
     """
     examples = data.examples
     values = [scores[example.task_id, example.node_id] for example in examples]
@@ -70,18 +70,18 @@ def write_prm_summary(
     for line in (*_describe_metrics(measurement, len(examples), labelled), *describe_untrained_prm(config.settings)):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if failures:
-        told = (
+        message = (
             f"{len(failures)} tasks failed internally and are left out of every number. The same command tries them "
             "again."
         )
-        console.print(told, style="red", markup=False, highlight=False, soft_wrap=True)
-    for name, message in list(failures.items())[:5]:
-        console.print(f"  {name}: {message}", markup=False, highlight=False, soft_wrap=True)
+        console.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+    for name, error in list(failures.items())[:5]:
+        console.print(f"  {name}: {error}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"files in {folder}: {', '.join(FILES)}", markup=False, highlight=False, soft_wrap=True)
 
 
 def build_reliability_chart(measurement: PRMReport) -> Chart:
-    """How often steps of a score lead to success: on the diagonal, if the PRM is calibrated."""
+    """Return the reliability plot: the success rate by score, which is the diagonal for a calibrated PRM."""
     error = measurement.metrics["ece"].value
     points = [Point(each.score, each.soft.value, each.soft.low, each.soft.high) for each in measurement.bins]
     ends = [Point(0.0, 0.0, None, None), Point(1.0, 1.0, None, None)]
@@ -108,7 +108,7 @@ def _encode_report(measurement: PRMReport) -> dict[str, Any]:
 
 
 def _encode_metric(metric: PRMMetric) -> dict[str, float | None]:
-    """As in the `metrics.json` of other stages: the template's interval only where there is one."""
+    """Return the metric as JSON; as in other stages' `metrics.json`, a missing template interval is left out."""
     fields = asdict(metric)
     return {name: value for name, value in fields.items() if value is not None or not name.startswith("template")}
 

@@ -1,4 +1,4 @@
-"""What stage=train ends with: metrics, the loss curve, the model card, and the words that use what was made."""
+"""Write the final files of stage=train: metrics, loss curve, and model card with the overrides that use the model."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from codetool.stages.wandb_content import LOSSES, VALIDATIONS
 
 METRICS, CURVE, CARD = "metrics.json", "loss.svg", "README.md"
 WORKER_LOG_PATTERN = "process-*.log"
-"""What other processes of the training said that failed."""
+"""Glob pattern of the logs of failed worker processes."""
 MAX_CHART_POINTS = 400
-"""Of the loss curve; more updates are averaged."""
+"""Maximum number of points of the loss curve; more updates are averaged."""
 HUB_NAMES = {EMBEDDED: ("HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0")}
-"""Names on the hub, and licences, of models that have other names here."""
+"""Hub name and licence of models that have another name in CodeTool."""
 
 
 def name_base_model(config: RunConfig, found: ModelFolders) -> str:
-    """What the base is known by to others: its name on the hub, or its folder."""
+    """Return the name of the base model for others: its name on the hub, or its folder."""
     model = _get_model_name(config)
     return str(found.base.resolve()) if found.local else HUB_NAMES.get(model, (model, ""))[0]
 
@@ -39,16 +39,16 @@ def _get_model_name(config: RunConfig) -> str:
     return str(config.settings[config.train.target]["model"])
 
 
-def format_usage(config: RunConfig, choices: Mapping[str, str], words: Sequence[str], folder: Path) -> str:
-    """The words that use the trained model in a folder, as a shell takes them."""
+def format_usage(config: RunConfig, choices: Mapping[str, str], overrides: Sequence[str], folder: Path) -> str:
+    """Return the overrides that use the trained model in a folder, quoted for a shell."""
     target = config.train.target
     own = (f"{target}.", f"prm_prompt@{target}.", f"policy_prompt@{target}.")
-    more = [word for word in words if word.startswith(own) and get_key(word) != f"{target}.path"]
+    more = [override for override in overrides if override.startswith(own) and get_key(override) != f"{target}.path"]
     return shlex.join([f"{target}={choices[target]}", f"{target}.path={folder}", *more])
 
 
 def collect_metrics(folder: Path, counts: Mapping[str, int]) -> dict[str, Any]:
-    """The content of `metrics.json`, from the journals."""
+    """Return the content of `metrics.json`, from the journals."""
     losses, validations = (list(journal.read_records(folder / name)) for name in (LOSSES, VALIDATIONS))
     best = min(validations, key=lambda line: float(line["validation_loss"])) if validations else {}
     tail = losses[-max(1, len(losses) // 10) :]
@@ -65,14 +65,14 @@ def collect_metrics(folder: Path, counts: Mapping[str, int]) -> dict[str, Any]:
 
 
 def write_metrics(folder: Path, content: Mapping[str, Any]) -> None:
-    """Write the curve, and then `metrics.json`, which makes a run a finished one."""
+    """Write the loss curve and then `metrics.json`, whose existence marks a finished run."""
     losses, validations = (list(journal.read_records(folder / name)) for name in (LOSSES, VALIDATIONS))
     journal.atomic_write(folder / CURVE, [render_svg(build_loss_chart(losses, validations)).encode()])
     journal.atomic_write(folder / METRICS, [json.dumps(content, indent=2).encode() + b"\n"])
 
 
 def build_loss_chart(losses: Sequence[Mapping[str, Any]], validations: Sequence[Mapping[str, Any]]) -> Chart:
-    """The loss by update."""
+    """Return the chart of the loss by update."""
     width = -(-len(losses) // MAX_CHART_POINTS)
     parts = [losses[start : start + width] for start in range(0, len(losses), width)]
     points = [
@@ -84,8 +84,8 @@ def build_loss_chart(losses: Sequence[Mapping[str, Any]], validations: Sequence[
     name = "training" if width == 1 else f"training, mean of {width}"
     lines = [Line(name, points, dots=False)]
     if validations:
-        held = [Point(line["step"], line["validation_loss"], None, None) for line in validations]
-        lines.append(Line("validation", held))
+        validation_points = [Point(line["step"], line["validation_loss"], None, None) for line in validations]
+        lines.append(Line("validation", validation_points))
     return Chart(
         title=f"Loss, {len(losses):,} updates",
         x_name="update",
@@ -104,7 +104,7 @@ def write_card(
     command: str,
     usage: str,
 ) -> None:
-    """The model card in a folder of a trained model."""
+    """Write the model card into the folder of a trained model."""
     name = name_base_model(config, found)
     head: dict[str, Any] = {"base_model": name, "tags": ["codetool", config.train.target]}
     if licence := _find_licence(config, found.base):
@@ -137,8 +137,8 @@ def _build_card(
     yield f"Use:\n\n    python run.py {usage}\n"
     yield f"Made by {'; '.join(map(str, parse_code_versions(content)))} with:\n\n    {command}\n"
     yield "## Data\n\n| file | use | records | sha256 |\n| --- | --- | --- | --- |"
-    for each in sources:
-        yield f"| {'/'.join(each.path.parts[-2:])} | {each.use} | {each.lines} | `{each.sha256}` |"
+    for file in sources:
+        yield f"| {'/'.join(file.path.parts[-2:])} | {file.use} | {file.lines} | `{file.sha256}` |"
     counts = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in content["counts"].items())
     yield f"\n{counts}\n"
     yield "## Metrics\n"
@@ -154,10 +154,11 @@ def _build_card(
 
 
 def _find_licence(config: RunConfig, base: Path) -> str | None:
-    """The base's licence as its folder states it."""
+    """Return the licence that the base model's folder states, None if it states none."""
     model = _get_model_name(config)
     if model in HUB_NAMES:
         return HUB_NAMES[model][1]
     card = base / "README.md"
-    found = re.search(r"^license:\s*(\S+)", card.read_text(errors="replace"), re.MULTILINE) if card.is_file() else None
-    return found.group(1) if found else None
+    text = card.read_text(errors="replace") if card.is_file() else ""
+    match = re.search(r"^license:\s*(\S+)", text, re.MULTILINE)
+    return match.group(1) if match else None

@@ -1,7 +1,7 @@
-"""stage=train: a PRM or a policy, trained on process data or transcripts.
+"""stage=train: train a PRM on process data, or a policy on transcripts.
 
-What is trained on what and how names the folder, so the same command goes on where it was stopped, and a finished one
-says what it has made.
+The folder's name depends on the model, the data and the training settings, so that the same command resumes a stopped
+training; a finished one is not repeated.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Run:
-    """What the words came to."""
+    """The checked inputs of a training."""
 
     config: RunConfig
     choices: Mapping[str, str]
     words: Sequence[str]
     found: ModelFolders
     start: Path | None
-    """Folder of the adapter that training goes on from."""
+    """Folder of the adapter that training continues from; None for a new one."""
     labels: EncodedLabels | None
     sources: Sequence[DataFile]
     devices: Devices
@@ -59,15 +59,15 @@ class _Run:
 
     @property
     def made(self) -> str:
-        """Name of the folder of what is trained."""
+        """Name of the trained model's folder."""
         return "model" if self.config.tuning.method == "full" else "adapter"
 
     def usage(self, path: Path, name: str) -> str:
-        """The words that use one of the run's models."""
+        """Return the overrides that use one of the run's models."""
         return model_card.format_usage(self.config, self.choices, self.words, path / name)
 
     def say(self, line: str) -> None:
-        """Print a line, into `log.txt` too once that is open."""
+        """Print a line; log it instead once `log.txt` is open, which prints it too."""
         if logging.getLogger("codetool").handlers:
             log.info("%s", line)
         else:
@@ -75,7 +75,7 @@ class _Run:
 
 
 def train(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
-    """0, after the trained model lies in the run's folder. Raises CodeToolError, and KeyboardInterrupt if stopped."""
+    """Train, write the model into the run folder, and return 0. Raises CodeToolError; KeyboardInterrupt if stopped."""
     run = _check_run(config, choices, console)
     identity = _compute_identity(run)
     path = run_folder.select_folder(_name_folder(run, identity), config.fresh)
@@ -101,7 +101,7 @@ def train(config: RunConfig, choices: Mapping[str, str], console: Console) -> in
 
 
 def _check_run(config: RunConfig, choices: Mapping[str, str], console: Console) -> _Run:
-    """The run, all that can be wrong with its words looked at."""
+    """Check all settings and return the run's inputs. Raises ConfigError and MissingError."""
     from hydra.core.hydra_config import HydraConfig
 
     found = train_dataset.find_base_model(config)
@@ -123,13 +123,14 @@ def _format_option(run: _Run) -> str:
 
 
 def _compute_identity(run: _Run) -> Identity:
-    """What determines the trained weights: the model and the data, not search, benchmark and the like.
+    """Return the identity of the trained weights: the model, the data and the training settings.
 
-    Nor is what changes nothing but rounding: of the trainer only precision, sharding and the number of processes count.
+    Of the trainer only the precision, the sharding and the number of processes count; its other settings change at most
+    the rounding.
     """
     config, target = run.config, run.config.train.target
     settings = select_identity_settings(config, run.choices, ("stage", "seed", "train", "tuning", target))
-    asked = ("model", "labels", "prompt") if target == "prm" else ("model",)  # transcripts hold a policy's prompt
+    asked = ("model", "labels", "prompt") if target == "prm" else ("model",)  # a policy's prompt is in its transcripts
     settings[target] = {name: settings[target][name] for name in asked if name in settings[target]}
     settings["first tasks"] = config.limit
     strategy = config.trainer.strategy if config.trainer.strategy in ("fsdp", "deepspeed") else "ddp"
@@ -138,7 +139,7 @@ def _compute_identity(run: _Run) -> Identity:
 
 
 def _name_folder(run: _Run, identity: Identity) -> Path:
-    """Where the result belongs."""
+    """Return the folder of the result."""
     target = run.config.train.target
     name = f"{target}-{run.choices[target]}-{run.choices['tuning']}-{identity.digest}"
     return run.config.outputs / "train" / name
@@ -256,7 +257,7 @@ def _export(run: _Run, job: TrainJob, path: Path, material: TrainDataset) -> Non
 
 
 def _write_companion_files(run: _Run, path: Path, folder: Path, content: Mapping[str, Any]) -> None:
-    """Write what stands beside the weights: the model card, and the prompt that they were trained with."""
+    """Write the files beside the weights: the prompt, the tasks trained on, and the model card."""
     if (prompt := training_prompt.find_training_prompt(run.config, run.sources)) is not None:
         trained_prompt.save_prompt_record(folder, prompt)
     command = "python run.py " + shlex.join(mask_command(run.words))
@@ -269,7 +270,7 @@ def _write_companion_files(run: _Run, path: Path, folder: Path, content: Mapping
 
 
 def _merge_again(run: _Run, path: Path) -> bool:
-    """Whether the merged model was missing, and has been written now."""
+    """Write the merged model if it is missing, and return whether it was."""
     from codetool.training import export
 
     if (path / export.MERGED).is_dir():
@@ -281,7 +282,7 @@ def _merge_again(run: _Run, path: Path) -> bool:
 
 
 def _print_result(run: _Run, path: Path) -> None:
-    """The metrics, and how to use what was made."""
+    """Print the metrics, the folder, and the overrides that use the trained model."""
     content = json.loads((path / model_card.METRICS).read_text())
     out = Console()
     found = {**content["metrics"], "loss at the end": content["loss"]}

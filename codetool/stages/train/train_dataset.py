@@ -1,4 +1,4 @@
-"""What stage=train trains and on what, checked and read: the model, the labels, the examples in tokens."""
+"""Load the inputs of stage=train: find the base model, encode the labels, read and tokenize the examples."""
 
 from __future__ import annotations
 
@@ -33,37 +33,37 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FILES = {"prm": process_examples.PROCESS_FILE, "policy": transcripts.TRANSCRIPTS_FILE}
-"""What each target is trained on."""
+"""Name of the data file of each training target."""
 
 
 @dataclass(frozen=True)
 class EncodedLabels:
-    """A PRM's labels."""
+    """A PRM's two labels as tokens."""
 
     tokens: tuple[int, int]
     tokenizer: Tokenizer | None
-    """The one that has them, where they are new to the model."""
+    """The extended tokenizer if the labels are new tokens; None if the model has them."""
     vocabulary: int
-    """Tokens of that tokenizer; 0 without."""
+    """Vocabulary size of the extended tokenizer; 0 without one."""
 
 
 @dataclass(frozen=True)
 class TrainDataset:
-    """What is trained on."""
+    """Tokenized examples for training and validation."""
 
     training: list[SFTExample]
     validation: list[SFTExample]
     judged: list[ProcessExample]
-    """The process examples of the validation, without their prefixes, by number."""
+    """Process examples of the validation, without their prefixes; `Example.number` is an index into them."""
     tasks: tuple[int, int]
-    """Tasks to train and to validate on."""
+    """Number of tasks to train on and to validate on."""
     too_long: int
-    """Examples left out."""
+    """Number of examples left out because of their length."""
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """A file of data."""
+    """A file of training or validation data."""
 
     use: str
     """`data` or `validation_data`."""
@@ -73,7 +73,7 @@ class DataFile:
 
 
 def find_base_model(config: RunConfig) -> ModelFolders:
-    """The model that training starts from. Raises ConfigError where the words name none that can be trained."""
+    """Find the model that training starts from. Raises ConfigError if the options name no trainable model."""
     target = config.train.target
     option: Any = config.prm if target == "prm" else config.policy
     if not isinstance(option, GenerativePRM if target == "prm" else ModelPolicy):
@@ -100,7 +100,7 @@ def find_base_model(config: RunConfig) -> ModelFolders:
 
 
 def find_initial_adapter(config: RunConfig) -> Path | None:
-    """Folder of the adapter that training goes on from, None for a new one. Raises ConfigError and MissingError."""
+    """Find the folder of the adapter to continue from; None for a new one. Raises ConfigError and MissingError."""
     named = config.tuning.init_adapter
     if named is None:
         return None
@@ -119,7 +119,7 @@ def find_initial_adapter(config: RunConfig) -> Path | None:
 
 
 def encode_labels(config: RunConfig, base: Path) -> EncodedLabels | None:
-    """The labels of a PRM as tokens; None for a policy. Raises ConfigError where they are none of the model's."""
+    """Return the labels of a PRM as tokens; None for a policy. Raises ConfigError if the model has no such tokens."""
     if config.train.target == "policy":
         return None
     prm: Any = config.prm
@@ -171,7 +171,7 @@ def _refuse_other_kind(use: str, file: Path, line: bytes, target: str) -> None:
     try:
         fields = json.loads(line)
     except ValueError:
-        return  # the reader says what is wrong with the line
+        return  # the reader reports what is wrong with the line
     kinds = {"prm": ("prefix", "judged steps, which a PRM"), "policy": ("messages", "transcripts, which a policy")}
     other = "policy" if target == "prm" else "prm"
     field, what = kinds[other]
@@ -182,7 +182,7 @@ def _refuse_other_kind(use: str, file: Path, line: bytes, target: str) -> None:
 
 
 def load_dataset(config: RunConfig, base: Path, found: EncodedLabels | None) -> TrainDataset:
-    """The examples in tokens. Raises ConfigError if there are none left to train on."""
+    """Read and tokenize the examples. Raises ConfigError if there are none left to train on."""
     from codetool.training.sft_examples import build_policy_examples, build_prm_examples
 
     settings, tokens = config.train, ChatTokens(base)
@@ -223,14 +223,14 @@ def load_dataset(config: RunConfig, base: Path, found: EncodedLabels | None) -> 
 
 
 def list_task_ids(config: RunConfig) -> tuple[list[str], list[str]]:
-    """The ids of the tasks to train on and to validate on."""
+    """Return the task ids of the examples to train on and to validate on."""
     read = transcripts.load_transcripts if config.train.target == "policy" else process_examples.load_examples
     some, held = _split_tasks(config, read)
     return [each.task_id for each in some], [each.task_id for each in held]
 
 
 def _warn_about_other_prompt(examples: Sequence[ProcessExample], prompt: PRMPrompt) -> None:
-    """Say so if the data were written with another prompt than the PRM will be asked with."""
+    """Log a warning if the data were written with another prompt than the PRM's."""
     [asked] = [
         message["content"] for message in prompt.prefix_messages(Task("", "", ()), ()) if message["role"] == "system"
     ]
@@ -246,7 +246,7 @@ def _warn_about_other_prompt(examples: Sequence[ProcessExample], prompt: PRMProm
 
 
 def _load_tree_examples(paths: Sequence[Path], tasks: Set[str]) -> list[ProcessExample]:
-    """The examples of these tasks without their prefixes. Two files may hold a tree of a task each: two trees."""
+    """Return the examples of these tasks without prefixes; a task's trees in two files get different task ids."""
     files = (process_examples.load_examples((path,)) for path in paths)
     return [
         replace(each, task_id=f"{number} {each.task_id}", prefix=())
@@ -261,7 +261,7 @@ def _count_tasks(items: Sequence[Any]) -> int:
 
 
 def _split_tasks(config: RunConfig, read: Any) -> tuple[list[Any], list[Any]]:
-    """What to train on, of the first so many tasks, and what to validate on."""
+    """Split the items of the first `limit` tasks by task into training and validation."""
     settings = config.train
     items = read(settings.files)
     ids = list(dict.fromkeys(item.task_id for item in items))[: config.limit]

@@ -1,4 +1,4 @@
-"""`trained_on.yaml` beside a trained model: the tasks that it was trained on, for whoever measures it later."""
+"""Read and write `trained_on.yaml`: the tasks that a model was trained on, to detect overlap in later evaluations."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from codetool.types import Task
 
 TRAINED_ON_FILE = "trained_on.yaml"
 MAX_NAMES = 3
-"""Tasks that a warning names."""
+"""Maximum number of names in a warning."""
 
 
 @dataclass(frozen=True)
 class TrainingTasks:
-    """What a model has learned from."""
+    """The tasks that a model was trained and validated on."""
 
     tasks: frozenset[str]
     """Ids of the tasks that it was trained on."""
     validation_tasks: frozenset[str]
-    """Ids of the tasks that its best state was chosen by."""
+    """Ids of the tasks that its best checkpoint was selected by."""
     templates: frozenset[str]
-    """Templates that made these tasks, as far as they are known."""
+    """Known templates of the tasks that it was trained on."""
 
 
 def write_training_tasks(
     folder: Path, tasks: Iterable[str], validation_tasks: Iterable[str], data: Iterable[Path]
 ) -> None:
-    """Write the file into the folder of a trained model; `data` are the files or folders that hold the examples."""
-    told, held = sorted(set(tasks)), sorted(set(validation_tasks))
-    known = {task_id: template for path in data for task_id, template in _find_templates(path)}
-    templates = sorted({known[task_id] for task_id in told if task_id in known})
-    content = {"tasks": told, "validation_tasks": held, "templates": templates}
+    """Write the file into the folder of a trained model; `data` are the files or folders of the examples."""
+    task_ids, validation_ids = sorted(set(tasks)), sorted(set(validation_tasks))
+    template_of = {task_id: template for path in data for task_id, template in _find_templates(path)}
+    templates = sorted({template_of[task_id] for task_id in task_ids if task_id in template_of})
+    content = {"tasks": task_ids, "validation_tasks": validation_ids, "templates": templates}
     head = b"# The tasks that this model was trained and validated on, and the templates of the first.\n"
     journal.atomic_write(
         folder / TRAINED_ON_FILE, [head, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode()]
@@ -46,7 +46,7 @@ def write_training_tasks(
 
 
 def read_training_tasks(folder: Path) -> TrainingTasks | None:
-    """What the model in a folder was trained on; None where no file says so, or says it otherwise."""
+    """Return the tasks that the model in a folder was trained on; None if the file is missing or malformed."""
     try:
         content: Any = yaml.safe_load((folder / TRAINED_ON_FILE).read_text(encoding="utf-8"))
         return TrainingTasks(*(frozenset(content[name]) for name in ("tasks", "validation_tasks", "templates")))
@@ -55,7 +55,7 @@ def read_training_tasks(folder: Path) -> TrainingTasks | None:
 
 
 def describe_overlap(trained: TrainingTasks, tasks: Mapping[str, Task]) -> Iterator[str]:
-    """Warnings of what a measurement on `tasks` has in common with the training."""
+    """Yield a warning for each kind of overlap between the evaluated `tasks` and the training."""
     learned = [task_id for task_id in tasks if task_id in trained.tasks]
     if learned:
         yield f"{_format_count(learned, tasks)} are among those that the PRM was trained on ({_list_some(learned)})"
@@ -79,7 +79,7 @@ def _list_some(names: Sequence[str]) -> str:
 
 
 def _find_templates(path: Path) -> Iterator[tuple[str, str]]:
-    """Id and template of the tasks of a folder of stage=collect, or of the folder of its file; none if unknown."""
+    """Yield the id and template of each task of a stage=collect folder, or of a file in it; nothing if unknown."""
     folder = path if path.is_dir() else path.parent
     if not (folder / "config.yaml").is_file():
         return

@@ -1,4 +1,4 @@
-"""Find out which prompt the data of a training were written with, so that it can travel with what is trained."""
+"""Find the prompt that training data were written with, to store it beside the trained model."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from codetool.types import Task
 
 
 def find_training_prompt(config: RunConfig, sources: Sequence[DataFile]) -> object | None:
-    """The prompt of the trained model; None where the data were written with another one, which nobody can name."""
+    """Return the prompt of the trained model; None if the data were written with another, unknown prompt."""
     target = config.train.target
     option: Any = config.prm if target == "prm" else config.policy
     prompt = option.prompt
-    firsts = [_read_first_line(source.path, FILES[target]) for source in sources if source.use == "files"]
+    first_lines = [_read_first_line(source.path, FILES[target]) for source in sources if source.use == "files"]
     if target == "policy":
-        return prompt if all(may_have_written(prompt, [line.get("messages", [])]) for line in firsts) else None
+        return prompt if all(may_have_written(prompt, [line.get("messages", [])]) for line in first_lines) else None
     if not isinstance(prompt, PRMPrompt):
         return None
-    return prompt if all(_uses_prompt(prompt, line.get("prefix", [])) for line in firsts) else None
+    return prompt if all(_uses_prompt(prompt, line.get("prefix", [])) for line in first_lines) else None
 
 
 def _uses_prompt(prompt: PRMPrompt, prefix: Sequence[Mapping[str, str]]) -> bool:
-    """Whether what a PRM reads before a step has this prompt's system message."""
+    """Return whether the messages that a PRM reads before a step have this prompt's system message."""
     return _list_system_messages(prompt.prefix_messages(Task("", "", ()), ())) == _list_system_messages(prefix)
 
 
@@ -37,6 +37,6 @@ def _list_system_messages(messages: Sequence[Mapping[str, str]]) -> list[str]:
 
 
 def _read_first_line(path: Path, name: str) -> dict[str, Any]:
-    """The first line of a file of data that has been read before."""
+    """Return the decoded first line of a data file."""
     with (path / name if path.is_dir() else path).open(encoding="utf-8") as lines:
         return next((dict(json.loads(line)) for line in lines if line.strip()), {})
