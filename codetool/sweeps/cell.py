@@ -1,6 +1,6 @@
-"""One cell of a sweep, run where Hydra's launcher wants it: in this process, in a worker, on another machine.
+"""Run one cell of a sweep, in the process that Hydra's launcher chooses: this one, a worker, or another machine.
 
-What came of a cell is a line in the sweep's `cells.jsonl`; what goes wrong with one stops no other.
+Each cell appends its outcome to the sweep's `cells.jsonl`. A failing cell does not stop the others.
 """
 
 from __future__ import annotations
@@ -31,33 +31,33 @@ PLAN_FILE = "plan.json"
 OUTCOMES_FILE = "cells.jsonl"
 TRACEBACKS_FILE = "errors.txt"
 HEADLINE_METRICS = ("success", "sopr", "correct_path", "scep")
-"""The metric that cells are compared by is the first of these that they have."""
+"""Cells are compared by the first of these metrics that they have."""
 POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
 class CellOutcome:
-    """What came of a cell."""
+    """Outcome of a cell, a line of `cells.jsonl`."""
 
     number: int
     folder: str | None = None
-    """Its run folder."""
+    """The cell's run folder."""
     error: str | None = None
-    """Why the cell could not be run."""
+    """Reason why the cell could not be run."""
     failed: int = 0
     """Tasks that failed internally."""
     tasks: Sequence[str] = ()
-    """Ids of the tasks asked for: its run folder may hold results of others."""
+    """Ids of the requested tasks; the run folder may hold results of others."""
     metrics: Mapping[str, Any] = field(default_factory=dict)
-    """The content of its `metrics.json`; empty for a dry run."""
+    """Content of the cell's `metrics.json`; empty for a dry run."""
     unsynced: str | None = None
-    """The offline W&B run that waits for `wandb sync`."""
+    """Folder of the offline W&B run, if it is not uploaded yet."""
     wandb_problem: str | None = None
     seconds: float = 0.0
 
 
 def run_cell(config: DictConfig) -> None:
-    """Run the cell that Hydra has composed, and record what came of it."""
+    """Run the cell that Hydra has composed and record its outcome."""
     hydra = HydraConfig.get()
     folder, number = Path(hydra.sweep.dir), int(hydra.job.num)
     plan = next(iter(journal.read_records(folder / PLAN_FILE)))
@@ -80,7 +80,7 @@ def _run_and_time(
     number: int, config: DictConfig, choices: Mapping[str, str], sweep: str, folder: Path, console: Console
 ) -> CellOutcome:
     started = time.monotonic()
-    # a problem with nothing kept offline is of another kind, say a file that could not be written
+    # a problem without an offline run is of another kind, such as a file that could not be written
     finished = list(journal.read_records(folder / OUTCOMES_FILE))
     wandb_is_down = any(line["wandb_problem"] and line["unsynced"] for line in finished)
     share = list(dict.fromkeys(Path(line["folder"]) for line in finished if line["folder"]))
@@ -88,7 +88,7 @@ def _run_and_time(
         outcome = run(validate(config), choices, console, sweep=sweep, upload=not wandb_is_down, share=share)
     except (CodeToolError, OSError) as error:
         return CellOutcome(number, error=str(error), seconds=time.monotonic() - started)
-    except Exception as error:  # a defect of ours in one cell must not lose the others
+    except Exception as error:  # an unexpected error in one cell must not lose the others
         with (folder / TRACEBACKS_FILE).open("a") as file:
             file.write(f"cell {number + 1}\n{traceback.format_exc()}\n")
         message = f"{type(error).__name__}: {error} (see {folder / TRACEBACKS_FILE})"
@@ -97,7 +97,7 @@ def _run_and_time(
 
 
 def _format_headline(outcome: CellOutcome) -> str:
-    """The cell's result in two words, empty for a dry run."""
+    """Return the cell's compared metric as text; empty for a dry run."""
     metrics = outcome.metrics.get("metrics", {})
     name = next((name for name in HEADLINE_METRICS if name in metrics), None)
     return f"{name} {format_percent(metrics[name]['value'])}, " if name else ""
@@ -118,7 +118,7 @@ def _build_outcome(number: int, outcome: RunOutcome, seconds: float) -> CellOutc
 
 
 def _end_with_parent() -> None:
-    """Let this process die when the sweep does, however that ends: a pool's workers would finish their cells first."""
+    """Kill this process when its parent ends; otherwise a pool's workers would first finish their cells."""
     parent = os.getppid()
 
     def watch() -> None:

@@ -1,8 +1,8 @@
-"""The figures of a sweep: the compared metric along each axis, and what it costs.
+"""Draw the figures of a sweep: the compared metric along each swept option, and against its cost.
 
-Along an axis there is a line for each combination of the other axes; where those are too many, one line over all of
-them. Seeds are repetitions and no axis: their results, like all that share a point, are averaged within a task before
-tasks are drawn for the interval.
+The figure of an option has a line for each combination of the other options or, if there are too many combinations,
+one line for their average. Seeds are repetitions: results that share a point are averaged within each task before tasks
+are resampled for the interval.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ SEED_OPTION = "seed"
 TOKEN_METRICS = ("tokens_in", "tokens_out", "prm_tokens")
 GREY = "#999999"
 MAX_LEGEND_CHARS = 26
-"""Characters of a legend's entry."""
+"""Maximum length of a legend entry in characters."""
 
 FinishedCell = tuple[GridCell, CellOutcome]
 
 
 def draw_figures(folder: Path, grid: Sequence[GridCell], outcomes: Sequence[CellOutcome]) -> list[Path]:
-    """Write the figures of the cells that have results; those of another grid are removed."""
+    """Write the figures of the cells that have results, remove older figures, and return the new files."""
     for old in folder.glob("*.svg"):
         old.unlink()
     metric = choose_headline(outcomes)
@@ -64,7 +64,7 @@ def _chart_axes(metric: str, done: Sequence[FinishedCell]) -> Iterator[tuple[str
 
 
 def _group_cells(done: Sequence[FinishedCell], names: Sequence[str]) -> dict[str, list[FinishedCell]]:
-    """The cells by what they have at these options, written for a legend."""
+    """Group the cells by their values of these options; the keys are legend entries."""
     groups: dict[tuple[str, ...], list[FinishedCell]] = {}
     for cell, outcome in done:
         groups.setdefault(tuple(cell.swept[name] for name in names), []).append((cell, outcome))
@@ -74,10 +74,14 @@ def _group_cells(done: Sequence[FinishedCell], names: Sequence[str]) -> dict[str
 
 
 def _shorten_legends(texts: Sequence[str]) -> list[str]:
-    """The texts cut to fit, all different: their ends left out, else their beginnings, else numbered."""
+    """Shorten the texts to distinct legend entries: cut their ends, else their beginnings, else number them."""
     numbered = [f"{number}. {text}" for number, text in enumerate(texts, start=1)]
-    ways = [_truncate(texts), [text[::-1] for text in _truncate([text[::-1] for text in texts])], _truncate(numbered)]
-    return next(way for way in ways if len(set(way)) == len(texts))
+    candidates = [
+        _truncate(texts),
+        [text[::-1] for text in _truncate([text[::-1] for text in texts])],
+        _truncate(numbered),
+    ]
+    return next(entries for entries in candidates if len(set(entries)) == len(texts))
 
 
 def _truncate(texts: Sequence[str]) -> list[str]:
@@ -85,7 +89,7 @@ def _truncate(texts: Sequence[str]) -> list[str]:
 
 
 def _position_values(values: Sequence[str]) -> dict[str, float]:
-    """Where the values stand: numbers as numbers, if their names have room; else one after the other."""
+    """Return the position of each value on the axis: its number if the labels have room, else its index."""
     try:
         numbers = {value: float(value) for value in values}
     except ValueError:
@@ -107,7 +111,7 @@ def _build_points(metric: str, axis: str, place: Mapping[str, float], pairs: Seq
 
 
 def _pool_outcomes(metric: str, x: float, outcomes: Sequence[CellOutcome], label: str = "") -> Point:
-    """The metric over the outcomes: as measured if it is one, else averaged within each task first."""
+    """Return the metric over the outcomes; if there are several, they are averaged within each task first."""
     if len(outcomes) == 1:
         measured = outcomes[0].metrics["metrics"][metric]
         return Point(x, measured["value"], measured["low"], measured["high"], label)
@@ -120,11 +124,13 @@ def _pool_outcomes(metric: str, x: float, outcomes: Sequence[CellOutcome], label
     pooled = summarize_results(lines, len(asked), seed=0, templates={task: task for task in asked}).metrics[metric]
     value = pooled["value"]
     assert value is not None  # each of the outcomes has one
-    return Point(x, value, pooled["template_low"], pooled["template_high"], label)  # drawn as templates are: by tasks
+    return Point(
+        x, value, pooled["template_low"], pooled["template_high"], label
+    )  # each task is its own template above, so these bounds resample tasks
 
 
 def _chart_cost(metric: str, done: Sequence[FinishedCell]) -> Chart | None:
-    """The metric against tokens a task; cells that none beats at their cost are named and joined."""
+    """Return the chart of the metric against tokens per task; cells on the Pareto frontier are labelled and joined."""
     groups = _group_cells(done, [name for name in done[0][0].swept if name != SEED_OPTION])
     points = [
         _pool_outcomes(metric, sum(map(_count_tokens, outcomes)) / len(outcomes), outcomes, name)

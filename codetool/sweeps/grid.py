@@ -1,4 +1,4 @@
-"""The cells of a sweep: every combination of the values that the words of a multirun list."""
+"""Expand the overrides of a multirun into the cells of a sweep: every combination of the listed values."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from codetool.runs.identity import find_marked_settings, is_hashed
 from codetool.runs.operational import Mark
 
 NAME_GROUPS = ("benchmark", "search", "policy", "prm")
-"""Groups whose fixed choice is part of a sweep's name."""
+"""Groups whose option is part of a sweep's name if it does not vary."""
 CONSTANT_OPTIONS = {
     "outputs": "the sweep has one folder",
     "fresh": "it is true or false for all cells",
     "dry_run": "it is true or false for all cells",
     "stage": "a table compares results of one stage",
 }
-"""Options that cannot vary, and why."""
+"""Options that cannot vary within a sweep, each with the reason."""
 
 
 @dataclass(frozen=True)
 class GridCell:
-    """One combination."""
+    """One combination of values."""
 
     overrides: tuple[str, ...]
-    """All options of the cell, each with one value."""
+    """All overrides of the cell, each with one value."""
     swept: Mapping[str, str]
     """The value of each option that varies, by its name."""
 
     @property
     def label(self) -> str:
-        """What tells the cell from the others."""
+        """The swept options with the cell's values, as text."""
         return " ".join(f"{name}={value}" for name, value in self.swept.items())
 
 
 def expand_grid(words: Sequence[str]) -> list[GridCell]:
-    """The cells of the words, the last word varying fastest. Raises ConfigError for an option that cannot vary."""
+    """Return the cells; the last override varies fastest. Raises ConfigError for an option that cannot vary."""
     ours = [word for word in words if not is_hydra_override(word)]
     values = [expand_sweep(word) for word in ours]
     swept = [place for place, each in enumerate(values) if len(each) > 1]
@@ -63,9 +63,9 @@ def expand_grid(words: Sequence[str]) -> list[GridCell]:
 
 
 def name_sweep(words: Sequence[str], experiment: str | None) -> str:
-    """The name of the sweep's folder and W&B group: the experiment's, else it tells what is fixed and what varies.
+    """Return the name of the sweep's folder and W&B group: the experiment's, else one made of the overrides.
 
-    The values of what varies are no part of it, so a wider grid is the same sweep.
+    It holds the fixed options and the names of the swept ones, but not their values, so a wider grid is the same sweep.
     """
     if experiment:
         return experiment
@@ -80,7 +80,7 @@ def name_sweep(words: Sequence[str], experiment: str | None) -> str:
 
 
 def _read_marks(words: Sequence[str]) -> Mapping[str, Mark]:
-    """The settings that are marked as no part of a result's identity, with the options that the first cell has."""
+    """Return the settings marked as no part of a result's identity, for the options of the first cell."""
     settings = OmegaConf.to_container(compose("config", list(expand_grid(words)[0].overrides)), resolve=True)
     assert isinstance(settings, dict)
     return find_marked_settings({str(name): value for name, value in settings.items()}, RunConfig)

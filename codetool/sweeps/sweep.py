@@ -1,6 +1,6 @@
-"""A multirun: every cell of a grid by Hydra's launcher, then one table, figures and one line on W&B for all of them.
+"""Run a sweep (`-m`): run every cell of a grid with Hydra's launcher, then write one table and the figures.
 
-Only Hydra's launchers are used, not its sweepers: the cells are known and composed before the first of them runs.
+Hydra's launchers are used, but not its sweepers, since all cells are composed before the first one runs.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ from codetool.sweeps.table import print_table, write_csv
 STAGES = ("evaluate",)
 """Stages whose results a table can compare."""
 QUIET_TRACKER = "ignore:resource_tracker:UserWarning"
-"""joblib's helper, which cleans up behind a sweep that was stopped, tells of it otherwise."""
+"""Warning filter for joblib's resource tracker, which would report the files of a stopped sweep."""
 WIDTH = 160
-"""Columns of a table that goes to a file or a pipe."""
+"""Width in characters of a table that goes to a file or a pipe."""
 
 
 def sweep(words: Sequence[str], stage: str, outputs: Path, *, dry_run: bool, folders: Sequence[str] = ()) -> int:
-    """The number of cells that failed, after every cell has been run. Words that are wrong have been refused before.
+    """Run every cell and return the number of cells that failed. The overrides have been validated before.
 
-    `folders` are those that the command line adds to the configuration.
+    `folders` are configuration folders that the command line adds.
 
-    Raises ConfigError for an option that cannot vary, a stage that has no results and a sweep that is running already.
+    Raises ConfigError for an option that cannot vary, a stage that cannot be swept, and a running sweep.
     """
     if stage not in STAGES:
         raise ConfigError(f"stage={stage}: -m runs stage={', '.join(STAGES)} only.")
@@ -65,7 +65,7 @@ def sweep(words: Sequence[str], stage: str, outputs: Path, *, dry_run: bool, fol
 
 
 def _create_scratch_folder(stack: ExitStack) -> Path:
-    """A folder for the plan of a dry run. It goes with the stack, unless it tells of a defect of ours."""
+    """Return a temporary folder for a dry run, removed with the stack unless it holds a traceback."""
     folder = Path(tempfile.mkdtemp(prefix="codetool-sweep-"))
 
     def remove() -> None:
@@ -77,7 +77,7 @@ def _create_scratch_folder(stack: ExitStack) -> Path:
 
 
 def _lock(folder: Path, stack: ExitStack) -> None:
-    """Make the sweep's folder ours alone: another grid of the same name has another plan."""
+    """Lock the sweep's folder, since another grid of the same name has another plan."""
     folder.mkdir(parents=True, exist_ok=True)
     file = stack.enter_context((folder / ".lock").open("w"))
     try:
@@ -87,7 +87,7 @@ def _lock(folder: Path, stack: ExitStack) -> None:
 
 
 def _run(name: str, grid: Sequence[GridCell], launcher: Launcher, folder: Path) -> list[CellOutcome]:
-    """The outcome of every cell, in the grid's order, after all have been run."""
+    """Run all cells and return their outcomes in the grid's order."""
     console = Console(stderr=True)
     console.print(f"sweep {name}: {len(grid)} cells", markup=False, highlight=False, soft_wrap=True)
     plan = {"name": name, "parent": os.getpid(), "labels": [cell.label for cell in grid]}
@@ -105,18 +105,18 @@ def _find_experiment(words: Sequence[str]) -> str | None:
 
 
 def _launch(launcher: Launcher, grid: Sequence[GridCell]) -> str:
-    """Have every cell run. The answer is why a cell without an outcome has none: its process died."""
+    """Run every cell and return the reason to give for a cell without an outcome, whose process died."""
     reason = "its process ended before it was done. The same command continues."
     os.environ.setdefault("PYTHONWARNINGS", QUIET_TRACKER)
     try:
         launcher.launch([list(cell.overrides) for cell in grid], initial_job_idx=0)
-    except Exception as error:  # of the launcher: what happens in a cell is recorded there
+    except Exception as error:  # of the launcher; errors of a cell are in its outcome
         return f"{reason} ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
     return reason
 
 
 def _create_launcher(words: Sequence[str], count: int, folder: Path) -> Launcher:
-    """Hydra's launcher as the words choose it, for so many cells."""
+    """Return Hydra's launcher as the overrides choose it, for so many cells."""
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None
     quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
@@ -124,13 +124,13 @@ def _create_launcher(words: Sequence[str], count: int, folder: Path) -> Launcher
     config = hydra.compose_config("config", overrides, run_mode=RunMode.MULTIRUN)
     if "n_jobs" in config.hydra.launcher:  # joblib's
         config.hydra.launcher.n_jobs = _count_workers(config.hydra.launcher.n_jobs, count)
-        config.hydra.launcher.batch_size = "1"  # it would hand out cells in bunches while they are quick
+        config.hydra.launcher.batch_size = "1"  # otherwise it would give a worker several quick cells at a time
     context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks())
     return Plugins.instance().instantiate_launcher(context, run_cell, config)
 
 
 def _count_workers(asked: int, count: int) -> int:
-    """Worker processes for so many cells: no idle ones, since each gets its share of the CPU."""
+    """Return the number of worker processes: at most one per cell, since each reserves a share of the CPU."""
     from joblib import effective_n_jobs
 
     try:
@@ -140,9 +140,9 @@ def _count_workers(asked: int, count: int) -> int:
 
 
 def _read_outcomes(folder: Path, grid: Sequence[GridCell], reason: str) -> list[CellOutcome]:
-    """The outcome of every cell, in the grid's order."""
-    found = {line["number"]: CellOutcome(**line) for line in journal.read_records(folder / OUTCOMES_FILE)}
-    return [found.get(number) or CellOutcome(number, error=reason) for number in range(len(grid))]
+    """Return the outcome of every cell, in the grid's order."""
+    outcomes = {line["number"]: CellOutcome(**line) for line in journal.read_records(folder / OUTCOMES_FILE)}
+    return [outcomes.get(number) or CellOutcome(number, error=reason) for number in range(len(grid))]
 
 
 def _conclude(folder: Path, grid: Sequence[GridCell], outcomes: Sequence[CellOutcome]) -> None:
@@ -157,10 +157,10 @@ def _conclude(folder: Path, grid: Sequence[GridCell], outcomes: Sequence[CellOut
 
 
 def _describe_uploads(folder: Path, outcomes: Sequence[CellOutcome]) -> str | None:
-    """How to upload the cells that are not, with links to their offline runs in one folder; None if all are."""
+    """Link the offline runs of all cells in one folder and return how to upload them; None if all are uploaded."""
     shutil.rmtree(folder, ignore_errors=True)
     offline = {Path(outcome.unsynced) for outcome in outcomes if outcome.unsynced}
-    waiting = sorted(filter(Path.is_dir, offline))  # a later cell of the same result has superseded the others
+    waiting = sorted(filter(Path.is_dir, offline))  # a later cell of the same result may have replaced a run
     if not waiting:
         return None
     folder.mkdir()

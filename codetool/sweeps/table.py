@@ -1,4 +1,4 @@
-"""The table a sweep ends with, a row a cell: everything as CSV, and on the terminal what one looks at first."""
+"""Write a sweep's results as a table with a row per cell: all columns as CSV, the main ones on the terminal."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from codetool.sweeps.cell import HEADLINE_METRICS, CellOutcome
 from codetool.sweeps.grid import GridCell
 
 CONTEXT_METRICS = ("sopr", "scep", "tokens_in", "tokens_out", "prm_tokens", "tool_calls", "seconds")
-"""Metrics beside it on the terminal."""
+"""Metrics shown on the terminal beside the compared one."""
 
 
 def choose_headline(outcomes: Sequence[CellOutcome]) -> str | None:
-    """The metric that the cells are compared by, None if no cell has one."""
+    """Return the metric that the cells are compared by; None if no cell has one."""
     return next((name for name in HEADLINE_METRICS if any(name in _get_metrics(outcome) for outcome in outcomes)), None)
 
 
 def describe_status(outcome: CellOutcome) -> str:
-    """`done`, or `failed` with the reason."""
+    """Return `done`, or the reason why the cell or some of its tasks failed."""
     if outcome.error is not None:
         return f"failed: {outcome.error}"
     if outcome.failed:
@@ -37,7 +37,7 @@ def describe_status(outcome: CellOutcome) -> str:
 
 
 def write_csv(path: Path, grid: Sequence[GridCell], outcomes: Sequence[CellOutcome]) -> None:
-    """Write a row for every cell: what varies, its status, its tasks, every metric with its interval, its folder."""
+    """Write a row for every cell: swept options, status, task counts, every metric with its interval, and folder."""
     rows = [_build_row(cell, outcome) for cell, outcome in zip(grid, outcomes, strict=True)]
     text = io.StringIO()
     writer = csv.DictWriter(text, _list_columns(grid, outcomes), restval="", lineterminator="\n")
@@ -67,7 +67,7 @@ def _build_row(cell: GridCell, outcome: CellOutcome) -> dict[str, object]:
 
 
 def print_table(grid: Sequence[GridCell], outcomes: Sequence[CellOutcome], console: Console) -> None:
-    """Print the table, and below it why cells failed."""
+    """Print the table, and below it the reasons of failed cells."""
     main = choose_headline(outcomes)
     beside = [
         name for name in CONTEXT_METRICS if name != main and any(_get_value(outcome, name) for outcome in outcomes)
@@ -86,7 +86,7 @@ def print_table(grid: Sequence[GridCell], outcomes: Sequence[CellOutcome], conso
 
 
 def _shorten_names(options: Iterable[str]) -> list[str]:
-    """The options by their last part, where that tells them apart."""
+    """Return each option's last part if it is unique among them, else its full name."""
     options = list(options)
     last = [name.split(".")[-1] for name in options]
     return [short if last.count(short) == 1 else name for name, short in zip(options, last, strict=True)]
@@ -107,8 +107,8 @@ def _format_headline(outcome: CellOutcome, name: str | None) -> list[str]:
 
 
 def _get_metrics(outcome: CellOutcome) -> Mapping[str, Mapping[str, float | None]]:
-    found: Mapping[str, Mapping[str, float | None]] = outcome.metrics.get("metrics", {})
-    return found
+    metrics: Mapping[str, Mapping[str, float | None]] = outcome.metrics.get("metrics", {})
+    return metrics
 
 
 def _get_value(outcome: CellOutcome, name: str) -> float | None:

@@ -1,4 +1,4 @@
-"""Load the answers that stage=judge judges: a run folder's, or those of files of ToolBench's converted answers."""
+"""Load the answers that stage=judge judges, from a run folder or from ToolBench's converted answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from codetool.stages.report import load_tasks, read_settings
 from codetool.types import Task
 
 RUN_FILES = ("config.yaml", "results.jsonl")
-"""What a run folder holds that answers are read from."""
+"""Files of a run folder that answers are read from."""
 
 Found = TypeVar("Found")
 
@@ -28,37 +28,37 @@ class AnswerSource:
     """The answers of one system."""
 
     name: str
-    """Of the folder; of a file its folder and its own, which are model and group."""
+    """Name of the folder; for a file the names of its folder and itself, which are the model and the group."""
     digest: str
-    """What tells these answers from others: the id of a run folder's result, which may grow, or a sha256 of the
-    converted answers."""
+    """Identifies these answers: the id of a run folder's result, which may grow, or a sha256 of the converted
+    answers."""
     asked: tuple[str, ...]
-    """Ids of the tasks asked for; some may have no case."""
+    """Ids of the requested tasks; some may have no answer."""
     inputs: dict[str, JudgeInput]
     templates: dict[str, str | None]
     notes: tuple[str, ...] = ()
-    """What a reader has to know of them."""
+    """Remarks for the reader of the result."""
     groups: Mapping[str, str | None] = field(default_factory=dict)
-    """The group of a task in its benchmark."""
+    """Group of each task in its benchmark, by task id."""
 
     def get_groups(self) -> dict[str, str | None]:
-        """The group of each task asked for, None where it has none."""
+        """Return the group of each requested task, None if it has none."""
         return {name: self.groups.get(name) for name in self.asked}
 
     def get_input(self, task_id: str, query: str = "") -> JudgeInput:
-        """The case of a task, one without an answer where there is none."""
+        """Return the judge input of a task; its answer is empty if the source has none."""
         return self.inputs.get(task_id) or JudgeInput(task_id, query, "")
 
 
 def load_answers(place: Path, word: str, limit: int | None, ids: Path | None = None) -> AnswerSource:
-    """Load the answers at a place that the option `word` names; of the first `limit` tasks only.
+    """Load the answers of the first `limit` tasks from the path that the option `word` sets.
 
-    The place is a run folder, a file of converted answers, or a folder of such files (one for each group, or for each
-    query). `ids` names the file of the tasks asked for.
+    The path is a run folder, a file of converted answers, or a folder of such files (one for each group or query).
+    `ids` is the file of the requested tasks.
 
     Raises:
-        MissingError: There is nothing at the place, or no file `ids`.
-        ConfigError: The place or the file holds something else.
+        MissingError: The path, or the file `ids`, does not exist.
+        ConfigError: The path or the file holds something else.
     """
     if not place.exists():
         raise MissingError(
@@ -87,7 +87,7 @@ def _load_converted_file(file: Path, word: str) -> AnswerSource:
 
 
 def _load_converted_folder(folder: Path, word: str) -> AnswerSource:
-    """All converted answers of a folder. A file of several queries holds a group, which is named after it."""
+    """Load all converted answers of a folder. A file of several queries is a group of the file's name."""
     no_run = f"{word}={folder} is no run folder: there is no {RUN_FILES[0]} in it. As a folder of converted answers"
     files = _read_or_explain(no_run, tooleval_answers.load_converted_folder, folder)
     cases = {query_id: case for found in files.values() for query_id, case in found.items()}
@@ -98,7 +98,7 @@ def _load_converted_folder(folder: Path, word: str) -> AnswerSource:
 
 
 def _read_or_explain(context: str, read: Callable[[Path], Found], place: Path) -> Found:
-    """What is read at a place. The context stands before the message of an error."""
+    """Call `read` on a path; put the context before the message of a ConfigError."""
     try:
         return read(place)
     except ConfigError as error:
@@ -134,7 +134,7 @@ def _load_run_folder(folder: Path, word: str) -> AnswerSource:
 
 
 def _load_ids(file: Path) -> tuple[str, ...]:
-    """The ids in a file: a list of them, or an object whose keys they are."""
+    """Read the ids in a JSON file: the items of a list, or the keys of an object."""
     if not file.exists():
         raise MissingError(f"judge_stage.ids={file}: there is no such file. Name a JSON file of query ids.")
     try:
@@ -142,6 +142,6 @@ def _load_ids(file: Path) -> tuple[str, ...]:
         if not isinstance(content, list | dict) or not content:
             raise ValueError(f"it holds {type(content).__name__}")
     except (OSError, ValueError) as error:
-        said = f"judge_stage.ids={file} is no JSON file of query ids, a list or an object: {error}"
-        raise ConfigError(said) from error
+        message = f"judge_stage.ids={file} is no JSON file of query ids, a list or an object: {error}"
+        raise ConfigError(message) from error
     return tuple(dict.fromkeys(map(str, content)))

@@ -1,7 +1,7 @@
-"""stage=judge: answers that there are already, of a run or of another system, judged and compared anew.
+"""stage=judge: judge existing answers, of a run or of another system, and compare them with a reference.
 
-Nothing is run again. Every vote is journalled in `votes.jsonl` of the result's own folder, so a judging that was
-stopped goes on where it was, and the judged run is left as it is.
+No task is run again. Every vote is journalled in `votes.jsonl` of the result's own folder, so that the same command
+resumes a stopped judging; the judged run is not changed.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ class JudgeStageConfig:
     """Settings of stage=judge."""
 
     folder: Path | None
-    """The run folder whose answers are judged, or ToolBench's converted answers: a file or a folder of such files."""
+    """Run folder whose answers are judged, or ToolBench's converted answers: a file or a folder of such files."""
     reference: Path | None
-    """The run folder or file that they are compared with; None leaves SoWR out."""
+    """Run folder or converted answers to compare with; without it there is no SoWR."""
     ids: Path | None
-    """JSON file of the query ids asked for; None for those of the run, or of the file."""
+    """JSON file of the requested query ids; None for all of the run or file."""
 
 
 def judge(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
-    """0, after every answer has its votes. Raises CodeToolError; the votes cast until then are kept."""
+    """Judge every answer, write the result files and return 0. Raises CodeToolError; votes until then are kept."""
     answers, reference = _load_answers(config)
     checksums = {"judged": answers.digest} | ({"reference": reference.digest} if reference else {})
     if config.judge_stage.ids is not None:
@@ -79,7 +79,7 @@ def judge(config: RunConfig, choices: Mapping[str, str], console: Console) -> in
 
 
 def _load_answers(config: RunConfig) -> tuple[AnswerSource, AnswerSource | None]:
-    """The answers and those of the reference. Raises ConfigError for words that name none, or no judge."""
+    """Load the answers and the reference's. Raises ConfigError if the options name no answers or no judge."""
     settings: JudgeStageConfig = config.judge_stage
     if isinstance(config.judge, NoJudge):
         raise ConfigError("stage=judge: judge=none judges nothing. Name one: judge=stabletoolbench judge.model=NAME")
@@ -88,7 +88,7 @@ def _load_answers(config: RunConfig) -> tuple[AnswerSource, AnswerSource | None]
             "judge_stage.folder is not set. Name a run folder or a file of ToolBench's converted answers: "
             "judge_stage.folder=outputs/evaluate/NAME"
         )
-    config.judge.build_vote_settings(config.seed)  # a judge without a model is told before anything is read
+    config.judge.build_vote_settings(config.seed)  # raises for a judge without a model, before anything is read
     answers = load_answers(settings.folder, "judge_stage.folder", config.limit, settings.ids)
     if not answers.asked:
         raise ConfigError(f"judge_stage.folder={settings.folder} holds no answer yet")
@@ -100,9 +100,9 @@ def _load_answers(config: RunConfig) -> tuple[AnswerSource, AnswerSource | None]
 
 
 def _refuse_another_benchmark(answers: AnswerSource, reference: AnswerSource, place: Path) -> None:
-    """Raises ConfigError where the reference has answered none of the queries, or another query of the same id."""
-    known = {*reference.asked}
-    if strangers := [name for name in answers.asked if name not in known]:
+    """Raise ConfigError if the reference was not asked all queries, or has another query with the same id."""
+    reference_ids = {*reference.asked}
+    if strangers := [name for name in answers.asked if name not in reference_ids]:
         raise ConfigError(
             f"judge_stage.reference={place} was not asked {len(strangers)} of the {len(answers.asked)} queries, such "
             f"as {strangers[0]}: they would all count as won. Run it on them, or judge fewer: limit=N or "
@@ -122,7 +122,7 @@ def _refuse_another_benchmark(answers: AnswerSource, reference: AnswerSource, pl
 
 
 def _compute_identity(config: RunConfig, choices: Mapping[str, str], checksums: Mapping[str, str]) -> Identity:
-    """What determines the result: the judge and the answers, not the policy, search and the like of this command."""
+    """Return the identity of the result, which depends on the judge and the answers alone."""
     settings = select_identity_settings(config, choices, ("stage", "seed", "judge"))
     if "reference" in checksums:
         settings["pairwise"] = config.settings["judge"]["pairwise"]
@@ -146,14 +146,14 @@ def _announce(
 
 
 def _count_missing(answers: AnswerSource, system: AnswerSource) -> int:
-    """How many of the tasks asked for a system has no result of."""
+    """Return the number of requested tasks that a system has no answer to."""
     return sum(name not in system.inputs for name in answers.asked)
 
 
 def _judge_answers(
     config: RunConfig, answers: AnswerSource, reference: AnswerSource | None, path: Path, console: Console
 ) -> RunSummary:
-    """Ask for the votes that are missing, and write what they come to."""
+    """Request the missing votes, write `judged.jsonl` and `metrics.json`, and return the summary."""
     judged_results.delete_judged_lines(path)
     file, seed = path / VOTES_FILE, config.seed
     own = [answers.get_input(name) for name in answers.asked]
@@ -186,7 +186,7 @@ def _write_summary(
     told: Mapping[str, Any],
     path: Path,
 ) -> RunSummary:
-    """Write `metrics.json`. Every task asked for has a line, so a missing result is an answer that is not there."""
+    """Write `metrics.json` and return the summary. Every requested task has a line, also one without an answer."""
     bare: dict[str, Any] = {"error": None, "metrics": {}}
     results = [
         judged_results.join_votes({**bare, "task_id": line["task_id"], "finished": bool(line["answer"])}, line)

@@ -1,4 +1,4 @@
-"""The judging of answers at the end of stage=evaluate, and what it has in common with stage=judge."""
+"""Judge the answers of a run at the end of stage=evaluate, with functions shared with stage=judge."""
 
 from __future__ import annotations
 
@@ -26,41 +26,41 @@ log = logging.getLogger(__name__)
 
 
 def needs_judge(config: RunConfig) -> bool:
-    """Whether the run has its answers judged when its tasks are done. stage=collect has leaves judged instead."""
+    """Return whether the run's answers are judged at its end. stage=collect judges leaves instead."""
     return config.stage == "evaluate" and not isinstance(config.judge, NoJudge)
 
 
 def check_judge_reachable(config: RunConfig) -> None:
-    """Raises CodeToolError for a judge that is wanted and would only be missed when the tasks are done."""
+    """Raise CodeToolError if the run needs a judge that cannot be reached, before its tasks are run."""
     judges_leaves = config.stage == "collect" and config.collect.leaf_success != "executed"
     if needs_judge(config) or (judges_leaves and not isinstance(config.judge, NoJudge)):
         asyncio.run(config.judge.probe())
 
 
 def judge_answers(config: RunConfig, folder: Path, tasks: Sequence[Task], console: Console) -> dict[str, Any]:
-    """What judging the tasks that have a result came to: judge, votes, tokens; empty where nobody judges.
+    """Judge the tasks that have a result; return the judge's model, votes and tokens, empty without a judge.
 
-    The folder has its `judged.jsonl` afterwards, or none if this raises, which it does as the judge's client does.
+    Writes `judged.jsonl`, which is missing if this raises. Raises what the judge's client raises.
     """
     judged_results.delete_judged_lines(folder)
     if not needs_judge(config):
         return {}
-    known = {task.id: task for task in tasks}
-    found = list(load_judge_inputs(folder, known))
+    inputs = list(load_judge_inputs(folder, {task.id: task for task in tasks}))
     with show_vote_progress(
-        config.judge, [config.judge.build_vote_requests(case) for case in found], folder, config.seed, console
+        config.judge, [config.judge.build_vote_requests(case) for case in inputs], folder, config.seed, console
     ) as count:
-        judgements = asyncio.run(config.judge.judge(found, folder / VOTES_FILE, config.seed, count))
+        judgements = asyncio.run(config.judge.judge(inputs, folder / VOTES_FILE, config.seed, count))
     judged_results.write_judged_lines(
-        folder, (judged_results.build_judged_line(case, each) for case, each in zip(found, judgements, strict=True))
+        folder,
+        (judged_results.build_judged_line(case, judgement) for case, judgement in zip(inputs, judgements, strict=True)),
     )
     return summarize_verdicts(config.judge, judgements)
 
 
 def load_judge_inputs(folder: Path, known: Mapping[str, Task] | None = None) -> Iterator[JudgeInput]:
-    """The cases of a run folder's results, of the `known` tasks in their order if they are given, else sorted by id.
+    """Yield the judge inputs of a run folder's results, for the `known` tasks in their order, else sorted by id.
 
-    Without a task its tools are missing.
+    Without the task, an input lacks the tools.
     """
     lines = read_results(folder, known)
     trees = TreeFile(folder / TREES)
@@ -72,11 +72,12 @@ def load_judge_inputs(folder: Path, known: Mapping[str, Task] | None = None) -> 
 
 @contextmanager
 def show_vote_progress(
-    judge: Judge, ballots: Iterable[Sequence[VoteRequest]], folder: Path, seed: int, console: Console
+    judge: Judge, requests: Iterable[Sequence[VoteRequest]], folder: Path, seed: int, console: Console
 ) -> Iterator[OnVote]:
-    """Counts votes and shows it while the context is open, if there are any to be asked for."""
-    wanted = [ballot for each in ballots for ballot in each]
-    missing = count_missing_votes(wanted, judge.build_vote_settings(seed), folder / VOTES_FILE) if wanted else 0
+    """Show the progress of missing votes while the context is open; yield the function that counts a vote."""
+    all_requests = [request for requests_of_answer in requests for request in requests_of_answer]
+    settings, file = judge.build_vote_settings(seed), folder / VOTES_FILE
+    missing = count_missing_votes(all_requests, settings, file) if all_requests else 0
     if not missing:
         yield lambda vote: None
         return
@@ -90,8 +91,8 @@ def show_vote_progress(
 
 
 def summarize_verdicts(judge: Judge, judgements: Sequence[Judgement], further: Sequence[Vote] = ()) -> dict[str, Any]:
-    """What judging came to, for `metrics.json`; what went wrong is told."""
-    counts = count_votes([*(vote for each in judgements for vote in each.votes), *further])
+    """Return the judge's model, votes, tokens and price for `metrics.json`; log a warning of unreadable votes."""
+    counts = count_votes([*(vote for judgement in judgements for vote in judgement.votes), *further])
     if counts["unreadable"]:
         log.warning(
             "%d of %d votes of %s cannot be read: they count as Unsolved, or as equal. votes.jsonl has what was said; "

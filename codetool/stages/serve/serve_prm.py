@@ -1,4 +1,4 @@
-"""stage=serve_prm: a PRM over HTTP, for clients of ours and of the reference implementation, until Ctrl-C."""
+"""stage=serve_prm: serve a PRM over HTTP until Ctrl-C, for CodeTool's clients and the reference implementation's."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ POLL_SECONDS = 0.05  # seconds between two looks whether the server ends
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class ServePRMConfig:
-    """Settings of the server."""
+    """Settings of stage=serve_prm."""
 
     host: Annotated[str, Field(min_length=1)]
-    """Address or name of this machine that it listens on."""
+    """Address or host name to listen on."""
     port: Annotated[int, Field(ge=0, le=65535)]
-    """TCP port; 0 takes a free one."""
+    """TCP port; 0 for a free one."""
     max_chats: PositiveInt
-    """Chats that one request may have."""
+    """Maximum number of chats per request."""
     max_bytes: PositiveInt
-    """Bytes that the body of a request may have."""
+    """Maximum size of a request's body in bytes."""
     queue: PositiveInt
-    """Chats that may wait; a request that would exceed it is answered by 503."""
+    """Maximum number of waiting chats; a request that would exceed it is answered with 503."""
     grace: NonNegativeFloat
-    """Seconds that requests under way get at the end."""
+    """Seconds that requests in progress get at the end."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -58,16 +58,16 @@ class ServePRMConfig:
 
 
 def serve_prm(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
-    """0, after the PRM has been served until Ctrl-C or SIGTERM.
+    """Serve the PRM until Ctrl-C or SIGTERM, then return 0.
 
-    Raises ConfigError if this PRM cannot be served or the address cannot be listened on, MissingError without a model.
+    Raises ConfigError if this PRM cannot be served or the address is not available, MissingError without a model.
     """
     prm = _check_prm(config, choices)
     about = _describe_prm(prm)
     with bind_socket("serve_prm", config.serve_prm.host, config.serve_prm.port) as listener:
         trained = f" with {prm.path}" if prm.path else ", untrained: it judges zero-shot"
-        said = f"stage=serve_prm prm={choices['prm']}: {prm.model}{trained}; Ctrl-C ends it"
-        console.print(said, highlight=False, soft_wrap=True)
+        message = f"stage=serve_prm prm={choices['prm']}: {prm.model}{trained}; Ctrl-C ends it"
+        console.print(message, highlight=False, soft_wrap=True)
         if not config.dry_run:
             with suppress(KeyboardInterrupt):  # before the server has begun
                 asyncio.run(_serve(config, prm, about, config.serve_prm, listener))
@@ -91,9 +91,9 @@ def _check_prm(config: RunConfig, choices: Mapping[str, str]) -> GenerativePRM:
 
 
 def _describe_prm(prm: GenerativePRM) -> dict[str, Any]:
-    """What `/health` tells of the PRM; its prompt is the one it was trained with, null where nobody knows.
+    """Return the description of the PRM for `/health`; `prompt` is the one it was trained with, null if unknown.
 
-    Raises MissingError without a model, ConfigError if `prm.prompt` is another prompt than the model's.
+    Raises MissingError without a model, ConfigError if `prm.prompt` differs from the model's prompt.
     """
     return {
         "model": prm.model,
@@ -140,7 +140,7 @@ def _create_prm_server(scorer: LabelScorer, about: Mapping[str, Any], settings: 
 
 
 async def _end_requests(running: Server, served: PRMServer, grace: float) -> None:
-    """Let requests under way go on for so many seconds once the server ends."""
+    """When the server ends, give requests in progress `grace` seconds, then end them."""
     while not running.should_exit:
         await asyncio.sleep(POLL_SECONDS)
     await asyncio.sleep(grace)

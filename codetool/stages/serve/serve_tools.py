@@ -1,4 +1,4 @@
-"""stage=serve_tools: the benchmark's replica over HTTP, for curl, a browser and other frameworks, until Ctrl-C."""
+"""stage=serve_tools: serve the benchmark's replica or cache over HTTP until Ctrl-C, for curl, browsers and others."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ GRACE_SECONDS = 1  # seconds that requests under way get at the end
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class ServeToolsConfig:
-    """Settings of the server."""
+    """Settings of stage=serve_tools."""
 
     host: Annotated[str, Field(min_length=1)]
-    """Address or name of this machine that it listens on."""
+    """Address or host name to listen on."""
     port: Annotated[int, Field(ge=0, le=65535)]
-    """TCP port; 0 takes a free one."""
+    """TCP port; 0 for a free one."""
     require_key: bool
-    """Whether a request needs a key, as at the real service."""
+    """Whether requests need an API key, as for the real service."""
 
 
 @runtime_checkable
@@ -41,19 +41,19 @@ class ServableTools(Protocol):
     """A replica or cache that can be served."""
 
     KEY: str
-    """Environment variable that holds the key that may be demanded."""
+    """Environment variable of the API key that may be required."""
     ENTRY: str
-    """What a user is told of its addresses; `{url}` is its own."""
+    """Message about the served addresses; `{url}` stands for the server's URL."""
 
     def site(self, *, require_key: bool, environment: Mapping[str, str], broker: CountingSessionFactory) -> ASGIApp:
-        """Its web site. The environment may hold the key that is demanded; the broker knows the sources of the mode."""
+        """Return the ASGI app. The environment may hold the required key; the broker holds the mode's sources."""
         ...
 
 
 def serve_tools(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
-    """0, after the benchmark's replica or cache has been served until Ctrl-C or SIGTERM.
+    """Serve the benchmark's replica or cache until Ctrl-C or SIGTERM, then return 0.
 
-    Raises ConfigError if the benchmark has none, or the address cannot be listened on.
+    Raises ConfigError if the benchmark has neither, or the address is not available.
     """
     served, settings = config.tools.replica or config.tools.recorded_answers, config.serve_tools
     if not isinstance(served, ServableTools):
@@ -71,7 +71,7 @@ def serve_tools(config: RunConfig, choices: Mapping[str, str], console: Console)
 
 
 async def _serve(config: RunConfig, served: ServableTools, listener: socket, announce: Callable[[], None]) -> None:
-    """Serve until stopped, after all that can be wrong has been told; a dry run ends there."""
+    """Check everything and, unless this is a dry run, serve until interrupted."""
     async with config.tools.open() as broker:
         site = served.site(require_key=config.serve_tools.require_key, environment=os.environ, broker=broker)
         announce()
@@ -82,8 +82,8 @@ async def _serve(config: RunConfig, served: ServableTools, listener: socket, ann
 def _announce(
     url: str, served: ServableTools, settings: ServeToolsConfig, choices: Mapping[str, str], console: Console
 ) -> None:
-    wanted = "none wanted"
+    key = "none wanted"
     if settings.require_key:
-        wanted = f"the one in {served.KEY}" if os.environ.get(served.KEY, "").strip() else "wanted, of any value"
-    console.print(f"stage=serve_tools benchmark={choices['benchmark']}; key: {wanted}; Ctrl-C ends it", highlight=False)
+        key = f"the one in {served.KEY}" if os.environ.get(served.KEY, "").strip() else "wanted, of any value"
+    console.print(f"stage=serve_tools benchmark={choices['benchmark']}; key: {key}; Ctrl-C ends it", highlight=False)
     print(served.ENTRY.format(url=url), flush=True)
