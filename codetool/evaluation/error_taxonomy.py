@@ -101,22 +101,22 @@ def _classify_wrong_answer(task: Task, end: Node, final_answer: str | None) -> T
         return _make_error(
             "wrong_tool", f"never called {', '.join(missing)}; called {', '.join(endpoints) or 'nothing'}"
         )
-    made = [answer for node in end.path for answer in (node.execution.calls if node.execution else ())]
+    answers = [answer for node in end.path for answer in (node.execution.calls if node.execution else ())]
     for expected in task.gold_calls:
-        if not any(is_made(read(expected), read(written(answer.call))) for answer in made):
+        if not any(is_made(read(expected), read(written(answer.call))) for answer in answers):
             return _make_error(
                 "wrong_argument",
-                f"never called {expected}; called {_list_calls_to_same_endpoint(task, expected, made)}",
+                f"never called {expected}; called {_list_calls_to_same_endpoint(task, expected, answers)}",
             )
     expected = json.dumps(task.answer.value, ensure_ascii=False) if task.answer else "another"
     answer = _join_lines(final_answer or "") or "nothing"
     return _make_error("wrong_answer", f"answered {answer[:100]}; expected {expected[:100]}")
 
 
-def _list_calls_to_same_endpoint(task: Task, expected: str, made: Sequence[ToolAnswer]) -> str:
+def _list_calls_to_same_endpoint(task: Task, expected: str, answers: Sequence[ToolAnswer]) -> str:
     """Return the calls to the endpoint of the expected call, as text."""
     tool = operation(read(expected), task.tools)
-    calls = [written(answer.call) for answer in made if tool and answer.call.endpoint == tool.endpoint]
+    calls = [written(answer.call) for answer in answers if tool and answer.call.endpoint == tool.endpoint]
     return ", ".join(dict.fromkeys(calls)) or "nothing like it"
 
 

@@ -65,15 +65,15 @@ def load_result_lines(folder: Path, order: Iterable[str] | None = None) -> list[
     return [join_votes(line, judged[line["task_id"]]) if line["task_id"] in judged else line for line in lines]
 
 
-def join_votes(line: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+def join_votes(line: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return a result line with the metrics and the verdict of its task's line in `judged.jsonl`."""
-    metrics = {name: found[name] for name in ("sopr", "sowr") if name in found}
+    metrics = {name: fields[name] for name in ("sopr", "sowr") if name in fields}
     names = ("labels", "reason", "preference")
-    judged = {name: found[name] for name in names if name in found}
+    judged = {name: fields[name] for name in names if name in fields}
     return {**line, "metrics": {**line["metrics"], **metrics}, "judged": judged}
 
 
 def get_metric_by_task(lines: Sequence[Mapping[str, Any]], metric: str) -> dict[str, float]:
     """Return the metric of each task that has one, by task id."""
-    found = {line["task_id"]: line["metrics"].get(metric) for line in lines}
-    return {task: float(value) for task, value in found.items() if value is not None}
+    fields = {line["task_id"]: line["metrics"].get(metric) for line in lines}
+    return {task: float(value) for task, value in fields.items() if value is not None}

@@ -65,7 +65,7 @@ def summarize_results(
     cannot gain by failing. Amounts are means over the tasks that have a result. `templates` gives the template of each
     task id, and `groups` the group of each requested task.
     """
-    kinds = Counter(line["error"]["kind"] for line in lines if line["error"] is not None)
+    error_counts = Counter(line["error"]["kind"] for line in lines if line["error"] is not None)
     missing = max(0, asked - len(lines))
     aggregates: dict[str, dict[str, float | None]] = {}
     for name in (*RATES, *SHARES, *AMOUNTS):
@@ -84,7 +84,7 @@ def summarize_results(
         checkable=int(aggregates["success"]["n"] or 0) if "success" in aggregates else 0,
         finished=sum(line["finished"] for line in lines),
         failures=tuple(TaskFailure(line["task_id"], line["error"]["message"]) for line in lines if is_internal(line)),
-        errors=dict(sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0]))),
+        errors=dict(sorted(error_counts.items(), key=lambda kind: (-kind[1], kind[0]))),
         totals=_sum_ledgers([line["ledger"] for line in lines if "ledger" in line]),
         groups={name: _summarize_group(name, lines, groups or {}, seed) for name in _list_groups(groups or {})},
     )

@@ -58,16 +58,16 @@ def report(config: RunConfig, choices: Mapping[str, str], console: Console) -> i
     for note in notes:
         console.print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
     try:
-        known = {task.id: task.template for task in tasks}
-        lines = load_result_lines(folder, known if tasks else None)
+        template_of = {task.id: task.template for task in tasks}
+        lines = load_result_lines(folder, template_of if tasks else None)
         groups, seed = {task.id: task.group for task in tasks}, settings.get("seed", 0)
-        summary = summarize_results(lines, len(tasks) or len(lines), seed=seed, templates=known, groups=groups)
+        summary = summarize_results(lines, len(tasks) or len(lines), seed=seed, templates=template_of, groups=groups)
         if not config.dry_run:
             write_report(folder, lines, summary, tasks, notes)
     except (KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"report.folder={folder} holds lines of another version ({error!r})") from error
-    words = "would be written" if config.dry_run else f"{len(lines)} of {summary.asked} tasks"
-    Console().print(f"{folder / REPORT_FILE}: {words}", markup=False, highlight=False, soft_wrap=True)
+    state = "would be written" if config.dry_run else f"{len(lines)} of {summary.asked} tasks"
+    Console().print(f"{folder / REPORT_FILE}: {state}", markup=False, highlight=False, soft_wrap=True)
     return 0
 
 
@@ -79,22 +79,22 @@ def write_report(
     notes: tuple[str, ...] = (),
 ) -> None:
     """Write the report of these result lines, in their order. The file is replaced atomically."""
-    settings, made = read_settings(folder), provenance.read_provenance(folder)
+    settings, run_provenance = read_settings(folder), provenance.read_provenance(folder)
     about = ReportContext(
         name=folder.resolve().name,
         written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         config=(folder / "config.yaml").read_text(encoding="utf-8"),
-        settings={name: value for name, value in made.identity.settings.items() if name != "stage"},
-        made_from=read_checksums(folder) | _describe_codes(made),
+        settings={name: value for name, value in run_provenance.identity.settings.items() if name != "stage"},
+        made_from=read_checksums(folder) | _describe_codes(run_provenance),
         sandbox_layers=tuple(
-            "; ".join(f"{layer}: {means}" for layer, means in layers.items()) for layers in made.sandboxes
+            "; ".join(f"{layer}: {means}" for layer, means in layers.items()) for layers in run_provenance.sandboxes
         ),
-        notes=(*notes, *_warn_of_several_codes(made), *describe_untrained_prm(settings)),
+        notes=(*notes, *_warn_of_several_codes(run_provenance), *describe_untrained_prm(settings)),
     )
     trees = TreeFile(folder / TREES).read_trees([line["task_id"] for line in lines])
-    known = {task.id: task for task in tasks}
+    template_of = {task.id: task for task in tasks}
     try:
-        journal.atomic_write(folder / REPORT_FILE, render_page(about, summary, lines, trees, known))
+        journal.atomic_write(folder / REPORT_FILE, render_page(about, summary, lines, trees, template_of))
     finally:
         (folder / f"{REPORT_FILE}.new").unlink(missing_ok=True)  # left by a failed write
 
@@ -136,16 +136,17 @@ def read_checksums(folder: Path) -> dict[str, str]:
     return {"codetool": identity.version} | {f"sha256 of {name}": value for name, value in identity.checksums.items()}
 
 
-def _describe_codes(made: Provenance) -> dict[str, str]:
+def _describe_codes(run_provenance: Provenance) -> dict[str, str]:
     """Return a description of each code version that worked on a folder, by name."""
-    codes = [str(code) for code in made.codes]
+    codes = [str(code) for code in run_provenance.codes]
     return {"code" if len(codes) == 1 else f"code {number}": code for number, code in enumerate(codes, start=1)}
 
 
-def _warn_of_several_codes(made: Provenance) -> Iterator[str]:
+def _warn_of_several_codes(run_provenance: Provenance) -> Iterator[str]:
     """Yield a note if the code changed between the sessions of a run."""
-    if len(made.codes) > 1:
-        yield f"This result was made by {len(made.codes)} different codes: {'; '.join(map(str, made.codes))}."
+    if len(run_provenance.codes) > 1:
+        codes = "; ".join(map(str, run_provenance.codes))
+        yield f"This result was made by {len(run_provenance.codes)} different codes: {codes}."
 
 
 def load_tasks(folder: Path, settings: Mapping[str, Any]) -> Sequence[Task]:

@@ -53,14 +53,14 @@ def _chart_axes(metric: str, done: Sequence[FinishedCell]) -> Iterator[tuple[str
         lines = _group_cells(done, others)
         if len(lines) > len(COLOURS):
             lines = {"all other options averaged": list(done)}
-        place = _position_values(values)
-        drawn = [
-            Line(name, sorted(_build_points(metric, axis, place, pairs), key=lambda point: point.x))
+        position = _position_values(values)
+        chart_lines = [
+            Line(name, sorted(_build_points(metric, axis, position, pairs), key=lambda point: point.x))
             for name, pairs in lines.items()
         ]
-        ticks = [(place[value], value) for value in values]
+        ticks = [(position[value], value) for value in values]
         title = f"{metric} by {axis}, 95 % intervals over tasks"
-        yield axis, Chart(title, axis, metric, drawn, share=metric in (*RATES, *SHARES), ticks=ticks)
+        yield axis, Chart(title, axis, metric, chart_lines, share=metric in (*RATES, *SHARES), ticks=ticks)
 
 
 def _group_cells(done: Sequence[FinishedCell], names: Sequence[str]) -> dict[str, list[FinishedCell]]:
@@ -93,7 +93,7 @@ def _position_values(values: Sequence[str]) -> dict[str, float]:
     try:
         numbers = {value: float(value) for value in values}
     except ValueError:
-        return {value: float(place) for place, value in enumerate(values)}
+        return {value: float(position) for position, value in enumerate(values)}
     ordered = sorted(numbers.values())
     span = ordered[-1] - ordered[0]
     gaps = [later - earlier for earlier, later in zip(ordered, ordered[1:], strict=False)]
@@ -102,12 +102,14 @@ def _position_values(values: Sequence[str]) -> dict[str, float]:
     return numbers if even or log else {v: float(ordered.index(n)) for v, n in numbers.items()}
 
 
-def _build_points(metric: str, axis: str, place: Mapping[str, float], pairs: Sequence[FinishedCell]) -> Iterator[Point]:
+def _build_points(
+    metric: str, axis: str, position: Mapping[str, float], pairs: Sequence[FinishedCell]
+) -> Iterator[Point]:
     by_value: dict[str, list[CellOutcome]] = {}
     for cell, outcome in pairs:
         by_value.setdefault(cell.swept[axis], []).append(outcome)
     for value, outcomes in by_value.items():
-        yield _pool_outcomes(metric, place[value], outcomes)
+        yield _pool_outcomes(metric, position[value], outcomes)
 
 
 def _pool_outcomes(metric: str, x: float, outcomes: Sequence[CellOutcome], label: str = "") -> Point:
@@ -139,7 +141,7 @@ def _chart_cost(metric: str, done: Sequence[FinishedCell]) -> Chart | None:
     points.sort(key=lambda point: (point.x, -point.y))
     if not all(point.x > 0 for point in points):
         return None
-    best = [point for place, point in enumerate(points) if all(point.y > before.y for before in points[:place])]
+    best = [point for position, point in enumerate(points) if all(point.y > before.y for before in points[:position])]
     rest = [Point(point.x, point.y, point.low, point.high) for point in points if point not in best]
     lines = [*([Line("other cells", rest, joined=False, colour=GREY)] if rest else []), Line("best at its cost", best)]
     share = metric in (*RATES, *SHARES)

@@ -43,44 +43,48 @@ class GridCell:
         return " ".join(f"{name}={value}" for name, value in self.swept.items())
 
 
-def expand_grid(words: Sequence[str]) -> list[GridCell]:
+def expand_grid(overrides: Sequence[str]) -> list[GridCell]:
     """Return the cells; the last override varies fastest. Raises ConfigError for an option that cannot vary."""
-    ours = [word for word in words if not is_hydra_override(word)]
-    values = [expand_sweep(word) for word in ours]
-    swept = [place for place, each in enumerate(values) if len(each) > 1]
-    for word in words:
+    own_overrides = [override for override in overrides if not is_hydra_override(override)]
+    values = [expand_sweep(override) for override in own_overrides]
+    swept = [index for index, option_values in enumerate(values) if len(option_values) > 1]
+    for override in overrides:
         reason = (
             "hydra's own options are the same for all cells"
-            if is_hydra_override(word)
-            else CONSTANT_OPTIONS.get(get_key(word))
+            if is_hydra_override(override)
+            else CONSTANT_OPTIONS.get(get_key(override))
         )
-        if reason and len(expand_sweep(word)) > 1:
-            raise ConfigError(f"{word}: {get_key(word)} cannot vary within a sweep: {reason}.")
+        if reason and len(expand_sweep(override)) > 1:
+            raise ConfigError(f"{override}: {get_key(override)} cannot vary within a sweep: {reason}.")
     return [
-        GridCell(tuple(cell), {get_key(cell[place]): parse_value(cell[place]) for place in swept})
+        GridCell(tuple(cell), {get_key(cell[index]): parse_value(cell[index]) for index in swept})
         for cell in itertools.product(*values)
     ]
 
 
-def name_sweep(words: Sequence[str], experiment: str | None) -> str:
+def name_sweep(overrides: Sequence[str], experiment: str | None) -> str:
     """Return the name of the sweep's folder and W&B group: the experiment's, else one made of the overrides.
 
     It holds the fixed options and the names of the swept ones, but not their values, so a wider grid is the same sweep.
     """
     if experiment:
         return experiment
-    ours = [word for word in words if not is_hydra_override(word)]
-    marks = _read_marks(words)
-    varies = sorted(get_key(word) for word in ours if len(expand_sweep(word)) > 1)
-    fixed = sorted(word for word in ours if len(expand_sweep(word)) == 1 and is_hashed(get_key(word), marks))
+    own_overrides = [override for override in overrides if not is_hydra_override(override)]
+    marks = _read_marks(overrides)
+    varies = sorted(get_key(override) for override in own_overrides if len(expand_sweep(override)) > 1)
+    fixed = sorted(
+        override
+        for override in own_overrides
+        if len(expand_sweep(override)) == 1 and is_hashed(get_key(override), marks)
+    )
     digest = hashlib.sha256(repr((varies, fixed)).encode()).hexdigest()[:6]
-    chosen = {get_key(word): parse_value(word) for word in fixed}
-    telling = [chosen[group] for group in NAME_GROUPS if group in chosen]
-    return "-".join([*telling, "by", *(name.split(".")[-1] for name in varies), digest])
+    chosen = {get_key(override): parse_value(override) for override in fixed}
+    named_options = [chosen[group] for group in NAME_GROUPS if group in chosen]
+    return "-".join([*named_options, "by", *(name.split(".")[-1] for name in varies), digest])
 
 
-def _read_marks(words: Sequence[str]) -> Mapping[str, Mark]:
+def _read_marks(overrides: Sequence[str]) -> Mapping[str, Mark]:
     """Return the settings marked as no part of a result's identity, for the options of the first cell."""
-    settings = OmegaConf.to_container(compose("config", list(expand_grid(words)[0].overrides)), resolve=True)
+    settings = OmegaConf.to_container(compose("config", list(expand_grid(overrides)[0].overrides)), resolve=True)
     assert isinstance(settings, dict)
     return find_marked_settings({str(name): value for name, value in settings.items()}, RunConfig)

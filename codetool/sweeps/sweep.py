@@ -41,7 +41,7 @@ WIDTH = 160
 """Width in characters of a table that goes to a file or a pipe."""
 
 
-def sweep(words: Sequence[str], stage: str, outputs: Path, *, dry_run: bool, folders: Sequence[str] = ()) -> int:
+def sweep(overrides: Sequence[str], stage: str, outputs: Path, *, dry_run: bool, folders: Sequence[str] = ()) -> int:
     """Run every cell and return the number of cells that failed. The overrides have been validated before.
 
     `folders` are configuration folders that the command line adds.
@@ -52,10 +52,10 @@ def sweep(words: Sequence[str], stage: str, outputs: Path, *, dry_run: bool, fol
         raise ConfigError(f"stage={stage}: -m runs stage={', '.join(STAGES)} only.")
     with ExitStack() as stack:
         stack.enter_context(initialize_hydra(folders))
-        grid = expand_grid(words)
-        name = name_sweep(words, _find_experiment(words))
+        grid = expand_grid(overrides)
+        name = name_sweep(overrides, _find_experiment(overrides))
         folder = _create_scratch_folder(stack) if dry_run else outputs / "sweeps" / name
-        launcher = _create_launcher(words, len(grid), folder)
+        launcher = _create_launcher(overrides, len(grid), folder)
         if not dry_run:
             _lock(folder, stack)
         outcomes = _run(name, grid, launcher, folder)
@@ -99,8 +99,8 @@ def _run(name: str, grid: Sequence[GridCell], launcher: Launcher, folder: Path) 
     return outcomes
 
 
-def _find_experiment(words: Sequence[str]) -> str | None:
-    chosen = [word.split("=", 1)[1] for word in words if get_key(word) == "experiment"]
+def _find_experiment(overrides: Sequence[str]) -> str | None:
+    chosen = [override.split("=", 1)[1] for override in overrides if get_key(override) == "experiment"]
     return chosen[-1] if chosen and chosen[-1] not in ("none", "null") and "," not in chosen[-1] else None
 
 
@@ -115,12 +115,12 @@ def _launch(launcher: Launcher, grid: Sequence[GridCell]) -> str:
     return reason
 
 
-def _create_launcher(words: Sequence[str], count: int, folder: Path) -> Launcher:
+def _create_launcher(overrides: Sequence[str], count: int, folder: Path) -> Launcher:
     """Return Hydra's launcher as the overrides choose it, for so many cells."""
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None
     quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
-    overrides = [*filter(is_hydra_override, words), f"hydra.sweep.dir='{quoted}'"]
+    overrides = [*filter(is_hydra_override, overrides), f"hydra.sweep.dir='{quoted}'"]
     config = hydra.compose_config("config", overrides, run_mode=RunMode.MULTIRUN)
     if "n_jobs" in config.hydra.launcher:  # joblib's
         config.hydra.launcher.n_jobs = _count_workers(config.hydra.launcher.n_jobs, count)
@@ -129,14 +129,14 @@ def _create_launcher(words: Sequence[str], count: int, folder: Path) -> Launcher
     return Plugins.instance().instantiate_launcher(context, run_cell, config)
 
 
-def _count_workers(asked: int, count: int) -> int:
+def _count_workers(requested: int, count: int) -> int:
     """Return the number of worker processes: at most one per cell, since each reserves a share of the CPU."""
     from joblib import effective_n_jobs
 
     try:
-        return min(int(effective_n_jobs(asked)), count)
+        return min(int(effective_n_jobs(requested)), count)
     except ValueError as error:
-        raise ConfigError(f"hydra.launcher.n_jobs={asked}: a number of processes, or -1 for one a core.") from error
+        raise ConfigError(f"hydra.launcher.n_jobs={requested}: a number of processes, or -1 for one a core.") from error
 
 
 def _read_outcomes(folder: Path, grid: Sequence[GridCell], reason: str) -> list[CellOutcome]:

@@ -68,18 +68,20 @@ def _build_row(cell: GridCell, outcome: CellOutcome) -> dict[str, object]:
 
 def print_table(grid: Sequence[GridCell], outcomes: Sequence[CellOutcome], console: Console) -> None:
     """Print the table, and below it the reasons of failed cells."""
-    main = choose_headline(outcomes)
-    beside = [
-        name for name in CONTEXT_METRICS if name != main and any(_get_value(outcome, name) for outcome in outcomes)
+    headline_metric = choose_headline(outcomes)
+    context_metrics = [
+        name
+        for name in CONTEXT_METRICS
+        if name != headline_metric and any(_get_value(outcome, name) for outcome in outcomes)
     ]
     table = Table(*_shorten_names(grid[0].swept), box=None, pad_edge=False, header_style="bold")
-    for name in [*([main, "95 % interval"] if main else []), *beside]:
+    for name in [*([headline_metric, "95 % interval"] if headline_metric else []), *context_metrics]:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("status", no_wrap=True)
     for cell, outcome in zip(grid, outcomes, strict=True):
-        shown = [format_metric(name, _get_value(outcome, name), decimals=1) for name in beside]
+        shown = [format_metric(name, _get_value(outcome, name), decimals=1) for name in context_metrics]
         state = "done" if describe_status(outcome) == "done" else "[red]failed[/red]"
-        table.add_row(*map(escape, cell.swept.values()), *_format_headline(outcome, main), *shown, state)
+        table.add_row(*map(escape, cell.swept.values()), *_format_headline(outcome, headline_metric), *shown, state)
     console.print(table)
     for line in _describe_failures(grid, outcomes):
         console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)

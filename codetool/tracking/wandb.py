@@ -202,10 +202,14 @@ class WandBTracker:
 
 def build_run_config(folder: Path) -> dict[str, Any]:
     """Return the resolved settings of a run folder, with CodeTool's version, the checksums and the code versions."""
-    made = provenance.read_provenance(folder)
-    checksums = {f"sha256 of {name}": value for name, value in made.identity.checksums.items()}
+    run_provenance = provenance.read_provenance(folder)
+    checksums = {f"sha256 of {name}": value for name, value in run_provenance.identity.checksums.items()}
     settings = dict(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
-    return {"codetool": made.identity.version, **checksums, "code": [asdict(code) for code in made.codes]} | settings
+    return {
+        "codetool": run_provenance.identity.version,
+        **checksums,
+        "code": [asdict(code) for code in run_provenance.codes],
+    } | settings
 
 
 def mask_secrets_in_json(text: str) -> str:
@@ -219,12 +223,12 @@ def mask_secrets_in_json(text: str) -> str:
 def _open_environment(folder: Path, *, with_keys: bool) -> Iterator[dict[str, str]]:
     """Yield environment variables for wandb that keep all its files inside the folder; its cache is deleted after."""
     cache, staged = folder.resolve() / "cache", folder.resolve() / "staged"
-    places = {"WANDB_DIR": cache, "WANDB_CACHE_DIR": cache, "WANDB_DATA_DIR": staged, "WANDB_ARTIFACT_DIR": staged}
+    variables = {"WANDB_DIR": cache, "WANDB_CACHE_DIR": cache, "WANDB_DATA_DIR": staged, "WANDB_ARTIFACT_DIR": staged}
     secrets: set[str] = set() if with_keys else set(find_secret_values())
-    kept = {name: value for name, value in os.environ.items() if value not in secrets}
+    inherited = {name: value for name, value in os.environ.items() if value not in secrets}
     cache.mkdir(parents=True, exist_ok=True)
     try:
-        yield kept | {name: str(place) for name, place in places.items()} | {"WANDB_ERROR_REPORTING": "false"}
+        yield inherited | {name: str(place) for name, place in variables.items()} | {"WANDB_ERROR_REPORTING": "false"}
     finally:
         shutil.rmtree(cache, ignore_errors=True)
 

@@ -61,11 +61,11 @@ def collect(config: RunConfig, choices: Mapping[str, str], console: Console) -> 
 
 def _write_process_data(config: RunConfig, name: str, folder: Path, tasks: Sequence[Task]) -> CollectSummary:
     """Write all that follows from the trees; `name` is the benchmark's."""
-    trees, known = TreeFile(folder / TREES), {task.id: task for task in tasks}
+    trees, tasks_by_id = TreeFile(folder / TREES), {task.id: task for task in tasks}
     outcomes = decide_outcomes(
-        ((known[line["task_id"]], parse_nodes(line)) for line in trees.read_trees(known)), config, folder
+        ((tasks_by_id[line["task_id"]], parse_nodes(line)) for line in trees.read_trees(tasks_by_id)), config, folder
     )
-    kept = [task_id for task_id in known if task_id in outcomes.by_task]
+    kept = [task_id for task_id in tasks_by_id if task_id in outcomes.by_task]
     lines = (line | {"outcomes": outcomes.by_task[line["task_id"]]} for line in trees.read_trees(kept))
     journal.atomic_write(folder / ROLLOUTS, map(journal.encode_record, lines))
     rollouts = _Rollouts(folder / ROLLOUTS, tasks)
@@ -73,12 +73,12 @@ def _write_process_data(config: RunConfig, name: str, folder: Path, tasks: Seque
     steps: list[tuple[str, str, bool | None]] = []
     dropped: set[tuple[str, str]] = set()
     for rollout in rollouts:
-        found = label_steps(rollout, config.collect)
-        collected.counts.add(rollout, found)
+        labelled_steps = label_steps(rollout, config.collect)
+        collected.counts.add(rollout, labelled_steps)
         if config.collect.keep_unsolved or any(rollout.outcomes.values()):
-            steps += [(step.task_id, step.node.id, step.label) for step in found]
+            steps += [(step.task_id, step.node.id, step.label) for step in labelled_steps]
         else:
-            dropped |= {(step.task_id, step.node.id) for step in found}
+            dropped |= {(step.task_id, step.node.id) for step in labelled_steps}
     collected.unsolved = len(dropped)
     if config.collect.balance:
         dropped |= choose_steps_to_drop(steps, config.seed)
@@ -121,10 +121,12 @@ def _export_reference(
     """Write the reference implementation's files."""
     export = ReferenceExport(folder, name, config.policy.prompt, config.collect.prompt, config.collect.estimator)
     for rollout in rollouts:
-        found = examples.make_process_examples(
+        all_examples = examples.make_process_examples(
             rollout.task, label_steps(rollout, config.collect), config.collect.prompt
         )
-        export.add(rollout, found, [each for each in found if (each.task_id, each.node_id) not in dropped])
+        export.add(
+            rollout, all_examples, [step for step in all_examples if (step.task_id, step.node_id) not in dropped]
+        )
     export.finish()
 
 

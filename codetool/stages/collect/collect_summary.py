@@ -121,13 +121,13 @@ def _describe_data(collected: CollectSummary, summary: RunSummary) -> Iterator[s
         yield f"tokens of the policy: {read:,} read, {written:,} written"
     yield from _describe_failures(summary.failures, "tasks failed internally and have no tree:", "results.jsonl")
     undecided = [TaskFailure(task_id, error.message) for task_id, error in collected.failures.items()]
-    words = "tasks failed internally since the outcome of a leaf could not be decided, and have no process data:"
-    yield from _describe_failures(undecided, words, "summary.json")
+    description = "tasks failed internally since the outcome of a leaf could not be decided, and have no process data:"
+    yield from _describe_failures(undecided, description, "summary.json")
 
 
-def _describe_failures(failures: Sequence[TaskFailure], words: str, file: str) -> Iterator[str]:
+def _describe_failures(failures: Sequence[TaskFailure], description: str, file: str) -> Iterator[str]:
     if failures:
-        yield f"[red]{len(failures)} {words}[/red]"
+        yield f"[red]{len(failures)} {description}[/red]"
     for failure in failures[:FAILURES_SHOWN]:
         yield escape(f"  {failure.task_id}: {failure.message}")
     if len(failures) > FAILURES_SHOWN:

@@ -45,12 +45,12 @@ def load_reused_candidates(folders: Sequence[Path], tasks: Sequence[Task]) -> It
         yield from complete_draws([record for record in records if record["task_id"] in task_ids])
 
 
-def describe_difference(there: Mapping[str, Any], here: Mapping[str, Any], where: str = "here") -> str:
+def describe_difference(other: Mapping[str, Any], own: Mapping[str, Any], own_place: str = "here") -> str:
     """Describe the draw settings that differ between two runs; empty if none does."""
     return "; ".join(
-        f"{name} is {shorten(repr(there.get(name)), 80)} there, {shorten(repr(here.get(name)), 80)} {where}"
-        for name in {**here, **there}
-        if there.get(name) != here.get(name)
+        f"{name} is {shorten(repr(other.get(name)), 80)} there, {shorten(repr(own.get(name)), 80)} {own_place}"
+        for name in {**own, **other}
+        if other.get(name) != own.get(name)
     )
 
 

@@ -117,12 +117,12 @@ def run(
             if any(task.id not in folder.done for task in tasks):
                 check_judge_reachable(config)
                 evaluate(config, folder, tasks, console, session.record_sandbox, shared)
-            with open_result_folder(path, larger) as place:
+            with open_result_folder(path, larger) as target:
                 if larger is not None:
-                    write_config(config, place.folder)
-                summary = _judge_and_summarize(config, choices, place, tasks, console)
+                    write_config(config, target.folder)
+                summary = _judge_and_summarize(config, choices, target, tasks, console)
                 if sweep is None:
-                    conclude(place, tasks, summary)
+                    conclude(target, tasks, summary)
         if larger is not None:
             return RunOutcome(path, len(summary.failures), ids, encode_summary(summary))
         group = sweep or (choices["experiment"] if choices["experiment"] != "none" else None)
@@ -135,17 +135,17 @@ def run(
 
 
 def _judge_and_summarize(
-    config: RunConfig, choices: Mapping[str, str], place: ResultFolder, tasks: Sequence[Task], console: Console
+    config: RunConfig, choices: Mapping[str, str], target: ResultFolder, tasks: Sequence[Task], console: Console
 ) -> RunSummary:
     """Ask the judge, write the summary files, and return the summary."""
-    path = place.folder
+    path = target.folder
     try:
         judging = judge_answers(config, path, tasks, console)
     except CodeToolError:
         _write_summary(path, tasks, config, {})  # the search's results are kept if the judge fails
         raise
     summary = _write_summary(path, tasks, config, judging)
-    if config.export == "reference" and config.stage == "evaluate" and place.kept is None:
+    if config.export == "reference" and config.stage == "evaluate" and target.kept is None:
         log.info("results in the layouts of others: %s", export_results(config, choices, path, tasks))
     return summary
 

@@ -127,8 +127,8 @@ def _check_config(config: RunConfig) -> None:
         )
     if isinstance(config.prm, OraclePRM):
         ours = config.benchmark.checksum()
-        for place in config.evaluate_prm.runs:
-            folder = place if place.is_dir() else place.parent
+        for path in config.evaluate_prm.runs:
+            folder = path if path.is_dir() else path.parent
             if (theirs := provenance.read_provenance(folder).identity.checksums.get("benchmark")) != ours:
                 raise ConfigError(
                     f"prm=oracle knows the solutions of this command's benchmark (sha256 {ours[:8]}), and {folder} is "
@@ -148,8 +148,8 @@ def _announce(
     config: RunConfig, choices: Mapping[str, str], data: PRMEvalDataset, path: Path, console: Console
 ) -> None:
     places = " ".join(map(str, config.evaluate_prm.runs))
-    known, examples = _read_scores(path), data.examples
-    done = sum((example.task_id, example.node_id) in known for example in examples)
+    scores_by_step, examples = _read_scores(path), data.examples
+    done = sum((example.task_id, example.node_id) in scores_by_step for example in examples)
     lines = (
         f"stage=evaluate_prm prm={choices['prm']} data: {places}",
         f"steps: {len(examples)} of {len(data.tasks)} tasks, scored already: {done}",
@@ -168,20 +168,22 @@ async def _score(config: RunConfig, data: PRMEvalDataset, path: Path, console: C
     """Score the steps that have no line in the journal yet; return the error of each task that failed, by id."""
     from codetool.stages.scoring_progress import ScoringProgress
 
-    known = _read_scores(path)
-    left = [group for group in data.groups if not all((e.task_id, e.node_id) in known for e in group.examples)]
+    scores_by_step = _read_scores(path)
+    remaining = [
+        group for group in data.groups if not all((e.task_id, e.node_id) in scores_by_step for e in group.examples)
+    ]
     failures: dict[str, str] = {}
-    if not left:
+    if not remaining:
         return failures
     weights = await asyncio.to_thread(config.prm.weights)
-    done = len(data.groups) - len(left)
+    done = len(data.groups) - len(remaining)
     async with config.vllm.open([] if weights is None else [weights], path) as servers, config.prm.open(servers) as prm:
         if prm is None:
             raise ConfigError("stage=evaluate_prm: the PRM that prm= names judges nothing")
         progress = ScoringProgress(len(data.groups), done, console, "sibling groups", "steps")
         with Journal(path / SCORES_FILE) as scores, progress:
-            waiting = iter(left)
-            workers = range(min(config.concurrency, len(left)))
+            waiting = iter(remaining)
+            workers = range(min(config.concurrency, len(remaining)))
             await gather_or_cancel(_run_worker(waiting, prm, scores.append, progress.count, failures) for _ in workers)
     log.info("scored %d steps; the PRM computed %d tokens for them", progress.steps, progress.tokens)
     return failures

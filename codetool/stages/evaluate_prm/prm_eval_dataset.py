@@ -74,15 +74,15 @@ def load_prm_eval_dataset(paths: Sequence[Path], limit: int | None) -> PRMEvalDa
     for number, path in enumerate(paths, start=1):
         file = path / examples.PROCESS_FILE if path.is_dir() else path
         folder = _check_folder(file)
-        asked = _load_tasks(folder)
+        benchmark_tasks = _load_tasks(folder)
         benchmarks[str(provenance.read_provenance(folder).identity.settings["benchmark"][OPTION_KEY])] = None
         checksums[f"data {number}"] = _compute_checksum(file)
-        found = _group_siblings(file, asked)
-        if twice := next((name for name in found if name in tasks), None):
+        by_group = _group_siblings(file, benchmark_tasks)
+        if repeated_task := next((name for name in by_group if name in tasks), None):
             raise ConfigError(
-                f"evaluate_prm.runs: {folder} and another folder hold the task {twice}. Measure them apart."
+                f"evaluate_prm.runs: {folder} and another folder hold the task {repeated_task}. Measure them apart."
             )
-        for name, siblings in islice(found.items(), None if limit is None else limit - len(tasks)):
+        for name, siblings in islice(by_group.items(), None if limit is None else limit - len(tasks)):
             tasks[name] = siblings[0].task
             groups += siblings
     return PRMEvalDataset(list(benchmarks), checksums, groups, tasks)
@@ -110,21 +110,23 @@ def _load_tasks(folder: Path) -> Sequence[Task]:
 
 def _group_siblings(file: Path, tasks: Sequence[Task]) -> dict[str, list[Siblings]]:
     """Return the sibling groups of each task, in the benchmark's order."""
-    found: defaultdict[str, defaultdict[str, list[ProcessExample]]] = defaultdict(lambda: defaultdict(list))
+    by_group: defaultdict[str, defaultdict[str, list[ProcessExample]]] = defaultdict(lambda: defaultdict(list))
     for example in examples.load_examples([file]):
-        found[example.task_id][example.group].append(replace(example, prefix=()))
-    for groups in found.values():
+        by_group[example.task_id][example.group].append(replace(example, prefix=()))
+    for groups in by_group.values():
         for siblings in groups.values():
             siblings.sort(key=lambda example: _tree_order(example.node_id))
-    known = {task.id: task for task in tasks}
-    trees = dict(_read_trees(file.parent / ROLLOUTS, known))
-    if strange := next((name for name in found if name not in known or name not in trees), None):
-        raise ConfigError(f"{file}: the task {strange} is not in {ROLLOUTS}, or not in the benchmark. {FOLDER_HINT}")
-    in_order = {name: [groups[each] for each in sorted(groups, key=_tree_order)] for name, groups in found.items()}
+    task_by_id = {task.id: task for task in tasks}
+    trees = dict(_read_trees(file.parent / ROLLOUTS, task_by_id))
+    if unknown_task := next((name for name in by_group if name not in task_by_id or name not in trees), None):
+        raise ConfigError(
+            f"{file}: the task {unknown_task} is not in {ROLLOUTS}, or not in the benchmark. {FOLDER_HINT}"
+        )
+    in_order = {name: [groups[each] for each in sorted(groups, key=_tree_order)] for name, groups in by_group.items()}
     return {
         name: [_match_nodes(task, trees[name], group, file) for group in in_order[name]]
-        for name, task in known.items()
-        if name in found
+        for name, task in task_by_id.items()
+        if name in by_group
     }
 
 
@@ -161,14 +163,14 @@ def _read_trees(file: Path, tasks: Mapping[str, Task]) -> Iterator[tuple[str, di
 
 def _recompute_tools(nodes: Sequence[Node], tools: tuple[Tool, ...]) -> dict[str, Node]:
     """Return the nodes by id, with the tool that each call matched, which is not recorded but may be read by a PRM."""
-    made: dict[str, Node] = {}
+    nodes_by_id: dict[str, Node] = {}
     for node in nodes:
-        parent = made[node.parent.id] if node.parent else None
+        parent = nodes_by_id[node.parent.id] if node.parent else None
         execution = node.execution
         if execution and execution.calls:
             execution = replace(execution, calls=tuple(_recompute_tool(answer, tools) for answer in execution.calls))
-        made[node.id] = replace(node, parent=parent, execution=execution)
-    return made
+        nodes_by_id[node.id] = replace(node, parent=parent, execution=execution)
+    return nodes_by_id
 
 
 def _recompute_tool(answer: ToolAnswer, tools: tuple[Tool, ...]) -> ToolAnswer:
@@ -183,6 +185,6 @@ def _compute_checksum(file: Path) -> str:
         with each.open("rb") as content:
             digest.update(hashlib.file_digest(content, "sha256").digest())
     identity = provenance.read_provenance(file.parent).identity
-    told = [identity.settings["benchmark"], identity.checksums.get("benchmark")]
-    digest.update(json.dumps(told, sort_keys=True, default=str).encode())
+    benchmark_identity = [identity.settings["benchmark"], identity.checksums.get("benchmark")]
+    digest.update(json.dumps(benchmark_identity, sort_keys=True, default=str).encode())
     return digest.hexdigest()

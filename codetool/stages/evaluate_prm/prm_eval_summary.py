@@ -83,7 +83,7 @@ def write_prm_summary(
 def build_reliability_chart(measurement: PRMReport) -> Chart:
     """Return the reliability plot: the success rate by score, which is the diagonal for a calibrated PRM."""
     error = measurement.metrics["ece"].value
-    points = [Point(each.score, each.soft.value, each.soft.low, each.soft.high) for each in measurement.bins]
+    points = [Point(bin_.score, bin_.soft.value, bin_.soft.low, bin_.soft.high) for bin_ in measurement.bins]
     ends = [Point(0.0, 0.0, None, None), Point(1.0, 1.0, None, None)]
     return Chart(
         title=f"Reliability, {measurement.metrics['ece'].n:,} steps: expected calibration error {error:.3f}",
@@ -94,7 +94,7 @@ def build_reliability_chart(measurement: PRMReport) -> Chart:
             Line("steps by score, 95 % interval", points, colour="#0072b2"),
         ],
         ticks=[(tick / 5, f"{tick / 5:g}") for tick in range(6)],
-        bars=[Bar(each.low, each.high, each.share) for each in measurement.bins],
+        bars=[Bar(bin_.low, bin_.high, bin_.share) for bin_ in measurement.bins],
         bars_name="share of the steps",
     )
 
@@ -103,7 +103,7 @@ def _encode_report(measurement: PRMReport) -> dict[str, Any]:
     return {
         "metrics": {name: _encode_metric(metric) for name, metric in measurement.metrics.items()},
         "pairwise_accuracy_by_depth": {depth: _encode_metric(metric) for depth, metric in measurement.by_depth.items()},
-        "reliability": [asdict(each) | {"soft": _encode_metric(each.soft)} for each in measurement.bins],
+        "reliability": [asdict(bin_) | {"soft": _encode_metric(bin_.soft)} for bin_ in measurement.bins],
     }
 
 
@@ -130,8 +130,8 @@ def _format_metric(metric: PRMMetric, percent: bool) -> Iterator[str]:
         return format_percent(value) if percent else f"{value:.3f}"
 
     yield number(metric.value)
-    known = metric.low is not None and metric.high is not None
-    yield f"{number(metric.low or 0.0)} … {number(metric.high or 0.0)}" if known else "–"
+    has_interval = metric.low is not None and metric.high is not None
+    yield f"{number(metric.low or 0.0)} … {number(metric.high or 0.0)}" if has_interval else "–"
 
 
 def _describe_metrics(measurement: PRMReport, steps: int, labelled: int) -> Iterator[str]:

@@ -50,7 +50,7 @@ class AnswerSource:
         return self.inputs.get(task_id) or JudgeInput(task_id, query, "")
 
 
-def load_answers(place: Path, word: str, limit: int | None, ids: Path | None = None) -> AnswerSource:
+def load_answers(path: Path, option: str, limit: int | None, ids: Path | None = None) -> AnswerSource:
     """Load the answers of the first `limit` tasks from the path that the option `word` sets.
 
     The path is a run folder, a file of converted answers, or a folder of such files (one for each group or query).
@@ -60,56 +60,61 @@ def load_answers(place: Path, word: str, limit: int | None, ids: Path | None = N
         MissingError: The path, or the file `ids`, does not exist.
         ConfigError: The path or the file holds something else.
     """
-    if not place.exists():
+    if not path.exists():
         raise MissingError(
-            f"{word}={place}: there is no such {'file' if place.suffix == '.json' else 'file or folder'}. Name a run "
+            f"{option}={path}: there is no such {'file' if path.suffix == '.json' else 'file or folder'}. Name a run "
             "folder, outputs/evaluate/NAME, or a .json of ToolBench's converted answers."
         )
-    answers = _load_place(place, word)
+    answers = _load_place(path, option)
     asked = answers.asked if ids is None else _load_ids(ids)
     return replace(answers, asked=asked[:limit])
 
 
-def _load_place(place: Path, word: str) -> AnswerSource:
-    if place.is_file():
-        return _load_converted_file(place, word)
-    if any((place / name).exists() for name in (*RUN_FILES, "metrics.json")) or not any(place.glob("*.json")):
-        return _load_run_folder(place, word)
-    return _load_converted_folder(place, word)
+def _load_place(path: Path, option: str) -> AnswerSource:
+    if path.is_file():
+        return _load_converted_file(path, option)
+    if any((path / name).exists() for name in (*RUN_FILES, "metrics.json")) or not any(path.glob("*.json")):
+        return _load_run_folder(path, option)
+    return _load_converted_folder(path, option)
 
 
-def _load_converted_file(file: Path, word: str) -> AnswerSource:
+def _load_converted_file(file: Path, option: str) -> AnswerSource:
     if file.suffix != ".json":
-        raise ConfigError(f"{word}={file} is no file of converted answers, which is a .json, nor a run folder")
-    cases = _read_or_explain(word, tooleval_answers.load_converted_file, file)
+        raise ConfigError(f"{option}={file} is no file of converted answers, which is a .json, nor a run folder")
+    cases = _read_or_explain(option, tooleval_answers.load_converted_file, file)
     name = "-".join(part for part in (file.resolve().parent.name, file.stem) if part)
     return AnswerSource(name, hashlib.sha256(file.read_bytes()).hexdigest(), tuple(cases), cases, {})
 
 
-def _load_converted_folder(folder: Path, word: str) -> AnswerSource:
+def _load_converted_folder(folder: Path, option: str) -> AnswerSource:
     """Load all converted answers of a folder. A file of several queries is a group of the file's name."""
-    no_run = f"{word}={folder} is no run folder: there is no {RUN_FILES[0]} in it. As a folder of converted answers"
+    no_run = f"{option}={folder} is no run folder: there is no {RUN_FILES[0]} in it. As a folder of converted answers"
     files = _read_or_explain(no_run, tooleval_answers.load_converted_folder, folder)
-    cases = {query_id: case for found in files.values() for query_id, case in found.items()}
-    groups = {query_id: file.stem for file, found in files.items() if file.stem not in found for query_id in found}
+    cases = {query_id: case for cases_of_file in files.values() for query_id, case in cases_of_file.items()}
+    groups = {
+        query_id: file.stem
+        for file, cases_of_file in files.items()
+        if file.stem not in cases_of_file
+        for query_id in cases_of_file
+    }
     digests = [f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n" for file in files]
-    known = hashlib.sha256("".join(digests).encode()).hexdigest()
-    return AnswerSource(folder.resolve().name, known, tuple(cases), cases, {}, groups=groups)
+    digest = hashlib.sha256("".join(digests).encode()).hexdigest()
+    return AnswerSource(folder.resolve().name, digest, tuple(cases), cases, {}, groups=groups)
 
 
-def _read_or_explain(context: str, read: Callable[[Path], Found], place: Path) -> Found:
+def _read_or_explain(context: str, read: Callable[[Path], Found], path: Path) -> Found:
     """Call `read` on a path; put the context before the message of a ConfigError."""
     try:
-        return read(place)
+        return read(path)
     except ConfigError as error:
         raise ConfigError(f"{context}: {error}") from error
 
 
-def _load_run_folder(folder: Path, word: str) -> AnswerSource:
+def _load_run_folder(folder: Path, option: str) -> AnswerSource:
     for name in RUN_FILES:
         if not (folder / name).is_file():
             raise ConfigError(
-                f"{word}={folder} is no run folder: there is no {name} in it. Name one, outputs/evaluate/NAME, or a "
+                f"{option}={folder} is no run folder: there is no {name} in it. Name one, outputs/evaluate/NAME, or a "
                 "file of ToolBench's converted answers."
             )
     settings = read_settings(folder)
@@ -125,7 +130,7 @@ def _load_run_folder(folder: Path, word: str) -> AnswerSource:
             for case in load_judge_inputs(folder, {task.id: task for task in tasks} if tasks else None)
         }
     except (KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{word}={folder} holds lines of another version ({error!r})") from error
+        raise ConfigError(f"{option}={folder} holds lines of another version ({error!r})") from error
     asked = tuple(task.id for task in tasks) or tuple(cases)
     templates = {task.id: task.template for task in tasks}
     groups = {task.id: task.group for task in tasks}

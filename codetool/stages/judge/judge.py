@@ -99,25 +99,25 @@ def _load_answers(config: RunConfig) -> tuple[AnswerSource, AnswerSource | None]
     return answers, reference
 
 
-def _refuse_another_benchmark(answers: AnswerSource, reference: AnswerSource, place: Path) -> None:
+def _refuse_another_benchmark(answers: AnswerSource, reference: AnswerSource, reference_path: Path) -> None:
     """Raise ConfigError if the reference was not asked all queries, or has another query with the same id."""
     reference_ids = {*reference.asked}
-    if strangers := [name for name in answers.asked if name not in reference_ids]:
+    if unknown_ids := [name for name in answers.asked if name not in reference_ids]:
         raise ConfigError(
-            f"judge_stage.reference={place} was not asked {len(strangers)} of the {len(answers.asked)} queries, such "
-            f"as {strangers[0]}: they would all count as won. Run it on them, or judge fewer: limit=N or "
-            "judge_stage.ids=FILE."
+            f"judge_stage.reference={reference_path} was not asked {len(unknown_ids)} of the "
+            f"{len(answers.asked)} queries, such as {unknown_ids[0]}: they would all count as won. Run "
+            "it on them, or judge fewer: limit=N or judge_stage.ids=FILE."
         )
     both = [name for name in answers.asked if name in answers.inputs and name in reference.inputs]
     if not both:
         raise ConfigError(
-            f"judge_stage.reference={place} has answered none of the {len(answers.asked)} queries asked for."
+            f"judge_stage.reference={reference_path} has answered none of the {len(answers.asked)} queries asked for."
         )
     for name in both:
         if answers.inputs[name].query.strip() != reference.inputs[name].query.strip():
             raise ConfigError(
-                f"judge_stage.reference={place} has another query {name!r} than the judged answers, so theirs cannot "
-                "be compared. Name a run of the same benchmark and group."
+                f"judge_stage.reference={reference_path} has another query {name!r} than the judged answers, so "
+                "theirs cannot be compared. Name a run of the same benchmark and group."
             )
 
 
@@ -132,11 +132,11 @@ def _compute_identity(config: RunConfig, choices: Mapping[str, str], checksums: 
 def _announce(
     choices: Mapping[str, str], answers: AnswerSource, reference: AnswerSource | None, path: Path, console: Console
 ) -> None:
-    against = f" reference: {reference.name}" if reference else ""
-    lacking = f" (reference: {_count_missing(answers, reference)})" if reference else ""
+    reference_part = f" reference: {reference.name}" if reference else ""
+    missing_in_reference = f" (reference: {_count_missing(answers, reference)})" if reference else ""
     lines = (
-        f"stage=judge judge={choices['judge']} answers: {answers.name}{against}",
-        f"tasks: {len(answers.asked)}, without a result: {_count_missing(answers, answers)}{lacking}",
+        f"stage=judge judge={choices['judge']} answers: {answers.name}{reference_part}",
+        f"tasks: {len(answers.asked)}, without a result: {_count_missing(answers, answers)}{missing_in_reference}",
         f"results: {path}",
         *answers.notes,
         *(reference.notes if reference else ()),
@@ -161,9 +161,9 @@ def _judge_answers(
     with show_vote_progress(
         config.judge, map(config.judge.build_vote_requests, (*own, *other)), path, seed, console
     ) as count:
-        found = asyncio.run(config.judge.judge([*own, *other], file, seed, count))
-    judgements, others = found[: len(own)], found[len(own) :]
-    lines = [judged_results.build_judged_line(case, each) for case, each in zip(own, judgements, strict=True)]
+        all_judgements = asyncio.run(config.judge.judge([*own, *other], file, seed, count))
+    judgements, others = all_judgements[: len(own)], all_judgements[len(own) :]
+    lines = [judged_results.build_judged_line(case, item) for case, item in zip(own, judgements, strict=True)]
     compared: list[Comparison] = []
     if reference:
         pairs, both = list(zip(own, other, strict=True)), list(zip(judgements, others, strict=True))
@@ -174,8 +174,8 @@ def _judge_answers(
         parts = map(judged_results.build_comparison_fields, other, others, compared)
         lines = [line | part for line, part in zip(lines, parts, strict=True)]
     judged_results.write_judged_lines(path, lines)
-    told = summarize_verdicts(config.judge, found, [vote for each in compared for vote in each.votes])
-    return _write_summary(config, answers, reference, lines, told, path)
+    judge_counts = summarize_verdicts(config.judge, all_judgements, [vote for item in compared for vote in item.votes])
+    return _write_summary(config, answers, reference, lines, judge_counts, path)
 
 
 def _write_summary(
@@ -183,7 +183,7 @@ def _write_summary(
     answers: AnswerSource,
     reference: AnswerSource | None,
     lines: Sequence[Mapping[str, Any]],
-    told: Mapping[str, Any],
+    judge_counts: Mapping[str, Any],
     path: Path,
 ) -> RunSummary:
     """Write `metrics.json` and return the summary. Every requested task has a line, also one without an answer."""
@@ -199,7 +199,7 @@ def _write_summary(
         "missing": _count_missing(answers, answers),
         "answered": summary.finished,
     }
-    content = {"metrics": summary.metrics, "tasks": tasks, "judge": dict(told), "notes": list(answers.notes)}
+    content = {"metrics": summary.metrics, "tasks": tasks, "judge": dict(judge_counts), "notes": list(answers.notes)}
     content["code"] = count_results_by_code(path)
     if summary.groups:
         content["groups"] = encode_summary(summary)["groups"]

@@ -57,17 +57,17 @@ def judge_answers(config: RunConfig, folder: Path, tasks: Sequence[Task], consol
     return summarize_verdicts(config.judge, judgements)
 
 
-def load_judge_inputs(folder: Path, known: Mapping[str, Task] | None = None) -> Iterator[JudgeInput]:
+def load_judge_inputs(folder: Path, tasks_by_id: Mapping[str, Task] | None = None) -> Iterator[JudgeInput]:
     """Yield the judge inputs of a run folder's results, for the `known` tasks in their order, else sorted by id.
 
     Without the task, an input lacks the tools.
     """
-    lines = read_results(folder, known)
+    lines = read_results(folder, tasks_by_id)
     trees = TreeFile(folder / TREES)
     for line in lines:
         task_id = line["task_id"]
         nodes = next(map(parse_nodes, trees.read_trees([task_id])), ())
-        yield JudgeInput.from_result(line, nodes, (known or {}).get(task_id))
+        yield JudgeInput.from_result(line, nodes, (tasks_by_id or {}).get(task_id))
 
 
 @contextmanager

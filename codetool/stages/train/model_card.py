@@ -29,10 +29,10 @@ HUB_NAMES = {EMBEDDED: ("HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0")}
 """Hub name and licence of models that have another name in CodeTool."""
 
 
-def name_base_model(config: RunConfig, found: ModelFolders) -> str:
+def name_base_model(config: RunConfig, base_model: ModelFolders) -> str:
     """Return the name of the base model for others: its name on the hub, or its folder."""
     model = _get_model_name(config)
-    return str(found.base.resolve()) if found.local else HUB_NAMES.get(model, (model, ""))[0]
+    return str(base_model.base.resolve()) if base_model.local else HUB_NAMES.get(model, (model, ""))[0]
 
 
 def _get_model_name(config: RunConfig) -> str:
@@ -98,16 +98,16 @@ def build_loss_chart(losses: Sequence[Mapping[str, Any]], validations: Sequence[
 def write_card(
     folder: Path,
     config: RunConfig,
-    found: ModelFolders,
+    base_model: ModelFolders,
     sources: Sequence[DataFile],
     content: Mapping[str, Any],
     command: str,
     usage: str,
 ) -> None:
     """Write the model card into the folder of a trained model."""
-    name = name_base_model(config, found)
+    name = name_base_model(config, base_model)
     head: dict[str, Any] = {"base_model": name, "tags": ["codetool", config.train.target]}
-    if licence := _find_licence(config, found.base):
+    if licence := _find_licence(config, base_model.base):
         head["license"] = licence
     adapter = (folder / "adapter_config.json").is_file()
     head["library_name"] = "peft" if adapter else "transformers"
@@ -146,11 +146,11 @@ def _build_card(
     yield from (f"- {name}: {value:.4f}" for name, value in content["metrics"].items())
     yield f"- training loss at the end: {content['loss']:.4f} nats; {content['updates']:,} updates, "
     yield f"  {content['examples_seen']:,} examples, {content['tokens_seen']:,} tokens, {content['seconds']:,} s\n"
-    told = {name: config.settings[name] for name in ("seed", "train", "tuning", "trainer")}
-    told["train"] = {k: v for k, v in told["train"].items() if k not in ("files", "val_files")}
+    settings = {name: config.settings[name] for name in ("seed", "train", "tuning", "trainer")}
+    settings["train"] = {k: v for k, v in settings["train"].items() if k not in ("files", "val_files")}
     if prm:
-        told["prm"] = {name: config.settings["prm"][name] for name in ("model", "labels", "prompt")}
-    yield f"## Settings\n\n```yaml\n{yaml.safe_dump(told, sort_keys=False)}```"
+        settings["prm"] = {name: config.settings["prm"][name] for name in ("model", "labels", "prompt")}
+    yield f"## Settings\n\n```yaml\n{yaml.safe_dump(settings, sort_keys=False)}```"
 
 
 def _find_licence(config: RunConfig, base: Path) -> str | None:

@@ -47,8 +47,8 @@ class _Run:
 
     config: RunConfig
     choices: Mapping[str, str]
-    words: Sequence[str]
-    found: ModelFolders
+    overrides: Sequence[str]
+    base_model: ModelFolders
     start: Path | None
     """Folder of the adapter that training continues from; None for a new one."""
     labels: EncodedLabels | None
@@ -64,7 +64,7 @@ class _Run:
 
     def usage(self, path: Path, name: str) -> str:
         """Return the overrides that use one of the run's models."""
-        return model_card.format_usage(self.config, self.choices, self.words, path / name)
+        return model_card.format_usage(self.config, self.choices, self.overrides, path / name)
 
     def say(self, line: str) -> None:
         """Print a line; log it instead once `log.txt` is open, which prints it too."""
@@ -104,18 +104,18 @@ def _check_run(config: RunConfig, choices: Mapping[str, str], console: Console) 
     """Check all settings and return the run's inputs. Raises ConfigError and MissingError."""
     from hydra.core.hydra_config import HydraConfig
 
-    found = train_dataset.find_base_model(config)
-    labels = train_dataset.encode_labels(config, found.base)
+    base_model = train_dataset.find_base_model(config)
+    labels = train_dataset.encode_labels(config, base_model.base)
     sources = train_dataset.check_sources(config)
     if config.train.save_merged and config.tuning.method == "full":
         raise ConfigError("train.save_merged=true: tuning=full makes a whole model, and there is no adapter to merge.")
     checksums = {f"{each.use} {number}": each.sha256 for number, each in enumerate(sources, start=1)}
-    checksums[config.train.target] = found.checksum()
+    checksums[config.train.target] = base_model.checksum()
     if (start := train_dataset.find_initial_adapter(config)) is not None:
         checksums["tuning.init_adapter"] = checksum(start)
-    words = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+    overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
     devices = config.trainer.find_devices()
-    return _Run(config, choices, words, found, start, labels, sources, devices, checksums, console)
+    return _Run(config, choices, overrides, base_model, start, labels, sources, devices, checksums, console)
 
 
 def _format_option(run: _Run) -> str:
@@ -146,7 +146,7 @@ def _name_folder(run: _Run, identity: Identity) -> Path:
 
 
 def _run_dry(run: _Run, path: Path) -> None:
-    material = train_dataset.load_dataset(run.config, run.found.base, run.labels)
+    material = train_dataset.load_dataset(run.config, run.base_model.base, run.labels)
     _announce(run, material, _build_job(run, path, material).updates())
     state = "finished" if (path / model_card.METRICS).is_file() else "begun" if path.is_dir() else "not there"
     run.say(f"results: {path} ({state})")
@@ -167,7 +167,7 @@ def _build_job(run: _Run, path: Path, material: TrainDataset) -> TrainJob:
 
     return TrainJob(
         folder=path,
-        base=run.found.base,
+        base=run.base_model.base,
         start=run.start,
         settings=run.config.train,
         tuning=run.config.tuning,
@@ -184,7 +184,7 @@ def _build_job(run: _Run, path: Path, material: TrainDataset) -> TrainJob:
 def _train(run: _Run, path: Path) -> None:
     """Train to the end, and write all that a finished run has; `metrics.json` is last and says that it is."""
     os.environ["HF_HUB_OFFLINE"] = "1"  # every file is here; nothing should be asked about
-    material = train_dataset.load_dataset(run.config, run.found.base, run.labels)
+    material = train_dataset.load_dataset(run.config, run.base_model.base, run.labels)
     _look_at_labels(run)
     job = _build_job(run, path, material)
     updates = job.updates()
@@ -212,7 +212,7 @@ def _look_at_labels(run: _Run) -> None:
         return
     from codetool.training.new_label_tokens import find_untrained_tokens
 
-    if not (bad := find_untrained_tokens(run.found.base, run.labels.tokens)):
+    if not (bad := find_untrained_tokens(run.base_model.base, run.labels.tokens)):
         return
     bad_words = [word for word, token in zip(words, run.labels.tokens, strict=True) if token in bad]
     said = f"prm.labels={words}: the model was never trained on {bad_words}, by the look of their embeddings"
@@ -241,7 +241,7 @@ def _export(run: _Run, job: TrainJob, path: Path, material: TrainDataset) -> Non
     best = job.checkpoints / BEST
     checkpoint = best if best.exists() else job.checkpoints / LAST
     tokenizer = run.labels.tokenizer if run.labels else None
-    made = export.export(job, checkpoint, model_card.name_base_model(run.config, run.found), tokenizer)
+    made = export.export(job, checkpoint, model_card.name_base_model(run.config, run.base_model), tokenizer)
     counts = {
         "examples": len(material.training),
         "validation_examples": len(material.validation),
@@ -260,13 +260,13 @@ def _write_companion_files(run: _Run, path: Path, folder: Path, content: Mapping
     """Write the files beside the weights: the prompt, the tasks trained on, and the model card."""
     if (prompt := training_prompt.find_training_prompt(run.config, run.sources)) is not None:
         trained_prompt.save_prompt_record(folder, prompt)
-    command = "python run.py " + shlex.join(mask_command(run.words))
+    command = "python run.py " + shlex.join(mask_command(run.overrides))
     usage = run.usage(path, folder.name)
     settings = run.config.train
     trained_on.write_training_tasks(
         folder, *train_dataset.list_task_ids(run.config), [*settings.files, *settings.val_files]
     )
-    model_card.write_card(folder, run.config, run.found, run.sources, content, command, usage)
+    model_card.write_card(folder, run.config, run.base_model, run.sources, content, command, usage)
 
 
 def _merge_again(run: _Run, path: Path) -> bool:

@@ -123,9 +123,9 @@ def encode_labels(config: RunConfig, base: Path) -> EncodedLabels | None:
     if config.train.target == "policy":
         return None
     prm: Any = config.prm
-    words = prm.labels
+    label_texts = prm.labels
     if not config.train.add_label_tokens:
-        return EncodedLabels(find_label_tokens(words, ChatTokens(base).tokens, prm.model), None, 0)
+        return EncodedLabels(find_label_tokens(label_texts, ChatTokens(base).tokens, prm.model), None, 0)
     from codetool.training.new_label_tokens import add_label_tokens
 
     if config.tuning.method != "full":
@@ -134,9 +134,9 @@ def encode_labels(config: RunConfig, base: Path) -> EncodedLabels | None:
             f"adapter of tuning={config.tuning.method} does not hold. Or leave it out and name words of the model's "
             "own, prm.labels=[yes,no]."
         )
-    made = add_label_tokens(base, words)
+    made = add_label_tokens(base, label_texts)
     known = made.get_vocab()
-    return EncodedLabels((known[words[0]], known[words[1]]), made, made.get_vocab_size())
+    return EncodedLabels((known[label_texts[0]], known[label_texts[1]]), made, made.get_vocab_size())
 
 
 def check_sources(config: RunConfig) -> list[DataFile]:

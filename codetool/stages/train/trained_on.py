@@ -56,18 +56,19 @@ def read_training_tasks(folder: Path) -> TrainingTasks | None:
 
 def describe_overlap(trained: TrainingTasks, tasks: Mapping[str, Task]) -> Iterator[str]:
     """Yield a warning for each kind of overlap between the evaluated `tasks` and the training."""
-    learned = [task_id for task_id in tasks if task_id in trained.tasks]
-    if learned:
-        yield f"{_format_count(learned, tasks)} are among those that the PRM was trained on ({_list_some(learned)})"
-    chosen = [task_id for task_id in tasks if task_id in trained.validation_tasks]
-    if chosen:
-        count, names = _format_count(chosen, tasks), _list_some(chosen)
+    trained_ids = [task_id for task_id in tasks if task_id in trained.tasks]
+    if trained_ids:
+        count, names = _format_count(trained_ids, tasks), _list_some(trained_ids)
+        yield f"{count} are among those that the PRM was trained on ({names})"
+    validation_ids = [task_id for task_id in tasks if task_id in trained.validation_tasks]
+    if validation_ids:
+        count, names = _format_count(validation_ids, tasks), _list_some(validation_ids)
         yield f"{count} are among those that its training was validated on ({names})"
     rest = {task_id: task.template for task_id, task in tasks.items() if task_id not in trained.tasks}
-    alike = [task_id for task_id, template in rest.items() if template in trained.templates]
-    if alike:
-        template_names = sorted({str(rest[task_id]) for task_id in alike})
-        yield f"{_format_count(alike, tasks)} come from templates that it was trained on ({_list_some(template_names)})"
+    same_template = [task_id for task_id, template in rest.items() if template in trained.templates]
+    if same_template:
+        names = _list_some(sorted({str(rest[task_id]) for task_id in same_template}))
+        yield f"{_format_count(same_template, tasks)} come from templates that it was trained on ({names})"
 
 
 def _format_count(some: Sequence[str], tasks: Mapping[str, Task]) -> str:
