@@ -168,7 +168,10 @@ def test_a_wrong_word_is_one_message(
     without = [word for word in words(judge) if not (word.startswith("judge.") and "judge=none" in given)]
     done = run(*without, *given)
     assert done.returncode in (2, 3) and said in done.stderr and "Traceback" not in done.stderr
-    assert not judge.requests and not [*run.outputs.glob("judge/*")]
+    assert not judge.requests
+    logs = [*run.outputs.glob("judge/*/log.txt")]  # a run that could not start leaves the log that says why, if any
+    assert [file.parent for file in logs] == [*run.outputs.glob("judge/*")]
+    assert all(said in file.read_text() for file in logs)
 
 
 def test_a_dry_run_asks_nobody_and_writes_nothing(run: CommandLine, judge: ChatServer, tmp_path: Path) -> None:
