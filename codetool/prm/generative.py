@@ -1,4 +1,4 @@
-"""A generative PRM: a language model that says one of two labels, whose probability is the latent reward.
+"""A generative PRM: a language model whose probability of the first of two labels is the latent reward of a step.
 
 It reads the task, its tools, the earlier steps with what they printed and the step to judge (what was
 known before it ran), or two of them to choose between. The score is read from the logits of the two labels at the one

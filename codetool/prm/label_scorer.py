@@ -1,4 +1,4 @@
-"""What a generative PRM asks its model: chats in, the probability that each is answered with the first label out."""
+"""The interface of a model that scores chats by the probability of the first of two labels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from codetool.prompts.messages import Message
 
 @dataclass(frozen=True, slots=True)
 class LabelScores:
-    """The model's answers to some chats."""
+    """The scores of several chats and the number of prompt tokens."""
 
     values: tuple[float | None, ...]
     """For each chat the probability of the first label among the two, in [0, 1], or what else `prm.score` makes of
@@ -29,7 +29,7 @@ class LabelScores:
 
 
 class LabelScorer(Protocol):
-    """A model that chooses between two labels."""
+    """A model that scores chats by the probability of the first of two labels."""
 
     async def score_chats(self, chats: Sequence[Sequence[Message]], name: str, *, new: bool) -> LabelScores:
         """The probability of the first label for each chat.

@@ -1,4 +1,4 @@
-"""The two labels a PRM chooses from, and the score that their logits give."""
+"""Find the tokens of a PRM's two labels, and compute a score from their logits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No process reward model: the latent term is absent."""
+"""The option `prm=none`: no process reward model, so rewards have no latent term."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A judge that knows the solution: the bound for every trained PRM, and a check of search and reward.
+"""A PRM that knows the gold path and the right answer: an upper bound for trained PRMs, and a test of the search.
 
 A path is worth 1 as long as its answered tool calls follow the gold path (`gold_path` says what that allows), and once
 it is finished if its answer is checked as right; else 0. It is the calls that are judged: a step without any, or one

@@ -1,4 +1,4 @@
-"""Candidates judged in pairs: a candidate's score is how probably it wins against its siblings, the paper's ablation.
+"""A PRM that compares candidates in pairs: the score is the mean probability of winning, the paper's ablation.
 
 The model reads the task, the path and two candidates and names the one with more potential. Models favour a place, so
 both orders are asked: the probability that a wins against b is the mean of P(first | a, b) and 1 - P(first | b, a). The
@@ -20,7 +20,7 @@ TIE = 0.5
 
 
 class PairwisePRM:
-    """A PRM that reads two candidates at a time."""
+    """A PRM that compares two candidates per prompt."""
 
     def __init__(self, scorer: LabelScorer, prompt: PairwisePRMPrompt) -> None:
         """Takes the model and what it reads; its first label stands for the first candidate."""

@@ -1,4 +1,4 @@
-"""Candidates judged one by one: a candidate's score is the probability that the model calls it promising."""
+"""A PRM that scores each candidate by itself: the score is the probability that the model calls it promising."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from codetool.types import Execution, Node, Step, Task
 
 
 class PointwisePRM:
-    """A PRM that reads one candidate at a time, as the paper's does."""
+    """A PRM that scores one candidate per prompt, like the one of the paper."""
 
     def __init__(self, scorer: LabelScorer, prompt: PRMPrompt, *, sees_observation: bool) -> None:
         """Takes the model and what it reads."""

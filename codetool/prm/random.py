@@ -1,4 +1,4 @@
-"""A judge that knows nothing: the baseline every trained PRM has to beat."""
+"""A PRM of seeded uniform random scores: the baseline that every trained PRM has to beat."""
 
 from __future__ import annotations
 

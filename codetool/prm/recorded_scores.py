@@ -1,4 +1,4 @@
-"""The scores of a recorded run, in place of those that the same PRM would give again.
+"""A PRM that returns the scores of a recorded run instead of computing them again.
 
 What a model computes depends in its last digits on what else it reads at the same time, so that a repetition would
 differ from the run that it repeats.

@@ -1,4 +1,4 @@
-"""A PRM behind HTTP: a server of `stage=serve_prm`, or one of the reference implementation's kind.
+"""A PRM behind HTTP: a server of `stage=serve_prm`, or a server like the reference implementation's.
 
 The first is told by its `/health`, and gets all siblings at once: `POST {base_url}/score {"messages": [chat, ...]}` is
 answered by `{"scores": [number, ...], "tokens": computed, "tokens_asked": with those in its cache}`. Any other gets one
@@ -43,7 +43,7 @@ TOO_LARGE = 413
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", hide_input_in_errors=True))
 class RemotePRMConfig:
-    """Where the server listens, what it is asked, and how patiently."""
+    """Settings of a PRM behind HTTP: address, prompt, timeouts and retries."""
 
     model: str
     """What the server runs, in words of one's own: nothing else tells the results of two servers apart."""
@@ -115,7 +115,7 @@ class _UnreadableError(RetryableError):
 
 
 class RemotePRM:
-    """The live side of `RemotePRMConfig`."""
+    """A PRM that asks an HTTP server for scores."""
 
     sees_observation = False
 

@@ -1,4 +1,4 @@
-"""A model behind an OpenAI-compatible server that chooses between two labels: a request a chat, one token of answer.
+"""Scores chats with a model behind an OpenAI-compatible server: one request per chat, one output token.
 
 vLLM is asked for the log-probabilities of exactly the two labels, by their token ids. Any other server is asked for its
 20 most probable tokens; a label's probability is that of all its spellings among them (`Yes`, ` yes`). If one label is

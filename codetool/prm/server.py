@@ -1,4 +1,4 @@
-"""A PRM over HTTP: chats in, scores out, as the reference implementation's clients ask for them and in batches.
+"""The HTTP server of a PRM: it receives chats and returns scores, singly or in batches.
 
     POST /generate {"index": i, "messages": [system, user]} ->  {"response": score}
     POST /score {"messages": [[system, user], ...]}         ->  {"scores": [...], "tokens": computed, "tokens_asked": n}

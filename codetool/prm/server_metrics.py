@@ -1,4 +1,4 @@
-"""What a PRM server counts, as Prometheus reads it."""
+"""The Prometheus metrics of a PRM server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a PRM server is asked, read from the body of a request; what cannot be read is refused in one sentence."""
+"""Parse and validate the bodies of requests to a PRM server; an invalid one is refused with one sentence."""
 
 from __future__ import annotations
 

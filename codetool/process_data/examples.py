@@ -1,4 +1,4 @@
-"""`process.jsonl`: judged steps, what a PRM is trained and measured on, a JSON line each."""
+"""Read and write `process.jsonl`: labelled steps, one JSON line each, to train and evaluate PRMs on."""
 
 from __future__ import annotations
 

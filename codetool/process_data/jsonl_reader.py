@@ -1,4 +1,4 @@
-"""JSONL files that users name: found, read and checked line by line."""
+"""Find, read and validate JSONL files that users name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of several sibling steps has more potential."""
+"""Label sibling steps by which of them has more potential."""
 
 from __future__ import annotations
 

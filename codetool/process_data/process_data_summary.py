@@ -1,4 +1,4 @@
-"""What process data comes to: how the trees grew, how their leaves ended, how the labels fell."""
+"""Count the trees, leaves and labels of collected process data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A rollout tree whose leaves are known to succeed or fail, and what follows for every step above them.
+"""A rollout tree with the outcomes of its leaves, and the estimates of its steps that follow from them.
 
 A leaf is known by standing in `outcomes`. A step that a search left before its path ended is no such leaf: what would
 have become of it is unknown, so it counts neither way, and steps with no known leaf below them have no estimate.
@@ -31,7 +31,7 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """How promising a step is, by the leaves below it."""
+    """Estimate of the potential of a step, computed from the leaves below it."""
 
     soft: float
     """Share of the leaves that succeed, in [0, 1]; its own success if it is a leaf."""

@@ -1,4 +1,4 @@
-"""How rollout trees become process data."""
+"""Settings that turn rollout trees into process data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`transcripts.jsonl`: successful paths as the policy's chat messages, what a policy is trained on, a JSON line each.
+"""Read and write `transcripts.jsonl`: successful paths as chat messages, to train a policy on.
 
 The format is that of OpenAI's fine-tuning files: an assistant message carries a `weight`, 1 to learn it, 0 to read it
 only. Steps that failed have 0, so that a policy learns how to go on after a mistake and not how to make it.

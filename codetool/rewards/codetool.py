@@ -1,4 +1,4 @@
-"""The reward of CodeTool: what a step did, what it promises, and how a path adds these up (arXiv 2503.20840)."""
+"""The reward of CodeTool: spot and latent reward of a step, aggregated along a path (arXiv 2503.20840)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole chains, drawn independently, of which the best is kept."""
+"""Best of n: draw n chains independently and keep the best."""
 
 from __future__ import annotations
 

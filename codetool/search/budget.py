@@ -1,4 +1,4 @@
-"""Hard limits on what one task may spend."""
+"""Limits on what the search of one task may spend."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One path without alternatives: what the policy does by itself."""
+"""A single chain without alternatives: one candidate per step."""
 
 from __future__ import annotations
 

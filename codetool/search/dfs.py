@@ -22,7 +22,7 @@ class DepthFirst:
     """
 
     n: PositiveInt
-    """Ways tried after a step at most."""
+    """Maximum number of children tried per node."""
     depth: PositiveInt
     """Highest number of steps of a path."""
     order: Literal["drawn", "reward"]

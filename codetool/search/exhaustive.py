@@ -1,4 +1,4 @@
-"""The whole tree, as process data needs it."""
+"""Exhaustive search: expand the whole tree, to collect process data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a search tree grows: the one place where policy, sandbox, PRM and reward meet.
+"""Expand a search tree: the one module that calls policy, sandbox, PRM and reward.
 
 A strategy only calls `expand`. What costs something happens behind it, is counted there and bounded there. The tree is
 a function of the task, the seed and the strategy's calls: every draw is named by its place in the tree, so timing

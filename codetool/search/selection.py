@@ -1,4 +1,4 @@
-"""Choosing among nodes."""
+"""Rank and select nodes of a search tree."""
 
 from __future__ import annotations
 

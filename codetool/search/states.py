@@ -1,4 +1,4 @@
-"""The interpreters behind the nodes of one tree."""
+"""Manage the interpreter processes behind the nodes of one search tree."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PROCESS_ENDED = frozenset({"timeout", "killed"})
 
 
 class InterpreterTree:
-    """Runs steps, each in a branch of the state that its path left, and owns every process this needs.
+    """Runs each step in a branch of its parent's interpreter state and owns all interpreter processes.
 
     A step that raised leaves what it had done until then, as in a notebook. A step whose process was ended (time-out,
     memory, crash) leaves nothing: what follows it goes on from the nearest ancestor's state. So does what follows a

@@ -1,4 +1,4 @@
-"""Packs as the tensors of one forward pass."""
+"""Build the tensors of one forward pass from packed examples."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Batching = Literal["padded", "packed", "tree"]
 
 @dataclass(frozen=True)
 class TrainBatch:
-    """What the model reads at once, and where it is asked what."""
+    """Tensors of one forward pass: input tokens, and the positions at which a loss is computed."""
 
     tokens: Tensor
     """`(rows, length)`."""

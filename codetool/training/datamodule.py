@@ -1,4 +1,4 @@
-"""The batches of every epoch, the same whenever and wherever they are asked for."""
+"""Lightning data module: the batches of every epoch, in an order that depends only on the seed and the epoch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from codetool.training.sft_examples import SFTExample
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """How examples become passes and updates; a process takes every `world`-th pass of an update."""
+    """How examples are split into forward passes and updates; a process takes every `world`-th pass of an update."""
 
     batching: Batching
     tokens: int
@@ -67,7 +67,7 @@ class EpochBatches:
 
 
 class TrainDataModule(lightning.LightningDataModule):
-    """Examples to train on, and examples to validate on."""
+    """Training and validation examples, arranged in batches."""
 
     def __init__(self, examples: Sequence[SFTExample], validation: Sequence[SFTExample], plan: EpochPlan) -> None:
         """Examples of one task are kept together in both."""

@@ -1,4 +1,4 @@
-"""What training has made, in the formats that others load: a PEFT adapter, or a model folder of transformers."""
+"""Export the trained weights as a PEFT adapter or as a Hugging Face model folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training by Lightning: the trainer of one process, from the start or from the last checkpoint."""
+"""Run Lightning's trainer in one process, from the start or from the last checkpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The processes of a run, one for each device of this machine; this one is the first of them.
+"""Start one training process for each device of this machine; the calling process is rank 0.
 
 The others are `python -m codetool.training.launcher FILE`, which end when this one does, however it ends.
 """

@@ -1,4 +1,4 @@
-"""Training as Lightning runs it: the loss of one forward pass, and how weights are updated."""
+"""Lightning module of supervised fine-tuning: the loss of a forward pass, the optimizer and the schedule."""
 
 from __future__ import annotations
 

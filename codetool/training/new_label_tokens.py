@@ -1,4 +1,4 @@
-"""The labels of a PRM in a model's vocabulary: whether training can teach them, and new tokens for them."""
+"""Check that a model can learn a PRM's label tokens, and add new tokens for them to its tokenizer."""
 
 from __future__ import annotations
 

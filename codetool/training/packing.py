@@ -1,4 +1,4 @@
-"""Examples side by side in one sequence, what they start with in common laid down once.
+"""Pack tokenized examples into sequences; examples with a common prefix share its tokens.
 
 The sequence is a depth-first walk over the tree of the examples' tokens. Every token knows its position in its own
 example and where its subtree ends, so that attention needs one comparison: the query at place q sees the key at place k

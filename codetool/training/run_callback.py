@@ -1,4 +1,4 @@
-"""What happens between two updates: records, validations, checkpoints, and the end before the end."""
+"""Lightning callback: logs losses, validates, saves checkpoints and stops early or on a signal."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Interrupted(Exception):
 
 
 class ProgressObserver(Protocol):
-    """Somebody who looks on."""
+    """An observer of the progress of training."""
 
     def updated(self, line: Mapping[str, float]) -> None:
         """An update is done; `line` is its line of `losses.jsonl`."""

@@ -1,4 +1,4 @@
-"""What `stage=train` trains, on what and how."""
+"""Settings of `stage=train`: the target, the data and the optimization."""
 
 from __future__ import annotations
 

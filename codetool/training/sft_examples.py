@@ -1,4 +1,4 @@
-"""Examples in tokens: what a model reads, and where it is asked what.
+"""Turn process data and transcripts into tokenized training examples with the targets of the loss.
 
 Process data and transcripts become the same thing. A step to judge is one target after the prompt's last token; a
 step to write is a target before each of its tokens. Prompts are rendered and tokenised by the functions that scoring

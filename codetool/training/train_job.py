@@ -1,4 +1,4 @@
-"""A training run, complete: what every process of it is given."""
+"""The complete description of a training run, which every process of it receives."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BEST = "best.ckpt"
 
 @dataclass(frozen=True)
 class TrainJob:
-    """What is trained on what, how, where, and the folder that it is written to."""
+    """A training run: settings, examples, devices, initial weights and output folder."""
 
     folder: Path
     base: Path

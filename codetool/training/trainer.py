@@ -1,4 +1,4 @@
-"""Where training runs."""
+"""Settings of the hardware that training runs on, and the devices that they select."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attention over the tree of a pack: a token sees what stands before it in its own examples, and nothing else.
+"""Attention over packed examples that share prefixes: a token attends to the tokens before it in its own example.
 
 On a CPU the sequence is taken segment by segment, each with the keys of its own ancestors, so that no time is spent on
 what the mask would hide; elsewhere the mask is made and handed to PyTorch's fused attention. Both are exact.
@@ -32,7 +32,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class TreeMask:
-    """Who sees whom in a batch, as the device wants to know it."""
+    """Attention pattern of a batch: segments on a CPU, a dense mask on other devices."""
 
     segments: Sequence[Segment]
     mask: Tensor | None

@@ -1,4 +1,4 @@
-"""Which weights are trained."""
+"""Settings of the weights that are trained: a LoRA adapter, a QLoRA adapter or all weights."""
 
 from __future__ import annotations
 
