@@ -4,6 +4,7 @@
   cannot be marked lists it in `_operational_`.
 - An option is hashed by its name in the group, never by the module that holds its class. A class from outside this
   package also adds its own name, without the module.
+- A renamed setting is hashed under its former name if its annotation holds `HashedAs`.
 - A setting of type `Path` is hashed by the content of its file or folder.
 """
 
@@ -21,7 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
-from codetool.runs.operational import OPERATIONAL_KEY, Mark, Operational
+from codetool.runs.operational import OPERATIONAL_KEY, HashedAs, Mark, Operational
 
 OPTION_KEY = "_option_"
 """Key of an option's name in the hashed settings."""
@@ -79,11 +80,10 @@ def select_identity_settings(
         hint = hints.get(name, Any)
         if (only is not None and name not in only) or find_mark(hint) is not None:
             continue
-        block = _to_hashed_form(value, hint, name, options)
         irrelevant = getattr(getattr(config, name, None), "irrelevant_settings", None)
-        if irrelevant is not None and isinstance(block, dict):
-            block = {key: item for key, item in block.items() if key not in irrelevant()}
-        hashed[name] = block
+        if irrelevant is not None and isinstance(value, Mapping):
+            value = {key: item for key, item in value.items() if key not in irrelevant()}
+        hashed[_find_hashed_name(name, hint)] = _to_hashed_form(value, hint, name, options)
     return hashed
 
 
@@ -151,6 +151,16 @@ def find_mark(hint: Any) -> Mark | None:
     return None
 
 
+def _find_hashed_name(name: str, hint: Any) -> str:
+    """Return the name under which a setting is hashed: its own, or the one that `HashedAs` in its annotation gives."""
+    for part in _iterate_parts(hint):
+        if typing.get_origin(part) is Annotated:
+            for extra in part.__metadata__:
+                if isinstance(extra, HashedAs):
+                    return extra.name
+    return name
+
+
 def _to_hashed_form(value: Any, hint: Any, path: str, options: Mapping[str, str]) -> Any:
     """Return the form in which a value at a dotted path of the configuration is hashed."""
     if isinstance(value, Mapping):
@@ -171,7 +181,8 @@ def _to_hashed_block(value: Mapping[str, Any], hint: Any, path: str, options: Ma
     for key, element in value.items():
         setting_hint = hints.get(str(key), item)
         if key not in (TARGET_KEY, OPERATIONAL_KEY) and key not in unhashed_names and find_mark(setting_hint) is None:
-            hashed[str(key)] = _to_hashed_form(element, setting_hint, f"{path}.{key}", options)
+            hashed_name = _find_hashed_name(str(key), setting_hint)
+            hashed[hashed_name] = _to_hashed_form(element, setting_hint, f"{path}.{key}", options)
     if TARGET_KEY in value:
         hashed |= _name_option(str(value[TARGET_KEY]), path, options)
     return hashed

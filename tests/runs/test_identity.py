@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import pydoc
 import sys
 import types
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
+import yaml
 from composing import composed as composed_anew
 
 from codetool.config.overrides import CONF
@@ -26,9 +28,12 @@ from codetool.runs.identity import (
     read_field_hints,
     select_identity_settings,
 )
-from codetool.runs.operational import Mark, Operational
+from codetool.runs.operational import HashedAs, Mark, Operational
 from codetool.stages.evaluate.run import compute_identity
 
+GOLDEN = Path(__file__).parent / "golden_identities.yaml"
+"""The digest of the settings of each option;
+`WRITE_GOLDEN_IDENTITIES=1 pytest tests/runs/test_identity.py` writes it."""
 STAGES = {"judge": "stage=judge", "tuning": "stage=train", "trainer": "stage=train"}
 """The stage that reads a group."""
 GIVEN = {
@@ -85,6 +90,15 @@ def test_every_mark_stands_on_a_setting_and_every_option_is_hashed_by_name(optio
         for key in place.split("."):
             block = block[key]
         assert block["_option_"] == name
+
+
+def test_no_identity_has_changed() -> None:
+    """A rename keeps the identities with `HashedAs`; a change that changes results writes the golden file anew."""
+    digests = {option: Identity(settings_of(*words_of(option)), {}, "golden").digest for option in OPTIONS}
+    if os.environ.get("WRITE_GOLDEN_IDENTITIES"):
+        head = "# Digests of the identity settings of every option, without checksums.\n"
+        GOLDEN.write_text(head + yaml.safe_dump(digests))
+    assert digests == yaml.safe_load(GOLDEN.read_text())
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -273,6 +287,43 @@ def test_a_plugins_option_is_hashed_by_its_name_and_its_paths_by_content(tmp_pat
     assert hashed(file=str(files[0])) != hashed(file=str(files[1]))
     assert hashed(files=[str(tmp_path / "x")]) != hashed(files=[str(tmp_path / "y")])
     assert hashed(file="nowhere") == {"file": "nowhere", "_option_": "own", "_class_": "Mine"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Before:
+    """A plug-in's settings before a rename."""
+
+    clip: float
+    rules: tuple[Rules, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class After:
+    """The same settings after it."""
+
+    max_norm: Annotated[float, HashedAs("clip")]
+    checks: Annotated[tuple[Rules, ...], HashedAs("rules")]
+
+    def irrelevant_settings(self) -> frozenset[str]:
+        return frozenset({"checks"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComposedAfter:
+    newer: Annotated[Any, HashedAs("mine")] = None
+    settings: dict[str, Any]
+
+
+def test_a_renamed_setting_is_hashed_under_its_former_name() -> None:
+    rules = [{"strict": True, "where": "a"}]
+    before = Composed(settings={"mine": {TARGET_KEY: f"{__name__}.Before", "clip": 1.0, "rules": rules}})
+    settings = {"newer": {TARGET_KEY: f"{__name__}.After", "max_norm": 1.0, "checks": rules}}
+    former = select_identity_settings(before, {})["mine"]
+    current = select_identity_settings(ComposedAfter(settings=settings), {})["mine"]
+    assert former.pop("_class_") == "Before" and current.pop("_class_") == "After"
+    assert former == current == {"clip": 1.0, "rules": [{"strict": True}]}
+    live = ComposedAfter(newer=After(max_norm=1.0, checks=()), settings=settings)
+    assert "rules" not in select_identity_settings(live, {})["mine"]
 
 
 def test_marks_of_nested_settings_count_wherever_they_stand() -> None:
