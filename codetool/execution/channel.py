@@ -1,4 +1,4 @@
-"""The host's end of a line into the sandbox: messages over a non-blocking socket, and who really sent them."""
+"""The host's end of a socket to a sandboxed process: sends and receives messages, and verifies the sender's pid."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ _CREDENTIALS = struct.Struct("iII")
 
 
 class ClosedError(Exception):
-    """The process at the other end closed its line: it is dead or as good as dead."""
+    """The process at the other end closed its socket or died."""
 
 
 class Channel:
-    """One message after the other, and none that was not awaited."""
+    """A non-blocking connection that carries one message at a time."""
 
-    def __init__(self, longest: int = MAX_FRAME) -> None:
-        """A new pair of sockets; `theirs` is the end to give away, which may send messages of up to `longest` bytes."""
-        ours, self.peer_socket = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        ours.setblocking(False)
+    def __init__(self, max_size: int = MAX_FRAME) -> None:
+        """Create a pair of sockets. `peer_socket` is the other process's end, which may send up to `max_size` bytes."""
+        own_socket, self.peer_socket = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        own_socket.setblocking(False)
         if sys.platform == "linux":
-            ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self._socket = ours
-        self._max_size = longest
+            own_socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self._socket = own_socket
+        self._max_size = max_size
         self._buffer = bytearray()
         self._waiter_count = 0
         self._closing = False
 
-    async def send(self, message: Mapping[str, Any], clock: PausableTimer, descriptors: Sequence[int] = ()) -> None:
+    async def send(self, message: Mapping[str, Any], timer: PausableTimer, descriptors: Sequence[int] = ()) -> None:
         """Send a message, with open files attached to its first byte. Raises ClosedError, TimeoutError."""
         rest = memoryview(pack(message))
         try:
@@ -47,27 +47,27 @@ class Channel:
                 try:
                     rest = rest[self._socket.send(rest) :]
                 except BlockingIOError:
-                    if not await clock.wait_within_limit(self._wait_writable):
+                    if not await timer.wait_within_limit(self._wait_writable):
                         raise TimeoutError("it does not read what it is told") from None
         except TimeoutError:
             raise
         except OSError as error:
             raise ClosedError(str(error)) from error
 
-    async def receive(self, clock: PausableTimer) -> Message:
-        """The next message. Raises ClosedError at the end, ProtocolError if it is none, TimeoutError.
+    async def receive(self, timer: PausableTimer) -> Message:
+        """The next message. Raises ClosedError if the socket is closed, ProtocolError if it is malformed, TimeoutError.
 
-        Whether the wait ends by time or is cancelled, nothing of a message is lost.
+        A timeout or a cancellation loses no part of a message.
         """
         in_time = True
         while (message := self._next_buffered_message()) is None:
             if not in_time:
                 raise TimeoutError("it said nothing in time")
-            in_time = await clock.wait_within_limit(self._wait_readable)
+            in_time = await timer.wait_within_limit(self._wait_readable)
         return message
 
     def _next_buffered_message(self) -> Message | None:
-        """The next message if all of it is here."""
+        """The next message if it has arrived completely, else None."""
         while True:
             if len(self._buffer) >= HEADER.size:
                 end = HEADER.size + parse_length(bytes(self._buffer[: HEADER.size]), self._max_size)
@@ -85,16 +85,16 @@ class Channel:
                 raise ClosedError("the line was closed")
             self._buffer += chunk
 
-    async def handshake(self, clock: PausableTimer) -> tuple[int | None, Message, list[int]]:
-        """The first message, the pid of the process that sent it (None where no kernel tells) and files it brought.
+    async def handshake(self, timer: PausableTimer) -> tuple[int | None, Message, list[int]]:
+        """The sender's pid (None if the kernel does not report it), the first message and the files sent with it.
 
-        The kernel states the pid and translates it out of the sender's pid namespace; it cannot be forged. Raises as
-        `receive` does.
+        The kernel reports the pid, translated out of the sender's pid namespace, so it cannot be forged. Raises like
+        `receive`.
         """
-        await clock.wait_within_limit(self._wait_readable)
-        space = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(4)
+        await timer.wait_within_limit(self._wait_readable)
+        ancillary_size = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(4)
         try:
-            chunk, ancillary, _, _ = self._socket.recvmsg(2**16, space)
+            chunk, ancillary, _, _ = self._socket.recvmsg(2**16, ancillary_size)
         except BlockingIOError:
             raise TimeoutError("it did not report in time") from None
         except OSError as error:
@@ -107,14 +107,14 @@ class Channel:
             elif sys.platform == "linux" and level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
                 pid = _CREDENTIALS.unpack(data)[0]
         try:
-            return pid, await self.receive(clock), list(files)
+            return pid, await self.receive(timer), list(files)
         except BaseException:
             for descriptor in files:
                 os.close(descriptor)
             raise
 
     def is_idle(self) -> bool:
-        """Whether nothing has arrived that nobody asked for."""
+        """Whether no unrequested data has arrived."""
         if self._buffer:
             return False
         with contextlib.suppress(BlockingIOError, OSError):
@@ -129,26 +129,26 @@ class Channel:
         loop = asyncio.get_running_loop()
         await self._wait_for_event(loop.add_writer, loop.remove_writer)
 
-    async def _wait_for_event(self, watch: Callable[..., None], end: Callable[[int], object]) -> None:
-        """Wait for the socket. It is not closed under the event loop: see `close`."""
+    async def _wait_for_event(self, add_watch: Callable[..., None], remove_watch: Callable[[int], object]) -> None:
+        """Wait until the socket is ready. `close` does not close the socket while the event loop watches it."""
         ready, number = asyncio.get_running_loop().create_future(), self._socket.fileno()
         if number < 0:
             raise ClosedError("the line was closed")
-        watch(number, _mark_ready, ready)
+        add_watch(number, _mark_ready, ready)
         self._waiter_count += 1
         try:
             await ready
         finally:
-            end(number)
+            remove_watch(number)
             self._waiter_count -= 1
             if self._closing and not self._waiter_count:
                 self._socket.close()
 
     def close(self) -> None:
-        """Close both ends, as far as they are still here. Who waits for the other side is told."""
+        """Close both ends that this process holds. A pending wait ends with ClosedError."""
         self.peer_socket.close()
         self._closing = True
-        if self._waiter_count:  # the event loop still watches it: let the wait end first
+        if self._waiter_count:  # the event loop still watches it; let the wait end first
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
         else:

@@ -1,8 +1,8 @@
-"""The host's say over every fork and thread in the sandbox.
+"""Allow or refuse every fork and every new thread of sandboxed processes (seccomp user notification).
 
-The system-call filter stops each such call and asks here. One plain fork passes for a process that was just told to
-branch; threads pass up to a number. All the rest is refused, for root as for anybody, without counting per user.
-What is allowed was decided by the filter from registers, so letting the call continue opens no race.
+The system-call filter suspends each such call and notifies the host. A process that was told to branch may fork once;
+a process may have up to MAX_THREADS threads. Everything else is refused. The filter has already checked the call's
+registers, so letting the call continue opens no race.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from codetool.execution.inside.seccomp import FORK_FLAGS
 
 MAX_THREADS = 32
-"""Threads one process may have."""
+"""Maximum number of threads of one process."""
 
 _RECEIVE, _SEND = 0xC0502100, 0xC0182101
 _NOTICE = struct.Struct("=QIIiIQ6Q")  # id, pid, flags, number, architecture, instruction, arguments
@@ -27,25 +27,25 @@ _CONTINUE = 1
 
 
 class ForkSupervisor:
-    """Answers the filter's questions from the event loop."""
+    """Answers the filter's notifications in the event loop."""
 
     def __init__(self, listener: int) -> None:
-        """`listener` is the file on which the kernel asks; it is closed by `close`."""
+        """`listener` is the file descriptor of the notifications; `close` closes it."""
         self._listener = listener
         self._granted: set[int] = set()
         os.set_inheritable(listener, False)
         asyncio.get_running_loop().add_reader(listener, self._answer)
 
     def grant(self, process: int) -> None:
-        """Let `process` fork once."""
+        """Allow `process` to fork once."""
         self._granted.add(process)
 
     def revoke(self, process: int) -> None:
-        """Take back what was granted and not used."""
+        """Withdraw an unused permission to fork."""
         self._granted.discard(process)
 
     def close(self) -> None:
-        """Answer no more; forks in the sandbox then fail by themselves."""
+        """Stop answering; forks in the sandbox then fail."""
         asyncio.get_running_loop().remove_reader(self._listener)
         os.close(self._listener)
 
@@ -62,16 +62,16 @@ class ForkSupervisor:
             reply = _REPLY.pack(identity, 0, 0 if allowed else refusal, _CONTINUE if allowed else 0)
             fcntl.ioctl(self._listener, _SEND, bytearray(reply))
         except (FileNotFoundError, InterruptedError):
-            pass  # the process was killed while it asked
+            pass  # the process was killed while its call was suspended
 
     def _has_question(self) -> bool:
-        """Whether there is a question; where nobody is left to ask one, the event loop need not look any more.
+        """Whether a notification is waiting. If no process is left, stop watching the descriptor.
 
-        It would be woken without end, and before Linux 6.11 wait for a question for ever.
+        Otherwise the event loop would be woken forever, and before Linux 6.11 the read would block forever.
         """
-        waiting = select.poll()
-        waiting.register(self._listener, select.POLLIN)
-        events = dict(waiting.poll(0)).get(self._listener, 0)
+        poller = select.poll()
+        poller.register(self._listener, select.POLLIN)
+        events = dict(poller.poll(0)).get(self._listener, 0)
         if events & ~select.POLLIN:
             asyncio.get_running_loop().remove_reader(self._listener)
         return bool(events & select.POLLIN)
@@ -84,7 +84,7 @@ class ForkSupervisor:
 
 
 def count_threads(process: int) -> int:
-    """How many threads a process has, 0 if it is gone. A thread's id will do as well."""
+    """Number of threads of a process, 0 if it has ended. The id of any of its threads works too."""
     try:
         return Path(f"/proc/{process}/task").stat().st_nlink - 2
     except OSError:

@@ -1,8 +1,8 @@
-"""An interpreter as searches see it: a path of executed steps, with a live process behind it when one is needed.
+"""The interpreter that search uses: a path of executed steps, with a live process behind it when one is needed.
 
-The path is what counts. A process that was evicted, or that lies under too many Landlock layers to be forked, is built
-again: from the nearest live ancestor, else from the zygote, by running the missing steps against the answers their
-tools gave the first time. No tool is called twice.
+The path defines the state. A process that was evicted, or that has too many Landlock layers to be forked, is rebuilt:
+from the nearest live ancestor, else from the zygote, by running the missing steps again with the recorded answers of
+their tools. No tool is called twice.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from codetool.interfaces import CallTool
 from codetool.types import Execution, HttpRequest, ToolAnswer, format_observation
 
 MAX_FORKED_LAYERS = 14
-"""Landlock ends at 16 layers: a process with this many is not forked again but built anew."""
+"""Landlock allows 16 layers; a process with this many is not forked again but rebuilt from the zygote."""
 MAX_COMPILED_CHARACTERS = 200_000
-"""Characters of code that the host compiles to see whether it can be read; longer code is left to its own process."""
+"""Maximum number of characters of code that the host compiles to find syntax errors; the process checks longer code."""
 STEP_FILENAME = "<step>"
 THREADS_STOPPED_MESSAGE = "[Threads that were still running when the step ended were stopped.]"
 
 
 class SandboxInterpreter:
-    """The state after a path of steps. One operation at a time; others wait."""
+    """The interpreter state after a path of steps. Concurrent operations run one after the other."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class SandboxInterpreter:
         path: tuple[ExecutedStep, ...] = (),
         parent: SandboxInterpreter | None = None,
     ) -> None:
-        """An interpreter without a process yet; `build` or the first step makes one."""
+        """An interpreter without a process; `build` or the first step creates one."""
         self.path = path
         self.parent = parent
         self.process: LiveProcess | None = None
@@ -48,10 +48,10 @@ class SandboxInterpreter:
         self._build_error: str | None = None
 
     async def branch(self) -> SandboxInterpreter:
-        """A copy with every variable of this one; afterwards neither sees the other.
+        """An independent copy of this interpreter with the same variables.
 
-        Where there is no room for another process, the copy gets one when it runs. Raises SandboxError if this
-        interpreter is closed or dead.
+        If the pool is full, the copy gets a process when it first runs. Raises SandboxError if this interpreter is
+        closed or dead.
         """
         async with self._lock:
             self._raise_if_ended()
@@ -65,7 +65,7 @@ class SandboxInterpreter:
             return child
 
     async def run(self, code: str) -> Execution:
-        """Execute one step here. Raises SandboxError if this interpreter is closed or dead."""
+        """Execute one step. Raises SandboxError if this interpreter is closed or dead."""
         if not code.strip():
             return Execution("no_code", error="the step has no code")
         error = find_syntax_error(code)
@@ -88,11 +88,11 @@ class SandboxInterpreter:
         writes = [answer for record in self.path for _, answer in record.calls if answer.call.effect == "write"]
 
         async def answer(request: HttpRequest) -> ToolAnswer:
-            answered = await self._call_tool(replace(request, earlier_writes=tuple(writes)))
-            exchanged.append((request, answered))
-            if answered.call.effect == "write":
-                writes.append(answered)
-            return answered
+            tool_answer = await self._call_tool(replace(request, earlier_writes=tuple(writes)))
+            exchanged.append((request, tool_answer))
+            if tool_answer.call.effect == "write":
+                writes.append(tool_answer)
+            return tool_answer
 
         try:
             process = await self._replace_by_fork(process) if process.has_branched else process
@@ -110,29 +110,29 @@ class SandboxInterpreter:
         return execution
 
     async def _stop_threads(self, process: LiveProcess, execution: Execution) -> Execution:
-        """Replace the process by a fork of itself: only the thread that asks for it lives on."""
+        """End the process's threads by replacing it with a fork of itself, which has only the main thread."""
         try:
             await self._replace_by_fork(process, stay=True)
         except ClosedError as error:
             process.kill()
             self._end_reason = f"threads of its last step could not be stopped: {error}"
             return replace(execution, status="killed", error=self._end_reason)
-        seen = execution.printed
-        between = "" if not seen or seen.endswith("\n") else "\n"
-        printed = f"{seen}{between}{THREADS_STOPPED_MESSAGE}"
+        stdout = execution.printed
+        separator = "" if not stdout or stdout.endswith("\n") else "\n"
+        printed = f"{stdout}{separator}{THREADS_STOPPED_MESSAGE}"
         return replace(execution, observation=format_observation(printed, execution.stderr))
 
     async def _replace_by_fork(self, process: LiveProcess, *, stay: bool = False) -> LiveProcess:
-        """Put a fork in the place of the process, with `stay` in the same folder. Raises ClosedError."""
+        """Replace the process with a fork of it, which uses the same folder if `stay`. Raises ClosedError."""
         with self._resources.pool.hold(process):
-            fresh = await process.fork(stay=stay)
-        self._resources.pool.replace(process, fresh)
+            fork = await process.fork(stay=stay)
+        self._resources.pool.replace(process, fork)
         process.kill()
-        self.process = fresh
-        return fresh
+        self.process = fork
+        return fork
 
     async def _ensure_process(self) -> LiveProcess | None:
-        """The process behind this interpreter, built if need be; None if that cannot be done (`_doomed`)."""
+        """The live process of this interpreter, rebuilt if needed; None if that fails (see `_build_error`)."""
         if self._build_error:
             return None
         process = self.process
@@ -144,7 +144,7 @@ class SandboxInterpreter:
         return None if self._build_error else self.process
 
     async def _build_in_slot(self) -> None:
-        """Build the process into a place that was taken."""
+        """Build the process in a slot that was taken."""
         process = None
         try:
             process = await self._build()
@@ -158,14 +158,14 @@ class SandboxInterpreter:
             self._build_error = str(error)
 
     async def build(self) -> None:
-        """Make the process now. Raises SandboxError where that fails."""
+        """Create the process now. Raises SandboxError if that fails."""
         if await self._ensure_process() is None:
             raise SandboxError(f"an interpreter could not be started: {self._build_error}")
 
     async def _build(self) -> LiveProcess:
-        """A fork of the nearest live process with a part of this path, of the zygote if there is none.
+        """Fork the nearest live ancestor on this path, or the zygote if there is none.
 
-        Raises SandboxError where the zygote cannot be forked either.
+        Raises SandboxError if the zygote cannot be forked either.
         """
         ancestor: SandboxInterpreter | None = self
         while ancestor is not None:
@@ -175,7 +175,7 @@ class SandboxInterpreter:
                     try:
                         return await source.fork()
                     except ClosedError:
-                        pass  # it died, or its code broke it: the steps are run again from further up
+                        pass  # it died or was broken by its code; try the next ancestor
             ancestor = ancestor.parent
         zygote = self._resources.require_zygote()
         try:
@@ -190,7 +190,7 @@ class SandboxInterpreter:
         return all(done is step for done, step in zip(history, self.path, strict=False))
 
     async def _replay(self, process: LiveProcess) -> None:
-        """Run the steps that the process lacks against their recorded answers. Raises ClosedError if it dies of one."""
+        """Run the missing steps with their recorded answers. Raises ClosedError if the process dies in one of them."""
         for record in self.path[len(process.history) :]:
             self._resources.replayed_steps += 1
             with self._resources.pool.hold(process):
@@ -212,15 +212,15 @@ class SandboxInterpreter:
             self.process.kill()
 
     async def close(self) -> None:
-        """End the process; branches live on. Closing twice is fine."""
+        """End the process; its branches stay alive. A second call does nothing."""
         self._end("it was closed")
 
 
 def find_syntax_error(code: str) -> str | None:
-    """The error of code that Python cannot read, None if it can. Nothing is run.
+    """The syntax error of `code` as text, None if it has none. The code is not run.
 
-    Decided here, outside of the step's process: what an earlier step has done in there cannot make such code count as
-    run. What only the process can tell, a nesting too deep for example, is left to it.
+    The host decides this, because an earlier step may have manipulated the process. Errors that only occur there, such
+    as too deep nesting, are left to the process.
     """
     if len(code) > MAX_COMPILED_CHARACTERS:
         return None
@@ -236,18 +236,18 @@ def find_syntax_error(code: str) -> str | None:
 
 
 def _replay_answers(record: ExecutedStep) -> CallTool:
-    """Answers a repeated step's requests as the first time: the same request first, else the next in order."""
-    left = list(record.calls)
+    """A `call_tool` that returns a step's recorded answers: that of an equal request, else the next in order."""
+    remaining = list(record.calls)
 
     async def answer(request: HttpRequest) -> ToolAnswer:
-        if not left:
+        if not remaining:
             raise ClosedError("a step of its path asked for more tools than the first time")
-        same = (index for index, (asked, _) in enumerate(left) if _is_same_request(asked, request))
-        index = next(same, 0)
-        return left.pop(index)[1]
+        matches = (index for index, (recorded, _) in enumerate(remaining) if _is_same_request(recorded, request))
+        index = next(matches, 0)
+        return remaining.pop(index)[1]
 
     return answer
 
 
-def _is_same_request(one: HttpRequest, other: HttpRequest) -> bool:
-    return one == other and one.headers == other.headers
+def _is_same_request(first: HttpRequest, second: HttpRequest) -> bool:
+    return first == second and first.headers == second.headers

@@ -1,4 +1,4 @@
-"""Starting the sandbox: one fresh, small process that confines itself, layer by layer, before it may be forked."""
+"""Start a sandbox: a fresh, small process that confines itself layer by layer before it is forked."""
 
 from __future__ import annotations
 
@@ -83,20 +83,20 @@ def _describe_missing_layers(missing: dict[str, str]) -> str:
 async def _try_launch(
     use: Sequence[str], missing: dict[str, str], sizes: dict[str, int]
 ) -> tuple[SandboxHandle, LiveProcess]:
-    """A sandbox with exactly the layers in `use`."""
+    """Start a sandbox with exactly the layers in `use`. Raises _LayerMissingError if one cannot be built."""
     control, line = Channel(), Channel()
     home = tempfile.mkdtemp(prefix="codetool-") if "namespaces" not in use else "/scratch"
     first = _spawn(control.peer_socket.fileno(), line.peer_socket.fileno(), home)
     control.peer_socket.close()
     line.peer_socket.close()
-    wish = {"kind": "wish", "use": list(use), "home": home, "masked": [str(Path(__file__).parents[1])], **sizes}
+    setup = {"kind": "setup", "use": list(use), "home": home, "masked": [str(Path(__file__).parents[1])], **sizes}
     listener: list[int] = []
-    clock = PausableTimer(START_SECONDS)
+    timer = PausableTimer(START_SECONDS)
     try:
-        await control.send(wish, clock)
-        init, ready, _ = await control.handshake(clock)
+        await control.send(setup, timer)
+        init, ready, _ = await control.handshake(timer)
         _require_kind(ready, "ready")
-        pid, hello, listener = await line.handshake(clock)
+        pid, hello, listener = await line.handshake(timer)
         _require_kind(hello, "hello")
         pid = pid or int(hello["pid"])
         pidfd = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else -1
@@ -121,13 +121,13 @@ async def _try_launch(
 
 
 def _spawn(control: int, line: int, home: str) -> subprocess.Popen[bytes]:
-    """A fresh interpreter in a session of its own, with a clean environment and no open file but two sockets."""
+    """Start an interpreter in its own session, with a clean environment and no open files but two sockets."""
     project = str(Path(__file__).parents[2])
     code = (
         f"import sys; sys.path.insert(0, {project!r}); from codetool.execution.inside.pid1 import main; "
         f"sys.path.remove({project!r}); main({control}, {line})"
     )
-    # No pools of threads that a fork would lose, and no reserve of address space for each thread's malloc.
+    # No thread pools, which a fork would lose, and no address space reserved for each thread's malloc.
     single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "MALLOC_ARENA_MAX"), "1")
     linker = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH") if name in os.environ}
     environment = {"PYTHONHASHSEED": "0", "LANG": "C.UTF-8", "HOME": home, "TMPDIR": home, **single, **linker}
@@ -151,13 +151,13 @@ def _require_kind(message: Message, kind: str) -> None:
 
 
 def _describe_layers(missing: dict[str, str], ready: Message, hello: Message, sizes: dict[str, int]) -> dict[str, str]:
-    """What is really in force, layer by layer, in words for people and for the record."""
-    told = {
+    """A description of each layer that is in force or missing, for the log and the results."""
+    descriptions = {
         "namespaces": "user, mount, pid, net, ipc, uts",
         "landlock": f"version {hello.get('landlock')}",
         "seccomp": "allow-list; forks and threads supervised",
     }
-    words = {layer: f"NO ({missing[layer]})" if layer in missing else told[layer] for layer in LAYERS}
+    layers = {layer: f"NO ({missing[layer]})" if layer in missing else descriptions[layer] for layer in LAYERS}
     user = "nobody" if ready.get("user") == "nobody" else f"uid {os.geteuid()}"
     limits = f"{sizes['memory'] // MIB} MiB memory, {sizes['scratch'] // MIB} MiB scratch a branch"
-    return {**words, "user": user, "limits": limits}
+    return {**layers, "user": user, "limits": limits}

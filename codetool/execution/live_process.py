@@ -1,6 +1,6 @@
-"""One live process of the sandbox as the host sees it: tell it to run a step, to branch, or end it.
+"""The host's side of one live sandboxed process: run a step in it, fork it, or kill it.
 
-Nothing it says is trusted: an answer that is forged, early, late, too long or of the wrong kind ends it.
+Its messages are not trusted: the process is killed if an answer is forged, early, late, too long or of the wrong kind.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from codetool.interfaces import CallTool
 from codetool.types import Execution, ExecutionStatus, HttpRequest, ToolAnswer, format_observation
 
 FORK_SECONDS = 20.0
-"""How long a fresh fork may take to report, on a machine under load."""
+"""Seconds until a new fork must have reported; generous for a loaded machine."""
 MAX_CALLS = 1000
-"""Tool calls of one step; code that goes on asking, answered or not, would fill the host's memory and journal."""
+"""Maximum number of tool calls of one step; more would fill the host's memory and journal."""
 MAX_HEADERS = 100
-"""Headers of one request; services take no more."""
+"""Maximum number of headers of one request."""
 MAX_MESSAGE_OVERHEAD = 2**18
-"""Bytes for what a process says beside its output; the longer it may be, the longer reading it keeps the host busy."""
+"""Maximum bytes of a message in addition to the step's output; reading longer messages would block the host."""
 MAX_BYTES_PER_CHARACTER = 12
-"""Bytes that a character of its output takes in a message at most."""
+"""Maximum number of bytes of one encoded character of output."""
 PARTIAL_OUTPUT_SECONDS = 0.04
-"""How long a step that ran out of time has to say what it printed."""
+"""Seconds that a timed-out step has to send its output."""
 THREAD_END_SECONDS = 0.01
-"""How long threads that are just ending have to be gone."""
+"""Seconds that ending threads have to disappear."""
 
 
 @dataclass(frozen=True)
 class ExecutedStep:
-    """One executed step and what its tools answered: enough to do it again without them."""
+    """One executed step and its tools' answers, which suffice to run it again without calling the tools."""
 
     code: str
     calls: tuple[tuple[HttpRequest, ToolAnswer], ...]
@@ -51,7 +51,7 @@ class ExecutedStep:
 
 @dataclass(eq=False)
 class LiveProcess:
-    """A process to run steps in. `history` is what it has run; `layers` counts its Landlock layers."""
+    """A process that runs steps. `history` holds the executed steps, `layers` is the number of Landlock layers."""
 
     handle: SandboxHandle
     channel: Channel
@@ -63,20 +63,20 @@ class LiveProcess:
     history: tuple[ExecutedStep, ...] = ()
     alive: bool = True
     has_branched: bool = False
-    """Whether a branch's folder lies in this one's: it must not run another step."""
+    """Whether a branch's folder lies in this process's folder; it must then not run another step."""
     active_operations: int = 0
-    """How many operations need it now; only an unused one may be evicted."""
+    """Number of operations that need it now; only a process without any may be evicted."""
     folder_users: int = 1
-    """How many processes need its folder: itself and live branches."""
+    """Number of processes that need its folder: itself and its live branches."""
     shares_folder: bool = False
-    """Whether it lives on in the folder of the process it replaced."""
+    """Whether it uses the folder of the process that it replaced."""
     total_operations: int = 0
-    """How many operations it was ever used for."""
+    """Number of operations it was ever used for."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _token: int = 0
 
     def kill(self) -> None:
-        """End the process at once. Its folder goes with the last process that lives in it. Twice is fine."""
+        """Kill the process. Its folder is removed with the last process that needs it. A second call does nothing."""
         if not self.alive:
             return
         self.alive = False
@@ -96,11 +96,11 @@ class LiveProcess:
                 self.parent._release_folder()
 
     async def run(self, code: str, call_tool: CallTool, timeout: float) -> Execution:
-        """What one step did. A process that broke the protocol, died or ran out of time is dead afterwards."""
-        clock = PausableTimer(timeout)
+        """Run one step and return its Execution. A process that violates the protocol or times out is killed."""
+        timer = PausableTimer(timeout)
         calls: list[ToolAnswer] = []
         try:
-            message = await self._exchange(code, call_tool, clock, calls)
+            message = await self._exchange(code, call_tool, timer, calls)
             printed, stderr = self._parse_output(message, "observation")
             error = get_text(message, "error", optional=True) or None
         except _StepTimeoutError:
@@ -108,10 +108,10 @@ class LiveProcess:
             self.kill()
             reason = f"the step ran longer than its limit of {timeout:g} s and was stopped"
             observation = format_observation(printed, stderr)
-            return Execution("timeout", observation, reason, clock.elapsed, tuple(calls), stderr)
+            return Execution("timeout", observation, reason, timer.elapsed, tuple(calls), stderr)
         except (ClosedError, ProtocolError) as broken:
             self.kill()
-            return Execution("killed", "", f"the interpreter died: {broken}", clock.elapsed, tuple(calls))
+            return Execution("killed", "", f"the interpreter died: {broken}", timer.elapsed, tuple(calls))
         except BaseException:
             self.kill()
             raise
@@ -119,27 +119,27 @@ class LiveProcess:
         status: ExecutionStatus = "tool_failed" if failed else "exception" if error else "ok"
         if failed and not error:
             error = f"{failed.call.method} {failed.call.url} answered {failed.failure or failed.status}"
-        return Execution(status, format_observation(printed, stderr), error, clock.elapsed, tuple(calls), stderr)
+        return Execution(status, format_observation(printed, stderr), error, timer.elapsed, tuple(calls), stderr)
 
-    async def _exchange(self, code: str, call_tool: CallTool, clock: PausableTimer, calls: list[ToolAnswer]) -> Message:
-        """Its report on the step, after every call of a tool was answered and added to `calls`."""
+    async def _exchange(self, code: str, call_tool: CallTool, timer: PausableTimer, calls: list[ToolAnswer]) -> Message:
+        """Run the step, answer its tool calls and add the answers to `calls`; returns the process's final report."""
         with _translate_timeouts():
-            await self._send("run", clock, code=code)
+            await self._send("run", timer, code=code)
         while True:
             with _translate_timeouts():
-                message = await self._receive(clock, "call", "done")
+                message = await self._receive(timer, "call", "done")
             if message["kind"] == "done":
                 return message
             request = _parse_request(message)
             if len(calls) == MAX_CALLS:
                 raise ProtocolError(f"the step called tools more than {MAX_CALLS} times")
-            with clock.paused():
+            with timer.paused():
                 calls.append(await call_tool(request))
             with _translate_timeouts():
-                await self._send("answer", clock, keep=True, status=calls[-1].status, body=calls[-1].body)
+                await self._send("answer", timer, keep=True, status=calls[-1].status, body=calls[-1].body)
 
     async def has_threads(self) -> bool:
-        """Whether threads of the last step are still there after a moment, as the kernel counts."""
+        """Whether threads of the last step still exist after THREAD_END_SECONDS, by the kernel's count."""
         end = time.monotonic() + THREAD_END_SECONDS
         while count_threads(self.pid) > 1:
             if time.monotonic() > end:
@@ -148,10 +148,10 @@ class LiveProcess:
         return False
 
     async def fork(self, *, stay: bool = False) -> LiveProcess:
-        """A copy in a folder of its own, or, to `stay` when this one ends, in the same.
+        """Fork this process. The fork gets its own folder, or the same folder if `stay`, to replace this process.
 
-        Raises ClosedError where it cannot be copied, and is then dead, or where it ran a step that the caller did not
-        see. Cancelling the caller does not cut the exchange in two: it is finished and the copy then killed.
+        Raises ClosedError if it cannot be forked (it is then killed), or if it ran another step meanwhile. If the
+        caller is cancelled, the exchange is completed and the fork is killed.
         """
         task = asyncio.ensure_future(self._fork(stay, self.history))
         try:
@@ -166,7 +166,7 @@ class LiveProcess:
                 raise ClosedError("it has ended")
             if self.history is not history:
                 raise ClosedError("it ran another step meanwhile")
-            clock, channel = (
+            timer, channel = (
                 PausableTimer(FORK_SECONDS),
                 Channel(MAX_MESSAGE_OVERHEAD + MAX_BYTES_PER_CHARACTER * self.handle.max_output_characters),
             )
@@ -174,13 +174,13 @@ class LiveProcess:
             self.has_branched = self.has_branched or not stay
             self.handle.grant_fork(self.pid)
             try:
-                await self._send("branch", clock, [channel.peer_socket.fileno()])
+                await self._send("branch", timer, [channel.peer_socket.fileno()])
                 channel.peer_socket.close()
                 if not stay:
-                    await self.handle.make_folder(folder)  # while the fork is made
-                await channel.send({"kind": "settle", "folder": "" if stay else folder}, clock)
-                await self._receive(clock, "branched")
-                pid, message, files = await channel.handshake(clock)
+                    await self.handle.make_folder(folder)  # while the process forks
+                await channel.send({"kind": "enter", "folder": "" if stay else folder}, timer)
+                await self._receive(timer, "branched")
+                pid, message, files = await channel.handshake(timer)
                 for descriptor in files:
                     os.close(descriptor)
                 child = self._attach(channel, folder, pid, message)
@@ -199,7 +199,7 @@ class LiveProcess:
                 self.handle.revoke_fork(self.pid)
 
     def _attach(self, channel: Channel, folder: str, pid: int | None, message: Message) -> LiveProcess:
-        """The child that reported, after the kernel confirmed whose it is."""
+        """The reporting child as a LiveProcess, after checking with the kernel that it is this process's child."""
         if message["kind"] != "hello" or message.get("token") != self._token:
             raise ProtocolError("no proper hello from the branch")
         if pid is None:
@@ -214,38 +214,37 @@ class LiveProcess:
         return child
 
     def _kill_with_strays(self) -> None:
-        """After a branch that did not report: end this process and whatever it forked in its place."""
-        known = self.handle.pids()
-        ours = (self.pid, self.handle.init_pid)  # orphans go to pid 1 of the sandbox
-        strays = [pid for pid, parent in list_parents().items() if parent in ours and pid not in known]
+        """Kill this process and all unknown processes that it forked, after a branch did not report."""
+        registered = self.handle.pids()
+        parents = (self.pid, self.handle.init_pid)  # orphans become children of the sandbox's pid 1
+        strays = [pid for pid, parent in list_parents().items() if parent in parents and pid not in registered]
         self.kill()
         for pid in strays:
             _send_signal(-1, pid, signal.SIGKILL)
 
     async def _send(
-        self, kind: str, clock: PausableTimer, files: Sequence[int] = (), *, keep: bool = False, **fields: object
+        self, kind: str, timer: PausableTimer, files: Sequence[int] = (), *, keep: bool = False, **fields: object
     ) -> None:
-        """Send a command under a fresh token, or, with `keep`, one that belongs to the running step."""
+        """Send a command with a new token, or with the running step's token if `keep`."""
         if not self.channel.is_idle():
             raise ProtocolError("it spoke before it was asked, or closed its line")
         if not keep:
             self._token = secrets.randbits(52)
-        await self.channel.send({"kind": kind, "token": self._token, **fields}, clock, files)
+        await self.channel.send({"kind": kind, "token": self._token, **fields}, timer, files)
 
-    async def _receive(self, clock: PausableTimer, *kinds: str) -> Message:
-        message = await self.channel.receive(clock)
+    async def _receive(self, timer: PausableTimer, *kinds: str) -> Message:
+        message = await self.channel.receive(timer)
         if message["kind"] not in kinds or message.get("token") != self._token:
             raise ProtocolError(f"unexpected answer {message['kind'][:40]!r}")
         return message
 
     def _parse_output(self, message: Message, printed: str) -> tuple[str, str]:
-        """What a step printed, from that field, and its last lines on stderr. Raises ProtocolError if they are none."""
-        return get_text(message, printed)[: self.handle.max_output_characters], get_text(
-            message, "stderr", optional=True
-        )[-MAX_STDERR_CHARACTERS:]
+        """A step's stdout, from the field `printed`, and its stderr. Raises ProtocolError for other types."""
+        stdout, stderr = get_text(message, printed), get_text(message, "stderr", optional=True)
+        return stdout[: self.handle.max_output_characters], stderr[-MAX_STDERR_CHARACTERS:]
 
     async def _request_partial_output(self) -> tuple[str, str]:
-        """What a step that is about to be killed has printed and written to stderr, if it can still say so."""
+        """The stdout and stderr of a timed-out step, empty if the process does not answer."""
         if not self.alive:
             return "", ""
         _send_signal(self.pidfd, self.pid, getattr(signal, "SIGUSR1", signal.SIGTERM))
@@ -255,7 +254,7 @@ class LiveProcess:
 
 
 class _StepTimeoutError(Exception):
-    """A step's time is over; a tool's own TimeoutError means something else."""
+    """The step's own time limit has passed, as opposed to a TimeoutError of a tool."""
 
 
 @contextlib.contextmanager
@@ -272,7 +271,7 @@ def _parse_request(message: Message) -> HttpRequest:
 
 
 def _parse_headers(message: Message) -> tuple[tuple[str, str], ...]:
-    """The request's headers. Raises ProtocolError where they are no pairs of texts."""
+    """The request's headers. Raises ProtocolError if they are not pairs of texts."""
     headers = message.get("headers") or []
     if not isinstance(headers, list) or len(headers) > MAX_HEADERS:
         raise ProtocolError(f"the headers of a request are no list of at most {MAX_HEADERS}")

@@ -1,4 +1,4 @@
-"""A time limit by the host's clock. It stands still while the host fetches an answer, or itself stood still."""
+"""A timer with a limit that can be paused, for example while the host waits for a tool's answer."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 
 MAX_GAP = 1.0
-"""Seconds that a time-out may come late before it is the host that stood still: Ctrl-Z, or a computation."""
+"""Seconds by which a time-out may be late; beyond that the host itself was stopped (Ctrl-Z) or busy."""
 
 
 class PausableTimer:
-    """Counts down from its making."""
+    """A timer that starts when it is created."""
 
     def __init__(self, limit: float) -> None:
         """`limit` in seconds."""
@@ -22,13 +22,13 @@ class PausableTimer:
 
     @property
     def elapsed(self) -> float:
-        """Seconds that count so far."""
+        """Seconds since the start, without pauses."""
         return time.monotonic() - self._start - self._pause
 
     async def wait_within_limit(self, wait: Callable[[], Awaitable[None]]) -> bool:
-        """Wait until the wait ends (True) or the time is over (False).
+        """Await `wait()`; True if it ended in time, False if the limit passed.
 
-        Where the host stood still meanwhile, the time begins again: nobody can tell what of it was used.
+        If the host itself was stopped meanwhile, the timer restarts, because the time actually used is unknown.
         """
         while True:
             try:
@@ -42,7 +42,7 @@ class PausableTimer:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Time that does not count."""
+        """Context in which time does not count."""
         start = time.monotonic()
         try:
             yield

@@ -1,4 +1,4 @@
-"""How many processes may live at once: places, and who must leave for whom."""
+"""Pool that limits the number of live processes and evicts the least recently used one when it is full."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from codetool.execution.managed_process import ManagedProcess
 
 
 class ProcessPool:
-    """Places for live processes. Where none is free the process that was unused for longest is evicted.
+    """A fixed number of slots for live processes. If none is free, the least recently used idle process is evicted.
 
-    Nobody who uses a process (`using`) may wait for a place meanwhile; hence every wait ends.
+    A caller that holds a process (`hold`) must not wait for a slot at the same time; this prevents deadlocks.
     """
 
     def __init__(self, limit: int) -> None:
-        """`limit` is the number of places, at least 1."""
+        """`limit` is the number of slots, at least 1."""
         self.limit = limit
         self.evicted = 0
         self._taken = 0
@@ -26,11 +26,11 @@ class ProcessPool:
 
     @property
     def live(self) -> int:
-        """How many processes hold a place."""
+        """Number of processes in the pool."""
         return len(self._processes)
 
     def take_now(self, spare: ManagedProcess | None = None) -> bool:
-        """Take a place if there is one, or if a process other than `spare` can be evicted for it."""
+        """Take a slot if one is free or an idle process other than `spare` can be evicted; whether it was taken."""
         if self._taken >= self.limit:
             coldest = next(
                 (process for process in self._processes if not process.active_operations and process is not spare), None
@@ -43,7 +43,7 @@ class ProcessPool:
         return True
 
     async def take(self) -> None:
-        """Take a place, waiting until there is one."""
+        """Take a slot, waiting until there is one."""
         while not self.take_now():
             turn = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
@@ -51,35 +51,35 @@ class ProcessPool:
                 await turn
             except asyncio.CancelledError:
                 if turn.done() and not turn.cancelled():
-                    self._wake()  # the turn was mine and goes to the next
+                    self._wake()  # this waiter was woken; wake the next one instead
                 raise
 
     def fill(self, process: ManagedProcess) -> None:
-        """A place that was taken now holds this process."""
+        """Put a process into a slot that was taken."""
         self._processes[process] = None
 
     def replace(self, old: ManagedProcess, new: ManagedProcess) -> None:
-        """`new` takes over the place of `old`."""
+        """Put `new` into the slot of `old`."""
         if old in self._processes:
             del self._processes[old]
         else:
-            self._taken += 1  # it ended meanwhile and gave its place back
+            self._taken += 1  # `old` ended meanwhile and its slot was freed
         self._processes[new] = None
 
     def release(self) -> None:
-        """Give back a place that was taken and not filled."""
+        """Free a slot that was taken but not filled."""
         self._taken -= 1
         self._wake()
 
     def remove(self, process: ManagedProcess) -> None:
-        """A process ended: its place, if it held one, is free."""
+        """Free the slot of a process that ended, if it had one."""
         if process in self._processes:
             del self._processes[process]
             self.release()
 
     @contextmanager
     def hold(self, process: ManagedProcess) -> Iterator[None]:
-        """Keep a process from being evicted, and count it as the warmest afterwards."""
+        """Protect a process from eviction; afterwards it is the most recently used."""
         process.active_operations += 1
         process.total_operations += 1
         try:

@@ -1,7 +1,7 @@
-"""Frames between the host and the sandbox: four bytes of length, then one JSON object.
+"""Wire format between the host and the sandbox: frames of four bytes of length and one JSON object.
 
-Both sides use this file, so it needs nothing but the standard library. JSON, never pickle: what a sandboxed process
-sends is data from an enemy and must not be able to do more than be wrong.
+Both sides import this module, so it uses only the standard library. The format is JSON, not pickle, because data from a
+sandboxed process is untrusted and must not be able to execute code.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Message = dict[str, Any]
 
 HEADER = struct.Struct("!I")
 MAX_FRAME = 64 * 2**20
-"""Bytes of the longest frame: an answer of 10 MB fits, whatever its characters are."""
+"""Maximum size of a frame in bytes; an answer of 10 MB fits with any characters."""
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 _decode = json.JSONDecoder().decode
@@ -27,23 +27,23 @@ class ProtocolError(Exception):
 
 
 def pack(message: Mapping[str, Any]) -> bytes:
-    """The frame of one message. Raises ProtocolError above MAX_FRAME."""
+    """Encode one message as a frame. Raises ProtocolError above MAX_FRAME."""
     body = _encode(dict(message)).encode()
     if len(body) > MAX_FRAME:
         raise ProtocolError(f"a message of {len(body)} bytes is longer than {MAX_FRAME}")
     return HEADER.pack(len(body)) + body
 
 
-def parse_length(header: bytes, longest: int = MAX_FRAME) -> int:
-    """The number of bytes that follow a header. Raises ProtocolError above `longest`."""
+def parse_length(header: bytes, max_size: int = MAX_FRAME) -> int:
+    """The number of bytes that follow a header. Raises ProtocolError above `max_size`."""
     size: int = HEADER.unpack(header)[0]
-    if size > longest:
-        raise ProtocolError(f"a frame of {size} bytes is longer than {longest}")
+    if size > max_size:
+        raise ProtocolError(f"a frame of {size} bytes is longer than {max_size}")
     return size
 
 
 def unpack(body: bytes) -> Message:
-    """The message in a frame's body. Raises ProtocolError if it is no JSON object with a `kind`."""
+    """Decode a frame's body. Raises ProtocolError if it is not a JSON object with a `kind`."""
     try:
         message = _decode(body.decode())
     except (ValueError, RecursionError) as error:
@@ -54,7 +54,7 @@ def unpack(body: bytes) -> Message:
 
 
 def get_text(message: Message, field: str, *, optional: bool = False) -> str:
-    """A text field, with surrogates that UTF-8 cannot carry replaced. Raises ProtocolError on another type."""
+    """A text field of a message, with lone surrogates replaced. Raises ProtocolError if it is not text."""
     value = message.get(field)
     if value is None and optional:
         return ""
@@ -63,28 +63,28 @@ def get_text(message: Message, field: str, *, optional: bool = False) -> str:
     return value.encode(errors="replace").decode()
 
 
-def send(line: socket.socket, message: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
+def send(connection: socket.socket, message: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
     """Send one message over a blocking socket, with open files attached to its first byte."""
     frame = pack(message)
     if descriptors:
-        sent = socket.send_fds(line, [frame], list(descriptors))
+        sent = socket.send_fds(connection, [frame], list(descriptors))
         frame = frame[sent:]
-    line.sendall(frame)
+    connection.sendall(frame)
 
 
-def receive(line: socket.socket) -> tuple[Message, list[int]]:
-    """The next message of a blocking socket and the files that came with it. Raises EOFError at its end."""
-    header, descriptors, _, _ = socket.recv_fds(line, HEADER.size, 4)
-    header += _receive_exactly(line, HEADER.size - len(header)) if header else b""
+def receive(connection: socket.socket) -> tuple[Message, list[int]]:
+    """The next message of a blocking socket and the files sent with it. Raises EOFError if the socket is closed."""
+    header, descriptors, _, _ = socket.recv_fds(connection, HEADER.size, 4)
+    header += _receive_exactly(connection, HEADER.size - len(header)) if header else b""
     if not header:
         raise EOFError("the other side closed the line")
-    return unpack(_receive_exactly(line, parse_length(header))), list(descriptors)
+    return unpack(_receive_exactly(connection, parse_length(header))), list(descriptors)
 
 
-def _receive_exactly(line: socket.socket, size: int) -> bytes:
+def _receive_exactly(connection: socket.socket, size: int) -> bytes:
     chunks = []
     while size:
-        chunk = line.recv(size)
+        chunk = connection.recv(size)
         if not chunk:
             raise EOFError("the other side closed the line in the middle of a frame")
         chunks.append(chunk)

@@ -1,4 +1,4 @@
-"""The host's hold on one running sandbox: its pid 1, its zygote, its scratch folders and every live process."""
+"""The host's handle of one running sandbox: its pid 1, its scratch folders and its live processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from codetool.execution.pausable_timer import PausableTimer
 
 @dataclass(eq=False)
 class SandboxHandle:
-    """Everything about a sandbox that is not one process. `init` is the host's pid of the sandbox's pid 1."""
+    """State of a sandbox as a whole. `init_pid` is the host's process id of the sandbox's pid 1."""
 
     root_process: subprocess.Popen[bytes]
     control: Channel
@@ -36,39 +36,39 @@ class SandboxHandle:
     _requests: set[asyncio.Task[None]] = field(default_factory=set)
 
     def register(self, process: ManagedProcess) -> None:
-        """Count a live process as one of the sandbox's."""
+        """Add a live process."""
         self._processes.add(process)
 
     def unregister(self, process: ManagedProcess) -> None:
-        """A process was killed."""
+        """Remove a process that was killed."""
         self._processes.discard(process)
         self.on_end(process)
 
     def processes(self) -> list[ManagedProcess]:
-        """All live processes, the zygote among them."""
+        """All live processes, including the zygote."""
         return list(self._processes)
 
     def pids(self) -> set[int]:
-        """The host's pids of all processes that belong here."""
+        """The host's process ids of all known processes of the sandbox."""
         return {self.root_process.pid, self.init_pid, *(process.pid for process in self._processes)}
 
     def grant_fork(self, pid: int) -> None:
-        """Let a process fork once."""
+        """Allow a process to fork once."""
         if self.supervisor:
             self.supervisor.grant(pid)
 
     def revoke_fork(self, pid: int) -> None:
-        """Take back an unused leave to fork."""
+        """Withdraw an unused permission to fork."""
         if self.supervisor:
             self.supervisor.revoke(pid)
 
     def new_folder(self, parent: str) -> str:
-        """A name for a branch's folder within its parent's."""
+        """A new name for a branch's scratch folder, inside its parent's folder."""
         number = next(self._numbers)
         return f"{parent}/{BRANCHES_FOLDER}/{number}" if parent else str(number)
 
     async def make_folder(self, folder: str) -> None:
-        """Make a scratch folder. Raises OSError where it cannot be made, SandboxError where pid 1 is gone."""
+        """Make a scratch folder. Raises OSError if it cannot be made, SandboxError if pid 1 has ended."""
         await self._run_to_end(self._exchange_make(folder))
 
     async def _exchange_make(self, folder: str) -> None:
@@ -82,7 +82,7 @@ class SandboxHandle:
             raise OSError(f"no scratch folder: {reason}")
 
     def remove_folder(self, folder: str) -> None:
-        """Have a scratch folder removed, some time soon."""
+        """Request the removal of a scratch folder, without waiting for it."""
         self._run_to_end(self._send_remove(folder))
 
     async def _send_remove(self, folder: str) -> None:
@@ -91,18 +91,18 @@ class SandboxHandle:
                 await self.control.send({"kind": "remove", "folder": folder}, PausableTimer(math.inf))
 
     def _run_to_end(self, work: Coroutine[Any, Any, None]) -> asyncio.Future[None]:
-        """Run an exchange with pid 1 to its end, even if who asked for it no longer waits."""
+        """Run an exchange with pid 1 to its end, even if the caller is cancelled."""
         task = asyncio.ensure_future(work)
         self._requests.add(task)
         task.add_done_callback(self._requests.discard)
         return asyncio.shield(task)
 
     async def close(self) -> None:
-        """End every process of the sandbox and wait until none is left."""
+        """Kill every process of the sandbox and wait until none is left."""
         for process in list(self._processes):
             process.kill()
-        for errand in list(self._requests):
-            errand.cancel()
+        for request in list(self._requests):
+            request.cancel()
         self.control.close()
         if self.supervisor:
             self.supervisor.close()
@@ -110,7 +110,7 @@ class SandboxHandle:
 
 
 async def wait_for_end(first: subprocess.Popen[bytes], seconds: float = 5.0) -> None:
-    """Wait until the sandbox's first process has seen all others end; kill it where that takes too long."""
+    """Wait until the sandbox's root process ends, which it does last; kill it after `seconds`."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     while first.poll() is None:

@@ -1,7 +1,7 @@
-"""Lets generated code use `asyncio`, whose event loops wake themselves through a pair of sockets.
+"""Replace `socket.socketpair` by pipes, so that generated code can use `asyncio` without sockets.
 
-The sandbox lets nobody make sockets: over a pair of them open files could be handed from one branch to another. One
-end of a pipe to read from and the other to write to are all that an event loop needs.
+The sandbox forbids new sockets, because open files could be passed over them between branches. An event loop needs the
+pair only to wake itself, for which a pipe suffices.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import socket
 
 
 class PipeEnd:
-    """One end of a pipe with what an event loop asks of a socket."""
+    """One end of a pipe with the socket methods that an event loop uses."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -35,7 +35,7 @@ class PipeEnd:
 
 
 def install() -> None:
-    """Give code a `socket.socketpair` that event loops can use, and that is good for nothing else."""
+    """Replace `socket.socketpair` by a function that returns two pipe ends."""
     socket.socketpair = _make_pair  # type: ignore[assignment]
 
 

@@ -16,7 +16,7 @@ _CAPABILITY_VERSION = 0x20080522
 
 
 class LayerError(Exception):
-    """One layer of the confinement cannot be built here. `layer` names it."""
+    """A layer of the confinement, named by `layer`, cannot be built on this machine."""
 
     def __init__(self, layer: str, reason: object) -> None:
         super().__init__(f"{layer}: {reason}")
@@ -25,14 +25,14 @@ class LayerError(Exception):
 
 @functools.cache
 def load_libc() -> ctypes.CDLL:
-    """The C library of this process, with errno kept; made once, for each making costs every branch its own copy."""
+    """The C library of this process, with errno support; cached, because each instance costs memory in every branch."""
     library = ctypes.CDLL(None, use_errno=True)
     library.syscall.restype = ctypes.c_long
     return library
 
 
 def check_result(result: int) -> int:
-    """The result of a call through `libc`. Raises OSError with its errno where it is negative."""
+    """The result of a C library call. Raises OSError with its errno if it is negative."""
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
@@ -46,12 +46,12 @@ def syscall(number: int, *arguments: object) -> int:
 
 
 def prctl(option: int, value: int = 0) -> int:
-    """What the kernel returns for a process control `option` with one value. Raises OSError."""
+    """Call the process control `option` with one value and return its result. Raises OSError."""
     return check_result(load_libc().prctl(option, *(ctypes.c_ulong(number) for number in (value, 0, 0, 0))))
 
 
 def keep_capabilities(mask: int) -> None:
-    """Hold exactly the capabilities of `mask` from now on (a bit each), none of them inheritable."""
+    """Keep only the capabilities in the bit mask `mask`, none of them inheritable."""
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
     low, high = mask & 0xFFFFFFFF, mask >> 32
     data = (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)
@@ -59,7 +59,7 @@ def keep_capabilities(mask: int) -> None:
 
 
 def drop_bounding_set() -> None:
-    """Make every capability unreachable for good, whatever is executed later."""
+    """Drop the capability bounding set, so that no later program can gain a capability."""
     last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
     for capability in range(last + 1):
         prctl(PR_CAPBSET_DROP, capability)

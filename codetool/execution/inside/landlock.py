@@ -1,6 +1,6 @@
-"""Landlock: which files a process, and all that come from it, may reach at all.
+"""Landlock rules: restrict the files that a process and its descendants may access.
 
-Rules add up over layers (at most 16) and are never taken back, so a branch can only become narrower than its parent.
+Each layer (at most 16) restricts further and cannot be removed, so a branch has at most the rights of its parent.
 Kernel documentation: https://docs.kernel.org/userspace-api/landlock.html
 """
 
@@ -24,13 +24,13 @@ _OWN = _READ | _WRITE_FILE | _REMOVE | _MAKE_DIR | _MAKE_REG | _MAKE_SYM | _REFE
 _DEVICE = _READ_FILE | _WRITE_FILE | _TRUNCATE
 
 _RIGHTS_OF_VERSION = {1: 13, 2: 14, 3: 15, 4: 15}
-"""How many file rights each version knows; from version 5 on there are 16, with ioctl on devices."""
+"""Number of file rights of each version; 16 from version 5 on, which adds ioctl on devices."""
 _TCP = 0b11
 _SCOPES = 0b11  # abstract unix sockets and signals
 
 
 def detect_version() -> int:
-    """The kernel's Landlock version, 0 where there is none."""
+    """The kernel's Landlock version, 0 if it has none."""
     try:
         return syscall(CREATE_RULESET, 0, 0, 1)
     except OSError:
@@ -38,9 +38,9 @@ def detect_version() -> int:
 
 
 def narrow(version: int, readable: Iterable[str], devices: Iterable[str], own: str) -> None:
-    """Add one layer: read `readable`, write to `devices`, anything but special files in `own`, nothing else.
+    """Add one layer that allows reading `readable`, writing `devices`, and everything but special files in `own`.
 
-    TCP (version 4), abstract sockets and signals to processes outside (version 6) are ended too. Raises OSError.
+    TCP (version 4), abstract sockets and signals to outside processes (version 6) are forbidden too. Raises OSError.
     """
     handled = (1 << _RIGHTS_OF_VERSION.get(version, 16)) - 1
     attributes = struct.pack("=QQQ", handled, _TCP, _SCOPES)[: 8 if version < 4 else 16 if version < 6 else 24]

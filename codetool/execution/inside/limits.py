@@ -1,4 +1,4 @@
-"""Resource limits of every sandboxed process, set once and inherited."""
+"""Resource limits of sandboxed processes, and measurements from /proc."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ import resource
 from pathlib import Path
 
 MAX_OPEN_FILES = 128
-"""Open files of one process."""
+"""Maximum number of open files of one process."""
 
 
 def apply(*, address_space: int = -1, file_size: int = -1, cpu_seconds: int = -1) -> None:
-    """Limit this process and its children for good: bytes of address space, bytes of a file, seconds of CPU.
+    """Set permanent limits of this process and its children: bytes of address space and of a file, CPU seconds.
 
-    What is -1 stays as it was. CPU time is the last resort against a process that the host no longer watches.
+    A value of -1 leaves a limit unchanged. The CPU limit ends processes that the host no longer watches.
     """
     limits = {"RLIMIT_AS": address_space, "RLIMIT_FSIZE": file_size, "RLIMIT_CPU": cpu_seconds}
     limits |= {"RLIMIT_NOFILE": MAX_OPEN_FILES, "RLIMIT_CORE": 0, "RLIMIT_MEMLOCK": 0, "RLIMIT_MSGQUEUE": 0}
     for name, limit in limits.items():
         number = getattr(resource, name, None)
         if number is not None and limit >= 0:
-            with contextlib.suppress(ValueError, OSError):  # not every system has every one, or lets it shrink
+            with contextlib.suppress(ValueError, OSError):  # some systems lack a limit or do not allow lowering it
                 resource.setrlimit(number, (limit, limit))
 
 
 def prefer_as_victim() -> None:
-    """Make the kernel end sandboxed processes first where the machine runs out of memory."""
+    """Make the kernel's out-of-memory killer prefer sandboxed processes."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def measure_address_space() -> int:
-    """Bytes of address space in use; 4 GiB where the system does not tell."""
+    """Bytes of address space in use; 4 GiB if the system does not report it."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     except OSError:
@@ -40,21 +40,21 @@ def measure_address_space() -> int:
 
 
 def list_parents() -> dict[int, int]:
-    """Every visible process and its parent; empty where the system has no /proc."""
-    found = {}
+    """Parent pid of every visible process; empty if the system has no /proc."""
+    parents = {}
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, IndexError, ValueError):
-            found[int(entry.name)] = read_parent(int(entry.name))
-    return found
+            parents[int(entry.name)] = read_parent(int(entry.name))
+    return parents
 
 
 def read_parent(process: int) -> int:
-    """The parent of a process. Raises OSError where it is gone."""
+    """The parent pid of a process. Raises OSError if it has ended."""
     return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def measure_cpu_seconds(process: int) -> float:
-    """CPU time that a process has used so far, 0 where it cannot be told."""
+    """CPU time of a process in seconds, 0 if it is not available."""
     try:
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,4 +1,4 @@
-"""What files there are inside: a read-only root with the interpreter's folders, and a file system for each scratch."""
+"""Mounts of the sandbox: a read-only root with the interpreter's folders, and a tmpfs for each scratch folder."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _STAGE = "/proc"  # a mount point that is always there and holds none of the int
 def list_readable_folders() -> list[str]:
     """The folders that a running interpreter needs: its library, its packages, the system's shared libraries."""
     paths = sysconfig.get_paths()
-    wanted = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    wanted += ["/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/share/zoneinfo"]
-    wanted += [sysconfig.get_config_var("LIBDIR") or "/usr/lib"]
-    real = {path for path in wanted if Path(path).is_dir() and not Path(path).is_symlink()}
+    candidates = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    candidates += ["/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/share/zoneinfo"]
+    candidates += [sysconfig.get_config_var("LIBDIR") or "/usr/lib"]
+    real = {path for path in candidates if Path(path).is_dir() and not Path(path).is_symlink()}
     return sorted(path for path in real if not any(path.startswith(f"{other}/") for other in real))
 
 
 def build_root(readable: Sequence[str], masked: Iterable[str]) -> None:
-    """Replace the root of this mount namespace; `masked` folders appear empty. Raises OSError."""
+    """Replace the root of this mount namespace; folders in `masked` appear empty. Raises OSError."""
     _mount(None, "/", None, _REC | _PRIVATE)
     _mount("tmpfs", _STAGE, "tmpfs", _NOSUID | _NODEV, "mode=755,size=4m")
     stage = Path(_STAGE)
@@ -58,16 +58,16 @@ def build_root(readable: Sequence[str], masked: Iterable[str]) -> None:
 
 
 def mount_scratch(folder: str, size: int, files: int) -> None:
-    """Make `folder` (relative to SCRATCH) a file system of its own of `size` bytes and `files` entries.
+    """Mount a tmpfs of `size` bytes and `files` entries at `folder` (relative to SCRATCH).
 
-    Every part of the path is entered without following links: its owner may be hostile. Raises OSError.
+    No part of the path may be a symbolic link, because its owner may be hostile. Raises OSError.
     """
     *parents, name = Path(folder).parts
     above = [parents.pop()] if parents else []  # the folder of branches in the parent's
     _enter(SCRATCH, *parents)
     try:
         _make_and_enter(*above, name)
-    except OSError:  # the parent's code has used up its entries: give it room for these
+    except OSError:  # the parent's code has used up its entries; enlarge its file system
         _enter(SCRATCH, *parents)
         _mount(None, ".", None, _REMOUNT | _NOSUID | _NODEV | _NOEXEC, f"size={2 * size},nr_inodes={2 * files}")
         _make_and_enter(*above, name)
@@ -76,7 +76,7 @@ def mount_scratch(folder: str, size: int, files: int) -> None:
 
 
 def unmount_scratch(folder: str) -> None:
-    """Remove a folder made by `mount_scratch` with all it holds, whatever that is. Raises OSError."""
+    """Remove a folder made by `mount_scratch` and its contents. Raises OSError."""
     _enter(SCRATCH, *Path(folder).parent.parts)
     name = Path(folder).name
     check_result(load_libc().umount2(name.encode(), _DETACH | _NOFOLLOW))
@@ -92,7 +92,7 @@ def _make_and_enter(*parts: str) -> None:
 
 
 def _enter(*parts: str) -> None:
-    """Change into one folder after the other, following no link."""
+    """Change into one folder after the other without following symbolic links."""
     for part in parts:
         opened = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:

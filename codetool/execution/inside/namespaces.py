@@ -1,7 +1,7 @@
-"""A world of its own: user, mount, pid, net, ipc and uts namespaces, and in it an unprivileged user.
+"""Enter new user, mount, pid, net, ipc and uts namespaces as an unprivileged user.
 
-As root the work runs under the host's `nobody`; the interpreter's folders are bound into the new root before, so they
-stay readable even where their parents (`/root`) are closed to that user. An ordinary user stays the same to the host.
+If the host is root, sandboxed code runs as the host's `nobody`. The interpreter's folders are bind-mounted before, so
+they stay readable even if their parents (`/root`) are closed to that user. An ordinary user keeps its uid on the host.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from codetool.execution.inside.kernel import (
 from codetool.execution.inside.mounts import build_root
 
 USER = 1000
-"""Uid and gid inside."""
+"""Uid and gid inside the namespace."""
 NOBODY = 65534
-"""Uid and gid outside, where the host is root."""
+"""Uid and gid on the host if the host is root."""
 
 _USER, _MOUNT, _PID, _NET, _IPC, _UTS = 1 << 28, 1 << 17, 1 << 29, 1 << 30, 1 << 27, 1 << 26
 
 
 def enter(readable: Sequence[str], masked: Sequence[str]) -> str:
-    """Move this process into the new world and say as which user: `nobody` or `own`.
+    """Move this process into new namespaces; returns the user on the host, `nobody` or `own`.
 
-    `masked` folders appear empty. It keeps CAP_SYS_ADMIN in there, to mount scratch folders. The pid namespace begins
-    with its next child. Raises LayerError.
+    Folders in `masked` appear empty. The process keeps CAP_SYS_ADMIN inside, to mount scratch folders. The pid
+    namespace begins with its next child. Raises LayerError.
     """
     try:
         uid, gid = os.geteuid(), os.getegid()
@@ -64,7 +64,7 @@ def enter(readable: Sequence[str], masked: Sequence[str]) -> str:
 
 
 def _map_users(process: int, ready: int, maps: Sequence[tuple[str, str, bool]]) -> int:
-    """The index of the first mapping (users, groups, without setgroups) that the kernel takes; runs outside."""
+    """Index of the first mapping (users, groups, deny setgroups) that the kernel accepts. Runs outside."""
     os.read(ready, 1)
     folder = Path(f"/proc/{process}")
     for index, (users, groups, alone) in enumerate(maps):

@@ -1,13 +1,13 @@
-"""The sandbox's own first processes: one enters the namespaces, its child, pid 1 there, looks after them.
+"""The first processes of the sandbox: one enters the namespaces; its child, pid 1 there, manages the sandbox.
 
-Pid 1 is trusted and runs no generated code. It makes and removes scratch folders, lets no zombie stay, and ends when
-the host closes the control line, however the host died; the kernel then kills every process of the pid namespace.
-Without that namespace it adopts all orphans and kills them itself.
+Pid 1 is trusted and runs no generated code. It makes and removes scratch folders, reaps zombies, and ends when the host
+closes the control socket or dies; the kernel then kills every process of the pid namespace. Without that namespace it
+adopts all orphans and kills them itself.
 """
 
 from __future__ import annotations
 
-import collections  # noqa: F401  (this and the other unused ones: loaded once here, for every branch)
+import collections  # noqa: F401  (unused here: loaded once for all branches, like the others)
 import contextlib
 import copy  # noqa: F401
 import dataclasses  # noqa: F401
@@ -46,34 +46,34 @@ from codetool.execution.inside.kernel import (
 from codetool.execution.protocol import Message, get_text, receive, send
 
 MAX_ENTRIES = 4096
-"""Files and folders in one scratch folder."""
+"""Maximum number of files and folders in one scratch folder."""
 
 
 def main(control_descriptor: int, zygote_descriptor: int) -> None:
-    """Build the sandbox over two inherited sockets: to the host for pid 1, and for the zygote."""
+    """Build the sandbox with two inherited sockets to the host: one of pid 1 and one of the zygote."""
     control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=control_descriptor)
-    line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=zygote_descriptor)
-    wish, _ = receive(control)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=zygote_descriptor)
+    request, _ = receive(control)
     try:
-        setup, user = _apply_setup(wish)
+        setup, user = _apply_setup(request)
     except LayerError as error:
         send(control, {"kind": "failed", "layer": error.layer, "reason": str(error)})
         return
     child = os.fork()
     if child:
         control.close()
-        line.close()
+        connection.close()
         os.waitpid(child, 0)
         return
     _become_init("namespaces" in setup.use)
     if os.fork() == 0:
         control.close()
         try:
-            worker.main(line, setup)
+            worker.main(connection, setup)
         except LayerError as error:
-            send(line, {"kind": "failed", "layer": error.layer, "reason": str(error)})
+            send(connection, {"kind": "failed", "layer": error.layer, "reason": str(error)})
         os._exit(0)
-    line.close()
+    connection.close()
     send(control, {"kind": "ready", "user": user, "home": setup.home})
     with contextlib.suppress(EOFError, OSError):
         _serve(control, setup)
@@ -83,29 +83,29 @@ def main(control_descriptor: int, zygote_descriptor: int) -> None:
     os._exit(0)
 
 
-def _apply_setup(wish: Message) -> tuple[worker.Setup, str]:
-    """What the host wishes, made true as far as namespaces go; the user the work runs as. Raises LayerError."""
+def _apply_setup(request: Message) -> tuple[worker.Setup, str]:
+    """Enter the requested namespaces; returns the setup and the user that code runs as. Raises LayerError."""
     limits.prefer_as_victim()
-    use, user, home = tuple(wish["use"]), "own", wish["home"]
+    use, user, home = tuple(request["use"]), "own", request["home"]
     setup = worker.Setup(
         use=use,
         home=mounts.SCRATCH if "namespaces" in use else home,
         readable=tuple(mounts.list_readable_folders()),
-        address_space=limits.measure_address_space() + wish["memory"],
-        scratch=wish["scratch"],
-        output=wish["output"],
-        cpu_seconds=wish["cpu_seconds"],
+        address_space=limits.measure_address_space() + request["memory"],
+        scratch=request["scratch"],
+        output=request["output"],
+        cpu_seconds=request["cpu_seconds"],
     )
     if "namespaces" in use:
-        user = namespaces.enter(setup.readable, wish["masked"])
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which clears it
+        user = namespaces.enter(setup.readable, request["masked"])
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which resets it
     else:
         Path(home).mkdir(mode=0o700, exist_ok=True)
     return setup, user
 
 
 def _become_init(namespaced: bool) -> None:
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # orphans that end leave no zombie
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # orphans that end leave no zombies
     if sys.platform == "linux":
         prctl(PR_SET_NO_NEW_PRIVS, 1)
         prctl(PR_SET_DUMPABLE, 0)
@@ -113,7 +113,7 @@ def _become_init(namespaced: bool) -> None:
 
 
 def _serve(control: socket.socket, setup: worker.Setup) -> None:
-    """Make and remove scratch folders as the host says. Raises EOFError when it is gone."""
+    """Make and remove scratch folders on the host's request. Raises EOFError when the host closes the socket."""
     while True:
         message, _ = receive(control)
         folder, reason = get_text(message, "folder"), None
@@ -143,7 +143,7 @@ def _remove_scratch(folder: str, setup: worker.Setup) -> None:
 
 
 def _kill_descendants() -> None:
-    """Kill every process that comes from this one; orphans become its children, so a few rounds find all."""
+    """Kill all descendants of this process; orphans become its children, so a few rounds find all of them."""
     for _ in range(1000):
         children = [process for process, parent in limits.list_parents().items() if parent == os.getpid()]
         if not children:

@@ -1,4 +1,4 @@
-"""Running one step: its code in a persistent module, what it printed, and what it raised."""
+"""Run one step: execute its code in a persistent module, capture its output and format its exception."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 MAX_STDERR_LINES = 10
 MAX_STDERR_CHARACTERS = 1_000
-"""Lines and characters at the end of what a step writes to `sys.stderr` that are kept."""
+"""Maximum numbers of lines and of characters kept from the end of a step's stderr."""
 _ADDRESS = re.compile(r" at 0x[0-9a-f]{6,16}\b")
 
 
 @dataclass(frozen=True, slots=True)
 class StepOutcome:
-    """What a step printed, the error that ended it, if one did (see `describe`), and its last lines on stderr."""
+    """A step's stdout, its error if it raised one (see `format_exception`), and the end of its stderr."""
 
     observation: str
     error: str | None
@@ -27,7 +27,7 @@ class StepOutcome:
 
 
 class HeadBuffer(io.RawIOBase):
-    """The end of `sys.stdout`: keeps the first bytes of a step and counts nothing of the rest."""
+    """Output stream that keeps the first `limit` bytes and discards the rest."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -51,7 +51,7 @@ class HeadBuffer(io.RawIOBase):
 
 
 class TailBuffer(HeadBuffer):
-    """The end of `sys.stderr`: keeps the last bytes of a step."""
+    """Output stream that keeps the last `limit` bytes."""
 
     def write(self, data: object) -> int:
         view = memoryview(data).cast("B")  # type: ignore[arg-type]
@@ -61,10 +61,10 @@ class TailBuffer(HeadBuffer):
 
 
 class StepRunner:
-    """The module in which all steps of a path run, as a script's steps would in `__main__`."""
+    """Runs all steps of a path in one module, which is `__main__`."""
 
     def __init__(self, limit: int) -> None:
-        """`limit` is the number of characters kept of what a step prints."""
+        """`limit` is the maximum number of characters kept of a step's stdout."""
         self._limit = limit
         self._count = 0
         self._roots = sorted({path for path in sys.path if len(path) > 1}, key=len, reverse=True)
@@ -73,11 +73,11 @@ class StepRunner:
         self._open_streams()
 
     def read_stdout(self) -> str:
-        """What the running step has printed so far."""
+        """The stdout of the running step so far."""
         return _strip_addresses(self._capture.text())[: self._limit]
 
     def read_stderr(self) -> str:
-        """The last lines that the running step has written to stderr so far, with paths that say no machine's name."""
+        """The last lines of the running step's stderr so far, with paths relative to `sys.path`."""
         text = self._errors.text()
         for root in self._roots:
             text = text.replace(f"{root}/", "")
@@ -85,7 +85,7 @@ class StepRunner:
         return "".join(lines[-MAX_STDERR_LINES:])[-MAX_STDERR_CHARACTERS:]
 
     def run(self, code: str) -> StepOutcome:
-        """Run one step. Whatever it raises, even SystemExit, is an outcome."""
+        """Run one step. Any exception, even SystemExit, becomes part of the outcome."""
         self._count += 1
         name = f"<step {self._count}>"
         self._capture.clear()
@@ -101,13 +101,13 @@ class StepRunner:
         except BaseException as raised:
             error = None if _is_success(raised) else format_exception(raised, name, code)
         with contextlib.suppress(BaseException):
-            sys.stdout.flush()  # it may be a buffer that the code put before ours
+            sys.stdout.flush()  # the code may have replaced the stream
         with contextlib.suppress(BaseException):
             sys.stderr.flush()
         return StepOutcome(self.read_stdout(), error, self.read_stderr())
 
     def _open_streams(self) -> None:
-        """The same streams for all steps: what code keeps of them, in a log handler for example, goes on working."""
+        """Open the streams of all steps; they stay the same, so that a log handler that holds one keeps working."""
         self._capture = HeadBuffer(4 * self._limit + 4)
         self._errors = TailBuffer(4 * MAX_STDERR_CHARACTERS)
         self._streams = (
@@ -127,7 +127,7 @@ class StepRunner:
 
 
 def format_exception(error: BaseException, name: str, code: str) -> str:
-    """`Type: message (line n: source)`: the innermost line of the step itself that led to the error."""
+    """`Type: message (line n: source)`, with the innermost line of the step itself that led to the error."""
     try:
         message = error.msg if isinstance(error, SyntaxError) else str(error)
     except BaseException:
@@ -152,17 +152,17 @@ def _find_line(error: BaseException, name: str) -> int | None:
 
 
 def _is_success(error: BaseException) -> bool:
-    """Whether it is what `exit()`, `sys.exit()` and `sys.exit(0)` raise: a program that ended as it meant to."""
+    """Whether the exception is a successful exit: `exit()`, `sys.exit()` or `sys.exit(0)`."""
     return isinstance(error, SystemExit) and (error.code is None or (type(error.code) is int and error.code == 0))
 
 
 def _strip_addresses(text: str) -> str:
-    """`<map object at 0x...>`: where an object lies tells nothing, and no two runs would print the same."""
+    """Replace memory addresses (`<map object at 0x...>`), which would differ between runs."""
     return _ADDRESS.sub(" at 0x...", text)
 
 
 def _split_lines(code: str) -> list[str]:
-    """The lines as Python counts them; `splitlines` also ends them at form feeds and others."""
+    """The lines as Python counts them; `splitlines` would also split at form feeds."""
     return io.StringIO(code, newline=None).readlines()
 
 

@@ -1,7 +1,7 @@
-"""What a branch does to the files it inherits: its own copies in its own folder, and nothing shared with others.
+"""Give a branch its own copy of its parent's scratch folder and of its open files.
 
-A fork shares open files with its parent, offset and all. Open files of the scratch folder are therefore opened anew on
-the copies; other open files, pipes and sockets become /dev/null.
+A fork shares open files, including their offsets, with its parent. Open files of the scratch folder are therefore
+reopened on the copies; other open files, pipes and sockets become /dev/null.
 """
 
 from __future__ import annotations
@@ -16,22 +16,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 BRANCHES_FOLDER = ".branches"
-"""Where the folders of a branch's own branches lie within its folder; never copied."""
+"""Subfolder that holds the folders of a branch's own branches; it is never copied."""
 
 FileIdentity = tuple[int, int]
 
 
-def move_into_folder(old: str | None, new: str, line: int, files: int) -> None:
-    """Copy folder `old` to `new` and live there. `line` is the one open file to keep, of at most `files`."""
+def move_into_folder(old: str | None, new: str, connection: int, files: int) -> None:
+    """Copy folder `old` to `new` and make it the working folder.
+
+    `connection` is the descriptor of the socket to keep open; descriptors from 3 to `files` are replaced.
+    """
     copies = dict(_copy(old, new)) if old else {}
     os.chdir(new)
     os.environ["HOME"] = os.environ["TMPDIR"] = new
     tempfile.tempdir = None
-    _reopen(copies, line, files)
+    _reopen(copies, connection, files)
 
 
 def _copy(old: str, new: str) -> Iterator[tuple[FileIdentity, str]]:
-    """Copy a folder's contents as far as they can be; the identity of each old file, and its copy."""
+    """Copy a folder's contents as far as possible; yields the identity of each old file and the path of its copy."""
     for entry in os.scandir(old):
         target = f"{new}/{entry.name}"
         with contextlib.suppress(OSError):
@@ -48,9 +51,9 @@ def _copy(old: str, new: str) -> Iterator[tuple[FileIdentity, str]]:
                 yield (status.st_dev, status.st_ino), target
 
 
-def _reopen(copies: dict[FileIdentity, str], line: int, files: int) -> None:
+def _reopen(copies: dict[FileIdentity, str], connection: int, files: int) -> None:
     for number in range(3, files):
-        if number == line:
+        if number == connection:
             continue
         try:
             status = os.fstat(number)

@@ -1,8 +1,8 @@
-"""The system-call filter of generated code: a list of what is allowed, everything else fails with EPERM.
+"""The system-call filter of generated code: an allow-list; every other call fails with EPERM.
 
-- A plain fork and a new thread are put before the host (`supervisor.py`), which lets them pass or refuses them.
-- Calls whose meaning lies in a register are decided by it: only private mappings, only harmless `fcntl` commands.
-- Another architecture's or x32's calling convention ends the process: its numbers would mean other calls.
+- A plain fork or a new thread is referred to the host (`fork_supervisor.py`), which allows or refuses it.
+- Some calls are filtered by their arguments: only private mappings, only harmless `fcntl` commands.
+- The calling convention of another architecture or of x32 kills the process, as its numbers mean other calls.
 
 Format: https://docs.kernel.org/userspace-api/seccomp_filter.html
 """
@@ -40,9 +40,9 @@ Program = list[tuple[int, int, int, int]]
 
 
 def install(*, metadata: bool) -> int:
-    """Install the filter for good; the file on which forks and threads ask for leave.
+    """Install the filter permanently; returns the descriptor on which the host is notified of forks and threads.
 
-    `metadata` allows changing modes and times of files. Raises LayerError where machine or kernel lacks the means.
+    `metadata` allows changing modes and times of files. Raises LayerError if machine or kernel does not support it.
     """
     machine = os.uname().machine
     if machine not in _MACHINES:
@@ -63,7 +63,7 @@ def install(*, metadata: bool) -> int:
 
 
 def build_program(machine: str, metadata: bool) -> Program:
-    """The filter as instructions for one machine."""
+    """The filter as BPF instructions for one machine."""
     architecture, column, _ = _MACHINES[machine]
     code: Program = [
         (_LOAD, 0, 0, _ARCHITECTURE),
@@ -100,12 +100,12 @@ def build_program(machine: str, metadata: bool) -> Program:
 
 
 def _match_call(number: int, block: Program) -> Program:
-    """`block`, which must end by returning, for one call; other calls go past it."""
+    """Run `block`, which must end with a return, for one call; skip it for others."""
     return [(_JUMP_EQUAL, 0, len(block), number), *block]
 
 
 def _match_argument(argument: int, values: Iterable[int], action: int, mask: int | None = None) -> Program:
-    """Take `action` if an argument, masked, is one of `values`, else EPERM; so too if its high half is not empty."""
+    """Return `action` if the masked argument is one of `values`, else EPERM; EPERM too if its high half is not zero."""
     offset = _ARGUMENTS + 8 * argument
     refuse = (_RETURN, 0, 0, _ERRNO | errno.EPERM)
     code: Program = [(_LOAD, 0, 0, offset + 4), (_JUMP_EQUAL, 1, 0, 0), refuse, (_LOAD, 0, 0, offset)]

@@ -1,8 +1,7 @@
-"""How generated code reaches tools: every `requests` call becomes a frame to the host and its answer a Response.
+"""Redirect the `requests` library of generated code: each request becomes a message to the host.
 
-Replacing `HTTPAdapter.send` also catches sessions on which code mounts adapters of its own. Headers go along; the host
-decides which of them a service gets, and adds the secrets itself. Other ways to the network do not exist; sockets
-cannot be made.
+Replacing `HTTPAdapter.send` also covers sessions with custom adapters. Headers are passed on; the host decides which of
+them a service gets, and adds the secrets. There is no other access to the network: sockets cannot be created.
 """
 
 from __future__ import annotations
@@ -18,18 +17,18 @@ from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 
 Headers = list[tuple[str, str]]
-MAX_HEADERS = 100  # of one request; the host takes no more
+MAX_HEADERS = 100  # of one request; the host rejects more
 CallHost = Callable[[str, str, str | None, Headers], tuple[int, str]]
 """(method, absolute URL, body, headers) → (HTTP status, body)."""
 
 
-def install(ask: CallHost) -> None:
-    """Let every request made with `requests` in this process, and in its forks, be answered by `ask`."""
+def install(call_host: CallHost) -> None:
+    """Answer every request made with `requests` in this process and its forks by calling `call_host`."""
 
     def send(
         adapter: HTTPAdapter, request: requests.PreparedRequest, *_arguments: object, **_options: object
     ) -> requests.Response:
-        status, body = ask(
+        status, body = call_host(
             request.method or "GET", request.url or "", _encode_body(request.body), _select_headers(request.headers)
         )
         return _build_response(adapter, request, status, body)
@@ -48,7 +47,7 @@ def _encode_body(body: Any) -> str | None:
 
 
 def _select_headers(headers: Any) -> Headers:
-    """Names and values as text, without what the library sets of its own accord."""
+    """Names and values as text, without the library's default headers."""
     own = requests.utils.default_headers()
     pairs = ((_decode_text(name), _decode_text(value)) for name, value in (headers or {}).items() if value is not None)
     return [(name, value) for name, value in pairs if own.get(name) != value][:MAX_HEADERS]

@@ -1,9 +1,9 @@
-"""A sandboxed process: it copies itself and runs steps when the host says so.
+"""A sandboxed process: forks itself and runs steps on the host's request.
 
-The first of them, the zygote, runs no generated code; every root interpreter is a fork of it, every branch a fork of
-its parent. What is promised here of one process (its answers, its narrowing after a fork) generated code in that same
-process could break: it then harms itself and its own branches only. What protects siblings and the host, the filter of
-system calls, the namespaces, the limits and the layers of its ancestors, is the kernel's and cannot be taken off.
+The first one, the zygote, runs no generated code; every root interpreter is a fork of it, every branch a fork of its
+parent. Generated code could manipulate this module in its own process, which only harms that process and its branches.
+Siblings and the host are protected by the kernel: the system-call filter, the namespaces, the limits and the Landlock
+layers of its ancestors cannot be removed.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from codetool.execution.inside.run_step import StepOutcome, StepRunner
 from codetool.execution.protocol import get_text, receive, send
 
 THREAD_STACK_BYTES = 2**20
-"""Bytes of stack for each thread; they count against a branch's memory."""
+"""Stack size of each thread in bytes; it counts towards a branch's memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What the host asked for. `use` names the layers; `home` holds all scratch folders; sizes are bytes."""
+    """The requested setup. `use` names the layers, `home` is the parent of all scratch folders, sizes are bytes."""
 
     use: tuple[str, ...]
     home: str
@@ -44,9 +44,9 @@ class Setup:
 
 
 class HostConnection:
-    """This process's socket to the host. A lock lets threads of a step ask for tools one after the other.
+    """This process's socket to the host. A lock serializes the tool calls of a step's threads.
 
-    It is held from the end of a step to the begin of the next: threads that a step left running ask for nothing.
+    The lock is held from the end of a step to the begin of the next, so that leftover threads cannot call tools.
     """
 
     def __init__(self, socket_: socket.socket) -> None:
@@ -55,7 +55,7 @@ class HostConnection:
         self._lock = threading.Lock()
 
     def switch_socket(self, socket_: socket.socket) -> None:
-        """Speak over another socket from now on: this process is a fresh fork of the one that held the old."""
+        """Switch to another socket, after this process was forked from the one that used the old socket."""
         self.socket.close()
         self.socket, self._lock = socket_, threading.Lock()
 
@@ -63,31 +63,31 @@ class HostConnection:
         send(self.socket, {"kind": kind, "token": self.token, **fields})
 
     def call_tool(self, method: str, url: str, body: str | None, headers: transport.Headers) -> tuple[int, str]:
-        """The host's answer to a tool request."""
+        """Send a tool request to the host; returns the HTTP status and body of its answer."""
         with self._lock, _block_alarms():
             self.send("call", method=method, url=url, body=body, headers=headers)
             answer, _ = receive(self.socket)
         return int(answer["status"]), get_text(answer, "body")
 
     def begin_step(self) -> None:
-        """A step begins: it may ask."""
+        """Allow tool calls, at the begin of a step."""
         if self._lock.locked():
             self._lock.release()
 
     def end_step(self, outcome: StepOutcome) -> None:
-        """Tell how a step ended, after the answer that one of its threads may be waiting for."""
+        """Report the outcome of a step, after any tool call in progress; further calls wait for the next step."""
         self._lock.acquire()
         self.send("done", observation=outcome.observation, error=outcome.error, stderr=outcome.stderr)
 
     def send_partial_output(self, printed: Callable[[], str], warned: Callable[[], str]) -> None:
-        """Tell what was printed so far, unless the line is in the middle of something else."""
+        """Send the output so far, unless a tool call is in progress."""
         if self._lock.acquire(blocking=False):
             self.send("output", text=printed(), stderr=warned())
 
 
 @contextlib.contextmanager
 def _block_alarms() -> Iterator[None]:
-    """The code's own alarms come later: one between question and answer would leave the answer to the next question."""
+    """Delay the code's own alarm signals: one between a request and its answer would mix up later answers."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF))
     try:
         yield
@@ -96,12 +96,12 @@ def _block_alarms() -> Iterator[None]:
 
 
 def main(socket_: socket.socket, setup: Setup) -> None:
-    """Confine this process for good, then serve the host until it closes the line."""
+    """Confine this process permanently, then serve the host until it closes the socket."""
     version, listener = _confine(setup)
     connection, steps = HostConnection(socket_), StepRunner(setup.output)
     transport.install(connection.call_tool)
     event_loop.install()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # branches that end leave no zombie
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # branches that end leave no zombies
     if hasattr(signal, "SIGUSR1"):
         signal.signal(signal.SIGUSR1, lambda *_: connection.send_partial_output(steps.read_stdout, steps.read_stderr))
     threading.stack_size(THREAD_STACK_BYTES)
@@ -110,15 +110,15 @@ def main(socket_: socket.socket, setup: Setup) -> None:
     gc.freeze()
     send(socket_, {"kind": "hello", "landlock": version}, [listener] if listener >= 0 else [])
     if listener >= 0:
-        os.close(listener)  # or the sandbox could give itself leave
+        os.close(listener)  # or sandboxed code could allow its own forks
     try:
         serve(connection, steps, setup, version)
     except (EOFError, OSError):
-        pass  # the host closed the line: it wants this process to end
+        pass  # the host closed the socket, so this process ends
 
 
 def serve(connection: HostConnection, steps: StepRunner, setup: Setup, version: int) -> None:
-    """Do what the host says, over and over. Raises EOFError when it is gone."""
+    """Execute the host's commands. Raises EOFError when the host closes the socket."""
     folder: str | None = None
     while True:
         message, descriptors = receive(connection.socket)
@@ -128,13 +128,13 @@ def serve(connection: HostConnection, steps: StepRunner, setup: Setup, version: 
             connection.end_step(steps.run(get_text(message, "code")))
         elif message["kind"] == "branch":
             if _branch(connection, descriptors[0]):
-                settle, _ = receive(connection.socket)
-                folder = _enter_folder(connection, folder, get_text(settle, "folder"), setup, version)
+                command, _ = receive(connection.socket)
+                folder = _enter_folder(connection, folder, get_text(command, "folder"), setup, version)
 
 
 def _branch(connection: HostConnection, descriptor: int) -> bool:
-    """Fork; whether this is the child."""
-    numbers = random.getstate()  # a fork would reseed it, and no two runs would be the same
+    """Fork this process; True in the child."""
+    numbers = random.getstate()  # a fork reseeds the generator, which would make runs differ
     try:
         child = os.fork() == 0
     except OSError as error:
@@ -151,20 +151,20 @@ def _branch(connection: HostConnection, descriptor: int) -> bool:
 
 
 def _enter_folder(connection: HostConnection, old: str | None, name: str, setup: Setup, version: int) -> str:
-    """Move into the branch's own folder (`name`, or stay), close all others to this process, and report."""
+    """Move into the folder `name` (stay if empty), restrict file access to it, and report to the host."""
     own = f"{setup.home}/{name}" if name else old or setup.home
     if name:
         scratch.move_into_folder(old, own, connection.socket.fileno(), limits.MAX_OPEN_FILES)
         if version:
             landlock.narrow(version, setup.readable, [NULL], own)
     if old is None:
-        limits.apply(cpu_seconds=setup.cpu_seconds)  # not the zygote's: it forks for as long as the run lasts
+        limits.apply(cpu_seconds=setup.cpu_seconds)  # not for the zygote, which forks during the whole run
     connection.send("hello", pid=os.getpid())
     return own
 
 
 def _confine(setup: Setup) -> tuple[int, int]:
-    """Take every layer asked for: the Landlock version in force and the supervisor's file. Raises LayerError."""
+    """Apply the requested layers; returns the Landlock version and the notification descriptor. Raises LayerError."""
     limits.apply(address_space=setup.address_space, file_size=setup.scratch)
     if sys.platform != "linux":
         return 0, -1
