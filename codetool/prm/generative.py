@@ -1,6 +1,6 @@
 """A generative PRM: a language model whose probability of the first of two labels is the latent reward of a step.
 
-It reads the task, its tools, the earlier steps with what they printed and the step to judge (what was
+It reads the task, its tools, the earlier steps with what they printed and the step to score (what was
 known before it ran), or two of them to choose between. The score is read from the logits of the two labels at the one
 position where its answer would begin. Nothing is generated.
 """
@@ -42,7 +42,7 @@ class GenerativePRM(EndpointConfig):
     model: str
     """Hub name of the model, or a folder in Hugging Face format; for an adapter its base. What an endpoint calls it."""
     path: Annotated[Path | None, Checksummed]
-    """Folder of a trained adapter (PEFT) or of a whole model; None lets the untrained model judge zero-shot."""
+    """Folder of a trained adapter (PEFT) or of a whole model; None scores zero-shot with the untrained model."""
     backend: Literal["transformers", "vllm", "endpoint"]
     """`transformers`: in this process. `vllm`: a server of the run's own, or the one at `base_url`. `endpoint`: any
     OpenAI-compatible server that tells log-probabilities."""
@@ -55,11 +55,11 @@ class GenerativePRM(EndpointConfig):
     """How two logits become a score; `logit_ratio` is the reference's formula and needs the raw logits of
     `backend: transformers`."""
     sees_observation: bool
-    """Whether a step is judged after it ran, with what it printed; an extension of the method."""
+    """Whether a step is scored after it ran, with what it printed; an extension of the method."""
     prompt: PRMPrompt | PairwisePRMPrompt
     """What the PRM reads: one candidate, or two to choose between."""
     precision: Precision
-    """What the model computes in."""
+    """Data type of the computation."""
     device: Annotated[str, Operational]
     """`auto` (a GPU if there is one), `cpu` or `cuda:N`; in this process alone."""
     threads: Annotated[PositiveInt | None, Operational]

@@ -16,10 +16,10 @@ from codetool.runs.operational import Operational
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class NoPRM:
-    """Steps are judged by what they did alone."""
+    """No PRM: the reward of a step is its spot reward alone."""
 
     path: Annotated[Path | None, Operational]
-    """Not read. One word of a sweep, `prm.path=FOLDER`, so goes for methods with a PRM and methods without."""
+    """Not read. It exists so that a sweep can set `prm.path=FOLDER` for methods with and without a PRM."""
 
     def checksum(self) -> None:
         """None: there are no files."""

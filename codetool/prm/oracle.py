@@ -1,7 +1,7 @@
 """A PRM that knows the gold path and the right answer: an upper bound for trained PRMs, and a test of the search.
 
 A path is worth 1 as long as its answered tool calls follow the gold path (`gold_path` says what that allows), and once
-it is finished if its answer is checked as right; else 0. It is the calls that are judged: a step without any, or one
+it is finished if its answer is checked as right; else 0. Only calls determine the score: a step without any, or one
 that failed, keeps the worth of what was called until then; that it failed is in its on-the-spot reward. A finished path
 whose answer cannot be checked is worth 1 if it made all gold calls.
 """
@@ -34,7 +34,7 @@ class OraclePRM:
 
     @property
     def sees_observation(self) -> bool:
-        """True, an extension of the method: it judges what steps did. A result records it as this PRM's own."""
+        """True, an extension of the method: it scores what steps did. A result records it as this PRM's own."""
         return True
 
     def checksum(self) -> None:

@@ -17,7 +17,7 @@ from codetool.types import Execution, Node, Step, Task
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class RandomPRM:
-    """Uniform latent rewards, each determined by the seed, the task, the steps before and the step judged."""
+    """Uniform latent rewards, each determined by the seed, the task, the steps before and the step to score."""
 
     seed: int
     """Seed of the numbers."""

@@ -18,7 +18,7 @@ ScoreKey = tuple[str, ...]
 
 
 def make_score_key(task_id: str, path: Sequence[Node], step: Step) -> ScoreKey:
-    """What a recorded score is known by."""
+    """Return the key under which a score is recorded."""
     return (task_id, *(node.step.text for node in path if node.step), step.text)
 
 
@@ -31,7 +31,7 @@ class RecordedScores:
 
     @property
     def sees_observation(self) -> bool:
-        """Whether the PRM judges steps that have run."""
+        """Whether the PRM scores steps that have run."""
         return self._inner.sees_observation
 
     async def score(

@@ -4,7 +4,7 @@ vLLM is asked for the log-probabilities of exactly the two labels, by their toke
 20 most probable tokens; a label's probability is that of all its spellings among them (`Yes`, ` yes`). If one label is
 not among them, it holds at most the probability of the least of them, and at most what they all leave; it is taken to
 hold that much, so the score is too close to one half rather than too sure. If both are missing, or hold next to nothing
-(a model that thinks first), the model does not judge, and that is an error.
+(a model that thinks first), the model does not score, and that is an error.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
 Whatever arrives while the model reads is read together next, whoever sent it. A request whose client leaves is dropped.
 Whatever is not served is answered by `{"detail": why}`: 400 no JSON, 422 not what is expected, 413 too much, 503 with
 Retry-After while too many chats wait. Clients of the reference implementation read `response` whatever the status, so
-`/generate` adds `{"response": number, "error": why}`: 0 for a chat that is too long to be judged, else null.
+`/generate` adds `{"response": number, "error": why}`: 0 for a chat that is too long to be scored, else null.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class StepReward:
     """How the rewards of a path's steps combine."""
 
     def cumulative(self, path: Sequence[Node]) -> float:
-        """Reward of the path, 0 for the empty one. A step that no PRM judged counts with its spot term alone."""
+        """Reward of the path, 0 for the empty one. A step without a PRM score counts with its spot term alone."""
         return AGGREGATES[self.aggregate]([self._reward_of(node) for node in path]) if path else 0.0
 
     def _reward_of(self, node: Node) -> float:

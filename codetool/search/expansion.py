@@ -121,7 +121,7 @@ class Expansion:
         return spent is not None
 
     async def _make_children(self, parent: Node, before: int, groups: Sequence[Sequence[Candidate]]) -> list[Node]:
-        """A child for each program. The PRM judges while they run, unless it is to see what they print."""
+        """A child for each program. The PRM scores them while they run, unless it reads what they print."""
         if not groups:
             return []
         prefix = f"{parent.id}-" if parent.depth else ""

@@ -24,7 +24,7 @@ class TrainConfig:
     """Settings of a training run."""
 
     target: Literal["prm", "policy"]
-    """`prm`: a judge of steps on `process.jsonl`. `policy`: a writer of steps on `transcripts.jsonl`."""
+    """`prm`: a PRM, trained on `process.jsonl`. `policy`: a policy, trained on `transcripts.jsonl`."""
     labels: Literal["hard", "soft"]
     """What a PRM learns: the label, 0 or 1, or the estimate named by `soft_target`."""
     soft_target: Literal["soft", "latent"]
