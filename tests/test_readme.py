@@ -39,11 +39,11 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
 
 
 def test_the_readme_counts_what_is_there() -> None:
-    store, rows = load(), tmdb_verified.rows()
+    store, rows = load(), tmdb_verified.load_all_rows()
     text = " ".join((ROOT / "docs" / "benchmarks.md").read_text().split())
     assert f"{len(store.movies)} films, {len(store.shows)} shows with {len(store.episodes)} named episodes" in text
     assert f"{len(store.people):,} people" in text
-    answered = sum(bool(known.answers) for known in reference_answers.references().values())
+    answered = sum(bool(known.answers) for known in reference_answers.load_references().values())
     assert f"{answered} of its 100 queries" in text
     changes = " ".join((ROOT / "CHANGELOG.md").read_text().split())
     assert f"{len(rows):,} film queries from {len({row['template'] for row in rows})} templates" in changes

@@ -1,4 +1,4 @@
-"""References and JSON schemas of an OpenAPI document, reduced to the names and types that a prompt needs."""
+"""Resolve references in an OpenAPI document and reduce its JSON schemas to the names and types for prompts."""
 
 from __future__ import annotations
 
@@ -13,108 +13,119 @@ from codetool.types import JSON
 log = logging.getLogger(__name__)
 
 Document = Mapping[str, Any]
-LEVELS = 13
-"""Levels of nesting that a shape keeps at most; alternatives (`allOf`, `oneOf`, `anyOf`) count as one."""
-NODES = 500
-"""Names and types that a shape holds at most. A larger one is cut at the deepest level at which it is small enough."""
-PROPERTIES = 60
-"""Properties of one object, and alternatives of one value, that are kept."""
+MAX_LEVELS = 13
+"""Maximum nesting levels of a summary; combinations (`allOf`, `oneOf`, `anyOf`) count as one level."""
+MAX_NODES = 500
+"""Maximum names and types in a summary. A larger one is cut at the deepest level at which it is small enough."""
+MAX_PROPERTIES = 60
+"""Maximum properties of one object, and maximum alternatives of one value."""
 COMBINATIONS = ("allOf", "oneOf", "anyOf")
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 
 
 class _TooLargeError(Exception):
-    """A shape has more than `NODES` nodes at this depth."""
+    """A summary has more than `MAX_NODES` nodes at this depth."""
 
 
-def resolve(document: Document, node: Any, where: str) -> Mapping[str, Any]:
-    """The object that `node` is or refers to. Raises ConfigError for a dangling, circular or outside reference."""
+def resolve_reference(document: Document, node: Any, where: str) -> Mapping[str, Any]:
+    """Return the object that `node` is or refers to.
+
+    Raises ConfigError if a reference is dangling, circular or external.
+    """
     node = _follow(document, node, where, set())
     if not isinstance(node, Mapping):
         raise ConfigError(f"{where}: {node!r} is not an object.")
     return node
 
 
-def shape(document: Document, schema: Any, where: str) -> JSON:
-    """Nested names and types: `{"id": "integer", "cast": [{"name": "string"}]}`; a recursion ends as `object`.
+def summarize(document: Document, schema: Any, where: str) -> JSON:
+    """Summarize a schema as nested names and types: `{"id": "integer", "cast": [{"name": "string"}]}`.
 
-    It has at most `NODES` nodes. A reference that cannot be followed is warned of and becomes `any`.
+    The summary has at most `MAX_NODES` nodes. A recursion ends as `object`. A reference that cannot be resolved becomes
+    `any`, with a warning.
     """
     warned: dict[str, None] = {}
-    for levels in range(LEVELS, 0, -1):
+    for levels in range(MAX_LEVELS, 0, -1):
         try:
-            found = _Shape(document, levels, warned).of(schema, where, ())
+            summary = _Summarizer(document, levels, warned).summarize(schema, where, ())
         except _TooLargeError:
             continue
         for message in warned:
             log.warning("%s It is shown as `any`.", message)
-        return found
+        return summary
     return "object"
 
 
 def type_name(document: Document, schema: Mapping[str, Any], where: str) -> str:
-    """One word for a value's type: `integer`, `array`, `object`."""
+    """Return the type of a value as one word: `integer`, `array`, `object`."""
     try:
-        found = _Shape(document, 3, {}).of(schema, where, ())
+        summary = _Summarizer(document, 3, {}).summarize(schema, where, ())
     except _TooLargeError:
         return "object"
-    if isinstance(found, str):
-        return found.removesuffix(" | null")
-    return "array" if isinstance(found, list) else "object"
+    if isinstance(summary, str):
+        return summary.removesuffix(" | null")
+    return "array" if isinstance(summary, list) else "object"
 
 
-def properties(document: Document, schema: Any, where: str) -> tuple[dict[str, Any], frozenset[str]]:
-    """The properties of an object schema and the names of the required ones, its combinations merged.
+def merge_properties(document: Document, schema: Any, where: str) -> tuple[dict[str, Any], frozenset[str]]:
+    """Return the properties of an object schema and the names of the required ones, with combinations merged.
 
-    A name counts as required in `oneOf` and `anyOf` only if every alternative requires it.
+    In `oneOf` and `anyOf` a name is required only if every alternative requires it.
     """
-    return _merged(document, schema, where, {}, 0)
+    return _merge_properties(document, schema, where, {}, 0)
 
 
-def listed(schema: Mapping[str, Any], key: str) -> list[Any]:
-    """The list under a key of a schema, empty where there is none."""
+def get_list(schema: Mapping[str, Any], key: str) -> list[Any]:
+    """Return the list under a key of a schema, empty if there is none."""
     value = schema.get(key)
     return list(value) if isinstance(value, list | tuple) else []
 
 
-def kinds(schema: Mapping[str, Any]) -> list[str]:
-    """The types that a schema names, else those of its constant or its choices; `null` last if it may be null."""
+def type_names(schema: Mapping[str, Any]) -> list[str]:
+    """Return the types of a schema, else those of its constant or choices; `null` comes last if it may be null."""
     raw = schema.get("type")
-    found = [str(word) for word in raw] if isinstance(raw, list) else [str(raw)] if raw else []
-    if not found:
-        values = [schema["const"]] if "const" in schema else listed(schema, "enum")
-        found = list(dict.fromkeys(_TYPES.get(type(value), "string") for value in values if value is not None))
-    found = [word for word in found if word != "null"] + ["null"] * ("null" in found)
-    return found + (["null"] if schema.get("nullable") is True and "null" not in found else [])
+    names = [str(word) for word in raw] if isinstance(raw, list) else [str(raw)] if raw else []
+    if not names:
+        values = [schema["const"]] if "const" in schema else get_list(schema, "enum")
+        names = list(dict.fromkeys(_TYPES.get(type(value), "string") for value in values if value is not None))
+    names = [word for word in names if word != "null"] + ["null"] * ("null" in names)
+    return names + (["null"] if schema.get("nullable") is True and "null" not in names else [])
 
 
-_Merged = tuple[dict[str, Any], frozenset[str]]
+_MergedProperties = tuple[dict[str, Any], frozenset[str]]
 
 
-def _merged(document: Document, raw: Any, where: str, known: dict[str, _Merged], level: int) -> _Merged:
-    """The properties of a schema; `known` are those of references, each of which is merged once."""
+def _merge_properties(
+    document: Document, raw: Any, where: str, cache: dict[str, _MergedProperties], level: int
+) -> _MergedProperties:
+    """Merge the properties of a schema; `cache` has those of references, so that each is merged once."""
     reference = raw.get("$ref") if isinstance(raw, Mapping) else None
-    if isinstance(raw, bool) or level > LEVELS:
+    if isinstance(raw, bool) or level > MAX_LEVELS:
         return {}, frozenset()
     if reference is not None:
-        if str(reference) not in known:
-            known[str(reference)] = ({}, frozenset())  # what a recursion adds
-            known[str(reference)] = _merged(document, resolve(document, raw, where), where, known, level)
-        return known[str(reference)]
-    schema = resolve(document, raw, where)
-    found: dict[str, Any] = {}
-    required = frozenset(map(str, listed(schema, "required")))
+        if str(reference) not in cache:
+            cache[str(reference)] = ({}, frozenset())  # the contribution of a recursion
+            cache[str(reference)] = _merge_properties(
+                document, resolve_reference(document, raw, where), where, cache, level
+            )
+        return cache[str(reference)]
+    schema = resolve_reference(document, raw, where)
+    merged: dict[str, Any] = {}
+    required = frozenset(map(str, get_list(schema, "required")))
     for key in COMBINATIONS:
-        parts = [_merged(document, part, where, known, level + 1) for part in listed(schema, key)[:PROPERTIES]]
+        parts = [
+            _merge_properties(document, part, where, cache, level + 1)
+            for part in get_list(schema, key)[:MAX_PROPERTIES]
+        ]
         for part, _ in parts:
-            found |= part
+            merged |= part
         sets = [names for _, names in parts]
         if sets:
             required |= frozenset().union(*sets) if key == "allOf" else frozenset.intersection(*sets)
     own = schema.get("properties") or {}
     if not isinstance(own, Mapping):
         raise ConfigError(f"{where}: properties is {own!r}, not an object.")
-    return found | {str(name): value for name, value in own.items() if name not in (None, "")}, required
+    return merged | {str(name): value for name, value in own.items() if name not in (None, "")}, required
 
 
 def _follow(document: Document, node: Any, where: str, seen: set[str]) -> Any:
@@ -128,7 +139,7 @@ def _follow(document: Document, node: Any, where: str, seen: set[str]) -> Any:
 
 
 def _lookup(document: Document, reference: str, where: str, seen: set[str]) -> Any:
-    """What a JSON pointer names; a reference on the way to it is followed."""
+    """Return the value at a JSON pointer; references on the way are followed."""
     if reference not in ("#", "#/") and not reference.startswith("#/"):
         raise ConfigError(f"{where}: {reference} lies outside the document; put it under components.")
     node: Any = document
@@ -151,17 +162,17 @@ def _child(node: Any, keys: Iterable[str], missing: ConfigError) -> Any:
     raise missing
 
 
-class _Shape:
-    """Builds the shape of a schema down to a level, counting its nodes."""
+class _Summarizer:
+    """Summarizes a schema down to a level and counts the nodes."""
 
     def __init__(self, document: Document, levels: int, warned: dict[str, None]) -> None:
         self._document, self._levels, self._warned = document, levels, warned
         self._nodes = 0
 
-    def of(self, raw: Any, where: str, above: tuple[str, ...]) -> JSON:
-        """The shape of a schema below the references `above`, one for each level, empty for a level without one."""
+    def summarize(self, raw: Any, where: str, above: tuple[str, ...]) -> JSON:
+        """Summarize a schema; `above` has one reference for each level above it, empty for a level without one."""
         self._nodes += 1
-        if self._nodes > NODES:
+        if self._nodes > MAX_NODES:
             raise _TooLargeError
         if isinstance(raw, bool):  # JSON schema's "anything" and "nothing"
             return "any"
@@ -169,11 +180,11 @@ class _Shape:
         if reference is not None and reference in above:
             return "object"
         try:
-            schema = resolve(self._document, raw, where)
+            schema = resolve_reference(self._document, raw, where)
         except ConfigError as error:
             self._warned[str(error)] = None
             return "any"
-        below, kind = (*above, str(reference or "")), kinds(schema)
+        below, kind = (*above, str(reference or "")), type_names(schema)
         if any(key in schema for key in COMBINATIONS):
             return self._combined(schema, where, below)
         if "properties" in schema or "object" in kind:
@@ -183,33 +194,33 @@ class _Shape:
         return " | ".join(kind) or "any"
 
     def _array(self, schema: Mapping[str, Any], where: str, above: tuple[str, ...]) -> JSON:
-        items = schema.get("items", next(iter(listed(schema, "prefixItems")), None))
-        return [self.of(items, where, above)] if items is not None and len(above) < self._levels else "array"
+        items = schema.get("items", next(iter(get_list(schema, "prefixItems")), None))
+        return [self.summarize(items, where, above)] if items is not None and len(above) < self._levels else "array"
 
     def _object(self, schema: Mapping[str, Any], where: str, above: tuple[str, ...]) -> JSON:
-        found = schema.get("properties") or {}
-        if not isinstance(found, Mapping):
-            raise ConfigError(f"{where}: properties is {found!r}, not an object.")
-        if not found or len(above) >= self._levels:
+        declared = schema.get("properties") or {}
+        if not isinstance(declared, Mapping):
+            raise ConfigError(f"{where}: properties is {declared!r}, not an object.")
+        if not declared or len(above) >= self._levels:
             return "object"
-        kept = [(str(name), value) for name, value in found.items() if name not in (None, "")][:PROPERTIES]
-        return {name: self.of(value, f"{where}.{name}", above) for name, value in kept}
+        kept = [(str(name), value) for name, value in declared.items() if name not in (None, "")][:MAX_PROPERTIES]
+        return {name: self.summarize(value, f"{where}.{name}", above) for name, value in kept}
 
     def _combined(self, schema: Mapping[str, Any], where: str, above: tuple[str, ...]) -> JSON:
-        """Objects merge into one with all properties; other alternatives stand side by side."""
+        """Merge objects into one with all properties; list other alternatives as `a | b`."""
         if len(above) > self._levels:
             return "object"
         own = {key: value for key, value in schema.items() if key not in COMBINATIONS}
-        parts = [part for key in COMBINATIONS for part in listed(schema, key)][:PROPERTIES]
-        found = [self.of(part, where, above) for part in ([own] if "properties" in own else []) + parts]
-        objects = [part for part in found if isinstance(part, dict)]
+        parts = [part for key in COMBINATIONS for part in get_list(schema, key)][:MAX_PROPERTIES]
+        summaries = [self.summarize(part, where, above) for part in ([own] if "properties" in own else []) + parts]
+        objects = [part for part in summaries if isinstance(part, dict)]
         if objects:
             return {name: value for part in objects for name, value in part.items()}
-        lists = [part for part in found if isinstance(part, list)]
-        return lists[0] if lists else " | ".join(_words(found, bool(schema.get("nullable"))))
+        lists = [part for part in summaries if isinstance(part, list)]
+        return lists[0] if lists else " | ".join(_split_types(summaries, bool(schema.get("nullable"))))
 
 
-def _words(found: list[JSON], nullable: bool) -> Iterator[str]:
-    words = [word for part in found for word in str(part).split(" | ")] + (["null"] if nullable else [])
+def _split_types(summaries: list[JSON], nullable: bool) -> Iterator[str]:
+    words = [word for part in summaries for word in str(part).split(" | ")] + (["null"] if nullable else [])
     words.sort(key=lambda word: word == "null")
     yield from dict.fromkeys(words)

@@ -1,11 +1,11 @@
-"""OpenAPI documents → `Tool`s: what a prompt shows and the broker matches.
+"""Convert OpenAPI documents to `Tool`s, which prompts show and the broker matches.
 
-OpenAPI 3.0 and 3.1 are read, Swagger 2 by way of a conversion. Path, query and header parameters and request bodies
-become parameters. Cookies and security schemes are left out, and so is every parameter, default or text that carries a
-secret: the broker adds keys after the sandbox. A path variable is always a parameter. An operation's `x-effect: read`
-or `x-effect: write` says what a call does where the method does not.
+OpenAPI 3.0 and 3.1 are supported; Swagger 2 is converted first. Path, query and header parameters and request bodies
+become parameters. Cookies, security schemes, and every parameter, default or text that contains a secret are left out,
+since the broker adds keys outside the sandbox. Every path variable is a parameter. `x-effect: read` or `x-effect:
+write` of an operation overrides what its method implies.
 
-An operation that cannot be read is skipped with a warning that names it, as long as another one can.
+An operation that cannot be parsed is skipped with a warning that names it, unless no operation can be parsed.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import Any, Literal
 
 import yaml
 
-from codetool.benchmarks.json_schema import Document, listed, resolve, shape, type_name
-from codetool.benchmarks.openapi_bodies import fields, json_content
-from codetool.benchmarks.swagger import converted
+from codetool.benchmarks.json_schema import Document, get_list, resolve_reference, summarize, type_name
+from codetool.benchmarks.openapi_bodies import json_content, parse_fields
+from codetool.benchmarks.swagger import convert_to_openapi_3
 from codetool.errors import ConfigError
 from codetool.types import JSON, Effect, Parameter, Tool
 
@@ -35,13 +35,13 @@ SECRET = re.compile(
 )
 SECRET_TEXT = re.compile(r"\bbearer\s+\S+|\beyJ[\w-]{8,}[\w.-]*|\b[0-9a-f]{32,}\b", re.I)
 HEADERS_OF_THEIR_OWN = frozenset({"accept", "content-type", "authorization"})
-"""Headers that OpenAPI (3.0, 4.7.12) takes from other parts of a document and not from its parameters."""
-TEXT_LIMIT = 200  # characters of a description
-CHOICES = 60  # values of an argument that are shown
+"""Headers that OpenAPI (3.0, 4.7.12) ignores among parameters; other parts of the document define them."""
+TEXT_LIMIT = 200  # maximum characters of a description
+CHOICES = 60  # maximum choices of a parameter that are shown
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as JSON has it: a date stays a text."""
+    """YAML loader with JSON's types: a date stays a string."""
 
     yaml_implicit_resolvers = {
         first: [(tag, form) for tag, form in resolvers if not tag.endswith(":timestamp")]
@@ -51,7 +51,7 @@ class _Loader(yaml.SafeLoader):
 
 @dataclass(frozen=True)
 class _Operation:
-    """One method of one path, with where it stands for error messages."""
+    """One method of one path, with its position for error messages."""
 
     method: str
     path: str
@@ -64,7 +64,7 @@ class _Operation:
 
 
 def parse_document(text: str) -> Mapping[str, Any]:
-    """The document that a JSON or YAML text holds. Raises ConfigError where it holds none."""
+    """Parse a JSON or YAML text. Raises ConfigError if it is neither or is no object."""
     try:
         document = json.loads(text) if text.lstrip().startswith("{") else yaml.load(text, _Loader)  # noqa: S506
     except (ValueError, yaml.YAMLError, RecursionError) as error:
@@ -74,36 +74,36 @@ def parse_document(text: str) -> Mapping[str, Any]:
     return document
 
 
-def tools(document: Mapping[str, Any]) -> tuple[Tool, ...]:
-    """One tool for each operation, in document order. An operation that cannot be read is skipped with a warning.
+def parse_tools(document: Mapping[str, Any]) -> tuple[Tool, ...]:
+    """Return one tool per operation, in document order. An operation that cannot be parsed is skipped with a warning.
 
     Raises:
-        ConfigError: The document is malformed or no operation of it can be read; the message names the place.
+        ConfigError: The document is malformed, or no operation can be parsed; the message names the position.
     """
-    document = _version_3(document)
-    secrets, found, broken = frozenset(_key_names(document)), list[Tool](), list[str]()
-    for path, method, raw in _entries(document, broken):
+    document = _as_version_3(document)
+    secrets, parsed, broken = frozenset(_key_names(document)), list[Tool](), list[str]()
+    for path, method, raw in _iterate_operations(document, broken):
         try:
-            item = resolve(document, raw, f"paths.{path}")
-            body = resolve(document, item[method], f"paths.{path}.{method}")
-            found.append(_tool(document, _Operation(method.upper(), path, item, body), secrets))
+            item = resolve_reference(document, raw, f"paths.{path}")
+            body = resolve_reference(document, item[method], f"paths.{path}.{method}")
+            parsed.append(_tool(document, _Operation(method.upper(), path, item, body), secrets))
         except ConfigError as error:
             broken.append(str(error))
-    if broken and not found:
+    if broken and not parsed:
         raise ConfigError(" ".join(broken[:3]))
     for message in broken:
         log.warning("An operation of the OpenAPI document is skipped. %s", message)
-    return tuple(_renamed(found))
+    return tuple(_make_names_unique(parsed))
 
 
 def tool_name(method: str, path: str) -> str:
-    """The name in the reference data's notation: `GET /movie/{movie_id}` → `GET_movie_movie_id`."""
+    """Return a tool's name in the reference data's notation: `GET /movie/{movie_id}` → `GET_movie_movie_id`."""
     return f"{method}_" + re.sub(r"[^A-Za-z0-9]+", "_", path).strip("_")
 
 
-def _version_3(document: Document) -> Document:
+def _as_version_3(document: Document) -> Document:
     if str(document.get("swagger", "")).startswith("2"):
-        return converted(document)
+        return convert_to_openapi_3(document)
     version = document.get("openapi", document.get("swagger", document.get("swaggerVersion")))
     if not str(document.get("openapi", "")).startswith("3"):
         raise ConfigError(
@@ -121,8 +121,8 @@ def _key_names(document: Document) -> Iterator[str]:
             yield str(scheme.get("name", "")).lower()
 
 
-def _entries(document: Document, broken: list[str]) -> Iterator[tuple[str, str, Any]]:
-    """Path, method and path item of each operation; what is no path item is added to `broken`."""
+def _iterate_operations(document: Document, broken: list[str]) -> Iterator[tuple[str, str, Any]]:
+    """Yield path, method and path item of each operation; error messages are added to `broken`."""
     paths = document.get("paths")
     if not isinstance(paths, Mapping):
         raise ConfigError("paths: missing or not an object; an OpenAPI document lists its operations there.")
@@ -130,7 +130,7 @@ def _entries(document: Document, broken: list[str]) -> Iterator[tuple[str, str, 
         if str(path).startswith("x-"):
             continue
         try:
-            item = resolve(document, raw, f"paths.{path}")
+            item = resolve_reference(document, raw, f"paths.{path}")
         except ConfigError as error:
             broken.append(str(error))
             continue
@@ -140,31 +140,31 @@ def _entries(document: Document, broken: list[str]) -> Iterator[tuple[str, str, 
         yield from ((str(path), method, raw) for method in item if method in METHODS)
 
 
-def _renamed(found: list[Tool]) -> Iterator[Tool]:
-    """The tools, each under a name of its own: `GET /a-b` and `GET /a_b` are spelled alike."""
+def _make_names_unique(tools: list[Tool]) -> Iterator[Tool]:
+    """Yield the tools with unique names: `GET /a-b` and `GET /a_b` would have the same one."""
     taken: dict[str, int] = {}
-    for tool in found:
+    for tool in tools:
         taken[tool.name] = taken.get(tool.name, 0) + 1
         yield tool if taken[tool.name] == 1 else replace(tool, name=f"{tool.name}_{taken[tool.name]}")
 
 
 def _tool(document: Document, operation: _Operation, secrets: frozenset[str]) -> Tool:
-    found = {(p.location, p.name): p for p in _parameters(document, operation, secrets)}
+    by_location = {(p.location, p.name): p for p in _parameters(document, operation, secrets)}
     variables = re.findall(r"{([^}]+)}", operation.path)
     for name in variables:
-        if ("path", name) not in found:
+        if ("path", name) not in by_location:
             raise ConfigError(f"{operation.where}: the path names {{{name}}} but no path parameter describes it.")
-    for location, name in [key for key in found if key[0] == "path" and key[1] not in variables]:
+    for location, name in [key for key in by_location if key[0] == "path" and key[1] not in variables]:
         log.warning("%s: the path has no {%s}; this parameter is left out.", operation.where, name)
-        del found[location, name]
+        del by_location[location, name]
     return Tool(
         name=tool_name(operation.method, operation.path),
         method=operation.method,
         server=_server(document, operation),
         path=operation.path,
         summary=("Deprecated. " if operation.body.get("deprecated") is True else "")
-        + _text(operation.body.get("summary") or operation.body.get("description")),
-        parameters=tuple(sorted(found.values(), key=lambda parameter: not parameter.required)),
+        + _first_paragraph(operation.body.get("summary") or operation.body.get("description")),
+        parameters=tuple(sorted(by_location.values(), key=lambda parameter: not parameter.required)),
         response=_response(document, operation),
         effect=_effect(operation),
     )
@@ -185,7 +185,8 @@ def _effect(operation: _Operation) -> Effect | None:
 def _server(document: Document, operation: _Operation) -> str:
     """The first absolute server of the operation, else of its path, else of the document, without user and password."""
     servers = next(
-        (found for holder in (operation.body, operation.item, document) if (found := listed(holder, "servers"))), []
+        (servers for holder in (operation.body, operation.item, document) if (servers := get_list(holder, "servers"))),
+        [],
     )
     urls = [_server_url(server) for server in servers if isinstance(server, Mapping)]
     for url in urls:
@@ -199,7 +200,7 @@ def _server_url(server: Mapping[str, Any]) -> str:
     url, variables = str(server.get("url") or "").strip(), server.get("variables")
     for name, variable in variables.items() if isinstance(variables, Mapping) else ():
         if isinstance(variable, Mapping):
-            default = variable.get("default", next(iter(listed(variable, "enum")), f"{{{name}}}"))
+            default = variable.get("default", next(iter(get_list(variable, "enum")), f"{{{name}}}"))
             url = url.replace(f"{{{name}}}", str(default))
     return f"https:{url}" if url.startswith("//") else url
 
@@ -207,22 +208,22 @@ def _server_url(server: Mapping[str, Any]) -> str:
 def _parameters(document: Document, operation: _Operation, secrets: frozenset[str]) -> Iterator[Parameter]:
     """Parameters of the path item, then of the operation, which override them, then of the body."""
     for holder in (operation.item, operation.body):
-        for index, raw in enumerate(listed(holder, "parameters")):
+        for index, raw in enumerate(get_list(holder, "parameters")):
             place = f"{operation.where} parameters[{index}]"
-            entry = resolve(document, raw, place)
+            entry = resolve_reference(document, raw, place)
             name, location = entry.get("name"), entry.get("in")
             if not isinstance(name, str) or location not in ("path", "query", "header", "cookie"):
                 raise ConfigError(f"{place}: name {name!r} in {location!r} is no parameter.")
             if location == "header" and name.lower() in HEADERS_OF_THEIR_OWN:
                 continue
-            secret = location != "path" and _secret(name, secrets)
+            secret = location != "path" and _is_secret(name, secrets)
             if location == "cookie" and entry.get("required") is True and not secret:
                 log.warning("%s: the required cookie %s cannot be given; it is left out.", operation.where, name)
             elif location != "cookie" and not secret:
                 yield _parameter(document, operation, location, name, entry)
     where = f"{operation.where} requestBody"
-    for field in fields(document, operation.body.get("requestBody"), where):
-        if not _secret(field.name, secrets):
+    for field in parse_fields(document, operation.body.get("requestBody"), where):
+        if not _is_secret(field.name, secrets):
             place = f"{where} {field.name}"
             yield _described(document, field.name, "body", field.schema, field.required, None, place, field.word)
 
@@ -240,7 +241,7 @@ def _parameter(
     if isinstance(content, Mapping) and content:
         written, media = next(iter(content.items()))
         raw = media.get("schema") if isinstance(media, Mapping) else None
-    schema = {} if raw is None or isinstance(raw, bool) else resolve(document, raw, where)
+    schema = {} if raw is None or isinstance(raw, bool) else resolve_reference(document, raw, where)
     required = location == "path" or bool(entry.get("required"))
     kind = type_name(document, schema, where)
     word = f"Written as {written}." if written else _style_word(name, kind, entry)
@@ -272,39 +273,39 @@ def _described(
     word: str = "",
 ) -> Parameter:
     default: JSON = schema.get("default")
-    choices = [schema["const"]] if "const" in schema else listed(schema, "enum")
+    choices = [schema["const"]] if "const" in schema else get_list(schema, "enum")
     shown = [str(choice) for choice in choices if choice is not None and not SECRET_TEXT.search(str(choice))]
     return Parameter(
         name=name,
         location=location,
         type=type_name(document, schema, where),
         required=required,
-        description=f"{_text(description or schema.get('description'))} {word}".strip(),
+        description=f"{_first_paragraph(description or schema.get('description'))} {word}".strip(),
         default=None if SECRET_TEXT.search(str(default)) else default,
         choices=tuple(shown if len(shown) <= CHOICES else [*shown[:CHOICES], "…"]),
     )
 
 
 def _response(document: Document, operation: _Operation) -> JSON:
-    """The shape of the first successful answer in JSON, None where the document describes none."""
+    """Summarize the first successful JSON response; None if the document describes none."""
     responses = operation.body.get("responses")
-    known = {str(status): raw for status, raw in responses.items()} if isinstance(responses, Mapping) else {}
-    for status in sorted(status for status in known if status.startswith("2")):
+    by_status = {str(status): raw for status, raw in responses.items()} if isinstance(responses, Mapping) else {}
+    for status in sorted(status for status in by_status if status.startswith("2")):
         where = f"{operation.where} response {status}"
         try:
-            schema = json_content(resolve(document, known[status], where).get("content")).get("schema")
+            schema = json_content(resolve_reference(document, by_status[status], where).get("content")).get("schema")
             if schema is not None:
-                return shape(document, schema, where)
+                return summarize(document, schema, where)
         except ConfigError as error:
             log.warning("%s The tool's answer is not described.", error)
     return None
 
 
-def _secret(name: str, secrets: frozenset[str]) -> bool:
+def _is_secret(name: str, secrets: frozenset[str]) -> bool:
     return name.lower() in secrets or SECRET.search(re.sub(r"[-_. ]", "", name.lower())) is not None
 
 
-def _text(raw: Any) -> str:
-    """First paragraph of a description on one line, without anything that looks like a key."""
+def _first_paragraph(raw: Any) -> str:
+    """Return the first paragraph of a description on one line, without anything that looks like a key."""
     line = " ".join(str(raw or "").strip().split("\n\n")[0].split())
     return SECRET_TEXT.sub("…", line)[:TEXT_LIMIT].rstrip()

@@ -1,11 +1,10 @@
-"""The checked answers of RestBench-TMDB, which has none of its own.
+"""Checked answers for RestBench-TMDB, whose own data has none.
 
-`data/tmdb/answers.jsonl` holds, a line a query and named by its index: a reference program in steps, the calls that it
-makes on the embedded replica, and the answer. `answer` is what the program prints; where it has `from`, it is what that
-code prints after the program, for example every poster where the query asks for one. `also` holds further answers that
-are right: another legitimate reading of the query, or another way to write the answer. A query that no operation
-answers has the reason instead. After a change of the data `experiments/task_generator/regenerate_restbench.py` writes
-the answers again.
+Each line of `data/tmdb/answers.jsonl` belongs to one query, by its index: a reference program in steps, its calls on
+the embedded replica, and the answer. `answer` is what the program prints, or with `from`, what that code prints after
+the program, such as all posters where the query asks for any. `also` lists further right answers: another legitimate
+interpretation of the query, or another form of the answer. A query that no operation can answer has the reason instead.
+After a change of the data `experiments/task_generator/regenerate_restbench.py` writes the answers again.
 """
 
 from __future__ import annotations
@@ -20,43 +19,43 @@ from typing import Any
 from codetool.benchmarks.answer_checker.checker import matches
 from codetool.types import Answer
 
-FILE = Path(__file__).parent / "data" / "tmdb" / "answers.jsonl"
+ANSWERS_FILE = Path(__file__).parent / "data" / "tmdb" / "answers.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
-    """How one query is answered on the replica."""
+class ReferenceAnswer:
+    """The reference program of one query, its calls, and its right answers on the replica."""
 
     program: tuple[str, ...]
-    """Steps of Python."""
+    """Python code of each step."""
     calls: tuple[str, ...]
-    """What the program asks for, in order: `GET /search/movie?query=Titanic`."""
+    """Calls of the program, in order: `GET /search/movie?query=Titanic`."""
     answers: tuple[Answer, ...]
-    """The answer and what else is right; empty where no operation answers the query."""
+    """All right answers, the main one first; empty if no operation can answer the query."""
 
     @property
     def answer(self) -> Answer | None:
-        """The answer that a task carries."""
+        """The main answer, which the task contains."""
         return self.answers[0] if self.answers else None
 
     def accepts(self, text: str | None, query: str = "") -> bool | None:
-        """Whether a final answer to the query is right in one of the readings; None where nothing answers it."""
+        """Return whether a final answer equals one of the right answers; None if no operation can answer the query."""
         return any(matches(answer, text, query) for answer in self.answers) if self.answers else None
 
 
 @cache  # a constant of the package
-def references() -> Mapping[str, Reference]:
-    """The reference of each query by its task's id: `q0` … `q99`."""
-    return {f"q{row['index']}": _reference(row) for row in rows()}
+def load_references() -> Mapping[str, ReferenceAnswer]:
+    """Return the reference answer of each query by task id: `q0` … `q99`."""
+    return {f"q{row['index']}": _parse_reference(row) for row in load_answer_rows()}
 
 
-def rows() -> Sequence[Mapping[str, Any]]:
-    """The stored lines in the order of the queries."""
-    with FILE.open(encoding="utf-8") as lines:
+def load_answer_rows() -> Sequence[Mapping[str, Any]]:
+    """Return the parsed lines of the answers file, in the order of the queries."""
+    with ANSWERS_FILE.open(encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
 
 
-def _reference(row: Mapping[str, Any]) -> Reference:
-    known = () if "unanswerable" in row else (row["answer"], *row.get("also", ()))
-    answers = tuple(Answer(entry["type"], entry["value"]) for entry in known)
-    return Reference(tuple(row["program"]), tuple(row["calls"]), answers)
+def _parse_reference(row: Mapping[str, Any]) -> ReferenceAnswer:
+    entries = () if "unanswerable" in row else (row["answer"], *row.get("also", ()))
+    answers = tuple(Answer(entry["type"], entry["value"]) for entry in entries)
+    return ReferenceAnswer(tuple(row["program"]), tuple(row["calls"]), answers)

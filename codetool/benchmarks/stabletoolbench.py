@@ -1,8 +1,8 @@
 """`benchmark=stabletoolbench`: 765 solvable queries over RapidAPI's services (StableToolBench, arXiv 2403.07714).
 
-Six groups: G1 asks one tool, G2 several of a category, G3 several of a collection; `instruction`, `tool` and `category`
-say what was unseen in ToolBench's training. There are no checked answers: a judge scores them. The paper of CodeTool
-measures 580 of the queries, six of them edited; `data/stabletoolbench.json` says which.
+The queries form six groups. G1 needs one tool, G2 several of a category, G3 several of a collection; `instruction`,
+`tool` and `category` name what ToolBench's training did not contain. There are no checked answers, so an LLM judge
+decides. CodeTool's paper measures 580 of the queries, six of them edited; `data/stabletoolbench.json` lists them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pydantic.dataclasses import dataclass
 from codetool.errors import ConfigError, MissingError
 from codetool.http.download import ensure_file, find_cache_folder
 from codetool.runs.operational import Checksummed, Operational
-from codetool.tool_calls.toolbench_api import tool
+from codetool.tool_calls.toolbench_api import parse_tool
 from codetool.types import Task
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ Group = Literal[
     "G1_instruction", "G1_category", "G1_tool", "G2_category", "G2_instruction", "G3_instruction", "all"
 ]  # fmt: skip
 PREAMBLE = 'headers = {"accept": "application/json"}\n'
-"""What the instruction promises; it carries no key, the broker adds them."""
+"""Code that the instruction promises. It contains no key, since the broker adds keys."""
 
 RAW = "https://raw.githubusercontent.com"
 SOURCE = f"{RAW}/THUNLP-MT/StableToolBench/aa4ed9f4737ad98bd706663f01d63623c3427812/solvable_queries/test_instruction"
@@ -42,9 +42,9 @@ SHA256 = {
     "G2_instruction": "82d569cd0fc8fc742a15a3011fb5cd6a8b11e0a5b344c884602347439f43cad7",
     "G3_instruction": "f923d1a9452646bd1a415b266117d90675d0f8fc04cf014db58d3cd78c25634f",
 }
-"""The groups in the order of their papers' tables, and their files."""
-FACTS = Path(__file__).parent / "data" / "stabletoolbench.json"
-OTHERWISE = (
+"""Each group with the sha256 of its file, in the order of the papers' tables."""
+PAPER_SUBSET_FILE = Path(__file__).parent / "data" / "stabletoolbench.json"
+MANUAL_STEPS = (
     "benchmark=stabletoolbench needs it: put it there by hand, name a mirror with benchmark.mirror=URL, or let "
     "CODETOOL_DATA name a folder that has it."
 )
@@ -55,47 +55,47 @@ class StableToolBench:
     """Settings of StableToolBench."""
 
     group: Group
-    """One of its six groups, or all of them, one after the other."""
+    """One of the six groups, or `all` in their order."""
     subset: Literal["solvable", "paper", "left_out"]
     """`solvable`: all 765 queries. `paper`: the 580 that CodeTool's paper measures, six with its edits. `left_out`: the
     other 185, for process data."""
     queries: Annotated[Path | None, Checksummed]
-    """A file of queries in ToolBench's format that stands for the groups; null: the groups. An entry may have a
-    `group` of its own."""
+    """A file of queries in ToolBench's format that replaces the groups; null: the groups. An entry may name its own
+    `group`."""
     folder: Annotated[Path | None, Checksummed]
-    """Folder of the downloaded data, normally what CODETOOL_DATA names; null: the user's cache."""
+    """Folder of the downloaded data, by default CODETOOL_DATA; null: the user's cache."""
     mirror: Annotated[str, Operational]
-    """Address that stands for raw.githubusercontent.com where a file has to be downloaded."""
+    """URL used in place of https://raw.githubusercontent.com for downloads."""
     max_observation_chars: PositiveInt
     """Characters of an observation that the policy sees."""
 
     def tasks(self) -> Sequence[Task]:
-        """The tasks, known by their query's id, in the order of the files; what is not there is downloaded.
+        """Return the tasks in the order of the files, each with its query's id. Missing files are downloaded.
 
-        Raises MissingError or UnreachableError if a file cannot be had, MissingError if it holds something else.
+        Raises MissingError or UnreachableError if a file cannot be downloaded, MissingError if its content is wrong.
         """
         if self.queries is not None:
-            return _tasks(_read(self.queries), self.queries, None, {})
-        left_out, edits = _facts()
-        found: list[Task] = []
+            return _parse_tasks(_load_queries(self.queries), self.queries, None, {})
+        left_out, edits = _load_paper_subset()
+        tasks: list[Task] = []
         for group in self._groups():
-            file = self._file(group)
-            if sha256(_bytes(file)).hexdigest() != SHA256[group]:
+            file = self._find_file(group)
+            if sha256(_read_bytes(file)).hexdigest() != SHA256[group]:
                 log.warning("benchmark=stabletoolbench: %s is not the published file; it is used as it is", file)
-            entries = [each for each in _read(file) if self._wanted(each, left_out[group])]
-            found += _tasks(entries, file, group, edits if self.subset == "paper" else {})
-        return found
+            entries = [item for item in _load_queries(file) if self._is_selected(item, left_out[group])]
+            tasks += _parse_tasks(entries, file, group, edits if self.subset == "paper" else {})
+        return tasks
 
     def check(self, task: Task, answer: str | None) -> None:
-        """None: no query has a checked answer."""
+        """Return None, since no query has a checked answer."""
 
     def checksum(self) -> str:
-        """Hex sha256 over the files of queries, and where it matters over what the paper leaves out and edits."""
-        files = [self.queries] if self.queries else [*map(self._file, self._groups())]
-        files += [FACTS] if self.queries is None and self.subset != "solvable" else []
+        """Return the hex sha256 over the query files and, for the paper's subsets, the list of exclusions and edits."""
+        files = [self.queries] if self.queries else [*map(self._find_file, self._groups())]
+        files += [PAPER_SUBSET_FILE] if self.queries is None and self.subset != "solvable" else []
         digest = sha256()
         for file in files:
-            digest.update(sha256(_bytes(file)).digest())
+            digest.update(sha256(_read_bytes(file)).digest())
         return digest.hexdigest()
 
     @model_validator(mode="after")
@@ -112,22 +112,22 @@ class StableToolBench:
     def _groups(self) -> list[str]:
         return list(SHA256) if self.group == "all" else [self.group]
 
-    def _wanted(self, entry: Mapping[str, Any], left_out: frozenset[str]) -> bool:
+    def _is_selected(self, entry: Mapping[str, Any], left_out: frozenset[str]) -> bool:
         return self.subset == "solvable" or (str(entry.get("query_id")) in left_out) == (self.subset == "left_out")
 
-    def _file(self, group: str) -> Path:
-        """The group's file in the data folder, or in the cache, or downloaded."""
+    def _find_file(self, group: str) -> Path:
+        """Return the path of the group's file in the data folder or the cache; a missing file is downloaded."""
         if self.folder and not self.folder.is_dir():
             raise MissingError(f"CODETOOL_DATA={self.folder} is no folder. Make it, name another, or unset it.")
         own = [self.folder] if self.folder else []
         url = f"{SOURCE}/{group}.json".replace(RAW, self.mirror.rstrip("/"))
         name = f"stabletoolbench/solvable_queries/{group}.json"
-        return ensure_file(name, url, SHA256[group], [*own, find_cache_folder() / "data"], manual_steps=OTHERWISE)
+        return ensure_file(name, url, SHA256[group], [*own, find_cache_folder() / "data"], manual_steps=MANUAL_STEPS)
 
 
-def _read(file: Path) -> list[Mapping[str, Any]]:
+def _load_queries(file: Path) -> list[Mapping[str, Any]]:
     try:
-        content = json.loads(_bytes(file))
+        content = json.loads(_read_bytes(file))
     except ValueError as error:
         raise MissingError(f"{file} is broken ({error}); a file of ToolBench's queries is a JSON list") from error
     if not isinstance(content, list):
@@ -135,55 +135,55 @@ def _read(file: Path) -> list[Mapping[str, Any]]:
     return content
 
 
-def _bytes(file: Path) -> bytes:
+def _read_bytes(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
         raise MissingError(f"benchmark.queries={file} cannot be read ({error.strerror}): name another file") from error
 
 
-def _tasks(
+def _parse_tasks(
     entries: Sequence[Mapping[str, Any]],
     file: Path,
     group: str | None,
     edits: Mapping[str, Mapping[str, Mapping[str, Any]]],
 ) -> list[Task]:
-    made: dict[str, Task] = {}
-    for place, entry in enumerate(entries):
-        name = str(entry.get("query_id", place)) if isinstance(entry, Mapping) else str(place)
+    tasks: dict[str, Task] = {}
+    for index, entry in enumerate(entries):
+        name = str(entry.get("query_id", index)) if isinstance(entry, Mapping) else str(index)
         try:
-            documents = [_edited(each, edits.get(name, {})) for each in entry["api_list"]]
-            tools = {each.path: each for each in map(tool, documents)}
+            documents = [_apply_edits(item, edits.get(name, {})) for item in entry["api_list"]]
+            tools = {item.path: item for item in map(parse_tool, documents)}
             query = entry["query"].strip()
             own = entry.get("group")
             if own is not None and not isinstance(own, str):
                 raise TypeError(f"a group that is a text; it has {own!r}")
         except (KeyError, TypeError, AttributeError) as error:
-            raise MissingError(f"{file}, query {place + 1} is none of ToolBench's: it lacks {error}") from error
-        if name in made:
+            raise MissingError(f"{file}, query {index + 1} is none of ToolBench's: it lacks {error}") from error
+        if name in tasks:
             raise ConfigError(f"{file} has the query_id {name} twice")
-        made[name] = Task(name, query, tuple(tools.values()), preamble=PREAMBLE, group=group or own)
-    return list(made.values())
+        tasks[name] = Task(name, query, tuple(tools.values()), preamble=PREAMBLE, group=group or own)
+    return list(tasks.values())
 
 
-def _edited(document: Mapping[str, Any], edits: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
-    """An API of a query with the paper's edits of its parameters."""
+def _apply_edits(document: Mapping[str, Any], edits: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Apply the paper's edits to the parameters of a query's API."""
     edit = edits.get(document["api_name"])
     if edit is None:
         return document
     required, optional = (
-        [dict(each) for each in document[name] if each["name"] not in edit.get("removed", ())]
+        [dict(item) for item in document[name] if item["name"] not in edit.get("removed", ())]
         for name in ("required_parameters", "optional_parameters")
     )
-    required += [each for each in optional if each["name"] in edit.get("required", ())]
-    optional = [each for each in optional if each["name"] not in edit.get("required", ())]
-    for each in required:
-        each["default"] = edit.get("defaults", {}).get(each["name"], each["default"])
+    required += [item for item in optional if item["name"] in edit.get("required", ())]
+    optional = [item for item in optional if item["name"] not in edit.get("required", ())]
+    for item in required:
+        item["default"] = edit.get("defaults", {}).get(item["name"], item["default"])
     return {**document, "required_parameters": required, "optional_parameters": optional}
 
 
 @lru_cache(maxsize=1)
-def _facts() -> tuple[Mapping[str, frozenset[str]], Mapping[str, Any]]:
-    """The ids that the paper leaves out, by group, and its edits of parameters, by id and API."""
-    content = json.loads(FACTS.read_bytes())
+def _load_paper_subset() -> tuple[Mapping[str, frozenset[str]], Mapping[str, Any]]:
+    """Return the query ids that the paper leaves out, by group, and its edits of parameters, by query id and API."""
+    content = json.loads(PAPER_SUBSET_FILE.read_bytes())
     return {group: frozenset(map(str, ids)) for group, ids in content["left_out"].items()}, content["edits"]

@@ -1,7 +1,7 @@
-"""`benchmark=tmdb_verified`: film queries of this project with typed, checked answers.
+"""`benchmark=tmdb_verified`: film queries made for this project, with typed and checked answers.
 
-`data/tmdb_verified/` holds a file a split and, a line a task: the query, its template, the tools offered, the gold
-path, a reference program in steps and the answer that it prints on the embedded replica. No film, person or other
+`data/tmdb_verified/` has one file per split with one task per line: query, template, tools offered, gold path,
+reference program in steps, and the answer that the program prints on the embedded replica. No film, person or other
 subject of train occurs in dev or test. `codetool.benchmarks.task_generator.generate` writes the files; a test compares.
 """
 
@@ -18,7 +18,7 @@ from pydantic import ConfigDict, PositiveInt, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.benchmarks.answer_checker.checker import matches
-from codetool.benchmarks.openapi import tools
+from codetool.benchmarks.openapi import parse_tools
 from codetool.errors import MissingError
 from codetool.runs.operational import Checksummed
 from codetool.types import Answer, Task, Tool
@@ -33,24 +33,26 @@ class TMDBVerified:
     """Settings of the verified film queries."""
 
     split: Literal["tour", "train", "dev", "test"]
-    """`tour`: six short tasks out of `dev`; the others share no subject with each other."""
+    """`tour`: six short tasks of `dev`. The other splits share no subject with each other."""
     train: Annotated[Path | None, Checksummed]
-    """File of more train tasks, by `codetool.benchmarks.task_generator.generate --train`; only with split `train`."""
+    """File with more train tasks for split `train`; `codetool.benchmarks.task_generator.generate` writes it."""
     max_observation_chars: PositiveInt
     """Characters of an observation that the policy sees."""
 
     def tasks(self) -> Sequence[Task]:
-        """The split's tasks in the order of the file, a mixture of all templates. Raises MissingError without it."""
-        offered = {tool.endpoint: tool for tool in tools(json.loads((FOLDER / "openapi.json").read_bytes()))}
-        return [_task(row, offered) for row in read(self._file) if self.split != "tour" or row["tour"]]
+        """Return the split's tasks in the order of the file, which mixes templates. Raises MissingError without it."""
+        offered = {tool.endpoint: tool for tool in parse_tools(json.loads((FOLDER / "openapi.json").read_bytes()))}
+        return [_parse_task(row, offered) for row in load_rows(self._file) if self.split != "tour" or row["tour"]]
 
     def check(self, task: Task, answer: str | None) -> bool | None:
-        """Whether the final answer says what the reference program found."""
+        """Return whether the final answer equals the one of the reference program."""
         return None if task.answer is None else matches(task.answer, answer, task.query)
 
     def checksum(self) -> str:
-        """Hex sha256 over the split's file and the tool documents."""
-        return sha256(b"".join(sha256(_content(file)).digest() for file in (self._file, self._documents))).hexdigest()
+        """Return the hex sha256 over the split's file and the tool documents."""
+        return sha256(
+            b"".join(sha256(_read_bytes(file)).digest() for file in (self._file, self._documents))
+        ).hexdigest()
 
     @field_validator("train", mode="before")
     @classmethod
@@ -58,7 +60,7 @@ class TMDBVerified:
         return train or None
 
     @model_validator(mode="after")
-    def _train_is_for_train(self) -> TMDBVerified:
+    def _validate_split(self) -> TMDBVerified:
         if self.train and self.split != "train":
             raise ValueError(f"benchmark.train={self.train} goes with benchmark.split=train, not {self.split}")
         return self
@@ -72,27 +74,27 @@ class TMDBVerified:
         return FOLDER / "openapi.json"
 
 
-def rows() -> Sequence[Mapping[str, Any]]:
-    """The stored tasks of all splits with their reference programs."""
-    return [row for split in SPLITS for row in read(FOLDER / f"{split}.jsonl")]
+def load_all_rows() -> Sequence[Mapping[str, Any]]:
+    """Return the stored rows of all splits."""
+    return [row for split in SPLITS for row in load_rows(FOLDER / f"{split}.jsonl")]
 
 
-def read(file: Path) -> Sequence[Mapping[str, Any]]:
-    """The tasks of a file. Raises MissingError if it is not there or a line is no task."""
-    found = []
-    for number, line in enumerate(_content(file).decode().splitlines(), start=1):
+def load_rows(file: Path) -> Sequence[Mapping[str, Any]]:
+    """Return the rows of a file. Raises MissingError if it is missing or a line is no task."""
+    rows = []
+    for number, line in enumerate(_read_bytes(file).decode().splitlines(), start=1):
         try:
             row = json.loads(line)
-            _task(row, defaultdict(lambda: Tool("", "", "", "")))
+            _parse_task(row, defaultdict(lambda: Tool("", "", "", "")))
         except (ValueError, KeyError, TypeError) as error:
             raise MissingError(f"benchmark=tmdb_verified: {file} line {number} is no task ({error!r})") from error
-        found.append(row)
-    if not found:
+        rows.append(row)
+    if not rows:
         raise MissingError(f"benchmark=tmdb_verified: {file} holds no task")
-    return found
+    return rows
 
 
-def _content(file: Path) -> bytes:
+def _read_bytes(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
@@ -102,7 +104,7 @@ def _content(file: Path) -> bytes:
         ) from error
 
 
-def _task(row: Mapping[str, Any], offered: Mapping[str, Tool]) -> Task:
+def _parse_task(row: Mapping[str, Any], offered: Mapping[str, Tool]) -> Task:
     return Task(
         id=row["id"],
         query=row["query"],

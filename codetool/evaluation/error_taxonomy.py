@@ -27,8 +27,8 @@ from typing import Any
 
 from codetool.answers.final_answer import answer_of
 from codetool.evaluation.metrics import list_called_endpoints
-from codetool.tool_calls.matching import is_made, operation
-from codetool.tool_calls.notation import read, written
+from codetool.tool_calls.matching import find_tool, matches_reference
+from codetool.tool_calls.notation import format_call, parse_call
 from codetool.types import Execution, Node, SearchResult, Task, ToolAnswer
 
 INTERNAL = "internal"
@@ -103,7 +103,7 @@ def _classify_wrong_answer(task: Task, end: Node, final_answer: str | None) -> T
         )
     answers = [answer for node in end.path for answer in (node.execution.calls if node.execution else ())]
     for expected in task.gold_calls:
-        if not any(is_made(read(expected), read(written(answer.call))) for answer in answers):
+        if not any(matches_reference(parse_call(expected), parse_call(format_call(answer.call))) for answer in answers):
             return _make_error(
                 "wrong_argument",
                 f"never called {expected}; called {_list_calls_to_same_endpoint(task, expected, answers)}",
@@ -115,8 +115,8 @@ def _classify_wrong_answer(task: Task, end: Node, final_answer: str | None) -> T
 
 def _list_calls_to_same_endpoint(task: Task, expected: str, answers: Sequence[ToolAnswer]) -> str:
     """Return the calls to the endpoint of the expected call, as text."""
-    tool = operation(read(expected), task.tools)
-    calls = [written(answer.call) for answer in answers if tool and answer.call.endpoint == tool.endpoint]
+    tool = find_tool(parse_call(expected), task.tools)
+    calls = [format_call(answer.call) for answer in answers if tool and answer.call.endpoint == tool.endpoint]
     return ", ".join(dict.fromkeys(calls)) or "nothing like it"
 
 
@@ -124,7 +124,7 @@ def _describe_failed_call(execution: Execution) -> str:
     failed = next((answer for answer in execution.calls if not answer.ok), None)
     if failed is None:
         return execution.error or "a tool call was not answered"
-    return f"{written(failed.call)} was answered with {failed.status}: {_join_lines(failed.body)}"
+    return f"{format_call(failed.call)} was answered with {failed.status}: {_join_lines(failed.body)}"
 
 
 def _count_steps(end: Node) -> str:

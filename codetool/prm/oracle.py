@@ -21,7 +21,7 @@ from codetool.errors import ConfigError
 from codetool.interfaces import Benchmark, ModelServers
 from codetool.model_types import Scores
 from codetool.runs.operational import Operational
-from codetool.tool_calls.gold_path import calls_left
+from codetool.tool_calls.gold_path import remaining_gold_calls
 from codetool.types import Execution, Node, Step, Task
 
 
@@ -73,7 +73,7 @@ class OraclePRM:
         right = self.benchmark.check(task, final_answer(path[-1])) if finished else None
         if right is not None:
             return right
-        left = calls_left(task, (call for node in path if node.execution for call in node.execution.calls))
+        left = remaining_gold_calls(task, (call for node in path if node.execution for call in node.execution.calls))
         return left == 0 if finished else left is not None
 
 

@@ -1,15 +1,14 @@
-"""How far the calls of a path follow the gold path.
+"""Measure how far the tool calls of a search path follow the gold path.
 
-The gold path is the calls of the reference solution, with their arguments, where they are known, else its endpoints. A
-call is the gold one if it has its method, path and arguments, search texts but for spelling, and its page; further
-arguments may stand in it (`codetool.tool_calls.matching`). Calls that were not answered do not count. The others have
-to come in the gold order, from its first call on, with two liberties that lead nowhere else:
+The gold path is the sequence of calls of the reference solution, with arguments if they are known, otherwise its
+endpoints. `codetool.tool_calls.matching` decides whether a call equals a gold call. Calls that failed are ignored. All
+other calls must follow the gold order from its first call on, with two exceptions that do not change the result:
 
-- consecutive gold calls of one operation, as a loop makes them, may come in any order;
-- a read that was made before may be made again, with endpoints alone on any record.
+- consecutive gold calls of one tool, such as those of a loop, may come in any order;
+- a read may be repeated; where only endpoints are known, the repetition may ask about any record.
 
-Limits: a step that looks something up beside the gold path, goes another way to the same answer, or makes independent
-calls of different operations in another order has left it.
+Limits: a step leaves the gold path if it looks up something else, reaches the same answer in another way, or makes
+independent calls of different tools in another order.
 """
 
 from __future__ import annotations
@@ -18,40 +17,40 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import groupby
 
-from codetool.tool_calls.matching import is_made, operation
-from codetool.tool_calls.notation import read, written
+from codetool.tool_calls.matching import find_tool, matches_reference
+from codetool.tool_calls.notation import format_call, parse_call
 from codetool.types import Task, ToolAnswer, ToolCall
 
-Expected = Callable[[ToolCall], bool]
-"""Whether a call is a certain gold one."""
+CallMatcher = Callable[[ToolCall], bool]
+"""Returns whether a call equals one particular gold call."""
 
 
-def calls_left(task: Task, answers: Iterable[ToolAnswer]) -> int | None:
-    """How many gold calls are still to be made after these, 0 at the end of the gold path; None once it was left."""
-    waiting, done = _gold(task), list[Expected]()
+def remaining_gold_calls(task: Task, answers: Iterable[ToolAnswer]) -> int | None:
+    """Return how many gold calls remain after these answers: 0 at the end of the path, None once a call left it."""
+    remaining_groups, matched_before = _group_gold_calls(task), list[CallMatcher]()
     for call in (answer.call for answer in answers if answer.ok):
-        now = waiting[0] if waiting else []
-        hit = next((expected for expected in now if expected(call)), None)
-        if hit is not None:
-            done.append(hit)
-            now.remove(hit)
-            waiting = waiting if now else waiting[1:]
-        elif call.effect == "write" or not any(expected(call) for expected in done):
+        current_group = remaining_groups[0] if remaining_groups else []
+        matched = next((matcher for matcher in current_group if matcher(call)), None)
+        if matched is not None:
+            matched_before.append(matched)
+            current_group.remove(matched)
+            remaining_groups = remaining_groups if current_group else remaining_groups[1:]
+        elif call.effect == "write" or not any(matcher(call) for matcher in matched_before):
             return None
-    return sum(map(len, waiting))
+    return sum(map(len, remaining_groups))
 
 
-def _gold(task: Task) -> list[list[Expected]]:
-    """The gold calls in order; those that may come in any order share a list."""
+def _group_gold_calls(task: Task) -> list[list[CallMatcher]]:
+    """Return matchers of the gold calls in order; calls that may come in any order share a list."""
     if not task.gold_calls:
-        return [[partial(_is_endpoint, endpoint)] for endpoint in task.gold]
-    groups = groupby(task.gold_calls, lambda line: operation(read(line), task.tools) or line)
-    return [[partial(_is_call, line) for line in lines] for _, lines in groups]
+        return [[partial(_matches_endpoint, endpoint)] for endpoint in task.gold]
+    groups = groupby(task.gold_calls, lambda line: find_tool(parse_call(line), task.tools) or line)
+    return [[partial(_matches_line, line) for line in lines] for _, lines in groups]
 
 
-def _is_endpoint(endpoint: str, call: ToolCall) -> bool:
+def _matches_endpoint(endpoint: str, call: ToolCall) -> bool:
     return call.endpoint == endpoint
 
 
-def _is_call(line: str, call: ToolCall) -> bool:
-    return is_made(read(line), read(written(call)))
+def _matches_line(line: str, call: ToolCall) -> bool:
+    return matches_reference(parse_call(line), parse_call(format_call(call)))

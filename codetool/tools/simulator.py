@@ -31,7 +31,7 @@ from codetool.prompts.jinja import compile_template
 from codetool.prompts.messages import Message
 from codetool.prompts.model_text import extract_visible_text
 from codetool.runs.operational import Checksummed
-from codetool.tool_calls.toolbench_api import Api, read_text
+from codetool.tool_calls.toolbench_api import Api, parse_data
 from codetool.tools.call_key import compute_call_key
 from codetool.tools.toolbench.reply_parser import Reply, parse_reply
 from codetool.types import JSON, Parameter, ToolAnswer, ToolCall
@@ -174,7 +174,7 @@ class ModelSimulator:
         assert call.tool is not None
         user = compile_template(self._settings.user).render(
             tool=call.tool,
-            api=Api.at(call.tool.server + call.tool.path),
+            api=Api.from_url(call.tool.server + call.tool.path),
             required=[_describe_parameter(parameter) for parameter in call.tool.parameters if parameter.required],
             optional=[_describe_parameter(parameter) for parameter in call.tool.parameters if not parameter.required],
             arguments=dict(call.arguments),
@@ -199,7 +199,7 @@ def extract_reply(text: str) -> Reply | None:
     text = extract_visible_text(text).strip()
     if fenced := _FENCE.match(text):
         text = fenced[1].strip()
-    content = read_text(text[text.find("{") :]) if "{" in text else text
+    content = parse_data(text[text.find("{") :]) if "{" in text else text
     if isinstance(content, Mapping):
         return parse_reply(content.get("error"), content["response"]) if "response" in content else None
     if match := _FIELDS.search(text):

@@ -49,7 +49,7 @@ class Tasks:
     @classmethod
     def of(cls, split: str, limit: int | None) -> Self:
         """The first so many tasks of a split."""
-        rows = [(row["id"].split("-")[0], row["id"], row["template"]) for row in tmdb_verified.rows()]
+        rows = [(row["id"].split("-")[0], row["id"], row["template"]) for row in tmdb_verified.load_all_rows()]
         trained = {template for of, _, template in rows if of == "train"}
         templates = dict([(task, template) for of, task, template in rows if of == split][:limit])
         seen = [task for task in templates if templates[task] in trained]

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codetool.benchmarks.tmdb_verified import rows
+from codetool.benchmarks.tmdb_verified import load_all_rows
 from codetool.config.overrides import compose_all
 from codetool.config.run_config import validate
 from codetool.prm.generative import GenerativePRM
@@ -50,7 +50,7 @@ class Siblings:
 def workload(tasks: int, candidates: int) -> list[list[Siblings]]:
     """For each of so many tasks, the candidates after every step of its reference program."""
     config = validate(compose_all(["benchmark=tmdb_verified", "benchmark.split=dev"])[0])
-    programs = {row["query"]: row["program"] for row in rows()}
+    programs = {row["query"]: row["program"] for row in load_all_rows()}
     long = [task for task in config.benchmark.tasks() if len(programs[task.query]) >= LONGEST - 1]
     return [_steps(task, programs[task.query][:LONGEST], candidates) for task in long[:: len(long) // tasks][:tasks]]
 

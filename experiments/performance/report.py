@@ -20,7 +20,7 @@ from typing import Any
 
 from cdp_browser import browser
 
-from codetool.benchmarks.tmdb_verified import rows
+from codetool.benchmarks.tmdb_verified import load_all_rows
 from codetool.evaluation.html_report import ReportContext, render_page
 from codetool.evaluation.summary import summarize_results
 from codetool.runs import journal
@@ -158,7 +158,7 @@ def node(name: str, draw: random.Random) -> dict[str, Any]:
     }  # fmt: skip
 
 
-ROWS = rows()
+ROWS = load_all_rows()
 WORDS = sorted({word for row in ROWS for word in row["query"].split()})
 
 

@@ -14,7 +14,7 @@ from random import Random
 from typing import Any
 
 from codetool.benchmarks.task_generator.step_mistakes import make_mistakes
-from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, read
+from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, load_rows
 from codetool.config.overrides import compose_all
 from codetool.config.run_config import RunConfig, validate
 from codetool.model_types import ProcessExample
@@ -51,7 +51,7 @@ def examples(trees: int, steps: int = 4) -> list[list[ProcessExample]]:
     """For each of so many tasks of train whose programs have `steps` steps, the judged nodes of its tree."""
     config = validate(compose_all(["stage=collect", "benchmark=tmdb_verified"])[0])
     rows, tasks = (
-        read(FOLDER / "train.jsonl"),
+        load_rows(FOLDER / "train.jsonl"),
         TMDBVerified(split="train", train=None, max_observation_chars=2000).tasks(),
     )
     long = [(row, task) for row, task in zip(rows, tasks, strict=True) if len(row["program"]) == steps]

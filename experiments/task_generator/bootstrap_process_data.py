@@ -25,7 +25,7 @@ from typing import Any
 
 from codetool.answers.final_answer import final_answer
 from codetool.benchmarks.task_generator.step_mistakes import make_mistakes
-from codetool.benchmarks.tmdb_verified import FOLDER, read
+from codetool.benchmarks.tmdb_verified import FOLDER, load_rows
 from codetool.config.overrides import compose_all
 from codetool.config.run_config import RunConfig, validate
 from codetool.errors import CodeToolError
@@ -153,7 +153,7 @@ def main() -> None:
     words = [f"benchmark.train={options.rows}", f"prm_prompt@collect.prompt={options.prm_prompt}"]
     config = validate(compose_all(["stage=collect", "benchmark=tmdb_verified", "benchmark.split=train", *words])[0])
     tasks = config.benchmark.tasks()
-    found = asyncio.run(judged(config, read(options.rows), tasks, options.seed))
+    found = asyncio.run(judged(config, load_rows(options.rows), tasks, options.seed))
     examples.save_examples(options.out, found)
     worth = sum(each.soft for each in found) / len(found)
     ran = sum(each.executed for each in found) / len(found)

@@ -24,7 +24,7 @@ from random import Random
 from typing import Any
 
 from codetool.benchmarks.task_generator.step_mistakes import make_mistakes
-from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, read
+from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, load_rows
 from codetool.config.overrides import compose_all
 from codetool.config.run_config import RunConfig, validate
 from codetool.errors import CodeToolError, MissingError
@@ -111,7 +111,7 @@ def transcripts(rows: Path, mistakes: float, seed: int, prompt: str = "compact")
     tasks = TMDBVerified(
         split="train", train=rows, max_observation_chars=1
     ).tasks()  # tasks do not depend on `observation`
-    return asyncio.run(_transcripts(config, read(rows), tasks, mistakes, seed))
+    return asyncio.run(_transcripts(config, load_rows(rows), tasks, mistakes, seed))
 
 
 def counted(found: Sequence[Transcript]) -> dict[str, Any]:

@@ -75,8 +75,8 @@ def main() -> None:
 def programs(benchmark: str) -> Mapping[str, Program]:
     """The reference program of each task, by the task's id."""
     if benchmark == "tmdb":
-        return {name: known.program for name, known in reference_answers.references().items() if known.answer}
-    return {row["id"]: row["program"] for row in tmdb_verified.rows()}
+        return {name: known.program for name, known in reference_answers.load_references().items() if known.answer}
+    return {row["id"]: row["program"] for row in tmdb_verified.load_all_rows()}
 
 
 async def solved(config: RunConfig, cases: Sequence[Case]) -> list[bool]:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from codetool.benchmarks.reference_answers import FILE, rows
+from codetool.benchmarks.reference_answers import ANSWERS_FILE, load_answer_rows
 from codetool.benchmarks.task_generator.replica_session import ReplicaSession, parse_answer, run_program
 
 Row = Mapping[str, Any]
@@ -32,5 +32,5 @@ def _reading(session: ReplicaSession, printed: str, entry: Row) -> Row:
 
 
 if __name__ == "__main__":
-    lines = [json.dumps(checked(row), ensure_ascii=False) + "\n" for row in rows()]
-    FILE.write_text("".join(lines), encoding="utf-8")
+    lines = [json.dumps(checked(row), ensure_ascii=False) + "\n" for row in load_answer_rows()]
+    ANSWERS_FILE.write_text("".join(lines), encoding="utf-8")

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import pytest
 from data_folder import data_folder
 
-from codetool.benchmarks.openapi import tools
+from codetool.benchmarks.openapi import parse_tools
 from codetool.errors import ConfigError
 from codetool.tmdb.openapi_document import document as replica_document
 from codetool.types import Parameter
@@ -24,7 +24,7 @@ def document(item=None, components=None, **top):
 
 
 def one(item=None, components=None, **top):
-    (tool,) = tools(document(item, components, **top))
+    (tool,) = parse_tools(document(item, components, **top))
     return tool
 
 
@@ -39,7 +39,7 @@ def query(name, **schema):
 
 def test_method_server_template_and_name():
     item = {"parameters": [{"name": "film_id", "in": "path", "schema": {"type": "integer"}}], "delete": {}}
-    (tool,) = tools(document() | {"paths": {"/film/{film_id}/cast-list": item}})
+    (tool,) = parse_tools(document() | {"paths": {"/film/{film_id}/cast-list": item}})
     assert (tool.method, tool.server, tool.path) == ("DELETE", "https://films.test/3", "/film/{film_id}/cast-list")
     assert (tool.name, tool.method) == ("DELETE_film_film_id_cast_list", "DELETE")
 
@@ -168,7 +168,7 @@ def test_no_secret_reaches_a_tool():
 )
 def test_a_malformed_document_is_refused_by_name_of_the_place(broken, place):
     with pytest.raises(ConfigError) as error:
-        tools(document() | broken)
+        parse_tools(document() | broken)
     assert place in str(error.value)
 
 
@@ -181,7 +181,7 @@ def test_a_reference_to_itself_is_refused():
 @pytest.mark.data
 def test_the_published_document_becomes_the_54_tools_of_the_reference_data():
     folder = data_folder("restbench")
-    found = tools(json.loads((folder / "tmdb_oas.json").read_bytes()))
+    found = parse_tools(json.loads((folder / "tmdb_oas.json").read_bytes()))
     with (folder / "endpoint_table.csv").open(newline="") as rows:
         expected = {row["codetool_name"]: row for row in csv.DictReader(rows)}
     assert {tool.name for tool in found} == set(expected) and len(found) == 54
@@ -196,6 +196,6 @@ def test_the_published_document_becomes_the_54_tools_of_the_reference_data():
 
 
 def test_every_operation_of_the_replica_becomes_a_described_tool():
-    for tool in tools(replica_document()):
+    for tool in parse_tools(replica_document()):
         assert tool.server == "https://api.themoviedb.org/3" and tool.summary and isinstance(tool.response, dict)
         assert all(parameter.description for parameter in tool.parameters)

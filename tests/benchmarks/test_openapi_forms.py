@@ -9,7 +9,7 @@ from time import process_time
 import pytest
 import yaml
 
-from codetool.benchmarks.openapi import parse_document, tools
+from codetool.benchmarks.openapi import parse_document, parse_tools
 from codetool.errors import ConfigError
 from codetool.types import Parameter
 
@@ -21,7 +21,7 @@ def document(paths, **top):
 
 
 def one(operation, path="/film", method="post", **top):
-    (tool,) = tools(document({path: {method: operation}}, **top))
+    (tool,) = parse_tools(document({path: {method: operation}}, **top))
     return tool
 
 
@@ -197,7 +197,7 @@ def test_references_anywhere_in_the_document_are_followed(pointer):
         "x-whole": {"$ref": "#/paths/~1a"},
     }
     paths = PATHS | {"/b": {"get": {"parameters": [{"$ref": pointer}]}}}
-    found = {tool.path: tool for tool in tools(document(paths, components=components))}
+    found = {tool.path: tool for tool in parse_tools(document(paths, components=components))}
     assert [parameter.name for parameter in found["/b"].parameters] == ["page"]
 
 
@@ -205,7 +205,7 @@ def test_a_path_item_and_a_response_may_be_references():
     schema = {"type": "object", "properties": {"id": {"type": "integer"}}}
     components = {"responses": {"A": {"content": {"application/json": {"schema": schema}}}}}
     paths = PATHS | {"/b/{id}": {"$ref": "#/paths/~1films~1%7Bid%7D"}}
-    assert tools(document(paths, components=components))[-1].response == {"id": "integer"}
+    assert parse_tools(document(paths, components=components))[-1].response == {"id": "integer"}
 
 
 @pytest.mark.parametrize("pointer", ["other.yaml#/X", "#/components/schemas/No", "#/components/schemas/Loop"])
@@ -238,7 +238,7 @@ def test_an_answer_with_a_reference_that_cannot_be_followed_is_any_with_a_warnin
     ],
 )
 def test_a_broken_operation_is_skipped_with_a_warning_and_the_others_are_read(path, item, place, caplog):
-    found = tools(document({"/good": {"get": {}}, path: item, "/fine": {"get": {}}}))
+    found = parse_tools(document({"/good": {"get": {}}, path: item, "/fine": {"get": {}}}))
     assert [tool.path for tool in found] == ["/good", "/fine"]
     assert place in caplog.text and "skipped" in caplog.text
 
@@ -272,19 +272,21 @@ def test_whatever_is_broken_there_is_one_clear_error_or_a_warning(base):
                 node = node[key]
             node[place[-1]] = value
             try:
-                assert all(tool.server.startswith("http") for tool in tools(changed))
+                assert all(tool.server.startswith("http") for tool in parse_tools(changed))
             except ConfigError as error:
                 assert str(error)
 
 
 def test_extensions_among_the_paths_are_no_operations(caplog):
-    (tool,) = tools(document({"x-team": "films", "/good": {"get": {}, "x-y": 1, "summary": "s", "parameters": []}}))
+    (tool,) = parse_tools(
+        document({"x-team": "films", "/good": {"get": {}, "x-y": 1, "summary": "s", "parameters": []}})
+    )
     assert tool.path == "/good" and not caplog.records
 
 
 def test_operations_without_ids_or_with_the_same_get_names_of_their_own():
     item = {"get": {"operationId": "same"}}
-    found = tools(document({"/a-b": item, "/a_b": item, "/a/b": {"get": {}}}))
+    found = parse_tools(document({"/a-b": item, "/a_b": item, "/a/b": {"get": {}}}))
     assert [tool.name for tool in found] == ["GET_a_b", "GET_a_b_2", "GET_a_b_3"]
 
 
@@ -312,7 +314,7 @@ def test_a_server_stands_at_any_level(servers, expected, level):
     if level == "path":
         paths["/film"]["servers"] = servers
     top = {"servers": servers if level == "document" else [{"url": SERVER}]}
-    assert tools(document(paths, **top))[0].server == expected
+    assert parse_tools(document(paths, **top))[0].server == expected
 
 
 @pytest.mark.parametrize("url", ["/v1", "", "ftp://a.test", "https://{region}.a.test", "films"])
@@ -397,7 +399,7 @@ SWAGGER = {
 
 
 def test_a_swagger_2_document_is_read(caplog):
-    get, put, post = tools(SWAGGER)
+    get, put, post = parse_tools(SWAGGER)
     assert get.server == "https://films.test/3" and get.response == {"title": "string"}
     assert get.parameters == (
         Parameter("id", "path", "integer", required=True),
@@ -426,12 +428,12 @@ def test_a_swagger_2_document_is_read(caplog):
 )
 def test_a_swagger_document_that_cannot_be_read_says_why(changed, message):
     with pytest.raises(ConfigError, match=message):
-        tools(SWAGGER | changed)
+        parse_tools(SWAGGER | changed)
 
 
 def test_a_swagger_1_document_says_how_to_convert_it():
     with pytest.raises(ConfigError, match="1.2.*converter"):
-        tools({"swaggerVersion": "1.2", "apis": []})
+        parse_tools({"swaggerVersion": "1.2", "apis": []})
 
 
 # Text
@@ -441,7 +443,7 @@ def test_a_swagger_1_document_says_how_to_convert_it():
 def test_a_document_is_read_from_json_and_yaml(write):
     numbered = json.loads(json.dumps(SWAGGER["paths"]["/film/{id}"]))
     text = write(SWAGGER | {"paths": {"/film/{id}": numbered}})
-    assert tools(parse_document(text)) == tools(SWAGGER)
+    assert parse_tools(parse_document(text)) == parse_tools(SWAGGER)
 
 
 def test_yaml_statuses_and_dates_are_what_json_has():
@@ -455,7 +457,7 @@ paths:
       responses: {{200: {{$ref: '#/components/responses/404'}}}}
 components: {{responses: {{404: {{content: {{application/json: {{schema: {{type: integer}}}}}}}}}}}}
 """
-    (tool,) = tools(parse_document(text))
+    (tool,) = parse_tools(parse_document(text))
     assert tool.parameters[0].default == "2001-01-01" and tool.response == "integer"
 
 

@@ -14,11 +14,11 @@ from hydra.utils import instantiate
 from regenerate_restbench import checked
 
 from codetool.answers.final_answer import LIMIT
-from codetool.benchmarks.reference_answers import FILE, references, rows
+from codetool.benchmarks.reference_answers import ANSWERS_FILE, load_answer_rows, load_references
 from codetool.benchmarks.task_generator.replica_session import run_program
 
 CONF = Path(__file__).parents[2] / "conf"
-ROWS = rows()
+ROWS = load_answer_rows()
 ANSWERED = [row for row in ROWS if "unanswerable" not in row]
 each = pytest.mark.parametrize("row", ROWS, ids=[f"q{row['index']}" for row in ROWS])
 each_answered = pytest.mark.parametrize("row", ANSWERED, ids=[f"q{row['index']}" for row in ANSWERED])
@@ -156,7 +156,7 @@ def test_the_stored_line_is_what_its_program_finds(row):
 
 @each_answered
 def test_what_the_program_prints_is_right(row):
-    assert references()[f"q{row['index']}"].accepts(run_program(row["program"]).printed)
+    assert load_references()[f"q{row['index']}"].accepts(run_program(row["program"]).printed)
 
 
 @each
@@ -201,24 +201,24 @@ def test_the_query_is_no_answer(row, tasks, benchmark):
 @each_answered
 def test_what_earlier_steps_print_is_no_answer(row):
     if len(row["program"]) > 1:
-        assert not references()[f"q{row['index']}"].accepts(run_program(row["program"][:-1]).printed)
+        assert not load_references()[f"q{row['index']}"].accepts(run_program(row["program"][:-1]).printed)
 
 
 @each_answered
 def test_a_list_of_everything_is_no_answer(row):
-    reference = references()[f"q{row['index']}"]
+    reference = load_references()[f"q{row['index']}"]
     values = [value for other in ANSWERED for value in _texts(other["answer"]["value"])]
     assert not reference.accepts(str(values)) and not reference.accepts("\n".join(values))
 
 
 @pytest.mark.parametrize("index", sorted(FACTS))
 def test_the_known_fact_is_right(index):
-    assert references()[f"q{index}"].accepts(str(FACTS[index]))
+    assert load_references()[f"q{index}"].accepts(str(FACTS[index]))
 
 
 @pytest.mark.parametrize("index", sorted(SOME))
 def test_the_known_fact_is_among_the_answers(index):
-    reference = references()[f"q{index}"]
+    reference = load_references()[f"q{index}"]
     assert reference.accepts(SOME[index]) and SOME[index] in reference.answer.value
 
 
@@ -226,11 +226,11 @@ def test_other_readings_are_right_too():
     for row in ANSWERED:
         for entry in row.get("also", ()):
             one = entry["value"][0] if entry["type"] != "list" else entry["value"]
-            assert references()[f"q{row['index']}"].accepts(str(one)), row["index"]
+            assert load_references()[f"q{row['index']}"].accepts(str(one)), row["index"]
 
 
 def test_an_image_may_be_named_by_its_url():
-    reference = references()["q51"]
+    reference = load_references()["q51"]
     path = reference.answer.value[0]
     assert reference.accepts(path) and reference.accepts(f"https://image.tmdb.org/t/p/w500{path}")
     assert not reference.accepts("https://image.tmdb.org/t/p/w500/somethingelse.jpg")
@@ -255,7 +255,7 @@ def test_the_query_without_an_answer_has_no_verdict(tasks, benchmark):
 
 @pytest.mark.data
 def test_no_sentence_of_the_data_set_stands_in_the_file(tasks):
-    stored = FILE.read_text(encoding="utf-8").casefold()
+    stored = ANSWERS_FILE.read_text(encoding="utf-8").casefold()
     assert not [task.id for task in tasks if task.query.casefold() in stored]
 
 
@@ -270,7 +270,7 @@ async def test_every_program_ends_with_the_right_answer_in_the_sandbox_through_t
         async def followed_by(task):
             async with places:
                 interpreter = await sandbox.start(task, broker.session(task).call)
-                steps = [await interpreter.run(step) for step in references()[task.id].program]
+                steps = [await interpreter.run(step) for step in load_references()[task.id].program]
                 await interpreter.close()
             return steps
 

@@ -9,15 +9,15 @@ import restbench_stand_in
 from data_folder import data_folder
 from pydantic import ValidationError
 
-from codetool.benchmarks.gold_repairs import REPAIRS
-from codetool.benchmarks.tmdb import FILES, TMDB
+from codetool.benchmarks.gold_repairs import GOLD_REPAIRS
+from codetool.benchmarks.tmdb import FILES, RestBenchTMDB
 from codetool.errors import MissingError
 
 
 def option(folder=None, **changes):
     """The published files, or those of another folder."""
     options = {"tools": "candidates", "gold": "repaired", "max_observation_chars": 1500, "mirror": ""}
-    return TMDB(folder=data_folder() if folder is None else folder, **options | changes)
+    return RestBenchTMDB(folder=data_folder() if folder is None else folder, **options | changes)
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +43,12 @@ def test_original_gold_is_the_published_path_without_stray_blanks():
 @pytest.mark.data
 def test_repaired_gold_differs_only_where_a_reason_is_given():
     pairs = zip(option().tasks(), option(gold="original").tasks(), strict=True)
-    assert {int(a.id[1:]) for a, b in pairs if a.gold != b.gold} == set(REPAIRS)
-    assert all(repair.reason for repair in REPAIRS.values())
+    assert {int(a.id[1:]) for a, b in pairs if a.gold != b.gold} == set(GOLD_REPAIRS)
+    assert all(repair.reason for repair in GOLD_REPAIRS.values())
 
 
 def test_every_known_defect_is_mended():
-    assert set(REPAIRS) == {30, 40, 70, 76, 87, 88, 89, 92, 93, 96, 97, 98}  # 53 asks what no operation tells
+    assert set(GOLD_REPAIRS) == {30, 40, 70, 76, 87, 88, 89, 92, 93, 96, 97, 98}  # 53 asks what no operation tells
 
 
 @pytest.mark.data
@@ -70,7 +70,7 @@ def test_a_repair_adds_the_tools_it_needs_after_the_candidates():
         count = len(bare.tools)
         added = {tool.endpoint for tool in task.tools[count:]}
         assert task.tools[:count] == bare.tools and added <= set(task.gold)
-        assert not added or int(task.id[1:]) in REPAIRS
+        assert not added or int(task.id[1:]) in GOLD_REPAIRS
 
 
 @pytest.mark.data
@@ -110,7 +110,7 @@ def test_a_task_from_elsewhere_has_no_verdict():
 
 def test_the_checksum_follows_the_answers(made, monkeypatch, tmp_path):
     before = option(made).checksum()
-    monkeypatch.setattr("codetool.benchmarks.tmdb.FILE", tmp_path / "answers.jsonl")
+    monkeypatch.setattr("codetool.benchmarks.tmdb.ANSWERS_FILE", tmp_path / "answers.jsonl")
     (tmp_path / "answers.jsonl").write_text("{}")
     assert option(made).checksum() != before
 

@@ -9,7 +9,7 @@ import pytest
 import restbench_stand_in
 from file_server import FileServer, file_server, whole
 
-from codetool.benchmarks.tmdb import FILES, SHA256, TMDB
+from codetool.benchmarks.tmdb import FILES, SHA256, RestBenchTMDB
 from codetool.errors import MissingError
 from codetool.http.download import compute_sha256
 
@@ -39,8 +39,10 @@ def path(name: str) -> str:
     return urlsplit(FILES[name]).path
 
 
-def option(mirror: FileServer, folder: Path | None) -> TMDB:
-    return TMDB(folder=folder, mirror=f"{mirror.url}/", tools="candidates", gold="repaired", max_observation_chars=1500)
+def option(mirror: FileServer, folder: Path | None) -> RestBenchTMDB:
+    return RestBenchTMDB(
+        folder=folder, mirror=f"{mirror.url}/", tools="candidates", gold="repaired", max_observation_chars=1500
+    )
 
 
 def test_without_a_data_folder_the_files_go_to_the_cache_once(mirror: FileServer, tmp_path: Path) -> None:

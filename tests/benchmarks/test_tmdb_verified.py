@@ -12,11 +12,11 @@ from codetool.benchmarks.task_generator.dataset_card import render_card
 from codetool.benchmarks.task_generator.generate import generate_split, generate_train
 from codetool.benchmarks.task_generator.replica_session import run_program
 from codetool.benchmarks.task_generator.templates import CHAINS
-from codetool.benchmarks.tmdb_verified import FOLDER, SPLITS, TMDBVerified, read, rows
+from codetool.benchmarks.tmdb_verified import FOLDER, SPLITS, TMDBVerified, load_all_rows, load_rows
 from codetool.errors import MissingError
 from codetool.tmdb.openapi_document import document
 
-ROWS = {split: read(FOLDER / f"{split}.jsonl") for split in SPLITS}
+ROWS = {split: load_rows(FOLDER / f"{split}.jsonl") for split in SPLITS}
 ALL = [row for split in SPLITS for row in ROWS[split]]
 WRITE = "write it again: python -m codetool.benchmarks.task_generator.generate"
 
@@ -182,4 +182,4 @@ def test_the_checksum_is_the_splits_own():
 
 
 def test_rows_are_those_of_all_splits():
-    assert rows() == ALL
+    assert load_all_rows() == ALL

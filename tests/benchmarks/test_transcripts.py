@@ -10,7 +10,7 @@ from bootstrap_transcripts import counted, main, transcripts
 
 from codetool.benchmarks.task_generator.replica_session import ReplicaSession
 from codetool.benchmarks.task_generator.step_mistakes import make_mistakes
-from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, read
+from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, load_rows
 from codetool.execution.inside.run_step import format_exception
 from codetool.prompts.policy_prompt import StepPrompt
 from codetool.prompts.step_format import format_stop_marker
@@ -88,14 +88,14 @@ def test_each_step_has_the_format_that_the_parser_keeps(found):
 
 
 def test_without_mistakes_it_is_the_reference_program(rows):
-    for row, transcript in zip(read(rows), transcripts(rows, 0, seed=0), strict=True):
+    for row, transcript in zip(load_rows(rows), transcripts(rows, 0, seed=0), strict=True):
         assert [parse_step(turn["content"], 1).code for turn in turns(transcript)] == row["program"]
         assert {turn["weight"] for turn in turns(transcript)} == {1}
         assert (transcript["task_id"], transcript["template"]) == (row["id"], row["template"])
 
 
 def test_half_of_them_hold_one_mistake_and_the_next_step_puts_it_right(found, rows):
-    programs = {row["id"]: row["program"] for row in read(rows)}
+    programs = {row["id"]: row["program"] for row in load_rows(rows)}
     mistaken = [each for each in found if len(turns(each)) > len(programs[each["task_id"]])]
     assert len(mistaken) == ROWS / 2
     for transcript in mistaken:
@@ -116,12 +116,12 @@ def test_the_same_seed_draws_the_same_and_another_seed_others(found, rows):
 
 def test_no_more_mistakes_than_programs_that_can_hold_one(rows):
     found = transcripts(rows, 1, seed=0)
-    short = sum(len(row["program"]) == 1 for row in read(rows))
+    short = sum(len(row["program"]) == 1 for row in load_rows(rows))
     assert len(found) == ROWS and 0.8 * (ROWS - short) < counted(found)["mistakes"] <= ROWS - short
 
 
 def test_the_slips_are_of_many_kinds():
-    programs = [step for row in read(FOLDER / "train.jsonl")[:100] for step in row["program"]]
+    programs = [step for row in load_rows(FOLDER / "train.jsonl")[:100] for step in row["program"]]
     kinds = Counter(kind for step in programs for kind, code in make_mistakes(step) if code != step)
     assert set(kinds) == {"field", "medium", "form", "name", "endpoint", "parameter"}
     assert all(code != step for step in programs for _, code in make_mistakes(step))

@@ -11,19 +11,19 @@ from no_servers import NO_SERVERS
 from omegaconf import OmegaConf
 
 from codetool.benchmarks.task_generator.corruptions import corrupt_program
-from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, read
+from codetool.benchmarks.tmdb_verified import FOLDER, TMDBVerified, load_rows
 from codetool.config.overrides import compose_all
 from codetool.errors import ConfigError
 from codetool.prm.oracle import OraclePRM
 from codetool.runs.identity import select_identity_settings
-from codetool.tool_calls.gold_path import calls_left
+from codetool.tool_calls.gold_path import remaining_gold_calls
 from codetool.types import Answer, Execution, Node, Step, Task, Tool, ToolAnswer, ToolCall
 
 SERVER = "http://films/3"
 PATHS = {"/search/movie": "GET", "/movie/{id}": "GET", "/movie/{id}/credits": "GET", "/list": "POST"}
 TOOLS = {path: Tool(f"{method}_{path}", method, SERVER, path) for path, method in PATHS.items()}
 SEARCH = "GET /search/movie?query=The+Matrix"
-ROWS = {row["id"]: row for row in read(FOLDER / "dev.jsonl")}
+ROWS = {row["id"]: row for row in load_rows(FOLDER / "dev.jsonl")}
 SAMPLE = list(ROWS)
 
 
@@ -105,7 +105,7 @@ def film_task(*calls, endpoints=()):
 def on_path(task, *calls):
     """For each beginning of the calls whether it follows the gold path."""
     made = [call(one) if isinstance(one, str) else one for one in calls]
-    return [calls_left(task, before) is not None for before in accumulate([[one] for one in made])]
+    return [remaining_gold_calls(task, before) is not None for before in accumulate([[one] for one in made])]
 
 
 GOLD = film_task(SEARCH, "GET /movie/603", "GET /movie/603/credits")
@@ -113,7 +113,7 @@ GOLD = film_task(SEARCH, "GET /movie/603", "GET /movie/603/credits")
 
 def test_the_gold_calls_in_order_lead_to_its_end():
     made = [call(line) for line in GOLD.gold_calls]
-    assert [calls_left(GOLD, made[:n]) for n in range(4)] == [3, 2, 1, 0]
+    assert [remaining_gold_calls(GOLD, made[:n]) for n in range(4)] == [3, 2, 1, 0]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_another_page_is_another_call():
 
 def test_calls_that_were_not_answered_do_not_count():
     assert on_path(GOLD, call("GET /movie/1", 404), SEARCH, call("GET /movie/9", 500)) == [True] * 3
-    assert calls_left(GOLD, [call(SEARCH, 404)]) == 3
+    assert remaining_gold_calls(GOLD, [call(SEARCH, 404)]) == 3
 
 
 def test_what_no_document_knows_is_never_gold():

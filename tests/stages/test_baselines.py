@@ -17,7 +17,7 @@ from command_line import CommandLine, lines, metrics
 from scripted_policy import ScriptedPolicy, scripted_server
 from wandb_files import read
 
-from codetool.benchmarks.tmdb_verified import rows
+from codetool.benchmarks.tmdb_verified import load_all_rows
 from codetool.config.overrides import compose_all
 
 METHODS = ("baseline_whole_program", "baseline_react", "baseline_dfsdt", "paper_tmdb")
@@ -29,7 +29,7 @@ class ScriptedMethods:
 
     def __init__(self) -> None:
         self.stepwise = ScriptedPolicy()
-        self.rows = {row["query"]: row for row in rows()}
+        self.rows = {row["query"]: row for row in load_all_rows()}
         self.asked: set[str] = set()
 
     async def __call__(self, body: dict[str, Any]) -> Reply:

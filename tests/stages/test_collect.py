@@ -20,7 +20,7 @@ from chat_server import ChatServer, Reply, chat
 from command_line import CommandLine, lines, timeless
 from scripted_policy import scripted_server
 
-from codetool.benchmarks.tmdb_verified import rows
+from codetool.benchmarks.tmdb_verified import load_all_rows
 from codetool.config.overrides import compose_all
 from codetool.errors import ConfigError
 from codetool.model_types import ProcessExample
@@ -77,7 +77,7 @@ def again(run: CommandLine, whole: Collected) -> CommandLine:
 def test_rollouts_become_process_data(whole: Collected) -> None:
     assert "stage=collect" in whole.done.stderr and "search=exhaustive" in whole.done.stderr
     rollouts = lines(whole.folder, "rollouts")
-    order = [row["id"] for row in rows() if row["id"].startswith("dev")][:TASKS]
+    order = [row["id"] for row in load_all_rows() if row["id"].startswith("dev")][:TASKS]
     assert [line["task_id"] for line in rollouts] == order
     found = examples.load_examples([whole.folder])
     assert [(each.task_id, each.node_id, each.step) for each in found] == [

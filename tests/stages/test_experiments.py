@@ -85,7 +85,7 @@ def test_the_papers_preset_has_the_papers_numbers() -> None:
     config = composed("experiment=paper_tmdb")
     policy, search = config.policy, config.search
     assert (config.benchmark._target_, policy.model) == (
-        "codetool.benchmarks.tmdb.TMDB",
+        "codetool.benchmarks.tmdb.RestBenchTMDB",
         "Qwen/Qwen2.5-Coder-7B-Instruct",
     )
     assert (policy.temperature, policy.top_p, policy.max_tokens) == (0.9, 0.95, 2048)

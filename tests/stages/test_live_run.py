@@ -15,7 +15,7 @@ from chat_server import ChatServer, Reply, chat
 from command_line import CommandLine, lines
 from rich.console import Console
 
-from codetool.benchmarks.openapi import tools
+from codetool.benchmarks.openapi import parse_tools
 from codetool.config.overrides import compose_all
 from codetool.config.run_config import RunConfig, validate
 from codetool.stages.evaluate.evaluate import evaluate
@@ -57,7 +57,7 @@ class Live:
         return replace(config, tools=replace(config.tools, secrets={urlsplit(self.server).netloc: BEARER}))
 
     def task(self) -> Task:
-        offered = tuple(replace(tool, server=self.server) for tool in tools(document()))
+        offered = tuple(replace(tool, server=self.server) for tool in parse_tools(document()))
         preamble = 'headers = {"accept": "application/json"}\n'
         return Task(
             id="t", query="How long is Titanic?", tools=offered, answer=Answer("number", 194), preamble=preamble

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from codetool.benchmarks.openapi import tool_name
-from codetool.benchmarks.reference_answers import references
+from codetool.benchmarks.reference_answers import load_references
 from codetool.tmdb.app import create_app
 
 QUERIES: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -40,7 +40,7 @@ def write(folder: Path) -> None:
 
 def program(query: str) -> tuple[str, ...]:
     """The steps of the program that answers a query of the stand-in."""
-    return references()[f"q{[text for text, _ in QUERIES].index(query)}"].program
+    return load_references()[f"q{[text for text, _ in QUERIES].index(query)}"].program
 
 
 def _document() -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from chat_server import ChatServer, Handler, Reply, chat, served_apart
 
-from codetool.benchmarks.tmdb_verified import rows
+from codetool.benchmarks.tmdb_verified import load_all_rows
 
 WRONG = ("print(undefined_name)", "print('no idea')", None)
 
@@ -20,7 +20,7 @@ class ScriptedPolicy:
 
     def __init__(self, latency: float = 0.0) -> None:
         self.latency = latency
-        self.programs = {row["query"]: row["program"] for row in rows()}
+        self.programs = {row["query"]: row["program"] for row in load_all_rows()}
 
     async def __call__(self, body: dict[str, Any]) -> Reply:
         await asyncio.sleep(self.latency)

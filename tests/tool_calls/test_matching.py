@@ -4,8 +4,8 @@ from time import process_time
 
 import pytest
 
-from codetool.tool_calls.matching import alike, is_made, operation
-from codetool.tool_calls.notation import read
+from codetool.tool_calls.matching import find_tool, matches_reference, values_match
+from codetool.tool_calls.notation import parse_call
 from codetool.tools.call_key import route_request
 from codetool.types import HttpRequest, Tool
 
@@ -15,8 +15,8 @@ from codetool.types import HttpRequest, Tool
     ["the dark knight", "Dark Knight", "The Dark Knight", "THE DARK KNIGHT!", "Dark  Knigth", " The Dark-Knight"],
 )
 def test_search_texts_forgive_case_articles_accents_and_slips(other):
-    assert alike("query", "The Dark Knight", other)
-    assert alike("query", "Amélie", "amelie")
+    assert values_match("query", "The Dark Knight", other)
+    assert values_match("query", "Amélie", "amelie")
 
 
 @pytest.mark.parametrize(
@@ -24,13 +24,13 @@ def test_search_texts_forgive_case_articles_accents_and_slips(other):
     [("The Dark Knight", "Batman"), ("Avatar", "Titanic"), ("Toy Story 2", "Toy Story 3"), ("Up", "Us")],
 )
 def test_other_names_differ(one, other):
-    assert not alike("query", one, other)
+    assert not values_match("query", one, other)
 
 
 def test_other_arguments_are_compared_as_they_stand():
-    assert alike("language", "en-US", "en-us")
-    assert not alike("language", "en-US", "en-UK")
-    assert not alike("with_genres", "12", "13")
+    assert values_match("language", "en-US", "en-us")
+    assert not values_match("language", "en-US", "en-UK")
+    assert not values_match("with_genres", "12", "13")
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_other_arguments_are_compared_as_they_stand():
     ],
 )
 def test_calls_that_mean_the_same(expected, given):
-    assert is_made(read(expected), read(given))
+    assert matches_reference(parse_call(expected), parse_call(given))
 
 
 @pytest.mark.parametrize(
@@ -71,12 +71,12 @@ def test_calls_that_mean_the_same(expected, given):
     ],
 )
 def test_calls_that_mean_something_else(expected, given):
-    assert not is_made(read(expected), read(given))
+    assert not matches_reference(parse_call(expected), parse_call(given))
 
 
 def test_long_search_texts_are_compared_at_once():
     began = process_time()
-    assert not alike("query", "ab" * 100_000, "ba" * 100_000)
+    assert not values_match("query", "ab" * 100_000, "ba" * 100_000)
     assert process_time() - began < 1
 
 
@@ -123,7 +123,7 @@ TOOLS = tuple(Tool(line, line.split()[0], SERVER, line.split()[1]) for line in T
     ],
 )
 def test_the_tool_of_a_call_is_the_one_that_the_broker_finds(line, template):
-    tool = operation(read(line), TOOLS)
+    tool = find_tool(parse_call(line), TOOLS)
     assert (tool and tool.endpoint) == template
     method, address = line.split(" ", 1)
     url = address if "://" in address else SERVER + address

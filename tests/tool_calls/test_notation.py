@@ -2,7 +2,7 @@
 
 import pytest
 
-from codetool.tool_calls.notation import WrittenCall, read, written
+from codetool.tool_calls.notation import ParsedCall, format_call, parse_call
 from codetool.types import Tool, ToolCall
 
 SERVER = "https://films.test/3"
@@ -31,18 +31,18 @@ CREDITS = Tool("credits", "GET", SERVER, "/movie/{movie_id}/credits")
     ],
 )
 def test_a_call_is_its_path_below_the_server_with_sorted_arguments(call, text):
-    assert written(call, SERVER) == text
+    assert format_call(call, SERVER) == text
 
 
 def test_a_call_of_an_unknown_server_keeps_its_address():
-    assert written(ToolCall("POST", "https://other.test/a", {})) == "POST https://other.test/a"
+    assert format_call(ToolCall("POST", "https://other.test/a", {})) == "POST https://other.test/a"
 
 
 def test_reading_decodes_what_writing_encoded():
     call = ToolCall("GET", f"{SERVER}/search/tv", {"query": "Véronique & co", "page": "1", "ids": ["1", "a,b"]})
     arguments = {"ids": ("1", "a,b"), "page": ("1",), "query": ("Véronique & co",)}
-    assert read(written(call, SERVER)) == WrittenCall("GET", "/search/tv", arguments)
-    assert read("GET /movie/top_rated") == WrittenCall("GET", "/movie/top_rated", {})
+    assert parse_call(format_call(call, SERVER)) == ParsedCall("GET", "/search/tv", arguments)
+    assert parse_call("GET /movie/top_rated") == ParsedCall("GET", "/movie/top_rated", {})
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_reading_decodes_what_writing_encoded():
     ],
 )
 def test_spellings_of_one_call_are_read_alike(one, other):
-    assert read(one) == read(other)
+    assert parse_call(one) == parse_call(other)
 
 
 @pytest.mark.parametrize(
@@ -80,4 +80,4 @@ def test_spellings_of_one_call_are_read_alike(one, other):
     ],
 )
 def test_other_calls_are_read_apart(one, other):
-    assert read(one) != read(other)
+    assert parse_call(one) != parse_call(other)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from codetool.tool_calls.toolbench_api import SERVER, Api, argument_name, read_text, standard_category, tool
+from codetool.tool_calls.toolbench_api import SERVER, Api, argument_name, parse_data, parse_tool, standard_category
 
 
 @pytest.mark.parametrize(
@@ -41,15 +41,15 @@ def test_an_api_is_the_same_however_a_client_names_it() -> None:
         ("Data", "theclique", "songkick_artist"),
         ("Data", "theclique_for_Data", "songkick_artist_for_theclique"),
     ]
-    assert {Api.of(*each) for each in names} == {Api("Data", "theclique", "songkick_artist")}
+    assert {Api.from_tool(*each) for each in names} == {Api("Data", "theclique", "songkick_artist")}
 
 
 def test_an_api_is_found_again_by_its_address() -> None:
     api = Api("Data", "天气", "now")
-    assert Api.at(SERVER + api.path) == api
-    assert Api.at(f"{SERVER.replace('localhost', 'LocalHost')}{api.path}/?q=1#top") == api
+    assert Api.from_url(SERVER + api.path) == api
+    assert Api.from_url(f"{SERVER.replace('localhost', 'LocalHost')}{api.path}/?q=1#top") == api
     for other in ("https://example.test/virtual/a/b/c", f"{SERVER}/a/b", f"{SERVER}/a/b/c/d", SERVER, ""):
-        assert Api.at(other) is None
+        assert Api.from_url(other) is None
 
 
 def entry(**changes: Any) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def entry(**changes: Any) -> dict[str, Any]:
 
 
 def test_a_document_becomes_a_tool_with_types_and_defaults() -> None:
-    made = tool(entry())
+    made = parse_tool(entry())
     assert (made.name, made.endpoint) == ("songkick_artist_for_theclique", "GET /Data/theclique/songkick_artist")
     first, second = made.parameters
     assert (first.name, first.type, first.required, first.default) == ("artist_id", "number", True, 7)
@@ -75,11 +75,11 @@ def test_a_document_becomes_a_tool_with_types_and_defaults() -> None:
 
 
 def test_optional_parameters_stay_where_none_is_required() -> None:
-    assert [each.name for each in tool(entry(required_parameters=[])).parameters] == ["is_from"]
+    assert [each.name for each in parse_tool(entry(required_parameters=[])).parameters] == ["is_from"]
 
 
 def test_of_two_parameters_with_one_spelling_the_required_one_counts() -> None:
-    [only] = tool(entry(optional_parameters=[{"name": "artist-id", "type": "STRING", "default": ""}])).parameters
+    [only] = parse_tool(entry(optional_parameters=[{"name": "artist-id", "type": "STRING", "default": ""}])).parameters
     assert only.required
 
 
@@ -100,7 +100,7 @@ def test_of_two_parameters_with_one_spelling_the_required_one_counts() -> None:
     ],
 )
 def test_texts_that_write_data_are_data(text: str, data: Any) -> None:
-    assert read_text(text) == data
+    assert parse_data(text) == data
 
 
 @pytest.mark.parametrize(
@@ -114,14 +114,14 @@ def test_texts_that_write_data_are_data(text: str, data: Any) -> None:
     ],
 )
 def test_of_a_text_that_was_cut_off_the_complete_entries_are_kept(cut: str, kept: Any) -> None:
-    assert read_text(cut) == kept
+    assert parse_data(cut) == kept
 
 
 def test_every_prefix_of_a_text_is_part_of_what_it_writes() -> None:
     data = {"a": [{"b": "x"}, {"b": "y, z", "c": [1, 2, {"d": None}]}], "e": "f"}
     for text in (json.dumps(data), str(data)):
         for length in range(1, len(text)):
-            found = read_text(text[:length])
+            found = parse_data(text[:length])
             assert isinstance(found, str) or is_part(found, data), text[:length]
 
 
@@ -137,5 +137,5 @@ def test_long_texts_are_read_in_a_time_that_grows_with_their_length() -> None:
     """A text of ten million characters: were it read over again at each comma, this would take hours."""
     entry = '{"id": 1, "name": "a name, with [brackets]"}'
     text = f"[{', '.join([entry] * 200_000)}]"
-    whole, cut = read_text(text), read_text(text[:-20])
+    whole, cut = parse_data(text), parse_data(text[:-20])
     assert isinstance(whole, list) and isinstance(cut, list) and (len(whole), len(cut)) == (200_000, 200_000)

@@ -1,4 +1,4 @@
-"""Dates in a text, whatever their style, as ISO days."""
+"""Extract dates in any common format from a text, as ISO dates."""
 
 from __future__ import annotations
 
@@ -32,25 +32,30 @@ STYLES = tuple(
 )
 
 
-def dates(text: str) -> set[str]:
-    """All days that the text names: `July 16, 2008`, `16 July 2008`, `2008-07-16`, `7/16/2008`, `16.7.2008`.
+def extract_dates(text: str) -> set[str]:
+    """Return all dates in the text as ISO dates: `July 16, 2008`, `16 July 2008`, `7/16/2008`, `16.7.2008` and others.
 
-    Slashes are read month first, the American way, and hyphens in `16-7-2008` day first, unless that is no date.
+    With slashes the month comes first (US format), with hyphens as in `16-7-2008` the day, unless that is no date.
     """
-    return set(dates_in_order(text))
+    return set(extract_dates_in_order(text))
 
 
-def dates_in_order(text: str) -> list[str]:
-    """The days that the text names, as often as it names them, in its order."""
-    found = {hit.start(): day for style in STYLES for hit in style.finditer(text) if (day := _day(hit)) is not None}
-    return [day for _, day in sorted(found.items())]
+def extract_dates_in_order(text: str) -> list[str]:
+    """Return the dates in the text in their order, with repetitions."""
+    dates_by_position = {
+        match.start(): day
+        for style in STYLES
+        for match in style.finditer(text)
+        if (day := _parse_date(match)) is not None
+    }
+    return [day for _, day in sorted(dates_by_position.items())]
 
 
-def _day(hit: re.Match[str]) -> str | None:
-    year, month, day = int(hit["year"]), hit["month"].lower(), int(hit["day"])
+def _parse_date(match: re.Match[str]) -> str | None:
+    year, month, day = int(match["year"]), match["month"].lower(), int(match["day"])
     number = MONTHS[month] if month in MONTHS else int(month)
     readings = [(number, day)]
-    if re.match(r"\d{1,2}[/-]", hit.group()):
+    if re.match(r"\d{1,2}[/-]", match.group()):
         readings.append((day, number))
     for one, two in readings:
         try:

@@ -1,7 +1,7 @@
-"""A final answer as a value: JSON and Python literals, labelled fields, or plain text.
+"""Parse a final answer as a value: JSON and Python literals, labelled fields, or plain text.
 
-Dicts and fields may carry context beside their one answer: figures, ids, what the query says itself, and for a person
-the title (for a title the person) that it belongs to. Anything more is several answers, and no value comes back.
+Dicts and fields may contain context beside the answer: numbers, ids, values that the query names, and for a person the
+title (for a title the person) that belongs to it. Anything more counts as several answers, and the result is None.
 """
 
 from __future__ import annotations
@@ -14,83 +14,91 @@ from collections.abc import Mapping
 from typing import Any
 
 from codetool.benchmarks.answer_checker import text_match
-from codetool.benchmarks.answer_checker.dates import dates
-from codetool.benchmarks.answer_checker.text_match import norm, within
+from codetool.benchmarks.answer_checker.dates import extract_dates
+from codetool.benchmarks.answer_checker.text_match import contains_words, normalize
 from codetool.types import AnswerType
 
-CUT = 1_900
-"""Characters from which on the limit of a final answer (2,000, before marks are taken out) may have cut it."""
-ENTRY = 20
-"""Commas from the end of a cut list among which its last whole entry is looked for."""
-DEEPEST = 20
-"""Levels of lists and dicts in an answer at most."""
-FIELDS = 4
-"""Most keys of a dict that is an answer and no dump."""
-WORKS = frozenset("title movie film show series episode collection movie title film title original title".split())
-PEOPLE = frozenset("name director actor actress person creator writer star".split())
-LISTS = ("list", "ordered_list", "some_of")
-CONTEXT: Mapping[str, frozenset[str]] = {"name": WORKS | {"job", "department", "known_for_department"}, "title": PEOPLE}
-"""Labels that hold context for an answer of the type."""
+MIN_TRUNCATED_CHARS = 1_900
+"""Length in characters from which the limit of a final answer (2,000, before step markers are removed) may have
+truncated it."""
+MAX_COMMAS_TRIED = 20
+"""Number of commas, from the end of a truncated list, at which the end of its last complete entry is tried."""
+MAX_DEPTH = 20
+"""Maximum nesting depth of lists and dicts in an answer."""
+MAX_FIELDS = 4
+"""Maximum keys of a dict that counts as an answer and not as raw data."""
+WORK_LABELS = frozenset("title movie film show series episode collection movie title film title original title".split())
+PERSON_LABELS = frozenset("name director actor actress person creator writer star".split())
+LIST_TYPES = ("list", "ordered_list", "some_of")
+CONTEXT_LABELS: Mapping[str, frozenset[str]] = {
+    "name": WORK_LABELS | {"job", "department", "known_for_department"},
+    "title": PERSON_LABELS,
+}
+"""Labels of fields that are context for an answer of the type."""
 LABEL = r"[-•*\s]*(?P<label>[A-Za-z][\w ()-]{0,30}?)\s*[:=]\s*"
-ROLES = frozenset("character job role department known_for_department".split())
-"""Keys that say what a person of a list is there for."""
+ROLE_LABELS = frozenset("character job role department known_for_department".split())
+"""Keys for the role of a person in a list."""
 KEY = re.compile(r"[\"']\s*:")
 NUMERIC = re.compile(r"[-+$]?\d[\d,.\s]*%?(?:\s*/\s*10)?(?:\s+(?:minutes|votes))?")
 
 
-def read(text: str) -> Any:
-    """The JSON or Python literal that the text is, after a label too; else the text without marks."""
+def parse_literal(text: str) -> Any:
+    """Parse a text as a JSON or Python literal, also after a label; return any other text without markup."""
     labelled = re.match(rf"{LABEL}(?P<rest>[\[{{(].*)\Z", text.strip(), re.S)
-    if re.match(r"\s*[-+]\s", text):  # a bullet, no sign
-        return text_match.plain(text)
+    if re.match(r"\s*[-+]\s", text):  # a bullet, not a sign
+        return text_match.strip_markup(text)
     for candidate in (text, *([labelled["rest"]] if labelled else [])):
-        value = _literal(candidate.strip())
+        value = _parse_json_or_python(candidate.strip())
         if value is not None:
             return value
-    whole = _whole_entries(text)
-    if whole is None and re.match(r"\s*[\[{]", text) and len(KEY.findall(text)) > FIELDS:
-        return None  # a record that the limit cut
-    return text_match.plain(text) if whole is None else whole
+    whole = _parse_truncated_list(text)
+    if whole is None and re.match(r"\s*[\[{]", text) and len(KEY.findall(text)) > MAX_FIELDS:
+        return None  # a truncated record
+    return text_match.strip_markup(text) if whole is None else whole
 
 
-def opened(value: Any, kind: AnswerType, query: str) -> Any:
-    """The one value inside dicts and lists of length one, and inside a dict with context; None if it holds several."""
+def unwrap(value: Any, kind: AnswerType, query: str) -> Any:
+    """Unwrap single-element lists and dicts with one answer field to the value inside; None if it is ambiguous."""
     for _ in range(4):
         if isinstance(value, Mapping):
-            value = _field(value, kind, query)
-        elif isinstance(value, list | tuple | set) and len(value) == 1 and (kind not in LISTS or _nests(value)):
+            value = _unwrap_mapping(value, kind, query)
+        elif (
+            isinstance(value, list | tuple | set)
+            and len(value) == 1
+            and (kind not in LIST_TYPES or _contains_list(value))
+        ):
             value = next(iter(value))
-        elif isinstance(value, list | tuple) and kind in CONTEXT:
-            return _text_of(value) or None
+        elif isinstance(value, list | tuple) and kind in CONTEXT_LABELS:
+            return _only_text(value) or None
         else:
             break
-    return text_match.plain(value) if isinstance(value, str) else value
+    return text_match.strip_markup(value) if isinstance(value, str) else value
 
 
-def fields(text: str) -> dict[str, str] | None:
-    """The `label: value` pairs that the text consists of, two at least; None for any other text."""
+def parse_labelled_fields(text: str) -> dict[str, str] | None:
+    """Parse a text that consists of at least two `label: value` pairs; None for any other text."""
     parts = re.split(r"\n+|[,;|]\s*(?=[A-Za-z][\w ()]{0,30}?\s*[:=])", text.strip())
-    hits = [re.fullmatch(rf"{LABEL}(?P<value>\S.*)", part.strip()) for part in parts if part.strip()]
-    found = {hit["label"]: hit["value"].strip(" \"'") for hit in hits if hit}
-    return found if len(found) == len(hits) >= 2 else None
+    matches = [re.fullmatch(rf"{LABEL}(?P<value>\S.*)", part.strip()) for part in parts if part.strip()]
+    values = {match["label"]: match["value"].strip(" \"'") for match in matches if match}
+    return values if len(values) == len(matches) >= 2 else None
 
 
-def _literal(text: str) -> Any:
-    for parse in (json.loads, _python):
+def _parse_json_or_python(text: str) -> Any:
+    for parse in (json.loads, _parse_python):
         try:
             value = parse(text)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             continue
-        if isinstance(value, tuple) and not text.startswith("("):  # 1,234 is a number, no pair
+        if isinstance(value, tuple) and not text.startswith("("):  # `1,234` is a number, not a pair
             continue
         return None if _is_deep(value) else value
     return None
 
 
 def _is_deep(value: Any) -> bool:
-    """Whether containers nest deeper than `DEEPEST` levels, which only a dump does."""
+    """Return whether containers nest deeper than `MAX_DEPTH` levels, as only raw data does."""
     level = [value]
-    for _ in range(DEEPEST):
+    for _ in range(MAX_DEPTH):
         level = [
             child
             for parent in level
@@ -100,26 +108,26 @@ def _is_deep(value: Any) -> bool:
     return bool(level)
 
 
-def _whole_entries(text: str) -> Any:
-    """The list that the limit of a final answer cut, without its broken last entry; None for any other text."""
-    if len(text) < CUT or not text.startswith("["):
+def _parse_truncated_list(text: str) -> Any:
+    """Parse a list that the answer's limit truncated, without its incomplete last entry; None for any other text."""
+    if len(text) < MIN_TRUNCATED_CHARS or not text.startswith("["):
         return None
-    commas = [hit.start() for hit in re.finditer(",", text)][: -ENTRY - 1 : -1]
-    return next((value for at in commas if (value := _literal(f"{text[:at]}]")) is not None), None)
+    commas = [match.start() for match in re.finditer(",", text)][: -MAX_COMMAS_TRIED - 1 : -1]
+    return next((value for at in commas if (value := _parse_json_or_python(f"{text[:at]}]")) is not None), None)
 
 
-def _python(text: str) -> Any:
+def _parse_python(text: str) -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SyntaxWarning)  # `5is` is no literal, and no news
+        warnings.simplefilter("ignore", SyntaxWarning)  # `5is` is no literal
         return ast.literal_eval(text)
 
 
-def _field(pairs: Mapping[Any, Any], kind: AnswerType, query: str) -> Any:
+def _unwrap_mapping(pairs: Mapping[Any, Any], kind: AnswerType, query: str) -> Any:
     if len(pairs) == 1 and kind != "number":
         return next(iter(pairs.values()))
-    if not 0 < len(pairs) <= FIELDS:
+    if not 0 < len(pairs) <= MAX_FIELDS:
         return None
-    if kind in LISTS:
+    if kind in LIST_TYPES:
         lists = [value for value in pairs.values() if isinstance(value, list | tuple | set)]
         if not lists:
             return [pairs]
@@ -130,58 +138,58 @@ def _field(pairs: Mapping[Any, Any], kind: AnswerType, query: str) -> Any:
     if any(isinstance(value, list | tuple | set | Mapping) for value in pairs.values()):
         return None
     if kind == "yes_no":
-        return _only([value for value in pairs.values() if isinstance(value, bool)], {}, kind, query)
+        return _select_value([value for value in pairs.values() if isinstance(value, bool)], {}, kind, query)
     if kind in ("name", "title"):
-        return _only([], pairs, kind, query)
-    return ", ".join(f"{_words(label)}: {value}" for label, value in pairs.items() if not _is_id(label))
+        return _select_value([], pairs, kind, query)
+    return ", ".join(f"{_label_text(label)}: {value}" for label, value in pairs.items() if not _is_id(label))
 
 
-def is_dump(value: Any) -> bool:
-    """Whether a list holds records as a service gives them: dicts of many keys, or nested ones."""
+def looks_like_raw_json(value: Any) -> bool:
+    """Return whether a list contains raw records of a service: dicts with many keys, or nested ones."""
     entries = [entry for entry in value if isinstance(entry, Mapping)] if isinstance(value, list | tuple) else []
     nested = any(isinstance(part, list | Mapping) for entry in entries for part in entry.values())
-    return nested or any(len(entry) > FIELDS for entry in entries)
+    return nested or any(len(entry) > MAX_FIELDS for entry in entries)
 
 
-def _only(found: list[Any], pairs: Mapping[Any, Any], kind: AnswerType, query: str) -> Any:
-    """The one value of its kind, else the one text that is no context."""
-    if found or not pairs:
-        return found[0] if len(found) == 1 else None
-    left = {norm(_words(label)): value for label, value in pairs.items() if not _is_figure(value)}
-    context = CONTEXT.get(kind, frozenset())
+def _select_value(values: list[Any], pairs: Mapping[Any, Any], kind: AnswerType, query: str) -> Any:
+    """Return the only value of the type, else the only text that is no context; None if there are several."""
+    if values or not pairs:
+        return values[0] if len(values) == 1 else None
+    left = {normalize(_label_text(label)): value for label, value in pairs.items() if not _is_number_or_date(value)}
+    context = CONTEXT_LABELS.get(kind, frozenset())
     narrowed = [
         left,
         {label: value for label, value in left.items() if label not in context},
-        {label: value for label, value in left.items() if not within(str(value), query)},
+        {label: value for label, value in left.items() if not contains_words(str(value), query)},
     ]
     return next((next(iter(rest.values())) for rest in narrowed if len(rest) == 1), None)
 
 
-def item(entry: Any) -> str:
-    """The text of a list's entry: its own, or the one text of a small dict or tuple besides figures; empty if none."""
+def to_text(entry: Any) -> str:
+    """Return the text of a list entry: its own, or the only text of a small dict or tuple; empty if there is none."""
     if isinstance(entry, Mapping):
-        pairs = {label: value for label, value in entry.items() if label not in ROLES or len(entry) == 1}
+        pairs = {label: value for label, value in entry.items() if label not in ROLE_LABELS or len(entry) == 1}
     elif isinstance(entry, list | tuple):
-        return _text_of(entry)
+        return _only_text(entry)
     else:
         return str(entry)
-    if not 0 < len(pairs) <= FIELDS or any(isinstance(value, list | Mapping) for value in pairs.values()):
+    if not 0 < len(pairs) <= MAX_FIELDS or any(isinstance(value, list | Mapping) for value in pairs.values()):
         return ""
-    texts = [value for value in pairs.values() if len(pairs) == 1 or not _is_figure(value)]
+    texts = [value for value in pairs.values() if len(pairs) == 1 or not _is_number_or_date(value)]
     return str(texts[0]) if len(texts) == 1 else ""
 
 
-def _text_of(entry: Any) -> str:
-    """The one text of a short list besides numbers and dates."""
-    texts = [value for value in entry if isinstance(value, str) and not dates(value)]
-    return texts[0] if len(texts) == 1 and len(entry) <= FIELDS else ""
+def _only_text(entry: Any) -> str:
+    """Return the only text in a short list of numbers and dates, empty if there is none or several."""
+    texts = [value for value in entry if isinstance(value, str) and not extract_dates(value)]
+    return texts[0] if len(texts) == 1 and len(entry) <= MAX_FIELDS else ""
 
 
-def _nests(value: Any) -> bool:
+def _contains_list(value: Any) -> bool:
     return isinstance(next(iter(value)), list | tuple | set)
 
 
-def _words(label: Any) -> str:
+def _label_text(label: Any) -> str:
     return str(label).replace("_", " ")
 
 
@@ -189,11 +197,11 @@ def _is_id(label: Any) -> bool:
     return re.fullmatch(r"(?:\w+_)?id", str(label), re.I) is not None
 
 
-def _is_figure(value: Any) -> bool:
+def _is_number_or_date(value: Any) -> bool:
     if not isinstance(value, str):
         return True
     return (
         not value.strip()
         or NUMERIC.fullmatch(value.strip()) is not None
-        or (len(value.split()) <= 4 and bool(dates(value)))
+        or (len(value.split()) <= 4 and bool(extract_dates(value)))
     )

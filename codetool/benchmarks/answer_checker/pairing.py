@@ -1,7 +1,7 @@
-"""Whether the items of two lists pair up, where an item has several equally right spellings.
+"""Match the items of two lists one to one, where an item may have several equally right spellings.
 
-A perfect matching in a bipartite graph (Kuhn's augmenting paths). Items that share a spelling are reached through it,
-so that a path costs no more than there are spellings, however many items have the same one.
+This is a perfect matching in a bipartite graph (Kuhn's augmenting paths). Items are reached through their spellings, so
+the cost of a path is bounded by the number of spellings, however many items share one.
 """
 
 from __future__ import annotations
@@ -10,30 +10,30 @@ from collections import defaultdict
 from collections.abc import Collection, Hashable, Sequence
 
 
-def pairs_up(found: Sequence[Collection[Hashable]], wanted: Sequence[Collection[Hashable]]) -> bool:
-    """Whether each found item has a wanted one of its own with which it shares a spelling, and none is left over."""
-    if len(found) != len(wanted):
+def has_perfect_matching(found: Sequence[Collection[Hashable]], expected: Sequence[Collection[Hashable]]) -> bool:
+    """Return whether the items can be paired one to one so that the two items of each pair share a spelling."""
+    if len(found) != len(expected):
         return False
-    pairing = _Pairing(found, wanted)
+    pairing = _Pairing(found, expected)
     return all(pairing.place(item) for item in range(len(found)))
 
 
 class _Pairing:
-    """A matching that grows by one found item at a time."""
+    """A matching to which items are added one at a time."""
 
-    def __init__(self, found: Sequence[Collection[Hashable]], wanted: Sequence[Collection[Hashable]]) -> None:
+    def __init__(self, found: Sequence[Collection[Hashable]], expected: Sequence[Collection[Hashable]]) -> None:
         self._found = found
         self._with_spelling = defaultdict[Hashable, list[int]](list)
-        for index, spellings in enumerate(wanted):
+        for index, spellings in enumerate(expected):
             for spelling in set(spellings):
                 self._with_spelling[spelling].append(index)
         self._free = {spelling: list(indices) for spelling, indices in self._with_spelling.items()}
         self._found_of: dict[int, int] = {}
-        """The found item of each wanted one that has one."""
+        """Maps each matched wanted item to its found item."""
         self._wanted_of: dict[int, int] = {}
 
     def place(self, item: int) -> bool:
-        """Pair this found item, moving others where needed; False where it cannot be done."""
+        """Pair this found item and move others if needed; return False if it cannot be paired."""
         for spelling in self._found[item]:
             free = self._free.get(spelling, [])
             while free and free[-1] in self._found_of:
@@ -45,7 +45,7 @@ class _Pairing:
 
     def _move_others(self, item: int) -> bool:
         reached, reached_from, spellings = [item], dict[int, int](), set[Hashable]()
-        for current in reached:  # grows while it is read
+        for current in reached:  # the list grows during the iteration
             for spelling in set(self._found[current]) - spellings:
                 spellings.add(spelling)
                 for index in self._with_spelling.get(spelling, ()):
@@ -59,7 +59,7 @@ class _Pairing:
         return False
 
     def _shift(self, index: int, reached_from: dict[int, int], item: int) -> None:
-        """Give each item of the path the wanted one that it reached, from the free one back to the new item."""
+        """Pair each item on the path with the wanted item it reached, from the free one back to the new item."""
         while True:
             current = reached_from[index]
             given_up = self._wanted_of.get(current)

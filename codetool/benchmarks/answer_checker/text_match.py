@@ -1,4 +1,4 @@
-"""Texts compared by their words: normal forms, hedges, echoes of the query, and a value inside a short sentence."""
+"""Compare texts by their words: normal forms, hedges, repetitions of the query, and a value in a short sentence."""
 
 from __future__ import annotations
 
@@ -21,231 +21,239 @@ BOUND = re.compile(
     r"|\b(?:over|under|above|below|about|around|circa|after|before|since|until)\s+(?:[a-z]{3,9}\.?\s+)?\$?\d"
     r"|[~≈≥≤]\s*\$?\d|(?<![-=])[<>]=?\s*\$?\d|\d\+(?!\s*\d)"
 )
-TITLED = re.compile(
+DOUBT_IN_TITLE = re.compile(
     r"(?<=[A-Z])(\w*+\s++)(?:Or|Not|Never|No|Might|Maybe|Perhaps|Unknown|Likely|Without|Except|Error)\b"
     r"|\b(?:Don|Can|Didn|Doesn|Won|Isn)['’]t(?=\s+[A-Z])"
 )
-"""A word of doubt or denial inside the capitals of a title (`Truth or Dare` is none, `Don't Look Up` is)."""
+"""Matches a word of doubt or denial inside a capitalized title, such as `Don't Look Up`."""
 ARTICLES = ("the ", "a ", "an ")
-JOINING = frozenset(
+JOINING_WORDS = frozenset(
     "and after before besides alongside plus unlike with than over beat beats replaced replacing succeeded".split()
 )
-"""Words that join a value to another one."""
-LEADING = frozenset("is are was were by named called titled entitled".split())
-SLIGHT = frozenset("it us up her you them he she we i this that one who what no yes not here there".split())
-"""Names that are also words: in a sentence only quotes or a verb before show that the name is meant."""
+"""Words that connect a value with another one."""
+LEADING_WORDS = frozenset("is are was were by named called titled entitled".split())
+AMBIGUOUS_NAMES = frozenset("it us up her you them he she we i this that one who what no yes not here there".split())
+"""Names that are also common words: in a sentence they count as a name only in quotes or after a verb."""
 SENTENCE_END = re.compile(r"\s[^:]+?[.,;|]\s")
 PREFACE = re.compile(r"(?:based on|according to|in|from|for|sure|okay|so|thus|therefore)\b[^,;:]*[,!]", re.I)
-"""What opens a sentence before the name that is its subject."""
-OPPOSITES = frozenset("lower less fewer worse shorter smaller".split())
+"""Matches the beginning of a sentence before the name that is its subject."""
+COMPARATIVES = frozenset("lower less fewer worse shorter smaller".split())
 YEAR = r"\d{4}(?:-\d\d-\d\d)?"
 DAY = r"\d{4}-\d\d-\d\d"
 DECIMAL = r"\d{1,2}\.\d+"
-OPENING = "\"'“”‘’«([{"
-ASIDE = string.whitespace + "\"'”’)]}"
-"""What may stand after a question mark."""
-OPENERS = r"[\"'“”‘’«(\[{]"
-LETTERS = str.maketrans({"ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "ß": "ss", "æ": "ae", "œ": "oe", "&": " and "})
-ECHOED = 3
-"""A value with so many more words of the query around it is the query's, not an answer."""
+OPENING_CHARS = "\"'“”‘’«([{"
+TRAILING_CHARS = string.whitespace + "\"'”’)]}"
+"""Characters that may follow a question mark."""
+OPENING_CHAR = r"[\"'“”‘’«(\[{]"
+LETTER_REPLACEMENTS = str.maketrans(
+    {"ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "ß": "ss", "æ": "ae", "œ": "oe", "&": " and "}
+)
+MIN_REPEATED_WORDS = 3
+"""Number of further query words around a value from which the value counts as a repetition of the query."""
 
 
-def plain(text: str) -> str:
-    """The text without Markdown marks and surrounding blanks, a label line joined to the line that follows it."""
+def strip_markup(text: str) -> str:
+    """Remove Markdown markup and surrounding blanks, and join a label line to the single line after it."""
     bare = re.sub(r"\*\*|__|`", "", text).strip()
     bare = re.sub(r"^#+\s*", "", bare)
     return re.sub(r":[ \t]*\n\s*(?=[^\n]+\Z)", ": ", bare)
 
 
 @lru_cache(maxsize=2048)
-def norm(text: str) -> str:
-    """Lower-case words with single blanks between them: no accents, no punctuation, `&` as `and`."""
-    return " ".join(re.findall(r"\w+", fold(text).casefold()))
+def normalize(text: str) -> str:
+    """Return the words in lower case with single blanks: no accents, no punctuation, `&` as `and`."""
+    return " ".join(re.findall(r"\w+", strip_accents(text).casefold()))
 
 
 @lru_cache(maxsize=512)
-def fold(text: str) -> str:
-    """The text without accents but with its case and punctuation, so that capitals can be seen."""
+def strip_accents(text: str) -> str:
+    """Remove accents, but keep case and punctuation, so that capitals still mark names."""
     bare = unicodedata.normalize("NFKD", text)
     if not bare.isascii():
         bare = "".join(c for c in bare if not unicodedata.combining(c))
-    return bare.translate(LETTERS)
+    return bare.translate(LETTER_REPLACEMENTS)
 
 
-def may_hold(text: str, expected: str) -> bool:
-    """Whether the letters of a value stand in a text, without which `pattern` finds nothing there."""
-    return _letters(key(expected)) in _letters(norm(text))
+def may_contain(text: str, expected: str) -> bool:
+    """Return whether a text contains the letters of a value: a fast test before `value_pattern` is searched."""
+    return _join_words(comparison_key(expected)) in _join_words(normalize(text))
 
 
 @lru_cache(maxsize=4096)
-def _letters(form: str) -> str:
-    """The words of a normal form written together."""
+def _join_words(form: str) -> str:
+    """Return the normal form without blanks and underscores."""
     return re.sub(r"[\W_]+", "", form)
 
 
 @lru_cache(maxsize=4096)
-def key(text: str) -> str:
-    """The normal form without a leading article: equal keys are equal names."""
-    form = norm(text)
+def comparison_key(text: str) -> str:
+    """Return the normal form without a leading article: names are equal if their keys are."""
+    form = normalize(text)
     for article in ARTICLES:
         if form.startswith(article) and len(form) > len(article):
             return form.removeprefix(article)
     return form
 
 
-def equal(expected: str, text: str) -> bool:
-    """Whether two texts are the same name; a question is none."""
-    return key(expected) == key(text) != "" and ("?" in expected or not asks(text))
+def names_equal(expected: str, text: str) -> bool:
+    """Return whether two texts are the same name; a question equals only a name with a question mark."""
+    return comparison_key(expected) == comparison_key(text) != "" and ("?" in expected or not is_question(text))
 
 
-def asks(text: str) -> bool:
-    """Whether the text ends as a question."""
-    return text.rstrip(ASIDE).endswith("?")
+def is_question(text: str) -> bool:
+    """Return whether the text ends with a question mark."""
+    return text.rstrip(TRAILING_CHARS).endswith("?")
 
 
-def length(text: str) -> int:
-    """How many words the text has; what punctuation alone divides counts apart, as in JSON without blanks."""
-    return len(norm(text).split())
+def count_words(text: str) -> int:
+    """Count the words of a text; words separated by punctuation alone, as in compact JSON, count separately."""
+    return len(normalize(text).split())
 
 
-def within(part: str, text: str) -> bool:
-    """Whether the words of `part` stand together in `text`."""
-    return f" {norm(part)} " in f" {norm(text)} "
+def contains_words(part: str, text: str) -> bool:
+    """Return whether `text` contains the words of `part` in sequence."""
+    return f" {normalize(part)} " in f" {normalize(text)} "
 
 
 def hedges(text: str, denial: bool = True) -> bool:
-    """Whether the text leaves its answer open: alternatives, doubt, a question, an error and, if it counts, denial."""
-    words = norm(TITLED.sub(r"\1", text))
+    """Return whether the text is not definite: alternatives, doubt, a question, an error and, by default, denial."""
+    words = normalize(DOUBT_IN_TITLE.sub(r"\1", text))
     doubts = text.rstrip().endswith("?") or DOUBT.search(words) is not None
     return doubts or (denial and denies(text))
 
 
 def denies(text: str) -> bool:
-    """Whether the text says what is not so, or that something is not there."""
-    return DENIAL.search(norm(TITLED.sub(r"\1", text))) is not None
+    """Return whether the text negates something or reports that nothing was found."""
+    return DENIAL.search(normalize(DOUBT_IN_TITLE.sub(r"\1", text))) is not None
 
 
-def bounds(text: str) -> bool:
-    """Whether the text gives a bound or an estimate for its number or date instead of the value."""
+def gives_bound(text: str) -> bool:
+    """Return whether the text states a bound or an estimate in place of a number or date."""
     return BOUND.search(text.lower()) is not None
 
 
 @lru_cache(maxsize=4096)
-def pattern(expected: str) -> re.Pattern[str]:
-    """A regular expression for the value inside a text folded by `fold`, with the signs it begins and ends with."""
+def value_pattern(expected: str) -> re.Pattern[str]:
+    """Compile a pattern for a value in a text without accents, with the punctuation at the value's ends optional."""
     first, last = re.match(r"[^\w\s]*", expected), re.search(r"[^\w\s]*$", expected)
     before, after = (f"(?:{re.escape(signs.group())})?" if signs and signs.group() else "" for signs in (first, last))
-    words = r"[\W_]*".join(map(re.escape, key(expected).split()))
+    words = r"[\W_]*".join(map(re.escape, comparison_key(expected).split()))
     return re.compile(rf"(?<!\w){before}{words}(?!\w){after}", re.I)
 
 
-def without_echo(text: str, query: str) -> str:
-    """The text without the query, where it repeats it whole."""
-    words = norm(query).split()
-    if len(words) < ECHOED or not within(query, text):
+def strip_query(text: str, query: str) -> str:
+    """Remove the query from a text that contains all of it."""
+    words = normalize(query).split()
+    if len(words) < MIN_REPEATED_WORDS or not contains_words(query, text):
         return text
     echo = r"[\W_]*".join(map(re.escape, words))
     return re.sub(
-        rf"(?:\b(?:query|question|task|q)\s*:\s*)?(?:(?<!{OPENERS}){OPENERS}++)?(?<!\w){echo}(?!\w)[\"'”’?.!]*",
+        rf"(?:\b(?:query|question|task|q)\s*:\s*)?(?:(?<!{OPENING_CHAR}){OPENING_CHAR}++)?(?<!\w){echo}(?!\w)[\"'”’?.!]*",
         "",
-        fold(text),
+        strip_accents(text),
         flags=re.I,
     )
 
 
-def echoes(before: str, value: str, after: str, query: str) -> bool:
-    """Whether the value stands in a run of at least `ECHOED` further words of the query; a colon ends a run."""
-    if not within(value, query) or _begins_a_field(before):
+def repeats_query(before: str, value: str, after: str, query: str) -> bool:
+    """Return whether the value is part of a repetition: at least `MIN_REPEATED_WORDS` more query words around it."""
+    if not contains_words(value, query) or _starts_field(before):
         return False
     nearby = 2 * len(query)
-    run, left, right = norm(value).split(), norm(before[-nearby:]).split(), norm(after[:nearby]).split()
-    size = len(run) + ECHOED
-    while left and len(run) < size and within(" ".join([left[-1], *run]), query):
+    run, left, right = normalize(value).split(), normalize(before[-nearby:]).split(), normalize(after[:nearby]).split()
+    size = len(run) + MIN_REPEATED_WORDS
+    while left and len(run) < size and contains_words(" ".join([left[-1], *run]), query):
         run.insert(0, left.pop())
-    while right and len(run) < size and within(" ".join([*run, right[0]]), query):
+    while right and len(run) < size and contains_words(" ".join([*run, right[0]]), query):
         run.append(right.pop(0))
     return len(run) >= size
 
 
-def sentence_holds(expected: str, text: str, words: int, query: str = "") -> bool:
-    """Whether a sentence of at most `words` other words names the value as its answer and as the only one."""
-    if len(text.splitlines()) > 1 or not may_hold(text, expected):
+def sentence_states(expected: str, text: str, words: int, query: str = "") -> bool:
+    """Return whether a sentence with at most `words` other words states the value as its only answer."""
+    if len(text.splitlines()) > 1 or not may_contain(text, expected):
         return False
-    folded = fold(text)
-    if length(pattern(expected).sub(" ", folded)) > words:
+    folded = strip_accents(text)
+    if count_words(value_pattern(expected).sub(" ", folded)) > words:
         return False
-    for hit in pattern(expected).finditer(folded):
-        before, after = folded[: hit.start()], folded[hit.end() :]
-        if _meant(expected, hit.group(), folded, before, after) and not echoes(before, hit.group(), after, query):
-            rest = f"{before} … {pattern(expected).sub('…', after)}"
-            fits = length(rest) <= words and not hedges(rest)
-            return fits and leads_up(before) and _closes(after, query)
+    for match in value_pattern(expected).finditer(folded):
+        before, after = folded[: match.start()], folded[match.end() :]
+        if _is_used_as_name(expected, match.group(), folded, before, after) and not repeats_query(
+            before, match.group(), after, query
+        ):
+            rest = f"{before} … {value_pattern(expected).sub('…', after)}"
+            fits = count_words(rest) <= words and not hedges(rest)
+            return fits and introduces_value(before) and _ends_after_value(after, query)
     return False
 
 
-def _meant(expected: str, found: str, text: str, before: str, after: str) -> bool:
-    """Whether these letters are the name and not a word of the sentence (`It`, `Her`, `Friends`)."""
-    if len(key(expected).split()) > 1:
+def _is_used_as_name(expected: str, matched: str, text: str, before: str, after: str) -> bool:
+    """Return whether the match is used as a name and not as a word of the sentence (`It`, `Her`, `Friends`)."""
+    if len(comparison_key(expected).split()) > 1:
         return True
-    if found.islower() and not expected.islower() and not text.islower():
+    if matched.islower() and not expected.islower() and not text.islower():
         return False
-    quoted = re.fullmatch(OPENERS, before[-1:]) and re.match(r"[\"'”’»)\]]", after)
+    quoted = re.fullmatch(OPENING_CHAR, before[-1:]) and re.match(r"[\"'”’»)\]]", after)
     last = before.rsplit(maxsplit=1)[-1:]
-    verb = last and (last[0].strip().lower() in LEADING or last[0].rstrip()[-1] in ":=")
+    verb = last and (last[0].strip().lower() in LEADING_WORDS or last[0].rstrip()[-1] in ":=")
     alone = not before.strip() and re.fullmatch(r"\s*(?:\([^()]*\))?[\s.!]*", after)
-    return key(expected) not in SLIGHT or (len(found) > 1 and found.isupper()) or bool(quoted or verb or alone)
+    return (
+        comparison_key(expected) not in AMBIGUOUS_NAMES
+        or (len(matched) > 1 and matched.isupper())
+        or bool(quoted or verb or alone)
+    )
 
 
-def leads_up(before: str) -> bool:
-    """Whether what stands before a value leads up to it, rather than naming another one."""
-    lead = _without_opening(before).rstrip()
-    if re.fullmatch(r"[-–—•*\s]*(?:\d{1,2}[.)])?", lead):  # nothing, or the mark of a list's item
+def introduces_value(before: str) -> bool:
+    """Return whether the text before a value introduces it, rather than naming another value."""
+    lead = _strip_opening(before).rstrip()
+    if re.fullmatch(r"[-–—•*\s]*(?:\d{1,2}[.)])?", lead):  # empty, or the bullet of a list item
         return True
-    if ";" in lead or _ends_a_later_field(lead):
+    if ";" in lead or _ends_with_second_label(lead):
         return False
     if PREFACE.fullmatch(lead):
         return True
     last = lead.rsplit(maxsplit=1)[-1]
-    if last[-1] in ":=>" or last.lower() in LEADING:
+    if last[-1] in ":=>" or last.lower() in LEADING_WORDS:
         return True
-    return last[-1].isalnum() and last[0].islower() and last not in JOINING
+    return last[-1].isalnum() and last[0].islower() and last not in JOINING_WORDS
 
 
-def _without_opening(before: str) -> str:
-    """The text without the quotes, the brackets and the article at its end."""
-    bare = before.rstrip(OPENING)
+def _strip_opening(before: str) -> str:
+    """Remove the quotes, brackets and article at the end of the text."""
+    bare = before.rstrip(OPENING_CHARS)
     article = re.search(r"\b(?:the|a|an)\s+$", bare[-16:], re.I)
     if article is None or (article.start() == 0 and bare[-17:-16].isalnum()):
         return bare
-    return bare[: len(bare) - len(article.group())].rstrip(OPENING)
+    return bare[: len(bare) - len(article.group())].rstrip(OPENING_CHARS)
 
 
-def _begins_a_field(before: str) -> bool:
-    """Whether a colon, an equals sign or a new line stands before the value and its quotes and article."""
-    bare = _without_opening(before)
+def _starts_field(before: str) -> bool:
+    """Return whether a colon, an equals sign or a new line precedes the value and its quotes and article."""
+    bare = _strip_opening(before)
     lead = bare.rstrip()
     return lead[-1:] in (":", "=") or "\n" in bare[len(lead) :]
 
 
-def _ends_a_later_field(lead: str) -> bool:
-    """Whether the label at the text's end follows another label with its value: `Title: X, Director:`."""
+def _ends_with_second_label(lead: str) -> bool:
+    """Return whether the label at the end of the text follows another labelled value: `Title: X, Director:`."""
     if lead[-1:] not in (":", "="):
         return False
     _, earlier, value = lead[:-1].rpartition(":")
     return bool(earlier) and SENTENCE_END.match(value) is not None
 
 
-def _closes(after: str, query: str) -> bool:
-    """Whether what follows the value ends or goes on with a verb, rather than with more of a name or another value."""
+def _ends_after_value(after: str, query: str) -> bool:
+    """Return whether the text after a value ends or continues with a verb, not with more of a name or another value."""
     tail = re.sub(r"^[\"'“”‘’»)\]}]+", "", after)
     tail = re.sub(r"^\s*\([^()]*\)", "", tail)
     if re.fullmatch(r"[\s.!]*", tail):
         return True
     tail = re.sub(r"[.!]\s+(?:He|She|It|They|This|His|Her|Its)\s[^;]*$", "", tail) or "."
-    opposites = OPPOSITES & set(norm(tail).split()) - set(norm(query).split())
+    opposites = COMPARATIVES & set(normalize(tail).split()) - set(normalize(query).split())
     if re.search(r"[.!;]\s+\w", tail) or (opposites and "than" in tail.split()):
         return False
-    other = rf"\s+and\b|,?\s+(?:{'|'.join(JOINING)})\s+[A-Z]"
+    other = rf"\s+and\b|,?\s+(?:{'|'.join(JOINING_WORDS)})\s+[A-Z]"
     figure = rf"(?:\s*[-–—,;|:]\s*(?:[\w ]+:\s*)?(?:{YEAR}|{DECIMAL}(?:/10)?)|\s+(?:{DECIMAL}|{DAY}))[\s.!]*$"
     goes_on = rf"\s+[a-z]|\s*,\s+(?:who|which|born|the|a|an|with|released|rated)\s|{figure}|[\s.!]*$"
     return re.match(other, tail) is None and re.match(goes_on, tail) is not None

@@ -19,8 +19,8 @@ from random import Random
 from typing import Any, get_args
 
 from codetool.benchmarks.answer_checker.checker import matches
-from codetool.benchmarks.answer_checker.text_match import norm
-from codetool.benchmarks.openapi import tools
+from codetool.benchmarks.answer_checker.text_match import normalize
+from codetool.benchmarks.openapi import parse_tools
 from codetool.benchmarks.task_generator.candidate_tasks import CandidateTask, generate_candidates
 from codetool.benchmarks.task_generator.comparisons import Comparison
 from codetool.benchmarks.task_generator.corruptions import corrupt_program
@@ -208,7 +208,7 @@ def _revisits_record(candidate: CandidateTask, session: ReplicaSession) -> bool:
 
 def _query_contains_answer(query: str, value: Any) -> bool:
     """Return whether the query contains the answer, other than as one of two alternatives joined by `or`."""
-    return isinstance(value, str) and f" {norm(value)} " in f" {norm(query)} " and " or " not in query
+    return isinstance(value, str) and f" {normalize(value)} " in f" {normalize(query)} " and " or " not in query
 
 
 def choose_tools(gold: Sequence[str], seed: str) -> list[str]:
@@ -228,7 +228,7 @@ def choose_tools(gold: Sequence[str], seed: str) -> list[str]:
 
 @cache
 def _all_endpoints() -> tuple[str, ...]:
-    return tuple(sorted(tool.endpoint for tool in tools(document())))
+    return tuple(sorted(tool.endpoint for tool in parse_tools(document())))
 
 
 def _first_path_segment(endpoint: str) -> str:

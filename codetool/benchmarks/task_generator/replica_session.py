@@ -18,7 +18,7 @@ import requests
 
 from codetool.tmdb.app import SERVER
 from codetool.tmdb.replica import TMDBReplica
-from codetool.tool_calls.notation import written
+from codetool.tool_calls.notation import format_call
 from codetool.types import AnswerType, ToolAnswer, ToolCall
 
 REPLICA = TMDBReplica(as_of=date(2024, 6, 1))
@@ -59,7 +59,7 @@ class ReplicaSession:
         url = urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
         endpoint, answer = request_replica(url, parts.query)
         self.endpoints.append(endpoint)
-        self.calls.append(written(answer.call, SERVER))
+        self.calls.append(format_call(answer.call, SERVER))
         self.answers.append(answer)
         response = requests.Response()
         response.status_code, response._content, response.url = answer.status, answer.body.encode(), request.url or ""

@@ -20,7 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from codetool.tool_calls.toolbench_api import Api, argument_name, read_text
+from codetool.tool_calls.toolbench_api import Api, argument_name, parse_data
 from codetool.tools.toolbench.reply_parser import SIMULATOR_FAILURE, Reply, parse_reply
 from codetool.types import JSON
 
@@ -151,7 +151,7 @@ def canonicalize(arguments: Mapping[str, JSON]) -> str:
 def _normalize(value: JSON) -> JSON:
     if isinstance(value, str):
         text = unicodedata.normalize("NFC", value).strip()
-        data = read_text(text, repair=False) if text[:1] in ("{", "[") else text
+        data = parse_data(text, repair=False) if text[:1] in ("{", "[") else text
         if not isinstance(data, str):
             return _normalize(data)
         return text.lower() if text.lower() in ("true", "false") else text.removesuffix(".0")

@@ -94,7 +94,7 @@ class ToolBenchProxy:
 
     async def answer(self, call: ToolCall) -> ToolAnswer | None:
         """The service's answer through the proxy; None for a call that is not ToolBench's."""
-        api = Api.at(call.url)
+        api = Api.from_url(call.url)
         if api is None:
             return None
         body = {

@@ -24,7 +24,7 @@ from starlette.applications import Starlette
 from codetool.credentials.api_keys import read_key
 from codetool.errors import MissingError
 from codetool.runs.operational import Checksummed, Operational
-from codetool.tool_calls.toolbench_api import Api, read_text
+from codetool.tool_calls.toolbench_api import Api, parse_data
 from codetool.tools.sources import CountingSessionFactory
 from codetool.tools.toolbench.cache import CachedAnswer, ResponseCache
 from codetool.tools.toolbench.tool_docs import ToolDocuments
@@ -70,7 +70,7 @@ class PublishedAnswers:
 
     def examples(self, call: ToolCall, most: int) -> Sequence[tuple[Mapping[str, JSON], JSON]]:
         """Arguments and data of up to `most` other recorded calls of the same API that succeeded."""
-        api = Api.at(call.url)
+        api = Api.from_url(call.url)
         calls = self._cache.examples(api, most) if api else ()
         return tuple((recorded.arguments, recorded.reply.data) for recorded in calls)
 
@@ -123,7 +123,7 @@ class CountedAnswers:
 
     async def answer(self, call: ToolCall) -> ToolAnswer | None:
         """The recorded answer; None if it is not recorded or the call is not ToolBench's."""
-        api = Api.at(call.url)
+        api = Api.from_url(call.url)
         if api is None:
             return None
         cached = await self._settings.find(call, api)
@@ -148,7 +148,7 @@ def _cast_value(value: JSON, kind: str) -> JSON:
         return {"true": True, "false": False}.get(value.lower(), value)
     if kind == "number":
         return json.loads(value) if _NUMBER.fullmatch(value) else value
-    return read_text(value, repair=False)
+    return parse_data(value, repair=False)
 
 
 def _list_sizes(folder: Path) -> Iterator[tuple[str, int]]:

@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from codetool.tool_calls.toolbench_api import read_text
+from codetool.tool_calls.toolbench_api import parse_data
 from codetool.tools.toolbench.reported_failures import detect_data_failure, detect_text_failure, infer_status
 from codetool.types import JSON
 
@@ -50,7 +50,7 @@ def parse_reply(error: JSON, response: JSON) -> Reply | None:
         if text.startswith(SIMULATOR_FAILURE) and response in ("", None):
             return None
         return Reply(infer_status(text, 400), text.strip())
-    data = read_text(response) if isinstance(response, str) else response
+    data = parse_data(response) if isinstance(response, str) else response
     if isinstance(data, str):
         failure = detect_text_failure(data)
         return Reply(*failure) if failure else Reply(200, data)

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from codetool.tool_calls.toolbench_api import SERVER, Api, tool
+from codetool.tool_calls.toolbench_api import SERVER, Api, parse_tool
 from codetool.types import Tool
 
 log = logging.getLogger(__name__)
@@ -34,13 +34,13 @@ class ToolDocuments:
         file = self._folder / category / f"{name}.json"
         try:
             document = json.loads(file.read_bytes())
-            tools = [tool(_build_entry(entry, category, document)) for entry in document["api_list"]]
+            tools = [parse_tool(_build_entry(entry, category, document)) for entry in document["api_list"]]
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, KeyError, TypeError) as error:
             log.warning("%s cannot be read and is skipped: %r", file, error)
             return {}
-        return {api: tool for tool in tools if (api := Api.at(tool.server + tool.path))}
+        return {api: tool for tool in tools if (api := Api.from_url(tool.server + tool.path))}
 
 
 def _build_entry(api: Mapping[str, Any], category: str, document: Mapping[str, Any]) -> dict[str, Any]:

@@ -80,7 +80,7 @@ class _Server:
         arguments = _parse_arguments(virtual.tool_input)
         if arguments is None:
             return JSONResponse({"error": "tool_input is no JSON object", "response": ""})
-        api = Api.of(virtual.category, virtual.tool_name, virtual.api_name)
+        api = Api.from_tool(virtual.category, virtual.tool_name, virtual.api_name)
         return JSONResponse(_format_reply(await self._ask(api, arguments)))
 
     async def single(self, request: Request) -> Response:

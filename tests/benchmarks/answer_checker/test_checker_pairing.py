@@ -7,7 +7,7 @@ from time import process_time
 import pytest
 
 from codetool.benchmarks.answer_checker.checker import matches
-from codetool.benchmarks.answer_checker.pairing import pairs_up
+from codetool.benchmarks.answer_checker.pairing import has_perfect_matching
 from codetool.types import Answer
 
 DATES = [["2001-01-01", "1999-01-01"], "2000-05-05"]
@@ -70,7 +70,7 @@ def test_items_pair_up_exactly_where_some_order_of_them_fits():
             all(set(one) & set(other) for one, other in zip(found, order, strict=True))
             for order in permutations(wanted)
         )
-        assert pairs_up(found, wanted) is fits, (found, wanted)
+        assert has_perfect_matching(found, wanted) is fits, (found, wanted)
 
 
 NAMED = [f"Name{chr(65 + i % 26)} Sur{i}" for i in range(300)]
