@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import restbench_stand_in
-from file_server import FileServer, file_server, whole
+from file_server import FileServer, file_server, respond_completely
 
 from codetool.benchmarks.tmdb import FILES, SHA256, RestBenchTMDB
 from codetool.errors import MissingError
@@ -90,7 +90,7 @@ def test_a_file_of_the_folder_that_is_not_the_published_one_is_used_with_a_warni
 
 def test_what_cannot_be_had_is_told_with_its_address_and_its_place(mirror: FileServer, tmp_path: Path) -> None:
     name = "restbench/tmdb_oas.json"
-    mirror.instead[path(name)] = whole(b"gone", status=404)
+    mirror.instead[path(name)] = respond_completely(b"gone", status=404)
     with pytest.raises(MissingError) as error:
         option(mirror, tmp_path).tasks()
     for text in (f"{mirror.url}{path(name)}", str(tmp_path / name), "404", "benchmark.mirror", "CODETOOL_DATA"):

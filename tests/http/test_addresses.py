@@ -4,8 +4,8 @@ from typing import Any
 
 import httpx
 import pytest
-from chat_server import Reply, chat, serving
-from chat_world import ask, once, refused, settings
+from chat_server import Reply, chat, serve_chat
+from chat_world import ask, make_refusal, request_once, settings
 
 from codetool.credentials.api_keys import read_key, reject_key_as_name
 from codetool.errors import CodeToolError, ConfigError, MissingError
@@ -17,7 +17,7 @@ LISTED = Reply(body={"data": [{"id": "meta-llama/x"}, {"id": "q"}]})
 
 
 async def test_a_query_stays_at_the_end_of_each_address() -> None:
-    async with serving(lambda body: chat("a")) as server:
+    async with serve_chat(lambda body: chat("a")) as server:
         url = server.url.replace("/v1", "/d?api-version=2024-10-21&x=1")
         async with ChatClient(settings(url)) as client:
             await ask(client)
@@ -26,7 +26,7 @@ async def test_a_query_stays_at_the_end_of_each_address() -> None:
 
 async def test_azure_gets_the_key_in_its_own_header_too(monkeypatch: Any) -> None:
     monkeypatch.setenv("TEST_KEY", "sk-1")
-    async with serving(lambda body: chat("a")) as server:
+    async with serve_chat(lambda body: chat("a")) as server:
         async with ChatClient(settings(server.url + "?api-version=1")) as client:
             await ask(client)
     assert server.headers[-1]["api-key"] == "sk-1"
@@ -40,31 +40,31 @@ async def test_a_redirect_on_the_same_host_keeps_method_and_body(status: int, mo
         moved = Reply(status, headers={"Location": "/v1/chat/completions/"})
         return chat("a") if server.paths[-1].endswith("/") else moved
 
-    async with serving(handler) as server:
-        assert (await once(server)).texts == ("a",)
+    async with serve_chat(handler) as server:
+        assert (await request_once(server)).texts == ("a",)
     assert server.requests[0] == server.requests[1]
     assert server.headers[-1]["authorization"] == "Bearer sk-1"
 
 
 async def test_a_redirect_to_another_host_is_named_and_not_followed() -> None:
-    async with serving(lambda body: chat("stolen")) as other:
+    async with serve_chat(lambda body: chat("stolen")) as other:
         target = f"{other.url}/chat/completions"
-        async with serving(lambda body: Reply(307, headers={"Location": target})) as server:
+        async with serve_chat(lambda body: Reply(307, headers={"Location": target})) as server:
             with pytest.raises(ConfigError, match="redirects to http.*policy.base_url="):
-                await once(server)
+                await request_once(server)
     assert not other.headers
 
 
 async def test_redirects_in_a_circle_end() -> None:
-    async with serving(lambda body: Reply(308, headers={"Location": "/v1/chat/completions"})) as server:
+    async with serve_chat(lambda body: Reply(308, headers={"Location": "/v1/chat/completions"})) as server:
         with pytest.raises(ConfigError, match="redirects"):
-            await once(server)
+            await request_once(server)
 
 
 @pytest.mark.parametrize("model", ["meta-llama/x:nitro", "meta-llama/x:free", "meta-llama/x@rev", "alias"])
 async def test_a_model_that_is_not_listed_is_warned_of_and_asked(model: str, caplog: Any) -> None:
-    async with serving(lambda body: chat("a"), models=LISTED) as server:
-        assert (await once(server, model=model)).texts == ("a",)
+    async with serve_chat(lambda body: chat("a"), models=LISTED) as server:
+        assert (await request_once(server, model=model)).texts == ("a",)
     assert "a first request decides" in caplog.text
 
 
@@ -72,15 +72,15 @@ async def test_a_model_that_is_not_listed_is_warned_of_and_asked(model: str, cap
     "reply",
     [
         Reply(404, {"error": {"message": "The model `m` does not exist"}}),
-        refused("m is not a valid model ID"),
-        refused("Invalid model: m"),
+        make_refusal("m is not a valid model ID"),
+        make_refusal("Invalid model: m"),
         Reply(404, {"detail": "Not Found"}),
     ],
 )
 async def test_a_model_that_is_neither_listed_nor_served_is_told_before_any_task(reply: Reply) -> None:
-    async with serving(lambda body: reply, models=LISTED) as server:
+    async with serve_chat(lambda body: reply, models=LISTED) as server:
         with pytest.raises(ConfigError, match="It lists meta-llama/x, q"):
-            await once(server)
+            await request_once(server)
     assert len(server.requests) == 1
 
 
@@ -94,14 +94,14 @@ async def test_a_model_that_is_neither_listed_nor_served_is_told_before_any_task
 )
 async def test_a_key_that_may_not_list_models_may_chat(models: Reply, monkeypatch: Any, caplog: Any) -> None:
     monkeypatch.setenv("TEST_KEY", "sk-1")
-    async with serving(lambda body: chat("a"), models=models) as server:
-        assert (await once(server)).texts == ("a",)
+    async with serve_chat(lambda body: chat("a"), models=models) as server:
+        assert (await request_once(server)).texts == ("a",)
     assert "does not list its models" in caplog.text
 
 
 async def test_a_key_that_may_do_neither_is_refused_before_any_task(monkeypatch: Any) -> None:
     monkeypatch.setenv("TEST_KEY", "sk-1")
-    async with serving(lambda body: Reply(403, {"error": {"message": "no sk-1"}}), models=Reply(403)) as server:
+    async with serve_chat(lambda body: Reply(403, {"error": {"message": "no sk-1"}}), models=Reply(403)) as server:
         with pytest.raises(ConfigError, match="TEST_KEY: no …"):
             async with ChatClient(settings(server.url)):
                 pass
@@ -109,15 +109,15 @@ async def test_a_key_that_may_do_neither_is_refused_before_any_task(monkeypatch:
 
 @pytest.mark.parametrize("models", [Reply(401), Reply(403)])
 async def test_a_server_that_wants_a_key_says_which_variable(models: Reply) -> None:
-    async with serving(lambda body: chat("a"), models=models) as server:
+    async with serve_chat(lambda body: chat("a"), models=models) as server:
         with pytest.raises(MissingError, match="TEST_KEY"):
-            await once(server)
+            await request_once(server)
 
 
 @pytest.mark.parametrize("models", [Reply(404), Reply(500), Reply(body=b"<html>"), Reply(405), Reply(429)])
 async def test_a_list_of_models_that_is_missing_says_nothing(models: Reply) -> None:
-    async with serving(lambda body: chat("a"), models=models) as server:
-        assert (await once(server)).texts == ("a",)
+    async with serve_chat(lambda body: chat("a"), models=models) as server:
+        assert (await request_once(server)).texts == ("a",)
 
 
 async def test_openais_variables_do_not_leak_to_another_server(monkeypatch: Any) -> None:
@@ -128,8 +128,8 @@ async def test_openais_variables_do_not_leak_to_another_server(monkeypatch: Any)
     }  # fmt: skip
     for name, value in leaks.items():
         monkeypatch.setenv(name, value)
-    async with serving(lambda body: chat("a")) as server:
-        assert (await once(server)).texts == ("a",)
+    async with serve_chat(lambda body: chat("a")) as server:
+        assert (await request_once(server)).texts == ("a",)
     assert "leak" not in str(server.headers) and "sk-openai" not in str(server.headers)
     assert all("authorization" not in headers for headers in server.headers)
 
@@ -150,9 +150,9 @@ def test_an_empty_key_is_no_key(key: str | None) -> None:
 
 async def test_a_broken_key_is_told_before_anything_is_sent(monkeypatch: Any) -> None:
     monkeypatch.setenv("TEST_KEY", "sk-abc…")
-    async with serving(lambda body: chat("a")) as server:
+    async with serve_chat(lambda body: chat("a")) as server:
         with pytest.raises(ConfigError, match="TEST_KEY"):
-            await once(server)
+            await request_once(server)
     assert not server.headers
 
 
@@ -200,8 +200,8 @@ async def test_this_machine_is_asked_whatever_the_proxy_variables_hold(
     monkeypatch.setenv("NO_PROXY", no_proxy)
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, proxy)
-    async with serving(lambda body: chat("a")) as server:
-        assert (await once(server)).texts == ("a",)
+    async with serve_chat(lambda body: chat("a")) as server:
+        assert (await request_once(server)).texts == ("a",)
 
 
 @pytest.mark.parametrize("proxy", ["http://[::1", "ftp://x:1", "http://:port", "://"])
@@ -230,9 +230,9 @@ def test_exceptions_from_the_proxy(host: str, no_proxy: str, excepted: bool) -> 
 
 
 async def test_a_prompt_that_a_content_filter_refuses_is_counted(caplog: Any) -> None:
-    reply = refused("The response was filtered due to the prompt triggering the content management policy.",
+    reply = make_refusal("The response was filtered due to the prompt triggering the content management policy.",
                     code="content_filter", param="prompt")  # fmt: skip
-    async with serving(lambda body: reply) as server, ChatClient(settings(server.url)) as client:
+    async with serve_chat(lambda body: reply) as server, ChatClient(settings(server.url)) as client:
         for _ in range(2):
             with pytest.raises(CodeToolError, match="content management policy"):
                 await ask(client)

@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from chat_server import Reply, chat, serving
-from chat_world import MESSAGES, ask, choice, once, script, settings
+from chat_server import Reply, chat, serve_chat
+from chat_world import MESSAGES, ask, choice, request_once, script, settings
 
 from codetool.errors import CodeToolError, UnreachableError
 from codetool.http.chat_client import ChatClient
@@ -28,15 +28,17 @@ PASSING = {
 
 @pytest.mark.parametrize("body", PASSING.values(), ids=PASSING.keys())
 async def test_an_error_inside_a_success_is_another_attempt(body: Any) -> None:
-    async with serving(script(Reply(body=body), chat("whole"))) as server:
-        assert (await once(server)).texts == ("whole",)
+    async with serve_chat(script(Reply(body=body), chat("whole"))) as server:
+        assert (await request_once(server)).texts == ("whole",)
     assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize("body", [b"<html>busy</html>", b'{"choices": [{"mess', b"\xff\xfe", b""])
 async def test_what_is_no_json_is_another_attempt(body: bytes) -> None:
-    async with serving(script(Reply(body=body, headers={"Content-Type": "application/json"}), chat("whole"))) as server:
-        assert (await once(server)).texts == ("whole",)
+    async with serve_chat(
+        script(Reply(body=body, headers={"Content-Type": "application/json"}), chat("whole"))
+    ) as server:
+        assert (await request_once(server)).texts == ("whole",)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +54,7 @@ async def test_what_is_no_json_is_another_attempt(body: bytes) -> None:
 )
 async def test_what_no_pause_mends_stops_at_once_with_the_servers_words(reply: Reply, monkeypatch: Any) -> None:
     monkeypatch.setenv("TEST_KEY", "sk-1")
-    async with serving(lambda body: reply) as server, ChatClient(settings(server.url)) as client:
+    async with serve_chat(lambda body: reply) as server, ChatClient(settings(server.url)) as client:
         for _ in range(2):
             with pytest.raises(CodeToolError, match="Insufficient credits to go on"):
                 await ask(client)
@@ -62,8 +64,8 @@ async def test_what_no_pause_mends_stops_at_once_with_the_servers_words(reply: R
 async def test_the_whole_choices_of_an_answer_are_kept_and_the_others_asked_for() -> None:
     broken = choice("##St", index=1, finish_reason="error")
     both = Reply(body={"choices": [choice("a"), broken], "usage": {"prompt_tokens": 10, "completion_tokens": 2}})
-    async with serving(script(both, chat("b"))) as server:
-        assert (await once(server, 2)).texts == ("a", "b")
+    async with serve_chat(script(both, chat("b"))) as server:
+        assert (await request_once(server, 2)).texts == ("a", "b")
 
 
 @pytest.mark.parametrize(
@@ -80,15 +82,15 @@ async def test_the_whole_choices_of_an_answer_are_kept_and_the_others_asked_for(
     ],
 )
 async def test_contents_in_parts_are_joined_and_thoughts_left_out(content: Any, text: str) -> None:
-    async with serving(lambda body: Reply(body={"choices": [choice(content)]})) as server:
-        assert (await once(server)).texts == (text,)
+    async with serve_chat(lambda body: Reply(body={"choices": [choice(content)]})) as server:
+        assert (await request_once(server)).texts == (text,)
 
 
 @pytest.mark.parametrize("content", [[{"type": "image_url", "image_url": {}}], 7, [[1]]])
 async def test_contents_that_are_no_text_are_named(content: Any) -> None:
-    async with serving(lambda body: Reply(body={"choices": [choice(content)]})) as server:
+    async with serve_chat(lambda body: Reply(body={"choices": [choice(content)]})) as server:
         with pytest.raises(CodeToolError, match="content of the kind"):
-            await once(server)
+            await request_once(server)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +109,7 @@ async def test_answers_without_a_whole_text_are_counted_by_kind_and_told_once(
     message: dict[str, Any], finish: str, reason: str, told: str, caplog: Any
 ) -> None:
     reply = Reply(body={"choices": [{"index": 0, "finish_reason": finish, "message": message}]})
-    async with serving(lambda body: reply) as server, ChatClient(settings(server.url)) as client:
+    async with serve_chat(lambda body: reply) as server, ChatClient(settings(server.url)) as client:
         for _ in range(3):
             assert (await ask(client)).finish_reasons == (reason,)
         assert told not in caplog.text
@@ -116,7 +118,7 @@ async def test_answers_without_a_whole_text_are_counted_by_kind_and_told_once(
 
 
 async def test_a_prompt_that_a_server_cuts_is_warned_of_once(caplog: Any) -> None:
-    async with serving(lambda body: chat("a", tokens_in=2050)) as server, ChatClient(settings(server.url)) as client:
+    async with serve_chat(lambda body: chat("a", tokens_in=2050)) as server, ChatClient(settings(server.url)) as client:
         for _ in range(2):
             await ask(client, messages=[{"role": "user", "content": "word " * 7600}])
     assert caplog.text.count("counts 2050 tokens for a prompt of 38000 characters: it cuts prompts") == 1
@@ -126,7 +128,7 @@ async def test_a_prompt_that_outgrows_the_servers_own_rate_is_warned_of(caplog: 
     def handler(body: dict[str, Any]) -> Reply:
         return chat("a", tokens_in=min(2048, len(body["messages"][0]["content"]) // 3))
 
-    async with serving(handler) as server, ChatClient(settings(server.url)) as client:
+    async with serve_chat(handler) as server, ChatClient(settings(server.url)) as client:
         for words in (500, 1000, 1200):
             await ask(client, messages=[{"role": "user", "content": "word " * words}])
         assert "cuts" not in caplog.text
@@ -158,10 +160,10 @@ async def test_a_stream_is_put_together_choice_by_choice() -> None:
             USAGE,
         )
 
-    async with serving(handler) as server:
+    async with serve_chat(handler) as server:
         with pytest.raises(CodeToolError, match="policy.stream=true"):
-            await once(server)
-        done = await once(server, 2, stream=True, extra_body={"enable_thinking": False})
+            await request_once(server)
+        done = await request_once(server, 2, stream=True, extra_body={"enable_thinking": False})
     assert done.texts == ("##Step 1", "bc")
     assert (done.tokens_in, sum(done.tokens_out), done.finish_reasons) == (10, 4, ("stop", "length"))
     assert server.requests[-1]["stream_options"] == {"include_usage": True}
@@ -180,15 +182,15 @@ async def test_a_stream_is_put_together_choice_by_choice() -> None:
 )
 async def test_a_stream_that_breaks_off_is_another_attempt(broken: Reply) -> None:
     whole = stream(delta("whole", finish_reason="stop"), USAGE)
-    async with serving(script(broken, whole)) as server:
-        assert (await once(server, stream=True)).texts == ("whole",)
+    async with serve_chat(script(broken, whole)) as server:
+        assert (await request_once(server, stream=True)).texts == ("whole",)
 
 
 async def test_a_server_that_ignores_stream_is_read_all_the_same() -> None:
     reply = chat("a")
     reply.headers["Content-Type"] = "application/json"
-    async with serving(lambda body: reply) as server:
-        assert (await once(server, stream=True)).texts == ("a",)
+    async with serve_chat(lambda body: reply) as server:
+        assert (await request_once(server, stream=True)).texts == ("a",)
 
 
 async def test_a_server_that_takes_no_stream_options_is_asked_without() -> None:
@@ -199,19 +201,19 @@ async def test_a_server_that_takes_no_stream_options_is_asked_without() -> None:
             )
         return stream(delta("a", finish_reason="stop"))
 
-    async with serving(handler) as server:
-        assert (await once(server, stream=True)).texts == ("a",)
+    async with serve_chat(handler) as server:
+        assert (await request_once(server, stream=True)).texts == ("a",)
 
 
 async def test_extra_body_goes_before_fields_of_the_same_name() -> None:
-    async with serving(lambda body: chat("a")) as server:
-        await once(server, extra_body={"chat_template_kwargs": {"enable_thinking": False}, "seed": 1})
+    async with serve_chat(lambda body: chat("a")) as server:
+        await request_once(server, extra_body={"chat_template_kwargs": {"enable_thinking": False}, "seed": 1})
     assert (server.requests[0]["chat_template_kwargs"], server.requests[0]["seed"]) == ({"enable_thinking": False}, 1)
 
 
 async def test_the_last_words_of_a_server_that_only_errs_are_told() -> None:
-    async with serving(lambda body: Reply(body={"error": "upstream timed out"})) as server:
+    async with serve_chat(lambda body: Reply(body={"error": "upstream timed out"})) as server:
         with pytest.raises(UnreachableError, match="upstream timed out"):
-            await once(server)
+            await request_once(server)
     assert len(server.requests) == 4
     assert server.requests[0]["messages"] == MESSAGES

@@ -10,7 +10,7 @@ from email.utils import formatdate
 from typing import Any
 
 import pytest
-from chat_server import ChatServer, Reply, chat, serving
+from chat_server import ChatServer, Reply, chat, serve_chat
 from promptly import promptly
 
 from codetool.errors import CodeToolError, ConfigError, MissingError, UnreachableError
@@ -43,7 +43,7 @@ def script(*replies: Reply) -> Any:
 
 
 async def test_n_candidates_come_in_one_request() -> None:
-    async with serving(lambda body: chat("a", "b", "c", tokens_out=7)) as server:
+    async with serve_chat(lambda body: chat("a", "b", "c", tokens_out=7)) as server:
         completion = await once(server, 3)
     assert (completion.texts, completion.tokens_in, sum(completion.tokens_out)) == (("a", "b", "c"), 10, 7)
     assert server.requests == [
@@ -59,12 +59,12 @@ async def test_a_proxy_is_not_asked_for_this_machine(monkeypatch: pytest.MonkeyP
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # the discard port: nobody answers
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
-    async with serving(lambda body: chat("a")) as server:
+    async with serve_chat(lambda body: chat("a")) as server:
         assert (await once(server)).texts == ("a",)
 
 
 async def test_a_server_that_ignores_n_is_asked_singly_and_in_the_end_remembered(caplog: Any) -> None:
-    async with serving(lambda body: chat(f"seed {body['seed']}")) as server:
+    async with serve_chat(lambda body: chat(f"seed {body['seed']}")) as server:
         async with ChatClient(settings(server.url)) as client:
             completion = await ask(client, 3)
             assert set(completion.texts) == {"seed 5", "seed 6", "seed 7"}
@@ -81,7 +81,7 @@ async def test_one_short_answer_costs_what_is_missing_and_nothing_more(caplog: A
         short = len(server.requests) % 2 == 1 and body.get("n") == 4
         return chat(*[f"{body['seed']}-{i}" for i in range(3 if short else body.get("n", 1))])
 
-    async with serving(handler) as server:
+    async with serve_chat(handler) as server:
         async with ChatClient(settings(server.url)) as client:
             first, second = await ask(client, 4), await ask(client, 4)
     assert first.texts == ("5-0", "5-1", "5-2", "8-0")
@@ -95,7 +95,7 @@ async def test_a_server_that_refuses_n_is_asked_several_times() -> None:
     def handler(body: dict[str, Any]) -> Reply:
         return Reply(400, {"error": {"message": "Only n = 1 is supported"}}) if "n" in body else chat("a")
 
-    async with serving(handler) as server:
+    async with serve_chat(handler) as server:
         async with ChatClient(settings(server.url)) as client:
             completions = await asyncio.gather(*(ask(client, 2) for _ in range(5)))
     assert all(completion.texts == ("a", "a") for completion in completions)
@@ -106,13 +106,13 @@ async def test_the_new_name_of_max_tokens_is_used_where_it_is_demanded() -> None
         said = {"error": {"message": "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."}}
         return Reply(400, said) if "max_tokens" in body else chat(str(body["max_completion_tokens"]))
 
-    async with serving(handler) as server:
+    async with serve_chat(handler) as server:
         assert (await once(server)).texts == ("64",)
 
 
 async def test_other_refusals_are_told_and_not_repeated() -> None:
     said = {"error": {"message": "This model's maximum context length is 8192 tokens"}}
-    async with serving(lambda body: Reply(400, said)) as server:
+    async with serve_chat(lambda body: Reply(400, said)) as server:
         with pytest.raises(CodeToolError, match="maximum context length is 8192"):
             await once(server)
     assert len(server.requests) == 1
@@ -131,12 +131,12 @@ async def test_other_refusals_are_told_and_not_repeated() -> None:
     ids=["429", "500", "503", "drop", "html", "no choices"],
 )
 async def test_trouble_is_retried(trouble: Reply) -> None:
-    async with serving(script(trouble, trouble, chat("at last"))) as server:
+    async with serve_chat(script(trouble, trouble, chat("at last"))) as server:
         assert (await once(server)).texts == ("at last",)
 
 
 async def test_retries_are_bounded_and_the_last_trouble_is_told() -> None:
-    async with serving(lambda body: Reply(503, {"error": {"message": "loading"}})) as server:
+    async with serve_chat(lambda body: Reply(503, {"error": {"message": "loading"}})) as server:
         with pytest.raises(UnreachableError, match="5 attempts.*503 loading"):
             await once(server)
     assert len(server.requests) == 5
@@ -147,7 +147,7 @@ async def test_a_silent_request_is_retried_with_more_patience() -> None:
         await asyncio.sleep(0.3)
         return chat("late")
 
-    async with serving(slow) as server:
+    async with serve_chat(slow) as server:
         started = time.monotonic()
         assert (await once(server, timeout=0.2)).texts == ("late",)
     assert len(server.requests) == 2
@@ -155,14 +155,14 @@ async def test_a_silent_request_is_retried_with_more_patience() -> None:
 
 
 async def test_a_server_that_hangs_is_given_up() -> None:
-    async with serving(lambda body: Reply(hang=True)) as server:
+    async with serve_chat(lambda body: Reply(hang=True)) as server:
         with pytest.raises(UnreachableError, match="3 attempts.*ReadTimeout"):
             await once(server, timeout=0.1)
 
 
 @pytest.mark.parametrize("value", [lambda: "0.4", lambda: formatdate(time.time() + 2, usegmt=True)])
 async def test_retry_after_is_honoured(value: Any) -> None:
-    async with serving(script(Reply(429, headers={"Retry-After": value()}), chat("a"))) as server:
+    async with serve_chat(script(Reply(429, headers={"Retry-After": value()}), chat("a"))) as server:
         started = time.monotonic()
         await once(server)
     assert 0.35 < time.monotonic() - started < 20
@@ -170,7 +170,7 @@ async def test_retry_after_is_honoured(value: Any) -> None:
 
 async def test_no_wish_of_a_server_is_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("codetool.http.retry.MAX_RETRY_DELAY", 0.05)
-    async with serving(script(Reply(429, headers={"Retry-After": "3600"}), chat("a"))) as server:
+    async with serve_chat(script(Reply(429, headers={"Retry-After": "3600"}), chat("a"))) as server:
         assert (await asyncio.wait_for(once(server), 5)).texts == ("a",)
 
 
@@ -185,40 +185,40 @@ async def test_a_quota_is_waited_out_while_others_are_answered() -> None:
         given += 1
         return chat("a")
 
-    async with serving(quota) as server:
+    async with serve_chat(quota) as server:
         async with ChatClient(settings(server.url, retries=2)) as client:
             answers = await asyncio.wait_for(asyncio.gather(*(ask(client) for _ in range(40))), 30)
     assert len(answers) == 40
 
 
 async def test_a_server_that_answers_nobody_is_given_up() -> None:
-    async with serving(lambda body: Reply(429)) as server:
+    async with serve_chat(lambda body: Reply(429)) as server:
         with pytest.raises(UnreachableError, match="3 attempts"):
             await once(server, retries=2)
     assert len(server.requests) == 3
 
 
 async def test_an_answer_after_a_server_error_does_not_raise_the_limit() -> None:
-    async with serving(script(Reply(429), Reply(500), chat("a"))) as server:
+    async with serve_chat(script(Reply(429), Reply(500), chat("a"))) as server:
         async with ChatClient(settings(server.url, concurrency=8)) as client:
             await ask(client)
             assert client.limiter.limit == 4
 
 
 async def test_usage_is_estimated_and_marked_where_the_server_gives_none() -> None:
-    async with serving(lambda body: chat("abcdefgh", tokens_in=None)) as server:
+    async with serve_chat(lambda body: chat("abcdefgh", tokens_in=None)) as server:
         completion = await once(server)
     assert (completion.tokens_in, completion.tokens_out, completion.estimated) == (10, (2,), True)
 
 
 async def test_usage_is_shared_out_by_length_and_adds_up() -> None:
-    async with serving(lambda body: chat("a" * 10, "b" * 20, "", tokens_out=31)) as server:
+    async with serve_chat(lambda body: chat("a" * 10, "b" * 20, "", tokens_out=31)) as server:
         assert (await once(server, 3)).tokens_out == (10, 21, 0)
 
 
 async def test_empty_and_broken_texts_are_texts() -> None:
     choices = [{"index": 1, "message": {"content": "\ud83d"}}, {"index": 0, "message": {"content": None}}]
-    async with serving(lambda body: Reply(body={"choices": choices})) as server:
+    async with serve_chat(lambda body: Reply(body={"choices": choices})) as server:
         texts = (await once(server, 2)).texts
     assert texts[0] == ""
     texts[1].encode()
@@ -229,7 +229,7 @@ async def test_hundred_requests_are_in_flight_at_once() -> None:
         await asyncio.sleep(0.5)
         return chat("a")
 
-    async with serving(slow) as server:
+    async with serve_chat(slow) as server:
         async with ChatClient(settings(server.url)) as client:
             await asyncio.gather(*(ask(client) for _ in range(150)))
     assert server.most_running == 100
@@ -240,7 +240,7 @@ async def test_throttling_lowers_concurrency_until_all_pass() -> None:
         await asyncio.sleep(0.01)
         return Reply(429) if server.running > 10 else chat("a")
 
-    async with serving(crowded) as server:
+    async with serve_chat(crowded) as server:
         async with ChatClient(settings(server.url, retries=20)) as client:
             await asyncio.gather(*(ask(client) for _ in range(80)))
             assert client.limiter.limit < 100
@@ -249,7 +249,7 @@ async def test_throttling_lowers_concurrency_until_all_pass() -> None:
 
 async def test_key_is_sent_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEST_KEY", " sk-secret\n")
-    async with serving(lambda body: Reply(403, {"error": {"message": "key sk-secret is wrong"}})) as server:
+    async with serve_chat(lambda body: Reply(403, {"error": {"message": "key sk-secret is wrong"}})) as server:
         with pytest.raises(ConfigError, match="TEST_KEY") as caught:
             await once(server)
     assert all(headers["authorization"] == "Bearer sk-secret" for headers in server.headers)
@@ -257,13 +257,13 @@ async def test_key_is_sent_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 async def test_no_key_sends_no_header() -> None:
-    async with serving(lambda body: chat("a")) as server:
+    async with serve_chat(lambda body: chat("a")) as server:
         await once(server)
     assert all("authorization" not in headers for headers in server.headers)
 
 
 async def test_a_demanded_key_is_named_before_any_task() -> None:
-    async with serving(lambda body: chat("a"), models=Reply(401)) as server:
+    async with serve_chat(lambda body: chat("a"), models=Reply(401)) as server:
         with pytest.raises(MissingError, match="TEST_KEY"):
             await once(server)
     assert not server.requests
@@ -271,7 +271,7 @@ async def test_a_demanded_key_is_named_before_any_task() -> None:
 
 async def test_a_model_that_is_not_served_is_told_with_those_that_are() -> None:
     refused = Reply(404, {"error": {"message": "The model `m` does not exist", "code": "model_not_found"}})
-    async with serving(lambda body: refused, models=Reply(body={"data": [{"id": "q"}, {"id": "r"}]})) as server:
+    async with serve_chat(lambda body: refused, models=Reply(body={"data": [{"id": "q"}, {"id": "r"}]})) as server:
         with pytest.raises(ConfigError, match="'m'.*It lists q, r"):
             await once(server)
     assert len(server.requests) == 1
@@ -279,7 +279,7 @@ async def test_a_model_that_is_not_served_is_told_with_those_that_are() -> None:
 
 @pytest.mark.parametrize("models", [Reply(404), Reply(body={"data": []}), Reply(body=b"ok"), Reply(500)])
 async def test_a_server_that_does_not_list_models_is_fine(models: Reply) -> None:
-    async with serving(lambda body: chat("a"), models=models) as server:
+    async with serve_chat(lambda body: chat("a"), models=models) as server:
         assert (await once(server)).texts == ("a",)
 
 
@@ -291,7 +291,7 @@ async def test_an_unreachable_address_is_named_without_waiting(url: str) -> None
 
 
 async def test_a_silent_server_is_told_after_the_time_out() -> None:
-    async with serving(lambda body: chat("a"), models=Reply(hang=True)) as server:
+    async with serve_chat(lambda body: chat("a"), models=Reply(hang=True)) as server:
         with pytest.raises(UnreachableError, match="ReadTimeout"):
             await once(server, timeout=0.2)
 

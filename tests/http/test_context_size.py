@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from chat_server import Reply, chat, serving
-from chat_world import once, refused
+from chat_server import Reply, chat, serve_chat
+from chat_world import make_refusal, request_once
 
 from codetool.errors import PromptTooLongError
 
@@ -32,10 +32,10 @@ FITTING = {
 @pytest.mark.parametrize("words", FITTING.values(), ids=FITTING.keys())
 async def test_the_request_is_sent_again_with_what_is_left(words: str) -> None:
     def handler(body: dict[str, Any]) -> Reply:
-        return refused(words) if body["max_tokens"] > 296 else chat("a")
+        return make_refusal(words) if body["max_tokens"] > 296 else chat("a")
 
-    async with serving(handler) as server:
-        assert (await once(server, asked={"max_tokens": 2048})).texts == ("a",)
+    async with serve_chat(handler) as server:
+        assert (await request_once(server, asked={"max_tokens": 2048})).texts == ("a",)
         assert [body["max_tokens"] for body in server.requests] == [2048, 296]
 
 
@@ -44,27 +44,27 @@ async def test_a_server_that_stops_counting_is_asked_for_less_and_less() -> None
         most = 4096 - body["max_tokens"]
         if most >= 3800:
             return chat("a")
-        return refused(
+        return make_refusal(
             f"This model's maximum context length is 4096 tokens. However, you requested {body['max_tokens']} output tokens "
             f"and your prompt contains at least {most + 1} input tokens, for a total of at least 4097 tokens."
         )
 
-    async with serving(handler) as server:
-        assert (await once(server, asked={"max_tokens": 2048})).texts == ("a",)
+    async with serve_chat(handler) as server:
+        assert (await request_once(server, asked={"max_tokens": 2048})).texts == ("a",)
     assert len(server.requests) < 8
 
 
 TOO_LONG = [
-    refused("This model's maximum context length is 4096 tokens. However, your messages resulted in 5000 tokens."),
-    refused("prompt is too long: 5000 tokens > 4096 maximum"),
-    refused("Prompt contains 5000 tokens, too large for model with 4096 maximum context length"),
-    refused("The input (5000 tokens) is longer than the model's context length (4096 tokens)."),
-    refused("Please reduce the length of the messages or completion.", code="context_length_exceeded"),
-    refused("The input token count (5000) exceeds the maximum number of tokens allowed (4096)."),
-    refused("This model's maximum prompt length is 4096 but the request contains 5000 tokens."),
-    refused("the request exceeds the available context size, try increasing it", type="exceed_context_size_error",
+    make_refusal("This model's maximum context length is 4096 tokens. However, your messages resulted in 5000 tokens."),
+    make_refusal("prompt is too long: 5000 tokens > 4096 maximum"),
+    make_refusal("Prompt contains 5000 tokens, too large for model with 4096 maximum context length"),
+    make_refusal("The input (5000 tokens) is longer than the model's context length (4096 tokens)."),
+    make_refusal("Please reduce the length of the messages or completion.", code="context_length_exceeded"),
+    make_refusal("The input token count (5000) exceeds the maximum number of tokens allowed (4096)."),
+    make_refusal("This model's maximum prompt length is 4096 but the request contains 5000 tokens."),
+    make_refusal("the request exceeds the available context size, try increasing it", type="exceed_context_size_error",
             n_prompt_tokens=5000, n_ctx=4096),
-    refused("request (5000 tokens) exceeds the available context size (4096 tokens), try increasing it"),
+    make_refusal("request (5000 tokens) exceeds the available context size (4096 tokens), try increasing it"),
     Reply(500, {"error": {"code": 500, "message": "the request exceeds the available context size."}}),
     Reply(422, {"error": "Input validation error: `inputs` must have less than 4095 tokens. Given: 5000"}),
     Reply(413, {"error": {"message": "Request too long for this model's context window"}}),
@@ -73,7 +73,7 @@ TOO_LONG = [
 
 @pytest.mark.parametrize("reply", TOO_LONG, ids=lambda reply: str(reply.body)[11:60])
 async def test_a_prompt_that_leaves_no_room_is_too_long(reply: Reply) -> None:
-    async with serving(lambda body: reply) as server:
+    async with serve_chat(lambda body: reply) as server:
         with pytest.raises(PromptTooLongError):
-            await once(server, asked={"max_tokens": 2048})
+            await request_once(server, asked={"max_tokens": 2048})
     assert len(server.requests) == 1

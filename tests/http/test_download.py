@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from file_server import FileServer, dripping, file_server, whole
+from file_server import FileServer, file_server, respond_completely, respond_slowly
 from promptly import promptly
 
 from codetool.errors import CodeToolError, ConfigError, MissingError, UnreachableError
@@ -78,11 +78,11 @@ def test_one_line_says_what_is_downloaded_and_where_to(
 @pytest.mark.parametrize(
     ("behaviour", "kind", "said"),
     [
-        (whole(b"404: Not Found", status=404), MissingError, "answered 404"),
-        (whole(b"later", status=503), MissingError, "answered 503"),
-        (whole(b"<html>sign in</html>"), MissingError, "sha256"),
-        (whole(CONTENT[:-1]), MissingError, "sha256"),
-        (whole(CONTENT[:5000], claimed=len(CONTENT)), UnreachableError, "lost on the way"),
+        (respond_completely(b"404: Not Found", status=404), MissingError, "answered 404"),
+        (respond_completely(b"later", status=503), MissingError, "answered 503"),
+        (respond_completely(b"<html>sign in</html>"), MissingError, "sha256"),
+        (respond_completely(CONTENT[:-1]), MissingError, "sha256"),
+        (respond_completely(CONTENT[:5000], claimed=len(CONTENT)), UnreachableError, "lost on the way"),
     ],
     ids=["404", "503", "another file", "a byte short", "torn"],
 )
@@ -143,7 +143,7 @@ def test_a_download_that_is_stopped_leaves_no_file_under_its_name(
     server: FileServer, tmp_path: Path, number: signal.Signals
 ) -> None:
     started, go_on = threading.Event(), threading.Event()
-    server.instead[FILE] = dripping(CONTENT, started, go_on)
+    server.instead[FILE] = respond_slowly(CONTENT, started, go_on)
     command = [sys.executable, "-c", DOWNLOAD, f"{server.url}{FILE}", SHA256, str(tmp_path)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     assert started.wait(30)

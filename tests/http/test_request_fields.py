@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from chat_server import Reply, chat, serving
-from chat_world import ask, once, refused, settings
+from chat_server import Reply, chat, serve_chat
+from chat_world import ask, make_refusal, request_once, settings
 
 from codetool.errors import CodeToolError
 from codetool.http.chat_client import ChatClient
@@ -86,12 +86,12 @@ def test_the_refused_field_is_found_in_many_shapes_of_errors(body: str, field: s
 async def test_the_client_goes_on_without_a_refused_field_and_says_so_once(field: str, caplog: Any) -> None:
     def handler(body: dict[str, Any]) -> Reply:
         return (
-            refused(f"Unsupported parameter: '{field}' is not supported with this model.")
+            make_refusal(f"Unsupported parameter: '{field}' is not supported with this model.")
             if field in body
             else chat("a")
         )
 
-    async with serving(handler) as server, ChatClient(settings(server.url)) as client:
+    async with serve_chat(handler) as server, ChatClient(settings(server.url)) as client:
         for _ in range(3):
             assert (await ask(client)).texts == ("a",)
     assert [field in body for body in server.requests] == [True, False, False, False]
@@ -102,30 +102,30 @@ async def test_two_fields_are_refused_one_after_the_other() -> None:
     def handler(body: dict[str, Any]) -> Reply:
         for field in ("temperature", "top_p", "stop"):
             if field in body:
-                return refused("Unsupported parameter", param=field, code="unsupported_parameter")
+                return make_refusal("Unsupported parameter", param=field, code="unsupported_parameter")
         return chat("a")
 
-    async with serving(handler) as server:
-        assert (await once(server)).texts == ("a",)
+    async with serve_chat(handler) as server:
+        assert (await request_once(server)).texts == ("a",)
 
 
 async def test_an_answer_is_cut_where_a_server_that_takes_no_stop_text_writes_on() -> None:
     def handler(body: dict[str, Any]) -> Reply:
-        return refused("stop", param="stop") if "stop" in body else chat("step one[Stop] and more")
+        return make_refusal("stop", param="stop") if "stop" in body else chat("step one[Stop] and more")
 
-    async with serving(handler) as server:
-        assert (await once(server)).texts == ("step one",)
+    async with serve_chat(handler) as server:
+        assert (await request_once(server)).texts == ("step one",)
 
 
 async def test_what_is_null_is_not_sent() -> None:
-    async with serving(lambda body: chat("a[Stop]b")) as server:
-        done = await once(server, asked={"temperature": None, "top_p": None, "sends_stop": False, "seed": None})
+    async with serve_chat(lambda body: chat("a[Stop]b")) as server:
+        done = await request_once(server, asked={"temperature": None, "top_p": None, "sends_stop": False, "seed": None})
     assert server.requests[0].keys() == {"model", "messages", "max_tokens"}
     assert done.texts == ("a",)
 
 
 async def test_a_text_with_an_escaped_newline_drops_no_field() -> None:
-    async with serving(lambda body: refused("bad \\n template, n = 4096 rows")) as server:
+    async with serve_chat(lambda body: make_refusal("bad \\n template, n = 4096 rows")) as server:
         async with ChatClient(settings(server.url)) as client:
             with pytest.raises(CodeToolError, match="4096 rows"):
                 await ask(client, 2)
@@ -147,9 +147,9 @@ async def test_a_text_with_an_escaped_newline_drops_no_field() -> None:
 )  # fmt: skip
 async def test_a_models_longest_answer_is_learnt_once(words: str, cap: int, caplog: Any) -> None:
     def handler(body: dict[str, Any]) -> Reply:
-        return refused(words) if body["max_tokens"] > cap else chat(str(body["max_tokens"]))
+        return make_refusal(words) if body["max_tokens"] > cap else chat(str(body["max_tokens"]))
 
-    async with serving(handler) as server, ChatClient(settings(server.url)) as client:
+    async with serve_chat(handler) as server, ChatClient(settings(server.url)) as client:
         assert (await ask(client)).texts == (await ask(client)).texts == (str(cap),)
     assert len(server.requests) == 3
     assert caplog.text.count(f"`max_tokens` {cap}") == 1

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from chat_server import serving
+from chat_server import serve_chat
 from judging_world import ANN, NOTHING, asked, judge, saying
 
 from codetool.judges.cases import JudgeInput
@@ -45,7 +45,7 @@ def prefers_ann(said: str) -> str:
 async def test_both_orders_are_asked_for_with_every_vote(
     tmp_path: Path, choose: Callable[[str], str], preference: str
 ) -> None:
-    async with serving(saying(choosing(choose))) as server:
+    async with serve_chat(saying(choosing(choose))) as server:
         found = await compared(judge(server.url, votes=2), ANN, BEN, tmp_path / "votes.jsonl")
     assert found.preference == preference
     asked_for = [asked(request) for request in server.requests if "COMPARE" in asked(request)]
@@ -53,7 +53,7 @@ async def test_both_orders_are_asked_for_with_every_vote(
 
 
 async def test_a_solved_answer_wins_without_a_comparison(tmp_path: Path) -> None:
-    async with serving(saying(lambda said: "Solved" if "Ann" in said else "Unsolved")) as server:
+    async with serve_chat(saying(lambda said: "Solved" if "Ann" in said else "Unsolved")) as server:
         one = judge(server.url)
         assert (await compared(one, ANN, BEN, tmp_path / "votes.jsonl")).preference == "win"
         assert (await compared(one, BEN, ANN, tmp_path / "votes.jsonl")).preference == "loss"
@@ -62,7 +62,7 @@ async def test_a_solved_answer_wins_without_a_comparison(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(("own", "other", "preference"), [("Ann", "", "win"), ("", "Ann", "loss"), ("", "", "tie")])
 async def test_an_answer_wins_over_none(tmp_path: Path, own: str, other: str, preference: str) -> None:
-    async with serving(saying(lambda said: "Unsolved")) as server:
+    async with serve_chat(saying(lambda said: "Unsolved")) as server:
         pair = replace(NOTHING, answer=own), replace(NOTHING, answer=other)
         found = await compared(judge(server.url), *pair, tmp_path / "votes.jsonl")
     assert found.preference == preference and not found.votes
@@ -70,13 +70,13 @@ async def test_an_answer_wins_over_none(tmp_path: Path, own: str, other: str, pr
 
 
 async def test_the_same_answer_is_a_tie_and_voted_on_once(tmp_path: Path) -> None:
-    async with serving(saying(lambda said: "Solved")) as server:
+    async with serve_chat(saying(lambda said: "Solved")) as server:
         found = await compared(judge(server.url), ANN, ANN, tmp_path / "votes.jsonl")
     assert found.preference == "tie" and len(server.requests) == 1
 
 
 async def test_comparisons_are_journalled_like_votes(tmp_path: Path) -> None:
-    async with serving(saying(choosing(prefers_ann))) as server:
+    async with serve_chat(saying(choosing(prefers_ann))) as server:
         one = judge(server.url)
         first = await compared(one, ANN, BEN, tmp_path / "votes.jsonl")
     assert await compared(one, ANN, BEN, tmp_path / "votes.jsonl") == first  # the server is gone

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chat_server import Reply, chat, serving
+from chat_server import Reply, chat, serve_chat
 from judging_world import ANN, NEVER, NOTHING, asked, judge, saying
 from promptly import promptly
 
@@ -19,7 +19,7 @@ ann_is_right = saying(lambda said: "Yes." if "Ann" in said else "no, it does not
 
 
 async def test_an_answer_is_judged_by_its_query_and_text(tmp_path: Path) -> None:
-    async with serving(ann_is_right) as server:
+    async with serve_chat(ann_is_right) as server:
         found = await judge(server.url).judge([ANN, NEVER], tmp_path / "votes.jsonl", 0)
     assert [judgement.solved for judgement in found] == [True, False]
     assert sorted(map(asked, server.requests)) == ["JUDGE When? never", "JUDGE Who? Ann"]
@@ -28,7 +28,7 @@ async def test_an_answer_is_judged_by_its_query_and_text(tmp_path: Path) -> None
 
 async def test_votes_that_differ_are_averaged_and_each_has_a_seed_of_its_own(tmp_path: Path) -> None:
     replies = iter(["Solved", '{"answer_status": "Unsure"}', "Unsolved", "Solved"])
-    async with serving(lambda body: chat(next(replies))) as server:
+    async with serve_chat(lambda body: chat(next(replies))) as server:
         [found] = await judge(server.url, votes=4, concurrency=1).judge([ANN], tmp_path / "votes.jsonl", 0)
     assert sorted(found.labels) == ["Solved", "Solved", "Unsolved", "Unsure"]
     assert found.score == pytest.approx(2.5 / 4) and found.solved
@@ -36,7 +36,7 @@ async def test_votes_that_differ_are_averaged_and_each_has_a_seed_of_its_own(tmp
 
 
 async def test_nobody_is_asked_about_an_answer_that_is_not_there(tmp_path: Path) -> None:
-    async with serving(ann_is_right) as server:
+    async with serve_chat(ann_is_right) as server:
         [found] = await judge(server.url, votes=3).judge([NOTHING], tmp_path / "votes.jsonl", 0)
     assert found.labels == ("Unsolved",) * 3 and not server.requests
     assert count_votes(found.votes)["votes"] == 0
@@ -47,7 +47,7 @@ async def test_where_the_answer_leaves_it_unsure_the_judge_sees_the_whole_trace(
         "TRACE {{ query }} {{ tools }} {% for s in steps %}{{ s.code }}: {{ s.observation[:observation] }}{% endfor %}"
     )
     one = {"second_look": second + " {{ answer }}", "votes": 2}
-    async with serving(saying(lambda said: "Solved" if "TRACE" in said else "Unsure")) as server:
+    async with serve_chat(saying(lambda said: "Solved" if "TRACE" in said else "Unsure")) as server:
         [found] = await judge(server.url, **one).judge([ANN], tmp_path / "votes.jsonl", 0)
     assert found.labels == ("Solved", "Solved")
     assert {vote.looks for vote in found.votes} == {2}
@@ -63,14 +63,14 @@ async def test_where_the_answer_leaves_it_unsure_the_judge_sees_the_whole_trace(
 
 
 async def test_without_a_second_look_unsure_it_stays(tmp_path: Path) -> None:
-    async with serving(lambda body: chat("Unsure")) as server:
+    async with serve_chat(lambda body: chat("Unsure")) as server:
         [found] = await judge(server.url).judge([ANN], tmp_path / "votes.jsonl", 0)
     assert found.labels == ("Unsure",) and found.score == 0.5 and len(server.requests) == 1
 
 
 async def test_a_vote_is_asked_for_once_and_then_without_a_server(tmp_path: Path) -> None:
     file = tmp_path / "votes.jsonl"
-    async with serving(ann_is_right) as server:
+    async with serve_chat(ann_is_right) as server:
         one = judge(server.url, votes=2)
         first = await one.judge([ANN] * 3, file, 0)
         assert len(server.requests) == 2
@@ -93,14 +93,14 @@ async def test_a_vote_is_asked_for_once_and_then_without_a_server(tmp_path: Path
 )
 async def test_another_judge_is_asked_anew(tmp_path: Path, change: dict[str, object], seed: int) -> None:
     file = tmp_path / "votes.jsonl"
-    async with serving(ann_is_right) as server:
+    async with serve_chat(ann_is_right) as server:
         await judge(server.url).judge([ANN], file, 0)
         await judge(server.url, **change).judge([ANN], file, seed)
         assert len(server.requests) == 2
 
 
 async def test_further_votes_are_asked_beside_the_old_ones(tmp_path: Path) -> None:
-    async with serving(ann_is_right) as server:
+    async with serve_chat(ann_is_right) as server:
         for votes in (1, 3):
             await judge(server.url, votes=votes, timeout=4.0 + votes).judge([ANN], tmp_path / "votes.jsonl", 0)
         assert len(server.requests) == 3
@@ -112,7 +112,7 @@ async def test_votes_cast_until_a_failure_are_kept(tmp_path: Path) -> None:
     def breaks_down(body: dict[str, Any]) -> Reply:
         return chat("yes") if len(server.requests) == 1 else Reply(status=400, body={"error": {"message": "no more"}})
 
-    async with serving(breaks_down) as server:
+    async with serve_chat(breaks_down) as server:
         with pytest.raises(Exception, match="no more"):
             await judge(server.url, concurrency=1).judge([ANN, NEVER], file, 0)
         server.handler = ann_is_right
@@ -127,13 +127,13 @@ async def test_a_busy_server_is_asked_again(tmp_path: Path) -> None:
         status = next(statuses, 200)
         return ann_is_right(body) if status == 200 else Reply(status=status, headers={"Retry-After": "0"})
 
-    async with serving(busy) as server:
+    async with serve_chat(busy) as server:
         [found] = await judge(server.url, concurrency=1, retries=3).judge([ANN], tmp_path / "votes.jsonl", 0)
     assert found.solved and len(server.requests) == 3
 
 
 async def test_an_unreadable_vote_is_unsolved_and_counted(tmp_path: Path) -> None:
-    async with serving(lambda body: chat("Hard to say.")) as server:
+    async with serve_chat(lambda body: chat("Hard to say.")) as server:
         [found] = await judge(server.url).judge([ANN], tmp_path / "votes.jsonl", 0)
     assert found.labels == ("Unsolved",)
     assert count_votes(found.votes)["unreadable"] == 1
@@ -145,7 +145,7 @@ async def test_a_prompt_that_the_server_will_never_read_stops_no_other(tmp_path:
     def refuses_ann(body: dict[str, Any]) -> Reply:
         return Reply(status=400, body={"error": {"message": why}}) if "Ann" in asked(body) else chat("yes")
 
-    async with serving(refuses_ann) as server:
+    async with serve_chat(refuses_ann) as server:
         found = await judge(server.url).judge([ANN, NEVER], tmp_path / "votes.jsonl", 0)
     assert [judgement.labels for judgement in found] == [("Unsolved",), ("Solved",)]
     assert [vote.readable for judgement in found for vote in judgement.votes] == [False, True]
@@ -156,7 +156,7 @@ async def test_a_trace_that_is_too_long_leaves_the_vote_unsure(tmp_path: Path) -
         too_long = Reply(status=400, body={"error": {"message": "too many tokens"}})
         return too_long if "TRACE" in asked(body) else chat("Unsure")
 
-    async with serving(short) as server:
+    async with serve_chat(short) as server:
         [found] = await judge(server.url, second_look="TRACE").judge([ANN], tmp_path / "votes.jsonl", 0)
     assert found.labels == ("Unsure",) and found.votes[0].readable
 

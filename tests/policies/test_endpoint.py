@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from chat_server import Reply, chat, serving
+from chat_server import Reply, chat, serve_chat
 from no_servers import NO_SERVERS
 from paths import step_after
 
@@ -31,7 +31,7 @@ def option(prompt: StepPrompt, **changes: Any) -> EndpointPolicy:
 
 async def test_candidates_are_parsed_and_the_prompt_is_counted_once(task: Task, prompt: StepPrompt) -> None:
     path = step_after(None, "a", "one").path
-    async with serving(lambda body: chat(STEP, "no idea", tokens_out=20)) as server:
+    async with serve_chat(lambda body: chat(STEP, "no idea", tokens_out=20)) as server:
         async with option(prompt, base_url=server.url).open(NO_SERVERS) as policy:
             drawn = await policy.propose(task, path, 2)
     assert [(c.step.code, c.step.finished) for c in drawn] == [("print(2)", True), (None, False)]
@@ -43,7 +43,7 @@ async def test_candidates_are_parsed_and_the_prompt_is_counted_once(task: Task, 
 
 
 async def test_the_seed_depends_on_seed_task_path_and_first_and_on_nothing_else(task: Task, prompt: StepPrompt) -> None:
-    async with serving(lambda body: chat(STEP)) as server:
+    async with serve_chat(lambda body: chat(STEP)) as server:
         async with option(prompt, base_url=server.url).open(NO_SERVERS) as policy:
             for _ in range(2):
                 await policy.propose(task, (), 1)
@@ -71,7 +71,7 @@ async def test_cancelling_a_proposal_frees_its_place(task: Task, prompt: StepPro
         await asyncio.sleep(0 if body["messages"][0]["content"].endswith("again") else 60)
         return chat(STEP)
 
-    async with serving(slow) as server:
+    async with serve_chat(slow) as server:
         async with option(prompt, base_url=server.url, concurrency=1).open(NO_SERVERS) as policy:
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(policy.propose(task, (), 1), 0.2)
@@ -81,7 +81,10 @@ async def test_cancelling_a_proposal_frees_its_place(task: Task, prompt: StepPro
 async def test_a_prompt_beyond_the_context_is_a_step_without_code(task: Task, prompt: StepPrompt) -> None:
     said = "This model's maximum context length is 4096 tokens. However, your prompt has 5000."
     refused = Reply(status=400, body={"error": {"message": said}})
-    async with serving(lambda body: refused) as server, option(prompt, base_url=server.url).open(NO_SERVERS) as policy:
+    async with (
+        serve_chat(lambda body: refused) as server,
+        option(prompt, base_url=server.url).open(NO_SERVERS) as policy,
+    ):
         drawn = await policy.propose(task, (), 2)
     assert [candidate.step.code for candidate in drawn] == [None, None]
     assert "maximum context length" in drawn[0].raw
@@ -94,7 +97,7 @@ async def test_an_answer_is_asked_for_without_a_system_message_where_there_is_no
         refused = body["messages"][0]["role"] == "system"
         return Reply(status=400, body={"error": {"message": "System role not supported"}}) if refused else chat("Ann")
 
-    async with serving(answer) as server, option(answering, base_url=server.url).open(NO_SERVERS) as policy:
+    async with serve_chat(answer) as server, option(answering, base_url=server.url).open(NO_SERVERS) as policy:
         [first] = await policy.propose(task, (), 1)
         await policy.propose(task, (), 1)
     assert first.step.text == "Ann"
@@ -106,7 +109,10 @@ async def test_an_answer_is_asked_for_without_a_system_message_where_there_is_no
 async def test_a_prompt_that_a_filter_refuses_is_a_refused_candidate(task: Task, prompt: StepPrompt) -> None:
     said = {"message": "The response was filtered", "code": "content_filter"}
     refused = Reply(status=400, body={"error": said})
-    async with serving(lambda body: refused) as server, option(prompt, base_url=server.url).open(NO_SERVERS) as policy:
+    async with (
+        serve_chat(lambda body: refused) as server,
+        option(prompt, base_url=server.url).open(NO_SERVERS) as policy,
+    ):
         drawn = await policy.propose(task, (), 2)
     assert [(candidate.refused, candidate.step.code) for candidate in drawn] == [(True, None)] * 2
 
@@ -114,7 +120,7 @@ async def test_a_prompt_that_a_filter_refuses_is_a_refused_candidate(task: Task,
 async def test_the_finish_reason_is_recorded_with_the_candidate(task: Task, prompt: StepPrompt) -> None:
     choices = [{"index": 0, "finish_reason": "length", "message": {"role": "assistant", "content": None}}]
     records: list[Any] = []
-    async with serving(lambda body: Reply(body={"choices": choices})) as server:
+    async with serve_chat(lambda body: Reply(body={"choices": choices})) as server:
         async with option(prompt, base_url=server.url).open(NO_SERVERS) as inner:
             policy = Recorded(inner, prompt=prompt, sampling=Sampling(0.9, 0.95, 64), known=(), append=records.append)
             [drawn] = await policy.propose(task, (), 1)
@@ -122,7 +128,7 @@ async def test_the_finish_reason_is_recorded_with_the_candidate(task: Task, prom
 
 
 async def test_settings_that_are_null_are_not_sent(task: Task, prompt: StepPrompt) -> None:
-    async with serving(lambda body: chat("##Step 1: a\n[Step 1 Finished] more")) as server:
+    async with serve_chat(lambda body: chat("##Step 1: a\n[Step 1 Finished] more")) as server:
         changes: dict[str, Any] = {"temperature": None, "top_p": None, "stop": None}
         async with option(prompt, base_url=server.url, **changes).open(NO_SERVERS) as policy:
             [drawn] = await policy.propose(task, (), 1)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from chat_server import chat, serving
+from chat_server import chat, serve_chat
 from hydra import compose, initialize_config_dir
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
@@ -165,7 +165,7 @@ def test_options_that_do_not_go_together_are_told_in_one_line() -> None:
 
 async def test_a_managed_server_is_asked_for_all_candidates_at_once(option: Option, folder: Path, task: Task) -> None:
     policy = option("policy=qwen7b", f"policy.path={folder}")
-    async with serving(lambda body: chat("a", "b", "c")) as server:
+    async with serve_chat(lambda body: chat("a", "b", "c")) as server:
         servers = Servers(server.url)
         async with policy.open(servers) as live:
             drawn = await live.propose(task, (), 3)
@@ -175,7 +175,7 @@ async def test_a_managed_server_is_asked_for_all_candidates_at_once(option: Opti
 
 
 async def test_a_running_server_is_used_and_none_started(option: Option, task: Task) -> None:
-    async with serving(lambda body: chat("a")) as server:
+    async with serve_chat(lambda body: chat("a")) as server:
         policy = option("policy=qwen7b", f"policy.base_url={server.url}", "policy.model=m")
         async with policy.open(NO_SERVERS) as live:
             assert [candidate.raw for candidate in await live.propose(task, (), 1)] == ["a"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import tiny_models
-from composing import composed
+from composing import compose_config
 from hydra import compose, initialize_config_dir
 from hydra.errors import InstantiationException
 from judging import option, tiny
@@ -79,8 +79,10 @@ def test_the_trained_files_are_part_of_the_identity_and_their_place_is_not(tmp_p
     tiny_models.save("qwen2", tmp_path / "c", seed=1)
     sums = [tiny(tmp_path / name).checksum() for name in ("a", "b", "c")]
     assert sums[0] == sums[1] != sums[2]
-    one, two = (select_identity_settings(*composed("prm=qwen7b", f"prm.path={tmp_path / name}")) for name in ("a", "b"))
-    other = select_identity_settings(*composed("prm=qwen7b", f"prm.path={tmp_path / 'a'}", "prm.labels=[no,yes]"))
+    one, two = (
+        select_identity_settings(*compose_config("prm=qwen7b", f"prm.path={tmp_path / name}")) for name in ("a", "b")
+    )
+    other = select_identity_settings(*compose_config("prm=qwen7b", f"prm.path={tmp_path / 'a'}", "prm.labels=[no,yes]"))
     assert one == two != other
 
 

@@ -4,7 +4,7 @@ import asyncio
 from itertools import accumulate
 
 import pytest
-from composing import composed
+from composing import compose_config
 from hydra.utils import instantiate
 from judging import after
 from no_servers import NO_SERVERS
@@ -278,6 +278,6 @@ def test_it_takes_the_benchmark_of_the_run(config):
 
 def test_the_result_is_its_own_and_names_the_benchmark_once(config):
     assert "benchmark" in OmegaConf.to_container(config, resolve=True)["prm"]
-    oracle, none = (select_identity_settings(*composed(f"prm={name}")) for name in ("oracle", "none"))
+    oracle, none = (select_identity_settings(*compose_config(f"prm={name}")) for name in ("oracle", "none"))
     assert oracle["prm"] == {"_option_": "oracle"}
     assert oracle != none

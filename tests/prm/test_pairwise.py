@@ -7,8 +7,8 @@ from itertools import permutations
 import pytest
 import tiny_models
 import torch
-from chat_server import Reply, serving
-from composing import composed
+from chat_server import Reply, serve_chat
+from composing import compose_config
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from judging import after, option, steps, task
@@ -173,7 +173,7 @@ def test_any_model_may_judge_in_pairs(name):
 
 
 def test_it_is_another_result_than_the_same_model_pointwise():
-    pair, point = [select_identity_settings(*composed(f"prm={name}"))["prm"] for name in ("pairwise", "qwen7b")]
+    pair, point = [select_identity_settings(*compose_config(f"prm={name}"))["prm"] for name in ("pairwise", "qwen7b")]
     assert pair["model"] == point["model"]
     assert pair != point
 
@@ -207,7 +207,7 @@ def of_first(first_wins):
     ],
 )
 async def test_a_server_is_asked_in_both_orders(first_wins, expected):
-    async with serving(of_first(first_wins)) as server:
+    async with serve_chat(of_first(first_wins)) as server:
         settings = option("pairwise", "backend=endpoint", f"base_url={server.url}")
         async with settings.open(NO_SERVERS) as prm:
             found = await prm.score(task(), [], SIBLINGS[:2])
@@ -218,7 +218,7 @@ async def test_a_server_is_asked_in_both_orders(first_wins, expected):
 
 async def test_a_pair_that_a_server_refuses_as_too_long_is_undecided():
     refusal = Reply(400, {"error": {"message": "maximum context length is 4096 tokens"}})
-    async with serving(lambda _: refusal) as server:
+    async with serve_chat(lambda _: refusal) as server:
         settings = option("pairwise", "backend=endpoint", f"base_url={server.url}")
         async with settings.open(NO_SERVERS) as prm:
             assert (await prm.score(task(), [], SIBLINGS)).values == (0.5, 0.5, 0.5)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from composing import composed
+from composing import compose_config
 from fastapi import FastAPI, Request, Response
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
@@ -208,7 +208,7 @@ def test_an_address_with_a_password_is_refused_and_not_repeated():
 def test_two_models_behind_the_same_protocol_are_two_results():
     words = ("prm=remote", "prm.base_url=http://h")
     one, two, elsewhere = (
-        select_identity_settings(*composed(*words, *more))
+        select_identity_settings(*compose_config(*words, *more))
         for more in (["prm.model=a"], ["prm.model=b"], ["prm.model=a", "prm.base_url=http://i"])
     )
     assert elsewhere == one != two

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import tiny_models
-from chat_server import ChatServer, Reply, serving
+from chat_server import ChatServer, Reply, serve_chat
 from judging import after, option, steps, task, tiny
 from no_servers import NO_SERVERS
 from promptly import promptly
@@ -40,14 +40,14 @@ async def test_the_score_is_the_share_of_the_first_label_among_the_two():
         good = body["messages"][1]["content"].endswith("search")
         return told(log(yes=0.6, no=0.2, maybe=0.1) if good else log(no=0.5, yes=0.1))
 
-    async with serving(answer) as server, endpoint(server).open(NO_SERVERS) as prm:
+    async with serve_chat(answer) as server, endpoint(server).open(NO_SERVERS) as prm:
         scores = await prm.score(task(), [], SIBLINGS)
     assert scores.values == pytest.approx([0.75, 1 / 6])
     assert scores.tokens == 200
 
 
 async def test_one_token_is_asked_for_with_the_most_log_probabilities_openai_gives():
-    async with serving(lambda body: told(log(yes=0.5, no=0.5))) as server, endpoint(server).open(NO_SERVERS) as prm:
+    async with serve_chat(lambda body: told(log(yes=0.5, no=0.5))) as server, endpoint(server).open(NO_SERVERS) as prm:
         await prm.score(task(), [], SIBLINGS)
     body = server.requests[0]
     assert (body["max_tokens"], body["logprobs"], body["top_logprobs"]) == (1, True, 20)
@@ -59,7 +59,7 @@ async def test_the_server_is_sent_the_very_text_that_is_read_in_process(tmp_path
     """Messages that its chat template turns into the tokens that the local model reads."""
     tiny_models.save("qwen2", tmp_path)
     local, path = tiny(tmp_path), after("search", "603").path
-    async with serving(lambda body: told(log(yes=0.5, no=0.5))) as server, endpoint(server).open(NO_SERVERS) as prm:
+    async with serve_chat(lambda body: told(log(yes=0.5, no=0.5))) as server, endpoint(server).open(NO_SERVERS) as prm:
         await prm.score(task(), path, SIBLINGS)
     chat = tiny_models.tokenizer()
     asked = [body["messages"] for body in server.requests]
@@ -72,7 +72,7 @@ async def test_the_server_is_sent_the_very_text_that_is_read_in_process(tmp_path
 
 async def test_tokens_out_of_the_servers_cache_do_not_count():
     half = told(log(yes=0.5, no=0.5), cached=90)
-    async with serving(lambda _: half) as server, endpoint(server).open(NO_SERVERS) as prm:
+    async with serve_chat(lambda _: half) as server, endpoint(server).open(NO_SERVERS) as prm:
         assert (await prm.score(task(), [], SIBLINGS)).tokens_computed == 20
 
 
@@ -84,7 +84,7 @@ async def test_tokens_out_of_the_servers_cache_do_not_count():
     ],
 )
 async def test_a_label_that_is_not_named_is_as_probable_as_it_could_be(probabilities, expected, caplog):
-    async with serving(lambda _: told(log(**probabilities))) as server, endpoint(server).open(NO_SERVERS) as prm:
+    async with serve_chat(lambda _: told(log(**probabilities))) as server, endpoint(server).open(NO_SERVERS) as prm:
         scores = await prm.score(task(), [], SIBLINGS)
     assert scores.values == pytest.approx([expected] * 2, abs=1e-6)
     assert caplog.text.count("both labels") == 1
@@ -99,21 +99,21 @@ async def test_a_label_that_is_not_named_is_as_probable_as_it_could_be(probabili
     ],
 )
 async def test_the_spellings_of_a_label_are_added_up(tokens):
-    async with serving(lambda _: told(tokens)) as server, endpoint(server).open(NO_SERVERS) as prm:
+    async with serve_chat(lambda _: told(tokens)) as server, endpoint(server).open(NO_SERVERS) as prm:
         values = (await prm.score(task(), [], SIBLINGS)).values
     assert values == pytest.approx([0.9929] * 2, abs=1e-4)
 
 
 async def test_labels_that_differ_in_case_alone_are_only_themselves():
     tokens = log(yes=0.6, YES=0.3, Yes=0.1)
-    async with serving(lambda _: told(tokens)) as server:
+    async with serve_chat(lambda _: told(tokens)) as server:
         async with endpoint(server, "labels=[yes,YES]").open(NO_SERVERS) as prm:
             assert (await prm.score(task(), [], SIBLINGS)).values == pytest.approx([2 / 3] * 2)
 
 
 async def test_labels_that_hold_next_to_nothing_are_an_error_that_names_what_is_likely():
     thinking = {"<think>": -0.0001, "Okay": -9, "no": -11}
-    async with serving(lambda _: told(thinking)) as server, endpoint(server).open(NO_SERVERS) as prm:
+    async with serve_chat(lambda _: told(thinking)) as server, endpoint(server).open(NO_SERVERS) as prm:
         with pytest.raises(CodeToolError, match=r"1\.7e-05 of the.*'<think>' \(1\), 'Okay'.*enable_thinking"):
             await prm.score(task(), [], SIBLINGS)
 
@@ -127,7 +127,7 @@ async def test_an_answer_without_log_probabilities_among_good_ones_is_asked_for_
         bare = {"choices": [{"message": {"role": "assistant", "content": "yes"}, "logprobs": None}]}
         return Reply(body=bare) if asked in (1, 3) else told(log(yes=0.75, no=0.25))
 
-    async with serving(answer) as server, endpoint(server, "retries=3").open(NO_SERVERS) as prm:
+    async with serve_chat(answer) as server, endpoint(server, "retries=3").open(NO_SERVERS) as prm:
         for _ in range(3):
             assert (await prm.score(task(), [], SIBLINGS)).values == pytest.approx([0.75] * 2)
 
@@ -139,31 +139,31 @@ async def test_a_server_that_gives_fewer_log_probabilities_is_asked_for_those():
             return Reply(400, {"error": {"message": said, "param": "top_logprobs"}})
         return told(log(yes=0.75, no=0.25))
 
-    async with serving(answer) as server, endpoint(server).open(NO_SERVERS) as prm:
+    async with serve_chat(answer) as server, endpoint(server).open(NO_SERVERS) as prm:
         assert (await prm.score(task(), [], SIBLINGS)).values == pytest.approx([0.75] * 2)
 
 
 async def test_neither_label_named_is_an_error_that_shows_what_was():
-    async with serving(lambda _: told(log(Sure=0.9, Well=0.05))) as server, endpoint(server).open(NO_SERVERS) as prm:
+    async with serve_chat(lambda _: told(log(Sure=0.9, Well=0.05))) as server, endpoint(server).open(NO_SERVERS) as prm:
         with pytest.raises(CodeToolError, match="neither label.*'Sure'"):
             await prm.score(task(), [], SIBLINGS)
 
 
 async def test_a_server_without_log_probabilities_is_told():
     silent = Reply(body={"choices": [{"message": {"role": "assistant", "content": "yes"}, "logprobs": None}]})
-    async with serving(lambda _: silent) as server, endpoint(server).open(NO_SERVERS) as prm:
+    async with serve_chat(lambda _: silent) as server, endpoint(server).open(NO_SERVERS) as prm:
         with pytest.raises(ConfigError, match="no log-probabilities.*prm.base_url="):
             await prm.score(task(), [], SIBLINGS)
 
 
 async def test_a_prompt_beyond_the_servers_context_scores_zero():
     refusal = Reply(400, {"error": {"message": "maximum context length is 4096 tokens"}})
-    async with serving(lambda _: refusal) as server, endpoint(server).open(NO_SERVERS) as prm:
+    async with serve_chat(lambda _: refusal) as server, endpoint(server).open(NO_SERVERS) as prm:
         assert (await prm.score(task(), [], SIBLINGS)).values == (0.0, 0.0)
 
 
 async def test_trouble_names_the_prms_options():
-    async with serving(lambda _: Reply(503)) as server, endpoint(server).open(NO_SERVERS) as prm:
+    async with serve_chat(lambda _: Reply(503)) as server, endpoint(server).open(NO_SERVERS) as prm:
         with pytest.raises(UnreachableError, match="prm.retries"):
             await prm.score(task(), [], SIBLINGS)
 
@@ -195,7 +195,7 @@ class Vllm:
 
 
 async def test_vllm_is_asked_for_the_two_labels_alone():
-    async with serving(Vllm()) as server:
+    async with serve_chat(Vllm()) as server:
         settings = option("qwen7b", "backend=vllm", f"base_url={server.url}")
         async with settings.open(NO_SERVERS) as prm:
             scores = await prm.score(task(), [], SIBLINGS)
@@ -204,7 +204,7 @@ async def test_vllm_is_asked_for_the_two_labels_alone():
 
 
 async def test_a_label_of_several_tokens_on_the_server_is_told():
-    async with serving(Vllm()) as server:
+    async with serve_chat(Vllm()) as server:
         settings = option("qwen7b", "backend=vllm", f"base_url={server.url}", "labels=[yes,no way]")
         with pytest.raises(ConfigError, match="'no way' is 2 tokens"):
             async with settings.open(NO_SERVERS):
@@ -213,7 +213,7 @@ async def test_a_label_of_several_tokens_on_the_server_is_told():
 
 async def test_the_first_prompt_of_a_task_warms_the_cache_for_its_siblings():
     answers = Vllm(latency=0.02)
-    async with serving(answers) as server:
+    async with serve_chat(answers) as server:
         async with option("qwen7b", "backend=vllm", f"base_url={server.url}").open(NO_SERVERS) as prm:
             await prm.score(task(), [], SIBLINGS)
             assert answers.most_running == 1
@@ -231,14 +231,14 @@ async def test_the_runs_own_server_is_asked_for_the_weights_that_were_planned(tm
             return ServedModel(server.url, "adapter-1")
 
     settings = option("qwen7b", f"path={tmp_path}", "backend=vllm")
-    async with serving(Vllm()) as server, settings.open(Servers()) as prm:
+    async with serve_chat(Vllm()) as server, settings.open(Servers()) as prm:
         await prm.score(task(), [], SIBLINGS)
     assert asked == [settings.weights()] == [Weights(tmp_path, None, "bfloat16")]
     assert server.requests[-1]["model"] == "adapter-1"
 
 
 async def test_another_server_than_vllm_is_told():
-    async with serving(lambda _: Reply(404)) as server:
+    async with serve_chat(lambda _: Reply(404)) as server:
         with pytest.raises(ConfigError, match="/tokenize.*prm.backend=endpoint"):
             async with option("qwen7b", "backend=vllm", f"base_url={server.url}").open(NO_SERVERS):
                 pass
@@ -259,7 +259,7 @@ async def test_a_model_without_system_role_is_sent_its_text_in_the_users(words, 
             return Reply(status=400, body={"error": {"message": words}})
         return told(log(yes=0.6, no=0.2))
 
-    async with serving(answer) as server, endpoint(server).open(NO_SERVERS) as prm:
+    async with serve_chat(answer) as server, endpoint(server).open(NO_SERVERS) as prm:
         scores = await prm.score(task(), [], SIBLINGS)
         again = await prm.score(task(), [], SIBLINGS)
     assert scores.values == again.values == pytest.approx([0.75, 0.75])
@@ -272,13 +272,13 @@ async def test_a_model_without_system_role_is_sent_its_text_in_the_users(words, 
 
 async def test_another_refusal_is_told_as_it_is():
     refused = Reply(status=400, body={"error": {"message": "the operating system is on fire"}})
-    async with serving(lambda body: refused) as server, endpoint(server).open(NO_SERVERS) as prm:
+    async with serve_chat(lambda body: refused) as server, endpoint(server).open(NO_SERVERS) as prm:
         with pytest.raises(CodeToolError, match="on fire"):
             await prm.score(task(), [], SIBLINGS)
 
 
 async def test_an_empty_system_text_is_not_sent():
-    async with serving(lambda body: told(log(yes=0.6, no=0.2))) as server:
+    async with serve_chat(lambda body: told(log(yes=0.6, no=0.2))) as server:
         async with endpoint(server, "prompt.system=''").open(NO_SERVERS) as prm:
             await prm.score(task(), [], SIBLINGS)
     assert [message["role"] for message in server.requests[0]["messages"]] == ["user"]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from composing import composed
+from composing import compose_config
 from paths import SEARCH
 
 from codetool.interfaces import Prompt
@@ -15,7 +15,7 @@ TASK = Task(id="t", query="When did {{ Solaris }} come out?", tools=(SEARCH,))
 
 @pytest.fixture(params=PROMPTS)
 def prompt(request: pytest.FixtureRequest) -> Prompt:
-    config, _ = composed("policy=openai", "policy.model=m", f"policy_prompt@policy.prompt={request.param}")
+    config, _ = compose_config("policy=openai", "policy.model=m", f"policy_prompt@policy.prompt={request.param}")
     made = config.policy.prompt  # type: ignore[attr-defined]
     assert isinstance(made, Prompt)
     return made

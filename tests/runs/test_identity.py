@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import pytest
 import yaml
-from composing import composed as composed_anew
+from composing import compose_config as composed_anew
 
 from codetool.config.overrides import CONF
 from codetool.config.run_config import RunConfig

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cells import CELLS, CellRun, Plan, runs
 from chat_server import ChatServer
-from command_line import ROOT, lines
+from command_line import ROOT, read_lines
 from result import Tasks, result, seconds
 from table import markdown
 
@@ -137,7 +137,7 @@ def test_the_cells_run_share_their_candidates_and_run_no_more_than_once(tmp_path
     found = json.loads((tmp_path / "ablation_dev.json").read_text())
     assert not found["missing"] and found["cells"]["oracle"]["seconds"]["tasks"] == 1
     folders = [*tmp_path.glob("evaluate/*"), *tmp_path.glob("timing/evaluate/*")]
-    prompts = {folder: {line["key"] for line in lines(folder, "candidates")} for folder in folders}
+    prompts = {folder: {line["key"] for line in read_lines(folder, "candidates")} for folder in folders}
     shared = set.union(*(prompts[folder] for folder in folders[:2]))
     assert len(folders) == 4 and len(shared) < sum(len(prompts[folder]) for folder in folders[:2])
     assert len(policy.requests) == len(shared) + sum(len(prompts[folder]) for folder in folders[2:])

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from chat_server import ChatServer, Reply, chat
-from command_line import CommandLine, lines, metrics
+from command_line import CommandLine, read_lines, read_metrics
 from scripted_policy import ScriptedPolicy, scripted_server
 from wandb_files import read
 
@@ -80,15 +80,15 @@ def words(server: ChatServer) -> tuple[str, ...]:
 def steps(run: CommandLine) -> list[list[dict[str, Any]]]:
     """The nodes of every task."""
     [folder] = (run.outputs / "evaluate").iterdir()
-    return [tree["nodes"] for tree in lines(folder, "trees")]
+    return [tree["nodes"] for tree in read_lines(folder, "trees")]
 
 
 def test_a_react_chain_solves_real_tasks(run: CommandLine, methods: ChatServer) -> None:
     done = run(*words(methods), "logger=none", "search=chain", "search.depth=6", "policy_prompt@policy.prompt=react")
     assert done.returncode == 0, done.stderr
     [folder] = (run.outputs / "evaluate").iterdir()
-    assert metrics(folder)["metrics"]["success"]["value"] == 1.0
-    for nodes, result in zip(steps(run), lines(folder, "results"), strict=True):
+    assert read_metrics(folder)["metrics"]["success"]["value"] == 1.0
+    for nodes, result in zip(steps(run), read_lines(folder, "results"), strict=True):
         gave_up, *calls, answer = nodes
         assert (gave_up["execution"]["status"], answer["code"], answer["finished"]) == ("no_code", None, True)
         assert [len(node["execution"]["calls"]) for node in calls] == [1] * len(calls)
@@ -134,7 +134,9 @@ def test_a_replay_reads_react_steps_as_the_run_did(run: CommandLine, methods: Ch
     done = run("policy=replay", f"policy.source=[{source}]", "prm=none", "logger=none", "experiment=baseline_react")
     assert done.returncode == 0, done.stderr
     [again] = set((run.outputs / "evaluate").iterdir()) - {source}
-    first, second = ({tree["task_id"]: tree["nodes"] for tree in lines(folder, "trees")} for folder in (source, again))
+    first, second = (
+        {tree["task_id"]: tree["nodes"] for tree in read_lines(folder, "trees")} for folder in (source, again)
+    )
     assert first.keys() == second.keys()
     for task, nodes in first.items():
         assert [(node["text"], node["code"]) for node in nodes] == [

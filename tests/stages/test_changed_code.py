@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from chat_server import ChatServer
-from command_line import CommandLine, lines, metrics
+from command_line import CommandLine, read_lines, read_metrics
 from report_data import data
 from scripted_policy import scripted_server
 
@@ -50,7 +50,9 @@ def test_a_result_names_every_code_that_made_it(run: CommandLine, server: ChatSe
     assert session["command"].startswith("python run.py ") and "limit=2" in session["command"]
     assert session["sandbox"] and session["ended"] and session["done"] == 0
     assert provenance(folder)["checksums"]["benchmark"]
-    assert [(each["sha256"], each["results"]) for each in metrics(folder)["code"]] == [(session["code"]["sha256"], 2)]
+    assert [(each["sha256"], each["results"]) for each in read_metrics(folder)["code"]] == [
+        (session["code"]["sha256"], 2)
+    ]
 
     pretend_other_code(folder)
     for more in ("dry_run=true", "seed=0"):  # a run that finds everything done says it as well
@@ -59,8 +61,8 @@ def test_a_result_names_every_code_that_made_it(run: CommandLine, server: ChatSe
         [line] = [line for line in done.stderr.splitlines() if "code has changed" in line]
         assert OTHER[:8] in line and session["code"]["sha256"][:8] in line and "fresh=true" in line
     assert run(*words, "limit=3").returncode == 0
-    assert len(lines(folder, "results")) == 3
-    counts = [(each["sha256"], each["results"]) for each in metrics(folder)["code"]]
+    assert len(read_lines(folder, "results")) == 3
+    counts = [(each["sha256"], each["results"]) for each in read_metrics(folder)["code"]]
     assert counts == [(OTHER, 2), (session["code"]["sha256"], 1)]
     report = data((folder / "report.html").read_text())["run"]
     assert any("2 different codes" in note and OTHER[:8] in note for note in report["notes"])
@@ -79,7 +81,7 @@ def test_every_stage_that_makes_a_folder_says_it(run: CommandLine, server: ChatS
         pretend_other_code(folder)
         done = run(*words)
         assert done.returncode == 0 and done.stderr.count("code has changed") == 1, done.stderr
-        assert [code["sha256"] == OTHER for code in metrics(folder)["code"]] == [True, False]
+        assert [code["sha256"] == OTHER for code in read_metrics(folder)["code"]] == [True, False]
 
 
 def test_a_folder_with_a_damaged_record_is_one_message(run: CommandLine, server: ChatServer) -> None:

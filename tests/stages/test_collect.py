@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 from chat_server import ChatServer, Reply, chat
-from command_line import CommandLine, lines, timeless
+from command_line import CommandLine, read_lines, strip_seconds
 from scripted_policy import scripted_server
 
 from codetool.benchmarks.tmdb_verified import load_all_rows
@@ -76,7 +76,7 @@ def again(run: CommandLine, whole: Collected) -> CommandLine:
 
 def test_rollouts_become_process_data(whole: Collected) -> None:
     assert "stage=collect" in whole.done.stderr and "search=exhaustive" in whole.done.stderr
-    rollouts = lines(whole.folder, "rollouts")
+    rollouts = read_lines(whole.folder, "rollouts")
     order = [row["id"] for row in load_all_rows() if row["id"].startswith("dev")][:TASKS]
     assert [line["task_id"] for line in rollouts] == order
     found = examples.load_examples([whole.folder])
@@ -91,7 +91,7 @@ def test_rollouts_become_process_data(whole: Collected) -> None:
 
 
 def test_the_summary_counts_what_is_in_the_files(whole: Collected) -> None:
-    told, rollouts = summary(whole.folder), lines(whole.folder, "rollouts")
+    told, rollouts = summary(whole.folder), read_lines(whole.folder, "rollouts")
     nodes = [node for line in rollouts for node in line["nodes"]]
     outcomes = [good for line in rollouts for good in line["outcomes"].values()]
     assert (told["trees"], told["steps"], told["leaves"]) == (TASKS, len(nodes), len(outcomes))
@@ -105,7 +105,7 @@ def test_the_summary_counts_what_is_in_the_files(whole: Collected) -> None:
 
 def test_transcripts_are_successful_paths_as_the_policy_saw_them(whole: Collected) -> None:
     found = transcripts.load_transcripts([whole.folder])
-    good = {line["task_id"]: sum(line["outcomes"].values()) for line in lines(whole.folder, "rollouts")}
+    good = {line["task_id"]: sum(line["outcomes"].values()) for line in read_lines(whole.folder, "rollouts")}
     assert [each.task_id for each in found] == [task for task, count in good.items() for _ in range(min(count, 4))]
     for transcript in found:
         assert [dict(message) for message in transcript.messages[:-1]] in whole.asked
@@ -157,14 +157,14 @@ def test_a_judge_decides_where_it_is_asked(again: CommandLine, policy: ChatServe
     told = summary(collected(again))
     assert told["outcomes_by"].keys() == {"judge"} and 0 < told["succeeded"] < told["leaves"]
     assert "by the judge" in done.stdout
-    verdicts = lines(collected(again), "verdicts")
+    verdicts = read_lines(collected(again), "verdicts")
     assert len(verdicts) == len(policy.requests) == len({line["key"] for line in verdicts})
 
 
 def test_tasks_that_no_leaf_solves_are_left_out_if_asked(
     again: CommandLine, policy: ChatServer, whole: Collected
 ) -> None:
-    [hopeless, *_] = lines(whole.folder, "results")
+    [hopeless, *_] = read_lines(whole.folder, "results")
     policy.handler = lambda body: chat("no" if hopeless["query"] in body["messages"][0]["content"] else "yes")
     judging = ("judge=openai", "judge.model=j", f"judge.base_url={policy.url}", "collect.leaf_success=judge")
     done = again(*words(NOWHERE, *judging, "collect.keep_unsolved=false"))
@@ -186,32 +186,32 @@ def test_kills_lose_nothing_and_repeat_nothing(run: CommandLine, slow_policy: Ch
         process.kill()
         process.communicate()
     assert run(*words(slow_policy.url)).returncode == 0
-    assert timeless(lines(collected(run), "rollouts")) == timeless(lines(whole.folder, "rollouts"))
+    assert strip_seconds(read_lines(collected(run), "rollouts")) == strip_seconds(read_lines(whole.folder, "rollouts"))
     for name in ("process.jsonl", "transcripts.jsonl"):
         assert (collected(run) / name).read_bytes() == (whole.folder / name).read_bytes()
 
 
 def test_ctrl_c_keeps_finished_tasks(run: CommandLine, policy: ChatServer) -> None:
     process = run.start(*words(policy.url, "concurrency=1"))
-    while not any(run.outputs.glob("collect/*/results.jsonl")) or not lines(collected(run), "results"):
+    while not any(run.outputs.glob("collect/*/results.jsonl")) or not read_lines(collected(run), "results"):
         time.sleep(0.02)
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130 and "the same command continues" in errors and "Traceback" not in errors
-    assert lines(collected(run), "results")
+    assert read_lines(collected(run), "results")
 
 
 def test_paths_that_were_given_up_count_as_failed(run: CommandLine, policy: ChatServer) -> None:
     assert run(*words(policy.url, "search.failures=1", "search.n=8", "limit=3")).returncode == 0
     open_ends = 0
-    for tree in lines(collected(run), "trees"):
+    for tree in read_lines(collected(run), "trees"):
         failed = {node["id"] for node in tree["nodes"] if node["execution"]["status"] != "ok"}
         assert not any(node["parent"] in failed for node in tree["nodes"])
         open_ends += sum(node["id"] in failed and not node["finished"] for node in tree["nodes"])
     assert open_ends > 0
     assert summary(collected(run))["left"] == 0
-    given_up = [each for each in lines(collected(run), "process") if not each["executed"]]
+    given_up = [each for each in read_lines(collected(run), "process") if not each["executed"]]
     assert given_up and not any(each["soft"] for each in given_up)
 
 

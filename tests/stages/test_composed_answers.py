@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from chat_server import ChatServer, Reply, chat
-from command_line import CommandLine, lines, metrics, timeless
+from command_line import CommandLine, read_lines, read_metrics, strip_seconds
 from scripted_policy import ScriptedPolicy, scripted_server
 
 WORDS = ("policy=openai", "policy.model=m", "benchmark.split=dev", "limit=6", "search=greedy", "logger=none")
@@ -45,7 +45,7 @@ def words(policy: ChatServer, *more: str) -> tuple[str, ...]:
 
 def test_the_policy_composes_the_answer_that_is_checked_and_counted(run: CommandLine, composing: ChatServer) -> None:
     assert run(*words(composing)).returncode == 0
-    printed, plain = lines(run.folder("tmdb_verified-greedy"), "results"), len(composing.requests)
+    printed, plain = read_lines(run.folder("tmdb_verified-greedy"), "results"), len(composing.requests)
     done = run(*words(composing, "answer=policy", "fresh=true"))
     assert done.returncode == 0, done.stderr
     [folder] = [
@@ -53,11 +53,13 @@ def test_the_policy_composes_the_answer_that_is_checked_and_counted(run: Command
         for each in run.outputs.glob("evaluate/*")
         if "answer: \n" in (each / "config.yaml").read_text() or "AnswerPrompt" in (each / "config.yaml").read_text()
     ]
-    composed = lines(folder, "results")
+    composed = read_lines(folder, "results")
     assert {line["task_id"]: line["answer"] for line in composed} == {
         line["task_id"]: line["answer"] for line in printed
     }
-    assert metrics(folder)["metrics"]["success"]["value"] == sum(line["success"] for line in printed) / len(printed)
+    assert read_metrics(folder)["metrics"]["success"]["value"] == sum(line["success"] for line in printed) / len(
+        printed
+    )
     requests = asked(composing)
     assert len(requests) == 6 and len(composing.requests) == 2 * plain + 6
     assert all(body["temperature"] == 0 and body["messages"][0]["role"] == "system" for body in requests)
@@ -74,8 +76,8 @@ def test_composed_answers_are_journalled_and_replayed_without_a_model(run: Comma
     done = run(*replay, "answer=policy", "logger=none")
     assert done.returncode == 0, done.stderr
     again = run.folder("tmdb_verified-greedy-replay")
-    assert [line["answer"] for line in timeless(lines(again, "results"))] == [
-        line["answer"] for line in timeless(lines(folder, "results"))
+    assert [line["answer"] for line in strip_seconds(read_lines(again, "results"))] == [
+        line["answer"] for line in strip_seconds(read_lines(folder, "results"))
     ]
 
 
@@ -85,7 +87,7 @@ def test_a_summariser_of_its_own_answers_for_unfinished_paths_too(run: CommandLi
         words_of = ("answer=openai", "answer.model=s", f"answer.base_url={summariser.url}", "search.depth=1")
         done = run(*words(composing, *words_of))
         assert done.returncode == 0, done.stderr
-        result = lines(run.folder("tmdb_verified-greedy"), "results")
+        result = read_lines(run.folder("tmdb_verified-greedy"), "results")
         assert {line["answer"] for line in result} == {"Nobody knows."}
         assert any(not line["finished"] for line in result) and not any(line["success"] for line in result)
         assert [body["model"] for body in summariser.requests] == ["s"] * 6 and not asked(composing)
@@ -118,7 +120,7 @@ def test_an_unfinished_path_may_answer_with_what_it_printed_last(run: CommandLin
         done = run(*few)
         assert done.returncode == 0, done.stderr
         assert "3 of 3 tasks ended unfinished" in done.stdout + done.stderr
-        without = lines(run.folder("tmdb_verified-greedy"), "results")
+        without = read_lines(run.folder("tmdb_verified-greedy"), "results")
         assert [(line["answer"], line["success"]) for line in without] == [(None, False)] * 3
         again = run(*few, "answer.unfinished=last_printed", "fresh=true")
         assert again.returncode == 0, again.stderr
@@ -128,7 +130,7 @@ def test_an_unfinished_path_may_answer_with_what_it_printed_last(run: CommandLin
             for each in run.outputs.glob("evaluate/*")
             if "unfinished: last_printed" in (each / "config.yaml").read_text()
         ]
-        results = lines(folder, "results")
+        results = read_lines(folder, "results")
         assert all(line["answer"] for line in results)
         assert all(line["success"] for line in results)
 

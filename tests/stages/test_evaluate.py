@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from chat_server import ChatServer, Reply
-from command_line import ROOT, CommandLine, lines, metrics, timeless
+from command_line import ROOT, CommandLine, read_lines, read_metrics, strip_seconds
 from promptly import promptly
 from warm_process import WarmProcess
 
@@ -28,11 +28,11 @@ def test_a_run_answers_every_task_and_says_what_came_of_it(run: CommandLine, pol
     done = run(*words(policy))
     assert done.returncode == 0, done.stderr
     folder = run.folder("tmdb_verified-beam-openai-none")
-    results = lines(folder, "results")
+    results = read_lines(folder, "results")
     assert len({line["task_id"] for line in results}) == len(results) == TASKS
     solved = sum(line["success"] for line in results)
     assert 0 < solved < TASKS  # the script makes mistakes, search mends some
-    assert metrics(folder)["metrics"]["success"]["value"] == pytest.approx(solved / TASKS)
+    assert read_metrics(folder)["metrics"]["success"]["value"] == pytest.approx(solved / TASKS)
     assert "success" in done.stdout and str(folder) in done.stdout
     assert "seccomp" in (folder / "log.txt").read_text()
 
@@ -44,7 +44,7 @@ def test_a_replay_without_a_model_is_equal_bit_for_bit(run: CommandLine, policy:
     assert replay.returncode == 0, replay.stderr
     repeated = run.folder("tmdb_verified-beam-replay")
     for name in ("results", "trees"):
-        assert timeless(lines(repeated, name)) == timeless(lines(recorded, name))
+        assert strip_seconds(read_lines(repeated, name)) == strip_seconds(read_lines(recorded, name))
 
 
 def test_a_replay_of_a_wider_search_names_task_and_step(run: CommandLine, policy: ChatServer) -> None:
@@ -67,7 +67,7 @@ def test_the_same_command_again_asks_for_nothing(run: CommandLine, policy: ChatS
 def test_a_larger_limit_continues_the_same_journal(run: CommandLine, policy: ChatServer) -> None:
     assert run(*words(policy), "limit=5").returncode == 0
     assert run(*words(policy), "limit=9").returncode == 0
-    assert len(lines(run.folder("tmdb_verified"), "results")) == 9
+    assert len(read_lines(run.folder("tmdb_verified"), "results")) == 9
 
 
 def test_fresh_starts_over_in_a_new_folder(run: CommandLine, policy: ChatServer) -> None:
@@ -89,7 +89,7 @@ def test_a_stopped_run_keeps_finished_tasks_and_leaves_no_process(
 ) -> None:
     process = run.start(*words(policy), "concurrency=2")
     sandbox = wait_for_sandbox(process)
-    while not any(run.outputs.glob("evaluate/*/results.jsonl")) or not lines(run.folder("tmdb"), "results"):
+    while not any(run.outputs.glob("evaluate/*/results.jsonl")) or not read_lines(run.folder("tmdb"), "results"):
         time.sleep(0.02)
     process.send_signal(stop)
     _, errors = process.communicate(timeout=60)
@@ -98,7 +98,7 @@ def test_a_stopped_run_keeps_finished_tasks_and_leaves_no_process(
     gone, alive = psutil.wait_procs(sandbox, timeout=20)
     assert gone and not alive
     assert run(*words(policy)).returncode == 0
-    assert len(lines(run.folder("tmdb"), "results")) == TASKS
+    assert len(read_lines(run.folder("tmdb"), "results")) == TASKS
 
 
 def wait_for_sandbox(process: WarmProcess) -> list[psutil.Process]:
@@ -137,7 +137,7 @@ def test_every_call_that_a_program_makes_reaches_the_replica_once(tmp_path: Path
     command = [sys.executable, "-c", ONE_CALL_EACH, str(tmp_path), *words(policy), *search]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    nodes = [node for tree in lines(tmp_path, "trees") for node in tree["nodes"]]
+    nodes = [node for tree in read_lines(tmp_path, "trees") for node in tree["nodes"]]
     assert max(node["depth"] for node in nodes) == 3
     ran = [node for node in nodes if node["execution"]["status"] == "ok"]
     written = sum(node["code"].count("requests.get(") for node in ran)
@@ -192,12 +192,16 @@ def test_prm_budget_seed_and_prices_reach_the_search(run: CommandLine, policy: C
         assert run(*wiring, "policy.usd_per_million_out=2", f"seed={seed}").returncode == 0
     first, second = sorted((run.outputs / "evaluate").iterdir())
     latents = [
-        {(tree["task_id"], node["id"]): node["latent"] for tree in lines(folder, "trees") for node in tree["nodes"]}
+        {
+            (tree["task_id"], node["id"]): node["latent"]
+            for tree in read_lines(folder, "trees")
+            for node in tree["nodes"]
+        }
         for folder in (first, second)
     ]
     shared = latents[0].keys() & latents[1].keys()
     assert shared and all(0 <= latents[0][key] < 1 and latents[0][key] != latents[1][key] for key in shared)
-    results = lines(first, "results")
+    results = read_lines(first, "results")
     assert "executions" in {line["stopped_by"] for line in results}
     for line in results:
         cost = (line["ledger"]["tokens_in"] + 2 * line["ledger"]["tokens_out"]) / 1e6
@@ -209,8 +213,8 @@ def test_a_run_whose_model_goes_away_counts_its_tasks_as_unsolved(run: CommandLi
     done = run(*words(policy), "limit=3")
     assert done.returncode == 1
     folder = run.folder("tmdb_verified")
-    content = metrics(folder)
+    content = read_metrics(folder)
     assert content["metrics"]["success"]["value"] == 0.0
     assert content["tasks"]["asked"] == 3 and len(content["tasks"]["failures"]) == 3
     assert "3 tasks failed internally" in done.stdout and "out of order" in done.stdout
-    assert {line["error"]["kind"] for line in lines(folder, "results")} == {"internal"}
+    assert {line["error"]["kind"] for line in read_lines(folder, "results")} == {"internal"}

@@ -16,8 +16,8 @@ from xml.etree import ElementTree
 
 import pytest
 import tiny_models
-from chat_server import Reply, serving
-from command_line import CommandLine, lines, metrics
+from chat_server import Reply, serve_chat
+from command_line import CommandLine, read_lines, read_metrics
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from rich.console import Console
@@ -71,7 +71,7 @@ def folder(run: CommandLine, name: str = "") -> Path:
 
 
 def steps(path: Path, name: str) -> list[tuple[str, str]]:
-    return [(line["task_id"], line["node_id"]) for line in lines(path, name)]
+    return [(line["task_id"], line["node_id"]) for line in read_lines(path, name)]
 
 
 def opinion(messages: list[dict[str, str]]) -> float:
@@ -89,11 +89,11 @@ def test_a_prm_is_measured(run: CommandLine, collected: Path, monkeypatch: pytes
     assert done.returncode == 0, done.stderr
     result = folder(run, "tmdb_verified-random-")
     assert sorted(steps(result, "scores")) == sorted(steps(collected, "process"))
-    held = metrics(result)
+    held = read_metrics(result)
     assert (
         0 < held["metrics"]["auroc"]["low"] < held["metrics"]["auroc"]["value"] < held["metrics"]["auroc"]["high"] < 1
     )
-    assert held["tasks"] == 6 and held["steps"] == len(lines(result, "scores"))
+    assert held["tasks"] == 6 and held["steps"] == len(read_lines(result, "scores"))
     assert set(held["pairwise_accuracy_by_depth"]) == {"1", "2", "3"}
     assert sum(each["share"] for each in held["reliability"]) == pytest.approx(1)
     assert "template_low" in held["metrics"]["ece"]
@@ -106,34 +106,34 @@ def test_a_prm_is_measured(run: CommandLine, collected: Path, monkeypatch: pytes
 
 
 async def test_the_prm_reads_what_it_would_be_trained_on(run: CommandLine, collected: Path) -> None:
-    async with serving(lambda body: Reply(body={"response": opinion(body["messages"])})) as server:
+    async with serve_chat(lambda body: Reply(body={"response": opinion(body["messages"])})) as server:
         done = await asyncio.to_thread(run, *words(collected, *remote(server.url)))
         asked = [body["messages"] for body in server.requests]
     assert done.returncode == 0, done.stderr
     with initialize_config_dir(str(CONF), version_base="1.3"):
         prompt = instantiate(compose(overrides=["+prm=remote", "prm.base_url=http://x", "prm.model=m"]).prm).prompt
     expected = {}
-    for line in lines(collected, "process"):
+    for line in read_lines(collected, "process"):
         messages = prompt.with_candidate(line["prefix"], line["node_id"].count("-") + 1, line["step"])
         assert messages in asked
         expected[line["task_id"], line["node_id"]] = opinion(messages)
-    scores = {(line["task_id"], line["node_id"]): line["score"] for line in lines(folder(run), "scores")}
+    scores = {(line["task_id"], line["node_id"]): line["score"] for line in read_lines(folder(run), "scores")}
     assert scores == expected
 
 
 def test_the_oracle_sees_which_operations_were_called(run: CommandLine, collected: Path) -> None:
     inside(run, *words(collected, "prm=oracle"))
-    scores = {(line["task_id"], line["node_id"]): line["score"] for line in lines(folder(run), "scores")}
-    right = {(line["task_id"], line["node_id"]) for line in lines(collected, "process") if line["soft"] > 0}
+    scores = {(line["task_id"], line["node_id"]): line["score"] for line in read_lines(folder(run), "scores")}
+    right = {(line["task_id"], line["node_id"]) for line in read_lines(collected, "process") if line["soft"] > 0}
     assert right and all(scores[step] == 1 for step in right)
-    assert metrics(folder(run))["metrics"]["first_error_correct"]["value"] == 1
+    assert read_metrics(folder(run))["metrics"]["first_error_correct"]["value"] == 1
 
 
 def test_a_model_in_this_process_judges(run: CommandLine, collected: Path, tmp_path: Path) -> None:
     tiny_models.save("qwen2", tmp_path / "prm")
     model = ("prm=qwen7b", f"prm.path={tmp_path / 'prm'}", "prm.precision=float32", "prm.device=cpu")
     inside(run, *words(collected, "limit=2", *model))
-    scores = [line["score"] for line in lines(folder(run, "tmdb_verified-qwen7b-"), "scores")]
+    scores = [line["score"] for line in read_lines(folder(run, "tmdb_verified-qwen7b-"), "scores")]
     assert len(scores) > 5 and all(0 < score < 1 for score in scores) and len(set(scores)) > 5
 
 
@@ -141,9 +141,13 @@ def test_a_larger_limit_continues_the_scores(run: CommandLine, collected: Path) 
     inside(run, *words(collected, "prm=random", "limit=2"))
     order = list(dict.fromkeys(task for task, _ in steps(collected, "process")))
     assert {task for task, _ in steps(folder(run), "scores")} == set(order[:2])
-    assert metrics(folder(run))["tasks"] == 2
+    assert read_metrics(folder(run))["tasks"] == 2
     inside(run, *words(collected, "prm=random"))
-    assert len(set(steps(folder(run), "scores"))) == len(lines(folder(run), "scores")) == metrics(folder(run))["steps"]
+    assert (
+        len(set(steps(folder(run), "scores")))
+        == len(read_lines(folder(run), "scores"))
+        == read_metrics(folder(run))["steps"]
+    )
 
 
 async def slow(body: dict[str, Any]) -> Reply:
@@ -154,34 +158,34 @@ async def slow(body: dict[str, Any]) -> Reply:
 async def half_done(run: CommandLine, *words: str) -> Any:
     """A process that has scored some of the steps."""
     process = run.start(*words)
-    while not (any(run.outputs.glob("evaluate_prm/*/scores.jsonl")) and lines(folder(run), "scores")):
+    while not (any(run.outputs.glob("evaluate_prm/*/scores.jsonl")) and read_lines(folder(run), "scores")):
         assert process.poll() is None
         await asyncio.sleep(0.02)
     return process
 
 
 async def test_a_killed_run_goes_on_where_it_was(run: CommandLine, collected: Path) -> None:
-    async with serving(slow) as server:
+    async with serve_chat(slow) as server:
         process = await half_done(run, *words(collected, *remote(server.url), "concurrency=2"))
         process.kill()
         await asyncio.to_thread(process.communicate)
-        known = len(lines(folder(run), "scores"))
+        known = len(read_lines(folder(run), "scores"))
         asked = len(server.requests)
         done = await asyncio.to_thread(run, *words(collected, *remote(server.url)))
-        total = len(lines(collected, "process"))
+        total = len(read_lines(collected, "process"))
         assert done.returncode == 0 and f"scored already: {known}\n" in done.stderr
         assert 0 < known < total and len(server.requests) - asked <= total - known + 3  # part of a group may be torn
-    again = {(line["task_id"], line["node_id"]): line["score"] for line in lines(folder(run), "scores")}
-    assert len(again) == total == metrics(folder(run))["steps"]
+    again = {(line["task_id"], line["node_id"]): line["score"] for line in read_lines(folder(run), "scores")}
+    assert len(again) == total == read_metrics(folder(run))["steps"]
 
 
 async def test_ctrl_c_keeps_the_scores(run: CommandLine, collected: Path) -> None:
-    async with serving(slow) as server:
+    async with serve_chat(slow) as server:
         process = await half_done(run, *words(collected, *remote(server.url), "concurrency=2"))
         process.send_signal(signal.SIGINT)
         _, told = await asyncio.to_thread(process.communicate)
     assert process.returncode == 130 and "the same command continues" in told and "Traceback" not in told
-    assert lines(folder(run), "scores") and not (folder(run) / "metrics.json").exists()
+    assert read_lines(folder(run), "scores") and not (folder(run) / "metrics.json").exists()
 
 
 async def test_a_server_that_gives_up_is_one_message_and_the_scores_are_kept(run: CommandLine, collected: Path) -> None:
@@ -192,10 +196,10 @@ async def test_a_server_that_gives_up_is_one_message_and_the_scores_are_kept(run
         served += 1
         return Reply(body={"response": 0.5}) if served < 9 else Reply(400, {"detail": "enough"})
 
-    async with serving(few) as server:
+    async with serve_chat(few) as server:
         done = await asyncio.to_thread(run, *words(collected, *remote(server.url), "concurrency=1"))
     assert done.returncode == 1 and "enough" in done.stderr and "Traceback" not in done.stderr
-    assert 0 < len(lines(folder(run), "scores")) < 9
+    assert 0 < len(read_lines(folder(run), "scores")) < 9
 
 
 def test_a_prm_that_cannot_be_had_leaves_no_folder(run: CommandLine, collected: Path) -> None:
@@ -222,7 +226,7 @@ def test_the_threshold_is_used(run: CommandLine, collected: Path) -> None:
     found = []
     for threshold in ("0", "1"):
         inside(run, *words(collected, "prm=random", f"evaluate_prm.threshold={threshold}"))
-        found.append(metrics(folder(run))["metrics"]["first_error_correct"]["value"])
+        found.append(read_metrics(folder(run))["metrics"]["first_error_correct"]["value"])
     assert found == [1, 0]
 
 
@@ -260,7 +264,7 @@ def test_examples_without_their_trees_cannot_be_read(run: CommandLine, copy: Pat
 
 
 def test_examples_of_other_trees_are_refused(run: CommandLine, copy: Path) -> None:
-    content = lines(copy, "process")
+    content = read_lines(copy, "process")
     content[0]["step"] += " or so"
     (copy / "process.jsonl").write_text("".join(json.dumps(line) + "\n" for line in content))
     with pytest.raises(ConfigError, match="do not belong together"):
@@ -288,7 +292,7 @@ def test_its_words_mean_nothing_to_other_stages() -> None:
 def test_a_prm_that_fails_on_one_task_is_measured_on_the_others(
     run: CommandLine, collected: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    real, failing = RandomPRM.score, lines(collected, "process")[0]["task_id"]
+    real, failing = RandomPRM.score, read_lines(collected, "process")[0]["task_id"]
 
     async def score(self: RandomPRM, task: Any, *arguments: Any) -> Any:
         if task.id == failing:
@@ -299,12 +303,12 @@ def test_a_prm_that_fails_on_one_task_is_measured_on_the_others(
     data = (f"evaluate_prm.runs=[{collected}]", "prm=random")
     assert evaluate(run, *data) == 1
     assert "1 tasks failed internally and are left out of every number" in capsys.readouterr().out
-    content = metrics(folder(run))
+    content = read_metrics(folder(run))
     assert content["failures"] == [{"task_id": failing, "message": "ValueError: no such row"}]
-    assert content["tasks"] == len({line["task_id"] for line in lines(collected, "process")}) - 1
+    assert content["tasks"] == len({line["task_id"] for line in read_lines(collected, "process")}) - 1
     monkeypatch.setattr(RandomPRM, "score", real)
     assert evaluate(run, *data) == 0
-    assert metrics(folder(run))["tasks"] == content["tasks"] + 1
+    assert read_metrics(folder(run))["tasks"] == content["tasks"] + 1
 
 
 def evaluate(run: CommandLine, *words: str) -> int:
@@ -334,7 +338,7 @@ def test_the_overlap_with_what_a_prm_was_trained_on_is_told(tmp_path: Path) -> N
 def test_a_prm_measured_on_its_training_data_is_warned_of(run: CommandLine, copy: Path, tmp_path: Path) -> None:
     adapter = tmp_path / "adapter"
     adapter.mkdir()
-    ids = [line["task_id"] for line in lines(copy, "process")]
+    ids = [line["task_id"] for line in read_lines(copy, "process")]
     trained_on.write_training_tasks(adapter, ids[:1], (), [copy])
     assert trained_on.read_training_tasks(adapter) is not None and trained_on.read_training_tasks(adapter).templates  # type: ignore[union-attr]
     settings = validate(compose_all([f"outputs={run.outputs}", *words(copy), "prm=smollm2", f"prm.path={adapter}"])[0])

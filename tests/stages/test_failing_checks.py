@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from chat_server import ChatServer, Reply
-from command_line import lines, metrics
-from in_process import collected, evaluated, scripted
+from command_line import read_lines, read_metrics
+from in_process import collect_run, evaluate_run, scripted
 
 from codetool.benchmarks.tmdb_verified import TMDBVerified
 from codetool.types import Task
@@ -65,42 +65,45 @@ def test_a_check_that_fails_costs_its_task_alone_and_is_asked_again(
 ) -> None:
     words = (*scripted(policy), "search=chain", f"limit={LIMIT}")
     benchmark = FailingBenchmark(fail)
-    outcome = evaluated(tmp_path, *words, benchmark=benchmark)
+    outcome = evaluate_run(tmp_path, *words, benchmark=benchmark)
     assert outcome.failed == 1
-    results = {line["task_id"]: line for line in lines(outcome.folder, "results")}
+    results = {line["task_id"]: line for line in read_lines(outcome.folder, "results")}
     assert len(results) == LIMIT
     failed = results.pop(benchmark.tasks()[1].id)
     assert failed["error"]["kind"] == "internal" and failed["error"]["message"].startswith(message)
     assert failed["success"] is False and failed["answer"] is None
     assert failed["ledger"]["tokens_out"] > 0 and failed["ledger"]["executions"] > 0  # what was spent is not lost
-    content = metrics(outcome.folder)
+    content = read_metrics(outcome.folder)
     assert content["metrics"]["success"]["n"] == LIMIT  # counts as unsolved, and is named
     assert content["metrics"]["success"]["value"] == sum(line["success"] for line in results.values()) / LIMIT
     assert [each["task_id"] for each in content["tasks"]["failures"]] == [failed["task_id"]]
     total = sum(line["ledger"]["tokens_out"] for line in [failed, *results.values()])
     assert content["totals"]["tokens_out"] == total
     asked, benchmark.fails = len(policy.requests), False
-    again = evaluated(tmp_path, *words, benchmark=benchmark)
+    again = evaluate_run(tmp_path, *words, benchmark=benchmark)
     assert again.failed == 0 and again.folder == outcome.folder
     assert len(policy.requests) == asked  # its candidates were kept
-    assert len(lines(outcome.folder, "results")) == len(lines(outcome.folder, "trees")) == LIMIT
+    assert len(read_lines(outcome.folder, "results")) == len(read_lines(outcome.folder, "trees")) == LIMIT
 
 
 def test_a_check_that_fails_without_an_answer_too_is_no_other_matter(tmp_path: Path, policy: ChatServer) -> None:
     policy.handler = lambda body: Reply(status=400, body={"error": {"message": "out of order"}})
-    outcome = evaluated(
+    outcome = evaluate_run(
         tmp_path, *scripted(policy), "search=chain", "limit=2", benchmark=FailingBenchmark(raising(KeyError("x")))
     )
     assert outcome.failed == 2
-    assert {line["error"]["kind"] for line in lines(outcome.folder, "results")} == {"internal"}
-    assert all("out of order" in line["error"]["message"] for line in lines(outcome.folder, "results"))
+    assert {line["error"]["kind"] for line in read_lines(outcome.folder, "results")} == {"internal"}
+    assert all("out of order" in line["error"]["message"] for line in read_lines(outcome.folder, "results"))
 
 
 def test_numpys_truth_values_are_answers(tmp_path: Path, policy: ChatServer) -> None:
     benchmark = FailingBenchmark(lambda: np.bool_(True))
-    outcome = evaluated(tmp_path, *scripted(policy), "search=chain", "limit=2", benchmark=benchmark)
+    outcome = evaluate_run(tmp_path, *scripted(policy), "search=chain", "limit=2", benchmark=benchmark)
     assert outcome.failed == 0
-    assert lines(outcome.folder, "results")[1]["success"] is True or lines(outcome.folder, "results")[0]["success"]
+    assert (
+        read_lines(outcome.folder, "results")[1]["success"] is True
+        or read_lines(outcome.folder, "results")[0]["success"]
+    )
 
 
 def test_a_check_that_fails_on_a_leaf_costs_the_process_data_of_its_task_alone(
@@ -108,19 +111,19 @@ def test_a_check_that_fails_on_a_leaf_costs_the_process_data_of_its_task_alone(
 ) -> None:
     words = (*scripted(policy), "search=chain", f"limit={LIMIT}")
     benchmark = FailingBenchmark(raising(ValueError("no such key")), on_no_answer=False)
-    assert collected(tmp_path, *words, benchmark=benchmark) > 0
+    assert collect_run(tmp_path, *words, benchmark=benchmark) > 0
     [folder] = tmp_path.glob("collect/*")
     failing = benchmark.tasks()[1].id
-    rollouts = {line["task_id"] for line in lines(folder, "rollouts")}
+    rollouts = {line["task_id"] for line in read_lines(folder, "rollouts")}
     assert len(rollouts) == LIMIT - 1 and failing not in rollouts
     benchmark.fails = False
-    assert collected(tmp_path, *words, benchmark=benchmark) == 0
-    assert len({line["task_id"] for line in lines(folder, "rollouts")}) == LIMIT
+    assert collect_run(tmp_path, *words, benchmark=benchmark) == 0
+    assert len({line["task_id"] for line in read_lines(folder, "rollouts")}) == LIMIT
     # now the search succeeded, and only the leaves are decided anew
     benchmark.fails = True
-    assert collected(tmp_path, *words, benchmark=benchmark) == 1
+    assert collect_run(tmp_path, *words, benchmark=benchmark) == 1
     assert "the outcome of a leaf could not be decided" in capsys.readouterr().out
-    assert failing not in {line["task_id"] for line in lines(folder, "process")}
+    assert failing not in {line["task_id"] for line in read_lines(folder, "process")}
     assert json.loads((folder / "summary.json").read_text())["failures"] == [
         {"task_id": failing, "kind": "internal", "message": "ValueError: no such key"}
     ]

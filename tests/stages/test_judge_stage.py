@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chat_server import ChatServer, Reply, chat, served_apart
-from command_line import CommandLine, lines, metrics
+from chat_server import ChatServer, Reply, chat, serve_in_process
+from command_line import CommandLine, read_lines, read_metrics
 
 
 def by_answer(body: dict[str, Any]) -> Reply:
@@ -25,7 +25,7 @@ def by_answer(body: dict[str, Any]) -> Reply:
 
 @pytest.fixture
 def judge() -> Iterator[ChatServer]:
-    with served_apart(by_answer) as server:
+    with serve_in_process(by_answer) as server:
         yield server
 
 
@@ -71,8 +71,8 @@ def test_a_run_is_judged_again_without_being_run(run: CommandLine, policy: ChatS
     assert {"votes.jsonl", "judged.jsonl", "metrics.json", "config.yaml", "log.txt"} <= {
         file.name for file in result.iterdir()
     }
-    assert metrics(result)["tasks"] == {"asked": 3, "missing": 0, "answered": 3}
-    assert metrics(result)["judge"]["votes"] == len(lines(result, "votes")) == 9
+    assert read_metrics(result)["tasks"] == {"asked": 3, "missing": 0, "answered": 3}
+    assert read_metrics(result)["judge"]["votes"] == len(read_lines(result, "votes")) == 9
     asked = len(judge.requests)
     assert run(*words(judge, f"judge_stage.folder={folder}")).returncode == 0
     assert len(judge.requests) == asked
@@ -90,13 +90,13 @@ def test_answers_of_another_system_are_compared_with_a_reference(
     done = run(*words(judge, f"judge_stage.folder={own_file}", f"judge_stage.reference={reference}"))
     assert done.returncode == 0, done.stderr
     folder = judged(run, "mine-G1_tool-stabletoolbench-")
-    told = metrics(folder)["metrics"]
+    told = read_metrics(folder)["metrics"]
     assert told["sopr"]["value"] == pytest.approx(3 / 6)
-    preferences = {line["task_id"]: line["preference"] for line in lines(folder, "judged")}
+    preferences = {line["task_id"]: line["preference"] for line in read_lines(folder, "judged")}
     assert preferences == {"1": "win", "2": "loss", "3": "win", "4": "tie", "5": "tie", "6": "win"}
     assert told["sowr"]["value"] == pytest.approx(4 / 6)
     assert (told["sowr"]["win"], told["sowr"]["tie"], told["sowr"]["loss"]) == (3, 2, 1)
-    compared = [line for line in lines(folder, "votes") if line["kind"] == "comparison"]
+    compared = [line for line in read_lines(folder, "votes") if line["kind"] == "comparison"]
     assert len(compared) == 3 * 3 * 2 and {line["order"] for line in compared} == {"forward", "backward"}
     assert "sowr: 3 wins, 2 ties, 1 losses" in done.stdout
 
@@ -107,7 +107,7 @@ def test_a_query_without_an_answer_counts_where_it_was_asked_for(
     file = predictions(tmp_path / "m" / "g.json", {"1": "good", "2": "bad"})
     (tmp_path / "ids.json").write_text('{"1": 0, "2": 1, "3": 2, "4": 3}')
     assert run(*words(judge, f"judge_stage.folder={file}", f"judge_stage.ids={tmp_path / 'ids.json'}")).returncode == 0
-    told = metrics(judged(run))
+    told = read_metrics(judged(run))
     assert told["metrics"]["sopr"]["value"] == pytest.approx(1 / 4)
     assert told["tasks"] == {"asked": 4, "missing": 2, "answered": 2}
 
@@ -123,17 +123,17 @@ def test_a_kill_loses_the_votes_in_flight_alone(run: CommandLine, judge: ChatSer
     command = words(judge, f"judge_stage.folder={own}", f"judge_stage.reference={reference}")
     for enough in (6, 30):  # once among the votes on answers, once among the comparisons
         process = run.start(*command, "judge.concurrency=4")
-        while not any(run.outputs.glob("judge/*/votes.jsonl")) or len(lines(judged(run), "votes")) < enough:
+        while not any(run.outputs.glob("judge/*/votes.jsonl")) or len(read_lines(judged(run), "votes")) < enough:
             time.sleep(0.02)
             assert process.poll() is None, process.communicate()
         process.kill()
         process.communicate()
     done = run(*command)
     assert done.returncode == 0, done.stderr
-    votes = lines(judged(run), "votes")
+    votes = read_lines(judged(run), "votes")
     assert len({line["key"] for line in votes}) == len(votes) == 2 * 4 * 3 + 4 * 3 * 2
     assert len(judge.requests) <= len(votes) + 2 * 4
-    assert metrics(judged(run))["metrics"]["sowr"]["value"] == 0.0
+    assert read_metrics(judged(run))["metrics"]["sowr"]["value"] == 0.0
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import restbench_stand_in
 import tiny_models
-from chat_server import Reply, chat, serving
-from command_line import CommandLine, lines, metrics
+from chat_server import Reply, chat, serve_chat
+from command_line import CommandLine, read_lines, read_metrics
 from report_data import data
 
 from codetool.stages.evaluate.summary_display import describe_untrained_prm
@@ -49,7 +49,7 @@ def test_the_missions_sentence(run: CommandLine) -> None:
     folder = run.folder("tmdb-beam-smollm2-qwen7b")
     assert check_run(folder) == done.stdout.splitlines()[-1].removeprefix("report: ")
     # The trained policy reaches the replica; a run in which no call is made would measure nothing.
-    assert metrics(folder)["metrics"]["tool_calls"]["value"] > 0
+    assert read_metrics(folder)["metrics"]["tool_calls"]["value"] > 0
 
 
 @pytest.mark.usefixtures("_machine")
@@ -64,11 +64,11 @@ def test_one_model_as_policy_and_prm(run: CommandLine) -> None:
 
 def check_run(folder: Path) -> str:
     """The address of the report of a finished run of the stand-in's three tasks, in which every step has a latent."""
-    trees, results = lines(folder, "trees"), lines(folder, "results")
+    trees, results = read_lines(folder, "trees"), read_lines(folder, "results")
     assert sorted(line["task_id"] for line in results) == ["q0", "q1", "q2"]
     steps = [node for tree in trees for node in tree["nodes"] if node["parent"] is not None]
     assert len(steps) >= 3 and all(0 < node["latent"] < 1 for node in steps)
-    measured = metrics(folder)
+    measured = read_metrics(folder)
     assert measured["tasks"]["asked"] == 3 and measured["metrics"]["prm_tokens"]["value"] > 0
     held = data((folder / "report.html").read_text(encoding="utf-8"))
     assert {row["task_id"] for row in held["lines"]} == {"q0", "q1", "q2"}
@@ -80,22 +80,22 @@ async def test_every_candidate_has_a_latent_of_its_own(run: CommandLine, tmp_pat
     tiny_models.save("qwen2", tmp_path / "prm")
     words = ["benchmark=tmdb_verified", "search=beam", "search.width=2", "search.n=2", "limit=3", "prm=qwen7b"]
     words += [f"prm.path={tmp_path / 'prm'}", "prm.precision=float32", "logger=none", "policy=openai"]
-    async with serving(two_ways) as server:
+    async with serve_chat(two_ways) as server:
         done = await asyncio.to_thread(run, *words, "policy.model=x", f"policy.base_url={server.url}")
     assert done.returncode == 0, done.stderr
     assert "untrained" not in done.stdout
     folder = run.folder("tmdb_verified-beam-openai-qwen7b")
-    nodes = [node for tree in lines(folder, "trees") for node in tree["nodes"] if node["parent"] is not None]
+    nodes = [node for tree in read_lines(folder, "trees") for node in tree["nodes"] if node["parent"] is not None]
     latents = [node["latent"] for node in nodes]
     assert len(latents) == 3 * (2 + 4)
     assert all(0 < latent < 1 for latent in latents) and len(set(latents)) > 9
-    assert metrics(folder)["metrics"]["prm_tokens"]["value"] > 0
+    assert read_metrics(folder)["metrics"]["prm_tokens"]["value"] > 0
 
 
 async def test_an_untrained_prm_is_named_so_in_the_summary(run: CommandLine, tmp_path: Path) -> None:
     tiny_models.save("llama", tmp_path / "prm")
     words = ["benchmark=tmdb_verified", "search=greedy", "limit=1", "prm=llama8b", f"prm.model={tmp_path / 'prm'}"]
-    async with serving(two_ways) as server:
+    async with serve_chat(two_ways) as server:
         words += ["logger=none", "policy=openai", "policy.model=x", f"policy.base_url={server.url}"]
         done = await asyncio.to_thread(run, *words)
     assert done.returncode == 0, done.stderr

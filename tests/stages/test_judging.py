@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import report_data
-from chat_server import ChatServer, Reply, chat, served_apart
-from command_line import CommandLine, lines, metrics
+from chat_server import ChatServer, Reply, chat, serve_in_process
+from command_line import CommandLine, read_lines, read_metrics
 
 TASKS = 4
 SPLIT = ("policy=openai", "policy.model=m", "search=chain", "benchmark.split=dev", f"limit={TASKS}", "logger=none")
@@ -27,7 +27,7 @@ def unsure_first(body: dict[str, Any]) -> Reply:
 
 @pytest.fixture
 def judge() -> Iterator[ChatServer]:
-    with served_apart(unsure_first, Reply(body={"data": [{"id": "j"}]})) as server:
+    with serve_in_process(unsure_first, Reply(body={"data": [{"id": "j"}]})) as server:
         yield server
 
 
@@ -42,9 +42,9 @@ def test_answers_are_judged_after_the_search_and_shown_everywhere(
     done = run(*words(policy, judge))
     assert done.returncode == 0, done.stderr
     folder = run.folder("tmdb_verified-chain")
-    votes = lines(folder, "votes")
+    votes = read_lines(folder, "votes")
     assert len({line["key"] for line in votes}) == len(votes) == 3 * TASKS
-    told = metrics(folder)
+    told = read_metrics(folder)
     share = sum(line["label"] == "Solved" for line in votes) / len(votes)
     assert 0 < share < 1 and told["metrics"]["sopr"]["value"] == pytest.approx(share)
     assert told["metrics"]["sopr"]["vote_deviation"] is not None
@@ -52,7 +52,7 @@ def test_answers_are_judged_after_the_search_and_shown_everywhere(
         "model": "j", "votes": 12, "unreadable": 0, "second_looks": 12, "tokens_in": 240, "tokens_out": 144,
     }  # fmt: skip
     assert "sopr" in done.stdout and "judge j: 12 votes, 12 after a second look" in done.stdout
-    assert "sopr" not in str(lines(folder, "results"))
+    assert "sopr" not in str(read_lines(folder, "results"))
     page = report_data.data((folder / "report.html").read_text())
     assert all(len(row["judged"]["labels"]) == 3 and "sopr" in row["metrics"] for row in page["lines"])
     again = run("stage=report", f"report.folder={folder}")
@@ -80,19 +80,19 @@ def test_a_kill_while_judging_loses_the_votes_in_flight_alone(
 
     judge.handler = slow
     process = run.start(*words(policy, judge, "judge.concurrency=2"))
-    while not any(run.outputs.glob("evaluate/*/votes.jsonl")) or len(lines(run.folder("tmdb"), "votes")) < 4:
+    while not any(run.outputs.glob("evaluate/*/votes.jsonl")) or len(read_lines(run.folder("tmdb"), "votes")) < 4:
         time.sleep(0.02)
         assert process.poll() is None, process.communicate()
     process.kill()
     process.communicate()
-    kept, asked = len(lines(run.folder("tmdb"), "votes")), len(judge.requests)
+    kept, asked = len(read_lines(run.folder("tmdb"), "votes")), len(judge.requests)
     assert 4 <= kept < 3 * TASKS and asked <= kept + 2
     steps = len(policy.requests)
     done = run(*words(policy, judge))
     assert done.returncode == 0, done.stderr
     assert len(policy.requests) == steps  # the search was done
     assert len(judge.requests) == asked + 3 * TASKS - kept
-    assert metrics(run.folder("tmdb"))["metrics"]["sopr"]["value"] == 1.0
+    assert read_metrics(run.folder("tmdb"))["metrics"]["sopr"]["value"] == 1.0
 
 
 def test_a_finished_judging_asks_for_nothing(run: CommandLine, policy: ChatServer, judge: ChatServer) -> None:
@@ -108,11 +108,11 @@ def test_what_the_search_did_is_kept_when_the_judge_breaks_down(
     done = run(*words(policy, judge, "judge.retries=0"))
     assert done.returncode != 0 and "gave no answer" in done.stderr and "judge.retries" in done.stderr
     assert "Traceback" not in done.stderr
-    told = metrics(run.folder("tmdb"))
+    told = read_metrics(run.folder("tmdb"))
     assert "success" in told["metrics"] and "sopr" not in told["metrics"]
     judge.handler = unsure_first
     assert run(*words(policy, judge)).returncode == 0
-    assert "sopr" in metrics(run.folder("tmdb"))["metrics"]
+    assert "sopr" in read_metrics(run.folder("tmdb"))["metrics"]
 
 
 @pytest.mark.parametrize(
@@ -134,6 +134,6 @@ def test_a_judge_that_cannot_be_asked_is_told_before_any_task(
 
 
 def test_a_wrong_key_is_told_before_any_task(run: CommandLine, policy: ChatServer) -> None:
-    with served_apart(unsure_first, Reply(status=401, body={"error": {"message": "wrong key"}})) as judge:
+    with serve_in_process(unsure_first, Reply(status=401, body={"error": {"message": "wrong key"}})) as judge:
         done = run(*words(policy, judge))
     assert done.returncode in (2, 3) and "API key" in done.stderr and not policy.requests

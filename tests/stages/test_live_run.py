@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 from chat_server import ChatServer, Reply, chat
-from command_line import CommandLine, lines
+from command_line import CommandLine, read_lines
 from rich.console import Console
 
 from codetool.benchmarks.openapi import parse_tools
@@ -48,7 +48,7 @@ class Live:
         config = self.config(*words)
         with open_folder(folder) as opened:
             evaluate(config, opened, [self.task()], Console(stderr=True))
-        return lines(folder, "results")
+        return read_lines(folder, "results")
 
     def config(self, *words: str) -> RunConfig:
         endpoint = ("policy=openai", "policy.model=m", f"policy.base_url={self.policy.url}", "search=chain")
@@ -91,7 +91,7 @@ def live(run: CommandLine, policy: ChatServer, tmp_path: Path, monkeypatch: pyte
 
 
 def calls(folder: Path) -> list[dict[str, Any]]:
-    nodes = [node for tree in lines(folder, "trees") for node in tree["nodes"]]
+    nodes = [node for tree in read_lines(folder, "trees") for node in tree["nodes"]]
     return [call for node in nodes for call in node["execution"]["calls"]]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from chat_server import ChatServer, chat
-from command_line import lines
+from command_line import read_lines
 from playlist_service import PlaylistService, playlist_service
 from rich.console import Console
 
@@ -46,11 +46,11 @@ def run(config: RunConfig, folder: Path, service: PlaylistService) -> dict[str, 
     task = Task("t", "How many?", service.tools(), answer=Answer("number", 3))
     with open_folder(folder) as opened:
         evaluate(config, opened, [task], Console(stderr=True))
-    return lines(folder, "results")[-1]
+    return read_lines(folder, "results")[-1]
 
 
 def calls(folder: Path) -> list[tuple[str, str]]:
-    nodes = [node for tree in lines(folder, "trees") for node in tree["nodes"]]
+    nodes = [node for tree in read_lines(folder, "trees") for node in tree["nodes"]]
     return [(call["method"], call["provenance"]) for node in nodes for call in node["execution"]["calls"]]
 
 
@@ -66,7 +66,7 @@ def test_a_second_run_writes_again_and_a_replay_does_not(
     assert service.writes() == written * 2
     assert calls(tmp_path / "1") == [("POST", "live"), ("POST", "live"), ("GET", "live")]
     assert calls(tmp_path / "2") == [("POST", "recorded"), ("POST", "recorded"), ("GET", "recorded")]
-    observed = [lines(tmp_path / name, "trees")[0]["nodes"][0]["execution"]["observation"] for name in ("1", "2")]
+    observed = [read_lines(tmp_path / name, "trees")[0]["nodes"][0]["execution"]["observation"] for name in ("1", "2")]
     assert observed[0] == observed[1] and "'position': 2" in observed[0]
 
 

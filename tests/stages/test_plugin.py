@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import ROOT, lines, metrics
+from command_line import ROOT, read_lines, read_metrics
 from rich.console import Console
 
 from codetool.config.overrides import compose_all
@@ -41,8 +41,8 @@ def test_a_benchmark_search_prm_policy_and_tool_source_run_through_the_stages(
     console, choices = Console(stderr=True), CHOICES | {"experiment": "shop"}
     outcome = evaluate(settings(tmp_path), choices, console)
     assert outcome.failed == 0 and outcome.folder.name.startswith("film_shop-widest-shop-length-")
-    assert metrics(outcome.folder)["metrics"]["success"]["value"] == 1
-    nodes = [node for tree in lines(outcome.folder, "trees") for node in tree["nodes"] if node["text"]]
+    assert read_metrics(outcome.folder)["metrics"]["success"]["value"] == 1
+    nodes = [node for tree in read_lines(outcome.folder, "trees") for node in tree["nodes"] if node["text"]]
     assert nodes and all(0 < node["latent"] < 1 for node in nodes)
 
     (outcome.folder / "report.html").unlink()
@@ -51,7 +51,7 @@ def test_a_benchmark_search_prm_policy_and_tool_source_run_through_the_stages(
 
     assert collect(settings(tmp_path, "stage=collect"), choices, console) == 0
     [collected] = (tmp_path / "collect").iterdir()
-    assert {example["executed"] for example in lines(collected, "process")} == {True, False}
+    assert {example["executed"] for example in read_lines(collected, "process")} == {True, False}
 
     words = ("stage=evaluate_prm", f"evaluate_prm.runs=[{collected}]")
     assert evaluate_prm(settings(tmp_path, *words), choices, console) == 0

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chat_server import ChatServer, chat, served_apart
-from command_line import ROOT, CommandLine, lines, metrics
-from in_process import evaluated, said, scripted, untimed
+from chat_server import ChatServer, chat, serve_in_process
+from command_line import ROOT, CommandLine, read_lines, read_metrics
+from in_process import evaluate_run, evaluate_with_log, remove_seconds, scripted
 from scripted_policy import scripted_server
 
 from codetool.errors import CodeToolError, ConfigError, MissingError
@@ -27,7 +27,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     outputs = tmp_path_factory.mktemp("recorded")
     with scripted_server() as policy:
         words = [*scripted(policy)[:-1], "prm=random", "search=greedy", "search.n=3", "seed=3", "limit=4"]
-        yield evaluated(outputs, *words, "policy_prompt@policy.prompt=compact", "policy.temperature=0.7").folder
+        yield evaluate_run(outputs, *words, "policy_prompt@policy.prompt=compact", "policy.temperature=0.7").folder
 
 
 @pytest.fixture
@@ -36,23 +36,25 @@ def named(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def run(outputs: Path, *words: str) -> tuple[Any, str]:
         monkeypatch.setattr(repeat, "read_overrides", lambda: list(words))
-        return said(outputs, *words)
+        return evaluate_with_log(outputs, *words)
 
     return run
 
 
 def timeless(folder: Path, name: str) -> list[Any]:
-    return sorted((untimed(line) for line in lines(folder, name)), key=lambda line: str(line["task_id"]))
+    return sorted((remove_seconds(line) for line in read_lines(folder, name)), key=lambda line: str(line["task_id"]))
 
 
 def assert_repeats(folder: Path, source: Path) -> None:
     for name in ("results", "trees"):
         assert timeless(folder, name) == timeless(source, name)
-    one, other = metrics(folder), metrics(source)
+    one, other = read_metrics(folder), read_metrics(source)
     one["metrics"].pop("seconds"), other["metrics"].pop("seconds")
     assert one == other
     drawn = [
-        sorted((line["task_id"], line["path"], line["key"], line["index"], line["text"]) for line in lines(each, name))
+        sorted(
+            (line["task_id"], line["path"], line["key"], line["index"], line["text"]) for line in read_lines(each, name)
+        )
         for each in (folder, source)
         for name in ("candidates",)
     ]
@@ -103,7 +105,7 @@ def test_what_the_command_line_names_counts(named: Any, recorded: Path, tmp_path
     assert "n: 2" in config and "Greedy" in config
     wider, _ = named(tmp_path, "policy=replay", f"policy.source=[{recorded}]", "search.n=5", "limit=1")
     assert wider.failed == 1
-    [line] = lines(wider.folder, "results")
+    [line] = read_lines(wider.folder, "results")
     assert "the recorded search was narrower" in line["error"]["message"]
 
 
@@ -169,8 +171,8 @@ def test_recorded_answers_of_a_summariser_are_replayed_without_it(
     named: Any, tmp_path: Path, policy: ChatServer
 ) -> None:
     words = (*scripted(policy), "search=chain", "limit=1", "answer=openai", "answer.model=m")
-    with served_apart(lambda body: chat("It was Ada Moon.")) as summariser:
-        first = evaluated(tmp_path / "a", *words, f"answer.base_url={summariser.url}").folder
+    with serve_in_process(lambda body: chat("It was Ada Moon.")) as summariser:
+        first = evaluate_run(tmp_path / "a", *words, f"answer.base_url={summariser.url}").folder
         assert len(summariser.requests) == 1
     asked = len(policy.requests)
     outcome, _ = named(tmp_path / "b", "policy=replay", f"policy.source=[{first}]")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from chat_server import ChatServer
-from command_line import CommandLine, lines
+from command_line import CommandLine, read_lines
 from report_data import data
 from scripted_policy import scripted_server
 
@@ -44,7 +44,7 @@ def report(folder: Path) -> dict[str, Any]:
 
 def test_a_run_ends_with_its_report(finished: Path) -> None:
     held = report(finished)
-    assert {row["task_id"] for row in held["lines"]} == {line["task_id"] for line in lines(finished, "results")}
+    assert {row["task_id"] for row in held["lines"]} == {line["task_id"] for line in read_lines(finished, "results")}
     assert all(row["expected"]["type"] and row["template"] and row["gold"] for row in held["lines"])
     assert sum(name.startswith("tree-") for name in held) == 12
     assert held["run"]["metrics"]["tasks"]["missing"] == 0
@@ -84,7 +84,7 @@ def test_an_unfinished_run_with_a_torn_last_line_has_one(run: CommandLine, folde
 def test_a_run_that_is_going_on_has_one(run: CommandLine, slow_policy: ChatServer) -> None:
     process = run.start(*ENDPOINT, f"policy.base_url={slow_policy.url}", "concurrency=1")
     try:
-        while not any(run.outputs.glob("evaluate/*/results.jsonl")) or not lines(run.folder("tmdb"), "results"):
+        while not any(run.outputs.glob("evaluate/*/results.jsonl")) or not read_lines(run.folder("tmdb"), "results"):
             assert process.poll() is None
         done = run("stage=report", f"report.folder={run.folder('tmdb')}")
     finally:

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from chat_server import ChatServer
-from command_line import CommandLine, lines, metrics, timeless
-from in_process import collected, evaluated, prepared, said, scripted, untimed
+from command_line import CommandLine, read_lines, read_metrics, strip_seconds
+from in_process import collect_run, evaluate_run, evaluate_with_log, prepare_run, remove_seconds, scripted
 from scripted_policy import scripted_server
 
 from codetool.errors import CodeToolError, ConfigError
@@ -33,7 +33,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, t
     outputs = tmp_path_factory.mktemp("finished")
     with scripted_server() as policy:
         words = (*scripted(policy), "search=greedy", "search.n=3", "limit=6")
-        evaluated(outputs, *words)
+        evaluate_run(outputs, *words)
         yield outputs, words
 
 
@@ -53,7 +53,7 @@ def shuffle(file: Path, seed: int) -> None:
 
 def report_of(folder: Path) -> bytes:
     """The report without the time at which it was written."""
-    config, choices, console = prepared(folder.parent, "stage=report", f"report.folder={folder}")
+    config, choices, console = prepare_run(folder.parent, "stage=report", f"report.folder={folder}")
     assert report(config, choices, console) == 0
     page = (folder / "report.html").read_bytes()
     [run] = re.findall(rb'id="run">.*', page)
@@ -62,38 +62,38 @@ def report_of(folder: Path) -> bytes:
 
 def test_the_order_of_completion_changes_no_byte(copy: tuple[Path, Path, tuple[str, ...]]) -> None:
     outputs, folder, words = copy
-    evaluated(outputs, *words)
+    evaluate_run(outputs, *words)
     before, page = (folder / "metrics.json").read_bytes(), report_of(folder)
     for seed in range(3):
         shuffle(folder / "results.jsonl", seed)
         shuffle(folder / "trees.jsonl", seed + 7)
-        evaluated(outputs, *words)
+        evaluate_run(outputs, *words)
         assert (folder / "metrics.json").read_bytes() == before
         assert report_of(folder) == page
 
 
 def test_the_order_of_completion_changes_no_process_data(tmp_path: Path, policy: ChatServer) -> None:
     words = (*scripted(policy), "search.n=2", "search.depth=3", "limit=4", "collect.balance=true")
-    assert collected(tmp_path, *words) == 0
+    assert collect_run(tmp_path, *words) == 0
     [folder] = tmp_path.glob("collect/*")
     names = ("process.jsonl", "transcripts.jsonl", "rollouts.jsonl", "summary.json", "summary.svg")
     before = [(folder / name).read_bytes() for name in names]
     for name in ("results", "trees"):
         shuffle(folder / f"{name}.jsonl", 1)
-    assert collected(tmp_path, *words) == 0
+    assert collect_run(tmp_path, *words) == 0
     assert [(folder / name).read_bytes() for name in names] == before
 
 
 def test_repeated_lines_change_no_metric(copy: tuple[Path, Path, tuple[str, ...]], caplog: Any) -> None:
     outputs, folder, words = copy
-    before = metrics(folder)
+    before = read_metrics(folder)
     file = folder / "results.jsonl"
     first = file.read_bytes().splitlines(keepends=True)[0]
     file.write_bytes(first * 29 + file.read_bytes())
     report_of(folder)
     assert "29 lines repeat a task" in caplog.text
-    assert len(evaluated(outputs, *words).tasks) == 6
-    assert metrics(folder) == before and len(lines(folder, "results")) == 6
+    assert len(evaluate_run(outputs, *words).tasks) == 6
+    assert read_metrics(folder) == before and len(read_lines(folder, "results")) == 6
 
 
 def checksums(folder: Path) -> dict[str, str]:
@@ -105,22 +105,22 @@ def test_a_smaller_limit_shows_its_numbers_and_leaves_the_files(
 ) -> None:
     outputs, folder, words = copy
     before = checksums(folder)
-    outcome = evaluated(outputs, *words, "limit=2")
+    outcome = evaluate_run(outputs, *words, "limit=2")
     assert outcome.metrics is not None and outcome.metrics["tasks"]["asked"] == 2 and outcome.folder == folder
     printed = capsys.readouterr().out
     assert "2 tasks asked for" in printed
     assert f"the files in {folder} are of the larger result, 6 tasks, and are left as they are" in printed
     assert checksums(folder) == before
-    evaluated(outputs, *words, "limit=7")
-    assert metrics(folder)["tasks"]["asked"] == 7
+    evaluate_run(outputs, *words, "limit=7")
+    assert read_metrics(folder)["tasks"]["asked"] == 7
 
 
 def test_a_smaller_limit_of_collect_leaves_the_files(tmp_path: Path, policy: ChatServer) -> None:
     words = (*scripted(policy), "search.n=2", "search.depth=2")
-    assert collected(tmp_path, *words, "limit=4") == 0
+    assert collect_run(tmp_path, *words, "limit=4") == 0
     [folder] = tmp_path.glob("collect/*")
     before = {file.name: file.read_bytes() for file in folder.iterdir() if file.name not in LOGS}
-    assert collected(tmp_path, *words, "limit=2") == 0
+    assert collect_run(tmp_path, *words, "limit=2") == 0
     assert {file.name: file.read_bytes() for file in folder.iterdir() if file.name not in LOGS} == before
 
 
@@ -135,12 +135,12 @@ def test_a_reward_without_the_latent_term_asks_no_prm(tmp_path: Path, policy: Ch
     words = [word for word in scripted(policy) if word != "prm=none"]
     words += ["search=greedy", "search.n=2", "limit=2"]
     for reward in ("reward.latent=0.0", "reward=without_latent"):
-        outcome, told = said(tmp_path, *words, "prm=random", reward, prm=Untouchable(seed=0))
+        outcome, told = evaluate_with_log(tmp_path, *words, "prm=random", reward, prm=Untouchable(seed=0))
         assert "reward.latent=0: prm=random is neither loaded nor asked" in told
         assert outcome.failed == 0
-    alone, told = said(tmp_path, *words, "prm=none", "reward=without_latent")
+    alone, told = evaluate_with_log(tmp_path, *words, "prm=none", "reward=without_latent")
     assert alone.folder == outcome.folder and "neither" not in told
-    assert {line["ledger"]["prm_tokens"] for line in lines(alone.folder, "results")} == {0}
+    assert {line["ledger"]["prm_tokens"] for line in read_lines(alone.folder, "results")} == {0}
 
 
 class Caching(RandomPRM):
@@ -160,27 +160,29 @@ def test_budgets_and_costs_count_what_the_prm_was_asked_not_what_a_cache_saved(
     tmp_path: Path, policy: ChatServer
 ) -> None:
     words = [*scripted(policy)[:-1], "prm=random", "search=beam", "search.n=3", "limit=3", "budget.prm_tokens=40"]
-    first, second = (evaluated(tmp_path / name, *words, prm=Caching(seed=0)).folder for name in ("a", "b"))
+    first, second = (evaluate_run(tmp_path / name, *words, prm=Caching(seed=0)).folder for name in ("a", "b"))
     for name in ("results", "trees"):
-        one, other = (timeless(lines(folder, name)) for folder in (first, second))
+        one, other = (strip_seconds(read_lines(folder, name)) for folder in (first, second))
         for line in [*one, *other]:
             for part in ("metrics", "ledger"):
                 if part in line:
                     line[part].pop("prm_tokens_computed")
         assert one == other
-    computed = [metrics(folder)["totals"]["prm_tokens_computed"] for folder in (first, second)]
-    assert computed[0] == metrics(first)["totals"]["prm_tokens"] > 0 == computed[1]
-    assert untimed(metrics(first)["metrics"]["prm_tokens"]) == untimed(metrics(second)["metrics"]["prm_tokens"])
+    computed = [read_metrics(folder)["totals"]["prm_tokens_computed"] for folder in (first, second)]
+    assert computed[0] == read_metrics(first)["totals"]["prm_tokens"] > 0 == computed[1]
+    assert remove_seconds(read_metrics(first)["metrics"]["prm_tokens"]) == remove_seconds(
+        read_metrics(second)["metrics"]["prm_tokens"]
+    )
 
 
 def test_a_run_that_cannot_start_leaves_its_log(tmp_path: Path, policy: ChatServer) -> None:
     words = (*scripted(policy), "limit=1")
     with pytest.raises(CodeToolError, match="cannot be reached"):
-        evaluated(tmp_path, *words, "policy.base_url=http://127.0.0.1:9/v1")
+        evaluate_run(tmp_path, *words, "policy.base_url=http://127.0.0.1:9/v1")
     [folder] = tmp_path.glob("evaluate/*")
     assert "stopped: UnreachableError: http://127.0.0.1:9/v1 cannot be reached" in (folder / "log.txt").read_text()
     assert not list(folder.glob("*.jsonl"))
-    assert evaluated(tmp_path, *words).folder == folder
+    assert evaluate_run(tmp_path, *words).folder == folder
 
 
 def test_a_journal_of_another_shape_is_told_before_anything_runs(copy: tuple[Path, Path, tuple[str, ...]]) -> None:
@@ -188,7 +190,7 @@ def test_a_journal_of_another_shape_is_told_before_anything_runs(copy: tuple[Pat
     with (folder / "results.jsonl").open("a") as file:
         file.write('{"task_id": "x", "error": null}\n')
     with pytest.raises(ConfigError, match=r"results\.jsonl, line 7, is not a record of this file: its field 'query'"):
-        evaluated(outputs, *words, "limit=8")
+        evaluate_run(outputs, *words, "limit=8")
 
 
 def test_cells_of_a_sweep_share_draws_at_the_cost_of_each_alone(tmp_path: Path, policy: ChatServer) -> None:
@@ -203,7 +205,7 @@ def test_cells_of_a_sweep_share_draws_at_the_cost_of_each_alone(tmp_path: Path, 
         one, other = (each.folder(f"tmdb_verified-greedy-openai-{prm}") for each in (run, alone))
         assert one.name == other.name
         for name in ("results", "trees"):
-            assert timeless(lines(one, name)) == timeless(lines(other, name))
-        drawn = [sorted(map(str, lines(each, "candidates"))) for each in (one, other)]
+            assert strip_seconds(read_lines(one, name)) == strip_seconds(read_lines(other, name))
+        drawn = [sorted(map(str, read_lines(each, "candidates"))) for each in (one, other)]
         assert drawn[0] == drawn[1]
     assert shared < 0.7 * (len(policy.requests) - shared)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from chat_server import ChatServer
-from command_line import CommandLine, lines, timeless
+from command_line import CommandLine, read_lines, strip_seconds
 from scripted_policy import scripted_server
 from warm_process import WarmProcess
 
@@ -40,18 +40,18 @@ def test_kills_lose_no_task_and_repeat_none(run: CommandLine, policy: ChatServer
     finished = run(*words)
     assert finished.returncode == 0, finished.stderr
     killed = run.folder("tmdb_verified-beam-openai")
-    results = lines(killed, "results")
+    results = read_lines(killed, "results")
     assert len({line["task_id"] for line in results}) == len(results) == 24
-    assert [line["task_id"] for line in lines(killed, "trees")] == [line["task_id"] for line in results]
+    assert [line["task_id"] for line in read_lines(killed, "trees")] == [line["task_id"] for line in results]
 
-    drawn = [(line["task_id"], line["key"], line["index"]) for line in lines(killed, "candidates")]
+    drawn = [(line["task_id"], line["key"], line["index"]) for line in read_lines(killed, "candidates")]
     assert len(set(drawn)) == len(drawn)  # nothing was paid for twice
 
     replay = run("policy=replay", f"policy.source=[{killed}]", *SPLIT, "search.n=3")
     assert replay.returncode == 0, replay.stderr
     repeated = run.folder("tmdb_verified-beam-replay")
     for name in ("results", "trees"):
-        assert timeless(lines(repeated, name)) == timeless(lines(killed, name))
+        assert strip_seconds(read_lines(repeated, name)) == strip_seconds(read_lines(killed, name))
 
 
 def wait_for_progress(outputs: Path, process: WarmProcess) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from chat_server import ChatServer
-from command_line import CommandLine, lines, timeless
+from command_line import CommandLine, read_lines, strip_seconds
 
 SPLIT = ("benchmark.split=dev", "limit=8", "logger=none")
 GREEDY = ("search=greedy", "search.n=3", "reward=without_latent")
@@ -18,7 +18,7 @@ def words(policy: ChatServer) -> tuple[str, ...]:
 
 
 def candidates(folder: Path) -> list[str]:
-    return sorted(f"{line['key']}{line['index']}{line['text']}" for line in lines(folder, "candidates"))
+    return sorted(f"{line['key']}{line['index']}{line['text']}" for line in read_lines(folder, "candidates"))
 
 
 def test_a_run_that_shares_draws_what_is_missing_and_comes_to_the_same(run: CommandLine, policy: ChatServer) -> None:
@@ -33,7 +33,7 @@ def test_a_run_that_shares_draws_what_is_missing_and_comes_to_the_same(run: Comm
     shared, unshared = (each.folder("tmdb_verified-greedy-openai-oracle") for each in (run, alone))
     assert shared.name == unshared.name  # where a candidate comes from is no part of the result's identity
     for name in ("results", "trees"):
-        assert timeless(lines(shared, name)) == timeless(lines(unshared, name))
+        assert strip_seconds(read_lines(shared, name)) == strip_seconds(read_lines(unshared, name))
     assert candidates(shared) == candidates(unshared)  # so that the folder can be replayed by itself
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
-from chat_server import ChatServer, Reply, chat, served_apart
+from chat_server import ChatServer, Reply, chat, serve_in_process
 from command_line import CommandLine
 from warm_process import WarmProcess
 
@@ -48,7 +48,7 @@ def simulating() -> Iterator[ChatServer]:
         await asyncio.sleep(0.02)
         return chat(json.dumps({"error": "", "response": {"name": f"made up {number}"}}))
 
-    with served_apart(answer) as server:
+    with serve_in_process(answer) as server:
         yield server
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from chat_server import Reply, chat
-from command_line import ROOT, CommandLine, lines, metrics
+from command_line import ROOT, CommandLine, read_lines, read_metrics
 from data_folder import data_folder
 from scripted_policy import scripted_server
 
@@ -76,13 +76,15 @@ def test_recorded_answers_serve_a_whole_run_that_is_judged_and_exported(run: Com
         done = run(*words, *judged)
         assert done.returncode == 0, done.stderr
         folder = run.folder("stabletoolbench-chain")
-        results, content = lines(folder, "results"), metrics(folder)
+        results, content = read_lines(folder, "results"), read_metrics(folder)
         file = folder / "reference" / "model_predictions_converted" / "m_wo_latent" / "G1_category.json"
         again = run("stage=judge", f"judge_stage.folder={file}", *judged, "logger=none")
         assert again.returncode == 0, again.stderr
 
     tasks = json.loads(queries.read_text())
-    calls = [call for tree in lines(folder, "trees") for node in tree["nodes"] for call in node["execution"]["calls"]]
+    calls = [
+        call for tree in read_lines(folder, "trees") for node in tree["nodes"] for call in node["execution"]["calls"]
+    ]
     counted = re.search(r"published answers: (\d+) canonical, (\d+) exact, (\d+) not recorded", done.stderr)
     assert counted is not None and len(results) == content["tasks"]["asked"] == len(tasks) > 80
     canonical, exact, missed = map(int, counted.groups())
@@ -100,7 +102,10 @@ def test_recorded_answers_serve_a_whole_run_that_is_judged_and_exported(run: Com
     assert "success" not in content["metrics"] and "G1_category" in done.stdout
 
     [rejudged] = run.outputs.glob("judge/*")
-    assert metrics(rejudged)["metrics"]["sopr"]["value"] == content["groups"]["G1_category"]["metrics"]["sopr"]["value"]
+    assert (
+        read_metrics(rejudged)["metrics"]["sopr"]["value"]
+        == content["groups"]["G1_category"]["metrics"]["sopr"]["value"]
+    )
     assert len(list((folder / "reference" / "stepwise_infer_result").rglob("*.json"))) == len(tasks)
 
 

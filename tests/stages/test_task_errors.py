@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from chat_server import ChatServer, Reply, chat
-from command_line import CommandLine, lines, metrics
+from command_line import CommandLine, read_lines, read_metrics
 
 from codetool.benchmarks.tmdb_verified import TMDBVerified
 from codetool.types import Task
@@ -63,7 +63,7 @@ def test_each_mistake_is_named_in_its_result_line_and_counted(run: CommandLine, 
     folder = run.folder("tmdb_verified-chain")
     known = {task.id: task for task in tasks}
     counts: dict[str, int] = {}
-    for line in lines(folder, "results"):
+    for line in read_lines(folder, "results"):
         expected = list(MISTAKES)[chosen[line["task_id"]]]
         if expected == "wrong_argument" and known[line["task_id"]] not in asked:
             expected = "wrong_answer"  # nothing to get wrong
@@ -71,7 +71,7 @@ def test_each_mistake_is_named_in_its_result_line_and_counted(run: CommandLine, 
         assert 0 < len(line["error"]["message"]) <= 300 and "\n" not in line["error"]["message"]
         counts[expected] = counts.get(expected, 0) + 1
     assert set(counts) == set(MISTAKES), "no task of these has a search to get wrong"
-    assert metrics(folder)["errors"] == counts and list(metrics(folder)["errors"]) == sorted(
+    assert read_metrics(folder)["errors"] == counts and list(read_metrics(folder)["errors"]) == sorted(
         counts, key=lambda kind: (-counts[kind], kind)
     )
     assert "not solved, by reason: " in done.stdout and f"tool_error {counts['tool_error']}" in done.stdout
@@ -91,7 +91,7 @@ def test_a_budget_that_ends_a_path_is_named(run: CommandLine, policy: ChatServer
     words = ("policy=openai", "policy.model=m", f"policy.base_url={policy.url}", "search=chain", "limit=1")
     policy.handler = lambda body: MISTAKES["unfinished"](Task("", "", ()))
     assert run(*words, "budget.executions=2").returncode == 0
-    [line] = lines(run.folder("tmdb_verified-chain"), "results")
+    [line] = read_lines(run.folder("tmdb_verified-chain"), "results")
     assert line["error"] == {
         "kind": "budget",
         "message": "the budget of executions was spent after 2 steps, before an answer",

@@ -83,7 +83,7 @@ class ChatServer:
 
 
 @asynccontextmanager
-async def serving(handler: Handler, models: Reply | None = None) -> AsyncIterator[ChatServer]:
+async def serve_chat(handler: Handler, models: Reply | None = None) -> AsyncIterator[ChatServer]:
     """A server on a free port while the context is open."""
     server = ChatServer(handler, models or Reply(404))
     tasks: set[asyncio.Task[None]] = set()
@@ -105,14 +105,14 @@ async def serving(handler: Handler, models: Reply | None = None) -> AsyncIterato
 
 
 @contextmanager
-def served_apart(handler: Handler, models: Reply | None = None) -> Iterator[ChatServer]:
+def serve_in_process(handler: Handler, models: Reply | None = None) -> Iterator[ChatServer]:
     """The server on a thread of its own, so that a process under test can be waited for."""
     started, stop = threading.Event(), asyncio.Event()
     loop = asyncio.new_event_loop()
     held: list[ChatServer] = []
 
     async def serve() -> None:
-        async with serving(handler, models) as server:
+        async with serve_chat(handler, models) as server:
             held.append(server)
             started.set()
             await stop.wait()

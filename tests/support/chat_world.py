@@ -25,12 +25,14 @@ async def ask(client: ChatClient, n: int = 1, **changes: Any) -> Completion:
     return await client.complete(changes.pop("messages", MESSAGES), n=n, **options | changes)
 
 
-async def once(server: ChatServer, n: int = 1, *, asked: dict[str, Any] | None = None, **changes: Any) -> Completion:
+async def request_once(
+    server: ChatServer, n: int = 1, *, asked: dict[str, Any] | None = None, **changes: Any
+) -> Completion:
     async with ChatClient(settings(server.url, **changes)) as client:
         return await ask(client, n, **asked or {})
 
 
-def refused(message: str, status: int = 400, **error: Any) -> Reply:
+def make_refusal(message: str, status: int = 400, **error: Any) -> Reply:
     return Reply(status, {"error": {"message": message, "type": "invalid_request_error"} | error})
 
 

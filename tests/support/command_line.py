@@ -46,11 +46,11 @@ class CommandLine:
         return folder
 
 
-def lines(folder: Path, name: str) -> list[dict[str, Any]]:
+def read_lines(folder: Path, name: str) -> list[dict[str, Any]]:
     return list(journal.read_records(folder / f"{name}.jsonl"))
 
 
-def timeless(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def strip_seconds(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Result or tree lines without seconds, in order of their tasks: what a repetition must equal."""
     return sorted((_without_seconds(record) for record in records), key=lambda record: str(record["task_id"]))
 
@@ -61,6 +61,6 @@ def _without_seconds(value: Any) -> Any:
     return [_without_seconds(item) for item in value] if isinstance(value, list) else value
 
 
-def metrics(folder: Path) -> dict[str, Any]:
+def read_metrics(folder: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
     return content

@@ -10,7 +10,7 @@ from codetool.config.overrides import CONF
 from codetool.config.run_config import RunConfig, validate
 
 
-def composed(*words: str) -> tuple[RunConfig, dict[str, str]]:
+def compose_config(*words: str) -> tuple[RunConfig, dict[str, str]]:
     """The settings that words compose to, and the option chosen in each group."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", list(words), return_hydra_config=True)

@@ -21,7 +21,7 @@ class FileServer:
     asked: list[str] = field(default_factory=list)
 
 
-def whole(content: bytes, *, status: int = 200, claimed: int | None = None) -> Behaviour:
+def respond_completely(content: bytes, *, status: int = 200, claimed: int | None = None) -> Behaviour:
     """An answer with this content, whose length may be claimed to be another."""
 
     def answer(request: BaseHTTPRequestHandler) -> None:
@@ -33,7 +33,7 @@ def whole(content: bytes, *, status: int = 200, claimed: int | None = None) -> B
     return answer
 
 
-def dripping(content: bytes, started: threading.Event, go_on: threading.Event) -> Behaviour:
+def respond_slowly(content: bytes, started: threading.Event, go_on: threading.Event) -> Behaviour:
     """An answer that stops in its middle until it may go on."""
 
     def answer(request: BaseHTTPRequestHandler) -> None:
@@ -56,8 +56,8 @@ def file_server() -> Iterator[FileServer]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             served.asked.append(self.path)
-            missing = whole(b"404: Not Found", status=404)
-            present = whole(served.files[self.path]) if self.path in served.files else missing
+            missing = respond_completely(b"404: Not Found", status=404)
+            present = respond_completely(served.files[self.path]) if self.path in served.files else missing
             try:
                 served.instead.get(self.path, present)(self)
             except ConnectionError:

@@ -27,7 +27,7 @@ def scripted(policy: ChatServer) -> tuple[str, ...]:
     return ("policy=openai", "policy.model=m", f"policy.base_url={policy.url}", "benchmark.split=dev", "prm=none")
 
 
-def prepared(outputs: Path, *words: str, **replaced: Any) -> tuple[Any, dict[str, str], Console]:
+def prepare_run(outputs: Path, *words: str, **replaced: Any) -> tuple[Any, dict[str, str], Console]:
     """The settings of a command line with some parts replaced, the options of its groups, and a console that keeps."""
     words = (f"outputs={outputs}", "logger=none", *words)
     config = replace(validate(compose_all(words)[0]), **replaced)
@@ -35,27 +35,27 @@ def prepared(outputs: Path, *words: str, **replaced: Any) -> tuple[Any, dict[str
     return config, {**GROUPS, **{name: chosen[name] for name in GROUPS if name in chosen}}, Console(file=io.StringIO())
 
 
-def evaluated(outputs: Path, *words: str, **replaced: Any) -> RunOutcome:
+def evaluate_run(outputs: Path, *words: str, **replaced: Any) -> RunOutcome:
     """What stage=evaluate came to."""
-    return run(*prepared(outputs, *words, **replaced))
+    return run(*prepare_run(outputs, *words, **replaced))
 
 
-def collected(outputs: Path, *words: str, **replaced: Any) -> int:
+def collect_run(outputs: Path, *words: str, **replaced: Any) -> int:
     """What stage=collect returned."""
-    return collect(*prepared(outputs, "stage=collect", *words, **replaced))
+    return collect(*prepare_run(outputs, "stage=collect", *words, **replaced))
 
 
-def said(outputs: Path, *words: str, **replaced: Any) -> tuple[RunOutcome, str]:
+def evaluate_with_log(outputs: Path, *words: str, **replaced: Any) -> tuple[RunOutcome, str]:
     """What stage=evaluate came to, and what it printed on standard error."""
-    config, choices, console = prepared(outputs, *words, **replaced)
+    config, choices, console = prepare_run(outputs, *words, **replaced)
     console.width = 300
     outcome = run(config, choices, console)
     assert isinstance(console.file, io.StringIO)
     return outcome, console.file.getvalue()
 
 
-def untimed(value: Any) -> Any:
+def remove_seconds(value: Any) -> Any:
     """The value without seconds, at any depth."""
     if isinstance(value, Mapping):
-        return {key: untimed(item) for key, item in value.items() if key != "seconds"}
-    return [untimed(item) for item in value] if isinstance(value, list) else value
+        return {key: remove_seconds(item) for key, item in value.items() if key != "seconds"}
+    return [remove_seconds(item) for item in value] if isinstance(value, list) else value

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from chat_server import ChatServer, Handler, Reply, chat, served_apart
+from chat_server import ChatServer, Handler, Reply, chat, serve_in_process
 
 from codetool.benchmarks.tmdb_verified import load_all_rows
 
@@ -46,5 +46,5 @@ class ScriptedPolicy:
 @contextmanager
 def scripted_server(latency: float = 0.0, policy: Handler | None = None) -> Iterator[ChatServer]:
     """The server while the context is open, with another policy if one is given."""
-    with served_apart(policy or ScriptedPolicy(latency)) as server:
+    with serve_in_process(policy or ScriptedPolicy(latency)) as server:
         yield server

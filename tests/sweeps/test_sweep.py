@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import psutil
 import pytest
 from chat_server import ChatServer
-from command_line import CommandLine, lines, metrics
+from command_line import CommandLine, read_lines, read_metrics
 from promptly import promptly
 from wandb_files import read
 
@@ -81,7 +81,7 @@ def test_a_sweep_killed_resumed_and_widened_runs_every_cell_once(run: CommandLin
     ]
     assert len({row["folder"] for row in rows}) == 8
     for row in rows:
-        assert float(row["success"]) == metrics(Path(row["folder"]))["metrics"]["success"]["value"]
+        assert float(row["success"]) == read_metrics(Path(row["folder"]))["metrics"]["success"]["value"]
     assert all((folder / "results.jsonl").read_bytes() == before for folder, before in before_resume.items())
     before_widened = {folder: (folder / "results.jsonl").read_bytes() for folder in folders(run)}
 
@@ -120,11 +120,11 @@ def test_each_cell_is_a_wandb_run_of_one_group_that_equals_its_journals(
         written = read(offline)
         assert (written.id, written.group) == (folder.name, sweep_folder(run).name)
         assert f"report-{folder.name}" in written.artifacts
-        for name, metric in metrics(folder)["metrics"].items():
+        for name, metric in read_metrics(folder)["metrics"].items():
             assert written.summary[name] == metric["value"]
             assert written.summary.get(f"{name}_low") == metric["low"]
         rows = [dict(zip(written.table["columns"], row, strict=True)) for row in written.table["data"]]
-        results = lines(folder, "results")
+        results = read_lines(folder, "results")
         for key in ("task_id", "query", "answer", "success", "finished"):
             assert [row[key] for row in rows] == [result[key] for result in results]
         for amount in ("tokens_in", "tokens_out", "executions", "tool_calls"):
@@ -179,8 +179,8 @@ def test_cells_with_equal_identity_run_once_even_side_by_side(
     finished = run(*words, *grid, "logger=none")
     assert finished.returncode == 0, finished.stderr
     [folder] = folders(run)
-    assert len(lines(folder, "results")) == 3
-    drawn = [(line["task_id"], line["key"], line["index"]) for line in lines(folder, "candidates")]
+    assert len(read_lines(folder, "results")) == 3
+    drawn = [(line["task_id"], line["key"], line["index"]) for line in read_lines(folder, "candidates")]
     assert len(set(drawn)) == len(drawn)
     assert [row["folder"] for row in table(run)] == [str(folder)] * 2
 

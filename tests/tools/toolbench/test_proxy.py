@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from broker_world import settings
 from cache_world import API, TOOL, published, said, write
-from chat_server import Reply, serving
+from chat_server import Reply, serve_chat
 
 from codetool.errors import MissingError
 from codetool.tool_calls.toolbench_api import SERVER
@@ -30,7 +30,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 async def ask(folder: Path, content: Any, *arguments: str, status: int = 200) -> tuple[list[ToolAnswer], list[Any]]:
-    async with serving(lambda body: Reply(status, content(body) if callable(content) else content)) as server:
+    async with serve_chat(lambda body: Reply(status, content(body) if callable(content) else content)) as server:
         proxy = ToolBenchProxyConfig(url=f"{server.url}/rapidapi", key_env="TOOLBENCH_KEY")
         tools = settings(
             mode="live", recorded_answers=published(folder), tool_proxy=proxy, record_to=folder / "live.jsonl"

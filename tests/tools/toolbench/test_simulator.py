@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from broker_world import settings
 from cache_world import API, TOOL, published, said, write
-from chat_server import ChatServer, Reply, chat, serving
+from chat_server import ChatServer, Reply, chat, serve_chat
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
@@ -48,7 +48,7 @@ async def answers(
     folder: Path, handler: Callable[[dict[str, Any]], Reply], *requests: HttpRequest, **changed: Any
 ) -> tuple[list[ToolAnswer], ChatServer]:
     """What requests at once are answered by the cache in the folder and a simulator."""
-    async with serving(handler) as server:
+    async with serve_chat(handler) as server:
         tools = settings(
             mode="simulated",
             recorded_answers=published(folder),
