@@ -1,7 +1,7 @@
-"""The final answer: what the last step printed, or a text that a model composes from what the path has found.
+"""The two kinds of final answer: the output of the last step, or a text that a model composes from the path.
 
-A composed answer is one more turn of a policy under another prompt, so it is drawn, journalled, resumed and replayed as
-a step is; its tokens count as the policy's.
+A composed answer is one more generation of a policy with another prompt, so it is drawn, recorded, resumed and replayed
+like a step. Its tokens count as the policy's tokens.
 """
 
 from __future__ import annotations
@@ -22,41 +22,41 @@ from codetool.prompts.policy_prompt import Template
 from codetool.prompts.step_format import strip_markers
 from codetool.types import Node, Step, Task
 
-STOP = "[Answer Finished]"
+STOP_STRING = "[Answer Finished]"
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class Printed:
-    """The answer is what the path's last step printed."""
+class PrintedAnswer:
+    """Settings of an answer that is the output of the path's last step."""
 
     unfinished: Literal["none", "last_printed"]
-    """The answer of a path that ends without the marker of its last step. `none`: there is none, as in the paper.
-    `last_printed`: what the last step printed, if it ran; for models that never write the marker."""
+    """The answer of a path that ends without the end marker. `none`: no answer, as in the paper. `last_printed`: the
+    output of the last step if it ran, for models that never write the marker."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class ByPolicy:
-    """Settings of an answer that the policy composes itself."""
+class PolicyAnswer:
+    """Settings of an answer that the policy itself composes."""
 
     temperature: Annotated[float, Field(ge=0)]
-    """Temperature of the draw."""
+    """Sampling temperature; 0 is greedy."""
     max_tokens: PositiveInt
-    """New tokens of the answer at most."""
+    """Maximum number of new tokens of the answer."""
     prompt: InstanceOf[Prompt]
-    """How a path becomes the request for the answer."""
+    """Renders a path as the request for the answer."""
 
     @property
     def sampling(self) -> Sampling:
-        """How the answer is drawn."""
+        """The sampling settings of the answer."""
         return Sampling(self.temperature, 1.0, self.max_tokens)
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class AnswerPrompt:
-    """How a task and its chosen path become the request for a final answer, a Prompt as those of steps are."""
+    """A Prompt that renders a task and its chosen path as the request for a final answer."""
 
     system: Template
-    """Jinja template of the system message; sees nothing. An empty one is left out."""
+    """Jinja template of the system message, without variables. An empty message is left out."""
     request: Template
     """Jinja template of the user message; sees `query`, `finished` and `steps`: of each `k` (one-based), `text` (its
     words without code), `code`, `status` (`answered`: in words), `output` and `error`."""
@@ -64,8 +64,8 @@ class AnswerPrompt:
     """Highest number of characters of a step's output, and apart from it of its error, that are shown."""
 
     def messages(self, task: Task, path: Sequence[Node], tried: Sequence[Node] = ()) -> list[Message]:
-        """The messages that ask for the answer, whatever was `tried`."""
-        steps = [self._step(k, node) for k, node in enumerate(path, start=1)]
+        """Return the messages that ask for the answer. `tried` is ignored."""
+        steps = [self._step_variables(k, node) for k, node in enumerate(path, start=1)]
         finished = bool(path and path[-1].finished)
         user = compile_template(self.request).render(query=task.query, finished=finished, steps=steps)
         system = compile_template(self.system).render().strip()
@@ -73,14 +73,14 @@ class AnswerPrompt:
         return [*first, {"role": "user", "content": user}]
 
     def stop(self, k: int) -> str:
-        """A text that no answer holds: it ends when the model says so."""
-        return STOP
+        """Return a stop string that no answer contains, so that the answer ends when the model ends its turn."""
+        return STOP_STRING
 
     def parse(self, raw: str, k: int, task: Task) -> Step:
-        """The answer as the text of a last step, without thoughts, other channels and end-of-text tokens."""
-        return Step(text=extract_visible_text(raw).partition(STOP)[0].strip(), code=None, finished=True)
+        """Return a finished step whose text is the visible part of the answer."""
+        return Step(text=extract_visible_text(raw).partition(STOP_STRING)[0].strip(), code=None, finished=True)
 
-    def _step(self, k: int, node: Node) -> dict[str, object]:
+    def _step_variables(self, k: int, node: Node) -> dict[str, object]:
         step, execution = node.step, node.execution
         said = strip_markers(step.text)[: self.max_observation_chars] if step and step.code is None else ""
         answered = step is not None and step.code is None and step.finished

@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from codetool.answers.final_answer import answer_of
+from codetool.answers.final_answer import extract_answer
 from codetool.evaluation.metrics import list_called_endpoints
 from codetool.tool_calls.matching import find_tool, matches_reference
 from codetool.tool_calls.notation import format_call, parse_call
@@ -72,7 +72,7 @@ def classify_error(task: Task, result: SearchResult, success: bool | None) -> Ta
         return failure
     if not end.finished:
         return _make_error("unfinished", f"{_count_steps(end)}, and the last does not say that all is finished")
-    return None if success is None else _classify_wrong_answer(task, end, answer_of(result))
+    return None if success is None else _classify_wrong_answer(task, end, extract_answer(result))
 
 
 def _classify_last_step(end: Node) -> TaskError | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from codetool.answers.final_answer import answer_of
+from codetool.answers.final_answer import extract_answer
 from codetool.errors import ConfigError
 from codetool.evaluation.error_taxonomy import TaskError
 from codetool.evaluation.metrics import Metrics
@@ -52,7 +52,7 @@ def build_result_line(
     return {
         "task_id": task.id,
         "query": task.query,
-        "answer": answer_of(result) if result else None,
+        "answer": extract_answer(result) if result else None,
         "success": success,
         "finished": best.finished if best else False,
         "stopped_by": result.stopped_by if result else None,

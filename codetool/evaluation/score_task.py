@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from codetool.answers.final_answer import answer_of
+from codetool.answers.final_answer import extract_answer
 from codetool.evaluation.error_taxonomy import classify_error, make_internal_error
 from codetool.evaluation.metrics import compute_metrics
 from codetool.evaluation.result_records import build_result_line, build_tree_line
@@ -29,7 +29,7 @@ class TaskRecord:
 
 def score_task(task: Task, result: SearchResult, benchmark: Benchmark, seconds: float) -> TaskRecord:
     """Return the record of a finished search; `seconds` is wall time. Raises what the benchmark's check raises."""
-    success = check_answer(benchmark, task, answer_of(result))
+    success = check_answer(benchmark, task, extract_answer(result))
     error = classify_error(task, result, success)
     line = build_result_line(task, result, success, compute_metrics(task, result, success, seconds), seconds, error)
     return TaskRecord(line, build_tree_line(task, result))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from codetool.answers.final_answer import final_answer
+from codetool.answers.final_answer import extract_path_answer
 from codetool.types import Node, Task
 
 
@@ -37,7 +37,7 @@ class JudgeInput:
     @classmethod
     def from_path(cls, task: Task, end: Node) -> Self:
         """The input for the path of a search tree that ends at the node `end`."""
-        return cls(task.id, task.query, final_answer(end) or "", list_tools(task), list_trace_steps(end.path))
+        return cls(task.id, task.query, extract_path_answer(end) or "", list_tools(task), list_trace_steps(end.path))
 
     @classmethod
     def from_result(cls, line: Mapping[str, Any], nodes: Sequence[Node], task: Task | None) -> Self:

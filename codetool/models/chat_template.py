@@ -32,12 +32,12 @@ log = logging.getLogger(__name__)
 
 PROMPT_DATE = datetime(2024, 7, 26)
 """The day that chat templates are told it is: the one that Llama 3's templates print where nobody tells them."""
-_FAILURES = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+_TEMPLATE_ERRORS = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 """What rendering a template raises that is wrong or was not made for the messages."""
 _PROBE = {role: f"probe-{role}" for role in ("system", "user", "assistant")}
 
 
-class ChatTokens:
+class ChatTokenizer:
     """The tokenizer and chat template of a model folder."""
 
     def __init__(self, folder: Path) -> None:
@@ -53,24 +53,24 @@ class ChatTokens:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._control = ControlTokens(self._tokenizer)
-        self._special = _special_tokens(folder)
-        self._template = _compiled(folder)
-        self._adapt = self._adaptation()
+        self._special = _load_special_tokens(folder)
+        self._template = _compile_template(folder)
+        self._adapt = self._choose_adapter()
 
-    def text(self, messages: Sequence[Message]) -> str:
+    def render(self, messages: Sequence[Message]) -> str:
         """The chat as the model reads it, the assistant's turn begun. Raises ConfigError if the template refuses."""
-        return self._render(self._adapt(messages))
+        return self._render_checked(self._adapt(messages))
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """The tokens of `text(messages)`. Control tokens are those of the template, never those a message spells."""
         contents = [message["content"] for message in messages]
-        if not self._control.spelled_in(contents):
-            return self.tokens(self.text(messages))
-        marked, marks = self._control.marked(contents)
+        if not self._control.are_spelled_in(contents):
+            return self.tokenize(self.render(messages))
+        marked, marks = self._control.insert_marks(contents)
         chat = [{**message, "content": content} for message, content in zip(messages, marked, strict=True)]
-        return self._control.encode(self.text(chat), marks)
+        return self._control.encode(self.render(chat), marks)
 
-    def tokens(self, text: str) -> list[int]:
+    def tokenize(self, text: str) -> list[int]:
         """The tokens of a text of our own, none added; what spells a control token is one."""
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
@@ -79,43 +79,43 @@ class ChatTokens:
         """Characters of the longest token: so many characters of a text at most are one token."""
         return max(map(len, self._tokenizer.get_vocab(with_added_tokens=True)))
 
-    def literal(self, text: str) -> list[int]:
+    def tokenize_literally(self, text: str) -> list[int]:
         """The tokens of a text of somebody else, none added and none of them a control token."""
-        return self._control.literal(text)
+        return self._control.encode_literally(text)
 
-    def end_of_turn(self) -> int | None:
+    def find_end_of_turn(self) -> int | None:
         """The token that the template ends an assistant's message with, else `eos_token`; None without either."""
         try:
-            rendered = self._raw(self._adapt(_probe("user", "assistant")), begun=False)
-        except _FAILURES:
+            rendered = self._render_unchecked(self._adapt(_build_probe("user", "assistant")), begun=False)
+        except _TEMPLATE_ERRORS:
             rendered = ""
         closing = rendered.rpartition(_PROBE["assistant"])[2]
-        ending = [*self.tokens(closing), *self.tokens(self._special.get("eos_token", ""))]
+        ending = [*self.tokenize(closing), *self.tokenize(self._special.get("eos_token", ""))]
         return next((token for token in ending if token in self._control.ids), None)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of tokens, special ones included."""
         return str(self._tokenizer.decode(list(tokens), skip_special_tokens=False))
 
-    def _render(self, messages: Sequence[Message]) -> str:
+    def _render_checked(self, messages: Sequence[Message]) -> str:
         try:
-            return self._raw(messages)
-        except _FAILURES as error:
+            return self._render_unchecked(messages)
+        except _TEMPLATE_ERRORS as error:
             raise ConfigError(f"the chat template of {self._folder} refuses the messages: {error}") from error
 
-    def _raw(self, messages: Sequence[Message], *, begun: bool = True) -> str:
+    def _render_unchecked(self, messages: Sequence[Message], *, begun: bool = True) -> str:
         return str(self._template.render(messages=list(messages), add_generation_prompt=begun, **self._special))
 
-    def _adaptation(self) -> Callable[[Sequence[Message]], list[Message]]:
+    def _choose_adapter(self) -> Callable[[Sequence[Message]], list[Message]]:
         """How messages are put so that the template takes them. Raises ConfigError if it takes no user message."""
-        self._render(_probe("user"))
-        takes_system = self._shows("system", "user")
+        self._render_checked(_build_probe("user"))
+        takes_system = self._renders_roles("system", "user")
         if not takes_system:
             log.warning(
                 "the chat template of %s takes no system message; its text is put at the start of the user's",
                 self._folder,
             )
-        alternates = not self._shows("user", "user")
+        alternates = not self._renders_roles("user", "user")
 
         def adapt(messages: Sequence[Message]) -> list[Message]:
             chat = [dict(each) for each in messages if each["role"] != "system" or each["content"].strip()]
@@ -125,27 +125,27 @@ class ChatTokens:
 
         return adapt
 
-    def _shows(self, *roles: str) -> bool:
+    def _renders_roles(self, *roles: str) -> bool:
         """Whether the template takes a chat of these roles and shows what each says."""
         try:
-            rendered = self._raw(_probe(*roles))
-        except _FAILURES:
+            rendered = self._render_unchecked(_build_probe(*roles))
+        except _TEMPLATE_ERRORS:
             return False
         return all(rendered.count(_PROBE[role]) >= roles.count(role) for role in roles)
 
 
-def _probe(*roles: str) -> list[Message]:
+def _build_probe(*roles: str) -> list[Message]:
     return [{"role": role, "content": _PROBE[role]} for role in roles]
 
 
-def _compiled(folder: Path) -> Any:
+def _compile_template(folder: Path) -> Any:
     try:
-        return _environment().from_string(_template(folder))
+        return _create_environment().from_string(_load_template(folder))
     except TemplateError as error:
         raise ConfigError(f"the chat template of {folder} is not a Jinja template: {error}") from error
 
 
-def _template(folder: Path) -> str:
+def _load_template(folder: Path) -> str:
     for name in ("chat_template.jinja", "chat_template.json", "tokenizer_config.json"):
         file = folder / name
         if not file.is_file():
@@ -159,26 +159,28 @@ def _template(folder: Path) -> str:
     raise MissingError(f"{folder} has no chat template: put one into chat_template.jinja")
 
 
-def _special_tokens(folder: Path) -> dict[str, str]:
+def _load_special_tokens(folder: Path) -> dict[str, str]:
     """The texts of `bos_token` and its like, which templates use."""
     file = folder / "tokenizer_config.json"
     config: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    texts = {name: _content(config.get(name)) for name in ("bos_token", "eos_token", "unk_token", "pad_token")}
+    texts = {
+        name: _extract_token_text(config.get(name)) for name in ("bos_token", "eos_token", "unk_token", "pad_token")
+    }
     return {name: text for name, text in texts.items() if text is not None}
 
 
-def _content(token: Any) -> str | None:
+def _extract_token_text(token: Any) -> str | None:
     found = token.get("content") if isinstance(token, Mapping) else token
     return found if isinstance(found, str) else None
 
 
-def _environment() -> ImmutableSandboxedEnvironment:
+def _create_environment() -> ImmutableSandboxedEnvironment:
     """What chat templates are written for; a file must not run what it likes, so it is sandboxed."""
     made = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
-    made.globals.update(raise_exception=_refuse, strftime_now=PROMPT_DATE.strftime)
+    made.globals.update(raise_exception=_raise_template_error, strftime_now=PROMPT_DATE.strftime)
     made.filters["tojson"] = lambda value, indent=None: json.dumps(value, ensure_ascii=False, indent=indent)
     return made
 
 
-def _refuse(message: str) -> NoReturn:
+def _raise_template_error(message: str) -> NoReturn:
     raise TemplateError(message)

@@ -42,13 +42,13 @@ class ControlTokens:
         spellings = sorted((token.content for token in self._control.values()), key=lambda each: (-len(each), each))
         self._spelled = re.compile("|".join(map(re.escape, spellings)) or r"(?!)")
 
-    def spelled_in(self, texts: Iterable[str]) -> bool:
+    def are_spelled_in(self, texts: Iterable[str]) -> bool:
         """Whether a text spells a control token, as it stands or after Unicode normalisation."""
-        return any(self._spelled.search(text) or self._spelled.search(_normalised(text)) for text in texts)
+        return any(self._spelled.search(text) or self._spelled.search(_normalize(text)) for text in texts)
 
-    def marked(self, texts: Sequence[str]) -> tuple[list[str], Mapping[str, str]]:
+    def insert_marks(self, texts: Sequence[str]) -> tuple[list[str], Mapping[str, str]]:
         """The texts with a mark in place of each spelling of a control token, and what each mark stands for."""
-        begin, end = self._delimiters("".join(texts))
+        begin, end = self._choose_delimiters("".join(texts))
         marks: dict[str, str] = {}
 
         def mark(found: re.Match[str]) -> str:
@@ -58,7 +58,7 @@ class ControlTokens:
         return marked, {made: spelling for spelling, made in marks.items()}
 
     @staticmethod
-    def _delimiters(text: str) -> tuple[str, str]:
+    def _choose_delimiters(text: str) -> tuple[str, str]:
         """Two characters that the text does not hold. Raises ValueError where it holds every private one."""
         free = [chr(code) for code in _PRIVATE if chr(code) not in text][:2]
         if len(free) < 2:
@@ -67,25 +67,25 @@ class ControlTokens:
 
     def encode(self, text: str, marks: Mapping[str, str]) -> list[int]:
         """The tokens of a rendered chat: control tokens where it spells them, ordinary ones for what is marked."""
-        tokenizer, stand_ins, ids = self._literal
+        tokenizer, stand_ins, ids = self._literal_tokenizer
         text = self._spelled.sub(lambda found: stand_ins[found.group()], text)
-        text = self.unmarked(text, marks)
+        text = self.restore_marks(text, marks)
         return [ids.get(token, token) for token in tokenizer.encode(text, add_special_tokens=False).ids]
 
-    def unmarked(self, text: str, marks: Mapping[str, str]) -> str:
+    def restore_marks(self, text: str, marks: Mapping[str, str]) -> str:
         """The text with what its marks stand for."""
         for mark, spelling in marks.items():
             text = text.replace(mark, spelling)
         return text
 
-    def literal(self, text: str) -> list[int]:
+    def encode_literally(self, text: str) -> list[int]:
         """The tokens of a text that holds no control token, whatever it spells."""
-        if not self.spelled_in([text]):
+        if not self.are_spelled_in([text]):
             return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
-        return list(self._literal[0].encode(text, add_special_tokens=False).ids)
+        return list(self._literal_tokenizer[0].encode(text, add_special_tokens=False).ids)
 
     @cached_property
-    def _literal(self) -> tuple[Tokenizer, dict[str, str], dict[int, int]]:
+    def _literal_tokenizer(self) -> tuple[Tokenizer, dict[str, str], dict[int, int]]:
         """A tokenizer that takes the spelling of a control token for ordinary text, and stand-ins for the tokens.
 
         The second part gives the stand-in of each spelling, a text that nobody can know before, the third the control
@@ -111,5 +111,5 @@ class ControlTokens:
         return made, stand_ins, ids
 
 
-def _normalised(text: str) -> str:
+def _normalize(text: str) -> str:
     return "" if text.isascii() else unicodedata.normalize("NFKC", text)

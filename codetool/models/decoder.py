@@ -13,13 +13,14 @@ from torch import Tensor
 
 from codetool.model_types import Weights
 from codetool.models.kv_slots import Prefix
-from codetool.models.llama_decoder import Llama, readable
+from codetool.models.llama_decoder import LlamaDecoder
+from codetool.models.support import is_supported_by_llama_decoder
 
 
-class Group(Protocol):
+class RowGroup(Protocol):
     """Candidates after one prefix while they are being written; those with the same tokens are one row."""
 
-    def keep(self, rows: Sequence[int]) -> None:
+    def select_rows(self, rows: Sequence[int]) -> None:
         """Go on with these rows, by their place; one that is named again goes on as a copy as well."""
         ...
 
@@ -40,13 +41,15 @@ class Decoder(Protocol):
         ...
 
 
-def load(weights: Weights) -> Decoder:
+def load_decoder(weights: Weights) -> Decoder:
     """The fastest decoder that reads this model here; on a GPU where there is one.
 
     Raises MissingError or ConfigError where the files cannot be read.
     """
-    if readable(weights.base) and not torch.cuda.is_available():
-        return Llama(weights.base, getattr(torch, weights.precision), weights.adapter)
-    from codetool.models.transformers_decoder import General  # transformers takes seconds: only where it is needed
+    if is_supported_by_llama_decoder(weights.base) and not torch.cuda.is_available():
+        return LlamaDecoder(weights.base, getattr(torch, weights.precision), weights.adapter)
+    from codetool.models.transformers_decoder import (
+        TransformersDecoder,  # transformers takes seconds: only where it is needed
+    )
 
-    return General(weights)
+    return TransformersDecoder(weights)

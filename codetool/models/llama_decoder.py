@@ -21,12 +21,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from codetool.errors import MissingError
-from codetool.models.kv_slots import Group, Prefix, Slots
-from codetool.models.lora import merge
+from codetool.models.kv_slots import KVSlots, Prefix, SlotGroup
+from codetool.models.lora import merge_adapter
 
 
 @dataclass(frozen=True)
-class Shape:
+class LlamaConfig:
     """The sizes of a model, from its `config.json`."""
 
     layers: int
@@ -38,7 +38,7 @@ class Shape:
     context: int
 
     @classmethod
-    def of(cls, folder: Path) -> Shape:
+    def from_folder(cls, folder: Path) -> LlamaConfig:
         """Raises KeyError for a configuration that is not a Llama's."""
         config = json.loads((folder / "config.json").read_text())
         heads = config["num_attention_heads"]
@@ -55,7 +55,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Layer:
+class LlamaLayer:
     """The weights of one layer, projections that read the same input joined."""
 
     qkv: Tensor
@@ -66,22 +66,7 @@ class Layer:
     between: Tensor
 
 
-def readable(folder: Path) -> bool:
-    """Whether the model of a folder is one that `Llama` reads."""
-    config = json.loads((folder / "config.json").read_text())
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    return bool(
-        config.get("model_type") == "llama"
-        and "num_key_value_heads" in config
-        and "rope_theta" in (config.get("rope_parameters") or config)
-        and rope.get("rope_type", rope.get("type", "default")) == "default"
-        and not (config.get("attention_bias") or config.get("mlp_bias"))
-        and config.get("hidden_act", "silu") == "silu"
-        and (folder / "model.safetensors").is_file()
-    )
-
-
-class Llama:
+class LlamaDecoder:
     """A loaded model. Logits are float32; nothing requires a gradient."""
 
     def __init__(self, folder: Path, dtype: torch.dtype, adapter: Path | None = None) -> None:
@@ -90,30 +75,30 @@ class Llama:
         An adapter is merged into the weights, before they are rounded. Raises MissingError for damaged files and
         ConfigError for an adapter that does not fit.
         """
-        self.shape = Shape.of(folder)
+        self.config = LlamaConfig.from_folder(folder)
         try:
             loaded = load_file(folder / "model.safetensors")
         except SafetensorError as error:
             raise MissingError(f"{folder} does not hold a model that can be loaded: {error}") from error
         if adapter is not None:
             loaded = {name: tensor.float() for name, tensor in loaded.items()}
-            merge(loaded, adapter)
+            merge_adapter(loaded, adapter)
         weights = {name: tensor.to(dtype) for name, tensor in loaded.items()}
         self.embedding = weights["model.embed_tokens.weight"]
         self.head = weights.get("lm_head.weight", self.embedding)
         self.norm = weights["model.norm.weight"]
-        self.layers = [_layer(weights, f"model.layers.{i}.") for i in range(self.shape.layers)]
-        self.cos, self.sin = _rotations(self.shape, self.embedding.dtype)
-        self._slots = Slots(self.shape.layers, self.shape.kv_heads, self.shape.head, dtype)
+        self.layers = [_build_layer(weights, f"model.layers.{i}.") for i in range(self.config.layers)]
+        self.cos, self.sin = _compute_rope_tables(self.config, self.embedding.dtype)
+        self._slots = KVSlots(self.config.layers, self.config.kv_heads, self.config.head, dtype)
 
-    def start(self, prefix: Prefix) -> Group:
+    def start(self, prefix: Prefix) -> SlotGroup:
         """A group of one row after a prefix."""
-        return Group(prefix)
+        return SlotGroup(prefix)
 
     def prefill(self, known: Prefix | None, tokens: Sequence[int]) -> tuple[Prefix, Tensor]:
         """The prefix extended by tokens, and the logits `(vocabulary,)` after its last one."""
         start = len(known.tokens) if known else 0
-        count, shape = len(tokens), self.shape
+        count, shape = len(tokens), self.config
         size = (shape.layers, 2, shape.kv_heads, start + count, shape.head)
         cache = torch.empty(size, dtype=self.embedding.dtype)
         if known:
@@ -122,7 +107,7 @@ class Llama:
         cos, sin = self.cos[start : start + count, None], self.sin[start : start + count, None]
         mask = torch.ones(count, start + count, dtype=torch.bool).tril(start) if start else None
         for i, layer in enumerate(self.layers):
-            q, k, v = self._project(layer, x, cos, sin)
+            q, k, v = self._compute_qkv(layer, x, cos, sin)
             cache[i, 0, :, start:] = k.transpose(0, 1)
             cache[i, 1, :, start:] = v.transpose(0, 1)
             repeats = shape.heads // shape.kv_heads
@@ -130,46 +115,46 @@ class Llama:
             attended = F.scaled_dot_product_attention(
                 q.transpose(0, 1)[None], keys, values, attn_mask=mask, is_causal=mask is None
             )
-            x = self._finish(layer, x, attended[0].transpose(0, 1).reshape(count, -1))
-        return Prefix((*(known.tokens if known else ()), *tokens), cache), self._logits(x[-1:])[0]
+            x = self._apply_output_and_mlp(layer, x, attended[0].transpose(0, 1).reshape(count, -1))
+        return Prefix((*(known.tokens if known else ()), *tokens), cache), self._compute_logits(x[-1:])[0]
 
-    def step(self, groups: Sequence[Group], tokens: Sequence[int]) -> Tensor:
+    def step(self, groups: Sequence[SlotGroup], tokens: Sequence[int]) -> Tensor:
         """The logits `(rows, vocabulary)` after one more token for every row of every group, in order."""
         x = F.embedding(torch.tensor(tokens), self.embedding)
         places = torch.tensor([len(g.prefix.tokens) + g.length for g in groups for _ in range(g.rows)])
         cos, sin = self.cos[places, None], self.sin[places, None]
-        self._slots.hold(groups)
+        self._slots.allocate(groups)
         for i, layer in enumerate(self.layers):
-            q, k, v = self._project(layer, x, cos, sin)
-            x = self._finish(layer, x, self._slots.attend(i, q, k, v))
-        return self._logits(x)
+            q, k, v = self._compute_qkv(layer, x, cos, sin)
+            x = self._apply_output_and_mlp(layer, x, self._slots.attend(i, q, k, v))
+        return self._compute_logits(x)
 
-    def _project(self, layer: Layer, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _compute_qkv(self, layer: LlamaLayer, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rotated queries and keys, and values: `(tokens, heads, head)`."""
-        shape = self.shape
-        mixed = F.linear(self._normed(x, layer.before), layer.qkv).view(len(x), -1, shape.head)
+        shape = self.config
+        mixed = F.linear(self._rms_norm(x, layer.before), layer.qkv).view(len(x), -1, shape.head)
         turned = mixed[:, : shape.heads + shape.kv_heads]
         left, right = turned.chunk(2, -1)
         turned = turned * cos + torch.cat([-right, left], -1) * sin
         return turned[:, : shape.heads], turned[:, shape.heads :], mixed[:, shape.heads + shape.kv_heads :]
 
-    def _finish(self, layer: Layer, x: Tensor, attended: Tensor) -> Tensor:
+    def _apply_output_and_mlp(self, layer: LlamaLayer, x: Tensor, attended: Tensor) -> Tensor:
         x = x + F.linear(attended, layer.out)
-        gate, up = F.linear(self._normed(x, layer.between), layer.gate_up).chunk(2, -1)
+        gate, up = F.linear(self._rms_norm(x, layer.between), layer.gate_up).chunk(2, -1)
         return x + F.linear(F.silu(gate) * up, layer.down)
 
-    def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
-        return F.rms_norm(x, weight.shape, weight, self.shape.epsilon)
+    def _rms_norm(self, x: Tensor, weight: Tensor) -> Tensor:
+        return F.rms_norm(x, weight.shape, weight, self.config.epsilon)
 
-    def _logits(self, x: Tensor) -> Tensor:
-        return F.linear(self._normed(x, self.norm), self.head).float()
+    def _compute_logits(self, x: Tensor) -> Tensor:
+        return F.linear(self._rms_norm(x, self.norm), self.head).float()
 
 
-def _layer(weights: dict[str, Tensor], name: str) -> Layer:
+def _build_layer(weights: dict[str, Tensor], name: str) -> LlamaLayer:
     def of(part: str) -> Tensor:
         return weights[f"{name}{part}.weight"]
 
-    return Layer(
+    return LlamaLayer(
         qkv=torch.cat([of("self_attn.q_proj"), of("self_attn.k_proj"), of("self_attn.v_proj")]),
         out=of("self_attn.o_proj"),
         gate_up=torch.cat([of("mlp.gate_proj"), of("mlp.up_proj")]),
@@ -179,7 +164,7 @@ def _layer(weights: dict[str, Tensor], name: str) -> Layer:
     )
 
 
-def _rotations(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _compute_rope_tables(shape: LlamaConfig, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Cosine and sine of every position in the context: `(context, head)`."""
     frequencies = shape.theta ** -(torch.arange(0, shape.head, 2).float() / shape.head)
     angles = torch.outer(torch.arange(shape.context).float(), frequencies).repeat(1, 2)

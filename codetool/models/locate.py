@@ -21,14 +21,14 @@ from codetool.runs.identity import find_local_model_folder, hash_files
 Group = Literal["policy", "prm"]
 """Whose model it is: what the options in messages begin with."""
 
-EMBEDDED = "SmolLM2-135M-Instruct"
+EMBEDDED_MODEL = "SmolLM2-135M-Instruct"
 """The model whose weights come from a package registry, no hub asked."""
-ADAPTERS = Path(__file__).parents[1] / "adapters"
-OWN = Path("embedded")
+ADAPTERS_FOLDER = Path(__file__).parents[1] / "adapters"
+EMBEDDED_ADAPTER = Path("embedded")
 """What `path` says for the adapter of the embedded model that comes with this package."""
-SUFFIXES = {".safetensors", ".bin", ".json", ".jinja", ".model"}
+MODEL_FILE_SUFFIXES = {".safetensors", ".bin", ".json", ".jinja", ".model"}
 """Files that determine what a model does."""
-COMMIT = re.compile("[0-9a-f]{40}")
+COMMIT_HASH = re.compile("[0-9a-f]{40}")
 """Name of a snapshot's folder in the hub's cache: the commit of the model's repository, which names its content."""
 
 
@@ -43,28 +43,28 @@ class ModelFolders:
 
     def checksum(self) -> str:
         """Hex sha256 of the weights: by their files, or by what pins them, which a published model has."""
-        parts = [self._base_checksum()] + ([checksum(self.adapter)] if self.adapter else [])
+        parts = [self._base_checksum()] + ([compute_checksum(self.adapter)] if self.adapter else [])
         return parts[0] if len(parts) == 1 else hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
     def _base_checksum(self) -> str:
         if self.local:
-            return checksum(self.base)
-        if self.base == smollm2.smollm2_path():
+            return compute_checksum(self.base)
+        if self.base == smollm2.locate_smollm2():
             return smollm2.SHA256
-        if COMMIT.fullmatch(self.base.name):
+        if COMMIT_HASH.fullmatch(self.base.name):
             return hashlib.sha256(self.base.name.encode()).hexdigest()
-        return checksum(self.base)
+        return compute_checksum(self.base)
 
 
-def find(group: Group, model: str, path: Path | None, *, wheel: Path | None = None) -> ModelFolders:
+def find_or_build(group: Group, model: str, path: Path | None, *, wheel: Path | None = None) -> ModelFolders:
     """The folders of `GROUP.model` and `GROUP.path`; `wheel` holds the embedded model where pip cannot fetch it.
 
     `path` may say `embedded`: the adapter that comes with this package.
     Raises MissingError; nothing but the embedded model is downloaded.
     """
     found = locate(group, model, path)
-    if not found.local and found.base == smollm2.smollm2_path():
-        smollm2.smollm2_folder(wheel)
+    if not found.local and found.base == smollm2.locate_smollm2():
+        smollm2.ensure_smollm2(wheel)
     return found
 
 
@@ -72,9 +72,9 @@ def locate(group: Group, model: str, path: Path | None) -> ModelFolders:
     """The same without downloading or converting anything: the embedded model's folder may not be there yet."""
     path = resolve_path(group, path)
     if path is None or (path / "adapter_config.json").is_file():
-        return _on_base(group, model, path)
+        return _locate_base(group, model, path)
     if (path / "config.json").is_file():
-        _whole(group, path)
+        _require_weights(group, path)
         return ModelFolders(path, None, local=True)
     what = "holds neither adapter_config.json nor config.json" if path.is_dir() else "is no folder"
     raise MissingError(
@@ -85,10 +85,10 @@ def locate(group: Group, model: str, path: Path | None) -> ModelFolders:
 
 def resolve_path(group: Group, path: Path | None) -> Path | None:
     """The folder that `GROUP.path` names; `embedded` is the adapter that comes with this package."""
-    return ADAPTERS / f"smollm2_{group}" if path == OWN else path
+    return ADAPTERS_FOLDER / f"smollm2_{group}" if path == EMBEDDED_ADAPTER else path
 
 
-def trained_prompt_of(group: Group, path: Path | None) -> trained_prompt.PromptRecord | None:
+def load_trained_prompt(group: Group, path: Path | None) -> trained_prompt.PromptRecord | None:
     """What the folder of `GROUP.path` says of the prompt that its model was trained with; None if it says nothing.
 
     Raises ConfigError for a damaged file.
@@ -97,50 +97,50 @@ def trained_prompt_of(group: Group, path: Path | None) -> trained_prompt.PromptR
     return trained_prompt.load_prompt_record(folder) if folder is not None else None
 
 
-def served_checksum(path: Path | None) -> str | None:
+def compute_served_checksum(path: Path | None) -> str | None:
     """Hex sha256 of what a running server is said to serve: of the folder's files, or of the path if it has it alone.
 
     None without a path: the model's name says it.
     """
     if path is None:
         return None
-    return checksum(path) if path.is_dir() else hashlib.sha256(str(path).encode()).hexdigest()
+    return compute_checksum(path) if path.is_dir() else hashlib.sha256(str(path).encode()).hexdigest()
 
 
-def checksum(folder: Path) -> str:
+def compute_checksum(folder: Path) -> str:
     """Hex sha256 of the files of an adapter or model that determine what it does; of large ones a sample of 1 in 16."""
-    return hash_files(sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES), folder)
+    return hash_files(sorted(file for file in folder.iterdir() if file.suffix in MODEL_FILE_SUFFIXES), folder)
 
 
-def _on_base(group: Group, model: str, adapter: Path | None) -> ModelFolders:
+def _locate_base(group: Group, model: str, adapter: Path | None) -> ModelFolders:
     """The base as the adapter names it if that is a folder here, else by its own path or its hub name."""
-    for name in (adapter and _named_base(adapter), model):
+    for name in (adapter and _read_base_name(adapter), model):
         if name and (folder := find_local_model_folder(name)):
-            _whole(group, folder)
+            _require_weights(group, folder)
             return ModelFolders(folder, adapter, local=True)
-    if model == EMBEDDED:
-        return ModelFolders(smollm2.smollm2_path(), adapter, local=False)
-    cache = _hub_cache()
-    return ModelFolders(_cached(model, cache) or _missing(group, model, cache), adapter, local=False)
+    if model == EMBEDDED_MODEL:
+        return ModelFolders(smollm2.locate_smollm2(), adapter, local=False)
+    cache = _hub_cache_folder()
+    return ModelFolders(_find_download(model, cache) or _raise_missing(group, model, cache), adapter, local=False)
 
 
-def _named_base(adapter: Path) -> str | None:
-    named = _json(adapter / "adapter_config.json").get("base_model_name_or_path")
+def _read_base_name(adapter: Path) -> str | None:
+    named = _load_json(adapter / "adapter_config.json").get("base_model_name_or_path")
     return str(named) if named else None
 
 
-def _whole(group: Group, folder: Path) -> None:
+def _require_weights(group: Group, folder: Path) -> None:
     if not _has_weights(folder):
         raise MissingError(f"{group}: {folder} has a config.json, but not all of its weights as *.safetensors.")
 
 
-def _hub_cache() -> Path:
+def _hub_cache_folder() -> Path:
     """Where Hugging Face's tools keep downloads, by their own environment variables."""
     home = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface")
     return Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
 
 
-def _cached(model: str, cache: Path) -> Path | None:
+def _find_download(model: str, cache: Path) -> Path | None:
     """The complete download of a model that its branch `main` names, else the newest one."""
     downloads = cache / f"models--{model.replace('/', '--')}"
     complete = [
@@ -158,10 +158,10 @@ def _has_weights(folder: Path) -> bool:
     index = folder / "model.safetensors.index.json"
     if not index.is_file():
         return (folder / "model.safetensors").is_file()
-    return all((folder / name).is_file() for name in set(_json(index)["weight_map"].values()))
+    return all((folder / name).is_file() for name in set(_load_json(index)["weight_map"].values()))
 
 
-def _json(file: Path) -> dict[str, Any]:
+def _load_json(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -169,7 +169,7 @@ def _json(file: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _missing(group: Group, model: str, cache: Path) -> Path:
+def _raise_missing(group: Group, model: str, cache: Path) -> Path:
     owner = {"policy": "policy's", "prm": "PRM's"}[group]
     raise MissingError(
         f"The {owner} model {model} is missing: it is no folder with a config.json, and {cache} has no download of it. "

@@ -18,20 +18,20 @@ from torch import Tensor, nn
 
 from codetool.errors import ConfigError, MissingError
 
-PREFIX = "base_model.model."
-NOT_PLAIN = ("use_dora", "modules_to_save", "rank_pattern", "alpha_pattern", "trainable_token_indices")
+PEFT_PREFIX = "base_model.model."
+UNSUPPORTED = ("use_dora", "modules_to_save", "rank_pattern", "alpha_pattern", "trainable_token_indices")
 
 
-def merge(weights: MutableMapping[str, Tensor], adapter: Path) -> None:
+def merge_adapter(weights: MutableMapping[str, Tensor], adapter: Path) -> None:
     """Replace each adapted weight by its sum with the adapter's `scaling · B A`; the number format stays.
 
     `weights` are a model's tensors by name. Raises MissingError for files that are not there or damaged and ConfigError
     for another kind of adapter or one for another model.
     """
-    factors = _factors(adapter)
-    scaling = _scaling(adapter)
+    factors = _load_factors(adapter)
+    scaling = _load_scaling(adapter)
     for name in sorted({name.rpartition(".lora_")[0] for name in factors}):
-        target = f"{name.removeprefix(PREFIX)}.weight"
+        target = f"{name.removeprefix(PEFT_PREFIX)}.weight"
         down, up = factors[f"{name}.lora_A.weight"], factors[f"{name}.lora_B.weight"]
         weight = weights.get(target)
         if weight is None or weight.shape != (up.shape[0], down.shape[1]):
@@ -40,13 +40,13 @@ def merge(weights: MutableMapping[str, Tensor], adapter: Path) -> None:
         weights[target] = (weight.float() + change).to(weight.dtype)
 
 
-def resume(model: nn.Module, adapter: Path) -> None:
+def load_for_training(model: nn.Module, adapter: Path) -> None:
     """Put an adapter's weights into those of a model that PEFT has given a new one, to be trained on.
 
     Raises MissingError for files that are not there or damaged and ConfigError for another kind of adapter, one for
     another model, or one of another rank, scaling or choice of layers than the model's.
     """
-    factors, scaling = _factors(adapter), _scaling(adapter)
+    factors, scaling = _load_factors(adapter), _load_scaling(adapter)
     own = {name.replace(".default.", "."): each for name, each in model.named_parameters() if "lora_" in name}
     ours = next(module.scaling["default"] for module in model.modules() if hasattr(module, "lora_A"))
     fits = {name: each.shape for name, each in own.items()} == {name: each.shape for name, each in factors.items()}
@@ -60,7 +60,7 @@ def resume(model: nn.Module, adapter: Path) -> None:
             weight.copy_(factors[name])
 
 
-def _factors(adapter: Path) -> dict[str, Tensor]:
+def _load_factors(adapter: Path) -> dict[str, Tensor]:
     file = adapter / "adapter_model.safetensors"
     if not file.is_file():
         raise MissingError(f"{adapter} has no {file.name}.")
@@ -70,18 +70,18 @@ def _factors(adapter: Path) -> dict[str, Tensor]:
         raise MissingError(f"{file} cannot be read: {error}. Is it complete?") from error
     strange = [name for name in factors if not name.endswith((".lora_A.weight", ".lora_B.weight"))]
     if strange:
-        raise _unfit(adapter, f"trains {strange[0]} otherwise")
+        raise _unsupported_error(adapter, f"trains {strange[0]} otherwise")
     return factors
 
 
-def _scaling(adapter: Path) -> float:
+def _load_scaling(adapter: Path) -> float:
     config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
-    for name in NOT_PLAIN:
+    for name in UNSUPPORTED:
         if config.get(name):
-            raise _unfit(adapter, f"has {name}={config[name]!r}")
+            raise _unsupported_error(adapter, f"has {name}={config[name]!r}")
     rank = config["r"]
     return float(config["lora_alpha"] / (math.sqrt(rank) if config.get("use_rslora") else rank))
 
 
-def _unfit(adapter: Path, what: str) -> ConfigError:
+def _unsupported_error(adapter: Path, what: str) -> ConfigError:
     return ConfigError(f"{adapter} is no plain LoRA adapter: it {what}. Merge it into its base, or let vLLM serve it.")

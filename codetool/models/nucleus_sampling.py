@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 
-def draw(logits: Tensor, uniforms: Sequence[Sequence[float]], temperature: float, top_p: float) -> list[list[int]]:
+def sample_tokens(
+    logits: Tensor, uniforms: Sequence[Sequence[float]], temperature: float, top_p: float
+) -> list[list[int]]:
     """A token for each uniform number in [0, 1) of each row of `logits` (rows, vocabulary).
 
     The nucleus is the smallest set of most probable tokens that holds `top_p` of the probability mass at the
@@ -18,10 +20,10 @@ def draw(logits: Tensor, uniforms: Sequence[Sequence[float]], temperature: float
     if temperature == 0:
         return [[int(token)] * len(some) for token, some in zip(logits.argmax(-1), uniforms, strict=True)]
     probabilities = (logits / temperature).softmax(-1).numpy()
-    return [_invert(row, some, top_p) for row, some in zip(probabilities, uniforms, strict=True)]
+    return [_sample_from_row(row, some, top_p) for row, some in zip(probabilities, uniforms, strict=True)]
 
 
-def _invert(probabilities: NDArray[np.float32], uniforms: Sequence[float], top_p: float) -> list[int]:
+def _sample_from_row(probabilities: NDArray[np.float32], uniforms: Sequence[float], top_p: float) -> list[int]:
     """The tokens at which the nucleus' cumulative probability, in the vocabulary's order, passes each number.
 
     Tokens below (1 - top_p) / vocabulary hold less than 1 - top_p together, so the nucleus never needs them; sorting

@@ -24,15 +24,15 @@ from transformers import AttentionInterface, AutoModelForCausalLM
 
 from codetool.errors import ConfigError, MissingError
 from codetool.model_types import Precision
-from codetool.models.lora import merge
+from codetool.models.lora import merge_adapter
+from codetool.models.support import require_custom_mask_support
 
-PACKED = "codetool_packed"
+ATTENTION_NAME = "codetool_packed"
 """Name that transformers knows our attention by."""
-ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3")
 
 
 @dataclass(frozen=True)
-class Family:
+class PrefixGroup:
     """Pieces of text, each in tokens, after one prefix.
 
     The prefix is the caches `(layers, 2, kv_heads, tokens, head)` of its parts.
@@ -42,18 +42,18 @@ class Family:
     pieces: Sequence[Sequence[int]]
 
     @property
-    def known(self) -> int:
+    def cached_tokens(self) -> int:
         """Tokens of the prefix."""
         return sum(cache.shape[3] for cache in self.prefix)
 
     @property
-    def new(self) -> int:
+    def uncached_tokens(self) -> int:
         """Tokens to read."""
         return sum(map(len, self.pieces))
 
 
 @dataclass(frozen=True)
-class Read:
+class PackedOutput:
     """What reading a piece brought: its keys and values, and the two labels' logits after its last token."""
 
     cache: Tensor
@@ -69,19 +69,23 @@ class PackedModel:
         Raises ConfigError for an architecture that cannot be read so, another kind of adapter or a device that is not
         there, MissingError for damaged files.
         """
-        self.device = _device(device)
-        model = _loaded(folder, precision)
+        self.device = _select_device(device)
+        model = _load_model(folder, precision)
         if adapter is not None:
-            _add(adapter, model)
+            _merge_into_model(adapter, model)
         model = model.to(self.device).eval().requires_grad_(False)
         self.context: int = model.config.max_position_embeddings
         self._body: Any = model.base_model
         self._head: Any = model.get_output_embeddings()
 
-    def read(self, families: Sequence[Family], labels: tuple[int, int]) -> list[list[Read]]:
+    def forward(self, families: Sequence[PrefixGroup], labels: tuple[int, int]) -> list[list[PackedOutput]]:
         """What every piece of every family brought, in order."""
         pieces = [piece for family in families for piece in family.pieces]
-        positions = [range(family.known, family.known + len(piece)) for family in families for piece in family.pieces]
+        positions = [
+            range(family.cached_tokens, family.cached_tokens + len(piece))
+            for family in families
+            for piece in family.pieces
+        ]
         pack = _Pack(families, self._head.weight.dtype, self.device)
         hidden = self._body(
             input_ids=torch.tensor([[token for piece in pieces for token in piece]], device=self.device),
@@ -94,24 +98,24 @@ class PackedModel:
         wanted = self._head.weight[list(labels)].float()
         logits = F.linear(hidden[last].float(), wanted).tolist()  # bfloat16 would round a logit of 20 to 1/8
         caches = iter(torch.stack(pack.new).split(lengths, 3))
-        read = iter([Read(cache.contiguous(), (a, b)) for cache, (a, b) in zip(caches, logits, strict=True)])
+        read = iter([PackedOutput(cache.contiguous(), (a, b)) for cache, (a, b) in zip(caches, logits, strict=True)])
         return [[next(read) for _ in family.pieces] for family in families]
 
 
 class _Pack:
     """The families of one pass as attention sees them, and the keys and values that it leaves behind."""
 
-    def __init__(self, families: Sequence[Family], dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, families: Sequence[PrefixGroup], dtype: torch.dtype, device: torch.device) -> None:
         self.families = families
-        self.masks = [_mask(family, dtype, device) for family in families]
+        self.masks = [_build_mask(family, dtype, device) for family in families]
         self.new: list[Tensor] = []
         """For each layer `(2, kv_heads, tokens, head)`."""
 
 
-def _mask(family: Family, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _build_mask(family: PrefixGroup, dtype: torch.dtype, device: torch.device) -> Tensor:
     """`(new, known + new)`, added to scores: a token sees the prefix and, of its own piece, what stands before it."""
     own = torch.block_diag(*[torch.ones(len(piece), len(piece), device=device).tril() for piece in family.pieces])
-    seen = F.pad(own, (family.known, 0), value=1.0)
+    seen = F.pad(own, (family.cached_tokens, 0), value=1.0)
     return torch.zeros_like(seen, dtype=dtype).masked_fill_(seen == 0, float("-inf"))
 
 
@@ -122,17 +126,17 @@ def _attend(
     layer, start, attended = module.layer_idx, 0, []
     pack.new.append(torch.stack([key[0], value[0]]))
     for family, seen in zip(pack.families, pack.masks, strict=True):
-        own = slice(start, start + family.new)
+        own = slice(start, start + family.uncached_tokens)
         keys, values = torch.cat([*(cache[layer] for cache in family.prefix), pack.new[-1][:, :, own]], 2)
         # The query heads that share a key head stand one below the other, so that no key is copied for them.
         together = query[0, :, own].reshape(keys.shape[0], -1, keys.shape[2])
-        out = _weighted(together * scaling, keys, values, seen)
-        attended.append(out.reshape(-1, family.new, keys.shape[2]))
-        start += family.new
+        out = _weigh_values(together * scaling, keys, values, seen)
+        attended.append(out.reshape(-1, family.uncached_tokens, keys.shape[2]))
+        start += family.uncached_tokens
     return torch.cat(attended, 1).transpose(0, 1)[None], None
 
 
-def _weighted(query: Tensor, keys: Tensor, values: Tensor, seen: Tensor) -> Tensor:
+def _weigh_values(query: Tensor, keys: Tensor, values: Tensor, seen: Tensor) -> Tensor:
     """The values weighted by attention: `(kv_heads, queries, head)`, where `seen` is the mask of each query head."""
     new, known = seen.shape[0], seen.shape[1] - seen.shape[0]
     if query.device.type != "cpu":
@@ -144,41 +148,37 @@ def _weighted(query: Tensor, keys: Tensor, values: Tensor, seen: Tensor) -> Tens
     return torch.bmm(scores.softmax(-1).view(*query.shape[:2], -1), values)
 
 
-def _loaded(folder: Path, precision: Precision) -> Any:
+def _load_model(folder: Path, precision: Precision) -> Any:
     transformers.utils.logging.disable_progress_bar()
-    AttentionInterface.register(PACKED, _attend)
+    AttentionInterface.register(ATTENTION_NAME, _attend)
     try:
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-        _readable(config, folder)
+        require_custom_mask_support(
+            config.to_dict(),
+            folder,
+            user="prm.backend=transformers reads",
+            remedy="Let a server run it: prm.backend=vllm or prm.backend=endpoint.",
+        )
         return AutoModelForCausalLM.from_pretrained(
-            folder, dtype=getattr(torch, precision), attn_implementation=PACKED, local_files_only=True
+            folder, dtype=getattr(torch, precision), attn_implementation=ATTENTION_NAME, local_files_only=True
         )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise MissingError(f"{folder} does not hold a model that can be loaded: {_first_line(error)}") from error
+        raise MissingError(
+            f"{folder} does not hold a model that can be loaded: {_extract_first_line(error)}"
+        ) from error
 
 
-def _readable(config: Any, folder: Path) -> None:
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    windowed = "sliding_attention" in kinds or (config.model_type == "mistral" and config.sliding_window is not None)
-    if config.model_type not in ARCHITECTURES or windowed:
-        what = f"{config.model_type} with sliding windows" if windowed else config.model_type
-        raise ConfigError(
-            f"{folder} is a {what} model; prm.backend=transformers reads {', '.join(ARCHITECTURES)} with full "
-            "attention. Let a server run it: prm.backend=vllm or prm.backend=endpoint."
-        )
-
-
-def _add(adapter: Path, model: Any) -> None:
+def _merge_into_model(adapter: Path, model: Any) -> None:
     weights = model.state_dict()
-    merge(weights, adapter)
+    merge_adapter(weights, adapter)
     model.load_state_dict(weights)
 
 
-def _first_line(error: Exception) -> str:
+def _extract_first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), repr(error))
 
 
-def _device(name: str) -> torch.device:
+def _select_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

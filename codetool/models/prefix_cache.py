@@ -7,34 +7,34 @@ from collections.abc import Sequence
 from codetool.models.kv_slots import Prefix
 
 
-class Prefixes:
+class PrefixCache:
     """The most recently used prefixes, up to a number of tokens in all (23 kB a token for SmolLM2-135M)."""
 
     def __init__(self, room: int) -> None:
-        self.room = room
-        self._kept: list[Prefix] = []
+        self.capacity = room
+        self._prefixes: list[Prefix] = []
         """The least recently used first."""
 
-    def longest(self, tokens: Sequence[int]) -> Prefix | None:
+    def find_longest(self, tokens: Sequence[int]) -> Prefix | None:
         """The longest known start of `tokens` that leaves at least one token to compute, None if there is none."""
         best, shared = None, 0
-        for prefix in self._kept:
+        for prefix in self._prefixes:
             common = _common(prefix.tokens, tokens)
             if common > shared:
                 best, shared = prefix, common
         shared = min(shared, len(tokens) - 1)
         if best is None or shared < 1:
             return None
-        self._kept.remove(best)
-        self._kept.append(best)
+        self._prefixes.remove(best)
+        self._prefixes.append(best)
         return Prefix(best.tokens[:shared], best.cache[:, :, :, :shared])
 
     def add(self, prefix: Prefix) -> None:
         """Keep a prefix; those that it extends are no longer needed, and the least recently used make room."""
-        self._kept = [kept for kept in self._kept if _common(kept.tokens, prefix.tokens) < len(kept.tokens)]
-        self._kept.append(prefix)
-        while len(self._kept) > 1 and sum(len(kept.tokens) for kept in self._kept) > self.room:
-            self._kept.pop(0)
+        self._prefixes = [kept for kept in self._prefixes if _common(kept.tokens, prefix.tokens) < len(kept.tokens)]
+        self._prefixes.append(prefix)
+        while len(self._prefixes) > 1 and sum(len(kept.tokens) for kept in self._prefixes) > self.capacity:
+            self._prefixes.pop(0)
 
 
 def _common(a: Sequence[int], b: Sequence[int]) -> int:

@@ -20,9 +20,9 @@ class Segment:
     parent: Segment | None = None
     children: dict[int, Segment] = field(default_factory=dict)
     """By their first token."""
-    used: int = 0
+    last_used: int = 0
     """When it was last walked over."""
-    kept: bool = True
+    is_kept: bool = True
     """Whether the tree still leads here."""
 
     @property
@@ -40,44 +40,44 @@ class PrefixTree:
     """The most recently used prompts, up to a number of tokens in all."""
 
     def __init__(self, room: int) -> None:
-        self.room = room
+        self.capacity = room
         self.root = Segment()
         self.tokens = 0
         """How many are kept."""
         self._clock = 0
 
-    def walk(self, tokens: Sequence[int]) -> tuple[Segment, int]:
+    def find_longest(self, tokens: Sequence[int]) -> tuple[Segment, int]:
         """The segment that ends the longest known start of `tokens`, and that start's length."""
         self._clock += 1
         here, done = self.root, 0
         while done < len(tokens) and (child := here.children.get(tokens[done])) is not None:
-            shared = common(child.tokens, tokens[done:])
+            shared = count_shared_tokens(child.tokens, tokens[done:])
             if shared < len(child.tokens):
-                child = _split(child, shared)
-            child.used = self._clock
+                child = _split_segment(child, shared)
+            child.last_used = self._clock
             here, done = child, done + shared
         return here, done
 
     def add(self, parent: Segment, tokens: Sequence[int], cache: Tensor) -> Segment:
         """The new segment after `parent`. It is not kept where one that starts the same is already known."""
         self._clock += 1
-        kept = parent.kept and tokens[0] not in parent.children
-        new = Segment(tuple(tokens), cache, parent, used=self._clock, kept=kept)
+        kept = parent.is_kept and tokens[0] not in parent.children
+        new = Segment(tuple(tokens), cache, parent, last_used=self._clock, is_kept=kept)
         if kept:
             parent.children[tokens[0]] = new
             self.tokens += len(tokens)
         return new
 
-    def trim(self) -> None:
+    def evict(self) -> None:
         """Forget the least recently used ends of prompts until the rest fits. Whoever holds a segment keeps it."""
-        while self.tokens > self.room:
-            oldest = min(self._leaves(), key=lambda leaf: leaf.used)
+        while self.tokens > self.capacity:
+            oldest = min(self._iterate_leaves(), key=lambda leaf: leaf.last_used)
             assert oldest.parent is not None
-            oldest.kept = False
+            oldest.is_kept = False
             del oldest.parent.children[oldest.tokens[0]]
             self.tokens -= len(oldest.tokens)
 
-    def _leaves(self) -> Iterator[Segment]:
+    def _iterate_leaves(self) -> Iterator[Segment]:
         waiting = list(self.root.children.values())
         while waiting:
             segment = waiting.pop()
@@ -86,16 +86,16 @@ class PrefixTree:
                 yield segment
 
 
-def common(a: Sequence[int], b: Sequence[int]) -> int:
+def count_shared_tokens(a: Sequence[int], b: Sequence[int]) -> int:
     """How many tokens two sequences share from their start."""
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
-def _split(segment: Segment, at: int) -> Segment:
+def _split_segment(segment: Segment, at: int) -> Segment:
     """The first part of a segment cut in two, in its place."""
     assert segment.cache is not None and segment.parent is not None
     start, end = segment.cache[:, :, :, :at].clone(), segment.cache[:, :, :, at:].clone()  # each can be freed alone
-    first = Segment(segment.tokens[:at], start, segment.parent, used=segment.used)
+    first = Segment(segment.tokens[:at], start, segment.parent, last_used=segment.last_used)
     segment.parent.children[first.tokens[0]] = first
     segment.tokens, segment.cache, segment.parent = segment.tokens[at:], end, first
     first.children[segment.tokens[0]] = segment

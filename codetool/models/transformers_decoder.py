@@ -18,29 +18,28 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
 
-from codetool.errors import ConfigError, MissingError
+from codetool.errors import MissingError
 from codetool.model_types import Weights
 from codetool.models.kv_slots import Prefix
-from codetool.models.lora import merge
-
-FULL = "full_attention"
+from codetool.models.lora import merge_adapter
+from codetool.models.support import require_full_attention
 
 
 @dataclass
-class Rows:
+class CachedRows:
     """Candidates after one prefix, with the keys and values of all their tokens."""
 
     cache: Any
     count: int
 
-    def keep(self, rows: Sequence[int]) -> None:
+    def select_rows(self, rows: Sequence[int]) -> None:
         """Go on with these rows, by their place; one that is named again goes on as a copy as well."""
         self.count = len(rows)
         if rows:
             self.cache.batch_select_indices(torch.tensor(list(rows), device=self.cache.layers[0].keys.device))
 
 
-class General:
+class TransformersDecoder:
     """A loaded model."""
 
     def __init__(self, weights: Weights) -> None:
@@ -49,14 +48,14 @@ class General:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             config = AutoConfig.from_pretrained(weights.base, local_files_only=True)
-            _full(config, weights.base)
+            require_full_attention(config.to_dict(), weights.base)
             self._model: Any = AutoModelForCausalLM.from_pretrained(
                 weights.base, dtype=getattr(torch, weights.precision), local_files_only=True
             )
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise MissingError(f"{weights.base} does not hold a model that can be loaded: {error}") from error
         if weights.adapter is not None:
-            _merge(self._model, weights.adapter)
+            _merge_into_model(self._model, weights.adapter)
         self._model = self._model.to(device).eval().requires_grad_(False)
         self._device = torch.device(device)
 
@@ -70,14 +69,14 @@ class General:
         kept = torch.stack([torch.stack([layer.keys[0], layer.values[0]]) for layer in cache.layers])
         return Prefix((*(known.tokens if known else ()), *tokens), kept), logits[0]
 
-    def start(self, prefix: Prefix) -> Rows:
+    def start(self, prefix: Prefix) -> CachedRows:
         """A group of one row after a prefix."""
         cache = DynamicCache()
         for layer, (keys, values) in enumerate(prefix.cache):
             cache.update(keys[None], values[None], layer)
-        return Rows(cache, 1)
+        return CachedRows(cache, 1)
 
-    def step(self, groups: Sequence[Rows], tokens: Sequence[int]) -> Tensor:
+    def step(self, groups: Sequence[CachedRows], tokens: Sequence[int]) -> Tensor:
         """The logits `(rows, vocabulary)` after one more token for every row of every group, in order."""
         logits, start = [], 0
         for group in groups:
@@ -92,19 +91,10 @@ class General:
         return last
 
 
-def _full(config: Any, folder: Path) -> None:
-    kinds = set(getattr(config, "layer_types", None) or [FULL])
-    if kinds != {FULL} or (config.model_type == "mistral" and config.sliding_window):
-        raise ConfigError(
-            f"{folder} is a {config.model_type} model with layers of other kinds than full attention; "
-            "policy.backend=transformers does not read these. Choose policy.backend=vllm or policy.backend=endpoint."
-        )
-
-
-def _merge(model: Any, adapter: Path) -> None:
+def _merge_into_model(model: Any, adapter: Path) -> None:
     weights = {name: parameter.data for name, parameter in model.named_parameters()}
     before = dict(weights)
-    merge(weights, adapter)
+    merge_adapter(weights, adapter)
     for name, parameter in model.named_parameters():
         if weights[name] is not before[name]:
             parameter.data = weights[name]

@@ -24,23 +24,23 @@ from codetool.errors import MissingError
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
-TELL_SECONDS = 15.0
+LOG_INTERVAL = 15.0
 """Between two lines about a server that is not up yet."""
-END_SECONDS = 10.0
+SHUTDOWN_SECONDS = 10.0
 """The supervisor needs five at most."""
-TAIL = 12
+TAIL_LINES = 12
 """Lines of the log that an error shows."""
 
-PASSED_ON = (
+PASSED_VARIABLES = (
     "PATH", "HOME", "USER", "LANG", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH", "LD_PRELOAD", "HF_HOME",
     "HF_HUB_CACHE",
 )  # fmt: skip
 """Environment variables that the server gets; keys and tokens are not among them."""
-PASSED_ON_PREFIXES = ("LC_", "XDG_", "CUDA_", "NVIDIA_", "NCCL_", "OMP_", "KMP_", "MKL_", "TORCH", "TRITON_", "VLLM_")
+PASSED_PREFIXES = ("LC_", "XDG_", "CUDA_", "NVIDIA_", "NCCL_", "OMP_", "KMP_", "MKL_", "TORCH", "TRITON_", "VLLM_")
 
 
 @dataclass(frozen=True)
-class Command:
+class ServerCommand:
     """What to start: arguments of vLLM's server, and environment variables beyond those passed on."""
 
     name: str
@@ -71,37 +71,37 @@ class Usage:
 
 
 @dataclass(frozen=True)
-class Log:
+class ServerLog:
     """What a server says: a file from a place on, for earlier servers may have written to it."""
 
     file: Path
     begin: int
 
-    def said(self) -> str:
+    def tail(self) -> str:
         """The first errors that it names, and its last lines."""
         with self.file.open("rb") as stream:
             stream.seek(self.begin)
             text = stream.read().decode(errors="replace").splitlines()
         errors = [line for line in text if re.search(r"\b\w*(Error|Exception): ", line)]
-        return "\n".join(dict.fromkeys([*errors[:3], *text[-TAIL:]])) or "It said nothing."
+        return "\n".join(dict.fromkeys([*errors[:3], *text[-TAIL_LINES:]])) or "It said nothing."
 
 
 @dataclass(frozen=True)
-class Server:
+class RunningServer:
     """A server that answers."""
 
     root: str
     """Its address without a version, `http://127.0.0.1:41233`."""
     ready: float
     """When it was ready, on the monotonic clock."""
-    log: Log
+    log: ServerLog
     """What it says."""
 
-    async def usage(self) -> Usage | None:
+    async def read_usage(self) -> Usage | None:
         """What it did so far, from its own metrics; None if it does not tell."""
         with contextlib.suppress(httpx.HTTPError):
             async with httpx.AsyncClient(timeout=5.0, trust_env=False) as http:
-                counted = counters((await http.get(f"{self.root}/metrics")).text)
+                counted = parse_counters((await http.get(f"{self.root}/metrics")).text)
             return Usage(
                 tokens_in=counted.get("prompt_tokens", 0),
                 tokens_cached=counted.get("prefix_cache_hits", 0),
@@ -112,7 +112,7 @@ class Server:
         return None
 
 
-def counters(metrics: str) -> dict[str, int]:
+def parse_counters(metrics: str) -> dict[str, int]:
     """The counters of a server by their short names, summed over engines, from the text of `/metrics`."""
     found: dict[str, int] = {}
     for name, value in re.findall(r"^vllm:(\w+)_total(?:\{.*\})? (\S+)$", metrics, re.MULTILINE):
@@ -121,31 +121,33 @@ def counters(metrics: str) -> dict[str, int]:
 
 
 @asynccontextmanager
-async def started(command: Command, file: Path, timeout: float) -> AsyncIterator[Server]:
+async def start_server(command: ServerCommand, file: Path, timeout: float) -> AsyncIterator[RunningServer]:
     """The server once it answers; ended afterwards with all its processes. What it says is appended to `file`.
 
     Raises MissingError if it ends or stays silent for `timeout` seconds; the message has the last lines of the log.
     """
-    log_file = Log(file, file.stat().st_size if file.exists() else 0)
-    port = _free_port()
+    log_file = ServerLog(file, file.stat().st_size if file.exists() else 0)
+    port = _find_free_port()
     words = ["-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1", "--port", str(port)]
-    process = _start([sys.executable, *words, *command.arguments], environment() | dict(command.environment), file)
+    process = _start_process(
+        [sys.executable, *words, *command.arguments], build_environment() | dict(command.environment), file
+    )
     try:
         began = time.monotonic()
         root = f"http://127.0.0.1:{port}"
-        await _answering(command.name, root, process, log_file, timeout)
+        await _wait_until_healthy(command.name, root, process, log_file, timeout)
         log.info("%s is up after %.0f s, its log is %s", command.name, time.monotonic() - began, file.name)
-        yield Server(root, time.monotonic(), log_file)
+        yield RunningServer(root, time.monotonic(), log_file)
     finally:
-        await asyncio.shield(_end(process))
+        await asyncio.shield(_end_process(process))
 
 
-def environment() -> dict[str, str]:
+def build_environment() -> dict[str, str]:
     """Our environment without what the server has no use for, secrets above all; no hub is asked, nothing reported."""
     passed = {
         name: value
         for name, value in os.environ.items()
-        if name in PASSED_ON or (name.startswith(PASSED_ON_PREFIXES) and not is_secret_variable(name))
+        if name in PASSED_VARIABLES or (name.startswith(PASSED_PREFIXES) and not is_secret_variable(name))
     }
     cores = sorted(os.sched_getaffinity(0))
     # Without this the CPU build leaves a core to others.
@@ -153,7 +155,7 @@ def environment() -> dict[str, str]:
     return bound | passed | {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
 
 
-def _start(command: Sequence[str], variables: Mapping[str, str], file: Path) -> subprocess.Popen[bytes]:
+def _start_process(command: Sequence[str], variables: Mapping[str, str], file: Path) -> subprocess.Popen[bytes]:
     with file.open("ab") as stream:
         return subprocess.Popen(
             [sys.executable, "-m", "codetool.models.vllm_watchdog", *command],
@@ -165,7 +167,9 @@ def _start(command: Sequence[str], variables: Mapping[str, str], file: Path) -> 
         )
 
 
-async def _answering(name: str, root: str, process: subprocess.Popen[bytes], file: Log, timeout: float) -> None:
+async def _wait_until_healthy(
+    name: str, root: str, process: subprocess.Popen[bytes], file: ServerLog, timeout: float
+) -> None:
     """Return when the server is healthy."""
     began = told = time.monotonic()
     async with httpx.AsyncClient(timeout=5.0, trust_env=False) as http:
@@ -175,29 +179,27 @@ async def _answering(name: str, root: str, process: subprocess.Popen[bytes], fil
                     return
             now = time.monotonic()
             if process.poll() is not None:
-                raise MissingError(f"{name} ended before it answered.\n{file.said()}")
+                raise MissingError(f"{name} ended before it answered.\n{file.tail()}")
             if now - began > timeout:
-                raise MissingError(
-                    f"{name} did not answer within {timeout:g} s (`vllm.start_timeout`).\n{file.said()}"
-                )
-            if now - told > TELL_SECONDS:
+                raise MissingError(f"{name} did not answer within {timeout:g} s (`vllm.start_timeout`).\n{file.tail()}")
+            if now - told > LOG_INTERVAL:
                 told = now
                 log.info("waiting for %s: %.0f s, at most %g s", name, now - began, timeout)
             await asyncio.sleep(POLL_SECONDS)
 
 
-async def _end(process: subprocess.Popen[bytes]) -> None:
+async def _end_process(process: subprocess.Popen[bytes]) -> None:
     """Let go of the server, and wait until its supervisor has ended all of it."""
     if process.stdin:
         process.stdin.close()
-    deadline = time.monotonic() + END_SECONDS
+    deadline = time.monotonic() + SHUTDOWN_SECONDS
     while process.poll() is None:
         if time.monotonic() > deadline:
             process.kill()
         await asyncio.sleep(0.05)
 
 
-def _free_port() -> int:
+def _find_free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -24,7 +24,7 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 GRACE_SECONDS = 5.0
 """Between the request to end and the end by force."""
-LOOK_SECONDS = 0.2
+POLL_SECONDS = 0.2
 
 
 def main() -> None:
@@ -37,26 +37,26 @@ def main() -> None:
         sys.argv[1:], stdin=subprocess.DEVNULL, preexec_fn=lambda: prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     )
     try:
-        while command.poll() is None and not _abandoned():
+        while command.poll() is None and not _is_abandoned():
             pass
     finally:
-        end_all()
+        end_descendants()
     sys.exit(command.returncode or 0)
 
 
-def _abandoned() -> bool:
+def _is_abandoned() -> bool:
     """Whether our standard input is closed at the other end; looks for LOOK_SECONDS at most."""
-    readable, _, _ = select.select([sys.stdin], [], [], LOOK_SECONDS)
+    readable, _, _ = select.select([sys.stdin], [], [], POLL_SECONDS)
     return bool(readable) and not os.read(sys.stdin.fileno(), 4096)
 
 
-def end_all() -> None:
+def end_descendants() -> None:
     """Ask all our descendants to end, wait a little, then kill what is left of them; returns when none is left."""
-    for process in descendants():
+    for process in list_descendants():
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGTERM)
     deadline = time.monotonic() + GRACE_SECONDS
-    while left := descendants():
+    while left := list_descendants():
         if time.monotonic() > deadline:
             for process in left:
                 with suppress(ProcessLookupError):
@@ -67,17 +67,17 @@ def end_all() -> None:
         time.sleep(0.05)
 
 
-def descendants() -> list[int]:
+def list_descendants() -> list[int]:
     """The ids of all processes below this one, zombies among them."""
     found, parents = list[int](), [os.getpid()]
     while parents:
-        children = [child for parent in parents for child in _children(parent)]
+        children = [child for parent in parents for child in _list_children(parent)]
         found += children
         parents = children
     return found
 
 
-def _children(process: int) -> list[int]:
+def _list_children(process: int) -> list[int]:
     """A process's children; those of each of its threads are listed apart."""
     children = list[int]()
     with suppress(OSError):

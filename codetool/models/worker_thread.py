@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 log = logging.getLogger(__name__)
 
 
-class Job(Protocol):
+class WorkerJob(Protocol):
     """Something to compute."""
 
     @property
@@ -22,7 +22,7 @@ class Job(Protocol):
         ...
 
 
-Work = TypeVar("Work", bound=Job)
+Work = TypeVar("Work", bound=WorkerJob)
 Model = TypeVar("Model")
 
 
@@ -37,26 +37,26 @@ class CpuShares:
         self._lock = threading.Lock()
         self._takers = 0
 
-    def join(self) -> None:
+    def add_thread(self) -> None:
         """Count one more thread that computes."""
         with self._lock:
             self._takers += 1
 
-    def leave(self) -> None:
+    def remove_thread(self) -> None:
         """Count one less."""
         with self._lock:
             self._takers -= 1
 
-    def threads(self) -> int:
+    def compute_share(self) -> int:
         """CPU threads for each of those that compute, at least 1."""
-        return max(1, available_cores() // max(1, self._takers))
+        return max(1, count_available_cores() // max(1, self._takers))
 
 
-SHARES = CpuShares()
+CPU_SHARES = CpuShares()
 """Those of this process: its cores are one resource, whoever computes."""
 
 
-def available_cores() -> int:
+def count_available_cores() -> int:
     """Cores that this process may use: those that it may run on, fewer where OMP_NUM_THREADS says so.
 
     joblib sets that variable in its workers, so that parallel cells of a sweep share the machine.
@@ -66,7 +66,7 @@ def available_cores() -> int:
     return min(cores, int(limit)) if limit.isdecimal() and int(limit) else cores
 
 
-class ComputeThread(Generic[Work, Model]):
+class WorkerThread(Generic[Work, Model]):
     """The thread; use `submit` from anywhere and `close` once.
 
     The model is loaded by the thread too: torch keeps a pool of helper threads for every thread that computes, and as
@@ -108,7 +108,7 @@ class ComputeThread(Generic[Work, Model]):
         for job in (*self.active, *self._waiting):
             job.result.cancel()
 
-    def next(self, fits: Callable[[Work], bool] = lambda job: True) -> Work | None:
+    def take_job(self, fits: Callable[[Work], bool] = lambda job: True) -> Work | None:
         """The job that waits longest, made active, if it fits; else None. Cancelled ones are dropped. For rounds."""
         with self._changed:
             while self._waiting and not self.closed:
@@ -122,45 +122,45 @@ class ComputeThread(Generic[Work, Model]):
         return None
 
     def _run(self) -> None:
-        SHARES.join()
+        CPU_SHARES.add_thread()
         try:
             self._load_and_work()
         finally:
-            SHARES.leave()
+            CPU_SHARES.remove_thread()
 
     def _load_and_work(self) -> None:
         import torch
 
         try:
-            self._take_share()
+            self._apply_cpu_share()
             self._loaded.set_result(self._load())
         except Exception as error:
             self._loaded.set_exception(error)
             return
         with torch.inference_mode():
-            while self._wait():
+            while self._wait_for_work():
                 try:
-                    self._take_share()
+                    self._apply_cpu_share()
                     self._round()
                 except Exception as error:  # a defect must reach those who wait, not end the thread in silence
                     log.exception("%s failed", self._name)
-                    self._fail(error)
+                    self._fail_active_jobs(error)
 
-    def _take_share(self) -> None:
+    def _apply_cpu_share(self) -> None:
         """Compute with the threads asked for, or with a share that changes when others begin or end to compute."""
         import torch
 
-        threads = self._threads or SHARES.threads()
+        threads = self._threads or CPU_SHARES.compute_share()
         if threads != torch.get_num_threads():
             torch.set_num_threads(threads)
 
-    def _wait(self) -> bool:
+    def _wait_for_work(self) -> bool:
         """Sleep until there is work; False once closed."""
         with self._changed:
             self._changed.wait_for(lambda: self.closed or self.active or self._waiting)
             return not self.closed
 
-    def _fail(self, error: Exception) -> None:
+    def _fail_active_jobs(self, error: Exception) -> None:
         for job in self.active:
             if not job.result.done():
                 job.result.set_exception(error)

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS_CONFIG)
-class EndpointPolicy(EndpointConfig):
+class EndpointPolicyConfig(EndpointConfig):
     """Settings of a policy that a server runs."""
 
     temperature: Annotated[float, Field(ge=0)] | None
@@ -52,10 +52,10 @@ class EndpointPolicy(EndpointConfig):
         """None: no server is started."""
 
     @asynccontextmanager
-    async def open(self, servers: ModelServers) -> AsyncIterator[Endpoint]:
+    async def open(self, servers: ModelServers) -> AsyncIterator[EndpointPolicy]:
         """The live policy. Raises ConfigError, MissingError or UnreachableError if the server cannot be used."""
         async with ChatClient(self.make_endpoint()) as client:
-            yield Endpoint(self.prompt, self.sampling, client, sends_stop=self.stop is not None)
+            yield EndpointPolicy(self.prompt, self.sampling, client, sends_stop=self.stop is not None)
 
     @property
     def group(self) -> str:
@@ -63,16 +63,16 @@ class EndpointPolicy(EndpointConfig):
         return "answer" if isinstance(self.prompt, AnswerPrompt) else "policy"
 
 
-class Endpoint:
+class EndpointPolicy:
     """The live policy: one chat completion a call."""
 
     def __init__(self, prompt: Prompt, sampling: Sampling, client: ChatClient, *, sends_stop: bool = True) -> None:
         self._prompt, self._sampling, self._client, self._sends_stop = prompt, sampling, client, sends_stop
         self._system = SystemMessages()
 
-    def with_prompt(self, prompt: Prompt, sampling: Sampling) -> Endpoint:
+    def with_prompt(self, prompt: Prompt, sampling: Sampling) -> EndpointPolicy:
         """The same server under another prompt."""
-        return Endpoint(prompt, sampling, self._client, sends_stop=self._sends_stop)
+        return EndpointPolicy(prompt, sampling, self._client, sends_stop=self._sends_stop)
 
     async def propose(
         self,

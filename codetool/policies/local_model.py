@@ -15,20 +15,20 @@ from typing import Any
 
 from codetool.interfaces import Prompt
 from codetool.model_types import Sampling, Weights
-from codetool.models.chat_template import ChatTokens
-from codetool.models.decoder import load
-from codetool.models.generation_worker import Request, Worker
+from codetool.models.chat_template import ChatTokenizer
+from codetool.models.decoder import load_decoder
+from codetool.models.generation_worker import GenerationRequest, GenerationWorker
 from codetool.prompts.messages import Message
 from codetool.seeding import draw_seed
 from codetool.types import Candidate, Node, Task
 
 log = logging.getLogger(__name__)
 
-TAIL = 24
+STOP_WINDOW_TOKENS = 24
 """Tokens at the end of a candidate in which its stop string is looked for; the string has about ten."""
 
 
-class LocalModel:
+class LocalModelPolicy:
     """A loaded model and its worker thread. `close` ends the thread."""
 
     def __init__(
@@ -43,16 +43,16 @@ class LocalModel:
     ) -> None:
         """Load the model (0.5 s for SmolLM2). Raises MissingError or ConfigError where its files cannot be read."""
         self._prompt, self._sampling = prompt, sampling
-        self._tokens = ChatTokens(weights.base)
-        end = self._tokens.end_of_turn()
-        self._end = _end_tokens(weights.base) | ({end} if end is not None else set())
-        self._context = int(_json(weights.base / "config.json")["max_position_embeddings"])
-        self._worker = Worker(lambda: load(weights), rows, prefix_tokens, threads)
+        self._tokens = ChatTokenizer(weights.base)
+        end = self._tokens.find_end_of_turn()
+        self._end = _load_end_tokens(weights.base) | ({end} if end is not None else set())
+        self._context = int(_load_json(weights.base / "config.json")["max_position_embeddings"])
+        self._worker = GenerationWorker(lambda: load_decoder(weights), rows, prefix_tokens, threads)
 
     draws_by_index = True
     """Each candidate has a seed of its own, so it does not depend on how many are drawn with it."""
 
-    def with_prompt(self, prompt: Prompt, sampling: Sampling) -> LocalModel:
+    def with_prompt(self, prompt: Prompt, sampling: Sampling) -> LocalModelPolicy:
         """The same worker under another prompt; closing either ends both."""
         other = copy(self)
         other._prompt, other._sampling = prompt, sampling
@@ -80,13 +80,13 @@ class LocalModel:
             raw = f"[A prompt of {len(prompt)} and {new} new tokens exceed the context of {self._context} tokens.]"
             log.warning("%s, step %d: %s", task.id, k, raw)
             return [Candidate(raw, self._prompt.parse(raw, k, task), refused=True) for _ in range(n)]
-        request = Request(
+        request = GenerationRequest(
             prompt=prompt,
             seeds=[draw_seed(seed, task, path, first + i) for i in range(n)],
             temperature=self._sampling.temperature or 0.0,
             top_p=self._sampling.top_p or 1.0,
             max_tokens=new,
-            ended=lambda tokens: tokens[-1] in self._end or stop in self.decode(tokens[-TAIL:]),
+            is_ended=lambda tokens: tokens[-1] in self._end or stop in self.decode(tokens[-STOP_WINDOW_TOKENS:]),
         )
         written = await asyncio.wrap_future(self._worker.submit(request))
         texts = [self.decode(tokens).partition(stop)[0] for tokens in written]
@@ -104,12 +104,12 @@ class LocalModel:
         return self._tokens.decode([token for token in tokens if token not in self._end])
 
 
-def _end_tokens(folder: Path) -> frozenset[int]:
+def _load_end_tokens(folder: Path) -> frozenset[int]:
     """The tokens that end a turn; none where no file names any."""
-    found = [_json(folder / name).get("eos_token_id") for name in ("generation_config.json", "config.json")]
+    found = [_load_json(folder / name).get("eos_token_id") for name in ("generation_config.json", "config.json")]
     end: Any = next((each for each in found if each is not None), [])
     return frozenset(end if isinstance(end, list) else [end])
 
 
-def _json(file: Path) -> dict[str, Any]:
+def _load_json(file: Path) -> dict[str, Any]:
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}

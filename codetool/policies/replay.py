@@ -15,17 +15,17 @@ from pydantic.dataclasses import dataclass
 from codetool.errors import ConfigError, MissingError
 from codetool.interfaces import ModelServers, Prompt
 from codetool.model_types import Sampling
-from codetool.policies.recorded import Recorded
+from codetool.policies.recorded import RecordingPolicy
 from codetool.runs import journal
 from codetool.runs.operational import Checksummed
 
-CANDIDATES = "candidates.jsonl"
-FIELDS = frozenset({"task_id", "key", "index", "text", "tokens_in", "tokens_out", "sampling"})
+CANDIDATES_FILE = "candidates.jsonl"
+CANDIDATE_FIELDS = frozenset({"task_id", "key", "index", "text", "tokens_in", "tokens_out", "sampling"})
 """What a candidate's record holds at least."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class Replay:
+class ReplayPolicyConfig:
     """Settings of a policy that reads candidates from run folders.
 
     Sampling settings are part of a candidate's key. None takes them as recorded; a number narrows the choice where the
@@ -55,12 +55,12 @@ class Replay:
 
         Raises ConfigError for no source, MissingError for one that is not there.
         """
-        contents = {sha256(path.read_bytes()).hexdigest() for path in self._files()}
+        contents = {sha256(path.read_bytes()).hexdigest() for path in self._find_files()}
         return sha256("".join(sorted(contents)).encode()).hexdigest()
 
-    def recorded_tasks(self) -> set[str]:
+    def read_task_ids(self) -> set[str]:
         """The ids of the tasks that the sources hold candidates for."""
-        return {record["task_id"] for record in self._records()}
+        return {record["task_id"] for record in self._read_records()}
 
     def usd(self, tokens_in: int, tokens_out: int) -> None:
         """None: a recorded token costs nothing more."""
@@ -69,61 +69,63 @@ class Replay:
         """None: no server is started."""
 
     @asynccontextmanager
-    async def open(self, servers: ModelServers) -> AsyncIterator[Recorded]:
+    async def open(self, servers: ModelServers) -> AsyncIterator[RecordingPolicy]:
         """The live policy; a candidate that was not recorded is a MissingError that names task, step and index.
 
         Raises MissingError for a source that is not there, ConfigError for no source or ambiguous sampling settings.
         """
-        records = list(self._records())
-        yield Recorded(None, prompt=self.prompt, sampling=self._recorded_sampling(records), known=records)
+        records = list(self._read_records())
+        yield RecordingPolicy(None, prompt=self.prompt, sampling=self._choose_sampling(records), known=records)
 
     @field_validator("source", mode="before")
     @classmethod
-    def _one_or_more(cls, source: Any) -> Any:
+    def _to_tuple(cls, source: Any) -> Any:
         paths = (source,) if isinstance(source, str | Path) else source
         return tuple(Path(path).expanduser() if isinstance(path, str | Path) else path for path in paths or ())
 
-    def _files(self) -> Iterator[Path]:
+    def _find_files(self) -> Iterator[Path]:
         if not self.source:
             raise ConfigError("policy.source is empty: name the run folders to replay, `policy.source=[outputs/…]`.")
         for source in self.source:
-            path = source if source.suffix == ".jsonl" else source / CANDIDATES
+            path = source if source.suffix == ".jsonl" else source / CANDIDATES_FILE
             if not path.is_file():
-                raise MissingError(f"policy.source: there is no file {path}. Name a run folder that has {CANDIDATES}.")
+                raise MissingError(
+                    f"policy.source: there is no file {path}. Name a run folder that has {CANDIDATES_FILE}."
+                )
             yield path
 
-    def _records(self) -> Iterator[Mapping[str, Any]]:
-        for path in self._files():
-            yield from (_checked(record, path) for record in journal.read_records(path))
+    def _read_records(self) -> Iterator[Mapping[str, Any]]:
+        for path in self._find_files():
+            yield from (_check_record(record, path) for record in journal.read_records(path))
 
-    def _recorded_sampling(self, records: list[Mapping[str, Any]]) -> Sampling:
+    def _choose_sampling(self, records: list[Mapping[str, Any]]) -> Sampling:
         found = {Sampling(**record["sampling"]) for record in records if "purpose" not in record}
         if not found:
             raise MissingError("policy.source holds no candidate yet. Name the folder of a run that has got further.")
-        fitting = [sampling for sampling in found if _fits(self.sampling, sampling)]
+        fitting = [sampling for sampling in found if _matches_request(self.sampling, sampling)]
         if len(fitting) == 1:
             return fitting[0]
-        listed = "; ".join(sorted(map(_options, found)))
+        listed = "; ".join(sorted(map(_format_options, found)))
         problem = "several of these fit" if fitting else "none of them fits what was asked for"
         raise ConfigError(
-            f"policy.source holds candidates drawn with {listed}; {problem}, {_options(self.sampling)}. "
+            f"policy.source holds candidates drawn with {listed}; {problem}, {_format_options(self.sampling)}. "
             "Choose one by setting these options."
         )
 
 
-def _checked(record: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+def _check_record(record: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
     """The record. Raises ConfigError if it is not a candidate's."""
-    if not FIELDS <= record.keys():
+    if not CANDIDATE_FIELDS <= record.keys():
         raise ConfigError(
-            f"policy.source: {path} holds other records than candidates. Name a run folder or its {CANDIDATES}."
+            f"policy.source: {path} holds other records than candidates. Name a run folder or its {CANDIDATES_FILE}."
         )
     return record
 
 
-def _fits(wanted: Sampling, found: Sampling) -> bool:
+def _matches_request(wanted: Sampling, found: Sampling) -> bool:
     return all(w is None or w == f for w, f in zip(astuple(wanted), astuple(found), strict=True))
 
 
-def _options(sampling: Sampling) -> str:
+def _format_options(sampling: Sampling) -> str:
     numbers = zip(("temperature", "top_p", "max_tokens"), astuple(sampling), strict=True)
     return " ".join(f"policy.{name}={'null' if value is None else value}" for name, value in numbers)

@@ -11,22 +11,22 @@ from dataclasses import replace
 
 from codetool.interfaces import Policy, Prompt
 from codetool.model_types import Sampling
-from codetool.policies.recorded import Record, candidate_key
+from codetool.policies.recorded import CandidateRecord, compute_candidate_key
 from codetool.types import Candidate, Node, Task
 
-Draw = tuple[str, str, int, int]
+DrawKey = tuple[str, str, int, int]
 """Task id, key, first index, number of candidates."""
 
 
 class SharedDraws:
     """A policy that answers from the draws of other runs where they are the draws that it would make."""
 
-    def __init__(self, inner: Policy, *, prompt: Prompt, sampling: Sampling, known: Iterable[Record]) -> None:
+    def __init__(self, inner: Policy, *, prompt: Prompt, sampling: Sampling, known: Iterable[CandidateRecord]) -> None:
         """Takes the records of complete draws, with the policy that makes the others."""
         self._inner, self._prompt, self._sampling = inner, prompt, sampling
         self._by_index = bool(getattr(inner, "draws_by_index", False))
-        self._draws: dict[Draw, dict[int, Record]] = {}
-        self._places: dict[tuple[str, str, int], Record] = {}
+        self._draws: dict[DrawKey, dict[int, CandidateRecord]] = {}
+        self._places: dict[tuple[str, str, int], CandidateRecord] = {}
         self._prompt_tokens: dict[tuple[str, str], int] = {}
         for record in known:
             asked = record["task_id"], record["key"]
@@ -55,16 +55,16 @@ class SharedDraws:
         A server's candidate depends on how many were asked for with it, so there only a draw of the same size counts.
         A policy that draws each index by itself takes what is known and draws the rest.
         """
-        key = candidate_key(self._prompt.messages(task, path, tried), self._sampling)
+        key = compute_candidate_key(self._prompt.messages(task, path, tried), self._sampling)
         draw = self._draws.get((task.id, key, first, n), {})
         if len(draw) == n:
-            return [self._candidate(draw[index], task, path) for index in range(first, first + n)]
+            return [self._build_candidate(draw[index], task, path) for index in range(first, first + n)]
         if not self._by_index:
             return await self._inner.propose(task, path, n, first=first, seed=seed, tried=tried)
         known = 0
         while known < n and (task.id, key, first + known) in self._places:
             known += 1
-        found = [self._candidate(self._places[task.id, key, first + i], task, path) for i in range(known)]
+        found = [self._build_candidate(self._places[task.id, key, first + i], task, path) for i in range(known)]
         if known < n:
             found += await self._inner.propose(task, path, n - known, first=first + known, seed=seed, tried=tried)
         counted = [candidate.tokens_in for candidate in found]
@@ -72,7 +72,7 @@ class SharedDraws:
         # a request counts its prompt once, on its first candidate, in however many parts it was answered
         return [replace(each, tokens_in=0 if place else prompt_tokens) for place, each in enumerate(found)]
 
-    def _candidate(self, record: Record, task: Task, path: Sequence[Node]) -> Candidate:
+    def _build_candidate(self, record: CandidateRecord, task: Task, path: Sequence[Node]) -> Candidate:
         raw = record["text"]
         step = self._prompt.parse(raw, len(path) + 1, task)
         return Candidate(raw, step, record["tokens_in"], record["tokens_out"], record.get("refused", False))

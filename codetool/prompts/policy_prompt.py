@@ -24,7 +24,7 @@ from codetool.types import Execution, Node, Step, Task
 
 
 def _validate_policy_template(source: str, field: ValidationInfo) -> str:
-    """The template. Raises ValueError if it is none, or uses a name or an attribute that it must not."""
+    """Return a policy template. Raises ValueError if it is invalid or uses a name or attribute it may not use."""
     return validate_template(source, POLICY_TEMPLATE_VARIABLES.get(field.field_name or ""))
 
 
@@ -35,13 +35,13 @@ POLICY_TEMPLATE_VARIABLES = {
     "system": frozenset[str](),
     "request": frozenset({"query", "finished", "steps"}),
 }
-"""The names that the templates of a policy's prompts are given, by field; a plug-in's other fields may see others."""
+"""The variables of each template of a policy's prompt, by field. Other fields of a plug-in may use any variable."""
 Template = Annotated[str, AfterValidator(_validate_policy_template)]
-"""A Jinja template as it stands in YAML."""
+"""The source of a Jinja template, as written in YAML."""
 
 
 class PolicyTemplates(Protocol):
-    """The words of a policy's prompt, and how much is shown of what fills them."""
+    """The templates and limits that `build_messages` needs of a policy's prompt."""
 
     @property
     def instruction(self) -> str:
@@ -55,7 +55,7 @@ class PolicyTemplates(Protocol):
 
     @property
     def tried(self) -> str:
-        """Jinja template of what ends the last message where steps were tried before."""
+        """Jinja template appended to the last message if steps were tried before."""
         ...
 
     @property
@@ -71,10 +71,10 @@ class PolicyTemplates(Protocol):
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class StepPrompt:
-    """How a task and a path become chat messages, and a text in the step format becomes a step."""
+    """Render a task and a path as chat messages, and parse a text in the step format as a step."""
 
     instruction: Template
-    """Jinja template of the first user message; sees `tools`, `query`, `observation` and `response`."""
+    """Jinja template of the first user message. Variables: `tools`, `query`, `observation`, `response`."""
     result: Template
     """Jinja template of the user message after a step; sees `k` (one-based), `status`, `output`, `error`, `cut`."""
     max_observation_chars: PositiveInt
@@ -82,64 +82,71 @@ class StepPrompt:
     max_response_chars: NonNegativeInt
     """Highest number of characters of a tool's response shape that are shown."""
     tried: Template = ""
-    """Jinja template of what ends the last message where steps were tried before; sees `k`, the number of the step that
-    is asked for, and `ways`: of each `text` and what `result` sees but `k`. An empty one shows nothing."""
+    """Jinja template appended to the last message if steps were tried before. Variables: `k`, the number of the
+    requested step, and `ways`, a list with `text` and the variables of `result` except `k`. Empty: no text is added."""
 
     def messages(self, task: Task, path: Sequence[Node], tried: Sequence[Node] = ()) -> list[Message]:
-        """The messages that ask for step `len(path) + 1`. Raises ValueError as `conversation` does."""
+        """Return the messages that ask for step `len(path) + 1`. Raises ValueError as `conversation` does."""
         return build_messages(self, task, path, tried, format_finished_step)
 
     def stop(self, k: int) -> str:
-        """The marker that closes step k (one-based)."""
+        """Return the marker that closes step k (one-based)."""
         return format_stop_marker(k)
 
     def parse(self, raw: str, k: int, task: Task) -> Step:
-        """The step that `raw` holds, as step k (one-based); one without code where it holds none. Never raises."""
+        """Parse `raw` as step k (one-based). The step has no code if `raw` contains none. Never raises."""
         return parse_step(raw, k)
 
 
 def format_finished_step(k: int, step: Step) -> str:
-    """A step in the step format as its model wrote it, with the marker that closes it."""
+    """Return the text of step k (one-based) with its closing marker."""
     return f"{step.text}\n{format_stop_marker(k)}"
 
 
 def build_messages(
-    words: PolicyTemplates, task: Task, path: Sequence[Node], tried: Sequence[Node], said: Callable[[int, Step], str]
+    templates: PolicyTemplates,
+    task: Task,
+    path: Sequence[Node],
+    tried: Sequence[Node],
+    format_step: Callable[[int, Step], str],
 ) -> list[Message]:
-    """The messages that ask for step `len(path) + 1`: user and assistant in turn, the first and the last a user's.
+    """Return the messages that ask for step `len(path) + 1`. User and assistant alternate; the last is a user message.
 
-    `said` is what the assistant's message of step k (one-based) holds. Only the last message tells of the steps that
-    were `tried` there. Raises ValueError for a node that has no step or was not executed.
+    `format_step` renders step k (one-based) as the assistant's message. Only the last message lists the steps that were
+    `tried` before. Raises ValueError for a node that has no step or was not executed.
     """
-    first = compile_template(words.instruction).render(
-        tools=task.tools, query=task.query, observation=words.max_observation_chars, response=words.max_response_chars
+    first = compile_template(templates.instruction).render(
+        tools=task.tools,
+        query=task.query,
+        observation=templates.max_observation_chars,
+        response=templates.max_response_chars,
     )
     messages = [{"role": "user", "content": first}]
     for k, node in enumerate(path, start=1):
         step, execution = require_executed(node)
         messages += [
-            {"role": "assistant", "content": said(k, step)},
+            {"role": "assistant", "content": format_step(k, step)},
             {
                 "role": "user",
-                "content": compile_template(words.result).render(k=k, **_result_variables(words, execution)),
+                "content": compile_template(templates.result).render(k=k, **_result_variables(templates, execution)),
             },
         ]
     k = len(path) + 1
-    ways = [
-        {"text": said(k, step), **_result_variables(words, execution)}
+    alternatives = [
+        {"text": format_step(k, step), **_result_variables(templates, execution)}
         for step, execution in map(require_executed, tried)
     ]
-    if ways and (told := compile_template(words.tried).render(k=k, ways=ways).strip()):
-        messages[-1]["content"] = f"{messages[-1]['content'].rstrip()}\n\n{told}"
+    if alternatives and (tried_text := compile_template(templates.tried).render(k=k, ways=alternatives).strip()):
+        messages[-1]["content"] = f"{messages[-1]['content'].rstrip()}\n\n{tried_text}"
     return messages
 
 
-def _result_variables(words: PolicyTemplates, execution: Execution) -> dict[str, str | int]:
+def _result_variables(templates: PolicyTemplates, execution: Execution) -> dict[str, str | int]:
     """What a template sees of a step's execution."""
-    output, cut = truncate_output(execution, words.max_observation_chars)
+    output, cut = truncate_output(execution, templates.max_observation_chars)
     return {
         "status": execution.status,
         "output": output,
-        "error": (execution.error or "")[: words.max_observation_chars],
+        "error": (execution.error or "")[: templates.max_observation_chars],
         "cut": cut,
     }

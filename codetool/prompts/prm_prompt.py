@@ -23,24 +23,24 @@ PRM_TEMPLATE_VARIABLES = {
     "step": frozenset({"k", "text"}),
     "result": frozenset({"k", "status", "observation"}),
 }
-"""The names that each template of a `PRMPrompt` is given."""
+"""The variables of each template of a `PRMPrompt`."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class PRMPrompt:
-    """How a task, a path and a proposed step become what a PRM reads; the only place that renders it.
+    """Renders a task, a path and a proposed step as the messages that a PRM scores.
 
-    A system and a user message, as the reference's server takes them. The user message is the templates one after the
-    other, task, step, result, step, …, and ends with the step to judge: so the text of a longer path begins with the
-    text of the shorter one whatever the templates say, and siblings differ in their own step alone.
+    They are a system and a user message. The user message is the concatenation of the rendered templates (task, step,
+    result, step, …) and ends with the proposed step. So the text of a longer path starts with the text of the shorter
+    one, and siblings differ only in their own step.
     """
 
     system: str
-    """Jinja template of the system message; sees nothing of the task."""
+    """Jinja template of the system message, without variables."""
     task: str
-    """Jinja template of the user message's start; sees `tools` and `query`."""
+    """Jinja template of the start of the user message. Variables: `tools`, `query`."""
     step: str
-    """Jinja template of one step; sees `k` (one-based) and `text`."""
+    """Jinja template of one step. Variables: `k` (one-based), `text`."""
     result: str
     """Jinja template of what a step did; sees `k`, `status` and `observation`."""
     max_observation_chars: PositiveInt
@@ -54,9 +54,9 @@ class PRMPrompt:
     def messages(
         self, task: Task, path: Sequence[Node], step: Step, execution: Execution | None = None
     ) -> list[Message]:
-        """The two messages that ask what `step` is worth after `path`.
+        """Return the messages that ask for the score of `step` after `path`.
 
-        `execution` is what the step itself did, for a PRM that is shown it. Raises ValueError for a node of the path
+        `execution` is the result of the step itself, for a PRM that reads it. Raises ValueError for a node of the path
         that has no step or was not executed.
         """
         messages = self.with_candidate(self.prefix_messages(task, path), len(path) + 1, step.text)
@@ -65,7 +65,7 @@ class PRMPrompt:
         return messages
 
     def prefix_messages(self, task: Task, path: Sequence[Node]) -> list[Message]:
-        """The two messages without the step to judge: what all steps after `path` have in common."""
+        """Return the messages without the proposed step: the part that all steps after `path` share."""
         parts = [compile_template(self.task).render(tools=task.tools, query=task.query)]
         for k, node in enumerate(path, start=1):
             step, execution = require_executed(node)
@@ -74,9 +74,9 @@ class PRMPrompt:
         first = [{"role": "system", "content": system}] if system.strip() else []
         return [*first, {"role": "user", "content": "".join(parts)}]
 
-    def with_candidate(self, before: Sequence[Mapping[str, str]], k: int, text: str) -> list[Message]:
-        """The messages that ask for a step's worth: those `before` it, with its text as step k (one-based) added."""
-        messages = [dict(message) for message in before]
+    def with_candidate(self, prefix: Sequence[Mapping[str, str]], k: int, text: str) -> list[Message]:
+        """Return the messages that ask for a step's score: the prefix with the text of step k (one-based) appended."""
+        messages = [dict(message) for message in prefix]
         messages[-1]["content"] += self._render_step(k, text)
         return messages
 
@@ -93,15 +93,15 @@ class PRMPrompt:
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class PairwisePRMPrompt:
-    """How a task, a path and two proposals for its next step become what a PRM reads that chooses between them.
+    """Renders a task, a path and two proposed next steps as the messages of a PRM that chooses between them.
 
-    All but the proposals is rendered by a `PRMPrompt`, whose rule for longer paths therefore holds; they come last.
+    A `PRMPrompt` renders the task and the path, so longer paths extend shorter ones here too. The proposals come last.
     """
 
     steps: PRMPrompt
-    """How the task and the path are shown, and the system message."""
+    """Renders the task, the path and the system message."""
     pair: str
-    """Jinja template of the two proposals, after all else; sees `k` (one-based, of both), `first` and `second`."""
+    """Jinja template of the two proposals. Variables: `k` (one-based, of both), `first`, `second`."""
 
     @field_validator("pair")
     @classmethod
@@ -109,15 +109,15 @@ class PairwisePRMPrompt:
         return validate_template(source, frozenset({"k", "first", "second"}))
 
     def messages(self, task: Task, path: Sequence[Node], first: Step, second: Step) -> list[Message]:
-        """The two messages that ask which of two steps after `path` has more potential. Raises as `before` does."""
+        """Return the messages that ask which of two steps after `path` is better. Raises like `prefix_messages`."""
         return self.with_candidates(self.prefix_messages(task, path), len(path) + 1, first.text, second.text)
 
     def prefix_messages(self, task: Task, path: Sequence[Node]) -> list[Message]:
-        """The two messages without the proposals. Raises ValueError for a node of the path that was not executed."""
+        """Return the messages without the proposals. Raises ValueError for a node that was not executed."""
         return self.steps.prefix_messages(task, path)
 
-    def with_candidates(self, before: Sequence[Mapping[str, str]], k: int, first: str, second: str) -> list[Message]:
-        """The messages that ask for the choice: those `before` it, with two texts for step k (one-based) added."""
-        messages = [dict(message) for message in before]
+    def with_candidates(self, prefix: Sequence[Mapping[str, str]], k: int, first: str, second: str) -> list[Message]:
+        """Return the messages that ask for the choice: the prefix with two texts for step k (one-based) appended."""
+        messages = [dict(message) for message in prefix]
         messages[-1]["content"] += compile_template(self.pair).render(k=k, first=first, second=second)
         return messages

@@ -1,8 +1,8 @@
-"""A baseline: ReAct (arXiv 2210.03629) in the form of ToolBench (arXiv 2307.16789), a tool call a step.
+"""The prompt of the ReAct baseline (arXiv 2210.03629) in ToolBench's format (arXiv 2307.16789): one tool call per step.
 
-An action becomes a step whose code makes that one call and prints the answer, so the sandbox, the broker, rewards,
-merging and reports treat it as they treat any step. What cannot be called becomes code that raises, so the model reads
-why. `Finish` ends the path with an answer, or gives it up: a step without code that is not finished.
+An action becomes a step whose code makes that call and prints the answer, so the sandbox, the broker, rewards, merging
+and reports treat it like any other step. An invalid call becomes code that raises an error, so that the model reads the
+reason. `Finish` ends the path with an answer, or gives up: then the step has no code and is not finished.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from codetool.types import JSON, Node, Step, Task, Tool
 _UNREADABLE_ANSWER = re.compile(
     r"[\"']final_answer[\"']\s*:\s*[\"'](?P<answer>.*?)[\"']\s*(?:,\s*[\"']return_type|\}|\Z)", re.DOTALL
 )
-"""An answer with quotes in it that its model did not escape."""
+"""A final answer that contains quotes which the model did not escape."""
 GIVE_UP_PREFIX = "give_up"
-"""What the return type of an action Finish that gives up begins with."""
+"""Prefix of the `return_type` of a Finish action that gives up."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class ReActPrompt:
-    """How a task and a path become chat messages, and Thought, Action and Action Input a step."""
+    """Render a task and a path as chat messages, and parse Thought, Action and Action Input as a step."""
 
     instruction: Template
-    """Jinja template of the first user message; sees `tools`, `query`, `observation` and `response`."""
+    """Jinja template of the first user message. Variables: `tools`, `query`, `observation`, `response`."""
     result: Template
     """Jinja template of the user message after a step; sees `k` (one-based), `status`, `output`, `error`, `cut`."""
     max_observation_chars: PositiveInt
@@ -42,19 +42,19 @@ class ReActPrompt:
     max_response_chars: NonNegativeInt
     """Highest number of characters of a tool's response shape that are shown."""
     tried: Template = ""
-    """Jinja template of what ends the last message where steps were tried before; sees `k`, the number of the step that
-    is asked for, and `ways`: of each `text` and what `result` sees but `k`. An empty one shows nothing."""
+    """Jinja template appended to the last message if steps were tried before. Variables: `k`, the number of the
+    requested step, and `ways`, a list with `text` and the variables of `result` except `k`. Empty: no text is added."""
 
     def messages(self, task: Task, path: Sequence[Node], tried: Sequence[Node] = ()) -> list[Message]:
         """The messages that ask for step `len(path) + 1`. Raises ValueError as `conversation` does."""
         return build_messages(self, task, path, tried, lambda k, step: _format_step(step))
 
     def stop(self, k: int) -> str:
-        """Where a model begins to make up what its tool answers."""
+        """Return the stop string: the start of a tool answer, which the model would invent."""
         return "\nObservation:"
 
     def parse(self, raw: str, k: int, task: Task) -> Step:
-        """The first action that `raw` holds as a step; one without code where it holds none or gives up. Never raises.
+        """Return the first action in `raw` as a step; without code if there is none or it gives up. Never raises.
 
         The text of a finished step is the answer alone.
         """
@@ -104,7 +104,7 @@ def _build_step(action: Action, code: str | None) -> Step:
 
 
 def _format_step(step: Step) -> str:
-    """The step as its model wrote it: of an answer the text alone is kept."""
+    """Return the step as the model wrote it. A finished step keeps only the answer, so its action is rebuilt."""
     if not step.finished:
         return step.text
     given = {"return_type": "give_answer", "final_answer": step.text}
@@ -112,7 +112,7 @@ def _format_step(step: Step) -> str:
 
 
 def _find_tool(name: str, tools: Sequence[Tool]) -> Tool | None:
-    """The tool of this name, else the one whose name differs by its case alone."""
+    """Return the tool with this name, else one whose name differs only in case, else None."""
     exact = (tool for tool in tools if tool.name == name)
     return next(exact, next((tool for tool in tools if tool.name.casefold() == name.casefold()), None))
 

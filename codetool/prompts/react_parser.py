@@ -1,7 +1,7 @@
-"""What a model wrote in the form of ReAct → one action: its thought, its name and its arguments.
+"""Parse a model's output in the ReAct format into one action: thought, name and arguments.
 
-Models leave the thought out, put everything on one line, fence the JSON, quote it as Python does, forget its last
-brace, and write the observation themselves. The first action counts, and nothing after its input.
+Models leave out the thought, put everything on one line, fence the JSON, use Python quotes, forget the last brace, and
+write the observation themselves. The parser takes the first action and ignores everything after its input.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ FINISH = "Finish"
 
 @dataclass(frozen=True)
 class Action:
-    """One action. A final answer that was written without one is an action Finish with its text as input."""
+    """One action. A final answer without an action is parsed as the action Finish with the answer as input."""
 
     thought: str
     name: str
     raw_input: str
-    """Its input as it was written."""
+    """The text of the action input, unparsed."""
 
     @property
     def arguments(self) -> dict[str, JSON] | None:
-        """The input as a JSON object, empty where nothing was written; None if it is not readable as one."""
+        """The input as a JSON object; empty if no input was written, None if it cannot be parsed as an object."""
         return _parse_object(self.raw_input)
 
 
 def parse_action(raw: str) -> Action | None:
-    """The first action of the text, None if there is none. Never raises."""
+    """Return the first action of the text, or None if there is none. Never raises."""
     text = extract_visible_text(raw)
     start = _ACTION_LINE.search(text) or _ACTION.search(text)
     answer = _ANSWER.search(text)
@@ -66,7 +66,7 @@ def parse_action(raw: str) -> Action | None:
 
 
 def extract_thought(text: str) -> str:
-    """The words before an action, without the marker and without an observation that the model made up."""
+    """Return the text before an action without the Thought marker and without code fences."""
     lines = [line for line in _THOUGHT.sub("", text).splitlines() if not line.lstrip().startswith("```")]
     return "\n".join(lines).strip(" \t\n*")
 
@@ -86,7 +86,7 @@ def _parse_object(given: str) -> dict[str, JSON] | None:
 
 
 def _parse_variants(text: str) -> Iterator[object]:
-    """What the text at its first brace may mean: as JSON, as Python, and with the braces that it lacks."""
+    """Yield the values that the text may stand for: parsed as JSON or Python, as written or with brackets balanced."""
     whole = _balance_brackets(text)
     for each in (text, whole):
         try:
@@ -96,18 +96,18 @@ def _parse_variants(text: str) -> Iterator[object]:
     for each in (whole, _JSON_LITERAL.sub(lambda match: _PYTHON_LITERALS[match[1]], whole)):
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # an invalid escape is its author's business
+                warnings.simplefilter("ignore")  # an invalid escape sequence only warns
                 yield ast.literal_eval(each)
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             pass
 
 
 def _balance_brackets(text: str) -> str:
-    """The text up to the bracket that closes its first one; with those that are missing if there is none."""
+    """Return the text up to the bracket that closes the first one; append missing closing brackets."""
     open_: list[str] = []
     quote = ""
     escaped = False
-    for place, letter in enumerate(text):
+    for i, letter in enumerate(text):
         if quote:
             quote = "" if letter == quote and not escaped else quote
             escaped = letter == "\\" and not escaped
@@ -118,5 +118,5 @@ def _balance_brackets(text: str) -> str:
         elif open_ and letter == open_[-1]:
             open_.pop()
             if not open_:
-                return text[: place + 1]
+                return text[: i + 1]
     return text.rstrip(" \t\n`") + "".join(reversed(open_))

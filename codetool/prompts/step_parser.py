@@ -1,13 +1,13 @@
-"""What a model wrote → one step of the transcript.
+"""Parse a model's raw output into one step in the step format.
 
-Models drop fences, miscount steps, run on into the next step, think aloud or answer in prose. Whatever comes, a step
-comes out: its text is rebuilt in the transcript's own format, and where no code can be found `code` is None, which is
-a failed step and not an error.
+Models drop fences, miscount steps, continue with the next step, reason in tags or answer in prose. The parser always
+returns a step: it rebuilds the text in the step format, and `code` is None if there is no code, which counts as a
+failed step and is not an error.
 
-Limits: a step has one code block. Of several, the one after `Python Code:` counts, else the first that says it is
-Python, else the first that does something; the others are counted (`Step.unused`) and not run, since a second block is
-as often an alternative to the first as its continuation. Lines are the unit, so a marker inside a string literal of the
-code is left alone only if something else ends its line.
+Limits: a step has one code block. Of several, the parser takes the one after `Python Code:`, else the first that is
+labelled as Python, else the first that has an effect. The others are counted (`Step.unused`) and not run, since a
+second block is as often an alternative to the first as its continuation. The parser works on lines, so a marker inside
+a string literal of the code is preserved only if other text follows it on the line.
 """
 
 from __future__ import annotations
@@ -43,28 +43,28 @@ _LANGUAGE = re.compile(r"[{.]*([A-Za-z_]+)")
 _ATTRIBUTES = re.compile(r"[{]|(?:title|file|filename|name|id|class|linenums|hl_lines|highlight)=")
 _PYTHON = {"", "python", "py", "ipython", "tool_code", "code"}
 MAX_NESTED_FENCES = 20
-"""Fences of a block that are checked for standing inside a string of its code."""
+"""Maximum number of fences per block that are checked for being inside a string literal of the code."""
 
 
 @dataclass
 class Section:
-    """The lines of one step as the model wrote it: what stood before its code, the code, and its markers."""
+    """One step as the model wrote it: the text before the code, the code and the markers."""
 
     number: int | None = None
     words: list[str] = field(default_factory=list)
     code: str | None = None
     finished: bool = False
     unused: int = 0
-    """Further blocks that say they are Python; a step runs one."""
+    """Number of further Python blocks that are not run."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing but markers was found."""
+        """Whether the section has no text and no code."""
         return self.number is None and self.code is None and not any(line.strip() for line in self.words)
 
 
 def parse_step(raw: str, k: int) -> Step:
-    """The step that `raw` holds, numbered k (one-based) whatever number the model gave it. Never raises."""
+    """Parse the step in `raw` and number it k (one-based), whatever number the model wrote. Never raises."""
     sections = [_parse_section(number, lines) for number, lines in _split_steps(_split_lines(raw))]
     chosen = _select_section(sections, k)
     following = sections[sections.index(chosen) + 1 :] if chosen in sections else []
@@ -74,14 +74,14 @@ def parse_step(raw: str, k: int) -> Step:
 
 
 def _split_lines(raw: str) -> list[str]:
-    """The lines without thoughts and special tokens, every closing marker and announced fence on a line of its own."""
+    """Return the visible lines, with each closing marker and each announced fence on its own line."""
     text = _DECORATED_CLOSING.sub(lambda match: f"\n{match[1]}\n", extract_visible_text(raw))
     text = _ANNOUNCED_FENCE.sub(lambda match: f"{match[1]}\n", text)
     return _ALL_FINISHED.sub(f"\n{ALL_FINISHED}", text).split("\n")
 
 
 def _split_steps(lines: Sequence[str]) -> Iterator[tuple[int | None, list[str]]]:
-    """The steps among the lines, each with the number of its header; its title becomes its first line."""
+    """Yield the header number and lines of each step. The header's title becomes the first line."""
     number: int | None = None
     section: list[str] = []
     fenced = False
@@ -100,7 +100,7 @@ def _split_steps(lines: Sequence[str]) -> Iterator[tuple[int | None, list[str]]]
 
 
 def _opens_step(header: re.Match[str], rest: Sequence[str], fenced: bool) -> bool:
-    """Whether a line like `##Step 2: …` opens a step; inside a fence it may as well be a comment of the code."""
+    """Return whether a line like `##Step 2: …` opens a step. Inside a fence it may be a comment of the code."""
     if not fenced:
         return bool(header["mark"] or header["colon"])
     if not (header["mark"] or "").startswith("##"):
@@ -150,7 +150,7 @@ def _parse_section(number: int | None, lines: Sequence[str]) -> Section:
 
 
 def _find_unfenced_program(lines: Sequence[str]) -> str | None:
-    """The lines before a block as a program that does something, a last one like `Output:` left out; else None."""
+    """Return the lines before a block as a program if they have an effect, without a last line like `Output:`."""
     last = next((i for i in range(len(lines) - 1, -1, -1) if lines[i].strip()), 0)
     labelled = bool(lines) and lines[last].rstrip().endswith(":")
     code = _drop_fences(lines[:last] if labelled else lines)
@@ -158,7 +158,7 @@ def _find_unfenced_program(lines: Sequence[str]) -> str | None:
 
 
 def _find_announcement(lines: Sequence[str], blocks: Sequence[Block]) -> int | None:
-    """The first line outside of blocks that announces code; None without one."""
+    """Return the index of the first line outside of blocks that announces code, or None."""
     inside = {i for block in blocks for i in range(block.start, block.end)}
     return next((i for i, line in enumerate(lines) if i not in inside and _CODE_FOLLOWS.match(line)), None)
 
@@ -174,7 +174,7 @@ class Block:
 
 
 def _find_blocks(lines: Sequence[str]) -> Iterator[Block]:
-    """The fenced blocks. One that nobody closed ends with the lines, or where another one opens."""
+    """Yield the fenced blocks. An unclosed block ends with the last line or where another block opens."""
     line = 0
     while line < len(lines):
         fence = _FENCE.match(lines[line])
@@ -189,7 +189,7 @@ def _find_blocks(lines: Sequence[str]) -> Iterator[Block]:
 
 
 def _parse_block(lines: Sequence[str], start: int, fence: re.Match[str], mark: str) -> Block | None:
-    """The block from a fence to the next one of its kind and at least its length; None where there is none."""
+    """Return the block from a fence to the next fence of the same kind and at least its length, or None."""
     language, inline = _parse_opening_fence(fence["rest"].strip())
     content = [inline] if inline else []
     if inline.endswith(mark):
@@ -219,7 +219,7 @@ def _parse_unclosed_block(lines: Sequence[str], start: int, fence: re.Match[str]
 
 
 def _is_inside_string(code: Sequence[str], lines: Sequence[str], place: int) -> bool:
-    """Whether a string in triple quotes is open after the code, and closed in the lines from `place` on."""
+    """Return whether a triple-quoted string is open after the code and closed in the lines from `place` on."""
     text = "\n".join(code)
     quotes = [each for each in ('"""', "'''") if each in text]
     if not any(each in lines[i] for each in quotes for i in range(place, len(lines))):
@@ -234,7 +234,7 @@ def _is_inside_string(code: Sequence[str], lines: Sequence[str], place: int) -> 
 
 
 def _parse_opening_fence(rest: str) -> tuple[str, str]:
-    """Language and code of what follows an opening fence: models write code on the same line too."""
+    """Split the text after an opening fence into language and code. Models also write code on that line."""
     word, _, inline = rest.partition(" ")
     found = _LANGUAGE.match(word)
     language = found[1].lower() if found else ""
@@ -244,17 +244,17 @@ def _parse_opening_fence(rest: str) -> tuple[str, str]:
 
 
 def _dedent_program(lines: Sequence[str]) -> str | None:
-    """The lines of a block without common indentation and surrounding blank lines; None if nothing is left."""
+    """Return the lines of a block without common indentation and outer blank lines; None if nothing remains."""
     return textwrap.dedent("\n".join(line.rstrip() for line in lines)).strip("\n") or None
 
 
 def _drop_fences(lines: Sequence[str]) -> str | None:
-    """The lines of no block as a program: those that are left of fences are dropped."""
+    """Return lines outside of blocks as a program, without remains of fences."""
     return _dedent_program([line for line in lines if not _FENCE_LINE.fullmatch(line.strip())])
 
 
 def _is_program(text: str) -> bool:
-    """Whether unannounced text is Python that does something; a lone word parses too and is prose."""
+    """Return whether text is Python with an effect. A single word parses as Python too but is prose."""
     try:
         body = ast.parse(text).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -270,7 +270,7 @@ def _select_prose(lines: Sequence[str]) -> list[str]:
 
 
 def _select_section(sections: Sequence[Section], k: int) -> Section:
-    """Section k, where a model repeated earlier steps; else what it wrote first, preferably code."""
+    """Return section k if the model repeated earlier steps, else the first section, preferably one with code."""
     own = [section for section in sections if section.number == k]
     ordered = [
         *(section for section in own if section.code),

@@ -1,4 +1,4 @@
-"""A tool and its arguments → a program of one REST call, which the sandbox and the broker treat like any other step."""
+"""Generate the Python code of one REST call from a tool and its arguments, as the code of a step."""
 
 from __future__ import annotations
 
@@ -14,24 +14,26 @@ _HEADERS = re.compile(r"^headers\s*=", re.MULTILINE)
 
 
 def generate_call_code(tool: Tool, arguments: Mapping[str, JSON], preamble: str) -> str:
-    """Python that makes the call and prints the answer; where a path variable is missing, Python that says so.
+    """Return Python code that makes the call and prints the answer, or raises if a path variable is missing.
 
-    Arguments go where the tool's document puts them, unknown ones into the query of a method that changes nothing and
-    into the body of any other. `headers` are sent if the preamble defines them.
+    Arguments go where the tool's document puts them. Unknown ones go into the query of a safe method and into the body
+    of any other method. `headers` are sent if the preamble defines them.
     """
     variables = _VARIABLE.findall(tool.path)
     if missing := [name for name in variables if arguments.get(name) is None]:
         return generate_error_code(f"{tool.name} needs {', '.join(missing)} in its Action Input.")
     path = _VARIABLE.sub(lambda match: quote(_to_text(arguments[match[1]]), safe="", errors="replace"), tool.path)
-    places = {parameter.name: parameter.location for parameter in tool.parameters}
+    locations = {parameter.name: parameter.location for parameter in tool.parameters}
     unknown = "query" if tool.method in SAFE_METHODS else "body"
     rest = {name: value for name, value in arguments.items() if name not in variables}
-    sent = {name: _to_text(value) for name, value in rest.items() if places.get(name) == "header" and value is not None}
-    body = {name: value for name, value in rest.items() if places.get(name, unknown) == "body"}
+    sent = {
+        name: _to_text(value) for name, value in rest.items() if locations.get(name) == "header" and value is not None
+    }
+    body = {name: value for name, value in rest.items() if locations.get(name, unknown) == "body"}
     query = {
         name: _encode_query_value(value)
         for name, value in rest.items()
-        if name not in body and places.get(name) != "header"
+        if name not in body and locations.get(name) != "header"
     }
     headers = "headers" if _HEADERS.search(preamble) else ""
     if sent:
@@ -43,12 +45,12 @@ def generate_call_code(tool: Tool, arguments: Mapping[str, JSON], preamble: str)
 
 
 def generate_error_code(problem: str) -> str:
-    """Python that raises ValueError with the problem: what a model reads as its observation."""
+    """Return Python code that raises ValueError with the problem, which the model reads as its observation."""
     return f"problem = {problem!r}\nraise ValueError(problem)"
 
 
 def _encode_query_value(value: JSON) -> JSON:
-    """The value as `requests` is to encode it: a list repeats its name, a truth value is written as JSON has it."""
+    """Return a query value for `requests`: a list repeats its name, booleans and objects are written as JSON."""
     if isinstance(value, list):
         return [_to_text(item) for item in value]
     return _to_text(value) if isinstance(value, bool | dict) else value

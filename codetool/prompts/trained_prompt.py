@@ -1,9 +1,10 @@
-"""The prompt that a model was trained with, kept in a file beside its weights so that it travels with them.
+"""The record of the prompt that a model was trained with, stored in a file beside its weights.
 
-A model that was trained with one prompt and is used with another works worse, and nothing shows it. So `stage=train`
-writes the file, `stage=serve_prm` tells its content, and whoever uses the model compares it with the prompt in use.
+A model that is used with another prompt than the one it was trained with performs worse, without any error. So
+`stage=train` writes the file, `stage=serve_prm` serves its content, and the policy and the PRM compare it with the
+prompt in use.
 
-Limits: the file says what the configuration of the training named; models trained elsewhere have no file.
+Limits: models that were not trained by this package have no file.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ FILE_HEADER = (
     "# The prompt that this model was trained with. CodeTool compares it with the one that the model is used with.\n"
 )
 CONFIG_GROUPS = {"prm": "prm_prompt", "policy": "policy_prompt"}
-"""The folder of `conf/` that holds the named prompts of a PRM and of a policy."""
+"""For each group, the folder of `conf/` that holds its named prompts."""
 CONFIG_FOLDER = Path(__file__).parents[1] / "conf"
-"""The configuration, to name prompts by; where it lies elsewhere they are named by their text."""
+"""Folder of the named prompts. If it does not exist, messages quote a prompt's text instead of its name."""
 TEMPLATE_MARKUP = re.compile(r"\{[{%#].*?[}%#]\}", re.DOTALL)
 
 RENAMED_KINDS = {"JudgePrompt": "PRMPrompt", "PairPrompt": "PairwisePRMPrompt"}
@@ -41,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 class _BlockDumper(yaml.SafeDumper):
-    """Writes texts of several lines as blocks, as they stand in `conf/`."""
+    """YAML dumper that writes multi-line texts as blocks, like the files in `conf/`."""
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -51,18 +52,18 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _BlockDumper.add_representer(str, _represent_text)
 
 PromptRecord = Mapping[str, Any]
-"""What is kept of a prompt: its `kind` (name of its class) and its `fields` (templates and limits)."""
+"""Description of a prompt: its `kind` (class name) and its `fields` (templates and limits)."""
 
 
 def describe_prompt(prompt: object) -> PromptRecord | None:
-    """What is kept of a prompt; None for one that is no dataclass, whose settings nobody can list."""
+    """Return the record of a prompt, or None if it is not a dataclass, whose fields are unknown."""
     if not dataclasses.is_dataclass(prompt) or isinstance(prompt, type):
         return None
     return {"kind": type(prompt).__name__, "fields": dataclasses.asdict(prompt)}
 
 
 def save_prompt_record(folder: Path, prompt: object) -> None:
-    """Write the file into a model's folder, where the prompt can be described."""
+    """Write the record of a prompt into a model's folder, unless the prompt cannot be described."""
     if (record := describe_prompt(prompt)) is not None:
         text = FILE_HEADER + yaml.dump(
             dict(record), Dumper=_BlockDumper, sort_keys=False, allow_unicode=True, width=10_000
@@ -71,7 +72,7 @@ def save_prompt_record(folder: Path, prompt: object) -> None:
 
 
 def load_prompt_record(folder: Path) -> PromptRecord | None:
-    """What a model's folder says of its prompt; None without the file. Raises ConfigError for a damaged one."""
+    """Load the prompt record from a model's folder; None without the file. Raises ConfigError if it is damaged."""
     file = folder / FILE_NAME
     if not file.is_file():
         return None
@@ -85,17 +86,17 @@ def load_prompt_record(folder: Path) -> PromptRecord | None:
 
 
 def is_prompt_record(value: object) -> TypeGuard[PromptRecord]:
-    """Whether a value, of a file or a server's answer, describes a prompt."""
+    """Return whether a value read from a file or a server's answer is a prompt record."""
     if not isinstance(value, Mapping):
         return False
     return isinstance(value.get("kind"), str) and isinstance(value.get("fields"), Mapping)
 
 
 def explain_mismatch(group: str, source: str, trained: PromptRecord, prompt: object) -> str | None:
-    """One sentence that names both prompts and what to do; None if their texts agree or cannot be compared.
+    """Return one sentence that names both prompts and the remedy; None if the texts agree or cannot be compared.
 
-    `group` is `prm` or `policy`, `source` says whose prompt `trained` is. Limits, such as the characters of an
-    observation, may differ: they depend on the benchmark.
+    `group` is `prm` or `policy`; `source` names the model in the message. Numeric limits, such as the characters of an
+    observation, may differ because they depend on the benchmark.
     """
     used = describe_prompt(prompt)
     trained = _use_current_names(trained)
@@ -111,7 +112,7 @@ def explain_mismatch(group: str, source: str, trained: PromptRecord, prompt: obj
 
 
 def name_prompt(group: str, record: PromptRecord) -> str:
-    """The option in `conf/` that holds the texts of a prompt, else a checksum and the beginning of its text."""
+    """Return the name of the option in `conf/` with the same texts, else a checksum and the start of the text."""
     fields = record["fields"]
     for name in _list_options(group):
         option = yaml.safe_load((CONFIG_FOLDER / CONFIG_GROUPS[group] / f"{name}.yaml").read_text(encoding="utf-8"))
@@ -125,9 +126,9 @@ def name_prompt(group: str, record: PromptRecord) -> str:
 
 
 def may_have_written(prompt: object, messages: Iterable[Sequence[Mapping[str, str]]]) -> bool:
-    """Whether chats may have been written with a prompt: its longest piece of fixed text occurs in the first of them.
+    """Return whether chats may have been rendered with a prompt: the first contains its longest fixed piece of text.
 
-    True where there is no chat, or the prompt has no `instruction` to look for.
+    Return True if there is no chat or the prompt has no `instruction`.
     """
     instruction = getattr(prompt, "instruction", None)
     first = next(iter(messages), None)

@@ -1,4 +1,4 @@
-"""A baseline: the whole program in one pass, in the step format, without a look at what any part of it prints."""
+"""The prompt of the one-pass baseline: the whole program as one step, without intermediate outputs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from codetool.types import Node, Step, Task
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class WholeProgramPrompt:
-    """The step format with one step: a program is finished, whether or not its model remembered the marker."""
+    """The step format with a single step. A program counts as finished even without the end marker."""
 
     instruction: Template
-    """Jinja template of the first user message; sees `tools`, `query`, `observation` and `response`."""
+    """Jinja template of the first user message. Variables: `tools`, `query`, `observation`, `response`."""
     result: Template
     """Jinja template of the message after an answer without code; sees `k`, `status`, `output`, `error`, `cut`."""
     max_observation_chars: PositiveInt
@@ -28,19 +28,19 @@ class WholeProgramPrompt:
     max_response_chars: NonNegativeInt
     """Highest number of characters of a tool's response shape that are shown."""
     tried: Template = ""
-    """Jinja template of what ends the last message where steps were tried before; sees `k`, the number of the step that
-    is asked for, and `ways`: of each `text` and what `result` sees but `k`. An empty one shows nothing."""
+    """Jinja template appended to the last message if steps were tried before. Variables: `k`, the number of the
+    requested step, and `ways`, a list with `text` and the variables of `result` except `k`. Empty: no text is added."""
 
     def messages(self, task: Task, path: Sequence[Node], tried: Sequence[Node] = ()) -> list[Message]:
-        """The messages that ask for the program. Raises ValueError as `conversation` does."""
+        """Return the messages that ask for the program. Raises ValueError as `conversation` does."""
         return build_messages(self, task, path, tried, format_finished_step)
 
     def stop(self, k: int) -> str:
-        """The marker that closes step k (one-based)."""
+        """Return the marker that closes step k (one-based)."""
         return format_stop_marker(k)
 
     def parse(self, raw: str, k: int, task: Task) -> Step:
-        """The program as the last step of its path; a step without code is the last only if it says so."""
+        """Parse the program as the last step of its path. A step without code is the last only with the end marker."""
         step = step_parser.parse_step(raw, k)
         if step.finished or step.code is None:
             return step

@@ -29,7 +29,7 @@ from codetool.evaluation.result_files import (
     read_finished_results,
     warn_about_duplicates,
 )
-from codetool.policies.recorded import CANDIDATE_SHAPE, complete_draws
+from codetool.policies.recorded import CANDIDATE_SHAPE, drop_incomplete_draws
 from codetool.runs import journal
 from codetool.runs.journal import Journal
 
@@ -142,7 +142,7 @@ def _repair_candidates(file: Path, done: Container[str]) -> tuple[dict[str, Any]
     Such a draw is repeated as a whole, since a part of it cannot be drawn again with the same result.
     """
     records = list(journal.read_records(file, {"task_id": str}))
-    complete = complete_draws(records)
+    complete = drop_incomplete_draws(records)
     if len(complete) < len(records):
         log.info("%s: %d candidates of incomplete draws are drawn again", file, len(records) - len(complete))
         journal.atomic_write(file, map(journal.encode_record, complete))

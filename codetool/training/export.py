@@ -9,7 +9,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from codetool.errors import CodeToolError
-from codetool.models.lora import merge
+from codetool.models.lora import merge_adapter
 from codetool.training.train_job import TrainJob, load_trained_weights
 
 ADAPTER, MODEL, MERGED = "adapter", "model", "merged"
@@ -48,7 +48,7 @@ def export_merged(job: TrainJob, adapter: Path) -> Path:
     new = _make_empty_folder(folder)
     model = AutoModelForCausalLM.from_pretrained(job.base, dtype="auto", local_files_only=True)
     weights = model.state_dict()
-    merge(weights, adapter)
+    merge_adapter(weights, adapter)
     model.load_state_dict(weights)
     model.save_pretrained(new)
     _copy_tokenizer_files(job.base, new)

@@ -49,11 +49,11 @@ class ChatEncoder(Protocol):
         """The tokens of a chat, the assistant's turn begun."""
         ...
 
-    def literal(self, text: str) -> list[int]:
+    def tokenize_literally(self, text: str) -> list[int]:
         """The tokens of a text, none added and none of them a control token."""
         ...
 
-    def end_of_turn(self) -> int | None:
+    def find_end_of_turn(self) -> int | None:
         """The token that ends an assistant's message; None if the model has none."""
         ...
 
@@ -90,7 +90,7 @@ def build_policy_examples(transcripts: Iterable[ChatTranscript], tokenizer: Chat
     An example is the chat before the message, tokenized as at inference, and the tokens of the message. Its targets
     are those tokens and the token that ends a turn, so that the policy learns to stop and wait for an observation.
     """
-    end_token = tokenizer.end_of_turn()
+    end_token = tokenizer.find_end_of_turn()
     if end_token is None:
         log.warning("the model's chat template and tokenizer name no token that ends a turn: a policy learns no end")
     for transcript in transcripts:
@@ -99,7 +99,7 @@ def build_policy_examples(transcripts: Iterable[ChatTranscript], tokenizer: Chat
                 continue
             prefix = tokenizer.encode(transcript.messages[:index])
             end = [] if end_token is None else [end_token]
-            learned = [*tokenizer.literal(transcript.messages[index]["content"]), *end]
+            learned = [*tokenizer.tokenize_literally(transcript.messages[index]["content"]), *end]
             first = len(prefix) - 1
             targets = tuple(Target(first + i, weight, token) for i, token in enumerate(learned))
             yield SFTExample(transcript.task_id, (*prefix, *learned[:-1]), targets)

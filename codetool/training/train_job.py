@@ -75,7 +75,7 @@ class TrainJob:
             self.base, dtype, self.tuning, checkpointing=self.settings.gradient_checkpointing
         )
         if self.start is not None:
-            lora.resume(trained.model, self.start)
+            lora.load_for_training(trained.model, self.start)
         if self.vocabulary > trained.unwrapped.get_input_embeddings().num_embeddings:
             trained.unwrapped.resize_token_embeddings(self.vocabulary)
         return trained

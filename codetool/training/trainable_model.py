@@ -19,12 +19,10 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from codetool.errors import ConfigError, MissingError
+from codetool.models.support import require_custom_mask_support
 from codetool.training import tree_attention
 from codetool.training.batch import TrainBatch
 from codetool.training.tuning import TuningConfig
-
-ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3")
-"""Those that have been compared with transformers' own forward pass; scoring in process reads the same."""
 
 
 class TrainableModel(nn.Module):  # type: ignore[misc]
@@ -65,7 +63,12 @@ def load_trainable_model(
     transformers.utils.logging.disable_progress_bar()
     tree_attention.register_tree_attention()
     try:
-        _check_architecture(AutoConfig.from_pretrained(folder, local_files_only=True), folder)
+        require_custom_mask_support(
+            AutoConfig.from_pretrained(folder, local_files_only=True).to_dict(),
+            folder,
+            user="stage=train trains",
+            remedy="Name such a model with prm.model or policy.model.",
+        )
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, attn_implementation=tree_attention.ATTENTION_NAME, local_files_only=True, **more
         )
@@ -104,14 +107,3 @@ def _make_lora_config(tuning: TuningConfig) -> LoraConfig:
         target_modules=modules,
         task_type="CAUSAL_LM",
     )
-
-
-def _check_architecture(config: Any, folder: Path) -> None:
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    windowed = kinds != {"full_attention"} or (config.model_type == "mistral" and config.sliding_window is not None)
-    if config.model_type not in ARCHITECTURES or windowed:
-        what = f"{config.model_type} with sliding windows" if windowed else config.model_type
-        raise ConfigError(
-            f"{folder} is a {what} model; stage=train trains {', '.join(ARCHITECTURES)} with full attention. Name "
-            "such a model with prm.model or policy.model."
-        )

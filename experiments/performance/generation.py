@@ -27,18 +27,20 @@ def ours(prompts: int, candidates: int, tokens: int) -> list[float]:
     """Seconds of the first round and of the round that extends it."""
     import torch
 
-    from codetool.models.generation_worker import Request, Worker
-    from codetool.models.llama_decoder import Llama
-    from codetool.models.smollm2 import smollm2_folder
+    from codetool.models.generation_worker import GenerationRequest, GenerationWorker
+    from codetool.models.llama_decoder import LlamaDecoder
+    from codetool.models.smollm2 import ensure_smollm2
 
-    folder = smollm2_folder()
-    worker = Worker(lambda: Llama(folder, torch.bfloat16), rows=32, prefix_tokens=32768, threads=None)
+    folder = ensure_smollm2()
+    worker = GenerationWorker(lambda: LlamaDecoder(folder, torch.bfloat16), rows=32, prefix_tokens=32768, threads=None)
     texts = encoded(folder, prompts)
     seconds = []
     for extra in ([], list(range(300, 600))):
         began = time.perf_counter()
         requests = [
-            Request([*text, *extra], range(i, i + candidates), 0.9, 0.95, tokens, ended=lambda written: False)
+            GenerationRequest(
+                [*text, *extra], range(i, i + candidates), 0.9, 0.95, tokens, is_ended=lambda written: False
+            )
             for i, text in enumerate(texts)
         ]
         for result in [worker.submit(request) for request in requests]:
@@ -53,9 +55,9 @@ def library(prompts: int, candidates: int, tokens: int) -> list[float]:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from codetool.models.smollm2 import smollm2_folder
+    from codetool.models.smollm2 import ensure_smollm2
 
-    folder = smollm2_folder()
+    folder = ensure_smollm2()
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).eval()
     texts = encoded(folder, prompts)
     seconds = []

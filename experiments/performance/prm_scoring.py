@@ -104,15 +104,15 @@ def reference(tasks: int, candidates: int, precision: str, threads: int) -> tupl
     import torch
     from transformers import AutoModelForCausalLM
 
-    from codetool.models.chat_template import ChatTokens
-    from codetool.models.smollm2 import smollm2_folder
+    from codetool.models.chat_template import ChatTokenizer
+    from codetool.models.smollm2 import ensure_smollm2
 
-    prm, folder = _settings(precision, threads), smollm2_folder()
+    prm, folder = _settings(precision, threads), ensure_smollm2()
     assert isinstance(prm.prompt, PRMPrompt)
     torch.set_num_threads(threads)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, precision)).eval()
-    chat = ChatTokens(folder)
-    labels = [chat.tokens(label)[0] for label in prm.labels]
+    chat = ChatTokenizer(folder)
+    labels = [chat.tokenize(label)[0] for label in prm.labels]
     trees, scores, read = workload(tasks, candidates), list[float](), 0
     began = time.process_time()
     for each in (each for tree in trees for each in tree):

@@ -155,15 +155,15 @@ def serve_as_the_reference_does(precision: str, threads: int) -> None:
     import uvicorn
     from transformers import AutoModelForCausalLM
 
-    from codetool.models.chat_template import ChatTokens
-    from codetool.models.smollm2 import smollm2_folder
+    from codetool.models.chat_template import ChatTokenizer
+    from codetool.models.smollm2 import ensure_smollm2
 
-    prm, folder = validate(compose_all(settings(precision, threads))[0]).prm, smollm2_folder()
+    prm, folder = validate(compose_all(settings(precision, threads))[0]).prm, ensure_smollm2()
     assert isinstance(prm, GenerativePRM)
     torch.set_num_threads(threads)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, precision)).eval()
-    chat = ChatTokens(folder)
-    labels = [chat.tokens(label)[0] for label in prm.labels]
+    chat = ChatTokenizer(folder)
+    labels = [chat.tokenize(label)[0] for label in prm.labels]
     app = FastAPI()
 
     @app.post("/generate")

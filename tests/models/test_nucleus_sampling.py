@@ -2,14 +2,14 @@
 
 import torch
 
-from codetool.models.nucleus_sampling import draw
+from codetool.models.nucleus_sampling import sample_tokens
 
 LOGITS = torch.tensor([[1.0, 3.0, 2.0, -4.0, 0.5]])
 
 
 def shares(temperature: float, top_p: float, draws: int = 4000) -> torch.Tensor:
     uniforms = [i / draws for i in range(draws)]
-    [drawn] = draw(LOGITS, [uniforms], temperature, top_p)
+    [drawn] = sample_tokens(LOGITS, [uniforms], temperature, top_p)
     tokens = torch.tensor(drawn)
     return torch.bincount(tokens, minlength=5) / draws
 
@@ -25,12 +25,12 @@ def test_nucleus() -> None:
 
 
 def test_a_tiny_nucleus_and_temperature_zero_take_the_most_probable() -> None:
-    assert draw(LOGITS, [[0.0, 0.5, 0.999999]], 1.0, 0.01) == [[1, 1, 1]]
-    assert draw(LOGITS, [[0.9, 0.1]], 0, 1.0) == [[1, 1]]
+    assert sample_tokens(LOGITS, [[0.0, 0.5, 0.999999]], 1.0, 0.01) == [[1, 1, 1]]
+    assert sample_tokens(LOGITS, [[0.9, 0.1]], 0, 1.0) == [[1, 1]]
 
 
 def test_rows_do_not_touch_each_other() -> None:
     logits = torch.randn(6, 1000, generator=torch.Generator().manual_seed(0))
     uniforms = [[0.1, 0.9], [0.9], [0.5], [0.3, 0.4, 0.99], [0.7], [0.2]]
-    alone = [draw(logits[i : i + 1], uniforms[i : i + 1], 0.9, 0.95)[0] for i in range(6)]
-    assert draw(logits, uniforms, 0.9, 0.95) == alone
+    alone = [sample_tokens(logits[i : i + 1], uniforms[i : i + 1], 0.9, 0.95)[0] for i in range(6)]
+    assert sample_tokens(logits, uniforms, 0.9, 0.95) == alone

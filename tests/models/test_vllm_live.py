@@ -20,11 +20,11 @@ import torch
 from random_adapter import random_adapter
 
 from codetool.model_types import ServedModel, Weights
-from codetool.models.chat_template import ChatTokens
-from codetool.models.llama_decoder import Llama
-from codetool.models.smollm2 import smollm2_folder
-from codetool.models.vllm_process import counters
-from codetool.models.vllm_servers import STATISTICS, Vllm
+from codetool.models.chat_template import ChatTokenizer
+from codetool.models.llama_decoder import LlamaDecoder
+from codetool.models.smollm2 import ensure_smollm2
+from codetool.models.vllm_process import parse_counters
+from codetool.models.vllm_servers import USAGE_FILE, VllmConfig
 from codetool.runs import journal
 
 pytestmark = [
@@ -40,7 +40,7 @@ MESSAGES = [{"role": "user", "content": "Name the 12 films of 1999,\n 3 by 3.  W
 
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory: pytest.TempPathFactory) -> list[Weights]:
-    base, folder = smollm2_folder(), tmp_path_factory.mktemp("adapters")
+    base, folder = ensure_smollm2(), tmp_path_factory.mktemp("adapters")
     adapters = [None, random_adapter(folder / "policy", base, 1), random_adapter(folder / "prm", base, 2)]
     return [Weights(base, each, "float32") for each in adapters]
 
@@ -52,13 +52,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def served(planned: list[Weights], folder: Path) -> AsyncIterator[list[ServedModel]]:
-    settings = Vllm(
+    settings = VllmConfig(
         start_timeout=600, max_model_len=2048, gpu_memory_utilization=0.5, cpu_kv_cache_gib=1, max_num_seqs=16,
         arguments=(EAGER,),
     )  # fmt: skip
     async with settings.open(planned, folder) as servers:
         yield [await servers.serve(weights) for weights in planned]
-    [line] = journal.read_records(folder / STATISTICS)
+    [line] = journal.read_records(folder / USAGE_FILE)
     assert line["adapters"] == 2
 
 
@@ -88,14 +88,14 @@ async def test_the_server_has_the_corrected_tokenizer(served: list[ServedModel])
     async with httpx.AsyncClient(timeout=60) as http:
         url = f"{served[0].base_url.removesuffix('/v1')}/tokenize"
         tokens = (await http.post(url, json=body)).json()["tokens"]
-    assert tokens == ChatTokens(smollm2_folder()).encode(MESSAGES)
+    assert tokens == ChatTokenizer(ensure_smollm2()).encode(MESSAGES)
 
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_greedy_text_is_that_of_the_model_in_process(served: list[ServedModel], planned: list[Weights]) -> None:
-    tokens = ChatTokens(smollm2_folder())
+    tokens = ChatTokenizer(ensure_smollm2())
     for model, weights in zip(served, planned, strict=True):
-        decoder = Llama(weights.base, torch.float32, weights.adapter)
+        decoder = LlamaDecoder(weights.base, torch.float32, weights.adapter)
         prefix, logits = decoder.prefill(None, tokens.encode(MESSAGES))
         group, written = decoder.start(prefix, 1, 8), [int(logits.argmax())]
         while len(written) < 8:
@@ -134,7 +134,7 @@ async def test_a_prompt_that_comes_again_is_found_in_the_prefix_cache(served: li
 async def found_in_cache(model: ServedModel) -> int:
     async with httpx.AsyncClient(timeout=60) as http:
         text = (await http.get(f"{model.base_url.removesuffix('/v1')}/metrics")).text
-    return counters(text).get("prefix_cache_hits", 0)
+    return parse_counters(text).get("prefix_cache_hits", 0)
 
 
 @pytest.mark.parametrize("name", [signal.SIGKILL, signal.SIGINT])

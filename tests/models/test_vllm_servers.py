@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from codetool.errors import MissingError
 from codetool.model_types import Weights
-from codetool.models.vllm_process import counters, environment
-from codetool.models.vllm_servers import LOG, STATISTICS, Vllm
+from codetool.models.vllm_process import build_environment, parse_counters
+from codetool.models.vllm_servers import LOG_FILE, USAGE_FILE, VllmConfig
 from codetool.runs import journal
 
 SERVER = """
@@ -85,7 +85,7 @@ async def test_models_of_one_base_share_one_server_and_adapters_have_names_of_th
         Weights(folder, adapter(tmp_path / "prm", "adapter", rank=9), "bfloat16"),
         Weights(folder, None, "bfloat16"),
     ]
-    async with Vllm(**SETTINGS).open(planned, tmp_path) as servers:
+    async with VllmConfig(**SETTINGS).open(planned, tmp_path) as servers:
         served = await asyncio.gather(*map(servers.serve, planned))
     [(words, _)] = started()
     modules = dict(word.split("=") for word in words if "=" in word)
@@ -102,40 +102,40 @@ async def test_another_base_or_precision_has_a_server_of_its_own(started: Starte
         Weights(base(tmp_path), None, "float32"),
         Weights(base(tmp_path, "other"), None, "bfloat16"),
     ]
-    async with Vllm(**SETTINGS).open(planned, tmp_path) as servers:
+    async with VllmConfig(**SETTINGS).open(planned, tmp_path) as servers:
         served = [await servers.serve(weights) for weights in planned]
     assert len({each.base_url for each in served}) == len(started()) == 3
     assert all("--enable-lora" not in words for words, _ in started())
 
 
 async def test_nothing_is_started_before_it_is_asked_for(started: Started, tmp_path: Path) -> None:
-    async with Vllm(**SETTINGS).open([Weights(base(tmp_path), None, "bfloat16")], tmp_path):
+    async with VllmConfig(**SETTINGS).open([Weights(base(tmp_path), None, "bfloat16")], tmp_path):
         pass
     assert started() == []
-    assert not (tmp_path / STATISTICS).exists()
+    assert not (tmp_path / USAGE_FILE).exists()
 
 
 async def test_what_the_server_did_is_recorded(started: Started, tmp_path: Path) -> None:
     weights = Weights(base(tmp_path), None, "bfloat16")
-    async with Vllm(**SETTINGS).open([weights], tmp_path) as servers:
+    async with VllmConfig(**SETTINGS).open([weights], tmp_path) as servers:
         await servers.serve(weights)
-    [line] = journal.read_records(tmp_path / STATISTICS)
+    [line] = journal.read_records(tmp_path / USAGE_FILE)
     assert (line["tokens_in"], line["tokens_out"], line["prefix_hit_rate"]) == (400, 7, 0.75)
 
 
 async def test_a_server_that_dies_is_told_with_its_last_words(started: Started, tmp_path: Path) -> None:
     weights = Weights(base(tmp_path), None, "bfloat16")
-    (tmp_path / LOG).write_text("OldError: of an earlier run\n")
-    async with Vllm(**SETTINGS | {"arguments": ("--dies",)}).open([weights], tmp_path) as servers:
+    (tmp_path / LOG_FILE).write_text("OldError: of an earlier run\n")
+    async with VllmConfig(**SETTINGS | {"arguments": ("--dies",)}).open([weights], tmp_path) as servers:
         with pytest.raises(MissingError, match="ended before it answered(.|\n)*no room for the weights") as raised:
             await servers.serve(weights)
     assert "OldError" not in str(raised.value)
-    assert "no room" in (tmp_path / LOG).read_text()
+    assert "no room" in (tmp_path / LOG_FILE).read_text()
 
 
 async def test_a_silent_server_is_given_up(started: Started, tmp_path: Path) -> None:
     weights = Weights(base(tmp_path), None, "bfloat16")
-    settings = Vllm(**SETTINGS | {"arguments": ("--silent",), "start_timeout": 2})
+    settings = VllmConfig(**SETTINGS | {"arguments": ("--silent",), "start_timeout": 2})
     async with asyncio.timeout(60), settings.open([weights], tmp_path) as servers:
         with pytest.raises(MissingError, match=r"within 2 s \(`vllm.start_timeout`\)"):
             await servers.serve(weights)
@@ -147,7 +147,7 @@ async def test_the_server_gets_no_secret_and_asks_no_hub(
     for name in ("TMDB_API_KEY", "VLLM_API_KEY", "HF_TOKEN", "ANYTHING"):
         monkeypatch.setenv(name, "hidden")
     weights = Weights(base(tmp_path), None, "bfloat16")
-    async with Vllm(**SETTINGS).open([weights], tmp_path) as servers:
+    async with VllmConfig(**SETTINGS).open([weights], tmp_path) as servers:
         await servers.serve(weights)
     [(_, variables)] = started()
     assert "hidden" not in variables.values()
@@ -157,12 +157,12 @@ async def test_the_server_gets_no_secret_and_asks_no_hub(
 
 def test_the_users_own_settings_of_vllm_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-    assert environment()["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
+    assert build_environment()["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
 
 
 async def test_an_adapter_of_too_high_a_rank_is_refused(started: Started, tmp_path: Path) -> None:
     weights = Weights(base(tmp_path), adapter(tmp_path, "large", rank=1024), "bfloat16")
-    async with Vllm(**SETTINGS).open([weights], tmp_path) as servers:
+    async with VllmConfig(**SETTINGS).open([weights], tmp_path) as servers:
         with pytest.raises(MissingError, match="rank 512.*has 1024"):
             await servers.serve(weights)
 
@@ -170,7 +170,7 @@ async def test_an_adapter_of_too_high_a_rank_is_refused(started: Started, tmp_pa
 async def test_without_vllm_the_extras_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [])
     weights = Weights(base(tmp_path), None, "bfloat16")
-    async with Vllm(**SETTINGS).open([weights], tmp_path) as servers:
+    async with VllmConfig(**SETTINGS).open([weights], tmp_path) as servers:
         with pytest.raises(MissingError, match=r"\[vllm\].*\[vllm-cpu\].*backend=endpoint"):
             await servers.serve(weights)
 
@@ -180,12 +180,12 @@ def test_counters_are_summed_over_engines_and_histograms_left_out() -> None:
         '# TYPE vllm:prompt_tokens_total counter\nvllm:prompt_tokens_total{engine="0"} 3.0\n'
         'vllm:prompt_tokens_total{engine="1"} 4e2\nvllm:prompt_tokens_created{engine="0"} 1.7e9\n'
     )
-    assert counters(text) == {"prompt_tokens": 403}
+    assert parse_counters(text) == {"prompt_tokens": 403}
 
 
 @pytest.mark.parametrize("words", [("--api-key", "hidden"), ("--api_key=hidden",), ("--hf-token=hidden",)])
 def test_a_secret_among_the_arguments_is_refused_and_not_repeated(words: tuple[str, ...]) -> None:
     with pytest.raises(ValidationError, match=r"vllm\.arguments must not hold --(api-key|hf-token)") as raised:
-        Vllm(**SETTINGS | {"arguments": words})
+        VllmConfig(**SETTINGS | {"arguments": words})
     assert "hidden" not in raised.value.errors()[0]["msg"]
     assert raised.value.errors()[0]["loc"] == ()  # else the command would show the value

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from codetool.models import worker_thread
-from codetool.models.worker_thread import ComputeThread, CpuShares, available_cores
+from codetool.models.worker_thread import CpuShares, WorkerThread, count_available_cores
 
 
 @dataclass
@@ -21,17 +21,17 @@ class Ask:
     result: Future[Any] = field(default_factory=Future)
 
 
-def started(threads: int | None = None) -> ComputeThread[Ask, int]:
+def started(threads: int | None = None) -> WorkerThread[Ask, int]:
     def work() -> None:
-        while job := made.next():
+        while job := made.take_job():
             job.result.set_result(torch.get_num_threads())
         made.active = []
 
-    made: ComputeThread[Ask, int] = ComputeThread("ask", torch.get_num_threads, work, threads)
+    made: WorkerThread[Ask, int] = WorkerThread("ask", torch.get_num_threads, work, threads)
     return made
 
 
-def ask(thread: ComputeThread[Ask, int]) -> int:
+def ask(thread: WorkerThread[Ask, int]) -> int:
     job = Ask()
     thread.submit(job)
     return int(job.result.result(timeout=20))
@@ -39,8 +39,8 @@ def ask(thread: ComputeThread[Ask, int]) -> int:
 
 @pytest.fixture
 def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_thread, "available_cores", lambda: 4)
-    monkeypatch.setattr(worker_thread, "SHARES", CpuShares())
+    monkeypatch.setattr(worker_thread, "count_available_cores", lambda: 4)
+    monkeypatch.setattr(worker_thread, "CPU_SHARES", CpuShares())
 
 
 def test_a_policy_and_a_prm_share_the_cores_while_both_are_there(four_cores: None) -> None:
@@ -62,7 +62,7 @@ def test_a_number_that_is_asked_for_stands_and_the_other_takes_its_share(four_co
 
 def test_a_model_that_cannot_be_loaded_leaves_its_share(four_cores: None) -> None:
     with pytest.raises(OSError, match="damaged"):
-        ComputeThread("broken", lambda: (_ for _ in ()).throw(OSError("damaged")), lambda: None)
+        WorkerThread("broken", lambda: (_ for _ in ()).throw(OSError("damaged")), lambda: None)
     policy = started()
     assert ask(policy) == 4
     policy.close()
@@ -75,5 +75,5 @@ def test_joblibs_workers_have_their_share_of_the_machine(
     monkeypatch: pytest.MonkeyPatch, value: str, cores: int | None
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", value)
-    assert available_cores() == (cores or len(os.sched_getaffinity(0)))
-    assert CpuShares().threads() >= 1
+    assert count_available_cores() == (cores or len(os.sched_getaffinity(0)))
+    assert CpuShares().compute_share() >= 1

@@ -11,22 +11,22 @@ from paths import step_after
 from codetool.answers.composed import AnswerPrompt
 from codetool.errors import ConfigError
 from codetool.model_types import Sampling
-from codetool.policies.endpoint_policy import EndpointPolicy
-from codetool.policies.recorded import Recorded
+from codetool.policies.endpoint_policy import EndpointPolicyConfig
+from codetool.policies.recorded import RecordingPolicy
 from codetool.prompts.policy_prompt import StepPrompt
 from codetool.types import Task
 
 STEP = "##Step 2: b\nPython Code:\n```python\nprint(2)\n```\n[All Finished]\n"
 
 
-def option(prompt: StepPrompt, **changes: Any) -> EndpointPolicy:
+def option(prompt: StepPrompt, **changes: Any) -> EndpointPolicyConfig:
     fields: dict[str, Any] = {
         "model": "m", "base_url": "", "key_env": None, "temperature": 0.9, "top_p": 0.95, "max_tokens": 64,
         "concurrency": 10, "timeout": 5, "retries": 0, "backoff": 0, "stream": False, "extra_body": {},
         "stop": "prompt",
         "usd_per_million_in": None, "usd_per_million_out": None, "prompt": prompt,
     }  # fmt: skip
-    return EndpointPolicy(**fields | changes)
+    return EndpointPolicyConfig(**fields | changes)
 
 
 async def test_candidates_are_parsed_and_the_prompt_is_counted_once(task: Task, prompt: StepPrompt) -> None:
@@ -122,7 +122,9 @@ async def test_the_finish_reason_is_recorded_with_the_candidate(task: Task, prom
     records: list[Any] = []
     async with serve_chat(lambda body: Reply(body={"choices": choices})) as server:
         async with option(prompt, base_url=server.url).open(NO_SERVERS) as inner:
-            policy = Recorded(inner, prompt=prompt, sampling=Sampling(0.9, 0.95, 64), known=(), append=records.append)
+            policy = RecordingPolicy(
+                inner, prompt=prompt, sampling=Sampling(0.9, 0.95, 64), known=(), append=records.extend
+            )
             [drawn] = await policy.propose(task, (), 1)
     assert drawn.finish_reason == records[0]["finish_reason"] == "length"
 

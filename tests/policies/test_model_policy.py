@@ -11,12 +11,12 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from no_servers import NO_SERVERS
 from omegaconf import DictConfig
-from test_decoders import adapter, made
+from tiny_models import save_random_adapter, save_random_model
 
 from codetool.config.run_config import validate
 from codetool.errors import ConfigError, MissingError
 from codetool.model_types import ServedModel, Weights
-from codetool.policies.model import ModelPolicy
+from codetool.policies.model import ModelPolicyConfig
 from codetool.types import Task
 
 Compose = Callable[..., DictConfig]
@@ -36,21 +36,21 @@ class Servers:
 
 
 @pytest.fixture
-def option(composed: Compose) -> Callable[..., ModelPolicy]:
-    def make(*words: str) -> ModelPolicy:
+def option(composed: Compose) -> Callable[..., ModelPolicyConfig]:
+    def make(*words: str) -> ModelPolicyConfig:
         made_of = instantiate(composed(*words).policy, _convert_="all")
-        assert isinstance(made_of, ModelPolicy)
+        assert isinstance(made_of, ModelPolicyConfig)
         return made_of
 
     return make
 
 
-Option = Callable[..., ModelPolicy]
+Option = Callable[..., ModelPolicyConfig]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    made(tmp_path / "qwen", "Qwen2")
+    save_random_model(tmp_path / "qwen", "Qwen2")
     return tmp_path / "qwen"
 
 
@@ -91,7 +91,7 @@ def test_a_download_of_the_hubs_own_tools_is_found(
 def test_a_path_is_a_folder_of_weights_or_an_adapter_and_anything_else_is_told(
     option: Option, tmp_path: Path, folder: Path
 ) -> None:
-    lora = adapter(tmp_path / "lora", base_model_name_or_path=str(folder))
+    lora = save_random_adapter(tmp_path / "lora", base_model_name_or_path=str(folder))
     assert option("policy=qwen7b", f"policy.path={folder}").weights() == Weights(folder, None, "bfloat16")
     assert option("policy=qwen7b", f"policy.path={lora}").weights() == Weights(folder, lora, "bfloat16")
     for path in (tmp_path, tmp_path / "nowhere"):
@@ -108,8 +108,8 @@ def test_weights_are_served_by_the_runs_own_server_alone(option: Option, folder:
 
 
 def test_the_checksum_tells_adapters_apart_and_not_where_they_lie(option: Option, tmp_path: Path, folder: Path) -> None:
-    first = adapter(tmp_path / "one", base_model_name_or_path=str(folder))
-    other = adapter(tmp_path / "two", rank=2, base_model_name_or_path=str(folder))
+    first = save_random_adapter(tmp_path / "one", base_model_name_or_path=str(folder))
+    other = save_random_adapter(tmp_path / "two", rank=2, base_model_name_or_path=str(folder))
     sums = [option("policy=qwen7b", f"policy.path={path}").checksum() for path in (first, other)]
     first.rename(tmp_path / "moved")
     sums.append(option("policy=qwen7b", f"policy.path={tmp_path / 'moved'}").checksum())
@@ -119,10 +119,10 @@ def test_the_checksum_tells_adapters_apart_and_not_where_they_lie(option: Option
 def test_a_model_in_a_folder_and_the_base_of_an_adapter_are_known_by_their_files(
     option: Option, tmp_path: Path, folder: Path
 ) -> None:
-    lora = adapter(tmp_path / "lora", base_model_name_or_path=str(folder))
+    lora = save_random_adapter(tmp_path / "lora", base_model_name_or_path=str(folder))
     options = [option("policy=qwen7b", f"policy.{words}") for words in (f"model={folder}", f"path={lora}")]
     before = [each.checksum() for each in options]
-    made(folder, "Qwen2", rms_norm_eps=1e-3)
+    save_random_model(folder, "Qwen2", rms_norm_eps=1e-3)
     after = [each.checksum() for each in options]
     assert len({*before, *after}) == 4
 

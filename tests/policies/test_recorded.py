@@ -13,8 +13,8 @@ from paths import step_after
 
 from codetool.errors import ConfigError, MissingError
 from codetool.model_types import Sampling
-from codetool.policies.recorded import Record, Recorded
-from codetool.policies.replay import Replay
+from codetool.policies.recorded import CandidateRecord, RecordingPolicy
+from codetool.policies.replay import ReplayPolicyConfig
 from codetool.prompts.policy_prompt import StepPrompt
 from codetool.prompts.step_parser import parse_step
 from codetool.types import Candidate, Node, Task
@@ -47,9 +47,11 @@ class Counting:
         return [Candidate(text, parse_step(text, k), 5 if i == 0 else 0, 3) for i, text in enumerate(texts)]
 
 
-def recorded(inner: Counting | None, known: Sequence[Record], prompt: StepPrompt, sampling: Sampling = SAMPLING) -> Any:
-    records: list[Record] = []
-    return Recorded(inner, prompt=prompt, sampling=sampling, known=known, append=records.extend), records
+def recorded(
+    inner: Counting | None, known: Sequence[CandidateRecord], prompt: StepPrompt, sampling: Sampling = SAMPLING
+) -> Any:
+    records: list[CandidateRecord] = []
+    return RecordingPolicy(inner, prompt=prompt, sampling=sampling, known=known, append=records.extend), records
 
 
 async def test_a_second_run_draws_nothing_and_gets_the_same(task: Task, prompt: StepPrompt) -> None:
@@ -151,9 +153,9 @@ async def folder_of(path: Path, task: Task, prompt: StepPrompt, sampling: Sampli
     return list(drawn)
 
 
-def replay(prompt: StepPrompt, *source: Path, **sampling: float | int | None) -> Replay:
+def replay(prompt: StepPrompt, *source: Path, **sampling: float | int | None) -> ReplayPolicyConfig:
     fields: dict[str, Any] = {"temperature": None, "top_p": None, "max_tokens": None} | sampling
-    return Replay(model="replay", source=source, prompt=prompt, **fields)
+    return ReplayPolicyConfig(model="replay", source=source, prompt=prompt, **fields)
 
 
 @pytest.mark.parametrize("name", ["", "candidates.jsonl"])
@@ -206,8 +208,8 @@ async def test_a_replay_can_be_replayed(task: Task, prompt: StepPrompt, tmp_path
     drawn = await folder_of(tmp_path / "a", task, prompt)
     option = replay(prompt, tmp_path / "a")
     async with option.open(NO_SERVERS) as policy:
-        records: list[Record] = []
-        await Recorded(policy, prompt=prompt, sampling=option.sampling, known=(), append=records.extend).propose(
+        records: list[CandidateRecord] = []
+        await RecordingPolicy(policy, prompt=prompt, sampling=option.sampling, known=(), append=records.extend).propose(
             task, (), 2
         )
     (tmp_path / "b").mkdir()

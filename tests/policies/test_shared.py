@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from codetool.model_types import Sampling
-from codetool.policies.recorded import Record, Recorded
+from codetool.policies.recorded import CandidateRecord, RecordingPolicy
 from codetool.policies.shared import SharedDraws
 from codetool.prompts.policy_prompt import StepPrompt
 from codetool.prompts.step_parser import parse_step
@@ -42,9 +42,11 @@ class Drawing:
         return self
 
 
-async def drawn_by(inner: Any, prompt: StepPrompt, task: Task, *calls: tuple[int, int]) -> tuple[Any, list[Record]]:
-    records: list[Record] = []
-    policy = Recorded(inner, prompt=prompt, sampling=SAMPLING, known=(), append=records.extend)
+async def drawn_by(
+    inner: Any, prompt: StepPrompt, task: Task, *calls: tuple[int, int]
+) -> tuple[Any, list[CandidateRecord]]:
+    records: list[CandidateRecord] = []
+    policy = RecordingPolicy(inner, prompt=prompt, sampling=SAMPLING, known=(), append=records.extend)
     return [await policy.propose(task, (), n, first=first) for first, n in calls], records
 
 

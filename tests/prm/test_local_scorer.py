@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from codetool.errors import ConfigError, MissingError
-from codetool.models.packed_model import Family, PackedModel
-from codetool.models.scoring_worker import CHUNK
+from codetool.models.packed_model import PackedModel, PrefixGroup
+from codetool.models.scoring_worker import STEM_CHUNK
 
 SIBLINGS = steps("search", "give up", "search by title and then read the credits")
 
@@ -100,7 +100,7 @@ async def test_tasks_in_flight_are_scored_together_and_none_notices(folder, batc
 
 async def test_requests_that_arrive_during_a_pass_share_the_next(qwen, monkeypatch):
     passes, started, go_on = [], threading.Event(), threading.Event()
-    read = PackedModel.read
+    read = PackedModel.forward
 
     def watched(self, families, labels):
         passes.append(len(families))
@@ -108,7 +108,7 @@ async def test_requests_that_arrive_during_a_pass_share_the_next(qwen, monkeypat
         assert go_on.wait(10)
         return read(self, families, labels)
 
-    monkeypatch.setattr(PackedModel, "read", watched)
+    monkeypatch.setattr(PackedModel, "forward", watched)
     async with tiny(qwen).open(NO_SERVERS) as prm:
         go_on.set()
         await prm.score(task("known start"), [], SIBLINGS[:1])
@@ -137,7 +137,7 @@ async def test_the_shared_prefix_is_read_once_and_a_child_reads_only_what_is_new
 
 
 async def test_without_room_for_prefixes_scores_stay_and_everything_is_read_again(qwen):
-    path = after("search", "603 " * 2 * CHUNK).path
+    path = after("search", "603 " * 2 * STEM_CHUNK).path
     async with tiny(qwen).open(NO_SERVERS) as roomy, tiny(qwen, "prefix_cache_tokens=0").open(NO_SERVERS) as narrow:
         expected = await roomy.score(task(), path, SIBLINGS)
         for _ in range(2):
@@ -148,7 +148,7 @@ async def test_without_room_for_prefixes_scores_stay_and_everything_is_read_agai
 
 async def test_one_candidate_alone_and_the_same_twice(folder):
     settings, reference = tiny(folder), OneByOne(folder)
-    path = after("search", "603 " * 3 * CHUNK).path
+    path = after("search", "603 " * 3 * STEM_CHUNK).path
     expected = reference.score(settings, task(), path, SIBLINGS[0])
     async with settings.open(NO_SERVERS) as prm:
         alone = await prm.score(task(), path, SIBLINGS[:1])
@@ -240,7 +240,7 @@ async def test_cancelling_a_task_and_closing_end_quietly(qwen):
 async def test_a_failing_pass_reaches_those_who_wait_and_no_later_one(qwen, monkeypatch):
     async with tiny(qwen).open(NO_SERVERS) as prm:
         with monkeypatch.context() as broken:
-            broken.setattr(PackedModel, "read", lambda *_: 1 / 0)
+            broken.setattr(PackedModel, "forward", lambda *_: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 await prm.score(task(), [], SIBLINGS)
         assert len((await prm.score(task(), [], SIBLINGS)).values) == 3
@@ -249,12 +249,12 @@ async def test_a_failing_pass_reaches_those_who_wait_and_no_later_one(qwen, monk
 def test_a_pass_over_families_with_different_prefixes_is_each_alone(folder):
     model = PackedModel(folder, None, "float32", "cpu")
     prompts = [tuple(range(start, start + 20)) for start in (10, 40, 70)]
-    alone = [model.read([Family([], [prompt])], (5, 6))[0][0] for prompt in prompts]
+    alone = [model.forward([PrefixGroup([], [prompt])], (5, 6))[0][0] for prompt in prompts]
     ends = [(1, 2, 3), (4,), (5, 6)]
     wholes = [prompt + end for prompt, end in zip(prompts, ends, strict=True)]
-    whole = [model.read([Family([], [each])], (5, 6))[0][0].logits for each in wholes]
-    families = [Family([read.cache], [end, (9, 9)]) for read, end in zip(alone, ends, strict=True)]
-    for got, expected in zip(model.read(families, (5, 6)), whole, strict=True):
+    whole = [model.forward([PrefixGroup([], [each])], (5, 6))[0][0].logits for each in wholes]
+    families = [PrefixGroup([read.cache], [end, (9, 9)]) for read, end in zip(alone, ends, strict=True)]
+    for got, expected in zip(model.forward(families, (5, 6)), whole, strict=True):
         assert got[0].logits == pytest.approx(expected, abs=1e-5)
 
 

@@ -12,7 +12,7 @@ from promptly import promptly
 
 from codetool.errors import CodeToolError, ConfigError, UnreachableError
 from codetool.model_types import ServedModel, Weights
-from codetool.models.chat_template import ChatTokens
+from codetool.models.chat_template import ChatTokenizer
 
 SIBLINGS = steps("search", "give up")
 
@@ -64,10 +64,10 @@ async def test_the_server_is_sent_the_very_text_that_is_read_in_process(tmp_path
     chat = tiny_models.tokenizer()
     asked = [body["messages"] for body in server.requests]
     sent = {chat.apply_chat_template(each, add_generation_prompt=True, tokenize=False) for each in asked}
-    tokens = ChatTokens(tmp_path)
-    assert sent == {tokens.text(local.prompt.messages(task(), path, step)) for step in SIBLINGS}
+    tokens = ChatTokenizer(tmp_path)
+    assert sent == {tokens.render(local.prompt.messages(task(), path, step)) for step in SIBLINGS}
     for text in sent:
-        assert tokens.tokens(text) == chat.encode(text, add_special_tokens=False)
+        assert tokens.tokenize(text) == chat.encode(text, add_special_tokens=False)
 
 
 async def test_tokens_out_of_the_servers_cache_do_not_count():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from judging import after, option, steps, task
 
-from codetool.models.vllm_servers import Vllm
+from codetool.models.vllm_servers import VllmConfig
 
 pytestmark = [
     pytest.mark.slow,
@@ -19,7 +19,7 @@ SIBLINGS = steps("search for the film", "give up", "read the credits of the film
 async def test_vllm_scores_as_this_process_does_and_reads_the_shared_prefix_once(tmp_path: Path) -> None:
     words = ["precision=float32", "threads=1"]
     local, served = option("smollm2", *words), option("smollm2", *words, "backend=vllm")
-    settings = Vllm(
+    settings = VllmConfig(
         start_timeout=600, max_model_len=2048, gpu_memory_utilization=0.5, cpu_kv_cache_gib=1, max_num_seqs=16,
         arguments=("--enforce-eager",),
     )  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 import requests
 import yaml
 
-from codetool.answers.final_answer import final_answer
+from codetool.answers.final_answer import extract_path_answer
 from codetool.prompts.react import ReActPrompt
 from codetool.types import Execution, Node, Parameter, Step, Task, Tool
 
@@ -198,7 +198,7 @@ ANSWERS = [
 def test_finish_ends_the_path_with_its_answer(prompt: ReActPrompt, raw: str, answer: str) -> None:
     step = prompt.parse(raw, 3, TASK)
     assert (step.code, step.finished) == (None, True)
-    assert final_answer(Node("1", Node("0"), 1, step, Execution("no_code"))) == answer
+    assert extract_path_answer(Node("1", Node("0"), 1, step, Execution("no_code"))) == answer
 
 
 @pytest.mark.parametrize(

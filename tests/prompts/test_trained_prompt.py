@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from codetool.errors import ConfigError
-from codetool.models.locate import ADAPTERS, trained_prompt_of
+from codetool.models.locate import ADAPTERS_FOLDER, load_trained_prompt
 from codetool.prompts import trained_prompt
 
 PRM_PROMPTS = ("compact", "stepwise", "pairwise")
@@ -74,8 +74,8 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: str) -> None:
 
 @pytest.mark.parametrize("group", ["prm", "policy"])
 def test_the_shipped_adapters_have_the_prompt_that_their_options_use(group: str) -> None:
-    record = trained_prompt_of(group, Path("embedded"))  # type: ignore[arg-type]
-    assert record is not None and record == trained_prompt.load_prompt_record(ADAPTERS / f"smollm2_{group}")
+    record = load_trained_prompt(group, Path("embedded"))  # type: ignore[arg-type]
+    assert record is not None and record == trained_prompt.load_prompt_record(ADAPTERS_FOLDER / f"smollm2_{group}")
     assert trained_prompt.explain_mismatch(group, "it", record, option(group).prompt) is None
 
 

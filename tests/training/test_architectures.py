@@ -12,11 +12,11 @@ import transformers
 from codetool.config.overrides import compose_all
 from codetool.config.run_config import validate
 from codetool.errors import ConfigError
-from codetool.models import packed_model
+from codetool.models.support import CUSTOM_MASK_ARCHITECTURES
 from codetool.training.batch import build_batch
 from codetool.training.packing import pack_examples
 from codetool.training.sft_examples import SFTExample, Target
-from codetool.training.trainable_model import ARCHITECTURES, TrainableModel, load_trainable_model
+from codetool.training.trainable_model import TrainableModel, load_trainable_model
 
 SMALL: dict[str, Any] = {
     "vocab_size": 60, "hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 2, "num_attention_heads": 6,
@@ -40,7 +40,7 @@ def loaded(folder: Path) -> TrainableModel:
     return load_trainable_model(folder, torch.float32, tuning, checkpointing=False)
 
 
-@pytest.mark.parametrize("kind", ARCHITECTURES)
+@pytest.mark.parametrize("kind", CUSTOM_MASK_ARCHITECTURES)
 def test_logits_are_those_of_transformers(kind: str, tmp_path: Path) -> None:
     plain = made(kind, tmp_path, **WITHOUT_WINDOW.get(kind, {}))
     examples = [SFTExample("t", tokens, (Target(len(tokens) - 1),)) for tokens in ((5, 6, 7), (5, 6, 8, 9), (3, 4))]
@@ -70,7 +70,3 @@ def test_a_model_that_would_be_computed_wrongly_is_refused(kind: str, more: dict
     transformers.AutoConfig.for_model(kind, **(SMALL | more)).save_pretrained(tmp_path)
     with pytest.raises(ConfigError, match=rf"is a {kind}.* model; stage=train trains llama, mistral, qwen2, qwen3 "):
         loaded(tmp_path)
-
-
-def test_what_is_trained_can_be_scored_in_process() -> None:
-    assert ARCHITECTURES == packed_model.ARCHITECTURES

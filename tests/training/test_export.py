@@ -14,9 +14,9 @@ from training_jobs import config, job, process_file, transcripts_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from codetool.errors import ConfigError, MissingError
-from codetool.models.chat_template import ChatTokens
-from codetool.models.llama_decoder import Llama
-from codetool.models.packed_model import Family, PackedModel
+from codetool.models.chat_template import ChatTokenizer
+from codetool.models.llama_decoder import LlamaDecoder
+from codetool.models.packed_model import PackedModel, PrefixGroup
 from codetool.training import launcher
 from codetool.training.export import export, export_merged
 from codetool.training.new_label_tokens import find_untrained_tokens
@@ -53,14 +53,14 @@ def adapted(base: Path, adapter: Path | None, tokens: list[int]) -> torch.Tensor
 
 def scored(base: Path, adapter: Path | None, tokens: list[int], device: str = "cpu") -> torch.Tensor:
     """The labels' logits as the PRM in process reads them."""
-    [[read]] = PackedModel(base, adapter, "float32", device).read([Family((), [tokens])], LABELS)
+    [[read]] = PackedModel(base, adapter, "float32", device).forward([PrefixGroup((), [tokens])], LABELS)
     return torch.tensor(read.logits)
 
 
 @pytest.mark.parametrize("kind", tiny_models.KINDS)
 def test_an_adapter_is_the_same_everywhere(kind: tiny_models.Kind, tmp_path: Path) -> None:
     run, adapter = made(kind, tmp_path)
-    tokens = ChatTokens(run.base).encode([{"role": "user", "content": "Question: who directed it?"}])
+    tokens = ChatTokenizer(run.base).encode([{"role": "user", "content": "Question: who directed it?"}])
     plain = AutoModelForCausalLM.from_pretrained(run.base, dtype=torch.float32)
     before = logits(plain, tokens)
     peft = logits(PeftModel.from_pretrained(plain, adapter), tokens)
@@ -69,7 +69,7 @@ def test_an_adapter_is_the_same_everywhere(kind: tiny_models.Kind, tmp_path: Pat
     merged = AutoModelForCausalLM.from_pretrained(export_merged(run, adapter), dtype=torch.float32)
     assert torch.allclose(logits(merged, tokens), peft, atol=1e-5)
     if kind == "llama":
-        _, written = Llama(run.base, torch.float32, adapter).prefill(None, tokens)
+        _, written = LlamaDecoder(run.base, torch.float32, adapter).prefill(None, tokens)
         assert torch.allclose(written, peft, atol=1e-5)
 
 
@@ -79,7 +79,7 @@ def test_training_goes_on_from_an_adapter(target: str, tmp_path: Path) -> None:
     data = {"prm": process_file, "policy": transcripts_file}[target](tmp_path / "more.jsonl", 6)
     words = (f"train.target={target}", f"tuning.init_adapter={adapter}", "train.learning_rate=1e-6")
     run = job(config(first.base, data, tmp_path, *words), tmp_path / "more")
-    tokens = ChatTokens(run.base).encode([{"role": "user", "content": "Question: who directed it?"}])
+    tokens = ChatTokenizer(run.base).encode([{"role": "user", "content": "Question: who directed it?"}])
     untouched, before = adapted(run.base, None, tokens), adapted(run.base, adapter, tokens)
     launcher.launch_training(run, Nobody(), None)
     after = adapted(run.base, export(run, run.checkpoints / "last.ckpt", "somebody/tiny", None), tokens)
@@ -114,7 +114,7 @@ def test_an_adapter_names_its_base_and_has_the_precision(precision: str, dtype: 
 def test_a_whole_model_is_the_same_everywhere(kind: tiny_models.Kind, tmp_path: Path) -> None:
     run, folder = made(kind, tmp_path, "tuning=full", "train.learning_rate=1e-3")
     chat = [{"role": "user", "content": "Question: who directed it?"}]
-    tokens = ChatTokens(folder).encode(chat)
+    tokens = ChatTokenizer(folder).encode(chat)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert tokenizer.apply_chat_template(chat, add_generation_prompt=True)["input_ids"] == tokens
     plain = logits(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), tokens)
@@ -134,12 +134,12 @@ def test_new_labels_are_tokens_of_the_exported_model_alone(tmp_path: Path) -> No
     assert labels is not None
     launcher.launch_training(run, Nobody(), None)
     folder = export(run, run.checkpoints / "last.ckpt", "base", labels.tokenizer)
-    ids = [ChatTokens(folder).tokens(word) for word in ("<more>", "<less>")]
+    ids = [ChatTokenizer(folder).tokenize(word) for word in ("<more>", "<less>")]
     assert ids == [[labels.tokens[0]], [labels.tokens[1]]]
     assert AutoTokenizer.from_pretrained(folder).convert_tokens_to_ids(["<more>", "<less>"]) == list(labels.tokens)
-    assert len(ChatTokens(run.base).tokens("<more>")) > 1
+    assert len(ChatTokenizer(run.base).tokenize("<more>")) > 1
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    [[read]] = PackedModel(folder, None, "float32", "cpu").read([Family((), [[5, 6]])], labels.tokens)
+    [[read]] = PackedModel(folder, None, "float32", "cpu").forward([PrefixGroup((), [[5, 6]])], labels.tokens)
     assert torch.allclose(torch.tensor(read.logits), logits(model, [5, 6])[list(labels.tokens)], atol=1e-5)
 
 

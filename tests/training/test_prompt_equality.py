@@ -8,9 +8,9 @@ import tiny_models
 from codetool.config.overrides import compose_all
 from codetool.config.run_config import validate
 from codetool.model_types import ProcessExample, Sampling, Weights
-from codetool.models.chat_template import ChatTokens
+from codetool.models.chat_template import ChatTokenizer
 from codetool.models.locate import ModelFolders
-from codetool.policies.local_model import LocalModel
+from codetool.policies.local_model import LocalModelPolicy
 from codetool.prm.local_scorer import LocalScorer
 from codetool.prompts.step_format import format_stop_marker
 from codetool.training.sft_examples import build_policy_examples, build_prm_examples
@@ -65,7 +65,7 @@ def test_a_prm_is_taught_on_the_prompt_that_it_scores(folder, path):
     node = "-".join("1" * (len(path) + 1))
     before = tuple(settings.prompt.prefix_messages(TASK, path))
     example = ProcessExample("t", node, "0", before, judged_step.text, True, 1.0, True, 1.0, True, 3)
-    [taught] = build_prm_examples([example], settings.prompt, ChatTokens(folder), "label")
+    [taught] = build_prm_examples([example], settings.prompt, ChatTokenizer(folder), "label")
     assert list(taught.tokens) == scored
     [target] = taught.targets
     assert (target.position, target.label_prob, target.weight) == (len(scored) - 1, 1.0, 3.0)
@@ -75,32 +75,32 @@ def test_a_prm_is_taught_on_the_prompt_that_it_scores(folder, path):
 def test_a_policy_is_taught_after_the_prompt_that_it_continues(folder, path):
     prompt = validate(compose_all(["policy_prompt@policy.prompt=compact"])[0]).policy.prompt
     sampling = Sampling(0.0, 1.0, 10)
-    model = LocalModel(Weights(folder, None, "float32"), prompt, sampling, rows=1, prefix_tokens=0, threads=1)
+    model = LocalModelPolicy(Weights(folder, None, "float32"), prompt, sampling, rows=1, prefix_tokens=0, threads=1)
     try:
         asked = [model.encode(prompt.messages(TASK, path[:k])) for k in range(len(path))]
     finally:
         model.close()
     messages = prompt.messages(TASK, path)[:-1]
     weights = [float(message["role"] == "assistant") for message in messages]
-    taught = list(build_policy_examples([Transcript("t", messages, weights)], ChatTokens(folder)))
+    taught = list(build_policy_examples([Transcript("t", messages, weights)], ChatTokenizer(folder)))
     assert len(taught) == len(asked)
     for k, (example, before) in enumerate(zip(taught, asked, strict=True), start=1):
         said = [target.token for target in example.targets]
         assert list(example.tokens) == [*before, *said[:-1]]
         assert [target.position for target in example.targets] == [len(before) - 1 + i for i in range(len(said))]
-        assert ChatTokens(folder).decode(said) == f"{path[k - 1].step.text}\n{format_stop_marker(k)}<|im_end|>"
+        assert ChatTokenizer(folder).decode(said) == f"{path[k - 1].step.text}\n{format_stop_marker(k)}<|im_end|>"
 
 
 def test_what_has_no_weight_is_not_learned(folder):
     messages = [{"role": role, "content": role} for role in ("user", "assistant", "user", "assistant")]
-    [only] = build_policy_examples([Transcript("t", messages, [0, 0, 0, 1])], ChatTokens(folder))
-    assert only.targets[0].position == len(ChatTokens(folder).encode(messages[:3])) - 1
+    [only] = build_policy_examples([Transcript("t", messages, [0, 0, 0, 1])], ChatTokenizer(folder))
+    assert only.targets[0].position == len(ChatTokenizer(folder).encode(messages[:3])) - 1
 
 
 def test_a_step_without_a_label_is_not_learned(folder):
     example = ProcessExample(
         "t", "1", "0", tuple(prm(folder).prompt.prefix_messages(TASK, ())), "a", True, 0.5, True, 0.9, None
     )
-    assert list(build_prm_examples([example], prm(folder).prompt, ChatTokens(folder), "label")) == []
-    [soft] = build_prm_examples([example], prm(folder).prompt, ChatTokens(folder), "soft")
+    assert list(build_prm_examples([example], prm(folder).prompt, ChatTokenizer(folder), "label")) == []
+    [soft] = build_prm_examples([example], prm(folder).prompt, ChatTokenizer(folder), "soft")
     assert soft.targets[0].label_prob == 0.5

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from codetool.answers.final_answer import final_answer
+from codetool.answers.final_answer import extract_path_answer
 from codetool.config.run_config import RunConfig
 from codetool.evaluation.error_taxonomy import TaskError, make_internal_error
 from codetool.evaluation.score_task import check_answer
@@ -82,7 +82,7 @@ def _decide_leaf(task: Task, leaf: Node, config: RunConfig, outcomes: LeafOutcom
         if given_up or leaf.depth >= config.search.depth:
             outcomes.decide(task, leaf, False, "unfinished")
         return
-    answer = final_answer(leaf)
+    answer = extract_path_answer(leaf)
     if config.collect.leaf_success == "checked":
         checked = check_answer(config.benchmark, task, answer)
         if checked is not None:

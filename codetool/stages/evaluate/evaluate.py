@@ -13,8 +13,8 @@ from typing import Any, cast
 
 from rich.console import Console
 
-from codetool.answers.composed import ByPolicy, Printed
-from codetool.answers.final_answer import last_printed
+from codetool.answers.composed import PolicyAnswer, PrintedAnswer
+from codetool.answers.final_answer import extract_last_output
 from codetool.concurrency import gather_or_cancel
 from codetool.config.run_config import RunConfig
 from codetool.errors import CodeToolError
@@ -22,8 +22,8 @@ from codetool.evaluation.score_task import TaskRecord, record_failure, score_tas
 from codetool.http.endpoint import EndpointConfig
 from codetool.interfaces import Executor, ModelServers, Policy, PolicyOption, ProcessRewardModel
 from codetool.model_types import Weights
-from codetool.policies.recorded import ANSWER, Record, Recorded
-from codetool.policies.replay import Replay
+from codetool.policies.recorded import ANSWER_PURPOSE, CandidateRecord, RecordingPolicy
+from codetool.policies.replay import ReplayPolicyConfig
 from codetool.policies.shared import SharedDraws
 from codetool.prm.recorded_scores import RecordedScores
 from codetool.search.expansion import Expansion
@@ -117,7 +117,7 @@ async def _open_components(
 ) -> AsyncIterator[Components]:
     """Open the components. The sandbox starts first, since it forks this process, which is still small."""
 
-    def append(records: Sequence[Record]) -> None:
+    def append(records: Sequence[CandidateRecord]) -> None:
         folder.candidates.append_all(records)
         for record in records:
             progress.count_candidate(record["tokens_out"])
@@ -133,25 +133,25 @@ async def _open_components(
         prompt, sampling = config.policy.prompt, config.policy.sampling
         if prm is not None and (scores := load_recorded_scores(config, tasks)):
             prm = RecordedScores(prm, scores)
-        if shared and not isinstance(config.policy, Replay):
+        if shared and not isinstance(config.policy, ReplayPolicyConfig):
             policy = SharedDraws(policy, prompt=prompt, sampling=sampling, known=load_reused_candidates(shared, tasks))
         if config.reuse:  # inside the run's own recorder, so that its journal holds every candidate
-            policy = Recorded(
+            policy = RecordingPolicy(
                 policy, prompt=prompt, sampling=sampling, known=load_reused_candidates(config.reuse, tasks)
             )
         known = folder.known_candidates
-        recorded = Recorded(
+        recorded = RecordingPolicy(
             policy, prompt=prompt, sampling=sampling, known=known, append=append, watch=progress.count_work
         )
         composer: Policy | None = None
-        if isinstance(config.answer, ByPolicy) or (
-            isinstance(config.policy, Replay) and not _uses_printed_answer(config)
+        if isinstance(config.answer, PolicyAnswer) or (
+            isinstance(config.policy, ReplayPolicyConfig) and not _uses_printed_answer(config)
         ):
             composer = recorded.with_prompt(config.answer.prompt, config.answer.sampling)
         elif summariser is not None:
             prompt, sampling = config.answer.prompt, config.answer.sampling
-            composer = Recorded(
-                summariser, prompt=prompt, sampling=sampling, known=known, append=append, purpose=ANSWER
+            composer = RecordingPolicy(
+                summariser, prompt=prompt, sampling=sampling, known=known, append=append, purpose=ANSWER_PURPOSE
             )
         yield Components(recorded, composer, prm, executor, broker)
 
@@ -159,7 +159,11 @@ async def _open_components(
 @asynccontextmanager
 async def _open_answer_model(config: RunConfig, servers: ModelServers) -> AsyncIterator[Policy | None]:
     """Open the separate model that writes final answers; None if there is none, as in a stage without `answer`."""
-    if _uses_printed_answer(config) or isinstance(config.answer, ByPolicy) or isinstance(config.policy, Replay):
+    if (
+        _uses_printed_answer(config)
+        or isinstance(config.answer, PolicyAnswer)
+        or isinstance(config.policy, ReplayPolicyConfig)
+    ):
         yield None  # a replay reads recorded answers
     else:
         async with cast(PolicyOption, config.answer).open(servers) as summariser:
@@ -168,7 +172,7 @@ async def _open_answer_model(config: RunConfig, servers: ModelServers) -> AsyncI
 
 def _uses_printed_answer(config: RunConfig) -> bool:
     """Return whether the final answer is what the path printed, as in stages without the setting."""
-    return config.answer is None or isinstance(config.answer, Printed)
+    return config.answer is None or isinstance(config.answer, PrintedAnswer)
 
 
 async def _list_weights(config: RunConfig) -> list[Weights]:
@@ -263,8 +267,12 @@ async def _search(attempt: _Attempt, config: RunConfig, parts: Components) -> Se
     result = replace(result, ledger=replace(result.ledger, usd=usd))
     if parts.composer is not None:
         result = await _compose_answer(task, result, config, parts.composer)
-    elif isinstance(config.answer, Printed) and config.answer.unfinished == "last_printed" and not result.best.finished:
-        result = replace(result, composed=last_printed(result.best))
+    elif (
+        isinstance(config.answer, PrintedAnswer)
+        and config.answer.unfinished == "last_printed"
+        and not result.best.finished
+    ):
+        result = replace(result, composed=extract_last_output(result.best))
     attempt.ledger = result.ledger
     return result
 
@@ -279,7 +287,7 @@ def _compute_price(config: RunConfig, ledger: Ledger) -> float | None:
 async def _compose_answer(task: Task, result: SearchResult, config: RunConfig, composer: Policy) -> SearchResult:
     """Return the result with a composed answer, whose tokens and price are added to the ledger."""
     [written] = await composer.propose(task, result.best.path, 1, seed=config.seed)
-    writer = config.policy if isinstance(config.answer, ByPolicy) else cast(PolicyOption, config.answer)
+    writer = config.policy if isinstance(config.answer, PolicyAnswer) else cast(PolicyOption, config.answer)
     searched, composed = result.ledger.usd, writer.usd(written.tokens_in, written.tokens_out)
     ledger = replace(
         result.ledger,

@@ -21,7 +21,7 @@ from codetool.config.run_config import RunConfig, validate
 from codetool.errors import ConfigError, MissingError
 from codetool.evaluation.result_files import TREES, TreeFile
 from codetool.evaluation.result_records import parse_nodes
-from codetool.policies.replay import Replay
+from codetool.policies.replay import ReplayPolicyConfig
 from codetool.prm.recorded_scores import ScoreKey, make_score_key
 from codetool.runs import provenance
 from codetool.stages.evaluate.reuse import collect_draw_settings, describe_difference
@@ -66,7 +66,7 @@ def apply_source_settings(
     A run of another policy is returned unchanged. One line on the console reports what was copied. Raises ConfigError
     for sources that do not belong together, MissingError for one that does not exist.
     """
-    if not isinstance(config.policy, Replay):
+    if not isinstance(config.policy, ReplayPolicyConfig):
         return config, choices
     sources = [_open_source(path) for path in config.policy.source if path.suffix != ".jsonl"]
     if not sources:
@@ -91,7 +91,7 @@ def apply_source_settings(
 def load_recorded_scores(config: RunConfig, tasks: Sequence[Task]) -> dict[ScoreKey, float]:
     """Return the scores of these tasks in a replay's sources if the PRM is the same; else empty."""
     scores: dict[ScoreKey, float] = {}
-    if not isinstance(config.policy, Replay):
+    if not isinstance(config.policy, ReplayPolicyConfig):
         return scores
     for folder in config.policy.source:
         if (folder / "config.yaml").is_file() and read_settings(folder).get("prm") == config.settings["prm"]:
@@ -106,9 +106,9 @@ def load_recorded_scores(config: RunConfig, tasks: Sequence[Task]) -> dict[Score
 
 def refuse_other_tasks(config: RunConfig, tasks: Sequence[Task]) -> None:
     """Raise ConfigError if the source of a replay holds candidates for none of the tasks."""
-    if not isinstance(config.policy, Replay):
+    if not isinstance(config.policy, ReplayPolicyConfig):
         return
-    recorded = config.policy.recorded_tasks()
+    recorded = config.policy.read_task_ids()
     if tasks and recorded and not recorded & {task.id for task in tasks}:
         raise ConfigError(
             f"policy.source was recorded on another benchmark or split: it holds candidates for {len(recorded)} tasks, "

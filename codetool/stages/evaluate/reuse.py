@@ -13,8 +13,8 @@ from typing import Any
 
 from codetool.config.run_config import RunConfig
 from codetool.errors import ConfigError
-from codetool.policies.recorded import CANDIDATE_SHAPE, Record, complete_draws
-from codetool.policies.replay import CANDIDATES
+from codetool.policies.recorded import CANDIDATE_SHAPE, CandidateRecord, drop_incomplete_draws
+from codetool.policies.replay import CANDIDATES_FILE
 from codetool.runs import journal, provenance
 from codetool.runs.identity import Identity
 from codetool.types import Task
@@ -37,12 +37,12 @@ def has_same_draws(identity: Identity, folder: Path) -> bool:
     return collect_draw_settings(provenance.read_provenance(folder).identity) == collect_draw_settings(identity)
 
 
-def load_reused_candidates(folders: Sequence[Path], tasks: Sequence[Task]) -> Iterator[Record]:
+def load_reused_candidates(folders: Sequence[Path], tasks: Sequence[Task]) -> Iterator[CandidateRecord]:
     """Yield the candidates of these tasks in the folders; a run in progress has those up to now."""
     task_ids = {task.id for task in tasks}
     for folder in folders:
-        records = journal.read_records(folder / CANDIDATES, CANDIDATE_SHAPE)
-        yield from complete_draws([record for record in records if record["task_id"] in task_ids])
+        records = journal.read_records(folder / CANDIDATES_FILE, CANDIDATE_SHAPE)
+        yield from drop_incomplete_draws([record for record in records if record["task_id"] in task_ids])
 
 
 def describe_difference(other: Mapping[str, Any], own: Mapping[str, Any], own_place: str = "here") -> str:

@@ -19,7 +19,7 @@ from codetool.config.run_config import RunConfig
 from codetool.errors import CodeToolError
 from codetool.evaluation.judged_results import load_result_lines
 from codetool.evaluation.summary import RunSummary, encode_summary, summarize_results
-from codetool.models.vllm_servers import STATISTICS
+from codetool.models.vllm_servers import USAGE_FILE
 from codetool.runs import journal
 from codetool.runs.code_version import read_code_version
 from codetool.runs.identity import Identity, select_identity_settings
@@ -226,7 +226,7 @@ def _write_summary(path: Path, tasks: Sequence[Task], config: RunConfig, judging
     lines = load_result_lines(path, templates)
     groups = {task.id: task.group for task in tasks}
     summary = summarize_results(lines, len(tasks), seed=config.seed, templates=templates, groups=groups)
-    servers = list(journal.read_records(path / STATISTICS))
+    servers = list(journal.read_records(path / USAGE_FILE))
     content = encode_summary(summary) | ({"servers": servers} if servers else {})
     content |= {"judge": dict(judging)} if judging else {}
     content |= {"tools": counts} if (counts := read_counts(path)) else {}

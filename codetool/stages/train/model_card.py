@@ -14,7 +14,7 @@ import yaml
 from codetool.config.override_errors import get_key
 from codetool.config.run_config import RunConfig
 from codetool.evaluation.charts import Chart, Line, Point, render_svg
-from codetool.models.locate import EMBEDDED, ModelFolders
+from codetool.models.locate import EMBEDDED_MODEL, ModelFolders
 from codetool.runs import journal
 from codetool.runs.provenance import parse_code_versions
 from codetool.stages.train.train_dataset import DataFile
@@ -25,7 +25,7 @@ WORKER_LOG_PATTERN = "process-*.log"
 """Glob pattern of the logs of failed worker processes."""
 MAX_CHART_POINTS = 400
 """Maximum number of points of the loss curve; more updates are averaged."""
-HUB_NAMES = {EMBEDDED: ("HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0")}
+HUB_NAMES = {EMBEDDED_MODEL: ("HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0")}
 """Hub name and licence of models that have another name in CodeTool."""
 
 

