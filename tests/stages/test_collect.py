@@ -247,7 +247,7 @@ def test_a_wrong_option_is_one_message_before_any_rollout(
 ) -> None:
     done = run(*words(policy.url, *more))
     assert done.returncode in (2, 3) and said in done.stderr and "Traceback" not in done.stderr
-    assert not policy.requests and not [*run.outputs.glob("collect/*")]
+    assert not policy.requests and not [*run.outputs.glob("collect/*/*.jsonl")]
 
 
 def test_settings_of_the_data_belong_to_this_stage(run: CommandLine) -> None:

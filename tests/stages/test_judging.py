@@ -119,7 +119,7 @@ def test_what_the_search_did_is_kept_when_the_judge_breaks_down(
     ("more", "said"),
     [
         (("judge.model=null",), "judge.model is not set"),
-        (("judge.model=k",), "does not serve 'k' but j"),
+        (("judge.model=k",), "no chat/completions for the model 'k'"),
         (("judge.votes=0",), "judge.votes=0"),
         (("judge.base_url=http://127.0.0.1:9/v1",), "127.0.0.1:9/v1 cannot be reached"),
         (("judge=openal",), "Allowed: codetool, fac, none, openai, stabletoolbench"),
@@ -128,6 +128,8 @@ def test_what_the_search_did_is_kept_when_the_judge_breaks_down(
 def test_a_judge_that_cannot_be_asked_is_told_before_any_task(
     run: CommandLine, policy: ChatServer, judge: ChatServer, more: tuple[str, ...], said: str
 ) -> None:
+    answer = judge.handler
+    judge.handler = lambda body: answer(body) if body["model"] == "j" else Reply(404, {"error": {"message": "no k"}})
     done = run(*words(policy, judge, *more))
     assert done.returncode in (2, 3) and said in done.stderr and "Traceback" not in done.stderr
     assert not policy.requests and not [*run.outputs.glob("evaluate/*/*.jsonl")]

@@ -33,7 +33,7 @@ from codetool.stages.evaluate.reuse import has_same_draws, refuse_other_draws
 from codetool.stages.evaluate.summary_display import print_summary
 from codetool.stages.evaluate.tool_counts import read_counts
 from codetool.stages.evaluate.unused_prm import drop_unused_prm
-from codetool.stages.judge.judge_run import check_judge_reachable, judge_answers, needs_judge
+from codetool.stages.judge.judge_run import check_judge_reachable, check_judge_settings, judge_answers, needs_judge
 from codetool.stages.report import write_report_if_possible
 from codetool.stages.wandb_content import build_task_content
 from codetool.tracking.wandb import SyncStatus, TrackedRun
@@ -89,8 +89,7 @@ def run(
     """
     config, choices = apply_source_settings(config, choices, console if sweep is None else None)
     config, choices = drop_unused_prm(config, choices, console if sweep is None else None)
-    if needs_judge(config):
-        config.judge.build_vote_settings(config.seed)  # raises for a judge without a model, before anything is read
+    check_judge_settings(config)
     tasks = config.benchmark.tasks()[: config.limit]
     refuse_other_tasks(config, tasks)
     identity = compute_identity(config, choices)

@@ -30,10 +30,21 @@ def needs_judge(config: RunConfig) -> bool:
     return config.stage == "evaluate" and not isinstance(config.judge, NoJudge)
 
 
+def judges_leaves(config: RunConfig) -> bool:
+    """Whether stage=collect may ask the judge which leaves succeed."""
+    wanted = config.stage == "collect" and config.collect.leaf_success != "executed"
+    return wanted and not isinstance(config.judge, NoJudge)
+
+
+def check_judge_settings(config: RunConfig) -> None:
+    """Raise ConfigError if a judge will be asked and its settings are incomplete. Sends no request."""
+    if needs_judge(config) or judges_leaves(config):
+        config.judge.build_vote_settings(config.seed)
+
+
 def check_judge_reachable(config: RunConfig) -> None:
     """Raise CodeToolError if the run needs a judge that cannot be reached, before its tasks are run."""
-    judges_leaves = config.stage == "collect" and config.collect.leaf_success != "executed"
-    if needs_judge(config) or (judges_leaves and not isinstance(config.judge, NoJudge)):
+    if needs_judge(config) or judges_leaves(config):
         asyncio.run(config.judge.probe())
 
 
