@@ -17,7 +17,7 @@ import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from jinja2 import TemplateSyntaxError
 from pydantic import ConfigDict, Field, PositiveInt, field_validator
@@ -30,7 +30,7 @@ from codetool.interfaces import Examples
 from codetool.prompts.jinja import compile_template
 from codetool.prompts.messages import Message
 from codetool.prompts.model_text import extract_visible_text
-from codetool.runs.operational import Checksummed
+from codetool.runs.operational import Checksummed, Operational
 from codetool.tool_calls.toolbench_api import Api, parse_data
 from codetool.tools.call_key import compute_call_key
 from codetool.tools.toolbench.reply_parser import Reply, parse_reply
@@ -51,6 +51,8 @@ class NoSimulator:
 class ModelSimulatorConfig(EndpointConfig):
     """Settings of a simulator behind an OpenAI-compatible endpoint."""
 
+    tools_mode: Annotated[Literal["simulated"], Operational]
+    """What `tools.mode` is unless it is set: a simulator that is chosen is asked."""
     system: str
     """Text of the system message."""
     system_file: Annotated[Path | None, Checksummed]

@@ -100,3 +100,9 @@ def test_the_values_of_every_depth_are_looked_at() -> None:
 
 def test_no_debug_limit_is_shipped() -> None:
     assert yaml.safe_load((CONF / "config.yaml").read_text())["limit"] is None
+
+
+def test_a_simulator_that_is_chosen_sets_the_mode_unless_it_is_set() -> None:
+    words = ["simulator=openai", "simulator.model=m"]
+    modes = [compose_all([*words, *more])[0].tools.mode for more in ([], ["tools.mode=live"])]
+    assert modes == ["simulated", "live"] and compose_all([])[0].tools.mode == "offline"
