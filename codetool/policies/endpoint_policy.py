@@ -1,4 +1,4 @@
-"""A policy behind any OpenAI-compatible endpoint: a hosted service, vLLM, llama.cpp's server."""
+"""A policy that samples steps from an OpenAI-compatible endpoint: a hosted service, vLLM or llama.cpp's server."""
 
 from __future__ import annotations
 
@@ -27,33 +27,33 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS_CONFIG)
 class EndpointPolicyConfig(EndpointConfig):
-    """Settings of a policy that a server runs."""
+    """Settings of a policy whose model runs on a server."""
 
     temperature: Annotated[float, Field(ge=0)] | None
-    """Divides the logits; 0 takes the most probable token; None is not sent, for models that take none."""
+    """Sampling temperature; 0 is greedy; None is not sent, for models that accept no temperature."""
     top_p: Annotated[float, Field(gt=0, le=1)] | None
-    """The draw is from the smallest set of tokens that holds this probability mass; None is not sent."""
+    """Nucleus probability mass in (0, 1]; None is not sent."""
     stop: Literal["prompt"] | None
-    """`prompt`: the server stops at the text that ends a step in this prompt. None: answers are cut there here."""
+    """`prompt`: the prompt's stop string is sent to the server. None: the parser cuts answers at it."""
     max_tokens: Annotated[int, Field(ge=1)]
-    """New tokens of a step at most."""
+    """Maximum number of new tokens of a step."""
     prompt: InstanceOf[Prompt]
-    """How a path becomes messages, and a text a step."""
+    """Renders a path as messages and parses a text as a step."""
 
     @property
     def sampling(self) -> Sampling:
-        """How candidates are drawn."""
+        """The sampling settings of candidates."""
         return Sampling(self.temperature, self.top_p, self.max_tokens)
 
     def checksum(self) -> None:
-        """None: what the server runs is known by the model's name alone."""
+        """Return None: only the model's name identifies what the server runs."""
 
     def weights(self) -> None:
-        """None: no server is started."""
+        """Return None: no server is started."""
 
     @asynccontextmanager
     async def open(self, servers: ModelServers) -> AsyncIterator[EndpointPolicy]:
-        """The live policy. Raises ConfigError, MissingError or UnreachableError if the server cannot be used."""
+        """Open the policy. Raises ConfigError, MissingError or UnreachableError if the server cannot be used."""
         async with ChatClient(self.make_endpoint()) as client:
             yield EndpointPolicy(self.prompt, self.sampling, client, sends_stop=self.stop is not None)
 
@@ -64,14 +64,14 @@ class EndpointPolicyConfig(EndpointConfig):
 
 
 class EndpointPolicy:
-    """The live policy: one chat completion a call."""
+    """A policy that requests one chat completion per call of `propose`."""
 
     def __init__(self, prompt: Prompt, sampling: Sampling, client: ChatClient, *, sends_stop: bool = True) -> None:
         self._prompt, self._sampling, self._client, self._sends_stop = prompt, sampling, client, sends_stop
         self._system = SystemMessages()
 
     def with_prompt(self, prompt: Prompt, sampling: Sampling) -> EndpointPolicy:
-        """The same server under another prompt."""
+        """Return a policy with the same server and another prompt."""
         return EndpointPolicy(prompt, sampling, self._client, sends_stop=self._sends_stop)
 
     async def propose(
@@ -84,9 +84,9 @@ class EndpointPolicy:
         seed: int = 0,
         tried: Sequence[Node] = (),
     ) -> Sequence[Candidate]:
-        """The n candidate next steps after `path`; steps without code where the server refuses the prompt.
+        """Sample n candidate next steps after `path`; steps without code if the server refuses the prompt.
 
-        The seed is sent; whether it is honoured is the server's affair.
+        The seed is sent, but not every server honours it.
         """
         k = len(path) + 1
         try:
@@ -117,7 +117,7 @@ class EndpointPolicy:
         ]
 
     async def _complete(self, messages: Sequence[Message], **options: Any) -> Completion:
-        """The completion of the messages in the form that the server's model takes. Raises as `ChatClient.complete`."""
+        """Request a completion, with the system message in the form that the model accepts. Raises like `complete`."""
         sent = self._system.adapt_messages(messages)
         try:
             return await self._client.complete(sent, **options)

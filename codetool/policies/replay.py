@@ -1,4 +1,4 @@
-"""A policy that repeats recorded runs: no model, no server, no key."""
+"""Settings of a policy that replays the candidates of recorded runs, without a model, server or API key."""
 
 from __future__ import annotations
 
@@ -21,58 +21,58 @@ from codetool.runs.operational import Checksummed
 
 CANDIDATES_FILE = "candidates.jsonl"
 CANDIDATE_FIELDS = frozenset({"task_id", "key", "index", "text", "tokens_in", "tokens_out", "sampling"})
-"""What a candidate's record holds at least."""
+"""Required fields of a candidate's record."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class ReplayPolicyConfig:
-    """Settings of a policy that reads candidates from run folders.
+    """Settings of a policy that replays candidates from run folders.
 
-    Sampling settings are part of a candidate's key. None takes them as recorded; a number narrows the choice where the
-    sources hold candidates of several settings.
+    Sampling settings are part of a candidate's key. None accepts the recorded value; a number selects among sources
+    with several settings.
     """
 
     model: str
-    """A name for the identity of the result; nothing is loaded."""
+    """Model name in the result's identity; no model is loaded."""
     source: Annotated[tuple[Path, ...], Checksummed]
-    """Run folders, or their `candidates.jsonl`; of candidates recorded twice the last one counts."""
+    """Run folders or their `candidates.jsonl`. If a candidate is recorded twice, the last record counts."""
     temperature: Annotated[float, Field(ge=0)] | None
     """Temperature of the recorded candidates."""
     top_p: Annotated[float, Field(gt=0, le=1)] | None
-    """Probability mass that the recorded candidates were drawn from."""
+    """Nucleus probability mass of the recorded candidates."""
     max_tokens: Annotated[int, Field(ge=1)] | None
-    """New tokens that the recorded candidates were allowed."""
+    """Maximum number of new tokens of the recorded candidates."""
     prompt: InstanceOf[Prompt]
-    """How a path becomes messages, and a text a step; it must be the recorded run's."""
+    """Renders a path as messages and parses a text as a step. It must be the prompt of the recorded run."""
 
     @property
     def sampling(self) -> Sampling:
-        """What is demanded of the recorded sampling settings."""
+        """The requested sampling settings; None matches any value."""
         return Sampling(self.temperature, self.top_p, self.max_tokens)
 
     def checksum(self) -> str:
-        """Hex sha256 over the recorded candidates, whatever the files are called and wherever they lie.
+        """Return the hex sha256 of the recorded candidates, independent of file names and folders.
 
-        Raises ConfigError for no source, MissingError for one that is not there.
+        Raises ConfigError if there is no source, MissingError if a source does not exist.
         """
         contents = {sha256(path.read_bytes()).hexdigest() for path in self._find_files()}
         return sha256("".join(sorted(contents)).encode()).hexdigest()
 
     def read_task_ids(self) -> set[str]:
-        """The ids of the tasks that the sources hold candidates for."""
+        """Return the ids of the tasks with candidates in the sources."""
         return {record["task_id"] for record in self._read_records()}
 
     def usd(self, tokens_in: int, tokens_out: int) -> None:
-        """None: a recorded token costs nothing more."""
+        """Return None: recorded tokens cost nothing."""
 
     def weights(self) -> None:
-        """None: no server is started."""
+        """Return None: no server is started."""
 
     @asynccontextmanager
     async def open(self, servers: ModelServers) -> AsyncIterator[RecordingPolicy]:
-        """The live policy; a candidate that was not recorded is a MissingError that names task, step and index.
+        """Open the policy. For an unrecorded candidate it raises MissingError with task, step and index.
 
-        Raises MissingError for a source that is not there, ConfigError for no source or ambiguous sampling settings.
+        Raises MissingError for a missing source, ConfigError for no source or ambiguous sampling settings.
         """
         records = list(self._read_records())
         yield RecordingPolicy(None, prompt=self.prompt, sampling=self._choose_sampling(records), known=records)
@@ -114,7 +114,7 @@ class ReplayPolicyConfig:
 
 
 def _check_record(record: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
-    """The record. Raises ConfigError if it is not a candidate's."""
+    """Return the record. Raises ConfigError if it is not a candidate's record."""
     if not CANDIDATE_FIELDS <= record.keys():
         raise ConfigError(
             f"policy.source: {path} holds other records than candidates. Name a run folder or its {CANDIDATES_FILE}."

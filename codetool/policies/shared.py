@@ -19,10 +19,10 @@ DrawKey = tuple[str, str, int, int]
 
 
 class SharedDraws:
-    """A policy that answers from the draws of other runs where they are the draws that it would make."""
+    """A policy that returns draws of other runs if they equal the draws that it would make."""
 
     def __init__(self, inner: Policy, *, prompt: Prompt, sampling: Sampling, known: Iterable[CandidateRecord]) -> None:
-        """Takes the records of complete draws, with the policy that makes the others."""
+        """Take the records of complete draws and the inner policy for all other draws."""
         self._inner, self._prompt, self._sampling = inner, prompt, sampling
         self._by_index = bool(getattr(inner, "draws_by_index", False))
         self._draws: dict[DrawKey, dict[int, CandidateRecord]] = {}
@@ -37,7 +37,7 @@ class SharedDraws:
                 self._places[record["task_id"], record["key"], record["index"]] = record
 
     def with_prompt(self, prompt: Prompt, sampling: Sampling) -> SharedDraws:
-        """The same draws under another prompt; those of final answers are drawn anew."""
+        """Return a policy for another prompt, the prompt of final answers, which are always drawn anew."""
         return SharedDraws(self._inner.with_prompt(prompt, sampling), prompt=prompt, sampling=sampling, known=())
 
     async def propose(
@@ -50,10 +50,10 @@ class SharedDraws:
         seed: int = 0,
         tried: Sequence[Node] = (),
     ) -> Sequence[Candidate]:
-        """The n candidates from index `first` on.
+        """Return n candidates from index `first` on.
 
-        A server's candidate depends on how many were asked for with it, so there only a draw of the same size counts.
-        A policy that draws each index by itself takes what is known and draws the rest.
+        A server's candidate depends on the size of its draw, so only a recorded draw of the same size is used. A policy
+        with independent indices uses all recorded candidates and draws only the rest.
         """
         key = compute_candidate_key(self._prompt.messages(task, path, tried), self._sampling)
         draw = self._draws.get((task.id, key, first, n), {})
