@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from codetool.benchmarks import reference_answers, tmdb_verified
-from codetool.tmdb.store import load
+from codetool.tmdb.store import load_store
 
 ROOT = Path(__file__).parents[1]
 
@@ -39,7 +39,7 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
 
 
 def test_the_readme_counts_what_is_there() -> None:
-    store, rows = load(), tmdb_verified.load_all_rows()
+    store, rows = load_store(), tmdb_verified.load_all_rows()
     text = " ".join((ROOT / "docs" / "benchmarks.md").read_text().split())
     assert f"{len(store.movies)} films, {len(store.shows)} shows with {len(store.episodes)} named episodes" in text
     assert f"{len(store.people):,} people" in text

@@ -1,4 +1,4 @@
-"""When episodes air: every episode of every show in order, filled in from what the data knows.
+"""Air dates of all episodes of each show, completed from the dates in the data.
 
 A known day is one that a file states (`episodes.jsonl`, a season's first day, a show's last day, which is that of the
 latest season begun by then) or that two equal stated days of a season leave no choice about. All other episodes air on
@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import lru_cache
 
-from codetool.tmdb.catalog_dependency import Catalogue
+from codetool.tmdb.catalog_dependency import Catalog
 from codetool.tmdb.records import Episode, Show
 from codetool.tmdb.store import Store
 
@@ -20,58 +20,58 @@ Seasons = Sequence[Sequence[Episode]]
 """A show's seasons in order, each with all its episodes; `air_date` is empty where it is unknown."""
 
 
-def seasons(here: Catalogue, show: Show) -> Seasons:
+def get_seasons(here: Catalog, show: Show) -> Seasons:
     """The show's seasons with every episode of each."""
-    return _arranged(here)[show.id]
+    return _seasons_by_show(here)[show.id]
 
 
-def last_aired(here: Catalogue, show: Show) -> Episode | None:
+def find_last_aired(here: Catalog, show: Show) -> Episode | None:
     """The latest episode that is known to have aired by the catalogue's day."""
-    return _around(here)[show.id][0]
+    return _neighbours_by_show(here)[show.id][0]
 
 
-def next_aired(here: Catalogue, show: Show) -> Episode | None:
+def find_next_aired(here: Catalog, show: Show) -> Episode | None:
     """The first episode that is known to air after the catalogue's day."""
-    return _around(here)[show.id][1]
+    return _neighbours_by_show(here)[show.id][1]
 
 
-def is_out(here: Catalogue, show: Show, episode: Episode) -> bool:
+def has_aired(here: Catalog, show: Show, episode: Episode) -> bool:
     """Whether an episode comes no later in its show than the latest that is known to have aired."""
-    last = last_aired(here, show)
+    last = find_last_aired(here, show)
     return last is not None and (episode.season, episode.number) <= (last.season, last.number)
 
 
 @lru_cache(maxsize=32)  # a catalogue never changes
-def airing(here: Catalogue, days: int) -> Sequence[Show]:
+def find_airing_shows(here: Catalog, days: int) -> Sequence[Show]:
     """The shows with an episode from the catalogue's day to `days` later, most popular first."""
     first, last = here.as_of.isoformat(), (here.as_of + timedelta(days=days)).isoformat()
     return [show for show in here.store.show_index.records if airs_between(here, show, first, last)]
 
 
-def airs_between(here: Catalogue, show: Show, first: str, last: str) -> bool:
+def airs_between(here: Catalog, show: Show, first: str, last: str) -> bool:
     """Whether an episode airs on a known day from `first` to `last`, both ISO."""
-    return any(first <= day <= last for day in _days(here)[show.id])
+    return any(first <= day <= last for day in _air_dates_by_show(here)[show.id])
 
 
 @lru_cache(maxsize=8)
-def _arranged(here: Catalogue) -> Mapping[int, Seasons]:
-    return {show.id: _seasons(here.store, show) for show in here.store.shows.values()}
+def _seasons_by_show(here: Catalog) -> Mapping[int, Seasons]:
+    return {show.id: _build_seasons(here.store, show) for show in here.store.shows.values()}
 
 
 @lru_cache(maxsize=8)
-def _days(here: Catalogue) -> Mapping[int, Sequence[str]]:
+def _air_dates_by_show(here: Catalog) -> Mapping[int, Sequence[str]]:
     return {
         number: sorted({episode.air_date for season in found for episode in season} - {""})
-        for number, found in _arranged(here).items()
+        for number, found in _seasons_by_show(here).items()
     }
 
 
 @lru_cache(maxsize=8)
-def _around(here: Catalogue) -> Mapping[int, tuple[Episode | None, Episode | None]]:
-    return {number: _nearest(found, here.as_of.isoformat()) for number, found in _arranged(here).items()}
+def _neighbours_by_show(here: Catalog) -> Mapping[int, tuple[Episode | None, Episode | None]]:
+    return {number: _find_neighbours(found, here.as_of.isoformat()) for number, found in _seasons_by_show(here).items()}
 
 
-def _nearest(found: Seasons, today: str) -> tuple[Episode | None, Episode | None]:
+def _find_neighbours(found: Seasons, today: str) -> tuple[Episode | None, Episode | None]:
     known = sorted(
         (episode for season in found for episode in season if episode.air_date),
         key=lambda episode: (episode.air_date, episode.season, episode.number),
@@ -81,18 +81,18 @@ def _nearest(found: Seasons, today: str) -> tuple[Episode | None, Episode | None
     return past[-1] if past else None, future[0] if future else None
 
 
-def _seasons(store: Store, show: Show) -> Seasons:
+def _build_seasons(store: Store, show: Show) -> Seasons:
     found = [
-        [_episode(store, show, season, number) for number in range(1, show.seasons[season - 1].episodes + 1)]
+        [_build_episode(store, show, season, number) for number in range(1, show.seasons[season - 1].episodes + 1)]
         for season in range(1, len(show.seasons) + 1)
     ]
-    ended = _ended(show, found)
+    ended = _find_ended_season(show, found)
     if ended:
         found[ended - 1][-1] = replace(found[ended - 1][-1], air_date=show.last_air_date)
-    return tuple(tuple(_filled(season)) for season in found)
+    return tuple(tuple(_fill_air_dates(season)) for season in found)
 
 
-def _ended(show: Show, found: Sequence[Sequence[Episode]]) -> int:
+def _find_ended_season(show: Show, found: Sequence[Sequence[Episode]]) -> int:
     """The number of the season whose last episode aired on the show's last day, or 0.
 
     It is the last one begun by then, unless that episode has a day of its own, a later day is known in the season, or
@@ -106,7 +106,7 @@ def _ended(show: Show, found: Sequence[Sequence[Episode]]) -> int:
     return begun if latest < show.last_air_date or (over and latest == show.last_air_date) else 0
 
 
-def _episode(store: Store, show: Show, season: int, number: int) -> Episode:
+def _build_episode(store: Store, show: Show, season: int, number: int) -> Episode:
     known = store.episodes.get((show.id, season, number))
     if known is None:
         known = Episode(show=show.id, season=season, number=number, name=f"Episode {number}", air_date="")
@@ -115,7 +115,7 @@ def _episode(store: Store, show: Show, season: int, number: int) -> Episode:
     return known
 
 
-def _filled(season: Sequence[Episode]) -> list[Episode]:
+def _fill_air_dates(season: Sequence[Episode]) -> list[Episode]:
     """The season's episodes; those between two that aired on one day aired on that day too."""
     dated = [place for place, episode in enumerate(season) if episode.air_date]
     days = {place: season[place].air_date for place in dated}

@@ -17,7 +17,7 @@ from fastapi.routing import APIRoute
 from pydantic_core import to_json
 
 from codetool.tmdb import error_responses
-from codetool.tmdb.catalog_dependency import Catalogue
+from codetool.tmdb.catalog_dependency import Catalog
 from codetool.tmdb.imdb_ids import ImdbIds
 from codetool.tmdb.routes import (
     by_id,
@@ -59,14 +59,14 @@ ROUTERS = tuple(
     )
 )
 
-UNOBSERVED: dict[str, Any] = {
+NO_TELEMETRY: dict[str, Any] = {
     "telemetry": {"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
 }
 """FastAPI reports every request to OpenTelemetry where that is installed; nobody here has asked for it. A FastAPI that
 does not report yet ignores the option."""
 
 
-def create_app(catalogue: Catalogue | None = None, *, require_key: bool = False, key: str = "") -> FastAPI:
+def create_app(catalogue: Catalog | None = None, *, require_key: bool = False, key: str = "") -> FastAPI:
     """The app over a catalogue; without one it can only describe itself.
 
     With `require_key` a request needs a bearer token or an `api_key`: `key`, or where that is empty any value.
@@ -78,23 +78,23 @@ def create_app(catalogue: Catalogue | None = None, *, require_key: bool = False,
         servers=[{"url": SERVER}],
         openapi_url=None,
         generate_unique_id_function=_operation_id,
-        dependencies=[Depends(_key_check(key))] if require_key else [],
-        **UNOBSERVED,
+        dependencies=[Depends(_make_key_check(key))] if require_key else [],
+        **NO_TELEMETRY,
     )
     app.state.catalogue = catalogue
     for router in ROUTERS:
         for route in router.routes:
             assert isinstance(route, APIRoute)
             app.add_api_route(
-                route.path, _responding(route.endpoint), response_model=route.response_model, summary=route.summary
+                route.path, _return_response(route.endpoint), response_model=route.response_model, summary=route.summary
             )
-    error_responses.install(app)
+    error_responses.install_handlers(app)
     if catalogue is not None:
         app.add_middleware(ImdbIds, catalogue=catalogue)
     return app
 
 
-def _responding(endpoint: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Response]]:
+def _return_response(endpoint: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Response]]:
     """The endpoint with its answer made a response here, which keeps FastAPI from validating it again."""
 
     @wraps(endpoint)
@@ -107,7 +107,7 @@ def _responding(endpoint: Callable[..., Awaitable[Any]]) -> Callable[..., Awaita
     return respond
 
 
-def _key_check(key: str) -> Callable[[Request], Awaitable[None]]:
+def _make_key_check(key: str) -> Callable[[Request], Awaitable[None]]:
     async def demand_key(request: Request) -> None:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         given = token.strip() if scheme.lower() == "bearer" else ""

@@ -12,16 +12,16 @@ from codetool.tmdb.list_items import JSONObject
 Parts = Mapping[str, Callable[[], JSONObject]]
 """The sub-resources that can be appended, each as its own route answers it."""
 
-MOST = 20
+MAX_PARTS = 20
 
 
-def appended(body: JSONObject, names: str, parts: Parts) -> JSONObject | JSONResponse:
+def append_parts(body: JSONObject, names: str, parts: Parts) -> JSONObject | JSONResponse:
     """The details with the parts named; as at the service, a part leaves its id out and an unknown name is ignored.
 
     Raises TMDB's 400 for more than twenty names.
     """
     named = [name for name in names.replace(" ", "").split(",") if name]
-    if len(named) > MOST:
+    if len(named) > MAX_PARTS:
         raise too_many_parts()
     asked = [name for name in named if name in parts]
     if not asked:

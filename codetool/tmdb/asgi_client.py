@@ -18,7 +18,7 @@ class Response:
     body: str
 
 
-def scope(method: str, url: str, path: str, query: Mapping[str, Any]) -> dict[str, Any]:
+def build_scope(method: str, url: str, path: str, query: Mapping[str, Any]) -> dict[str, Any]:
     """The ASGI scope of a request: `url` gives scheme and host, `path` is what the app sees."""
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -31,7 +31,7 @@ def scope(method: str, url: str, path: str, query: Mapping[str, Any]) -> dict[st
         "path": path,
         "raw_path": path.encode(),
         "root_path": "",
-        "query_string": urlencode(_plain(query), doseq=True).encode(),
+        "query_string": urlencode(_format_query(query), doseq=True).encode(),
         "headers": [(b"host", host.encode())],
         "client": None,
         "server": (host, 443),
@@ -58,7 +58,7 @@ async def fetch(app: FastAPI, request: dict[str, Any]) -> Response:
     return Response(status, b"".join(chunks).decode())
 
 
-def _plain(query: Mapping[str, Any]) -> dict[str, Any]:
+def _format_query(query: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: str(value).lower() if isinstance(value, bool) else value
         for name, value in query.items()

@@ -1,4 +1,4 @@
-"""What every route needs: the data, and the frozen day that decides what is released and what is trending."""
+"""FastAPI dependency of all routes: the data, and the fixed date that decides what is released and trending."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ Record = TypeVar("Record")
 
 
 @dataclass(frozen=True, eq=False)  # a key of caches by what it is, not by what it holds
-class Catalogue:
+class Catalog:
     """The store as it stood on one day."""
 
     store: Store
     as_of: date
 
 
-async def _catalogue(request: Request) -> Catalogue:
+async def _get_catalog(request: Request) -> Catalog:
     found = request.app.state.catalogue
-    assert isinstance(found, Catalogue)
+    assert isinstance(found, Catalog)
     return found
 
 
-Here = Annotated[Catalogue, Depends(_catalogue)]
+CatalogDep = Annotated[Catalog, Depends(_get_catalog)]
 """The catalogue of the app that serves the request."""
 
 
-def find(records: Mapping[Key, Record], number: Key) -> Record:
+def get_or_404(records: Mapping[Key, Record], number: Key) -> Record:
     """The record of that id. Raises TMDB's 404 for an id that nobody has."""
     if number not in records:
         raise not_found()

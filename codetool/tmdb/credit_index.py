@@ -1,4 +1,4 @@
-"""Every credit of the catalogue by its id: who, in which film or show, as what."""
+"""Index of all credits by id: person, film or show, and job or role."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from codetool.tmdb import list_items
-from codetool.tmdb.air_dates import seasons
-from codetool.tmdb.catalog_dependency import Catalogue
+from codetool.tmdb.air_dates import get_seasons
+from codetool.tmdb.catalog_dependency import Catalog
 from codetool.tmdb.credits import DEPARTMENTS
 from codetool.tmdb.list_items import JSONObject
 from codetool.tmdb.records import Episode, Movie, Person, Show
-from codetool.tmdb.season_details import episode_item, season_item
-from codetool.tmdb.synthetic import credit_id
+from codetool.tmdb.season_details import render_episode, render_season
+from codetool.tmdb.synthetic import make_credit_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,75 +31,75 @@ class Credit:
 
 
 @lru_cache(maxsize=8)  # a catalogue never changes
-def credits_by_id(here: Catalogue) -> Mapping[str, Credit]:
+def index_credits(here: Catalog) -> Mapping[str, Credit]:
     """The index; where two ways lead to one credit, the first counts, and episodes' credits come first."""
     found: dict[str, Credit] = {}
     for show in here.store.shows.values():
-        for credit in [*_of_episodes(here, show), *_of_show(here, show)]:
+        for credit in [*_iterate_episode_credits(here, show), *_iterate_show_credits(here, show)]:
             found.setdefault(credit.id, credit)
     for movie in here.store.movies.values():
-        for credit in _of_work(here, "movie", movie):
+        for credit in _iterate_work_credits(here, "movie", movie):
             found.setdefault(credit.id, credit)
     return found
 
 
-def credit_details(here: Catalogue, credit: Credit, language: str) -> JSONObject:
+def render_credit(here: Catalog, credit: Credit, language: str) -> JSONObject:
     """The credit as its route answers it."""
     kind = "movie" if isinstance(credit.work, Movie) else "tv"
-    person = list_items.person(credit.person) | {"media_type": "person"}
+    person = list_items.render_person(credit.person) | {"media_type": "person"}
     acts = credit.job == "Actor"
     return {
         "credit_type": "cast" if acts else "crew",
         "department": "Acting" if acts else DEPARTMENTS.get(credit.job, "Crew"),
         "job": credit.job,
-        "media": _media(here, credit, language),
+        "media": _render_media(here, credit, language),
         "media_type": kind,
         "id": credit.id,
         "person": person,
     }
 
 
-def _media(here: Catalogue, credit: Credit, language: str) -> JSONObject:
-    item = list_items.typed(here.store, credit.work, language) | {"character": credit.character}
+def _render_media(here: Catalog, credit: Credit, language: str) -> JSONObject:
+    item = list_items.render_with_media_type(here.store, credit.work, language) | {"character": credit.character}
     if isinstance(credit.work, Movie):
         return item
     show = credit.work
     numbers = sorted({episode.season for episode in credit.episodes}) or range(1, len(show.seasons) + 1)
     return item | {
-        "episodes": [episode_item(here, show, episode) | {"media_type": "tv_episode"} for episode in credit.episodes],
+        "episodes": [render_episode(here, show, episode) | {"media_type": "tv_episode"} for episode in credit.episodes],
         "seasons": [
-            season_item(here, show, number) | {"media_type": "tv_season", "show_id": show.id} for number in numbers
+            render_season(here, show, number) | {"media_type": "tv_season", "show_id": show.id} for number in numbers
         ],
     }
 
 
-def _of_work(here: Catalogue, kind: str, work: Movie | Show) -> Iterator[Credit]:
+def _iterate_work_credits(here: Catalog, kind: str, work: Movie | Show) -> Iterator[Credit]:
     for name, character in work.cast.items():
-        yield _credit(here, kind, work, name, "cast", character=character)
+        yield _make_credit(here, kind, work, name, "cast", character=character)
     for job, names in work.crew.items():
         for name in names:
-            yield _credit(here, kind, work, name, job)
+            yield _make_credit(here, kind, work, name, job)
 
 
-def _of_show(here: Catalogue, show: Show) -> Iterator[Credit]:
-    yield from _of_work(here, "tv", show)
+def _iterate_show_credits(here: Catalog, show: Show) -> Iterator[Credit]:
+    yield from _iterate_work_credits(here, "tv", show)
     for name in show.created_by:
-        yield _credit(here, "tv", show, name, "Creator")
+        yield _make_credit(here, "tv", show, name, "Creator")
 
 
-def _of_episodes(here: Catalogue, show: Show) -> Iterator[Credit]:
+def _iterate_episode_credits(here: Catalog, show: Show) -> Iterator[Credit]:
     """What only episodes say: their guests, directors, writers and own casts."""
     parts: dict[tuple[str, str], list[Episode]] = {}
     characters: dict[tuple[str, str], str] = {}
-    for episode in (episode for season in seasons(here, show) for episode in season):
-        for name, role, character in _named(episode):
+    for episode in (episode for season in get_seasons(here, show) for episode in season):
+        for name, role, character in _iterate_people(episode):
             parts.setdefault((name, role), []).append(episode)
             characters.setdefault((name, role), character)
     for (name, role), episodes in parts.items():
-        yield _credit(here, "tv", show, name, role, character=characters[name, role], episodes=episodes)
+        yield _make_credit(here, "tv", show, name, role, character=characters[name, role], episodes=episodes)
 
 
-def _named(episode: Episode) -> Iterator[tuple[str, str, str]]:
+def _iterate_people(episode: Episode) -> Iterator[tuple[str, str, str]]:
     for role, cast in (("cast", episode.cast), ("guest", episode.guests)):
         for name, character in cast.items():
             yield name, role, character
@@ -108,8 +108,8 @@ def _named(episode: Episode) -> Iterator[tuple[str, str, str]]:
             yield name, job, ""
 
 
-def _credit(
-    here: Catalogue,
+def _make_credit(
+    here: Catalog,
     kind: str,
     work: Movie | Show,
     name: str,
@@ -119,5 +119,5 @@ def _credit(
     episodes: Sequence[Episode] = (),
 ) -> Credit:
     person = here.store.person[name]
-    number = credit_id(kind, work.id, person.id, role)
+    number = make_credit_id(kind, work.id, person.id, role)
     return Credit(number, person, work, "Actor" if role in ("cast", "guest") else role, character, tuple(episodes))

@@ -1,4 +1,4 @@
-"""Records as they stand alone: the answers of the details routes."""
+"""Render the responses of the details routes."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from codetool.tmdb.iso_names import COUNTRIES, LANGUAGES
 from codetool.tmdb.list_items import JSONObject
 from codetool.tmdb.records import Collection, Movie, Organisation, Person
 from codetool.tmdb.store import Store
-from codetool.tmdb.synthetic import image, logo
+from codetool.tmdb.synthetic import make_image_path, make_logo_path
 
 
-def movie(store: Store, record: Movie, as_of: date, language: str = "") -> JSONObject:
+def render_movie_details(store: Store, record: Movie, as_of: date, language: str = "") -> JSONObject:
     """A film's details; an unknown budget or revenue is 0, an unknown IMDb id null."""
-    item = list_items.movie(store, record, language)
+    item = list_items.render_movie(store, record, language)
     del item["genre_ids"]
     return item | {
-        "belongs_to_collection": _link(store, record.collection),
+        "belongs_to_collection": _render_collection_link(store, record.collection),
         "budget": record.budget,
         "genres": [{"id": store.genres["movie", name], "name": name} for name in record.genres],
         "homepage": None,
         "imdb_id": record.imdb_id or None,
         "origin_country": list(record.countries),
-        "production_companies": [list_items.organisation(store.company[name]) for name in record.companies],
-        "production_countries": countries(record.countries),
+        "production_companies": [list_items.render_organisation(store.company[name]) for name in record.companies],
+        "production_countries": render_countries(record.countries),
         "revenue": record.revenue,
         "runtime": record.runtime,
-        "spoken_languages": languages(record.language),
+        "spoken_languages": render_languages(record.language),
         "status": "Released" if record.release_date <= as_of.isoformat() else "Post Production",
         "tagline": "",
     }
 
 
-def person(record: Person) -> JSONObject:
+def render_person_details(record: Person) -> JSONObject:
     """A person's details; unknown dates and places are null."""
     return {
         "adult": False,
@@ -50,44 +50,46 @@ def person(record: Person) -> JSONObject:
         "name": record.name,
         "place_of_birth": record.place_of_birth or None,
         "popularity": record.popularity,
-        "profile_path": image("person", record.id),
+        "profile_path": make_image_path("person", record.id),
     }
 
 
-def collection(store: Store, record: Collection, language: str = "") -> JSONObject:
+def render_collection_details(store: Store, record: Collection, language: str = "") -> JSONObject:
     """A collection's details with its films by release date."""
-    item = list_items.collection(store, record)
+    item = list_items.render_collection(store, record)
     del item["adult"]
-    return item | {"parts": [list_items.typed(store, part, language) for part in store.parts[record.id]]}
+    return item | {
+        "parts": [list_items.render_with_media_type(store, part, language) for part in store.parts[record.id]]
+    }
 
 
-def company(record: Organisation) -> JSONObject:
+def render_company_details(record: Organisation) -> JSONObject:
     """A company's details."""
     return {
         "description": "",
         "headquarters": record.headquarters,
         "homepage": record.homepage,
         "id": record.id,
-        "logo_path": logo(record.id),
+        "logo_path": make_logo_path(record.id),
         "name": record.name,
         "origin_country": record.origin_country,
         "parent_company": None,
     }
 
 
-def _link(store: Store, number: int | None) -> JSONObject | None:
+def _render_collection_link(store: Store, number: int | None) -> JSONObject | None:
     if number is None:
         return None
-    item = list_items.collection(store, store.collections[number])
+    item = list_items.render_collection(store, store.collections[number])
     return {key: item[key] for key in ("id", "name", "poster_path", "backdrop_path")}
 
 
-def countries(codes: Iterable[str]) -> list[JSONObject]:
+def render_countries(codes: Iterable[str]) -> list[JSONObject]:
     """Countries with their names."""
     return [{"iso_3166_1": code, "name": COUNTRIES.get(code, code)} for code in codes]
 
 
-def languages(code: str) -> list[JSONObject]:
+def render_languages(code: str) -> list[JSONObject]:
     """The one language of a record, with its names."""
     english, own = LANGUAGES.get(code, (code, code))
     return [{"english_name": english, "iso_639_1": code, "name": own}]

@@ -14,16 +14,16 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Mount, Route
 
 from codetool.tmdb.app import SERVER, create_app
-from codetool.tmdb.catalog_dependency import Catalogue
-from codetool.tmdb.openapi_document import document
+from codetool.tmdb.catalog_dependency import Catalog
+from codetool.tmdb.openapi_document import build_document
 from codetool.tools.explorer_page import load_explorer_page
 
-BASE = urlsplit(SERVER).path
+BASE_PATH = urlsplit(SERVER).path
 
 
-def create_site(catalogue: Catalogue, *, require_key: bool, key: str) -> Starlette:
+def create_site(catalogue: Catalog, *, require_key: bool, key: str) -> Starlette:
     """The site; `key`, where it is not empty, is the only one that `require_key` accepts. Any origin may read it."""
-    described = _described(require_key)
+    described = _build_document(require_key)
 
     async def explore(_: Request) -> Response:
         return HTMLResponse(load_explorer_page())
@@ -39,15 +39,15 @@ def create_site(catalogue: Catalogue, *, require_key: bool, key: str) -> Starlet
             Route("/", lead),
             Route("/docs", explore),
             Route("/openapi.json", openapi),
-            Mount(BASE, create_app(catalogue, require_key=require_key, key=key)),
+            Mount(BASE_PATH, create_app(catalogue, require_key=require_key, key=key)),
         ],
         middleware=[Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["GET"], allow_headers=["*"])],
     )
 
 
-def _described(require_key: bool) -> Mapping[str, Any]:
+def _build_document(require_key: bool) -> Mapping[str, Any]:
     """The document with this server's address, and with the two ways to give a key where one is wanted."""
-    found = document() | {"servers": [{"url": BASE}]}
+    found = build_document() | {"servers": [{"url": BASE_PATH}]}
     if require_key:
         schemes = {
             "bearer": {"type": "http", "scheme": "bearer"},

@@ -14,12 +14,12 @@ Names = Annotated[str, StringConstraints(strip_whitespace=True)]
 """Codes or names with commas or pipes between them."""
 
 
-def among(expression: str, values: Collection[str]) -> bool:
+def matches_ids(expression: str, values: Collection[str]) -> bool:
     """Whether for `a,b` both are among the values, for `a|b` one of them; an empty expression asks nothing."""
     return all(any(name in values for name in group) for group in _groups(expression))
 
 
-def without(expression: str, values: Collection[str]) -> bool:
+def excludes_ids(expression: str, values: Collection[str]) -> bool:
     """Whether for `a,b` neither is among the values, for `a|b` one of them is not."""
     return all(any(name not in values for name in group) for group in _groups(expression))
 

@@ -12,10 +12,10 @@ from hashlib import sha256
 from typing import Literal
 
 from codetool.tmdb.list_items import JSONObject
-from codetool.tmdb.synthetic import image
+from codetool.tmdb.synthetic import make_image_path
 
-Shape = Literal["poster", "backdrop", "still", "logo", "profile"]
-SIZES: dict[Shape, tuple[tuple[int, int], ...]] = {
+ImageKind = Literal["poster", "backdrop", "still", "logo", "profile"]
+SIZES: dict[ImageKind, tuple[tuple[int, int], ...]] = {
     "poster": ((2000, 3000), (1000, 1500), (1400, 2100)),
     "backdrop": ((3840, 2160), (1920, 1080), (1280, 720)),
     "still": ((1920, 1080), (1280, 720), (3840, 2160)),
@@ -26,46 +26,50 @@ SIZES: dict[Shape, tuple[tuple[int, int], ...]] = {
 COUNTRY = {"de": "DE", "en": "US", "es": "ES", "fr": "FR", "it": "IT", "ja": "JP", "ko": "KR", "ru": "RU", "zh": "CN"}
 
 
-def pictures(stem: str, number: int, shape: Shape, original: str = "en", asked: str = "") -> list[JSONObject]:
+def render_images(stem: str, number: int, shape: ImageKind, original: str = "en", asked: str = "") -> list[JSONObject]:
     """Two to five images of a record; the first has the path `image(stem, number)` that its details name.
 
     `original` is the record's language, `asked` what `asked_languages` gives.
     """
     wanted = {None if code == "null" else code[:2] for code in asked.split(",")} if asked else None
-    found = _all(stem, number, shape, original)
+    found = _make_images(stem, number, shape, original)
     return [dict(picture) for picture in found if wanted is None or picture["iso_639_1"] in wanted]
 
 
-def logos(number: int) -> list[JSONObject]:
+def render_logos(number: int) -> list[JSONObject]:
     """The logos of a company or network, which have no language; the first is the one that its details name."""
-    found = pictures("organisation", number, "logo")
-    return [_logo(picture) for picture in found]
+    found = render_images("organisation", number, "logo")
+    return [_render_logo(picture) for picture in found]
 
 
-def asked_languages(include_image_language: str, language: str) -> str:
+def select_languages(include_image_language: str, language: str) -> str:
     """The languages whose images are asked for, separated by commas; empty for all."""
     return include_image_language.replace(" ", "") or language[:2]
 
 
 @lru_cache(maxsize=8192)
-def _all(stem: str, number: int, shape: Shape, original: str) -> Sequence[JSONObject]:
+def _make_images(stem: str, number: int, shape: ImageKind, original: str) -> Sequence[JSONObject]:
     digest = sha256(f"pictures {stem} {number}".encode()).digest()
-    languages = _languages(shape, original)
+    languages = _image_languages(shape, original)
     return tuple(
-        _picture(
-            image(stem if place == 0 else f"{stem} {place}", number, _ending(shape)), shape, languages, place, digest
+        _make_image(
+            make_image_path(stem if place == 0 else f"{stem} {place}", number, _file_extension(shape)),
+            shape,
+            languages,
+            place,
+            digest,
         )
         for place in range(2 + digest[0] % 4)
     )
 
 
-def _logo(picture: JSONObject) -> JSONObject:
+def _render_logo(picture: JSONObject) -> JSONObject:
     path = picture["file_path"]
     kept = {key: value for key, value in picture.items() if not key.startswith("iso_")}
     return kept | {"id": sha256(f"logo {path}".encode()).hexdigest()[:24], "file_type": ".png"}
 
 
-def _picture(path: str, shape: Shape, languages: Sequence[str | None], place: int, digest: bytes) -> JSONObject:
+def _make_image(path: str, shape: ImageKind, languages: Sequence[str | None], place: int, digest: bytes) -> JSONObject:
     width, height = SIZES[shape][(digest[1] + place) % 3]
     language = languages[place % len(languages)]
     return {
@@ -80,7 +84,7 @@ def _picture(path: str, shape: Shape, languages: Sequence[str | None], place: in
     }
 
 
-def _languages(shape: Shape, original: str) -> Sequence[str | None]:
+def _image_languages(shape: ImageKind, original: str) -> Sequence[str | None]:
     """By place: stills and profiles bear no text, posters and logos mostly do, every second backdrop does not."""
     if shape in ("still", "profile"):
         return (None,)
@@ -89,5 +93,5 @@ def _languages(shape: Shape, original: str) -> Sequence[str | None]:
     return ("en", original, None, "fr", "de") if shape == "poster" else ("en", original, "en", "fr", "de")
 
 
-def _ending(shape: Shape) -> str:
+def _file_extension(shape: ImageKind) -> str:
     return "png" if shape == "logo" else "jpg"

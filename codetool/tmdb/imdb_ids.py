@@ -6,7 +6,7 @@ import re
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from codetool.tmdb.catalog_dependency import Catalogue
+from codetool.tmdb.catalog_dependency import Catalog
 
 _PATH = re.compile(r"(/movie/)(tt\d+)(?=/|$)")
 
@@ -14,7 +14,7 @@ _PATH = re.compile(r"(/movie/)(tt\d+)(?=/|$)")
 class ImdbIds:
     """Middleware that gives the app the replica's own id of a film. An id of no film here becomes 0, which none has."""
 
-    def __init__(self, app: ASGIApp, catalogue: Catalogue) -> None:
+    def __init__(self, app: ASGIApp, catalogue: Catalog) -> None:
         self._app, self._catalogue = app, catalogue
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

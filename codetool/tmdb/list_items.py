@@ -1,4 +1,4 @@
-"""Records as they stand in lists: search results, filmographies, trending."""
+"""Render records as list entries, for search results, filmographies and trending lists."""
 
 from __future__ import annotations
 
@@ -6,40 +6,40 @@ from typing import Any
 
 from codetool.tmdb.records import Collection, Movie, Organisation, Person, Show
 from codetool.tmdb.store import Store
-from codetool.tmdb.synthetic import image, logo, overview
+from codetool.tmdb.synthetic import make_image_path, make_logo_path, write_overview
 
 JSONObject = dict[str, Any]
 
 
-def title(record: Movie, language: str = "") -> str:
+def localize_title(record: Movie, language: str = "") -> str:
     """The film's title: the original one where `language` (`fr-FR`) is the film's own, else the English one."""
-    return record.original_title if _own(record, language) and record.original_title else record.title
+    return record.original_title if _is_original_language(record, language) and record.original_title else record.title
 
 
-def name(record: Show, language: str = "") -> str:
+def localize_name(record: Show, language: str = "") -> str:
     """The show's name: the original one where `language` is the show's own, else the English one."""
-    return record.original_name if _own(record, language) and record.original_name else record.name
+    return record.original_name if _is_original_language(record, language) and record.original_name else record.name
 
 
-def release(record: Movie, region: str = "") -> str:
+def get_release_day(record: Movie, region: str = "") -> str:
     """The day of the film's first release, in the region if one is named and its day known to differ."""
     return record.releases.get(region, record.release_date)
 
 
-def movie(store: Store, record: Movie, language: str = "", region: str = "") -> JSONObject:
+def render_movie(store: Store, record: Movie, language: str = "", region: str = "") -> JSONObject:
     """A film in a list."""
     return {
         "adult": False,
-        "backdrop_path": image("movie backdrop", record.id),
+        "backdrop_path": make_image_path("movie backdrop", record.id),
         "genre_ids": [store.genres["movie", name] for name in record.genres],
         "id": record.id,
-        "title": title(record, language),
+        "title": localize_title(record, language),
         "original_language": record.language,
         "original_title": record.original_title or record.title,
-        "overview": overview("film", record.genres, record.release_date),
+        "overview": write_overview("film", record.genres, record.release_date),
         "popularity": record.popularity,
-        "poster_path": image("movie poster", record.id),
-        "release_date": release(record, region),
+        "poster_path": make_image_path("movie poster", record.id),
+        "release_date": get_release_day(record, region),
         "softcore": False,
         "video": False,
         "vote_average": record.vote_average,
@@ -47,35 +47,35 @@ def movie(store: Store, record: Movie, language: str = "", region: str = "") -> 
     }
 
 
-def show(store: Store, record: Show, language: str = "") -> JSONObject:
+def render_show(store: Store, record: Show, language: str = "") -> JSONObject:
     """A series in a list."""
     return {
         "adult": False,
-        "backdrop_path": image("tv backdrop", record.id),
+        "backdrop_path": make_image_path("tv backdrop", record.id),
         "genre_ids": [store.genres["tv", name] for name in record.genres],
         "id": record.id,
         "origin_country": list(record.countries),
         "original_language": record.language,
         "original_name": record.original_name or record.name,
-        "overview": overview("series", record.genres, record.first_air_date),
+        "overview": write_overview("series", record.genres, record.first_air_date),
         "popularity": record.popularity,
-        "poster_path": image("tv poster", record.id),
+        "poster_path": make_image_path("tv poster", record.id),
         "first_air_date": record.first_air_date,
         "softcore": False,
-        "name": name(record, language),
+        "name": localize_name(record, language),
         "vote_average": record.vote_average,
         "vote_count": record.vote_count,
     }
 
 
-def typed(store: Store, record: Movie | Show, language: str = "") -> JSONObject:
+def render_with_media_type(store: Store, record: Movie | Show, language: str = "") -> JSONObject:
     """A film or series in a list that mixes them."""
     if isinstance(record, Movie):
-        return movie(store, record, language) | {"media_type": "movie"}
-    return show(store, record, language) | {"media_type": "tv"}
+        return render_movie(store, record, language) | {"media_type": "movie"}
+    return render_show(store, record, language) | {"media_type": "tv"}
 
 
-def person(record: Person) -> JSONObject:
+def render_person(record: Person) -> JSONObject:
     """A person in a cast or crew."""
     return {
         "adult": False,
@@ -85,40 +85,40 @@ def person(record: Person) -> JSONObject:
         "name": record.name,
         "original_name": record.name,
         "popularity": record.popularity,
-        "profile_path": image("person", record.id),
+        "profile_path": make_image_path("person", record.id),
     }
 
 
-def known_person(store: Store, record: Person, language: str = "") -> JSONObject:
+def render_known_person(store: Store, record: Person, language: str = "") -> JSONObject:
     """A person in a list, with the three most popular works."""
     works: list[Movie | Show] = [*store.movies_of.get(record.name, ()), *store.shows_of.get(record.name, ())]
     best = sorted(works, key=lambda work: -work.popularity)[:3]
-    return person(record) | {"known_for": [typed(store, work, language) for work in best]}
+    return render_person(record) | {"known_for": [render_with_media_type(store, work, language) for work in best]}
 
 
-def collection(store: Store, record: Collection) -> JSONObject:
+def render_collection(store: Store, record: Collection) -> JSONObject:
     """A collection in a list."""
     return {
         "adult": False,
-        "backdrop_path": image("collection backdrop", record.id),
+        "backdrop_path": make_image_path("collection backdrop", record.id),
         "id": record.id,
         "name": record.name,
         "original_language": store.parts[record.id][0].language,
         "original_name": record.name,
         "overview": f"A series of {len(store.parts[record.id])} films.",
-        "poster_path": image("collection poster", record.id),
+        "poster_path": make_image_path("collection poster", record.id),
     }
 
 
-def organisation(record: Organisation) -> JSONObject:
+def render_organisation(record: Organisation) -> JSONObject:
     """A company or network in a list or inside another record."""
     return {
         "id": record.id,
-        "logo_path": logo(record.id),
+        "logo_path": make_logo_path(record.id),
         "name": record.name,
         "origin_country": record.origin_country,
     }
 
 
-def _own(record: Movie | Show, language: str) -> bool:
+def _is_original_language(record: Movie | Show, language: str) -> bool:
     return language[:2].lower() == record.language

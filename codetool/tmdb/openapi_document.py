@@ -11,7 +11,7 @@ from typing import Any
 from codetool.tmdb.app import create_app
 
 
-def document() -> dict[str, Any]:
+def build_document() -> dict[str, Any]:
     """The OpenAPI document of the replica's operations, without the validation errors that FastAPI adds."""
     found = create_app().openapi()
     for item in found["paths"].values():
@@ -23,4 +23,4 @@ def document() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(document(), indent=1, ensure_ascii=False))
+    print(json.dumps(build_document(), indent=1, ensure_ascii=False))

@@ -1,8 +1,8 @@
-"""When and with which certification a film came to the cinemas of each country."""
+"""Cinema release dates and certifications of films by country."""
 
 from __future__ import annotations
 
-from codetool.tmdb.list_items import JSONObject, release
+from codetool.tmdb.list_items import JSONObject, get_release_day
 from codetool.tmdb.records import Movie
 
 THEATRICAL = 3
@@ -12,27 +12,27 @@ CERTIFICATIONS = ("NR", "G", "PG", "PG-13", "R", "NC-17")
 """Of the US, in TMDB's order: the mildest first, not rated before all."""
 
 
-def countries(record: Movie) -> list[str]:
+def list_countries(record: Movie) -> list[str]:
     """The countries of which a release is known: those that made the film, those named, the US where it certified."""
     return sorted({*record.countries, *record.releases, *(["US"] if record.certification else [])})
 
 
-def certification(record: Movie, country: str) -> str:
+def get_certification(record: Movie, country: str) -> str:
     """The film's certification in a country; empty where none is known, which is everywhere but in the US."""
     return record.certification if country == "US" else ""
 
 
-def days(record: Movie, region: str = "") -> set[str]:
+def list_release_days(record: Movie, region: str = "") -> set[str]:
     """The days of the film's releases: of the one in the region, if one is named, else of all."""
-    return {release(record, region)} if region else {record.release_date, *record.releases.values()}
+    return {get_release_day(record, region)} if region else {record.release_date, *record.releases.values()}
 
 
-def released_in(record: Movie, year: str, region: str = "") -> bool:
+def was_released_in(record: Movie, year: str, region: str = "") -> bool:
     """Whether the film was released in the year, in the region or, without one, anywhere."""
-    return any(day[:4] == year for day in days(record, region))
+    return any(day[:4] == year for day in list_release_days(record, region))
 
 
-def release_dates(record: Movie) -> JSONObject:
+def render_release_dates(record: Movie) -> JSONObject:
     """Country by country, the day of the cinema release and the certification."""
     return {
         "id": record.id,
@@ -41,15 +41,15 @@ def release_dates(record: Movie) -> JSONObject:
                 "iso_3166_1": country,
                 "release_dates": [
                     {
-                        "certification": certification(record, country),
+                        "certification": get_certification(record, country),
                         "descriptors": [],
                         "iso_639_1": "",
                         "note": "",
-                        "release_date": f"{release(record, country)}T00:00:00.000Z",
+                        "release_date": f"{get_release_day(record, country)}T00:00:00.000Z",
                         "type": THEATRICAL,
                     }
                 ],
             }
-            for country in countries(record)
+            for country in list_countries(record)
         ],
     }

@@ -20,11 +20,11 @@ from starlette.applications import Starlette
 
 from codetool.credentials.api_keys import read_key
 from codetool.tmdb.app import SERVER, create_app
-from codetool.tmdb.asgi_client import fetch, scope
-from codetool.tmdb.catalog_dependency import Catalogue
+from codetool.tmdb.asgi_client import build_scope, fetch
+from codetool.tmdb.catalog_dependency import Catalog
 from codetool.tmdb.explorer_app import create_site
-from codetool.tmdb.route_table import Route, routes
-from codetool.tmdb.store import checksum, load
+from codetool.tmdb.route_table import Route, build_routes
+from codetool.tmdb.store import compute_checksum, load_store
 from codetool.types import ToolAnswer, ToolCall
 
 
@@ -45,21 +45,21 @@ class TMDBReplica:
             return None
         route, path = found
         started = time.perf_counter()
-        query = {name: value for name, value in call.arguments.items() if name not in _path_names(route, call)}
-        response = await fetch(self._app, scope(call.method, call.url, path, query))
+        query = {name: value for name, value in call.arguments.items() if name not in _path_argument_names(route, call)}
+        response = await fetch(self._app, build_scope(call.method, call.url, path, query))
         seconds = time.perf_counter() - started
         return ToolAnswer(call, response.status, response.body, "replica", seconds)
 
     def site(self, *, require_key: bool, environment: Mapping[str, str], broker: object = None) -> Starlette:
         """The replica for HTTP. A demanded key has any value, or that of TMDB_API_KEY where the environment has one."""
-        catalogue = Catalogue(load(), self.as_of)
+        catalogue = Catalog(load_store(), self.as_of)
         return create_site(
             catalogue, require_key=require_key, key=read_key(self.KEY, environment, allow_spaces=True) or ""
         )
 
     def checksum(self) -> str:
         """Hex sha256 of the data files; part of a result's identity."""
-        return checksum()
+        return compute_checksum()
 
     def endpoint(self, call: ToolCall) -> str | None:
         """The operation that answers a call, `GET /search/movie`; None for what is left to the next source."""
@@ -68,11 +68,11 @@ class TMDBReplica:
 
     @cached_property
     def _app(self) -> FastAPI:
-        return create_app(Catalogue(load(), self.as_of))
+        return create_app(Catalog(load_store(), self.as_of))
 
     @cached_property
     def _routes(self) -> tuple[Route, ...]:
-        return routes(self._app)
+        return build_routes(self._app)
 
     def _route(self, call: ToolCall) -> tuple[Route, str] | None:
         asked, served = urlsplit(call.url), urlsplit(SERVER)
@@ -83,6 +83,6 @@ class TMDBReplica:
         return (route, path) if route else None
 
 
-def _path_names(route: Route, call: ToolCall) -> frozenset[str]:
+def _path_argument_names(route: Route, call: ToolCall) -> frozenset[str]:
     documented = (p.name for p in call.tool.parameters if p.location == "path") if call.tool else ()
     return route.names | frozenset(documented)

@@ -1,4 +1,4 @@
-"""Which of the app's operations a path means, told apart before the app is asked."""
+"""Match a path to one of the app's routes without calling the app."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Route:
         return self.pattern.fullmatch(path) is not None
 
 
-def routes(app: FastAPI) -> tuple[Route, ...]:
+def build_routes(app: FastAPI) -> tuple[Route, ...]:
     """The app's operations, those without names in their path first, as `/tv/popular` is no show's id."""
     paths = sorted(app.openapi()["paths"], key=lambda path: path.count("{"))
-    return tuple(_route(path) for path in paths)
+    return tuple(_parse_route(path) for path in paths)
 
 
-def _route(path: str) -> Route:
+def _parse_route(path: str) -> Route:
     names = frozenset(re.findall(r"{(\w+)}", path))
     pattern = re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path))
     return Route(f"GET {path}", names, re.compile(pattern))

@@ -17,7 +17,7 @@ Record = TypeVar("Record")
 Words = tuple[str, ...]
 
 
-def words(text: str) -> Words:
+def split_words(text: str) -> Words:
     """The words of a text, lower-case and without accents; a leading article is left out unless it stands alone."""
     parts = unicodedata.normalize("NFKD", text.casefold())
     bare = "".join(c for c in parts if not unicodedata.combining(c)).translate(LETTERS)
@@ -25,7 +25,7 @@ def words(text: str) -> Words:
     return found[1:] if len(found) > 1 and found[0] in ARTICLES else found
 
 
-def matches(query: Words, text: Words) -> bool:
+def words_match(query: Words, text: Words) -> bool:
     """Whether each word of the query begins a word of the text of its own."""
     left = list(text)
     for word in sorted(query, key=len, reverse=True):
@@ -37,7 +37,7 @@ def matches(query: Words, text: Words) -> bool:
 
 
 @dataclass(frozen=True)
-class Index(Generic[Record]):
+class SearchIndex(Generic[Record]):
     """Records in the order in which a search lists them, found by the words of their names."""
 
     records: Sequence[Record]
@@ -48,12 +48,12 @@ class Index(Generic[Record]):
 
     def find(self, query: str) -> list[Record]:
         """The records with a name that holds the query's words."""
-        asked = words(query)
+        asked = split_words(query)
         if not asked:
             return []
         places = sorted(set.intersection(*map(self._begun_by, asked)))
         if len(asked) > 1:  # two words of the query may have met the same word of a name
-            places = [place for place in places if any(matches(asked, name) for name in self.names[place])]
+            places = [place for place in places if any(words_match(asked, name) for name in self.names[place])]
         return [self.records[place] for place in places]
 
     def _begun_by(self, word: str) -> set[int]:
@@ -62,12 +62,12 @@ class Index(Generic[Record]):
         return {place for _, place in self.beginnings[first:last]}
 
 
-def index(records: Iterable[Record], names: Callable[[Record], Iterable[str]]) -> Index[Record]:
+def build_index(records: Iterable[Record], names: Callable[[Record], Iterable[str]]) -> SearchIndex[Record]:
     """The index of records by the names that `names` gives for each."""
     kept = tuple(records)
     forms = tuple(
-        frozenset(words(form) for name in names(record) for form in (name, re.sub(r"[.-]", "", name)))
+        frozenset(split_words(form) for name in names(record) for form in (name, re.sub(r"[.-]", "", name)))
         for record in kept
     )
     pairs = {(word, place) for place, some in enumerate(forms) for form in some for word in form}
-    return Index(kept, forms, sorted(pairs))
+    return SearchIndex(kept, forms, sorted(pairs))

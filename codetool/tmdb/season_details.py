@@ -10,11 +10,11 @@ from functools import lru_cache
 from hashlib import sha256
 
 from codetool.tmdb import episode_credits, list_items
-from codetool.tmdb.air_dates import is_out, seasons
-from codetool.tmdb.catalog_dependency import Catalogue
+from codetool.tmdb.air_dates import get_seasons, has_aired
+from codetool.tmdb.catalog_dependency import Catalog
 from codetool.tmdb.list_items import JSONObject
 from codetool.tmdb.records import Episode, Show
-from codetool.tmdb.synthetic import image, overview
+from codetool.tmdb.synthetic import make_image_path, write_overview
 
 MOTIFS = (
     "an old friend",
@@ -39,102 +39,102 @@ VOTERS = 40
 """Viewers who vote on a show for one who votes on an episode."""
 
 
-def season_id(show: Show, season: int) -> int:
+def make_season_id(show: Show, season: int) -> int:
     """The replica's own id of a season."""
     return show.id * 100 + season
 
 
-def episode_id(episode: Episode) -> int:
+def make_episode_id(episode: Episode) -> int:
     """The replica's own id of an episode."""
     return episode.show * 100_000 + episode.season * 1_000 + episode.number
 
 
-def still_stem(episode: Episode) -> str:
+def make_still_stem(episode: Episode) -> str:
     """What the images of an episode are made from, besides the show's id."""
     return f"tv season {episode.season} episode {episode.number}"
 
 
-def season_item(here: Catalogue, show: Show, season: int) -> JSONObject:
+def render_season(here: Catalog, show: Show, season: int) -> JSONObject:
     """A season in its show's details."""
     record = show.seasons[season - 1]
     return {
         "air_date": record.air_date,
         "episode_count": record.episodes,
-        "id": season_id(show, season),
+        "id": make_season_id(show, season),
         "name": f"Season {season}",
-        "overview": overview("season", show.genres, record.air_date),
-        "poster_path": image(f"tv season {season}", show.id),
+        "overview": write_overview("season", show.genres, record.air_date),
+        "poster_path": make_image_path(f"tv season {season}", show.id),
         "season_number": season,
-        "vote_average": _season_votes(here, show, season),
+        "vote_average": _average_votes(here, show, season),
     }
 
 
 @lru_cache(maxsize=2048)  # a catalogue never changes, and nobody changes an answer
-def season_details(here: Catalogue, number: int, season: int) -> JSONObject:
+def render_season_details(here: Catalog, number: int, season: int) -> JSONObject:
     """A season of the show with that id, with all its episodes."""
     show = here.store.shows[number]
-    item = season_item(here, show, season)
+    item = render_season(here, show, season)
     del item["episode_count"]
-    episodes = seasons(here, show)[season - 1]
+    episodes = get_seasons(here, show)[season - 1]
     return item | {
         "_id": sha256(f"season {number} {season}".encode()).hexdigest()[:24],
-        "episodes": [episode_details(here, show, episode) | {"show_id": number} for episode in episodes],
-        "networks": [list_items.organisation(here.store.network[name]) for name in show.networks],
+        "episodes": [render_episode_details(here, show, episode) | {"show_id": number} for episode in episodes],
+        "networks": [list_items.render_organisation(here.store.network[name]) for name in show.networks],
     }
 
 
-def episode_details(here: Catalogue, show: Show, episode: Episode) -> JSONObject:
+def render_episode_details(here: Catalog, show: Show, episode: Episode) -> JSONObject:
     """An episode with its crew and its guests."""
-    item = episode_item(here, show, episode) | {
-        "crew": episode_credits.episode_crew(here.store, show, episode),
-        "guest_stars": episode_credits.guest_stars(here.store, show, episode),
+    item = render_episode(here, show, episode) | {
+        "crew": episode_credits.render_episode_crew(here.store, show, episode),
+        "guest_stars": episode_credits.render_guest_stars(here.store, show, episode),
     }
     del item["show_id"]
     return item
 
 
-def episode_item(here: Catalogue, show: Show, episode: Episode) -> JSONObject:
+def render_episode(here: Catalog, show: Show, episode: Episode) -> JSONObject:
     """An episode in its show's details."""
-    average, count = _votes(here, show, episode)
+    average, count = _make_votes(here, show, episode)
     last = episode.number == show.seasons[episode.season - 1].episodes
     return {
         "air_date": episode.air_date or None,
         "episode_number": episode.number,
         "episode_type": "finale" if last else "standard",
-        "id": episode_id(episode),
+        "id": make_episode_id(episode),
         "name": episode.name,
-        "overview": _overview(episode),
+        "overview": _write_overview(episode),
         "production_code": "",
         "runtime": show.runtime,
         "season_number": episode.season,
         "show_id": show.id,
-        "still_path": image(still_stem(episode), show.id),
+        "still_path": make_image_path(make_still_stem(episode), show.id),
         "vote_average": average,
         "vote_count": count,
     }
 
 
-def _overview(episode: Episode) -> str:
-    dice = _dice(episode)
+def _write_overview(episode: Episode) -> str:
+    dice = _random_bytes(episode)
     left = list(MOTIFS)
     one, two, three = (left.pop(dice[place] % len(left)) for place in range(3))
     return f"Synthetic overview of season {episode.season}, episode {episode.number}: {one}, {two} and {three}."
 
 
-def _votes(here: Catalogue, show: Show, episode: Episode) -> tuple[float, int]:
+def _make_votes(here: Catalog, show: Show, episode: Episode) -> tuple[float, int]:
     """Average, 0 to 10, and number of votes."""
-    if not is_out(here, show, episode):
+    if not has_aired(here, show, episode):
         return 0.0, 0
-    dice = _dice(episode)
+    dice = _random_bytes(episode)
     shift = (int.from_bytes(dice[3:5], "big") % 1201 - 600) / 1000
     return round(min(10.0, max(0.5, show.vote_average + shift)), 3), 1 + show.vote_count // VOTERS + dice[5] % 32
 
 
-def _season_votes(here: Catalogue, show: Show, season: int) -> float:
-    averages = [_votes(here, show, episode)[0] for episode in seasons(here, show)[season - 1]]
+def _average_votes(here: Catalog, show: Show, season: int) -> float:
+    averages = [_make_votes(here, show, episode)[0] for episode in get_seasons(here, show)[season - 1]]
     voted = [average for average in averages if average]
     return round(sum(voted) / len(voted), 1) if voted else 0.0
 
 
-def _dice(episode: Episode) -> bytes:
+def _random_bytes(episode: Episode) -> bytes:
     return sha256(f"episode {episode.show} {episode.season} {episode.number}".encode()).digest()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeVar, cast
 
-from codetool.tmdb.catalog_dependency import Catalogue
+from codetool.tmdb.catalog_dependency import Catalog
 from codetool.tmdb.records import Kind, Movie, Show
 
 Work = TypeVar("Work", Movie, Show)
@@ -19,14 +19,14 @@ COLLECTION, MAKER, ACTOR, GENRE = 6, 3, 2, 1
 """Weights of what two works share, for recommendations; a keyword weighs as much as two genres in `similar`."""
 
 
-def similar(here: Catalogue, record: Work) -> Sequence[Work]:
+def find_similar(here: Catalog, record: Work) -> Sequence[Work]:
     """Works of the same kind that share keywords or genres, the closest first; popularity decides between equals."""
-    return cast("Sequence[Work]", _ranked(here, _kind(record), record.id, _subject))
+    return cast("Sequence[Work]", _rank(here, _kind_of(record), record.id, _subject_similarity))
 
 
-def recommended(here: Catalogue, record: Work) -> Sequence[Work]:
+def find_recommended(here: Catalog, record: Work) -> Sequence[Work]:
     """Works of the same kind that share a collection, makers, actors or genres, the closest first."""
-    return cast("Sequence[Work]", _ranked(here, _kind(record), record.id, _makers))
+    return cast("Sequence[Work]", _rank(here, _kind_of(record), record.id, _maker_similarity))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,27 +42,25 @@ class _Traits:
 
 
 @lru_cache(maxsize=4096)  # a catalogue never changes
-def _ranked(
-    here: Catalogue, kind: Kind, number: int, closeness: Callable[[_Traits, _Traits], float]
-) -> Sequence[Either]:
-    works, today = _traits(here, kind), here.as_of.isoformat()
+def _rank(here: Catalog, kind: Kind, number: int, closeness: Callable[[_Traits, _Traits], float]) -> Sequence[Either]:
+    works, today = _traits_by_id(here, kind), here.as_of.isoformat()
     one = works[number]
     scored = [
         (score, other.record)
         for other in works.values()
-        if other is not one and _premiere(other.record) <= today and (score := closeness(one, other)) > 0
+        if other is not one and _premiere_day(other.record) <= today and (score := closeness(one, other)) > 0
     ]
     scored.sort(key=lambda pair: (-pair[0], -pair[1].popularity, pair[1].id))
     return tuple(record for _, record in scored)
 
 
 @lru_cache(maxsize=8)
-def _traits(here: Catalogue, kind: Kind) -> Mapping[int, _Traits]:
+def _traits_by_id(here: Catalog, kind: Kind) -> Mapping[int, _Traits]:
     works: Mapping[int, Either] = here.store.movies if kind == "movie" else here.store.shows
-    return {number: _traits_of(record) for number, record in works.items()}
+    return {number: _extract_traits(record) for number, record in works.items()}
 
 
-def _traits_of(record: Either) -> _Traits:
+def _extract_traits(record: Either) -> _Traits:
     makers = list(record.crew.get("Director", ()))
     series = frozenset[int]()
     if isinstance(record, Show):
@@ -73,7 +71,7 @@ def _traits_of(record: Either) -> _Traits:
     return _Traits(record, keywords, genres, series, frozenset(makers), frozenset(record.cast))
 
 
-def _subject(one: _Traits, other: _Traits) -> float:
+def _subject_similarity(one: _Traits, other: _Traits) -> float:
     """Shared keywords and genres, against what the two have together."""
     keywords, genres = len(one.keywords & other.keywords), len(one.genres & other.genres)
     shared = 2 * keywords + genres
@@ -81,7 +79,7 @@ def _subject(one: _Traits, other: _Traits) -> float:
     return shared / (either or 1)
 
 
-def _makers(one: _Traits, other: _Traits) -> float:
+def _maker_similarity(one: _Traits, other: _Traits) -> float:
     """What the two share of collection, makers, cast and genres, weighed."""
     return (
         COLLECTION * len(one.series & other.series)
@@ -91,9 +89,9 @@ def _makers(one: _Traits, other: _Traits) -> float:
     )
 
 
-def _kind(record: Either) -> Kind:
+def _kind_of(record: Either) -> Kind:
     return "movie" if isinstance(record, Movie) else "tv"
 
 
-def _premiere(record: Either) -> str:
+def _premiere_day(record: Either) -> str:
     return record.release_date if isinstance(record, Movie) else record.first_air_date

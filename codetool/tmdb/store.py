@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from codetool.tmdb.records import Collection, Episode, Movie, Organisation, Person, Season, Show
-from codetool.tmdb.search_index import Index, index
+from codetool.tmdb.search_index import SearchIndex, build_index
 
 Work = TypeVar("Work", bound=Movie | Show)
 Ranked = TypeVar("Ranked", bound=Movie | Show | Person)
@@ -81,7 +81,7 @@ class Store:
     @cached_property
     def movies_of(self) -> Mapping[str, Sequence[Movie]]:
         """The films that credit each person, in cast or crew, most popular first."""
-        return _credited(by_popularity(self.movies), lambda movie: ())
+        return _group_by_person(sort_by_popularity(self.movies), lambda movie: ())
 
     @cached_property
     def shows_of(self) -> Mapping[str, Sequence[Show]]:
@@ -91,62 +91,65 @@ class Store:
         for episode in self.episodes.values():
             makers[episode.show] += [*episode.directors, *episode.writers, *episode.cast]
             guests[episode.show] += episode.guests
-        shows = by_popularity(self.shows)
-        known = _credited(shows, lambda show: (*show.created_by, *makers[show.id]))
-        others = _credited(shows, lambda show: guests[show.id])
+        shows = sort_by_popularity(self.shows)
+        known = _group_by_person(shows, lambda show: (*show.created_by, *makers[show.id]))
+        others = _group_by_person(shows, lambda show: guests[show.id])
         return {**{name: some for name, some in others.items() if name not in self.movies_of}, **known}
 
     @cached_property
-    def movie_index(self) -> Index[Movie]:
+    def movie_index(self) -> SearchIndex[Movie]:
         """Films by title and original title."""
-        return index(by_popularity(self.movies), lambda movie: (movie.title, movie.original_title))
+        return build_index(sort_by_popularity(self.movies), lambda movie: (movie.title, movie.original_title))
 
     @cached_property
-    def show_index(self) -> Index[Show]:
+    def show_index(self) -> SearchIndex[Show]:
         """Shows by name and original name."""
-        return index(by_popularity(self.shows), lambda show: (show.name, show.original_name))
+        return build_index(sort_by_popularity(self.shows), lambda show: (show.name, show.original_name))
 
     @cached_property
-    def person_index(self) -> Index[Person]:
+    def person_index(self) -> SearchIndex[Person]:
         """People by name."""
-        return index(by_popularity(self.people), lambda person: (person.name,))
+        return build_index(sort_by_popularity(self.people), lambda person: (person.name,))
 
     @cached_property
-    def collection_index(self) -> Index[Collection]:
+    def collection_index(self) -> SearchIndex[Collection]:
         """Collections by name, the one with the most popular film first."""
-        numbers = dict.fromkeys(movie.collection for movie in by_popularity(self.movies) if movie.collection)
-        return index((self.collections[number] for number in numbers), lambda collection: (collection.name,))
+        numbers = dict.fromkeys(movie.collection for movie in sort_by_popularity(self.movies) if movie.collection)
+        return build_index((self.collections[number] for number in numbers), lambda collection: (collection.name,))
 
     @cached_property
-    def company_index(self) -> Index[Organisation]:
+    def company_index(self) -> SearchIndex[Organisation]:
         """Companies by name, the one with the most popular film first, those without a film or show here last."""
-        works: list[Movie | Show] = [*by_popularity(self.movies), *by_popularity(self.shows)]
+        works: list[Movie | Show] = [*sort_by_popularity(self.movies), *sort_by_popularity(self.shows)]
         names = dict.fromkeys([*(name for work in works for name in work.companies), *sorted(self.company)])
-        return index((self.company[name] for name in names), lambda company: (company.name,))
+        return build_index((self.company[name] for name in names), lambda company: (company.name,))
 
 
-def by_popularity(records: Mapping[int, Ranked]) -> Sequence[Ranked]:
+def sort_by_popularity(records: Mapping[int, Ranked]) -> Sequence[Ranked]:
     """Most popular first; the smaller id decides between equals."""
     return sorted(records.values(), key=lambda record: (-record.popularity, record.id))
 
 
-def load(folder: Path = FOLDER) -> Store:
+def load_store(folder: Path = FOLDER) -> Store:
     """The store that the data files describe."""
-    rows = {name: _rows(folder / name) for name in FILES}
+    rows = {name: _read_rows(folder / name) for name in FILES}
     return Store(
-        movies={row["id"]: Movie(**_frozen(row)) for row in rows["movies.jsonl"]},
-        shows={row["id"]: _show(row) for row in rows["shows.jsonl"]},
-        people={int(row["id"]): _person(row) for row in rows["people.csv"]},
+        movies={row["id"]: Movie(**_freeze_crew(row)) for row in rows["movies.jsonl"]},
+        shows={row["id"]: _parse_show(row) for row in rows["shows.jsonl"]},
+        people={int(row["id"]): _parse_person(row) for row in rows["people.csv"]},
         collections={int(row["id"]): Collection(int(row["id"]), row["name"]) for row in rows["collections.csv"]},
-        companies={int(row["id"]): _organisation(row) for row in rows["companies.csv"]},
-        networks={int(row["id"]): _organisation(row) for row in rows["networks.csv"]},
+        companies={int(row["id"]): _parse_organisation(row) for row in rows["companies.csv"]},
+        networks={int(row["id"]): _parse_organisation(row) for row in rows["networks.csv"]},
         genres={(row["kind"], row["name"]): int(row["id"]) for row in rows["genres.csv"]},
         keywords={row["name"]: int(row["id"]) for row in rows["keywords.csv"]},
-        episodes={(e.show, e.season, e.number): e for e in (Episode(**_tuples(row)) for row in rows["episodes.jsonl"])},
+        episodes={
+            (e.show, e.season, e.number): e
+            for e in (Episode(**_lists_to_tuples(row)) for row in rows["episodes.jsonl"])
+        },
     )
 
 
-def checksum(folder: Path = FOLDER) -> str:
+def compute_checksum(folder: Path = FOLDER) -> str:
     """Hex sha256 over the data files, in a fixed order."""
     digest = sha256()
     for name in FILES:
@@ -154,28 +157,28 @@ def checksum(folder: Path = FOLDER) -> str:
     return digest.hexdigest()
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def _read_rows(path: Path) -> list[dict[str, Any]]:
     with path.open(encoding="utf-8", newline="") as lines:
         if path.suffix == ".csv":
             return list(csv.DictReader(lines))
         return [json.loads(line) for line in lines]
 
 
-def _frozen(row: Mapping[str, Any]) -> dict[str, Any]:
+def _freeze_crew(row: Mapping[str, Any]) -> dict[str, Any]:
     crew = {job: tuple(names) for job, names in row["crew"].items()}
-    return _tuples(row) | {"crew": crew}
+    return _lists_to_tuples(row) | {"crew": crew}
 
 
-def _tuples(row: Mapping[str, Any]) -> dict[str, Any]:
+def _lists_to_tuples(row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
 
 
-def _show(row: Mapping[str, Any]) -> Show:
+def _parse_show(row: Mapping[str, Any]) -> Show:
     seasons = tuple(Season(air_date, episodes) for air_date, episodes in row["seasons"])
-    return Show(**_frozen(row) | {"seasons": seasons})
+    return Show(**_freeze_crew(row) | {"seasons": seasons})
 
 
-def _person(row: Mapping[str, str]) -> Person:
+def _parse_person(row: Mapping[str, str]) -> Person:
     return Person(
         id=int(row["id"]),
         name=row["name"],
@@ -189,13 +192,13 @@ def _person(row: Mapping[str, str]) -> Person:
     )
 
 
-def _organisation(row: Mapping[str, str]) -> Organisation:
+def _parse_organisation(row: Mapping[str, str]) -> Organisation:
     return Organisation(
         int(row["id"]), row["name"], row["origin_country"], row["homepage"], row.get("headquarters", "")
     )
 
 
-def _credited(records: Sequence[Work], others: Callable[[Work], Iterable[str]]) -> Mapping[str, Sequence[Work]]:
+def _group_by_person(records: Sequence[Work], others: Callable[[Work], Iterable[str]]) -> Mapping[str, Sequence[Work]]:
     """The records by everybody in their cast and crew, and by others whom `others` names."""
     found: defaultdict[str, list[Work]] = defaultdict(list)
     for record in records:

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from codetool.tmdb import list_items
-from codetool.tmdb.air_dates import seasons
-from codetool.tmdb.catalog_dependency import Catalogue
-from codetool.tmdb.credits import job
-from codetool.tmdb.episode_credits import EPISODE_JOBS, cast_names
+from codetool.tmdb.air_dates import get_seasons
+from codetool.tmdb.catalog_dependency import Catalog
+from codetool.tmdb.credits import render_job
+from codetool.tmdb.episode_credits import EPISODE_JOBS, get_cast
 from codetool.tmdb.list_items import JSONObject
 from codetool.tmdb.records import Episode, Person, Show
-from codetool.tmdb.synthetic import credit_id
+from codetool.tmdb.synthetic import make_credit_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,29 +35,29 @@ class Part:
     """Air date of the first episode that it is for."""
 
 
-def tv_credits(here: Catalogue, record: Person, language: str = "") -> JSONObject:
+def render_tv_credits(here: Catalog, record: Person, language: str = "") -> JSONObject:
     """A person's shows, most popular first: roles in `cast`, one entry for each job in `crew`."""
-    parts = _parts(here).get(record.name, ())
+    parts = _parts_by_person(here).get(record.name, ())
     return {
         "id": record.id,
-        "cast": [_role(here, record, part, language) for part in parts if part.role in ("cast", "guest")],
-        "crew": [_job(here, record, part, language) for part in parts if part.role not in ("cast", "guest")],
+        "cast": [_render_role(here, record, part, language) for part in parts if part.role in ("cast", "guest")],
+        "crew": [_render_job(here, record, part, language) for part in parts if part.role not in ("cast", "guest")],
     }
 
 
-def _role(here: Catalogue, record: Person, part: Part, language: str) -> JSONObject:
-    return list_items.show(here.store, part.show, language) | {
+def _render_role(here: Catalog, record: Person, part: Part, language: str) -> JSONObject:
+    return list_items.render_show(here.store, part.show, language) | {
         "character": part.character,
-        "credit_id": credit_id("tv", part.show.id, record.id, part.role),
+        "credit_id": make_credit_id("tv", part.show.id, record.id, part.role),
         "episode_count": part.episodes,
         "first_credit_air_date": part.first,
     }
 
 
-def _job(here: Catalogue, record: Person, part: Part, language: str) -> JSONObject:
-    title = job("tv", part.show.id, record.id, part.role)
+def _render_job(here: Catalog, record: Person, part: Part, language: str) -> JSONObject:
+    title = render_job("tv", part.show.id, record.id, part.role)
     return (
-        list_items.show(here.store, part.show, language)
+        list_items.render_show(here.store, part.show, language)
         | title
         | {
             "episode_count": part.episodes,
@@ -67,23 +67,23 @@ def _job(here: Catalogue, record: Person, part: Part, language: str) -> JSONObje
 
 
 @lru_cache(maxsize=8)  # a catalogue never changes
-def _parts(here: Catalogue) -> Mapping[str, Sequence[Part]]:
+def _parts_by_person(here: Catalog) -> Mapping[str, Sequence[Part]]:
     found: defaultdict[str, list[Part]] = defaultdict(list)
     for show in here.store.show_index.records:
-        for name, part in _of_show(here, show):
+        for name, part in _iterate_parts(here, show):
             found[name].append(part)
     return found
 
 
-def _of_show(here: Catalogue, show: Show) -> Iterator[tuple[str, Part]]:
-    episodes = [episode for season in seasons(here, show) for episode in season]
+def _iterate_parts(here: Catalog, show: Show) -> Iterator[tuple[str, Part]]:
+    episodes = [episode for season in get_seasons(here, show) for episode in season]
     characters: defaultdict[tuple[str, str], dict[str, None]] = defaultdict(dict)
     counts: Counter[tuple[str, str]] = Counter()
     first: dict[tuple[str, str], str] = {}
     for name, character in show.cast.items():
         characters[name, "cast"][character] = None
     for episode in episodes:
-        for name, role, character in _credits(show, episode):
+        for name, role, character in _iterate_people(show, episode):
             counts[name, role] += 1
             if episode.air_date:
                 first.setdefault((name, role), episode.air_date)
@@ -101,8 +101,8 @@ def _of_show(here: Catalogue, show: Show) -> Iterator[tuple[str, Part]]:
         yield name, Part(show, role, " / ".join(characters[name, role]), count, day)
 
 
-def _credits(show: Show, episode: Episode) -> Iterator[tuple[str, str, str]]:
-    for name, character in cast_names(show, episode).items():
+def _iterate_people(show: Show, episode: Episode) -> Iterator[tuple[str, str, str]]:
+    for name, character in get_cast(show, episode).items():
         yield name, "cast", character
     for name, character in episode.guests.items():
         yield name, "guest", character

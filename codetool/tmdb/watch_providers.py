@@ -22,14 +22,14 @@ REGIONS = frozenset("AU BR CA DE ES FR GB IE IN IT JP KR MX NL NZ SE US".split()
 
 
 @lru_cache(maxsize=16384)
-def offers(kind: Kind, number: int, region: str) -> Mapping[str, frozenset[int]]:
+def find_offers(kind: Kind, number: int, region: str) -> Mapping[str, frozenset[int]]:
     """Monetization type (`flatrate`, `free`, `ads`, `rent`, `buy`) to the providers that offer the work there."""
     if region not in REGIONS:
         return {}
-    return {way: _chosen(f"{kind} {number} {region} {way}", ids) for way, ids in PROVIDERS.items()}
+    return {way: _choose_providers(f"{kind} {number} {region} {way}", ids) for way, ids in PROVIDERS.items()}
 
 
-def _chosen(name: str, ids: tuple[int, ...]) -> frozenset[int]:
+def _choose_providers(name: str, ids: tuple[int, ...]) -> frozenset[int]:
     """About every third provider."""
     dice = sha256(f"offers {name}".encode()).digest()
     return frozenset(provider for provider, die in zip(ids, dice, strict=False) if die % 3 == 0)

@@ -35,7 +35,7 @@ from typing import Any
 from codetool import tmdb
 from codetool.tmdb.app import SERVER, create_app
 from codetool.tmdb.replica import TMDBReplica
-from codetool.tmdb.store import Store, by_popularity, load
+from codetool.tmdb.store import Store, load_store, sort_by_popularity
 from codetool.types import ToolCall
 
 RESULTS = Path(__file__).parent / "results"
@@ -70,7 +70,7 @@ def main() -> None:
 
 async def measure(seconds: float) -> dict[str, Any]:
     """All figures."""
-    replica, store, kept = TMDBReplica(as_of=date(2024, 6, 1)), load(), caches()
+    replica, store, kept = TMDBReplica(as_of=date(2024, 6, 1)), load_store(), caches()
     bare: dict[str, float] = {}
     warm: dict[str, float] = {}
     spent: Counter[str] = Counter()
@@ -194,9 +194,9 @@ async def requests(replica: TMDBReplica, store: Store, template: str) -> list[To
 async def known(replica: TMDBReplica, store: Store, name: str) -> Sequence[Any]:
     """Values of a name in a path."""
     fixed: Mapping[str, Sequence[Any]] = {
-        "movie_id": [movie.id for movie in by_popularity(store.movies)],
-        "tv_id": [show.id for show in by_popularity(store.shows)],
-        "person_id": [person.id for person in by_popularity(store.people)],
+        "movie_id": [movie.id for movie in sort_by_popularity(store.movies)],
+        "tv_id": [show.id for show in sort_by_popularity(store.shows)],
+        "person_id": [person.id for person in sort_by_popularity(store.people)],
         "collection_id": list(store.collections),
         "company_id": list(store.companies),
         "network_id": list(store.networks),

@@ -9,7 +9,7 @@ from data_folder import data_folder
 
 from codetool.benchmarks.openapi import parse_tools
 from codetool.errors import ConfigError
-from codetool.tmdb.openapi_document import document as replica_document
+from codetool.tmdb.openapi_document import build_document as replica_document
 from codetool.types import Parameter
 
 

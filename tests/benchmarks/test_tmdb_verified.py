@@ -14,7 +14,7 @@ from codetool.benchmarks.task_generator.replica_session import run_program
 from codetool.benchmarks.task_generator.templates import CHAINS
 from codetool.benchmarks.tmdb_verified import FOLDER, SPLITS, TMDBVerified, load_all_rows, load_rows
 from codetool.errors import MissingError
-from codetool.tmdb.openapi_document import document
+from codetool.tmdb.openapi_document import build_document
 
 ROWS = {split: load_rows(FOLDER / f"{split}.jsonl") for split in SPLITS}
 ALL = [row for split in SPLITS for row in ROWS[split]]
@@ -40,7 +40,7 @@ def test_the_generator_makes_the_stored_tasks(split):
 
 
 def test_the_stored_document_and_page_are_the_generators():
-    assert json.loads((FOLDER / "openapi.json").read_bytes()) == document(), WRITE
+    assert json.loads((FOLDER / "openapi.json").read_bytes()) == build_document(), WRITE
     assert (FOLDER / "README.md").read_text("utf-8") == render_card(ROWS), WRITE
 
 

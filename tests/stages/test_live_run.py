@@ -20,7 +20,7 @@ from codetool.config.overrides import compose_all
 from codetool.config.run_config import RunConfig, validate
 from codetool.stages.evaluate.evaluate import evaluate
 from codetool.stages.run_folder import open_folder
-from codetool.tmdb.openapi_document import document
+from codetool.tmdb.openapi_document import build_document
 from codetool.tools.secrets import Secret
 from codetool.types import Answer, Task
 
@@ -57,7 +57,7 @@ class Live:
         return replace(config, tools=replace(config.tools, secrets={urlsplit(self.server).netloc: BEARER}))
 
     def task(self) -> Task:
-        offered = tuple(replace(tool, server=self.server) for tool in parse_tools(document()))
+        offered = tuple(replace(tool, server=self.server) for tool in parse_tools(build_document()))
         preamble = 'headers = {"accept": "application/json"}\n'
         return Task(
             id="t", query="How long is Titanic?", tools=offered, answer=Answer("number", 194), preamble=preamble

@@ -4,8 +4,8 @@ import json
 from datetime import date
 
 from codetool.tmdb.app import SERVER, create_app
-from codetool.tmdb.asgi_client import fetch, scope
-from codetool.tmdb.catalog_dependency import Catalogue
+from codetool.tmdb.asgi_client import build_scope, fetch
+from codetool.tmdb.catalog_dependency import Catalog
 from codetool.tmdb.records import Collection, Episode, Movie, Organisation, Person, Season, Show
 from codetool.tmdb.store import Store
 from codetool.types import ToolCall
@@ -82,7 +82,7 @@ WORLD = Store(
     keywords={"heist": HEIST, "robot": ROBOT, "sea": SEA},
     episodes={(31, 2, 1): GUESTED},
 )
-SMALL = create_app(Catalogue(WORLD, DAY))
+SMALL = create_app(Catalog(WORLD, DAY))
 
 
 async def ask(replica, path, **arguments):
@@ -92,7 +92,7 @@ async def ask(replica, path, **arguments):
 
 async def small(path, **arguments):
     """The body that the small world above answers with."""
-    answer = await fetch(SMALL, scope("GET", SERVER, path, arguments))
+    answer = await fetch(SMALL, build_scope("GET", SERVER, path, arguments))
     assert answer.status == 200, answer.body
     return json.loads(answer.body)
 

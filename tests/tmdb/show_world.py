@@ -4,8 +4,8 @@ import json
 from datetime import date
 
 from codetool.tmdb.app import create_app
-from codetool.tmdb.asgi_client import fetch, scope
-from codetool.tmdb.catalog_dependency import Catalogue
+from codetool.tmdb.asgi_client import build_scope, fetch
+from codetool.tmdb.catalog_dependency import Catalog
 from codetool.tmdb.records import Episode, Organisation, Person, Season, Show
 from codetool.tmdb.store import Store
 
@@ -126,11 +126,11 @@ def store():
 
 def small_app(today=TODAY):
     """The replica over the five shows on that day."""
-    return create_app(Catalogue(store(), today))
+    return create_app(Catalog(store(), today))
 
 
 async def ask(app, path, **query):
-    answer = await fetch(app, scope("GET", SERVER, path, query))
+    answer = await fetch(app, build_scope("GET", SERVER, path, query))
     return answer.status, json.loads(answer.body)
 
 

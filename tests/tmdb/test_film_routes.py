@@ -4,7 +4,7 @@ import pytest
 from film_world import DAY, HEIST, ROBOT, ask, found, small
 
 from codetool.tmdb.replica import TMDBReplica
-from codetool.tmdb.store import load
+from codetool.tmdb.store import load_store
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ async def test_no_film_is_similar_to_itself_and_the_two_lists_differ(replica):
         _, body = await ask(replica, f"/movie/{number}/{part}")
         return [entry["id"] for entry in body["results"]]
 
-    for number in load().movies:
+    for number in load_store().movies:
         similar, recommended = await ids(number, "similar"), await ids(number, "recommendations")
         assert similar and recommended and similar != recommended
         assert number not in similar + recommended
@@ -58,7 +58,7 @@ async def test_recommendations_name_their_media_type_and_similar_films_do_not(re
 
 async def test_reviews_differ_in_number_say_what_they_are_and_are_found_again(replica):
     numbers = set()
-    for number, record in list(load().movies.items())[:60]:
+    for number, record in list(load_store().movies.items())[:60]:
         _, body = await ask(replica, f"/movie/{number}/reviews")
         numbers.add(body["total_results"])
         assert len({review["id"] for review in body["results"]}) == body["total_results"]

@@ -7,7 +7,7 @@ import pytest
 from show_world import TODAY, body, names, show, small_app, store
 
 from codetool.tmdb.app import create_app
-from codetool.tmdb.catalog_dependency import Catalogue
+from codetool.tmdb.catalog_dependency import Catalog
 from codetool.tmdb.records import Episode
 
 
@@ -41,7 +41,7 @@ async def days(*known, seasons, last, **more):
         for season, number, day in known
     }
     alone = replace(store(), shows={1: show(1, "Alone", seasons, last, **more)}, episodes=episodes)
-    app = create_app(Catalogue(alone, TODAY))
+    app = create_app(Catalog(alone, TODAY))
     found = [await body(app, f"/tv/1/season/{number}") for number in range(1, len(seasons) + 1)]
     return [[episode["air_date"] for episode in season["episodes"]] for season in found]
 

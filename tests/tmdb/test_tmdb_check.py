@@ -8,9 +8,9 @@ import yaml
 from damages import DAMAGES
 from small_world import damage, write
 
-from codetool.tmdb.catalog_dependency import Catalogue
-from codetool.tmdb.data_checks.check_data import AS_OF, RULES, findings, main
-from codetool.tmdb.store import FOLDER, load
+from codetool.tmdb.catalog_dependency import Catalog
+from codetool.tmdb.data_checks.check_data import AS_OF, RULES, check_folder, main
+from codetool.tmdb.store import FOLDER, load_store
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def world(tmp_path):
 
 
 def found(world, as_of=AS_OF):
-    return [str(finding) for finding in findings(world, as_of)]
+    return [str(finding) for finding in check_folder(world, as_of)]
 
 
 def test_nothing_is_wrong_with_the_shipped_data():
@@ -43,7 +43,7 @@ def test_its_today_is_the_replicas():
 def test_a_rule_finds_its_damage(world, rule, file, old, new, line):
     damage(world, file, old, new)
     (check,) = [check for check in RULES if check.__name__ == rule]
-    assert [text for text in map(str, check(Catalogue(load(world), AS_OF))) if line in text]
+    assert [text for text in map(str, check(Catalog(load_store(world), AS_OF))) if line in text]
 
 
 def test_every_rule_has_its_damages():
@@ -81,4 +81,4 @@ def test_a_wrong_argument_is_refused_in_words(arguments, capsys):
 
 
 def test_what_is_found_clean_can_be_loaded(world):
-    assert load(world).shows[5].seasons[1].episodes == 2
+    assert load_store(world).shows[5].seasons[1].episodes == 2

@@ -2,9 +2,9 @@
 
 import pytest
 
-from codetool.tmdb.store import FILES, FOLDER, checksum, load
+from codetool.tmdb.store import FILES, FOLDER, compute_checksum, load_store
 
-STORE = load()
+STORE = load_store()
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,6 @@ def test_birthdays_of_nearly_all_leads_and_directors_are_known():
 def test_checksum_changes_with_any_file(tmp_path):
     for name in FILES:
         (tmp_path / name).write_bytes((FOLDER / name).read_bytes())
-    assert checksum(tmp_path) == checksum()
+    assert compute_checksum(tmp_path) == compute_checksum()
     (tmp_path / "networks.csv").write_text("id,name,origin_country,homepage\n")
-    assert checksum(tmp_path) != checksum()
+    assert compute_checksum(tmp_path) != compute_checksum()

@@ -4,7 +4,7 @@ import pytest
 from damages import SEASONS
 from small_world import damage, write
 
-from codetool.tmdb.data_checks.check_data import findings
+from codetool.tmdb.data_checks.check_data import check_folder
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def world(tmp_path):
 
 
 def found(world):
-    return [str(finding) for finding in findings(world)]
+    return [str(finding) for finding in check_folder(world)]
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,13 @@ from pydantic import TypeAdapter
 
 from codetool.tmdb.app import SERVER, create_app
 from codetool.tmdb.replica import TMDBReplica
-from codetool.tmdb.store import load
+from codetool.tmdb.store import load_store
 from codetool.types import ToolCall
 
 ROUTES = {route.path: route for route in create_app().routes if isinstance(route, APIRoute)}
 MOST = 400  # answers of one operation that are held to its model
 WORDS = ("the", "star", "an", "man", "of")
-STORE = load()
+STORE = load_store()
 KNOWN = {
     "movie_id": list(STORE.movies),
     "tv_id": list(STORE.shows),

@@ -10,10 +10,10 @@ from pydantic import ValidationError
 
 from codetool.interfaces import ToolSource
 from codetool.tmdb.app import create_app
-from codetool.tmdb.asgi_client import fetch, scope
-from codetool.tmdb.catalog_dependency import Catalogue
+from codetool.tmdb.asgi_client import build_scope, fetch
+from codetool.tmdb.catalog_dependency import Catalog
 from codetool.tmdb.replica import TMDBReplica
-from codetool.tmdb.store import load
+from codetool.tmdb.store import load_store
 from codetool.types import Parameter, Tool, ToolCall
 
 SERVER = "https://api.themoviedb.org/3"
@@ -187,7 +187,7 @@ async def test_a_film_may_be_named_by_its_id_at_imdb(replica, path, own):
 
 async def test_details_name_the_id_at_imdb_where_it_is_known(replica):
     assert (await ask(replica, "/movie/550"))[1]["imdb_id"] == "tt0137523"
-    ids = [movie.imdb_id for movie in load().movies.values() if movie.imdb_id]
+    ids = [movie.imdb_id for movie in load_store().movies.values() if movie.imdb_id]
     assert len(ids) == len(set(ids)) > 150 and all(re.fullmatch(r"tt\d{7,8}", number) for number in ids)
 
 
@@ -300,10 +300,10 @@ async def test_two_replicas_answer_alike():
 
 
 async def test_a_key_is_demanded_only_where_asked_for():
-    app = create_app(Catalogue(load(), date(2024, 6, 1)), require_key=True)
-    bare = scope("GET", SERVER, "/movie/597", {})
+    app = create_app(Catalog(load_store(), date(2024, 6, 1)), require_key=True)
+    bare = build_scope("GET", SERVER, "/movie/597", {})
     assert (await fetch(app, bare)).status == 401
-    assert (await fetch(app, scope("GET", SERVER, "/movie/597", {"api_key": "k"}))).status == 200
+    assert (await fetch(app, build_scope("GET", SERVER, "/movie/597", {"api_key": "k"}))).status == 200
     assert (await fetch(app, bare | {"headers": [(b"authorization", b"Bearer k")]})).status == 200
 
 
@@ -314,7 +314,7 @@ def test_unknown_settings_are_refused():
 
 def test_the_data_loads_in_a_moment():
     started = time.process_time()
-    load()
+    load_store()
     assert time.process_time() - started < 1  # a tenth of a second on a quiet machine
 
 

@@ -8,7 +8,7 @@ from data_folder import data_folder
 
 from codetool.tmdb.app import create_app
 from codetool.tmdb.replica import TMDBReplica
-from codetool.tmdb.synthetic import credit_id
+from codetool.tmdb.synthetic import make_credit_id
 from codetool.types import ToolCall
 
 pytestmark = pytest.mark.data
@@ -116,7 +116,7 @@ REQUESTS = {
     "GET_genre_movie_list": ("/genre/movie/list", "/genre/movie/list", {}),
     "GET_genre_tv_list": ("/genre/tv/list", "/genre/tv/list", {}),
     "GET_review_review_id": ("/review/{review_id}", "/review/d76ef22509d13db741712c6a", {}),
-    "GET_credit_credit_id": ("/credit/{credit_id}", f"/credit/{credit_id('tv', 1396, 17419, 'cast')}", {}),
+    "GET_credit_credit_id": ("/credit/{credit_id}", f"/credit/{make_credit_id('tv', 1396, 17419, 'cast')}", {}),
     "GET_collection_collection_id_images": ("/collection/{collection_id}/images", "/collection/10/images", {}),
     "GET_company_company_id_images": ("/company/{company_id}/images", "/company/1/images", {}),
     "GET_search_company": ("/search/company", "/search/company", {"query": "pictures"}),

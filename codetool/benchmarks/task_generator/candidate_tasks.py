@@ -14,10 +14,10 @@ from codetool.benchmarks.task_generator.comparisons import Comparison
 from codetool.benchmarks.task_generator.grammar import NAME_KEYS, Kind
 from codetool.benchmarks.task_generator.subjects import SUBJECTS, Split, Subject, assign_split
 from codetool.benchmarks.task_generator.templates import Chain
-from codetool.tmdb.store import load
+from codetool.tmdb.store import load_store
 from codetool.types import AnswerType
 
-STORE = load()
+STORE = load_store()
 POLITE_OPENINGS = (
     "Quick question:",
     "I am curious:",

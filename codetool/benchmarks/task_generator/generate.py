@@ -29,7 +29,7 @@ from codetool.benchmarks.task_generator.replica_session import ReplicaSession, p
 from codetool.benchmarks.task_generator.subjects import Split
 from codetool.benchmarks.task_generator.templates import TEMPLATES, Chain, is_in_split
 from codetool.benchmarks.tmdb_verified import FOLDER
-from codetool.tmdb.openapi_document import document
+from codetool.tmdb.openapi_document import build_document
 from codetool.types import Answer
 
 Row = dict[str, Any]
@@ -75,7 +75,7 @@ def main() -> None:
         for split, rows in splits.items():
             write_rows(FOLDER / f"{split}.jsonl", rows)
         (FOLDER / "README.md").write_text(render_card(splits), "utf-8")
-        (FOLDER / "openapi.json").write_text(json.dumps(document(), indent=1, ensure_ascii=False) + "\n", "utf-8")
+        (FOLDER / "openapi.json").write_text(json.dumps(build_document(), indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
 def write_rows(file: Path, rows: Iterable[Row]) -> None:
@@ -228,7 +228,7 @@ def choose_tools(gold: Sequence[str], seed: str) -> list[str]:
 
 @cache
 def _all_endpoints() -> tuple[str, ...]:
-    return tuple(sorted(tool.endpoint for tool in parse_tools(document())))
+    return tuple(sorted(tool.endpoint for tool in parse_tools(build_document())))
 
 
 def _first_path_segment(endpoint: str) -> str:

@@ -15,7 +15,7 @@ from typing import Literal
 
 from codetool.benchmarks.task_generator.grammar import TODAY
 from codetool.benchmarks.task_generator.replica_session import fetch_json
-from codetool.tmdb.search_index import words
+from codetool.tmdb.search_index import split_words
 from codetool.tmdb.store import Store
 
 Split = Literal["train", "dev", "test"]
@@ -57,9 +57,9 @@ def _make_subject(kind: str, number: int, name: str, **values: str) -> Subject:
 
 
 def _list_movies(store: Store) -> Iterator[Subject]:
-    name_counts = Counter(words(movie.title) for movie in store.movies.values())
+    name_counts = Counter(split_words(movie.title) for movie in store.movies.values())
     for movie in store.movies.values():
-        if name_counts[words(movie.title)] == 1:
+        if name_counts[split_words(movie.title)] == 1:
             yield _make_subject("movie", movie.id, movie.title)
 
 
@@ -69,9 +69,9 @@ def _list_dated_movies(store: Store) -> Iterator[Subject]:
 
 
 def _list_shows(store: Store) -> Iterator[Subject]:
-    name_counts = Counter(words(show.name) for show in store.shows.values())
+    name_counts = Counter(split_words(show.name) for show in store.shows.values())
     for show in store.shows.values():
-        if name_counts[words(show.name)] == 1:
+        if name_counts[split_words(show.name)] == 1:
             yield _make_subject("show", show.id, show.name)
 
 

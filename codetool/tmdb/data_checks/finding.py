@@ -19,7 +19,7 @@ class Finding:
         return " ".join(f"{self.file}: {self.record}: {self.wrong}".split())
 
 
-def about(record: Movie | Show | Episode | Person, wrong: str) -> Finding:
+def make_finding(record: Movie | Show | Episode | Person, wrong: str) -> Finding:
     """The finding that something is wrong with a record that a file holds."""
     match record:
         case Movie():

@@ -33,7 +33,7 @@ COLUMNS = {
     "genres.csv": ("kind", "id", "name"),
     "keywords.csv": ("id", "name"),
 }
-MAY_LACK = {"networks.csv": ("headquarters",), "people.csv": ("also_known_as",)}
+OPTIONAL_COLUMNS = {"networks.csv": ("headquarters",), "people.csv": ("also_known_as",)}
 NUMBERS = {"id": int, "gender": int, "popularity": float}
 DAYS = ("release_date", "last_air_date", "air_date", "birthday", "deathday")
 OPTIONAL_DAYS = {
@@ -60,43 +60,45 @@ class Line:
     row: Mapping[str, Any]
 
 
-def unreadable(folder: Path) -> Iterator[Finding]:
+def find_unreadable(folder: Path) -> Iterator[Finding]:
     """Files that are missing and lines that are no record; no other check can run before these are mended."""
     for file in FILES:
-        for found in _lines(folder, file):
+        for found in _read_lines(folder, file):
             if isinstance(found, Finding):
                 yield found
 
 
-def out_of_order(folder: Path) -> Iterator[Finding]:
+def find_misplaced(folder: Path) -> Iterator[Finding]:
     """Rows that stand twice or not in their place, in files that can be read."""
     for file in FILES:
-        lines = [found for found in _lines(folder, file) if isinstance(found, Line)]
+        lines = [found for found in _read_lines(folder, file) if isinstance(found, Line)]
         keys = KEYS.get(file, ("id",))
-        yield from _twice(file, lines, keys)
+        yield from _find_duplicates(file, lines, keys)
         if file in UNIQUE_NAMES:
-            yield from _twice(file, lines, ("kind", "name") if file == "genres.csv" else ("name",))
+            yield from _find_duplicates(file, lines, ("kind", "name") if file == "genres.csv" else ("name",))
         if file not in UNSORTED:
-            yield from _unsorted(file, lines, keys)
+            yield from _find_unsorted(file, lines, keys)
 
 
-def _twice(file: str, lines: Sequence[Line], keys: Sequence[str]) -> Iterator[Finding]:
+def _find_duplicates(file: str, lines: Sequence[Line], keys: Sequence[str]) -> Iterator[Finding]:
     first: dict[tuple[Any, ...], int] = {}
     for line in lines:
         key = tuple(line.row[name] for name in keys)
         if key in first:
             shown = " ".join(map(str, key))
-            yield _at(file, line.number, f"{' '.join(keys)} {shown} stands already in line {first[key]}")
+            yield _make_line_finding(file, line.number, f"{' '.join(keys)} {shown} stands already in line {first[key]}")
         first.setdefault(key, line.number)
 
 
-def _unsorted(file: str, lines: Sequence[Line], keys: Sequence[str]) -> Iterator[Finding]:
+def _find_unsorted(file: str, lines: Sequence[Line], keys: Sequence[str]) -> Iterator[Finding]:
     for before, line in zip(lines, lines[1:], strict=False):
         if [line.row[name] for name in keys] < [before.row[name] for name in keys]:
-            yield _at(file, line.number, f"not sorted by {', '.join(keys)}: it belongs before line {before.number}")
+            yield _make_line_finding(
+                file, line.number, f"not sorted by {', '.join(keys)}: it belongs before line {before.number}"
+            )
 
 
-def _lines(folder: Path, file: str) -> Iterator[Line | Finding]:
+def _read_lines(folder: Path, file: str) -> Iterator[Line | Finding]:
     try:
         text = (folder / file).read_bytes().decode("utf-8")
     except FileNotFoundError:
@@ -104,23 +106,23 @@ def _lines(folder: Path, file: str) -> Iterator[Line | Finding]:
     except UnicodeDecodeError as error:
         yield Finding(file, "file", f"is not UTF-8: {error.reason} at byte {error.start}")
     else:
-        yield from _table(file, text) if file in COLUMNS else _objects(file, text)
+        yield from _parse_table(file, text) if file in COLUMNS else _parse_objects(file, text)
 
 
-def _objects(file: str, text: str) -> Iterator[Line | Finding]:
+def _parse_objects(file: str, text: str) -> Iterator[Line | Finding]:
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), start=1):
         try:
-            row = json.loads(line, object_pairs_hook=_once)
+            row = json.loads(line, object_pairs_hook=_refuse_repeated_keys)
         except ValueError as error:  # broken JSON, or a key twice
-            yield _at(file, number, f"is no JSON object: {error}")
+            yield _make_line_finding(file, number, f"is no JSON object: {error}")
             continue
-        wrong = [*_wrong_object(file, row)]
-        yield from (_at(file, number, reason) for reason in wrong)
+        wrong = [*_describe_object_errors(file, row)]
+        yield from (_make_line_finding(file, number, reason) for reason in wrong)
         if not wrong:
             yield Line(number, row)
 
 
-def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+def _refuse_repeated_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
@@ -128,7 +130,7 @@ def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _wrong_object(file: str, row: Any) -> Iterator[str]:
+def _describe_object_errors(file: str, row: Any) -> Iterator[str]:
     if not isinstance(row, dict):
         yield "is no JSON object"
         return
@@ -136,43 +138,43 @@ def _wrong_object(file: str, row: Any) -> Iterator[str]:
     for name in sorted(set(row) - known):
         yield f"{name} is no field of it; its fields are {', '.join(sorted(known))}"
     try:
-        TypeAdapter(RECORDS[file]).validate_json(json.dumps(_named_seasons(row)), strict=True)
+        TypeAdapter(RECORDS[file]).validate_json(json.dumps(_name_season_fields(row)), strict=True)
     except ValidationError as error:
         for found in error.errors():
             yield f"{'.'.join(map(str, found['loc']))}: {found['msg'].lower()}"
         return
     if row.get("seasons") == []:
         yield "seasons: a show has at least one"
-    yield from _wrong_days(_days(file, row))
+    yield from _describe_day_errors(_iterate_days(file, row))
 
 
-def _named_seasons(row: Mapping[str, Any]) -> Mapping[str, Any]:
+def _name_season_fields(row: Mapping[str, Any]) -> Mapping[str, Any]:
     seasons = row.get("seasons")
-    return {**row, "seasons": [_season(entry) for entry in seasons]} if isinstance(seasons, list) else row
+    return {**row, "seasons": [_name_fields(entry) for entry in seasons]} if isinstance(seasons, list) else row
 
 
-def _season(entry: Any) -> Any:
+def _name_fields(entry: Any) -> Any:
     """A season with names to its two values, as the record has them; anything else as it is."""
     if isinstance(entry, list) and len(entry) == 2:
         return {"air_date": entry[0], "episodes": entry[1]}
     return entry
 
 
-def _table(file: str, text: str) -> Iterator[Line | Finding]:
+def _parse_table(file: str, text: str) -> Iterator[Line | Finding]:
     reader = csv.DictReader(io.StringIO(text, newline=""))
     columns = [*(reader.fieldnames or ())]
-    wanted = [name for name in COLUMNS[file] if name in columns or name not in MAY_LACK.get(file, ())]
+    wanted = [name for name in COLUMNS[file] if name in columns or name not in OPTIONAL_COLUMNS.get(file, ())]
     if sorted(columns) != sorted(wanted):
-        yield _at(file, 1, f"its columns are to be {','.join(wanted)}")
+        yield _make_line_finding(file, 1, f"its columns are to be {','.join(wanted)}")
         return
     for row in reader:
-        wrong = [*_wrong_row(file, row)]
-        yield from (_at(file, reader.line_num, reason) for reason in wrong)
+        wrong = [*_describe_row_errors(file, row)]
+        yield from (_make_line_finding(file, reader.line_num, reason) for reason in wrong)
         if not wrong:
             yield Line(reader.line_num, {name: NUMBERS.get(name, str)(value) for name, value in row.items()})
 
 
-def _wrong_row(file: str, row: Mapping[str, Any]) -> Iterator[str]:
+def _describe_row_errors(file: str, row: Mapping[str, Any]) -> Iterator[str]:
     if None in row or None in row.values():
         yield "has not a value for each column; one with a comma in it stands in double quotes"
         return
@@ -183,10 +185,10 @@ def _wrong_row(file: str, row: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name}: {row[name]!r} is no number"
     if row.get("kind", "tv") not in ("movie", "tv"):
         yield f"kind: {row['kind']!r} is neither movie nor tv"
-    yield from _wrong_days(_days(file, row))
+    yield from _describe_day_errors(_iterate_days(file, row))
 
 
-def _days(file: str, row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _iterate_days(file: str, row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Each day that a row states, with the name of its field."""
     for name in DAYS:
         if name in row and (row[name] or (file, name) not in OPTIONAL_DAYS):
@@ -197,7 +199,7 @@ def _days(file: str, row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield f"season {number}", season[0]
 
 
-def _wrong_days(days: Iterable[tuple[str, str]]) -> Iterator[str]:
+def _describe_day_errors(days: Iterable[tuple[str, str]]) -> Iterator[str]:
     for name, day in days:
         try:
             right = date.fromisoformat(day).isoformat() == day
@@ -207,5 +209,5 @@ def _wrong_days(days: Iterable[tuple[str, str]]) -> Iterator[str]:
             yield f"{name}: {day!r} is no day; write YYYY-MM-DD"
 
 
-def _at(file: str, number: int, wrong: str) -> Finding:
+def _make_line_finding(file: str, number: int, wrong: str) -> Finding:
     return Finding(file, f"line {number}", wrong)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from codetool.tmdb.catalog_dependency import Catalogue
+from codetool.tmdb.catalog_dependency import Catalog
 from codetool.tmdb.credits import DEPARTMENTS
-from codetool.tmdb.data_checks.finding import Finding, about
-from codetool.tmdb.data_checks.references import names, records, works
+from codetool.tmdb.data_checks.finding import Finding, make_finding
+from codetool.tmdb.data_checks.references import iterate_records, iterate_works, names_by_file
 from codetool.tmdb.iso_names import COUNTRIES, LANGUAGES
 from codetool.tmdb.records import Episode, Movie, Organisation, Show
 from codetool.tmdb.releases import CERTIFICATIONS
@@ -19,41 +19,45 @@ GENDERS = (0, 1, 2, 3)
 DEPARTMENT_NAMES = ("Acting", "Crew", *dict.fromkeys(DEPARTMENTS.values()))
 
 
-def unknown_codes(here: Catalogue) -> Iterator[Finding]:
+def find_unknown_codes(here: Catalog) -> Iterator[Finding]:
     """Countries, languages, certifications, statuses, types and jobs that the replica has no word for."""
-    for work in works(here.store):
-        yield from (about(work, wrong) for wrong in _codes(work))
-    for file, row in _organisations(here.store):
+    for work in iterate_works(here.store):
+        yield from (make_finding(work, wrong) for wrong in _describe_unknown_codes(work))
+    for file, row in _iterate_organisations(here.store):
         if row.origin_country and row.origin_country not in COUNTRIES:
             yield Finding(file, f"{row.id} {row.name}", f"country {row.origin_country!r} is not in codes.py")
     for person in here.store.people.values():
         if person.gender not in GENDERS:
-            yield about(person, f"gender: {person.gender} is none of {_shown(GENDERS)}")
+            yield make_finding(person, f"gender: {person.gender} is none of {_join(GENDERS)}")
         if person.department not in DEPARTMENT_NAMES:
-            yield about(person, f"department: {person.department!r} is none of {_shown(DEPARTMENT_NAMES)}")
+            yield make_finding(person, f"department: {person.department!r} is none of {_join(DEPARTMENT_NAMES)}")
 
 
-def untidy_texts(here: Catalogue) -> Iterator[Finding]:
+def find_untidy_texts(here: Catalog) -> Iterator[Finding]:
     """Names and characters that are empty or have spaces round them."""
-    for file, known in names(here.store).items():
-        yield from (Finding(file, repr(name), "is empty or has spaces round it") for name in known if not _tidy(name))
-    for record in records(here.store):
+    for file, known in names_by_file(here.store).items():
+        yield from (
+            Finding(file, repr(name), "is empty or has spaces round it") for name in known if not _is_tidy(name)
+        )
+    for record in iterate_records(here.store):
         name = record.title if isinstance(record, Movie) else record.name
         texts = [name, *record.cast.values(), *(record.guests.values() if isinstance(record, Episode) else ())]
-        yield from (about(record, f"{text!r} is empty or has spaces round it") for text in texts if not _tidy(text))
+        yield from (
+            make_finding(record, f"{text!r} is empty or has spaces round it") for text in texts if not _is_tidy(text)
+        )
 
 
-def wrong_homepages(here: Catalogue) -> Iterator[Finding]:
+def find_wrong_homepages(here: Catalog) -> Iterator[Finding]:
     """Homepages that no browser opens."""
     for show in here.store.shows.values():
-        if wrong := _homepage(show.homepage):
-            yield about(show, wrong)
-    for file, row in _organisations(here.store):
-        if wrong := _homepage(row.homepage):
+        if wrong := _describe_wrong_homepage(show.homepage):
+            yield make_finding(show, wrong)
+    for file, row in _iterate_organisations(here.store):
+        if wrong := _describe_wrong_homepage(row.homepage):
             yield Finding(file, f"{row.id} {row.name}", wrong)
 
 
-def _codes(work: Movie | Show) -> Iterator[str]:
+def _describe_unknown_codes(work: Movie | Show) -> Iterator[str]:
     releases = work.releases if isinstance(work, Movie) else ()
     for country in (*work.countries, *releases):
         if country not in COUNTRIES:
@@ -65,27 +69,27 @@ def _codes(work: Movie | Show) -> Iterator[str]:
             yield f"job {job!r} is not in credits.py"
     if isinstance(work, Movie):
         if work.certification and work.certification not in CERTIFICATIONS:
-            yield f"certification: {work.certification!r} is none of {_shown(CERTIFICATIONS)}"
+            yield f"certification: {work.certification!r} is none of {_join(CERTIFICATIONS)}"
         return
     if work.status not in STATUSES:
-        yield f"status: {work.status!r} is none of {_shown(STATUSES)}"
+        yield f"status: {work.status!r} is none of {_join(STATUSES)}"
     if work.type not in TYPES:
-        yield f"type: {work.type!r} is none of {_shown(TYPES)}"
+        yield f"type: {work.type!r} is none of {_join(TYPES)}"
 
 
-def _organisations(store: Store) -> Iterator[tuple[str, Organisation]]:
+def _iterate_organisations(store: Store) -> Iterator[tuple[str, Organisation]]:
     yield from (("companies.csv", row) for row in store.companies.values())
     yield from (("networks.csv", row) for row in store.networks.values())
 
 
-def _homepage(text: str) -> str:
+def _describe_wrong_homepage(text: str) -> str:
     known = not text or text.startswith(("https://", "http://"))
     return "" if known else f"homepage: {text!r} begins with neither https:// nor http://"
 
 
-def _tidy(text: str) -> bool:
+def _is_tidy(text: str) -> bool:
     return bool(text) and text == text.strip()
 
 
-def _shown(values: Iterable[object]) -> str:
+def _join(values: Iterable[object]) -> str:
     return ", ".join(map(str, values))

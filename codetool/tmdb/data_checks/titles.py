@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from codetool.tmdb.catalog_dependency import Catalogue
-from codetool.tmdb.data_checks.finding import Finding, about
-from codetool.tmdb.data_checks.references import works
+from codetool.tmdb.catalog_dependency import Catalog
+from codetool.tmdb.data_checks.finding import Finding, make_finding
+from codetool.tmdb.data_checks.references import iterate_works
 from codetool.tmdb.records import Episode, Movie, Show
 from codetool.tmdb.store import Store
 
@@ -18,16 +18,16 @@ IDLE_YEARS = 6
 """Years without an episode after which no show is still said to return."""
 
 
-def numbers_out_of_range(here: Catalogue) -> Iterator[Finding]:
+def find_numbers_out_of_range(here: Catalog) -> Iterator[Finding]:
     """Runtimes, votes, popularity, money and numbers of episodes that cannot be."""
-    for work in works(here.store):
-        yield from (about(work, wrong) for wrong in _wrong_numbers(work, here.as_of.isoformat()))
+    for work in iterate_works(here.store):
+        yield from (make_finding(work, wrong) for wrong in _describe_wrong_numbers(work, here.as_of.isoformat()))
     for person in here.store.people.values():
         if not person.popularity > 0:
-            yield about(person, f"popularity: {person.popularity} is not above 0")
+            yield make_finding(person, f"popularity: {person.popularity} is not above 0")
 
 
-def numbers_below_one(here: Catalogue) -> Iterator[Finding]:
+def find_numbers_below_one(here: Catalog) -> Iterator[Finding]:
     """Ids that no route can be asked for."""
     store = here.store
     files = {
@@ -44,54 +44,59 @@ def numbers_below_one(here: Catalogue) -> Iterator[Finding]:
         yield from (Finding(file, str(number), "an id is at least 1") for number in ids if number < 1)
 
 
-def wrong_release_days(here: Catalogue) -> Iterator[Finding]:
+def find_wrong_release_days(here: Catalog) -> Iterator[Finding]:
     """Films older than film, money earned before the release, and parts of a collection that came out together."""
     for movie in here.store.movies.values():
         days = sorted([movie.release_date, *movie.releases.values()])
         if days[0] < FIRST_FILM:
-            yield about(movie, f"released on {days[0]}, before there were films")
+            yield make_finding(movie, f"released on {days[0]}, before there were films")
         if movie.revenue > 0 and days[0] > here.as_of.isoformat():
-            yield about(movie, f"has revenue, but comes out on {days[0]} only")
+            yield make_finding(movie, f"has revenue, but comes out on {days[0]} only")
     for parts in here.store.parts.values():
         for before, part in pairwise(parts):
             if part.release_date == before.release_date:
-                yield about(part, f"came out on the same day as {before.id}, another part of its collection")
+                yield make_finding(part, f"came out on the same day as {before.id}, another part of its collection")
 
 
-def seasons_out_of_order(here: Catalogue) -> Iterator[Finding]:
+def find_unordered_seasons(here: Catalog) -> Iterator[Finding]:
     """Seasons that begin no later than the one before."""
     for show in here.store.shows.values():
         for number, (before, season) in enumerate(pairwise(show.seasons), start=2):
             if season.air_date <= before.air_date:
-                yield about(show, f"season {number} begins on {season.air_date}, the one before on {before.air_date}")
+                yield make_finding(
+                    show, f"season {number} begins on {season.air_date}, the one before on {before.air_date}"
+                )
 
 
-def wrong_last_days(here: Catalogue) -> Iterator[Finding]:
+def find_wrong_last_days(here: Catalog) -> Iterator[Finding]:
     """Shows whose `last_air_date` contradicts the seasons, the episodes or the status."""
     today = here.as_of.isoformat()
     for show in here.store.shows.values():
-        for wrong in (_last_day(show, _dated(here.store, show), today), _status(show, here.as_of.year, today)):
+        for wrong in (
+            _describe_wrong_last_day(show, _dated_episodes(here.store, show), today),
+            _describe_wrong_status(show, here.as_of.year, today),
+        ):
             if wrong:
-                yield about(show, wrong)
+                yield make_finding(show, wrong)
 
 
-def misplaced_episodes(here: Catalogue) -> Iterator[Finding]:
+def find_misplaced_episodes(here: Catalog) -> Iterator[Finding]:
     """Episodes of no season, beyond a season's count, or on a day that is not theirs."""
     for episode in here.store.episodes.values():
         show = here.store.shows.get(episode.show)
-        if show is not None and (wrong := _misplaced(show, episode)):
-            yield about(episode, wrong)
+        if show is not None and (wrong := _describe_misplaced(show, episode)):
+            yield make_finding(episode, wrong)
 
 
-def episodes_out_of_order(here: Catalogue) -> Iterator[Finding]:
+def find_unordered_episodes(here: Catalog) -> Iterator[Finding]:
     """Episodes that air before the episode of the season in front of them."""
     for show in here.store.shows.values():
-        for before, episode in pairwise(_dated(here.store, show)):
+        for before, episode in pairwise(_dated_episodes(here.store, show)):
             if episode.season == before.season and episode.air_date < before.air_date:
-                yield about(episode, f"airs on {episode.air_date}, episode {before.number} on {before.air_date}")
+                yield make_finding(episode, f"airs on {episode.air_date}, episode {before.number} on {before.air_date}")
 
 
-def _wrong_numbers(work: Movie | Show, today: str) -> Iterator[str]:
+def _describe_wrong_numbers(work: Movie | Show, today: str) -> Iterator[str]:
     minutes = FILM_MINUTES if isinstance(work, Movie) else EPISODE_MINUTES
     if work.runtime not in minutes:
         yield f"runtime: {work.runtime} is not {minutes.start} to {minutes.stop - 1} minutes"
@@ -113,7 +118,7 @@ def _wrong_numbers(work: Movie | Show, today: str) -> Iterator[str]:
                 yield f"season {number} has {season.episodes} episodes"
 
 
-def _last_day(show: Show, episodes: Sequence[Episode], today: str) -> str:
+def _describe_wrong_last_day(show: Show, episodes: Sequence[Episode], today: str) -> str:
     last = show.last_air_date
     begun = [season.air_date for season in show.seasons if season.air_date <= today]
     if not last:
@@ -132,7 +137,7 @@ def _last_day(show: Show, episodes: Sequence[Episode], today: str) -> str:
     return ""
 
 
-def _status(show: Show, year: int, today: str) -> str:
+def _describe_wrong_status(show: Show, year: int, today: str) -> str:
     if show.status in ("Ended", "Canceled") and max(show.last_air_date, show.seasons[-1].air_date) > today:
         return f"status: {show.status}, but it airs after {today}, the day that counts as today"
     if show.status == "Returning Series" and show.last_air_date and year - int(show.last_air_date[:4]) > IDLE_YEARS:
@@ -142,7 +147,7 @@ def _status(show: Show, year: int, today: str) -> str:
     return ""
 
 
-def _misplaced(show: Show, episode: Episode) -> str:
+def _describe_misplaced(show: Show, episode: Episode) -> str:
     if not 1 <= episode.season <= len(show.seasons):
         return f"{show.name} has {len(show.seasons)} seasons"
     season = show.seasons[episode.season - 1]
@@ -160,7 +165,7 @@ def _misplaced(show: Show, episode: Episode) -> str:
     return ""
 
 
-def _dated(store: Store, show: Show) -> list[Episode]:
+def _dated_episodes(store: Store, show: Show) -> list[Episode]:
     """The show's episodes whose day is known, in order."""
     found = [episode for episode in store.episodes.values() if episode.show == show.id and episode.air_date]
     return sorted(found, key=lambda episode: (episode.season, episode.number))

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path
 
 from codetool.tmdb import details
-from codetool.tmdb.append_to_response import appended
-from codetool.tmdb.catalog_dependency import Catalogue, Here, find
-from codetool.tmdb.images import asked_languages, pictures
+from codetool.tmdb.append_to_response import append_parts
+from codetool.tmdb.catalog_dependency import Catalog, CatalogDep, get_or_404
+from codetool.tmdb.images import render_images, select_languages
 from codetool.tmdb.list_items import JSONObject
 from codetool.tmdb.routes.parameters import Append, Hidden, Language
 from codetool.tmdb.schemas.detail_schemas import CollectionDetails
@@ -21,32 +21,32 @@ CollectionId = Annotated[int, Path(description="The collection's id, as searches
 
 @router.get("", response_model=CollectionDetails, summary="Get a collection's films")
 async def collection_details(
-    here: Here,
+    here: CatalogDep,
     collection_id: CollectionId,
     append_to_response: Append = "",
     language: Language = "",
     include_image_language: Hidden = "",
 ) -> Any:
     """A collection with its films (`parts`) by release date."""
-    record = find(here.store.collections, collection_id)
-    asked = asked_languages(include_image_language, language)
-    body = details.collection(here.store, record, language)
-    return appended(body, append_to_response, {"images": lambda: _images(here, record.id, asked)})
+    record = get_or_404(here.store.collections, collection_id)
+    asked = select_languages(include_image_language, language)
+    body = details.render_collection_details(here.store, record, language)
+    return append_parts(body, append_to_response, {"images": lambda: _images(here, record.id, asked)})
 
 
 @router.get("/images", response_model=CollectionImages, summary="Get a collection's images")
 async def collection_images(
-    here: Here, collection_id: CollectionId, include_image_language: Hidden = "", language: Language = ""
+    here: CatalogDep, collection_id: CollectionId, include_image_language: Hidden = "", language: Language = ""
 ) -> Any:
     """Posters and backdrops of a collection: paths below the image server, sizes, languages and votes."""
-    record = find(here.store.collections, collection_id)
-    return _images(here, record.id, asked_languages(include_image_language, language))
+    record = get_or_404(here.store.collections, collection_id)
+    return _images(here, record.id, select_languages(include_image_language, language))
 
 
-def _images(here: Catalogue, number: int, asked: str) -> JSONObject:
+def _images(here: Catalog, number: int, asked: str) -> JSONObject:
     original = here.store.parts[number][0].language
     return {
         "id": number,
-        "backdrops": pictures("collection backdrop", number, "backdrop", original, asked),
-        "posters": pictures("collection poster", number, "poster", original, asked),
+        "backdrops": render_images("collection backdrop", number, "backdrop", original, asked),
+        "posters": render_images("collection poster", number, "poster", original, asked),
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from codetool.tmdb.catalog_dependency import Catalogue, Here
+from codetool.tmdb.catalog_dependency import Catalog, CatalogDep
 from codetool.tmdb.list_items import JSONObject
 from codetool.tmdb.records import Kind
 from codetool.tmdb.schemas.title_schemas import GenreList
@@ -15,16 +15,16 @@ router = APIRouter(prefix="/genre")
 
 
 @router.get("/movie/list", response_model=GenreList, summary="List the genres of films")
-async def movie_genres(here: Here) -> Any:
+async def movie_genres(here: CatalogDep) -> Any:
     """Every genre of films with its id, which `/discover/movie` takes."""
     return _genres(here, "movie")
 
 
 @router.get("/tv/list", response_model=GenreList, summary="List the genres of TV shows")
-async def tv_genres(here: Here) -> Any:
+async def tv_genres(here: CatalogDep) -> Any:
     """Every genre of TV shows with its id, which `/discover/tv` takes."""
     return _genres(here, "tv")
 
 
-def _genres(here: Catalogue, kind: Kind) -> JSONObject:
+def _genres(here: Catalog, kind: Kind) -> JSONObject:
     return {"genres": [{"id": number, "name": name} for (of, name), number in here.store.genres.items() if of == kind]}

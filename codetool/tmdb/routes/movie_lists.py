@@ -10,81 +10,85 @@ from typing import Any
 from fastapi import APIRouter
 
 from codetool.tmdb import details, list_items
-from codetool.tmdb.catalog_dependency import Catalogue, Here
+from codetool.tmdb.catalog_dependency import Catalog, CatalogDep
 from codetool.tmdb.error_responses import not_found
-from codetool.tmdb.list_items import JSONObject, release
+from codetool.tmdb.list_items import JSONObject, get_release_day
 from codetool.tmdb.records import Movie
-from codetool.tmdb.routes.paging import page as paged
+from codetool.tmdb.routes.paging import paginate as paged
 from codetool.tmdb.routes.parameters import Language, PageNumber, Region
 from codetool.tmdb.schemas.detail_schemas import MovieDetails
 from codetool.tmdb.schemas.list_schemas import DatedMovies, MovieItem, Page
 
 router = APIRouter(prefix="/movie")
-SHOWN = timedelta(days=42)
+IN_CINEMAS = timedelta(days=42)
 """How long a film is shown in cinemas."""
-AHEAD = timedelta(days=28)
+UPCOMING = timedelta(days=28)
 """How far the list of upcoming films looks."""
-ENOUGH = 300
+MIN_VOTES = 300
 """Votes that a film needs to be among the top rated."""
 
 
 @router.get("/latest", response_model=MovieDetails, summary="Get the latest film's details")
-async def latest_movie(here: Here, language: Language = "") -> Any:
+async def latest_movie(here: CatalogDep, language: Language = "") -> Any:
     """The film released last, with the same details as a film asked for by its id."""
     found = _released(here, "")
     if not found:
         raise not_found()
     newest = max(found, key=lambda record: (record.release_date, record.id))
-    return details.movie(here.store, newest, here.as_of, language)
+    return details.render_movie_details(here.store, newest, here.as_of, language)
 
 
 @router.get("/now_playing", response_model=DatedMovies, summary="List films now in cinemas")
-async def movies_now_playing(here: Here, page: PageNumber = 1, region: Region = "", language: Language = "") -> Any:
+async def movies_now_playing(
+    here: CatalogDep, page: PageNumber = 1, region: Region = "", language: Language = ""
+) -> Any:
     """Films released in the last six weeks (`dates`), most popular first."""
-    first, last = (here.as_of - SHOWN).isoformat(), here.as_of.isoformat()
+    first, last = (here.as_of - IN_CINEMAS).isoformat(), here.as_of.isoformat()
     return _dated(here, (first, last), page, region, language)
 
 
 @router.get("/popular", response_model=Page[MovieItem], summary="List popular films")
-async def popular_movies(here: Here, page: PageNumber = 1, region: Region = "", language: Language = "") -> Any:
+async def popular_movies(here: CatalogDep, page: PageNumber = 1, region: Region = "", language: Language = "") -> Any:
     """Released films, most popular first."""
     return paged(_released(here, region), page, _render(here, region, language))
 
 
 @router.get("/top_rated", response_model=Page[MovieItem], summary="List the best rated films")
-async def top_rated_movies(here: Here, page: PageNumber = 1, region: Region = "", language: Language = "") -> Any:
+async def top_rated_movies(here: CatalogDep, page: PageNumber = 1, region: Region = "", language: Language = "") -> Any:
     """Released films with enough votes, the best rated first."""
     return paged(_top_rated(here, region), page, _render(here, region, language))
 
 
 @router.get("/upcoming", response_model=DatedMovies, summary="List films that come to cinemas soon")
-async def upcoming_movies(here: Here, page: PageNumber = 1, region: Region = "", language: Language = "") -> Any:
+async def upcoming_movies(here: CatalogDep, page: PageNumber = 1, region: Region = "", language: Language = "") -> Any:
     """Films released in the next four weeks (`dates`), most popular first."""
-    first, last = (here.as_of + timedelta(days=1)).isoformat(), (here.as_of + AHEAD).isoformat()
+    first, last = (here.as_of + timedelta(days=1)).isoformat(), (here.as_of + UPCOMING).isoformat()
     return _dated(here, (first, last), page, region, language)
 
 
-def _dated(here: Catalogue, window: tuple[str, str], page: int, region: str, language: str) -> JSONObject:
+def _dated(here: Catalog, window: tuple[str, str], page: int, region: str, language: str) -> JSONObject:
     dates = {"minimum": window[0], "maximum": window[1]}
     return {"dates": dates} | paged(_between(here, window, region), page, _render(here, region, language))
 
 
-def _render(here: Catalogue, region: str, language: str) -> Callable[[Movie], JSONObject]:
-    return lambda record: list_items.movie(here.store, record, language, region)
+def _render(here: Catalog, region: str, language: str) -> Callable[[Movie], JSONObject]:
+    return lambda record: list_items.render_movie(here.store, record, language, region)
 
 
 @lru_cache(maxsize=256)  # a catalogue never changes
-def _between(here: Catalogue, window: tuple[str, str], region: str) -> Sequence[Movie]:
-    return [record for record in here.store.movie_index.records if window[0] <= release(record, region) <= window[1]]
+def _between(here: Catalog, window: tuple[str, str], region: str) -> Sequence[Movie]:
+    return [
+        record for record in here.store.movie_index.records if window[0] <= get_release_day(record, region) <= window[1]
+    ]
 
 
 @lru_cache(maxsize=256)
-def _released(here: Catalogue, region: str) -> Sequence[Movie]:
+def _released(here: Catalog, region: str) -> Sequence[Movie]:
     today = here.as_of.isoformat()
-    return [record for record in here.store.movie_index.records if release(record, region) <= today]
+    return [record for record in here.store.movie_index.records if get_release_day(record, region) <= today]
 
 
 @lru_cache(maxsize=256)
-def _top_rated(here: Catalogue, region: str) -> Sequence[Movie]:
-    found = [record for record in _released(here, region) if record.vote_count >= ENOUGH]
+def _top_rated(here: Catalog, region: str) -> Sequence[Movie]:
+    found = [record for record in _released(here, region) if record.vote_count >= MIN_VOTES]
     return sorted(found, key=lambda record: (-record.vote_average, -record.vote_count, record.id))

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-SIZE = 20
+PAGE_SIZE = 20
 T = TypeVar("T")
 
 
-def page(records: Sequence[T], number: int, render: Callable[[T], dict[str, Any]]) -> dict[str, Any]:
+def paginate(records: Sequence[T], number: int, render: Callable[[T], dict[str, Any]]) -> dict[str, Any]:
     """Page `number` (from 1) of the records, each rendered; a page past the end has no results."""
-    first = (number - 1) * SIZE
+    first = (number - 1) * PAGE_SIZE
     return {
         "page": number,
-        "results": [render(record) for record in records[first : first + SIZE]],
-        "total_pages": max(1, -(-len(records) // SIZE)),
+        "results": [render(record) for record in records[first : first + PAGE_SIZE]],
+        "total_pages": max(1, -(-len(records) // PAGE_SIZE)),
         "total_results": len(records),
     }

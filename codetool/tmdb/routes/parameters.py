@@ -27,7 +27,7 @@ ImageLanguages = Annotated[
 ]
 
 
-def _day(text: str) -> str:
+def _validate_day(text: str) -> str:
     """The text, which has to be a day or nothing. Raises PydanticCustomError."""
     if text and not re.fullmatch(r"\d{4}-\d\d-\d\d", text):
         raise PydanticCustomError(NOT_A_DAY, "not a day")
@@ -38,5 +38,5 @@ def _day(text: str) -> str:
     return text
 
 
-Day = Annotated[str, AfterValidator(_day)]
+Day = Annotated[str, AfterValidator(_validate_day)]
 """An ISO day, `2024-01-31`; empty for none. Another text is TMDB's 400."""

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from functools import lru_cache
 from hashlib import sha256
 
-from codetool.tmdb.catalog_dependency import Catalogue
+from codetool.tmdb.catalog_dependency import Catalog
 from codetool.tmdb.list_items import JSONObject
 from codetool.tmdb.records import Kind, Movie, Show
 
@@ -31,9 +31,9 @@ VERDICTS = (
     "Well made and easy to recommend.",
     "A favourite.",
 )
-FIRST = date(2013, 1, 1)
+FIRST_DAY = date(2013, 1, 1)
 """Nobody reviewed before, however old the film."""
-WELL_KNOWN = 1000
+MIN_VOTES_FOR_REVIEW = 1000
 """Votes from which a work has at least one review."""
 
 
@@ -59,17 +59,17 @@ class Review:
         return f"https://www.themoviedb.org/review/{self.id}"
 
 
-def reviews(here: Catalogue, record: Movie | Show) -> Sequence[Review]:
+def list_reviews(here: Catalog, record: Movie | Show) -> Sequence[Review]:
     """None to five reviews, oldest first; none before the premiere, at least one where many have voted."""
-    return _of(here, "movie" if isinstance(record, Movie) else "tv", record.id)
+    return _make_reviews(here, "movie" if isinstance(record, Movie) else "tv", record.id)
 
 
-def by_id(here: Catalogue) -> Mapping[str, Review]:
+def reviews_by_id(here: Catalog) -> Mapping[str, Review]:
     """Every review of the catalogue by its id."""
-    return _index(here)
+    return _index_reviews(here)
 
 
-def item(review: Review) -> JSONObject:
+def render_review(review: Review) -> JSONObject:
     """A review in a record's list."""
     return {
         "author": review.name or review.username,
@@ -87,10 +87,10 @@ def item(review: Review) -> JSONObject:
     }
 
 
-def details(review: Review) -> JSONObject:
+def render_review_details(review: Review) -> JSONObject:
     """A review that stands alone: also what it is of."""
     kind = {"movie": "Movie", "tv": "TV"}[review.kind]
-    return item(review) | {
+    return render_review(review) | {
         "iso_639_1": "en",
         "media_id": review.media_id,
         "media_title": review.media_title,
@@ -99,28 +99,28 @@ def details(review: Review) -> JSONObject:
 
 
 @lru_cache(maxsize=8)  # a catalogue never changes
-def _index(here: Catalogue) -> Mapping[str, Review]:
+def _index_reviews(here: Catalog) -> Mapping[str, Review]:
     works: list[Movie | Show] = [*here.store.movies.values(), *here.store.shows.values()]
-    return {review.id: review for work in works for review in reviews(here, work)}
+    return {review.id: review for work in works for review in list_reviews(here, work)}
 
 
 @lru_cache(maxsize=8192)
-def _of(here: Catalogue, kind: Kind, number: int) -> Sequence[Review]:
+def _make_reviews(here: Catalog, kind: Kind, number: int) -> Sequence[Review]:
     record = here.store.movies[number] if kind == "movie" else here.store.shows[number]
     premiere = record.release_date if isinstance(record, Movie) else record.first_air_date
     if premiere > here.as_of.isoformat():
         return ()
     digest = sha256(f"reviews {kind} {number}".encode()).digest()
-    count = 1 + digest[0] % 5 if record.vote_count >= WELL_KNOWN else digest[0] % 3
-    made = [_review(here, kind, record, date.fromisoformat(premiere), place) for place in range(count)]
+    count = 1 + digest[0] % 5 if record.vote_count >= MIN_VOTES_FOR_REVIEW else digest[0] % 3
+    made = [_make_review(here, kind, record, date.fromisoformat(premiere), place) for place in range(count)]
     return tuple(sorted(made, key=lambda review: (review.created, review.id)))
 
 
-def _review(here: Catalogue, kind: Kind, record: Movie | Show, premiere: date, place: int) -> Review:
+def _make_review(here: Catalog, kind: Kind, record: Movie | Show, premiere: date, place: int) -> Review:
     digest = sha256(f"review {kind} {record.id} {place}".encode())
     dice = digest.digest()
     title = record.title if isinstance(record, Movie) else record.name
-    start = max(premiere, FIRST) if here.as_of > FIRST else premiere
+    start = max(premiere, FIRST_DAY) if here.as_of > FIRST_DAY else premiere
     span = (here.as_of - start).days
     created = start + timedelta(days=int.from_bytes(dice[:2], "big") % (span + 1))
     name, username = AUTHORS[(dice[2] + place) % len(AUTHORS)]

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from codetool.tmdb import list_items
-from codetool.tmdb.catalog_dependency import Here
-from codetool.tmdb.releases import released_in
-from codetool.tmdb.routes.paging import page as paged
+from codetool.tmdb.catalog_dependency import CatalogDep
+from codetool.tmdb.releases import was_released_in
+from codetool.tmdb.routes.paging import paginate as paged
 from codetool.tmdb.routes.parameters import Adult, Language, PageNumber, Region, Text
 from codetool.tmdb.schemas.list_schemas import CollectionItem, CompanyItem, FoundPerson, MovieItem, Page, ShowItem
 
@@ -22,7 +22,7 @@ FirstYear = Annotated[int | None, Query(description="Keep shows whose first epis
 
 @router.get("/movie", response_model=Page[MovieItem], summary="Search films by title")
 async def search_movie(
-    here: Here,
+    here: CatalogDep,
     query: Text,
     page: PageNumber = 1,
     include_adult: Adult = False,
@@ -34,15 +34,15 @@ async def search_movie(
     """Films whose title or original title holds the words, most popular first."""
     found = here.store.movie_index.find(query)
     if year is not None:
-        found = [record for record in found if released_in(record, str(year), region)]
+        found = [record for record in found if was_released_in(record, str(year), region)]
     if primary_release_year is not None:
         found = [record for record in found if record.release_date[:4] == str(primary_release_year)]
-    return paged(found, page, lambda record: list_items.movie(here.store, record, language, region))
+    return paged(found, page, lambda record: list_items.render_movie(here.store, record, language, region))
 
 
 @router.get("/tv", response_model=Page[ShowItem], summary="Search TV shows by name")
 async def search_tv(
-    here: Here,
+    here: CatalogDep,
     query: Text,
     page: PageNumber = 1,
     include_adult: Adult = False,
@@ -53,12 +53,12 @@ async def search_tv(
     found = here.store.show_index.find(query)
     if first_air_date_year is not None:
         found = [record for record in found if record.first_air_date[:4] == str(first_air_date_year)]
-    return paged(found, page, lambda record: list_items.show(here.store, record, language))
+    return paged(found, page, lambda record: list_items.render_show(here.store, record, language))
 
 
 @router.get("/person", response_model=Page[FoundPerson], summary="Search people by name")
 async def search_person(
-    here: Here,
+    here: CatalogDep,
     query: Text,
     page: PageNumber = 1,
     include_adult: Adult = False,
@@ -67,18 +67,18 @@ async def search_person(
 ) -> Any:
     """People whose name holds the words, most popular first, each with the works they are known for."""
     found = here.store.person_index.find(query)
-    return paged(found, page, lambda record: list_items.known_person(here.store, record, language))
+    return paged(found, page, lambda record: list_items.render_known_person(here.store, record, language))
 
 
 @router.get("/collection", response_model=Page[CollectionItem], summary="Search collections of films by name")
-async def search_collection(here: Here, query: Text, page: PageNumber = 1) -> Any:
+async def search_collection(here: CatalogDep, query: Text, page: PageNumber = 1) -> Any:
     """Collections whose name holds the words, the one with the most popular film first."""
     return paged(
-        here.store.collection_index.find(query), page, lambda record: list_items.collection(here.store, record)
+        here.store.collection_index.find(query), page, lambda record: list_items.render_collection(here.store, record)
     )
 
 
 @router.get("/company", response_model=Page[CompanyItem], summary="Search production companies by name")
-async def search_company(here: Here, query: Text, page: PageNumber = 1) -> Any:
+async def search_company(here: CatalogDep, query: Text, page: PageNumber = 1) -> Any:
     """Companies whose name holds the words, the one with the most popular film first."""
-    return paged(here.store.company_index.find(query), page, list_items.organisation)
+    return paged(here.store.company_index.find(query), page, list_items.render_organisation)

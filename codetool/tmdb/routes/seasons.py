@@ -6,19 +6,19 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
 
-from codetool.tmdb.air_dates import seasons
-from codetool.tmdb.append_to_response import appended
-from codetool.tmdb.catalog_dependency import Catalogue, Here, find
-from codetool.tmdb.episode_credits import cast_of, season_cast, season_crew
+from codetool.tmdb.air_dates import get_seasons
+from codetool.tmdb.append_to_response import append_parts
+from codetool.tmdb.catalog_dependency import Catalog, CatalogDep, get_or_404
+from codetool.tmdb.episode_credits import merge_season_cast, render_cast, render_season_crew
 from codetool.tmdb.error_responses import not_found
-from codetool.tmdb.images import asked_languages, pictures
+from codetool.tmdb.images import render_images, select_languages
 from codetool.tmdb.list_items import JSONObject
 from codetool.tmdb.records import Show
 from codetool.tmdb.routes.parameters import Append, ImageLanguages, Language
 from codetool.tmdb.routes.shows import ShowId
 from codetool.tmdb.schemas.season_schemas import SeasonCredits, SeasonDetails
 from codetool.tmdb.schemas.show_schemas import SeasonImages
-from codetool.tmdb.season_details import season_details, season_id
+from codetool.tmdb.season_details import make_season_id, render_season_details
 
 router = APIRouter(prefix="/tv/{tv_id}/season/{season_number}")
 SeasonNumber = Annotated[int, Path(description="The season's number in its show, from 1.")]
@@ -26,27 +26,31 @@ SeasonNumber = Annotated[int, Path(description="The season's number in its show,
 
 @router.get("", response_model=SeasonDetails, summary="Get a season's details")
 async def season(
-    here: Here, tv_id: ShowId, season_number: SeasonNumber, append_to_response: Append = "", language: Language = ""
+    here: CatalogDep,
+    tv_id: ShowId,
+    season_number: SeasonNumber,
+    append_to_response: Append = "",
+    language: Language = "",
 ) -> Any:
     """First air date of a season, and all its episodes with name, air date, crew and guest stars."""
     show = _find(here, tv_id, season_number)
-    wanted = asked_languages("", language)
+    wanted = select_languages("", language)
     parts = {
         "credits": lambda: _credits(here, show, season_number),
         "images": lambda: _images(show, season_number, wanted),
     }
-    return appended(season_details(here, tv_id, season_number), append_to_response, parts)
+    return append_parts(render_season_details(here, tv_id, season_number), append_to_response, parts)
 
 
 @router.get("/credits", response_model=SeasonCredits, summary="Get a season's cast and crew")
-async def season_credits(here: Here, tv_id: ShowId, season_number: SeasonNumber) -> Any:
+async def season_credits(here: CatalogDep, tv_id: ShowId, season_number: SeasonNumber) -> Any:
     """The regular cast and crew of a season; directors and writers are credited with their episodes."""
     return _credits(here, _find(here, tv_id, season_number), season_number)
 
 
 @router.get("/images", response_model=SeasonImages, summary="Get a season's images")
 async def season_images(
-    here: Here,
+    here: CatalogDep,
     tv_id: ShowId,
     season_number: SeasonNumber,
     include_image_language: ImageLanguages = "",
@@ -54,26 +58,26 @@ async def season_images(
 ) -> Any:
     """Posters of a season."""
     show = _find(here, tv_id, season_number)
-    return _images(show, season_number, asked_languages(include_image_language, language))
+    return _images(show, season_number, select_languages(include_image_language, language))
 
 
-def _find(here: Catalogue, tv_id: int, number: int) -> Show:
+def _find(here: Catalog, tv_id: int, number: int) -> Show:
     """The show that has the season. Raises TMDB's 404 where there is none."""
-    show = find(here.store.shows, tv_id)
+    show = get_or_404(here.store.shows, tv_id)
     if not 1 <= number <= len(show.seasons):
         raise not_found()
     return show
 
 
-def _credits(here: Catalogue, show: Show, number: int) -> JSONObject:
-    episodes = seasons(here, show)[number - 1]
+def _credits(here: Catalog, show: Show, number: int) -> JSONObject:
+    episodes = get_seasons(here, show)[number - 1]
     return {
-        "cast": cast_of(here.store, show, season_cast(show, episodes)),
-        "crew": season_crew(here.store, show, episodes),
-        "id": season_id(show, number),
+        "cast": render_cast(here.store, show, merge_season_cast(show, episodes)),
+        "crew": render_season_crew(here.store, show, episodes),
+        "id": make_season_id(show, number),
     }
 
 
 def _images(show: Show, number: int, asked: str) -> JSONObject:
-    posters = pictures(f"tv season {number}", show.id, "poster", show.language, asked)
-    return {"id": season_id(show, number), "posters": posters}
+    posters = render_images(f"tv season {number}", show.id, "poster", show.language, asked)
+    return {"id": make_season_id(show, number), "posters": posters}

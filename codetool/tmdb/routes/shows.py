@@ -9,173 +9,177 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path
 
 from codetool.tmdb import credits, list_items
-from codetool.tmdb.air_dates import airing
-from codetool.tmdb.append_to_response import appended
-from codetool.tmdb.catalog_dependency import Catalogue, Here, find
+from codetool.tmdb.air_dates import find_airing_shows
+from codetool.tmdb.append_to_response import append_parts
+from codetool.tmdb.catalog_dependency import Catalog, CatalogDep, get_or_404
 from codetool.tmdb.error_responses import not_found
-from codetool.tmdb.images import asked_languages, pictures
+from codetool.tmdb.images import render_images, select_languages
 from codetool.tmdb.list_items import JSONObject
 from codetool.tmdb.records import Show
 from codetool.tmdb.routes import reviews
-from codetool.tmdb.routes.paging import page as paged
+from codetool.tmdb.routes.paging import paginate as paged
 from codetool.tmdb.routes.parameters import Append, ImageLanguages, Language, PageNumber
 from codetool.tmdb.schemas.credit_schemas import ShowCredits
 from codetool.tmdb.schemas.detail_schemas import ShowDetails
 from codetool.tmdb.schemas.list_schemas import Page, ShowItem, TypedShow
 from codetool.tmdb.schemas.show_schemas import ShowImages, ShowKeywords
 from codetool.tmdb.schemas.title_schemas import Reviews
-from codetool.tmdb.season_details import season_details
-from codetool.tmdb.show_details import show_details
-from codetool.tmdb.similar import recommended, similar
+from codetool.tmdb.season_details import render_season_details
+from codetool.tmdb.show_details import render_show_details
+from codetool.tmdb.similar import find_recommended, find_similar
 
 router = APIRouter(prefix="/tv")
 ShowId = Annotated[int, Path(description="The show's id, as searches and lists return it.")]
 WEEK = 7
 """Days from the catalogue's day on which a show counts as on the air."""
-ENOUGH_VOTES = 200
+MIN_VOTES = 200
 """Fewer votes keep a show out of the best rated ones."""
 
 
 @router.get("/popular", response_model=Page[ShowItem], summary="List popular TV shows")
-async def popular_tv(here: Here, page: PageNumber = 1, language: Language = "") -> Any:
+async def popular_tv(here: CatalogDep, page: PageNumber = 1, language: Language = "") -> Any:
     """All shows, most popular first."""
     return _listed(here, here.store.show_index.records, page, language)
 
 
 @router.get("/top_rated", response_model=Page[ShowItem], summary="List the best rated TV shows")
-async def top_rated_tv(here: Here, page: PageNumber = 1, language: Language = "") -> Any:
+async def top_rated_tv(here: CatalogDep, page: PageNumber = 1, language: Language = "") -> Any:
     """Shows with at least 200 votes, the best rated first."""
     return _listed(here, _top_rated(here), page, language)
 
 
 @router.get("/on_the_air", response_model=Page[ShowItem], summary="List TV shows that are on the air")
-async def on_the_air_tv(here: Here, page: PageNumber = 1, language: Language = "") -> Any:
+async def on_the_air_tv(here: CatalogDep, page: PageNumber = 1, language: Language = "") -> Any:
     """Shows with an episode in the next seven days, most popular first."""
-    return _listed(here, airing(here, WEEK), page, language)
+    return _listed(here, find_airing_shows(here, WEEK), page, language)
 
 
 @router.get("/airing_today", response_model=Page[ShowItem], summary="List TV shows that air today")
-async def airing_today_tv(here: Here, page: PageNumber = 1, language: Language = "") -> Any:
+async def airing_today_tv(here: CatalogDep, page: PageNumber = 1, language: Language = "") -> Any:
     """Shows with an episode today, most popular first."""
-    return _listed(here, airing(here, 0), page, language)
+    return _listed(here, find_airing_shows(here, 0), page, language)
 
 
 @router.get("/latest", response_model=ShowDetails, summary="Get the newest TV show")
-async def latest_tv(here: Here, language: Language = "") -> Any:
+async def latest_tv(here: CatalogDep, language: Language = "") -> Any:
     """Details of the show that began last."""
-    return show_details(here, _latest(here), language)
+    return render_show_details(here, _latest(here), language)
 
 
 @router.get("/{tv_id}", response_model=ShowDetails, summary="Get a TV show's details")
 async def tv_details(
-    here: Here,
+    here: CatalogDep,
     tv_id: ShowId,
     append_to_response: Append = "",
     language: Language = "",
     include_image_language: Append = "",
 ) -> Any:
     """Creators, genres, networks, companies, seasons, last and next episode, and the number of episodes of a show."""
-    record = find(here.store.shows, tv_id)
-    body = show_details(here, record, language)
+    record = get_or_404(here.store.shows, tv_id)
+    body = render_show_details(here, record, language)
     if not append_to_response:
         return body
-    return appended(body, append_to_response, _parts(here, record, language, include_image_language))
+    return append_parts(body, append_to_response, _parts(here, record, language, include_image_language))
 
 
 @router.get("/{tv_id}/credits", response_model=ShowCredits, summary="Get a TV show's cast and crew")
-async def tv_credits(here: Here, tv_id: ShowId) -> Any:
+async def tv_credits(here: CatalogDep, tv_id: ShowId) -> Any:
     """The cast in billing order (`order` 0 is the lead) and the crew with each member's job."""
-    return credits.of_show(here.store, find(here.store.shows, tv_id))
+    return credits.render_show_credits(here.store, get_or_404(here.store.shows, tv_id))
 
 
 @router.get("/{tv_id}/images", response_model=ShowImages, summary="Get a TV show's images")
 async def tv_images(
-    here: Here, tv_id: ShowId, include_image_language: ImageLanguages = "", language: Language = ""
+    here: CatalogDep, tv_id: ShowId, include_image_language: ImageLanguages = "", language: Language = ""
 ) -> Any:
     """Backdrops, logos and posters of a show."""
-    return _images(find(here.store.shows, tv_id), asked_languages(include_image_language, language))
+    return _images(get_or_404(here.store.shows, tv_id), select_languages(include_image_language, language))
 
 
 @router.get("/{tv_id}/keywords", response_model=ShowKeywords, summary="Get a TV show's keywords")
-async def tv_keywords(here: Here, tv_id: ShowId) -> Any:
+async def tv_keywords(here: CatalogDep, tv_id: ShowId) -> Any:
     """The keywords of a show, in `results`."""
-    return _keywords(here, find(here.store.shows, tv_id))
+    return _keywords(here, get_or_404(here.store.shows, tv_id))
 
 
 @router.get("/{tv_id}/reviews", response_model=Reviews, summary="Get a TV show's reviews")
-async def tv_reviews(here: Here, tv_id: ShowId, page: PageNumber = 1) -> Any:
+async def tv_reviews(here: CatalogDep, tv_id: ShowId, page: PageNumber = 1) -> Any:
     """What users wrote about a show."""
-    return _reviews(here, find(here.store.shows, tv_id), page)
+    return _reviews(here, get_or_404(here.store.shows, tv_id), page)
 
 
 @router.get("/{tv_id}/similar", response_model=Page[ShowItem], summary="List similar TV shows")
-async def similar_tv(here: Here, tv_id: ShowId, page: PageNumber = 1, language: Language = "") -> Any:
+async def similar_tv(here: CatalogDep, tv_id: ShowId, page: PageNumber = 1, language: Language = "") -> Any:
     """Shows that share keywords and genres with a show, the closest first."""
-    return _listed(here, similar(here, find(here.store.shows, tv_id)), page, language)
+    return _listed(here, find_similar(here, get_or_404(here.store.shows, tv_id)), page, language)
 
 
 @router.get("/{tv_id}/recommendations", response_model=Page[TypedShow], summary="List TV shows to watch after one")
-async def recommended_tv(here: Here, tv_id: ShowId, page: PageNumber = 1, language: Language = "") -> Any:
+async def recommended_tv(here: CatalogDep, tv_id: ShowId, page: PageNumber = 1, language: Language = "") -> Any:
     """Shows that somebody who likes a show may like too."""
-    return _recommendations(here, find(here.store.shows, tv_id), page, language)
+    return _recommendations(here, get_or_404(here.store.shows, tv_id), page, language)
 
 
-def _listed(here: Catalogue, shows: Sequence[Show], page: int, language: str) -> JSONObject:
-    return paged(shows, page, lambda record: list_items.show(here.store, record, language))
+def _listed(here: Catalog, shows: Sequence[Show], page: int, language: str) -> JSONObject:
+    return paged(shows, page, lambda record: list_items.render_show(here.store, record, language))
 
 
 def _images(record: Show, asked: str) -> JSONObject:
     return {
-        "backdrops": pictures("tv backdrop", record.id, "backdrop", record.language, asked),
+        "backdrops": render_images("tv backdrop", record.id, "backdrop", record.language, asked),
         "id": record.id,
-        "logos": pictures("tv logo", record.id, "logo", record.language, asked),
-        "posters": pictures("tv poster", record.id, "poster", record.language, asked),
+        "logos": render_images("tv logo", record.id, "logo", record.language, asked),
+        "posters": render_images("tv poster", record.id, "poster", record.language, asked),
     }
 
 
-def _keywords(here: Catalogue, record: Show) -> JSONObject:
+def _keywords(here: Catalog, record: Show) -> JSONObject:
     found = [{"name": name, "id": here.store.keywords[name]} for name in record.keywords]
     return {"id": record.id, "results": found}
 
 
-def _recommendations(here: Catalogue, record: Show, page: int, language: str) -> JSONObject:
-    return paged(recommended(here, record), page, lambda other: list_items.typed(here.store, other, language))
+def _recommendations(here: Catalog, record: Show, page: int, language: str) -> JSONObject:
+    return paged(
+        find_recommended(here, record),
+        page,
+        lambda other: list_items.render_with_media_type(here.store, other, language),
+    )
 
 
-def _reviews(here: Catalogue, record: Show, page: int) -> JSONObject:
-    return {"id": record.id, **paged(reviews.reviews(here, record), page, reviews.item)}
+def _reviews(here: Catalog, record: Show, page: int) -> JSONObject:
+    return {"id": record.id, **paged(reviews.list_reviews(here, record), page, reviews.render_review)}
 
 
-def _parts(here: Catalogue, record: Show, language: str, image_languages: str) -> dict[str, Callable[[], JSONObject]]:
+def _parts(here: Catalog, record: Show, language: str, image_languages: str) -> dict[str, Callable[[], JSONObject]]:
     """What can be appended to a show's details; its seasons are `season/1` and so on."""
     return {
-        "credits": lambda: credits.of_show(here.store, record),
-        "images": lambda: _images(record, asked_languages(image_languages, language)),
+        "credits": lambda: credits.render_show_credits(here.store, record),
+        "images": lambda: _images(record, select_languages(image_languages, language)),
         "keywords": lambda: _keywords(here, record),
         "recommendations": lambda: _recommendations(here, record, 1, language),
         "reviews": lambda: _reviews(here, record, 1),
-        "similar": lambda: _listed(here, similar(here, record), 1, language),
+        "similar": lambda: _listed(here, find_similar(here, record), 1, language),
         **{
-            f"season/{season}": partial(season_details, here, record.id, season)
+            f"season/{season}": partial(render_season_details, here, record.id, season)
             for season in range(1, len(record.seasons) + 1)
         },
     }
 
 
 @lru_cache(maxsize=8)  # a catalogue never changes
-def _begun(here: Catalogue) -> Sequence[Show]:
+def _begun(here: Catalog) -> Sequence[Show]:
     today = here.as_of.isoformat()
     return [show for show in here.store.show_index.records if show.first_air_date <= today]
 
 
 @lru_cache(maxsize=8)
-def _top_rated(here: Catalogue) -> Sequence[Show]:
-    rated = [show for show in _begun(here) if show.vote_count >= ENOUGH_VOTES]
+def _top_rated(here: Catalog) -> Sequence[Show]:
+    rated = [show for show in _begun(here) if show.vote_count >= MIN_VOTES]
     return sorted(rated, key=lambda show: (-show.vote_average, -show.vote_count, show.id))
 
 
 @lru_cache(maxsize=8)
-def _latest(here: Catalogue) -> Show:
+def _latest(here: Catalog) -> Show:
     if not _begun(here):
         raise not_found()
     return max(_begun(here), key=lambda show: (show.first_air_date, show.id))

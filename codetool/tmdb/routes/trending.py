@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path
 
 from codetool.tmdb import list_items
-from codetool.tmdb.catalog_dependency import Catalogue, Here
+from codetool.tmdb.catalog_dependency import Catalog, CatalogDep
 from codetool.tmdb.records import Movie, Person, Show
-from codetool.tmdb.routes.paging import page as paged
+from codetool.tmdb.routes.paging import paginate as paged
 from codetool.tmdb.routes.parameters import Language, PageNumber
 from codetool.tmdb.schemas.list_schemas import Trending
 
@@ -27,19 +27,19 @@ HORIZON = {"day": 30.0, "week": 90.0}
 
 @router.get("/{media_type}/{time_window}", response_model=Trending, summary="List what is trending")
 async def trending(
-    here: Here, media_type: MediaType, time_window: TimeWindow, page: PageNumber = 1, language: Language = ""
+    here: CatalogDep, media_type: MediaType, time_window: TimeWindow, page: PageNumber = 1, language: Language = ""
 ) -> Any:
     """Films, shows or people that are trending today or this week, the first one most."""
     return paged(_ranked(here, media_type, time_window), page, lambda record: _item(here, record, language))
 
 
 @lru_cache(maxsize=32)  # a catalogue never changes
-def _ranked(here: Catalogue, media_type: str, time_window: str) -> list[Movie | Show | Person]:
+def _ranked(here: Catalog, media_type: str, time_window: str) -> list[Movie | Show | Person]:
     horizon = HORIZON[time_window]
     return sorted(_released(here, media_type), key=lambda record: (-_heat(record, here.as_of, horizon), record.id))
 
 
-def _released(here: Catalogue, media_type: str) -> list[Movie | Show | Person]:
+def _released(here: Catalog, media_type: str) -> list[Movie | Show | Person]:
     today = here.as_of.isoformat()
     found: list[Movie | Show | Person] = []
     if media_type in ("all", "movie"):
@@ -59,7 +59,7 @@ def _heat(record: Movie | Show | Person, as_of: date, horizon: float) -> float:
     return record.popularity / (1 + age / horizon)
 
 
-def _item(here: Catalogue, record: Movie | Show | Person, language: str) -> list_items.JSONObject:
+def _item(here: Catalog, record: Movie | Show | Person, language: str) -> list_items.JSONObject:
     if isinstance(record, Person):
-        return list_items.known_person(here.store, record, language) | {"media_type": "person"}
-    return list_items.typed(here.store, record, language)
+        return list_items.render_known_person(here.store, record, language) | {"media_type": "person"}
+    return list_items.render_with_media_type(here.store, record, language)
