@@ -22,7 +22,7 @@ from codetool.http.chat_response import Completion
 from codetool.http.endpoint import Endpoint
 from codetool.judges.verdict_parser import parse_choice, parse_label
 from codetool.runs import journal
-from codetool.seeding import draw_uniform
+from codetool.runs.seeding import draw_uniform
 
 log = logging.getLogger(__name__)
 

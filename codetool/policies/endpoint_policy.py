@@ -19,7 +19,7 @@ from codetool.http.system_messages import SystemMessages
 from codetool.interfaces import ModelServers, Prompt
 from codetool.model_types import Sampling
 from codetool.prompts.messages import Message
-from codetool.seeding import draw_seed
+from codetool.runs.seeding import draw_seed
 from codetool.types import Candidate, Node, Task
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from codetool.models.chat_template import ChatTokenizer
 from codetool.models.decoder import load_decoder
 from codetool.models.generation_worker import GenerationRequest, GenerationWorker
 from codetool.prompts.messages import Message
-from codetool.seeding import draw_seed
+from codetool.runs.seeding import draw_seed
 from codetool.types import Candidate, Node, Task
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from codetool.interfaces import ModelServers
 from codetool.model_types import Scores
-from codetool.seeding import draw_uniform
+from codetool.runs.seeding import draw_uniform
 from codetool.types import Execution, Node, Step, Task
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 from codetool.model_types import ProcessExample
 from codetool.process_data.rollouts import Estimate, Rollout, estimate_steps
 from codetool.process_data.settings import LabelingConfig
-from codetool.seeding import draw_uniform
+from codetool.runs.seeding import draw_uniform
 from codetool.types import Node
 
 Rank = tuple[bool, float]

@@ -16,10 +16,10 @@ from typing import Self
 
 from codetool.concurrency import gather_or_cancel, gather_pair
 from codetool.interfaces import CallTool, Executor, Policy, ProcessRewardModel, Reward
+from codetool.runs.seeding import draw_uniform
 from codetool.search.budget import Budget
 from codetool.search.merging import ProgramKey, group_by_program
 from codetool.search.states import InterpreterTree
-from codetool.seeding import draw_uniform
 from codetool.types import Candidate, Execution, Ledger, Node, SearchResult, Step, Task
 
 

@@ -1,6 +1,6 @@
 """Draws that depend on nothing but what they are for."""
 
-from codetool.seeding import draw_uniform
+from codetool.runs.seeding import draw_uniform
 
 
 def test_a_draw_is_the_same_in_every_process():
