@@ -33,8 +33,8 @@ def test_peft_and_our_engines_read_the_same() -> None:
         adapter = find_or_build(name, "SmolLM2-135M-Instruct", ADAPTERS_FOLDER / f"smollm2_{name}").adapter
         _, ours = LlamaDecoder(base, torch.float32, adapter).prefill(None, tokens)
         assert torch.allclose(ours, theirs, atol=1e-3)
-        labels = find_label_tokens(("yes", "no"), ChatTokenizer(base).tokens, name)
-        [[read]] = PackedModel(base, adapter, "float32", "cpu").read([PrefixGroup((), [tokens])], labels)
+        labels = find_label_tokens(("yes", "no"), ChatTokenizer(base).tokenize, name)
+        [[read]] = PackedModel(base, adapter, "float32", "cpu").forward([PrefixGroup((), [tokens])], labels)
         assert torch.allclose(torch.tensor(read.logits), theirs[list(labels)], atol=1e-3)
 
 

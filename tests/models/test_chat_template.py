@@ -267,7 +267,7 @@ def test_a_policy_is_taught_to_end_its_turn(folder: Path, option: str) -> None:
 
     [example] = build_policy_examples([Transcript()], tokens)
     learned = [target.token for target in example.targets]
-    assert learned == [*tokens.literal(said["content"]), end]
+    assert learned == [*tokens.tokenize_literally(said["content"]), end]
     assert learned.count(end) == 1
 
 

@@ -97,7 +97,7 @@ async def test_greedy_text_is_that_of_the_model_in_process(served: list[ServedMo
     for model, weights in zip(served, planned, strict=True):
         decoder = LlamaDecoder(weights.base, torch.float32, weights.adapter)
         prefix, logits = decoder.prefill(None, tokens.encode(MESSAGES))
-        group, written = decoder.start(prefix, 1, 8), [int(logits.argmax())]
+        group, written = decoder.start(prefix), [int(logits.argmax())]
         while len(written) < 8:
             written.append(int(decoder.step([group], written[-1:])[0].argmax()))
         assert texts(await chat(model)) == [tokens.decode(written)]

@@ -129,4 +129,4 @@ def test_the_checker_is_fast_for_any_text(text):
     for name, answer in ANSWERS.items():
         began = process_time()
         matches(answer, TEXTS[text], "How long is the film Up and is the film It good?")
-        assert process_time() - began < 0.2, name
+        assert process_time() - began < 2.0, name  # a quadratic pattern takes a minute
