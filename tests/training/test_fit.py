@@ -137,7 +137,7 @@ def test_a_signal_before_the_first_update_ends_it_without_more_ado(
     def interrupted(*_: Any) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(fit, "Record", interrupted)  # the first thing done once signals are listened to
+    monkeypatch.setattr(fit, "TrainingLog", interrupted)  # the first thing done once signals are listened to
     with pytest.raises(KeyboardInterrupt):
         ran(job(config(model, data, tmp_path), tmp_path / "run"))
 
