@@ -38,7 +38,7 @@ def test_a_page_shows_what_the_stage_alone_reads_and_chooses() -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["search=best_of_n"], "chains a task"),
+        (["search=best_of_n"], "chains per task"),
         (["search"], "search=beam\n"),
         (["tools"], "max_calls: 1000"),
         (["prm=remote"], "base_url: ???"),
