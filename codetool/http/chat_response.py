@@ -98,7 +98,10 @@ def _extract_text(message: Mapping[str, Any]) -> str:
 def _extract_part_text(part: Any) -> str:
     if isinstance(part, str):
         return part
-    kind = part.get("type", "text") if isinstance(part, Mapping) else type(part).__name__
+    if isinstance(part, Mapping):
+        kind = part.get("type") or ("text" if "text" in part or "refusal" in part else "object without a text")
+    else:
+        kind = type(part).__name__
     if kind in REASONING_PARTS:
         return ""
     text = part.get("text") or part.get("refusal") or "" if kind in TEXT_PARTS else None

@@ -40,9 +40,20 @@ def make_user_error(server: Endpoint, key: str | None, error: ServerError) -> Co
             f"{address} redirects to {message}, which is not followed, since it would get the key and the prompts. "
             f"If it is the right server, name it with `{server.group}.base_url=`."
         )
-    wants_stream = "stream" in error.message and not server.stream
-    hint = f" `{server.group}.stream=true` asks for a stream." if wants_stream else ""
-    return CodeToolError(f"{address} refuses a request for {server.model}: {message}.{hint}")
+    sentence = message if message.endswith((".", "!", "?")) else f"{message}."
+    return CodeToolError(
+        f"{address} refuses a request for {server.model}: {sentence}{_advise_on_fields(server, error)}"
+    )
+
+
+def _advise_on_fields(server: Endpoint, error: ServerError) -> str:
+    """Return the settings that send what the server asks for, after a space; empty if none is known."""
+    advice = ""
+    if "stream" in error.message and not server.stream:
+        advice += f" `{server.group}.stream=true` asks for a stream."
+    if "enable_thinking" in error.message and "enable_thinking" not in str(server.extra_body):
+        advice += f" `{server.group}.extra_body={{enable_thinking:false}}` switches thinking off."
+    return advice
 
 
 def is_final(error: ServerError) -> bool:

@@ -1,6 +1,7 @@
 """What servers send with HTTP 200: errors inside a success, other forms of contents, no text at all."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -86,7 +87,7 @@ async def test_contents_in_parts_are_joined_and_thoughts_left_out(content: Any, 
         assert (await request_once(server)).texts == (text,)
 
 
-@pytest.mark.parametrize("content", [[{"type": "image_url", "image_url": {}}], 7, [[1]]])
+@pytest.mark.parametrize("content", [[{"type": "image_url", "image_url": {}}], 7, [[1]], {"a": 1}, [{}]])
 async def test_contents_that_are_no_text_are_named(content: Any) -> None:
     async with serve_chat(lambda body: Reply(body={"choices": [choice(content)]})) as server:
         with pytest.raises(CodeToolError, match="content of the kind"):
@@ -103,10 +104,12 @@ async def test_contents_that_are_no_text_are_named(content: Any) -> None:
         ({"content": "", "reasoning_content": "hm"}, "stop", "reasoning_only", "thoughts"),
         ({"content": None, "reasoning": "hm"}, "stop", "reasoning_only", "thoughts"),
         ({"content": ""}, "stop", "empty", "empty"),
+        (None, "content_filter", "content_filter", "content filter"),
+        (None, "length", "length", "cut at policy.max_tokens=64"),
     ],
 )
 async def test_answers_without_a_whole_text_are_counted_by_kind_and_told_once(
-    message: dict[str, Any], finish: str, reason: str, told: str, caplog: Any
+    message: dict[str, Any] | None, finish: str, reason: str, told: str, caplog: Any
 ) -> None:
     reply = Reply(body={"choices": [{"index": 0, "finish_reason": finish, "message": message}]})
     async with serve_chat(lambda body: reply) as server, ChatClient(settings(server.url)) as client:
@@ -146,6 +149,22 @@ def delta(text: str | None, index: int = 0, **more: Any) -> dict[str, Any]:
 
 
 USAGE = {"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 4}}
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        (
+            "enable_thinking must be false without a stream",
+            "extra_body={enable_thinking:false}` switches thinking off.",
+        ),
+        ("Ask for a stream.", "m: Ask for a stream. `policy.stream=true` asks for a stream."),
+    ],
+)
+async def test_a_refusal_names_the_settings_that_send_what_the_server_asks_for(message: str, told: str) -> None:
+    async with serve_chat(lambda body: Reply(400, {"error": {"message": message}})) as server:
+        with pytest.raises(CodeToolError, match=re.escape(told)):
+            await request_once(server)
 
 
 async def test_a_stream_is_put_together_choice_by_choice() -> None:
