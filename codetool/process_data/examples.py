@@ -21,21 +21,21 @@ _EXAMPLE_TYPE: TypeAdapter[ProcessExample] = TypeAdapter(ProcessExample)
 
 
 def load_examples(paths: Sequence[Path]) -> list[ProcessExample]:
-    """The examples of all files in order; a folder stands for its `process.jsonl`.
+    """Return the examples of all files in order; a folder stands for its `process.jsonl`.
 
-    Raises MissingError for a file that is not there or empty, ConfigError, with file and line, for a wrong line.
+    Raises MissingError for a missing or empty file, and ConfigError, which names file and line, for an invalid line.
     """
     return jsonl_reader.read_records(paths, PROCESS_FILE, _EXAMPLE_TYPE)
 
 
 def save_examples(path: Path, examples: Iterable[ProcessExample]) -> None:
-    """Make the examples the file's content; a kill leaves the old file or the new one."""
+    """Replace the file's content by the examples; if the process is killed, the old or the new file remains."""
     lines = ({name: getattr(example, name) for name in _FIELDS} for example in examples)
     journal.atomic_write(path, map(journal.encode_record, lines))
 
 
 def make_process_examples(task: Task, steps: Iterable[LabelledStep], prompt: PRMPrompt) -> list[ProcessExample]:
-    """The labelled steps of one task with what a PRM reads before them."""
+    """Return a process example for each labelled step of a task: the step, its labels and the PRM's prompt prefix."""
     prefixes: dict[str, tuple[dict[str, str], ...]] = {}
     return [_make_process_example(task, step, prompt, prefixes) for step in steps]
 

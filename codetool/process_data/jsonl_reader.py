@@ -14,9 +14,9 @@ T = TypeVar("T")
 
 
 def read_records(paths: Sequence[Path], name: str, kind: TypeAdapter[T]) -> list[T]:
-    """The records of all files in order; a folder stands for the file `name` in it.
+    """Return the records of all files in order; a folder stands for the file `name` in it.
 
-    Raises MissingError for a file that is not there or holds nothing, ConfigError for a line that is no such record.
+    Raises MissingError for a missing or empty file, and ConfigError for a line that is not a valid record of `kind`.
     """
     return [record for path in paths for record in _read_file(_find_file(path, name), kind)]
 
@@ -46,5 +46,5 @@ def _parse_line(file: Path, number: int, line: bytes, kind: TypeAdapter[T]) -> T
         return kind.validate_json(line)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"{file}, line {number}: {place + ': ' if place else ''}{first['msg']}.") from error
+        field_path = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"{file}, line {number}: {field_path + ': ' if field_path else ''}{first['msg']}.") from error

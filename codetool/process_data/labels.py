@@ -1,4 +1,4 @@
-"""Label sibling steps by which of them has more potential."""
+"""Label sibling steps by comparing them: by whether they were executed, then by their estimated potential."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from codetool.runs.seeding import draw_uniform
 from codetool.types import Node
 
 Rank = tuple[bool, float]
-"""Whether a step was executed, then its estimate: what siblings are compared by."""
+"""Sort key by which siblings are compared: whether the step was executed, then its estimate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,49 +25,49 @@ class LabelledStep:
     task_id: str
     node: Node
     group: str
-    """Id of the parent."""
+    """Id of the parent node, which siblings share."""
     executed: bool
-    """Whether it ran and its tools answered."""
+    """Whether the step ran without error and its tool calls were answered."""
     estimate: Estimate
     label: bool | None
-    """True for the best of its siblings, False for the others, None where all are equal or there is one alone."""
+    """True for the best siblings, False for the others; None if all are equal or the step has no siblings."""
 
 
 @dataclass(frozen=True, slots=True)
 class SiblingPair:
-    """Two siblings of which one has more potential, in their order."""
+    """Two siblings with different ranks, in the order of the examples."""
 
     first: ProcessExample
     second: ProcessExample
     first_is_better: bool
     weight: int
-    """How many pairs of sampled candidates it stands for: the product of the multiplicities."""
+    """Number of pairs of sampled candidates that the pair represents: the product of the multiplicities."""
 
 
 def label_steps(rollout: Rollout, settings: LabelingConfig) -> list[LabelledStep]:
-    """The steps of a tree that have an estimate, in its order.
+    """Return the labelled steps of a tree, in its order; steps without an estimate are left out.
 
-    Of siblings, executed ones come before others; those equally executed are ranked by their estimate.
+    An executed step ranks above siblings that were not executed; otherwise siblings are ranked by their estimate.
     """
-    known = estimate_steps(rollout, settings)
-    nodes = [(node, node.parent.id) for node in rollout.nodes if node.parent and node.id in known]
-    ranks = [(node.spot > 0, _estimate_value(known[node.id], settings.estimator)) for node, _ in nodes]
+    estimates = estimate_steps(rollout, settings)
+    nodes = [(node, node.parent.id) for node in rollout.nodes if node.parent and node.id in estimates]
+    ranks = [(node.spot > 0, _estimate_value(estimates[node.id], settings.estimator)) for node, _ in nodes]
     labels = _label_ranks([group for _, group in nodes], ranks)
     return [
-        LabelledStep(rollout.task.id, node, group, node.spot > 0, known[node.id], label)
+        LabelledStep(rollout.task.id, node, group, node.spot > 0, estimates[node.id], label)
         for (node, group), label in zip(nodes, labels, strict=True)
     ]
 
 
 def apply_labels(examples: Sequence[ProcessExample], estimate: Literal["hard", "soft"]) -> list[ProcessExample]:
-    """The examples, labelled anew by their execution and estimates."""
+    """Return the examples with labels recomputed from their execution and estimates."""
     groups = [(example.task_id, example.group) for example in examples]
     labels = _label_ranks(groups, [_rank_example(example, estimate) for example in examples])
     return [replace(example, label=label) for example, label in zip(examples, labels, strict=True)]
 
 
 def pair_siblings(examples: Iterable[ProcessExample], estimate: Literal["hard", "soft"]) -> list[SiblingPair]:
-    """Every two siblings whose execution or estimate differ, group by group in the order of the examples."""
+    """Return all pairs of siblings that differ in execution or estimate, group by group in the examples' order."""
     groups: defaultdict[tuple[str, str], list[ProcessExample]] = defaultdict(list)
     for example in examples:
         groups[example.task_id, example.group].append(example)
@@ -85,12 +85,12 @@ def pair_siblings(examples: Iterable[ProcessExample], estimate: Literal["hard", 
 
 
 def _label_ranks(groups: Sequence[Hashable], ranks: Sequence[Rank]) -> list[bool | None]:
-    """The label of each rank among those of its group."""
-    of_group: defaultdict[Hashable, list[Rank]] = defaultdict(list)
+    """Return the label of each rank, by comparison with the other ranks of its group."""
+    group_ranks: defaultdict[Hashable, list[Rank]] = defaultdict(list)
     for group, rank in zip(groups, ranks, strict=True):
-        of_group[group].append(rank)
-    best = {group: max(each) for group, each in of_group.items()}
-    tied = {group for group, each in of_group.items() if min(each) == best[group]}
+        group_ranks[group].append(rank)
+    best = {group: max(ranks_in_group) for group, ranks_in_group in group_ranks.items()}
+    tied = {group for group, ranks_in_group in group_ranks.items() if min(ranks_in_group) == best[group]}
     return [None if group in tied else rank == best[group] for group, rank in zip(groups, ranks, strict=True)]
 
 
@@ -103,17 +103,18 @@ def _estimate_value(estimated: Estimate | ProcessExample, estimate: Literal["har
 
 
 def choose_steps_to_drop(steps: Iterable[tuple[str, str, bool | None]], seed: int) -> set[tuple[str, str]]:
-    """Which steps to leave out so that as many are labelled True as False: (task id, node id) of each.
+    """Return the (task id, node id) of the steps to leave out so that equally many are labelled True and False.
 
-    `steps` are (task id, node id, label). Those left out are drawn at random; steps without a label stay.
+    `steps` are (task id, node id, label). The steps to leave out are drawn at random with the seed; steps without a
+    label are kept.
     """
-    sides: dict[bool, list[tuple[str, str]]] = {True: [], False: []}
+    steps_by_label: dict[bool, list[tuple[str, str]]] = {True: [], False: []}
     for task_id, node_id, label in steps:
         if label is not None:
-            sides[label].append((task_id, node_id))
-    kept = min(map(len, sides.values()))
+            steps_by_label[label].append((task_id, node_id))
+    kept_count = min(map(len, steps_by_label.values()))
     return {
         step
-        for side in sides.values()
-        for step in sorted(side, key=lambda step: draw_uniform(seed, "balance", *step))[kept:]
+        for same_label in steps_by_label.values()
+        for step in sorted(same_label, key=lambda step: draw_uniform(seed, "balance", *step))[kept_count:]
     }

@@ -13,21 +13,22 @@ from codetool.process_data.rollouts import Rollout
 
 @dataclass
 class DepthCounts:
-    """Counts at one depth of all trees."""
+    """Counts at one depth over all trees."""
 
     candidates: int = 0
-    """Steps that were sampled."""
+    """Number of steps that were sampled."""
     steps: int = 0
-    """Distinct ones, after identical programs have been merged."""
+    """Number of distinct steps, after identical programs have been merged."""
     ran: int = 0
-    """Of the distinct steps."""
+    """Number of distinct steps that ran without error."""
     leaves: int = 0
-    """Distinct paths that ended here and are known to succeed or fail."""
+    """Number of distinct paths that end at this depth with a known outcome."""
     succeeded: int = 0
+    """Number of these paths that succeed."""
     estimated: int = 0
-    """Steps with an estimate."""
+    """Number of steps with an estimate."""
     soft: float = 0.0
-    """Their soft estimates, added up."""
+    """Sum of the soft estimates of these steps."""
 
 
 @dataclass
@@ -38,14 +39,15 @@ class ProcessDataCounts:
     solved: int = 0
     """Trees with at least one leaf that succeeds."""
     levels: dict[int, DepthCounts] = field(default_factory=dict)
-    """By depth, from 1."""
+    """Counts by depth, from 1."""
     left: int = 0
-    """Steps that the search left before their path ended: nothing is known of what would have followed."""
+    """Number of steps without children at which the search abandoned the path: their outcome is unknown."""
     labels: Counter[bool | None] = field(default_factory=Counter)
+    """Number of steps by label."""
     groups: int = 0
-    """Groups of at least two siblings with an estimate."""
+    """Number of groups of at least two siblings with an estimate."""
     told_apart: int = 0
-    """Of these, groups with labels."""
+    """Number of these groups whose siblings differ, so that they have labels."""
 
     def add(self, rollout: Rollout, steps: Sequence[LabelledStep]) -> None:
         """Count one tree and its labelled steps."""
@@ -74,11 +76,11 @@ class ProcessDataCounts:
         return self.levels.setdefault(depth, DepthCounts())
 
     def sum_depths(self, name: str) -> int:
-        """One count of the levels, added up over all depths."""
+        """Return the count `name` of `DepthCounts`, summed over all depths."""
         return sum(getattr(level, name) for level in self.levels.values())
 
     def to_json(self) -> dict[str, Any]:
-        """Part of the content of `summary.json`."""
+        """Return the counts as a dict for `summary.json`, with the mean soft estimate of each depth."""
         return {
             "trees": self.trees,
             "solved_trees": self.solved,

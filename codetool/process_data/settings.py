@@ -14,28 +14,29 @@ UnitInterval = Annotated[float, Field(gt=0, le=1)]
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class LabelingConfig:
-    """Settings of the labels; none of them changes a rollout, so another value relabels the trees that are there."""
+    """Settings of the labels. They do not affect rollouts, so changing one relabels the existing trees."""
 
     leaf_success: Literal["checked", "judge", "executed"]
-    """When a finished leaf succeeds: `checked`: its answer is right; `judge`: a judge says so; `executed`: it ran.
+    """Criterion for the success of a finished leaf. `checked`: the answer is correct; `judge`: the LLM judge accepts
+    the answer; `executed`: the leaf ran without error.
 
-    A task without a checked answer is left to the judge, if there is one, else to whether the leaf ran.
+    If the answer to a task cannot be checked, the LLM judge decides; without one, `executed` applies.
     """
     estimator: Literal["hard", "soft"]
-    """The estimate that tells siblings apart which both ran, or both did not."""
+    """The estimate by which siblings are ranked that both ran, or that both did not run."""
     length_term: Literal["mean", "sum"]
-    """The remaining steps in the latent reward: their mean over a node's leaves, or the reference code's sum."""
+    """How the remaining steps enter the latent reward: `mean` over the leaves, or `sum` as in the reference code."""
     alpha: UnitInterval
-    """Base of the success term of the latent reward."""
+    """Base of the success term of the latent reward, in (0, 1]."""
     beta: UnitInterval
-    """Base of the length term."""
+    """Base of the length term of the latent reward, in (0, 1]."""
     horizon: PositiveInt
-    """Steps that the length term is measured in (L)."""
+    """Number of steps by which the length term is normalized (L in the paper)."""
     keep_unsolved: bool
-    """Whether tasks are kept of which no leaf succeeds. All of their steps are worth 0, whatever they are like."""
+    """Whether to keep tasks of which no leaf succeeds. All of their steps have the estimate 0."""
     balance: bool
-    """Whether as many examples are kept of each label."""
+    """Whether to drop examples at random until both labels are equally frequent."""
     transcripts: PositiveInt
-    """Successful paths of a task at most that are written for a policy to learn."""
+    """Maximum number of successful paths per task that are written as transcripts to train a policy on."""
     prompt: PRMPrompt
-    """What a PRM is to read; the same words as those of the PRM that will be trained."""
+    """Prompt of the PRM; it must be the prompt of the PRM that will be trained on the data."""

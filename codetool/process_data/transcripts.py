@@ -1,7 +1,7 @@
 """Read and write `transcripts.jsonl`: successful paths as chat messages, to train a policy on.
 
-The format is that of OpenAI's fine-tuning files: an assistant message carries a `weight`, 1 to learn it, 0 to read it
-only. Steps that failed have 0, so that a policy learns how to go on after a mistake and not how to make it.
+The format is that of OpenAI's fine-tuning files: an assistant message has a `weight`, 1 if it is learned and 0 if it is
+only context. Failed steps have weight 0, so that a policy learns to continue after a mistake but not to make it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TRANSCRIPTS_FILE = "transcripts.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """A path as chat messages (`role`, `content`) and the weight of each, which is 0 for all but assistant messages."""
+    """A path as chat messages (`role`, `content`), and the weight of each, 0 or 1; only the assistant's can be 1."""
 
     task_id: str
     messages: tuple[Mapping[str, str], ...]
@@ -33,10 +33,10 @@ class Transcript:
 
 
 def make_transcripts(rollout: Rollout, prompt: Prompt, most: int) -> list[Transcript]:
-    """At most so many successful paths of a task: those of fewest failed steps, of these the shortest first."""
-    good = [leaf for leaf in rollout.find_leaves() if rollout.outcomes.get(leaf.id)]
-    good.sort(key=lambda leaf: (sum(node.spot == 0 for node in leaf.path), leaf.depth))  # stable: then by place
-    return [_make_transcript(rollout, leaf, prompt) for leaf in good[:most]]
+    """Return at most `most` successful paths of a task: those with the fewest failed steps, then the shortest."""
+    successful = [leaf for leaf in rollout.find_leaves() if rollout.outcomes.get(leaf.id)]
+    successful.sort(key=lambda leaf: (sum(node.spot == 0 for node in leaf.path), leaf.depth))  # stable: then by place
+    return [_make_transcript(rollout, leaf, prompt) for leaf in successful[:most]]
 
 
 def _make_transcript(rollout: Rollout, leaf: Node, prompt: Prompt) -> Transcript:
@@ -50,10 +50,10 @@ def _make_transcript(rollout: Rollout, leaf: Node, prompt: Prompt) -> Transcript
 
 
 def load_transcripts(paths: Sequence[Path]) -> list[Transcript]:
-    """The transcripts of all files in order; a folder stands for its `transcripts.jsonl`.
+    """Return the transcripts of all files in order; a folder stands for its `transcripts.jsonl`.
 
-    An assistant message without weight has 1. Raises MissingError for a file that is not there or empty, ConfigError,
-    with file and line, for a wrong line.
+    An assistant message without a weight gets 1. Raises MissingError for a missing or empty file, and ConfigError,
+    which names file and line, for an invalid line.
     """
     return [
         Transcript(
@@ -66,7 +66,7 @@ def load_transcripts(paths: Sequence[Path]) -> list[Transcript]:
 
 
 def save_transcripts(path: Path, transcripts: Iterable[Transcript]) -> None:
-    """Make the transcripts the file's content; a kill leaves the old file or the new one."""
+    """Replace the file's content by the transcripts; if the process is killed, the old or the new file remains."""
     journal.atomic_write(path, (journal.encode_record(_to_line(transcript)) for transcript in transcripts))
 
 

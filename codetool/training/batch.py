@@ -23,43 +23,45 @@ class TrainBatch:
     tokens: Tensor
     """`(rows, length)`."""
     positions: Tensor
-    """`(rows, length)`: of each token in its own example."""
+    """`(rows, length)`: position of each token within its own example, from 0."""
     subtree_ends: Tensor
-    """`(rows, length)`: of each token's subtree, see `codetool.training.packing`."""
+    """`(rows, length)`: index in the row at which each token's subtree ends, see `codetool.training.packing`."""
     target_positions: Tensor
-    """`(targets,)`: into the flattened tokens."""
+    """`(targets,)`: indices into the flattened tokens; the loss is computed on the prediction after each."""
     target_tokens: Tensor
-    """`(targets,)`: the right next tokens; -1 for a PRM."""
+    """`(targets,)`: the correct next token of a policy; -1 for a PRM."""
     label_probs: Tensor
-    """`(targets,)`: wanted probabilities of the first label."""
+    """`(targets,)`: target probability of a PRM's first label, in [0, 1]."""
     weights: Tensor
-    """`(targets,)`."""
+    """`(targets,)`: weight of each target in the loss."""
     example_indices: tuple[int, ...]
-    """Of the process examples that are judged."""
+    """Index of the process example that each target scores; -1 for a policy."""
     total_weight: float
-    """Sum of the weights of the whole update that this pass is a part of."""
+    """Sum of the weights of all targets of the update to which this pass belongs."""
     examples: int
+    """Number of training examples in the pass."""
     num_tokens: int
-    """Tokens that the model reads, without those that fill short rows up."""
+    """Number of tokens in the pass, without padding."""
 
     def to(self, device: torch.device) -> TrainBatch:
-        """The same batch elsewhere."""
+        """Return a copy of the batch with its tensors on `device`."""
         names = ("tokens", "positions", "subtree_ends", "target_positions", "target_tokens", "label_probs", "weights")
         return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in names})
 
 
 def arrange_rows(groups: Sequence[Sequence[SFTExample]], batching: Batching, room: int) -> list[list[Pack]]:
-    """The rows of each forward pass over the groups; at most `room` tokens with padding, or one longer example.
+    """Return the rows of each forward pass over the groups of examples.
 
-    Padded rows are sorted into buckets of like length among 50 groups at a time, so that little is padded.
+    A pass has at most `room` tokens, padding included, or a single longer example. For padded batches, the examples of
+    every `BUCKET_GROUPS` groups are sorted by length, so that the rows of a pass need little padding.
     """
     if batching != "padded":
-        return [[each] for each in pack_examples(groups, room, share=batching == "tree")]
+        return [[pack] for pack in pack_examples(groups, room, share=batching == "tree")]
     passes: list[list[Pack]] = []
     for start in range(0, len(groups), BUCKET_GROUPS):
         examples = list(chain(*groups[start : start + BUCKET_GROUPS]))
         opened: list[list[Pack]] = []
-        for example in sorted(examples, key=lambda each: len(each.tokens)):
+        for example in sorted(examples, key=lambda pack: len(pack.tokens)):
             if not opened or (len(opened[-1]) + 1) * len(example.tokens) > room:
                 opened.append([])
             opened[-1] += pack_examples([[example]], room, share=False)
@@ -68,23 +70,24 @@ def arrange_rows(groups: Sequence[Sequence[SFTExample]], batching: Batching, roo
 
 
 BUCKET_GROUPS = 50
-"""Groups among which padded rows look for their like."""
+"""Number of groups whose examples are sorted by length together."""
 
 
 def build_batch(rows: Sequence[Pack], total: float) -> TrainBatch:
-    """The tensors of one forward pass; short rows are padded on the right with tokens that no example sees.
+    """Return the tensors of one forward pass; `total` is the summed target weight of its whole update.
 
-    The padding of a row is like one more example, so that attention has one segment of it and not one a token.
+    Short rows are padded on the right with tokens that no example attends to. The padding of a row has the form of one
+    more example, so that attention computes one segment for it instead of one for each token.
     """
     length = max(len(row.tokens) for row in rows)
     missing = [length - len(row.tokens) for row in rows]
 
     targets = [(i * length, target) for i, row in enumerate(rows) for target in row.targets]
     return TrainBatch(
-        tokens=torch.tensor([[*row.tokens, *[0] * some] for row, some in zip(rows, missing, strict=True)]),
-        positions=torch.tensor([[*row.positions, *range(some)] for row, some in zip(rows, missing, strict=True)]),
+        tokens=torch.tensor([[*row.tokens, *[0] * count] for row, count in zip(rows, missing, strict=True)]),
+        positions=torch.tensor([[*row.positions, *range(count)] for row, count in zip(rows, missing, strict=True)]),
         subtree_ends=torch.tensor(
-            [[*row.subtree_ends, *[length] * some] for row, some in zip(rows, missing, strict=True)]
+            [[*row.subtree_ends, *[length] * count] for row, count in zip(rows, missing, strict=True)]
         ),
         target_positions=torch.tensor([start + target.position for start, target in targets]),
         target_tokens=torch.tensor([target.token for _, target in targets]),

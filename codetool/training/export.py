@@ -13,58 +13,59 @@ from codetool.models.lora import merge_adapter
 from codetool.training.train_job import TrainJob, load_trained_weights
 
 ADAPTER, MODEL, MERGED = "adapter", "model", "merged"
-"""Folders in the run's: of a LoRA adapter, of a model all of whose weights were trained, of a base with the adapter."""
+"""Names of folders in the run's folder: a LoRA adapter, a fully trained model, a base model with a merged adapter."""
 COPIED_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.model",
     "vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json", "generation_config.json",
 )  # fmt: skip
-"""Files of a model folder that training leaves as they are."""
+"""Files of a model folder that training does not change and the export copies."""
 
 
 def export(job: TrainJob, checkpoint: Path, base_name: str, tokenizer: Tokenizer | None) -> Path:
-    """The folder with the trained adapter or model, whole or not there.
+    """Write the trained adapter or model to a folder and return it. The folder appears complete or not at all.
 
-    Its weights are bfloat16, with `trainer.precision=32-true` float32.
-    `base_name` is what the base is to be known by; `tokenizer` is one with new tokens.
+    The weights are bfloat16, or float32 with `trainer.precision=32-true`. `base_name` is recorded in an adapter as the
+    name of its base model; `tokenizer` is the tokenizer if it has new tokens, else None. Raises CodeToolError if the
+    checkpoint does not match the run.
     """
     whole = job.tuning.method == "full"
     folder = job.folder / (MODEL if whole else ADAPTER)
-    new = _make_empty_folder(folder)
+    working_folder = _make_empty_folder(folder)
     trained = _load_with_weights(job, load_trained_weights(checkpoint))
     if whole:
-        _save_model(trained.unwrapped, job, new, tokenizer)
+        _save_model(trained.unwrapped, job, working_folder, tokenizer)
     else:
-        _save_adapter(trained.model, job, base_name, new)
-    return _move_into_place(new, folder)
+        _save_adapter(trained.model, job, base_name, working_folder)
+    return _move_into_place(working_folder, folder)
 
 
 def export_merged(job: TrainJob, adapter: Path) -> Path:
-    """The folder of the base with an adapter added to its weights."""
+    """Write the base model with the adapter merged into its weights to a folder, and return the folder."""
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     folder = job.folder / MERGED
-    new = _make_empty_folder(folder)
+    working_folder = _make_empty_folder(folder)
     model = AutoModelForCausalLM.from_pretrained(job.base, dtype="auto", local_files_only=True)
     weights = model.state_dict()
     merge_adapter(weights, adapter)
     model.load_state_dict(weights)
-    model.save_pretrained(new)
-    _copy_tokenizer_files(job.base, new)
-    return _move_into_place(new, folder)
+    model.save_pretrained(working_folder)
+    _copy_tokenizer_files(job.base, working_folder)
+    return _move_into_place(working_folder, folder)
 
 
 def _load_with_weights(job: TrainJob, weights: dict[str, Any]) -> Any:
-    """The model with its trained weights, on the CPU."""
+    """Return the model with its trained weights, on the CPU."""
     from dataclasses import replace
 
     tuning = job.tuning if job.tuning.method == "full" else replace(job.tuning, method="lora")  # never in 4 bits here
     trained = replace(job, tuning=tuning).load()
-    left = trained.load_state_dict(weights, strict=False)
-    absent = {name for name, weight in trained.named_parameters() if weight.requires_grad} & set(left.missing_keys)
-    if left.unexpected_keys or absent:
-        strange = [*left.unexpected_keys, *absent][0]
+    mismatch = trained.load_state_dict(weights, strict=False)
+    absent = {name for name, weight in trained.named_parameters() if weight.requires_grad} & set(mismatch.missing_keys)
+    if mismatch.unexpected_keys or absent:
+        strange = [*mismatch.unexpected_keys, *absent][0]
         raise CodeToolError(f"{job.checkpoints} is not of this run: {strange} does not fit. fresh=true starts over.")
     return trained
 
@@ -100,13 +101,13 @@ def _copy_tokenizer_files(base: Path, folder: Path) -> None:
 
 
 def _make_empty_folder(folder: Path) -> Path:
-    """An empty folder beside the one that is to be."""
-    new = folder.with_name(f"{folder.name}.new")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir()
-    return new
+    """Create an empty folder beside the final one, in which the files are written first."""
+    working_folder = folder.with_name(f"{folder.name}.new")
+    shutil.rmtree(working_folder, ignore_errors=True)
+    working_folder.mkdir()
+    return working_folder
 
 
-def _move_into_place(new: Path, folder: Path) -> Path:
+def _move_into_place(working_folder: Path, folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
-    return new.rename(folder)
+    return working_folder.rename(folder)

@@ -29,18 +29,19 @@ from codetool.training.trainable_model import TrainableModel
 
 
 def fit(job: TrainJob, rank: int, watch: ProgressObserver | None, measure: MetricsFunction | None) -> None:
-    """Train to the end, from the last checkpoint if there is one; `watch` is the first process's.
+    """Train to the end, resuming from the last checkpoint if there is one.
 
-    Raises KeyboardInterrupt after Ctrl-C or SIGTERM, with the state of the last whole update kept, and CodeToolError if
-    training diverges or has left out updates.
+    `watch` observes the progress and is None in all processes but the first; `measure` computes the validation metrics
+    of a PRM. Raises KeyboardInterrupt after Ctrl-C or SIGTERM, once the state of the last complete update has been
+    saved, and CodeToolError if training diverges or ends before all updates have been made.
     """
-    last = job.checkpoints / LAST
-    done = _count_updates(last)
-    before = [
+    last_checkpoint = job.checkpoints / LAST
+    done = _count_updates(last_checkpoint)
+    earlier_losses = [
         line["validation_loss"] for line in journal.read_records(job.folder / VALIDATIONS) if line["step"] <= done
     ]
     updates = job.updates()
-    if done >= updates or is_out_of_patience(before, job.settings.early_stopping_patience):
+    if done >= updates or is_out_of_patience(earlier_losses, job.settings.early_stopping_patience):
         return
     torch.set_num_threads(job.devices.threads_per_process(job.settings.threads))
     stop = SignalHandler(watch)
@@ -51,13 +52,13 @@ def fit(job: TrainJob, rank: int, watch: ProgressObserver | None, measure: Metri
             stop.listen(stack)
             record = TrainingLog(job.folder, done, watch, stack) if watch else None
             module = SFT(lambda: _load_model(job, module), job.settings, job.labels, updates, measure)
-            trainer = _make_trainer(job, RunCallback(job, record, stop, before))
-            trainer.fit(module, job.data(rank), ckpt_path=last if done else None, weights_only=False)
+            trainer = _make_trainer(job, RunCallback(job, record, stop, earlier_losses))
+            trainer.fit(module, job.data(rank), ckpt_path=last_checkpoint if done else None, weights_only=False)
     except Interrupted:
         raise KeyboardInterrupt from None
     if stop.asked:  # in the last update
         raise KeyboardInterrupt
-    if trainer.global_step != updates and not is_out_of_patience(before, job.settings.early_stopping_patience):
+    if trainer.global_step != updates and not is_out_of_patience(earlier_losses, job.settings.early_stopping_patience):
         raise CodeToolError(
             f"{job.folder}: training has ended after {trainer.global_step} updates, where {updates} were to be made. "
             "Its checkpoints are not to be trusted; fresh=true trains anew."
@@ -65,19 +66,19 @@ def fit(job: TrainJob, rank: int, watch: ProgressObserver | None, measure: Metri
 
 
 def _leave_process_group() -> None:
-    """Leave the group of processes, which Lightning keeps."""
+    """Destroy the process group, which Lightning leaves open."""
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
 
 def _count_updates(checkpoint: Any) -> int:
-    """The updates that a checkpoint holds; 0 if it is not there."""
+    """Return the number of updates made before a checkpoint was written; 0 if the checkpoint does not exist."""
     if checkpoint.is_dir():  # DeepSpeed's
         return int(torch.load(next(checkpoint.rglob("mp_rank_00_model_states.pt")), weights_only=False)["global_step"])
     return int(torch.load(checkpoint, weights_only=True, mmap=True)["global_step"]) if checkpoint.is_file() else 0
 
 
-def _make_trainer(job: TrainJob, course: RunCallback) -> lightning.Trainer:
+def _make_trainer(job: TrainJob, callback: RunCallback) -> lightning.Trainer:
     return lightning.Trainer(
         accelerator=job.devices.device,
         devices=job.devices.count,
@@ -89,7 +90,7 @@ def _make_trainer(job: TrainJob, course: RunCallback) -> lightning.Trainer:
         limit_val_batches=0,
         reload_dataloaders_every_n_epochs=1,
         use_distributed_sampler=False,
-        callbacks=[course],
+        callbacks=[callback],
         plugins=[LightningEnvironment()],
         default_root_dir=job.folder,
         logger=False,
@@ -100,7 +101,7 @@ def _make_trainer(job: TrainJob, course: RunCallback) -> lightning.Trainer:
 
 
 def _choose_precision(job: TrainJob) -> Any:
-    """Lightning's part of the precision: it casts what layers compute, where the weights are not cast already."""
+    """Return the precision for Lightning, which casts the layers' computation unless the weights are cast already."""
     precision = job.trainer.precision
     if job.trainer.strategy == "deepspeed":
         return precision
@@ -140,7 +141,7 @@ def _load_model(job: TrainJob, module: SFT) -> TrainableModel:
 
 
 def _shard_weights(trained: TrainableModel, mesh: Any, job: TrainJob) -> None:
-    """Share every weight among the processes, each layer gathered when its turn comes."""
+    """Shard every weight over the processes with FSDP2; each layer's weights are gathered when it is computed."""
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
     cast = job.trainer.precision != "32-true" and _is_all_float32(trained)
@@ -156,7 +157,7 @@ def _is_all_float32(trained: TrainableModel) -> bool:
 
 @contextmanager
 def _silence_lightning() -> Iterator[None]:
-    """Without what Lightning and its like tell of themselves; errors are raised all the same."""
+    """Silence the warnings and log messages of Lightning, PyTorch and PEFT below errors; exceptions still propagate."""
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric", "torch.distributed")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():

@@ -1,6 +1,6 @@
 """Start one training process for each device of this machine; the calling process is rank 0.
 
-The others are `python -m codetool.training.launcher FILE`, which end when this one does, however it ends.
+The other ranks run `python -m codetool.training.launcher FILE`. They end when rank 0 ends, even if it is killed.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ from codetool.training.run_callback import ProgressObserver
 from codetool.training.train_job import TrainJob
 
 JOIN_TIMEOUT = 10.0
-"""Seconds in which this process may notice by itself that another one has failed."""
+"""Seconds that rank 0 has to raise an error by itself after another process failed; then it is ended."""
 
 
 def launch_training(job: TrainJob, watch: ProgressObserver, measure: MetricsFunction | None) -> None:
-    """Train with as many processes as the job has devices. Raises what `fit` does, CodeToolError if one fails."""
+    """Train with one process per device of the job.
+
+    Raises the same errors as `fit`, and CodeToolError if another process fails.
+    """
     from codetool.training.fit import fit
 
     job.checkpoints.mkdir(exist_ok=True)
@@ -45,21 +48,21 @@ def launch_training(job: TrainJob, watch: ProgressObserver, measure: MetricsFunc
 
 
 class _ProcessFailedError(CodeToolError):
-    """Another process of the training failed; its log tells more."""
+    """Another process of the training failed; the message names its log."""
 
 
 @contextmanager
 def _set_rendezvous(world: int) -> Iterator[dict[str, str]]:
-    """How the processes find each other, as environment variables of this one while the context is open."""
+    """Set the environment variables by which the processes find each other, and yield them; undo it on exit."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     values = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(world), "NODE_RANK": "0"}
-    before = {name: os.environ.get(name) for name in (*values, "LOCAL_RANK")}
+    previous_values = {name: os.environ.get(name) for name in (*values, "LOCAL_RANK")}
     os.environ.update(values | {"LOCAL_RANK": "0"})
     try:
         yield values
     finally:
-        for name, value in before.items():
+        for name, value in previous_values.items():
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
@@ -69,12 +72,15 @@ def _set_rendezvous(world: int) -> Iterator[dict[str, str]]:
 def _start_other_processes(
     job: TrainJob, environment: Mapping[str, str]
 ) -> Iterator[Sequence[subprocess.Popen[bytes]]]:
-    """The other processes. If one fails and that is what is told, logs of those that failed stay, `process-N.log`."""
+    """Start the processes of ranks 1 and up, yield them, and end them on exit.
+
+    Their logs, `process-N.log`, are deleted, except those of failed processes when their failure is the error raised.
+    """
     file = job.folder / "job.pickle"
     file.write_bytes(pickle.dumps(job))
     started: list[subprocess.Popen[bytes]] = []
-    kept: set[int] = set()
-    over = threading.Event()
+    failed_ranks: set[int] = set()
+    is_over = threading.Event()
     try:
         for rank in range(1, job.devices.count):
             with _log_file(job.folder, rank).open("wb") as log:
@@ -88,26 +94,26 @@ def _start_other_processes(
                         start_new_session=True,  # Ctrl-C is ours to pass on
                     )
                 )
-        threading.Thread(target=_monitor_processes, args=(job, started, over), daemon=True).start()
+        threading.Thread(target=_monitor_processes, args=(job, started, is_over), daemon=True).start()
         yield started
     except _ProcessFailedError:
-        kept |= {rank for rank, process in enumerate(started, start=1) if process.poll()}
+        failed_ranks |= {rank for rank, process in enumerate(started, start=1) if process.poll()}
         raise
     finally:
-        over.set()
+        is_over.set()
         for process in started:
             process.kill()
             process.communicate()
         file.unlink()
-        for rank in set(range(1, job.devices.count)) - kept:
+        for rank in set(range(1, job.devices.count)) - failed_ranks:
             _log_file(job.folder, rank).unlink(missing_ok=True)
 
 
-def _monitor_processes(job: TrainJob, others: Sequence[subprocess.Popen[bytes]], over: threading.Event) -> None:
-    """End this process if another one has failed and this one waits for it for ever, as NCCL does."""
-    while not over.wait(1.0):
+def _monitor_processes(job: TrainJob, others: Sequence[subprocess.Popen[bytes]], is_over: threading.Event) -> None:
+    """End this process if another one has failed and this one keeps waiting for it, as NCCL does without a limit."""
+    while not is_over.wait(1.0):
         if any(process.poll() for process in others):
-            if over.wait(JOIN_TIMEOUT):
+            if is_over.wait(JOIN_TIMEOUT):
                 return
             print(f"error: {_find_failure(job, others, 0.0)}", file=sys.stderr, flush=True)
             os._exit(1)
@@ -116,8 +122,8 @@ def _monitor_processes(job: TrainJob, others: Sequence[subprocess.Popen[bytes]],
 def _find_failure(
     job: TrainJob, others: Sequence[subprocess.Popen[bytes]], patience: float
 ) -> _ProcessFailedError | None:
-    """The error of the first of the other processes that failed; None if none did within so many seconds."""
-    until = time.monotonic() + patience
+    """Return the error of the first other process that failed; None if none fails within `patience` seconds."""
+    deadline = time.monotonic() + patience
     while True:
         for rank, process in enumerate(others, start=1):
             if process.poll():
@@ -125,7 +131,7 @@ def _find_failure(
                 *_, said = ["", *log.read_text(errors="replace").strip().splitlines()]
                 why = said or f"exit {process.returncode}"
                 return _ProcessFailedError(f"process {rank} of the training failed: {why} (all that it said: {log})")
-        if time.monotonic() > until:
+        if time.monotonic() > deadline:
             return None
         time.sleep(0.1)
 
@@ -135,7 +141,7 @@ def _log_file(folder: Path, rank: int) -> Path:
 
 
 def _run_other_process(file: Path) -> None:
-    """Be one of the other processes until the first one closes its end."""
+    """Train as one of the other ranks; exit as soon as rank 0 closes this process's standard input."""
 
     def watch() -> None:
         sys.stdin.buffer.read()

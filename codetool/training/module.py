@@ -17,14 +17,14 @@ from codetool.training.settings import TrainConfig
 from codetool.training.trainable_model import TrainableModel
 
 MetricsFunction = Callable[[Mapping[int, float]], Mapping[str, float]]
-"""The metrics of a PRM's probabilities, by the numbers of the process examples."""
+"""Computes metrics from a PRM's probabilities of the first label, given by index of the process example."""
 
 
 class DivergedError(CodeToolError):
-    """The loss or its gradient is infinite or not a number, so nothing can be learned any more."""
+    """The loss or its gradient is infinite or NaN, so training cannot continue."""
 
     def __init__(self, update: int, learning_rate: float) -> None:
-        """`update` is the first such one, counted from 1."""
+        """Build the message; `update` is the first update with such a loss or gradient, counted from 1."""
         super().__init__(
             f"The training has diverged: at update {update} the loss or its gradient is not a finite number. Lower "
             f"train.learning_rate={learning_rate:g}, or raise train.warmup_ratio."
@@ -32,9 +32,9 @@ class DivergedError(CodeToolError):
 
 
 class SFT(lightning.LightningModule):
-    """Supervised fine-tuning of a PRM or a policy.
+    """Lightning module for supervised fine-tuning of a PRM or a policy.
 
-    The loss of an update is the weighted mean over all its targets, however many passes and processes it is made of.
+    The loss of an update is the weighted mean over all its targets, over all of its passes and processes.
     """
 
     strict_loading = False  # a checkpoint holds the trained weights alone
@@ -47,45 +47,49 @@ class SFT(lightning.LightningModule):
         updates: int,
         measure: MetricsFunction | None = None,
     ) -> None:
-        """`labels` are the tokens of a PRM's labels, None for a policy; `updates` is how many there will be."""
+        """Store the settings; `load` is called later to load the model.
+
+        `labels` are the tokens of a PRM's two labels, None for a policy. `updates` is the total number of updates,
+        which the learning-rate schedule needs. `measure` computes the validation metrics of a PRM.
+        """
         super().__init__()
         self._load, self._settings, self._labels, self._updates = load, settings, labels, updates
         self._measure = measure
         self.trained: TrainableModel
 
     def configure_model(self) -> None:
-        """Load the weights, once."""
+        """Load the model on the first call; Lightning calls this several times."""
         if not hasattr(self, "trained"):
             self.trained = self._load()
 
     def losses(self, batch: TrainBatch) -> Tensor:
-        """The loss of each target: `(targets,)`, in nats, float32."""
+        """Return the loss of each target: `(targets,)`, in nats, float32."""
         return self._read(batch)[0]
 
     def _read(self, batch: TrainBatch) -> tuple[Tensor, Tensor | None]:
-        """The loss of each target, and what a PRM takes the first label's probability to be."""
+        """Return the loss of each target, and a PRM's probability of the first label; None for a policy."""
         hidden = self.trained(batch)
         if self._labels is None:
             return F.cross_entropy(self.trained.logits(hidden).float(), batch.target_tokens, reduction="none"), None
         logits = self.trained.logits(hidden, self._labels).float()
-        surer = logits[:, 0] - logits[:, 1]
-        scores = surer.detach().sigmoid()
+        logit_difference = logits[:, 0] - logits[:, 1]
+        scores = logit_difference.detach().sigmoid()
         if self._settings.loss == "labels":
-            return F.binary_cross_entropy_with_logits(surer, batch.label_probs, reduction="none"), scores
-        said = self.trained.logits(hidden).float().log_softmax(-1)[:, list(self._labels)]
-        return -(batch.label_probs * said[:, 0] + (1 - batch.label_probs) * said[:, 1]), scores
+            return F.binary_cross_entropy_with_logits(logit_difference, batch.label_probs, reduction="none"), scores
+        label_logprobs = self.trained.logits(hidden).float().log_softmax(-1)[:, list(self._labels)]
+        return -(batch.label_probs * label_logprobs[:, 0] + (1 - batch.label_probs) * label_logprobs[:, 1]), scores
 
     def training_step(self, batch: TrainBatch, index: int) -> Tensor:
-        """The loss of a pass, scaled so that the sum over an update is its weighted mean."""
+        """Return the loss of a pass, scaled so that the passes of an update add up to its weighted mean."""
         summed = (self.losses(batch) * batch.weights).sum()
         self.summed = summed.detach()
         return summed * self._settings.gradient_accumulation_steps * self.trainer.world_size / batch.total_weight
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def validate_batches(self, batches: Iterable[TrainBatch]) -> dict[str, float]:
-        """The loss of all processes' batches together, and what is measured of a PRM in the first process."""
+        """Return the mean validation loss over the batches of all processes, and the metrics of a PRM."""
         summed = torch.zeros(2, dtype=torch.float64)
-        judged: dict[int, float] = {}
+        probabilities: dict[int, float] = {}
         self.eval()
         for module in self.modules():
             if type(module).__name__ == "Linear4bit":  # which packs its weights in evaluation, for good, on a CPU
@@ -95,29 +99,29 @@ class SFT(lightning.LightningModule):
             weights = batch.weights.to(losses.device)
             summed += torch.stack([(losses * weights).sum(), weights.sum()]).double().cpu()
             if scores is not None:
-                judged |= zip(batch.example_indices, scores.tolist(), strict=True)
+                probabilities |= zip(batch.example_indices, scores.tolist(), strict=True)
         self.train()
-        summed, judged = _gather_results(summed, judged)
-        judged.pop(-1, None)
+        summed, probabilities = _gather_results(summed, probabilities)
+        probabilities.pop(-1, None)
         metrics = {"validation_loss": float(summed[0] / summed[1])}
-        if judged and self._measure is not None:
-            metrics |= self._measure(judged)
+        if probabilities and self._measure is not None:
+            metrics |= self._measure(probabilities)
         return metrics
 
     def configure_optimizers(self) -> Any:
-        """AdamW on the trained weights; the learning rate rises, then falls as a cosine to 0."""
+        """Return AdamW on the trained weights, and a schedule with linear warm-up and cosine decay to 0."""
         weights = [weight for weight in self.parameters() if weight.requires_grad]
         optimizer = torch.optim.AdamW(
             weights, lr=self._settings.learning_rate, weight_decay=self._settings.weight_decay, betas=(0.9, 0.99)
         )
-        warm = max(1, round(self._settings.warmup_ratio * self._updates))
+        warmup_updates = max(1, round(self._settings.warmup_ratio * self._updates))
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: compute_lr_factor(step, warm, self._updates)
+            optimizer, lambda step: compute_lr_factor(step, warmup_updates, self._updates)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
-        """Clip the norm of all gradients together, also of those that several processes share. Raises Diverged."""
+        """Clip the total norm of all gradients, sharded ones included. Raises DivergedError for a non-finite norm."""
         if self.trainer.gradient_clip_val is None:  # which DeepSpeed's engine is given, since it clips itself
             weights = [weight for weight in self.parameters() if weight.grad is not None]
             norm = torch.nn.utils.clip_grad_norm_(weights, self._settings.max_grad_norm)
@@ -125,26 +129,26 @@ class SFT(lightning.LightningModule):
                 raise DivergedError(self.trainer.global_step + 1, self._settings.learning_rate)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the trained weights alone."""
+        """Remove the frozen weights from the checkpoint."""
         trained = {name for name, weight in self.named_parameters() if weight.requires_grad}
         checkpoint["state_dict"] = {name: value for name, value in checkpoint["state_dict"].items() if name in trained}
 
     def transfer_batch_to_device(self, batch: TrainBatch, device: torch.device, dataloader_idx: int) -> TrainBatch:
-        """The batch on the device."""
+        """Return the batch with its tensors on the device."""
         return batch.to(device)
 
 
-def _gather_results(summed: Tensor, judged: dict[int, float]) -> tuple[Tensor, dict[int, float]]:
-    """The sums and probabilities of all processes."""
+def _gather_results(summed: Tensor, probabilities: dict[int, float]) -> tuple[Tensor, dict[int, float]]:
+    """Return the sums added up, and the probabilities merged, over all processes."""
     if not torch.distributed.is_initialized():
-        return summed, judged
-    found: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(found, (summed, judged))
-    return torch.stack([sums for sums, _ in found]).sum(0), dict(item for _, some in found for item in some.items())
+        return summed, probabilities
+    results: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(results, (summed, probabilities))
+    return torch.stack([sums for sums, _ in results]).sum(0), dict(item for _, part in results for item in part.items())
 
 
 def compute_lr_factor(step: int, warm: int, updates: int) -> float:
-    """The share of the highest learning rate at an update, counted from 0."""
+    """Return the learning rate at update `step`, from 0, as a fraction of the highest; `warm` updates warm it up."""
     if step < warm:
         return (step + 1) / warm
     return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, updates - warm)))

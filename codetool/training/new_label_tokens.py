@@ -13,30 +13,31 @@ from tokenizers import Tokenizer
 from codetool.errors import ConfigError, MissingError
 
 EMBEDDING_SUFFIXES = ("embed_tokens.weight", "lm_head.weight")
-"""How the names of the weights with a row for each token end."""
+"""Suffixes of the names of weights that have one row for each token."""
 WEIGHTS_FILE = "model.safetensors"
-"""Of a model that is one file."""
+"""Name of the weights file of a model that is not split."""
 UNTRAINED_NORM_RATIO = 0.1
-"""Rows that were never trained have a norm below this share of the median: they stayed about where they began, at 0."""
+"""Rows with a norm below this fraction of the median count as untrained: they are still close to their start, 0."""
 
 
 def find_untrained_tokens(folder: Path, tokens: Sequence[int]) -> list[int]:
-    """Those of the tokens that the model of a folder was never trained on, by their rows.
+    """Return those of the tokens whose embedding rows the model was never trained on.
 
-    Such a row is far smaller than others, or the same as that of another token. Raises MissingError for damaged files.
+    Such a row has a far smaller norm than others, or equals the row of another token. Raises MissingError for damaged
+    files.
     """
     import torch
 
-    found: set[int] = set()
+    untrained: set[int] = set()
     for rows in _read_embeddings(folder):
         norms = torch.cat([part.float().norm(dim=1) for part in rows.split(8192)])
         median = norms.median()
         for token in tokens:
-            near = (norms - norms[token]).abs() <= 1e-3 * median
-            twins = (rows[near] == rows[token]).all(1).sum()
-            if norms[token] < UNTRAINED_NORM_RATIO * median or twins > 1:
-                found.add(token)
-    return [token for token in tokens if token in found]
+            similar = (norms - norms[token]).abs() <= 1e-3 * median
+            identical_rows = (rows[similar] == rows[token]).all(1).sum()
+            if norms[token] < UNTRAINED_NORM_RATIO * median or identical_rows > 1:
+                untrained.add(token)
+    return [token for token in tokens if token in untrained]
 
 
 def _read_embeddings(folder: Path) -> Iterator[Any]:
@@ -53,14 +54,14 @@ def _read_embeddings(folder: Path) -> Iterator[Any]:
 
 
 def add_label_tokens(folder: Path, labels: tuple[str, str]) -> Tokenizer:
-    """The tokenizer of a folder with both labels as new tokens. Raises ConfigError if one is a token already."""
-    made = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    """Return the folder's tokenizer with both labels as new tokens. Raises ConfigError if one is a token already."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     for label in labels:
-        if len(made.encode(label, add_special_tokens=False).ids) <= 1:
+        if len(tokenizer.encode(label, add_special_tokens=False).ids) <= 1:
             raise ConfigError(
                 f"train.add_label_tokens=true: prm.labels={list(labels)}, but {label!r} is a token of the model "
                 "already. Leave out train.add_label_tokens, or name labels that no text contains, "
                 "prm.labels=['<more>','<less>']."
             )
-    made.add_special_tokens(list(labels))
-    return made
+    tokenizer.add_special_tokens(list(labels))
+    return tokenizer

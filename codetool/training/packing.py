@@ -1,8 +1,8 @@
 """Pack tokenized examples into sequences; examples with a common prefix share its tokens.
 
-The sequence is a depth-first walk over the tree of the examples' tokens. Every token knows its position in its own
-example and where its subtree ends, so that attention needs one comparison: the query at place q sees the key at place k
-if k ≤ q < end[k]. Packing without sharing is the same with trees of one branch.
+A sequence is a depth-first walk over the prefix tree of the examples' tokens. For every token, its position in its own
+example and the index at which its subtree ends are stored, so that the attention mask is one comparison: the query at
+index q attends to the key at index k if k ≤ q < end[k]. Without sharing, every tree has a single branch.
 """
 
 from __future__ import annotations
@@ -16,20 +16,22 @@ from codetool.training.sft_examples import SFTExample, Target
 
 @dataclass(eq=False)
 class Pack:
-    """One sequence. `targets` have places in it."""
+    """One sequence of packed examples."""
 
     tokens: list[int] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
-    """Of each token in its example, from 0."""
+    """Position of each token within its own example, from 0."""
     subtree_ends: list[int] = field(default_factory=list)
-    """Of each token's subtree: the first place that does not see the token."""
+    """Index at which each token's subtree ends: the first later index that does not attend to the token."""
     targets: list[Target] = field(default_factory=list)
+    """Targets of all examples; their positions are indices into this sequence."""
     examples: int = 0
+    """Number of examples in the sequence."""
     path: list[int] = field(default_factory=list)
-    """Places of the newest example's tokens."""
+    """Indices in the sequence of the tokens of the example added last."""
 
     def add(self, example: SFTExample, shared: int) -> None:
-        """Lay an example down after the tokens that it starts with in common with the one before it."""
+        """Append an example without its first `shared` tokens, which it has in common with the previous example."""
         self._close(shared)
         for position in range(shared, len(example.tokens)):
             self.path.append(len(self.tokens))
@@ -40,27 +42,27 @@ class Pack:
         self.examples += 1
 
     def finish(self) -> Pack:
-        """This pack, complete."""
+        """Set the subtree ends that are still open, and return this pack."""
         self._close(0)
         return self
 
     @property
     def weight(self) -> float:
-        """Sum of the targets' weights."""
+        """Sum of the weights of the targets."""
         return sum(target.weight for target in self.targets)
 
     def _close(self, depth: int) -> None:
-        for place in self.path[depth:]:
-            self.subtree_ends[place] = len(self.tokens)
+        for index in self.path[depth:]:
+            self.subtree_ends[index] = len(self.tokens)
         del self.path[depth:]
 
 
 def pack_examples(groups: Iterable[Sequence[SFTExample]], room: int, *, share: bool) -> list[Pack]:
-    """The examples of groups in sequences of at most `room` tokens; an example that is longer has one alone.
+    """Return the examples packed into sequences of at most `room` tokens; a longer example gets a sequence of its own.
 
-    With `share`, examples of a group stand so that what they have in common is laid down once, and so is what a group
-    has in common with the one before it. A new sequence lays its first example down whole, so the sequences end where
-    that costs least in all, and are as few as they can be at that cost.
+    With `share`, the examples of a group are sorted by their tokens, and each example shares its common prefix with the
+    previous one, also across groups. The first example of a sequence shares nothing, so the sequences are cut where the
+    total number of tokens is lowest; among equal cuts, the one with the fewest sequences is taken.
     """
     ordered = (sorted(group, key=lambda each: each.tokens) if share else group for group in groups)
     examples = list(chain.from_iterable(ordered))
@@ -74,15 +76,15 @@ def pack_examples(groups: Iterable[Sequence[SFTExample]], room: int, *, share: b
 
 
 def _common_prefix_length(first: SFTExample, second: SFTExample) -> int:
-    """Tokens that two examples start with."""
+    """Return the number of tokens that two examples have in common at their start."""
     alike = takewhile(lambda pair: pair[0] == pair[1], zip(first.tokens, second.tokens, strict=False))
     return sum(1 for _ in alike)
 
 
 def _split_cheapest(lengths: Sequence[int], shared: Sequence[int], room: int) -> list[tuple[int, int]]:
-    """The cheapest cut of examples into sequences, each as (first, past the last).
+    """Return the cut of examples into sequences with the fewest tokens, each as (first, past the last) example.
 
-    `shared[i]` tokens of example i + 1 need not be laid down if it follows example i in a sequence.
+    Example i + 1 saves `shared[i]` tokens if it follows example i in the same sequence.
     """
     best, starts = [(0, 0)], []  # tokens and sequences of the first so many examples, and where the last one starts
     for stop in range(1, len(lengths) + 1):

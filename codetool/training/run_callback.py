@@ -28,39 +28,39 @@ VALIDATIONS = "validations.jsonl"
 
 
 class Interrupted(Exception):
-    """The user wants training to end; the last checkpoint is there."""
+    """The user has interrupted training, and the last checkpoint has been written."""
 
 
 class ProgressObserver(Protocol):
     """An observer of the progress of training."""
 
     def updated(self, line: Mapping[str, float]) -> None:
-        """An update is done; `line` is its line of `losses.jsonl`."""
+        """Receive the record of a finished update, as written to `losses.jsonl`."""
         ...
 
     def validated(self, line: Mapping[str, float]) -> None:
-        """A validation is done; `line` is its line of `validations.jsonl`."""
+        """Receive the record of a finished validation, as written to `validations.jsonl`."""
         ...
 
     def stopping(self) -> None:
-        """Training ends after the current update, as was asked for."""
+        """Receive the notice that training ends after the current update because of a signal."""
         ...
 
 
 class SignalHandler:
-    """Ctrl-C and SIGTERM while training runs: the first ends it after the current update, another one at once."""
+    """Handler of Ctrl-C and SIGTERM: the first signal ends training after the current update, a second one at once."""
 
     def __init__(self, watch: ProgressObserver | None) -> None:
         self.asked = False
         self._running, self._watch = False, watch
 
     def listen(self, stack: ExitStack) -> None:
-        """Take the signals until the stack is closed."""
+        """Install the handler for both signals until the stack is closed."""
         for number in (signal.SIGINT, signal.SIGTERM):
             stack.callback(signal.signal, number, signal.signal(number, self))
 
     def running(self) -> None:
-        """From here on updates are made. Lightning has put its own handler before ours, which would wait for others."""
+        """Note that updates are being made, and replace Lightning's SIGTERM handler, which waits for others."""
         self._running = True
         signal.signal(signal.SIGTERM, self)
 
@@ -73,10 +73,10 @@ class SignalHandler:
 
 
 class TrainingLog:
-    """The journals of a run, which the first process writes, without lines of updates that have to be done again."""
+    """The journals of losses and validations of a run, written by the first process."""
 
     def __init__(self, folder: Path, done: int, watch: ProgressObserver, stack: ExitStack) -> None:
-        """`done` updates are kept by a checkpoint."""
+        """Open the journals, and remove the records of updates after `done`, the update of the last checkpoint."""
         for name in (LOSSES, VALIDATIONS):
             journal.filter_records(folder / name, lambda line: line["step"] <= done)
         self._losses, self._validations = (
@@ -85,54 +85,58 @@ class TrainingLog:
         self._watch = watch
 
     def update(self, line: Mapping[str, float]) -> None:
-        """Add the line of an update."""
+        """Append the record of an update."""
         self._losses.append(line)
         self._watch.updated(line)
 
     def validation(self, line: Mapping[str, float]) -> None:
-        """Add the line of a validation."""
+        """Append the record of a validation."""
         self._validations.append(line)
         self._watch.validated(line)
 
 
 class RunCallback(lightning.Callback):
-    """Looks after a run at the end of each of its updates, in every process alike."""
+    """Lightning callback that logs, validates and saves checkpoints at the end of an update, in every process."""
 
     def __init__(self, job: TrainJob, record: TrainingLog | None, stop: SignalHandler, before: list[float]) -> None:
-        """`before` are the losses of earlier validations, to which this run's are added.
+        """Store the parts of the run.
 
-        `record` is None in all processes but the first.
+        `before` holds the losses of earlier validations; those of this run are appended to it. `record` is None in all
+        processes but the first.
         """
         self._job, self._record, self._stop = job, record, stop
         self._losses = before
-        self._step, self._rate, self._kept = 0, 0.0, 0
+        self._step, self._rate, self._saved_step = 0, 0.0, 0
         self._sums = [0.0, 0.0, 0.0]
-        self._leaving = False
+        self._is_interrupted = False
 
     def on_train_start(self, trainer: Any, module: Any) -> None:
-        """Listen, and start the clock."""
+        """Install the signal handler again, and start the clock of the first update."""
         self._stop.running()
-        self._step = self._kept = trainer.global_step
+        self._step = self._saved_step = trainer.global_step
         self._since = time.monotonic()
 
     def on_train_batch_start(self, trainer: Any, module: Any, batch: TrainBatch, index: int) -> None:
-        """Seed what is drawn in a pass, which is dropout, so that it is the same after a resumption."""
-        place = f"{self._job.seed} {trainer.current_epoch} {index} {trainer.global_rank}"
-        torch.manual_seed(random.Random(place).getrandbits(63))
+        """Seed the random numbers of a pass (dropout), so that they are the same after training is resumed."""
+        seed = f"{self._job.seed} {trainer.current_epoch} {index} {trainer.global_rank}"
+        torch.manual_seed(random.Random(seed).getrandbits(63))
 
     def on_before_optimizer_step(self, trainer: Any, module: Any, optimizer: Any) -> None:
-        """Note the learning rate, which is the next update's already when this one ends."""
+        """Store the learning rate of this update; at the update's end the optimizer has that of the next one."""
         self._rate = optimizer.param_groups[0]["lr"]
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: TrainBatch, index: int) -> None:
-        """Count the pass, and if an update ends with it do what is due. Raises Diverged."""
-        for place, value in enumerate((float(module.summed), batch.num_tokens, batch.examples)):
-            self._sums[place] += value
+        """Count the pass; after the last pass of an update, log it, and validate and save a checkpoint if due.
+
+        Raises DivergedError for a loss that is not finite, and Interrupted after a signal.
+        """
+        for index_of_sum, value in enumerate((float(module.summed), batch.num_tokens, batch.examples)):
+            self._sums[index_of_sum] += value
         if trainer.global_step == self._step:
             return
         self._step = trainer.global_step
-        loss, tokens, examples, stop = self._together(module.device)
-        self._refuse(loss)
+        loss, tokens, examples, stop = self._sum_over_processes(module.device)
+        self._require_finite(loss)
         if self._record:
             now = time.monotonic()
             self._record.update(
@@ -146,39 +150,39 @@ class RunCallback(lightning.Callback):
                 }
             )
         self._sums = [0.0, 0.0, 0.0]
-        if self._due(trainer, index):
+        if self._is_validation_due(trainer, index):
             self._validate(trainer, module)
-        self._leaving = bool(stop)
+        self._is_interrupted = bool(stop)
         if trainer.should_stop or index + 1 == trainer.num_training_batches:
             return  # to `on_train_epoch_end`
-        if stop or self._step - self._kept >= self._job.settings.checkpoint_every_n_steps:
-            self._keep_last(trainer)
+        if stop or self._step - self._saved_step >= self._job.settings.checkpoint_every_n_steps:
+            self._save_last_checkpoint(trainer)
         self._since = time.monotonic()
 
     def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
-        """Keep the state between two epochs.
+        """Save the state between two epochs.
 
-        From a state of the end of the last pass, Lightning would begin a longer next epoch in its middle.
+        If the state were saved at the end of the last pass, Lightning would resume a longer next epoch in its middle.
         """
-        self._keep_last(trainer)
+        self._save_last_checkpoint(trainer)
         self._since = time.monotonic()
 
-    def _keep_last(self, trainer: Any) -> None:
-        """Keep the state to go on from, and leave if that was asked for."""
-        self._keep(trainer, LAST)
-        self._kept = self._step
-        if self._leaving:
+    def _save_last_checkpoint(self, trainer: Any) -> None:
+        """Save the checkpoint to resume from, and raise Interrupted if a signal has asked for the end."""
+        self._save_checkpoint(trainer, LAST)
+        self._saved_step = self._step
+        if self._is_interrupted:
             raise Interrupted
 
-    def _together(self, device: torch.device) -> list[float]:
-        """The sums of all processes, and whether any of them is to stop."""
+    def _sum_over_processes(self, device: torch.device) -> list[float]:
+        """Return loss, tokens and examples summed over all processes, and above 0 if any process is to stop."""
         sums = torch.tensor([*self._sums, float(self._stop.asked)], dtype=torch.float64, device=device)
         if torch.distributed.is_initialized():
             torch.distributed.all_reduce(sums)
         return [float(value) for value in sums]
 
-    def _due(self, trainer: Any, index: int) -> bool:
-        """Whether a validation belongs after this update; they are spread evenly and one ends the epoch."""
+    def _is_validation_due(self, trainer: Any, index: int) -> bool:
+        """Return whether to validate after this update; validations are spread evenly, the last at the epoch's end."""
         settings = self._job.settings
         updates = -(-trainer.num_training_batches // settings.gradient_accumulation_steps)
         done = index // settings.gradient_accumulation_steps + 1
@@ -194,22 +198,22 @@ class RunCallback(lightning.Callback):
         with trainer.precision_plugin.forward_context():
             metrics = module.validate_batches(batches)
         loss = metrics["validation_loss"]
-        self._refuse(loss)
+        self._require_finite(loss)
         if not self._losses or loss < min(self._losses):
-            self._keep(trainer, BEST, weights_only=True)
+            self._save_checkpoint(trainer, BEST, weights_only=True)
         self._losses.append(loss)
         if self._record:
             self._record.validation({"step": self._step, **metrics})
         if is_out_of_patience(self._losses, self._job.settings.early_stopping_patience):
             trainer.should_stop = True
 
-    def _refuse(self, loss: float) -> None:
-        """Raises Diverged for a loss that nothing can be learned from, before anything is kept of it."""
+    def _require_finite(self, loss: float) -> None:
+        """Raise DivergedError for a loss that is not finite, before it is logged or a checkpoint is saved."""
         if not math.isfinite(loss):
             raise DivergedError(self._step, self._job.settings.learning_rate)
 
-    def _keep(self, trainer: Any, name: str, *, weights_only: bool = False) -> None:
-        """Write a checkpoint in place of the older one; a kill leaves one of the two."""
+    def _save_checkpoint(self, trainer: Any, name: str, *, weights_only: bool = False) -> None:
+        """Replace the checkpoint file `name`; if the process is killed, the old or the new file remains."""
         file = self._job.checkpoints / name
         new = file.with_name(f"{name}.new")
         trainer.save_checkpoint(new, weights_only=weights_only)
@@ -220,5 +224,5 @@ class RunCallback(lightning.Callback):
 
 
 def is_out_of_patience(losses: list[float], patience: int | None) -> bool:
-    """Whether so many validations in a row have brought nothing better."""
+    """Return whether the last `patience` validations have not improved on the lowest loss; False if it is None."""
     return patience is not None and bool(losses) and len(losses) - 1 - losses.index(min(losses)) >= patience

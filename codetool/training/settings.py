@@ -14,64 +14,64 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 PRM_ONLY = ("labels", "soft_target", "loss", "add_label_tokens")
-"""Settings that mean nothing to a policy."""
+"""Settings that have no effect when a policy is trained."""
 VALIDATION_ONLY = ("val_checks_per_epoch", "early_stopping_patience")
-"""Settings that mean nothing where no tasks are kept back."""
+"""Settings that have no effect without validation data."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class TrainConfig:
-    """Settings of a training run."""
+    """Settings of a training run: target, data and optimization."""
 
     target: Literal["prm", "policy"]
     """`prm`: a PRM, trained on `process.jsonl`. `policy`: a policy, trained on `transcripts.jsonl`."""
     labels: Literal["hard", "soft"]
-    """What a PRM learns: the label, 0 or 1, or the estimate named by `soft_target`."""
+    """Training target of a PRM: `hard` is the label, 0 or 1; `soft` is the estimate that `soft_target` names."""
     soft_target: Literal["soft", "latent"]
-    """The estimate that `labels: soft` learns."""
+    """The estimate that is the training target with `labels: soft`; in [0, 1]."""
     loss: Literal["labels", "vocabulary"]
-    """A PRM's loss: over its two labels alone, or over the whole vocabulary."""
+    """Loss of a PRM: cross-entropy over its two labels, or over the whole vocabulary."""
     batching: Literal["padded", "packed", "tree"]
-    """How examples share a forward pass."""
+    """How examples share a forward pass: one per padded row, several per row, or several that share prefixes."""
     files: Annotated[tuple[Path, ...], Checksummed]
-    """Files, or folders of `stage=collect`, with the examples."""
+    """Files with the training examples, or folders that `stage=collect` has written."""
     val_fraction: Fraction
-    """Share of the tasks that is kept back to validate on; 0 trains on all."""
+    """Fraction of the tasks that is held out for validation, in [0, 1); 0 trains on all tasks."""
     val_files: Annotated[tuple[Path, ...], Checksummed]
-    """Files to validate on; with any, nothing is kept back of `data`."""
+    """Files with the validation examples; if there are any, no tasks of `files` are held out."""
     epochs: PositiveInt
-    """Passes over the data."""
+    """Number of passes over the data."""
     learning_rate: Annotated[float, Field(gt=0, le=1e30)]
-    """Highest learning rate, at the end of the warm-up."""
+    """Peak learning rate, reached at the end of the warm-up."""
     warmup_ratio: Fraction
-    """Share of the updates in which the learning rate rises; then it falls as a cosine to 0."""
+    """Fraction of the updates in which the learning rate rises linearly; then it decays along a cosine to 0."""
     weight_decay: Annotated[float, Field(ge=0)]
-    """Of AdamW."""
+    """Weight decay of AdamW."""
     max_grad_norm: PositiveFloat
-    """Norm that gradients are clipped at."""
+    """Maximum norm of the gradients; larger ones are clipped."""
     max_tokens_per_batch: PositiveInt
-    """Tokens of one forward pass at most, a longer single example alone; padding counts."""
+    """Maximum number of tokens of one forward pass, padding included; a longer example gets a pass of its own."""
     gradient_accumulation_steps: PositiveInt
-    """Forward passes of one update."""
+    """Number of forward passes of each process in one update."""
     max_length: PositiveInt
-    """Tokens of an example; a longer one is left out, and how many are is told."""
+    """Maximum number of tokens of an example; longer examples are left out, and their number is logged."""
     gradient_checkpointing: Annotated[bool, Operational]
-    """Whether activations are computed again in the backward pass instead of kept."""
+    """Whether activations are recomputed in the backward pass instead of stored."""
     early_stopping_patience: PositiveInt | None
-    """Validations without improvement after which training stops; None never stops early."""
+    """Number of validations in a row without improvement after which training stops; None never stops early."""
     val_checks_per_epoch: PositiveInt
-    """Validations an epoch."""
+    """Number of validations per epoch."""
     checkpoint_every_n_steps: Annotated[PositiveInt, Operational]
-    """Updates after which a checkpoint is kept to resume from."""
+    """Number of updates between two checkpoints to resume from."""
     add_label_tokens: bool
-    """Whether a PRM's labels become new tokens of the vocabulary; `tuning=full` alone."""
+    """Whether a PRM's labels are added to the vocabulary as new tokens; needs `tuning=full`."""
     save_merged: Annotated[bool, Operational]
-    """Whether the model with the adapter merged into it is written too."""
+    """Whether the base model with the adapter merged into it is saved as well."""
     threads: Annotated[NonNegativeInt, Operational]
-    """CPU threads; 0 takes one for each core."""
+    """Number of CPU threads; 0 uses one per core."""
 
     def irrelevant_settings(self) -> frozenset[str]:
-        """The settings without effect on the weights, given the others."""
+        """Return the names of the settings that, given the others, do not affect the trained weights."""
         names = set(PRM_ONLY if self.target == "policy" else ())
         if self.labels == "hard":
             names.add("soft_target")

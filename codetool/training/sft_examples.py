@@ -1,8 +1,8 @@
 """Turn process data and transcripts into tokenized training examples with the targets of the loss.
 
-Process data and transcripts become the same thing. A step to judge is one target after the prompt's last token; a
-step to write is a target before each of its tokens. Prompts are rendered and tokenised by the functions that scoring
-and generation use, so a trained model is asked what it was taught.
+Both kinds of data become `SFTExample`s. An example of a PRM has one target, after the prompt's last token; an example
+of a policy has one target for each token of the step. Prompts are rendered and tokenized by the functions that scoring
+and generation use, so that a model sees the same prompts in training and in use.
 """
 
 from __future__ import annotations
@@ -20,22 +20,26 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A question to the model: what comes after the token at `place`?
+    """The training target for the model's prediction after one token.
 
-    `token` is the right answer of a policy. A PRM is asked for the probability of its first label, `share`.
+    A policy learns the next token, `token`. A PRM learns the probability of its first label, `label_prob`.
     """
 
     position: int
+    """Index of the token after which the model predicts."""
     weight: float = 1.0
+    """Weight of the target in the loss."""
     token: int = -1
+    """The correct next token of a policy; -1 for a PRM."""
     label_prob: float = 0.0
+    """Target probability of a PRM's first label, in [0, 1]; not used for a policy."""
     example_index: int = -1
-    """Of the process example that is judged, among those that were read."""
+    """Index of the scored process example among those that were read; -1 for a policy."""
 
 
 @dataclass(frozen=True, slots=True)
 class SFTExample:
-    """A prompt in tokens with its targets, of which there is at least one. Examples of a task are kept together."""
+    """A tokenized training example with at least one target. Examples of one task are kept together."""
 
     task_id: str
     tokens: tuple[int, ...]
@@ -43,23 +47,23 @@ class SFTExample:
 
 
 class ChatEncoder(Protocol):
-    """A model's tokenizer and chat template; `codetool.models.chat_template.ChatTokens` is one."""
+    """A model's tokenizer and chat template; `codetool.models.chat_template.ChatTokenizer` is one."""
 
     def encode(self, messages: Sequence[Any]) -> list[int]:
-        """The tokens of a chat, the assistant's turn begun."""
+        """Return the tokens of a chat up to the start of the assistant's turn."""
         ...
 
     def tokenize_literally(self, text: str) -> list[int]:
-        """The tokens of a text, none added and none of them a control token."""
+        """Return the tokens of a text; nothing is added, and none of them is a control token."""
         ...
 
     def find_end_of_turn(self) -> int | None:
-        """The token that ends an assistant's message; None if the model has none."""
+        """Return the token that ends an assistant message; None if the model has none."""
         ...
 
 
 class ChatTranscript(Protocol):
-    """A transcript: chat messages and the weight of each, which is 0 for all but those to learn."""
+    """Chat messages and the weight of each; only messages with a weight above 0 are learned."""
 
     task_id: str
     messages: Sequence[Mapping[str, str]]

@@ -16,9 +16,9 @@ from codetool.training.trainer import Devices, TrainerConfig
 from codetool.training.tuning import TuningConfig
 
 LAST = "last.ckpt"
-"""The checkpoint to go on from."""
+"""File name of the checkpoint to resume from."""
 BEST = "best.ckpt"
-"""The trained weights with the lowest validation loss."""
+"""File name of the trained weights with the lowest validation loss."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class TrainJob:
     """A training run: settings, examples, devices, initial weights and output folder."""
 
     folder: Path
+    """Folder of the run, for checkpoints and results."""
     base: Path
     """Folder of the model that training starts from."""
     settings: TrainConfig
@@ -36,11 +37,11 @@ class TrainJob:
     training: Sequence[SFTExample]
     validation: Sequence[SFTExample]
     labels: tuple[int, int] | None
-    """Tokens of a PRM's labels, None for a policy."""
+    """Tokens of a PRM's two labels; None for a policy."""
     start: Path | None = None
-    """Folder of the adapter that training goes on from, None for a new one."""
+    """Folder of the LoRA adapter that training continues; None for a new adapter."""
     vocabulary: int = 0
-    """Tokens that the model has to have rows for, where it is given new ones."""
+    """Number of tokens for which the model must have embedding rows; 0 unless new tokens are added."""
 
     @property
     def checkpoints(self) -> Path:
@@ -48,7 +49,7 @@ class TrainJob:
         return self.folder / "checkpoints"
 
     def data(self, rank: int) -> TrainDataModule:
-        """The batches of a process."""
+        """Return the data module of the process with this rank."""
         settings = self.settings
         plan = EpochPlan(
             settings.batching,
@@ -61,16 +62,16 @@ class TrainJob:
         return TrainDataModule(self.training, self.validation, plan)
 
     def updates(self) -> int:
-        """Updates of the whole run."""
+        """Return the number of updates of the whole run."""
         return self.data(0).updates(self.settings.epochs)
 
     def load(self) -> TrainableModel:
-        """The model as training starts with it; the same in every process and whenever it is called."""
+        """Load the model with its initial weights, which are the same in every process and at every call."""
         import torch
 
         torch.manual_seed(self.seed)
-        whole = self.tuning.method == "full" or self.trainer.precision != "bf16-true"
-        dtype = torch.float32 if whole else torch.bfloat16
+        in_float32 = self.tuning.method == "full" or self.trainer.precision != "bf16-true"
+        dtype = torch.float32 if in_float32 else torch.bfloat16
         trained = load_trainable_model(
             self.base, dtype, self.tuning, checkpointing=self.settings.gradient_checkpointing
         )
@@ -82,15 +83,15 @@ class TrainJob:
 
 
 def load_trained_weights(checkpoint: Path) -> dict[str, Any]:
-    """The trained weights of a checkpoint, by their names in a `Trained`."""
+    """Return the trained weights of a checkpoint, by their names in a `TrainableModel`."""
     import torch
 
     if checkpoint.is_dir():  # DeepSpeed's
         from pytorch_lightning.utilities.deepspeed import convert_zero_checkpoint_to_fp32_state_dict
 
-        whole = checkpoint.with_name(f"{checkpoint.name}.whole")
-        content = convert_zero_checkpoint_to_fp32_state_dict(checkpoint, whole)
-        whole.unlink()
+        merged_file = checkpoint.with_name(f"{checkpoint.name}.whole")
+        content = convert_zero_checkpoint_to_fp32_state_dict(checkpoint, merged_file)
+        merged_file.unlink()
     else:
         content = torch.load(checkpoint, map_location="cpu", weights_only=True)
     return {name.removeprefix("trained."): value for name, value in content["state_dict"].items()}

@@ -1,7 +1,7 @@
-"""The model that is trained: a causal language model of transformers, whole or with a LoRA adapter beside it.
+"""Load a causal language model of transformers for training, with all weights trainable or with a LoRA adapter.
 
-Limits: architectures whose attention is causal over everything before it, since examples share a sequence, and whose
-logits are the last hidden state times the head's weight, with no bias, scale or cap; others are refused.
+Limits: the architecture must have full causal attention, since examples share a sequence, and its logits must be the
+last hidden state times the head's weight, without bias, scale or cap. Other architectures are refused.
 """
 
 from __future__ import annotations
@@ -26,40 +26,41 @@ from codetool.training.tuning import TuningConfig
 
 
 class TrainableModel(nn.Module):  # type: ignore[misc]
-    """A causal language model that gives logits only where it is asked."""
+    """A causal language model that computes logits only at the target positions of a batch."""
 
     def __init__(self, model: Any) -> None:
-        """`model` is transformers' or PEFT's."""
+        """Wrap `model`, a model of transformers or of PEFT."""
         super().__init__()
         self.model = model
 
     def forward(self, batch: TrainBatch) -> Tensor:
-        """The hidden states `(targets, hidden)` at the places of the batch, after the last norm."""
+        """Return the hidden states at the target positions of the batch, after the last norm: `(targets, hidden)`."""
         pack = tree_attention.build_tree_mask(batch.positions, batch.subtree_ends)
         body = self.unwrapped.base_model
         hidden = body(input_ids=batch.tokens, position_ids=batch.positions, use_cache=False, pack=pack)
-        found: Tensor = hidden.last_hidden_state.flatten(0, 1)[batch.target_positions]
-        return found
+        target_states: Tensor = hidden.last_hidden_state.flatten(0, 1)[batch.target_positions]
+        return target_states
 
     def logits(self, hidden: Tensor, tokens: tuple[int, int] | None = None) -> Tensor:
-        """The logits of these tokens, of all without any: `(targets, tokens)`."""
+        """Return the logits of two tokens, or of the whole vocabulary if `tokens` is None: `(targets, tokens)`."""
         head = self.unwrapped.get_output_embeddings().weight
         return F.linear(hidden, head if tokens is None else head[list(tokens)])
 
     @property
     def unwrapped(self) -> Any:
-        """Transformers' model, whose layers an adapter has changed in place."""
+        """The model of transformers, in whose layers PEFT has placed the adapter if there is one."""
         return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
 
 
 def load_trainable_model(
     folder: Path, dtype: torch.dtype, tuning: TuningConfig, *, checkpointing: bool
 ) -> TrainableModel:
-    """The model of a folder in Hugging Face format, its trained weights requiring gradients.
+    """Load a model folder in Hugging Face format for training; only the trained weights require gradients.
 
-    Raises MissingError for damaged files, ConfigError for an architecture that cannot be trained so.
+    `dtype` is the data type of the weights, `checkpointing` recomputes activations in the backward pass. Raises
+    MissingError for damaged files, and ConfigError for an unsupported architecture or `tuning.modules` that do not fit.
     """
-    more = {"quantization_config": _make_4bit_config()} if tuning.method == "qlora" else {}
+    quantization = {"quantization_config": _make_4bit_config()} if tuning.method == "qlora" else {}
     transformers.utils.logging.disable_progress_bar()
     tree_attention.register_tree_attention()
     try:
@@ -70,7 +71,11 @@ def load_trainable_model(
             remedy="Name such a model with prm.model or policy.model.",
         )
         model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, attn_implementation=tree_attention.ATTENTION_NAME, local_files_only=True, **more
+            folder,
+            dtype=dtype,
+            attn_implementation=tree_attention.ATTENTION_NAME,
+            local_files_only=True,
+            **quantization,
         )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise MissingError(f"{folder} does not hold a model that can be loaded: {error}") from error
@@ -87,7 +92,10 @@ def load_trainable_model(
 
 
 def _make_4bit_config() -> Any:
-    """How weights are quantised (Dettmers et al. 2023, arXiv 2305.14314). Raises MissingError without the package."""
+    """Return QLoRA's 4-bit quantization (Dettmers et al. 2023, arXiv 2305.14314).
+
+    Raises MissingError if bitsandbytes is not installed.
+    """
     if find_spec("bitsandbytes") is None:
         raise MissingError("tuning=qlora needs a package: pip install bitsandbytes; or choose tuning=lora")
     return transformers.BitsAndBytesConfig(

@@ -13,35 +13,41 @@ from pydantic.dataclasses import dataclass as settings
 from codetool.errors import ConfigError, MissingError
 
 DEFAULT_CPU_PROCESSES = 2
-"""Processes of a CPU where several are wanted and none says how many."""
+"""Number of processes on a CPU if `strategy` needs several and `devices` is `auto`."""
 
 
 @settings(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class TrainerConfig:
-    """Settings of `trainer=`."""
+    """Settings of the option group `trainer=`: the hardware, how processes share the work, and the precision."""
 
     accelerator: Literal["auto", "cpu", "gpu"]
-    """What computes; `auto` is a GPU if there is one."""
+    """Kind of device to train on; `auto` is a GPU if there is one, else the CPU."""
     devices: PositiveInt | Literal["auto"]
-    """How many of them; on a CPU, processes. `auto`: all GPUs; on a CPU two where a strategy shares work, else one."""
+    """Number of GPUs, or of processes on a CPU. `auto`: all GPUs if a strategy shares the work, else one; on a CPU two
+    processes with `ddp` or `fsdp`, else one."""
     strategy: Literal["auto", "ddp", "fsdp", "deepspeed"]
-    """How they share the work. `auto`: one process; `ddp`: each has the whole model; `fsdp`: each has a part of every
-    weight (FSDP2); `deepspeed`: ZeRO stage 3."""
+    """How the processes share the work. `auto`: a single process; `ddp`: each process has the whole model; `fsdp`: each
+    process has a shard of every weight (FSDP2); `deepspeed`: ZeRO stage 3."""
     precision: Literal["bf16-true", "bf16-mixed", "32-true"]
-    """`bf16-true`: frozen weights in bfloat16, products too. `bf16-mixed`: weights in float32, products in bfloat16.
-    `32-true`: all in float32. Weights that are trained are float32 whatever it is: in bfloat16, steps of a usual
-    learning rate would be rounded away."""
+    """Number format. `bf16-true`: frozen weights and matrix products in bfloat16. `bf16-mixed`: weights in float32,
+    matrix products in bfloat16. `32-true`: all in float32. Trained weights are always float32: in bfloat16, updates at
+    a usual learning rate would be rounded away."""
 
     def find_devices(self) -> Devices:
-        """What the settings come to on this machine. Raises ConfigError or MissingError where they cannot be met."""
+        """Return the devices that the settings select on this machine.
+
+        Raises ConfigError for a contradiction, and MissingError if devices or a package are missing.
+        """
         import torch
 
         gpus = torch.cuda.device_count()
         on_gpu = self.accelerator == "gpu" or (self.accelerator == "auto" and gpus > 0)
         if on_gpu and not gpus:
             raise MissingError("trainer.accelerator=gpu: PyTorch sees no GPU here; choose trainer=cpu")
-        several = DEFAULT_CPU_PROCESSES if self.strategy in ("ddp", "fsdp") else 1
-        world = self.devices if self.devices != "auto" else gpus if on_gpu and self.strategy != "auto" else several
+        cpu_processes = DEFAULT_CPU_PROCESSES if self.strategy in ("ddp", "fsdp") else 1
+        world = (
+            self.devices if self.devices != "auto" else gpus if on_gpu and self.strategy != "auto" else cpu_processes
+        )
         if on_gpu and world > gpus:
             raise MissingError(f"trainer.devices={world}: there are {gpus} GPUs here")
         if world > 1 and self.strategy == "auto":
@@ -53,11 +59,12 @@ class TrainerConfig:
 
 @dataclass(frozen=True)
 class Devices:
-    """Devices of one kind, a process for each."""
+    """Devices of one kind, each used by one process."""
 
     device: Literal["cpu", "gpu"]
     count: int
+    """Number of devices, and so of processes."""
 
     def threads_per_process(self, wanted: int) -> int:
-        """CPU threads of each process; 0 shares the cores among them."""
+        """Return the number of CPU threads of each process: `wanted`, or an equal share of the cores if it is 0."""
         return wanted or max(1, (os.cpu_count() or 1) // self.count)

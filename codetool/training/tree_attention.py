@@ -1,7 +1,7 @@
 """Attention over packed examples that share prefixes: a token attends to the tokens before it in its own example.
 
-On a CPU the sequence is taken segment by segment, each with the keys of its own ancestors, so that no time is spent on
-what the mask would hide; elsewhere the mask is made and handed to PyTorch's fused attention. Both are exact.
+On a CPU, attention is computed segment by segment, each over the keys of its own ancestors, so that no time is spent on
+masked scores. On other devices, a dense mask is passed to PyTorch's fused attention. Both are exact.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from torch import Tensor
 from transformers import AttentionInterface
 
 ATTENTION_NAME = "codetool_tree"
-"""Name that transformers knows this attention by."""
+"""Name under which this attention is registered with transformers."""
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Places `start` to `stop` of a row, one after the other in one example, and all that they see: `keys`."""
+    """Consecutive tokens of one example, at indices `start` to `stop` (exclusive) of a row, and the keys they see."""
 
     row: int
     start: int
     stop: int
     keys: Tensor
-    """`(ancestors + stop - start,)`: the ancestors' places, then its own."""
+    """`(ancestors + stop - start,)`: indices of the ancestors' tokens, then of the segment's own."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class TreeMask:
 
     segments: Sequence[Segment]
     mask: Tensor | None
-    """`(rows, 1, length, length)`, true where a query sees a key."""
+    """`(rows, 1, length, length)`, True where a query attends to a key; None on a CPU."""
 
 
 def build_tree_mask(positions: Tensor, ends: Tensor) -> TreeMask:
-    """Who sees whom, from `(rows, length)` each; on the device that they are on."""
+    """Return the attention pattern of a batch, on the device of `positions` and `ends`, each `(rows, length)`."""
     if positions.device.type != "cpu":
         return TreeMask((), build_dense_mask(ends))
     return TreeMask(
@@ -49,9 +49,9 @@ def build_tree_mask(positions: Tensor, ends: Tensor) -> TreeMask:
 
 
 def build_dense_mask(ends: Tensor) -> Tensor:
-    """`(rows, 1, length, length)`: whether the query at place q sees the key at place k, which is k ≤ q < end[k]."""
-    places = torch.arange(ends.shape[1], device=ends.device)
-    query, key = places[None, :, None], places[None, None, :]
+    """Return the mask `(rows, 1, length, length)`: the query at index q sees the key at index k if k ≤ q < end[k]."""
+    indices = torch.arange(ends.shape[1], device=ends.device)
+    query, key = indices[None, :, None], indices[None, None, :]
     return ((key <= query) & (query < ends[:, None, :]))[:, None]
 
 
@@ -59,52 +59,54 @@ def _split_segments(row: int, positions: Tensor, ends: Tensor) -> list[Segment]:
     own, length = ends[row], positions.shape[1]
     breaks = (positions[row, 1:] != positions[row, :-1] + 1).nonzero().flatten() + 1
     starts = [0, *breaks.tolist()]
-    found = []
+    segments = []
     for start, stop in zip(starts, [*starts[1:], length], strict=True):
         ancestors = (own[:start] > start).nonzero().flatten()
-        found.append(Segment(row, start, stop, torch.cat([ancestors, torch.arange(start, stop)])))
-    return found
+        segments.append(Segment(row, start, stop, torch.cat([ancestors, torch.arange(start, stop)])))
+    return segments
 
 
 def attend(
     module: Any, query: Tensor, key: Tensor, value: Tensor, mask: None, *, scaling: float, pack: TreeMask, **_: Any
 ) -> tuple[Tensor, None]:
-    """Attention of one layer: `(rows, heads, length, head)` to `(rows, length, heads, head)`."""
+    """Compute attention of one layer: `(rows, heads, length, head)` to `(rows, length, heads, head)`."""
     if pack.mask is not None:
         out = F.scaled_dot_product_attention(
             query, key, value, attn_mask=pack.mask, scale=scaling, enable_gqa=query.shape[1] != key.shape[1]
         )
     else:
         kind = query.device.type
-        if torch.is_autocast_enabled(kind):  # which knows nothing of the way back below
-            query, key, value = (each.to(torch.get_autocast_dtype(kind)) for each in (query, key, value))
+        if torch.is_autocast_enabled(kind):  # which does not apply to the hand-written backward pass below
+            query, key, value = (tensor.to(torch.get_autocast_dtype(kind)) for tensor in (query, key, value))
         with torch.autocast(kind, enabled=False):
             out = _SegmentAttention.apply(query * scaling, key, value, pack.segments)
     return out.transpose(1, 2), None
 
 
 def register_tree_attention() -> None:
-    """Make the attention known to transformers under its name."""
+    """Register the attention with transformers under `ATTENTION_NAME`."""
     AttentionInterface.register(ATTENTION_NAME, attend)
 
 
 class _SegmentAttention(torch.autograd.Function):  # type: ignore[misc]
-    """Attention segment by segment, its weights kept for the way back."""
+    """Attention segment by segment, with the attention weights saved for the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, segments: Sequence[Segment]) -> Tensor:
         rows, heads, length, head = query.shape
         out = torch.empty_like(query)
         kv, kept = key.shape[1], []
-        for each in segments:
-            count = each.stop - each.start
-            asked = query[each.row, :, each.start : each.stop].reshape(kv, -1, head)
-            scores = torch.bmm(asked, key[each.row, :, each.keys].transpose(1, 2)).view(-1, count, len(each.keys))
+        for segment in segments:
+            count = segment.stop - segment.start
+            segment_query = query[segment.row, :, segment.start : segment.stop].reshape(kv, -1, head)
+            scores = torch.bmm(segment_query, key[segment.row, :, segment.keys].transpose(1, 2)).view(
+                -1, count, len(segment.keys)
+            )
             if count > 1:
                 scores[..., -count:].masked_fill_(_future_mask(count), float("-inf"))
-            weights = scores.softmax(-1).view(kv, -1, len(each.keys))
-            found = torch.bmm(weights, value[each.row, :, each.keys])
-            out[each.row, :, each.start : each.stop] = found.view(heads, count, head)
+            weights = scores.softmax(-1).view(kv, -1, len(segment.keys))
+            attended = torch.bmm(weights, value[segment.row, :, segment.keys])
+            out[segment.row, :, segment.start : segment.stop] = attended.view(heads, count, head)
             kept.append(weights)
         ctx.save_for_backward(query, key, value, out, *kept)
         ctx.segments = segments
@@ -116,20 +118,20 @@ class _SegmentAttention(torch.autograd.Function):  # type: ignore[misc]
         for_query, for_key, for_value = torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value)
         kv, head = key.shape[1], query.shape[-1]
         exact = torch.promote_types(query.dtype, torch.float32)
-        for each, weights in zip(ctx.segments, kept, strict=True):
-            own = slice(each.start, each.stop)
-            asked = query[each.row, :, own].reshape(kv, -1, head)
-            above = upstream[each.row, :, own].reshape(kv, -1, head)
-            mean = (above.to(exact) * out[each.row, :, own].reshape(kv, -1, head)).sum(-1, keepdim=True)
-            back = torch.bmm(above, value[each.row, :, each.keys].transpose(1, 2))
-            back = weights * (back - mean.to(back.dtype))
-            found = torch.bmm(back, key[each.row, :, each.keys])
-            for_query[each.row, :, own] = found.view(-1, each.stop - each.start, head)
-            for_key[each.row].index_add_(1, each.keys, torch.bmm(back.transpose(1, 2), asked))
-            for_value[each.row].index_add_(1, each.keys, torch.bmm(weights.transpose(1, 2), above))
+        for segment, weights in zip(ctx.segments, kept, strict=True):
+            own = slice(segment.start, segment.stop)
+            segment_query = query[segment.row, :, own].reshape(kv, -1, head)
+            out_gradient = upstream[segment.row, :, own].reshape(kv, -1, head)
+            mean = (out_gradient.to(exact) * out[segment.row, :, own].reshape(kv, -1, head)).sum(-1, keepdim=True)
+            score_gradient = torch.bmm(out_gradient, value[segment.row, :, segment.keys].transpose(1, 2))
+            score_gradient = weights * (score_gradient - mean.to(score_gradient.dtype))
+            query_gradient = torch.bmm(score_gradient, key[segment.row, :, segment.keys])
+            for_query[segment.row, :, own] = query_gradient.view(-1, segment.stop - segment.start, head)
+            for_key[segment.row].index_add_(1, segment.keys, torch.bmm(score_gradient.transpose(1, 2), segment_query))
+            for_value[segment.row].index_add_(1, segment.keys, torch.bmm(weights.transpose(1, 2), out_gradient))
         return for_query, for_key, for_value, None
 
 
 def _future_mask(count: int) -> Tensor:
-    """`(count, count)`: true where a key comes after the query."""
+    """Return the mask `(count, count)`, True where a key comes after the query."""
     return torch.ones(count, count, dtype=torch.bool).triu_(1)

@@ -13,26 +13,26 @@ from codetool.runs.operational import Checksummed, Operational
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class TuningConfig:
-    """Settings of `tuning=`."""
+    """Settings of the option group `tuning=`: which weights are trained."""
 
     method: Literal["lora", "full", "qlora"]
-    """`lora`: a low-rank adapter beside frozen weights. `full`: every weight. `qlora`: an adapter beside 4-bit ones."""
+    """`lora`: a low-rank adapter on frozen weights. `full`: all weights. `qlora`: an adapter on 4-bit weights."""
     learning_rate: Annotated[float, Field(gt=0, le=1e30), Operational]
-    """What `train.learning_rate` is unless it is set."""
+    """Default of `train.learning_rate` for this method."""
     rank: PositiveInt
     """Rank of the adapter's factors."""
     alpha: PositiveFloat
-    """The adapter's change is scaled by alpha / rank."""
+    """Scaling of the adapter; its output is multiplied by alpha / rank."""
     dropout: Annotated[float, Field(ge=0, lt=1)]
-    """Share of an adapter's inputs that is zeroed in training."""
+    """Dropout probability of the adapter's inputs in training, in [0, 1)."""
     modules: str | tuple[str, ...]
     """Names of the linear layers that get an adapter, or `all-linear`."""
     init_adapter: Annotated[Path | None, Checksummed]
-    """Folder of a LoRA adapter that training goes on from, or the name of one in this package; None: a new one.
+    """Folder of a LoRA adapter that training continues, or the name of one in this package; None starts a new adapter.
 
-    It may be another target's: a PRM that starts as the policy's adapter has read such tasks before.
+    The adapter may have been trained for the other target: a PRM can start from the adapter of a policy.
     """
 
     def irrelevant_settings(self) -> frozenset[str]:
-        """The settings without effect on the weights, given the others."""
+        """Return the names of the settings that, given the others, do not affect the trained weights."""
         return frozenset(("rank", "alpha", "dropout", "modules") if self.method == "full" else ())
