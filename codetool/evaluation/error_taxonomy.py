@@ -7,13 +7,14 @@
     exception:<Type>  the last step raised an exception of that type; `exception:TimeLimit` and `exception:Killed` come
                       from the executor: the step ran too long, or its process died (memory, a signal)
     tool_error        a tool call of the last step was not answered
-    unfinished        the last step ran without an error, and the path does not end with a final step
+    unfinished        the last step ran without an error, the path does not end with a final step, and no answer was
+                      taken from it all the same
     wrong_tool        the answer is wrong, and an endpoint of the gold path was never called
     wrong_argument    the answer is wrong, and a call of the reference solution was not made, but its endpoints were
     wrong_answer      the answer is wrong although every call of the reference solution was made
 
 The first kind that applies is used; a step with an unanswered call is a `tool_error` even if it also raised an
-exception. A solved task has no error, and a finished one whose answer cannot be checked has none of the last three
+exception. A solved task has no error, and an answered one whose answer cannot be checked has none of the last three
 kinds. Only the last step of the chosen path is classified; `scep` counts earlier failures.
 """
 
@@ -70,7 +71,7 @@ def classify_error(task: Task, result: SearchResult, success: bool | None) -> Ta
     failure = _classify_last_step(end)
     if failure is not None:
         return failure
-    if not end.finished:
+    if not end.finished and not result.composed:
         return _make_error("unfinished", f"{_count_steps(end)}, and the last does not say that all is finished")
     return None if success is None else _classify_wrong_answer(task, end, extract_answer(result))
 
@@ -94,7 +95,7 @@ def _classify_last_step(end: Node) -> TaskError | None:
 
 
 def _classify_wrong_answer(task: Task, end: Node, final_answer: str | None) -> TaskError:
-    """Return the error of a finished path whose answer is wrong."""
+    """Return the error of a path whose answer is wrong."""
     endpoints = list(dict.fromkeys(list_called_endpoints(end.path)))
     missing = [endpoint for endpoint in dict.fromkeys(task.gold) if endpoint not in endpoints]
     if missing:

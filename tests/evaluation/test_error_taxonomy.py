@@ -106,6 +106,12 @@ def test_a_budget_that_struck_after_the_path_was_finished_is_not_to_blame():
     assert kind(GOOD, WRONG, stopped_by="tokens") == "wrong_answer"
 
 
+def test_an_answer_taken_from_an_unfinished_path_is_classified_as_an_answer():
+    found = replace(result(GOOD), composed="Nobody")
+    assert classify_error(TASK, found, False).kind == "wrong_answer"
+    assert classify_error(TASK, found, None) is None
+
+
 def test_no_step_at_all_is_unfinished():
     assert classify_error(TASK, SearchResult(Node("0"), (), Ledger()), False).kind == "unfinished"
 
