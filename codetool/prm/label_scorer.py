@@ -14,17 +14,16 @@ class LabelScores:
     """The scores of several chats and the number of prompt tokens."""
 
     values: tuple[float | None, ...]
-    """For each chat the probability of the first label among the two, in [0, 1], or what else `prm.score` makes of
-    their logits; None where the chat exceeds the model's context."""
+    """Score of each chat: the probability of the first label among the two, in [0, 1], or the result of another
+    `prm.score` formula; None for a chat that exceeds the model's context."""
     tokens: int
-    """Tokens of the chats that the model was asked."""
+    """Number of prompt tokens of the scored chats."""
     computed: int | None = None
-    """Tokens of them that it really computed: what it had read before, for other chats too, costs nothing again. None:
-    all of them."""
+    """Number of these tokens that were computed and not found in the prefix cache; None means all of them."""
 
     @property
     def tokens_computed(self) -> int:
-        """Tokens that were computed."""
+        """Number of prompt tokens that were computed."""
         return self.tokens if self.computed is None else self.computed
 
 
@@ -32,13 +31,14 @@ class LabelScorer(Protocol):
     """A model that scores chats by the probability of the first of two labels."""
 
     async def score_chats(self, chats: Sequence[Sequence[Message]], name: str, *, new: bool) -> LabelScores:
-        """The probability of the first label for each chat.
+        """Return the scores of the chats.
 
-        `name` says in messages what they are about. `new` tells that nothing was asked yet that starts as they do.
+        `name` identifies the chats in log messages. `new` states that no chat with their common prefix has been scored
+        yet, so that the prefix is not in a cache.
         """
         ...
 
 
 def count_characters(chat: Sequence[Message]) -> int:
-    """Characters of the texts of a chat."""
+    """Return the number of characters of all messages of a chat."""
     return sum(len(message["content"]) for message in chat)

@@ -99,26 +99,27 @@ class LocalScorer:
         return self._scorer.context * self.tokenizer.longest_token
 
     async def score_chats(self, chats: Sequence[Sequence[Message]], name: str, *, new: bool) -> LabelScores:
-        """The score of each chat.
+        """Return the score of each chat; chats that exceed the context get None.
 
-        `computed` counts what the model really read: what chats start with is read once, for all who ever ask, `new`
-        or not.
+        `computed` counts only tokens that were not in the prefix cache. The cache is used regardless of `new`.
         """
         prompts = await asyncio.to_thread(lambda: [self._encode(chat, name) for chat in chats])
-        different = [prompt for prompt in dict.fromkeys(prompts) if prompt is not None and self._fits(prompt, name)]
-        jobs = [ScoringJob(family) for family in group_by_prefix(different)]
-        read = await gather_or_cancel(asyncio.wrap_future(self._scorer.submit(job)) for job in jobs)
+        distinct_prompts = [
+            prompt for prompt in dict.fromkeys(prompts) if prompt is not None and self._fits(prompt, name)
+        ]
+        jobs = [ScoringJob(family) for family in group_by_prefix(distinct_prompts)]
+        outputs = await gather_or_cancel(asyncio.wrap_future(self._scorer.submit(job)) for job in jobs)
         values = {
             prompt: compute_score(self._settings.score, *logits)
-            for job, judged in zip(jobs, read, strict=True)
-            for prompt, logits in zip(job.prompts, judged.logits, strict=True)
+            for job, output in zip(jobs, outputs, strict=True)
+            for prompt, logits in zip(job.prompts, output.logits, strict=True)
         }
         scores = tuple(None if prompt is None else values.get(prompt) for prompt in prompts)
-        asked = sum(len(prompt) for prompt in prompts if prompt is not None and prompt in values)
-        return LabelScores(scores, asked, sum(judged.tokens for judged in read))
+        prompt_tokens = sum(len(prompt) for prompt in prompts if prompt is not None and prompt in values)
+        return LabelScores(scores, prompt_tokens, sum(output.tokens for output in outputs))
 
     def _encode(self, chat: Sequence[Message], name: str) -> tuple[int, ...] | None:
-        """The tokens of a chat; None where its characters tell that they exceed the context."""
+        """Return the tokens of a chat; None if it has so many characters that it must exceed the context."""
         characters = count_characters(chat)
         if characters <= self.max_characters:
             return tuple(self.tokenizer.encode(chat))
@@ -131,8 +132,8 @@ class LocalScorer:
     def _fits(self, prompt: Sequence[int], name: str) -> bool:
         if len(prompt) <= self._scorer.context:
             return True
-        trouble = PromptTooLongError(
+        problem = PromptTooLongError(
             f"the PRM's prompt of {len(prompt)} tokens exceeds its context of {self._scorer.context}"
         )
-        log.warning("%s: %s; it is not scored", name, trouble)
+        log.warning("%s: %s; it is not scored", name, problem)
         return False

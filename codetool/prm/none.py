@@ -29,5 +29,5 @@ class NoPRM:
 
     @asynccontextmanager
     async def open(self, servers: ModelServers) -> AsyncIterator[None]:
-        """None, the absent PRM."""
+        """Yield None in place of a PRM."""
         yield None

@@ -1,9 +1,9 @@
 """A PRM that knows the gold path and the right answer: an upper bound for trained PRMs, and a test of the search.
 
-A path is worth 1 as long as its answered tool calls follow the gold path (`gold_path` says what that allows), and once
-it is finished if its answer is checked as right; else 0. Only calls determine the score: a step without any, or one
-that failed, keeps the worth of what was called until then; that it failed is in its on-the-spot reward. A finished path
-whose answer cannot be checked is worth 1 if it made all gold calls.
+An unfinished path scores 1 as long as its answered tool calls follow the gold path (see
+`codetool.tool_calls.gold_path`), and a finished path scores 1 if its answer is correct; otherwise the score is 0. Only
+calls count: a step without calls, or a failed one, keeps the score of the calls before it; the spot reward covers its
+failure. A finished path whose answer cannot be checked scores 1 if it made all gold calls.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from codetool.types import Execution, Node, Step, Task
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True))
 class OraclePRM:
-    """Latent rewards of 1 and 0 by the gold path and the checked answer."""
+    """A PRM whose scores, 1 or 0, are computed from the gold path and the answer check."""
 
     benchmark: Annotated[Benchmark, Operational]
-    """The run's own, which knows the answers."""
+    """The benchmark of the run, which checks answers."""
 
     @property
     def sees_observation(self) -> bool:
-        """True, an extension of the method: it scores what steps did. A result records it as this PRM's own."""
+        """True: it scores executed steps, which is an extension of the method."""
         return True
 
     def checksum(self) -> None:
-        """None: what it knows is the benchmark's, whose checksum is part of a result's identity anyway."""
+        """None: its knowledge is the benchmark's, whose checksum is already part of a result's identity."""
 
     def weights(self) -> None:
         """None: nothing is served."""
 
     @asynccontextmanager
     async def open(self, servers: ModelServers) -> AsyncIterator[Self]:
-        """This object. Raises ConfigError if no task of the benchmark has a gold path."""
+        """Yield this object. Raises ConfigError if no task of the benchmark has a gold path."""
         tasks = await asyncio.to_thread(self.benchmark.tasks)
         if tasks and not any(task.gold or task.gold_calls for task in tasks):
             raise _no_gold_error(tasks[0])
@@ -54,7 +54,10 @@ class OraclePRM:
     async def score(
         self, task: Task, path: Sequence[Node], candidates: Sequence[Step], executions: Sequence[Execution] = ()
     ) -> Scores:
-        """1.0 or 0.0 for each candidate. Raises ConfigError for a task without a gold path, and for steps not run."""
+        """Return 1.0 or 0.0 for each candidate.
+
+        Raises ConfigError for a task without a gold path, and if the candidates have not been executed.
+        """
         if not (task.gold or task.gold_calls):
             raise _no_gold_error(task)
         if len(executions) != len(candidates):
@@ -70,11 +73,13 @@ class OraclePRM:
 
     def _is_on_gold_path(self, task: Task, path: Sequence[Node]) -> bool:
         finished = path[-1].finished
-        right = self.benchmark.check(task, extract_path_answer(path[-1])) if finished else None
-        if right is not None:
-            return right
-        left = remaining_gold_calls(task, (call for node in path if node.execution for call in node.execution.calls))
-        return left == 0 if finished else left is not None
+        is_correct = self.benchmark.check(task, extract_path_answer(path[-1])) if finished else None
+        if is_correct is not None:
+            return is_correct
+        calls_left = remaining_gold_calls(
+            task, (call for node in path if node.execution for call in node.execution.calls)
+        )
+        return calls_left == 0 if finished else calls_left is not None
 
 
 def _no_gold_error(task: Task) -> ConfigError:

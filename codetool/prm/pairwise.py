@@ -1,9 +1,10 @@
 """A PRM that compares candidates in pairs: the score is the mean probability of winning, the paper's ablation.
 
-The model reads the task, the path and two candidates and names the one with more potential. Models favour a place, so
-both orders are asked: the probability that a wins against b is the mean of P(first | a, b) and 1 - P(first | b, a). The
-score of a candidate is the mean over its siblings. Scores of n different candidates cost n(n - 1) prompts, which share
-all but the two steps; they compare siblings alone, so sums over a path tell less than those of a pointwise PRM.
+The prompt holds the task, the path and two candidates, and the model names the one with more potential. Models favour
+one position, so both orders are scored: the probability that a wins against b is the mean of P(first | a, b) and
+1 - P(first | b, a). The score of a candidate is the mean over its siblings. Scoring n different candidates takes
+n(n - 1) prompts, which share all but the two steps. Scores compare siblings only, so sums of them over a path are less
+meaningful than those of a pointwise PRM.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from codetool.prompts.prm_prompt import PairwisePRMPrompt
 from codetool.types import Execution, Node, Step, Task
 
 TIE = 0.5
+"""Probability of winning for a candidate without siblings, and for a comparison that cannot be made."""
 
 
 class PairwisePRM:
     """A PRM that compares two candidates per prompt."""
 
     def __init__(self, scorer: LabelScorer, prompt: PairwisePRMPrompt) -> None:
-        """Takes the model and what it reads; its first label stands for the first candidate."""
+        """Store the scorer and the prompt; the scorer's first label stands for the first candidate."""
         self.scorer, self._prompt = scorer, prompt
 
     @property
@@ -34,24 +36,24 @@ class PairwisePRM:
     async def score(
         self, task: Task, path: Sequence[Node], candidates: Sequence[Step], executions: Sequence[Execution] = ()
     ) -> Scores:
-        """Each candidate's mean probability of winning against the siblings whose text differs, one half without any.
+        """Return each candidate's mean probability of winning against its siblings with a different text.
 
-        In [0, 1], one half on average over different candidates. A prompt beyond the model's context decides nothing:
-        it counts as one half.
+        The scores are in [0, 1] and average one half over different candidates. A candidate without such siblings
+        scores one half. A prompt that exceeds the model's context counts as a tie, one half.
         """
         texts = list(dict.fromkeys(step.text for step in candidates))
         pairs = list(permutations(texts, 2))
         if not pairs:
             return Scores((TIE,) * len(candidates))
-        before = self._prompt.prefix_messages(task, path)
-        chats = [self._prompt.with_candidates(before, len(path) + 1, first, second) for first, second in pairs]
-        answers = await self.scorer.score_chats(chats, f"{task.id}, step {len(path) + 1}", new=not path)
-        preferences = {pair: TIE if value is None else value for pair, value in zip(pairs, answers.values, strict=True)}
+        prefix = self._prompt.prefix_messages(task, path)
+        chats = [self._prompt.with_candidates(prefix, len(path) + 1, first, second) for first, second in pairs]
+        scores = await self.scorer.score_chats(chats, f"{task.id}, step {len(path) + 1}", new=not path)
+        preferences = {pair: TIE if value is None else value for pair, value in zip(pairs, scores.values, strict=True)}
         values = {text: _mean_win_probability(text, texts, preferences) for text in texts}
-        return Scores(tuple(values[step.text] for step in candidates), answers.tokens, answers.computed)
+        return Scores(tuple(values[step.text] for step in candidates), scores.tokens, scores.computed)
 
 
 def _mean_win_probability(text: str, texts: Sequence[str], preferences: Mapping[tuple[str, str], float]) -> float:
-    """The mean probability of winning; `preferences` is that of the first, for each ordered pair."""
+    """Return a text's mean probability of winning; `preferences` is P(first wins) for each ordered pair."""
     others = [other for other in texts if other != text]
     return sum((preferences[text, other] + 1 - preferences[other, text]) / 2 for other in others) / len(others)

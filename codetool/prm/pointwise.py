@@ -1,4 +1,4 @@
-"""A PRM that scores each candidate by itself: the score is the probability that the model calls it promising."""
+"""A PRM that scores each candidate on its own: the score is the probability of the label for high potential."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from codetool.types import Execution, Node, Step, Task
 
 
 class PointwisePRM:
-    """A PRM that scores one candidate per prompt, like the one of the paper."""
+    """A PRM that scores one candidate per prompt, as in the paper."""
 
     def __init__(self, scorer: LabelScorer, prompt: PRMPrompt, *, sees_observation: bool) -> None:
-        """Takes the model and what it reads."""
+        """Store the scorer and the prompt; with `sees_observation`, the prompt includes the candidate's output."""
         self.scorer, self._prompt = scorer, prompt
         self.sees_observation = sees_observation
 
     async def score(
         self, task: Task, path: Sequence[Node], candidates: Sequence[Step], executions: Sequence[Execution] = ()
     ) -> Scores:
-        """The latent reward of each candidate. A prompt beyond the model's context scores 0."""
-        seen: Sequence[Execution | None] = executions or [None] * len(candidates)
-        chats = [self._prompt.messages(task, path, step, ran) for step, ran in zip(candidates, seen, strict=True)]
-        answers = await self.scorer.score_chats(chats, f"{task.id}, step {len(path) + 1}", new=not path)
-        return Scores(tuple(value or 0.0 for value in answers.values), answers.tokens, answers.computed)
+        """Return the latent reward of each candidate; 0 if its prompt exceeds the model's context."""
+        executions_shown: Sequence[Execution | None] = executions or [None] * len(candidates)
+        chats = [
+            self._prompt.messages(task, path, step, execution)
+            for step, execution in zip(candidates, executions_shown, strict=True)
+        ]
+        scores = await self.scorer.score_chats(chats, f"{task.id}, step {len(path) + 1}", new=not path)
+        return Scores(tuple(value or 0.0 for value in scores.values), scores.tokens, scores.computed)

@@ -17,14 +17,14 @@ from codetool.types import Execution, Node, Step, Task
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class RandomPRM:
-    """Uniform latent rewards, each determined by the seed, the task, the steps before and the step to score."""
+    """A PRM with uniform random scores, determined by the seed, the task, the path and the step to score."""
 
     seed: int
-    """Seed of the numbers."""
+    """Seed of the scores."""
 
     @property
     def sees_observation(self) -> bool:
-        """False: it sees nothing."""
+        """False: it does not look at the output of a step."""
         return False
 
     def checksum(self) -> None:
@@ -35,12 +35,12 @@ class RandomPRM:
 
     @asynccontextmanager
     async def open(self, servers: ModelServers) -> AsyncIterator[Self]:
-        """This object: it holds nothing that needs opening."""
+        """Yield this object; there is nothing to open."""
         yield self
 
     async def score(
         self, task: Task, path: Sequence[Node], candidates: Sequence[Step], executions: Sequence[Execution] = ()
     ) -> Scores:
-        """A number in [0, 1) for each candidate, the same whenever and beside whatever it is asked for."""
-        before = [node.step.text for node in path if node.step]
-        return Scores(tuple(draw_uniform(self.seed, "latent", task.id, *before, step.text) for step in candidates))
+        """Return a number in [0, 1) for each candidate, which does not depend on the other candidates or the time."""
+        path_texts = [node.step.text for node in path if node.step]
+        return Scores(tuple(draw_uniform(self.seed, "latent", task.id, *path_texts, step.text) for step in candidates))

@@ -1,7 +1,7 @@
 """A PRM that returns the scores of a recorded run instead of computing them again.
 
-What a model computes depends in its last digits on what else it reads at the same time, so that a repetition would
-differ from the run that it repeats.
+The last digits of a model's output depend on the other inputs of its batch, so scores that are computed again would
+differ from those of the recorded run.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from codetool.model_types import Scores
 from codetool.types import Execution, Node, Step, Task
 
 ScoreKey = tuple[str, ...]
-"""Task id, the texts of the path's steps, the text of the step that is scored."""
+"""Task id, the texts of the path's steps, and the text of the scored step."""
 
 
 def make_score_key(task_id: str, path: Sequence[Node], step: Step) -> ScoreKey:
@@ -23,10 +23,10 @@ def make_score_key(task_id: str, path: Sequence[Node], step: Step) -> ScoreKey:
 
 
 class RecordedScores:
-    """A PRM that is asked as ever, so that its tokens are counted; recorded values count instead of new ones."""
+    """A PRM that calls another PRM, to count its tokens, but returns recorded scores where there are any."""
 
     def __init__(self, inner: ProcessRewardModel, known: Mapping[ScoreKey, float]) -> None:
-        """Takes the PRM that gave the recorded scores."""
+        """Store the PRM that computed the recorded scores, `inner`, and these scores, `known`."""
         self._inner, self._recorded = inner, known
 
     @property
@@ -37,7 +37,7 @@ class RecordedScores:
     async def score(
         self, task: Task, path: Sequence[Node], candidates: Sequence[Step], executions: Sequence[Execution] = ()
     ) -> Scores:
-        """The recorded score of each candidate, and the PRM's own of those that were not recorded."""
+        """Return the recorded score of each candidate, or the inner PRM's score if none was recorded."""
         scores = await self._inner.score(task, path, candidates, executions)
         keys = [make_score_key(task.id, path, step) for step in candidates]
         values = (self._recorded.get(key, value) for key, value in zip(keys, scores.values, strict=True))

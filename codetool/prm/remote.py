@@ -1,10 +1,10 @@
 """A PRM behind HTTP: a server of `stage=serve_prm`, or a server like the reference implementation's.
 
-The first is told by its `/health`, and gets all siblings at once: `POST {base_url}/score {"messages": [chat, ...]}` is
-answered by `{"scores": [number, ...], "tokens": computed, "tokens_asked": with those in its cache}`. Any other gets one
-request per candidate: `POST {base_url}/generate {"index": i, "messages": [system, user]}` is answered by
-`{"response": number}`, which says nothing of tokens, so none are counted. A number outside [0, 1] is an error, not
-something to repair: it comes from a server that does not report a probability.
+A server of `stage=serve_prm` is recognised by its `/health` and scores all siblings in one request:
+`POST {base_url}/score {"messages": [chat, ...]}` returns `{"scores": [number, ...], "tokens": computed, "tokens_asked":
+with those in its cache}`. Any other server gets one request per candidate:
+`POST {base_url}/generate {"index": i, "messages": [system, user]}` returns `{"response": number}`. It has no token
+count, so no tokens are counted. A number outside [0, 1] is an error, since it is not a probability.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 RETRIED_STATUSES = frozenset({408, 429})
-"""Client errors (RFC 9110, RFC 6585) that mean: ask again later."""
+"""Client errors (RFC 9110, RFC 6585) after which a request can succeed if it is repeated later."""
 TOO_LARGE = 413
+"""HTTP status of a request that exceeds the server's limits."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", hide_input_in_errors=True))
@@ -46,45 +47,45 @@ class RemotePRMConfig:
     """Settings of a PRM behind HTTP: address, prompt, timeouts and retries."""
 
     model: str
-    """What the server runs, in words of one's own: nothing else tells the results of two servers apart."""
+    """Name of the model on the server, freely chosen; it alone distinguishes the results of different servers."""
     base_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+"), Operational]
-    """Address below which `/score` or `/generate` answers."""
+    """URL of the server, without `/score` or `/generate`."""
     prompt: PRMPrompt
-    """What the PRM reads."""
+    """Prompt of the PRM."""
     connect_timeout: Annotated[PositiveFloat, Operational]
-    """Longest wait for a connection in seconds."""
+    """Maximum time to connect, in seconds."""
     timeout: Annotated[PositiveFloat, Operational]
-    """Longest wait for an answer in seconds."""
+    """Maximum time to wait for a response, in seconds."""
     retries: Annotated[NonNegativeInt, Operational]
-    """Further attempts after a time-out, a lost connection, a status 408, 429 or 5xx, or an answer that is no score."""
+    """Number of retries after a timeout, a lost connection, a status 408, 429 or 5xx, or a response without a score."""
     backoff: Annotated[NonNegativeFloat, Operational]
-    """Seconds before the first retry, doubled for each further one; a server may ask for a longer wait."""
+    """Delay before the first retry in seconds, doubled for each further retry; the server may ask for a longer one."""
     concurrency: Annotated[PositiveInt, Operational]
-    """Highest number of requests in flight."""
+    """Maximum number of concurrent requests."""
 
     @model_validator(mode="after")
     def _hold_no_secret(self) -> Self:
-        instead = "this server is sent no key; let a proxy of yours add it"
-        reject_secrets_in_url("prm.base_url", self.base_url, instead=instead)
+        advice = "this server is sent no key; let a proxy of yours add it"
+        reject_secrets_in_url("prm.base_url", self.base_url, instead=advice)
         return self
 
     def url_for(self, path: str) -> str:
-        """The address of one of the server's paths; a query of `base_url` stays at its end."""
+        """Return the URL of a path of the server; a query string in `base_url` stays at the end."""
         base, mark, query = self.base_url.partition("?")
         return f"{base.rstrip('/')}{path}{mark}{query}"
 
     def checksum(self) -> None:
-        """None: what the server runs is its own affair, and `model` names it."""
+        """None: the weights on the server are not known; `model` names them."""
 
     def weights(self) -> None:
         """None: the server is already running."""
 
     @asynccontextmanager
     async def open(self, servers: ModelServers) -> AsyncIterator[RemotePRM]:
-        """The live PRM.
+        """Connect to the server and yield the PRM.
 
-        Raises UnreachableError if nobody answers HTTP at `base_url` (any answer will do), ConfigError if the server
-        says that its model was trained with another prompt.
+        Raises UnreachableError if there is no HTTP response at all from `base_url`, and ConfigError if the server
+        reports that its model was trained with another prompt.
         """
         url = await check_url(self.base_url)
         timeout = httpx.Timeout(self.timeout, connect=self.connect_timeout, pool=None)
@@ -96,13 +97,13 @@ class RemotePRMConfig:
                     f"prm.base_url={self.base_url}: no answer ({_describe_error(error)}). "
                     "Start the PRM server there, or give the address of a running one."
                 ) from error
-            said = _read_health(health)
-            self._check_prompt(said)
-            yield RemotePRM(self, http, _read_max_chats(said))
+            description = _read_health(health)
+            self._check_prompt(description)
+            yield RemotePRM(self, http, _read_max_chats(description))
 
-    def _check_prompt(self, said: Mapping[str, Any]) -> None:
+    def _check_prompt(self, description: Mapping[str, Any]) -> None:
         """Raise ConfigError if the server's model was trained with another prompt than `prompt`."""
-        trained = said.get("prompt")
+        trained = description.get("prompt")
         if not trained_prompt.is_prompt_record(trained):
             return  # of another kind or an earlier version: it does not say
         source = f"the model of prm.base_url={self.base_url}"
@@ -111,7 +112,7 @@ class RemotePRMConfig:
 
 
 class _UnreadableError(RetryableError):
-    """A success that holds no score."""
+    """A successful response that contains no score."""
 
 
 class RemotePRM:
@@ -120,15 +121,15 @@ class RemotePRM:
     sees_observation = False
 
     def __init__(self, settings: RemotePRMConfig, http: HttpPools, most: int | None) -> None:
-        """`most` is how many chats a request to `/score` may have; None where there is no `/score`."""
+        """Store the client; `most` is the maximum number of chats in a request to `/score`, None without `/score`."""
         self._settings, self._http, self._max_chats = settings, http, most
 
     async def score(
         self, task: Task, path: Sequence[Node], candidates: Sequence[Step], executions: Sequence[Execution] = ()
     ) -> Scores:
-        """The server's number for each candidate. A prompt beyond the context of a server of ours scores 0.
+        """Return the server's score of each candidate; 0 for a prompt that the server refuses as too large.
 
-        Raises UnreachableError if it stays away and CodeToolError if it answers anything but a probability.
+        Raises UnreachableError if the server keeps failing, and CodeToolError if it does not return a probability.
         """
         chats = [self._settings.prompt.messages(task, path, step) for step in candidates]
         if self._max_chats is None:
@@ -138,7 +139,7 @@ class RemotePRM:
         return _merge_scores(answers)
 
     async def _score_batch(self, chats: Sequence[list[Message]], name: str) -> Scores:
-        """The scores of one request, or of its halves where it is too much for the server."""
+        """Return the scores of one request; if it is too large for the server, send each half of it separately."""
         answer = await self._post("/score", {"messages": chats}, lambda response: _parse_scores(response, len(chats)))
         if isinstance(answer, Scores):
             return answer
@@ -162,9 +163,9 @@ class RemotePRM:
         return score or 0.0
 
     async def _post(self, path: str, body: dict[str, object], read: Callable[[httpx.Response], T]) -> T:
-        """What `read` makes of the answer, after retries.
+        """Post a request, with retries, and return the response as parsed by `read`.
 
-        Raises UnreachableError if the server stays away, CodeToolError if it keeps answering what cannot be read.
+        Raises UnreachableError if the server keeps failing, and CodeToolError if its responses cannot be parsed.
         """
         url, unreadable = self._settings.url_for(path), CodeToolError("")
 
@@ -197,31 +198,31 @@ class RemotePRM:
 
 
 def _merge_scores(answers: Sequence[Scores]) -> Scores:
-    """The scores of several requests as those of one."""
+    """Return the scores and token counts of several requests as those of one."""
     values = tuple(value for answer in answers for value in answer.values)
-    return Scores(values, sum(each.tokens for each in answers), sum(each.tokens_computed for each in answers))
+    return Scores(values, sum(part.tokens for part in answers), sum(part.tokens_computed for part in answers))
 
 
 def _read_health(health: httpx.Response) -> Mapping[str, Any]:
-    """What a server says of itself; nothing where it is of another kind."""
+    """Return the server's description of itself; empty if `/health` does not return a JSON object."""
     try:
-        said = health.json() if health.is_success else None
+        description = health.json() if health.is_success else None
     except ValueError:
         return {}
-    return said if isinstance(said, dict) else {}
+    return description if isinstance(description, dict) else {}
 
 
-def _read_max_chats(said: Mapping[str, Any]) -> int | None:
-    """Chats that one request to `/score` may have, None for a server of another kind."""
-    if not isinstance(most := said.get("max_chats"), int) or most < 1:
+def _read_max_chats(description: Mapping[str, Any]) -> int | None:
+    """Return the maximum number of chats in a request to `/score`; None if the server has no `/score`."""
+    if not isinstance(most := description.get("max_chats"), int) or most < 1:
         return None
-    trained = "trained" if said.get("trained") else "untrained: it judges zero-shot"
-    log.info("PRM server: %s, %s, checksum %s", said.get("model"), trained, said.get("checksum"))
+    trained = "trained" if description.get("trained") else "untrained: it judges zero-shot"
+    log.info("PRM server: %s, %s, checksum %s", description.get("model"), trained, description.get("checksum"))
     return most
 
 
 def _parse_scores(response: httpx.Response, count: int) -> Scores | httpx.Response:
-    """The scores in an answer to `/score`; the response itself where the request was too large."""
+    """Return the scores in a response of `/score`; the response itself if the request was too large."""
     if response.status_code == TOO_LARGE:
         return response
     values, tokens = _read_member(response, "scores"), _read_member(response, "tokens")
@@ -235,14 +236,14 @@ def _parse_scores(response: httpx.Response, count: int) -> Scores | httpx.Respon
 
 
 def _read_member(response: httpx.Response, name: str) -> Any:
-    """The member of the answer. Raises CodeToolError if there is none."""
+    """Return the member `name` of a JSON response. Raises CodeToolError if there is none."""
     try:
         return response.raise_for_status().json()[name]
     except (httpx.HTTPStatusError, ValueError, KeyError, TypeError) as error:
-        shown = {"response": "number", "scores": "[number, …]", "tokens": "number"}[name]
+        expected_value = {"response": "number", "scores": "[number, …]", "tokens": "number"}[name]
         raise CodeToolError(
             f"{response.url} answered HTTP {response.status_code} {response.text[:200]!r}; "
-            f'{{"{name}": {shown}}} is needed. Does prm.base_url name a PRM server?'
+            f'{{"{name}": {expected_value}}} is needed. Does prm.base_url name a PRM server?'
         ) from error
 
 

@@ -1,10 +1,10 @@
 """Scores chats with a model behind an OpenAI-compatible server: one request per chat, one output token.
 
 vLLM is asked for the log-probabilities of exactly the two labels, by their token ids. Any other server is asked for its
-20 most probable tokens; a label's probability is that of all its spellings among them (`Yes`, ` yes`). If one label is
-not among them, it holds at most the probability of the least of them, and at most what they all leave; it is taken to
-hold that much, so the score is too close to one half rather than too sure. If both are missing, or hold next to nothing
-(a model that thinks first), the model does not score, and that is an error.
+20 most probable tokens; a label's probability is the sum over its spellings among them (`Yes`, ` yes`). A label that is
+not among them has at most the probability of the last one, and at most the probability left over by all of them; this
+upper bound is taken, so the score errs towards one half. If both labels are missing, or have almost no probability
+(as for a model that thinks first), an error is raised.
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ from codetool.prompts.messages import Message
 log = logging.getLogger(__name__)
 
 TOP_LOGPROBS = 20
-"""Tokens whose log-probabilities are asked for; more is refused by OpenAI."""
+"""Number of tokens whose log-probabilities are requested; OpenAI's maximum."""
 TOKENIZE_TIMEOUT = 5.0
+"""Timeout of a request to `/tokenize`, in seconds."""
 MIN_LABEL_PROBABILITY = 0.01
-"""Probability that the labels hold together at least; a model that gives them less answers something else."""
+"""Minimum total probability of the two labels; below it, the model does not answer with a label."""
 MAX_ANSWERS_WITHOUT_LOGPROBS = 2
-"""Answers without log-probabilities, before any with them, after which the server is taken to give none."""
+"""Number of responses without log-probabilities that are retried before the server is assumed to return none."""
 
 
 @asynccontextmanager
@@ -52,30 +53,30 @@ async def open_served_scorer(
 
 
 class ServedScorer:
-    """A server's model that chooses between two labels."""
+    """Scores chats by the label probabilities of a model behind a server."""
 
     def __init__(self, labels: tuple[str, str], client: ChatClient, ids: tuple[int, int] | None) -> None:
-        """`ids` are the token ids of the labels if the server accepts them, which is an extension of vLLM."""
+        """Store the client; `ids` are the labels' token ids for vLLM, which accepts them as an extension, else None."""
         self._label_texts, self._client, self._ids = labels, client, ids
         self._labels = tuple(f"token_id:{token}" for token in ids) if ids else labels
         self._system = SystemMessages()
         self._answers_without_logprobs = 0
-        """Answers without log-probabilities so far; -1 once there was one with them."""
+        """Number of responses without log-probabilities so far; -1 once a response had them."""
 
     async def score_chats(self, chats: Sequence[Sequence[Message]], name: str, *, new: bool) -> LabelScores:
-        """The probability of the first label for each chat.
+        """Return the probability of the first label for each chat; None for a prompt that is too long.
 
-        `tokens` is the server's own count; in `computed` prompt tokens that it says came out of its cache are left out.
+        `tokens` is the server's own count; `computed` excludes prompt tokens that the server found in its cache.
         """
         # A prefix that several requests bring at once is computed for each, so the first of new ones is read alone.
-        alone = 1 if new else 0
-        judged = [await self._score_chat(chat, name) for chat in chats[:alone]]
-        judged += await gather_or_cancel(self._score_chat(chat, name) for chat in chats[alone:])
-        asked, computed = (sum(counts) for counts in zip(*(tokens for _, tokens in judged), strict=True))
-        return LabelScores(tuple(value for value, _ in judged), asked, computed)
+        first_alone = 1 if new else 0
+        results = [await self._score_chat(chat, name) for chat in chats[:first_alone]]
+        results += await gather_or_cancel(self._score_chat(chat, name) for chat in chats[first_alone:])
+        prompt_tokens, computed = (sum(counts) for counts in zip(*(tokens for _, tokens in results), strict=True))
+        return LabelScores(tuple(value for value, _ in results), prompt_tokens, computed)
 
     async def _score_chat(self, messages: Sequence[Message], name: str) -> tuple[float | None, tuple[int, int]]:
-        """The score, None for a prompt that is too long, and the tokens of the prompt: all, and those computed."""
+        """Return the score (None for a prompt that is too long), and the prompt's tokens: all, and those computed."""
         fields: dict[str, Any] = {"top_logprobs": TOP_LOGPROBS}
         if self._ids:
             fields = {"logprob_token_ids": list(self._ids), "return_tokens_as_token_ids": True}
@@ -90,31 +91,31 @@ class ServedScorer:
             if self._system.learn_from(error, body["messages"]):
                 return await self._score_chat(messages, name)
             raise
-        found = parse_first_token(answer, body)
-        if found is None:
+        first_token = parse_first_token(answer, body)
+        if first_token is None:
             raise ConfigError(
                 f"{self._client.endpoint.base_url} tells no log-probabilities of {self._client.endpoint.model}, and "
                 "scores are made of them. Choose a server that does with prm.base_url=, vLLM for example."
             )
-        return self._score_first_token(found), (found.tokens_in, found.tokens_computed)
+        return self._score_first_token(first_token), (first_token.tokens_in, first_token.tokens_computed)
 
     def _has_logprobs_or_never_will(self, answer: dict[str, Any]) -> bool:
-        """Whether an answer has log-probabilities, or comes from a server that has never given any: no use to go on."""
+        """Return whether a response has log-probabilities, or the server is assumed never to return any."""
         if parse_first_token(answer, {"messages": ()}) is not None:
             self._answers_without_logprobs = -1
             return True
         self._answers_without_logprobs += self._answers_without_logprobs >= 0
         return self._answers_without_logprobs > MAX_ANSWERS_WITHOUT_LOGPROBS
 
-    def _score_first_token(self, found: FirstToken) -> float:
-        """The score that the labels' log-probabilities give. Raises CodeToolError where they hold next to nothing."""
+    def _score_first_token(self, token: FirstToken) -> float:
+        """Compute the score from the labels' log-probabilities. Raises CodeToolError if they have almost none."""
         first, second = (
-            _log_or_none(sum_label_probability(label, self._labels, found.logprobs)) for label in self._labels
+            _log_or_none(sum_label_probability(label, self._labels, token.logprobs)) for label in self._labels
         )
         if first is None and second is None:
             raise CodeToolError(
                 f"{self._client.endpoint.model} answers with neither label of prm.labels={list(self._label_texts)}"
-                f": its most probable tokens are {_format_top_tokens(found)}. Is it the right model, and are these its "
+                f": its most probable tokens are {_format_top_tokens(token)}. Is it the right model, and are these its "
                 "labels?"
             )
         mass = sum(math.exp(value) for value in (first, second) if value is not None)
@@ -123,7 +124,7 @@ class ServedScorer:
         elif mass < MIN_LABEL_PROBABILITY:
             raise CodeToolError(
                 f"{self._client.endpoint.model} gives prm.labels={list(self._label_texts)} only {mass:.2g} of the "
-                f"probability; its most probable tokens are {_format_top_tokens(found)}. A model that thinks first "
+                f"probability; its most probable tokens are {_format_top_tokens(token)}. A model that thinks first "
                 "cannot be asked so: switch thinking off with "
                 "prm.extra_body={chat_template_kwargs:{enable_thinking:false}}, or choose another model "
                 "or other labels."
@@ -131,7 +132,7 @@ class ServedScorer:
         if first is None or second is None:
             missing = f"does not always name both labels among its {TOP_LOGPROBS} most probable tokens"
             self._warn_once("label", f"{missing}; the other one is taken to be as probable as it could be")
-        most = _max_unlisted_logprob(found.logprobs)
+        most = _max_unlisted_logprob(token.logprobs)
         return compute_score("softmax", most if first is None else first, most if second is None else second)
 
     def _warn_once(self, kind: str, words: str) -> None:
@@ -139,17 +140,17 @@ class ServedScorer:
 
 
 def _max_unlisted_logprob(logprobs: Mapping[str, float]) -> float:
-    """The highest log-probability that a token which is not listed can have."""
-    left = max(1 - sum(math.exp(value) for value in logprobs.values()), 1e-9)
-    return min(math.log(left), min(logprobs.values()))
+    """Return an upper bound on the log-probability of a token that is not listed."""
+    remaining = max(1 - sum(math.exp(value) for value in logprobs.values()), 1e-9)
+    return min(math.log(remaining), min(logprobs.values()))
 
 
 def sum_label_probability(label: str, labels: Sequence[str], logprobs: Mapping[str, float]) -> float:
-    """The probability of all spellings of a label among some tokens: other case, blanks around it.
+    """Return the summed probability of all spellings of a label among the tokens: any case, with or without blanks.
 
-    Where the labels differ in such things alone, each is only itself.
+    If the labels differ only in case or blanks, the exact spelling alone counts.
     """
-    if len({_normalize_token(each) for each in labels}) < len(labels):
+    if len({_normalize_token(other) for other in labels}) < len(labels):
         return sum(math.exp(value) for token, value in logprobs.items() if token == label)
     return sum(
         math.exp(value) for token, value in logprobs.items() if _normalize_token(token) == _normalize_token(label)
@@ -157,7 +158,7 @@ def sum_label_probability(label: str, labels: Sequence[str], logprobs: Mapping[s
 
 
 def _normalize_token(token: str) -> str:
-    """A token without case and without the marks of a blank before it that tokenizers show."""
+    """Return a token in lower case, without blanks, quotes and the characters by which tokenizers mark a blank."""
     return token.strip(" \t\n\r▁ĠĊ\"'`*").casefold()
 
 
@@ -165,27 +166,27 @@ def _log_or_none(mass: float) -> float | None:
     return math.log(mass) if mass > 0 else None
 
 
-def _format_top_tokens(found: FirstToken) -> str:
-    """The five most probable tokens, the likeliest first."""
-    tokens = sorted(found.logprobs, key=found.logprobs.__getitem__, reverse=True)[:5]
-    return ", ".join(f"{token!r} ({math.exp(found.logprobs[token]):.2g})" for token in tokens)
+def _format_top_tokens(first_token: FirstToken) -> str:
+    """Format the five most probable tokens for a message, the most probable first."""
+    tokens = sorted(first_token.logprobs, key=first_token.logprobs.__getitem__, reverse=True)[:5]
+    return ", ".join(f"{token!r} ({math.exp(first_token.logprobs[token]):.2g})" for token in tokens)
 
 
 async def _fetch_label_ids(labels: tuple[str, str], client: ChatClient) -> tuple[int, int]:
-    """The labels' tokens, as the server's own tokenizer has them."""
+    """Fetch the labels' token ids from the server's tokenizer. Raises ConfigError if it does not return them."""
     server = client.endpoint
     base = httpx.URL(server.base_url)
     url = base.copy_with(path=base.path.rstrip("/").removesuffix("/v1") + "/tokenize")
-    found: dict[str, list[int]] = {}
+    ids_by_label: dict[str, list[int]] = {}
     for label in labels:
         try:
             body = {"model": server.model, "prompt": label, "add_special_tokens": False}
             response = (await client.http.post(url, json=body, timeout=TOKENIZE_TIMEOUT)).raise_for_status()
-            found[label] = [int(token) for token in response.json()["tokens"]]
+            ids_by_label[label] = [int(token) for token in response.json()["tokens"]]
         except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
             why = " ".join(f"{type(error).__name__} {error}".split())
             raise ConfigError(
                 f"{url} does not tell the tokens of prm.labels ({why}). prm.backend=vllm is for vLLM's server; use "
                 "prm.backend=endpoint for any other."
             ) from error
-    return find_label_tokens(labels, found.__getitem__, server.model)
+    return find_label_tokens(labels, ids_by_label.__getitem__, server.model)

@@ -2,12 +2,13 @@
 
     POST /generate {"index": i, "messages": [system, user]} ->  {"response": score}
     POST /score {"messages": [[system, user], ...]}         ->  {"scores": [...], "tokens": computed, "tokens_asked": n}
-    GET /health, GET /metrics                               ->  what is served, and Prometheus' text format
+    GET /health, GET /metrics                               ->  the served model, and Prometheus' text format
 
-Whatever arrives while the model reads is read together next, whoever sent it. A request whose client leaves is dropped.
-Whatever is not served is answered by `{"detail": why}`: 400 no JSON, 422 not what is expected, 413 too much, 503 with
-Retry-After while too many chats wait. Clients of the reference implementation read `response` whatever the status, so
-`/generate` adds `{"response": number, "error": why}`: 0 for a chat that is too long to be scored, else null.
+Requests that arrive during a forward pass are batched together in the next one. A request whose client disconnects is
+dropped. A refused request gets `{"detail": reason}` with status 400 (invalid JSON), 422 (invalid content), 413 (too
+large) or 503 (too many chats waiting, with Retry-After). Clients of the reference implementation read `response`
+whatever the status, so `/generate` adds `{"response": number, "error": reason}`: 0 for a chat that is too long, else
+null.
 """
 
 from __future__ import annotations
@@ -40,37 +41,37 @@ from codetool.prompts.messages import Message
 GENERATE = "/generate"
 PATHS = {GENERATE: "POST", "/score": "POST", "/health": "GET", "/metrics": "GET"}
 MAX_RETRY_AFTER = 60
-"""Seconds that a client is told to wait at most."""
+"""Maximum value of Retry-After, in seconds."""
 MAX_BYTES_PER_CHARACTER = 12
-"""Bytes of one character in JSON at most: a surrogate pair, both escaped."""
+"""Maximum number of bytes of one character in JSON: an escaped surrogate pair."""
 MAX_REQUEST_OVERHEAD = 65_536
-"""Bytes of a request beside the texts of its chat."""
+"""Number of bytes that a request may have in addition to the texts of its chat."""
 
 R = TypeVar("R", GenerateRequest, ScoreRequest)
 
 
 @dataclass(frozen=True)
 class RequestLimits:
-    """What is accepted."""
+    """Limits on the requests that a PRM server accepts."""
 
     max_chats: int
-    """Of one request."""
+    """Maximum number of chats in one request."""
     max_waiting: int
-    """Chats accepted and not yet answered."""
+    """Maximum number of chats that are accepted and not yet answered."""
     max_body_bytes: int
-    """Of the body of a request."""
+    """Maximum size of a request body, in bytes."""
     max_characters: int | None = None
-    """Of the texts of one chat, where so many exceed the model's context for certain; None where that is not known."""
+    """Maximum number of characters of one chat: more must exceed the model's context. None if that is not known."""
 
     def body_limit(self, kind: type[GenerateRequest | ScoreRequest]) -> int:
-        """Bytes of the body of a request of a kind: one chat cannot have more than its characters, escaped, take."""
+        """Return the maximum body size in bytes; for a single chat, the size of its escaped characters limits it."""
         if kind is ScoreRequest or self.max_characters is None:
             return self.max_body_bytes
         return min(self.max_body_bytes, MAX_BYTES_PER_CHARACTER * self.max_characters + MAX_REQUEST_OVERHEAD)
 
 
 class PRMServer:
-    """The server of one PRM; `site` is its ASGI app."""
+    """The HTTP server of one PRM; `app` is its ASGI app."""
 
     paths = tuple(PATHS)
 
@@ -95,7 +96,7 @@ class PRMServer:
         self.app: ASGIApp = MetricsMiddleware(app, self.metrics, PATHS.keys())
 
     def shut_down(self) -> None:
-        """Answer whoever still waits that the server ends, and accept no chat any more."""
+        """Refuse all waiting and all further requests, because the server is ending."""
         self._is_ending = True
         for task in self._running:
             task.cancel()
@@ -106,8 +107,8 @@ class PRMServer:
             return JSONResponse({"response": value})
 
         async def score(request: Request) -> Response:
-            values, judged = await self._score_request(request, ScoreRequest)
-            return JSONResponse({"scores": values, "tokens": judged.tokens_computed, "tokens_asked": judged.tokens})
+            values, result = await self._score_request(request, ScoreRequest)
+            return JSONResponse({"scores": values, "tokens": result.tokens_computed, "tokens_asked": result.tokens})
 
         async def health() -> Response:
             limits = {"max_chats": self._limits.max_chats, "queue": self._limits.max_waiting}
@@ -119,59 +120,65 @@ class PRMServer:
         return {GENERATE: generate, "/score": score, "/health": health, "/metrics": metrics}
 
     async def _score_request(self, request: Request, kind: type[R]) -> tuple[list[float], LabelScores]:
-        """A score for each of the request's chats, and the model's answer to them. Raises Refused."""
+        """Return a score for each chat of the request, and the scorer's full result.
+
+        Raises RequestRefusedError if the request cannot be served.
+        """
         chats = (await parse_request(request, kind, self._limits.body_limit(kind))).chats
         self._check_capacity(len(chats))
         self._reject_long_chats(chats)
         started = time.monotonic()
         self._waiting += len(chats)
         try:
-            judged = await self._cancel_on_disconnect(request, chats)
+            result = await self._cancel_on_disconnect(request, chats)
         except CodeToolError as error:
             if isinstance(error, ConfigError) and self._count_tokens:  # what the model's chat template refuses
                 raise RequestRefusedError(422, str(error)) from error
             raise RequestRefusedError(503 if isinstance(error, UnreachableError) else 502, str(error)) from error
         finally:
             self._waiting -= len(chats)
-        values = [value for value in judged.values if value is not None]
+        values = [value for value in result.values if value is not None]
         if len(values) < len(chats):
-            raise self._too_long_error(chats, judged.values.index(None))
+            raise self._too_long_error(chats, result.values.index(None))
         self._last_duration = time.monotonic() - started
-        self.metrics.count_scores(len(chats), judged.tokens_computed)
-        return values, judged
+        self.metrics.count_scores(len(chats), result.tokens_computed)
+        return values, result
 
-    def _too_long_error(self, chats: Sequence[Sequence[Message]], place: int) -> RequestRefusedError:
-        reason = f"chat {place} is longer than the model's context"
+    def _too_long_error(self, chats: Sequence[Sequence[Message]], index: int) -> RequestRefusedError:
+        reason = f"chat {index} is longer than the model's context"
         if self._count_tokens:
-            reason += ": {} tokens, where {} fit".format(*self._count_tokens(chats[place]))
+            reason += ": {} tokens, where {} fit".format(*self._count_tokens(chats[index]))
         return RequestRefusedError(CONTENT_TOO_LARGE, reason, score=0.0)
 
     def _reject_long_chats(self, chats: Sequence[Sequence[Message]]) -> None:
-        """Raise Refused for a chat whose characters tell that it exceeds the context: it is not tokenised first."""
-        most = self._limits.max_characters
-        for place, characters in enumerate(map(count_characters, chats)):
-            if most is not None and characters > most:
-                reason = f"chat {place} is longer than the model's context: {characters} characters, where {most} fit"
+        """Raise RequestRefusedError for a chat with too many characters for the context, without tokenizing it."""
+        limit = self._limits.max_characters
+        for index, characters in enumerate(map(count_characters, chats)):
+            if limit is not None and characters > limit:
+                reason = f"chat {index} is longer than the model's context: {characters} characters, where {limit} fit"
                 raise RequestRefusedError(CONTENT_TOO_LARGE, reason, score=0.0)
 
     def _check_capacity(self, chats: int) -> None:
         if self._is_ending:
             raise RequestRefusedError(503, "the server is ending")
         if chats > self._limits.max_chats:
-            what = f"{chats} chats are more than the {self._limits.max_chats} that a request may have"
-            raise RequestRefusedError(CONTENT_TOO_LARGE, f"{what}: send several requests")
+            problem = f"{chats} chats are more than the {self._limits.max_chats} that a request may have"
+            raise RequestRefusedError(CONTENT_TOO_LARGE, f"{problem}: send several requests")
         if self._waiting + chats > self._limits.max_waiting:
             pause = min(MAX_RETRY_AFTER, max(1, math.ceil(self._last_duration)))
-            what = f"{self._waiting} chats wait already, and {self._limits.max_waiting} may"
-            raise RequestRefusedError(503, f"{what}: ask again in {pause} s", retry_after=pause)
+            problem = f"{self._waiting} chats wait already, and {self._limits.max_waiting} may"
+            raise RequestRefusedError(503, f"{problem}: ask again in {pause} s", retry_after=pause)
 
     async def _cancel_on_disconnect(self, request: Request, chats: Sequence[Sequence[Message]]) -> LabelScores:
-        """The model's answers. Raises Refused, and drops the work, if the client leaves before or the server ends."""
-        asked = self._scorer.score_chats(chats, f"POST {request.url.path}", new=len(chats) > 1)
-        work, gone = asyncio.create_task(asked), asyncio.create_task(_wait_for_disconnect(request))
+        """Return the model's scores; if the client disconnects or the server ends, cancel the work.
+
+        Raises RequestRefusedError in these cases.
+        """
+        scoring = self._scorer.score_chats(chats, f"POST {request.url.path}", new=len(chats) > 1)
+        work, disconnect = asyncio.create_task(scoring), asyncio.create_task(_wait_for_disconnect(request))
         self._running.add(work)
         try:
-            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({work, disconnect}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
                 raise RequestRefusedError(DISCONNECTED, "the client left")
             if work.cancelled():
@@ -179,12 +186,12 @@ class PRMServer:
             return work.result()
         finally:
             self._running.discard(work)
-            gone.cancel()
+            disconnect.cancel()
             work.cancel()
 
 
 async def _wait_for_disconnect(request: Request) -> None:
-    """Return when the client has left. The body must have been read."""
+    """Return once the client has disconnected; the request body must have been read before."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
@@ -192,7 +199,7 @@ async def _wait_for_disconnect(request: Request) -> None:
 def _answer_error(
     request: Request, status: int, reason: str, headers: Mapping[str, str] | None = None, score: float | None = None
 ) -> Response:
-    """An error in the layout of the path that was asked."""
+    """Return an error response in the format of the requested path."""
     body: dict[str, Any] = {"detail": reason}
     if request.url.path == GENERATE:
         body = {"response": score, "error": reason, **body}
@@ -207,10 +214,10 @@ async def _answer_refusal(request: Request, error: Exception) -> Response:
 async def _answer_not_found(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     served = ", ".join(f"{method} {path}" for path, method in PATHS.items())
-    asked = f"{request.method} {request.url.path}"
-    return _answer_error(request, error.status_code, f"{asked} is not served; {served} are", error.headers)
+    requested = f"{request.method} {request.url.path}"
+    return _answer_error(request, error.status_code, f"{requested} is not served; {served} are", error.headers)
 
 
 async def _answer_internal_error(request: Request, error: Exception) -> Response:
-    """The answer; uvicorn logs the error with its traceback."""
+    """Return status 500; uvicorn logs the error with its traceback."""
     return _answer_error(request, 500, f"the server failed: {type(error).__name__}: {error}")

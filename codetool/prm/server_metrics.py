@@ -10,19 +10,23 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Bucket bounds of histograms of durations, in seconds."""
 CHATS = (1, 2, 4, 8, 16, 32, 64, 128)
+"""Bucket bounds of histograms of chats or jobs."""
 TOKENS = (64, 128, 256, 512, 1024, 2048, 4096, 8192)
+"""Bucket bounds of histograms of tokens."""
 OTHER = "other"
+"""Value of the label `path` for all unknown paths together."""
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-"""The content type of the text."""
+"""Content type of Prometheus' text format."""
 
 
 class ServerMetrics:
-    """The counters of one server."""
+    """The Prometheus metrics of one server."""
 
     def __init__(self, waiting: Callable[[], int]) -> None:
-        """`waiting` tells how many chats are accepted and not yet answered."""
+        """Create the metrics; `waiting` returns the number of chats that are accepted and not yet answered."""
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self._requests = Counter("codetool_prm_requests", "Requests answered", ["path", "status"], registry=registry)
@@ -44,35 +48,35 @@ class ServerMetrics:
         queue.set_function(lambda: float(waiting()))
 
     def count_scores(self, chats: int, tokens: int) -> None:
-        """Count a request's scores, and what was read for them."""
+        """Count the scored chats of a request and the tokens computed for them."""
         self._batch.observe(chats)
         self._scores.inc(chats)
         self._tokens.inc(tokens)
 
     def count_pass(self, jobs: int, tokens: int) -> None:
-        """Count a pass of the model; from any thread."""
+        """Count a forward pass with its sibling groups and tokens; can be called from any thread."""
         self._pass.observe(jobs)
         self._pass_tokens.observe(tokens)
 
     def count_request(self, path: str, status: int, seconds: float) -> None:
-        """Count a request."""
+        """Count an answered request and its duration in seconds."""
         self._requests.labels(path, str(status)).inc()
         self._seconds.labels(path).observe(seconds)
 
     def render(self) -> bytes:
-        """All of them in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
 class MetricsMiddleware:
-    """An ASGI app whose requests are counted."""
+    """ASGI middleware that counts the requests to an app."""
 
     def __init__(self, app: ASGIApp, metrics: ServerMetrics, paths: Set[str]) -> None:
-        """Requests for other paths than these are counted together: anybody can think of any number of them."""
+        """Wrap the app; requests to other paths than `paths` are counted together, to bound the number of labels."""
         self._app, self._metrics, self._paths = app, metrics, paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the app answer and count how it did."""
+        """Call the app, then count the request with its status and duration."""
         status, started = 500, time.perf_counter()
 
         async def watched(message: Message) -> None:

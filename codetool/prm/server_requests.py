@@ -14,20 +14,20 @@ from codetool.prompts.messages import Message
 IGNORE_EXTRA = ConfigDict(extra="ignore")  # the reference's clients may send more than is read
 CONTENT_TOO_LARGE = 413
 DISCONNECTED = 499
-"""What nginx's logs call a client that left; nobody reads it as an answer."""
+"""Status (nginx's) that is counted for a client that disconnected; it is never received."""
 
 MAX_MESSAGES = 128
-"""Messages that a chat may have; a PRM's prompt has two."""
+"""Maximum number of messages of a chat; a PRM's prompt has two."""
 
 SHORT_REASONS = {"missing": "missing", "too_short": "empty"}
-"""Pydantic's errors that are said in a word."""
+"""One-word descriptions of some of Pydantic's error types."""
 
 
 class RequestRefusedError(Exception):
-    """A request that is not served: its status and why, in one sentence."""
+    """A request is refused, with an HTTP status and the reason in one sentence."""
 
     def __init__(self, status: int, reason: str, retry_after: int | None = None, *, score: float | None = None) -> None:
-        """`score` is the number that clients of `/generate` are given; None where there is nothing to score."""
+        """Store the status; `retry_after` is in seconds, `score` is what `/generate` returns as the score, if any."""
         super().__init__(reason)
         self.status, self.score = status, score
         self.headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
@@ -48,27 +48,27 @@ def _to_messages(messages: Sequence[_Message]) -> list[Message]:
 
 @dataclass(frozen=True, config=IGNORE_EXTRA)
 class GenerateRequest:
-    """One chat to score, as the reference's clients send it."""
+    """Request of `/generate`: one chat to score, in the format of the reference implementation."""
 
     messages: Chat
     index: Any = None
-    """The client's own number for it, which the answer does not repeat."""
+    """The client's number of the chat; it is ignored."""
 
     @property
     def chats(self) -> list[list[Message]]:
-        """The one chat."""
+        """A list of the single chat."""
         return [_to_messages(self.messages)]
 
 
 @dataclass(frozen=True, config=IGNORE_EXTRA)
 class ScoreRequest:
-    """Chats to score."""
+    """Request of `/score`: one or more chats to score."""
 
     messages: Annotated[list[Chat], Field(min_length=1)]
 
     @property
     def chats(self) -> list[list[Message]]:
-        """The chats in order."""
+        """The chats, in order."""
         return [_to_messages(messages) for messages in self.messages]
 
 
@@ -76,9 +76,9 @@ T = TypeVar("T", GenerateRequest, ScoreRequest)
 
 
 async def parse_request(request: Request, kind: type[T], most: int) -> T:
-    """What the body says. Raises Refused if it cannot be read, or has more than `most` bytes.
+    """Return the parsed request body. Raises RequestRefusedError if it is invalid or has more than `most` bytes.
 
-    A body that announces a larger size is refused before it is read, one that does not as soon as it is larger.
+    If the Content-Length is larger, the body is not read; otherwise reading stops once the limit is exceeded.
     """
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > most:
@@ -108,13 +108,13 @@ def _explain_validation_error(error: ValidationError) -> RequestRefusedError:
     reason = first["msg"].removeprefix("Input ")
     if first["type"] == "json_invalid":
         return RequestRefusedError(400, f"the body is no JSON: {first['ctx']['error']}")
-    where = ".".join(map(str, first["loc"])) or "the body"
+    field_path = ".".join(map(str, first["loc"])) or "the body"
     if first["type"] in SHORT_REASONS:
-        return RequestRefusedError(422, f"{where} is {SHORT_REASONS[first['type']]}")
+        return RequestRefusedError(422, f"{field_path} is {SHORT_REASONS[first['type']]}")
     if first["type"] == "too_long":
         return RequestRefusedError(
-            CONTENT_TOO_LARGE, f"{where} has more than {MAX_MESSAGES} messages, the most of a chat"
+            CONTENT_TOO_LARGE, f"{field_path} has more than {MAX_MESSAGES} messages, the most of a chat"
         )
-    given = first["input"]
-    shown = repr(given)[:60] if isinstance(given, str | int | float | bool | None) else type(given).__name__
-    return RequestRefusedError(422, f"{where}={shown}: {reason[0].lower()}{reason[1:]}")
+    value = first["input"]
+    shown = repr(value)[:60] if isinstance(value, str | int | float | bool | None) else type(value).__name__
+    return RequestRefusedError(422, f"{field_path}={shown}: {reason[0].lower()}{reason[1:]}")
