@@ -1,13 +1,13 @@
-"""Chats as the tokens of a model folder: its chat template and its tokenizer, without importing transformers.
+"""Render and tokenize chats with the chat template and tokenizer of a model folder, without importing transformers.
 
-The folder is in Hugging Face format. The same text is what a server makes of the same messages with the same folder,
-but for two things. A template that prints the date is given `PROMPT_DATE`, so that a prompt is the same every day. What
-a message spells is never a control token, see `codetool.models.control_tokens`.
+The folder is in Hugging Face format. The rendered text equals that of a server with the same folder, except for two
+things: a template that prints the date gets `PROMPT_DATE`, so that prompts do not change from day to day; and text in a
+message never becomes a control token, see `codetool.models.control_tokens`.
 
-A template that refuses a system message gets its text at the start of the user's, one that wants the roles to alternate
-gets neighbours of one role as one message; scoring, generation, training and serving all come through here.
+If a template refuses system messages, their text is put at the start of the user's message. If it requires alternating
+roles, consecutive messages of one role are merged. Scoring, generation, training and serving all use this module.
 
-Limits: `tokenizer.json` must be there, the file of fast tokenizers; templates that call tools are not fed any.
+Limits: the folder must have a `tokenizer.json` (a fast tokenizer); tools are not passed to templates.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from codetool.prompts.messages import Message, merge_same_roles, merge_system_me
 log = logging.getLogger(__name__)
 
 PROMPT_DATE = datetime(2024, 7, 26)
-"""The day that chat templates are told it is: the one that Llama 3's templates print where nobody tells them."""
+"""The date that chat templates get as today's; Llama 3's templates print it by default."""
 _TEMPLATE_ERRORS = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
-"""What rendering a template raises that is wrong or was not made for the messages."""
+"""Errors raised when a template is invalid or does not support the messages."""
 _PROBE = {role: f"probe-{role}" for role in ("system", "user", "assistant")}
 
 
@@ -41,9 +41,9 @@ class ChatTokenizer:
     """The tokenizer and chat template of a model folder."""
 
     def __init__(self, folder: Path) -> None:
-        """Read the folder's small files.
+        """Load the tokenizer and the template.
 
-        Raises MissingError for one that is not there, ConfigError for a template that takes no user message.
+        Raises MissingError for a missing file, and ConfigError for a template that does not accept a user message.
         """
         self._folder = folder
         file = folder / "tokenizer.json"
@@ -58,11 +58,14 @@ class ChatTokenizer:
         self._adapt = self._choose_adapter()
 
     def render(self, messages: Sequence[Message]) -> str:
-        """The chat as the model reads it, the assistant's turn begun. Raises ConfigError if the template refuses."""
+        """Return the text of the chat up to the start of the assistant's turn.
+
+        Raises ConfigError if the template refuses the messages.
+        """
         return self._render_checked(self._adapt(messages))
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
-        """The tokens of `text(messages)`. Control tokens are those of the template, never those a message spells."""
+        """Return the tokens of `render(messages)`; only the template's text becomes control tokens, not a message's."""
         contents = [message["content"] for message in messages]
         if not self._control.are_spelled_in(contents):
             return self.tokenize(self.render(messages))
@@ -71,20 +74,20 @@ class ChatTokenizer:
         return self._control.encode(self.render(chat), marks)
 
     def tokenize(self, text: str) -> list[int]:
-        """The tokens of a text of our own, none added; what spells a control token is one."""
+        """Return the tokens of a trusted text: spellings of control tokens become control tokens; nothing is added."""
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     @cached_property
     def longest_token(self) -> int:
-        """Characters of the longest token: so many characters of a text at most are one token."""
+        """Number of characters of the longest token, an upper bound on characters per token."""
         return max(map(len, self._tokenizer.get_vocab(with_added_tokens=True)))
 
     def tokenize_literally(self, text: str) -> list[int]:
-        """The tokens of a text of somebody else, none added and none of them a control token."""
+        """Return the tokens of an untrusted text: none of them is a control token; nothing is added."""
         return self._control.encode_literally(text)
 
     def find_end_of_turn(self) -> int | None:
-        """The token that the template ends an assistant's message with, else `eos_token`; None without either."""
+        """Return the token with which the template ends an assistant message, else `eos_token`; None without either."""
         try:
             rendered = self._render_unchecked(self._adapt(_build_probe("user", "assistant")), begun=False)
         except _TEMPLATE_ERRORS:
@@ -94,7 +97,7 @@ class ChatTokenizer:
         return next((token for token in ending if token in self._control.ids), None)
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """The text of tokens, special ones included."""
+        """Return the text of tokens, special tokens included."""
         return str(self._tokenizer.decode(list(tokens), skip_special_tokens=False))
 
     def _render_checked(self, messages: Sequence[Message]) -> str:
@@ -107,7 +110,10 @@ class ChatTokenizer:
         return str(self._template.render(messages=list(messages), add_generation_prompt=begun, **self._special))
 
     def _choose_adapter(self) -> Callable[[Sequence[Message]], list[Message]]:
-        """How messages are put so that the template takes them. Raises ConfigError if it takes no user message."""
+        """Return a function that adapts messages to what the template supports.
+
+        Raises ConfigError if the template does not accept a user message.
+        """
         self._render_checked(_build_probe("user"))
         takes_system = self._renders_roles("system", "user")
         if not takes_system:
@@ -118,7 +124,7 @@ class ChatTokenizer:
         alternates = not self._renders_roles("user", "user")
 
         def adapt(messages: Sequence[Message]) -> list[Message]:
-            chat = [dict(each) for each in messages if each["role"] != "system" or each["content"].strip()]
+            chat = [dict(message) for message in messages if message["role"] != "system" or message["content"].strip()]
             if not takes_system:
                 chat = merge_system_message(chat)
             return merge_same_roles(chat) if alternates else chat
@@ -126,7 +132,7 @@ class ChatTokenizer:
         return adapt
 
     def _renders_roles(self, *roles: str) -> bool:
-        """Whether the template takes a chat of these roles and shows what each says."""
+        """Return whether the template accepts a chat of these roles and renders every message."""
         try:
             rendered = self._render_unchecked(_build_probe(*roles))
         except _TEMPLATE_ERRORS:
@@ -151,16 +157,16 @@ def _load_template(folder: Path) -> str:
         if not file.is_file():
             continue
         text = file.read_text(encoding="utf-8")
-        found = text if name.endswith(".jinja") else json.loads(text).get("chat_template")
-        if isinstance(found, list):  # several by name
-            found = {each["name"]: each["template"] for each in found}.get("default")
-        if found:
-            return str(found)
+        template = text if name.endswith(".jinja") else json.loads(text).get("chat_template")
+        if isinstance(template, list):  # several by name
+            template = {entry["name"]: entry["template"] for entry in template}.get("default")
+        if template:
+            return str(template)
     raise MissingError(f"{folder} has no chat template: put one into chat_template.jinja")
 
 
 def _load_special_tokens(folder: Path) -> dict[str, str]:
-    """The texts of `bos_token` and its like, which templates use."""
+    """Return the texts of `bos_token` and other special tokens that templates use."""
     file = folder / "tokenizer_config.json"
     config: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     texts = {
@@ -170,16 +176,18 @@ def _load_special_tokens(folder: Path) -> dict[str, str]:
 
 
 def _extract_token_text(token: Any) -> str | None:
-    found = token.get("content") if isinstance(token, Mapping) else token
-    return found if isinstance(found, str) else None
+    text = token.get("content") if isinstance(token, Mapping) else token
+    return text if isinstance(text, str) else None
 
 
 def _create_environment() -> ImmutableSandboxedEnvironment:
-    """What chat templates are written for; a file must not run what it likes, so it is sandboxed."""
-    made = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
-    made.globals.update(raise_exception=_raise_template_error, strftime_now=PROMPT_DATE.strftime)
-    made.filters["tojson"] = lambda value, indent=None: json.dumps(value, ensure_ascii=False, indent=indent)
-    return made
+    """Return the Jinja environment for which chat templates are written, sandboxed since templates are untrusted."""
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
+    environment.globals.update(raise_exception=_raise_template_error, strftime_now=PROMPT_DATE.strftime)
+    environment.filters["tojson"] = lambda value, indent=None: json.dumps(value, ensure_ascii=False, indent=indent)
+    return environment
 
 
 def _raise_template_error(message: str) -> NoReturn:

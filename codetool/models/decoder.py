@@ -1,6 +1,6 @@
-"""What writes tokens: a prompt's prefix is computed once, and candidates grow after it.
+"""The interface of decoders, which generate tokens for several candidates after a common prefix, and their loader.
 
-A Llama on a CPU has a decoder of our own, several times as fast as the general one, which reads everything else.
+`LlamaDecoder`, several times as fast, is used for Llama models on a CPU, and `TransformersDecoder` for everything else.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from codetool.models.support import is_supported_by_llama_decoder
 
 
 class RowGroup(Protocol):
-    """Candidates after one prefix while they are being written; those with the same tokens are one row."""
+    """Rows of tokens that are being generated after one prefix; candidates with the same tokens share a row."""
 
     def select_rows(self, rows: Sequence[int]) -> None:
-        """Go on with these rows, by their place; one that is named again goes on as a copy as well."""
+        """Continue with the rows of these indices; an index that occurs several times duplicates its row."""
         ...
 
 
 class Decoder(Protocol):
-    """A loaded model. Logits are float32 on the CPU."""
+    """A loaded model that generates tokens. Logits are float32 on the CPU."""
 
     def prefill(self, known: Prefix | None, tokens: Sequence[int]) -> tuple[Prefix, Tensor]:
-        """The prefix extended by tokens, and the logits `(vocabulary,)` after its last one."""
+        """Return the prefix `known` extended by tokens, and the logits `(vocabulary,)` after the last token."""
         ...
 
     def start(self, prefix: Prefix) -> Any:
-        """A group of one row after a prefix."""
+        """Return a new group of one row after a prefix."""
         ...
 
     def step(self, groups: Sequence[Any], tokens: Sequence[int]) -> Tensor:
-        """The logits `(rows, vocabulary)` after one more token for every row of every group, in order."""
+        """Append one token to every row of every group, in order, and return the next logits `(rows, vocabulary)`."""
         ...
 
 
 def load_decoder(weights: Weights) -> Decoder:
-    """The fastest decoder that reads this model here; on a GPU where there is one.
+    """Load a model with the fastest decoder that supports it on this machine, on a GPU if there is one.
 
-    Raises MissingError or ConfigError where the files cannot be read.
+    Raises MissingError for damaged files, and ConfigError for an unsupported model or adapter.
     """
     if is_supported_by_llama_decoder(weights.base) and not torch.cuda.is_available():
         return LlamaDecoder(weights.base, getattr(torch, weights.precision), weights.adapter)

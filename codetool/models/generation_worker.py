@@ -1,9 +1,9 @@
-"""One worker thread that writes all candidates: requests join and leave the batch between two tokens.
+"""A worker thread that generates all candidates with continuous batching: requests join and leave between two tokens.
 
-A request's prompt is computed once for all its candidates, and only from where it leaves the prompts seen before.
-Candidates are one row of the batch until they draw different tokens; those of a sure policy seldom do. Each draws from
-a random number generator of its own, so who else is in the batch does not touch its luck. The rounding of bfloat16
-logits does depend on the batch's size and can tip a draw; in float32 it practically never does.
+A request's prompt is computed once for all its candidates, and only from where it differs from earlier prompts.
+Candidates share a row of the batch until they sample different tokens. Each candidate has its own random number
+generator, so its samples do not depend on the other candidates of the batch. The rounding of bfloat16 logits depends on
+the batch size and can change a sample; in float32 this practically never happens.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from codetool.models.prefix_cache import PrefixCache
 from codetool.models.worker_thread import WorkerThread
 
 PREFILL_CHUNK = 512
-"""Prompt tokens computed between two looks at whether to stop."""
+"""Number of prompt tokens computed between two checks for cancellation."""
 
 
 @dataclass
 class GeneratedCandidate:
-    """What is drawn for one seed."""
+    """The tokens generated with one seed so far, and the seed's random number generator."""
 
     random: random.Random
     tokens: list[int] = field(default_factory=list)
@@ -35,7 +35,7 @@ class GeneratedCandidate:
 
 @dataclass(eq=False)
 class GenerationRequest:
-    """A prompt, one seed for each candidate wanted, and when a candidate's tokens are enough."""
+    """A prompt, one seed for each candidate to generate, the sampling settings and the end condition."""
 
     prompt: Sequence[int]
     seeds: Sequence[int]
@@ -43,31 +43,35 @@ class GenerationRequest:
     top_p: float
     max_tokens: int
     is_ended: Callable[[Sequence[int]], bool]
-    """Whether the tokens written so far end the candidate."""
+    """Returns whether the tokens generated so far end the candidate."""
     result: Future[list[list[int]]] = field(default_factory=Future)
-    """The candidates' tokens in the order of the seeds."""
+    """The tokens of all candidates, in the order of the seeds."""
     candidates: list[GeneratedCandidate] = field(default_factory=list)
     rows: list[list[GeneratedCandidate]] = field(default_factory=list)
-    """The candidates of each row of the group, in its order: those whose tokens are the same so far."""
+    """The unfinished candidates of each row of the group; those of one row have the same tokens so far."""
     group: RowGroup | None = None
 
 
 class GenerationWorker:
-    """The thread; use `submit` from anywhere and `close` once."""
+    """The worker thread for generation. `submit` can be called from any thread; call `close` once at the end."""
 
     def __init__(self, load: Callable[[], Decoder], rows: int, prefix_tokens: int, threads: int | None) -> None:
-        """A request waits while its candidates could make the batch more than `rows`. Raises what `load` raises."""
+        """Start the thread and load the model. Raises what `load` raises.
+
+        `rows` is the maximum batch size: a request waits until its candidates fit. `prefix_tokens` is the capacity of
+        the prefix cache in tokens, `threads` the number of CPU threads.
+        """
         self._rows = rows
         self._prefixes = PrefixCache(prefix_tokens)
         self._thread = WorkerThread[GenerationRequest, Decoder]("generation", load, self._run_round, threads)
 
     def submit(self, request: GenerationRequest) -> Future[list[list[int]]]:
-        """Queue a request. Cancelling its result takes it out of the batch before the next token."""
+        """Queue a request and return its result. Cancelling the result removes the request before the next token."""
         self._thread.submit(request)
         return request.result
 
     def close(self) -> None:
-        """Stop after the current token; unfinished requests are cancelled."""
+        """Stop after the current token and cancel unfinished requests."""
         self._thread.close()
 
     def _run_round(self) -> None:
@@ -81,7 +85,7 @@ class GenerationWorker:
         return not busy or busy + len(request.seeds) <= self._rows
 
     def _start_request(self, request: GenerationRequest) -> None:
-        """Compute the prompt and draw every candidate's first token."""
+        """Compute the prompt and sample the first token of every candidate."""
         prefix, logits = self._compute_prefix(request)
         if prefix is None or logits is None:
             return
@@ -100,7 +104,7 @@ class GenerationWorker:
         return (prefix, logits) if done == len(request.prompt) else (None, None)
 
     def _generate_token(self) -> None:
-        """One more token for every row of every request."""
+        """Generate one token for every row of every active request."""
         active = [request for request in self._thread.active if request.rows and not request.result.cancelled()]
         self._thread.active = active
         if not active:
@@ -115,26 +119,26 @@ class GenerationWorker:
             start += count
 
     def _append_tokens(self, request: GenerationRequest, logits: Tensor) -> None:
-        """Give each candidate its next token, from the logits of its row.
+        """Sample each candidate's next token from the logits of its row.
 
-        Rows part where their candidates draw different tokens; the last candidate that ends brings the result.
+        A row is split where its candidates sample different tokens. When the last candidate ends, the result is set.
         """
         uniforms = [[candidate.random.random() for candidate in row] for row in request.rows]
-        drawn = sample_tokens(logits, uniforms, request.temperature, request.top_p)
+        samples = sample_tokens(logits, uniforms, request.temperature, request.top_p)
         rows: list[int] = []
-        writing: list[list[GeneratedCandidate]] = []
-        for number, (row, tokens) in enumerate(zip(request.rows, drawn, strict=True)):
-            parts: dict[int, list[GeneratedCandidate]] = {}
+        next_rows: list[list[GeneratedCandidate]] = []
+        for number, (row, tokens) in enumerate(zip(request.rows, samples, strict=True)):
+            candidates_by_token: dict[int, list[GeneratedCandidate]] = {}
             for candidate, token in zip(row, tokens, strict=True):
                 candidate.tokens.append(token)
-                parts.setdefault(token, []).append(candidate)
-            going = [part for part in parts.values() if not self._is_finished(request, part[0])]
-            rows += [number] * len(going)
-            writing += going
-        request.rows = writing
+                candidates_by_token.setdefault(token, []).append(candidate)
+            unfinished = [part for part in candidates_by_token.values() if not self._is_finished(request, part[0])]
+            rows += [number] * len(unfinished)
+            next_rows += unfinished
+        request.rows = next_rows
         if request.group is not None:
             request.group.select_rows(rows)
-        if not writing and request.result.set_running_or_notify_cancel():
+        if not next_rows and request.result.set_running_or_notify_cancel():
             request.result.set_result([candidate.tokens for candidate in request.candidates])
 
     def _is_finished(self, request: GenerationRequest, candidate: GeneratedCandidate) -> bool:

@@ -1,10 +1,9 @@
 """A Llama-family decoder for generation on a CPU: one forward pass over rows that share cached prefixes.
 
-The general implementation copies the whole key-value cache for every token and keeps one per row. Here a prefix is
-computed once, is copied once into a slot beside others, and serves all candidates after it: siblings attend to the same
-tensors.
+transformers' implementation keeps a KV cache per row and copies it for every token. Here, a prefix is computed once and
+copied once into a slot (see `codetool.models.kv_slots`), and all candidates after it attend to the same tensors.
 
-Limits: no biases, no sliding window, default rotary embedding; the shapes come from `config.json` of the weights.
+Limits: no biases, no sliding window, default rotary embedding; the sizes are read from the model's `config.json`.
 """
 
 from __future__ import annotations
@@ -27,19 +26,23 @@ from codetool.models.lora import merge_adapter
 
 @dataclass(frozen=True)
 class LlamaConfig:
-    """The sizes of a model, from its `config.json`."""
+    """The sizes and constants of a Llama model, from its `config.json`."""
 
     layers: int
     heads: int
     kv_heads: int
     head: int
+    """Size of an attention head."""
     epsilon: float
+    """Epsilon of the RMS norms."""
     theta: float
+    """Base of the rotary embedding's frequencies."""
     context: int
+    """Maximum number of tokens."""
 
     @classmethod
     def from_folder(cls, folder: Path) -> LlamaConfig:
-        """Raises KeyError for a configuration that is not a Llama's."""
+        """Load the configuration of a model folder. Raises KeyError if it is not a Llama's."""
         config = json.loads((folder / "config.json").read_text())
         heads = config["num_attention_heads"]
         rope = config.get("rope_parameters") or config
@@ -56,24 +59,26 @@ class LlamaConfig:
 
 @dataclass(frozen=True)
 class LlamaLayer:
-    """The weights of one layer, projections that read the same input joined."""
+    """The weights of one layer; projections of the same input are concatenated."""
 
     qkv: Tensor
     out: Tensor
     gate_up: Tensor
     down: Tensor
     before: Tensor
+    """Weight of the norm before attention."""
     between: Tensor
+    """Weight of the norm between attention and MLP."""
 
 
 class LlamaDecoder:
-    """A loaded model. Logits are float32; nothing requires a gradient."""
+    """A loaded Llama model that generates tokens. Logits are float32; no weight requires a gradient."""
 
     def __init__(self, folder: Path, dtype: torch.dtype, adapter: Path | None = None) -> None:
         """Load `model.safetensors` and `config.json` of a folder in Hugging Face format; compute in `dtype`.
 
-        An adapter is merged into the weights, before they are rounded. Raises MissingError for damaged files and
-        ConfigError for an adapter that does not fit.
+        An adapter is merged into the weights in float32, before they are cast to `dtype`. Raises MissingError for
+        damaged files and ConfigError for an adapter that does not fit.
         """
         self.config = LlamaConfig.from_folder(folder)
         try:
@@ -92,11 +97,11 @@ class LlamaDecoder:
         self._slots = KVSlots(self.config.layers, self.config.kv_heads, self.config.head, dtype)
 
     def start(self, prefix: Prefix) -> SlotGroup:
-        """A group of one row after a prefix."""
+        """Return a new group of one row after a prefix."""
         return SlotGroup(prefix)
 
     def prefill(self, known: Prefix | None, tokens: Sequence[int]) -> tuple[Prefix, Tensor]:
-        """The prefix extended by tokens, and the logits `(vocabulary,)` after its last one."""
+        """Return the prefix `known` extended by tokens, and the logits `(vocabulary,)` after the last token."""
         start = len(known.tokens) if known else 0
         count, shape = len(tokens), self.config
         size = (shape.layers, 2, shape.kv_heads, start + count, shape.head)
@@ -119,10 +124,10 @@ class LlamaDecoder:
         return Prefix((*(known.tokens if known else ()), *tokens), cache), self._compute_logits(x[-1:])[0]
 
     def step(self, groups: Sequence[SlotGroup], tokens: Sequence[int]) -> Tensor:
-        """The logits `(rows, vocabulary)` after one more token for every row of every group, in order."""
+        """Append one token to every row of every group, in order, and return the next logits `(rows, vocabulary)`."""
         x = F.embedding(torch.tensor(tokens), self.embedding)
-        places = torch.tensor([len(g.prefix.tokens) + g.length for g in groups for _ in range(g.rows)])
-        cos, sin = self.cos[places, None], self.sin[places, None]
+        positions = torch.tensor([len(g.prefix.tokens) + g.length for g in groups for _ in range(g.rows)])
+        cos, sin = self.cos[positions, None], self.sin[positions, None]
         self._slots.allocate(groups)
         for i, layer in enumerate(self.layers):
             q, k, v = self._compute_qkv(layer, x, cos, sin)
@@ -130,13 +135,13 @@ class LlamaDecoder:
         return self._compute_logits(x)
 
     def _compute_qkv(self, layer: LlamaLayer, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Rotated queries and keys, and values: `(tokens, heads, head)`."""
+        """Return the rotated queries, the rotated keys and the values: each `(tokens, heads, head)`."""
         shape = self.config
-        mixed = F.linear(self._rms_norm(x, layer.before), layer.qkv).view(len(x), -1, shape.head)
-        turned = mixed[:, : shape.heads + shape.kv_heads]
-        left, right = turned.chunk(2, -1)
-        turned = turned * cos + torch.cat([-right, left], -1) * sin
-        return turned[:, : shape.heads], turned[:, shape.heads :], mixed[:, shape.heads + shape.kv_heads :]
+        projected = F.linear(self._rms_norm(x, layer.before), layer.qkv).view(len(x), -1, shape.head)
+        rotated = projected[:, : shape.heads + shape.kv_heads]
+        left, right = rotated.chunk(2, -1)
+        rotated = rotated * cos + torch.cat([-right, left], -1) * sin
+        return rotated[:, : shape.heads], rotated[:, shape.heads :], projected[:, shape.heads + shape.kv_heads :]
 
     def _apply_output_and_mlp(self, layer: LlamaLayer, x: Tensor, attended: Tensor) -> Tensor:
         x = x + F.linear(attended, layer.out)
@@ -151,21 +156,21 @@ class LlamaDecoder:
 
 
 def _build_layer(weights: dict[str, Tensor], name: str) -> LlamaLayer:
-    def of(part: str) -> Tensor:
+    def find(part: str) -> Tensor:
         return weights[f"{name}{part}.weight"]
 
     return LlamaLayer(
-        qkv=torch.cat([of("self_attn.q_proj"), of("self_attn.k_proj"), of("self_attn.v_proj")]),
-        out=of("self_attn.o_proj"),
-        gate_up=torch.cat([of("mlp.gate_proj"), of("mlp.up_proj")]),
-        down=of("mlp.down_proj"),
-        before=of("input_layernorm"),
-        between=of("post_attention_layernorm"),
+        qkv=torch.cat([find("self_attn.q_proj"), find("self_attn.k_proj"), find("self_attn.v_proj")]),
+        out=find("self_attn.o_proj"),
+        gate_up=torch.cat([find("mlp.gate_proj"), find("mlp.up_proj")]),
+        down=find("mlp.down_proj"),
+        before=find("input_layernorm"),
+        between=find("post_attention_layernorm"),
     )
 
 
 def _compute_rope_tables(shape: LlamaConfig, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of every position in the context: `(context, head)`."""
+    """Return the cosines and sines of the rotary embedding for every position: each `(context, head)`."""
     frequencies = shape.theta ** -(torch.arange(0, shape.head, 2).float() / shape.head)
     angles = torch.outer(torch.arange(shape.context).float(), frequencies).repeat(1, 2)
     return angles.cos().to(dtype), angles.sin().to(dtype)

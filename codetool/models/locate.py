@@ -1,6 +1,7 @@
-"""Where a model lies on this machine, or one message that says what is missing and how to supply it.
+"""Find the folders of a model on this machine, or raise an error that says what is missing and how to supply it.
 
-The policy and the PRM name models alike: `model` is a hub name or a folder, `path` an adapter for it or other weights.
+The policy and the PRM use the same settings: `model` is a hub name or a folder, and `path` is an adapter for it, or a
+folder with another model.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from codetool.prompts import trained_prompt
 from codetool.runs.identity import find_local_model_folder, hash_files
 
 Group = Literal["policy", "prm"]
-"""Whose model it is: what the options in messages begin with."""
+"""Option group whose model is located; messages name its options, for example `policy.path`."""
 
 EMBEDDED_MODEL = "SmolLM2-135M-Instruct"
-"""The model whose weights come from a package registry, no hub asked."""
+"""The model whose weights are downloaded from a package registry instead of a model hub."""
 ADAPTERS_FOLDER = Path(__file__).parents[1] / "adapters"
 EMBEDDED_ADAPTER = Path("embedded")
-"""What `path` says for the adapter of the embedded model that comes with this package."""
+"""Value of `path` that selects this package's adapter for the embedded model."""
 MODEL_FILE_SUFFIXES = {".safetensors", ".bin", ".json", ".jinja", ".model"}
-"""Files that determine what a model does."""
+"""Suffixes of the files that determine a model's output."""
 COMMIT_HASH = re.compile("[0-9a-f]{40}")
-"""Name of a snapshot's folder in the hub's cache: the commit of the model's repository, which names its content."""
+"""Pattern of a snapshot folder's name in the hub's cache: the commit of the model's repository."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,10 @@ class ModelFolders:
     base: Path
     adapter: Path | None
     local: bool
-    """Whether the base is a folder that somebody named, not what the model's published name stands for."""
+    """Whether the base is a folder that the user named, not a download of a published model."""
 
     def checksum(self) -> str:
-        """Hex sha256 of the weights: by their files, or by what pins them, which a published model has."""
+        """Return the hex sha256 of the weights: of their files, or for a published model of its pinned version."""
         parts = [self._base_checksum()] + ([compute_checksum(self.adapter)] if self.adapter else [])
         return parts[0] if len(parts) == 1 else hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
@@ -57,19 +58,19 @@ class ModelFolders:
 
 
 def find_or_build(group: Group, model: str, path: Path | None, *, wheel: Path | None = None) -> ModelFolders:
-    """The folders of `GROUP.model` and `GROUP.path`; `wheel` holds the embedded model where pip cannot fetch it.
+    """Return the folders for `GROUP.model` and `GROUP.path`; the embedded model is downloaded and converted if needed.
 
-    `path` may say `embedded`: the adapter that comes with this package.
-    Raises MissingError; nothing but the embedded model is downloaded.
+    `wheel` is the embedded model's wheel file, for machines on which it cannot be downloaded. The path `embedded`
+    selects this package's adapter. Raises MissingError if a model is missing; no other model is downloaded.
     """
-    found = locate(group, model, path)
-    if not found.local and found.base == smollm2.locate_smollm2():
+    folders = locate(group, model, path)
+    if not folders.local and folders.base == smollm2.locate_smollm2():
         smollm2.ensure_smollm2(wheel)
-    return found
+    return folders
 
 
 def locate(group: Group, model: str, path: Path | None) -> ModelFolders:
-    """The same without downloading or converting anything: the embedded model's folder may not be there yet."""
+    """Return the same folders without any download or conversion; the embedded model's folder may not exist yet."""
     path = resolve_path(group, path)
     if path is None or (path / "adapter_config.json").is_file():
         return _locate_base(group, model, path)
@@ -84,7 +85,7 @@ def locate(group: Group, model: str, path: Path | None) -> ModelFolders:
 
 
 def resolve_path(group: Group, path: Path | None) -> Path | None:
-    """The folder that `GROUP.path` names; `embedded` is the adapter that comes with this package."""
+    """Return the folder that `GROUP.path` names; for `embedded`, the folder of this package's adapter."""
     return ADAPTERS_FOLDER / f"smollm2_{group}" if path == EMBEDDED_ADAPTER else path
 
 
@@ -98,9 +99,9 @@ def load_trained_prompt(group: Group, path: Path | None) -> trained_prompt.Promp
 
 
 def compute_served_checksum(path: Path | None) -> str | None:
-    """Hex sha256 of what a running server is said to serve: of the folder's files, or of the path if it has it alone.
+    """Return the hex sha256 for the `path` of a model on a running server; None without a path.
 
-    None without a path: the model's name says it.
+    It is the checksum of the folder's files, or of the path itself if the folder is not on this machine.
     """
     if path is None:
         return None
@@ -108,12 +109,12 @@ def compute_served_checksum(path: Path | None) -> str | None:
 
 
 def compute_checksum(folder: Path) -> str:
-    """Hex sha256 of the files of an adapter or model that determine what it does; of large ones a sample of 1 in 16."""
+    """Return the hex sha256 of the files that determine a model's output; of large files, 1 block in 16 is hashed."""
     return hash_files(sorted(file for file in folder.iterdir() if file.suffix in MODEL_FILE_SUFFIXES), folder)
 
 
 def _locate_base(group: Group, model: str, adapter: Path | None) -> ModelFolders:
-    """The base as the adapter names it if that is a folder here, else by its own path or its hub name."""
+    """Return the folders with the base that the adapter names, if it is a folder here, else the base named `model`."""
     for name in (adapter and _read_base_name(adapter), model):
         if name and (folder := find_local_model_folder(name)):
             _require_weights(group, folder)
@@ -135,13 +136,13 @@ def _require_weights(group: Group, folder: Path) -> None:
 
 
 def _hub_cache_folder() -> Path:
-    """Where Hugging Face's tools keep downloads, by their own environment variables."""
+    """Return the folder of Hugging Face's download cache, according to its environment variables."""
     home = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface")
     return Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
 
 
 def _find_download(model: str, cache: Path) -> Path | None:
-    """The complete download of a model that its branch `main` names, else the newest one."""
+    """Return the complete download of a model's branch `main`, else the newest complete one; None without any."""
     downloads = cache / f"models--{model.replace('/', '--')}"
     complete = [
         folder
@@ -149,9 +150,9 @@ def _find_download(model: str, cache: Path) -> Path | None:
         if (folder / "config.json").is_file() and _has_weights(folder)
     ]
     main = downloads / "refs" / "main"
-    named = main.read_text(encoding="utf-8").strip() if main.is_file() else None
-    of_main = [folder for folder in complete if folder.name == named]
-    return max(of_main or complete, key=lambda folder: folder.stat().st_mtime, default=None)
+    main_commit = main.read_text(encoding="utf-8").strip() if main.is_file() else None
+    main_snapshots = [folder for folder in complete if folder.name == main_commit]
+    return max(main_snapshots or complete, key=lambda folder: folder.stat().st_mtime, default=None)
 
 
 def _has_weights(folder: Path) -> bool:

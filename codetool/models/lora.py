@@ -1,7 +1,7 @@
-"""LoRA adapters in PEFT's format (Hu et al. 2021, arXiv 2106.09685), merged into their base or trained further.
+"""Merge LoRA adapters in PEFT's format (Hu et al. 2021, arXiv 2106.09685) into their base, or load them for training.
 
-Limits: plain LoRA of linear layers, with or without rank-stabilised scaling; no DoRA, no biases, no layers trained
-whole. Merging in bfloat16 rounds: a merged model's logits differ from the adapter's beside its base by that much.
+Limits: plain LoRA of linear layers, with or without rank-stabilised scaling; no DoRA, no biases, no fully trained
+layers. Merging in bfloat16 rounds the weights, so logits differ slightly from those of the unmerged adapter.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ UNSUPPORTED = ("use_dora", "modules_to_save", "rank_pattern", "alpha_pattern", "
 
 
 def merge_adapter(weights: MutableMapping[str, Tensor], adapter: Path) -> None:
-    """Replace each adapted weight by its sum with the adapter's `scaling · B A`; the number format stays.
+    """Add the adapter's `scaling · B A` to each adapted weight, in place of the old tensor; data types do not change.
 
-    `weights` are a model's tensors by name. Raises MissingError for files that are not there or damaged and ConfigError
-    for another kind of adapter or one for another model.
+    `weights` are a model's tensors by name. Raises MissingError for missing or damaged files, and ConfigError for an
+    unsupported adapter or one for another model.
     """
     factors = _load_factors(adapter)
     scaling = _load_scaling(adapter)
@@ -36,27 +36,31 @@ def merge_adapter(weights: MutableMapping[str, Tensor], adapter: Path) -> None:
         weight = weights.get(target)
         if weight is None or weight.shape != (up.shape[0], down.shape[1]):
             raise ConfigError(f"{adapter} is an adapter for another model: {target} does not fit.")
-        change = scaling * (up.float() @ down.float()).to(weight.device)
-        weights[target] = (weight.float() + change).to(weight.dtype)
+        delta = scaling * (up.float() @ down.float()).to(weight.device)
+        weights[target] = (weight.float() + delta).to(weight.dtype)
 
 
 def load_for_training(model: nn.Module, adapter: Path) -> None:
-    """Put an adapter's weights into those of a model that PEFT has given a new one, to be trained on.
+    """Copy an adapter's weights into the new adapter of a PEFT model, to continue its training.
 
-    Raises MissingError for files that are not there or damaged and ConfigError for another kind of adapter, one for
-    another model, or one of another rank, scaling or choice of layers than the model's.
+    Raises MissingError for missing or damaged files, and ConfigError for an unsupported adapter, one for another model,
+    or one whose rank, scaling or layers differ from the new adapter's.
     """
     factors, scaling = _load_factors(adapter), _load_scaling(adapter)
-    own = {name.replace(".default.", "."): each for name, each in model.named_parameters() if "lora_" in name}
-    ours = next(module.scaling["default"] for module in model.modules() if hasattr(module, "lora_A"))
-    fits = {name: each.shape for name, each in own.items()} == {name: each.shape for name, each in factors.items()}
-    if not fits or not math.isclose(scaling, ours):
+    new_weights = {
+        name.replace(".default.", "."): tensor for name, tensor in model.named_parameters() if "lora_" in name
+    }
+    new_scaling = next(module.scaling["default"] for module in model.modules() if hasattr(module, "lora_A"))
+    fits = {name: tensor.shape for name, tensor in new_weights.items()} == {
+        name: tensor.shape for name, tensor in factors.items()
+    }
+    if not fits or not math.isclose(scaling, new_scaling):
         raise ConfigError(
             f"tuning.init_adapter={adapter} is not of the shape that is trained: set tuning.rank, tuning.alpha and "
             "tuning.modules to what its adapter_config.json has, and start from the model it was made for."
         )
     with torch.no_grad():
-        for name, weight in own.items():
+        for name, weight in new_weights.items():
             weight.copy_(factors[name])
 
 
@@ -68,9 +72,9 @@ def _load_factors(adapter: Path) -> dict[str, Tensor]:
         factors = load_file(file)
     except SafetensorError as error:
         raise MissingError(f"{file} cannot be read: {error}. Is it complete?") from error
-    strange = [name for name in factors if not name.endswith((".lora_A.weight", ".lora_B.weight"))]
-    if strange:
-        raise _unsupported_error(adapter, f"trains {strange[0]} otherwise")
+    unsupported = [name for name in factors if not name.endswith((".lora_A.weight", ".lora_B.weight"))]
+    if unsupported:
+        raise _unsupported_error(adapter, f"trains {unsupported[0]} otherwise")
     return factors
 
 

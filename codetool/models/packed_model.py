@@ -1,11 +1,10 @@
-"""A causal language model that reads many pieces of text in one pass, each after a prefix it has read before.
+"""A causal language model that computes many pieces of text in one forward pass, each after a cached prefix.
 
-The pieces lie one behind the other in a single row, so nothing is padded and every matrix of the model is multiplied
-once for all of them; only attention is computed family by family. A family is some pieces after the same prefix: they
-see its keys and values, which are not computed again, and not each other. Logits exist for two tokens at
-the last position of a piece.
+The pieces are concatenated in a single row, so nothing is padded and every matrix product is computed once for all of
+them; only attention is computed group by group. A group consists of pieces after the same prefix: they attend to its
+cached keys and values, but not to each other. Logits are computed for two tokens, at the last position of each piece.
 
-Limits: architectures whose attention is causal over everything before (Llama, Qwen2, Qwen3, Mistral without a window).
+Limits: architectures with full causal attention (Llama, Qwen2, Qwen3, Mistral without a sliding window).
 """
 
 from __future__ import annotations
@@ -28,46 +27,47 @@ from codetool.models.lora import merge_adapter
 from codetool.models.support import require_custom_mask_support
 
 ATTENTION_NAME = "codetool_packed"
-"""Name that transformers knows our attention by."""
+"""Name under which this attention is registered with transformers."""
 
 
 @dataclass(frozen=True)
 class PrefixGroup:
-    """Pieces of text, each in tokens, after one prefix.
-
-    The prefix is the caches `(layers, 2, kv_heads, tokens, head)` of its parts.
-    """
+    """Tokenized pieces of text after one cached prefix."""
 
     prefix: Sequence[Tensor]
+    """Keys and values of the prefix's parts, in order: each `(layers, 2, kv_heads, tokens, head)`."""
     pieces: Sequence[Sequence[int]]
+    """Tokens of each piece."""
 
     @property
     def cached_tokens(self) -> int:
-        """Tokens of the prefix."""
+        """Number of tokens of the prefix."""
         return sum(cache.shape[3] for cache in self.prefix)
 
     @property
     def uncached_tokens(self) -> int:
-        """Tokens to read."""
+        """Number of tokens to compute."""
         return sum(map(len, self.pieces))
 
 
 @dataclass(frozen=True)
 class PackedOutput:
-    """What reading a piece brought: its keys and values, and the two labels' logits after its last token."""
+    """Output of the model for one piece."""
 
     cache: Tensor
+    """Keys and values of the piece: `(layers, 2, kv_heads, tokens, head)`."""
     logits: tuple[float, float]
+    """Logits of the two labels after the last token."""
 
 
 class PackedModel:
-    """A loaded model. Nothing requires a gradient."""
+    """A loaded model for packed forward passes. No weight requires a gradient."""
 
     def __init__(self, folder: Path, adapter: Path | None, precision: Precision, device: str) -> None:
-        """Load the folder, with the adapter's weights added to it.
+        """Load the model folder and merge the adapter into its weights.
 
-        Raises ConfigError for an architecture that cannot be read so, another kind of adapter or a device that is not
-        there, MissingError for damaged files.
+        Raises ConfigError for an unsupported architecture or adapter or a device that does not exist, and MissingError
+        for damaged files.
         """
         self.device = _select_device(device)
         model = _load_model(folder, precision)
@@ -79,7 +79,7 @@ class PackedModel:
         self._head: Any = model.get_output_embeddings()
 
     def forward(self, families: Sequence[PrefixGroup], labels: tuple[int, int]) -> list[list[PackedOutput]]:
-        """What every piece of every family brought, in order."""
+        """Return the output for every piece of every group, in order; `labels` are the tokens of the two logits."""
         pieces = [piece for family in families for piece in family.pieces]
         positions = [
             range(family.cached_tokens, family.cached_tokens + len(piece))
@@ -89,21 +89,23 @@ class PackedModel:
         pack = _Pack(families, self._head.weight.dtype, self.device)
         hidden = self._body(
             input_ids=torch.tensor([[token for piece in pieces for token in piece]], device=self.device),
-            position_ids=torch.tensor([[place for some in positions for place in some]], device=self.device),
+            position_ids=torch.tensor(
+                [[position for piece_positions in positions for position in piece_positions]], device=self.device
+            ),
             use_cache=False,
             pack=pack,
         ).last_hidden_state[0]
         lengths = [len(piece) for piece in pieces]
         last = torch.tensor(lengths, device=self.device).cumsum(0) - 1
-        wanted = self._head.weight[list(labels)].float()
-        logits = F.linear(hidden[last].float(), wanted).tolist()  # bfloat16 would round a logit of 20 to 1/8
+        label_weights = self._head.weight[list(labels)].float()
+        logits = F.linear(hidden[last].float(), label_weights).tolist()  # bfloat16 would round a logit of 20 to 1/8
         caches = iter(torch.stack(pack.new).split(lengths, 3))
-        read = iter([PackedOutput(cache.contiguous(), (a, b)) for cache, (a, b) in zip(caches, logits, strict=True)])
-        return [[next(read) for _ in family.pieces] for family in families]
+        outputs = iter([PackedOutput(cache.contiguous(), (a, b)) for cache, (a, b) in zip(caches, logits, strict=True)])
+        return [[next(outputs) for _ in family.pieces] for family in families]
 
 
 class _Pack:
-    """The families of one pass as attention sees them, and the keys and values that it leaves behind."""
+    """The groups of one pass with their attention masks, and the new keys and values of all layers."""
 
     def __init__(self, families: Sequence[PrefixGroup], dtype: torch.dtype, device: torch.device) -> None:
         self.families = families
@@ -113,38 +115,40 @@ class _Pack:
 
 
 def _build_mask(family: PrefixGroup, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """`(new, known + new)`, added to scores: a token sees the prefix and, of its own piece, what stands before it."""
-    own = torch.block_diag(*[torch.ones(len(piece), len(piece), device=device).tril() for piece in family.pieces])
-    seen = F.pad(own, (family.cached_tokens, 0), value=1.0)
+    """Return the mask `(new, cached + new)` to add to scores: a token sees the prefix and its piece up to itself."""
+    within_pieces = torch.block_diag(
+        *[torch.ones(len(piece), len(piece), device=device).tril() for piece in family.pieces]
+    )
+    seen = F.pad(within_pieces, (family.cached_tokens, 0), value=1.0)
     return torch.zeros_like(seen, dtype=dtype).masked_fill_(seen == 0, float("-inf"))
 
 
 def _attend(
     module: Any, query: Tensor, key: Tensor, value: Tensor, mask: None, *, scaling: float, pack: _Pack, **_: Any
 ) -> tuple[Tensor, None]:
-    """Attention of one layer over all families: `(1, heads, tokens, head)` to `(1, tokens, heads, head)`."""
+    """Compute attention of one layer over all groups: `(1, heads, tokens, head)` to `(1, tokens, heads, head)`."""
     layer, start, attended = module.layer_idx, 0, []
     pack.new.append(torch.stack([key[0], value[0]]))
     for family, seen in zip(pack.families, pack.masks, strict=True):
-        own = slice(start, start + family.uncached_tokens)
-        keys, values = torch.cat([*(cache[layer] for cache in family.prefix), pack.new[-1][:, :, own]], 2)
-        # The query heads that share a key head stand one below the other, so that no key is copied for them.
-        together = query[0, :, own].reshape(keys.shape[0], -1, keys.shape[2])
-        out = _weigh_values(together * scaling, keys, values, seen)
+        own_slice = slice(start, start + family.uncached_tokens)
+        keys, values = torch.cat([*(cache[layer] for cache in family.prefix), pack.new[-1][:, :, own_slice]], 2)
+        # Query heads that share a key head are stacked along the query dimension, so that keys need not be copied.
+        stacked_query = query[0, :, own_slice].reshape(keys.shape[0], -1, keys.shape[2])
+        out = _weigh_values(stacked_query * scaling, keys, values, seen)
         attended.append(out.reshape(-1, family.uncached_tokens, keys.shape[2]))
         start += family.uncached_tokens
     return torch.cat(attended, 1).transpose(0, 1)[None], None
 
 
 def _weigh_values(query: Tensor, keys: Tensor, values: Tensor, seen: Tensor) -> Tensor:
-    """The values weighted by attention: `(kv_heads, queries, head)`, where `seen` is the mask of each query head."""
-    new, known = seen.shape[0], seen.shape[1] - seen.shape[0]
+    """Return the values weighted by attention: `(kv_heads, queries, head)`; `seen` is the mask of each query head."""
+    new, cached = seen.shape[0], seen.shape[1] - seen.shape[0]
     if query.device.type != "cpu":
         mask = seen.repeat(query.shape[1] // new, 1)[None, None]
         return F.scaled_dot_product_attention(query[None], keys[None], values[None], attn_mask=mask, scale=1.0)[0]
     # Two matrix products take a CPU half to a third of the time of its fused attention with a mask.
-    scores = torch.bmm(query, keys.transpose(1, 2)).view(-1, new, known + new)
-    scores[..., known:] += seen[:, known:]
+    scores = torch.bmm(query, keys.transpose(1, 2)).view(-1, new, cached + new)
+    scores[..., cached:] += seen[:, cached:]
     return torch.bmm(scores.softmax(-1).view(*query.shape[:2], -1), values)
 
 

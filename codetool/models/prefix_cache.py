@@ -1,4 +1,4 @@
-"""Computed prompts, kept for the prompts that start like them."""
+"""A cache of the keys and values of recent prompts, for later prompts with the same start."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from codetool.models.kv_slots import Prefix
 
 
 class PrefixCache:
-    """The most recently used prefixes, up to a number of tokens in all (23 kB a token for SmolLM2-135M)."""
+    """The most recently used prefixes, up to a total number of tokens (23 kB per token for SmolLM2-135M)."""
 
     def __init__(self, room: int) -> None:
         self.capacity = room
@@ -16,7 +16,7 @@ class PrefixCache:
         """The least recently used first."""
 
     def find_longest(self, tokens: Sequence[int]) -> Prefix | None:
-        """The longest known start of `tokens` that leaves at least one token to compute, None if there is none."""
+        """Return the longest cached start of `tokens` that leaves at least one token to compute; None without one."""
         best, shared = None, 0
         for prefix in self._prefixes:
             common = _common(prefix.tokens, tokens)
@@ -30,7 +30,7 @@ class PrefixCache:
         return Prefix(best.tokens[:shared], best.cache[:, :, :, :shared])
 
     def add(self, prefix: Prefix) -> None:
-        """Keep a prefix; those that it extends are no longer needed, and the least recently used make room."""
+        """Add a prefix; remove those that it extends, and the least recently used ones beyond the capacity."""
         self._prefixes = [kept for kept in self._prefixes if _common(kept.tokens, prefix.tokens) < len(kept.tokens)]
         self._prefixes.append(prefix)
         while len(self._prefixes) > 1 and sum(len(kept.tokens) for kept in self._prefixes) > self.capacity:
@@ -38,7 +38,7 @@ class PrefixCache:
 
 
 def _common(a: Sequence[int], b: Sequence[int]) -> int:
-    """How many tokens two sequences share from their start."""
+    """Return the number of tokens that two sequences have in common at their start."""
     low, high = 0, min(len(a), len(b))
     while low < high:  # equality of slices is a C loop, so halving beats walking
         middle = (low + high + 1) // 2

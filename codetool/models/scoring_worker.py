@@ -1,7 +1,7 @@
-"""One worker thread that scores everything: what arrives while a pass runs is read together in the next one.
+"""A worker thread that scores prompts in batches: jobs that arrive during a forward pass are batched in the next one.
 
-A job is the prompts of siblings. What they have in common, their stem, is read first, in chunks, from where it leaves
-all prompts read before; then their ends, side by side. Every pass takes the next part of as many jobs as fit.
+A job holds the prompts of siblings. Their common prefix, the stem, is computed first, in chunks, from where it differs
+from earlier prompts; then their ends, all in one pass. Every pass computes the next part of as many jobs as fit.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from codetool.models.prefix_tree import PrefixTree, Segment, count_shared_tokens
 from codetool.models.worker_thread import WorkerThread
 
 STEM_CHUNK = 512
-"""Tokens of a stem that are read in one pass; more would spend attention on what the mask hides."""
+"""Maximum number of stem tokens in one pass; longer chunks would waste attention on masked scores."""
 
 Logits = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class LabelLogits:
-    """The two labels' logits for each prompt of a job, and the tokens that were really read for it."""
+    """The two labels' logits for each prompt of a job, and the number of tokens that were computed for the job."""
 
     logits: list[Logits]
     tokens: int
@@ -30,33 +30,35 @@ class LabelLogits:
 
 @dataclass(eq=False)
 class ScoringJob:
-    """Prompts in tokens, all different, none empty."""
+    """Tokenized prompts to score, all different and none empty, with the progress of the computation."""
 
     prompts: Sequence[Sequence[int]]
     result: Future[LabelLogits] = field(default_factory=Future)
     segment: Segment | None = None
-    """The end of what has been read of the stem."""
+    """Segment of the prefix tree at the end of the computed part of the stem."""
     computed_tokens: int = 0
-    """The stem's tokens up to there."""
+    """Number of tokens of the stem that are computed."""
     stem_tokens: int = 0
-    """Tokens that all prompts start with and that are read before their ends."""
+    """Number of tokens of the stem, which is computed before the ends."""
     read_tokens: int = 0
+    """Number of tokens computed for this job so far."""
     logits: list[Logits] = field(default_factory=list)
+    """Logits of the prompts whose ends are computed, in order."""
 
     def update_prefix(self, tree: PrefixTree) -> None:
-        """Find out how much of the stem is known by now. A single prompt has no ends: its stem is whole chunks."""
+        """Look up how much of the stem is cached by now. The stem of a single prompt consists of whole chunks."""
         first = self.prompts[0]
         if self.segment is None:
-            known = (count_shared_tokens(first, other) for other in self.prompts[1:])
-            self.stem_tokens = min(len(first) - 1, *(len(prompt) - 1 for prompt in self.prompts), *known)
-        here, done = tree.find_longest(first[: self.stem_tokens])
-        if self.segment is None or done > self.computed_tokens:
-            self.segment, self.computed_tokens = here, done
+            shared_lengths = (count_shared_tokens(first, other) for other in self.prompts[1:])
+            self.stem_tokens = min(len(first) - 1, *(len(prompt) - 1 for prompt in self.prompts), *shared_lengths)
+        segment, cached_tokens = tree.find_longest(first[: self.stem_tokens])
+        if self.segment is None or cached_tokens > self.computed_tokens:
+            self.segment, self.computed_tokens = segment, cached_tokens
         if len(self.prompts) == 1:
             self.stem_tokens -= (self.stem_tokens - self.computed_tokens) % STEM_CHUNK
 
     def select_pieces(self, room: int, alone: bool) -> list[Sequence[int]]:
-        """The pieces to read now, at most `room` tokens; more only where a single end is longer and it is `alone`."""
+        """Return the pieces to compute next, of at most `room` tokens; a job that is `alone` may get one longer end."""
         if self.computed_tokens < self.stem_tokens:
             return (
                 [
@@ -72,18 +74,18 @@ class ScoringJob:
         return fitting or (ends[:1] if alone else [])
 
     def add_outputs(self, pieces: Sequence[Sequence[int]], results: Sequence[PackedOutput], tree: PrefixTree) -> None:
-        """Go on from what a pass has read."""
+        """Store the outputs of a pass: cache the pieces, and advance the stem or add the logits of the ends."""
         assert self.segment is not None
-        kept = [tree.add(self.segment, piece, read.cache) for piece, read in zip(pieces, results, strict=True)]
+        segments = [tree.add(self.segment, piece, output.cache) for piece, output in zip(pieces, results, strict=True)]
         self.read_tokens += sum(map(len, pieces))
         if self.computed_tokens < self.stem_tokens:
-            self.segment, self.computed_tokens = kept[0], self.computed_tokens + len(pieces[0])
+            self.segment, self.computed_tokens = segments[0], self.computed_tokens + len(pieces[0])
         else:
-            self.logits += [read.logits for read in results]
+            self.logits += [output.logits for output in results]
 
 
 def group_by_prefix(prompts: Sequence[tuple[int, ...]]) -> list[list[tuple[int, ...]]]:
-    """The prompts in groups that are worth a job each: those that share at least half of the shorter one."""
+    """Return the prompts grouped into jobs: neighbours in sorted order that share at least half of the shorter one."""
     groups: list[list[tuple[int, ...]]] = []
     for prompt in sorted(prompts):  # which puts those that start alike beside each other
         last = groups[-1][-1] if groups else ()
@@ -95,10 +97,10 @@ def group_by_prefix(prompts: Sequence[tuple[int, ...]]) -> list[list[tuple[int, 
 
 
 class Scorer:
-    """The thread; use `submit` from anywhere and `close` once."""
+    """The worker thread for scoring. `submit` can be called from any thread; call `close` once at the end."""
 
     on_pass: Callable[[int, int], None] | None = None
-    """Told by the thread of every pass, how many jobs and tokens it is about to read."""
+    """Called by the worker thread before every pass, with its number of jobs and of tokens."""
 
     def __init__(
         self,
@@ -109,38 +111,42 @@ class Scorer:
         prefix_tokens: int,
         threads: int | None,
     ) -> None:
-        """A pass reads at most `batch_tokens`, or one longer end. Raises what `load` raises; the thread calls it."""
+        """Start the thread, which loads the model. Raises what `load` raises.
+
+        `labels` are the tokens of the two labels, `batch_tokens` is the maximum number of tokens of a pass (a longer
+        end is computed alone), and `prefix_tokens` is the capacity of the prefix tree in tokens.
+        """
         self._labels, self._batch = labels, batch_tokens
         self._tree = PrefixTree(prefix_tokens)
         self._thread = WorkerThread[ScoringJob, PackedModel]("scoring", load, self._run_pass, threads)
 
     @property
     def context(self) -> int:
-        """Tokens that a prompt may have."""
+        """Maximum number of tokens of a prompt."""
         return self._thread.model.context
 
     def submit(self, job: ScoringJob) -> Future[LabelLogits]:
-        """Queue a job. Cancelling its result takes it out before the next pass."""
+        """Queue a job and return its result. Cancelling the result removes the job before the next pass."""
         self._thread.submit(job)
         return job.result
 
     def close(self) -> None:
-        """Stop after the current pass; unfinished jobs are cancelled."""
+        """Stop after the current pass and cancel unfinished jobs."""
         self._thread.close()
 
     def _run_pass(self) -> None:
-        """Read the next part of as many jobs as fit, in order of arrival."""
+        """Compute the next part of as many jobs as fit, in order of arrival."""
         while self._thread.take_job():
             pass
         self._thread.active = [job for job in self._thread.active if not job.result.cancelled()]
         parts = list(self._select_parts())
         if not parts:
             return
-        read_now = [PrefixGroup(job.segment.caches, pieces) for job, pieces in parts if job.segment]
+        groups = [PrefixGroup(job.segment.caches, pieces) for job, pieces in parts if job.segment]
         if self.on_pass:
-            self.on_pass(len(read_now), sum(family.uncached_tokens for family in read_now))
-        for (job, pieces), read in zip(parts, self._thread.model.forward(read_now, self._labels), strict=True):
-            job.add_outputs(pieces, read, self._tree)
+            self.on_pass(len(groups), sum(group.uncached_tokens for group in groups))
+        for (job, pieces), outputs in zip(parts, self._thread.model.forward(groups, self._labels), strict=True):
+            job.add_outputs(pieces, outputs, self._tree)
             if len(job.logits) == len(job.prompts) and job.result.set_running_or_notify_cancel():
                 job.result.set_result(LabelLogits(job.logits, job.read_tokens))
         self._thread.active = [job for job in self._thread.active if not job.result.done()]
@@ -148,14 +154,14 @@ class Scorer:
 
     def _select_parts(self) -> Iterator[tuple[ScoringJob, list[Sequence[int]]]]:
         room = self._batch
-        begun: set[tuple[Segment | None, int]] = set()
+        started: set[tuple[Segment | None, int]] = set()
         for job in self._thread.active:
             if job.segment is None or job.computed_tokens < job.stem_tokens:
                 job.update_prefix(self._tree)
             pieces = job.select_pieces(room, alone=room == self._batch)
-            if not pieces or (job.segment, pieces[0][0]) in begun:
+            if not pieces or (job.segment, pieces[0][0]) in started:
                 continue  # the second of two that go on alike waits: in the next pass it may find the work done
-            begun |= {(job.segment, piece[0]) for piece in pieces}
+            started |= {(job.segment, piece[0]) for piece in pieces}
             room -= sum(map(len, pieces))
             yield job, pieces
             if room <= 0:

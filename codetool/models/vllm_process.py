@@ -1,4 +1,4 @@
-"""One vLLM server: its command, its environment, its start, what it did, its end."""
+"""Start, monitor and end a vLLM server process, and read its usage."""
 
 from __future__ import annotations
 
@@ -25,60 +25,61 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 LOG_INTERVAL = 15.0
-"""Between two lines about a server that is not up yet."""
+"""Seconds between two log messages about a server that is still starting."""
 SHUTDOWN_SECONDS = 10.0
-"""The supervisor needs five at most."""
+"""Seconds after which the watchdog process is killed; it needs five at most."""
 TAIL_LINES = 12
-"""Lines of the log that an error shows."""
+"""Number of log lines that an error message shows."""
 
 PASSED_VARIABLES = (
     "PATH", "HOME", "USER", "LANG", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH", "LD_PRELOAD", "HF_HOME",
     "HF_HUB_CACHE",
 )  # fmt: skip
-"""Environment variables that the server gets; keys and tokens are not among them."""
+"""Environment variables that are passed to the server; keys and tokens are not among them."""
 PASSED_PREFIXES = ("LC_", "XDG_", "CUDA_", "NVIDIA_", "NCCL_", "OMP_", "KMP_", "MKL_", "TORCH", "TRITON_", "VLLM_")
 
 
 @dataclass(frozen=True)
 class ServerCommand:
-    """What to start: arguments of vLLM's server, and environment variables beyond those passed on."""
+    """Description of a server to start: arguments of vLLM's server, and additional environment variables."""
 
     name: str
-    """What messages call it."""
+    """Name of the server in messages."""
     arguments: Sequence[str]
     environment: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What a server did while it was up."""
+    """Token counts of a server since it was ready."""
 
     tokens_in: int
-    """Prompt tokens, those from the prefix cache included."""
+    """Number of prompt tokens, including those from the prefix cache."""
     tokens_cached: int
-    """Prompt tokens that the prefix cache held."""
+    """Number of prompt tokens that were found in the prefix cache."""
     tokens_looked_up: int
-    """Prompt tokens that the prefix cache was asked for."""
+    """Number of prompt tokens that were looked up in the prefix cache."""
     tokens_out: int
-    """New tokens."""
+    """Number of generated tokens."""
     seconds: float
-    """Wall time since it was ready, idle time included."""
+    """Wall time since the server was ready, idle time included."""
 
     @property
     def hit_rate(self) -> float | None:
-        """Share of prompt tokens that the prefix cache held, None where there were none."""
+        """Fraction of the looked-up prompt tokens that were in the prefix cache; None without any."""
         return self.tokens_cached / self.tokens_looked_up if self.tokens_looked_up else None
 
 
 @dataclass(frozen=True)
 class ServerLog:
-    """What a server says: a file from a place on, for earlier servers may have written to it."""
+    """Log of one server: the part of a file after `begin`, since earlier servers may have written to the file."""
 
     file: Path
     begin: int
+    """Offset of the log in the file, in bytes."""
 
     def tail(self) -> str:
-        """The first errors that it names, and its last lines."""
+        """Return the first errors in the log and its last lines."""
         with self.file.open("rb") as stream:
             stream.seek(self.begin)
             text = stream.read().decode(errors="replace").splitlines()
@@ -88,62 +89,63 @@ class ServerLog:
 
 @dataclass(frozen=True)
 class RunningServer:
-    """A server that answers."""
+    """A server that is ready to answer requests."""
 
     root: str
-    """Its address without a version, `http://127.0.0.1:41233`."""
+    """URL of the server without `/v1`, for example `http://127.0.0.1:41233`."""
     ready: float
-    """When it was ready, on the monotonic clock."""
+    """Time of the monotonic clock, in seconds, at which it was ready."""
     log: ServerLog
-    """What it says."""
+    """Log of the server."""
 
     async def read_usage(self) -> Usage | None:
-        """What it did so far, from its own metrics; None if it does not tell."""
+        """Return the usage so far, from the server's metrics; None if the server does not answer."""
         with contextlib.suppress(httpx.HTTPError):
             async with httpx.AsyncClient(timeout=5.0, trust_env=False) as http:
-                counted = parse_counters((await http.get(f"{self.root}/metrics")).text)
+                counters = parse_counters((await http.get(f"{self.root}/metrics")).text)
             return Usage(
-                tokens_in=counted.get("prompt_tokens", 0),
-                tokens_cached=counted.get("prefix_cache_hits", 0),
-                tokens_looked_up=counted.get("prefix_cache_queries", 0),
-                tokens_out=counted.get("generation_tokens", 0),
+                tokens_in=counters.get("prompt_tokens", 0),
+                tokens_cached=counters.get("prefix_cache_hits", 0),
+                tokens_looked_up=counters.get("prefix_cache_queries", 0),
+                tokens_out=counters.get("generation_tokens", 0),
                 seconds=time.monotonic() - self.ready,
             )
         return None
 
 
 def parse_counters(metrics: str) -> dict[str, int]:
-    """The counters of a server by their short names, summed over engines, from the text of `/metrics`."""
-    found: dict[str, int] = {}
+    """Return vLLM's counters by their short names, summed over engines, from the text of `/metrics`."""
+    counters: dict[str, int] = {}
     for name, value in re.findall(r"^vllm:(\w+)_total(?:\{.*\})? (\S+)$", metrics, re.MULTILINE):
-        found[name] = found.get(name, 0) + int(float(value))
-    return found
+        counters[name] = counters.get(name, 0) + int(float(value))
+    return counters
 
 
 @asynccontextmanager
 async def start_server(command: ServerCommand, file: Path, timeout: float) -> AsyncIterator[RunningServer]:
-    """The server once it answers; ended afterwards with all its processes. What it says is appended to `file`.
+    """Start a server, yield it once it is healthy, and end it with all its processes on exit.
 
-    Raises MissingError if it ends or stays silent for `timeout` seconds; the message has the last lines of the log.
+    Its output is appended to `file`. Raises MissingError if it ends or is not healthy within `timeout` seconds; the
+    message contains the last lines of the log.
     """
     log_file = ServerLog(file, file.stat().st_size if file.exists() else 0)
     port = _find_free_port()
-    words = ["-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1", "--port", str(port)]
+    server_arguments = ["-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1", "--port", str(port)]
     process = _start_process(
-        [sys.executable, *words, *command.arguments], build_environment() | dict(command.environment), file
+        [sys.executable, *server_arguments, *command.arguments], build_environment() | dict(command.environment), file
     )
     try:
-        began = time.monotonic()
+        started = time.monotonic()
         root = f"http://127.0.0.1:{port}"
         await _wait_until_healthy(command.name, root, process, log_file, timeout)
-        log.info("%s is up after %.0f s, its log is %s", command.name, time.monotonic() - began, file.name)
+        log.info("%s is up after %.0f s, its log is %s", command.name, time.monotonic() - started, file.name)
         yield RunningServer(root, time.monotonic(), log_file)
     finally:
         await asyncio.shield(_end_process(process))
 
 
 def build_environment() -> dict[str, str]:
-    """Our environment without what the server has no use for, secrets above all; no hub is asked, nothing reported."""
+    """Return the server's environment: the variables it needs, without secrets, and with hub and telemetry disabled."""
     passed = {
         name: value
         for name, value in os.environ.items()
@@ -151,8 +153,8 @@ def build_environment() -> dict[str, str]:
     }
     cores = sorted(os.sched_getaffinity(0))
     # Without this the CPU build leaves a core to others.
-    bound = {"VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores))}
-    return bound | passed | {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    binding = {"VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores))}
+    return binding | passed | {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
 
 
 def _start_process(command: Sequence[str], variables: Mapping[str, str], file: Path) -> subprocess.Popen[bytes]:
@@ -170,8 +172,8 @@ def _start_process(command: Sequence[str], variables: Mapping[str, str], file: P
 async def _wait_until_healthy(
     name: str, root: str, process: subprocess.Popen[bytes], file: ServerLog, timeout: float
 ) -> None:
-    """Return when the server is healthy."""
-    began = told = time.monotonic()
+    """Return once the server is healthy. Raises MissingError if it ends or does not become healthy in time."""
+    started = last_logged = time.monotonic()
     async with httpx.AsyncClient(timeout=5.0, trust_env=False) as http:
         while True:
             with contextlib.suppress(httpx.TransportError):
@@ -180,16 +182,16 @@ async def _wait_until_healthy(
             now = time.monotonic()
             if process.poll() is not None:
                 raise MissingError(f"{name} ended before it answered.\n{file.tail()}")
-            if now - began > timeout:
+            if now - started > timeout:
                 raise MissingError(f"{name} did not answer within {timeout:g} s (`vllm.start_timeout`).\n{file.tail()}")
-            if now - told > LOG_INTERVAL:
-                told = now
-                log.info("waiting for %s: %.0f s, at most %g s", name, now - began, timeout)
+            if now - last_logged > LOG_INTERVAL:
+                last_logged = now
+                log.info("waiting for %s: %.0f s, at most %g s", name, now - started, timeout)
             await asyncio.sleep(POLL_SECONDS)
 
 
 async def _end_process(process: subprocess.Popen[bytes]) -> None:
-    """Let go of the server, and wait until its supervisor has ended all of it."""
+    """Close the watchdog's standard input, and wait until it has ended the server with all its processes."""
     if process.stdin:
         process.stdin.close()
     deadline = time.monotonic() + SHUTDOWN_SECONDS

@@ -1,7 +1,7 @@
-"""vLLM servers that a run starts and ends itself: one process for all models of one base.
+"""vLLM servers that a run starts and ends itself: one server for a base model with all its adapters.
 
-Options ask through `codetool.interfaces.ModelServers`: `served = await servers.serve(weights)`, then speak to
-`served.base_url` as the model `served.model` (OpenAI-compatible; also `/tokenize` beside `/v1`).
+Policies and PRMs use them through `codetool.interfaces.ModelServers`: `served = await servers.serve(weights)` returns
+the OpenAI-compatible `served.base_url` and the name of the model, `served.model`; `/tokenize` is next to `/v1`.
 """
 
 from __future__ import annotations
@@ -30,36 +30,36 @@ log = logging.getLogger(__name__)
 
 LOG_FILE = "vllm.log"
 USAGE_FILE = "servers.jsonl"
-"""A line for each server of a run: what it served and what it did."""
+"""File with one record for each server of a run: the models it served and its usage."""
 CPU_BATCHED_TOKENS = 8192
-"""Prompt tokens of one pass on a CPU."""
+"""Minimum of vLLM's limit on the prompt tokens of one pass on a CPU."""
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-"""The sizes vLLM keeps room for; a LoRA adapter of rank r takes the next larger one."""
+"""Values that vLLM accepts as maximum LoRA rank."""
 
 SECRET_ARGUMENTS = ("--api-key", "--hf-token")
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class VllmConfig:
-    """Settings of the servers; which models they serve the policy and the PRM say."""
+    """Settings of the vLLM servers of a run; which models they serve follows from the policy and the PRM."""
 
     start_timeout: Annotated[float, Field(gt=0), Operational]
-    """Seconds from the start of a server until it answers."""
+    """Maximum time from the start of a server until it is healthy, in seconds."""
     max_model_len: Annotated[int, Field(ge=1)] | None
-    """Longest prompt with its answer in tokens; None: what the model was made for."""
+    """Maximum number of tokens of prompt and response together; None takes the model's context length."""
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1), Operational]
-    """Share of a GPU's memory that each server takes."""
+    """Fraction of a GPU's memory that each server uses, in (0, 1]."""
     cpu_kv_cache_gib: Annotated[int, Field(ge=1), Operational]
-    """GiB of memory for keys and values where vLLM runs on the CPU."""
+    """Size of the KV cache in GiB if vLLM runs on the CPU."""
     max_num_seqs: Annotated[int, Field(ge=1), Operational]
-    """Candidates written at once."""
+    """Maximum number of sequences that a server generates concurrently."""
     arguments: tuple[str, ...]
-    """Further arguments of `vllm.entrypoints.openai.api_server`, `[--tensor-parallel-size, "2"]`."""
+    """Further arguments of `vllm.entrypoints.openai.api_server`, for example `[--tensor-parallel-size, "2"]`."""
 
     @model_validator(mode="after")
     def _no_secrets(self) -> Self:
-        for word in self.arguments:
-            name = word.partition("=")[0].replace("_", "-")  # vLLM takes --api_key as well
+        for argument in self.arguments:
+            name = argument.partition("=")[0].replace("_", "-")  # vLLM takes --api_key as well
             if name in SECRET_ARGUMENTS:
                 raise ValueError(
                     f"vllm.arguments must not hold {name}, for they are written to config.yaml, reports and W&B. "
@@ -69,10 +69,10 @@ class VllmConfig:
 
     @asynccontextmanager
     async def open(self, planned: Sequence[Weights], folder: Path) -> AsyncIterator[VllmServers]:
-        """The servers, none of them started yet; all are ended afterwards.
+        """Yield the servers, which start on demand, and end all of them on exit.
 
-        `planned` are the weights the run may ask for. What the servers say is kept in `folder` as `vllm.log`, what
-        they did as `servers.jsonl`.
+        `planned` are the weights that the run may request. `folder` receives the servers' output, `vllm.log`, and their
+        usage, `servers.jsonl`.
         """
         async with AsyncExitStack() as stack:
             servers = VllmServers(self, planned, folder, stack)
@@ -83,7 +83,7 @@ class VllmConfig:
 
 
 class VllmServers:
-    """The servers of one run."""
+    """The vLLM servers of one run, each started when its base model is first requested."""
 
     def __init__(self, settings: VllmConfig, planned: Sequence[Weights], folder: Path, stack: AsyncExitStack) -> None:
         self._settings, self._planned, self._folder, self._stack = settings, tuple(planned), folder, stack
@@ -91,9 +91,9 @@ class VllmServers:
         self._turn = asyncio.Lock()
 
     async def serve(self, weights: Weights) -> ServedModel:
-        """Where the model answers, once it does.
+        """Return the URL and name of a model, after its server has been started if necessary.
 
-        Raises MissingError where vLLM is not installed or the server does not come up.
+        Raises MissingError if vLLM is not installed or the server does not start.
         """
         base = (weights.base, weights.precision)
         adapters = self._name_adapters(base)
@@ -104,7 +104,7 @@ class VllmServers:
         return ServedModel(f"{self._running[base].root}/v1", model)
 
     async def log_usage(self) -> None:
-        """Note what every server did."""
+        """Log the usage of every server, and append it to `servers.jsonl`."""
         for (base, precision), server in self._running.items():
             usage = await server.read_usage()
             if usage is None:
@@ -125,9 +125,13 @@ class VllmServers:
                 file.append(line)
 
     def _name_adapters(self, base: tuple[Path, Precision]) -> dict[Path, str]:
-        """The adapters of a base that the run may ask for, and what each is called."""
-        found = [w.adapter for w in self._planned if (w.base, w.precision) == base and w.adapter is not None]
-        return {path: f"{path.name}-{i}" for i, path in enumerate(dict.fromkeys(found), 1)}
+        """Return the names of the adapters of a base that the run may request, by their folder."""
+        folders = [
+            weights.adapter
+            for weights in self._planned
+            if (weights.base, weights.precision) == base and weights.adapter is not None
+        ]
+        return {path: f"{path.name}-{i}" for i, path in enumerate(dict.fromkeys(folders), 1)}
 
     async def _start_server(self, base: tuple[Path, Precision], adapters: Mapping[Path, str]) -> RunningServer:
         if importlib.util.find_spec("vllm") is None:
@@ -142,8 +146,8 @@ class VllmServers:
             environment={"VLLM_CPU_KVCACHE_SPACE": str(self._settings.cpu_kv_cache_gib)},
         )
         log.info("starting %s%s", command.name, f" and {len(adapters)} LoRA adapters" if adapters else "")
-        opened = start_server(command, self._folder / LOG_FILE, self._settings.start_timeout)
-        return await self._stack.enter_async_context(opened)
+        server = start_server(command, self._folder / LOG_FILE, self._settings.start_timeout)
+        return await self._stack.enter_async_context(server)
 
     def _build_arguments(self, base: Path, precision: Precision) -> list[str]:
         settings = self._settings
@@ -160,10 +164,10 @@ class VllmServers:
 
 
 def _build_cpu_arguments(base: Path, max_model_len: int | None) -> list[str]:
-    """Arguments for vLLM's CPU builds, none for others.
+    """Return additional arguments for vLLM's CPU builds, none for other builds.
 
-    Where a prompt is read in chunks, a CPU build (0.32) dies of a request with a seed: it would turn back the generator
-    for every chunk but the last, which only a GPU's can do.
+    Chunked prefill is disabled because a CPU build (0.32) crashes on a request with a seed: it resets the random number
+    generator after every chunk but the last, which only GPU generators support.
     """
     if not any("cpu" in f"{name} {version}" for name, version in _list_installed_versions()):
         return []
@@ -172,21 +176,21 @@ def _build_cpu_arguments(base: Path, max_model_len: int | None) -> list[str]:
 
 
 def _list_installed_versions() -> Iterator[tuple[str, str]]:
-    """Names and versions of the installed distributions of vLLM."""
+    """Yield the names and versions of the installed distributions of vLLM."""
     for name in ("vllm", "vllm-cpu"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             yield name, importlib.metadata.version(name)
 
 
 def _build_lora_arguments(adapters: Mapping[Path, str]) -> list[str]:
-    """Arguments that serve these adapters, none for none: the base alone is faster without."""
+    """Return the arguments that serve these adapters; none without adapters, since LoRA support slows the base down."""
     if not adapters:
         return []
     rank = max(json.loads((path / "adapter_config.json").read_text())["r"] for path in adapters)
-    room = next((size for size in LORA_RANKS if size >= rank), None)
-    if room is None:
-        named = ", ".join(map(str, adapters))
-        raise MissingError(f"vLLM serves LoRA adapters up to rank {LORA_RANKS[-1]}, and one of {named} has {rank}.")
+    max_rank = next((size for size in LORA_RANKS if size >= rank), None)
+    if max_rank is None:
+        folders = ", ".join(map(str, adapters))
+        raise MissingError(f"vLLM serves LoRA adapters up to rank {LORA_RANKS[-1]}, and one of {folders} has {rank}.")
     modules = [f"{name}={path}" for path, name in adapters.items()]
-    sizes = ["--max-loras", str(len(adapters)), "--max-lora-rank", str(room)]
+    sizes = ["--max-loras", str(len(adapters)), "--max-lora-rank", str(max_rank)]
     return ["--enable-lora", *sizes, "--lora-modules", *modules]

@@ -1,11 +1,11 @@
-"""A small process between a run and its model server, so that no server outlives its run.
+"""A small process between a run and its model server, which ensures that no server outlives its run.
 
     python -m codetool.models.vllm_watchdog COMMAND …
 
-It starts the command and ends it, with every process the command has started, as soon as its standard input closes:
-that happens when the run lets go of the server, and when the run is killed in a way that lets it do nothing more.
+It starts the command, and ends it with all its descendants as soon as its own standard input is closed. That happens
+when the run ends the server, and also when the run is killed without a chance to clean up.
 
-Limits: Linux. A SIGKILL to this process itself ends the command, but not what the command has started.
+Limits: Linux only. A SIGKILL to this process ends the command, but not the command's descendants.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 GRACE_SECONDS = 5.0
-"""Between the request to end and the end by force."""
+"""Seconds between SIGTERM and SIGKILL."""
 POLL_SECONDS = 0.2
+"""Maximum seconds between two checks whether the command has ended."""
 
 
 def main() -> None:
-    """Run the command until it ends or nobody holds our standard input any more; exit with its code."""
+    """Run the command until it ends or this process's standard input is closed; exit with the command's code."""
     prctl = ctypes.CDLL(None).prctl
     prctl(PR_SET_CHILD_SUBREAPER, 1)  # orphans of the server become our children, so that none escapes
     for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -45,20 +46,20 @@ def main() -> None:
 
 
 def _is_abandoned() -> bool:
-    """Whether our standard input is closed at the other end; looks for LOOK_SECONDS at most."""
+    """Return whether this process's standard input is closed; wait at most POLL_SECONDS for that."""
     readable, _, _ = select.select([sys.stdin], [], [], POLL_SECONDS)
     return bool(readable) and not os.read(sys.stdin.fileno(), 4096)
 
 
 def end_descendants() -> None:
-    """Ask all our descendants to end, wait a little, then kill what is left of them; returns when none is left."""
+    """Send SIGTERM to all descendants, and after GRACE_SECONDS SIGKILL; return when none is left."""
     for process in list_descendants():
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGTERM)
     deadline = time.monotonic() + GRACE_SECONDS
-    while left := list_descendants():
+    while remaining := list_descendants():
         if time.monotonic() > deadline:
-            for process in left:
+            for process in remaining:
                 with suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
         with suppress(ChildProcessError):
@@ -68,17 +69,17 @@ def end_descendants() -> None:
 
 
 def list_descendants() -> list[int]:
-    """The ids of all processes below this one, zombies among them."""
-    found, parents = list[int](), [os.getpid()]
+    """Return the ids of all descendants of this process, including zombies."""
+    descendants, parents = list[int](), [os.getpid()]
     while parents:
         children = [child for parent in parents for child in _list_children(parent)]
-        found += children
+        descendants += children
         parents = children
-    return found
+    return descendants
 
 
 def _list_children(process: int) -> list[int]:
-    """A process's children; those of each of its threads are listed apart."""
+    """Return the ids of a process's children; Linux lists them separately for each thread."""
     children = list[int]()
     with suppress(OSError):
         for thread in Path(f"/proc/{process}/task").iterdir():

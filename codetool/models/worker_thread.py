@@ -1,4 +1,4 @@
-"""A thread that computes for many who wait: jobs arrive from anywhere, each round works on those that are there."""
+"""A worker thread that owns a model: jobs are submitted from any thread, and each round works on all active jobs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ log = logging.getLogger(__name__)
 
 
 class WorkerJob(Protocol):
-    """Something to compute."""
+    """A job for the worker thread."""
 
     @property
     def result(self) -> Future[Any]:
-        """Where the result is awaited; cancelling it takes the job out before the next round."""
+        """Future of the result; cancelling it removes the job before the next round."""
         ...
 
 
@@ -27,10 +27,10 @@ Model = TypeVar("Model")
 
 
 class CpuShares:
-    """Divides the cores of this process among the threads that compute in it.
+    """Divides the CPU cores of this process among its worker threads.
 
-    A policy and a PRM in one process compute at the same time. Were each to use every core, their helper threads would
-    wait for each other at every operation, and both would be slower than with one core each.
+    A policy and a PRM in one process compute at the same time. If each used every core, their helper threads would wait
+    for each other at every operation, and both would be slower than with one core each.
     """
 
     def __init__(self) -> None:
@@ -38,26 +38,26 @@ class CpuShares:
         self._takers = 0
 
     def add_thread(self) -> None:
-        """Count one more thread that computes."""
+        """Count one more worker thread."""
         with self._lock:
             self._takers += 1
 
     def remove_thread(self) -> None:
-        """Count one less."""
+        """Count one worker thread less."""
         with self._lock:
             self._takers -= 1
 
     def compute_share(self) -> int:
-        """CPU threads for each of those that compute, at least 1."""
+        """Return the number of CPU threads for each worker thread, at least 1."""
         return max(1, count_available_cores() // max(1, self._takers))
 
 
 CPU_SHARES = CpuShares()
-"""Those of this process: its cores are one resource, whoever computes."""
+"""The shares of this process; there is one instance, since all workers use the same cores."""
 
 
 def count_available_cores() -> int:
-    """Cores that this process may use: those that it may run on, fewer where OMP_NUM_THREADS says so.
+    """Return the number of cores that this process may use: its CPU affinity, limited by OMP_NUM_THREADS.
 
     joblib sets that variable in its workers, so that parallel cells of a sweep share the machine.
     """
@@ -67,21 +67,22 @@ def count_available_cores() -> int:
 
 
 class WorkerThread(Generic[Work, Model]):
-    """The thread; use `submit` from anywhere and `close` once.
+    """A worker thread with its model. `submit` can be called from any thread; call `close` once at the end.
 
-    The model is loaded by the thread too: torch keeps a pool of helper threads for every thread that computes, and as
-    soon as the pools outnumber the cores their members sleep between any two operations (half the speed).
+    The thread loads the model as well: torch keeps a pool of helper threads for every thread that computes, and if all
+    pools together have more threads than there are cores, they sleep between operations, which halves the speed.
     """
 
     def __init__(
         self, name: str, load: Callable[[], Model], work: Callable[[], None], threads: int | None = None
     ) -> None:
-        """`work` does one round on `active`, inside torch's inference mode. Raises what `load` raises.
+        """Start the thread and wait until it has loaded the model. Raises what `load` raises.
 
-        `threads` are CPU threads; None takes an equal share of the cores for each thread that computes in this process.
+        `work` does one round on the jobs in `active`, in torch's inference mode. `threads` is the number of CPU
+        threads; None takes an equal share of the cores for each worker thread of this process.
         """
         self.active: list[Work] = []
-        """Jobs begun and not ended; the thread's own."""
+        """Jobs that are started and not finished; only the worker thread uses the list."""
         self.closed = False
         self._name, self._load, self._round, self._threads = name, load, work, threads
         self._waiting: deque[Work] = deque()
@@ -100,7 +101,7 @@ class WorkerThread(Generic[Work, Model]):
             self._changed.notify()
 
     def close(self) -> None:
-        """Stop after the current round; unfinished jobs are cancelled."""
+        """Stop after the current round and cancel unfinished jobs."""
         with self._changed:
             self.closed = True
             self._changed.notify()
@@ -109,7 +110,10 @@ class WorkerThread(Generic[Work, Model]):
             job.result.cancel()
 
     def take_job(self, fits: Callable[[Work], bool] = lambda job: True) -> Work | None:
-        """The job that waits longest, made active, if it fits; else None. Cancelled ones are dropped. For rounds."""
+        """Activate and return the job that has waited longest, if it fits, else None; drop cancelled jobs.
+
+        Only `work` calls this method.
+        """
         with self._changed:
             while self._waiting and not self.closed:
                 if self._waiting[0].result.cancelled():
@@ -147,7 +151,7 @@ class WorkerThread(Generic[Work, Model]):
                     self._fail_active_jobs(error)
 
     def _apply_cpu_share(self) -> None:
-        """Compute with the threads asked for, or with a share that changes when others begin or end to compute."""
+        """Set torch's number of threads to `threads`, or to the current share, which changes as workers come and go."""
         import torch
 
         threads = self._threads or CPU_SHARES.compute_share()
@@ -155,7 +159,7 @@ class WorkerThread(Generic[Work, Model]):
             torch.set_num_threads(threads)
 
     def _wait_for_work(self) -> bool:
-        """Sleep until there is work; False once closed."""
+        """Wait until there are jobs, and return True; return False once the worker is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self.closed or self.active or self._waiting)
             return not self.closed
