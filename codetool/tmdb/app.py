@@ -1,7 +1,7 @@
-"""The replica as a FastAPI app. An operation is a function in a route file, a route file a name in ROUTERS.
+"""FastAPI app of the TMDB replica. Each operation is a function in a module of `routes`; ROUTERS lists the modules.
 
-A route's `response_model` describes its answers in the OpenAPI document and is not applied to them when the replica
-runs: tests hold the answers of every operation to it.
+The `response_model` of a route only describes its responses in the OpenAPI document. It is not applied at run time;
+tests check the responses of every operation against it.
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ ROUTERS = tuple(
 NO_TELEMETRY: dict[str, Any] = {
     "telemetry": {"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
 }
-"""FastAPI reports every request to OpenTelemetry where that is installed; nobody here has asked for it. A FastAPI that
-does not report yet ignores the option."""
+"""Option that stops FastAPI from reporting every request to OpenTelemetry if that is installed. Older versions of
+FastAPI, which do not report, ignore it."""
 
 
 def create_app(catalogue: Catalog | None = None, *, require_key: bool = False, key: str = "") -> FastAPI:
-    """The app over a catalogue; without one it can only describe itself.
+    """Create the app for a catalog; without a catalog it can only generate its OpenAPI document.
 
-    With `require_key` a request needs a bearer token or an `api_key`: `key`, or where that is empty any value.
+    With `require_key` a request needs a bearer token or an `api_key` equal to `key`; an empty `key` accepts any value.
     """
     app = FastAPI(
         title="TMDB replica",
@@ -77,7 +77,7 @@ def create_app(catalogue: Catalog | None = None, *, require_key: bool = False, k
         description="Films, TV shows and people: the part of The Movie Database's API that CodeTool's tasks need.",
         servers=[{"url": SERVER}],
         openapi_url=None,
-        generate_unique_id_function=_operation_id,
+        generate_unique_id_function=_make_operation_id,
         dependencies=[Depends(_make_key_check(key))] if require_key else [],
         **NO_TELEMETRY,
     )
@@ -95,7 +95,7 @@ def create_app(catalogue: Catalog | None = None, *, require_key: bool = False, k
 
 
 def _return_response(endpoint: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Response]]:
-    """The endpoint with its answer made a response here, which keeps FastAPI from validating it again."""
+    """Wrap an endpoint so that it returns a response, which FastAPI does not validate."""
 
     @wraps(endpoint)
     async def respond(**arguments: Any) -> Response:
@@ -108,15 +108,15 @@ def _return_response(endpoint: Callable[..., Awaitable[Any]]) -> Callable[..., A
 
 
 def _make_key_check(key: str) -> Callable[[Request], Awaitable[None]]:
-    async def demand_key(request: Request) -> None:
+    async def check_key(request: Request) -> None:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        given = token.strip() if scheme.lower() == "bearer" else ""
-        given = given or request.query_params.get("api_key", "")
-        if not given or (key and not compare_digest(given.encode(), key.encode())):
+        request_key = token.strip() if scheme.lower() == "bearer" else ""
+        request_key = request_key or request.query_params.get("api_key", "")
+        if not request_key or (key and not compare_digest(request_key.encode(), key.encode())):
             raise error_responses.invalid_key()
 
-    return demand_key
+    return check_key
 
 
-def _operation_id(route: APIRoute) -> str:
+def _make_operation_id(route: APIRoute) -> str:
     return "GET_" + re.sub(r"\W+", "_", route.path_format).strip("_")

@@ -1,4 +1,4 @@
-"""`append_to_response`: details with other answers about the same record, in one call."""
+"""`append_to_response` of details routes: add the responses of sub-resources to the details in one call."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from codetool.tmdb.error_responses import too_many_parts
 from codetool.tmdb.list_items import JSONObject
 
 Parts = Mapping[str, Callable[[], JSONObject]]
-"""The sub-resources that can be appended, each as its own route answers it."""
+"""Name of each sub-resource that can be appended, with the function that renders its response."""
 
 MAX_PARTS = 20
 
 
 def append_parts(body: JSONObject, names: str, parts: Parts) -> JSONObject | JSONResponse:
-    """The details with the parts named; as at the service, a part leaves its id out and an unknown name is ignored.
+    """Return the details with the named parts added.
 
-    Raises TMDB's 400 for more than twenty names.
+    As in the real API, parts have no id and unknown names are ignored.
+    Raises TMDBError (400) for more than twenty names.
     """
-    named = [name for name in names.replace(" ", "").split(",") if name]
-    if len(named) > MAX_PARTS:
+    requested_names = [name for name in names.replace(" ", "").split(",") if name]
+    if len(requested_names) > MAX_PARTS:
         raise too_many_parts()
-    asked = [name for name in named if name in parts]
-    if not asked:
+    known_names = [name for name in requested_names if name in parts]
+    if not known_names:
         return body
-    found = {name: {key: value for key, value in parts[name]().items() if key != "id"} for name in asked}
-    return JSONResponse(body | found)  # past the route's model, which describes the details alone
+    appended = {name: {key: value for key, value in parts[name]().items() if key != "id"} for name in known_names}
+    return JSONResponse(body | appended)  # bypasses the route's response model, which describes only the details

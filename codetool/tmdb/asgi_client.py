@@ -1,4 +1,4 @@
-"""One GET on an ASGI app in this process: what an HTTP client does, without its parsing and pooling."""
+"""Minimal in-process client for an ASGI app: sends one request without HTTP parsing and connection pooling."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from fastapi import FastAPI
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """HTTP status and body of an answer."""
+    """HTTP status and body of a response."""
 
     status: int
     body: str
 
 
 def build_scope(method: str, url: str, path: str, query: Mapping[str, Any]) -> dict[str, Any]:
-    """The ASGI scope of a request: `url` gives scheme and host, `path` is what the app sees."""
+    """Return the ASGI scope of a request; scheme and host come from `url`, and the app is called with `path`."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     return {
@@ -40,7 +40,7 @@ def build_scope(method: str, url: str, path: str, query: Mapping[str, Any]) -> d
 
 
 async def fetch(app: FastAPI, request: dict[str, Any]) -> Response:
-    """The app's answer to a request without a body."""
+    """Send a request without a body to the app and return the response."""
     status = 500
     chunks: list[bytes] = []
 

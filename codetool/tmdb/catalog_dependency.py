@@ -1,4 +1,4 @@
-"""FastAPI dependency of all routes: the data, and the fixed date that decides what is released and trending."""
+"""FastAPI dependency of all routes: the data and the fixed date that counts as today."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ Key = TypeVar("Key", int, str)
 Record = TypeVar("Record")
 
 
-@dataclass(frozen=True, eq=False)  # a key of caches by what it is, not by what it holds
+@dataclass(frozen=True, eq=False)  # cache keys compare catalogs by identity, not by content
 class Catalog:
-    """The store as it stood on one day."""
+    """The data, and the date that counts as today for releases, air dates and trending lists."""
 
     store: Store
     as_of: date
 
 
 async def _get_catalog(request: Request) -> Catalog:
-    found = request.app.state.catalogue
-    assert isinstance(found, Catalog)
-    return found
+    catalog = request.app.state.catalogue
+    assert isinstance(catalog, Catalog)
+    return catalog
 
 
 CatalogDep = Annotated[Catalog, Depends(_get_catalog)]
-"""The catalogue of the app that serves the request."""
+"""Catalog of the app that serves the request."""
 
 
-def get_or_404(records: Mapping[Key, Record], number: Key) -> Record:
-    """The record of that id. Raises TMDB's 404 for an id that nobody has."""
-    if number not in records:
+def get_or_404(records: Mapping[Key, Record], key: Key) -> Record:
+    """Return the record with an id. Raises TMDBError (404) if there is none."""
+    if key not in records:
         raise not_found()
-    return records[number]
+    return records[key]

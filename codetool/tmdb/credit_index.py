@@ -1,4 +1,4 @@
-"""Index of all credits by id: person, film or show, and job or role."""
+"""Index of all credits by id. A credit links a person to a film or show by a job or role."""
 
 from __future__ import annotations
 
@@ -24,82 +24,84 @@ class Credit:
     person: Person
     work: Movie | Show
     job: str
-    """`Actor` for cast and guests."""
+    """Job title; `Actor` for cast and guest stars."""
     character: str = ""
     episodes: tuple[Episode, ...] = ()
-    """Those of a guest, or of a director or writer whom episodes name; empty for a part of the whole show."""
+    """Episodes of a guest star, or of a director or writer credited in episodes; empty: the whole show."""
 
 
-@lru_cache(maxsize=8)  # a catalogue never changes
-def index_credits(here: Catalog) -> Mapping[str, Credit]:
-    """The index; where two ways lead to one credit, the first counts, and episodes' credits come first."""
-    found: dict[str, Credit] = {}
-    for show in here.store.shows.values():
-        for credit in [*_iterate_episode_credits(here, show), *_iterate_show_credits(here, show)]:
-            found.setdefault(credit.id, credit)
-    for movie in here.store.movies.values():
-        for credit in _iterate_work_credits(here, "movie", movie):
-            found.setdefault(credit.id, credit)
-    return found
+@lru_cache(maxsize=8)  # a catalog never changes
+def index_credits(catalog: Catalog) -> Mapping[str, Credit]:
+    """Return all credits by id. If a credit occurs twice, the first counts; credits of episodes come first."""
+    credits_by_id: dict[str, Credit] = {}
+    for show in catalog.store.shows.values():
+        for credit in [*_iterate_episode_credits(catalog, show), *_iterate_show_credits(catalog, show)]:
+            credits_by_id.setdefault(credit.id, credit)
+    for movie in catalog.store.movies.values():
+        for credit in _iterate_work_credits(catalog, "movie", movie):
+            credits_by_id.setdefault(credit.id, credit)
+    return credits_by_id
 
 
-def render_credit(here: Catalog, credit: Credit, language: str) -> JSONObject:
-    """The credit as its route answers it."""
+def render_credit(catalog: Catalog, credit: Credit, language: str) -> JSONObject:
+    """Return the response of the route `/credit/{id}`."""
     kind = "movie" if isinstance(credit.work, Movie) else "tv"
     person = list_items.render_person(credit.person) | {"media_type": "person"}
-    acts = credit.job == "Actor"
+    is_actor = credit.job == "Actor"
     return {
-        "credit_type": "cast" if acts else "crew",
-        "department": "Acting" if acts else DEPARTMENTS.get(credit.job, "Crew"),
+        "credit_type": "cast" if is_actor else "crew",
+        "department": "Acting" if is_actor else DEPARTMENTS.get(credit.job, "Crew"),
         "job": credit.job,
-        "media": _render_media(here, credit, language),
+        "media": _render_media(catalog, credit, language),
         "media_type": kind,
         "id": credit.id,
         "person": person,
     }
 
 
-def _render_media(here: Catalog, credit: Credit, language: str) -> JSONObject:
-    item = list_items.render_with_media_type(here.store, credit.work, language) | {"character": credit.character}
+def _render_media(catalog: Catalog, credit: Credit, language: str) -> JSONObject:
+    item = list_items.render_with_media_type(catalog.store, credit.work, language) | {"character": credit.character}
     if isinstance(credit.work, Movie):
         return item
     show = credit.work
     numbers = sorted({episode.season for episode in credit.episodes}) or range(1, len(show.seasons) + 1)
     return item | {
-        "episodes": [render_episode(here, show, episode) | {"media_type": "tv_episode"} for episode in credit.episodes],
+        "episodes": [
+            render_episode(catalog, show, episode) | {"media_type": "tv_episode"} for episode in credit.episodes
+        ],
         "seasons": [
-            render_season(here, show, number) | {"media_type": "tv_season", "show_id": show.id} for number in numbers
+            render_season(catalog, show, number) | {"media_type": "tv_season", "show_id": show.id} for number in numbers
         ],
     }
 
 
-def _iterate_work_credits(here: Catalog, kind: str, work: Movie | Show) -> Iterator[Credit]:
+def _iterate_work_credits(catalog: Catalog, kind: str, work: Movie | Show) -> Iterator[Credit]:
     for name, character in work.cast.items():
-        yield _make_credit(here, kind, work, name, "cast", character=character)
+        yield _make_credit(catalog, kind, work, name, "cast", character=character)
     for job, names in work.crew.items():
         for name in names:
-            yield _make_credit(here, kind, work, name, job)
+            yield _make_credit(catalog, kind, work, name, job)
 
 
-def _iterate_show_credits(here: Catalog, show: Show) -> Iterator[Credit]:
-    yield from _iterate_work_credits(here, "tv", show)
+def _iterate_show_credits(catalog: Catalog, show: Show) -> Iterator[Credit]:
+    yield from _iterate_work_credits(catalog, "tv", show)
     for name in show.created_by:
-        yield _make_credit(here, "tv", show, name, "Creator")
+        yield _make_credit(catalog, "tv", show, name, "Creator")
 
 
-def _iterate_episode_credits(here: Catalog, show: Show) -> Iterator[Credit]:
-    """What only episodes say: their guests, directors, writers and own casts."""
+def _iterate_episode_credits(catalog: Catalog, show: Show) -> Iterator[Credit]:
+    """Yield the credits that only episodes contain: their guests, directors, writers and own casts."""
     parts: dict[tuple[str, str], list[Episode]] = {}
     characters: dict[tuple[str, str], str] = {}
-    for episode in (episode for season in get_seasons(here, show) for episode in season):
-        for name, role, character in _iterate_people(episode):
+    for episode in (episode for season in get_seasons(catalog, show) for episode in season):
+        for name, role, character in _iterate_episode_people(episode):
             parts.setdefault((name, role), []).append(episode)
             characters.setdefault((name, role), character)
     for (name, role), episodes in parts.items():
-        yield _make_credit(here, "tv", show, name, role, character=characters[name, role], episodes=episodes)
+        yield _make_credit(catalog, "tv", show, name, role, character=characters[name, role], episodes=episodes)
 
 
-def _iterate_people(episode: Episode) -> Iterator[tuple[str, str, str]]:
+def _iterate_episode_people(episode: Episode) -> Iterator[tuple[str, str, str]]:
     for role, cast in (("cast", episode.cast), ("guest", episode.guests)):
         for name, character in cast.items():
             yield name, role, character
@@ -109,7 +111,7 @@ def _iterate_people(episode: Episode) -> Iterator[tuple[str, str, str]]:
 
 
 def _make_credit(
-    here: Catalog,
+    catalog: Catalog,
     kind: str,
     work: Movie | Show,
     name: str,
@@ -118,6 +120,6 @@ def _make_credit(
     character: str = "",
     episodes: Sequence[Episode] = (),
 ) -> Credit:
-    person = here.store.person[name]
-    number = make_credit_id(kind, work.id, person.id, role)
-    return Credit(number, person, work, "Actor" if role in ("cast", "guest") else role, character, tuple(episodes))
+    person = catalog.store.person[name]
+    credit_id = make_credit_id(kind, work.id, person.id, role)
+    return Credit(credit_id, person, work, "Actor" if role in ("cast", "guest") else role, character, tuple(episodes))

@@ -28,22 +28,22 @@ DEPARTMENTS = {
     "Production Design": "Art",
     "Costume Design": "Costume & Make-Up",
 }
-"""Job to department; a job that is not listed belongs to TMDB's `Crew`."""
+"""Department of each job; all other jobs belong to the department `Crew`."""
 
 
 def render_movie_credits(store: Store, record: Movie) -> JSONObject:
-    """A film's cast and crew; `cast_id` counts within the film."""
+    """Return the cast and crew of a film; `cast_id` numbers the cast from 1."""
     cast = [member | {"cast_id": member["order"] + 1} for member in _render_cast(store, "movie", record)]
     return {"id": record.id, "cast": cast, "crew": render_crew(store, record, record.crew)}
 
 
 def render_show_credits(store: Store, record: Show) -> JSONObject:
-    """A series' cast and crew."""
+    """Return the cast and crew of a show."""
     return {"id": record.id, "cast": _render_cast(store, "tv", record), "crew": render_crew(store, record, record.crew)}
 
 
 def render_person_credits(store: Store, record: Person, language: str = "") -> JSONObject:
-    """A person's films, most popular first: roles in `cast`, one entry for each job in `crew`."""
+    """Return the films of a person, most popular first: roles in `cast`, and one entry per job in `crew`."""
     movies = store.movies_of.get(record.name, ())
     return {
         "id": record.id,
@@ -58,7 +58,7 @@ def render_person_credits(store: Store, record: Person, language: str = "") -> J
 
 
 def render_crew(store: Store, record: Movie | Show, crew: Mapping[str, Sequence[str]]) -> list[JSONObject]:
-    """A crew, job by job; one entry for each job of a person."""
+    """Return a crew grouped by job, with one entry per person and job."""
     kind = "movie" if isinstance(record, Movie) else "tv"
     return [
         list_items.render_person(store.person[name]) | render_job(kind, record.id, store.person[name].id, title)
@@ -68,7 +68,7 @@ def render_crew(store: Store, record: Movie | Show, crew: Mapping[str, Sequence[
 
 
 def render_job(kind: str, number: int, person: int, title: str) -> JSONObject:
-    """What a job adds to a person or to a work: the same credit id wherever the job is listed."""
+    """Return the fields that a job adds to the entry of a person or a work. The credit id is the same in both."""
     return {
         "credit_id": make_credit_id(kind, number, person, title),
         "department": DEPARTMENTS.get(title, "Crew"),

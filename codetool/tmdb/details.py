@@ -14,7 +14,7 @@ from codetool.tmdb.synthetic import make_image_path, make_logo_path
 
 
 def render_movie_details(store: Store, record: Movie, as_of: date, language: str = "") -> JSONObject:
-    """A film's details; an unknown budget or revenue is 0, an unknown IMDb id null."""
+    """Return the details of a film; an unknown budget or revenue is 0, an unknown IMDb id is null."""
     item = list_items.render_movie(store, record, language)
     del item["genre_ids"]
     return item | {
@@ -35,7 +35,7 @@ def render_movie_details(store: Store, record: Movie, as_of: date, language: str
 
 
 def render_person_details(record: Person) -> JSONObject:
-    """A person's details; unknown dates and places are null."""
+    """Return the details of a person; unknown dates and places are null."""
     return {
         "adult": False,
         "also_known_as": list(record.also_known_as),
@@ -55,7 +55,7 @@ def render_person_details(record: Person) -> JSONObject:
 
 
 def render_collection_details(store: Store, record: Collection, language: str = "") -> JSONObject:
-    """A collection's details with its films by release date."""
+    """Return the details of a collection with its films by release date."""
     item = list_items.render_collection(store, record)
     del item["adult"]
     return item | {
@@ -64,7 +64,7 @@ def render_collection_details(store: Store, record: Collection, language: str = 
 
 
 def render_company_details(record: Organisation) -> JSONObject:
-    """A company's details."""
+    """Return the details of a company."""
     return {
         "description": "",
         "headquarters": record.headquarters,
@@ -85,11 +85,11 @@ def _render_collection_link(store: Store, number: int | None) -> JSONObject | No
 
 
 def render_countries(codes: Iterable[str]) -> list[JSONObject]:
-    """Countries with their names."""
+    """Return country codes with their names."""
     return [{"iso_3166_1": code, "name": COUNTRIES.get(code, code)} for code in codes]
 
 
 def render_languages(code: str) -> list[JSONObject]:
-    """The one language of a record, with its names."""
-    english, own = LANGUAGES.get(code, (code, code))
-    return [{"english_name": english, "iso_639_1": code, "name": own}]
+    """Return a list with the language of a record: its code, English name and native name."""
+    english, native = LANGUAGES.get(code, (code, code))
+    return [{"english_name": english, "iso_639_1": code, "name": native}]

@@ -1,7 +1,7 @@
 """Render casts and crews of episodes and seasons.
 
-An episode's cast is its own where the data names one, else the show's. Directors and writers are credited with their
-episodes; as at the service a season's crew names them only where every episode of the season is theirs.
+An episode without its own cast has the cast of the show. Directors and writers are credited with their episodes. As in
+the real API, the crew of a season contains them only if they directed or wrote every episode of the season.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ EPISODE_JOBS = frozenset({"Director", "Writer"})
 
 
 def render_cast(store: Store, show: Show, cast: Mapping[str, str], role: str = "cast") -> list[JSONObject]:
-    """A cast in billing order, with the credit ids of the whole show's cast, or of its guests for the role `guest`."""
+    """Return a cast in billing order, with the credit ids of the show's cast (role `cast`) or guests (role `guest`)."""
     return [
         list_items.render_person(store.person[name])
         | {
@@ -32,12 +32,12 @@ def render_cast(store: Store, show: Show, cast: Mapping[str, str], role: str = "
 
 
 def get_cast(show: Show, episode: Episode) -> Mapping[str, str]:
-    """Actor to character in an episode, guests apart."""
+    """Return the actors of an episode with their characters, without guest stars."""
     return episode.cast or show.cast
 
 
 def render_episode_crew(store: Store, show: Show, episode: Episode) -> list[JSONObject]:
-    """The directors and writers of an episode."""
+    """Return the directors and writers of an episode."""
     return [
         list_items.render_person(store.person[name]) | render_job("tv", show.id, store.person[name].id, title)
         for title, names in (("Director", episode.directors), ("Writer", episode.writers))
@@ -46,29 +46,32 @@ def render_episode_crew(store: Store, show: Show, episode: Episode) -> list[JSON
 
 
 def render_guest_stars(store: Store, show: Show, episode: Episode) -> list[JSONObject]:
-    """The guests of an episode; their `order` goes on after the cast's, as a guest is billed later."""
+    """Return the guest stars of an episode; their `order` continues after the cast, as they are billed later."""
     first = len(get_cast(show, episode))
     return [guest | {"order": guest["order"] + first} for guest in render_cast(store, show, episode.guests, "guest")]
 
 
 def merge_season_cast(show: Show, episodes: Sequence[Episode]) -> Mapping[str, str]:
-    """Actor to character in a season, guests apart: of all its episodes, in the order in which they come."""
-    found: dict[str, str] = {}
+    """Return the actors of a season's episodes with their characters, without guests, in order of appearance."""
+    merged: dict[str, str] = {}
     for episode in episodes:
         for name, character in get_cast(show, episode).items():
-            found.setdefault(name, character)
-    return found
+            merged.setdefault(name, character)
+    return merged
 
 
 def render_season_crew(store: Store, show: Show, episodes: Sequence[Episode]) -> list[JSONObject]:
-    """The show's crew as far as it is the season's, and who directed or wrote every episode of it."""
-    alone = len(show.seasons) == 1
-    whole = {title: names for title, names in show.crew.items() if alone or title not in EPISODE_JOBS}
-    shared = {
+    """Return the crew of a season: the show's crew, but only directors and writers of every episode."""
+    is_only_season = len(show.seasons) == 1
+    show_crew = {title: names for title, names in show.crew.items() if is_only_season or title not in EPISODE_JOBS}
+    crew_of_all_episodes = {
         "Director": _names_in_all([episode.directors for episode in episodes]),
         "Writer": _names_in_all([episode.writers for episode in episodes]),
     }
-    crew = {title: dict.fromkeys([*whole.get(title, ()), *shared.get(title, ())]) for title in {**whole, **shared}}
+    crew = {
+        title: dict.fromkeys([*show_crew.get(title, ()), *crew_of_all_episodes.get(title, ())])
+        for title in {**show_crew, **crew_of_all_episodes}
+    }
     return render_crew(store, show, {title: tuple(names) for title, names in crew.items()})
 
 

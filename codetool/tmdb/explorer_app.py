@@ -1,4 +1,4 @@
-"""The replica as a web site: the API below `/3` as at the service, its OpenAPI document, and a page to try it."""
+"""Web app of the replica: the API below `/3`, its OpenAPI document, and a page to try the operations."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ BASE_PATH = urlsplit(SERVER).path
 
 
 def create_site(catalogue: Catalog, *, require_key: bool, key: str) -> Starlette:
-    """The site; `key`, where it is not empty, is the only one that `require_key` accepts. Any origin may read it."""
-    described = _build_document(require_key)
+    """Create the web app. With `require_key` it accepts only `key`, or any key if `key` is empty. CORS is open."""
+    document = _build_document(require_key)
 
-    async def explore(_: Request) -> Response:
+    async def show_explorer(_: Request) -> Response:
         return HTMLResponse(load_explorer_page())
 
-    async def openapi(_: Request) -> Response:
-        return JSONResponse(described)
+    async def show_document(_: Request) -> Response:
+        return JSONResponse(document)
 
-    async def lead(_: Request) -> Response:
+    async def redirect_to_explorer(_: Request) -> Response:
         return RedirectResponse("/docs")
 
     return Starlette(
         routes=[
-            Route("/", lead),
-            Route("/docs", explore),
-            Route("/openapi.json", openapi),
+            Route("/", redirect_to_explorer),
+            Route("/docs", show_explorer),
+            Route("/openapi.json", show_document),
             Mount(BASE_PATH, create_app(catalogue, require_key=require_key, key=key)),
         ],
         middleware=[Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["GET"], allow_headers=["*"])],
@@ -46,13 +46,13 @@ def create_site(catalogue: Catalog, *, require_key: bool, key: str) -> Starlette
 
 
 def _build_document(require_key: bool) -> Mapping[str, Any]:
-    """The document with this server's address, and with the two ways to give a key where one is wanted."""
-    found = build_document() | {"servers": [{"url": BASE_PATH}]}
+    """Return the OpenAPI document with this server's address and, with `require_key`, its two security schemes."""
+    document = build_document() | {"servers": [{"url": BASE_PATH}]}
     if require_key:
         schemes = {
             "bearer": {"type": "http", "scheme": "bearer"},
             "api_key": {"type": "apiKey", "in": "query", "name": "api_key"},
         }
-        found["components"]["securitySchemes"] = schemes
-        found["security"] = [{name: []} for name in schemes]
-    return found
+        document["components"]["securitySchemes"] = schemes
+        document["security"] = [{name: []} for name in schemes]
+    return document

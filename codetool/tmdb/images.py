@@ -1,7 +1,7 @@
-"""Lists of images: synthetic paths with sizes, languages and votes, the same in every run.
+"""Lists of synthetic images: paths with sizes, languages and votes, equal in every run.
 
-`include_image_language` keeps images with one of the named languages; `null` names those without text. Without it, a
-`language` keeps that language's images and neither keeps all, as at the service.
+`include_image_language` selects the images with one of its languages; `null` stands for images without text. Without
+it, `language` selects the images of that language; without both, all images are returned, as in the real API.
 """
 
 from __future__ import annotations
@@ -26,66 +26,70 @@ SIZES: dict[ImageKind, tuple[tuple[int, int], ...]] = {
 COUNTRY = {"de": "DE", "en": "US", "es": "ES", "fr": "FR", "it": "IT", "ja": "JP", "ko": "KR", "ru": "RU", "zh": "CN"}
 
 
-def render_images(stem: str, number: int, shape: ImageKind, original: str = "en", asked: str = "") -> list[JSONObject]:
-    """Two to five images of a record; the first has the path `image(stem, number)` that its details name.
+def render_images(
+    stem: str, number: int, shape: ImageKind, original: str = "en", include_languages: str = ""
+) -> list[JSONObject]:
+    """Return two to five images of a record; the first one is the image in the details of the record.
 
-    `original` is the record's language, `asked` what `asked_languages` gives.
+    `original` is the language of the record, and `include_languages` the result of `select_languages`.
     """
-    wanted = {None if code == "null" else code[:2] for code in asked.split(",")} if asked else None
-    found = _make_images(stem, number, shape, original)
-    return [dict(picture) for picture in found if wanted is None or picture["iso_639_1"] in wanted]
+    languages = (
+        {None if code == "null" else code[:2] for code in include_languages.split(",")} if include_languages else None
+    )
+    images = _make_images(stem, number, shape, original)
+    return [dict(image) for image in images if languages is None or image["iso_639_1"] in languages]
 
 
 def render_logos(number: int) -> list[JSONObject]:
-    """The logos of a company or network, which have no language; the first is the one that its details name."""
-    found = render_images("organisation", number, "logo")
-    return [_render_logo(picture) for picture in found]
+    """Return the logos of a company or network, without languages; the first one is the logo in its details."""
+    images = render_images("organisation", number, "logo")
+    return [_render_logo(image) for image in images]
 
 
 def select_languages(include_image_language: str, language: str) -> str:
-    """The languages whose images are asked for, separated by commas; empty for all."""
+    """Return the languages of the requested images, separated by commas; empty for all."""
     return include_image_language.replace(" ", "") or language[:2]
 
 
 @lru_cache(maxsize=8192)
 def _make_images(stem: str, number: int, shape: ImageKind, original: str) -> Sequence[JSONObject]:
     digest = sha256(f"pictures {stem} {number}".encode()).digest()
-    languages = _image_languages(shape, original)
+    languages = _list_image_languages(shape, original)
     return tuple(
         _make_image(
-            make_image_path(stem if place == 0 else f"{stem} {place}", number, _file_extension(shape)),
+            make_image_path(stem if index == 0 else f"{stem} {index}", number, _get_file_extension(shape)),
             shape,
             languages,
-            place,
+            index,
             digest,
         )
-        for place in range(2 + digest[0] % 4)
+        for index in range(2 + digest[0] % 4)
     )
 
 
-def _render_logo(picture: JSONObject) -> JSONObject:
-    path = picture["file_path"]
-    kept = {key: value for key, value in picture.items() if not key.startswith("iso_")}
-    return kept | {"id": sha256(f"logo {path}".encode()).hexdigest()[:24], "file_type": ".png"}
+def _render_logo(image: JSONObject) -> JSONObject:
+    path = image["file_path"]
+    fields = {key: value for key, value in image.items() if not key.startswith("iso_")}
+    return fields | {"id": sha256(f"logo {path}".encode()).hexdigest()[:24], "file_type": ".png"}
 
 
-def _make_image(path: str, shape: ImageKind, languages: Sequence[str | None], place: int, digest: bytes) -> JSONObject:
-    width, height = SIZES[shape][(digest[1] + place) % 3]
-    language = languages[place % len(languages)]
+def _make_image(path: str, shape: ImageKind, languages: Sequence[str | None], index: int, digest: bytes) -> JSONObject:
+    width, height = SIZES[shape][(digest[1] + index) % 3]
+    language = languages[index % len(languages)]
     return {
         "aspect_ratio": round(width / height, 3),
         "height": height,
         "iso_3166_1": COUNTRY.get(language) if language else None,
         "iso_639_1": language,
         "file_path": path,
-        "vote_average": round(5.8 - place * 0.2 + digest[2] % 10 / 100, 3),
-        "vote_count": 24 - 4 * place + digest[3] % 4,
+        "vote_average": round(5.8 - index * 0.2 + digest[2] % 10 / 100, 3),
+        "vote_count": 24 - 4 * index + digest[3] % 4,
         "width": width,
     }
 
 
-def _image_languages(shape: ImageKind, original: str) -> Sequence[str | None]:
-    """By place: stills and profiles bear no text, posters and logos mostly do, every second backdrop does not."""
+def _list_image_languages(shape: ImageKind, original: str) -> Sequence[str | None]:
+    """Return the languages that consecutive images cycle through; None is an image without text."""
     if shape in ("still", "profile"):
         return (None,)
     if shape == "backdrop":
@@ -93,5 +97,5 @@ def _image_languages(shape: ImageKind, original: str) -> Sequence[str | None]:
     return ("en", original, None, "fr", "de") if shape == "poster" else ("en", original, "en", "fr", "de")
 
 
-def _file_extension(shape: ImageKind) -> str:
+def _get_file_extension(shape: ImageKind) -> str:
     return "png" if shape == "logo" else "jpg"

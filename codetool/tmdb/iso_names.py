@@ -1,4 +1,4 @@
-"""Names of countries (ISO 3166-1) and languages (ISO 639-1), as the service writes them."""
+"""Names of countries (ISO 3166-1) and languages (ISO 639-1), as spelled by the TMDB API."""
 
 from __future__ import annotations
 
@@ -81,4 +81,4 @@ LANGUAGES = {
     "tr": ("Turkish", "Türkçe"),
     "zh": ("Mandarin", "普通话"),
 }
-"""Code to English and own name."""
+"""English and native name of each language code."""

@@ -12,22 +12,22 @@ JSONObject = dict[str, Any]
 
 
 def localize_title(record: Movie, language: str = "") -> str:
-    """The film's title: the original one where `language` (`fr-FR`) is the film's own, else the English one."""
+    """Return the original title if `language` (e.g. `fr-FR`) is the language of the film, else the English title."""
     return record.original_title if _is_original_language(record, language) and record.original_title else record.title
 
 
 def localize_name(record: Show, language: str = "") -> str:
-    """The show's name: the original one where `language` is the show's own, else the English one."""
+    """Return the original name if `language` is the language of the show, else the English name."""
     return record.original_name if _is_original_language(record, language) and record.original_name else record.name
 
 
 def get_release_day(record: Movie, region: str = "") -> str:
-    """The day of the film's first release, in the region if one is named and its day known to differ."""
+    """Return the date of the first release, in the region if its date is known, else anywhere."""
     return record.releases.get(region, record.release_date)
 
 
 def render_movie(store: Store, record: Movie, language: str = "", region: str = "") -> JSONObject:
-    """A film in a list."""
+    """Return the list entry of a film."""
     return {
         "adult": False,
         "backdrop_path": make_image_path("movie backdrop", record.id),
@@ -48,7 +48,7 @@ def render_movie(store: Store, record: Movie, language: str = "", region: str = 
 
 
 def render_show(store: Store, record: Show, language: str = "") -> JSONObject:
-    """A series in a list."""
+    """Return the list entry of a show."""
     return {
         "adult": False,
         "backdrop_path": make_image_path("tv backdrop", record.id),
@@ -69,14 +69,14 @@ def render_show(store: Store, record: Show, language: str = "") -> JSONObject:
 
 
 def render_with_media_type(store: Store, record: Movie | Show, language: str = "") -> JSONObject:
-    """A film or series in a list that mixes them."""
+    """Return the list entry of a film or show with its `media_type`, for lists of both."""
     if isinstance(record, Movie):
         return render_movie(store, record, language) | {"media_type": "movie"}
     return render_show(store, record, language) | {"media_type": "tv"}
 
 
 def render_person(record: Person) -> JSONObject:
-    """A person in a cast or crew."""
+    """Return the entry of a person in a cast or crew."""
     return {
         "adult": False,
         "gender": record.gender,
@@ -90,14 +90,14 @@ def render_person(record: Person) -> JSONObject:
 
 
 def render_known_person(store: Store, record: Person, language: str = "") -> JSONObject:
-    """A person in a list, with the three most popular works."""
+    """Return the list entry of a person with the three most popular works."""
     works: list[Movie | Show] = [*store.movies_of.get(record.name, ()), *store.shows_of.get(record.name, ())]
     best = sorted(works, key=lambda work: -work.popularity)[:3]
     return render_person(record) | {"known_for": [render_with_media_type(store, work, language) for work in best]}
 
 
 def render_collection(store: Store, record: Collection) -> JSONObject:
-    """A collection in a list."""
+    """Return the list entry of a collection."""
     return {
         "adult": False,
         "backdrop_path": make_image_path("collection backdrop", record.id),
@@ -111,7 +111,7 @@ def render_collection(store: Store, record: Collection) -> JSONObject:
 
 
 def render_organisation(record: Organisation) -> JSONObject:
-    """A company or network in a list or inside another record."""
+    """Return the entry of a company or network in a list or in another record."""
     return {
         "id": record.id,
         "logo_path": make_logo_path(record.id),

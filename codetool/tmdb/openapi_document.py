@@ -1,6 +1,6 @@
-"""The replica's OpenAPI document, from which the tool documents of `tmdb_verified` are made.
+"""Generate the OpenAPI document of the replica, which describes the tools of `benchmark=tmdb_verified`.
 
-`python -m codetool.tmdb.openapi_document > FILE` writes it.
+`python -m codetool.tmdb.openapi_document > FILE` writes the document.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from codetool.tmdb.app import create_app
 
 
 def build_document() -> dict[str, Any]:
-    """The OpenAPI document of the replica's operations, without the validation errors that FastAPI adds."""
-    found = create_app().openapi()
-    for item in found["paths"].values():
+    """Return the OpenAPI document of the replica's operations, without the validation errors that FastAPI adds."""
+    document = create_app().openapi()
+    for item in document["paths"].values():
         for operation in item.values():
             operation["responses"].pop("422", None)
     for name in ("HTTPValidationError", "ValidationError"):
-        found["components"]["schemas"].pop(name, None)
-    return found
+        document["components"]["schemas"].pop(name, None)
+    return document
 
 
 if __name__ == "__main__":

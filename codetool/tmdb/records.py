@@ -1,4 +1,4 @@
-"""The frozen rows of the replica: what its data files say, with names where TMDB has ids."""
+"""Frozen dataclasses for the rows of the replica's data files. Rows refer to each other by name, except collections."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ Kind = Literal["movie", "tv"]
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """One row of `people.csv`; an empty text means unknown."""
+    """One row of `people.csv`; an empty string means unknown."""
 
     id: int
     name: str
     gender: int
-    """0 not set, 1 female, 2 male, 3 non-binary, as TMDB counts."""
+    """TMDB's code: 0 not set, 1 female, 2 male, 3 non-binary."""
     department: str
     birthday: str
     deathday: str
     place_of_birth: str
     popularity: float
     also_known_as: tuple[str, ...] = ()
-    """Birth names and names in other scripts; in the file joined by ` | `."""
+    """Birth names and names in other scripts; separated by ` | ` in the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Organisation:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """A series of films; its parts are the films that name it."""
+    """A series of films; its parts are the films that refer to it."""
 
     id: int
     name: str
@@ -53,32 +53,32 @@ class Movie:
     title: str
     release_date: str
     runtime: int
-    """Minutes."""
+    """Length in minutes."""
     genres: tuple[str, ...]
     companies: tuple[str, ...]
     vote_average: float
-    """0 to 10."""
+    """Average rating, 0 to 10."""
     vote_count: int
     popularity: float
     cast: Mapping[str, str]
-    """Actor to character, in billing order."""
+    """Actors in billing order, with their characters."""
     crew: Mapping[str, tuple[str, ...]]
-    """Job to names."""
+    """Names of the people in each job."""
     original_title: str = ""
     language: str = "en"
     countries: tuple[str, ...] = ("US",)
     collection: int | None = None
     keywords: tuple[str, ...] = ()
     certification: str = ""
-    """Of the Motion Picture Association in the US: `PG-13`; empty where none is known."""
+    """Rating of the US Motion Picture Association, e.g. `PG-13`; empty if unknown."""
     releases: Mapping[str, str] = field(default_factory=dict)
-    """Country to the day of its first cinema release, where it is not `release_date`."""
+    """Date of the first cinema release by country, where it differs from `release_date`."""
     budget: int = 0
-    """US dollars; 0 is TMDB's unknown."""
+    """US dollars; 0 if unknown."""
     revenue: int = 0
-    """US dollars; 0 is TMDB's unknown."""
+    """US dollars; 0 if unknown."""
     imdb_id: str = ""
-    """`tt0137523`; empty where it is not known."""
+    """IMDb id, e.g. `tt0137523`; empty if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Show:
     seasons: tuple[Season, ...]
     last_air_date: str
     runtime: int
-    """Minutes of one episode."""
+    """Length of an episode in minutes."""
     homepage: str
     networks: tuple[str, ...]
     companies: tuple[str, ...]
@@ -118,13 +118,13 @@ class Show:
 
     @property
     def first_air_date(self) -> str:
-        """The day the first season began."""
+        """Air date of the first season."""
         return self.seasons[0].air_date
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Episode:
-    """One line of `episodes.jsonl`: an episode of which more is known than its number."""
+    """One line of `episodes.jsonl`: an episode of which more is known than its number in the season."""
 
     show: int
     season: int
@@ -134,6 +134,6 @@ class Episode:
     directors: tuple[str, ...] = ()
     writers: tuple[str, ...] = ()
     cast: Mapping[str, str] = field(default_factory=dict)
-    """Actor to character where the leads are this episode's own, as in an anthology; else the show's cast plays."""
+    """Actors with their characters if this episode has its own leads, as in an anthology; empty: the show's cast."""
     guests: Mapping[str, str] = field(default_factory=dict)
-    """Guest star to character."""
+    """Guest stars with their characters."""

@@ -6,34 +6,34 @@ from codetool.tmdb.list_items import JSONObject, get_release_day
 from codetool.tmdb.records import Movie
 
 THEATRICAL = 3
-"""TMDB's number for a release in cinemas, the only type that the data knows; 1, 2, 4, 5 and 6 are premiere, limited,
-digital, physical and TV."""
+"""TMDB's code of a cinema release, the only type in the data. Codes 1, 2, 4, 5 and 6 are premiere, limited, digital,
+physical and TV."""
 CERTIFICATIONS = ("NR", "G", "PG", "PG-13", "R", "NC-17")
-"""Of the US, in TMDB's order: the mildest first, not rated before all."""
+"""US certifications in TMDB's order: not rated, then from the mildest to the strictest."""
 
 
 def list_countries(record: Movie) -> list[str]:
-    """The countries of which a release is known: those that made the film, those named, the US where it certified."""
+    """Return the countries with a known release: production countries, those in `releases`, the US if certified."""
     return sorted({*record.countries, *record.releases, *(["US"] if record.certification else [])})
 
 
 def get_certification(record: Movie, country: str) -> str:
-    """The film's certification in a country; empty where none is known, which is everywhere but in the US."""
+    """Return the certification of a film in a country; empty if unknown, as for all countries except the US."""
     return record.certification if country == "US" else ""
 
 
 def list_release_days(record: Movie, region: str = "") -> set[str]:
-    """The days of the film's releases: of the one in the region, if one is named, else of all."""
+    """Return the release date in the region; without a region, all release dates."""
     return {get_release_day(record, region)} if region else {record.release_date, *record.releases.values()}
 
 
 def was_released_in(record: Movie, year: str, region: str = "") -> bool:
-    """Whether the film was released in the year, in the region or, without one, anywhere."""
+    """Return whether the film was released in a year: in the region or, without a region, anywhere."""
     return any(day[:4] == year for day in list_release_days(record, region))
 
 
 def render_release_dates(record: Movie) -> JSONObject:
-    """Country by country, the day of the cinema release and the certification."""
+    """Return the date of the cinema release and the certification for each country."""
     return {
         "id": record.id,
         "results": [

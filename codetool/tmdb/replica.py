@@ -1,7 +1,7 @@
-"""`tools.replica: tmdb`: the TMDB replica as a source of answers, called in process.
+"""`tools.replica: tmdb`: the TMDB replica as an in-process source of answers to tool calls.
 
-It knows the operations that `app.ROUTERS` lists and the records of `data/`. A path it has no route for is left to the
-next source; an id that nobody has is a real answer, 404, and so is another method than GET, 405.
+It has the operations listed in `app.ROUTERS` and the records in `data/`. A path without a route is left to the next
+source. An unknown id is answered with 404, and a method other than GET with 405.
 """
 
 from __future__ import annotations
@@ -30,41 +30,43 @@ from codetool.types import ToolAnswer, ToolCall
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class TMDBReplica:
-    """Settings of the replica; the data is read at the first call."""
+    """Settings of the TMDB replica. The data is loaded at the first call."""
 
     KEY: ClassVar = "TMDB_API_KEY"
     ENTRY: ClassVar = "{url}/ lists the operations"
 
     as_of: date
-    """The day that is today for trending lists and release states."""
+    """Date that counts as today, for trending lists and release states."""
 
     async def answer(self, call: ToolCall) -> ToolAnswer | None:
-        """TMDB's answer from the replica's data, or None where another host or an operation it lacks is asked for."""
-        found = self._route(call)
-        if found is None:
+        """Return the replica's answer to a call; None for another host or an unknown operation."""
+        match = self._route(call)
+        if match is None:
             return None
-        route, path = found
+        route, path = match
         started = time.perf_counter()
-        query = {name: value for name, value in call.arguments.items() if name not in _path_argument_names(route, call)}
+        query = {
+            name: value for name, value in call.arguments.items() if name not in _get_path_argument_names(route, call)
+        }
         response = await fetch(self._app, build_scope(call.method, call.url, path, query))
         seconds = time.perf_counter() - started
         return ToolAnswer(call, response.status, response.body, "replica", seconds)
 
     def site(self, *, require_key: bool, environment: Mapping[str, str], broker: object = None) -> Starlette:
-        """The replica for HTTP. A demanded key has any value, or that of TMDB_API_KEY where the environment has one."""
+        """Return the replica as a web app. A required key must equal TMDB_API_KEY if set; else any key is valid."""
         catalogue = Catalog(load_store(), self.as_of)
         return create_site(
             catalogue, require_key=require_key, key=read_key(self.KEY, environment, allow_spaces=True) or ""
         )
 
     def checksum(self) -> str:
-        """Hex sha256 of the data files; part of a result's identity."""
+        """Return the hex sha256 of the data files, which is part of a run's identity."""
         return compute_checksum()
 
     def endpoint(self, call: ToolCall) -> str | None:
-        """The operation that answers a call, `GET /search/movie`; None for what is left to the next source."""
-        found = self._route(call)
-        return found[0].endpoint if found else None
+        """Return the operation that answers a call, e.g. `GET /search/movie`; None if it is left to the next source."""
+        match = self._route(call)
+        return match[0].endpoint if match else None
 
     @cached_property
     def _app(self) -> FastAPI:
@@ -75,14 +77,14 @@ class TMDBReplica:
         return build_routes(self._app)
 
     def _route(self, call: ToolCall) -> tuple[Route, str] | None:
-        asked, served = urlsplit(call.url), urlsplit(SERVER)
-        if asked.hostname != served.hostname or not asked.path.startswith(served.path + "/"):
+        request_url, server_url = urlsplit(call.url), urlsplit(SERVER)
+        if request_url.hostname != server_url.hostname or not request_url.path.startswith(server_url.path + "/"):
             return None
-        path = unquote(asked.path.removeprefix(served.path))
+        path = unquote(request_url.path.removeprefix(server_url.path))
         route = next((route for route in self._routes if route.matches(path)), None)
         return (route, path) if route else None
 
 
-def _path_argument_names(route: Route, call: ToolCall) -> frozenset[str]:
-    documented = (p.name for p in call.tool.parameters if p.location == "path") if call.tool else ()
-    return route.names | frozenset(documented)
+def _get_path_argument_names(route: Route, call: ToolCall) -> frozenset[str]:
+    documented_names = (p.name for p in call.tool.parameters if p.location == "path") if call.tool else ()
+    return route.names | frozenset(documented_names)

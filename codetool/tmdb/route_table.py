@@ -10,19 +10,19 @@ from fastapi import FastAPI
 
 @dataclass(frozen=True)
 class Route:
-    """One operation: `GET /movie/{movie_id}`, the names in its path and the pattern of its paths."""
+    """One operation: endpoint, e.g. `GET /movie/{movie_id}`, path variables, and a pattern for its paths."""
 
     endpoint: str
     names: frozenset[str]
     pattern: re.Pattern[str]
 
     def matches(self, path: str) -> bool:
-        """Whether a request's path means this operation, whatever its method."""
+        """Return whether a path belongs to this operation, whatever the method."""
         return self.pattern.fullmatch(path) is not None
 
 
 def build_routes(app: FastAPI) -> tuple[Route, ...]:
-    """The app's operations, those without names in their path first, as `/tv/popular` is no show's id."""
+    """Return the operations of the app, those with fewer variables first: `popular` in `/tv/popular` is no id."""
     paths = sorted(app.openapi()["paths"], key=lambda path: path.count("{"))
     return tuple(_parse_route(path) for path in paths)
 

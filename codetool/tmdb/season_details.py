@@ -1,7 +1,7 @@
-"""Seasons and episodes as they stand alone, in a show and in a season.
+"""Render seasons and episodes, as details and as entries of a show.
 
-Names, days and people are facts where the data knows them. An episode's votes and overview are made here from its
-number, the same in every run, and the overview says so; an episode that has not aired has no votes.
+Names, dates and people come from the data if known. Votes and overview of an episode are synthetic, equal in every run,
+and the overview says so. An episode that has not aired has no votes.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ MOTIFS = (
     "an empty house",
     "a reunion",
 )
-"""What synthetic overviews are about; three of them for each episode."""
+"""Topics of synthetic overviews; each overview has three."""
 VOTERS = 40
-"""Viewers who vote on a show for one who votes on an episode."""
+"""Number of votes on a show per vote on one of its episodes."""
 
 
 def make_season_id(show: Show, season: int) -> int:
-    """The replica's own id of a season."""
+    """Return the id of a season, which differs from that of the real service."""
     return show.id * 100 + season
 
 
 def make_episode_id(episode: Episode) -> int:
-    """The replica's own id of an episode."""
+    """Return the id of an episode, which differs from that of the real service."""
     return episode.show * 100_000 + episode.season * 1_000 + episode.number
 
 
 def make_still_stem(episode: Episode) -> str:
-    """What the images of an episode are made from, besides the show's id."""
+    """Return the text that, with the show's id, determines the images of an episode."""
     return f"tv season {episode.season} episode {episode.number}"
 
 
-def render_season(here: Catalog, show: Show, season: int) -> JSONObject:
-    """A season in its show's details."""
+def render_season(catalog: Catalog, show: Show, season: int) -> JSONObject:
+    """Return the entry of a season in the details of its show."""
     record = show.seasons[season - 1]
     return {
         "air_date": record.air_date,
@@ -65,37 +65,37 @@ def render_season(here: Catalog, show: Show, season: int) -> JSONObject:
         "overview": write_overview("season", show.genres, record.air_date),
         "poster_path": make_image_path(f"tv season {season}", show.id),
         "season_number": season,
-        "vote_average": _average_votes(here, show, season),
+        "vote_average": _average_votes(catalog, show, season),
     }
 
 
-@lru_cache(maxsize=2048)  # a catalogue never changes, and nobody changes an answer
-def render_season_details(here: Catalog, number: int, season: int) -> JSONObject:
-    """A season of the show with that id, with all its episodes."""
-    show = here.store.shows[number]
-    item = render_season(here, show, season)
+@lru_cache(maxsize=2048)  # a catalog never changes, and callers do not modify the result
+def render_season_details(catalog: Catalog, show_id: int, season: int) -> JSONObject:
+    """Return the details of a season of a show, with all its episodes."""
+    show = catalog.store.shows[show_id]
+    item = render_season(catalog, show, season)
     del item["episode_count"]
-    episodes = get_seasons(here, show)[season - 1]
+    episodes = get_seasons(catalog, show)[season - 1]
     return item | {
-        "_id": sha256(f"season {number} {season}".encode()).hexdigest()[:24],
-        "episodes": [render_episode_details(here, show, episode) | {"show_id": number} for episode in episodes],
-        "networks": [list_items.render_organisation(here.store.network[name]) for name in show.networks],
+        "_id": sha256(f"season {show_id} {season}".encode()).hexdigest()[:24],
+        "episodes": [render_episode_details(catalog, show, episode) | {"show_id": show_id} for episode in episodes],
+        "networks": [list_items.render_organisation(catalog.store.network[name]) for name in show.networks],
     }
 
 
-def render_episode_details(here: Catalog, show: Show, episode: Episode) -> JSONObject:
-    """An episode with its crew and its guests."""
-    item = render_episode(here, show, episode) | {
-        "crew": episode_credits.render_episode_crew(here.store, show, episode),
-        "guest_stars": episode_credits.render_guest_stars(here.store, show, episode),
+def render_episode_details(catalog: Catalog, show: Show, episode: Episode) -> JSONObject:
+    """Return the details of an episode, with its crew and guest stars."""
+    item = render_episode(catalog, show, episode) | {
+        "crew": episode_credits.render_episode_crew(catalog.store, show, episode),
+        "guest_stars": episode_credits.render_guest_stars(catalog.store, show, episode),
     }
     del item["show_id"]
     return item
 
 
-def render_episode(here: Catalog, show: Show, episode: Episode) -> JSONObject:
-    """An episode in its show's details."""
-    average, count = _make_votes(here, show, episode)
+def render_episode(catalog: Catalog, show: Show, episode: Episode) -> JSONObject:
+    """Return the entry of an episode in the details of its show."""
+    average, count = _make_votes(catalog, show, episode)
     last = episode.number == show.seasons[episode.season - 1].episodes
     return {
         "air_date": episode.air_date or None,
@@ -115,26 +115,27 @@ def render_episode(here: Catalog, show: Show, episode: Episode) -> JSONObject:
 
 
 def _write_overview(episode: Episode) -> str:
-    dice = _random_bytes(episode)
-    left = list(MOTIFS)
-    one, two, three = (left.pop(dice[place] % len(left)) for place in range(3))
+    random_bytes = _compute_random_bytes(episode)
+    motifs = list(MOTIFS)
+    one, two, three = (motifs.pop(random_bytes[position] % len(motifs)) for position in range(3))
     return f"Synthetic overview of season {episode.season}, episode {episode.number}: {one}, {two} and {three}."
 
 
-def _make_votes(here: Catalog, show: Show, episode: Episode) -> tuple[float, int]:
-    """Average, 0 to 10, and number of votes."""
-    if not has_aired(here, show, episode):
+def _make_votes(catalog: Catalog, show: Show, episode: Episode) -> tuple[float, int]:
+    """Return the average rating, 0 to 10, and the number of votes."""
+    if not has_aired(catalog, show, episode):
         return 0.0, 0
-    dice = _random_bytes(episode)
-    shift = (int.from_bytes(dice[3:5], "big") % 1201 - 600) / 1000
-    return round(min(10.0, max(0.5, show.vote_average + shift)), 3), 1 + show.vote_count // VOTERS + dice[5] % 32
+    random_bytes = _compute_random_bytes(episode)
+    offset = (int.from_bytes(random_bytes[3:5], "big") % 1201 - 600) / 1000
+    count = 1 + show.vote_count // VOTERS + random_bytes[5] % 32
+    return round(min(10.0, max(0.5, show.vote_average + offset)), 3), count
 
 
-def _average_votes(here: Catalog, show: Show, season: int) -> float:
-    averages = [_make_votes(here, show, episode)[0] for episode in get_seasons(here, show)[season - 1]]
+def _average_votes(catalog: Catalog, show: Show, season: int) -> float:
+    averages = [_make_votes(catalog, show, episode)[0] for episode in get_seasons(catalog, show)[season - 1]]
     voted = [average for average in averages if average]
     return round(sum(voted) / len(voted), 1) if voted else 0.0
 
 
-def _random_bytes(episode: Episode) -> bytes:
+def _compute_random_bytes(episode: Episode) -> bytes:
     return sha256(f"episode {episode.show} {episode.season} {episode.number}".encode()).digest()

@@ -12,9 +12,9 @@ from codetool.tmdb.season_details import render_episode, render_season
 from codetool.tmdb.synthetic import make_credit_id, make_image_path
 
 
-def render_show_details(here: Catalog, record: Show, language: str = "") -> JSONObject:
-    """A series' details; the last and the next episode are those that the catalogue's day lies between."""
-    store, last, following = here.store, find_last_aired(here, record), find_next_aired(here, record)
+def render_show_details(catalog: Catalog, record: Show, language: str = "") -> JSONObject:
+    """Return the details of a show, with the last episode aired by the catalog's date and the next one."""
+    store, last, following = catalog.store, find_last_aired(catalog, record), find_next_aired(catalog, record)
     item = list_items.render_show(store, record, language)
     del item["genre_ids"]
     return item | {
@@ -24,15 +24,15 @@ def render_show_details(here: Catalog, record: Show, language: str = "") -> JSON
         "homepage": record.homepage,
         "in_production": record.status in ("Returning Series", "In Production"),
         "languages": [record.language],
-        "last_air_date": _find_last_day(here, record, last),
-        "last_episode_to_air": render_episode(here, record, last) if last else None,
-        "next_episode_to_air": render_episode(here, record, following) if following else None,
+        "last_air_date": _find_last_day(catalog, record, last),
+        "last_episode_to_air": render_episode(catalog, record, last) if last else None,
+        "next_episode_to_air": render_episode(catalog, record, following) if following else None,
         "networks": [list_items.render_organisation(store.network[name]) for name in record.networks],
         "number_of_episodes": sum(season.episodes for season in record.seasons),
         "number_of_seasons": len(record.seasons),
         "production_companies": [list_items.render_organisation(store.company[name]) for name in record.companies],
         "production_countries": render_countries(record.countries),
-        "seasons": [render_season(here, record, number) for number in range(1, len(record.seasons) + 1)],
+        "seasons": [render_season(catalog, record, number) for number in range(1, len(record.seasons) + 1)],
         "spoken_languages": render_languages(record.language),
         "status": record.status,
         "tagline": "",
@@ -40,8 +40,8 @@ def render_show_details(here: Catalog, record: Show, language: str = "") -> JSON
     }
 
 
-def _find_last_day(here: Catalog, record: Show, last: Episode | None) -> str | None:
-    if record.last_air_date <= here.as_of.isoformat():
+def _find_last_day(catalog: Catalog, record: Show, last: Episode | None) -> str | None:
+    if record.last_air_date <= catalog.as_of.isoformat():
         return record.last_air_date or None
     return last.air_date if last else None
 

@@ -1,6 +1,6 @@
-"""Films or shows that go with another: `similar` by subject, `recommended` by who made it and who is in it.
+"""Rank similar films or shows: `similar` by keywords and genres, `recommended` by makers, actors and collection.
 
-Both are deterministic, list only what was out by the catalogue's day, and never the film or show itself.
+Both rankings are deterministic, contain only works released by the catalog's date, and never the work itself.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from codetool.tmdb.catalog_dependency import Catalog
 from codetool.tmdb.records import Kind, Movie, Show
 
 Work = TypeVar("Work", Movie, Show)
-Either = Movie | Show
-COLLECTION, MAKER, ACTOR, GENRE = 6, 3, 2, 1
-"""Weights of what two works share, for recommendations; a keyword weighs as much as two genres in `similar`."""
+AnyWork = Movie | Show
+COLLECTION_WEIGHT, MAKER_WEIGHT, ACTOR_WEIGHT, GENRE_WEIGHT = 6, 3, 2, 1
+"""Weights of shared attributes in `find_recommended`. In `find_similar` a keyword counts as much as two genres."""
 
 
-def find_similar(here: Catalog, record: Work) -> Sequence[Work]:
-    """Works of the same kind that share keywords or genres, the closest first; popularity decides between equals."""
-    return cast("Sequence[Work]", _rank(here, _kind_of(record), record.id, _subject_similarity))
+def find_similar(catalog: Catalog, record: Work) -> Sequence[Work]:
+    """Return the works of the same kind that share keywords or genres, most similar first, then by popularity."""
+    return cast("Sequence[Work]", _rank(catalog, _get_kind(record), record.id, _compute_subject_similarity))
 
 
-def find_recommended(here: Catalog, record: Work) -> Sequence[Work]:
-    """Works of the same kind that share a collection, makers, actors or genres, the closest first."""
-    return cast("Sequence[Work]", _rank(here, _kind_of(record), record.id, _maker_similarity))
+def find_recommended(catalog: Catalog, record: Work) -> Sequence[Work]:
+    """Return the works of the same kind that share a collection, makers, actors or genres, most similar first."""
+    return cast("Sequence[Work]", _rank(catalog, _get_kind(record), record.id, _compute_maker_similarity))
 
 
 @dataclass(frozen=True, slots=True)
 class _Traits:
-    """What a work may share with another, as sets."""
+    """Attributes of a work that it can share with other works."""
 
-    record: Either
+    record: AnyWork
     keywords: frozenset[str]
     genres: frozenset[str]
     series: frozenset[int]
@@ -41,26 +41,30 @@ class _Traits:
     cast: frozenset[str]
 
 
-@lru_cache(maxsize=4096)  # a catalogue never changes
-def _rank(here: Catalog, kind: Kind, number: int, closeness: Callable[[_Traits, _Traits], float]) -> Sequence[Either]:
-    works, today = _traits_by_id(here, kind), here.as_of.isoformat()
-    one = works[number]
+@lru_cache(maxsize=4096)  # a catalog never changes
+def _rank(
+    catalog: Catalog, kind: Kind, record_id: int, similarity: Callable[[_Traits, _Traits], float]
+) -> Sequence[AnyWork]:
+    works, today = _index_traits(catalog, kind), catalog.as_of.isoformat()
+    reference = works[record_id]
     scored = [
         (score, other.record)
         for other in works.values()
-        if other is not one and _premiere_day(other.record) <= today and (score := closeness(one, other)) > 0
+        if other is not reference
+        and _get_premiere_day(other.record) <= today
+        and (score := similarity(reference, other)) > 0
     ]
     scored.sort(key=lambda pair: (-pair[0], -pair[1].popularity, pair[1].id))
     return tuple(record for _, record in scored)
 
 
 @lru_cache(maxsize=8)
-def _traits_by_id(here: Catalog, kind: Kind) -> Mapping[int, _Traits]:
-    works: Mapping[int, Either] = here.store.movies if kind == "movie" else here.store.shows
-    return {number: _extract_traits(record) for number, record in works.items()}
+def _index_traits(catalog: Catalog, kind: Kind) -> Mapping[int, _Traits]:
+    works: Mapping[int, AnyWork] = catalog.store.movies if kind == "movie" else catalog.store.shows
+    return {record_id: _extract_traits(record) for record_id, record in works.items()}
 
 
-def _extract_traits(record: Either) -> _Traits:
+def _extract_traits(record: AnyWork) -> _Traits:
     makers = list(record.crew.get("Director", ()))
     series = frozenset[int]()
     if isinstance(record, Show):
@@ -71,27 +75,27 @@ def _extract_traits(record: Either) -> _Traits:
     return _Traits(record, keywords, genres, series, frozenset(makers), frozenset(record.cast))
 
 
-def _subject_similarity(one: _Traits, other: _Traits) -> float:
-    """Shared keywords and genres, against what the two have together."""
+def _compute_subject_similarity(one: _Traits, other: _Traits) -> float:
+    """Return the weighted Jaccard index of the keywords and genres of two works."""
     keywords, genres = len(one.keywords & other.keywords), len(one.genres & other.genres)
     shared = 2 * keywords + genres
-    either = 2 * (len(one.keywords) + len(other.keywords) - keywords) + len(one.genres) + len(other.genres) - genres
-    return shared / (either or 1)
+    total = 2 * (len(one.keywords) + len(other.keywords) - keywords) + len(one.genres) + len(other.genres) - genres
+    return shared / (total or 1)
 
 
-def _maker_similarity(one: _Traits, other: _Traits) -> float:
-    """What the two share of collection, makers, cast and genres, weighed."""
+def _compute_maker_similarity(one: _Traits, other: _Traits) -> float:
+    """Return the weighted number of shared collections, makers, actors and genres."""
     return (
-        COLLECTION * len(one.series & other.series)
-        + MAKER * len(one.makers & other.makers)
-        + ACTOR * len(one.cast & other.cast)
-        + GENRE * len(one.genres & other.genres)
+        COLLECTION_WEIGHT * len(one.series & other.series)
+        + MAKER_WEIGHT * len(one.makers & other.makers)
+        + ACTOR_WEIGHT * len(one.cast & other.cast)
+        + GENRE_WEIGHT * len(one.genres & other.genres)
     )
 
 
-def _kind_of(record: Either) -> Kind:
+def _get_kind(record: AnyWork) -> Kind:
     return "movie" if isinstance(record, Movie) else "tv"
 
 
-def _premiere_day(record: Either) -> str:
+def _get_premiere_day(record: AnyWork) -> str:
     return record.release_date if isinstance(record, Movie) else record.first_air_date

@@ -1,4 +1,4 @@
-"""The replica's data in memory: read once from the files beside this module, then only looked up."""
+"""In-memory store of the replica's data, loaded from the files in `data/`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FILES = (
 
 @dataclass(frozen=True)
 class Store:
-    """Every record by its id; genres by kind and name."""
+    """All records by id; genre ids by kind and name."""
 
     movies: Mapping[int, Movie]
     shows: Mapping[int, Show]
@@ -47,7 +47,7 @@ class Store:
     keywords: Mapping[str, int]
     """Name → id."""
     episodes: Mapping[tuple[int, int, int], Episode]
-    """(show, season, number) → what is known of that episode; many have no entry."""
+    """(show id, season number, episode number) → episode. Episodes of which nothing else is known have no entry."""
 
     @cached_property
     def person(self) -> Mapping[str, Person]:
@@ -66,35 +66,38 @@ class Store:
 
     @cached_property
     def by_imdb_id(self) -> Mapping[str, Movie]:
-        """Films by their id at IMDb, as far as it is known."""
+        """Films by IMDb id; films without a known id are left out."""
         return {movie.imdb_id: movie for movie in self.movies.values() if movie.imdb_id}
 
     @cached_property
     def parts(self) -> Mapping[int, Sequence[Movie]]:
-        """The films of each collection, by release date."""
-        found: defaultdict[int, list[Movie]] = defaultdict(list)
+        """Films of each collection by its id, sorted by release date."""
+        movies_by_collection: defaultdict[int, list[Movie]] = defaultdict(list)
         for movie in sorted(self.movies.values(), key=lambda movie: movie.release_date):
             if movie.collection is not None:
-                found[movie.collection].append(movie)
-        return found
+                movies_by_collection[movie.collection].append(movie)
+        return movies_by_collection
 
     @cached_property
     def movies_of(self) -> Mapping[str, Sequence[Movie]]:
-        """The films that credit each person, in cast or crew, most popular first."""
+        """Films that credit a person in cast or crew, by name of the person, most popular first."""
         return _group_by_person(sort_by_popularity(self.movies), lambda movie: ())
 
     @cached_property
     def shows_of(self) -> Mapping[str, Sequence[Show]]:
-        """The shows that credit each person, most popular first; a guest part counts where nothing else does."""
+        """Shows that credit a person, by name, most popular first. Guest roles count only without other credits."""
         makers: defaultdict[int, list[str]] = defaultdict(list)
         guests: defaultdict[int, list[str]] = defaultdict(list)
         for episode in self.episodes.values():
             makers[episode.show] += [*episode.directors, *episode.writers, *episode.cast]
             guests[episode.show] += episode.guests
         shows = sort_by_popularity(self.shows)
-        known = _group_by_person(shows, lambda show: (*show.created_by, *makers[show.id]))
-        others = _group_by_person(shows, lambda show: guests[show.id])
-        return {**{name: some for name, some in others.items() if name not in self.movies_of}, **known}
+        shows_by_maker = _group_by_person(shows, lambda show: (*show.created_by, *makers[show.id]))
+        shows_by_guest = _group_by_person(shows, lambda show: guests[show.id])
+        return {
+            **{name: guest_shows for name, guest_shows in shows_by_guest.items() if name not in self.movies_of},
+            **shows_by_maker,
+        }
 
     @cached_property
     def movie_index(self) -> SearchIndex[Movie]:
@@ -113,25 +116,25 @@ class Store:
 
     @cached_property
     def collection_index(self) -> SearchIndex[Collection]:
-        """Collections by name, the one with the most popular film first."""
+        """Collections by name, sorted by their most popular film."""
         numbers = dict.fromkeys(movie.collection for movie in sort_by_popularity(self.movies) if movie.collection)
         return build_index((self.collections[number] for number in numbers), lambda collection: (collection.name,))
 
     @cached_property
     def company_index(self) -> SearchIndex[Organisation]:
-        """Companies by name, the one with the most popular film first, those without a film or show here last."""
+        """Companies by name, sorted by their most popular film, then show; companies without either come last."""
         works: list[Movie | Show] = [*sort_by_popularity(self.movies), *sort_by_popularity(self.shows)]
         names = dict.fromkeys([*(name for work in works for name in work.companies), *sorted(self.company)])
         return build_index((self.company[name] for name in names), lambda company: (company.name,))
 
 
 def sort_by_popularity(records: Mapping[int, Ranked]) -> Sequence[Ranked]:
-    """Most popular first; the smaller id decides between equals."""
+    """Return the records by descending popularity; ties are sorted by id."""
     return sorted(records.values(), key=lambda record: (-record.popularity, record.id))
 
 
 def load_store(folder: Path = FOLDER) -> Store:
-    """The store that the data files describe."""
+    """Load the data files of a folder."""
     rows = {name: _read_rows(folder / name) for name in FILES}
     return Store(
         movies={row["id"]: Movie(**_freeze_crew(row)) for row in rows["movies.jsonl"]},
@@ -150,7 +153,7 @@ def load_store(folder: Path = FOLDER) -> Store:
 
 
 def compute_checksum(folder: Path = FOLDER) -> str:
-    """Hex sha256 over the data files, in a fixed order."""
+    """Return the hex sha256 over the data files, in a fixed order."""
     digest = sha256()
     for name in FILES:
         digest.update(sha256((folder / name).read_bytes()).digest())
@@ -198,11 +201,13 @@ def _parse_organisation(row: Mapping[str, str]) -> Organisation:
     )
 
 
-def _group_by_person(records: Sequence[Work], others: Callable[[Work], Iterable[str]]) -> Mapping[str, Sequence[Work]]:
-    """The records by everybody in their cast and crew, and by others whom `others` names."""
-    found: defaultdict[str, list[Work]] = defaultdict(list)
+def _group_by_person(
+    records: Sequence[Work], get_other_names: Callable[[Work], Iterable[str]]
+) -> Mapping[str, Sequence[Work]]:
+    """Return the records by each person in cast, crew and the names that `get_other_names` returns."""
+    records_by_person: defaultdict[str, list[Work]] = defaultdict(list)
     for record in records:
         crew = [name for names in record.crew.values() for name in names]
-        for name in dict.fromkeys([*record.cast, *crew, *others(record)]):
-            found[name].append(record)
-    return found
+        for name in dict.fromkeys([*record.cast, *crew, *get_other_names(record)]):
+            records_by_person[name].append(record)
+    return records_by_person

@@ -1,6 +1,6 @@
-"""Generate values that the data does not contain from a record: image paths, credit ids, overviews.
+"""Generate values that the data lacks: image paths, credit ids and overviews.
 
-All of it is synthetic and the same in every run. An overview says nothing that another route has to be asked for.
+The values are synthetic and equal in every run. An overview contains nothing that only another route should return.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from hashlib import sha256
 
 @lru_cache(maxsize=32768)
 def make_image_path(kind: str, number: int, ending: str = "jpg") -> str:
-    """The path of a record's image; nothing lies behind it."""
+    """Return the path of an image of a record; there is no image file."""
     return f"/{sha256(f'{kind} {number}'.encode()).hexdigest()[:27]}.{ending}"
 
 
 def make_logo_path(number: int) -> str:
-    """The path of a company's or network's logo."""
+    """Return the logo path of a company or network."""
     return make_image_path("organisation", number, "png")
 
 
 @lru_cache(maxsize=65536)
 def make_credit_id(kind: str, number: int, person: int, role: str) -> str:
-    """24 hexadecimal digits that name one credit of one person in a film (`movie`) or a whole show (`tv`).
+    """Return the id of a person's credit in a film (`movie`) or show (`tv`): 24 hexadecimal digits.
 
-    The role is `cast`, `guest` for a guest star, or the job; one credit covers all the episodes it is for.
+    `role` is `cast`, `guest` for a guest star, or the job. One credit covers all episodes of the role.
     """
     return sha256(f"credit {kind} {number} {person} {role}".encode()).hexdigest()[:24]
 
 
 def write_overview(noun: str, genres: Sequence[str], date: str) -> str:
-    """One sentence on a film or show: its genres and its year."""
+    """Return one sentence with the year and the genres of a film or show."""
     return f"A {noun} of {date[:4]}: {', '.join(genres).lower()}."

@@ -1,8 +1,7 @@
-"""The shows of a person: roles, guest parts and jobs, each with the number of episodes it is for.
+"""Shows of a person: roles, guest roles and jobs, each with its number of episodes.
 
-A role of the show's cast counts the episodes that have no cast of their own. A director or writer whom only the whole
-show names, and a lead of the show whom no episode names, count the known episodes, at least one; every other job
-counts the whole show.
+A role in the show's cast counts the episodes without their own cast. A role of the show's cast, a director or a writer
+counts at least one episode, even if no episode credits the person. Every other job counts all episodes of the show.
 """
 
 from __future__ import annotations
@@ -24,29 +23,30 @@ from codetool.tmdb.synthetic import make_credit_id
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What a person did in a show: `cast`, `guest` or a job."""
+    """A role or job of a person in a show."""
 
     show: Show
     role: str
+    """`cast`, `guest` or the job."""
     character: str
     """All characters of a role, joined by ` / `; empty for a job."""
     episodes: int
     first: str
-    """Air date of the first episode that it is for."""
+    """Air date of the first episode with this role or job."""
 
 
-def render_tv_credits(here: Catalog, record: Person, language: str = "") -> JSONObject:
-    """A person's shows, most popular first: roles in `cast`, one entry for each job in `crew`."""
-    parts = _parts_by_person(here).get(record.name, ())
+def render_tv_credits(catalog: Catalog, record: Person, language: str = "") -> JSONObject:
+    """Return the shows of a person, most popular first: roles in `cast`, and one entry per job in `crew`."""
+    parts = _index_parts(catalog).get(record.name, ())
     return {
         "id": record.id,
-        "cast": [_render_role(here, record, part, language) for part in parts if part.role in ("cast", "guest")],
-        "crew": [_render_job(here, record, part, language) for part in parts if part.role not in ("cast", "guest")],
+        "cast": [_render_role(catalog, record, part, language) for part in parts if part.role in ("cast", "guest")],
+        "crew": [_render_job(catalog, record, part, language) for part in parts if part.role not in ("cast", "guest")],
     }
 
 
-def _render_role(here: Catalog, record: Person, part: Part, language: str) -> JSONObject:
-    return list_items.render_show(here.store, part.show, language) | {
+def _render_role(catalog: Catalog, record: Person, part: Part, language: str) -> JSONObject:
+    return list_items.render_show(catalog.store, part.show, language) | {
         "character": part.character,
         "credit_id": make_credit_id("tv", part.show.id, record.id, part.role),
         "episode_count": part.episodes,
@@ -54,10 +54,10 @@ def _render_role(here: Catalog, record: Person, part: Part, language: str) -> JS
     }
 
 
-def _render_job(here: Catalog, record: Person, part: Part, language: str) -> JSONObject:
+def _render_job(catalog: Catalog, record: Person, part: Part, language: str) -> JSONObject:
     title = render_job("tv", part.show.id, record.id, part.role)
     return (
-        list_items.render_show(here.store, part.show, language)
+        list_items.render_show(catalog.store, part.show, language)
         | title
         | {
             "episode_count": part.episodes,
@@ -66,24 +66,24 @@ def _render_job(here: Catalog, record: Person, part: Part, language: str) -> JSO
     )
 
 
-@lru_cache(maxsize=8)  # a catalogue never changes
-def _parts_by_person(here: Catalog) -> Mapping[str, Sequence[Part]]:
-    found: defaultdict[str, list[Part]] = defaultdict(list)
-    for show in here.store.show_index.records:
-        for name, part in _iterate_parts(here, show):
-            found[name].append(part)
-    return found
+@lru_cache(maxsize=8)  # a catalog never changes
+def _index_parts(catalog: Catalog) -> Mapping[str, Sequence[Part]]:
+    parts: defaultdict[str, list[Part]] = defaultdict(list)
+    for show in catalog.store.show_index.records:
+        for name, part in _iterate_parts(catalog, show):
+            parts[name].append(part)
+    return parts
 
 
-def _iterate_parts(here: Catalog, show: Show) -> Iterator[tuple[str, Part]]:
-    episodes = [episode for season in get_seasons(here, show) for episode in season]
+def _iterate_parts(catalog: Catalog, show: Show) -> Iterator[tuple[str, Part]]:
+    episodes = [episode for season in get_seasons(catalog, show) for episode in season]
     characters: defaultdict[tuple[str, str], dict[str, None]] = defaultdict(dict)
     counts: Counter[tuple[str, str]] = Counter()
     first: dict[tuple[str, str], str] = {}
     for name, character in show.cast.items():
         characters[name, "cast"][character] = None
     for episode in episodes:
-        for name, role, character in _iterate_people(show, episode):
+        for name, role, character in _iterate_episode_people(show, episode):
             counts[name, role] += 1
             if episode.air_date:
                 first.setdefault((name, role), episode.air_date)
@@ -101,7 +101,7 @@ def _iterate_parts(here: Catalog, show: Show) -> Iterator[tuple[str, Part]]:
         yield name, Part(show, role, " / ".join(characters[name, role]), count, day)
 
 
-def _iterate_people(show: Show, episode: Episode) -> Iterator[tuple[str, str, str]]:
+def _iterate_episode_people(show: Show, episode: Episode) -> Iterator[tuple[str, str, str]]:
     for name, character in get_cast(show, episode).items():
         yield name, "cast", character
     for name, character in episode.guests.items():

@@ -1,6 +1,6 @@
-"""Where a work can be watched: synthetic. No facts on streaming are kept; ids decide, the same in every run.
+"""Synthetic watch providers of films and shows: a hash of the ids decides, so they are equal in every run.
 
-Provider ids are those of the service, in regions where it lists watch providers at all.
+Provider ids and regions are those of the real service.
 """
 
 from __future__ import annotations
@@ -22,14 +22,17 @@ REGIONS = frozenset("AU BR CA DE ES FR GB IE IN IT JP KR MX NL NZ SE US".split()
 
 
 @lru_cache(maxsize=16384)
-def find_offers(kind: Kind, number: int, region: str) -> Mapping[str, frozenset[int]]:
-    """Monetization type (`flatrate`, `free`, `ads`, `rent`, `buy`) to the providers that offer the work there."""
+def find_offers(kind: Kind, work_id: int, region: str) -> Mapping[str, frozenset[int]]:
+    """Return the ids of the providers in a region by monetization type (`flatrate`, `free`, `ads`, `rent`, `buy`)."""
     if region not in REGIONS:
         return {}
-    return {way: _choose_providers(f"{kind} {number} {region} {way}", ids) for way, ids in PROVIDERS.items()}
+    return {
+        offer_type: _choose_providers(f"{kind} {work_id} {region} {offer_type}", ids)
+        for offer_type, ids in PROVIDERS.items()
+    }
 
 
-def _choose_providers(name: str, ids: tuple[int, ...]) -> frozenset[int]:
-    """About every third provider."""
-    dice = sha256(f"offers {name}".encode()).digest()
-    return frozenset(provider for provider, die in zip(ids, dice, strict=False) if die % 3 == 0)
+def _choose_providers(seed_text: str, ids: tuple[int, ...]) -> frozenset[int]:
+    """Return about a third of the providers, selected by a hash of the text."""
+    random_bytes = sha256(f"offers {seed_text}".encode()).digest()
+    return frozenset(provider for provider, byte in zip(ids, random_bytes, strict=False) if byte % 3 == 0)

@@ -1,7 +1,7 @@
 """Check the replica's data: `python -m codetool.tmdb.data_checks.check_data [--data FOLDER] [--as-of DAY]`.
 
-Prints a line for each finding, `file: record: what is wrong`, and ends with exit code 1 if there is any. It finds what
-contradicts itself or cannot be; that a birthday is the wrong day it cannot know.
+Prints one line per finding, `file: record: what is wrong`, and exits with code 1 if there is any. It finds
+contradictions and impossible values, but not plausible wrong facts such as a wrong birthday.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from codetool.tmdb.data_checks.finding import Finding
 from codetool.tmdb.store import FOLDER, load_store
 
 AS_OF = date(2024, 6, 1)
-"""The day that counts as today: `as_of` of `conf/replica/tmdb.yaml`, and a test holds the two together."""
+"""Date that counts as today: `as_of` of `conf/replica/tmdb.yaml`; a test compares the two."""
 RULES: Sequence[Callable[[Catalog], Iterator[Finding]]] = (
     references.find_unknown_names,
     references.find_unused_records,
@@ -41,32 +41,32 @@ RULES: Sequence[Callable[[Catalog], Iterator[Finding]]] = (
     titles.find_misplaced_episodes,
     titles.find_unordered_episodes,
 )
-"""What holds between records."""
+"""Checks over all records."""
 
 
 def check_folder(folder: Path = FOLDER, as_of: date = AS_OF) -> Sequence[Finding]:
-    """All that is wrong with the data in a folder; while a line cannot be read, only what cannot be read."""
+    """Return all findings in the data of a folder; if lines are unreadable, only those."""
     if unreadable := [*lines.find_unreadable(folder)]:
         return unreadable
     here = Catalog(load_store(folder), as_of)
-    return [*lines.find_misplaced(folder), *(found for rule in RULES for found in rule(here))]
+    return [*lines.find_misplaced(folder), *(finding for rule in RULES for finding in rule(here))]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: 0 if nothing is wrong, 1 if something is, 2 if the folder is none."""
+    """Run the checks and return the exit code: 0 without findings, 1 with findings; 2 if the folder does not exist."""
     parser = argparse.ArgumentParser(
         prog="python -m codetool.tmdb.data_checks.check_data", description="Finds errors in the data."
     )
     parser.add_argument("--data", type=Path, default=FOLDER, help="folder with the data files (the replica's own)")
     parser.add_argument("--as-of", type=_parse_day, default=AS_OF, help="day that counts as today (%(default)s)")
-    chosen = parser.parse_args(arguments)
-    if not chosen.data.is_dir():
-        parser.error(f"--data {chosen.data} is no folder; name one that holds the replica's data files")
-    found = check_folder(chosen.data, chosen.as_of)
-    for finding in found:
+    options = parser.parse_args(arguments)
+    if not options.data.is_dir():
+        parser.error(f"--data {options.data} is no folder; name one that holds the replica's data files")
+    findings = check_folder(options.data, options.as_of)
+    for finding in findings:
         print(finding)
-    print(f"{len(found)} findings in {chosen.data}", file=sys.stderr)
-    return 1 if found else 0
+    print(f"{len(findings)} findings in {options.data}", file=sys.stderr)
+    return 1 if findings else 0
 
 
 def _parse_day(text: str) -> date:

@@ -1,4 +1,4 @@
-"""What a check of the data says about one record."""
+"""Finding of a data check about one record."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from codetool.tmdb.records import Episode, Movie, Person, Show
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong; its text is one line: `file: record: what is wrong`."""
+    """One error in the data; as text it is one line: `file: record: what is wrong`."""
 
     file: str
     record: str
@@ -20,14 +20,14 @@ class Finding:
 
 
 def make_finding(record: Movie | Show | Episode | Person, wrong: str) -> Finding:
-    """The finding that something is wrong with a record that a file holds."""
+    """Return the finding for a record, with its file and a readable name."""
     match record:
         case Movie():
             return Finding("movies.jsonl", f"{record.id} {record.title}", wrong)
         case Show():
             return Finding("shows.jsonl", f"{record.id} {record.name}", wrong)
         case Episode():
-            place = f"{record.show} season {record.season} episode {record.number}"
-            return Finding("episodes.jsonl", f"{place} {record.name}", wrong)
+            position = f"{record.show} season {record.season} episode {record.number}"
+            return Finding("episodes.jsonl", f"{position} {record.name}", wrong)
         case Person():
             return Finding("people.csv", f"{record.id} {record.name}", wrong)

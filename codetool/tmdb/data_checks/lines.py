@@ -1,7 +1,6 @@
-"""Data files line by line: can each be read, has it the fields of its record, is it unique and in its place.
+"""Check the lines of the data files: readable, with the right fields, unique and sorted.
 
-A finding here names file and line. What records say about each other is for the checks beside this one; they need files
-that can be read.
+Findings name file and line. The other checks compare records with each other, and need readable files.
 """
 
 from __future__ import annotations
@@ -42,36 +41,36 @@ OPTIONAL_DAYS = {
     ("people.csv", "birthday"),
     ("people.csv", "deathday"),
 }
-"""Where an empty text means that the day is unknown, or has not come."""
+"""Dates that may be empty, because they are unknown or in the future."""
 KEYS = {"episodes.jsonl": ("show", "season", "number"), "genres.csv": ("kind", "id")}
-"""What makes a row of a file unique, where it is not `id`."""
+"""Columns that identify a row of a file, if not `id`."""
 UNIQUE_NAMES = ("people.csv", "collections.csv", "companies.csv", "networks.csv", "genres.csv", "keywords.csv")
-"""The files whose rows others name by their name."""
+"""Files whose rows are referenced by name."""
 UNSORTED = ("genres.csv",)
-"""Files in an order of their own."""
+"""Files that are not sorted by their key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line that can be read: where it stands, and its fields."""
+    """A readable line: its number and its fields."""
 
     number: int
-    """From 1, the header of a CSV file included; the last one of a row that spans several."""
+    """Line number from 1, counting the header of a CSV file; the last line of a row that spans several."""
     row: Mapping[str, Any]
 
 
 def find_unreadable(folder: Path) -> Iterator[Finding]:
-    """Files that are missing and lines that are no record; no other check can run before these are mended."""
+    """Find missing files and lines that are no valid record. No other check can run before they are corrected."""
     for file in FILES:
-        for found in _read_lines(folder, file):
-            if isinstance(found, Finding):
-                yield found
+        for line in _read_lines(folder, file):
+            if isinstance(line, Finding):
+                yield line
 
 
 def find_misplaced(folder: Path) -> Iterator[Finding]:
-    """Rows that stand twice or not in their place, in files that can be read."""
+    """Find duplicate and unsorted rows, in readable files."""
     for file in FILES:
-        lines = [found for found in _read_lines(folder, file) if isinstance(found, Line)]
+        lines = [line for line in _read_lines(folder, file) if isinstance(line, Line)]
         keys = KEYS.get(file, ("id",))
         yield from _find_duplicates(file, lines, keys)
         if file in UNIQUE_NAMES:
@@ -81,13 +80,15 @@ def find_misplaced(folder: Path) -> Iterator[Finding]:
 
 
 def _find_duplicates(file: str, lines: Sequence[Line], keys: Sequence[str]) -> Iterator[Finding]:
-    first: dict[tuple[Any, ...], int] = {}
+    first_lines: dict[tuple[Any, ...], int] = {}
     for line in lines:
         key = tuple(line.row[name] for name in keys)
-        if key in first:
-            shown = " ".join(map(str, key))
-            yield _make_line_finding(file, line.number, f"{' '.join(keys)} {shown} stands already in line {first[key]}")
-        first.setdefault(key, line.number)
+        if key in first_lines:
+            key_text = " ".join(map(str, key))
+            yield _make_line_finding(
+                file, line.number, f"{' '.join(keys)} {key_text} stands already in line {first_lines[key]}"
+            )
+        first_lines.setdefault(key, line.number)
 
 
 def _find_unsorted(file: str, lines: Sequence[Line], keys: Sequence[str]) -> Iterator[Finding]:
@@ -123,25 +124,25 @@ def _parse_objects(file: str, text: str) -> Iterator[Line | Finding]:
 
 
 def _refuse_repeated_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    row = dict(pairs)
+    if len(row) < len(pairs):
         names = [name for name, _ in pairs]
         raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands twice in it")
-    return found
+    return row
 
 
 def _describe_object_errors(file: str, row: Any) -> Iterator[str]:
     if not isinstance(row, dict):
         yield "is no JSON object"
         return
-    known = {field.name for field in fields(RECORDS[file])}
-    for name in sorted(set(row) - known):
-        yield f"{name} is no field of it; its fields are {', '.join(sorted(known))}"
+    field_names = {field.name for field in fields(RECORDS[file])}
+    for name in sorted(set(row) - field_names):
+        yield f"{name} is no field of it; its fields are {', '.join(sorted(field_names))}"
     try:
         TypeAdapter(RECORDS[file]).validate_json(json.dumps(_name_season_fields(row)), strict=True)
     except ValidationError as error:
-        for found in error.errors():
-            yield f"{'.'.join(map(str, found['loc']))}: {found['msg'].lower()}"
+        for detail in error.errors():
+            yield f"{'.'.join(map(str, detail['loc']))}: {detail['msg'].lower()}"
         return
     if row.get("seasons") == []:
         yield "seasons: a show has at least one"
@@ -154,7 +155,7 @@ def _name_season_fields(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _name_fields(entry: Any) -> Any:
-    """A season with names to its two values, as the record has them; anything else as it is."""
+    """Return a season with the field names of its record; anything else unchanged."""
     if isinstance(entry, list) and len(entry) == 2:
         return {"air_date": entry[0], "episodes": entry[1]}
     return entry
@@ -163,9 +164,9 @@ def _name_fields(entry: Any) -> Any:
 def _parse_table(file: str, text: str) -> Iterator[Line | Finding]:
     reader = csv.DictReader(io.StringIO(text, newline=""))
     columns = [*(reader.fieldnames or ())]
-    wanted = [name for name in COLUMNS[file] if name in columns or name not in OPTIONAL_COLUMNS.get(file, ())]
-    if sorted(columns) != sorted(wanted):
-        yield _make_line_finding(file, 1, f"its columns are to be {','.join(wanted)}")
+    expected = [name for name in COLUMNS[file] if name in columns or name not in OPTIONAL_COLUMNS.get(file, ())]
+    if sorted(columns) != sorted(expected):
+        yield _make_line_finding(file, 1, f"its columns are to be {','.join(expected)}")
         return
     for row in reader:
         wrong = [*_describe_row_errors(file, row)]
@@ -189,7 +190,7 @@ def _describe_row_errors(file: str, row: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _iterate_days(file: str, row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Each day that a row states, with the name of its field."""
+    """Yield each date of a row with the name of its field."""
     for name in DAYS:
         if name in row and (row[name] or (file, name) not in OPTIONAL_DAYS):
             yield name, row[name]
@@ -202,10 +203,10 @@ def _iterate_days(file: str, row: Mapping[str, Any]) -> Iterator[tuple[str, str]
 def _describe_day_errors(days: Iterable[tuple[str, str]]) -> Iterator[str]:
     for name, day in days:
         try:
-            right = date.fromisoformat(day).isoformat() == day
+            is_valid = date.fromisoformat(day).isoformat() == day
         except ValueError:
-            right = False
-        if not right:
+            is_valid = False
+        if not is_valid:
             yield f"{name}: {day!r} is no day; write YYYY-MM-DD"
 
 

@@ -1,4 +1,4 @@
-"""Names and ids: each points to a record, each record is used, and none is there twice under two spellings."""
+"""Check references: each refers to an existing record, each record is used, and no record exists twice."""
 
 from __future__ import annotations
 
@@ -14,76 +14,76 @@ from codetool.tmdb.store import Store
 Record = Movie | Show | Episode
 
 
-def find_unknown_names(here: Catalog) -> Iterator[Finding]:
-    """Names of people, companies, networks, genres and keywords, and ids of collections, that point nowhere."""
-    for record in iterate_records(here.store):
-        for file, known, named in _iterate_references(here.store, record):
-            for name in dict.fromkeys(named):
-                if name not in known:
+def find_unknown_names(catalog: Catalog) -> Iterator[Finding]:
+    """Find names of people, companies, networks, genres and keywords, and ids of collections, that do not exist."""
+    for record in iterate_records(catalog.store):
+        for file, existing, references in _iterate_references(catalog.store, record):
+            for name in dict.fromkeys(references):
+                if name not in existing:
                     yield make_finding(record, f"{name!r} is not in {file}")
 
 
-def find_unused_records(here: Catalog) -> Iterator[Finding]:
-    """People, companies, networks and keywords that nothing names (of collections see `lonely_collections`)."""
+def find_unused_records(catalog: Catalog) -> Iterator[Finding]:
+    """Find unused people, companies, networks and keywords; for collections see `find_small_collections`."""
     used: defaultdict[str, set[str | int]] = defaultdict(set)
-    for record in iterate_records(here.store):
-        for file, _, named in _iterate_references(here.store, record):
-            used[file].update(named)
-    for file, known in names_by_file(here.store).items():
+    for record in iterate_records(catalog.store):
+        for file, _, references in _iterate_references(catalog.store, record):
+            used[file].update(references)
+    for file, names in names_by_file(catalog.store).items():
         if file != "collections.csv":  # a film refers to it by its id
-            yield from (Finding(file, name, "nothing names it") for name in known if name not in used[file])
+            yield from (Finding(file, name, "nothing names it") for name in names if name not in used[file])
 
 
-def find_accent_variants(here: Catalog) -> Iterator[Finding]:
-    """Two names in one file that differ only by accents, case, punctuation or an article: likely one thing twice."""
-    for file, known in names_by_file(here.store).items():
-        found: dict[str, str] = {}
-        for name in known:
-            bare = "".join(split_words(name))
-            if bare and found.setdefault(bare, name) != name:
-                yield Finding(file, name, f"is likely the same as {found[bare]!r}")
+def find_accent_variants(catalog: Catalog) -> Iterator[Finding]:
+    """Find names in one file that differ only by accents, case, punctuation or an article: probably duplicates."""
+    for file, names in names_by_file(catalog.store).items():
+        first_names: dict[str, str] = {}
+        for name in names:
+            normalized = "".join(split_words(name))
+            if normalized and first_names.setdefault(normalized, name) != name:
+                yield Finding(file, name, f"is likely the same as {first_names[normalized]!r}")
 
 
-def find_same_title_and_year(here: Catalog) -> Iterator[Finding]:
-    """Two films, or two shows, of one name and one year: likely one work twice."""
-    found: dict[tuple[type, str, str], Movie | Show] = {}
-    for work in iterate_works(here.store):
+def find_same_title_and_year(catalog: Catalog) -> Iterator[Finding]:
+    """Find films, or shows, with equal name and year: probably duplicates."""
+    first_works: dict[tuple[type, str, str], Movie | Show] = {}
+    for work in iterate_works(catalog.store):
         name, day = (work.title, work.release_date) if isinstance(work, Movie) else (work.name, work.first_air_date)
-        first = found.setdefault((type(work), "".join(split_words(name)), day[:4]), work)
+        first = first_works.setdefault((type(work), "".join(split_words(name)), day[:4]), work)
         if first is not work:
             yield make_finding(work, f"is likely the same as {first.id}, of the same name and year")
 
 
-def find_listed_twice(here: Catalog) -> Iterator[Finding]:
-    """A name that one list of a record has twice: a person in a job, a genre, a company, a keyword, a country."""
-    for record in iterate_records(here.store):
-        for field, listed in _iterate_lists(record):
-            for name in sorted({name for name in listed if listed.count(name) > 1}):
+def find_listed_twice(catalog: Catalog) -> Iterator[Finding]:
+    """Find names that occur twice in a list of a record: a person in a job, a genre, company, keyword or country."""
+    for record in iterate_records(catalog.store):
+        for field, names in _iterate_lists(record):
+            for name in sorted({name for name in names if names.count(name) > 1}):
                 yield make_finding(record, f"{field} lists {name!r} twice")
 
 
-def find_small_collections(here: Catalog) -> Iterator[Finding]:
-    """Collections of fewer than two films."""
-    for number, collection in here.store.collections.items():
-        if (size := len(here.store.parts.get(number, ()))) < 2:
+def find_small_collections(catalog: Catalog) -> Iterator[Finding]:
+    """Find collections of fewer than two films."""
+    for number, collection in catalog.store.collections.items():
+        if (size := len(catalog.store.parts.get(number, ()))) < 2:
             wrong = f"has {size} film{'' if size == 1 else 's'}, not at least 2"
             yield Finding("collections.csv", f"{number} {collection.name}", wrong)
 
 
 def iterate_works(store: Store) -> Iterator[Movie | Show]:
-    """Every film and show."""
+    """Yield every film and show."""
     yield from store.movies.values()
     yield from store.shows.values()
 
 
 def iterate_records(store: Store) -> Iterator[Record]:
-    """Every film, show and episode."""
+    """Yield every film, show and episode."""
     yield from iterate_works(store)
     yield from store.episodes.values()
 
 
 def names_by_file(store: Store) -> Mapping[str, list[str]]:
-    """File by file, the names of what is not a work."""
+    """Return the names of people, collections, companies, networks and keywords by file."""
     return {
         "people.csv": [row.name for row in store.people.values()],
         "collections.csv": [row.name for row in store.collections.values()],
@@ -94,7 +94,7 @@ def names_by_file(store: Store) -> Mapping[str, list[str]]:
 
 
 def iterate_credited(record: Record) -> Iterator[str]:
-    """Everybody whom a record names, perhaps more than once."""
+    """Yield the names of all people that a record credits; a name can occur more than once."""
     yield from record.cast
     if isinstance(record, Episode):
         yield from [*record.guests, *record.directors, *record.writers]
@@ -105,7 +105,7 @@ def iterate_credited(record: Record) -> Iterator[str]:
 
 
 def _iterate_references(store: Store, record: Record) -> Iterator[tuple[str, Iterable[str | int], list[str | int]]]:
-    """File, what it knows, and what the record names of it."""
+    """Yield, for each file that a record refers to: its name, the existing keys, and the referenced keys."""
     yield "people.csv", store.person, [*iterate_credited(record)]
     if isinstance(record, Episode):
         yield "shows.jsonl", store.shows, [record.show]

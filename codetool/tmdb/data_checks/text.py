@@ -1,4 +1,4 @@
-"""Texts: codes, jobs and states that the replica has a word for, and names without stray spaces."""
+"""Check texts: known codes, jobs and states, names without surrounding spaces, and valid homepages."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ GENDERS = (0, 1, 2, 3)
 DEPARTMENT_NAMES = ("Acting", "Crew", *dict.fromkeys(DEPARTMENTS.values()))
 
 
-def find_unknown_codes(here: Catalog) -> Iterator[Finding]:
-    """Countries, languages, certifications, statuses, types and jobs that the replica has no word for."""
-    for work in iterate_works(here.store):
+def find_unknown_codes(catalog: Catalog) -> Iterator[Finding]:
+    """Find countries, languages, certifications, statuses, types and jobs that the replica does not know."""
+    for work in iterate_works(catalog.store):
         yield from (make_finding(work, wrong) for wrong in _describe_unknown_codes(work))
-    for file, row in _iterate_organisations(here.store):
+    for file, row in _iterate_organisations(catalog.store):
         if row.origin_country and row.origin_country not in COUNTRIES:
             yield Finding(file, f"{row.id} {row.name}", f"country {row.origin_country!r} is not in codes.py")
-    for person in here.store.people.values():
+    for person in catalog.store.people.values():
         if person.gender not in GENDERS:
             yield make_finding(person, f"gender: {person.gender} is none of {_join(GENDERS)}")
         if person.department not in DEPARTMENT_NAMES:
             yield make_finding(person, f"department: {person.department!r} is none of {_join(DEPARTMENT_NAMES)}")
 
 
-def find_untidy_texts(here: Catalog) -> Iterator[Finding]:
-    """Names and characters that are empty or have spaces round them."""
-    for file, known in names_by_file(here.store).items():
+def find_untidy_texts(catalog: Catalog) -> Iterator[Finding]:
+    """Find names and characters that are empty or have surrounding spaces."""
+    for file, names in names_by_file(catalog.store).items():
         yield from (
-            Finding(file, repr(name), "is empty or has spaces round it") for name in known if not _is_tidy(name)
+            Finding(file, repr(name), "is empty or has spaces round it") for name in names if not _is_tidy(name)
         )
-    for record in iterate_records(here.store):
+    for record in iterate_records(catalog.store):
         name = record.title if isinstance(record, Movie) else record.name
         texts = [name, *record.cast.values(), *(record.guests.values() if isinstance(record, Episode) else ())]
         yield from (
@@ -47,12 +47,12 @@ def find_untidy_texts(here: Catalog) -> Iterator[Finding]:
         )
 
 
-def find_wrong_homepages(here: Catalog) -> Iterator[Finding]:
-    """Homepages that no browser opens."""
-    for show in here.store.shows.values():
+def find_wrong_homepages(catalog: Catalog) -> Iterator[Finding]:
+    """Find homepages that are not http(s) URLs."""
+    for show in catalog.store.shows.values():
         if wrong := _describe_wrong_homepage(show.homepage):
             yield make_finding(show, wrong)
-    for file, row in _iterate_organisations(here.store):
+    for file, row in _iterate_organisations(catalog.store):
         if wrong := _describe_wrong_homepage(row.homepage):
             yield Finding(file, f"{row.id} {row.name}", wrong)
 
@@ -83,8 +83,8 @@ def _iterate_organisations(store: Store) -> Iterator[tuple[str, Organisation]]:
 
 
 def _describe_wrong_homepage(text: str) -> str:
-    known = not text or text.startswith(("https://", "http://"))
-    return "" if known else f"homepage: {text!r} begins with neither https:// nor http://"
+    is_valid = not text or text.startswith(("https://", "http://"))
+    return "" if is_valid else f"homepage: {text!r} begins with neither https:// nor http://"
 
 
 def _is_tidy(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Films, shows and episodes: numbers in range, and days that follow each other."""
+"""Check films, shows and episodes: numbers in range, and dates in order."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ FIRST_FILM = "1888-01-01"
 FILM_MINUTES = range(1, 601)
 EPISODE_MINUTES = range(1, 301)
 IDLE_YEARS = 6
-"""Years without an episode after which no show is still said to return."""
+"""Years without an episode after which a show must not have the status Returning Series."""
 
 
-def find_numbers_out_of_range(here: Catalog) -> Iterator[Finding]:
-    """Runtimes, votes, popularity, money and numbers of episodes that cannot be."""
-    for work in iterate_works(here.store):
-        yield from (make_finding(work, wrong) for wrong in _describe_wrong_numbers(work, here.as_of.isoformat()))
-    for person in here.store.people.values():
+def find_numbers_out_of_range(catalog: Catalog) -> Iterator[Finding]:
+    """Find impossible runtimes, votes, popularity, amounts of money and numbers of episodes."""
+    for work in iterate_works(catalog.store):
+        yield from (make_finding(work, wrong) for wrong in _describe_wrong_numbers(work, catalog.as_of.isoformat()))
+    for person in catalog.store.people.values():
         if not person.popularity > 0:
             yield make_finding(person, f"popularity: {person.popularity} is not above 0")
 
 
-def find_numbers_below_one(here: Catalog) -> Iterator[Finding]:
-    """Ids that no route can be asked for."""
-    store = here.store
+def find_numbers_below_one(catalog: Catalog) -> Iterator[Finding]:
+    """Find ids below 1, which no route accepts."""
+    store = catalog.store
     files = {
         "movies.jsonl": store.movies,
         "shows.jsonl": store.shows,
@@ -44,23 +44,23 @@ def find_numbers_below_one(here: Catalog) -> Iterator[Finding]:
         yield from (Finding(file, str(number), "an id is at least 1") for number in ids if number < 1)
 
 
-def find_wrong_release_days(here: Catalog) -> Iterator[Finding]:
-    """Films older than film, money earned before the release, and parts of a collection that came out together."""
-    for movie in here.store.movies.values():
+def find_wrong_release_days(catalog: Catalog) -> Iterator[Finding]:
+    """Find films before 1888, revenue before the release, and parts of a collection with equal release dates."""
+    for movie in catalog.store.movies.values():
         days = sorted([movie.release_date, *movie.releases.values()])
         if days[0] < FIRST_FILM:
             yield make_finding(movie, f"released on {days[0]}, before there were films")
-        if movie.revenue > 0 and days[0] > here.as_of.isoformat():
+        if movie.revenue > 0 and days[0] > catalog.as_of.isoformat():
             yield make_finding(movie, f"has revenue, but comes out on {days[0]} only")
-    for parts in here.store.parts.values():
+    for parts in catalog.store.parts.values():
         for before, part in pairwise(parts):
             if part.release_date == before.release_date:
                 yield make_finding(part, f"came out on the same day as {before.id}, another part of its collection")
 
 
-def find_unordered_seasons(here: Catalog) -> Iterator[Finding]:
-    """Seasons that begin no later than the one before."""
-    for show in here.store.shows.values():
+def find_unordered_seasons(catalog: Catalog) -> Iterator[Finding]:
+    """Find seasons that do not begin after the previous season."""
+    for show in catalog.store.shows.values():
         for number, (before, season) in enumerate(pairwise(show.seasons), start=2):
             if season.air_date <= before.air_date:
                 yield make_finding(
@@ -68,30 +68,30 @@ def find_unordered_seasons(here: Catalog) -> Iterator[Finding]:
                 )
 
 
-def find_wrong_last_days(here: Catalog) -> Iterator[Finding]:
-    """Shows whose `last_air_date` contradicts the seasons, the episodes or the status."""
-    today = here.as_of.isoformat()
-    for show in here.store.shows.values():
+def find_wrong_last_days(catalog: Catalog) -> Iterator[Finding]:
+    """Find shows whose `last_air_date` contradicts the seasons, the episodes or the status."""
+    today = catalog.as_of.isoformat()
+    for show in catalog.store.shows.values():
         for wrong in (
-            _describe_wrong_last_day(show, _dated_episodes(here.store, show), today),
-            _describe_wrong_status(show, here.as_of.year, today),
+            _describe_wrong_last_day(show, _list_dated_episodes(catalog.store, show), today),
+            _describe_wrong_status(show, catalog.as_of.year, today),
         ):
             if wrong:
                 yield make_finding(show, wrong)
 
 
-def find_misplaced_episodes(here: Catalog) -> Iterator[Finding]:
-    """Episodes of no season, beyond a season's count, or on a day that is not theirs."""
-    for episode in here.store.episodes.values():
-        show = here.store.shows.get(episode.show)
+def find_misplaced_episodes(catalog: Catalog) -> Iterator[Finding]:
+    """Find episodes outside their season: unknown season, too high number, or a date outside the season."""
+    for episode in catalog.store.episodes.values():
+        show = catalog.store.shows.get(episode.show)
         if show is not None and (wrong := _describe_misplaced(show, episode)):
             yield make_finding(episode, wrong)
 
 
-def find_unordered_episodes(here: Catalog) -> Iterator[Finding]:
-    """Episodes that air before the episode of the season in front of them."""
-    for show in here.store.shows.values():
-        for before, episode in pairwise(_dated_episodes(here.store, show)):
+def find_unordered_episodes(catalog: Catalog) -> Iterator[Finding]:
+    """Find episodes that air before the previous episode of their season."""
+    for show in catalog.store.shows.values():
+        for before, episode in pairwise(_list_dated_episodes(catalog.store, show)):
             if episode.season == before.season and episode.air_date < before.air_date:
                 yield make_finding(episode, f"airs on {episode.air_date}, episode {before.number} on {before.air_date}")
 
@@ -100,9 +100,9 @@ def _describe_wrong_numbers(work: Movie | Show, today: str) -> Iterator[str]:
     minutes = FILM_MINUTES if isinstance(work, Movie) else EPISODE_MINUTES
     if work.runtime not in minutes:
         yield f"runtime: {work.runtime} is not {minutes.start} to {minutes.stop - 1} minutes"
-    out = (work.release_date if isinstance(work, Movie) else work.first_air_date) <= today
-    voted = 0 < work.vote_average <= 10 and work.vote_count > 0
-    if not voted and (out or work.vote_average or work.vote_count):
+    is_out = (work.release_date if isinstance(work, Movie) else work.first_air_date) <= today
+    has_votes = 0 < work.vote_average <= 10 and work.vote_count > 0
+    if not has_votes and (is_out or work.vote_average or work.vote_count):
         yield f"vote_average: {work.vote_average} of {work.vote_count} votes; a work that is out has both, up to 10"
     if not work.popularity > 0:
         yield f"popularity: {work.popularity} is not above 0"
@@ -120,16 +120,18 @@ def _describe_wrong_numbers(work: Movie | Show, today: str) -> Iterator[str]:
 
 def _describe_wrong_last_day(show: Show, episodes: Sequence[Episode], today: str) -> str:
     last = show.last_air_date
-    begun = [season.air_date for season in show.seasons if season.air_date <= today]
+    started = [season.air_date for season in show.seasons if season.air_date <= today]
     if not last:
-        return f"last_air_date: empty, but it began on {begun[0]}" if begun else ""
-    if begun and last < begun[-1]:
-        return f"last_air_date: {last} is before the first day of season {len(begun)}, {begun[-1]}"
-    shown = today if last <= today else "9999-12-31"  # until when the show's last day is to be the latest
-    late = [episode for episode in episodes if last < episode.air_date <= shown]
+        return f"last_air_date: empty, but it began on {started[0]}" if started else ""
+    if started and last < started[-1]:
+        return f"last_air_date: {last} is before the first day of season {len(started)}, {started[-1]}"
+    until = today if last <= today else "9999-12-31"  # up to this date no episode may air after the show's last day
+    late = [episode for episode in episodes if last < episode.air_date <= until]
     if late:
-        found = late[-1]
-        return f"last_air_date: {last}, but season {found.season} episode {found.number} aired on {found.air_date}"
+        episode = late[-1]
+        return (
+            f"last_air_date: {last}, but season {episode.season} episode {episode.number} aired on {episode.air_date}"
+        )
     final = episodes[-1] if episodes else None
     ends = final and (final.season, final.number) == (len(show.seasons), show.seasons[-1].episodes)
     if final and ends and final.air_date < last:
@@ -165,7 +167,7 @@ def _describe_misplaced(show: Show, episode: Episode) -> str:
     return ""
 
 
-def _dated_episodes(store: Store, show: Show) -> list[Episode]:
-    """The show's episodes whose day is known, in order."""
-    found = [episode for episode in store.episodes.values() if episode.show == show.id and episode.air_date]
-    return sorted(found, key=lambda episode: (episode.season, episode.number))
+def _list_dated_episodes(store: Store, show: Show) -> list[Episode]:
+    """Return the episodes of a show with a known air date, in order."""
+    episodes = [episode for episode in store.episodes.values() if episode.show == show.id and episode.air_date]
+    return sorted(episodes, key=lambda episode: (episode.season, episode.number))

@@ -29,9 +29,9 @@ async def collection_details(
 ) -> Any:
     """A collection with its films (`parts`) by release date."""
     record = get_or_404(here.store.collections, collection_id)
-    asked = select_languages(include_image_language, language)
+    languages = select_languages(include_image_language, language)
     body = details.render_collection_details(here.store, record, language)
-    return append_parts(body, append_to_response, {"images": lambda: _images(here, record.id, asked)})
+    return append_parts(body, append_to_response, {"images": lambda: _render_images(here, record.id, languages)})
 
 
 @router.get("/images", response_model=CollectionImages, summary="Get a collection's images")
@@ -40,13 +40,13 @@ async def collection_images(
 ) -> Any:
     """Posters and backdrops of a collection: paths below the image server, sizes, languages and votes."""
     record = get_or_404(here.store.collections, collection_id)
-    return _images(here, record.id, select_languages(include_image_language, language))
+    return _render_images(here, record.id, select_languages(include_image_language, language))
 
 
-def _images(here: Catalog, number: int, asked: str) -> JSONObject:
-    original = here.store.parts[number][0].language
+def _render_images(catalog: Catalog, number: int, languages: str) -> JSONObject:
+    original = catalog.store.parts[number][0].language
     return {
         "id": number,
-        "backdrops": render_images("collection backdrop", number, "backdrop", original, asked),
-        "posters": render_images("collection poster", number, "poster", original, asked),
+        "backdrops": render_images("collection backdrop", number, "backdrop", original, languages),
+        "posters": render_images("collection poster", number, "poster", original, languages),
     }

@@ -24,15 +24,15 @@ async def company_details(here: CatalogDep, company_id: CompanyId, append_to_res
     """Headquarters, homepage and country of a production company."""
     record = get_or_404(here.store.companies, company_id)
     return append_parts(
-        details.render_company_details(record), append_to_response, {"images": lambda: _images(record.id)}
+        details.render_company_details(record), append_to_response, {"images": lambda: _render_images(record.id)}
     )
 
 
 @router.get("/images", response_model=OrganisationImages, summary="Get a company's logos")
 async def company_images(here: CatalogDep, company_id: CompanyId) -> Any:
     """Logos of a production company: paths below the image server, file types, sizes and votes."""
-    return _images(get_or_404(here.store.companies, company_id).id)
+    return _render_images(get_or_404(here.store.companies, company_id).id)
 
 
-def _images(number: int) -> JSONObject:
+def _render_images(number: int) -> JSONObject:
     return {"id": number, "logos": render_logos(number)}

@@ -32,30 +32,32 @@ RELEASE_TYPES = frozenset({str(THEATRICAL)})
 @router.get("/movie", response_model=Page[MovieItem], summary="Find films by genre, people, dates, ratings and more")
 async def discover_movie(here: CatalogDep, request: Request, filters: Filters) -> Any:
     """Films for which every given filter holds, most popular first unless sorted otherwise."""
-    language = request.query_params.get("language", "")  # as everywhere, and as everywhere not in the document
-    found = _find_movies(here, filters.model_copy(update={"page": 1}))
+    language = request.query_params.get("language", "")  # accepted, but not in the document, as in all routes
+    movies = _find_movies(here, filters.model_copy(update={"page": 1}))
     return paged(
-        found, filters.page, lambda record: list_items.render_movie(here.store, record, language, filters.region)
+        movies, filters.page, lambda record: list_items.render_movie(here.store, record, language, filters.region)
     )
 
 
-@lru_cache(maxsize=1024)  # a catalogue never changes
-def _find_movies(here: Catalog, asked: MovieFilters) -> Sequence[Movie]:
+@lru_cache(maxsize=1024)  # a catalog never changes
+def _find_movies(catalog: Catalog, filters: MovieFilters) -> Sequence[Movie]:
     tests = [
-        *_make_id_tests(here, asked),
-        *_make_number_tests(asked),
-        *_make_date_tests(asked),
-        *_make_certification_tests(asked),
-        *_make_offer_tests(asked),
+        *_make_id_tests(catalog, filters),
+        *_make_number_tests(filters),
+        *_make_date_tests(filters),
+        *_make_certification_tests(filters),
+        *_make_offer_tests(filters),
     ]
-    found = here.store.movie_index.records
+    movies = catalog.store.movie_index.records
     for test in tests:
-        found = [record for record in found if test(record)]
-    field, _, direction = asked.sort_by.partition(".")
-    return sorted(found, key=_sort_key(field, asked.region), reverse=direction == "desc")  # equals stay by popularity
+        movies = [record for record in movies if test(record)]
+    field, _, direction = filters.sort_by.partition(".")
+    return sorted(
+        movies, key=_get_sort_key(field, filters.region), reverse=direction == "desc"
+    )  # stable: ties stay sorted by popularity
 
 
-def _sort_key(field: str, region: str) -> Callable[[Movie], Any]:
+def _get_sort_key(field: str, region: str) -> Callable[[Movie], Any]:
     orders: Mapping[str, Callable[[Movie], Any]] = {
         "popularity": lambda record: record.popularity,
         "release_date": lambda record: get_release_day(record, region),
@@ -70,7 +72,7 @@ def _sort_key(field: str, region: str) -> Callable[[Movie], Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Facets:
-    """The ids that a film can be found by, as they stand in a query."""
+    """Ids of a film that filters match, as strings."""
 
     genres: Ids
     keywords: Ids
@@ -81,8 +83,8 @@ class _Facets:
 
 
 @lru_cache(maxsize=8)
-def _facets_by_id(here: Catalog) -> Mapping[int, _Facets]:
-    return {number: _extract_facets(here.store, record) for number, record in here.store.movies.items()}
+def _index_facets(catalog: Catalog) -> Mapping[int, _Facets]:
+    return {number: _extract_facets(catalog.store, record) for number, record in catalog.store.movies.items()}
 
 
 def _extract_facets(store: Store, record: Movie) -> _Facets:
@@ -100,20 +102,20 @@ def _extract_facets(store: Store, record: Movie) -> _Facets:
     )
 
 
-def _make_id_tests(here: Catalog, asked: MovieFilters) -> Iterator[Test]:
-    facets = _facets_by_id(here)
+def _make_id_tests(catalog: Catalog, filters: MovieFilters) -> Iterator[Test]:
+    facets = _index_facets(catalog)
     by_ids: Sequence[tuple[str, Rule, Callable[[_Facets], Ids]]] = (
-        (asked.with_genres, matches_ids, lambda facet: facet.genres),
-        (asked.without_genres, excludes_ids, lambda facet: facet.genres),
-        (asked.with_keywords, matches_ids, lambda facet: facet.keywords),
-        (asked.without_keywords, excludes_ids, lambda facet: facet.keywords),
-        (asked.with_companies, matches_ids, lambda facet: facet.companies),
-        (asked.without_companies, excludes_ids, lambda facet: facet.companies),
-        (asked.with_cast, matches_ids, lambda facet: facet.cast),
-        (asked.with_crew, matches_ids, lambda facet: facet.crew),
-        (asked.with_people, matches_ids, lambda facet: facet.cast | facet.crew),
-        (asked.with_original_language, matches_ids, lambda facet: facet.language),
-        (asked.with_release_type, matches_ids, lambda facet: RELEASE_TYPES),
+        (filters.with_genres, matches_ids, lambda facet: facet.genres),
+        (filters.without_genres, excludes_ids, lambda facet: facet.genres),
+        (filters.with_keywords, matches_ids, lambda facet: facet.keywords),
+        (filters.without_keywords, excludes_ids, lambda facet: facet.keywords),
+        (filters.with_companies, matches_ids, lambda facet: facet.companies),
+        (filters.without_companies, excludes_ids, lambda facet: facet.companies),
+        (filters.with_cast, matches_ids, lambda facet: facet.cast),
+        (filters.with_crew, matches_ids, lambda facet: facet.crew),
+        (filters.with_people, matches_ids, lambda facet: facet.cast | facet.crew),
+        (filters.with_original_language, matches_ids, lambda facet: facet.language),
+        (filters.with_release_type, matches_ids, lambda facet: RELEASE_TYPES),
     )
     for expression, rule, ids in by_ids:
         if expression:
@@ -124,10 +126,10 @@ def _make_id_test(rule: Rule, expression: str, ids: Callable[[_Facets], Ids], fa
     return lambda record: rule(expression, ids(facets[record.id]))
 
 
-def _make_number_tests(asked: MovieFilters) -> Iterator[Test]:
-    yield from _make_range_tests(lambda record: record.vote_average, asked.vote_average_gte, asked.vote_average_lte)
-    yield from _make_range_tests(lambda record: record.vote_count, asked.vote_count_gte, asked.vote_count_lte)
-    yield from _make_range_tests(lambda record: record.runtime, asked.with_runtime_gte, asked.with_runtime_lte)
+def _make_number_tests(filters: MovieFilters) -> Iterator[Test]:
+    yield from _make_range_tests(lambda record: record.vote_average, filters.vote_average_gte, filters.vote_average_lte)
+    yield from _make_range_tests(lambda record: record.vote_count, filters.vote_count_gte, filters.vote_count_lte)
+    yield from _make_range_tests(lambda record: record.runtime, filters.with_runtime_gte, filters.with_runtime_lte)
 
 
 def _make_range_tests(value: Callable[[Movie], float], least: float | None, most: float | None) -> Iterator[Test]:
@@ -137,51 +139,51 @@ def _make_range_tests(value: Callable[[Movie], float], least: float | None, most
         yield lambda record: value(record) <= most
 
 
-def _make_date_tests(asked: MovieFilters) -> Iterator[Test]:
-    if asked.year is not None:
-        yield lambda record: was_released_in(record, str(asked.year), asked.region)
-    if asked.release_date_gte or asked.release_date_lte:
-        first, last = asked.release_date_gte, asked.release_date_lte or "9999"
-        yield lambda record: any(first <= day <= last for day in list_release_days(record, asked.region))
-    if asked.primary_release_year is not None:
-        yield lambda record: record.release_date[:4] == str(asked.primary_release_year)
-    if asked.primary_release_date_gte or asked.primary_release_date_lte:
-        start, end = asked.primary_release_date_gte, asked.primary_release_date_lte or "9999"
+def _make_date_tests(filters: MovieFilters) -> Iterator[Test]:
+    if filters.year is not None:
+        yield lambda record: was_released_in(record, str(filters.year), filters.region)
+    if filters.release_date_gte or filters.release_date_lte:
+        first, last = filters.release_date_gte, filters.release_date_lte or "9999"
+        yield lambda record: any(first <= day <= last for day in list_release_days(record, filters.region))
+    if filters.primary_release_year is not None:
+        yield lambda record: record.release_date[:4] == str(filters.primary_release_year)
+    if filters.primary_release_date_gte or filters.primary_release_date_lte:
+        start, end = filters.primary_release_date_gte, filters.primary_release_date_lte or "9999"
         yield lambda record: start <= record.release_date <= end
 
 
-def _make_certification_tests(asked: MovieFilters) -> Iterator[Test]:
-    """A certification means nothing without its country, so without one it asks nothing."""
-    country = asked.certification_country
-    if country and asked.certification:
-        yield lambda record: matches_ids(asked.certification, {get_certification(record, country)})
-    if country and (asked.certification_lte or asked.certification_gte):
-        allowed = _certifications_between(asked.certification_gte, asked.certification_lte)
+def _make_certification_tests(filters: MovieFilters) -> Iterator[Test]:
+    """Yield the tests of certification; none without a country, since certifications are per country."""
+    country = filters.certification_country
+    if country and filters.certification:
+        yield lambda record: matches_ids(filters.certification, {get_certification(record, country)})
+    if country and (filters.certification_lte or filters.certification_gte):
+        allowed = _list_certifications_between(filters.certification_gte, filters.certification_lte)
         yield lambda record: get_certification(record, country) in allowed
 
 
-def _certifications_between(least: str, most: str) -> Collection[str]:
-    """The certifications from `least` to `most`; none where one of the two is unknown."""
-    order = {name: place for place, name in enumerate(CERTIFICATIONS)}
+def _list_certifications_between(least: str, most: str) -> Collection[str]:
+    """Return the certifications from `least` to `most`; none if one of the two is unknown."""
+    order = {name: position for position, name in enumerate(CERTIFICATIONS)}
     if not {least, most} - {""} <= set(order):
         return ()
     return CERTIFICATIONS[order.get(least, 0) : order.get(most, len(order)) + 1]
 
 
-def _make_offer_tests(asked: MovieFilters) -> Iterator[Test]:
-    region = asked.watch_region or "US"
-    if asked.with_watch_monetization_types:
-        yield lambda record: matches_ids(asked.with_watch_monetization_types, _offer_types(record, region))
-    if asked.with_watch_providers:
-        yield lambda record: matches_ids(asked.with_watch_providers, _find_providers(asked, record, region))
+def _make_offer_tests(filters: MovieFilters) -> Iterator[Test]:
+    region = filters.watch_region or "US"
+    if filters.with_watch_monetization_types:
+        yield lambda record: matches_ids(filters.with_watch_monetization_types, _list_offer_types(record, region))
+    if filters.with_watch_providers:
+        yield lambda record: matches_ids(filters.with_watch_providers, _find_providers(filters, record, region))
 
 
-def _offer_types(record: Movie, region: str) -> Collection[str]:
-    return {way for way, ids in find_offers("movie", record.id, region).items() if ids}
+def _list_offer_types(record: Movie, region: str) -> Collection[str]:
+    return {offer_type for offer_type, ids in find_offers("movie", record.id, region).items() if ids}
 
 
-def _find_providers(asked: MovieFilters, record: Movie, region: str) -> Collection[str]:
-    """The providers of the film there, in one of the ways asked for if any is."""
-    found = find_offers("movie", record.id, region)
-    ways = re.findall(r"\w+", asked.with_watch_monetization_types) or found
-    return {str(provider) for way in ways for provider in found.get(way, ())}
+def _find_providers(filters: MovieFilters, record: Movie, region: str) -> Collection[str]:
+    """Return the providers of a film in a region, only for the requested monetization types if there are any."""
+    offers = find_offers("movie", record.id, region)
+    offer_types = re.findall(r"\w+", filters.with_watch_monetization_types) or offers
+    return {str(provider) for offer_type in offer_types for provider in offers.get(offer_type, ())}

@@ -27,9 +27,9 @@ from codetool.tmdb.watch_providers import find_offers
 
 router = APIRouter(prefix="/discover")
 STATUSES = ("Returning Series", "Planned", "In Production", "Ended", "Canceled", "Pilot")
-"""By the service's code, from 0."""
+"""In the order of the API's codes, from 0."""
 TYPES = ("Documentary", "News", "Miniseries", "Reality", "Scripted", "Talk Show", "Video")
-"""By the service's code, from 0."""
+"""In the order of the API's codes, from 0."""
 ORDERS: Mapping[str, Callable[[Show], str | float]] = {
     "popularity": lambda show: show.popularity,
     "first_air_date": lambda show: show.first_air_date,
@@ -43,23 +43,23 @@ Rule = Callable[[str, Collection[str]], bool]
 @router.get("/tv", response_model=Page[ShowItem], summary="Find TV shows by genre, network, dates, ratings and more")
 async def discover_tv(here: CatalogDep, request: Request, filters: Filters) -> Any:
     """Shows for which every given filter holds, most popular first unless sorted otherwise."""
-    language = request.query_params.get("language", "")  # as everywhere, and as everywhere not in the document
-    found = _find_shows(here, filters.model_copy(update={"page": 1}))
-    return paged(found, filters.page, lambda record: list_items.render_show(here.store, record, language))
+    language = request.query_params.get("language", "")  # accepted, but not in the document, as in all routes
+    shows = _find_shows(here, filters.model_copy(update={"page": 1}))
+    return paged(shows, filters.page, lambda record: list_items.render_show(here.store, record, language))
 
 
-@lru_cache(maxsize=1024)  # a catalogue never changes
-def _find_shows(here: Catalog, asked: ShowFilters) -> Sequence[Show]:
-    """The shows that pass, sorted; popularity decides between equals."""
-    tests = [*_make_facet_tests(here, asked), *_make_date_tests(here, asked), *_make_offer_tests(asked)]
-    found = [record for record in here.store.show_index.records if all(test(record) for test in tests)]
-    order, _, direction = asked.sort_by.partition(".")
-    return sorted(found, key=ORDERS[order], reverse=direction == "desc")
+@lru_cache(maxsize=1024)  # a catalog never changes
+def _find_shows(catalog: Catalog, filters: ShowFilters) -> Sequence[Show]:
+    """Return the shows that pass all filters, sorted; ties are sorted by popularity."""
+    tests = [*_make_facet_tests(catalog, filters), *_make_date_tests(catalog, filters), *_make_offer_tests(filters)]
+    shows = [record for record in catalog.store.show_index.records if all(test(record) for test in tests)]
+    order, _, direction = filters.sort_by.partition(".")
+    return sorted(shows, key=ORDERS[order], reverse=direction == "desc")
 
 
 @dataclass(frozen=True, slots=True)
 class _Facets:
-    """The ids and codes that a show can be found by, as they stand in a query."""
+    """Ids and codes of a show that filters match, as strings."""
 
     genres: Values
     keywords: Values
@@ -71,8 +71,8 @@ class _Facets:
 
 
 @lru_cache(maxsize=8)
-def _facets_by_id(here: Catalog) -> Mapping[int, _Facets]:
-    return {number: _extract_facets(here.store, record) for number, record in here.store.shows.items()}
+def _index_facets(catalog: Catalog) -> Mapping[int, _Facets]:
+    return {number: _extract_facets(catalog.store, record) for number, record in catalog.store.shows.items()}
 
 
 def _extract_facets(store: Store, record: Show) -> _Facets:
@@ -82,36 +82,36 @@ def _extract_facets(store: Store, record: Show) -> _Facets:
         networks=frozenset(str(store.network[name].id) for name in record.networks),
         companies=frozenset(str(store.company[name].id) for name in record.companies),
         language=frozenset({record.language}),
-        status=_status_or_type_code(STATUSES, record.status),
-        type=_status_or_type_code(TYPES, record.type),
+        status=_get_status_or_type_code(STATUSES, record.status),
+        type=_get_status_or_type_code(TYPES, record.type),
     )
 
 
-def _status_or_type_code(names: Sequence[str], name: str) -> Values:
+def _get_status_or_type_code(names: Sequence[str], name: str) -> Values:
     return frozenset({str(names.index(name))} if name in names else ())
 
 
-def _make_facet_tests(here: Catalog, asked: ShowFilters) -> Iterator[Test]:
-    facets = _facets_by_id(here)
-    filters: tuple[tuple[str, Rule, Callable[[_Facets], Values]], ...] = (
-        (asked.with_genres, matches_ids, lambda facet: facet.genres),
-        (asked.without_genres, excludes_ids, lambda facet: facet.genres),
-        (asked.with_keywords, matches_ids, lambda facet: facet.keywords),
-        (asked.without_keywords, excludes_ids, lambda facet: facet.keywords),
-        (asked.with_networks, matches_ids, lambda facet: facet.networks),
-        (asked.with_companies, matches_ids, lambda facet: facet.companies),
-        (asked.without_companies, excludes_ids, lambda facet: facet.companies),
-        (asked.with_original_language, matches_ids, lambda facet: facet.language),
-        (asked.with_status, matches_ids, lambda facet: facet.status),
-        (asked.with_type, matches_ids, lambda facet: facet.type),
+def _make_facet_tests(catalog: Catalog, filters: ShowFilters) -> Iterator[Test]:
+    facets = _index_facets(catalog)
+    facet_filters: tuple[tuple[str, Rule, Callable[[_Facets], Values]], ...] = (
+        (filters.with_genres, matches_ids, lambda facet: facet.genres),
+        (filters.without_genres, excludes_ids, lambda facet: facet.genres),
+        (filters.with_keywords, matches_ids, lambda facet: facet.keywords),
+        (filters.without_keywords, excludes_ids, lambda facet: facet.keywords),
+        (filters.with_networks, matches_ids, lambda facet: facet.networks),
+        (filters.with_companies, matches_ids, lambda facet: facet.companies),
+        (filters.without_companies, excludes_ids, lambda facet: facet.companies),
+        (filters.with_original_language, matches_ids, lambda facet: facet.language),
+        (filters.with_status, matches_ids, lambda facet: facet.status),
+        (filters.with_type, matches_ids, lambda facet: facet.type),
     )
-    for expression, rule, values in filters:
+    for expression, rule, values in facet_filters:
         if expression:
             yield _make_facet_test(rule, expression, values, facets)
-    shortest, longest = asked.with_runtime_gte, asked.with_runtime_lte
+    shortest, longest = filters.with_runtime_gte, filters.with_runtime_lte
     yield lambda record: shortest <= record.runtime and (longest is None or record.runtime <= longest)
-    yield lambda record: record.vote_average >= asked.vote_average_gte and record.vote_count >= asked.vote_count_gte
-    if asked.screened_theatrically:
+    yield lambda record: record.vote_average >= filters.vote_average_gte and record.vote_count >= filters.vote_count_gte
+    if filters.screened_theatrically:
         yield lambda record: False
 
 
@@ -121,28 +121,30 @@ def _make_facet_test(
     return lambda record: rule(expression, values(facets[record.id]))
 
 
-def _make_date_tests(here: Catalog, asked: ShowFilters) -> Iterator[Test]:
-    if asked.first_air_date_year is not None:
-        yield lambda record: record.first_air_date[:4] == str(asked.first_air_date_year)
-    if asked.first_air_date_gte or asked.first_air_date_lte:
-        start, end = asked.first_air_date_gte, asked.first_air_date_lte or "9999"
+def _make_date_tests(catalog: Catalog, filters: ShowFilters) -> Iterator[Test]:
+    if filters.first_air_date_year is not None:
+        yield lambda record: record.first_air_date[:4] == str(filters.first_air_date_year)
+    if filters.first_air_date_gte or filters.first_air_date_lte:
+        start, end = filters.first_air_date_gte, filters.first_air_date_lte or "9999"
         yield lambda record: start <= record.first_air_date <= end
-    if asked.air_date_gte or asked.air_date_lte:
-        yield lambda record: airs_between(here, record, asked.air_date_gte, asked.air_date_lte or "9999")
+    if filters.air_date_gte or filters.air_date_lte:
+        yield lambda record: airs_between(catalog, record, filters.air_date_gte, filters.air_date_lte or "9999")
 
 
-def _make_offer_tests(asked: ShowFilters) -> Iterator[Test]:
-    """What asks for providers or ways to watch: in the United States where no region is named."""
-    region, ways = asked.watch_region or "US", asked.with_watch_monetization_types
-    if ways:
+def _make_offer_tests(filters: ShowFilters) -> Iterator[Test]:
+    """Yield the tests of watch providers and monetization types, for the US if no region is given."""
+    region, offer_types = filters.watch_region or "US", filters.with_watch_monetization_types
+    if offer_types:
         yield lambda record: matches_ids(
-            ways, {way for way, ids in find_offers("tv", record.id, region).items() if ids}
+            offer_types, {offer_type for offer_type, ids in find_offers("tv", record.id, region).items() if ids}
         )
-    if asked.with_watch_providers:
-        yield lambda record: matches_ids(asked.with_watch_providers, _find_providers(record, region, ways))
+    if filters.with_watch_providers:
+        yield lambda record: matches_ids(filters.with_watch_providers, _find_providers(record, region, offer_types))
 
 
-def _find_providers(record: Show, region: str, ways: str) -> Values:
-    """The providers of the show there, in one of the ways asked for if any is."""
-    found = find_offers("tv", record.id, region).items()
-    return frozenset(str(number) for way, ids in found if not ways or way in ways for number in ids)
+def _find_providers(record: Show, region: str, offer_types: str) -> Values:
+    """Return the providers of a show in a region, only for the requested monetization types if there are any."""
+    offers = find_offers("tv", record.id, region).items()
+    return frozenset(
+        str(number) for offer_type, ids in offers if not offer_types or offer_type in offer_types for number in ids
+    )

@@ -35,9 +35,12 @@ async def episode(
     language: Language = "",
 ) -> Any:
     """Name, air date, runtime, crew and guest stars of an episode."""
-    show, record = _find(here, tv_id, season_number, episode_number)
-    wanted = select_languages("", language)
-    parts = {"credits": lambda: _credits(here, show, record), "images": lambda: _images(show, record, wanted)}
+    show, record = _get_show_and_episode(here, tv_id, season_number, episode_number)
+    languages = select_languages("", language)
+    parts = {
+        "credits": lambda: _render_credits(here, show, record),
+        "images": lambda: _render_images(show, record, languages),
+    }
     return append_parts(render_episode_details(here, show, record), append_to_response, parts)
 
 
@@ -46,7 +49,7 @@ async def episode_credits(
     here: CatalogDep, tv_id: ShowId, season_number: SeasonNumber, episode_number: EpisodeNumber
 ) -> Any:
     """The cast in billing order, the crew with its director and writers, and the guest stars of an episode."""
-    return _credits(here, *_find(here, tv_id, season_number, episode_number))
+    return _render_credits(here, *_get_show_and_episode(here, tv_id, season_number, episode_number))
 
 
 @router.get("/images", response_model=EpisodeImages, summary="Get an episode's images")
@@ -59,27 +62,27 @@ async def episode_images(
     language: Language = "",
 ) -> Any:
     """Stills of an episode."""
-    asked = select_languages(include_image_language, language)
-    return _images(*_find(here, tv_id, season_number, episode_number), asked)
+    languages = select_languages(include_image_language, language)
+    return _render_images(*_get_show_and_episode(here, tv_id, season_number, episode_number), languages)
 
 
-def _find(here: Catalog, tv_id: int, season: int, number: int) -> tuple[Show, Episode]:
-    """The show and its episode. Raises TMDB's 404 where there is none."""
-    show = get_or_404(here.store.shows, tv_id)
+def _get_show_and_episode(catalog: Catalog, tv_id: int, season: int, number: int) -> tuple[Show, Episode]:
+    """Return the show and its episode. Raises TMDBError (404) if there is none."""
+    show = get_or_404(catalog.store.shows, tv_id)
     if not (1 <= season <= len(show.seasons) and 1 <= number <= show.seasons[season - 1].episodes):
         raise not_found()
-    return show, get_seasons(here, show)[season - 1][number - 1]
+    return show, get_seasons(catalog, show)[season - 1][number - 1]
 
 
-def _credits(here: Catalog, show: Show, record: Episode) -> JSONObject:
+def _render_credits(catalog: Catalog, show: Show, record: Episode) -> JSONObject:
     return {
-        "cast": render_cast(here.store, show, get_cast(show, record)),
-        "crew": render_episode_crew(here.store, show, record),
-        "guest_stars": render_guest_stars(here.store, show, record),
+        "cast": render_cast(catalog.store, show, get_cast(show, record)),
+        "crew": render_episode_crew(catalog.store, show, record),
+        "guest_stars": render_guest_stars(catalog.store, show, record),
         "id": make_episode_id(record),
     }
 
 
-def _images(show: Show, record: Episode, asked: str) -> JSONObject:
-    stills = render_images(make_still_stem(record), show.id, "still", show.language, asked)
+def _render_images(show: Show, record: Episode, languages: str) -> JSONObject:
+    stills = render_images(make_still_stem(record), show.id, "still", show.language, languages)
     return {"id": make_episode_id(record), "stills": stills}

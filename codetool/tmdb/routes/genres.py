@@ -17,14 +17,20 @@ router = APIRouter(prefix="/genre")
 @router.get("/movie/list", response_model=GenreList, summary="List the genres of films")
 async def movie_genres(here: CatalogDep) -> Any:
     """Every genre of films with its id, which `/discover/movie` takes."""
-    return _genres(here, "movie")
+    return _render_genres(here, "movie")
 
 
 @router.get("/tv/list", response_model=GenreList, summary="List the genres of TV shows")
 async def tv_genres(here: CatalogDep) -> Any:
     """Every genre of TV shows with its id, which `/discover/tv` takes."""
-    return _genres(here, "tv")
+    return _render_genres(here, "tv")
 
 
-def _genres(here: Catalog, kind: Kind) -> JSONObject:
-    return {"genres": [{"id": number, "name": name} for (of, name), number in here.store.genres.items() if of == kind]}
+def _render_genres(catalog: Catalog, kind: Kind) -> JSONObject:
+    return {
+        "genres": [
+            {"id": genre_id, "name": name}
+            for (genre_kind, name), genre_id in catalog.store.genres.items()
+            if genre_kind == kind
+        ]
+    }

@@ -1,4 +1,4 @@
-"""What `/discover/movie` filters and sorts by: its parameters, described for the OpenAPI document."""
+"""Query parameters of `/discover/movie`: filters and sort order, with descriptions for the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Ways = Annotated[str, StringConstraints(pattern=rf"^({WAY}([,|]{WAY})*)?$")]
 
 
 class MovieFilters(BaseModel):
-    """The filters; those that are empty ask nothing. In lists of ids a comma means AND, a pipe OR."""
+    """Filters of `/discover/movie`. Empty filters are ignored; in lists of ids a comma means AND, a pipe OR."""
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
@@ -91,7 +91,7 @@ class MovieFilters(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _given(cls, values: Any) -> Any:
-        """A parameter without a value is as good as none."""
+        """Drop parameters without a value."""
         return {name: v for name, v in values.items() if v != ""} if isinstance(values, Mapping) else values
 
 

@@ -1,4 +1,4 @@
-"""`/movie/…` without an id: what is new, shown, expected, popular and best rated, by the catalogue's day."""
+"""`/movie/…` without an id: latest, now playing, upcoming, popular and top rated films on the catalog's date."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from codetool.tmdb.schemas.list_schemas import DatedMovies, MovieItem, Page
 
 router = APIRouter(prefix="/movie")
 IN_CINEMAS = timedelta(days=42)
-"""How long a film is shown in cinemas."""
+"""Time that a film is shown in cinemas."""
 UPCOMING = timedelta(days=28)
-"""How far the list of upcoming films looks."""
+"""Period of the list of upcoming films."""
 MIN_VOTES = 300
-"""Votes that a film needs to be among the top rated."""
+"""Minimum number of votes of a top rated film."""
 
 
 @router.get("/latest", response_model=MovieDetails, summary="Get the latest film's details")
 async def latest_movie(here: CatalogDep, language: Language = "") -> Any:
     """The film released last, with the same details as a film asked for by its id."""
-    found = _released(here, "")
-    if not found:
+    released = _list_released(here, "")
+    if not released:
         raise not_found()
-    newest = max(found, key=lambda record: (record.release_date, record.id))
+    newest = max(released, key=lambda record: (record.release_date, record.id))
     return details.render_movie_details(here.store, newest, here.as_of, language)
 
 
@@ -44,51 +44,55 @@ async def movies_now_playing(
 ) -> Any:
     """Films released in the last six weeks (`dates`), most popular first."""
     first, last = (here.as_of - IN_CINEMAS).isoformat(), here.as_of.isoformat()
-    return _dated(here, (first, last), page, region, language)
+    return _render_dated_page(here, (first, last), page, region, language)
 
 
 @router.get("/popular", response_model=Page[MovieItem], summary="List popular films")
 async def popular_movies(here: CatalogDep, page: PageNumber = 1, region: Region = "", language: Language = "") -> Any:
     """Released films, most popular first."""
-    return paged(_released(here, region), page, _render(here, region, language))
+    return paged(_list_released(here, region), page, _make_renderer(here, region, language))
 
 
 @router.get("/top_rated", response_model=Page[MovieItem], summary="List the best rated films")
 async def top_rated_movies(here: CatalogDep, page: PageNumber = 1, region: Region = "", language: Language = "") -> Any:
     """Released films with enough votes, the best rated first."""
-    return paged(_top_rated(here, region), page, _render(here, region, language))
+    return paged(_list_top_rated(here, region), page, _make_renderer(here, region, language))
 
 
 @router.get("/upcoming", response_model=DatedMovies, summary="List films that come to cinemas soon")
 async def upcoming_movies(here: CatalogDep, page: PageNumber = 1, region: Region = "", language: Language = "") -> Any:
     """Films released in the next four weeks (`dates`), most popular first."""
     first, last = (here.as_of + timedelta(days=1)).isoformat(), (here.as_of + UPCOMING).isoformat()
-    return _dated(here, (first, last), page, region, language)
+    return _render_dated_page(here, (first, last), page, region, language)
 
 
-def _dated(here: Catalog, window: tuple[str, str], page: int, region: str, language: str) -> JSONObject:
+def _render_dated_page(catalog: Catalog, window: tuple[str, str], page: int, region: str, language: str) -> JSONObject:
     dates = {"minimum": window[0], "maximum": window[1]}
-    return {"dates": dates} | paged(_between(here, window, region), page, _render(here, region, language))
+    return {"dates": dates} | paged(
+        _list_released_between(catalog, window, region), page, _make_renderer(catalog, region, language)
+    )
 
 
-def _render(here: Catalog, region: str, language: str) -> Callable[[Movie], JSONObject]:
-    return lambda record: list_items.render_movie(here.store, record, language, region)
+def _make_renderer(catalog: Catalog, region: str, language: str) -> Callable[[Movie], JSONObject]:
+    return lambda record: list_items.render_movie(catalog.store, record, language, region)
 
 
-@lru_cache(maxsize=256)  # a catalogue never changes
-def _between(here: Catalog, window: tuple[str, str], region: str) -> Sequence[Movie]:
+@lru_cache(maxsize=256)  # a catalog never changes
+def _list_released_between(catalog: Catalog, window: tuple[str, str], region: str) -> Sequence[Movie]:
     return [
-        record for record in here.store.movie_index.records if window[0] <= get_release_day(record, region) <= window[1]
+        record
+        for record in catalog.store.movie_index.records
+        if window[0] <= get_release_day(record, region) <= window[1]
     ]
 
 
 @lru_cache(maxsize=256)
-def _released(here: Catalog, region: str) -> Sequence[Movie]:
-    today = here.as_of.isoformat()
-    return [record for record in here.store.movie_index.records if get_release_day(record, region) <= today]
+def _list_released(catalog: Catalog, region: str) -> Sequence[Movie]:
+    today = catalog.as_of.isoformat()
+    return [record for record in catalog.store.movie_index.records if get_release_day(record, region) <= today]
 
 
 @lru_cache(maxsize=256)
-def _top_rated(here: Catalog, region: str) -> Sequence[Movie]:
-    found = [record for record in _released(here, region) if record.vote_count >= MIN_VOTES]
-    return sorted(found, key=lambda record: (-record.vote_average, -record.vote_count, record.id))
+def _list_top_rated(catalog: Catalog, region: str) -> Sequence[Movie]:
+    rated = [record for record in _list_released(catalog, region) if record.vote_count >= MIN_VOTES]
+    return sorted(rated, key=lambda record: (-record.vote_average, -record.vote_count, record.id))

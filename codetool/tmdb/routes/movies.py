@@ -37,7 +37,7 @@ async def movie_details(
     """Genres, runtime, release date, budget, revenue, production companies and collection of a film."""
     record = get_or_404(here.store.movies, movie_id)
     body = details.render_movie_details(here.store, record, here.as_of, language)
-    return append_parts(body, append_to_response, _parts(here, record, language, include_image_language))
+    return append_parts(body, append_to_response, _make_parts(here, record, language, include_image_language))
 
 
 @router.get("/credits", response_model=MovieCredits, summary="Get a film's cast and crew")
@@ -51,13 +51,13 @@ async def movie_images(
     here: CatalogDep, movie_id: MovieId, include_image_language: ImageLanguages = "", language: Language = ""
 ) -> Any:
     """Posters, backdrops and logos: paths below the image server, sizes, languages and votes."""
-    return _images(get_or_404(here.store.movies, movie_id), select_languages(include_image_language, language))
+    return _render_images(get_or_404(here.store.movies, movie_id), select_languages(include_image_language, language))
 
 
 @router.get("/keywords", response_model=MovieKeywords, summary="Get a film's keywords")
 async def movie_keywords(here: CatalogDep, movie_id: MovieId) -> Any:
     """What a film is about, in single words and short phrases."""
-    return _keywords(here, get_or_404(here.store.movies, movie_id))
+    return _render_keywords(here, get_or_404(here.store.movies, movie_id))
 
 
 @router.get("/recommendations", response_model=Page[TypedMovie], summary="List films to watch after a film")
@@ -65,7 +65,7 @@ async def movie_recommendations(
     here: CatalogDep, movie_id: MovieId, page: PageNumber = 1, language: Language = ""
 ) -> Any:
     """Films that those who liked this one may like, the best match first."""
-    return _recommendations(here, get_or_404(here.store.movies, movie_id), page, language)
+    return _render_recommendations(here, get_or_404(here.store.movies, movie_id), page, language)
 
 
 @router.get("/release_dates", response_model=ReleaseDates, summary="Get a film's release dates by country")
@@ -77,52 +77,54 @@ async def movie_release_dates(here: CatalogDep, movie_id: MovieId) -> Any:
 @router.get("/reviews", response_model=Reviews, summary="List a film's reviews")
 async def movie_reviews(here: CatalogDep, movie_id: MovieId, page: PageNumber = 1) -> Any:
     """What users wrote about a film, with author and rating."""
-    return _reviews(here, get_or_404(here.store.movies, movie_id), page)
+    return _render_reviews(here, get_or_404(here.store.movies, movie_id), page)
 
 
 @router.get("/similar", response_model=Page[MovieItem], summary="List films similar to a film")
 async def similar_movies(here: CatalogDep, movie_id: MovieId, page: PageNumber = 1, language: Language = "") -> Any:
     """Films with the same genres and keywords, the most similar first."""
-    return _similar(here, get_or_404(here.store.movies, movie_id), page, language)
+    return _render_similar(here, get_or_404(here.store.movies, movie_id), page, language)
 
 
-def _parts(here: Catalog, record: Movie, language: str, image_languages: str) -> Parts:
+def _make_parts(catalog: Catalog, record: Movie, language: str, image_languages: str) -> Parts:
     return {
-        "credits": lambda: credits.render_movie_credits(here.store, record),
-        "images": lambda: _images(record, select_languages(image_languages, language)),
-        "keywords": lambda: _keywords(here, record),
-        "recommendations": lambda: _recommendations(here, record, 1, language),
+        "credits": lambda: credits.render_movie_credits(catalog.store, record),
+        "images": lambda: _render_images(record, select_languages(image_languages, language)),
+        "keywords": lambda: _render_keywords(catalog, record),
+        "recommendations": lambda: _render_recommendations(catalog, record, 1, language),
         "release_dates": lambda: releases.render_release_dates(record),
-        "reviews": lambda: _reviews(here, record, 1),
-        "similar": lambda: _similar(here, record, 1, language),
+        "reviews": lambda: _render_reviews(catalog, record, 1),
+        "similar": lambda: _render_similar(catalog, record, 1, language),
     }
 
 
-def _images(record: Movie, asked: str) -> JSONObject:
+def _render_images(record: Movie, languages: str) -> JSONObject:
     return {
-        "backdrops": render_images("movie backdrop", record.id, "backdrop", record.language, asked),
+        "backdrops": render_images("movie backdrop", record.id, "backdrop", record.language, languages),
         "id": record.id,
-        "logos": render_images("movie logo", record.id, "logo", record.language, asked),
-        "posters": render_images("movie poster", record.id, "poster", record.language, asked),
+        "logos": render_images("movie logo", record.id, "logo", record.language, languages),
+        "posters": render_images("movie poster", record.id, "poster", record.language, languages),
     }
 
 
-def _keywords(here: Catalog, record: Movie) -> JSONObject:
-    found = [{"id": here.store.keywords[name], "name": name} for name in record.keywords]
-    return {"id": record.id, "keywords": found}
+def _render_keywords(catalog: Catalog, record: Movie) -> JSONObject:
+    keywords = [{"id": catalog.store.keywords[name], "name": name} for name in record.keywords]
+    return {"id": record.id, "keywords": keywords}
 
 
-def _recommendations(here: Catalog, record: Movie, page: int, language: str) -> JSONObject:
+def _render_recommendations(catalog: Catalog, record: Movie, page: int, language: str) -> JSONObject:
     return paged(
-        find_recommended(here, record),
+        find_recommended(catalog, record),
         page,
-        lambda other: list_items.render_with_media_type(here.store, other, language),
+        lambda other: list_items.render_with_media_type(catalog.store, other, language),
     )
 
 
-def _reviews(here: Catalog, record: Movie, page: int) -> JSONObject:
-    return {"id": record.id} | paged(reviews.list_reviews(here, record), page, reviews.render_review)
+def _render_reviews(catalog: Catalog, record: Movie, page: int) -> JSONObject:
+    return {"id": record.id} | paged(reviews.list_reviews(catalog, record), page, reviews.render_review)
 
 
-def _similar(here: Catalog, record: Movie, page: int, language: str) -> JSONObject:
-    return paged(find_similar(here, record), page, lambda other: list_items.render_movie(here.store, other, language))
+def _render_similar(catalog: Catalog, record: Movie, page: int, language: str) -> JSONObject:
+    return paged(
+        find_similar(catalog, record), page, lambda other: list_items.render_movie(catalog.store, other, language)
+    )

@@ -31,14 +31,14 @@ async def network_details(here: CatalogDep, network_id: NetworkId, append_to_res
         "name": record.name,
         "origin_country": record.origin_country,
     }
-    return append_parts(body, append_to_response, {"images": lambda: _images(record.id)})
+    return append_parts(body, append_to_response, {"images": lambda: _render_images(record.id)})
 
 
 @router.get("/images", response_model=OrganisationImages, summary="Get a network's logos")
 async def network_images(here: CatalogDep, network_id: NetworkId) -> Any:
     """Logos of a TV network: paths below the image server, file types, sizes and votes."""
-    return _images(get_or_404(here.store.networks, network_id).id)
+    return _render_images(get_or_404(here.store.networks, network_id).id)
 
 
-def _images(number: int) -> JSONObject:
+def _render_images(number: int) -> JSONObject:
     return {"id": number, "logos": render_logos(number)}

@@ -1,4 +1,4 @@
-"""Lists in pages of twenty, as TMDB gives them."""
+"""Split lists into pages of twenty, as the TMDB API does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def paginate(records: Sequence[T], number: int, render: Callable[[T], dict[str, Any]]) -> dict[str, Any]:
-    """Page `number` (from 1) of the records, each rendered; a page past the end has no results."""
+    """Return page `number` (from 1) of the rendered records; a page past the end has no results."""
     first = (number - 1) * PAGE_SIZE
     return {
         "page": number,

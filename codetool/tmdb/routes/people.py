@@ -37,7 +37,7 @@ async def person_details(
     """Birthday, day of death, place of birth and main department of a person."""
     record = get_or_404(here.store.people, person_id)
     parts = {
-        "images": lambda: _images(person_id),
+        "images": lambda: _render_images(person_id),
         "movie_credits": lambda: credits.render_person_credits(here.store, record, language),
         "tv_credits": lambda: render_tv_credits(here, record, language),
     }
@@ -47,7 +47,7 @@ async def person_details(
 @router.get("/{person_id}/images", response_model=PersonImages, summary="Get a person's photos")
 async def person_images(here: CatalogDep, person_id: PersonId) -> Any:
     """Photos of a person (`profiles`): paths below the image server, sizes and votes."""
-    return _images(get_or_404(here.store.people, person_id).id)
+    return _render_images(get_or_404(here.store.people, person_id).id)
 
 
 @router.get("/{person_id}/movie_credits", response_model=PersonMovieCredits, summary="Get the films a person worked on")
@@ -62,5 +62,5 @@ async def person_tv_credits(here: CatalogDep, person_id: PersonId, language: Lan
     return render_tv_credits(here, get_or_404(here.store.people, person_id), language)
 
 
-def _images(number: int) -> JSONObject:
+def _render_images(number: int) -> JSONObject:
     return {"id": number, "profiles": render_images("person", number, "profile")}

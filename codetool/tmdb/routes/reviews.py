@@ -1,4 +1,4 @@
-"""Reviews: synthetic, the same in every run, and saying so. Facts of a record decide how many and how kind they are."""
+"""Synthetic reviews, equal in every run and marked as synthetic. Votes and ids determine their number and ratings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ AUTHORS = (
     ("Tom Aldous", "taldous"),
     ("", "creditsitter"),
 )
-"""Name, which may be hidden, and user name; nobody real."""
+"""Display name, which can be empty, and user name of invented authors."""
 VERDICTS = (
     "It did not hold me.",
     "Some of it works, some does not.",
@@ -32,9 +32,9 @@ VERDICTS = (
     "A favourite.",
 )
 FIRST_DAY = date(2013, 1, 1)
-"""Nobody reviewed before, however old the film."""
+"""Date of the earliest review, even of older films."""
 MIN_VOTES_FOR_REVIEW = 1000
-"""Votes from which a work has at least one review."""
+"""Number of votes from which a work has at least one review."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Review:
     name: str
     username: str
     rating: float
-    """1 to 10."""
+    """Rating from 1 to 10."""
     content: str
     created: date
     updated: date
@@ -55,22 +55,22 @@ class Review:
 
     @property
     def url(self) -> str:
-        """Where the service would show it."""
+        """URL of the review on the TMDB web site."""
         return f"https://www.themoviedb.org/review/{self.id}"
 
 
-def list_reviews(here: Catalog, record: Movie | Show) -> Sequence[Review]:
-    """None to five reviews, oldest first; none before the premiere, at least one where many have voted."""
-    return _make_reviews(here, "movie" if isinstance(record, Movie) else "tv", record.id)
+def list_reviews(catalog: Catalog, record: Movie | Show) -> Sequence[Review]:
+    """Return up to five reviews, oldest first; none before the premiere, at least one for a work with many votes."""
+    return _make_reviews(catalog, "movie" if isinstance(record, Movie) else "tv", record.id)
 
 
-def reviews_by_id(here: Catalog) -> Mapping[str, Review]:
-    """Every review of the catalogue by its id."""
-    return _index_reviews(here)
+def reviews_by_id(catalog: Catalog) -> Mapping[str, Review]:
+    """Return all reviews by id."""
+    return _index_reviews(catalog)
 
 
 def render_review(review: Review) -> JSONObject:
-    """A review in a record's list."""
+    """Return the entry of a review in the list of a work."""
     return {
         "author": review.name or review.username,
         "author_details": {
@@ -88,7 +88,7 @@ def render_review(review: Review) -> JSONObject:
 
 
 def render_review_details(review: Review) -> JSONObject:
-    """A review that stands alone: also what it is of."""
+    """Return the details of a review, including the work that it is about."""
     kind = {"movie": "Movie", "tv": "TV"}[review.kind]
     return render_review(review) | {
         "iso_639_1": "en",
@@ -98,33 +98,33 @@ def render_review_details(review: Review) -> JSONObject:
     }
 
 
-@lru_cache(maxsize=8)  # a catalogue never changes
-def _index_reviews(here: Catalog) -> Mapping[str, Review]:
-    works: list[Movie | Show] = [*here.store.movies.values(), *here.store.shows.values()]
-    return {review.id: review for work in works for review in list_reviews(here, work)}
+@lru_cache(maxsize=8)  # a catalog never changes
+def _index_reviews(catalog: Catalog) -> Mapping[str, Review]:
+    works: list[Movie | Show] = [*catalog.store.movies.values(), *catalog.store.shows.values()]
+    return {review.id: review for work in works for review in list_reviews(catalog, work)}
 
 
 @lru_cache(maxsize=8192)
-def _make_reviews(here: Catalog, kind: Kind, number: int) -> Sequence[Review]:
-    record = here.store.movies[number] if kind == "movie" else here.store.shows[number]
+def _make_reviews(catalog: Catalog, kind: Kind, number: int) -> Sequence[Review]:
+    record = catalog.store.movies[number] if kind == "movie" else catalog.store.shows[number]
     premiere = record.release_date if isinstance(record, Movie) else record.first_air_date
-    if premiere > here.as_of.isoformat():
+    if premiere > catalog.as_of.isoformat():
         return ()
     digest = sha256(f"reviews {kind} {number}".encode()).digest()
     count = 1 + digest[0] % 5 if record.vote_count >= MIN_VOTES_FOR_REVIEW else digest[0] % 3
-    made = [_make_review(here, kind, record, date.fromisoformat(premiere), place) for place in range(count)]
-    return tuple(sorted(made, key=lambda review: (review.created, review.id)))
+    reviews = [_make_review(catalog, kind, record, date.fromisoformat(premiere), index) for index in range(count)]
+    return tuple(sorted(reviews, key=lambda review: (review.created, review.id)))
 
 
-def _make_review(here: Catalog, kind: Kind, record: Movie | Show, premiere: date, place: int) -> Review:
-    digest = sha256(f"review {kind} {record.id} {place}".encode())
-    dice = digest.digest()
+def _make_review(catalog: Catalog, kind: Kind, record: Movie | Show, premiere: date, index: int) -> Review:
+    digest = sha256(f"review {kind} {record.id} {index}".encode())
+    random_bytes = digest.digest()
     title = record.title if isinstance(record, Movie) else record.name
-    start = max(premiere, FIRST_DAY) if here.as_of > FIRST_DAY else premiere
-    span = (here.as_of - start).days
-    created = start + timedelta(days=int.from_bytes(dice[:2], "big") % (span + 1))
-    name, username = AUTHORS[(dice[2] + place) % len(AUTHORS)]
-    rating = float(min(10, max(1, round(record.vote_average) - 2 + dice[3] % 5)))
+    start = max(premiere, FIRST_DAY) if catalog.as_of > FIRST_DAY else premiere
+    days = (catalog.as_of - start).days
+    created = start + timedelta(days=int.from_bytes(random_bytes[:2], "big") % (days + 1))
+    name, username = AUTHORS[(random_bytes[2] + index) % len(AUTHORS)]
+    rating = float(min(10, max(1, round(record.vote_average) - 2 + random_bytes[3] % 5)))
     return Review(
         id=digest.hexdigest()[:24],
         name=name,
@@ -132,7 +132,7 @@ def _make_review(here: Catalog, kind: Kind, record: Movie | Show, premiere: date
         rating=rating,
         content=f"{title}: {VERDICTS[min(3, int(rating) // 3)]} {int(rating)} out of 10. (A synthetic review.)",
         created=created,
-        updated=min(here.as_of, created + timedelta(days=dice[4])),
+        updated=min(catalog.as_of, created + timedelta(days=random_bytes[4])),
         kind=kind,
         media_id=record.id,
         media_title=title,

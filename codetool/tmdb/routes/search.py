@@ -32,12 +32,12 @@ async def search_movie(
     language: Language = "",
 ) -> Any:
     """Films whose title or original title holds the words, most popular first."""
-    found = here.store.movie_index.find(query)
+    movies = here.store.movie_index.find(query)
     if year is not None:
-        found = [record for record in found if was_released_in(record, str(year), region)]
+        movies = [record for record in movies if was_released_in(record, str(year), region)]
     if primary_release_year is not None:
-        found = [record for record in found if record.release_date[:4] == str(primary_release_year)]
-    return paged(found, page, lambda record: list_items.render_movie(here.store, record, language, region))
+        movies = [record for record in movies if record.release_date[:4] == str(primary_release_year)]
+    return paged(movies, page, lambda record: list_items.render_movie(here.store, record, language, region))
 
 
 @router.get("/tv", response_model=Page[ShowItem], summary="Search TV shows by name")
@@ -50,10 +50,10 @@ async def search_tv(
     language: Language = "",
 ) -> Any:
     """Shows whose name or original name holds the words, most popular first."""
-    found = here.store.show_index.find(query)
+    shows = here.store.show_index.find(query)
     if first_air_date_year is not None:
-        found = [record for record in found if record.first_air_date[:4] == str(first_air_date_year)]
-    return paged(found, page, lambda record: list_items.render_show(here.store, record, language))
+        shows = [record for record in shows if record.first_air_date[:4] == str(first_air_date_year)]
+    return paged(shows, page, lambda record: list_items.render_show(here.store, record, language))
 
 
 @router.get("/person", response_model=Page[FoundPerson], summary="Search people by name")
@@ -66,8 +66,8 @@ async def search_person(
     language: Language = "",
 ) -> Any:
     """People whose name holds the words, most popular first, each with the works they are known for."""
-    found = here.store.person_index.find(query)
-    return paged(found, page, lambda record: list_items.render_known_person(here.store, record, language))
+    people = here.store.person_index.find(query)
+    return paged(people, page, lambda record: list_items.render_known_person(here.store, record, language))
 
 
 @router.get("/collection", response_model=Page[CollectionItem], summary="Search collections of films by name")

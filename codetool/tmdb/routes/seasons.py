@@ -33,11 +33,11 @@ async def season(
     language: Language = "",
 ) -> Any:
     """First air date of a season, and all its episodes with name, air date, crew and guest stars."""
-    show = _find(here, tv_id, season_number)
-    wanted = select_languages("", language)
+    show = _get_show(here, tv_id, season_number)
+    languages = select_languages("", language)
     parts = {
-        "credits": lambda: _credits(here, show, season_number),
-        "images": lambda: _images(show, season_number, wanted),
+        "credits": lambda: _render_credits(here, show, season_number),
+        "images": lambda: _render_images(show, season_number, languages),
     }
     return append_parts(render_season_details(here, tv_id, season_number), append_to_response, parts)
 
@@ -45,7 +45,7 @@ async def season(
 @router.get("/credits", response_model=SeasonCredits, summary="Get a season's cast and crew")
 async def season_credits(here: CatalogDep, tv_id: ShowId, season_number: SeasonNumber) -> Any:
     """The regular cast and crew of a season; directors and writers are credited with their episodes."""
-    return _credits(here, _find(here, tv_id, season_number), season_number)
+    return _render_credits(here, _get_show(here, tv_id, season_number), season_number)
 
 
 @router.get("/images", response_model=SeasonImages, summary="Get a season's images")
@@ -57,27 +57,27 @@ async def season_images(
     language: Language = "",
 ) -> Any:
     """Posters of a season."""
-    show = _find(here, tv_id, season_number)
-    return _images(show, season_number, select_languages(include_image_language, language))
+    show = _get_show(here, tv_id, season_number)
+    return _render_images(show, season_number, select_languages(include_image_language, language))
 
 
-def _find(here: Catalog, tv_id: int, number: int) -> Show:
-    """The show that has the season. Raises TMDB's 404 where there is none."""
-    show = get_or_404(here.store.shows, tv_id)
+def _get_show(catalog: Catalog, tv_id: int, number: int) -> Show:
+    """Return the show that has the season. Raises TMDBError (404) if there is none."""
+    show = get_or_404(catalog.store.shows, tv_id)
     if not 1 <= number <= len(show.seasons):
         raise not_found()
     return show
 
 
-def _credits(here: Catalog, show: Show, number: int) -> JSONObject:
-    episodes = get_seasons(here, show)[number - 1]
+def _render_credits(catalog: Catalog, show: Show, number: int) -> JSONObject:
+    episodes = get_seasons(catalog, show)[number - 1]
     return {
-        "cast": render_cast(here.store, show, merge_season_cast(show, episodes)),
-        "crew": render_season_crew(here.store, show, episodes),
+        "cast": render_cast(catalog.store, show, merge_season_cast(show, episodes)),
+        "crew": render_season_crew(catalog.store, show, episodes),
         "id": make_season_id(show, number),
     }
 
 
-def _images(show: Show, number: int, asked: str) -> JSONObject:
-    posters = render_images(f"tv season {number}", show.id, "poster", show.language, asked)
+def _render_images(show: Show, number: int, languages: str) -> JSONObject:
+    posters = render_images(f"tv season {number}", show.id, "poster", show.language, languages)
     return {"id": make_season_id(show, number), "posters": posters}

@@ -1,4 +1,4 @@
-"""What `/discover/tv` filters and sorts by: its parameters, described for the OpenAPI document."""
+"""Query parameters of `/discover/tv`: filters and sort order, with descriptions for the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ IDS = " (ids; a comma means all of them, a pipe one of them)."
 
 
 class ShowFilters(BaseModel):
-    """The filters; those that are empty ask nothing. In lists of ids a comma means AND, a pipe OR."""
+    """Filters of `/discover/tv`. Empty filters are ignored; in lists of ids a comma means AND, a pipe OR."""
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
@@ -66,7 +66,7 @@ class ShowFilters(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _given(cls, values: Any) -> Any:
-        """A parameter without a value is as good as none."""
+        """Drop parameters without a value."""
         return {name: v for name, v in values.items() if v != ""} if isinstance(values, Mapping) else values
 
 

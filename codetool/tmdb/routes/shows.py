@@ -31,39 +31,39 @@ from codetool.tmdb.similar import find_recommended, find_similar
 router = APIRouter(prefix="/tv")
 ShowId = Annotated[int, Path(description="The show's id, as searches and lists return it.")]
 WEEK = 7
-"""Days from the catalogue's day on which a show counts as on the air."""
+"""Days after the catalog's date within which an episode of a show on the air must air."""
 MIN_VOTES = 200
-"""Fewer votes keep a show out of the best rated ones."""
+"""Minimum number of votes of a top rated show."""
 
 
 @router.get("/popular", response_model=Page[ShowItem], summary="List popular TV shows")
 async def popular_tv(here: CatalogDep, page: PageNumber = 1, language: Language = "") -> Any:
     """All shows, most popular first."""
-    return _listed(here, here.store.show_index.records, page, language)
+    return _render_page(here, here.store.show_index.records, page, language)
 
 
 @router.get("/top_rated", response_model=Page[ShowItem], summary="List the best rated TV shows")
 async def top_rated_tv(here: CatalogDep, page: PageNumber = 1, language: Language = "") -> Any:
     """Shows with at least 200 votes, the best rated first."""
-    return _listed(here, _top_rated(here), page, language)
+    return _render_page(here, _list_top_rated(here), page, language)
 
 
 @router.get("/on_the_air", response_model=Page[ShowItem], summary="List TV shows that are on the air")
 async def on_the_air_tv(here: CatalogDep, page: PageNumber = 1, language: Language = "") -> Any:
     """Shows with an episode in the next seven days, most popular first."""
-    return _listed(here, find_airing_shows(here, WEEK), page, language)
+    return _render_page(here, find_airing_shows(here, WEEK), page, language)
 
 
 @router.get("/airing_today", response_model=Page[ShowItem], summary="List TV shows that air today")
 async def airing_today_tv(here: CatalogDep, page: PageNumber = 1, language: Language = "") -> Any:
     """Shows with an episode today, most popular first."""
-    return _listed(here, find_airing_shows(here, 0), page, language)
+    return _render_page(here, find_airing_shows(here, 0), page, language)
 
 
 @router.get("/latest", response_model=ShowDetails, summary="Get the newest TV show")
 async def latest_tv(here: CatalogDep, language: Language = "") -> Any:
     """Details of the show that began last."""
-    return render_show_details(here, _latest(here), language)
+    return render_show_details(here, _find_latest(here), language)
 
 
 @router.get("/{tv_id}", response_model=ShowDetails, summary="Get a TV show's details")
@@ -79,7 +79,7 @@ async def tv_details(
     body = render_show_details(here, record, language)
     if not append_to_response:
         return body
-    return append_parts(body, append_to_response, _parts(here, record, language, include_image_language))
+    return append_parts(body, append_to_response, _make_parts(here, record, language, include_image_language))
 
 
 @router.get("/{tv_id}/credits", response_model=ShowCredits, summary="Get a TV show's cast and crew")
@@ -93,93 +93,95 @@ async def tv_images(
     here: CatalogDep, tv_id: ShowId, include_image_language: ImageLanguages = "", language: Language = ""
 ) -> Any:
     """Backdrops, logos and posters of a show."""
-    return _images(get_or_404(here.store.shows, tv_id), select_languages(include_image_language, language))
+    return _render_images(get_or_404(here.store.shows, tv_id), select_languages(include_image_language, language))
 
 
 @router.get("/{tv_id}/keywords", response_model=ShowKeywords, summary="Get a TV show's keywords")
 async def tv_keywords(here: CatalogDep, tv_id: ShowId) -> Any:
     """The keywords of a show, in `results`."""
-    return _keywords(here, get_or_404(here.store.shows, tv_id))
+    return _render_keywords(here, get_or_404(here.store.shows, tv_id))
 
 
 @router.get("/{tv_id}/reviews", response_model=Reviews, summary="Get a TV show's reviews")
 async def tv_reviews(here: CatalogDep, tv_id: ShowId, page: PageNumber = 1) -> Any:
     """What users wrote about a show."""
-    return _reviews(here, get_or_404(here.store.shows, tv_id), page)
+    return _render_reviews(here, get_or_404(here.store.shows, tv_id), page)
 
 
 @router.get("/{tv_id}/similar", response_model=Page[ShowItem], summary="List similar TV shows")
 async def similar_tv(here: CatalogDep, tv_id: ShowId, page: PageNumber = 1, language: Language = "") -> Any:
     """Shows that share keywords and genres with a show, the closest first."""
-    return _listed(here, find_similar(here, get_or_404(here.store.shows, tv_id)), page, language)
+    return _render_page(here, find_similar(here, get_or_404(here.store.shows, tv_id)), page, language)
 
 
 @router.get("/{tv_id}/recommendations", response_model=Page[TypedShow], summary="List TV shows to watch after one")
 async def recommended_tv(here: CatalogDep, tv_id: ShowId, page: PageNumber = 1, language: Language = "") -> Any:
     """Shows that somebody who likes a show may like too."""
-    return _recommendations(here, get_or_404(here.store.shows, tv_id), page, language)
+    return _render_recommendations(here, get_or_404(here.store.shows, tv_id), page, language)
 
 
-def _listed(here: Catalog, shows: Sequence[Show], page: int, language: str) -> JSONObject:
-    return paged(shows, page, lambda record: list_items.render_show(here.store, record, language))
+def _render_page(catalog: Catalog, shows: Sequence[Show], page: int, language: str) -> JSONObject:
+    return paged(shows, page, lambda record: list_items.render_show(catalog.store, record, language))
 
 
-def _images(record: Show, asked: str) -> JSONObject:
+def _render_images(record: Show, languages: str) -> JSONObject:
     return {
-        "backdrops": render_images("tv backdrop", record.id, "backdrop", record.language, asked),
+        "backdrops": render_images("tv backdrop", record.id, "backdrop", record.language, languages),
         "id": record.id,
-        "logos": render_images("tv logo", record.id, "logo", record.language, asked),
-        "posters": render_images("tv poster", record.id, "poster", record.language, asked),
+        "logos": render_images("tv logo", record.id, "logo", record.language, languages),
+        "posters": render_images("tv poster", record.id, "poster", record.language, languages),
     }
 
 
-def _keywords(here: Catalog, record: Show) -> JSONObject:
-    found = [{"name": name, "id": here.store.keywords[name]} for name in record.keywords]
-    return {"id": record.id, "results": found}
+def _render_keywords(catalog: Catalog, record: Show) -> JSONObject:
+    keywords = [{"name": name, "id": catalog.store.keywords[name]} for name in record.keywords]
+    return {"id": record.id, "results": keywords}
 
 
-def _recommendations(here: Catalog, record: Show, page: int, language: str) -> JSONObject:
+def _render_recommendations(catalog: Catalog, record: Show, page: int, language: str) -> JSONObject:
     return paged(
-        find_recommended(here, record),
+        find_recommended(catalog, record),
         page,
-        lambda other: list_items.render_with_media_type(here.store, other, language),
+        lambda other: list_items.render_with_media_type(catalog.store, other, language),
     )
 
 
-def _reviews(here: Catalog, record: Show, page: int) -> JSONObject:
-    return {"id": record.id, **paged(reviews.list_reviews(here, record), page, reviews.render_review)}
+def _render_reviews(catalog: Catalog, record: Show, page: int) -> JSONObject:
+    return {"id": record.id, **paged(reviews.list_reviews(catalog, record), page, reviews.render_review)}
 
 
-def _parts(here: Catalog, record: Show, language: str, image_languages: str) -> dict[str, Callable[[], JSONObject]]:
-    """What can be appended to a show's details; its seasons are `season/1` and so on."""
+def _make_parts(
+    catalog: Catalog, record: Show, language: str, image_languages: str
+) -> dict[str, Callable[[], JSONObject]]:
+    """Return the sub-resources that can be appended to the details of a show; seasons are `season/1` and so on."""
     return {
-        "credits": lambda: credits.render_show_credits(here.store, record),
-        "images": lambda: _images(record, select_languages(image_languages, language)),
-        "keywords": lambda: _keywords(here, record),
-        "recommendations": lambda: _recommendations(here, record, 1, language),
-        "reviews": lambda: _reviews(here, record, 1),
-        "similar": lambda: _listed(here, find_similar(here, record), 1, language),
+        "credits": lambda: credits.render_show_credits(catalog.store, record),
+        "images": lambda: _render_images(record, select_languages(image_languages, language)),
+        "keywords": lambda: _render_keywords(catalog, record),
+        "recommendations": lambda: _render_recommendations(catalog, record, 1, language),
+        "reviews": lambda: _render_reviews(catalog, record, 1),
+        "similar": lambda: _render_page(catalog, find_similar(catalog, record), 1, language),
         **{
-            f"season/{season}": partial(render_season_details, here, record.id, season)
+            f"season/{season}": partial(render_season_details, catalog, record.id, season)
             for season in range(1, len(record.seasons) + 1)
         },
     }
 
 
-@lru_cache(maxsize=8)  # a catalogue never changes
-def _begun(here: Catalog) -> Sequence[Show]:
-    today = here.as_of.isoformat()
-    return [show for show in here.store.show_index.records if show.first_air_date <= today]
+@lru_cache(maxsize=8)  # a catalog never changes
+def _list_started(catalog: Catalog) -> Sequence[Show]:
+    today = catalog.as_of.isoformat()
+    return [show for show in catalog.store.show_index.records if show.first_air_date <= today]
 
 
 @lru_cache(maxsize=8)
-def _top_rated(here: Catalog) -> Sequence[Show]:
-    rated = [show for show in _begun(here) if show.vote_count >= MIN_VOTES]
+def _list_top_rated(catalog: Catalog) -> Sequence[Show]:
+    rated = [show for show in _list_started(catalog) if show.vote_count >= MIN_VOTES]
     return sorted(rated, key=lambda show: (-show.vote_average, -show.vote_count, show.id))
 
 
 @lru_cache(maxsize=8)
-def _latest(here: Catalog) -> Show:
-    if not _begun(here):
+def _find_latest(catalog: Catalog) -> Show:
+    if not _list_started(catalog):
         raise not_found()
-    return max(_begun(here), key=lambda show: (show.first_air_date, show.id))
+    return max(_list_started(catalog), key=lambda show: (show.first_air_date, show.id))

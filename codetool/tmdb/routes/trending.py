@@ -1,7 +1,7 @@
-"""`/trending/…`: what is watched most around the catalogue's frozen day.
+"""`/trending/…`: films, shows and people that are trending on the catalog's date.
 
-Interest fades with age: popularity / (1 + age / horizon), 30 days for the daily and 90 for the weekly list. A film's
-age counts from its release, a show's from its last episode; people do not age.
+The score is popularity / (1 + age / horizon), with a horizon of 30 days for the daily and 90 for the weekly list. The
+age of a film counts from its release, that of a show from its last episode; for people it is 0.
 """
 
 from __future__ import annotations
@@ -30,36 +30,39 @@ async def trending(
     here: CatalogDep, media_type: MediaType, time_window: TimeWindow, page: PageNumber = 1, language: Language = ""
 ) -> Any:
     """Films, shows or people that are trending today or this week, the first one most."""
-    return paged(_ranked(here, media_type, time_window), page, lambda record: _item(here, record, language))
+    return paged(_rank(here, media_type, time_window), page, lambda record: _render_item(here, record, language))
 
 
-@lru_cache(maxsize=32)  # a catalogue never changes
-def _ranked(here: Catalog, media_type: str, time_window: str) -> list[Movie | Show | Person]:
+@lru_cache(maxsize=32)  # a catalog never changes
+def _rank(catalog: Catalog, media_type: str, time_window: str) -> list[Movie | Show | Person]:
     horizon = HORIZON[time_window]
-    return sorted(_released(here, media_type), key=lambda record: (-_heat(record, here.as_of, horizon), record.id))
+    return sorted(
+        _list_released(catalog, media_type),
+        key=lambda record: (-_compute_interest(record, catalog.as_of, horizon), record.id),
+    )
 
 
-def _released(here: Catalog, media_type: str) -> list[Movie | Show | Person]:
-    today = here.as_of.isoformat()
-    found: list[Movie | Show | Person] = []
+def _list_released(catalog: Catalog, media_type: str) -> list[Movie | Show | Person]:
+    today = catalog.as_of.isoformat()
+    released: list[Movie | Show | Person] = []
     if media_type in ("all", "movie"):
-        found += [record for record in here.store.movies.values() if record.release_date <= today]
+        released += [record for record in catalog.store.movies.values() if record.release_date <= today]
     if media_type in ("all", "tv"):
-        found += [record for record in here.store.shows.values() if record.first_air_date <= today]
+        released += [record for record in catalog.store.shows.values() if record.first_air_date <= today]
     if media_type in ("all", "person"):
-        found += here.store.people.values()
-    return found
+        released += catalog.store.people.values()
+    return released
 
 
-def _heat(record: Movie | Show | Person, as_of: date, horizon: float) -> float:
+def _compute_interest(record: Movie | Show | Person, as_of: date, horizon: float) -> float:
     if isinstance(record, Person):
         return record.popularity
-    fresh = record.release_date if isinstance(record, Movie) else record.last_air_date
-    age = max(0, (as_of - date.fromisoformat(fresh)).days)
+    newest_day = record.release_date if isinstance(record, Movie) else record.last_air_date
+    age = max(0, (as_of - date.fromisoformat(newest_day)).days)
     return record.popularity / (1 + age / horizon)
 
 
-def _item(here: Catalog, record: Movie | Show | Person, language: str) -> list_items.JSONObject:
+def _render_item(catalog: Catalog, record: Movie | Show | Person, language: str) -> list_items.JSONObject:
     if isinstance(record, Person):
-        return list_items.render_known_person(here.store, record, language) | {"media_type": "person"}
-    return list_items.render_with_media_type(here.store, record, language)
+        return list_items.render_known_person(catalog.store, record, language) | {"media_type": "person"}
+    return list_items.render_with_media_type(catalog.store, record, language)
