@@ -84,11 +84,11 @@ def get_list(schema: Mapping[str, Any], key: str) -> list[Any]:
 def type_names(schema: Mapping[str, Any]) -> list[str]:
     """Return the types of a schema, else those of its constant or choices; `null` comes last if it may be null."""
     raw = schema.get("type")
-    names = [str(word) for word in raw] if isinstance(raw, list) else [str(raw)] if raw else []
+    names = [str(name) for name in raw] if isinstance(raw, list) else [str(raw)] if raw else []
     if not names:
         values = [schema["const"]] if "const" in schema else get_list(schema, "enum")
         names = list(dict.fromkeys(_TYPES.get(type(value), "string") for value in values if value is not None))
-    names = [word for word in names if word != "null"] + ["null"] * ("null" in names)
+    names = [name for name in names if name != "null"] + ["null"] * ("null" in names)
     return names + (["null"] if schema.get("nullable") is True and "null" not in names else [])
 
 
@@ -122,10 +122,10 @@ def _merge_properties(
         sets = [names for _, names in parts]
         if sets:
             required |= frozenset().union(*sets) if key == "allOf" else frozenset.intersection(*sets)
-    own = schema.get("properties") or {}
-    if not isinstance(own, Mapping):
-        raise ConfigError(f"{where}: properties is {own!r}, not an object.")
-    return merged | {str(name): value for name, value in own.items() if name not in (None, "")}, required
+    properties = schema.get("properties") or {}
+    if not isinstance(properties, Mapping):
+        raise ConfigError(f"{where}: properties is {properties!r}, not an object.")
+    return merged | {str(name): value for name, value in properties.items() if name not in (None, "")}, required
 
 
 def _follow(document: Document, node: Any, where: str, seen: set[str]) -> Any:
@@ -147,11 +147,11 @@ def _lookup(document: Document, reference: str, where: str, seen: set[str]) -> A
         if isinstance(node, Mapping) and "$ref" in node and part not in node:
             node = _follow(document, node, where, seen)
         keys = [spelled.replace("~1", "/").replace("~0", "~") for spelled in (part, unquote(part))]
-        node = _child(node, keys, ConfigError(f"{where}: {reference} points nowhere."))
+        node = _get_child(node, keys, ConfigError(f"{where}: {reference} points nowhere."))
     return node
 
 
-def _child(node: Any, keys: Iterable[str], missing: ConfigError) -> Any:
+def _get_child(node: Any, keys: Iterable[str], missing: ConfigError) -> Any:
     for key in keys:
         if isinstance(node, Mapping) and key in node:
             return node[key]
@@ -186,33 +186,33 @@ class _Summarizer:
             return "any"
         below, kind = (*above, str(reference or "")), type_names(schema)
         if any(key in schema for key in COMBINATIONS):
-            return self._combined(schema, where, below)
+            return self._summarize_combination(schema, where, below)
         if "properties" in schema or "object" in kind:
-            return self._object(schema, where, below)
+            return self._summarize_object(schema, where, below)
         if "items" in schema or "prefixItems" in schema or "array" in kind:
-            return self._array(schema, where, below)
+            return self._summarize_array(schema, where, below)
         return " | ".join(kind) or "any"
 
-    def _array(self, schema: Mapping[str, Any], where: str, above: tuple[str, ...]) -> JSON:
+    def _summarize_array(self, schema: Mapping[str, Any], where: str, above: tuple[str, ...]) -> JSON:
         items = schema.get("items", next(iter(get_list(schema, "prefixItems")), None))
         return [self.summarize(items, where, above)] if items is not None and len(above) < self._levels else "array"
 
-    def _object(self, schema: Mapping[str, Any], where: str, above: tuple[str, ...]) -> JSON:
+    def _summarize_object(self, schema: Mapping[str, Any], where: str, above: tuple[str, ...]) -> JSON:
         declared = schema.get("properties") or {}
         if not isinstance(declared, Mapping):
             raise ConfigError(f"{where}: properties is {declared!r}, not an object.")
         if not declared or len(above) >= self._levels:
             return "object"
-        kept = [(str(name), value) for name, value in declared.items() if name not in (None, "")][:MAX_PROPERTIES]
-        return {name: self.summarize(value, f"{where}.{name}", above) for name, value in kept}
+        properties = [(str(name), value) for name, value in declared.items() if name not in (None, "")][:MAX_PROPERTIES]
+        return {name: self.summarize(value, f"{where}.{name}", above) for name, value in properties}
 
-    def _combined(self, schema: Mapping[str, Any], where: str, above: tuple[str, ...]) -> JSON:
+    def _summarize_combination(self, schema: Mapping[str, Any], where: str, above: tuple[str, ...]) -> JSON:
         """Merge objects into one with all properties; list other alternatives as `a | b`."""
         if len(above) > self._levels:
             return "object"
-        own = {key: value for key, value in schema.items() if key not in COMBINATIONS}
+        base = {key: value for key, value in schema.items() if key not in COMBINATIONS}
         parts = [part for key in COMBINATIONS for part in get_list(schema, key)][:MAX_PROPERTIES]
-        summaries = [self.summarize(part, where, above) for part in ([own] if "properties" in own else []) + parts]
+        summaries = [self.summarize(part, where, above) for part in ([base] if "properties" in base else []) + parts]
         objects = [part for part in summaries if isinstance(part, dict)]
         if objects:
             return {name: value for part in objects for name, value in part.items()}
@@ -221,6 +221,6 @@ class _Summarizer:
 
 
 def _split_types(summaries: list[JSON], nullable: bool) -> Iterator[str]:
-    words = [word for part in summaries for word in str(part).split(" | ")] + (["null"] if nullable else [])
-    words.sort(key=lambda word: word == "null")
-    yield from dict.fromkeys(words)
+    types = [type_ for part in summaries for type_ in str(part).split(" | ")] + (["null"] if nullable else [])
+    types.sort(key=lambda type_: type_ == "null")
+    yield from dict.fromkeys(types)

@@ -34,7 +34,7 @@ SECRET = re.compile(
     r"|sessionid$|authorization|passw(or)?d|secret|bearer"
 )
 SECRET_TEXT = re.compile(r"\bbearer\s+\S+|\beyJ[\w-]{8,}[\w.-]*|\b[0-9a-f]{32,}\b", re.I)
-HEADERS_OF_THEIR_OWN = frozenset({"accept", "content-type", "authorization"})
+IGNORED_HEADERS = frozenset({"accept", "content-type", "authorization"})
 """Headers that OpenAPI (3.0, 4.7.12) ignores among parameters; other parts of the document define them."""
 TEXT_LIMIT = 200  # maximum characters of a description
 CHOICES = 60  # maximum choices of a parameter that are shown
@@ -80,20 +80,20 @@ def parse_tools(document: Mapping[str, Any]) -> tuple[Tool, ...]:
     Raises:
         ConfigError: The document is malformed, or no operation can be parsed; the message names the position.
     """
-    document = _as_version_3(document)
-    secrets, parsed, broken = frozenset(_key_names(document)), list[Tool](), list[str]()
-    for path, method, raw in _iterate_operations(document, broken):
+    document = _ensure_version_3(document)
+    secrets, tools, errors = frozenset(_iterate_api_key_names(document)), list[Tool](), list[str]()
+    for path, method, raw in _iterate_operations(document, errors):
         try:
             item = resolve_reference(document, raw, f"paths.{path}")
             body = resolve_reference(document, item[method], f"paths.{path}.{method}")
-            parsed.append(_tool(document, _Operation(method.upper(), path, item, body), secrets))
+            tools.append(_parse_tool(document, _Operation(method.upper(), path, item, body), secrets))
         except ConfigError as error:
-            broken.append(str(error))
-    if broken and not parsed:
-        raise ConfigError(" ".join(broken[:3]))
-    for message in broken:
+            errors.append(str(error))
+    if errors and not tools:
+        raise ConfigError(" ".join(errors[:3]))
+    for message in errors:
         log.warning("An operation of the OpenAPI document is skipped. %s", message)
-    return tuple(_make_names_unique(parsed))
+    return tuple(_make_names_unique(tools))
 
 
 def tool_name(method: str, path: str) -> str:
@@ -101,7 +101,7 @@ def tool_name(method: str, path: str) -> str:
     return f"{method}_" + re.sub(r"[^A-Za-z0-9]+", "_", path).strip("_")
 
 
-def _as_version_3(document: Document) -> Document:
+def _ensure_version_3(document: Document) -> Document:
     if str(document.get("swagger", "")).startswith("2"):
         return convert_to_openapi_3(document)
     version = document.get("openapi", document.get("swagger", document.get("swaggerVersion")))
@@ -113,7 +113,7 @@ def _as_version_3(document: Document) -> Document:
     return document
 
 
-def _key_names(document: Document) -> Iterator[str]:
+def _iterate_api_key_names(document: Document) -> Iterator[str]:
     components = document.get("components")
     schemes = components.get("securitySchemes") if isinstance(components, Mapping) else None
     for scheme in schemes.values() if isinstance(schemes, Mapping) else ():
@@ -121,7 +121,7 @@ def _key_names(document: Document) -> Iterator[str]:
             yield str(scheme.get("name", "")).lower()
 
 
-def _iterate_operations(document: Document, broken: list[str]) -> Iterator[tuple[str, str, Any]]:
+def _iterate_operations(document: Document, errors: list[str]) -> Iterator[tuple[str, str, Any]]:
     """Yield path, method and path item of each operation; error messages are added to `broken`."""
     paths = document.get("paths")
     if not isinstance(paths, Mapping):
@@ -132,24 +132,24 @@ def _iterate_operations(document: Document, broken: list[str]) -> Iterator[tuple
         try:
             item = resolve_reference(document, raw, f"paths.{path}")
         except ConfigError as error:
-            broken.append(str(error))
+            errors.append(str(error))
             continue
         if not str(path).startswith("/"):
-            broken.append(f"paths.{path}: a path begins with a slash.")
+            errors.append(f"paths.{path}: a path begins with a slash.")
             continue
         yield from ((str(path), method, raw) for method in item if method in METHODS)
 
 
 def _make_names_unique(tools: list[Tool]) -> Iterator[Tool]:
     """Yield the tools with unique names: `GET /a-b` and `GET /a_b` would have the same one."""
-    taken: dict[str, int] = {}
+    name_counts: dict[str, int] = {}
     for tool in tools:
-        taken[tool.name] = taken.get(tool.name, 0) + 1
-        yield tool if taken[tool.name] == 1 else replace(tool, name=f"{tool.name}_{taken[tool.name]}")
+        name_counts[tool.name] = name_counts.get(tool.name, 0) + 1
+        yield tool if name_counts[tool.name] == 1 else replace(tool, name=f"{tool.name}_{name_counts[tool.name]}")
 
 
-def _tool(document: Document, operation: _Operation, secrets: frozenset[str]) -> Tool:
-    by_location = {(p.location, p.name): p for p in _parameters(document, operation, secrets)}
+def _parse_tool(document: Document, operation: _Operation, secrets: frozenset[str]) -> Tool:
+    by_location = {(p.location, p.name): p for p in _iterate_parameters(document, operation, secrets)}
     variables = re.findall(r"{([^}]+)}", operation.path)
     for name in variables:
         if ("path", name) not in by_location:
@@ -160,43 +160,43 @@ def _tool(document: Document, operation: _Operation, secrets: frozenset[str]) ->
     return Tool(
         name=tool_name(operation.method, operation.path),
         method=operation.method,
-        server=_server(document, operation),
+        server=_select_server(document, operation),
         path=operation.path,
         summary=("Deprecated. " if operation.body.get("deprecated") is True else "")
-        + _first_paragraph(operation.body.get("summary") or operation.body.get("description")),
+        + _extract_first_paragraph(operation.body.get("summary") or operation.body.get("description")),
         parameters=tuple(sorted(by_location.values(), key=lambda parameter: not parameter.required)),
-        response=_response(document, operation),
-        effect=_effect(operation),
+        response=_summarize_response(document, operation),
+        effect=_parse_effect(operation),
     )
 
 
-def _effect(operation: _Operation) -> Effect | None:
-    """What the document says that a call does, None where it says nothing. Raises ConfigError for another word."""
-    marked = operation.body.get("x-effect")
-    if marked == "read":
+def _parse_effect(operation: _Operation) -> Effect | None:
+    """Return the operation's `x-effect`; None if it has none. Raises ConfigError for any other value."""
+    effect = operation.body.get("x-effect")
+    if effect == "read":
         return "read"
-    if marked == "write":
+    if effect == "write":
         return "write"
-    if marked is not None:
-        raise ConfigError(f"{operation.where}: x-effect is {marked!r}; allowed: read, write.")
+    if effect is not None:
+        raise ConfigError(f"{operation.where}: x-effect is {effect!r}; allowed: read, write.")
     return None
 
 
-def _server(document: Document, operation: _Operation) -> str:
-    """The first absolute server of the operation, else of its path, else of the document, without user and password."""
+def _select_server(document: Document, operation: _Operation) -> str:
+    """Return the first absolute server URL of the operation, path or document, without user name and password."""
     servers = next(
         (servers for holder in (operation.body, operation.item, document) if (servers := get_list(holder, "servers"))),
         [],
     )
-    urls = [_server_url(server) for server in servers if isinstance(server, Mapping)]
+    urls = [_fill_server_variables(server) for server in servers if isinstance(server, Mapping)]
     for url in urls:
         if re.fullmatch(r"https?://[^/{}]+[^{}]*", url):
             return re.sub(r"(?<=//)[^/]*@", "", url).rstrip("/")
-    shown = urls[0] if urls else ""
-    raise ConfigError(f"{operation.where}: server {shown!r} is not an absolute http(s) URL; add it under servers.")
+    first_url = urls[0] if urls else ""
+    raise ConfigError(f"{operation.where}: server {first_url!r} is not an absolute http(s) URL; add it under servers.")
 
 
-def _server_url(server: Mapping[str, Any]) -> str:
+def _fill_server_variables(server: Mapping[str, Any]) -> str:
     url, variables = str(server.get("url") or "").strip(), server.get("variables")
     for name, variable in variables.items() if isinstance(variables, Mapping) else ():
         if isinstance(variable, Mapping):
@@ -205,30 +205,32 @@ def _server_url(server: Mapping[str, Any]) -> str:
     return f"https:{url}" if url.startswith("//") else url
 
 
-def _parameters(document: Document, operation: _Operation, secrets: frozenset[str]) -> Iterator[Parameter]:
-    """Parameters of the path item, then of the operation, which override them, then of the body."""
+def _iterate_parameters(document: Document, operation: _Operation, secrets: frozenset[str]) -> Iterator[Parameter]:
+    """Yield the parameters of the path item, of the operation, which override them, and of the body."""
     for holder in (operation.item, operation.body):
         for index, raw in enumerate(get_list(holder, "parameters")):
-            place = f"{operation.where} parameters[{index}]"
-            entry = resolve_reference(document, raw, place)
+            position = f"{operation.where} parameters[{index}]"
+            entry = resolve_reference(document, raw, position)
             name, location = entry.get("name"), entry.get("in")
             if not isinstance(name, str) or location not in ("path", "query", "header", "cookie"):
-                raise ConfigError(f"{place}: name {name!r} in {location!r} is no parameter.")
-            if location == "header" and name.lower() in HEADERS_OF_THEIR_OWN:
+                raise ConfigError(f"{position}: name {name!r} in {location!r} is no parameter.")
+            if location == "header" and name.lower() in IGNORED_HEADERS:
                 continue
             secret = location != "path" and _is_secret(name, secrets)
             if location == "cookie" and entry.get("required") is True and not secret:
                 log.warning("%s: the required cookie %s cannot be given; it is left out.", operation.where, name)
             elif location != "cookie" and not secret:
-                yield _parameter(document, operation, location, name, entry)
+                yield _parse_parameter(document, operation, location, name, entry)
     where = f"{operation.where} requestBody"
     for field in parse_fields(document, operation.body.get("requestBody"), where):
         if not _is_secret(field.name, secrets):
-            place = f"{where} {field.name}"
-            yield _described(document, field.name, "body", field.schema, field.required, None, place, field.word)
+            position = f"{where} {field.name}"
+            yield _make_parameter(
+                document, field.name, "body", field.schema, field.required, None, position, field.word
+            )
 
 
-def _parameter(
+def _parse_parameter(
     document: Document,
     operation: _Operation,
     location: Literal["path", "query", "header"],
@@ -237,21 +239,21 @@ def _parameter(
 ) -> Parameter:
     where = f"{operation.where} parameter {name}"
     content = entry.get("content") if "schema" not in entry else None
-    written, raw = None, entry.get("schema")
+    media_type, raw = None, entry.get("schema")
     if isinstance(content, Mapping) and content:
-        written, media = next(iter(content.items()))
+        media_type, media = next(iter(content.items()))
         raw = media.get("schema") if isinstance(media, Mapping) else None
     schema = {} if raw is None or isinstance(raw, bool) else resolve_reference(document, raw, where)
     required = location == "path" or bool(entry.get("required"))
     kind = type_name(document, schema, where)
-    word = f"Written as {written}." if written else _style_word(name, kind, entry)
+    note = f"Written as {media_type}." if media_type else _describe_style(name, kind, entry)
     if entry.get("deprecated") is True:
-        word = f"{word} Deprecated.".strip()
-    return _described(document, name, location, schema, required, entry.get("description"), where, word)
+        note = f"{note} Deprecated.".strip()
+    return _make_parameter(document, name, location, schema, required, entry.get("description"), where, note)
 
 
-def _style_word(name: str, kind: str, entry: Mapping[str, Any]) -> str:
-    """How an array or an object is written in a query where that is not by repeating the name."""
+def _describe_style(name: str, kind: str, entry: Mapping[str, Any]) -> str:
+    """Return a note on how to write an array or object in a query; empty if its name is repeated."""
     style = str(entry.get("style") or "form")
     if entry.get("in") != "query":
         return ""
@@ -262,7 +264,7 @@ def _style_word(name: str, kind: str, entry: Mapping[str, Any]) -> str:
     return f"Values joined by {separators[style]}." if kind == "array" and joined and style in separators else ""
 
 
-def _described(
+def _make_parameter(
     document: Document,
     name: str,
     location: Literal["path", "query", "header", "body"],
@@ -270,23 +272,23 @@ def _described(
     required: bool,
     description: Any,
     where: str,
-    word: str = "",
+    note: str = "",
 ) -> Parameter:
     default: JSON = schema.get("default")
     choices = [schema["const"]] if "const" in schema else get_list(schema, "enum")
-    shown = [str(choice) for choice in choices if choice is not None and not SECRET_TEXT.search(str(choice))]
+    texts = [str(choice) for choice in choices if choice is not None and not SECRET_TEXT.search(str(choice))]
     return Parameter(
         name=name,
         location=location,
         type=type_name(document, schema, where),
         required=required,
-        description=f"{_first_paragraph(description or schema.get('description'))} {word}".strip(),
+        description=f"{_extract_first_paragraph(description or schema.get('description'))} {note}".strip(),
         default=None if SECRET_TEXT.search(str(default)) else default,
-        choices=tuple(shown if len(shown) <= CHOICES else [*shown[:CHOICES], "…"]),
+        choices=tuple(texts if len(texts) <= CHOICES else [*texts[:CHOICES], "…"]),
     )
 
 
-def _response(document: Document, operation: _Operation) -> JSON:
+def _summarize_response(document: Document, operation: _Operation) -> JSON:
     """Summarize the first successful JSON response; None if the document describes none."""
     responses = operation.body.get("responses")
     by_status = {str(status): raw for status, raw in responses.items()} if isinstance(responses, Mapping) else {}
@@ -305,7 +307,7 @@ def _is_secret(name: str, secrets: frozenset[str]) -> bool:
     return name.lower() in secrets or SECRET.search(re.sub(r"[-_. ]", "", name.lower())) is not None
 
 
-def _first_paragraph(raw: Any) -> str:
+def _extract_first_paragraph(raw: Any) -> str:
     """Return the first paragraph of a description on one line, without anything that looks like a key."""
     line = " ".join(str(raw or "").strip().split("\n\n")[0].split())
     return SECRET_TEXT.sub("…", line)[:TEXT_LIMIT].rstrip()

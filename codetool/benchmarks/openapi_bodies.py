@@ -93,8 +93,8 @@ def _describe_field(kind: str, is_multipart: bool, schema: Mapping[str, Any]) ->
 
 def _describe_body(kind: str, is_json: bool, schema: Mapping[str, Any], where: str) -> str:
     if is_json:
-        what = "array" if "array" in type_names(schema) or "items" in schema else "value"
-        return f"The whole body, one JSON {what}: send with json=…."
+        json_type = "array" if "array" in type_names(schema) or "items" in schema else "value"
+        return f"The whole body, one JSON {json_type}: send with json=…."
     if not kind.lower().startswith("text/"):
         log.warning("%s: a body of %s has no named fields here; it is the one parameter `%s`.", where, kind, WHOLE_BODY)
     return f"The whole body as {kind}: send with data=…."

@@ -119,10 +119,12 @@ class StableToolBench:
         """Return the path of the group's file in the data folder or the cache; a missing file is downloaded."""
         if self.folder and not self.folder.is_dir():
             raise MissingError(f"CODETOOL_DATA={self.folder} is no folder. Make it, name another, or unset it.")
-        own = [self.folder] if self.folder else []
+        configured_folders = [self.folder] if self.folder else []
         url = f"{SOURCE}/{group}.json".replace(RAW, self.mirror.rstrip("/"))
         name = f"stabletoolbench/solvable_queries/{group}.json"
-        return ensure_file(name, url, SHA256[group], [*own, find_cache_folder() / "data"], manual_steps=MANUAL_STEPS)
+        return ensure_file(
+            name, url, SHA256[group], [*configured_folders, find_cache_folder() / "data"], manual_steps=MANUAL_STEPS
+        )
 
 
 def _load_queries(file: Path) -> list[Mapping[str, Any]]:
@@ -155,14 +157,14 @@ def _parse_tasks(
             documents = [_apply_edits(item, edits.get(name, {})) for item in entry["api_list"]]
             tools = {item.path: item for item in map(parse_tool, documents)}
             query = entry["query"].strip()
-            own = entry.get("group")
-            if own is not None and not isinstance(own, str):
-                raise TypeError(f"a group that is a text; it has {own!r}")
+            entry_group = entry.get("group")
+            if entry_group is not None and not isinstance(entry_group, str):
+                raise TypeError(f"a group that is a text; it has {entry_group!r}")
         except (KeyError, TypeError, AttributeError) as error:
             raise MissingError(f"{file}, query {index + 1} is none of ToolBench's: it lacks {error}") from error
         if name in tasks:
             raise ConfigError(f"{file} has the query_id {name} twice")
-        tasks[name] = Task(name, query, tuple(tools.values()), preamble=PREAMBLE, group=group or own)
+        tasks[name] = Task(name, query, tuple(tools.values()), preamble=PREAMBLE, group=group or entry_group)
     return list(tasks.values())
 
 

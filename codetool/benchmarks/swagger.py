@@ -82,9 +82,9 @@ def _convert_operation(document: Document, shared: list[Any], raw: Any) -> Any:
 
 def _convert_parameter(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     schema = {key: value for key, value in entry.items() if key not in _NO_SCHEMA}
-    kept = {key: entry[key] for key in ("name", "in", "required", "description") if key in entry}
+    fields = {key: entry[key] for key in ("name", "in", "required", "description") if key in entry}
     style = _STYLES.get(str(entry.get("collectionFormat") or "csv"), {}) if entry.get("type") == "array" else {}
-    return {**kept, "schema": schema, **style}
+    return {**fields, "schema": schema, **style}
 
 
 def _convert_body(entries: list[Mapping[str, Any]], consumes: list[str]) -> Mapping[str, Any] | None:

@@ -72,7 +72,7 @@ class RestBenchTMDB:
         """
         queries, document, candidates = (self._load_json(name) for name in FILES)
         offered = {tool.name: tool for tool in parse_tools(_repair_document(document))}
-        return [self._task(i, query, candidates[i], offered) for i, query in enumerate(queries)]
+        return [self._make_task(i, query, candidates[i], offered) for i, query in enumerate(queries)]
 
     def check(self, task: Task, answer: str | None) -> bool | None:
         """Return whether the final answer equals one of the right ones; None if no operation can answer the query."""
@@ -86,19 +86,21 @@ class RestBenchTMDB:
             digest.update(sha256(self._find_file(name).read_bytes()).digest())
         return digest.hexdigest()
 
-    def _task(self, i: int, row: Mapping[str, Any], candidate: Mapping[str, Any], offered: Mapping[str, Tool]) -> Task:
+    def _make_task(
+        self, index: int, row: Mapping[str, Any], candidate: Mapping[str, Any], offered: Mapping[str, Tool]
+    ) -> Task:
         gold = tuple(step.strip() for step in row["solution"])
-        if self.gold == "repaired" and i in GOLD_REPAIRS:
-            gold = GOLD_REPAIRS[i].gold
+        if self.gold == "repaired" and index in GOLD_REPAIRS:
+            gold = GOLD_REPAIRS[index].gold
         names = dict.fromkeys(candidate["api_list"] if self.tools == "candidates" else offered)
         if self.gold == "repaired":
             names |= dict.fromkeys(tool.name for tool in offered.values() if tool.endpoint in gold)
-        chosen = tuple(offered[name] for name in names)
-        reference = load_references()[f"q{i}"]
+        tools = tuple(offered[name] for name in names)
+        reference = load_references()[f"q{index}"]
         return Task(
-            id=f"q{i}",
+            id=f"q{index}",
             query=row["query"].strip(),
-            tools=chosen,
+            tools=tools,
             gold=gold,
             gold_calls=reference.calls,
             answer=reference.answer,
@@ -124,9 +126,11 @@ class RestBenchTMDB:
         """Return the path of a file in the data folder or the cache. A missing file is downloaded."""
         if self.folder and not self.folder.is_dir():
             raise MissingError(f"CODETOOL_DATA={self.folder} is no folder. Make it, name another, or unset it.")
-        own = [self.folder] if self.folder else []
+        configured_folders = [self.folder] if self.folder else []
         url = FILES[name].replace(RAW, self.mirror.rstrip("/"))
-        return ensure_file(name, url, SHA256[name], [*own, find_cache_folder() / "data"], manual_steps=MANUAL_STEPS)
+        return ensure_file(
+            name, url, SHA256[name], [*configured_folders, find_cache_folder() / "data"], manual_steps=MANUAL_STEPS
+        )
 
 
 def _repair_document(document: dict[str, Any]) -> dict[str, Any]:

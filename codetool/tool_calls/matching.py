@@ -44,7 +44,7 @@ def find_tool(call: ParsedCall, tools: Iterable[Tool]) -> Tool | None:
     (`codetool.tools.url_router`).
     """
     candidates = [
-        (tuple(map(_variability, tool.path.strip("/").split("/"))), tool)
+        (tuple(map(_rank_segment, tool.path.strip("/").split("/"))), tool)
         for tool in tools
         if tool.method == call.method and _compile_template(tool.path).fullmatch(_strip_server(call.path, tool.server))
     ]
@@ -99,7 +99,7 @@ def _compile_template(path: str) -> re.Pattern[str]:
     return re.compile("[^/]+?".join(literals))
 
 
-def _variability(segment: str) -> int:
+def _rank_segment(segment: str) -> int:
     """Return 0 for a literal template segment, 1 for a variable with text around it, 2 for a variable alone."""
     return 2 if _VARIABLE.fullmatch(segment) else 1 if _VARIABLE.search(segment) else 0
 

@@ -155,12 +155,14 @@ def _select_value(values: list[Any], pairs: Mapping[Any, Any], kind: AnswerType,
     """Return the only value of the type, else the only text that is no context; None if there are several."""
     if values or not pairs:
         return values[0] if len(values) == 1 else None
-    left = {normalize(_label_text(label)): value for label, value in pairs.items() if not _is_number_or_date(value)}
+    remaining = {
+        normalize(_label_text(label)): value for label, value in pairs.items() if not _is_number_or_date(value)
+    }
     context = CONTEXT_LABELS.get(kind, frozenset())
     narrowed = [
-        left,
-        {label: value for label, value in left.items() if label not in context},
-        {label: value for label, value in left.items() if not contains_words(str(value), query)},
+        remaining,
+        {label: value for label, value in remaining.items() if label not in context},
+        {label: value for label, value in remaining.items() if not contains_words(str(value), query)},
     ]
     return next((next(iter(rest.values())) for rest in narrowed if len(rest) == 1), None)
 

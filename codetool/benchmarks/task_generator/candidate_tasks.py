@@ -75,7 +75,7 @@ def _spread_repeated_keys(subjects: Iterable[Subject]) -> list[Subject]:
     for subject in subjects:
         ranked.append((occurrences[subject.key], subject))
         occurrences[subject.key] += 1
-    return [subject for _, subject in sorted(ranked, key=lambda place: place[0])]
+    return [subject for _, subject in sorted(ranked, key=lambda pair: pair[0])]
 
 
 def _fill_chain(chain: Chain, subject: Subject, rng: Random) -> CandidateTask:

@@ -48,7 +48,10 @@ def corrupt_program(program: Program, seed: int, *, ranked: bool = True) -> list
 def _choose_decoys(program: Program, rng: random.Random) -> Decoys:
     """Draw one record of each kind that the program does not name."""
     text = "\n".join(program)
-    return {kind: rng.choice([one for one in some.items() if one[1] not in text]) for kind, some in DECOYS.items()}
+    return {
+        kind: rng.choice([(id_, name) for id_, name in records.items() if name not in text])
+        for kind, records in DECOYS.items()
+    }
 
 
 def _corrupt_step(step: str, finders: Sequence[EditFinder], decoys: Decoys, *, last: bool) -> Iterator[str]:

@@ -47,12 +47,12 @@ def summary_table(splits: Mapping[str, Sequence[Row]]) -> list[str]:
 
 def _template_table(splits: Mapping[str, Sequence[Row]]) -> list[str]:
     counts = {split: Counter(row["template"] for row in rows) for split, rows in splits.items()}
-    shown = {row["template"]: row for rows in splits.values() for row in rows}
+    rows_by_template = {row["template"]: row for rows in splits.values() for row in rows}
     lines = [
         f"| template | answer | steps | operations | {' | '.join(splits)} |",
         "| --- | --- | ---: | --- |" + " ---: |" * len(splits),
     ]
-    for name, row in sorted(shown.items()):
+    for name, row in sorted(rows_by_template.items()):
         operations = ", ".join(f"`{endpoint.removeprefix('GET ')}`" for endpoint in dict.fromkeys(row["gold"]))
         numbers = " | ".join(str(counts[split][name] or "–") for split in splits)
         lines.append(f"| {name} | {row['answer']['type']} | {len(row['program'])} | {operations} | {numbers} |")

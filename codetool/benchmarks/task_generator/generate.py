@@ -221,9 +221,9 @@ def choose_tools(gold: Sequence[str], seed: str) -> list[str]:
     related = [endpoint for endpoint in rest if _first_path_segment(endpoint) in segments]
     neighbours = rng.sample(related, min(len(related), (OFFERED_TOOLS - len(needed)) // 2))
     others = [endpoint for endpoint in rest if endpoint not in neighbours]
-    chosen = needed + neighbours + rng.sample(others, OFFERED_TOOLS - len(needed) - len(neighbours))
-    rng.shuffle(chosen)
-    return chosen
+    endpoints = needed + neighbours + rng.sample(others, OFFERED_TOOLS - len(needed) - len(neighbours))
+    rng.shuffle(endpoints)
+    return endpoints
 
 
 @cache

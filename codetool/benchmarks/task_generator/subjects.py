@@ -92,9 +92,9 @@ def _list_companies(store: Store) -> Iterator[Subject]:
 
 
 def _list_positions(store: Store) -> Iterator[Subject]:
-    for place in range(1, LIST_POSITIONS + 1):
-        values = {"place": str(place), "index": str(place - 1), "nth": format_ordinal(place)}
-        yield Subject(f"place {place}", values)
+    for position in range(1, LIST_POSITIONS + 1):
+        values = {"place": str(position), "index": str(position - 1), "nth": format_ordinal(position)}
+        yield Subject(f"place {position}", values)
 
 
 def _list_genre_years(store: Store) -> Iterator[Subject]:
