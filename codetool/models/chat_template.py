@@ -89,7 +89,9 @@ class ChatTokenizer:
     def find_end_of_turn(self) -> int | None:
         """Return the token with which the template ends an assistant message, else `eos_token`; None without either."""
         try:
-            rendered = self._render_unchecked(self._adapt(_build_probe("user", "assistant")), begun=False)
+            rendered = self._render_unchecked(
+                self._adapt(_build_probe("user", "assistant")), add_generation_prompt=False
+            )
         except _TEMPLATE_ERRORS:
             rendered = ""
         closing = rendered.rpartition(_PROBE["assistant"])[2]
@@ -106,8 +108,10 @@ class ChatTokenizer:
         except _TEMPLATE_ERRORS as error:
             raise ConfigError(f"the chat template of {self._folder} refuses the messages: {error}") from error
 
-    def _render_unchecked(self, messages: Sequence[Message], *, begun: bool = True) -> str:
-        return str(self._template.render(messages=list(messages), add_generation_prompt=begun, **self._special))
+    def _render_unchecked(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str:
+        return str(
+            self._template.render(messages=list(messages), add_generation_prompt=add_generation_prompt, **self._special)
+        )
 
     def _choose_adapter(self) -> Callable[[Sequence[Message]], list[Message]]:
         """Return a function that adapts messages to what the template supports.

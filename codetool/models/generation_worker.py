@@ -97,11 +97,13 @@ class GenerationWorker:
 
     def _compute_prefix(self, request: GenerationRequest) -> tuple[Prefix | None, Tensor | None]:
         prefix, logits = self._prefixes.find_longest(request.prompt), None
-        done = len(prefix.tokens) if prefix else 0
-        while done < len(request.prompt) and not (self._thread.closed or request.result.cancelled()):
-            prefix, logits = self._thread.model.prefill(prefix, request.prompt[done : done + PREFILL_CHUNK])
-            done = len(prefix.tokens)
-        return (prefix, logits) if done == len(request.prompt) else (None, None)
+        computed_tokens = len(prefix.tokens) if prefix else 0
+        while computed_tokens < len(request.prompt) and not (self._thread.closed or request.result.cancelled()):
+            prefix, logits = self._thread.model.prefill(
+                prefix, request.prompt[computed_tokens : computed_tokens + PREFILL_CHUNK]
+            )
+            computed_tokens = len(prefix.tokens)
+        return (prefix, logits) if computed_tokens == len(request.prompt) else (None, None)
 
     def _generate_token(self) -> None:
         """Generate one token for every row of every active request."""

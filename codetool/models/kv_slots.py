@@ -73,19 +73,22 @@ class KVSlots:
 
     def allocate(self, groups: Sequence[SlotGroup]) -> None:
         """Give every group a slot with room for the next token of each of its rows; free the slots of other groups."""
-        kinds: dict[int, list[SlotGroup]] = {}
+        groups_by_length: dict[int, list[SlotGroup]] = {}
         rows: dict[int, list[int]] = {}
         row = 0
         for group in groups:
             group.add_token_per_row()
             kind = _choose_slot_length(group.slot_tokens)
-            kinds.setdefault(kind, []).append(group)
+            groups_by_length.setdefault(kind, []).append(group)
             rows.setdefault(kind, []).extend(range(row, row + group.rows))
             row += group.rows
-        before, self._sizes = self._sizes, {kind: self._sizes.get(kind) or self._new(kind) for kind in kinds}
-        self._rows = {kind: torch.tensor(some) for kind, some in rows.items()}
-        for kind, some in sorted(kinds.items(), reverse=True):
-            self._sizes[kind].allocate(some, before)
+        previous_sizes, self._sizes = (
+            self._sizes,
+            {kind: self._sizes.get(kind) or self._new(kind) for kind in groups_by_length},
+        )
+        self._rows = {kind: torch.tensor(indices) for kind, indices in rows.items()}
+        for kind, indices in sorted(groups_by_length.items(), reverse=True):
+            self._sizes[kind].allocate(indices, previous_sizes)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Add the key and value of each row's newest token, and return the token's attention output `(rows, hidden)`.
@@ -95,11 +98,11 @@ class KVSlots:
         if len(self._sizes) == 1:
             [kind] = self._sizes.values()
             return kind.attend(layer, query, key, value)
-        found = query.new_empty(len(query), query.shape[1] * query.shape[2])
+        attended = query.new_empty(len(query), query.shape[1] * query.shape[2])
         for length, kind in self._sizes.items():
             rows = self._rows[length]
-            found[rows] = kind.attend(layer, query[rows], key[rows], value[rows])
-        return found
+            attended[rows] = kind.attend(layer, query[rows], key[rows], value[rows])
+        return attended
 
 
 def _choose_slot_length(tokens: int) -> int:
@@ -119,11 +122,11 @@ class _SlotSize:
         self._cache = torch.empty(layers, 2, 0, kv_heads, length, head, dtype=dtype)
         """`(layers, 2, slots, kv_heads, tokens, head)`."""
 
-    def allocate(self, groups: Sequence[SlotGroup], before: dict[int, _SlotSize]) -> None:
-        """Do `KVSlots.allocate` for the groups of this slot length; `before` has the slots of the previous step."""
+    def allocate(self, groups: Sequence[SlotGroup], previous_sizes: dict[int, _SlotSize]) -> None:
+        """Do `KVSlots.allocate` for the groups of this slot length; `previous_sizes` are those of the last step."""
         requested = set(map(id, groups))
         present = {id(group) for group in self._groups if group}
-        entering = [(group, _find_cached_tokens(group, before)) for group in groups if id(group) not in present]
+        entering = [(group, _find_cached_tokens(group, previous_sizes)) for group in groups if id(group) not in present]
         self._groups = [group if id(group) in requested else None for group in self._groups]
         while self._groups and self._groups[-1] is None:
             self._groups.pop()
@@ -181,9 +184,9 @@ class _SlotSize:
             mask[:, : group.slot_tokens].masked_fill_(~group.visible, float("-inf"))
 
 
-def _find_cached_tokens(group: SlotGroup, before: dict[int, _SlotSize]) -> Tensor:
+def _find_cached_tokens(group: SlotGroup, previous_sizes: dict[int, _SlotSize]) -> Tensor:
     """Return the existing keys and values of a group, from its slot, or from its prefix if it has no slot."""
-    for slots in before.values():
+    for slots in previous_sizes.values():
         if (written := slots.cached_tokens(group)) is not None:
             return written
     return group.prefix.cache

@@ -77,9 +77,9 @@ def locate(group: Group, model: str, path: Path | None) -> ModelFolders:
     if (path / "config.json").is_file():
         _require_weights(group, path)
         return ModelFolders(path, None, local=True)
-    what = "holds neither adapter_config.json nor config.json" if path.is_dir() else "is no folder"
+    problem = "holds neither adapter_config.json nor config.json" if path.is_dir() else "is no folder"
     raise MissingError(
-        f"{group}.path={path} {what}. Name a PEFT adapter or a model folder in Hugging Face format, "
+        f"{group}.path={path} {problem}. Name a PEFT adapter or a model folder in Hugging Face format, "
         f"or leave it out to take {model} as it is."
     )
 
@@ -90,7 +90,7 @@ def resolve_path(group: Group, path: Path | None) -> Path | None:
 
 
 def load_trained_prompt(group: Group, path: Path | None) -> trained_prompt.PromptRecord | None:
-    """What the folder of `GROUP.path` says of the prompt that its model was trained with; None if it says nothing.
+    """Return the prompt recorded in the folder of `GROUP.path` as that of the model's training; None without a record.
 
     Raises ConfigError for a damaged file.
     """
@@ -126,8 +126,8 @@ def _locate_base(group: Group, model: str, adapter: Path | None) -> ModelFolders
 
 
 def _read_base_name(adapter: Path) -> str | None:
-    named = _load_json(adapter / "adapter_config.json").get("base_model_name_or_path")
-    return str(named) if named else None
+    base_name = _load_json(adapter / "adapter_config.json").get("base_model_name_or_path")
+    return str(base_name) if base_name else None
 
 
 def _require_weights(group: Group, folder: Path) -> None:

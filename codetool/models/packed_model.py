@@ -142,12 +142,12 @@ def _attend(
 
 def _weigh_values(query: Tensor, keys: Tensor, values: Tensor, seen: Tensor) -> Tensor:
     """Return the values weighted by attention: `(kv_heads, queries, head)`; `seen` is the mask of each query head."""
-    new, cached = seen.shape[0], seen.shape[1] - seen.shape[0]
+    new_tokens, cached = seen.shape[0], seen.shape[1] - seen.shape[0]
     if query.device.type != "cpu":
-        mask = seen.repeat(query.shape[1] // new, 1)[None, None]
+        mask = seen.repeat(query.shape[1] // new_tokens, 1)[None, None]
         return F.scaled_dot_product_attention(query[None], keys[None], values[None], attn_mask=mask, scale=1.0)[0]
     # Two matrix products take a CPU half to a third of the time of its fused attention with a mask.
-    scores = torch.bmm(query, keys.transpose(1, 2)).view(-1, new, cached + new)
+    scores = torch.bmm(query, keys.transpose(1, 2)).view(-1, new_tokens, cached + new_tokens)
     scores[..., cached:] += seen[:, cached:]
     return torch.bmm(scores.softmax(-1).view(*query.shape[:2], -1), values)
 

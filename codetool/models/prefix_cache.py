@@ -31,9 +31,9 @@ class PrefixCache:
 
     def add(self, prefix: Prefix) -> None:
         """Add a prefix; remove those that it extends, and the least recently used ones beyond the capacity."""
-        self._prefixes = [kept for kept in self._prefixes if _common(kept.tokens, prefix.tokens) < len(kept.tokens)]
+        self._prefixes = [other for other in self._prefixes if _common(other.tokens, prefix.tokens) < len(other.tokens)]
         self._prefixes.append(prefix)
-        while len(self._prefixes) > 1 and sum(len(kept.tokens) for kept in self._prefixes) > self.capacity:
+        while len(self._prefixes) > 1 and sum(len(other.tokens) for other in self._prefixes) > self.capacity:
             self._prefixes.pop(0)
 
 

@@ -21,7 +21,7 @@ class Segment:
     last_used: int = 0
     """Clock of the tree at the last use."""
     is_kept: bool = True
-    """Whether the segment is part of the tree; False once it is evicted."""
+    """Whether the segment is part of the tree; False if it was not added or has been evicted."""
 
     @property
     def caches(self) -> list[Tensor]:
@@ -47,24 +47,24 @@ class PrefixTree:
     def find_longest(self, tokens: Sequence[int]) -> tuple[Segment, int]:
         """Return the segment at the end of the longest cached start of `tokens`, and the length of this start."""
         self._clock += 1
-        segment, done = self.root, 0
-        while done < len(tokens) and (child := segment.children.get(tokens[done])) is not None:
-            shared = count_shared_tokens(child.tokens, tokens[done:])
+        segment, matched_tokens = self.root, 0
+        while matched_tokens < len(tokens) and (child := segment.children.get(tokens[matched_tokens])) is not None:
+            shared = count_shared_tokens(child.tokens, tokens[matched_tokens:])
             if shared < len(child.tokens):
                 child = _split_segment(child, shared)
             child.last_used = self._clock
-            segment, done = child, done + shared
-        return segment, done
+            segment, matched_tokens = child, matched_tokens + shared
+        return segment, matched_tokens
 
     def add(self, parent: Segment, tokens: Sequence[int], cache: Tensor) -> Segment:
         """Return a new segment after `parent`; it is not added to the tree if a child starts with the same token."""
         self._clock += 1
-        kept = parent.is_kept and tokens[0] not in parent.children
-        new = Segment(tuple(tokens), cache, parent, last_used=self._clock, is_kept=kept)
-        if kept:
-            parent.children[tokens[0]] = new
+        is_kept = parent.is_kept and tokens[0] not in parent.children
+        segment = Segment(tuple(tokens), cache, parent, last_used=self._clock, is_kept=is_kept)
+        if is_kept:
+            parent.children[tokens[0]] = segment
             self.tokens += len(tokens)
-        return new
+        return segment
 
     def evict(self) -> None:
         """Remove the least recently used leaves until the tree fits its capacity. Segments in use stay valid."""

@@ -153,16 +153,16 @@ class Scorer:
         self._tree.evict()
 
     def _select_parts(self) -> Iterator[tuple[ScoringJob, list[Sequence[int]]]]:
-        room = self._batch
+        tokens_left = self._batch
         started: set[tuple[Segment | None, int]] = set()
         for job in self._thread.active:
             if job.segment is None or job.computed_tokens < job.stem_tokens:
                 job.update_prefix(self._tree)
-            pieces = job.select_pieces(room, alone=room == self._batch)
+            pieces = job.select_pieces(tokens_left, alone=tokens_left == self._batch)
             if not pieces or (job.segment, pieces[0][0]) in started:
                 continue  # the second of two that go on alike waits: in the next pass it may find the work done
             started |= {(job.segment, piece[0]) for piece in pieces}
-            room -= sum(map(len, pieces))
+            tokens_left -= sum(map(len, pieces))
             yield job, pieces
-            if room <= 0:
+            if tokens_left <= 0:
                 return

@@ -52,9 +52,9 @@ def require_custom_mask_support(config: Mapping[str, Any], folder: Path, user: s
     """
     is_full = uses_full_attention(config)
     if config["model_type"] not in CUSTOM_MASK_ARCHITECTURES or not is_full:
-        kind = config["model_type"] if is_full else f"{config['model_type']} with sliding windows"
+        model = config["model_type"] if is_full else f"{config['model_type']} with sliding windows"
         raise ConfigError(
-            f"{folder} is a {kind} model; {user} {', '.join(CUSTOM_MASK_ARCHITECTURES)} with full attention. {remedy}"
+            f"{folder} is a {model} model; {user} {', '.join(CUSTOM_MASK_ARCHITECTURES)} with full attention. {remedy}"
         )
 
 

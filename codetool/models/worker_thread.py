@@ -35,21 +35,21 @@ class CpuShares:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._takers = 0
+        self._workers = 0
 
     def add_thread(self) -> None:
         """Count one more worker thread."""
         with self._lock:
-            self._takers += 1
+            self._workers += 1
 
     def remove_thread(self) -> None:
         """Count one worker thread less."""
         with self._lock:
-            self._takers -= 1
+            self._workers -= 1
 
     def compute_share(self) -> int:
         """Return the number of CPU threads for each worker thread, at least 1."""
-        return max(1, count_available_cores() // max(1, self._takers))
+        return max(1, count_available_cores() // max(1, self._workers))
 
 
 CPU_SHARES = CpuShares()

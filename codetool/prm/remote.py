@@ -214,11 +214,11 @@ def _read_health(health: httpx.Response) -> Mapping[str, Any]:
 
 def _read_max_chats(description: Mapping[str, Any]) -> int | None:
     """Return the maximum number of chats in a request to `/score`; None if the server has no `/score`."""
-    if not isinstance(most := description.get("max_chats"), int) or most < 1:
+    if not isinstance(max_chats := description.get("max_chats"), int) or max_chats < 1:
         return None
     trained = "trained" if description.get("trained") else "untrained: it judges zero-shot"
     log.info("PRM server: %s, %s, checksum %s", description.get("model"), trained, description.get("checksum"))
-    return most
+    return max_chats
 
 
 def _parse_scores(response: httpx.Response, count: int) -> Scores | httpx.Response:
@@ -226,13 +226,13 @@ def _parse_scores(response: httpx.Response, count: int) -> Scores | httpx.Respon
     if response.status_code == TOO_LARGE:
         return response
     values, tokens = _read_member(response, "scores"), _read_member(response, "tokens")
-    asked = response.json().get("tokens_asked", tokens)  # which servers of version 0.1 do not tell
-    if not isinstance(values, list) or len(values) != count or not {type(tokens), type(asked)} <= {int}:
+    prompt_tokens = response.json().get("tokens_asked", tokens)  # which servers of version 0.1 do not tell
+    if not isinstance(values, list) or len(values) != count or not {type(tokens), type(prompt_tokens)} <= {int}:
         raise CodeToolError(
             f"{response.url} answered scores={values!r} tokens={tokens!r}; a list of {count} numbers and one number "
             "are needed. Does prm.base_url name a server of this version?"
         )
-    return Scores(tuple(_parse_probability(response, value) for value in values), asked, tokens)
+    return Scores(tuple(_parse_probability(response, value) for value in values), prompt_tokens, tokens)
 
 
 def _read_member(response: httpx.Response, name: str) -> Any:

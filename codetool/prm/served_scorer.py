@@ -130,13 +130,15 @@ class ServedScorer:
                 "or other labels."
             )
         if first is None or second is None:
-            missing = f"does not always name both labels among its {TOP_LOGPROBS} most probable tokens"
-            self._warn_once("label", f"{missing}; the other one is taken to be as probable as it could be")
-        most = _max_unlisted_logprob(token.logprobs)
-        return compute_score("softmax", most if first is None else first, most if second is None else second)
+            problem = f"does not always name both labels among its {TOP_LOGPROBS} most probable tokens"
+            self._warn_once("label", f"{problem}; the other one is taken to be as probable as it could be")
+        upper_bound = _max_unlisted_logprob(token.logprobs)
+        return compute_score(
+            "softmax", upper_bound if first is None else first, upper_bound if second is None else second
+        )
 
-    def _warn_once(self, kind: str, words: str) -> None:
-        self._client.warnings.warn_once(kind, words)
+    def _warn_once(self, kind: str, message: str) -> None:
+        self._client.warnings.warn_once(kind, message)
 
 
 def _max_unlisted_logprob(logprobs: Mapping[str, float]) -> float:
@@ -184,9 +186,9 @@ async def _fetch_label_ids(labels: tuple[str, str], client: ChatClient) -> tuple
             response = (await client.http.post(url, json=body, timeout=TOKENIZE_TIMEOUT)).raise_for_status()
             ids_by_label[label] = [int(token) for token in response.json()["tokens"]]
         except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
-            why = " ".join(f"{type(error).__name__} {error}".split())
+            reason = " ".join(f"{type(error).__name__} {error}".split())
             raise ConfigError(
-                f"{url} does not tell the tokens of prm.labels ({why}). prm.backend=vllm is for vLLM's server; use "
+                f"{url} does not tell the tokens of prm.labels ({reason}). prm.backend=vllm is for vLLM's server; use "
                 "prm.backend=endpoint for any other."
             ) from error
     return find_label_tokens(labels, ids_by_label.__getitem__, server.model)

@@ -97,9 +97,9 @@ async def parse_request(request: Request, kind: type[T], most: int) -> T:
         raise _explain_validation_error(error) from error
 
 
-def _too_large_error(most: int) -> RequestRefusedError:
+def _too_large_error(limit: int) -> RequestRefusedError:
     return RequestRefusedError(
-        CONTENT_TOO_LARGE, f"the body has more than {most} bytes, the most that is read", score=0.0
+        CONTENT_TOO_LARGE, f"the body has more than {limit} bytes, the most that is read", score=0.0
     )
 
 
@@ -116,5 +116,5 @@ def _explain_validation_error(error: ValidationError) -> RequestRefusedError:
             CONTENT_TOO_LARGE, f"{field_path} has more than {MAX_MESSAGES} messages, the most of a chat"
         )
     value = first["input"]
-    shown = repr(value)[:60] if isinstance(value, str | int | float | bool | None) else type(value).__name__
-    return RequestRefusedError(422, f"{field_path}={shown}: {reason[0].lower()}{reason[1:]}")
+    value_text = repr(value)[:60] if isinstance(value, str | int | float | bool | None) else type(value).__name__
+    return RequestRefusedError(422, f"{field_path}={value_text}: {reason[0].lower()}{reason[1:]}")

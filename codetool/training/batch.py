@@ -61,7 +61,7 @@ def arrange_rows(groups: Sequence[Sequence[SFTExample]], batching: Batching, roo
     for start in range(0, len(groups), BUCKET_GROUPS):
         examples = list(chain(*groups[start : start + BUCKET_GROUPS]))
         opened: list[list[Pack]] = []
-        for example in sorted(examples, key=lambda pack: len(pack.tokens)):
+        for example in sorted(examples, key=lambda example: len(example.tokens)):
             if not opened or (len(opened[-1]) + 1) * len(example.tokens) > room:
                 opened.append([])
             opened[-1] += pack_examples([[example]], room, share=False)
@@ -80,14 +80,18 @@ def build_batch(rows: Sequence[Pack], total: float) -> TrainBatch:
     more example, so that attention computes one segment for it instead of one for each token.
     """
     length = max(len(row.tokens) for row in rows)
-    missing = [length - len(row.tokens) for row in rows]
+    padding_lengths = [length - len(row.tokens) for row in rows]
 
     targets = [(i * length, target) for i, row in enumerate(rows) for target in row.targets]
     return TrainBatch(
-        tokens=torch.tensor([[*row.tokens, *[0] * count] for row, count in zip(rows, missing, strict=True)]),
-        positions=torch.tensor([[*row.positions, *range(count)] for row, count in zip(rows, missing, strict=True)]),
+        tokens=torch.tensor(
+            [[*row.tokens, *[0] * padding] for row, padding in zip(rows, padding_lengths, strict=True)]
+        ),
+        positions=torch.tensor(
+            [[*row.positions, *range(padding)] for row, padding in zip(rows, padding_lengths, strict=True)]
+        ),
         subtree_ends=torch.tensor(
-            [[*row.subtree_ends, *[length] * count] for row, count in zip(rows, missing, strict=True)]
+            [[*row.subtree_ends, *[length] * padding] for row, padding in zip(rows, padding_lengths, strict=True)]
         ),
         target_positions=torch.tensor([start + target.position for start, target in targets]),
         target_tokens=torch.tensor([target.token for _, target in targets]),

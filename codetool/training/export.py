@@ -28,11 +28,11 @@ def export(job: TrainJob, checkpoint: Path, base_name: str, tokenizer: Tokenizer
     name of its base model; `tokenizer` is the tokenizer if it has new tokens, else None. Raises CodeToolError if the
     checkpoint does not match the run.
     """
-    whole = job.tuning.method == "full"
-    folder = job.folder / (MODEL if whole else ADAPTER)
+    is_full_model = job.tuning.method == "full"
+    folder = job.folder / (MODEL if is_full_model else ADAPTER)
     working_folder = _make_empty_folder(folder)
     trained = _load_with_weights(job, load_trained_weights(checkpoint))
-    if whole:
+    if is_full_model:
         _save_model(trained.unwrapped, job, working_folder, tokenizer)
     else:
         _save_adapter(trained.model, job, base_name, working_folder)
@@ -65,8 +65,10 @@ def _load_with_weights(job: TrainJob, weights: dict[str, Any]) -> Any:
     mismatch = trained.load_state_dict(weights, strict=False)
     absent = {name for name, weight in trained.named_parameters() if weight.requires_grad} & set(mismatch.missing_keys)
     if mismatch.unexpected_keys or absent:
-        strange = [*mismatch.unexpected_keys, *absent][0]
-        raise CodeToolError(f"{job.checkpoints} is not of this run: {strange} does not fit. fresh=true starts over.")
+        weight_name = [*mismatch.unexpected_keys, *absent][0]
+        raise CodeToolError(
+            f"{job.checkpoints} is not of this run: {weight_name} does not fit. fresh=true starts over."
+        )
     return trained
 
 

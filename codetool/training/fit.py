@@ -36,27 +36,29 @@ def fit(job: TrainJob, rank: int, watch: ProgressObserver | None, measure: Metri
     saved, and CodeToolError if training diverges or ends before all updates have been made.
     """
     last_checkpoint = job.checkpoints / LAST
-    done = _count_updates(last_checkpoint)
+    updates_made = _count_updates(last_checkpoint)
     earlier_losses = [
-        line["validation_loss"] for line in journal.read_records(job.folder / VALIDATIONS) if line["step"] <= done
+        line["validation_loss"]
+        for line in journal.read_records(job.folder / VALIDATIONS)
+        if line["step"] <= updates_made
     ]
     updates = job.updates()
-    if done >= updates or is_out_of_patience(earlier_losses, job.settings.early_stopping_patience):
+    if updates_made >= updates or is_out_of_patience(earlier_losses, job.settings.early_stopping_patience):
         return
     torch.set_num_threads(job.devices.threads_per_process(job.settings.threads))
-    stop = SignalHandler(watch)
+    signals = SignalHandler(watch)
     try:
         with ExitStack() as stack:
             stack.enter_context(_silence_lightning())
             stack.callback(_leave_process_group)
-            stop.listen(stack)
-            record = TrainingLog(job.folder, done, watch, stack) if watch else None
+            signals.listen(stack)
+            training_log = TrainingLog(job.folder, updates_made, watch, stack) if watch else None
             module = SFT(lambda: _load_model(job, module), job.settings, job.labels, updates, measure)
-            trainer = _make_trainer(job, RunCallback(job, record, stop, earlier_losses))
-            trainer.fit(module, job.data(rank), ckpt_path=last_checkpoint if done else None, weights_only=False)
+            trainer = _make_trainer(job, RunCallback(job, training_log, signals, earlier_losses))
+            trainer.fit(module, job.data(rank), ckpt_path=last_checkpoint if updates_made else None, weights_only=False)
     except Interrupted:
         raise KeyboardInterrupt from None
-    if stop.asked:  # in the last update
+    if signals.asked:  # in the last update
         raise KeyboardInterrupt
     if trainer.global_step != updates and not is_out_of_patience(earlier_losses, job.settings.early_stopping_patience):
         raise CodeToolError(

@@ -128,9 +128,9 @@ def _find_failure(
         for rank, process in enumerate(others, start=1):
             if process.poll():
                 log = _log_file(job.folder, rank)
-                *_, said = ["", *log.read_text(errors="replace").strip().splitlines()]
-                why = said or f"exit {process.returncode}"
-                return _ProcessFailedError(f"process {rank} of the training failed: {why} (all that it said: {log})")
+                *_, last_line = ["", *log.read_text(errors="replace").strip().splitlines()]
+                reason = last_line or f"exit {process.returncode}"
+                return _ProcessFailedError(f"process {rank} of the training failed: {reason} (all that it said: {log})")
         if time.monotonic() > deadline:
             return None
         time.sleep(0.1)

@@ -64,15 +64,15 @@ def pack_examples(groups: Iterable[Sequence[SFTExample]], room: int, *, share: b
     previous one, also across groups. The first example of a sequence shares nothing, so the sequences are cut where the
     total number of tokens is lowest; among equal cuts, the one with the fewest sequences is taken.
     """
-    ordered = (sorted(group, key=lambda each: each.tokens) if share else group for group in groups)
+    ordered = (sorted(group, key=lambda example: example.tokens) if share else group for group in groups)
     examples = list(chain.from_iterable(ordered))
     shared = [_common_prefix_length(*pair) if share else 0 for pair in pairwise(examples)]
     packs = []
-    for start, stop in _split_cheapest([len(each.tokens) for each in examples], shared, room):
+    for start, stop in _split_cheapest([len(example.tokens) for example in examples], shared, room):
         packs.append(Pack())
         for i in range(start, stop):
             packs[-1].add(examples[i], shared[i - 1] if i > start else 0)
-    return [each.finish() for each in packs]
+    return [pack.finish() for pack in packs]
 
 
 def _common_prefix_length(first: SFTExample, second: SFTExample) -> int:

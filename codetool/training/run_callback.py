@@ -135,7 +135,7 @@ class RunCallback(lightning.Callback):
         if trainer.global_step == self._step:
             return
         self._step = trainer.global_step
-        loss, tokens, examples, stop = self._sum_over_processes(module.device)
+        loss, tokens, examples, must_stop = self._sum_over_processes(module.device)
         self._require_finite(loss)
         if self._record:
             now = time.monotonic()
@@ -152,10 +152,10 @@ class RunCallback(lightning.Callback):
         self._sums = [0.0, 0.0, 0.0]
         if self._is_validation_due(trainer, index):
             self._validate(trainer, module)
-        self._is_interrupted = bool(stop)
+        self._is_interrupted = bool(must_stop)
         if trainer.should_stop or index + 1 == trainer.num_training_batches:
             return  # to `on_train_epoch_end`
-        if stop or self._step - self._saved_step >= self._job.settings.checkpoint_every_n_steps:
+        if must_stop or self._step - self._saved_step >= self._job.settings.checkpoint_every_n_steps:
             self._save_last_checkpoint(trainer)
         self._since = time.monotonic()
 
@@ -185,8 +185,8 @@ class RunCallback(lightning.Callback):
         """Return whether to validate after this update; validations are spread evenly, the last at the epoch's end."""
         settings = self._job.settings
         updates = -(-trainer.num_training_batches // settings.gradient_accumulation_steps)
-        done = index // settings.gradient_accumulation_steps + 1
-        return done in {
+        updates_made = index // settings.gradient_accumulation_steps + 1
+        return updates_made in {
             -(-updates * turn // settings.val_checks_per_epoch) for turn in range(1, settings.val_checks_per_epoch + 1)
         }
 
@@ -215,12 +215,12 @@ class RunCallback(lightning.Callback):
     def _save_checkpoint(self, trainer: Any, name: str, *, weights_only: bool = False) -> None:
         """Replace the checkpoint file `name`; if the process is killed, the old or the new file remains."""
         file = self._job.checkpoints / name
-        new = file.with_name(f"{name}.new")
-        trainer.save_checkpoint(new, weights_only=weights_only)
+        new_file = file.with_name(f"{name}.new")
+        trainer.save_checkpoint(new_file, weights_only=weights_only)
         if trainer.is_global_zero:
             if file.is_dir():
                 shutil.rmtree(file)
-            new.replace(file)
+            new_file.replace(file)
 
 
 def is_out_of_patience(losses: list[float], patience: int | None) -> bool:

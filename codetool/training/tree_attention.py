@@ -56,12 +56,12 @@ def build_dense_mask(ends: Tensor) -> Tensor:
 
 
 def _split_segments(row: int, positions: Tensor, ends: Tensor) -> list[Segment]:
-    own, length = ends[row], positions.shape[1]
+    row_ends, length = ends[row], positions.shape[1]
     breaks = (positions[row, 1:] != positions[row, :-1] + 1).nonzero().flatten() + 1
     starts = [0, *breaks.tolist()]
     segments = []
     for start, stop in zip(starts, [*starts[1:], length], strict=True):
-        ancestors = (own[:start] > start).nonzero().flatten()
+        ancestors = (row_ends[:start] > start).nonzero().flatten()
         segments.append(Segment(row, start, stop, torch.cat([ancestors, torch.arange(start, stop)])))
     return segments
 
@@ -95,7 +95,7 @@ class _SegmentAttention(torch.autograd.Function):  # type: ignore[misc]
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, segments: Sequence[Segment]) -> Tensor:
         rows, heads, length, head = query.shape
         out = torch.empty_like(query)
-        kv, kept = key.shape[1], []
+        kv, saved_weights = key.shape[1], []
         for segment in segments:
             count = segment.stop - segment.start
             segment_query = query[segment.row, :, segment.start : segment.stop].reshape(kv, -1, head)
@@ -107,26 +107,28 @@ class _SegmentAttention(torch.autograd.Function):  # type: ignore[misc]
             weights = scores.softmax(-1).view(kv, -1, len(segment.keys))
             attended = torch.bmm(weights, value[segment.row, :, segment.keys])
             out[segment.row, :, segment.start : segment.stop] = attended.view(heads, count, head)
-            kept.append(weights)
-        ctx.save_for_backward(query, key, value, out, *kept)
+            saved_weights.append(weights)
+        ctx.save_for_backward(query, key, value, out, *saved_weights)
         ctx.segments = segments
         return out
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        query, key, value, out, *kept = ctx.saved_tensors
+        query, key, value, out, *saved_weights = ctx.saved_tensors
         for_query, for_key, for_value = torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value)
         kv, head = key.shape[1], query.shape[-1]
         exact = torch.promote_types(query.dtype, torch.float32)
-        for segment, weights in zip(ctx.segments, kept, strict=True):
-            own = slice(segment.start, segment.stop)
-            segment_query = query[segment.row, :, own].reshape(kv, -1, head)
-            out_gradient = upstream[segment.row, :, own].reshape(kv, -1, head)
-            mean = (out_gradient.to(exact) * out[segment.row, :, own].reshape(kv, -1, head)).sum(-1, keepdim=True)
+        for segment, weights in zip(ctx.segments, saved_weights, strict=True):
+            segment_slice = slice(segment.start, segment.stop)
+            segment_query = query[segment.row, :, segment_slice].reshape(kv, -1, head)
+            out_gradient = upstream[segment.row, :, segment_slice].reshape(kv, -1, head)
+            mean = (out_gradient.to(exact) * out[segment.row, :, segment_slice].reshape(kv, -1, head)).sum(
+                -1, keepdim=True
+            )
             score_gradient = torch.bmm(out_gradient, value[segment.row, :, segment.keys].transpose(1, 2))
             score_gradient = weights * (score_gradient - mean.to(score_gradient.dtype))
             query_gradient = torch.bmm(score_gradient, key[segment.row, :, segment.keys])
-            for_query[segment.row, :, own] = query_gradient.view(-1, segment.stop - segment.start, head)
+            for_query[segment.row, :, segment_slice] = query_gradient.view(-1, segment.stop - segment.start, head)
             for_key[segment.row].index_add_(1, segment.keys, torch.bmm(score_gradient.transpose(1, 2), segment_query))
             for_value[segment.row].index_add_(1, segment.keys, torch.bmm(weights.transpose(1, 2), out_gradient))
         return for_query, for_key, for_value, None
