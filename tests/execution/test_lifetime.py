@@ -126,7 +126,8 @@ async def test_fewer_live_branches_where_files_are_scarce() -> None:
     code = (
         "import asyncio, resource\nfrom sandbox_support import settings\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))\nasync def main():\n"
-        "    async with settings(max_live=1000).open() as sandbox: print(sandbox.pool.limit)\nasyncio.run(main())"
+        "    async with settings(max_live_processes=1000).open() as sandbox: print(sandbox.pool.limit)\n"
+        "asyncio.run(main())"
     )
     environment = os.environ | {"PYTHONPATH": str(HERE)}
     ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)

@@ -117,14 +117,14 @@ from rich.console import Console
 from codetool.config.run_config import validate
 from codetool.stages.evaluate.evaluate import evaluate
 from codetool.stages.run_folder import open_folder
-from codetool.config.overrides import check
+from codetool.config.overrides import compose_all
 from codetool.tmdb.replica import TMDBReplica
 calls, answer = [], TMDBReplica.answer
 async def counted(self, call):
     calls.append(call)
     return await answer(self, call)
 TMDBReplica.answer = counted
-config = validate(check(sys.argv[2:])[0])
+config = validate(compose_all(sys.argv[2:])[0])
 with open_folder(Path(sys.argv[1])) as folder:
     evaluate(config, folder, config.benchmark.tasks()[:config.limit], Console(stderr=True))
 assert "torch" not in sys.modules and "transformers" not in sys.modules, "an endpoint needs neither"

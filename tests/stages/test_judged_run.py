@@ -105,9 +105,9 @@ async def test_an_untrained_prm_is_named_so_in_the_summary(run: CommandLine, tmp
 @pytest.mark.parametrize(
     ("prm", "said"),
     [
-        ({"path": None, "base_url": None}, True),
-        ({"path": "adapter", "base_url": None}, False),
-        ({"path": None, "base_url": "http://somewhere/v1"}, False),  # who knows what runs there
+        ({"model": "m", "path": None, "base_url": None}, True),
+        ({"model": "m", "path": "adapter", "base_url": None}, False),
+        ({"model": "m", "path": None, "base_url": "http://somewhere/v1"}, False),  # who knows what runs there
         ({"seed": 0}, False),
         ({"_target_": "codetool.prm.none.NoPRM", "path": None}, False),
     ],

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from chat_server import ChatServer
 from command_line import CommandLine, read_lines
 from report_data import data
@@ -106,7 +107,10 @@ def test_what_the_benchmark_no_longer_says_is_left_out(run: CommandLine, folder:
 
 def test_it_says_where_the_prm_is_untrained(run: CommandLine, folder: Path) -> None:
     config = folder / "config.yaml"
-    config.write_text(config.read_text().replace("codetool.prm.none.NoPRM", "codetool.prm.generative.GenerativePRM"))
+    settings = yaml.safe_load(config.read_text())
+    target = "codetool.prm.generative.GenerativePRM"
+    settings["prm"] = {"_target_": target, "model": "m", "path": None, "base_url": None}
+    config.write_text(yaml.safe_dump(settings))
     assert run("stage=report", f"report.folder={folder}").returncode == 0
     assert "the model judges zero-shot" in report(folder)["run"]["notes"][0]
 
@@ -116,7 +120,7 @@ def test_a_folder_cannot_choose_what_is_run(run: CommandLine, folder: Path) -> N
     text = config.read_text().replace("codetool.benchmarks.tmdb_verified.TMDBVerified", "os.getcwd")
     config.write_text(text)
     done = run("stage=report", f"report.folder={folder}")
-    assert done.returncode == 0 and "names the benchmark os.getcwd" in done.stderr
+    assert done.returncode == 0 and "benchmark._target_=os.getcwd" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -285,7 +285,7 @@ def test_ctrl_c_during_the_upload_leaves_no_process(folder: Path, monkeypatch: p
         "from codetool.stages.wandb_content import *\n"
         "folder = Path(sys.argv[1])\n"
         "run = TrackedRun(folder, None, 'evaluate', [], build_task_content(folder, ['a', 'b']))\n"
-        "WandBTracker(project='p', entity=None, connect=5.0, upload=60.0).record(run)"
+        "WandBTracker(project='p', entity=None, connect_timeout=5.0, upload_timeout=60.0).record(run)"
     )
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     record(folder)
