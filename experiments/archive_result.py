@@ -1,4 +1,4 @@
-"""Keep what a run came to as a result file: its command, configuration, data checksums and metrics.
+"""Store the result of a run as a JSON file: its command, configuration, data checksums and metrics.
 
 Usage: python experiments/archive_result.py outputs/evaluate/FOLDER experiments/NAME/results/FILE.json "python run.py …"
 """

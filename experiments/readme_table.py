@@ -1,7 +1,7 @@
-"""Write the results table of README.md from the files below `experiments/`.
+"""Write the results table of README.md from the result files below `experiments/`.
 
-Usage: python experiments/readme_table.py [--check]; with --check nothing is written, and the exit code is 1 if the
-table is not what the files say.
+Usage: python experiments/readme_table.py [--check]. With --check nothing is written, and the exit code is 1 if the
+table in README.md differs from the files.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BEGIN, END = "<!-- results: experiments/readme_table.py -->", "<!-- end of resul
 
 
 def main() -> None:
-    """Rewrite or check the part of the README between the two marks."""
+    """Rewrite or check the part of the README between the two markers."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="change nothing, tell by the exit code")
     check = parser.parse_args().check
@@ -36,14 +36,14 @@ def main() -> None:
 
 
 def updated(readme: str) -> str:
-    """The README with fresh tables."""
+    """Return the README with new tables."""
     before, rest = readme.split(BEGIN)
     _, after = rest.split(END)
     return "\n".join([before + BEGIN, *table(), END + after])
 
 
 def table() -> Iterator[str]:
-    """The lines of the table."""
+    """Return the lines of the table."""
     yield "| what | result | target | made by |"
     yield "| --- | --- | --- | --- |"
     stack = _read("experiments/performance/results/latency.json")
@@ -86,7 +86,7 @@ def table() -> Iterator[str]:
 
 
 def _ablation() -> str:
-    """The ablation on test, or on dev."""
+    """Return the row of the ablation on test or on dev."""
     folder = ROOT / "experiments/embedded_ablation/results"
     names = ("ablation.json", "ablation_dev.json")
     file = next(folder / name for name in names if (folder / name).is_file())
@@ -105,7 +105,7 @@ def _ablation() -> str:
 
 
 def _training() -> str:
-    """Labelled steps by tree-packed batches against TRL, the faster of its ways."""
+    """Return the row that compares tree-packed batches with the faster TRL variant, in labelled steps."""
     found = _read("experiments/performance/results/tree_training.json")
     rates = {
         name: max(side["labelled_steps_per_cpu_second"] for side in sides) for name, sides in found["sides"].items()
@@ -123,7 +123,7 @@ def _cache() -> str:
 
 
 def _programs() -> Iterator[str]:
-    """The reference programs of the benchmarks, whole and damaged."""
+    """Return the rows of the reference programs of the benchmarks, intact and damaged."""
     folder = "experiments/task_generator/results"
     names = ("tmdb", *(f"tmdb_verified_{split}" for split in ("train", "dev", "test")))
     files = [_read(f"{folder}/{name}.json") for name in names]

@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def read_line(file: Path, task_id: str) -> dict[str, Any]:
-    """The line of the task in a JSONL file."""
+    """Return the parsed line of the task in a JSONL file."""
     lines = (json.loads(line) for line in file.read_text(encoding="utf-8").splitlines())
     line: dict[str, Any] = next(line for line in lines if line["task_id"] == task_id)
     return line
@@ -70,7 +70,7 @@ def draw_tree(nodes: Sequence[Mapping[str, Any]], result: Mapping[str, Any], pic
 
 
 def place_nodes(nodes: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
-    """`(depth, row)` of each node: leaves fill the rows in order, a parent stands in the middle of its children."""
+    """Return `(depth, row)` of each node: leaves take consecutive rows, a parent is centred on its children."""
     children: dict[str, list[str]] = {}
     depths = {"0": 0} | {node["id"]: node["depth"] for node in nodes}
     for node in nodes:
@@ -87,7 +87,7 @@ def place_nodes(nodes: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, fl
 
 
 def describe_node(node: Mapping[str, Any], result: Mapping[str, Any]) -> str:
-    """The text of a node's box."""
+    """Return the text in the box of a node."""
     title = next((line for line in str(node["text"]).splitlines() if line.strip()), "").removeprefix("##")
     lines = textwrap.wrap(title, CHARACTERS, max_lines=2, placeholder=" …")
     execution = node["execution"]
@@ -104,14 +104,14 @@ def describe_node(node: Mapping[str, Any], result: Mapping[str, Any]) -> str:
 
 
 def draw_box(axes: Any, position: tuple[float, float], text: str, colour: str, *, bold: bool = False) -> None:
-    """One box around the text, centred at the position."""
+    """Draw one box around the text, centred at the position."""
     box = {"boxstyle": "round,pad=0.5", "facecolor": colour, "edgecolor": INK, "linewidth": 0.8}
     weight = "bold" if bold else "normal"
     axes.text(*position, text, ha="center", va="center", fontsize=8, color=INK, weight=weight, bbox=box, zorder=2)
 
 
 def draw_edge(axes: Any, start: tuple[float, float], end: tuple[float, float], chosen: bool) -> None:
-    """A line between two boxes."""
+    """Draw a line between two boxes."""
     colour, width = ("#3a8f4d", 2.4) if chosen else ("#9aa5b1", 1.0)
     axes.plot(*zip(start, end, strict=True), color=colour, linewidth=width, zorder=1)
 

@@ -1,9 +1,9 @@
-"""The ablation of the embedded default: every cell of `cells`, then the table of `table`.
+"""Ablation of the embedded default: run every cell of `cells.py` and write the table of `table.py`.
 
 Usage: python experiments/embedded_ablation/ablation.py [--split dev] [--seeds 0,1] [--limit N] [--outputs DIR] …
 
-Killed at any moment, the same command continues. Cells with the same seed share their candidates; what a cell takes is
-measured apart, on a few tasks, without that.
+If the program is stopped, the same command resumes it. Cells with the same seed share their candidates. Run times are
+measured separately, on a few tasks, without sharing.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run what is left and write the table. Exits with 1 if a cell failed."""
+    """Run the unfinished cells and write the table. Exits with 1 if a cell failed."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     options = _options()
     plan = _plan(options)
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def _run(planned: Sequence[CellRun], write: Callable[[], object]) -> Iterator[str]:
-    """Run every cell; the answer is the names of those that failed."""
+    """Run every cell and return the names of those that failed."""
     for run in planned:
         sharing = [str(other.folder) for other in planned if _shares(other, run)]
         if _start(run, f"reuse=[{','.join(sharing)}]"):
@@ -70,13 +70,13 @@ def _run(planned: Sequence[CellRun], write: Callable[[], object]) -> Iterator[st
 
 
 def _shares(other: CellRun, run: CellRun) -> bool:
-    """Whether candidates of the other run are those that the run would draw."""
+    """Return whether the candidates of the other run are those that this run would draw."""
     drawn = other.cell.sampled and run.cell.sampled and other.seed == run.seed
     return drawn and other.folder != run.folder and (other.folder / "config.yaml").is_file()
 
 
 def _timed(plan: Plan, tasks: int) -> list[CellRun]:
-    """The runs that are timed: those of the first seed, on so many tasks, in folders of their own."""
+    """Return the runs to time: those of the first seed, on the given number of tasks, in separate folders."""
     if not tasks:
         return []
     limit = min(tasks, plan.limit or tasks)
@@ -84,7 +84,7 @@ def _timed(plan: Plan, tasks: int) -> list[CellRun]:
 
 
 def _time(timed: Sequence[CellRun], write: Callable[[], object]) -> Iterator[str]:
-    """Run those that have not been timed; one that was stopped half-way starts over."""
+    """Run the cells that have not been timed; an interrupted one starts over."""
     for run in timed:
         _wait_for(run.folder / ".lock")
         if seconds(run) is None:
@@ -95,7 +95,7 @@ def _time(timed: Sequence[CellRun], write: Callable[[], object]) -> Iterator[str
 
 
 def _start(run: CellRun, *words: str) -> bool:
-    """Run it to its end; whether it failed."""
+    """Run a cell to its end and return whether it failed."""
     print(f"\n{run.name}", file=sys.stderr, flush=True)
     _wait_for(run.folder / ".lock")
     given = {get_key(word) for word in words}
@@ -107,13 +107,13 @@ def _start(run: CellRun, *words: str) -> bool:
 
 
 def _wait_for(lock: Path) -> None:
-    """Wait until nobody writes to the folder: a run whose driver was killed may still be at work."""
+    """Wait until no process writes to the folder, since the run of a killed driver may still be active."""
     with suppress(FileNotFoundError), lock.open("r") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def _write(file: Path, command: str, plan: Plan, planned: Sequence[CellRun], timed: Sequence[CellRun]) -> bool:
-    """Write what there is as JSON and, beside it, the tables; whether it is all of it."""
+    """Write the available results as JSON with the tables next to it; return whether they are complete."""
     content = result(command, plan, planned, timed)
     file.parent.mkdir(parents=True, exist_ok=True)
     journal.atomic_write(file, [json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n"])
@@ -161,13 +161,13 @@ def _plan(options: argparse.Namespace) -> Plan:
 
 
 def _is_the_repositorys(plan: Plan) -> bool:
-    """Whether the results are kept there: not those of a part, or of other adapters or options."""
+    """Return whether the results belong to the repository: complete, with its own adapters and options."""
     part = plan.limit or len(plan.cells) < len(CELLS) or (plan.split == "test" and plan.seeds != SEEDS)
     return not (part or plan.words or plan.policy or plan.prm)
 
 
 def _command(options: argparse.Namespace) -> str:
-    """The command without the names of this machine's folders."""
+    """Return the command without folder names of this machine."""
     words = ["python", "experiments/embedded_ablation/ablation.py"]
     for name in ("split", "limit", "seeds", "policy", "prm", "cells", "timing"):
         value = getattr(options, name)

@@ -1,4 +1,4 @@
-"""The cells of the ablation: what each of them runs, and in which folder its result lies."""
+"""Cells of the ablation: the options of each cell and the folder of its result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from codetool.stages.evaluate.run import run
 
 @dataclass(frozen=True)
 class Cell:
-    """One way to search."""
+    """One search configuration."""
 
     name: str
     title: str
@@ -45,7 +45,7 @@ CELLS = (
 
 @dataclass(frozen=True)
 class Plan:
-    """What all cells have in common."""
+    """Settings shared by all cells."""
 
     split: str
     limit: int | None
@@ -60,7 +60,7 @@ class Plan:
     """Further options of `run.py`, for every cell."""
 
     def options(self, cell: Cell, seed: int) -> list[str]:
-        """The cell's options of `run.py`."""
+        """Return the options of a cell for `run.py`."""
         ours = ["benchmark=tmdb_verified", f"benchmark.split={self.split}", "policy=smollm2", *cell.words]
         ours += [f"seed={seed}", f"outputs={self.outputs}"]
         ours += [f"limit={self.limit}"] if self.limit else []
@@ -82,14 +82,14 @@ class CellRun:
 
     @property
     def name(self) -> str:
-        """What it is called in messages."""
+        """Name of the run in messages."""
         return f"{self.cell.name}, seed {self.seed}"
 
 
 def runs(plan: Plan) -> list[CellRun]:
-    """All runs in their order: all cells with the first seed, then with the next.
+    """Return all runs in order: all cells with the first seed, then with the next one.
 
-    A cell that draws nothing is run with the first alone. Raises CodeToolError if one of them could not start.
+    A deterministic cell is run with the first seed only. Raises CodeToolError if a cell could not start.
     """
     made = []
     for place, seed in enumerate(plan.seeds):
@@ -101,7 +101,7 @@ def runs(plan: Plan) -> list[CellRun]:
 
 
 def folder_of(options: Sequence[str]) -> Path:
-    """The run folder that `run.py` would use. Raises CodeToolError for options that it would refuse."""
+    """Return the run folder that `run.py` would use. Raises CodeToolError for invalid options."""
     config = validate(compose_all([*options, "dry_run=true"])[0])
     chosen = dict(word.split("=", 1) for word in options if "." not in get_key(word))
     return run(config, {"reward": "codetool", "experiment": "none", **chosen}, Console(quiet=True)).folder

@@ -1,6 +1,6 @@
-"""What the ablation came to, as plain data, read from the run folders' journals.
+"""Collect the results of the ablation as plain data from the journals of the run folders.
 
-Whatever is finished counts, and what is missing is named. A task whose template occurs in no task of train is `unseen`.
+Finished tasks count, and missing ones are listed. A task is `unseen` if no train task has its template.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Measured = Mapping[str, Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Tasks:
-    """The tasks asked for."""
+    """Tasks of the ablation."""
 
     templates: Mapping[str, str]
     """Each task's template, in the order of the benchmark."""
@@ -48,7 +48,7 @@ class Tasks:
 
     @classmethod
     def of(cls, split: str, limit: int | None) -> Self:
-        """The first so many tasks of a split."""
+        """Return the first tasks of a split, at most `limit`."""
         rows = [(row["id"].split("-")[0], row["id"], row["template"]) for row in tmdb_verified.load_all_rows()]
         trained = {template for of, _, template in rows if of == "train"}
         templates = dict([(task, template) for of, task, template in rows if of == split][:limit])
@@ -57,14 +57,14 @@ class Tasks:
         return cls(templates, {"all": list(templates), "seen": seen, "unseen": unseen})
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """How many tasks and templates each group has."""
+        """Return the number of tasks and templates in each group."""
         return {
             group: {"tasks": len(ids), "templates": len({self.templates[task] for task in ids})}
             for group, ids in self.groups.items()
         }
 
     def estimates(self, values: TaskValues) -> dict[str, dict[str, Any] | None]:
-        """The mean of what there is, with its intervals, for each group."""
+        """Return the mean of the available values with its intervals, for each group."""
         made = {}
         for group, ids in self.groups.items():
             found = estimate_mean({task: values[task] for task in ids if task in values}, self.templates)
@@ -73,7 +73,7 @@ class Tasks:
 
 
 def result(command: str, plan: Plan, planned: Sequence[CellRun], timed: Sequence[CellRun]) -> dict[str, Any]:
-    """The content of the JSON file."""
+    """Return the content of the JSON file."""
     tasks = Tasks.of(plan.split, plan.limit)
     measured = {(run.cell.name, run.seed): _measured(run.folder, tasks) for run in planned}
     seeds = {cell.name: _of_seeds(cell, plan, measured) for cell in plan.cells}
@@ -96,7 +96,7 @@ def result(command: str, plan: Plan, planned: Sequence[CellRun], timed: Sequence
 
 
 def seconds(run: CellRun) -> dict[str, float] | None:
-    """Wall time a task of a timed run, whose tasks all start at once; None if it is not there, not whole, or failed."""
+    """Return the wall time per task of a timed run, in which all tasks start together; None if it is incomplete."""
     limit = next(int(word.split("=")[1]) for word in run.options if word.startswith("limit="))
     lines = read_results(run.folder)
     if len(lines) < limit or any(map(is_internal, lines)):
@@ -105,7 +105,7 @@ def seconds(run: CellRun) -> dict[str, float] | None:
 
 
 def _measured(folder: Path, tasks: Tasks) -> Measured:
-    """What the folder has of the tasks. One that failed internally is unsolved, and has no amounts."""
+    """Return the measurements of the tasks in a folder. A task with an internal error is unsolved, without amounts."""
     found: dict[str, dict[str, float]] = {name: {} for name in METRICS}
     for line in read_results(folder, tasks.templates):
         task, each = line["task_id"], line["metrics"]
@@ -119,7 +119,7 @@ def _measured(folder: Path, tasks: Tasks) -> Measured:
 
 
 def _of_seeds(cell: Cell, plan: Plan, measured: Mapping[tuple[str, int], Measured]) -> dict[int, Measured]:
-    """The cell's measurements by seed. What draws nothing was run once and stands for every seed."""
+    """Return the measurements of a cell by seed; a deterministic cell has the same ones for every seed."""
     return {seed: measured[cell.name, seed if cell.sampled else plan.seeds[0]] for seed in plan.seeds}
 
 
@@ -150,12 +150,12 @@ def _missing(planned: Sequence[CellRun], measured: Mapping[tuple[str, int], Meas
 
 
 def _failed(folder: Path, tasks: Tasks) -> int:
-    """Tasks that failed internally."""
+    """Return the tasks with an internal error."""
     return sum(map(is_internal, read_results(folder, tasks.templates)))
 
 
 def _made(planned: Sequence[CellRun]) -> dict[str, Any]:
-    """The checksums and the models' settings, from the folders that are there."""
+    """Return the checksums and the model settings from the available folders."""
     checksums: dict[str, str] = {}
     models: dict[str, Any] = {}
     for run in planned:

@@ -1,4 +1,4 @@
-"""The result of the ablation as Markdown: the searches, their differences, and what both rest on."""
+"""Format the results of the ablation as Markdown: the searches, their differences, and a note on how they were made."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Found = Mapping[str, Any] | None
 
 
 def markdown(content: Mapping[str, Any]) -> Iterator[str]:
-    """The lines of both tables and of the note below them."""
+    """Return the lines of both tables and of the note below them."""
     yield from _searches(content)
     yield ""
     if content["differences"]:
@@ -86,7 +86,7 @@ def _amount(found: Found) -> str:
 
 
 def _estimate(found: Found, shown: Callable[[float], str], unit: str, intervals: Sequence[str]) -> str:
-    """The value and, in brackets, its intervals."""
+    """Format a value with its intervals in brackets."""
     if found is None:
         return "–"
     bounds = [found[name] for name in intervals if found[name]]

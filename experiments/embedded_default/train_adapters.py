@@ -1,12 +1,13 @@
-"""Make the two adapters of the embedded default from nothing but the repository: about three hours of 2 cores.
+"""Train the two adapters of the embedded default, using only this repository. Takes about three hours on 2 cores.
 
 Usage: python experiments/embedded_default/train_adapters.py [--out outputs/embedded_default]
 
-The policy learns reference programs. The PRM starts as the policy's adapter and learns twice: first right and wrong
-steps of reference programs, then rollout trees. A policy is hardly ever wrong about templates it was trained on, and a
-PRM learns from mistakes, so these trees are of a policy that has seen half of the templates, on tasks of the other
-half; trees of the policy itself, on new tasks, are what the PRM is validated on. Every step is a command of its own,
-printed before it runs; one that is finished says so, and a stopped one goes on, so the same command continues.
+The policy is trained on reference programs. The PRM starts from the policy's adapter and is trained twice: first on
+right and wrong steps of reference programs, then on rollout trees. A PRM needs mistakes to learn from, but a policy
+rarely makes any on templates that it was trained on. The training trees therefore come from a second policy that is
+trained on half of the templates and sampled on the other half. The PRM is validated on trees of the actual policy on
+new tasks. Each step is a separate command, printed before it runs. If the program is stopped, the same command resumes
+it; finished steps are skipped.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ Row = dict[str, Any]
 
 
 def main() -> None:
-    """Run what is left."""
+    """Run the steps that are not finished."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("outputs/embedded_default"), help="folder for all of it")
     out = parser.parse_args().out.resolve()
@@ -67,20 +68,20 @@ def main() -> None:
 
 
 def _trees(out: Path, name: str, policy: str, rows: Sequence[Row]) -> str:
-    """The folder with a policy's trees of these tasks."""
+    """Return the folder with the trees of a policy for these tasks; collect them if they are missing."""
     file = _written(out / f"tasks_{name}.jsonl", Random(0).sample(list(rows), len(rows)))
     words = (f"benchmark.train={file}", f"policy.path={policy}", f"limit={TREES[name]}")
     return _said("results: ", _run(f"outputs={out / name}", *COLLECT, *words))
 
 
 def _prm(out: Path, data: Path | str, validation: str, start: str, *words: str) -> str:
-    """The adapter of a PRM that goes on from another adapter."""
+    """Return the adapter of a PRM trained from another adapter."""
     files = (f"train.files=[{data}]", f"train.val_files=[{validation}]", f"tuning.init_adapter={start}")
     return _used("prm", _run(f"outputs={out}", *PRM, *files, *words))
 
 
 def _tasks(out: Path, count: int) -> list[Row]:
-    """So many train tasks."""
+    """Return the given number of train tasks."""
     file = out / f"train{count}.jsonl"
     if not file.is_file():
         _command("-m", "codetool.benchmarks.task_generator.generate", "--train", str(count), "--out", str(file))
@@ -88,12 +89,12 @@ def _tasks(out: Path, count: int) -> list[Row]:
 
 
 def _in_half(row: Row) -> bool:
-    """Whether a task's template is of the half that the second policy sees."""
+    """Return whether the template of a task belongs to the half that the second policy is trained on."""
     return int(hashlib.sha256(row["template"].encode()).hexdigest(), 16) % 2 == 0
 
 
 def _policy(out: Path, name: str, rows: Sequence[Row]) -> str:
-    """The adapter of a policy trained on the programs of these tasks."""
+    """Return the adapter of a policy trained on the programs of these tasks."""
     texts = out / f"transcripts_{name}.jsonl"
     if not texts.is_file():
         file = _written(out / f"rows_{name}.jsonl", rows)
@@ -102,7 +103,7 @@ def _policy(out: Path, name: str, rows: Sequence[Row]) -> str:
 
 
 def _used(target: str, lines: Sequence[str]) -> str:
-    """The adapter that a training says to use."""
+    """Return the adapter folder that the output of a training names."""
     words = shlex.split(_said("use it: ", lines))
     return next(word for word in words if word.startswith(f"{target}.path=")).partition("=")[2]
 
@@ -113,7 +114,7 @@ def _written(file: Path, rows: Sequence[Row]) -> Path:
 
 
 def _said(start: str, lines: Sequence[str]) -> str:
-    """What stands after these words in what a command has printed."""
+    """Return the text after these words in the output of a command."""
     return next(line for line in lines if line.startswith(start)).removeprefix(start).strip()
 
 
@@ -122,7 +123,7 @@ def _run(*words: str) -> list[str]:
 
 
 def _command(*words: str) -> list[str]:
-    """The lines that a command prints, shown as they come. One that fails ends this program with its exit code."""
+    """Run a command, show its output and return the lines. If it fails, exit with its exit code."""
     print(f"\n{shlex.join(['python', *words])}", flush=True)
     lines: list[str] = []
     with subprocess.Popen(

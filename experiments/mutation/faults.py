@@ -1,7 +1,7 @@
-"""Single faults that can be put into a Python module: what they are, where they fit, and how they are written.
+"""Mutations of a Python module: find the places where single faults fit, and apply one.
 
-A fault replaces the text of one syntax node, so that the rest of the file keeps its bytes. Docstrings, annotations,
-messages of errors and logs, and code below `TYPE_CHECKING` are left alone: no test should depend on them.
+A fault replaces the text of one syntax node and keeps all other bytes of the file. Docstrings, annotations, messages of
+errors and logs, and code below `TYPE_CHECKING` are not changed, since no test should depend on them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ IGNORED_CALLS = ("log.", "logging.", "print", "warnings.")
 
 @dataclass(frozen=True, order=True)
 class Fault:
-    """One change of one place of a module."""
+    """One change at one position of a module."""
 
     module: str
     """Path of the module below the repository."""
@@ -36,14 +36,14 @@ class Fault:
     after: str
 
     def apply(self, source: bytes) -> bytes:
-        """The module's source with the fault in it."""
+        """Return the source of the module with the fault."""
         if source[self.start : self.end] != self.before.encode():
             raise ValueError(f"{self.module} has changed: line {self.line} no longer reads {self.before!r}")
         return source[: self.start] + self.after.encode() + source[self.end :]
 
 
 def find_faults(module: str, source: str) -> Iterator[Fault]:
-    """Every fault that fits into the module."""
+    """Return every fault that fits into the module."""
     offsets = _line_offsets(source)
     encoded = source.encode()
     for node in _executed_nodes(ast.parse(source)):
@@ -64,7 +64,7 @@ def _line_offsets(source: str) -> list[int]:
 
 
 def _executed_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes below `node` that change what the program computes."""
+    """Return the nodes below `node` that affect what the program computes."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.AnnAssign):
             if child.value is not None:
@@ -80,7 +80,7 @@ def _executed_nodes(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _is_irrelevant(node: ast.AST) -> bool:
-    """Whether the node is a docstring, an import, a raised error's text, a log call or code for the type checker."""
+    """Return whether the node is a docstring, an import, an error message, a log call or code for type checkers."""
     if isinstance(node, ast.Import | ast.ImportFrom | ast.Raise | ast.Assert | ast.JoinedStr):
         return True
     if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":

@@ -1,9 +1,9 @@
-"""Measure how many single faults the default tests find: `python experiments/mutation/measure.py`.
+"""Mutation test: measure how many single faults the default tests find. Run: `python experiments/mutation/measure.py`.
 
-Draws `--faults` single faults by `--seed` over the modules of `modules.yaml`, evenly over the kinds, and runs the tests
-against each in a copy of the checkout: first the tests named beside the module, then, only if all of them pass, the
-whole default tier. A fault that no test finds is a survivor. Each outcome is appended to `results/outcomes.jsonl`, so
-the same command resumes; `results/faults.md` is the table made of them. `--only survivors` runs the survivors again.
+Draws `--faults` single faults with seed `--seed` from the modules of `modules.yaml`, equally many of each kind, and
+runs the tests against each fault in a copy of the checkout: first the tests listed for the module and, if they pass,
+the whole default tier. A fault that no test finds is a survivor. Each outcome is appended to `results/outcomes.jsonl`,
+so the same command resumes; `results/faults.md` is the table. `--only survivors` runs the survivors again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ TIMEOUT = 300.0  # seconds of one pytest run; a fault that makes the tests hang 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the tests said of one fault."""
+    """Result of the tests on one fault."""
 
     fault: Fault
     found_by: str | None
@@ -49,7 +49,7 @@ class Outcome:
 
 
 def main() -> None:
-    """Draw the faults, run the tests against those that have no outcome yet, and write the table."""
+    """Draw the faults, test those without an outcome, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faults", type=int, default=96, help="number of faults, shared evenly among the kinds")
     parser.add_argument("--seed", type=int, default=0)
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def draw_faults(modules: Mapping[str, Sequence[str]], count: int, seed: int) -> list[Fault]:
-    """`count` faults, equally many of each kind; modules take turns, so that long ones do not prevail."""
+    """Return `count` faults, equally many of each kind; modules take turns, so that long ones do not dominate."""
     generator = random.Random(seed)
     by_kind: dict[str, list[list[Fault]]] = {kind: [] for kind in KINDS}
     for module in sorted(modules):
@@ -94,7 +94,7 @@ def _take_in_turns(lists: Sequence[Sequence[Fault]]) -> Iterator[Fault]:
 def try_faults(
     faults: Sequence[Fault], modules: Mapping[str, Sequence[str]], workers: int, own_only: bool
 ) -> Iterator[Outcome]:
-    """The outcome of each fault, tested in copies of the checkout."""
+    """Return the outcome of each fault, tested in copies of the checkout."""
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(workers) as pool:
         copies: Queue[Path] = Queue()
         for number in range(workers):
@@ -111,7 +111,7 @@ def try_faults(
 
 
 def copy_checkout(copy: Path) -> Path:
-    """A copy of the checkout's tracked files."""
+    """Create a copy of the tracked files of the checkout."""
     names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     for name in filter(None, names.split("\0")):
         source, target = ROOT / name, copy / name
@@ -126,7 +126,7 @@ def copy_checkout(copy: Path) -> Path:
 
 
 def try_fault(fault: Fault, copy: Path, own_tests: Sequence[str], own_only: bool) -> Outcome:
-    """Put the fault into the copy, run the tests, and take it out again."""
+    """Put the fault into the copy, run the tests, and restore the file."""
     module = copy / fault.module
     source = module.read_bytes()
     start = time.monotonic()
@@ -141,7 +141,7 @@ def try_fault(fault: Fault, copy: Path, own_tests: Sequence[str], own_only: bool
 
 
 def run_tests(copy: Path, options: Sequence[str]) -> str | None:
-    """The first test that fails, None if all of them pass."""
+    """Run tests and return the first one that fails; None if all pass."""
     checkout = {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
 
     environment = {key: value for key, value in os.environ.items() if key != "CODETOOL_DATA"} | checkout
@@ -157,7 +157,7 @@ def run_tests(copy: Path, options: Sequence[str]) -> str | None:
 
 
 def read_outcomes() -> list[Outcome]:
-    """The outcomes of earlier runs; a later one of the same fault comes later."""
+    """Return the outcomes of earlier runs in order."""
     file = RESULTS / "outcomes.jsonl"
     lines = file.read_text().splitlines() if file.exists() else []
     parsed: list[dict[str, Any]] = [json.loads(line) for line in lines]
@@ -165,14 +165,14 @@ def read_outcomes() -> list[Outcome]:
 
 
 def append_outcome(outcome: Outcome) -> None:
-    """Add the outcome to `results/outcomes.jsonl`."""
+    """Append the outcome to `results/outcomes.jsonl`."""
     RESULTS.mkdir(exist_ok=True)
     with (RESULTS / "outcomes.jsonl").open("a") as file:
         file.write(json.dumps(asdict(outcome)) + "\n")
 
 
 def format_table(outcomes: Sequence[Outcome], seed: int) -> str:
-    """Markdown: counts by kind, then the survivors."""
+    """Format Markdown with the counts by kind and the survivors."""
     drawn, found = Counter(o.fault.kind for o in outcomes), Counter(o.fault.kind for o in outcomes if o.tier)
     rows = [f"| {kind} | {drawn[kind]} | {found[kind]} |" for kind in KINDS]
     survivors = [_survivor_row(outcome.fault) for outcome in outcomes if outcome.tier is None]

@@ -1,6 +1,7 @@
-"""A headless Chromium behind its debugging pipe: open a page, run JavaScript in it, press keys, take pictures.
+"""Control a headless Chromium through its debugging pipe: open a page, run JavaScript, press keys, take screenshots.
 
-Chrome DevTools Protocol, https://chromedevtools.github.io/devtools-protocol/; messages are JSON with a NUL at the end.
+Protocol: Chrome DevTools Protocol, https://chromedevtools.github.io/devtools-protocol/; messages are JSON, each ended
+by a NUL byte.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ SECONDS = 60
 
 
 def program() -> str | None:
-    """The browser's path, None where none is installed."""
+    """Return the path of the browser; None if none is installed."""
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
@@ -40,7 +41,7 @@ class Browser:
     """One page of a running browser."""
 
     def __init__(self, read: int, write: int) -> None:
-        """Talk over two file descriptors."""
+        """Communicate over two file descriptors."""
         self._read, self._write = read, write
         self._held = b""
         self._number = 0
@@ -55,7 +56,7 @@ class Browser:
             self.send(f"{domain}.enable")
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """The answer to one command. Raises RuntimeError if the browser refuses it."""
+        """Send a command and return its result. Raises RuntimeError if the browser rejects it."""
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
         if self._session:
@@ -88,14 +89,14 @@ class Browser:
             self.complaints.append(parameters["entry"]["text"])
 
     def js(self, expression: str) -> Any:
-        """The value of an expression, awaited. Raises RuntimeError if it throws."""
+        """Return the value of a JavaScript expression, awaited. Raises RuntimeError if it throws."""
         answer = self.send("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
         if "exceptionDetails" in answer:
             raise RuntimeError(json.dumps(answer["exceptionDetails"])[:2000])
         return answer["result"].get("value")
 
     def wait(self, expression: str) -> Any:
-        """The first true value of an expression. Raises TimeoutError without one."""
+        """Return the first truthy value of an expression. Raises TimeoutError if there is none in time."""
         deadline = time.monotonic() + SECONDS
         while time.monotonic() < deadline:
             if (value := self.js(expression)) not in (None, False, 0, ""):  # an element comes back as {}
@@ -109,19 +110,19 @@ class Browser:
         self.wait(f"document.readyState === 'complete' && location.href.startsWith({json.dumps(url[:200])})")
 
     def press(self, key: str) -> None:
-        """Press and release a key where the focus is."""
+        """Press and release a key in the focused element."""
         typed = {"text": key} if len(key) == 1 else {"text": "\r"} if key == "Enter" else {}
         self.send("Input.dispatchKeyEvent", type="keyDown", key=key, code=key, **typed, **_codes(key))
         self.send("Input.dispatchKeyEvent", type="keyUp", key=key, code=key, **_codes(key))
 
     def look(self, width: int, height: int, *, dark: bool = False) -> None:
-        """Make the window so large, in CSS pixels, and say which colours the user prefers."""
+        """Set the window size in CSS pixels and the preferred colour scheme."""
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.send("Emulation.setEmulatedMedia", features=[scheme])
 
     def picture(self, file: Path) -> None:
-        """Write a PNG of what the window shows."""
+        """Write a PNG of the window."""
         file.write_bytes(base64.b64decode(self.send("Page.captureScreenshot", format="png")["data"]))
 
 
@@ -134,7 +135,7 @@ def _codes(key: str) -> dict[str, int]:
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    """A browser with a profile of its own, gone afterwards. Raises FileNotFoundError where none is installed."""
+    """Run a browser with a temporary profile. Raises FileNotFoundError if none is installed."""
     found = program()
     if found is None:
         raise FileNotFoundError(f"no browser: none of {', '.join(NAMES)} is installed")

@@ -1,9 +1,9 @@
-"""Keep thousands of tasks in flight at once, and say what that took: seconds, memory, files, errors, tool calls.
+"""Benchmark: run thousands of tasks concurrently and report seconds, memory, open files, errors and tool calls.
 
 Usage: python experiments/performance/concurrency.py [--benchmark tmdb|tmdb_verified] [--tasks 2000]
 
-The benchmark's tasks are repeated under new ids and searched greedily with n = 2, every one of them started at once,
-with far fewer live branches than tasks. The stand-in stack answers fast, so that our own work is what is timed.
+The tasks of the benchmark are repeated under new ids, started together and searched greedily with n = 2, with far fewer
+live branches than tasks. Models and tools are the fast stand-ins of `stand_in_stack.py`, so the time is our own.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LATENCIES = (0.2, 0.05, 0.05)  # seconds a call: LLM, PRM, tool
 
 
 def main() -> None:
-    """Run, print and keep."""
+    """Run, print and store the figures."""
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--benchmark", choices=[*BENCHMARKS], default=None)
     arguments.add_argument("--tasks", type=int, default=2000)
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def measured(port: int, count: int, benchmark: str) -> dict[str, Any]:
-    """The figures of one run over so many tasks."""
+    """Return the figures of one run with the given number of tasks."""
     with tempfile.TemporaryDirectory() as folder, open_folder(Path(folder) / "run") as run:
         words = [*run_command(port, folder, benchmark)[2:], f"concurrency={count}"]
         config = validate(compose_all(words)[0])

@@ -1,11 +1,11 @@
-"""Time the embedded model's decoder against transformers' `generate` on the work of a beam: several prompts, n each.
+"""Benchmark: our decoder against transformers' `generate` on the work of a beam search, several prompts with n samples.
 
 Usage: python experiments/performance/generation.py [--prompts 6] [--candidates 2] [--tokens 128]
 
-Both sides write the same number of tokens for the same prompts, SmolLM2-135M in bfloat16 at temperature 0.9 and
-top_p 0.95, prefill included. Each runs in a process of its own, so that neither finds the other's threads. `generate`
-gets all prompts as one padded batch with `num_return_sequences`, as it is meant to be used. A second round of ours
-extends each prompt, as the next step of a path does; `generate` has no memory of the first.
+Both sides generate the same number of tokens for the same prompts, with SmolLM2-135M in bfloat16 at temperature 0.9 and
+top_p 0.95; prefill is included. Each side runs in its own process. `generate` gets all prompts as one padded batch with
+`num_return_sequences`. In a second round each prompt is extended, as by the next step of a path; `generate` cannot
+reuse the first round.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WORDS = "Search the film, read its credits, print the name of the director and t
 
 
 def ours(prompts: int, candidates: int, tokens: int) -> list[float]:
-    """Seconds of the first round and of the round that extends it."""
+    """Return the seconds of the first round and of the round that extends it."""
     import torch
 
     from codetool.models.generation_worker import GenerationRequest, GenerationWorker
@@ -51,7 +51,7 @@ def ours(prompts: int, candidates: int, tokens: int) -> list[float]:
 
 
 def library(prompts: int, candidates: int, tokens: int) -> list[float]:
-    """Seconds of the same two rounds with transformers' `generate`."""
+    """Return the seconds of the same two rounds with transformers' `generate`."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -78,7 +78,7 @@ def library(prompts: int, candidates: int, tokens: int) -> list[float]:
 
 
 def encoded(folder: Path, prompts: int) -> list[list[int]]:
-    """Prompts of 1,500 tokens that differ from their first token on."""
+    """Return prompts of 1,500 tokens that differ from the first token on."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -86,7 +86,7 @@ def encoded(folder: Path, prompts: int) -> list[list[int]]:
 
 
 def main() -> None:
-    """Run both sides in turn, print the ratios and keep them."""
+    """Run both sides alternately, print the ratios and store them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, default in (("--prompts", 6), ("--candidates", 2), ("--tokens", 128)):
         parser.add_argument(name, type=int, default=default)
@@ -106,7 +106,7 @@ def main() -> None:
 
 
 def report(sizes: dict[str, int], seconds: dict[str, list[float]]) -> None:
-    """Print and keep the figures."""
+    """Print and store the figures."""
     written = sizes["prompts"] * sizes["candidates"] * sizes["tokens"]
     figures: dict[str, Any] = {
         "command": "python experiments/performance/generation.py",

@@ -1,9 +1,9 @@
-"""Time a thousand requests in flight at once through one httpx pool and through `HttpPools`, side by side.
+"""Benchmark: a thousand concurrent requests through one httpx pool and through `HttpPools`.
 
 Usage: python experiments/performance/http_pools.py [--requests 1000]
 
-The server, a process of its own, answers each request after 0.15 s. CPU seconds are this process's own: what the pool
-computes. The two sides take turns, three times each; medians are kept.
+The server, in its own process, answers each request after 0.15 s. CPU seconds are those of this process, which is the
+work of the pool. The two sides alternate, three times each; medians are kept.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 
 
 
 def serve(port: Connection) -> None:
-    """Answer every request after the latency, on a free port that is told once."""
+    """Answer every request after the latency, on a free port that is printed once."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):  # the client is done
@@ -47,27 +47,27 @@ def serve(port: Connection) -> None:
 
 
 async def timed(get: Callable[[], Awaitable[httpx.Response]], requests: int) -> tuple[float, float]:
-    """Wall and CPU seconds of so many requests at once."""
+    """Return the wall and CPU seconds of the given number of concurrent requests."""
     wall, cpu = time.perf_counter(), time.process_time()
     await asyncio.gather(*(get() for _ in range(requests)))
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
 async def one_pool(url: str, requests: int) -> tuple[float, float]:
-    """The requests through one client without a bound."""
+    """Send the requests through one client without a limit."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     async with httpx.AsyncClient(limits=limits, timeout=120) as client:
         return await timed(lambda: client.get(url), requests)
 
 
 async def many_pools(url: str, requests: int) -> tuple[float, float]:
-    """The requests through `HttpPools`."""
+    """Send the requests through `HttpPools`."""
     async with HttpPools(concurrency=requests, timeout=httpx.Timeout(120)) as pools:
         return await timed(lambda: pools.request("GET", url), requests)
 
 
 def main() -> None:
-    """Measure in turns, print and keep."""
+    """Measure alternately, print and store the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--requests", type=int, default=1000)
     requests = parser.parse_args().requests

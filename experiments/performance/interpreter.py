@@ -1,11 +1,11 @@
-"""Figures of the branchable interpreter: branch, step, kill, memory, and the same search by a fresh process per step.
+"""Benchmark of the branching interpreter: branch, step, kill, memory, and a search with a new process per step.
 
     python experiments/performance/interpreter.py --live 1000
 
-Targets on 2 cores: branch at most 4 ms and a trivial step 2 ms at the median, 1,000 live branches in 3 GB, a hanging
-step killed within 100 ms of its limit. The comparison runs one tree (paths of five steps, two candidates each, one tool
-call a step) twice: with branches, and as implementations without branches do it, a new interpreter for each candidate
-that runs the whole history again.
+Targets on 2 cores: median 4 ms for a branch and 2 ms for a trivial step, 1,000 live branches in 3 GB, and a hanging
+step killed within 100 ms of its time limit. The comparison runs one tree (paths of five steps, two candidates each, one
+tool call per step) twice: with branches, and as implementations without branches do it, with a new interpreter for each
+candidate that runs the whole history again.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ requests.get = _get
 
 
 class CountingTool:
-    """Answers at once, and counts."""
+    """Tool that answers immediately and counts its calls."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -58,14 +58,14 @@ class CountingTool:
 
 
 def milliseconds(samples: Sequence[float]) -> dict[str, float]:
-    """Median, 95th percentile and maximum of seconds, in milliseconds."""
+    """Return the median, 95th percentile and maximum of seconds, in milliseconds."""
     ordered = sorted(samples)
     figures = (statistics.median(ordered), ordered[int(0.95 * (len(ordered) - 1))], ordered[-1])
     return dict(zip(("median", "p95", "max"), (round(1000 * figure, 3) for figure in figures), strict=True))
 
 
 async def branch_and_step(sandbox: Sandbox, repeats: int) -> dict[str, Any]:
-    """Latency of `branch()`, of a branch's first step and of its second, in milliseconds."""
+    """Return the latency of `branch()` and of the first and second step of a branch, in milliseconds."""
     root = await sandbox.start(TASK, CountingTool())
     await root.run("x = 1")
     branches: list[float] = []
@@ -89,7 +89,7 @@ async def branch_and_step(sandbox: Sandbox, repeats: int) -> dict[str, Any]:
 
 
 async def kill(sandbox: Sandbox, limit: float, repeats: int) -> dict[str, Any]:
-    """How long after its limit a hanging step's process is really gone, in milliseconds."""
+    """Return the time between the limit of a hanging step and the end of its process, in milliseconds."""
     root = await sandbox.start(TASK, CountingTool())
     late = []
     for code in ("while True: pass", "import time\ntime.sleep(60)") * (repeats // 2):
@@ -107,7 +107,7 @@ async def kill(sandbox: Sandbox, limit: float, repeats: int) -> dict[str, Any]:
 
 
 async def memory(sandbox: Sandbox, live: int) -> dict[str, Any]:
-    """What so many live branches, each after one step, take together, in MB."""
+    """Return the memory of the given number of live branches after one step each, in MB."""
     available = _available()
     root = await sandbox.start(TASK, CountingTool())
     start = time.perf_counter()
@@ -135,7 +135,7 @@ async def memory(sandbox: Sandbox, live: int) -> dict[str, Any]:
 
 
 async def search(sandbox: Sandbox) -> tuple[float, int]:
-    """Seconds and tool calls of one greedy search with branches."""
+    """Return the seconds and tool calls of one greedy search with branches."""
     tool = CountingTool()
     start = time.perf_counter()
     node = await sandbox.start(TASK, tool)
@@ -151,7 +151,7 @@ async def search(sandbox: Sandbox) -> tuple[float, int]:
 
 
 def search_afresh() -> tuple[float, int]:
-    """Seconds and tool calls of the same search with a fresh interpreter, unconfined, for each candidate."""
+    """Return the seconds and tool calls of the same search with a new, unconfined interpreter per candidate."""
     calls, start = 0, time.perf_counter()
     for depth in range(DEPTH):
         history = ALONE + "".join(STEP.format(n=step) for step in range(depth + 1))
@@ -163,7 +163,7 @@ def search_afresh() -> tuple[float, int]:
 
 
 async def compare(sandbox: Sandbox, repeats: int) -> dict[str, Any]:
-    """The same searches both ways, in turns, and the ratios."""
+    """Run the same searches in both ways alternately, and return the figures with their ratios."""
     ours, afresh = [], []
     for _ in range(repeats):
         ours.append(await search(sandbox))
@@ -185,7 +185,7 @@ def _available() -> int:
 
 
 async def main() -> None:
-    """Measure, print and write."""
+    """Measure, print and store the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--live", type=int, default=1000, help="live branches for the memory figure")
     parser.add_argument("--repeats", type=int, default=300, help="samples of branch and step")

@@ -1,11 +1,11 @@
-"""Time a greedy search with n = 2 over 100 film queries on fixed latencies: LLM 1.0 s, PRM 0.15 s, tool 0.2 s.
+"""Benchmark: a greedy search with n = 2 over 100 film queries at fixed latencies: LLM 1.0 s, PRM 0.15 s, tool 0.2 s.
 
 Usage: python experiments/performance/latency.py [--benchmark tmdb|tmdb_verified]
 
-The models and the tools are `stand_in_stack.py`, which counts calls and notes when the first and the last came. The
-reference implementation needs 6.6 s per task of RestBench here, one task at a time. Without `--benchmark` the queries
-are RestBench's where its files are or can be downloaded, else 100 of `tmdb_verified`, which are part of this project;
-the stack writes the same three steps for all of them.
+Models and tools are served by `stand_in_stack.py`, which counts the calls and records the times of the first and last.
+At these latencies the reference implementation needs 6.6 s per task of RestBench, one task at a time. Without
+`--benchmark` the queries are those of RestBench if its files are present or can be downloaded, else 100 of
+`tmdb_verified`, which are part of this project; the stack generates the same three steps for all of them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ REFERENCE_SECONDS = 660.0  # measured for the reference implementation on the sa
 
 
 def main() -> None:
-    """Print and store seconds from first to last call, calls by kind and the highest number of LLM calls in flight."""
+    """Print and store the seconds from first to last call, calls by kind, and the maximum of concurrent LLM calls."""
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--benchmark", choices=[*BENCHMARKS], default=None)
     arguments.add_argument("--out", type=Path, default=RESULTS / "latency.json")
@@ -63,13 +63,13 @@ def main() -> None:
 
 
 def start_stack(port: int, llm: float, prm: float, tool: float) -> subprocess.Popen[bytes]:
-    """The stand-in stack in a process of its own; times are seconds a call."""
+    """Start the stand-in stack in its own process; the times are seconds per call."""
     times = ["--llm", str(llm), "--prm", str(prm), "--tool", str(tool)]
     return subprocess.Popen([sys.executable, str(STACK), "--port", str(port), *times])
 
 
 def available_benchmark() -> str:
-    """`tmdb` where RestBench's files are or can be downloaded, else `tmdb_verified`, with a word why."""
+    """Return `tmdb` if the files of RestBench are available, else `tmdb_verified`, with the reason."""
     try:
         validate(compose_all(["benchmark=tmdb"])[0]).benchmark.checksum()
     except CodeToolError as error:
@@ -79,7 +79,7 @@ def available_benchmark() -> str:
 
 
 def run_command(port: int, outputs: str, benchmark: str = "tmdb") -> list[str]:
-    """The command under test. Answers are not recorded, so that every call of every program reaches the stack."""
+    """Return the command under test. Answers are not recorded, so that every tool call reaches the stack."""
     server = f"http://127.0.0.1:{port}"
     return [
         sys.executable, "run.py", *BENCHMARKS[benchmark], "limit=100", "search=greedy", "search.n=2", "logger=none",
@@ -90,7 +90,7 @@ def run_command(port: int, outputs: str, benchmark: str = "tmdb") -> list[str]:
 
 
 def report(counts: dict[str, Any], wall: float, command: list[str], out: Path) -> None:
-    """Print the figures and keep them as JSON."""
+    """Print the figures and store them as JSON."""
     seconds = counts["last"] - counts["first"]
     figures = {
         "command": "python experiments/performance/latency.py",
@@ -109,14 +109,14 @@ def report(counts: dict[str, Any], wall: float, command: list[str], out: Path) -
 
 
 def free_port() -> int:
-    """A TCP port that is free now."""
+    """Return a free TCP port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def wait_for(port: int) -> None:
-    """Return when the stack answers; raises URLError after 20 seconds."""
+    """Wait until the stack answers. Raises URLError after 20 seconds."""
     for attempt in range(200):
         try:
             stats(port)
@@ -129,7 +129,7 @@ def wait_for(port: int) -> None:
 
 
 def stats(port: int) -> dict[str, Any]:
-    """The stack's counters."""
+    """Return the counters of the stack."""
     with urlopen(f"http://127.0.0.1:{port}/stats") as answer:
         counts: dict[str, Any] = json.load(answer)
     return counts

@@ -1,13 +1,13 @@
-"""Time the in-process PRM against a server built like the reference's, on the candidates of real programs.
+"""Benchmark: the in-process PRM against a server built like the reference's, on candidates of reference programs.
 
 Usage: python experiments/performance/prm_scoring.py [--tasks 2] [--candidates 4] [--precision bfloat16] [--threads 1]
 
-Both sides score the same prompts with SmolLM2-135M: at every step of some reference programs of `tmdb_verified`, n
-variants of that step, which differ from their first line on, after the steps before with an observation of 1,000
-characters each. The other side is built like the reference's server: one request at a time, each read from its first
-token on and continued by three generated tokens; the score is then the softmax of the two labels at the first of them,
-so that both sides can be compared. Each runs in a process of its own. Seconds are those of the CPU: on one thread they
-do not depend on what else the machine does.
+Both sides score the same prompts with SmolLM2-135M. At every step of some reference programs of `tmdb_verified` there
+are n variants of that step, which differ from the first line on, after the previous steps with an observation of 1,000
+characters each. The reference-like side handles one request at a time, reads each prompt from its first token and
+generates three tokens; its score is the softmax of the two labels at the first generated token, so that scores can be
+compared. Each side runs in its own process. Reported are CPU seconds, which on one thread do not depend on the load of
+the machine.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Siblings:
 
 
 def workload(tasks: int, candidates: int) -> list[list[Siblings]]:
-    """For each of so many tasks, the candidates after every step of its reference program."""
+    """Return the candidates after every step of the reference program, for each of the given number of tasks."""
     config = validate(compose_all(["benchmark=tmdb_verified", "benchmark.split=dev"])[0])
     programs = {row["query"]: row["program"] for row in load_all_rows()}
     long = [task for task in config.benchmark.tasks() if len(programs[task.query]) >= LONGEST - 1]
@@ -81,7 +81,7 @@ class _NoServers:
 
 
 def ours(tasks: int, candidates: int, precision: str, threads: int) -> tuple[float, list[float], int]:
-    """CPU seconds, scores and tokens read; the tasks are in flight together, the steps of a task follow each other."""
+    """Return CPU seconds, scores and tokens read. Tasks run in parallel, the steps of a task one after the other."""
 
     async def judge() -> tuple[float, list[float], int]:
         trees = workload(tasks, candidates)
@@ -100,7 +100,7 @@ def ours(tasks: int, candidates: int, precision: str, threads: int) -> tuple[flo
 
 
 def reference(tasks: int, candidates: int, precision: str, threads: int) -> tuple[float, list[float], int]:
-    """The same for one request at a time, with three generated tokens and nothing kept between requests."""
+    """Return the same for one request at a time, with three generated tokens and no cache."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -129,7 +129,7 @@ def reference(tasks: int, candidates: int, precision: str, threads: int) -> tupl
 
 
 def main() -> None:
-    """Run both sides in turn, print the ratio and keep it."""
+    """Run both sides alternately, print the ratio and store it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, default in (("--tasks", 2), ("--candidates", 4), ("--threads", 1)):
         parser.add_argument(name, type=int, default=default)
@@ -149,7 +149,7 @@ def main() -> None:
 
 
 def report(sizes: dict[str, Any], sides: dict[str, Any]) -> None:
-    """Print and keep the figures."""
+    """Print and store the figures."""
     (mine, scores, read), (theirs, expected, all_read) = sides["ours"], sides["reference"]
     figures = {
         "command": "python experiments/performance/prm_scoring.py",

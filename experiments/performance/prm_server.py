@@ -1,15 +1,15 @@
-"""Time our PRM server against one built like the reference's, on the siblings of recorded search trees.
+"""Benchmark: our PRM server against one built like the reference's, on the siblings of recorded search trees.
 
 Usage: python experiments/performance/prm_server.py [--trees notebooks/recorded/trees.jsonl] [--limit 4] [--rounds 3]
            [--precision bfloat16] [--threads 1]
 
-Both serve SmolLM2-135M and are asked by the same client, `prm=remote`, which replays the trees as a search makes them:
-all trees at once, in each one depth after the other, all siblings of a depth at once. The other server is built like
-the reference's: one request at a time, each read from its first token on and continued by three generated tokens; the
-score is the softmax of the two labels at the first of them, so that both can be compared. It keeps nothing between
-requests; ours is started anew for every round, so that it knows nothing either. The sides take turns. Seconds are those
-of the clock, and of the CPU in the server's process, which on one thread do not depend on what else the machine does.
-In bfloat16 both sides round; how far is told by the distance of each from the scores in float32.
+Both servers run SmolLM2-135M and get the same requests from the client `prm=remote`, which replays the trees in the
+order of a search: all trees in parallel, in each tree one depth after the other, all siblings of a depth together. The
+reference-like server handles one request at a time, reads each prompt from its first token, generates three tokens, and
+caches nothing; its score is the softmax of the two labels at the first generated token, so that scores can be compared.
+Our server is restarted for every round, so that its cache is empty too. The sides alternate. Reported are wall seconds
+and the CPU seconds of the server process; on one thread the latter do not depend on the load of the machine. The
+rounding error in bfloat16 is reported as the distance of each side's scores from those in float32.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Siblings:
 
 @dataclass(frozen=True)
 class Round:
-    """What one side came to once."""
+    """Figures of one round of one side."""
 
     seconds: float
     cpu: float
@@ -66,7 +66,7 @@ class Round:
 
 
 def trees(file: Path, limit: int) -> list[list[Siblings]]:
-    """For each of so many trees its groups of siblings, by depth. Raises KeyError for a tree of another benchmark."""
+    """Return the groups of siblings by depth for each tree. Raises KeyError for a tree of another benchmark."""
     known = {
         task.id: task
         for split in ("dev", "train", "test")
@@ -90,7 +90,7 @@ def _groups(task: Task, lines: Sequence[Mapping[str, Any]]) -> Iterator[Siblings
 
 
 async def replay(prm: ProcessRewardModel, work: Sequence[Sequence[Siblings]]) -> tuple[list[float], int]:
-    """All scores in the order of the trees, and the tokens that the server says it read."""
+    """Return all scores in the order of the trees, and the number of tokens that the server has read."""
 
     async def one(tree: Sequence[Siblings]) -> list[Any]:
         found = []
@@ -108,7 +108,7 @@ class _NoServers:
 
 
 def measured(process: psutil.Process, url: str, work: Sequence[Sequence[Siblings]]) -> Round:
-    """One replay against a running server."""
+    """Return the figures of one replay against a running server."""
     prm = validate(compose_all(["prm=remote", "prm.model=smollm2", f"prm.base_url={url}", "prm.timeout=600"])[0]).prm
     assert isinstance(prm, PRMOption)
 
@@ -130,7 +130,7 @@ def _cpu(process: psutil.Process) -> float:
 
 @contextmanager
 def running(command: Sequence[str]) -> Iterator[tuple[psutil.Process, str]]:
-    """A server's process and address, which is the first word it prints."""
+    """Run a server; yield its process and its address, which is the first word that it prints."""
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         try:
             assert server.stdout is not None
@@ -143,12 +143,12 @@ def running(command: Sequence[str]) -> Iterator[tuple[psutil.Process, str]]:
 
 
 def settings(precision: str, threads: int) -> list[str]:
-    """The options of the PRM that both sides serve."""
+    """Return the options of the PRM on both sides."""
     return ["prm=smollm2", "prm.path=null", f"prm.precision={precision}", f"prm.threads={threads}"]
 
 
 def serve_as_the_reference_does(precision: str, threads: int) -> None:
-    """Serve until stopped: one request at a time, three generated tokens, nothing kept."""
+    """Serve until stopped: one request at a time, three generated tokens, no cache."""
     import socket
 
     import torch
@@ -182,7 +182,7 @@ def serve_as_the_reference_does(precision: str, threads: int) -> None:
 
 
 def compare(file: Path, limit: int, rounds: int, precision: str, threads: int) -> dict[str, list[Round]]:
-    """What each side came to in every round, and ours once in float32."""
+    """Return the figures of both sides in every round, and of ours once in float32."""
     work = trees(file, limit)
     sizes = [f"--precision={precision}", f"--threads={threads}"]
     stage = [sys.executable, "run.py", "stage=serve_prm", "serve_prm.port=0"]
@@ -200,7 +200,7 @@ def compare(file: Path, limit: int, rounds: int, precision: str, threads: int) -
 
 
 def figures(found: Mapping[str, Sequence[Round]]) -> dict[str, Any]:
-    """Medians over the rounds, and how far apart the scores are."""
+    """Return the medians over the rounds and the distances between the scores."""
     count, sides = len(found["ours"][0].scores), ("ours", "reference")
     wall = {side: statistics.median(each.seconds for each in found[side]) for side in sides}
     cpu = {side: statistics.median(each.cpu for each in found[side]) for side in sides}
@@ -229,7 +229,7 @@ def _apart(some: Sequence[float], others: Sequence[float]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Compare the two, print the ratio and keep it."""
+    """Compare the two servers, print the ratio and store it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trees", type=Path, default=RECORDED, help="trees.jsonl or rollouts.jsonl of tmdb_verified")
     parser.add_argument("--limit", type=int, default=4, help="trees that are replayed")

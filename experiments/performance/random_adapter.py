@@ -1,4 +1,4 @@
-"""LoRA adapters that know nothing, for measuring and testing what serves them."""
+"""Create random LoRA adapters, to measure and test the servers that load them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 
 def random_adapter(folder: Path, base: Path, seed: int, *, rank: int = 8) -> Path:
-    """The folder, made: a random adapter in PEFT's format for the attention of a model in one file.
+    """Create a folder with a random PEFT adapter for the attention of a single-file model, and return it.
 
-    It is strong enough to change what the model says.
+    The adapter is strong enough to change the output of the model.
     """
     import torch
     from safetensors.torch import load_file, save_file

@@ -1,14 +1,14 @@
-"""Count how many requests a second the TMDB replica answers in process, on one core, by operation and by family.
+"""Benchmark: requests per second that the TMDB replica answers in process, on one core, by operation and by family.
 
 Usage: python experiments/performance/replica.py [--seconds 0.5]
 
-Each operation answers so many seconds of different requests in turn, those about the most popular records. Seconds are
-those of this process's computing, since others may share the machine. The mix takes as many requests of each family.
+Each operation answers different requests about the most popular records in turn, for the given seconds. Seconds are CPU
+seconds of this process, since other programs may share the machine. The mix has equally many requests of each family.
 
-The replica keeps some of what it worked out for a record or for arguments: a season, the films like another, what a
-filter found. Repeating requests would measure those caches, so they are emptied, outside the measured time, before each
-request; `warm` figures are with them. What is worked out once for the whole catalogue (indexes, trending lists) is kept
-in both. Where the time goes is sampled every millisecond without the caches.
+The replica caches some results for a record or for arguments: a season, similar films, the films that a filter selects.
+Repeated requests would measure these caches, so they are emptied before each request, outside the measured time;
+`warm` figures include them. Results for the whole catalog (indexes, trending lists) are cached in both. A profile
+samples the running code every millisecond, without the caches.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ OURS = {"app.py": "JSON", "asgi.py": CALL, "replica.py": CALL, "routing.py": CAL
 
 
 def main() -> None:
-    """Measure every operation, print and keep."""
+    """Measure every operation, print and store the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=0.5, help="computing per operation")
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 async def measure(seconds: float) -> dict[str, Any]:
-    """All figures."""
+    """Return all figures."""
     replica, store, kept = TMDBReplica(as_of=date(2024, 6, 1)), load_store(), caches()
     bare: dict[str, float] = {}
     warm: dict[str, float] = {}
@@ -99,7 +99,7 @@ async def measure(seconds: float) -> dict[str, Any]:
 
 
 def caches() -> list[Any]:
-    """The replica's functions that keep what they worked out for records or arguments."""
+    """Return the replica's functions that cache results for records or arguments."""
     names = [found.name for found in pkgutil.walk_packages(tmdb.__path__, f"{tmdb.__name__}.")]
     modules = [importlib.import_module(name) for name in names]
     found = {id(value): value for module in modules for value in vars(module).values() if hasattr(value, "cache_clear")}
@@ -107,7 +107,7 @@ def caches() -> list[Any]:
 
 
 def families(rates: Mapping[str, float]) -> dict[str, float]:
-    """Requests a second of each family, as many requests of each of its operations."""
+    """Return the requests per second of each family, with equally many requests of each operation."""
     members: defaultdict[str, list[float]] = defaultdict(list)
     for template, each in rates.items():
         members[family(template)].append(each)
@@ -115,12 +115,12 @@ def families(rates: Mapping[str, float]) -> dict[str, float]:
 
 
 def mix(rates: Mapping[str, float]) -> int:
-    """Requests a second over as many requests of each family."""
+    """Return the requests per second over equally many requests of each family."""
     return round(harmonic_mean(families(rates).values()))
 
 
 def family(template: str) -> str:
-    """What an operation belongs to in the mix."""
+    """Return the family of an operation in the mix."""
     if template.startswith("/search/"):
         return "search"
     if template.endswith("credits"):
@@ -129,9 +129,9 @@ def family(template: str) -> str:
 
 
 async def rate(replica: TMDBReplica, calls: Sequence[ToolCall], seconds: float, emptied: Sequence[Any]) -> float:
-    """Requests a second of computing, the calls in turn, these caches empty before each.
+    """Return the requests per CPU second, making the calls in turn, with these caches emptied before each.
 
-    Raises AssertionError if one is not answered.
+    Raises AssertionError if a call is not answered.
     """
     for call in calls:
         answer = await replica.answer(call)
@@ -149,7 +149,7 @@ async def rate(replica: TMDBReplica, calls: Sequence[ToolCall], seconds: float, 
 
 @contextmanager
 def sampled(spent: Counter[str]) -> Iterator[None]:
-    """Count, a thousand times a second of computing, which part of the work is under way."""
+    """Count which part of the code runs, a thousand times per CPU second."""
 
     def look(_: int, frame: FrameType | None) -> None:
         spent[part(frame)] += 1
@@ -164,7 +164,7 @@ def sampled(spent: Counter[str]) -> Iterator[None]:
 
 
 def part(frame: FrameType | None) -> str:
-    """The part of the work that a frame, or the first of its callers that tells, belongs to."""
+    """Return the part of the code that a frame or its first known caller belongs to."""
     while frame is not None:
         file = Path(frame.f_code.co_filename)
         if file.parent.name == "tmdb":
@@ -176,7 +176,7 @@ def part(frame: FrameType | None) -> str:
 
 
 async def requests(replica: TMDBReplica, store: Store, template: str) -> list[ToolCall]:
-    """Different requests to one operation, the most popular records first."""
+    """Return different requests to one operation, for the most popular records first."""
     queries: list[dict[str, Any]] = [{}]
     if template.startswith("/search/"):
         queries = [{"query": word} for word in WORDS]
@@ -192,7 +192,7 @@ async def requests(replica: TMDBReplica, store: Store, template: str) -> list[To
 
 
 async def known(replica: TMDBReplica, store: Store, name: str) -> Sequence[Any]:
-    """Values of a name in a path."""
+    """Return the values of a path variable."""
     fixed: Mapping[str, Sequence[Any]] = {
         "movie_id": [movie.id for movie in sort_by_popularity(store.movies)],
         "tv_id": [show.id for show in sort_by_popularity(store.shows)],
@@ -210,7 +210,7 @@ async def known(replica: TMDBReplica, store: Store, name: str) -> Sequence[Any]:
 
 
 async def told(replica: TMDBReplica, movies: Sequence[int], name: str) -> list[str]:
-    """Ids of credits or reviews, which only other answers tell."""
+    """Return the ids of credits or reviews, which only other responses contain."""
     part = {"credit_id": "credits", "review_id": "reviews"}[name]
     found = []
     for movie in movies:

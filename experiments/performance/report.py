@@ -1,7 +1,7 @@
-"""How long `report.html` of a run takes to write and to open in headless Chromium, by number of tasks.
+"""Benchmark: time to write `report.html` of a run and to open it in headless Chromium, by number of tasks.
 
-The trees are of the size that `search=beam search.width=2 search.n=4 search.depth=5` makes: 30 steps a task, 1 KB of
-code and 1.5 KB of observation each. Their programs are those of `tmdb_verified`, their observations made up.
+The trees have the size of `search=beam search.width=2 search.n=4 search.depth=5`: 30 steps per task, each with 1 KB of
+code and 1.5 KB of observation. Programs come from `tmdb_verified`, observations are generated.
 
     python experiments/performance/report.py
 """
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def measured(count: int, folder: Path) -> dict[str, Any]:
-    """The figures of one report of so many tasks; opening is the median of five times."""
+    """Return the figures of one report with the given number of tasks; opening is the median of five times."""
     file, journals = folder / f"report-{count}.html", folder / f"trees-{count}.jsonl"
     draw = random.Random(0)
     lines = [result(place, draw) for place in range(count)]
@@ -82,7 +82,7 @@ ABOUT = ReportContext(
 
 
 def open_seconds(file: Path) -> tuple[float, float, float]:
-    """Seconds from the navigation until the table stands, until a tree stands, and until a filter has worked."""
+    """Return the seconds from navigation until the table is shown, a tree is shown, and a filter is applied."""
     with browser() as page:
         page.look(1280, 900)
         page.open(file.as_uri())
@@ -102,7 +102,7 @@ def open_seconds(file: Path) -> tuple[float, float, float]:
 
 
 def result(place: int, draw: random.Random) -> dict[str, Any]:
-    """A result line of a task that was solved or was not."""
+    """Return the result line of a solved or unsolved task."""
     row = draw.choice(ROWS)
     solved = draw.random() < 0.6
     return {
@@ -123,12 +123,12 @@ def result(place: int, draw: random.Random) -> dict[str, Any]:
 
 
 def tree(line: dict[str, Any], draw: random.Random) -> dict[str, Any]:
-    """A beam's tree: four steps at depth 1, then eight at each depth below two of them, as far as they go."""
+    """Return a beam search tree: four steps at depth 1, then eight at each depth below two of them."""
     return {"task_id": line["task_id"], "nodes": [node(name, draw) for name in list(names())[:STEPS]]}
 
 
 def names() -> Iterator[str]:
-    """Node ids, the chosen path's among them."""
+    """Return the node ids, including those of the chosen path."""
     kept = [""]
     for _ in range(5):
         children = [f"{name}-{k}".lstrip("-") for name in kept for k in range(1, 5)]
@@ -137,7 +137,7 @@ def names() -> Iterator[str]:
 
 
 def node(name: str, draw: random.Random) -> dict[str, Any]:
-    """A step with a program and an observation that no other step has."""
+    """Return a step with a unique program and observation."""
     program = "\n".join(draw.choice(ROWS)["program"])
     code = f"{program}\n# {words(draw, CODE)}"[:CODE]
     call = {
@@ -163,7 +163,7 @@ WORDS = sorted({word for row in ROWS for word in row["query"].split()})
 
 
 def words(draw: random.Random, characters: int) -> str:
-    """Text like a printed answer: words and figures."""
+    """Return text like a printed answer: words and numbers."""
     text = ""
     while len(text) < characters:
         text += f"{draw.choice(WORDS)} {draw.randrange(100_000)} " if draw.random() < 0.3 else f"{draw.choice(WORDS)} "

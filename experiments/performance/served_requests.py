@@ -1,10 +1,10 @@
-"""Time requests to `stage=serve_tools` and `stage=serve_prm` over one kept-alive connection and over new ones.
+"""Benchmark: requests to `stage=serve_tools` and `stage=serve_prm` over one kept-alive connection and over new ones.
 
 Usage: python experiments/performance/served_requests.py [--requests 300]
 
-Every server is a process of its own. Asked are operations that cost it next to nothing: a genre list of the replica,
-the health of StableToolBench's server over an empty cache and of the PRM's server (`prm=smollm2`). Given are medians
-and the 99th percentile in milliseconds, as a client of Python's `http.client` sees them.
+Every server runs in its own process. The requests cost the server almost nothing: a genre list of the replica, the
+health of StableToolBench's server over an empty cache, and the health of the PRM server (`prm=smollm2`). Reported are
+the median and the 99th percentile in milliseconds, as measured by a client of Python's `http.client`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TARGET = 2.0  # milliseconds of a request over a kept-alive connection
 
 @contextmanager
 def served(words: Sequence[str], environment: dict[str, str]) -> Iterator[str]:
-    """The address at which the stage answers while the context is open."""
+    """Run the stage and yield its address."""
     command = [sys.executable, str(ROOT / "run.py"), *words]
     process = subprocess.Popen(
         command,
@@ -50,7 +50,7 @@ def served(words: Sequence[str], environment: dict[str, str]) -> Iterator[str]:
 
 
 def timed(address: str, path: str, requests: int, *, keep: bool) -> dict[str, float]:
-    """Milliseconds of so many requests one after the other, over one connection or over a new one for each."""
+    """Return the milliseconds of consecutive requests, over one connection or over a new one for each."""
     parts = urlsplit(address)
     assert parts.hostname is not None
     connection = HTTPConnection(parts.hostname, parts.port)
@@ -70,7 +70,7 @@ def timed(address: str, path: str, requests: int, *, keep: bool) -> dict[str, fl
 
 
 def main() -> None:
-    """Measure each server, print and keep."""
+    """Measure each server, print and store the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--requests", type=int, default=300)
     requests = parser.parse_args().requests

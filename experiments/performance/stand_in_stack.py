@@ -1,13 +1,13 @@
-"""Serve a policy model, a PRM and a film service that answer after fixed times, so that a framework can be timed.
+"""Server that stands in for a policy model, a PRM and a film service with fixed latencies, to time a framework.
 
 Usage: python experiments/performance/stand_in_stack.py --port 8900 [--llm 1.0] [--prm 0.15] [--tool 0.2]
 
     POST /v1/chat/completions     an OpenAI-compatible chat: the next step of a search-fetch-print program
-    POST /generate                a PRM of the reference implementation's kind: {"response": 0.7}
+    POST /generate                a PRM like the reference implementation's: {"response": 0.7}
     GET /3/search/movie, /3/movie/{id}/credits    the two calls of that program
-    GET /stats                    calls by kind, seconds of the first and the last, chat requests in flight at most
+    GET /stats                    calls by kind, times of the first and last, maximum of concurrent chat requests
 
-Times are seconds that each call waits. The server computes nothing, so what is measured is what asks it.
+Times are the seconds that each call waits. The server computes almost nothing, so a measurement shows its client.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ TOKENS_IN, TOKENS_OUT = 1000, 80
 
 @dataclass
 class Stack:
-    """The three services and what they count."""
+    """The three services and their counters."""
 
     url: str
     """Address under which the programs find the film service."""
@@ -60,7 +60,7 @@ class Stack:
     """The highest number of them at once."""
 
     def app(self) -> Starlette:
-        """The ASGI app of all services."""
+        """Return the ASGI app of all services."""
         routes = [
             Route("/v1/chat/completions", self.chat, methods=["POST"]),
             Route("/v1/models", self.models),
@@ -72,7 +72,7 @@ class Stack:
         return Starlette(routes=routes)
 
     async def chat(self, request: Request) -> JSONResponse:
-        """The next step, `n` times."""
+        """Return the next step, `n` times."""
         body = await request.json()
         count = int(body.get("n") or 1)
         self.in_flight += 1
@@ -88,32 +88,32 @@ class Stack:
         return JSONResponse({"object": "chat.completion", "model": body.get("model"), **as_completion(texts)})
 
     async def models(self, request: Request) -> JSONResponse:
-        """The name of the model."""
+        """Return the name of the model."""
         return JSONResponse({"object": "list", "data": [{"id": "m", "object": "model"}]})
 
     async def score(self, request: Request) -> JSONResponse:
-        """The same score for every chat."""
+        """Return the same score for every chat."""
         await request.body()
         await asyncio.sleep(self.prm)
         self._count("prm")
         return JSONResponse({"response": 0.7})
 
     async def search(self, request: Request) -> JSONResponse:
-        """One film for every query."""
+        """Return one film for every query."""
         await asyncio.sleep(self.tool)
         self._count("api")
         film = {"id": 603, "title": request.query_params.get("query", ""), "release_date": "1999-03-31"}
         return JSONResponse({"page": 1, "results": [film], "total_pages": 1, "total_results": 1})
 
     async def credits(self, request: Request) -> JSONResponse:
-        """The same cast for every film."""
+        """Return the same cast for every film."""
         await asyncio.sleep(self.tool)
         self._count("api")
         cast = [{"id": 1, "name": "Ada Example", "character": "Herself"}]
         return JSONResponse({"id": request.path_params["film"], "cast": cast, "crew": []})
 
     async def stats(self, request: Request) -> JSONResponse:
-        """All counters."""
+        """Return all counters."""
         counts = {kind: self.calls[kind] for kind in ("llm", "llm_choices", "prm", "api")}
         return JSONResponse({**counts, "first": self.first, "last": self.last, "max_inflight": self.max_in_flight})
 
@@ -124,20 +124,20 @@ class Stack:
 
 
 def next_step(messages: list[dict[str, Any]]) -> int:
-    """Number (one-based) of the step that a chat asks for, from the markers in what the assistant has said."""
+    """Return the number (from 1) of the step that a chat asks for, from the markers in the assistant's messages."""
     said = "\n".join(str(message["content"]) for message in messages if message["role"] == "assistant")
     return min(1 + max((int(k) for k in CLOSED.findall(said)), default=0), len(PROGRAMS))
 
 
 def write_step(k: int, way: int, url: str) -> str:
-    """Step k in the step format, without the marker that closes it."""
+    """Return step k in the step format, without its closing marker."""
     program = PROGRAMS[k - 1].format(url=url, way=way) if k < len(PROGRAMS) else PROGRAMS[k - 1]
     end = "\n[All Finished]" if k == len(PROGRAMS) else ""
     return f"##Step {k}: part {k} of the program\nPython Code:\n```python\n{program}\n```{end}\n"
 
 
 def as_completion(texts: list[str]) -> dict[str, Any]:
-    """The part of a chat completion that tells what was written and how many tokens it took."""
+    """Return the fields of a chat completion with the text and the token counts."""
     choices = [
         {"index": i, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
         for i, text in enumerate(texts)

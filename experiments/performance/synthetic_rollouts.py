@@ -1,7 +1,7 @@
-"""Process data of whole rollout trees without a policy: reference programs and their slips, really run.
+"""Generate process data of whole rollout trees without a policy, from reference programs with injected mistakes.
 
-At every node two steps are tried: the program's next one, and a slip of it. Every path runs in the sandbox and through
-the broker, so observations, failures and their texts are those of a rollout. It ends with the program or at depth 5.
+Every node has two children: the next step of the program and a mistaken variant of it. Every path is executed in the
+sandbox and through the broker, so observations and failures are real. A path ends with the program or at depth 5.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ROOT = Node(id="0")
 
 @dataclass(frozen=True)
 class Way:
-    """A node to be: which of the program's steps come before it, which it tries, and whether it slips."""
+    """A node to create: the program steps before it, the step that it tries, and whether that step is mistaken."""
 
     id: str
     done: int
@@ -37,7 +37,7 @@ class Way:
 
 
 def ways(steps: int, id: str = "", done: int = 0, depth: int = 0) -> list[list[Way]]:
-    """The paths from the root to every leaf of the tree of a program of so many steps."""
+    """Return the paths from the root to every leaf of the tree for a program with the given number of steps."""
     if done == steps or depth == DEPTH:
         return [[]]
     found = []
@@ -48,7 +48,7 @@ def ways(steps: int, id: str = "", done: int = 0, depth: int = 0) -> list[list[W
 
 
 def examples(trees: int, steps: int = 4) -> list[list[ProcessExample]]:
-    """For each of so many tasks of train whose programs have `steps` steps, the judged nodes of its tree."""
+    """Return the judged nodes of the trees of train tasks whose programs have `steps` steps."""
     config = validate(compose_all(["stage=collect", "benchmark=tmdb_verified"])[0])
     rows, tasks = (
         load_rows(FOLDER / "train.jsonl"),
@@ -72,7 +72,7 @@ async def _trees(config: RunConfig, chosen: Sequence[tuple[Any, Task]]) -> list[
 
 
 async def _walk(interpreter: Any, row: Mapping[str, Any], path: Sequence[Way], nodes: dict[str, Node]) -> None:
-    """Run a path; `nodes` gets those that it did not hold, by id."""
+    """Run a path and add its new nodes to `nodes`, by id."""
     here = ROOT
     try:
         for k, way in enumerate(path, start=1):
@@ -96,7 +96,7 @@ def _text(row: Mapping[str, Any], way: Way, k: int, *, failed: bool) -> str:
 
 
 def _judged(prompt: PRMPrompt, task: Task, node: Node) -> ProcessExample:
-    """The node as process data; the program's own step is the one with more potential."""
+    """Return a node as process data; the step of the program has more potential."""
     assert node.step is not None and node.execution is not None and node.parent is not None
     right = node.id.endswith("1")
     return ProcessExample(

@@ -1,11 +1,11 @@
-"""Time StableToolBench's server over a cache as large as the published one: start, memory and calls.
+"""Benchmark: StableToolBench's server over a cache as large as the published one: start, memory and calls.
 
 Usage: python experiments/performance/toolbench_cache.py [--apis 16500] [--answers 10] [--calls 20000] [--clients 64]
 
-A cache of made-up answers is written first (165,000 of them by default, of about 1,500 bytes). Start-up is the time
-from the command until the first call is answered. Memory is the server's, after the first thousand calls and after the
-last: calls go over all APIs at random, so that most files are read. A call is a `POST /virtual` of one of so many
-clients at once; every answer is compared with the one that was written.
+First a cache of synthetic answers is written (165,000 by default, of about 1,500 bytes each). Start-up is the time from
+the command until the first call is answered. Memory is that of the server after the first thousand calls and after the
+last. Calls select APIs at random, so that most files are read. A call is a `POST /virtual` of one of the concurrent
+clients; every answer is compared with the one that was written.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PORT = 18080
 
 
 def main() -> None:
-    """Measure, print and keep."""
+    """Measure, print and store the figures."""
     options = _options()
     random.seed(0)
     with tempfile.TemporaryDirectory() as folder:
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def write_cache(folder: Path, apis: int, answers: int) -> int:
-    """Bytes of the files of a made-up cache."""
+    """Write a synthetic cache and return the size of its files in bytes."""
     written = 0
     for number in range(apis):
         category, tool, name = place(number)
@@ -72,18 +72,18 @@ def write_cache(folder: Path, apis: int, answers: int) -> int:
 
 
 def place(number: int) -> tuple[str, str, str]:
-    """Category, tool and name of the API with this number."""
+    """Return category, tool and name of the API with this number."""
     tool = number // APIS_OF_A_TOOL
     return f"Category_{tool // TOOLS_OF_A_CATEGORY}", f"tool_{tool}", f"api_{number}"
 
 
 def response(number: int, each: int) -> dict[str, Any]:
-    """The answer of an API to its n-th call."""
+    """Return the answer of an API to its n-th call."""
     return {"api": number, "n": each, "items": [{"id": 100 * each + i, "name": "x" * 40} for i in range(20)]}
 
 
 def _start(folder: Path) -> float:
-    """Seconds until a server that has just been started has answered a call."""
+    """Start a server and return the seconds until it has answered a call."""
     began = time.perf_counter()
     with served(folder):
         return time.perf_counter() - began
@@ -91,7 +91,7 @@ def _start(folder: Path) -> float:
 
 @contextmanager
 def served(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A server that answers."""
+    """Run a server that answers."""
     port, cache = f"serve_tools.port={PORT}", f"tools.recorded_answers.folder={folder}"
     words = ["stage=serve_tools", "benchmark=stabletoolbench", port, cache]
     process = subprocess.Popen(
@@ -128,7 +128,7 @@ def _post(number: int, each: int) -> dict[str, Any]:
 
 
 async def _ask(options: argparse.Namespace, server: psutil.Process) -> dict[str, Any]:
-    """What the calls came to."""
+    """Make the calls and return their figures."""
     calls = [(random.randrange(options.apis), random.randrange(options.answers)) for _ in range(options.calls)]
     wrong = 0
 

@@ -1,16 +1,17 @@
-"""Time LoRA training on rollout trees: our three ways to batch, and TRL's SFTTrainer, one after the other in one run.
+"""Benchmark: LoRA training on rollout trees, with our three batching modes and with TRL's SFTTrainer.
 
 Usage: python experiments/performance/tree_training.py [--trees 2] [--every 6] [--tokens 2500] [--threads 2]
 
-TRL is needed here alone: `pip install trl` (written for 1.16; it brings datasets and pyarrow).
+TRL is needed only here: `pip install trl` (written for 1.16; it installs datasets and pyarrow).
 
 SmolLM2-135M in bfloat16 with LoRA r = 16 on all linear layers learns one label token after each judged step. The data
-are whole trees of n = 2, depth 5 (synthetic_rollouts.py). `tree` trains on all their nodes, an update each. The others
-take several times as long and train on every sixth node, so on steps of the same lengths, four an update and a pass;
-`tree_same` trains on just these in the same updates, to compare losses. TRL gets the same tokens, its loss on the label
-alone, and its own defaults but for what both sides must share (learning rate, no schedule, order); `trl_kept` keeps the
-activations that TRL by default computes again, `trl_padding_free` lays a batch's examples in one row. Each side runs in
-a process of its own; loading is not counted, optimiser steps are.
+are whole trees with n = 2 and depth 5 (synthetic_rollouts.py). `tree` trains on all their nodes, one tree per update.
+The other modes take several times as long, so they train on every sixth node, which has the same length distribution,
+with four nodes per update and forward pass; `tree_same` trains on exactly these nodes in the same updates, to compare
+losses. TRL gets the same tokens, a loss on the label only, and its own defaults except for what both sides must share
+(learning rate, no schedule, order). `trl_kept` stores the activations that TRL recomputes by default, and
+`trl_padding_free` concatenates the examples of a batch. Each side runs in its own process; loading is not included in
+the times, optimizer steps are.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ RANK, ALPHA = 16, 32
 
 
 def workload(trees: int) -> dict[str, Any]:
-    """The trees' nodes in tokens, the labels' tokens, and how long everything is."""
+    """Return the nodes of the trees as tokens, the tokens of the labels, and their lengths."""
     from synthetic_rollouts import examples
 
     from codetool.config.overrides import compose_all
@@ -67,7 +68,7 @@ def workload(trees: int) -> dict[str, Any]:
 
 
 def updates(work: dict[str, Any], side: str, every: int) -> list[list[SFTExample]]:
-    """The examples of each update."""
+    """Return the examples of each update."""
     trees = [
         [SFTExample(f"{i}", tuple(tokens), (Target(len(tokens) - 1, label_prob=share),)) for tokens, share in tree]
         for i, tree in enumerate(work["trees"])
@@ -80,7 +81,7 @@ def updates(work: dict[str, Any], side: str, every: int) -> list[list[SFTExample
 
 
 def ours(side: str, work: dict[str, Any], every: int, room: int) -> dict[str, Any]:
-    """Our training module, update after update."""
+    """Run our training module, update by update."""
     import torch
 
     from codetool.config.overrides import compose_all
@@ -123,7 +124,7 @@ def ours(side: str, work: dict[str, Any], every: int, room: int) -> dict[str, An
 
 
 def trl(side: str, work: dict[str, Any], every: int, room: int) -> dict[str, Any]:
-    """TRL's trainer on the same examples in the same updates."""
+    """Run TRL's trainer on the same examples in the same updates."""
     import torch
     from datasets import Dataset
     from peft import LoraConfig
@@ -170,7 +171,7 @@ def trl(side: str, work: dict[str, Any], every: int, room: int) -> dict[str, Any
 
 
 class _Clock:
-    """Seconds since it was started, of the clock and of the CPU."""
+    """Wall and CPU seconds since the start."""
 
     def __init__(self) -> None:
         self._stopped: tuple[float, float] | None = None
@@ -204,7 +205,7 @@ def _warm() -> SFTExample:
 
 
 def main() -> None:
-    """Run the sides in turn, print and keep."""
+    """Run the sides one after the other, print and store the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, default in (("--trees", 2), ("--every", 6), ("--tokens", 2500), ("--threads", 2)):
         parser.add_argument(name, type=int, default=default)
@@ -239,7 +240,7 @@ def main() -> None:
 
 
 def report(sizes: dict[str, int], lengths: dict[str, Any], found: dict[str, list[dict[str, Any]]]) -> None:
-    """Print and keep the figures; of a side that ran several times, the slowest run counts in the ratios."""
+    """Print and store the figures; if a side ran several times, its slowest run counts in the ratios."""
     import torch
 
     speeds = {side: min(run["labelled_steps_per_second"] for run in runs) for side, runs in found.items()}

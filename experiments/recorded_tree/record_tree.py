@@ -1,9 +1,9 @@
-"""Record the search tree that `notebooks/search_tree.ipynb` walks through.
+"""Record the search tree that `notebooks/search_tree.ipynb` explains.
 
 Usage: python experiments/recorded_tree/record_tree.py [--out notebooks/recorded]
 
-The run is a real one: sandbox, replica, SmolLM2 as untrained PRM, beam search. Only the policy is a stand-in, a chat
-server that proposes what `candidates.yaml` says, so that the tree is worth a walk.
+The run uses the real sandbox, replica, beam search and SmolLM2 as an untrained PRM. Only the policy is replaced: a chat
+server returns the candidates in `candidates.yaml`, so that the tree contains instructive cases.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ NOWHERE = [{"says": "I do not know how to go on.", "finished": True}]
 
 
 def step(entry: Mapping[str, Any], k: int) -> str:
-    """Step k in the format of the transcript."""
+    """Return step k in the format of the transcript."""
     code = f"Python Code:\n```python\n{entry['code'].strip()}\n```\n" if "code" in entry else ""
     return f"##Step {k}: {entry['says']}\n{code}" + ("[All Finished]\n" if entry.get("finished") else "")
 
 
 def proposals(tree: Mapping[str, Any], messages: list[dict[str, str]], n: int) -> list[str]:
-    """The n candidates after the steps that the messages hold."""
+    """Return the n candidates after the steps that the messages contain."""
     taken = [message["content"] for message in messages if message["role"] == "assistant"]
     here = tree if tree["query"] in messages[0]["content"] else {}
     for written in taken if here else ():
@@ -47,7 +47,7 @@ def proposals(tree: Mapping[str, Any], messages: list[dict[str, str]], n: int) -
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers `POST /v1/chat/completions` from the tree."""
+    """Answer `POST /v1/chat/completions` with the candidates of the tree."""
 
     def __init__(self, tree: Mapping[str, Any], *arguments: Any) -> None:
         """Serve one connection."""
@@ -55,7 +55,7 @@ class Handler(BaseHTTPRequestHandler):
         super().__init__(*arguments)
 
     def do_POST(self) -> None:
-        """Every candidate in one answer."""
+        """Answer with all candidates in one response."""
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         texts = proposals(self._tree, asked["messages"], asked.get("n", 1))
         choices = [{"index": i, "message": {"role": "assistant", "content": text}} for i, text in enumerate(texts)]
@@ -66,11 +66,11 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
-        """Nothing: the run's own log says enough."""
+        """Log nothing, since the run has its own log."""
 
 
 def main() -> None:
-    """Run the search, keep the task's lines and the settings."""
+    """Run the search, and keep the settings and the lines of the task."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=ROOT / "notebooks/recorded")
     options = parser.parse_args()
@@ -85,7 +85,7 @@ def main() -> None:
 
 
 def keep(query: str, folder: Path, out: Path) -> None:
-    """Copy what a walk through the task's tree needs of a run folder."""
+    """Copy the files and lines that the notebook needs from a run folder."""
     out.mkdir(parents=True, exist_ok=True)
     shutil.copy(folder / "config.yaml", out)
     [result] = (line for line in journal.read_records(folder / "results.jsonl") if query in line["query"])
@@ -95,7 +95,10 @@ def keep(query: str, folder: Path, out: Path) -> None:
 
 
 def command(port: int) -> list[str]:
-    """The run: the tour, three candidates for each of two paths. In float32 what is judged together changes nothing."""
+    """Return the command of the run: the tour, with three candidates for each of two paths.
+
+    The PRM runs in float32, so that scores do not depend on which candidates share a batch.
+    """
     return [
         sys.executable, str(ROOT / "run.py"), "benchmark.split=tour", "logger=none",
         "prm=smollm2", "prm.precision=float32", "search=beam", "search.width=2", "search.n=3", "search.depth=3",

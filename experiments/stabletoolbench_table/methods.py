@@ -1,4 +1,4 @@
-"""The methods of the paper's table on StableToolBench, as options of `run.py`."""
+"""Methods of the paper's StableToolBench table, as options of `run.py`."""
 
 from __future__ import annotations
 

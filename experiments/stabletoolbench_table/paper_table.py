@@ -1,13 +1,13 @@
-"""The paper's table on StableToolBench: six groups of queries × methods, with intervals, votes and cost.
+"""Reproduce the paper's StableToolBench table: six groups of queries × methods, with intervals, votes and cost.
 
 Usage: python experiments/stabletoolbench_table/paper_table.py [--methods codetool,react] [--limit N] [--outputs DIR]
            [--results FILE] policy=… prm=… judge=… [further options of run.py, for every method]
 
     policy=openai policy.model=NAME policy.base_url=URL  prm=qwen7b prm.path=FOLDER  judge=codetool judge.model=NAME
 
-Every method is one `python run.py benchmark=stabletoolbench_paper …` over all groups; stopped or killed at any moment,
-the same command goes on, a method that fails is named at the end and stops no other. Words with `prm.` go to the
-methods with a PRM alone. `benchmark.queries=FILE` stands for the 580 queries.
+Every method is one run `python run.py benchmark=stabletoolbench_paper …` over all groups. If the program is stopped,
+the same command resumes it. A method that fails is named at the end and does not stop the others. Options that start
+with `prm.` go only to methods with a PRM. `benchmark.queries=FILE` replaces the 580 queries.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run what is left and write the table. Exits with 1 if a method failed."""
+    """Run the unfinished methods and write the table. Exits with 1 if a method failed."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     options = _options()
     chosen = [method for method in METHODS if method.name in options.methods.split(",")]
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def _run(method: Method, words: Sequence[str]) -> tuple[int, Path | None]:
-    """The exit code of a method's run and the folder that it has said its results are in."""
+    """Run a method and return its exit code and the folder of its results."""
     print(f"\n{method.name}", file=sys.stderr, flush=True)
     folder = None
     with subprocess.Popen([sys.executable, "run.py", *words], cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
@@ -90,7 +90,7 @@ def _words(method: Method, options: argparse.Namespace) -> list[str]:
 
 
 def _write(options: argparse.Namespace, folders: Mapping[str, Path]) -> None:
-    """Write what there is as JSON and, beside it, the tables."""
+    """Write the available results as JSON with the tables next to it."""
     content = {
         "command": options.command or _command(options),
         "date": date.today().isoformat(),
@@ -103,14 +103,14 @@ def _write(options: argparse.Namespace, folders: Mapping[str, Path]) -> None:
 
 
 def _command(options: argparse.Namespace) -> str:
-    """The command without the names of this machine's folders and servers."""
+    """Return the command without folder and server names of this machine."""
     words = [word for word in options.words if "base_url" not in word and "path=" not in word]
     limit = ["--limit", str(options.limit)] if options.limit else []
     return shlex.join(["python", "experiments/stabletoolbench_table/paper_table.py", *limit, *words])
 
 
 def _method(folder: Path) -> dict[str, Any]:
-    """What a run came to, and what made it."""
+    """Return the results of a run with its settings and checksums."""
     content = json.loads((folder / "metrics.json").read_text())
     settings = read_settings(folder)
     made = {name: value for name, value in read_checksums(folder).items() if "sha256" in name or name == "codetool"}
@@ -130,7 +130,7 @@ def _method(folder: Path) -> dict[str, Any]:
 
 
 def _differences(folders: Mapping[str, Path]) -> Iterator[dict[str, Any]]:
-    """The method's SoPR less each other's, over the tasks that both have, in points with 95 % intervals."""
+    """Return the difference in SoPR to each other method over common tasks, in points with 95 % intervals."""
     if FIRST not in folders:
         return
     scores = {name: get_metric_by_task(list(load_result_lines(folder)), "sopr") for name, folder in folders.items()}

@@ -1,8 +1,8 @@
-"""Which of StableToolBench's queries can be answered from recordings alone, and a file of those that can.
+"""List the StableToolBench queries that can be answered from recordings alone, and write them to a file.
 
 Usage: python experiments/stabletoolbench_table/recorded_queries.py [--subset solvable] [--out queries.json]
 
-A tool is recorded if the published cache has a successful call of it. The file is in ToolBench's format, for
+A tool counts as recorded if the published cache has a successful call of it. The file has ToolBench's format, for
 `benchmark=stabletoolbench benchmark.queries=FILE`.
 """
 
@@ -47,18 +47,18 @@ def main() -> None:
 
 
 def recorded(task: Task, cache: PublishedAnswers) -> list[bool]:
-    """Of each tool of a task, whether a successful call of it is recorded."""
+    """Return, for each tool of a task, whether a successful call of it is recorded."""
     calls = [ToolCall("GET", tool.server + tool.path, {}, tool) for tool in task.tools]
     return [bool(cache.examples(call, 1)) for call in calls]
 
 
 def kind(found: Sequence[bool]) -> str:
-    """`all`, `some` or `none`."""
+    """Return `all`, `some` or `none`."""
     return "all" if all(found) else "some" if any(found) else "none"
 
 
 def entries(folder: Path, chosen: set[str]) -> list[Mapping[str, Any]]:
-    """The published entries of these queries, each with its group."""
+    """Return the published entries of these queries, each with its group."""
     return [
         {**entry, "group": group}
         for group in SHA256

@@ -1,6 +1,8 @@
-"""Run the table with SmolLM2 and a judge that is a script, on queries whose tools are recorded: plumbing, not science.
+"""Smoke test of the table: SmolLM2 as policy and a rule as judge, on queries whose tools are recorded.
 
 Usage: python experiments/stabletoolbench_table/smoke_test.py [--every 5] [--outputs DIR]
+
+The test checks that everything runs; its numbers have no scientific value.
 """
 
 from __future__ import annotations
@@ -47,10 +49,10 @@ def main() -> None:
 
 
 class Judge(BaseHTTPRequestHandler):
-    """An OpenAI-compatible server whose judge is a rule: an answer is Solved that is long and has a digit."""
+    """An OpenAI-compatible server with a rule as judge: an answer is Solved if it is long and contains a digit."""
 
     def do_POST(self) -> None:
-        """The verdict on the answer in the prompt."""
+        """Return the verdict on the answer in the prompt."""
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         prompt = body["messages"][-1]["content"]
         answer = prompt.partition("Answer:\n")[2].partition("\n\nReply with")[0]
@@ -61,7 +63,7 @@ class Judge(BaseHTTPRequestHandler):
         self._say({"choices": [message], "usage": {"prompt_tokens": len(prompt) // 4, "completion_tokens": 20}})
 
     def do_GET(self) -> None:
-        """The one model."""
+        """Return the only model."""
         self._say({"data": [{"id": "script"}]})
 
     def _say(self, content: object) -> None:
@@ -72,7 +74,7 @@ class Judge(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Write right and wrong steps of reference programs as process data, what a small PRM can learn first.
+"""Write right and wrong steps of reference programs as process data to pretrain a small PRM.
 
 Usage: python experiments/task_generator/bootstrap_process_data.py --rows FILE --out FILE [--prm-prompt compact]
 
-At every place of a task's program the right step stands beside wrong ones: a step of another task's program that fits
-there, a slip, another entry of a list, an end that comes too early. Every one is run, the reference program goes on
-below it, and the checked answer says what it is worth: the labels are those of a tree in which the policy knows the
-solution but for one step. No model is asked. `--rows` takes a file of generate.py.
+At every position of a program the right step is paired with wrong ones: a fitting step of another task's program, a
+mistake, another entry of a list, or an early end. Each candidate is executed, the reference program continues after it,
+and the checked answer determines its value. The labels are those of a tree whose policy knows the solution except for
+one step. No model is used. `--rows` takes a file of generate.py.
 """
 
 from __future__ import annotations
@@ -57,19 +57,19 @@ class Draft:
 
     @property
     def subject(self) -> str:
-        """What it begins with: the operation that finds it, or the name that stands for it."""
+        """Subject of the step: the operation that finds it, or its name."""
         found = re.search(r"api\.themoviedb\.org/3(/\w+)", self.code) if "import requests" in self.code else None
         return found[1] if found else next(iter(re.findall(r"{(\w+)\['id'\]}", self.code)), "")
 
     def text(self, k: int) -> str:
-        """The step as a policy is to write it."""
+        """The step as the policy should write it."""
         lines = [f"##Step {k}: {self.thought}", "Python Code:", "```python", self.code, "```"]
         return "\n".join(lines + [ALL_FINISHED] * self.last)
 
 
 @dataclass(frozen=True)
 class Grower:
-    """Grows the trees of tasks."""
+    """Builds the trees of tasks."""
 
     config: RunConfig
     sandbox: Executor
@@ -79,7 +79,7 @@ class Grower:
     """Steps of all programs, by whether they are a program's first and what they begin with."""
 
     async def examples(self, task: Task, drafts: Sequence[Draft]) -> list[ProcessExample]:
-        """The judged steps of a task. Beside a right step nothing below it is damaged: it is worth 1."""
+        """Return the judged steps of a task. Below a right step nothing is damaged, so its value is 1."""
         nodes: dict[str, Node] = {"0": Node(id="0")}
         outcomes: dict[str, bool] = {}
         await self._grow(task, "1", drafts, nodes, outcomes)
@@ -99,7 +99,7 @@ class Grower:
         return found
 
     def _wrong(self, drafts: Sequence[Draft], place: int, chance: Random) -> Iterator[Draft]:
-        """Steps that could be written in place of a right one."""
+        """Return steps that could be written in place of a right one."""
         right = drafts[place]
         seen = {right.text(1)}
         if not right.last:
@@ -123,7 +123,7 @@ class Grower:
     async def _grow(
         self, task: Task, name: str, path: Sequence[Draft], nodes: dict[str, Node], outcomes: dict[str, bool]
     ) -> None:
-        """Run a path, and add the steps that are not there yet; `name` is that of the first of these."""
+        """Run a path and add its new steps; `name` is the name of the first new one."""
         interpreter = await self.sandbox.start(task, self.broker.session(task).call)
         names = name.split("-")
         names += ["1"] * (len(path) - len(names))
@@ -143,7 +143,7 @@ class Grower:
 
 
 def main() -> None:
-    """Grow, write and count."""
+    """Build the trees, write the examples and print the counts."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=Path, default=FOLDER / "train.jsonl", help="tasks; default: the stored train")
     parser.add_argument("--out", type=Path, required=True, help="file for the examples")
@@ -162,7 +162,7 @@ def main() -> None:
 
 
 async def judged(config: RunConfig, rows: Sequence[Row], tasks: Sequence[Task], seed: int) -> list[ProcessExample]:
-    """The judged steps of all tasks, in their order."""
+    """Return the judged steps of all tasks, in order."""
     programs = [_drafts(row) for row in rows]
     others = defaultdict[tuple[bool, str], list[Draft]](list)
     for drafts in programs:
@@ -189,7 +189,7 @@ def _drafts(row: Row) -> list[Draft]:
 
 
 def _about(right: Draft, other: Draft) -> Draft:
-    """Another program's step, asking for what the right one asks for."""
+    """Return a step of another program that asks for the same things as the right one."""
     ours, theirs = SEARCHED.search(right.code), SEARCHED.search(other.code)
     if ours is None or theirs is None:
         return other
@@ -197,7 +197,7 @@ def _about(right: Draft, other: Draft) -> Draft:
 
 
 def _others(entry: int) -> list[int]:
-    """Entries of a list that could be taken for this one."""
+    """Return the entries of a list that could be confused with this one."""
     return [each for each in (0, entry - 2, entry - 1, entry + 1, entry + 2) if each >= 0 and each != entry]
 
 

@@ -1,11 +1,11 @@
-"""Write the reference programs as transcripts, what a policy is fine-tuned on; some hold a mistake that is put right.
+"""Write reference programs as transcripts to fine-tune a policy; some contain a mistake and its correction.
 
 Usage: python experiments/task_generator/bootstrap_transcripts.py --out transcripts.jsonl [--rows FILE] [--mistakes 0.3]
 
-A line a task: `{"task_id", "template", "messages"}`, the messages as the policy gets them at inference under
-`prompt=compact` (or `--prompt`), every step run in the sandbox and through the broker. An assistant message carries a
-`weight`: 1 is to be learned, 0 is a step that fails, after which the right one says so. `--rows` takes a file of
-generate.py. The wrong step never carries [All Finished]: such a step would end its path, right or not.
+The output has one line per task: `{"task_id", "template", "messages"}`, with the messages that the policy sees at
+inference under `prompt=compact` (or `--prompt`). Every step is executed in the sandbox and through the broker. An
+assistant message has a `weight`: 1 is trained on; 0 is a step that fails, and the right step after it says so. `--rows`
+takes a file of generate.py. A mistaken step never contains [All Finished], since that would end the path.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ REASONS = (
 
 @dataclass(frozen=True)
 class Draft:
-    """A step to write: its thought and its code, and whether it is right."""
+    """A step to write: its thought, its code, and whether it is right."""
 
     thought: str
     code: str
@@ -64,13 +64,13 @@ class Draft:
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs drafts as a search would."""
+    """Executes drafts as a search would."""
 
     sandbox: Executor
     broker: Broker
 
     async def path(self, task: Task, drafts: Sequence[Draft]) -> tuple[Node, ...] | None:
-        """The executed steps; None if a right one fails or a wrong one does not."""
+        """Return the executed steps; None if a right step fails or a mistaken one does not."""
         interpreter = await self.sandbox.start(task, self.broker.session(task).call)
         node = Node(id="0")
         try:
@@ -87,7 +87,7 @@ class Runner:
 
 
 def main() -> None:
-    """Run, write and count."""
+    """Run the programs, write the transcripts and print the counts."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=Path, default=FOLDER / "train.jsonl", help="tasks; default: the stored train")
     parser.add_argument("--out", type=Path, required=True, help="file for the transcripts")
@@ -103,9 +103,9 @@ def main() -> None:
 
 
 def transcripts(rows: Path, mistakes: float, seed: int, prompt: str = "compact") -> list[Transcript]:
-    """The transcripts of a file's tasks in its order, the same ones for the same seed.
+    """Return the transcripts of the tasks in a file, in its order, deterministic for a seed.
 
-    Fewer than the share `mistakes` hold one where there are not so many programs in which one fails.
+    Fewer than the share `mistakes` contain a mistake if there are not enough programs with one that fails.
     """
     config = validate(compose_all(["benchmark=tmdb_verified", f"policy_prompt@policy.prompt={prompt}"])[0])
     tasks = TMDBVerified(
@@ -115,7 +115,7 @@ def transcripts(rows: Path, mistakes: float, seed: int, prompt: str = "compact")
 
 
 def counted(found: Sequence[Transcript]) -> dict[str, Any]:
-    """How many transcripts, templates, steps and mistakes there are."""
+    """Return the numbers of transcripts, templates, steps and mistakes."""
     turns = [[message for message in each["messages"] if message["role"] == "assistant"] for each in found]
     return {
         "transcripts": len(found),
@@ -152,7 +152,7 @@ async def _transcripts(
 
 
 async def _path(runner: Runner, row: Row, task: Task, seed: int, *, mistaken: bool) -> tuple[Node, ...] | None:
-    """The steps of the row's program, executed; with a mistake, None if none was found that fails."""
+    """Return the executed steps of a row's program; with a mistake, None if no mistake fails."""
     drafts = [Draft(*pair) for pair in zip(row["thoughts"], row["program"], strict=True)]
     whole = await runner.path(task, drafts)
     if whole is None:
@@ -172,7 +172,7 @@ def _answer(path: Sequence[Node]) -> str | None:
 
 
 def _mistaken(drafts: Sequence[Draft], chance: Random) -> list[list[Draft]]:
-    """The drafts with a wrong one before one of them, in a drawn order: each kind of slip, then each again."""
+    """Yield the drafts with one mistaken step inserted, in random order: each kind of mistake, then each again."""
     kinds: dict[str, list[list[Draft]]] = {}
     for place, draft in enumerate(drafts):
         for kind, code in make_mistakes(draft.code):
@@ -184,7 +184,7 @@ def _mistaken(drafts: Sequence[Draft], chance: Random) -> list[list[Draft]]:
 
 
 def _text(draft: Draft, k: int, error: str | None, *, last: bool) -> str:
-    """The step as a policy is to write it, without its closing marker; `error` is what the step before ended with."""
+    """Return the step as the policy should write it, without closing marker; `error` is that of the previous step."""
     thought = draft.thought if error is None else f"Step {k - 1} failed, {_reason(error)}. {draft.thought}"
     parts = [f"##Step {k}: {thought}", "Python Code:", "```python", draft.code, "```"]
     return "\n".join(parts + [ALL_FINISHED] * last)
@@ -196,7 +196,7 @@ def _reason(error: str) -> str:
 
 
 def _transcript(config: RunConfig, task: Task, path: Sequence[Node]) -> Transcript:
-    """The line of a path: the messages that led to its last step, and that step."""
+    """Return the line of a path: the messages up to its last step, and that step."""
     chat = config.policy.prompt.messages(task, path)[:-1]  # nobody reads what the last step printed
     messages: list[dict[str, Any]] = [dict(message) for message in chat]
     turns = [message for message in messages if message["role"] == "assistant"]

@@ -1,9 +1,9 @@
-"""Run every reference program whole and damaged, in the sandbox and through the broker, and count the right answers.
+"""Test the answer checker: run every reference program intact and damaged, and count the accepted answers.
 
 Usage: python experiments/task_generator/checker_mutation_test.py --benchmark tmdb [--split test] [--seeds 5]
 
-A checker that lets a damaged program pass is too kind, one that fails a whole program too strict. A damaged program
-that is right by chance counts as one that passed, and the result names it.
+Programs run in the sandbox and through the broker. A checker that accepts a damaged program is too lenient; one that
+rejects an intact program is too strict. A damaged program that is right by chance counts as accepted, and is listed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ WHOLE = "whole"
 
 @dataclass(frozen=True)
 class Case:
-    """A program to run; `kind` is what is wrong with it, or `whole`."""
+    """A program to run; `kind` names its damage, or is `whole`."""
 
     task: Task
     seed: int
@@ -45,7 +45,7 @@ class Case:
 
 
 def main() -> None:
-    """Run, print and keep."""
+    """Run the programs, print and store the counts."""
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--benchmark", choices=("tmdb", "tmdb_verified"), default="tmdb")
     arguments.add_argument("--split", help="of tmdb_verified")
@@ -73,14 +73,14 @@ def main() -> None:
 
 
 def programs(benchmark: str) -> Mapping[str, Program]:
-    """The reference program of each task, by the task's id."""
+    """Return the reference program of each task by task id."""
     if benchmark == "tmdb":
         return {name: known.program for name, known in reference_answers.load_references().items() if known.answer}
     return {row["id"]: row["program"] for row in tmdb_verified.load_all_rows()}
 
 
 async def solved(config: RunConfig, cases: Sequence[Case]) -> list[bool]:
-    """Whether each case ends with the right answer, as a run would judge it."""
+    """Return whether each case ends with the right answer, judged as in a run."""
     places = asyncio.Semaphore(AT_ONCE)
     tasks = list({case.task.id: case.task for case in cases}.values())
     async with config.executor.open() as sandbox, config.tools.open(tasks) as broker:
@@ -102,7 +102,7 @@ async def _answer(sandbox: Executor, broker: Broker, case: Case) -> str | None:
 
 
 def counted(cases: Sequence[Case], right: Sequence[bool], whole: Mapping[str, Program]) -> dict[str, Any]:
-    """How many of each kind there are, how many passed, and which damaged ones did."""
+    """Return the numbers of each kind and of accepted ones, and the damaged programs that were accepted."""
     judged = list(zip(cases, right, strict=True))
     damaged = [(case, hit) for case, hit in judged if case.kind != WHOLE]
     passed = {(case.task.id, case.kind, _changed(case.program, whole[case.task.id])) for case, hit in damaged if hit}
@@ -137,7 +137,7 @@ def _cases(task: Task, program: Program, seed: int) -> list[Case]:
 
 
 def _changed(program: Program, whole: Program) -> str:
-    """The damaged step; empty where steps are missing."""
+    """Return the damaged step; empty if steps are missing."""
     return next((step for step, other in zip(program, whole, strict=False) if step != other), "")
 
 

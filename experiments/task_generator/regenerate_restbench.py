@@ -1,4 +1,4 @@
-"""Write the answers and calls of `benchmark=tmdb` anew, after a change of the replica's data or of a program.
+"""Regenerate the answers and calls of `benchmark=tmdb` after a change of the replica's data or of a program.
 
 Usage: python experiments/task_generator/regenerate_restbench.py
 """
@@ -16,7 +16,7 @@ Row = Mapping[str, Any]
 
 
 def checked(row: Row) -> Row:
-    """The stored line with its answers and calls."""
+    """Return the stored line with new answers and calls."""
     session = run_program(row["program"])
     found = {"program": row["program"], "calls": list(session.calls)}
     if "unanswerable" in row:
