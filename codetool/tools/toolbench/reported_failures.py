@@ -65,7 +65,7 @@ _KINDS = (
           r"|unable to find|nosuch(object|key)"),
     (504, r"timed? ?-?out"),
     (502, r"bad gateway"),
-    (503, r"service (temporarily )?unavailable|application error"),
+    (503, r"service (temporarily )?unavailable|application error|upstream connect error|no healthy upstream"),
     (405, r"method not allowed"),
     (400, r"bad request|missing|required|invalid|not valid|(could|can) ?not be (validated|parsed|processed)"
           r"|please (check|provide|enter)|unexpected keyword|positional argument|misconfigured|not configured"
@@ -86,7 +86,7 @@ _PLAIN = re.compile(
     rf"^{_CODE}?{_REASONS}\s*([.:!-].*)?$|^{_REASONS}\s*[-–:(]?\s*(?P<last>[45]\d\d)\W*$|"
     r"^(?:http )(?:error|status)? ?(?P<alone>[45]\d\d)\W*$|^error: |"
     r"^\w+ not found$|^error\W*$|^something went wrong|deployment could not be found|^function executing\b|"
-    r"gateway time-?out|^this endpoint is disabled|"
+    r"gateway time-?out|^upstream (request timeout|connect error)|^no healthy upstream|^this endpoint is disabled|"
     r"^404 page not found|^403 - forbidden|^oops\W+something|request failed with status code (?P<stated>[45]\d\d)$|"
     r"^an api key must be passed|^invalid (api[ _-]?key|token|credentials)\b|^authentication (is )?(required|failed)|"
     r"^you have exceeded (the|your)\b.{0,60}(quota|limit)|^(api )?(rate|quota|request) ?limit|^quota exceeded",
