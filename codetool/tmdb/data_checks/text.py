@@ -25,7 +25,7 @@ def find_unknown_codes(catalog: Catalog) -> Iterator[Finding]:
         yield from (make_finding(work, wrong) for wrong in _describe_unknown_codes(work))
     for file, row in _iterate_organisations(catalog.store):
         if row.origin_country and row.origin_country not in COUNTRIES:
-            yield Finding(file, f"{row.id} {row.name}", f"country {row.origin_country!r} is not in codes.py")
+            yield Finding(file, f"{row.id} {row.name}", f"country {row.origin_country!r} is not in iso_names.py")
     for person in catalog.store.people.values():
         if person.gender not in GENDERS:
             yield make_finding(person, f"gender: {person.gender} is none of {_join(GENDERS)}")
@@ -61,9 +61,9 @@ def _describe_unknown_codes(work: Movie | Show) -> Iterator[str]:
     releases = work.releases if isinstance(work, Movie) else ()
     for country in (*work.countries, *releases):
         if country not in COUNTRIES:
-            yield f"country {country!r} is not in codes.py"
+            yield f"country {country!r} is not in iso_names.py"
     if work.language not in LANGUAGES:
-        yield f"language {work.language!r} is not in codes.py"
+        yield f"language {work.language!r} is not in iso_names.py"
     for job in work.crew:
         if job not in DEPARTMENTS:
             yield f"job {job!r} is not in credits.py"
