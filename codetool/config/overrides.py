@@ -92,6 +92,13 @@ def _is_invalid_alone(override: str, multirun: bool) -> bool:
 def _find_unread_settings(config: DictConfig) -> Iterator[str]:
     """Yield a line for each setting of a preset that the stage does not read, or that a sweep ignores."""
     stage, owners = str(config.stage), map_names_to_stages()
+    chosen = OmegaConf.select(config, "hydra.runtime.choices.stage")
+    if chosen is not None and chosen != stage:
+        yield (
+            f"stage={stage}: a preset sets it as a value, which leaves the settings of stage={chosen}. Write "
+            f"`- override /stage: {stage}` under the preset's defaults."
+        )
+        return
     for name in map(str, config):
         if name in owners and stage not in owners[name]:
             yield f"{name}: a preset sets it, and only stage={', '.join(owners[name])} reads it, not stage={stage}."

@@ -281,6 +281,13 @@ def test_a_preset_that_chooses_the_stage_gets_its_defaults(tmp_path: Path) -> No
     assert config.search["_target_"].endswith("Exhaustive") and config.prm["_target_"].endswith("NoPRM")
 
 
+def test_a_preset_that_sets_the_stage_as_a_value_is_told_how_to_choose_it(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nstage: collect\n")
+    with pytest.raises(ConfigError, match=r"leaves the settings of stage=evaluate. Write `- override /stage: collect`"):
+        compose_all([f"hydra.searchpath=[{tmp_path}]", "experiment=mine"])
+
+
 def test_a_preset_may_not_set_what_another_stage_reads(tmp_path: Path) -> None:
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\ntrain:\n  epochs: 2\n")
