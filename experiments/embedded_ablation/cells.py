@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hydra import compose
 from rich.console import Console
 
+from codetool.config.config_sources import initialize_hydra
+from codetool.config.invocation import get_chosen_options
 from codetool.config.override_errors import get_key
 from codetool.config.overrides import compose_all
 from codetool.config.run_config import validate
@@ -102,6 +105,8 @@ def runs(plan: Plan) -> list[CellRun]:
 
 def folder_of(options: Sequence[str]) -> Path:
     """Return the run folder that `run.py` would use. Raises CodeToolError for invalid options."""
-    config = validate(compose_all([*options, "dry_run=true"])[0])
-    chosen = dict(word.split("=", 1) for word in options if "." not in get_key(word))
-    return run(config, {"reward": "codetool", "experiment": "none", **chosen}, Console(quiet=True)).folder
+    overrides = [*options, "dry_run=true"]
+    config = validate(compose_all(overrides)[0])
+    with initialize_hydra(()):
+        hydra = compose("config", overrides, return_hydra_config=True).hydra
+    return run(config, get_chosen_options(hydra), Console(quiet=True)).folder

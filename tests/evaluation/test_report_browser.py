@@ -190,7 +190,7 @@ def test_a_link_leads_to_a_task(window: Browser, tmp_path: Path, anchor: str, ti
 def test_a_task_without_a_tree_says_so(report: Browser) -> None:
     report.js("location.hash = '#task-t4'")
     report.wait("byId('task').innerText.includes('No step was recorded')")
-    assert "because of ours" in words(report, "#task")
+    assert "because of internal" in words(report, "#task")
 
 
 def test_texts_of_others_stay_texts(window: Browser, tmp_path: Path) -> None:
