@@ -60,4 +60,5 @@ def test_wrong_settings_are_named(wrong):
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_every_line_says_what_it_means(name):
-    assert all("#" in line for line in (CONF / "reward" / f"{name}.yaml").read_text().splitlines())
+    lines = (CONF / "reward" / f"{name}.yaml").read_text().splitlines()
+    assert all("#" in line for line in lines if not line.startswith("_target_:"))
