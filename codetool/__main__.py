@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -23,6 +24,7 @@ PRINTING_FLAGS = frozenset(
     {"--cfg", "-c", "--info", "-i", "--hydra-help", "--help", "-h", "--version", "--shell-completion", "-sc"}
 )
 """Flags that print something and run nothing."""
+STOPPED_MESSAGE = "Stopped. What is finished is kept; the same command continues."
 INTERRUPTED_EXIT_CODE = 130  # the shell's convention: 128 + SIGINT
 NO_READER_EXIT_CODE = 141  # 128 + SIGPIPE: the reader of the output, such as `head`, has ended
 
@@ -30,6 +32,8 @@ NO_READER_EXIT_CODE = 141  # 128 + SIGPIPE: the reader of the output, such as `h
 def main() -> None:
     """Run the command line. Exits with 0, the exit code of a CodeToolError, 1 if a task failed, or 130 on Ctrl-C."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems stop jobs so: end as Ctrl-C does
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not if the shell has told us to ignore it
+        signal.signal(signal.SIGINT, _stop_at_once)
     _check_streams()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # do not fail on a terminal without Unicode
@@ -39,13 +43,29 @@ def main() -> None:
         _run()
         sys.stdout.flush()
     except KeyboardInterrupt:
-        print("Stopped. What is finished is kept; the same command continues.", file=sys.stderr, flush=True)
-        os._exit(INTERRUPTED_EXIT_CODE)  # at once: a second Ctrl-C may have left a model's thread running
+        _stop_at_once()
     except BrokenPipeError:
         _exit_without_reader()
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _stop_at_once(*_: object) -> NoReturn:
+    """Say that the command was stopped, and exit without waiting for threads, such as a model's.
+
+    Handles Ctrl-C until a stage or a sweep runs: libraries that are being imported, or that compose the configuration,
+    turn a KeyboardInterrupt into errors of their own.
+    """
+    with contextlib.suppress(OSError):
+        os.write(2, f"{STOPPED_MESSAGE}\n".encode())  # print() must not be entered twice, and may be running
+    os._exit(INTERRUPTED_EXIT_CODE)
+
+
+def _raise_on_interrupt() -> None:
+    """Let Ctrl-C raise KeyboardInterrupt from now on, so that what is running can end in order."""
+    if signal.getsignal(signal.SIGINT) is _stop_at_once:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _check_streams() -> None:
@@ -98,6 +118,7 @@ def _run() -> None:
             if other_flags := _remove_config_dir_flags([flag for flag in flags if flag not in MULTIRUN_FLAGS]):
                 raise ConfigError(f"{' '.join(other_flags)}: leave it out, or leave out -m: they do not go together.")
             first = validated[0]
+            _raise_on_interrupt()
             sys.exit(1 if sweep(options, first.stage, first.outputs, dry_run=first.dry_run, folders=folders) else 0)
     except CodeToolError as error:
         _exit_with_error(str(error), error.exit_code)
@@ -192,7 +213,9 @@ def _run_stage(config: DictConfig) -> None:
     choices = get_chosen_options(HydraConfig.get())
     try:
         settings = validate(config)
-        failed = _load_stages()[settings.stage](settings, choices, Console(stderr=True))
+        run_stage = _load_stages()[settings.stage]
+        _raise_on_interrupt()
+        failed = run_stage(settings, choices, Console(stderr=True))
         sys.stdout.flush()
     except BrokenPipeError:  # here, because Hydra would print its own traceback
         _exit_without_reader()

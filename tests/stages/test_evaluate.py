@@ -170,7 +170,7 @@ def test_a_folder_that_cannot_be_made_is_one_message(run: CommandLine, policy: C
 
 
 def test_ctrl_c_at_start_up_is_quiet(run: CommandLine) -> None:
-    for moment in (0.1, 0.3, 0.6):
+    for moment in (0.1, 0.2, 0.3, 0.6, 1.0):
         process = run.start_cold("dry_run=true")
         time.sleep(moment)
         process.send_signal(signal.SIGINT)
