@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results"
 PYTEST = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--no-header")
-TIMEOUT = 300.0  # seconds of one pytest run; a fault that makes the tests hang is found
+TIMEOUT = 150.0  # seconds of one pytest run; a fault that makes the tests hang is found
 
 
 @dataclass(frozen=True)
