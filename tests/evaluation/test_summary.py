@@ -95,3 +95,10 @@ def test_order_of_lines_changes_no_value():
         summarize_results(lines, 9, seed=0).metrics["success"]
         == summarize_results(lines[::-1], 9, seed=0).metrics["success"]
     )
+
+
+def test_groups_stand_in_the_order_of_their_first_tasks_and_tasks_without_one_make_none():
+    lines = [line(name, True) for name in "abcd"]
+    summary = summarize_results(lines, 4, seed=0, groups={"a": "G2", "b": None, "c": "G1", "d": "G2"})
+    assert list(summary.groups) == ["G2", "G1"]
+    assert summarize_results(lines[:2], 2, seed=0, groups={"a": "G2", "b": None}).groups == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from promptly import promptly
 
 from codetool.errors import ConfigError, UnreachableError
 from codetool.judges.endpoint_judge import count_votes
-from codetool.judges.votes import VoteRequest
+from codetool.judges.votes import VoteRequest, VoteSettings, count_missing_votes
 from codetool.runs import journal
 
 ann_is_right = saying(lambda said: "Yes." if "Ann" in said else "no, it does not")
@@ -190,3 +191,12 @@ def test_seeds_of_votes_do_not_depend_on_the_prompt() -> None:
     ballots = [VoteRequest("answer", "t1", number, "p") for number in range(50)]
     assert len({ballot.seed(0) for ballot in ballots}) == 50
     assert VoteRequest("answer", "t1", 0, "other").seed(0) == ballots[0].seed(0) != ballots[0].seed(1)
+
+
+async def test_votes_that_are_missing_in_the_journal_are_counted(tmp_path: Path) -> None:
+    settings = VoteSettings(model="m", temperature=0.0, max_tokens=10, seed=0)
+    requests = [VoteRequest("answer", "t1", number, "Solved?") for number in range(3)]
+    file = tmp_path / "votes.jsonl"
+    assert count_missing_votes(requests, settings, file) == 3
+    journal.append_line(file, json.dumps({"key": settings.key(requests[1]), "label": "Solved"}))
+    assert count_missing_votes([*requests, requests[0]], settings, file) == 2

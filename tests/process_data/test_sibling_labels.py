@@ -100,3 +100,7 @@ def test_what_balance_drops_depends_on_the_seed_and_not_on_the_order() -> None:
     dropped = choose_steps_to_drop(steps, seed=0)
     assert dropped == choose_steps_to_drop(reversed(steps), seed=0)
     assert dropped != choose_steps_to_drop(steps, seed=1)
+
+
+def test_a_step_without_a_decided_leaf_has_no_label() -> None:
+    assert labels(rollout({"1-1": True}, "2")) == {"1": None, "1-1": None}

@@ -120,3 +120,21 @@ def test_a_line_that_somebody_else_wrote_is_named(tmp_path: Path) -> None:
     path.write_bytes(journal.encode_record({"n": 1}) + b"garbage\n" + journal.encode_record({"n": 2}))
     with pytest.raises(ConfigError, match=r"a\.jsonl, line 2, .*garbage.*fresh=true"):
         list(journal.read_records(path))
+
+
+def test_the_last_record_of_a_task_counts_and_replaced_ones_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    for task_id, n in [("a", 1), ("b", 2), ("a", 3), ("a", 4)]:
+        journal.append_line(path, f'{{"task_id": "{task_id}", "n": {n}}}')
+    latest, replaced = journal.read_latest_records(path, {"task_id": str})
+    assert ({task_id: record["n"] for task_id, record in latest.items()}, replaced) == ({"b": 2, "a": 4}, 2)
+
+
+def test_an_appended_line_begins_a_line_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    journal.append_line(path, '{"n": 1}')
+    journal.append_line(path, '{"n": 2}')
+    assert path.read_bytes() == b'{"n": 1}\n{"n": 2}\n'
+    path.write_bytes(b'{"n": 1}\n{"n":')
+    journal.append_line(path, '{"n": 2}')
+    assert path.read_bytes() == b'{"n": 1}\n{"n":\n{"n": 2}\n'

@@ -16,6 +16,7 @@ from broker_world import film_task, get, settings
 from film_service import KEY, FilmService, film_service
 
 from codetool.errors import ConfigError, MissingError
+from codetool.tools import broker
 from codetool.tools.secrets import Keyring, Secret
 from codetool.tools.signing_transport import add_credentials
 from codetool.tools.task_session import TaskSession
@@ -297,3 +298,18 @@ def test_a_key_goes_over_plain_http_only_to_a_host_configured_with_its_port() ->
     assert [str(request.url) for request in (upgraded, plain)] == ["https://films.test/x", "http://films.test:8080/x"]
     assert "authorization" in upgraded.headers
     assert "authorization" not in other.headers
+
+
+async def test_an_attempt_may_take_the_connection_and_twice_the_time_to_a_byte(
+    service: FilmService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deadlines = []
+
+    class Recorded(broker.LiveSource):
+        def __init__(self, *arguments: Any, deadline: float, **more: Any) -> None:
+            deadlines.append(deadline)
+            super().__init__(*arguments, deadline=deadline, **more)
+
+    monkeypatch.setattr(broker, "LiveSource", Recorded)
+    async with tools_of(service, connect_timeout=3.0, timeout=7.0):
+        assert deadlines == [17.0]

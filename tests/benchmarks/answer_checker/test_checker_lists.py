@@ -243,3 +243,10 @@ def test_raw_records_of_right_images_are_a_dump():
     for dump in ({"id": 1, "stills": [record]}, [record], {"stills": [record]}):
         assert not matches(Answer("some_of", IMAGES), str(dump))
     assert matches(Answer("some_of", IMAGES), str({"image": [record["file_path"]]}))
+
+
+def test_a_long_text_before_a_list_is_no_introduction() -> None:
+    answer = Answer("list", ["Alice Munro", "Bob Dylan"])
+    told = "the winners are Alice Munro and Bob Dylan."
+    long = "I have looked at very many pages of the service about prizes and people and so on today, and "
+    assert matches(answer, f"T{told[1:]}", "Who won?") and not matches(answer, long + told, "Who won?")
