@@ -32,9 +32,8 @@ def check(row, text):
     return benchmark("dev").check(TASKS[row["id"]], text)
 
 
-@pytest.mark.parametrize(
-    "split", [pytest.param(split, marks=() if split == "dev" else pytest.mark.slow) for split in SPLITS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("split", SPLITS)
 def test_the_generator_makes_the_stored_tasks(split):
     assert generate_split(split) == ROWS[split], WRITE
 
