@@ -127,6 +127,11 @@ TEXTS = {
 @pytest.mark.parametrize("text", TEXTS)
 def test_the_checker_is_fast_for_any_text(text):
     for name, answer in ANSWERS.items():
-        began = process_time()
-        matches(answer, TEXTS[text], "How long is the film Up and is the film It good?")
-        assert process_time() - began < 2.0, name  # a quadratic pattern takes a minute
+        seconds = min(_measure_cpu_seconds(answer, TEXTS[text]) for _ in range(3))  # one may hold a garbage collection
+        assert seconds < 0.2, name
+
+
+def _measure_cpu_seconds(answer, text):
+    began = process_time()
+    matches(answer, text, "How long is the film Up and is the film It good?")
+    return process_time() - began
