@@ -194,8 +194,12 @@ class Interpreter(Protocol):
         """Return a copy with all variables; later changes in one do not affect the other."""
         ...
 
-    async def run(self, code: str) -> Execution:
-        """Execute one step in this process. A step that hangs or crashes ends this process only."""
+    async def run(self, code: str, *, number: int | None = None) -> Execution:
+        """Execute one step in this process. A step that hangs or crashes ends this process only.
+
+        `number` is the step's one-based place on its path, for tracebacks: the steps before it may have had no code, or
+        have ended their process. None counts the steps that this interpreter executed.
+        """
         ...
 
     async def close(self) -> None:

@@ -24,6 +24,7 @@ MAX_FORKED_LAYERS = 14
 MAX_COMPILED_CHARACTERS = 200_000
 """Maximum number of characters of code that the host compiles to find syntax errors; the process checks longer code."""
 STEP_FILENAME = "<step>"
+PREAMBLE_FILENAME = "<preamble>"
 THREADS_STOPPED_MESSAGE = "[Threads that were still running when the step ended were stopped.]"
 
 
@@ -64,8 +65,18 @@ class SandboxInterpreter:
                 await child._build_in_slot()
             return child
 
-    async def run(self, code: str) -> Execution:
-        """Execute one step. Raises SandboxError if this interpreter is closed or dead."""
+    async def run(self, code: str, *, number: int | None = None) -> Execution:
+        """Execute one step. Raises SandboxError if this interpreter is closed or dead.
+
+        Tracebacks call it `<step NUMBER>`; by default it is counted after the steps that this interpreter executed.
+        """
+        return await self._run_named(code, None if number is None else f"<step {number}>")
+
+    async def run_preamble(self, code: str) -> Execution:
+        """Execute the task's preamble, which is not a step. Raises SandboxError as `run` does."""
+        return await self._run_named(code, PREAMBLE_FILENAME)
+
+    async def _run_named(self, code: str, name: str | None) -> Execution:
         if not code.strip():
             return Execution("no_code", error="the step has no code")
         error = find_syntax_error(code)
@@ -78,12 +89,15 @@ class SandboxInterpreter:
                 self._end_reason = f"it could not be built: {self._build_error}"
                 return Execution("killed", error=f"the interpreter could not be built: {self._build_error}")
             try:
-                return await self._run(process, code)
+                return await self._run(process, code, name or self._name_next_step())
             except BaseException:
                 self._end("its last step was broken off")
                 raise
 
-    async def _run(self, process: LiveProcess, code: str) -> Execution:
+    def _name_next_step(self) -> str:
+        return f"<step {1 + sum(record.name != PREAMBLE_FILENAME for record in self.path)}>"
+
+    async def _run(self, process: LiveProcess, code: str, name: str) -> Execution:
         exchanged: list[tuple[HttpRequest, ToolAnswer]] = []
         writes = [answer for record in self.path for _, answer in record.calls if answer.call.effect == "write"]
 
@@ -100,11 +114,11 @@ class SandboxInterpreter:
             self._end_reason = str(error)
             return Execution("killed", error=f"the interpreter died: {error}")
         with self._resources.pool.hold(process):
-            execution = await self._resources.run_step(process, code, answer)
+            execution = await self._resources.run_step(process, code, name, answer)
             if not process.alive:
                 self._end_reason = execution.error
                 return execution
-            self.path = process.history = (*self.path, ExecutedStep(code, tuple(exchanged)))
+            self.path = process.history = (*self.path, ExecutedStep(code, name, tuple(exchanged)))
             if await process.has_threads():
                 execution = await self._stop_threads(process, execution)
         return execution
@@ -194,7 +208,7 @@ class SandboxInterpreter:
         for record in self.path[len(process.history) :]:
             self._resources.replayed_steps += 1
             with self._resources.pool.hold(process):
-                execution = await self._resources.run_step(process, record.code, _replay_answers(record))
+                execution = await self._resources.run_step(process, record.code, record.name, _replay_answers(record))
                 if not process.alive:
                     raise ClosedError(f"a step of its path could not be repeated: {execution.error}")
                 process.history = (*process.history, record)

@@ -27,7 +27,7 @@ class InterpreterResources:
             raise SandboxError("the sandbox's root process died; start the run again, it resumes")
         return self.zygote
 
-    async def run_step(self, process: LiveProcess, code: str, call_tool: CallTool) -> Execution:
+    async def run_step(self, process: LiveProcess, code: str, name: str, call_tool: CallTool) -> Execution:
         """Run `code` in a process that the caller holds in the pool, so that it is not evicted meanwhile."""
         async with process.lock:
-            return await process.run(code, call_tool, self.timeout)
+            return await process.run(code, name, call_tool, self.timeout)

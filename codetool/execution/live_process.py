@@ -46,6 +46,8 @@ class ExecutedStep:
     """One executed step and its tools' answers, which suffice to run it again without calling the tools."""
 
     code: str
+    name: str
+    """File name of its code in tracebacks: `<step 2>`, `<preamble>`."""
     calls: tuple[tuple[HttpRequest, ToolAnswer], ...]
 
 
@@ -95,12 +97,12 @@ class LiveProcess:
             if self.parent:
                 self.parent._release_folder()
 
-    async def run(self, code: str, call_tool: CallTool, timeout: float) -> Execution:
+    async def run(self, code: str, name: str, call_tool: CallTool, timeout: float) -> Execution:
         """Run one step and return its Execution. A process that violates the protocol or times out is killed."""
         timer = PausableTimer(timeout)
         calls: list[ToolAnswer] = []
         try:
-            message = await self._exchange(code, call_tool, timer, calls)
+            message = await self._exchange(code, name, call_tool, timer, calls)
             printed, stderr = self._parse_output(message, "observation")
             error = get_text(message, "error", optional=True) or None
         except _StepTimeoutError:
@@ -121,10 +123,12 @@ class LiveProcess:
             error = f"{failed.call.method} {failed.call.url} answered {failed.failure or failed.status}"
         return Execution(status, format_observation(printed, stderr), error, timer.elapsed, tuple(calls), stderr)
 
-    async def _exchange(self, code: str, call_tool: CallTool, timer: PausableTimer, calls: list[ToolAnswer]) -> Message:
+    async def _exchange(
+        self, code: str, name: str, call_tool: CallTool, timer: PausableTimer, calls: list[ToolAnswer]
+    ) -> Message:
         """Run the step, answer its tool calls and add the answers to `calls`; returns the process's final report."""
         with _translate_timeouts():
-            await self._send("run", timer, code=code)
+            await self._send("run", timer, code=code, name=name)
         while True:
             with _translate_timeouts():
                 message = await self._receive(timer, "call", "done")

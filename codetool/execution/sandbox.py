@@ -125,7 +125,7 @@ class Sandbox:
         root = SandboxInterpreter(self._resources, call_tool)
         await root.build()
         if task.preamble.strip():
-            execution = await root.run(task.preamble)
+            execution = await root.run_preamble(task.preamble)
             if not execution.ran:
                 await root.close()
                 raise SandboxError(f"the preamble of task {task.id} failed: {execution.error}. Correct the task's data")

@@ -32,7 +32,7 @@ class InterpreterTree:
         """What `code` does after `parent`. Its state is kept for the node's children unless it is the path's last."""
         before = await self._find_interpreter(parent)
         interpreter = await asyncio.shield(self._start_owned(before.branch()))
-        execution = await interpreter.run(code)
+        execution = await interpreter.run(code, number=parent.depth + 1)
         if last or execution.status in PROCESS_ENDED:
             await interpreter.close()
         else:

@@ -128,3 +128,20 @@ async def test_path_that_cannot_be_repeated_says_so() -> None:
         execution = await node.run("1")
         assert execution.status == "killed"
         assert "could not be built: a step of its path could not be repeated" in (execution.error or "")
+
+
+async def test_rebuilt_interpreter_keeps_the_numbers_of_its_steps() -> None:
+    task = Task("p", "q", (), preamble="def p():\n    g()")
+    async with settings(max_live_processes=1).open() as sandbox:
+        node = await sandbox.start(task, Tool())
+        await node.run("import traceback\nthis is no step")
+        await node.run("def g():\n    f()", number=2)
+        await node.run("def f():\n    1 / 0", number=4)
+        await (await sandbox.start(task, Tool())).run("1")
+        assert sandbox.evicted_branches > 0
+        execution = await node.run(
+            "import traceback\ntry:\n    p()\nexcept Exception:\n    traceback.print_exc()", number=5
+        )
+        assert sandbox.replayed_steps > 0
+        names = [line.split('"')[1] for line in execution.stderr.splitlines() if 'File "' in line]
+        assert names == ["<step 5>", "<preamble>", "<step 2>", "<step 4>"]

@@ -1,4 +1,5 @@
 import asyncio
+import re
 
 import pytest
 from sandbox_support import TASK, Tool, settings
@@ -6,7 +7,8 @@ from sandbox_support import TASK, Tool, settings
 from codetool.errors import SandboxError
 from codetool.execution.interpreter import SandboxInterpreter
 from codetool.execution.sandbox import Sandbox
-from codetool.types import HttpRequest, Task, ToolAnswer, ToolCall
+from codetool.search.states import InterpreterTree
+from codetool.types import Execution, HttpRequest, Node, Task, ToolAnswer, ToolCall
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -251,3 +253,35 @@ async def test_one_tool_call_for_each_call_written(sandbox: Sandbox) -> None:
         await asyncio.gather(*(child.run(CALL) for child in children))
         level = children[:3]
     assert len(tool.asked) == 3 + 9 + 9
+
+
+FRAMES = "import traceback\ntry:\n    f()\nexcept Exception:\n    traceback.print_exc()"
+
+
+def find_file_names(execution: Execution) -> list[str]:
+    """The file names in the traceback that FRAMES prints, from its own step to the one that defines `f`."""
+    return re.findall(r'File "(<.*?>)"', execution.stderr)
+
+
+async def test_tracebacks_name_steps_by_their_number_and_leave_the_preamble_out(sandbox: Sandbox) -> None:
+    task = Task("p", "q", (), preamble="def f():\n    1 / 0")
+    root = await sandbox.start(task, Tool())
+    first = await root.run(FRAMES)
+    assert find_file_names(first) == ["<step 1>", "<preamble>"]
+    assert "    1 / 0\n" in first.stderr
+    await root.run("def f():\n    [][0]")
+    assert find_file_names(await root.run(FRAMES)) == ["<step 3>", "<step 2>"]
+    await root.close()
+
+
+async def test_step_numbers_are_those_of_the_path_after_a_step_that_ended_its_process_or_had_no_code() -> None:
+    task = Task("p", "q", (), preamble="def f():\n    1 / 0")
+    async with settings(timeout=0.3).open() as sandbox:
+        tree = InterpreterTree(task, sandbox, Tool())
+        ended = Node("1", Node("0"), 1)
+        assert (await tree.run(ended.parent or ended, ended.id, "while True: pass", last=False)).status == "timeout"
+        assert find_file_names(await tree.run(ended, "1-1", FRAMES, last=False)) == ["<step 2>", "<preamble>"]
+        without_code = Node("1-1-1", Node("1-1", ended, 2), 3)
+        third = await tree.run(without_code, "1-1-1-1", FRAMES, last=False)
+        assert find_file_names(third) == ["<step 4>", "<preamble>"]
+        await tree.close()

@@ -90,7 +90,7 @@ class Memory:
         await asyncio.sleep(self.sandbox.delay())
         return child
 
-    async def run(self, code: str) -> Execution:
+    async def run(self, code: str, *, number: int | None = None) -> Execution:
         await asyncio.sleep(self.sandbox.delay())
         if "HANG" in code or "DIE" in code:
             await self.close()

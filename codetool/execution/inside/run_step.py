@@ -66,7 +66,6 @@ class StepRunner:
     def __init__(self, limit: int) -> None:
         """`limit` is the maximum number of characters kept of a step's stdout."""
         self._limit = limit
-        self._count = 0
         self._roots = sorted({path for path in sys.path if len(path) > 1}, key=len, reverse=True)
         self._module = types.ModuleType("__main__")
         sys.modules["__main__"] = self._module
@@ -84,10 +83,8 @@ class StepRunner:
         lines = _strip_addresses(text).rstrip().splitlines(keepends=True)
         return "".join(lines[-MAX_STDERR_LINES:])[-MAX_STDERR_CHARACTERS:]
 
-    def run(self, code: str) -> StepOutcome:
-        """Run one step. Any exception, even SystemExit, becomes part of the outcome."""
-        self._count += 1
-        name = f"<step {self._count}>"
+    def run(self, code: str, name: str) -> StepOutcome:
+        """Run one step; `name` is its file name in tracebacks. Any exception, even SystemExit, becomes an outcome."""
         self._capture.clear()
         self._errors.clear()
         if not all(map(_is_open, self._streams)):  # exit() closes stdin

@@ -125,7 +125,7 @@ def serve(connection: HostConnection, steps: StepRunner, setup: Setup, version: 
         connection.token = message.get("token")
         if message["kind"] == "run":
             connection.begin_step()
-            connection.end_step(steps.run(get_text(message, "code")))
+            connection.end_step(steps.run(get_text(message, "code"), get_text(message, "name")))
         elif message["kind"] == "branch":
             if _branch(connection, descriptors[0]):
                 command, _ = receive(connection.socket)
