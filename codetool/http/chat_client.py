@@ -25,16 +25,18 @@ from codetool.http.chat_connection import CONNECT_SECONDS, ChatConnection, Error
 from codetool.http.chat_response import Completion, merge_completions, parse_completion
 from codetool.http.context_size import find_answer_room, is_overflow
 from codetool.http.endpoint import Endpoint
+from codetool.http.errors_in_success import NO_CHOICE, NoChoiceError
 from codetool.http.rate_limiter import AdaptiveLimiter
 from codetool.http.request_fields import LENGTH_FIELDS, RequestFields
 from codetool.http.response_warnings import FILTERED_PROMPT, ResponseWarnings
 from codetool.http.retry import RetriesExhaustedError, RetryableError, RetryPolicy, call_with_retries, parse_retry_after
 from codetool.http.server_error import ServerError
-from codetool.http.user_errors import format_error, is_final, make_user_error
+from codetool.http.user_errors import format_error, is_final, make_exhausted_error, make_user_error
 
 log = logging.getLogger(__name__)
 
 TIMEOUT_RETRIES = 2  # each costs the server a whole generation; every retry waits twice as long
+NO_CHOICE_RETRIES = 2  # the server may bill each, and mostly answers a prompt in the same way again
 MAX_ADAPTATIONS = 12
 """Maximum number of times that one request is changed after a refusal."""
 MAX_SHORT_RESPONSES = 3
@@ -152,15 +154,19 @@ class ChatClient:
 
         A response that `accept` rejects counts as a failed attempt; it is returned after the last one.
         """
-        timeouts, successes = 0, self.limiter.success_count
+        timeouts, without_choice, successes = 0, 0, self.limiter.success_count
 
         async def attempt() -> dict[str, Any]:
-            nonlocal timeouts, successes
+            nonlocal timeouts, without_choice, successes
             try:
                 return await self._send_adapted(body, self.endpoint.timeout * 2**timeouts, accept)
             except ServerTimeoutError as error:
                 timeouts += 1
                 error.last = timeouts > TIMEOUT_RETRIES
+                raise
+            except NoChoiceError as error:
+                without_choice += 1
+                error.last = without_choice > NO_CHOICE_RETRIES
                 raise
             except _RateLimitedError as error:
                 # A 429 while others are answered (a quota per minute, many clients) does not count as fruitless.
@@ -173,7 +179,7 @@ class ChatClient:
             answer = await call_with_retries(attempt, RetryPolicy(self.endpoint.retries, self.endpoint.backoff))
         except RetriesExhaustedError as error:
             if not isinstance(error.reason, _RejectedResponseError):
-                raise self._make_exhausted_error(error) from error
+                raise make_exhausted_error(self.endpoint, error) from error
             answer = error.reason.response
         self.warnings.warn_if_prompt_cut(answer.get("usage"), body)
         return answer
@@ -227,16 +233,10 @@ class ChatClient:
         if error.status == 429:
             self.limiter.throttled(ticket)
             raise _RateLimitedError(format_error(error, self._key), retry_after=retry_after)
+        if error.code == NO_CHOICE:
+            raise NoChoiceError(format_error(error, self._key), retry_after=retry_after)
         self.limiter.failed()
         raise RetryableError(format_error(error, self._key), retry_after=retry_after)
-
-    def _make_exhausted_error(self, error: RetriesExhaustedError) -> UnreachableError:
-        group = self.endpoint.group
-        return UnreachableError(
-            f"{self.endpoint.base_url} gave no answer in {error.attempts} attempts; the last one: {error.reason}. Is "
-            f"the server up and not overloaded? `{group}.retries`, `{group}.timeout` and `{group}.concurrency` "
-            "set how hard it is tried; the same command resumes."
-        )
 
     def _make_refusal_error(self, error: ServerError) -> CodeToolError:
         """Return the exception for a permanent error; an error that all requests would get is stored for them."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from codetool.http.chat_response import Completion
 from codetool.http.endpoint import Endpoint
+from codetool.http.finish_reasons import normalize_finish_reason
 
 log = logging.getLogger(__name__)
 
@@ -21,8 +22,6 @@ _WARNING_BY_REASON = {
     "empty": "were empty",
     FILTERED_PROMPT: "were prompts that the server's content filter does not let pass",
 }
-_REASON_SYNONYMS = {"max_tokens": "length", "max_output_tokens": "length", "safety": "content_filter"}
-"""Finish reasons of other servers and their OpenAI names."""
 _MIN_CHARS = 1000
 _MIN_TOKENS = 100
 _MAX_CHARS_PER_TOKEN = 6.0
@@ -47,7 +46,7 @@ class ResponseWarnings:
         """Count the choices of a completion by finish reason."""
         self._max_tokens = max(self._max_tokens, body.get("max_tokens", 0))
         for reason in completion.finish_reasons:
-            self.count_reason(_REASON_SYNONYMS.get(reason.lower(), reason) if reason else "")
+            self.count_reason(normalize_finish_reason(reason))
         if completion.estimated:
             self.warn_once("estimated", "reports no usage: tokens are estimated as characters / 4")
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Mapping
 from typing import Any
 
+from codetool.http.errors_in_success import FILTER_FIELDS
+
 TEXT_FIELDS = ("content", "refusal", "reasoning_content", "reasoning")
+
+KEPT_FIELDS = ("usage", *FILTER_FIELDS)
+"""Fields of a chunk that belong to the completion as a whole."""
 
 
 async def assemble_completion(chunks: AsyncIterable[Any]) -> dict[str, Any]:
@@ -17,8 +22,7 @@ async def assemble_completion(chunks: AsyncIterable[Any]) -> dict[str, Any]:
     completion: dict[str, Any] = {}
     async for chunk in chunks:
         content: dict[str, Any] = chunk.to_dict()
-        if content.get("usage"):
-            completion["usage"] = content["usage"]
+        completion |= {name: content[name] for name in KEPT_FIELDS if content.get(name)}
         for part in content.get("choices") or ():
             index = part.get("index") or 0
             _extend_choice(choices.setdefault(index, {"index": index, "message": {"role": "assistant"}}), part)

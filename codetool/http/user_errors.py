@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import re
 
-from codetool.errors import CodeToolError, ConfigError, MissingError, PromptFilteredError, PromptTooLongError
+from codetool.errors import (
+    CodeToolError,
+    ConfigError,
+    MissingError,
+    PromptFilteredError,
+    PromptTooLongError,
+    UnreachableError,
+)
 from codetool.http.context_size import is_overflow
 from codetool.http.endpoint import Endpoint
+from codetool.http.errors_in_success import NoChoiceError
+from codetool.http.retry import RetriesExhaustedError
 from codetool.http.server_error import ServerError
 
 _UNKNOWN_MODEL = re.compile(
@@ -43,6 +52,22 @@ def make_user_error(server: Endpoint, key: str | None, error: ServerError) -> Co
     sentence = message if message.endswith((".", "!", "?")) else f"{message}."
     return CodeToolError(
         f"{address} refuses a request for {server.model}: {sentence}{_advise_on_fields(server, error)}"
+    )
+
+
+def make_exhausted_error(server: Endpoint, error: RetriesExhaustedError) -> UnreachableError:
+    """Return the exception for a request whose retries are used up."""
+    group, tried = server.group, f"in {error.attempts} attempt{'' if error.attempts == 1 else 's'}"
+    if isinstance(error.reason, NoChoiceError):
+        return UnreachableError(
+            f"{server.base_url} gave no text for {server.model!r} {tried}; the last one: {error.reason}. A server that "
+            "answers so mostly filters the prompt, or leaves no tokens for an answer: look into its log, raise "
+            f"`{group}.max_tokens` or choose another `{group}.model`; the same command resumes."
+        )
+    return UnreachableError(
+        f"{server.base_url} gave no answer {tried}; the last one: {error.reason}. Is "
+        f"the server up and not overloaded? `{group}.retries`, `{group}.timeout` and `{group}.concurrency` "
+        "set how hard it is tried; the same command resumes."
     )
 
 

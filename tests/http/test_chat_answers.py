@@ -8,7 +8,7 @@ import pytest
 from chat_server import Reply, chat, serve_chat
 from chat_world import MESSAGES, ask, choice, request_once, script, settings
 
-from codetool.errors import CodeToolError, UnreachableError
+from codetool.errors import CodeToolError, PromptFilteredError, UnreachableError
 from codetool.http.chat_client import ChatClient
 
 PASSING = {
@@ -106,6 +106,9 @@ async def test_contents_that_are_no_text_are_named(content: Any) -> None:
         ({"content": ""}, "stop", "empty", "empty"),
         (None, "content_filter", "content_filter", "content filter"),
         (None, "length", "length", "cut at policy.max_tokens=64"),
+        (None, "MAX_TOKENS", "MAX_TOKENS", "cut at policy.max_tokens=64"),
+        (None, "SAFETY", "SAFETY", "content filter"),
+        ({"content": None}, "content_filter: RECITATION", "content_filter: RECITATION", "content filter"),
     ],
 )
 async def test_answers_without_a_whole_text_are_counted_by_kind_and_told_once(
@@ -137,6 +140,69 @@ async def test_a_prompt_that_outgrows_the_servers_own_rate_is_warned_of(caplog: 
         assert "cuts" not in caplog.text
         await ask(client, messages=[{"role": "user", "content": "word " * 2400}])
     assert caplog.text.count("it cuts prompts") == 1
+
+
+COUNTS = {"prompt_tokens": 12, "completion_tokens": 0, "total_tokens": 12}
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ({"choices": [], "usage": COUNTS}, "(`choices: []`), and it counts 12 prompt_tokens and 0 completion_tokens"),
+        ({"choices": None, "usage": COUNTS}, "it has no choices, and it counts 12 prompt_tokens"),
+        ({"usage": COUNTS}, "it has no choices, and it counts 12 prompt_tokens"),
+        ({"choices": [{"message": None, "finish_reason": "stop"}], "usage": {}}, "it has no choice with a message"),
+        ({"choices": [None], "usage": COUNTS}, "it has no choice with a message, and it counts 12"),
+        (
+            {"choices": [], "usage": COUNTS, "prompt_filter_results": [{"content_filter_results": {"hate": {}}}]},
+            "(`choices: []`)",
+        ),
+    ],
+)
+@pytest.mark.parametrize(("retries", "requests"), [(6, 3), (1, 2), (0, 1)])
+async def test_a_server_that_never_gives_a_choice_is_one_failure_with_the_reason(
+    body: Any, reason: str, retries: int, requests: int
+) -> None:
+    async with serve_chat(lambda _: Reply(body=body)) as server:
+        with pytest.raises(UnreachableError, match=re.escape(reason)) as raised:
+            await request_once(server, retries=retries)
+    assert len(server.requests) == requests
+    assert f"in {requests} attempt" in str(raised.value)
+    assert "overloaded" not in str(raised.value)
+
+
+@pytest.mark.parametrize("body", [{"choices": []}, {"choices": None, "usage": None}, {}])
+async def test_an_answer_without_choices_and_usage_is_asked_for_as_often_as_other_failures(body: Any) -> None:
+    async with serve_chat(lambda _: Reply(body=body)) as server:
+        with pytest.raises(UnreachableError, match="gave no answer in 5 attempts; .* choices"):
+            await request_once(server, retries=4)
+    assert len(server.requests) == 5
+
+
+async def test_a_stream_that_holds_only_the_usage_is_one_failure_with_the_reason() -> None:
+    async with serve_chat(lambda body: stream(USAGE)) as server:
+        with pytest.raises(UnreachableError, match="no text for 'm' in 3 attempts"):
+            await request_once(server, stream=True, retries=6)
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}},
+        {"prompt_filter_results": [{"prompt_index": 0, "content_filter_results": {"violence": {"filtered": True}}}]},
+    ],
+)
+async def test_an_empty_list_of_choices_for_a_filtered_prompt_refuses_the_prompt_at_once(told: Any) -> None:
+    async with serve_chat(lambda _: Reply(body={"choices": [], "usage": COUNTS} | told)) as server:
+        with pytest.raises(PromptFilteredError, match="PROHIBITED_CONTENT|violence"):
+            await request_once(server)
+    assert len(server.requests) == 1
+    blocked = stream({"choices": [], **told}, USAGE)
+    async with serve_chat(lambda _: blocked) as server:
+        with pytest.raises(PromptFilteredError, match="PROHIBITED_CONTENT|violence"):
+            await request_once(server, stream=True)
+    assert len(server.requests) == 1
 
 
 def stream(*events: Any, done: bool = True) -> Reply:
