@@ -40,6 +40,8 @@ class RunSummary:
     """Tasks with a reference answer; if there are none, `success` is absent."""
     finished: int
     """Tasks whose chosen path is finished."""
+    answered: int
+    """Tasks with a final answer that is not empty; an unfinished path can have one too (`answer.unfinished`)."""
     failures: tuple[TaskFailure, ...]
     """Tasks that failed internally; they count as unsolved."""
     errors: Mapping[str, int]
@@ -83,6 +85,7 @@ def summarize_results(
         missing=missing,
         checkable=int(aggregates["success"]["n"] or 0) if "success" in aggregates else 0,
         finished=sum(line["finished"] for line in lines),
+        answered=sum(bool(line.get("answer")) for line in lines),
         failures=tuple(TaskFailure(line["task_id"], line["error"]["message"]) for line in lines if is_internal(line)),
         errors=dict(sorted(error_counts.items(), key=lambda kind: (-kind[1], kind[0]))),
         totals=_sum_ledgers([line["ledger"] for line in lines if "ledger" in line]),
@@ -163,7 +166,7 @@ def _unpack_interval(interval: Interval | None) -> tuple[float | None, float | N
 
 def encode_summary(summary: RunSummary) -> dict[str, JSON]:
     """Return the content of `metrics.json`: metrics, task counts, errors by kind, total cost, and groups if any."""
-    counts = {name: getattr(summary, name) for name in ("asked", "missing", "checkable", "finished")}
+    counts = {name: getattr(summary, name) for name in ("asked", "missing", "checkable", "finished", "answered")}
     failures = [asdict(failure) for failure in summary.failures]
     content = {"metrics": summary.metrics, "tasks": counts | {"failures": failures}, "errors": dict(summary.errors)}
     content["totals"] = dict(summary.totals)

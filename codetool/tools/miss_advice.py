@@ -38,12 +38,13 @@ def advise_on_misses(tally: AnswerTally, sources: SourceSettings, recorded: int)
 
 
 def _describe_sources(sources: SourceSettings, recorded: int) -> str:
-    names = [f"{recorded:,} recorded answers" if recorded else "no recorded answer (tools.recordings)"]
+    plural = "" if recorded == 1 else "s"
+    names = [f"{recorded:,} recorded answer{plural} (tools.recordings)"]
     names += ["published answers (tools.recorded_answers)"] if sources.recorded_answers else []
     if sources.mode in ("offline", "simulated") and sources.replica:
         names.append("the embedded replica (tools.replica), which knows another service")
     names += ["a simulator"] if sources.mode == "simulated" else []
-    return f"Asked were {', '.join(names)}"
+    return f"The sources were {', '.join(names)}"
 
 
 def _suggest_mode(sources: SourceSettings) -> str:
@@ -54,4 +55,4 @@ def _suggest_mode(sources: SourceSettings) -> str:
         return f"tools.mode=offline asks the embedded replica too, and {live}"
     if sources.mode == "simulated":
         return live
-    return f"{live}, tools.mode=simulated simulator=openai simulator.model=NAME lets a model make answers up"
+    return f"{live}, and tools.mode=simulated simulator=openai simulator.model=NAME lets a model make answers up"

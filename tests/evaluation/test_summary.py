@@ -10,6 +10,7 @@ def line(name, success=None, error=None, finished=True, kind="internal", **value
         "task_id": name,
         "success": success,
         "finished": finished,
+        "answer": "x" if finished else None,
         "metrics": {"success": success, "seconds": 1.0} | values,
         "error": {"kind": kind, "message": error} if error else None,
     }
@@ -77,6 +78,14 @@ def test_no_lines_have_no_metrics():
 
 def test_finished_paths_are_counted():
     assert summarize_results([line("a"), line("b", finished=False)], 2, seed=0).finished == 1
+
+
+def test_answers_are_counted_apart_from_finished_paths():
+    printed_last = line("b", finished=False) | {"answer": "y"}
+    empty = line("c") | {"answer": ""}
+    summary = summarize_results([line("a"), printed_last, empty, line("d", finished=False)], 4, seed=0)
+    assert (summary.finished, summary.answered) == (2, 2)
+    assert encode_summary(summary)["tasks"]["answered"] == 2
 
 
 def test_templates_add_their_own_interval_beside_the_plain_one():

@@ -125,6 +125,7 @@ def test_an_unfinished_path_may_answer_with_what_it_printed_last(run: CommandLin
         again = run(*few, "answer.unfinished=last_printed", "fresh=true")
         assert again.returncode == 0, again.stderr
         assert "ended unfinished" not in again.stdout + again.stderr
+        assert "3 tasks asked for, 3 with an answer, 0 with a finished path" in again.stdout
         [folder] = [
             each
             for each in run.outputs.glob("evaluate/*")

@@ -67,7 +67,8 @@ function cards(run, rows) {
     if (found.length) break;
   }
   const share = (count) => el("span", { class: "soft", text: tasks.asked ? `${percent(count / tasks.asked)} of the tasks` : "" });
-  found.push(card("finished with an answer", number(tasks.finished), share(tasks.finished)));
+  if (tasks.answered !== undefined) found.push(card("with an answer", number(tasks.answered), share(tasks.answered)));
+  found.push(card("with a finished path", number(tasks.finished), share(tasks.finished)));
   if (tasks.failures.length) found.push(card("failed internally", number(tasks.failures.length), share(tasks.failures.length)));
   if (tasks.missing) found.push(card("without a result yet", number(tasks.missing), share(tasks.missing)));
   return found;

@@ -20,7 +20,7 @@ async function showTask(row, beside) {
 }
 
 function facts(row) {
-  const pairs = [["answer", row.answer === null ? "none: the path is not finished" : block(row.answer, "answer")]];
+  const pairs = [["answer", row.answer === null ? row.finished ? "none" : "none: the path is not finished" : block(row.answer, "answer")]];
   if (row.expected) pairs.push([`expected ${row.expected.type}`, block(valued(row.expected.value), "expected answer")]);
   if (row.error) pairs.push(["error", el("span", {}, el("span", { class: "mono bad", text: visible(row.error.kind) }), ` ${visible(row.error.message)}`)]);
   if (row.stopped_by) pairs.push(["stopped by", `the budget of ${visible(row.stopped_by)}`]);

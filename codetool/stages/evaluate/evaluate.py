@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from rich.console import Console
 
@@ -31,6 +31,7 @@ from codetool.stages.evaluate.repeat import load_recorded_scores
 from codetool.stages.evaluate.reuse import load_reused_candidates
 from codetool.stages.evaluate.task_progress import TaskCounts, TaskProgress
 from codetool.stages.evaluate.tool_counts import append_counts
+from codetool.stages.evaluate.unfinished_paths import takes_last_output, warn_about_unfinished
 from codetool.stages.run_folder import RunFolder
 from codetool.tools.broker import Broker
 from codetool.types import Ledger, SearchResult, Task
@@ -95,20 +96,7 @@ async def _evaluate(
         log.info("tools: %s", parts.broker.summary())
         for line in parts.broker.advise():
             log.warning("%s", line)
-    _warn_about_unfinished(folder.done.values())
-
-
-def _warn_about_unfinished(results: Iterable[Mapping[str, Any]]) -> None:
-    """Log advice if most tasks end unfinished."""
-    lines = list(results)
-    unfinished = sum((line.get("error") or {}).get("kind") == "unfinished" for line in lines)
-    if 2 * unfinished > len(lines):
-        log.warning(
-            "%d of %d tasks ended unfinished: no step of theirs carries [All Finished]. More steps help with "
-            "search.depth=, and answer.unfinished=last_printed takes what the last step printed for the answer.",
-            unfinished,
-            len(lines),
-        )
+    warn_about_unfinished(folder.done.values(), takes_last_output(config))
 
 
 @asynccontextmanager
@@ -267,11 +255,7 @@ async def _search(attempt: _Attempt, config: RunConfig, parts: Components) -> Se
     result = replace(result, ledger=replace(result.ledger, usd=usd))
     if parts.composer is not None:
         result = await _compose_answer(task, result, config, parts.composer)
-    elif (
-        isinstance(config.answer, PrintedAnswer)
-        and config.answer.unfinished == "last_printed"
-        and not result.best.finished
-    ):
+    elif takes_last_output(config) and not result.best.finished:
         result = replace(result, composed=extract_last_output(result.best))
     attempt.ledger = result.ledger
     return result

@@ -120,7 +120,7 @@ def _read_settings(folder: Path) -> dict[str, Any]:
 
 
 def _describe_tasks(summary: RunSummary) -> Iterator[str]:
-    yield f"{summary.asked} tasks asked for, {summary.finished} finished with an answer"
+    yield f"{summary.asked} tasks asked for, {summary.answered} with an answer, {summary.finished} with a finished path"
     if not summary.checkable and "sopr" not in summary.metrics:
         yield "success: this benchmark has no checked answers, so none is reported"
     elif 0 < summary.checkable < summary.asked:

@@ -189,7 +189,9 @@ def _write_summary(
     """Write `metrics.json` and return the summary. Every requested task has a line, also one without an answer."""
     bare: dict[str, Any] = {"error": None, "metrics": {}}
     results = [
-        judged_results.join_votes({**bare, "task_id": line["task_id"], "finished": bool(line["answer"])}, line)
+        judged_results.join_votes(
+            {**bare, "task_id": line["task_id"], "finished": False, "answer": line["answer"]}, line
+        )
         for line in lines
     ]
     groups = answers.get_groups()
@@ -197,7 +199,7 @@ def _write_summary(
     tasks = {
         "asked": len(results),
         "missing": _count_missing(answers, answers),
-        "answered": summary.finished,
+        "answered": summary.answered,
     }
     content = {"metrics": summary.metrics, "tasks": tasks, "judge": dict(judge_counts), "notes": list(answers.notes)}
     content["code"] = count_results_by_code(path)
@@ -214,7 +216,7 @@ def _print_summary(summary: RunSummary, path: Path, console: Console) -> None:
     if summary.groups:
         console.print(build_groups_table(summary))
     for line in (
-        f"{summary.asked} tasks asked for, {summary.finished} with an answer",
+        f"{summary.asked} tasks asked for, {summary.answered} with an answer",
         *describe_judging(summary, path),
     ):
         console.print(line, highlight=False, soft_wrap=True)
