@@ -28,8 +28,8 @@ class RowGroup(Protocol):
 class Decoder(Protocol):
     """A loaded model that generates tokens. Logits are float32 on the CPU."""
 
-    def prefill(self, known: Prefix | None, tokens: Sequence[int]) -> tuple[Prefix, Tensor]:
-        """Return the prefix `known` extended by tokens, and the logits `(vocabulary,)` after the last token."""
+    def prefill(self, prefix: Prefix | None, tokens: Sequence[int]) -> tuple[Prefix, Tensor]:
+        """Return the prefix `prefix` extended by tokens, and the logits `(vocabulary,)` after the last token."""
         ...
 
     def start(self, prefix: Prefix) -> Any:

@@ -100,14 +100,14 @@ class LlamaDecoder:
         """Return a new group of one row after a prefix."""
         return SlotGroup(prefix)
 
-    def prefill(self, known: Prefix | None, tokens: Sequence[int]) -> tuple[Prefix, Tensor]:
-        """Return the prefix `known` extended by tokens, and the logits `(vocabulary,)` after the last token."""
-        start = len(known.tokens) if known else 0
+    def prefill(self, prefix: Prefix | None, tokens: Sequence[int]) -> tuple[Prefix, Tensor]:
+        """Return the prefix `prefix` extended by tokens, and the logits `(vocabulary,)` after the last token."""
+        start = len(prefix.tokens) if prefix else 0
         count, shape = len(tokens), self.config
         size = (shape.layers, 2, shape.kv_heads, start + count, shape.head)
         cache = torch.empty(size, dtype=self.embedding.dtype)
-        if known:
-            cache[:, :, :, :start] = known.cache
+        if prefix:
+            cache[:, :, :, :start] = prefix.cache
         x = F.embedding(torch.tensor(tokens), self.embedding)
         cos, sin = self.cos[start : start + count, None], self.sin[start : start + count, None]
         mask = torch.ones(count, start + count, dtype=torch.bool).tril(start) if start else None
@@ -121,7 +121,7 @@ class LlamaDecoder:
                 q.transpose(0, 1)[None], keys, values, attn_mask=mask, is_causal=mask is None
             )
             x = self._apply_output_and_mlp(layer, x, attended[0].transpose(0, 1).reshape(count, -1))
-        return Prefix((*(known.tokens if known else ()), *tokens), cache), self._compute_logits(x[-1:])[0]
+        return Prefix((*(prefix.tokens if prefix else ()), *tokens), cache), self._compute_logits(x[-1:])[0]
 
     def step(self, groups: Sequence[SlotGroup], tokens: Sequence[int]) -> Tensor:
         """Append one token to every row of every group, in order, and return the next logits `(rows, vocabulary)`."""

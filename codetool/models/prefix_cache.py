@@ -10,8 +10,8 @@ from codetool.models.kv_slots import Prefix
 class PrefixCache:
     """The most recently used prefixes, up to a total number of tokens (23 kB per token for SmolLM2-135M)."""
 
-    def __init__(self, room: int) -> None:
-        self.capacity = room
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
         self._prefixes: list[Prefix] = []
         """The least recently used first."""
 

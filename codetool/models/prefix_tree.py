@@ -37,8 +37,8 @@ class Segment:
 class PrefixTree:
     """The most recently used prompts, up to a total number of tokens."""
 
-    def __init__(self, room: int) -> None:
-        self.capacity = room
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
         self.root = Segment()
         self.tokens = 0
         """Number of tokens in the tree."""

@@ -57,20 +57,20 @@ class ScoringJob:
         if len(self.prompts) == 1:
             self.stem_tokens -= (self.stem_tokens - self.computed_tokens) % STEM_CHUNK
 
-    def select_pieces(self, room: int, alone: bool) -> list[Sequence[int]]:
-        """Return the pieces to compute next, of at most `room` tokens; a job that is `alone` may get one longer end."""
+    def select_pieces(self, max_tokens: int, alone: bool) -> list[Sequence[int]]:
+        """Return the pieces to compute next, of at most `max_tokens`; a job that is `alone` may get one longer end."""
         if self.computed_tokens < self.stem_tokens:
             return (
                 [
                     self.prompts[0][
-                        self.computed_tokens : min(self.stem_tokens, self.computed_tokens + min(STEM_CHUNK, room))
+                        self.computed_tokens : min(self.stem_tokens, self.computed_tokens + min(STEM_CHUNK, max_tokens))
                     ]
                 ]
-                if room
+                if max_tokens
                 else []
             )
         ends = [prompt[self.stem_tokens :] for prompt in self.prompts[len(self.logits) :]]
-        fitting = [end for i, end in enumerate(ends) if sum(map(len, ends[: i + 1])) <= room]
+        fitting = [end for i, end in enumerate(ends) if sum(map(len, ends[: i + 1])) <= max_tokens]
         return fitting or (ends[:1] if alone else [])
 
     def add_outputs(self, pieces: Sequence[Sequence[int]], results: Sequence[PackedOutput], tree: PrefixTree) -> None:

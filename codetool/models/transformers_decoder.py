@@ -64,15 +64,15 @@ class TransformersDecoder:
         self._model = self._model.to(device).eval().requires_grad_(False)
         self._device = torch.device(device)
 
-    def prefill(self, known: Prefix | None, tokens: Sequence[int]) -> tuple[Prefix, Tensor]:
-        """Return the prefix `known` extended by tokens, and the logits `(vocabulary,)` after the last token."""
+    def prefill(self, prefix: Prefix | None, tokens: Sequence[int]) -> tuple[Prefix, Tensor]:
+        """Return the prefix `prefix` extended by tokens, and the logits `(vocabulary,)` after the last token."""
         cache = DynamicCache()
-        if known:
-            for layer, (keys, values) in enumerate(known.cache):
+        if prefix:
+            for layer, (keys, values) in enumerate(prefix.cache):
                 cache.update(keys[None], values[None], layer)
         logits = self._forward(torch.tensor([list(tokens)]), cache)
         key_values = torch.stack([torch.stack([layer.keys[0], layer.values[0]]) for layer in cache.layers])
-        return Prefix((*(known.tokens if known else ()), *tokens), key_values), logits[0]
+        return Prefix((*(prefix.tokens if prefix else ()), *tokens), key_values), logits[0]
 
     def start(self, prefix: Prefix) -> CachedRows:
         """Return a new group of one row after a prefix."""

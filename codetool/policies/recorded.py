@@ -48,23 +48,23 @@ class RecordingPolicy:
         *,
         prompt: Prompt,
         sampling: Sampling,
-        known: Iterable[CandidateRecord],
+        records: Iterable[CandidateRecord],
         append: Callable[[Sequence[CandidateRecord]], object] | None = None,
         purpose: str | None = None,
-        watch: Callable[[int], object] | None = None,
+        on_tokens: Callable[[int], object] | None = None,
     ) -> None:
         """Of several records of one candidate the last one counts. `append` receives all new records of a draw at once.
 
-        `watch` receives the number of new tokens of the returned candidates, recorded or not. Without an inner one, a
-        missing candidate raises MissingError.
+        `on_tokens` receives the number of new tokens of the returned candidates, recorded or not. Without an inner
+        policy, a missing candidate raises MissingError.
         """
         self._inner = inner
         self._prompt = prompt
         self._sampling = sampling
         self._append = append or (lambda records: None)
-        self._watch = watch or (lambda tokens: None)
+        self._on_tokens = on_tokens or (lambda tokens: None)
         self._marks = {"purpose": purpose} if purpose else {}
-        self._known: dict[DrawSite, CandidateRecord] = {_draw_site(record): record for record in known}
+        self._known: dict[DrawSite, CandidateRecord] = {_draw_site(record): record for record in records}
         self._warned = False
         self._drawing: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
@@ -97,7 +97,7 @@ class RecordingPolicy:
                 drawn = await self._inner.propose(task, path, count, first=start, seed=seed, tried=tried)
                 self._record(task, path, key, start, drawn)
         found = [record for i in wanted if (record := self._known.get((task.id, key, i))) is not None]
-        self._watch(sum(record["tokens_out"] for record in found))
+        self._on_tokens(sum(record["tokens_out"] for record in found))
         return [self._build_candidate(record, len(path) + 1, task) for record in found]
 
     def _record(self, task: Task, path: Sequence[Node], key: str, first: int, drawn: Sequence[Candidate]) -> None:

@@ -75,7 +75,7 @@ class ReplayPolicyConfig:
         Raises MissingError for a missing source, ConfigError for no source or ambiguous sampling settings.
         """
         records = list(self._read_records())
-        yield RecordingPolicy(None, prompt=self.prompt, sampling=self._choose_sampling(records), known=records)
+        yield RecordingPolicy(None, prompt=self.prompt, sampling=self._choose_sampling(records), records=records)
 
     @field_validator("source", mode="before")
     @classmethod
@@ -122,8 +122,8 @@ def _check_record(record: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
     return record
 
 
-def _matches_request(wanted: Sampling, found: Sampling) -> bool:
-    return all(w is None or w == f for w, f in zip(astuple(wanted), astuple(found), strict=True))
+def _matches_request(requested: Sampling, found: Sampling) -> bool:
+    return all(w is None or w == f for w, f in zip(astuple(requested), astuple(found), strict=True))
 
 
 def _format_options(sampling: Sampling) -> str:

@@ -21,14 +21,16 @@ DrawKey = tuple[str, str, int, int]
 class SharedDraws:
     """A policy that returns draws of other runs if they equal the draws that it would make."""
 
-    def __init__(self, inner: Policy, *, prompt: Prompt, sampling: Sampling, known: Iterable[CandidateRecord]) -> None:
+    def __init__(
+        self, inner: Policy, *, prompt: Prompt, sampling: Sampling, records: Iterable[CandidateRecord]
+    ) -> None:
         """Take the records of complete draws and the inner policy for all other draws."""
         self._inner, self._prompt, self._sampling = inner, prompt, sampling
         self._by_index = bool(getattr(inner, "draws_by_index", False))
         self._draws: dict[DrawKey, dict[int, CandidateRecord]] = {}
         self._places: dict[tuple[str, str, int], CandidateRecord] = {}
         self._prompt_tokens: dict[tuple[str, str], int] = {}
-        for record in known:
+        for record in records:
             asked = record["task_id"], record["key"]
             self._prompt_tokens[asked] = max(record["tokens_in"], self._prompt_tokens.get(asked, 0))
             if "draw" in record:
@@ -38,7 +40,7 @@ class SharedDraws:
 
     def with_prompt(self, prompt: Prompt, sampling: Sampling) -> SharedDraws:
         """Return a policy for another prompt, the prompt of final answers, which are always drawn anew."""
-        return SharedDraws(self._inner.with_prompt(prompt, sampling), prompt=prompt, sampling=sampling, known=())
+        return SharedDraws(self._inner.with_prompt(prompt, sampling), prompt=prompt, sampling=sampling, records=())
 
     async def propose(
         self,

@@ -25,9 +25,9 @@ def make_score_key(task_id: str, path: Sequence[Node], step: Step) -> ScoreKey:
 class RecordedScores:
     """A PRM that calls another PRM, to count its tokens, but returns recorded scores where there are any."""
 
-    def __init__(self, inner: ProcessRewardModel, known: Mapping[ScoreKey, float]) -> None:
-        """Store the PRM that computed the recorded scores, `inner`, and these scores, `known`."""
-        self._inner, self._recorded = inner, known
+    def __init__(self, inner: ProcessRewardModel, recorded: Mapping[ScoreKey, float]) -> None:
+        """Store the PRM that computed the recorded scores, `inner`, and these scores, `recorded`."""
+        self._inner, self._recorded = inner, recorded
 
     @property
     def sees_observation(self) -> bool:

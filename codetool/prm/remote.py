@@ -120,9 +120,9 @@ class RemotePRM:
 
     sees_observation = False
 
-    def __init__(self, settings: RemotePRMConfig, http: HttpPools, most: int | None) -> None:
-        """Store the client; `most` is the maximum number of chats in a request to `/score`, None without `/score`."""
-        self._settings, self._http, self._max_chats = settings, http, most
+    def __init__(self, settings: RemotePRMConfig, http: HttpPools, max_chats: int | None) -> None:
+        """Store the client; `max_chats` limits the chats of one request to `/score`; None without `/score`."""
+        self._settings, self._http, self._max_chats = settings, http, max_chats
 
     async def score(
         self, task: Task, path: Sequence[Node], candidates: Sequence[Step], executions: Sequence[Execution] = ()

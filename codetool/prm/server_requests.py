@@ -75,20 +75,20 @@ class ScoreRequest:
 T = TypeVar("T", GenerateRequest, ScoreRequest)
 
 
-async def parse_request(request: Request, kind: type[T], most: int) -> T:
-    """Return the parsed request body. Raises RequestRefusedError if it is invalid or has more than `most` bytes.
+async def parse_request(request: Request, kind: type[T], max_bytes: int) -> T:
+    """Return the parsed request body. Raises RequestRefusedError if it is invalid or has more than `max_bytes` bytes.
 
     If the Content-Length is larger, the body is not read; otherwise reading stops once the limit is exceeded.
     """
     announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > most:
-        raise _too_large_error(most)
+    if announced.isdecimal() and int(announced) > max_bytes:
+        raise _too_large_error(max_bytes)
     body = bytearray()
     try:
         async for chunk in request.stream():
             body += chunk
-            if len(body) > most:
-                raise _too_large_error(most)
+            if len(body) > max_bytes:
+                raise _too_large_error(max_bytes)
     except ClientDisconnect as error:
         raise RequestRefusedError(DISCONNECTED, "the client left") from error
     try:

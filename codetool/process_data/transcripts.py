@@ -32,11 +32,11 @@ class Transcript:
     weights: tuple[int, ...]
 
 
-def make_transcripts(rollout: Rollout, prompt: Prompt, most: int) -> list[Transcript]:
-    """Return at most `most` successful paths of a task: those with the fewest failed steps, then the shortest."""
+def make_transcripts(rollout: Rollout, prompt: Prompt, max_transcripts: int) -> list[Transcript]:
+    """Return up to `max_transcripts` successful paths: those with the fewest failed steps, then the shortest."""
     successful = [leaf for leaf in rollout.find_leaves() if rollout.outcomes.get(leaf.id)]
     successful.sort(key=lambda leaf: (sum(node.spot == 0 for node in leaf.path), leaf.depth))  # stable: then by place
-    return [_make_transcript(rollout, leaf, prompt) for leaf in successful[:most]]
+    return [_make_transcript(rollout, leaf, prompt) for leaf in successful[:max_transcripts]]
 
 
 def _make_transcript(rollout: Rollout, leaf: Node, prompt: Prompt) -> Transcript:

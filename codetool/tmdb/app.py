@@ -66,7 +66,7 @@ NO_TELEMETRY: dict[str, Any] = {
 FastAPI, which do not report, ignore it."""
 
 
-def create_app(catalogue: Catalog | None = None, *, require_key: bool = False, key: str = "") -> FastAPI:
+def create_app(catalog: Catalog | None = None, *, require_key: bool = False, key: str = "") -> FastAPI:
     """Create the app for a catalog; without a catalog it can only generate its OpenAPI document.
 
     With `require_key` a request needs a bearer token or an `api_key` equal to `key`; an empty `key` accepts any value.
@@ -81,7 +81,7 @@ def create_app(catalogue: Catalog | None = None, *, require_key: bool = False, k
         dependencies=[Depends(_make_key_check(key))] if require_key else [],
         **NO_TELEMETRY,
     )
-    app.state.catalogue = catalogue
+    app.state.catalog = catalog
     for router in ROUTERS:
         for route in router.routes:
             assert isinstance(route, APIRoute)
@@ -89,8 +89,8 @@ def create_app(catalogue: Catalog | None = None, *, require_key: bool = False, k
                 route.path, _return_response(route.endpoint), response_model=route.response_model, summary=route.summary
             )
     error_responses.install_handlers(app)
-    if catalogue is not None:
-        app.add_middleware(ImdbIds, catalogue=catalogue)
+    if catalog is not None:
+        app.add_middleware(ImdbIds, catalog=catalog)
     return app
 
 

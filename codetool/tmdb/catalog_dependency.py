@@ -25,7 +25,7 @@ class Catalog:
 
 
 async def _get_catalog(request: Request) -> Catalog:
-    catalog = request.app.state.catalogue
+    catalog = request.app.state.catalog
     assert isinstance(catalog, Catalog)
     return catalog
 

@@ -21,7 +21,7 @@ from codetool.tools.explorer_page import load_explorer_page
 BASE_PATH = urlsplit(SERVER).path
 
 
-def create_site(catalogue: Catalog, *, require_key: bool, key: str) -> Starlette:
+def create_site(catalog: Catalog, *, require_key: bool, key: str) -> Starlette:
     """Create the web app. With `require_key` it accepts only `key`, or any key if `key` is empty. CORS is open."""
     document = _build_document(require_key)
 
@@ -39,7 +39,7 @@ def create_site(catalogue: Catalog, *, require_key: bool, key: str) -> Starlette
             Route("/", redirect_to_explorer),
             Route("/docs", show_explorer),
             Route("/openapi.json", show_document),
-            Mount(BASE_PATH, create_app(catalogue, require_key=require_key, key=key)),
+            Mount(BASE_PATH, create_app(catalog, require_key=require_key, key=key)),
         ],
         middleware=[Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["GET"], allow_headers=["*"])],
     )

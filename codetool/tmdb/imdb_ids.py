@@ -14,8 +14,8 @@ _PATH = re.compile(r"(/movie/)(tt\d+)(?=/|$)")
 class ImdbIds:
     """Middleware that replaces a film's IMDb id in a path by its TMDB id; unknown ids become 0, which no film has."""
 
-    def __init__(self, app: ASGIApp, catalogue: Catalog) -> None:
-        self._app, self._catalogue = app, catalogue
+    def __init__(self, app: ASGIApp, catalog: Catalog) -> None:
+        self._app, self._catalog = app, catalog
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the app with the replaced path."""
@@ -25,5 +25,5 @@ class ImdbIds:
         await self._app(scope, receive, send)
 
     def _own(self, match: re.Match[str]) -> str:
-        movie = self._catalogue.store.by_imdb_id.get(match[2])
+        movie = self._catalog.store.by_imdb_id.get(match[2])
         return f"{match[1]}{movie.id if movie else 0}"

@@ -54,9 +54,9 @@ class TMDBReplica:
 
     def site(self, *, require_key: bool, environment: Mapping[str, str], broker: object = None) -> Starlette:
         """Return the replica as a web app. A required key must equal TMDB_API_KEY if set; else any key is valid."""
-        catalogue = Catalog(load_store(), self.as_of)
+        catalog = Catalog(load_store(), self.as_of)
         return create_site(
-            catalogue, require_key=require_key, key=read_key(self.KEY, environment, allow_spaces=True) or ""
+            catalog, require_key=require_key, key=read_key(self.KEY, environment, allow_spaces=True) or ""
         )
 
     def checksum(self) -> str:

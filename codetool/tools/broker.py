@@ -192,9 +192,13 @@ class BrokerConfig:
         else:
             keyring.require(self.build_allow_list([tool.server for task in tasks for tool in task.tools]))
 
-    def _list_examples(self, call: ToolCall, most: int) -> Sequence[tuple[Mapping[str, JSON], JSON]]:
-        """Up to `most` recorded calls of the same operation from the published answers."""
-        return self.recorded_answers.examples(call, most) if isinstance(self.recorded_answers, ExampleSource) else ()
+    def _list_examples(self, call: ToolCall, max_examples: int) -> Sequence[tuple[Mapping[str, JSON], JSON]]:
+        """Up to `max_examples` recorded calls of the same operation from the published answers."""
+        return (
+            self.recorded_answers.examples(call, max_examples)
+            if isinstance(self.recorded_answers, ExampleSource)
+            else ()
+        )
 
     def build_allow_list(self, servers: Sequence[str]) -> AllowList:
         """The hosts that a task may call whose tools have these servers."""

@@ -13,8 +13,8 @@ from codetool.types import JSON, ToolCall
 class ExampleSource(Protocol):
     """A ToolSource that can list other recorded calls of an operation, as examples for a simulator."""
 
-    def examples(self, call: ToolCall, most: int) -> Sequence[tuple[Mapping[str, JSON], JSON]]:
-        """Arguments and data of up to `most` other recorded calls of the same operation."""
+    def examples(self, call: ToolCall, max_examples: int) -> Sequence[tuple[Mapping[str, JSON], JSON]]:
+        """Arguments and data of up to `max_examples` other recorded calls of the same operation."""
         ...
 
 

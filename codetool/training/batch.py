@@ -49,22 +49,22 @@ class TrainBatch:
         return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in names})
 
 
-def arrange_rows(groups: Sequence[Sequence[SFTExample]], batching: Batching, room: int) -> list[list[Pack]]:
+def arrange_rows(groups: Sequence[Sequence[SFTExample]], batching: Batching, max_tokens: int) -> list[list[Pack]]:
     """Return the rows of each forward pass over the groups of examples.
 
-    A pass has at most `room` tokens, padding included, or a single longer example. For padded batches, the examples of
-    every `BUCKET_GROUPS` groups are sorted by length, so that the rows of a pass need little padding.
+    A pass has at most `max_tokens` tokens, padding included, or a single longer example. For padded batches, the
+    examples of every `BUCKET_GROUPS` groups are sorted by length, so that the rows of a pass need little padding.
     """
     if batching != "padded":
-        return [[pack] for pack in pack_examples(groups, room, share=batching == "tree")]
+        return [[pack] for pack in pack_examples(groups, max_tokens, share=batching == "tree")]
     passes: list[list[Pack]] = []
     for start in range(0, len(groups), BUCKET_GROUPS):
         examples = list(chain(*groups[start : start + BUCKET_GROUPS]))
         opened: list[list[Pack]] = []
         for example in sorted(examples, key=lambda example: len(example.tokens)):
-            if not opened or (len(opened[-1]) + 1) * len(example.tokens) > room:
+            if not opened or (len(opened[-1]) + 1) * len(example.tokens) > max_tokens:
                 opened.append([])
-            opened[-1] += pack_examples([[example]], room, share=False)
+            opened[-1] += pack_examples([[example]], max_tokens, share=False)
         passes += opened
     return passes
 

@@ -28,12 +28,12 @@ from codetool.training.train_job import LAST, TrainJob
 from codetool.training.trainable_model import TrainableModel
 
 
-def fit(job: TrainJob, rank: int, watch: ProgressObserver | None, measure: MetricsFunction | None) -> None:
+def fit(job: TrainJob, rank: int, observer: ProgressObserver | None, measure: MetricsFunction | None) -> None:
     """Train to the end, resuming from the last checkpoint if there is one.
 
-    `watch` observes the progress and is None in all processes but the first; `measure` computes the validation metrics
-    of a PRM. Raises KeyboardInterrupt after Ctrl-C or SIGTERM, once the state of the last complete update has been
-    saved, and CodeToolError if training diverges or ends before all updates have been made.
+    `observer` is told the progress and is None in all processes but the first; `measure` computes the validation
+    metrics of a PRM. Raises KeyboardInterrupt after Ctrl-C or SIGTERM, once the state of the last complete update has
+    been saved, and CodeToolError if training diverges or ends before all updates have been made.
     """
     last_checkpoint = job.checkpoints / LAST
     updates_made = _count_updates(last_checkpoint)
@@ -46,13 +46,13 @@ def fit(job: TrainJob, rank: int, watch: ProgressObserver | None, measure: Metri
     if updates_made >= updates or is_out_of_patience(earlier_losses, job.settings.early_stopping_patience):
         return
     torch.set_num_threads(job.devices.threads_per_process(job.settings.threads))
-    signals = SignalHandler(watch)
+    signals = SignalHandler(observer)
     try:
         with ExitStack() as stack:
             stack.enter_context(_silence_lightning())
             stack.callback(_leave_process_group)
             signals.listen(stack)
-            training_log = TrainingLog(job.folder, updates_made, watch, stack) if watch else None
+            training_log = TrainingLog(job.folder, updates_made, observer, stack) if observer else None
             module = SFT(lambda: _load_model(job, module), job.settings, job.labels, updates, measure)
             trainer = _make_trainer(job, RunCallback(job, training_log, signals, earlier_losses))
             trainer.fit(module, job.data(rank), ckpt_path=last_checkpoint if updates_made else None, weights_only=False)

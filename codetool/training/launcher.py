@@ -25,7 +25,7 @@ JOIN_TIMEOUT = 10.0
 """Seconds that rank 0 has to raise an error by itself after another process failed; then it is ended."""
 
 
-def launch_training(job: TrainJob, watch: ProgressObserver, measure: MetricsFunction | None) -> None:
+def launch_training(job: TrainJob, observer: ProgressObserver, measure: MetricsFunction | None) -> None:
     """Train with one process per device of the job.
 
     Raises the same errors as `fit`, and CodeToolError if another process fails.
@@ -34,11 +34,11 @@ def launch_training(job: TrainJob, watch: ProgressObserver, measure: MetricsFunc
 
     job.checkpoints.mkdir(exist_ok=True)
     if job.devices.count == 1 and job.trainer.strategy in ("auto", "ddp"):
-        fit(job, 0, watch, measure)
+        fit(job, 0, observer, measure)
         return
     with _set_rendezvous(job.devices.count) as environment, _start_other_processes(job, environment) as others:
         try:
-            fit(job, 0, watch, measure)
+            fit(job, 0, observer, measure)
         except CodeToolError:  # which says more than what other processes make of it
             raise
         except Exception as error:

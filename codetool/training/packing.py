@@ -57,8 +57,8 @@ class Pack:
         del self.path[depth:]
 
 
-def pack_examples(groups: Iterable[Sequence[SFTExample]], room: int, *, share: bool) -> list[Pack]:
-    """Return the examples packed into sequences of at most `room` tokens; a longer example gets a sequence of its own.
+def pack_examples(groups: Iterable[Sequence[SFTExample]], max_tokens: int, *, share: bool) -> list[Pack]:
+    """Return the examples packed into sequences of at most `max_tokens`; a longer example gets its own sequence.
 
     With `share`, the examples of a group are sorted by their tokens, and each example shares its common prefix with the
     previous one, also across groups. The first example of a sequence shares nothing, so the sequences are cut where the
@@ -68,7 +68,7 @@ def pack_examples(groups: Iterable[Sequence[SFTExample]], room: int, *, share: b
     examples = list(chain.from_iterable(ordered))
     shared = [_common_prefix_length(*pair) if share else 0 for pair in pairwise(examples)]
     packs = []
-    for start, stop in _split_cheapest([len(example.tokens) for example in examples], shared, room):
+    for start, stop in _split_cheapest([len(example.tokens) for example in examples], shared, max_tokens):
         packs.append(Pack())
         for i in range(start, stop):
             packs[-1].add(examples[i], shared[i - 1] if i > start else 0)
@@ -81,7 +81,7 @@ def _common_prefix_length(first: SFTExample, second: SFTExample) -> int:
     return sum(1 for _ in alike)
 
 
-def _split_cheapest(lengths: Sequence[int], shared: Sequence[int], room: int) -> list[tuple[int, int]]:
+def _split_cheapest(lengths: Sequence[int], shared: Sequence[int], max_tokens: int) -> list[tuple[int, int]]:
     """Return the cut of examples into sequences with the fewest tokens, each as (first, past the last) example.
 
     Example i + 1 saves `shared[i]` tokens if it follows example i in the same sequence.
@@ -90,12 +90,12 @@ def _split_cheapest(lengths: Sequence[int], shared: Sequence[int], room: int) ->
     for stop in range(1, len(lengths) + 1):
         choices, grown = [], 0  # tokens that the examples after the first of a sequence add to it
         for start in range(stop - 1, -1, -1):
-            if grown + lengths[start] <= room or start == stop - 1:
+            if grown + lengths[start] <= max_tokens or start == stop - 1:
                 tokens, sequences = best[start]
                 choices.append((tokens + grown + lengths[start], sequences + 1, -start))
             if start:
                 grown += lengths[start] - shared[start - 1]
-            if grown > room:
+            if grown > max_tokens:
                 break
         *cheapest, first = min(choices)
         best.append((cheapest[0], cheapest[1]))

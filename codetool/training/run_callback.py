@@ -50,9 +50,9 @@ class ProgressObserver(Protocol):
 class SignalHandler:
     """Handler of Ctrl-C and SIGTERM: the first signal ends training after the current update, a second one at once."""
 
-    def __init__(self, watch: ProgressObserver | None) -> None:
+    def __init__(self, observer: ProgressObserver | None) -> None:
         self.asked = False
-        self._running, self._watch = False, watch
+        self._running, self._watch = False, observer
 
     def listen(self, stack: ExitStack) -> None:
         """Install the handler for both signals until the stack is closed."""
@@ -75,14 +75,14 @@ class SignalHandler:
 class TrainingLog:
     """The journals of losses and validations of a run, written by the first process."""
 
-    def __init__(self, folder: Path, done: int, watch: ProgressObserver, stack: ExitStack) -> None:
+    def __init__(self, folder: Path, done: int, observer: ProgressObserver, stack: ExitStack) -> None:
         """Open the journals, and remove the records of updates after `done`, the update of the last checkpoint."""
         for name in (LOSSES, VALIDATIONS):
             journal.filter_records(folder / name, lambda line: line["step"] <= done)
         self._losses, self._validations = (
             stack.enter_context(Journal(folder / name)) for name in (LOSSES, VALIDATIONS)
         )
-        self._watch = watch
+        self._watch = observer
 
     def update(self, line: Mapping[str, float]) -> None:
         """Append the record of an update."""

@@ -65,6 +65,6 @@ class Devices:
     count: int
     """Number of devices, and so of processes."""
 
-    def threads_per_process(self, wanted: int) -> int:
-        """Return the number of CPU threads of each process: `wanted`, or an equal share of the cores if it is 0."""
-        return wanted or max(1, (os.cpu_count() or 1) // self.count)
+    def threads_per_process(self, requested: int) -> int:
+        """Return the number of CPU threads of each process: `requested`, or an equal share of the cores if it is 0."""
+        return requested or max(1, (os.cpu_count() or 1) // self.count)

@@ -41,7 +41,7 @@ from codetool.types import ToolCall
 RESULTS = Path(__file__).parent / "results"
 TARGET = 2000  # requests a second
 DIFFERENT = 60  # requests of one operation, asked in turn
-ONCE = 32  # entries; a cache with room for no more holds what belongs to the catalogue, not to a request
+ONCE = 32  # entries; a cache with room for no more holds what belongs to the catalog, not to a request
 LISTS = {
     "/discover/movie": [
         {"with_genres": g, "primary_release_year": y} for g in (18, 28, 35, 878) for y in range(1994, 2024)

@@ -123,7 +123,7 @@ async def test_the_finish_reason_is_recorded_with_the_candidate(task: Task, prom
     async with serve_chat(lambda body: Reply(body={"choices": choices})) as server:
         async with option(prompt, base_url=server.url).open(NO_SERVERS) as inner:
             policy = RecordingPolicy(
-                inner, prompt=prompt, sampling=Sampling(0.9, 0.95, 64), known=(), append=records.extend
+                inner, prompt=prompt, sampling=Sampling(0.9, 0.95, 64), records=(), append=records.extend
             )
             [drawn] = await policy.propose(task, (), 1)
     assert drawn.finish_reason == records[0]["finish_reason"] == "length"

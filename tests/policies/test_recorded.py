@@ -51,7 +51,7 @@ def recorded(
     inner: Counting | None, known: Sequence[CandidateRecord], prompt: StepPrompt, sampling: Sampling = SAMPLING
 ) -> Any:
     records: list[CandidateRecord] = []
-    return RecordingPolicy(inner, prompt=prompt, sampling=sampling, known=known, append=records.extend), records
+    return RecordingPolicy(inner, prompt=prompt, sampling=sampling, records=known, append=records.extend), records
 
 
 async def test_a_second_run_draws_nothing_and_gets_the_same(task: Task, prompt: StepPrompt) -> None:
@@ -209,9 +209,9 @@ async def test_a_replay_can_be_replayed(task: Task, prompt: StepPrompt, tmp_path
     option = replay(prompt, tmp_path / "a")
     async with option.open(NO_SERVERS) as policy:
         records: list[CandidateRecord] = []
-        await RecordingPolicy(policy, prompt=prompt, sampling=option.sampling, known=(), append=records.extend).propose(
-            task, (), 2
-        )
+        await RecordingPolicy(
+            policy, prompt=prompt, sampling=option.sampling, records=(), append=records.extend
+        ).propose(task, (), 2)
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "candidates.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     async with replay(prompt, tmp_path / "b").open(NO_SERVERS) as policy:

@@ -46,7 +46,7 @@ async def drawn_by(
     inner: Any, prompt: StepPrompt, task: Task, *calls: tuple[int, int]
 ) -> tuple[Any, list[CandidateRecord]]:
     records: list[CandidateRecord] = []
-    policy = RecordingPolicy(inner, prompt=prompt, sampling=SAMPLING, known=(), append=records.extend)
+    policy = RecordingPolicy(inner, prompt=prompt, sampling=SAMPLING, records=(), append=records.extend)
     return [await policy.propose(task, (), n, first=first) for first, n in calls], records
 
 
@@ -58,19 +58,19 @@ async def test_sharing_changes_neither_candidates_nor_costs(
 ) -> None:
     _, known = await drawn_by(Drawing(by_index), prompt, task, *before)
     alone, records = await drawn_by(Drawing(by_index), prompt, task, *calls)
-    shared = SharedDraws(Drawing(by_index), prompt=prompt, sampling=SAMPLING, known=known)
+    shared = SharedDraws(Drawing(by_index), prompt=prompt, sampling=SAMPLING, records=known)
     assert await drawn_by(shared, prompt, task, *calls) == (alone, records)
 
 
 async def test_a_draw_of_the_same_size_is_not_made_again(task: Task, prompt: StepPrompt) -> None:
     _, known = await drawn_by(Drawing(False), prompt, task, (0, 3), (3, 2))
     inner = Drawing(False)
-    await drawn_by(SharedDraws(inner, prompt=prompt, sampling=SAMPLING, known=known), prompt, task, (0, 3), (3, 2))
+    await drawn_by(SharedDraws(inner, prompt=prompt, sampling=SAMPLING, records=known), prompt, task, (0, 3), (3, 2))
     assert not inner.asked
 
 
 async def test_a_policy_that_draws_by_index_draws_what_is_missing(task: Task, prompt: StepPrompt) -> None:
     _, known = await drawn_by(Drawing(True), prompt, task, (0, 2))
     inner = Drawing(True)
-    await drawn_by(SharedDraws(inner, prompt=prompt, sampling=SAMPLING, known=known), prompt, task, (0, 5))
+    await drawn_by(SharedDraws(inner, prompt=prompt, sampling=SAMPLING, records=known), prompt, task, (0, 5))
     assert inner.asked == [(2, 3)]

@@ -74,7 +74,7 @@ def test_files_that_are_missing_or_empty_are_named(tmp_path: Path) -> None:
 
 
 def test_a_transcript_is_what_the_policy_sees_and_ends_with_its_last_step() -> None:
-    [transcript] = transcripts.make_transcripts(TREE, POLICY, most=4)
+    [transcript] = transcripts.make_transcripts(TREE, POLICY, max_transcripts=4)
     leaf = next(node for node in TREE.nodes if node.id == "1-1")
     assert list(transcript.messages) == POLICY.messages(TASK, leaf.path)[:-1]
     assert transcript.messages[-1] == {"role": "assistant", "content": "##Step: do 1-1\n[Step 2 Finished]"}
@@ -83,7 +83,7 @@ def test_a_transcript_is_what_the_policy_sees_and_ends_with_its_last_step() -> N
 
 def test_steps_that_failed_are_read_and_not_learnt() -> None:
     tree = rollout({"1-1-1": True}, failed=("1-1",))
-    [transcript] = transcripts.make_transcripts(tree, POLICY, most=4)
+    [transcript] = transcripts.make_transcripts(tree, POLICY, max_transcripts=4)
     assert transcript.weights == (0, 1, 0, 0, 0, 1)
 
 
@@ -91,12 +91,15 @@ def test_paths_with_fewest_failed_steps_come_first_then_the_shortest() -> None:
     tree = rollout(
         {"1": True, "2-1": True, "3-1-1": True, "4": False, "10": True}, failed=("1", "10")
     )  # 1 and 10 have a failed step each
-    ends = [transcript.messages[-1]["content"] for transcript in transcripts.make_transcripts(tree, POLICY, most=3)]
+    ends = [
+        transcript.messages[-1]["content"]
+        for transcript in transcripts.make_transcripts(tree, POLICY, max_transcripts=3)
+    ]
     assert [end.split("\n")[0] for end in ends] == ["##Step: do 2-1", "##Step: do 3-1-1", "##Step: do 1"]
 
 
 def test_transcripts_are_read_as_they_were_written(tmp_path: Path) -> None:
-    written = transcripts.make_transcripts(rollout({"1-1": True, "2": True}, failed=("1",)), POLICY, most=4)
+    written = transcripts.make_transcripts(rollout({"1-1": True, "2": True}, failed=("1",)), POLICY, max_transcripts=4)
     transcripts.save_transcripts(tmp_path / "transcripts.jsonl", written)
     assert transcripts.load_transcripts([tmp_path]) == written
     message = json.loads((tmp_path / "transcripts.jsonl").read_text().splitlines()[1])["messages"][1]

@@ -68,7 +68,7 @@ def main() -> None:
     if options.out:
         rows = generate_train(options.train)
         if len(rows) < options.train:
-            parser.error(f"--train {options.train}: the catalogue gives at most {len(rows)} different train tasks")
+            parser.error(f"--train {options.train}: the catalog gives at most {len(rows)} different train tasks")
         write_rows(options.out, rows)
     else:
         splits = {split: generate_split(split) for split in get_args(Split)}
@@ -102,7 +102,7 @@ def generate_split(split: Split) -> list[Row]:
 
 
 def generate_train(count: int) -> list[Row]:
-    """Return `count` train tasks, taken from the templates in turn; fewer if the catalogue has no more."""
+    """Return `count` train tasks, taken from the templates in turn; fewer if the catalog has no more."""
     rows: list[Row] = []
     templates = [template for template in TEMPLATES if is_in_split(template.where, "train")]
     queues = [generate_tasks(template, "train", rounds=4) for template in templates]
@@ -171,7 +171,7 @@ def _is_right(program: Sequence[str], answer: Answer, query: str) -> bool:
 
 
 def _make_row(candidate: CandidateTask, template: str, task_id: str) -> Row | None:
-    """Run the candidate's program and return the task, or None if the catalogue has no single answer."""
+    """Run the candidate's program and return the task, or None if the catalog has no single answer."""
     session = ReplicaSession()
     try:
         for step, guard in zip(candidate.program, candidate.guards, strict=True):

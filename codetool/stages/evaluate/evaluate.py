@@ -122,14 +122,16 @@ async def _open_components(
         if prm is not None and (scores := load_recorded_scores(config, tasks)):
             prm = RecordedScores(prm, scores)
         if shared and not isinstance(config.policy, ReplayPolicyConfig):
-            policy = SharedDraws(policy, prompt=prompt, sampling=sampling, known=load_reused_candidates(shared, tasks))
+            policy = SharedDraws(
+                policy, prompt=prompt, sampling=sampling, records=load_reused_candidates(shared, tasks)
+            )
         if config.reuse:  # inside the run's own recorder, so that its journal holds every candidate
             policy = RecordingPolicy(
-                policy, prompt=prompt, sampling=sampling, known=load_reused_candidates(config.reuse, tasks)
+                policy, prompt=prompt, sampling=sampling, records=load_reused_candidates(config.reuse, tasks)
             )
         known = folder.known_candidates
         recorded = RecordingPolicy(
-            policy, prompt=prompt, sampling=sampling, known=known, append=append, watch=progress.count_work
+            policy, prompt=prompt, sampling=sampling, records=known, append=append, on_tokens=progress.count_work
         )
         composer: Policy | None = None
         if isinstance(config.answer, PolicyAnswer) or (
@@ -139,7 +141,7 @@ async def _open_components(
         elif summariser is not None:
             prompt, sampling = config.answer.prompt, config.answer.sampling
             composer = RecordingPolicy(
-                summariser, prompt=prompt, sampling=sampling, known=known, append=append, purpose=ANSWER_PURPOSE
+                summariser, prompt=prompt, sampling=sampling, records=known, append=append, purpose=ANSWER_PURPOSE
             )
         yield Components(recorded, composer, prm, executor, broker)
 

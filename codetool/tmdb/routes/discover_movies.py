@@ -132,11 +132,11 @@ def _make_number_tests(filters: MovieFilters) -> Iterator[Test]:
     yield from _make_range_tests(lambda record: record.runtime, filters.with_runtime_gte, filters.with_runtime_lte)
 
 
-def _make_range_tests(value: Callable[[Movie], float], least: float | None, most: float | None) -> Iterator[Test]:
-    if least is not None:
-        yield lambda record: value(record) >= least
-    if most is not None:
-        yield lambda record: value(record) <= most
+def _make_range_tests(value: Callable[[Movie], float], lowest: float | None, highest: float | None) -> Iterator[Test]:
+    if lowest is not None:
+        yield lambda record: value(record) >= lowest
+    if highest is not None:
+        yield lambda record: value(record) <= highest
 
 
 def _make_date_tests(filters: MovieFilters) -> Iterator[Test]:
@@ -162,12 +162,12 @@ def _make_certification_tests(filters: MovieFilters) -> Iterator[Test]:
         yield lambda record: get_certification(record, country) in allowed
 
 
-def _list_certifications_between(least: str, most: str) -> Collection[str]:
-    """Return the certifications from `least` to `most`; none if one of the two is unknown."""
+def _list_certifications_between(lowest: str, highest: str) -> Collection[str]:
+    """Return the certifications from `lowest` to `highest`; none if one of the two is unknown."""
     order = {name: position for position, name in enumerate(CERTIFICATIONS)}
-    if not {least, most} - {""} <= set(order):
+    if not {lowest, highest} - {""} <= set(order):
         return ()
-    return CERTIFICATIONS[order.get(least, 0) : order.get(most, len(order)) + 1]
+    return CERTIFICATIONS[order.get(lowest, 0) : order.get(highest, len(order)) + 1]
 
 
 def _make_offer_tests(filters: MovieFilters) -> Iterator[Test]:

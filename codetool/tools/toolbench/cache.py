@@ -89,8 +89,8 @@ class ResponseCache:
         except OSError:
             return False
 
-    def examples(self, api: Api, most: int) -> Sequence[RecordedCall]:
-        """The first `most` recorded calls of an API that succeeded."""
+    def examples(self, api: Api, max_examples: int) -> Sequence[RecordedCall]:
+        """The first `max_examples` recorded calls of an API that succeeded."""
         entries = self._load_file(api).exact
         answers = ((text, _decode_entry(entry, exact=True)) for text, entry in entries.items())
         succeeded = (
@@ -98,7 +98,7 @@ class ResponseCache:
             for text, answer in answers
             if answer and answer.reply.status == 200
         )
-        return tuple(islice(succeeded, most))
+        return tuple(islice(succeeded, max_examples))
 
     def _load_file(self, api: Api) -> _ApiFile:
         file = self._file(api)

@@ -68,10 +68,10 @@ class PublishedAnswers:
             return await asyncio.to_thread(self._cache.find, api, call.arguments, cast_arguments(call))
         return self._cache.find(api, call.arguments, cast_arguments(call))
 
-    def examples(self, call: ToolCall, most: int) -> Sequence[tuple[Mapping[str, JSON], JSON]]:
-        """Arguments and data of up to `most` other recorded calls of the same API that succeeded."""
+    def examples(self, call: ToolCall, max_examples: int) -> Sequence[tuple[Mapping[str, JSON], JSON]]:
+        """Arguments and data of up to `max_examples` other recorded calls of the same API that succeeded."""
         api = Api.from_url(call.url)
-        calls = self._cache.examples(api, most) if api else ()
+        calls = self._cache.examples(api, max_examples) if api else ()
         return tuple((recorded.arguments, recorded.reply.data) for recorded in calls)
 
     def checksum(self) -> str:
