@@ -14,30 +14,21 @@ import json
 import logging
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import yaml
 
-from codetool.benchmarks.json_schema import Document, get_list, resolve_reference, summarize, type_name
-from codetool.benchmarks.openapi_bodies import json_content, parse_fields
+from codetool.benchmarks.json_schema import Document, get_list, resolve_reference, summarize
+from codetool.benchmarks.openapi_bodies import json_content
+from codetool.benchmarks.openapi_parameters import Operation, extract_first_paragraph, iterate_parameters
 from codetool.benchmarks.swagger import convert_to_openapi_3
 from codetool.errors import ConfigError
-from codetool.types import JSON, Effect, Parameter, Tool
+from codetool.types import JSON, Effect, Tool
 
 log = logging.getLogger(__name__)
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
-SECRET = re.compile(
-    r"^(x|rapid|xrapid)*(api|app|access|private|subscription)key$"
-    r"|^(access|api|app|auth|bearer|csrf|guest|id|oauth|refresh|request|session|security|user)*token$"
-    r"|sessionid$|authorization|passw(or)?d|secret|bearer"
-)
-SECRET_TEXT = re.compile(r"\bbearer\s+\S+|\beyJ[\w-]{8,}[\w.-]*|\b[0-9a-f]{32,}\b", re.I)
-IGNORED_HEADERS = frozenset({"accept", "content-type", "authorization"})
-"""Headers that OpenAPI (3.0, 4.7.12) ignores among parameters; other parts of the document define them."""
-TEXT_LIMIT = 200  # maximum characters of a description
-CHOICES = 60  # maximum choices of a parameter that are shown
 
 
 class _Loader(yaml.SafeLoader):
@@ -47,20 +38,6 @@ class _Loader(yaml.SafeLoader):
         first: [(tag, form) for tag, form in resolvers if not tag.endswith(":timestamp")]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
-
-
-@dataclass(frozen=True)
-class _Operation:
-    """One method of one path, with its position for error messages."""
-
-    method: str
-    path: str
-    item: Mapping[str, Any]
-    body: Mapping[str, Any]
-
-    @property
-    def where(self) -> str:
-        return f"{self.method} {self.path}"
 
 
 def parse_document(text: str) -> Mapping[str, Any]:
@@ -86,7 +63,7 @@ def parse_tools(document: Mapping[str, Any]) -> tuple[Tool, ...]:
         try:
             item = resolve_reference(document, raw, f"paths.{path}")
             body = resolve_reference(document, item[method], f"paths.{path}.{method}")
-            tools.append(_parse_tool(document, _Operation(method.upper(), path, item, body), secrets))
+            tools.append(_parse_tool(document, Operation(method.upper(), path, item, body), secrets))
         except ConfigError as error:
             errors.append(str(error))
     if errors and not tools:
@@ -148,8 +125,8 @@ def _make_names_unique(tools: list[Tool]) -> Iterator[Tool]:
         yield tool if name_counts[tool.name] == 1 else replace(tool, name=f"{tool.name}_{name_counts[tool.name]}")
 
 
-def _parse_tool(document: Document, operation: _Operation, secrets: frozenset[str]) -> Tool:
-    by_location = {(p.location, p.name): p for p in _iterate_parameters(document, operation, secrets)}
+def _parse_tool(document: Document, operation: Operation, secrets: frozenset[str]) -> Tool:
+    by_location = {(p.location, p.name): p for p in iterate_parameters(document, operation, secrets)}
     variables = re.findall(r"{([^}]+)}", operation.path)
     for name in variables:
         if ("path", name) not in by_location:
@@ -163,14 +140,14 @@ def _parse_tool(document: Document, operation: _Operation, secrets: frozenset[st
         server=_select_server(document, operation),
         path=operation.path,
         summary=("Deprecated. " if operation.body.get("deprecated") is True else "")
-        + _extract_first_paragraph(operation.body.get("summary") or operation.body.get("description")),
+        + extract_first_paragraph(operation.body.get("summary") or operation.body.get("description")),
         parameters=tuple(sorted(by_location.values(), key=lambda parameter: not parameter.required)),
         response=_summarize_response(document, operation),
         effect=_parse_effect(operation),
     )
 
 
-def _parse_effect(operation: _Operation) -> Effect | None:
+def _parse_effect(operation: Operation) -> Effect | None:
     """Return the operation's `x-effect`; None if it has none. Raises ConfigError for any other value."""
     effect = operation.body.get("x-effect")
     if effect == "read":
@@ -182,7 +159,7 @@ def _parse_effect(operation: _Operation) -> Effect | None:
     return None
 
 
-def _select_server(document: Document, operation: _Operation) -> str:
+def _select_server(document: Document, operation: Operation) -> str:
     """Return the first absolute server URL of the operation, path or document, without user name and password."""
     servers = next(
         (servers for holder in (operation.body, operation.item, document) if (servers := get_list(holder, "servers"))),
@@ -205,90 +182,7 @@ def _fill_server_variables(server: Mapping[str, Any]) -> str:
     return f"https:{url}" if url.startswith("//") else url
 
 
-def _iterate_parameters(document: Document, operation: _Operation, secrets: frozenset[str]) -> Iterator[Parameter]:
-    """Yield the parameters of the path item, of the operation, which override them, and of the body."""
-    for holder in (operation.item, operation.body):
-        for index, raw in enumerate(get_list(holder, "parameters")):
-            position = f"{operation.where} parameters[{index}]"
-            entry = resolve_reference(document, raw, position)
-            name, location = entry.get("name"), entry.get("in")
-            if not isinstance(name, str) or location not in ("path", "query", "header", "cookie"):
-                raise ConfigError(f"{position}: name {name!r} in {location!r} is no parameter.")
-            if location == "header" and name.lower() in IGNORED_HEADERS:
-                continue
-            secret = location != "path" and _is_secret(name, secrets)
-            if location == "cookie" and entry.get("required") is True and not secret:
-                log.warning("%s: the required cookie %s cannot be given; it is left out.", operation.where, name)
-            elif location != "cookie" and not secret:
-                yield _parse_parameter(document, operation, location, name, entry)
-    where = f"{operation.where} requestBody"
-    for field in parse_fields(document, operation.body.get("requestBody"), where):
-        if not _is_secret(field.name, secrets):
-            position = f"{where} {field.name}"
-            yield _make_parameter(
-                document, field.name, "body", field.schema, field.required, None, position, field.word
-            )
-
-
-def _parse_parameter(
-    document: Document,
-    operation: _Operation,
-    location: Literal["path", "query", "header"],
-    name: str,
-    entry: Mapping[str, Any],
-) -> Parameter:
-    where = f"{operation.where} parameter {name}"
-    content = entry.get("content") if "schema" not in entry else None
-    media_type, raw = None, entry.get("schema")
-    if isinstance(content, Mapping) and content:
-        media_type, media = next(iter(content.items()))
-        raw = media.get("schema") if isinstance(media, Mapping) else None
-    schema = {} if raw is None or isinstance(raw, bool) else resolve_reference(document, raw, where)
-    required = location == "path" or bool(entry.get("required"))
-    kind = type_name(document, schema, where)
-    note = f"Written as {media_type}." if media_type else _describe_style(name, kind, entry)
-    if entry.get("deprecated") is True:
-        note = f"{note} Deprecated.".strip()
-    return _make_parameter(document, name, location, schema, required, entry.get("description"), where, note)
-
-
-def _describe_style(name: str, kind: str, entry: Mapping[str, Any]) -> str:
-    """Return a note on how to write an array or object in a query; empty if its name is repeated."""
-    style = str(entry.get("style") or "form")
-    if entry.get("in") != "query":
-        return ""
-    if kind == "object" and style == "deepObject":
-        return f"Written as {name}[key]=value."
-    separators = {"form": "commas", "spaceDelimited": "spaces", "pipeDelimited": "|", "tabDelimited": "tabs"}
-    joined = entry.get("explode", style == "form") is False
-    return f"Values joined by {separators[style]}." if kind == "array" and joined and style in separators else ""
-
-
-def _make_parameter(
-    document: Document,
-    name: str,
-    location: Literal["path", "query", "header", "body"],
-    schema: Mapping[str, Any],
-    required: bool,
-    description: Any,
-    where: str,
-    note: str = "",
-) -> Parameter:
-    default: JSON = schema.get("default")
-    choices = [schema["const"]] if "const" in schema else get_list(schema, "enum")
-    texts = [str(choice) for choice in choices if choice is not None and not SECRET_TEXT.search(str(choice))]
-    return Parameter(
-        name=name,
-        location=location,
-        type=type_name(document, schema, where),
-        required=required,
-        description=f"{_extract_first_paragraph(description or schema.get('description'))} {note}".strip(),
-        default=None if SECRET_TEXT.search(str(default)) else default,
-        choices=tuple(texts if len(texts) <= CHOICES else [*texts[:CHOICES], "…"]),
-    )
-
-
-def _summarize_response(document: Document, operation: _Operation) -> JSON:
+def _summarize_response(document: Document, operation: Operation) -> JSON:
     """Summarize the first successful JSON response; None if the document describes none."""
     responses = operation.body.get("responses")
     by_status = {str(status): raw for status, raw in responses.items()} if isinstance(responses, Mapping) else {}
@@ -301,13 +195,3 @@ def _summarize_response(document: Document, operation: _Operation) -> JSON:
         except ConfigError as error:
             log.warning("%s The tool's answer is not described.", error)
     return None
-
-
-def _is_secret(name: str, secrets: frozenset[str]) -> bool:
-    return name.lower() in secrets or SECRET.search(re.sub(r"[-_. ]", "", name.lower())) is not None
-
-
-def _extract_first_paragraph(raw: Any) -> str:
-    """Return the first paragraph of a description on one line, without anything that looks like a key."""
-    line = " ".join(str(raw or "").strip().split("\n\n")[0].split())
-    return SECRET_TEXT.sub("…", line)[:TEXT_LIMIT].rstrip()

@@ -16,45 +16,24 @@ import asyncio
 import json
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from codetool.errors import ConfigError, MissingError
+from codetool.errors import ConfigError
 from codetool.interfaces import ToolSource
 from codetool.runs.journal import append_line
 from codetool.tools.allow_list import extract_host
 from codetool.tools.call_key import compute_call_key
+from codetool.tools.recorded_lines import BoundAnswer, RecordedAnswer, read_lines
 from codetool.tools.writes import TaskWrites, hash_earlier_writes, may_have_changed
-from codetool.types import Provenance, ToolAnswer, ToolCall
+from codetool.types import ToolAnswer, ToolCall
 
 logger = logging.getLogger(__name__)
 
-RecordedAnswer = tuple[int, str, Provenance]
-"""HTTP status, body, and `recorded` or `simulated`."""
 
 TRANSIENT = frozenset({401, 403, 407, 408, 425, 429})
 """Statuses below 500 that depend on the key or on the moment, not on the call; never recorded."""
-
-
-@dataclass(frozen=True, slots=True)
-class BoundAnswer:
-    """A recorded answer that is bound to its position in one session of a task."""
-
-    task: str
-    session: str
-    status: int
-    body: str
-    failed: bool
-    """Whether the outcome of the call is unknown: it was sent, but no answer arrived."""
-
-    def to_answer(self, call: ToolCall) -> ToolAnswer:
-        """This recording as the answer to `call`."""
-        if self.failed:
-            return ToolAnswer(call, self.status, self.body, None, failure="unreachable")
-        return ToolAnswer(call, self.status, self.body, "recorded")
 
 
 class Recordings:
@@ -82,7 +61,7 @@ class Recordings:
         """
         recordings = cls({}, simulator)
         simulated: dict[str, RecordedAnswer] = {}
-        for line in (line for file in files for line in _read_lines(file)):
+        for line in (line for file in files for line in read_lines(file)):
             if line.bound:
                 recordings._remember_bound(line.key, line.after, line.url, line.bound, is_write=line.is_write)
             elif line.simulator is None:
@@ -249,57 +228,3 @@ def ensure_writable(file: Path) -> Path:
 def append(file: Path, line: str) -> None:
     """Append a line and wait until it is on disk; a torn line before it is terminated first."""
     append_line(file, line)
-
-
-@dataclass(frozen=True, slots=True)
-class _RecordedLine:
-    """A line of a recordings file; `simulator` is a checksum, `bound` and `after` give its position if it has one."""
-
-    key: str
-    url: str
-    answer: RecordedAnswer
-    simulator: str | None
-    after: str = ""
-    bound: BoundAnswer | None = None
-    is_write: bool = False
-
-
-def _read_lines(file: Path) -> Iterator[_RecordedLine]:
-    """The parsed lines of a file in order; torn lines are skipped."""
-    try:
-        stream = file.open(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise MissingError(
-            f"tools.recordings: {file} cannot be read ({error.strerror}): name files written with tools.record_to"
-        ) from error
-    with stream:
-        for number, line in enumerate(stream, 1):
-            if line.strip():
-                yield from _read_line(file, number, line)
-
-
-def _read_line(file: Path, number: int, line: str) -> Iterator[_RecordedLine]:
-    try:
-        record = json.loads(line)
-    except ValueError:
-        logger.warning("%s line %d is torn and skipped", file, number)
-        return
-    try:
-        yield _parse(record)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(
-            f"tools.recordings: {file} line {number} is no recorded answer; expected an object with key, method, url, "
-            "arguments, status and body, as tools.record_to writes it"
-        ) from error
-
-
-def _parse(record: Mapping[str, Any]) -> _RecordedLine:
-    by = record.get("simulator")
-    provenance: Provenance = "simulated" if by else "recorded"
-    key, url = str(record["key"]), str(record.get("url", ""))
-    status, body = int(record["status"]), str(record["body"])
-    if "session" not in record:
-        return _RecordedLine(key, url, (status, body, provenance), by)
-    bound = BoundAnswer(str(record["task"]), str(record["session"]), status, body, bool(record.get("failure")))
-    is_write = record.get("effect") == "write"
-    return _RecordedLine(key, url, (status, body, provenance), None, str(record["after"]), bound, is_write)

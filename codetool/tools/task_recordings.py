@@ -6,7 +6,8 @@ from collections import Counter
 
 from codetool.interfaces import ToolSource
 from codetool.tools.call_key import compute_call_key
-from codetool.tools.recordings import BoundAnswer, Recordings
+from codetool.tools.recorded_lines import BoundAnswer
+from codetool.tools.recordings import Recordings
 from codetool.tools.writes import TaskWrites, hash_earlier_writes
 from codetool.types import ToolAnswer, ToolCall
 

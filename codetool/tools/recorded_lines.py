@@ -1,0 +1,90 @@
+"""Read the lines of recordings files, and say what a recorded answer and its position are; see `recordings.py`."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codetool.errors import ConfigError, MissingError
+from codetool.types import Provenance, ToolAnswer, ToolCall
+
+logger = logging.getLogger(__name__)
+
+RecordedAnswer = tuple[int, str, Provenance]
+"""HTTP status, body, and `recorded` or `simulated`."""
+
+
+@dataclass(frozen=True, slots=True)
+class BoundAnswer:
+    """A recorded answer that is bound to its position in one session of a task."""
+
+    task: str
+    session: str
+    status: int
+    body: str
+    failed: bool
+    """Whether the outcome of the call is unknown: it was sent, but no answer arrived."""
+
+    def to_answer(self, call: ToolCall) -> ToolAnswer:
+        """This recording as the answer to `call`."""
+        if self.failed:
+            return ToolAnswer(call, self.status, self.body, None, failure="unreachable")
+        return ToolAnswer(call, self.status, self.body, "recorded")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedLine:
+    """A line of a recordings file; `simulator` is a checksum, `bound` and `after` give its position if it has one."""
+
+    key: str
+    url: str
+    answer: RecordedAnswer
+    simulator: str | None
+    after: str = ""
+    bound: BoundAnswer | None = None
+    is_write: bool = False
+
+
+def read_lines(file: Path) -> Iterator[RecordedLine]:
+    """The parsed lines of a file in order; torn lines are skipped."""
+    try:
+        stream = file.open(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise MissingError(
+            f"tools.recordings: {file} cannot be read ({error.strerror}): name files written with tools.record_to"
+        ) from error
+    with stream:
+        for number, line in enumerate(stream, 1):
+            if line.strip():
+                yield from _read_line(file, number, line)
+
+
+def _read_line(file: Path, number: int, line: str) -> Iterator[RecordedLine]:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        logger.warning("%s line %d is torn and skipped", file, number)
+        return
+    try:
+        yield _parse(record)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(
+            f"tools.recordings: {file} line {number} is no recorded answer; expected an object with key, method, url, "
+            "arguments, status and body, as tools.record_to writes it"
+        ) from error
+
+
+def _parse(record: Mapping[str, Any]) -> RecordedLine:
+    by = record.get("simulator")
+    provenance: Provenance = "simulated" if by else "recorded"
+    key, url = str(record["key"]), str(record.get("url", ""))
+    status, body = int(record["status"]), str(record["body"])
+    if "session" not in record:
+        return RecordedLine(key, url, (status, body, provenance), by)
+    bound = BoundAnswer(str(record["task"]), str(record["session"]), status, body, bool(record.get("failure")))
+    is_write = record.get("effect") == "write"
+    return RecordedLine(key, url, (status, body, provenance), None, str(record["after"]), bound, is_write)
