@@ -1,0 +1,39 @@
+"""The Protocols that CodeTool's replaceable parts implement: benchmarks, policies, PRMs, tools, sandboxes, strategies.
+
+An *option* is the class that a YAML file names: a frozen settings object whose constructor does no I/O. An option that
+needs a resource (a client, a model, a process) has `open()`, an asynchronous context manager for the live object.
+Import every Protocol from this package; the modules group them.
+"""
+
+from codetool.interfaces.evaluation import AnswerOption, Benchmark, Judge, PrintedAnswer, Tracker
+from codetool.interfaces.models import ModelServers, Policy, PolicyOption, PRMOption, ProcessRewardModel, Prompt
+from codetool.interfaces.sandbox import CallTool, Executor, ExecutorOption, Interpreter
+from codetool.interfaces.search import Expand, Reward, SearchStrategy
+from codetool.interfaces.tools import Examples, Simulator, ToolSession, ToolSessionFactory, ToolsOption, ToolSource
+
+__all__ = [
+    "AnswerOption",
+    "Benchmark",
+    "CallTool",
+    "Examples",
+    "Executor",
+    "ExecutorOption",
+    "Expand",
+    "Interpreter",
+    "Judge",
+    "ModelServers",
+    "PRMOption",
+    "Policy",
+    "PolicyOption",
+    "PrintedAnswer",
+    "ProcessRewardModel",
+    "Prompt",
+    "Reward",
+    "SearchStrategy",
+    "Simulator",
+    "ToolSession",
+    "ToolSessionFactory",
+    "ToolSource",
+    "ToolsOption",
+    "Tracker",
+]
