@@ -79,9 +79,9 @@ def counted_prefill() -> list[int]:
     lengths: list[int] = []
     prefill = LlamaDecoder.prefill
 
-    def counting(self: Any, known: Any, tokens: Sequence[int]) -> Any:
+    def counting(self: Any, prefix: Any, tokens: Sequence[int]) -> Any:
         lengths.append(len(tokens))
-        return prefill(self, known, tokens)
+        return prefill(self, prefix, tokens)
 
     LlamaDecoder.prefill = counting  # type: ignore[method-assign]
     return lengths
