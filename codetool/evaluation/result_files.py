@@ -67,15 +67,12 @@ class TreeFile:
         self.duplicates = 0
         """Number of lines that a later line of the same task replaces."""
         offset = 0
-        if not file.exists():
-            return
-        with file.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.endswith(b"\n") and line.strip():
-                    task_id = journal.decode_record(file, number, line, {"task_id": str})["task_id"]
-                    self.duplicates += task_id in self._offsets
-                    self._offsets[task_id] = (offset, len(line))
-                offset += len(line)
+        for number, line in enumerate(journal.read_lines(file), start=1):
+            if line.endswith(b"\n") and line.strip():
+                task_id = journal.decode_record(file, number, line, {"task_id": str})["task_id"]
+                self.duplicates += task_id in self._offsets
+                self._offsets[task_id] = (offset, len(line))
+            offset += len(line)
 
     def __contains__(self, task_id: str) -> bool:
         """Return whether the task has a tree."""

@@ -7,6 +7,7 @@ locks it while it writes or cuts off a line. A power failure can lose the record
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -17,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from codetool.errors import ConfigError
+from codetool.runs.bounded_input import MAX_LINE_BYTES, iterate_lines, parse_json
 
 Record = Mapping[str, Any]
 Shape = Mapping[str, Any]
@@ -27,9 +29,12 @@ def encode_record(record: Record) -> bytes:
     """Encode a record as one line of UTF-8 JSON; equal records give equal bytes.
 
     Half a surrogate pair, which no UTF-8 can hold, is written as a JSON escape and read back unchanged.
+    Raises ValueError for a record that is longer than a line may be.
     """
-    line = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
-    return line.encode("utf-8", "backslashreplace") + b"\n"
+    line = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace") + b"\n"
+    if len(line) > MAX_LINE_BYTES:
+        raise ValueError(f"its record of {len(line):,} bytes is longer than a line may be, {MAX_LINE_BYTES:,} bytes")
+    return line
 
 
 def read_records(path: Path, shape: Shape | None = None) -> Iterator[dict[str, Any]]:
@@ -37,12 +42,25 @@ def read_records(path: Path, shape: Shape | None = None) -> Iterator[dict[str, A
 
     Raises ConfigError for a complete line that is not a JSON object or lacks a field of `shape`.
     """
-    if not path.exists():
+    for number, line in enumerate(read_lines(path), start=1):
+        if line.endswith(b"\n") and line.strip():
+            yield decode_record(path, number, line, shape)
+
+
+def read_lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a journal; nothing if the file does not exist.
+
+    Raises ConfigError for a line above `MAX_LINE_BYTES`, and for anything but a regular file.
+    """
+    try:
+        yield from iterate_lines(path)
+    except FileNotFoundError:
         return
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.endswith(b"\n") and line.strip():
-                yield decode_record(path, number, line, shape)
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror}. Remove the line or the file, or start over in a new folder with "
+            "fresh=true."
+        ) from error
 
 
 def read_latest_records(path: Path, shape: Shape, key: str = "task_id") -> tuple[dict[str, dict[str, Any]], int]:
@@ -78,6 +96,8 @@ def append_line(path: Path, line: str) -> None:
     A torn line before it is ended first. Raises OSError if the line cannot be written completely.
     """
     data = f"{line}\n".encode()
+    if len(data) > MAX_LINE_BYTES:
+        raise OSError(errno.EFBIG, f"a line of {len(data):,} bytes is longer than {MAX_LINE_BYTES:,} bytes", str(path))
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)  # otherwise a line that another process is writing would look torn
@@ -155,11 +175,11 @@ def _measure_complete_lines(path: Path) -> int:
 def decode_record(path: Path, number: int, line: bytes, shape: Shape | None = None) -> dict[str, Any]:
     """Decode one line and check it against the shape. A ConfigError names the line by `path` and `number`."""
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        record = None
+        record, problem = parse_json(line), "is no JSON object"
+    except ValueError as error:
+        record, problem = None, f"is no JSON object ({error})"
     if not isinstance(record, dict):
-        problem = f"is no JSON object: {line[:80]!r}"
+        problem = f"{problem}: {line[:80]!r}"
     elif shape is not None and (field := find_mismatch(record, shape)):
         problem = f"is not a record of this file: its field {field!r} is missing or of another type: {line[:80]!r}"
     else:
