@@ -1,14 +1,22 @@
-"""Gather awaitables; when one fails, cancel the others and wait for them."""
+"""Concurrency primitives: gather awaitables, and limit how many large values are in memory at the same time."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
 A = TypeVar("A")
 B = TypeVar("B")
+
+LARGE_BYTES = 250_000
+"""Size from which a value counts as large: the body of an answer, for example."""
+MAX_LARGE_VALUES = 2
+"""Maximum number of large values that are in memory at the same time; each is copied several times in its use."""
 
 
 async def gather_or_cancel(awaitables: Iterable[Awaitable[T]]) -> list[T]:
@@ -30,3 +38,58 @@ async def gather_pair(first: Awaitable[A], second: Awaitable[B]) -> tuple[A, B]:
 
 async def _await(awaitable: Awaitable[T]) -> T:
     return await awaitable
+
+
+class _LargeDataScope:
+    """Whether the work of a scope has been admitted, so that it is admitted once."""
+
+    def __init__(self) -> None:
+        self.slots: asyncio.Semaphore | None = None
+        self.has_ended = False
+        self.lock = asyncio.Lock()
+
+    def end(self) -> None:
+        self.has_ended = True
+        if self.slots is not None:
+            self.slots.release()
+            self.slots = None
+
+
+_current_scope: ContextVar[_LargeDataScope | None] = ContextVar("large_data_scope", default=None)
+_slots_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+
+
+@asynccontextmanager
+async def large_data_scope() -> AsyncIterator[None]:
+    """The work that may hold one large value, from reading it to its last use; a scope inside another one joins it."""
+    outer = _current_scope.get()
+    if outer is not None and not outer.has_ended:
+        yield
+        return
+    scope = _LargeDataScope()
+    token = _current_scope.set(scope)
+    try:
+        yield
+    finally:
+        _current_scope.reset(token)
+        scope.end()
+
+
+async def admit_large_data() -> None:
+    """Wait until this scope may hold a large value; call it before more than `LARGE_BYTES` are read or copied.
+
+    At most `MAX_LARGE_VALUES` scopes of an event loop are admitted at the same time. It returns at once outside of a
+    scope, and in work that outlives its scope.
+    """
+    scope = _current_scope.get()
+    if scope is None:
+        return
+    async with scope.lock:
+        if scope.slots is not None or scope.has_ended:
+            return
+        slots = _slots_by_loop.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(MAX_LARGE_VALUES))
+        await slots.acquire()
+        if scope.has_ended:
+            slots.release()
+        else:
+            scope.slots = slots

@@ -15,6 +15,7 @@ from codetool.errors import SandboxError
 from codetool.execution.channel import ClosedError
 from codetool.execution.inside.run_step import format_exception
 from codetool.execution.interpreter_resources import InterpreterResources
+from codetool.execution.kept_calls import KeptCalls, StoredCall, digest_request, keep_write
 from codetool.execution.live_process import ExecutedStep, LiveProcess
 from codetool.interfaces import CallTool
 from codetool.types import Execution, HttpRequest, ToolAnswer, format_observation
@@ -40,6 +41,9 @@ class SandboxInterpreter:
     ) -> None:
         """An interpreter without a process; `build` or the first step creates one."""
         self.path = path
+        self.writes: tuple[ToolAnswer, ...] = parent.writes if parent else ()
+        """The answered writes of the path's steps, oldest first."""
+        self._kept_calls: KeptCalls = parent._kept_calls if parent else KeptCalls()
         self.parent = parent
         self.process: LiveProcess | None = None
         self._resources = resources
@@ -98,15 +102,15 @@ class SandboxInterpreter:
         return f"<step {1 + sum(record.name != PREAMBLE_FILENAME for record in self.path)}>"
 
     async def _run(self, process: LiveProcess, code: str, name: str) -> Execution:
-        exchanged: list[tuple[HttpRequest, ToolAnswer]] = []
-        writes = [answer for record in self.path for _, answer in record.calls if answer.call.effect == "write"]
+        exchanged: list[StoredCall] = []
+        writes = list(self.writes)
 
         async def answer(request: HttpRequest) -> ToolAnswer:
             tool_answer = await self._call_tool(replace(request, earlier_writes=tuple(writes)))
-            exchanged.append((request, tool_answer))
+            exchanged.append(self._kept_calls.store(request, tool_answer))
             if tool_answer.call.effect == "write":
-                writes.append(tool_answer)
-            return tool_answer
+                writes.append(keep_write(tool_answer))
+            return replace(tool_answer, call=self._kept_calls.keep_call(tool_answer.call))
 
         try:
             process = await self._replace_by_fork(process) if process.has_branched else process
@@ -119,6 +123,7 @@ class SandboxInterpreter:
                 self._end_reason = execution.error
                 return execution
             self.path = process.history = (*self.path, ExecutedStep(code, name, tuple(exchanged)))
+            self.writes = tuple(writes)
             if await process.has_threads():
                 execution = await self._stop_threads(process, execution)
         return execution
@@ -208,7 +213,8 @@ class SandboxInterpreter:
         for record in self.path[len(process.history) :]:
             self._resources.replayed_steps += 1
             with self._resources.pool.hold(process):
-                execution = await self._resources.run_step(process, record.code, record.name, _replay_answers(record))
+                answer = _replay_answers(record, self._kept_calls)
+                execution = await self._resources.run_step(process, record.code, record.name, answer)
                 if not process.alive:
                     raise ClosedError(f"a step of its path could not be repeated: {execution.error}")
                 process.history = (*process.history, record)
@@ -249,19 +255,15 @@ def find_syntax_error(code: str) -> str | None:
     return None
 
 
-def _replay_answers(record: ExecutedStep) -> CallTool:
+def _replay_answers(record: ExecutedStep, kept_calls: KeptCalls) -> CallTool:
     """A `call_tool` that returns a step's recorded answers: that of an equal request, else the next in order."""
     remaining = list(record.calls)
 
     async def answer(request: HttpRequest) -> ToolAnswer:
         if not remaining:
             raise ClosedError("a step of its path asked for more tools than the first time")
-        matches = (index for index, (recorded, _) in enumerate(remaining) if _is_same_request(recorded, request))
-        index = next(matches, 0)
-        return remaining.pop(index)[1]
+        digest = digest_request(request)
+        index = next((index for index, stored in enumerate(remaining) if stored.digest == digest), 0)
+        return kept_calls.load(remaining.pop(index))
 
     return answer
-
-
-def _is_same_request(first: HttpRequest, second: HttpRequest) -> bool:
-    return first == second and first.headers == second.headers

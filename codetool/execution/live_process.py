@@ -14,11 +14,13 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from codetool.concurrency import LARGE_BYTES, admit_large_data, large_data_scope
 from codetool.errors import SandboxError
 from codetool.execution.channel import Channel, ClosedError
 from codetool.execution.fork_supervisor import count_threads
 from codetool.execution.inside.limits import list_parents, read_parent
 from codetool.execution.inside.run_step import MAX_STDERR_CHARACTERS
+from codetool.execution.kept_calls import StoredCall, keep_answer
 from codetool.execution.pausable_timer import PausableTimer
 from codetool.execution.protocol import Message, ProtocolError, get_text
 from codetool.execution.sandbox_handle import SandboxHandle
@@ -29,11 +31,13 @@ FORK_SECONDS = 20.0
 """Seconds until a new fork must have reported; generous for a loaded machine."""
 MAX_CALLS = 1000
 """Maximum number of tool calls of one step; more would fill the host's memory and journal."""
+MAX_CALLS_WITHOUT_BUDGET = 50
+"""Maximum number of calls that a step makes after the task's budget of calls is spent."""
 MAX_HEADERS = 100
 """Maximum number of headers of one request."""
 MAX_MESSAGE_OVERHEAD = 2**18
 """Maximum bytes of a message in addition to the step's output; reading longer messages would block the host."""
-MAX_BYTES_PER_CHARACTER = 12
+MAX_BYTES_PER_CHARACTER = 6
 """Maximum number of bytes of one encoded character of output."""
 PARTIAL_OUTPUT_SECONDS = 0.04
 """Seconds that a timed-out step has to send its output."""
@@ -48,7 +52,7 @@ class ExecutedStep:
     code: str
     name: str
     """File name of its code in tracebacks: `<step 2>`, `<preamble>`."""
-    calls: tuple[tuple[HttpRequest, ToolAnswer], ...]
+    calls: tuple[StoredCall, ...]
 
 
 @dataclass(eq=False)
@@ -137,10 +141,16 @@ class LiveProcess:
             request = _parse_request(message)
             if len(calls) == MAX_CALLS:
                 raise ProtocolError(f"the step called tools more than {MAX_CALLS} times")
-            with timer.paused():
-                calls.append(await call_tool(request))
-            with _translate_timeouts():
-                await self._send("answer", timer, keep=True, status=calls[-1].status, body=calls[-1].body)
+            async with large_data_scope():
+                with timer.paused():
+                    answer = await call_tool(request)
+                    if len(answer.body) > LARGE_BYTES:
+                        await admit_large_data()
+                calls.append(keep_answer(answer))
+                if answer.failure == "budget" and _count_without_budget(calls) > MAX_CALLS_WITHOUT_BUDGET:
+                    raise ProtocolError("the step went on calling tools after the task's budget was spent")
+                with _translate_timeouts():
+                    await self._send("answer", timer, keep=True, status=answer.status, body=answer.body)
 
     async def has_threads(self) -> bool:
         """Whether threads of the last step still exist after THREAD_END_SECONDS, by the kernel's count."""
@@ -255,6 +265,10 @@ class LiveProcess:
         with contextlib.suppress(TimeoutError, ClosedError, ProtocolError):
             return self._parse_output(await self._receive(PausableTimer(PARTIAL_OUTPUT_SECONDS), "output"), "text")
         return "", ""
+
+
+def _count_without_budget(calls: Sequence[ToolAnswer]) -> int:
+    return sum(call.failure == "budget" for call in calls)
 
 
 class _StepTimeoutError(Exception):

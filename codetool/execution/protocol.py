@@ -18,7 +18,7 @@ HEADER = struct.Struct("!I")
 MAX_FRAME = 64 * 2**20
 """Maximum size of a frame in bytes; an answer of 10 MB fits with any characters."""
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 _decode = json.JSONDecoder().decode
 
 
@@ -28,7 +28,7 @@ class ProtocolError(Exception):
 
 def pack(message: Mapping[str, Any]) -> bytes:
     """Encode one message as a frame. Raises ProtocolError above MAX_FRAME."""
-    body = _encode(dict(message)).encode()
+    body = _encode(dict(message)).encode("utf-8", "surrogatepass")
     if len(body) > MAX_FRAME:
         raise ProtocolError(f"a message of {len(body)} bytes is longer than {MAX_FRAME}")
     return HEADER.pack(len(body)) + body
@@ -45,7 +45,7 @@ def parse_length(header: bytes, max_size: int = MAX_FRAME) -> int:
 def unpack(body: bytes) -> Message:
     """Decode a frame's body. Raises ProtocolError if it is not a JSON object with a `kind`."""
     try:
-        message = _decode(body.decode())
+        message = _decode(body.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"a frame is not JSON: {error}") from error
     if not isinstance(message, dict) or not isinstance(message.get("kind"), str):

@@ -44,7 +44,7 @@ def route_request(
     method, text = request.method.upper(), _replace_surrogates(request.url)
     host = extract_host(text)
     if host is None:
-        return ToolCall(method, _strip_url_secrets(text), {})
+        return ToolCall(method, strip_url_secrets(text), {})
     parts = urlsplit(text)
     segments = [unquote(segment) for segment in parts.path.removeprefix("/").removesuffix("/").split("/")]
     match = get_router(tools).find(method, host, segments)
@@ -162,6 +162,6 @@ def _replace_surrogates(text: str) -> str:
     return _SURROGATE.sub("\ufffd", text)
 
 
-def _strip_url_secrets(url: str) -> str:
+def strip_url_secrets(url: str) -> str:
     """The URL without user name, query and fragment, which may hold secrets."""
     return re.sub(r"//[^/]*@", "//", re.split(r"[?#]", url, maxsplit=1)[0])

@@ -13,8 +13,9 @@ from codetool.errors import UnreachableError
 from codetool.interfaces import ToolSource
 from codetool.tools.allow_list import AllowList, extract_host
 from codetool.tools.answer_counts import AnswerCounts, AnswerTally
-from codetool.tools.call_key import route_request
+from codetool.tools.call_key import route_request, strip_url_secrets
 from codetool.tools.error_answers import make_error_answer
+from codetool.tools.request_limits import MAX_METHOD_CHARS, TaskUsage, find_excess, shorten
 from codetool.tools.request_refusals import find_refusal
 from codetool.tools.secrets import Keyring
 from codetool.tools.writes import TaskWrites
@@ -50,23 +51,29 @@ class TaskSession:
         self._sends_requests = sends_requests
         self._sources = sources
         self._allowed = allowed
-        self._max_calls = max_calls
+        self._usage = TaskUsage(max_calls)
         self._mode = mode
         self._keyring = keyring
         self._tallies = (AnswerTally(), total)
-        self._calls = 0
         self.unreachable: list[ToolAnswer] = []
         """Calls of documented services that failed after all retries, which is not the program's fault."""
 
     async def call(self, request: HttpRequest) -> ToolAnswer:
-        """The answer to a request, with its duration in `seconds`. Errors of a source become error answers."""
-        return await self.answer(self._route(request))
+        """The answer to a request, with its duration in `seconds`. Errors of a source become error answers.
+
+        Refused requests count against the task's limits, so that no program can make them without end.
+        """
+        if (excess := find_excess(request)) is not None:
+            return self._refuse_oversized(request, excess)
+        answer = await self.answer(self._route(request))
+        self._usage.count(request, answer)
+        return answer
 
     async def answer(self, call: ToolCall) -> ToolAnswer:
         """The answer to a routed call, under the same rules as `call`."""
         call = replace(call, arguments=self._keyring.scrub_arguments(call.arguments))
         start = time.perf_counter()
-        answer = await self._answer(call)
+        answer = self._spend_call(call) or await self._answer(call)
         answer = replace(answer, call=call, seconds=time.perf_counter() - start)
         self._writes.add(answer)
         if answer.transient and answer.failure == "unreachable" and self._is_documented(call):
@@ -108,14 +115,27 @@ class TaskSession:
         host = extract_host(call.url)
         return call.tool is not None or any(extract_host(tool.server) == host for tool in self._tools)
 
+    def _refuse_oversized(self, request: HttpRequest, excess: str) -> ToolAnswer:
+        """The refusal of a request above a limit; its call holds only the beginning of the URL."""
+        url = shorten(strip_url_secrets(self._keyring.scrub(request.url)))
+        call = ToolCall(shorten(request.method.upper(), MAX_METHOD_CHARS), url, {})
+        answer = self._spend_call(call) or make_error_answer(call, "refused", excess)
+        for tally in self._tallies:
+            tally.count(answer)
+        return answer
+
+    def _spend_call(self, call: ToolCall) -> ToolAnswer | None:
+        """Count one more call; a refusal, without counting it, if one of the task's limits is used up."""
+        if (exhausted := self._usage.find_exhausted()) is not None:
+            return make_error_answer(call, "budget", exhausted)
+        self._usage.calls += 1
+        return None
+
     async def _answer(self, call: ToolCall) -> ToolAnswer:
         host = extract_host(call.url)
         if host is None or host not in self._allowed:
             message = f"{host or repr(call.url[:200])} may not be called; allowed hosts: {self._allowed}"
             return make_error_answer(call, "host_not_allowed", message)
-        if self._calls >= self._max_calls:
-            return make_error_answer(call, "budget", f"this task's budget of {self._max_calls} tool calls is spent")
-        self._calls += 1
         if self._sends_requests and call.request is not None:
             if (objection := find_refusal(call.request, self._tools)) is not None:
                 return make_error_answer(call, "refused", objection)
