@@ -20,6 +20,7 @@ from pydantic.dataclasses import dataclass
 
 from codetool.errors import ConfigError, MissingError
 from codetool.http.download import ensure_file, find_cache_folder
+from codetool.runs.bounded_input import parse_json, read_bytes
 from codetool.runs.operational import Checksummed, Operational
 from codetool.tool_calls.toolbench_api import parse_tool
 from codetool.types import Task
@@ -129,7 +130,7 @@ class StableToolBench:
 
 def _load_queries(file: Path) -> list[Mapping[str, Any]]:
     try:
-        content = json.loads(_read_bytes(file))
+        content = parse_json(_read_bytes(file))
     except ValueError as error:
         raise MissingError(f"{file} is broken ({error}); a file of ToolBench's queries is a JSON list") from error
     if not isinstance(content, list):
@@ -139,7 +140,7 @@ def _load_queries(file: Path) -> list[Mapping[str, Any]]:
 
 def _read_bytes(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return read_bytes(file)
     except OSError as error:
         raise MissingError(f"benchmark.queries={file} cannot be read ({error.strerror}): name another file") from error
 

@@ -6,7 +6,6 @@ files of the data set are downloaded and not part of this package.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -21,6 +20,7 @@ from codetool.benchmarks.openapi import parse_tools
 from codetool.benchmarks.reference_answers import ANSWERS_FILE, load_references
 from codetool.errors import MissingError
 from codetool.http.download import ensure_file, find_cache_folder
+from codetool.runs.bounded_input import parse_json, read_bytes
 from codetool.runs.operational import Checksummed, Operational
 from codetool.types import Task, Tool
 
@@ -114,11 +114,11 @@ class RestBenchTMDB:
 
     def _load_json(self, name: str) -> Any:
         path = self._find_file(name)
-        content = path.read_bytes()
+        content = read_bytes(path)
         if sha256(content).hexdigest() != SHA256[name]:
             log.warning("benchmark=tmdb: %s is not the published file; it is used as it is", path)
         try:
-            return json.loads(content)
+            return parse_json(content)
         except ValueError as error:
             raise MissingError(f"benchmark=tmdb: {path} is broken ({error}). Its source: {FILES[name]}") from error
 

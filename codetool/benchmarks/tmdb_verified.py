@@ -20,6 +20,7 @@ from pydantic.dataclasses import dataclass
 from codetool.benchmarks.answer_checker.checker import matches
 from codetool.benchmarks.openapi import parse_tools
 from codetool.errors import MissingError
+from codetool.runs.bounded_input import parse_json, read_bytes
 from codetool.runs.operational import Checksummed
 from codetool.types import Answer, Task, Tool
 
@@ -84,7 +85,7 @@ def load_rows(file: Path) -> Sequence[Mapping[str, Any]]:
     rows = []
     for number, line in enumerate(_read_bytes(file).decode().splitlines(), start=1):
         try:
-            row = json.loads(line)
+            row = parse_json(line)
             _parse_task(row, defaultdict(lambda: Tool("", "", "", "")))
         except (ValueError, KeyError, TypeError) as error:
             raise MissingError(f"benchmark=tmdb_verified: {file} line {number} is no task ({error!r})") from error
@@ -96,7 +97,7 @@ def load_rows(file: Path) -> Sequence[Mapping[str, Any]]:
 
 def _read_bytes(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return read_bytes(file)
     except OSError as error:
         make = "python -m codetool.benchmarks.task_generator.generate --train 5000 --out FILE"
         raise MissingError(

@@ -17,11 +17,14 @@ from typing import Any
 
 from codetool.errors import ConfigError, MissingError
 from codetool.judges.cases import JudgeInput, TraceStep
+from codetool.runs.bounded_input import parse_json, read_text
 
 GIVE_UP_MARKER = "give_up_and_restart"
 """Text in the final answer of a path that gave up."""
 FINISH_FUNCTION = "Finish"
 """Function whose call ends a path. Its arguments are the final answer, so the call is no step of the trace."""
+MAX_TRACE_DEPTH = 2_000
+"""Maximum nesting depth of a file: a trace is nested once for each message."""
 FORMAT_HINT = (
     "ToolBench's converted answers are a JSON object that gives each query id its query, available_tools and answer "
     "with final_answer."
@@ -84,8 +87,8 @@ def _load_json(file: Path) -> Any:
     if not file.exists():
         raise MissingError(f"There is no file {file}.")
     try:
-        return json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
+        return parse_json(read_text(file), MAX_TRACE_DEPTH)
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{file} holds no converted answers: {error}. {FORMAT_HINT}") from error
 
 

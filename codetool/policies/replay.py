@@ -17,6 +17,7 @@ from codetool.interfaces import ModelServers, Prompt
 from codetool.model_types import Sampling
 from codetool.policies.recorded import RecordingPolicy
 from codetool.runs import journal
+from codetool.runs.bounded_input import read_bytes
 from codetool.runs.operational import Checksummed
 
 CANDIDATES_FILE = "candidates.jsonl"
@@ -55,7 +56,7 @@ class ReplayPolicyConfig:
 
         Raises ConfigError if there is no source, MissingError if a source does not exist.
         """
-        contents = {sha256(path.read_bytes()).hexdigest() for path in self._find_files()}
+        contents = {sha256(read_bytes(path)).hexdigest() for path in self._find_files()}
         return sha256("".join(sorted(contents)).encode()).hexdigest()
 
     def read_task_ids(self) -> set[str]:

@@ -9,6 +9,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from codetool.errors import ConfigError, MissingError
+from codetool.runs.bounded_input import iterate_lines
 
 T = TypeVar("T")
 
@@ -32,11 +33,13 @@ def _find_file(path: Path, name: str) -> Path:
 
 def _read_file(file: Path, kind: TypeAdapter[T]) -> Iterator[T]:
     count = 0
-    with file.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
+    try:
+        for number, line in enumerate(iterate_lines(file), start=1):
             if line.strip():
                 count += 1
                 yield _parse_line(file, number, line, kind)
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}.") from error
     if not count:
         raise MissingError(f"{file} is empty.")
 

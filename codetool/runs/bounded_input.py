@@ -1,4 +1,4 @@
-"""Read files and JSON of unknown origin in bounded memory: no devices and pipes, no endless lines, no deep nesting.
+"""Read files, JSON and YAML of unknown origin in bounded memory: no devices, pipes, endless lines or deep nesting.
 
 A file that cannot be read within the limits raises OSError, like a missing one, so that callers report both alike.
 """
@@ -12,6 +12,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
+
+import yaml
 
 MAX_FILE_BYTES = 2**30
 """Maximum size of a file that is read as a whole."""
@@ -66,7 +68,7 @@ def iterate_lines(path: Path) -> Iterator[bytes]:
             yield line
 
 
-def parse_json(text: str | bytes | bytearray) -> Any:
+def parse_json(text: str | bytes | bytearray, max_depth: int = MAX_JSON_DEPTH) -> Any:
     """Parse JSON. Raises ValueError if it is malformed, too deep, or holds too many values or too long a number."""
     openers = _count(text, "[") + _count(text, "{")
     if openers + _count(text, ",") > MAX_JSON_VALUES:
@@ -74,10 +76,37 @@ def parse_json(text: str | bytes | bytearray) -> Any:
     try:
         value = json.loads(text)
     except RecursionError:
-        raise ValueError(f"it is nested deeper than {MAX_JSON_DEPTH} levels") from None
-    if openers > MAX_JSON_DEPTH and is_deep(value):
-        raise ValueError(f"it is nested deeper than {MAX_JSON_DEPTH} levels")
+        raise ValueError("it is nested too deeply") from None
+    if openers > max_depth and is_deep(value, max_depth):
+        raise ValueError(f"it is nested deeper than {max_depth} levels")
     return value
+
+
+def parse_yaml(text: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:
+    """Parse YAML. Raises ValueError if it is malformed, too deep, or its anchors stand for too many values."""
+    if text.count("[") + text.count("{") + text.count("\n") > MAX_JSON_VALUES:
+        raise ValueError(f"it holds more than {MAX_JSON_VALUES:,} values")
+    try:
+        value = yaml.load(text, loader)  # noqa: S506 - a safe loader
+    except RecursionError:
+        raise ValueError(f"it is nested deeper than {MAX_JSON_DEPTH} levels") from None
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    if _count_values(value, {}, 0) > MAX_JSON_VALUES:
+        raise ValueError(f"its anchors stand for more than {MAX_JSON_VALUES:,} values")
+    return value
+
+
+def _count_values(value: Any, counts: dict[int, int], depth: int) -> int:
+    """The number of values, with a value counted wherever an alias repeats it. Raises ValueError if it is too deep."""
+    if not isinstance(value, dict | list):
+        return 1
+    if depth >= MAX_JSON_DEPTH:
+        raise ValueError(f"it is nested deeper than {MAX_JSON_DEPTH} levels, or holds itself")
+    if id(value) not in counts:
+        children = value.values() if isinstance(value, dict) else value
+        counts[id(value)] = 1 + sum(_count_values(child, counts, depth + 1) for child in children)
+    return counts[id(value)]
 
 
 def is_deep(value: Any, levels: int = MAX_JSON_DEPTH) -> bool:

@@ -24,6 +24,7 @@ from typing import Any
 from codetool.credentials.masking import mask_command
 from codetool.errors import ConfigError
 from codetool.runs import journal
+from codetool.runs.bounded_input import parse_json, read_text
 from codetool.runs.code_version import CodeVersion, read_code_version
 from codetool.runs.host import describe_host, read_package_versions
 from codetool.runs.identity import Identity
@@ -192,7 +193,7 @@ def parse_code_versions(content: Mapping[str, Any]) -> list[CodeVersion]:
 def _read_content(folder: Path) -> dict[str, Any]:
     """Read the file's content, empty if there is no file. Raises ConfigError if it cannot be read."""
     try:
-        content = json.loads((folder / PROVENANCE_FILE).read_text(encoding="utf-8"))
+        content = parse_json(read_text(folder / PROVENANCE_FILE))
         if not isinstance(content, dict):
             raise ValueError(f"it holds {type(content).__name__}")
     except FileNotFoundError:

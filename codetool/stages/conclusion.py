@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from codetool.runs.bounded_input import parse_json, read_text
 
 METRICS = "metrics.json"
 JOURNALS = (
@@ -30,7 +31,7 @@ class ResultFolder:
 def find_larger_result(path: Path, tasks: int) -> int | None:
     """Return the number of tasks of the result in a run folder if it is larger than `tasks`, else None."""
     try:
-        asked = json.loads((path / METRICS).read_text(encoding="utf-8"))["tasks"]["asked"]
+        asked = parse_json(read_text(path / METRICS))["tasks"]["asked"]
     except (OSError, ValueError, LookupError, TypeError):
         return None
     return asked if isinstance(asked, int) and asked > tasks else None

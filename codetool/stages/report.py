@@ -8,7 +8,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra.utils import instantiate
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
@@ -23,6 +22,7 @@ from codetool.evaluation.result_files import TREES, TreeFile
 from codetool.evaluation.summary import RunSummary, summarize_results
 from codetool.interfaces import Benchmark
 from codetool.runs import journal, provenance
+from codetool.runs.bounded_input import parse_yaml, read_text
 from codetool.runs.provenance import Provenance
 from codetool.stages.evaluate.summary_display import describe_untrained_prm
 from codetool.types import Task
@@ -122,8 +122,8 @@ def _check_folder(folder: Path | None) -> Path:
 def read_settings(folder: Path) -> dict[str, Any]:
     """Return the settings in a run folder's `config.yaml`. Raises ConfigError if the file cannot be read."""
     try:
-        settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError) as error:
+        settings = parse_yaml(read_text(folder / "config.yaml"))
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{folder / 'config.yaml'} cannot be read: {error}") from error
     if not isinstance(settings, dict):
         raise ConfigError(f"{folder / 'config.yaml'} holds no settings")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from codetool.errors import ConfigError, MissingError
+from codetool.runs.bounded_input import iterate_lines, parse_json
 from codetool.types import Provenance, ToolAnswer, ToolCall
 
 logger = logging.getLogger(__name__)
@@ -52,20 +52,18 @@ class RecordedLine:
 def read_lines(file: Path) -> Iterator[RecordedLine]:
     """The parsed lines of a file in order; torn lines are skipped."""
     try:
-        stream = file.open(encoding="utf-8", errors="replace")
+        for number, line in enumerate(iterate_lines(file), 1):
+            if line.strip():
+                yield from _read_line(file, number, line.decode("utf-8", "replace"))
     except OSError as error:
         raise MissingError(
             f"tools.recordings: {file} cannot be read ({error.strerror}): name files written with tools.record_to"
         ) from error
-    with stream:
-        for number, line in enumerate(stream, 1):
-            if line.strip():
-                yield from _read_line(file, number, line)
 
 
 def _read_line(file: Path, number: int, line: str) -> Iterator[RecordedLine]:
     try:
-        record = json.loads(line)
+        record = parse_json(line)
     except ValueError:
         logger.warning("%s line %d is torn and skipped", file, number)
         return

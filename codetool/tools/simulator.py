@@ -30,6 +30,7 @@ from codetool.interfaces import Examples
 from codetool.prompts.jinja import compile_template
 from codetool.prompts.messages import Message
 from codetool.prompts.model_text import extract_visible_text
+from codetool.runs.bounded_input import read_text
 from codetool.runs.operational import Checksummed, Operational
 from codetool.tool_calls.toolbench_api import Api, parse_data
 from codetool.tools.call_key import compute_call_key
@@ -107,7 +108,7 @@ class ModelSimulatorConfig(EndpointConfig):
         if self.system_file is None:
             return self.system
         try:
-            return self.system_file.read_text(encoding="utf-8")
+            return read_text(self.system_file)
         except (OSError, ValueError) as error:
             raise MissingError(f"simulator.system_file={self.system_file} cannot be read: {error}") from error
 

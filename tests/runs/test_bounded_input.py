@@ -9,7 +9,7 @@ import pytest
 
 from codetool.errors import ConfigError
 from codetool.runs import bounded_input, journal
-from codetool.runs.bounded_input import iterate_lines, open_regular_file, parse_json, read_bytes, read_text
+from codetool.runs.bounded_input import iterate_lines, open_regular_file, parse_json, parse_yaml, read_bytes, read_text
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "/proc/self"])
@@ -68,7 +68,7 @@ def test_json_up_to_the_depth_is_parsed(text: str) -> None:
     ids=len,
 )
 def test_deeper_json_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="nested deeper than 100 levels|Expecting"):
+    with pytest.raises(ValueError, match="nested (deeper than 100 levels|too deeply)"):
         parse_json(text)
 
 
@@ -101,3 +101,31 @@ def test_a_record_longer_than_a_line_may_be_is_not_written(tmp_path: Path, monke
     assert (tmp_path / "a").read_bytes() == b'{"text":"12345678"}\n'
     with pytest.raises(OSError, match="longer than 20 bytes"):
         journal.append_line(tmp_path / "a", "x" * 20)
+
+
+def laughs(levels: int) -> str:
+    """YAML whose last anchor stands for 10**levels values."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, levels)]
+    return "\n".join(lines)
+
+
+def test_anchors_that_stand_for_few_values_are_read() -> None:
+    assert parse_yaml("a: &a {x: [1, 2]}\nb: *a")["b"] == {"x": [1, 2]}
+    assert len(parse_yaml(laughs(6))) == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (laughs(9), "anchors stand for more than"),
+        ("a: &a [*a]", "holds itself"),
+        ("[" * 101 + "]" * 101, "nested deeper"),
+        ("[" * 100_000, "nested deeper"),
+        ("a: [", "expected the node content"),
+    ],
+    ids=["laughs", "recursive", "deep", "very deep", "malformed"],
+)
+def test_hostile_yaml_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        parse_yaml(text)

@@ -12,7 +12,6 @@ Training records know a label alone: their estimate is that label and no step ha
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from codetool.process_data.labels import apply_labels
 from codetool.process_data.reference_format.reference_export import ROOT
 from codetool.prompts.prm_prompt import PRMPrompt
 from codetool.prompts.step_format import format_stop_marker
+from codetool.runs.bounded_input import parse_json, parse_yaml, read_text
 from codetool.types import Execution, Node, Step, Task
 
 PROMPT = Path(__file__).parents[2] / "conf" / "prm_prompt" / "stepwise.yaml"
@@ -134,14 +134,14 @@ def _holds_list(file: Path) -> bool:
 
 def _load_json(file: Path) -> Any:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return parse_json(read_text(file))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{file} cannot be read: {error}") from error
 
 
 def _load_prompt(file: Path) -> PRMPrompt:
     try:
-        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+        settings = parse_yaml(read_text(file))
         return PRMPrompt(**{name: value for name, value in settings.items() if name != "_target_"})
     except (OSError, yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
         raise ConfigError(f"--prompt {file} is no PRM prompt such as {PROMPT}: {error}") from error

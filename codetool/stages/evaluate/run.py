@@ -21,6 +21,7 @@ from codetool.evaluation.judged_results import load_result_lines
 from codetool.evaluation.summary import RunSummary, encode_summary, summarize_results
 from codetool.models.vllm_servers import USAGE_FILE
 from codetool.runs import journal
+from codetool.runs.bounded_input import read_bytes
 from codetool.runs.code_version import read_code_version
 from codetool.runs.identity import Identity, select_identity_settings
 from codetool.runs.provenance import count_results_by_code, describe_other_code, record_session
@@ -185,7 +186,7 @@ def _compute_checksums(config: RunConfig) -> dict[str, str]:
         checksums["simulator"] = config.simulator.checksum()
     for number, file in enumerate(config.tools.recordings, start=1):
         if file.is_file():  # the broker reports a missing file
-            checksums[f"recording {number}"] = sha256(file.read_bytes()).hexdigest()
+            checksums[f"recording {number}"] = sha256(read_bytes(file)).hexdigest()
     return checksums
 
 

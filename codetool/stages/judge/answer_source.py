@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from codetool.errors import CodeToolError, ConfigError, MissingError
 from codetool.judges import tooleval_answers
 from codetool.judges.cases import JudgeInput
 from codetool.runs import provenance
+from codetool.runs.bounded_input import parse_json, read_bytes, read_text
 from codetool.stages.judge.judge_run import load_judge_inputs
 from codetool.stages.report import load_tasks, read_settings
 from codetool.types import Task
@@ -83,7 +83,7 @@ def _load_converted_file(file: Path, option: str) -> AnswerSource:
         raise ConfigError(f"{option}={file} is no file of converted answers, which is a .json, nor a run folder")
     cases = _read_or_explain(option, tooleval_answers.load_converted_file, file)
     name = "-".join(part for part in (file.resolve().parent.name, file.stem) if part)
-    return AnswerSource(name, hashlib.sha256(file.read_bytes()).hexdigest(), tuple(cases), cases, {})
+    return AnswerSource(name, hashlib.sha256(read_bytes(file)).hexdigest(), tuple(cases), cases, {})
 
 
 def _load_converted_folder(folder: Path, option: str) -> AnswerSource:
@@ -97,7 +97,7 @@ def _load_converted_folder(folder: Path, option: str) -> AnswerSource:
         if file.stem not in cases_of_file
         for query_id in cases_of_file
     }
-    digests = [f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n" for file in files]
+    digests = [f"{file.name} {hashlib.sha256(read_bytes(file)).hexdigest()}\n" for file in files]
     digest = hashlib.sha256("".join(digests).encode()).hexdigest()
     return AnswerSource(folder.resolve().name, digest, tuple(cases), cases, {}, groups=groups)
 
@@ -143,7 +143,7 @@ def _load_ids(file: Path) -> tuple[str, ...]:
     if not file.exists():
         raise MissingError(f"judge_stage.ids={file}: there is no such file. Name a JSON file of query ids.")
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parse_json(read_text(file))
         if not isinstance(content, list | dict) or not content:
             raise ValueError(f"it holds {type(content).__name__}")
     except (OSError, ValueError) as error:

@@ -23,6 +23,7 @@ from codetool.prm.label_tokens import find_label_tokens
 from codetool.process_data import examples as process_examples
 from codetool.process_data import transcripts
 from codetool.prompts.prm_prompt import PRMPrompt
+from codetool.runs.bounded_input import iterate_lines, parse_json
 from codetool.types import Task
 
 if TYPE_CHECKING:
@@ -158,18 +159,20 @@ def _source(use: str, path: Path, target: str) -> DataFile:
         what = f"holds no {name}" if path.is_dir() else "is not there"
         raise MissingError(f"train.{use}: {path} {what}. Name a folder of stage=collect, or a {name}.")
     digest, lines = hashlib.sha256(), 0
-    with file.open("rb") as content:
-        for line in content:
+    try:
+        for line in iterate_lines(file):
             digest.update(line)
             lines += bool(line.strip())
             if lines == 1:
                 _refuse_other_kind(use, file, line, target)
+    except OSError as error:
+        raise ConfigError(f"train.{use}: {file} cannot be read: {error.strerror}.") from error
     return DataFile(use, path, digest.hexdigest(), lines)
 
 
 def _refuse_other_kind(use: str, file: Path, line: bytes, target: str) -> None:
     try:
-        fields = json.loads(line)
+        fields = parse_json(line)
     except ValueError:
         return  # the reader reports what is wrong with the line
     kinds = {"prm": ("prefix", "judged steps, which a PRM"), "policy": ("messages", "transcripts, which a policy")}

@@ -11,6 +11,7 @@ import yaml
 
 from codetool.errors import CodeToolError
 from codetool.runs import journal
+from codetool.runs.bounded_input import parse_yaml, read_text
 from codetool.stages.report import load_tasks, read_settings
 from codetool.types import Task
 
@@ -48,9 +49,9 @@ def write_training_tasks(
 def read_training_tasks(folder: Path) -> TrainingTasks | None:
     """Return the tasks that the model in a folder was trained on; None if the file is missing or malformed."""
     try:
-        content: Any = yaml.safe_load((folder / TRAINED_ON_FILE).read_text(encoding="utf-8"))
+        content: Any = parse_yaml(read_text(folder / TRAINED_ON_FILE))
         return TrainingTasks(*(frozenset(content[name]) for name in ("tasks", "validation_tasks", "templates")))
-    except (OSError, ValueError, yaml.YAMLError, TypeError, LookupError):
+    except (OSError, ValueError, TypeError, LookupError):
         return None
 
 

@@ -20,6 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from codetool.runs.bounded_input import parse_json, read_bytes
 from codetool.tool_calls.toolbench_api import Api, argument_name, parse_data
 from codetool.tools.toolbench.reply_parser import SIMULATOR_FAILURE, Reply, parse_reply
 from codetool.types import JSON
@@ -167,10 +168,10 @@ def _normalize(value: JSON) -> JSON:
 def _parse_file(file: Path, version: tuple[int, int]) -> _ApiFile | None:
     """Parse a file of recorded calls; None if it cannot be read, which is logged as a warning."""
     try:
-        content = json.loads(file.read_bytes())
+        content = parse_json(read_bytes(file))
         if not isinstance(content, dict):
             raise ValueError(f"it holds a {type(content).__name__}, no object")
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         log.warning("%s cannot be read and is skipped: %s", file, error)
         return None
     file_cache = _ApiFile(version)

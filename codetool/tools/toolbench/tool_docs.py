@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from codetool.runs.bounded_input import parse_json, read_bytes
 from codetool.tool_calls.toolbench_api import SERVER, Api, parse_tool
 from codetool.types import Tool
 
@@ -33,7 +33,7 @@ class ToolDocuments:
     def _read(self, category: str, name: str) -> Mapping[Api, Tool]:
         file = self._folder / category / f"{name}.json"
         try:
-            document = json.loads(file.read_bytes())
+            document = parse_json(read_bytes(file))
             tools = [parse_tool(_build_entry(entry, category, document)) for entry in document["api_list"]]
         except FileNotFoundError:
             return {}

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from cache_world import API, said, write
 
+from codetool.runs import bounded_input
 from codetool.tool_calls.toolbench_api import Api
 from codetool.tools.toolbench.cache import ResponseCache, canonicalize
 
@@ -108,8 +109,8 @@ def test_files_beyond_the_limit_are_forgotten_and_read_again(tmp_path: Path, mon
     for api in apis:
         write(tmp_path, api, {"{}": said("x" * 1000)})
     reads: list[str] = []
-    real = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda file: reads.append(file.stem) or real(file))
+    real = bounded_input.read_bytes
+    monkeypatch.setattr("codetool.tools.toolbench.cache.read_bytes", lambda file: reads.append(file.stem) or real(file))
     shelf = cache(tmp_path, most=2500)
     for api in (apis[0], apis[1], apis[0], apis[2], apis[0], apis[1]):
         assert shelf.find(api, {}) is not None
