@@ -1,7 +1,8 @@
-"""Allow or refuse every fork and every new thread of sandboxed processes (seccomp user notification).
+"""Allow or refuse every fork, thread and mount namespace of sandboxed processes (seccomp user notification).
 
-The system-call filter suspends each such call and notifies the host. A process that was told to branch may fork once;
-a process may have up to MAX_THREADS threads. Everything else is refused. The filter has already checked the call's
+The system-call filter suspends each such call and notifies the host. A process that was told to branch may fork once,
+and the new branch may move once into a mount namespace of its own, before it runs a step; a process may have up to
+MAX_THREADS threads. Everything else is refused. The filter has already checked the call's
 registers, so letting the call continue opens no race.
 """
 
@@ -13,9 +14,11 @@ import fcntl
 import os
 import select
 import struct
+from collections.abc import Container
 from pathlib import Path
 
-from codetool.execution.inside.seccomp import FORK_FLAGS
+from codetool.execution.inside.limits import read_family
+from codetool.execution.inside.seccomp import FORK_FLAGS, find_call
 
 MAX_THREADS = 32
 """Maximum number of threads of one process."""
@@ -32,17 +35,23 @@ class ForkSupervisor:
     def __init__(self, listener: int) -> None:
         """`listener` is the file descriptor of the notifications; `close` closes it."""
         self._listener = listener
+        self._unshare_number = find_call("unshare")
         self._granted: set[int] = set()
+        self._granted_to_child: set[int] = set()
+        self.known_processes: Container[int] = ()
+        """The processes that have settled, which may not change their mount namespace any more."""
         os.set_inheritable(listener, False)
         asyncio.get_running_loop().add_reader(listener, self._answer)
 
     def grant(self, process: int) -> None:
-        """Allow `process` to fork once."""
+        """Allow `process` to fork once, and its new child to move into a mount namespace of its own once."""
         self._granted.add(process)
+        self._granted_to_child.add(process)
 
     def revoke(self, process: int) -> None:
-        """Withdraw an unused permission to fork."""
+        """Withdraw the unused permissions of `grant`."""
         self._granted.discard(process)
+        self._granted_to_child.discard(process)
 
     def close(self) -> None:
         """Stop answering; forks in the sandbox then fail."""
@@ -55,11 +64,9 @@ class ForkSupervisor:
         buffer = bytearray(_NOTICE.size)
         try:
             fcntl.ioctl(self._listener, _RECEIVE, buffer)
-            identity, task, _, _, _, _, flags, *_ = _NOTICE.unpack(buffer)
-            fork = flags in FORK_FLAGS
-            allowed = self._may_fork(task) if fork else count_threads(task) < MAX_THREADS
-            refusal = -(errno.EPERM if fork else errno.EAGAIN)
-            reply = _REPLY.pack(identity, 0, 0 if allowed else refusal, _CONTINUE if allowed else 0)
+            identity, task, _, number, _, _, flags, *_ = _NOTICE.unpack(buffer)
+            refusal = self._find_refusal(task, number, flags)
+            reply = _REPLY.pack(identity, 0, -refusal, 0 if refusal else _CONTINUE)
             fcntl.ioctl(self._listener, _SEND, bytearray(reply))
         except (FileNotFoundError, InterruptedError):
             pass  # the process was killed while its call was suspended
@@ -76,11 +83,24 @@ class ForkSupervisor:
             asyncio.get_running_loop().remove_reader(self._listener)
         return bool(events & select.POLLIN)
 
-    def _may_fork(self, task: int) -> bool:
-        if task not in self._granted:
-            return False
-        self._granted.discard(task)
-        return True
+    def _find_refusal(self, task: int, number: int, flags: int) -> int:
+        """The error with which a call is refused, 0 if it is allowed."""
+        if number == self._unshare_number:
+            return 0 if self._may_change_mounts(task) else errno.EPERM
+        if flags in FORK_FLAGS:
+            return 0 if _take(self._granted, task) else errno.EPERM
+        return 0 if count_threads(task) < MAX_THREADS else errno.EAGAIN
+
+    def _may_change_mounts(self, task: int) -> bool:
+        process, parent = read_family(task)
+        return process not in self.known_processes and _take(self._granted_to_child, parent)
+
+
+def _take(permissions: set[int], process: int) -> bool:
+    """Use up a permission; whether there was one."""
+    allowed = process in permissions
+    permissions.discard(process)
+    return allowed
 
 
 def count_threads(process: int) -> int:

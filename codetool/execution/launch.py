@@ -89,7 +89,7 @@ async def _try_launch(
     first = _spawn(control.peer_socket.fileno(), line.peer_socket.fileno(), home)
     control.peer_socket.close()
     line.peer_socket.close()
-    setup = {"kind": "setup", "use": list(use), "home": home, "masked": [str(Path(__file__).parents[1])], **sizes}
+    setup = {"kind": "setup", "use": list(use), "home": home, "hidden": str(Path(__file__).parents[1]), **sizes}
     listener: list[int] = []
     timer = PausableTimer(START_SECONDS)
     try:
@@ -97,6 +97,8 @@ async def _try_launch(
         init, ready, _ = await control.handshake(timer)
         _require_kind(ready, "ready")
         pid, hello, listener = await line.handshake(timer)
+        if hello["kind"] == "listener":
+            hello = await line.receive(timer)
         _require_kind(hello, "hello")
         pid = pid or int(hello["pid"])
         pidfd = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else -1
@@ -112,9 +114,10 @@ async def _try_launch(
         if isinstance(error, (ClosedError, ProtocolError, TimeoutError)):
             raise SandboxError(f"the sandbox's first process ended before it was ready: {error}") from error
         raise
+    own_mounts = "namespaces" in use and "seccomp" in use
     supervisor = ForkSupervisor(listener[0]) if listener else None
     report = _describe_layers(missing, ready, hello, sizes)
-    handle = SandboxHandle(first, control, init or first.pid, sizes["output"], report, supervisor)
+    handle = SandboxHandle(first, control, init or first.pid, sizes["output"], report, supervisor, own_mounts)
     zygote = LiveProcess(handle, line, pid, pidfd)
     handle.register(zygote)
     return handle, zygote

@@ -13,6 +13,7 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from codetool.concurrency import LARGE_BYTES, admit_large_data, large_data_scope
 from codetool.errors import SandboxError
@@ -24,6 +25,7 @@ from codetool.execution.kept_calls import StoredCall, keep_answer
 from codetool.execution.pausable_timer import PausableTimer
 from codetool.execution.protocol import Message, ProtocolError, get_text
 from codetool.execution.sandbox_handle import SandboxHandle
+from codetool.execution.settling import ExpectedFiles, check_separation, open_mount_namespace
 from codetool.interfaces import CallTool
 from codetool.types import Execution, ExecutionStatus, HttpRequest, ToolAnswer, format_observation
 
@@ -76,10 +78,17 @@ class LiveProcess:
     """Number of processes that need its folder: itself and its live branches."""
     shares_folder: bool = False
     """Whether it uses the folder of the process that it replaced."""
+    scratch_device: int = 0
+    """Device number of its scratch folder where that is a mount of its own."""
     total_operations: int = 0
     """Number of operations it was ever used for."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _token: int = 0
+
+    @property
+    def is_zygote(self) -> bool:
+        """Whether it is the process from which all root interpreters are forked, which runs no generated code."""
+        return self.parent is None
 
     def kill(self) -> None:
         """Kill the process. Its folder is removed with the last process that needs it. A second call does nothing."""
@@ -184,38 +193,81 @@ class LiveProcess:
                 PausableTimer(FORK_SECONDS),
                 Channel(MAX_MESSAGE_OVERHEAD + MAX_BYTES_PER_CHARACTER * self.handle.max_output_characters),
             )
-            folder = self.folder if stay else self.handle.new_folder(self.folder)
+            folder = self.folder if stay or self.handle.own_mounts else self.handle.new_folder(self.folder)
             self.has_branched = self.has_branched or not stay
             self.handle.grant_fork(self.pid)
+            child = None
             try:
-                await self._send("branch", timer, [channel.peer_socket.fileno()])
-                channel.peer_socket.close()
-                if not stay:
-                    await self.handle.make_folder(folder)  # while the process forks
-                await channel.send({"kind": "enter", "folder": "" if stay else folder}, timer)
-                await self._receive(timer, "branched")
+                socket_inode = await self._request_fork(channel, timer, stay)
                 pid, message, files = await channel.handshake(timer)
                 for descriptor in files:
                     os.close(descriptor)
                 child = self._attach(channel, folder, pid, message)
-                child.shares_folder, child.layers = stay, self.layers + (not stay)
+                child.shares_folder, child.layers = stay, self.layers + (not stay and not self.handle.own_mounts)
+                await self._settle(child, timer, socket_inode, stay=stay, is_empty=message.get("empty") is True)
                 self.handle.register(child)
                 return child
             except (ClosedError, ProtocolError, TimeoutError, OSError, SandboxError) as broken:
                 channel.close()
-                if not stay:
+                if not stay and not child and not self.handle.own_mounts:
                     self.handle.remove_folder(folder)
-                self._kill_with_strays()
+                self._end_failed_fork(child)
                 if isinstance(broken, SandboxError):
                     raise
                 raise ClosedError(f"it could not be copied: {broken}") from broken
             finally:
                 self.handle.revoke_fork(self.pid)
 
+    async def _request_fork(self, channel: Channel, timer: PausableTimer, stay: bool) -> int:
+        """Have the process fork; returns the inode of the socket that its child gets. Kills a process that does not."""
+        inode = os.fstat(channel.peer_socket.fileno()).st_ino
+        try:
+            await self._send("branch", timer, [channel.peer_socket.fileno()], stay=stay)
+            channel.peer_socket.close()
+            answer = await self._receive(timer, "branched", "refused")
+        except (ClosedError, ProtocolError, TimeoutError):
+            self._end_failed_fork(None)
+            self.kill()
+            raise
+        if answer["kind"] == "refused":
+            raise ClosedError(f"the system refused: {answer.get('reason')}"[:200])
+        return inode
+
+    async def _settle(
+        self, child: LiveProcess, timer: PausableTimer, socket_inode: int, *, stay: bool, is_empty: bool
+    ) -> None:
+        """Give a new branch its scratch folder and wait until it uses it. Raises ProtocolError if it shares files."""
+        child.scratch_device = self.scratch_device
+        if stay:
+            return
+        if not self.handle.own_mounts:
+            await self.handle.make_folder(child.folder)
+            await child._enter_folder(timer, folder=child.folder)
+        else:
+            namespace = open_mount_namespace(child.pid, self.pid)
+            try:
+                old: Literal["none", "drop", "keep"] = "none" if self.is_zygote else "drop" if is_empty else "keep"
+                child.scratch_device = await self.handle.mount_scratch(namespace, old)
+                if old == "keep":
+                    await child._enter_folder(timer)
+                    await self.handle.forget_old_scratch(namespace)
+                files = ExpectedFiles(socket_inode, child.scratch_device, self.scratch_device)
+                check_separation(child.pid, namespace, files)
+            finally:
+                os.close(namespace)
+
+    async def _enter_folder(self, timer: PausableTimer, folder: str = "") -> None:
+        await self._send("enter", timer, folder=folder)
+        message = await self._receive(timer, "hello", "failed")
+        if message["kind"] == "failed":
+            raise ClosedError(str(message.get("reason"))[:200])
+
     def _attach(self, channel: Channel, folder: str, pid: int | None, message: Message) -> LiveProcess:
         """The reporting child as a LiveProcess, after checking with the kernel that it is this process's child."""
-        if message["kind"] != "hello" or message.get("token") != self._token:
-            raise ProtocolError("no proper hello from the branch")
+        if message["kind"] == "failed":
+            raise ClosedError(str(message.get("reason"))[:200])
+        if message["kind"] != "forked" or message.get("token") != self._token:
+            raise ProtocolError("no proper report from the branch")
         if pid is None:
             pid, pidfd = int(message.get("pid", 0)), -1
         else:
@@ -227,12 +279,18 @@ class LiveProcess:
         self.folder_users += 1
         return child
 
-    def _kill_with_strays(self) -> None:
-        """Kill this process and all unknown processes that it forked, after a branch did not report."""
+    def _end_failed_fork(self, child: LiveProcess | None) -> None:
+        """Kill a branch that did not settle, and this process, whose code may be the reason; but never the zygote.
+
+        Unknown processes that it forked are killed too.
+        """
         registered = self.handle.pids()
         parents = (self.pid, self.handle.init_pid)  # orphans become children of the sandbox's pid 1
         strays = [pid for pid, parent in list_parents().items() if parent in parents and pid not in registered]
-        self.kill()
+        if child:
+            child.kill()
+        if not self.is_zygote:
+            self.kill()
         for pid in strays:
             _send_signal(-1, pid, signal.SIGKILL)
 

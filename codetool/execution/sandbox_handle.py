@@ -7,9 +7,9 @@ import contextlib
 import itertools
 import math
 import subprocess
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 from codetool.errors import SandboxError
 from codetool.execution.channel import Channel, ClosedError
@@ -18,10 +18,16 @@ from codetool.execution.inside.scratch import BRANCHES_FOLDER
 from codetool.execution.managed_process import ManagedProcess
 from codetool.execution.pausable_timer import PausableTimer
 
+Result = TypeVar("Result")
+
 
 @dataclass(eq=False)
 class SandboxHandle:
-    """State of a sandbox as a whole. `init_pid` is the host's process id of the sandbox's pid 1."""
+    """State of a sandbox as a whole.
+
+    `init_pid` is the host's process id of the sandbox's pid 1. `own_mounts`: each branch has a mount namespace of its
+    own, in which only its own scratch folder is mounted; else scratch folders lie next to and inside each other.
+    """
 
     root_process: subprocess.Popen[bytes]
     control: Channel
@@ -29,28 +35,34 @@ class SandboxHandle:
     max_output_characters: int
     in_force: Mapping[str, str]
     supervisor: ForkSupervisor | None
+    own_mounts: bool
     on_end: Callable[[ManagedProcess], None] = lambda process: None
-    _processes: set[ManagedProcess] = field(default_factory=set)
+    _processes: dict[int, ManagedProcess] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _control_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _requests: set[asyncio.Task[None]] = field(default_factory=set)
+    _requests: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        if self.supervisor:
+            self.supervisor.known_processes = self._processes
 
     def register(self, process: ManagedProcess) -> None:
         """Add a live process."""
-        self._processes.add(process)
+        self._processes[process.pid] = process
 
     def unregister(self, process: ManagedProcess) -> None:
         """Remove a process that was killed."""
-        self._processes.discard(process)
+        if self._processes.get(process.pid) is process:
+            del self._processes[process.pid]
         self.on_end(process)
 
     def processes(self) -> list[ManagedProcess]:
         """All live processes, including the zygote."""
-        return list(self._processes)
+        return list(self._processes.values())
 
     def pids(self) -> set[int]:
         """The host's process ids of all known processes of the sandbox."""
-        return {self.root_process.pid, self.init_pid, *(process.pid for process in self._processes)}
+        return {self.root_process.pid, self.init_pid, *self._processes}
 
     def grant_fork(self, pid: int) -> None:
         """Allow a process to fork once."""
@@ -69,28 +81,41 @@ class SandboxHandle:
 
     async def make_folder(self, folder: str) -> None:
         """Make a scratch folder. Raises OSError if it cannot be made, SandboxError if pid 1 has ended."""
-        await self._run_to_end(self._exchange_make(folder))
-
-    async def _exchange_make(self, folder: str) -> None:
-        async with self._control_lock:
-            try:
-                await self.control.send({"kind": "make", "folder": folder}, PausableTimer(math.inf))
-                reason = (await self.control.receive(PausableTimer(math.inf))).get("reason")
-            except ClosedError as error:
-                raise SandboxError("the sandbox ended; start the run again, it resumes") from error
-        if reason:
-            raise OSError(f"no scratch folder: {reason}")
+        await self._run_to_end(self._request("make", folder=folder))
 
     def remove_folder(self, folder: str) -> None:
         """Request the removal of a scratch folder, without waiting for it."""
-        self._run_to_end(self._send_remove(folder))
+        self._run_to_end(self._remove(folder))
 
-    async def _send_remove(self, folder: str) -> None:
+    async def mount_scratch(self, namespace: int, old: Literal["none", "drop", "keep"]) -> int:
+        """Mount an empty scratch folder in the mount namespace of an open file; returns its device number.
+
+        `old`: there is none, or drop the one of the parent, or keep it at another place until `forget_old_scratch`.
+        Raises like `make_folder`.
+        """
+        return await self._run_to_end(self._request("mount", [namespace], old=old))
+
+    async def forget_old_scratch(self, namespace: int) -> None:
+        """Unmount the parent's scratch folder. Raises like `make_folder`."""
+        await self._run_to_end(self._request("forget", [namespace]))
+
+    async def _remove(self, folder: str) -> None:
+        with contextlib.suppress(SandboxError, OSError):
+            await self._request("remove", folder=folder)
+
+    async def _request(self, kind: str, descriptors: Sequence[int] = (), **fields: str) -> int:
+        """Have pid 1 do something; returns the device number of the file system it made, or 0."""
         async with self._control_lock:
-            with contextlib.suppress(ClosedError):
-                await self.control.send({"kind": "remove", "folder": folder}, PausableTimer(math.inf))
+            try:
+                await self.control.send({"kind": kind, **fields}, PausableTimer(math.inf), descriptors)
+                answer = await self.control.receive(PausableTimer(math.inf))
+            except ClosedError as error:
+                raise SandboxError("the sandbox ended; start the run again, it resumes") from error
+        if answer.get("reason"):
+            raise OSError(f"no scratch folder: {answer['reason']}")
+        return int(answer.get("device") or 0)
 
-    def _run_to_end(self, work: Coroutine[Any, Any, None]) -> asyncio.Future[None]:
+    def _run_to_end(self, work: Coroutine[Any, Any, Result]) -> asyncio.Future[Result]:
         """Run an exchange with pid 1 to its end, even if the caller is cancelled."""
         task = asyncio.ensure_future(work)
         self._requests.add(task)
@@ -99,7 +124,7 @@ class SandboxHandle:
 
     async def close(self) -> None:
         """Kill every process of the sandbox and wait until none is left."""
-        for process in list(self._processes):
+        for process in self.processes():
             process.kill()
         for request in list(self._requests):
             request.cancel()

@@ -56,16 +56,17 @@ async def test_sibling_keeps_running_while_the_attack_runs(sandbox: Sandbox) -> 
 
 async def test_branch_cannot_see_its_siblings_files_nor_its_parents(sandbox: Sandbox) -> None:
     root = await sandbox.start(TASK, Tool())
-    await root.run("open('root.txt', 'w').write('BREACH')\nimport os\nroot = os.getcwd()")
+    await root.run("import os\nroot = os.getcwd()")
     first, second = await root.branch(), await root.branch()
+    await root.run("open('root.txt', 'w').write('BREACH')")
     folder = (await first.run("open('own.txt', 'w').write('BREACH')\nprint(os.getcwd())")).observation.strip()
-    for path in (f"{folder}/own.txt", f"{folder}/../../root.txt"):
+    for path in (f"{folder}/own.txt", f"{folder}/../../root.txt", f"{folder}/../home/own.txt"):
         execution = await second.run(f"print(open({path!r}).read())")
         assert re.match("PermissionError|FileNotFoundError", execution.error or ""), execution
     execution = await second.run("print(open(root + '/root.txt').read())")
-    assert (execution.error or "").startswith("PermissionError")
+    assert re.match("PermissionError|FileNotFoundError", execution.error or ""), execution
     execution = await root.run(f"print(open({folder!r} + '/own.txt').read())")
-    assert (execution.error or "").startswith("PermissionError"), "a parent that ran on must not see its branch"
+    assert re.match("PermissionError|FileNotFoundError", execution.error or ""), "a parent must not see its branch"
     for interpreter in (first, second, root):
         await interpreter.close()
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_CAPBSET_DROP = 1, 4, 8, 24
 PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 36, 38
-CAP_SYS_ADMIN = 21
+CAP_SYS_CHROOT, CAP_SYS_ADMIN = 18, 21
+CLONE_NEWNS = 1 << 17
 
 _CAPSET = {"x86_64": 126, "aarch64": 91}
 _CAPABILITY_VERSION = 0x20080522
@@ -48,6 +49,16 @@ def syscall(number: int, *arguments: object) -> int:
 def prctl(option: int, value: int = 0) -> int:
     """Call the process control `option` with one value and return its result. Raises OSError."""
     return check_result(load_libc().prctl(option, *(ctypes.c_ulong(number) for number in (value, 0, 0, 0))))
+
+
+def unshare(flags: int) -> None:
+    """Move this process into new namespaces. Raises OSError."""
+    check_result(load_libc().unshare(ctypes.c_int(flags)))
+
+
+def enter_namespace(descriptor: int, kind: int) -> None:
+    """Move this process into the namespace of an open file, which must be of the given kind. Raises OSError."""
+    check_result(load_libc().setns(descriptor, ctypes.c_int(kind)))
 
 
 def keep_capabilities(mask: int) -> None:

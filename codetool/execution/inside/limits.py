@@ -53,6 +53,16 @@ def read_parent(process: int) -> int:
     return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
 
 
+def read_family(task: int) -> tuple[int, int]:
+    """The process of a thread and its parent, (0, 0) if the thread has ended."""
+    fields = {}
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{task}/status").read_text().splitlines():
+            name, _, value = line.partition(":")
+            fields[name] = value
+    return int(fields.get("Tgid", 0)), int(fields.get("PPid", 0))
+
+
 def measure_cpu_seconds(process: int) -> float:
     """CPU time of a process in seconds, 0 if it is not available."""
     try:

@@ -1,4 +1,8 @@
-"""Mounts of the sandbox: a read-only root with the interpreter's folders, and a tmpfs for each scratch folder."""
+"""Mounts of the sandbox: a read-only root with the interpreter's folders, and a tmpfs for each branch's scratch folder.
+
+Every branch has a mount namespace of its own, in which its own tmpfs is mounted at SCRATCH. A branch can therefore name
+no file of another branch. Pid 1 makes these mounts from outside, because Landlock forbids a branch to mount.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +11,23 @@ import ctypes
 import os
 import struct
 import sysconfig
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from codetool.execution.inside.kernel import check_result, load_libc, syscall
+from codetool.execution.inside.kernel import CLONE_NEWNS, check_result, enter_namespace, load_libc, syscall
 
-SCRATCH = "/scratch"
+SCRATCH_PARENT = "/scratch"
+"""Read-only folder of the mount points below; Landlock's rule for scratch files belongs to it."""
+SCRATCH = "/scratch/home"
+"""Where each branch finds its scratch folder."""
+OLD_SCRATCH = "/scratch/parent"
+"""Where a new branch finds its parent's scratch folder while it copies the contents."""
 NULL = "/dev/null"
 
-_RDONLY, _NOSUID, _NODEV, _NOEXEC, _REMOUNT, _BIND, _REC, _PRIVATE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 18
+_RDONLY, _NOSUID, _NODEV, _NOEXEC, _REMOUNT, _BIND, _MOVE, _REC, _PRIVATE = 1, 2, 4, 8, 32, 4096, 8192, 16384, 1 << 18
 _DETACH, _NOFOLLOW = 2, 8
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
-_MOUNT_SETATTR, _RECURSIVE, _ATTR_RDONLY_NOSUID_NODEV = 442, 0x8000, 0b111
+_MOUNT_SETATTR, _RECURSIVE, _ATTR_RDONLY, _ATTR_NOSUID, _ATTR_NODEV = 442, 0x8000, 1, 2, 4
 _STAGE = "/proc"  # a mount point that is always there and holds none of the interpreter's files
 
 
@@ -32,6 +41,31 @@ def list_readable_folders() -> list[str]:
     return sorted(path for path in real if not any(path.startswith(f"{other}/") for other in real))
 
 
+def locate(hidden: str, readable: Iterable[str]) -> list[str]:
+    """Every path of the folder `hidden` inside the folders `readable`, which may lead there by symbolic links."""
+    target = Path(hidden).resolve()
+    return [
+        str(Path(path, target.relative_to(Path(path).resolve())))
+        for path in readable
+        if target.is_relative_to(Path(path).resolve())
+    ]
+
+
+def exclude(hidden: Iterable[str], readable: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The files and folders below `readable` without those in `hidden`, and the folders that had to be taken apart."""
+    kept, opened, left = [], [], list(readable)
+    while left:
+        path = left.pop()
+        if path in hidden:
+            continue
+        if any(other.startswith(f"{path}/") for other in hidden):
+            opened.append(path)
+            left += [entry.path for entry in os.scandir(path)]
+        else:
+            kept.append(path)
+    return sorted(kept), sorted(opened)
+
+
 def build_root(readable: Sequence[str], masked: Iterable[str]) -> None:
     """Replace the root of this mount namespace; folders in `masked` appear empty. Raises OSError."""
     _mount(None, "/", None, _REC | _PRIVATE)
@@ -40,73 +74,66 @@ def build_root(readable: Sequence[str], masked: Iterable[str]) -> None:
     for path in readable:
         _bind(path, stage)
     for path in masked:
-        if (stage / path.lstrip("/")).is_dir():
-            _mount("tmpfs", f"{_STAGE}{path}", "tmpfs", _RDONLY | _NOSUID | _NODEV, "mode=755,size=4k")
+        _mount("tmpfs", f"{_STAGE}{path}", "tmpfs", _RDONLY | _NOSUID | _NODEV, "mode=755,size=4k")
     for link in ("/lib", "/lib64"):
         if Path(link).is_symlink():
             (stage / link[1:]).symlink_to(Path(link).readlink())
     (stage / "dev").mkdir()
     (stage / NULL[1:]).touch()
     _mount(NULL, f"{_STAGE}{NULL}", None, _BIND)
-    (stage / SCRATCH[1:]).mkdir()
+    _set_attributes(f"{_STAGE}{NULL}", _ATTR_RDONLY | _ATTR_NOSUID)  # its mode and times; it can still be written
+    for folder in (SCRATCH, OLD_SCRATCH):
+        (stage / folder[1:]).mkdir(parents=True)
     os.chdir(_STAGE)
     syscall(_PIVOT_ROOT[os.uname().machine], ctypes.c_char_p(b"."), ctypes.c_char_p(b"."))
     check_result(load_libc().umount2(b".", _DETACH))
     os.chdir("/")
-    _mount("tmpfs", SCRATCH, "tmpfs", _NOSUID | _NODEV | _NOEXEC, "mode=1777,size=4m,nr_inodes=100000")
     _mount(None, "/", None, _REMOUNT | _BIND | _RDONLY | _NOSUID | _NODEV)
 
 
-def mount_scratch(folder: str, size: int, files: int) -> None:
-    """Mount a tmpfs of `size` bytes and `files` entries at `folder` (relative to SCRATCH).
+def mount_scratch(size: int, files: int) -> int:
+    """Mount an empty tmpfs at SCRATCH, of `size` bytes and `files` entries (0: no limit); returns its device number.
 
-    No part of the path may be a symbolic link, because its owner may be hostile. Raises OSError.
+    Raises OSError.
     """
-    *parents, name = Path(folder).parts
-    above = [parents.pop()] if parents else []  # the folder of branches in the parent's
-    _enter(SCRATCH, *parents)
+    _mount("tmpfs", SCRATCH, "tmpfs", _NOSUID | _NODEV | _NOEXEC, f"size={size},nr_inodes={files},mode=700")
+    return Path(SCRATCH).stat().st_dev
+
+
+def move_scratch_aside() -> None:
+    """Mount what is at SCRATCH at OLD_SCRATCH instead. Raises OSError."""
+    _mount(SCRATCH, OLD_SCRATCH, None, _MOVE)
+
+
+def unmount(folder: str) -> None:
+    """Unmount what is at `folder`. Raises OSError."""
+    check_result(load_libc().umount2(folder.encode(), _DETACH | _NOFOLLOW))
+
+
+@contextlib.contextmanager
+def visit(namespace: int, home: int) -> Iterator[None]:
+    """Be in the mount namespace of the open file `namespace`; then return to `home`. Raises OSError."""
+    enter_namespace(namespace, CLONE_NEWNS)
     try:
-        _make_and_enter(*above, name)
-    except OSError:  # the parent's code has used up its entries; enlarge its file system
-        _enter(SCRATCH, *parents)
-        _mount(None, ".", None, _REMOUNT | _NOSUID | _NODEV | _NOEXEC, f"size={2 * size},nr_inodes={2 * files}")
-        _make_and_enter(*above, name)
-    _mount("tmpfs", ".", "tmpfs", _NOSUID | _NODEV | _NOEXEC, f"size={size},nr_inodes={files},mode=700")
-    os.chdir("/")
-
-
-def unmount_scratch(folder: str) -> None:
-    """Remove a folder made by `mount_scratch` and its contents. Raises OSError."""
-    _enter(SCRATCH, *Path(folder).parent.parts)
-    name = Path(folder).name
-    check_result(load_libc().umount2(name.encode(), _DETACH | _NOFOLLOW))
-    Path(name).rmdir()
-    os.chdir("/")
-
-
-def _make_and_enter(*parts: str) -> None:
-    for part in parts:
-        with contextlib.suppress(FileExistsError):
-            Path(part).mkdir(mode=0o700)
-        _enter(part)
-
-
-def _enter(*parts: str) -> None:
-    """Change into one folder after the other without following symbolic links."""
-    for part in parts:
-        opened = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        yield
+    finally:
         try:
-            os.chdir(opened)
-        finally:
-            os.close(opened)
+            enter_namespace(home, CLONE_NEWNS)
+        except OSError:
+            os._exit(1)  # it must not serve others from a branch's file system
 
 
 def _bind(path: str, stage: Path) -> None:
     target = stage / path.lstrip("/")
     target.mkdir(parents=True, exist_ok=True)
     _mount(path, str(target), None, _BIND | _REC)
-    attributes = struct.pack("=QQQQ", _ATTR_RDONLY_NOSUID_NODEV, 0, 0, 0)
-    text = ctypes.c_char_p(str(target).encode())
+    _set_attributes(str(target), _ATTR_RDONLY | _ATTR_NOSUID | _ATTR_NODEV)
+
+
+def _set_attributes(target: str, flags: int) -> None:
+    """Add attributes to a mount and those below it, also where its other attributes must not be changed."""
+    attributes = struct.pack("=QQQQ", flags, 0, 0, 0)
+    text = ctypes.c_char_p(target.encode())
     syscall(_MOUNT_SETATTR, -100, text, _RECURSIVE, ctypes.c_char_p(attributes), len(attributes))
 
 

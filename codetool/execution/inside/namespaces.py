@@ -12,13 +12,14 @@ from pathlib import Path
 
 from codetool.execution.inside.kernel import (
     CAP_SYS_ADMIN,
+    CAP_SYS_CHROOT,
+    CLONE_NEWNS,
     PR_SET_KEEPCAPS,
     LayerError,
-    check_result,
     drop_bounding_set,
     keep_capabilities,
-    load_libc,
     prctl,
+    unshare,
 )
 from codetool.execution.inside.mounts import build_root
 
@@ -27,14 +28,14 @@ USER = 1000
 NOBODY = 65534
 """Uid and gid on the host if the host is root."""
 
-_USER, _MOUNT, _PID, _NET, _IPC, _UTS = 1 << 28, 1 << 17, 1 << 29, 1 << 30, 1 << 27, 1 << 26
+_USER, _PID, _NET, _IPC, _UTS = 1 << 28, 1 << 29, 1 << 30, 1 << 27, 1 << 26
 
 
-def enter(readable: Sequence[str], masked: Sequence[str]) -> str:
-    """Move this process into new namespaces; returns the user on the host, `nobody` or `own`.
+def enter(readable: Sequence[str], masked: Sequence[str]) -> tuple[str, int]:
+    """Move this process into new namespaces; returns the user on the host, `nobody` or `own`, and its mount namespace.
 
-    Folders in `masked` appear empty. The process keeps CAP_SYS_ADMIN inside, to mount scratch folders. The pid
-    namespace begins with its next child. Raises LayerError.
+    The latter is an open file. Folders in `masked` appear empty. The process keeps the capabilities to mount scratch
+    folders in the mount namespaces of branches. The pid namespace begins with its next child. Raises LayerError.
     """
     try:
         uid, gid = os.geteuid(), os.getegid()
@@ -46,21 +47,22 @@ def enter(readable: Sequence[str], masked: Sequence[str]) -> str:
         if mapper == 0:
             os.close(go)
             os._exit(_map_users(os.getppid(), ready, maps))
-        check_result(load_libc().unshare(_USER | _MOUNT | _PID | _NET | _IPC | _UTS))
+        unshare(_USER | CLONE_NEWNS | _PID | _NET | _IPC | _UTS)
         os.close(ready)
         os.close(go)
         chosen = os.waitstatus_to_exitcode(os.waitpid(mapper, 0)[1])
         if not 0 <= chosen < len(maps):
             raise OSError("the user could not be mapped into a user namespace")
+        mounts = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         drop_bounding_set()
         build_root(readable, masked)
         nobody = not maps[chosen][2]
         if nobody:
             _become_user()
-        keep_capabilities(1 << CAP_SYS_ADMIN)
+        keep_capabilities(1 << CAP_SYS_ADMIN | 1 << CAP_SYS_CHROOT)
     except OSError as error:
         raise LayerError("namespaces", error) from error
-    return "nobody" if nobody else "own"
+    return "nobody" if nobody else "own", mounts
 
 
 def _map_users(process: int, ready: int, maps: Sequence[tuple[str, str, bool]]) -> int:

@@ -1,6 +1,6 @@
 """The first processes of the sandbox: one enters the namespaces; its child, pid 1 there, manages the sandbox.
 
-Pid 1 is trusted and runs no generated code. It makes and removes scratch folders, reaps zombies, and ends when the host
+Pid 1 is trusted and runs no generated code. It mounts or makes scratch folders, reaps zombies, and ends when the host
 closes the control socket or dies; the kernel then kills every process of the pid namespace. Without that namespace it
 adopts all orphans and kills them itself.
 """
@@ -55,7 +55,7 @@ def main(control_descriptor: int, zygote_descriptor: int) -> None:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=zygote_descriptor)
     request, _ = receive(control)
     try:
-        setup, user = _apply_setup(request)
+        setup, user, namespace = _apply_setup(request)
     except LayerError as error:
         send(control, {"kind": "failed", "layer": error.layer, "reason": str(error)})
         return
@@ -68,6 +68,8 @@ def main(control_descriptor: int, zygote_descriptor: int) -> None:
     _become_init("namespaces" in setup.use)
     if os.fork() == 0:
         control.close()
+        if namespace >= 0:
+            os.close(namespace)
         try:
             worker.main(connection, setup)
         except LayerError as error:
@@ -76,32 +78,42 @@ def main(control_descriptor: int, zygote_descriptor: int) -> None:
     connection.close()
     send(control, {"kind": "ready", "user": user, "home": setup.home})
     with contextlib.suppress(EOFError, OSError):
-        _serve(control, setup)
+        _serve(control, setup, namespace)
     if "namespaces" not in setup.use:
         _kill_descendants()
         shutil.rmtree(setup.home, ignore_errors=True)
     os._exit(0)
 
 
-def _apply_setup(request: Message) -> tuple[worker.Setup, str]:
-    """Enter the requested namespaces; returns the setup and the user that code runs as. Raises LayerError."""
+def _apply_setup(request: Message) -> tuple[worker.Setup, str, int]:
+    """Enter the requested namespaces; returns the setup, the user that code runs as, and pid 1's mount namespace.
+
+    The latter is an open file, -1 without namespaces. Raises LayerError.
+    """
     limits.prefer_as_victim()
-    use, user, home = tuple(request["use"]), "own", request["home"]
+    use, user, namespace = tuple(request["use"]), "own", -1
+    folders = mounts.list_readable_folders()
+    hidden = mounts.locate(request["hidden"], folders)
+    readable, listable = mounts.exclude(hidden, folders)
     setup = worker.Setup(
         use=use,
-        home=mounts.SCRATCH if "namespaces" in use else home,
-        readable=tuple(mounts.list_readable_folders()),
+        home=mounts.SCRATCH if "namespaces" in use else request["home"],
+        folders=tuple(folders),
+        readable=tuple(readable),
+        listable=tuple(listable),
         address_space=limits.measure_address_space() + request["memory"],
         scratch=request["scratch"],
         output=request["output"],
         cpu_seconds=request["cpu_seconds"],
     )
     if "namespaces" in use:
-        user = namespaces.enter(setup.readable, request["masked"])
+        user, namespace = namespaces.enter(folders, hidden)
+        if not setup.own_mounts:
+            mounts.mount_scratch(0, 0)
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which resets it
     else:
-        Path(home).mkdir(mode=0o700, exist_ok=True)
-    return setup, user
+        Path(setup.home).mkdir(mode=0o700, exist_ok=True)
+    return setup, user, namespace
 
 
 def _become_init(namespaced: bool) -> None:
@@ -112,34 +124,45 @@ def _become_init(namespaced: bool) -> None:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL) if namespaced else prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
-def _serve(control: socket.socket, setup: worker.Setup) -> None:
-    """Make and remove scratch folders on the host's request. Raises EOFError when the host closes the socket."""
+def _serve(control: socket.socket, setup: worker.Setup, namespace: int) -> None:
+    """Make and remove scratch folders on the host's request. Raises EOFError when the host closes the socket.
+
+    A request comes with the open mount namespace of a branch, or with a folder relative to the home.
+    """
     while True:
-        message, _ = receive(control)
-        folder, reason = get_text(message, "folder"), None
+        message, descriptors = receive(control)
+        reply: dict[str, object] = {"reason": None}
         try:
-            if message["kind"] == "make":
-                _make_scratch(folder, setup)
+            if descriptors:
+                with mounts.visit(descriptors[0], namespace):
+                    reply["device"] = _change_mounts(message, setup.scratch)
             else:
-                _remove_scratch(folder, setup)
+                _change_folders(message["kind"], Path(setup.home, get_text(message, "folder")))
         except OSError as error:
-            reason = str(error)
-        if message["kind"] == "make":
-            send(control, {"kind": "made", "reason": reason})
+            reply["reason"] = str(error)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        send(control, {"kind": "done", **reply})
 
 
-def _make_scratch(folder: str, setup: worker.Setup) -> None:
-    if "namespaces" in setup.use:
-        mounts.mount_scratch(folder, setup.scratch, MAX_ENTRIES)
+def _change_mounts(message: Message, size: int) -> int:
+    """Mount an empty scratch folder, or unmount the parent's; returns the new one's device number, else 0."""
+    if message["kind"] == "forget":
+        mounts.unmount(mounts.OLD_SCRATCH)
+        return 0
+    if message["old"] == "keep":
+        mounts.move_scratch_aside()
+    elif message["old"] == "drop":
+        mounts.unmount(mounts.SCRATCH)
+    return mounts.mount_scratch(size, MAX_ENTRIES)
+
+
+def _change_folders(kind: str, folder: Path) -> None:
+    if kind == "make":
+        folder.mkdir(mode=0o700, parents=True)
     else:
-        Path(setup.home, folder).mkdir(mode=0o700, parents=True)
-
-
-def _remove_scratch(folder: str, setup: worker.Setup) -> None:
-    if "namespaces" in setup.use:
-        mounts.unmount_scratch(folder)
-    else:
-        shutil.rmtree(Path(setup.home, folder), ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _kill_descendants() -> None:

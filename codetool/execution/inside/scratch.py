@@ -9,68 +9,249 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 BRANCHES_FOLDER = ".branches"
-"""Subfolder that holds the folders of a branch's own branches; it is never copied."""
+"""Subfolder for the folders of a branch's own branches, where these lie inside their parent's; it is never copied."""
+MAX_KEPT_INODE = 4096
+"""Highest inode number that the copy of an open file gets like the original; lower ones are used up for it."""
 
 FileIdentity = tuple[int, int]
 
 
-def move_into_folder(old: str | None, new: str, connection: int, files: int) -> None:
-    """Copy folder `old` to `new` and make it the working folder.
+def enter_copy(new: str, old: str, connection: int, max_files: int) -> None:
+    """Copy folder `old` to `new`, reopen the open files there, and work in `new` or the same subfolder of it.
 
-    `connection` is the descriptor of the socket to keep open; descriptors from 3 to `files` are replaced.
+    `connection` is the descriptor of the socket to keep open; the others from 0 to `max_files` are replaced.
     """
-    copies = dict(_copy(old, new)) if old else {}
-    os.chdir(new)
-    os.environ["HOME"] = os.environ["TMPDIR"] = new
+    copy = FolderCopy(old, new, connection, max_files)
+    working = get_working_folder()
+    copy.run()
+    inside = working == old or working.startswith(f"{old}/")
+    work_in(f"{new}{working[len(old) :]}" if inside else working, new)
+    copy.apply_attributes()
+
+
+def replace_open_files(connection: int, max_files: int) -> None:
+    """Replace all open files by /dev/null; parameters as for `enter_copy`."""
+    FolderCopy(None, "", connection, max_files).run()
+
+
+def name_folder(folder: str) -> None:
+    """Tell libraries by environment variables where files may be written."""
+    os.environ["HOME"] = os.environ["TMPDIR"] = folder
     tempfile.tempdir = None
-    _reopen(copies, connection, files)
 
 
-def _copy(old: str, new: str) -> Iterator[tuple[FileIdentity, str]]:
-    """Copy a folder's contents as far as possible; yields the identity of each old file and the path of its copy."""
-    for entry in os.scandir(old):
-        target = f"{new}/{entry.name}"
-        with contextlib.suppress(OSError):
-            if entry.name == BRANCHES_FOLDER:
-                continue
-            if entry.is_symlink():
-                Path(target).symlink_to(Path(entry.path).readlink())
-            elif entry.is_dir():
-                Path(target).mkdir()
-                yield from _copy(entry.path, target)
-            elif entry.is_file():
-                shutil.copyfile(entry.path, target)
-                status = entry.stat()
-                yield (status.st_dev, status.st_ino), target
+def work_in(folder: str, otherwise: str) -> None:
+    """Change the working folder to `folder`, or to another one if that is not possible."""
+    try:
+        os.chdir(folder)
+    except OSError:
+        os.chdir(otherwise)
 
 
-def _reopen(copies: dict[FileIdentity, str], connection: int, files: int) -> None:
-    for number in range(3, files):
-        if number == connection:
-            continue
+def get_working_folder() -> str:
+    """The working folder, empty if it was removed."""
+    try:
+        return str(Path.cwd())
+    except OSError:
+        return ""
+
+
+@dataclass
+class FolderCopy:
+    """Copies a scratch folder as far as possible, with modes, times, holes, hard links and open files.
+
+    On a new tmpfs, the copies of open files keep their inode numbers, by which a database recognizes its file.
+    """
+
+    old: str | None
+    new: str
+    connection: int
+    max_files: int
+    _copies: dict[FileIdentity, str] = field(default_factory=dict)
+    """Path of the copy of each file and folder."""
+    _placed: dict[FileIdentity, str] = field(default_factory=dict)
+    """Path of the empty file that becomes the copy of an open file."""
+    _attributes: list[tuple[str, os.stat_result]] = field(default_factory=list)
+    """Modes and times that the copies still have to get."""
+
+    def run(self) -> None:
+        """Copy the contents and replace the open files."""
+        opened = dict(self._list_descriptors())
+        if self.old:
+            before = Path(self.old).stat()
+            self._attributes.append((self.new, before))
+            with contextlib.ExitStack() as accessible:
+                accessible.enter_context(_access(self.old, before))
+                files = {_identify(status): number for number, status in opened.items() if _is_file_of(status, before)}
+                self._place(sorted(files))
+                self._copy_contents(self.old, accessible)
+                for identity, path in self._placed.items():  # files that were removed while open
+                    with contextlib.suppress(OSError):
+                        self._copy_open_file(files[identity], path)
+                        self._copies[identity] = path
+        for number, status in opened.items():
+            self._replace(number, self._copies.get(_identify(status)), stat.S_ISDIR(status.st_mode))
+        for path in self._placed.values():
+            with contextlib.suppress(OSError):
+                Path(path).unlink()
+
+    def apply_attributes(self) -> None:
+        """Give the copies the modes and times of the originals, where the system-call filter allows it."""
+        for path, status in reversed(self._attributes):
+            with contextlib.suppress(OSError):
+                os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+                Path(path).chmod(stat.S_IMODE(status.st_mode))
+
+    def _list_descriptors(self) -> Iterator[tuple[int, os.stat_result]]:
+        for number in range(self.max_files):
+            if number != self.connection:
+                with contextlib.suppress(OSError):
+                    yield number, os.fstat(number)
+
+    def _place(self, identities: list[FileIdentity]) -> None:
+        """Create the empty copies of open files, in the order of their inode numbers."""
+        root = Path(self.new).stat().st_ino
+        next_inode, limit = root + 1, MAX_KEPT_INODE if root == 1 else 0
+        for device, inode in identities:
+            with contextlib.suppress(OSError):
+                if next_inode < inode <= limit:
+                    _skip_inodes(self.new, inode - next_inode)
+                path = f"{self.new}/.open-{inode}"
+                next_inode = _create(path) + 1
+                self._placed[device, inode] = path
+
+    def _copy_contents(self, old: str, accessible: contextlib.ExitStack) -> None:
+        """Copy a folder's contents, level by level; what cannot be copied is left out."""
+        folders = [old]
+        for source in folders:
+            with contextlib.suppress(OSError):
+                for entry in os.scandir(source):
+                    with contextlib.suppress(OSError):
+                        if entry.name == BRANCHES_FOLDER and source == old:
+                            continue
+                        target = f"{self.new}{entry.path[len(old) :]}"
+                        if self._copy_entry(entry, target):
+                            accessible.enter_context(_access(entry.path, entry.stat()))
+                            folders.append(entry.path)
+
+    def _copy_entry(self, entry: os.DirEntry[str], target: str) -> bool:
+        """Copy a file or a symbolic link, or make a folder; whether it is a folder."""
+        if entry.is_symlink():
+            Path(target).symlink_to(Path(entry.path).readlink())
+            return False
+        status = entry.stat()
+        identity = _identify(status)
+        if identity in self._copies:  # another name of a file
+            os.link(self._copies[identity], target)
+            return False
+        if entry.is_dir():
+            Path(target).mkdir(0o700)
+        elif identity in self._placed:
+            Path(self._placed.pop(identity)).rename(target)
+        if entry.is_file():
+            with _access(entry.path, status):
+                _copy_file(entry.path, target)
+        self._copies[identity] = target
+        self._attributes.append((target, status))
+        return entry.is_dir()
+
+    def _copy_open_file(self, number: int, path: str) -> None:
+        offset = os.lseek(number, 0, os.SEEK_CUR)
+        target = os.open(path, os.O_WRONLY)
         try:
-            status = os.fstat(number)
-        except OSError:
-            continue
-        copy = copies.get((status.st_dev, status.st_ino)) if stat.S_ISREG(status.st_mode) else None
-        with contextlib.suppress(OSError):
-            if copy is None:
-                _replace(number, os.open(os.devnull, os.O_RDWR))
-            else:
+            _copy_data(number, target)
+        finally:
+            os.close(target)
+            os.lseek(number, offset, os.SEEK_SET)
+
+    def _replace(self, number: int, copy: str | None, is_folder: bool) -> None:
+        """Replace an open file by its copy at the same offset, or by /dev/null if it has none."""
+        fresh = -1
+        if copy is not None:
+            with contextlib.suppress(OSError):
                 flags = fcntl.fcntl(number, fcntl.F_GETFL) & (os.O_ACCMODE | os.O_APPEND)
-                offset = os.lseek(number, 0, os.SEEK_CUR)
-                fresh = os.open(copy, flags)
-                os.lseek(fresh, offset, os.SEEK_SET)
-                _replace(number, fresh)
+                fresh = os.open(copy, flags | (os.O_DIRECTORY if is_folder else 0))
+                if not is_folder:
+                    os.lseek(fresh, os.lseek(number, 0, os.SEEK_CUR), os.SEEK_SET)
+        if fresh < 0:
+            fresh = os.open(os.devnull, os.O_RDWR)
+        os.dup2(fresh, number, inheritable=False)
+        os.close(fresh)
 
 
-def _replace(number: int, fresh: int) -> None:
-    os.dup2(fresh, number, inheritable=False)
-    os.close(fresh)
+def _identify(status: os.stat_result) -> FileIdentity:
+    return status.st_dev, status.st_ino
+
+
+def _is_file_of(status: os.stat_result, folder: os.stat_result) -> bool:
+    return stat.S_ISREG(status.st_mode) and status.st_dev == folder.st_dev
+
+
+@contextlib.contextmanager
+def _access(path: str, status: os.stat_result) -> Iterator[None]:
+    """Make a file or folder accessible to its owner, and give it its mode again on leaving."""
+    mode = stat.S_IMODE(status.st_mode)
+    needed = mode | (0o700 if stat.S_ISDIR(status.st_mode) else 0o600)
+    if needed == mode:
+        yield
+        return
+    with contextlib.suppress(OSError):
+        Path(path).chmod(needed)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            Path(path).chmod(mode)
+
+
+def _skip_inodes(folder: str, count: int) -> None:
+    """Use up inode numbers, which a tmpfs gives in ascending order, by files without a name."""
+    for _ in range(count):
+        os.close(os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o600))
+
+
+def _create(path: str) -> int:
+    """Create an empty file; returns its inode number."""
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    try:
+        return os.fstat(descriptor).st_ino
+    finally:
+        os.close(descriptor)
+
+
+def _copy_file(source: str, target: str) -> None:
+    """Copy the data of a regular file that nobody changes meanwhile."""
+    reading = os.open(source, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        writing = os.open(target, os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            _copy_data(reading, writing)
+        finally:
+            os.close(writing)
+    finally:
+        os.close(reading)
+
+
+def _copy_data(source: int, target: int) -> None:
+    """Copy the data of an open file, leaving out its holes."""
+    size, end = os.fstat(source).st_size, 0
+    os.ftruncate(target, size)
+    while end < size:
+        try:
+            start = os.lseek(source, end, os.SEEK_DATA)
+        except OSError:  # no data follow
+            return
+        end = os.lseek(source, start, os.SEEK_HOLE)
+        os.lseek(target, start, os.SEEK_SET)
+        while start < end:
+            copied = os.sendfile(target, source, start, end - start)
+            if not copied:
+                return
+            start += copied

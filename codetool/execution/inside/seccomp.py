@@ -1,9 +1,11 @@
 """The system-call filter of generated code: an allow-list; every other call fails with EPERM.
 
-- A plain fork or a new thread is referred to the host (`fork_supervisor.py`), which allows or refuses it.
+- A plain fork, a new thread or a new mount namespace is referred to the host (`fork_supervisor.py`), which decides.
 - Some calls are filtered by their arguments: only private mappings, only harmless `fcntl` commands.
 - The calling convention of another architecture or of x32 kills the process, as its numbers mean other calls.
 
+There are two filters, of whose actions the kernel takes the stricter: one that refers calls to the host, and one with
+the allow-list. The first is installed before, so that its descriptor can still be sent to the host.
 Format: https://docs.kernel.org/userspace-api/seccomp_filter.html
 """
 
@@ -16,7 +18,7 @@ import struct
 from collections.abc import Iterable
 
 from codetool.execution.inside import syscalls
-from codetool.execution.inside.kernel import LayerError, syscall
+from codetool.execution.inside.kernel import CLONE_NEWNS, LayerError, syscall
 
 FORK_FLAGS = (0x01200011, 0x11)
 """What fork(3) passes to clone: signal SIGCHLD, with and without the child's thread id written."""
@@ -39,45 +41,62 @@ Program = list[tuple[int, int, int, int]]
 """Instructions: code, jump if true, jump if false, constant."""
 
 
-def install(*, metadata: bool) -> int:
-    """Install the filter permanently; returns the descriptor on which the host is notified of forks and threads.
+def install_listener() -> int:
+    """Refer forks, threads and mount namespaces to the host, permanently; returns the descriptor of the notifications.
 
-    `metadata` allows changing modes and times of files. Raises LayerError if machine or kernel does not support it.
+    The caller still needs `install`. Raises LayerError if machine or kernel does not support it.
     """
-    machine = os.uname().machine
-    if machine not in _MACHINES:
-        raise LayerError("seccomp", f"no rules for {machine}, only for {', '.join(_MACHINES)}")
-    code = b"".join(struct.pack("=HBBI", *line) for line in build_program(machine, metadata))
-    buffer = ctypes.create_string_buffer(code)
-    header = ctypes.create_string_buffer(struct.pack("@HxxxxxxQ", len(code) // 8, ctypes.addressof(buffer)))
-    number = _MACHINES[machine][2]
+    program = build_listener_program(_require_machine())
     try:
-        return syscall(number, _SET_MODE_FILTER, _NEW_LISTENER | _WAIT_KILLABLE, header)
+        return _load(program, _NEW_LISTENER | _WAIT_KILLABLE)
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise LayerError("seccomp", error) from error
     try:  # a kernel before 5.19
-        return syscall(number, _SET_MODE_FILTER, _NEW_LISTENER, header)
+        return _load(program, _NEW_LISTENER)
     except OSError as error:
         raise LayerError("seccomp", error) from error
 
 
-def build_program(machine: str, metadata: bool) -> Program:
-    """The filter as BPF instructions for one machine."""
-    architecture, column, _ = _MACHINES[machine]
-    code: Program = [
-        (_LOAD, 0, 0, _ARCHITECTURE),
-        (_JUMP_EQUAL, 1, 0, architecture),
-        (_RETURN, 0, 0, _KILL),
-        (_LOAD, 0, 0, _NUMBER),
-        (_JUMP_SET, 0, 1, 0x40000000),  # x32
-        (_RETURN, 0, 0, _KILL),
-    ]
+def install(*, own_mounts: bool, metadata: bool) -> None:
+    """Install the allow-list permanently. Raises LayerError.
+
+    `own_mounts`: each branch moves into a mount namespace of its own, else it adds a Landlock layer of its own.
+    `metadata` allows changing modes and times of files.
+    """
+    try:
+        _load(build_program(_require_machine(), own_mounts=own_mounts, metadata=metadata), 0)
+    except OSError as error:
+        raise LayerError("seccomp", error) from error
+
+
+def find_call(name: str) -> int | None:
+    """The number of a call in `syscalls.RULED` on this machine, None if this machine is not supported."""
+    machine = os.uname().machine
+    return syscalls.RULED[name][_MACHINES[machine][1]] if machine in _MACHINES else None
+
+
+def build_listener_program(machine: str) -> Program:
+    """The filter that notifies the host, as BPF instructions for one machine."""
+    column = _MACHINES[machine][1]
+    code = _check_architecture(machine)
+    for name in ("clone", "unshare"):
+        number = syscalls.RULED[name][column]
+        assert number is not None
+        code += _match_call(number, [(_RETURN, 0, 0, _NOTIFY)])
+    return [*code, (_RETURN, 0, 0, _ALLOW)]
+
+
+def build_program(machine: str, *, own_mounts: bool, metadata: bool) -> Program:
+    """The allow-list as BPF instructions for one machine."""
+    column = _MACHINES[machine][1]
     groups = [syscalls.FILES, syscalls.MEMORY, syscalls.WAITING, syscalls.THREADS, syscalls.SIGNALS, syscalls.TIME]
-    groups += [syscalls.IDENTITY, syscalls.SOCKETS, syscalls.LANDLOCK, *([syscalls.METADATA] if metadata else [])]
+    groups += [syscalls.IDENTITY, syscalls.SOCKETS, syscalls.SESSION]
+    groups += [*([] if own_mounts else [syscalls.LANDLOCK]), *([syscalls.METADATA] if metadata else [])]
     ruled = {name: numbers[column] for name, numbers in syscalls.RULED.items()}
     rules = {
-        "clone": _match_argument(0, (*FORK_FLAGS, THREAD_FLAGS), _NOTIFY),
+        "clone": _match_argument(0, (*FORK_FLAGS, THREAD_FLAGS), _ALLOW),
+        "unshare": _match_argument(0, (CLONE_NEWNS,) if own_mounts else (), _ALLOW),
         "fcntl": _match_argument(1, _FCNTL, _ALLOW),
         "ioctl": _match_argument(1, _IOCTL, _ALLOW),
         "prctl": _match_argument(0, _PRCTL, _ALLOW),
@@ -85,6 +104,7 @@ def build_program(machine: str, metadata: bool) -> Program:
         "mmap": _match_argument(3, (_MAP_PRIVATE,), _ALLOW, mask=_MAP_TYPE),
     }
     numbers = [(name, row[column]) for group in groups for name, row in group.items() if name not in rules]
+    code = _check_architecture(machine)
     for _, number in numbers:
         if number is not None:
             code += _match_call(number, [(_RETURN, 0, 0, _ALLOW)])
@@ -97,6 +117,32 @@ def build_program(machine: str, metadata: bool) -> Program:
         if number is not None:
             code += _match_call(number, [(_RETURN, 0, 0, _ERRNO | errno.ENOSYS)])
     return [*code, (_RETURN, 0, 0, _ERRNO | errno.EPERM)]
+
+
+def _require_machine() -> str:
+    machine = os.uname().machine
+    if machine not in _MACHINES:
+        raise LayerError("seccomp", f"no rules for {machine}, only for {', '.join(_MACHINES)}")
+    return machine
+
+
+def _load(program: Program, flags: int) -> int:
+    code = b"".join(struct.pack("=HBBI", *line) for line in program)
+    buffer = ctypes.create_string_buffer(code)
+    header = ctypes.create_string_buffer(struct.pack("@HxxxxxxQ", len(code) // 8, ctypes.addressof(buffer)))
+    return syscall(_MACHINES[os.uname().machine][2], _SET_MODE_FILTER, flags, header)
+
+
+def _check_architecture(machine: str) -> Program:
+    """Kill the process if it uses another calling convention, else load the number of the call."""
+    return [
+        (_LOAD, 0, 0, _ARCHITECTURE),
+        (_JUMP_EQUAL, 1, 0, _MACHINES[machine][0]),
+        (_RETURN, 0, 0, _KILL),
+        (_LOAD, 0, 0, _NUMBER),
+        (_JUMP_SET, 0, 1, 0x40000000),  # x32
+        (_RETURN, 0, 0, _KILL),
+    ]
 
 
 def _match_call(number: int, block: Program) -> Program:

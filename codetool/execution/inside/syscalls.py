@@ -74,19 +74,25 @@ IDENTITY: SyscallTable = {
 """Who and where am I: reading only."""
 
 SOCKETS: SyscallTable = {
-    "recvfrom": (45, 207), "sendto": (44, 206), "recvmsg": (47, 212), "sendmsg": (46, 211), "shutdown": (48, 210),
+    "recvfrom": (45, 207), "sendto": (44, 206), "recvmsg": (47, 212), "shutdown": (48, 210),
     "getsockname": (51, 204), "getpeername": (52, 205), "getsockopt": (55, 209),
 }
-"""Talking over the socket that is already there; none can be made."""
+"""Talking over the socket that is already there; none can be made.
+
+`sendmsg` is not among them: it passes on open files, and with CAP_SYS_ADMIN it claims the pid of another process.
+"""
+
+SESSION: SyscallTable = {"setsid": (112, 157)}
+"""Beginning an own session, which a branch does once; the kernel shares the CPU evenly between sessions (autogroup)."""
 
 LANDLOCK: SyscallTable = {
     "landlock_create_ruleset": (444, 444), "landlock_add_rule": (445, 445), "landlock_restrict_self": (446, 446),
 }
-"""Becoming narrower still."""
+"""Becoming narrower still: only where each branch has its own Landlock layer."""
 
 RULED: SyscallTable = {
     "clone": (56, 220), "mmap": (9, 222), "ioctl": (16, 29), "prctl": (157, 167),
-    "prlimit64": (302, 261),
+    "prlimit64": (302, 261), "unshare": (272, 97),
 }
 """Calls whose arguments decide (see `seccomp.py`)."""
 

@@ -3,7 +3,8 @@
 The first one, the zygote, runs no generated code; every root interpreter is a fork of it, every branch a fork of its
 parent. Generated code could manipulate this module in its own process, which only harms that process and its branches.
 Siblings and the host are protected by the kernel: the system-call filter, the namespaces, the limits and the Landlock
-layers of its ancestors cannot be removed.
+layers of its ancestors cannot be removed. What a new branch must do itself, such as moving into a mount namespace of
+its own and closing its parent's files, is checked by the host before the branch runs a step.
 """
 
 from __future__ import annotations
@@ -20,11 +21,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from codetool.execution.inside import event_loop, landlock, limits, scratch, seccomp, transport
-from codetool.execution.inside.kernel import PR_SET_NO_NEW_PRIVS, LayerError, keep_capabilities, prctl
-from codetool.execution.inside.mounts import NULL
+from codetool.execution.inside import event_loop, landlock, limits, mounts, scratch, seccomp, transport
+from codetool.execution.inside.kernel import (
+    CAP_SYS_ADMIN,
+    CLONE_NEWNS,
+    PR_SET_DUMPABLE,
+    PR_SET_NO_NEW_PRIVS,
+    LayerError,
+    keep_capabilities,
+    prctl,
+    unshare,
+)
 from codetool.execution.inside.run_step import StepOutcome, StepRunner
-from codetool.execution.protocol import get_text, receive, send
+from codetool.execution.protocol import Message, get_text, receive, send
 
 THREAD_STACK_BYTES = 2**20
 """Stack size of each thread in bytes; it counts towards a branch's memory."""
@@ -32,15 +41,26 @@ THREAD_STACK_BYTES = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """The requested setup. `use` names the layers, `home` is the parent of all scratch folders, sizes are bytes."""
+    """The requested setup. `use` names the layers, sizes are bytes.
+
+    `home` is the scratch folder, or the parent of all scratch folders. Code may read `folders`, more exactly the files
+    below `readable` and the names below `listable`.
+    """
 
     use: tuple[str, ...]
     home: str
+    folders: tuple[str, ...]
     readable: tuple[str, ...]
+    listable: tuple[str, ...]
     address_space: int
     scratch: int
     output: int
     cpu_seconds: int
+
+    @property
+    def own_mounts(self) -> bool:
+        """Whether each branch has its own mount namespace; the filter must forbid it every other use of the right."""
+        return "namespaces" in self.use and "seccomp" in self.use
 
 
 class HostConnection:
@@ -97,7 +117,7 @@ def _block_alarms() -> Iterator[None]:
 
 def main(socket_: socket.socket, setup: Setup) -> None:
     """Confine this process permanently, then serve the host until it closes the socket."""
-    version, listener = _confine(setup)
+    version = _confine(setup, socket_)
     connection, steps = HostConnection(socket_), StepRunner(setup.output)
     transport.install(connection.call_tool)
     event_loop.install()
@@ -108,9 +128,7 @@ def main(socket_: socket.socket, setup: Setup) -> None:
     random.seed(0)
     gc.collect()
     gc.freeze()
-    send(socket_, {"kind": "hello", "landlock": version}, [listener] if listener >= 0 else [])
-    if listener >= 0:
-        os.close(listener)  # or sandboxed code could allow its own forks
+    connection.send("hello", landlock=version, pid=os.getpid())
     try:
         serve(connection, steps, setup, version)
     except (EOFError, OSError):
@@ -120,16 +138,22 @@ def main(socket_: socket.socket, setup: Setup) -> None:
 def serve(connection: HostConnection, steps: StepRunner, setup: Setup, version: int) -> None:
     """Execute the host's commands. Raises EOFError when the host closes the socket."""
     folder: str | None = None
+    working = ""
     while True:
         message, descriptors = receive(connection.socket)
+        if working:
+            scratch.work_in(working, setup.home)
+            working = ""
         connection.token = message.get("token")
         if message["kind"] == "run":
             connection.begin_step()
             connection.end_step(steps.run(get_text(message, "code"), get_text(message, "name")))
-        elif message["kind"] == "branch":
-            if _branch(connection, descriptors[0]):
-                command, _ = receive(connection.socket)
-                folder = _enter_folder(connection, folder, get_text(command, "folder"), setup, version)
+        elif message["kind"] == "branch" and _branch(connection, descriptors[0]):
+            try:
+                folder, working = _settle(connection, folder, setup, version, stay=bool(message["stay"]))
+            except OSError as error:
+                connection.send("failed", reason=str(error))
+                raise
 
 
 def _branch(connection: HostConnection, descriptor: int) -> bool:
@@ -150,32 +174,95 @@ def _branch(connection: HostConnection, descriptor: int) -> bool:
     return child
 
 
-def _enter_folder(connection: HostConnection, old: str | None, name: str, setup: Setup, version: int) -> str:
-    """Move into the folder `name` (stay if empty), restrict file access to it, and report to the host."""
-    own = f"{setup.home}/{name}" if name else old or setup.home
-    if name:
-        scratch.move_into_folder(old, own, connection.socket.fileno(), limits.MAX_OPEN_FILES)
-        if version:
-            landlock.narrow(version, setup.readable, [NULL], own)
+def _settle(connection: HostConnection, old: str | None, setup: Setup, version: int, *, stay: bool) -> tuple[str, str]:
+    """Make this new process a branch with its own session and scratch folder.
+
+    `old` is the parent's folder, None for the first branch; `stay`: the process replaces its parent, in its folder.
+    Returns the branch's folder, and the working folder that it has to enter when it gets its next command.
+    """
+    if hasattr(os, "setsid"):
+        os.setsid()  # the scheduler shares the CPU evenly between sessions (autogroup)
     if old is None:
         limits.apply(cpu_seconds=setup.cpu_seconds)  # not for the zygote, which forks during the whole run
-    connection.send("hello", pid=os.getpid())
-    return own
+    if stay:
+        connection.send("forked", pid=os.getpid())
+        return old or setup.home, ""
+    if setup.own_mounts:
+        return mounts.SCRATCH, _move_to_own_mounts(connection, old)
+    connection.send("forked", pid=os.getpid())
+    command = _receive_command(connection)
+    own = f"{setup.home}/{get_text(command, 'folder')}"
+    if old:
+        scratch.enter_copy(own, old, connection.socket.fileno(), limits.MAX_OPEN_FILES)
+    else:
+        scratch.replace_open_files(connection.socket.fileno(), limits.MAX_OPEN_FILES)
+        os.chdir(own)
+    scratch.name_folder(own)
+    if version:
+        landlock.narrow(version, setup.folders, [mounts.NULL], own)
+    connection.send("hello")
+    return own, ""
 
 
-def _confine(setup: Setup) -> tuple[int, int]:
-    """Apply the requested layers; returns the Landlock version and the notification descriptor. Raises LayerError."""
+def _move_to_own_mounts(connection: HostConnection, old: str | None) -> str:
+    """Leave the parent's mounts and files; returns the working folder that is to be entered later, empty if it is.
+
+    While the branch waits for its next command, the host has an empty folder mounted. The parent's is only kept, and
+    copied before, if it holds something.
+    """
+    number = connection.socket.fileno()
+    unshare(CLONE_NEWNS)
+    if old is None or _is_empty(old):
+        working = scratch.get_working_folder() if old else mounts.SCRATCH
+        scratch.replace_open_files(number, limits.MAX_OPEN_FILES)
+        if old is None:
+            scratch.name_folder(mounts.SCRATCH)
+        os.chdir("/")
+        connection.send("forked", pid=os.getpid(), empty=True)
+        return working or mounts.SCRATCH
+    connection.send("forked", pid=os.getpid(), empty=False)
+    _receive_command(connection)
+    scratch.enter_copy(mounts.SCRATCH, mounts.OLD_SCRATCH, number, limits.MAX_OPEN_FILES)
+    connection.send("hello")
+    return ""
+
+
+def _receive_command(connection: HostConnection) -> Message:
+    command, _ = receive(connection.socket)
+    connection.token = command.get("token")
+    return command
+
+
+def _is_empty(folder: str) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            return next(entries, None) is None
+    except OSError:  # its mode forbids it
+        return False
+
+
+def _confine(setup: Setup, socket_: socket.socket) -> int:
+    """Apply the requested layers; returns the Landlock version. Raises LayerError.
+
+    The descriptor of the filter's notifications is sent to the host, and kept by nobody here: it allows forks.
+    """
     limits.apply(address_space=setup.address_space, file_size=setup.scratch)
     if sys.platform != "linux":
-        return 0, -1
-    keep_capabilities(0)
+        return 0
+    keep_capabilities(1 << CAP_SYS_ADMIN if setup.own_mounts else 0)  # for new mount namespaces, and nothing else
     prctl(PR_SET_NO_NEW_PRIVS, 1)
+    if setup.own_mounts:
+        prctl(PR_SET_DUMPABLE, 1)  # the host may look at the open files of branches
     version = 0
     if "landlock" in setup.use:
         version = landlock.detect_version()
         if not version:
             raise LayerError("landlock", "the kernel does not offer it")
-        landlock.narrow(version, setup.readable, [NULL], setup.home)
+        own = mounts.SCRATCH_PARENT if "namespaces" in setup.use else setup.home
+        landlock.narrow(version, setup.readable, [mounts.NULL], own, setup.listable)
     if "seccomp" in setup.use:
-        return version, seccomp.install(metadata="namespaces" in setup.use)
-    return version, -1
+        listener = seccomp.install_listener()
+        send(socket_, {"kind": "listener"}, [listener])
+        os.close(listener)
+        seccomp.install(own_mounts=setup.own_mounts, metadata="namespaces" in setup.use)
+    return version

@@ -1,0 +1,58 @@
+"""Check from outside that a new branch shares no file with its parent and its siblings.
+
+A new branch is a fork of a process that ran generated code, which may have replaced any Python function. The branch is
+asked to move into a mount namespace of its own and to replace its open files, but it is not believed: the kernel tells
+the host, under /proc, which namespace, threads, open files and working folder the branch has.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from codetool.execution.fork_supervisor import count_threads
+from codetool.execution.protocol import ProtocolError
+
+_NULL_DEVICE = os.makedev(1, 3)
+
+
+@dataclass(frozen=True)
+class ExpectedFiles:
+    """What a settled branch may hold: one socket, and files of its own scratch folder; not those of its parent."""
+
+    socket_inode: int
+    scratch_device: int
+    parent_device: int
+
+
+def open_mount_namespace(process: int, parent: int) -> int:
+    """The mount namespace of a new branch, as an open file. Raises ProtocolError if it is the parent's, OSError."""
+    namespace = os.open(f"/proc/{process}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    if os.fstat(namespace).st_ino == Path(f"/proc/{parent}/ns/mnt").stat().st_ino:
+        os.close(namespace)
+        raise ProtocolError("it did not move into a mount namespace of its own")
+    return namespace
+
+
+def check_separation(process: int, namespace: int, expected: ExpectedFiles) -> None:
+    """Raise ProtocolError if a branch holds what is not its own, OSError if it has ended."""
+    folder = Path(f"/proc/{process}")
+    if count_threads(process) != 1:
+        raise ProtocolError("it has threads before its first step")
+    if (folder / "ns/mnt").stat().st_ino != os.fstat(namespace).st_ino:
+        raise ProtocolError("it left its mount namespace")
+    if (folder / "cwd").stat().st_dev == expected.parent_device:
+        raise ProtocolError("it works in its parent's folder")
+    for file in (folder / "fd").iterdir():
+        if not _may_be_open(file.stat(), expected):
+            raise ProtocolError("it holds an open file of its parent")
+
+
+def _may_be_open(status: os.stat_result, expected: ExpectedFiles) -> bool:
+    if stat.S_ISSOCK(status.st_mode):
+        return status.st_ino == expected.socket_inode
+    if stat.S_ISCHR(status.st_mode):
+        return status.st_rdev == _NULL_DEVICE
+    return (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)) and status.st_dev == expected.scratch_device
