@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 
-from codetool.concurrency import gather_or_cancel
+from codetool.concurrency import gather_or_cancel, large_data_scope
 from codetool.errors import CodeToolError, ConfigError, MissingError, PromptFilteredError, UnreachableError
 from codetool.http.chat_connection import CONNECT_SECONDS, ChatConnection, ErrorResponse, ServerTimeoutError
 from codetool.http.chat_response import Completion, merge_completions, parse_completion
@@ -216,7 +216,8 @@ class ChatClient:
         """Send once. Returns the response or a permanent error; raises RetryableError for a temporary one."""
         ticket = await self.limiter.acquire()
         try:
-            answer = await self._connection.send(sent_body, timeout)
+            async with large_data_scope():
+                answer = await self._connection.send(sent_body, timeout)
         except RetryableError:
             self.limiter.failed()
             raise

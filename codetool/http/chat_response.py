@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import httpx
 
 from codetool.errors import CodeToolError
 
+MAX_TEXT_CHARS = 200_000
+"""Maximum length of one answer; a longer one is cut, and its finish reason is `length`."""
+MAX_REASON_CHARS = 100
+"""Maximum length of a finish reason, which is recorded with each candidate."""
+MAX_TOKEN_COUNT = 2**31
+"""Maximum number of tokens of a response; a greater one is an error of the server."""
 TEXT_PARTS = frozenset({"text", "output_text", "refusal"})
 """Types of content parts that are text of the answer."""
 REASONING_PARTS = frozenset(
@@ -61,7 +67,7 @@ def parse_first_token(answer: Mapping[str, Any], body: Mapping[str, Any]) -> Fir
         return None
     usage = answer.get("usage") or {}
     prompt, cached = usage.get("prompt_tokens"), (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
-    if not isinstance(prompt, int):
+    if not _is_token_count(prompt) or not _is_token_count(cached or 0):
         prompt, cached = -(-sum(len(message["content"]) for message in body["messages"]) // 4), 0
     return FirstToken(logprobs, prompt, prompt - (cached or 0))
 
@@ -71,19 +77,32 @@ def parse_completion(answer: Mapping[str, Any], body: Mapping[str, Any]) -> Comp
 
     Raises CodeToolError for content that is not text.
     """
-    choices = sorted(answer["choices"], key=lambda choice: choice.get("index") or 0)[: body.get("n", 1)]
+    choices = sorted(answer["choices"], key=_get_index)[: body.get("n", 1)]
     # Half a surrogate pair is valid in JSON but cannot be written to a file.
     contents = [_extract_text(choice["message"]) for choice in choices]
-    texts = tuple(content.encode("utf-8", "replace").decode() for content in contents)
-    reasons = tuple(_get_finish_reason(choice, text) for choice, text in zip(choices, texts, strict=True))
+    texts = tuple(content[:MAX_TEXT_CHARS].encode("utf-8", "replace").decode() for content in contents)
+    reasons = tuple(
+        "length" if len(content) > MAX_TEXT_CHARS else _get_finish_reason(choice, content)
+        for choice, content in zip(choices, contents, strict=True)
+    )
     usage = answer.get("usage") or {}
     tokens_in, tokens_out = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if isinstance(tokens_in, int) and isinstance(tokens_out, int):
+    if _is_token_count(tokens_in) and _is_token_count(tokens_out):
         shares = _split_tokens(tokens_out, [len(text) for text in texts])
         return Completion(texts, tokens_in, shares, finish_reasons=reasons)
     prompt = sum(len(message["content"]) for message in body["messages"])
     tokens = tuple(-(-len(text) // 4) for text in texts)
     return Completion(texts, -(-prompt // 4), tokens, estimated=True, finish_reasons=reasons)
+
+
+def _get_index(choice: Mapping[str, Any]) -> int:
+    index = choice.get("index")
+    return index if isinstance(index, int) else 0
+
+
+def _is_token_count(value: Any) -> TypeGuard[int]:
+    """Whether a value of a response can be a number of tokens."""
+    return isinstance(value, int) and 0 <= value <= MAX_TOKEN_COUNT
 
 
 def _extract_text(message: Mapping[str, Any]) -> str:
@@ -115,7 +134,7 @@ def _extract_part_text(part: Any) -> str:
 def _get_finish_reason(choice: Mapping[str, Any], text: str) -> str | None:
     """Return the finish reason of a choice; `refusal`, `reasoning_only` or `empty` if it has no text."""
     reason, message = choice.get("finish_reason"), choice["message"]
-    reason = str(reason) if reason is not None else None
+    reason = str(reason)[:MAX_REASON_CHARS] if reason is not None else None
     if message.get("refusal") and not message.get("content"):
         return "refusal"
     if text or reason not in {None, "stop", "eos", "end_turn"}:

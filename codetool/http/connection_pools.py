@@ -13,6 +13,8 @@ from typing import Any, Self
 
 import httpx
 
+from codetool.http.bounded_body import MAX_RESPONSE_BYTES, BoundedTransport
+
 MAX_POOL_CONNECTIONS = 16
 """Maximum number of connections of one pool."""
 
@@ -28,11 +30,14 @@ class HttpPools:
         base_url: httpx.URL | str = "",
         headers: Mapping[str, str] | None = None,
         proxy: httpx.Proxy | None = None,
+        max_bytes: int = MAX_RESPONSE_BYTES,
     ) -> None:
         """Store the settings; no connection is opened.
 
         `base_url` is put before relative URLs, `headers` are sent with every request, and `proxy` is used for all.
+        `max_bytes` is the maximum size of a response's body.
         """
+        self._max_bytes = max_bytes
         self._slots = _PoolSlots(concurrency)
         self._timeout, self._base_url, self._headers, self._proxy = timeout, base_url, headers, proxy
         self._clients: list[httpx.AsyncClient] = []
@@ -42,13 +47,12 @@ class HttpPools:
         """Create the pools."""
         ssl_context = httpx.create_ssl_context()  # takes 20 ms: created once for all pools
         for limits in self._slots.make_limits():
+            pool = httpx.AsyncHTTPTransport(verify=ssl_context, limits=limits, proxy=self._proxy)
             client = httpx.AsyncClient(
                 base_url=self._base_url,
                 headers=self._headers,
-                limits=limits,
+                transport=BoundedTransport(pool, self._max_bytes),
                 timeout=self._timeout,
-                verify=ssl_context,
-                proxy=self._proxy,
                 trust_env=False,
             )
             self._clients.append(await self._stack.enter_async_context(client))

@@ -48,6 +48,9 @@ _TOTAL_PATTERNS = (
     r"total of \D{0,12}(\d+)",
 )
 
+MAX_DIGITS = 18
+"""Number of digits kept of a number: searching long ones takes long, and Python converts none of 5,000 digits."""
+
 
 def is_overflow(error: ServerError) -> bool:
     """Whether a server refuses a request because prompt and answer together exceed the context."""
@@ -92,9 +95,10 @@ def find_answer_room(error: ServerError, max_tokens: int) -> int | None:
 
 
 def _format_numbers(error: ServerError) -> str:
-    """Return the error's message and numbers as text, without thousands separators."""
+    """Return the error's message and numbers as text, without thousands separators and with short numbers."""
     numbers = " ".join(f"{name}: {value}" for name, value in (error.numbers or {}).items())
-    return re.sub(r"(?<=\d)[,_](?=\d{3}\b)", "", f"{numbers} {error.message}")
+    text = re.sub(r"(?<=\d)[,_](?=\d{3}\b)", "", f"{numbers} {error.message}")
+    return re.sub(r"\d{18}\d+", lambda match: match[0][:MAX_DIGITS], text)
 
 
 def _find_number(patterns: tuple[str, ...], text: str, excluded: set[int] | None = None) -> int | None:

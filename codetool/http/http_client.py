@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import httpx
 
+from codetool.http.bounded_body import MAX_RESPONSE_BYTES, BoundedTransport
 from codetool.http.connection_pools import PooledTransport
 from codetool.http.proxies import find_proxy
 from codetool.http.redirects import SameHostRedirects
@@ -49,7 +50,7 @@ def open_http_client(url: httpx.URL, key: str | None, *, concurrency: int, timeo
         headers["api-key"] = key
     pools = PooledTransport(concurrency, proxy=find_proxy(url))
     return httpx.AsyncClient(
-        transport=_KeyTransport(SameHostRedirects(pools), headers),
+        transport=BoundedTransport(_KeyTransport(SameHostRedirects(pools), headers), MAX_RESPONSE_BYTES),
         timeout=timeout,
         follow_redirects=False,
         trust_env=False,

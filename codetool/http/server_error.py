@@ -12,6 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from codetool.runs.bounded_input import parse_json
+
+MAX_ERROR_CHARS = 20_000
+"""Number of characters kept of an error; servers repeat whole prompts in it."""
+MAX_ERROR_BODY_CHARS = 1_000_000
+"""Length above which the body of an error is not parsed."""
 MAX_MESSAGE_CHARS = 300
 """Maximum length of a server's message inside an error message for the user."""
 
@@ -50,6 +56,11 @@ class ServerError:
     numbers: Mapping[str, int] | None = None
     """Numbers in further fields of the error, such as llama.cpp's `n_prompt_tokens` and `n_ctx`."""
 
+    def __post_init__(self) -> None:
+        """Cut the texts, which patterns are searched in."""
+        for name in ("message", "param", "code"):
+            object.__setattr__(self, name, getattr(self, name)[:MAX_ERROR_CHARS])
+
     @property
     def short_message(self) -> str:
         """The message in one line, cut to `MAX_MESSAGE_CHARS`."""
@@ -76,9 +87,11 @@ class ServerError:
 def parse_error_body(status: int, text: str) -> ServerError:
     """Parse the error in the body of a response with this status."""
     try:
-        content = json.loads(text)
+        content = parse_json(text) if len(text) <= MAX_ERROR_BODY_CHARS else None
     except ValueError:
-        return ServerError(status, _strip_markup(text))
+        content = None
+    if content is None:
+        return ServerError(status, _strip_markup(text[:MAX_ERROR_CHARS]))
     return parse_error(content, status)
 
 
@@ -116,7 +129,7 @@ def _get_status(error: Mapping[str, Any], status: int) -> int:
         return status
     for name in ("code", "status", "status_code", "type"):
         value = error.get(name)
-        if str(value).isdigit():
+        if re.fullmatch("[0-9]{1,3}", str(value)):
             return int(str(value))
         if isinstance(value, str) and value.lower() in _STATUS_BY_TYPE:
             return _STATUS_BY_TYPE[value.lower()]

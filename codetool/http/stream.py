@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Mapping
 from typing import Any
 
+from codetool.http.chat_response import MAX_TEXT_CHARS
 from codetool.http.errors_in_success import FILTER_FIELDS
 
 TEXT_FIELDS = ("content", "refusal", "reasoning_content", "reasoning")
@@ -48,7 +49,9 @@ def _extend_choice(choice: dict[str, Any], part: Mapping[str, Any]) -> None:
 
 
 def _join_texts(start: Any, added: Any) -> Any:
-    """Join two texts; if one is a list of parts, return a list."""
+    """Join two texts up to a little more than the maximum length; if one is a list of parts, return a list."""
+    if len(start or "") > MAX_TEXT_CHARS:
+        return start  # it is cut anyway, and each join copies it
     if isinstance(start or "", str) and isinstance(added, str):
         return (start or "") + added
     parts = [

@@ -20,6 +20,7 @@ from pydantic.dataclasses import dataclass
 
 from codetool.concurrency import gather_or_cancel
 from codetool.errors import CodeToolError, ConfigError, UnreachableError
+from codetool.http.bounded_body import MAX_SCORES_BYTES
 from codetool.http.connection_pools import HttpPools
 from codetool.http.proxies import find_proxy
 from codetool.http.reachability import check_url, reject_secrets_in_url
@@ -89,7 +90,9 @@ class RemotePRMConfig:
         """
         url = await check_url(self.base_url)
         timeout = httpx.Timeout(self.timeout, connect=self.connect_timeout, pool=None)
-        async with HttpPools(concurrency=self.concurrency, timeout=timeout, proxy=find_proxy(url)) as http:
+        async with HttpPools(
+            concurrency=self.concurrency, timeout=timeout, proxy=find_proxy(url), max_bytes=MAX_SCORES_BYTES
+        ) as http:
             try:
                 health = await http.request("GET", self.url_for("/health"))
             except httpx.TransportError as error:

@@ -8,6 +8,8 @@ import re
 from codetool.types import ToolCall
 
 _JSON_TYPE = re.compile(r"\s*(application|text)/([\w.+-]+\+)?json\b", re.IGNORECASE)
+MAX_PARSED_CHARS = 1_000_000
+"""Length above which the first and last character decide, since parsing takes up to 20 times a text's memory."""
 _PAGE = re.compile(r"\s*<(!doctype html|html|head|body|\?xml)", re.IGNORECASE)
 
 
@@ -34,6 +36,8 @@ def find_content_fault(call: ToolCall, status: int, content_type: str, text: str
 
 
 def _is_json(text: str) -> bool:
+    if len(text) > MAX_PARSED_CHARS:
+        return (text[0], text[-1]) in (("{", "}"), ("[", "]"))
     try:
         json.loads(text)
     except RecursionError:

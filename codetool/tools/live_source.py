@@ -14,6 +14,7 @@ from urllib.parse import urljoin
 
 import httpx
 
+from codetool.concurrency import LARGE_BYTES, admit_large_data
 from codetool.http.retry import RetriesExhaustedError, RetryableError, RetryPolicy, call_with_retries, parse_retry_after
 from codetool.tools.allow_list import AllowList, extract_host
 from codetool.tools.error_answers import Failure, make_error_answer
@@ -171,6 +172,8 @@ class LiveSource:
                 data += chunk
                 if len(data) > self._max_bytes:
                     return _make_unreachable(request.url, f"the answer is longer than {self._max_bytes} bytes")
+                if len(data) > LARGE_BYTES:
+                    await admit_large_data()
         return _Reply(
             response.status_code,
             data.decode(response.encoding or "utf-8", errors="replace"),

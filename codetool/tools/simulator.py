@@ -34,6 +34,7 @@ from codetool.runs.bounded_input import read_text
 from codetool.runs.operational import Checksummed, Operational
 from codetool.tool_calls.toolbench_api import Api, parse_data
 from codetool.tools.call_key import compute_call_key
+from codetool.tools.request_limits import shorten
 from codetool.tools.toolbench.reply_parser import Reply, parse_reply
 from codetool.types import JSON, Parameter, ToolAnswer, ToolCall
 
@@ -122,8 +123,8 @@ class ModelSimulator:
         self.answers = self.failures = self.tokens_in = self.tokens_out = 0
         self.fatal_error: CodeToolError | None = None
         """The error of the endpoint, None if it had none; after an error no answers are generated."""
-        self._unanswerable: set[str] = set()
-        """Keys of the calls for which no acceptable answer was generated."""
+        self._unanswerable: set[bytes] = set()
+        """Digests of the keys of the calls for which no acceptable answer was generated."""
 
     def checksum(self) -> str:
         """Hex sha256 of everything that determines the answers."""
@@ -131,12 +132,12 @@ class ModelSimulator:
 
     async def answer(self, call: ToolCall) -> ToolAnswer | None:
         """The generated answer; None for an undocumented call, or if no generated answer is acceptable."""
-        key = compute_call_key(call)
-        if call.tool is None or key in self._unanswerable or self.fatal_error:
+        digest = hashlib.sha256(compute_call_key(call).encode("utf-8", "replace")).digest()
+        if call.tool is None or digest in self._unanswerable or self.fatal_error:
             return None
         examples = self._examples(call, self._settings.examples)
         messages = self._messages(call, examples)
-        first_seed = int(hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:7], 16)
+        first_seed = int(digest.hex()[:7], 16)
         for attempt in range(self._settings.attempts):
             reply = await self._ask(messages, first_seed + attempt)
             if self.fatal_error:
@@ -145,8 +146,9 @@ class ModelSimulator:
                 self.answers += 1
                 return ToolAnswer(call, reply.status, reply.body, "simulated")
         self.failures += 1
-        self._unanswerable.add(key)
-        log.warning("the simulator gave no answer that fits %s %s", call.endpoint, dict(call.arguments))
+        self._unanswerable.add(digest)
+        arguments = shorten(str(dict(call.arguments)))
+        log.warning("the simulator gave no answer that fits %s %s", call.endpoint, arguments)
         return None
 
     def summary(self) -> str:
