@@ -14,6 +14,8 @@ from codetool.benchmarks.task_generator.replica_session import run_program
 from codetool.benchmarks.task_generator.templates import CHAINS
 from codetool.benchmarks.tmdb_verified import FOLDER, SPLITS, TMDBVerified, load_all_rows, load_rows
 from codetool.errors import MissingError
+from codetool.models.locate import ADAPTERS_FOLDER
+from codetool.stages.train.trained_on import read_training_tasks
 from codetool.tmdb.openapi_document import build_document
 
 ROWS = {split: load_rows(FOLDER / f"{split}.jsonl") for split in SPLITS}
@@ -149,6 +151,14 @@ def test_train_grows_by_thousands_without_leaving_its_subjects(tmp_path):
     file.write_text("".join(json.dumps(row) + "\n" for row in more), encoding="utf-8")
     assert [task.id for task in benchmark("train", file).tasks()] == [row["id"] for row in more]
     assert benchmark("train", file).checksum() != benchmark("train").checksum()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["smollm2_policy", "smollm2_prm"])
+def test_the_shipped_adapters_name_the_tasks_that_they_were_trained_on(name):
+    rows, trained = generate_train(1200), read_training_tasks(ADAPTERS_FOLDER / name)
+    assert trained.tasks == {row["id"] for row in rows}
+    assert trained.templates == {row["template"] for row in rows}
 
 
 def test_more_train_tasks_go_with_train_only(tmp_path):

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 import json
+import logging
 import shutil
 import signal
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from codetool.config.overrides import CONF, compose_all
 from codetool.config.run_config import validate
 from codetool.errors import CodeToolError, ConfigError, UnreachableError
 from codetool.prm.random import RandomPRM
+from codetool.stages.evaluate.training_overlap import log_training_overlap
 from codetool.stages.evaluate_prm.evaluate_prm import evaluate_prm
 from codetool.stages.train import trained_on
 from codetool.types import Task
@@ -324,8 +326,8 @@ def test_the_overlap_with_what_a_prm_was_trained_on_is_told(tmp_path: Path) -> N
     with_templates = replace(trained, templates=frozenset("x"))
     assert list(trained_on.describe_overlap(with_templates, tasks)) == [
         "1 of 3 tasks are among those that the PRM was trained on (a)",
-        "1 of 3 tasks are among those that its training was validated on (c)",
-        "1 of 3 tasks come from templates that it was trained on (x)",
+        "1 of 3 tasks are among those that the training of the PRM was validated on (c)",
+        "1 of 3 tasks come from templates that the PRM was trained on (x)",
     ]
     assert not list(
         trained_on.describe_overlap(with_templates, {"e": Task("e", "", ()), "f": Task("f", "", (), template="z")})
@@ -347,3 +349,36 @@ def test_a_prm_measured_on_its_training_data_is_warned_of(run: CommandLine, copy
 
     told = _describe_overlap(settings, prm_eval_dataset.load_prm_eval_dataset(settings.evaluate_prm.runs, None))
     assert told[0].startswith("evaluate_prm.runs: 1 of 6 tasks are among those that the PRM was trained on")
+
+
+@pytest.mark.parametrize(("split", "overlap"), [("train", 666), ("dev", 0), ("test", 0), ("tour", 0)])
+def test_a_run_tells_the_overlap_with_the_training_of_the_shipped_models(
+    split: str, overlap: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = validate(compose_all([f"benchmark.split={split}", "policy=smollm2", "prm=smollm2"])[0])
+    with caplog.at_level(logging.INFO):
+        log_training_overlap(config, config.benchmark.tasks())
+    lines = [record.getMessage() for record in caplog.records]
+    if overlap:
+        assert [line.split(" (")[0] for line in lines] == [
+            f"benchmark: {overlap} of 700 tasks are among those that {model} was trained on"
+            for model in ("the policy", "the PRM")
+        ]
+        assert all(record.levelno == logging.WARNING for record in caplog.records)
+    else:
+        count = len(config.benchmark.tasks())
+        assert lines == [f"none of the {count} tasks is among those that the policy or the PRM was trained on"]
+
+
+def test_models_without_a_record_of_their_training_are_not_spoken_of(caplog: pytest.LogCaptureFixture) -> None:
+    config = validate(compose_all(["policy.path=null", "prm=random"])[0])
+    with caplog.at_level(logging.INFO):
+        log_training_overlap(config, config.benchmark.tasks())
+    assert not caplog.records
+
+
+def test_the_tasks_of_the_models_that_training_went_on_from_are_told_too(tmp_path: Path) -> None:
+    earlier = trained_on.TrainingTasks(frozenset("ab"), frozenset("v"), frozenset("x"))
+    trained_on.write_training_tasks(tmp_path, ["b", "c"], ["w"], [], [earlier])
+    expected = trained_on.TrainingTasks(frozenset("abc"), frozenset("vw"), frozenset("x"))
+    assert trained_on.read_training_tasks(tmp_path) == expected

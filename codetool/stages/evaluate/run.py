@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -33,15 +33,16 @@ from codetool.stages.evaluate.repeat import apply_source_settings, refuse_other_
 from codetool.stages.evaluate.reuse import has_same_draws, refuse_other_draws
 from codetool.stages.evaluate.summary_display import print_summary
 from codetool.stages.evaluate.tool_counts import read_counts
+from codetool.stages.evaluate.training_overlap import log_training_overlap
 from codetool.stages.evaluate.unused_prm import drop_unused_prm
 from codetool.stages.judge.judge_run import check_judge_reachable, check_judge_settings, judge_answers, needs_judge
 from codetool.stages.report import write_report_if_possible
+from codetool.stages.run_folder import RunFolder
 from codetool.stages.wandb_content import build_task_content
 from codetool.tracking.wandb import SyncStatus, TrackedRun
 from codetool.types import Task
 
 log = logging.getLogger("codetool")
-
 
 FOLDER_GROUPS = ("benchmark", "search", "policy", "prm")
 """Configuration groups whose options are part of a run folder's name."""
@@ -88,50 +89,77 @@ def run(
     is called at the end. The judge is asked after the tasks, but checked before them. If the folder holds a result over
     more tasks than requested now, its files and W&B run are left as they are. Raises CodeToolError.
     """
-    config, choices = apply_source_settings(config, choices, console if sweep is None else None)
-    config, choices = drop_unused_prm(config, choices, console if sweep is None else None)
+    notes = console if sweep is None else None
+    config, choices = drop_unused_prm(*apply_source_settings(config, choices, notes), notes)
     check_judge_settings(config)
     tasks = config.benchmark.tasks()[: config.limit]
     refuse_other_tasks(config, tasks)
     identity = compute_identity(config, choices)
     refuse_other_draws(config, identity)
     names = [choices[group] for group in FOLDER_GROUPS]
-    base = config.outputs / config.stage / "-".join([*names, identity.digest])
-    path = run_folder.select_folder(base, config.fresh)
+    path = run_folder.select_folder(config.outputs / config.stage / "-".join([*names, identity.digest]), config.fresh)
     run_folder.check_journals(path)
     if config.dry_run:
         _announce(config.stage, choices, tasks, path, run_folder.read_finished(path), console)
         print_other_code(config, path, console)
         return RunOutcome(path)
-    level = logging.INFO if sweep is None else logging.WARNING
-    ids = tuple(task.id for task in tasks)
+    level, ids = logging.INFO if sweep is None else logging.WARNING, tuple(task.id for task in tasks)
     opened = run_folder.open_folder(path, wait=sweep is not None, tasks=frozenset(ids))
     with opened as folder, log_to_file(path / "log.txt", console, level):
         if sweep is None:
             _announce(config.stage, choices, tasks, path, folder.done, console)
+        job = _RunJob(config, choices, tasks, identity, console, conclude if sweep is None else None)
         shared = [other for other in share if other != path and has_same_draws(identity, other)]
         larger = find_larger_result(path, len(tasks))
-        if larger is None:
-            write_config(config, path)
-        with record_session(path, identity, config.settings, get_command(), done=len(folder.done)) as session:
-            if any(task.id not in folder.done for task in tasks):
-                check_judge_reachable(config)
-                evaluate(config, folder, tasks, console, session.record_sandbox, shared)
-            with open_result_folder(path, larger) as target:
-                if larger is not None:
-                    write_config(config, target.folder)
-                summary = _judge_and_summarize(config, choices, target, tasks, console)
-                if sweep is None:
-                    conclude(target, tasks, summary)
-        if larger is not None:
-            return RunOutcome(path, len(summary.failures), ids, encode_summary(summary))
-        group = sweep or (choices["experiment"] if choices["experiment"] != "none" else None)
-        tracked = config.logger.record(
-            TrackedRun(path, group, config.stage, names, build_task_content(path, ids), upload)
-        )
-        if tracked and sweep is None:
-            log.log(logging.WARNING if tracked.is_warning else logging.INFO, tracked.message)
-        return RunOutcome(path, len(summary.failures), ids, encode_summary(summary), tracked)
+        summary = _run_tasks(job, folder, shared, larger)
+        outcome = RunOutcome(path, len(summary.failures), ids, encode_summary(summary))
+        return outcome if larger else replace(outcome, tracked=_track(job, path, names, sweep, upload))
+
+
+def _track(job: _RunJob, path: Path, names: Sequence[str], sweep: str | None, upload: bool) -> SyncStatus | None:
+    """Record the run with the tracker, and log the outcome of a run that belongs to no sweep."""
+    group = sweep or (job.choices["experiment"] if job.choices["experiment"] != "none" else None)
+    content = build_task_content(path, tuple(task.id for task in job.tasks))
+    run = TrackedRun(path, group, job.config.stage, names, content, upload)
+    tracked: SyncStatus | None = job.config.logger.record(run)
+    if tracked and sweep is None:
+        log.log(logging.WARNING if tracked.is_warning else logging.INFO, tracked.message)
+    return tracked
+
+
+@dataclass(frozen=True)
+class _RunJob:
+    """The checked inputs of a run. `conclude` is None if nothing is printed at the end."""
+
+    config: RunConfig
+    choices: Mapping[str, str]
+    tasks: Sequence[Task]
+    identity: Identity
+    console: Console
+    conclude: Conclude | None
+
+
+def _run_tasks(job: _RunJob, folder: RunFolder, shared: Sequence[Path], larger: int | None) -> RunSummary:
+    """Search the tasks that are not done, write the summary files, and return the summary.
+
+    `larger` is the number of tasks of a larger result in the folder, whose files are then left as they are.
+    """
+    config, path = job.config, folder.path
+    if larger is None:
+        write_config(config, path)
+    done = len(folder.done)
+    with record_session(path, job.identity, config.settings, get_command(), done=done) as session:
+        log_training_overlap(config, job.tasks)
+        if any(task.id not in folder.done for task in job.tasks):
+            check_judge_reachable(config)
+            evaluate(config, folder, job.tasks, job.console, session.record_sandbox, shared)
+        with open_result_folder(path, larger) as target:
+            if larger is not None:
+                write_config(config, target.folder)
+            summary = _judge_and_summarize(config, job.choices, target, job.tasks, job.console)
+            if job.conclude is not None:
+                job.conclude(target, job.tasks, summary)
+    return summary
 
 
 def _judge_and_summarize(

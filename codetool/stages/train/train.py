@@ -264,7 +264,14 @@ def _write_companion_files(run: _Run, path: Path, folder: Path, content: Mapping
     usage = run.usage(path, folder.name)
     settings = run.config.train
     trained_on.write_training_tasks(
-        folder, *train_dataset.list_task_ids(run.config), [*settings.files, *settings.val_files]
+        folder,
+        *train_dataset.list_task_ids(run.config),
+        [*settings.files, *settings.val_files],
+        [
+            earlier
+            for path in (run.start, run.base_model.base)
+            if path and (earlier := trained_on.read_training_tasks(path))
+        ],
     )
     model_card.write_card(folder, run.config, run.base_model, run.sources, content, command, usage)
 

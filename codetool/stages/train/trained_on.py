@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -33,17 +33,26 @@ class TrainingTasks:
 
 
 def write_training_tasks(
-    folder: Path, tasks: Iterable[str], validation_tasks: Iterable[str], data: Iterable[Path]
+    folder: Path,
+    tasks: Iterable[str],
+    validation_tasks: Iterable[str],
+    data: Iterable[Path],
+    earlier: Iterable[TrainingTasks] = (),
 ) -> None:
-    """Write the file into the folder of a trained model; `data` are the files or folders of the examples."""
-    task_ids, validation_ids = sorted(set(tasks)), sorted(set(validation_tasks))
-    template_of = {task_id: template for path in data for task_id, template in _find_templates(path)}
-    templates = sorted({template_of[task_id] for task_id in task_ids if task_id in template_of})
-    content = {"tasks": task_ids, "validation_tasks": validation_ids, "templates": templates}
+    """Write the file into the folder of a trained model.
+
+    `data` are the files or folders of the examples, and `earlier` the tasks of the models that training went on from.
+    """
+    own, template_of = set(tasks), {name: template for path in data for name, template in _find_templates(path)}
+    templates = {template_of[name] for name in own if name in template_of}
+    models = [TrainingTasks(frozenset(own), frozenset(validation_tasks), frozenset(templates)), *earlier]
+    content = {
+        field.name: sorted({name for model in models for name in getattr(model, field.name)})
+        for field in fields(TrainingTasks)
+    }
     head = b"# The tasks that this model was trained and validated on, and the templates of the first.\n"
-    journal.atomic_write(
-        folder / TRAINED_ON_FILE, [head, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode()]
-    )
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    journal.atomic_write(folder / TRAINED_ON_FILE, [head, text.encode()])
 
 
 def read_training_tasks(folder: Path) -> TrainingTasks | None:
@@ -55,21 +64,26 @@ def read_training_tasks(folder: Path) -> TrainingTasks | None:
         return None
 
 
-def describe_overlap(trained: TrainingTasks, tasks: Mapping[str, Task]) -> Iterator[str]:
-    """Yield a warning for each kind of overlap between the evaluated `tasks` and the training."""
+def describe_overlap(
+    trained: TrainingTasks, tasks: Mapping[str, Task], model: str = "the PRM", *, with_templates: bool = True
+) -> Iterator[str]:
+    """Yield a warning for each kind of overlap between the evaluated `tasks` and the training of a model.
+
+    Without `with_templates`, other tasks of the same templates are not told.
+    """
     trained_ids = [task_id for task_id in tasks if task_id in trained.tasks]
     if trained_ids:
         count, names = _format_count(trained_ids, tasks), _list_some(trained_ids)
-        yield f"{count} are among those that the PRM was trained on ({names})"
+        yield f"{count} are among those that {model} was trained on ({names})"
     validation_ids = [task_id for task_id in tasks if task_id in trained.validation_tasks]
     if validation_ids:
         count, names = _format_count(validation_ids, tasks), _list_some(validation_ids)
-        yield f"{count} are among those that its training was validated on ({names})"
+        yield f"{count} are among those that the training of {model} was validated on ({names})"
     rest = {task_id: task.template for task_id, task in tasks.items() if task_id not in trained.tasks}
     same_template = [task_id for task_id, template in rest.items() if template in trained.templates]
-    if same_template:
+    if same_template and with_templates:
         names = _list_some(sorted({str(rest[task_id]) for task_id in same_template}))
-        yield f"{_format_count(same_template, tasks)} come from templates that it was trained on ({names})"
+        yield f"{_format_count(same_template, tasks)} come from templates that {model} was trained on ({names})"
 
 
 def _format_count(some: Sequence[str], tasks: Mapping[str, Task]) -> str:
