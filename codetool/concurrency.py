@@ -1,13 +1,19 @@
-"""Concurrency primitives: gather awaitables, and limit how many large values are in memory at the same time."""
+"""Concurrency primitives: gather awaitables, keep watchers running, and limit large values in memory."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterable
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 from weakref import WeakKeyDictionary
+
+log = logging.getLogger(__name__)
+
+RESTART_SECONDS = 1.0
+"""Pause before a watcher that failed is started again."""
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -30,10 +36,28 @@ async def gather_or_cancel(awaitables: Iterable[Awaitable[T]]) -> list[T]:
 
 
 async def gather_pair(first: Awaitable[A], second: Awaitable[B]) -> tuple[A, B]:
-    """Return the results of two awaitables of different types, with the rules of `together`."""
+    """Return the results of two awaitables of different types, with the rules of `gather_or_cancel`."""
     awaitables: list[Awaitable[Any]] = [first, second]
     results = await gather_or_cancel(awaitables)
     return results[0], results[1]
+
+
+async def keep_running(name: str, watch: Callable[[], Awaitable[object]]) -> NoReturn:
+    """Run a watcher until the caller is cancelled, and start it again whenever it fails or ends.
+
+    Each type of failure is logged once, in one line that begins with `name`.
+    """
+    logged = set[str]()
+    while True:
+        try:
+            await watch()
+            kind, reason = "end", "it ended"
+        except Exception as error:
+            kind, reason = type(error).__name__, f"{type(error).__name__}: {' '.join(str(error).split())}"
+        if kind not in logged:
+            logged.add(kind)
+            log.warning("%s failed and is started again: %s", name, reason)
+        await asyncio.sleep(RESTART_SECONDS)
 
 
 async def _await(awaitable: Awaitable[T]) -> T:

@@ -200,7 +200,8 @@ class Execution:
     error: str | None = None
     """`Type: message (line n: source)` of the exception, or the reason why the step was stopped."""
     seconds: float = 0.0
-    """Wall time of the step in seconds, without the time spent waiting for tools."""
+    """Seconds of the step: CPU time of all its threads, and time in which it slept or was blocked. Waiting for tools or
+    for a core does not count."""
     calls: tuple[ToolAnswer, ...] = ()
     stderr: str = ""
     """The last lines that the step wrote to `sys.stderr`; the observation contains them too."""

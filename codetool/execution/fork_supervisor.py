@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import fcntl
+import logging
 import os
 import select
 import struct
@@ -19,6 +20,8 @@ from pathlib import Path
 
 from codetool.execution.inside.limits import read_family
 from codetool.execution.inside.seccomp import FORK_FLAGS, find_call
+
+logger = logging.getLogger(__name__)
 
 MAX_THREADS = 32
 """Maximum number of threads of one process."""
@@ -36,6 +39,7 @@ class ForkSupervisor:
         """`listener` is the file descriptor of the notifications; `close` closes it."""
         self._listener = listener
         self._unshare_number = find_call("unshare")
+        self._has_failed = False
         self._granted: set[int] = set()
         self._granted_to_child: set[int] = set()
         self.known_processes: Container[int] = ()
@@ -65,7 +69,7 @@ class ForkSupervisor:
         try:
             fcntl.ioctl(self._listener, _RECEIVE, buffer)
             identity, task, _, number, _, _, flags, *_ = _NOTICE.unpack(buffer)
-            refusal = self._find_refusal(task, number, flags)
+            refusal = self._find_refusal_safely(task, number, flags)
             reply = _REPLY.pack(identity, 0, -refusal, 0 if refusal else _CONTINUE)
             fcntl.ioctl(self._listener, _SEND, bytearray(reply))
         except (FileNotFoundError, InterruptedError):
@@ -82,6 +86,18 @@ class ForkSupervisor:
         if events & ~select.POLLIN:
             asyncio.get_running_loop().remove_reader(self._listener)
         return bool(events & select.POLLIN)
+
+    def _find_refusal_safely(self, task: int, number: int, flags: int) -> int:
+        """As `_find_refusal`; a failure refuses the call, which would stay suspended otherwise, and is logged once."""
+        try:
+            return self._find_refusal(task, number, flags)
+        except Exception as error:
+            if not self._has_failed:
+                self._has_failed = True
+                logger.warning(
+                    "A fork or thread was refused, since its check failed: %s: %s", type(error).__name__, error
+                )
+            return errno.EPERM
 
     def _find_refusal(self, task: int, number: int, flags: int) -> int:
         """The error with which a call is refused, 0 if it is allowed."""

@@ -3,30 +3,48 @@
 The path defines the state. A process that was evicted, or that has too many Landlock layers to be forked, is rebuilt:
 from the nearest live ancestor, else from the zygote, by running the missing steps again with the recorded answers of
 their tools. No tool is called twice.
+
+A step has a verdict only if its own code ended it. If its process was ended by something else (see `interruption.py`),
+the step is run again on a rebuilt process, at most MAX_ATTEMPTS times; then SandboxError is raised, which makes the
+task fail internally. Code that can cause such ends on purpose therefore gets no more than these attempts.
 """
 
 from __future__ import annotations
 
 import asyncio
-import warnings
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
+from typing import TypeVar
 
 from codetool.errors import SandboxError
 from codetool.execution.channel import ClosedError
-from codetool.execution.inside.run_step import format_exception
 from codetool.execution.interpreter_resources import InterpreterResources
-from codetool.execution.kept_calls import KeptCalls, StoredCall, digest_request, keep_write
+from codetool.execution.interruption import (
+    INTERRUPTION_TEXTS,
+    ForkRefusedError,
+    InterruptedStepError,
+    Interruption,
+    SlowForkError,
+    UnexplainedEndError,
+)
+from codetool.execution.kept_calls import KeptCalls
 from codetool.execution.live_process import ExecutedStep, LiveProcess
+from codetool.execution.process_status import count_oom_kills
+from codetool.execution.step_calls import StepCalls, replay_calls
+from codetool.execution.syntax_check import find_syntax_error
 from codetool.interfaces import CallTool
-from codetool.types import Execution, HttpRequest, ToolAnswer, format_observation
+from codetool.types import Execution, ToolAnswer, format_observation
 
 MAX_FORKED_LAYERS = 14
 """Landlock allows 16 layers; a process with this many is not forked again but rebuilt from the zygote."""
-MAX_COMPILED_CHARACTERS = 200_000
-"""Maximum number of characters of code that the host compiles to find syntax errors; the process checks longer code."""
-STEP_FILENAME = "<step>"
+MAX_ATTEMPTS = 3
+"""Number of times that a step is run if something other than its code ends its process each time."""
 PREAMBLE_FILENAME = "<preamble>"
 THREADS_STOPPED_MESSAGE = "[Threads that were still running when the step ended were stopped.]"
+
+
+T = TypeVar("T")
 
 
 class SandboxInterpreter:
@@ -51,6 +69,10 @@ class SandboxInterpreter:
         self._lock = asyncio.Lock()
         self._end_reason: str | None = None
         self._build_error: str | None = None
+        self._build_seconds = 0.0
+        """Seconds that a fork delayed by the path's own code took before it was given up."""
+        self._protected = False
+        """Whether its process may not be killed to free memory."""
 
     async def branch(self) -> SandboxInterpreter:
         """An independent copy of this interpreter with the same variables.
@@ -61,13 +83,22 @@ class SandboxInterpreter:
         async with self._lock:
             self._raise_if_ended()
             child = SandboxInterpreter(self._resources, self._call_tool, self.path, self)
+            try:
+                await self._repeat_if_interrupted(self._ensure_process)
+            except UnexplainedEndError as error:
+                self._build_error = str(error)
             if self._build_error:
                 child._build_error = self._build_error
-            elif await self._ensure_process() is None:
-                child._build_error = self._build_error
             elif self._resources.pool.take_now(spare=self.process):
-                await child._build_in_slot()
+                await child._build_if_possible()
             return child
+
+    async def _build_if_possible(self) -> None:
+        """Build the process in a slot that was taken; left to the first step if the system or somebody hinders it."""
+        try:
+            await self._build_in_slot()
+        except (InterruptedStepError, ForkRefusedError):
+            pass
 
     async def run(self, code: str, *, number: int | None = None) -> Execution:
         """Execute one step. Raises SandboxError if this interpreter is closed or dead.
@@ -88,12 +119,13 @@ class SandboxInterpreter:
             self._raise_if_ended()
             if error is not None:
                 return Execution("exception", error=error)
-            process = await self._ensure_process()
-            if process is None:
-                self._end_reason = f"it could not be built: {self._build_error}"
-                return Execution("killed", error=f"the interpreter could not be built: {self._build_error}")
+            name = name or self._name_next_step()
+            calls = StepCalls(self._call_tool, self._kept_calls, self.writes)
             try:
-                return await self._run(process, code, name or self._name_next_step())
+                return await self._repeat_if_interrupted(lambda: self._build_and_run(code, name, calls))
+            except UnexplainedEndError as error:
+                self._end_reason = str(error)
+                return Execution("killed", error=f"the interpreter died: {error}", calls=calls.answers)
             except BaseException:
                 self._end("its last step was broken off")
                 raise
@@ -101,29 +133,58 @@ class SandboxInterpreter:
     def _name_next_step(self) -> str:
         return f"<step {1 + sum(record.name != PREAMBLE_FILENAME for record in self.path)}>"
 
-    async def _run(self, process: LiveProcess, code: str, name: str) -> Execution:
-        exchanged: list[StoredCall] = []
-        writes = list(self.writes)
+    async def _repeat_if_interrupted(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """The result of an operation, which is repeated if something other than the code ended the process.
 
-        async def answer(request: HttpRequest) -> ToolAnswer:
-            tool_answer = await self._call_tool(replace(request, earlier_writes=tuple(writes)))
-            exchanged.append(self._kept_calls.store(request, tool_answer))
-            if tool_answer.call.effect == "write":
-                writes.append(keep_write(tool_answer))
-            return replace(tool_answer, call=self._kept_calls.keep_call(tool_answer.call))
+        After MAX_ATTEMPTS, raises SandboxError, or UnexplainedEndError if nothing but the code can have been the cause.
+        """
+        kinds, oom_kills = list[Interruption](), 0
+        async with AsyncExitStack() as stack:
+            while True:
+                try:
+                    return await operation()
+                except InterruptedStepError as error:
+                    kinds.append(error.kind)
+                self._resources.counts[f"interrupted:{kinds[-1]}"] += 1
+                if len(kinds) == 1:
+                    oom_kills = count_oom_kills()
+                if len(kinds) == MAX_ATTEMPTS:
+                    raise _describe_interruptions(kinds, oom_kills != count_oom_kills())
+                if kinds[-1] == "memory" and not self._protected:
+                    await stack.enter_async_context(self._resources.memory.wait_for_room())
+                    stack.callback(self._protect, False)
+                    self._protect(True)
 
+    def _protect(self, protected: bool) -> None:
+        """Exempt the process, or do not, from being killed to free memory."""
+        self._protected = protected
+        if self.process is not None:
+            self.process.protected = protected
+
+    async def _build_and_run(self, code: str, name: str, calls: StepCalls) -> Execution:
+        """Run one step once. `calls` has the answers that an interrupted attempt got, and is filled with more."""
+        process = await self._ensure_process()
+        if process is None:
+            self._end_reason = f"it could not be built: {self._build_error}"
+            error = f"the interpreter could not be built: {self._build_error}"
+            return Execution("killed", error=error, seconds=self._build_seconds)
+        calls.begin_attempt()
         try:
             process = await self._replace_by_fork(process) if process.has_branched else process
+            return await self._run(process, code, name, calls)
         except ClosedError as error:
             self._end_reason = str(error)
-            return Execution("killed", error=f"the interpreter died: {error}")
+            seconds = error.seconds if isinstance(error, SlowForkError) else 0.0
+            return Execution("killed", error=f"the interpreter died: {error}", seconds=seconds)
+
+    async def _run(self, process: LiveProcess, code: str, name: str, calls: StepCalls) -> Execution:
         with self._resources.pool.hold(process):
-            execution = await self._resources.run_step(process, code, name, answer)
+            execution = await self._resources.run_step(process, code, name, calls.answer)
             if not process.alive:
                 self._end_reason = execution.error
                 return execution
-            self.path = process.history = (*self.path, ExecutedStep(code, name, tuple(exchanged)))
-            self.writes = tuple(writes)
+            self.path = process.history = (*self.path, ExecutedStep(code, name, calls.stored))
+            self.writes = calls.writes
             if await process.has_threads():
                 execution = await self._stop_threads(process, execution)
         return execution
@@ -135,7 +196,8 @@ class SandboxInterpreter:
         except ClosedError as error:
             process.kill()
             self._end_reason = f"threads of its last step could not be stopped: {error}"
-            return replace(execution, status="killed", error=self._end_reason)
+            seconds = execution.seconds + (error.seconds if isinstance(error, SlowForkError) else 0.0)
+            return replace(execution, status="killed", error=self._end_reason, seconds=seconds)
         stdout = execution.printed
         separator = "" if not stdout or stdout.endswith("\n") else "\n"
         printed = f"{stdout}{separator}{THREADS_STOPPED_MESSAGE}"
@@ -148,6 +210,7 @@ class SandboxInterpreter:
         self._resources.pool.replace(process, fork)
         process.kill()
         self.process = fork
+        self._protect(self._protected)
         return fork
 
     async def _ensure_process(self) -> LiveProcess | None:
@@ -169,12 +232,14 @@ class SandboxInterpreter:
             process = await self._build()
             self._resources.pool.fill(process)
             self.process = process
+            self._protect(self._protected)
             await self._replay(process)
         except BaseException as error:
             self.process.kill() if process and self.process else self._resources.pool.release()
-            if not isinstance(error, ClosedError):
+            if not isinstance(error, ClosedError) or isinstance(error, ForkRefusedError):
                 raise
             self._build_error = str(error)
+            self._build_seconds += error.seconds if isinstance(error, SlowForkError) else 0.0
 
     async def build(self) -> None:
         """Create the process now. Raises SandboxError if that fails."""
@@ -184,23 +249,24 @@ class SandboxInterpreter:
     async def _build(self) -> LiveProcess:
         """Fork the nearest live ancestor on this path, or the zygote if there is none.
 
-        Raises SandboxError if the zygote cannot be forked either.
+        Raises SandboxError if the zygote cannot be forked either, SlowForkError if the path's code delays forks.
         """
         ancestor: SandboxInterpreter | None = self
         while ancestor is not None:
+            if ancestor._build_error:
+                raise ClosedError(ancestor._build_error)
             source = ancestor.process
             if source is not None and self._is_usable_ancestor(source):
                 with self._resources.pool.hold(source):
                     try:
                         return await source.fork()
+                    except SlowForkError as error:
+                        ancestor._build_error = str(error)  # no other branch of it has to wait as long
+                        raise
                     except ClosedError:
-                        pass  # it died or was broken by its code; try the next ancestor
+                        pass  # it died, was broken by its code, or there is no room; try the next ancestor
             ancestor = ancestor.parent
-        zygote = self._resources.require_zygote()
-        try:
-            return await zygote.fork()
-        except ClosedError as error:
-            raise SandboxError(f"the sandbox's root process died ({error}); start the run again, it resumes") from error
+        return await self._resources.fork_zygote()
 
     def _is_usable_ancestor(self, source: LiveProcess) -> bool:
         history = source.history
@@ -211,10 +277,9 @@ class SandboxInterpreter:
     async def _replay(self, process: LiveProcess) -> None:
         """Run the missing steps with their recorded answers. Raises ClosedError if the process dies in one of them."""
         for record in self.path[len(process.history) :]:
-            self._resources.replayed_steps += 1
             with self._resources.pool.hold(process):
-                answer = _replay_answers(record, self._kept_calls)
-                execution = await self._resources.run_step(process, record.code, record.name, answer)
+                answer = replay_calls(record.calls, self._kept_calls)
+                execution = await self._resources.run_step(process, record.code, record.name, answer, replay=True)
                 if not process.alive:
                     raise ClosedError(f"a step of its path could not be repeated: {execution.error}")
                 process.history = (*process.history, record)
@@ -236,34 +301,9 @@ class SandboxInterpreter:
         self._end("it was closed")
 
 
-def find_syntax_error(code: str) -> str | None:
-    """The syntax error of `code` as text, None if it has none. The code is not run.
-
-    The host decides this, because an earlier step may have manipulated the process. Errors that only occur there, such
-    as too deep nesting, are left to the process.
-    """
-    if len(code) > MAX_COMPILED_CHARACTERS:
-        return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            compile(code, STEP_FILENAME, "exec", dont_inherit=True)
-        except (SyntaxError, ValueError) as error:
-            return format_exception(error, STEP_FILENAME, code)
-        except (RecursionError, MemoryError):
-            pass
-    return None
-
-
-def _replay_answers(record: ExecutedStep, kept_calls: KeptCalls) -> CallTool:
-    """A `call_tool` that returns a step's recorded answers: that of an equal request, else the next in order."""
-    remaining = list(record.calls)
-
-    async def answer(request: HttpRequest) -> ToolAnswer:
-        if not remaining:
-            raise ClosedError("a step of its path asked for more tools than the first time")
-        digest = digest_request(request)
-        index = next((index for index, stored in enumerate(remaining) if stored.digest == digest), 0)
-        return kept_calls.load(remaining.pop(index))
-
-    return answer
+def _describe_interruptions(kinds: Sequence[Interruption], out_of_memory: bool) -> Exception:
+    """The error for a step whose process was ended MAX_ATTEMPTS times."""
+    if set(kinds) == {"unknown"} and not out_of_memory:
+        return UnexplainedEndError(f"its process ended by itself in each of {len(kinds)} attempts")
+    causes = ", ".join(INTERRUPTION_TEXTS[kind] for kind in dict.fromkeys(kinds))
+    return SandboxError(f"a step was interrupted {len(kinds)} times, not by its own code ({causes})")

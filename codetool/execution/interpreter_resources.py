@@ -1,33 +1,92 @@
-"""What all interpreters of one sandbox share: the process pool, the zygote, the time limit and a counter."""
+"""What all interpreters of one sandbox share: the process pool, the zygote, the limits and the counters."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
 from codetool.errors import SandboxError
+from codetool.execution.channel import ClosedError
+from codetool.execution.interruption import ForkRefusedError
 from codetool.execution.live_process import LiveProcess
+from codetool.execution.memory_limit import MemoryLimit
 from codetool.execution.process_slots import ProcessPool
 from codetool.interfaces import CallTool
 from codetool.types import Execution
 
+logger = logging.getLogger(__name__)
+
+REPLAY_FACTOR = 2
+"""A step that is run again to rebuild an interpreter may take this many times its limit: once it kept it already."""
+FORK_PAUSES = (0.0, 0.02, 0.1, 0.5, 1.0, 2.0)
+"""Seconds to wait before each attempt to fork the zygote, while the system refuses it or it has just died."""
+
 
 @dataclass
 class InterpreterResources:
-    """Shared resources of a sandbox's interpreters. `timeout` is the limit of one step in seconds."""
+    """Shared resources of a sandbox's interpreters. `timeout` is the limit of one step in seconds of its own time."""
 
     pool: ProcessPool
     zygote: LiveProcess
     timeout: float
-    replayed_steps: int = 0
-    """Number of steps run again to rebuild evicted interpreters."""
+    memory: MemoryLimit
+    launch: Callable[[], Awaitable[LiveProcess]]
+    """Starts another sandbox and returns its zygote. Raises SandboxError."""
+    counts: Counter[str] = field(default_factory=Counter)
+    """Number of steps `replayed` to rebuild interpreters, of sandbox `restarts`, and of interruptions by kind."""
+    _restart: asyncio.Task[None] | None = None
 
-    def require_zygote(self) -> LiveProcess:
-        """The process from which every root interpreter is forked. Raises SandboxError if it is dead."""
-        if not self.zygote.alive:
-            raise SandboxError("the sandbox's root process died; start the run again, it resumes")
-        return self.zygote
+    async def fork_zygote(self) -> LiveProcess:
+        """A new root process, from a restarted sandbox if the old one has died. Raises SandboxError."""
+        reason = ""
+        for pause in FORK_PAUSES:
+            await asyncio.sleep(pause)
+            zygote = self.zygote
+            try:
+                return await zygote.fork()
+            except ForkRefusedError as error:
+                reason = str(error)
+                self.pool.evict_one()
+            except ClosedError as error:
+                reason = f"the sandbox's root process died ({error})"
+                await self._restart_sandbox(zygote)
+        raise SandboxError(
+            f"no interpreter could be started: {reason}. The machine lacks memory, processes or open files; lower "
+            "concurrency or executor.max_live_processes, or allow more (ulimit -n, ulimit -u)"
+        )
 
-    async def run_step(self, process: LiveProcess, code: str, name: str, call_tool: CallTool) -> Execution:
+    async def _restart_sandbox(self, dead: LiveProcess) -> None:
+        """Start the sandbox again, once for all interpreters that found its zygote dead."""
+        if self._restart is None and self.zygote is dead:
+            self._restart = asyncio.ensure_future(self._launch_again(dead))
+            self._restart.add_done_callback(self._forget_restart)
+        if self._restart is not None:
+            await asyncio.shield(self._restart)
+
+    async def _launch_again(self, dead: LiveProcess) -> None:
+        self.counts["restarts"] += 1
+        logger.warning("The sandbox died or was killed from outside; it is started again.")
+        await dead.handle.close()
+        self.zygote = await self.launch()
+
+    def _forget_restart(self, task: asyncio.Task[None]) -> None:
+        self._restart = None
+        if not task.cancelled():
+            task.exception()  # whoever waited for it has it
+
+    async def close(self) -> None:
+        """End the sandbox, also one that is just starting again."""
+        if self._restart is not None:
+            await asyncio.wait([self._restart])
+        await self.zygote.handle.close()
+
+    async def run_step(
+        self, process: LiveProcess, code: str, name: str, call_tool: CallTool, *, replay: bool = False
+    ) -> Execution:
         """Run `code` in a process that the caller holds in the pool, so that it is not evicted meanwhile."""
         async with process.lock:
-            return await process.run(code, name, call_tool, self.timeout)
+            self.counts["replayed"] += replay
+            return await process.run(code, name, call_tool, self.timeout * (REPLAY_FACTOR if replay else 1))

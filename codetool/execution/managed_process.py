@@ -1,11 +1,13 @@
-"""What the process pool and the sandbox handle need of a live process: its state, its counters and `kill`.
+"""What the process pool, the sandbox handle and the memory limit need of a live process: its state and `kill`.
 
-A Protocol of its own, so that neither has to import `live_process`, which uses both.
+A Protocol of its own, so that none of them has to import `live_process`, which uses them.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
+
+from codetool.execution.interruption import Interruption
 
 
 class ManagedProcess(Protocol):
@@ -19,7 +21,12 @@ class ManagedProcess(Protocol):
     """Number of operations that need it now; only a process without any may be evicted."""
     total_operations: int
     """Number of operations it was ever used for."""
+    protected: bool
+    """Whether it may not be killed to free memory, because its step is run again after it was once."""
 
-    def kill(self) -> None:
-        """End the process at once. A second call does nothing."""
+    def kill(self, reason: Interruption | None = None) -> None:
+        """End the process at once. A second call does nothing.
+
+        `reason` says that neither its step nor the caller of its step wanted it.
+        """
         ...

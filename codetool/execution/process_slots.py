@@ -29,6 +29,18 @@ class ProcessPool:
         """Number of processes in the pool."""
         return len(self._processes)
 
+    def processes(self) -> list[ManagedProcess]:
+        """All processes in the pool, the least recently used first."""
+        return list(self._processes)
+
+    def evict_one(self) -> bool:
+        """Kill the least recently used idle process; whether there was one."""
+        coldest = next((process for process in self._processes if not process.active_operations), None)
+        if coldest is not None:
+            self.evicted += 1
+            coldest.kill()
+        return coldest is not None
+
     def take_now(self, spare: ManagedProcess | None = None) -> bool:
         """Take a slot if one is free or an idle process other than `spare` can be evicted; whether it was taken."""
         if self._taken >= self.limit:

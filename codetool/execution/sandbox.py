@@ -22,13 +22,16 @@ from weakref import WeakKeyDictionary
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from codetool.errors import SandboxError
-from codetool.execution.inside.limits import measure_cpu_seconds
+from codetool.concurrency import keep_running
+from codetool.errors import ConfigError, SandboxError
 from codetool.execution.interpreter import SandboxInterpreter
 from codetool.execution.interpreter_resources import InterpreterResources
 from codetool.execution.launch import MIB, launch
+from codetool.execution.live_process import LiveProcess
 from codetool.execution.managed_process import ManagedProcess
+from codetool.execution.memory_limit import MemoryLimit, choose_total_memory
 from codetool.execution.process_slots import ProcessPool
+from codetool.execution.process_status import read_cpu_seconds
 from codetool.execution.sandbox_handle import SandboxHandle
 from codetool.interfaces import CallTool
 from codetool.runs.operational import Operational
@@ -42,6 +45,8 @@ AUDIT_TOLERANCE = 0.1
 """Seconds of CPU time that an interpreter may use while no operation needs it."""
 FILES_PER_BRANCH = 2
 """Open files of the host for each live branch: its socket and its pidfd."""
+BASE_MIB = 32
+"""MiB of memory that an interpreter itself may hold, in addition to what its code allocates."""
 RESERVED_FILES = 128
 """Minimum number of open files left to the rest of the program, which gets half of the limit for its connections."""
 
@@ -53,7 +58,8 @@ class SandboxConfig:
     isolation: Annotated[Literal["required", "best_effort"], Operational]
     """`required`: stop without namespaces, Landlock and seccomp; `best_effort`: use the layers that are available."""
     timeout: float = Field(gt=0)
-    """Seconds a step may run; time spent waiting for tools does not count."""
+    """Seconds a step may run: CPU time of all its threads, and the time in which it sleeps or is blocked. Waiting for
+    tools and for a core does not count."""
     memory_mib: int = Field(ge=16)
     """MiB of memory a branch may allocate beyond what an empty interpreter has."""
     max_output_chars: int = Field(ge=1)
@@ -62,6 +68,9 @@ class SandboxConfig:
     """Maximum size of a branch's scratch folder in MiB."""
     max_live_processes: Annotated[int, Operational] = Field(ge=1)
     """Maximum number of live branches; the least recently used are closed and rebuilt when needed."""
+    total_memory: Annotated[int | None, Operational] = Field(default=None, ge=1)
+    """MiB of memory of all live branches together, None for half of the machine's. Above it idle branches are closed,
+    then the largest step is stopped and run again when there is room."""
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Sandbox]:
@@ -72,33 +81,61 @@ class SandboxConfig:
             logger.warning(
                 "executor.max_live_processes=%d is lowered to %d: %s", self.max_live_processes, capacity, reason
             )
-        handle, zygote = await launch(
-            self.isolation,
-            memory=self.memory_mib * MIB,
-            scratch=self.scratch_mib * MIB,
-            output=self.max_output_chars,
-            cpu_seconds=60 + 20 * math.ceil(self.timeout),
-        )
-        sandbox = Sandbox(handle, InterpreterResources(ProcessPool(capacity), zygote, self.timeout))
-        audit = asyncio.ensure_future(sandbox.kill_busy_idle_processes())
+        pool = ProcessPool(capacity)
+
+        async def start() -> LiveProcess:
+            handle, zygote = await launch(
+                self.isolation,
+                memory=self.memory_mib * MIB,
+                scratch=self.scratch_mib * MIB,
+                output=self.max_output_chars,
+                cpu_seconds=60 + 20 * math.ceil(self.timeout),
+            )
+            handle.on_end = pool.remove
+            return zygote
+
+        memory = MemoryLimit(self._choose_total_memory() * MIB, (self.memory_mib + BASE_MIB) * MIB, pool.processes)
+        resources = InterpreterResources(pool, await start(), self.timeout, memory, start)
+        sandbox = Sandbox(resources)
+        watchers = [
+            asyncio.ensure_future(keep_running("The audit of idle interpreters", sandbox.audit)),
+            asyncio.ensure_future(keep_running("The watch over executor.total_memory", memory.watch)),
+        ]
         try:
             yield sandbox
         finally:
-            audit.cancel()
-            await asyncio.shield(asyncio.ensure_future(handle.close()))
+            for watcher in watchers:
+                watcher.cancel()
+            await asyncio.shield(asyncio.ensure_future(resources.close()))
+
+    def _choose_total_memory(self) -> int:
+        """MiB of all branches together. Raises ConfigError if not even one branch has room."""
+        needed = self.memory_mib + BASE_MIB
+        if self.total_memory is None:
+            return max(needed, choose_total_memory())
+        if self.total_memory < needed:
+            raise ConfigError(
+                f"executor.total_memory={self.total_memory}: one branch alone may need {needed} MiB "
+                f"(executor.memory_mib={self.memory_mib} and {BASE_MIB} for its interpreter). Allowed are {needed} or "
+                "more, or null for half of the machine's memory"
+            )
+        return self.total_memory
 
 
 class Sandbox:
     """A running sandbox: it starts interpreters and counts live, evicted and replayed work."""
 
-    def __init__(self, handle: SandboxHandle, resources: InterpreterResources) -> None:
-        """Takes a launched sandbox and the resources that its interpreters share."""
-        self.handle = handle
+    def __init__(self, resources: InterpreterResources) -> None:
+        """Takes the resources that its interpreters share."""
         self.pool = resources.pool
         self._resources = resources
         self._audited: WeakKeyDictionary[ManagedProcess, tuple[int, float]] = WeakKeyDictionary()
         """Of each idle process, its number of operations and its CPU seconds when it was last looked at."""
-        handle.on_end = self.pool.remove
+
+    @property
+    def handle(self) -> SandboxHandle:
+        """The processes of the sandbox; another handle after the sandbox died and was started again."""
+        return self._resources.zygote.handle
 
     @property
     def in_force(self) -> Mapping[str, str]:
@@ -113,12 +150,17 @@ class Sandbox:
     @property
     def evicted_branches(self) -> int:
         """Number of branches that were closed to make room for others."""
-        return self.pool.evicted
+        return self.pool.evicted + self._resources.memory.evicted
 
     @property
     def replayed_steps(self) -> int:
         """Number of steps run again to rebuild evicted interpreters."""
-        return self._resources.replayed_steps
+        return self._resources.counts["replayed"]
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Number of `restarts` of the sandbox, and of processes ended by something else than their step, by kind."""
+        return {name: count for name, count in sorted(self._resources.counts.items()) if name != "replayed"}
 
     async def start(self, task: Task, call_tool: CallTool) -> SandboxInterpreter:
         """Start an interpreter and run the task's preamble in it. Raises SandboxError if the preamble fails."""
@@ -131,20 +173,21 @@ class Sandbox:
                 raise SandboxError(f"the preamble of task {task.id} failed: {execution.error}. Correct the task's data")
         return root
 
-    async def kill_busy_idle_processes(self) -> None:
+    async def audit(self) -> None:
         """Look at idle processes every AUDIT_SECONDS and kill those that use CPU although no operation needs them."""
         while True:
             await asyncio.sleep(AUDIT_SECONDS)
             for process in self.handle.processes():
-                self._audit(process)
+                if process is not self._resources.zygote:
+                    self._audit(process)
                 await asyncio.sleep(0)
 
     def _audit(self, process: ManagedProcess) -> None:
-        if process.active_operations or process is self._resources.zygote:
+        if process.active_operations:
             self._audited.pop(process, None)
             return
         operations, cpu_seconds = self._audited.get(process, (-1, 0.0))
-        used = measure_cpu_seconds(process.pid)
+        used = read_cpu_seconds(process.pid)
         if operations != process.total_operations:
             self._audited[process] = (process.total_operations, used)
         elif used - cpu_seconds > AUDIT_TOLERANCE:

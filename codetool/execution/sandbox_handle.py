@@ -11,10 +11,10 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from codetool.errors import SandboxError
 from codetool.execution.channel import Channel, ClosedError
 from codetool.execution.fork_supervisor import ForkSupervisor
 from codetool.execution.inside.scratch import BRANCHES_FOLDER
+from codetool.execution.interruption import ForkRefusedError, SandboxEndedError
 from codetool.execution.managed_process import ManagedProcess
 from codetool.execution.pausable_timer import PausableTimer
 
@@ -80,7 +80,7 @@ class SandboxHandle:
         return f"{parent}/{BRANCHES_FOLDER}/{number}" if parent else str(number)
 
     async def make_folder(self, folder: str) -> None:
-        """Make a scratch folder. Raises OSError if it cannot be made, SandboxError if pid 1 has ended."""
+        """Make a scratch folder. Raises ForkRefusedError if it cannot be made, SandboxEndedError if pid 1 has ended."""
         await self._run_to_end(self._request("make", folder=folder))
 
     def remove_folder(self, folder: str) -> None:
@@ -100,7 +100,7 @@ class SandboxHandle:
         await self._run_to_end(self._request("forget", [namespace]))
 
     async def _remove(self, folder: str) -> None:
-        with contextlib.suppress(SandboxError, OSError):
+        with contextlib.suppress(ClosedError):
             await self._request("remove", folder=folder)
 
     async def _request(self, kind: str, descriptors: Sequence[int] = (), **fields: str) -> int:
@@ -110,9 +110,9 @@ class SandboxHandle:
                 await self.control.send({"kind": kind, **fields}, PausableTimer(math.inf), descriptors)
                 answer = await self.control.receive(PausableTimer(math.inf))
             except ClosedError as error:
-                raise SandboxError("the sandbox ended; start the run again, it resumes") from error
+                raise SandboxEndedError("the sandbox's first process has ended") from error
         if answer.get("reason"):
-            raise OSError(f"no scratch folder: {answer['reason']}")
+            raise ForkRefusedError(f"no scratch folder: {answer['reason']}")
         return int(answer.get("device") or 0)
 
     def _run_to_end(self, work: Coroutine[Any, Any, Result]) -> asyncio.Future[Result]:
@@ -125,7 +125,7 @@ class SandboxHandle:
     async def close(self) -> None:
         """Kill every process of the sandbox and wait until none is left."""
         for process in self.processes():
-            process.kill()
+            process.kill("sandbox")
         for request in list(self._requests):
             request.cancel()
         self.control.close()

@@ -22,6 +22,7 @@ def settings(**changes: Any) -> SandboxConfig:
         "max_output_chars": 2000,
         "scratch_mib": 4,
         "max_live_processes": 64,
+        "total_memory": 4096,
     }
     return SandboxConfig(**(values | changes))
 

@@ -158,11 +158,14 @@ async def test_waiting_for_a_tool_does_not_count(sandbox: Sandbox) -> None:
 
 
 async def test_step_over_its_time_is_killed_soon_and_what_it_printed_is_kept(root: SandboxInterpreter) -> None:
-    branch = await root.branch()
+    branch, other = await root.branch(), await root.branch()
     start = asyncio.get_running_loop().time()
-    execution = await branch.run("print('so far')\nwhile True: pass")
+    asleep = await other.run("import time\nprint('so far')\ntime.sleep(60)")
     assert asyncio.get_running_loop().time() - start < 1.5
-    assert (execution.status, execution.observation) == ("timeout", "so far\n")
+    execution = await branch.run("print('so far')\nwhile True: pass")
+    for ended in (asleep, execution):
+        assert (ended.status, ended.observation) == ("timeout", "so far\n")
+        assert 0.5 <= ended.seconds < 1
     for operation in (branch.run("1"), branch.branch()):
         with pytest.raises(SandboxError, match="longer than its limit"):
             await operation

@@ -10,7 +10,6 @@ import psutil
 import pytest
 from sandbox_support import TASK, Tool, settings
 
-from codetool.errors import SandboxError
 from codetool.execution.sandbox import Sandbox
 
 HERE = Path(__file__).parent
@@ -152,8 +151,7 @@ async def test_host_goes_on_when_the_sandbox_is_killed() -> None:
         used = time.process_time()
         await asyncio.sleep(0.5)
         assert time.process_time() - used < 0.2
-        with pytest.raises(SandboxError, match="root process died"):
-            await root.branch()
+        assert (await (await root.branch()).run("print(1)")).observation == "1\n"
 
 
 def test_step_is_not_blamed_for_time_in_which_its_host_was_stopped() -> None:

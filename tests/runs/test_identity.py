@@ -184,7 +184,7 @@ def test_what_determines_a_result_changes_its_identity(word: str) -> None:
     "word",
     [
         "limit=5", "outputs=/tmp", "fresh=true", "concurrency=3", "policy.base_url=http://b", "policy.timeout=3",
-        "policy.key_env=K", "executor.max_live_processes=9",
+        "policy.key_env=K", "executor.max_live_processes=9", "executor.total_memory=4096",
         "executor.isolation=required", "tools.retries=9", "logger=none",
         "export=reference", "policy.usd_per_million_in=3", "policy.temperature=0.90", "search.width=2",
     ],

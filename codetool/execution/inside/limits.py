@@ -9,6 +9,8 @@ from pathlib import Path
 
 MAX_OPEN_FILES = 128
 """Maximum number of open files of one process."""
+CPU_GRACE_SECONDS = 10
+"""CPU seconds between the limit's own signal (SIGXCPU), which tells it from a kill from outside, and SIGKILL."""
 
 
 def apply(*, address_space: int = -1, file_size: int = -1, cpu_seconds: int = -1) -> None:
@@ -22,19 +24,13 @@ def apply(*, address_space: int = -1, file_size: int = -1, cpu_seconds: int = -1
         number = getattr(resource, name, None)
         if number is not None and limit >= 0:
             with contextlib.suppress(ValueError, OSError):  # some systems lack a limit or do not allow lowering it
-                resource.setrlimit(number, (limit, limit))
-
-
-def prefer_as_victim() -> None:
-    """Make the kernel's out-of-memory killer prefer sandboxed processes."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
+                resource.setrlimit(number, (limit, limit + (CPU_GRACE_SECONDS if name == "RLIMIT_CPU" else 0)))
 
 
 def measure_address_space() -> int:
     """Bytes of address space in use; 4 GiB if the system does not report it."""
     try:
-        return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        return int(Path("/proc/self/statm").read_bytes().split()[0]) * resource.getpagesize()
     except OSError:
         return 4 * 2**30
 
@@ -48,25 +44,33 @@ def list_parents() -> dict[int, int]:
     return parents
 
 
+def read_stat_fields(process: int) -> list[bytes]:
+    """The fields of a process's `stat` file from its state (the third) on. Raises OSError if it has ended.
+
+    They are bytes: the process chooses its name, which stands before them and may hold anything.
+    """
+    return Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()
+
+
 def read_parent(process: int) -> int:
     """The parent pid of a process. Raises OSError if it has ended."""
-    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+    return int(read_stat_fields(process)[1])
 
 
 def read_family(task: int) -> tuple[int, int]:
     """The process of a thread and its parent, (0, 0) if the thread has ended."""
     fields = {}
     with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{task}/status").read_text().splitlines():
-            name, _, value = line.partition(":")
+        for line in Path(f"/proc/{task}/status").read_bytes().splitlines():
+            name, _, value = line.partition(b":")
             fields[name] = value
-    return int(fields.get("Tgid", 0)), int(fields.get("PPid", 0))
+    return int(fields.get(b"Tgid", 0)), int(fields.get(b"PPid", 0))
 
 
 def measure_cpu_seconds(process: int) -> float:
     """CPU time of a process in seconds, 0 if it is not available."""
     try:
-        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        fields = read_stat_fields(process)
     except OSError:
         return 0.0
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

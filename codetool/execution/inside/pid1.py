@@ -90,7 +90,6 @@ def _apply_setup(request: Message) -> tuple[worker.Setup, str, int]:
 
     The latter is an open file, -1 without namespaces. Raises LayerError.
     """
-    limits.prefer_as_victim()
     use, user, namespace = tuple(request["use"]), "own", -1
     folders = mounts.list_readable_folders()
     hidden = mounts.locate(request["hidden"], folders)

@@ -251,8 +251,8 @@ def _confine(setup: Setup, socket_: socket.socket) -> int:
         return 0
     keep_capabilities(1 << CAP_SYS_ADMIN if setup.own_mounts else 0)  # for new mount namespaces, and nothing else
     prctl(PR_SET_NO_NEW_PRIVS, 1)
-    if setup.own_mounts:
-        prctl(PR_SET_DUMPABLE, 1)  # the host may look at the open files of branches
+    if "seccomp" in setup.use:
+        prctl(PR_SET_DUMPABLE, 1)  # the host may look at the memory and open files of branches, which can trace nothing
     version = 0
     if "landlock" in setup.use:
         version = landlock.detect_version()

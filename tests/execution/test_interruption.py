@@ -1,0 +1,169 @@
+"""What ends a process from outside gives a step no verdict; what its own code does is its own failure."""
+
+import asyncio
+import os
+import resource
+import signal
+from pathlib import Path
+
+import pytest
+from sandbox_support import TASK, Tool, settings
+
+from codetool.errors import SandboxError
+from codetool.execution.interpreter import SandboxInterpreter
+
+CALL = "import requests\nn = requests.get('https://a.example/q').json()['n']\n"
+
+
+async def kill_when_running(interpreter: SandboxInterpreter, tool: Tool, calls: int) -> None:
+    """Kill the interpreter's process from outside once its step has made so many calls."""
+    while len(tool.asked) < calls or interpreter.process is None or not interpreter.process.active_operations:
+        await asyncio.sleep(0.005)
+    await asyncio.sleep(0.05)
+    os.kill(interpreter.process.pid, signal.SIGKILL)
+
+
+async def test_step_killed_from_outside_is_run_again_without_calling_a_tool_twice() -> None:
+    tool = Tool()
+    async with settings().open() as sandbox:
+        root = await sandbox.start(TASK, tool)
+        await root.run("x = 40")
+        branch = await root.branch()
+        killing = asyncio.ensure_future(kill_when_running(branch, tool, 1))
+        execution = await branch.run(f"{CALL}import time\ntime.sleep(0.3)\n{CALL}print(x + n)")
+        await killing
+        assert (execution.status, execution.observation) == ("ok", "42\n")
+        assert len(tool.asked) == 2
+        assert len(execution.calls) == 2
+        assert sandbox.counts == {"interrupted:outside": 1}
+
+
+async def test_step_killed_every_time_has_no_verdict() -> None:
+    async with settings().open() as sandbox:
+        root = await sandbox.start(TASK, Tool())
+        branch, other = await root.branch(), await root.branch()
+
+        async def keep_killing() -> None:
+            while True:
+                if branch.process and branch.process.alive:
+                    os.kill(branch.process.pid, signal.SIGKILL)
+                await asyncio.sleep(0.01)
+
+        killing = asyncio.ensure_future(keep_killing())
+        with pytest.raises(SandboxError, match="interrupted 3 times, not by its own code .*killed from outside"):
+            await branch.run("import time\ntime.sleep(1)")
+        killing.cancel()
+        assert (await other.run("print(1)")).observation == "1\n"
+        assert sandbox.counts["interrupted:outside"] == 3
+
+
+async def test_idle_process_killed_from_outside_is_rebuilt() -> None:
+    async with settings().open() as sandbox:
+        root = await sandbox.start(TASK, Tool())
+        await root.run("x = 1")
+        assert root.process is not None
+        os.kill(root.process.pid, signal.SIGKILL)
+        await asyncio.sleep(0.05)
+        assert (await root.run("print(x)")).observation == "1\n"
+        assert root.process is not None
+        os.kill(root.process.pid, signal.SIGKILL)
+        await asyncio.sleep(0.05)
+        assert (await (await root.branch()).run("print(x)")).observation == "1\n"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import os\nos._exit(0)",
+        "import os\nos._exit(137)",
+        "import ctypes\nctypes.string_at(1)",
+        "import ctypes\nctypes.CDLL(None).abort()",
+        "import signal, time\nsignal.alarm(1)\ntime.sleep(3)",
+        "import signal, time\nsignal.setitimer(signal.ITIMER_VIRTUAL, 0.01)\nwhile True: pass",
+        "import ctypes\nctypes.CDLL(None).syscall(60, 9)",
+        "import os\nfor n in range(3, 99):\n    try: os.close(n)\n    except OSError: pass",
+        "import sys\nsys.setrecursionlimit(10**9)\nclass A:\n    def __repr__(self): return repr(self)\nrepr(A())",
+    ],
+)
+async def test_end_of_a_steps_own_doing_is_its_failure_at_once(code: str) -> None:
+    tool = Tool()
+    async with settings().open() as sandbox:
+        root = await sandbox.start(TASK, tool)
+        execution = await root.run(CALL + code)
+        assert execution.status == "killed", execution
+        assert len(tool.asked) == 1
+        assert sandbox.counts == {}
+
+
+@pytest.mark.parametrize("victim", ["pid 1", "zygote", "first process"])
+async def test_sandbox_killed_from_outside_is_started_again_and_all_steps_end(victim: str) -> None:
+    tool = Tool()
+    async with settings().open() as sandbox:
+        roots = [await sandbox.start(TASK, tool) for _ in range(4)]
+        for number, root in enumerate(roots):
+            await root.run(f"x = {number}")
+        branches = [await root.branch() for root in roots]
+        code = f"{CALL}import time\ntime.sleep(0.4)\nprint(x)"
+        steps = [asyncio.ensure_future(branch.run(code)) for branch in branches]
+        await asyncio.sleep(0.15)
+        handle, zygote = sandbox.handle, sandbox._resources.zygote
+        pids = {"pid 1": handle.init_pid, "zygote": zygote.pid, "first process": handle.root_process.pid}
+        os.kill(pids[victim], signal.SIGKILL)
+        assert [(await step).observation for step in steps] == ["0\n", "1\n", "2\n", "3\n"]
+        assert (await (await sandbox.start(TASK, tool)).run("print(5)")).observation == "5\n"
+        assert (await (await roots[3].branch()).run("print(x)")).observation == "3\n"
+        assert len(tool.asked) == 4
+        assert sandbox.counts["restarts"] == 1
+        assert not Path(f"/proc/{pids['first process']}").exists()
+
+
+async def test_only_branches_are_preferred_by_the_out_of_memory_killer() -> None:
+    own = Path("/proc/self/oom_score_adj").read_text()
+    async with settings().open() as sandbox:
+        root = await sandbox.start(TASK, Tool())
+        branch = await root.branch()
+        await branch.run("1")
+        assert root.process is not None
+        assert branch.process is not None
+        preferred = {root.process.pid, branch.process.pid}
+        scores = {pid: Path(f"/proc/{pid}/oom_score_adj").read_text() for pid in sandbox.handle.pids()}
+        assert {pid for pid, score in scores.items() if score == "1000\n"} == preferred
+        assert {score for pid, score in scores.items() if pid not in preferred} == {own}
+
+
+async def test_lack_of_open_files_costs_idle_branches_and_no_step() -> None:
+    async with settings().open() as sandbox:
+        root = await sandbox.start(TASK, Tool())
+        await root.run("x = 7")
+        branches = [await root.branch() for _ in range(4)]
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        used = max(int(entry.name) for entry in Path("/proc/self/fd").iterdir())
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used + 1, hard))
+        try:
+            more = [await branch.branch() for branch in branches]
+            seen = [(await branch.run("print(x)")).observation for branch in (*more, *branches)]
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert seen == ["7\n"] * 8
+
+
+async def test_zygote_lives_on_when_the_system_refuses_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codetool.execution.interpreter_resources.FORK_PAUSES", (0.0, 0.01, 0.02))
+    async with settings().open() as sandbox:
+        root, zygote = await sandbox.start(TASK, Tool()), sandbox._resources.zygote
+        await root.run("x = 1")
+        soft, hard = resource.prlimit(zygote.pid, resource.RLIMIT_NPROC)
+        resource.prlimit(zygote.pid, resource.RLIMIT_NPROC, (1, hard))
+        try:
+            other = await sandbox.start(TASK, Tool())
+        except SandboxError as error:
+            assert "no interpreter could be started: no new process" in str(error)
+            assert "ulimit -u" in str(error)
+        else:
+            await other.close()
+            pytest.skip("this kernel does not apply RLIMIT_NPROC to the sandbox's user")
+        finally:
+            resource.prlimit(zygote.pid, resource.RLIMIT_NPROC, (soft, hard))
+        assert (await root.run("print(x)")).observation == "1\n"
+        assert (await (await sandbox.start(TASK, Tool())).run("print(2)")).observation == "2\n"
+        assert sandbox._resources.zygote is zygote
