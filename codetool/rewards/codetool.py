@@ -34,6 +34,10 @@ class StepReward:
     aggregate: Aggregate
     """How the rewards of a path's steps combine."""
 
+    def hashed_option(self) -> str:
+        """Return the option that these weights stand for, so that equal settings are one result in whatever words."""
+        return "without_latent" if self.latent == 0 else "without_spot" if self.spot == 0 else "codetool"
+
     def cumulative(self, path: Sequence[Node]) -> float:
         """Reward of the path, 0 for the empty one. A step without a PRM score counts with its spot term alone."""
         return AGGREGATES[self.aggregate]([self._reward_of(node) for node in path]) if path else 0.0

@@ -71,7 +71,8 @@ def select_identity_settings(
     `choices` are Hydra's choices: the option's name by group, `search`, or by `group@place`, such as
     `policy_prompt@policy.prompt`.
     `only` restricts the blocks. A settings object may have a method `irrelevant_settings()` that names settings without
-    effect, given the others: they are left out too.
+    effect, given the others: they are left out too. It may have a method `hashed_option()` that returns the option's
+    name under which its settings are hashed, where several options of a class can be set to the same values.
     """
     options = _map_options_by_path(choices)
     hints = read_field_hints(type(config))
@@ -81,6 +82,9 @@ def select_identity_settings(
         if (only is not None and name not in only) or find_mark(hint) is not None:
             continue
         irrelevant = getattr(getattr(config, name, None), "irrelevant_settings", None)
+        hashed_option = getattr(getattr(config, name, None), "hashed_option", None)
+        if hashed_option is not None and name in options:
+            options = options | {name: hashed_option()}
         if irrelevant is not None and isinstance(value, Mapping):
             value = {key: item for key, item in value.items() if key not in irrelevant()}
         hashed[_find_hashed_name(name, hint)] = _to_hashed_form(value, hint, name, options)

@@ -8,6 +8,7 @@ import pydoc
 import sys
 import types
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -350,6 +351,28 @@ def test_lists_of_unhashed_settings_do_not_reach_the_class() -> None:
     config, choices = composed("++search._operational_=[depth]", "search=beam")
     assert config.search.depth == 5
     assert "depth" not in select_identity_settings(config, choices)["search"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (("reward=without_latent",), ("reward.latent=0",)),
+        (("reward=without_latent", "reward.spot=2"), ("reward.latent=0.0", "reward.spot=2.0")),
+        (("reward=without_spot",), ("reward.spot=0",)),
+        (("reward=without_latent", "reward.latent=1"), ()),
+        (("reward=without_spot", "reward.spot=1", "reward.aggregate=min"), ("reward.aggregate=min",)),
+        (("reward=without_spot", "reward.spot=1", "reward.latent=0"), ("reward=without_latent",)),
+    ],
+)
+def test_a_reward_of_equal_weights_is_one_result_in_whatever_words(first: Sequence[str], second: Sequence[str]) -> None:
+    one, two = compute_identity(*composed(*first)), compute_identity(*composed(*second))
+    assert one.settings["reward"] == two.settings["reward"]
+    assert one.digest == two.digest
+
+
+def test_rewards_of_other_weights_are_other_results() -> None:
+    words = ((), ("reward.latent=0",), ("reward.spot=0",), ("reward.latent=0.5",), ("reward.aggregate=min",))
+    assert len({compute_identity(*composed(*more)).digest for more in words}) == len(words)
 
 
 def test_numbers_are_the_same_however_they_are_written() -> None:
