@@ -50,30 +50,28 @@ def route_request(
     match = get_router(tools).find(method, host, segments)
     declared = match.tool.parameters if match and keep_declared else ()
     exempt = frozenset(normalize_name(parameter.name) for parameter in declared)
+    tool = match.tool if match else None
     url = _format_url(match, secret_names) if match else f"{parts.scheme}://{host}{_format_path(segments)}"
     slash = "/" if match is None and parts.path.endswith("/") else ""
     query = drop_secret_pairs(parse_query(parts.query), secret_names, exempt)
     body = parse_body(_replace_surrogates(request.body or ""))
     if body:
         body = body.drop_secrets(secret_names, exempt)
-    headers = select_headers(request.headers, match.tool if match else None, secret_headers)
-    path = (
-        {name: value for name, value in match.variables if not _is_secret_variable(match, name, secret_names)}
-        if match
-        else {}
+    headers = select_headers(request.headers, tool, secret_headers)
+    arguments = merge_arguments(
+        _list_path_arguments(match, secret_names),
+        group_by_name(query),
+        body.arguments if body else {},
+        extract_header_arguments(headers, tool),
     )
-    return ToolCall(
-        method,
-        url,
-        merge_arguments(
-            path,
-            group_by_name(query),
-            body.arguments if body else {},
-            extract_header_arguments(headers, match.tool if match else None),
-        ),
-        match.tool if match else None,
-        HttpRequest(method, f"{url}{slash}?{urlencode(query)}".removesuffix("?"), body.text if body else None, headers),
-    )
+    address = f"{url}{slash}?{urlencode(query)}".removesuffix("?")
+    return ToolCall(method, url, arguments, tool, HttpRequest(method, address, body.text if body else None, headers))
+
+
+def _list_path_arguments(match: Match | None, secret_names: frozenset[str]) -> dict[str, str]:
+    """The path's variables that are no secrets, by name."""
+    variables = match.variables if match else ()
+    return {name: value for name, value in variables if match and not _is_secret_variable(match, name, secret_names)}
 
 
 def compute_call_key(call: ToolCall) -> str:

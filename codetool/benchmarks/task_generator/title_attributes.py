@@ -46,10 +46,8 @@ def _make_basic_attributes(source: Kind) -> tuple[Attribute, ...]:
 
 
 def _make_list_attributes(source: Kind) -> tuple[Attribute, ...]:
-    """Make the attributes of a film or series that lists contain: keywords, reviews, images, similar titles."""
+    """Make the attributes of a film or series that lists contain: keywords, reviews, similar titles, images."""
     route = f"/{ROUTE[source]}/{{$x['id']}}"
-    word = WORD[source]
-    title = "title" if source == "movie" else "name"
     prefix = PREFIX[source]
     return (
         attribute_of_response(
@@ -73,6 +71,16 @@ def _make_list_attributes(source: Kind) -> tuple[Attribute, ...]:
             ("Who wrote the first review listed for $x?", "Name the author of the first review of $x."),
             'len(found["results"]) > 1',
         ),
+        *_make_related_attributes(source),
+    )
+
+
+def _make_related_attributes(source: Kind) -> tuple[Attribute, ...]:
+    """Make the attributes of a film or series about similar titles and images."""
+    route = f"/{ROUTE[source]}/{{$x['id']}}"
+    word, title = WORD[source], "title" if source == "movie" else "name"
+    prefix = PREFIX[source]
+    return (
         attribute_of_response(
             f"{prefix}resembles", source, "title", route + "/similar", f'found["results"][0]["{title}"]',
             (f"Which {word} comes first on the list of titles similar to $x?", f"What is the first {word} listed as similar to $x?"),
