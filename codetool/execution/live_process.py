@@ -29,7 +29,14 @@ from codetool.execution.interruption import (
 )
 from codetool.execution.kept_calls import StoredCall, keep_answer
 from codetool.execution.pausable_timer import PausableTimer
-from codetool.execution.process_status import EndCause, find_child, find_end_cause, is_ending, prefer_as_victim
+from codetool.execution.process_status import (
+    EndCause,
+    find_child,
+    find_end_cause,
+    is_ending,
+    prefer_as_victim,
+    yield_to_host,
+)
 from codetool.execution.process_timer import ProcessTimer
 from codetool.execution.protocol import Message, ProtocolError, get_text
 from codetool.execution.sandbox_handle import SandboxHandle
@@ -289,6 +296,7 @@ class LiveProcess:
         for descriptor in files:
             os.close(descriptor)
         child = self._attach(channel, folder, pid, message)
+        yield_to_host(child.pid)
         if self.is_zygote:
             prefer_as_victim(child.pid)  # its own forks inherit this
         return child, message.get("empty") is True

@@ -3,15 +3,17 @@
 The limit is enforced by measuring. While an operation runs, the anonymous memory of its process is read ten times a
 second, which is cheap but counts pages that a process shares with its parent; only if that sum exceeds the limit are
 the largest processes measured exactly. Then idle processes are evicted first, as they can be rebuilt. If that does not
-suffice, the largest running process is killed. Its step is not to blame: it is run again, one such step at a time,
-when there is room, and is not killed for memory a second time.
+suffice, the largest running process is killed. Its step is not to blame: it is run again when there is room for all
+that it may allocate, and is not killed for memory a second time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -19,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
+from codetool.execution.inside.kernel import syscall
+from codetool.execution.interruption import Interruption
 from codetool.execution.managed_process import ManagedProcess
 from codetool.execution.process_status import measure_exact_memory, measure_memory
 
@@ -30,6 +34,8 @@ ROOM_SECONDS = 0.05
 """Seconds between two looks of a step that waits for room."""
 RUNNING_VALID_SECONDS, IDLE_VALID_SECONDS = 0.5, 5.0
 """Seconds for which an exact measurement counts; sharing changes meanwhile."""
+_PROCESS_MRELEASE = 448
+"""Number of the system call that frees the memory of a process that is being killed."""
 MIB = 2**20
 DEFAULT_SHARE = 0.5
 """Share of the machine's memory that all processes together may use if no limit is set."""
@@ -72,6 +78,8 @@ class MemoryLimit:
         self._memory, self._list_processes = memory, list_processes
         self._figures: WeakKeyDictionary[ManagedProcess, _Figure] = WeakKeyDictionary()
         self._turn = asyncio.Lock()
+        self._reserved = 0
+        """Number of steps that are run again, each with room for all that it may allocate."""
 
     async def watch(self) -> None:
         """Enforce the limit every LOOK_SECONDS."""
@@ -81,11 +89,15 @@ class MemoryLimit:
 
     @asynccontextmanager
     async def wait_for_room(self) -> AsyncIterator[None]:
-        """Wait for the turn of a step that is run again, and until a process has room for all that it may allocate."""
+        """Wait until a step that is run again has room for all that it may allocate, and reserve this."""
         async with self._turn:
             while not self._make_room():
                 await asyncio.sleep(ROOM_SECONDS)
+            self._reserved += 1
+        try:
             yield
+        finally:
+            self._reserved -= 1
 
     def enforce(self) -> None:
         """Evict idle processes and then kill the largest running one until the limit is kept."""
@@ -104,8 +116,10 @@ class MemoryLimit:
 
     def _make_room(self) -> bool:
         """Evict idle processes until one more process has room; whether it has."""
-        usage = self._measure()
-        limit = max(0, self.limit - self._memory)
+        limit = self.limit - (self._reserved + 1) * self._memory
+        if limit < 0:
+            return False
+        usage = {process: size for process, size in self._measure().items() if not process.protected}
         excess = self._find_excess(usage, limit)
         return excess <= 0 or excess <= self._evict(usage, excess)
 
@@ -142,7 +156,7 @@ class MemoryLimit:
             if process.alive and not process.active_operations:
                 freed += usage[process]
                 self.evicted += 1
-                process.kill()
+                _kill_and_release(process, None)
         return freed
 
     def _stop(self, process: ManagedProcess, size: int) -> None:
@@ -155,7 +169,20 @@ class MemoryLimit:
                 size // MIB,
             )
         self.stopped += 1
-        process.kill("memory")
+        _kill_and_release(process, "memory")
+
+
+def _kill_and_release(process: ManagedProcess, reason: Interruption | None) -> None:
+    """Kill a process and free its memory at once, without waiting until the process gets a core to end."""
+    try:
+        pidfd = os.pidfd_open(process.pid)
+    except (OSError, AttributeError):  # it has ended, or this system has no pidfds
+        process.kill(reason)
+        return
+    process.kill(reason)
+    with contextlib.suppress(OSError, AttributeError):  # Linux before 5.15
+        syscall(_PROCESS_MRELEASE, pidfd, 0)
+    os.close(pidfd)
 
 
 def choose_total_memory() -> int:

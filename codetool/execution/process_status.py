@@ -22,6 +22,9 @@ EndCause = Literal["running", "own", "outside", "unknown"]
 """Why a process ended: `own`: by what its code did; `outside`: by a signal that its code cannot cause; `unknown`: the
 kernel does not report it (before Linux 6.15). `running`: it has not ended."""
 
+BRANCH_NICENESS = 10
+"""Niceness of a branch's session; it gets a ninth of the CPU time of a session that has 0."""
+
 _EXITING = 0x4
 """PF_EXITING in the ninth field of `stat`: the process is ending, though it is still listed."""
 _GET_INFO, _INFO_EXIT = 0xC040FF0B, 1 << 3
@@ -97,6 +100,12 @@ def prefer_as_victim(process: int) -> None:
     """Make the kernel's out-of-memory killer prefer a process and its future children to all others."""
     with contextlib.suppress(OSError):
         Path(f"/proc/{process}/oom_score_adj").write_bytes(b"1000")
+
+
+def yield_to_host(process: int) -> None:
+    """Give a branch's session less CPU time than the host's: one host beside hundreds of branches must not starve."""
+    with contextlib.suppress(OSError):  # no autogroups, or an ordinary user's changes are too frequent for the kernel
+        Path(f"/proc/{process}/autogroup").write_bytes(b"%d" % BRANCH_NICENESS)
 
 
 def count_oom_kills() -> int:
