@@ -33,7 +33,8 @@ ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results"
 PYTEST = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--no-header")
-TIMEOUT = 150.0  # seconds of one pytest run; a fault that makes the tests hang is found
+TIMEOUT = {"own": 900.0, "default": 3600.0}
+"""Seconds until the tests of a tier are taken to hang; a fault that makes them hang is found."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def main() -> None:
         verdict = f"found by {outcome.found_by}" if outcome.tier else "SURVIVED"
         print(f"{outcome.fault.module}:{outcome.fault.line} {outcome.fault.kind}: {verdict}", flush=True)
     outcomes = [known[fault] for fault in drawn]
-    (RESULTS / "faults.md").write_text(format_table(outcomes, arguments.seed))
+    (RESULTS / "faults.md").write_text(format_table(outcomes, arguments.seed, arguments.own_only))
     sys.exit(any(outcome.tier is None for outcome in outcomes))
 
 
@@ -132,22 +133,22 @@ def try_fault(fault: Fault, copy: Path, own_tests: Sequence[str], own_only: bool
     start = time.monotonic()
     module.write_bytes(fault.apply(source))
     try:
-        found_by, tier = run_tests(copy, ["-n", "0", *own_tests]), "own"
+        found_by, tier = run_tests(copy, ["-n", "0", *own_tests], TIMEOUT["own"]), "own"
         if found_by is None and not own_only:
-            found_by, tier = run_tests(copy, []), "default"
+            found_by, tier = run_tests(copy, [], TIMEOUT["default"]), "default"
     finally:
         module.write_bytes(source)
     return Outcome(fault, found_by, tier if found_by else None, round(time.monotonic() - start, 1))
 
 
-def run_tests(copy: Path, options: Sequence[str]) -> str | None:
-    """Run tests and return the first one that fails; None if all pass."""
+def run_tests(copy: Path, options: Sequence[str], seconds: float) -> str | None:
+    """Run tests for at most `seconds` and return the first one that fails; None if all pass."""
     checkout = {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
 
     environment = {key: value for key, value in os.environ.items() if key != "CODETOOL_DATA"} | checkout
     command = [sys.executable, *PYTEST, *options]
     try:
-        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=TIMEOUT)
+        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=seconds)
     except subprocess.TimeoutExpired:
         return "time-out"
     if done.returncode == 0:
@@ -171,13 +172,15 @@ def append_outcome(outcome: Outcome) -> None:
         file.write(json.dumps(asdict(outcome)) + "\n")
 
 
-def format_table(outcomes: Sequence[Outcome], seed: int) -> str:
-    """Format Markdown with the counts by kind and the survivors."""
+def format_table(outcomes: Sequence[Outcome], seed: int, own_only: bool) -> str:
+    """Format Markdown with the counts by kind and the survivors; `own_only` tells which tests survivors have passed."""
     drawn, found = Counter(o.fault.kind for o in outcomes), Counter(o.fault.kind for o in outcomes if o.tier)
     rows = [f"| {kind} | {drawn[kind]} | {found[kind]} |" for kind in KINDS]
     survivors = [_survivor_row(outcome.fault) for outcome in outcomes if outcome.tier is None]
     total = f"| all | {len(outcomes)} | {found.total()} |"
-    head = f"Single faults, seed {seed}, tested by `python experiments/mutation/measure.py --faults {len(outcomes)}`.\n"
+    command = f"python experiments/mutation/measure.py --faults {len(outcomes)}{' --own-only' * own_only}"
+    tests = "the tests listed for their module" if own_only else "the whole default tier"
+    head = f"Single faults, seed {seed}, tested by `{command}`. Survivors have passed {tests}.\n"
     table = ["| kind | faults | found |", "| --- | --- | --- |", *rows, total]
     listing = ["| survivor | kind | before | after |", "| --- | --- | --- | --- |", *survivors] if survivors else []
     return "\n".join([head, *table, "", *listing]).rstrip() + "\n"
