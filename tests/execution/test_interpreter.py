@@ -43,6 +43,12 @@ async def test_open_file_is_not_shared_with_a_branch(root: SandboxInterpreter) -
     await second.close()
 
 
+async def test_a_step_has_the_limits_of_its_process(root: SandboxInterpreter) -> None:
+    names = ["RLIMIT_CORE", "RLIMIT_MEMLOCK", "RLIMIT_MSGQUEUE", "RLIMIT_NOFILE"]
+    listed = await root.run(f"import resource\n[resource.getrlimit(getattr(resource, name)) for name in {names}]")
+    assert listed.observation == "[(0, 0), (0, 0), (0, 0), (128, 128)]\n"
+
+
 async def test_random_numbers_repeat_from_branch_to_branch(root: SandboxInterpreter) -> None:
     first, second = await root.branch(), await root.branch()
     code = "import random\nprint(random.random(), hash('text'))"

@@ -56,6 +56,11 @@ def test_code_that_names_tokens_is_left_alone(code: str) -> None:
     assert (step.code, step.finished) == (f"{code}\nprint(2)", False)
 
 
+@pytest.mark.parametrize("text", ["it's done<|im_end|>more", "done<|im_end|>it's more", "'a' and 'b'<|im_end|>'c'"])
+def test_a_quote_on_one_side_of_a_token_does_not_hide_the_end(text: str) -> None:
+    assert extract_visible_text(text) == text.partition("<|im_end|>")[0]
+
+
 BLOCKS = {
     "output before the announced block": (
         f"##Step 2: The answer was\n{F}\n{{'id': 1}}\n{F}\nPython Code:\n{F}\nprint('valid')\n{F}", "print('valid')"),

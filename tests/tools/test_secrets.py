@@ -38,3 +38,9 @@ def test_all_missing_variables_are_named_at_once() -> None:
 def test_a_secret_that_could_not_be_carried_is_refused(changed: dict[str, str | None]) -> None:
     with pytest.raises(ValidationError, match="FILM_KEY"):
         Secret(**{"env": "FILM_KEY", "header": "X", "query": None, "format": "{key}"} | changed)  # type: ignore[arg-type]
+
+
+def test_a_key_may_hold_a_scheme_and_a_space() -> None:
+    keyring = Keyring(FILMS, {"FILM_KEY": "Token 12345678"})
+    keyring.require(AllowList.from_hosts(["films.test"]))
+    assert keyring.scrub("sent: Token 12345678") == "sent: [secret]"

@@ -250,3 +250,11 @@ def test_a_long_text_before_a_list_is_no_introduction() -> None:
     told = "the winners are Alice Munro and Bob Dylan."
     long = "I have looked at very many pages of the service about prizes and people and so on today, and "
     assert matches(answer, f"T{told[1:]}", "Who won?") and not matches(answer, long + told, "Who won?")
+
+
+@pytest.mark.parametrize(("length", "right"), [(1899, False), (1900, True), (1901, True)])
+def test_an_unfinished_last_item_is_forgiven_only_where_the_answer_may_have_been_cut(length: int, right: bool) -> None:
+    names = [f"Film number {place:03d} of all" for place in range(200)]
+    whole = ", ".join(names[:75])
+    text = (whole + ", " + "F" * length)[:length]
+    assert matches(Answer("some_of", names), text) is right
