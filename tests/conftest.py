@@ -1,10 +1,13 @@
 """Settings of every test run: one compute thread a process, processes in parallel, and no data folder by accident."""
 
+import gc
 import os
 import signal
 
 import pytest
 from data_folder import show_data_to
+from parsed_options import keep_parsed_options
+from warm_process import share_warm_process
 
 # Test processes run side by side, one for each core: more threads in each would only contend for the cores.
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -22,9 +25,22 @@ MOST_PROCESSES = 4
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """How many processes `-n auto` stands for: one for each core for the whole suite, none for chosen files."""
+    """How many processes `-n auto` stands for: none for chosen files, else one more than cores, as tests also wait."""
     whole = config.args_source is not pytest.Config.ArgsSource.ARGS
-    return min(len(os.sched_getaffinity(0)), MOST_PROCESSES) if whole else 0
+    return min(len(os.sched_getaffinity(0)) + 1, MOST_PROCESSES) if whole else 0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start what all test processes share before they start."""
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        share_warm_process()
+    keep_parsed_options()
+
+
+def pytest_collection_finish() -> None:
+    """Leave all that was imported out of garbage collections."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -24,9 +24,14 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
+from parsed_options import keep_parsed_options
+
 ROOT = Path(__file__).parents[2]
 PRELOADED = ("hydra", "torch", "transformers", "pytorch_lightning", "peft", "openai", "fastapi", "uvicorn")
 """What the modules of codetool import where they are called."""
+ADDRESS_VARIABLE = "CODETOOL_TESTS_WARM_PROCESS"
+"""Environment variable with the address of the warm process that test processes share."""
+START_SECONDS = 300.0
 LEFT_OUT = ("codetool.__main__", "codetool.execution.inside.")
 """Modules that run when they are imported, or that belong into the sandbox."""
 
@@ -58,12 +63,12 @@ class WarmProcess:
         descriptors = [file.fileno() for file in self._files]
         socket.send_fds(self._connection, [json.dumps(request).encode()], descriptors)
         self._connection.shutdown(socket.SHUT_WR)
-        self.pid = int(self._read_line(60))
+        self.pid = int(self._read_line())
 
     def poll(self) -> int | None:
         """The exit code, None while the command runs."""
         if self.returncode is None and select.select([self._connection], [], [], 0)[0]:
-            self.returncode = int(self._read_line(60))
+            self.returncode = int(self._read_line())
             self._connection.close()
         return self.returncode
 
@@ -97,9 +102,9 @@ class WarmProcess:
         """End the command as the kernel does when memory is short."""
         self.send_signal(signal.SIGKILL)
 
-    def _read_line(self, timeout: float) -> str:
+    def _read_line(self) -> str:
         """The warm process answers with one line when the command starts and one when it ends."""
-        self._connection.settimeout(timeout)
+        self._connection.settimeout(START_SECONDS)
         line = b""
         while not line.endswith(b"\n"):
             byte = self._connection.recv(1)
@@ -114,21 +119,33 @@ def _content(file: IO[bytes]) -> bytes:
     return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0)
 
 
+def share_warm_process() -> None:
+    """Start the warm process of this process and of all test processes that it starts."""
+    os.environ[ADDRESS_VARIABLE] = str(_launch_server())
+
+
 def _connect() -> socket.socket:
-    connection = socket.socket(socket.AF_UNIX)
-    connection.connect(str(_start_server()))
-    return connection
+    """A connection to the warm process, which takes seconds to start."""
+    address = os.environ.get(ADDRESS_VARIABLE) or str(_launch_server())
+    end = time.monotonic() + START_SECONDS
+    while True:
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.connect(address)
+            return connection
+        except (FileNotFoundError, ConnectionRefusedError):
+            connection.close()
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.02)
 
 
 @cache
-def _start_server() -> Path:
-    """The address of this test process's warm process, which ends with it."""
-    folder = Path(tempfile.mkdtemp())
-    address = folder / "socket"
-    server = subprocess.Popen([sys.executable, __file__, str(address)], cwd=ROOT, stdin=subprocess.PIPE, stdout=-1)
+def _launch_server() -> Path:
+    """Start a warm process that ends with this one; returns the address at which it will listen."""
+    address = Path(tempfile.mkdtemp()) / "socket"
+    server = subprocess.Popen([sys.executable, __file__, str(address)], cwd=ROOT, stdin=subprocess.PIPE)
     atexit.register(server.communicate)  # it ends when its standard input does
-    assert server.stdout is not None
-    server.stdout.readline()
     return address
 
 
@@ -145,12 +162,12 @@ def serve(address: str) -> None:
     for name in (*PRELOADED, *(module.name for module in packages if not module.name.startswith(LEFT_OUT))):
         importlib.import_module(name)
     Plugins.instance()  # looks through Hydra's own plugins
+    keep_parsed_options()
     gc.collect()
     gc.freeze()  # no fork copies memory in order to look through what was imported
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen()
-    print("ready", flush=True)
     threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
     while True:
         connection, _ = listener.accept()
