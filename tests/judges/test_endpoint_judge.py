@@ -200,3 +200,12 @@ async def test_votes_that_are_missing_in_the_journal_are_counted(tmp_path: Path)
     assert count_missing_votes(requests, settings, file) == 3
     journal.append_line(file, json.dumps({"key": settings.key(requests[1]), "label": "Solved"}))
     assert count_missing_votes([*requests, requests[0]], settings, file) == 2
+
+
+async def test_each_new_vote_is_reported_once_and_a_reused_one_is_not(tmp_path: Path) -> None:
+    reported: list[str] = []
+    async with serve_chat(ann_is_right) as server:
+        for cases in ([ANN], [ANN, NEVER]):
+            one = judge(server.url, votes=2)
+            await one.judge(cases, tmp_path / "votes.jsonl", 0, lambda vote: reported.append(vote.label))
+    assert reported == ["Solved"] * 2 + ["Unsolved"] * 2
