@@ -5,6 +5,7 @@
     ├── MissingError             a file, folder, model, key or recorded answer is not there (exit code 2)
     ├── UnreachableError         a host refused, is unknown or stayed silent (exit code 3)
     ├── SandboxError             the sandbox cannot be built as demanded, or broke (exit code 4)
+    ├── WriteError               a file of a run cannot be written: the disk is full, read-only or failing
     └── PromptRefusedError       a server refuses one prompt; a policy proposes a step without code then
         ├── PromptTooLongError   a prompt exceeds a model's context
         └── PromptFilteredError  a server's content filter refuses a prompt
@@ -43,6 +44,10 @@ class SandboxError(CodeToolError):
     """The sandbox cannot be built with the requested isolation, or its root process died."""
 
     exit_code = 4
+
+
+class WriteError(CodeToolError):
+    """A file of a run cannot be written, so the run ends; what it wrote before is complete."""
 
 
 class PromptRefusedError(CodeToolError):

@@ -16,7 +16,8 @@ from codetool.evaluation.result_records import RESULT_SHAPE, TREE_SHAPE
 from codetool.runs import journal
 
 RESULTS, TREES = "results.jsonl", "trees.jsonl"
-ERROR_SHAPE = (None, {"kind": str, "message": str})
+LINE_SHAPE = {name: RESULT_SHAPE[name] for name in ("task_id", "error", "metrics")}
+"""The fields of a result line that statistics need."""
 
 log = logging.getLogger(__name__)
 
@@ -24,26 +25,19 @@ log = logging.getLogger(__name__)
 def read_results(folder: Path, order: Iterable[str] | None = None) -> list[dict[str, Any]]:
     """Return the result lines of the tasks in `order`, in that order; without an order those of all tasks, by id.
 
-    Raises ConfigError for a line without a task id, an error or metrics.
+    Raises ConfigError for a line without a task id, an error or metrics that are numbers.
     """
-    shape = {"task_id": str, "error": ERROR_SHAPE, "metrics": dict}
-    lines, repeated = journal.read_latest_records(folder / RESULTS, shape)
+    lines, repeated = journal.read_latest_records(folder / RESULTS, LINE_SHAPE)
     warn_about_duplicates(folder / RESULTS, repeated)
     order = sorted(lines, key=natural_sort_key) if order is None else order
     return [lines[task_id] for task_id in order if task_id in lines]
 
 
 def read_finished_results(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the result lines of tasks that need not run again, by task id; empty if the folder does not exist."""
-    lines, _ = journal.read_latest_records(folder / RESULTS, {"task_id": str, "error": ERROR_SHAPE})
+    """Return the undamaged result lines of tasks that need not run again, by task id; empty without a folder."""
+    parsed = (journal.parse_record(line, RESULT_SHAPE) for _, line in journal.read_complete_lines(folder / RESULTS))
+    lines = {line["task_id"]: line for line in parsed if not isinstance(line, str)}
     return {task_id: line for task_id, line in lines.items() if not is_internal(line)}
-
-
-def check_records(folder: Path) -> None:
-    """Raise ConfigError for the first line of `results.jsonl` or `trees.jsonl` that does not have the current shape."""
-    for name, shape in ((RESULTS, RESULT_SHAPE), (TREES, TREE_SHAPE)):
-        for _ in journal.read_records(folder / name, shape):
-            pass
 
 
 def natural_sort_key(task_id: str) -> list[tuple[int, str]]:

@@ -10,28 +10,48 @@ from codetool.answers.final_answer import extract_answer
 from codetool.errors import ConfigError
 from codetool.evaluation.error_taxonomy import TaskError
 from codetool.evaluation.metrics import Metrics
-from codetool.runs import journal
+from codetool.runs.record_shape import Shape
 from codetool.types import JSON, Execution, Ledger, Node, SearchResult, Step, Task, ToolAnswer, ToolCall
 
-LEDGER_SHAPE: journal.Shape = {
+LEDGER_SHAPE: Shape = {
     "tokens_in": int, "tokens_out": int, "prm_tokens": int, "prm_tokens_computed": int, "executions": int,
     "tool_calls": int, "usd": (int, float, None),
 }  # fmt: skip
-RESULT_SHAPE: journal.Shape = {
+RESULT_SHAPE: Shape = {
     "task_id": str,
     "query": str,
     "answer": (str, None),
     "success": (bool, None),
     "finished": bool,
     "stopped_by": (str, None),
-    "path": list,
-    "metrics": dict,
+    "path": [str],
+    "metrics": {str: (int, float, None)},
     "ledger": LEDGER_SHAPE,
     "error": (None, {"kind": str, "message": str}),
     "seconds": (int, float),
 }
 """Required fields and types of a line of `results.jsonl`."""
-TREE_SHAPE: journal.Shape = {"task_id": str, "nodes": list}
+CALL_SHAPE: Shape = {
+    "method": str, "url": str, "arguments": dict, "http_status": int, "provenance": (str, None),
+    "seconds": (int, float),
+}  # fmt: skip
+NODE_SHAPE: Shape = {
+    "id": str,
+    "parent": str,
+    "depth": int,
+    "text": str,
+    "code": (str, None),
+    "execution": (
+        None,
+        {"status": str, "observation": str, "error": (str, None), "seconds": (int, float), "calls": [CALL_SHAPE]},
+    ),
+    "spot": (int, float),
+    "latent": (int, float, None),
+    "cumulative": (int, float),
+    "multiplicity": int,
+    "finished": bool,
+}
+TREE_SHAPE: Shape = {"task_id": str, "nodes": [NODE_SHAPE]}
 """Required fields and types of a line of `trees.jsonl`."""
 
 

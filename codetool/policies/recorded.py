@@ -22,6 +22,7 @@ from codetool.errors import MissingError
 from codetool.interfaces import Policy, Prompt
 from codetool.model_types import Sampling
 from codetool.prompts.messages import Message
+from codetool.runs.record_shape import Absent
 from codetool.types import Candidate, Node, Task
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ ANSWER_PURPOSE = "answer"
 
 CANDIDATE_SHAPE = {
     "task_id": str, "key": str, "index": int, "text": str, "tokens_in": int, "tokens_out": int, "sampling": dict,
+    "draw": ([int], Absent), "refused": (bool, Absent), "finish_reason": (str, Absent),
 }  # fmt: skip
 """Required fields of a record and their types."""
 
@@ -182,7 +184,7 @@ def drop_incomplete_draws(records: Sequence[CandidateRecord]) -> list[CandidateR
 
 def _whole_draw(record: CandidateRecord) -> tuple[str, str, int, int] | None:
     """Return task id, key, first index and number of candidates of a record's draw; None for an old record."""
-    if "draw" not in record:
+    if len(record.get("draw", ())) != 2:
         return None
     first, count = record["draw"]
     return record["task_id"], record["key"], first, count

@@ -15,23 +15,45 @@ import logging
 import shlex
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from codetool.credentials.masking import mask_command
-from codetool.errors import ConfigError
-from codetool.runs import journal
+from codetool.errors import ConfigError, WriteError
+from codetool.runs import damaged_lines, journal
 from codetool.runs.bounded_input import parse_json, read_text
 from codetool.runs.code_version import CodeVersion, read_code_version
 from codetool.runs.host import describe_host, read_package_versions
 from codetool.runs.identity import Identity
+from codetool.runs.record_shape import Shape, find_mismatch
+from codetool.runs.write_errors import explain_write_errors
 
 PROVENANCE_FILE = "provenance.json"
 KEY_VARIABLE_SETTINGS = ("key_env", "env")
 """Names of settings whose value is an environment variable with a key."""
+SHAPE: Shape = {
+    "result": str,
+    "identity": {"digest": str, "version": str, "settings": dict},
+    "checksums": {str: str},
+    "sessions": [
+        {
+            "command": str,
+            "code": {
+                "version": str,
+                "sha256": str,
+                "commit": (str, None),
+                "changed": (bool, None),
+                "plugins": {str: str},
+            },
+            "sandbox": ({str: str}, None),
+            "done": (int, None),
+        }
+    ],
+}
+"""Required fields of the file and their types."""
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +72,7 @@ class Provenance:
         """Code versions that worked on the folder, in the order of their first command."""
         unique: dict[Any, CodeVersion] = {}
         for session in self.sessions:
-            code = CodeVersion(**session["code"])
+            code = _parse_code(session)
             unique.setdefault(code.key, code)
         return list(unique.values())
 
@@ -72,7 +94,7 @@ class Provenance:
             counts_of_code = [
                 None if end is None or start is None else end - start
                 for session, start, end in zip(self.sessions, counts, after, strict=True)
-                if CodeVersion(**session["code"]).key == code.key
+                if _parse_code(session).key == code.key
             ]
             known_counts = [count for count in counts_of_code if count is not None]
             added = max(0, sum(known_counts)) if len(known_counts) == len(counts_of_code) else None
@@ -113,10 +135,11 @@ def record_session(
     """Add the running command to the folder's provenance.
 
     `settings` is the whole configuration, `command` the command line and `done` the current number of results. Logs a
-    warning if other code has worked on the folder.
+    warning if other code has worked on the folder, or if the file is damaged and therefore begun anew. Raises
+    ConfigError if the folder's provenance is of another result.
     """
     code = read_code_version(settings)
-    earlier = _read_content(folder)
+    earlier = _read_earlier(folder, identity)
     if line := describe_other_code(folder, code):
         log.warning("%s", line)
     session = {
@@ -143,9 +166,32 @@ def record_session(
     record._write()
     try:
         yield record
-    finally:
-        if folder.is_dir():
+    except BaseException:
+        with suppress(WriteError):  # the error that ends the command says more
             record.end()
+        raise
+    record.end()
+
+
+def _read_earlier(folder: Path, identity: Identity) -> dict[str, Any]:
+    """Return the content that earlier commands have written, empty if there is none; set a damaged file aside."""
+    file = folder / PROVENANCE_FILE
+    try:
+        content = _load_content(file)
+    except ValueError as error:
+        aside = file.with_name(file.name + damaged_lines.SUFFIX)
+        with explain_write_errors(aside):
+            file.replace(aside)
+        log.warning(
+            "%s is damaged: %s. It is now %s; a new file is begun, all results are kept", file, error, aside.name
+        )
+        return {}
+    if content and content["identity"]["digest"] != identity.digest:
+        raise ConfigError(
+            f"{file} is of another result ({content['identity']['digest']}) than this command's ({identity.digest}), "
+            "so the files of this folder are not its own. Move the folder away, or start a new one with fresh=true."
+        )
+    return content
 
 
 def read_provenance(folder: Path) -> Provenance:
@@ -156,16 +202,9 @@ def read_provenance(folder: Path) -> Provenance:
             f"{folder} has no {PROVENANCE_FILE}: it is no run folder, or an older version has made it. Run its "
             "command again."
         )
-    try:
-        identity_content = content["identity"]
-        identity = Identity(identity_content["settings"], content["checksums"], identity_content["version"])
-        provenance = Provenance(content["result"], identity, content["sessions"])
-        assert provenance.codes is not None and provenance.sandboxes is not None
-    except (KeyError, TypeError, AttributeError, AssertionError) as error:
-        raise ConfigError(
-            f"{folder / PROVENANCE_FILE} is of another version ({error!r}). Run its command again."
-        ) from error
-    return provenance
+    identity_content = content["identity"]
+    identity = Identity(identity_content["settings"], content["checksums"], identity_content["version"])
+    return Provenance(content["result"], identity, content["sessions"])
 
 
 def describe_other_code(folder: Path, code: CodeVersion) -> str | None:
@@ -191,18 +230,37 @@ def parse_code_versions(content: Mapping[str, Any]) -> list[CodeVersion]:
 
 
 def _read_content(folder: Path) -> dict[str, Any]:
-    """Read the file's content, empty if there is no file. Raises ConfigError if it cannot be read."""
+    """Return the file's content, empty if there is no file. Raises ConfigError if it cannot be read."""
     try:
-        content = parse_json(read_text(folder / PROVENANCE_FILE))
-        if not isinstance(content, dict):
-            raise ValueError(f"it holds {type(content).__name__}")
+        return _load_content(folder / PROVENANCE_FILE)
+    except ValueError as error:
+        raise ConfigError(
+            f"{folder / PROVENANCE_FILE} is damaged: {error}. Run the command of this folder again, which begins a new "
+            "file and keeps all results."
+        ) from error
+
+
+def _load_content(file: Path) -> dict[str, Any]:
+    """Load and check the file's content, empty if there is no file. Raises ValueError with the reason if it is damaged.
+
+    Anything but a regular file counts as damage.
+    """
+    try:
+        content = parse_json(read_text(file))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"{folder / PROVENANCE_FILE} cannot be read: {error}. Start a new folder with fresh=true."
-        ) from error
+    except OSError as error:
+        raise ValueError(error.strerror) from error
+    if not isinstance(content, dict):
+        raise ValueError(f"it holds {type(content).__name__}")
+    if field := find_mismatch(content, SHAPE):
+        raise ValueError(f"its field {field!r} is missing or of another type, as of another version")
     return content
+
+
+def _parse_code(session: Mapping[str, Any]) -> CodeVersion:
+    """Return the code version of a session; a later version may have recorded further fields."""
+    return CodeVersion(**{field.name: session["code"][field.name] for field in fields(CodeVersion)})
 
 
 def _find_key_variables(settings: Any) -> set[str]:

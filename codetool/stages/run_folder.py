@@ -1,7 +1,8 @@
 """The folder of one result: select its name, lock it, open its journals, and find the tasks finished by earlier runs.
 
-A task is finished when `results.jsonl` has its line, which is written last. Lines of tasks that failed internally are
-removed when the folder is opened again for these tasks, so that the same command runs them once more.
+A task is finished when `results.jsonl` has its line, which is written last, and `trees.jsonl` its tree. Lines of tasks
+that failed internally are removed when the folder is opened again for these tasks, so that the same command runs them
+once more. Damaged lines are set aside, and what they recorded is done again.
 """
 
 from __future__ import annotations
@@ -12,28 +13,37 @@ import os
 import re
 import shutil
 from collections.abc import Container, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import IO, Any
 
 from codetool.errors import ConfigError
 from codetool.evaluation.error_taxonomy import is_internal
 from codetool.evaluation.result_files import (
-    ERROR_SHAPE,
     RESULTS,
     TREES,
     TreeFile,
-    check_records,
     read_finished_results,
     warn_about_duplicates,
 )
+from codetool.evaluation.result_records import RESULT_SHAPE, TREE_SHAPE
 from codetool.policies.recorded import CANDIDATE_SHAPE, drop_incomplete_draws
-from codetool.runs import journal
+from codetool.runs import damaged_lines, journal
 from codetool.runs.journal import Journal
+from codetool.runs.record_shape import Shape
+from codetool.runs.write_errors import explain_write_errors
 
-CANDIDATES = "candidates.jsonl"
+CANDIDATES, TOOL_COUNTS = "candidates.jsonl", "tools.jsonl"
+TOOL_COUNTS_SHAPE: Shape = {
+    "task_id": str, "failed": bool, "calls": int, "provenance": {str: int}, "failures": {str: int}, "cache": {str: int},
+}  # fmt: skip
+SHAPES: Mapping[str, Shape] = {
+    RESULTS: RESULT_SHAPE, TREES: TREE_SHAPE, CANDIDATES: CANDIDATE_SHAPE, TOOL_COUNTS: TOOL_COUNTS_SHAPE,
+}  # fmt: skip
+"""Shape of the records of each journal."""
+LOCK_FILE = ".lock"
 LOG_PATTERNS = ("log.txt", "*.log")
 """Glob patterns of the logs of a run and of the servers that it started."""
 
@@ -54,13 +64,17 @@ class RunFolder:
     results: Journal
     trees: Journal
     candidates: Journal
+    tool_counts: Journal
     _writing: Lock = field(default_factory=Lock, init=False, repr=False)
 
-    def commit(self, result: Mapping[str, Any], tree: Mapping[str, Any] | None) -> None:
+    def commit(
+        self, result: Mapping[str, Any], tree: Mapping[str, Any] | None, calls: Mapping[str, Any] | None = None
+    ) -> None:
         """Record a finished task durably: its candidates and tree first, its result line last.
 
-        Thread-safe; one task is written at a time, so that both files have the same order. Raises TypeError or
-        ValueError, with nothing written, for values that JSON does not have.
+        `calls` are the counts of its tool calls. Thread-safe; one task is written at a time, so that both files have
+        the same order. Raises TypeError or ValueError, with nothing written, for values that JSON does not have, and
+        WriteError if the disk takes no more.
         """
         journal.encode_record(result)
         with self._writing:
@@ -68,6 +82,8 @@ class RunFolder:
             if tree is not None:
                 self.trees.append(tree)
                 self.trees.sync()
+            if calls:
+                self.tool_counts.append({"task_id": result["task_id"], "failed": is_internal(result), **calls})
             self.results.append(result)
             self.results.sync()
             self.done[str(result["task_id"])] = dict(result)
@@ -91,24 +107,26 @@ def select_folder(base: Path, fresh: bool) -> Path:
 def open_folder(path: Path, *, wait: bool = False, tasks: Container[str] | None = None) -> Iterator[RunFolder]:
     """Open the run folder, created if missing. If another run writes to it, `wait` for its end or raise ConfigError.
 
-    `tasks` are the ids of the tasks to run, None for all; lines of other tasks that failed internally are kept. Raises
-    ConfigError for a line that does not have the shape of its file.
+    `tasks` are the ids of the tasks to run, None for all; lines of other tasks that failed internally are kept. Lines
+    that do not have the shape of their file are set aside. Raises WriteError if the folder is read-only.
     """
     with ExitStack() as stack:
         lock_folder(path, stack, wait)
-        stack.callback(remove_if_unused, path, (RESULTS, TREES, CANDIDATES))
-        done = _repair_results(path, tasks)
-        _repair_trees(path / TREES, done)
+        stack.callback(remove_if_unused, path, tuple(SHAPES))
+        for name, shape in SHAPES.items():
+            damaged_lines.set_damaged_lines_aside(path / name, shape)
+        trees = TreeFile(path / TREES)
+        done = _repair_results(path, tasks, trees)
+        _repair_trees(path / TREES, trees, done)
         known = _repair_candidates(path / CANDIDATES, done)
-        opened = [stack.enter_context(Journal(path / name)) for name in (RESULTS, TREES, CANDIDATES)]
+        opened = [stack.enter_context(Journal(path / name)) for name in SHAPES]
         yield RunFolder(path, done, known, *opened)
 
 
-def check_journals(path: Path) -> None:
-    """Raise ConfigError for the first line of a folder's journals that does not have the current shape."""
-    check_records(path)
-    for _ in journal.read_records(path / CANDIDATES, CANDIDATE_SHAPE):
-        pass
+def describe_damage(path: Path) -> list[str]:
+    """Return one sentence for each journal of a folder with damaged lines, for dry runs, which repair nothing."""
+    sentences = [damaged_lines.describe_damage(path / name, shape) for name, shape in SHAPES.items()]
+    return [sentence for sentence in sentences if sentence is not None]
 
 
 def read_finished(path: Path) -> dict[str, dict[str, Any]]:
@@ -116,20 +134,25 @@ def read_finished(path: Path) -> dict[str, dict[str, Any]]:
     return read_finished_results(path)
 
 
-def _repair_results(path: Path, tasks: Container[str] | None) -> dict[str, dict[str, Any]]:
+def _repair_results(path: Path, tasks: Container[str] | None, trees: TreeFile) -> dict[str, dict[str, Any]]:
     """Remove repeated lines and those of tasks to run again; return the lines of finished tasks, by task id."""
-    latest, repeated = journal.read_latest_records(path / RESULTS, {"task_id": str, "error": ERROR_SHAPE})
+    latest, repeated = journal.read_latest_records(path / RESULTS, RESULT_SHAPE)
     warn_about_duplicates(path / RESULTS, repeated)
-    done = {task_id: line for task_id, line in latest.items() if not is_internal(line)}
+    finished = {task_id: line for task_id, line in latest.items() if not is_internal(line)}
+    done = {task_id: line for task_id, line in finished.items() if task_id in trees}
+    if lost := [task_id for task_id in finished if task_id not in trees]:
+        log.warning(
+            "%s: %d finished tasks have no tree in %s, such as %s: they run again, with the candidates that are there",
+            path / RESULTS, len(lost), TREES, lost[0],
+        )  # fmt: skip
     kept = [line for task_id, line in latest.items() if task_id in done or (tasks is not None and task_id not in tasks)]
     if repeated or len(kept) < len(latest):
         journal.atomic_write(path / RESULTS, map(journal.encode_record, kept))
     return done
 
 
-def _repair_trees(file: Path, done: Container[str]) -> None:
+def _repair_trees(file: Path, trees: TreeFile, done: Container[str]) -> None:
     """Remove repeated trees and those of unfinished tasks."""
-    trees = TreeFile(file)
     warn_about_duplicates(file, trees.duplicates)
     finished = [task_id for task_id in trees if task_id in done]
     if trees.duplicates or len(finished) < len(list(trees)):
@@ -158,7 +181,7 @@ def remove_if_unused(path: Path, journals: Iterable[str]) -> None:
     if any(map(_has_content, files)):
         return
     if not any(_has_content(file) for pattern in LOG_PATTERNS for file in path.glob(pattern)):
-        shutil.rmtree(path)
+        shutil.rmtree(path, ignore_errors=True)
         return
     for file in files:
         file.unlink(missing_ok=True)
@@ -171,18 +194,35 @@ def _has_content(file: Path) -> bool:
 def lock_folder(path: Path, stack: ExitStack, wait: bool) -> None:
     """Lock the folder until the stack is closed; create it if missing.
 
-    If another run holds the lock, `wait` for it or raise ConfigError.
+    If another run holds the lock, `wait` for it or raise ConfigError. Raises WriteError if the folder is read-only.
     """
-    path.mkdir(parents=True, exist_ok=True)
-    file = stack.enter_context((path / ".lock").open("w"))
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError as error:
+    with explain_write_errors(path / LOCK_FILE):
+        path.mkdir(parents=True, exist_ok=True)
+        file = stack.enter_context((path / LOCK_FILE).open("a+"))
+    if (holder := lock_file(file, wait)) is not None:
         raise ConfigError(
-            f"{path}: another run is writing this result. Wait for it, or start a folder of its own with fresh=true."
-        ) from error
+            f"{path}: another run is writing this result ({holder}). Wait for it, or start a folder of its own with "
+            "fresh=true."
+        )
     if not os.fstat(file.fileno()).st_nlink:  # the other run has removed the folder
         lock_folder(path, stack, wait)
+
+
+def lock_file(file: IO[str], wait: bool) -> str | None:
+    """Lock an open file and write this process's id into it; return None.
+
+    If another process holds the lock, wait for it, or return a description of that process.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        file.seek(0)
+        return f"process {file.read(20).strip() or 'unknown'}"
+    with suppress(OSError):  # a full disk; the lock holds without its owner's id
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+    return None
 
 
 def _add_number(base: Path, number: int) -> Path:

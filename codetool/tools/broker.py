@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -227,22 +228,18 @@ class Broker:
         self._simulator = simulation
         self._simulation = self._record_answers(simulation) if simulation else None
         self._total = AnswerTally()
-        counted = (
-            settings.recorded_answers.open_counted()
-            if isinstance(settings.recorded_answers, CountedSourceConfig)
-            else None
-        )
-        self._cache: ToolSource | None = counted or settings.recorded_answers
-        self.source_counts: Mapping[str, int] = counted.counts if counted else {}
+        self.source_counts: Counter[str] = Counter()
         """Number of calls by how the published answers were found, so far."""
 
     def session(self, task: Task) -> TaskSession:
         """Create the session of one task. Raises MissingError in live mode if a key of its hosts is not set."""
         allowed = self._settings.build_allow_list([tool.server for tool in task.tools])
         writes = TaskWrites(task.id)
+        published = self._settings.recorded_answers
+        counted = published.open_counted() if isinstance(published, CountedSourceConfig) else None
         return TaskSession(
             task,
-            self._list_sources(allowed, writes),
+            self._list_sources(allowed, writes, counted or published),
             allowed=allowed,
             max_calls=self._settings.max_calls,
             mode=self._settings.mode,
@@ -251,6 +248,8 @@ class Broker:
             writes=writes,
             tools=mark_effects(task.tools, self._settings.reads, self._settings.writes),
             sends_requests=self._client is not None and self._settings.tool_proxy is None,
+            counted=counted,
+            source_counts=self.source_counts,
         )
 
     @property
@@ -266,16 +265,16 @@ class Broker:
         """The counts of all answers so far."""
         return replace(self._total.summary(), cache=dict(sorted(self.source_counts.items())))
 
-    def _list_sources(self, allowed: AllowList, writes: TaskWrites) -> list[ToolSource]:
+    def _list_sources(self, allowed: AllowList, writes: TaskWrites, published: ToolSource | None) -> list[ToolSource]:
         """The sources of the mode, in the order in which they are asked."""
         settings = self._settings
         if self._client:
             recorded: list[ToolSource] = [FreshRecordings(self._recordings)]
-            recorded += [self._cache] if self._cache else []
+            recorded += [published] if published else []
             live = self._open_live_source(self._client, allowed, writes)
             return [*(UnchangedHostSource(source, writes) for source in recorded), live]
         replica = settings.replica if settings.mode in ("offline", "simulated") else None
-        sources = (ReplaySource(self._recordings, writes), self._cache, replica, self._simulation)
+        sources = (ReplaySource(self._recordings, writes), published, replica, self._simulation)
         return [source for source in sources if source is not None]
 
     def _open_live_source(self, client: httpx.AsyncClient, allowed: AllowList, writes: TaskWrites) -> ToolSource:

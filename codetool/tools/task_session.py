@@ -6,7 +6,8 @@ import json
 import logging
 import time
 import traceback
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from codetool.errors import UnreachableError
@@ -18,6 +19,7 @@ from codetool.tools.error_answers import make_error_answer
 from codetool.tools.request_limits import MAX_METHOD_CHARS, TaskUsage, find_excess, shorten
 from codetool.tools.request_refusals import find_refusal
 from codetool.tools.secrets import Keyring
+from codetool.tools.sources import CountingSource
 from codetool.tools.writes import TaskWrites
 from codetool.types import HttpRequest, Task, Tool, ToolAnswer, ToolCall
 
@@ -40,12 +42,17 @@ class TaskSession:
         writes: TaskWrites,
         tools: tuple[Tool, ...] | None = None,
         sends_requests: bool = False,
+        counted: CountingSource | None = None,
+        source_counts: Counter[str] | None = None,
     ) -> None:
         """Takes the sources in the order in which they are asked, the run's tally to add to, and the task's writes.
 
         `tools` are the task's tools with their configured effects; None uses the task's own. `sends_requests` tells
-        whether a source sends a program's requests to services, so that unsafe ones must be refused.
+        whether a source sends a program's requests to services, so that unsafe ones must be refused. `counted` is the
+        source that counts how it finds its answers, and `source_counts` the run's sum of its counts, to add to.
         """
+        self._counted, self._source_counts = counted, Counter[str]() if source_counts is None else source_counts
+        self._added_counts: Mapping[str, int] = {}
         self._tools = task.tools if tools is None else tools
         self._writes = writes
         self._sends_requests = sends_requests
@@ -80,6 +87,10 @@ class TaskSession:
             self.unreachable.append(answer)
         for tally in self._tallies:
             tally.count(answer)
+        if self._counted is not None:
+            counts = Counter(self._counted.counts)
+            self._source_counts.update(counts - Counter(self._added_counts))
+            self._added_counts = counts
         return answer
 
     @property
@@ -97,7 +108,7 @@ class TaskSession:
 
     def summary(self) -> AnswerCounts:
         """The counts of this task's answers so far."""
-        return self._tallies[0].summary()
+        return replace(self._tallies[0].summary(), cache=dict(sorted(self._added_counts.items())))
 
     def _route(self, request: HttpRequest) -> ToolCall:
         """The call of a request, with every known key removed from URL, body and headers."""

@@ -1,24 +1,41 @@
+import os
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from codetool.errors import ConfigError
+from codetool.errors import ConfigError, WriteError
+from codetool.evaluation.result_records import LEDGER_SHAPE
 from codetool.runs import journal
 from codetool.runs.journal import Journal
-from codetool.stages.run_folder import check_journals, open_folder, read_finished, select_folder
+from codetool.stages.run_folder import SHAPES, describe_damage, lock_folder, open_folder, read_finished, select_folder
 
 
 def line(task: str, error: object = None) -> dict[str, Any]:
-    return {"task_id": task, "error": error}
+    """A result line with the fields that every line has."""
+    return {
+        "task_id": task, "query": "?", "answer": None, "success": None, "finished": False, "stopped_by": None,
+        "path": [], "metrics": {"scep": 0.0, "usd": None}, "error": error, "seconds": 0.1,
+        "ledger": {**dict.fromkeys(LEDGER_SHAPE, 0), "usd": None},
+    }  # fmt: skip
+
+
+def tree(task: str, **further: object) -> dict[str, Any]:
+    return {"task_id": task, "nodes": [], **further}
+
+
+def candidate(task: str, index: int = 0, draw: tuple[int, int] = (0, 1)) -> dict[str, Any]:
+    drawn = {"text": "", "tokens_in": 0, "tokens_out": 0, "sampling": {}}
+    return {"task_id": task, "key": "k", "index": index, "draw": list(draw), **drawn}
 
 
 def test_a_finished_task_is_known_when_the_folder_is_opened_again(tmp_path: Path) -> None:
     with open_folder(tmp_path / "run") as folder:
-        folder.commit(line("a"), {"task_id": "a", "nodes": []})
+        folder.commit(line("a"), tree("a"))
     with open_folder(tmp_path / "run") as folder:
         assert folder.done == {"a": line("a")}
 
@@ -26,7 +43,7 @@ def test_a_finished_task_is_known_when_the_folder_is_opened_again(tmp_path: Path
 def test_a_task_that_failed_internally_is_tried_again(tmp_path: Path) -> None:
     with open_folder(tmp_path) as folder:
         folder.commit(line("a", {"kind": "internal", "message": "y"}), None)
-        folder.commit(line("b"), None)
+        folder.commit(line("b"), tree("b"))
     with open_folder(tmp_path) as folder:
         assert set(folder.done) == {"b"}
     assert [record["task_id"] for record in journal.read_records(tmp_path / "results.jsonl")] == ["b"]
@@ -34,18 +51,18 @@ def test_a_task_that_failed_internally_is_tried_again(tmp_path: Path) -> None:
 
 def test_a_task_that_the_policy_got_wrong_is_done(tmp_path: Path) -> None:
     with open_folder(tmp_path) as folder:
-        folder.commit(line("a", {"kind": "wrong_answer", "message": "y"}), None)
+        folder.commit(line("a", {"kind": "wrong_answer", "message": "y"}), tree("a"))
     with open_folder(tmp_path) as folder:
         assert set(folder.done) == {"a"}
 
 
 def test_a_tree_without_its_result_line_is_dropped_so_that_no_task_stands_twice(tmp_path: Path) -> None:
     with open_folder(tmp_path) as folder:
-        folder.commit(line("a"), {"task_id": "a"})
-        folder.trees.append({"task_id": "b"})
+        folder.commit(line("a"), tree("a"))
+        folder.trees.append(tree("b"))
     with open_folder(tmp_path):
         pass
-    assert list(journal.read_records(tmp_path / "trees.jsonl")) == [{"task_id": "a"}]
+    assert list(journal.read_records(tmp_path / "trees.jsonl")) == [tree("a")]
 
 
 def test_two_runs_cannot_write_one_folder(tmp_path: Path) -> None:
@@ -59,7 +76,7 @@ def test_who_waits_for_a_run_that_leaves_nothing_has_the_folder_alone(tmp_path: 
     def wait_and_commit() -> None:
         with open_folder(path, wait=True) as folder:
             entered.set()
-            folder.commit(line("a"), None)
+            folder.commit(line("a"), tree("a"))
             done.wait()
 
     entered, done = threading.Event(), threading.Event()
@@ -87,22 +104,22 @@ def test_fresh_opens_the_next_folder_and_later_runs_resume_the_newest(tmp_path: 
 def test_the_line_that_makes_a_task_done_is_written_last(tmp_path: Path) -> None:
     class Broken(Journal):
         def append(self, record: object) -> None:
-            raise OSError("disk full")
+            raise WriteError("disk full")
 
     with open_folder(tmp_path) as folder:
-        with pytest.raises(OSError, match="disk full"):
-            replace(folder, results=Broken(tmp_path / "results.jsonl")).commit(line("a"), {"task_id": "a"})
-        assert list(journal.read_records(tmp_path / "trees.jsonl")) == [{"task_id": "a"}]
+        with pytest.raises(WriteError, match="disk full"):
+            replace(folder, results=Broken(tmp_path / "results.jsonl")).commit(line("a"), tree("a"))
+        assert list(journal.read_records(tmp_path / "trees.jsonl")) == [tree("a")]
         assert folder.done == {}
 
 
 def test_candidates_of_unfinished_tasks_are_known_again(tmp_path: Path) -> None:
     with open_folder(tmp_path) as folder:
-        folder.candidates.append({"task_id": "a"})
-        folder.candidates.append({"task_id": "b"})
-        folder.commit(line("a"), None)
+        folder.candidates.append(candidate("a"))
+        folder.candidates.append(candidate("b"))
+        folder.commit(line("a"), tree("a"))
     with open_folder(tmp_path) as folder:
-        assert folder.known_candidates == ({"task_id": "b"},)
+        assert folder.known_candidates == (candidate("b"),)
 
 
 @pytest.mark.parametrize(
@@ -140,8 +157,8 @@ def test_of_repeated_lines_the_last_counts_and_the_damage_is_told(
 ) -> None:
     with open_folder(tmp_path) as folder:
         for number in range(30):
-            folder.commit(line("a") | {"n": number}, {"task_id": "a", "n": number})
-        folder.commit(line("b"), {"task_id": "b"})
+            folder.commit(line("a") | {"n": number}, tree("a", n=number))
+        folder.commit(line("b"), tree("b"))
     assert read_finished(tmp_path)["a"]["n"] == 29
     with open_folder(tmp_path) as folder:
         assert folder.done["a"]["n"] == 29
@@ -154,7 +171,7 @@ def test_of_repeated_lines_the_last_counts_and_the_damage_is_told(
 
 def test_a_task_whose_last_line_is_an_internal_failure_runs_again(tmp_path: Path) -> None:
     with open_folder(tmp_path) as folder:
-        folder.commit(line("a"), {"task_id": "a"})
+        folder.commit(line("a"), tree("a"))
         folder.commit(line("a", {"kind": "internal", "message": "y"}), None)
     with open_folder(tmp_path) as folder:
         assert folder.done == {}
@@ -171,22 +188,65 @@ def test_failures_of_tasks_that_do_not_run_now_are_kept(tmp_path: Path) -> None:
 
 
 def test_a_draw_that_was_written_in_part_is_drawn_again_as_a_whole(tmp_path: Path) -> None:
-    def record(index: int, draw: tuple[int, int]) -> dict[str, Any]:
-        return {"task_id": "a", "key": "k", "index": index, "draw": list(draw)}
-
+    written = [candidate("a", index, draw) for index, draw in ((0, (0, 2)), (1, (0, 2)), (2, (2, 3)), (3, (2, 3)))]
     with open_folder(tmp_path) as folder:
-        folder.candidates.append_all([record(0, (0, 2)), record(1, (0, 2)), record(2, (2, 3)), record(3, (2, 3))])
+        folder.candidates.append_all(written)
     with open_folder(tmp_path) as folder:
         assert [each["index"] for each in folder.known_candidates] == [0, 1]
     assert len(list(journal.read_records(tmp_path / "candidates.jsonl"))) == 2
 
 
+RECORDS = {
+    "results.jsonl": line("a"),
+    "trees.jsonl": tree("a"),
+    "candidates.jsonl": candidate("a"),
+    "tools.jsonl": {"task_id": "a", "failed": False, "calls": 0, "provenance": {}, "failures": {}, "cache": {}},
+}
+"""A good record of each journal."""
+
+
 @pytest.mark.parametrize("content", ["[1]", "3", '"a"', "null", '{"a": 1}', '{"task_id": 3, "error": null}', "["])
-@pytest.mark.parametrize("name", ["results", "trees", "candidates"])
-def test_a_line_of_another_shape_is_one_message(tmp_path: Path, name: str, content: str) -> None:
-    (tmp_path / f"{name}.jsonl").write_text(content + "\n")
-    with pytest.raises(ConfigError, match=rf"{name}\.jsonl, line 1, is .*Remove the line.*fresh=true"):
-        check_journals(tmp_path)
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_line_of_another_shape_is_set_aside_with_one_message(
+    tmp_path: Path, name: str, content: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = journal.encode_record(RECORDS[name])
+    for other, record in RECORDS.items():
+        (tmp_path / other).write_bytes(journal.encode_record(record))
+    (tmp_path / name).write_bytes(content.encode() + b"\n" + good)
+    assert [sentence.split(": line 1 is")[0] for sentence in describe_damage(tmp_path)] == [
+        f"{tmp_path / name}: 1 line is damaged"
+    ]
+    with open_folder(tmp_path) as folder:
+        assert set(folder.done) == {"a"}
+    assert (tmp_path / name).read_bytes() == good
+    assert (tmp_path / f"{name}.damaged").read_text() == content + "\n"
+    [said] = [record.getMessage() for record in caplog.records]
+    assert said.startswith(f"{tmp_path / name}: 1 line is damaged: line 1 is ") and f"in {name}.damaged" in said
+    assert describe_damage(tmp_path) == []
+
+
+def test_a_finished_task_without_its_tree_runs_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with open_folder(tmp_path) as folder:
+        for task in ("a", "b", "c"):
+            folder.commit(line(task), tree(task))
+    (tmp_path / "trees.jsonl").write_bytes(journal.encode_record(tree("b")))
+    with open_folder(tmp_path) as folder:
+        assert set(folder.done) == {"b"}
+    assert "2 finished tasks have no tree in trees.jsonl, such as a: they run again" in caplog.text
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_folder_in_the_place_of_a_journal_is_one_message(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(ConfigError, match=rf"{name} is a folder, and a file is needed"), open_folder(tmp_path):
+        pass
+
+
+def test_who_is_refused_is_told_the_process_that_has_the_folder(tmp_path: Path) -> None:
+    with open_folder(tmp_path), ExitStack() as stack:
+        with pytest.raises(ConfigError, match=rf"{tmp_path}: .*\(process {os.getpid()}\)"):
+            lock_folder(tmp_path, stack, False)
 
 
 @pytest.mark.parametrize(("log", "kept"), [("", False), ("vLLM: out of memory\n", True)])
@@ -201,5 +261,5 @@ def test_a_run_that_cannot_start_leaves_its_logs_and_nothing_else(
     assert path.exists() is kept
     assert not kept or {file.name for file in path.iterdir()} == {name, ".lock"}
     with open_folder(path) as folder:
-        folder.commit(line("a"), None)
+        folder.commit(line("a"), tree("a"))
     assert set(read_finished(path)) == {"a"}

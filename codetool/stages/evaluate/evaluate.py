@@ -7,9 +7,9 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from rich.console import Console
 
@@ -17,7 +17,7 @@ from codetool.answers.composed import PolicyAnswer, PrintedAnswer
 from codetool.answers.final_answer import extract_last_output
 from codetool.concurrency import gather_or_cancel
 from codetool.config.run_config import RunConfig
-from codetool.errors import CodeToolError
+from codetool.errors import CodeToolError, WriteError
 from codetool.evaluation.score_task import TaskRecord, record_failure, score_task
 from codetool.http.endpoint import EndpointConfig
 from codetool.interfaces import Executor, ModelServers, Policy, PolicyOption, ProcessRewardModel
@@ -30,10 +30,10 @@ from codetool.search.expansion import Expansion
 from codetool.stages.evaluate.repeat import load_recorded_scores
 from codetool.stages.evaluate.reuse import load_reused_candidates
 from codetool.stages.evaluate.task_progress import TaskCounts, TaskProgress
-from codetool.stages.evaluate.tool_counts import append_counts
 from codetool.stages.evaluate.unfinished_paths import takes_last_output, warn_about_unfinished
 from codetool.stages.run_folder import RunFolder
 from codetool.tools.broker import Broker
+from codetool.tools.task_session import TaskSession
 from codetool.types import Ledger, SearchResult, Task
 
 TASK_LOG = "codetool.stages.evaluate.evaluate.task"
@@ -89,10 +89,7 @@ async def _evaluate(
         log.info("sandbox: %s", "; ".join(f"{layer}: {means}" for layer, means in layers.items()))
         with progress:
             workers = range(min(config.concurrency, len(remaining)))
-            try:
-                await gather_or_cancel(_run_worker(waiting, config, parts, folder, progress) for _ in workers)
-            finally:
-                append_counts(folder.path, parts.broker.summary())
+            await gather_or_cancel(_run_worker(waiting, config, parts, folder, progress) for _ in workers)
         log.info("tools: %s", parts.broker.summary())
         for line in parts.broker.advise():
             log.warning("%s", line)
@@ -178,11 +175,18 @@ class _Attempt:
     task: Task
     started: float
     ledger: Ledger = Ledger()
+    tools: TaskSession | None = None
+    """The tools of the search, which count its calls; None before it starts."""
 
     @property
     def seconds(self) -> float:
         """Wall time since the start of the attempt."""
         return time.monotonic() - self.started
+
+    def count_calls(self) -> dict[str, Any]:
+        """Return the counts of the attempt's tool calls, for its line in `tools.jsonl`; empty if it made none."""
+        summary = None if self.tools is None else self.tools.summary()
+        return asdict(summary) if summary is not None and summary.calls else {}
 
 
 async def _run_worker(
@@ -194,20 +198,25 @@ async def _run_worker(
         attempt = _Attempt(task, time.monotonic())
         record = await _solve(attempt, config, parts)
         try:
-            await asyncio.to_thread(folder.commit, record.result, record.tree)
-        except OSError:
+            await asyncio.to_thread(folder.commit, record.result, record.tree, attempt.count_calls())
+        except WriteError:
             raise  # no file can be written, so the run cannot go on
         except Exception as error:  # a plug-in's value that JSON does not have
             record = _record_failure(attempt, error, config)
-            await asyncio.to_thread(folder.commit, record.result, None)
+            await asyncio.to_thread(folder.commit, record.result, None, attempt.count_calls())
         progress.count_result(record.result)
 
 
 async def _solve(attempt: _Attempt, config: RunConfig, parts: Components) -> TaskRecord:
-    """Return the record of the task. Any exception, also one of the benchmark's check, is its internal failure."""
+    """Return the record of the task. Any exception, also one of the benchmark's check, is its internal failure.
+
+    Raises WriteError if the run's files cannot be written.
+    """
     try:
         result = await _search(attempt, config, parts)
         return score_task(attempt.task, result, config.benchmark, attempt.seconds)
+    except WriteError:
+        raise  # of the candidates' journal; no further task could be recorded either
     except (Exception, SystemExit) as error:  # a check may call sys.exit, as scripts do
         return _record_failure(attempt, error, config)
 
@@ -232,7 +241,7 @@ def _add_price(ledger: Ledger, config: RunConfig) -> Ledger:
 
 async def _search(attempt: _Attempt, config: RunConfig, parts: Components) -> SearchResult:
     task = attempt.task
-    tools = parts.broker.session(task)
+    tools = attempt.tools = parts.broker.session(task)
     async with Expansion(
         task=task,
         policy=parts.policy,

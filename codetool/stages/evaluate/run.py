@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -25,6 +26,7 @@ from codetool.runs.bounded_input import read_bytes
 from codetool.runs.code_version import read_code_version
 from codetool.runs.identity import Identity, select_identity_settings
 from codetool.runs.provenance import count_results_by_code, describe_other_code, record_session
+from codetool.runs.write_errors import explain_write_errors
 from codetool.stages import run_folder
 from codetool.stages.conclusion import ResultFolder, find_larger_result, open_result_folder
 from codetool.stages.evaluate.evaluate import TASK_LOG, evaluate
@@ -98,10 +100,11 @@ def run(
     refuse_other_draws(config, identity)
     names = [choices[group] for group in FOLDER_GROUPS]
     path = run_folder.select_folder(config.outputs / config.stage / "-".join([*names, identity.digest]), config.fresh)
-    run_folder.check_journals(path)
     if config.dry_run:
         _announce(config.stage, choices, tasks, path, run_folder.read_finished(path), console)
         print_other_code(config, path, console)
+        for line in run_folder.describe_damage(path):
+            console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
         return RunOutcome(path)
     level, ids = logging.INFO if sweep is None else logging.WARNING, tuple(task.id for task in tasks)
     opened = run_folder.open_folder(path, wait=sweep is not None, tasks=frozenset(ids))
@@ -257,7 +260,7 @@ def _write_summary(path: Path, tasks: Sequence[Task], config: RunConfig, judging
     servers = list(journal.read_records(path / USAGE_FILE))
     content = encode_summary(summary) | ({"servers": servers} if servers else {})
     content |= {"judge": dict(judging)} if judging else {}
-    content |= {"tools": counts} if (counts := read_counts(path)) else {}
+    content |= {"tools": counts} if (counts := read_counts(path, groups)) else {}
     content["code"] = count_results_by_code(path, len(run_folder.read_finished(path)))
     journal.atomic_write(path / "metrics.json", [json.dumps(content, indent=2).encode() + b"\n"])
     write_report_if_possible(path, lines, summary, tasks)
@@ -276,13 +279,28 @@ class _ConsoleHandler(logging.Handler):
         self._console.print(record.getMessage(), style=colour, markup=False, highlight=False, soft_wrap=True)
 
 
+class _LogFileHandler(logging.FileHandler):
+    """Writes the log of a run as far as the disk takes it: a full disk ends a run by its records, not by its log."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
+        """Drop the message if the file cannot be written; any other error is handled as usual."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+    def close(self) -> None:
+        """Close the file, with whatever part of the last message it has taken."""
+        with suppress(OSError):
+            super().close()
+
+
 @contextmanager
 def log_to_file(file: Path, console: Console, level: int) -> Iterator[None]:
     """Write CodeTool's log to `file` while the context is open, and messages of at least `level` to the console."""
     to_console = _ConsoleHandler(console)
     to_console.setLevel(level)
     to_console.addFilter(lambda record: record.name != TASK_LOG)
-    handlers: list[logging.Handler] = [logging.FileHandler(file, encoding="utf-8"), to_console]
+    with explain_write_errors(file):
+        handlers: list[logging.Handler] = [_LogFileHandler(file, encoding="utf-8"), to_console]
     handlers[0].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     log.setLevel(logging.INFO)
     for handler in handlers:

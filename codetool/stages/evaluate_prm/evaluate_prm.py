@@ -19,7 +19,7 @@ from rich.console import Console
 
 from codetool.concurrency import gather_or_cancel
 from codetool.config.run_config import RunConfig
-from codetool.errors import CodeToolError, ConfigError, MissingError, UnreachableError
+from codetool.errors import CodeToolError, ConfigError, MissingError, UnreachableError, WriteError
 from codetool.interfaces import ProcessRewardModel
 from codetool.prm.none import NoPRM
 from codetool.prm.oracle import OraclePRM
@@ -200,7 +200,7 @@ async def _run_worker(
     for group in waiting:
         try:
             await _score_group(group, prm, append, count)
-        except (ConfigError, MissingError, UnreachableError):
+        except (ConfigError, MissingError, UnreachableError, WriteError):
             raise
         except Exception as error:
             log.error("%s: not scored: %s: %s", group.task.id, type(error).__name__, error, exc_info=True)
