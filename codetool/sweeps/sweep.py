@@ -5,7 +5,6 @@ Hydra's launchers are used, but not its sweepers, since all cells are composed b
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shlex
@@ -28,10 +27,13 @@ from codetool.config.override_errors import get_key
 from codetool.config.overrides import is_hydra_override
 from codetool.errors import ConfigError
 from codetool.runs import journal
+from codetool.runs.write_errors import explain_write_errors
+from codetool.stages.run_folder import LOCK_FILE, lock_file
 from codetool.sweeps.cell import OUTCOMES_FILE, PLAN_FILE, TRACEBACKS_FILE, CellOutcome, run_cell
 from codetool.sweeps.figures import draw_figures
 from codetool.sweeps.grid import GridCell, expand_grid, name_sweep
 from codetool.sweeps.table import print_table, write_csv
+from codetool.sweeps.worker_reaper import end_workers_if_killed
 
 STAGES = ("evaluate",)
 """Stages whose results a table can compare."""
@@ -78,12 +80,11 @@ def _create_scratch_folder(stack: ExitStack) -> Path:
 
 def _lock(folder: Path, stack: ExitStack) -> None:
     """Lock the sweep's folder, since another grid of the same name has another plan."""
-    folder.mkdir(parents=True, exist_ok=True)
-    file = stack.enter_context((folder / ".lock").open("w"))
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise ConfigError(f"sweep {folder.name} is running: {folder}. Wait for it, or give outputs=FOLDER.") from error
+    with explain_write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    file = stack.enter_context((folder / LOCK_FILE).open("a+"))
+    if (holder := lock_file(file, wait=False)) is not None:
+        raise ConfigError(f"sweep {folder.name} is running ({holder}): {folder}. Wait for it, or give outputs=FOLDER.")
 
 
 def _run(name: str, grid: Sequence[GridCell], launcher: Launcher, folder: Path) -> list[CellOutcome]:
@@ -109,7 +110,8 @@ def _launch(launcher: Launcher, grid: Sequence[GridCell]) -> str:
     reason = "its process ended before it was done. The same command continues."
     os.environ.setdefault("PYTHONWARNINGS", QUIET_TRACKER)
     try:
-        launcher.launch([list(cell.overrides) for cell in grid], initial_job_idx=0)
+        with end_workers_if_killed():
+            launcher.launch([list(cell.overrides) for cell in grid], initial_job_idx=0)
     except Exception as error:  # of the launcher; errors of a cell are in its outcome
         return f"{reason} ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
     return reason

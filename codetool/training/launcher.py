@@ -1,6 +1,6 @@
 """Start one training process for each device of this machine; the calling process is rank 0.
 
-The other ranks run `python -m codetool.training.launcher FILE`. They end when rank 0 ends, even if it is killed.
+The other ranks run `python -m codetool.training.other_process FILE`. They end when rank 0 ends, even if it is killed.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from codetool.errors import CodeToolError
-from codetool.training.module import DivergedError, MetricsFunction
+from codetool.training.module import MetricsFunction
 from codetool.training.run_callback import ProgressObserver
 from codetool.training.train_job import TrainJob
 
+OTHER_PROCESS = "codetool.training.other_process"
 JOIN_TIMEOUT = 10.0
 """Seconds that rank 0 has to raise an error by itself after another process failed; then it is ended."""
 
@@ -86,7 +87,7 @@ def _start_other_processes(
             with _log_file(job.folder, rank).open("wb") as log:
                 started.append(
                     subprocess.Popen(
-                        [sys.executable, "-m", __name__, str(file)],
+                        [sys.executable, "-m", OTHER_PROCESS, str(file)],
                         env=os.environ | environment | {"LOCAL_RANK": str(rank)},
                         stdin=subprocess.PIPE,
                         stdout=log,
@@ -138,25 +139,3 @@ def _find_failure(
 
 def _log_file(folder: Path, rank: int) -> Path:
     return folder / f"process-{rank}.log"
-
-
-def _run_other_process(file: Path) -> None:
-    """Train as one of the other ranks; exit as soon as rank 0 closes this process's standard input."""
-
-    def watch() -> None:
-        sys.stdin.buffer.read()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-    from codetool.training.fit import fit
-
-    try:
-        fit(pickle.loads(file.read_bytes()), int(os.environ["LOCAL_RANK"]), None, None)
-    except (KeyboardInterrupt, DivergedError):  # the processes have agreed to end
-        pass
-    except CodeToolError as error:
-        sys.exit(f"error: {error}")
-
-
-if __name__ == "__main__":
-    _run_other_process(Path(sys.argv[1]))
