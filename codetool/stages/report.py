@@ -93,10 +93,7 @@ def write_report(
     )
     trees = TreeFile(folder / TREES).read_trees([line["task_id"] for line in lines])
     template_of = {task.id: task for task in tasks}
-    try:
-        journal.atomic_write(folder / REPORT_FILE, render_page(about, summary, lines, trees, template_of))
-    finally:
-        (folder / f"{REPORT_FILE}.new").unlink(missing_ok=True)  # left by a failed write
+    journal.atomic_write(folder / REPORT_FILE, render_page(about, summary, lines, trees, template_of))
 
 
 def write_report_if_possible(

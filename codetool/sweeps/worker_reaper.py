@@ -24,7 +24,7 @@ from pathlib import Path
 
 VARIABLE = "CODETOOL_SWEEP"
 """Environment variable that holds the mark of the sweep that a worker belongs to."""
-SECONDS = 2.0
+SECONDS = 0.6
 """Time after the sweep's death in which workers that were just being started are found."""
 POLL_SECONDS = 0.05
 

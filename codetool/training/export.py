@@ -77,6 +77,8 @@ def _save_adapter(model: Any, job: TrainJob, base_name: str, folder: Path) -> No
 
     config = model.peft_config["default"]
     config.base_model_name_or_path = base_name
+    if not isinstance(config.target_modules, str):  # a set, which every process would write in another order
+        config.target_modules = sorted(config.target_modules)
     if job.trainer.precision != "32-true":
         for name, weight in model.named_parameters():
             if "lora_" in name:

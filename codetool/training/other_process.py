@@ -1,7 +1,7 @@
 """Run a rank from 1 on of a training: `python -m codetool.training.other_process FILE`, with the rank in LOCAL_RANK.
 
-The process ends as soon as rank 0 closes its standard input, also while it imports PyTorch, which takes seconds: only the
-standard library is imported before that is watched.
+The process ends as soon as rank 0 closes its standard input, also while it imports PyTorch, which takes seconds: it
+watches that before it imports more than the standard library.
 """
 
 from __future__ import annotations

@@ -239,7 +239,7 @@ def test_a_finished_task_without_its_tree_runs_again(tmp_path: Path, caplog: pyt
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_folder_in_the_place_of_a_journal_is_one_message(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
-    with pytest.raises(ConfigError, match=rf"{name} is a folder, and a file is needed"), open_folder(tmp_path):
+    with pytest.raises(ConfigError, match=rf"{name} cannot be read: it is a folder"), open_folder(tmp_path):
         pass
 
 
