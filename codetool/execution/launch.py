@@ -27,8 +27,9 @@ START_SECONDS = 30.0
 MIB = 2**20
 
 _LAYER_ADVICE = {
-    "namespaces": "allow user namespaces (sysctl user.max_user_namespaces, and kernel.apparmor_restrict_unprivileged_"
-    "userns=0 where AppArmor restricts them; in a container, start it with a seccomp profile that allows unshare)",
+    "namespaces": "allow user and mount namespaces (sysctl user.max_user_namespaces and user.max_mnt_namespaces, and "
+    "kernel.apparmor_restrict_unprivileged_userns=0 where AppArmor restricts them; in a container, start it with a "
+    "seccomp profile that allows unshare)",
     "landlock": "boot a kernel of 5.13 or later with landlock among its security modules (lsm=landlock,...)",
     "seccomp": "use Linux 5.5 or later on x86_64 or aarch64 with seccomp user notification",
 }
@@ -69,6 +70,12 @@ async def launch(
             continue
         for layer, reason in missing.items():
             logger.warning("The sandbox runs WITHOUT %s (%s): %s.", layer, reason, _LAYER_IMPACT[layer])
+        if not handle.own_mounts:
+            logger.warning(
+                "executor.scratch_mib=%d limits each file of a step, not its folder, whose path differs from branch to "
+                "branch: branches have no mounts of their own.",
+                scratch // MIB,
+            )
         return handle, zygote
 
 
@@ -116,10 +123,16 @@ async def _try_launch(
         raise
     own_mounts = "namespaces" in use and "seccomp" in use
     supervisor = ForkSupervisor(listener[0]) if listener else None
-    report = _describe_layers(missing, ready, hello, sizes)
+    report = _describe_layers(missing, ready, hello, sizes, own_mounts)
     handle = SandboxHandle(first, control, init or first.pid, sizes["output"], report, supervisor, own_mounts)
     zygote = LiveProcess(handle, line, pid, pidfd)
     handle.register(zygote)
+    if own_mounts:
+        try:
+            (await zygote.fork()).kill()
+        except (ClosedError, SandboxError) as error:
+            await handle.close()
+            raise _LayerMissingError("namespaces", f"no mount namespace for each branch: {error}") from error
     return handle, zygote
 
 
@@ -153,14 +166,31 @@ def _require_kind(message: Message, kind: str) -> None:
         raise ProtocolError(f"{message['kind']} instead of {kind}")
 
 
-def _describe_layers(missing: dict[str, str], ready: Message, hello: Message, sizes: dict[str, int]) -> dict[str, str]:
+def _describe_layers(
+    missing: dict[str, str], ready: Message, hello: Message, sizes: dict[str, int], own_mounts: bool
+) -> dict[str, str]:
     """A description of each layer that is in force or missing, for the log and the results."""
     descriptions = {
-        "namespaces": "user, mount, pid, net, ipc, uts",
+        "namespaces": f"user, {'mount (one for each branch)' if own_mounts else 'mount'}, pid, net, ipc, uts",
         "landlock": f"version {hello.get('landlock')}",
         "seccomp": "allow-list; forks and threads supervised",
     }
     layers = {layer: f"NO ({missing[layer]})" if layer in missing else descriptions[layer] for layer in LAYERS}
     user = "nobody" if ready.get("user") == "nobody" else f"uid {os.geteuid()}"
-    limits = f"{sizes['memory'] // MIB} MiB memory, {sizes['scratch'] // MIB} MiB scratch a branch"
-    return {**layers, "user": user, "limits": limits}
+    scratch = f"{sizes['scratch'] // MIB} MiB scratch"
+    return {
+        **layers,
+        "scratch": "own mount for each branch, always at the same path" if own_mounts else "NO (folders of one mount)",
+        "cpu": _describe_cpu_share(),
+        "user": user,
+        "limits": f"{sizes['memory'] // MIB} MiB memory, {scratch} a {'branch' if own_mounts else 'file'}",
+    }
+
+
+def _describe_cpu_share() -> str:
+    """Whether the kernel shares the CPU evenly between sessions, of which each branch has one."""
+    setting = Path("/proc/sys/kernel/sched_autogroup_enabled")
+    with contextlib.suppress(OSError):
+        if setting.read_text().strip() == "1":
+            return "an equal share for each branch (autogroup)"
+    return "NO equal share for each branch (sysctl kernel.sched_autogroup_enabled=1 gives it)"

@@ -56,3 +56,16 @@ def test_best_effort_says_what_is_missing() -> None:
     ended = run("no_namespaces", sys.executable, "-c", OPEN, isolation="best_effort")
     assert "'namespaces': 'NO (" in ended.stdout
     assert "'seccomp': 'allow-list" in ended.stdout
+    assert "'scratch': 'NO (" in ended.stdout
+    [line] = [line for line in ended.stderr.splitlines() if "scratch_mib" in line]
+    assert "executor.scratch_mib=4 limits each file of a step, not its folder" in line
+
+
+def test_sandbox_whose_branches_get_no_mounts_of_their_own_goes_without_namespaces_or_not_at_all() -> None:
+    ended = run("one_mount_namespace", sys.executable, "-c", OPEN)
+    message = ended.stderr.strip().splitlines()[-1]
+    assert message.startswith("codetool.errors.SandboxError")
+    assert "no mount namespace for each branch" in message
+    assert "user.max_mnt_namespaces" in message
+    ended = run("one_mount_namespace", sys.executable, "-c", OPEN, isolation="best_effort")
+    assert "'namespaces': 'NO (no mount namespace for each branch" in ended.stdout

@@ -2,6 +2,7 @@
 
     python weaker.py nobody COMMAND...             as uid 65534, started by root
     python weaker.py no_namespaces COMMAND...      with user.max_user_namespaces=0
+    python weaker.py one_mount_namespace COMMAND...  with user.max_mnt_namespaces=1
 
 Folders of the interpreter and the project that lie behind closed doors (`/root`) are bound where they are, in a mount
 namespace of this process alone.
@@ -54,14 +55,29 @@ def become_nobody() -> None:
 
 
 def forbid_namespaces() -> None:
+    limit_namespaces("user", 0)
+
+
+def allow_one_mount_namespace() -> None:
+    limit_namespaces("mnt", 1)
+
+
+def limit_namespaces(kind: str, limit: int) -> None:
+    """Move into a user namespace with a limit on further namespaces."""
     uid, gid = os.geteuid(), os.getegid()
     checked(libc.unshare(NEW_USERS))
     Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
-    Path("/proc/sys/user/max_user_namespaces").write_text("0")
+    Path(f"/proc/sys/user/max_{kind}_namespaces").write_text(str(limit))
 
+
+WAYS = {
+    "nobody": become_nobody,
+    "no_namespaces": forbid_namespaces,
+    "one_mount_namespace": allow_one_mount_namespace,
+}
 
 if __name__ == "__main__":
-    {"nobody": become_nobody, "no_namespaces": forbid_namespaces}[sys.argv[1]]()
+    WAYS[sys.argv[1]]()
     os.execv(sys.argv[2], sys.argv[2:])

@@ -36,6 +36,18 @@ def enter_copy(new: str, old: str, connection: int, max_files: int) -> None:
     copy.apply_attributes()
 
 
+def is_unused(folder: str, max_files: int) -> bool:
+    """Whether a folder, which is a mount of its own, is empty and no file of it is open, not even a removed one."""
+    try:
+        with os.scandir(folder) as entries:
+            if next(entries, None) is not None:
+                return False
+        device = Path(folder).stat().st_dev
+    except OSError:  # its mode forbids it
+        return False
+    return all(status.st_dev != device for _, status in _list_descriptors(max_files))
+
+
 def replace_open_files(connection: int, max_files: int) -> None:
     """Replace all open files by /dev/null; parameters as for `enter_copy`."""
     FolderCopy(None, "", connection, max_files).run()
@@ -83,7 +95,8 @@ class FolderCopy:
 
     def run(self) -> None:
         """Copy the contents and replace the open files."""
-        opened = dict(self._list_descriptors())
+        opened = dict(_list_descriptors(self.max_files))
+        opened.pop(self.connection, None)
         if self.old:
             before = Path(self.old).stat()
             self._attributes.append((self.new, before))
@@ -108,12 +121,6 @@ class FolderCopy:
             with contextlib.suppress(OSError):
                 os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
                 Path(path).chmod(stat.S_IMODE(status.st_mode))
-
-    def _list_descriptors(self) -> Iterator[tuple[int, os.stat_result]]:
-        for number in range(self.max_files):
-            if number != self.connection:
-                with contextlib.suppress(OSError):
-                    yield number, os.fstat(number)
 
     def _place(self, identities: list[FileIdentity]) -> None:
         """Create the empty copies of open files, in the order of their inode numbers."""
@@ -184,6 +191,12 @@ class FolderCopy:
             fresh = os.open(os.devnull, os.O_RDWR)
         os.dup2(fresh, number, inheritable=False)
         os.close(fresh)
+
+
+def _list_descriptors(max_files: int) -> Iterator[tuple[int, os.stat_result]]:
+    for number in range(max_files):
+        with contextlib.suppress(OSError):
+            yield number, os.fstat(number)
 
 
 def _identify(status: os.stat_result) -> FileIdentity:

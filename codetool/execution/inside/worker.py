@@ -212,7 +212,7 @@ def _move_to_own_mounts(connection: HostConnection, old: str | None) -> str:
     """
     number = connection.socket.fileno()
     unshare(CLONE_NEWNS)
-    if old is None or _is_empty(old):
+    if old is None or scratch.is_unused(old, limits.MAX_OPEN_FILES):
         working = scratch.get_working_folder() if old else mounts.SCRATCH
         scratch.replace_open_files(number, limits.MAX_OPEN_FILES)
         if old is None:
@@ -231,14 +231,6 @@ def _receive_command(connection: HostConnection) -> Message:
     command, _ = receive(connection.socket)
     connection.token = command.get("token")
     return command
-
-
-def _is_empty(folder: str) -> bool:
-    try:
-        with os.scandir(folder) as entries:
-            return next(entries, None) is None
-    except OSError:  # its mode forbids it
-        return False
 
 
 def _confine(setup: Setup, socket_: socket.socket) -> int:
