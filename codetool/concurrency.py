@@ -1,12 +1,13 @@
-"""Concurrency primitives: gather awaitables, keep watchers running, and limit large values in memory."""
+"""Concurrency primitives: gather awaitables, keep watchers running, call in threads, limit large values in memory."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
-from contextvars import ContextVar
+from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar, copy_context
 from typing import Any, NoReturn, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -19,6 +20,7 @@ T = TypeVar("T")
 A = TypeVar("A")
 B = TypeVar("B")
 
+_call_locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 LARGE_BYTES = 250_000
 """Size from which a value counts as large: the body of an answer, for example."""
 MAX_LARGE_VALUES = 2
@@ -58,6 +60,31 @@ async def keep_running(name: str, watch: Callable[[], Awaitable[object]]) -> NoR
             logged.add(kind)
             log.warning("%s failed and is started again: %s", name, reason)
         await asyncio.sleep(RESTART_SECONDS)
+
+
+async def call_in_thread(function: Callable[[], T], seconds: float) -> T:
+    """Call a function in a thread of its own and return its result; calls of an event loop run one after the other.
+
+    Raises what the function raises, and TimeoutError if it takes longer than `seconds`. A thread cannot be ended: it is
+    left behind then, and the next call begins.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+    context = copy_context()
+
+    def work() -> None:
+        try:
+            result = context.run(function)
+        except BaseException as error:
+            settle, outcome = future.set_exception, error
+        else:
+            settle, outcome = future.set_result, result  # type: ignore[assignment]
+        with suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(lambda: future.done() or settle(outcome))
+
+    async with _call_locks.setdefault(loop, asyncio.Lock()), asyncio.timeout(seconds):
+        threading.Thread(target=work, daemon=True, name="codetool-call").start()
+        return await future
 
 
 async def _await(awaitable: Awaitable[T]) -> T:

@@ -22,6 +22,16 @@ class CodeToolError(Exception):
     exit_code = 1
 
 
+class CheckTimeoutError(CodeToolError):
+    """A benchmark's check of an answer took too long."""
+
+    def __init__(self, benchmark: str, seconds: float) -> None:
+        super().__init__(
+            f"the check of {benchmark} did not answer within {seconds:g} s. Let it be faster, or return None for "
+            "answers that it cannot check; the same command tries the task again"
+        )
+
+
 class ConfigError(CodeToolError):
     """An option, or a combination of options, is wrong. The message names every such option."""
 

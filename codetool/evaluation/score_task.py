@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from codetool.answers.final_answer import extract_answer
+from codetool.concurrency import call_in_thread
+from codetool.errors import CheckTimeoutError
 from codetool.evaluation.error_taxonomy import classify_error, make_internal_error
 from codetool.evaluation.metrics import compute_metrics
 from codetool.evaluation.result_records import build_result_line, build_tree_line
 from codetool.interfaces import Benchmark
+from codetool.interfaces.evaluation import CHECK_SECONDS
 from codetool.types import JSON, Ledger, SearchResult, Task
 
 
@@ -35,6 +38,19 @@ def score_task(task: Task, result: SearchResult, benchmark: Benchmark, seconds: 
     return TaskRecord(line, build_tree_line(task, result))
 
 
+async def score_task_in_thread(
+    task: Task, result: SearchResult, benchmark: Benchmark, seconds: float, limit: float = CHECK_SECONDS
+) -> TaskRecord:
+    """Score a task in a thread, so that a slow check delays no other task.
+
+    Raises what `score_task` raises, and CheckTimeoutError if it takes longer than `limit` seconds.
+    """
+    try:
+        return await call_in_thread(lambda: score_task(task, result, benchmark, seconds), limit)
+    except TimeoutError as error:
+        raise CheckTimeoutError(type(benchmark).__name__, limit) from error
+
+
 def record_failure(
     task: Task, error: BaseException, ledger: Ledger, benchmark: Benchmark, seconds: float
 ) -> TaskRecord:
@@ -43,6 +59,8 @@ def record_failure(
     `success` is false if the benchmark can check answers, and None if it cannot.
     """
     try:
+        if isinstance(error, CheckTimeoutError):
+            raise error
         success = check_answer(benchmark, task, None)
     except (Exception, SystemExit):
         success = None if task.answer is None else False

@@ -10,6 +10,9 @@ from codetool.interfaces.models import Prompt
 from codetool.model_types import Sampling
 from codetool.types import Task
 
+CHECK_SECONDS = 60.0
+"""Maximum time in seconds that a benchmark's check may take."""
+
 
 @runtime_checkable
 class Benchmark(Protocol):
@@ -20,7 +23,10 @@ class Benchmark(Protocol):
         ...
 
     def check(self, task: Task, answer: str | None) -> bool | None:
-        """Return whether the final answer is right, None where the task has no checked answer."""
+        """Return whether the final answer is right, None where the task has no checked answer.
+
+        It is called in a thread, one call at a time, and has `CHECK_SECONDS`.
+        """
         ...
 
     def checksum(self) -> str:

@@ -14,6 +14,8 @@ Label = Literal["Solved", "Unsure", "Unsolved"]
 Choice = Literal["first", "second", "equal"]
 """A vote on which of two answers is better."""
 
+MAX_JSON_CHARS = 10_000
+"""Length of the end of a reply in which JSON is sought, since each brace may begin an object."""
 MAX_REASON_CHARS = 500
 """Maximum length of a stored reason in characters."""
 
@@ -77,11 +79,12 @@ def _find_verdict(text: str, field: str, named: re.Pattern[str], bare: str) -> s
 
 
 def _find_json_objects(text: str) -> Iterator[dict[str, Any]]:
-    """Yield the JSON objects in a text."""
+    """Yield the JSON objects in the last `MAX_JSON_CHARS` characters of a text."""
+    text = text[-MAX_JSON_CHARS:]
     decoder = json.JSONDecoder(strict=False)
     for brace in re.finditer(r"\{", text):
         try:
             content, _ = decoder.raw_decode(text, brace.start())
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         yield content

@@ -17,8 +17,10 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from codetool.answers.final_answer import extract_path_answer
-from codetool.errors import ConfigError
+from codetool.concurrency import call_in_thread
+from codetool.errors import CheckTimeoutError, ConfigError
 from codetool.interfaces import Benchmark, ModelServers
+from codetool.interfaces.evaluation import CHECK_SECONDS
 from codetool.model_types import Scores
 from codetool.runs.operational import Operational
 from codetool.tool_calls.gold_path import remaining_gold_calls
@@ -69,7 +71,12 @@ class OraclePRM:
             Node(id=task.id, depth=len(path) + 1, step=step, execution=execution)
             for step, execution in zip(candidates, executions, strict=True)
         ]
-        return Scores(tuple(float(self._is_on_gold_path(task, [*path, end])) for end in ends))
+        try:
+            return await call_in_thread(
+                lambda: Scores(tuple(float(self._is_on_gold_path(task, [*path, end])) for end in ends)), CHECK_SECONDS
+            )
+        except TimeoutError as error:
+            raise CheckTimeoutError(type(self.benchmark).__name__, CHECK_SECONDS) from error
 
     def _is_on_gold_path(self, task: Task, path: Sequence[Node]) -> bool:
         finished = path[-1].finished

@@ -98,7 +98,7 @@ def _parse_variants(text: str) -> Iterator[object]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # an invalid escape sequence only warns
                 yield ast.literal_eval(each)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
             pass
 
 

@@ -41,7 +41,8 @@ from codetool.types import JSON, Parameter, ToolAnswer, ToolCall
 log = logging.getLogger(__name__)
 
 _FENCE = re.compile(r"^\s*```\w*\s*\n(.*?)\n?\s*```\s*$", re.DOTALL)
-_FIELDS = re.compile(r'"error"\s*:\s*"(?P<error>.*?)"\s*,\s*"response"\s*:\s*"?(?P<response>.*)', re.DOTALL)
+_ERROR_FIELD = re.compile(r'"error"\s*:\s*"')
+_RESPONSE_FIELD = re.compile(r'"\s*,\s*"response"\s*:\s*"?')
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -207,8 +208,9 @@ def extract_reply(text: str) -> Reply | None:
     content = parse_data(text[text.find("{") :]) if "{" in text else text
     if isinstance(content, Mapping):
         return parse_reply(content.get("error"), content["response"]) if "response" in content else None
-    if match := _FIELDS.search(text):
-        return parse_reply(match["error"], re.sub(r'"?\s*\}?\s*$', "", match["response"]))
+    if (error := _ERROR_FIELD.search(text)) and (response := _RESPONSE_FIELD.search(text, error.end())):
+        rest = text[response.end() :].rstrip().removesuffix("}").rstrip().removesuffix('"')
+        return parse_reply(text[error.end() : response.start()], rest)
     return None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from codetool.judges.verdict_parser import MAX_REASON_CHARS, extract_reason, parse_choice, parse_label
@@ -50,3 +52,12 @@ def test_a_reason_is_the_one_given_else_what_was_said_and_short() -> None:
     assert extract_reason('x {"answer_status": "Solved", "reason": "all\nthere"}') == "all there"
     assert extract_reason("<think>long</think> Solved, I think") == "Solved, I think"
     assert len(extract_reason("word " * 1000)) == MAX_REASON_CHARS
+
+
+@pytest.mark.parametrize(
+    "reply", ['{"a":' * 40_000, '{"a":' * 2_000 + "1" + "}" * 2_000, '{"answer_status": ' * 10_000]
+)
+def test_replies_without_end_are_unreadable_at_once(reply: str) -> None:
+    start = time.process_time()
+    parse_label(reply)
+    assert time.process_time() - start < 2

@@ -24,6 +24,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from codetool.answers.final_answer import MAX_ANSWER_CHARS
 from codetool.benchmarks.answer_checker.dates import extract_dates, extract_dates_in_order
 from codetool.benchmarks.answer_checker.lists import matches_list, matches_some
 from codetool.benchmarks.answer_checker.literals import (
@@ -63,9 +64,11 @@ REPLY = re.compile(
 def matches(answer: Answer, text: str | None, query: str = "") -> bool:
     """Return whether `text`, a printed final answer, states the right answer and nothing that contradicts it.
 
-    `query` is the task's query: a repetition of it is no answer, and it tells which unit a number must have.
+    Only the first `MAX_ANSWER_CHARS` characters count. `query` is the task's query: a repetition of it is no answer,
+    and it tells which unit a number must have.
     """
-    reply_text = strip_query(re.sub(r"[ \t]{2,}", " ", text or ""), query)
+    text = (text or "")[:MAX_ANSWER_CHARS]
+    reply_text = strip_query(re.sub(r"[ \t]{2,}", " ", text), query)
     if not reply_text.strip():
         return False
     # Names are compared before `1917` and `Infinity` are parsed as numbers.

@@ -87,7 +87,7 @@ def _parse_json_or_python(text: str) -> Any:
     for parse in (json.loads, _parse_python):
         try:
             value = parse(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # TypeError: `{{}}`
             continue
         if isinstance(value, tuple) and not text.startswith("("):  # `1,234` is a number, not a pair
             continue

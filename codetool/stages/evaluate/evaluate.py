@@ -18,7 +18,7 @@ from codetool.answers.final_answer import extract_last_output
 from codetool.concurrency import gather_or_cancel
 from codetool.config.run_config import RunConfig
 from codetool.errors import CodeToolError, WriteError
-from codetool.evaluation.score_task import TaskRecord, record_failure, score_task
+from codetool.evaluation.score_task import TaskRecord, record_failure, score_task_in_thread
 from codetool.http.endpoint import EndpointConfig
 from codetool.interfaces import Executor, ModelServers, Policy, PolicyOption, ProcessRewardModel
 from codetool.model_types import Weights
@@ -214,7 +214,7 @@ async def _solve(attempt: _Attempt, config: RunConfig, parts: Components) -> Tas
     """
     try:
         result = await _search(attempt, config, parts)
-        return score_task(attempt.task, result, config.benchmark, attempt.seconds)
+        return await score_task_in_thread(attempt.task, result, config.benchmark, attempt.seconds)
     except WriteError:
         raise  # of the candidates' journal; no further task could be recorded either
     except (Exception, SystemExit) as error:  # a check may call sys.exit, as scripts do

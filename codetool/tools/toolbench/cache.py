@@ -188,7 +188,7 @@ def _parse_arguments(text: str) -> dict[str, JSON] | None:
     """The arguments in a key of a file (a Python dict literal), None if it is not one."""
     try:
         arguments = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return None
     return {str(name): value for name, value in arguments.items()} if isinstance(arguments, dict) else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -199,3 +200,9 @@ async def test_a_model_that_is_not_named_or_not_there_is_told_before_any_call() 
             pass
     with pytest.raises(MissingError, match="system_file=nowhere.txt"):
         simulator("http://127.0.0.1:9/v1", system_file="nowhere.txt").checksum()
+
+
+def test_a_reply_of_many_fields_without_end_is_read_at_once() -> None:
+    start = time.process_time()
+    assert extract_reply('{"error": "solved' * 12_000) is None
+    assert time.process_time() - start < 1
