@@ -6,7 +6,17 @@ Import every Protocol from this package; the modules group them.
 """
 
 from codetool.interfaces.evaluation import AnswerOption, Benchmark, Judge, PrintedAnswer, Tracker
-from codetool.interfaces.models import ModelServers, Policy, PolicyOption, PRMOption, ProcessRewardModel, Prompt
+from codetool.interfaces.models import (
+    ModelServers,
+    Policy,
+    PolicyOption,
+    PRMOption,
+    ProcessRewardModel,
+    Prompt,
+    Servable,
+    Trainable,
+    TrainablePRM,
+)
 from codetool.interfaces.sandbox import CallTool, Executor, ExecutorOption, Interpreter
 from codetool.interfaces.search import Expand, Reward, SearchStrategy
 from codetool.interfaces.tools import Examples, Simulator, ToolSession, ToolSessionFactory, ToolsOption, ToolSource
@@ -30,10 +40,13 @@ __all__ = [
     "Prompt",
     "Reward",
     "SearchStrategy",
+    "Servable",
     "Simulator",
     "ToolSession",
     "ToolSessionFactory",
     "ToolSource",
     "ToolsOption",
     "Tracker",
+    "Trainable",
+    "TrainablePRM",
 ]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from codetool.model_types import Sampling, Scores, ServedModel, Weights
 from codetool.types import Candidate, Execution, Node, Step, Task
@@ -144,4 +144,56 @@ class PRMOption(Protocol):
 
     def open(self, servers: ModelServers) -> AbstractAsyncContextManager[ProcessRewardModel | None]:
         """Open the live PRM, or None where the reward has no latent term."""
+        ...
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """Settings of a policy whose model stage=train can train."""
+
+    @property
+    def model(self) -> str:
+        """Hub name or folder of the base model."""
+        ...
+
+    @property
+    def prompt(self) -> Any:
+        """Format of the model's input; it is recorded beside the trained weights."""
+        ...
+
+    def find_trainable_model(self) -> Any:
+        """Return the `codetool.models.locate.ModelFolders` of the weights that training starts from.
+
+        Raises ConfigError if the model cannot be trained with these settings, MissingError if it is not there.
+        """
+        ...
+
+
+@runtime_checkable
+class TrainablePRM(Trainable, Protocol):
+    """Settings of a PRM whose model stage=train can train on the process data of stage=collect."""
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        """Words for high and for low potential; each is one token of the model."""
+        ...
+
+
+@runtime_checkable
+class Servable(Protocol):
+    """Settings of a PRM that stage=serve_prm can serve."""
+
+    def weights(self) -> Weights | None:
+        """Return the weights that the run's own vLLM server has to serve for it; None if it needs none."""
+        ...
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return the JSON object that `/health` shows, such as its `model`, `labels` and `prompt`.
+
+        Raises ConfigError if it cannot be served with these settings, MissingError without its model.
+        """
+        ...
+
+    def open_scorer(self, servers: ModelServers) -> AbstractAsyncContextManager[Any]:
+        """Open the `codetool.prm.label_scorer.LabelScorer` that scores chats."""
         ...

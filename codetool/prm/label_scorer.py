@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from codetool.prompts.messages import Message
 
@@ -36,6 +36,24 @@ class LabelScorer(Protocol):
         `name` identifies the chats in log messages. `new` states that no chat with their common prefix has been scored
         yet, so that the prefix is not in a cache.
         """
+        ...
+
+
+@runtime_checkable
+class MeasuringScorer(LabelScorer, Protocol):
+    """A scorer that knows the size of its context and tells its progress."""
+
+    @property
+    def max_characters(self) -> int:
+        """Characters that a chat within the model's context has at most."""
+        ...
+
+    def count_tokens(self, chat: Sequence[Message]) -> tuple[int, int]:
+        """Return the number of tokens of a chat, and of the model's context."""
+        ...
+
+    def on_progress(self, callback: Callable[[int, int], None]) -> None:
+        """Call `callback` before every forward pass with its number of sibling groups and its number of tokens."""
         ...
 
 

@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
+import tiny_models
 from command_line import ROOT, read_lines, read_metrics
 from rich.console import Console
+from training_jobs import WORDS as TRAIN_WORDS
+from training_jobs import process_file
 
 from codetool.config.overrides import compose_all
 from codetool.config.run_config import validate
@@ -19,7 +25,10 @@ from codetool.errors import ConfigError
 from codetool.stages.collect.collect import collect
 from codetool.stages.evaluate.run import run as evaluate
 from codetool.stages.evaluate_prm.evaluate_prm import evaluate_prm
+from codetool.stages.judge.judge import judge
 from codetool.stages.report import report
+from codetool.stages.serve.serve_prm import serve_prm
+from codetool.stages.train.train import train
 
 PLUGIN = Path(__file__).parents[1] / "plugin"
 CHOICES = {"benchmark": "film_shop", "search": "widest", "policy": "shop", "prm": "length", "reward": "codetool"}
@@ -57,6 +66,39 @@ def test_a_benchmark_search_prm_policy_and_tool_source_run_through_the_stages(
     assert evaluate_prm(settings(tmp_path, *words), choices, console) == 0
     [measured] = (tmp_path / "evaluate_prm").iterdir()
     assert measured.name.startswith("film_shop-length-")
+
+
+def test_a_prm_and_a_judge_take_part_in_training_serving_and_judging(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console, model = Console(stderr=True), tmp_path / "model"
+    tiny_models.save("llama", model)
+    own = (f"outputs={tmp_path}", "logger=none", SEARCH_PATH, "prm=shop", f"prm.base={model}")
+
+    data = process_file(tmp_path / "process.jsonl", 4)
+    config = validate(compose_all(["stage=train", *own, f"train.files=[{data}]", *TRAIN_WORDS])[0])
+    assert train(config, {"prm": "shop", "tuning": "lora", "experiment": "none"}, console) == 0
+    [trained] = (tmp_path / "train").iterdir()
+    assert trained.name.startswith("prm-shop-lora-") and (trained / "adapter" / "adapter_model.safetensors").is_file()
+
+    answers: list[Any] = []
+
+    async def ask(server: Any, listener: socket.socket) -> None:
+        transport = httpx.ASGITransport(app=server.config.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://prm") as client:
+            body = {"messages": [[{"role": "user", "content": "abc"}]]}
+            answers.extend([(await client.post("/score", json=body)).json(), (await client.get("/health")).json()])
+
+    monkeypatch.setattr("codetool.stages.serve.serve_prm.serve_until_interrupted", ask)
+    served = validate(compose_all(["stage=serve_prm", "serve_prm.port=0", *own])[0])
+    assert serve_prm(served, {"prm": "shop"}, console) == 0
+    assert answers[0]["scores"] == [0.25] and answers[1]["model"] == "shop"
+
+    outcome = evaluate(settings(tmp_path), CHOICES | {"experiment": "shop"}, console)
+    words = ("stage=judge", "judge=shop", f"judge_stage.folder={outcome.folder}")
+    assert judge(settings(tmp_path, *words), CHOICES | {"judge": "shop", "experiment": "shop"}, console) == 0
+    [judged] = (tmp_path / "judge").iterdir()
+    assert read_metrics(judged)["metrics"]["sopr"]["value"] == 1
 
 
 def test_a_renamed_folder_is_of_the_benchmarks_class(tmp_path: Path) -> None:

@@ -16,10 +16,8 @@ from rich.console import Console
 
 from codetool.config.run_config import RunConfig
 from codetool.errors import ConfigError
-from codetool.prm.generative import GenerativePRM
-from codetool.prm.label_scorer import LabelScorer
-from codetool.prm.pointwise import PointwisePRM
-from codetool.prompts.prm_prompt import PairwisePRMPrompt
+from codetool.interfaces import Servable
+from codetool.prm.label_scorer import LabelScorer, MeasuringScorer
 from codetool.stages.serve.http_server import bind_socket, create_server, format_url, serve_until_interrupted
 
 if TYPE_CHECKING:
@@ -63,10 +61,13 @@ def serve_prm(config: RunConfig, choices: Mapping[str, str], console: Console) -
     Raises ConfigError if this PRM cannot be served or the address is not available, MissingError without a model.
     """
     prm = _check_prm(config, choices)
-    about = _describe_prm(prm)
+    about = {**prm.describe(), "version": version("codetool")}
     with bind_socket("serve_prm", config.serve_prm.host, config.serve_prm.port) as listener:
-        trained = f" with {prm.path}" if prm.path else ", untrained: it judges zero-shot"
-        message = f"stage=serve_prm prm={choices['prm']}: {prm.model}{trained}; Ctrl-C ends it"
+        place = getattr(prm, "path", None)
+        trained = f" with {place}" if place else ""
+        untrained = "" if about.get("trained", True) else ", untrained: it judges zero-shot"
+        model = about.get("model") or choices["prm"]
+        message = f"stage=serve_prm prm={choices['prm']}: {model}{trained}{untrained}; Ctrl-C ends it"
         console.print(message, highlight=False, soft_wrap=True)
         if not config.dry_run:
             with suppress(KeyboardInterrupt):  # before the server has begun
@@ -75,50 +76,24 @@ def serve_prm(config: RunConfig, choices: Mapping[str, str], console: Console) -
     return 0
 
 
-def _check_prm(config: RunConfig, choices: Mapping[str, str]) -> GenerativePRM:
-    prm = config.prm
-    if not isinstance(prm, GenerativePRM):
+def _check_prm(config: RunConfig, choices: Mapping[str, str]) -> Servable:
+    if not isinstance(config.prm, Servable):
         raise ConfigError(
             f"stage=serve_prm: prm={choices['prm']} has no model to serve; name a PRM with one that judges a step at a "
             "time: prm=smollm2, prm=qwen7b or prm=llama8b, with prm.path=FOLDER what stage=train has made of it."
         )
-    if isinstance(prm.prompt, PairwisePRMPrompt):
-        raise ConfigError(
-            f"stage=serve_prm: prm={choices['prm']} compares candidates, and a server's answer is one score for each "
-            "chat; name a PRM that judges a step at a time, prm=smollm2 or prm=qwen7b."
-        )
-    return prm
-
-
-def _describe_prm(prm: GenerativePRM) -> dict[str, Any]:
-    """Return the description of the PRM for `/health`; `prompt` is the one it was trained with, null if unknown.
-
-    Raises MissingError without a model, ConfigError if `prm.prompt` differs from the model's prompt.
-    """
-    return {
-        "model": prm.model,
-        "path": prm.path.name if prm.path else None,
-        "trained": prm.path is not None,
-        "checksum": prm.checksum(),
-        "labels": list(prm.labels),
-        "prompt": prm.check_prompt(),
-        "score": prm.score,
-        "sees_observation": prm.sees_observation,
-        "precision": prm.precision,
-        "version": version("codetool"),
-    }
+    return config.prm
 
 
 async def _serve(
-    config: RunConfig, prm: GenerativePRM, about: Mapping[str, Any], settings: ServePRMConfig, listener: socket
+    config: RunConfig, prm: Servable, about: Mapping[str, Any], settings: ServePRMConfig, listener: socket
 ) -> None:
     weights = await asyncio.to_thread(prm.weights)
     planned, folder = [weights] if weights else [], config.outputs / config.stage
     if planned:
         folder.mkdir(parents=True, exist_ok=True)
-    async with config.vllm.open(planned, folder) as servers, prm.open(servers) as live:
-        assert isinstance(live, PointwisePRM)
-        served = _create_prm_server(live.scorer, about, settings)
+    async with config.vllm.open(planned, folder) as servers, prm.open_scorer(servers) as scorer:
+        served = _create_prm_server(scorer, about, settings)
         running = create_server(served.app, settings.grace + 1)
         ending = asyncio.create_task(_end_requests(running, served, settings.grace))
         print(f"{format_url(settings.host, listener)} answers {', '.join(served.paths)}", flush=True)
@@ -127,11 +102,10 @@ async def _serve(
 
 
 def _create_prm_server(scorer: LabelScorer, about: Mapping[str, Any], settings: ServePRMConfig) -> PRMServer:
-    from codetool.prm.local_scorer import LocalScorer  # torch and FastAPI take seconds: only after every check
-    from codetool.prm.server import PRMServer, RequestLimits
+    from codetool.prm.server import PRMServer, RequestLimits  # FastAPI takes a second: only after every check
 
     limits = RequestLimits(settings.max_chats, settings.queue, settings.max_bytes)
-    if not isinstance(scorer, LocalScorer):
+    if not isinstance(scorer, MeasuringScorer):
         return PRMServer(scorer, about, limits)
     limits = replace(limits, max_characters=scorer.max_characters)
     served = PRMServer(scorer, about, limits, scorer.count_tokens)

@@ -36,7 +36,8 @@ def name_base_model(config: RunConfig, base_model: ModelFolders) -> str:
 
 
 def _get_model_name(config: RunConfig) -> str:
-    return str(config.settings[config.train.target]["model"])
+    option: Any = config.prm if config.train.target == "prm" else config.policy
+    return str(option.model)
 
 
 def format_usage(config: RunConfig, choices: Mapping[str, str], overrides: Sequence[str], folder: Path) -> str:
@@ -132,7 +133,8 @@ def _build_card(
     yield f"# {kind}: {'PRM' if prm else 'policy'} on {base}\n"
     yield f"{what[kind]} that {aim}. Licence of the base: {licence or 'not stated in its folder'}.\n"
     if prm:
-        first, second = config.settings["prm"]["labels"]
+        option: Any = config.prm
+        first, second = option.labels
         yield f"Its score is the probability of `{first}` against `{second}` as the next token.\n"
     yield f"Use:\n\n    python run.py {usage}\n"
     yield f"Made by {'; '.join(map(str, parse_code_versions(content)))} with:\n\n    {command}\n"
@@ -149,7 +151,8 @@ def _build_card(
     settings = {name: config.settings[name] for name in ("seed", "train", "tuning", "trainer")}
     settings["train"] = {k: v for k, v in settings["train"].items() if k not in ("files", "val_files")}
     if prm:
-        settings["prm"] = {name: config.settings["prm"][name] for name in ("model", "labels", "prompt")}
+        own = config.settings["prm"]
+        settings["prm"] = {name: own[name] for name in ("model", "labels", "prompt") if name in own}
     yield f"## Settings\n\n```yaml\n{yaml.safe_dump(settings, sort_keys=False)}```"
 
 

@@ -201,7 +201,8 @@ def _look_at_labels(run: _Run) -> None:
     """Warn of labels that cost something, and refuse those that an adapter cannot teach."""
     if run.labels is None:
         return
-    words = list(run.config.settings["prm"]["labels"])
+    option: Any = run.config.prm
+    words = list(option.labels)
     if run.labels.tokenizer is not None:
         log.warning(
             "prm.labels=%s become new tokens, which only the whole model in %s/ knows: no adapter, no server that adds "

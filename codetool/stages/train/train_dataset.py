@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from codetool.config.run_config import RunConfig
 from codetool.errors import ConfigError, MissingError
+from codetool.interfaces import Trainable, TrainablePRM
 from codetool.model_types import ProcessExample
 from codetool.models.chat_template import ChatTokenizer
-from codetool.models.locate import ADAPTERS_FOLDER, EMBEDDED_ADAPTER, ModelFolders, find_or_build
-from codetool.policies.model import ModelPolicyConfig
-from codetool.prm.generative import GenerativePRM
+from codetool.models.locate import ADAPTERS_FOLDER, ModelFolders
 from codetool.prm.label_tokens import find_label_tokens
 from codetool.process_data import examples as process_examples
 from codetool.process_data import transcripts
@@ -77,27 +76,11 @@ def find_base_model(config: RunConfig) -> ModelFolders:
     """Find the model that training starts from. Raises ConfigError if the options name no trainable model."""
     target = config.train.target
     option: Any = config.prm if target == "prm" else config.policy
-    if not isinstance(option, GenerativePRM if target == "prm" else ModelPolicyConfig):
+    if not isinstance(option, TrainablePRM if target == "prm" else Trainable):
         choices = "prm=smollm2, prm=qwen7b or prm=llama8b" if target == "prm" else "policy=smollm2 or policy=qwen7b"
         raise ConfigError(f"train.target={target}: {target}= names no model that can be trained. Choose {choices}.")
-    if target == "prm" and not isinstance(option.prompt, PRMPrompt):
-        raise ConfigError(
-            "stage=train trains a PRM that judges steps one by one; prm=pairwise compares two. Choose prm=smollm2 or "
-            "prm=qwen7b: a judge of single steps can compare as well."
-        )
-    if isinstance(option, GenerativePRM) and option.sees_observation:
-        raise ConfigError(
-            "prm.sees_observation=true: process data does not hold what the judged step itself printed, so a PRM that "
-            "reads it cannot be trained on them. Leave it out."
-        )
-    path = None if option.path == EMBEDDED_ADAPTER else option.path  # the embedded adapter was trained so itself
-    found = find_or_build(target, option.model, path, wheel=option.weights_wheel)
-    if found.adapter is not None:
-        raise ConfigError(
-            f"{target}.path={path} is an adapter, and that option names whole models when one is trained. To go on "
-            f"from the adapter: {target}.path=null tuning.init_adapter={path}"
-        )
-    return found
+    folders: ModelFolders = option.find_trainable_model()
+    return folders
 
 
 def find_initial_adapter(config: RunConfig) -> Path | None:
