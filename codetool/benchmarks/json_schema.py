@@ -19,6 +19,8 @@ MAX_NODES = 500
 """Maximum names and types in a summary. A larger one is cut at the deepest level at which it is small enough."""
 MAX_PROPERTIES = 60
 """Maximum properties of one object, and maximum alternatives of one value."""
+MAX_REFERENCES = 50
+"""Maximum number of references on the way from one to the object that it stands for."""
 COMBINATIONS = ("allOf", "oneOf", "anyOf")
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 
@@ -132,7 +134,9 @@ def _follow(document: Document, node: Any, where: str, seen: set[str]) -> Any:
     while isinstance(node, Mapping) and isinstance(node.get("$ref"), str):
         reference = node["$ref"]
         if reference in seen:
-            raise ConfigError(f"{where}: {reference} refers to itself.")
+            raise ConfigError(f"{where}: {reference[:200]} refers to itself.")
+        if len(seen) >= MAX_REFERENCES:
+            raise ConfigError(f"{where}: more than {MAX_REFERENCES} references lead from one to the next.")
         seen.add(reference)
         node = _lookup(document, reference, where, seen)
     return node

@@ -10,10 +10,10 @@ An operation that cannot be parsed is skipped with a warning that names it, unle
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -24,10 +24,20 @@ from codetool.benchmarks.openapi_bodies import json_content
 from codetool.benchmarks.openapi_parameters import Operation, extract_first_paragraph, iterate_parameters
 from codetool.benchmarks.swagger import convert_to_openapi_3
 from codetool.errors import ConfigError
+from codetool.runs.bounded_input import parse_json, parse_yaml
 from codetool.types import JSON, Effect, Tool
 
 log = logging.getLogger(__name__)
 
+MAX_OPERATIONS = 20_000
+"""Maximum number of operations of a document; the largest published ones have some thousand."""
+MAX_PATH_CHARS = 1_000
+"""Maximum length of an operation's path."""
+MAX_ERROR_CHARS = 300
+MAX_WARNINGS = 20
+"""Maximum number of warnings about one document."""
+DOCUMENT_MODULES = ("json_schema", "openapi", "openapi_bodies", "openapi_parameters")
+"""Modules that log warnings about a document."""
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
 
@@ -43,9 +53,9 @@ class _Loader(yaml.SafeLoader):
 def parse_document(text: str) -> Mapping[str, Any]:
     """Parse a JSON or YAML text. Raises ConfigError if it is neither or is no object."""
     try:
-        document = json.loads(text) if text.lstrip().startswith("{") else yaml.load(text, _Loader)  # noqa: S506
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"The OpenAPI document is neither JSON nor YAML: {' '.join(str(error).split())}.") from error
+        document = parse_json(text) if text.lstrip().startswith("{") else parse_yaml(text, _Loader)
+    except ValueError as error:
+        raise ConfigError(f"The OpenAPI document cannot be read as JSON or YAML: {str(error)[:300]}.") from error
     if not isinstance(document, Mapping):
         raise ConfigError(f"The OpenAPI document is {str(document)[:80]!r} and not an object.")
     return document
@@ -57,20 +67,45 @@ def parse_tools(document: Mapping[str, Any]) -> tuple[Tool, ...]:
     Raises:
         ConfigError: The document is malformed, or no operation can be parsed; the message names the position.
     """
-    document = _ensure_version_3(document)
-    secrets, tools, errors = frozenset(_iterate_api_key_names(document)), list[Tool](), list[str]()
-    for path, method, raw in _iterate_operations(document, errors):
-        try:
-            item = resolve_reference(document, raw, f"paths.{path}")
-            body = resolve_reference(document, item[method], f"paths.{path}.{method}")
-            tools.append(_parse_tool(document, Operation(method.upper(), path, item, body), secrets))
-        except ConfigError as error:
-            errors.append(str(error))
-    if errors and not tools:
-        raise ConfigError(" ".join(errors[:3]))
-    for message in errors:
-        log.warning("An operation of the OpenAPI document is skipped. %s", message)
+    with _limit_warnings():
+        document = _ensure_version_3(document)
+        secrets, tools, errors = frozenset(_iterate_api_key_names(document)), list[Tool](), list[str]()
+        for path, method, raw in _iterate_operations(document, errors):
+            try:
+                item = resolve_reference(document, raw, f"paths.{path}")
+                body = resolve_reference(document, item[method], f"paths.{path}.{method}")
+                tools.append(_parse_tool(document, Operation(method.upper(), path, item, body), secrets))
+            except ConfigError as error:
+                errors.append(str(error)[:MAX_ERROR_CHARS])
+            if len(tools) + len(errors) > MAX_OPERATIONS:
+                raise ConfigError(f"The OpenAPI document describes more than {MAX_OPERATIONS:,} operations; split it.")
+        if errors and not tools:
+            raise ConfigError(" ".join(errors[:3]))
+        for message in errors:
+            log.warning("An operation of the OpenAPI document is skipped. %s", message)
     return tuple(_make_names_unique(tools))
+
+
+@contextmanager
+def _limit_warnings() -> Iterator[None]:
+    """Log at most `MAX_WARNINGS` warnings about a document, and the number of further ones."""
+    count = 0
+
+    def is_within_limit(record: logging.LogRecord) -> bool:
+        nonlocal count
+        count += 1
+        return count <= MAX_WARNINGS
+
+    loggers = [logging.getLogger(f"{__package__}.{name}") for name in DOCUMENT_MODULES]
+    for logger in loggers:
+        logger.addFilter(is_within_limit)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(is_within_limit)
+    if count > MAX_WARNINGS:
+        log.warning("%d further warnings about the OpenAPI document are left out.", count - MAX_WARNINGS)
 
 
 def tool_name(method: str, path: str) -> str:
@@ -109,10 +144,13 @@ def _iterate_operations(document: Document, errors: list[str]) -> Iterator[tuple
         try:
             item = resolve_reference(document, raw, f"paths.{path}")
         except ConfigError as error:
-            errors.append(str(error))
+            errors.append(str(error)[:MAX_ERROR_CHARS])
+            continue
+        if len(str(path)) > MAX_PATH_CHARS:
+            errors.append(f"paths.{str(path)[:80]}…: a path has at most {MAX_PATH_CHARS:,} characters.")
             continue
         if not str(path).startswith("/"):
-            errors.append(f"paths.{path}: a path begins with a slash.")
+            errors.append(f"paths.{path}: a path begins with a slash."[:MAX_ERROR_CHARS])
             continue
         yield from ((str(path), method, raw) for method in item if method in METHODS)
 
@@ -169,16 +207,16 @@ def _select_server(document: Document, operation: Operation) -> str:
     for url in urls:
         if re.fullmatch(r"https?://[^/{}]+[^{}]*", url):
             return re.sub(r"(?<=//)[^/]*@", "", url).rstrip("/")
-    first_url = urls[0] if urls else ""
+    first_url = urls[0][:200] if urls else ""
     raise ConfigError(f"{operation.where}: server {first_url!r} is not an absolute http(s) URL; add it under servers.")
 
 
 def _fill_server_variables(server: Mapping[str, Any]) -> str:
-    url, variables = str(server.get("url") or "").strip(), server.get("variables")
+    url, variables = str(server.get("url") or "").strip()[: 2 * MAX_PATH_CHARS], server.get("variables")
     for name, variable in variables.items() if isinstance(variables, Mapping) else ():
         if isinstance(variable, Mapping):
             default = variable.get("default", next(iter(get_list(variable, "enum")), f"{{{name}}}"))
-            url = url.replace(f"{{{name}}}", str(default))
+            url = url.replace(f"{{{name}}}", str(default)[:MAX_PATH_CHARS])[: 2 * MAX_PATH_CHARS]
     return f"https:{url}" if url.startswith("//") else url
 
 

@@ -23,6 +23,9 @@ SECRET = re.compile(
 SECRET_TEXT = re.compile(r"\bbearer\s+\S+|\beyJ[\w-]{8,}[\w.-]*|\b[0-9a-f]{32,}\b", re.I)
 IGNORED_HEADERS = frozenset({"accept", "content-type", "authorization"})
 """Headers that OpenAPI (3.0, 4.7.12) ignores among parameters; other parts of the document define them."""
+MAX_PARAMETERS = 500  # maximum parameters of an operation or path item
+MAX_DEFAULT_CHARS = 1_000  # a longer default is left out
+MAX_DESCRIPTION_CHARS = 10_000  # characters of a description in which its first paragraph is sought
 TEXT_LIMIT = 200  # maximum characters of a description
 CHOICES = 60  # maximum choices of a parameter that are shown
 
@@ -44,12 +47,17 @@ class Operation:
 def iterate_parameters(document: Document, operation: Operation, secrets: frozenset[str]) -> Iterator[Parameter]:
     """Yield the parameters of the path item, of the operation, which override them, and of the body."""
     for holder in (operation.item, operation.body):
-        for index, raw in enumerate(get_list(holder, "parameters")):
+        entries = get_list(holder, "parameters")
+        if len(entries) > MAX_PARAMETERS:
+            raise ConfigError(f"{operation.where}: {len(entries):,} parameters; at most {MAX_PARAMETERS} are read.")
+        for index, raw in enumerate(entries):
             position = f"{operation.where} parameters[{index}]"
             entry = resolve_reference(document, raw, position)
             name, location = entry.get("name"), entry.get("in")
             if not isinstance(name, str) or location not in ("path", "query", "header", "cookie"):
                 raise ConfigError(f"{position}: name {name!r} in {location!r} is no parameter.")
+            if len(name) > TEXT_LIMIT:
+                raise ConfigError(f"{position}: the name {name[:40]!r}… has more than {TEXT_LIMIT} characters.")
             if location == "header" and name.lower() in IGNORED_HEADERS:
                 continue
             secret = location != "path" and _is_secret(name, secrets)
@@ -112,15 +120,16 @@ def _make_parameter(
 ) -> Parameter:
     default: JSON = schema.get("default")
     choices = [schema["const"]] if "const" in schema else get_list(schema, "enum")
-    texts = [str(choice) for choice in choices if choice is not None and not SECRET_TEXT.search(str(choice))]
+    shown = [str(choice)[:TEXT_LIMIT] for choice in choices[: CHOICES + 1] if choice is not None]
+    texts = [text for text in shown if not SECRET_TEXT.search(text)]
     return Parameter(
         name=name,
         location=location,
         type=type_name(document, schema, where),
         required=required,
         description=f"{extract_first_paragraph(description or schema.get('description'))} {note}".strip(),
-        default=None if SECRET_TEXT.search(str(default)) else default,
-        choices=tuple(texts if len(texts) <= CHOICES else [*texts[:CHOICES], "…"]),
+        default=None if len(str(default)) > MAX_DEFAULT_CHARS or SECRET_TEXT.search(str(default)) else default,
+        choices=tuple(texts if len(choices) <= CHOICES else [*texts[:CHOICES], "…"]),
     )
 
 
@@ -130,5 +139,5 @@ def _is_secret(name: str, secrets: frozenset[str]) -> bool:
 
 def extract_first_paragraph(raw: Any) -> str:
     """Return the first paragraph of a description on one line, without anything that looks like a key."""
-    line = " ".join(str(raw or "").strip().split("\n\n")[0].split())
+    line = " ".join(str(raw or "")[:MAX_DESCRIPTION_CHARS].strip().split("\n\n")[0].split())
     return SECRET_TEXT.sub("…", line)[:TEXT_LIMIT].rstrip()
