@@ -28,6 +28,7 @@ def run(who: str, *command: str, isolation: str = "required") -> subprocess.Comp
     return subprocess.run(weaker, env=environment, cwd=HERE.parents[1], capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user runs the attacks as himself anyway")
 @pytest.mark.skipif(not Path(sys.prefix).stat().st_mode & 0o001, reason="only its owner may enter this environment")
 def test_attacks_fail_for_an_ordinary_user_too() -> None:
@@ -38,6 +39,7 @@ def test_attacks_fail_for_an_ordinary_user_too() -> None:
     assert " passed" in ended.stdout
 
 
+@pytest.mark.slow
 def test_attacks_fail_without_namespaces_too(tmp_path: Path) -> None:
     ended = run("no_namespaces", *PYTEST, "--basetemp", str(tmp_path / "t"), isolation="best_effort")
     assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-2000:]

@@ -131,6 +131,7 @@ def test_a_file_may_not_choose_a_benchmark_that_is_none(tmp_path: Path, capsys: 
     assert not (tmp_path / "made").exists() and "is no Benchmark" in capsys.readouterr().err.replace("\n", " ")
 
 
+@pytest.mark.slow
 def test_the_wheel_runs_and_is_extended(tmp_path: Path) -> None:
     source, unpacked = tmp_path / "source", tmp_path / "site"
     left_out = shutil.ignore_patterns(".git", "outputs", "tests", ".*_cache", "build")

@@ -343,6 +343,7 @@ threading.Thread(target=fail, daemon=True).start()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fails", [AT_ONCE, LATER], ids=["at once", "once the processes have met"])
 def test_a_process_that_fails_is_told_of_and_its_log_stays(
     run: CommandLine, model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
