@@ -49,9 +49,8 @@ def test_a_former_setting_is_unknown_and_its_current_name_exists(word: str | Non
             assert part in settings, f"{word} has no {new}"
             settings = settings[part]
     with pytest.raises(ConfigError) as error:
-        compose_all([*([word] if word else []), *(f"{old}=1" for old in names)])
-    for old in names:
-        assert f"{old}=1: no such option. Did you mean {find_current_name(old)}?" in str(error.value)
+        compose_all([*([word] if word else []), f"{names[0]}=1"])
+    assert f"{names[0]}=1: no such option. Did you mean {find_current_name(names[0])}?" in str(error.value)
 
 
 @pytest.mark.parametrize("old", sorted(RENAMED_GROUPS))

@@ -14,6 +14,7 @@ from report_data import data
 
 from codetool.stages.evaluate.summary_display import describe_untrained_prm
 
+TASKS = 2
 SENTENCE = "benchmark=tmdb search=beam prm=qwen7b"
 
 
@@ -27,8 +28,8 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def _machine(hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine with RestBench's files, which are stand-ins, and with a download of the 7B model."""
-    restbench_stand_in.write(tmp_path / "data")
+    """A machine with stand-ins for RestBench's files and with a download of the 7B model."""
+    restbench_stand_in.write(tmp_path / "data", TASKS)
     monkeypatch.setenv("CODETOOL_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("HF_HUB_CACHE", str(hub))
 
@@ -59,19 +60,19 @@ def test_one_model_as_policy_and_prm(run: CommandLine) -> None:
     done = run(*shlex.split(SENTENCE), *policy)
     assert done.returncode == 0, done.stderr
     check_run(run.folder("tmdb-beam-qwen7b-qwen7b"))
-    assert "no_code 3" in done.stdout
+    assert f"no_code {TASKS}" in done.stdout
 
 
 def check_run(folder: Path) -> str:
-    """The address of the report of a finished run of the stand-in's three tasks, in which every step has a latent."""
+    """The address of the report of a finished run of the stand-in's tasks, in which every step has a latent."""
     trees, results = read_lines(folder, "trees"), read_lines(folder, "results")
-    assert sorted(line["task_id"] for line in results) == ["q0", "q1", "q2"]
+    assert sorted(line["task_id"] for line in results) == [f"q{place}" for place in range(TASKS)]
     steps = [node for tree in trees for node in tree["nodes"] if node["parent"] is not None]
     assert len(steps) >= 3 and all(0 < node["latent"] < 1 for node in steps)
     measured = read_metrics(folder)
-    assert measured["tasks"]["asked"] == 3 and measured["metrics"]["prm_tokens"]["value"] > 0
+    assert measured["tasks"]["asked"] == TASKS and measured["metrics"]["prm_tokens"]["value"] > 0
     held = data((folder / "report.html").read_text(encoding="utf-8"))
-    assert {row["task_id"] for row in held["lines"]} == {"q0", "q1", "q2"}
+    assert {row["task_id"] for row in held["lines"]} == {f"q{place}" for place in range(TASKS)}
     return (folder / "report.html").as_uri()
 
 

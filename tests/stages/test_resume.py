@@ -22,11 +22,11 @@ SECONDS = 0.3
 @pytest.fixture
 def policy(kills: int) -> Iterator[ChatServer]:
     """So slow that the run does not end before its last kill."""
-    with scripted_server(latency=0.02 * kills) as server:
+    with scripted_server(latency=0.02 * max(kills, 5)) as server:
         yield server
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_kills_lose_no_task_and_repeat_none(run: CommandLine, policy: ChatServer, kills: int) -> None:
     words = (*WORDS, f"policy.base_url={policy.url}")
     moments = random.Random(0)

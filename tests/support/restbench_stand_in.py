@@ -23,12 +23,12 @@ CANDIDATES = 5
 """Tools that each query offers; the published files have 20."""
 
 
-def write(folder: Path) -> None:
-    """Write the three files that benchmark=tmdb reads below the folder that CODETOOL_DATA names."""
+def write(folder: Path, number: int = len(QUERIES)) -> None:
+    """Write the files that benchmark=tmdb reads below the folder that CODETOOL_DATA names, with the first queries."""
     document = _document()
     names = [tool_name(method.upper(), path) for path, item in document["paths"].items() for method in item]
-    queries = [{"query": query, "solution": list(gold)} for query, gold in QUERIES]
-    gold_names = [[tool_name(*endpoint.split(" ", 1)) for endpoint in gold] for _, gold in QUERIES]
+    queries = [{"query": query, "solution": list(gold)} for query, gold in QUERIES[:number]]
+    gold_names = [[tool_name(*endpoint.split(" ", 1)) for endpoint in gold] for _, gold in QUERIES[:number]]
     candidates = [{"api_list": list(dict.fromkeys([*gold, *names]))[:CANDIDATES]} for gold in gold_names]
     files = {
         "restbench/tmdb.json": queries, "restbench/tmdb_oas.json": document, "codetool/tmdb_candidates.json": candidates

@@ -36,7 +36,7 @@ LEFT_OUT = ("codetool.__main__", "codetool.execution.inside.")
 """Modules that run when they are imported, or that belong into the sandbox."""
 
 
-def run_warm(command: Sequence[str], *, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def run_warm(command: Sequence[str], *, timeout: float = 600) -> subprocess.CompletedProcess[str]:
     """What `subprocess.run` returns for `[python, run.py, *words]`, run in a fork of the warm process."""
     process = WarmProcess(command)
     try:
