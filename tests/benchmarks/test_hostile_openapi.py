@@ -101,7 +101,7 @@ def test_parts_of_an_operation_are_limited(within: dict[str, Any], above: dict[s
 
 
 def test_long_texts_defaults_and_choices_are_cut() -> None:
-    schema = {"default": "y" * 10**6, "enum": [f"{n}" * 1000 for n in range(1000)]}
+    schema = {"default": "y" * 10**6, "enum": [f"choice {n} " * 100 for n in range(1000)]}
     parameter = {"name": "x", "in": "query", "description": "z " * 10**6, "schema": schema}
     (tool,) = read(with_parameters(parameter, {"name": "y", "in": "query", "schema": {"default": "z" * 1000}}))
     long, short = tool.parameters
