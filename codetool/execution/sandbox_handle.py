@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import math
+import secrets
 import subprocess
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,7 +38,6 @@ class SandboxHandle:
     own_mounts: bool
     on_end: Callable[[ManagedProcess], None] = lambda process: None
     _processes: dict[int, ManagedProcess] = field(default_factory=dict)
-    _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _control_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _requests: set[asyncio.Task[Any]] = field(default_factory=set)
 
@@ -75,9 +74,9 @@ class SandboxHandle:
             self.supervisor.revoke(pid)
 
     def new_folder(self, parent: str) -> str:
-        """A new name for a branch's scratch folder, inside its parent's folder."""
-        number = next(self._numbers)
-        return f"{parent}/{BRANCHES_FOLDER}/{number}" if parent else str(number)
+        """A new name for a branch's scratch folder, inside its parent's folder. Other branches cannot guess it."""
+        name = secrets.token_hex(16)
+        return f"{parent}/{BRANCHES_FOLDER}/{name}" if parent else name
 
     async def make_folder(self, folder: str) -> None:
         """Make a scratch folder. Raises ForkRefusedError if it cannot be made, SandboxEndedError if pid 1 has ended."""

@@ -35,6 +35,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(PACKAGE, site / "codetool", ignore=shutil.ignore_patterns("data", "__pycache__", "conf"))
     (site / GOLD).parent.mkdir(parents=True, exist_ok=True)
     (site / GOLD).write_text("BREACH")
+    (site / "link").symlink_to("codetool")
     (site / "neighbour.py").write_text("value = 7")
     (site / "others.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")))
     (environment / "lib64").symlink_to("lib")
@@ -48,13 +49,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_installed_package_is_not_readable(prefix: tuple[str, ...], site: Path) -> None:
     python = site.parents[2] / "bin/python"
     alias = site.parents[2] / "lib64" / site.relative_to(site.parents[1])
-    paths = [str(folder / name) for folder in (site, alias) for name in (GOLD, "codetool/types.py")]
+    paths = [str(folder / name) for folder in (site, alias) for name in (GOLD, "codetool/types.py", "link/types.py")]
     isolation = "best_effort" if prefix else "required"
     environment = os.environ | {"PYTHONPATH": str(HERE), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [*prefix, str(python), "-c", READ, isolation, *paths]
     ended = subprocess.run(command, env=environment, cwd=HERE, capture_output=True, text=True, timeout=60)
     first, *errors, neighbour = ended.stdout.splitlines()
     assert first == f"{site / 'codetool/__init__.py'} {'NO' if prefix else 'us'}", ended.stderr
-    assert len(errors) == 4
+    assert len(errors) == 6
     assert set(errors) <= {"PermissionError", "FileNotFoundError"}
     assert "observation='7 neighbour.py" in neighbour, neighbour

@@ -78,8 +78,6 @@ async def test_branch_that_shares_something_is_killed(name: str, filled: bool, s
     root, honest = await sandbox.start(TASK, Tool()), await sandbox.start(TASK, Tool())
     execution = await root.run(WORKER + (FILL if filled else "") + sabotage)
     assert execution.status in ("ok", "killed"), execution
-    if name == "works in its parent's folder" and not filled:
-        pytest.skip("an empty folder is dropped, and its branch works nowhere")
     if root.process is not None and root.process.alive:
         with pytest.raises(Exception, match=reason):
             await root.process.fork()
@@ -116,6 +114,28 @@ async def test_settled_branch_cannot_take_the_permission_of_a_new_one() -> None:
         branches = [await root.branch() for _ in range(5)]
         assert [(await branch.run("print(1)")).observation for branch in branches] == ["1\n"] * 5
         assert (await stealing).observation == "False\n"
+
+
+async def test_step_that_closes_every_folder_it_can_name_ends_no_other_task(sandbox: Sandbox) -> None:
+    attacker = await sandbox.start(TASK, Tool())
+    code = (
+        "import ctypes, time\nlibc = ctypes.CDLL(None)\nend = time.time() + 0.4\nwhile time.time() < end:\n"
+        "    libc.chmod(b'/scratch', 0)\n    for n in range(2, 60):\n"
+        "        for path in (f'/scratch/{n}', f'/scratch/home/.branches/{n}', f'../{n}'): libc.chmod(path.encode(), 0)"
+    )
+
+    async def work(number: int) -> str:
+        root = await sandbox.start(TASK, Tool())
+        await root.run(f"open('f', 'w').write('{number}')")
+        branch = await root.branch()
+        execution = await branch.run("print(open('f').read())")
+        await root.close()
+        await branch.close()
+        return execution.observation
+
+    attack = asyncio.ensure_future(attacker.run(code))
+    assert await asyncio.gather(*(work(n) for n in range(20))) == [f"{n}\n" for n in range(20)]
+    assert (await attack).status in ("ok", "timeout")
 
 
 @pytest.mark.parametrize("path", ["/scratch", "/scratch/home", "."])

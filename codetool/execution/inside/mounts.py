@@ -60,7 +60,7 @@ def exclude(hidden: Iterable[str], readable: Iterable[str]) -> tuple[list[str], 
             continue
         if any(other.startswith(f"{path}/") for other in hidden):
             opened.append(path)
-            left += [entry.path for entry in os.scandir(path)]
+            left += [entry.path for entry in os.scandir(path) if not entry.is_symlink()]  # a link may lead to it
         else:
             kept.append(path)
     return sorted(kept), sorted(opened)

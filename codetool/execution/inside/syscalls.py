@@ -46,7 +46,7 @@ WAITING: SyscallTable = {
 
 THREADS: SyscallTable = {
     "wait4": (61, 260), "waitid": (247, 95),
-    "futex": (202, 98), "set_robust_list": (273, 99), "get_robust_list": (274, 100), "rseq": (334, 293),
+    "futex": (202, 98), "set_robust_list": (273, 99), "rseq": (334, 293),
     "set_tid_address": (218, 96), "gettid": (186, 178), "exit": (60, 93), "exit_group": (231, 94),
     "sched_yield": (24, 124), "sched_getaffinity": (204, 123), "getcpu": (309, 168), "restart_syscall": (219, 128),
 }
