@@ -36,7 +36,8 @@ class InterpreterResources:
     launch: Callable[[], Awaitable[LiveProcess]]
     """Starts another sandbox and returns its zygote. Raises SandboxError."""
     counts: Counter[str] = field(default_factory=Counter)
-    """Number of steps `replayed` to rebuild interpreters, of sandbox `restarts`, and of interruptions by kind."""
+    """Number of steps `replayed` to rebuild interpreters, of sandbox `restarts`, of interruptions by kind, and of steps
+    in interpreters whose code `replaced_functions` that run steps."""
     _restart: asyncio.Task[None] | None = None
 
     async def fork_zygote(self) -> LiveProcess:
@@ -89,4 +90,12 @@ class InterpreterResources:
         """Run `code` in a process that the caller holds in the pool, so that it is not evicted meanwhile."""
         async with process.lock:
             self.counts["replayed"] += replay
-            return await process.run(code, name, call_tool, self.timeout * (REPLAY_FACTOR if replay else 1))
+            execution = await process.run(code, name, call_tool, self.timeout * (REPLAY_FACTOR if replay else 1))
+            if process.has_replaced_functions and not replay:
+                self._count_replaced_functions()
+            return execution
+
+    def _count_replaced_functions(self) -> None:
+        if not self.counts["replaced_functions"]:
+            logger.warning("Generated code replaced functions that run its steps. This has no effect on verdicts.")
+        self.counts["replaced_functions"] += 1

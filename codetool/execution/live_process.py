@@ -103,6 +103,8 @@ class LiveProcess:
     """Number of operations it was ever used for."""
     protected: bool = False
     """Whether it may not be killed to free memory, because its step is run again after it was once."""
+    has_replaced_functions: bool = False
+    """Whether its code replaced functions that run steps, by its own report after its last step."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _token: int = 0
     _interruption: Interruption | None = None
@@ -149,6 +151,7 @@ class LiveProcess:
             printed, stderr = self._parse_output(message, "observation")
             error = get_text(message, "error", optional=True) or None
             seconds = timer.stop()
+            self.has_replaced_functions = message.get("replaced") is not False
         except _StepTimeoutError:
             printed, stderr = await self._request_partial_output()
             self.kill()

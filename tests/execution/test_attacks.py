@@ -111,7 +111,7 @@ async def test_answer_that_is_never_read_costs_no_more_than_the_steps_time(sandb
     root = await sandbox.start(TASK, long)
     code = HELPERS["line"] + (
         "line.socket.sendall(frame(kind='call', token=line.token, method='GET', url='https://a.example', body=None))\n"
-        "while True: pass"
+        "import time\ntime.sleep(60)"
     )
     timed_out, closed = await root.branch(), await root.branch()
     assert (await asyncio.wait_for(timed_out.run(code), 2)).status == "timeout"

@@ -71,7 +71,7 @@ async def test_far_more_tasks_than_places_all_end() -> None:
 async def test_step_that_times_out_frees_its_place() -> None:
     async with settings(max_live_processes=1, timeout=0.3).open() as sandbox:
         first = await sandbox.start(TASK, Tool())
-        step = asyncio.ensure_future(first.run("while True: pass"))
+        step = asyncio.ensure_future(first.run("import time\ntime.sleep(60)"))
         await asyncio.sleep(0.05)
         second = await asyncio.wait_for(sandbox.start(TASK, Tool()), 2)
         assert (await step).status == "timeout"

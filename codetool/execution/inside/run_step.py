@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import io
 import linecache
 import re
 import sys
 import types
-from dataclasses import dataclass
+from collections.abc import Callable
+
+from codetool.execution.inside.sealed import Verdict, bind_run
 
 MAX_STDERR_LINES = 10
 MAX_STDERR_CHARACTERS = 1_000
 """Maximum numbers of lines and of characters kept from the end of a step's stderr."""
 _ADDRESS = re.compile(r" at 0x[0-9a-f]{6,16}\b")
-
-
-@dataclass(frozen=True, slots=True)
-class StepOutcome:
-    """A step's stdout, its error if it raised one (see `format_exception`), and the end of its stderr."""
-
-    observation: str
-    error: str | None
-    stderr: str = ""
 
 
 class HeadBuffer(io.RawIOBase):
@@ -83,25 +75,30 @@ class StepRunner:
         lines = _strip_addresses(text).rstrip().splitlines(keepends=True)
         return "".join(lines[-MAX_STDERR_LINES:])[-MAX_STDERR_CHARACTERS:]
 
-    def run(self, code: str, name: str) -> StepOutcome:
-        """Run one step; `name` is its file name in tracebacks. Any exception, even SystemExit, becomes an outcome."""
+    def bind_run(self) -> Callable[[str, str], Verdict]:
+        """A function that runs the code and name of one step, which later changes to this class do not affect.
+
+        The name is the file name in tracebacks. Any exception, even SystemExit, becomes part of the verdict.
+        """
+        return bind_run(self._module.__dict__, self._prepare, format_exception, self._read_output)
+
+    def _prepare(self, code: str, name: str) -> None:
+        """Give a step its streams and its source lines."""
         self._capture.clear()
         self._errors.clear()
         if not all(map(_is_open, self._streams)):  # exit() closes stdin
             self._open_streams()
         sys.stdin, sys.stdout, sys.stderr = self._streams
         sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc]
-        error = None
-        try:
-            linecache.cache[name] = (len(code), None, _split_lines(code), name)
-            self._execute(code, name)
-        except BaseException as raised:
-            error = None if _is_success(raised) else format_exception(raised, name, code)
+        linecache.cache[name] = (len(code), None, _split_lines(code), name)
+
+    def _read_output(self) -> tuple[str, str]:
+        """The stdout and the end of the stderr of the step that has ended."""
         with contextlib.suppress(BaseException):
             sys.stdout.flush()  # the code may have replaced the stream
         with contextlib.suppress(BaseException):
             sys.stderr.flush()
-        return StepOutcome(self.read_stdout(), error, self.read_stderr())
+        return self.read_stdout(), self.read_stderr()
 
     def _open_streams(self) -> None:
         """Open the streams of all steps; they stay the same, so that a log handler that holds one keeps working."""
@@ -112,15 +109,6 @@ class StepRunner:
             _open_text_stream(self._capture),
             _open_text_stream(self._errors),
         )
-
-    def _execute(self, code: str, name: str) -> None:
-        tree = ast.parse(code, name)
-        last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-        exec(compile(tree, name, "exec", dont_inherit=True), self._module.__dict__)
-        if isinstance(last, ast.Expr):
-            value = eval(compile(ast.Expression(last.value), name, "eval", dont_inherit=True), self._module.__dict__)
-            if value is not None:
-                print(value)
 
 
 def format_exception(error: BaseException, name: str, code: str) -> str:
@@ -146,11 +134,6 @@ def _find_line(error: BaseException, name: str) -> int | None:
             number = trace.tb_lineno
         trace = trace.tb_next
     return number
-
-
-def _is_success(error: BaseException) -> bool:
-    """Whether the exception is a successful exit: `exit()`, `sys.exit()` or `sys.exit(0)`."""
-    return isinstance(error, SystemExit) and (error.code is None or (type(error.code) is int and error.code == 0))
 
 
 def _strip_addresses(text: str) -> str:

@@ -1,16 +1,17 @@
 """A sandboxed process: forks itself and runs steps on the host's request.
 
 The first one, the zygote, runs no generated code; every root interpreter is a fork of it, every branch a fork of its
-parent. Generated code could manipulate this module in its own process, which only harms that process and its branches.
-Siblings and the host are protected by the kernel: the system-call filter, the namespaces, the limits and the Landlock
-layers of its ancestors cannot be removed. What a new branch must do itself, such as moving into a mount namespace of
-its own and closing its parent's files, is checked by the host before the branch runs a step.
+parent. Generated code can manipulate this module in its own process; what that can forge, and what not, is written in
+`sealed.py`. Siblings and the host are protected by the kernel: the system-call filter, the namespaces, the limits and
+the Landlock layers of its ancestors cannot be removed. What a new branch must do itself, such as moving into a mount
+namespace of its own and closing its parent's files, is checked by the host before the branch runs a step.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import os
 import random
 import signal
@@ -32,7 +33,8 @@ from codetool.execution.inside.kernel import (
     prctl,
     unshare,
 )
-from codetool.execution.inside.run_step import StepOutcome, StepRunner
+from codetool.execution.inside.run_step import StepRunner
+from codetool.execution.inside.sealed import bind_find_replaced, bind_receive, bind_report
 from codetool.execution.protocol import Message, get_text, receive, send
 
 THREAD_STACK_BYTES = 2**20
@@ -72,36 +74,26 @@ class HostConnection:
     def __init__(self, socket_: socket.socket) -> None:
         self.socket = socket_
         self.token: object = None
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
 
     def switch_socket(self, socket_: socket.socket) -> None:
         """Switch to another socket, after this process was forked from the one that used the old socket."""
         self.socket.close()
-        self.socket, self._lock = socket_, threading.Lock()
+        self.socket, self.lock = socket_, threading.Lock()
 
     def send(self, kind: str, **fields: Any) -> None:
         send(self.socket, {"kind": kind, "token": self.token, **fields})
 
     def call_tool(self, method: str, url: str, body: str | None, headers: transport.Headers) -> tuple[int, str]:
         """Send a tool request to the host; returns the HTTP status and body of its answer."""
-        with self._lock, _block_alarms():
+        with self.lock, _block_alarms():
             self.send("call", method=method, url=url, body=body, headers=headers)
             answer, _ = receive(self.socket)
         return int(answer["status"]), get_text(answer, "body")
 
-    def begin_step(self) -> None:
-        """Allow tool calls, at the begin of a step."""
-        if self._lock.locked():
-            self._lock.release()
-
-    def end_step(self, outcome: StepOutcome) -> None:
-        """Report the outcome of a step, after any tool call in progress; further calls wait for the next step."""
-        self._lock.acquire()
-        self.send("done", observation=outcome.observation, error=outcome.error, stderr=outcome.stderr)
-
     def send_partial_output(self, printed: Callable[[], str], warned: Callable[[], str]) -> None:
         """Send the output so far, unless a tool call is in progress."""
-        if self._lock.acquire(blocking=False):
+        if self.lock.acquire(blocking=False):
             self.send("output", text=printed(), stderr=warned())
 
 
@@ -136,24 +128,36 @@ def main(socket_: socket.socket, setup: Setup) -> None:
 
 
 def serve(connection: HostConnection, steps: StepRunner, setup: Setup, version: int) -> None:
-    """Execute the host's commands. Raises EOFError when the host closes the socket."""
+    """Execute the host's commands. Raises EOFError when the host closes the socket.
+
+    What decides a verdict is held in local variables (see `sealed.py`).
+    """
     folder: str | None = None
     working = ""
+    names = (__name__, StepRunner.__module__, bind_report.__module__, send.__module__)
+    modules = [sys.modules[name] for name in names]
+    find_replaced = bind_find_replaced([*modules, HostConnection, StepRunner, json.JSONEncoder, json.JSONDecoder])
+    receive_command, run_step, report = bind_receive(), steps.bind_run(), bind_report(find_replaced)
+    socket_, descriptor, lock = connection.socket, connection.socket.fileno(), connection.lock
     while True:
-        message, descriptors = receive(connection.socket)
+        message, descriptors = receive_command(socket_)
         if working:
             scratch.work_in(working, setup.home)
             working = ""
         connection.token = message.get("token")
         if message["kind"] == "run":
-            connection.begin_step()
-            connection.end_step(steps.run(get_text(message, "code"), get_text(message, "name")))
+            if lock.locked():
+                lock.release()  # this allows tool calls
+            verdict = run_step(message["code"], message["name"])
+            lock.acquire()  # after a tool call in progress; further calls wait for the next step
+            report(descriptor, message["token"], verdict)
         elif message["kind"] == "branch" and _branch(connection, descriptors[0]):
             try:
                 folder, working = _settle(connection, folder, setup, version, stay=bool(message["stay"]))
             except OSError as error:
                 connection.send("failed", reason=str(error))
                 raise
+            socket_, descriptor, lock = connection.socket, connection.socket.fileno(), connection.lock
 
 
 def _branch(connection: HostConnection, descriptor: int) -> bool:
