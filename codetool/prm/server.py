@@ -25,6 +25,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
+from codetool.concurrency import large_data_scope
 from codetool.errors import CodeToolError, ConfigError, UnreachableError
 from codetool.prm.label_scorer import LabelScorer, LabelScores, count_characters
 from codetool.prm.server_metrics import CONTENT_TYPE, MetricsMiddleware, ServerMetrics
@@ -40,6 +41,8 @@ from codetool.prompts.messages import Message
 
 GENERATE = "/generate"
 PATHS = {GENERATE: "POST", "/score": "POST", "/health": "GET", "/metrics": "GET"}
+MAX_WAITING_CHARACTERS = 50_000_000
+"""Maximum number of characters of all waiting chats together."""
 MAX_RETRY_AFTER = 60
 """Maximum value of Retry-After, in seconds."""
 MAX_BYTES_PER_CHARACTER = 12
@@ -84,7 +87,7 @@ class PRMServer:
     ) -> None:
         """`about` is what `/health` tells of the PRM; `length` tells a chat's tokens and the model's context."""
         self._scorer, self._description, self._limits, self._count_tokens = scorer, about, limits, length
-        self._waiting, self._last_duration, self._is_ending = 0, 0.0, False
+        self._waiting, self._waiting_characters, self._last_duration, self._is_ending = 0, 0, 0.0, False
         self._running: set[asyncio.Task[LabelScores]] = set()
         self.metrics = ServerMetrics(lambda: self._waiting)
         app = FastAPI(title="CodeTool PRM", docs_url=None, redoc_url=None, openapi_url=None)
@@ -124,11 +127,15 @@ class PRMServer:
 
         Raises RequestRefusedError if the request cannot be served.
         """
-        chats = (await parse_request(request, kind, self._limits.body_limit(kind))).chats
+        async with large_data_scope():
+            chats = (await parse_request(request, kind, self._limits.body_limit(kind))).chats
         self._check_capacity(len(chats))
         self._reject_long_chats(chats)
+        characters = sum(map(count_characters, chats))
+        self._check_memory(characters)
         started = time.monotonic()
         self._waiting += len(chats)
+        self._waiting_characters += characters
         try:
             result = await self._cancel_on_disconnect(request, chats)
         except CodeToolError as error:
@@ -137,6 +144,7 @@ class PRMServer:
             raise RequestRefusedError(503 if isinstance(error, UnreachableError) else 502, str(error)) from error
         finally:
             self._waiting -= len(chats)
+            self._waiting_characters -= characters
         values = [value for value in result.values if value is not None]
         if len(values) < len(chats):
             raise self._too_long_error(chats, result.values.index(None))
@@ -165,9 +173,18 @@ class PRMServer:
             problem = f"{chats} chats are more than the {self._limits.max_chats} that a request may have"
             raise RequestRefusedError(CONTENT_TOO_LARGE, f"{problem}: send several requests")
         if self._waiting + chats > self._limits.max_waiting:
-            pause = min(MAX_RETRY_AFTER, max(1, math.ceil(self._last_duration)))
-            problem = f"{self._waiting} chats wait already, and {self._limits.max_waiting} may"
-            raise RequestRefusedError(503, f"{problem}: ask again in {pause} s", retry_after=pause)
+            raise self._busy_error(f"{self._waiting} chats wait already, and {self._limits.max_waiting} may")
+
+    def _check_memory(self, characters: int) -> None:
+        """Refuse chats that would make the waiting ones too long; a single request is always accepted."""
+        if self._waiting and self._waiting_characters + characters > MAX_WAITING_CHARACTERS:
+            raise self._busy_error(
+                f"{self._waiting_characters:,} characters wait already, and {MAX_WAITING_CHARACTERS:,} may"
+            )
+
+    def _busy_error(self, problem: str) -> RequestRefusedError:
+        pause = min(MAX_RETRY_AFTER, max(1, math.ceil(self._last_duration)))
+        return RequestRefusedError(503, f"{problem}: ask again in {pause} s", retry_after=pause)
 
     async def _cancel_on_disconnect(self, request: Request, chats: Sequence[Sequence[Message]]) -> LabelScores:
         """Return the model's scores; if the client disconnects or the server ends, cancel the work.

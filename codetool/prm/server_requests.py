@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, FailFast, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from starlette.requests import ClientDisconnect, Request
 
+from codetool.http.request_body import BodyRefusedError, read_request_body
 from codetool.prompts.messages import Message
 
 IGNORE_EXTRA = ConfigDict(extra="ignore")  # the reference's clients may send more than is read
@@ -16,6 +17,8 @@ CONTENT_TOO_LARGE = 413
 DISCONNECTED = 499
 """Status (nginx's) that is counted for a client that disconnected; it is never received."""
 
+MAX_VALUES = 500_000
+"""Maximum number of objects and lists in a body, each of which takes several hundred bytes; braces of texts count."""
 MAX_MESSAGES = 128
 """Maximum number of messages of a chat; a PRM's prompt has two."""
 
@@ -39,7 +42,7 @@ class _Message:
     content: str
 
 
-Chat = Annotated[list[_Message], Field(min_length=1, max_length=MAX_MESSAGES)]
+Chat = Annotated[list[_Message], FailFast(), Field(min_length=1, max_length=MAX_MESSAGES)]
 
 
 def _to_messages(messages: Sequence[_Message]) -> list[Message]:
@@ -64,7 +67,7 @@ class GenerateRequest:
 class ScoreRequest:
     """Request of `/score`: one or more chats to score."""
 
-    messages: Annotated[list[Chat], Field(min_length=1)]
+    messages: Annotated[list[Chat], FailFast(), Field(min_length=1)]
 
     @property
     def chats(self) -> list[list[Message]]:
@@ -80,27 +83,18 @@ async def parse_request(request: Request, kind: type[T], max_bytes: int) -> T:
 
     If the Content-Length is larger, the body is not read; otherwise reading stops once the limit is exceeded.
     """
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > max_bytes:
-        raise _too_large_error(max_bytes)
-    body = bytearray()
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > max_bytes:
-                raise _too_large_error(max_bytes)
+        body = await read_request_body(request, max_bytes)
+    except BodyRefusedError as error:
+        raise RequestRefusedError(error.status, str(error), score=0.0) from error
     except ClientDisconnect as error:
         raise RequestRefusedError(DISCONNECTED, "the client left") from error
+    if body.count(b"{") + body.count(b"[") > MAX_VALUES:
+        raise RequestRefusedError(CONTENT_TOO_LARGE, f"the body has more than {MAX_VALUES:,} objects and lists")
     try:
         return TypeAdapter(kind).validate_json(body)
     except ValidationError as error:
         raise _explain_validation_error(error) from error
-
-
-def _too_large_error(limit: int) -> RequestRefusedError:
-    return RequestRefusedError(
-        CONTENT_TOO_LARGE, f"the body has more than {limit} bytes, the most that is read", score=0.0
-    )
 
 
 def _explain_validation_error(error: ValidationError) -> RequestRefusedError:

@@ -263,3 +263,50 @@ async def test_a_chat_of_30_megabytes_costs_neither_memory_nor_time(path, stream
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert answer.status_code == 413 and "more than 2000000 bytes" in answer.json()["detail"]
     assert grown < 20_000 and judge.begun == 0  # kilobytes
+
+
+async def test_few_characters_of_waiting_chats_are_kept(monkeypatch):
+    monkeypatch.setattr("codetool.prm.server.MAX_WAITING_CHARACTERS", 100)
+    judge, chat = Gate(), [{"role": "user", "content": "x" * 60}]
+    async with served(judge) as (_, client):
+        first = asyncio.create_task(client.post("/score", json={"messages": [chat, chat]}))  # alone it is accepted
+        await until(lambda: judge.begun == 2)
+        refused = await client.post("/score", json={"messages": [chat]})
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert "120 characters wait already, and 100 may" in refused.json()["detail"]
+        judge.open.set()
+        assert (await first).status_code == 200
+        assert (await client.post("/score", json={"messages": [chat]})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "reason"),
+    [
+        (b'{"messages": [' + b"{}," * 500_000 + b"{}]}", 413, "more than 500,000 objects and lists"),
+        (b'{"messages": [' + b"[{}]," * 100_000 + b"[{}]]}", 422, "messages.0.0.role is missing"),
+        (b"[" * 100_000, 400, "the body is no JSON"),
+        (b'{"messages": ' + b'{"a":' * 10_000 + b"1" + b"}" * 10_001, 400, "the body is no JSON"),
+        (b'{"messages": ' + b"9" * 100_000 + b"}", 400, "the body is no JSON"),
+    ],
+    ids=["values", "errors", "brackets", "objects", "digits"],
+)
+async def test_bodies_of_many_or_deep_values_are_refused_at_once(body, status, reason):
+    async with served(Gate(), body=10_000_000) as (_, client):
+        before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+        answer = await client.post("/score", content=body)
+        assert answer.status_code == status
+        assert reason in answer.json()["detail"] and len(answer.text) < 1000
+        assert time.monotonic() - start < 5
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr("codetool.http.request_body.READ_SECONDS", 0.1)
+
+    async def drip():
+        yield b'{"messages": '
+        await asyncio.sleep(5)
+
+    async with served(Gate()) as (_, client):
+        answer = await client.post("/score", content=drip())
+        assert answer.status_code == 408

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from uvicorn import Server
 
 
+MAX_LOGGED_CHARS = 1_000
+"""Maximum number of characters of a request's path and query in the log."""
+
+
 def bind_socket(group: str, host: str, port: int) -> socket.socket:
     """Return a listening socket. Raises ConfigError, which names the options `GROUP.host` and `GROUP.port`."""
     try:
@@ -113,4 +117,5 @@ def _format_request(scope: Mapping[str, Any]) -> str:
     query = urlencode(drop_secret_pairs(parse_query(scope["query_string"].decode("latin-1")), frozenset()))
     path = scope["raw_path"].decode("latin-1")
     target = f"{path}?{query}" if query else path
+    target = target if len(target) <= MAX_LOGGED_CHARS else f"{target[:MAX_LOGGED_CHARS]}…"
     return "".join(letter if letter.isprintable() else "?" for letter in target)

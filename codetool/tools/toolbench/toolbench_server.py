@@ -18,7 +18,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from codetool.http.request_body import BodyRefusedError, read_request_body
 from codetool.interfaces import ToolSessionFactory
+from codetool.runs.bounded_input import parse_json
 from codetool.tool_calls.toolbench_api import SERVER, Api
 from codetool.tools.request_arguments import group_by_name
 from codetool.tools.toolbench.tool_docs import ToolDocuments
@@ -67,9 +69,10 @@ class _Server:
 
     async def virtual(self, request: Request) -> Response:
         """Answer `POST /virtual`; an invalid body gets status 422 with the reasons."""
-        body = await request.body()
-        if len(body) > MAX_REQUEST_BYTES:
-            return JSONResponse({"detail": f"a body has at most {MAX_REQUEST_BYTES:,} bytes"}, 413)
+        try:
+            body = await read_request_body(request, MAX_REQUEST_BYTES)
+        except BodyRefusedError as error:
+            return JSONResponse({"detail": str(error)}, error.status)
         try:
             virtual = VirtualRequest.model_validate_json(body)
         except ValidationError as error:
@@ -113,8 +116,8 @@ def _parse_arguments(tool_input: str | dict[str, JSON]) -> dict[str, JSON] | Non
     if not isinstance(tool_input, str):
         return tool_input
     try:
-        arguments = json.loads(tool_input or "{}")
-    except (ValueError, RecursionError):
+        arguments = parse_json(tool_input or "{}")
+    except ValueError:
         return None
     return arguments if isinstance(arguments, dict) else None
 
@@ -122,7 +125,7 @@ def _parse_arguments(tool_input: str | dict[str, JSON]) -> dict[str, JSON] | Non
 def _format_reply(answer: ToolAnswer) -> dict[str, JSON]:
     """Format an answer as `{"error", "response"}`."""
     try:
-        data = json.loads(answer.body) if answer.body else ""
+        data = parse_json(answer.body) if answer.body else ""
     except ValueError:  # a live host may answer with other than JSON
         data = answer.body
     if answer.ok:
