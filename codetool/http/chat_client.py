@@ -10,7 +10,6 @@ Limits: tool calls and images are not supported; reasoning beside an answer is c
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
@@ -20,12 +19,15 @@ from typing import Any
 import httpx
 
 from codetool.concurrency import gather_or_cancel, large_data_scope
-from codetool.errors import CodeToolError, ConfigError, MissingError, PromptFilteredError, UnreachableError
-from codetool.http.chat_connection import CONNECT_SECONDS, ChatConnection, ErrorResponse, ServerTimeoutError
-from codetool.http.chat_response import Completion, merge_completions, parse_completion
+from codetool.errors import CodeToolError, PromptFilteredError
+from codetool.http.chat_connection import UNREADABLE, ChatConnection, ServerTimeoutError
+from codetool.http.chat_response import Completion, merge_completions, merge_missing, parse_completion
+from codetool.http.choice_counts import ChoiceCounts
 from codetool.http.context_size import find_answer_room, is_overflow
 from codetool.http.endpoint import Endpoint
 from codetool.http.errors_in_success import NO_CHOICE, NoChoiceError
+from codetool.http.fault_counts import report_fault, report_unused_tokens
+from codetool.http.model_check import ModelCheck
 from codetool.http.rate_limiter import AdaptiveLimiter
 from codetool.http.request_fields import LENGTH_FIELDS, RequestFields
 from codetool.http.response_warnings import FILTERED_PROMPT, ResponseWarnings
@@ -35,15 +37,15 @@ from codetool.http.user_errors import format_error, is_final, make_exhausted_err
 
 log = logging.getLogger(__name__)
 
-TIMEOUT_RETRIES = 2  # each costs the server a whole generation; every retry waits twice as long
+TIMEOUT_RETRIES = 3  # each costs the server a whole generation; the first two wait twice as long as before
 NO_CHOICE_RETRIES = 2  # the server may bill each, and mostly answers a prompt in the same way again
+MAX_PATIENCE = 4
+"""Maximum factor on the time-out of a request that timed out before."""
 MAX_ADAPTATIONS = 12
 """Maximum number of times that one request is changed after a refusal."""
-MAX_SHORT_RESPONSES = 3
-"""Number of responses with a single choice, and none with more, after which a server is assumed to ignore `n`."""
 
-AcceptResponse = Callable[[dict[str, Any]], bool]
-"""Function that says whether a response is usable; an unusable one counts as a failed attempt."""
+AcceptResponse = Callable[[dict[str, Any]], str | None]
+"""Function that returns None for a usable response, else the kind of its fault; that is then a failed attempt."""
 
 
 class _RateLimitedError(RetryableError):
@@ -53,8 +55,8 @@ class _RateLimitedError(RetryableError):
 class _RejectedResponseError(RetryableError):
     """The server's response was not accepted by the caller."""
 
-    def __init__(self, answer: dict[str, Any]) -> None:
-        super().__init__("an answer without what was asked for")
+    def __init__(self, answer: dict[str, Any], kind: str) -> None:
+        super().__init__("an answer without what was asked for", kind=kind)
         self.response = answer
 
 
@@ -67,19 +69,18 @@ class ChatClient:
         self.warnings = ResponseWarnings(server)
         self._fields = RequestFields(server.base_url)
         self._key: str | None = None
+        self._choices = ChoiceCounts(self._fields, self.warnings)
         self._final_error: CodeToolError | None = None
         """Error that all further requests would get, such as a wrong key; None until one came."""
-        self._short_response_count = 0
-        """Number of responses with fewer choices than requested."""
-        self._gives_several = False
-        """Whether any response had more than one choice."""
 
     async def __aenter__(self) -> ChatClient:
         """Raises UnreachableError, MissingError (no key) or ConfigError (wrong key, model, proxy or address)."""
         self._key = self.endpoint.key
         self._connection = await ChatConnection(self.endpoint, self._key).__aenter__()
         try:
-            await self._check_model()
+            await ModelCheck(
+                self.endpoint, self._key, self._connection, self._send_trial_request, self._make_refusal_error
+            ).run()
         except BaseException:
             await self._connection.__aexit__()
             raise
@@ -118,48 +119,58 @@ class ChatClient:
         stop_sent = list(stop) if stop and sends_stop else None
         optional = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, "stop": stop_sent}
         body |= {name: value for name, value in (optional | {"seed": seed}).items() if value is not None}
-        first = Completion((), 0, ())
-        if n == 1 or self._fields.supports("n"):
-            first = await self._request_completion(body | ({"n": n} if n > 1 else {}), stop)
-        missing = range(len(first.texts), n)
-        if n > 1 and first.texts and self._fields.supports("n"):
-            self._record_choice_count(len(first.texts), n)
-        # The same seed would bring the same text again.
-        singles = [body | ({"seed": seed + i} if seed is not None else {}) for i in missing]
-        later = await gather_or_cancel(self._request_completion(single, stop) for single in singles) if singles else ()
-        return merge_completions([first, *later]) if singles else first
-
-    def _record_choice_count(self, received: int, requested: int) -> None:
-        """Warn once of a server that returns too few choices, and stop sending `n` if it never returns several."""
-        if received > 1:
-            self._gives_several = True
-        if received == requested:
-            return
-        message = (
-            f"gave {received} of {requested} candidates in one answer: those that are missing are asked for singly"
-        )
-        self.warnings.warn_once("short", message)
-        self._short_response_count += 1
-        if not self._gives_several and self._short_response_count >= MAX_SHORT_RESPONSES:
-            self._fields.drop("n", "gives one candidate whatever `n` is")
-
-    async def _request_completion(self, body: dict[str, Any], stop: Sequence[str]) -> Completion:
-        completion = parse_completion(await self.request(body), body)
+        completion = await self._request_choices(body, n, seed)
         completion = replace(completion, texts=tuple(_cut_at_stop(stop, text) for text in completion.texts))
         self.warnings.record(completion, body)
         return completion
 
-    async def request(self, body: dict[str, Any], accept: AcceptResponse = lambda answer: True) -> dict[str, Any]:
+    async def _request_choices(self, body: dict[str, Any], n: int, seed: int | None) -> Completion:
+        """Return n choices; if the server usually gives all of them in one answer, those alone are its tokens."""
+        first = Completion((), 0, ())
+        if n == 1 or self._fields.supports("n"):
+            first = await self._request_completion(body | ({"n": n} if n > 1 else {}))
+        missing = range(len(first.texts), n)
+        if n > 1 and first.texts and self._fields.supports("n"):
+            self._choices.record(len(first.texts), n)
+        if not missing:
+            return first
+        # The same seed would bring the same text again.
+        singles = [body | ({"seed": seed + i} if seed is not None else {}) for i in missing]
+        later = await gather_or_cancel(self._request_completion(single) for single in singles)
+        if not first.texts or not self._choices.gives_several:
+            return merge_completions([first, *later])
+        report_fault(self.endpoint.group, "missing_choices")
+        merged, repeated = merge_missing(first, later)
+        report_unused_tokens(self.endpoint.group, sum(single.tokens_in for single in later), repeated)
+        return merged
+
+    async def _request_completion(self, body: dict[str, Any]) -> Completion:
+        def find_fault(answer: dict[str, Any]) -> str | None:
+            try:
+                parse_completion(answer, body)
+            except (CodeToolError, *UNREADABLE):
+                return "unreadable_answer"
+            surplus = self._choices.is_faulty_surplus(len(answer["choices"]), body.get("n", 1))
+            return "surplus_choices" if surplus else None
+
+        answer = await self.request(body, find_fault)
+        try:
+            return parse_completion(answer, body)
+        except UNREADABLE as error:
+            raise CodeToolError(f"{self.endpoint.base_url} answers with no chat completion: {error}") from error
+
+    async def request(self, body: dict[str, Any], find_fault: AcceptResponse = lambda answer: None) -> dict[str, Any]:
         """Send one chat request with retries and return the decoded response. Raises what `complete` raises.
 
-        A response that `accept` rejects counts as a failed attempt; it is returned after the last one.
+        A response with a fault counts as a failed attempt; it is returned after the last one.
         """
         timeouts, without_choice, successes = 0, 0, self.limiter.success_count
 
         async def attempt() -> dict[str, Any]:
             nonlocal timeouts, without_choice, successes
             try:
-                return await self._send_adapted(body, self.endpoint.timeout * 2**timeouts, accept)
+                patience = min(2**timeouts, MAX_PATIENCE)
+                return await self._send_adapted(body, self.endpoint.timeout * patience, find_fault)
             except ServerTimeoutError as error:
                 timeouts += 1
                 error.last = timeouts > TIMEOUT_RETRIES
@@ -176,7 +187,7 @@ class ChatClient:
                 successes = self.limiter.success_count
 
         try:
-            answer = await call_with_retries(attempt, RetryPolicy(self.endpoint.retries, self.endpoint.backoff))
+            answer = await call_with_retries(attempt, self._make_retry_policy())
         except RetriesExhaustedError as error:
             if not isinstance(error.reason, _RejectedResponseError):
                 raise make_exhausted_error(self.endpoint, error) from error
@@ -184,7 +195,10 @@ class ChatClient:
         self.warnings.warn_if_prompt_cut(answer.get("usage"), body)
         return answer
 
-    async def _send_adapted(self, body: dict[str, Any], timeout: float, accept: AcceptResponse) -> dict[str, Any]:
+    def _make_retry_policy(self) -> RetryPolicy:
+        return RetryPolicy(self.endpoint.retries, self.endpoint.backoff, service=self.endpoint.group)
+
+    async def _send_adapted(self, body: dict[str, Any], timeout: float, find_fault: AcceptResponse) -> dict[str, Any]:
         """Send the request in the form that the server supports, changing it after each refusal that allows it."""
         if self.endpoint.stream:
             body = body | {"stream_options": {"include_usage": True}}
@@ -192,7 +206,7 @@ class ChatClient:
             if self._final_error is not None:
                 raise self._final_error
             sent_body = self._fields.adapt(body)
-            answer = await self._send_once(sent_body, timeout, accept)
+            answer = await self._send_once(sent_body, timeout, find_fault)
             if isinstance(answer, dict):
                 return answer
             error = answer
@@ -211,7 +225,7 @@ class ChatClient:
         return find_answer_room(error, sent_body[name]) if name and is_overflow(error) else None
 
     async def _send_once(
-        self, sent_body: dict[str, Any], timeout: float, accept: AcceptResponse
+        self, sent_body: dict[str, Any], timeout: float, find_fault: AcceptResponse
     ) -> dict[str, Any] | ServerError:
         """Send once. Returns the response or a permanent error; raises RetryableError for a temporary one."""
         ticket = await self.limiter.acquire()
@@ -225,19 +239,27 @@ class ChatClient:
             self.limiter.release()
         if isinstance(answer, dict):
             self.limiter.succeeded()
-            if accept(answer):
+            if (fault := find_fault(answer)) is None:
                 return answer
-            raise _RejectedResponseError(answer)
+            self._report_unused_tokens(answer.get("usage"))
+            raise _RejectedResponseError(answer, fault)
         error, retry_after = answer.error, parse_retry_after(answer.headers)
         if not error.is_transient or is_overflow(error):
             return error
         if error.status == 429:
             self.limiter.throttled(ticket)
-            raise _RateLimitedError(format_error(error, self._key), retry_after=retry_after)
+            raise _RateLimitedError(format_error(error, self._key), kind=answer.kind, retry_after=retry_after)
         if error.code == NO_CHOICE:
-            raise NoChoiceError(format_error(error, self._key), retry_after=retry_after)
+            raise NoChoiceError(format_error(error, self._key), kind="missing_choices", retry_after=retry_after)
         self.limiter.failed()
-        raise RetryableError(format_error(error, self._key), retry_after=retry_after)
+        raise RetryableError(format_error(error, self._key), kind=answer.kind, retry_after=retry_after)
+
+    def _report_unused_tokens(self, usage: Any) -> None:
+        if isinstance(usage, Mapping):
+            report_unused_tokens(self.endpoint.group, usage.get("prompt_tokens"), usage.get("completion_tokens"))
+
+    async def _send_trial_request(self, body: dict[str, Any]) -> None:
+        await self._send_adapted(body, self.endpoint.timeout, lambda answer: None)
 
     def _make_refusal_error(self, error: ServerError) -> CodeToolError:
         """Return the exception for a permanent error; an error that all requests would get is stored for them."""
@@ -247,49 +269,6 @@ class ChatClient:
         if is_final(error):
             self._final_error = user_error
         return user_error
-
-    async def _check_model(self) -> None:
-        """List the served models, to report a wrong address, key or model before any task starts."""
-        group, model = self.endpoint.group, self.endpoint.model
-        try:
-            names = await self._connection.list_models()
-        except RetryableError as error:
-            raise UnreachableError(
-                f"{self.endpoint.base_url} cannot be reached: {error}. Start the server or set its address with "
-                f"`{group}.base_url=`; it has {CONNECT_SECONDS:g} s to connect and {self.endpoint.timeout:g} s to "
-                f"answer (`{group}.timeout`)."
-            ) from error
-        if isinstance(names, ErrorResponse):
-            await self._handle_model_list_error(names.error)
-        elif names and not any(name == model or name.endswith(f"/{model}") for name in names):
-            listed = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
-            log.warning("%s lists %s, and not %r: a first request decides", self.endpoint.base_url, listed, model)
-            await self._send_trial_request(f"It lists {listed}; choose one with `{group}.model=`.")
-
-    async def _handle_model_list_error(self, error: ServerError) -> None:
-        """Raise if the server does not list its models for a missing or wrong key; some keys are for chat only."""
-        if error.status not in {401, 403}:
-            return
-        if error.status == 401 and not re.search(r"scope|permission", error.message, re.IGNORECASE):
-            raise self._make_refusal_error(error)
-        if self._key is None:
-            raise self._make_refusal_error(error)
-        log.warning(
-            "%s does not list its models: %s; a first request decides",
-            self.endpoint.base_url,
-            format_error(error, self._key),
-        )
-        await self._send_trial_request("")
-
-    async def _send_trial_request(self, advice: str) -> None:
-        """Send a request for one token. Raises ConfigError or MissingError for a wrong key, model or address."""
-        body = {"model": self.endpoint.model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
-        try:
-            await self._send_adapted(body, self.endpoint.timeout, lambda answer: True)
-        except (ConfigError, MissingError) as error:
-            raise type(error)(f"{error} {advice}".strip()) from error
-        except (CodeToolError, RetryableError) as error:
-            log.debug("the first request: %s", error)
 
 
 def _cut_at_stop(stop: Sequence[str], text: str) -> str:

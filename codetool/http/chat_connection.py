@@ -6,10 +6,11 @@ openai takes 0.4 s to import and is imported when a connection is opened.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from json import JSONDecodeError, loads
+from json import loads
 from typing import Any, Self
 
 import httpx
@@ -17,6 +18,7 @@ import httpx
 from codetool.http.chat_response import parse_model_list
 from codetool.http.endpoint import Endpoint
 from codetool.http.errors_in_success import check_response
+from codetool.http.fault_counts import classify_body, classify_transport_error
 from codetool.http.http_client import open_http_client
 from codetool.http.reachability import check_url
 from codetool.http.retry import RetryableError
@@ -24,10 +26,18 @@ from codetool.http.server_error import ServerError, parse_error, parse_error_bod
 from codetool.http.stream import assemble_completion
 
 CONNECT_SECONDS = 5.0
+ANSWER_TIMEOUTS, STREAM_TIMEOUTS = 2, 10
+"""Time-outs within which an answer, or a streamed answer, must be complete; the first byte must come within one."""
+UNREADABLE = (ValueError, RecursionError, TypeError, AttributeError, LookupError)
+"""What parsing raises for content that is no chat completion."""
 
 
 class ServerTimeoutError(RetryableError):
-    """The server sent nothing within the time-out."""
+    """The server sent nothing within the time-out, or its answer was not complete in time."""
+
+
+class NoModelListError(RetryableError):
+    """The server answered the request for its models with something else, as some servers always do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +46,8 @@ class ErrorResponse:
 
     error: ServerError
     headers: Mapping[str, str] = field(default_factory=dict)
+    kind: str = "error_object"
+    """Kind of fault: `status_503` for an HTTP status, `error_object` for an error inside a success."""
 
 
 class ChatConnection:
@@ -74,7 +86,20 @@ class ChatConnection:
         await self._stack.aclose()
 
     async def send(self, sent: Mapping[str, Any], timeout: float) -> dict[str, Any] | ErrorResponse:
-        """Send one chat request and return the response. Raises RetryableError without a response in JSON."""
+        """Send one chat request and return the response. Raises RetryableError without a response in JSON.
+
+        The first byte must come within `timeout` seconds, and the last within a few times as many.
+        """
+        limit = min(CONNECT_SECONDS, timeout) + timeout * (
+            STREAM_TIMEOUTS if self._endpoint.stream else ANSWER_TIMEOUTS
+        )
+        try:
+            async with asyncio.timeout(limit):
+                return await self._send(sent, timeout)
+        except TimeoutError as error:
+            raise ServerTimeoutError(f"the answer was not complete after {limit:g} s", kind="slow_body") from error
+
+    async def _send(self, sent: Mapping[str, Any], timeout: float) -> dict[str, Any] | ErrorResponse:
         import openai
 
         stream = self._endpoint.stream
@@ -89,33 +114,72 @@ class ChatConnection:
             )
             response: httpx.Response = raw.http_response
             if stream and "json" not in response.headers.get("content-type", ""):
-                content = await assemble_completion(raw.parse())
+                content = await _assemble(raw)
             else:
-                content = loads(await response.aread())
+                content = _decode(await response.aread())
         except openai.APIStatusError as error:
             return _parse_error_response(error.response)
         except openai.APIConnectionError as error:
             raise _to_retryable_error(error.__cause__ or error) from error
         except openai.APIError as error:  # an event of a stream
             return ErrorResponse(parse_error({"error": error.body or str(error)}))
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise _to_retryable_error(error) from error
-        except (JSONDecodeError, UnicodeDecodeError) as error:
-            raise RetryableError("an answer that is no JSON") from error
-        answer = check_response(content)
+        answer = _check_content(content)
         return ErrorResponse(answer, response.headers) if isinstance(answer, ServerError) else answer
 
-    async def list_models(self) -> list[str] | ErrorResponse:
-        """Request the names of the served models, empty in another format. Raises RetryableError."""
+    async def list_models(self, timeout: float) -> list[str] | ErrorResponse:
+        """Request the names of the served models, empty in another format. Raises RetryableError.
+
+        `timeout` is in seconds. A refused connection is not worth a retry.
+        """
         import openai
 
         try:
-            raw: Any = await self._openai.models.with_raw_response.list()
+            async with asyncio.timeout(min(CONNECT_SECONDS, timeout) + ANSWER_TIMEOUTS * timeout):
+                list_models: Any = self._openai.models.with_raw_response.list
+                raw = await list_models(timeout=_make_timeout(timeout))
         except openai.APIStatusError as error:
             return _parse_error_response(error.response)
         except openai.APIConnectionError as error:
-            raise _to_retryable_error(error.__cause__ or error) from error
-        return parse_model_list(raw.http_response)
+            cause = error.__cause__ or error
+            retryable = _to_retryable_error(cause)
+            retryable.last = isinstance(cause, httpx.ConnectError | httpx.ConnectTimeout)
+            raise retryable from error
+        except TimeoutError as error:
+            raise ServerTimeoutError("the answer was not complete in time", kind="slow_body") from error
+        response: httpx.Response = raw.http_response
+        try:
+            loads(response.content)
+        except (ValueError, RecursionError) as error:
+            raise NoModelListError("its list of models is no JSON", kind=classify_body(response.text)) from error
+        return parse_model_list(response)
+
+
+async def _assemble(raw: Any) -> dict[str, Any]:
+    """Assemble a streamed answer. Raises RetryableError for events that are none of a chat completion."""
+    try:
+        return await assemble_completion(raw.parse())
+    except UNREADABLE as error:
+        raise RetryableError("a stream that is no chat completion", kind="invalid_json") from error
+
+
+def _decode(data: bytes) -> Any:
+    """Decode a response's JSON. Raises RetryableError for anything else."""
+    try:
+        return loads(data)
+    except (ValueError, RecursionError) as error:
+        kind = classify_body(data[:1000].decode("utf-8", "replace"))
+        described = {"empty_body": "an empty answer", "html": "a page of HTML"}.get(kind, "an answer that is no JSON")
+        raise RetryableError(described, kind=kind) from error
+
+
+def _check_content(content: Any) -> dict[str, Any] | ServerError:
+    """Check a decoded response. Raises RetryableError if it cannot even be looked through."""
+    try:
+        return check_response(content)
+    except UNREADABLE as error:
+        raise RetryableError("an answer that is no chat completion", kind="unreadable_answer") from error
 
 
 def _make_timeout(seconds: float) -> httpx.Timeout:
@@ -124,13 +188,14 @@ def _make_timeout(seconds: float) -> httpx.Timeout:
 
 def _parse_error_response(response: Any) -> ErrorResponse:
     """Parse the error of a response whose status is not a success."""
+    kind = f"status_{response.status_code}"
     if 300 <= response.status_code < 400:
         target = response.headers.get("location", "an address that it does not name")
-        return ErrorResponse(ServerError(response.status_code, target), response.headers)
-    return ErrorResponse(parse_error_body(response.status_code, response.text), response.headers)
+        return ErrorResponse(ServerError(response.status_code, target), response.headers, kind)
+    return ErrorResponse(parse_error_body(response.status_code, response.text), response.headers, kind)
 
 
 def _to_retryable_error(error: BaseException) -> RetryableError:
     """Convert a lost connection or a time-out to a RetryableError."""
-    kind = ServerTimeoutError if isinstance(error, httpx.TimeoutException) else RetryableError
-    return kind(f"{type(error).__name__} {error}".strip())
+    error_type = ServerTimeoutError if isinstance(error, httpx.TimeoutException) else RetryableError
+    return error_type(f"{type(error).__name__} {error}".strip(), kind=classify_transport_error(error))

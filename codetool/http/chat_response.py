@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
 import httpx
@@ -22,6 +22,8 @@ REASONING_PARTS = frozenset(
     {"thinking", "redacted_thinking", "reasoning", "reasoning_text", "summary_text", "reasoning_content"}
 )
 """Types of content parts that are reasoning before the answer."""
+MAX_LOGPROB = 0.01
+"""Greatest logarithm of a probability, with a margin for rounding; a response with a greater one is malformed."""
 REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
 """Fields of a message that hold reasoning beside its content."""
 
@@ -61,12 +63,12 @@ def parse_first_token(answer: Mapping[str, Any], body: Mapping[str, Any]) -> Fir
         logprobs = {
             str(entry["token"]): float(entry["logprob"]) for entry in reversed(top_logprobs)
         }  # of two alike the likelier
-        if not logprobs:
+        if not logprobs or not all(value <= MAX_LOGPROB for value in logprobs.values()):  # NaN is not less either
             return None
-    except (LookupError, TypeError, ValueError):
+    except (AttributeError, LookupError, TypeError, ValueError):
         return None
-    usage = answer.get("usage") or {}
-    prompt, cached = usage.get("prompt_tokens"), (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
+    usage = _get_mapping(answer, "usage")
+    prompt, cached = usage.get("prompt_tokens"), _get_mapping(usage, "prompt_tokens_details").get("cached_tokens")
     if not _is_token_count(prompt) or not _is_token_count(cached or 0):
         prompt, cached = -(-sum(len(message["content"]) for message in body["messages"]) // 4), 0
     return FirstToken(logprobs, prompt, prompt - (cached or 0))
@@ -85,7 +87,7 @@ def parse_completion(answer: Mapping[str, Any], body: Mapping[str, Any]) -> Comp
         "length" if len(content) > MAX_TEXT_CHARS else _get_finish_reason(choice, content)
         for choice, content in zip(choices, contents, strict=True)
     )
-    usage = answer.get("usage") or {}
+    usage = _get_mapping(answer, "usage")
     tokens_in, tokens_out = usage.get("prompt_tokens"), usage.get("completion_tokens")
     if _is_token_count(tokens_in) and _is_token_count(tokens_out):
         shares = _split_tokens(tokens_out, [len(text) for text in texts])
@@ -103,6 +105,12 @@ def _get_index(choice: Mapping[str, Any]) -> int:
 def _is_token_count(value: Any) -> TypeGuard[int]:
     """Whether a value of a response can be a number of tokens."""
     return isinstance(value, int) and 0 <= value <= MAX_TOKEN_COUNT
+
+
+def _get_mapping(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return an object inside another one; empty if there is none."""
+    value = content.get(name)
+    return value if isinstance(value, Mapping) else {}
 
 
 def _extract_text(message: Mapping[str, Any]) -> str:
@@ -153,6 +161,25 @@ def merge_completions(parts: Sequence[Completion]) -> Completion:
     )
 
 
+def merge_missing(first: Completion, later: Sequence[Completion]) -> tuple[Completion, int]:
+    """Merge an answer with the choices that it should have had, so that its tokens are those of a complete answer.
+
+    The prompt counts once, and the new tokens are split over all texts as they are in one answer. Returns the merged
+    completion, and the number of new tokens that were generated twice: a server may count choices that it left out.
+    """
+    merged = merge_completions([first, *later])
+    if merged.estimated:
+        return replace(merged, tokens_in=first.tokens_in), 0
+    counted, repeated = sum(first.tokens_out), sum(sum(single.tokens_out) for single in later)
+    lengths = [len(text) for text in merged.texts]
+    given, missing = sum(lengths[: len(first.texts)]), sum(lengths[len(first.texts) :])
+    per_character = repeated / missing if missing else 0.0
+    counts_missing = abs(counted - per_character * (given + missing)) < abs(counted - per_character * given)
+    total = counted if counts_missing else counted + repeated
+    merged = replace(merged, tokens_in=first.tokens_in, tokens_out=_split_tokens(total, lengths))
+    return merged, repeated if counts_missing else 0
+
+
 def _split_tokens(total: int, weights: Sequence[int]) -> tuple[int, ...]:
     """Split the total into whole numbers in proportion to the weights; they add up to the total."""
     total_weight, shares, assigned = sum(weights) or len(weights), [], 0
@@ -167,5 +194,5 @@ def parse_model_list(response: httpx.Response) -> list[str]:
     """Parse the names of the served models; empty for another format."""
     try:
         return [str(model["id"]) for model in response.json()["data"]] if response.is_success else []
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return []

@@ -7,6 +7,7 @@ small pools: `HttpPools` is a client, `PooledTransport` a transport for another 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Self
@@ -17,6 +18,8 @@ from codetool.http.bounded_body import MAX_RESPONSE_BYTES, BoundedTransport
 
 MAX_POOL_CONNECTIONS = 16
 """Maximum number of connections of one pool."""
+ANSWER_TIMEOUTS = 2
+"""Time-outs within which a response must be complete; each wait for bytes may take one."""
 
 
 class HttpPools:
@@ -39,6 +42,7 @@ class HttpPools:
         """
         self._max_bytes = max_bytes
         self._slots = _PoolSlots(concurrency)
+        self._free = asyncio.Semaphore(concurrency)
         self._timeout, self._base_url, self._headers, self._proxy = timeout, base_url, headers, proxy
         self._clients: list[httpx.AsyncClient] = []
         self._stack = AsyncExitStack()
@@ -65,13 +69,29 @@ class HttpPools:
     async def request(
         self, method: str, url: str, json: Any = None, timeout: httpx.Timeout | None = None
     ) -> httpx.Response:
-        """Send a request through the least busy pool and return the response. Raises httpx.TransportError."""
+        """Send a request through the least busy pool and return the response. Raises httpx.RequestError.
+
+        The time that a request waits for a free connection does not count.
+        """
         request_timeout = timeout or self._timeout
-        slot = self._slots.take()
-        try:
-            return await self._clients[slot].request(method, url, json=json, timeout=request_timeout)
-        finally:
-            self._slots.release(slot)
+        limit = (
+            None
+            if request_timeout.read is None
+            else (request_timeout.connect or 0) + (ANSWER_TIMEOUTS * request_timeout.read)
+        )
+        async with self._free:
+            slot = self._slots.take()
+            try:
+                async with asyncio.timeout(limit):
+                    return await self._clients[slot].request(method, url, json=json, timeout=request_timeout)
+            except TimeoutError as error:
+                raise SlowBodyError(f"the answer was not complete after {limit:g} s") from error
+            finally:
+                self._slots.release(slot)
+
+
+class SlowBodyError(httpx.ReadTimeout):
+    """Bytes came in time, but not the whole response."""
 
 
 class PooledTransport(httpx.AsyncBaseTransport):

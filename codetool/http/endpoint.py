@@ -68,7 +68,8 @@ class EndpointConfig:
     concurrency: Annotated[int, Field(ge=1), Operational]
     """Maximum number of requests in flight; a 429 lowers the limit for a while."""
     timeout: Annotated[float, Field(gt=0), Operational]
-    """Maximum seconds until the first byte of a response, doubled after each of at most two retried time-outs."""
+    """Maximum seconds until the first byte of a response, doubled after each of the first two time-outs. The last byte
+    must come within twice the time, or ten times for a stream."""
     retries: Annotated[int, Field(ge=0), Operational]
     """Further attempts after a 429, a 5xx or a broken connection; a 429 counts only if nobody is answered meanwhile."""
     backoff: Annotated[float, Field(ge=0), Operational]

@@ -1,6 +1,8 @@
 """Adaptive limit on requests in flight: additive increase on success, multiplicative decrease on a 429 (AIMD).
 
-A 5xx response pauses the increase. No clock is involved.
+A cut is in proportion to the recent share of 429s, as in DCTCP (RFC 8257): a server that turns most requests away is
+asked for half as many, and single 429s among many successes change nothing. The limit does not grow while most
+responses are errors. No clock is involved.
 """
 
 from __future__ import annotations
@@ -11,9 +13,14 @@ from collections import deque
 
 log = logging.getLogger(__name__)
 
+MIN_THROTTLED_SHARE = 0.1
+"""Share of 429s among the latest responses up to which the limit stays: each such request waits before its retry."""
+MAX_FAILED_SHARE = 0.5
+"""Maximum share of errors among the latest responses with which the limit grows."""
+
 
 class AdaptiveLimiter:
-    """Limit on requests in flight: a 429 halves it, a 5xx stops its growth for a while, success increases it."""
+    """Limit on requests in flight: 429s lower it by up to one half, errors stop its growth, success increases it."""
 
     def __init__(self, max_limit: int) -> None:
         self.max_limit = max_limit
@@ -22,7 +29,11 @@ class AdaptiveLimiter:
         self.success_count = 0
         """Number of successful responses so far, over all callers."""
         self._cut_count = 0
-        self._growth_pause = 0
+        self._response_count = 0
+        self._throttled_share = 0.0
+        """Share of 429s among about as many latest responses as may be in flight."""
+        self._failed_share = 0.0
+        """Share of 429s and other errors among them."""
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def acquire(self) -> int:
@@ -48,24 +59,32 @@ class AdaptiveLimiter:
         self._admit_waiting()
 
     def throttled(self, cut_count: int) -> None:
-        """Report a 429: halve the limit, once for all requests that were sent before the last cut."""
-        if cut_count == self._cut_count:
+        """Report a 429: cut the limit, once for all requests that were sent before the last cut."""
+        self._update_shares(throttled=True, failed=True)
+        if cut_count == self._cut_count and self._throttled_share > MIN_THROTTLED_SHARE:
             self._cut_count += 1
-            self.limit = max(1.0, self.limit / 2)
-            log.info("server asks for fewer requests: %d in flight at most", int(self.limit))
+            before = int(self.limit)
+            self.limit = max(1.0, self.limit * (1 - self._throttled_share / 2))
+            if int(self.limit) < before:
+                log.info("server asks for fewer requests: %d in flight at most", int(self.limit))
 
     def failed(self) -> None:
-        """Report a server error: the limit does not grow until as many responses came as requests are in flight."""
-        self._growth_pause = max(1, self.running)
+        """Report a server error: while most responses are errors, the limit does not grow."""
+        self._update_shares(throttled=False, failed=True)
 
     def succeeded(self) -> None:
         """Report a success: the limit grows by one for every `limit` successes, up to `max_limit`."""
         self.success_count += 1
-        if self._growth_pause:
-            self._growth_pause -= 1
-        else:
+        self._update_shares(throttled=False, failed=False)
+        if self._failed_share <= MAX_FAILED_SHARE:
             self.limit = min(float(self.max_limit), self.limit + 1 / self.limit)
             self._admit_waiting()
+
+    def _update_shares(self, *, throttled: bool, failed: bool) -> None:
+        self._response_count += 1
+        weight = 1 / min(self._response_count, max(1.0, self.limit))
+        self._throttled_share += weight * (throttled - self._throttled_share)
+        self._failed_share += weight * (failed - self._failed_share)
 
     def _admit_waiting(self) -> None:
         """Give free slots to the longest waiting; a slot counts as taken at once."""

@@ -9,41 +9,62 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
+from codetool.http.fault_counts import report_fault, report_given_up
+
 T = TypeVar("T")
 
 MAX_RETRY_DELAY = 60.0
 """Maximum seconds between two attempts, also where a server asks for more."""
+MAX_TOTAL_WAIT = 3600.0
+"""Maximum seconds that one request waits between all its attempts, also if a 429 does not use up its retries."""
+MAX_ATTEMPTS = 1000
+"""Maximum number of attempts of one request, for waits of zero seconds."""
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 
 class RetryableError(Exception):
     """Failed attempt that is worth a retry. The message is for the user."""
 
-    def __init__(self, message: str, *, retry_after: float = 0.0, counts: bool = True, last: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: str = "other",
+        retry_after: float = 0.0,
+        counts: bool = True,
+        last: bool = False,
+    ) -> None:
         """Take the message, and how the attempt is counted.
 
         Args:
             message: what went wrong.
+            kind: the name under which the fault is counted, such as `status_503` or `timeout`.
             retry_after: seconds that the server asks to wait, 0 if it does not.
             counts: False for an attempt that starts the count of fruitless attempts again: others are being answered.
             last: True if no further attempt is worth its cost.
         """
         super().__init__(message)
-        self.retry_after, self.counts, self.last = retry_after, counts, last
+        self.kind, self.retry_after, self.counts, self.last = kind, retry_after, counts, last
 
 
 class RetriesExhaustedError(Exception):
-    """All attempts failed; `reason` is the error of the last one."""
+    """All attempts failed; `reason` is the error of the last one, `seconds` the time since the first one began."""
 
-    def __init__(self, attempts: int, reason: RetryableError) -> None:
+    def __init__(self, attempts: int, seconds: float, reason: RetryableError) -> None:
         super().__init__(f"{attempts} attempts, the last one: {reason}")
-        self.attempts, self.reason = attempts, reason
+        self.attempts, self.seconds, self.reason = attempts, seconds, reason
+
+    @property
+    def effort(self) -> str:
+        """The attempts and their time as text, such as `5 attempts over 31 s`."""
+        return f"{self.attempts} attempt{'' if self.attempts == 1 else 's'} over {self.seconds:.3g} s"
 
 
 def draw_jitter(attempt: int) -> float:
@@ -63,6 +84,8 @@ class RetryPolicy:
     """Maximum seconds between two attempts; None takes `MAX_RETRY_DELAY`."""
     draw_factor: Callable[[int], float] = draw_jitter
     """Function that returns the factor on the delay after an attempt, numbered from 0."""
+    service: str = "other"
+    """Name under which faults are counted, such as `policy`."""
 
     def compute_delay(self, attempt: int, retry_after: float = 0.0) -> float:
         """Return the seconds to wait after a failed attempt, numbered from 0."""
@@ -71,17 +94,26 @@ class RetryPolicy:
 
 
 async def call_with_retries(call: Callable[[], Awaitable[T]], policy: RetryPolicy) -> T:
-    """Call until no RetryableError is raised. Raises RetriesExhaustedError when the retries are used up."""
+    """Call until no RetryableError is raised. Raises RetriesExhaustedError when the retries are used up.
+
+    Every failed attempt is counted as a fault of `policy.service`. The attempts end after `MAX_ATTEMPTS`, and before
+    the waits between them exceed `MAX_TOTAL_WAIT`.
+    """
     attempts = fruitless = 0
+    waited, started = 0.0, time.monotonic()
     while True:
         try:
             return await call()
         except RetryableError as error:
             attempts += 1
             fruitless = fruitless + 1 if error.counts else 0
-            if error.last or fruitless > policy.retries:
-                raise RetriesExhaustedError(attempts, error) from error
-            await asyncio.sleep(policy.compute_delay(attempts - 1, error.retry_after))
+            report_fault(policy.service, error.kind)
+            delay = policy.compute_delay(attempts - 1, error.retry_after)
+            waited += delay
+            if error.last or fruitless > policy.retries or attempts >= MAX_ATTEMPTS or waited > MAX_TOTAL_WAIT:
+                report_given_up(policy.service)
+                raise RetriesExhaustedError(attempts, time.monotonic() - started, error) from error
+            await asyncio.sleep(delay)
 
 
 def parse_retry_after(headers: Mapping[str, str]) -> float:

@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 
+from codetool.errors import UnreachableError
 from codetool.prompts.messages import Message, merge_same_roles, merge_system_message
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,8 @@ class SystemMessages:
 
     def learn_from(self, error: Exception, messages: Sequence[Mapping[str, str]]) -> bool:
         """Record a refusal of system messages. Returns whether the messages are worth sending again; warns once."""
+        if isinstance(error, UnreachableError):
+            return False  # a failing server may mention its system, which is no refusal of a role
         if not any(message["role"] == "system" for message in messages) or not _REFUSAL.search(str(error)):
             return False
         if not self._refused:

@@ -57,7 +57,7 @@ def make_user_error(server: Endpoint, key: str | None, error: ServerError) -> Co
 
 def make_exhausted_error(server: Endpoint, error: RetriesExhaustedError) -> UnreachableError:
     """Return the exception for a request whose retries are used up."""
-    group, tried = server.group, f"in {error.attempts} attempt{'' if error.attempts == 1 else 's'}"
+    group, tried = server.group, f"in {error.effort}"
     if isinstance(error.reason, NoChoiceError):
         return UnreachableError(
             f"{server.base_url} gave no text for {server.model!r} {tried}; the last one: {error.reason}. A server that "

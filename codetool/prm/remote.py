@@ -22,11 +22,24 @@ from codetool.concurrency import gather_or_cancel
 from codetool.errors import CodeToolError, ConfigError, UnreachableError
 from codetool.http.bounded_body import MAX_SCORES_BYTES
 from codetool.http.connection_pools import HttpPools
+from codetool.http.model_check import make_opening_policy
 from codetool.http.proxies import find_proxy
 from codetool.http.reachability import check_url, reject_secrets_in_url
-from codetool.http.retry import RetriesExhaustedError, RetryableError, RetryPolicy, call_with_retries, parse_retry_after
+from codetool.http.retry import RetriesExhaustedError, RetryPolicy, call_with_retries
 from codetool.interfaces import ModelServers
 from codetool.model_types import Scores
+from codetool.prm.remote_responses import (
+    TOO_LARGE,
+    UnreadableError,
+    classify_unreadable,
+    parse_probability,
+    parse_scores,
+    raise_if_transient,
+    read_health,
+    read_max_chats,
+    read_member,
+    to_retryable_error,
+)
 from codetool.prompts import trained_prompt
 from codetool.prompts.messages import Message
 from codetool.prompts.prm_prompt import PRMPrompt
@@ -36,11 +49,6 @@ from codetool.types import Execution, Node, Step, Task
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-RETRIED_STATUSES = frozenset({408, 429})
-"""Client errors (RFC 9110, RFC 6585) after which a request can succeed if it is repeated later."""
-TOO_LARGE = 413
-"""HTTP status of a request that exceeds the server's limits."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", hide_input_in_errors=True))
@@ -56,7 +64,7 @@ class RemotePRMConfig:
     connect_timeout: Annotated[PositiveFloat, Operational]
     """Maximum time to connect, in seconds."""
     timeout: Annotated[PositiveFloat, Operational]
-    """Maximum time to wait for a response, in seconds."""
+    """Maximum time to wait for each byte of a response, in seconds; the whole response may take twice as long."""
     retries: Annotated[NonNegativeInt, Operational]
     """Number of retries after a timeout, a lost connection, a status 408, 429 or 5xx, or a response without a score."""
     backoff: Annotated[NonNegativeFloat, Operational]
@@ -85,24 +93,42 @@ class RemotePRMConfig:
     async def open(self, servers: ModelServers) -> AsyncIterator[RemotePRM]:
         """Connect to the server and yield the PRM.
 
-        Raises UnreachableError if there is no HTTP response at all from `base_url`, and ConfigError if the server
-        reports that its model was trained with another prompt.
+        Raises UnreachableError if `base_url` does not respond or is overloaded, and ConfigError if the server reports
+        that its model was trained with another prompt.
         """
         url = await check_url(self.base_url)
         timeout = httpx.Timeout(self.timeout, connect=self.connect_timeout, pool=None)
         async with HttpPools(
             concurrency=self.concurrency, timeout=timeout, proxy=find_proxy(url), max_bytes=MAX_SCORES_BYTES
         ) as http:
+            description = await self._fetch_description(http)
+            self._check_prompt(description)
+            yield RemotePRM(self, http, read_max_chats(description))
+
+    async def _fetch_description(self, http: HttpPools) -> Mapping[str, Any]:
+        """Fetch the server's description of itself; empty for a server of another kind, which has no `/health`.
+
+        A fault must not make a server look like one of the other kind, so it is retried. Raises UnreachableError.
+        """
+
+        async def attempt() -> Mapping[str, Any]:
             try:
                 health = await http.request("GET", self.url_for("/health"))
-            except httpx.TransportError as error:
-                raise UnreachableError(
-                    f"prm.base_url={self.base_url}: no answer ({_describe_error(error)}). "
-                    "Start the PRM server there, or give the address of a running one."
-                ) from error
-            description = _read_health(health)
-            self._check_prompt(description)
-            yield RemotePRM(self, http, _read_max_chats(description))
+            except httpx.RequestError as error:
+                refused = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+                raise to_retryable_error(error, last=refused) from error
+            raise_if_transient(health)
+            return read_health(health)
+
+        try:
+            return await call_with_retries(attempt, make_opening_policy("prm", self.backoff))
+        except RetriesExhaustedError as error:
+            if isinstance(error.reason, UnreadableError):
+                return {}  # a page for people, or a word such as "ok"
+            raise UnreachableError(
+                f"prm.base_url={self.base_url}: no answer ({error.reason}, {error.effort}). "
+                "Start the PRM server there, or give the address of a running one."
+            ) from error
 
     def _check_prompt(self, description: Mapping[str, Any]) -> None:
         """Raise ConfigError if the server's model was trained with another prompt than `prompt`."""
@@ -112,10 +138,6 @@ class RemotePRMConfig:
         source = f"the model of prm.base_url={self.base_url}"
         if problem := trained_prompt.explain_mismatch("prm", source, trained, self.prompt):
             raise ConfigError(problem)
-
-
-class _UnreadableError(RetryableError):
-    """A successful response that contains no score."""
 
 
 class RemotePRM:
@@ -143,7 +165,7 @@ class RemotePRM:
 
     async def _score_batch(self, chats: Sequence[list[Message]], name: str) -> Scores:
         """Return the scores of one request; if it is too large for the server, send each half of it separately."""
-        answer = await self._post("/score", {"messages": chats}, lambda response: _parse_scores(response, len(chats)))
+        answer = await self._post("/score", {"messages": chats}, lambda response: parse_scores(response, len(chats)))
         if isinstance(answer, Scores):
             return answer
         if len(chats) > 1:
@@ -158,7 +180,7 @@ class RemotePRM:
     async def _score_one(self, index: int, messages: list[Message]) -> float:
         def read(response: httpx.Response) -> float | None:
             too_large = response.status_code == TOO_LARGE
-            return None if too_large else _parse_probability(response, _read_member(response, "response"))
+            return None if too_large else parse_probability(response, read_member(response, "response"))
 
         score = await self._post("/generate", {"index": index, "messages": messages}, read)
         if score is None:
@@ -176,88 +198,29 @@ class RemotePRM:
             nonlocal unreadable
             try:
                 response = await self._http.request("POST", url, body)
-            except httpx.TransportError as error:
-                raise RetryableError(_describe_error(error)) from error
-            if response.status_code >= 500 or response.status_code in RETRIED_STATUSES:
-                raise RetryableError(f"HTTP {response.status_code}", retry_after=parse_retry_after(response.headers))
+            except httpx.RequestError as error:
+                raise to_retryable_error(error) from error
+            raise_if_transient(response)
             try:
                 return read(response)
             except CodeToolError as error:
                 if not response.is_success:
                     raise  # a refusal, which no repetition changes
                 unreadable = error
-                raise _UnreadableError(str(error)) from error
+                raise UnreadableError(str(error), kind=classify_unreadable(response)) from error
 
         settings = self._settings
+        policy = RetryPolicy(settings.retries, settings.backoff, max_delay=settings.timeout, service="prm")
         try:
-            policy = RetryPolicy(settings.retries, settings.backoff, max_delay=settings.timeout)
             return await call_with_retries(attempt, policy)
         except RetriesExhaustedError as error:
-            if isinstance(error.reason, _UnreadableError):
+            if isinstance(error.reason, UnreadableError):
                 raise unreadable from error
-            raise UnreachableError(
-                f"{url}: {error.reason}, {error.attempts} times in a row. Is the PRM still up?"
-            ) from error
+            times = f"{error.attempts} times in a row within {error.seconds:.3g} s"
+            raise UnreachableError(f"{url}: {error.reason}, {times}. Is the PRM still up?") from error
 
 
 def _merge_scores(answers: Sequence[Scores]) -> Scores:
     """Return the scores and token counts of several requests as those of one."""
     values = tuple(value for answer in answers for value in answer.values)
     return Scores(values, sum(part.tokens for part in answers), sum(part.tokens_computed for part in answers))
-
-
-def _read_health(health: httpx.Response) -> Mapping[str, Any]:
-    """Return the server's description of itself; empty if `/health` does not return a JSON object."""
-    try:
-        description = health.json() if health.is_success else None
-    except ValueError:
-        return {}
-    return description if isinstance(description, dict) else {}
-
-
-def _read_max_chats(description: Mapping[str, Any]) -> int | None:
-    """Return the maximum number of chats in a request to `/score`; None if the server has no `/score`."""
-    if not isinstance(max_chats := description.get("max_chats"), int) or max_chats < 1:
-        return None
-    trained = "trained" if description.get("trained") else "untrained: it judges zero-shot"
-    log.info("PRM server: %s, %s, checksum %s", description.get("model"), trained, description.get("checksum"))
-    return max_chats
-
-
-def _parse_scores(response: httpx.Response, count: int) -> Scores | httpx.Response:
-    """Return the scores in a response of `/score`; the response itself if the request was too large."""
-    if response.status_code == TOO_LARGE:
-        return response
-    values, tokens = _read_member(response, "scores"), _read_member(response, "tokens")
-    prompt_tokens = response.json().get("tokens_asked", tokens)  # which servers of version 0.1 do not tell
-    if not isinstance(values, list) or len(values) != count or not {type(tokens), type(prompt_tokens)} <= {int}:
-        raise CodeToolError(
-            f"{response.url} answered scores={values!r} tokens={tokens!r}; a list of {count} numbers and one number "
-            "are needed. Does prm.base_url name a server of this version?"
-        )
-    return Scores(tuple(_parse_probability(response, value) for value in values), prompt_tokens, tokens)
-
-
-def _read_member(response: httpx.Response, name: str) -> Any:
-    """Return the member `name` of a JSON response. Raises CodeToolError if there is none."""
-    try:
-        return response.raise_for_status().json()[name]
-    except (httpx.HTTPStatusError, ValueError, KeyError, TypeError) as error:
-        expected_value = {"response": "number", "scores": "[number, …]", "tokens": "number"}[name]
-        raise CodeToolError(
-            f"{response.url} answered HTTP {response.status_code} {response.text[:200]!r}; "
-            f'{{"{name}": {expected_value}}} is needed. Does prm.base_url name a PRM server?'
-        ) from error
-
-
-def _parse_probability(response: httpx.Response, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise CodeToolError(
-            f"{response.url} answered response={value!r}; a probability in [0, 1] is needed. "
-            "Let the server return the softmax over its two label tokens."
-        )
-    return float(value)
-
-
-def _describe_error(error: httpx.TransportError) -> str:
-    return f"{type(error).__name__}: {error}".rstrip(": ")

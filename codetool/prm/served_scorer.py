@@ -18,10 +18,13 @@ from typing import Any
 import httpx
 
 from codetool.concurrency import gather_or_cancel
-from codetool.errors import CodeToolError, ConfigError, PromptRefusedError
+from codetool.errors import CodeToolError, ConfigError, PromptRefusedError, UnreachableError
 from codetool.http.chat_client import ChatClient
 from codetool.http.chat_response import FirstToken, parse_first_token
 from codetool.http.endpoint import Endpoint
+from codetool.http.fault_counts import classify_body, classify_transport_error
+from codetool.http.model_check import make_opening_policy
+from codetool.http.retry import RetriesExhaustedError, RetryableError, call_with_retries
 from codetool.http.system_messages import SystemMessages
 from codetool.prm.label_scorer import LabelScores
 from codetool.prm.label_tokens import compute_score, find_label_tokens
@@ -35,7 +38,7 @@ TOKENIZE_TIMEOUT = 5.0
 """Timeout of a request to `/tokenize`, in seconds."""
 MIN_LABEL_PROBABILITY = 0.01
 """Minimum total probability of the two labels; below it, the model does not answer with a label."""
-MAX_ANSWERS_WITHOUT_LOGPROBS = 2
+MAX_ANSWERS_WITHOUT_LOGPROBS = 3
 """Number of responses without log-probabilities that are retried before the server is assumed to return none."""
 
 
@@ -50,6 +53,10 @@ async def open_served_scorer(
     async with ChatClient(server) as client:
         ids = await _fetch_label_ids(labels, client) if is_vllm else None
         yield ServedScorer(labels, client, ids)
+
+
+class _NoTokensError(RetryableError):
+    """A success of `/tokenize` without tokens."""
 
 
 class ServedScorer:
@@ -83,7 +90,7 @@ class ServedScorer:
         fields |= {"max_tokens": 1, "logprobs": True, "temperature": 1.0}  # some servers scale the logprobs by it too
         body = {"model": self._client.endpoint.model, "messages": self._system.adapt_messages(messages), **fields}
         try:
-            answer = await self._client.request(body, self._has_logprobs_or_never_will)
+            answer = await self._client.request(body, self._find_missing_logprobs)
         except PromptRefusedError as error:
             log.warning("%s: %s; it is not scored", name, error)
             return None, (0, 0)
@@ -99,13 +106,13 @@ class ServedScorer:
             )
         return self._score_first_token(first_token), (first_token.tokens_in, first_token.tokens_computed)
 
-    def _has_logprobs_or_never_will(self, answer: dict[str, Any]) -> bool:
-        """Return whether a response has log-probabilities, or the server is assumed never to return any."""
+    def _find_missing_logprobs(self, answer: dict[str, Any]) -> str | None:
+        """Return `missing_logprobs` for a response without log-probabilities, unless the server never returns any."""
         if parse_first_token(answer, {"messages": ()}) is not None:
             self._answers_without_logprobs = -1
-            return True
+            return None
         self._answers_without_logprobs += self._answers_without_logprobs >= 0
-        return self._answers_without_logprobs > MAX_ANSWERS_WITHOUT_LOGPROBS
+        return None if self._answers_without_logprobs > MAX_ANSWERS_WITHOUT_LOGPROBS else "missing_logprobs"
 
     def _score_first_token(self, token: FirstToken) -> float:
         """Compute the score from the labels' log-probabilities. Raises CodeToolError if they have almost none."""
@@ -179,16 +186,39 @@ async def _fetch_label_ids(labels: tuple[str, str], client: ChatClient) -> tuple
     server = client.endpoint
     base = httpx.URL(server.base_url)
     url = base.copy_with(path=base.path.rstrip("/").removesuffix("/v1") + "/tokenize")
-    ids_by_label: dict[str, list[int]] = {}
-    for label in labels:
-        try:
-            body = {"model": server.model, "prompt": label, "add_special_tokens": False}
-            response = (await client.http.post(url, json=body, timeout=TOKENIZE_TIMEOUT)).raise_for_status()
-            ids_by_label[label] = [int(token) for token in response.json()["tokens"]]
-        except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
-            reason = " ".join(f"{type(error).__name__} {error}".split())
-            raise ConfigError(
-                f"{url} does not tell the tokens of prm.labels ({reason}). prm.backend=vllm is for vLLM's server; use "
-                "prm.backend=endpoint for any other."
-            ) from error
+    ids_by_label = {label: await _fetch_token_ids(label, url, client) for label in labels}
     return find_label_tokens(labels, ids_by_label.__getitem__, server.model)
+
+
+async def _fetch_token_ids(label: str, url: httpx.URL, client: ChatClient) -> list[int]:
+    """Fetch the token ids of a label. Raises UnreachableError for faults, ConfigError for another kind of server."""
+    body = {"model": client.endpoint.model, "prompt": label, "add_special_tokens": False}
+
+    async def attempt() -> list[int]:
+        try:
+            response = await client.http.post(url, json=body, timeout=TOKENIZE_TIMEOUT)
+        except httpx.RequestError as error:
+            raise RetryableError(f"{type(error).__name__} {error}", kind=classify_transport_error(error)) from error
+        if response.status_code == 429 or response.status_code >= 500:
+            raise RetryableError(f"HTTP {response.status_code}", kind=f"status_{response.status_code}")
+        if not response.is_success:
+            raise _explain_other_server(url, f"HTTP {response.status_code}")
+        try:
+            return [int(token) for token in response.json()["tokens"]]
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            reason = " ".join(f"{type(error).__name__} {error}".split())
+            raise _NoTokensError(reason, kind=classify_body(response.text)) from error
+
+    try:
+        return await call_with_retries(attempt, make_opening_policy(client.endpoint.group, client.endpoint.backoff))
+    except RetriesExhaustedError as error:
+        if isinstance(error.reason, _NoTokensError):
+            raise _explain_other_server(url, str(error.reason)) from error
+        raise UnreachableError(f"{url} gave no answer in {error.effort}; the last one: {error.reason}") from error
+
+
+def _explain_other_server(url: httpx.URL, reason: str) -> ConfigError:
+    return ConfigError(
+        f"{url} does not tell the tokens of prm.labels ({reason}). prm.backend=vllm is for vLLM's server; use "
+        "prm.backend=endpoint for any other."
+    )

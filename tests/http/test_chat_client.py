@@ -156,7 +156,7 @@ async def test_a_silent_request_is_retried_with_more_patience() -> None:
 
 async def test_a_server_that_hangs_is_given_up() -> None:
     async with serve_chat(lambda body: Reply(hang=True)) as server:
-        with pytest.raises(UnreachableError, match="3 attempts.*ReadTimeout"):
+        with pytest.raises(UnreachableError, match="4 attempts.*ReadTimeout"):
             await once(server, timeout=0.1)
 
 

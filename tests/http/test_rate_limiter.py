@@ -84,3 +84,25 @@ async def test_growth_wakes_those_who_wait() -> None:
     assert not waiter.done()
     limiter.succeeded()
     await asyncio.wait_for(waiter, 1)
+
+
+async def test_single_refusals_among_many_answers_leave_most_requests_in_flight() -> None:
+    limiter = AdaptiveLimiter(64)
+    for number in range(3000):
+        ticket = await limiter.acquire()
+        limiter.release()
+        if number % 5 == 0:
+            limiter.throttled(ticket) if number % 30 == 0 else limiter.failed()
+        else:
+            limiter.succeeded()
+    assert limiter.limit > 40
+
+
+async def test_a_server_that_takes_few_requests_gets_few() -> None:
+    limiter = AdaptiveLimiter(256)
+    for _ in range(20):
+        tickets = [await limiter.acquire() for _ in range(int(limiter.limit))]
+        for place, ticket in enumerate(tickets):
+            limiter.release()
+            limiter.succeeded() if place < 10 else limiter.throttled(ticket)
+    assert limiter.limit < 16
