@@ -7,6 +7,7 @@ nothing is raised into the sandbox.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import re
@@ -31,7 +32,7 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
-from codetool.errors import CodeToolError, ConfigError
+from codetool.errors import ConfigError
 from codetool.interfaces import Simulator, ToolSource
 from codetool.runs.operational import Checksummed, Operational
 from codetool.tools.allow_list import AllowList, extract_host, is_host
@@ -83,7 +84,7 @@ class BrokerConfig:
     timeout: Annotated[PositiveFloat, Operational]
     """Seconds until the first byte of a live answer, and again until its last."""
     retries: Annotated[NonNegativeInt, Operational]
-    """Number of retries of a live read after 429, 5xx, a time-out or a lost connection."""
+    """Number of retries of a live read after 429, 5xx, a time-out, a lost connection or malformed JSON."""
     backoff: Annotated[NonNegativeFloat, Operational]
     """Seconds before the first retry, doubled for each further one."""
     max_bytes: PositiveInt
@@ -225,7 +226,7 @@ class Broker:
         self._recordings = recordings
         self._keyring = keyring
         self._client = client
-        self._simulator = simulation
+        self._connections = asyncio.Semaphore(settings.connections)
         self._simulation = self._record_answers(simulation) if simulation else None
         self._total = AnswerTally()
         self.source_counts: Counter[str] = Counter()
@@ -251,11 +252,6 @@ class Broker:
             counted=counted,
             source_counts=self.source_counts,
         )
-
-    @property
-    def fatal_error(self) -> CodeToolError | None:
-        """Why the simulator stopped answering, None if it did not; tasks that it failed must not be scored."""
-        return self._simulator.fatal_error if self._simulator else None
 
     def advise(self) -> list[str]:
         """A line for each host most of whose calls no source answered, naming the mode that would answer them."""
@@ -289,6 +285,7 @@ class Broker:
             retries=settings.retries,
             backoff=settings.backoff,
             max_bytes=settings.max_bytes,
+            connections=self._connections,
         )
         return self._record_answers(proxy.source(source) if proxy else source, writes)
 

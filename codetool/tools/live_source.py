@@ -9,22 +9,26 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 from dataclasses import dataclass, replace
 from urllib.parse import urljoin
 
 import httpx
 
 from codetool.concurrency import LARGE_BYTES, admit_large_data
+from codetool.http.fault_counts import classify_body, classify_transport_error
 from codetool.http.retry import RetriesExhaustedError, RetryableError, RetryPolicy, call_with_retries, parse_retry_after
 from codetool.tools.allow_list import AllowList, extract_host
 from codetool.tools.error_answers import Failure, make_error_answer
-from codetool.tools.live_content import find_content_fault
+from codetool.tools.live_content import find_content_fault, is_json
 from codetool.tools.request_arguments import parse_body
 from codetool.tools.secrets import Keyring
 from codetool.types import HttpRequest, ToolAnswer, ToolCall
 
 CONTENT_TYPES = {"json": "application/json", "form": "application/x-www-form-urlencoded", "text": "text/plain"}
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
+TRANSIENT_STATUSES = frozenset({407, 408, 425, 429})
+"""Statuses below 500 that depend on the moment and not on the call, so that a retry may succeed."""
 MAX_REDIRECTS = 5
 MAX_RETRY_DELAY = 30.0  # seconds between two attempts, even if the service asks for more
 
@@ -41,6 +45,8 @@ class _Reply:
     retry_after: float = 0.0
     transient: bool = False
     """Whether a retry may succeed."""
+    kind: str = "other"
+    """Kind of fault under which a failed attempt is counted."""
     sent: bool = True
     """False if the service certainly did not receive the request."""
 
@@ -49,7 +55,7 @@ class _TransientError(RetryableError):
     """A reply after which a retry may succeed."""
 
     def __init__(self, reply: _Reply) -> None:
-        super().__init__(reply.text, retry_after=reply.retry_after)
+        super().__init__(reply.text, kind=reply.kind, retry_after=reply.retry_after)
         self.reply = reply
 
 
@@ -66,6 +72,7 @@ class LiveSource:
         retries: int,
         backoff: float,
         max_bytes: int,
+        connections: asyncio.Semaphore | None = None,
     ) -> None:
         """Takes an open client, the hosts that redirects may lead to, and limits.
 
@@ -78,6 +85,7 @@ class LiveSource:
                 JSON; of a write only if the service certainly did not receive it.
             backoff: seconds before the first retry, doubled for each further one, and multiplied by 0.5 to 1.
             max_bytes: maximum size of an answer's body in bytes.
+            connections: free connections, shared by the sources of one client; None does not limit them.
         """
         self._client = client
         self._keyring = keyring
@@ -86,19 +94,25 @@ class LiveSource:
         self._retries = retries
         self._backoff = backoff
         self._max_bytes = max_bytes
+        self._connections = connections or asyncio.Semaphore(sys.maxsize)
 
     def checksum(self) -> None:
         """None: the answers of a live service are not known in advance."""
 
     async def answer(self, call: ToolCall) -> ToolAnswer | None:
-        """The service's answer, or one with `failure` if it could not be reached; None for a call without a request."""
+        """The service's answer, or one with `failure` if it could not be reached; None for a call without a request.
+
+        An error status that may pass, such as 503, is marked `transient` if it remained after all retries.
+        """
         if call.request is None:
             return None
         reply = await self._send_with_retries(call, call.request)
         text = self._keyring.scrub(reply.text)
         if reply.failure:
             return make_error_answer(call, reply.failure, text, transient=reply.transient)
-        return ToolAnswer(call, reply.status, text, "live")
+        # Only documented calls are expected to work: a program may invent a URL that no retry makes answerable.
+        is_fault = reply.transient and (call.tool is not None or reply.status in TRANSIENT_STATUSES)
+        return ToolAnswer(call, reply.status, text, "live", transient=is_fault)
 
     async def _send_with_retries(self, call: ToolCall, request: HttpRequest) -> _Reply:
         """The reply to the last attempt."""
@@ -113,7 +127,9 @@ class LiveSource:
             """A factor that differs between URLs, so that not all calls are retried at the same moment."""
             return random.Random(f"{request.url} {attempt}").uniform(0.5, 1.0)
 
-        policy = RetryPolicy(self._retries, self._backoff, max_delay=MAX_RETRY_DELAY, draw_factor=spread)
+        policy = RetryPolicy(
+            self._retries, self._backoff, max_delay=MAX_RETRY_DELAY, draw_factor=spread, service="tools"
+        )
         try:
             return await call_with_retries(attempt, policy)
         except RetriesExhaustedError as error:
@@ -126,7 +142,10 @@ class LiveSource:
             return await self._send(request)
         reply = await self._follow_redirects(request)
         fault = None if reply.failure else find_content_fault(call, reply.status, reply.content_type, reply.text)
-        return _make_unreachable(request.url, f"it answered {fault}", transient=True) if fault else reply
+        if fault is None:
+            return reply
+        kind = "error_object" if is_json(reply.text) else classify_body(reply.text)
+        return _make_unreachable(request.url, f"it answered {fault}", transient=True, kind=kind)
 
     async def _follow_redirects(self, request: HttpRequest) -> _Reply:
         for _ in range(MAX_REDIRECTS):
@@ -145,20 +164,12 @@ class LiveSource:
 
     async def _send(self, request: HttpRequest) -> _Reply:
         """The reply to one request; an httpx error becomes a failure whose message contains no key."""
-        try:
-            async with asyncio.timeout(self._deadline):
-                return await self._exchange(request)
-        except (httpx.ConnectTimeout, httpx.PoolTimeout):
-            return _make_unreachable(request.url, "the host does not accept connections", transient=True, sent=False)
-        except (httpx.TimeoutException, TimeoutError):
-            return _make_unreachable(request.url, "no complete answer within the time limit", transient=True)
-        except httpx.ConnectError:
-            reason = "the host is unknown or refused the connection"
-            return _make_unreachable(request.url, reason, transient=True, sent=False)
-        except (httpx.NetworkError, httpx.RemoteProtocolError):
-            return _make_unreachable(request.url, "the connection was lost", transient=True)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return _make_unreachable(request.url, f"the request failed with {type(error).__name__}")
+        async with self._connections:  # waiting for a free connection is not the service's silence
+            try:
+                async with asyncio.timeout(self._deadline):
+                    return await self._exchange(request)
+            except (httpx.RequestError, httpx.InvalidURL, TimeoutError) as error:
+                return _describe_failure(request.url, error)
 
     async def _exchange(self, request: HttpRequest) -> _Reply:
         body = parse_body(request.body)
@@ -180,9 +191,33 @@ class LiveSource:
             content_type=response.headers.get("content-type", ""),
             location=response.headers.get("location") if response.status_code in REDIRECT_STATUSES else None,
             retry_after=parse_retry_after(response.headers),
-            transient=response.status_code == 429 or response.status_code >= 500,
+            transient=response.status_code in TRANSIENT_STATUSES or response.status_code >= 500,
+            kind=f"status_{response.status_code}",
         )
 
 
-def _make_unreachable(url: str, reason: str, *, transient: bool = False, sent: bool = True) -> _Reply:
-    return _Reply(502, f"{extract_host(url)}: {reason}", "unreachable", transient=transient, sent=sent)
+def _describe_failure(url: str, error: Exception) -> _Reply:
+    """The reply for a request without a response; its message contains no key."""
+    kind = classify_transport_error(error)
+    if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
+        reason = "the host does not accept connections"
+        return _make_unreachable(url, reason, transient=True, kind=kind, sent=False)
+    if isinstance(error, TimeoutError):
+        return _make_unreachable(url, "no complete answer within the time limit", transient=True, kind="slow_body")
+    if isinstance(error, httpx.TimeoutException):
+        return _make_unreachable(url, "no complete answer within the time limit", transient=True, kind=kind)
+    if isinstance(error, httpx.ConnectError):
+        reason = "the host is unknown or refused the connection"
+        return _make_unreachable(url, reason, transient=True, kind=kind, sent=False)
+    if isinstance(error, httpx.DecodingError):
+        return _make_unreachable(url, "the answer's compression is broken", transient=True, kind=kind)
+    if isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError):
+        return _make_unreachable(url, "the connection was lost", transient=True, kind=kind)
+    return _make_unreachable(url, f"the request failed with {type(error).__name__}")
+
+
+def _make_unreachable(
+    url: str, reason: str, *, transient: bool = False, kind: str = "other", sent: bool = True
+) -> _Reply:
+    message = f"{extract_host(url)}: {reason}"
+    return _Reply(502, message, "unreachable", transient=transient, kind=kind, sent=sent)

@@ -211,8 +211,10 @@ def is_recordable(answer: ToolAnswer) -> bool:
 
 
 def _is_stray_page(answer: ToolAnswer) -> bool:
-    """Whether it is an HTML page from an undocumented URL, for example of a proxy or a login."""
-    return answer.call.tool is None and answer.body.lstrip()[:15].lower().startswith(("<!doctype html", "<html"))
+    """Whether it is an HTML page of a proxy or a login: from an undocumented URL, or with an error status."""
+    return (answer.call.tool is None or answer.status >= 400) and answer.body.lstrip()[:15].lower().startswith(
+        ("<!doctype html", "<html")
+    )
 
 
 def ensure_writable(file: Path) -> Path:

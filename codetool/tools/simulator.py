@@ -34,6 +34,7 @@ from codetool.runs.bounded_input import read_text
 from codetool.runs.operational import Checksummed, Operational
 from codetool.tool_calls.toolbench_api import Api, parse_data
 from codetool.tools.call_key import compute_call_key
+from codetool.tools.error_answers import make_error_answer
 from codetool.tools.request_limits import shorten
 from codetool.tools.toolbench.reply_parser import Reply, parse_reply
 from codetool.types import JSON, Parameter, ToolAnswer, ToolCall
@@ -122,8 +123,6 @@ class ModelSimulator:
         """Takes the system message, an open client, and the function that lists recorded calls."""
         self._settings, self._system, self._client, self._examples = settings, system, client, examples
         self.answers = self.failures = self.tokens_in = self.tokens_out = 0
-        self.fatal_error: CodeToolError | None = None
-        """The error of the endpoint, None if it had none; after an error no answers are generated."""
         self._unanswerable: set[bytes] = set()
         """Digests of the keys of the calls for which no acceptable answer was generated."""
 
@@ -132,17 +131,21 @@ class ModelSimulator:
         return self._settings.checksum()
 
     async def answer(self, call: ToolCall) -> ToolAnswer | None:
-        """The generated answer; None for an undocumented call, or if no generated answer is acceptable."""
+        """The generated answer; None for an undocumented call, or if no generated answer is acceptable.
+
+        If the endpoint gives no answer at all, the answer has the failure `unreachable` and is transient.
+        """
         digest = hashlib.sha256(compute_call_key(call).encode("utf-8", "replace")).digest()
-        if call.tool is None or digest in self._unanswerable or self.fatal_error:
+        if call.tool is None or digest in self._unanswerable:
             return None
         examples = self._examples(call, self._settings.examples)
         messages = self._messages(call, examples)
         first_seed = int(digest.hex()[:7], 16)
         for attempt in range(self._settings.attempts):
-            reply = await self._ask(messages, first_seed + attempt)
-            if self.fatal_error:
-                return None
+            try:
+                reply = await self._ask(messages, first_seed + attempt)
+            except CodeToolError as error:
+                return make_error_answer(call, "unreachable", f"the simulator: {error}", transient=True)
             if reply is not None and self._is_acceptable(reply, examples, call):
                 self.answers += 1
                 return ToolAnswer(call, reply.status, reply.body, "simulated")
@@ -168,9 +171,6 @@ class ModelSimulator:
             )  # fmt: skip
         except PromptRefusedError as error:
             log.warning("%s", error)
-            return None
-        except CodeToolError as error:
-            self.fatal_error = error
             return None
         self.tokens_in += completion.tokens_in
         self.tokens_out += sum(completion.tokens_out)

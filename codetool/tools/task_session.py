@@ -83,7 +83,7 @@ class TaskSession:
         answer = self._spend_call(call) or await self._answer(call)
         answer = replace(answer, call=call, seconds=time.perf_counter() - start)
         self._writes.add(answer)
-        if answer.transient and answer.failure == "unreachable" and self._is_documented(call):
+        if answer.transient and self._is_documented(call):
             self.unreachable.append(answer)
         for tally in self._tallies:
             tally.count(answer)
@@ -100,7 +100,8 @@ class TaskSession:
             return None
         first, count = self.unreachable[0], len(self.unreachable)
         calls = self._tallies[0].summary().calls
-        first_error = f"{first.call.method} {first.call.url}: {json.loads(first.body)['error']['message']}"
+        reason = json.loads(first.body)["error"]["message"] if first.failure else f"it answered {first.status}"
+        first_error = f"{first.call.method} {first.call.url}: {reason}"
         return UnreachableError(
             f"{count} of {calls} tool calls had no answer after every attempt, the first {first_error}. "
             "The same command tries the task again"

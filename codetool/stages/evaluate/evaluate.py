@@ -34,7 +34,7 @@ from codetool.stages.evaluate.unfinished_paths import takes_last_output, warn_ab
 from codetool.stages.run_folder import RunFolder
 from codetool.tools.broker import Broker
 from codetool.tools.task_session import TaskSession
-from codetool.types import Ledger, SearchResult, Task
+from codetool.types import HttpRequest, Ledger, SearchResult, Task, ToolAnswer
 
 TASK_LOG = "codetool.stages.evaluate.evaluate.task"
 """Logger of the errors of single tasks. They go to `log.txt` and the summary, but not to the console's progress."""
@@ -118,7 +118,7 @@ async def _open_components(
         prompt, sampling = config.policy.prompt, config.policy.sampling
         if prm is not None and (scores := load_recorded_scores(config, tasks)):
             prm = RecordedScores(prm, scores)
-        if shared and not isinstance(config.policy, ReplayPolicyConfig):
+        if shared and not _replays(config):
             policy = SharedDraws(
                 policy, prompt=prompt, sampling=sampling, records=load_reused_candidates(shared, tasks)
             )
@@ -131,9 +131,7 @@ async def _open_components(
             policy, prompt=prompt, sampling=sampling, records=known, append=append, on_tokens=progress.count_work
         )
         composer: Policy | None = None
-        if isinstance(config.answer, PolicyAnswer) or (
-            isinstance(config.policy, ReplayPolicyConfig) and not _uses_printed_answer(config)
-        ):
+        if isinstance(config.answer, PolicyAnswer) or (_replays(config) and not _uses_printed_answer(config)):
             composer = recorded.with_prompt(config.answer.prompt, config.answer.sampling)
         elif summariser is not None:
             prompt, sampling = config.answer.prompt, config.answer.sampling
@@ -146,11 +144,7 @@ async def _open_components(
 @asynccontextmanager
 async def _open_answer_model(config: RunConfig, servers: ModelServers) -> AsyncIterator[Policy | None]:
     """Open the separate model that writes final answers; None if there is none, as in a stage without `answer`."""
-    if (
-        _uses_printed_answer(config)
-        or isinstance(config.answer, PolicyAnswer)
-        or isinstance(config.policy, ReplayPolicyConfig)
-    ):
+    if _uses_printed_answer(config) or isinstance(config.answer, PolicyAnswer) or _replays(config):
         yield None  # a replay reads recorded answers
     else:
         async with cast(PolicyOption, config.answer).open(servers) as summariser:
@@ -160,6 +154,10 @@ async def _open_answer_model(config: RunConfig, servers: ModelServers) -> AsyncI
 def _uses_printed_answer(config: RunConfig) -> bool:
     """Return whether the final answer is what the path printed, as in stages without the setting."""
     return config.answer is None or isinstance(config.answer, PrintedAnswer)
+
+
+def _replays(config: RunConfig) -> bool:
+    return isinstance(config.policy, ReplayPolicyConfig)
 
 
 async def _list_weights(config: RunConfig) -> list[Weights]:
@@ -242,13 +240,20 @@ def _add_price(ledger: Ledger, config: RunConfig) -> Ledger:
 async def _search(attempt: _Attempt, config: RunConfig, parts: Components) -> SearchResult:
     task = attempt.task
     tools = attempt.tools = parts.broker.session(task)
+
+    async def call_tool(request: HttpRequest) -> ToolAnswer:
+        answer = await tools.call(request)
+        if tools.fatal_error:  # the result would reflect a failing service and not the program
+            raise tools.fatal_error
+        return answer
+
     async with Expansion(
         task=task,
         policy=parts.policy,
         executor=parts.executor,
         prm=parts.prm,
         reward=config.reward,
-        call_tool=tools.call,
+        call_tool=call_tool,
         depth=config.search.depth,
         budget=config.budget,
         seed=config.seed,
@@ -257,13 +262,8 @@ async def _search(attempt: _Attempt, config: RunConfig, parts: Components) -> Se
             best = await config.search.run(expansion.root, expansion.expand)
         finally:
             attempt.ledger = expansion.ledger
-        if parts.broker.fatal_error:
-            raise parts.broker.fatal_error
-        if tools.fatal_error:  # the result would reflect a failing service and not the program
-            raise tools.fatal_error
         result = expansion.result(best)
-    usd = _compute_price(config, result.ledger)
-    result = replace(result, ledger=replace(result.ledger, usd=usd))
+    result = replace(result, ledger=replace(result.ledger, usd=_compute_price(config, result.ledger)))
     if parts.composer is not None:
         result = await _compose_answer(task, result, config, parts.composer)
     elif takes_last_output(config) and not result.best.finished:

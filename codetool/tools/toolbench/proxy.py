@@ -107,7 +107,7 @@ class ToolBenchProxy:
         }
         request = HttpRequest("POST", self._settings.url, json.dumps(body))
         # The declared response is inside the proxy's answer. The tool is passed because its effect decides on retries.
-        tool = call.tool and replace(call.tool, response=None)
+        tool = call.tool and replace(call.tool, response={"error": "", "response": ""})
         proxy_call = ToolCall(call.method, self._settings.url, {}, tool, request)
         answer = await self._live.answer(proxy_call)
         return answer and _unwrap(replace(answer, call=call))
@@ -127,7 +127,7 @@ def _unwrap(answer: ToolAnswer) -> ToolAnswer:
         reply = parse_reply(content.get("error"), content["response"])
     except (ValueError, KeyError, TypeError, AttributeError):
         message = f"the proxy answered with something else: {answer.body[:200]}"
-        return make_error_answer(answer.call, "unreachable", message)
+        return make_error_answer(answer.call, "unreachable", message, transient=True)
     if reply is None:
-        return make_error_answer(answer.call, "unreachable", "the proxy had no answer")
+        return make_error_answer(answer.call, "unreachable", "the proxy had no answer", transient=True)
     return replace(answer, status=reply.status, body=reply.body)

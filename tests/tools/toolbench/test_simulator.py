@@ -107,9 +107,14 @@ async def test_what_never_fits_is_a_named_miss_and_is_not_recorded(folder: Path)
     assert not (folder / "recorded.jsonl").read_text()
 
 
-async def test_a_server_that_breaks_costs_a_miss(folder: Path) -> None:
-    [answer], _ = await answers(folder, lambda body: Reply(500, {}), get(artist_id=77))
-    assert answer.failure == "miss"
+async def test_a_server_that_breaks_is_no_miss_and_is_asked_again_for_the_next_call(folder: Path) -> None:
+    broken = True
+
+    def handler(body: dict[str, Any]) -> Reply:
+        return Reply(500, {}) if broken and "77" in str(body["messages"]) else chat(reply(GOOD))
+
+    replies, _ = await answers(folder, handler, get(artist_id=77), get(artist_id=78))
+    assert [(answer.failure, answer.transient) for answer in replies] == [("unreachable", True), (None, False)]
 
 
 async def test_a_failure_that_the_service_would_tell_is_an_answer(folder: Path) -> None:
