@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from codetool.concurrency import gather_or_cancel
-from codetool.errors import CodeToolError, PromptRefusedError
+from codetool.errors import CodeToolError, PromptRefusedError, UnreachableError
 from codetool.http.chat_client import ChatClient
 from codetool.http.chat_response import Completion
 from codetool.http.endpoint import Endpoint
@@ -30,6 +30,16 @@ VOTES_FILE = "votes.jsonl"
 """Journal of votes in a run folder."""
 UNREADABLE_LABELS: dict[str, str] = {"answer": "Unsolved", "comparison": "equal"}
 """Label of a vote whose reply cannot be parsed, by the kind of the vote."""
+
+MAX_UNANSWERED = 3
+"""Number of votes without an answer, while no other vote got one, after which no further vote is requested."""
+MAX_NAMED = 5
+"""Maximum number of tasks that a message names."""
+
+MAX_UNANSWERED = 3
+"""Number of votes in a row without an answer after which no further vote is requested."""
+MAX_NAMED = 5
+"""Maximum number of tasks that a message names."""
 
 OnVote = Callable[["Vote"], None]
 """Called with each new vote."""
@@ -95,7 +105,8 @@ async def collect_votes(
 ) -> list[Vote]:
     """Return the vote of each request, in order. Votes missing in `file` are requested concurrently and journalled.
 
-    Raises what the client raises on opening and when it gives up; the votes received until then are kept.
+    Raises what the client raises on opening. A vote that gets no answer does not stop the others; UnreachableError then
+    names the tasks at the end. The votes received until then are kept.
     """
     cached = {line["key"]: _decode_vote(line) for line in journal.read_records(file) if _is_reusable(line)}
     keys = [settings.key(request) for request in requests]
@@ -103,23 +114,61 @@ async def collect_votes(
     if missing:
         with journal.Journal(file) as votes:
             async with ChatClient(server) as client:
+                unanswered = UnansweredVotes()
 
-                async def collect_vote(key: str, request: VoteRequest) -> Vote:
+                async def collect_vote(key: str, request: VoteRequest) -> Vote | None:
+                    answered_before = unanswered.answered
                     try:
                         vote = await _request_vote(client, request, settings)
+                    except UnreachableError as error:
+                        unanswered.add(request, error, answered_before)
+                        return None
                     except CodeToolError:
                         raise  # further votes would meet it too
                     except Exception as error:  # a defect must cost one vote, not the others; log.txt has the traceback
                         log.warning("%s: unreadable vote: %r", request.task_id, error, exc_info=True)
                         vote = Vote(UNREADABLE_LABELS[request.kind], readable=False, looks=1, said=repr(error))
+                    unanswered.answered += 1
                     identification = {"task_id": request.task_id, "kind": request.kind, "number": request.number}
                     votes.append({"key": key, **identification, "order": request.order, **asdict(vote)})
                     on_vote(vote)
                     return vote
 
                 new_votes = await gather_or_cancel(collect_vote(key, request) for key, request in missing.items())
-        cached |= dict(zip(missing, new_votes, strict=True))
+                unanswered.raise_if_any(len(missing))
+        cached |= {key: vote for key, vote in zip(missing, new_votes, strict=True) if vote is not None}
     return [cached[key] for key in keys]
+
+
+@dataclass
+class UnansweredVotes:
+    """Votes that got no answer. They do not stop the others, unless nothing is answered any more."""
+
+    task_ids: list[str] = field(default_factory=list)
+    first_error: UnreachableError | None = None
+    answered: int = 0
+    """Number of votes with an answer."""
+    fruitless: int = 0
+    """Number of votes without an answer during whose attempts no other vote got one either."""
+
+    def add(self, request: VoteRequest, error: UnreachableError, answered_before: int) -> None:
+        """Record a vote without an answer. Raises its error if the server answers nobody any more."""
+        self.task_ids.append(request.task_id)
+        self.first_error = self.first_error or error
+        self.fruitless += self.answered == answered_before
+        if self.fruitless >= MAX_UNANSWERED:
+            raise error
+
+    def raise_if_any(self, requested: int) -> None:
+        """Raise UnreachableError, with the tasks, if any vote had no answer."""
+        if self.first_error is None:
+            return
+        named = sorted(set(self.task_ids))
+        tasks = ", ".join(named[:MAX_NAMED]) + (f" and {len(named) - MAX_NAMED} more" if len(named) > MAX_NAMED else "")
+        raise UnreachableError(
+            f"{len(self.task_ids)} of {requested} votes had no answer, those of {tasks}; the other votes are kept. "
+            f"The first error: {self.first_error}"
+        )
 
 
 def count_missing_votes(requests: Iterable[VoteRequest], settings: VoteSettings, file: Path) -> int:

@@ -13,7 +13,7 @@ from codetool.runs.bounded_input import parse_json, read_text
 METRICS = "metrics.json"
 JOURNALS = (
     "results.jsonl", "trees.jsonl", "candidates.jsonl", "votes.jsonl", "verdicts.jsonl", "servers.jsonl", "log.txt",
-    "provenance.json", "tools.jsonl",
+    "provenance.json", "tools.jsonl", "faults.jsonl",
 )  # fmt: skip
 """Files that every run of a folder appends to, whatever its task limit."""
 

@@ -20,6 +20,7 @@ from codetool.process_data.process_data_summary import DepthCounts, ProcessDataC
 from codetool.runs import journal
 from codetool.stages.collect.leaf_outcomes import describe_sources
 from codetool.stages.evaluate.summary_display import FAILURES_SHOWN
+from codetool.stages.fault_journal import describe_faults, read_faults
 
 FILES = (
     "process.jsonl", "transcripts.jsonl", "rollouts.jsonl", "reference", "summary.json", "summary.svg", "report.html",
@@ -56,6 +57,7 @@ def write_collect_summary(collected: CollectSummary, folder: Path) -> None:
         "transcripts": collected.transcripts,
         "failures": [{"task_id": task_id} | asdict(error) for task_id, error in collected.failures.items()],
     }
+    content |= {"faults": faults} if (faults := read_faults(folder)) else {}
     journal.atomic_write(folder / "summary.json", [json.dumps(content, indent=2).encode() + b"\n"])
     journal.atomic_write(folder / "summary.svg", [render_svg(_build_chart(collected.counts)).encode()])
 
@@ -71,7 +73,7 @@ def print_collect_summary(
     for depth, level in sorted(collected.counts.levels.items()):
         table.add_row(str(depth), *_format_level(level))
     console.print(table)
-    for line in _describe_data(collected, summary):
+    for line in (*_describe_data(collected, summary), *describe_faults(folder)):
         console.print(line, highlight=False, soft_wrap=True)
     files = [name for name in FILES if (folder / name).exists()]
     message = kept or f"files in {folder}: {', '.join(files)}"

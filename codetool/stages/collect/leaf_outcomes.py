@@ -17,6 +17,7 @@ from codetool.judges.cases import JudgeInput
 from codetool.judges.endpoint_judge import NoJudge
 from codetool.process_data.rollouts import Rollout
 from codetool.search.exhaustive import Exhaustive
+from codetool.stages.fault_journal import record_faults
 from codetool.stages.judge.judge_run import summarize_verdicts
 from codetool.types import Node, Task
 
@@ -67,7 +68,8 @@ def decide_outcomes(trees: Iterable[tuple[Task, tuple[Node, ...]]], config: RunC
             outcomes.add(of_task)
     if outcomes.questions:
         leaves = [case for _, case in outcomes.questions]
-        judgements = asyncio.run(config.judge.judge(leaves, folder / VERDICTS, config.seed))
+        with record_faults(folder):
+            judgements = asyncio.run(config.judge.judge(leaves, folder / VERDICTS, config.seed))
         summarize_verdicts(config.judge, judgements)
         for (leaf_id, case), judgement in zip(outcomes.questions, judgements, strict=True):
             outcomes.by_task[case.task_id][leaf_id] = judgement.solved

@@ -37,6 +37,7 @@ from codetool.stages.evaluate.summary_display import print_summary
 from codetool.stages.evaluate.tool_counts import read_counts
 from codetool.stages.evaluate.training_overlap import log_training_overlap
 from codetool.stages.evaluate.unused_prm import drop_unused_prm
+from codetool.stages.fault_journal import read_faults, record_faults
 from codetool.stages.judge.judge_run import check_judge_reachable, check_judge_settings, judge_answers, needs_judge
 from codetool.stages.report import write_report_if_possible
 from codetool.stages.run_folder import RunFolder
@@ -155,7 +156,8 @@ def _run_tasks(job: _RunJob, folder: RunFolder, shared: Sequence[Path], larger: 
         log_training_overlap(config, job.tasks)
         if any(task.id not in folder.done for task in job.tasks):
             check_judge_reachable(config)
-            evaluate(config, folder, job.tasks, job.console, session.record_sandbox, shared)
+            with record_faults(path):
+                evaluate(config, folder, job.tasks, job.console, session.record_sandbox, shared)
         with open_result_folder(path, larger) as target:
             if larger is not None:
                 write_config(config, target.folder)
@@ -171,7 +173,8 @@ def _judge_and_summarize(
     """Ask the judge, write the summary files, and return the summary."""
     path = target.folder
     try:
-        judging = judge_answers(config, path, tasks, console)
+        with record_faults(path):
+            judging = judge_answers(config, path, tasks, console)
     except CodeToolError:
         _write_summary(path, tasks, config, {})  # the search's results are kept if the judge fails
         raise
@@ -261,6 +264,7 @@ def _write_summary(path: Path, tasks: Sequence[Task], config: RunConfig, judging
     content = encode_summary(summary) | ({"servers": servers} if servers else {})
     content |= {"judge": dict(judging)} if judging else {}
     content |= {"tools": counts} if (counts := read_counts(path, groups)) else {}
+    content |= {"faults": faults} if (faults := read_faults(path)) else {}
     content["code"] = count_results_by_code(path, len(run_folder.read_finished(path)))
     journal.atomic_write(path / "metrics.json", [json.dumps(content, indent=2).encode() + b"\n"])
     write_report_if_possible(path, lines, summary, tasks)

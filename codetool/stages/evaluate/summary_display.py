@@ -15,6 +15,7 @@ from rich.table import Table
 from codetool.evaluation.metric_format import format_metric
 from codetool.evaluation.summary import RunSummary
 from codetool.stages.evaluate.tool_counts import read_counts
+from codetool.stages.fault_journal import describe_faults
 
 FILES = (
     "report.html",
@@ -43,6 +44,7 @@ def print_summary(summary: RunSummary, folder: Path, console: Console, kept: str
         *_describe_tasks(summary),
         *describe_judging(summary, folder),
         *describe_unreachable(folder),
+        *describe_faults(folder),
         *describe_untrained_prm(_read_settings(folder)),
     ):
         console.print(line, highlight=False, soft_wrap=True)

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass as record
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +29,7 @@ from codetool.runs.identity import Identity, select_identity_settings
 from codetool.runs.journal import Journal
 from codetool.runs.provenance import record_session
 from codetool.stages import run_folder
+from codetool.stages.fault_journal import record_faults
 from codetool.stages.train import trained_on
 from codetool.stages.wandb_content import build_prm_content, log_result
 
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
 SCORES_FILE = "scores.jsonl"
 
 log = logging.getLogger(__name__)
+
+MAX_UNANSWERED = 3
+"""Number of sibling groups without an answer, while no other got one, after which no further one is scored."""
 
 Key = tuple[str, str]
 """Task id and node id."""
@@ -91,7 +96,8 @@ def evaluate_prm(config: RunConfig, choices: Mapping[str, str], console: Console
         stack.enter_context(record_session(path, identity, config.settings, command, done=len(_read_scores(path))))
         for line in warnings:
             log.warning("%s", line)
-        failures = asyncio.run(_score(config, data, path, console))
+        with record_faults(path):
+            failures = asyncio.run(_score(config, data, path, console))
         measured = data.without(failures)
         if not measured.groups:
             raise CodeToolError(f"no task could be scored; the first failure: {next(iter(failures.values()))}")
@@ -182,11 +188,25 @@ async def _score(config: RunConfig, data: PRMEvalDataset, path: Path, console: C
             raise ConfigError("stage=evaluate_prm: the PRM that prm= names judges nothing")
         progress = ScoringProgress(len(data.groups), done, console, "sibling groups", "steps")
         with Journal(path / SCORES_FILE) as scores, progress:
-            waiting = iter(remaining)
-            workers = range(min(config.concurrency, len(remaining)))
-            await gather_or_cancel(_run_worker(waiting, prm, scores.append, progress.count, failures) for _ in workers)
+            waiting, unanswered = iter(remaining), UnansweredGroups(failures)
+            await gather_or_cancel(
+                _run_worker(waiting, prm, scores.append, progress.count, unanswered)
+                for _ in range(min(config.concurrency, len(remaining)))
+            )
     log.info("scored %d steps; the PRM computed %d tokens for them", progress.steps, progress.tokens)
     return failures
+
+
+@record
+class UnansweredGroups:
+    """Errors of the tasks that could not be scored, and whether the PRM answers at all."""
+
+    failures: dict[str, str]
+    """Error by id of each such task."""
+    answered: int = 0
+    """Number of sibling groups with scores."""
+    fruitless: int = 0
+    """Number of sibling groups without an answer during whose attempts no other group got one either."""
 
 
 async def _run_worker(
@@ -194,17 +214,23 @@ async def _run_worker(
     prm: ProcessRewardModel,
     append: Callable[[Mapping[str, Any]], None],
     count: Callable[[int, int], None],
-    failures: dict[str, str],
+    unanswered: UnansweredGroups,
 ) -> None:
     """Score sibling groups until none is left. Errors of one task are recorded; errors of all tasks are raised."""
     for group in waiting:
+        answered_before = unanswered.answered
         try:
             await _score_group(group, prm, append, count)
-        except (ConfigError, MissingError, UnreachableError, WriteError):
+            unanswered.answered += 1
+        except (ConfigError, MissingError, WriteError):
             raise
         except Exception as error:
-            log.error("%s: not scored: %s: %s", group.task.id, type(error).__name__, error, exc_info=True)
-            failures.setdefault(group.task.id, f"{type(error).__name__}: {error}")
+            expected = isinstance(error, UnreachableError)
+            log.error("%s: not scored: %s: %s", group.task.id, type(error).__name__, error, exc_info=not expected)
+            unanswered.failures.setdefault(group.task.id, f"{type(error).__name__}: {error}")
+            unanswered.fruitless += expected and unanswered.answered == answered_before
+            if unanswered.fruitless >= MAX_UNANSWERED:
+                raise
 
 
 async def _score_group(

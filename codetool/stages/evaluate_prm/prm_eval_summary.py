@@ -19,6 +19,7 @@ from codetool.runs import journal
 from codetool.runs.provenance import count_results_by_code
 from codetool.stages.evaluate.summary_display import describe_untrained_prm
 from codetool.stages.evaluate_prm.prm_eval_dataset import PRMEvalDataset
+from codetool.stages.fault_journal import describe_faults, read_faults
 
 PLOT_FILE = "reliability.svg"
 FILES = ("metrics.json", PLOT_FILE, "scores.jsonl", "config.yaml", "log.txt")
@@ -63,11 +64,16 @@ def write_prm_summary(
     counts = {"tasks": len(data.tasks), "groups": len(data.groups), "steps": len(examples)}
     left_out = {"failures": [{"task_id": name, "message": message} for name, message in failures.items()]}
     content = {**_encode_report(measurement), **counts, **left_out, "code": count_results_by_code(folder, len(scores))}
+    content |= {"faults": faults} if (faults := read_faults(folder)) else {}
     journal.atomic_write(folder / "metrics.json", [json.dumps(content, indent=2).encode() + b"\n"])
     journal.atomic_write(folder / PLOT_FILE, [render_svg(build_reliability_chart(measurement)).encode()])
     _print_report(measurement, console)
     labelled = sum(example.label is not None for example in examples)
-    for line in (*_describe_metrics(measurement, len(examples), labelled), *describe_untrained_prm(config.settings)):
+    for line in (
+        *_describe_metrics(measurement, len(examples), labelled),
+        *describe_faults(folder),
+        *describe_untrained_prm(config.settings),
+    ):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if failures:
         message = (

@@ -32,6 +32,7 @@ from codetool.runs.provenance import count_results_by_code, record_session
 from codetool.stages import run_folder
 from codetool.stages.evaluate.run import log_to_file, print_other_code, write_config
 from codetool.stages.evaluate.summary_display import build_groups_table, build_metrics_table, describe_judging
+from codetool.stages.fault_journal import describe_faults, read_faults, record_faults
 from codetool.stages.judge.answer_source import AnswerSource, load_answers
 from codetool.stages.judge.judge_run import show_vote_progress, summarize_verdicts
 from codetool.stages.wandb_content import build_judge_content, log_result
@@ -72,7 +73,9 @@ def judge(config: RunConfig, choices: Mapping[str, str], console: Console) -> in
         stack.enter_context(log_to_file(path / "log.txt", console, logging.INFO))
         write_config(config, path)
         stack.enter_context(record_session(path, identity, config.settings, get_command()))
-        summary = _judge_answers(config, answers, reference, path, console)
+        with record_faults(path):
+            lines, counts = _judge_answers(config, answers, reference, path, console)
+        summary = _write_summary(config, answers, reference, lines, counts, path)
         _print_summary(summary, path, Console())
         log_result(config, choices, path, [answers.name, choices["judge"]], build_judge_content(path))
     return 0
@@ -152,8 +155,8 @@ def _count_missing(answers: AnswerSource, system: AnswerSource) -> int:
 
 def _judge_answers(
     config: RunConfig, answers: AnswerSource, reference: AnswerSource | None, path: Path, console: Console
-) -> RunSummary:
-    """Request the missing votes, write `judged.jsonl` and `metrics.json`, and return the summary."""
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Request the missing votes, write `judged.jsonl`, and return its lines and the judge's counts."""
     judged_results.delete_judged_lines(path)
     file, seed = path / VOTES_FILE, config.seed
     own = [answers.get_input(name) for name in answers.asked]
@@ -175,7 +178,7 @@ def _judge_answers(
         lines = [line | part for line, part in zip(lines, parts, strict=True)]
     judged_results.write_judged_lines(path, lines)
     judge_counts = summarize_verdicts(config.judge, all_judgements, [vote for item in compared for vote in item.votes])
-    return _write_summary(config, answers, reference, lines, judge_counts, path)
+    return lines, judge_counts
 
 
 def _write_summary(
@@ -203,6 +206,7 @@ def _write_summary(
     }
     content = {"metrics": summary.metrics, "tasks": tasks, "judge": dict(judge_counts), "notes": list(answers.notes)}
     content["code"] = count_results_by_code(path)
+    content |= {"faults": faults} if (faults := read_faults(path)) else {}
     if summary.groups:
         content["groups"] = encode_summary(summary)["groups"]
     if reference:
@@ -218,6 +222,7 @@ def _print_summary(summary: RunSummary, path: Path, console: Console) -> None:
     for line in (
         f"{summary.asked} tasks asked for, {summary.answered} with an answer",
         *describe_judging(summary, path),
+        *describe_faults(path),
     ):
         console.print(line, highlight=False, soft_wrap=True)
     files = [name for name in FILES if (path / name).is_file()]
