@@ -21,6 +21,9 @@ MAX_ERROR_BODY_CHARS = 1_000_000
 MAX_MESSAGE_CHARS = 300
 """Maximum length of a server's message inside an error message for the user."""
 
+PAGE_CODE = "page"
+"""Code of an error that is a page of HTML or XML and not the server's own."""
+
 _FILTER_PATTERN = re.compile(
     r"content.{0,20}(filter|management|polic|moderation|risk)|responsible.?ai|data_inspection_failed|moderation|"
     r"flagged|safety (system|filter|polic)|blocked by .{0,40}(filter|polic|guardrail)|guardrail|"
@@ -69,6 +72,8 @@ class ServerError:
     @property
     def is_filtered(self) -> bool:
         """Whether a content filter refuses this prompt; others may be answered."""
+        if self.code == PAGE_CODE:
+            return False  # of a gateway, which has its own policies and filters
         return self.status in {400, 403, 422, 451} and _FILTER_PATTERN.search(f"{self.code} {self.message}") is not None
 
     @property
@@ -91,7 +96,8 @@ def parse_error_body(status: int, text: str) -> ServerError:
     except ValueError:
         content = None
     if content is None:
-        return ServerError(status, _strip_markup(text[:MAX_ERROR_CHARS]))
+        code = PAGE_CODE if text[:MAX_ERROR_CHARS].lstrip().startswith("<") else ""
+        return ServerError(status, _strip_markup(text[:MAX_ERROR_CHARS]), code=code)
     return parse_error(content, status)
 
 

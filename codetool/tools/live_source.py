@@ -134,7 +134,8 @@ class LiveSource:
             return await call_with_retries(attempt, policy)
         except RetriesExhaustedError as error:
             assert isinstance(error.reason, _TransientError)
-            return error.reason.reply
+            reply, times = error.reason.reply, f"after {error.attempts} attempts"
+            return replace(reply, text=f"{reply.text}, {times}") if reply.failure else reply
 
     async def _attempt(self, call: ToolCall, request: HttpRequest) -> _Reply:
         """The reply to one attempt. A malformed body fails a read; for a write it is the answer."""

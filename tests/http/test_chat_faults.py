@@ -10,7 +10,7 @@ import pytest
 from chat_server import ChatServer, Reply, chat, serve_chat
 from fault_proxy import ANY_KINDS, Exchange, FaultProxy, run_proxies
 
-from codetool.errors import CodeToolError, UnreachableError
+from codetool.errors import CodeToolError, PromptRefusedError, UnreachableError
 from codetool.http import retry
 from codetool.http.chat_client import ChatClient
 from codetool.http.chat_response import Completion
@@ -210,3 +210,12 @@ def test_faults_outside_of_a_run_are_lost_and_counts_add_up() -> None:
     for _ in range(2):
         total.add(first.encode())
     assert total.encode() == {"prm": {"kinds": {"html": 2}, "unused_tokens_in": 10}}
+
+
+async def test_a_page_of_a_gateway_is_no_refusal_of_the_prompt() -> None:
+    page = b"<html><h1>403</h1>The request was blocked by the network policy.</html>"
+    async with serve_chat(lambda body: Reply(403, page)) as server:
+        async with ChatClient(endpoint(server.url.removesuffix("/v1"))) as client:
+            with pytest.raises(CodeToolError) as caught:
+                await complete(client, 1)
+    assert not isinstance(caught.value, PromptRefusedError)

@@ -107,7 +107,7 @@ class ToolBenchProxy:
         }
         request = HttpRequest("POST", self._settings.url, json.dumps(body))
         # The declared response is inside the proxy's answer. The tool is passed because its effect decides on retries.
-        tool = call.tool and replace(call.tool, response={"error": "", "response": ""})
+        tool = call.tool and replace(call.tool, response={"response": ""})
         proxy_call = ToolCall(call.method, self._settings.url, {}, tool, request)
         answer = await self._live.answer(proxy_call)
         return answer and _unwrap(replace(answer, call=call))

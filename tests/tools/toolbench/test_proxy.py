@@ -85,3 +85,20 @@ async def test_without_a_key_nothing_starts(folder: Path, monkeypatch: pytest.Mo
     monkeypatch.delenv("TOOLBENCH_KEY")
     with pytest.raises(MissingError, match="TOOLBENCH_KEY"):
         await ask(folder, said({}), "artist_id=7")
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"<html>502 Bad Gateway</html>", b"", b'{"error": "", "resp', b"busy", {"error": "overloaded, try again"}],
+)
+async def test_garbage_of_the_proxy_is_asked_for_again(folder: Path, garbage: Any) -> None:
+    left = iter([garbage, garbage])
+    [answer], asked = await ask(folder, lambda body: next(left, said({"name": "Grace"})), "artist_id=7")
+    assert (json.loads(answer.body), answer.transient, len(asked)) == ({"name": "Grace"}, False, 3)
+
+
+@pytest.mark.parametrize("garbage", [b"<html>502 Bad Gateway</html>", b"", {"detail": "no"}])
+async def test_garbage_that_stays_is_not_the_programs_failure_and_not_recorded(folder: Path, garbage: Any) -> None:
+    [answer], _ = await ask(folder, garbage, "artist_id=7")
+    assert (answer.failure, answer.transient) == ("unreachable", True)
+    assert not (folder / "live.jsonl").read_text()
