@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import httpx
 
 from codetool.concurrency import LARGE_BYTES, admit_large_data
+from codetool.http.answer_deadline import paused_deadline
 
 MAX_RESPONSE_BYTES = 8 * 2**20
 """Maximum size of a chat server's response, with all its choices, reasoning and log-probabilities."""
@@ -62,7 +63,8 @@ class _BoundedStream(httpx.AsyncByteStream):
             if size > self._max_bytes:
                 raise self._make_error()
             if size > LARGE_BYTES:
-                await admit_large_data()
+                with paused_deadline():
+                    await admit_large_data()
             yield chunk
 
     def _make_error(self) -> BodyTooLargeError:

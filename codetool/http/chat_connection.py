@@ -6,7 +6,6 @@ openai takes 0.4 s to import and is imported when a connection is opened.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Any, Self
 
 import httpx
 
+from codetool.http.answer_deadline import answer_deadline
 from codetool.http.chat_response import parse_model_list
 from codetool.http.endpoint import Endpoint
 from codetool.http.errors_in_success import check_response
@@ -94,7 +94,7 @@ class ChatConnection:
             STREAM_TIMEOUTS if self._endpoint.stream else ANSWER_TIMEOUTS
         )
         try:
-            async with asyncio.timeout(limit):
+            async with answer_deadline(limit):
                 return await self._send(sent, timeout)
         except TimeoutError as error:
             raise ServerTimeoutError(f"the answer was not complete after {limit:g} s", kind="slow_body") from error
@@ -136,7 +136,7 @@ class ChatConnection:
         import openai
 
         try:
-            async with asyncio.timeout(min(CONNECT_SECONDS, timeout) + ANSWER_TIMEOUTS * timeout):
+            async with answer_deadline(min(CONNECT_SECONDS, timeout) + ANSWER_TIMEOUTS * timeout):
                 list_models: Any = self._openai.models.with_raw_response.list
                 raw = await list_models(timeout=_make_timeout(timeout))
         except openai.APIStatusError as error:

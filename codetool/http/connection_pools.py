@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import httpx
 
+from codetool.http.answer_deadline import answer_deadline
 from codetool.http.bounded_body import MAX_RESPONSE_BYTES, BoundedTransport
 
 MAX_POOL_CONNECTIONS = 16
@@ -82,7 +83,7 @@ class HttpPools:
         async with self._free:
             slot = self._slots.take()
             try:
-                async with asyncio.timeout(limit):
+                async with answer_deadline(limit):
                     return await self._clients[slot].request(method, url, json=json, timeout=request_timeout)
             except TimeoutError as error:
                 raise SlowBodyError(f"the answer was not complete after {limit:g} s") from error

@@ -16,6 +16,7 @@ from urllib.parse import urljoin
 import httpx
 
 from codetool.concurrency import LARGE_BYTES, admit_large_data
+from codetool.http.answer_deadline import answer_deadline, paused_deadline
 from codetool.http.fault_counts import classify_body, classify_transport_error
 from codetool.http.retry import RetriesExhaustedError, RetryableError, RetryPolicy, call_with_retries, parse_retry_after
 from codetool.tools.allow_list import AllowList, extract_host
@@ -167,7 +168,7 @@ class LiveSource:
         """The reply to one request; an httpx error becomes a failure whose message contains no key."""
         async with self._connections:  # waiting for a free connection is not the service's silence
             try:
-                async with asyncio.timeout(self._deadline):
+                async with answer_deadline(self._deadline):
                     return await self._exchange(request)
             except (httpx.RequestError, httpx.InvalidURL, TimeoutError) as error:
                 return _describe_failure(request.url, error)
@@ -185,7 +186,8 @@ class LiveSource:
                 if len(data) > self._max_bytes:
                     return _make_unreachable(request.url, f"the answer is longer than {self._max_bytes} bytes")
                 if len(data) > LARGE_BYTES:
-                    await admit_large_data()
+                    with paused_deadline():
+                        await admit_large_data()
         return _Reply(
             response.status_code,
             data.decode(response.encoding or "utf-8", errors="replace"),
