@@ -57,15 +57,16 @@ def make_user_error(server: Endpoint, key: str | None, error: ServerError) -> Co
 
 def make_exhausted_error(server: Endpoint, error: RetriesExhaustedError) -> UnreachableError:
     """Return the exception for a request whose retries are used up."""
-    group, tried = server.group, f"in {error.effort}"
+    group, tried = server.group, f"in {error.attempts} attempt{'' if error.attempts == 1 else 's'}"
+    last = f"the last one, after {error.seconds:.3g} s in all: {error.reason}"
     if isinstance(error.reason, NoChoiceError):
         return UnreachableError(
-            f"{server.base_url} gave no text for {server.model!r} {tried}; the last one: {error.reason}. A server that "
+            f"{server.base_url} gave no text for {server.model!r} {tried}; {last}. A server that "
             "answers so mostly filters the prompt, or leaves no tokens for an answer: look into its log, raise "
             f"`{group}.max_tokens` or choose another `{group}.model`; the same command resumes."
         )
     return UnreachableError(
-        f"{server.base_url} gave no answer {tried}; the last one: {error.reason}. Is "
+        f"{server.base_url} gave no answer {tried}; {last}. Is "
         f"the server up and not overloaded? `{group}.retries`, `{group}.timeout` and `{group}.concurrency` "
         "set how hard it is tried; the same command resumes."
     )

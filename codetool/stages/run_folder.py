@@ -34,6 +34,7 @@ from codetool.runs import damaged_lines, journal
 from codetool.runs.journal import Journal
 from codetool.runs.record_shape import Shape
 from codetool.runs.write_errors import explain_write_errors
+from codetool.stages.fault_journal import FAULTS_FILE
 
 CANDIDATES, TOOL_COUNTS = "candidates.jsonl", "tools.jsonl"
 TOOL_COUNTS_SHAPE: Shape = {
@@ -183,7 +184,7 @@ def remove_if_unused(path: Path, journals: Iterable[str]) -> None:
     if not any(_has_content(file) for pattern in LOG_PATTERNS for file in path.glob(pattern)):
         shutil.rmtree(path, ignore_errors=True)
         return
-    for file in files:
+    for file in (*files, path / FAULTS_FILE):
         file.unlink(missing_ok=True)
 
 
