@@ -12,7 +12,7 @@ from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from codetool.config.config_sources import is_group, list_options, map_names_to_stages
@@ -23,6 +23,18 @@ NO_SWEEPER = (
     "CodeTool runs its sweeps itself and would ignore Hydra's sweepers and their parameters. Write the values as comma "
     "lists on the command line: -m search.width=1,2"
 )
+COMPOSE_ERRORS = (
+    HydraException, OmegaConfBaseException, ValueError, TypeError, AssertionError, AttributeError, LookupError,
+    RecursionError,
+)  # fmt: skip
+"""What Hydra raises for overrides that it cannot parse or apply; some errors are not its own."""
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, line breaks, changes of the writing direction, and halves of surrogate pairs."""
+
+
+def escape_control(line: str) -> str:
+    """Return a line of a message whose line breaks and control characters are visible, as a terminal may obey them."""
+    return CONTROL.sub(lambda match: ascii(match[0])[1:-1], line)
 
 
 def get_key(override: str) -> str:
@@ -52,7 +64,7 @@ def explain_syntax_error(override: str) -> str:
     if separator and re.fullmatch(r"[+~]*[\w./@:-]+", key):
         try:
             OverridesParser.create().parse_override(rewritten)
-        except HydraException:
+        except COMPOSE_ERRORS:
             pass
         else:
             return (
@@ -75,6 +87,8 @@ def explain_wrong_choice(override: str) -> str | None:
     if not is_group(group):
         return _explain_hydra_setting(override, parsed)
     value = parsed.value()
+    if parsed.is_delete() and group == "stage":
+        return f"{override}: a stage cannot be left out. Choose one of them: {', '.join(list_options('stage'))}."
     if isinstance(value, dict) or parsed.is_delete():
         return None
     if group == "hydra/sweeper" and value != "basic":
@@ -109,7 +123,7 @@ def explain_error(override: str, previous: Sequence[str]) -> str | None:
         if not allowed:
             return _explain_unknown_key(override, compose("config", list(previous)), error)
         return f"{override}: {name} has no option {value!r}. Allowed: {', '.join(allowed)}.{_suggest(value, allowed)}"
-    except (HydraException, OmegaConfBaseException) as error:
+    except COMPOSE_ERRORS as error:
         return _explain_unknown_key(override, compose("config", list(previous)), error)
     return None
 
@@ -117,13 +131,15 @@ def explain_error(override: str, previous: Sequence[str]) -> str | None:
 def _explain_unknown_key(override: str, config: DictConfig, error: Exception) -> str:
     if (line := explain_secret_error(override)) is not None:
         return line
-    name = get_key(override)
+    name, stage = get_key(override), OmegaConf.select(config, "stage", throw_on_missing=False)
     if (current := find_current_name(name)) is not None:
         return f"{override}: no such option. Did you mean {current}?"
     if match := re.match(r"In '(.+?)': Could not override '(.+?)'", str(error)):  # by the preset that is chosen
-        return f"{override}: {_explain_unread_group(match[1], match[2], str(config.stage))}"
-    if (stages := map_names_to_stages().get(re.split(r"[.@]", name)[0])) and config.stage not in stages:
+        return f"{override}: {_explain_unread_group(match[1], match[2], str(stage))}"
+    if (stages := map_names_to_stages().get(re.split(r"[.@]", name)[0])) and stage not in stages:
         return f"{override}: only stage={', '.join(stages)} reads it."
+    if "@" in name and not override.startswith(("+", "~")) and is_group(name.partition("@")[0]):
+        return f"{override}: nothing is chosen there yet. Add it with +{override}"
     parent, _, _ = name.rpartition(".")
     known_keys = list(_iterate_keys(config))
     if name in known_keys:

@@ -9,20 +9,28 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from itertools import product
+from itertools import islice, product
 from math import prod
+from typing import Any
 
 from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.core.override_parser.types import RangeSweep
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
-from omegaconf.errors import OmegaConfBaseException
 
 from codetool.config.config_sources import CONF as CONF
-from codetool.config.config_sources import initialize_hydra, is_group, map_names_to_stages, parse_added_folders
+from codetool.config.config_sources import (
+    initialize_hydra,
+    is_group,
+    list_options,
+    map_names_to_stages,
+    parse_added_folders,
+)
 from codetool.config.override_errors import (
+    COMPOSE_ERRORS,
     NO_SWEEPER,
+    escape_control,
     explain_error,
     explain_syntax_error,
     explain_wrong_choice,
@@ -34,6 +42,10 @@ from codetool.errors import ConfigError
 
 MAX_COMBINATIONS = 256
 """Maximum number of sweep cells that are all composed beforehand, 0.1 s each."""
+LAUNCHER_PACKAGES = ("hydra._internal.core_plugins.", "hydra_plugins.")
+"""Packages of launchers: Hydra's own, and those that are installed as its plug-ins."""
+MAX_SWEEP_VALUES = 10_000
+"""Maximum number of values of one setting in a sweep."""
 FLAGS_WITH_VALUE = {
     "--cfg", "-c", "--package", "-p", "--info", "-i", "--experimental-rerun",
     "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd",
@@ -66,10 +78,10 @@ def compose_all(overrides: Sequence[str], *, multirun: bool = False, flags: Sequ
         if configs is None:  # now one override at a time, which takes longer
             error_lines, valid_overrides = _split_valid_invalid(overrides, multirun)
             if error_lines:
-                raise ConfigError("\n".join([*error_lines, *_find_value_errors(valid_overrides)]))
+                raise ConfigError("\n".join(map(escape_control, [*error_lines, *_find_value_errors(valid_overrides)])))
             configs = [_compose_or_explain(variant) for variant in _list_variants(valid_overrides)]
         if unread_lines := [line for config in configs for line in _find_unread_settings(config)]:
-            raise ConfigError("\n".join(dict.fromkeys(unread_lines)))
+            raise ConfigError("\n".join(dict.fromkeys(map(escape_control, unread_lines))))
         for config in configs:
             _remove_hydra_settings(config)
         return configs
@@ -85,13 +97,17 @@ def _is_invalid_alone(override: str, multirun: bool) -> bool:
     """Whether an override is invalid whatever the others are."""
     try:
         return any(explain_wrong_choice(value) for value in expand_sweep(override))
-    except (HydraException, ConfigError):
+    except (*COMPOSE_ERRORS, ConfigError):
         return True
 
 
 def _find_unread_settings(config: DictConfig) -> Iterator[str]:
     """Yield a line for each setting of a preset that the stage does not read, or that a sweep ignores."""
-    stage, owners = str(config.stage), map_names_to_stages()
+    owners = map_names_to_stages()
+    if OmegaConf.is_missing(config, "stage") or not isinstance(config.get("stage"), str):
+        yield f"stage: is missing. Choose one of them: {', '.join(list_options('stage'))}"
+        return
+    stage = str(config.stage)
     chosen = OmegaConf.select(config, "hydra.runtime.choices.stage")
     if chosen is not None and chosen != stage:
         yield (
@@ -108,8 +124,36 @@ def _find_unread_settings(config: DictConfig) -> Iterator[str]:
         params = sweeper.get("params") or {}
         shown_setting = f"hydra.sweeper.params={params}" if params else "hydra.sweeper"
         yield f"{shown_setting}: a preset or the command line sets it. {NO_SWEEPER}"
+    yield from _find_hydra_code(config.hydra)
     if OmegaConf.select(config, "hydra.mode") is not None and str(config.hydra.mode) != "RunMode.RUN":
         yield f"hydra.mode={config.hydra.mode}: add -m for a sweep, or leave -m out for a single run."
+
+
+def _find_hydra_code(hydra: DictConfig) -> Iterator[str]:
+    """Yield a line for each setting of Hydra by which a preset or the command line would run other code."""
+    if hydra.callbacks:
+        yield "hydra.callbacks: CodeTool uses no callbacks of Hydra, which would run code of their own. Leave them out."
+    if dict(hydra.job.env_set):
+        yield "hydra.job.env_set: set variables before the command, NAME=VALUE codetool …, and leave this out."
+    launcher = OmegaConf.select(hydra, "launcher._target_", default="")
+    if not str(launcher).startswith(LAUNCHER_PACKAGES):
+        yield f"hydra.launcher._target_={launcher}: is no launcher. Choose one with hydra/launcher=NAME."
+    for name in ("job_logging", "hydra_logging"):
+        settings = OmegaConf.to_container(hydra[name], resolve=False)
+        if any(
+            key == "()" or (key == "class" and not str(value).startswith("logging."))
+            for key, value in _iterate_items(settings)
+        ):
+            yield f"hydra.{name}: names code that is no part of Python's logging. Leave it as it is."
+
+
+def _iterate_items(settings: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield every key and value of nested settings."""
+    for key, value in (
+        settings.items() if isinstance(settings, dict) else enumerate(settings) if isinstance(settings, list) else ()
+    ):
+        yield key, value
+        yield from _iterate_items(value)
 
 
 def _compose_variants(overrides: Sequence[str], multirun: bool) -> list[DictConfig] | None:
@@ -117,7 +161,7 @@ def _compose_variants(overrides: Sequence[str], multirun: bool) -> list[DictConf
     try:
         variants = _list_variants(overrides)
         return [_compose(variant) for variant in variants] if multirun or len(variants) == 1 else None
-    except (HydraException, OmegaConfBaseException):
+    except COMPOSE_ERRORS:
         return None
 
 
@@ -155,11 +199,11 @@ def _compose_or_explain(overrides: Sequence[str]) -> DictConfig:
     """Compose overrides that are valid one by one. Raises ConfigError if they contradict each other."""
     try:
         return _compose(overrides)
-    except (HydraException, OmegaConfBaseException) as error:
+    except COMPOSE_ERRORS as error:
         mistakes = (explain_error(override, overrides[:position]) for position, override in enumerate(overrides))
         line = next(filter(None, mistakes), str(error).splitlines()[0])
         choice_overrides = " ".join(override for override in overrides if _chooses_option(override.split("=")[0]))
-        raise ConfigError(f"{line} This is so with {choice_overrides}.") from error
+        raise ConfigError(escape_control(f"{line} This is so with {choice_overrides}.")) from error
 
 
 def _list_variants(overrides: Sequence[str]) -> list[list[str]]:
@@ -189,10 +233,24 @@ def expand_sweep(override: str) -> list[str]:
     [parsed] = parser.parse_overrides([override])
     if not parsed.is_sweep_override():
         return [override]
-    values = [f"{parsed.get_key_element()}={value}" for value in parsed.sweep_string_iterator()]
-    if not values:
-        raise ConfigError(f"{override}: no value fits.")
-    return values
+    swept = parsed.value()
+    try:
+        if isinstance(swept, RangeSweep) and _count_values(swept) > MAX_SWEEP_VALUES:
+            raise ConfigError(f"{override}: is more than {MAX_SWEEP_VALUES} values. Choose fewer.")
+        values = list(islice(parsed.sweep_string_iterator(), MAX_SWEEP_VALUES + 1))
+    except (ArithmeticError, ValueError, TypeError) as error:  # such as range(1,3,0)
+        raise ConfigError(f"{override}: has no values: {error}.") from error
+    if not 0 < len(values) <= MAX_SWEEP_VALUES:
+        problem = f"is more than {MAX_SWEEP_VALUES} values. Choose fewer" if values else "no value fits"
+        raise ConfigError(f"{override}: {problem}.")
+    return [f"{parsed.get_key_element()}={value}" for value in values]
+
+
+def _count_values(swept: RangeSweep) -> float:
+    """Return the number of values of a range, before they are listed."""
+    if swept.start is None or swept.stop is None:
+        return 0
+    return abs((swept.stop - swept.start) / swept.step)
 
 
 def _split_valid_invalid(overrides: Sequence[str], multirun: bool) -> tuple[list[str], list[str]]:
@@ -202,7 +260,7 @@ def _split_valid_invalid(overrides: Sequence[str], multirun: bool) -> tuple[list
     for override in sorted(overrides, key=_get_priority):  # a stable sort
         try:
             values = expand_sweep(override)
-        except HydraException:
+        except COMPOSE_ERRORS:
             error_lines.append(explain_syntax_error(override))
             continue
         except ConfigError as error:

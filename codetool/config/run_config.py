@@ -8,15 +8,14 @@ from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import ConfigDict, Field, SkipValidation, TypeAdapter, ValidationError, field_validator
 from pydantic.dataclasses import dataclass
 
+from codetool.config.build_settings import BuildError, build_settings
 from codetool.config.renamed_settings import suggest_current_name
-from codetool.config.setting_checks import find_wrong_targets, find_wrong_values
+from codetool.config.setting_checks import NOT_A_FIELD, find_wrong_targets, find_wrong_values
 from codetool.errors import ConfigError
 from codetool.interfaces import (
     AnswerOption,
@@ -48,6 +47,20 @@ PROTOCOLS: dict[str, Any] = {
     "judge": Judge,
 }
 """Protocol that the class in a group's `_target_` must implement."""
+BASE_CLASSES = {
+    "budget": "codetool.search.budget.Budget",
+    "vllm": "codetool.models.vllm_servers.VllmConfig",
+    "collect": "codetool.process_data.settings.LabelingConfig",
+    "train": "codetool.training.settings.TrainConfig",
+    "tuning": "codetool.training.tuning.TuningConfig",
+    "trainer": "codetool.training.trainer.TrainerConfig",
+    "evaluate_prm": "codetool.stages.evaluate_prm.evaluate_prm.EvaluatePRMConfig",
+    "judge_stage": "codetool.stages.judge.judge.JudgeStageConfig",
+    "serve_prm": "codetool.stages.serve.serve_prm.ServePRMConfig",
+    "serve_tools": "codetool.stages.serve.serve_tools.ServeToolsConfig",
+    "report": "codetool.stages.report.ReportConfig",
+}
+"""Class that the class of a group without a Protocol must be, or be derived from."""
 VALUE_SETTINGS = ("stage", "seed", "limit", "fresh", "dry_run", "outputs", "concurrency", "reuse", "export")
 """Top-level settings that are values; all others are groups."""
 MISSING_GROUP: Any = None
@@ -119,7 +132,7 @@ def validate(config: DictConfig) -> RunConfig:
                 problems += group_problems
             else:
                 parts[str(name)] = _instantiate(unmarked, str(name))
-        except (InstantiationException, OmegaConfBaseException) as error:
+        except (BuildError, OmegaConfBaseException) as error:
             problems += _explain_instantiation(str(name), error)
     # A group that failed is missing too, which says nothing new.
     reported = {re.split("[.:=]", line)[0] for line in problems}
@@ -133,9 +146,9 @@ def validate(config: DictConfig) -> RunConfig:
 
 def _instantiate(config: DictConfig, name: str) -> Any:
     value = config[name]
-    if not OmegaConf.is_dict(value):
-        return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_list(value) else value
-    return instantiate(value, _convert_="all")
+    if OmegaConf.is_config(value):
+        value = OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
+    return build_settings(value, name)
 
 
 def _find_problems(config: DictConfig, name: str) -> Iterator[str]:
@@ -146,7 +159,20 @@ def _find_problems(config: DictConfig, name: str) -> Iterator[str]:
         yield f"{name}={plain!r}: is a group of settings. Set one of them: {name}.NAME=VALUE"
         return
     yield from find_wrong_values(plain, name)
-    yield from find_wrong_targets(plain, name, PROTOCOLS.get(name))
+    yield from find_wrong_targets(plain, name, PROTOCOLS.get(name) or BASE_CLASSES.get(name) or NOT_A_FIELD)
+
+
+def escape_interpolations(settings: Any) -> Any:
+    """Return plain settings in which OmegaConf takes every `${` for text.
+
+    Recorded settings are resolved already. What still looks like `${oc.env:NAME}` in a run folder must not be replaced
+    by a variable of this machine.
+    """
+    if isinstance(settings, Mapping):
+        return {name: escape_interpolations(item) for name, item in settings.items()}
+    if isinstance(settings, list):
+        return [escape_interpolations(item) for item in settings]
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", settings) if isinstance(settings, str) else settings
 
 
 def strip_operational_lists(settings: Any) -> Any:
@@ -182,8 +208,7 @@ def _explain_instantiation(name: str, error: Exception) -> Iterator[str]:
     if not isinstance(cause, ValidationError):
         yield f"{name}: {' '.join(str(cause).split())}"
         return
-    match = re.search(r"full_key: (\S+)", str(error))  # Hydra's exception has it in its message only
-    parent = getattr(error, "full_key", None) or (match[1] if match else name)
+    parent = getattr(error, "full_key", None) or name
     for item in cause.errors():
         if not item["loc"]:  # settings that contradict each other: the message names them
             yield item["msg"].removeprefix("Value error, ")

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import inspect
 import math
 import re
 import stat
+import sys
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +25,11 @@ CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]|[\ud800-\udfff]")
 """Control characters and halves of surrogate pairs, which no name and no text may hold."""
 TEXT_SETTINGS = re.compile(r"(^|\.)(prompt|system|user|second_look|comparison)(\.|$)")
 """Settings that are prompt texts, which may be empty."""
+TARGET_KEY = "_target_"
+NOT_A_FIELD = object
+"""Hint of what no class declares: no `_target_` may stand there."""
+PLAIN_TYPES = frozenset({object, str, int, float, bool, bytes, Path, dict, list, tuple, type(None)})
+"""Types of values that are written in YAML as they are, so that no `_target_` may make one."""
 HYDRA_KEYWORDS = ("_args_", "_partial_", "_recursive_", "_convert_")
 """Keys of Hydra that would build something other than an object with named settings."""
 
@@ -66,62 +73,102 @@ def _explain_special_file(text: str) -> str | None:
     return None if plain else "is a device, a pipe or a socket, neither file nor folder"
 
 
-def find_wrong_targets(value: Any, setting: str, protocol: Any = None) -> Iterator[str]:
+def find_wrong_targets(value: Any, setting: str, allowed: Any = None) -> Iterator[str]:
     """Yield a line for every `_target_` below a setting whose class does not fit.
 
-    `protocol` is the Protocol or class that the setting itself requires; the class of a group declares what its fields
-    require. Without either, the class must be a dataclass.
+    `allowed` is what the setting itself requires: a Protocol, a class, a type hint with several of them, or the dotted
+    name of a class. The class of a group declares what its fields require. Without any, the class must be a dataclass.
     """
     if not isinstance(value, Mapping):
         for number, item in enumerate(value if isinstance(value, list | tuple) else ()):
-            yield from find_wrong_targets(item, f"{setting}[{number}]")
+            yield from find_wrong_targets(item, f"{setting}[{number}]", _get_item_hint(allowed))
         return
     hints: Mapping[str, Any] = {}
-    if (target := value.get("_target_")) is not None:
+    if TARGET_KEY in value:
+        target = value[TARGET_KEY]
         if special := [name for name in HYDRA_KEYWORDS if name in value]:
             yield f"{setting}.{special[0]}: is not for CodeTool's settings, which all have names"
             return
-        target_class, reason = _locate_class(str(target))
-        reason = reason or _explain_wrong_class(target_class, protocol)
-        if reason:
-            yield f"{setting}._target_={target}: {reason}"
+        target_class, reason = locate_class(target)
+        if reason := reason or _explain_wrong_class(target_class, allowed):
+            yield f"{setting}.{TARGET_KEY}={ascii(target)[1:-1] if isinstance(target, str) else target}: {reason}"
             return
         hints = _read_hints(target_class)
     for name, item in value.items():
-        yield from find_wrong_targets(item, f"{setting}.{name}", hints.get(str(name)))
+        below = hints.get(str(name), NOT_A_FIELD) if hints else _get_item_hint(allowed)
+        yield from find_wrong_targets(item, f"{setting}.{name}", below)
 
 
-def _locate_class(target: str) -> tuple[Any, str]:
-    """Import the class of a dotted name. Returns it with an empty text, or what is wrong with the name."""
-    if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", target):
+def locate_class(target: object) -> tuple[Any, str]:
+    """Import the class of a dotted name. Returns it with an empty text, or what is wrong with the name.
+
+    Further modules of Python's standard library are not imported: some act when they are imported.
+    """
+    if not isinstance(target, str) or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", target):
         return None, "should be the dotted name of a class, package.module.Class"
     module, _, name = target.rpartition(".")
+    if (_is_standard(module) and module not in sys.modules) or "__main__" in module.split("."):
+        return None, "is no class of settings, but a part of Python itself"
     try:
         target_class = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         return None, f"cannot be had ({error})"
+    except (Exception, SystemExit) as error:  # a module can raise anything when it is imported
+        return None, f"cannot be had ({' '.join(f'{type(error).__name__}: {error}'.split())[:200]})"
     return target_class, "" if isinstance(target_class, type) else "is no class"
 
 
-def _explain_wrong_class(target_class: type, protocol: Any) -> str:
-    """Explain why a class does not implement the Protocol; empty if it does."""
-    allowed_classes = [option for option in _list_alternatives(protocol) if isinstance(option, type)]
+def _is_standard(module: str) -> bool:
+    return module.partition(".")[0] in sys.stdlib_module_names
+
+
+def _explain_wrong_class(target_class: type, allowed: Any) -> str:
+    """Explain why a class is not what a setting requires; empty if it is."""
+    if isinstance(allowed, str):
+        allowed, reason = locate_class(allowed)
+        assert not reason, reason
+    options = list_alternatives(allowed)
+    allowed_classes = [option for option in options if isinstance(option, type) and option not in PLAIN_TYPES]
     if not allowed_classes:
+        if options:
+            return "stands where no class can be chosen"
         return "" if dataclasses.is_dataclass(target_class) else "is no class of settings"
     if dataclasses.is_dataclass(target_class) and not _list_members(target_class):
         return ""  # the option that leaves something out, such as judge=none
     if any(_satisfies(target_class, option) for option in allowed_classes):
-        return ""
+        return "is no class of settings, but a part of Python itself" if _is_standard(target_class.__module__) else ""
     first = allowed_classes[0]
+    if not _is_protocol(first) and not dataclasses.is_dataclass(target_class):
+        return "is no class of settings"
     missing = sorted(_list_members(first) - _list_members(target_class)) if _is_protocol(first) else []
-    lacks = f": it lacks {', '.join(missing)}" if missing else ""
+    unfit = _find_unfit_method(target_class, first) if _is_protocol(first) and not missing else None
+    lacks = f": it lacks {', '.join(missing)}" if missing else f": its {unfit} wants other arguments" if unfit else ""
     return f"is no {' or '.join(option.__name__ for option in allowed_classes)}{lacks}"
 
 
 def _satisfies(target_class: type, allowed_class: type) -> bool:
-    if _is_protocol(allowed_class):
-        return _list_members(allowed_class) <= _list_members(target_class)
-    return issubclass(target_class, allowed_class)
+    if not _is_protocol(allowed_class):
+        return issubclass(target_class, allowed_class)
+    has_members = _list_members(allowed_class) <= _list_members(target_class)
+    return has_members and _find_unfit_method(target_class, allowed_class) is None
+
+
+def _find_unfit_method(target_class: type, protocol: type) -> str | None:
+    """Return the name of a method that requires more arguments than the Protocol's; None if all methods fit."""
+    for name in sorted(_list_members(protocol)):
+        declared, own = getattr(protocol, name, None), inspect.getattr_static(target_class, name, None)
+        if not inspect.isfunction(declared) or not inspect.isfunction(own):
+            continue  # properties and fields; a decorated method that is no function is not judged
+        given = set(inspect.signature(declared).parameters)
+        required = {
+            parameter.name
+            for parameter in inspect.signature(own).parameters.values()
+            if parameter.default is parameter.empty
+            and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        }
+        if len(required) > len(given):
+            return name
+    return None
 
 
 def _is_protocol(allowed_class: type) -> bool:
@@ -135,13 +182,22 @@ def _list_members(target_class: type) -> set[str]:
     return {name for name in names if not name.startswith("_")}
 
 
-def _list_alternatives(hint: Any) -> Sequence[Any]:
-    """List the alternatives of a type hint, without annotations and None."""
+def list_alternatives(hint: Any) -> Sequence[Any]:
+    """List the alternatives of a type hint, without annotations and None; empty for Any."""
     if get_origin(hint) is Annotated:
-        return _list_alternatives(get_args(hint)[0])
+        return list_alternatives(get_args(hint)[0])
     if get_origin(hint) in (Union, types.UnionType):
-        return [option for part in get_args(hint) for option in _list_alternatives(part) if option is not type(None)]
+        return [option for part in get_args(hint) for option in list_alternatives(part) if option is not type(None)]
     return [hint] if hint is not None and hint is not Any else []
+
+
+def _get_item_hint(hint: Any) -> Any:
+    """Return the hint of the items of a list or a mapping; `hint` itself if it is for neither."""
+    for option in list_alternatives(hint):
+        arguments = [argument for argument in get_args(option) if argument is not Ellipsis]
+        if get_origin(option) is not None and arguments:
+            return NOT_A_FIELD if arguments[-1] is Any else arguments[-1]
+    return hint
 
 
 def _read_hints(target_class: type) -> Mapping[str, Any]:

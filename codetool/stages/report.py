@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import instantiate
+from hydra.core.hydra_config import HydraConfig
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 from rich.console import Console
 
+from codetool.config.build_settings import BuildError, build_object
 from codetool.config.run_config import RunConfig, strip_operational_lists
-from codetool.config.setting_checks import find_wrong_targets
+from codetool.config.setting_checks import TARGET_KEY, find_wrong_targets, find_wrong_values
 from codetool.errors import CodeToolError, ConfigError, MissingError
 from codetool.evaluation.html_report import ReportContext, render_page
 from codetool.evaluation.judged_results import load_result_lines
@@ -146,15 +148,40 @@ def _warn_of_several_codes(run_provenance: Provenance) -> Iterator[str]:
         yield f"This result was made by {len(run_provenance.codes)} different codes: {codes}."
 
 
+def _refuse_foreign_module(settings: Any) -> None:
+    """Raise MissingError if recorded settings name a class of a module that this command has not imported itself.
+
+    Importing a module runs its code, and a run folder of somebody else may name any.
+    """
+    for item in settings.values() if isinstance(settings, Mapping) else settings if isinstance(settings, list) else ():
+        _refuse_foreign_module(item)
+    target = settings.get(TARGET_KEY) if isinstance(settings, Mapping) else None
+    module = str(target).rpartition(".")[0]
+    if target is None or module.startswith("codetool.") or module in sys.modules:
+        return
+    added = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else ()
+    if module.partition(".")[0] not in {source.path.partition(".")[0] for source in added if source.schema == "pkg"}:
+        raise MissingError(
+            f"config.yaml names {target}, which is no part of CodeTool. If you trust it, name its package with "
+            "hydra.searchpath=[pkg://PACKAGE.conf], or choose the benchmark with benchmark="
+        )
+
+
 def load_tasks(folder: Path, settings: Mapping[str, Any]) -> Sequence[Task]:
     """Load the tasks of a run's benchmark. Raises MissingError if that is impossible or its data have changed."""
-    benchmark = dict(settings.get("benchmark") or {})
-    if objections := list(find_wrong_targets(benchmark, "benchmark", Benchmark)):  # a file must not choose what runs
+    benchmark = settings.get("benchmark")
+    if not isinstance(benchmark, Mapping):
+        raise MissingError("config.yaml names no benchmark")
+    _refuse_foreign_module(benchmark)
+    objections = [*find_wrong_targets(benchmark, "benchmark", Benchmark), *find_wrong_values(benchmark, "benchmark")]
+    if objections:  # a file must not choose what runs
         raise MissingError(f"config.yaml names no benchmark that there is: {'; '.join(objections)}")
+    own_settings = {name: value for name, value in strip_operational_lists(benchmark).items() if name != TARGET_KEY}
     try:
-        option = instantiate(strip_operational_lists(benchmark), _recursive_=False)
-    except Exception as error:  # settings of another version
-        raise MissingError(f"the benchmark cannot be had with the settings in config.yaml ({error})") from error
+        option = build_object(benchmark.get(TARGET_KEY), own_settings, "benchmark")
+    except BuildError as error:  # settings of another version
+        cause = " ".join(str(error.__cause__).split())
+        raise MissingError(f"the benchmark cannot be had with the settings in config.yaml ({cause})") from error
     if not isinstance(option, Benchmark):
         raise MissingError(f"{benchmark['_target_']} is no benchmark")
     if option.checksum() != provenance.read_provenance(folder).identity.checksums.get("benchmark"):

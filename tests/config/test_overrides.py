@@ -35,6 +35,15 @@ def test_each_value_of_a_comma_list_is_composed() -> None:
         ("polcy.model=x", ["polcy.model=x", "Did you mean policy.model?"]),
         ("hydra/launcher=jblib", ["hydra/launcher=jblib"]),
         ("search.n=2,3", ["search.n=2,3", "add -m"]),
+        ("cache@tools.recorded_answers=toolbench", ["Add it with +cache@tools.recorded_answers=toolbench"]),
+        ("tool_proxy@tools.tool_proxy=toolbench", ["Add it with +tool_proxy@tools.tool_proxy=toolbench"]),
+        ("~stage", ["~stage: a stage cannot be left out"]),
+        ("~tuning=0", ["~tuning=0: "]),
+        ("search.n=range(0,1000000000)", ["search.n=range(0,1000000000): is more than 10000 values"]),
+        ("search.n=shuffle(range(0,1000000000))", ["is more than 10000 values"]),
+        ("search.n=range(1,3,0)", ["search.n=range(1,3,0): has no values"]),
+        ("~collect.estimator=\x1b[31m", ["~collect.estimator=\\x1b[31m: "]),
+        ("search=a\nb", ["search=a\\nb: "]),
     ],
 )
 def test_a_wrong_word_is_named_with_what_is_allowed(word: str, expected: list[str]) -> None:

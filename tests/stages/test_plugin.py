@@ -131,6 +131,35 @@ def test_a_file_may_not_choose_a_benchmark_that_is_none(tmp_path: Path, capsys: 
     assert not (tmp_path / "made").exists() and "is no Benchmark" in capsys.readouterr().err.replace("\n", " ")
 
 
+def test_a_file_may_not_name_a_module_that_the_command_has_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run folder of somebody else must not run its own code, even where the folder is on Python's path."""
+    (tmp_path / "hostile_benchmark.py").write_text(f"open({str(tmp_path / 'made')!r}, 'w')")
+    (tmp_path / "results.jsonl").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for benchmark in ({"_target_": "hostile_benchmark.X"}, {"_target_": "film_shop.benchmark.FilmShop", "count": [
+        {"_target_": "hostile_benchmark.X"}]}):  # fmt: skip
+        (tmp_path / "config.yaml").write_text(json.dumps({"stage": "evaluate", "benchmark": benchmark}))
+        words = ("stage=report", f"report.folder={tmp_path}", "dry_run=true")
+        assert report(settings(tmp_path, *words), CHOICES, Console(stderr=True)) == 0
+        assert "is no part of CodeTool" in capsys.readouterr().err.replace("\n", " ")
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_file_may_not_read_this_machines_variables(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CANARY_KEY", "canary-4711")
+    (tmp_path / "results.jsonl").touch()
+    benchmark = {"_target_": "film_shop.benchmark.FilmShop", "count": "${oc.env:CANARY_KEY}"}
+    (tmp_path / "config.yaml").write_text(json.dumps({"stage": "evaluate", "benchmark": benchmark}))
+    words = ("stage=report", f"report.folder={tmp_path}", "dry_run=true")
+    assert report(settings(tmp_path, *words), CHOICES, Console(stderr=True)) == 0
+    shown = capsys.readouterr()
+    assert "canary-4711" not in shown.err + shown.out and "cannot be had" in shown.err.replace("\n", " ")
+
+
 @pytest.mark.slow
 def test_the_wheel_runs_and_is_extended(tmp_path: Path) -> None:
     source, unpacked = tmp_path / "source", tmp_path / "site"

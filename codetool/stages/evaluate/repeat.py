@@ -17,7 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from codetool.config.run_config import RunConfig, validate
+from codetool.config.run_config import RunConfig, escape_interpolations, validate
 from codetool.errors import ConfigError, MissingError
 from codetool.evaluation.result_files import TREES, TreeFile
 from codetool.evaluation.result_records import parse_nodes
@@ -82,7 +82,7 @@ def apply_source_settings(
             "unless the command line names them",
             markup=False, highlight=False, soft_wrap=True,
         )  # fmt: skip
-    repeated = validate(OmegaConf.create(settings))
+    repeated = validate(OmegaConf.create(escape_interpolations(settings)))
     if "prm" in taken and not any(name.startswith("prm") for name in named):
         _refuse_other_prm(repeated, sources[0])
     return repeated, _name_options(choices, taken, sources[0].folder, settings, config.settings)
