@@ -21,31 +21,30 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from jinja2 import TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
 from codetool.errors import ConfigError, MissingError
 from codetool.models.control_tokens import ControlTokens
+from codetool.prompts.jinja import TEMPLATE_ERRORS
 from codetool.prompts.messages import Message, merge_same_roles, merge_system_message
+from codetool.prompts.template_sandbox import BoundedEnvironment, limit_rendering
 
 log = logging.getLogger(__name__)
 
 PROMPT_DATE = datetime(2024, 7, 26)
 """The date that chat templates get as today's; Llama 3's templates print it by default."""
-_TEMPLATE_ERRORS = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
-"""Errors raised when a template is invalid or does not support the messages."""
 _PROBE = {role: f"probe-{role}" for role in ("system", "user", "assistant")}
 
 
 class ChatTokenizer:
     """The tokenizer and chat template of a model folder."""
 
-    def __init__(self, folder: Path) -> None:
-        """Load the tokenizer and the template.
+    def __init__(self, folder: Path, variables: Mapping[str, Any] | None = None) -> None:
+        """Load the tokenizer and the template; `variables` are given to the template too, such as `enable_thinking`.
 
         Raises MissingError for a missing file, and ConfigError for a template that does not accept a user message.
         """
-        self._folder = folder
+        self._folder, self._variables = folder, dict(variables or {})
         file = folder / "tokenizer.json"
         if not file.is_file():
             raise MissingError(f"{folder} has no tokenizer.json; save the model's tokenizer there (`save_pretrained`)")
@@ -54,7 +53,10 @@ class ChatTokenizer:
         self._tokenizer.no_padding()
         self._control = ControlTokens(self._tokenizer)
         self._special = _load_special_tokens(folder)
-        self._template = _compile_template(folder)
+        source = _load_template(folder)
+        self._template = _compile_template(source, folder)
+        self.prints_date = "strftime_now" in source
+        """Whether the template may print the date of the day."""
         self._adapt = self._choose_adapter()
 
     def render(self, messages: Sequence[Message]) -> str:
@@ -72,6 +74,10 @@ class ChatTokenizer:
         marked, marks = self._control.insert_marks(contents)
         chat = [{**message, "content": content} for message, content in zip(messages, marked, strict=True)]
         return self._control.encode(self.render(chat), marks)
+
+    def spells_control_token(self, messages: Sequence[Message]) -> bool:
+        """Whether a message contains the spelling of a control token, which other tokenizers turn into that token."""
+        return self._control.are_spelled_in(message["content"] for message in messages)
 
     def tokenize(self, text: str) -> list[int]:
         """Return the tokens of a trusted text: spellings of control tokens become control tokens; nothing is added."""
@@ -92,7 +98,7 @@ class ChatTokenizer:
             rendered = self._render_unchecked(
                 self._adapt(_build_probe("user", "assistant")), add_generation_prompt=False
             )
-        except _TEMPLATE_ERRORS:
+        except TEMPLATE_ERRORS:
             rendered = ""
         closing = rendered.rpartition(_PROBE["assistant"])[2]
         ending = [*self.tokenize(closing), *self.tokenize(self._special.get("eos_token", ""))]
@@ -105,13 +111,19 @@ class ChatTokenizer:
     def _render_checked(self, messages: Sequence[Message]) -> str:
         try:
             return self._render_unchecked(messages)
-        except _TEMPLATE_ERRORS as error:
+        except TEMPLATE_ERRORS as error:
             raise ConfigError(f"the chat template of {self._folder} refuses the messages: {error}") from error
 
     def _render_unchecked(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str:
-        return str(
-            self._template.render(messages=list(messages), add_generation_prompt=add_generation_prompt, **self._special)
-        )
+        with limit_rendering():
+            return str(
+                self._template.render(
+                    **self._variables,
+                    **self._special,
+                    messages=list(messages),
+                    add_generation_prompt=add_generation_prompt,
+                )
+            )
 
     def _choose_adapter(self) -> Callable[[Sequence[Message]], list[Message]]:
         """Return a function that adapts messages to what the template supports.
@@ -139,7 +151,7 @@ class ChatTokenizer:
         """Return whether the template accepts a chat of these roles and renders every message."""
         try:
             rendered = self._render_unchecked(_build_probe(*roles))
-        except _TEMPLATE_ERRORS:
+        except TEMPLATE_ERRORS:
             return False
         return all(rendered.count(_PROBE[role]) >= roles.count(role) for role in roles)
 
@@ -148,9 +160,10 @@ def _build_probe(*roles: str) -> list[Message]:
     return [{"role": role, "content": _PROBE[role]} for role in roles]
 
 
-def _compile_template(folder: Path) -> Any:
+def _compile_template(source: str, folder: Path) -> Any:
     try:
-        return _create_environment().from_string(_load_template(folder))
+        with limit_rendering():
+            return _create_environment().from_string(source)
     except TemplateError as error:
         raise ConfigError(f"the chat template of {folder} is not a Jinja template: {error}") from error
 
@@ -184,11 +197,12 @@ def _extract_token_text(token: Any) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def _create_environment() -> ImmutableSandboxedEnvironment:
-    """Return the Jinja environment for which chat templates are written, sandboxed since templates are untrusted."""
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
+def _create_environment() -> BoundedEnvironment:
+    """Return the Jinja environment for which chat templates are written, sandboxed since templates are untrusted.
+
+    Names that are not given stay undefined, as in transformers: templates test them, `{% if tools %}`.
+    """
+    environment = BoundedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
     environment.globals.update(raise_exception=_raise_template_error, strftime_now=PROMPT_DATE.strftime)
     environment.filters["tojson"] = lambda value, indent=None: json.dumps(value, ensure_ascii=False, indent=indent)
     return environment

@@ -7,9 +7,12 @@ from functools import lru_cache
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, meta, nodes
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from codetool.errors import ConfigError
+from codetool.prompts.template_sandbox import BoundedEnvironment, limit_rendering
+
+TEMPLATE_ERRORS = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+"""Errors raised when a template is rendered that is invalid, or does not fit what it is given."""
 
 
 def validate_template(source: str, allowed: frozenset[str] | None) -> str:
@@ -22,6 +25,8 @@ def validate_template(source: str, allowed: frozenset[str] | None) -> str:
         unknown = meta.find_undeclared_variables(tree) - (allowed or frozenset())
     except TemplateSyntaxError as error:
         raise ValueError(f"not a Jinja template, line {error.lineno}: {error.message}") from error
+    except RecursionError as error:
+        raise ValueError("not a Jinja template: it is nested too deeply") from error
     if private := _find_private_attribute(tree):
         raise ValueError(f"uses the private attribute {private}; a template may use public ones of what it is given")
     if unknown and allowed is not None:
@@ -51,10 +56,12 @@ class PromptTemplate:
     def render(self, **values: object) -> str:
         """Render the template. Raises ConfigError, in one line, for an undefined name or a private attribute."""
         try:
-            return self._template.render(**values)
-        except (TemplateError, OverflowError) as error:
+            with limit_rendering():
+                return self._template.render(**values)
+        except TEMPLATE_ERRORS as error:
             begins = " ".join(self._source.split())[:60]
-            raise ConfigError(f"the prompt template that begins {begins!r} cannot be rendered: {error}") from error
+            reason = " ".join(str(error).split())[:200]
+            raise ConfigError(f"the prompt template that begins {begins!r} cannot be rendered: {reason}") from error
 
 
 @lru_cache(maxsize=64)
@@ -63,14 +70,12 @@ def compile_template(source: str) -> PromptTemplate:
     return PromptTemplate(source)
 
 
-def create_environment() -> ImmutableSandboxedEnvironment:
+def create_environment() -> BoundedEnvironment:
     """Return a sandboxed Jinja environment with the filters `compact` and `line`; undefined names are errors.
 
     It is sandboxed because templates may come with an experiment of a third party.
     """
-    made = ImmutableSandboxedEnvironment(
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
-    )
+    made = BoundedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
     made.filters.update(compact=_format_compact_json, line=_shorten_to_line)
     return made
 
