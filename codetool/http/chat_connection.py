@@ -6,7 +6,7 @@ openai takes 0.4 s to import and is imported when a connection is opened.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from json import loads
@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import httpx
 
+from codetool.http import token_requests
 from codetool.http.answer_deadline import answer_deadline
 from codetool.http.chat_response import parse_model_list
 from codetool.http.endpoint import Endpoint
@@ -102,15 +103,12 @@ class ChatConnection:
     async def _send(self, sent: Mapping[str, Any], timeout: float) -> dict[str, Any] | ErrorResponse:
         import openai
 
-        stream = self._endpoint.stream
-        create: Any = self._openai.chat.completions.with_raw_response.create
+        body = {**sent, **self._endpoint.extra_body}
+        tokens = self._endpoint.encode_prompt and self._endpoint.encode_prompt(sent["messages"])
+        stream = self._endpoint.stream and not tokens
         try:
-            raw = await create(
-                model=sent["model"],
-                messages=(),  # openai checks the type of each, 1 ms a request; extra_body is sent unchanged
-                stream=True if stream else openai.omit,
-                extra_body={**sent, **self._endpoint.extra_body},
-                timeout=_make_timeout(timeout),
+            raw = await self._create(
+                token_requests.make_body(body, tokens) if tokens else body, timeout, stream, tokens
             )
             response: httpx.Response = raw.http_response
             if stream and "json" not in response.headers.get("content-type", ""):
@@ -125,8 +123,23 @@ class ChatConnection:
             return ErrorResponse(parse_error({"error": error.body or str(error)}))
         except httpx.RequestError as error:
             raise _to_retryable_error(error) from error
-        answer = _check_content(content)
+        answer = _check_content(token_requests.to_chat_response(content) if tokens else content)
         return ErrorResponse(answer, response.headers) if isinstance(answer, ServerError) else answer
+
+    async def _create(self, body: Mapping[str, Any], timeout: float, stream: bool, tokens: Sequence[int] | None) -> Any:
+        """Send a request for a chat, or for a prompt of tokens. openai checks named fields only, 1 ms a message."""
+        import openai
+
+        api = self._openai.completions if tokens else self._openai.chat.completions
+        create: Any = api.with_raw_response.create
+        named = {"prompt": ""} if tokens else {"messages": ()}
+        return await create(
+            model=body["model"],
+            **named,
+            stream=True if stream else openai.omit,
+            extra_body=body,
+            timeout=_make_timeout(timeout),
+        )
 
     async def list_models(self, timeout: float) -> list[str] | ErrorResponse:
         """Request the names of the served models, empty in another format. Raises RetryableError.

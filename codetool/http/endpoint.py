@@ -6,9 +6,9 @@ so each has its own, such as `policy.base_url`, `judge.model` and `prm.timeout`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass as record
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, NonNegativeFloat, model_validator
@@ -22,6 +22,10 @@ from codetool.runs.operational import Operational
 
 SETTINGS_CONFIG = ConfigDict(extra="forbid", hide_input_in_errors=True)
 """Reject unknown settings, and hide values, which may be keys, in pydantic's messages."""
+
+
+PromptEncoder = Callable[[Sequence[Mapping[str, str]]], list[int] | None]
+"""Function that returns the tokens of a chat that the server must not tokenize itself, None for any other chat."""
 
 
 @record(frozen=True, kw_only=True)
@@ -48,6 +52,8 @@ class Endpoint:
     """Additional fields of every request; they replace fields of the same name."""
     group: str = "policy"
     """Group of options with these settings, named in messages."""
+    encode_prompt: PromptEncoder | None = None
+    """For a server whose tokenizer is known here; None sends every chat as text."""
 
     @property
     def key(self) -> str | None:
@@ -111,9 +117,11 @@ class EndpointConfig:
             raise ConfigError(f"{group}.model is not set. Name one that {self.base_url} serves: {group}.model=NAME")
         return self._make_endpoint(ServedModel(self.base_url, self.model), self.key_env, self.timeout)
 
-    def make_local_endpoint(self, served_model: ServedModel, timeout: float) -> Endpoint:
+    def make_local_endpoint(
+        self, served_model: ServedModel, timeout: float, encode_prompt: PromptEncoder | None = None
+    ) -> Endpoint:
         """Return the endpoint of a server that the run started itself: without a key, `timeout` in seconds."""
-        return self._make_endpoint(served_model, None, timeout)
+        return replace(self._make_endpoint(served_model, None, timeout), encode_prompt=encode_prompt)
 
     def _make_endpoint(self, served_model: ServedModel, key_env: str | None, timeout: float) -> Endpoint:
         return Endpoint(

@@ -11,19 +11,19 @@ from __future__ import annotations
 import json
 import re
 import secrets
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
 
-_TAG = re.compile(r"<[^\s<>]+>|\[[A-Z_/]+\]|<[|｜].*[|｜]>")
+_TAG = re.compile(
+    r"(?=.*\w)(?:<[^<>]+>|\[[^\[\]]+\]|\{[^{}]+\}|<[|｜].*[|｜]>|[◁⟨⟪《【｢「].*[▷⟩⟫》】｣」]|[|｜].+[|｜])", re.DOTALL
+)
 _HTML = re.compile(
     r"</?(?:table|caption|thead|tbody|tfoot|tr|th|td|h[1-6]|blockquote|strong|em|b|i|u|s|sub|sup|code|p|br|a|ul|ol|li)>"
 )
 """An added token that is not declared special counts as a control token if it looks like a tag, but not of HTML."""
-_PRIVATE = range(0xE000, 0xF900)
-"""Code points of Unicode's private use area; those that no message contains delimit marks."""
 
 
 class ControlTokens:
@@ -45,27 +45,23 @@ class ControlTokens:
         self._spelled = re.compile("|".join(map(re.escape, spellings)) or r"(?!)")
 
     def are_spelled_in(self, texts: Iterable[str]) -> bool:
-        """Return whether a text contains the spelling of a control token, as it is or after Unicode normalization."""
-        return any(self._spelled.search(text) or self._spelled.search(_normalize(text)) for text in texts)
+        """Return whether a text contains the spelling of a control token, as it is or after normalization."""
+        return any(self._spelled.search(text) or self._spelled.search(self._normalize(text)) for text in texts)
+
+    def _normalize(self, text: str) -> str:
+        normalizer = self._tokenizer.normalizer
+        return text if normalizer is None else str(normalizer.normalize_str(text))
 
     def insert_marks(self, texts: Sequence[str]) -> tuple[list[str], Mapping[str, str]]:
         """Return the texts with a mark in place of each spelling of a control token, and the spelling of each mark."""
-        begin, end = self._choose_delimiters("".join(texts))
+        secret = secrets.token_hex(8)  # random, so that no text can contain a mark
         marks: dict[str, str] = {}
 
         def mark(match: re.Match[str]) -> str:
-            return marks.setdefault(match.group(), f"{begin}{len(marks)}{end}")
+            return marks.setdefault(match.group(), f"\ue000{secret}:{len(marks)}\ue001")
 
         marked = [self._spelled.sub(mark, text) for text in texts]
         return marked, {mark_text: spelling for spelling, mark_text in marks.items()}
-
-    @staticmethod
-    def _choose_delimiters(text: str) -> tuple[str, str]:
-        """Return two private characters that the text does not contain. Raises ValueError if there are none."""
-        free = [chr(code) for code in _PRIVATE if chr(code) not in text][:2]
-        if len(free) < 2:
-            raise ValueError("a chat that holds all private characters of Unicode cannot be tokenised safely")
-        return free[0], free[1]
 
     def encode(self, text: str, marks: Mapping[str, str]) -> list[int]:
         """Return the tokens of a rendered chat: spellings become control tokens, marks become ordinary text."""
@@ -84,34 +80,56 @@ class ControlTokens:
         """Return the tokens of a text; none is a control token, even if the text contains a spelling of one."""
         if not self.are_spelled_in([text]):
             return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
-        return list(self._literal_tokenizer[0].encode(text, add_special_tokens=False).ids)
+        tokenizer, _, ids = self._literal_tokenizer
+        return [ids.get(token, token) for token in tokenizer.encode(text, add_special_tokens=False).ids]
 
     @cached_property
     def _literal_tokenizer(self) -> tuple[Tokenizer, dict[str, str], dict[int, int]]:
         """A tokenizer for which spellings of control tokens are ordinary text, and placeholders for the tokens.
 
         The second part maps each spelling to its placeholder, a random text that no message can contain; the third maps
-        each placeholder's id to the control token. It is built when the first text contains a spelling.
+        the ids of this tokenizer that differ to the original's. It is built when the first text contains a spelling.
         """
         description = json.loads(self._tokenizer.to_str())
-        for token in description["added_tokens"]:
-            token["special"] = token["id"] in self.ids
-        tokenizer = Tokenizer.from_str(json.dumps(description))
+        ordinary = [token for token in description["added_tokens"] if token["id"] not in self.ids]
+        secret = secrets.token_hex(16)
+        _hide_tokens(description["model"], {token.content for token in self._control.values()}, secret)
+        tokenizer = Tokenizer.from_str(json.dumps({**description, "added_tokens": ordinary}))
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        tokenizer.encode_special_tokens = True
-        secret = secrets.token_hex(16)
         stand_ins: dict[str, str] = {}
         ids: dict[int, int] = {}
-        for number, token in sorted(self._control.items()):
+        for token in ordinary:
+            if (moved_id := tokenizer.token_to_id(token["content"])) is not None:
+                ids[moved_id] = token["id"]
+        for number, control in sorted(self._control.items()):
             text = f"\ufdd0{secret}:{number}\ufdd1"
-            tokenizer.add_tokens([AddedToken(text, lstrip=token.lstrip, rstrip=token.rstrip, normalized=False)])
-            stand_ins[token.content] = text
+            tokenizer.add_tokens([AddedToken(text, lstrip=control.lstrip, rstrip=control.rstrip, normalized=False)])
+            stand_ins[control.content] = text
             placeholder_id = tokenizer.token_to_id(text)
             assert placeholder_id is not None, "it was added just now"
             ids[placeholder_id] = number
         return tokenizer, stand_ins, ids
 
 
-def _normalize(text: str) -> str:
-    return "" if text.isascii() else unicodedata.normalize("NFKC", text)
+def _hide_tokens(model: dict[str, Any], spellings: set[str], secret: str) -> None:
+    """Rename tokens in the vocabulary of a tokenizer's model, so that it finds them in no text.
+
+    Unigram models find every piece of their vocabulary, and others a word that is one. The token for unknown text keeps
+    its name.
+    """
+    vocabulary, unknown = model.get("vocab"), model.get("unk_token")
+
+    def rename(spelling: str) -> str:
+        return f"\ufdd0{secret}-{spelling}\ufdd1" if spelling in spellings and spelling != unknown else spelling
+
+    if isinstance(vocabulary, list):  # Unigram: pairs of a piece and its score; the unknown one is given by its place
+        place = model.get("unk_id")
+        model["vocab"] = [
+            [piece if number == place else rename(piece), score] for number, (piece, score) in enumerate(vocabulary)
+        ]
+    elif isinstance(vocabulary, dict):
+        model["vocab"] = {rename(piece): number for piece, number in vocabulary.items()}
+        pairs = [(pair, pair.split(" ", 1) if isinstance(pair, str) else pair) for pair in model.get("merges") or ()]
+        if pairs:
+            model["merges"] = [pair for pair, parts in pairs if not {*parts, "".join(parts)} & (spellings - {unknown})]

@@ -17,6 +17,7 @@ from codetool.http.endpoint import SETTINGS_CONFIG, EndpointConfig
 from codetool.interfaces import ModelServers, Policy, Prompt
 from codetool.model_types import Precision, Sampling, Weights
 from codetool.models import locate
+from codetool.models.prompt_encoder import make_prompt_encoder
 from codetool.policies.endpoint_policy import EndpointPolicy
 from codetool.prompts import trained_prompt
 from codetool.runs.identity import find_local_model_folder
@@ -118,7 +119,9 @@ class ModelPolicyConfig(EndpointConfig):
             return
         weights = await asyncio.to_thread(self.weights)
         if weights is not None:
-            server = self.make_local_endpoint(await servers.serve(weights), max(self.timeout, OWN_SERVER_TIMEOUT))
+            encode = await asyncio.to_thread(make_prompt_encoder, weights.base, self.extra_body)
+            timeout = max(self.timeout, OWN_SERVER_TIMEOUT)
+            server = self.make_local_endpoint(await servers.serve(weights), timeout, encode)
         else:
             server = self.make_endpoint()
         async with ChatClient(server) as client:

@@ -29,6 +29,7 @@ from codetool.models.locate import (
     load_trained_prompt,
     locate,
 )
+from codetool.models.prompt_encoder import make_prompt_encoder
 from codetool.prm.label_scorer import LabelScorer
 from codetool.prm.label_tokens import ScoreFormula
 from codetool.prm.pairwise import PairwisePRM
@@ -207,8 +208,7 @@ class GenerativePRM(EndpointConfig):
 
     async def _find_server(self, servers: ModelServers) -> Endpoint:
         weights = await asyncio.to_thread(self.weights)
-        return (
-            self.make_endpoint()
-            if weights is None
-            else self.make_local_endpoint(await servers.serve(weights), self.timeout)
-        )
+        if weights is None:
+            return self.make_endpoint()
+        encode = await asyncio.to_thread(make_prompt_encoder, weights.base, self.extra_body)
+        return self.make_local_endpoint(await servers.serve(weights), self.timeout, encode)
