@@ -47,8 +47,7 @@ def main() -> None:
     except BrokenPipeError:
         _exit_without_reader()
     except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        _exit_with_error(str(error), 1)
 
 
 def _stop_at_once(*_: object) -> NoReturn:
@@ -226,7 +225,9 @@ def _run_stage(config: DictConfig) -> None:
 
 
 def _exit_with_error(message: str, code: int) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
+    from codetool.credentials.masking import mask_text
+
+    print(f"error: {mask_text(message)}", file=sys.stderr)
     sys.exit(code)
 
 

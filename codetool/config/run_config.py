@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 from codetool.config.build_settings import BuildError, build_settings
 from codetool.config.renamed_settings import suggest_current_name
 from codetool.config.setting_checks import NOT_A_FIELD, find_wrong_targets, find_wrong_values
+from codetool.credentials.settings_secrets import find_secrets_in_settings
 from codetool.errors import ConfigError
 from codetool.interfaces import (
     AnswerOption,
@@ -141,6 +142,8 @@ def validate(config: DictConfig) -> RunConfig:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
     settings = OmegaConf.to_container(config, resolve=True)
     assert isinstance(settings, dict)
+    if secrets := list(find_secrets_in_settings(settings)):
+        raise ConfigError("\n".join(dict.fromkeys(secrets)))
     return RunConfig(**parts, settings={str(key): value for key, value in settings.items()})
 
 

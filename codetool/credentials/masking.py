@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Collection, Sequence
+from urllib.parse import quote, quote_plus
 
 from codetool.credentials.secret_names import SERVICE_KEY_PREFIX, is_secret_variable, may_be_secret_argument
 
@@ -28,6 +31,37 @@ def find_secret_values(names: Collection[str] = ()) -> list[str]:
     return sorted((value for value in values if len(value) >= MIN_SECRET_CHARS), key=len, reverse=True)
 
 
+def list_spellings(secret: str) -> list[str]:
+    """Return a secret as it is, and in the forms that code and servers give to it: percent-encoded, JSON and Base64.
+
+    Base64 is that of the secret alone, and of it behind a user and before a colon, as in Basic authentication.
+    """
+    content = secret.encode("utf-8", "surrogateescape")
+    encoded = [b64encode(content), urlsafe_b64encode(content), b64encode(content + b":"), b64encode(b":" + content)]
+    plain = {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], secret.replace("/", r"\/")}
+    percent = {quote(content, safe=""), quote(content), quote_plus(content)}
+    lower = {re.sub(r"%[0-9A-F]{2}", lambda match: match[0].lower(), spelling) for spelling in percent}
+    forms = plain | percent | lower | {text.decode().rstrip("=") for text in encoded}
+    return sorted(forms, key=len, reverse=True)
+
+
+def mask_text(text: str, names: Collection[str] = ()) -> str:
+    """Return a message or a log line with secrets replaced by `[secret]`, the same ones as in `mask_command`.
+
+    `names` are variables that hold a secret whatever their name.
+    """
+    for secret in find_secret_values(names):
+        text = _replace_secret(text, secret)
+    text = _QUERY_ARGUMENT.sub(_mask_query_argument, _URL_CREDENTIALS.sub(MASK, text))
+    return _SERVICE_KEY.sub(MASK, text)
+
+
+def _replace_secret(text: str, secret: str) -> str:
+    for spelling in list_spellings(secret):
+        text = text.replace(spelling, MASK)
+    return text
+
+
 def mask_command(arguments: Sequence[str], names: Collection[str] = ()) -> list[str]:
     """Return the arguments of a command line with secrets replaced by `[secret]`.
 
@@ -40,7 +74,7 @@ def mask_command(arguments: Sequence[str], names: Collection[str] = ()) -> list[
 
 def _mask_argument(argument: str, long: Sequence[str], short: Collection[str]) -> str:
     for secret in long:
-        argument = argument.replace(secret, MASK)
+        argument = _replace_secret(argument, secret)
     name, equals, value = argument.rpartition("=")
     if value.strip("\"'[]") in short:
         argument = f"{name}{equals}{MASK}"

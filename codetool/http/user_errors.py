@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from codetool.credentials.masking import list_spellings
 from codetool.errors import (
     CodeToolError,
     ConfigError,
@@ -97,5 +98,7 @@ def format_error(error: ServerError, key: str | None) -> str:
 
 
 def mask_key(text: str, key: str | None) -> str:
-    """Return a server's message with the key replaced, in case it repeats it."""
-    return text.replace(key, "…") if key else text
+    """Return a server's message with the key replaced, in case it repeats it in any spelling."""
+    for spelling in list_spellings(key) if key else ():
+        text = text.replace(spelling, "…")
+    return text

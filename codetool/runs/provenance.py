@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from codetool.credentials.masking import mask_command
+from codetool.credentials.settings_secrets import find_key_variables
 from codetool.errors import ConfigError, WriteError
 from codetool.runs import damaged_lines, journal
 from codetool.runs.bounded_input import parse_json, read_text
@@ -32,8 +33,6 @@ from codetool.runs.record_shape import Shape, find_mismatch
 from codetool.runs.write_errors import explain_write_errors
 
 PROVENANCE_FILE = "provenance.json"
-KEY_VARIABLE_SETTINGS = ("key_env", "env")
-"""Names of settings whose value is an environment variable with a key."""
 SHAPE: Shape = {
     "result": str,
     "identity": {"digest": str, "version": str, "settings": dict},
@@ -143,7 +142,7 @@ def record_session(
     if line := describe_other_code(folder, code):
         log.warning("%s", line)
     session = {
-        "command": shlex.join(mask_command(command, _find_key_variables(settings))),
+        "command": shlex.join(mask_command(command, find_key_variables(settings))),
         "code": asdict(code),
         **describe_host(),
         "packages": read_package_versions(),
@@ -261,18 +260,6 @@ def _load_content(file: Path) -> dict[str, Any]:
 def _parse_code(session: Mapping[str, Any]) -> CodeVersion:
     """Return the code version of a session; a later version may have recorded further fields."""
     return CodeVersion(**{field.name: session["code"][field.name] for field in fields(CodeVersion)})
-
-
-def _find_key_variables(settings: Any) -> set[str]:
-    """Return the environment variables that settings name as holding a key."""
-    if isinstance(settings, Mapping):
-        variables = {
-            value for name, value in settings.items() if name in KEY_VARIABLE_SETTINGS and isinstance(value, str)
-        }
-        return variables.union(*map(_find_key_variables, settings.values()))
-    if isinstance(settings, list | tuple):
-        return set().union(*map(_find_key_variables, settings))
-    return set()
 
 
 def _format_now() -> str:

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from codetool.config.invocation import get_command
 from codetool.config.run_config import RunConfig
+from codetool.credentials.masking import mask_text
 from codetool.errors import CodeToolError
 from codetool.evaluation.judged_results import load_result_lines
 from codetool.evaluation.summary import RunSummary, encode_summary, summarize_results
@@ -271,6 +272,13 @@ def _write_summary(path: Path, tasks: Sequence[Task], config: RunConfig, judging
     return summary
 
 
+class _MaskingFormatter(logging.Formatter):
+    """Formats messages and tracebacks without the secrets of the environment."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return mask_text(super().format(record))
+
+
 class _ConsoleHandler(logging.Handler):
     """Prints log messages through rich, above the progress bar, and without tracebacks."""
 
@@ -280,7 +288,7 @@ class _ConsoleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         colour = "yellow" if record.levelno >= logging.WARNING else None
-        self._console.print(record.getMessage(), style=colour, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(mask_text(record.getMessage()), style=colour, markup=False, highlight=False, soft_wrap=True)
 
 
 class _LogFileHandler(logging.FileHandler):
@@ -305,7 +313,7 @@ def log_to_file(file: Path, console: Console, level: int) -> Iterator[None]:
     to_console.addFilter(lambda record: record.name != TASK_LOG)
     with explain_write_errors(file):
         handlers: list[logging.Handler] = [_LogFileHandler(file, encoding="utf-8"), to_console]
-    handlers[0].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handlers[0].setFormatter(_MaskingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     log.setLevel(logging.INFO)
     for handler in handlers:
         log.addHandler(handler)
