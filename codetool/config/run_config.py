@@ -140,11 +140,12 @@ def validate(config: DictConfig) -> RunConfig:
     problems += [line for line in _find_top_level_errors(parts) if re.split("[.:=]", line)[0] not in reported]
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
-    settings = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(settings, dict)
+    container = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(container, dict)
+    settings = {str(key): value for key, value in container.items()}
     if secrets := list(find_secrets_in_settings(settings)):
         raise ConfigError("\n".join(dict.fromkeys(secrets)))
-    return RunConfig(**parts, settings={str(key): value for key, value in settings.items()})
+    return RunConfig(**parts, settings=settings)
 
 
 def _instantiate(config: DictConfig, name: str) -> Any:
