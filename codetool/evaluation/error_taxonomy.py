@@ -54,6 +54,12 @@ def make_internal_error(error: BaseException) -> TaskError:
     return _make_error(INTERNAL, f"{type(error).__name__}: {error}")
 
 
+def get_internal_kind(line: Mapping[str, Any]) -> str:
+    """Return the type of the exception of a result line that records an internal failure, such as `SandboxError`."""
+    kind = re.match(r"\w+", line["error"]["message"])
+    return kind.group() if kind else "Exception"
+
+
 def is_internal(line: Mapping[str, Any]) -> bool:
     """Return whether a result line records an internal failure. Such a task is run again by the next run."""
     return line["error"] is not None and line["error"]["kind"] == INTERNAL

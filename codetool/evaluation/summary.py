@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from codetool.evaluation.error_taxonomy import is_internal
+from codetool.evaluation.error_taxonomy import get_internal_kind, is_internal
 from codetool.evaluation.intervals import Interval, bootstrap_mean, compute_wilson_interval
 from codetool.evaluation.metrics import AMOUNTS, RATES, SHARES
 from codetool.judges.solve_rate import compute_standard_error, compute_vote_deviation
@@ -44,6 +44,8 @@ class RunSummary:
     """Tasks with a final answer that is not empty; an unfinished path can have one too (`answer.unfinished`)."""
     failures: tuple[TaskFailure, ...]
     """Tasks that failed internally; they count as unsolved."""
+    failure_kinds: Mapping[str, int]
+    """Number of tasks that failed internally by the type of the exception, the most frequent first."""
     errors: Mapping[str, int]
     """Number of unsolved tasks of each kind of `error_taxonomy`, the most frequent first."""
     totals: Mapping[str, float | None] = field(default_factory=dict)
@@ -67,7 +69,6 @@ def summarize_results(
     cannot gain by failing. Amounts are means over the tasks that have a result. `templates` gives the template of each
     task id, and `groups` the group of each requested task.
     """
-    error_counts = Counter(line["error"]["kind"] for line in lines if line["error"] is not None)
     missing = max(0, asked - len(lines))
     aggregates: dict[str, dict[str, float | None]] = {}
     for name in (*RATES, *SHARES, *AMOUNTS):
@@ -87,10 +88,16 @@ def summarize_results(
         finished=sum(line["finished"] for line in lines),
         answered=sum(bool(line.get("answer")) for line in lines),
         failures=tuple(TaskFailure(line["task_id"], line["error"]["message"]) for line in lines if is_internal(line)),
-        errors=dict(sorted(error_counts.items(), key=lambda kind: (-kind[1], kind[0]))),
+        failure_kinds=_sort_counts(get_internal_kind(line) for line in lines if is_internal(line)),
+        errors=_sort_counts(line["error"]["kind"] for line in lines if line["error"] is not None),
         totals=_sum_ledgers([line["ledger"] for line in lines if "ledger" in line]),
         groups={name: _summarize_group(name, lines, groups or {}, seed) for name in _list_groups(groups or {})},
     )
+
+
+def _sort_counts(names: Iterable[str]) -> dict[str, int]:
+    """Return how often each name occurs, the most frequent first."""
+    return dict(sorted(Counter(names).items(), key=lambda count: (-count[1], count[0])))
 
 
 def _sum_ledgers(ledgers: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
@@ -169,6 +176,7 @@ def encode_summary(summary: RunSummary) -> dict[str, JSON]:
     counts = {name: getattr(summary, name) for name in ("asked", "missing", "checkable", "finished", "answered")}
     failures = [asdict(failure) for failure in summary.failures]
     content = {"metrics": summary.metrics, "tasks": counts | {"failures": failures}, "errors": dict(summary.errors)}
+    content["internal"] = dict(summary.failure_kinds)
     content["totals"] = dict(summary.totals)
     groups = {name: {"metrics": group.metrics, "asked": group.asked} for name, group in summary.groups.items()}
     return content | ({"groups": groups} if groups else {})

@@ -2,6 +2,7 @@
 
     identity: digest, version and hashed settings; checksums: hex sha256 by name; result: an id of this folder's result
     sessions: a list of the commands that worked on the folder, each with command, code, host, packages, sandbox,
+        sandbox_events (what was not the doing of a step: restarts, interrupted steps by cause; from its end on),
         done (number of results when it started), started and ended (null while it runs, and if it was killed)
 
 A command adds itself when it starts and its end time when it ends. The file is replaced as a whole, so a kill leaves
@@ -14,6 +15,7 @@ import json
 import logging
 import shlex
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
@@ -81,6 +83,12 @@ class Provenance:
         sandboxes = [dict(session["sandbox"]) for session in self.sessions if session["sandbox"]]
         return [layers for number, layers in enumerate(sandboxes) if layers not in sandboxes[:number]]
 
+    @property
+    def sandbox_events(self) -> dict[str, int]:
+        """How often what happened to the sandbox, over all sessions."""
+        total = sum((Counter(session.get("sandbox_events") or {}) for session in self.sessions), Counter[str]())
+        return dict(sorted(total.items()))
+
     def results_by_code(self, done: int | None = None) -> list[dict[str, Any]]:
         """Return the code versions as plain data, each with `results`: how many it added, None if unknown.
 
@@ -108,9 +116,9 @@ class SessionRecord:
         """Take the content of the file, whose last session is the running command."""
         self._file, self._content, self.code = folder / PROVENANCE_FILE, content, code
 
-    def record_sandbox(self, layers: Mapping[str, str]) -> None:
-        """Record the active sandbox layers."""
-        self._content["sessions"][-1]["sandbox"] = dict(layers)
+    def record_sandbox(self, layers: Mapping[str, str], events: Mapping[str, int]) -> None:
+        """Record the active sandbox layers, and how often what happened to the sandbox."""
+        self._content["sessions"][-1] |= {"sandbox": dict(layers), "sandbox_events": dict(events)}
         self._write()
 
     def end(self) -> None:
@@ -221,6 +229,11 @@ def describe_other_code(folder: Path, code: CodeVersion) -> str | None:
 def count_results_by_code(folder: Path, done: int | None = None) -> list[dict[str, Any]]:
     """Return the code versions that made a folder's results with their counts, for `metrics.json`."""
     return read_provenance(folder).results_by_code(done)
+
+
+def read_sandbox_events(folder: Path) -> dict[str, int]:
+    """Return what happened to the sandbox in all commands that worked on a folder, for `metrics.json`."""
+    return read_provenance(folder).sandbox_events
 
 
 def parse_code_versions(content: Mapping[str, Any]) -> list[CodeVersion]:

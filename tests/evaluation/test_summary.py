@@ -48,6 +48,13 @@ def test_reasons_are_counted_the_most_frequent_first():
     assert encode_summary(found)["errors"] == {"wrong_tool": 2, "budget": 1, "internal": 1}
 
 
+def test_internal_failures_are_counted_by_the_type_of_their_exception():
+    messages = ["SandboxError: killed", "UnreachableError: no answer", "SandboxError: died", ""]
+    lines = [line(str(place), False, text or "?", kind="internal") for place, text in enumerate(messages)]
+    found = summarize_results([*lines, line("a", False, "x", kind="budget")], 5, seed=0)
+    assert encode_summary(found)["internal"] == {"SandboxError": 2, "Exception": 1, "UnreachableError": 1}
+
+
 def test_the_denominator_is_all_tasks_asked_for():
     found = summarize_results([line("a", True)], 4, seed=0)
     assert (found.metrics["success"]["value"], found.metrics["success"]["n"], found.missing) == (0.25, 4, 3)

@@ -42,7 +42,7 @@ def content(folder: Path) -> dict[str, Any]:
 @pytest.mark.usefixtures("use")
 def test_what_it_holds_while_a_command_runs_and_when_it_has_ended(tmp_path: Path) -> None:
     with record_session(tmp_path, IDENTITY, {}, ["python", "run.py", "search=beam"], done=0) as mine:
-        mine.record_sandbox({"namespaces": "no network"})
+        mine.record_sandbox({"namespaces": "no network"}, {"restarts": 1})
         [running] = content(tmp_path)["sessions"]
     [ended] = content(tmp_path)["sessions"]
     assert running == ended | {"ended": None}
@@ -63,6 +63,9 @@ def test_what_it_holds_while_a_command_runs_and_when_it_has_ended(tmp_path: Path
     assert found.identity == IDENTITY
     assert content(tmp_path)["identity"]["digest"] == IDENTITY.digest
     assert found.sandboxes == [{"namespaces": "no network"}]
+    with record_session(tmp_path, IDENTITY, {}, []) as mine:
+        mine.record_sandbox({"namespaces": "no network"}, {"restarts": 2, "interrupted:memory": 4})
+    assert provenance.read_sandbox_events(tmp_path) == {"interrupted:memory": 4, "restarts": 3}
 
 
 @pytest.mark.usefixtures("use")

@@ -39,6 +39,9 @@ from codetool.types import HttpRequest, Ledger, SearchResult, Task, ToolAnswer
 TASK_LOG = "codetool.stages.evaluate.evaluate.task"
 """Logger of the errors of single tasks. They go to `log.txt` and the summary, but not to the console's progress."""
 
+RecordSandbox = Callable[[Mapping[str, str], Mapping[str, int]], None]
+"""Called with the layers of the sandbox, and with how often what happened to it."""
+
 log = logging.getLogger(__name__)
 task_log = logging.getLogger(TASK_LOG)
 
@@ -60,14 +63,14 @@ def evaluate(
     folder: RunFolder,
     tasks: Sequence[Task],
     console: Console,
-    record_sandbox: Callable[[Mapping[str, str]], None] = lambda layers: None,
+    record_sandbox: RecordSandbox = lambda layers, events: None,
     shared: Sequence[Path] = (),
 ) -> None:
     """Run every unfinished task, so that each has a line in the folder's journals with its answer or its failure.
 
-    `record_sandbox` is called with the layers of the sandbox once they are known. `shared` are run folders whose draws
-    this run reuses, since they would be equal. Raises MissingError, UnreachableError or SandboxError if a component
-    cannot be opened; then no task has been run.
+    `record_sandbox` is called with the layers of the sandbox once they are known, and again at the end with what
+    happened to it. `shared` are run folders whose draws this run reuses, since they would be equal. Raises
+    MissingError, UnreachableError or SandboxError if a component cannot be opened; then no task has been run.
     """
     asyncio.run(_evaluate(config, folder, tasks, console, record_sandbox, shared))
 
@@ -77,7 +80,7 @@ async def _evaluate(
     folder: RunFolder,
     tasks: Sequence[Task],
     console: Console,
-    record_sandbox: Callable[[Mapping[str, str]], None],
+    record_sandbox: RecordSandbox,
     shared: Sequence[Path],
 ) -> None:
     remaining = [task for task in tasks if task.id not in folder.done]
@@ -85,11 +88,15 @@ async def _evaluate(
     waiting = iter(remaining)
     async with _open_components(config, folder, remaining, progress, shared) as parts:
         layers = parts.executor.in_force
-        await asyncio.to_thread(record_sandbox, layers)
+        await asyncio.to_thread(record_sandbox, layers, {})
         log.info("sandbox: %s", "; ".join(f"{layer}: {means}" for layer, means in layers.items()))
         with progress:
             workers = range(min(config.concurrency, len(remaining)))
-            await gather_or_cancel(_run_worker(waiting, config, parts, folder, progress) for _ in workers)
+            try:
+                await gather_or_cancel(_run_worker(waiting, config, parts, folder, progress) for _ in workers)
+            finally:
+                if events := getattr(parts.executor, "counts", {}):
+                    record_sandbox(layers, events)
         log.info("tools: %s", parts.broker.summary())
         for line in parts.broker.advise():
             log.warning("%s", line)

@@ -26,7 +26,12 @@ from codetool.runs import journal
 from codetool.runs.bounded_input import read_bytes
 from codetool.runs.code_version import read_code_version
 from codetool.runs.identity import Identity, select_identity_settings
-from codetool.runs.provenance import count_results_by_code, describe_other_code, record_session
+from codetool.runs.provenance import (
+    count_results_by_code,
+    describe_other_code,
+    read_sandbox_events,
+    record_session,
+)
 from codetool.runs.write_errors import explain_write_errors
 from codetool.stages import run_folder
 from codetool.stages.conclusion import ResultFolder, find_larger_result, open_result_folder
@@ -266,6 +271,7 @@ def _write_summary(path: Path, tasks: Sequence[Task], config: RunConfig, judging
     content |= {"judge": dict(judging)} if judging else {}
     content |= {"tools": counts} if (counts := read_counts(path, groups)) else {}
     content |= {"faults": faults} if (faults := read_faults(path)) else {}
+    content |= {"sandbox": events} if (events := read_sandbox_events(path)) else {}
     content["code"] = count_results_by_code(path, len(run_folder.read_finished(path)))
     journal.atomic_write(path / "metrics.json", [json.dumps(content, indent=2).encode() + b"\n"])
     write_report_if_possible(path, lines, summary, tasks)

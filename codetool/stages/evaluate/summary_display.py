@@ -28,6 +28,15 @@ FILES = (
     "log.txt",
 )
 FAILURES_SHOWN = 5
+EVENT_TEXTS = {
+    "restarts": "times it died and was started again",
+    "interrupted:outside": "steps whose process was killed from outside",
+    "interrupted:memory": "steps stopped by executor.total_memory",
+    "interrupted:sandbox": "steps ended with the sandbox",
+    "interrupted:unknown": "steps whose process ended for an unknown reason",
+    "replaced_functions": "steps after code that replaced functions of the interpreter",
+}
+"""What is printed of an event of the sandbox. An interrupted step was run again and has no failure for it."""
 GROUP_METRICS = frozenset({"success", "sopr", "sowr", "scep", "correct_path"})
 """Metrics shown for each group of tasks."""
 
@@ -45,6 +54,7 @@ def print_summary(summary: RunSummary, folder: Path, console: Console, kept: str
         *describe_judging(summary, folder),
         *describe_unreachable(folder),
         *describe_faults(folder),
+        *describe_sandbox_events(folder),
         *describe_untrained_prm(_read_settings(folder)),
     ):
         console.print(line, highlight=False, soft_wrap=True)
@@ -106,6 +116,12 @@ def describe_unreachable(folder: Path) -> Iterator[str]:
         )
 
 
+def describe_sandbox_events(folder: Path) -> Iterator[str]:
+    """Yield a line if the sandbox or processes of steps were ended from outside."""
+    if events := json.loads((folder / "metrics.json").read_text()).get("sandbox"):
+        yield f"sandbox: {', '.join(f'{EVENT_TEXTS.get(name, name)}: {count}' for name, count in events.items())}"
+
+
 def describe_untrained_prm(settings: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line if the PRM of these settings is untrained; nothing is known of a PRM on a running server."""
     prm = settings.get("prm")
@@ -131,7 +147,9 @@ def _describe_tasks(summary: RunSummary) -> Iterator[str]:
         kinds = ", ".join(f"{kind} {count}" for kind, count in summary.errors.items())
         yield escape(f"not solved, by reason: {kinds}")
     if summary.failures:
-        yield f"[red]{len(summary.failures)} tasks failed internally and count as unsolved:[/red]"
+        kinds = ", ".join(f"{kind} {count}" for kind, count in summary.failure_kinds.items())
+        counted = f"{len(summary.failures)} tasks failed internally and count as unsolved ({escape(kinds)})"
+        yield f"[red]{counted}; the same command tries them again:[/red]"
     for failure in summary.failures[:FAILURES_SHOWN]:
         yield escape(f"  {failure.task_id}: {failure.message}")
     if len(summary.failures) > FAILURES_SHOWN:

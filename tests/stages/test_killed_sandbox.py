@@ -1,0 +1,53 @@
+"""Kills of the sandbox and of single branches from outside, while a run goes on, change no result."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import psutil
+import pytest
+from chat_server import ChatServer
+from command_line import CommandLine, read_lines, read_metrics, strip_seconds
+from warm_process import WarmProcess
+
+WORDS = ("policy=openai", "policy.model=m", "benchmark.split=dev", "limit=24", "search.n=3", "concurrency=4")
+
+
+def kill_until_it_ends(process: WarmProcess, run: CommandLine, victims: str, most: int) -> int:
+    """Kill processes of the run's sandbox, of which the first three are its own and the others branches."""
+    chance, killed = random.Random(0), 0
+    while process.poll() is None and killed < most:
+        time.sleep(0.15)
+        try:
+            [first] = psutil.Process(process.pid).children()
+            sandbox = [first, *first.children(recursive=True)]
+        except (psutil.Error, ValueError):
+            continue
+        chosen = sandbox[:3] if victims == "sandbox" else sandbox[3:]
+        if len(sandbox) > 4 and chosen:
+            chance.choice(chosen).kill()
+            killed += 1
+    return killed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("victims", "most"), [("sandbox", 3), ("branches", 30)])
+def test_kills_from_outside_change_no_result(run: CommandLine, policy: ChatServer, victims: str, most: int) -> None:
+    words = (*WORDS, f"policy.base_url={policy.url}")
+    assert run(*words).returncode == 0
+    process = run.start(*words, "fresh=true")
+    killed = kill_until_it_ends(process, run, victims, most)
+    printed, errors = process.communicate(timeout=100)
+    assert process.returncode == 0, errors
+    first, second = sorted((run.outputs / "evaluate").iterdir())
+    assert killed
+    for name in ("results", "trees"):
+        assert strip_seconds(read_lines(second, name)) == strip_seconds(read_lines(first, name))
+    metrics = read_metrics(second)
+    assert metrics["internal"] == {}
+    assert metrics["errors"] == read_metrics(first)["errors"]
+    if victims == "sandbox":
+        assert 1 <= metrics["sandbox"]["restarts"] <= killed
+        assert "times it died and was started again" in printed
+    assert "sandbox" not in read_metrics(first)
