@@ -35,7 +35,7 @@ from codetool.execution.process_status import (
     find_end_cause,
     is_ending,
     prefer_as_victim,
-    yield_to_host,
+    yield_to_host_later,
 )
 from codetool.execution.process_timer import ProcessTimer
 from codetool.execution.protocol import Message, ProtocolError, get_text
@@ -147,7 +147,8 @@ class LiveProcess:
         timer = ProcessTimer(timeout, self.pid)
         calls: list[ToolAnswer] = []
         try:
-            message = await self._exchange(code, name, call_tool, timer, calls)
+            with yield_to_host_later(self.pid):
+                message = await self._exchange(code, name, call_tool, timer, calls)
             printed, stderr = self._parse_output(message, "observation")
             error = get_text(message, "error", optional=True) or None
             seconds = timer.stop()
@@ -299,7 +300,6 @@ class LiveProcess:
         for descriptor in files:
             os.close(descriptor)
         child = self._attach(channel, folder, pid, message)
-        yield_to_host(child.pid)
         if self.is_zygote:
             prefer_as_victim(child.pid)  # its own forks inherit this
         return child, message.get("empty") is True

@@ -6,13 +6,14 @@ hold any bytes, brackets and line breaks.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import os
 import signal
 import struct
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +24,9 @@ EndCause = Literal["running", "own", "outside", "unknown"]
 kernel does not report it (before Linux 6.15). `running`: it has not ended."""
 
 BRANCH_NICENESS = 10
-"""Niceness of a branch's session; it gets a ninth of the CPU time of a session that has 0."""
+"""Niceness of the session of a branch whose step runs long; it gets a ninth of the CPU time of one that has 0."""
+YIELD_SECONDS = 1.0
+"""Seconds after which a step runs long."""
 
 _EXITING = 0x4
 """PF_EXITING in the ninth field of `stat`: the process is ending, though it is still listed."""
@@ -102,7 +105,17 @@ def prefer_as_victim(process: int) -> None:
         Path(f"/proc/{process}/oom_score_adj").write_bytes(b"1000")
 
 
-def yield_to_host(process: int) -> None:
+@contextlib.contextmanager
+def yield_to_host_later(process: int) -> Iterator[None]:
+    """Let a branch yield to the host if it is still busy after YIELD_SECONDS; short steps and forks lose no time."""
+    timer = asyncio.get_running_loop().call_later(YIELD_SECONDS, _yield_to_host, process)
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _yield_to_host(process: int) -> None:
     """Give a branch's session less CPU time than the host's: one host beside hundreds of branches must not starve."""
     with contextlib.suppress(OSError):  # no autogroups, or an ordinary user's changes are too frequent for the kernel
         Path(f"/proc/{process}/autogroup").write_bytes(b"%d" % BRANCH_NICENESS)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from pathlib import Path
 
 import pytest
 from sandbox_support import TASK, Tool, settings
@@ -159,6 +160,22 @@ async def test_deep_folders_and_odd_names_are_copied_or_left_out() -> None:
         branch = await root.branch()
         execution = await branch.run("print(open(b'\\xff\\n').read(), f.read(), os.path.isdir('d/d/d'))")
         assert execution.observation == "x y True\n"
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not Path("/proc/self/autogroup").exists(), reason="a user's changes may come too often"
+)
+async def test_step_yields_to_the_host_only_when_it_runs_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codetool.execution.process_status.YIELD_SECONDS", 0.2)
+    async with settings().open() as sandbox:
+        root = await sandbox.start(TASK, Tool())
+        share = Path(f"/proc/{require_process(root).pid}/autogroup")
+        await root.run("x = 1")
+        assert share.read_text().endswith("nice 0\n")
+        await root.run("import time\ntime.sleep(0.4)")
+        assert share.read_text().endswith("nice 10\n")
+        branch = await root.branch()
+        assert Path(f"/proc/{require_process(branch).pid}/autogroup").read_text().endswith("nice 0\n")
 
 
 async def test_each_branch_has_a_session_of_its_own(sandbox: Sandbox) -> None:
