@@ -1,0 +1,108 @@
+"""A disk that takes no more, at every write of a run: one message, nothing damaged, and the same command ends equal."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chat_server import ChatServer
+from command_line import read_lines, strip_seconds
+from in_process import evaluate_run, remove_seconds, scripted
+
+from codetool.errors import WriteError
+from codetool.runs import journal
+
+JOURNALS = ("results", "trees", "candidates", "tools")
+WORDS = ("search=beam", "search.n=2", "limit=2", "concurrency=1")
+
+
+class FailingDisk:
+    """`os` for the module that writes all files of a run; one operation fails, before it or with half of it done."""
+
+    def __init__(self, fails_at: int | None, error: int = errno.ENOSPC) -> None:
+        self.fails_at, self.error = fails_at, error
+        self.operations = 0
+
+    def write(self, descriptor: int, data: bytes) -> int:
+        if self._fails():
+            os.write(descriptor, data[: len(data) // 2])
+            raise OSError(self.error, os.strerror(self.error))
+        return os.write(descriptor, data)
+
+    def fsync(self, descriptor: int) -> None:
+        if self._fails():
+            raise OSError(self.error, os.strerror(self.error))
+        os.fsync(descriptor)
+
+    def _fails(self) -> bool:
+        """Every operation from the failing one on; a full disk stays full."""
+        self.operations += 1
+        return self.fails_at is not None and self.operations >= self.fails_at
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+
+def run(outputs: Path, policy: ChatServer, monkeypatch: pytest.MonkeyPatch, disk: FailingDisk) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(journal, "os", disk)
+        evaluate_run(outputs, *scripted(policy), *WORDS)
+
+
+def content(outputs: Path) -> dict[str, Any]:
+    """What must be equal. Lines of a journal must all be good, and nothing else may lie about."""
+    [folder] = outputs.glob("evaluate/*")
+    assert not [file.name for file in folder.iterdir() if file.suffix in (".new", ".damaged")]
+    metrics = remove_seconds(json.loads((folder / "metrics.json").read_text()))
+    return {"metrics": metrics, **{name: as_set(strip_seconds(read_lines(folder, name))) for name in JOURNALS}}
+
+
+def as_set(records: list[dict[str, Any]]) -> set[str]:
+    """Records without their order. Of paths with equal prompts, either may be the one that drew a candidate."""
+    drawn = [record | {"path": None} if "key" in record else record for record in records]
+    return {json.dumps(record, sort_keys=True) for record in drawn}
+
+
+@pytest.fixture
+def expected(tmp_path: Path, policy: ChatServer, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, Any], int]:
+    """The undisturbed run, and its number of operations."""
+    disk = FailingDisk(None)
+    run(tmp_path / "undisturbed", policy, monkeypatch, disk)
+    return content(tmp_path / "undisturbed"), disk.operations
+
+
+def check_failure(
+    tmp_path: Path, policy: ChatServer, monkeypatch: pytest.MonkeyPatch, disk: FailingDisk, equal: dict[str, Any]
+) -> None:
+    outputs = tmp_path / f"full-{disk.fails_at}"
+    with pytest.raises(WriteError, match=r"^\S*evaluate/\S+ cannot be written: .*\. What is finished is") as told:
+        run(outputs, policy, monkeypatch, disk)
+    assert "\n" not in str(told.value)
+    for file in outputs.glob("evaluate/*/*.jsonl"):
+        assert list(journal.read_records(file)) == [json.loads(line) for line in file.read_bytes().splitlines()]
+    run(outputs, policy, monkeypatch, FailingDisk(None))
+    assert content(outputs) == equal
+    shutil.rmtree(outputs)
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO])
+def test_a_run_whose_disk_fails_continues_when_the_disk_does(
+    tmp_path: Path, policy: ChatServer, monkeypatch: pytest.MonkeyPatch, expected: Any, error: int
+) -> None:
+    equal, operations = expected
+    check_failure(tmp_path, policy, monkeypatch, FailingDisk(operations // 3, error), equal)
+
+
+@pytest.mark.slow
+def test_the_disk_may_be_full_at_every_write(
+    tmp_path: Path, policy: ChatServer, monkeypatch: pytest.MonkeyPatch, expected: Any
+) -> None:
+    equal, operations = expected
+    assert operations > 20
+    for number in range(1, operations):  # the last one flushes the names in the folder, which may fail
+        check_failure(tmp_path, policy, monkeypatch, FailingDisk(number), equal)
