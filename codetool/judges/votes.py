@@ -22,12 +22,20 @@ from codetool.http.chat_response import Completion
 from codetool.http.endpoint import Endpoint
 from codetool.judges.verdict_parser import parse_choice, parse_label
 from codetool.runs import journal
+from codetool.runs.record_shape import Shape
 from codetool.runs.seeding import draw_uniform
 
 log = logging.getLogger(__name__)
 
 VOTES_FILE = "votes.jsonl"
 """Journal of votes in a run folder."""
+VERDICTS = "verdicts.jsonl"
+"""Journal of votes on the leaves of a folder of stage=collect."""
+VOTE_SHAPE: Shape = {
+    "key": str, "task_id": str, "label": str, "readable": bool, "looks": int, "said": str, "tokens_in": int,
+    "tokens_out": int,
+}  # fmt: skip
+"""Required fields of a line of the journal and their types."""
 UNREADABLE_LABELS: dict[str, str] = {"answer": "Unsolved", "comparison": "equal"}
 """Label of a vote whose reply cannot be parsed, by the kind of the vote."""
 

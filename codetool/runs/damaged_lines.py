@@ -34,7 +34,7 @@ def set_damaged_lines_aside(path: Path, shape: Shape | None = None) -> int:
     with explain_write_errors(kept_aside), kept_aside.open("ab") as file:
         file.writelines(damaged)
     journal.atomic_write(path, (line for _, line, problem in _check_lines(path, shape) if not problem))
-    log.warning("%s They are now in %s, and their work is done again.", message, kept_aside.name)
+    log.warning("%s Moved to %s; what is missing for this result is done again.", message, kept_aside.name)
     return len(damaged)
 
 

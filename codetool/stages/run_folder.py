@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 from collections.abc import Container, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -29,6 +29,8 @@ from codetool.evaluation.result_files import (
     warn_about_duplicates,
 )
 from codetool.evaluation.result_records import RESULT_SHAPE, TREE_SHAPE
+from codetool.judges.votes import VERDICTS, VOTE_SHAPE, VOTES_FILE
+from codetool.models.vllm_servers import USAGE_FILE
 from codetool.policies.recorded import CANDIDATE_SHAPE, drop_incomplete_draws
 from codetool.runs import damaged_lines, journal
 from codetool.runs.journal import Journal
@@ -40,10 +42,14 @@ CANDIDATES, TOOL_COUNTS = "candidates.jsonl", "tools.jsonl"
 TOOL_COUNTS_SHAPE: Shape = {
     "task_id": str, "failed": bool, "calls": int, "provenance": {str: int}, "failures": {str: int}, "cache": {str: int},
 }  # fmt: skip
-SHAPES: Mapping[str, Shape] = {
+SHAPES: dict[str, Shape] = {
     RESULTS: RESULT_SHAPE, TREES: TREE_SHAPE, CANDIDATES: CANDIDATE_SHAPE, TOOL_COUNTS: TOOL_COUNTS_SHAPE,
 }  # fmt: skip
 """Shape of the records of each journal."""
+FURTHER_SHAPES: dict[str, Shape] = {
+    VOTES_FILE: VOTE_SHAPE, VERDICTS: VOTE_SHAPE, USAGE_FILE: {"server": str}, FAULTS_FILE: {str: dict},
+}  # fmt: skip
+"""Shape of the records of journals that some runs have: votes on answers and on leaves, usage and faults of servers."""
 LOCK_FILE = ".lock"
 LOG_PATTERNS = ("log.txt", "*.log")
 """Glob patterns of the logs of a run and of the servers that it started."""
@@ -105,16 +111,25 @@ def select_folder(base: Path, fresh: bool) -> Path:
 
 
 @contextmanager
-def open_folder(path: Path, *, wait: bool = False, tasks: Container[str] | None = None) -> Iterator[RunFolder]:
+def open_folder(
+    path: Path,
+    run_log: AbstractContextManager[object] | None = None,
+    *,
+    wait: bool = False,
+    tasks: Container[str] | None = None,
+) -> Iterator[RunFolder]:
     """Open the run folder, created if missing. If another run writes to it, `wait` for its end or raise ConfigError.
 
+    `run_log` is opened once the folder is locked, so that the log tells what is repaired.
     `tasks` are the ids of the tasks to run, None for all; lines of other tasks that failed internally are kept. Lines
     that do not have the shape of their file are set aside. Raises WriteError if the folder is read-only.
     """
     with ExitStack() as stack:
         lock_folder(path, stack, wait)
         stack.callback(remove_if_unused, path, tuple(SHAPES))
-        for name, shape in SHAPES.items():
+        if run_log is not None:
+            stack.enter_context(run_log)
+        for name, shape in (SHAPES | FURTHER_SHAPES).items():
             damaged_lines.set_damaged_lines_aside(path / name, shape)
         trees = TreeFile(path / TREES)
         done = _repair_results(path, tasks, trees)
@@ -126,7 +141,7 @@ def open_folder(path: Path, *, wait: bool = False, tasks: Container[str] | None 
 
 def describe_damage(path: Path) -> list[str]:
     """Return one sentence for each journal of a folder with damaged lines, for dry runs, which repair nothing."""
-    sentences = [damaged_lines.describe_damage(path / name, shape) for name, shape in SHAPES.items()]
+    sentences = [damaged_lines.describe_damage(path / name, shape) for name, shape in (SHAPES | FURTHER_SHAPES).items()]
     return [sentence for sentence in sentences if sentence is not None]
 
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from codetool.errors import ConfigError, MissingError
 from codetool.runs.bounded_input import iterate_lines, parse_json
@@ -50,30 +50,44 @@ class RecordedLine:
 
 
 def read_lines(file: Path) -> Iterator[RecordedLine]:
-    """The parsed lines of a file in order; torn lines are skipped."""
+    """The parsed lines of a file in order. Damaged lines are skipped, with one warning for the file.
+
+    Raises MissingError if the file cannot be read, ConfigError if it holds other records than recorded answers.
+    """
+    damaged, count, wrong_kind = list[int](), 0, None
     try:
         for number, line in enumerate(iterate_lines(file), 1):
-            if line.strip():
-                yield from _read_line(file, number, line.decode("utf-8", "replace"))
+            parsed = _parse_line(line) if line.strip() else None
+            if isinstance(parsed, RecordedLine):
+                count += 1
+                yield parsed
+            elif parsed is not None:
+                damaged.append(number)
+                wrong_kind = wrong_kind or (number if parsed == "other" else None)
     except OSError as error:
         raise MissingError(
             f"tools.recordings: {file} cannot be read ({error.strerror}): name files written with tools.record_to"
         ) from error
-
-
-def _read_line(file: Path, number: int, line: str) -> Iterator[RecordedLine]:
-    try:
-        record = parse_json(line)
-    except ValueError:
-        logger.warning("%s line %d is torn and skipped", file, number)
-        return
-    try:
-        yield _parse(record)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    if wrong_kind and not count:
         raise ConfigError(
-            f"tools.recordings: {file} line {number} is no recorded answer; expected an object with key, method, url, "
-            "arguments, status and body, as tools.record_to writes it"
-        ) from error
+            f"tools.recordings: {file} line {wrong_kind} is no recorded answer; expected an object with key, method, "
+            "url, arguments, status and body, as tools.record_to writes it"
+        )
+    if damaged:
+        numbers = ", ".join(map(str, damaged[:5])) + (", …" if len(damaged) > 5 else "")
+        logger.warning("%s: %d lines are torn or damaged and skipped: line %s", file, len(damaged), numbers)
+
+
+def _parse_line(line: bytes) -> RecordedLine | Literal["torn", "other"]:
+    """The recorded answer in a line; `torn` if it is no JSON, `other` if it is another record."""
+    try:
+        record = parse_json(line.decode("utf-8", "replace"))
+    except ValueError:
+        return "torn"
+    try:
+        return _parse(record)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return "other"
 
 
 def _parse(record: Mapping[str, Any]) -> RecordedLine:

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from codetool.errors import ConfigError
+from codetool.errors import ConfigError, WriteError
 from codetool.interfaces import ToolSource
 from codetool.runs.journal import append_line
 from codetool.tools.allow_list import extract_host
@@ -49,6 +49,8 @@ class Recordings:
         self._add_lock = threading.Lock()
         self._read_at: dict[str, int] = {}
         self._written_at: dict[str, int] = {}
+        self.is_failing = False
+        """Whether the last answer could not be recorded, which is said once until one is recorded again."""
         self.pending_reads: dict[str, asyncio.Future[ToolAnswer | None]] = {}
         """Reads in progress by call key; concurrent equal reads wait for the same answer."""
 
@@ -107,7 +109,7 @@ class Recordings:
         """Append a live or simulated answer to the file and to these recordings, unless it is not recordable.
 
         With `writes` the answer is bound to its position in that task's session. Returns after the line is on disk.
-        Raises OSError if the line cannot be written completely.
+        Raises WriteError if the line cannot be written completely.
         """
         if is_recordable(answer):
             with self._add_lock:
@@ -192,8 +194,16 @@ class RecordingSource:
             writes = self._writes if bound or overtaken else None
             try:
                 await asyncio.to_thread(self._recordings.add, self._file, answer, datetime.now(UTC), writes)
-            except OSError as error:
-                logger.warning("tools.record_to: an answer was not recorded: %s", error)
+            except (OSError, WriteError) as error:
+                if not self._recordings.is_failing:
+                    logger.warning(
+                        "tools.record_to: an answer was not recorded, and others may not be either until that is "
+                        "mended: %s",
+                        error,
+                    )
+                self._recordings.is_failing = True
+            else:
+                self._recordings.is_failing = False
         return answer
 
 

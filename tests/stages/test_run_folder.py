@@ -222,7 +222,7 @@ def test_a_line_of_another_shape_is_set_aside_with_one_message(
     assert (tmp_path / name).read_bytes() == good
     assert (tmp_path / f"{name}.damaged").read_text() == content + "\n"
     [said] = [record.getMessage() for record in caplog.records]
-    assert said.startswith(f"{tmp_path / name}: 1 line is damaged: line 1 is ") and f"in {name}.damaged" in said
+    assert said.startswith(f"{tmp_path / name}: 1 line is damaged: line 1 is ") and f"to {name}.damaged" in said
     assert describe_damage(tmp_path) == []
 
 

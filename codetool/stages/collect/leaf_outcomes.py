@@ -15,13 +15,12 @@ from codetool.evaluation.error_taxonomy import TaskError, make_internal_error
 from codetool.evaluation.score_task import check_answer
 from codetool.judges.cases import JudgeInput
 from codetool.judges.endpoint_judge import NoJudge
+from codetool.judges.votes import VERDICTS
 from codetool.process_data.rollouts import Rollout
 from codetool.search.exhaustive import Exhaustive
 from codetool.stages.fault_journal import record_faults
 from codetool.stages.judge.judge_run import summarize_verdicts
 from codetool.types import Node, Task
-
-VERDICTS = "verdicts.jsonl"
 
 log = logging.getLogger(__name__)
 

@@ -32,12 +32,10 @@ from codetool.stages.evaluate.reuse import load_reused_candidates
 from codetool.stages.evaluate.task_progress import TaskCounts, TaskProgress
 from codetool.stages.evaluate.unfinished_paths import takes_last_output, warn_about_unfinished
 from codetool.stages.run_folder import RunFolder
+from codetool.stages.run_log import TASK_LOG
 from codetool.tools.broker import Broker
 from codetool.tools.task_session import TaskSession
 from codetool.types import HttpRequest, Ledger, SearchResult, Task, ToolAnswer
-
-TASK_LOG = "codetool.stages.evaluate.evaluate.task"
-"""Logger of the errors of single tasks. They go to `log.txt` and the summary, but not to the console's progress."""
 
 RecordSandbox = Callable[[Mapping[str, str], Mapping[str, int]], None]
 """Called with the layers of the sandbox, and with how often what happened to it."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -17,7 +15,6 @@ from rich.console import Console
 
 from codetool.config.invocation import get_command
 from codetool.config.run_config import RunConfig
-from codetool.credentials.masking import mask_text
 from codetool.errors import CodeToolError
 from codetool.evaluation.judged_results import load_result_lines
 from codetool.evaluation.summary import RunSummary, encode_summary, summarize_results
@@ -32,10 +29,9 @@ from codetool.runs.provenance import (
     read_sandbox_events,
     record_session,
 )
-from codetool.runs.write_errors import explain_write_errors
 from codetool.stages import run_folder
 from codetool.stages.conclusion import ResultFolder, find_larger_result, open_result_folder
-from codetool.stages.evaluate.evaluate import TASK_LOG, evaluate
+from codetool.stages.evaluate.evaluate import evaluate
 from codetool.stages.evaluate.export_results import export_results
 from codetool.stages.evaluate.repeat import apply_source_settings, refuse_other_tasks
 from codetool.stages.evaluate.reuse import has_same_draws, refuse_other_draws
@@ -47,6 +43,7 @@ from codetool.stages.fault_journal import read_faults, record_faults
 from codetool.stages.judge.judge_run import check_judge_reachable, check_judge_settings, judge_answers, needs_judge
 from codetool.stages.report import write_report_if_possible
 from codetool.stages.run_folder import RunFolder
+from codetool.stages.run_log import log_to_file
 from codetool.stages.wandb_content import build_task_content
 from codetool.tracking.wandb import SyncStatus, TrackedRun
 from codetool.types import Task
@@ -114,8 +111,8 @@ def run(
             console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
         return RunOutcome(path)
     level, ids = logging.INFO if sweep is None else logging.WARNING, tuple(task.id for task in tasks)
-    opened = run_folder.open_folder(path, wait=sweep is not None, tasks=frozenset(ids))
-    with opened as folder, log_to_file(path / "log.txt", console, level):
+    run_log = log_to_file(path / "log.txt", console, level)
+    with run_folder.open_folder(path, run_log, wait=sweep is not None, tasks=frozenset(ids)) as folder:
         if sweep is None:
             _announce(config.stage, choices, tasks, path, folder.done, console)
         job = _RunJob(config, choices, tasks, identity, console, conclude if sweep is None else None)
@@ -276,62 +273,3 @@ def _write_summary(path: Path, tasks: Sequence[Task], config: RunConfig, judging
     journal.atomic_write(path / "metrics.json", [json.dumps(content, indent=2).encode() + b"\n"])
     write_report_if_possible(path, lines, summary, tasks)
     return summary
-
-
-class _MaskingFormatter(logging.Formatter):
-    """Formats messages and tracebacks without the secrets of the environment."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return mask_text(super().format(record))
-
-
-class _ConsoleHandler(logging.Handler):
-    """Prints log messages through rich, above the progress bar, and without tracebacks."""
-
-    def __init__(self, console: Console) -> None:
-        super().__init__()
-        self._console = console
-
-    def emit(self, record: logging.LogRecord) -> None:
-        colour = "yellow" if record.levelno >= logging.WARNING else None
-        self._console.print(mask_text(record.getMessage()), style=colour, markup=False, highlight=False, soft_wrap=True)
-
-
-class _LogFileHandler(logging.FileHandler):
-    """Writes the log of a run as far as the disk takes it: a full disk ends a run by its records, not by its log."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
-        """Drop the message if the file cannot be written; any other error is handled as usual."""
-        if not isinstance(sys.exc_info()[1], OSError):
-            super().handleError(record)
-
-    def close(self) -> None:
-        """Close the file, with whatever part of the last message it has taken."""
-        with suppress(OSError):
-            super().close()
-
-
-@contextmanager
-def log_to_file(file: Path, console: Console, level: int) -> Iterator[None]:
-    """Write CodeTool's log to `file` while the context is open, and messages of at least `level` to the console."""
-    to_console = _ConsoleHandler(console)
-    to_console.setLevel(level)
-    to_console.addFilter(lambda record: record.name != TASK_LOG)
-    with explain_write_errors(file):
-        handlers: list[logging.Handler] = [_LogFileHandler(file, encoding="utf-8"), to_console]
-    handlers[0].setFormatter(_MaskingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    log.setLevel(logging.INFO)
-    for handler in handlers:
-        log.addHandler(handler)
-    try:
-        yield
-    except Exception as error:  # the caller prints it; the file has to hold it too
-        expected = isinstance(error, CodeToolError | OSError)
-        information = None if expected else (type(error), error, error.__traceback__)
-        message = f"stopped: {type(error).__name__}: {error}"
-        handlers[0].handle(log.makeRecord(log.name, logging.ERROR, "", 0, message, (), information))
-        raise
-    finally:
-        for handler in handlers:
-            log.removeHandler(handler)
-            handler.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass as record
 from pathlib import Path
@@ -24,12 +24,13 @@ from codetool.errors import CodeToolError, ConfigError, MissingError, Unreachabl
 from codetool.interfaces import ProcessRewardModel
 from codetool.prm.none import NoPRM
 from codetool.prm.oracle import OraclePRM
-from codetool.runs import journal, provenance
+from codetool.runs import damaged_lines, journal, provenance
 from codetool.runs.identity import Identity, select_identity_settings
 from codetool.runs.journal import Journal
 from codetool.runs.provenance import record_session
 from codetool.stages import run_folder
 from codetool.stages.fault_journal import record_faults
+from codetool.stages.run_log import log_to_file
 from codetool.stages.train import trained_on
 from codetool.stages.wandb_content import build_prm_content, log_result
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from codetool.stages.evaluate_prm.prm_eval_dataset import PRMEvalDataset, Siblings
 
 SCORES_FILE = "scores.jsonl"
+SCORE_SHAPE = {"task_id": str, "node_id": str, "score": (int, float)}
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +68,7 @@ def evaluate_prm(config: RunConfig, choices: Mapping[str, str], console: Console
     are kept.
     """
     from codetool.config.invocation import get_command
-    from codetool.stages.evaluate.run import log_to_file, print_other_code, write_config
+    from codetool.stages.evaluate.run import print_other_code, write_config
     from codetool.stages.evaluate_prm import (
         prm_eval_dataset,
         prm_eval_summary,  # here: importing numpy would delay error messages
@@ -91,6 +93,7 @@ def evaluate_prm(config: RunConfig, choices: Mapping[str, str], console: Console
         run_folder.lock_folder(path, stack, False)
         stack.callback(run_folder.remove_if_unused, path, (SCORES_FILE,))
         stack.enter_context(log_to_file(path / "log.txt", console, logging.INFO))
+        damaged_lines.set_damaged_lines_aside(path / SCORES_FILE, SCORE_SHAPE)
         write_config(config, path)
         command = get_command()
         stack.enter_context(record_session(path, identity, config.settings, command, done=len(_read_scores(path))))
@@ -166,8 +169,9 @@ def _announce(
 
 
 def _read_scores(path: Path) -> dict[Key, float]:
-    """Return the scores in a folder's journal; empty if it does not exist."""
-    return {(line["task_id"], line["node_id"]): line["score"] for line in journal.read_records(path / SCORES_FILE)}
+    """Return the scores in the undamaged lines of a folder's journal; empty if it does not exist."""
+    parsed = (journal.parse_record(line, SCORE_SHAPE) for _, line in journal.read_complete_lines(path / SCORES_FILE))
+    return {(line["task_id"], line["node_id"]): line["score"] for line in parsed if not isinstance(line, str)}
 
 
 async def _score(config: RunConfig, data: PRMEvalDataset, path: Path, console: Console) -> dict[str, str]:
@@ -190,7 +194,7 @@ async def _score(config: RunConfig, data: PRMEvalDataset, path: Path, console: C
         with Journal(path / SCORES_FILE) as scores, progress:
             waiting, unanswered = iter(remaining), UnansweredGroups(failures)
             await gather_or_cancel(
-                _run_worker(waiting, prm, scores.append, progress.count, unanswered)
+                _run_worker(waiting, prm, scores.append_all, progress.count, unanswered)
                 for _ in range(min(config.concurrency, len(remaining)))
             )
     log.info("scored %d steps; the PRM computed %d tokens for them", progress.steps, progress.tokens)
@@ -212,7 +216,7 @@ class UnansweredGroups:
 async def _run_worker(
     waiting: Iterator[Siblings],
     prm: ProcessRewardModel,
-    append: Callable[[Mapping[str, Any]], None],
+    append: Callable[[Iterable[Mapping[str, Any]]], None],
     count: Callable[[int, int], None],
     unanswered: UnansweredGroups,
 ) -> None:
@@ -236,15 +240,17 @@ async def _run_worker(
 async def _score_group(
     group: Siblings,
     prm: ProcessRewardModel,
-    append: Callable[[Mapping[str, Any]], None],
+    append: Callable[[Iterable[Mapping[str, Any]]], None],
     count: Callable[[int, int], None],
 ) -> None:
-    """Score siblings and append their lines to the journal."""
+    """Score siblings and append their lines to the journal, with one write."""
     steps = [node.step for node in group.nodes if node.step]
     executions = [node.execution for node in group.nodes if node.execution] if prm.sees_observation else []
     scores = await prm.score(group.task, group.path, steps, executions)
-    for example, value in zip(group.examples, _check_scores(scores.values, group), strict=True):
-        append({"task_id": example.task_id, "node_id": example.node_id, "score": value})
+    append(
+        {"task_id": example.task_id, "node_id": example.node_id, "score": value}
+        for example, value in zip(group.examples, _check_scores(scores.values, group), strict=True)
+    )
     count(len(steps), scores.tokens_computed)
 
 

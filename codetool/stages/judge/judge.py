@@ -25,16 +25,17 @@ from codetool.errors import ConfigError
 from codetool.evaluation import judged_results
 from codetool.evaluation.summary import RunSummary, encode_summary, summarize_results
 from codetool.judges.endpoint_judge import Comparison, NoJudge
-from codetool.judges.votes import VOTES_FILE
-from codetool.runs import journal
+from codetool.judges.votes import VOTE_SHAPE, VOTES_FILE
+from codetool.runs import damaged_lines, journal
 from codetool.runs.identity import Identity, select_identity_settings
 from codetool.runs.provenance import count_results_by_code, record_session
 from codetool.stages import run_folder
-from codetool.stages.evaluate.run import log_to_file, print_other_code, write_config
+from codetool.stages.evaluate.run import print_other_code, write_config
 from codetool.stages.evaluate.summary_display import build_groups_table, build_metrics_table, describe_judging
 from codetool.stages.fault_journal import describe_faults, read_faults, record_faults
 from codetool.stages.judge.answer_source import AnswerSource, load_answers
 from codetool.stages.judge.judge_run import show_vote_progress, summarize_verdicts
+from codetool.stages.run_log import log_to_file
 from codetool.stages.wandb_content import build_judge_content, log_result
 
 FILES = (judged_results.JUDGED_FILE, VOTES_FILE, "metrics.json", "config.yaml", "log.txt")
@@ -71,6 +72,7 @@ def judge(config: RunConfig, choices: Mapping[str, str], console: Console) -> in
         run_folder.lock_folder(path, stack, False)
         stack.callback(run_folder.remove_if_unused, path, (judged_results.JUDGED_FILE, VOTES_FILE))
         stack.enter_context(log_to_file(path / "log.txt", console, logging.INFO))
+        damaged_lines.set_damaged_lines_aside(path / VOTES_FILE, VOTE_SHAPE)
         write_config(config, path)
         stack.enter_context(record_session(path, identity, config.settings, get_command()))
         with record_faults(path):

@@ -27,7 +27,8 @@ from codetool.prompts import trained_prompt
 from codetool.runs.identity import Identity, select_identity_settings
 from codetool.runs.provenance import count_results_by_code, record_session
 from codetool.stages import run_folder
-from codetool.stages.evaluate.run import log_to_file, print_other_code, write_config
+from codetool.stages.evaluate.run import print_other_code, write_config
+from codetool.stages.run_log import log_to_file
 from codetool.stages.train import model_card, train_dataset, trained_on, training_prompt
 from codetool.stages.train.train_dataset import DataFile, EncodedLabels, TrainDataset
 from codetool.stages.train.train_progress import TrainProgress
