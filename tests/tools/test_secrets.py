@@ -6,6 +6,7 @@ from codetool.tools.allow_list import AllowList
 from codetool.tools.secrets import Keyring, Secret
 
 FILMS = {"films.test": Secret(env="FILM_KEY", header="Authorization", query=None, format="Bearer {key}")}
+TWO_KEYS = {"FILM_KEY": "abcd1234", "B_KEY": "abcd1234efgh5678"}
 
 
 @pytest.mark.parametrize("written", ["abc/def+12", "abc%2Fdef%2B12", "abc/def%2B12", r"abc\/def+12"])
@@ -44,3 +45,8 @@ def test_a_key_may_hold_a_scheme_and_a_space() -> None:
     keyring = Keyring(FILMS, {"FILM_KEY": "Token 12345678"})
     keyring.require(AllowList.from_hosts(["films.test"]))
     assert keyring.scrub("sent: Token 12345678") == "sent: [secret]"
+
+
+def test_a_key_that_begins_with_another_is_cut_out_whole() -> None:
+    keyring = Keyring(FILMS | {"b.test": Secret(env="B_KEY", header="X", query=None, format="{key}")}, TWO_KEYS)
+    assert keyring.scrub("abcd1234 and abcd1234efgh5678") == "[secret] and [secret]"
