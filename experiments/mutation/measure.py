@@ -69,7 +69,9 @@ def main() -> None:
         verdict = f"found by {outcome.found_by}" if outcome.tier else "SURVIVED"
         print(f"{outcome.fault.module}:{outcome.fault.line} {outcome.fault.kind}: {verdict}", flush=True)
     outcomes = [known[fault] for fault in drawn]
-    (RESULTS / "faults.md").write_text(format_table(outcomes, arguments.seed, arguments.own_only))
+    (RESULTS / "faults.md").write_text(
+        format_table(outcomes, arguments.seed, arguments.own_only) + format_found_later()
+    )
     sys.exit(any(outcome.tier is None for outcome in outcomes))
 
 
@@ -184,6 +186,17 @@ def format_table(outcomes: Sequence[Outcome], seed: int, own_only: bool) -> str:
     table = ["| kind | faults | found |", "| --- | --- | --- |", *rows, total]
     listing = ["| survivor | kind | before | after |", "| --- | --- | --- | --- |", *survivors] if survivors else []
     return "\n".join([head, *table, "", *listing]).rstrip() + "\n"
+
+
+def format_found_later() -> str:
+    """Format Markdown with the faults that survived at first and are found now; empty if there are none."""
+    history: dict[Fault, list[Outcome]] = defaultdict(list)
+    for outcome in read_outcomes():
+        history[outcome.fault].append(outcome)
+    later = [runs[-1] for runs in history.values() if runs[0].tier is None and runs[-1].tier]
+    rows = [f"{_survivor_row(outcome.fault)} `{outcome.found_by}` |" for outcome in later]
+    head = ["", "| survived at first | kind | before | after | found by |", "| --- | --- | --- | --- | --- |"]
+    return "\n".join([*head, *rows]) + "\n" if rows else ""
 
 
 def _survivor_row(fault: Fault) -> str:
