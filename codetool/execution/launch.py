@@ -180,7 +180,9 @@ def _describe_layers(
     scratch = f"{sizes['scratch'] // MIB} MiB scratch"
     return {
         **layers,
-        "scratch": "own mount for each branch, always at the same path" if own_mounts else "NO (folders of one mount)",
+        "scratch": "own mount for each branch, always at the same path"
+        if own_mounts
+        else "NO (no own mount for each branch: paths differ, and only the size of each file is limited)",
         "cpu": _describe_cpu_share(),
         "user": user,
         "limits": f"{sizes['memory'] // MIB} MiB memory, {scratch} a {'branch' if own_mounts else 'file'}",
