@@ -58,9 +58,11 @@ class ForkSupervisor:
         self._granted_to_child.discard(process)
 
     def close(self) -> None:
-        """Stop answering; forks in the sandbox then fail."""
-        asyncio.get_running_loop().remove_reader(self._listener)
-        os.close(self._listener)
+        """Stop answering; forks in the sandbox then fail. A second call does nothing."""
+        if self._listener >= 0:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            os.close(self._listener)
+            self._listener = -1
 
     def _answer(self) -> None:
         if not self._has_question():

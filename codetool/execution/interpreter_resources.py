@@ -71,7 +71,15 @@ class InterpreterResources:
         self.counts["restarts"] += 1
         logger.warning("The sandbox died or was killed from outside; it is started again.")
         await dead.handle.close()
-        self.zygote = await self.launch()
+        zygote = await self.launch()
+        lost = _list_missing_layers(zygote) - _list_missing_layers(dead)
+        if lost:
+            await zygote.handle.close()
+            raise SandboxError(
+                f"the sandbox died, and it starts again only without {', '.join(sorted(lost))}, which this run began "
+                "with. Run the same command again, it resumes"
+            )
+        self.zygote = zygote
 
     def _forget_restart(self, task: asyncio.Task[None]) -> None:
         self._restart = None
@@ -99,3 +107,7 @@ class InterpreterResources:
         if not self.counts["replaced_functions"]:
             logger.warning("Generated code replaced functions that run its steps. This has no effect on verdicts.")
         self.counts["replaced_functions"] += 1
+
+
+def _list_missing_layers(zygote: LiveProcess) -> set[str]:
+    return {layer for layer, means in zygote.handle.in_force.items() if means.startswith("NO")}

@@ -11,6 +11,7 @@ from sandbox_support import TASK, Tool, settings
 
 from codetool.errors import SandboxError
 from codetool.execution.interpreter import SandboxInterpreter
+from codetool.execution.live_process import LiveProcess
 
 CALL = "import requests\nn = requests.get('https://a.example/q').json()['n']\n"
 
@@ -167,3 +168,24 @@ async def test_zygote_lives_on_when_the_system_refuses_a_process(monkeypatch: py
         assert (await root.run("print(x)")).observation == "1\n"
         assert (await (await sandbox.start(TASK, Tool())).run("print(2)")).observation == "2\n"
         assert sandbox._resources.zygote is zygote
+
+
+async def test_sandbox_is_not_restarted_with_weaker_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with settings().open() as sandbox:
+        await sandbox.start(TASK, Tool())
+        resources = sandbox._resources
+        dead, launch = resources.zygote, resources.launch
+
+        async def launch_weaker() -> LiveProcess:
+            zygote = await launch()
+            zygote.handle.in_force = {**zygote.handle.in_force, "landlock": "NO (made up)"}
+            return zygote
+
+        monkeypatch.setattr(resources, "launch", launch_weaker)
+        os.kill(dead.handle.init_pid, signal.SIGKILL)
+        await asyncio.sleep(0.1)
+        with pytest.raises(SandboxError, match="starts again only without landlock"):
+            await sandbox.start(TASK, Tool())
+        monkeypatch.undo()
+        root = await sandbox.start(TASK, Tool())
+        assert (await root.run("print(1)")).observation == "1\n"
