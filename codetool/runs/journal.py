@@ -12,7 +12,7 @@ import errno
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -129,12 +129,6 @@ def _sync_folder(path: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def filter_records(path: Path, is_kept: Callable[[dict[str, Any]], bool]) -> None:
-    """Rewrite the file without the records that `is_kept` rejects, if there are any."""
-    if not all(map(is_kept, read_records(path))):
-        atomic_write(path, (encode_record(record) for record in read_records(path) if is_kept(record)))
 
 
 def append_line(path: Path, line: str) -> None:

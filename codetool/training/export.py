@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
 from codetool.errors import CodeToolError
 from codetool.models.lora import merge_adapter
+from codetool.runs.write_errors import explain_write_errors
 from codetool.training.train_job import TrainJob, load_trained_weights
 
 ADAPTER, MODEL, MERGED = "adapter", "model", "merged"
@@ -30,13 +35,13 @@ def export(job: TrainJob, checkpoint: Path, base_name: str, tokenizer: Tokenizer
     """
     is_full_model = job.tuning.method == "full"
     folder = job.folder / (MODEL if is_full_model else ADAPTER)
-    working_folder = _make_empty_folder(folder)
     trained = _load_with_weights(job, load_trained_weights(checkpoint))
-    if is_full_model:
-        _save_model(trained.unwrapped, job, working_folder, tokenizer)
-    else:
-        _save_adapter(trained.model, job, base_name, working_folder)
-    return _move_into_place(working_folder, folder)
+    with _write_folder(folder) as working_folder:
+        if is_full_model:
+            _save_model(trained.unwrapped, job, working_folder, tokenizer)
+        else:
+            _save_adapter(trained.model, job, base_name, working_folder)
+    return folder
 
 
 def export_merged(job: TrainJob, adapter: Path) -> Path:
@@ -46,14 +51,14 @@ def export_merged(job: TrainJob, adapter: Path) -> Path:
 
     logging.disable_progress_bar()
     folder = job.folder / MERGED
-    working_folder = _make_empty_folder(folder)
     model = AutoModelForCausalLM.from_pretrained(job.base, dtype="auto", local_files_only=True)
     weights = model.state_dict()
     merge_adapter(weights, adapter)
     model.load_state_dict(weights)
-    model.save_pretrained(working_folder)
-    _copy_tokenizer_files(job.base, working_folder)
-    return _move_into_place(working_folder, folder)
+    with _write_folder(folder) as working_folder:
+        model.save_pretrained(working_folder)
+        _copy_tokenizer_files(job.base, working_folder)
+    return folder
 
 
 def _load_with_weights(job: TrainJob, weights: dict[str, Any]) -> Any:
@@ -104,14 +109,24 @@ def _copy_tokenizer_files(base: Path, folder: Path) -> None:
             shutil.copyfile(base / name, folder / name)
 
 
-def _make_empty_folder(folder: Path) -> Path:
-    """Create an empty folder beside the final one, in which the files are written first."""
+@contextmanager
+def _write_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder that takes the place of `folder` at the end of the context, complete.
+
+    Raises WriteError, without leaving a part, if the disk does not take it.
+    """
     working_folder = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(working_folder, ignore_errors=True)
-    working_folder.mkdir()
-    return working_folder
-
-
-def _move_into_place(working_folder: Path, folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    return working_folder.rename(folder)
+    with explain_write_errors(folder):
+        try:
+            working_folder.mkdir()
+            yield working_folder
+            shutil.rmtree(folder, ignore_errors=True)
+            working_folder.rename(folder)
+        except SafetensorError as error:  # its message is of Rust: `I/O error: No space left on device (os error 28)`
+            shutil.rmtree(working_folder, ignore_errors=True)
+            number = re.search(r"os error (\d+)", str(error))
+            raise OSError(int(number[1]) if number else None, str(error)) from error
+        except OSError:
+            shutil.rmtree(working_folder, ignore_errors=True)
+            raise

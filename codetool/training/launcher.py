@@ -18,8 +18,8 @@ from pathlib import Path
 
 from codetool.errors import CodeToolError
 from codetool.training.module import MetricsFunction
-from codetool.training.run_callback import ProgressObserver
-from codetool.training.train_job import TrainJob
+from codetool.training.run_callback import LOSSES, VALIDATIONS, ProgressObserver, keep_latest_records
+from codetool.training.train_job import LAST, TrainJob, set_damaged_checkpoint_aside
 
 OTHER_PROCESS = "codetool.training.other_process"
 JOIN_TIMEOUT = 10.0
@@ -34,6 +34,9 @@ def launch_training(job: TrainJob, observer: ProgressObserver, measure: MetricsF
     from codetool.training.fit import fit
 
     job.checkpoints.mkdir(exist_ok=True)
+    set_damaged_checkpoint_aside(job.checkpoints / LAST)
+    for name in (LOSSES, VALIDATIONS):
+        keep_latest_records(job.folder / name)
     if job.devices.count == 1 and job.trainer.strategy in ("auto", "ddp"):
         fit(job, 0, observer, measure)
         return

@@ -16,8 +16,10 @@ from typing import Any, Protocol
 import pytorch_lightning as lightning
 import torch
 
-from codetool.runs import journal
+from codetool.errors import ConfigError
+from codetool.runs import damaged_lines, journal
 from codetool.runs.journal import Journal
+from codetool.runs.write_errors import explain_write_errors
 from codetool.training.batch import TrainBatch
 from codetool.training.datamodule import TrainDataModule
 from codetool.training.module import SFT, DivergedError
@@ -78,7 +80,7 @@ class TrainingLog:
     def __init__(self, folder: Path, done: int, observer: ProgressObserver, stack: ExitStack) -> None:
         """Open the journals, and remove the records of updates after `done`, the update of the last checkpoint."""
         for name in (LOSSES, VALIDATIONS):
-            journal.filter_records(folder / name, lambda line: line["step"] <= done)
+            keep_latest_records(folder / name, done)
         self._losses, self._validations = (
             stack.enter_context(Journal(folder / name)) for name in (LOSSES, VALIDATIONS)
         )
@@ -93,6 +95,19 @@ class TrainingLog:
         """Append the record of a validation."""
         self._validations.append(line)
         self._watch.validated(line)
+
+
+def keep_latest_records(file: Path, done: float = math.inf) -> None:
+    """Remove the records of updates after `done`, and of several records of an update all but the last.
+
+    Raises ConfigError for a damaged line, since an update is not made again to be recorded.
+    """
+    if message := damaged_lines.describe_damage(file, {"step": int}):
+        raise ConfigError(f"{message} Restore the file from a copy, or train anew with fresh=true.")
+    records = list(journal.read_records(file))
+    latest = {record["step"]: record for record in records if record["step"] <= done}
+    if len(latest) < len(records):
+        journal.atomic_write(file, (journal.encode_record(latest[step]) for step in sorted(latest)))
 
 
 class RunCallback(lightning.Callback):
@@ -216,11 +231,16 @@ class RunCallback(lightning.Callback):
         """Replace the checkpoint file `name`; if the process is killed, the old or the new file remains."""
         file = self._job.checkpoints / name
         new_file = file.with_name(f"{name}.new")
-        trainer.save_checkpoint(new_file, weights_only=weights_only)
-        if trainer.is_global_zero:
-            if file.is_dir():
-                shutil.rmtree(file)
-            new_file.replace(file)
+        with explain_write_errors(file):
+            try:
+                trainer.save_checkpoint(new_file, weights_only=weights_only)
+            except OSError:
+                new_file.unlink(missing_ok=True)  # it only takes room
+                raise
+            if trainer.is_global_zero:
+                if file.is_dir():
+                    shutil.rmtree(file)
+                new_file.replace(file)
 
 
 def is_out_of_patience(losses: list[float], patience: int | None) -> bool:

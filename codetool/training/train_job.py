@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from codetool.errors import CodeToolError
 from codetool.models import lora
+from codetool.runs import damaged_lines
 from codetool.training.datamodule import EpochPlan, TrainDataModule
 from codetool.training.settings import TrainConfig
 from codetool.training.sft_examples import SFTExample
 from codetool.training.trainable_model import TrainableModel, load_trainable_model
 from codetool.training.trainer import Devices, TrainerConfig
 from codetool.training.tuning import TuningConfig
+
+log = logging.getLogger(__name__)
 
 LAST = "last.ckpt"
 """File name of the checkpoint to resume from."""
@@ -82,8 +87,34 @@ class TrainJob:
         return trained
 
 
+def set_damaged_checkpoint_aside(checkpoint: Path) -> None:
+    """Rename a checkpoint file that cannot be read, and log a warning; training then starts from the beginning."""
+    import torch
+
+    if not checkpoint.is_file():
+        return
+    try:
+        torch.load(checkpoint, weights_only=True, mmap=True)["global_step"]
+    except Exception as error:  # whatever the bytes make of PyTorch's reader
+        aside = checkpoint.with_name(checkpoint.name + damaged_lines.SUFFIX)
+        checkpoint.replace(aside)
+        reason = " ".join(str(error).split())[:200]
+        log.warning("%s is damaged (%s). Moved to %s; training starts anew.", checkpoint, reason, aside.name)
+
+
 def load_trained_weights(checkpoint: Path) -> dict[str, Any]:
-    """Return the trained weights of a checkpoint, by their names in a `TrainableModel`."""
+    """Return the trained weights of a checkpoint, by their names in a `TrainableModel`.
+
+    Raises CodeToolError if the checkpoint cannot be read.
+    """
+    try:
+        return _load_trained_weights(checkpoint)
+    except Exception as error:  # whatever the bytes make of PyTorch's reader
+        reason = " ".join(str(error).split())[:200]
+        raise CodeToolError(f"{checkpoint} is damaged ({reason}). fresh=true trains anew.") from error
+
+
+def _load_trained_weights(checkpoint: Path) -> dict[str, Any]:
     import torch
 
     if checkpoint.is_dir():  # DeepSpeed's

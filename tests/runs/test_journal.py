@@ -61,16 +61,6 @@ def test_a_file_that_is_one_torn_line_starts_empty(tmp_path: Path) -> None:
     assert path.read_bytes() == b""
 
 
-def test_keep_rewrites_only_what_has_to_go(tmp_path: Path) -> None:
-    path = tmp_path / "a.jsonl"
-    path.write_bytes(b"".join(journal.encode_record({"n": n}) for n in range(4)))
-    before = path.stat().st_ino
-    journal.filter_records(path, lambda line: True)
-    assert path.stat().st_ino == before
-    journal.filter_records(path, lambda line: line["n"] % 2 == 0)
-    assert list(journal.read_records(path)) == [{"n": 0}, {"n": 2}]
-
-
 SHORT_LIVED = """
 import sys
 from pathlib import Path

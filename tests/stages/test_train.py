@@ -380,3 +380,40 @@ def test_the_prompt_that_the_data_were_written_with_lies_beside_the_adapter(
 def test_data_of_another_prompt_leave_the_adapter_without_one(finished: Path) -> None:
     [folder] = folders(finished)
     assert trained_prompt.load_prompt_record(folder / "adapter") is None
+
+
+def damaged_copy(finished: Path, outputs: Path) -> Path:
+    """A copy of a finished run whose summary and last checkpoint are cut off, with a loss written 30 times."""
+    shutil.copytree(finished, outputs)
+    [folder] = folders(outputs)
+    for file in (folder / "metrics.json", folder / "checkpoints" / "last.ckpt"):
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    losses = (folder / "losses.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "losses.jsonl").write_bytes(b"".join([losses[0]] * 30 + losses))
+    return folder
+
+
+def test_a_damaged_checkpoint_costs_a_new_training_and_no_traceback(
+    finished: Path, model: Path, data: Path, tmp_path: Path
+) -> None:
+    folder = damaged_copy(finished, tmp_path / "outputs")
+    said = ran(model, data, tmp_path / "outputs")
+    assert "last.ckpt is damaged (" in said and "Moved to last.ckpt.damaged; training starts anew." in said
+    assert "metrics.json is damaged; it is written anew" in said
+    [whole] = folders(finished)
+    for name in ("losses.jsonl", "validations.jsonl"):
+        without_time = [[{**line, "seconds": 0} for line in lines(each / name)] for each in (folder, whole)]
+        assert without_time[0] == without_time[1]
+    assert json.loads((folder / "metrics.json").read_text())["metrics"]
+    name = "adapter/adapter_model.safetensors"
+    assert (folder / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_a_damaged_loss_is_one_message(finished: Path, model: Path, data: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "outputs")
+    [folder] = folders(tmp_path / "outputs")
+    (folder / "metrics.json").unlink()
+    with (folder / "losses.jsonl").open("ab") as file:
+        file.write(b"\0\0\0\n")
+    with pytest.raises(ConfigError, match=r"losses\.jsonl: 1 line is damaged: .*Restore the file from a copy"):
+        ran(model, data, tmp_path / "outputs")

@@ -10,15 +10,16 @@ import pytest
 import tiny_models
 import torch
 from peft import PeftModel
+from safetensors import SafetensorError
 from training_jobs import config, job, process_file, transcripts_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from codetool.errors import ConfigError, MissingError
+from codetool.errors import ConfigError, MissingError, WriteError
 from codetool.models.chat_template import ChatTokenizer
 from codetool.models.llama_decoder import LlamaDecoder
 from codetool.models.packed_model import PackedModel, PrefixGroup
 from codetool.training import launcher
-from codetool.training.export import export, export_merged
+from codetool.training.export import _write_folder, export, export_merged
 from codetool.training.new_label_tokens import find_untrained_tokens
 
 LABELS = (260, 259)
@@ -160,3 +161,19 @@ def test_damaged_files_are_told_of(file: str, tmp_path: Path) -> None:
     (tmp_path / file).write_bytes((tmp_path / "model.safetensors").read_bytes()[:1000])
     with pytest.raises(MissingError, match=rf"{file} cannot be read.*Is the download complete"):
         find_untrained_tokens(tmp_path, LABELS)
+
+
+def test_a_full_disk_leaves_no_part_of_a_model(tmp_path: Path) -> None:
+    def fill(folder: Path) -> None:
+        (folder / "part").write_bytes(b"x")
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    for kept in (False, True):
+        if kept:
+            (tmp_path / "adapter").mkdir()
+        with (
+            pytest.raises(WriteError, match=r"adapter cannot be written: No space left on device\. Make room"),
+            _write_folder(tmp_path / "adapter") as folder,
+        ):
+            fill(folder)
+        assert [path.name for path in tmp_path.iterdir()] == ["adapter"] * kept

@@ -90,7 +90,7 @@ def train(config: RunConfig, choices: Mapping[str, str], console: Console) -> in
         stack.callback(run_folder.remove_if_unused, path, (LOSSES,))
         stack.enter_context(log_to_file(path / "log.txt", console, logging.INFO))
         stack.enter_context(record_session(path, identity, config.settings, get_command()))
-        if not (path / model_card.METRICS).is_file():
+        if not _is_finished(path):
             write_config(config, path)
             _train(run, path)
         elif not (config.train.save_merged and _merge_again(run, path)):
@@ -99,6 +99,19 @@ def train(config: RunConfig, choices: Mapping[str, str], console: Console) -> in
         named = [config.train.target, choices[config.train.target], choices["tuning"]]
         log_result(config, choices, path, named, build_training_content(path))
     return 0
+
+
+def _is_finished(path: Path) -> bool:
+    """Return whether a run folder has its `metrics.json`, which is written last; log a warning if it is damaged."""
+    file = path / model_card.METRICS
+    try:
+        json.loads(file.read_text(encoding="utf-8"))["metrics"]
+    except FileNotFoundError:
+        return False
+    except (ValueError, TypeError, LookupError):
+        log.warning("%s is damaged; it is written anew from the last checkpoint.", file)
+        return False
+    return True
 
 
 def _check_run(config: RunConfig, choices: Mapping[str, str], console: Console) -> _Run:
