@@ -1,0 +1,50 @@
+"""Workers end with a sweep that is killed, also while they start."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+from codetool.sweeps.worker_reaper import VARIABLE, find_marked_processes
+
+SWEEP = """
+import os, subprocess, sys, time
+from codetool.sweeps.worker_reaper import end_workers_if_killed
+with end_workers_if_killed():
+    workers = [subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)]
+    workers.append(subprocess.Popen([sys.executable, "-c", "'resource_tracker'; import time; time.sleep(2)"]))
+    print(os.environ["CODETOOL_SWEEP"], *(worker.pid for worker in workers), flush=True)
+    if sys.argv[1] == "wait":
+        time.sleep(60)
+print(*(worker.poll() for worker in workers), flush=True)
+"""
+
+
+def start(mode: str) -> tuple[subprocess.Popen[str], str, list[int]]:
+    """A sweep with a worker and a resource tracker, its mark, and their process ids."""
+    sweep = subprocess.Popen([sys.executable, "-c", SWEEP, mode], stdout=subprocess.PIPE, text=True)
+    assert sweep.stdout is not None
+    mark, *pids = sweep.stdout.readline().split()
+    return sweep, mark, list(map(int, pids))
+
+
+def test_a_killed_sweep_takes_its_workers_with_it_and_no_resource_tracker() -> None:
+    sweep, mark, [worker, tracker] = start("wait")
+    assert worker in find_marked_processes(mark) and tracker not in find_marked_processes(mark)
+    sweep.send_signal(signal.SIGKILL)
+    sweep.communicate()
+    deadline = time.monotonic() + 5
+    while find_marked_processes(mark) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert find_marked_processes(mark) == []
+
+
+def test_a_sweep_that_ends_by_itself_leaves_its_workers_to_the_launcher() -> None:
+    sweep, mark, [worker, _] = start("end")
+    assert sweep.stdout is not None and sweep.stdout.readline().split() == ["None", "None"]
+    assert find_marked_processes(mark) == [worker]
+    subprocess.run(["kill", str(worker)], check=True)
+    sweep.communicate()
+    assert VARIABLE == "CODETOOL_SWEEP"
