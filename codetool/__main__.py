@@ -106,6 +106,7 @@ def _run() -> None:
 
     flags, options = overrides.split_flags(sys.argv[1:])
     try:
+        _check_current_folder()
         if _print_information(flags, options):
             return
         multirun = bool(MULTIRUN_FLAGS & set(flags))
@@ -123,6 +124,16 @@ def _run() -> None:
         _exit_with_error(str(error), error.exit_code)
     sys.argv[1:] = [*flags, *options]  # Hydra's parser loses options on both sides of a flag
     hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(_run_stage)()
+
+
+def _check_current_folder() -> None:
+    """Raise ConfigError if the current folder has been deleted: relative paths would then lead nowhere."""
+    from codetool.errors import ConfigError
+
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise ConfigError("the current folder does not exist any more. Change to another one.") from error
 
 
 def _print_information(flags: Sequence[str], options: Sequence[str]) -> bool:

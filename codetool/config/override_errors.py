@@ -23,6 +23,8 @@ NO_SWEEPER = (
     "CodeTool runs its sweeps itself and would ignore Hydra's sweepers and their parameters. Write the values as comma "
     "lists on the command line: -m search.width=1,2"
 )
+SURROGATE = re.compile(r"[\ud800-\udfff]")
+"""Halves of surrogate pairs, by which Python shows bytes that it could not decode."""
 COMPOSE_ERRORS = (
     HydraException, OmegaConfBaseException, ValueError, TypeError, AssertionError, AttributeError, LookupError,
     RecursionError,
@@ -55,6 +57,8 @@ def explain_syntax_error(override: str) -> str:
     """Explain an override that Hydra's grammar cannot parse."""
     if (line := explain_secret_error(override)) is not None:
         return line
+    if SURROGATE.search(override):
+        return f"{override}: holds bytes that are no UTF-8 text. Write UTF-8, and set PYTHONUTF8=1 in other locales."
     key, separator, value = override.partition("=")
     if separator and is_group(key.partition("@")[0]) and not value.startswith("{"):
         return f"{override}: {key} has no option {value!r}. Allowed: {', '.join(list_options(key.partition('@')[0]))}."
@@ -89,6 +93,8 @@ def explain_wrong_choice(override: str) -> str | None:
     value = parsed.value()
     if parsed.is_delete() and group == "stage":
         return f"{override}: a stage cannot be left out. Choose one of them: {', '.join(list_options('stage'))}."
+    if parsed.is_delete() and group.startswith("hydra/"):
+        return f"{override}: Hydra needs it. Leave it as it is."
     if isinstance(value, dict) or parsed.is_delete():
         return None
     if group == "hydra/sweeper" and value != "basic":

@@ -80,7 +80,13 @@ def compose_all(overrides: Sequence[str], *, multirun: bool = False, flags: Sequ
             if error_lines:
                 raise ConfigError("\n".join(map(escape_control, [*error_lines, *_find_value_errors(valid_overrides)])))
             configs = [_compose_or_explain(variant) for variant in _list_variants(valid_overrides)]
-        if unread_lines := [line for config in configs for line in _find_unread_settings(config)]:
+        try:
+            unread_lines = [line for config in configs for line in _find_unread_settings(config)]
+        except COMPOSE_ERRORS as error:  # settings of Hydra that are not what Hydra reads
+            raise ConfigError(
+                escape_control(f"hydra: {str(error).splitlines()[0]}. Leave Hydra's settings out.")
+            ) from error
+        if unread_lines:
             raise ConfigError("\n".join(dict.fromkeys(map(escape_control, unread_lines))))
         for config in configs:
             _remove_hydra_settings(config)

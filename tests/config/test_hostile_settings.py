@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 import pytest
+from command_line import ROOT
 from hostile_settings import overrides
 from hypothesis import HealthCheck, given, settings
 
@@ -68,3 +74,59 @@ def test_a_hostile_command_line_is_one_message_or_valid(words: list[str]) -> Non
 @settings(RUN, max_examples=2000)
 def test_two_thousand_hostile_command_lines(words: list[str]) -> None:
     check(words)
+
+
+@pytest.mark.slow
+@given(overrides())
+@settings(RUN, max_examples=50)
+def test_a_hostile_command_ends_with_one_message_or_runs(words: list[str]) -> None:
+    """As a user types it: no traceback, no time-out, less than 1 GiB."""
+    words = [word for word in words if "\0" not in word and not word.startswith("hydra.searchpath")]
+    command = [sys.executable, "run.py", "dry_run=true", "limit=1", "logger=none", *words]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace"
+    )  # fmt: skip
+    killer = threading.Timer(120, process.kill)
+    killer.start()
+    try:
+        assert process.stdout is not None
+        shown = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    finally:
+        killer.cancel()
+    assert "Traceback" not in shown
+    assert process.returncode in (0, 1, 2, 3, 4), shown
+    assert process.returncode == 0 or "error: " in shown
+    assert usage.ru_maxrss < MAX_GROWTH_KIB
+
+
+RUN_PY = f"{sys.executable} {ROOT / 'run.py'} dry_run=true limit=1 policy=openai policy.model=m prm=none logger=none"
+SHELL_LINES = {
+    "stdin closed": (f"{RUN_PY} <&-", 0, "results: "),
+    "stdout closed": (f"{RUN_PY} >&-", 2, "error: standard output is closed"),
+    "stderr closed": (f"{RUN_PY} 2>&-", 0, ""),
+    "no reader": (f"{RUN_PY} --help | head -1", 0, ""),
+    "no HOME": (f"env -u HOME {RUN_PY}", 0, "results: "),
+    "no environment": (f"env -i {RUN_PY}", 0, "results: "),
+    "locale C": (f"env LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 {RUN_PY} policy.model=\u00e9", 2, "no UTF-8 text"),
+    "ascii only": (f"env PYTHONIOENCODING=ascii {RUN_PY} benchmark.split=\u00e9", 2, "error: benchmark.split=?"),
+    "bytes": (f"{RUN_PY} policy.model=$'a\\xffb'", 2, r"error: policy.model=a\udcffb: holds bytes"),
+    "bytes in a name": (f"{RUN_PY} $'a\\xffb=1'", 2, r"error: a\udcffb=1: holds bytes"),
+    "bytes in a path": (f"{RUN_PY} outputs=$'/tmp/\\xff'", 2, r"error: outputs=/tmp/\udcff: holds bytes"),
+    "a flag": (f"{RUN_PY} --nothing", 2, "--nothing"),
+    "no folder": (f"mkdir gone && cd gone && rmdir ../gone && {RUN_PY}", 2, "error: the current folder does not exist"),
+    "not writable": (f"{RUN_PY} outputs=/dev/null/x", 2, "error: outputs=/dev/null/x"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHELL_LINES)
+def test_a_strange_surrounding_is_one_message_or_no_matter(name: str, tmp_path: Path) -> None:
+    line, code, expected = SHELL_LINES[name]
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=120,
+        start_new_session=True,
+    )  # fmt: skip
+    assert done.returncode == code and expected in done.stdout + done.stderr, done.stderr
+    assert "Traceback" not in done.stderr

@@ -24,6 +24,7 @@ from codetool.evaluation.result_records import parse_nodes
 from codetool.policies.replay import ReplayPolicyConfig
 from codetool.prm.recorded_scores import ScoreKey, make_score_key
 from codetool.runs import provenance
+from codetool.stages.evaluate.recorded_keys import refuse_foreign_keys
 from codetool.stages.evaluate.reuse import collect_draw_settings, describe_difference
 from codetool.stages.report import read_checksums, read_settings
 from codetool.types import Task
@@ -76,6 +77,7 @@ def apply_source_settings(
     settings = deepcopy(dict(config.settings))
     taken = _copy_settings(settings, config.settings, sources, named, preset=choices["experiment"] != "none")
     _refuse_foreign_code(settings, config.settings, sources[0].folder)
+    refuse_foreign_keys(settings, config.settings, sources[0].folder)
     if console is not None:
         console.print(
             f"policy=replay repeats {sources[0].folder}: {', '.join(['prompt', 'sampling', *taken])} as there, "
