@@ -38,15 +38,14 @@ def open_mount_namespace(process: int, parent: int) -> int:
 
 def check_separation(process: int, namespace: int, expected: ExpectedFiles) -> None:
     """Raise ProtocolError if a branch holds what is not its own, OSError if it has ended."""
-    folder = Path(f"/proc/{process}")
     if count_threads(process) != 1:
         raise ProtocolError("it has threads before its first step")
-    if (folder / "ns/mnt").stat().st_ino != os.fstat(namespace).st_ino:
+    if Path(f"/proc/{process}/ns/mnt").stat().st_ino != os.fstat(namespace).st_ino:
         raise ProtocolError("it left its mount namespace")
-    if (folder / "cwd").stat().st_dev == expected.parent_device:
+    if Path(f"/proc/{process}/cwd").stat().st_dev == expected.parent_device:
         raise ProtocolError("it works in its parent's folder")
-    for file in (folder / "fd").iterdir():
-        if not _may_be_open(file.stat(), expected):
+    with os.scandir(f"/proc/{process}/fd") as files:
+        if not all(_may_be_open(file.stat(), expected) for file in files):
             raise ProtocolError("it holds an open file of its parent")
 
 

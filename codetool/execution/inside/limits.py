@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import resource
 from pathlib import Path
 
 MAX_OPEN_FILES = 128
 """Maximum number of open files of one process."""
+_FAMILY = re.compile(rb"^Tgid:\s*(\d+)$.*^PPid:\s*(\d+)$", re.MULTILINE | re.DOTALL)
 CPU_GRACE_SECONDS = 10
 """CPU seconds between the limit's own signal (SIGXCPU), which tells it from a kill from outside, and SIGKILL."""
 
@@ -59,12 +61,11 @@ def read_parent(process: int) -> int:
 
 def read_family(task: int) -> tuple[int, int]:
     """The process of a thread and its parent, (0, 0) if the thread has ended."""
-    fields = {}
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{task}/status").read_bytes().splitlines():
-            name, _, value = line.partition(b":")
-            fields[name] = value
-    return int(fields.get(b"Tgid", 0)), int(fields.get(b"PPid", 0))
+    try:
+        match = _FAMILY.search(Path(f"/proc/{task}/status").read_bytes())
+    except OSError:
+        match = None
+    return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 def measure_cpu_seconds(process: int) -> float:
