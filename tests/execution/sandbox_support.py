@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterable
 from typing import Any
 
 from codetool.execution.sandbox import SandboxConfig
@@ -25,6 +27,15 @@ def settings(**changes: Any) -> SandboxConfig:
         "total_memory": 4096,
     }
     return SandboxConfig(**(values | changes))
+
+
+def list_warnings(records: Iterable[logging.LogRecord]) -> list[str]:
+    """The warnings of a test, but for those that a layer is missing."""
+    return [
+        record.getMessage()
+        for record in records
+        if record.levelno >= logging.WARNING and record.name != "codetool.execution.launch"
+    ]
 
 
 class Tool:

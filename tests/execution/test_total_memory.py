@@ -1,11 +1,10 @@
 """`executor.total_memory` bounds all live branches together, and costs no step its verdict."""
 
 import asyncio
-import logging
 
 import psutil
 import pytest
-from sandbox_support import TASK, Tool, settings
+from sandbox_support import TASK, Tool, list_warnings, settings
 
 from codetool.errors import ConfigError
 from codetool.execution import memory_limit
@@ -40,7 +39,7 @@ async def test_running_steps_stay_within_the_limit_and_all_end(caplog: pytest.Lo
         assert len(tool.asked) == 6, "no tool is called twice"
         assert highest < 260 + 2 * 80, "above the limit at most between two looks"
         assert sandbox.counts["interrupted:memory"] >= 1
-    messages = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    messages = list_warnings(caplog.records)
     assert len(messages) == 1
     assert "exceeded executor.total_memory=260 MiB" in messages[0]
 

@@ -1,10 +1,9 @@
 """The host's watchers read what a hostile process writes, and go on when one of them fails."""
 
 import asyncio
-import logging
 
 import pytest
-from sandbox_support import TASK, Tool, settings
+from sandbox_support import TASK, Tool, list_warnings, settings
 
 from codetool.concurrency import keep_running
 from codetool.execution import process_status
@@ -34,7 +33,7 @@ async def test_hostile_name_breaks_no_reading_of_the_process(name: bytes, caplog
         assert (await branch.run("while True: pass")).status == "timeout"
         assert (await root.run("print(1)")).observation == "1\n"
         sandbox._audit(process)
-    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert not list_warnings(caplog.records)
 
 
 async def test_audit_goes_on_under_hostile_names(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,6 +104,6 @@ async def test_audit_that_fails_is_restarted(caplog: pytest.LogCaptureFixture, m
             if not process.alive:
                 break
         assert not process.alive
-    messages = [record.getMessage() for record in caplog.records]
+    messages = list_warnings(caplog.records)
     assert len(messages) == 1
     assert messages[0].startswith("The audit of idle interpreters failed and is started again: UnicodeDecodeError")
