@@ -163,9 +163,11 @@ class ChatConnection:
             raise ServerTimeoutError("the answer was not complete in time", kind="slow_body") from error
         response: httpx.Response = raw.http_response
         try:
-            loads(response.content)
+            content = loads(response.content)
         except (ValueError, RecursionError) as error:
             raise NoModelListError("its list of models is no JSON", kind=classify_body(response.text)) from error
+        if isinstance(content, dict) and content.get("error") and not content.get("data"):
+            raise NoModelListError("its list of models is an error", kind="error_object")
         return parse_model_list(response)
 
 

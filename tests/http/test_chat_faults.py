@@ -137,7 +137,7 @@ async def test_a_stream_that_never_ends_is_given_up_by_a_total_limit(monkeypatch
     assert time.monotonic() - started < 10
 
 
-@pytest.mark.parametrize("kind", ["status_503", "timeout", "reset", "truncated", "html", "slow_drip"])
+@pytest.mark.parametrize("kind", ["status_503", "timeout", "reset", "truncated", "html", "slow_drip", "error_object"])
 async def test_faults_before_the_first_task_do_not_end_the_run(kind: str) -> None:
     left = iter([kind, kind, kind])
     proxy = FaultProxy(answer, rate=0.0)

@@ -19,6 +19,7 @@ import pytest
 import tiny_models
 from chat_server import Reply, serve_chat
 from command_line import CommandLine, read_lines, read_metrics
+from fault_proxy import Exchange, FaultProxy, run_proxies
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from rich.console import Console
@@ -382,3 +383,27 @@ def test_the_tasks_of_the_models_that_training_went_on_from_are_told_too(tmp_pat
     trained_on.write_training_tasks(tmp_path, ["b", "c"], ["w"], [], [earlier])
     expected = trained_on.TrainingTasks(frozenset("abc"), frozenset("vw"), frozenset("x"))
     assert trained_on.read_training_tasks(tmp_path) == expected
+
+
+def test_steps_that_never_get_a_score_cost_their_task_alone(run: CommandLine, collected: Path) -> None:
+    lost = read_lines(collected, "results")[0]
+
+    async def score(exchange: Exchange) -> tuple[int, str, bytes]:
+        content = {"response": round(len(exchange.body) % 97 / 97, 3)}
+        return (404, "", b"") if exchange.method == "GET" else (200, "application/json", json.dumps(content).encode())
+
+    proxy = FaultProxy(score, rate=0.0)
+    proxy.is_broken = lambda exchange: (
+        "status_503" if json.dumps(lost["query"])[1:-1].encode() in exchange.body else None
+    )
+    with run_proxies(proxy):
+        asked = words(collected, *remote(proxy.url), "prm.retries=1")
+        settings = validate(compose_all([f"outputs={run.outputs}", "logger=none", *asked])[0])
+        choices = {"prm": "remote", "experiment": "none"}
+        assert evaluate_prm(settings, choices, Console(file=io.StringIO())) == 1
+        metrics = read_metrics(folder(run))
+        assert [failure["task_id"] for failure in metrics["failures"]] == [lost["task_id"]]
+        assert metrics["faults"]["prm"]["given_up"] >= 1 and "UnreachableError" in metrics["failures"][0]["message"]
+        proxy.is_broken = lambda exchange: None
+        assert evaluate_prm(settings, choices, Console(file=io.StringIO())) == 0
+    assert read_metrics(folder(run))["failures"] == []
