@@ -158,8 +158,8 @@ def _run_tasks(job: _RunJob, folder: RunFolder, shared: Sequence[Path], larger: 
     with record_session(path, job.identity, config.settings, get_command(), done=done) as session:
         log_training_overlap(config, job.tasks)
         if any(task.id not in folder.done for task in job.tasks):
-            check_judge_reachable(config)
             with record_faults(path):
+                check_judge_reachable(config)
                 evaluate(config, folder, job.tasks, job.console, session.record_sandbox, shared)
         with open_result_folder(path, larger) as target:
             if larger is not None:
