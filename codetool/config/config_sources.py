@@ -23,6 +23,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig
 
 import codetool
+from codetool.config.setting_checks import escape_control
 from codetool.errors import ConfigError
 
 PACKAGE = Path(codetool.__file__).parent
@@ -64,7 +65,7 @@ def initialize_hydra(folders: Sequence[str] = ()) -> Iterator[None]:
             for source in get_loader().get_sources():
                 if source.provider == ADDED_PROVIDER and not source.available():
                     shown = f"{source.scheme()}://{source.path}" if source.scheme() == "pkg" else source.path
-                    raise ConfigError(f"{shown} is no folder of options. {SEARCH_PATH_USAGE}")
+                    raise ConfigError(f"{escape_control(str(shown))} is no folder of options. {SEARCH_PATH_USAGE}")
             yield
     finally:
         AddedFolders.folders = previous
@@ -90,11 +91,11 @@ def _parse_search_path(override: str) -> list[str]:
     try:
         value = OverridesParser.create().parse_override(override).value()
     except HydraException as error:
-        raise ConfigError(f"{override}: cannot be read. {SEARCH_PATH_USAGE}") from error
+        raise ConfigError(f"{escape_control(override)}: cannot be read. {SEARCH_PATH_USAGE}") from error
     if value is None:
         return []
     if not isinstance(value, list) or not all(isinstance(folder, str) for folder in value):
-        raise ConfigError(f"{override}: {SEARCH_PATH_USAGE}")
+        raise ConfigError(f"{escape_control(override)}: {SEARCH_PATH_USAGE}")
     return [str(folder) for folder in value]
 
 

@@ -30,13 +30,6 @@ COMPOSE_ERRORS = (
     RecursionError,
 )  # fmt: skip
 """What Hydra raises for overrides that it cannot parse or apply; some errors are not its own."""
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters, line breaks, changes of the writing direction, and halves of surrogate pairs."""
-
-
-def escape_control(line: str) -> str:
-    """Return a line of a message whose line breaks and control characters are visible, as a terminal may obey them."""
-    return CONTROL.sub(lambda match: ascii(match[0])[1:-1], line)
 
 
 def get_key(override: str) -> str:

@@ -30,7 +30,6 @@ from codetool.config.config_sources import (
 from codetool.config.override_errors import (
     COMPOSE_ERRORS,
     NO_SWEEPER,
-    escape_control,
     explain_error,
     explain_syntax_error,
     explain_wrong_choice,
@@ -38,6 +37,7 @@ from codetool.config.override_errors import (
     quote_value,
 )
 from codetool.config.run_config import RunConfig, validate
+from codetool.config.setting_checks import escape_control
 from codetool.errors import ConfigError
 
 MAX_COMBINATIONS = 256

@@ -23,6 +23,8 @@ MAX_NUMBER = 2**63
 MAX_PATH_CHARS = 4096
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]|[\ud800-\udfff]")
 """Control characters and halves of surrogate pairs, which no name and no text may hold."""
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, line breaks, changes of the writing direction, and halves of surrogate pairs."""
 TEXT_SETTINGS = re.compile(r"(^|\.)(prompt|system|user|second_look|comparison)(\.|$)")
 """Settings that are prompt texts, which may be empty."""
 TARGET_KEY = "_target_"
@@ -32,6 +34,11 @@ PLAIN_TYPES = frozenset({object, str, int, float, bool, bytes, Path, dict, list,
 """Types of values that are written in YAML as they are, so that no `_target_` may make one."""
 HYDRA_KEYWORDS = ("_args_", "_partial_", "_recursive_", "_convert_")
 """Keys of Hydra that would build something other than an object with named settings."""
+
+
+def escape_control(line: str) -> str:
+    """Return a line of a message whose line breaks and control characters are visible, as a terminal may obey them."""
+    return CONTROL.sub(lambda match: ascii(match[0])[1:-1], line)
 
 
 def find_wrong_values(value: Any, setting: str) -> Iterator[str]:
