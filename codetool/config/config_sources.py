@@ -6,8 +6,10 @@ run that it composes. This module adds it for checks and help pages too, so that
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
 from typing import ClassVar
 
@@ -25,12 +27,21 @@ from omegaconf import DictConfig
 import codetool
 from codetool.config.setting_checks import escape_control
 from codetool.errors import ConfigError
+from codetool.runs.bounded_input import TooLargeError, parse_yaml, read_text
 
 PACKAGE = Path(codetool.__file__).parent
 CONF = next(
     (folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir()), PACKAGE / "conf"
 ).resolve()
 """Folder of the YAML files: inside the package in a wheel, beside it in a checkout."""
+MAX_OPTION_BYTES = 1_000_000
+"""Maximum size of an option file of an added folder."""
+MAX_OPTION_VALUES = 100_000
+"""Maximum number of values of an option file, with those that its anchors stand for."""
+MAX_OPTION_FILES = 1_000
+"""Number of files of an added folder that are checked."""
+_OPTION_ANCHOR = re.compile(r"&\w|[\[{]{50}")
+"""Matches what can make a file stand for more values than it has characters, or nest deeply."""
 ADDED_PROVIDER = "codetool plug-ins"
 """Provider name of the added folders in Hydra's search path."""
 
@@ -66,9 +77,29 @@ def initialize_hydra(folders: Sequence[str] = ()) -> Iterator[None]:
                 if source.provider == ADDED_PROVIDER and not source.available():
                     shown = f"{source.scheme()}://{source.path}" if source.scheme() == "pkg" else source.path
                     raise ConfigError(f"{escape_control(str(shown))} is no folder of options. {SEARCH_PATH_USAGE}")
+                if source.provider == ADDED_PROVIDER and (folder := _find_folder(source.scheme(), source.path)):
+                    _check_option_files(folder)
             yield
     finally:
         AddedFolders.folders = previous
+
+
+def _check_option_files(folder: Path) -> None:
+    """Raise ConfigError for an option file that would take too much memory, before Hydra copies what its anchors name.
+
+    Only the files that can be options are read, in the folder and in those of its groups.
+    """
+    files = islice(chain(folder.glob("*.yaml"), folder.glob("*/*.yaml")), MAX_OPTION_FILES)
+    for file in files:
+        try:
+            if _OPTION_ANCHOR.search(text := read_text(file, MAX_OPTION_BYTES)):
+                parse_yaml(text, max_values=MAX_OPTION_VALUES)
+        except (TooLargeError, OSError) as error:
+            raise ConfigError(
+                f"{file} cannot be read as options: {getattr(error, 'strerror', None) or error}"
+            ) from error
+        except ValueError:
+            pass  # Hydra tells what is malformed, if it reads the file
 
 
 def parse_added_folders(flags: Sequence[str], overrides: Sequence[str]) -> list[str]:

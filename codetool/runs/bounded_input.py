@@ -25,6 +25,10 @@ MAX_JSON_VALUES = 4_000_000
 """Maximum number of values in one JSON text, counted by commas and brackets; each takes about 60 bytes of memory."""
 
 
+class TooLargeError(ValueError):
+    """JSON or YAML is nested too deeply or stands for too many values."""
+
+
 class LineTooLongError(OSError):
     """A line of a file is longer than `MAX_LINE_BYTES`."""
 
@@ -72,28 +76,28 @@ def parse_json(text: str | bytes | bytearray, max_depth: int = MAX_JSON_DEPTH) -
     """Parse JSON. Raises ValueError if it is malformed, too deep, or holds too many values or too long a number."""
     openers = _count(text, "[") + _count(text, "{")
     if openers + _count(text, ",") > MAX_JSON_VALUES:
-        raise ValueError(f"it holds more than {MAX_JSON_VALUES:,} values")
+        raise TooLargeError(f"it holds more than {MAX_JSON_VALUES:,} values")
     try:
         value = json.loads(text)
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise TooLargeError("it is nested too deeply") from None
     if openers > max_depth and is_deep(value, max_depth):
-        raise ValueError(f"it is nested deeper than {max_depth} levels")
+        raise TooLargeError(f"it is nested deeper than {max_depth} levels")
     return value
 
 
-def parse_yaml(text: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:
+def parse_yaml(text: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader, max_values: int = MAX_JSON_VALUES) -> Any:
     """Parse YAML. Raises ValueError if it is malformed, too deep, or its anchors stand for too many values."""
     if text.count("[") + text.count("{") + text.count("\n") > MAX_JSON_VALUES:
-        raise ValueError(f"it holds more than {MAX_JSON_VALUES:,} values")
+        raise TooLargeError(f"it holds more than {MAX_JSON_VALUES:,} values")
     try:
         value = yaml.load(text, loader)  # noqa: S506 - a safe loader
     except RecursionError:
-        raise ValueError(f"it is nested deeper than {MAX_JSON_DEPTH} levels") from None
+        raise TooLargeError(f"it is nested deeper than {MAX_JSON_DEPTH} levels") from None
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
-    if _count_values(value, {}, 0) > MAX_JSON_VALUES:
-        raise ValueError(f"its anchors stand for more than {MAX_JSON_VALUES:,} values")
+    if _count_values(value, {}, 0) > max_values:
+        raise TooLargeError(f"its anchors stand for more than {max_values:,} values")
     return value
 
 
@@ -102,7 +106,7 @@ def _count_values(value: Any, counts: dict[int, int], depth: int) -> int:
     if not isinstance(value, dict | list):
         return 1
     if depth >= MAX_JSON_DEPTH:
-        raise ValueError(f"it is nested deeper than {MAX_JSON_DEPTH} levels, or holds itself")
+        raise TooLargeError(f"it is nested deeper than {MAX_JSON_DEPTH} levels, or holds itself")
     if id(value) not in counts:
         children = value.values() if isinstance(value, dict) else value
         counts[id(value)] = 1 + sum(_count_values(child, counts, depth + 1) for child in children)

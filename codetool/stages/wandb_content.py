@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 METRIC_DETAILS = ("low", "high", "standard_error", "vote_deviation", "win", "tie", "loss")
 """Fields of a metric that are logged beside its value."""
 LOSSES, VALIDATIONS = "losses.jsonl", "validations.jsonl"
+MAX_CELL_CHARS = 10_000
+"""Maximum length of a text in a table."""
 
 
 def log_result(
@@ -82,7 +84,9 @@ def build_judge_content(folder: Path) -> RunContent:
     numbers = _flatten_metrics(content["metrics"]) | {
         f"tasks/{name}": count for name, count in content["tasks"].items()
     }
-    rows = [[", ".join(line[name]) if name == "labels" else line.get(name) for name in columns] for line in lines]
+    rows = [
+        [_shorten(", ".join(line[name]) if name == "labels" else line.get(name)) for name in columns] for line in lines
+    ]
     return RunContent(numbers | _list_judge_counts(content), {"tasks": Table(columns, rows)})
 
 
@@ -130,8 +134,13 @@ def _build_task_table(lines: Sequence[Mapping[str, Any]]) -> Table:
     for line in lines:
         error = line["error"] or {"kind": None, "message": None}
         row = [line[name] for name in head[:6]] + [error["kind"], error["message"], len(line["path"])]
-        rows.append(row + [line["metrics"].get(name) for name in names])
+        rows.append([*map(_shorten, row)] + [line["metrics"].get(name) for name in names])
     return Table(head + names, rows)
+
+
+def _shorten(value: Any) -> Any:
+    """Return a text cut to what a cell of a table shows; other values unchanged."""
+    return value if not isinstance(value, str) or len(value) <= MAX_CELL_CHARS else f"{value[:MAX_CELL_CHARS]}…"
 
 
 def _read_curve(file: Path, name: str) -> Iterator[dict[str, float]]:
