@@ -20,13 +20,13 @@ from codetool.types import JSON, HttpRequest, ToolAnswer, ToolCall
 
 MAX_ARGUMENT_CHARS = 8_000
 """Maximum size of a call's arguments as JSON that are kept; larger ones are left out, and their size is kept."""
-MAX_KEPT_BYTES = 1_000_000
+MAX_KEPT_BYTES = 400_000
 """Maximum size of the URLs and arguments that are kept of one task's calls, with `CALL_BYTES` for each call."""
-CALL_BYTES = 500
+CALL_BYTES = 300
 """Approximate memory of a kept call in addition to its texts."""
-MAX_BODY_CHARS, MAX_FAILED_BODY_CHARS = 100, 2_000
+MAX_BODY_CHARS, MAX_FAILED_BODY_CHARS = 20, 2_000
 """Number of characters kept of the body of an answered and of a failed call."""
-MAX_BODIES_IN_MEMORY = 100_000
+MAX_BODIES_IN_MEMORY = 32_000
 """Maximum size in bytes of the bodies that one task keeps in memory; further ones lie in a temporary file."""
 MAX_WRITE_BODY_CHARS = 4_000
 """Length above which the body of a write's answer is replaced by its digest, which identifies it as well."""

@@ -81,6 +81,8 @@ class ReplaySource:
     def _next_answer(self, call: ToolCall, position: tuple[str, str], *, repeat: bool = False) -> ToolAnswer | None:
         """The next answer at a position; with `repeat` the last answer is repeated."""
         answers = self._select_session(self._recordings.list_bound(position))
+        if not answers:
+            return None  # nothing is counted, since a program may make any number of different calls
         number = self._served_counts[position]
         self._served_counts[position] += 1
         if repeat:

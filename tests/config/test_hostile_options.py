@@ -38,6 +38,8 @@ def test_ordinary_files_are_options(text: str, tmp_path: Path) -> None:
     ids=["laughs", "recursive", "deep", "large"],
 )
 @pytest.mark.parametrize("name", ["experiment/mine.yaml", "mine.yaml"])
-def test_files_that_would_fill_the_memory_are_refused_by_name(text: str, reason: str, name: str, tmp_path: Path) -> None:
+def test_files_that_would_fill_the_memory_are_refused_by_name(
+    text: str, reason: str, name: str, tmp_path: Path
+) -> None:
     with pytest.raises(ConfigError, match=rf"mine\.yaml cannot be read as options: .*{reason}"):
         initialize(tmp_path, text, name)
