@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 
@@ -44,6 +45,14 @@ def bound_response(response: httpx.Response, max_bytes: int) -> httpx.Response:
     return httpx.Response(response.status_code, headers=headers, stream=stream, extensions=response.extensions)
 
 
+def release_stream(response: httpx.Response) -> None:
+    """Let a response whose body was read be freed with its last reference.
+
+    Its stream refers to the response; Python would free such a cycle, with the body, only at some later time.
+    """
+    response.stream = httpx.ByteStream(b"")
+
+
 class _BoundedStream(httpx.AsyncByteStream):
     """The decompressed body of a response."""
 
@@ -55,12 +64,15 @@ class _BoundedStream(httpx.AsyncByteStream):
         if announced.isdecimal() and int(announced[:20]) > self._max_bytes:
             raise self._make_error()
         size = 0
-        chunks = (
+        chunks: Any = (
             self._response.aiter_bytes() if "content-encoding" in self._response.headers else self._response.aiter_raw()
         )
         async for chunk in chunks:
             size += len(chunk)
             if size > self._max_bytes:
+                chunk = b""  # the exception's traceback would keep it, and the generator's
+                await chunks.aclose()
+                del chunks
                 raise self._make_error()
             if size > LARGE_BYTES:
                 with paused_deadline():

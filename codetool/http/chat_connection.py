@@ -16,6 +16,7 @@ import httpx
 
 from codetool.http import token_requests
 from codetool.http.answer_deadline import answer_deadline
+from codetool.http.bounded_body import release_stream
 from codetool.http.chat_response import parse_model_list
 from codetool.http.endpoint import Endpoint
 from codetool.http.errors_in_success import check_response
@@ -114,7 +115,9 @@ class ChatConnection:
             if stream and "json" not in response.headers.get("content-type", ""):
                 content = await _assemble(raw)
             else:
-                content = _decode(await response.aread())
+                data = await response.aread()
+                release_stream(response)
+                content = _decode(data)
         except openai.APIStatusError as error:
             return _parse_error_response(error.response)
         except openai.APIConnectionError as error:

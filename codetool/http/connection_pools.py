@@ -14,8 +14,9 @@ from typing import Any, Self
 
 import httpx
 
+from codetool.concurrency import large_data_scope
 from codetool.http.answer_deadline import answer_deadline
-from codetool.http.bounded_body import MAX_RESPONSE_BYTES, BoundedTransport
+from codetool.http.bounded_body import MAX_RESPONSE_BYTES, BoundedTransport, release_stream
 
 MAX_POOL_CONNECTIONS = 16
 """Maximum number of connections of one pool."""
@@ -83,8 +84,10 @@ class HttpPools:
         async with self._free:
             slot = self._slots.take()
             try:
-                async with answer_deadline(limit):
-                    return await self._clients[slot].request(method, url, json=json, timeout=request_timeout)
+                async with large_data_scope(), answer_deadline(limit):
+                    response = await self._clients[slot].request(method, url, json=json, timeout=request_timeout)
+                release_stream(response)
+                return response
             except TimeoutError as error:
                 raise SlowBodyError(f"the answer was not complete after {limit:g} s") from error
             finally:

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,7 @@ async def run_steps(meter: Meter, tasks: int, code: str, **tools: Any) -> None:
         meter.outcome = f"{statuses}, {sum(sizes) / MIB:.0f} MiB of journal"
 
 
-def step(code: str, **tools: Any) -> Callable[[Meter, int], Awaitable[None]]:
+def step(code: str, **tools: Any) -> Callable[[Meter, int], Coroutine[Any, Any, None]]:
     return lambda meter, tasks: run_steps(meter, tasks, f"import requests\n{code}", **tools)
 
 
@@ -176,7 +176,7 @@ class HostileServer:
         self._process.wait()
 
 
-def chat(path: str) -> Callable[[Meter, int], Awaitable[None]]:
+def chat(path: str) -> Callable[[Meter, int], Coroutine[Any, Any, None]]:
     async def attack(meter: Meter, tasks: int) -> None:
         from codetool.http.chat_client import ChatClient
         from codetool.http.endpoint import Endpoint
@@ -231,33 +231,38 @@ def describe(outcomes: list[Any]) -> str:
 # --- hostile clients of our servers ------------------------------------------------------------------------------
 
 
-async def post_all(meter: Meter, app: Any, path: str, tasks: int, body: Callable[[], Any], headers: Any = None) -> None:
-    """Serve the app here, and post the body from another thread's event loop, chunk by chunk."""
+async def post_all(meter: Meter, app: Any, path: str, tasks: int, attack: str) -> None:
+    """Serve the app here, and let another process post the body of the attack as many times at once."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
         serving = asyncio.create_task(server.serve([listening]))
         while not server.started:
             await asyncio.sleep(0.01)
-        url, counts = f"http://127.0.0.1:{listening.getsockname()[1]}{path}", dict[str, int]()
-
-        async def post(client: httpx.AsyncClient) -> None:
-            try:
-                answer = str((await client.post(url, content=body(), headers=headers)).status_code)
-            except httpx.HTTPError as error:
-                answer = type(error).__name__
-            counts[answer] = counts.get(answer, 0) + 1
-
-        async def post_from_thread() -> None:
-            limits = httpx.Limits(max_connections=tasks)
-            async with httpx.AsyncClient(trust_env=False, timeout=120, limits=limits) as client:
-                await asyncio.gather(*(post(client) for _ in range(tasks)))
-
         meter.start()
-        await asyncio.to_thread(lambda: asyncio.run(post_from_thread()))
-        meter.outcome = str(counts)
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}{path}"
+        command = [sys.executable, __file__, "--post", url, "--attack", attack, "--tasks", str(tasks)]
+        client = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+        meter.outcome = (await client.communicate())[0].decode().strip()
         server.should_exit = True
         await serving
+
+
+async def post_from_here(url: str, attack: str, tasks: int) -> None:
+    """Post the body of the attack as many times at once, and print how often each status came back."""
+    counts = dict[str, int]()
+
+    async def post(client: httpx.AsyncClient) -> None:
+        try:
+            answer = str((await client.post(url, content=BODIES[attack]())).status_code)
+        except httpx.HTTPError as error:
+            answer = type(error).__name__
+        counts[answer] = counts.get(answer, 0) + 1
+
+    limits = httpx.Limits(max_connections=tasks)
+    async with httpx.AsyncClient(trust_env=False, timeout=120, limits=limits) as client:
+        await asyncio.gather(*(post(client) for _ in range(tasks)))
+    print(counts)
 
 
 class Judge:
@@ -269,12 +274,12 @@ class Judge:
         return LabelScores(tuple(0.5 for _ in chats), 1)
 
 
-def prm(body: Callable[[], Any], **headers: str) -> Callable[[Meter, int], Awaitable[None]]:
+def prm(name: str) -> Callable[[Meter, int], Coroutine[Any, Any, None]]:
     async def attack(meter: Meter, tasks: int) -> None:
         from codetool.prm.server import PRMServer, RequestLimits
 
         server = PRMServer(Judge(), {}, RequestLimits(256, 4096, 16_777_216, 100_000))
-        await post_all(meter, server.app, "/score", tasks, body, headers)
+        await post_all(meter, server.app, "/score", tasks, name)
 
     return attack
 
@@ -288,7 +293,7 @@ async def attack_tool_server(meter: Meter, tasks: int) -> None:
     from codetool.tools.toolbench.toolbench_server import create_app
 
     app = create_app(None, None, {}, key="", require_key=False)  # type: ignore[arg-type]
-    await post_all(meter, app, "/virtual", tasks, lambda: chunks(30 * MIB))
+    await post_all(meter, app, "/virtual", tasks, "tool_server")
 
 
 # --- hostile files and answers -----------------------------------------------------------------------------------
@@ -338,7 +343,15 @@ async def attack_checker(meter: Meter, tasks: int) -> None:
 
 
 TINY_CHATS = b'{"messages": [' + b'[{"role":"user","content":""}],' * 500_000 + b"[]]}"
-ATTACKS: dict[str, tuple[str, Callable[[Meter, int], Awaitable[None]]]] = {
+LONG_BODY = b"x" * 30 * MIB
+BODIES: dict[str, Callable[[], Any]] = {
+    "prm_announced": lambda: LONG_BODY,
+    "prm_chunked": lambda: chunks(30 * MIB),
+    "prm_allowed": lambda: chunks(16 * MIB),
+    "prm_tiny_chats": lambda: TINY_CHATS,
+    "tool_server": lambda: chunks(30 * MIB),
+}
+ATTACKS: dict[str, tuple[str, Callable[[Meter, int], Coroutine[Any, Any, None]]]] = {
     "long_urls": ("300 calls with a URL of 220 kB", step(LONG_URLS)),
     "long_bodies": ("200 calls with a body of 60 kB", step(LONG_BODIES)),
     "arguments": ("200 calls with arguments of 7 kB", step(MANY_ARGUMENTS)),
@@ -350,10 +363,10 @@ ATTACKS: dict[str, tuple[str, Callable[[Meter, int], Awaitable[None]]]] = {
     "large_chat": ("chat server: replies of 7 MiB", chat("large")),
     "packed_chat": ("chat server: 300 MiB in 300 kB of gzip", chat("packed")),
     "huge_scores": ("PRM server: replies of 50 MiB", attack_scores),
-    "prm_announced": ("serve_prm: 30 MiB with Content-Length", prm(lambda: b"x" * 30 * MIB)),
-    "prm_chunked": ("serve_prm: 30 MiB in chunks", prm(lambda: chunks(30 * MIB))),
-    "prm_allowed": ("serve_prm: 16 MiB in chunks, no JSON", prm(lambda: chunks(16 * MIB))),
-    "prm_tiny_chats": ("serve_prm: 500,000 empty chats", prm(lambda: TINY_CHATS)),
+    "prm_announced": ("serve_prm: 30 MiB with Content-Length", prm("prm_announced")),
+    "prm_chunked": ("serve_prm: 30 MiB in chunks", prm("prm_chunked")),
+    "prm_allowed": ("serve_prm: 16 MiB in chunks, no JSON", prm("prm_allowed")),
+    "prm_tiny_chats": ("serve_prm: 500,000 empty chats", prm("prm_tiny_chats")),
     "tool_server": ("serve_tools: 30 MiB in chunks", attack_tool_server),
     "journal": ("a journal's line of 1 GiB", attack_journal),
     "documents": ("OpenAPI: 10^6 operations, 10^11 values by anchors", attack_documents),
@@ -380,9 +393,12 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--attack", help=argparse.SUPPRESS)
+    parser.add_argument("--post", help=argparse.SUPPRESS)
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.serve:
+    if arguments.post:
+        asyncio.run(post_from_here(arguments.post, arguments.attack, arguments.tasks))
+    elif arguments.serve:
         serve_hostile(arguments.serve)
     elif arguments.attack:
         run_attack(arguments.attack, arguments.tasks)
