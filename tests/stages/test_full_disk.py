@@ -5,13 +5,16 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from chat_server import ChatServer
-from command_line import read_lines, strip_seconds
+from command_line import ROOT, read_lines, strip_seconds
 from in_process import evaluate_run, remove_seconds, scripted
 
 from codetool.errors import WriteError
@@ -106,3 +109,33 @@ def test_the_disk_may_be_full_at_every_write(
     assert operations > 20
     for number in range(1, operations):  # the last one flushes the names in the folder, which may fail
         check_failure(tmp_path, policy, monkeypatch, FailingDisk(number), equal)
+
+
+SCRIPT = """
+mount -t tmpfs -o size={size}k tmpfs {outputs} || exit 99
+{command}
+echo "exit $?"
+mount -o remount,size=64m {outputs}
+{command} && cp -r {outputs}/. {copy}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [4, 12, 20, 28, 36])
+def test_a_real_file_system_that_is_full_is_one_line(
+    tmp_path: Path, policy: ChatServer, monkeypatch: pytest.MonkeyPatch, expected: Any, size: int
+) -> None:
+    """A tmpfs of so many KiB in a mount namespace of its own, which is then enlarged."""
+    if subprocess.run(["unshare", "-rm", "true"], check=False).returncode:
+        pytest.skip("no user and mount namespaces here")
+    outputs, copy = tmp_path / "outputs", tmp_path / "copy"
+    outputs.mkdir()
+    copy.mkdir()
+    words = [sys.executable, "run.py", f"outputs={outputs}", "logger=none", *scripted(policy), *WORDS]
+    script = SCRIPT.format(size=size, outputs=outputs, copy=copy, command=shlex.join(words))
+    done = subprocess.run(["unshare", "-rm", "sh", "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "exit 1\n" in done.stdout, done.stdout + done.stderr
+    told = [line for line in done.stderr.splitlines() if "No space left on device" in line]
+    assert len(told) == 1 and told[0].startswith(f"error: {outputs}"), done.stderr
+    assert "Traceback" not in done.stderr
+    assert content(copy) == expected[0]
