@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from codetool.concurrency import large_data_scope
 from codetool.http.request_body import BodyRefusedError, read_request_body
 from codetool.interfaces import ToolSessionFactory
 from codetool.runs.bounded_input import parse_json
@@ -70,7 +71,8 @@ class _Server:
     async def virtual(self, request: Request) -> Response:
         """Answer `POST /virtual`; an invalid body gets status 422 with the reasons."""
         try:
-            body = await read_request_body(request, MAX_REQUEST_BYTES)
+            async with large_data_scope():
+                body = await read_request_body(request, MAX_REQUEST_BYTES)
         except BodyRefusedError as error:
             return JSONResponse({"detail": str(error)}, error.status)
         try:
