@@ -90,7 +90,8 @@ def test_a_hostile_command_ends_with_one_message_or_runs(words: list[str]) -> No
     killer.start()
     try:
         assert process.stdout is not None
-        shown = process.stdout.read()
+        with process.stdout as stream:
+            shown = stream.read()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     finally:
