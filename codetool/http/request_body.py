@@ -28,17 +28,18 @@ async def read_request_body(request: Request, max_bytes: int) -> bytearray:
     Raises BodyRefusedError if it has more than `max_bytes` bytes, without reading it if its Content-Length says so, or
     if it does not arrive in time. Raises starlette's ClientDisconnect if the client leaves.
     """
-    too_large = BodyRefusedError(413, f"the body has more than {max_bytes} bytes, the most that is read")
+    reason = f"the body has more than {max_bytes} bytes, the most that is read"
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced[:20]) > max_bytes:
-        raise too_large
+        raise BodyRefusedError(413, reason)
     body = bytearray()
     try:
         async with asyncio.timeout(READ_SECONDS):
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > max_bytes:
-                    raise too_large
+                    body.clear()  # the exception's traceback would keep it
+                    raise BodyRefusedError(413, reason)
                 if len(body) > LARGE_BYTES:
                     await admit_large_data()
     except TimeoutError as error:
