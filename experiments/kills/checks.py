@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator
 from hashlib import sha256
@@ -86,6 +87,17 @@ def find_difference(outputs: dict[str, Any], expected: dict[str, Any]) -> str | 
         if outputs[name] != expected[name]:
             return f"{name} differs: {_describe(outputs[name], expected[name])}"
     return None
+
+
+def is_equal_answer(answer: Any, expected: Any) -> bool:
+    """Compare answers of a server. Which texts share a forward pass changes the last digits of a score."""
+    if isinstance(answer, float) and isinstance(expected, float):
+        return math.isclose(answer, expected, rel_tol=1e-3, abs_tol=1e-5)
+    if isinstance(answer, list) and isinstance(expected, list):
+        return len(answer) == len(expected) and all(map(is_equal_answer, answer, expected))
+    if isinstance(answer, dict) and isinstance(expected, dict):
+        return answer.keys() == expected.keys() and all(is_equal_answer(answer[key], expected[key]) for key in answer)
+    return bool(answer == expected)
 
 
 def _describe(value: Any, expected: Any) -> str:

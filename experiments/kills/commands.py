@@ -52,8 +52,7 @@ def _ask_tools(url: str, answers: dict[int, Any]) -> None:
 def _ask_prm(url: str, answers: dict[int, Any]) -> None:
     def score(client: httpx.Client, n: int) -> Any:
         chat = [{"role": "user", "content": f"Question {n}: who directed it?"}]
-        scores = client.post(f"{url}/score", json={"messages": [chat]}).json()["scores"]
-        return [round(score, 4) for score in scores]  # which chats share a forward pass changes the last digits
+        return client.post(f"{url}/score", json={"messages": [chat]}).json()["scores"]
 
     _ask_all(score, answers)
 

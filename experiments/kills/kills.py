@@ -1,9 +1,10 @@
 """Kill commands at random moments, run them again, and compare: `python experiments/kills/kills.py`.
 
 Each trial draws a command of every stage and launcher, a moment over the command's life (its start-up included, or just
-when it writes), and whom to kill by SIGKILL: the process, its process group, or one of its descendants. One second
-later none of its processes may run. Then the same command must end with exit code 0, complete and equal: `metrics.json`
-but for seconds, journals as sets, weights by their bytes, and no torn line or leftover file.
+when it writes), and whom to kill by SIGKILL: the process, its process group, or one of its descendants, of every role
+equally often. One second later none of its processes may run and none of its temporary files lie about; a command that
+lost a descendant must end by itself. Then the same command must end with exit code 0, complete and equal:
+`metrics.json` but for seconds, journals as sets, weights by their bytes, and no torn line or leftover file.
 
 Each trial is appended to `results/trials.jsonl`, so the same command resumes; `results/summary.json` has the counts.
 """
@@ -26,13 +27,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from checks import find_difference, summarize_outputs, wait_for_orphans
+from checks import find_difference, is_equal_answer, summarize_outputs, wait_for_orphans
 from commands import COMMANDS, Command
+from roles import group_by_role
 from running import Running
 from world import World, open_world
 
 from codetool.models.vllm_watchdog import list_descendants
 from codetool.runs import journal
+from codetool.runs.code_version import read_code_version
 
 RESULTS = Path(__file__).parent / "results"
 TRIALS = RESULTS / "trials.jsonl"
@@ -40,7 +43,7 @@ ORPHAN_SECONDS = 1.0
 """Time after a kill in which all processes of the command must be gone."""
 MAX_REPETITIONS = 3
 """Repetitions of a command until it has no internal failure; more than one is needed only if a repetition meets one."""
-TARGETS = ("process", "process", "group", "child")
+TARGETS = ("process", "group", "child", "child")
 MOMENTS = ("any", "any", "write")
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -56,11 +59,13 @@ class Trial:
     killed_after: float | None = None
     """Seconds from the start to the kill; None if the command ended before."""
     killed: str = ""
-    """The killed process, if it was a descendant."""
+    """Role of the killed process; of early trials its name."""
     exit_codes: list[int] = field(default_factory=list)
     """Exit codes of the killed command and of its repetitions."""
     problem: str | None = None
     """What was wrong; None if everything held."""
+    code: str | None = None
+    """Version of the code that was killed; None if it was not recorded."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,7 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     done = {line["number"] for line in journal.read_records(TRIALS)}
     references: dict[str, Reference] = {}
+    code = str(read_code_version({}))
     with tempfile.TemporaryDirectory(prefix="codetool-kills-") as temporary, open_world(Path(temporary)) as world:
         for number, name in enumerate(plan_commands(arguments.seed, arguments.trials)):
             if number in done or time.monotonic() > end or (arguments.only and name not in arguments.only):
@@ -94,6 +100,7 @@ def main() -> None:
             outputs = Path(temporary) / f"trial {number}"
             draw = random.Random(f"{arguments.seed} {number}")
             trial = run_trial(number, COMMANDS[name], world, outputs, references[name], draw)
+            trial.code = code
             with journal.Journal(TRIALS) as trials:
                 trials.append(asdict(trial))
             print(f"{number} {name} {trial.target} {trial.moment}: {trial.problem or 'equal'}", flush=True)
@@ -140,6 +147,8 @@ def run_trial(
         trial.problem = f"orphans {ORPHAN_SECONDS:g} s after the kill: {orphans[:3]}"
         end_all()
         return trial
+    if leftovers := process.list_leftovers():
+        trial.problem = f"left in the system's temporary folders: {leftovers[:3]}"
     if "Traceback" in process.error_text() and trial.target != "child":
         trial.problem = f"a traceback: {process.error_text()[-300:]}"
     told = dict(process.answers)
@@ -164,12 +173,13 @@ def kill(trial: Trial, process: Running, draw: random.Random) -> float | None:
             os.killpg(process.popen.pid, signal.SIGKILL)
             return seconds
         children = [pid for pid in list_descendants() if pid != process.popen.pid] if trial.target == "child" else []
-        killed = draw.choice(children) if children else process.popen.pid
-        if not children:
-            trial.target = "process"
-        with suppress(OSError):
-            trial.killed = Path(f"/proc/{killed}/comm").read_text().strip()
-        os.kill(killed, signal.SIGKILL)
+        roles = group_by_role(children)
+        if roles:
+            trial.killed = draw.choice(sorted(roles))
+            os.kill(draw.choice(roles[trial.killed]), signal.SIGKILL)
+        else:
+            trial.target, trial.killed = "process", "process"
+            os.kill(process.popen.pid, signal.SIGKILL)
     return seconds
 
 
@@ -177,9 +187,9 @@ def judge_repetition(process: Running, outputs: Path, reference: Reference, told
     """Return what is wrong after the repetition, None if it is complete and equal."""
     if process.popen.returncode:
         return f"the same command ends with {process.popen.returncode}: {process.error_text()[-400:]}"
-    if changed := {n for n, answer in told.items() if process.answers.get(n) != answer}:
+    if changed := {n for n, answer in told.items() if not is_equal_answer(process.answers.get(n), answer)}:
         return f"{len(changed)} answers differ from those before the kill"
-    if process.answers != reference.answers:
+    if not is_equal_answer(process.answers, reference.answers):
         return f"answers differ from the undisturbed server's ({len(process.answers)})"
     try:
         return find_difference(summarize_outputs(outputs), reference.content)
@@ -208,7 +218,9 @@ def write_summary(planned: int) -> None:
         "equal": sum(trial["problem"] is None for trial in trials),
         "by_command": _count(trials, "command"),
         "by_target": _count(kills, "target"),
+        "by_killed_descendant": _count([trial for trial in kills if trial["target"] == "child"], "killed"),
         "by_moment": _count(kills, "moment"),
+        "by_code": _count(trials, "code"),
         "problems": {str(trial["number"]): trial["problem"] for trial in trials if trial["problem"]},
     }
     journal.atomic_write(RESULTS / "summary.json", [json.dumps(content, indent=2).encode() + b"\n"])
@@ -217,8 +229,9 @@ def write_summary(planned: int) -> None:
 
 def _count(trials: Sequence[dict[str, Any]], name: str) -> dict[str, dict[str, int]]:
     """Return the number of trials and of equal ones by the value of a field."""
-    every, equal = Counter(trial[name] for trial in trials), Counter(
-        trial[name] for trial in trials if trial["problem"] is None
+    every, equal = (
+        Counter(str(trial.get(name)) for trial in trials),
+        Counter(str(trial.get(name)) for trial in trials if trial["problem"] is None),
     )
     return {value: {"trials": every[value], "equal": equal[value]} for value in sorted(every)}
 

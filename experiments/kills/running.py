@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from world import ROOT, World
 
 TIMEOUT = 180.0
 """Seconds that a command may take before it counts as hanging."""
+SHARED_MEMORY = Path("/dev/shm")
 
 
 class Running:
@@ -29,11 +31,14 @@ class Running:
         self.command, self.outputs = command, outputs
         self.answers: dict[int, Any] = {}
         self._files = [tempfile.TemporaryFile(), tempfile.TemporaryFile()]  # noqa: SIM115
+        self._temporary = outputs.parent / f"{outputs.name} temporary"
+        self._temporary.mkdir(exist_ok=True)
         words = [f"outputs={outputs}", *command.words(world, outputs)]
         self.started = time.monotonic()
         self.popen = subprocess.Popen(
             [sys.executable, "run.py", *_put_flags_first(words)],
             cwd=ROOT, stdin=subprocess.DEVNULL, stdout=self._files[0], stderr=self._files[1], start_new_session=True,
+            env={**os.environ, "TMPDIR": str(self._temporary)},
         )  # fmt: skip
         self._client = threading.Thread(target=self._ask, daemon=True) if command.ask else None
         if self._client:
@@ -83,6 +88,12 @@ class Running:
         """Return what the command wrote to standard error."""
         size = os.fstat(self._files[1].fileno()).st_size
         return os.pread(self._files[1].fileno(), size, 0).decode(errors="replace")
+
+    def list_leftovers(self) -> list[str]:
+        """Return the names of what the command has in the system's folders for temporary files and shared memory."""
+        mark = re.compile(rf"\D{self.popen.pid}\D")
+        shared = [file.name for file in SHARED_MEMORY.iterdir() if mark.search(file.name)]
+        return [*(file.name for file in self._temporary.iterdir()), *shared]
 
     def _ask(self) -> None:
         """Send the requests of the command's clients once its server has printed its address."""
