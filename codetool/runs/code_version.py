@@ -105,22 +105,29 @@ def read_git_state(folder: Path) -> tuple[str | None, bool | None]:
 
 
 def _run_git(folder: Path, *arguments: str) -> str | None:
-    """Run git and return its output, None if it fails."""
+    """Run git and return its output, None if it fails. It is run once more if something has killed it."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     environment |= {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     command = ["git", "-c", "core.fsmonitor=false", "-c", "core.quotepath=false", "-C", str(folder), *arguments]
     try:
-        completed = subprocess.run(
-            command,
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-            timeout=GIT_SECONDS,
-            env=environment,
-            check=False,
-        )
+        completed = _run_in_environment(command, environment)
+        if completed.returncode < 0:
+            completed = _run_in_environment(command, environment)
     except (OSError, subprocess.SubprocessError):
         return None
     return completed.stdout.decode("utf-8", "replace") if completed.returncode == 0 else None
+
+
+def _run_in_environment(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
+    """Run a command. Raises OSError, or SubprocessError if it takes over `GIT_SECONDS`."""
+    return subprocess.run(
+        command,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        timeout=GIT_SECONDS,
+        env=environment,
+        check=False,
+    )
 
 
 def _read_installed_commit() -> str | None:

@@ -12,8 +12,10 @@ from typing import Any
 
 from codetool.models.vllm_watchdog import list_descendants
 
-LEFT_OUT = {"seconds", "recorded_at", "started", "ended", "sandbox"}
-"""Fields that differ between two equal runs; `sandbox` in `metrics.json` tells that something killed its processes."""
+LEFT_OUT = {"seconds", "recorded_at", "started", "ended", "changed"}
+"""Fields that differ between two equal runs. The results of this experiment themselves make `changed` true."""
+SANDBOX = "sandbox"
+"""Field of `metrics.json` with what happened to the sandbox, which a kill of a descendant may add."""
 NOT_COMPARED = {"provenance.json", "cells.csv"}
 """`provenance.json` records every command, and `cells.csv` has the seconds of cells."""
 
@@ -79,9 +81,14 @@ def _strip(value: Any) -> Any:
     return [_strip(item) for item in value] if isinstance(value, list) else value
 
 
-def find_difference(outputs: dict[str, Any], expected: dict[str, Any]) -> str | None:
-    """Return a description of the first file that differs from the undisturbed run's; None if all are equal."""
+def find_difference(outputs: dict[str, Any], expected: dict[str, Any], *, sandbox: bool) -> str | None:
+    """Return a description of the first file that differs from the undisturbed run's; None if all are equal.
+
+    `sandbox` tells whether to compare what happened to the sandbox too.
+    """
     for name in sorted({*outputs, *expected}):
+        if not sandbox and name.endswith("metrics.json"):
+            outputs.get(name, {}).pop(SANDBOX, None)
         if name not in outputs or name not in expected:
             return f"{name} is {'missing' if name in expected else 'not in the undisturbed run'}"
         if outputs[name] != expected[name]:

@@ -158,7 +158,9 @@ def run_trial(
         trial.exit_codes.append(repeated.finish())
         if trial.exit_codes[-1] == 0:
             break
-    trial.problem = trial.problem or judge_repetition(repeated, outputs, reference, told)
+    trial.problem = trial.problem or judge_repetition(
+        repeated, outputs, reference, told, sandbox=trial.target != "child"
+    )
     end_all()
     return trial
 
@@ -183,7 +185,9 @@ def kill(trial: Trial, process: Running, draw: random.Random) -> float | None:
     return seconds
 
 
-def judge_repetition(process: Running, outputs: Path, reference: Reference, told: dict[int, Any]) -> str | None:
+def judge_repetition(
+    process: Running, outputs: Path, reference: Reference, told: dict[int, Any], *, sandbox: bool
+) -> str | None:
     """Return what is wrong after the repetition, None if it is complete and equal."""
     if process.popen.returncode:
         return f"the same command ends with {process.popen.returncode}: {process.error_text()[-400:]}"
@@ -192,7 +196,7 @@ def judge_repetition(process: Running, outputs: Path, reference: Reference, told
     if not is_equal_answer(process.answers, reference.answers):
         return f"answers differ from the undisturbed server's ({len(process.answers)})"
     try:
-        return find_difference(summarize_outputs(outputs), reference.content)
+        return find_difference(summarize_outputs(outputs), reference.content, sandbox=sandbox)
     except ValueError as error:
         return str(error)
 

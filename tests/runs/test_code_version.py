@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -60,6 +61,21 @@ def test_the_commit_and_whether_files_differ_from_it(package: Path, git: Callabl
     assert read_git_state(package) == (commit, True)
     git(package, "checkout", "--detach")
     assert read_git_state(package) == (commit, True)
+
+
+def test_git_that_was_killed_is_asked_again(
+    package: Path, git: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = git(package, "rev-parse", "HEAD")
+    program = tmp_path / "bin" / "git"
+    program.parent.mkdir()
+    program.write_text(
+        f'#!/bin/sh\nmkdir {tmp_path}/again 2>/dev/null && kill -9 $$\nexec {shutil.which("git")} "$@"\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    assert read_git_state(package) == (commit, False)
+    assert (tmp_path / "again").is_dir()
 
 
 def test_a_checkout_inside_another_one_is_its_own(package: Path, git: Callable[..., str], tmp_path: Path) -> None:

@@ -6,6 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
+
+import pytest
 
 from codetool.sweeps.worker_reaper import VARIABLE, find_marked_processes
 
@@ -48,3 +51,21 @@ def test_a_sweep_that_ends_by_itself_leaves_its_workers_to_the_launcher() -> Non
     subprocess.run(["kill", str(worker)], check=True)
     sweep.communicate()
     assert VARIABLE == "CODETOOL_SWEEP"
+
+
+def test_what_joblib_made_for_a_killed_sweep_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill of the process group also kills the trackers that would remove it."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    sweep, _, _ = start("wait")
+    semaphore = Path(f"/dev/shm/sem.loky-{sweep.pid}-abc")
+    folder = tmp_path / f"joblib_memmapping_folder_{sweep.pid}_abc"
+    kept = tmp_path / f"joblib_memmapping_folder_{sweep.pid}0_abc"
+    semaphore.touch()
+    (folder / "part").mkdir(parents=True)
+    kept.mkdir()
+    sweep.kill()
+    sweep.communicate()
+    deadline = time.monotonic() + 10
+    while (semaphore.exists() or folder.exists()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not semaphore.exists() and not folder.exists() and kept.exists()

@@ -34,7 +34,9 @@ def _make_cast_relation(name: str, source: Kind, route: str, index: int, nouns: 
     )
 
 
-def _make_film_relation(name: str, role: str, choice: str, nouns: tuple[str, ...], only: str = "", ties: str = "release_date") -> Relation:
+def _make_film_relation(
+    name: str, role: str, choice: str, nouns: tuple[str, ...], only: str = "", ties: str = "release_date"
+) -> Relation:
     """Make the relation to one film of a person: `choice` is `max` or `min` by the field `ties`, over films of that role."""
     films = f'[film for film in credits["{role}"] if film["release_date"]{only}]'
     return Relation(
@@ -56,12 +58,32 @@ ONLY_DIRECTED = ' and film["job"] == "Director"'
 RELATIONS = {
     relation.name: relation
     for relation in (
-        _make_crew_relation("director", "Director", ("the director of $x", "the person who directed $x", "whoever directed $x")),
-        _make_crew_relation("composer", "Original Music Composer", ("the composer of $x", "the person who wrote the music for $x")),
-        _make_cast_relation("lead", "movie", "movie", 0, ("the lead actor of $x", "the star of $x", "the top-billed actor in $x")),
-        _make_cast_relation("second", "movie", "movie", 1, ("the second-billed actor in $x", "the actor in second place in the cast list of $x")),
-        _make_cast_relation("show_lead", "show", "tv", 0, ("the lead actor of $x", "the star of $x", "the top-billed actor in $x")),
-        _make_cast_relation("show_second", "show", "tv", 1, ("the second-billed actor in $x", "the actor listed second in the cast of $x")),
+        _make_crew_relation(
+            "director", "Director", ("the director of $x", "the person who directed $x", "whoever directed $x")
+        ),
+        _make_crew_relation(
+            "composer", "Original Music Composer", ("the composer of $x", "the person who wrote the music for $x")
+        ),
+        _make_cast_relation(
+            "lead", "movie", "movie", 0, ("the lead actor of $x", "the star of $x", "the top-billed actor in $x")
+        ),
+        _make_cast_relation(
+            "second",
+            "movie",
+            "movie",
+            1,
+            ("the second-billed actor in $x", "the actor in second place in the cast list of $x"),
+        ),
+        _make_cast_relation(
+            "show_lead", "show", "tv", 0, ("the lead actor of $x", "the star of $x", "the top-billed actor in $x")
+        ),
+        _make_cast_relation(
+            "show_second",
+            "show",
+            "tv",
+            1,
+            ("the second-billed actor in $x", "the actor listed second in the cast of $x"),
+        ),
         Relation(
             name="creator",
             source="show",
@@ -137,12 +159,42 @@ RELATIONS = {
             thought="Get the recommended series and take the first.",
             code="$y = " + write_request("/tv/{$x['id']}/recommendations") + '["results"][0]',
         ),
-        _make_film_relation("latest_film", "cast", "max", ("the latest film with $x", "the most recent film with $x in the cast")),
-        _make_film_relation("earliest_film", "cast", "min", ("the earliest film with $x", "the first film with $x in the cast")),
-        _make_film_relation("latest_directed", "crew", "max", ("the latest film directed by $x", "the most recent film that $x directed"), ONLY_DIRECTED),
-        _make_film_relation("first_directed", "crew", "min", ("the first film directed by $x", "the earliest film that $x directed"), ONLY_DIRECTED),
-        _make_film_relation("best_directed", "crew", "max", ("the best rated film directed by $x", "the highest rated film that $x directed"), ONLY_DIRECTED, "vote_average"),
-        _make_film_relation("famous_film", "cast", "max", ("the most popular film with $x", "the film with $x that is most popular now"), "", "popularity"),
+        _make_film_relation(
+            "latest_film", "cast", "max", ("the latest film with $x", "the most recent film with $x in the cast")
+        ),
+        _make_film_relation(
+            "earliest_film", "cast", "min", ("the earliest film with $x", "the first film with $x in the cast")
+        ),
+        _make_film_relation(
+            "latest_directed",
+            "crew",
+            "max",
+            ("the latest film directed by $x", "the most recent film that $x directed"),
+            ONLY_DIRECTED,
+        ),
+        _make_film_relation(
+            "first_directed",
+            "crew",
+            "min",
+            ("the first film directed by $x", "the earliest film that $x directed"),
+            ONLY_DIRECTED,
+        ),
+        _make_film_relation(
+            "best_directed",
+            "crew",
+            "max",
+            ("the best rated film directed by $x", "the highest rated film that $x directed"),
+            ONLY_DIRECTED,
+            "vote_average",
+        ),
+        _make_film_relation(
+            "famous_film",
+            "cast",
+            "max",
+            ("the most popular film with $x", "the film with $x that is most popular now"),
+            "",
+            "popularity",
+        ),
         Relation(
             name="famous_show",
             source="person",
