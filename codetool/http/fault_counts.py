@@ -7,10 +7,11 @@ option group (`policy`, `prm`, `judge`, `answer`, `simulator`) or as `tools`. Re
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 import httpx
@@ -27,6 +28,16 @@ class FaultCounts:
     """Number of failed attempts of each kind, such as `status_429`, `timeout` or `invalid_json`."""
     amounts: dict[str, Counter[str]] = field(default_factory=dict)
     """`given_up` requests, whose retries were used up, and `UNUSED_TOKENS`, which no other count of tokens includes."""
+    on_report: Callable[[Mapping[str, Any]], None] | None = None
+    """Called with each report, in the form of `encode`, by one thread at a time."""
+    _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
+
+    def report(self, encoded: Mapping[str, Any]) -> None:
+        """Add counts in the form of `encode`, and pass them on."""
+        with self._lock:
+            self.add(encoded)
+            if self.on_report is not None:
+                self.on_report(encoded)
 
     def encode(self) -> dict[str, Any]:
         """Return `{service: {"kinds": {kind: count}, "given_up": count, …}}`, sorted by name, without zeros."""
@@ -49,9 +60,12 @@ _collected: ContextVar[FaultCounts | None] = ContextVar("collected_faults", defa
 
 
 @contextmanager
-def collect_faults() -> Iterator[FaultCounts]:
-    """Collect all faults reported while the context is open, also those of tasks and threads started in it."""
-    counts = FaultCounts()
+def collect_faults(on_report: Callable[[Mapping[str, Any]], None] | None = None) -> Iterator[FaultCounts]:
+    """Collect all faults reported while the context is open, also those of tasks and threads started in it.
+
+    `on_report` is called with each of them, in the form of `FaultCounts.encode`.
+    """
+    counts = FaultCounts(on_report=on_report)
     token = _collected.set(counts)
     try:
         yield counts
@@ -62,7 +76,7 @@ def collect_faults() -> Iterator[FaultCounts]:
 def report_fault(service: str, kind: str) -> None:
     """Report one failed attempt."""
     if (counts := _collected.get()) is not None:
-        counts.kinds.setdefault(service, Counter())[kind] += 1
+        counts.report({service: {"kinds": {kind: 1}}})
 
 
 def report_given_up(service: str) -> None:
@@ -79,7 +93,7 @@ def report_unused_tokens(service: str, tokens_in: object, tokens_out: object) ->
 
 def _add_amount(service: str, name: str, amount: int) -> None:
     if (counts := _collected.get()) is not None:
-        counts.amounts.setdefault(service, Counter())[name] += amount
+        counts.report({service: {"kinds": {}, name: amount}})
 
 
 def classify_transport_error(error: BaseException) -> str:

@@ -2,7 +2,7 @@
 
     identity: digest, version and hashed settings; checksums: hex sha256 by name; result: an id of this folder's result
     sessions: a list of the commands that worked on the folder, each with command, code, host, packages, sandbox,
-        sandbox_events (what was not the doing of a step: restarts, interrupted steps by cause; from its end on),
+        sandbox_events (what was not the doing of a step: restarts, interrupted steps by cause; absent before),
         done (number of results when it started), started and ended (null while it runs, and if it was killed)
 
 A command adds itself when it starts and its end time when it ends. The file is replaced as a whole, so a kill leaves

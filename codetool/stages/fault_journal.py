@@ -1,32 +1,74 @@
-"""Read and write `faults.jsonl`: the faults of services that a run met, one line per start of the run."""
+"""Read and write `faults.jsonl`: the faults of services that the commands of a folder met, one line per report.
+
+Each is appended when it happens, so the counts of a command that is killed are kept.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
+from codetool.errors import WriteError
 from codetool.http.fault_counts import UNUSED_TOKENS, FaultCounts, collect_faults
 from codetool.runs import journal
 
 FAULTS_FILE = "faults.jsonl"
 
 
+class FaultJournal:
+    """The folder's file, created with the first fault."""
+
+    def __init__(self, folder: Path) -> None:
+        """Store the path; the file is not opened yet."""
+        self._path = folder / FAULTS_FILE
+        self._unwritten = FaultCounts()
+        self._journal: journal.Journal | None = None
+        self._stack = ExitStack()
+        self._lock = Lock()
+        self._is_closed = False
+
+    def append(self, encoded: Mapping[str, Any]) -> None:
+        """Append counts, but none after `close`. What the disk does not take is appended with the next ones."""
+        with self._lock, suppress(WriteError):
+            self._unwritten.add(encoded)
+            self._write()
+
+    def close(self) -> None:
+        """Append what is left, and close the file. Raises WriteError if that cannot be written."""
+        with self._lock, self._stack:
+            try:
+                self._write()
+            finally:
+                self._is_closed = True
+
+    def _write(self) -> None:
+        if self._is_closed or not (encoded := self._unwritten.encode()):
+            return
+        if self._journal is None:
+            self._journal = self._stack.enter_context(journal.Journal(self._path))
+        self._journal.append(encoded)
+        self._unwritten = FaultCounts()
+
+
 @contextmanager
 def record_faults(folder: Path) -> Iterator[None]:
-    """Collect the faults of services while the context is open, and append them to the folder's file, if any."""
-    with collect_faults() as counts:
-        try:
+    """Append each fault of a service to the folder's file while the context is open."""
+    file = FaultJournal(folder)
+    try:
+        with collect_faults(file.append):
             yield
-        finally:
-            if encoded := counts.encode():
-                with journal.Journal(folder / FAULTS_FILE) as file:
-                    file.append(encoded)
+    except BaseException:
+        with suppress(WriteError):  # the error that ends the command says more
+            file.close()
+        raise
+    file.close()
 
 
 def read_faults(folder: Path) -> dict[str, Any]:
-    """Return the sum over all starts in the form of `FaultCounts.encode`; empty without any."""
+    """Return the sum over all commands in the form of `FaultCounts.encode`; empty without any."""
     total = FaultCounts()
     for line in journal.read_records(folder / FAULTS_FILE):
         total.add(line)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 
 import psutil
 import pytest
 from chat_server import ChatServer
 from command_line import CommandLine, read_lines, read_metrics, strip_seconds
 from warm_process import WarmProcess
+
+from codetool.errors import ConfigError
+from codetool.runs.provenance import read_sandbox_events
 
 WORDS = ("policy=openai", "policy.model=m", "benchmark.split=dev", "limit=24", "search.n=3", "concurrency=4")
 
@@ -51,3 +56,27 @@ def test_kills_from_outside_change_no_result(run: CommandLine, policy: ChatServe
         assert 1 <= metrics["sandbox"]["restarts"] <= killed
         assert "times it died and was started again" in printed
     assert "sandbox" not in read_metrics(first)
+
+
+@pytest.mark.slow
+def test_a_killed_run_keeps_what_happened_to_its_sandbox(run: CommandLine, policy: ChatServer) -> None:
+    words = (*WORDS, f"policy.base_url={policy.url}")
+    process = run.start(*words)
+    kill_until_it_ends(process, run, "sandbox", 1)
+    deadline = time.monotonic() + 60
+    while not (events := read_events(run)) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert events and process.poll() is None
+    process.kill()
+    process.communicate()
+    assert run(*words).returncode == 0
+    [folder] = (run.outputs / "evaluate").iterdir()
+    assert read_metrics(folder)["sandbox"].items() >= events.items()
+
+
+def read_events(run: CommandLine) -> Mapping[str, int]:
+    """What the run has recorded so far of its sandbox."""
+    with suppress(ValueError, ConfigError):
+        [folder] = (run.outputs / "evaluate").iterdir()
+        return read_sandbox_events(folder)
+    return {}

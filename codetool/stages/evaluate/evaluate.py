@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,6 +30,7 @@ from codetool.prm.recorded_scores import RecordedScores
 from codetool.search.expansion import Expansion
 from codetool.stages.evaluate.repeat import load_recorded_scores
 from codetool.stages.evaluate.reuse import load_reused_candidates
+from codetool.stages.evaluate.sandbox_events import record_sandbox_events
 from codetool.stages.evaluate.task_progress import TaskCounts, TaskProgress
 from codetool.stages.evaluate.unfinished_paths import takes_last_output, warn_about_unfinished
 from codetool.stages.run_folder import RunFolder
@@ -66,7 +68,7 @@ def evaluate(
 ) -> None:
     """Run every unfinished task, so that each has a line in the folder's journals with its answer or its failure.
 
-    `record_sandbox` is called with the layers of the sandbox once they are known, and again at the end with what
+    `record_sandbox` is called with the layers of the sandbox once they are known, and again whenever something has
     happened to it. `shared` are run folders whose draws this run reuses, since they would be equal. Raises
     MissingError, UnreachableError or SandboxError if a component cannot be opened; then no task has been run.
     """
@@ -88,13 +90,10 @@ async def _evaluate(
         layers = parts.executor.in_force
         await asyncio.to_thread(record_sandbox, layers, {})
         log.info("sandbox: %s", "; ".join(f"{layer}: {means}" for layer, means in layers.items()))
-        with progress:
-            workers = range(min(config.concurrency, len(remaining)))
-            try:
+        async with record_sandbox_events(parts.executor, partial(record_sandbox, layers)):
+            with progress:
+                workers = range(min(config.concurrency, len(remaining)))
                 await gather_or_cancel(_run_worker(waiting, config, parts, folder, progress) for _ in workers)
-            finally:
-                if events := getattr(parts.executor, "counts", {}):
-                    record_sandbox(layers, events)
         log.info("tools: %s", parts.broker.summary())
         for line in parts.broker.advise():
             log.warning("%s", line)
