@@ -82,13 +82,3 @@ def test_every_stage_that_makes_a_folder_says_it(run: CommandLine, server: ChatS
         done = run(*words)
         assert done.returncode == 0 and done.stderr.count("code has changed") == 1, done.stderr
         assert [code["sha256"] == OTHER for code in read_metrics(folder)["code"]] == [True, False]
-
-
-def test_a_folder_with_a_damaged_record_is_one_message(run: CommandLine, server: ChatServer) -> None:
-    words = (*SEARCH, f"policy.base_url={server.url}", "limit=1")
-    assert run(*words).returncode == 0
-    file = run.folder("tmdb_verified") / "provenance.json"
-    file.write_text("{")
-    done = run(*words)
-    assert done.returncode == 2 and f"{file} cannot be read" in done.stderr and "Traceback" not in done.stderr
-    assert file.read_text() == "{"

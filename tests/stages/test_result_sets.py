@@ -17,7 +17,7 @@ from command_line import CommandLine, read_lines, read_metrics, strip_seconds
 from in_process import collect_run, evaluate_run, evaluate_with_log, prepare_run, remove_seconds, scripted
 from scripted_policy import scripted_server
 
-from codetool.errors import CodeToolError, ConfigError
+from codetool.errors import CodeToolError
 from codetool.model_types import Scores
 from codetool.prm.random import RandomPRM
 from codetool.stages.report import report
@@ -183,14 +183,6 @@ def test_a_run_that_cannot_start_leaves_its_log(tmp_path: Path, policy: ChatServ
     assert "stopped: UnreachableError: http://127.0.0.1:9/v1 cannot be reached" in (folder / "log.txt").read_text()
     assert not list(folder.glob("*.jsonl"))
     assert evaluate_run(tmp_path, *words).folder == folder
-
-
-def test_a_journal_of_another_shape_is_told_before_anything_runs(copy: tuple[Path, Path, tuple[str, ...]]) -> None:
-    outputs, folder, words = copy
-    with (folder / "results.jsonl").open("a") as file:
-        file.write('{"task_id": "x", "error": null}\n')
-    with pytest.raises(ConfigError, match=r"results\.jsonl, line 7, is not a record of this file: its field 'query'"):
-        evaluate_run(outputs, *words, "limit=8")
 
 
 def test_cells_of_a_sweep_share_draws_at_the_cost_of_each_alone(tmp_path: Path, policy: ChatServer) -> None:
