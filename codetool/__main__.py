@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -123,7 +124,7 @@ def _run() -> None:
     except CodeToolError as error:
         _exit_with_error(str(error), error.exit_code)
     sys.argv[1:] = [*flags, *options]  # Hydra's parser loses options on both sides of a flag
-    hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(_run_stage)()
+    hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(partial(_run_stage, validated[0]))()
 
 
 def _check_current_folder() -> None:
@@ -212,17 +213,16 @@ def _load_stages() -> dict[str, Stage]:
     }
 
 
-def _run_stage(config: DictConfig) -> None:
+def _run_stage(settings: RunConfig, _: DictConfig) -> None:
+    """Run the stage of validated settings, which were composed from what Hydra composes again."""
     from hydra.core.hydra_config import HydraConfig
     from rich.console import Console
 
     from codetool.config.invocation import get_chosen_options
-    from codetool.config.run_config import validate
     from codetool.errors import CodeToolError
 
     choices = get_chosen_options(HydraConfig.get())
     try:
-        settings = validate(config)
         run_stage = _load_stages()[settings.stage]
         _raise_on_interrupt()
         failed = run_stage(settings, choices, Console(stderr=True))
