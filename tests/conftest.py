@@ -25,9 +25,9 @@ MOST_PROCESSES = 4
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """How many processes `-n auto` stands for: none for chosen files, else one more than cores, as tests also wait."""
+    """How many processes `-n auto` stands for: none for chosen files, else two more than cores, as tests also wait."""
     whole = config.args_source is not pytest.Config.ArgsSource.ARGS
-    return min(len(os.sched_getaffinity(0)) + 1, MOST_PROCESSES) if whole else 0
+    return min(len(os.sched_getaffinity(0)) + 2, MOST_PROCESSES) if whole else 0
 
 
 def pytest_configure(config: pytest.Config) -> None:
