@@ -38,6 +38,8 @@ class InterpreterResources:
     counts: Counter[str] = field(default_factory=Counter)
     """Number of steps `replayed` to rebuild interpreters, of sandbox `restarts`, of interruptions by kind, and of steps
     in interpreters whose code `replaced_functions` that run steps."""
+    closed: bool = False
+    """Whether the sandbox was closed; it is then not started again."""
     _restart: asyncio.Task[None] | None = None
 
     async def fork_zygote(self) -> LiveProcess:
@@ -45,6 +47,7 @@ class InterpreterResources:
         reason = ""
         for pause in FORK_PAUSES:
             await asyncio.sleep(pause)
+            self._raise_if_closed()
             zygote = self.zygote
             try:
                 return await zygote.fork()
@@ -60,7 +63,8 @@ class InterpreterResources:
         )
 
     async def _restart_sandbox(self, dead: LiveProcess) -> None:
-        """Start the sandbox again, once for all interpreters that found its zygote dead."""
+        """Start the sandbox again, once for all interpreters that found its zygote dead. Raises SandboxError."""
+        self._raise_if_closed()
         if self._restart is None and self.zygote is dead:
             self._restart = asyncio.ensure_future(self._launch_again(dead))
             self._restart.add_done_callback(self._forget_restart)
@@ -71,7 +75,11 @@ class InterpreterResources:
         self.counts["restarts"] += 1
         logger.warning("The sandbox died or was killed from outside; it is started again.")
         await dead.handle.close()
+        self._raise_if_closed()
         zygote = await self.launch()
+        if self.closed:
+            await zygote.handle.close()
+        self._raise_if_closed()
         lost = _list_missing_layers(zygote) - _list_missing_layers(dead)
         if lost:
             await zygote.handle.close()
@@ -86,8 +94,13 @@ class InterpreterResources:
         if not task.cancelled():
             task.exception()  # whoever waited for it has it
 
+    def _raise_if_closed(self) -> None:
+        if self.closed:
+            raise SandboxError("the sandbox was closed")
+
     async def close(self) -> None:
-        """End the sandbox, also one that is just starting again."""
+        """End the sandbox for good, also one that is just starting again. A second call does nothing."""
+        self.closed = True
         if self._restart is not None:
             await asyncio.wait([self._restart])
         await self.zygote.handle.close()

@@ -134,7 +134,11 @@ def find_end_cause(process: int, pidfd: int, *, may_signal: bool) -> EndCause:
     """How a process ended. `may_signal` says whether its code could send signals, so that they prove nothing."""
     status = _read_exit_status(process, pidfd)
     if status is None:
-        return "running" if _is_running(process, pidfd) else "unknown"
+        if _is_running(process, pidfd):
+            return "running"
+        status = _read_exit_status(process, pidfd)  # it ended since the first look
+    if status is None:
+        return "unknown"
     if not os.WIFSIGNALED(status) or os.WTERMSIG(status) in OWN_SIGNALS:
         return "own"
     return "unknown" if may_signal else "outside"

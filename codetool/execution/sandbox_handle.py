@@ -122,12 +122,15 @@ class SandboxHandle:
         return asyncio.shield(task)
 
     async def close(self) -> None:
-        """Kill every process of the sandbox and wait until none is left."""
+        """Kill every process of the sandbox and wait until none is left. A second call does nothing.
+
+        Requests to pid 1 that are under way fail with SandboxEndedError; to cancel them would cancel their callers.
+        """
         for process in self.processes():
             process.kill("sandbox")
-        for request in list(self._requests):
-            request.cancel()
         self.control.close()
+        if self._requests:
+            await asyncio.wait(list(self._requests))
         if self.supervisor:
             self.supervisor.close()
         await wait_for_end(self.root_process)

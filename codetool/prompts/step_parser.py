@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from codetool.prompts.model_text import extract_visible_text
+from codetool.prompts.python_syntax import parse_python
 from codetool.prompts.step_format import ALL_FINISHED
 from codetool.types import Step
 
@@ -255,13 +256,13 @@ def _drop_fences(lines: Sequence[str]) -> str | None:
 
 def _is_program(text: str) -> bool:
     """Return whether text is Python with an effect. A single word parses as Python too but is prose."""
-    try:
-        body = ast.parse(text).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    tree = parse_python(text)
+    if tree is None:
         return False
     effects = (ast.Import, ast.ImportFrom, ast.Assign, ast.For, ast.While, ast.FunctionDef, ast.With)
     return any(
-        isinstance(node, effects) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)) for node in body
+        isinstance(node, effects) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call))
+        for node in tree.body
     )
 
 

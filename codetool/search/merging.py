@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
-import warnings
 from collections.abc import Iterable
 
+from codetool.prompts.python_syntax import parse_python
 from codetool.types import Candidate, Step
 
 ProgramKey = tuple[str, str, bool]
@@ -19,12 +19,13 @@ def make_program_key(step: Step) -> ProgramKey:
     """
     if step.code is None:
         return ("text", step.text.strip(), step.finished)
+    tree = parse_python(step.code)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an invalid escape in generated code is its author's business
-            return ("tree", ast.dump(ast.parse(step.code)), step.finished)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return ("code", step.code.strip(), step.finished)
+        if tree is not None:
+            return ("tree", ast.dump(tree), step.finished)
+    except (RecursionError, MemoryError):
+        pass
+    return ("code", step.code.strip(), step.finished)
 
 
 def group_by_program(candidates: Iterable[Candidate]) -> dict[ProgramKey, list[Candidate]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from attacks import HELPERS, Attack, attacks
-from sandbox_support import BREACH, TASK, Tool
+from sandbox_support import BREACH, TASK, Tool, settings
 
 from codetool.execution.interpreter import SandboxInterpreter
 from codetool.execution.sandbox import Sandbox
@@ -41,17 +41,16 @@ async def test_attack_fails_and_costs_only_its_own_branch(attack: Attack, sandbo
     assert not {root.process, victim.process, sibling.process} & set(sandbox.handle.processes())
 
 
-async def test_sibling_keeps_running_while_the_attack_runs(sandbox: Sandbox) -> None:
-    root = await sandbox.start(TASK, Tool())
-    loop, other = await root.branch(), await root.branch()
-    running = asyncio.ensure_future(loop.run("while True: print('x' * 10000)"))
-    await asyncio.sleep(0.1)
-    execution = await asyncio.wait_for(other.run("print(1)"), 1)
-    assert execution.observation == "1\n"
-    assert not running.done()
-    await loop.close()
-    assert (await running).status == "killed"
-    await root.close()
+async def test_sibling_keeps_running_while_the_attack_runs() -> None:
+    async with settings(timeout=30).open() as sandbox:
+        root = await sandbox.start(TASK, Tool())
+        loop, other = await root.branch(), await root.branch()
+        running = asyncio.ensure_future(loop.run("while True: print('x' * 10000)"))
+        await asyncio.sleep(0.1)
+        assert (await other.run("print(1)")).observation == "1\n"
+        assert not running.done()
+        await loop.close()
+        assert (await running).status == "killed"
 
 
 async def test_branch_cannot_see_its_siblings_files_nor_its_parents(sandbox: Sandbox) -> None:
@@ -114,11 +113,11 @@ async def test_answer_that_is_never_read_costs_no_more_than_the_steps_time(sandb
         "import time\ntime.sleep(60)"
     )
     timed_out, closed = await root.branch(), await root.branch()
-    assert (await asyncio.wait_for(timed_out.run(code), 2)).status == "timeout"
+    assert (await asyncio.wait_for(timed_out.run(code), 30)).status == "timeout"
     step = asyncio.ensure_future(closed.run(code))
     await asyncio.sleep(0.2)
     await closed.close()
-    assert (await asyncio.wait_for(step, 0.2)).status == "killed"
+    assert (await asyncio.wait_for(step, 30)).status == "killed"
     await root.close()
 
 

@@ -73,7 +73,7 @@ async def test_step_that_times_out_frees_its_place() -> None:
         first = await sandbox.start(TASK, Tool())
         step = asyncio.ensure_future(first.run("import time\ntime.sleep(60)"))
         await asyncio.sleep(0.05)
-        second = await asyncio.wait_for(sandbox.start(TASK, Tool()), 2)
+        second = await asyncio.wait_for(sandbox.start(TASK, Tool()), 30)
         assert (await step).status == "timeout"
         assert (await second.run("1")).observation == "1\n"
 

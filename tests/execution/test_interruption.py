@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from sandbox_support import TASK, Tool, settings
+from sandbox_support import TASK, Tool, list_warnings, settings
 
 from codetool.errors import SandboxError
 from codetool.execution.interpreter import SandboxInterpreter
@@ -31,7 +31,7 @@ async def test_step_killed_from_outside_is_run_again_without_calling_a_tool_twic
         await root.run("x = 40")
         branch = await root.branch()
         killing = asyncio.ensure_future(kill_when_running(branch, tool, 1))
-        execution = await branch.run(f"{CALL}import time\ntime.sleep(0.3)\n{CALL}print(x + n)")
+        execution = await branch.run(f"{CALL}import time\ntime.sleep(1)\n{CALL}print(x + n)")
         await killing
         assert (execution.status, execution.observation) == ("ok", "42\n")
         assert len(tool.asked) == 2
@@ -208,6 +208,72 @@ async def test_where_the_kernel_reports_no_end_a_step_that_always_ends_failed_by
         assert "ended by itself in each of 3 attempts" in (execution.error or "")
         assert (len(tool.asked), len(execution.calls)) == (1, 1)
         killing = asyncio.ensure_future(kill_when_running(other, tool, 2))
-        execution = await other.run(f"{CALL}import time\ntime.sleep(0.3)\nprint(n)")
+        execution = await other.run(f"{CALL}import time\ntime.sleep(1)\nprint(n)")
         await killing
         assert (execution.status, execution.observation) == ("ok", "2\n")
+
+
+@pytest.mark.parametrize("when", ["before", "while it starts again"])
+async def test_closed_sandbox_is_not_started_again(when: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with settings().open() as sandbox:
+        root = await sandbox.start(TASK, Tool())
+        await root.run("x = 1")
+        resources = sandbox._resources
+        launched: list[LiveProcess] = []
+        closing: list[asyncio.Task[None]] = []
+
+        async def launch_and_close() -> LiveProcess:
+            closing.append(asyncio.ensure_future(resources.close()))
+            await asyncio.sleep(0)
+            launched.append(await launch())
+            return launched[0]
+
+        launch, resources.launch = resources.launch, launch_and_close
+        if when == "before":
+            await resources.close()
+        else:
+            os.kill(sandbox.handle.init_pid, signal.SIGKILL)
+            await asyncio.sleep(0.1)
+        with pytest.raises(SandboxError, match="the sandbox was closed"):
+            await sandbox.start(TASK, Tool())
+        with pytest.raises(SandboxError, match="the sandbox was closed"):
+            await root.run("print(x)")
+        await asyncio.gather(*closing)
+    for zygote in launched:
+        assert not zygote.alive
+        assert zygote.handle.root_process.poll() is not None
+    assert len(launched) == (when != "before")
+    assert len(list_warnings(caplog.records)) == (when != "before")
+
+
+async def test_step_that_runs_while_the_sandbox_closes_does_not_start_it_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with settings().open() as sandbox:
+        root = await sandbox.start(TASK, Tool())
+        branches = [await root.branch() for _ in range(3)]
+        steps = [asyncio.ensure_future(branch.run("import time\ntime.sleep(60)")) for branch in branches]
+        steps += [asyncio.ensure_future(root.branch()) for _ in range(3)]
+        await asyncio.sleep(0.05)
+    for ended in await asyncio.gather(*steps, return_exceptions=True):
+        assert isinstance(ended, SandboxError) or not isinstance(ended, BaseException), repr(ended)
+    assert list_warnings(caplog.records) == []
+
+
+async def test_restart_fails_no_operation_that_waits_for_the_first_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The zygote alone is killed while branches wait for their mounts: they are built in the next sandbox."""
+    async with settings().open() as sandbox:
+        roots = [await sandbox.start(TASK, Tool()) for _ in range(4)]
+        for number, root in enumerate(roots):
+            await root.run(f"x = {number}")
+        handle = sandbox.handle
+        os.kill(handle.init_pid, signal.SIGSTOP)
+        branches = [asyncio.ensure_future(root.branch()) for root in roots]
+        await asyncio.sleep(0.3)
+        os.kill(sandbox._resources.zygote.pid, signal.SIGKILL)
+        starting = asyncio.ensure_future(sandbox.start(TASK, Tool()))
+        await asyncio.sleep(0.3)
+        os.kill(handle.init_pid, signal.SIGCONT)
+        for number, branch in enumerate(branches):
+            assert (await (await branch).run("print(x)")).observation == f"{number}\n"
+        assert (await (await starting).run("print(5)")).observation == "5\n"

@@ -13,6 +13,7 @@ processes are decided by the host. Replaced functions are reported, so that the 
 from __future__ import annotations
 
 import ast
+import gc
 import json.encoder
 import json.scanner
 import os
@@ -39,12 +40,17 @@ def bind_run(
     """
     compile_, exec_, eval_, print_, type_, str_ = compile, exec, eval, print, type, str
     base_exception, system_exit, integer = BaseException, SystemExit, int
+    system_error, collect_garbage = SystemError, gc.collect
     get_exit_code = vars(SystemExit)["code"].__get__
     expression_statement, expression, isinstance_ = ast.Expr, ast.Expression, isinstance
     set_trace, set_profile, parse_only = sys.settrace, sys.setprofile, ast.PyCF_ONLY_AST
 
     def execute(code: str, name: str) -> None:
-        tree = compile_(code, name, "exec", parse_only, True)
+        try:
+            tree = compile_(code, name, "exec", parse_only, True)
+        except system_error:  # in Python before 3.13, if the collector runs a finalizer meanwhile that parses code
+            collect_garbage()
+            tree = compile_(code, name, "exec", parse_only, True)
         body = tree.body
         if not body or type_(body[-1]) is not expression_statement:
             exec_(compile_(code, name, "exec", 0, True), namespace)

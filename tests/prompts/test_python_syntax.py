@@ -1,0 +1,50 @@
+import ast
+import gc
+import sys
+
+import pytest
+
+from codetool.prompts.python_syntax import parse_python
+
+LONG = "\n".join(f"x{n} = [a, (b, c), f(d=g(e))]" for n in range(400))
+
+
+class ParsesWhenFinalized:
+    """Garbage whose finalizer parses code, as an unhandled error's does to quote its line."""
+
+    def __init__(self) -> None:
+        self.cycle = self
+
+    def __del__(self) -> None:
+        ast.parse("f(1)")
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="later versions of Python allow it")
+def test_finalizer_that_parses_code_does_not_spoil_the_parsing_that_it_interrupts() -> None:
+    thresholds = gc.get_threshold()
+    gc.set_threshold(50)
+    try:
+        failed = 0
+        for _ in range(10):
+            for _ in range(100):
+                ParsesWhenFinalized()
+            try:
+                ast.parse(LONG)
+            except SystemError:
+                failed += 1
+            for _ in range(100):
+                ParsesWhenFinalized()
+            assert parse_python(LONG) is not None
+        assert failed, "Python itself does not mind any more"
+    finally:
+        gc.set_threshold(*thresholds)
+
+
+@pytest.mark.parametrize("code", ["this is no program (", "x = '\x00'", "(" * 5000, "-" * 100_000 + "1"])
+def test_code_that_python_cannot_parse_has_no_tree(code: str) -> None:
+    assert parse_python(code) is None
+
+
+@pytest.mark.filterwarnings("error")
+def test_warnings_about_generated_code_are_not_shown() -> None:
+    assert parse_python(r"x = '\d'") is not None
