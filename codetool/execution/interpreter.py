@@ -12,24 +12,26 @@ task fail internally. Code that can cause such ends on purpose therefore gets no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from typing import TypeVar
 
 from codetool.errors import SandboxError
 from codetool.execution.channel import ClosedError
+from codetool.execution.forking import fork_process
 from codetool.execution.interpreter_resources import InterpreterResources
 from codetool.execution.interruption import (
-    INTERRUPTION_TEXTS,
     ForkRefusedError,
     InterruptedStepError,
     Interruption,
     SlowForkError,
     UnexplainedEndError,
+    describe_interruptions,
 )
 from codetool.execution.kept_calls import KeptCalls
 from codetool.execution.live_process import ExecutedStep, LiveProcess
+from codetool.execution.process_end import has_threads
 from codetool.execution.process_status import count_oom_kills
 from codetool.execution.step_calls import StepCalls, replay_calls
 from codetool.execution.syntax_check import find_syntax_error
@@ -42,7 +44,6 @@ MAX_ATTEMPTS = 3
 """Number of times that a step is run if something other than its code ends its process each time."""
 PREAMBLE_FILENAME = "<preamble>"
 THREADS_STOPPED_MESSAGE = "[Threads that were still running when the step ended were stopped.]"
-
 
 T = TypeVar("T")
 
@@ -95,10 +96,8 @@ class SandboxInterpreter:
 
     async def _build_if_possible(self) -> None:
         """Build the process in a slot that was taken; left to the first step if the system or somebody hinders it."""
-        try:
+        with suppress(InterruptedStepError, ForkRefusedError):
             await self._build_in_slot()
-        except (InterruptedStepError, ForkRefusedError):
-            pass
 
     async def run(self, code: str, *, number: int | None = None) -> Execution:
         """Execute one step. Raises SandboxError if this interpreter is closed or dead.
@@ -149,7 +148,7 @@ class SandboxInterpreter:
                 if len(kinds) == 1:
                     oom_kills = count_oom_kills()
                 if len(kinds) == MAX_ATTEMPTS:
-                    raise _describe_interruptions(kinds, oom_kills != count_oom_kills())
+                    raise describe_interruptions(kinds, oom_kills != count_oom_kills())
                 if kinds[-1] == "memory" and not self._protected:
                     await stack.enter_async_context(self._resources.memory.wait_for_room())
                     stack.callback(self._protect, False)
@@ -185,7 +184,7 @@ class SandboxInterpreter:
                 return execution
             self.path = process.history = (*self.path, ExecutedStep(code, name, calls.stored))
             self.writes = calls.writes
-            if await process.has_threads():
+            if await has_threads(process):
                 execution = await self._stop_threads(process, execution)
         return execution
 
@@ -206,7 +205,7 @@ class SandboxInterpreter:
     async def _replace_by_fork(self, process: LiveProcess, *, stay: bool = False) -> LiveProcess:
         """Replace the process with a fork of it, which uses the same folder if `stay`. Raises ClosedError."""
         with self._resources.pool.hold(process):
-            fork = await process.fork(stay=stay)
+            fork = await fork_process(process, stay=stay)
         self._resources.pool.replace(process, fork)
         process.kill()
         self.process = fork
@@ -259,7 +258,7 @@ class SandboxInterpreter:
             if source is not None and self._is_usable_ancestor(source):
                 with self._resources.pool.hold(source):
                     try:
-                        return await source.fork()
+                        return await fork_process(source)
                     except SlowForkError as error:
                         ancestor._build_error = str(error)  # no other branch of it has to wait as long
                         raise
@@ -283,7 +282,7 @@ class SandboxInterpreter:
                 if not process.alive:
                     raise ClosedError(f"a step of its path could not be repeated: {execution.error}")
                 process.history = (*process.history, record)
-                threads = await process.has_threads()
+                threads = await has_threads(process)
             if threads:
                 process = await self._replace_by_fork(process, stay=True)
 
@@ -299,11 +298,3 @@ class SandboxInterpreter:
     async def close(self) -> None:
         """End the process; its branches stay alive. A second call does nothing."""
         self._end("it was closed")
-
-
-def _describe_interruptions(kinds: Sequence[Interruption], out_of_memory: bool) -> Exception:
-    """The error for a step whose process was ended MAX_ATTEMPTS times."""
-    if set(kinds) == {"unknown"} and not out_of_memory:
-        return UnexplainedEndError(f"its process ended by itself in each of {len(kinds)} attempts")
-    causes = ", ".join(INTERRUPTION_TEXTS[kind] for kind in dict.fromkeys(kinds))
-    return SandboxError(f"a step was interrupted {len(kinds)} times, not by its own code ({causes})")

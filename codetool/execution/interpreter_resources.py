@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 
 from codetool.errors import SandboxError
 from codetool.execution.channel import ClosedError
+from codetool.execution.forking import fork_process
 from codetool.execution.interruption import ForkRefusedError
 from codetool.execution.live_process import LiveProcess
 from codetool.execution.memory_limit import MemoryLimit
 from codetool.execution.process_slots import ProcessPool
+from codetool.execution.step_execution import execute_step
 from codetool.interfaces import CallTool
 from codetool.types import Execution
 
@@ -50,7 +52,7 @@ class InterpreterResources:
             self._raise_if_closed()
             zygote = self.zygote
             try:
-                return await zygote.fork()
+                return await fork_process(zygote)
             except ForkRefusedError as error:
                 reason = str(error)
                 self.pool.evict_one()
@@ -111,7 +113,9 @@ class InterpreterResources:
         """Run `code` in a process that the caller holds in the pool, so that it is not evicted meanwhile."""
         async with process.lock:
             self.counts["replayed"] += replay
-            execution = await process.run(code, name, call_tool, self.timeout * (REPLAY_FACTOR if replay else 1))
+            execution = await execute_step(
+                process, code, name, call_tool, self.timeout * (REPLAY_FACTOR if replay else 1)
+            )
             if process.has_replaced_functions and not replay:
                 self._count_replaced_functions()
             return execution

@@ -7,6 +7,7 @@ fails internally and the next run tries it again.
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from typing import Literal
 
 from codetool.errors import SandboxError
@@ -53,3 +54,11 @@ class SlowForkError(ClosedError):
 
 class SandboxEndedError(ClosedError):
     """The sandbox's pid 1 has ended, and with it every process of the sandbox."""
+
+
+def describe_interruptions(kinds: Sequence[Interruption], out_of_memory: bool) -> Exception:
+    """The error for a step whose process was ended in each of its attempts."""
+    if set(kinds) == {"unknown"} and not out_of_memory:
+        return UnexplainedEndError(f"its process ended by itself in each of {len(kinds)} attempts")
+    causes = ", ".join(INTERRUPTION_TEXTS[kind] for kind in dict.fromkeys(kinds))
+    return SandboxError(f"a step was interrupted {len(kinds)} times, not by its own code ({causes})")

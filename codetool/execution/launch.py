@@ -15,6 +15,7 @@ from typing import Literal
 from codetool.errors import SandboxError
 from codetool.execution.channel import Channel, ClosedError
 from codetool.execution.fork_supervisor import ForkSupervisor
+from codetool.execution.forking import fork_process
 from codetool.execution.live_process import LiveProcess
 from codetool.execution.pausable_timer import PausableTimer
 from codetool.execution.protocol import Message, ProtocolError
@@ -129,7 +130,7 @@ async def _try_launch(
     handle.register(zygote)
     if own_mounts:
         try:
-            (await zygote.fork()).kill()
+            (await fork_process(zygote)).kill()
         except (ClosedError, SandboxError) as error:
             await handle.close()
             raise _LayerMissingError("namespaces", f"no mount namespace for each branch: {error}") from error

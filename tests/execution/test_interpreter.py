@@ -119,7 +119,7 @@ async def test_step_may_end_while_its_threads_still_ask_for_tools(sandbox: Sandb
 async def test_step_that_asks_for_tools_without_end_is_stopped(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("codetool.execution.live_process.MAX_CALLS", 10)
+    monkeypatch.setattr("codetool.execution.step_execution.MAX_CALLS", 10)
     root = await sandbox.start(TASK, Tool())
     execution = await root.run("import requests\nwhile True: requests.get('https://a.example/x')")
     assert (execution.status, len(execution.calls)) == ("killed", 10)

@@ -198,7 +198,7 @@ async def test_where_the_kernel_reports_no_end_a_step_that_always_ends_failed_by
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Before Linux 6.15 the end of another process's child is unknown: attempts that all end alike decide."""
-    monkeypatch.setattr("codetool.execution.live_process.find_end_cause", lambda *_, **__: "unknown")
+    monkeypatch.setattr("codetool.execution.process_end.find_end_cause", lambda *_, **__: "unknown")
     tool = Tool()
     async with settings().open() as sandbox:
         root = await sandbox.start(TASK, tool)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sandbox_support import TASK, Tool, settings
 
+from codetool.execution.forking import fork_process
 from codetool.execution.interpreter import SandboxInterpreter
 from codetool.execution.live_process import LiveProcess
 from codetool.execution.protocol import ProtocolError
@@ -81,7 +82,7 @@ async def test_branch_that_shares_something_is_killed(name: str, filled: bool, s
     assert execution.status in ("ok", "killed"), execution
     if root.process is not None and root.process.alive:
         with pytest.raises(Exception, match=reason):
-            await root.process.fork()
+            await fork_process(root.process)
         assert not root.process.alive, "the process whose code is the reason ends too"
     branch = await honest.branch()
     assert (await branch.run("print(6 * 7)")).observation == "42\n"
@@ -99,7 +100,7 @@ async def test_child_that_cannot_settle_does_not_cost_the_zygote(
         raise ProtocolError("made up")
 
     with monkeypatch.context() as patch:
-        patch.setattr("codetool.execution.live_process.check_separation", refuse)
+        patch.setattr("codetool.execution.forking.check_separation", refuse)
         with pytest.raises(Exception, match="made up"):
             await sandbox.start(TASK, Tool())
     assert (await honest.run("print(1)")).observation == "1\n"

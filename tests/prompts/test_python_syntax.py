@@ -25,7 +25,7 @@ def test_finalizer_that_parses_code_does_not_spoil_the_parsing_that_it_interrupt
     gc.set_threshold(50)
     try:
         failed = 0
-        for _ in range(10):
+        for _ in range(20):
             for _ in range(100):
                 ParsesWhenFinalized()
             try:
