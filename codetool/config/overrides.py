@@ -8,52 +8,43 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice, product
 from math import prod
-from typing import Any
 
 from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import RangeSweep
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, open_dict, read_write
 
 from codetool.config.config_sources import CONF as CONF
 from codetool.config.config_sources import (
     initialize_hydra,
     is_group,
-    list_options,
-    map_names_to_stages,
     parse_added_folders,
 )
 from codetool.config.override_errors import (
     COMPOSE_ERRORS,
-    NO_SWEEPER,
     explain_error,
     explain_syntax_error,
     explain_wrong_choice,
     get_key,
     quote_value,
 )
+from codetool.config.refused_settings import find_refused_settings
 from codetool.config.run_config import RunConfig, validate
 from codetool.config.setting_checks import escape_control
 from codetool.errors import ConfigError
 
 MAX_COMBINATIONS = 256
 """Maximum number of sweep cells that are all composed beforehand, 0.1 s each."""
-LAUNCHER_PACKAGES = ("hydra._internal.core_plugins.", "hydra_plugins.")
-"""Packages of launchers: Hydra's own, and those that are installed as its plug-ins."""
 MAX_SWEEP_VALUES = 10_000
 """Maximum number of values of one setting in a sweep."""
 FLAGS_WITH_VALUE = {
     "--cfg", "-c", "--package", "-p", "--info", "-i", "--experimental-rerun",
     "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd",
 }  # fmt: skip
-BASIC_SWEEPER = {
-    "_target_": "hydra._internal.core_plugins.basic_sweeper.BasicSweeper", "max_batch_size": None, "params": None,
-}  # fmt: skip
-"""Hydra's sweeper settings when none is chosen."""
 
 
 def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -81,7 +72,7 @@ def compose_all(overrides: Sequence[str], *, multirun: bool = False, flags: Sequ
                 raise ConfigError("\n".join(map(escape_control, [*error_lines, *_find_value_errors(valid_overrides)])))
             configs = [_compose_or_explain(variant) for variant in _list_variants(valid_overrides)]
         try:
-            unread_lines = [line for config in configs for line in _find_unread_settings(config)]
+            unread_lines = [line for config in configs for line in find_refused_settings(config)]
         except COMPOSE_ERRORS as error:  # settings of Hydra that are not what Hydra reads
             raise ConfigError(
                 escape_control(f"hydra: {str(error).splitlines()[0]}. Leave Hydra's settings out.")
@@ -105,61 +96,6 @@ def _is_invalid_alone(override: str, multirun: bool) -> bool:
         return any(explain_wrong_choice(value) for value in expand_sweep(override))
     except (*COMPOSE_ERRORS, ConfigError):
         return True
-
-
-def _find_unread_settings(config: DictConfig) -> Iterator[str]:
-    """Yield a line for each setting of a preset that the stage does not read, or that a sweep ignores."""
-    owners = map_names_to_stages()
-    if OmegaConf.is_missing(config, "stage") or not isinstance(config.get("stage"), str):
-        yield f"stage: is missing. Choose one of them: {', '.join(list_options('stage'))}"
-        return
-    stage = str(config.stage)
-    chosen = OmegaConf.select(config, "hydra.runtime.choices.stage")
-    if chosen is not None and chosen != stage:
-        yield (
-            f"stage={stage}: a preset sets it as a value, which leaves the settings of stage={chosen}. Write "
-            f"`- override /stage: {stage}` under the preset's defaults."
-        )
-        return
-    for name in map(str, config):
-        if name in owners and stage not in owners[name]:
-            yield f"{name}: a preset sets it, and only stage={', '.join(owners[name])} reads it, not stage={stage}."
-    sweeper = OmegaConf.to_container(config.hydra.sweeper, resolve=False)
-    if sweeper != BASIC_SWEEPER:
-        assert isinstance(sweeper, dict)
-        params = sweeper.get("params") or {}
-        shown_setting = f"hydra.sweeper.params={params}" if params else "hydra.sweeper"
-        yield f"{shown_setting}: a preset or the command line sets it. {NO_SWEEPER}"
-    yield from _find_hydra_code(config.hydra)
-    if OmegaConf.select(config, "hydra.mode") is not None and str(config.hydra.mode) != "RunMode.RUN":
-        yield f"hydra.mode={config.hydra.mode}: add -m for a sweep, or leave -m out for a single run."
-
-
-def _find_hydra_code(hydra: DictConfig) -> Iterator[str]:
-    """Yield a line for each setting of Hydra by which a preset or the command line would run other code."""
-    if hydra.callbacks:
-        yield "hydra.callbacks: CodeTool uses no callbacks of Hydra, which would run code of their own. Leave them out."
-    if dict(hydra.job.env_set):
-        yield "hydra.job.env_set: set variables before the command, NAME=VALUE codetool …, and leave this out."
-    launcher = OmegaConf.select(hydra, "launcher._target_", default="")
-    if not str(launcher).startswith(LAUNCHER_PACKAGES):
-        yield f"hydra.launcher._target_={launcher}: is no launcher. Choose one with hydra/launcher=NAME."
-    for name in ("job_logging", "hydra_logging"):
-        settings = OmegaConf.to_container(hydra[name], resolve=False)
-        if any(
-            key == "()" or (key == "class" and not str(value).startswith("logging."))
-            for key, value in _iterate_items(settings)
-        ):
-            yield f"hydra.{name}: names code that is no part of Python's logging. Leave it as it is."
-
-
-def _iterate_items(settings: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield every key and value of nested settings."""
-    for key, value in (
-        settings.items() if isinstance(settings, dict) else enumerate(settings) if isinstance(settings, list) else ()
-    ):
-        yield key, value
-        yield from _iterate_items(value)
 
 
 def _compose_variants(overrides: Sequence[str], multirun: bool) -> list[DictConfig] | None:
