@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import asyncio
 import contextlib
+import fcntl
 import os
 import socket
 import struct
@@ -16,6 +17,8 @@ from codetool.execution.pausable_timer import PausableTimer
 from codetool.execution.protocol import HEADER, MAX_FRAME, Message, pack, parse_length, unpack
 
 _CREDENTIALS = struct.Struct("iII")
+_UNREAD_BYTES = 0x5411
+"""SIOCOUTQ, which counts the bytes that the other end of a socket has not yet received."""
 
 
 class ClosedError(Exception):
@@ -120,6 +123,12 @@ class Channel:
         with contextlib.suppress(BlockingIOError, OSError):
             return not self._socket.recv(1, socket.MSG_PEEK)
         return True
+
+    def has_unread_data(self) -> bool:
+        """Whether the process has not yet received all that was sent to it, with the files attached to it."""
+        if sys.platform != "linux":
+            return False
+        return any(fcntl.ioctl(self._socket, _UNREAD_BYTES, bytes(4)))
 
     async def _wait_readable(self) -> None:
         loop = asyncio.get_running_loop()

@@ -15,7 +15,7 @@ from codetool.execution.pausable_timer import PausableTimer
 from codetool.execution.process_status import find_child, prefer_as_victim
 from codetool.execution.process_timer import ProcessTimer
 from codetool.execution.protocol import Message, ProtocolError, get_text
-from codetool.execution.settling import ExpectedFiles, check_separation, open_mount_namespace
+from codetool.execution.settling import ExpectedFiles, check_separation, is_apart, open_mount_namespace
 
 FORK_SECONDS = 3.0
 """Own time (see `process_timer`) that a process, and then its fork, may take until the fork has reported."""
@@ -58,6 +58,8 @@ async def _fork(process: LiveProcess, stay: bool, history: tuple[ExecutedStep, .
             child, is_empty = await _accept_fork(process, channel, folder)
             child.shares_folder, child.layers = stay, process.layers + (not stay and not process.handle.own_mounts)
             await _settle(process, child, socket_inode, stay=stay, is_empty=is_empty)
+            if not stay and not process.is_zygote:
+                await _require_apart(process, socket_inode)
             process.handle.register(child)
             return child
         except (ClosedError, ProtocolError, TimeoutError, OSError) as broken:
@@ -144,6 +146,17 @@ async def _settle(process: LiveProcess, child: LiveProcess, socket_inode: int, *
             check_separation(child.pid, namespace, files)
         finally:
             os.close(namespace)
+
+
+async def _require_apart(process: LiveProcess, socket_inode: int) -> None:
+    """Wait until the process is idle again. Raises ProtocolError if it keeps its branch's socket, TimeoutError."""
+    timer = ProcessTimer(FORK_SECONDS, process.pid)
+    while process.channel.has_unread_data() or (apart := is_apart(process.pid, socket_inode)) is None:
+        if timer.is_over():
+            raise TimeoutError("it does not become idle after its fork")
+        await asyncio.sleep(0.001)
+    if not apart:
+        raise ProtocolError("it kept the socket of its branch")
 
 
 async def _enter_folder(process: LiveProcess, folder: str = "") -> None:

@@ -21,6 +21,8 @@ class ManagedProcess(Protocol):
     """Number of operations that need it now; only a process without any may be evicted."""
     total_operations: int
     """Number of operations it was ever used for."""
+    scratch_device: int
+    """Device number of its scratch folder where that is a mount of its own, else 0."""
     protected: bool
     """Whether it may not be killed to free memory, because its step is run again after it was once."""
 

@@ -1,10 +1,10 @@
 """Bound the memory of all live processes of a sandbox together (`executor.total_memory`).
 
-The limit is enforced by measuring. While an operation runs, the anonymous memory of its process is read ten times a
-second, which is cheap but counts pages that a process shares with its parent; only if that sum exceeds the limit are
-the largest processes measured exactly. Then idle processes are evicted first, as they can be rebuilt. If that does not
-suffice, the largest running process is killed. Its step is not to blame: it is run again when there is room for all
-that it may allocate, and is not killed for memory a second time.
+The limit is enforced by measuring. While an operation runs, the anonymous memory of its process and the size of its
+scratch files, which lie in memory, are read ten times a second, which is cheap but counts pages that a process shares
+with its parent; only if that sum exceeds the limit are the largest processes measured exactly. Then idle processes are
+evicted first, as they can be rebuilt. If that does not suffice, the largest running process is killed. Its step is not
+to blame: it is run again when there is room for all that it may allocate, and is not killed for memory a second time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from weakref import WeakKeyDictionary
 from codetool.execution.inside.kernel import syscall
 from codetool.execution.interruption import Interruption
 from codetool.execution.managed_process import ManagedProcess
-from codetool.execution.process_status import measure_exact_memory, measure_memory
+from codetool.execution.process_status import measure_exact_memory, measure_memory, measure_scratch
 
 logger = logging.getLogger(__name__)
 
@@ -47,10 +47,12 @@ class _Figure:
 
     operations: int = -1
     """Number of operations of an idle process when `cheap` was measured, -1 while it runs."""
+    scratch: int = 0
+    """Memory of the files of its scratch folder, where that is a mount of its own."""
     cheap: int = 0
-    """Anonymous memory with all that is shared."""
+    """Anonymous memory with all that is shared, and `scratch`."""
     exact: int | None = None
-    """Memory with its share of what is shared; None if it is unknown."""
+    """Memory with its share of what is shared, and `scratch`; None if it is unknown."""
     cheap_then: int = 0
     """`cheap` when `exact` was measured, at the time `measured`."""
     measured: float = -math.inf
@@ -65,7 +67,8 @@ class _Figure:
     def measure_exactly(self, pid: int) -> None:
         """Measure the process exactly unless that is new enough."""
         if time.monotonic() - self.measured > RUNNING_VALID_SECONDS:
-            self.exact = measure_exact_memory(pid)
+            exact = measure_exact_memory(pid)
+            self.exact = None if exact is None else exact + self.scratch
             self.cheap_then, self.measured = self.cheap, time.monotonic()
 
 
@@ -129,7 +132,8 @@ class MemoryLimit:
         for process in list(self._list_processes()):
             figure = self._figures.setdefault(process, _Figure())
             if process.active_operations or figure.operations != process.total_operations:
-                figure.cheap = measure_memory(process.pid)
+                figure.scratch = measure_scratch(process.pid) if process.scratch_device else 0
+                figure.cheap = measure_memory(process.pid) + figure.scratch
                 figure.operations = -1 if process.active_operations else process.total_operations
             usage[process] = figure.estimate(bool(process.active_operations))
         return usage

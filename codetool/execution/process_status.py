@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from codetool.execution.inside.limits import list_parents, measure_cpu_seconds, read_stat_fields
+from codetool.execution.inside.mounts import SCRATCH
 
 EndCause = Literal["running", "own", "outside", "unknown"]
 """Why a process ended: `own`: by what its code did; `outside`: by a signal that its code cannot cause; `unknown`: the
@@ -97,6 +98,18 @@ def measure_exact_memory(process: int) -> int | None:
     except OSError:
         return None
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(b"Pss_Anon:")), None)
+
+
+def measure_scratch(process: int) -> int:
+    """Bytes of memory that the files of a process's scratch folder take; 0 if the process has ended.
+
+    The folder is a mount of its own; `mounts.SCRATCH` lies in a read-only folder, so the path leads nowhere else.
+    """
+    try:
+        status = os.statvfs(f"/proc/{process}/root{SCRATCH}")
+    except OSError:
+        return 0
+    return (status.f_blocks - status.f_bfree) * status.f_frsize
 
 
 def prefer_as_victim(process: int) -> None:
@@ -179,6 +192,11 @@ def _is_running(process: int, pidfd: int) -> bool:
     except OSError:
         return True
     return True
+
+
+def read_state(process: int) -> bytes:
+    """The state of a process's main thread, such as b"S" if it sleeps; empty if it has ended."""
+    return _read_state(f"/proc/{process}/stat")
 
 
 def _list_threads(process: int) -> list[str]:

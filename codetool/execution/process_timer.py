@@ -41,11 +41,15 @@ class ProcessTimer(PausableTimer):
         self._sampled = time.monotonic()
         self._waits: dict[str, float] = {}
         self._idle = 0.0
+        self._unsettled = self._unsettled_cpu = 0.0
+        """Wall time, and CPU time within it, of which it is not known yet how much the process was idle."""
+        self._least_idle = 0.0
+        """How much of the unsettled time the process was idle at least."""
 
     @property
     def own_seconds(self) -> float:
         """The process's own time at the last sample."""
-        return self._last_cpu - self._first_cpu + self._idle
+        return self._last_cpu - self._first_cpu + self._idle + self._least_idle
 
     def stop(self) -> float:
         """Take a last sample; the process's own time until now."""
@@ -53,16 +57,22 @@ class ProcessTimer(PausableTimer):
         return self.own_seconds
 
     async def wait_within_limit(self, wait: Callable[[], Awaitable[None]]) -> bool:
-        """Await `wait()`; True if it ended in time, False if the limit passed. Raises OverloadedError."""
+        """Await `wait()`; True if it ended in time, False if the limit passed. Raises OverloadedError.
+
+        Many short waits, as for the bytes of a message that drips, are sampled as often as a long one.
+        """
         while True:
             planned = self._plan_sample()
+            rest = planned - (time.monotonic() - self._sampled)
             try:
-                async with asyncio.timeout(planned):
-                    await wait()
-                    return True
+                if rest > 0:
+                    async with asyncio.timeout(rest):
+                        await wait()
+                        return True
             except TimeoutError:
-                if self.is_over(planned):
-                    return False
+                pass
+            if self.is_over(planned):
+                return False
 
     def is_over(self, planned: float = MAX_SAMPLE_SECONDS) -> bool:
         """Take a sample, `planned` seconds after the last one; whether the limit has passed. Raises OverloadedError."""
@@ -96,14 +106,29 @@ class ProcessTimer(PausableTimer):
         if passed > planned + MAX_GAP:  # the host itself was stopped (Ctrl-Z) or busy
             passed = planned
         self._sampled, self._last_cpu = now, max(cpu, self._last_cpu)
-        if passed < EXACT_SECONDS:
-            self._idle += max(0.0, passed - used)
-        elif used < 0.95 * passed:
-            self._idle += self._measure_idle(passed - used)
+        is_exact = passed < EXACT_SECONDS and not self._unsettled
+        self._unsettled += passed
+        self._unsettled_cpu += used
+        if is_exact or self._unsettled_cpu >= 0.95 * self._unsettled:
+            self._settle(self._unsettled - self._unsettled_cpu if is_exact else 0.0)
+        else:
+            self._measure_idle(passed, has_run=used > 0)
 
-    def _measure_idle(self, rest: float) -> float:
-        """How much of `rest`, the seconds in which the process did not run, it waited for anything but a core."""
+    def _measure_idle(self, passed: float, *, has_run: bool) -> None:
+        """Find how much of the unsettled time the process waited for anything but a core.
+
+        A thread that waits for a core has not been charged for this wait yet, so the time is settled by a later sample.
+        If the process `has_run` since the last sample, `passed` seconds ago, the wait is no longer than that.
+        """
         waits = read_core_waits(self._process)
         waited = sum(max(0.0, seconds - self._waits.get(thread, 0.0)) for thread, seconds in waits.items())
-        self._waits = waits
-        return 0.0 if waited >= rest or is_runnable(self._process) else rest - waited
+        idle = self._unsettled - self._unsettled_cpu - waited
+        if idle <= 0 or not is_runnable(self._process):
+            self._waits = waits
+            self._settle(idle)
+        elif has_run:
+            self._least_idle = max(0.0, idle - passed)
+
+    def _settle(self, idle: float) -> None:
+        self._idle += max(0.0, idle)
+        self._unsettled = self._unsettled_cpu = self._least_idle = 0.0

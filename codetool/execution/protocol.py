@@ -60,7 +60,12 @@ def get_text(message: Message, field: str, *, optional: bool = False) -> str:
         return ""
     if not isinstance(value, str):
         raise ProtocolError(f"{field} is {type(value).__name__}, not text")
-    return value.encode(errors="replace").decode()
+    return replace_surrogates(value)
+
+
+def replace_surrogates(text: str) -> str:
+    """The text with lone surrogates, which no encoding allows, replaced by question marks."""
+    return text.encode(errors="replace").decode()
 
 
 def send(connection: socket.socket, message: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:

@@ -69,8 +69,8 @@ class SandboxConfig:
     max_live_processes: Annotated[int, Operational] = Field(ge=1)
     """Maximum number of live branches; the least recently used are closed and rebuilt when needed."""
     total_memory: Annotated[int | None, Operational] = Field(default=None, ge=1)
-    """MiB of memory of all live branches together, None for half of the machine's. Above it idle branches are closed,
-    then the largest step is stopped and run again when there is room."""
+    """MiB of memory of all live branches together, with their scratch files; None for half of the machine's. Above it
+    idle branches are closed, then the largest step is stopped and run again when there is room."""
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Sandbox]:
@@ -94,7 +94,7 @@ class SandboxConfig:
             handle.on_end = pool.remove
             return zygote
 
-        memory = MemoryLimit(self._choose_total_memory() * MIB, (self.memory_mib + BASE_MIB) * MIB, pool.processes)
+        memory = MemoryLimit(self._choose_total_memory() * MIB, self._branch_memory * MIB, pool.processes)
         resources = InterpreterResources(pool, await start(), self.timeout, memory, start)
         sandbox = Sandbox(resources)
         watchers = [
@@ -108,16 +108,21 @@ class SandboxConfig:
                 watcher.cancel()
             await asyncio.shield(asyncio.ensure_future(resources.close()))
 
+    @property
+    def _branch_memory(self) -> int:
+        """MiB that one branch may need."""
+        return self.memory_mib + self.scratch_mib + BASE_MIB
+
     def _choose_total_memory(self) -> int:
         """MiB of all branches together. Raises ConfigError if not even one branch has room."""
-        needed = self.memory_mib + BASE_MIB
+        needed = self._branch_memory
         if self.total_memory is None:
             return max(needed, choose_total_memory())
         if self.total_memory < needed:
             raise ConfigError(
                 f"executor.total_memory={self.total_memory}: one branch alone may need {needed} MiB "
-                f"(executor.memory_mib={self.memory_mib} and {BASE_MIB} for its interpreter). Allowed are {needed} or "
-                "more, or null for half of the machine's memory"
+                f"(executor.memory_mib={self.memory_mib}, executor.scratch_mib={self.scratch_mib} and {BASE_MIB} for "
+                f"its interpreter). Allowed are {needed} or more, or null for half of the machine's memory"
             )
         return self.total_memory
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codetool.execution.fork_supervisor import count_threads
+from codetool.execution.process_status import read_cpu_seconds, read_state
 from codetool.execution.protocol import ProtocolError
 
 _NULL_DEVICE = os.makedev(1, 3)
@@ -47,6 +48,20 @@ def check_separation(process: int, namespace: int, expected: ExpectedFiles) -> N
     with os.scandir(f"/proc/{process}/fd") as files:
         if not all(_may_be_open(file.stat(), expected) for file in files):
             raise ProtocolError("it holds an open file of its parent")
+
+
+def is_apart(parent: int, socket_inode: int) -> bool | None:
+    """Whether a process that has forked does not hold its child's socket; None if it runs, so that it cannot be said.
+
+    With the socket it could read what the child is told, and pass it on to its later branches. Raises OSError if it has
+    ended.
+    """
+    before = read_cpu_seconds(parent)
+    with os.scandir(f"/proc/{parent}/fd") as files:
+        holds = any(file.stat().st_ino == socket_inode for file in files)
+    if holds:
+        return False
+    return True if read_state(parent) == b"S" and read_cpu_seconds(parent) == before else None
 
 
 def _may_be_open(status: os.stat_result, expected: ExpectedFiles) -> bool:

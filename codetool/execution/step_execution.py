@@ -11,14 +11,14 @@ from collections.abc import Iterator, Sequence
 
 from codetool.concurrency import LARGE_BYTES, admit_large_data, large_data_scope
 from codetool.execution.channel import ClosedError
-from codetool.execution.inside.run_step import MAX_STDERR_CHARACTERS
+from codetool.execution.inside.run_step import MAX_ERROR_CHARACTERS, MAX_STDERR_CHARACTERS
 from codetool.execution.kept_calls import keep_answer
 from codetool.execution.live_process import LiveProcess, send_signal
 from codetool.execution.pausable_timer import PausableTimer
 from codetool.execution.process_end import raise_if_interrupted
 from codetool.execution.process_status import yield_to_host_later
 from codetool.execution.process_timer import ProcessTimer
-from codetool.execution.protocol import Message, ProtocolError, get_text
+from codetool.execution.protocol import Message, ProtocolError, get_text, replace_surrogates
 from codetool.interfaces import CallTool
 from codetool.types import Execution, ExecutionStatus, HttpRequest, ToolAnswer, format_observation
 
@@ -44,7 +44,7 @@ async def execute_step(process: LiveProcess, code: str, name: str, call_tool: Ca
         with yield_to_host_later(process.pid):
             message = await _exchange(process, code, name, call_tool, timer, calls)
         printed, stderr = _parse_output(process, message, "observation")
-        error = get_text(message, "error", optional=True) or None
+        error = get_text(message, "error", optional=True)[:MAX_ERROR_CHARACTERS] or None
         seconds = timer.stop()
         process.has_replaced_functions = message.get("replaced") is not False
     except _StepTimeoutError:
@@ -139,4 +139,4 @@ def _parse_headers(message: Message) -> tuple[tuple[str, str], ...]:
     for pair in headers:
         if not (isinstance(pair, list | tuple) and len(pair) == 2 and all(isinstance(part, str) for part in pair)):
             raise ProtocolError("a header of a request is no pair of texts")
-    return tuple((name, value) for name, value in headers)
+    return tuple((replace_surrogates(name), replace_surrogates(value)) for name, value in headers)

@@ -5,6 +5,7 @@ import pytest
 from codetool.execution.inside.seccomp import FORK_FLAGS, THREAD_FLAGS, Program, build_listener_program, build_program
 
 KILL, NOTIFY, ALLOW, EPERM, ENOSYS = 0x80000000, 0x7FC00000, 0x7FFF0000, 0x50001, 0x50026
+SUCCEED, ECHILD = 0x50000, 0x5000A
 ARCHITECTURE = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 CALLS = {
     "openat": (257, 56),
@@ -24,6 +25,17 @@ CALLS = {
     "setsid": (112, 157),
     "sendmsg": (46, 211),
     "landlock_restrict_self": (446, 446),
+    "flock": (73, 32),
+    "fadvise64": (221, 223),
+    "getsockopt": (55, 209),
+    "rt_sigaction": (13, 134),
+    "wait4": (61, 260),
+    "waitid": (247, 95),
+    "getpgid": (121, 155),
+    "getsid": (124, 156),
+    "sched_getaffinity": (204, 123),
+    "clock_gettime": (228, 113),
+    "clock_nanosleep": (230, 115),
 }
 NUMBERS = {
     machine: {name: numbers[column] for name, numbers in CALLS.items()}
@@ -95,6 +107,26 @@ def execute(code: Program, words: list[int]) -> int:
         ("sendmsg", (), EPERM),
         ("landlock_restrict_self", (), EPERM),
         ("fchmodat", (), ALLOW),
+        ("fcntl", (3, 5), ALLOW),
+        ("fcntl", (3, 6), SUCCEED),
+        ("fcntl", (3, 38), SUCCEED),
+        ("flock", (3, 2), SUCCEED),
+        ("fadvise64", (3, 0, 0, 4), EPERM),
+        ("fadvise64", (3, 0, 0, 2), ALLOW),
+        ("getsockopt", (3, 1, 3), ALLOW),
+        ("getsockopt", (3, 1, 77), EPERM),
+        ("rt_sigaction", (14,), ALLOW),
+        ("rt_sigaction", (17,), EPERM),
+        ("wait4", (0xFFFFFFFF,), ECHILD),
+        ("waitid", (), ECHILD),
+        ("getpgid", (0,), ALLOW),
+        ("getpgid", (7,), EPERM),
+        ("getsid", (7,), EPERM),
+        ("sched_getaffinity", (0,), ALLOW),
+        ("sched_getaffinity", (7,), ENOSYS),
+        ("clock_gettime", (2,), ALLOW),
+        ("clock_gettime", (0xFFFFFFC2,), EPERM),
+        ("clock_nanosleep", (0xFFFFFFC2,), EPERM),
     ],
 )
 def test_filter_decides(machine: str, name: str, arguments: tuple[int, ...], action: int) -> None:

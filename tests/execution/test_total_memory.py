@@ -80,6 +80,25 @@ async def test_step_that_needs_more_than_its_own_limit_fails_by_itself() -> None
         assert sandbox.counts == {}
 
 
+async def test_files_in_scratch_folders_count() -> None:
+    """Scratch folders lie in memory, also those of idle branches."""
+    async with settings(memory_mib=64, scratch_mib=64, total_memory=200).open() as sandbox:
+        if sandbox.in_force["scratch"].startswith("NO"):
+            pytest.skip("scratch folders lie on a disk")
+        root = await sandbox.start(TASK, Tool())
+        branches = [await root.branch() for _ in range(5)]
+        for number, branch in enumerate(branches):
+            step = f"open('f', 'wb').write(bytes({number + 50} << 20))\nimport time\ntime.sleep(0.2)"
+            assert (await branch.run(step)).status == "ok"
+        await asyncio.sleep(0.3)
+        assert sandbox.evicted_branches >= 2
+        assert sandbox.live_branches <= 4
+        for number, branch in enumerate(branches):
+            step = "import os\nprint(os.path.getsize('f') >> 20)"
+            assert (await branch.run(step)).observation == f"{number + 50}\n", "it is rebuilt with its files"
+        assert set(sandbox.counts) <= {"interrupted:memory"}
+
+
 @pytest.mark.slow
 async def test_greedy_branches_leave_the_host_its_memory() -> None:
     """32 branches of 200 MB each, of which five have room at once; what killed processes still hold counts too."""
@@ -99,7 +118,7 @@ async def test_greedy_branches_leave_the_host_its_memory() -> None:
 
 def test_limit_below_one_branch_is_refused() -> None:
     with pytest.raises(
-        ConfigError, match=r"executor.total_memory=100: one branch alone may need 160 MiB .*Allowed are 160"
+        ConfigError, match=r"executor.total_memory=100: one branch alone may need 164 MiB .*Allowed are 164"
     ):
         settings(memory_mib=128, total_memory=100)._choose_total_memory()
 
@@ -110,7 +129,7 @@ def test_default_is_half_of_the_machines_memory(monkeypatch: pytest.MonkeyPatch)
     assert choose_total_memory() == 512
     sizes["/sys/fs/cgroup/memory.max"] = 2**28
     assert choose_total_memory() == 128
-    assert settings(total_memory=None, memory_mib=1024)._choose_total_memory() == 1056
+    assert settings(total_memory=None, memory_mib=1024)._choose_total_memory() == 1060
 
 
 class FakeProcess:
@@ -118,7 +137,7 @@ class FakeProcess:
 
     def __init__(self, pid: int, *, running: bool, protected: bool = False) -> None:
         self.pid, self.alive, self.active_operations, self.total_operations = pid, True, int(running), 1
-        self.protected, self.reason = protected, "alive"
+        self.protected, self.reason, self.scratch_device = protected, "alive", 0
 
     def kill(self, reason: str | None = None) -> None:
         self.alive, self.reason = False, reason or "evicted"

@@ -15,6 +15,8 @@ from codetool.execution.inside.sealed import Verdict, bind_run
 MAX_STDERR_LINES = 10
 MAX_STDERR_CHARACTERS = 1_000
 """Maximum numbers of lines and of characters kept from the end of a step's stderr."""
+MAX_ERROR_CHARACTERS = 2_500
+"""Maximum number of characters of a step's error: its message, and the line of code that raised it."""
 _ADDRESS = re.compile(r" at 0x[0-9a-f]{6,16}\b")
 
 

@@ -109,11 +109,11 @@ def _block_alarms() -> Iterator[None]:
 
 def main(socket_: socket.socket, setup: Setup) -> None:
     """Confine this process permanently, then serve the host until it closes the socket."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # branches that end leave no zombies, and do not tell their status
     version = _confine(setup, socket_)
     connection, steps = HostConnection(socket_), StepRunner(setup.output)
     transport.install(connection.call_tool)
     event_loop.install()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # branches that end leave no zombies
     if hasattr(signal, "SIGUSR1"):
         signal.signal(signal.SIGUSR1, lambda *_: connection.send_partial_output(steps.read_stdout, steps.read_stderr))
     threading.stack_size(THREAD_STACK_BYTES)
