@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from typing import ClassVar
+from weakref import WeakKeyDictionary
 
 from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
@@ -44,6 +45,8 @@ _OPTION_ANCHOR = re.compile(r"&\w|[\[{]{50}")
 """Matches what can make a file stand for more values than it has characters, or nest deeply."""
 ADDED_PROVIDER = "codetool plug-ins"
 """Provider name of the added folders in Hydra's search path."""
+_owners_by_loader: WeakKeyDictionary[ConfigLoader, dict[str, list[str]]] = WeakKeyDictionary()
+"""The stages that read each name, for every initialisation of Hydra, which reads the same files from then on."""
 
 
 SEARCH_PATH_USAGE = (
@@ -137,7 +140,9 @@ def get_loader() -> ConfigLoader:
 
 def list_options(group: str) -> list[str]:
     """List the options of a group, including those of plug-ins."""
-    return [name for name in get_loader().get_group_options(group, ObjectType.CONFIG) if not name.startswith("_")]
+    sources = [source for source in get_loader().get_sources() if source.is_group(group)]
+    names = {name for source in sources for name in source.list(group, ObjectType.CONFIG)}
+    return sorted(name for name in names if not name.startswith("_"))
 
 
 def is_group(name: str) -> bool:
@@ -193,6 +198,13 @@ def _read_defaults(path: str) -> dict[str, str]:
 
 def map_names_to_stages() -> dict[str, list[str]]:
     """Map each block of settings or group to the stages that read it; those of all stages are left out."""
+    loader = get_loader()
+    if loader not in _owners_by_loader:
+        _owners_by_loader[loader] = _read_names_of_stages()
+    return _owners_by_loader[loader]
+
+
+def _read_names_of_stages() -> dict[str, list[str]]:
     owners: dict[str, list[str]] = {}
     for stage in list_options("stage"):
         names_of_stage = {str(key) for key in load_config_file(f"stage/{stage}") or ()} - {"stage", "defaults"}

@@ -64,7 +64,7 @@ def check(words: list[str]) -> None:
 
 
 @given(overrides())
-@settings(RUN, max_examples=150)
+@settings(RUN, max_examples=60)
 def test_a_hostile_command_line_is_one_message_or_valid(words: list[str]) -> None:
     check(words)
 
