@@ -7,6 +7,8 @@ import os
 import re
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Collection, Sequence
+from functools import lru_cache
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 from codetool.credentials.secret_names import SERVICE_KEY_PREFIX, is_secret_variable, may_be_secret_argument
@@ -31,18 +33,38 @@ def find_secret_values(names: Collection[str] = ()) -> list[str]:
     return sorted((value for value in values if len(value) >= MIN_SECRET_CHARS), key=len, reverse=True)
 
 
-def list_spellings(secret: str) -> list[str]:
+@lru_cache(256)
+def list_spellings(secret: str) -> tuple[str, ...]:
     """Return a secret as it is, and in the forms that code and servers give to it: percent-encoded, JSON and Base64.
 
-    Base64 is that of the secret alone, and of it behind a user and before a colon, as in Basic authentication.
+    Base64 is that of the secret alone, and the part of it that is the same wherever the secret stands in a text, such
+    as behind a user in Basic authentication.
     """
     content = secret.encode("utf-8", "surrogateescape")
-    encoded = [b64encode(content), urlsafe_b64encode(content), b64encode(content + b":"), b64encode(b":" + content)]
     plain = {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], secret.replace("/", r"\/")}
     percent = {quote(content, safe=""), quote(content), quote_plus(content)}
-    lower = {re.sub(r"%[0-9A-F]{2}", lambda match: match[0].lower(), spelling) for spelling in percent}
-    forms = plain | percent | lower | {text.decode().rstrip("=") for text in encoded}
-    return sorted(forms, key=len, reverse=True)
+    base64 = {encode(content).decode().rstrip("=") for encode in (b64encode, urlsafe_b64encode)}
+    forms = plain | percent | base64 | _list_base64_parts(content)
+    return tuple(sorted(forms, key=len, reverse=True))
+
+
+def _list_base64_parts(content: bytes) -> set[str]:
+    """Return the letters of Base64 that depend on the content alone, for each place at which it can begin."""
+    parts = set()
+    for before in range(3):
+        first, last = -(-8 * before // 6), 8 * (before + len(content)) // 6
+        parts |= {encode(bytes(before) + content).decode()[first:last] for encode in (b64encode, urlsafe_b64encode)}
+    return parts
+
+
+def replace_spellings(text: str, spellings: Sequence[str], replacement: str = MASK) -> str:
+    """Return the text with each spelling replaced, in lower and upper case too."""
+    lowered = text.lower()
+    for spelling in spellings:
+        if spelling.lower() in lowered:
+            text = re.sub(re.escape(spelling), replacement, text, flags=re.IGNORECASE)
+            lowered = text.lower()
+    return text
 
 
 def mask_text(text: str, names: Collection[str] = ()) -> str:
@@ -51,15 +73,18 @@ def mask_text(text: str, names: Collection[str] = ()) -> str:
     `names` are variables that hold a secret whatever their name.
     """
     for secret in find_secret_values(names):
-        text = _replace_secret(text, secret)
+        text = replace_spellings(text, list_spellings(secret))
     text = _QUERY_ARGUMENT.sub(_mask_query_argument, _URL_CREDENTIALS.sub(MASK, text))
     return _SERVICE_KEY.sub(MASK, text)
 
 
-def _replace_secret(text: str, secret: str) -> str:
-    for spelling in list_spellings(secret):
-        text = text.replace(spelling, MASK)
-    return text
+def mask_json(content: Any, spellings: Sequence[str]) -> Any:
+    """Return decoded JSON whose texts have `[secret]` in place of each spelling of a secret; names of fields stay."""
+    if isinstance(content, str):
+        return replace_spellings(content, spellings)
+    if isinstance(content, dict):
+        return {name: mask_json(value, spellings) for name, value in content.items()}
+    return [mask_json(value, spellings) for value in content] if isinstance(content, list) else content
 
 
 def mask_command(arguments: Sequence[str], names: Collection[str] = ()) -> list[str]:
@@ -74,7 +99,7 @@ def mask_command(arguments: Sequence[str], names: Collection[str] = ()) -> list[
 
 def _mask_argument(argument: str, long: Sequence[str], short: Collection[str]) -> str:
     for secret in long:
-        argument = _replace_secret(argument, secret)
+        argument = replace_spellings(argument, list_spellings(secret))
     name, equals, value = argument.rpartition("=")
     if value.strip("\"'[]") in short:
         argument = f"{name}{equals}{MASK}"

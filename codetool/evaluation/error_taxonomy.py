@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from codetool.answers.final_answer import extract_answer
+from codetool.credentials.masking import mask_text
 from codetool.evaluation.metrics import list_called_endpoints
 from codetool.tool_calls.matching import find_tool, matches_reference
 from codetool.tool_calls.notation import format_call, parse_call
@@ -139,7 +140,7 @@ def _count_steps(end: Node) -> str:
 
 
 def _make_error(kind: str, message: str) -> TaskError:
-    line = _join_lines(message)
+    line = mask_text(_join_lines(message))  # it may repeat what a server said
     return TaskError(kind, line if len(line) <= MAX_MESSAGE_CHARS else f"{line[: MAX_MESSAGE_CHARS - 1]}…")
 
 

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from json import loads
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import httpx
 
+from codetool.credentials.masking import MIN_SECRET_CHARS, list_spellings, mask_json
 from codetool.http import token_requests
 from codetool.http.answer_deadline import answer_deadline
 from codetool.http.bounded_body import release_stream
@@ -58,6 +59,7 @@ class ChatConnection:
     def __init__(self, server: Endpoint, key: str | None) -> None:
         """Take the endpoint, and the key that is sent with every request."""
         self._endpoint, self._key = server, key
+        self._spellings = list_spellings(key) if key and len(key) >= MIN_SECRET_CHARS else ()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -90,6 +92,7 @@ class ChatConnection:
     async def send(self, sent: Mapping[str, Any], timeout: float) -> dict[str, Any] | ErrorResponse:
         """Send one chat request and return the response. Raises RetryableError without a response in JSON.
 
+        A server that repeats the key in its texts does not get it into files: `[secret]` stands in its place.
         The first byte must come within `timeout` seconds, and the last within a few times as many.
         """
         limit = min(CONNECT_SECONDS, timeout) + timeout * (
@@ -127,7 +130,9 @@ class ChatConnection:
         except httpx.RequestError as error:
             raise _to_retryable_error(error) from error
         answer = _check_content(token_requests.to_chat_response(content) if tokens else content)
-        return ErrorResponse(answer, response.headers) if isinstance(answer, ServerError) else answer
+        if isinstance(answer, ServerError):
+            return ErrorResponse(answer, response.headers)
+        return cast(dict[str, Any], mask_json(answer, self._spellings)) if self._spellings else answer
 
     async def _create(self, body: Mapping[str, Any], timeout: float, stream: bool, tokens: Sequence[int] | None) -> Any:
         """Send a request for a chat, or for a prompt of tokens. openai checks named fields only, 1 ms a message."""

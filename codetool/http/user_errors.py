@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from codetool.credentials.masking import list_spellings
+from codetool.credentials.masking import list_spellings, replace_spellings
 from codetool.errors import (
     CodeToolError,
     ConfigError,
@@ -99,6 +99,4 @@ def format_error(error: ServerError, key: str | None) -> str:
 
 def mask_key(text: str, key: str | None) -> str:
     """Return a server's message with the key replaced, in case it repeats it in any spelling."""
-    for spelling in list_spellings(key) if key else ():
-        text = text.replace(spelling, "…")
-    return text
+    return replace_spellings(text, list_spellings(key), "…") if key else text

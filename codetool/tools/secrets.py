@@ -10,13 +10,13 @@ import json
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
 from codetool.credentials.api_keys import read_key
+from codetool.credentials.masking import list_spellings
 from codetool.credentials.secret_names import SECRET_ARGUMENTS, normalize_name
 from codetool.errors import MissingError
 from codetool.tools.allow_list import AllowList, is_host
@@ -121,7 +121,7 @@ class Keyring:
         self._keys = {
             secret.env: read_key(secret.env, environment, allow_spaces=True) or "" for secret in secrets.values()
         }
-        forms = {form for key in self._keys.values() if len(key) >= _MIN_KEY_LENGTH for form in _list_spellings(key)}
+        forms = {form for key in self._keys.values() if len(key) >= _MIN_KEY_LENGTH for form in list_spellings(key)}
         longest_first = sorted(forms, key=len, reverse=True)
         self._key_pattern = re.compile("|".join(map(re.escape, longest_first))) if forms else None
 
@@ -168,7 +168,7 @@ class Keyring:
         return json.loads(self.scrub(text)) if self._key_pattern and self._key_pattern.search(text) else arguments
 
     def scrub(self, text: str) -> str:
-        """The text with every key, in plain, percent-encoded or JSON spelling, replaced by `[secret]`."""
+        """The text with every key, in plain, percent-encoded, JSON or Base64 spelling, replaced by `[secret]`."""
         return self._key_pattern.sub(REPLACEMENT, text) if self._key_pattern else text
 
 
@@ -189,7 +189,3 @@ def drop_secrets(value: JSON, names: frozenset[str] = frozenset(), exempt: froze
     if isinstance(value, list):
         return [drop_secrets(item, names, exempt) for item in value]
     return value
-
-
-def _list_spellings(key: str) -> set[str]:
-    return {key, quote(key, safe=""), quote(key), quote_plus(key), json.dumps(key)[1:-1], key.replace("/", r"\/")}

@@ -1,9 +1,12 @@
 """Secrets in a recorded command line, by the name of a query argument and by the shape of a key."""
 
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Callable
+
 import pytest
 
 from codetool.credentials.api_keys import reject_secrets_in_query
-from codetool.credentials.masking import MASK, mask_command
+from codetool.credentials.masking import MASK, mask_command, mask_text
 
 
 @pytest.mark.parametrize("name", ["api_key", "token", "X-Amz-Signature", "code", "sig", "session_id", "pwd", "jwt"])
@@ -27,3 +30,25 @@ def test_the_key_of_a_service_is_refused_in_a_url_and_masked_in_a_command(prefix
 )
 def test_ordinary_arguments_stay(word: str) -> None:
     assert mask_command([word]) == [word]
+
+
+@pytest.mark.parametrize(
+    "around", [("", ""), ("user:", ""), ("u:", ""), ("us:", "!"), ("Bearer ", " and more"), (":", ":")]
+)
+@pytest.mark.parametrize("encode", [b64encode, urlsafe_b64encode])
+def test_base64_of_any_text_around_a_secret_is_replaced(
+    monkeypatch: pytest.MonkeyPatch, around: tuple[str, str], encode: Callable[[bytes], bytes]
+) -> None:
+    secret = "planted?secret/0123>456"
+    monkeypatch.setenv("SOME_API_KEY", secret)
+    text = encode(f"{around[0]}{secret}{around[1]}".encode()).decode()
+    masked = mask_text(f"said {text} at the end")
+    assert masked.startswith("said ") and masked.endswith(" at the end") and "[secret]" in masked
+    rest = masked.removeprefix("said ").removesuffix(" at the end").replace("[secret]", "")
+    assert len(rest) <= len(encode("".join(around).encode())) + 5  # up to five letters hold bits of what is around, too
+
+
+@pytest.mark.parametrize("change", [str.lower, str.upper, str.swapcase])
+def test_a_secret_in_other_letters_is_replaced(monkeypatch: pytest.MonkeyPatch, change: Callable[[str], str]) -> None:
+    monkeypatch.setenv("SOME_API_KEY", "Planted-Secret-0123")
+    assert mask_text(f"no host {change('Planted-Secret-0123')}.example") == "no host [secret].example"

@@ -1,24 +1,32 @@
-"""No key of the environment reaches a file, a stream or another process, whatever servers say."""
+"""No key of the environment reaches a file, a stream or another process in any stage, whatever servers say."""
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
-from base64 import b64encode
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, quote_plus
 
-import psutil
+import httpx
 import pytest
+import tiny_models
+from canaries import Canaries, plant
 from chat_server import Reply, chat, serve_in_process
+from command_line import CommandLine
+from film_service import film_service
 from in_process import GROUPS
-from rich.console import Console
+from training_jobs import WORDS, process_file
 
 from codetool.config.overrides import compose_all
 from codetool.config.run_config import validate
+from codetool.stages.collect.collect import collect
 from codetool.stages.evaluate.run import run
+from codetool.stages.judge.judge import judge
+from codetool.stages.train.train import train
+from codetool.types import Answer, Task, Tool
 
 STEP = """##Step 1: Look.
 Python Code:
@@ -26,84 +34,204 @@ Python Code:
 import os
 print(sorted(os.environ.items()))
 print(open("/proc/self/environ").read() if os.path.exists("/proc/self/environ") else "")
+{code}
 ```
 [Step 1 Finished]
 [All Finished]"""
-VARIABLES = (
-    "OPENAI_API_KEY", "TMDB_API_KEY", "TOOLBENCH_KEY", "RAPIDAPI_KEY", "HF_TOKEN", "MY_PASSWORD",
-    "AWS_SECRET_ACCESS_KEY", "DB_CREDENTIALS", "SESSION_COOKIE", "POLICY_ACCESS", "ANSWER_ACCESS", "JUDGE_ACCESS",
-)  # fmt: skip
-"""Variables that hold a key by their name, and three that only a setting names."""
+TRACKERS = pytest.mark.parametrize("tracker", ["none", pytest.param("wandb", marks=pytest.mark.slow)])
+STAGES = {"evaluate": run, "collect": collect, "judge": judge, "train": train}
 
 
-def spell(secret: str) -> set[str]:
-    """The forms in which a secret may leak."""
-    base64 = {b64encode(text.encode()).decode().rstrip("=") for text in (secret, f"user:{secret}", f":{secret}")}
-    percent = {quote(secret, safe=""), quote(secret), quote_plus(secret), quote(secret, safe="").lower()}
-    return {secret, json.dumps(secret)[1:-1], secret.swapcase(), *percent, *base64}
+@pytest.fixture
+def canaries(monkeypatch: pytest.MonkeyPatch) -> Canaries:
+    return plant(monkeypatch)
 
 
-def read_all(folder: Path) -> dict[Path, bytes]:
-    contents = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file() and not file.is_symlink()}
-    unpacked = {file: gzip.decompress(content) for file, content in contents.items() if content[:2] == b"\x1f\x8b"}
-    return contents | unpacked
+def run_stage(canaries: Canaries, outputs: Path, *words: str, **replaced: Any) -> Any:
+    """Run the stage that the words name in this process."""
+    words = (f"outputs={outputs}", *words)
+    config = replace(validate(compose_all(words)[0]), **replaced)
+    chosen = dict(word.split("=", 1) for word in words)
+    groups = {**GROUPS, "tuning": "lora", "simulator": "none", **chosen}
+    return STAGES[config.stage](config, {name: str(groups[name]) for name in groups}, canaries.make_console())
 
 
-def find_leaks(secrets: dict[str, str], contents: dict[Any, bytes]) -> list[tuple[Any, str]]:
-    forms = {form.encode(): name for name, secret in secrets.items() for form in spell(secret)}
-    return [(place, name) for place, content in contents.items() for form, name in forms.items() if form in content]
+def serve(canaries: Canaries, variable: str, text: str) -> Any:
+    """Serve a model whose every text repeats the key that it was sent."""
+    return serve_in_process(canaries.wrap(variable, lambda body: chat(f"{text}\n{canaries.repeat(variable)}")))
 
 
-def read_processes() -> dict[str, bytes]:
-    """Command lines and environments of all processes below this one."""
-    found = {}
-    for process in psutil.Process().children(recursive=True):
-        for name in ("cmdline", "environ"):
-            try:
-                found[f"{process.pid} {name}"] = Path(f"/proc/{process.pid}/{name}").read_bytes()
-            except OSError:
-                continue
-    return found
+def endpoint(group: str, url: str, variable: str, **more: str) -> list[str]:
+    """Return the words of a model behind a server that is sent a key."""
+    settings = {"model": "m", "base_url": url, "key_env": variable, "backoff": "0.01", **more}
+    return [f"{group}={'openai'}", *(f"{group}.{name}={value}" for name, value in settings.items())]
 
 
-@pytest.mark.parametrize("tracker", ["none", pytest.param("wandb", marks=pytest.mark.slow)])
-def test_no_canary_leaves_a_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tracker: str
+SEARCH = ("prm=none", "benchmark.split=dev", "limit=1", "search=chain")
+
+
+@TRACKERS
+def test_no_canary_leaves_an_evaluation_that_is_judged_and_judged_again(
+    canaries: Canaries, tmp_path: Path, capfd: pytest.CaptureFixture[str], tracker: str
 ) -> None:
-    secrets = {name: f"cAnary/{name.lower()}+47=11" for name in VARIABLES}
-    for name, secret in secrets.items():
-        monkeypatch.setenv(name, secret)
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    echo = " ".join(form for secret in secrets.values() for form in sorted(spell(secret)) if form != secret.swapcase())
-    processes: dict[str, bytes] = {}
-    failures = iter(range(4))
-
-    def answer(body: dict[str, Any]) -> Reply:
-        processes.update(read_processes())
-        if next(failures, None) is not None:
-            return Reply(500, {"error": {"message": f"the headers were {echo[:250]}"}})
-        return chat(STEP, tokens_in=10)
-
-    stream = io.StringIO()
-    with serve_in_process(answer) as server:
+    """The models of policy, answer and judge repeat their keys in errors and in their texts."""
+    with (
+        serve(canaries, "POLICY_ACCESS", STEP.format(code="")) as policy,
+        serve(canaries, "ANSWER_ACCESS", "It was Ada Moon.") as answer,
+        serve(canaries, "JUDGE_ACCESS", "Solved") as judge_server,
+    ):
+        judging = endpoint("judge", judge_server.url, "JUDGE_ACCESS", votes="1")
         words = [
-            f"outputs={tmp_path}", f"logger={tracker}", "policy=openai", "policy.model=m",
-            f"policy.base_url={server.url}",
-            "policy.key_env=POLICY_ACCESS", "policy.extra_body={user: me}", "policy.backoff=0.01", "prm=none",
-            "benchmark.split=dev", "limit=1", "search=chain", "answer=openai", "answer.model=m", "answer.backoff=0.01",
-            f"answer.base_url={server.url}", "answer.key_env=ANSWER_ACCESS", "judge=openai", "judge.model=m",
-            "judge.key_env=JUDGE_ACCESS", f"judge.base_url={server.url}", "judge.backoff=0.01", "judge.votes=1",
+            *SEARCH, f"logger={tracker}", *endpoint("policy", policy.url, "POLICY_ACCESS"),
+            *endpoint("answer", answer.url, "ANSWER_ACCESS"), *judging, "policy.extra_body={user: me}",
         ]  # fmt: skip
-        config = validate(compose_all(words)[0])
-        groups = GROUPS | {"policy": "openai", "search": "chain", "prm": "none", "judge": "openai"}
-        run(config, groups, Console(file=stream, width=400))
-        used = {headers.get("authorization") for headers in server.headers}
-    assert f"Bearer {secrets['POLICY_ACCESS']}" in used, "the key was used"
-    files = read_all(tmp_path)
-    assert {file.name for file in files} >= {"config.yaml", "provenance.json", "log.txt", "results.jsonl"}
+        outcome = run_stage(canaries, tmp_path, *words)
+        again = [f"judge_stage.folder={outcome.folder}", "judge_stage.reference=null", f"logger={tracker}"]
+        run_stage(canaries, tmp_path, "stage=judge", *judging, "judge.votes=2", *again)
+        sent = {
+            name: {headers.get("authorization") for headers in server.headers}
+            for name, server in {"POLICY": policy, "ANSWER": answer, "JUDGE": judge_server}.items()
+        }
+    assert all(canaries.bearer(f"{name}_ACCESS") in used for name, used in sent.items()), "every key was used"
     shown = capfd.readouterr()
-    streams = {"console": stream.getvalue().encode(), "out": shown.out.encode(), "err": shown.err.encode()}
-    # This process inherits the test's own environment only if a child was started from it before it was set.
-    assert not find_leaks(secrets, files)
-    assert not find_leaks(secrets, streams)
-    assert processes and not find_leaks(secrets, processes)
+    files = canaries.assert_nowhere(tmp_path, out=shown.out, err=shown.err)
+    written = {file.name for file in files}
+    assert written >= {"config.yaml", "provenance.json", "log.txt", "results.jsonl", "votes.jsonl", "report.html"}
+    assert canaries.processes and any("[secret]" in content.decode(errors="replace") for content in files.values())
+    assert tracker == "none" or any(name.endswith(".wandb") for name in written)
+
+
+@TRACKERS
+def test_no_canary_leaves_a_collection_with_live_tools(
+    canaries: Canaries, tmp_path: Path, capfd: pytest.CaptureFixture[str], tracker: str
+) -> None:
+    """The service repeats all that it is sent, in its body and its headers, and redirects to itself with the query."""
+    with film_service() as service, serve_in_process(lambda body: chat(step)) as policy:
+        code = f"""import requests
+for path in ("echo?api_key=mine", "keep_query?a=1", "always/503", "redirect?to={service.server}/echo", "movie/1"):
+    try:
+        found = requests.get("{service.server}/" + path, headers={{"Authorization": "Bearer none", "X-Mine": "1"}})
+        print(found.text, found.url, dict(found.headers), dict(found.request.headers), found.request.url)
+    except Exception as error:
+        print(repr(error), vars(error))"""
+        step = STEP.format(code=code)
+        policy.handler = canaries.wrap("POLICY_ACCESS", policy.handler)
+        tools = (Tool(name="GET_echo", method="GET", server=service.server, path="/echo", summary="Echo"),)
+        words = [
+            "stage=collect", f"logger={tracker}", *SEARCH, *endpoint("policy", policy.url, "POLICY_ACCESS"),
+            "tools.mode=live", "tools.replica=null", "tools.retries=1", "tools.backoff=0.01",
+            f"+tools.secrets.films={{host: '{service.host}', env: SERVICE_ACCESS}}",
+            f"+tools.secrets.query={{host: '{service.host}', env: RAPIDAPI_KEY, query: api_key, header: null}}",
+        ]  # fmt: skip
+        run_stage(canaries, tmp_path, *words, benchmark=OneTask(tools))
+    assert [
+        each for each in service.requests if each["headers"].get("authorization") == canaries.bearer("SERVICE_ACCESS")
+    ]
+    assert [each for each in service.requests if "api_key=cAnary" in each["query"]]
+    shown = capfd.readouterr()
+    files = canaries.assert_nowhere(tmp_path, out=shown.out, err=shown.err)
+    assert {file.name for file in files} >= {"process.jsonl", "recorded.jsonl", "trees.jsonl", "log.txt"}
+    assert canaries.processes
+
+
+class OneTask:
+    """A benchmark with one task."""
+
+    def __init__(self, tools: tuple[Tool, ...]) -> None:
+        self.task = Task("t", "How many?", tools, answer=Answer("number", 3))
+
+    def tasks(self) -> list[Task]:
+        return [self.task]
+
+    def checksum(self) -> str:
+        return "one"
+
+    def check(self, task: Task, answer: str | None) -> bool:
+        return bool(answer)
+
+
+@TRACKERS
+def test_no_canary_leaves_a_run_with_a_simulator_and_a_remote_prm(
+    canaries: Canaries, tmp_path: Path, capfd: pytest.CaptureFixture[str], tracker: str
+) -> None:
+    """The simulator's answers repeat its key; the PRM's server, which gets none, repeats one of this machine's."""
+
+    def simulate(body: dict[str, Any]) -> Reply:
+        return chat(json.dumps({"error": "", "response": {"id": 1, "note": canaries.repeat("SIMULATOR_ACCESS")}}))
+
+    def score(body: dict[str, Any]) -> Reply:
+        said = {"text": canaries.repeat("OPENAI_API_KEY")}
+        return Reply(body=said | ({"response": 0.5} if len(prm.requests) <= 3 else {}))
+
+    code = """import requests
+for number in range(2):
+    url = "https://api.themoviedb.org/3/search/person"
+    print(requests.get(url, params={"query": "Ada Moon", "page": number + 1}).text)"""
+    with (
+        serve_in_process(canaries.wrap("POLICY_ACCESS", lambda body: chat(STEP.format(code=code)))) as policy,
+        serve_in_process(canaries.wrap("SIMULATOR_ACCESS", simulate)) as simulator,
+        serve_in_process(canaries.wrap("OPENAI_API_KEY", score)) as prm,
+    ):
+        words = [
+            "benchmark.split=dev", "limit=2", "concurrency=1", "search=greedy", "search.n=2", "search.depth=1",
+            f"logger={tracker}", "prm.retries=2",
+            *endpoint("policy", policy.url, "POLICY_ACCESS"), "tools.replica=null", "simulator.checked=false",
+            *endpoint("simulator", simulator.url, "SIMULATOR_ACCESS"), "prm=remote", "prm.model=p",
+            f"prm.base_url={prm.url.removesuffix('/v1')}", "prm.backoff=0.01",
+        ]  # fmt: skip
+        outcome = run_stage(canaries, tmp_path, *words)
+        assert simulator.requests and prm.requests
+        assert canaries.bearer("SIMULATOR_ACCESS") in {headers.get("authorization") for headers in simulator.headers}
+        assert "cAnary" not in str(prm.headers) + str(prm.requests) + str(policy.requests)
+    shown = capfd.readouterr()
+    files = canaries.assert_nowhere(tmp_path, out=shown.out, err=shown.err)
+    assert outcome.failed == 1 and b"[secret]" in next(files[file] for file in files if file.name == "results.jsonl")
+    assert any(file.name == "recorded.jsonl" for file in files)
+
+
+@TRACKERS
+@pytest.mark.slow
+def test_no_canary_leaves_a_training(
+    canaries: Canaries, tmp_path: Path, capfd: pytest.CaptureFixture[str], tracker: str
+) -> None:
+    tiny_models.save("llama", tmp_path / "model")
+    data = process_file(tmp_path / "process.jsonl")
+    words = [word for word in WORDS if not word.startswith("logger")]
+    own = ("stage=train", "prm=qwen7b", f"prm.model={tmp_path / 'model'}", f"train.files=[{data}]")
+    assert run_stage(canaries, tmp_path / "outputs", *own, *words, f"logger={tracker}") == 0
+    canaries.look_at_processes()
+    shown = capfd.readouterr()
+    files = canaries.assert_nowhere(tmp_path, out=shown.out, err=shown.err)
+    assert {file.name for file in files} >= {"adapter_config.json", "README.md", "losses.jsonl", "provenance.json"}
+
+
+def test_no_canary_leaves_a_server_of_tools(canaries: Canaries, run: CommandLine, tmp_path: Path) -> None:
+    """Keys come in queries, headers and paths; the right one, a wrong one, and one that belongs elsewhere."""
+    process = run.start(
+        "stage=serve_tools", "serve_tools.port=0", "serve_tools.require_key=true", environment=dict(os.environ)
+    )
+    try:
+        with httpx.Client(base_url=process.first_line().split()[0], trust_env=False) as client:
+            statuses = [client.get("/3/movie/597", **each).status_code for each in _list_requests(canaries)]
+            client.get(f"/3/movie/{canaries.secrets['HF_TOKEN']}")
+            client.post("/3/movie/597", content=canaries.repeat("TMDB_API_KEY"))
+            canaries.look_at_processes()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert statuses == [200, 200, 401, 401] and process.returncode == 0
+    assert err.count(" GET ") == 5 and "/3/movie/[secret] 404" in err
+    # Its keys come from its own environment; no other process may show one on its command line.
+    canaries.processes = {name: text for name, text in canaries.processes.items() if name.endswith("cmdline")}
+    canaries.assert_nowhere(tmp_path, out=out, err=err)
+
+
+def _list_requests(canaries: Canaries) -> list[Mapping[str, Any]]:
+    right, other = canaries.secrets["TMDB_API_KEY"], canaries.secrets["HF_TOKEN"]
+    return [
+        {"params": {"api_key": right}},
+        {"headers": {"Authorization": f"Bearer {right}", "Cookie": right, "Referer": f"http://a/?api_key={right}"}},
+        {"params": {"api_key": other, "session_id": right}},
+        {"headers": {"Authorization": f"Basic {right}", "X-Api-Key": other}},
+    ]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from codetool.credentials.masking import mask_text
 from codetool.errors import ConfigError
 from codetool.tools.request_arguments import drop_secret_pairs, parse_query
 
@@ -115,7 +116,7 @@ class AccessLogMiddleware:
 def _format_request(scope: Mapping[str, Any]) -> str:
     """Return the path and query of a request in printable characters, without arguments that hold keys."""
     query = urlencode(drop_secret_pairs(parse_query(scope["query_string"].decode("latin-1")), frozenset()))
-    path = scope["raw_path"].decode("latin-1")
-    target = f"{path}?{query}" if query else path
+    path = scope["raw_path"].decode("latin-1")  # some services' keys are a part of it
+    target = mask_text(f"{path}?{query}" if query else path)
     target = target if len(target) <= MAX_LOGGED_CHARS else f"{target[:MAX_LOGGED_CHARS]}…"
     return "".join(letter if letter.isprintable() else "?" for letter in target)
