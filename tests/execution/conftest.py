@@ -10,8 +10,11 @@ from codetool.execution.sandbox import Sandbox
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def sandbox(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sandbox]:
-    """One sandbox for a module, opened while a secret lies in the environment and in an inheritable open file."""
+async def sandbox(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sandbox]:
+    """One sandbox for a module, opened while a secret lies in the environment and in an inheritable open file.
+
+    The module's STEP_SECONDS are the limit of its steps.
+    """
     secret = tmp_path_factory.mktemp("host") / "secret.txt"
     secret.write_text("SECRET")
     monkeypatch = pytest.MonkeyPatch()
@@ -19,7 +22,7 @@ async def sandbox(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[San
     monkeypatch.setenv("CODETOOL_TEST_FILE", str(secret))
     with secret.open() as held:
         os.set_inheritable(held.fileno(), True)
-        async with settings(timeout=0.5).open() as live:
+        async with settings(timeout=getattr(request.module, "STEP_SECONDS", 0.5)).open() as live:
             yield live
     monkeypatch.undo()
 

@@ -1,10 +1,12 @@
 import asyncio
 import os
 import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from attacks import HELPERS, Attack, attacks
+import pytest_asyncio
+from attacks import HELPERS, Attack, bundles
 from sandbox_support import BREACH, TASK, Tool, settings
 
 from codetool.execution.interpreter import SandboxInterpreter
@@ -14,31 +16,68 @@ from codetool.types import HttpRequest, ToolAnswer, ToolCall
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PROJECT = Path(__file__).parents[2]
+STEP_SECONDS = 0.2
+"""The limit of a step in this module's sandbox."""
+BUNDLES = bundles(12)
 
 
 async def pid(interpreter: SandboxInterpreter) -> int:
     return int((await interpreter.run("import os\nprint(os.getpid())")).observation)
 
 
-@pytest.mark.parametrize("attack", attacks(), ids=lambda attack: attack.name)
-async def test_attack_fails_and_costs_only_its_own_branch(attack: Attack, sandbox: Sandbox) -> None:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", autouse=True)
+async def short_limits() -> AsyncIterator[None]:
+    """Less patience with forks, of which some attacks use up all."""
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setattr("codetool.execution.forking.FORK_SECONDS", 0.5)
+    yield
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("attacks", BUNDLES, ids=lambda attacks: f"{attacks[0].section}: {attacks[0].name}")
+async def test_attacks_fail_and_cost_only_their_own_branches(attacks: list[Attack], sandbox: Sandbox) -> None:
+    known = set(sandbox.handle.processes())
     root = await sandbox.start(TASK, Tool())
-    victim, sibling = await root.branch(), await root.branch()
-    secret = os.environ["CODETOOL_TEST_FILE"]
-    code = attack.code.replace("FILE", secret).replace("PROJECT", str(PROJECT)).replace("HOST", str(os.getpid()))
-    execution = await victim.run(code.replace("SIBLING", str(await pid(sibling))))
-    assert BREACH not in execution.observation
-    assert execution.status in attack.ends, execution
-    if execution.status == "exception" and attack.errors:
-        assert (execution.error or "").startswith(attack.errors), execution
-    assert execution.seconds < 1.5
-    assert len(execution.observation) <= 2100
+    victims, sibling = [await root.branch() for _ in attacks], await root.branch()
+    sibling_pid = await pid(sibling)
+    at_once = asyncio.Semaphore(4)
+
+    async def attack_limited(attack: Attack, victim: SandboxInterpreter) -> None:
+        async with at_once:
+            await check_attack(attack, victim, sibling_pid)
+
+    await asyncio.gather(*map(attack_limited, attacks, victims))
     for other in (sibling, await root.branch()):
         assert (await other.run("print(6 * 7)")).observation == "42\n"
         await other.close()
-    await victim.close()
     await root.close()
-    assert not {root.process, victim.process, sibling.process} & set(sandbox.handle.processes())
+    assert {process.pid for process in set(sandbox.handle.processes()) - known} == set()
+    assert sandbox.counts.keys() <= {"replaced_functions"}
+
+
+async def check_attack(attack: Attack, victim: SandboxInterpreter, sibling: int) -> None:
+    secret = os.environ["CODETOOL_TEST_FILE"]
+    filled = {"FILE": secret, "PROJECT": str(PROJECT), "HOST": str(os.getpid()), "SIBLING": str(sibling)}
+
+    def fill(code: str) -> str:
+        return re.sub(rf"\b({'|'.join(filled)})\b", lambda match: filled[match[0]], code)
+
+    used, execution = [victim], await victim.run(fill(attack.code))
+    for in_branch, code in attack.later:
+        assert BREACH not in execution.observation, attack.name
+        if not execution.ran:
+            break
+        if in_branch:
+            used.append(await used[-1].branch())
+        execution = await used[-1].run(fill(code))
+    assert BREACH not in execution.observation, f"{attack.name}: {execution}"
+    assert execution.status in attack.ends, f"{attack.name}: {execution}"
+    if execution.status == "exception" and attack.errors:
+        assert (execution.error or "").startswith(attack.errors), f"{attack.name}: {execution}"
+    assert execution.seconds < 3, attack.name
+    assert len(execution.observation) <= 2100 + 1100, attack.name
+    for interpreter in used:
+        await interpreter.close()
 
 
 async def test_sibling_keeps_running_while_the_attack_runs() -> None:

@@ -21,7 +21,6 @@ import math  # noqa: F401
 import os
 import random  # noqa: F401
 import re  # noqa: F401
-import shutil
 import signal
 import socket
 import statistics  # noqa: F401
@@ -34,7 +33,7 @@ from pathlib import Path
 
 import requests  # noqa: F401
 
-from codetool.execution.inside import limits, mounts, namespaces, worker
+from codetool.execution.inside import limits, mounts, namespaces, removal, worker
 from codetool.execution.inside.kernel import (
     PR_SET_CHILD_SUBREAPER,
     PR_SET_DUMPABLE,
@@ -81,7 +80,7 @@ def main(control_descriptor: int, zygote_descriptor: int) -> None:
         _serve(control, setup, namespace)
     if "namespaces" not in setup.use:
         _kill_descendants()
-        shutil.rmtree(setup.home, ignore_errors=True)
+        removal.remove_folder(setup.home)
     os._exit(0)
 
 
@@ -137,8 +136,8 @@ def _serve(control: socket.socket, setup: worker.Setup, namespace: int) -> None:
                     reply["device"] = _change_mounts(message, setup.scratch)
             else:
                 _change_folders(message["kind"], Path(setup.home, get_text(message, "folder")))
-        except OSError as error:
-            reply["reason"] = str(error)
+        except Exception as error:  # whatever it is, the other branches need this process
+            reply["reason"] = str(error) or type(error).__name__
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -161,7 +160,7 @@ def _change_folders(kind: str, folder: Path) -> None:
     if kind == "make":
         folder.mkdir(mode=0o700, parents=True)
     else:
-        shutil.rmtree(folder, ignore_errors=True)
+        removal.remove_folder(str(folder))
 
 
 def _kill_descendants() -> None:

@@ -15,6 +15,8 @@ from codetool.execution.inside.sealed import Verdict, bind_run
 MAX_STDERR_LINES = 10
 MAX_STDERR_CHARACTERS = 1_000
 """Maximum numbers of lines and of characters kept from the end of a step's stderr."""
+MAX_MESSAGE_CHARACTERS = 4_000
+"""Number of characters of an error's message that are looked at."""
 MAX_ERROR_CHARACTERS = 2_500
 """Maximum number of characters of a step's error: its message, and the line of code that raised it."""
 _ADDRESS = re.compile(r" at 0x[0-9a-f]{6,16}\b")
@@ -116,7 +118,7 @@ class StepRunner:
 def format_exception(error: BaseException, name: str, code: str) -> str:
     """`Type: message (line n: source)`, with the innermost line of the step itself that led to the error."""
     try:
-        message = error.msg if isinstance(error, SyntaxError) else str(error)
+        message = (error.msg if isinstance(error, SyntaxError) else str(error))[:MAX_MESSAGE_CHARACTERS]
     except BaseException:
         message = "(its message cannot be read)"
     text = f"{type(error).__name__}: {message}" if message else type(error).__name__

@@ -42,7 +42,7 @@ def bind_run(
     base_exception, system_exit, integer = BaseException, SystemExit, int
     system_error, collect_garbage = SystemError, gc.collect
     get_exit_code = vars(SystemExit)["code"].__get__
-    expression_statement, expression, isinstance_ = ast.Expr, ast.Expression, isinstance
+    expression_statement, expression, issubclass_ = ast.Expr, ast.Expression, issubclass
     set_trace, set_profile, parse_only = sys.settrace, sys.setprofile, ast.PyCF_ONLY_AST
 
     def execute(code: str, name: str) -> None:
@@ -76,7 +76,7 @@ def bind_run(
         except base_exception as raised:
             set_trace(None)
             set_profile(None)
-            exit_code = get_exit_code(raised) if isinstance_(raised, system_exit) else 1
+            exit_code = get_exit_code(raised) if issubclass_(type_(raised), system_exit) else 1
             if not (exit_code is None or (type_(exit_code) is integer and exit_code == 0)):
                 error = "the step raised an exception that cannot be described"
                 try:
