@@ -184,16 +184,13 @@ def read_default_choices(path: str) -> dict[str, str]:
 
     Groups that it overrides or puts into another package (`group@package`) are left out.
     """
-    return {
-        name.lstrip("/"): option for name, option in _read_defaults(path).items() if " " not in name and "@" not in name
-    }
+    return _read_default_choices(load_config_file(path))
 
 
-def _read_defaults(path: str) -> dict[str, str]:
-    """Return the entries `group: option` of a YAML file's defaults list."""
-    config = load_config_file(path)
+def _read_default_choices(config: DictConfig | None) -> dict[str, str]:
     entries = [entry for entry in (config.get("defaults") or ()) if isinstance(entry, DictConfig)] if config else []
-    return {str(name): str(option) for entry in entries for name, option in entry.items()}
+    defaults = {str(name): str(option) for entry in entries for name, option in entry.items()}
+    return {name.lstrip("/"): option for name, option in defaults.items() if " " not in name and "@" not in name}
 
 
 def map_names_to_stages() -> dict[str, list[str]]:
@@ -207,7 +204,8 @@ def map_names_to_stages() -> dict[str, list[str]]:
 def _read_names_of_stages() -> dict[str, list[str]]:
     owners: dict[str, list[str]] = {}
     for stage in list_options("stage"):
-        names_of_stage = {str(key) for key in load_config_file(f"stage/{stage}") or ()} - {"stage", "defaults"}
-        for name in names_of_stage | read_default_choices(f"stage/{stage}").keys():
+        config = load_config_file(f"stage/{stage}")
+        names_of_stage = {str(key) for key in config or ()} - {"stage", "defaults"}
+        for name in names_of_stage | _read_default_choices(config).keys():
             owners.setdefault(name, []).append(stage)
     return owners

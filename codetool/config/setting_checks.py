@@ -15,6 +15,7 @@ import stat
 import sys
 import types
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Protocol, Union, get_args, get_origin, get_type_hints
 
@@ -207,6 +208,7 @@ def _get_item_hint(hint: Any) -> Any:
     return hint
 
 
+@lru_cache(1024)
 def _read_hints(target_class: type) -> Mapping[str, Any]:
     """Return the type hints of a class's fields; empty if they cannot be evaluated."""
     try:

@@ -15,6 +15,7 @@ TEMPLATE_ERRORS = (TemplateError, TypeError, ValueError, LookupError, AttributeE
 """Errors raised when a template is rendered that is invalid, or does not fit what it is given."""
 
 
+@lru_cache(256)
 def validate_template(source: str, allowed: frozenset[str] | None) -> str:
     """Return the template source unchanged. Raises ValueError if it is invalid or uses a forbidden name.
 

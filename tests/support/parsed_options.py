@@ -23,6 +23,7 @@ CONF = Path(__file__).parents[2] / "conf"
 def keep_parsed_options() -> None:
     """Keep the parsed files of `conf/`, and what Hydra makes of each choice of options, for later configurations."""
     _keep_parsed_files()
+    _skip_unused_choices()
     _keep_defaults_lists()
     _keep_merged_files()
 
@@ -42,6 +43,17 @@ def _keep_parsed_files() -> None:
 def _reads_conf_alone(repo: Any) -> bool:
     """Whether all options come from `conf/` and from Hydra, so that they are the same for the whole process."""
     return {str(source.path) for source in repo.get_sources()} <= {str(CONF), "hydra.conf", ""}
+
+
+def _skip_unused_choices() -> None:
+    """Make Hydra list the choices known so far only where a choice names another one, `option: ${group}`."""
+    create = defaults_list._create_interpolation_map
+
+    def create_if_used(overrides: Overrides, entries: list[Any], self_added: bool) -> DictConfig | None:
+        used = "${" in repr((entries, overrides.override_choices))
+        return create(overrides, entries, self_added) if used else None
+
+    vars(defaults_list)["_create_interpolation_map"] = create_if_used
 
 
 def _keep_defaults_lists() -> None:
