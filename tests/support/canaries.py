@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import threading
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,6 +67,23 @@ class Canaries:
             return handler(body)
 
         return answer
+
+    @contextmanager
+    def watch_processes(self) -> Iterator[None]:
+        """Look at all processes again and again while the context is open, for stages that ask no server."""
+        done = threading.Event()
+
+        def look() -> None:
+            while not done.wait(0.05):
+                self.look_at_processes()
+
+        watcher = threading.Thread(target=look)
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join()
 
     def look_at_processes(self) -> None:
         """Keep the command lines and environments of all processes below this one."""
