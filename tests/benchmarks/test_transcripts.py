@@ -19,7 +19,7 @@ from codetool.types import Execution, Node
 
 YAML = Path(__file__).parents[2] / "conf" / "policy_prompt" / "compact.yaml"
 SERVER = "https://api.themoviedb.org/3"
-ROWS = 40
+ROWS = 20
 
 
 def compact():
@@ -109,8 +109,7 @@ def test_half_of_them_hold_one_mistake_and_the_next_step_puts_it_right(found, ro
         assert turns(transcript)[wrong + 1]["content"].startswith(f"##Step {wrong + 2}: Step {wrong + 1} failed, ")
 
 
-def test_the_same_seed_draws_the_same_and_another_seed_others(found, rows):
-    assert transcripts(rows, 0.5, seed=0) == found
+def test_another_seed_draws_others(found, rows):
     assert transcripts(rows, 0.5, seed=1) != found
 
 
@@ -127,7 +126,9 @@ def test_the_slips_are_of_many_kinds():
     assert all(code != step for step in programs for _, code in make_mistakes(step))
 
 
-def test_the_command_writes_them_and_counts(found, rows, tmp_path, monkeypatch, capsys):
+def test_the_command_writes_them_and_counts_and_the_same_seed_draws_the_same(
+    found, rows, tmp_path, monkeypatch, capsys
+):
     out = tmp_path / "transcripts.jsonl"
     words = ["--rows", str(rows), "--out", str(out), "--mistakes", "0.5"]
     monkeypatch.setattr("sys.argv", ["transcripts.py", *words])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from command_line import ROOT
+from warm_process import run_warm
 
 from codetool.config.help import format_help
 from codetool.config.overrides import CONF
@@ -77,14 +78,17 @@ def shell(command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60)
 
 
-@pytest.mark.parametrize("words", ["--help", "--cfg job", "--version", "--help tools"])
+@pytest.mark.parametrize(
+    "words",
+    ["--help", "--cfg job", *(pytest.param(words, marks=pytest.mark.slow) for words in ("--version", "--help tools"))],
+)
 def test_a_reader_that_goes_away_ends_it_quietly(words: str) -> None:
     done = shell(f"RUN {words} | true")
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_version_is_ours() -> None:
-    done = shell("RUN --version")
+    done = run_warm([sys.executable, "run.py", "--version"])
     assert done.stdout.startswith("codetool ") and "hydra" not in done.stdout.lower()
 
 
@@ -96,5 +100,5 @@ def test_a_closed_standard_output_is_one_message_before_anything_runs() -> None:
 
 @pytest.mark.parametrize("words", ["outputs=run.py", "outputs=run.py/x", "--config-name=other", "--config-path x"])
 def test_what_cannot_be_is_one_message(words: str) -> None:
-    done = shell(f"RUN dry_run=true {words}")
+    done = run_warm([sys.executable, "run.py", "dry_run=true", *words.split()])
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and done.stderr.startswith("error: ")

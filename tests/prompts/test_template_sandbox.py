@@ -8,6 +8,7 @@ import time
 import pytest
 
 from codetool.errors import ConfigError
+from codetool.prompts import template_sandbox
 from codetool.prompts.jinja import PromptTemplate, validate_template
 
 ENDLESS = {
@@ -51,13 +52,32 @@ ENDLESS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("source", ENDLESS.values(), ids=ENDLESS)
-def test_a_template_without_end_is_one_error(source: str) -> None:
+def assert_ends(source: str, seconds: float, mib: float) -> None:
+    """Fail unless rendering is one error within the CPU time, and the process grows by less."""
     started, size = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ConfigError, match="cannot be rendered"):
         PromptTemplate(source).render(x="abc")
-    assert time.process_time() - started < 10
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - size < 2**19  # KiB: 512 MiB
+    assert time.process_time() - started < seconds
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - size < mib * 2**10
+
+
+@pytest.mark.parametrize("source", ENDLESS.values(), ids=ENDLESS)
+def test_a_template_without_end_is_one_error(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a twentieth of the limits."""
+    monkeypatch.setattr(template_sandbox, "MAX_ITERATIONS", template_sandbox.MAX_ITERATIONS // 20)
+    monkeypatch.setattr(template_sandbox, "MAX_CHARS", template_sandbox.MAX_CHARS // 20)
+    assert_ends(source, seconds=2, mib=128)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ENDLESS.values(), ids=ENDLESS)
+def test_a_template_without_end_is_one_error_within_the_limits_of_a_run(source: str) -> None:
+    assert_ends(source, seconds=10, mib=512)
+
+
+def test_the_limits_of_a_run_are_those_that_the_slow_tests_hold() -> None:
+    limits = (template_sandbox.MAX_ITERATIONS, template_sandbox.MAX_CHARS, template_sandbox.MAX_SECONDS)
+    assert limits == (1_000_000, 50_000_000, 20.0)
 
 
 @pytest.mark.parametrize("source", ["{{ 1 / 0 }}", "{{ [][1] }}", "{{ 'a' + 1 }}", "{{ x.y.z }}", "{{ x.index('q') }}"])

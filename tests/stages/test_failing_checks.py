@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,16 @@ from codetool.benchmarks.tmdb_verified import TMDBVerified
 from codetool.types import Task
 
 REAL = TMDBVerified(split="dev", train=None, max_observation_chars=1500)
-LIMIT = 4
+SECOND = REAL.tasks()[1].id
+LIMIT = 3
 
 
 @dataclass
 class FailingBenchmark:
-    """A benchmark whose check fails on the second task while `fails`."""
+    """A benchmark whose check fails on some tasks while `fails`."""
 
-    fail: Callable[[], Any]
+    failing: Mapping[str, Callable[[], Any]]
+    """What the check does, by the id of the task."""
     fails: bool = True
     on_no_answer: bool = True
     checked: list[str] = field(default_factory=list)
@@ -38,8 +40,8 @@ class FailingBenchmark:
 
     def check(self, task: Task, answer: str | None) -> Any:
         self.checked.append(task.id)
-        if self.fails and task.id == self.tasks()[1].id and (answer is not None or self.on_no_answer):
-            return self.fail()
+        if self.fails and task.id in self.failing and (answer is not None or self.on_no_answer):
+            return self.failing[task.id]()
         return REAL.check(task, answer)
 
 
@@ -59,37 +61,42 @@ FAILURES = [
 ]
 
 
-@pytest.mark.parametrize(("fail", "message"), FAILURES, ids=[message.split(":")[0] for _, message in FAILURES])
-def test_a_check_that_fails_costs_its_task_alone_and_is_asked_again(
-    tmp_path: Path, policy: ChatServer, fail: Callable[[], Any], message: str
-) -> None:
-    words = (*scripted(policy), "search=chain", f"limit={LIMIT}")
-    benchmark = FailingBenchmark(fail)
+def test_checks_that_fail_cost_their_tasks_alone_and_are_asked_again(tmp_path: Path, policy: ChatServer) -> None:
+    """Each of five tasks fails in its own way; a sixth and a seventh do not."""
+    limit = len(FAILURES) + 2
+    words = (*scripted(policy), "search=chain", f"limit={limit}")
+    failing = [task.id for task in REAL.tasks()][1 : 1 + len(FAILURES)]
+    messages = {name: message for name, (_, message) in zip(failing, FAILURES, strict=True)}
+    benchmark = FailingBenchmark({name: fail for name, (fail, _) in zip(failing, FAILURES, strict=True)})
     outcome = evaluate_run(tmp_path, *words, benchmark=benchmark)
-    assert outcome.failed == 1
+    assert outcome.failed == len(FAILURES)
     results = {line["task_id"]: line for line in read_lines(outcome.folder, "results")}
-    assert len(results) == LIMIT
-    failed = results.pop(benchmark.tasks()[1].id)
-    assert failed["error"]["kind"] == "internal" and failed["error"]["message"].startswith(message)
-    assert failed["success"] is False and failed["answer"] is None
-    assert failed["ledger"]["tokens_out"] > 0 and failed["ledger"]["executions"] > 0  # what was spent is not lost
+    assert len(results) == limit
+    for name, message in messages.items():
+        failed = results[name]
+        assert failed["error"]["kind"] == "internal" and failed["error"]["message"].startswith(message)
+        assert failed["success"] is False and failed["answer"] is None
+        assert failed["ledger"]["tokens_out"] > 0 and failed["ledger"]["executions"] > 0  # what was spent is not lost
     content = read_metrics(outcome.folder)
-    assert content["metrics"]["success"]["n"] == LIMIT  # counts as unsolved, and is named
-    assert content["metrics"]["success"]["value"] == sum(line["success"] for line in results.values()) / LIMIT
-    assert [each["task_id"] for each in content["tasks"]["failures"]] == [failed["task_id"]]
-    total = sum(line["ledger"]["tokens_out"] for line in [failed, *results.values()])
-    assert content["totals"]["tokens_out"] == total
+    assert content["metrics"]["success"]["n"] == limit  # they count as unsolved, and are named
+    assert content["metrics"]["success"]["value"] == sum(line["success"] for line in results.values()) / limit
+    assert sorted(each["task_id"] for each in content["tasks"]["failures"]) == sorted(failing)
+    assert content["totals"]["tokens_out"] == sum(line["ledger"]["tokens_out"] for line in results.values())
     asked, benchmark.fails = len(policy.requests), False
     again = evaluate_run(tmp_path, *words, benchmark=benchmark)
     assert again.failed == 0 and again.folder == outcome.folder
-    assert len(policy.requests) == asked  # its candidates were kept
-    assert len(read_lines(outcome.folder, "results")) == len(read_lines(outcome.folder, "trees")) == LIMIT
+    assert len(policy.requests) == asked  # their candidates were kept
+    assert len(read_lines(outcome.folder, "results")) == len(read_lines(outcome.folder, "trees")) == limit
 
 
 def test_a_check_that_fails_without_an_answer_too_is_no_other_matter(tmp_path: Path, policy: ChatServer) -> None:
     policy.handler = lambda body: Reply(status=400, body={"error": {"message": "out of order"}})
     outcome = evaluate_run(
-        tmp_path, *scripted(policy), "search=chain", "limit=2", benchmark=FailingBenchmark(raising(KeyError("x")))
+        tmp_path,
+        *scripted(policy),
+        "search=chain",
+        "limit=2",
+        benchmark=FailingBenchmark({SECOND: raising(KeyError("x"))}),
     )
     assert outcome.failed == 2
     assert {line["error"]["kind"] for line in read_lines(outcome.folder, "results")} == {"internal"}
@@ -97,7 +104,7 @@ def test_a_check_that_fails_without_an_answer_too_is_no_other_matter(tmp_path: P
 
 
 def test_numpys_truth_values_are_answers(tmp_path: Path, policy: ChatServer) -> None:
-    benchmark = FailingBenchmark(lambda: np.bool_(True))
+    benchmark = FailingBenchmark({SECOND: lambda: np.bool_(True)})
     outcome = evaluate_run(tmp_path, *scripted(policy), "search=chain", "limit=2", benchmark=benchmark)
     assert outcome.failed == 0
     assert (
@@ -110,10 +117,10 @@ def test_a_check_that_fails_on_a_leaf_costs_the_process_data_of_its_task_alone(
     tmp_path: Path, policy: ChatServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = (*scripted(policy), "search=chain", f"limit={LIMIT}")
-    benchmark = FailingBenchmark(raising(ValueError("no such key")), on_no_answer=False)
+    benchmark = FailingBenchmark({SECOND: raising(ValueError("no such key"))}, on_no_answer=False)
     assert collect_run(tmp_path, *words, benchmark=benchmark) > 0
     [folder] = tmp_path.glob("collect/*")
-    failing = benchmark.tasks()[1].id
+    failing = SECOND
     rollouts = {line["task_id"] for line in read_lines(folder, "rollouts")}
     assert len(rollouts) == LIMIT - 1 and failing not in rollouts
     benchmark.fails = False

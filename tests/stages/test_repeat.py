@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from chat_server import ChatServer, chat, serve_in_process
-from command_line import ROOT, CommandLine, read_lines, read_metrics
+from command_line import CommandLine, read_lines, read_metrics
 from in_process import evaluate_run, evaluate_with_log, remove_seconds, scripted
 from scripted_policy import scripted_server
+from warm_process import run_warm
 
 from codetool.errors import CodeToolError, ConfigError, MissingError
 from codetool.model_types import Scores
@@ -76,7 +76,7 @@ def test_the_command_line_repeats_it_too(recorded: Path, tmp_path: Path, monkeyp
     run = CommandLine(tmp_path / "outputs")
     command = run.command("policy=replay", f"policy.source='~/{recorded.name}'", "logger=none")
     command.remove("prm=none")
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = run_warm(command)
     assert done.returncode == 0, done.stderr
     assert_repeats(run.folder("tmdb_verified-greedy-replay-random"), recorded)
 
@@ -140,15 +140,17 @@ def copied(source: Path, place: Path, change: dict[str, str]) -> Path:
 def test_sources_that_cannot_be_repeated_are_told_in_one_message(
     named: Any, recorded: Path, tmp_path: Path, words: tuple[str, ...], error: type[CodeToolError], message: str
 ) -> None:
-    places = {
-        "source": recorded,
-        "tmp": tmp_path,
-        "seed": copied(recorded, tmp_path / "seed", {"seed: 3": "seed: 4"}),
-        "prompt": copied(recorded, tmp_path / "prompt", {"temperature: 0.7": "temperature: 0.2"}),
-        "search": copied(recorded, tmp_path / "search", {"n: 3": "n: 2"}),
-        "prm": copied(recorded, tmp_path / "prm", {'"checksums": {': '"checksums": {"prm": "12ab",'}),
-        "foreign": copied(recorded, tmp_path / "foreign", {"codetool.prm.random.RandomPRM": "os.system"}),
+    changes = {
+        "seed": {"seed: 3": "seed: 4"},
+        "prompt": {"temperature: 0.7": "temperature: 0.2"},
+        "search": {"n: 3": "n: 2"},
+        "prm": {'"checksums": {': '"checksums": {"prm": "12ab",'},
+        "foreign": {"codetool.prm.random.RandomPRM": "os.system"},
     }
+    places = {"source": recorded, "tmp": tmp_path}
+    for name, change in changes.items():
+        if f"{{{name}}}" in "".join(words):
+            places[name] = copied(recorded, tmp_path / name, change)
     with pytest.raises(error, match=message):
         named(tmp_path / "outputs", "policy=replay", *(word.format(**places) for word in words))
     assert not list(tmp_path.glob("outputs/evaluate/*/*.jsonl"))
