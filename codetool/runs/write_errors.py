@@ -12,6 +12,7 @@ from codetool.errors import WriteError
 
 _MAKE_WRITABLE = "Make it writable, or name another folder with outputs=FOLDER"
 _WAS_REMOVED = "It, or its folder, was removed while the command used it"
+_WHEN_REMOVED = "The same command makes anew what is missing"
 ADVICE = {
     errno.ENOSPC: "Make room on the disk",
     errno.EDQUOT: "Make room in your disk quota",
@@ -41,4 +42,5 @@ def describe_write_error(path: Path, error: OSError) -> str:
     """Return the message for an OSError of writing `path`."""
     reason = os.strerror(error.errno) if error.errno else str(error)
     advice = ADVICE.get(error.errno or 0, "Check the disk")
-    return f"{path} cannot be written: {reason}. {advice}. What is finished is kept, and the same command continues."
+    outlook = _WHEN_REMOVED if advice is _WAS_REMOVED else "What is finished is kept, and the same command continues"
+    return f"{path} cannot be written: {reason}. {advice}. {outlook}."

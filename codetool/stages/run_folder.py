@@ -7,19 +7,21 @@ once more. Damaged lines are set aside, and what they recorded is done again.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
 import re
 import shutil
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
+from types import TracebackType
 from typing import IO, Any
 
-from codetool.errors import ConfigError
+from codetool.errors import ConfigError, WriteError
 from codetool.evaluation.error_taxonomy import is_internal
 from codetool.evaluation.result_files import (
     RESULTS,
@@ -35,7 +37,7 @@ from codetool.policies.recorded import CANDIDATE_SHAPE, drop_incomplete_draws
 from codetool.runs import damaged_lines, journal
 from codetool.runs.journal import Journal
 from codetool.runs.record_shape import Shape
-from codetool.runs.write_errors import explain_write_errors
+from codetool.runs.write_errors import describe_write_error, explain_write_errors
 from codetool.stages.fault_journal import FAULTS_FILE
 
 CANDIDATES, TOOL_COUNTS = "candidates.jsonl", "tools.jsonl"
@@ -125,8 +127,7 @@ def open_folder(
     that do not have the shape of their file are set aside. Raises WriteError if the folder is read-only.
     """
     with ExitStack() as stack:
-        lock_folder(path, stack, wait)
-        stack.callback(remove_if_unused, path, tuple(SHAPES))
+        lock_folder(path, stack, wait, tuple(SHAPES))
         if run_log is not None:
             stack.enter_context(run_log)
         for name, shape in (SHAPES | FURTHER_SHAPES).items():
@@ -188,7 +189,47 @@ def _repair_candidates(file: Path, done: Container[str]) -> tuple[dict[str, Any]
     return tuple(dict(record) for record in complete if record["task_id"] not in done)
 
 
-def remove_if_unused(path: Path, journals: Iterable[str]) -> None:
+def lock_folder(path: Path, stack: ExitStack, wait: bool, journals: Sequence[str]) -> None:
+    """Lock the folder until the stack is closed; create it if missing.
+
+    If another run holds the lock, `wait` for it or raise ConfigError. Raises WriteError if the folder is read-only.
+    When the stack is closed, a folder without a record in one of the `journals` is removed; WriteError is raised if
+    something else has removed or replaced the folder meanwhile.
+    """
+    with explain_write_errors(path / LOCK_FILE):
+        path.mkdir(parents=True, exist_ok=True)
+        file = stack.enter_context((path / LOCK_FILE).open("a+"))
+    if (holder := lock_file(file, wait)) is not None:
+        raise ConfigError(
+            f"{path}: another run is writing this result ({holder}). Wait for it, or start a folder of its own with "
+            "fresh=true."
+        )
+    if not os.fstat(file.fileno()).st_nlink:  # the other run has removed the folder
+        lock_folder(path, stack, wait, journals)
+        return
+
+    def leave(kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if _is_at(path / LOCK_FILE, file):
+            with suppress(OSError):  # the folder has become unreadable
+                _remove_if_unused(path, journals)
+        elif error is None or (isinstance(error, Exception) and not isinstance(error, WriteError)):
+            removed = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            raise WriteError(describe_write_error(path, removed)) from error
+
+    stack.push(leave)
+
+
+def _is_at(path: Path, file: IO[str]) -> bool:
+    """Return whether the open file is the one at the path, as far as that can be seen."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+
+
+def _remove_if_unused(path: Path, journals: Iterable[str]) -> None:
     """Remove the empty journals of a run that could not start, and its folder unless that holds logs.
 
     A folder with a record in one of the journals is left as it is.
@@ -205,23 +246,6 @@ def remove_if_unused(path: Path, journals: Iterable[str]) -> None:
 
 def _has_content(file: Path) -> bool:
     return file.is_file() and file.stat().st_size > 0
-
-
-def lock_folder(path: Path, stack: ExitStack, wait: bool) -> None:
-    """Lock the folder until the stack is closed; create it if missing.
-
-    If another run holds the lock, `wait` for it or raise ConfigError. Raises WriteError if the folder is read-only.
-    """
-    with explain_write_errors(path / LOCK_FILE):
-        path.mkdir(parents=True, exist_ok=True)
-        file = stack.enter_context((path / LOCK_FILE).open("a+"))
-    if (holder := lock_file(file, wait)) is not None:
-        raise ConfigError(
-            f"{path}: another run is writing this result ({holder}). Wait for it, or start a folder of its own with "
-            "fresh=true."
-        )
-    if not os.fstat(file.fileno()).st_nlink:  # the other run has removed the folder
-        lock_folder(path, stack, wait)
 
 
 def lock_file(file: IO[str], wait: bool) -> str | None:

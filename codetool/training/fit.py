@@ -36,7 +36,7 @@ def fit(job: TrainJob, rank: int, observer: ProgressObserver | None, measure: Me
     been saved, and CodeToolError if training diverges or ends before all updates have been made.
     """
     last_checkpoint = job.checkpoints / LAST
-    updates_made = _count_updates(last_checkpoint)
+    updates_made = count_updates(last_checkpoint)
     earlier_losses = [
         line["validation_loss"]
         for line in journal.read_records(job.folder / VALIDATIONS)
@@ -73,7 +73,7 @@ def _leave_process_group() -> None:
         torch.distributed.destroy_process_group()
 
 
-def _count_updates(checkpoint: Any) -> int:
+def count_updates(checkpoint: Any) -> int:
     """Return the number of updates made before a checkpoint was written; 0 if the checkpoint does not exist."""
     if checkpoint.is_dir():  # DeepSpeed's
         return int(torch.load(next(checkpoint.rglob("mp_rank_00_model_states.pt")), weights_only=False)["global_step"])

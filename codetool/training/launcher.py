@@ -17,8 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from codetool.errors import CodeToolError
+from codetool.runs.write_errors import explain_write_errors
 from codetool.training.module import MetricsFunction
-from codetool.training.run_callback import LOSSES, VALIDATIONS, ProgressObserver, keep_latest_records
+from codetool.training.run_callback import LOSSES, VALIDATIONS, ProgressObserver, keep_latest_records, require_losses
 from codetool.training.train_job import LAST, TrainJob, set_damaged_checkpoint_aside
 
 OTHER_PROCESS = "codetool.training.other_process"
@@ -31,12 +32,14 @@ def launch_training(job: TrainJob, observer: ProgressObserver, measure: MetricsF
 
     Raises the same errors as `fit`, and CodeToolError if another process fails.
     """
-    from codetool.training.fit import fit
+    from codetool.training.fit import count_updates, fit
 
-    job.checkpoints.mkdir(exist_ok=True)
+    with explain_write_errors(job.checkpoints):
+        job.checkpoints.mkdir(exist_ok=True)
     set_damaged_checkpoint_aside(job.checkpoints / LAST)
     for name in (LOSSES, VALIDATIONS):
         keep_latest_records(job.folder / name)
+    require_losses(job.folder, count_updates(job.checkpoints / LAST))
     if job.devices.count == 1 and job.trainer.strategy in ("auto", "ddp"):
         fit(job, 0, observer, measure)
         return
@@ -81,7 +84,8 @@ def _start_other_processes(
     Their logs, `process-N.log`, are deleted, except those of failed processes when their failure is the error raised.
     """
     file = job.folder / "job.pickle"
-    file.write_bytes(pickle.dumps(job))
+    with explain_write_errors(file):
+        file.write_bytes(pickle.dumps(job))
     started: list[subprocess.Popen[bytes]] = []
     failed_ranks: set[int] = set()
     is_over = threading.Event()

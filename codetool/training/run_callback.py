@@ -6,6 +6,7 @@ import math
 import random
 import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -108,6 +109,16 @@ def keep_latest_records(file: Path, done: float = math.inf) -> None:
     latest = {record["step"]: record for record in records if record["step"] <= done}
     if len(latest) < len(records):
         journal.atomic_write(file, (journal.encode_record(latest[step]) for step in sorted(latest)))
+
+
+def require_losses(folder: Path, done: int) -> None:
+    """Raise ConfigError if a loss until update `done`, that of the last checkpoint, is missing."""
+    file = folder / LOSSES
+    if (recorded := sum(record["step"] <= done for record in journal.read_records(file))) < done:
+        raise ConfigError(
+            f"{file} holds {recorded} of the {done} losses until the last checkpoint. Restore the file from a copy, or "
+            "train anew with fresh=true."
+        )
 
 
 class RunCallback(lightning.Callback):
@@ -232,6 +243,8 @@ class RunCallback(lightning.Callback):
         file = self._job.checkpoints / name
         new_file = file.with_name(f"{name}.new")
         with explain_write_errors(file):
+            # Lightning makes a removed folder anew, without the losses, and hides why a file cannot be created.
+            tempfile.TemporaryFile(dir=file.parent).close()
             try:
                 trainer.save_checkpoint(new_file, weights_only=weights_only)
             except OSError:

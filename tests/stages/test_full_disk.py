@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import shlex
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 from chat_server import ChatServer
 from command_line import ROOT, read_lines, strip_seconds
+from failing_disk import FailingDisk, run_on
 from in_process import evaluate_run, remove_seconds, scripted
 
 from codetool.errors import WriteError
@@ -24,37 +24,8 @@ JOURNALS = ("results", "trees", "candidates", "tools")
 WORDS = ("search=beam", "search.n=2", "limit=2", "concurrency=1")
 
 
-class FailingDisk:
-    """`os` for the module that writes all files of a run; one operation fails, before it or with half of it done."""
-
-    def __init__(self, fails_at: int | None, error: int = errno.ENOSPC) -> None:
-        self.fails_at, self.error = fails_at, error
-        self.operations = 0
-
-    def write(self, descriptor: int, data: bytes) -> int:
-        if self._fails():
-            os.write(descriptor, data[: len(data) // 2])
-            raise OSError(self.error, os.strerror(self.error))
-        return os.write(descriptor, data)
-
-    def fsync(self, descriptor: int) -> None:
-        if self._fails():
-            raise OSError(self.error, os.strerror(self.error))
-        os.fsync(descriptor)
-
-    def _fails(self) -> bool:
-        """Every operation from the failing one on; a full disk stays full."""
-        self.operations += 1
-        return self.fails_at is not None and self.operations >= self.fails_at
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(os, name)
-
-
 def run(outputs: Path, policy: ChatServer, monkeypatch: pytest.MonkeyPatch, disk: FailingDisk) -> None:
-    with monkeypatch.context() as patched:
-        patched.setattr(journal, "os", disk)
-        evaluate_run(outputs, *scripted(policy), *WORDS)
+    run_on(disk, monkeypatch, lambda outputs: evaluate_run(outputs, *scripted(policy), *WORDS), outputs)
 
 
 def content(outputs: Path) -> dict[str, Any]:

@@ -1,4 +1,5 @@
 import os
+import shutil
 import threading
 import time
 from contextlib import ExitStack
@@ -246,7 +247,7 @@ def test_a_folder_in_the_place_of_a_journal_is_one_message(tmp_path: Path, name:
 def test_who_is_refused_is_told_the_process_that_has_the_folder(tmp_path: Path) -> None:
     with open_folder(tmp_path), ExitStack() as stack:
         with pytest.raises(ConfigError, match=rf"{tmp_path}: .*\(process {os.getpid()}\)"):
-            lock_folder(tmp_path, stack, False)
+            lock_folder(tmp_path, stack, False, ())
 
 
 @pytest.mark.parametrize(("log", "kept"), [("", False), ("vLLM: out of memory\n", True)])
@@ -263,3 +264,22 @@ def test_a_run_that_cannot_start_leaves_its_logs_and_nothing_else(
     with open_folder(path) as folder:
         folder.commit(line("a"), tree("a"))
     assert set(read_finished(path)) == {"a"}
+
+
+def test_a_folder_that_another_run_has_made_anew_is_not_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with ExitStack() as other:
+        with pytest.raises(WriteError, match="removed while the command used it"), ExitStack() as own:
+            lock_folder(folder, own, False, tuple(SHAPES))
+            shutil.rmtree(folder)
+            lock_folder(folder, other, False, tuple(SHAPES))
+            raise FileNotFoundError(folder / "metrics.json")
+        assert folder.is_dir()
+    assert not folder.exists()  # it holds nothing
+
+
+def test_an_interrupted_command_is_no_write_error(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), ExitStack() as stack:
+        lock_folder(tmp_path / "run", stack, False, tuple(SHAPES))
+        shutil.rmtree(tmp_path / "run")
+        raise KeyboardInterrupt

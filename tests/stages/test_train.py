@@ -417,3 +417,16 @@ def test_a_damaged_loss_is_one_message(finished: Path, model: Path, data: Path, 
         file.write(b"\0\0\0\n")
     with pytest.raises(ConfigError, match=r"losses\.jsonl: 1 line is damaged: .*Restore the file from a copy"):
         ran(model, data, tmp_path / "outputs")
+
+
+def test_a_checkpoint_without_its_losses_is_one_message(
+    finished: Path, model: Path, data: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(finished, tmp_path / "outputs")
+    [folder] = folders(tmp_path / "outputs")
+    (folder / "metrics.json").unlink()
+    (folder / "losses.jsonl").unlink()
+    with pytest.raises(
+        ConfigError, match=r"losses\.jsonl holds 0 of the \d+ losses until the last checkpoint\. Restore"
+    ):
+        ran(model, data, tmp_path / "outputs")

@@ -90,8 +90,7 @@ def evaluate_prm(config: RunConfig, choices: Mapping[str, str], console: Console
             console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
         return 0
     with ExitStack() as stack:
-        run_folder.lock_folder(path, stack, False)
-        stack.callback(run_folder.remove_if_unused, path, (SCORES_FILE,))
+        run_folder.lock_folder(path, stack, False, (SCORES_FILE,))
         stack.enter_context(log_to_file(path / "log.txt", console, logging.INFO))
         damaged_lines.set_damaged_lines_aside(path / SCORES_FILE, SCORE_SHAPE)
         write_config(config, path)

@@ -69,8 +69,7 @@ def judge(config: RunConfig, choices: Mapping[str, str], console: Console) -> in
         print_other_code(config, path, console)
         return 0
     with ExitStack() as stack:
-        run_folder.lock_folder(path, stack, False)
-        stack.callback(run_folder.remove_if_unused, path, (judged_results.JUDGED_FILE, VOTES_FILE))
+        run_folder.lock_folder(path, stack, False, (judged_results.JUDGED_FILE, VOTES_FILE))
         stack.enter_context(log_to_file(path / "log.txt", console, logging.INFO))
         damaged_lines.set_damaged_lines_aside(path / VOTES_FILE, VOTE_SHAPE)
         write_config(config, path)

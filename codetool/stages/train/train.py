@@ -86,8 +86,7 @@ def train(config: RunConfig, choices: Mapping[str, str], console: Console) -> in
         print_other_code(config, path, console)
         return 0
     with ExitStack() as stack:
-        run_folder.lock_folder(path, stack, False)
-        stack.callback(run_folder.remove_if_unused, path, (LOSSES,))
+        run_folder.lock_folder(path, stack, False, (LOSSES,))
         stack.enter_context(log_to_file(path / "log.txt", console, logging.INFO))
         stack.enter_context(record_session(path, identity, config.settings, get_command()))
         if not _is_finished(path):
