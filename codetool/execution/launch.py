@@ -92,7 +92,7 @@ async def _try_launch(
     use: Sequence[str], missing: dict[str, str], sizes: dict[str, int]
 ) -> tuple[SandboxHandle, LiveProcess]:
     """Start a sandbox with exactly the layers in `use`. Raises _LayerMissingError if one cannot be built."""
-    control, line = Channel(), Channel()
+    control, line, own_mounts = Channel(), Channel(), "namespaces" in use and "seccomp" in use
     home = tempfile.mkdtemp(prefix="codetool-") if "namespaces" not in use else "/scratch"
     first = _spawn(control.peer_socket.fileno(), line.peer_socket.fileno(), home)
     control.peer_socket.close()
@@ -122,19 +122,23 @@ async def _try_launch(
         if isinstance(error, (ClosedError, ProtocolError, TimeoutError)):
             raise SandboxError(f"the sandbox's first process ended before it was ready: {error}") from error
         raise
-    own_mounts = "namespaces" in use and "seccomp" in use
     supervisor = ForkSupervisor(listener[0]) if listener else None
     report = _describe_layers(missing, ready, hello, sizes, own_mounts)
     handle = SandboxHandle(first, control, init or first.pid, sizes["output"], report, supervisor, own_mounts)
     zygote = LiveProcess(handle, line, pid, pidfd)
     handle.register(zygote)
     if own_mounts:
-        try:
-            (await fork_process(zygote)).kill()
-        except (ClosedError, SandboxError) as error:
-            await handle.close()
-            raise _LayerMissingError("namespaces", f"no mount namespace for each branch: {error}") from error
+        await _require_own_mounts(zygote)
     return handle, zygote
+
+
+async def _require_own_mounts(zygote: LiveProcess) -> None:
+    """Make a branch. Raises _LayerMissingError and closes the sandbox if it gets no mount namespace of its own."""
+    try:
+        (await fork_process(zygote)).kill()
+    except (ClosedError, SandboxError) as error:
+        await zygote.handle.close()
+        raise _LayerMissingError("namespaces", f"no mount namespace for each branch: {error}") from error
 
 
 def _spawn(control: int, line: int, home: str) -> subprocess.Popen[bytes]:

@@ -2,8 +2,9 @@
 
 Threat model: model-written code, whether correct, faulty or hostile, must not reach files, environment, network,
 processes or memory outside its own branch, and must not stop the work of other branches. The sandbox does not protect
-against bugs in the kernel. `Sandbox.in_force` lists the layers that are active. To read the code that runs inside the
-sandbox, begin with `inside/pid1.py`.
+against bugs in the kernel. Branches still share the machine and one user: its load, its free memory, the numbering of
+processes and the user's quota of pipe buffers can tell one branch about others, or slow it down. `Sandbox.in_force`
+lists the layers that are active. To read the code that runs inside the sandbox, begin with `inside/pid1.py`.
 """
 
 from __future__ import annotations
