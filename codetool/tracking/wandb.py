@@ -29,6 +29,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as settings
 
 from codetool.credentials.masking import MASK, find_secret_values
+from codetool.credentials.secret_names import is_secret_variable
 from codetool.runs import journal, provenance
 from codetool.tracking.wandb_server import WandbError, check_server, find_api_key
 
@@ -219,13 +220,30 @@ def mask_secrets_in_json(text: str) -> str:
     return text
 
 
+_PASSED_VARIABLES = frozenset(
+    """
+    HOME PATH USER LOGNAME USERNAME SHELL LANG LANGUAGE TZ TMPDIR TEMP TMP NETRC HTTP_PROXY HTTPS_PROXY ALL_PROXY
+    NO_PROXY REQUESTS_CA_BUNDLE CURL_CA_BUNDLE SSL_CERT_FILE SSL_CERT_DIR LD_LIBRARY_PATH VIRTUAL_ENV CONDA_PREFIX
+    """.split()
+)
+_PASSED_PREFIXES = ("WANDB_", "LC_", "XDG_", "PYTHON")
+"""Variables that wandb, Python and the connection need; also in lower case, as proxies often are."""
+
+
 @contextmanager
 def _open_environment(folder: Path, *, with_keys: bool) -> Iterator[dict[str, str]]:
-    """Yield environment variables for wandb that keep all its files inside the folder; its cache is deleted after."""
+    """Yield environment variables for wandb that keep all its files inside the folder; its cache is deleted after.
+
+    Others are left out: any of them may hold a key of another service. `with_keys` adds the key of W&B.
+    """
     cache, staged = folder.resolve() / "cache", folder.resolve() / "staged"
     variables = {"WANDB_DIR": cache, "WANDB_CACHE_DIR": cache, "WANDB_DATA_DIR": staged, "WANDB_ARTIFACT_DIR": staged}
-    secrets: set[str] = set() if with_keys else set(find_secret_values())
-    inherited = {name: value for name, value in os.environ.items() if value not in secrets}
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if (name.upper() in _PASSED_VARIABLES or name.startswith(_PASSED_PREFIXES))
+        and (with_keys or not is_secret_variable(name))
+    }
     cache.mkdir(parents=True, exist_ok=True)
     try:
         yield inherited | {name: str(place) for name, place in variables.items()} | {"WANDB_ERROR_REPORTING": "false"}

@@ -85,7 +85,8 @@ def test_no_canary_leaves_an_evaluation_that_is_judged_and_judged_again(
             *SEARCH, f"logger={tracker}", *endpoint("policy", policy.url, "POLICY_ACCESS"),
             *endpoint("answer", answer.url, "ANSWER_ACCESS"), *judging, "policy.extra_body={user: me}",
         ]  # fmt: skip
-        outcome = run_stage(canaries, tmp_path, *words)
+        with canaries.watch_processes():
+            outcome = run_stage(canaries, tmp_path, *words)
         again = [f"judge_stage.folder={outcome.folder}", "judge_stage.reference=null", f"logger={tracker}"]
         run_stage(canaries, tmp_path, "stage=judge", *judging, "judge.votes=2", *again)
         sent = {
