@@ -62,7 +62,7 @@ def test_the_summary_has_intervals_errors_provenance_and_what_made_it(report: Br
     text = words(report, "#overview")
     for part in (
         "Something to know first.", "25.0\xa0%", "by template", "wrong_tool", "exception:KeyError", "replica", "nobody",
-        "policy tokens out", "seccomp: allow-list", "ab12", "Beam · width 2", "failed internally",
+        "policy tokens out", "seccomp: allow-list", "ab12", "beam · width 2", "failed internally",
     ):  # fmt: skip
         assert part in text, part
 

@@ -178,12 +178,12 @@ function made(run) {
   return list(pairs);
 }
 
-/** Settings in one line; what is null is left out. */
+/** Settings in one line, the chosen option first; what is null is left out. */
 function told(value) {
   if (value === null || typeof value !== "object") return String(value);
   if (Array.isArray(value)) return `[${value.map(told).join(", ")}]`;
-  const parts = Object.entries(value).filter(([name, item]) => !["_target_", "prompt", "second_look"].includes(name) && item !== null)
+  const parts = Object.entries(value).filter(([name, item]) => !["_target_", "_option_", "prompt", "second_look"].includes(name) && item !== null)
     .map(([name, item]) => (typeof item === "object" && !Array.isArray(item) ? `${name}: ${told(item)}` : `${name} ${told(item)}`));
-  const kind = value._target_ && parts.length ? [String(value._target_).split(".").pop()] : [];
-  return [...kind, ...parts].join(" · ");
+  const option = value._option_ ? [String(value._option_)] : [];
+  return [...option, ...parts].join(" · ");
 }
