@@ -23,7 +23,7 @@ def make_program_key(step: Step) -> ProgramKey:
     try:
         if tree is not None:
             return ("tree", ast.dump(tree), step.finished)
-    except (RecursionError, MemoryError):
+    except (RecursionError, MemoryError, ValueError):  # too deep, or an integer of more digits than Python prints
         pass
     return ("code", step.code.strip(), step.finished)
 
