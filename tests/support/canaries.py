@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
 import threading
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ class Canaries:
 
         return answer
 
-    @contextmanager
+    @contextlib.contextmanager
     def watch_processes(self) -> Iterator[None]:
         """Look at all processes again and again while the context is open, for stages that ask no server."""
         done = threading.Event()
@@ -87,7 +87,11 @@ class Canaries:
 
     def look_at_processes(self) -> None:
         """Keep the command lines and environments of all processes below this one."""
+        own_command = Path("/proc/self/cmdline").read_bytes()
         for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(OSError):
+                if Path(f"/proc/{process.pid}/cmdline").read_bytes() == own_command:
+                    continue  # it was forked a moment ago and still is what this process is
             for name in ("cmdline", "environ"):
                 try:
                     self.processes[f"{process.pid} {name}"] = Path(f"/proc/{process.pid}/{name}").read_bytes()
