@@ -71,6 +71,13 @@ def test_a_hostile_command_line_is_one_message_or_valid(words: list[str]) -> Non
 
 @pytest.mark.slow
 @given(overrides())
+@settings(RUN, max_examples=300)
+def test_three_hundred_hostile_command_lines(words: list[str]) -> None:
+    check(words)
+
+
+@pytest.mark.exhaustive
+@given(overrides())
 @settings(RUN, max_examples=2000)
 def test_two_thousand_hostile_command_lines(words: list[str]) -> None:
     check(words)

@@ -72,13 +72,15 @@ def test_a_run_whose_disk_fails_continues_when_the_disk_does(
     check_failure(tmp_path, policy, monkeypatch, FailingDisk(operations // 3, error), equal)
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    "step", [pytest.param(7, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.exhaustive)]
+)
 def test_the_disk_may_be_full_at_every_write(
-    tmp_path: Path, policy: ChatServer, monkeypatch: pytest.MonkeyPatch, expected: Any
+    tmp_path: Path, policy: ChatServer, monkeypatch: pytest.MonkeyPatch, expected: Any, step: int
 ) -> None:
     equal, operations = expected
     assert operations > 20
-    for number in range(1, operations):  # the last one flushes the names in the folder, which may fail
+    for number in range(1, operations, step):  # the last one flushes the names in the folder, which may fail
         check_failure(tmp_path, policy, monkeypatch, FailingDisk(number), equal)
 
 

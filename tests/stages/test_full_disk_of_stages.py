@@ -137,6 +137,12 @@ def stage(
     return Stage(run, content(tmp_path / "undisturbed"), disk.operations)
 
 
+EVERY_WRITE = pytest.mark.parametrize(
+    "step", [pytest.param(7, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.exhaustive)]
+)
+"""Fail at every seventh write of a command in the slow tier, and at every single one in `pytest -m exhaustive`."""
+
+
 def check_journals(outputs: Path) -> None:
     for file in outputs.rglob("*.jsonl"):
         assert list(journal.read_records(file)) == [json.loads(line) for line in file.read_bytes().splitlines()]
@@ -148,9 +154,9 @@ def check_repetition(stage: Stage, outputs: Path) -> None:
     shutil.rmtree(outputs)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES[1:], indirect=True)  # `test_full_disk.py` has evaluate
-@pytest.mark.parametrize(("error", "step"), [(errno.ENOSPC, 1), (errno.EIO, 4)])
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO])
+@EVERY_WRITE
 def test_a_disk_that_fails_at_every_write(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int, step: int
 ) -> None:
@@ -164,28 +170,30 @@ def test_a_disk_that_fails_at_every_write(
         check_repetition(stage, outputs)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES, indirect=True)
-def test_a_folder_that_vanishes_at_every_write(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@EVERY_WRITE
+def test_a_folder_that_vanishes_at_every_write(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
     outputs = tmp_path / "outputs"
-    for number in range(1, stage.operations):
+    for number in range(1, stage.operations, step):
         disk = DiskWithAnEvent(number, lambda: shutil.rmtree(outputs))
         with pytest.raises(WriteError, match="removed while the command used it"):
             run_on(disk, monkeypatch, stage.run, outputs)
         check_repetition(stage, outputs)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 @pytest.mark.parametrize("stage", ["judge", "evaluate_prm", "train"], indirect=True)  # no sandbox, which may not start
+@EVERY_WRITE
 def test_a_folder_that_becomes_read_only_at_every_write(
-    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     """The process loses the right to create files; journals that are open stay writable."""
     outputs = tmp_path / "outputs"
     for path in (tmp_path / "inputs").rglob("*"):
         path.chmod(0o755)  # all that is read stays readable
-    for number in range(1, stage.operations - 1):
+    for number in range(1, stage.operations - 1, step):
         disk = DiskWithAnEvent(number, lambda: os.seteuid(NOBODY))
         try:
             with pytest.raises(WriteError, match="Permission denied. Make it writable"):
