@@ -28,8 +28,8 @@ from codetool.execution.process_status import measure_exact_memory, measure_memo
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.1
-"""Seconds between two looks at the processes."""
+LOOK_SECONDS, CLOSE_LOOK_SECONDS = 0.1, 0.02
+"""Seconds between two looks at the processes, and while they use more than half of the limit."""
 ROOM_SECONDS = 0.05
 """Seconds between two looks of a step that waits for room."""
 RUNNING_VALID_SECONDS, IDLE_VALID_SECONDS = 0.5, 5.0
@@ -85,10 +85,9 @@ class MemoryLimit:
         """Number of steps that are run again, each with room for all that it may allocate."""
 
     async def watch(self) -> None:
-        """Enforce the limit every LOOK_SECONDS."""
+        """Enforce the limit every LOOK_SECONDS, every CLOSE_LOOK_SECONDS while more than half of it is used."""
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            self.enforce()
+            await asyncio.sleep(CLOSE_LOOK_SECONDS if self.enforce() > self.limit // 2 else LOOK_SECONDS)
 
     @asynccontextmanager
     async def wait_for_room(self) -> AsyncIterator[None]:
@@ -102,12 +101,13 @@ class MemoryLimit:
         finally:
             self._reserved -= 1
 
-    def enforce(self) -> None:
-        """Evict idle processes and then kill the largest running one until the limit is kept."""
+    def enforce(self) -> int:
+        """Evict idle processes, then kill the largest running ones, until the limit is kept; returns the bytes used."""
         usage = self._measure()
         excess = self._find_excess(usage, self.limit)
+        used = self.limit + excess
         if excess <= 0:
-            return
+            return used
         excess -= self._evict(usage, excess)
         running = [process for process in usage if process.alive and process.active_operations]
         running.sort(key=lambda process: (process.protected, -usage[process]))
@@ -116,6 +116,7 @@ class MemoryLimit:
                 break
             excess -= usage[process]
             self._stop(process, usage[process])
+        return used
 
     def _make_room(self) -> bool:
         """Evict idle processes until one more process has room; whether it has."""

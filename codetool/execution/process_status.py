@@ -26,7 +26,7 @@ kernel does not report it (before Linux 6.15). `running`: it has not ended."""
 
 BRANCH_NICENESS = 10
 """Niceness of the session of a branch whose step runs long; it gets a ninth of the CPU time of one that has 0."""
-YIELD_SECONDS = 1.0
+YIELD_SECONDS = 0.1
 """Seconds after which a step runs long."""
 
 _EXITING = 0x4
