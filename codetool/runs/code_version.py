@@ -9,13 +9,13 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
-import os
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from codetool.runs.host import select_variables
 from codetool.runs.identity import PACKAGE_PREFIX, TARGET_KEY
 
 PACKAGE_FOLDER = Path(__file__).parents[1]
@@ -106,8 +106,7 @@ def read_git_state(folder: Path) -> tuple[str | None, bool | None]:
 
 def _run_git(folder: Path, *arguments: str) -> str | None:
     """Run git and return its output, None if it fails. It is run once more if something has killed it."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    environment |= {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+    environment = {**select_variables(), "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     command = ["git", "-c", "core.fsmonitor=false", "-c", "core.quotepath=false", "-C", str(folder), *arguments]
     try:
         completed = _run_in_environment(command, environment)

@@ -13,6 +13,8 @@ from typing import Any
 
 NVIDIA_FOLDER = Path("/proc/driver/nvidia")
 GPU_SECONDS = 5.0
+PASSED_VARIABLES = ("PATH", "HOME", "XDG_CONFIG_HOME", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT")
+"""Environment variables that programs of the system, git and nvidia-smi, are started with."""
 
 
 def describe_host() -> dict[str, Any]:
@@ -65,13 +67,24 @@ def _list_gpus() -> list[str]:
     return names or _query_nvidia_smi()
 
 
+def select_variables() -> dict[str, str]:
+    """Return the environment variables that a program of the system needs; any other may hold a key."""
+    return {name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ}
+
+
 def _query_nvidia_smi() -> list[str]:
     if (executable := shutil.which("nvidia-smi")) is None:
         return []
     command = [executable, "--query-gpu=name", "--format=csv,noheader"]
     try:
         completed = subprocess.run(
-            command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=GPU_SECONDS, check=False
+            command,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=GPU_SECONDS,
+            check=False,
+            env=select_variables(),
         )
     except (OSError, subprocess.SubprocessError):
         return []
