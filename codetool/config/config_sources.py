@@ -152,6 +152,20 @@ def is_group(name: str) -> bool:
     )
 
 
+def read_option_package(group: str, option: str) -> str:
+    """Return the place of an option's settings, as the `# @package` line of its file says: the group without one."""
+    for source in get_loader().get_sources():
+        if source.available() and source.is_config(f"{group}/{option}"):
+            return source.load_config(f"{group}/{option}").header.get("package") or group
+    return group
+
+
+def takes_several_options(group: str) -> bool:
+    """Whether a list can choose several options of a group: the settings of each are in a place of its own."""
+    packages = (read_option_package(group, option) for option in list_options(group))
+    return any(package.startswith(f"{group}.") for package in packages)
+
+
 def load_config_file(path: str) -> DictConfig | None:
     """Load a YAML file with its defaults list, such as `stage/train`; None if there is none."""
     for source in get_loader().get_sources():

@@ -15,7 +15,13 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from codetool.config.config_sources import is_group, list_options, map_names_to_stages
+from codetool.config.config_sources import (
+    is_group,
+    list_options,
+    map_names_to_stages,
+    read_option_package,
+    takes_several_options,
+)
 from codetool.config.renamed_settings import find_current_name, suggest_current_name
 from codetool.tools.secrets import HOW_TO_ADD, is_pasted_key
 
@@ -93,12 +99,28 @@ def explain_wrong_choice(override: str) -> str | None:
     if group == "hydra/sweeper" and value != "basic":
         return f"{override}: {NO_SWEEPER}."
     options, name = list_options(group), parsed.get_key_element()
+    if isinstance(value, list) and takes_several_options(group):
+        return _explain_wrong_list(override, name, value, group)
     if isinstance(value, str) and value in options:
         return None
     if not isinstance(value, str) or not value:
         shown_override = "a list" if isinstance(value, list) else repr(value) if value is not None else "null"
         return f"{override}: {name} takes the name of one option, not {shown_override}. Allowed: {', '.join(options)}."
     return f"{override}: {name} has no option {value!r}. Allowed: {', '.join(options)}.{_suggest(value, options)}"
+
+
+def _explain_wrong_list(override: str, name: str, chosen: list[Any], group: str) -> str | None:
+    """Explain why a list cannot choose the options of a group that takes several; None if it can."""
+    options = list_options(group)
+    for value in chosen:
+        if value not in options:
+            suggestion = _suggest(str(value), options)
+            return f"{override}: {name} has no option {value!r}. Allowed: {', '.join(options)}.{suggestion}"
+        if chosen.count(value) > 1:
+            return f"{override}: names {value} more than once."
+    if alone := [value for value in chosen if read_option_package(group, value) == group and len(chosen) > 1]:
+        return f"{override}: {alone[0]} stands alone, {name}={alone[0]}, or is left out of the list."
+    return None
 
 
 def _explain_hydra_setting(override: str, parsed: Override) -> str | None:
@@ -151,6 +173,9 @@ def _explain_unknown_key(override: str, config: DictConfig, error: Exception) ->
     parent_name = parent or "the top level"
     if parent and not siblings and is_group(parent):
         return f"{override}: the chosen {parent} has no options. Choose another one with {parent}=…"
+    group, _, option = parent.rpartition(".")
+    if not siblings and is_group(group) and takes_several_options(group) and option in list_options(group):
+        return f"{override}: {option} is not chosen. Choose it with {group}={option} or {group}=[{option},…]."
     if not siblings:
         return f"{override}: no such option: there is no {parent}.{_suggest(name, known_keys)}"
     return f"{override}: no such option. {parent_name} has: {', '.join(siblings)}.{_suggest(name, known_keys)}"

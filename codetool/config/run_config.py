@@ -23,6 +23,7 @@ from codetool.interfaces import (
     Benchmark,
     ExecutorOption,
     Judge,
+    LoggerOption,
     PolicyOption,
     PrintedAnswer,
     PRMOption,
@@ -30,7 +31,6 @@ from codetool.interfaces import (
     SearchStrategy,
     Simulator,
     ToolsOption,
-    Tracker,
 )
 from codetool.runs.operational import OPERATIONAL_KEY, Operational
 
@@ -43,7 +43,7 @@ PROTOCOLS: dict[str, Any] = {
     "tools": ToolsOption,
     "executor": ExecutorOption,
     "simulator": Simulator,
-    "logger": Tracker,
+    "logger": Mapping[str, LoggerOption],
     "answer": AnswerOption | PrintedAnswer,
     "judge": Judge,
 }
@@ -89,7 +89,7 @@ class RunConfig:
     budget: SkipValidation[Any]
     vllm: SkipValidation[Any]
     simulator: SkipValidation[Simulator]
-    logger: Annotated[SkipValidation[Tracker], Operational]
+    logger: Annotated[Mapping[str, SkipValidation[LoggerOption]], Operational] = field(default_factory=dict)
     # The following belong to some stages only, as `conf/stage/` says, and are None or empty for others.
     reuse: Annotated[tuple[Path, ...], Operational] = ()
     export: Annotated[Literal["reference"] | None, Operational] = None
@@ -113,6 +113,17 @@ class RunConfig:
         if not str(outputs or "").strip():
             raise ValueError("name the folder that run folders are made in")
         return outputs
+
+    @field_validator("logger", mode="before")
+    @classmethod
+    def _reject_non_loggers(cls, loggers: Any) -> Any:
+        for name, logger in loggers.items():
+            if not callable(getattr(logger, "start", None)):
+                raise ValueError(
+                    f"{name} is no logger. Choose loggers by name, logger=[wandb,csv], and set their settings as "
+                    f"logger.wandb.NAME=VALUE.{suggest_current_name(f'logger.{name}')}"
+                )
+        return loggers
 
     @field_validator("reuse", mode="before")
     @classmethod

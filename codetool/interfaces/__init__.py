@@ -5,7 +5,7 @@ needs a resource (a client, a model, a process) has `open()`, an asynchronous co
 Import every Protocol from this package; the modules group them.
 """
 
-from codetool.interfaces.evaluation import AnswerOption, Benchmark, Judge, PrintedAnswer, Tracker
+from codetool.interfaces.evaluation import AnswerOption, Benchmark, Judge, LoggerOption, PrintedAnswer
 from codetool.interfaces.models import (
     ModelServers,
     Policy,
@@ -31,6 +31,7 @@ __all__ = [
     "Expand",
     "Interpreter",
     "Judge",
+    "LoggerOption",
     "ModelServers",
     "PRMOption",
     "Policy",
@@ -46,7 +47,6 @@ __all__ = [
     "ToolSessionFactory",
     "ToolSource",
     "ToolsOption",
-    "Tracker",
     "Trainable",
     "TrainablePRM",
 ]

@@ -99,9 +99,9 @@ class PrintedAnswer(Protocol):
         ...
 
 
-class Tracker(Protocol):
-    """Uploads finished runs to a service such as W&B."""
+class LoggerOption(Protocol):
+    """Settings of a place where runs are logged besides their folder, such as W&B."""
 
-    def record(self, run: Any) -> Any:
-        """Upload a run folder. Returns the outcome, or None if there is nothing to report."""
+    def start(self, run: Any) -> Any:
+        """Start to log a run, a `RunInfo`. Returns its `RunLogger`; both are in `codetool.tracking`."""
         ...

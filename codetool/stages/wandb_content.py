@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from codetool.config.run_config import RunConfig
 from codetool.evaluation import judged_results
 from codetool.evaluation.judged_results import load_result_lines
 from codetool.runs import journal
-from codetool.tracking.wandb import RunContent, SyncStatus, Table, TrackedRun
+from codetool.tracking.run_content import RunContent, RunInfo, SyncStatus, Table
+from codetool.tracking.run_loggers import RunLoggers, start_run_loggers
 
 log = logging.getLogger(__name__)
 
@@ -23,15 +25,22 @@ MAX_CELL_CHARS = 10_000
 """Maximum length of a text in a table."""
 
 
-def log_result(
-    config: RunConfig, choices: Mapping[str, str], folder: Path, tags: Sequence[str], content: RunContent
-) -> SyncStatus | None:
-    """Log a result to the tracker, outside a sweep, and report the outcome in the log."""
+@contextmanager
+def start_stage_loggers(
+    config: RunConfig, choices: Mapping[str, str], folder: Path, tags: Sequence[str]
+) -> Iterator[RunLoggers]:
+    """Start the loggers of a stage's run, outside a sweep, and yield them; they end with the context."""
     group = choices["experiment"] if choices["experiment"] != "none" else None
-    tracked: SyncStatus | None = config.logger.record(TrackedRun(folder, group, config.stage, tags, content))
-    if tracked:
-        log.log(logging.WARNING if tracked.is_warning else logging.INFO, tracked.message)
-    return tracked
+    with start_run_loggers(config.logger, RunInfo(folder, group, config.stage, tags)) as loggers:
+        yield loggers
+
+
+def log_result(loggers: RunLoggers, content: RunContent) -> SyncStatus | None:
+    """Log a result, end the loggers, and report the outcome of an upload in the log."""
+    status = loggers.finish(content)
+    if status:
+        log.log(logging.WARNING if status.is_warning else logging.INFO, status.message)
+    return status
 
 
 def build_task_content(folder: Path, tasks: Sequence[str]) -> RunContent:

@@ -18,11 +18,11 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
 from pydantic import ConfigDict, Field
@@ -31,7 +31,11 @@ from pydantic.dataclasses import dataclass as settings
 from codetool.credentials.masking import MASK, find_secret_values
 from codetool.credentials.secret_names import is_secret_variable
 from codetool.runs import journal, provenance
+from codetool.tracking.run_content import RunContent, RunInfo, SyncStatus
 from codetool.tracking.wandb_server import WandbError, check_server, find_api_key
+
+if TYPE_CHECKING:
+    from pytorch_lightning.loggers import Logger
 
 log = logging.getLogger(__name__)
 
@@ -45,63 +49,9 @@ UPLOAD_RETRY_SETTINGS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table of plain values."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Any]]
-
-
-@dataclass(frozen=True)
-class RunContent:
-    """The values, tables and curves that a W&B run shows."""
-
-    values: Mapping[str, float]
-    """Final values by their W&B names."""
-    tables: Mapping[str, Table]
-    curves: Sequence[Mapping[str, float]] = ()
-    """Points of curves, each with an ascending `step`; points with the same step are merged."""
-    report: Path | None = None
-    """HTML file that is stored as an artifact of the run."""
-
-
-@dataclass(frozen=True)
-class TrackedRun:
-    """A result to be logged to W&B."""
-
-    folder: Path
-    """The run folder. Its name is the W&B run's id, and its `config.yaml` the W&B run's configuration."""
-    group: str | None
-    """Name of the experiment or sweep that the run belongs to."""
-    stage: str
-    tags: Sequence[str]
-    """Tags of the W&B run, such as the benchmark, search, policy and PRM."""
-    content: RunContent
-    upload: bool = True
-    """Whether to upload the run; False keeps it offline."""
-
-
-@dataclass(frozen=True)
-class SyncStatus:
-    """Result of an upload: a message, whether it is a warning, and the offline run that is not uploaded yet, if any."""
-
-    message: str
-    is_warning: bool = False
-    offline_folder: Path | None = None
-
-
 @settings(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class NoTracker:
-    """The option without tracking: results stay in their run folder."""
-
-    def record(self, run: TrackedRun) -> None:
-        """Do nothing."""
-
-
-@settings(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class WandBTracker:
-    """Logs results to W&B. Its fields are the options of `logger=wandb`."""
+class WandBLogger:
+    """Settings of `logger=wandb`, which logs runs to W&B."""
 
     project: str
     """W&B project."""
@@ -112,7 +62,11 @@ class WandBTracker:
     upload_timeout: Annotated[float, Field(gt=0)]
     """Maximum duration of an upload in seconds."""
 
-    def record(self, run: TrackedRun) -> SyncStatus | None:
+    def start(self, run: RunInfo) -> WandBRun:
+        """Start to log a run."""
+        return WandBRun(self, run)
+
+    def record(self, run: RunInfo, content: RunContent) -> SyncStatus | None:
         """Write the W&B run if the results have changed, and upload it if possible. Raises no Exception.
 
         Returns None if WANDB_MODE disables W&B.
@@ -121,7 +75,7 @@ class WandBTracker:
         if mode == "disabled":
             return None
         try:
-            status = self._write_offline_run(run)
+            status = self._write_offline_run(run, content)
             return self._sync_if_possible(run.folder / "wandb", status, run.upload, mode in ("offline", "dryrun"))
         except Exception as problem:  # the results are on the disk, so no problem of W&B may make the run fail
             log.debug("W&B", exc_info=True)
@@ -129,13 +83,13 @@ class WandBTracker:
                 f"W&B: not written, {problem}. The results are; logger=none leaves W&B out.", is_warning=True
             )
 
-    def _write_offline_run(self, run: TrackedRun) -> dict[str, str]:
+    def _write_offline_run(self, run: RunInfo, content: RunContent) -> dict[str, str]:
         """Write the offline run unless the current one is up to date, and return its status.
 
         The status holds the name of the offline run's `folder`, the `base_url` of its server, a `digest` of its content
         and, after an upload, the `address` of its web page.
         """
-        text = mask_secrets_in_json(json.dumps(self._build_payload(run), default=str))
+        text = mask_secrets_in_json(json.dumps(self._build_payload(run, content), default=str))
         digest = hashlib.sha256(text.encode()).hexdigest()
         record = run.folder / "wandb" / STATUS_FILE
         status: dict[str, str] = json.loads(record.read_text()) if record.is_file() else {}
@@ -152,8 +106,7 @@ class WandBTracker:
         journal.atomic_write(record, [json.dumps(status).encode()])
         return status
 
-    def _build_payload(self, run: TrackedRun) -> dict[str, Any]:
-        content = run.content
+    def _build_payload(self, run: RunInfo, content: RunContent) -> dict[str, Any]:
         return {
             "project": self.project,
             "entity": self.entity,
@@ -199,6 +152,30 @@ class WandBTracker:
             raise WandbError(f"the upload failed, {' '.join(output.split())[-200:]}")
         match = re.search(r"https?://\S+/runs/[^\s/]+", output)
         return match.group() if match else None
+
+
+class WandBRun:
+    """The W&B run of a run folder, written when the run ends: its curves are read from the run folder."""
+
+    def __init__(self, settings: WandBLogger, run: RunInfo) -> None:
+        """Store what the W&B run is about."""
+        self._settings, self._run = settings, run
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Do nothing: the journals of the run folder hold the curves."""
+
+    def finish(self, content: RunContent) -> SyncStatus | None:
+        """Write the W&B run and upload it if possible."""
+        return self._settings.record(self._run, content)
+
+    def stop(self, exit_code: int) -> None:
+        """Do nothing: a run without a result has no W&B run."""
+
+    def to_lightning(self) -> Logger:
+        """Return the Lightning logger that logs to this run."""
+        from codetool.tracking.lightning_logger import LightningRunLogger
+
+        return LightningRunLogger(self, self._run.folder, "wandb")
 
 
 def build_run_config(folder: Path) -> dict[str, Any]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytorch_lightning as lightning
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from pytorch_lightning.loggers import Logger
 
 from codetool.errors import CodeToolError
 from codetool.runs import journal
@@ -28,12 +29,19 @@ from codetool.training.train_job import LAST, TrainJob
 from codetool.training.trainable_model import TrainableModel
 
 
-def fit(job: TrainJob, rank: int, observer: ProgressObserver | None, measure: MetricsFunction | None) -> None:
+def fit(
+    job: TrainJob,
+    rank: int,
+    observer: ProgressObserver | None,
+    measure: MetricsFunction | None,
+    loggers: Sequence[Logger] = (),
+) -> None:
     """Train to the end, resuming from the last checkpoint if there is one.
 
     `observer` is told the progress and is None in all processes but the first; `measure` computes the validation
-    metrics of a PRM. Raises KeyboardInterrupt after Ctrl-C or SIGTERM, once the state of the last complete update has
-    been saved, and CodeToolError if training diverges or ends before all updates have been made.
+    metrics of a PRM; `loggers` log every update and validation. Raises KeyboardInterrupt after Ctrl-C or SIGTERM, once
+    the state of the last complete update has been saved, and CodeToolError if training diverges or ends before all
+    updates have been made.
     """
     last_checkpoint = job.checkpoints / LAST
     updates_made = count_updates(last_checkpoint)
@@ -54,7 +62,7 @@ def fit(job: TrainJob, rank: int, observer: ProgressObserver | None, measure: Me
             signals.listen(stack)
             training_log = TrainingLog(job.folder, updates_made, observer, stack) if observer else None
             module = SFT(lambda: _load_model(job, module), job.settings, job.labels, updates, measure)
-            trainer = _make_trainer(job, RunCallback(job, training_log, signals, earlier_losses))
+            trainer = _make_trainer(job, RunCallback(job, training_log, signals, earlier_losses), loggers)
             trainer.fit(module, job.data(rank), ckpt_path=last_checkpoint if updates_made else None, weights_only=False)
     except Interrupted:
         raise KeyboardInterrupt from None
@@ -80,7 +88,7 @@ def count_updates(checkpoint: Any) -> int:
     return int(torch.load(checkpoint, weights_only=True, mmap=True)["global_step"]) if checkpoint.is_file() else 0
 
 
-def _make_trainer(job: TrainJob, callback: RunCallback) -> lightning.Trainer:
+def _make_trainer(job: TrainJob, callback: RunCallback, loggers: Sequence[Logger]) -> lightning.Trainer:
     return lightning.Trainer(
         accelerator=job.devices.device,
         devices=job.devices.count,
@@ -95,7 +103,8 @@ def _make_trainer(job: TrainJob, callback: RunCallback) -> lightning.Trainer:
         callbacks=[callback],
         plugins=[LightningEnvironment()],
         default_root_dir=job.folder,
-        logger=False,
+        logger=list(loggers),
+        log_every_n_steps=1,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,

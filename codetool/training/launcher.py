@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from pytorch_lightning.loggers import Logger
+
 from codetool.errors import CodeToolError
 from codetool.runs.write_errors import explain_write_errors
 from codetool.training.module import MetricsFunction
@@ -27,8 +29,10 @@ JOIN_TIMEOUT = 10.0
 """Seconds that rank 0 has to raise an error by itself after another process failed; then it is ended."""
 
 
-def launch_training(job: TrainJob, observer: ProgressObserver, measure: MetricsFunction | None) -> None:
-    """Train with one process per device of the job.
+def launch_training(
+    job: TrainJob, observer: ProgressObserver, measure: MetricsFunction | None, loggers: Sequence[Logger] = ()
+) -> None:
+    """Train with one process per device of the job; `loggers` are Lightning's, of the first process.
 
     Raises the same errors as `fit`, and CodeToolError if another process fails.
     """
@@ -41,11 +45,11 @@ def launch_training(job: TrainJob, observer: ProgressObserver, measure: MetricsF
         keep_latest_records(job.folder / name)
     require_losses(job.folder, count_updates(job.checkpoints / LAST))
     if job.devices.count == 1 and job.trainer.strategy in ("auto", "ddp"):
-        fit(job, 0, observer, measure)
+        fit(job, 0, observer, measure, loggers)
         return
     with _set_rendezvous(job.devices.count) as environment, _start_other_processes(job, environment) as others:
         try:
-            fit(job, 0, observer, measure)
+            fit(job, 0, observer, measure, loggers)
         except CodeToolError:  # which says more than what other processes make of it
             raise
         except Exception as error:

@@ -55,6 +55,8 @@ class SFT(lightning.LightningModule):
         super().__init__()
         self._load, self._settings, self._labels, self._updates = load, settings, labels, updates
         self._measure = measure
+        self.grad_norm: float | None = None
+        """Norm of the gradients of the last update, before they were clipped; None where DeepSpeed clips them."""
         self.trained: TrainableModel
 
     def configure_model(self) -> None:
@@ -125,7 +127,8 @@ class SFT(lightning.LightningModule):
         if self.trainer.gradient_clip_val is None:  # which DeepSpeed's engine is given, since it clips itself
             weights = [weight for weight in self.parameters() if weight.grad is not None]
             norm = torch.nn.utils.clip_grad_norm_(weights, self._settings.max_grad_norm)
-            if not math.isfinite(norm.full_tensor() if hasattr(norm, "full_tensor") else norm):  # a DTensor, of FSDP
+            self.grad_norm = float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)  # a DTensor, of FSDP
+            if not math.isfinite(self.grad_norm):
                 raise DivergedError(self.trainer.global_step + 1, self._settings.learning_rate)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

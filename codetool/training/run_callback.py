@@ -165,16 +165,19 @@ class RunCallback(lightning.Callback):
         self._require_finite(loss)
         if self._record:
             now = time.monotonic()
-            self._record.update(
-                {
-                    "step": self._step,
-                    "loss": loss / batch.total_weight,
-                    "learning_rate": self._rate,
-                    "tokens": int(tokens),
-                    "examples": int(examples),
-                    "seconds": round(now - self._since, 3),
-                }
-            )
+            seconds = now - self._since
+            line = {
+                "step": self._step,
+                "loss": loss / batch.total_weight,
+                "learning_rate": self._rate,
+                "tokens": int(tokens),
+                "examples": int(examples),
+                "seconds": round(seconds, 3),
+            }
+            self._record.update(line)
+            gradients = {} if module.grad_norm is None else {"grad_norm": module.grad_norm}
+            rates = {"learning_rate": self._rate, "tokens_per_second": tokens / seconds}
+            _log(trainer, "train", {"loss": line["loss"], **rates, **gradients}, self._step)
         self._sums = [0.0, 0.0, 0.0]
         if self._is_validation_due(trainer, index):
             self._validate(trainer, module)
@@ -230,6 +233,7 @@ class RunCallback(lightning.Callback):
         self._losses.append(loss)
         if self._record:
             self._record.validation({"step": self._step, **metrics})
+            _log(trainer, "validation", metrics, self._step)
         if is_out_of_patience(self._losses, self._job.settings.early_stopping_patience):
             trainer.should_stop = True
 
@@ -254,6 +258,13 @@ class RunCallback(lightning.Callback):
                 if file.is_dir():
                     shutil.rmtree(file)
                 new_file.replace(file)
+
+
+def _log(trainer: Any, part: str, metrics: Mapping[str, float | None], step: int) -> None:
+    """Log metrics to the trainer's loggers as `part/name`."""
+    values = {f"{part}/{name}": value for name, value in metrics.items() if value is not None}
+    for logger in trainer.loggers:
+        logger.log_metrics(values, step)
 
 
 def is_out_of_patience(losses: list[float], patience: int | None) -> bool:

@@ -31,7 +31,8 @@ def refuse(monkeypatch: pytest.MonkeyPatch, *words: str) -> str:
 @pytest.mark.parametrize(
     "setting",
     [
-        "policy.extra_body.user", "policy.extra_body.headers.x", "policy.model", "logger.project", "logger.entity",
+        "policy.extra_body.user", "policy.extra_body.headers.x", "policy.model",
+        "logger.wandb.project", "logger.wandb.entity",
         "policy.prompt.instruction", "vllm.arguments", "tools.recordings", "outputs",
     ],
 )  # fmt: skip

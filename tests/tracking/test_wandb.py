@@ -25,7 +25,8 @@ from codetool.stages.wandb_content import (
     build_task_content,
     build_training_content,
 )
-from codetool.tracking.wandb import NoTracker, SyncStatus, TrackedRun, WandBTracker
+from codetool.tracking.run_content import RunContent, RunInfo, SyncStatus
+from codetool.tracking.wandb import WandBLogger
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 
@@ -76,14 +77,19 @@ def write(folder: Path, lines: list[dict[str, Any]]) -> None:
 
 
 def record(folder: Path, *, connect: float = 1.0, upload: float = 20.0) -> SyncStatus:
-    run = TrackedRun(folder, "sweep-1", "evaluate", ["tmdb", "beam"], build_task_content(folder, ["a", "b"]))
-    tracked = tracker(connect=connect, upload=upload).record(run)
+    run = RunInfo(folder, "sweep-1", "evaluate", ["tmdb", "beam"])
+    content = build_task_content(folder, ["a", "b"])
+    tracked = settings(connect=connect, upload=upload).start(run).finish(content)
     assert tracked is not None
     return tracked
 
 
-def tracker(*, connect: float = 1.0, upload: float = 20.0) -> WandBTracker:
-    return WandBTracker(project="codetool", entity=None, connect_timeout=connect, upload_timeout=upload)
+def settings(*, connect: float = 1.0, upload: float = 20.0) -> WandBLogger:
+    return WandBLogger(project="codetool", entity=None, connect_timeout=connect, upload_timeout=upload)
+
+
+def log(folder: Path, stage: str, content: RunContent) -> None:
+    settings().start(RunInfo(folder, None, stage, [])).finish(content)
 
 
 def offline_run(folder: Path) -> Path:
@@ -131,7 +137,7 @@ def test_a_training_has_its_curves_by_update(folder: Path) -> None:
     metrics = {"metrics": {"validation_loss": 0.6, "auroc": None}, "loss": 0.5, "updates": 3, "best_step": 3}
     (folder / "metrics.json").write_text(json.dumps(metrics | {"counts": {"examples": 12}}))
 
-    tracker().record(TrackedRun(folder, None, "train", ["prm", "lora"], build_training_content(folder)))
+    log(folder, "train", build_training_content(folder))
 
     written = read(offline_run(folder))
     assert [written.history[step]["train/loss"] for step in (1, 2, 3)] == [1.0, 0.5, 1.0 / 3]
@@ -147,7 +153,7 @@ def test_a_measured_prm_has_its_metrics_and_its_reliability(folder: Path) -> Non
     content = {"metrics": {"auroc": metric}, "pairwise_accuracy_by_depth": {"1": metric}, "reliability": [each]}
     (folder / "metrics.json").write_text(json.dumps(content | {"tasks": 3, "groups": 4, "steps": 9}))
 
-    tracker().record(TrackedRun(folder, None, "evaluate_prm", ["prm"], build_prm_content(folder)))
+    log(folder, "evaluate_prm", build_prm_content(folder))
 
     written = read(offline_run(folder))
     numbers = {"auroc": 0.7, "auroc_low": 0.6, "pairwise_accuracy/step_1_high": 0.8, "data/steps": 9}
@@ -265,27 +271,23 @@ def test_a_server_that_refuses_is_named(folder: Path, monkeypatch: pytest.Monkey
 
 
 def test_wandb_mode_is_respected(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = TrackedRun(folder, None, "evaluate", [], build_task_content(folder, ["a", "b"]))
+    run = settings().start(RunInfo(folder, None, "evaluate", []))
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    assert WandBTracker(project="p", entity=None, connect_timeout=1.0, upload_timeout=1.0).record(run) is None
+    assert run.finish(build_task_content(folder, ["a", "b"])) is None
     assert not (folder / "wandb").exists()
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert "WANDB_MODE=offline" in record(folder).message
 
 
-def test_no_tracking_writes_nothing(folder: Path) -> None:
-    assert NoTracker().record(TrackedRun(folder, None, "evaluate", [], build_task_content(folder, ["a"]))) is None
-    assert not (folder / "wandb").exists()
-
-
 def test_ctrl_c_during_the_upload_leaves_no_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = (
         "import sys; from pathlib import Path; from codetool.tracking.wandb import *\n"
-        "from codetool.stages.wandb_content import *\n"
+        "from codetool.stages.wandb_content import *; from codetool.tracking.run_content import RunInfo\n"
         "folder = Path(sys.argv[1])\n"
-        "run = TrackedRun(folder, None, 'evaluate', [], build_task_content(folder, ['a', 'b']))\n"
-        "WandBTracker(project='p', entity=None, connect_timeout=5.0, upload_timeout=60.0).record(run)"
+        "run = WandBLogger(project='p', entity=None, connect_timeout=5.0, upload_timeout=60.0).start("
+        "RunInfo(folder, None, 'evaluate', []))\n"
+        "run.finish(build_task_content(folder, ['a', 'b']))"
     )
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     record(folder)
@@ -324,7 +326,7 @@ def test_a_judging_of_its_own_is_a_run_of_its_own(folder: Path) -> None:
     content = {"metrics": {"sowr": metric}, "tasks": {"asked": 1}, "judge": {"model": "j", "votes": 1}}
     (folder / "metrics.json").write_text(json.dumps(content))
 
-    tracker().record(TrackedRun(folder, None, "judge", ["stabletoolbench"], build_judge_content(folder)))
+    log(folder, "judge", build_judge_content(folder))
 
     written = read(offline_run(folder))
     assert {"sowr": 0.5, "sowr_tie": 1, "tasks/asked": 1, "judge/votes": 1}.items() <= written.summary.items()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,9 @@ from codetool.stages.judge.judge_run import check_judge_reachable, check_judge_s
 from codetool.stages.report import write_report_if_possible
 from codetool.stages.run_folder import RunFolder
 from codetool.stages.run_log import log_to_file
-from codetool.stages.wandb_content import build_task_content
-from codetool.tracking.wandb import SyncStatus, TrackedRun
+from codetool.stages.wandb_content import build_task_content, log_result
+from codetool.tracking.run_content import RunInfo, SyncStatus
+from codetool.tracking.run_loggers import start_run_loggers
 from codetool.types import Task
 
 log = logging.getLogger("codetool")
@@ -115,28 +117,18 @@ def run(
     with run_folder.open_folder(path, run_log, wait=sweep is not None, tasks=frozenset(ids)) as folder:
         if sweep is None:
             _announce(config.stage, choices, tasks, path, folder.done, console)
-        job = _RunJob(config, choices, tasks, identity, console, conclude if sweep is None else None)
+        group = sweep or (choices["experiment"] if choices["experiment"] != "none" else None)
+        tracked = RunInfo(path, group, config.stage, names, upload)
+        job = _RunJob(config, choices, tasks, identity, console, conclude if sweep is None else None, tracked)
         shared = [other for other in share if other != path and has_same_draws(identity, other)]
         larger = find_larger_result(path, len(tasks))
-        summary = _run_tasks(job, folder, shared, larger)
-        outcome = RunOutcome(path, len(summary.failures), ids, encode_summary(summary))
-        return outcome if larger else replace(outcome, tracked=_track(job, path, names, sweep, upload))
-
-
-def _track(job: _RunJob, path: Path, names: Sequence[str], sweep: str | None, upload: bool) -> SyncStatus | None:
-    """Record the run with the tracker, and log the outcome of a run that belongs to no sweep."""
-    group = sweep or (job.choices["experiment"] if job.choices["experiment"] != "none" else None)
-    content = build_task_content(path, tuple(task.id for task in job.tasks))
-    run = TrackedRun(path, group, job.config.stage, names, content, upload)
-    tracked: SyncStatus | None = job.config.logger.record(run)
-    if tracked and sweep is None:
-        log.log(logging.WARNING if tracked.is_warning else logging.INFO, tracked.message)
-    return tracked
+        summary, status = _run_tasks(job, folder, shared, larger)
+        return RunOutcome(path, len(summary.failures), ids, encode_summary(summary), status)
 
 
 @dataclass(frozen=True)
 class _RunJob:
-    """The checked inputs of a run. `conclude` is None if nothing is printed at the end."""
+    """The checked inputs of a run. `conclude` is None in a sweep, where nothing is printed at the end."""
 
     config: RunConfig
     choices: Mapping[str, str]
@@ -144,18 +136,23 @@ class _RunJob:
     identity: Identity
     console: Console
     conclude: Conclude | None
+    tracked: RunInfo
 
 
-def _run_tasks(job: _RunJob, folder: RunFolder, shared: Sequence[Path], larger: int | None) -> RunSummary:
-    """Search the tasks that are not done, write the summary files, and return the summary.
+def _run_tasks(
+    job: _RunJob, folder: RunFolder, shared: Sequence[Path], larger: int | None
+) -> tuple[RunSummary, SyncStatus | None]:
+    """Search the tasks that are not done, write the summary files, and return the summary and what became of its log.
 
-    `larger` is the number of tasks of a larger result in the folder, whose files are then left as they are.
+    `larger` is the number of tasks of a larger result in the folder, whose files and W&B run are left as they are.
     """
     config, path = job.config, folder.path
     if larger is None:
         write_config(config, path)
     done = len(folder.done)
-    with record_session(path, job.identity, config.settings, get_command(), done=done) as session:
+    with ExitStack() as stack:
+        session = stack.enter_context(record_session(path, job.identity, config.settings, get_command(), done=done))
+        loggers = stack.enter_context(start_run_loggers(config.logger if larger is None else {}, job.tracked))
         log_training_overlap(config, job.tasks)
         if any(task.id not in folder.done for task in job.tasks):
             with record_faults(path):
@@ -167,7 +164,10 @@ def _run_tasks(job: _RunJob, folder: RunFolder, shared: Sequence[Path], larger: 
             summary = _judge_and_summarize(config, job.choices, target, job.tasks, job.console)
             if job.conclude is not None:
                 job.conclude(target, job.tasks, summary)
-    return summary
+        if larger is not None:
+            return summary, None
+        content = build_task_content(path, tuple(task.id for task in job.tasks))
+        return summary, loggers.finish(content) if job.conclude is None else log_result(loggers, content)
 
 
 def _judge_and_summarize(

@@ -32,7 +32,7 @@ from codetool.stages import run_folder
 from codetool.stages.fault_journal import record_faults
 from codetool.stages.run_log import log_to_file
 from codetool.stages.train import trained_on
-from codetool.stages.wandb_content import build_prm_content, log_result
+from codetool.stages.wandb_content import build_prm_content, log_result, start_stage_loggers
 
 if TYPE_CHECKING:
     from codetool.stages.evaluate_prm.prm_eval_dataset import PRMEvalDataset, Siblings
@@ -98,13 +98,15 @@ def evaluate_prm(config: RunConfig, choices: Mapping[str, str], console: Console
         stack.enter_context(record_session(path, identity, config.settings, command, done=len(_read_scores(path))))
         for line in warnings:
             log.warning("%s", line)
+        named = [*data.benchmarks, choices["prm"]]
+        loggers = stack.enter_context(start_stage_loggers(config, choices, path, named))
         with record_faults(path):
             failures = asyncio.run(_score(config, data, path, console))
         measured = data.without(failures)
         if not measured.groups:
             raise CodeToolError(f"no task could be scored; the first failure: {next(iter(failures.values()))}")
         prm_eval_summary.write_prm_summary(config, measured, _read_scores(path), path, Console(), failures)
-        log_result(config, choices, path, [*data.benchmarks, choices["prm"]], build_prm_content(path))
+        log_result(loggers, build_prm_content(path))
     return len(failures)
 
 

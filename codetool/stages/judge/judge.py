@@ -36,7 +36,7 @@ from codetool.stages.fault_journal import describe_faults, read_faults, record_f
 from codetool.stages.judge.answer_source import AnswerSource, load_answers
 from codetool.stages.judge.judge_run import show_vote_progress, summarize_verdicts
 from codetool.stages.run_log import log_to_file
-from codetool.stages.wandb_content import build_judge_content, log_result
+from codetool.stages.wandb_content import build_judge_content, log_result, start_stage_loggers
 
 FILES = (judged_results.JUDGED_FILE, VOTES_FILE, "metrics.json", "config.yaml", "log.txt")
 
@@ -74,11 +74,13 @@ def judge(config: RunConfig, choices: Mapping[str, str], console: Console) -> in
         damaged_lines.set_damaged_lines_aside(path / VOTES_FILE, VOTE_SHAPE)
         write_config(config, path)
         stack.enter_context(record_session(path, identity, config.settings, get_command()))
+        named = [answers.name, choices["judge"]]
+        loggers = stack.enter_context(start_stage_loggers(config, choices, path, named))
         with record_faults(path):
             lines, counts = _judge_answers(config, answers, reference, path, console)
         summary = _write_summary(config, answers, reference, lines, counts, path)
         _print_summary(summary, path, Console())
-        log_result(config, choices, path, [answers.name, choices["judge"]], build_judge_content(path))
+        log_result(loggers, build_judge_content(path))
     return 0
 
 

@@ -32,7 +32,8 @@ from codetool.stages.run_log import log_to_file
 from codetool.stages.train import model_card, train_dataset, trained_on, training_prompt
 from codetool.stages.train.train_dataset import DataFile, EncodedLabels, TrainDataset
 from codetool.stages.train.train_progress import TrainProgress
-from codetool.stages.wandb_content import LOSSES, build_training_content, log_result
+from codetool.stages.wandb_content import LOSSES, build_training_content, log_result, start_stage_loggers
+from codetool.tracking.run_loggers import RunLoggers
 
 if TYPE_CHECKING:
     from codetool.training.module import MetricsFunction
@@ -89,14 +90,17 @@ def train(config: RunConfig, choices: Mapping[str, str], console: Console) -> in
         run_folder.lock_folder(path, stack, False, (LOSSES,))
         stack.enter_context(log_to_file(path / "log.txt", console, logging.INFO))
         stack.enter_context(record_session(path, identity, config.settings, get_command()))
-        if not _is_finished(path):
+        finished = _is_finished(path)
+        if not finished:
             write_config(config, path)
-            _train(run, path)
+        named = [config.train.target, choices[config.train.target], choices["tuning"]]
+        loggers = stack.enter_context(start_stage_loggers(config, choices, path, named))
+        if not finished:
+            _train(run, path, loggers)
         elif not (config.train.save_merged and _merge_again(run, path)):
             run.say(f"{path} is finished already; fresh=true trains anew.")
         _print_result(run, path)
-        named = [config.train.target, choices[config.train.target], choices["tuning"]]
-        log_result(config, choices, path, named, build_training_content(path))
+        log_result(loggers, build_training_content(path))
     return 0
 
 
@@ -194,7 +198,7 @@ def _build_job(run: _Run, path: Path, material: TrainDataset) -> TrainJob:
     )
 
 
-def _train(run: _Run, path: Path) -> None:
+def _train(run: _Run, path: Path, loggers: RunLoggers) -> None:
     """Train to the end, and write all that a finished run has; `metrics.json` is last and says that it is."""
     os.environ["HF_HUB_OFFLINE"] = "1"  # every file is here; nothing should be asked about
     material = train_dataset.load_dataset(run.config, run.base_model.base, run.labels)
@@ -206,7 +210,7 @@ def _train(run: _Run, path: Path) -> None:
     from codetool.training.launcher import launch_training as train_in_processes
 
     with TrainProgress(updates, run.console) as progress:
-        train_in_processes(job, progress, _measure(material))
+        train_in_processes(job, progress, _measure(material), loggers.to_lightning())
     _export(run, job, path, material)
 
 

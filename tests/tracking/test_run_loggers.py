@@ -1,0 +1,144 @@
+"""The options of `logger=`: how they are chosen, and what CSV and TensorBoard hold after a run."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_models
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from training_jobs import config, job, process_file
+
+from codetool.config.overrides import compose_all, validate_all
+from codetool.errors import ConfigError
+from codetool.tracking.run_content import RunContent, RunInfo
+from codetool.tracking.run_loggers import RunLoggers, start_run_loggers
+from codetool.training.launcher import launch_training
+
+WITHOUT_MODEL = ("policy=openai", "policy.model=m", "prm=none")
+
+
+def choose(*words: str) -> Mapping[str, Any]:
+    """The loggers that words choose, by name."""
+    [config] = validate_all(compose_all([*WITHOUT_MODEL, *words]))
+    return config.logger
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ((), ["wandb"]),
+        (("logger=none",), []),
+        (("logger=[]",), []),
+        (("logger=csv",), ["csv"]),
+        (("logger=[wandb,csv]",), ["csv", "wandb"]),
+        (("stage=train", "policy=smollm2", "logger=[csv,tensorboard]"), ["csv", "tensorboard"]),
+    ],
+)
+def test_one_word_or_a_list_chooses_loggers_in_every_stage(words: tuple[str, ...], names: list[str]) -> None:
+    assert sorted(choose(*words)) == names
+
+
+def test_each_logger_has_settings_of_its_own() -> None:
+    assert choose("logger=[csv,wandb]", "logger.wandb.project=mine")["wandb"].project == "mine"
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("logger=nope", "logger has no option 'nope'. Allowed: csv, none, tensorboard, wandb."),
+        ("logger=[csv,nope]", "logger has no option 'nope'. Allowed: csv, none, tensorboard, wandb."),
+        ("logger=[csv,csv]", "names csv more than once"),
+        ("logger=[none,csv]", "none stands alone"),
+        ("logger.project=mine", "no such option. Did you mean logger.wandb.project?"),
+        ("+logger.project=mine", "Did you mean logger.wandb.project?"),
+        ("logger.csv.flush_logs_every_n_steps=2", "csv is not chosen. Choose it with logger=csv or logger=[csv,…]."),
+    ],
+)
+def test_a_wrong_choice_is_one_line(word: str, message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        choose(word)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_tensorboard_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codetool.tracking.tensorboard_events.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'codetool\[tensorboard\]'"):
+        choose("logger=tensorboard")
+
+
+def read_csv(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="") as opened:
+        return list(csv.DictReader(opened))
+
+
+def read_events(folder: Path) -> EventAccumulator:
+    return EventAccumulator(str(folder)).Reload()
+
+
+def test_a_training_logs_every_update_and_validation_with_lightnings_loggers(tmp_path: Path) -> None:
+    tiny_models.save("llama", tmp_path / "model")
+    data = process_file(tmp_path / "process.jsonl")
+    settings = config(tmp_path / "model", data, tmp_path, "logger=[csv,tensorboard]")
+    training = job(settings, tmp_path / "run")
+    with start_run_loggers(settings.logger, RunInfo(training.folder, None, "train", [])) as loggers:
+        launch_training(training, Ignore(), None, loggers.to_lightning())
+
+    rows = read_csv(training.folder / "csv" / "version_0" / "metrics.csv")
+    updates = [row for row in rows if row["train/loss"]]
+    assert [int(row["step"]) for row in updates] == list(range(1, training.updates() + 1))
+    assert all(float(row["train/grad_norm"]) > 0 and float(row["train/tokens_per_second"]) > 0 for row in updates)
+    events = read_events(training.folder / "tensorboard")
+    losses = [(event.step, event.value) for event in events.Scalars("train/loss")]
+    assert losses == [(int(row["step"]), pytest.approx(float(row["train/loss"]))) for row in updates]
+    assert len(events.Scalars("validation/validation_loss")) == 1
+
+
+class Ignore:
+    """An observer of a training that ignores everything."""
+
+    def updated(self, line: Mapping[str, float]) -> None: ...
+
+    def validated(self, line: Mapping[str, float]) -> None: ...
+
+    def stopping(self) -> None: ...
+
+
+def test_other_stages_log_their_points_and_a_resumed_run_adds_to_them(tmp_path: Path) -> None:
+    options = choose("logger=[csv,tensorboard]")
+    for points in ([{"a": 1.0}, {"a": 2.0, "b": 3.0}], [{"b": 4.0}]):
+        with start_run_loggers(options, RunInfo(tmp_path, None, "evaluate", [])) as loggers:
+            for step, point in enumerate(points):
+                loggers.log(point, step)
+            loggers.finish(RunContent({}, {}))
+    assert read_csv(tmp_path / "csv" / "version_0" / "metrics.csv") == [
+        {"a": "1.0", "b": "", "step": "0"},
+        {"a": "2.0", "b": "3.0", "step": "1"},
+    ]
+    assert read_csv(tmp_path / "csv" / "version_1" / "metrics.csv") == [{"b": "4.0", "step": "0"}]
+    assert set(read_events(tmp_path / "tensorboard").Tags()["tensors"]) == {"a", "b"}
+
+
+def test_a_logger_that_fails_is_left_out_and_the_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        def log(self, values: Mapping[str, float], step: int) -> None:
+            raise OSError("no space left")
+
+    class Working:
+        def __init__(self) -> None:
+            self.points: list[int] = []
+
+        def log(self, values: Mapping[str, float], step: int) -> None:
+            self.points.append(step)
+
+    working = Working()
+    loggers = RunLoggers({"broken": Broken(), "working": working})  # type: ignore[dict-item]
+    loggers.log({}, 1)
+    loggers.log({}, 2)
+    assert working.points == [1, 2]
+    assert [record.getMessage() for record in caplog.records] == [
+        "logger=broken: logs nothing more (OSError: no space left)."
+    ]
