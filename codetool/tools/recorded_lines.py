@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 from codetool.errors import ConfigError, MissingError
 from codetool.runs.bounded_input import iterate_lines, parse_json
+from codetool.tools.body_store import Body, BodyStore, read_body
 from codetool.types import Provenance, ToolAnswer, ToolCall
 
 logger = logging.getLogger(__name__)
 
-RecordedAnswer = tuple[int, str, Provenance]
+RecordedAnswer = tuple[int, Body, Provenance]
 """HTTP status, body, and `recorded` or `simulated`."""
 
 
@@ -25,15 +26,15 @@ class BoundAnswer:
     task: str
     session: str
     status: int
-    body: str
+    body: Body
     failed: bool
     """Whether the outcome of the call is unknown: it was sent, but no answer arrived."""
 
     def to_answer(self, call: ToolCall) -> ToolAnswer:
         """This recording as the answer to `call`."""
         if self.failed:
-            return ToolAnswer(call, self.status, self.body, None, failure="unreachable")
-        return ToolAnswer(call, self.status, self.body, "recorded")
+            return ToolAnswer(call, self.status, read_body(self.body), None, failure="unreachable")
+        return ToolAnswer(call, self.status, read_body(self.body), "recorded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +50,15 @@ class RecordedLine:
     is_write: bool = False
 
 
-def read_lines(file: Path) -> Iterator[RecordedLine]:
-    """The parsed lines of a file in order. Damaged lines are skipped, with one warning for the file.
+def read_lines(file: Path, bodies: BodyStore) -> Iterator[RecordedLine]:
+    """The parsed lines of a file in order, their bodies kept in `bodies`. Damaged lines are skipped, with one warning.
 
     Raises MissingError if the file cannot be read, ConfigError if it holds other records than recorded answers.
     """
     damaged, count, wrong_kind = list[int](), 0, None
     try:
         for number, line in enumerate(iterate_lines(file), 1):
-            parsed = _parse_line(line) if line.strip() else None
+            parsed = _parse_line(line, bodies) if line.strip() else None
             if isinstance(parsed, RecordedLine):
                 count += 1
                 yield parsed
@@ -78,23 +79,23 @@ def read_lines(file: Path) -> Iterator[RecordedLine]:
         logger.warning("%s: %d lines are torn or damaged and skipped: line %s", file, len(damaged), numbers)
 
 
-def _parse_line(line: bytes) -> RecordedLine | Literal["torn", "other"]:
+def _parse_line(line: bytes, bodies: BodyStore) -> RecordedLine | Literal["torn", "other"]:
     """The recorded answer in a line; `torn` if it is no JSON, `other` if it is another record."""
     try:
         record = parse_json(line.decode("utf-8", "replace"))
     except ValueError:
         return "torn"
     try:
-        return _parse(record)
+        return _parse(record, bodies)
     except (KeyError, TypeError, ValueError, AttributeError):
         return "other"
 
 
-def _parse(record: Mapping[str, Any]) -> RecordedLine:
+def _parse(record: Mapping[str, Any], bodies: BodyStore) -> RecordedLine:
     by = record.get("simulator")
     provenance: Provenance = "simulated" if by else "recorded"
     key, url = str(record["key"]), str(record.get("url", ""))
-    status, body = int(record["status"]), str(record["body"])
+    status, body = int(record["status"]), bodies.keep(str(record["body"]))
     if "session" not in record:
         return RecordedLine(key, url, (status, body, provenance), by)
     bound = BoundAnswer(str(record["task"]), str(record["session"]), status, body, bool(record.get("failure")))

@@ -7,7 +7,7 @@ task in one run), `effect`, `after` (hash of the earlier writes on its branch, s
 outcome is unknown. Bound lines of the same key and hash do not override each other; their order is kept.
 
 A simulated answer has the checksum of its simulator as `simulator`, and is read only with the same simulator. A line
-torn by a kill is skipped with a warning. All bodies are held in memory.
+torn by a kill is skipped with a warning. Bodies are held in memory or in a temporary file, see `body_store.py`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from codetool.errors import ConfigError, WriteError
 from codetool.interfaces import ToolSource
 from codetool.runs.journal import append_line
 from codetool.tools.allow_list import extract_host
+from codetool.tools.body_store import BodyStore, read_body
 from codetool.tools.call_key import compute_call_key
 from codetool.tools.recorded_lines import BoundAnswer, RecordedAnswer, read_lines
 from codetool.tools.writes import TaskWrites, hash_earlier_writes, may_have_changed
@@ -42,6 +43,7 @@ class Recordings:
     def __init__(self, answers: dict[str, RecordedAnswer], simulator: str | None = None) -> None:
         """Takes the recorded answers by call key, and the checksum of the simulator in use, if any."""
         self._answers = answers
+        self._bodies = BodyStore()
         self._simulator = simulator
         self._bound: dict[tuple[str, str], list[BoundAnswer]] = {}
         self._bound_keys: set[str] = set()
@@ -63,7 +65,7 @@ class Recordings:
         """
         recordings = cls({}, simulator)
         simulated: dict[str, RecordedAnswer] = {}
-        for line in (line for file in files for line in read_lines(file)):
+        for line in (line for file in files for line in read_lines(file, recordings._bodies)):
             if line.bound:
                 recordings._remember_bound(line.key, line.after, line.url, line.bound, is_write=line.is_write)
             elif line.simulator is None:
@@ -82,7 +84,10 @@ class Recordings:
     async def answer(self, call: ToolCall) -> ToolAnswer | None:
         """The recorded answer to an equal call, None if there is none."""
         recorded = self._answers.get(compute_call_key(call))
-        return ToolAnswer(call, *recorded) if recorded else None
+        if recorded is None:
+            return None
+        status, body, provenance = recorded
+        return ToolAnswer(call, status, read_body(body), provenance)
 
     async def fresh_answer(self, call: ToolCall) -> ToolAnswer | None:
         """The recorded answer, None if there is none or a later write to its host is recorded."""
@@ -117,6 +122,7 @@ class Recordings:
 
     def _add(self, file: Path, answer: ToolAnswer, at: datetime, writes: TaskWrites | None) -> None:
         key, call = compute_call_key(answer.call), answer.call
+        body = self._bodies.keep(answer.body)
         line = {
             "key": key,
             "method": call.method,
@@ -131,12 +137,12 @@ class Recordings:
             line |= {"task": writes.task, "session": writes.session, "effect": call.effect, "after": after}
             append(file, json.dumps(line | ({"failure": answer.failure} if answer.failure else {})))
             failed = answer.failure is not None
-            bound = BoundAnswer(writes.task, writes.session, answer.status, answer.body, failed)
+            bound = BoundAnswer(writes.task, writes.session, answer.status, body, failed)
             self._remember_bound(key, after, call.url, bound, is_write=call.effect == "write")
             return
         simulated = answer.provenance == "simulated"
         append(file, json.dumps(line | ({"simulator": self._simulator} if simulated else {})))
-        self._remember(key, (answer.status, answer.body, "simulated" if simulated else "recorded"))
+        self._remember(key, (answer.status, body, "simulated" if simulated else "recorded"))
 
     def _remember(self, key: str, answer: RecordedAnswer) -> None:
         self._sequence += 1
