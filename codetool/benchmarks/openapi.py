@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 MAX_OPERATIONS = 20_000
 """Maximum number of operations of a document; the largest published ones have some thousand."""
+MAX_VALUES = 1_000_000
+"""Maximum number of values in a document, each of which takes some 100 bytes of memory."""
 MAX_PATH_CHARS = 1_000
 """Maximum length of an operation's path."""
 MAX_ERROR_CHARS = 300
@@ -53,7 +55,8 @@ class _Loader(yaml.SafeLoader):
 def parse_document(text: str) -> Mapping[str, Any]:
     """Parse a JSON or YAML text. Raises ConfigError if it is neither or is no object."""
     try:
-        document = parse_json(text) if text.lstrip().startswith("{") else parse_yaml(text, _Loader)
+        is_json = text.lstrip().startswith("{")
+        document = parse_json(text, max_values=MAX_VALUES) if is_json else parse_yaml(text, _Loader, MAX_VALUES)
     except ValueError as error:
         raise ConfigError(f"The OpenAPI document cannot be read as JSON or YAML: {str(error)[:300]}.") from error
     if not isinstance(document, Mapping):

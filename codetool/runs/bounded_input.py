@@ -72,11 +72,13 @@ def iterate_lines(path: Path) -> Iterator[bytes]:
             yield line
 
 
-def parse_json(text: str | bytes | bytearray, max_depth: int = MAX_JSON_DEPTH) -> Any:
+def parse_json(
+    text: str | bytes | bytearray, max_depth: int = MAX_JSON_DEPTH, *, max_values: int = MAX_JSON_VALUES
+) -> Any:
     """Parse JSON. Raises ValueError if it is malformed, too deep, or holds too many values or too long a number."""
     openers = _count(text, "[") + _count(text, "{")
-    if openers + _count(text, ",") > MAX_JSON_VALUES:
-        raise TooLargeError(f"it holds more than {MAX_JSON_VALUES:,} values")
+    if openers + _count(text, ",") > max_values:
+        raise TooLargeError(f"it holds more than {max_values:,} values")
     try:
         value = json.loads(text)
     except RecursionError:
@@ -88,8 +90,8 @@ def parse_json(text: str | bytes | bytearray, max_depth: int = MAX_JSON_DEPTH) -
 
 def parse_yaml(text: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader, max_values: int = MAX_JSON_VALUES) -> Any:
     """Parse YAML. Raises ValueError if it is malformed, too deep, or its anchors stand for too many values."""
-    if text.count("[") + text.count("{") + text.count("\n") > MAX_JSON_VALUES:
-        raise TooLargeError(f"it holds more than {MAX_JSON_VALUES:,} values")
+    if text.count("[") + text.count("{") + text.count("\n") > max_values:
+        raise TooLargeError(f"it holds more than {max_values:,} values")
     try:
         value = yaml.load(text, loader)  # noqa: S506 - a safe loader
     except RecursionError:

@@ -68,6 +68,17 @@ def test_the_number_of_operations_is_limited() -> None:
         read(paths_of(MAX_OPERATIONS + 1))
 
 
+@pytest.mark.parametrize("item", ['"x",', "{},", "[],"])
+def test_the_number_of_values_is_limited_before_a_document_is_parsed(item: str) -> None:
+    with pytest.raises(ConfigError, match="more than 1,000,000 values"):
+        parse_document(f'{{"openapi": "3.0.0", "tags": [{item * 1_000_001} 1]}}')
+
+
+def test_the_number_of_values_of_a_yaml_document_is_limited() -> None:
+    with pytest.raises(ConfigError, match="more than 1,000,000 values"):
+        parse_document("tags:\n" + "- x\n" * 1_000_001)
+
+
 def with_parameters(*parameters: dict[str, Any]) -> dict[str, Any]:
     return {"paths": {"/a": {"get": {"parameters": list(parameters), "responses": {}}}}}
 
