@@ -62,7 +62,7 @@ def _find_reported_fault(call: ToolCall, text: str) -> str | None:
 def is_json(text: str) -> bool:
     """Whether a text is JSON."""
     if len(text) > MAX_PARSED_CHARS:
-        return (text[0], text[-1]) in (("{", "}"), ("[", "]"))
+        return (text[0], text[-1]) in (("{", "}"), ("[", "]"), ('"', '"'))
     try:
         json.loads(text)
     except RecursionError:
