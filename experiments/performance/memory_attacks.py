@@ -142,6 +142,9 @@ def serve_hostile(port: int) -> None:
     async def large_answer(request: Request) -> Response:
         return stream(9 * MIB, b'"', b'"')
 
+    async def allowed_answer(request: Request) -> Response:
+        return stream(7 * MIB, b'{"a": "', b'"}')
+
     async def huge_scores(request: Request) -> Response:
         return stream(50 * MIB, b'{"scores": [', b"]}")
 
@@ -151,7 +154,8 @@ def serve_hostile(port: int) -> None:
         Route("/large/chat/completions", large_chat, methods=["POST"]),
         Route("/packed/chat/completions", packed_chat, methods=["POST"]),
         Route("/scores/generate", huge_scores, methods=["POST"]),
-        Route("/answer/{n}", large_answer),
+        Route("/large/{n}", large_answer),
+        Route("/allowed/{n}", allowed_answer),
     ]
     uvicorn.run(Starlette(routes=routes), port=port, log_level="error")
 
@@ -214,12 +218,18 @@ async def attack_scores(meter: Meter, tasks: int) -> None:
             meter.outcome = describe(await asyncio.gather(*requests, return_exceptions=True))
 
 
-async def attack_live_answers(meter: Meter, tasks: int) -> None:
-    with HostileServer() as url, tempfile.TemporaryDirectory() as folder:
-        code = f"import requests\nfor i in range(2): print(len(requests.get('{url}/answer/' + str(i)).text))"
-        host = url.removeprefix("http://")
-        settings = {"mode": "live", "allowed_hosts": f"[{host!r}]", "record_to": f"{folder}/r.jsonl"}
-        await run_steps(meter, tasks, code, **settings)
+def live(path: str) -> Callable[[Meter, int], Coroutine[Any, Any, None]]:
+    """Two live answers in each task, all of them different, which are recorded if they are short enough."""
+
+    async def attack(meter: Meter, tasks: int) -> None:
+        with HostileServer() as url, tempfile.TemporaryDirectory() as folder:
+            code = f"import os, requests\nfor _ in range(2): requests.get('{url}/{path}/' + os.urandom(8).hex()).text"
+            host = url.removeprefix("http://")
+            settings = {"mode": "live", "allowed_hosts": f"[{host!r}]", "record_to": f"{folder}/r.jsonl"}
+            await run_steps(meter, tasks, code, **settings)
+            meter.outcome += f", {Path(folder, 'r.jsonl').stat().st_size / MIB:.0f} MiB recorded"
+
+    return attack
 
 
 def describe(outcomes: list[Any]) -> str:
@@ -319,9 +329,10 @@ async def attack_documents(meter: Meter, tasks: int) -> None:
     from codetool.benchmarks.openapi import parse_document, parse_tools
     from codetool.errors import ConfigError
 
-    meter.start()
     paths = ",".join(f'"/{n}": {{"get": {{}}}}' for n in range(1_000_000))
     text = f'{{"openapi": "3.0.0", "servers": [{{"url": "https://a.test"}}], "paths": {{{paths}}}}}'
+    del paths
+    meter.start()
     lines = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
     for each in (text, f"a0: &a0 [x]\n{lines}"):
         try:
@@ -358,7 +369,8 @@ ATTACKS: dict[str, tuple[str, Callable[[Meter, int], Coroutine[Any, Any, None]]]
     "endless_calls": ("calls without end", step(ENDLESS_CALLS)),
     "half_frames": ("300 kB of a message of 320 kB", step(HALF_FRAMES)),
     "long_output": ("300 MB printed", step(LONG_OUTPUT)),
-    "live_answers": ("2 live answers of 9 MiB", attack_live_answers),
+    "large_live": ("2 live answers of 9 MiB", live("large")),
+    "allowed_live": ("2 live answers of 7 MiB", live("allowed")),
     "huge_chat": ("chat server: replies of 50 MiB", chat("huge")),
     "large_chat": ("chat server: replies of 7 MiB", chat("large")),
     "packed_chat": ("chat server: 300 MiB in 300 kB of gzip", chat("packed")),
