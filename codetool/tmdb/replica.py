@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import date
-from functools import cached_property
+from functools import cache, cached_property
 from typing import ClassVar
 from urllib.parse import unquote, urlsplit
 
@@ -30,7 +30,7 @@ from codetool.types import ToolAnswer, ToolCall
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class TMDBReplica:
-    """Settings of the TMDB replica. The data is loaded at the first call."""
+    """Settings of the TMDB replica. The data is loaded at the first call, once per process and date."""
 
     KEY: ClassVar = "TMDB_API_KEY"
     ENTRY: ClassVar = "{url}/ lists the operations"
@@ -70,7 +70,7 @@ class TMDBReplica:
 
     @cached_property
     def _app(self) -> FastAPI:
-        return create_app(Catalog(load_store(), self.as_of))
+        return load_app(self.as_of)
 
     @cached_property
     def _routes(self) -> tuple[Route, ...]:
@@ -83,6 +83,12 @@ class TMDBReplica:
         path = unquote(request_url.path.removeprefix(server_url.path))
         route = next((route for route in self._routes if route.matches(path)), None)
         return (route, path) if route else None
+
+
+@cache
+def load_app(as_of: date) -> FastAPI:
+    """Return the replica's app for a date, which all replicas of this process share: the cells of a sweep, for one."""
+    return create_app(Catalog(load_store(), as_of))
 
 
 def _get_path_argument_names(route: Route, call: ToolCall) -> frozenset[str]:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Route:
 
 def build_routes(app: FastAPI) -> tuple[Route, ...]:
     """Return the operations of the app, those with fewer variables first: `popular` in `/tv/popular` is no id."""
-    paths = sorted(app.openapi()["paths"], key=lambda path: path.count("{"))
+    paths = [route.path_format for route in app.routes if isinstance(route, APIRoute)]
+    paths.sort(key=lambda path: path.count("{"))
     return tuple(_parse_route(path) for path in paths)
 
 

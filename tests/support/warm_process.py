@@ -163,6 +163,7 @@ def serve(address: str) -> None:
         importlib.import_module(name)
     Plugins.instance()  # looks through Hydra's own plugins
     keep_parsed_options()
+    _load_replica()
     gc.collect()
     gc.freeze()  # no fork copies memory in order to look through what was imported
     listener = socket.socket(socket.AF_UNIX)
@@ -177,6 +178,17 @@ def serve(address: str) -> None:
         connection.close()
         while os.waitpid(-1, os.WNOHANG) != (0, 0):  # those that have ended; the one just made has not
             pass
+
+
+def _load_replica() -> None:
+    """Load the replica of TMDB and what its searches look through."""
+    from datetime import date
+
+    from codetool.tmdb.replica import load_app
+
+    store = load_app(date(2024, 6, 1)).state.catalog.store  # the date in conf/replica/tmdb.yaml
+    for name in ("movie_index", "show_index", "person_index", "movies_of", "shows_of"):
+        getattr(store, name)
 
 
 def _look_after(connection: socket.socket) -> None:

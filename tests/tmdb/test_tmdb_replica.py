@@ -12,7 +12,7 @@ from codetool.interfaces import ToolSource
 from codetool.tmdb.app import create_app
 from codetool.tmdb.asgi_client import build_scope, fetch
 from codetool.tmdb.catalog_dependency import Catalog
-from codetool.tmdb.replica import TMDBReplica
+from codetool.tmdb.replica import TMDBReplica, load_app
 from codetool.tmdb.store import load_store
 from codetool.types import Parameter, Tool, ToolCall
 
@@ -293,6 +293,7 @@ async def test_answers_say_where_they_come_from(replica):
 async def test_two_replicas_answer_alike():
     bodies = []
     for _ in range(2):
+        load_app.cache_clear()
         source: ToolSource = TMDBReplica(as_of=date(2024, 6, 1))
         answer = await source.answer(ToolCall("GET", f"{SERVER}/search/movie", {"query": "the"}))
         bodies.append(answer.body)
