@@ -18,6 +18,7 @@ import pytest
 from command_line import ROOT
 from hostile_settings import overrides
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from codetool.config.overrides import compose_all, split_flags, validate_all
 from codetool.errors import CodeToolError
@@ -29,6 +30,7 @@ MAX_GROWTH_KIB = 2**20
 RUN = settings(
     derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck), report_multiple_bugs=True
 )
+COMMAND_LINES = st.deferred(overrides)  # lists all settings, which takes seconds, where a test draws one
 
 
 @contextmanager
@@ -63,28 +65,28 @@ def check(words: list[str]) -> None:
         assert "\x1b" not in message and "\x01" not in message
 
 
-@given(overrides())
+@given(COMMAND_LINES)
 @settings(RUN, max_examples=60)
 def test_a_hostile_command_line_is_one_message_or_valid(words: list[str]) -> None:
     check(words)
 
 
 @pytest.mark.slow
-@given(overrides())
+@given(COMMAND_LINES)
 @settings(RUN, max_examples=300)
 def test_three_hundred_hostile_command_lines(words: list[str]) -> None:
     check(words)
 
 
 @pytest.mark.exhaustive
-@given(overrides())
+@given(COMMAND_LINES)
 @settings(RUN, max_examples=2000)
 def test_two_thousand_hostile_command_lines(words: list[str]) -> None:
     check(words)
 
 
 @pytest.mark.slow
-@given(overrides())
+@given(COMMAND_LINES)
 @settings(RUN, max_examples=50)
 def test_a_hostile_command_ends_with_one_message_or_runs(words: list[str]) -> None:
     """As a user types it: no traceback, no time-out, less than 1 GiB."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import torch
-from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from codetool.models.chat_template import ChatTokenizer
@@ -21,6 +20,8 @@ LARGEST = 12 * 2**20
 
 
 def test_peft_and_our_engines_read_the_same() -> None:
+    from peft import PeftModel  # takes seconds
+
     base = ensure_smollm2()
     tokens = ChatTokenizer(base).encode(CHAT)
     for name in ("policy", "prm"):
