@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import sys
 
 import pytest
 from data_folder import show_data_to
@@ -13,6 +14,9 @@ from warm_process import share_warm_process
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes would compile the same modules
+sys.dont_write_bytecode = False
+gc.disable()  # until everything is imported
 os.environ["WANDB_MODE"] = "disabled"  # no run of a test is anybody's experiment; tests of tracking undo this
 
 # A shell's background job inherits Ctrl-C as ignored, and so would the processes that tests interrupt.
@@ -34,6 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Start what all test processes share before they start."""
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
         share_warm_process()
+        gc.enable()  # this process collects no tests
     keep_parsed_options()
 
 
@@ -41,6 +46,7 @@ def pytest_collection_finish() -> None:
     """Leave all that was imported out of garbage collections."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)
