@@ -102,12 +102,18 @@ def _run() -> None:
 
     from codetool.config import overrides
     from codetool.config.config_sources import CONF, parse_added_folders
+    from codetool.config.plugins import describe_broken_plugins
+    from codetool.config.shell_completion import complete_shell
     from codetool.errors import CodeToolError, ConfigError
     from codetool.sweeps.sweep import sweep
 
     flags, options = overrides.split_flags(sys.argv[1:])
     try:
         _check_current_folder()
+        if complete_shell(flags, options):
+            return
+        for line in describe_broken_plugins():
+            print(f"warning: {line}", file=sys.stderr)
         if _print_information(flags, options):
             return
         multirun = bool(MULTIRUN_FLAGS & set(flags))

@@ -1,7 +1,8 @@
 """Folders that the configuration is composed from: CodeTool's own, and those that users and plug-ins add.
 
-A folder is added with `--config-dir FOLDER` or `hydra.searchpath=[pkg://my_package.conf]`. Hydra adds it only for the
-run that it composes. This module adds it for checks and help pages too, so that all see the same options.
+A folder is added with `--config-dir FOLDER` or `hydra.searchpath=[pkg://my_package.conf]`, or by an installed package
+that declares it. Hydra adds the first two only for the run that it composes. This module adds all of them for checks
+and help pages too, so that all see the same options.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
+from hydra.plugins.config_source import ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig
 
 import codetool
+from codetool.config.plugins import CORE_PROVIDERS, list_plugins, make_importable
 from codetool.config.setting_checks import escape_control
 from codetool.errors import ConfigError
 from codetool.runs.bounded_input import TooLargeError, parse_yaml, read_text
@@ -44,7 +47,7 @@ MAX_OPTION_FILES = 1_000
 _OPTION_ANCHOR = re.compile(r"&\w|[\[{]{50}")
 """Matches what can make a file stand for more values than it has characters, or nest deeply."""
 ADDED_PROVIDER = "codetool plug-ins"
-"""Provider name of the added folders in Hydra's search path."""
+"""Provider name of the folders that the command line adds to Hydra's search path."""
 _owners_by_loader: WeakKeyDictionary[ConfigLoader, dict[str, list[str]]] = WeakKeyDictionary()
 """The stages that read each name, for every initialisation of Hydra, which reads the same files from then on."""
 
@@ -56,14 +59,23 @@ SEARCH_PATH_USAGE = (
 
 
 class AddedFolders(SearchPathPlugin):
-    """Hydra plug-in that appends the added folders to the search path."""
+    """Hydra plug-in that appends the folders of installed plug-ins and the added ones to the search path."""
 
     folders: ClassVar[tuple[str, ...]] = ()
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Append the added folders."""
+        """Append the folders."""
+        for plugin in list_plugins():
+            if plugin.folder is not None:
+                search_path.append(plugin.distribution, f"file://{plugin.folder}")
         for folder in self.folders:
             search_path.append(ADDED_PROVIDER, folder)
+
+
+def register_added_folders() -> None:
+    """Let Hydra ask `AddedFolders` whenever it builds its search path."""
+    if AddedFolders not in Plugins.instance().discover(SearchPathPlugin):
+        Plugins.instance().register(AddedFolders)
 
 
 @contextmanager
@@ -71,20 +83,32 @@ def initialize_hydra(folders: Sequence[str] = ()) -> Iterator[None]:
     """Initialise Hydra with CodeTool's folder and the added ones. Raises ConfigError for a missing folder."""
     if not CONF.is_dir():
         raise ConfigError(f"{CONF} is not there: this installation of CodeTool is incomplete, install it again")
-    if AddedFolders not in Plugins.instance().discover(SearchPathPlugin):
-        Plugins.instance().register(AddedFolders)
+    register_added_folders()
     previous, AddedFolders.folders = AddedFolders.folders, tuple(folders)
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             for source in get_loader().get_sources():
-                if source.provider == ADDED_PROVIDER and not source.available():
-                    shown = f"{source.scheme()}://{source.path}" if source.scheme() == "pkg" else source.path
-                    raise ConfigError(f"{escape_control(str(shown))} is no folder of options. {SEARCH_PATH_USAGE}")
-                if source.provider == ADDED_PROVIDER and (folder := _find_folder(source.scheme(), source.path)):
-                    _check_option_files(folder)
+                if source.provider not in CORE_PROVIDERS:
+                    _check_source(source)
             yield
     finally:
         AddedFolders.folders = previous
+
+
+def _check_source(source: ConfigSource) -> None:
+    """Raise ConfigError for an added folder that is not there, or that cannot be read."""
+    shown = escape_control(f"{source.scheme()}://{source.path}" if source.scheme() == "pkg" else str(source.path))
+    try:
+        available = source.available()
+    except (Exception, SystemExit) as error:  # a package can raise anything when it is imported
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise ConfigError(f"{shown} cannot be had ({escape_control(reason)})") from error
+    if not available and source.provider == ADDED_PROVIDER:
+        raise ConfigError(f"{shown} is no folder of options. {SEARCH_PATH_USAGE}")
+    if available and (folder := find_folder(source.scheme(), source.path)):
+        if source.provider == ADDED_PROVIDER and source.scheme() == "file":
+            make_importable(folder)
+        _check_option_files(folder)
 
 
 def _check_option_files(folder: Path) -> None:
@@ -139,8 +163,10 @@ def get_loader() -> ConfigLoader:
 
 
 def list_options(group: str) -> list[str]:
-    """List the options of a group, including those of plug-ins."""
+    """List the options of a group, including those of plug-ins, which can add no stage."""
     sources = [source for source in get_loader().get_sources() if source.is_group(group)]
+    if group == "stage":
+        sources = [source for source in sources if source.provider in CORE_PROVIDERS]
     names = {name for source in sources for name in source.list(group, ObjectType.CONFIG)}
     return sorted(name for name in names if not name.startswith("_"))
 
@@ -179,13 +205,14 @@ def find_config_file(path: str) -> Path | None:
     """Return the file that a path such as `stage/train` is read from; None if it is not a file on disk."""
     for source in get_loader().get_sources():
         if source.available() and source.is_config(path):
-            folder = _find_folder(source.scheme(), source.path)
+            folder = find_folder(source.scheme(), source.path)
             file = folder / f"{path}.yaml" if folder else None
             return file if file and file.is_file() else None
     return None
 
 
-def _find_folder(scheme: str, path: str) -> Path | None:
+def find_folder(scheme: str, path: str) -> Path | None:
+    """Return the folder of a source of options; None if it is no folder on disk."""
     if scheme == "file":
         return Path(path)
     from importlib.resources import files

@@ -41,9 +41,11 @@ MAX_COMBINATIONS = 256
 """Maximum number of sweep cells that are all composed beforehand, 0.1 s each."""
 MAX_SWEEP_VALUES = 10_000
 """Maximum number of values of one setting in a sweep."""
+COMPLETION_FLAGS = ("--shell-completion", "-sc")
+"""Flags of Hydra's shell completion, followed by `install=bash`, `uninstall=bash` or `query=bash`."""
 FLAGS_WITH_VALUE = {
     "--cfg", "-c", "--package", "-p", "--info", "-i", "--experimental-rerun",
-    "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd",
+    "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", *COMPLETION_FLAGS,
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from codetool.config.ambiguous_options import find_ambiguous_options
 from codetool.config.config_sources import list_options, map_names_to_stages
 from codetool.config.override_errors import NO_SWEEPER
 
@@ -35,6 +36,7 @@ def find_refused_settings(config: DictConfig) -> Iterator[str]:
             f"`- override /stage: {stage}` under the preset's defaults."
         )
         return
+    yield from find_ambiguous_options(config.hydra.runtime.choices)
     for name in map(str, config):
         if name in owners and stage not in owners[name]:
             yield f"{name}: a preset sets it, and only stage={', '.join(owners[name])} reads it, not stage={stage}."

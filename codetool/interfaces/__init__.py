@@ -10,6 +10,7 @@ from codetool.interfaces.models import (
     ModelServers,
     Policy,
     PolicyOption,
+    Priced,
     PRMOption,
     ProcessRewardModel,
     Prompt,
@@ -18,10 +19,11 @@ from codetool.interfaces.models import (
     TrainablePRM,
 )
 from codetool.interfaces.sandbox import CallTool, Executor, ExecutorOption, Interpreter
-from codetool.interfaces.search import Expand, Reward, SearchStrategy
+from codetool.interfaces.search import AbandoningSearch, Expand, Reward, SearchStrategy
 from codetool.interfaces.tools import Examples, Simulator, ToolSession, ToolSessionFactory, ToolsOption, ToolSource
 
 __all__ = [
+    "AbandoningSearch",
     "AnswerOption",
     "Benchmark",
     "CallTool",
@@ -36,6 +38,7 @@ __all__ = [
     "PRMOption",
     "Policy",
     "PolicyOption",
+    "Priced",
     "PrintedAnswer",
     "ProcessRewardModel",
     "Prompt",

@@ -77,7 +77,7 @@ class Judge(Protocol):
 
 
 class AnswerOption(Protocol):
-    """Settings of a model that composes the final answer: the policy itself, or one that the option also opens."""
+    """Settings of a final answer that a model composes: the option's own if it is a PolicyOption, else the policy."""
 
     @property
     def prompt(self) -> Prompt:
@@ -90,12 +90,13 @@ class AnswerOption(Protocol):
         ...
 
 
+@runtime_checkable
 class PrintedAnswer(Protocol):
     """Settings of a final answer that no model composes: the output of the path's last step."""
 
     @property
     def unfinished(self) -> str:
-        """Answer of a path that is not finished."""
+        """Answer of a path that is not finished: `none`, or `last_printed` for the last step's output."""
         ...
 
 

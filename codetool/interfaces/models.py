@@ -148,6 +148,15 @@ class PRMOption(Protocol):
 
 
 @runtime_checkable
+class Priced(Protocol):
+    """Settings of a PRM whose tokens have a price."""
+
+    def usd(self, tokens_in: int, tokens_out: int) -> float | None:
+        """Return the price of the tokens in USD, None without prices."""
+        ...
+
+
+@runtime_checkable
 class Trainable(Protocol):
     """Settings of a policy whose model stage=train can train."""
 

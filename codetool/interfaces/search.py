@@ -33,6 +33,15 @@ class SearchStrategy(Protocol):
 
 
 @runtime_checkable
+class AbandoningSearch(SearchStrategy, Protocol):
+    """Search strategy that gives up leaves above the depth limit; stage=collect counts these as failed."""
+
+    def is_abandoned(self, node: Node) -> bool:
+        """Whether the search never continues below this node, because of what the path's steps did."""
+        ...
+
+
+@runtime_checkable
 class Reward(Protocol):
     """Rule that combines the rewards of a path's steps."""
 

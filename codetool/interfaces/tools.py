@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from codetool.types import JSON, Task, ToolAnswer, ToolCall
+from codetool.types import JSON, HttpRequest, Task, ToolAnswer, ToolCall
 
 Examples = Callable[[ToolCall, int], Sequence[tuple[Mapping[str, JSON], JSON]]]
 """`(call, n)` → arguments and data of up to n other recorded calls of the same operation."""
@@ -31,6 +31,10 @@ class ToolSource(Protocol):
 
 class ToolSession(Protocol):
     """Tools of one task, or of one client of a tool server."""
+
+    async def call(self, request: HttpRequest) -> ToolAnswer:
+        """Route a request and answer it. An error of a source becomes an answer."""
+        ...
 
     async def answer(self, call: ToolCall) -> ToolAnswer:
         """Answer a routed call by the sources of `tools.mode`. An error of a source becomes an answer."""

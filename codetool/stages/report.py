@@ -9,12 +9,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 from rich.console import Console
 
 from codetool.config.build_settings import BuildError, build_object
+from codetool.config.plugins import is_declared
 from codetool.config.run_config import RunConfig, strip_operational_lists
 from codetool.config.setting_checks import TARGET_KEY, find_wrong_targets, find_wrong_values
 from codetool.errors import CodeToolError, ConfigError, MissingError
@@ -151,19 +151,16 @@ def _warn_of_several_codes(run_provenance: Provenance) -> Iterator[str]:
 def _refuse_foreign_module(settings: Any) -> None:
     """Raise MissingError if recorded settings name a class of a module that this command has not imported itself.
 
-    Importing a module runs its code, and a run folder of somebody else may name any.
+    Importing a module runs its code, and a run folder of somebody else may name any. Those of plug-ins are accepted.
     """
     for item in settings.values() if isinstance(settings, Mapping) else settings if isinstance(settings, list) else ():
         _refuse_foreign_module(item)
     target = settings.get(TARGET_KEY) if isinstance(settings, Mapping) else None
-    module = str(target).rpartition(".")[0]
-    if target is None or module.startswith("codetool.") or module in sys.modules:
-        return
-    added = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else ()
-    if module.partition(".")[0] not in {source.path.partition(".")[0] for source in added if source.schema == "pkg"}:
+    if target is not None and str(target).rpartition(".")[0] not in sys.modules and not is_declared(str(target)):
         raise MissingError(
             f"config.yaml names {target}, which is no part of CodeTool. If you trust it, name its package with "
-            "hydra.searchpath=[pkg://PACKAGE.conf], or choose the benchmark with benchmark="
+            "hydra.searchpath=[pkg://PACKAGE.conf] or its folder with --config-dir DIR, or choose the benchmark with "
+            "benchmark="
         )
 
 

@@ -1,12 +1,15 @@
-"""Optional abilities of tool sources, as Protocols: examples for a simulator, counts, and a live proxy."""
+"""Optional abilities of tool sources, as Protocols: examples for a simulator, counts, serving, and a live proxy."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from codetool.interfaces import ToolSessionFactory, ToolSource
 from codetool.types import JSON, ToolCall
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 
 @runtime_checkable
@@ -42,6 +45,20 @@ class CountingSessionFactory(ToolSessionFactory, Protocol):
     @property
     def source_counts(self) -> Mapping[str, int]:
         """Number of calls by how the published answers were found, so far."""
+        ...
+
+
+@runtime_checkable
+class ServableTools(Protocol):
+    """A replica or published answers that stage=serve_tools can serve."""
+
+    KEY: str
+    """Environment variable of the API key that may be required."""
+    ENTRY: str
+    """Message about the served addresses; `{url}` stands for the server's URL."""
+
+    def site(self, *, require_key: bool, environment: Mapping[str, str], broker: CountingSessionFactory) -> ASGIApp:
+        """Return the ASGI app. The environment may hold the required key; the broker holds the mode's sources."""
         ...
 
 

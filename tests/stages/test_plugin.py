@@ -1,12 +1,9 @@
-"""A package of somebody else's, `tests/plugin/film_shop`, runs through the stages with parts of its own."""
+"""A package of somebody else's, `tests/plugin`, goes through all stages with its own parts, by each of three ways."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import socket
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,170 +11,196 @@ from typing import Any
 import httpx
 import pytest
 import tiny_models
-from command_line import ROOT, read_lines, read_metrics
+from command_line import read_lines, read_metrics
+from hydra.core.hydra_config import HydraConfig
+from plugin_doors import DOORS, PACKAGE, PLUGIN, SEARCH_PATH, Door, forget_modules
 from rich.console import Console
 from training_jobs import WORDS as TRAIN_WORDS
 from training_jobs import process_file
 
 from codetool.config.overrides import compose_all
-from codetool.config.run_config import validate
-from codetool.errors import ConfigError
+from codetool.config.run_config import RunConfig, validate
 from codetool.stages.collect.collect import collect
 from codetool.stages.evaluate.run import run as evaluate
 from codetool.stages.evaluate_prm.evaluate_prm import evaluate_prm
 from codetool.stages.judge.judge import judge
 from codetool.stages.report import report
 from codetool.stages.serve.serve_prm import serve_prm
+from codetool.stages.serve.serve_tools import serve_tools
 from codetool.stages.train.train import train
 
-PLUGIN = Path(__file__).parents[1] / "plugin"
-CHOICES = {"benchmark": "film_shop", "search": "widest", "policy": "shop", "prm": "length", "reward": "codetool"}
-SEARCH_PATH = "hydra.searchpath=[pkg://film_shop.conf]"
+CHOICES = {
+    "benchmark": "film_shop", "search": "widest", "policy": "shop", "prm": "length", "reward": "priced",
+    "judge": "digits", "experiment": "shop",
+}  # fmt: skip
+
+CHAT = {"role": "user", "content": "abc"}
 
 
 @pytest.fixture(autouse=True)
-def importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(PLUGIN))
+def clean_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path and the modules of the package are those of one test."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    forget_modules(monkeypatch)
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
 
 
-def settings(outputs: Path, *words: str):  # type: ignore[no-untyped-def]
-    return validate(compose_all([SEARCH_PATH, "experiment=shop", f"outputs={outputs}", "logger=none", *words])[0])
+@pytest.fixture(params=DOORS)
+def door(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Door:
+    return DOORS[request.param](tmp_path / "site", monkeypatch)
 
 
-def test_a_benchmark_search_prm_policy_and_tool_source_run_through_the_stages(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.fixture
+def search_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Door:
+    return DOORS["search_path"](tmp_path, monkeypatch)
+
+
+def shop(door: Door, outputs: Path, *words: str) -> RunConfig:
+    return door.compose("experiment=shop", f"outputs={outputs}", "logger=none", *words)
+
+
+def test_its_parts_go_through_the_stages(
+    door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    console, choices = Console(stderr=True), CHOICES | {"experiment": "shop"}
-    outcome = evaluate(settings(tmp_path), choices, console)
+    console = Console(stderr=True)
+    outcome = evaluate(shop(door, tmp_path, "answer=receipt"), CHOICES | {"judge": "none"}, console)
     assert outcome.failed == 0 and outcome.folder.name.startswith("film_shop-widest-shop-length-")
     assert read_metrics(outcome.folder)["metrics"]["success"]["value"] == 1
     nodes = [node for tree in read_lines(outcome.folder, "trees") for node in tree["nodes"] if node["text"]]
     assert nodes and all(0 < node["latent"] < 1 for node in nodes)
+    assert all(node["cumulative"] == pytest.approx(node["spot"] + node["latent"] - 0.1) for node in nodes)
 
-    (outcome.folder / "report.html").unlink()
-    assert report(settings(tmp_path, "stage=report", f"report.folder={outcome.folder}"), choices, console) == 0
-    assert (outcome.folder / "report.html").is_file() and "left out" not in capsys.readouterr().err
-
-    assert collect(settings(tmp_path, "stage=collect"), choices, console) == 0
+    assert collect(shop(door, tmp_path, "stage=collect"), CHOICES | {"judge": "none"}, console) == 0
     [collected] = (tmp_path / "collect").iterdir()
     assert {example["executed"] for example in read_lines(collected, "process")} == {True, False}
 
-    words = ("stage=evaluate_prm", f"evaluate_prm.runs=[{collected}]")
-    assert evaluate_prm(settings(tmp_path, *words), choices, console) == 0
-    [measured] = (tmp_path / "evaluate_prm").iterdir()
-    assert measured.name.startswith("film_shop-length-")
+    # what a run folder names is imported only because the command adds the package, or because it is installed
+    forget_modules(monkeypatch)
+    door.set_hydra_config()
+    (outcome.folder / "report.html").unlink()
+    assert report(door.compose("stage=report", f"report.folder={outcome.folder}"), CHOICES, console) == 0
+    assert (outcome.folder / "report.html").is_file() and "left out" not in capsys.readouterr().err
+    words = (f"outputs={tmp_path}", "logger=none")
+    measured = door.compose("stage=evaluate_prm", "prm=length", f"evaluate_prm.runs=[{collected}]", *words)
+    assert evaluate_prm(measured, CHOICES, console) == 0
+    judged = door.compose("stage=judge", "judge=digits", f"judge_stage.folder={outcome.folder}", *words)
+    assert judge(judged, CHOICES, console) == 0
+    [measured_folder], [judged_folder] = (tmp_path / "evaluate_prm").iterdir(), (tmp_path / "judge").iterdir()
+    assert measured_folder.name.startswith("film_shop-length-")
+    assert read_metrics(judged_folder)["metrics"]["sopr"]["value"] == 1
 
 
-def test_a_prm_and_a_judge_take_part_in_training_serving_and_judging(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_its_prm_and_tools_are_trained_and_served(door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     console, model = Console(stderr=True), tmp_path / "model"
     tiny_models.save("llama", model)
-    own = (f"outputs={tmp_path}", "logger=none", SEARCH_PATH, "prm=shop", f"prm.base={model}")
-
+    own = (f"outputs={tmp_path}", "prm=shop", f"prm.base={model}")
     data = process_file(tmp_path / "process.jsonl", 4)
-    config = validate(compose_all(["stage=train", *own, f"train.files=[{data}]", *TRAIN_WORDS])[0])
+    config = door.compose("stage=train", *own, "logger=none", f"train.files=[{data}]", *TRAIN_WORDS)
     assert train(config, {"prm": "shop", "tuning": "lora", "experiment": "none"}, console) == 0
     [trained] = (tmp_path / "train").iterdir()
     assert trained.name.startswith("prm-shop-lora-") and (trained / "adapter" / "adapter_model.safetensors").is_file()
 
-    answers: list[Any] = []
+    served = serve(monkeypatch, "serve_prm", {"/health": None, "/score": {"messages": [[CHAT]]}})
+    assert serve_prm(door.compose("stage=serve_prm", "serve_prm.port=0", *own), {"prm": "shop"}, console) == 0
+    assert served["/score"].json()["scores"] == [0.25] and served["/health"].json()["model"] == "shop"
+
+    paths = ("/film-shop.example/v1/price/Alien", "/price/Heat", "/price/Nothing")
+    served = serve(monkeypatch, "serve_tools", dict.fromkeys(paths))
+    config = door.compose("stage=serve_tools", "benchmark=film_shop", "serve_tools.port=0")
+    assert serve_tools(config, CHOICES, console) == 0
+    assert [served[path].status_code for path in paths] == [200, 200, 404]
+    assert [served[path].json().get("price") for path in paths] == ["7", "9", None]
+
+
+def serve(monkeypatch: pytest.MonkeyPatch, stage: str, requests: dict[str, Any]) -> dict[str, httpx.Response]:
+    """The responses of a stage's app by path, once the stage has run; a request with a body is a POST."""
+    responses: dict[str, httpx.Response] = {}
 
     async def ask(server: Any, listener: socket.socket) -> None:
-        transport = httpx.ASGITransport(app=server.config.app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://prm") as client:
-            body = {"messages": [[{"role": "user", "content": "abc"}]]}
-            answers.extend([(await client.post("/score", json=body)).json(), (await client.get("/health")).json()])
+        app = server.config.app
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://x") as client:
+            for path, body in requests.items():
+                responses[path] = await (client.post(path, json=body) if body else client.get(path))
 
-    monkeypatch.setattr("codetool.stages.serve.serve_prm.serve_until_interrupted", ask)
-    served = validate(compose_all(["stage=serve_prm", "serve_prm.port=0", *own])[0])
-    assert serve_prm(served, {"prm": "shop"}, console) == 0
-    assert answers[0]["scores"] == [0.25] and answers[1]["model"] == "shop"
-
-    outcome = evaluate(settings(tmp_path), CHOICES | {"experiment": "shop"}, console)
-    words = ("stage=judge", "judge=shop", f"judge_stage.folder={outcome.folder}")
-    assert judge(settings(tmp_path, *words), CHOICES | {"judge": "shop", "experiment": "shop"}, console) == 0
-    [judged] = (tmp_path / "judge").iterdir()
-    assert read_metrics(judged)["metrics"]["sopr"]["value"] == 1
+    monkeypatch.setattr(f"codetool.stages.serve.{stage}.serve_until_interrupted", ask)
+    return responses
 
 
-def test_a_renamed_folder_is_of_the_benchmarks_class(tmp_path: Path) -> None:
-    choices = CHOICES | {"experiment": "shop"}
-    assert collect(settings(tmp_path, "stage=collect"), choices, Console(stderr=True)) == 0
+def test_a_renamed_folder_is_of_the_benchmarks_class(search_path: Door, tmp_path: Path) -> None:
+    choices, console = CHOICES | {"judge": "none"}, Console(stderr=True)
+    assert collect(shop(search_path, tmp_path, "stage=collect"), choices, console) == 0
     [collected] = (tmp_path / "collect").iterdir()
-    shutil.move(collected, tmp_path / "mine")
+    collected.rename(tmp_path / "mine")
     words = ("stage=evaluate_prm", f"evaluate_prm.runs=[{tmp_path / 'mine'}]")
-    assert evaluate_prm(settings(tmp_path, *words), choices, Console(stderr=True)) == 0
+    assert evaluate_prm(shop(search_path, tmp_path, *words), choices, console) == 0
     [measured] = (tmp_path / "evaluate_prm").iterdir()
     assert measured.name.startswith("film_shop-length-")
 
 
-def test_a_policy_without_a_temperature_goes_with_every_search(tmp_path: Path) -> None:
-    assert "temperature" not in settings(tmp_path, "search=chain").settings["policy"]
+def test_a_policy_without_a_temperature_goes_with_every_search(search_path: Door, tmp_path: Path) -> None:
+    assert "temperature" not in shop(search_path, tmp_path, "search=chain").settings["policy"]
 
 
-@pytest.mark.parametrize(("word", "expected"), [("search.childre=1", "search.children"), ("prm=lenth", "length")])
-def test_a_typo_beside_it_is_explained_with_its_options(tmp_path: Path, word: str, expected: str) -> None:
-    with pytest.raises(ConfigError, match=expected):
-        settings(tmp_path, word)
+def report_of(folder: Path, benchmark: dict[str, Any], door: Door, capsys: pytest.CaptureFixture[str]) -> str:
+    """What stage=report says of a folder whose settings name this benchmark."""
+    (folder / "results.jsonl").touch()
+    (folder / "config.yaml").write_text(json.dumps({"stage": "evaluate", "benchmark": benchmark}))
+    config = door.compose("stage=report", f"report.folder={folder}", "dry_run=true")
+    assert report(config, CHOICES, Console(stderr=True)) == 0
+    return capsys.readouterr().err.replace("\n", " ")
 
 
-def test_a_file_may_not_choose_a_benchmark_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "results.jsonl").touch()
-    benchmark = {"_target_": "subprocess.Popen", "args": ["touch", str(tmp_path / "made")]}
-    (tmp_path / "config.yaml").write_text(json.dumps({"stage": "evaluate", "benchmark": benchmark}))
-    words = ("stage=report", f"report.folder={tmp_path}", "dry_run=true")
-    assert report(settings(tmp_path, *words), CHOICES, Console(stderr=True)) == 0
-    assert not (tmp_path / "made").exists() and "is no Benchmark" in capsys.readouterr().err.replace("\n", " ")
-
-
-def test_a_file_may_not_name_a_module_that_the_command_has_not(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_a_file_may_not_choose_a_benchmark_that_is_none(
+    search_path: Door, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A run folder of somebody else must not run its own code, even where the folder is on Python's path."""
-    (tmp_path / "hostile_benchmark.py").write_text(f"open({str(tmp_path / 'made')!r}, 'w')")
-    (tmp_path / "results.jsonl").touch()
-    monkeypatch.syspath_prepend(str(tmp_path))
-    for benchmark in ({"_target_": "hostile_benchmark.X"}, {"_target_": "film_shop.benchmark.FilmShop", "count": [
-        {"_target_": "hostile_benchmark.X"}]}):  # fmt: skip
-        (tmp_path / "config.yaml").write_text(json.dumps({"stage": "evaluate", "benchmark": benchmark}))
-        words = ("stage=report", f"report.folder={tmp_path}", "dry_run=true")
-        assert report(settings(tmp_path, *words), CHOICES, Console(stderr=True)) == 0
-        assert "is no part of CodeTool" in capsys.readouterr().err.replace("\n", " ")
+    benchmark = {"_target_": "subprocess.Popen", "args": ["touch", str(tmp_path / "made")]}
+    assert "is no Benchmark" in report_of(tmp_path, benchmark, search_path, capsys)
     assert not (tmp_path / "made").exists()
 
 
-def test_a_file_may_not_read_this_machines_variables(
+@pytest.mark.parametrize(
+    "benchmark",
+    [
+        {"_target_": "hostile_benchmark.X"},
+        {"_target_": "film_shop.benchmark.FilmShop", "count": [{"_target_": "hostile_benchmark.X"}]},
+    ],
+)
+def test_a_file_may_not_name_a_module_that_the_command_has_not(
+    benchmark: dict[str, Any], search_path: Door, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """A run folder of somebody else must not run its own code, even where the folder is on Python's path."""
+    (tmp_path / "hostile_benchmark.py").write_text(f"open({str(tmp_path / 'made')!r}, 'w')")
+    monkeypatch.syspath_prepend(tmp_path)
+    search_path.set_hydra_config()
+    assert "hostile_benchmark.X, which is no part of CodeTool" in report_of(tmp_path, benchmark, search_path, capsys)
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_file_may_not_name_an_installed_package_that_is_no_plugin(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.syspath_prepend(PLUGIN)
+    benchmark = {"_target_": "film_shop.benchmark.FilmShop", "count": 1}
+    assert "which is no part of CodeTool" in report_of(tmp_path, benchmark, Door(), capsys)
+    assert not [name for name in sys.modules if name.startswith(PACKAGE)]
+
+
+def test_a_file_may_not_read_this_machines_variables(
+    search_path: Door, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CANARY_KEY", "canary-4711")
-    (tmp_path / "results.jsonl").touch()
+    search_path.set_hydra_config()
     benchmark = {"_target_": "film_shop.benchmark.FilmShop", "count": "${oc.env:CANARY_KEY}"}
-    (tmp_path / "config.yaml").write_text(json.dumps({"stage": "evaluate", "benchmark": benchmark}))
-    words = ("stage=report", f"report.folder={tmp_path}", "dry_run=true")
-    assert report(settings(tmp_path, *words), CHOICES, Console(stderr=True)) == 0
-    shown = capsys.readouterr()
-    assert "canary-4711" not in shown.err + shown.out and "cannot be had" in shown.err.replace("\n", " ")
+    shown = report_of(tmp_path, benchmark, search_path, capsys)
+    assert "canary-4711" not in shown and "cannot be had" in shown
 
 
-@pytest.mark.slow
-def test_the_wheel_runs_and_is_extended(tmp_path: Path) -> None:
-    source, unpacked = tmp_path / "source", tmp_path / "site"
-    left_out = shutil.ignore_patterns(".git", "outputs", "tests", ".*_cache", "build")
-    shutil.copytree(ROOT, source, symlinks=True, ignore=left_out)
-    build = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(tmp_path), str(source)]
-    subprocess.run([sys.executable, *build], check=True, timeout=180, capture_output=True)
-    [wheel] = tmp_path.glob("codetool-*.whl")
-    shutil.unpack_archive(wheel, unpacked, "zip")
-    environment = os.environ | {"PYTHONPATH": f"{unpacked}{os.pathsep}{PLUGIN}"}
-
-    def codetool(*words: str) -> str:
-        command = [sys.executable, "-m", "codetool", *words]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stderr
-        return done.stdout + done.stderr
-
-    assert "width: 7" in codetool("--cfg", "job", "search=beam", "search.width=7")
-    assert "film_shop-widest-shop-length-" in codetool(SEARCH_PATH, "experiment=shop", "dry_run=true")
-    assert "widest" in codetool("--help", SEARCH_PATH)
-    assert "steps of a path" in codetool("--help", SEARCH_PATH, "search=widest")
+def test_a_replay_repeats_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    door = DOORS["entry_point"](tmp_path / "site", monkeypatch)
+    choices, console = CHOICES | {"judge": "none"}, Console(stderr=True)
+    first = evaluate(shop(door, tmp_path, "limit=1"), choices, console).folder
+    words = [SEARCH_PATH, "policy=replay", f"policy.source=[{first}]", f"outputs={tmp_path}", "logger=none"]
+    config = validate(compose_all(words)[0])
+    repeated = evaluate(config, CHOICES | {"policy": "replay", "judge": "none", "experiment": "none"}, console)
+    assert repeated.failed == 0 and read_metrics(repeated.folder)["metrics"]["success"]["value"] == 1

@@ -13,11 +13,11 @@ from codetool.answers.final_answer import extract_path_answer
 from codetool.config.run_config import RunConfig
 from codetool.evaluation.error_taxonomy import TaskError, make_internal_error
 from codetool.evaluation.score_task import check_answer
+from codetool.interfaces import AbandoningSearch
 from codetool.judges.cases import JudgeInput
 from codetool.judges.endpoint_judge import NoJudge
 from codetool.judges.votes import VERDICTS
 from codetool.process_data.rollouts import Rollout
-from codetool.search.exhaustive import Exhaustive
 from codetool.stages.fault_journal import record_faults
 from codetool.stages.judge.judge_run import summarize_verdicts
 from codetool.types import Node, Task
@@ -79,7 +79,7 @@ def decide_outcomes(trees: Iterable[tuple[Task, tuple[Node, ...]]], config: RunC
 def _decide_leaf(task: Task, leaf: Node, config: RunConfig, outcomes: LeafOutcomes) -> None:
     """Decide the outcome of a leaf, or add the leaf to the judge's questions."""
     if not leaf.finished:
-        given_up = isinstance(config.search, Exhaustive) and config.search.is_abandoned(leaf)
+        given_up = isinstance(config.search, AbandoningSearch) and config.search.is_abandoned(leaf)
         if given_up or leaf.depth >= config.search.depth:
             outcomes.decide(task, leaf, False, "unfinished")
         return

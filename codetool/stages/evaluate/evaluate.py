@@ -10,18 +10,25 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from rich.console import Console
 
-from codetool.answers.composed import PolicyAnswer, PrintedAnswer
 from codetool.answers.final_answer import extract_last_output
 from codetool.concurrency import gather_or_cancel
 from codetool.config.run_config import RunConfig
 from codetool.errors import CodeToolError, WriteError
 from codetool.evaluation.score_task import TaskRecord, record_failure, score_task_in_thread
-from codetool.http.endpoint import EndpointConfig
-from codetool.interfaces import Executor, ModelServers, Policy, PolicyOption, ProcessRewardModel
+from codetool.interfaces import (
+    Executor,
+    ModelServers,
+    Policy,
+    PolicyOption,
+    Priced,
+    PrintedAnswer,
+    PRMOption,
+    ProcessRewardModel,
+)
 from codetool.model_types import Weights
 from codetool.policies.recorded import ANSWER_PURPOSE, CandidateRecord, RecordingPolicy
 from codetool.policies.replay import ReplayPolicyConfig
@@ -135,7 +142,7 @@ async def _open_components(
             policy, prompt=prompt, sampling=sampling, records=known, append=append, on_tokens=progress.count_work
         )
         composer: Policy | None = None
-        if isinstance(config.answer, PolicyAnswer) or (_replays(config) and not _uses_printed_answer(config)):
+        if not _uses_printed_answer(config) and (_replays(config) or not isinstance(config.answer, PolicyOption)):
             composer = recorded.with_prompt(config.answer.prompt, config.answer.sampling)
         elif summariser is not None:
             prompt, sampling = config.answer.prompt, config.answer.sampling
@@ -148,11 +155,11 @@ async def _open_components(
 @asynccontextmanager
 async def _open_answer_model(config: RunConfig, servers: ModelServers) -> AsyncIterator[Policy | None]:
     """Open the separate model that writes final answers; None if there is none, as in a stage without `answer`."""
-    if _uses_printed_answer(config) or isinstance(config.answer, PolicyAnswer) or _replays(config):
-        yield None  # a replay reads recorded answers
-    else:
-        async with cast(PolicyOption, config.answer).open(servers) as summariser:
+    if isinstance(config.answer, PolicyOption) and not _replays(config):  # a replay reads recorded answers
+        async with config.answer.open(servers) as summariser:
             yield summariser
+    else:
+        yield None
 
 
 def _uses_printed_answer(config: RunConfig) -> bool:
@@ -166,8 +173,11 @@ def _replays(config: RunConfig) -> bool:
 
 async def _list_weights(config: RunConfig) -> list[Weights]:
     """Return the model weights that the run's own servers have to serve."""
-    options = [await asyncio.to_thread(option.weights) for option in (config.prm, config.policy)]
-    return [weights for weights in options if weights is not None]
+    options: list[PRMOption | PolicyOption] = [config.prm, config.policy]
+    if isinstance(config.answer, PolicyOption):
+        options.append(config.answer)
+    weights_of_options = [await asyncio.to_thread(option.weights) for option in options]
+    return [weights for weights in weights_of_options if weights is not None]
 
 
 @dataclass
@@ -279,14 +289,14 @@ async def _search(attempt: _Attempt, config: RunConfig, parts: Components) -> Se
 def _compute_price(config: RunConfig, ledger: Ledger) -> float | None:
     """Return the cost of the policy's tokens, and of the PRM's if it has prices, in USD; None if unknown."""
     policy = config.policy.usd(ledger.tokens_in, ledger.tokens_out)
-    prm = config.prm.usd(ledger.prm_tokens, 0) if isinstance(config.prm, EndpointConfig) else None
+    prm = config.prm.usd(ledger.prm_tokens, 0) if isinstance(config.prm, Priced) else None
     return policy if policy is None or prm is None else policy + prm
 
 
 async def _compose_answer(task: Task, result: SearchResult, config: RunConfig, composer: Policy) -> SearchResult:
     """Return the result with a composed answer, whose tokens and price are added to the ledger."""
     [written] = await composer.propose(task, result.best.path, 1, seed=config.seed)
-    writer = config.policy if isinstance(config.answer, PolicyAnswer) else cast(PolicyOption, config.answer)
+    writer = config.answer if isinstance(config.answer, PolicyOption) else config.policy
     searched, composed = result.ledger.usd, writer.usd(written.tokens_in, written.tokens_out)
     ledger = replace(
         result.ledger,

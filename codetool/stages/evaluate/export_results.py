@@ -22,10 +22,10 @@ def export_results(config: RunConfig, choices: Mapping[str, str], path: Path, ta
     shutil.rmtree(folder, ignore_errors=True)
     results = ReferenceResults(
         folder,
-        model=str(config.settings["policy"]["model"]),
+        model=str(config.settings["policy"].get("model") or choices["policy"]),
         method=choices["search"],
         policy_prompt=config.policy.prompt,
-        latent=not isinstance(config.prm, NoPRM) and float(config.settings["reward"]["latent"]) > 0,
+        latent=not isinstance(config.prm, NoPRM) and float(config.settings["reward"].get("latent", 1)) > 0,
     )
     tasks_by_id = {task.id: task for task in tasks}
 

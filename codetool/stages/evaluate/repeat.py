@@ -17,6 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from rich.console import Console
 
+from codetool.config.plugins import is_declared
 from codetool.config.run_config import RunConfig, escape_interpolations, validate
 from codetool.errors import ConfigError, MissingError
 from codetool.evaluation.result_files import TREES, TreeFile
@@ -159,7 +160,8 @@ def _copy_settings(
                 )
         settings[name] = deepcopy(recorded[name])
         taken.append(name)
-    if not any(name.startswith(("policy.prompt", "policy_prompt@policy.prompt")) for name in named):
+    own_prompt = any(name.startswith(("policy.prompt", "policy_prompt@policy.prompt")) for name in named)
+    if not own_prompt and "prompt" in recorded["policy"]:  # a plug-in's policy may have it under another name
         settings["policy"]["prompt"] = deepcopy(recorded["policy"]["prompt"])
     for name in SAMPLING_SETTINGS:
         if f"policy.{name}" not in named:
@@ -184,14 +186,14 @@ def _restore_override(settings: dict[str, Any], own: Mapping[str, Any], path: Se
 
 
 def _refuse_foreign_code(settings: Any, own: Any, folder: Path) -> None:
-    """Raise ConfigError if a recorded `_target_` is neither CodeTool's nor set by the user, since it would be run."""
+    """Raise ConfigError if a recorded `_target_` is no plug-in's, CodeTool's or the user's own, since it would run."""
     if isinstance(settings, Mapping):
         target = settings.get("_target_")
         chosen = own.get("_target_") if isinstance(own, Mapping) else None
-        if target is not None and target != chosen and not str(target).startswith("codetool."):
+        if target is not None and target != chosen and not is_declared(str(target)):
             raise ConfigError(
                 f"policy.source: {folder / 'config.yaml'} names {target}, which is no part of CodeTool. Name that "
-                "option on the command line."
+                "option on the command line, or its package with hydra.searchpath=[pkg://PACKAGE.conf]."
             )
     items = settings.items() if isinstance(settings, Mapping) else enumerate(settings) if _is_list(settings) else ()
     for key, value in items:

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from codetool.answers.composed import PrintedAnswer
 from codetool.config.run_config import RunConfig
+from codetool.interfaces import PrintedAnswer
 
 log = logging.getLogger(__name__)
 

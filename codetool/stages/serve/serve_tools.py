@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from socket import socket
-from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
+from typing import Annotated
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -16,10 +16,9 @@ from rich.console import Console
 from codetool.config.run_config import RunConfig
 from codetool.errors import ConfigError
 from codetool.stages.serve.http_server import bind_socket, create_server, format_url, serve_until_interrupted
-from codetool.tools.sources import CountingSessionFactory
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp
+from codetool.stages.serve.tool_site import ToolSite
+from codetool.tools.sources import ServableTools
+from codetool.types import Tool
 
 GRACE_SECONDS = 1  # seconds that requests under way get at the end
 
@@ -36,28 +35,16 @@ class ServeToolsConfig:
     """Whether requests need an API key, as for the real service."""
 
 
-@runtime_checkable
-class ServableTools(Protocol):
-    """A replica or cache that can be served."""
-
-    KEY: str
-    """Environment variable of the API key that may be required."""
-    ENTRY: str
-    """Message about the served addresses; `{url}` stands for the server's URL."""
-
-    def site(self, *, require_key: bool, environment: Mapping[str, str], broker: CountingSessionFactory) -> ASGIApp:
-        """Return the ASGI app. The environment may hold the required key; the broker holds the mode's sources."""
-        ...
-
-
 def serve_tools(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
     """Serve the benchmark's replica or cache until Ctrl-C or SIGTERM, then return 0.
 
-    Raises ConfigError if the benchmark has neither, or the address is not available.
+    A source without a web app of its own is served by the URLs of the benchmark's tools. Raises ConfigError if the
+    benchmark has neither, or the address is not available.
     """
-    served, settings = config.tools.replica or config.tools.recorded_answers, config.serve_tools
-    if not isinstance(served, ServableTools):
+    source, settings = config.tools.replica or config.tools.recorded_answers, config.serve_tools
+    if source is None:
         raise ConfigError(f"stage=serve_tools: benchmark={choices['benchmark']} has no replica that could be served")
+    served = source if isinstance(source, ServableTools) else ToolSite(_list_tools(config))
     with bind_socket("serve_tools", settings.host, settings.port) as listener:
 
         def announce() -> None:
@@ -68,6 +55,12 @@ def serve_tools(config: RunConfig, choices: Mapping[str, str], console: Console)
         if not config.dry_run:
             console.print("Stopped.", highlight=False)
     return 0
+
+
+def _list_tools(config: RunConfig) -> list[Tool]:
+    """Return the tools of all tasks of the benchmark, each once."""
+    tools = (tool for task in config.benchmark.tasks() for tool in task.tools)
+    return list({(tool.server, tool.method, tool.path): tool for tool in tools}.values())
 
 
 async def _serve(config: RunConfig, served: ServableTools, listener: socket, announce: Callable[[], None]) -> None:
