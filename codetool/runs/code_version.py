@@ -5,24 +5,20 @@ Two versions are the same if the sha256 of their sources are equal; a commit alo
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
-import importlib.util
 import json
+import re
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from codetool.runs.host import select_variables
-from codetool.runs.identity import PACKAGE_PREFIX, TARGET_KEY
+from codetool.runs.plugin_code import describe_plugins, hash_sources
 
 PACKAGE_FOLDER = Path(__file__).parents[1]
-SOURCE_SUFFIXES = (".py", ".yaml")
 GIT_SECONDS = 5.0
-INSTALL_FOLDERS = ("site-packages", "dist-packages")
-"""Folders of installed distributions, whose versions name their code."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,7 @@ class CodeVersion:
     changed: bool | None
     """Whether the checkout differs from the commit; None if unknown."""
     plugins: Mapping[str, str] = field(default_factory=dict)
-    """Other packages whose classes the settings name: `version X` if installed, else `sha256 X` of its files."""
+    """Other packages whose classes the settings name: `DISTRIBUTION VERSION, sha256 X`, as far as there is each."""
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -48,7 +44,8 @@ class CodeVersion:
     def __str__(self) -> str:
         """Return a short description."""
         commit = f", commit {self.commit[:8]}{' with changes' if self.changed else ''}" if self.commit else ""
-        plugins = "".join(f", {name} {description[:16]}" for name, description in sorted(self.plugins.items()))
+        plugins = "".join(f", {name}: {text}" for name, text in sorted(self.plugins.items()))
+        plugins = re.sub(r"(?<=sha256 [0-9a-f]{8})[0-9a-f]+", "", plugins)
         return f"codetool {self.version} (source {self.sha256[:8]}{commit}{plugins})"
 
 
@@ -60,11 +57,7 @@ def read_code_version(settings: Mapping[str, Any]) -> CodeVersion:
         sha256=hash_sources(list_source_folders()),
         commit=commit or _read_installed_commit(),
         changed=changed,
-        plugins={
-            name: description
-            for name in sorted(set(_find_plugins(settings)))
-            if (description := _describe_plugin(name))
-        },
+        plugins=describe_plugins(settings),
     )
 
 
@@ -72,16 +65,6 @@ def list_source_folders() -> list[Path]:
     """List the package's folder, and `conf/` if it is beside it."""
     conf_folder = PACKAGE_FOLDER.parent / "conf"
     return [PACKAGE_FOLDER, *([conf_folder] if (conf_folder / "config.yaml").is_file() else [])]
-
-
-def hash_sources(folders: Iterable[Path]) -> str:
-    """Compute the hex sha256 of the names and contents of all Python and YAML files, sorted by path."""
-    digest = hashlib.sha256()
-    for folder in folders:
-        for file in sorted(file for file in folder.rglob("*") if file.suffix in SOURCE_SUFFIXES and file.is_file()):
-            digest.update(f"{folder.name}/{file.relative_to(folder).as_posix()}\n".encode())
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()
 
 
 def read_git_state(folder: Path) -> tuple[str | None, bool | None]:
@@ -137,33 +120,3 @@ def _read_installed_commit() -> str | None:
     except (importlib.metadata.PackageNotFoundError, ValueError, AttributeError):
         return None
     return str(commit) if commit else None
-
-
-def _find_plugins(settings: Any) -> Iterator[str]:
-    """Yield the top-level packages of the classes that settings name, without this package."""
-    if isinstance(settings, Mapping):
-        target = settings.get(TARGET_KEY)
-        if isinstance(target, str) and "." in target and not target.startswith(PACKAGE_PREFIX):
-            yield target.partition(".")[0]
-        for value in settings.values():
-            yield from _find_plugins(value)
-    elif isinstance(settings, list | tuple):
-        for value in settings:
-            yield from _find_plugins(value)
-
-
-def _describe_plugin(name: str) -> str | None:
-    """Describe a package's code: the version if it is installed, else the sha256 of its files."""
-    try:
-        spec = importlib.util.find_spec(name)
-    except (ImportError, ValueError):
-        return None
-    if spec is None or not (locations := [*(spec.submodule_search_locations or ())] or [spec.origin or ""]):
-        return None
-    folders = [Path(location) for location in locations]
-    if any(part in INSTALL_FOLDERS for folder in folders for part in folder.parts):
-        distributions = importlib.metadata.packages_distributions().get(name, [])
-        return f"version {importlib.metadata.version(distributions[0])}" if distributions else None
-    if folders[0].is_file():
-        return f"sha256 {hashlib.sha256(folders[0].read_bytes()).hexdigest()}"
-    return f"sha256 {hash_sources(folder for folder in folders if folder.is_dir())}"

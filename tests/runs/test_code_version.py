@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from codetool.runs import code_version
-from codetool.runs.code_version import hash_sources, list_source_folders, read_code_version, read_git_state
+from codetool.runs.code_version import list_source_folders, read_code_version, read_git_state
+from codetool.runs.plugin_code import hash_sources
 
 
 @pytest.fixture
@@ -170,7 +171,7 @@ def test_plugins_are_part_of_the_code(tmp_path: Path, monkeypatch: pytest.Monkey
     }
     before = read_code_version(settings)
     assert set(before.plugins) == {"myplug", "single", "pydantic"}
-    assert before.plugins["pydantic"].startswith("version 2")
+    assert before.plugins["pydantic"].startswith("pydantic 2") and before.plugins["single"].startswith("sha256 ")
     assert read_code_version(settings).key == before.key
     (tmp_path / "myplug" / "search.py").write_text("class Mine: ...\n")
     assert read_code_version(settings).key != before.key

@@ -13,7 +13,8 @@ from command_line import CommandLine, read_lines, read_metrics
 from report_data import data
 from scripted_policy import scripted_server
 
-from codetool.runs.code_version import hash_sources, list_source_folders
+from codetool.runs.code_version import list_source_folders
+from codetool.runs.plugin_code import hash_sources
 
 OTHER = "0123456789abcdef" * 4
 SEARCH = ("search=greedy", "benchmark.split=dev", "logger=none", "policy=openai", "policy.model=m")

@@ -20,6 +20,7 @@ from training_jobs import process_file
 
 from codetool.config.overrides import compose_all
 from codetool.config.run_config import RunConfig, validate
+from codetool.runs import provenance
 from codetool.stages.collect.collect import collect
 from codetool.stages.evaluate.run import run as evaluate
 from codetool.stages.evaluate_prm.evaluate_prm import evaluate_prm
@@ -124,6 +125,35 @@ def serve(monkeypatch: pytest.MonkeyPatch, stage: str, requests: dict[str, Any])
 
     monkeypatch.setattr(f"codetool.stages.serve.{stage}.serve_until_interrupted", ask)
     return responses
+
+
+def test_a_changed_plugin_is_another_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    door = DOORS["entry_point"](tmp_path / "site", monkeypatch)
+    (tmp_path / "site" / PACKAGE).unlink()
+    package = tmp_path / "site" / PACKAGE
+    package.mkdir()
+    for file in (PLUGIN / PACKAGE).rglob("*.*"):
+        if file.suffix in (".py", ".yaml"):
+            (package / file.relative_to(PLUGIN / PACKAGE)).parent.mkdir(parents=True, exist_ok=True)
+            (package / file.relative_to(PLUGIN / PACKAGE)).write_bytes(file.read_bytes())
+    choices, console = CHOICES | {"judge": "none"}, Console(stderr=True)
+    first = evaluate(shop(door, tmp_path, "limit=1"), choices, console).folder
+    made = provenance.read_provenance(first)
+    [session] = made.sessions
+    assert session["code"]["plugins"][PACKAGE].startswith("film-shop 1.2, sha256 ")
+    assert len(made.identity.checksums["plug-in film_shop"]) == 64
+    add_line(package / "conf" / "search" / "widest.yaml", "# a comment")
+    assert evaluate(shop(door, tmp_path, "limit=1", "dry_run=true"), choices, console).folder == first
+    add_line(package / "search.py", "MORE = 1")
+    capsys.readouterr()
+    assert evaluate(shop(door, tmp_path, "limit=1", "dry_run=true"), choices, console).folder != first
+    assert f"The code of plug-in film_shop has changed since {first}" in capsys.readouterr().err.replace("\n", "")
+
+
+def add_line(file: Path, line: str) -> None:
+    file.write_text(f"{file.read_text()}{line}\n")
 
 
 def test_a_renamed_folder_is_of_the_benchmarks_class(search_path: Door, tmp_path: Path) -> None:

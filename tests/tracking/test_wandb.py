@@ -18,7 +18,8 @@ import pytest
 from provenances import write_provenance
 from wandb_files import Misbehaviour, Written, read, wandb_server
 
-from codetool.runs.code_version import hash_sources, list_source_folders
+from codetool.runs.code_version import list_source_folders
+from codetool.runs.plugin_code import hash_sources
 from codetool.stages.wandb_content import (
     build_judge_content,
     build_prm_content,

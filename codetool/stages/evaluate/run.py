@@ -19,11 +19,13 @@ from codetool.config.run_config import RunConfig
 from codetool.errors import CodeToolError
 from codetool.evaluation.judged_results import load_result_lines
 from codetool.evaluation.summary import RunSummary, encode_summary, summarize_results
+from codetool.interfaces import PolicyOption
 from codetool.models.vllm_servers import USAGE_FILE
 from codetool.runs import journal
 from codetool.runs.bounded_input import read_bytes
 from codetool.runs.code_version import read_code_version
 from codetool.runs.identity import Identity, select_identity_settings
+from codetool.runs.plugin_code import compute_plugin_checksums
 from codetool.runs.provenance import (
     count_results_by_code,
     describe_other_code,
@@ -32,6 +34,7 @@ from codetool.runs.provenance import (
 )
 from codetool.stages import run_folder
 from codetool.stages.conclusion import ResultFolder, find_larger_result, open_result_folder
+from codetool.stages.evaluate.changed_plugin import describe_changed_plugin
 from codetool.stages.evaluate.evaluate import evaluate
 from codetool.stages.evaluate.export_results import export_results
 from codetool.stages.evaluate.repeat import apply_source_settings, refuse_other_tasks
@@ -106,6 +109,8 @@ def run(
     refuse_other_draws(config, identity)
     names = [choices[group] for group in FOLDER_GROUPS]
     path = run_folder.select_folder(config.outputs / config.stage / "-".join([*names, identity.digest]), config.fresh)
+    if sweep is None and (line := describe_changed_plugin(path, identity)):
+        console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
     if config.dry_run:
         _announce(config.stage, choices, tasks, path, run_folder.read_finished(path), console)
         print_other_code(config, path, console)
@@ -194,7 +199,7 @@ def compute_identity(config: RunConfig, choices: Mapping[str, str]) -> Identity:
         settings.pop("judge", None)  # in stage=collect leaves are judged again from the same trees
     if not needs_vllm_server(config.prm, config.policy):
         settings.pop("vllm", None)
-    return Identity(settings, _compute_checksums(config))
+    return Identity(settings, _compute_checksums(config) | compute_plugin_checksums(config.settings, settings))
 
 
 def needs_vllm_server(*options: Any) -> bool:
@@ -215,6 +220,8 @@ def _compute_checksums(config: RunConfig) -> dict[str, str]:
         checksums["policy"] = policy
     if (prm := config.prm.checksum()) is not None:
         checksums["prm"] = prm
+    if isinstance(config.answer, PolicyOption) and (answer := config.answer.checksum()) is not None:
+        checksums["answer"] = answer
     for source in ("recorded_answers", "replica"):
         option = getattr(config.tools, source)
         if option is not None and (checksum := option.checksum()) is not None:

@@ -27,6 +27,7 @@ from codetool.prm.oracle import OraclePRM
 from codetool.runs import damaged_lines, journal, provenance
 from codetool.runs.identity import Identity, select_identity_settings
 from codetool.runs.journal import Journal
+from codetool.runs.plugin_code import compute_plugin_checksums
 from codetool.runs.provenance import record_session
 from codetool.stages import run_folder
 from codetool.stages.fault_journal import record_faults
@@ -151,7 +152,8 @@ def _compute_identity(config: RunConfig, choices: Mapping[str, str], checksums: 
     from codetool.stages.evaluate.run import needs_vllm_server
 
     blocks = ("stage", "prm", "vllm") if needs_vllm_server(config.prm) else ("stage", "prm")
-    return Identity(select_identity_settings(config, choices, blocks), checksums)
+    plugins = compute_plugin_checksums(config.settings, blocks)
+    return Identity(select_identity_settings(config, choices, blocks), {**checksums, **plugins})
 
 
 def _announce(

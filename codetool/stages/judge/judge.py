@@ -28,6 +28,7 @@ from codetool.judges.endpoint_judge import Comparison, NoJudge
 from codetool.judges.votes import VOTE_SHAPE, VOTES_FILE
 from codetool.runs import damaged_lines, journal
 from codetool.runs.identity import Identity, select_identity_settings
+from codetool.runs.plugin_code import compute_plugin_checksums
 from codetool.runs.provenance import count_results_by_code, record_session
 from codetool.stages import run_folder
 from codetool.stages.evaluate.run import print_other_code, write_config
@@ -131,8 +132,8 @@ def _compute_identity(config: RunConfig, choices: Mapping[str, str], checksums: 
     """Return the identity of the result, which depends on the judge and the answers alone."""
     settings = select_identity_settings(config, choices, ("stage", "seed", "judge"))
     if "reference" in checksums:
-        settings["pairwise"] = config.settings["judge"]["pairwise"]
-    return Identity(settings, checksums)
+        settings["pairwise"] = config.settings["judge"].get("pairwise")
+    return Identity(settings, {**checksums, **compute_plugin_checksums(config.settings, ("judge",))})
 
 
 def _announce(

@@ -25,6 +25,7 @@ from codetool.errors import ConfigError
 from codetool.models.locate import ModelFolders, compute_checksum
 from codetool.prompts import trained_prompt
 from codetool.runs.identity import Identity, select_identity_settings
+from codetool.runs.plugin_code import compute_plugin_checksums
 from codetool.runs.provenance import count_results_by_code, record_session
 from codetool.stages import run_folder
 from codetool.stages.evaluate.run import print_other_code, write_config
@@ -147,12 +148,13 @@ def _compute_identity(run: _Run) -> Identity:
     """
     config, target = run.config, run.config.train.target
     settings = select_identity_settings(config, run.choices, ("stage", "seed", "train", "tuning", target))
+    plugins = compute_plugin_checksums(config.settings, settings)
     asked = ("model", "labels", "prompt") if target == "prm" else ("model",)  # a policy's prompt is in its transcripts
     settings[target] = {name: settings[target][name] for name in asked if name in settings[target]}
     settings["first tasks"] = config.limit
     strategy = config.trainer.strategy if config.trainer.strategy in ("fsdp", "deepspeed") else "ddp"
     settings["trainer"] = [config.trainer.precision, strategy, run.devices.count]
-    return Identity(settings, run.checksums)
+    return Identity(settings, {**run.checksums, **plugins})
 
 
 def _name_folder(run: _Run, identity: Identity) -> Path:
