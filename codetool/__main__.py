@@ -110,6 +110,11 @@ def _run() -> None:
     flags, options = overrides.split_flags(sys.argv[1:])
     try:
         _check_current_folder()
+        if sys.argv[1:2] == ["new"]:
+            from codetool.scaffold.command import run_new
+
+            run_new(sys.argv[2:], "python run.py" if sys.argv[0].endswith("run.py") else "codetool")
+            return
         if complete_shell(flags, options):
             return
         for line in describe_broken_plugins():

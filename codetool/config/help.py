@@ -28,7 +28,8 @@ HEAD = """CodeTool: experiments on process-supervised, stepwise programmatic too
 Choose an option with group=option, set a value with name=value. The same command again resumes, fresh=true starts
 over, dry_run=true only checks; -m runs every combination of comma lists; --cfg job prints the configuration.
 Keys come from the environment: OPENAI_API_KEY, TMDB_API_KEY, WANDB_API_KEY. Data lies where CODETOOL_DATA points.
-Options of your own: --config-dir FOLDER, or hydra.searchpath=[pkg://my_package.conf]."""
+Options of your own: --config-dir FOLDER, hydra.searchpath=[pkg://my_package.conf], or an installed package that has
+them; `codetool new benchmark|search|prm NAME` begins one."""
 MORE_TEMPLATE = """\
 More: `--help {example}` lists the settings of a block, or of all options of a group; `--help search=beam`
 those of one option; `--help stage=NAME` is the page of another stage: {stages}."""

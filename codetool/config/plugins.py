@@ -88,7 +88,7 @@ def find_import_folder(options: Path) -> Path:
 
     It is the parent folder, or the first one above it that is no package (has no `__init__.py`).
     """
-    folder = options.resolve().parent
+    folder = options.absolute().parent.resolve()
     while (folder / "__init__.py").is_file():
         folder = folder.parent
     return folder
@@ -100,8 +100,13 @@ def make_importable(options: Path) -> None:
     A folder that everybody may write to, such as /tmp, is left out: others could put modules there.
     """
     folder = find_import_folder(options)
-    if folder.is_dir() and not folder.stat().st_mode & stat.S_IWOTH and str(folder) not in sys.path:
+    if folder.is_dir() and not is_writable_by_all(folder) and str(folder) not in sys.path:
         sys.path.append(str(folder))
+
+
+def is_writable_by_all(folder: Path) -> bool:
+    """Whether everybody may write to a folder; False if it is not there."""
+    return folder.is_dir() and bool(folder.stat().st_mode & stat.S_IWOTH)
 
 
 def is_declared(target: str) -> bool:
