@@ -36,10 +36,10 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start what all test processes share before they start."""
+    keep_parsed_options()
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
         share_warm_process()
         gc.enable()  # this process collects no tests
-    keep_parsed_options()
 
 
 def pytest_collection_finish() -> None:

@@ -1,4 +1,4 @@
-"""Parse each file of `conf/` and compose each choice of options once per process.
+"""Parse each file of `conf/` once per process, and compose each choice of options once for all test processes.
 
 Both take most of the time of composing a configuration, and hundreds of tests need one. The values that a command line
 sets, and every command line that adds a folder of options, are computed as ever.
@@ -6,9 +6,14 @@ sets, and every command line that adds a folder of options, are computed as ever
 
 from __future__ import annotations
 
+import atexit
+import os
 import pickle
+import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +23,46 @@ from hydra._internal.defaults_list import DefaultsList, Overrides
 from omegaconf import DictConfig, OmegaConf
 
 CONF = Path(__file__).parents[2] / "conf"
+FOLDER_VARIABLE = "CODETOOL_TESTS_COMPOSED"
+"""Environment variable with the folder in which test processes find what others have composed."""
+
+
+class SharedTable:
+    """Pickled values by key, in memory and in files that all test processes share."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        """Start with what the folder holds; `name` tells the tables of a folder apart."""
+        self._folder, self._name, self._kept = folder, name, dict[str, bytes]()
+
+    def get(self, key: str, make: Callable[[], Any]) -> Any:
+        """A copy of the value of a key, which is made if no process has made it yet."""
+        if key not in self._kept:
+            file = self._folder / f"{self._name}-{sha256(key.encode()).hexdigest()}"
+            try:
+                self._kept[key] = file.read_bytes()
+            except FileNotFoundError:
+                self._kept[key] = pickle.dumps(make())
+                with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as part:
+                    part.write(self._kept[key])
+                Path(part.name).replace(file)
+        return pickle.loads(self._kept[key])
 
 
 def keep_parsed_options() -> None:
     """Keep the parsed files of `conf/`, and what Hydra makes of each choice of options, for later configurations."""
+    folder = Path(os.environ.get(FOLDER_VARIABLE) or _make_shared_folder())
     _keep_parsed_files()
     _skip_unused_choices()
-    _keep_defaults_lists()
-    _keep_merged_files()
+    _keep_defaults_lists(SharedTable(folder, "defaults"))
+    _keep_merged_files(SharedTable(folder, "merged"))
+
+
+def _make_shared_folder() -> str:
+    """Make the folder that this process shares with those that it starts; it is removed with this process."""
+    os.environ[FOLDER_VARIABLE] = folder = tempfile.mkdtemp()
+    owner = os.getpid()
+    atexit.register(lambda: shutil.rmtree(folder, ignore_errors=True) if os.getpid() == owner else None)
+    return folder
 
 
 def _keep_parsed_files() -> None:
@@ -56,36 +93,30 @@ def _skip_unused_choices() -> None:
     vars(defaults_list)["_create_interpolation_map"] = create_if_used
 
 
-def _keep_defaults_lists() -> None:
+def _keep_defaults_lists(kept: SharedTable) -> None:
     """Make Hydra find the files that a choice of options names once; a wrong choice is found out each time."""
     create: Callable[..., DefaultsList] = defaults_list.create_defaults_list
-    kept: dict[str, DefaultsList] = {}
 
     def create_once(repo: Any, overrides_list: Sequence[Any], **more: Any) -> DefaultsList:
         if not _reads_conf_alone(repo):
             return create(repo=repo, overrides_list=overrides_list, **more)
         values = Overrides(repo, list(overrides_list)).config_overrides
         choices = [each.input_line for each in overrides_list if not any(each is value for value in values)]
-        key = repr((choices, more))
-        if key not in kept:
-            kept[key] = create(repo=repo, overrides_list=overrides_list, **more)
-        return replace(kept[key], config_overrides=values)
+        made = kept.get(repr((choices, more)), lambda: create(repo=repo, overrides_list=overrides_list, **more))
+        return replace(made, config_overrides=values)
 
     vars(config_loader_impl)["create_defaults_list"] = create_once  # as that module calls it
 
 
-def _keep_merged_files() -> None:
+def _keep_merged_files(merged: SharedTable) -> None:
     """Make Hydra return copies of what it merged from the same files in the same places before."""
     merge = ConfigLoaderImpl._compose_config_from_defaults_list
-    merged: dict[str, bytes] = {}
 
     def merge_once(self: ConfigLoaderImpl, defaults: Sequence[Any], repo: Any) -> DictConfig:
         if not _reads_conf_alone(repo):
             return merge(self, list(defaults), repo)
         key = repr([(each.config_path, each.package, each.is_self, each.primary) for each in defaults])
-        if key not in merged:
-            merged[key] = pickle.dumps(merge(self, list(defaults), repo))
-        composed: DictConfig = pickle.loads(merged[key])
+        composed: DictConfig = merged.get(key, lambda: merge(self, list(defaults), repo))
         return composed
 
     ConfigLoaderImpl._compose_config_from_defaults_list = merge_once  # type: ignore[method-assign]

@@ -27,7 +27,10 @@ from typing import IO, Any
 from parsed_options import keep_parsed_options
 
 ROOT = Path(__file__).parents[2]
-PRELOADED = ("hydra", "torch", "transformers", "pytorch_lightning", "peft", "openai", "fastapi", "uvicorn")
+PRELOADED = (
+    "hydra", "torch", "transformers", "pytorch_lightning", "peft", "openai.resources.chat", "fastapi", "uvicorn",
+    "anyio._backends._asyncio", "httpcore", "jiter", "antlr4.LL1Analyzer", "rich._emoji_codes", "encodings.utf_8_sig",
+)  # fmt: skip
 """What the modules of codetool import where they are called."""
 ADDRESS_VARIABLE = "CODETOOL_TESTS_WARM_PROCESS"
 """Environment variable with the address of the warm process that test processes share."""
@@ -163,6 +166,7 @@ def serve(address: str) -> None:
         importlib.import_module(name)
     Plugins.instance()  # looks through Hydra's own plugins
     keep_parsed_options()
+    _compose_once()
     _load_replica()
     gc.collect()
     gc.freeze()  # no fork copies memory in order to look through what was imported
@@ -178,6 +182,13 @@ def serve(address: str) -> None:
         connection.close()
         while os.waitpid(-1, os.WNOHANG) != (0, 0):  # those that have ended; the one just made has not
             pass
+
+
+def _compose_once() -> None:
+    """Compose and validate once, so that the parsers of overrides and interpolations have learned their grammar."""
+    from codetool.config.overrides import compose_all, validate_all
+
+    validate_all(compose_all(["policy=openai", "policy.model=m", "policy.base_url=http://localhost/v1", "prm=none"]))
 
 
 def _load_replica() -> None:
