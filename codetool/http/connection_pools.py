@@ -8,8 +8,11 @@ small pools: `HttpPools` is a client, `PooledTransport` a transport for another 
 from __future__ import annotations
 
 import asyncio
+import os
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
+from functools import cache
 from typing import Any, Self
 
 import httpx
@@ -22,6 +25,19 @@ MAX_POOL_CONNECTIONS = 16
 """Maximum number of connections of one pool."""
 ANSWER_TIMEOUTS = 2
 """Time-outs within which a response must be complete; each wait for bytes may take one."""
+
+
+def load_ssl_context() -> ssl.SSLContext:
+    """Return the certificates that servers are checked against, those that SSL_CERT_FILE or SSL_CERT_DIR names if set.
+
+    They take 20 ms to load, which all clients of a process share.
+    """
+    return _load_certificates(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+
+@cache
+def _load_certificates(file: str | None, folder: str | None) -> ssl.SSLContext:
+    return httpx.create_ssl_context()  # reads the same two variables
 
 
 class HttpPools:
@@ -51,7 +67,7 @@ class HttpPools:
 
     async def __aenter__(self) -> Self:
         """Create the pools."""
-        ssl_context = httpx.create_ssl_context()  # takes 20 ms: created once for all pools
+        ssl_context = load_ssl_context()
         for limits in self._slots.make_limits():
             pool = httpx.AsyncHTTPTransport(verify=ssl_context, limits=limits, proxy=self._proxy)
             client = httpx.AsyncClient(
@@ -104,7 +120,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
     def __init__(self, connections: int, proxy: httpx.Proxy | None = None) -> None:
         """Create the pools; no connection is opened. All requests go through the proxy if one is given."""
         self._slots = _PoolSlots(connections)
-        ssl_context = httpx.create_ssl_context()  # takes 20 ms: created once for all pools
+        ssl_context = load_ssl_context()
         self._pools = [
             httpx.AsyncHTTPTransport(verify=ssl_context, limits=limits, proxy=proxy)
             for limits in self._slots.make_limits()

@@ -160,6 +160,7 @@ def serve(address: str) -> None:
     from hydra.core.plugins import Plugins
 
     import codetool
+    from codetool.http.connection_pools import load_ssl_context
 
     packages = pkgutil.walk_packages(codetool.__path__, "codetool.")
     for name in (*PRELOADED, *(module.name for module in packages if not module.name.startswith(LEFT_OUT))):
@@ -168,6 +169,7 @@ def serve(address: str) -> None:
     keep_parsed_options()
     _compose_once()
     _load_replica()
+    load_ssl_context()
     gc.collect()
     gc.freeze()  # no fork copies memory in order to look through what was imported
     listener = socket.socket(socket.AF_UNIX)
