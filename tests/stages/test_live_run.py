@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -22,7 +23,7 @@ from codetool.stages.evaluate.evaluate import evaluate
 from codetool.stages.run_folder import open_folder
 from codetool.tmdb.openapi_document import build_document
 from codetool.tools.secrets import Secret
-from codetool.types import Answer, Task
+from codetool.types import Answer, Task, Tool
 
 KEY = "planted/secret+0123456789"
 BEARER = Secret(env="TMDB_API_KEY", header="Authorization", query=None, format="Bearer {key}")
@@ -57,11 +58,17 @@ class Live:
         return replace(config, tools=replace(config.tools, secrets={urlsplit(self.server).netloc: BEARER}))
 
     def task(self) -> Task:
-        offered = tuple(replace(tool, server=self.server) for tool in parse_tools(build_document()))
+        offered = tuple(replace(tool, server=self.server) for tool in load_tools())
         preamble = 'headers = {"accept": "application/json"}\n'
         return Task(
             id="t", query="How long is Titanic?", tools=offered, answer=Answer("number", 194), preamble=preamble
         )
+
+
+@cache
+def load_tools() -> tuple[Tool, ...]:
+    """The tools of the replica's own document."""
+    return tuple(parse_tools(build_document()))
 
 
 @contextmanager

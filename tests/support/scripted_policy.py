@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from chat_server import ChatServer, Handler, Reply, chat, serve_in_process
@@ -15,12 +16,18 @@ from codetool.benchmarks.tmdb_verified import load_all_rows
 WRONG = ("print(undefined_name)", "print('no idea')", None)
 
 
+@cache
+def load_programs() -> dict[str, list[str]]:
+    """The steps of the reference program of each query."""
+    return {row["query"]: row["program"] for row in load_all_rows()}
+
+
 class ScriptedPolicy:
     """Answers step k of a known query with its reference step; which candidates are wrong is fixed by the prompt."""
 
     def __init__(self, latency: float = 0.0) -> None:
         self.latency = latency
-        self.programs = {row["query"]: row["program"] for row in load_all_rows()}
+        self.programs = load_programs()
 
     async def __call__(self, body: dict[str, Any]) -> Reply:
         await asyncio.sleep(self.latency)
