@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -13,6 +16,7 @@ import pytest
 from chat_server import ChatServer, Reply
 from command_line import ROOT, CommandLine, read_lines, read_metrics, strip_seconds
 from promptly import promptly
+from scripted_policy import scripted_server
 from warm_process import WarmProcess
 
 TASKS = 24
@@ -24,8 +28,31 @@ def words(policy: ChatServer) -> tuple[str, ...]:
     return (*ENDPOINT, f"policy.base_url={policy.url}")
 
 
-def test_a_run_answers_every_task_and_says_what_came_of_it(run: CommandLine, policy: ChatServer) -> None:
-    done = run(*words(policy))
+@dataclass(frozen=True)
+class FinishedRun:
+    """A finished command of all tasks, the server that it asked and the folder of its outputs; to be read only."""
+
+    done: subprocess.CompletedProcess[str]
+    policy: ChatServer
+    outputs: Path
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FinishedRun]:
+    run = CommandLine(tmp_path_factory.mktemp("finished") / "outputs")
+    with scripted_server(latency=0.02) as policy:
+        yield FinishedRun(run(*words(policy)), policy, run.outputs)
+
+
+@pytest.fixture
+def repeated(finished: FinishedRun, run: CommandLine) -> CommandLine:
+    """Commands whose outputs hold a copy of that run."""
+    shutil.copytree(finished.outputs, run.outputs)
+    return run
+
+
+def test_a_run_answers_every_task_and_says_what_came_of_it(finished: FinishedRun) -> None:
+    done, run = finished.done, CommandLine(finished.outputs)
     assert done.returncode == 0, done.stderr
     folder = run.folder("tmdb_verified-beam-openai-none")
     results = read_lines(folder, "results")
@@ -37,9 +64,8 @@ def test_a_run_answers_every_task_and_says_what_came_of_it(run: CommandLine, pol
     assert "seccomp" in (folder / "log.txt").read_text()
 
 
-def test_a_replay_without_a_model_is_equal_bit_for_bit(run: CommandLine, policy: ChatServer) -> None:
-    assert run(*words(policy)).returncode == 0
-    recorded = run.folder("tmdb_verified-beam-openai")
+def test_a_replay_without_a_model_is_equal_bit_for_bit(finished: FinishedRun, run: CommandLine) -> None:
+    recorded = CommandLine(finished.outputs).folder("tmdb_verified-beam-openai")
     replay = run("policy=replay", f"policy.source=[{recorded}]", *SPLIT, "search.n=3")
     assert replay.returncode == 0, replay.stderr
     repeated = run.folder("tmdb_verified-beam-replay")
@@ -56,12 +82,11 @@ def test_a_replay_of_a_wider_search_names_task_and_step(run: CommandLine, policy
     assert "Traceback" not in replay.stderr
 
 
-def test_the_same_command_again_asks_for_nothing(run: CommandLine, policy: ChatServer) -> None:
-    assert run(*words(policy)).returncode == 0
-    asked = len(policy.requests)
-    again = run(*words(policy))
+def test_the_same_command_again_asks_for_nothing(finished: FinishedRun, repeated: CommandLine) -> None:
+    asked = len(finished.policy.requests)
+    again = repeated(*words(finished.policy))
     assert again.returncode == 0 and "done already: 24" in again.stderr
-    assert len(policy.requests) == asked
+    assert len(finished.policy.requests) == asked > TASKS
 
 
 def test_a_larger_limit_continues_the_same_journal(run: CommandLine, policy: ChatServer) -> None:

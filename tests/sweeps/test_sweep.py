@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from chat_server import ChatServer
 from command_line import CommandLine, read_lines, read_metrics
 from promptly import promptly
+from scripted_policy import scripted_server
 from wandb_files import read
 
 from codetool.runs import journal
@@ -51,11 +53,20 @@ def is_done(folder: Path) -> bool:
     return (folder / "metrics.json").exists()
 
 
+@pytest.fixture(scope="module")
+def whole_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of outputs with a run that draws a whole tree; to be copied."""
+    run = CommandLine(tmp_path_factory.mktemp("whole_tree") / "outputs")
+    with scripted_server() as policy:
+        endpoint = ("policy=openai", "policy.model=m", f"policy.base_url={policy.url}", "limit=3", "logger=none")
+        assert run(*endpoint, "search=exhaustive", "search.n=3", "search.depth=4").returncode == 0
+    return run.outputs
+
+
 @pytest.fixture
-def recorded(run: CommandLine, policy: ChatServer) -> tuple[str, ...]:
+def recorded(run: CommandLine, whole_tree: Path) -> tuple[str, ...]:
     """Words that replay a whole tree: it holds what every search within it draws."""
-    endpoint = ("policy=openai", "policy.model=m", f"policy.base_url={policy.url}", "limit=3", "logger=none")
-    assert run(*endpoint, "search=exhaustive", "search.n=3", "search.depth=4").returncode == 0
+    shutil.copytree(whole_tree, run.outputs)
     [source] = folders(run)
     return ("-m", "policy=replay", f"policy.source=[{source}]", "limit=3", "search=beam")
 
