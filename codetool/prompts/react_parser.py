@@ -6,14 +6,13 @@ write the observation themselves. The parser takes the first action and ignores 
 
 from __future__ import annotations
 
-import ast
 import json
 import re
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from codetool.prompts.model_text import extract_visible_text
+from codetool.prompts.python_syntax import parse_python_literal
 from codetool.types import JSON
 
 _MARKDOWN = r"[ \t>*#`_-]*"
@@ -95,10 +94,8 @@ def _parse_variants(text: str) -> Iterator[object]:
             pass
     for each in (whole, _JSON_LITERAL.sub(lambda match: _PYTHON_LITERALS[match[1]], whole)):
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # an invalid escape sequence only warns
-                yield ast.literal_eval(each)
-        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+            yield parse_python_literal(each)
+        except ValueError:
             pass
 
 

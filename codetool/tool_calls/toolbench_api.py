@@ -9,7 +9,6 @@ Source: StableToolBench, server/utils.py and the layout of its published cache (
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from codetool.prompts.python_syntax import parse_python_literal
 from codetool.types import JSON, Parameter, Tool
 
 SERVER = "http://localhost:8080/virtual"
@@ -28,7 +28,6 @@ _INVALID_CHARS = re.compile(r"[^\u4e00-\u9fa5a-zA-Z0-9_^]")
 _TYPES = {"string": "string", "number": "number", "boolean": "boolean", "enum": "string", "array": "array"}
 _TOKENS = re.compile(r"""\"(?:\\.|[^"\\])*\"|'(?:\\.|[^'\\])*'|[{}\[\],"']""", re.DOTALL)
 """Complete strings, brackets and commas; a single quote character begins a string that does not end."""
-_MAX_LITERAL_CHARS = 1 << 20  # maximum characters of a Python literal, which takes fifty times as long to parse as JSON
 _MAX_DEPTH = 100  # maximum nesting depth of a truncated text that is repaired
 _LIST_NOTE = re.compile(r"list of (\w+) with length \d+")
 _SCALARS = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "NoneType": "null"}
@@ -167,12 +166,12 @@ class _ParsedData:
 
 def _parse_complete(text: str) -> _ParsedData | None:
     """Parse a complete text; None if it is neither JSON nor a Python literal."""
-    for read in (json.loads, ast.literal_eval) if len(text) <= _MAX_LITERAL_CHARS else (json.loads,):
+    for read in (json.loads, parse_python_literal):
         try:
             data = read(text)
-            if read is ast.literal_eval:
+            if read is parse_python_literal:
                 json.dumps(data)  # refuse literals that JSON cannot express: sets, complex numbers, tuples as keys
-        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        except (ValueError, TypeError, RecursionError):
             continue
         return _ParsedData(data)
     return None

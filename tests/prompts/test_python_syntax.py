@@ -4,8 +4,9 @@ import sys
 
 import pytest
 
-from codetool.prompts.python_syntax import parse_python
+from codetool.prompts.python_syntax import MAX_PARSED_CHARS, parse_python, parse_python_literal
 
+LONG_LIST = f"[{'[], ' * 400}]"
 LONG = "\n".join(f"x{n} = [a, (b, c), f(d=g(e))]" for n in range(400))
 
 
@@ -35,12 +36,13 @@ def test_finalizer_that_parses_code_does_not_spoil_the_parsing_that_it_interrupt
             for _ in range(100):
                 ParsesWhenFinalized()
             assert parse_python(LONG) is not None
+            assert len(parse_python_literal(LONG_LIST)) == 400
         assert failed, "Python itself does not mind any more"
     finally:
         gc.set_threshold(*thresholds)
 
 
-@pytest.mark.parametrize("code", ["this is no program (", "x = '\x00'", "(" * 5000, "-" * 100_000 + "1"])
+@pytest.mark.parametrize("code", ["this is no program (", "x = '\x00'", "(" * 5000, "-" * 50_000 + "1"])
 def test_code_that_python_cannot_parse_has_no_tree(code: str) -> None:
     assert parse_python(code) is None
 
@@ -48,3 +50,20 @@ def test_code_that_python_cannot_parse_has_no_tree(code: str) -> None:
 @pytest.mark.filterwarnings("error")
 def test_warnings_about_generated_code_are_not_shown() -> None:
     assert parse_python(r"x = '\d'") is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{{}}", "1 +", "x", "[" * 5000, "-" * 50_000 + "1", "'\x00'", "9" * 5000, "f(1)", "[f'{1}']", "1 if 1 else 2"],
+)
+def test_text_that_is_no_literal_is_a_value_error(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse_python_literal(text)
+
+
+def test_text_that_python_parses_for_minutes_is_not_parsed() -> None:
+    fields = "{1}" * MAX_PARSED_CHARS
+    assert parse_python(f"f'{fields}'") is None
+    with pytest.raises(ValueError, match=f"longer than {MAX_PARSED_CHARS:,} characters"):
+        parse_python_literal(f"[f'{fields}']")
+    assert parse_python_literal(r"{'a': '\d', 'b': (None, True)}") == {"a": r"\d", "b": (None, True)}

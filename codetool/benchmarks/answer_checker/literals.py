@@ -6,16 +6,15 @@ title (for a title the person) that belongs to it. Anything more counts as sever
 
 from __future__ import annotations
 
-import ast
 import json
 import re
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from codetool.benchmarks.answer_checker import text_match
 from codetool.benchmarks.answer_checker.dates import extract_dates
 from codetool.benchmarks.answer_checker.text_match import contains_words, normalize
+from codetool.prompts.python_syntax import parse_python_literal
 from codetool.types import AnswerType
 
 MIN_TRUNCATED_CHARS = 1_900
@@ -84,10 +83,10 @@ def parse_labelled_fields(text: str) -> dict[str, str] | None:
 
 
 def _parse_json_or_python(text: str) -> Any:
-    for parse in (json.loads, _parse_python):
+    for parse in (json.loads, parse_python_literal):
         try:
             value = parse(text)
-        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # TypeError: `{{}}`
+        except (ValueError, RecursionError):
             continue
         if isinstance(value, tuple) and not text.startswith("("):  # `1,234` is a number, not a pair
             continue
@@ -114,12 +113,6 @@ def _parse_truncated_list(text: str) -> Any:
         return None
     commas = [match.start() for match in re.finditer(",", text)][: -MAX_COMMAS_TRIED - 1 : -1]
     return next((value for at in commas if (value := _parse_json_or_python(f"{text[:at]}]")) is not None), None)
-
-
-def _parse_python(text: str) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SyntaxWarning)  # `5is` is no literal
-        return ast.literal_eval(text)
 
 
 def _unwrap_mapping(pairs: Mapping[Any, Any], kind: AnswerType, query: str) -> Any:

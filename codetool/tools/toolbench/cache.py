@@ -6,7 +6,6 @@ most recently used ones stay in memory up to a number of bytes, and a changed fi
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 import logging
@@ -20,6 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from codetool.prompts.python_syntax import parse_python_literal
 from codetool.runs.bounded_input import parse_json, read_bytes
 from codetool.tool_calls.toolbench_api import Api, argument_name, parse_data
 from codetool.tools.toolbench.reply_parser import SIMULATOR_FAILURE, Reply, parse_reply
@@ -187,8 +187,8 @@ def _parse_file(file: Path, version: tuple[int, int]) -> _ApiFile | None:
 def _parse_arguments(text: str) -> dict[str, JSON] | None:
     """The arguments in a key of a file (a Python dict literal), None if it is not one."""
     try:
-        arguments = ast.literal_eval(text)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        arguments = parse_python_literal(text)
+    except ValueError:
         return None
     return {str(name): value for name, value in arguments.items()} if isinstance(arguments, dict) else None
 
