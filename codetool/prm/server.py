@@ -26,6 +26,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from codetool.concurrency import large_data_scope
+from codetool.credentials.masking import mask_text
 from codetool.errors import CodeToolError, ConfigError, UnreachableError
 from codetool.prm.label_scorer import LabelScorer, LabelScores, count_characters
 from codetool.prm.server_metrics import CONTENT_TYPE, MetricsMiddleware, ServerMetrics
@@ -216,7 +217,8 @@ async def _wait_for_disconnect(request: Request) -> None:
 def _answer_error(
     request: Request, status: int, reason: str, headers: Mapping[str, str] | None = None, score: float | None = None
 ) -> Response:
-    """Return an error response in the format of the requested path."""
+    """Return an error response in the format of the requested path, without keys of this machine."""
+    reason = mask_text(reason)
     body: dict[str, Any] = {"detail": reason}
     if request.url.path == GENERATE:
         body = {"response": score, "error": reason, **body}

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, FailFast, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from starlette.requests import ClientDisconnect, Request
 
+from codetool.credentials.masking import mask_text
 from codetool.http.request_body import BodyRefusedError, read_request_body
 from codetool.prompts.messages import Message
 
@@ -110,5 +111,7 @@ def _explain_validation_error(error: ValidationError) -> RequestRefusedError:
             CONTENT_TOO_LARGE, f"{field_path} has more than {MAX_MESSAGES} messages, the most of a chat"
         )
     value = first["input"]
-    value_text = repr(value)[:60] if isinstance(value, str | int | float | bool | None) else type(value).__name__
+    value_text = type(value).__name__
+    if isinstance(value, str | int | float | bool | None):
+        value_text = mask_text(repr(value[:1000] if isinstance(value, str) else value))[:60]
     return RequestRefusedError(422, f"{field_path}={value_text}: {reason[0].lower()}{reason[1:]}")

@@ -229,6 +229,47 @@ def test_no_canary_leaves_a_server_of_tools(canaries: Canaries, run: CommandLine
     canaries.assert_nowhere(tmp_path, out=out, err=err)
 
 
+def test_no_canary_leaves_a_server_of_a_prm(canaries: Canaries, run: CommandLine, tmp_path: Path) -> None:
+    """Its model repeats its key in errors and answers, and clients send keys in queries, headers, paths and chats."""
+    said = canaries.repeat("POLICY_ACCESS")
+    replies = [Reply(400, {"error": {"message": f"refused: {said}"}}), Reply(body={"choices": [], "note": said})]
+    replies += [Reply(500, {"error": {"message": said}}), Reply(403, said.encode())]
+    with serve_in_process(canaries.wrap("POLICY_ACCESS", lambda body: next(left, _make_score(said)), 0)) as model:
+        words = endpoint("prm", model.url, "POLICY_ACCESS", backend="endpoint", retries="0")[1:]
+        process = run.start("stage=serve_prm", "prm=qwen7b", "serve_prm.port=0", *words, environment=dict(os.environ))
+        try:
+            with httpx.Client(base_url=process.first_line().split()[0], trust_env=False) as client:
+                chat = {"index": 0, "messages": [{"role": "user", "content": said}]}
+                left = iter(replies)
+                refused = [client.post("/generate", json=chat) for _ in replies]
+                answers = [client.post("/generate", json=chat, **each) for each in _list_requests(canaries)]
+                sent = canaries.repeat("TMDB_API_KEY")
+                wrong = [{"index": sent, "messages": sent}, {sent: 1}, sent, {"messages": [[{"role": sent}]]}]
+                refused += [client.post(path, json=body) for path in ("/generate", "/score") for body in wrong]
+                refused.append(client.post("/score", content=sent))
+                refused.append(client.get(f"/{canaries.secrets['HF_TOKEN']}?api_key={canaries.secrets['HF_TOKEN']}"))
+                told = "".join(client.get(path).text for path in ("/health", "/metrics"))
+            canaries.look_at_processes()
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert {answer.status_code for answer in answers} == {200} and process.returncode == 0
+    assert all(reply.status_code >= 400 for reply in refused) and "codetool_prm_requests_total" in told
+    assert canaries.bearer("POLICY_ACCESS") in {headers.get("authorization") for headers in model.headers}
+    replied = "\n".join(f"{reply.headers} {reply.text}" for reply in refused)
+    canaries.processes = {name: text for name, text in canaries.processes.items() if name.endswith("cmdline")}
+    canaries.assert_nowhere(tmp_path, out=out, err=err, told=told, replied=replied)
+
+
+def _make_score(said: str) -> Reply:
+    """Return what a judge answers, with its key beside the score."""
+    top = [{"token": "Yes", "logprob": -0.1, "note": said}, {"token": "No", "logprob": -2.0}]
+    content = [{"token": "Yes", "logprob": -0.1, "top_logprobs": top}]
+    choice = {"index": 0, "message": {"role": "assistant", "content": said}, "logprobs": {"content": content}}
+    return Reply(body={"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 1}, "note": said})
+
+
 def _list_requests(canaries: Canaries) -> list[Mapping[str, Any]]:
     right, other = canaries.secrets["TMDB_API_KEY"], canaries.secrets["HF_TOKEN"]
     return [
