@@ -1,6 +1,7 @@
 """Table of faults: whether a run with spoiled answers equals the same run without any, and how long it takes.
 
 Usage: python experiments/faults/fault_table.py [--tasks 8] [--all-tasks 200] [--seed 0] [--services policy tools]
+       [--together all prm_endpoint simulator]
 
 For each service and kind of fault, 40 % of the attempts of its requests fail with this kind. In the last rows, 20 % of
 the attempts of all requests to all services fail, with any kind. At most three attempts of a request fail in a row; a
@@ -23,6 +24,12 @@ from fault_stack import SERVICES, FaultRun, FaultStack, find_differences, open_s
 
 RESULTS = Path(__file__).parent / "results"
 KIND_RATE, ALL_RATE = 0.4, 0.2
+FAILING_TOGETHER = {
+    "all": "policy, prm, tools, judge, answer",
+    "prm_endpoint": "policy, prm_endpoint, tools",
+    "simulator": "policy, prm, simulator",
+}
+"""Services of the runs all of whose services fail, by the service that chooses the run's settings."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,7 @@ def main() -> None:
     parser.add_argument("--all-tasks", type=int, default=200, help="tasks of a run with all faults")
     parser.add_argument("--seed", type=int, default=0, help="seed of the faults")
     parser.add_argument("--services", nargs="*", choices=SERVICES, default=SERVICES)
+    parser.add_argument("--together", nargs="*", choices=FAILING_TOGETHER, default=list(FAILING_TOGETHER))
     parser.add_argument("--out", type=Path, default=RESULTS / "faults.json")
     options = parser.parse_args()
     rows: list[Row] = []
@@ -61,7 +69,7 @@ def main() -> None:
         stack.run(Path(folder) / "first", "policy", 1)  # imports take seconds once
         for service in options.services:
             rows += measure_service(stack, Path(folder), service, options.tasks)
-        for service in ("all", "simulator"):
+        for service in options.together:
             rows.append(measure_all(stack, Path(folder), service, options.all_tasks))
             print_row(rows[-1])
     command = ["python", "experiments/faults/fault_table.py", *sys.argv[1:]]
@@ -103,8 +111,7 @@ def measure_all(stack: FaultStack, folder: Path, service: str, tasks: int) -> Ro
     stack.reset({})
     after = stack.run(folder / f"all-{service}" / "after", service, tasks)
     clean = replace(clean, seconds=(clean.seconds + after.seconds) / 2)  # on a machine whose load changes
-    name = "policy, prm, tools, judge, answer" if service == "all" else f"policy, prm, {service}"
-    return make_row(name, "all kinds", tasks, requests, injected, clean, faulty)
+    return make_row(FAILING_TOGETHER[service], "all kinds", tasks, requests, injected, clean, faulty)
 
 
 def make_row(
