@@ -81,16 +81,23 @@ async def _exchange(
         request = _parse_request(message)
         if len(calls) == MAX_CALLS:
             raise ProtocolError(f"the step called tools more than {MAX_CALLS} times")
-        async with large_data_scope():
-            with timer.paused():
-                answer = await call_tool(request)
-                if len(answer.body) > LARGE_BYTES:
-                    await admit_large_data()
-            calls.append(keep_answer(answer))
-            if answer.failure == "budget" and _count_without_budget(calls) > MAX_CALLS_WITHOUT_BUDGET:
-                raise ProtocolError("the step went on calling tools after the task's budget was spent")
-            with _translate_timeouts():
-                await process.send("answer", timer, keep=True, status=answer.status, body=answer.body)
+        await _answer_call(process, request, call_tool, timer, calls)
+
+
+async def _answer_call(
+    process: LiveProcess, request: HttpRequest, call_tool: CallTool, timer: PausableTimer, calls: list[ToolAnswer]
+) -> None:
+    """Answer one tool call of a step, and add the answer to `calls`. The body is forgotten as soon as it is sent."""
+    async with large_data_scope():
+        with timer.paused():
+            answer = await call_tool(request)
+            if len(answer.body) > LARGE_BYTES:
+                await admit_large_data()
+        calls.append(keep_answer(answer))
+        if answer.failure == "budget" and _count_without_budget(calls) > MAX_CALLS_WITHOUT_BUDGET:
+            raise ProtocolError("the step went on calling tools after the task's budget was spent")
+        with _translate_timeouts():
+            await process.send("answer", timer, keep=True, status=answer.status, body=answer.body)
 
 
 def _parse_output(process: LiveProcess, message: Message, printed: str) -> tuple[str, str]:

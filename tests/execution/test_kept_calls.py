@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -86,6 +87,26 @@ class Answering:
         if len(self.asked) > self.budget:
             return ToolAnswer(call, 429, "{}", None, failure="budget")
         return ToolAnswer(call, 200, "y" * 150_000, "live")
+
+
+class Body(str):
+    """A body that can be referred to weakly, as a plain string cannot."""
+
+
+async def test_the_body_of_a_large_answer_is_forgotten_once_the_step_has_it() -> None:
+    bodies: list[weakref.ref[Body]] = []
+    alive: list[bool] = []
+
+    async def answer(request: HttpRequest) -> ToolAnswer:
+        alive.append(any(body() for body in bodies))
+        body = Body("x" * 300_000)
+        bodies.append(weakref.ref(body))
+        return ToolAnswer(ToolCall("GET", request.url, {}), 200, body, "live")
+
+    async with settings().open() as sandbox:
+        root = await sandbox.start(TASK, answer)
+        execution = await root.run(f"import requests\nfor i in range(3): print(len(requests.get('{URL}').text))")
+    assert execution.printed == "300000\n" * 3 and alive == [False] * 3
 
 
 async def test_an_evicted_interpreter_is_rebuilt_from_bodies_in_the_file() -> None:
