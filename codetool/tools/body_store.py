@@ -17,7 +17,7 @@ from typing import IO
 
 logger = logging.getLogger(__name__)
 
-MAX_CHARS_IN_MEMORY = 32 * 2**20
+MAX_CHARS_IN_MEMORY = 8 * 2**20
 """Number of characters of all bodies together that are kept in memory."""
 MIN_STORED_CHARS = 512
 """Bodies shorter than this stay in memory in any case; a reference to the file takes about as much."""
