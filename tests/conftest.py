@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from data_folder import show_data_to
+from kept_certificates import keep_certificates
 from parsed_options import keep_parsed_options
 from warm_process import share_warm_process
 
@@ -37,6 +38,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 def pytest_configure(config: pytest.Config) -> None:
     """Start what all test processes share before they start."""
     keep_parsed_options()
+    keep_certificates()
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
         share_warm_process()
         gc.enable()  # this process collects no tests
