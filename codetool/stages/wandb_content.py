@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from codetool.config.run_config import RunConfig
 from codetool.evaluation import judged_results
 from codetool.evaluation.judged_results import load_result_lines
+from codetool.process_data.examples import PROCESS_FILE
 from codetool.runs import journal
-from codetool.tracking.run_content import RunContent, RunInfo, SyncStatus, Table
-from codetool.tracking.run_loggers import RunLoggers, start_run_loggers
-
-log = logging.getLogger(__name__)
+from codetool.stages.logged_run import describe_adapter, describe_process_data, describe_report
+from codetool.tracking.run_content import ArtifactFiles, RunContent, Table
 
 METRIC_DETAILS = ("low", "high", "standard_error", "vote_deviation", "win", "tie", "loss")
 """Fields of a metric that are logged beside its value."""
@@ -25,52 +21,40 @@ MAX_CELL_CHARS = 10_000
 """Maximum length of a text in a table."""
 
 
-@contextmanager
-def start_stage_loggers(
-    config: RunConfig, choices: Mapping[str, str], folder: Path, tags: Sequence[str]
-) -> Iterator[RunLoggers]:
-    """Start the loggers of a stage's run, outside a sweep, and yield them; they end with the context."""
-    group = choices["experiment"] if choices["experiment"] != "none" else None
-    with start_run_loggers(config.logger, RunInfo(folder, group, config.stage, tags)) as loggers:
-        yield loggers
-
-
-def log_result(loggers: RunLoggers, content: RunContent) -> SyncStatus | None:
-    """Log a result, end the loggers, and report the outcome of an upload in the log."""
-    status = loggers.finish(content)
-    if status:
-        log.log(logging.WARNING if status.is_warning else logging.INFO, status.message)
-    return status
-
-
-def build_task_content(folder: Path, tasks: Sequence[str]) -> RunContent:
+def build_task_content(folder: Path, tasks: Sequence[str], used: Iterable[ArtifactFiles] = ()) -> RunContent:
     """Return the content of stage=evaluate and stage=collect: metrics, total cost, and a table with a row per task.
+
+    `used` are the files of other runs that this one has used.
 
     A metric is `name`, `name_low` and `name_high`; the total cost is `ledger/…`, task counts are `tasks/…`, unsolved
     tasks by kind are `errors/…`, and metrics of task groups are `groups/<name>/…`. Missing values are left out.
     """
     content = _read_metrics(folder)
     lines = load_result_lines(folder, tasks)
-    report = folder / "report.html"
     numbers = {**_flatten_metrics(content["metrics"]), **_list_run_totals(content, lines)}
     for group, summary in content.get("groups", {}).items():
         numbers |= {f"groups/{group}/{name}": value for name, value in _flatten_metrics(summary["metrics"]).items()}
-    return RunContent(numbers, {"tasks": _build_task_table(lines)}, report=report if report.is_file() else None)
+    made = [describe_report(folder)]
+    if (folder / PROCESS_FILE).is_file():
+        made.append(describe_process_data(folder))
+    return RunContent(numbers, {"tasks": _build_task_table(lines)}, artifacts=[*used, *made])
 
 
-def build_training_content(folder: Path) -> RunContent:
-    """Return the content of stage=train: curves of loss, learning rate and validation, and the final metrics."""
+def build_training_content(folder: Path, data: Sequence[Path]) -> RunContent:
+    """Return the content of stage=train: its curves, the final metrics, the adapter, and the `data` it learned from."""
     content = _read_metrics(folder)
     curves = [*_read_curve(folder / LOSSES, "train"), *_read_curve(folder / VALIDATIONS, "validation")]
     numbers = {name: value for name, value in content.items() if isinstance(value, int | float)}
     counts = {f"data/{name}": count for name, count in content["counts"].items()}
-    return RunContent(
-        _flatten_metrics(content["metrics"]) | numbers | counts, {}, sorted(curves, key=lambda point: point["step"])
-    )
+    artifacts = [describe_process_data(path, is_input=True) for path in data]
+    if (folder / "adapter").is_dir():  # the weights of a full model are too large to be stored once more
+        artifacts.append(describe_adapter(folder / "adapter"))
+    values = _flatten_metrics(content["metrics"]) | numbers | counts
+    return RunContent(values, curves=sorted(curves, key=lambda point: point["step"]), artifacts=artifacts)
 
 
-def build_prm_content(folder: Path) -> RunContent:
-    """Return the content of stage=evaluate_prm: its metrics and the table of the reliability plot."""
+def build_prm_content(folder: Path, used: Sequence[ArtifactFiles] = ()) -> RunContent:
+    """Return the content of stage=evaluate_prm: its metrics, the table of the reliability plot, and the files used."""
     content = _read_metrics(folder)
     columns = ["low", "high", "score", "share"]
     bins = [
@@ -81,7 +65,8 @@ def build_prm_content(folder: Path) -> RunContent:
     for depth, metric in content["pairwise_accuracy_by_depth"].items():
         numbers |= _flatten_metrics({f"pairwise_accuracy/step_{depth}": metric})
     counts = {f"data/{name}": content[name] for name in ("tasks", "groups", "steps")}
-    return RunContent(numbers | counts, {"reliability": Table([*columns, "soft", "soft_low", "soft_high"], bins)})
+    table = Table([*columns, "soft", "soft_low", "soft_high"], bins)
+    return RunContent(numbers | counts, {"reliability": table}, artifacts=used)
 
 
 def build_judge_content(folder: Path) -> RunContent:

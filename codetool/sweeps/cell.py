@@ -51,7 +51,7 @@ class CellOutcome:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     """Content of the cell's `metrics.json`; empty for a dry run."""
     unsynced: str | None = None
-    """Folder of the offline W&B run, if it is not uploaded yet."""
+    """Folder of the cell's offline W&B runs, if they are not uploaded yet."""
     wandb_problem: str | None = None
     seconds: float = 0.0
 
@@ -69,7 +69,7 @@ def run_cell(config: DictConfig) -> None:
     if not parallel:
         console.print(label, markup=False, highlight=False, soft_wrap=True)
     choices = get_chosen_options(hydra)
-    outcome = _run_and_time(number, config, choices, plan["name"], folder, Console(stderr=True, quiet=parallel))
+    outcome = _run_and_time(number, config, choices, plan, folder, Console(stderr=True, quiet=parallel))
     with journal.Journal(folder / OUTCOMES_FILE) as outcomes:
         outcomes.append(asdict(outcome))
     result = outcome.error or f"{_format_headline(outcome)}{outcome.seconds:.0f} s"
@@ -77,7 +77,7 @@ def run_cell(config: DictConfig) -> None:
 
 
 def _run_and_time(
-    number: int, config: DictConfig, choices: Mapping[str, str], sweep: str, folder: Path, console: Console
+    number: int, config: DictConfig, choices: Mapping[str, str], plan: Mapping[str, Any], folder: Path, console: Console
 ) -> CellOutcome:
     started = time.monotonic()
     # a problem without an offline run is of another kind, such as a file that could not be written
@@ -85,7 +85,15 @@ def _run_and_time(
     wandb_is_down = any(line["wandb_problem"] and line["unsynced"] for line in finished)
     share = list(dict.fromkeys(Path(line["folder"]) for line in finished if line["folder"]))
     try:
-        outcome = run(validate(config), choices, console, sweep=sweep, upload=not wandb_is_down, share=share)
+        outcome = run(
+            validate(config),
+            choices,
+            console,
+            sweep=plan["name"],
+            label=plan["labels"][number],
+            upload=not wandb_is_down,
+            share=share,
+        )
     except (CodeToolError, OSError) as error:
         return CellOutcome(number, error=str(error), seconds=time.monotonic() - started)
     except Exception as error:  # an unexpected error in one cell must not lose the others

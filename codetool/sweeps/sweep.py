@@ -34,6 +34,7 @@ from codetool.sweeps.figures import draw_figures
 from codetool.sweeps.grid import GridCell, expand_grid, name_sweep
 from codetool.sweeps.table import print_table, write_csv
 from codetool.sweeps.worker_reaper import end_workers_if_killed
+from codetool.tracking.wandb_folder import list_offline_runs
 
 STAGES = ("evaluate",)
 """Stages whose results a table can compare."""
@@ -159,14 +160,15 @@ def _conclude(folder: Path, grid: Sequence[GridCell], outcomes: Sequence[CellOut
 
 
 def _describe_uploads(folder: Path, outcomes: Sequence[CellOutcome]) -> str | None:
-    """Link the offline runs of all cells in one folder and return how to upload them; None if all are uploaded."""
+    """Link the offline runs of all cells into one folder and return how to upload them; None if all are uploaded."""
     shutil.rmtree(folder, ignore_errors=True)
-    offline = {Path(outcome.unsynced) for outcome in outcomes if outcome.unsynced}
-    waiting = sorted(filter(Path.is_dir, offline))  # a later cell of the same result may have replaced a run
-    if not waiting:
+    waiting = {Path(outcome.unsynced) for outcome in outcomes if outcome.unsynced}
+    # a later cell of the same result may have uploaded the run
+    runs = [run for offline in sorted(waiting) for run in list_offline_runs(offline, unsynced=True)]
+    if not runs:
         return None
     folder.mkdir()
-    for run in waiting:
+    for run in runs:
         (folder / run.name).symlink_to(os.path.relpath(run, folder))
     problems = [outcome.wandb_problem for outcome in outcomes if outcome.wandb_problem]
     why = f" ({problems[0].removeprefix('W&B: ').split('. Nothing')[0]})" if problems else ""

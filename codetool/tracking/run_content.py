@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,36 @@ class Table:
 
 
 @dataclass(frozen=True)
+class ArtifactFiles:
+    """Files that a run has made or used, and that others use: process data, an adapter, a report.
+
+    The name and the content identify an artifact: the run that makes it and the run that uses it give the same ones, so
+    that W&B connects the two.
+    """
+
+    name: str
+    type: str
+    """Kind of artifact: `process-data`, `model` or `report`."""
+    files: Mapping[str, Path]
+    """Files and folders by the name that they have in the artifact."""
+    is_input: bool = False
+    """Whether the run has used the files, and not made them."""
+    changes: bool = False
+    """Whether the files may be written again later, so that a copy of them is kept until they are uploaded."""
+
+
+@dataclass(frozen=True)
 class RunContent:
-    """The values, tables and curves of a result."""
+    """The values, tables, figures and files of a result."""
 
     values: Mapping[str, float]
     """Final values by their names."""
-    tables: Mapping[str, Table]
+    tables: Mapping[str, Table] = field(default_factory=dict)
     curves: Sequence[Mapping[str, float]] = ()
-    """Points of curves, each with an ascending `step`; points with the same step are merged."""
-    report: Path | None = None
-    """HTML file that is stored with the result."""
+    """Points of curves, each with an ascending `step`, for a logger that has not logged them while the run went on."""
+    figures: Mapping[str, Path] = field(default_factory=dict)
+    """Images, SVG or HTML files by name."""
+    artifacts: Sequence[ArtifactFiles] = ()
 
 
 @dataclass(frozen=True)
@@ -40,13 +60,19 @@ class RunInfo:
     stage: str
     tags: Sequence[str]
     """Words that describe the run, such as the benchmark, search, policy and PRM."""
+    name: str | None = None
+    """Name to show; None for the id."""
+    choices: Mapping[str, str] = field(default_factory=dict)
+    """The chosen option of each group, by `group` or `group@place`."""
+    axis: str = "step"
+    """Name of the steps that points are logged at, such as `trainer/global_step`."""
     upload: bool = True
     """Whether to upload the run; False keeps it on this machine."""
 
 
 @dataclass(frozen=True)
 class SyncStatus:
-    """Result of an upload: a message, whether it is a warning, and the offline run that is not uploaded yet, if any."""
+    """Result of an upload: a message, whether it is a warning, and the folder that still waits for an upload."""
 
     message: str
     is_warning: bool = False

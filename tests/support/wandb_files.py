@@ -28,6 +28,8 @@ def records(run: Path) -> Iterator[Record]:
             place += BLOCK - place % BLOCK
             continue
         size, kind = int.from_bytes(content[place + 4 : place + 6], "little"), content[place + 6]
+        if place + HEADER + size > len(content):
+            return  # it is being written, or was when its writer was killed
         parts += content[place + HEADER : place + HEADER + size]
         place += HEADER + size
         if kind in (1, 4):  # whole, or the last part
@@ -46,13 +48,27 @@ class Written:
     config: dict[str, Any] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     artifacts: dict[str, str] = field(default_factory=dict)
+    """The type of each artifact that it made."""
+    used: dict[str, str] = field(default_factory=dict)
+    """The type of each artifact that it used."""
+    files: dict[str, dict[str, str]] = field(default_factory=dict)
+    """The digest of each file of each artifact."""
     table: dict[str, Any] = field(default_factory=dict)
-    history: dict[int, dict[str, Any]] = field(default_factory=dict)
-    """What was logged, by step."""
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """What was logged, in order."""
+    system: list[dict[str, Any]] = field(default_factory=list)
+    """What was measured of the machine, in order."""
+    exit_code: int | None = None
+    """None while it is going on, and if its writer was killed."""
+
+
+def values(items: Any) -> dict[str, Any]:
+    """Keys and values of a record."""
+    return {".".join(getattr(item, "nested_key", ())) or item.key: json.loads(item.value_json) for item in items}
 
 
 def read(run: Path) -> Written:
-    """The offline run in a folder."""
+    """The offline run in a folder, which may be going on."""
     written = Written()
     for record in records(run):
         kind = record.WhichOneof("record_type")
@@ -61,11 +77,20 @@ def read(run: Path) -> Written:
             written.tags = list(record.run.tags)
             written.config |= {item.key: json.loads(item.value_json) for item in record.run.config.update}
         elif kind == "history":
-            logged = {".".join(i.nested_key) or i.key: json.loads(i.value_json) for i in record.history.item}
+            logged = values(record.history.item)
             written.summary |= logged
-            written.history.setdefault(record.history.step.num, {}).update(logged)
+            written.history.append(logged)
+        elif kind == "summary":
+            written.summary |= values(record.summary.update)
+        elif kind == "stats":
+            written.system.append(values(record.stats.item))
+        elif kind == "exit":
+            written.exit_code = record.exit.exit_code
         elif kind == "artifact":
-            written.artifacts[record.artifact.name] = record.artifact.type
+            place = written.used if record.artifact.use_after_commit else written.artifacts
+            place[record.artifact.name] = record.artifact.type
+            contents = record.artifact.manifest.contents
+            written.files[record.artifact.name] = {item.path: item.digest for item in contents}
     for table in (run / "files" / "media" / "table").glob("*.json"):
         written.table = json.loads(table.read_text())
     return written
@@ -73,13 +98,40 @@ def read(run: Path) -> Written:
 
 @dataclass
 class WandBServer:
-    """Requests as (path, body) and how GraphQL questions are answered."""
+    """Requests as (path, body), how GraphQL questions are answered, and the one run that the server stores."""
 
     url: str
     requests: list[tuple[str, str]] = field(default_factory=list)
+    history: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """The lines of the run's history, by number."""
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    def store(self, files: dict[str, Any]) -> None:
+        """Keep what a client streams: lines from an offset on."""
+        for name, chunk in files.items():
+            lines = [json.loads(line) for line in chunk["content"]]
+            if name == "wandb-history.jsonl":
+                self.history |= {chunk["offset"] + number: line for number, line in enumerate(lines)}
+            elif name == "wandb-summary.json":
+                self.summary = lines[-1]
+
+    def describe_run(self) -> dict[str, Any] | None:
+        """What a client that resumes the run asks for."""
+        if not self.history:
+            return None
+        last = self.history[max(self.history)]
+        return {
+            "id": "b", "name": "run", "displayName": "run", "tags": [], "notes": "", "config": "{}",
+            "summaryMetrics": json.dumps(self.summary), "wandbConfig": json.dumps({"t": {}}),
+            "historyLineCount": max(self.history) + 1, "historyTail": json.dumps([json.dumps(last)]),
+            "eventsLineCount": 0, "eventsTail": "[]", "logLineCount": 0,
+        }  # fmt: skip
 
     def answer(self, question: str, variables: dict[str, Any]) -> dict[str, Any]:
         """As much of an answer as wandb needs."""
+        if "RunResumeStatus" in question:
+            entity = {"id": "e", "name": "me"}
+            return {"model": {"id": "p", "name": "codetool", "entity": entity, "bucket": self.describe_run()}}
         if "upsertBucket" in question:
             entity = {"id": "e", "name": "me"}
             bucket = {"id": "b", "name": variables["name"], "displayName": variables["name"], "config": "{}"}
@@ -118,6 +170,8 @@ def wandb_server(misbehave: Misbehaviour = lambda text: None) -> Iterator[WandBS
             if self.path == "/graphql" and status is None:
                 asked = json.loads(text)
                 answer = {"data": server.answer(asked["query"], asked.get("variables") or {})}
+            elif self.path.endswith("/file_stream") and status is None:
+                server.store(json.loads(text).get("files") or {})
             content = json.dumps(answer).encode()
             self.send_response(status or 200)
             self.send_header("content-length", str(len(content)))

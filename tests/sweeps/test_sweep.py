@@ -283,7 +283,9 @@ def test_of_cells_with_one_result_the_last_counts_for_its_settings_and_its_wandb
     [folder] = folders(run)
     assert "\nconcurrency: 2\n" in (folder / "config.yaml").read_text()
     assert "W&B: runs kept offline: 1 " in finished.stdout.replace(".", " ")
-    assert [link.exists() for link in (sweep_folder(run) / "wandb").iterdir()] == [True]
+    links = sorted((sweep_folder(run) / "wandb").iterdir())  # two offline runs of one W&B run, which sync in order
+    assert [link.name.endswith(folder.name) for link in links] == [True, True]
+    assert [read(link).config["concurrency"] for link in links] == [1, 2]
 
 
 @pytest.mark.parametrize(("kept", "uploads"), [(Path("offline-run-1"), [True, False]), (None, [True, True])])

@@ -24,7 +24,6 @@ from codetool.interfaces import (
     ModelServers,
     Policy,
     PolicyOption,
-    Priced,
     PrintedAnswer,
     PRMOption,
     ProcessRewardModel,
@@ -35,15 +34,18 @@ from codetool.policies.replay import ReplayPolicyConfig
 from codetool.policies.shared import SharedDraws
 from codetool.prm.recorded_scores import RecordedScores
 from codetool.search.expansion import Expansion
+from codetool.stages.evaluate.live_metrics import log_live_metrics
 from codetool.stages.evaluate.repeat import load_recorded_scores
 from codetool.stages.evaluate.reuse import load_reused_candidates
 from codetool.stages.evaluate.sandbox_events import record_sandbox_events
+from codetool.stages.evaluate.task_price import add_price, compute_price
 from codetool.stages.evaluate.task_progress import TaskCounts, TaskProgress
 from codetool.stages.evaluate.unfinished_paths import takes_last_output, warn_about_unfinished
 from codetool.stages.run_folder import RunFolder
 from codetool.stages.run_log import TASK_LOG
 from codetool.tools.broker import Broker
 from codetool.tools.task_session import TaskSession
+from codetool.tracking.run_loggers import RunLoggers
 from codetool.types import HttpRequest, Ledger, SearchResult, Task, ToolAnswer
 
 RecordSandbox = Callable[[Mapping[str, str], Mapping[str, int]], None]
@@ -72,14 +74,16 @@ def evaluate(
     console: Console,
     record_sandbox: RecordSandbox = lambda layers, events: None,
     shared: Sequence[Path] = (),
+    loggers: RunLoggers | None = None,
 ) -> None:
     """Run every unfinished task, so that each has a line in the folder's journals with its answer or its failure.
 
     `record_sandbox` is called with the layers of the sandbox once they are known, and again whenever something has
-    happened to it. `shared` are run folders whose draws this run reuses, since they would be equal. Raises
-    MissingError, UnreachableError or SandboxError if a component cannot be opened; then no task has been run.
+    happened to it. `shared` are run folders whose draws this run reuses, since they would be equal. `loggers` log the
+    state of the run every few seconds. Raises MissingError, UnreachableError or SandboxError if a component cannot be
+    opened; then no task has been run.
     """
-    asyncio.run(_evaluate(config, folder, tasks, console, record_sandbox, shared))
+    asyncio.run(_evaluate(config, folder, tasks, console, record_sandbox, shared, loggers or RunLoggers({})))
 
 
 async def _evaluate(
@@ -89,16 +93,19 @@ async def _evaluate(
     console: Console,
     record_sandbox: RecordSandbox,
     shared: Sequence[Path],
+    loggers: RunLoggers,
 ) -> None:
     remaining = [task for task in tasks if task.id not in folder.done]
-    progress = TaskProgress(TaskCounts.from_results(folder.done, tasks), console)
+    counts = TaskCounts.from_results(folder.done, tasks)
+    progress = TaskProgress(counts, console)
     waiting = iter(remaining)
     async with _open_components(config, folder, remaining, progress, shared) as parts:
         layers = parts.executor.in_force
         await asyncio.to_thread(record_sandbox, layers, {})
         log.info("sandbox: %s", "; ".join(f"{layer}: {means}" for layer, means in layers.items()))
-        async with record_sandbox_events(parts.executor, partial(record_sandbox, layers)):
-            with progress:
+        watched = record_sandbox_events(parts.executor, partial(record_sandbox, layers))
+        with progress:
+            async with watched, log_live_metrics(loggers, counts):
                 workers = range(min(config.concurrency, len(remaining)))
                 await gather_or_cancel(_run_worker(waiting, config, parts, folder, progress) for _ in workers)
         log.info("tools: %s", parts.broker.summary())
@@ -239,16 +246,7 @@ def _record_failure(attempt: _Attempt, error: BaseException, config: RunConfig) 
         task_log.warning("%s: %s", attempt.task.id, error)
     else:
         task_log.error("%s: unexpected error", attempt.task.id, exc_info=error)
-    return record_failure(attempt.task, error, _add_price(attempt.ledger, config), config.benchmark, attempt.seconds)
-
-
-def _add_price(ledger: Ledger, config: RunConfig) -> Ledger:
-    """Return the ledger with its price in USD, if it has none yet and the price is known."""
-    try:
-        usd = _compute_price(config, ledger) if ledger.usd is None else ledger.usd
-    except Exception:  # the task's own error is already recorded
-        usd = None
-    return replace(ledger, usd=usd)
+    return record_failure(attempt.task, error, add_price(attempt.ledger, config), config.benchmark, attempt.seconds)
 
 
 async def _search(attempt: _Attempt, config: RunConfig, parts: Components) -> SearchResult:
@@ -277,20 +275,13 @@ async def _search(attempt: _Attempt, config: RunConfig, parts: Components) -> Se
         finally:
             attempt.ledger = expansion.ledger
         result = expansion.result(best)
-    result = replace(result, ledger=replace(result.ledger, usd=_compute_price(config, result.ledger)))
+    result = replace(result, ledger=replace(result.ledger, usd=compute_price(config, result.ledger)))
     if parts.composer is not None:
         result = await _compose_answer(task, result, config, parts.composer)
     elif takes_last_output(config) and not result.best.finished:
         result = replace(result, composed=extract_last_output(result.best))
     attempt.ledger = result.ledger
     return result
-
-
-def _compute_price(config: RunConfig, ledger: Ledger) -> float | None:
-    """Return the cost of the policy's tokens, and of the PRM's if it has prices, in USD; None if unknown."""
-    policy = config.policy.usd(ledger.tokens_in, ledger.tokens_out)
-    prm = config.prm.usd(ledger.prm_tokens, 0) if isinstance(config.prm, Priced) else None
-    return policy if policy is None or prm is None else policy + prm
 
 
 async def _compose_answer(task: Task, result: SearchResult, config: RunConfig, composer: Policy) -> SearchResult:

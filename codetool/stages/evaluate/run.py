@@ -45,10 +45,11 @@ from codetool.stages.evaluate.training_overlap import log_training_overlap
 from codetool.stages.evaluate.unused_prm import drop_unused_prm
 from codetool.stages.fault_journal import read_faults, record_faults
 from codetool.stages.judge.judge_run import check_judge_reachable, check_judge_settings, judge_answers, needs_judge
+from codetool.stages.logged_run import describe_search, describe_used_adapters, log_result
 from codetool.stages.report import write_report_if_possible
 from codetool.stages.run_folder import RunFolder
 from codetool.stages.run_log import log_to_file
-from codetool.stages.wandb_content import build_task_content, log_result
+from codetool.stages.wandb_content import build_task_content
 from codetool.tracking.run_content import RunInfo, SyncStatus
 from codetool.tracking.run_loggers import start_run_loggers
 from codetool.types import Task
@@ -87,6 +88,7 @@ def run(
     console: Console,
     *,
     sweep: str | None = None,
+    label: str = "",
     upload: bool = True,
     share: Sequence[Path] = (),
     conclude: Conclude = show_metrics,
@@ -95,10 +97,10 @@ def run(
 
     `choices` names the option of each group; with the identity they name the folder,
     `<benchmark>-<search>-<policy>-<prm>-<hash8>`. If `sweep` is the name of a sweep, only warnings are printed, and the
-    run waits for a concurrent cell with the same identity. Draws in the run folders of `share` are reused if their
-    settings are equal, which changes neither candidates nor costs. `upload=False` keeps the W&B run offline. `conclude`
-    is called at the end. The judge is asked after the tasks, but checked before them. If the folder holds a result over
-    more tasks than requested now, its files and W&B run are left as they are. Raises CodeToolError.
+    run waits for a concurrent cell with the same identity; `label` names its cell. Draws in the run folders of `share`
+    are reused if their settings are equal, which changes neither candidates nor costs. `upload=False` keeps the W&B run
+    offline. `conclude` is called at the end. The judge is asked after the tasks, but checked before them. If the folder
+    holds a result over more tasks than requested now, its files and W&B run are left as they are. Raises CodeToolError.
     """
     notes = console if sweep is None else None
     config, choices = drop_unused_prm(*apply_source_settings(config, choices, notes), notes)
@@ -122,9 +124,8 @@ def run(
     with run_folder.open_folder(path, run_log, wait=sweep is not None, tasks=frozenset(ids)) as folder:
         if sweep is None:
             _announce(config.stage, choices, tasks, path, folder.done, console)
-        group = sweep or (choices["experiment"] if choices["experiment"] != "none" else None)
-        tracked = RunInfo(path, group, config.stage, names, upload)
-        job = _RunJob(config, choices, tasks, identity, console, conclude if sweep is None else None, tracked)
+        logged = describe_search(config, choices, path, names, sweep=sweep, label=label, upload=upload)
+        job = _RunJob(config, choices, tasks, identity, console, conclude if sweep is None else None, logged)
         shared = [other for other in share if other != path and has_same_draws(identity, other)]
         larger = find_larger_result(path, len(tasks))
         summary, status = _run_tasks(job, folder, shared, larger)
@@ -141,7 +142,7 @@ class _RunJob:
     identity: Identity
     console: Console
     conclude: Conclude | None
-    tracked: RunInfo
+    logged: RunInfo
 
 
 def _run_tasks(
@@ -157,12 +158,12 @@ def _run_tasks(
     done = len(folder.done)
     with ExitStack() as stack:
         session = stack.enter_context(record_session(path, job.identity, config.settings, get_command(), done=done))
-        loggers = stack.enter_context(start_run_loggers(config.logger if larger is None else {}, job.tracked))
+        loggers = stack.enter_context(start_run_loggers(config.logger if larger is None else {}, job.logged))
         log_training_overlap(config, job.tasks)
         if any(task.id not in folder.done for task in job.tasks):
             with record_faults(path):
                 check_judge_reachable(config)
-                evaluate(config, folder, job.tasks, job.console, session.record_sandbox, shared)
+                evaluate(config, folder, job.tasks, job.console, session.record_sandbox, shared, loggers)
         with open_result_folder(path, larger) as target:
             if larger is not None:
                 write_config(config, target.folder)
@@ -171,7 +172,8 @@ def _run_tasks(
                 job.conclude(target, job.tasks, summary)
         if larger is not None:
             return summary, None
-        content = build_task_content(path, tuple(task.id for task in job.tasks))
+        used = describe_used_adapters(config.policy, config.prm)
+        content = build_task_content(path, tuple(task.id for task in job.tasks), used)
         return summary, loggers.finish(content) if job.conclude is None else log_result(loggers, content)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -37,6 +38,10 @@ class TaskCounts:
     """New tokens of all candidates given to searches, including recorded ones."""
     begun: int = 0
     """Tasks started by this run."""
+    ledger: Counter[str] = field(default_factory=Counter)
+    """Cost of the finished tasks, summed by the names of a `Ledger`; without amounts that are unknown."""
+    errors: Counter[str] = field(default_factory=Counter)
+    """Unsolved and failed tasks by kind of error."""
 
     @classmethod
     def from_results(cls, done: Mapping[str, Mapping[str, Any]], tasks: Sequence[Task]) -> Self:
@@ -55,6 +60,9 @@ class TaskCounts:
         self.failed += is_internal(result)
         self.checked += result["success"] is not None
         self.solved += result["success"] is True
+        self.ledger.update({name: amount for name, amount in result["ledger"].items() if amount is not None})
+        if result["error"]:
+            self.errors[result["error"]["kind"]] += 1
 
     def describe(self) -> str:
         """Return one line: tasks done, success so far, candidates, tokens per second, and the time left."""

@@ -31,9 +31,15 @@ from codetool.runs.plugin_code import compute_plugin_checksums
 from codetool.runs.provenance import record_session
 from codetool.stages import run_folder
 from codetool.stages.fault_journal import record_faults
+from codetool.stages.logged_run import (
+    describe_process_data,
+    describe_used_adapters,
+    log_result,
+    start_stage_loggers,
+)
 from codetool.stages.run_log import log_to_file
 from codetool.stages.train import trained_on
-from codetool.stages.wandb_content import build_prm_content, log_result, start_stage_loggers
+from codetool.stages.wandb_content import build_prm_content
 
 if TYPE_CHECKING:
     from codetool.stages.evaluate_prm.prm_eval_dataset import PRMEvalDataset, Siblings
@@ -107,7 +113,8 @@ def evaluate_prm(config: RunConfig, choices: Mapping[str, str], console: Console
         if not measured.groups:
             raise CodeToolError(f"no task could be scored; the first failure: {next(iter(failures.values()))}")
         prm_eval_summary.write_prm_summary(config, measured, _read_scores(path), path, Console(), failures)
-        log_result(loggers, build_prm_content(path))
+        data_used = [describe_process_data(run, is_input=True) for run in config.evaluate_prm.runs]
+        log_result(loggers, build_prm_content(path, [*data_used, *describe_used_adapters(config.prm)]))
     return len(failures)
 
 

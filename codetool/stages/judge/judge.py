@@ -36,8 +36,9 @@ from codetool.stages.evaluate.summary_display import build_groups_table, build_m
 from codetool.stages.fault_journal import describe_faults, read_faults, record_faults
 from codetool.stages.judge.answer_source import AnswerSource, load_answers
 from codetool.stages.judge.judge_run import show_vote_progress, summarize_verdicts
+from codetool.stages.logged_run import log_result, start_stage_loggers
 from codetool.stages.run_log import log_to_file
-from codetool.stages.wandb_content import build_judge_content, log_result, start_stage_loggers
+from codetool.stages.wandb_content import build_judge_content
 
 FILES = (judged_results.JUDGED_FILE, VOTES_FILE, "metrics.json", "config.yaml", "log.txt")
 

@@ -29,11 +29,12 @@ from codetool.runs.plugin_code import compute_plugin_checksums
 from codetool.runs.provenance import count_results_by_code, record_session
 from codetool.stages import run_folder
 from codetool.stages.evaluate.run import print_other_code, write_config
+from codetool.stages.logged_run import TRAINING_AXIS, log_result, start_stage_loggers
 from codetool.stages.run_log import log_to_file
 from codetool.stages.train import model_card, train_dataset, trained_on, training_prompt
 from codetool.stages.train.train_dataset import DataFile, EncodedLabels, TrainDataset
 from codetool.stages.train.train_progress import TrainProgress
-from codetool.stages.wandb_content import LOSSES, build_training_content, log_result, start_stage_loggers
+from codetool.stages.wandb_content import LOSSES, build_training_content
 from codetool.tracking.run_loggers import RunLoggers
 
 if TYPE_CHECKING:
@@ -95,13 +96,13 @@ def train(config: RunConfig, choices: Mapping[str, str], console: Console) -> in
         if not finished:
             write_config(config, path)
         named = [config.train.target, choices[config.train.target], choices["tuning"]]
-        loggers = stack.enter_context(start_stage_loggers(config, choices, path, named))
+        loggers = stack.enter_context(start_stage_loggers(config, choices, path, named, TRAINING_AXIS))
         if not finished:
             _train(run, path, loggers)
         elif not (config.train.save_merged and _merge_again(run, path)):
             run.say(f"{path} is finished already; fresh=true trains anew.")
         _print_result(run, path)
-        log_result(loggers, build_training_content(path))
+        log_result(loggers, build_training_content(path, [*config.train.files, *config.train.val_files]))
     return 0
 
 

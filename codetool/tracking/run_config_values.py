@@ -1,0 +1,58 @@
+"""The configuration of a run as flat values, by which a dashboard filters, groups and compares runs.
+
+search: beam             the chosen option of a group
+search/width: 2          a setting of it
+policy/prompt: stepwise  the chosen option of a group inside a group
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from codetool.runs import provenance
+
+LEFT_OUT = ("logger", "dry_run", "fresh")
+"""Settings that say nothing about a run's result."""
+TARGET_KEY = "_target_"
+
+
+def read_run_config(folder: Path, choices: Mapping[str, str]) -> dict[str, Any]:
+    """Return the resolved settings of a run folder, with CodeTool's version, the checksums and the code versions.
+
+    `choices` are the chosen options by `group` or `group@place`.
+    """
+    run_provenance = provenance.read_provenance(folder)
+    checksums = {f"sha256/{name}": value for name, value in run_provenance.identity.checksums.items()}
+    settings = dict(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
+    settings = {name: value for name, value in settings.items() if name not in LEFT_OUT}
+    # `policy` after `sampling@policy`, a part of its settings
+    groups = sorted(choices, key=lambda group: "@" not in group)
+    chosen = {group.rpartition("@")[2]: choices[group] for group in groups}
+    return {
+        "codetool": run_provenance.identity.version,
+        **checksums,
+        "code": [asdict(code) for code in run_provenance.codes],
+        **dict(_flatten(settings, "")),
+        **{place.replace(".", "/"): option for place, option in chosen.items() if _is_block(settings, place)},
+    }
+
+
+def _is_block(settings: Any, place: str) -> bool:
+    """Return whether the settings hold a block of settings at a place such as `policy.prompt`."""
+    for name in place.split("."):
+        settings = settings.get(name) if isinstance(settings, Mapping) else None
+    return isinstance(settings, Mapping)
+
+
+def _flatten(settings: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    """Yield every value by its path."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flatten(value, f"{prefix}{name}/")
+        elif name not in (TARGET_KEY, "_operational_"):
+            yield f"{prefix}{name}", value
