@@ -1,0 +1,91 @@
+"""Every command of the documentation is valid; those that need no hardware, key or server are run on small limits."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from doc_commands import PAGES, ROOT, Command, read_commands
+
+from codetool.config.help import format_help
+from codetool.config.overrides import compose_all, split_flags, validate_all
+from codetool.scaffold.new_part import PACKAGES
+
+WITH_COMMANDS = [page for page in PAGES if read_commands(page)]
+PRINTING = {"--help", "-h", "--version"}
+OTHER_PROGRAMS = {
+    "pip", "pytest", "mkdocs", "git", "cd", "export", "curl", "wandb", "tensorboard", "vllm", "sbatch", "srun",
+    "torchrun", "-m",
+}  # fmt: skip
+"""Programs of others, whose options these tests do not know."""
+
+
+@pytest.mark.parametrize("page", WITH_COMMANDS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_of_a_page_is_valid(page: Path) -> None:
+    for command in read_commands(page):
+        try:
+            check(command)
+        except Exception as error:
+            raise AssertionError(f"{command}\n{error}") from error
+
+
+def check(command: Command) -> None:
+    """Raise an error if the program or one of its words does not exist."""
+    if command.program == "codetool":
+        check_own(command)
+    elif command.program == "pip":
+        check_extras(command)
+    elif command.program.endswith(".py"):
+        text = (ROOT / command.program).read_text(encoding="utf-8")
+        options = [word.split("=")[0] for word in command.arguments if word.startswith("--")]
+        unknown = [option for option in options if f'"{option}"' not in text]
+        assert not unknown, f"{command.program} has no option {unknown}"
+    else:
+        assert command.program in OTHER_PROGRAMS, "an unknown program"
+
+
+def check_own(command: Command) -> None:
+    """Compose and validate the settings, as a run does before it starts."""
+    flags, overrides = split_flags(command.arguments)
+    if command.arguments[:1] == ("new",):
+        assert command.arguments[1] in PACKAGES
+    elif PRINTING & set(flags):
+        format_help(overrides, flags)
+    else:
+        multirun = bool({"-m", "--multirun"} & set(flags))
+        validate_all(compose_all(overrides, multirun=multirun, flags=flags))
+
+
+def check_extras(command: Command) -> None:
+    """Every extra that a command installs is one of this package."""
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    for word in command.arguments:
+        if word.startswith((".[", "codetool[")):
+            extras = word.partition("[")[2].rstrip("]").split(",")
+            assert not [extra for extra in extras if extra not in known]
+
+
+def test_commands_of_every_form_are_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```bash\nA=1 python run.py a=b \\\n  c=[d,e]  # comment\npip install x && codetool --help\n```\n\n"
+        "<!-- not run: a reason -->\n\n```bash\nother 'two words'\n```\n```text\nnone\n```\n"
+    )
+    commands = read_commands(page)
+    assert [each.program for each in commands] == ["codetool", "pip", "codetool", "other"]
+    assert commands[0].arguments == ("a=b", "c=[d,e]") and commands[0].environment == {"A": "1"}
+    assert commands[3].words == ("other", "two words")
+    assert [each.not_run for each in commands] == [None, None, None, "a reason"]
+
+
+@pytest.mark.parametrize("words", ["search=beem", "search.widht=2", "-m search=beam,beem", "--help serch"])
+def test_a_wrong_word_in_a_command_is_noticed(words: str) -> None:
+    command = Command(ROOT / "README.md", 1, {}, ("python", "run.py", *words.split()), None)
+    with pytest.raises(Exception, match="beem|widht|serch"):
+        check(command)
+
+
+def test_a_script_option_that_does_not_exist_is_noticed() -> None:
+    with pytest.raises(AssertionError, match="--chek"):
+        check(Command(ROOT / "README.md", 1, {}, ("python", "experiments/readme_table.py", "--chek"), None))
