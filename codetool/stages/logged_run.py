@@ -51,8 +51,8 @@ def describe_search(
         [tag[:MAX_TAG_CHARS] for tag in dict.fromkeys([*tags, *words, *filter(None, swept)])],
         " ".join([*words, *swept]).strip()[:MAX_NAME_CHARS],
         choices,
-        TASK_AXIS,
-        upload,
+        axis=TASK_AXIS,
+        upload=upload,
     )
 
 

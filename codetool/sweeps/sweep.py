@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -26,15 +25,16 @@ from codetool.config.config_sources import initialize_hydra
 from codetool.config.override_errors import get_key
 from codetool.config.overrides import is_hydra_override
 from codetool.errors import ConfigError
+from codetool.interfaces import LoggerOption
 from codetool.runs import journal
 from codetool.runs.write_errors import explain_write_errors
 from codetool.stages.run_folder import LOCK_FILE, lock_file
 from codetool.sweeps.cell import OUTCOMES_FILE, PLAN_FILE, TRACEBACKS_FILE, CellOutcome, run_cell
 from codetool.sweeps.figures import draw_figures
 from codetool.sweeps.grid import GridCell, expand_grid, name_sweep
+from codetool.sweeps.logged_sweep import log_sweep, read_sweep_loggers
 from codetool.sweeps.table import print_table, write_csv
 from codetool.sweeps.worker_reaper import end_workers_if_killed
-from codetool.tracking.wandb_folder import list_offline_runs
 
 STAGES = ("evaluate",)
 """Stages whose results a table can compare."""
@@ -63,7 +63,7 @@ def sweep(overrides: Sequence[str], stage: str, outputs: Path, *, dry_run: bool,
             _lock(folder, stack)
         outcomes = _run(name, grid, launcher, folder)
         if not dry_run:
-            _conclude(folder, grid, outcomes)
+            _conclude(folder, grid, outcomes, read_sweep_loggers(grid))
     return sum(outcome.error is not None or outcome.failed > 0 for outcome in outcomes)
 
 
@@ -148,28 +148,15 @@ def _read_outcomes(folder: Path, grid: Sequence[GridCell], reason: str) -> list[
     return [outcomes.get(number) or CellOutcome(number, error=reason) for number in range(len(grid))]
 
 
-def _conclude(folder: Path, grid: Sequence[GridCell], outcomes: Sequence[CellOutcome]) -> None:
+def _conclude(
+    folder: Path, grid: Sequence[GridCell], outcomes: Sequence[CellOutcome], loggers: Mapping[str, LoggerOption]
+) -> None:
+    """Write and print the table, draw the figures, and log the sweep."""
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     write_csv(folder / "cells.csv", grid, outcomes)
     print_table(grid, outcomes, console)
     figures = draw_figures(folder, grid, outcomes)
     names = ", ".join(["cells.csv", *(figure.name for figure in figures)])
     console.print(f"files in {folder}: {names}", markup=False, highlight=False, soft_wrap=True)
-    if line := _describe_uploads(folder / "wandb", outcomes):
+    if line := log_sweep(folder, grid, outcomes, figures, loggers):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def _describe_uploads(folder: Path, outcomes: Sequence[CellOutcome]) -> str | None:
-    """Link the offline runs of all cells into one folder and return how to upload them; None if all are uploaded."""
-    shutil.rmtree(folder, ignore_errors=True)
-    waiting = {Path(outcome.unsynced) for outcome in outcomes if outcome.unsynced}
-    # a later cell of the same result may have uploaded the run
-    runs = [run for offline in sorted(waiting) for run in list_offline_runs(offline, unsynced=True)]
-    if not runs:
-        return None
-    folder.mkdir()
-    for run in runs:
-        (folder / run.name).symlink_to(os.path.relpath(run, folder))
-    problems = [outcome.wandb_problem for outcome in outcomes if outcome.wandb_problem]
-    why = f" ({problems[0].removeprefix('W&B: ').split('. Nothing')[0]})" if problems else ""
-    return f"W&B: runs kept offline: {len(waiting)}{why}. Upload them with: wandb sync {shlex.quote(str(folder))}"

@@ -64,6 +64,8 @@ class RunInfo:
     """Name to show; None for the id."""
     choices: Mapping[str, str] = field(default_factory=dict)
     """The chosen option of each group, by `group` or `group@place`."""
+    config: Mapping[str, Any] | None = None
+    """Values that describe the run; None for the settings of its folder."""
     axis: str = "step"
     """Name of the steps that points are logged at, such as `trainer/global_step`."""
     upload: bool = True

@@ -139,7 +139,7 @@ class WandBRun:
             "group": run.group,
             "job_type": run.stage,
             "tags": list(run.tags),
-            "config": read_run_config(run.folder, run.choices),
+            "config": read_run_config(run.folder, run.choices) if run.config is None else run.config,
             "axis": run.axis,
         }
 

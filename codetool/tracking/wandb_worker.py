@@ -149,7 +149,8 @@ def _log_result(run: Any, result: Mapping[str, Any]) -> None:
         for name, table in tables.items()
     }
     for name, file in result["figures"].items():
-        shown[name] = wandb.Html(file) if file.endswith((".svg", ".html")) else wandb.Image(file)
+        text = Path(file).read_text(encoding="utf-8") if file.endswith((".svg", ".html")) else None
+        shown[name] = wandb.Image(file) if text is None else wandb.Html(text, inject=False)
     if shown:
         run.log(shown)
     run.summary.update(result["values"])

@@ -42,6 +42,7 @@ class Written:
     """An offline run as W&B will show it."""
 
     id: str = ""
+    name: str = ""
     group: str = ""
     project: str = ""
     tags: list[str] = field(default_factory=list)
@@ -74,7 +75,7 @@ def read(run: Path) -> Written:
         kind = record.WhichOneof("record_type")
         if kind == "run":
             written.id, written.group, written.project = record.run.run_id, record.run.run_group, record.run.project
-            written.tags = list(record.run.tags)
+            written.name, written.tags = record.run.display_name, list(record.run.tags)
             written.config |= {item.key: json.loads(item.value_json) for item in record.run.config.update}
         elif kind == "history":
             logged = values(record.history.item)

@@ -282,10 +282,39 @@ def test_of_cells_with_one_result_the_last_counts_for_its_settings_and_its_wandb
     assert finished.returncode == 0, finished.stderr
     [folder] = folders(run)
     assert "\nconcurrency: 2\n" in (folder / "config.yaml").read_text()
-    assert "W&B: runs kept offline: 1 " in finished.stdout.replace(".", " ")
-    links = sorted((sweep_folder(run) / "wandb").iterdir())  # two offline runs of one W&B run, which sync in order
+    assert "W&B: runs kept offline: 2 " in finished.stdout.replace(".", " ")  # the cells' and the sweep's own
+    waiting = (sweep_folder(run) / "wandb").glob("offline-run-*")
+    links = sorted(link for link in waiting if link.is_symlink())  # two of one W&B run, which sync in order
     assert [link.name.endswith(folder.name) for link in links] == [True, True]
     assert [read(link).config["concurrency"] for link in links] == [1, 2]
+
+
+@pytest.mark.slow
+def test_cells_are_runs_of_one_group_that_differ_in_name_and_tags_beside_a_run_of_the_sweep(
+    run: CommandLine, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(run.outputs.parent))
+    grid = ("search.width=1,2", "reward=codetool,without_latent", "prm=none")
+    assert run(*words, *grid).returncode == 0
+    assert run(*words, *grid).returncode == 0  # again: the links to the cells' runs are not taken for its own
+    folder = sweep_folder(run)
+    found = [read(path) for path in sorted((folder / "wandb").glob("offline-run-*"))]
+    cells = [written for written in found if written.id != folder.name]
+    [sweep] = [written for written in found if written.id == folder.name]
+    assert {written.group for written in found} == {folder.name}
+    settings = [(cell.config["search/width"], cell.config["reward"]) for cell in cells]
+    assert sorted(settings) == [(width, reward) for width in (1, 2) for reward in ("codetool", "without_latent")]
+    words_of_cells = {(cell.config["search"], cell.config["policy"], cell.config["prm"]) for cell in cells}
+    assert words_of_cells == {("beam", "openai", "none")}
+    for cell, (width, reward) in zip(cells, settings, strict=True):
+        assert {f"width={width}", f"reward={reward}", "n=2", "search=beam", "prm=none"} <= set(cell.tags)
+        assert f"width={width}" in cell.name and f"reward={reward}" in cell.name
+        assert "success" in cell.summary
+    assert sweep.config["swept/search.width"] == ["1", "2"]
+    assert len(sweep.table["data"]) == 4 and sweep.summary["cells/failed"] == 0
+    assert all(any(key.startswith(figure) for key in sweep.summary) for figure in ("by-reward", "by-search", "cost"))
 
 
 @pytest.mark.parametrize(("kept", "uploads"), [(Path("offline-run-1"), [True, False]), (None, [True, True])])
