@@ -14,6 +14,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 Provenance = Literal["recorded", "replica", "simulated", "live"]
 Effect = Literal["read", "write"]
+FigureFormat = Literal["svg", "pdf", "png"]
 ExecutionStatus = Literal["ok", "exception", "tool_failed", "timeout", "killed", "no_code"]
 AnswerType = Literal["name", "number", "date", "title", "list", "ordered_list", "some_of", "yes_no", "url"]
 """`list` requires exactly the values, `ordered_list` also their order, `some_of` one or more of them and no others."""

@@ -33,6 +33,7 @@ from codetool.interfaces import (
     ToolsOption,
 )
 from codetool.runs.operational import OPERATIONAL_KEY, Operational
+from codetool.types import FigureFormat
 
 PROTOCOLS: dict[str, Any] = {
     "benchmark": Benchmark,
@@ -62,7 +63,7 @@ BASE_CLASSES = {
     "report": "codetool.stages.report.ReportConfig",
 }
 """Class that the class of a group without a Protocol must be, or be derived from."""
-VALUE_SETTINGS = ("stage", "seed", "limit", "fresh", "dry_run", "outputs", "concurrency", "reuse", "export")
+VALUE_SETTINGS = ("stage", "seed", "limit", "fresh", "dry_run", "outputs", "concurrency", "figures", "reuse", "export")
 """Top-level settings that are values; all others are groups."""
 MISSING_GROUP: Any = None
 """Value of a group that the chosen stage does not have; the stage's code does not use it."""
@@ -79,6 +80,7 @@ class RunConfig:
     dry_run: Annotated[bool, Operational]
     outputs: Annotated[Path, Operational]
     concurrency: Annotated[int, Field(strict=True, ge=1), Operational]
+    figures: Annotated[tuple[FigureFormat, ...], Operational]
     benchmark: SkipValidation[Benchmark]
     policy: SkipValidation[PolicyOption]
     prm: SkipValidation[PRMOption]
@@ -113,6 +115,15 @@ class RunConfig:
         if not str(outputs or "").strip():
             raise ValueError("name the folder that run folders are made in")
         return outputs
+
+    @field_validator("figures", mode="before")
+    @classmethod
+    def _parse_formats(cls, formats: Any) -> Any:
+        if isinstance(formats, str):
+            return (formats,)
+        if formats is None:
+            raise ValueError("give a list of svg, pdf and png; [] writes no figures")
+        return formats
 
     @field_validator("logger", mode="before")
     @classmethod

@@ -1,24 +1,55 @@
-"""Line charts with error bars, as SVG text: no plotting library is loaded for a few axes."""
+"""Line charts with error bars in one style, drawn by matplotlib and written as SVG, PDF or PNG.
+
+The same chart gives the same bytes: files contain no date, and identifiers in an SVG are drawn from a fixed salt.
+matplotlib is imported when the first chart is drawn.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+import io
+import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codetool.runs.journal import atomic_write
+from codetool.types import FigureFormat
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6a3d9a", "#444444")
 """Told apart by colour-blind readers (after Okabe and Ito 2008, Color Universal Design)."""
-WIDTH, HEIGHT = 760, 440
-LEFT, RIGHT, TOP, BOTTOM = 70, 220, 44, 56
-"""Pixels round the plot; the legend stands to its right."""
-OFFSET = 5.0
-"""Pixels between the error bars of two lines at the same place."""
-BARS = "#d4dbe3"
-OUTLINE = 'stroke="#fff" stroke-width="3" paint-order="stroke"'
-"""Keeps text legible on lines."""
+BAR_COLOUR = "#d4dbe3"
+INCHES = (7.6, 4.4)
+OFFSET = 3.5
+"""Points (1/72 inch) between the error bars of two lines at the same place."""
 LOG_RATIO = 8.0
 """An axis whose positive values span more than this is logarithmic."""
+STYLE: dict[str, Any] = {
+    "svg.fonttype": "none",  # text stays text, which can be searched and edited
+    "svg.hashsalt": "codetool",
+    "pdf.fonttype": 42,
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so that charts are equal everywhere
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.color": "#e4e4e4",
+    "ytick.left": False,
+    "legend.frameon": False,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 5,
+    "savefig.dpi": 200,
+}
 
 
 @dataclass(frozen=True)
@@ -71,134 +102,104 @@ class Chart:
     bars_name: str = ""
 
 
-def render_svg(chart: Chart) -> str:
-    """The chart as a file of its own."""
-    points = [point for line in chart.lines for point in line.points]
-    across, up = _across(chart, points), _up(chart, points)
+def write_chart(chart: Chart, folder: Path, name: str, formats: Iterable[FigureFormat] = ("svg",)) -> list[Path]:
+    """Write the chart as `folder/name.FORMAT` in each format, and return the files. Raises WriteError."""
+    contents = {folder / f"{name}.{format_}": render(chart, format_) for format_ in formats}
+    for path, content in contents.items():
+        atomic_write(path, [content])
+    return list(contents)
+
+
+def render(chart: Chart, format_: FigureFormat = "svg") -> bytes:
+    """Return the content of the chart's file in a format."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns of its caches, which no user has to know
+    from matplotlib import rc_context
+
+    metadata: dict[str, dict[str, Any]] = {
+        "svg": {"Date": None, "Creator": None},
+        "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+        "png": {"Software": None},
+    }
+    content = io.BytesIO()
+    with rc_context(STYLE):  # type: ignore[arg-type]
+        draw(chart).savefig(content, format=format_, metadata=metadata[format_])
+    return content.getvalue()
+
+
+def draw(chart: Chart) -> Figure:
+    """Return the chart as a figure of matplotlib; the style is that of `rc_context(STYLE)` around the call."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=INCHES, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set(title=chart.title, xlabel=chart.x_name, ylabel=chart.y_name)
+    _scale_horizontally(axes, chart)
+    for number, bar in enumerate(chart.bars):
+        name = chart.bars_name if number == 0 else None
+        axes.bar(bar.start, bar.y, bar.end - bar.start, align="edge", color=BAR_COLOUR, edgecolor="white", label=name)
     dodging = [line for line in chart.lines if line.joined and line.dots]
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
-        ' font-family="Helvetica, Arial, sans-serif" font-size="12" fill="#222">',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
-        _text(LEFT, 24, chart.title, 'font-size="14" font-weight="bold"'),
-        *_vertical_axis(chart, up),
-        *_bars(chart, across, up),
-        *_horizontal_axis(chart, across),
-    ]
     for number, line in enumerate(chart.lines):
         shift = (dodging.index(line) - (len(dodging) - 1) / 2) * OFFSET if line in dodging else 0.0
-        colour = line.colour or COLOURS[number % len(COLOURS)]
-        parts += _line(line, colour, shift, across, up)
-        parts += _legend(line, colour, number) if line.name else []
-    return "\n".join([*parts, "</svg>", ""])
+        _draw_line(axes, line, number, shift)
+    axes.autoscale_view()
+    _scale_vertically(axes, chart)
+    if axes.get_legend_handles_labels()[0]:
+        figure.legend(loc="outside right upper")
+    return figure
 
 
-@dataclass(frozen=True)
-class Scale:
-    """From values to pixels, with the values to be named."""
+def _draw_line(axes: Axes, line: Line, number: int, shift: float) -> None:
+    """Draw a line, the `number`th of its chart.
 
-    low: float
-    high: float
-    start: float
-    end: float
-    ticks: Sequence[tuple[float, str]]
-    log: bool = False
+    `shift` moves it to the right, in points (1/72 inch), so that its error bars do not cover those of other lines.
+    """
+    from matplotlib.transforms import ScaledTranslation
 
-    def __call__(self, value: float) -> float:
-        """The pixel of a value."""
-        low, high, value = (math.log(v) if self.log else v for v in (self.low, self.high, value))
-        return self.start + (value - low) / (high - low) * (self.end - self.start)
-
-
-def _across(chart: Chart, points: Sequence[Point]) -> Scale:
-    values = [*(point.x for point in points), *(x for bar in chart.bars for x in (bar.start, bar.end))] or [0.0]
-    low, high = min(values), max(values)
-    log = low > 0 and high / low > LOG_RATIO
-    room = (high / low) ** 0.06 if log else (high - low or 1.0) * 0.08
-    low, high = (low / room, high * room) if log else (low - room, high + room)
-    ticks = chart.ticks if chart.ticks is not None else [(v, f"{v:,g}") for v in _round_values(low, high, log)]
-    return Scale(low, high, LEFT, WIDTH - RIGHT, ticks, log)
-
-
-def _up(chart: Chart, points: Sequence[Point]) -> Scale:
-    bounds = [b for point in points for b in (point.low, point.high, point.y) if b is not None]
-    bounds = [*bounds, *(b for bar in chart.bars for b in (0.0, bar.y))] or [0.0, 1.0]
-    low, high = min(bounds), max(bounds)
-    room = (high - low or 0.1) * 0.06
-    low, high = low - room, high + room
-    if chart.share:
-        low, high = (max(low, -0.02), min(high, 1.02))
-    ticks = [(v, f"{100 * v:g} %" if chart.share else f"{v:,g}") for v in _round_values(low, high, False)]
-    return Scale(low, high, HEIGHT - BOTTOM, TOP, ticks)
-
-
-def _round_values(low: float, high: float, log: bool) -> list[float]:
-    """About five round values within the bounds."""
-    if log:
-        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        values = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
-        return [value for value in values if low <= value <= high]
-    rough = (high - low) / 5.3  # the whole of a share, with its margins, in steps of 20 %
-    unit = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * unit for factor in (1, 2, 5, 10) if factor * unit >= rough)
-    first = math.ceil(low / step)
-    return [round(number * step, 10) for number in range(first, math.floor(high / step) + 1)]
-
-
-def _vertical_axis(chart: Chart, up: Scale) -> Iterator[str]:
-    for value, name in up.ticks:
-        y = up(value)
-        yield f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#e4e4e4"/>'
-        yield _text(LEFT - 8, y + 4, name, 'text-anchor="end"')
-    middle = (TOP + HEIGHT - BOTTOM) / 2
-    yield _text(18, middle, chart.y_name, f'text-anchor="middle" transform="rotate(-90 18 {middle})"')
-
-
-def _horizontal_axis(chart: Chart, across: Scale) -> Iterator[str]:
-    bottom = HEIGHT - BOTTOM
-    yield f'<path d="M{LEFT} {bottom}H{WIDTH - RIGHT}" stroke="#444"/>'
-    for value, name in across.ticks:
-        x = across(value)
-        yield f'<path d="M{x:.1f} {bottom}v5" stroke="#444"/>'
-        yield _text(x, bottom + 19, name, 'text-anchor="middle"')
-    yield _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 14, chart.x_name, 'text-anchor="middle"')
-
-
-def _bars(chart: Chart, across: Scale, up: Scale) -> Iterator[str]:
-    for bar in chart.bars:
-        x, y, width = across(bar.start), up(bar.y), across(bar.end) - across(bar.start)
-        yield f'<rect x="{x + 0.5:.1f}" y="{y:.1f}" width="{width - 1:.1f}" height="{up(0.0) - y:.1f}" fill="{BARS}"/>'
-    if chart.bars_name:
-        x, y = WIDTH - RIGHT + 16, TOP + 8 + 18 * len(chart.lines)
-        yield f'<rect x="{x}" y="{y - 5}" width="18" height="10" fill="{BARS}"/>'
-        yield _text(x + 26, y + 4, chart.bars_name)
-
-
-def _line(line: Line, colour: str, shift: float, across: Scale, up: Scale) -> Iterator[str]:
-    places = [(across(point.x) + shift, up(point.y), point) for point in line.points]
-    if line.joined and len(places) > 1:
-        path = "L".join(f"{x:.1f} {y:.1f}" for x, y, _ in places)
-        yield f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="1.8"/>'
-    for x, y, point in places:
+    figure, colour = axes.get_figure(root=True), line.colour or COLOURS[number % len(COLOURS)]
+    assert figure is not None
+    place = axes.transData + ScaledTranslation(shift / 72, 0, figure.dpi_scale_trans)
+    axes.plot(
+        [point.x for point in line.points],
+        [point.y for point in line.points],
+        linestyle="-" if line.joined else "",
+        marker="o" if line.dots else "",
+        color=colour,
+        label=line.name or None,
+        transform=place,
+        gid=f"line-{number}",  # of its group in an SVG
+    )
+    for point in line.points:
+        bounds = [bound for bound in (point.low, point.y, point.high) if bound is not None]
+        axes.update_datalim([(point.x, bound) for bound in bounds])  # it is not derived from moved lines
         if point.low is not None and point.high is not None:
-            top, bottom = up(point.high), up(point.low)
-            yield f'<path d="M{x:.1f} {top:.1f}V{bottom:.1f}M{x - 3:.1f} {top:.1f}h6M{x - 3:.1f} {bottom:.1f}h6"' + (
-                f' stroke="{colour}" stroke-width="1.2" opacity="0.65"/>'
-            )
-        if line.dots:
-            yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.6" fill="{colour}"/>'
+            ends = [point.low, point.high]
+            axes.plot([point.x] * 2, ends, marker="_", color=colour, alpha=0.65, linewidth=1, transform=place)
         if point.label:
-            yield _text(x + 7, y - 6, point.label, f'fill="{colour}" font-size="11" {OUTLINE}')
+            text = axes.annotate(point.label, (point.x, point.y), (6, 5), textcoords="offset points", color=colour)
+            text.set(fontsize=8, bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.8})
 
 
-def _legend(line: Line, colour: str, number: int) -> Iterator[str]:
-    x, y = WIDTH - RIGHT + 16, TOP + 8 + 18 * number
-    if line.joined:
-        yield f'<path d="M{x} {y}h18" stroke="{colour}" stroke-width="1.8"/>'
-    if line.dots:
-        yield f'<circle cx="{x + 9}" cy="{y}" r="3.6" fill="{colour}"/>'
-    yield _text(x + 26, y + 4, line.name)
+def _scale_horizontally(axes: Axes, chart: Chart) -> None:
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+
+    values = [point.x for line in chart.lines for point in line.points]
+    values += [x for bar in chart.bars for x in (bar.start, bar.end)]
+    if values and min(values) > 0 and max(values) / min(values) > LOG_RATIO:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_locator(NullLocator())
+    axes.margins(x=0.08)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    if chart.ticks is not None:
+        axes.xaxis.set_major_locator(FixedLocator([value for value, _ in chart.ticks]))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda _, number: chart.ticks[number][1]))  # type: ignore[index]
 
 
-def _text(x: float, y: float, text: str, more: str = "") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" {more}>{escape(text)}</text>'
+def _scale_vertically(axes: Axes, chart: Chart) -> None:
+    from matplotlib.ticker import FuncFormatter
+
+    format_ = (lambda value, _: f"{100 * value:g} %") if chart.share else (lambda value, _: f"{value:,g}")
+    axes.yaxis.set_major_formatter(FuncFormatter(format_))
+    if chart.share:
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(low, -0.02), min(high, 1.02))

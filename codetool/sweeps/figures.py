@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
-from codetool.evaluation.charts import COLOURS, LOG_RATIO, Chart, Line, Point, render_svg
+from codetool.evaluation.charts import COLOURS, LOG_RATIO, Chart, Line, Point, write_chart
 from codetool.evaluation.judged_results import load_result_lines
 from codetool.evaluation.metrics import RATES, SHARES
 from codetool.evaluation.summary import summarize_results
-from codetool.runs import journal
 from codetool.sweeps.cell import CellOutcome
 from codetool.sweeps.grid import GridCell
 from codetool.sweeps.table import choose_headline
+from codetool.types import FigureFormat
 
 SEED_OPTION = "seed"
 TOKEN_METRICS = ("tokens_in", "tokens_out", "prm_tokens")
@@ -28,9 +29,11 @@ MAX_LEGEND_CHARS = 26
 FinishedCell = tuple[GridCell, CellOutcome]
 
 
-def draw_figures(folder: Path, grid: Sequence[GridCell], outcomes: Sequence[CellOutcome]) -> list[Path]:
+def draw_figures(
+    folder: Path, grid: Sequence[GridCell], outcomes: Sequence[CellOutcome], formats: Sequence[FigureFormat]
+) -> list[Path]:
     """Write the figures of the cells that have results, remove older figures, and return the new files."""
-    for old in folder.glob("*.svg"):
+    for old in (file for format_ in get_args(FigureFormat) for file in folder.glob(f"*.{format_}")):
         old.unlink()
     metric = choose_headline(outcomes)
     done = [pair for pair in zip(grid, outcomes, strict=True) if metric in pair[1].metrics.get("metrics", {})]
@@ -39,9 +42,7 @@ def draw_figures(folder: Path, grid: Sequence[GridCell], outcomes: Sequence[Cell
     charts = {f"by-{name.replace('/', '-')}": chart for name, chart in _chart_axes(metric, done)}
     if len(done) > 1 and (frontier := _chart_cost(metric, done)):
         charts["cost"] = frontier
-    for name, chart in charts.items():
-        journal.atomic_write(folder / f"{name}.svg", [render_svg(chart).encode()])
-    return [folder / f"{name}.svg" for name in charts]
+    return [file for name, chart in charts.items() for file in write_chart(chart, folder, name, formats)]
 
 
 def _chart_axes(metric: str, done: Sequence[FinishedCell]) -> Iterator[tuple[str, Chart]]:

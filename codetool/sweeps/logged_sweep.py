@@ -15,7 +15,7 @@ from typing import Any
 
 from hydra import compose
 
-from codetool.config.run_config import validate
+from codetool.config.run_config import RunConfig, validate
 from codetool.credentials.masking import mask_command
 from codetool.errors import CodeToolError
 from codetool.interfaces import LoggerOption
@@ -30,12 +30,12 @@ from codetool.tracking.wandb_folder import list_offline_runs
 JOB_TYPE = "sweep"
 
 
-def read_sweep_loggers(grid: Sequence[GridCell]) -> Mapping[str, LoggerOption]:
-    """Return the loggers that the first cell chooses; none if the cell's settings are invalid, which it reports."""
+def read_sweep_settings(grid: Sequence[GridCell]) -> RunConfig | None:
+    """Return the settings of the first cell; None if they are invalid, which the cell reports."""
     try:
-        return validate(compose("config", list(grid[0].overrides))).logger
+        return validate(compose("config", list(grid[0].overrides)))
     except CodeToolError:
-        return {}
+        return None
 
 
 def log_sweep(
@@ -84,7 +84,7 @@ def _build_content(
     if metric is not None and (best := max((each["value"] for each in measured if each), default=None)) is not None:
         values[f"best/{metric}"] = best
     table = _read_table(folder / "cells.csv")
-    return RunContent(values, {"cells": table}, figures={file.stem: file for file in figures})
+    return RunContent(values, {"cells": table}, figures={file.stem: file for file in figures if file.suffix == ".svg"})
 
 
 def _read_table(file: Path) -> Table:

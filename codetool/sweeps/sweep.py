@@ -32,9 +32,10 @@ from codetool.stages.run_folder import LOCK_FILE, lock_file
 from codetool.sweeps.cell import OUTCOMES_FILE, PLAN_FILE, TRACEBACKS_FILE, CellOutcome, run_cell
 from codetool.sweeps.figures import draw_figures
 from codetool.sweeps.grid import GridCell, expand_grid, name_sweep
-from codetool.sweeps.logged_sweep import log_sweep, read_sweep_loggers
+from codetool.sweeps.logged_sweep import log_sweep, read_sweep_settings
 from codetool.sweeps.table import print_table, write_csv
 from codetool.sweeps.worker_reaper import end_workers_if_killed
+from codetool.types import FigureFormat
 
 STAGES = ("evaluate",)
 """Stages whose results a table can compare."""
@@ -63,7 +64,9 @@ def sweep(overrides: Sequence[str], stage: str, outputs: Path, *, dry_run: bool,
             _lock(folder, stack)
         outcomes = _run(name, grid, launcher, folder)
         if not dry_run:
-            _conclude(folder, grid, outcomes, read_sweep_loggers(grid))
+            settings = read_sweep_settings(grid)
+            formats = settings.figures if settings else ("svg",)
+            _conclude(folder, grid, outcomes, settings.logger if settings else {}, formats)
     return sum(outcome.error is not None or outcome.failed > 0 for outcome in outcomes)
 
 
@@ -149,13 +152,17 @@ def _read_outcomes(folder: Path, grid: Sequence[GridCell], reason: str) -> list[
 
 
 def _conclude(
-    folder: Path, grid: Sequence[GridCell], outcomes: Sequence[CellOutcome], loggers: Mapping[str, LoggerOption]
+    folder: Path,
+    grid: Sequence[GridCell],
+    outcomes: Sequence[CellOutcome],
+    loggers: Mapping[str, LoggerOption],
+    formats: Sequence[FigureFormat],
 ) -> None:
     """Write and print the table, draw the figures, and log the sweep."""
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     write_csv(folder / "cells.csv", grid, outcomes)
     print_table(grid, outcomes, console)
-    figures = draw_figures(folder, grid, outcomes)
+    figures = draw_figures(folder, grid, outcomes, formats)
     names = ", ".join(["cells.csv", *(figure.name for figure in figures)])
     console.print(f"files in {folder}: {names}", markup=False, highlight=False, soft_wrap=True)
     if line := log_sweep(folder, grid, outcomes, figures, loggers):

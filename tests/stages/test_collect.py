@@ -100,7 +100,7 @@ def test_the_summary_counts_what_is_in_the_files(whole: Collected) -> None:
     labels = Counter(example.label for example in examples.load_examples([whole.folder]))
     assert told["labels"] == {"true": labels[True], "false": labels[False], "none": labels[None]}
     assert f"leaves: {len(outcomes)}: {len(outcomes)} by the checked answer" in whole.done.stdout
-    assert (whole.folder / "summary.svg").read_text().count("<circle") > 4
+    assert (whole.folder / "summary.svg").read_text().count("<use") > 4
 
 
 def test_transcripts_are_successful_paths_as_the_policy_saw_them(whole: Collected) -> None:

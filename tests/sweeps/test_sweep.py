@@ -246,7 +246,8 @@ def pair(
 
 def dots(figure: Path) -> list[float]:
     """Heights of the points of a figure with one line."""
-    return [float(node.attrib["cy"]) for node in ElementTree.parse(figure).iter() if node.tag.endswith("circle")][:-1]
+    [group] = [node for node in ElementTree.parse(figure).iter() if node.attrib.get("id") == "line-0"]
+    return [float(node.attrib["y"]) for node in group.iter() if node.tag.endswith("use")]
 
 
 @pytest.mark.parametrize(
@@ -255,7 +256,7 @@ def dots(figure: Path) -> list[float]:
 def test_configurations_that_differ_where_a_legend_is_cut_stay_apart(tmp_path: Path, path: str) -> None:
     values = [(width, path.format(kind)) for width in "12" for kind in ("hard", "soft")]
     done = [pair(tmp_path, n, {"search.width": w, "prm.path": p}, []) for n, (w, p) in enumerate(values)]
-    draw_figures(tmp_path, *zip(*done, strict=True))
+    draw_figures(tmp_path, *zip(*done, strict=True), formats=["svg"])
     nodes = list(ElementTree.parse(tmp_path / "by-search.width.svg").iter())
     legends = [node.text for node in nodes if node.text and "path" in node.text or "…" in (node.text or "")]
     assert len(set(legends)) == 2
@@ -267,7 +268,7 @@ def test_repetitions_are_pooled_over_the_tasks_asked_for_as_a_single_run_counts_
     seeds = [(n, {"search.width": "1", "seed": str(n)}, whole[: 3 + 2 * (n == 0)]) for n in range(2)]
     known = [(n, {"search.width": str(n), "seed": "0"}, []) for n in range(2, 11)]
     done = [pair(tmp_path, *each) for each in [*seeds, *known]]
-    draw_figures(tmp_path, *zip(*done, strict=True))
+    draw_figures(tmp_path, *zip(*done, strict=True), formats=["svg"])
     first, *others = dots(tmp_path / "by-search.width.svg")
     assert first == pytest.approx(others[3])  # 3 of 6, as high as the cell with 0.5
 

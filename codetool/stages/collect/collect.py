@@ -88,7 +88,7 @@ def _write_process_data(config: RunConfig, name: str, folder: Path, tasks: Seque
     shutil.rmtree(folder / REFERENCE, ignore_errors=True)  # its labels may be outdated
     if config.export == "reference":
         _export_reference(rollouts, dropped, config, folder / REFERENCE, name)
-    collect_summary.write_collect_summary(collected, folder)
+    collect_summary.write_collect_summary(collected, folder, config.figures)
     return collected
 
 

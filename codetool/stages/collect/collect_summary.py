@@ -1,4 +1,4 @@
-"""Summarize stage=collect: a table on standard output, `summary.json` and the plot `summary.svg`."""
+"""Summarize stage=collect: a table on standard output, `summary.json` and the figure `summary.svg`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from codetool.evaluation.charts import Chart, Line, Point, render_svg
+from codetool.evaluation.charts import Chart, Line, Point, write_chart
 from codetool.evaluation.error_taxonomy import TaskError
 from codetool.evaluation.metric_format import format_percent
 from codetool.evaluation.summary import RunSummary, TaskFailure
@@ -21,6 +21,7 @@ from codetool.runs import journal
 from codetool.stages.collect.leaf_outcomes import describe_sources
 from codetool.stages.evaluate.summary_display import FAILURES_SHOWN
 from codetool.stages.fault_journal import describe_faults, read_faults
+from codetool.types import FigureFormat
 
 FILES = (
     "process.jsonl", "transcripts.jsonl", "rollouts.jsonl", "reference", "summary.json", "summary.svg", "report.html",
@@ -47,8 +48,8 @@ class CollectSummary:
     """Errors by id of the tasks without process data, because the outcome of a leaf could not be decided."""
 
 
-def write_collect_summary(collected: CollectSummary, folder: Path) -> None:
-    """Write `summary.json` and `summary.svg`."""
+def write_collect_summary(collected: CollectSummary, folder: Path, formats: Sequence[FigureFormat]) -> None:
+    """Write `summary.json`, and the figure `summary` in the formats."""
     content = collected.counts.to_json() | {
         "outcomes_by": dict(collected.sources),
         "examples": collected.examples,
@@ -59,7 +60,7 @@ def write_collect_summary(collected: CollectSummary, folder: Path) -> None:
     }
     content |= {"faults": faults} if (faults := read_faults(folder)) else {}
     journal.atomic_write(folder / "summary.json", [json.dumps(content, indent=2).encode() + b"\n"])
-    journal.atomic_write(folder / "summary.svg", [render_svg(_build_chart(collected.counts)).encode()])
+    write_chart(_build_chart(collected.counts), folder, "summary", formats)
 
 
 def print_collect_summary(

@@ -1,4 +1,4 @@
-"""Summarize stage=evaluate_prm: a table on standard output, `metrics.json` and the plot `reliability.svg`."""
+"""Summarize stage=evaluate_prm: a table on standard output, `metrics.json` and the figure `reliability.svg`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from codetool.config.run_config import RunConfig
-from codetool.evaluation.charts import Bar, Chart, Line, Point, render_svg
+from codetool.evaluation.charts import Bar, Chart, Line, Point, write_chart
 from codetool.evaluation.metric_format import format_percent
 from codetool.evaluation.prm_metrics import PRMMetric, PRMReport, measure_prm
 from codetool.runs import journal
@@ -21,8 +21,8 @@ from codetool.stages.evaluate.summary_display import describe_untrained_prm
 from codetool.stages.evaluate_prm.prm_eval_dataset import PRMEvalDataset
 from codetool.stages.fault_journal import describe_faults, read_faults
 
-PLOT_FILE = "reliability.svg"
-FILES = ("metrics.json", PLOT_FILE, "scores.jsonl", "config.yaml", "log.txt")
+FIGURE = "reliability"
+FILES = ("metrics.json", f"{FIGURE}.svg", "scores.jsonl", "config.yaml", "log.txt")
 UNITS = {
     "accuracy": "steps", "auroc": "steps", "pairwise_accuracy": "pairs", "first_error_f1": "paths",
     "first_error_erroneous": "lost paths", "first_error_correct": "good paths", "selection_regret": "groups",
@@ -66,7 +66,7 @@ def write_prm_summary(
     content = {**_encode_report(measurement), **counts, **left_out, "code": count_results_by_code(folder, len(scores))}
     content |= {"faults": faults} if (faults := read_faults(folder)) else {}
     journal.atomic_write(folder / "metrics.json", [json.dumps(content, indent=2).encode() + b"\n"])
-    journal.atomic_write(folder / PLOT_FILE, [render_svg(build_reliability_chart(measurement)).encode()])
+    write_chart(build_reliability_chart(measurement), folder, FIGURE, config.figures)
     _print_report(measurement, console)
     labelled = sum(example.label is not None for example in examples)
     for line in (

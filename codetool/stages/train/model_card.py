@@ -13,14 +13,15 @@ import yaml
 
 from codetool.config.override_errors import get_key
 from codetool.config.run_config import RunConfig
-from codetool.evaluation.charts import Chart, Line, Point, render_svg
+from codetool.evaluation.charts import Chart, Line, Point, write_chart
 from codetool.models.locate import EMBEDDED_MODEL, ModelFolders
 from codetool.runs import journal
 from codetool.runs.provenance import parse_code_versions
 from codetool.stages.train.train_dataset import DataFile
 from codetool.stages.wandb_content import LOSSES, VALIDATIONS
+from codetool.types import FigureFormat
 
-METRICS, CURVE, CARD = "metrics.json", "loss.svg", "README.md"
+METRICS, CURVE, CARD = "metrics.json", "loss", "README.md"
 WORKER_LOG_PATTERN = "process-*.log"
 """Glob pattern of the logs of failed worker processes."""
 MAX_CHART_POINTS = 400
@@ -65,10 +66,10 @@ def collect_metrics(folder: Path, counts: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
-def write_metrics(folder: Path, content: Mapping[str, Any]) -> None:
-    """Write the loss curve and then `metrics.json`, whose existence marks a finished run."""
+def write_metrics(folder: Path, content: Mapping[str, Any], formats: Sequence[FigureFormat]) -> None:
+    """Write the figure of the losses in the formats, and then `metrics.json`, whose existence marks a finished run."""
     losses, validations = (list(journal.read_records(folder / name)) for name in (LOSSES, VALIDATIONS))
-    journal.atomic_write(folder / CURVE, [render_svg(build_loss_chart(losses, validations)).encode()])
+    write_chart(build_loss_chart(losses, validations), folder, CURVE, formats)
     journal.atomic_write(folder / METRICS, [json.dumps(content, indent=2).encode() + b"\n"])
 
 

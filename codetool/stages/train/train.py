@@ -274,7 +274,7 @@ def _export(run: _Run, job: TrainJob, path: Path, material: TrainDataset) -> Non
     content = {**model_card.collect_metrics(path, counts), "code": count_results_by_code(path)}
     for folder in folders:
         _write_companion_files(run, path, folder, content)
-    model_card.write_metrics(path, content)
+    model_card.write_metrics(path, content, run.config.figures)
 
 
 def _write_companion_files(run: _Run, path: Path, folder: Path, content: Mapping[str, Any]) -> None:
