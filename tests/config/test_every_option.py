@@ -60,7 +60,9 @@ def test_an_option_composes_and_validates(option: str) -> None:
     [config] = compose_all([*BESIDE.get(group, []), *chosen, *NEEDED.get(option, [])])
     settings = validate(config).settings
     assert [*defaults_in_code(settings)] == []
-    if group not in ("stage", "experiment"):
+    if group == "logger":  # each option has a place of its own, so that several can be chosen
+        assert settings["logger"].keys() == ({name} if name != "none" else set())
+    elif group not in ("stage", "experiment"):
         place = PLACES.get(group, group).rpartition("@")[2].split(".")
         assert settings[place[0]][place[1]]["_target_"] if len(place) > 1 else settings[group]["_target_"]
 
