@@ -121,7 +121,7 @@ def test_each_cell_is_a_wandb_run_of_one_group_that_equals_its_journals(
     [line] = [line for line in finished.stdout.splitlines() if line.startswith("W&B:")]
     assert line.endswith(f"wandb sync {sweep_folder(run) / 'wandb'}")
     linked = sorted((sweep_folder(run) / "wandb").glob("*/*.wandb"))
-    assert len(linked) == 2
+    assert len(linked) == 3  # the two cells and the sweep itself
     for folder in folders(run):
         [offline] = (folder / "wandb").glob("offline-run-*")
         written = read(offline)
