@@ -12,6 +12,7 @@ from typing import NoReturn
 from codetool.errors import ConfigError
 from codetool.scaffold.new_part import PACKAGES, NewPart, select_folder
 
+DESCRIPTION = "Begin a part of your own: writes its class, its option (a YAML file) and its test."
 USAGE = "codetool new benchmark|search|prm NAME [--into DIR]"
 
 
@@ -27,7 +28,7 @@ def run_new(arguments: Sequence[str], program: str) -> None:
 
     `program` is how CodeTool was started, such as `codetool`.
     """
-    parser = _Parser(prog="codetool new", usage=USAGE, description=__doc__, allow_abbrev=False)
+    parser = _Parser(prog="codetool new", usage=USAGE, description=DESCRIPTION, allow_abbrev=False)
     parser.add_argument("group", choices=sorted(PACKAGES), metavar="benchmark|search|prm", help="what to begin")
     parser.add_argument("name", metavar="NAME", help="name of the option, such as best_first")
     parser.add_argument("--into", type=Path, metavar="DIR", help="folder of yours; default: this checkout, else here")

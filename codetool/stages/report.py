@@ -158,9 +158,8 @@ def _refuse_foreign_module(settings: Any) -> None:
     target = settings.get(TARGET_KEY) if isinstance(settings, Mapping) else None
     if target is not None and str(target).rpartition(".")[0] not in sys.modules and not is_declared(str(target)):
         raise MissingError(
-            f"config.yaml names {target}, which is no part of CodeTool. If you trust it, name its package with "
-            "hydra.searchpath=[pkg://PACKAGE.conf] or its folder with --config-dir DIR, or choose the benchmark with "
-            "benchmark="
+            f"config.yaml names {target}, which is no part of CodeTool. If you trust it, install its package, "
+            "name it with hydra.searchpath=[pkg://PACKAGE.conf], or name its folder of options with --config-dir DIR."
         )
 
 

@@ -192,8 +192,8 @@ def _refuse_foreign_code(settings: Any, own: Any, folder: Path) -> None:
         chosen = own.get("_target_") if isinstance(own, Mapping) else None
         if target is not None and target != chosen and not is_declared(str(target)):
             raise ConfigError(
-                f"policy.source: {folder / 'config.yaml'} names {target}, which is no part of CodeTool. Name that "
-                "option on the command line, or its package with hydra.searchpath=[pkg://PACKAGE.conf]."
+                f"policy.source: {folder / 'config.yaml'} names {target}, which is no part of CodeTool. If you "
+                "trust it, install its package, or name that option on the command line."
             )
     items = settings.items() if isinstance(settings, Mapping) else enumerate(settings) if _is_list(settings) else ()
     for key, value in items:
