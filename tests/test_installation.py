@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import site
 import subprocess
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import tiny_models
 from command_line import ROOT, read_metrics
 from plugin_doors import PLUGIN
 
@@ -27,10 +29,18 @@ class Installation:
 
     def run(self, program: str, *words: str, fails: bool = False) -> str:
         """What a program of the environment prints."""
-        variables = os.environ | {"PYTHONPATH": "", "WANDB_MODE": "disabled"}
-        command = [self.environment / "bin" / program, *words]
+        folder = self.environment / "bin"
+        path = f"{folder}{os.pathsep}{os.environ['PATH']}"
+        variables = os.environ | {"PYTHONPATH": "", "WANDB_MODE": "disabled", "PATH": path}
+        command = [folder / program if (folder / program).exists() else program, *words]
         done = subprocess.run(
-            command, cwd=self.folder, env=variables, capture_output=True, text=True, timeout=240, check=False
+            command,
+            cwd=self.folder,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
         )
         assert (done.returncode != 0) == fails, done.stdout + done.stderr
         return done.stdout + done.stderr
@@ -62,26 +72,27 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
 
 
 @pytest.mark.slow
-def test_the_wheel_runs_outside_the_checkout_with_a_plugin_beside_it(installation: Installation) -> None:
+def test_the_wheel_runs_outside_the_checkout(installation: Installation) -> None:
     where = installation.run("python", "-c", "import codetool; print(codetool.__file__)")
     assert str(installation.environment) in where
     assert "width: 7" in installation.run("codetool", "--cfg", "job", "search=beam", "search.width=7")
-    source = installation.folder.parent / "plugin"
-    shutil.copytree(PLUGIN, source)
-    installation.install(source)
-    assert "widest" in installation.run("python", "-m", "codetool", "--help")
-    installation.run("codetool", "experiment=shop", "logger=none")
-    [result] = (installation.folder / "outputs" / "evaluate").iterdir()
-    assert result.name.startswith("film_shop-widest-shop-length-")
-    assert read_metrics(result)["metrics"]["success"]["value"] == 1
-    assert "2 of 2 tasks" in installation.run("codetool", "stage=report", f"report.folder={result}")
-    printed = installation.run("codetool", "search=widst", fails=True)
-    assert "widest. Did you mean widest?" in printed and len(printed.splitlines()) == 1
 
 
 @pytest.mark.slow
-def test_a_part_is_begun_outside_the_checkout(installation: Installation) -> None:
-    installation.run("codetool", "new", "benchmark", "shelf")
-    assert " passed" in installation.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests")
-    words = ("--config-dir", "conf", "benchmark=shelf", "search=greedy", "prm=random", "dry_run=true")
-    assert "shelf-greedy-smollm2-random-" in installation.run("codetool", *words)
+def test_the_commands_of_the_page_on_plugins_run(installation: Installation) -> None:
+    source = installation.folder.parent / "plugin"
+    shutil.copytree(PLUGIN, source)
+    installation.install(source)
+    tiny_models.save("llama", installation.folder / "MODEL")
+    page = (ROOT / "docs" / "plugins.md").read_text()
+    commands = [line for block in re.findall(r"```bash\n(.*?)```", page, re.DOTALL) for line in block.splitlines()]
+    printed = {
+        command: installation.run("bash", "-c", command) for command in commands if not command.startswith("pip ")
+    }
+    assert len(printed) == len(commands) - 1 == 15
+    assert " passed" in printed["python -m pytest tests"] and "widest" in printed["codetool --help"]
+    [result] = (installation.folder / "outputs" / "evaluate").glob("film_shop-widest-*")
+    assert read_metrics(result)["metrics"]["success"]["value"] == 1
+    assert f"{result.name}/report.html: 2 of 2 tasks" in "".join(printed.values())
+    mistyped = installation.run("codetool", "search=widst", fails=True)
+    assert "widest. Did you mean widest?" in mistyped and len(mistyped.splitlines()) == 1
