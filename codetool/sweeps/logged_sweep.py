@@ -84,7 +84,13 @@ def _build_content(
     if metric is not None and (best := max((each["value"] for each in measured if each), default=None)) is not None:
         values[f"best/{metric}"] = best
     table = _read_table(folder / "cells.csv")
-    return RunContent(values, {"cells": table}, figures={file.stem: file for file in figures if file.suffix == ".svg"})
+    return RunContent(values, {"cells": table}, figures=_choose_format(figures))
+
+
+def _choose_format(figures: Sequence[Path]) -> dict[str, Path]:
+    """Return one file for each figure: its SVG, else its PNG."""
+    by_preference = sorted(figures, key=lambda file: file.suffix == ".svg")
+    return {file.stem: file for file in by_preference if file.suffix in (".svg", ".png")}
 
 
 def _read_table(file: Path) -> Table:

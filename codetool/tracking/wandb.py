@@ -13,6 +13,7 @@ import logging
 import os
 import re
 import shlex
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -42,6 +43,8 @@ SYNC_RETRIES = {
 }  # fmt: skip
 """Settings of an upload at the end, which somebody waits for; one during a run keeps trying."""
 RUN_ADDRESS = re.compile(r"https?://\S+/runs/[^\s/]+")
+ANNOUNCE_SECONDS = 1.0
+"""Time between two looks at what an upload has printed, until it has named the address of the run."""
 
 
 @settings(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -73,8 +76,10 @@ class WandBRun:
         self._folder = run.folder / "wandb"
         self._mode = os.environ.get("WANDB_MODE", "")
         self._session = uuid.uuid4().hex
+        self._looked_at = 0.0
         self._writer: WandbProcess | None = None
         self._uploader: WandbProcess | None = None
+        self._address: str | None = None
         self._looks_for_upload = run.upload and self._mode not in ("offline", "dryrun")
 
     def log(self, values: Mapping[str, float], step: int) -> None:
@@ -84,6 +89,8 @@ class WandBRun:
         self._start_writer().send({"point": {**values, self._run.axis: step}})
         if self._looks_for_upload:
             self._start_uploader()
+        elif self._address is None and self._uploader is not None:
+            self._announce(self._uploader)
 
     def finish(self, content: RunContent) -> SyncStatus | None:
         """Log the result if it has changed, and upload the run if possible. Returns None if W&B is disabled."""
@@ -155,6 +162,14 @@ class WandBRun:
             seconds = str(self._settings.connect_timeout)
             self._uploader = WandbProcess(self._folder, "upload", current, base_url, seconds, environment={})
 
+    def _announce(self, uploader: WandbProcess) -> None:
+        """Say once where the run can be watched, when wandb has said so."""
+        if time.monotonic() - self._looked_at >= ANNOUNCE_SECONDS:
+            self._looked_at = time.monotonic()
+            if match := RUN_ADDRESS.search(uploader.read_output()):
+                self._address = match.group()
+                log.info("W&B: %s", self._address)
+
     def _write_result(self, content: RunContent) -> None:
         """Log the result, unless nothing has been logged in this run and the offline runs hold the result already."""
         result = {
@@ -179,7 +194,7 @@ class WandBRun:
     def _sync_if_possible(self) -> SyncStatus:
         """Upload the offline runs if they should and can be uploaded and have not been yet."""
         status = read_status(self._folder)
-        if not list_offline_runs(self._folder, unsynced=True):
+        if self._uploader is None and not list_offline_runs(self._folder, unsynced=True):
             return SyncStatus(f"W&B: {status.get('address', f'{self._run.folder.name} is uploaded')}")
         base_url = _get_base_url(status)
         is_offline = self._mode in ("offline", "dryrun")

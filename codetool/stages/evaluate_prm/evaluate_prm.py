@@ -40,6 +40,7 @@ from codetool.stages.logged_run import (
 from codetool.stages.run_log import log_to_file
 from codetool.stages.train import trained_on
 from codetool.stages.wandb_content import build_prm_content
+from codetool.tracking.run_loggers import RunLoggers
 
 if TYPE_CHECKING:
     from codetool.stages.evaluate_prm.prm_eval_dataset import PRMEvalDataset, Siblings
@@ -106,9 +107,9 @@ def evaluate_prm(config: RunConfig, choices: Mapping[str, str], console: Console
         for line in warnings:
             log.warning("%s", line)
         named = [*data.benchmarks, choices["prm"]]
-        loggers = stack.enter_context(start_stage_loggers(config, choices, path, named))
+        loggers = stack.enter_context(start_stage_loggers(config, choices, path, named, "sibling_groups/done"))
         with record_faults(path):
-            failures = asyncio.run(_score(config, data, path, console))
+            failures = asyncio.run(_score(config, data, path, console, loggers))
         measured = data.without(failures)
         if not measured.groups:
             raise CodeToolError(f"no task could be scored; the first failure: {next(iter(failures.values()))}")
@@ -184,7 +185,9 @@ def _read_scores(path: Path) -> dict[Key, float]:
     return {(line["task_id"], line["node_id"]): line["score"] for line in parsed if not isinstance(line, str)}
 
 
-async def _score(config: RunConfig, data: PRMEvalDataset, path: Path, console: Console) -> dict[str, str]:
+async def _score(
+    config: RunConfig, data: PRMEvalDataset, path: Path, console: Console, loggers: RunLoggers
+) -> dict[str, str]:
     """Score the steps that have no line in the journal yet; return the error of each task that failed, by id."""
     from codetool.stages.scoring_progress import ScoringProgress
 
@@ -200,7 +203,7 @@ async def _score(config: RunConfig, data: PRMEvalDataset, path: Path, console: C
     async with config.vllm.open([] if weights is None else [weights], path) as servers, config.prm.open(servers) as prm:
         if prm is None:
             raise ConfigError("stage=evaluate_prm: the PRM that prm= names judges nothing")
-        progress = ScoringProgress(len(data.groups), done, console, "sibling groups", "steps")
+        progress = ScoringProgress(len(data.groups), done, console, "sibling groups", "steps", loggers)
         with Journal(path / SCORES_FILE) as scores, progress:
             waiting, unanswered = iter(remaining), UnansweredGroups(failures)
             await gather_or_cancel(

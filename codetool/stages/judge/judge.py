@@ -39,6 +39,7 @@ from codetool.stages.judge.judge_run import show_vote_progress, summarize_verdic
 from codetool.stages.logged_run import log_result, start_stage_loggers
 from codetool.stages.run_log import log_to_file
 from codetool.stages.wandb_content import build_judge_content
+from codetool.tracking.run_loggers import RunLoggers
 
 FILES = (judged_results.JUDGED_FILE, VOTES_FILE, "metrics.json", "config.yaml", "log.txt")
 
@@ -77,9 +78,9 @@ def judge(config: RunConfig, choices: Mapping[str, str], console: Console) -> in
         write_config(config, path)
         stack.enter_context(record_session(path, identity, config.settings, get_command()))
         named = [answers.name, choices["judge"]]
-        loggers = stack.enter_context(start_stage_loggers(config, choices, path, named))
+        loggers = stack.enter_context(start_stage_loggers(config, choices, path, named, "votes/done"))
         with record_faults(path):
-            lines, counts = _judge_answers(config, answers, reference, path, console)
+            lines, counts = _judge_answers(config, answers, reference, path, console, loggers)
         summary = _write_summary(config, answers, reference, lines, counts, path)
         _print_summary(summary, path, Console())
         log_result(loggers, build_judge_content(path))
@@ -159,7 +160,12 @@ def _count_missing(answers: AnswerSource, system: AnswerSource) -> int:
 
 
 def _judge_answers(
-    config: RunConfig, answers: AnswerSource, reference: AnswerSource | None, path: Path, console: Console
+    config: RunConfig,
+    answers: AnswerSource,
+    reference: AnswerSource | None,
+    path: Path,
+    console: Console,
+    loggers: RunLoggers,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Request the missing votes, write `judged.jsonl`, and return its lines and the judge's counts."""
     judged_results.delete_judged_lines(path)
@@ -167,7 +173,7 @@ def _judge_answers(
     own = [answers.get_input(name) for name in answers.asked]
     other = [reference.get_input(case.task_id, case.query) for case in own] if reference else []
     with show_vote_progress(
-        config.judge, map(config.judge.build_vote_requests, (*own, *other)), path, seed, console
+        config.judge, map(config.judge.build_vote_requests, (*own, *other)), path, seed, console, loggers
     ) as count:
         all_judgements = asyncio.run(config.judge.judge([*own, *other], file, seed, count))
     judgements, others = all_judgements[: len(own)], all_judgements[len(own) :]

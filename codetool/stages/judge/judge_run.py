@@ -20,6 +20,7 @@ from codetool.judges.cases import JudgeInput
 from codetool.judges.endpoint_judge import Judgement, NoJudge, count_votes
 from codetool.judges.votes import VOTES_FILE, OnVote, Vote, VoteRequest, count_missing_votes
 from codetool.stages.scoring_progress import ScoringProgress
+from codetool.tracking.run_loggers import RunLoggers
 from codetool.types import Task
 
 log = logging.getLogger(__name__)
@@ -83,16 +84,21 @@ def load_judge_inputs(folder: Path, tasks_by_id: Mapping[str, Task] | None = Non
 
 @contextmanager
 def show_vote_progress(
-    judge: Judge, requests: Iterable[Sequence[VoteRequest]], folder: Path, seed: int, console: Console
+    judge: Judge,
+    requests: Iterable[Sequence[VoteRequest]],
+    folder: Path,
+    seed: int,
+    console: Console,
+    loggers: RunLoggers | None = None,
 ) -> Iterator[OnVote]:
-    """Show the progress of missing votes while the context is open; yield the function that counts a vote."""
+    """Show and log the progress of missing votes while the context is open; yield the function that counts a vote."""
     all_requests = [request for requests_of_answer in requests for request in requests_of_answer]
     settings, file = judge.build_vote_settings(seed), folder / VOTES_FILE
     missing = count_missing_votes(all_requests, settings, file) if all_requests else 0
     if not missing:
         yield lambda vote: None
         return
-    bar = ScoringProgress(missing, 0, console, "votes", "looks")
+    bar = ScoringProgress(missing, 0, console, "votes", "looks", loggers)
 
     def count(vote: Vote) -> None:
         bar.count(vote.looks, vote.tokens_in + vote.tokens_out)
