@@ -34,7 +34,6 @@ from codetool.execution.live_process import ExecutedStep, LiveProcess
 from codetool.execution.process_end import has_threads
 from codetool.execution.process_status import count_oom_kills
 from codetool.execution.step_calls import StepCalls, replay_calls
-from codetool.execution.syntax_check import find_syntax_error
 from codetool.interfaces import CallTool
 from codetool.types import Execution, ToolAnswer, format_observation
 
@@ -113,18 +112,18 @@ class SandboxInterpreter:
     async def _run_named(self, code: str, name: str | None) -> Execution:
         if not code.strip():
             return Execution("no_code", error="the step has no code")
-        error = find_syntax_error(code)
         async with self._lock:
             self._raise_if_ended()
-            if error is not None:
-                return Execution("exception", error=error)
             name = name or self._name_next_step()
             calls = StepCalls(self._call_tool, self._kept_calls, self.writes)
             try:
+                error = await self._repeat_if_interrupted(lambda: self._resources.find_syntax_error(code))
+                if error is not None:
+                    return Execution("exception", error=error)
                 return await self._repeat_if_interrupted(lambda: self._build_and_run(code, name, calls))
-            except UnexplainedEndError as error:
-                self._end_reason = str(error)
-                return Execution("killed", error=f"the interpreter died: {error}", calls=calls.answers)
+            except UnexplainedEndError as end:
+                self._end_reason = str(end)
+                return Execution("killed", error=f"the interpreter died: {end}", calls=calls.answers)
             except BaseException:
                 self._end("its last step was broken off")
                 raise

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from codetool.errors import SandboxError
+from codetool.execution import syntax_check
 from codetool.execution.channel import ClosedError
 from codetool.execution.forking import fork_process
 from codetool.execution.interruption import ForkRefusedError
@@ -17,7 +18,7 @@ from codetool.execution.memory_limit import MemoryLimit
 from codetool.execution.process_slots import ProcessPool
 from codetool.execution.step_execution import execute_step
 from codetool.interfaces import CallTool
-from codetool.types import Execution
+from codetool.types import Execution, HttpRequest, ToolAnswer
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +108,29 @@ class InterpreterResources:
             await asyncio.wait([self._restart])
         await self.zygote.handle.close()
 
+    async def find_syntax_error(self, code: str) -> str | None:
+        """The syntax error of `code` as text, None if it has none.
+
+        Code that takes the host too much time or memory is compiled by a new process, in which no step has run. What it
+        cannot compile within the limits of a step is an error too.
+        """
+        if syntax_check.is_cheap(code):
+            return syntax_check.find_syntax_error(code)
+        await self.pool.take()
+        try:
+            process = await self.fork_zygote()
+        except BaseException:
+            self.pool.release()
+            raise
+        self.pool.fill(process)
+        try:
+            with self.pool.hold(process):
+                checking = syntax_check.write_check(code)
+                execution = await self.run_step(process, checking, syntax_check.CHECK_FILENAME, _refuse_call)
+        finally:
+            process.kill()
+        return execution.printed.strip() or None if execution.ran else execution.error
+
     async def run_step(
         self, process: LiveProcess, code: str, name: str, call_tool: CallTool, *, replay: bool = False
     ) -> Execution:
@@ -124,6 +148,10 @@ class InterpreterResources:
         if not self.counts["replaced_functions"]:
             logger.warning("Generated code replaced functions that run its steps. This has no effect on verdicts.")
         self.counts["replaced_functions"] += 1
+
+
+async def _refuse_call(request: HttpRequest) -> ToolAnswer:
+    raise AssertionError(f"no step calls {request.url}: its code is only compiled")
 
 
 def _list_missing_layers(zygote: LiveProcess) -> set[str]:

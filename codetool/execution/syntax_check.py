@@ -12,23 +12,26 @@ MAX_COMPILED_NODES = 500_000
 ALWAYS_COMPILED_CHARS = 10_000
 """Length up to which code without `finally` is compiled without counting: it takes at most 0.3 s."""
 STEP_FILENAME = "<step>"
+CHECK_FILENAME = "<syntax check>"
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 _WITH_NODES = 20  # what a jump out of a `with` statement copies for each of its items
 _JUMPS = (ast.Return, ast.Break, ast.Continue)
 
 
+def is_cheap(code: str) -> bool:
+    """Whether the host compiles the code in little time and memory."""
+    if len(code) > MAX_PARSED_CHARS:
+        return False
+    is_suspect = "finally" in code or len(code) > ALWAYS_COMPILED_CHARS
+    return not is_suspect or _count_compiled_nodes(code) <= MAX_COMPILED_NODES
+
+
 def find_syntax_error(code: str) -> str | None:
-    """The syntax error of `code` as text, None if it has none. The code is not run.
+    """The syntax error of cheap code as text, None if it has none. The code is not run.
 
     The host decides this, because an earlier step may have manipulated the process. Errors that only occur there, such
-    as too deep nesting, are left to the process, and so is code that takes the host too much time or memory: more than
-    `MAX_PARSED_CHARS` characters or `MAX_COMPILED_NODES` nodes.
+    as too deep nesting, are left to the process.
     """
-    if len(code) > MAX_PARSED_CHARS:
-        return None
-    is_suspect = "finally" in code or len(code) > ALWAYS_COMPILED_CHARS
-    if is_suspect and _count_compiled_nodes(code) > MAX_COMPILED_NODES:
-        return None
     try:
         call_parser(lambda text: compile(text, STEP_FILENAME, "exec", dont_inherit=True), code)
     except (SyntaxError, ValueError) as error:
@@ -36,6 +39,18 @@ def find_syntax_error(code: str) -> str | None:
     except (RecursionError, MemoryError, SystemError):
         pass
     return None
+
+
+def write_check(code: str) -> str:
+    """Return a program that compiles the code and prints why that fails, nothing if it does not."""
+    return f"""
+import warnings
+warnings.simplefilter("ignore")
+try:
+    compile({code!r}, {STEP_FILENAME!r}, "exec", dont_inherit=True)
+except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+    print(f"{{type(error).__name__}}: {{error}}".rstrip(": "))
+"""
 
 
 def _count_compiled_nodes(code: str) -> int:

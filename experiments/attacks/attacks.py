@@ -4,8 +4,8 @@ Usage: python experiments/attacks/attacks.py [--only A5 ...] [--checkout FOLDER]
        python experiments/attacks/attacks.py --table
 
 Each attack runs in a process of its own and prints one line: what happened, and whether that is right. `--checkout`
-names the root of another checkout, whose code is attacked. `--out` stores the outcomes; `--table` writes `results/attacks.md`
-from `results/before.json` and `results/after.json`.
+names the root of another checkout, whose code is attacked. `--out` stores the outcomes; `--table` writes
+`results/attacks.md` from `results/before.json` and `results/after.json`.
 """
 
 from __future__ import annotations

@@ -6,14 +6,15 @@ import subprocess
 import sys
 
 import pytest
+from sandbox_support import TASK, Tool, settings
 
-from codetool.execution.syntax_check import find_syntax_error
+from codetool.execution.syntax_check import find_syntax_error, is_cheap
 
 LIMITED = """
 import resource, sys
-from codetool.execution.syntax_check import find_syntax_error
+from codetool.execution.syntax_check import is_cheap
 resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
-print(find_syntax_error(sys.stdin.read()))
+print(is_cheap(sys.stdin.read()))
 # VmHWM, as ru_maxrss begins with the size of the process that this one was forked from
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
@@ -27,11 +28,11 @@ CLASSES = "class A: pass\n" * 20_000
 
 
 @pytest.mark.parametrize("code", [NESTED, RETURNS, f"def f():\n{TRIES}{ENDS}", EXITS, FIELDS, CLASSES])
-def test_code_that_python_multiplies_is_left_to_the_process(code: str) -> None:
+def test_code_that_python_multiplies_is_not_compiled_by_the_host(code: str) -> None:
     command = [sys.executable, "-c", LIMITED]
     done = subprocess.run(command, input=code, capture_output=True, text=True, timeout=60, check=False)
     found, kibibytes = done.stdout.split()
-    assert (done.returncode, found, done.stderr) == (0, "None", "")
+    assert (done.returncode, found, done.stderr) == (0, "False", "")
     assert int(kibibytes) < 100 * 1024
 
 
@@ -43,5 +44,23 @@ def test_error_of_any_pass_of_the_compiler_is_found(code: str, before: str) -> N
 
 def test_honest_code_with_many_blocks_has_no_error() -> None:
     blocks = "def f():\n for i in x:\n  try:\n   with a as b, c: return 1\n  finally:\n   if x: return 2\n"
+    assert is_cheap(blocks * 50)
     assert find_syntax_error(blocks * 50 + "return") is not None
     assert find_syntax_error(blocks * 50) is None
+
+
+FORGE = "import builtins\nold = compile\nbuiltins.compile = lambda *a, **k: old('pass', 'x', 'exec')"
+
+
+async def test_new_process_checks_what_the_host_does_not_compile() -> None:
+    long = "x = 1\n" * 20_000
+    async with settings(max_live_processes=2, timeout=2).open() as sandbox:
+        root, other = await sandbox.start(TASK, Tool()), await sandbox.start(TASK, Tool())
+        await root.run(FORGE)
+        for code, expected in ((f"{long}x = (", "SyntaxError: '(' was never closed"), (f"{long}return", "SyntaxError")):
+            execution = await (await root.branch()).run(code)
+            assert (execution.status, str(execution.error)[: len(expected)]) == ("exception", expected)
+        bomb = await (await root.branch()).run(NESTED)
+        assert (bomb.status, bomb.error) == ("exception", "MemoryError")
+        assert (await other.run(f"{long}print(x)")).observation == "1\n"
+        assert sandbox.live_branches <= 2
