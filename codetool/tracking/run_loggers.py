@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from codetool.errors import CodeToolError
 from codetool.interfaces import LoggerOption
 from codetool.tracking.run_content import RunContent, RunInfo, SyncStatus
 
@@ -79,6 +80,19 @@ class RunLoggers:
             return None
 
 
+def _start(name: str, option: LoggerOption, run: RunInfo) -> RunLogger | None:
+    """Start a logger. If it fails, say so in one line and return None: it must not fail the run."""
+    try:
+        logger: RunLogger = option.start(run)
+    except CodeToolError:
+        raise
+    except Exception as error:
+        log.warning("logger=%s: logs nothing (%s: %s).", name, type(error).__name__, error)
+        log.debug("logger=%s", name, exc_info=True)
+        return None
+    return logger
+
+
 @contextmanager
 def start_run_loggers(options: Mapping[str, LoggerOption], run: RunInfo) -> Iterator[RunLoggers]:
     """Start the loggers of a run and yield them. They end with the context, with an exit code if it is left early.
@@ -86,7 +100,7 @@ def start_run_loggers(options: Mapping[str, LoggerOption], run: RunInfo) -> Iter
     `options` are the chosen options by name, `RunConfig.logger`; none of them starts none. Only the first process of a
     run may call this.
     """
-    loggers = RunLoggers({name: option.start(run) for name, option in options.items()})
+    loggers = RunLoggers({name: logger for name, option in options.items() if (logger := _start(name, option, run))})
     try:
         yield loggers
     except KeyboardInterrupt:

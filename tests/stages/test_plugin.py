@@ -57,18 +57,22 @@ def search_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Door:
 
 
 def shop(door: Door, outputs: Path, *words: str) -> RunConfig:
-    return door.compose("experiment=shop", f"outputs={outputs}", "logger=none", *words)
+    logger = () if any(word.startswith("logger=") for word in words) else ("logger=none",)
+    return door.compose("experiment=shop", f"outputs={outputs}", *logger, *words)
 
 
 def test_its_parts_go_through_the_stages(
     door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     console = Console(stderr=True)
-    outcome = evaluate(shop(door, tmp_path, "answer=receipt"), CHOICES | {"judge": "none"}, console)
+    outcome = evaluate(shop(door, tmp_path, "answer=receipt", "logger=ticker"), CHOICES | {"judge": "none"}, console)
     assert outcome.failed == 0 and outcome.folder.name.startswith("film_shop-widest-shop-length-")
     assert read_metrics(outcome.folder)["metrics"]["success"]["value"] == 1
     nodes = [node for tree in read_lines(outcome.folder, "trees") for node in tree["nodes"] if node["text"]]
     assert nodes and all(0 < node["latent"] < 1 for node in nodes)
+    for line in read_lines(outcome.folder, "results"):
+        assert line["ledger"]["usd"] == pytest.approx(line["ledger"]["prm_tokens"] * 2e-6) and line["ledger"]["usd"] > 0
+    assert (outcome.folder / "ticker.txt").read_text().endswith("finished\n")
     assert all(node["cumulative"] == pytest.approx(node["spot"] + node["latent"] - 0.1) for node in nodes)
 
     assert collect(shop(door, tmp_path, "stage=collect"), CHOICES | {"judge": "none"}, console) == 0

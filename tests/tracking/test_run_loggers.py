@@ -142,3 +142,15 @@ def test_a_logger_that_fails_is_left_out_and_the_others_go_on(caplog: pytest.Log
     assert [record.getMessage() for record in caplog.records] == [
         "logger=broken: logs nothing more (OSError: no space left)."
     ]
+
+
+def test_a_logger_that_cannot_start_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Unable:
+        def start(self, run: RunInfo) -> None:
+            raise RuntimeError("no network")
+
+    with start_run_loggers({"unable": Unable()}, RunInfo(tmp_path, None, "evaluate", [])) as loggers:
+        loggers.log({}, 1)
+    assert [record.getMessage() for record in caplog.records] == [
+        "logger=unable: logs nothing (RuntimeError: no network)."
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, InstanceOf, PositiveInt
 from pydantic.dataclasses import dataclass
@@ -16,6 +16,7 @@ from codetool.models.locate import ModelFolders
 from codetool.prm.label_scorer import LabelScores
 from codetool.prm.pointwise import PointwisePRM
 from codetool.prompts.prm_prompt import PRMPrompt
+from codetool.runs.operational import Operational
 from codetool.types import Execution, Node, Step, Task
 
 
@@ -25,11 +26,17 @@ class LengthPRM:
 
     half: PositiveInt
     """Length in characters of a step whose score is 0.5."""
+    usd_per_million: Annotated[float, Operational]
+    """Price of a million tokens in USD; it changes no result."""
 
     @property
     def sees_observation(self) -> bool:
         """Return False: it scores steps before they run."""
         return False
+
+    def usd(self, tokens_in: int, tokens_out: int) -> float:
+        """Return the price of the tokens in USD."""
+        return tokens_in * self.usd_per_million / 1e6
 
     def checksum(self) -> None:
         """Return None: no files determine its scores."""
@@ -45,8 +52,9 @@ class LengthPRM:
     async def score(
         self, task: Task, path: Sequence[Node], candidates: Sequence[Step], executions: Sequence[Execution] = ()
     ) -> Scores:
-        """Return a number in (0, 1] for each step."""
-        return Scores(tuple(self.half / (self.half + len(step.text)) for step in candidates))
+        """Return a number in (0, 1] for each step; a character counts as a token."""
+        lengths = [len(step.text) for step in candidates]
+        return Scores(tuple(self.half / (self.half + length) for length in lengths), sum(lengths))
 
 
 class LengthScorer:
