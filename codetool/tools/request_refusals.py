@@ -13,6 +13,8 @@ from codetool.types import HttpRequest, Tool
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 """Methods that are sent. TRACE and CONNECT address the connection and could expose the key."""
+READS = ("GET", "HEAD", "OPTIONS")
+"""Methods that are sent to undocumented paths of a documented service too; others may change its data."""
 
 _MAX_DECODINGS = 5
 
@@ -26,10 +28,11 @@ def find_refusal(request: HttpRequest, tools: tuple[Tool, ...]) -> str | None:
         return f"a path with {objection} is not sent to services; write the path as its document does"
     if (bases := _list_base_paths(request.url, tools)) and not any(_lies_below(request.url, base) for base in bases):
         return f"the documents of {extract_host(request.url)} put every operation below {', '.join(bases)}"
-    documented = list_documented_methods(request.url, tools)
+    documented, path = list_documented_methods(request.url, tools), urlsplit(request.url).path[:200]
     if documented and method not in documented and not (method == "HEAD" and "GET" in documented):
-        path = urlsplit(request.url).path
-        return f"the document of {path[:200]} knows {', '.join(documented)} and no {method}"
+        return f"the document of {path} knows {', '.join(documented)} and no {method}"
+    if bases and not documented and method not in READS:
+        return f"no document of {extract_host(request.url)} knows {path}, and such a path is read only: no {method}"
     return None
 
 

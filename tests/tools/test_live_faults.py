@@ -109,6 +109,9 @@ REFUSED = (
     ("BREW", "/v1/me/playlists"),
     ("DELETE", "/v1/me/playlists"),
     ("PUT", "/v1/playlists/1"),
+    ("POST", "/v1/albums"),
+    ("DELETE", "/v1/playlists/1/tracks/2"),
+    ("PATCH", "/v1"),
 )
 
 
@@ -127,6 +130,18 @@ async def test_a_request_that_leaves_its_place_is_not_sent(
 def test_ordinary_paths_are_sent(path: str) -> None:
     tools = PlaylistService("music.test").tools()
     assert find_refusal(HttpRequest("GET", f"http://music.test{path}"), tools) is None
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+def test_an_undocumented_path_is_read(method: str) -> None:
+    request = HttpRequest(method, "http://music.test/v1/albums")
+    assert find_refusal(request, PlaylistService("music.test").tools()) is None
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+def test_a_host_without_documents_is_sent_any_method(method: str) -> None:
+    request = HttpRequest(method, "http://other.test/albums")
+    assert find_refusal(request, PlaylistService("music.test").tools()) is None
 
 
 def test_head_goes_where_get_does() -> None:

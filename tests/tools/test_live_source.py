@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,8 +21,9 @@ from codetool.tools import broker
 from codetool.tools.secrets import Keyring, Secret
 from codetool.tools.signing_transport import add_credentials
 from codetool.tools.task_session import TaskSession
-from codetool.types import HttpRequest
+from codetool.types import HttpRequest, Tool
 
+DOCUMENTED = (("GET", "/echo"), ("POST", "/echo"), ("GET", "/redirect"), ("POST", "/redirect"))
 BEARER = Secret(env="FILM_KEY", header="Authorization", query=None, format="Bearer {key}")
 
 
@@ -43,6 +45,8 @@ def service(running: FilmService, monkeypatch: pytest.MonkeyPatch) -> FilmServic
 async def tools_of(service: FilmService, **changed: Any) -> AsyncIterator[TaskSession]:
     values = {"mode": "live", "secrets": {service.host: BEARER}} | changed
     task = film_task(service.server)
+    more = (Tool(f"{method}_{path}", method, service.server, path) for method, path in DOCUMENTED)
+    task = replace(task, tools=(*task.tools, *more))
     async with settings(**values).open([task]) as broker:
         yield broker.session(task)
 
