@@ -52,13 +52,12 @@ def reject_secrets_in_query(option: str, url: str, *, instead: str) -> None:
     """
     try:
         parts = urlsplit(url)
-        arguments = parse_qsl(f"{parts.query}&{parts.fragment}", keep_blank_values=True)
+        parameters = parts.path.replace("/", ";").split(";")  # `/v1;api_key=…`
+        arguments = parse_qsl("&".join([parts.query, parts.fragment, *parameters]), keep_blank_values=True)
     except ValueError:
         return  # not a URL: the code that opens it reports that
     named = next((name for name, value in arguments if may_be_secret_argument(name) or _looks_like_key(value)), None)
-    if named is not None or any(
-        _SERVICE_KEY.match(part) and len(part) >= _MIN_KEY_CHARS for part in parts.path.split("/")
-    ):
+    if named is not None or any(_SERVICE_KEY.match(part) and len(part) >= _MIN_KEY_CHARS for part in parameters):
         where = f"in its query (`{named}=`)" if named is not None and not _looks_like_key(named) else "in it"
         raise ValueError(
             f"{option} must not hold a key {where}, for addresses are written to config.yaml, reports and W&B: "

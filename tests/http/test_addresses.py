@@ -174,6 +174,7 @@ def test_names_of_variables_are_fine(name: str | None) -> None:
     "url",
     [
         "https://x.example/v1?api_key=abc", "https://x.example/v1?key=abc", "https://x.example/v1?%6bey=abc",
+        "https://x.example/v1;api_key=abc", "https://x.example/v1;key=abc/models",
         "https://x.example/v1?code=abc", "https://x.example/v1?sig=abc&sv=1", "https://x.example/v1?v=sk-abcdefghij012345",
         "https://x.example/v1#access_token=abc", "https://user:pw@x.example/v1", "https://x.example/sk-abcdefghijk01234/v1",
         "https://x.example/v1?subscription-key=abc",
