@@ -139,7 +139,7 @@ async def spoil_scores(target: Target) -> Outcome:
 
 PATHS = (
     ("GET", "/3/movie/1"), ("GET", "/3/../../admin"), ("GET", "/3/%2e%2e/admin"), ("TRACE", "/3/movie/1"),
-    ("DELETE", "/3/movie/1"), ("GET", "/3//movie/1/../../x"),
+    ("DELETE", "/3/movie/1"), ("GET", "/3//movie/1/../../x"), ("DELETE", "/3/account/1"),
 )  # fmt: skip
 """Requests of a step; only the first one is documented."""
 HTML = b"<!DOCTYPE html><html><body>Log in to the network</body></html>"
