@@ -23,6 +23,7 @@ from codetool.interfaces import (
     Benchmark,
     ExecutorOption,
     Judge,
+    LightningLogger,
     LoggerOption,
     PolicyOption,
     PrintedAnswer,
@@ -44,7 +45,7 @@ PROTOCOLS: dict[str, Any] = {
     "tools": ToolsOption,
     "executor": ExecutorOption,
     "simulator": Simulator,
-    "logger": Mapping[str, LoggerOption],
+    "logger": Mapping[str, LoggerOption | LightningLogger],
     "answer": AnswerOption | PrintedAnswer,
     "judge": Judge,
 }
@@ -91,7 +92,9 @@ class RunConfig:
     budget: SkipValidation[Any]
     vllm: SkipValidation[Any]
     simulator: SkipValidation[Simulator]
-    logger: Annotated[Mapping[str, SkipValidation[LoggerOption]], Operational] = field(default_factory=dict)
+    logger: Annotated[Mapping[str, SkipValidation[LoggerOption | LightningLogger]], Operational] = field(
+        default_factory=dict
+    )
     # The following belong to some stages only, as `conf/stage/` says, and are None or empty for others.
     reuse: Annotated[tuple[Path, ...], Operational] = ()
     export: Annotated[Literal["reference"] | None, Operational] = None
@@ -129,7 +132,7 @@ class RunConfig:
     @classmethod
     def _reject_non_loggers(cls, loggers: Any) -> Any:
         for name, logger in loggers.items():
-            if not callable(getattr(logger, "start", None)):
+            if not callable(getattr(logger, "start", getattr(logger, "log_metrics", None))):
                 raise ValueError(
                     f"{name} is no logger. Choose loggers by name, logger=[wandb,csv], and set their settings as "
                     f"logger.wandb.NAME=VALUE.{suggest_current_name(f'logger.{name}')}"

@@ -5,7 +5,7 @@ needs a resource (a client, a model, a process) has `open()`, an asynchronous co
 Import every Protocol from this package; the modules group them.
 """
 
-from codetool.interfaces.evaluation import AnswerOption, Benchmark, Judge, LoggerOption, PrintedAnswer
+from codetool.interfaces.evaluation import AnswerOption, Benchmark, Judge, LightningLogger, LoggerOption, PrintedAnswer
 from codetool.interfaces.models import (
     ModelServers,
     Policy,
@@ -33,6 +33,7 @@ __all__ = [
     "Expand",
     "Interpreter",
     "Judge",
+    "LightningLogger",
     "LoggerOption",
     "ModelServers",
     "PRMOption",

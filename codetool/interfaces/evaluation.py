@@ -106,3 +106,19 @@ class LoggerOption(Protocol):
     def start(self, run: Any) -> Any:
         """Start to log a run, a `RunInfo`. Returns its `RunLogger`; both are in `codetool.tracking`."""
         ...
+
+
+class LightningLogger(Protocol):
+    """What a run calls of a logger of Lightning, which serves every stage."""
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Log metrics at a step."""
+        ...
+
+    def log_hyperparams(self, params: dict[str, Any]) -> None:
+        """Log the settings of the run."""
+        ...
+
+    def finalize(self, status: str) -> None:
+        """End with `success` or `failed`."""
+        ...

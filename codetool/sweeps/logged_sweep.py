@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,12 @@ from hydra import compose
 from codetool.config.run_config import RunConfig, validate
 from codetool.credentials.masking import mask_command
 from codetool.errors import CodeToolError
-from codetool.interfaces import LoggerOption
 from codetool.stages.logged_run import MAX_NAME_CHARS
 from codetool.sweeps.cell import CellOutcome
 from codetool.sweeps.grid import GridCell
 from codetool.sweeps.table import choose_headline
 from codetool.tracking.run_content import RunContent, RunInfo, SyncStatus, Table
-from codetool.tracking.run_loggers import start_run_loggers
+from codetool.tracking.run_loggers import LoggerOptions, start_run_loggers
 from codetool.tracking.wandb_folder import list_offline_runs
 
 JOB_TYPE = "sweep"
@@ -43,7 +42,7 @@ def log_sweep(
     grid: Sequence[GridCell],
     outcomes: Sequence[CellOutcome],
     figures: Sequence[Path],
-    loggers: Mapping[str, LoggerOption],
+    loggers: LoggerOptions,
 ) -> str | None:
     """Log the sweep, and return what to tell the user about the uploads of the sweep and its cells, if anything."""
     _remove_links(folder / "wandb")

@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -25,7 +25,6 @@ from codetool.config.config_sources import initialize_hydra
 from codetool.config.override_errors import get_key
 from codetool.config.overrides import is_hydra_override
 from codetool.errors import ConfigError
-from codetool.interfaces import LoggerOption
 from codetool.runs import journal
 from codetool.runs.write_errors import explain_write_errors
 from codetool.stages.run_folder import LOCK_FILE, lock_file
@@ -35,6 +34,7 @@ from codetool.sweeps.grid import GridCell, expand_grid, name_sweep
 from codetool.sweeps.logged_sweep import log_sweep, read_sweep_settings
 from codetool.sweeps.table import print_table, write_csv
 from codetool.sweeps.worker_reaper import end_workers_if_killed
+from codetool.tracking.run_loggers import LoggerOptions
 from codetool.types import FigureFormat
 
 STAGES = ("evaluate",)
@@ -155,7 +155,7 @@ def _conclude(
     folder: Path,
     grid: Sequence[GridCell],
     outcomes: Sequence[CellOutcome],
-    loggers: Mapping[str, LoggerOption],
+    loggers: LoggerOptions,
     formats: Sequence[FigureFormat],
 ) -> None:
     """Write and print the table, draw the figures, and log the sweep."""

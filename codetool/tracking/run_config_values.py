@@ -15,10 +15,16 @@ from typing import Any
 import yaml
 
 from codetool.runs import provenance
+from codetool.tracking.run_content import RunInfo
 
 LEFT_OUT = ("logger", "dry_run", "fresh")
 """Settings that say nothing about a run's result."""
 TARGET_KEY = "_target_"
+
+
+def get_run_config(run: RunInfo) -> dict[str, Any]:
+    """Return the values that describe a run: its own ones, else those of its folder."""
+    return dict(run.config) if run.config is not None else read_run_config(run.folder, run.choices)
 
 
 def read_run_config(folder: Path, choices: Mapping[str, str]) -> dict[str, Any]:

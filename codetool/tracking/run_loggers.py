@@ -8,13 +8,17 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from codetool.errors import CodeToolError
-from codetool.interfaces import LoggerOption
+from codetool.interfaces import LightningLogger, LoggerOption
+from codetool.tracking.lightning_run import LightningRun
 from codetool.tracking.run_content import RunContent, RunInfo, SyncStatus
 
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import Logger
 
 log = logging.getLogger(__name__)
+
+LoggerOptions = Mapping[str, LoggerOption | LightningLogger]
+"""The chosen loggers by name: options of this package, and Lightning's loggers."""
 
 INTERRUPTED = 255
 """Exit code of a run that was interrupted, which W&B shows as killed."""
@@ -80,8 +84,10 @@ class RunLoggers:
             return None
 
 
-def _start(name: str, option: LoggerOption, run: RunInfo) -> RunLogger | None:
+def _start(name: str, option: LoggerOption | LightningLogger, run: RunInfo) -> RunLogger | None:
     """Start a logger. If it fails, say so in one line and return None: it must not fail the run."""
+    if not hasattr(option, "start"):
+        return LightningRun(option, run)
     try:
         logger: RunLogger = option.start(run)
     except CodeToolError:
@@ -94,7 +100,7 @@ def _start(name: str, option: LoggerOption, run: RunInfo) -> RunLogger | None:
 
 
 @contextmanager
-def start_run_loggers(options: Mapping[str, LoggerOption], run: RunInfo) -> Iterator[RunLoggers]:
+def start_run_loggers(options: LoggerOptions, run: RunInfo) -> Iterator[RunLoggers]:
     """Start the loggers of a run and yield them. They end with the context, with an exit code if it is left early.
 
     `options` are the chosen options by name, `RunConfig.logger`; none of them starts none. Only the first process of a

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as settings
 
-from codetool.tracking.run_config_values import read_run_config
+from codetool.tracking.run_config_values import get_run_config
 from codetool.tracking.run_content import ArtifactFiles, RunContent, RunInfo, SyncStatus
 from codetool.tracking.wandb_folder import list_offline_runs, read_status, write_status
 from codetool.tracking.wandb_process import WandbProcess, encode_line
@@ -146,7 +146,7 @@ class WandBRun:
             "group": run.group,
             "job_type": run.stage,
             "tags": list(run.tags),
-            "config": read_run_config(run.folder, run.choices) if run.config is None else run.config,
+            "config": get_run_config(run),
             "axis": run.axis,
         }
 

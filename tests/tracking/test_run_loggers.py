@@ -122,6 +122,22 @@ def test_other_stages_log_their_points_and_a_resumed_run_adds_to_them(tmp_path: 
     assert set(read_events(tmp_path / "tensorboard").Tags()["tensors"]) == {"a", "b"}
 
 
+def test_a_lightning_logger_of_the_users_own_serves_every_stage(tmp_path: Path) -> None:
+    option = tmp_path / "conf" / "logger" / "mine.yaml"
+    option.parent.mkdir(parents=True)
+    target = "_target_: pytorch_lightning.loggers.CSVLogger"
+    option.write_text(f"# @package logger.mine\n{target}\nsave_dir: {tmp_path}\nname: mine\nversion: '1'\n")
+    words = [*WITHOUT_MODEL, "logger=[csv,mine]"]
+    [settings] = validate_all(compose_all(words, flags=["--config-dir", str(tmp_path / "conf")]))
+    run = RunInfo(tmp_path, None, "evaluate", [], config={"search": "beam"})
+    with start_run_loggers(settings.logger, run) as loggers:
+        loggers.log({"success": 0.5}, 3)
+        loggers.finish(RunContent({"success": 0.75}))
+    rows = read_csv(tmp_path / "mine" / "1" / "metrics.csv")
+    assert [(row["step"], row["success"]) for row in rows] == [("3", "0.5"), ("3", "0.75")]
+    assert (tmp_path / "mine" / "1" / "hparams.yaml").read_text() == "search: beam\n"
+
+
 def test_a_logger_that_fails_is_left_out_and_the_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
     class Broken:
         def log(self, values: Mapping[str, float], step: int) -> None:

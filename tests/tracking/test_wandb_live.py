@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from wandb_files import Written, read, wandb_server
 from codetool.stages.logged_run import describe_adapter, describe_process_data, find_run_folder
 from codetool.tracking import wandb_log_file
 from codetool.tracking.lightning_logger import LightningRunLogger
-from codetool.tracking.run_content import ArtifactFiles, RunContent, RunInfo
+from codetool.tracking.run_content import RunContent, RunInfo
 from codetool.tracking.wandb import WandBLogger, WandBRun
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
@@ -111,7 +113,10 @@ def test_points_are_in_the_file_while_the_run_goes_on_and_a_killed_and_resumed_r
 
 
 @pytest.mark.slow  # wandb sends what is new every 15 seconds
-def test_points_reach_the_server_while_the_run_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_points_reach_the_server_while_the_run_goes_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     with wandb_server() as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
@@ -123,12 +128,14 @@ def test_points_reach_the_server_while_the_run_goes_on(folder: Path, monkeypatch
             return len(server.history) >= 9
 
         wait_for(log_one_more)
+        assert caplog.messages == [f"W&B: {server.url}/me/codetool/runs/{folder.name}"]
         status = run.finish(RunContent({"loss": 0.1}))
         assert status is not None and status.message == f"W&B: {server.url}/me/codetool/runs/{folder.name}"
         assert server.summary["loss"] == 0.1
         assert steps([server.history[number] for number in sorted(server.history)])[:10] == list(range(1, 11))
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_during_the_run_costs_one_warning(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     with wandb_server() as server:
@@ -247,14 +254,15 @@ def test_data_adapters_and_what_uses_them_are_connected(folder: Path) -> None:
     (adapter / "adapter_config.json").write_text("{}")
     assert find_run_folder(adapter) == folder and find_run_folder(data / "process.jsonl") == data
 
-    def log_files(*artifacts: ArtifactFiles) -> Written:
-        start(folder).finish(RunContent({"loss": float(len(artifacts))}, artifacts=artifacts))
-        return read(offline_runs(folder)[-1])
+    assert replace(
+        describe_process_data(data / "process.jsonl", is_input=True), is_input=False
+    ) == describe_process_data(data)
+    assert replace(describe_adapter(adapter, is_input=True), is_input=False) == describe_adapter(adapter)
 
-    collect = log_files(describe_process_data(data))
-    train = log_files(describe_process_data(data / "process.jsonl", is_input=True), describe_adapter(adapter))
-    evaluate = log_files(describe_adapter(adapter, is_input=True))
-    assert collect.artifacts == train.used == {"process-data-collected": "process-data"}
-    assert train.artifacts == evaluate.used == {"adapter-prm-lora-01234567": "model"}
-    assert collect.files["process-data-collected"] == train.files["process-data-collected"]
-    assert train.files["adapter-prm-lora-01234567"] == evaluate.files["adapter-prm-lora-01234567"]
+    used, made = describe_process_data(data, is_input=True), describe_adapter(adapter)
+    start(folder).finish(RunContent({"loss": 0.5}, artifacts=[used, made]))
+    [written] = map(read, offline_runs(folder))
+    assert written.used == {"process-data-collected": "process-data"}
+    assert written.artifacts == {"adapter-prm-lora-01234567": "model"}
+    assert set(written.files["process-data-collected"]) == {"process.jsonl"}
+    assert set(written.files["adapter-prm-lora-01234567"]) == {"adapter/adapter_config.json"}
