@@ -6,16 +6,27 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from chat_server import ChatServer
 from doc_commands import PAGES, ROOT, Command, read_commands
+from doc_runs import PageRun
 
 from codetool.config.help import format_help
 from codetool.config.overrides import compose_all, split_flags, validate_all
 from codetool.scaffold.new_part import PACKAGES
 
-WITH_COMMANDS = [page for page in PAGES if read_commands(page)]
+ELSEWHERE = {ROOT / "docs/plugins.md": ROOT / "tests/test_installation.py"}
+"""Pages whose commands another test runs, in an environment and a folder of their own."""
+WITH_COMMANDS = [page for page in PAGES if page not in ELSEWHERE and read_commands(page)]
+PAGES_TO_RUN = [
+    page
+    for page in WITH_COMMANDS
+    if any(command.not_run is None and command.program == "codetool" for command in read_commands(page))
+]
+RUN_BY_CI = {"pip", "pytest", "mkdocs"}
+"""Programs that `.ci/run` runs with the words of the pages."""
 PRINTING = {"--help", "-h", "--version"}
 OTHER_PROGRAMS = {
-    "pip", "pytest", "mkdocs", "git", "cd", "export", "curl", "wandb", "tensorboard", "vllm", "sbatch", "srun",
+    "pip", "pytest", "mkdocs", "git", "cd", "export", "curl", "hf", "wandb", "tensorboard", "vllm", "sbatch", "srun",
     "torchrun", "-m",
 }  # fmt: skip
 """Programs of others, whose options these tests do not know."""
@@ -89,3 +100,30 @@ def test_a_wrong_word_in_a_command_is_noticed(words: str) -> None:
 def test_a_script_option_that_does_not_exist_is_noticed() -> None:
     with pytest.raises(AssertionError, match="--chek"):
         check(Command(ROOT / "README.md", 1, {}, ("python", "experiments/readme_table.py", "--chek"), None))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import tiny_models
+
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny_models.save("llama", folder)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES_TO_RUN, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_commands_of_a_page_run_in_its_order(page: Path, tmp_path: Path, policy: ChatServer, model: Path) -> None:
+    runs = PageRun(tmp_path / "outputs", policy, model)
+    for command in read_commands(page):
+        if command.not_run is None and command.program == "codetool":
+            runs.run(command)
+
+
+def test_a_command_that_is_not_run_says_why() -> None:
+    others = [command for page in WITH_COMMANDS for command in read_commands(page) if command.program not in RUN_BY_CI]
+    assert not [str(command) for command in others if command.program != "codetool" and command.not_run is None]
+
+
+def test_a_page_whose_commands_run_elsewhere_is_read_there() -> None:
+    assert not [page for page, test in ELSEWHERE.items() if page.name not in test.read_text(encoding="utf-8")]
