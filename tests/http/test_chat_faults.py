@@ -71,7 +71,7 @@ COUNTED = {
 async def test_three_faults_in_a_row_change_nothing_and_are_counted(kind: str) -> None:
     patience = 0.15 if kind in {"timeout", "slow_drip"} else 2.0
     with spoiled() as clean, spoiled(kind, kind, kind) as proxy:
-        expected, nothing = await ask(clean)
+        expected, nothing = await ask(clean, timeout=10.0)
         completion, counts = await ask(proxy, timeout=patience)
     assert completion == expected and nothing.encode() == {}
     assert counts.encode() == {"policy": {"kinds": {COUNTED.get(kind, kind): 3}}}
