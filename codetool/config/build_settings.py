@@ -7,8 +7,10 @@ run folder of somebody else holds, would be replaced by a variable of this machi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+from codetool.config.library_arguments import PARTIAL_KEY, convert_arguments, has_own_checks
 from codetool.config.setting_checks import TARGET_KEY, locate_class
 
 
@@ -22,7 +24,7 @@ class BuildError(Exception):
 
 
 def build_settings(value: Any, full_key: str) -> Any:
-    """Build the object of a group, after those inside it. Raises BuildError.
+    """Build the object of a group, after those inside it; with `_partial_`, a `functools.partial`. Raises BuildError.
 
     The targets must have been checked by `find_wrong_targets`.
     """
@@ -35,11 +37,14 @@ def build_settings(value: Any, full_key: str) -> Any:
 
 
 def build_object(target: object, settings: Mapping[Any, Any], full_key: str) -> Any:
-    """Call the class of a dotted name with settings. Raises BuildError."""
+    """Call the class of a dotted name with settings, or with `_partial_` prepare the call. Raises BuildError."""
     target_class, reason = locate_class(target)
     try:
         if reason:
             raise TypeError(f"{target} {reason}")
-        return target_class(**settings)
+        arguments = {name: value for name, value in settings.items() if name != PARTIAL_KEY}
+        if not has_own_checks(target_class):
+            arguments = convert_arguments(target_class, arguments)
+        return partial(target_class, **arguments) if settings.get(PARTIAL_KEY) else target_class(**arguments)
     except Exception as error:
         raise BuildError(full_key) from error

@@ -184,7 +184,7 @@ def _get_header(text: str) -> list[str]:
 def _extract_settings(text: str) -> str:
     """Return a YAML file's settings with comments, without header, targets, defaults lists and long texts."""
     lines = text.splitlines()[len(_get_header(text)) + text.startswith("# @package") :]
-    hidden = ("_target_:", "_operational_:", "defaults:", "- ")
+    hidden = ("_target_:", "_partial_:", "_operational_:", "defaults:", "- ")
     kept_lines: list[str] = []
     text_indent: int | None = None
     """Indentation of the long text that is currently skipped."""
@@ -192,7 +192,8 @@ def _extract_settings(text: str) -> str:
         indentation = len(line) - len(line.lstrip())
         if text_indent is not None and (not line.strip() or indentation > text_indent):
             continue
-        text_indent = indentation if line.rstrip().endswith("|") else None
+        skips = re.search(r":\s*\|$", line.rstrip()) or line.lstrip().startswith("_operational_:")
+        text_indent = indentation if skips else None
         if line.strip() and not line.lstrip().startswith(hidden):
             kept_lines.append(line)
     return "\n".join(kept_lines)

@@ -22,7 +22,9 @@ from codetool.config.config_sources import (
     read_option_package,
     takes_several_options,
 )
+from codetool.config.library_arguments import has_own_checks, list_arguments
 from codetool.config.renamed_settings import find_current_name, suggest_current_name
+from codetool.config.setting_checks import TARGET_KEY, locate_class
 from codetool.tools.secrets import HOW_TO_ADD, is_pasted_key
 
 NO_SWEEPER = (
@@ -161,7 +163,9 @@ def _explain_unknown_key(override: str, config: DictConfig, error: Exception) ->
         return f"{override}: only stage={', '.join(stages)} reads it."
     if "@" in name and not override.startswith(("+", "~")) and is_group(name.partition("@")[0]):
         return f"{override}: nothing is chosen there yet. Add it with +{override}"
-    parent, _, _ = name.rpartition(".")
+    parent, _, leaf = name.rpartition(".")
+    if leaf in _list_library_arguments(config, parent) and not override.startswith(("+", "~")):
+        return f"{override}: the library has it, and the configuration does not list it. Add it: +{override}"
     known_keys = list(_iterate_keys(config))
     if name in known_keys:
         first_line = str(error).splitlines()[0]
@@ -169,7 +173,7 @@ def _explain_unknown_key(override: str, config: DictConfig, error: Exception) ->
         return f"{override}: {first_line}{suggest_current_name(missing[1]) if missing else ''}"
     parent_prefix = f"{parent}." if parent else ""
     names = {key.removeprefix(parent_prefix).split(".")[0] for key in known_keys if key.startswith(parent_prefix)}
-    siblings = sorted(names - {"_target_", "_operational_"})
+    siblings = sorted(names - {"_target_", "_partial_", "_operational_"})
     parent_name = parent or "the top level"
     if parent and not siblings and is_group(parent):
         return f"{override}: the chosen {parent} has no options. Choose another one with {parent}=…"
@@ -179,6 +183,16 @@ def _explain_unknown_key(override: str, config: DictConfig, error: Exception) ->
     if not siblings:
         return f"{override}: no such option: there is no {parent}.{_suggest(name, known_keys)}"
     return f"{override}: no such option. {parent_name} has: {', '.join(siblings)}.{_suggest(name, known_keys)}"
+
+
+def _list_library_arguments(config: DictConfig, parent: str) -> frozenset[str]:
+    """Return the arguments of the library's class that a block of settings is for; empty if it is for none."""
+    block = OmegaConf.select(config, parent, throw_on_missing=False) if parent else None
+    target = block.get(TARGET_KEY) if isinstance(block, DictConfig) else None
+    if target is None:
+        return frozenset()
+    target_class, reason = locate_class(target)
+    return frozenset() if reason or has_own_checks(target_class) else list_arguments(target_class) or frozenset()
 
 
 def _explain_unread_group(preset: str, group: str, stage: str) -> str:

@@ -19,6 +19,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Protocol, Union, get_args, get_origin, get_type_hints
 
+from codetool.config.library_arguments import (
+    PARTIAL_KEY,
+    PartialOf,
+    find_wrong_arguments,
+    has_own_checks,
+    read_argument_hints,
+)
+
 MAX_NUMBER = 2**63
 """Whole numbers below this are exact in every file and library that stores them."""
 MAX_PATH_CHARS = 4096
@@ -33,7 +41,7 @@ NOT_A_FIELD = object
 """Hint of what no class declares: no `_target_` may stand there."""
 PLAIN_TYPES = frozenset({object, str, int, float, bool, bytes, Path, dict, list, tuple, type(None)})
 """Types of values that are written in YAML as they are, so that no `_target_` may make one."""
-HYDRA_KEYWORDS = ("_args_", "_partial_", "_recursive_", "_convert_")
+HYDRA_KEYWORDS = ("_args_", PARTIAL_KEY, "_recursive_", "_convert_")
 """Keys of Hydra that would build something other than an object with named settings."""
 
 
@@ -86,7 +94,10 @@ def find_wrong_targets(value: Any, setting: str, allowed: Any = None) -> Iterato
 
     `allowed` is what the setting itself requires: a Protocol, a class, a type hint with several of them, or the dotted
     name of a class. The class of a group declares what its fields require. Without any, the class must be a dataclass.
+    With `PartialOf` the group must have `_partial_: true`.
     """
+    partial = allowed if isinstance(allowed, PartialOf) else None
+    allowed = partial.base_class if partial else allowed
     if not isinstance(value, Mapping):
         for number, item in enumerate(value if isinstance(value, list | tuple) else ()):
             yield from find_wrong_targets(item, f"{setting}[{number}]", _get_item_hint(allowed))
@@ -94,14 +105,20 @@ def find_wrong_targets(value: Any, setting: str, allowed: Any = None) -> Iterato
     hints: Mapping[str, Any] = {}
     if TARGET_KEY in value:
         target = value[TARGET_KEY]
-        if special := [name for name in HYDRA_KEYWORDS if name in value]:
+        if special := [name for name in HYDRA_KEYWORDS if name in value and not (partial and name == PARTIAL_KEY)]:
             yield f"{setting}.{special[0]}: is not for CodeTool's settings, which all have names"
+            return
+        if partial and value.get(PARTIAL_KEY) is not True:
+            yield f"{setting}.{PARTIAL_KEY}: should be true, since the run gives the class further arguments"
             return
         target_class, reason = locate_class(target)
         if reason := reason or _explain_wrong_class(target_class, allowed):
             yield f"{setting}.{TARGET_KEY}={ascii(target)[1:-1] if isinstance(target, str) else target}: {reason}"
             return
         hints = _read_hints(target_class)
+        if not has_own_checks(target_class):
+            settings = {name: item for name, item in value.items() if name not in (TARGET_KEY, PARTIAL_KEY)}
+            yield from find_wrong_arguments(target_class, settings, setting, partial.reserved if partial else {})
     for name, item in value.items():
         below = hints.get(str(name), NOT_A_FIELD) if hints else _get_item_hint(allowed)
         yield from find_wrong_targets(item, f"{setting}.{name}", below)
@@ -146,7 +163,7 @@ def _explain_wrong_class(target_class: type, allowed: Any) -> str:
     if any(_satisfies(target_class, option) for option in allowed_classes):
         return "is no class of settings, but a part of Python itself" if _is_standard(target_class.__module__) else ""
     first = allowed_classes[0]
-    if not _is_protocol(first) and not dataclasses.is_dataclass(target_class):
+    if not _is_protocol(first) and dataclasses.is_dataclass(first) and not dataclasses.is_dataclass(target_class):
         return "is no class of settings"
     missing = sorted(_list_members(first) - _list_members(target_class)) if _is_protocol(first) else []
     unfit = _find_unfit_method(target_class, first) if _is_protocol(first) and not missing else None
@@ -211,6 +228,8 @@ def _get_item_hint(hint: Any) -> Any:
 @lru_cache(1024)
 def _read_hints(target_class: type) -> Mapping[str, Any]:
     """Return the type hints of a class's fields; empty if they cannot be evaluated."""
+    if not has_own_checks(target_class):
+        return read_argument_hints(target_class)
     try:
         return get_type_hints(target_class, include_extras=True)
     except (NameError, TypeError):  # a name that is imported for type checkers only

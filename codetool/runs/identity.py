@@ -1,7 +1,7 @@
 """Identity of a result: a hash of the settings, options and files that determine it.
 
 - A setting is hashed unless its settings class marks it (`codetool.runs.operational`), or the YAML file of a class that
-  cannot be marked lists it in `_operational_`.
+  cannot be marked lists it in `_operational_`; `_operational_: true` leaves the whole block out.
 - An option is hashed by its name in the group, never by the module that holds its class. A class from outside this
   package also adds its own name, without the module.
 - A renamed setting is hashed under its former name if its annotation holds `HashedAs`.
@@ -29,6 +29,8 @@ OPTION_KEY = "_option_"
 CLASS_KEY = "_class_"
 """Key of the name of a class from outside this package, or of one that no option names."""
 TARGET_KEY = "_target_"
+UNHASHED_KEYS = (TARGET_KEY, "_partial_", OPERATIONAL_KEY)
+"""Keys beside the settings of a class."""
 PACKAGE_PREFIX = "codetool."
 WHOLE_FILE_BYTES = 64 * 2**20
 """Of larger files one block in sixteen is hashed: reading 15 GB would take longer than many a run."""
@@ -180,16 +182,27 @@ def _to_hashed_form(value: Any, hint: Any, path: str, options: Mapping[str, str]
 
 def _to_hashed_block(value: Mapping[str, Any], hint: Any, path: str, options: Mapping[str, str]) -> dict[str, Any]:
     hints, item = _read_block_hints(value, hint), _get_item_hint(hint)
-    unhashed_names = value.get(OPERATIONAL_KEY) or ()
+    unhashed_names = _list_unhashed_names(value)
     hashed: dict[str, Any] = {}
     for key, element in value.items():
         setting_hint = hints.get(str(key), item)
-        if key not in (TARGET_KEY, OPERATIONAL_KEY) and key not in unhashed_names and find_mark(setting_hint) is None:
+        if key in UNHASHED_KEYS or key in unhashed_names or find_mark(setting_hint) is not None:
+            continue
+        if not _is_operational_block(element):
             hashed_name = _find_hashed_name(str(key), setting_hint)
             hashed[hashed_name] = _to_hashed_form(element, setting_hint, f"{path}.{key}", options)
     if TARGET_KEY in value:
         hashed |= _name_option(str(value[TARGET_KEY]), path, options)
     return hashed
+
+
+def _list_unhashed_names(value: Mapping[str, Any]) -> Collection[str]:
+    names = value.get(OPERATIONAL_KEY)
+    return names if isinstance(names, Collection) else ()
+
+
+def _is_operational_block(value: Any) -> bool:
+    return isinstance(value, Mapping) and value.get(OPERATIONAL_KEY) is True
 
 
 def _normalize_numbers(value: Any) -> Any:
@@ -219,7 +232,7 @@ def _iterate_marks(value: Mapping[str, Any], hint: Any, prefix: str) -> Iterator
     hints, item = _read_block_hints(value, hint), _get_item_hint(hint)
     for key, element in value.items():
         setting_hint, name = hints.get(str(key), item), f"{prefix}{key}"
-        if key in (value.get(OPERATIONAL_KEY) or ()):
+        if key in _list_unhashed_names(value) or _is_operational_block(element):
             yield name, Operational
         elif (mark := find_mark(setting_hint)) is not None:
             yield name, mark

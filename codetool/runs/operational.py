@@ -7,7 +7,8 @@ A setting that was renamed keeps its former name in the hash, so that the rename
     max_grad_norm: Annotated[float, HashedAs("clip")]
 
 All other settings are hashed. For the `_target_` of a library's class or function, which cannot be marked, the YAML
-file lists the names beside it: `_operational_: [num_workers]`.
+file lists the names beside it: `_operational_: [num_workers]`, or has `_operational_: true` if it changes no result at
+all.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ BESIDE = {
     "answer_prompt": ["answer=policy"], "cache": ["benchmark=stabletoolbench"],
     "tool_proxy": ["benchmark=stabletoolbench"], "prm_prompt": ["prm=qwen7b"],
 }  # fmt: skip
-UNNAMED = {"_target_", "defaults", "stage"}
+UNNAMED = {"_target_", "_partial_", "_operational_", "defaults", "stage"}
 GROUPS = sorted({file.parent.name for file in CONF.glob("*/*.yaml")})
 OPTIONS = sorted(f"{file.parent.name}={file.stem}" for file in CONF.glob("*/*.yaml"))
 PARTS = {"endpoint", "sampling"}
@@ -42,7 +42,9 @@ def defaults_in_code(settings: Any, place: str = "") -> Iterator[str]:
     if isinstance(settings, dict):
         if "_target_" in settings:
             module, _, name = settings["_target_"].rpartition(".")
-            for each in dataclasses.fields(getattr(importlib.import_module(module), name)):
+            target_class = getattr(importlib.import_module(module), name)
+            # Classes of Lightning and PyTorch have their own defaults, which are documented there.
+            for each in dataclasses.fields(target_class) if dataclasses.is_dataclass(target_class) else ():
                 if each.init and each.name not in settings:
                     yield f"{place}.{each.name}"
         for name, value in settings.items():
@@ -60,8 +62,8 @@ def test_an_option_composes_and_validates(option: str) -> None:
     [config] = compose_all([*BESIDE.get(group, []), *chosen, *NEEDED.get(option, [])])
     settings = validate(config).settings
     assert [*defaults_in_code(settings)] == []
-    if group == "logger":  # each option has a place of its own, so that several can be chosen
-        assert settings["logger"].keys() == ({name} if name != "none" else set())
+    if group in ("logger", "callback"):  # each option has a place of its own, so that several can be chosen
+        assert settings[group].keys() == ({name} if name != "none" else set())
     elif group not in ("stage", "experiment"):
         place = PLACES.get(group, group).rpartition("@")[2].split(".")
         assert settings[place[0]][place[1]]["_target_"] if len(place) > 1 else settings[group]["_target_"]
