@@ -108,6 +108,7 @@ def _run() -> None:
     from codetool.sweeps.sweep import sweep
 
     flags, options = overrides.split_flags(sys.argv[1:])
+    options = overrides.remove_launcher_overrides(options, os.environ.get("LOCAL_RANK"))
     try:
         _check_current_folder()
         if sys.argv[1:2] == ["new"]:

@@ -37,6 +37,8 @@ from codetool.config.run_config import RunConfig, validate
 from codetool.config.setting_checks import escape_control
 from codetool.errors import ConfigError
 
+LAUNCHER_OVERRIDE = re.compile(r"hydra\.(run\.dir=|job\.name=train_ddp_process_|output_subdir=null)")
+"""Matches what Lightning's launcher appends to the command of a process that it starts."""
 MAX_COMBINATIONS = 256
 """Maximum number of sweep cells that are all composed beforehand, 0.1 s each."""
 MAX_SWEEP_VALUES = 10_000
@@ -126,6 +128,16 @@ def validate_all(configs: Sequence[DictConfig]) -> list[RunConfig]:
     if error_lines:
         raise ConfigError("\n".join(dict.fromkeys(error_lines)))
     return valid
+
+
+def remove_launcher_overrides(overrides: Sequence[str], rank: str | None) -> list[str]:
+    """Return the overrides without those that Lightning's launcher adds to the command of another process.
+
+    `rank` is the value of LOCAL_RANK, None if it is not set; the first process has 0.
+    """
+    if not rank or rank == "0":
+        return list(overrides)
+    return [override for override in overrides if not LAUNCHER_OVERRIDE.match(override)]
 
 
 def is_hydra_override(override: str) -> bool:

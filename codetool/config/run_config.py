@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field, SkipValidation, TypeAdapter, ValidationE
 from pydantic.dataclasses import dataclass
 
 from codetool.config.build_settings import BuildError, build_settings
+from codetool.config.library_arguments import PartialOf
 from codetool.config.renamed_settings import suggest_current_name
 from codetool.config.setting_checks import NOT_A_FIELD, find_wrong_targets, find_wrong_values
 from codetool.credentials.settings_secrets import find_secrets_in_settings
@@ -50,20 +51,32 @@ PROTOCOLS: dict[str, Any] = {
     "judge": Judge,
 }
 """Protocol that the class in a group's `_target_` must implement."""
-BASE_CLASSES = {
+RESERVED_TRAINER_ARGUMENTS = {
+    "logger": "loggers are chosen with logger=, for example logger=[wandb,csv]",
+    "callbacks": "callbacks are chosen with callback=, for example callback=[checkpoint,early_stopping]",
+    "enable_checkpointing": "choose callback=none for no checkpoint but the one that training resumes from",
+    "default_root_dir": "all files are in the run folder. Choose where it lies: outputs=FOLDER",
+    "use_distributed_sampler": "the data are shared out by whole trees. Leave it out",
+    "reload_dataloaders_every_n_epochs": "every epoch has passes of its own. Leave it out",
+}
+"""Arguments of Lightning's Trainer that the stage sets, and what the user sets instead."""
+BASE_CLASSES: dict[str, str | PartialOf] = {
     "budget": "codetool.search.budget.Budget",
     "vllm": "codetool.models.vllm_servers.VllmConfig",
     "collect": "codetool.process_data.settings.LabelingConfig",
     "train": "codetool.training.settings.TrainConfig",
     "tuning": "codetool.training.tuning.TuningConfig",
-    "trainer": "codetool.training.trainer.TrainerConfig",
+    "trainer": PartialOf("pytorch_lightning.Trainer", RESERVED_TRAINER_ARGUMENTS),
+    "optimizer": PartialOf("torch.optim.Optimizer"),
+    "scheduler": PartialOf("torch.optim.lr_scheduler.LRScheduler"),
+    "callback": "pytorch_lightning.Callback",
     "evaluate_prm": "codetool.stages.evaluate_prm.evaluate_prm.EvaluatePRMConfig",
     "judge_stage": "codetool.stages.judge.judge.JudgeStageConfig",
     "serve_prm": "codetool.stages.serve.serve_prm.ServePRMConfig",
     "serve_tools": "codetool.stages.serve.serve_tools.ServeToolsConfig",
     "report": "codetool.stages.report.ReportConfig",
 }
-"""Class that the class of a group without a Protocol must be, or be derived from."""
+"""Class that the class of a group without a Protocol, or of each of its parts, must be or be derived from."""
 VALUE_SETTINGS = ("stage", "seed", "limit", "fresh", "dry_run", "outputs", "concurrency", "figures", "reuse", "export")
 """Top-level settings that are values; all others are groups."""
 MISSING_GROUP: Any = None
@@ -104,6 +117,9 @@ class RunConfig:
     train: SkipValidation[Any] = None
     tuning: SkipValidation[Any] = None
     trainer: SkipValidation[Any] = None
+    optimizer: SkipValidation[Any] = None
+    scheduler: SkipValidation[Any] = None
+    callback: Mapping[str, SkipValidation[Any]] = field(default_factory=dict)
     evaluate_prm: Annotated[SkipValidation[Any], Operational] = None
     judge_stage: Annotated[SkipValidation[Any], Operational] = None
     serve_prm: Annotated[SkipValidation[Any], Operational] = None
@@ -138,6 +154,17 @@ class RunConfig:
                     f"logger.wandb.NAME=VALUE.{suggest_current_name(f'logger.{name}')}"
                 )
         return loggers
+
+    @field_validator("callback", mode="before")
+    @classmethod
+    def _reject_values(cls, callbacks: Any) -> Any:
+        for name, callback in callbacks.items():
+            if not hasattr(callback, "on_train_start"):
+                raise ValueError(
+                    f"{name} is no callback. Choose callbacks by name, callback=[checkpoint,early_stopping], or add "
+                    "one of yours: +callback.mine._target_=my_package.MyCallback"
+                )
+        return callbacks
 
     @field_validator("reuse", mode="before")
     @classmethod

@@ -5,52 +5,49 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 import pytorch_lightning as lightning
 import torch
 
+from codetool.errors import ConfigError
 from codetool.training.batch import Batching, TrainBatch, arrange_rows, build_batch
 from codetool.training.packing import Pack
 from codetool.training.sft_examples import SFTExample
 
 
 @dataclass(frozen=True)
-class EpochPlan:
-    """Settings that split examples into forward passes and updates; each process takes every `world`-th pass."""
+class Share:
+    """The forward passes of one of several processes: every `world`-th one."""
 
-    batching: Batching
-    """How examples share a forward pass."""
-    tokens: int
-    """Maximum number of tokens of one pass."""
-    accumulate: int
-    """Number of passes that each process makes in one update."""
-    seed: int
-    """Seed of the order of the examples."""
     world: int = 1
     """Number of processes."""
     rank: int = 0
     """Index of this process, from 0."""
+    accumulate: int = 1
+    """Number of passes that each process makes in one update."""
 
 
 class EpochBatches:
     """The forward passes of one epoch; iteration can resume in the middle of the epoch."""
 
-    def __init__(self, passes: Sequence[Sequence[Pack]], plan: EpochPlan) -> None:
+    def __init__(self, passes: Sequence[Sequence[Pack]], share: Share) -> None:
         """Take the passes of all processes; every process gets the same number, if needed with one of weight 0."""
-        self._passes, self._plan = passes, plan
-        self._done = 0
+        self._passes, self._share = passes, share
+        self._done = self._resume_at = 0
 
     def __len__(self) -> int:
         """Return the number of passes of this process."""
-        return -(-len(self._passes) // self._plan.world)
+        return -(-len(self._passes) // self._share.world)
 
     def __iter__(self) -> Iterator[TrainBatch]:
-        """Yield the passes of this process that have not been made yet."""
-        plan = self._plan
-        passes_per_update = plan.world * plan.accumulate
-        for i in range(self._done, len(self)):
-            index = i * plan.world + plan.rank
+        """Yield the passes of this process; after `load_state_dict`, those that have not been made yet."""
+        share = self._share
+        passes_per_update = share.world * share.accumulate
+        start, self._resume_at = self._resume_at, 0
+        for i in range(start, len(self)):
+            index = i * share.world + share.rank
             first = index - index % passes_per_update
             total = sum(row.weight for rows in self._passes[first : first + passes_per_update] for row in rows)
             self._done = i + 1
@@ -59,7 +56,6 @@ class EpochBatches:
                 if index < len(self._passes)
                 else _make_padding_batch(self._passes[-1], total)
             )
-        self._done = 0
 
     def state_dict(self) -> dict[str, Any]:
         """Return the number of passes made, to resume the epoch from."""
@@ -67,39 +63,93 @@ class EpochBatches:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume after the passes that `state` counts."""
-        self._done = state["done"]
+        self._done = self._resume_at = state["done"]
 
 
 class TrainDataModule(lightning.LightningDataModule):
-    """Lightning data module that arranges training and validation examples in batches."""
+    """Lightning data module that arranges training and validation examples in batches.
 
-    def __init__(self, examples: Sequence[SFTExample], validation: Sequence[SFTExample], plan: EpochPlan) -> None:
-        """Group the examples of both sets by task, so that those of one task stay together."""
+    The passes of an epoch are packed anew, and their number differs from epoch to epoch, so that it needs
+    `Trainer(reload_dataloaders_every_n_epochs=1, use_distributed_sampler=False)`.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[SFTExample],
+        validation: Sequence[SFTExample] = (),
+        *,
+        batching: Batching = "tree",
+        max_tokens: int,
+        seed: int = 0,
+    ) -> None:
+        """Group the examples of both sets by task, so that those of one task stay together.
+
+        `max_tokens` is the maximum number of tokens of a forward pass, `seed` that of the order of the examples.
+        """
         super().__init__()
         self._groups, self._held = _group_by_task(examples), _group_by_task(validation)
-        self._plan = plan
+        self._batching, self._max_tokens, self._seed = batching, max_tokens, seed
+
+    def setup(self, stage: str) -> None:
+        """Check the arguments of the trainer. Raises ConfigError if it would not read the passes as they are made."""
+        assert self.trainer is not None
+        if stage == "fit" and getattr(self.trainer, "reload_dataloaders_every_n_epochs", 0) != 1:
+            raise ConfigError("Trainer(reload_dataloaders_every_n_epochs=…): should be 1, every epoch has other passes")
 
     def passes(self, epoch: int) -> list[list[Pack]]:
         """Return the passes of all processes in an epoch, in a random order that depends on the seed and the epoch."""
-        return _shuffle_passes(self._groups, self._plan, epoch)
-
-    def updates(self, epochs: int) -> int:
-        """Return the total number of updates in `epochs` epochs."""
-        passes_per_update = self._plan.world * self._plan.accumulate
-        return sum(-(-len(self.passes(epoch)) // passes_per_update) for epoch in range(epochs))
+        order = random.Random(f"{self._seed} {epoch}")
+        shuffled = list(self._groups)
+        order.shuffle(shuffled)
+        passes = arrange_rows(shuffled, self._batching, self._max_tokens)
+        order.shuffle(passes)
+        return passes
 
     def train_dataloader(self) -> EpochBatches:
         """Return the passes of the current epoch."""
-        assert self.trainer is not None
-        return EpochBatches(self.passes(self.trainer.current_epoch), self._plan)
+        trainer = self.trainer
+        assert trainer is not None
+        passes = self.passes(trainer.current_epoch)
+        if isinstance(trainer.limit_train_batches, int):  # the last update's weight is that of the passes it is made of
+            passes = passes[: trainer.limit_train_batches * trainer.world_size]
+        return EpochBatches(passes, Share(trainer.world_size, trainer.global_rank, trainer.accumulate_grad_batches))
 
-    def validation(self) -> EpochBatches | None:
-        """Return the validation passes in the order of the examples, or None if there are no validation examples."""
-        return (
-            EpochBatches(arrange_rows(self._held, self._plan.batching, self._plan.tokens), self._plan)
-            if self._held
-            else None
-        )
+    def val_dataloader(self) -> EpochBatches:
+        """Return the validation passes in the order of the examples."""
+        assert self.trainer is not None
+        passes = arrange_rows(self._held, self._batching, self._max_tokens)
+        return EpochBatches(passes, Share(self.trainer.world_size, self.trainer.global_rank))
+
+    @property
+    def validates(self) -> bool:
+        """Whether there are validation examples."""
+        return bool(self._held)
+
+    def count_updates(self, trainer: lightning.Trainer) -> int:
+        """Return the number of updates of the whole training, in epochs of different length.
+
+        Lightning's own `Trainer.estimated_stepping_batches` takes all epochs to be as long as the first one. Raises
+        ConfigError if training would make no update, or never end.
+        """
+        epochs, steps = trainer.max_epochs, trainer.max_steps
+        if epochs == -1 and steps == -1:
+            raise ConfigError("trainer.max_epochs=-1: training would never end. Set trainer.max_steps too.")
+        updates = 0
+        for epoch in count():
+            if epochs not in (-1, None) and epoch >= epochs or steps != -1 and updates >= steps:
+                break
+            made = self._count_passes(epoch, trainer)
+            if not made:
+                raise ConfigError("trainer.limit_train_batches: leaves no forward pass of an epoch. Raise it.")
+            updates += -(-made // trainer.accumulate_grad_batches)
+        if not updates:
+            raise ConfigError("trainer.max_epochs, trainer.max_steps: training would make no update. Raise them.")
+        return updates if steps == -1 else min(updates, steps)
+
+    def _count_passes(self, epoch: int, trainer: lightning.Trainer) -> int:
+        """Return the number of passes that each process makes in an epoch."""
+        passes, limit = -(-len(self.passes(epoch)) // trainer.world_size), trainer.limit_train_batches
+        return min(passes, limit) if isinstance(limit, int) else int(passes * limit)
 
 
 def _make_padding_batch(rows: Sequence[Pack], total: float) -> TrainBatch:
@@ -119,12 +169,3 @@ def _group_by_task(examples: Sequence[SFTExample]) -> list[list[SFTExample]]:
     for example in examples:
         groups.setdefault(example.task_id, []).append(example)
     return list(groups.values())
-
-
-def _shuffle_passes(groups: list[list[SFTExample]], plan: EpochPlan, epoch: int) -> list[list[Pack]]:
-    order = random.Random(f"{plan.seed} {epoch}")
-    shuffled = list(groups)
-    order.shuffle(shuffled)
-    passes = arrange_rows(shuffled, plan.batching, plan.tokens)
-    order.shuffle(passes)
-    return passes

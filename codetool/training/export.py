@@ -15,7 +15,8 @@ from tokenizers import Tokenizer
 from codetool.errors import CodeToolError
 from codetool.models.lora import merge_adapter
 from codetool.runs.write_errors import explain_write_errors
-from codetool.training.train_job import TrainJob, load_trained_weights
+from codetool.training.checkpoint_files import load_trained_weights
+from codetool.training.train_job import TrainJob
 
 ADAPTER, MODEL, MERGED = "adapter", "model", "merged"
 """Names of folders in the run's folder: a LoRA adapter, a fully trained model, a base model with a merged adapter."""
@@ -29,9 +30,9 @@ COPIED_FILES = (
 def export(job: TrainJob, checkpoint: Path, base_name: str, tokenizer: Tokenizer | None) -> Path:
     """Write the trained adapter or model to a folder and return it. The folder appears complete or not at all.
 
-    The weights are bfloat16, or float32 with `trainer.precision=32-true`. `base_name` is recorded in an adapter as the
-    name of its base model; `tokenizer` is the tokenizer if it has new tokens, else None. Raises CodeToolError if the
-    checkpoint does not match the run.
+    The weights are bfloat16, or float32 if the base and the computation were. `base_name` is recorded in an adapter as
+    the name of its base model; `tokenizer` is the tokenizer if it has new tokens, else None. Raises CodeToolError if
+    the checkpoint does not match the run.
     """
     is_full_model = job.tuning.method == "full"
     folder = job.folder / (MODEL if is_full_model else ADAPTER)
@@ -84,7 +85,7 @@ def _save_adapter(model: Any, job: TrainJob, base_name: str, folder: Path) -> No
     config.base_model_name_or_path = base_name
     if not isinstance(config.target_modules, str):  # a set, which every process would write in another order
         config.target_modules = sorted(config.target_modules)
-    if job.trainer.precision != "32-true":
+    if not job.keeps_float32:
         for name, weight in model.named_parameters():
             if "lora_" in name:
                 weight.data = weight.data.to(torch.bfloat16)
@@ -95,7 +96,7 @@ def _save_model(model: Any, job: TrainJob, folder: Path, tokenizer: Tokenizer | 
     import torch
 
     model.config.use_cache = True
-    if job.trainer.precision != "32-true":
+    if not job.keeps_float32:
         model.to(torch.bfloat16)
     model.save_pretrained(folder)
     _copy_tokenizer_files(job.base, folder)

@@ -1,10 +1,16 @@
-"""Lightning module of supervised fine-tuning: the loss of a forward pass, the optimizer and the schedule."""
+"""Lightning module of supervised fine-tuning: the model, the loss of a forward pass, validation, and the optimizer.
+
+    module = SFT.load_from_checkpoint("outputs/train/NAME/checkpoints/best.ckpt")
+
+loads a training's module with its trained weights; the folder of the base model must be where it was.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
 
 import pytorch_lightning as lightning
 import torch
@@ -13,11 +19,14 @@ from torch import Tensor
 
 from codetool.errors import CodeToolError
 from codetool.training.batch import TrainBatch
-from codetool.training.settings import TrainConfig
-from codetool.training.trainable_model import TrainableModel
+from codetool.training.optimization import build_optimizer, build_scheduler
+from codetool.training.trainable_model import TrainableModel, load_initial_model
+from codetool.training.tuning import TuningConfig
 
 MetricsFunction = Callable[[Mapping[int, float]], Mapping[str, float]]
 """Computes metrics from a PRM's probabilities of the first label, given by index of the process example."""
+VALIDATION_LOSS = "validation_loss"
+"""Name of the validation loss among the logged metrics."""
 
 
 class DivergedError(CodeToolError):
@@ -27,42 +36,70 @@ class DivergedError(CodeToolError):
         """Build the message; `update` is the first update with such a loss or gradient, counted from 1."""
         super().__init__(
             f"The training has diverged: at update {update} the loss or its gradient is not a finite number. Lower "
-            f"train.learning_rate={learning_rate:g}, or raise train.warmup_ratio."
+            f"optimizer.lr={learning_rate:g}, or raise scheduler.warmup_ratio."
         )
 
 
 class SFT(lightning.LightningModule):
     """Lightning module for supervised fine-tuning of a PRM or a policy.
 
-    The loss of an update is the weighted mean over all its targets, over all of its passes and processes.
+    The loss of an update is the weighted mean over all its targets, over all of its passes and processes. Validation
+    logs `validation_loss`, the weighted mean over all validation targets, and the metrics of a PRM.
     """
 
     strict_loading = False  # a checkpoint holds the trained weights alone
 
     def __init__(
         self,
-        load: Callable[[], TrainableModel],
-        settings: TrainConfig,
-        labels: tuple[int, int] | None,
-        updates: int,
+        base: str,
+        tuning: Mapping[str, Any],
+        optimizer: Mapping[str, Any],
+        scheduler: Mapping[str, Any],
+        total_steps: int,
+        labels: Sequence[int] | None = None,
+        loss: Literal["labels", "vocabulary"] = "labels",
+        init_adapter: str | None = None,
+        vocabulary: int = 0,
+        gradient_checkpointing: bool = False,
+        seed: int = 0,
         measure: MetricsFunction | None = None,
     ) -> None:
-        """Store the settings; `load` is called later to load the model.
+        """Store the settings, all of them plain values; the model is loaded by `configure_model`.
 
-        `labels` are the tokens of a PRM's two labels, None for a policy. `updates` is the total number of updates,
-        which the learning-rate schedule needs. `measure` computes the validation metrics of a PRM.
+        `base` is the folder of the base model, `tuning` the settings of `TuningConfig`. `optimizer` and `scheduler`
+        are the arguments of the class that `_target_` names in them. `total_steps` is the number of updates of the
+        whole training. `labels` are the tokens of a PRM's two labels, None for a policy. `init_adapter` is the folder
+        of the adapter that training continues, and `vocabulary` the number of tokens for which the model must have
+        rows, 0 for its own. `measure` computes the validation metrics of a PRM; it is not part of a checkpoint.
         """
         super().__init__()
-        self._load, self._settings, self._labels, self._updates = load, settings, labels, updates
-        self._measure = measure
-        self.grad_norm: float | None = None
-        """Norm of the gradients of the last update, before they were clipped; None where DeepSpeed clips them."""
+        self.save_hyperparameters(ignore=["measure"], logger=False)
+        self._labels = None if labels is None else (int(labels[0]), int(labels[1]))
+        self._loss, self.measure = loss, measure
         self.trained: TrainableModel
+        self.summed = torch.zeros(())
+        """Weighted sum of the losses of the last forward pass of training."""
+        self.grad_norm: float | None = None
+        """Norm of the gradients of the last update before they were clipped; None if it was not computed."""
+        self.validation_metrics: dict[str, float] = {}
+        """Metrics of the last validation."""
 
     def configure_model(self) -> None:
         """Load the model on the first call; Lightning calls this several times."""
-        if not hasattr(self, "trained"):
-            self.trained = self._load()
+        if hasattr(self, "trained"):
+            return
+        settings = self.hparams
+        self.trained = load_initial_model(
+            Path(settings["base"]),
+            TuningConfig(**settings["tuning"]),
+            init_adapter=Path(settings["init_adapter"]) if settings["init_adapter"] else None,
+            vocabulary=settings["vocabulary"],
+            seed=settings["seed"],
+            checkpointing=settings["gradient_checkpointing"],
+        )
+        if self.device_mesh is not None:
+            strategy: Any = self.trainer.strategy
+            strategy.shard(self.trained)
 
     def losses(self, batch: TrainBatch) -> Tensor:
         """Return the loss of each target: `(targets,)`, in nats, float32."""
@@ -76,65 +113,90 @@ class SFT(lightning.LightningModule):
         logits = self.trained.logits(hidden, self._labels).float()
         logit_difference = logits[:, 0] - logits[:, 1]
         scores = logit_difference.detach().sigmoid()
-        if self._settings.loss == "labels":
+        if self._loss == "labels":
             return F.binary_cross_entropy_with_logits(logit_difference, batch.label_probs, reduction="none"), scores
         label_logprobs = self.trained.logits(hidden).float().log_softmax(-1)[:, list(self._labels)]
         return -(batch.label_probs * label_logprobs[:, 0] + (1 - batch.label_probs) * label_logprobs[:, 1]), scores
 
-    def training_step(self, batch: TrainBatch, index: int) -> Tensor:
+    def training_step(self, batch: TrainBatch, batch_idx: int) -> Tensor:
         """Return the loss of a pass, scaled so that the passes of an update add up to its weighted mean."""
         summed = (self.losses(batch) * batch.weights).sum()
         self.summed = summed.detach()
-        return summed * self._settings.gradient_accumulation_steps * self.trainer.world_size / batch.total_weight
+        return summed * self.trainer.accumulate_grad_batches * self.trainer.world_size / batch.total_weight
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
-    def validate_batches(self, batches: Iterable[TrainBatch]) -> dict[str, float]:
-        """Return the mean validation loss over the batches of all processes, and the metrics of a PRM."""
-        summed = torch.zeros(2, dtype=torch.float64)
-        probabilities: dict[int, float] = {}
-        self.eval()
+    def on_validation_model_eval(self) -> None:
+        """Switch to evaluation, but for 4-bit layers, which would pack their weights for good on a CPU."""
+        super().on_validation_model_eval()
         for module in self.modules():
-            if type(module).__name__ == "Linear4bit":  # which packs its weights in evaluation, for good, on a CPU
+            if type(module).__name__ == "Linear4bit":
                 module.training = True
-        for batch in batches:
-            losses, scores = self._read(batch.to(self.device))
-            weights = batch.weights.to(losses.device)
-            summed += torch.stack([(losses * weights).sum(), weights.sum()]).double().cpu()
-            if scores is not None:
-                probabilities |= zip(batch.example_indices, scores.tolist(), strict=True)
-        self.train()
-        summed, probabilities = _gather_results(summed, probabilities)
+
+    def on_validation_epoch_start(self) -> None:
+        """Start the sums of a validation."""
+        self._validation_sums = torch.zeros(2, dtype=torch.float64)
+        self._probabilities: dict[int, float] = {}
+
+    def validation_step(self, batch: TrainBatch, batch_idx: int) -> None:
+        """Add the losses of a pass, and a PRM's probabilities, to those of the validation."""
+        losses, scores = self._read(batch)
+        weights = batch.weights.to(losses.device)
+        self._validation_sums += torch.stack([(losses * weights).sum(), weights.sum()]).double().cpu()
+        if scores is not None:
+            self._probabilities |= zip(batch.example_indices, scores.tolist(), strict=True)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics over the passes of all processes. Raises DivergedError for a loss that is not finite."""
+        sums, probabilities = _gather_results(self._validation_sums, self._probabilities)
         probabilities.pop(-1, None)
-        metrics = {"validation_loss": float(summed[0] / summed[1])}
-        if probabilities and self._measure is not None:
-            metrics |= self._measure(probabilities)
-        return metrics
+        loss = float(sums[0] / sums[1])
+        if not math.isfinite(loss):
+            raise DivergedError(self.trainer.global_step, self.hparams["optimizer"]["lr"])
+        metrics = {VALIDATION_LOSS: loss}
+        if probabilities and self.measure is not None and not self.trainer.sanity_checking:
+            metrics |= self.measure(probabilities)
+        self.validation_metrics = metrics
+        self.log_dict(metrics, logger=False)  # the names that callbacks monitor
+        in_loggers = {f"validation/{name}": value for name, value in metrics.items()}
+        self.log_dict(in_loggers | {"step": float(self.trainer.global_step)})  # `step` is the loggers' x-axis
 
     def configure_optimizers(self) -> Any:
-        """Return AdamW on the trained weights, and a schedule with linear warm-up and cosine decay to 0."""
+        """Return the optimizer of the trained weights, and its learning-rate schedule."""
         weights = [weight for weight in self.parameters() if weight.requires_grad]
-        optimizer = torch.optim.AdamW(
-            weights, lr=self._settings.learning_rate, weight_decay=self._settings.weight_decay, betas=(0.9, 0.99)
-        )
-        warmup_updates = max(1, round(self._settings.warmup_ratio * self._updates))
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: compute_lr_factor(step, warmup_updates, self._updates)
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        optimizer = build_optimizer(self.hparams["optimizer"], weights)
+        scheduler = build_scheduler(self.hparams["scheduler"], optimizer, self.hparams["total_steps"])
+        by_metric = isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
+        timing = {"interval": "epoch", "monitor": VALIDATION_LOSS} if by_metric else {"interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, **timing}}
 
-    def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
-        """Clip the total norm of all gradients, sharded ones included. Raises DivergedError for a non-finite norm."""
-        if self.trainer.gradient_clip_val is None:  # which DeepSpeed's engine is given, since it clips itself
-            weights = [weight for weight in self.parameters() if weight.grad is not None]
-            norm = torch.nn.utils.clip_grad_norm_(weights, self._settings.max_grad_norm)
-            self.grad_norm = float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)  # a DTensor, of FSDP
-            if not math.isfinite(self.grad_norm):
-                raise DivergedError(self.trainer.global_step + 1, self._settings.learning_rate)
+    def configure_gradient_clipping(
+        self,
+        optimizer: Any,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradients, sharded ones included. Raises DivergedError for a norm that is not finite."""
+        if type(self.trainer.strategy).__name__ == "DeepSpeedStrategy":
+            return  # its engine clips
+        weights = [weight for weight in self.parameters() if weight.grad is not None]
+        by_value = str(getattr(gradient_clip_algorithm, "value", gradient_clip_algorithm)) == "value"
+        limit = math.inf if gradient_clip_val is None or by_value else gradient_clip_val
+        norm = torch.nn.utils.clip_grad_norm_(weights, limit)
+        self.grad_norm = float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)  # a DTensor, of FSDP
+        scales = getattr(self.trainer.precision_plugin, "scaler", None) is not None  # which skips infinite gradients
+        if not math.isfinite(self.grad_norm) and not scales:
+            raise DivergedError(self.trainer.global_step + 1, self.hparams["optimizer"]["lr"])
+        if by_value and gradient_clip_val is not None:
+            torch.nn.utils.clip_grad_value_(weights, gradient_clip_val)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remove the frozen weights from the checkpoint."""
         trained = {name for name, weight in self.named_parameters() if weight.requires_grad}
         checkpoint["state_dict"] = {name: value for name, value in checkpoint["state_dict"].items() if name in trained}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the frozen weights, which the checkpoint does not hold, as they are."""
+        if self.device_mesh is None:
+            checkpoint["state_dict"] = {**self.state_dict(), **checkpoint["state_dict"]}
 
     def transfer_batch_to_device(self, batch: TrainBatch, device: torch.device, dataloader_idx: int) -> TrainBatch:
         """Return the batch with its tensors on the device."""
@@ -148,10 +210,3 @@ def _gather_results(summed: Tensor, probabilities: dict[int, float]) -> tuple[Te
     results: list[Any] = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(results, (summed, probabilities))
     return torch.stack([sums for sums, _ in results]).sum(0), dict(item for _, part in results for item in part.items())
-
-
-def compute_lr_factor(step: int, warm: int, updates: int) -> float:
-    """Return the learning rate at update `step`, from 0, as a fraction of the highest; `warm` updates warm it up."""
-    if step < warm:
-        return (step + 1) / warm
-    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, updates - warm)))

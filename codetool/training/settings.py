@@ -1,11 +1,11 @@
-"""Settings of `stage=train`: the target, the data and the optimization."""
+"""Settings of `stage=train`: the target and the data."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from codetool.runs.operational import Checksummed, Operational
@@ -15,13 +15,11 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 PRM_ONLY = ("labels", "soft_target", "loss", "add_label_tokens")
 """Settings that have no effect when a policy is trained."""
-VALIDATION_ONLY = ("val_checks_per_epoch", "early_stopping_patience")
-"""Settings that have no effect without validation data."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class TrainConfig:
-    """Settings of a training run: target, data and optimization."""
+    """Settings of a training run: target and data."""
 
     target: Literal["prm", "policy"]
     """`prm`: a PRM, trained on `process.jsonl`. `policy`: a policy, trained on `transcripts.jsonl`."""
@@ -39,28 +37,12 @@ class TrainConfig:
     """Fraction of the tasks that is held out for validation, in [0, 1); 0 trains on all tasks."""
     val_files: Annotated[tuple[Path, ...], Checksummed]
     """Files with the validation examples; if there are any, no tasks of `files` are held out."""
-    epochs: PositiveInt
-    """Number of passes over the data."""
-    learning_rate: Annotated[float, Field(gt=0, le=1e30)]
-    """Peak learning rate, reached at the end of the warm-up."""
-    warmup_ratio: Fraction
-    """Fraction of the updates in which the learning rate rises linearly; then it decays along a cosine to 0."""
-    weight_decay: Annotated[float, Field(ge=0)]
-    """Weight decay of AdamW."""
-    max_grad_norm: PositiveFloat
-    """Maximum norm of the gradients; larger ones are clipped."""
     max_tokens_per_batch: PositiveInt
     """Maximum number of tokens of one forward pass, padding included; a longer example gets a pass of its own."""
-    gradient_accumulation_steps: PositiveInt
-    """Number of forward passes of each process in one update."""
     max_length: PositiveInt
     """Maximum number of tokens of an example; longer examples are left out, and their number is logged."""
     gradient_checkpointing: Annotated[bool, Operational]
     """Whether activations are recomputed in the backward pass instead of stored."""
-    early_stopping_patience: PositiveInt | None
-    """Number of validations in a row without improvement after which training stops; None never stops early."""
-    val_checks_per_epoch: PositiveInt
-    """Number of validations per epoch."""
     checkpoint_every_n_steps: Annotated[PositiveInt, Operational]
     """Number of updates between two checkpoints to resume from."""
     add_label_tokens: bool
@@ -70,6 +52,11 @@ class TrainConfig:
     threads: Annotated[NonNegativeInt, Operational]
     """Number of CPU threads; 0 uses one per core."""
 
+    @property
+    def validates(self) -> bool:
+        """Whether there are data to validate on."""
+        return bool(self.val_files) or self.val_fraction > 0
+
     def irrelevant_settings(self) -> frozenset[str]:
         """Return the names of the settings that, given the others, do not affect the trained weights."""
         names = set(PRM_ONLY if self.target == "policy" else ())
@@ -77,6 +64,4 @@ class TrainConfig:
             names.add("soft_target")
         if self.val_files:
             names.add("val_fraction")
-        elif not self.val_fraction:
-            names.update(VALIDATION_ONLY)
         return frozenset(names)

@@ -1,29 +1,23 @@
-"""The complete description of a training run, which every process of it receives."""
+"""The complete description of a training run, which every process of it has."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from codetool.errors import CodeToolError
-from codetool.models import lora
-from codetool.runs import damaged_lines
-from codetool.training.datamodule import EpochPlan, TrainDataModule
+from codetool.training.datamodule import TrainDataModule
+from codetool.training.module import SFT, MetricsFunction
+from codetool.training.optimization import describe_call
 from codetool.training.settings import TrainConfig
 from codetool.training.sft_examples import SFTExample
-from codetool.training.trainable_model import TrainableModel, load_trainable_model
-from codetool.training.trainer import Devices, TrainerConfig
+from codetool.training.trainable_model import TrainableModel, load_initial_model
 from codetool.training.tuning import TuningConfig
 
-log = logging.getLogger(__name__)
-
-LAST = "last.ckpt"
-"""File name of the checkpoint to resume from."""
-BEST = "best.ckpt"
-"""File name of the trained weights with the lowest validation loss."""
+if TYPE_CHECKING:
+    from pytorch_lightning import Callback, Trainer
 
 
 @dataclass(frozen=True)
@@ -36,13 +30,17 @@ class TrainJob:
     """Folder of the model that training starts from."""
     settings: TrainConfig
     tuning: TuningConfig
-    trainer: TrainerConfig
-    devices: Devices
+    trainer: partial[Trainer]
+    """Lightning's Trainer with the arguments of `trainer=`."""
+    optimizer: partial[Any]
+    scheduler: partial[Any]
     seed: int
     training: Sequence[SFTExample]
     validation: Sequence[SFTExample]
     labels: tuple[int, int] | None
     """Tokens of a PRM's two labels; None for a policy."""
+    callbacks: Mapping[str, Callback] = field(default_factory=dict)
+    """Lightning callbacks of the user's choice, by the name of their option."""
     start: Path | None = None
     """Folder of the LoRA adapter that training continues; None for a new adapter."""
     vocabulary: int = 0
@@ -53,76 +51,54 @@ class TrainJob:
         """Folder of the checkpoints."""
         return self.folder / "checkpoints"
 
-    def data(self, rank: int) -> TrainDataModule:
-        """Return the data module of the process with this rank."""
-        settings = self.settings
-        plan = EpochPlan(
-            settings.batching,
-            settings.max_tokens_per_batch,
-            settings.gradient_accumulation_steps,
-            self.seed,
-            self.devices.count,
-            rank,
-        )
-        return TrainDataModule(self.training, self.validation, plan)
+    @property
+    def keeps_float32(self) -> bool:
+        """Whether all weights and all computation are float32, and so the trained model that is written."""
+        return self.tuning.base_dtype == "float32" and self.trainer.keywords.get("precision") in ("32-true", "32", 32)
 
-    def updates(self) -> int:
-        """Return the number of updates of the whole run."""
-        return self.data(0).updates(self.settings.epochs)
+    def data(self) -> TrainDataModule:
+        """Return the data module."""
+        settings = self.settings
+        return TrainDataModule(
+            self.training,
+            self.validation,
+            batching=settings.batching,
+            max_tokens=settings.max_tokens_per_batch,
+            seed=self.seed,
+        )
+
+    def module(self, total_steps: int, measure: MetricsFunction | None = None) -> SFT:
+        """Return the module to train, for so many updates; `measure` computes the validation metrics of a PRM."""
+        return SFT(
+            str(self.base.resolve()),
+            _to_plain(asdict(self.tuning)),
+            describe_call(self.optimizer),
+            describe_call(self.scheduler),
+            total_steps,
+            list(self.labels) if self.labels else None,
+            self.settings.loss,
+            str(self.start.resolve()) if self.start else None,
+            self.vocabulary,
+            self.settings.gradient_checkpointing,
+            self.seed,
+            measure,
+        )
 
     def load(self) -> TrainableModel:
         """Load the model with its initial weights, which are the same in every process and at every call."""
-        import torch
-
-        torch.manual_seed(self.seed)
-        in_float32 = self.tuning.method == "full" or self.trainer.precision != "bf16-true"
-        dtype = torch.float32 if in_float32 else torch.bfloat16
-        trained = load_trainable_model(
-            self.base, dtype, self.tuning, checkpointing=self.settings.gradient_checkpointing
+        return load_initial_model(
+            self.base,
+            self.tuning,
+            init_adapter=self.start,
+            vocabulary=self.vocabulary,
+            seed=self.seed,
+            checkpointing=self.settings.gradient_checkpointing,
         )
-        if self.start is not None:
-            lora.load_for_training(trained.model, self.start)
-        if self.vocabulary > trained.unwrapped.get_input_embeddings().num_embeddings:
-            trained.unwrapped.resize_token_embeddings(self.vocabulary)
-        return trained
 
 
-def set_damaged_checkpoint_aside(checkpoint: Path) -> None:
-    """Rename a checkpoint file that cannot be read, and log a warning; training then starts from the beginning."""
-    import torch
-
-    if not checkpoint.is_file():
-        return
-    try:
-        torch.load(checkpoint, weights_only=True, mmap=True)["global_step"]
-    except Exception as error:  # whatever the bytes make of PyTorch's reader
-        aside = checkpoint.with_name(checkpoint.name + damaged_lines.SUFFIX)
-        checkpoint.replace(aside)
-        reason = " ".join(str(error).split())[:200]
-        log.warning("%s is damaged (%s). Moved to %s; training starts anew.", checkpoint, reason, aside.name)
-
-
-def load_trained_weights(checkpoint: Path) -> dict[str, Any]:
-    """Return the trained weights of a checkpoint, by their names in a `TrainableModel`.
-
-    Raises CodeToolError if the checkpoint cannot be read.
-    """
-    try:
-        return _load_trained_weights(checkpoint)
-    except Exception as error:  # whatever the bytes make of PyTorch's reader
-        reason = " ".join(str(error).split())[:200]
-        raise CodeToolError(f"{checkpoint} is damaged ({reason}). fresh=true trains anew.") from error
-
-
-def _load_trained_weights(checkpoint: Path) -> dict[str, Any]:
-    import torch
-
-    if checkpoint.is_dir():  # DeepSpeed's
-        from pytorch_lightning.utilities.deepspeed import convert_zero_checkpoint_to_fp32_state_dict
-
-        merged_file = checkpoint.with_name(f"{checkpoint.name}.whole")
-        content = convert_zero_checkpoint_to_fp32_state_dict(checkpoint, merged_file)
-        merged_file.unlink()
-    else:
-        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    return {name.removeprefix("trained."): value for name, value in content["state_dict"].items()}
+def _to_plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings without paths and tuples, as a checkpoint holds them."""
+    return {
+        name: list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
+        for name, value in settings.items()
+    }

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from codetool.errors import ConfigError, MissingError
+from codetool.models import lora
 from codetool.models.support import require_custom_mask_support
 from codetool.training import tree_attention
 from codetool.training.batch import TrainBatch
@@ -50,6 +51,29 @@ class TrainableModel(nn.Module):  # type: ignore[misc]
     def unwrapped(self) -> Any:
         """The model of transformers, in whose layers PEFT has placed the adapter if there is one."""
         return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+
+
+def load_initial_model(
+    base: Path,
+    tuning: TuningConfig,
+    *,
+    init_adapter: Path | None = None,
+    vocabulary: int = 0,
+    seed: int,
+    checkpointing: bool = False,
+) -> TrainableModel:
+    """Load the model that a training begins with; its weights are the same in every process and at every call.
+
+    `init_adapter` is the folder of the adapter that training continues, None for a new one. `vocabulary` is the number
+    of tokens for which the model must have embedding rows, 0 for its own. Raises as `load_trainable_model`.
+    """
+    torch.manual_seed(seed)
+    trained = load_trainable_model(base, getattr(torch, tuning.base_dtype), tuning, checkpointing=checkpointing)
+    if init_adapter is not None:
+        lora.load_for_training(trained.model, init_adapter)
+    if vocabulary > trained.unwrapped.get_input_embeddings().num_embeddings:
+        trained.unwrapped.resize_token_embeddings(vocabulary)
+    return trained
 
 
 def load_trainable_model(

@@ -18,7 +18,12 @@ class TuningConfig:
     method: Literal["lora", "full", "qlora"]
     """`lora`: a low-rank adapter on frozen weights. `full`: all weights. `qlora`: an adapter on 4-bit weights."""
     learning_rate: Annotated[float, Field(gt=0, le=1e30), Operational]
-    """Default of `train.learning_rate` for this method."""
+    """Default of `optimizer.lr` for this method."""
+    base_dtype: Literal["bfloat16", "float32"]
+    """Number format of the frozen weights. Trained weights are always float32: in bfloat16, updates at a usual learning
+    rate would be rounded away."""
+    precision: Annotated[str, Operational]
+    """Default of `trainer.precision` for this method."""
     rank: PositiveInt
     """Rank of the adapter's factors."""
     alpha: PositiveFloat

@@ -62,8 +62,8 @@ def main() -> None:
     if not steps.is_file():
         rows = _written(out / "rows_steps.jsonl", Random(0).sample(trained, STEPS))
         _command(f"{PROGRAMS}/bootstrap_process_data.py", "--rows", str(rows), "--out", str(steps))
-    first = _prm(out / "first", steps, trees["policy"], policies["policy"], "train.learning_rate=1e-3")
-    last = _prm(out, trees["half"], trees["policy"], first, "train.learning_rate=5e-4", "train.epochs=2")
+    first = _prm(out / "first", steps, trees["policy"], policies["policy"], "optimizer.lr=1e-3")
+    last = _prm(out, trees["half"], trees["policy"], first, "optimizer.lr=5e-4", "trainer.max_epochs=2")
     print(f"\npolicy.path={policies['policy']} prm.path={last}")
 
 

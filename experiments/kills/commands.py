@@ -108,7 +108,7 @@ COMMANDS: Mapping[str, Command] = {
             "train",
             lambda world, _: [
                 "stage=train", "prm=qwen7b", f"prm.model={world.model}", f"train.files=[{world.collected}]",
-                "trainer.precision=32-true", "train.threads=1", "train.max_tokens_per_batch=2000",
+                "tuning.base_dtype=float32", "train.threads=1", "train.max_tokens_per_batch=2000",
                 "train.val_fraction=0.2", "train.checkpoint_every_n_steps=3", "logger=none",
             ],
             10,

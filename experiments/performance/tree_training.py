@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -89,17 +90,10 @@ def ours(side: str, work: dict[str, Any], every: int, room: int) -> dict[str, An
     from codetool.models.smollm2 import ensure_smollm2
     from codetool.training.batch import Batching, arrange_rows, build_batch
     from codetool.training.module import SFT
-    from codetool.training.trainable_model import load_trainable_model
 
-    words = ["stage=train", "train.loss=vocabulary", f"tuning.rank={RANK}", f"tuning.alpha={ALPHA}"]
-    config = validate(compose_all(words)[0])
+    tuning = validate(compose_all(["stage=train", f"tuning.rank={RANK}", f"tuning.alpha={ALPHA}"])[0]).tuning
     batching: Batching = cast(Batching, "tree" if side == "tree_same" else side)
-    module = SFT(
-        lambda: load_trainable_model(ensure_smollm2(), torch.bfloat16, config.tuning, checkpointing=False),
-        config.train,
-        (work["labels"][0], work["labels"][1]),
-        1,
-    )
+    module = SFT(str(ensure_smollm2()), asdict(tuning), {}, {}, 1, labels=work["labels"], loss="vocabulary")
     module.configure_model()
     module.train()
     weights = [weight for weight in module.parameters() if weight.requires_grad]

@@ -31,7 +31,7 @@ def test_a_stage_has_a_page_with_its_settings_groups_and_an_example(stage: str) 
 
 def test_a_page_shows_what_the_stage_alone_reads_and_chooses() -> None:
     text = format_help(["stage=train"])
-    assert "learning_rate: " in text and "tuning=     full, lora*, qlora" in text and "search=  " not in text
+    assert "max_tokens_per_batch: " in text and "tuning=     full, lora*, qlora" in text and "search=  " not in text
     assert "exhaustive*" in format_help(["stage=collect"]) and "beam*" in format_help([])
     assert "prm_prompt@collect.prompt= " in format_help(["stage=collect"])
 

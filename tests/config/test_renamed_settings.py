@@ -21,6 +21,8 @@ CHOICES = {
     "policy": "policy=qwen7b", "prm.backoff": "prm=remote", "prm.prompt.steps": "prm=pairwise", "prm": "prm=qwen7b",
     "simulator": "simulator=openai", "tools": "benchmark=stabletoolbench", "train": "stage=train",
     "tuning": "stage=train", "vllm": "seed=0", "executor": "seed=0", "logger": "logger=wandb",
+    "trainer": "stage=train", "optimizer": "stage=train", "scheduler": "stage=train",
+    "callback": "stage=train callback=[checkpoint,early_stopping]",
 }  # fmt: skip
 """The word that makes the settings below a name exist; None where only a prompt of one's own has them."""
 
@@ -41,7 +43,7 @@ def by_choice() -> dict[str | None, list[str]]:
 @pytest.mark.parametrize(("word", "names"), by_choice().items())
 def test_a_former_setting_is_unknown_and_its_current_name_exists(word: str | None, names: list[str]) -> None:
     with initialize_hydra():
-        composed = compose("config", [word] if word else [])
+        composed = compose("config", word.split() if word else [])
     for new in map(find_current_name, names if word else []):
         assert new is not None and find_current_name(new) is None
         settings = composed
@@ -49,7 +51,7 @@ def test_a_former_setting_is_unknown_and_its_current_name_exists(word: str | Non
             assert part in settings, f"{word} has no {new}"
             settings = settings[part]
     with pytest.raises(ConfigError) as error:
-        compose_all([*([word] if word else []), f"{names[0]}=1"])
+        compose_all([*(word.split() if word else []), f"{names[0]}=1"])
     assert f"{names[0]}=1: no such option. Did you mean {find_current_name(names[0])}?" in str(error.value)
 
 

@@ -71,7 +71,7 @@ from codetool.interfaces import ExecutorOption
         (["vllm._target_=codetool.search.budget.Budget"], "is no VllmConfig"),
         (["stage=report", "report._target_=codetool.search.budget.Budget"], "is no ReportConfig"),
         (["stage=train", "train._target_=codetool.search.budget.Budget"], "is no TrainConfig"),
-        (["stage=train", "trainer._target_=codetool.search.budget.Budget"], "is no TrainerConfig"),
+        (["stage=train", "trainer._target_=codetool.search.budget.Budget"], "is no Trainer"),
         (["policy.extra_body={a: {_target_: os.system}}"], "policy.extra_body.a._target_=os.system: is no class"),
         (["policy.extra_body={a: [{_target_: codetool.search.budget.Budget}]}"], "stands where no class can be chosen"),
         (["+search.more={_target_: codetool.search.greedy.Greedy, depth: 1}"], "stands where no class can be chosen"),

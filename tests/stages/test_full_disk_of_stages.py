@@ -94,7 +94,7 @@ def make_evaluate_prm(inputs: Path, policy: ChatServer, judge_server: ChatServer
 def make_train(inputs: Path, policy: ChatServer, judge_server: ChatServer) -> Callable[[Path], object]:
     tiny_models.save("llama", inputs / "model")
     data = process_file(inputs / "process.jsonl", tasks=4)
-    settings = ("train.epochs=1", "train.val_fraction=0.25", "train.checkpoint_every_n_steps=2")
+    settings = ("trainer.max_epochs=1", "train.val_fraction=0.25", "train.checkpoint_every_n_steps=2")
 
     def run(outputs: Path) -> None:
         console = Console(file=io.StringIO(), width=200)

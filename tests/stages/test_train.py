@@ -151,13 +151,20 @@ def test_what_changes_the_weights_changes_the_folder(model: Path, data: Path, tm
         ("search=greedy",),
         ("train.checkpoint_every_n_steps=3",),
         ("train.gradient_checkpointing=true",),
+        (
+            "trainer=ddp",
+            *WORDS[:2],
+            "+trainer.profiler=simple",
+            "callback=[checkpoint,lr_monitor]",
+        ),  # one process on a CPU
     ]
     assert {dry(model, data, tmp_path, *words) for words in same} == {base}
     assert dry(model, copy, tmp_path) == base
     changes = [
-        ("seed=1",), ("limit=5",), ("train.epochs=2",), ("train.learning_rate=1e-4",), ("tuning.rank=8",),
-        ("prm.labels=[no,yes]",), ("train.labels=hard",), ("trainer.precision=bf16-true",), ("trainer=ddp", WORDS[0]),
-        ("train.gradient_accumulation_steps=2",),
+        ("seed=1",), ("limit=5",), ("trainer.max_epochs=2",), ("trainer.max_steps=3",), ("optimizer.lr=1e-4",),
+        ("optimizer=sgd",), ("scheduler=linear",), ("callback=[checkpoint,early_stopping]",), ("tuning.rank=8",),
+        ("tuning.base_dtype=bfloat16",), ("trainer.precision=bf16-mixed",), ("trainer.devices=2",),
+        ("trainer.accumulate_grad_batches=2",), ("prm.labels=[no,yes]",), ("train.labels=hard",),
     ]  # fmt: skip
     found = [dry(model, data, tmp_path, *words) for words in changes] + [dry(model, other, tmp_path)]
     assert len({base, *found}) == len(found) + 1
@@ -191,7 +198,7 @@ def test_data_with_another_prompt_are_told_of(
         (("train.labels=hard",), ("train.soft_target=latent",)),
         (("tuning=full",), ("tuning.rank=8", "tuning.alpha=8", "tuning.dropout=0.5", "tuning.modules=[q_proj]")),
         (("train.val_files=[OTHER]",), ("train.val_fraction=0.5",)),
-        (("train.val_fraction=0",), ("train.val_checks_per_epoch=3", "train.early_stopping_patience=2")),
+        (("train.val_fraction=0",), ("trainer.val_check_interval=0.5", "callback=none")),
         (
             ("train.target=policy",),
             ("policy_prompt@policy.prompt=compact", "train.loss=vocabulary", "train.labels=hard"),
@@ -233,7 +240,7 @@ def test_a_dry_run_counts(model: Path, data: Path, tmp_path: Path) -> None:
         (("train.add_label_tokens=true",), ConfigError, "needs tuning=full"),
         (("train.add_label_tokens=true", "tuning=full"), ConfigError, "is a token of the model already"),
         (("train.save_merged=true", "tuning=full"), ConfigError, "no adapter to merge"),
-        (("trainer.devices=2",), ConfigError, "trainer=ddp"),
+        (("trainer.strategy=ddp_spawn", "trainer.devices=2"), ConfigError, "by fork or spawn, which cannot"),
         (("trainer=deepspeed", "trainer.accelerator=cpu"), MissingError, "pip install deepspeed"),
         (("tuning.modules=[nothing]",), ConfigError, "tuning.modules"),
     ],
@@ -284,7 +291,7 @@ def test_qlora_names_the_package_that_it_needs(model: Path, data: Path, tmp_path
 
 
 def test_a_stopped_command_goes_on(run: CommandLine, model: Path, data: Path) -> None:
-    own = ["stage=train", "prm=qwen7b", f"prm.model={model}", f"train.files=[{data}]", "train.epochs=40", *WORDS]
+    own = ["stage=train", "prm=qwen7b", f"prm.model={model}", f"train.files=[{data}]", "trainer.max_epochs=40", *WORDS]
     process = run.start(*own)
     until = time.monotonic() + 100
     while not list(run.outputs.glob("train/*/losses.jsonl")) or not lines(

@@ -15,6 +15,7 @@ from codetool.process_data import examples, transcripts
 from codetool.process_data.transcripts import Transcript
 
 WORDS = (
+    "tuning.base_dtype=float32",
     "trainer.precision=32-true",
     "train.threads=1",
     "train.max_tokens_per_batch=300",
@@ -70,7 +71,8 @@ def config(model: Path, data: Path, outputs: Path, *words: str) -> RunConfig:
 
 
 def choices(**others: str) -> dict[str, str]:
-    return {"prm": "qwen7b", "policy": "qwen7b", "tuning": "lora", "experiment": "none"} | others
+    own = {"tuning": "lora", "optimizer": "adamw", "scheduler": "cosine", "experiment": "none"}
+    return {"prm": "qwen7b", "policy": "qwen7b", **own} | others
 
 
 def lines(file: Path) -> list[dict[str, Any]]:
@@ -88,8 +90,8 @@ def job(config: RunConfig, folder: Path, **changes: Any) -> Any:
     (folder / "checkpoints").mkdir(parents=True)
     whole = TrainJob(
         folder=folder, base=found.base, start=material.find_initial_adapter(config), settings=config.train,
-        tuning=config.tuning,
-        trainer=config.trainer, devices=config.trainer.find_devices(), seed=config.seed, training=made.training,
+        tuning=config.tuning, trainer=config.trainer, optimizer=config.optimizer, scheduler=config.scheduler,
+        callbacks=config.callback, seed=config.seed, training=made.training,
         validation=made.validation, labels=labels.tokens if labels else None,
         vocabulary=labels.vocabulary if labels else 0,
     )  # fmt: skip

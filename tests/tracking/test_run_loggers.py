@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import tiny_models
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from training_jobs import config, job, process_file
+from training_jobs import config, job, lines, process_file
 
 from codetool.config.overrides import compose_all, validate_all
 from codetool.errors import ConfigError
 from codetool.tracking.run_content import RunContent, RunInfo
 from codetool.tracking.run_loggers import RunLoggers, start_run_loggers
-from codetool.training.launcher import launch_training
+from codetool.training.run_training import run_training
 
 WITHOUT_MODEL = ("policy=openai", "policy.model=m", "prm=none")
 
@@ -85,11 +85,11 @@ def test_a_training_logs_every_update_and_validation_with_lightnings_loggers(tmp
     settings = config(tmp_path / "model", data, tmp_path, "logger=[csv,tensorboard]")
     training = job(settings, tmp_path / "run")
     with start_run_loggers(settings.logger, RunInfo(training.folder, None, "train", [])) as loggers:
-        launch_training(training, Ignore(), None, loggers.to_lightning())
+        run_training(training, Ignore(), None, loggers.to_lightning())
 
     rows = read_csv(training.folder / "csv" / "version_0" / "metrics.csv")
     updates = [row for row in rows if row["train/loss"]]
-    assert [int(row["step"]) for row in updates] == list(range(1, training.updates() + 1))
+    assert [int(row["step"]) for row in updates] == list(range(1, len(lines(training.folder / "losses.jsonl")) + 1))
     assert all(float(row["train/grad_norm"]) > 0 and float(row["train/tokens_per_second"]) > 0 for row in updates)
     events = read_events(training.folder / "tensorboard")
     losses = [(event.step, event.value) for event in events.Scalars("train/loss")]

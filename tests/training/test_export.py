@@ -18,9 +18,9 @@ from codetool.errors import ConfigError, MissingError, WriteError
 from codetool.models.chat_template import ChatTokenizer
 from codetool.models.llama_decoder import LlamaDecoder
 from codetool.models.packed_model import PackedModel, PrefixGroup
-from codetool.training import launcher
 from codetool.training.export import _write_folder, export, export_merged
 from codetool.training.new_label_tokens import find_untrained_tokens
+from codetool.training.run_training import run_training
 
 LABELS = (260, 259)
 
@@ -35,9 +35,9 @@ def made(kind: tiny_models.Kind, folder: Path, *words: str, base: str = "somebod
     """A trained job and the folder that was exported."""
     tiny_models.save(kind, folder / "base")
     data = process_file(folder / "process.jsonl", 6)
-    settings = config(folder / "base", data, folder, "train.learning_rate=1e-2", *words)
+    settings = config(folder / "base", data, folder, "optimizer.lr=1e-2", *words)
     run = job(settings, folder / "run")
-    launcher.launch_training(run, Nobody(), None)
+    run_training(run, Nobody(), None)
     return run, export(run, run.checkpoints / "last.ckpt", base, None)
 
 
@@ -78,11 +78,11 @@ def test_an_adapter_is_the_same_everywhere(kind: tiny_models.Kind, tmp_path: Pat
 def test_training_goes_on_from_an_adapter(target: str, tmp_path: Path) -> None:
     first, adapter = made("llama", tmp_path)
     data = {"prm": process_file, "policy": transcripts_file}[target](tmp_path / "more.jsonl", 6)
-    words = (f"train.target={target}", f"tuning.init_adapter={adapter}", "train.learning_rate=1e-6")
+    words = (f"train.target={target}", f"tuning.init_adapter={adapter}", "optimizer.lr=1e-6")
     run = job(config(first.base, data, tmp_path, *words), tmp_path / "more")
     tokens = ChatTokenizer(run.base).encode([{"role": "user", "content": "Question: who directed it?"}])
     untouched, before = adapted(run.base, None, tokens), adapted(run.base, adapter, tokens)
-    launcher.launch_training(run, Nobody(), None)
+    run_training(run, Nobody(), None)
     after = adapted(run.base, export(run, run.checkpoints / "last.ckpt", "somebody/tiny", None), tokens)
     assert (before - untouched).abs().max() > 1e-2
     assert torch.allclose(after, before, atol=1e-3) and not torch.equal(after, before)
@@ -98,13 +98,17 @@ def test_an_adapter_of_another_shape_is_no_start(word: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("precision", "dtype"),
-    [("bf16-true", torch.bfloat16), ("bf16-mixed", torch.bfloat16), ("32-true", torch.float32)],
+    ("word", "dtype"),
+    [
+        ("tuning.base_dtype=bfloat16", torch.bfloat16),
+        ("trainer.precision=bf16-mixed", torch.bfloat16),
+        ("trainer.precision=32-true", torch.float32),
+    ],
 )
-def test_an_adapter_names_its_base_and_has_the_precision(precision: str, dtype: torch.dtype, tmp_path: Path) -> None:
+def test_an_adapter_names_its_base_and_has_the_precision(word: str, dtype: torch.dtype, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
-    _, adapter = made("llama", tmp_path, f"trainer.precision={precision}")
+    _, adapter = made("llama", tmp_path, word)
     assert json.loads((adapter / "adapter_config.json").read_text())["base_model_name_or_path"] == "somebody/tiny"
     weights = load_file(adapter / "adapter_model.safetensors")
     assert {weight.dtype for weight in weights.values()} == {dtype}
@@ -113,7 +117,7 @@ def test_an_adapter_names_its_base_and_has_the_precision(precision: str, dtype: 
 
 @pytest.mark.parametrize("kind", tiny_models.KINDS)
 def test_a_whole_model_is_the_same_everywhere(kind: tiny_models.Kind, tmp_path: Path) -> None:
-    run, folder = made(kind, tmp_path, "tuning=full", "train.learning_rate=1e-3")
+    run, folder = made(kind, tmp_path, "tuning=full", "optimizer.lr=1e-3")
     chat = [{"role": "user", "content": "Question: who directed it?"}]
     tokens = ChatTokenizer(folder).encode(chat)
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -128,12 +132,12 @@ def test_new_labels_are_tokens_of_the_exported_model_alone(tmp_path: Path) -> No
 
     tiny_models.save("llama", tmp_path / "base")
     data = process_file(tmp_path / "process.jsonl", 6)
-    words = ("train.add_label_tokens=true", "tuning=full", "train.learning_rate=1e-2", "prm.labels=['<more>','<less>']")
+    words = ("train.add_label_tokens=true", "tuning=full", "optimizer.lr=1e-2", "prm.labels=['<more>','<less>']")
     settings = config(tmp_path / "base", data, tmp_path, *words)
     run = job(settings, tmp_path / "run")
     labels = train_dataset.encode_labels(settings, run.base)
     assert labels is not None
-    launcher.launch_training(run, Nobody(), None)
+    run_training(run, Nobody(), None)
     folder = export(run, run.checkpoints / "last.ckpt", "base", labels.tokenizer)
     ids = [ChatTokenizer(folder).tokenize(word) for word in ("<more>", "<less>")]
     assert ids == [[labels.tokens[0]], [labels.tokens[1]]]

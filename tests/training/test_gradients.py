@@ -12,8 +12,6 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from codetool.config.overrides import compose_all
-from codetool.config.run_config import validate
 from codetool.training import trainable_model
 from codetool.training.batch import arrange_rows, build_batch
 from codetool.training.module import SFT
@@ -23,7 +21,10 @@ from codetool.training.tuning import TuningConfig
 LABELS = (11, 23)
 BATCHINGS = ("padded", "packed", "tree")
 ENDING = (2, 3, 4)
-TUNING = {"learning_rate": 1e-3, "rank": 4, "alpha": 8, "dropout": 0.0, "modules": "all-linear", "init_adapter": None}
+TUNING = {
+    "learning_rate": 1e-3, "rank": 4, "alpha": 8, "dropout": 0.0, "modules": "all-linear", "init_adapter": None,
+    "base_dtype": "float32", "precision": "32-true",
+}  # fmt: skip
 ROOM = 90
 
 
@@ -98,12 +99,11 @@ def _trainable(weights):
 
 def shared(folder, taught, method, batching, *, checkpointing=False):
     """The loss over all targets and its gradients, by the training module, pass after pass."""
-    settings = validate(compose_all(["stage=train", f"train.loss={taught.loss}"])[0]).train
     trained = trainable_model.load_trainable_model(
         folder, torch.float32, TuningConfig(method=method, **TUNING), checkpointing=checkpointing
     ).double()
-    module = SFT(lambda: trained, settings, taught.labels, 1)
-    module.configure_model()
+    module = SFT(str(folder), {}, {}, {}, 1, labels=taught.labels, loss=taught.loss)
+    module.trained = trained
     weights = _trainable(trained.model.named_parameters())
     passes = arrange_rows(taught.groups, batching, ROOM)
     assert len(passes) > 1, "examples of one task should be in several passes"

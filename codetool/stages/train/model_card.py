@@ -22,8 +22,6 @@ from codetool.stages.wandb_content import LOSSES, VALIDATIONS
 from codetool.types import FigureFormat
 
 METRICS, CURVE, CARD = "metrics.json", "loss", "README.md"
-WORKER_LOG_PATTERN = "process-*.log"
-"""Glob pattern of the logs of failed worker processes."""
 MAX_CHART_POINTS = 400
 """Maximum number of points of the loss curve; more updates are averaged."""
 HUB_NAMES = {EMBEDDED_MODEL: ("HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0")}
@@ -149,12 +147,18 @@ def _build_card(
     yield from (f"- {name}: {value:.4f}" for name, value in content["metrics"].items())
     yield f"- training loss at the end: {content['loss']:.4f} nats; {content['updates']:,} updates, "
     yield f"  {content['examples_seen']:,} examples, {content['tokens_seen']:,} tokens, {content['seconds']:,} s\n"
-    settings = {name: config.settings[name] for name in ("seed", "train", "tuning", "trainer")}
+    blocks = ("seed", "train", "tuning", "trainer", "optimizer", "scheduler")
+    settings = {name: _drop_unset(config.settings[name]) for name in blocks}
     settings["train"] = {k: v for k, v in settings["train"].items() if k not in ("files", "val_files")}
     if prm:
         own = config.settings["prm"]
         settings["prm"] = {name: own[name] for name in ("model", "labels", "prompt") if name in own}
     yield f"## Settings\n\n```yaml\n{yaml.safe_dump(settings, sort_keys=False)}```"
+
+
+def _drop_unset(settings: Any) -> Any:
+    """Return a block of settings without those that are null, which leave the default of a library."""
+    return {k: v for k, v in settings.items() if v is not None} if isinstance(settings, Mapping) else settings
 
 
 def _find_licence(config: RunConfig, base: Path) -> str | None:

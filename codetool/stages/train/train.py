@@ -6,13 +6,13 @@ training; a finished one is not repeated.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,68 +22,35 @@ from codetool.config.invocation import get_command
 from codetool.config.run_config import RunConfig
 from codetool.credentials.masking import mask_command
 from codetool.errors import ConfigError
-from codetool.models.locate import ModelFolders, compute_checksum
 from codetool.prompts import trained_prompt
-from codetool.runs.identity import Identity, select_identity_settings
-from codetool.runs.plugin_code import compute_plugin_checksums
+from codetool.runs.identity import Identity
 from codetool.runs.provenance import count_results_by_code, record_session
 from codetool.stages import run_folder
 from codetool.stages.evaluate.run import print_other_code, write_config
 from codetool.stages.logged_run import TRAINING_AXIS, log_result, start_stage_loggers
 from codetool.stages.run_log import log_to_file
 from codetool.stages.train import model_card, train_dataset, trained_on, training_prompt
-from codetool.stages.train.train_dataset import DataFile, EncodedLabels, TrainDataset
+from codetool.stages.train.train_dataset import TrainDataset
 from codetool.stages.train.train_progress import TrainProgress
+from codetool.stages.train.train_run import TrainRun, check_run, compute_identity, format_option
 from codetool.stages.wandb_content import LOSSES, build_training_content
 from codetool.tracking.run_loggers import RunLoggers
 
 if TYPE_CHECKING:
     from codetool.training.module import MetricsFunction
     from codetool.training.train_job import TrainJob
-    from codetool.training.trainer import Devices
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class _Run:
-    """The checked inputs of a training."""
-
-    config: RunConfig
-    choices: Mapping[str, str]
-    overrides: Sequence[str]
-    base_model: ModelFolders
-    start: Path | None
-    """Folder of the adapter that training continues from; None for a new one."""
-    labels: EncodedLabels | None
-    sources: Sequence[DataFile]
-    devices: Devices
-    checksums: Mapping[str, str]
-    console: Console
-
-    @property
-    def made(self) -> str:
-        """Name of the trained model's folder."""
-        return "model" if self.config.tuning.method == "full" else "adapter"
-
-    def usage(self, path: Path, name: str) -> str:
-        """Return the overrides that use one of the run's models."""
-        return model_card.format_usage(self.config, self.choices, self.overrides, path / name)
-
-    def say(self, line: str) -> None:
-        """Print a line; log it instead once `log.txt` is open, which prints it too."""
-        if logging.getLogger("codetool").handlers:
-            log.info("%s", line)
-        else:
-            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
 def train(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
     """Train, write the model into the run folder, and return 0. Raises CodeToolError; KeyboardInterrupt if stopped."""
-    run = _check_run(config, choices, console)
-    identity = _compute_identity(run)
+    run = check_run(config, choices, console)
+    if run.trainer.global_rank > 0:
+        return _join(run)
+    identity = compute_identity(run)
     path = run_folder.select_folder(_name_folder(run, identity), config.fresh)
-    run.say(f"stage=train target={config.train.target} {_format_option(run)} tuning={choices['tuning']}")
+    run.say(f"stage=train target={config.train.target} {format_option(run)} tuning={choices['tuning']}")
     if config.dry_run:
         _run_dry(run, path)
         print_other_code(config, path, console)
@@ -97,10 +64,10 @@ def train(config: RunConfig, choices: Mapping[str, str], console: Console) -> in
             write_config(config, path)
         named = [config.train.target, choices[config.train.target], choices["tuning"]]
         loggers = stack.enter_context(start_stage_loggers(config, choices, path, named, TRAINING_AXIS))
-        if not finished:
+        if finished:
+            _leave_finished(run, path)
+        else:
             _train(run, path, loggers)
-        elif not (config.train.save_merged and _merge_again(run, path)):
-            run.say(f"{path} is finished already; fresh=true trains anew.")
         _print_result(run, path)
         log_result(loggers, build_training_content(path, [*config.train.files, *config.train.val_files]))
     return 0
@@ -119,60 +86,21 @@ def _is_finished(path: Path) -> bool:
     return True
 
 
-def _check_run(config: RunConfig, choices: Mapping[str, str], console: Console) -> _Run:
-    """Check all settings and return the run's inputs. Raises ConfigError and MissingError."""
-    from hydra.core.hydra_config import HydraConfig
-
-    base_model = train_dataset.find_base_model(config)
-    labels = train_dataset.encode_labels(config, base_model.base)
-    sources = train_dataset.check_sources(config)
-    if config.train.save_merged and config.tuning.method == "full":
-        raise ConfigError("train.save_merged=true: tuning=full makes a whole model, and there is no adapter to merge.")
-    checksums = {f"{each.use} {number}": each.sha256 for number, each in enumerate(sources, start=1)}
-    checksums[config.train.target] = base_model.checksum()
-    if (start := train_dataset.find_initial_adapter(config)) is not None:
-        checksums["tuning.init_adapter"] = compute_checksum(start)
-    overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
-    devices = config.trainer.find_devices()
-    return _Run(config, choices, overrides, base_model, start, labels, sources, devices, checksums, console)
-
-
-def _format_option(run: _Run) -> str:
-    return f"{run.config.train.target}={run.choices[run.config.train.target]}"
-
-
-def _compute_identity(run: _Run) -> Identity:
-    """Return the identity of the trained weights: the model, the data and the training settings.
-
-    Of the trainer only the precision, the sharding and the number of processes count; its other settings change at most
-    the rounding.
-    """
-    config, target = run.config, run.config.train.target
-    settings = select_identity_settings(config, run.choices, ("stage", "seed", "train", "tuning", target))
-    plugins = compute_plugin_checksums(config.settings, settings)
-    asked = ("model", "labels", "prompt") if target == "prm" else ("model",)  # a policy's prompt is in its transcripts
-    settings[target] = {name: settings[target][name] for name in asked if name in settings[target]}
-    settings["first tasks"] = config.limit
-    strategy = config.trainer.strategy if config.trainer.strategy in ("fsdp", "deepspeed") else "ddp"
-    settings["trainer"] = [config.trainer.precision, strategy, run.devices.count]
-    return Identity(settings, {**run.checksums, **plugins})
-
-
-def _name_folder(run: _Run, identity: Identity) -> Path:
+def _name_folder(run: TrainRun, identity: Identity) -> Path:
     """Return the folder of the result."""
     target = run.config.train.target
     name = f"{target}-{run.choices[target]}-{run.choices['tuning']}-{identity.digest}"
     return run.config.outputs / "train" / name
 
 
-def _run_dry(run: _Run, path: Path) -> None:
+def _run_dry(run: TrainRun, path: Path) -> None:
     material = train_dataset.load_dataset(run.config, run.base_model.base, run.labels)
-    _announce(run, material, _build_job(run, path, material).updates())
+    _announce(run, material, _build_job(run, path, material).data().count_updates(run.trainer))
     state = "finished" if (path / model_card.METRICS).is_file() else "begun" if path.is_dir() else "not there"
     run.say(f"results: {path} ({state})")
 
 
-def _announce(run: _Run, material: TrainDataset, updates: int) -> None:
+def _announce(run: TrainRun, material: TrainDataset, updates: int) -> None:
     tokens = [sum(len(each.tokens) for each in some) for some in (material.training, material.validation)]
     run.say(
         f"{len(material.training):,} examples of {material.tasks[0]:,} tasks, {tokens[0]:,} tokens; to validate "
@@ -182,7 +110,7 @@ def _announce(run: _Run, material: TrainDataset, updates: int) -> None:
         run.say(f"{material.too_long:,} examples are longer than train.max_length or the model's context: left out")
 
 
-def _build_job(run: _Run, path: Path, material: TrainDataset) -> TrainJob:
+def _build_job(run: TrainRun, path: Path, material: TrainDataset) -> TrainJob:
     from codetool.training.train_job import TrainJob
 
     return TrainJob(
@@ -192,7 +120,9 @@ def _build_job(run: _Run, path: Path, material: TrainDataset) -> TrainJob:
         settings=run.config.train,
         tuning=run.config.tuning,
         trainer=run.config.trainer,
-        devices=run.devices,
+        optimizer=run.config.optimizer,
+        scheduler=run.config.scheduler,
+        callbacks=run.config.callback,
         seed=run.config.seed,
         training=material.training,
         validation=material.validation,
@@ -201,23 +131,58 @@ def _build_job(run: _Run, path: Path, material: TrainDataset) -> TrainJob:
     )
 
 
-def _train(run: _Run, path: Path, loggers: RunLoggers) -> None:
+def _train(run: TrainRun, path: Path, loggers: RunLoggers) -> None:
     """Train to the end, and write all that a finished run has; `metrics.json` is last and says that it is."""
     os.environ["HF_HUB_OFFLINE"] = "1"  # every file is here; nothing should be asked about
     material = train_dataset.load_dataset(run.config, run.base_model.base, run.labels)
     _look_at_labels(run)
     job = _build_job(run, path, material)
-    updates = job.updates()
+    updates = job.data().count_updates(run.trainer)
     _announce(run, material, updates)
     run.say(f"results: {path}")
-    from codetool.training.launcher import launch_training as train_in_processes
+    from codetool.training.run_training import run_training
 
-    with TrainProgress(updates, run.console) as progress:
-        train_in_processes(job, progress, _measure(material), loggers.to_lightning())
+    with TrainProgress(updates, _choose_progress_console(run)) as progress:
+        run_training(job, progress, _measure(material), loggers.to_lightning())
     _export(run, job, path, material)
 
 
-def _look_at_labels(run: _Run) -> None:
+def _join(run: TrainRun) -> int:
+    """Train as one of the ranks from 1 on, which write nothing, and return 0."""
+    from codetool.training.run_training import join_training
+
+    if run.config.dry_run:
+        return 0
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    logging.getLogger("codetool").setLevel(logging.ERROR)  # rank 0 has logged the rest
+    material = train_dataset.load_dataset(run.config, run.base_model.base, run.labels)
+    join_training(_build_job(run, Path(), material), _measure(material))
+    return 0
+
+
+def _leave_finished(run: TrainRun, path: Path) -> None:
+    """Write what a finished run lacks, and say that it is finished."""
+    from codetool.training.run_training import dismiss_processes
+
+    dismiss_processes(run.config.trainer)
+    if not (run.config.train.save_merged and _merge_again(run, path)):
+        run.say(f"{path} is finished already; fresh=true trains anew.")
+
+
+def _choose_progress_console(run: TrainRun) -> Console:
+    """Return the console of the stage's own progress display, or one that shows nothing.
+
+    A progress bar of Lightning among the callbacks takes its place.
+    """
+    from pytorch_lightning.callbacks import ProgressBar
+
+    shows = run.config.trainer.keywords.get("enable_progress_bar", True)
+    if shows and not any(isinstance(callback, ProgressBar) for callback in run.config.callback.values()):
+        return run.console
+    return Console(file=io.StringIO())
+
+
+def _look_at_labels(run: TrainRun) -> None:
     """Warn of labels that cost something, and refuse those that an adapter cannot teach."""
     if run.labels is None:
         return
@@ -255,12 +220,11 @@ def _measure(material: TrainDataset) -> MetricsFunction:
     return measure
 
 
-def _export(run: _Run, job: TrainJob, path: Path, material: TrainDataset) -> None:
+def _export(run: TrainRun, job: TrainJob, path: Path, material: TrainDataset) -> None:
     from codetool.training import export
-    from codetool.training.train_job import BEST, LAST
+    from codetool.training.checkpoint_files import LAST, find_best_checkpoint
 
-    best = job.checkpoints / BEST
-    checkpoint = best if best.exists() else job.checkpoints / LAST
+    checkpoint = find_best_checkpoint(job.checkpoints / LAST)
     tokenizer = run.labels.tokenizer if run.labels else None
     made = export.export(job, checkpoint, model_card.name_base_model(run.config, run.base_model), tokenizer)
     counts = {
@@ -277,7 +241,7 @@ def _export(run: _Run, job: TrainJob, path: Path, material: TrainDataset) -> Non
     model_card.write_metrics(path, content, run.config.figures)
 
 
-def _write_companion_files(run: _Run, path: Path, folder: Path, content: Mapping[str, Any]) -> None:
+def _write_companion_files(run: TrainRun, path: Path, folder: Path, content: Mapping[str, Any]) -> None:
     """Write the files beside the weights: the prompt, the tasks trained on, and the model card."""
     if (prompt := training_prompt.find_training_prompt(run.config, run.sources)) is not None:
         trained_prompt.save_prompt_record(folder, prompt)
@@ -297,7 +261,7 @@ def _write_companion_files(run: _Run, path: Path, folder: Path, content: Mapping
     model_card.write_card(folder, run.config, run.base_model, run.sources, content, command, usage)
 
 
-def _merge_again(run: _Run, path: Path) -> bool:
+def _merge_again(run: TrainRun, path: Path) -> bool:
     """Write the merged model if it is missing, and return whether it was."""
     from codetool.training import export
 
@@ -309,7 +273,7 @@ def _merge_again(run: _Run, path: Path) -> bool:
     return True
 
 
-def _print_result(run: _Run, path: Path) -> None:
+def _print_result(run: TrainRun, path: Path) -> None:
     """Print the metrics, the folder, and the overrides that use the trained model."""
     content = json.loads((path / model_card.METRICS).read_text())
     out = Console()
