@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
-import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
+from codetool.runs.body_store import Body, BodyStore, read_body
 from codetool.types import JSON, HttpRequest, ToolAnswer, ToolCall
 
 MAX_ARGUMENT_CHARS = 8_000
@@ -26,8 +24,8 @@ CALL_BYTES = 300
 """Approximate memory of a kept call in addition to its texts."""
 MAX_BODY_CHARS, MAX_FAILED_BODY_CHARS = 20, 2_000
 """Number of characters kept of the body of an answered and of a failed call."""
-MAX_BODIES_IN_MEMORY = 32_000
-"""Maximum size in bytes of the bodies that one task keeps in memory; further ones lie in a temporary file."""
+MAX_BODY_CHARS_IN_MEMORY = 32_000
+"""Number of characters of all bodies together that one task keeps in memory; further ones lie in a temporary file."""
 MAX_WRITE_BODY_CHARS = 4_000
 """Length above which the body of a write's answer is replaced by its digest, which identifies it as well."""
 CUT_MARK = "…"
@@ -36,24 +34,19 @@ CUT_MARK = "…"
 
 @dataclass(frozen=True, slots=True)
 class StoredCall:
-    """A tool call of an executed step: the request's digest, and where its answer lies."""
+    """A tool call of an executed step: the request's digest, and its answer."""
 
     digest: bytes
     status: int
-    inline: str | None
-    """The body, if it is kept in memory."""
-    offset: int = 0
-    size: int = 0
-    """Position of the body in the temporary file, in bytes."""
+    body: Body
 
 
 class KeptCalls:
-    """The kept calls of one task over all branches of its search tree. Bodies are freed with this object."""
+    """The kept calls of one task over all branches of its search tree. Bodies are freed with it and its calls."""
 
     def __init__(self) -> None:
-        self._kept_bytes = self._inline_bytes = self._file_bytes = 0
-        self._descriptor: int | None = None
-        """The temporary file of the bodies."""
+        self._kept_bytes = 0
+        self._bodies = BodyStore(MAX_BODY_CHARS_IN_MEMORY)
         self._cut_calls: dict[tuple[str, str, str], ToolCall] = {}
 
     def keep_call(self, call: ToolCall) -> ToolCall:
@@ -80,34 +73,11 @@ class KeptCalls:
 
     def store(self, request: HttpRequest, answer: ToolAnswer) -> StoredCall:
         """Keep an answer, for running its step again."""
-        body = answer.body
-        if self._inline_bytes + len(body) <= MAX_BODIES_IN_MEMORY:
-            self._inline_bytes += len(body)
-            return StoredCall(digest_request(request), answer.status, body)
-        data = body.encode("utf-8", "surrogatepass")
-        if self._descriptor is None:
-            self._descriptor = _open_temporary_file()
-            weakref.finalize(self, os.close, self._descriptor)
-        offset = self._file_bytes
-        written = 0
-        while written < len(data):
-            written += os.pwrite(self._descriptor, data[written:], offset + written)
-        self._file_bytes += len(data)
-        return StoredCall(digest_request(request), answer.status, None, offset, len(data))
+        return StoredCall(digest_request(request), answer.status, self._bodies.keep(answer.body))
 
     def load(self, stored: StoredCall) -> ToolAnswer:
         """The answer to a stored call, with the status and the body that the step received."""
-        body = stored.inline
-        if body is None:
-            assert self._descriptor is not None
-            body = os.pread(self._descriptor, stored.size, stored.offset).decode("utf-8", "surrogatepass")
-        return ToolAnswer(ToolCall("", "", {}), stored.status, body, "recorded")
-
-
-def _open_temporary_file() -> int:
-    """The descriptor of a new file without a name; its space is free again once it is closed."""
-    with tempfile.TemporaryFile(prefix="codetool-answers-") as file:
-        return os.dup(file.fileno())
+        return ToolAnswer(ToolCall("", "", {}), stored.status, read_body(stored.body), "recorded")
 
 
 def digest_request(request: HttpRequest) -> bytes:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from codetool.errors import ConfigError, MissingError
+from codetool.runs.body_store import Body, BodyStore, read_body
 from codetool.runs.bounded_input import iterate_lines, parse_json
-from codetool.tools.body_store import Body, BodyStore, read_body
 from codetool.types import Provenance, ToolAnswer, ToolCall
 
 logger = logging.getLogger(__name__)

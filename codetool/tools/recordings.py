@@ -7,7 +7,7 @@ task in one run), `effect`, `after` (hash of the earlier writes on its branch, s
 outcome is unknown. Bound lines of the same key and hash do not override each other; their order is kept.
 
 A simulated answer has the checksum of its simulator as `simulator`, and is read only with the same simulator. A line
-torn by a kill is skipped with a warning. Bodies are held in memory or in a temporary file, see `body_store.py`.
+torn by a kill is skipped with a warning. Bodies are held in memory or in a temporary file, see `runs/body_store.py`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from pathlib import Path
 
 from codetool.errors import ConfigError, WriteError
 from codetool.interfaces import ToolSource
+from codetool.runs.body_store import BodyStore, read_body
 from codetool.runs.journal import append_line
 from codetool.tools.allow_list import extract_host
-from codetool.tools.body_store import BodyStore, read_body
 from codetool.tools.call_key import compute_call_key
 from codetool.tools.recorded_lines import BoundAnswer, RecordedAnswer, read_lines
 from codetool.tools.writes import TaskWrites, hash_earlier_writes, may_have_changed
@@ -33,6 +33,8 @@ from codetool.types import ToolAnswer, ToolCall
 logger = logging.getLogger(__name__)
 
 
+MAX_CHARS_IN_MEMORY = 8 * 2**20
+"""Number of characters of all recorded bodies together that are kept in memory."""
 TRANSIENT = frozenset({401, 403, 407, 408, 425, 429})
 """Statuses below 500 that depend on the key or on the moment, not on the call; never recorded."""
 
@@ -43,7 +45,7 @@ class Recordings:
     def __init__(self, answers: dict[str, RecordedAnswer], simulator: str | None = None) -> None:
         """Takes the recorded answers by call key, and the checksum of the simulator in use, if any."""
         self._answers = answers
-        self._bodies = BodyStore()
+        self._bodies = BodyStore(MAX_CHARS_IN_MEMORY)
         self._simulator = simulator
         self._bound: dict[tuple[str, str], list[BoundAnswer]] = {}
         self._bound_keys: set[str] = set()

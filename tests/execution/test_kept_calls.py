@@ -11,6 +11,7 @@ import pytest
 from sandbox_support import TASK, settings
 
 from codetool.execution.kept_calls import KeptCalls, digest_request, keep_answer, keep_write
+from codetool.runs.body_store import StoredBody
 from codetool.types import HttpRequest, ToolAnswer, ToolCall
 
 URL = "https://api.example/movie"
@@ -26,13 +27,13 @@ def test_a_stored_body_comes_back_from_memory_or_file(body: str) -> None:
     kept = KeptCalls()
     stored = [kept.store(REQUEST, answer_with(text)) for text in ("first", body, "last")]
     assert [kept.load(each).body for each in stored] == ["first", body, "last"]
-    assert (stored[1].inline is None) == (len(body) > 31_995)
+    assert isinstance(stored[1].body, StoredBody) == (len(body) > 31_995)
 
 
 def test_the_file_of_the_bodies_is_closed_with_its_owner() -> None:
     kept = KeptCalls()
     kept.store(REQUEST, answer_with("x" * 200_000))
-    descriptor = kept._descriptor
+    descriptor = kept._bodies._descriptor
     assert descriptor is not None and os.fstat(descriptor).st_nlink == 0
     del kept
     gc.collect()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from codetool.tools.body_store import BodyStore, StoredBody, read_body
+from codetool.runs.body_store import BodyStore, StoredBody, read_body
 from codetool.tools.recordings import Recordings
 from codetool.tools.writes import TaskWrites
 from codetool.types import ToolAnswer, ToolCall
@@ -42,7 +42,7 @@ def test_a_full_disk_leaves_bodies_in_memory_and_is_said_once(
 
 
 async def test_recordings_answer_from_the_file_as_from_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("codetool.tools.recordings.BodyStore", lambda: BodyStore(0))
+    monkeypatch.setattr("codetool.tools.recordings.BodyStore", lambda _: BodyStore(0))
     file, recordings = tmp_path / "r.jsonl", Recordings({})
     calls = [ToolCall("GET", "http://a.test/x", {"n": number}) for number in range(3)]
     for call, body in zip(calls, LONG, strict=True):
