@@ -69,6 +69,28 @@ class Prompt(Protocol):
 
 
 @runtime_checkable
+class ScoringPrompt(Protocol):
+    """Format of the input of a PRM that scores steps one by one: renders a task, a path and a step as messages."""
+
+    def messages(
+        self, task: Task, path: Sequence[Node], step: Step, execution: Execution | None = None
+    ) -> list[dict[str, str]]:
+        """Render the chat messages (`role`, `content`) that ask for the score of `step` after `path`.
+
+        `execution` is the result of the step itself, for a PRM that reads it.
+        """
+        ...
+
+    def prefix_messages(self, task: Task, path: Sequence[Node]) -> list[dict[str, str]]:
+        """Render the messages without the step: the part that all steps after `path` share."""
+        ...
+
+    def with_candidate(self, prefix: Sequence[Mapping[str, str]], k: int, text: str) -> list[dict[str, str]]:
+        """Return the prefix with the text of step k (one-based) appended."""
+        ...
+
+
+@runtime_checkable
 class PolicyOption(Protocol):
     """Settings of a policy."""
 

@@ -14,12 +14,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, InstanceOf, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.errors import ConfigError
 from codetool.http.endpoint import SETTINGS_CONFIG, Endpoint, EndpointConfig
-from codetool.interfaces import ModelServers, ProcessRewardModel
+from codetool.interfaces import ModelServers, ProcessRewardModel, ScoringPrompt
 from codetool.model_types import Precision, Weights
 from codetool.models.locate import (
     ModelFolders,
@@ -36,7 +36,7 @@ from codetool.prm.pairwise import PairwisePRM
 from codetool.prm.pointwise import PointwisePRM
 from codetool.prm.served_scorer import open_served_scorer
 from codetool.prompts import trained_prompt
-from codetool.prompts.prm_prompt import PairwisePRMPrompt, PRMPrompt
+from codetool.prompts.prm_prompt import PairwisePRMPrompt
 from codetool.runs.identity import find_local_model_folder
 from codetool.runs.operational import Checksummed, Operational
 
@@ -65,7 +65,7 @@ class GenerativePRM(EndpointConfig):
     the raw logits of `backend: transformers`."""
     sees_observation: bool
     """Whether a step is scored after it ran, with its output in the prompt; an extension of the method."""
-    prompt: PRMPrompt | PairwisePRMPrompt
+    prompt: InstanceOf[ScoringPrompt] | PairwisePRMPrompt
     """Prompt of the PRM, with one candidate to score or two candidates to compare."""
     precision: Precision
     """Data type of the computation."""
@@ -135,7 +135,7 @@ class GenerativePRM(EndpointConfig):
 
     def find_trainable_model(self) -> ModelFolders:
         """Return the weights that stage=train starts from. Raises ConfigError and MissingError."""
-        if not isinstance(self.prompt, PRMPrompt):
+        if isinstance(self.prompt, PairwisePRMPrompt):
             raise ConfigError(
                 "stage=train trains a PRM that judges steps one by one; prm=pairwise compares two. Choose prm=smollm2 "
                 "or prm=qwen7b: a judge of single steps can compare as well."

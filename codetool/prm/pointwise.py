@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from codetool.interfaces import ScoringPrompt
 from codetool.model_types import Scores
 from codetool.prm.label_scorer import LabelScorer
-from codetool.prompts.prm_prompt import PRMPrompt
 from codetool.types import Execution, Node, Step, Task
 
 
 class PointwisePRM:
     """A PRM that scores one candidate per prompt, as in the paper."""
 
-    def __init__(self, scorer: LabelScorer, prompt: PRMPrompt, *, sees_observation: bool) -> None:
+    def __init__(self, scorer: LabelScorer, prompt: ScoringPrompt, *, sees_observation: bool) -> None:
         """Store the scorer and the prompt; with `sees_observation`, the prompt includes the candidate's output."""
         self.scorer, self._prompt = scorer, prompt
         self.sees_observation = sees_observation

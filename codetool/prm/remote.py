@@ -15,7 +15,16 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any, Self, TypeVar
 
 import httpx
-from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    InstanceOf,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
 
 from codetool.concurrency import gather_or_cancel
@@ -26,7 +35,7 @@ from codetool.http.model_check import make_opening_policy
 from codetool.http.proxies import find_proxy
 from codetool.http.reachability import check_url, reject_secrets_in_url
 from codetool.http.retry import RetriesExhaustedError, RetryPolicy, call_with_retries
-from codetool.interfaces import ModelServers
+from codetool.interfaces import ModelServers, ScoringPrompt
 from codetool.model_types import Scores
 from codetool.prm.remote_responses import (
     TOO_LARGE,
@@ -42,7 +51,6 @@ from codetool.prm.remote_responses import (
 )
 from codetool.prompts import trained_prompt
 from codetool.prompts.messages import Message
-from codetool.prompts.prm_prompt import PRMPrompt
 from codetool.runs.operational import Operational
 from codetool.types import Execution, Node, Step, Task
 
@@ -59,7 +67,7 @@ class RemotePRMConfig:
     """Name of the model on the server, freely chosen; it alone distinguishes the results of different servers."""
     base_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+"), Operational]
     """URL of the server, without `/score` or `/generate`."""
-    prompt: PRMPrompt
+    prompt: InstanceOf[ScoringPrompt]
     """Prompt of the PRM."""
     connect_timeout: Annotated[PositiveFloat, Operational]
     """Maximum time to connect, in seconds."""

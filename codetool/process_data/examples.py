@@ -8,10 +8,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from codetool.interfaces import ScoringPrompt
 from codetool.model_types import ProcessExample
 from codetool.process_data import jsonl_reader
 from codetool.process_data.labels import LabelledStep
-from codetool.prompts.prm_prompt import PRMPrompt
 from codetool.runs import journal
 from codetool.types import Task
 
@@ -34,14 +34,14 @@ def save_examples(path: Path, examples: Iterable[ProcessExample]) -> None:
     journal.atomic_write(path, map(journal.encode_record, lines))
 
 
-def make_process_examples(task: Task, steps: Iterable[LabelledStep], prompt: PRMPrompt) -> list[ProcessExample]:
+def make_process_examples(task: Task, steps: Iterable[LabelledStep], prompt: ScoringPrompt) -> list[ProcessExample]:
     """Return a process example for each labelled step of a task: the step, its labels and the PRM's prompt prefix."""
     prefixes: dict[str, tuple[dict[str, str], ...]] = {}
     return [_make_process_example(task, step, prompt, prefixes) for step in steps]
 
 
 def _make_process_example(
-    task: Task, step: LabelledStep, prompt: PRMPrompt, prefixes: dict[str, tuple[dict[str, str], ...]]
+    task: Task, step: LabelledStep, prompt: ScoringPrompt, prefixes: dict[str, tuple[dict[str, str], ...]]
 ) -> ProcessExample:
     node = step.node
     assert node.step is not None

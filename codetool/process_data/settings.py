@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, PositiveInt
+from pydantic import ConfigDict, Field, InstanceOf, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from codetool.prompts.prm_prompt import PRMPrompt
+from codetool.interfaces import ScoringPrompt
 
 UnitInterval = Annotated[float, Field(gt=0, le=1)]
 
@@ -38,5 +38,5 @@ class LabelingConfig:
     """Whether to drop examples at random until both labels are equally frequent."""
     transcripts: PositiveInt
     """Maximum number of successful paths per task that are written as transcripts to train a policy on."""
-    prompt: PRMPrompt
+    prompt: InstanceOf[ScoringPrompt]
     """Prompt of the PRM; it must be the prompt of the PRM that will be trained on the data."""

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from codetool.interfaces import ScoringPrompt
 from codetool.model_types import ProcessExample
-from codetool.prompts.prm_prompt import PRMPrompt
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class ChatTranscript(Protocol):
 
 
 def build_prm_examples(
-    examples: Iterable[ProcessExample], prompt: PRMPrompt, tokenizer: ChatEncoder, label_field: str
+    examples: Iterable[ProcessExample], prompt: ScoringPrompt, tokenizer: ChatEncoder, label_field: str
 ) -> Iterator[SFTExample]:
     """Yield a training example of a PRM for each process example with a label.
 

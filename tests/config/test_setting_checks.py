@@ -50,7 +50,7 @@ from codetool.interfaces import ExecutorOption
         (["search._target_=nowhere.X"], "search._target_=nowhere.X: cannot be had (No module named"),
         (["policy.prompt._target_=os.system"], "policy.prompt._target_=os.system: is no class"),
         (["policy.prompt._target_=codetool.search.greedy.Greedy"], "is no Prompt: it lacks messages"),
-        (["prm.prompt._target_=codetool.search.greedy.Greedy"], "is no PRMPrompt"),
+        (["prm.prompt._target_=codetool.search.greedy.Greedy"], "is no ScoringPrompt or PairwisePRMPrompt"),
         (["tools.replica._target_=subprocess.Popen"], "is no ToolSource: it lacks answer"),
         (["budget._target_=subprocess.Popen"], "is no class of settings"),
         (["+search._partial_=true"], "search._partial_: is not for CodeTool's settings"),

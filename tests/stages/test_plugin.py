@@ -75,9 +75,12 @@ def test_its_parts_go_through_the_stages(
     assert (outcome.folder / "ticker.txt").read_text().endswith("finished\n")
     assert all(node["cumulative"] == pytest.approx(node["spot"] + node["latent"] - 0.1) for node in nodes)
 
-    assert collect(shop(door, tmp_path, "stage=collect"), CHOICES | {"judge": "none"}, console) == 0
+    words = ("stage=collect", "prm_prompt@collect.prompt=plain")
+    assert collect(shop(door, tmp_path, *words), CHOICES | {"judge": "none"}, console) == 0
     [collected] = (tmp_path / "collect").iterdir()
-    assert {example["executed"] for example in read_lines(collected, "process")} == {True, False}
+    examples = read_lines(collected, "process")
+    assert {example["executed"] for example in examples} == {True, False}
+    assert examples[0]["prefix"][0]["content"].startswith("Does the last step lead to the answer?\nWhat does")
 
     # what a run folder names is imported only because the command adds the package, or because it is installed
     forget_modules(monkeypatch)
@@ -85,10 +88,10 @@ def test_its_parts_go_through_the_stages(
     (outcome.folder / "report.html").unlink()
     assert report(door.compose("stage=report", f"report.folder={outcome.folder}"), CHOICES, console) == 0
     assert (outcome.folder / "report.html").is_file() and "left out" not in capsys.readouterr().err
-    words = (f"outputs={tmp_path}", "logger=none")
-    measured = door.compose("stage=evaluate_prm", "prm=length", f"evaluate_prm.runs=[{collected}]", *words)
+    own = (f"outputs={tmp_path}", "logger=none")
+    measured = door.compose("stage=evaluate_prm", "prm=length", f"evaluate_prm.runs=[{collected}]", *own)
     assert evaluate_prm(measured, CHOICES, console) == 0
-    judged = door.compose("stage=judge", "judge=digits", f"judge_stage.folder={outcome.folder}", *words)
+    judged = door.compose("stage=judge", "judge=digits", f"judge_stage.folder={outcome.folder}", *own)
     assert judge(judged, CHOICES, console) == 0
     [measured_folder], [judged_folder] = (tmp_path / "evaluate_prm").iterdir(), (tmp_path / "judge").iterdir()
     assert measured_folder.name.startswith("film_shop-length-")

@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-from codetool.interfaces import Prompt
+from codetool.interfaces import Prompt, ScoringPrompt
 from codetool.model_types import ProcessExample
 from codetool.process_data.labels import pair_siblings
 from codetool.process_data.rollouts import Rollout
-from codetool.prompts.prm_prompt import PRMPrompt
 from codetool.prompts.step_format import format_stop_marker
 from codetool.types import JSON, Execution, Node
 
@@ -45,7 +44,7 @@ class ReferenceExport:
     name: str
     """Name of the set."""
     policy_prompt: Prompt
-    prm_prompt: PRMPrompt
+    prm_prompt: ScoringPrompt
     estimate: Literal["hard", "soft"]
     """What tells siblings apart."""
     _records: list[JSON] = field(default_factory=list)

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from codetool.config.run_config import RunConfig
 from codetool.errors import ConfigError, MissingError
-from codetool.interfaces import Trainable, TrainablePRM
+from codetool.interfaces import ScoringPrompt, Trainable, TrainablePRM
 from codetool.model_types import ProcessExample
 from codetool.models.chat_template import ChatTokenizer
 from codetool.models.locate import ADAPTERS_FOLDER, ModelFolders
 from codetool.prm.label_tokens import find_label_tokens
 from codetool.process_data import examples as process_examples
 from codetool.process_data import transcripts
-from codetool.prompts.prm_prompt import PRMPrompt
 from codetool.runs.bounded_input import iterate_lines, parse_json
 from codetool.types import Task
 
@@ -215,19 +214,18 @@ def list_task_ids(config: RunConfig) -> tuple[list[str], list[str]]:
     return [each.task_id for each in some], [each.task_id for each in held]
 
 
-def _warn_about_other_prompt(examples: Sequence[ProcessExample], prompt: PRMPrompt) -> None:
+def _warn_about_other_prompt(examples: Sequence[ProcessExample], prompt: ScoringPrompt) -> None:
     """Log a warning if the data were written with another prompt than the PRM's."""
-    [asked] = [
-        message["content"] for message in prompt.prefix_messages(Task("", "", ()), ()) if message["role"] == "system"
-    ]
+    own_messages = prompt.prefix_messages(Task("", "", ()), ())
+    own = {message["content"] for message in own_messages if message["role"] == "system"}
     given = {message["content"] for each in examples[:1] for message in each.prefix if message["role"] == "system"}
-    if given - {asked}:
+    if given - own:
         log.warning(
             "The data have another prompt than the PRM, and it would be asked otherwise than it is trained. Theirs "
             "begins %r, prm.prompt %r. stage=collect writes them anew, without a model: "
             "prm_prompt@collect.prompt=NAME.",
             shorten(given.pop(), 60),
-            shorten(asked, 60),
+            shorten(" ".join(own), 60),
         )
 
 

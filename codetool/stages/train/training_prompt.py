@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from codetool.config.run_config import RunConfig
-from codetool.prompts.prm_prompt import PRMPrompt
+from codetool.interfaces import ScoringPrompt
 from codetool.prompts.trained_prompt import may_have_written
 from codetool.stages.train.train_dataset import FILES, DataFile
 from codetool.types import Task
@@ -22,12 +22,12 @@ def find_training_prompt(config: RunConfig, sources: Sequence[DataFile]) -> obje
     first_lines = [_read_first_line(source.path, FILES[target]) for source in sources if source.use == "files"]
     if target == "policy":
         return prompt if all(may_have_written(prompt, [line.get("messages", [])]) for line in first_lines) else None
-    if not isinstance(prompt, PRMPrompt):
+    if not isinstance(prompt, ScoringPrompt):
         return None
     return prompt if all(_uses_prompt(prompt, line.get("prefix", [])) for line in first_lines) else None
 
 
-def _uses_prompt(prompt: PRMPrompt, prefix: Sequence[Mapping[str, str]]) -> bool:
+def _uses_prompt(prompt: ScoringPrompt, prefix: Sequence[Mapping[str, str]]) -> bool:
     """Return whether the messages that a PRM reads before a step have this prompt's system message."""
     return _list_system_messages(prompt.prefix_messages(Task("", "", ()), ())) == _list_system_messages(prefix)
 

@@ -10,12 +10,11 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, InstanceOf, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from codetool.interfaces import ModelServers
+from codetool.interfaces import ModelServers, ScoringPrompt
 from codetool.model_types import Scores
 from codetool.models.locate import ModelFolders
 from codetool.prm.label_scorer import LabelScores
 from codetool.prm.pointwise import PointwisePRM
-from codetool.prompts.prm_prompt import PRMPrompt
 from codetool.runs.operational import Operational
 from codetool.types import Execution, Node, Step, Task
 
@@ -76,7 +75,7 @@ class ShopPRM:
     """Folder of an adapter that stage=train has made; None for the model as it is."""
     labels: tuple[str, str]
     """Words for high and for low potential, each one token."""
-    prompt: InstanceOf[PRMPrompt]
+    prompt: InstanceOf[ScoringPrompt]
     """Format of its input."""
 
     @property
