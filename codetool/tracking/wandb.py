@@ -13,6 +13,7 @@ import logging
 import os
 import re
 import shlex
+import shutil
 import time
 import uuid
 from collections.abc import Mapping
@@ -80,17 +81,23 @@ class WandBRun:
         self._writer: WandbProcess | None = None
         self._uploader: WandbProcess | None = None
         self._address: str | None = None
+        self._has_failed = False
         self._looks_for_upload = run.upload and self._mode not in ("offline", "dryrun")
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Log a point of the curves. Does not wait for W&B."""
-        if self._mode == "disabled":
+        if self._mode == "disabled" or self._has_failed:
             return
-        self._start_writer().send({"point": {**values, self._run.axis: step}})
-        if self._looks_for_upload:
-            self._start_uploader()
-        elif self._address is None and self._uploader is not None:
-            self._announce(self._uploader)
+        try:
+            self._start_writer().send({"point": {**values, self._run.axis: step}})
+            if self._looks_for_upload:
+                self._start_uploader()
+            elif self._address is None and self._uploader is not None:
+                self._announce(self._uploader)
+        except Exception as problem:  # Lightning calls this too, and no problem of W&B may end a training
+            log.debug("W&B", exc_info=True)
+            log.warning("W&B: logs no more curves (%s).", problem)
+            self._has_failed = True
 
     def finish(self, content: RunContent) -> SyncStatus | None:
         """Log the result if it has changed, and upload the run if possible. Returns None if W&B is disabled."""
@@ -188,7 +195,7 @@ class WandBRun:
         output = self._start_writer().finish({"result": result}, WRITE_SECONDS)
         status = read_status(self._folder)
         if status.get("session") != self._session or self._writer is None or self._writer.return_code != 0:
-            raise WandbError(f"wandb said: {output[-300:]}")
+            raise WandbError(f"wandb said: {output.splitlines()[-1][-300:] if output else 'nothing'}")
         write_status(self._folder, status | {"digest": digest})
 
     def _sync_if_possible(self) -> SyncStatus:
@@ -211,6 +218,7 @@ class WandBRun:
                 f"W&B: {problem}. Nothing is lost; upload it {later}", is_warning=True, offline_folder=self._folder
             )
         write_status(self._folder, status | {"address": address})
+        shutil.rmtree(self._folder / "staged", ignore_errors=True)  # copies of the files that are uploaded now
         return SyncStatus(f"W&B: {address}")
 
     def _upload(self) -> str | None:
@@ -224,7 +232,7 @@ class WandBRun:
             self._uploader = WandbProcess(self._folder, "sync", folder, environment=SYNC_RETRIES)
             output = self._uploader.wait(self._settings.upload_timeout)
         if list_offline_runs(self._folder, unsynced=True):
-            raise WandbError(f"the upload failed, {output[-200:]}")
+            raise WandbError(f"the upload failed, {' '.join(output.split())[-200:]}")
         match = RUN_ADDRESS.search(output)
         return match.group() if match else None
 

@@ -66,9 +66,9 @@ class WandbProcess:
         return self._process.poll()
 
     def read_output(self) -> str:
-        """Read what the process has printed so far, on one line."""
+        """Read what the process has printed so far."""
         try:
-            return " ".join(self._output_file.read_text(errors="replace").split())
+            return self._output_file.read_text(errors="replace").strip()
         except OSError:
             return ""
 

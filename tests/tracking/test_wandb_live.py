@@ -205,6 +205,17 @@ def test_system_metrics_are_those_of_the_run(folder: Path, monkeypatch: pytest.M
     assert measured["proc.memory.rssMB"] == pytest.approx(rss, rel=0.5)
 
 
+def test_a_folder_that_cannot_be_written_costs_a_line_and_no_training(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "wandb").write_text("a file")
+    logger = start(folder).to_lightning()
+    logger.log_metrics({"loss": 1.0}, step=1)
+    logger.log_metrics({"loss": 1.0}, step=2)
+    [message] = caplog.messages
+    assert message.startswith("W&B: logs no more curves") and "wandb" in message
+
+
 def test_an_offline_run_that_holds_nothing_does_not_stop_the_others(folder: Path) -> None:
     empty = folder / "wandb" / f"offline-run-20200101_000000-{folder.name}"
     empty.mkdir(parents=True)
