@@ -43,6 +43,8 @@ SYNC_RETRIES = {
     "WANDB_HTTP_TIMEOUT": "10",
 }  # fmt: skip
 """Settings of an upload at the end, which somebody waits for; one during a run keeps trying."""
+LAST_UPLOAD_SECONDS = 3.0
+"""Time for the upload of the last points of a run without a result; with a server that answers it takes one second."""
 RUN_ADDRESS = re.compile(r"https?://\S+/runs/[^\s/]+")
 ANNOUNCE_SECONDS = 1.0
 """Time between two looks at what an upload has printed, until it has named the address of the run."""
@@ -119,6 +121,8 @@ class WandBRun:
         try:
             if self._writer is not None:
                 self._writer.finish({"exit_code": exit_code}, STOP_SECONDS)
+            if self._uploader is not None:
+                self._uploader.wait(LAST_UPLOAD_SECONDS)
         except WandbError:
             log.debug("W&B", exc_info=True)
         finally:

@@ -136,6 +136,24 @@ def test_points_reach_the_server_while_the_run_goes_on(
 
 
 @pytest.mark.slow
+def test_the_last_points_of_a_stopped_run_reach_the_server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    with wandb_server() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        run = start(folder)
+
+        def log_one_more() -> bool:
+            run.log({"train/loss": 0.0}, 1)
+            return any("file_stream" in path for path, _ in server.requests)
+
+        wait_for(log_one_more)
+        log(run, range(2, 5))
+        run.stop(255)
+        assert steps([server.history[number] for number in sorted(server.history)])[-3:] == [2, 3, 4]
+        assert '"exitcode":255' in server.requests[-1][1]
+
+
+@pytest.mark.slow
 def test_a_server_that_dies_during_the_run_costs_one_warning(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     with wandb_server() as server:
