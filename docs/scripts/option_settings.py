@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -17,6 +17,8 @@ from codetool.config.run_config import RunConfig
 from codetool.runs.identity import read_field_hints
 
 HERE = "_here_"
+OWN_PREFIXES = ("codetool.", "hydra_plugins.")
+"""Modules whose classes annotate their settings. The arguments of libraries' classes are described by the libraries."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,9 @@ class Option:
 
 
 def list_groups() -> list[str]:
-    """Return the groups of options in alphabetical order."""
-    return sorted({file.parent.name for file in CONF.glob("*/*.yaml")})
+    """Return the groups of options in alphabetical order; a nested one has a slash, `hydra/sweeper`."""
+    folders = {file.parent.relative_to(CONF).as_posix() for file in CONF.rglob("*.yaml")}
+    return sorted(folders - {"."})
 
 
 def read_group(group: str) -> list[Option]:
@@ -71,12 +74,17 @@ def read_option(group: str, name: str) -> Option:
     """Return an option with the settings that it takes from others. Its own settings come first."""
     text = (CONF / group / f"{name}.yaml").read_text(encoding="utf-8")
     header = yaml_comments.read_header(text)[0]
-    package = next((line.split()[-1] for line in header if line.startswith("@package ")), group)
+    package = next((line.split()[-1] for line in header if line.startswith("@package ")), group.replace("/", "."))
     own = yaml.safe_load(text) or {}
-    rows = {row.name: row for row in _read_rows(text, _find_hints(group, name), own)}
+    unhashed = _find_unhashed(group, name)
+    own_rows = _read_rows(text, _find_hints(group, name), own, _find_library(group, name))
+    rows = {row.name: replace(row, operational=row.operational or unhashed(row.name)) for row in own_rows}
     choices: dict[str, str] = {}
     for entry, option in _list_defaults(own):
         place = entry.removeprefix("override ").lstrip("/")
+        if entry and not entry.startswith(("/", "override ")):  # relative: a group inside this one
+            choices[f"{group}/{place}"] = option
+            continue
         if place and not place.endswith(f"@{HERE}"):
             choices[place] = option
             continue
@@ -136,10 +144,28 @@ def _find_hints(group: str, name: str) -> Mapping[str, Any]:
     if "@package _global_" in file.read_text(encoding="utf-8"):
         return read_field_hints(RunConfig)
     if target := content.get("_target_"):
-        return setting_types.find_hints(target)
+        return setting_types.find_hints(target) if str(target).startswith(OWN_PREFIXES) else {}
     parents = [option for place, option in _list_defaults(content) if not place and "@" not in option]
     users = [] if parents else [_find_user(group)]
     return next((_find_hints(group, parent) for parent in parents), next((_find_hints(*u) for u in users if u), {}))
+
+
+def _find_unhashed(group: str, name: str) -> Callable[[str], bool]:
+    """Return whether `_operational_` of an option, or of one that it extends, names a setting; `true` names all."""
+    content = yaml.safe_load((CONF / group / f"{name}.yaml").read_text(encoding="utf-8")) or {}
+    names = content.get("_operational_", [])
+    parents = [option for place, option in _list_defaults(content) if not place and "@" not in option]
+    inherited = [_find_unhashed(group, parent) for parent in parents]
+    return lambda setting: names is True or setting in (names or ()) or any(known(setting) for known in inherited)
+
+
+def _find_library(group: str, name: str) -> str | None:
+    """Return the name of the library's class whose arguments an option sets, None for a class of this package."""
+    content = yaml.safe_load((CONF / group / f"{name}.yaml").read_text(encoding="utf-8")) or {}
+    if target := content.get("_target_"):
+        return None if str(target).startswith(OWN_PREFIXES) else str(target).rpartition(".")[2]
+    parents = [option for place, option in _list_defaults(content) if not place and "@" not in option]
+    return next((_find_library(group, parent) for parent in parents), None)
 
 
 def _find_user(group: str) -> tuple[str, str] | None:
@@ -151,12 +177,15 @@ def _find_user(group: str) -> tuple[str, str] | None:
     return None
 
 
-def _read_rows(text: str, hints: Mapping[str, Any], content: Mapping[str, Any]) -> Iterator[Row]:
-    content = content or yaml.safe_load(text)
+def _read_rows(
+    text: str, hints: Mapping[str, Any], content: Mapping[str, Any], library: str | None = None
+) -> Iterator[Row]:
+    content = content or yaml.safe_load(text) or {}
     for setting in yaml_comments.read_settings(text):
         hint = _find_hint(setting.path, hints, content)
-        kind = setting_types.describe_type(hint) if hint is not None else "settings"
-        is_operational = hint is not None and setting_types.is_operational(hint)
+        kind = setting_types.describe_type(hint) if hint is not None else setting_types.describe_value(setting.default)
+        kind = f"as in `{library}`" if library else kind
+        is_operational = setting_types.is_operational(hint)
         yield Row(".".join(setting.path), setting.default, setting.comment, kind, is_operational)
 
 

@@ -8,6 +8,7 @@ from dataclasses import is_dataclass
 from pydoc import locate
 from typing import Any
 
+import yaml
 from pydantic import PydanticUserError, TypeAdapter
 
 from codetool.runs.identity import find_mark, read_field_hints
@@ -43,11 +44,20 @@ def is_operational(hint: Any) -> bool:
 
 def describe_type(hint: Any) -> str:
     """Describe an annotation: `integer ≥ 1`, `a, b or null`; `settings` for what has no simple form."""
+    if hint is None:
+        return "settings"
     try:
         schema = TypeAdapter(hint).json_schema()
     except (PydanticUserError, TypeError):
         return "settings"
     return " or ".join(dict.fromkeys(_describe(schema, schema.get("$defs", {}))))
+
+
+def describe_value(text: str | None) -> str:
+    """Describe the type of a default where nothing annotates the setting; `settings` for null and for blocks."""
+    value = yaml.safe_load(text or "null") if text not in ("|", ">", "???") else ""
+    names = {bool: "true or false", int: "integer", float: "number", str: "text", list: "list"}
+    return names.get(type(value), "settings")
 
 
 def _describe(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> list[str]:

@@ -32,7 +32,12 @@ folder. "(text)" stands for a value of several lines, such as a prompt; it is pr
 def make_pages() -> dict[str, str]:
     """Return the pages by file name without its ending, with their Markdown."""
     pages = {"index": _format_index(), COMMON: _format_common()}
-    return pages | {group: _format_group(group) for group in list_groups()}
+    return pages | {name_page(group): _format_group(group) for group in list_groups()}
+
+
+def name_page(group: str) -> str:
+    """Return the name of a group's page."""
+    return group.replace("/", "_")
 
 
 def _format_index() -> str:
@@ -49,7 +54,7 @@ def _format_index() -> str:
         "| --- | --- |",
     ]
     lines += [
-        f"| [`{group}`]({group}.md) | {', '.join(f'[`{o.name}`]({group}.md#{o.name})' for o in read_group(group))} |"
+        f"| [`{group}`]({name_page(group)}.md) | {', '.join(_link(group, each.name) for each in read_group(group))} |"
         for group in list_groups()
     ]
     return "\n".join([*lines, ""])
@@ -89,7 +94,11 @@ def _describe_place(group: str, options: Sequence[Option]) -> Iterator[str]:
         yield f"Choose an option with `{group}={example}`."
     readers = [option.name for option in read_group("stage") if group in read_stage_names(option.name)]
     if readers and len(readers) < len(read_group("stage")):
-        yield f"Stages that read it: {', '.join(f'[`{name}`](stage.md#{name})' for name in readers)}."
+        yield f"Stages that read it: {', '.join(_link('stage', name) for name in readers)}."
+
+
+def _link(group: str, option: str, text: str = "") -> str:
+    return f"[`{text or option}`]({name_page(group)}.md#{option})"
 
 
 def _format_header(option: Option) -> Iterator[str]:
@@ -111,7 +120,7 @@ def _format_choices(option: Option) -> list[str]:
     links = []
     for entry, name in option.choices:
         group = entry.partition("@")[0]
-        links.append(f"[`{entry.replace('_global_.', '')}={name}`]({group}.md#{name})")
+        links.append(_link(group, name, f"{entry.replace('_global_.', '')}={name}"))
     return [f"It chooses {', '.join(links)}.", ""]
 
 
@@ -119,12 +128,12 @@ def _format_table(rows: Sequence[Row], package: str) -> Iterator[str]:
     yield HEAD
     for row in rows:
         name = f"{package}.{row.name}" if package else row.name
-        kind = row.type if row.type != "settings" else _map_types().get(name, "settings")
+        kind = row.type if package else _map_types().get(name, row.type)
         kind, default = ("", "") if row.default is None else (kind, _format_default(row.default))
         comment = _escape(row.comment)
         if row.origin:
             group, _, option = row.origin.partition("=")
-            comment += f" (from [`{row.origin}`]({group}.md#{option}))"
+            comment += f" (from {_link(group, option, row.origin)})"
         yield f"| `{name}`{f' {UNHASHED}' if row.operational else ''} | {default} | {kind} | {comment} |"
 
 

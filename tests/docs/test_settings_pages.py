@@ -6,13 +6,15 @@ import dataclasses
 import re
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from pydoc import locate
 from typing import Any
 
+import option_settings
 import pytest
 import yaml
 from option_settings import list_groups, read_common_settings, read_group
-from settings_pages import COMMON, make_pages
+from settings_pages import COMMON, make_pages, name_page
 from yaml_comments import read_settings
 
 from codetool.config.config_sources import CONF
@@ -43,13 +45,15 @@ def test_every_value_of_a_file_has_a_line_in_the_section_of_its_option(file: Any
     if file.parent == CONF:
         text = pages()[COMMON]
     else:
-        [text] = re.findall(rf"(?ms)\{{#{file.stem}}}$(.*?)(?=^## |\Z)", pages()[file.parent.name])
+        [text] = re.findall(
+            rf"(?ms)\{{#{file.stem}}}$(.*?)(?=^## |\Z)", pages()[name_page(file.parent.relative_to(CONF).as_posix())]
+        )
     assert not [name for name in names if not re.search(rf"(?m)^\| `(?:[\w.]+\.)?{re.escape(name)}`", text)]
 
 
 @pytest.mark.parametrize("group", [*list_groups(), COMMON])
 def test_every_line_has_a_default_a_type_and_a_meaning(group: str) -> None:
-    lines = [line for line in pages()[group].splitlines() if line.startswith("| `")]
+    lines = [line for line in pages()[name_page(group)].splitlines() if line.startswith("| `")]
     cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines]
     assert not [row for row in cells if len(row) != 4]
     assert not [row for row in cells if row[1].strip() and not (row[2].strip() and row[3].strip())]
@@ -88,4 +92,18 @@ def test_comments_that_go_on_and_those_above_are_read_and_texts_are_left_out() -
     assert found == [
         (("a",), "1", "first and second"), (("b",), None, "above"), (("b", "c.d"), "x", "of c"),
         (("text",), "|", ""), (("f",), "[1]", ""),
+    ]  # fmt: skip
+
+
+def test_arguments_of_a_library_and_lists_of_unhashed_settings_are_told(tmp_path: Path, monkeypatch: Any) -> None:
+    (tmp_path / "trainer").mkdir()
+    (tmp_path / "trainer/one.yaml").write_text(
+        "_target_: lab.Trainer\n_operational_: [devices]\ndevices: 1  # how many\n"
+    )
+    (tmp_path / "trainer/two.yaml").write_text("defaults: [one, _self_]\ndevices: 2  # how many\nsteps: 3  # of them\n")
+    monkeypatch.setattr(option_settings, "CONF", tmp_path)
+    rows = option_settings.read_option("trainer", "two").rows
+    option_settings.read_option.cache_clear()
+    assert [(row.name, row.type, row.operational) for row in rows] == [
+        ("devices", "as in `Trainer`", True), ("steps", "as in `Trainer`", False),
     ]  # fmt: skip
