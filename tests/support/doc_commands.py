@@ -32,13 +32,15 @@ class Command:
 
     @property
     def program(self) -> str:
-        """`codetool` for `python run.py` and for `codetool`, else the first word: `pip`, `experiments/x.py`."""
-        if self.words[0] == "python":
-            return "codetool" if self.words[1] == "run.py" else self.words[1]
-        return self.words[0]
+        """`codetool` for whatever starts `run.py`, else the first word: `pip`, `experiments/x.py`."""
+        if "run.py" in self.words:
+            return "codetool"
+        return self.words[1] if self.words[0] == "python" else self.words[0]
 
     @property
     def arguments(self) -> tuple[str, ...]:
+        if "run.py" in self.words:
+            return self.words[self.words.index("run.py") + 1 :]
         return self.words[2 if self.words[0] == "python" else 1 :]
 
     def __str__(self) -> str:
