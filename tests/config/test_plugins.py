@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from plugin_doors import DOORS, PACKAGE, PLUGIN, SEARCH_PATH, forget_modules, write_metadata
 
 from codetool.config.help import format_help
+from codetool.config.invocation import list_added_words
 from codetool.config.overrides import compose_all
 from codetool.config.plugins import describe_broken_plugins, is_declared, list_plugins, make_importable
 from codetool.config.run_config import validate
@@ -128,6 +129,7 @@ def test_classes_are_declared_by_the_command_or_by_the_installation(
     door.compose("search=widest")
     door.set_hydra_config()
     assert is_declared("film_shop.search.Widest") and is_declared("codetool.search.beam.Beam")
+    assert list_added_words() == [*(f"--config-dir={folder}" for folder in door.flags[1:]), *door.words]
     assert not any(map(is_declared, ("os.system", "codetools.X", "tests.X", "nowhere.X", "json.tool.X")))
 
 

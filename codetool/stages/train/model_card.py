@@ -40,11 +40,15 @@ def _get_model_name(config: RunConfig) -> str:
 
 
 def format_usage(config: RunConfig, choices: Mapping[str, str], overrides: Sequence[str], folder: Path) -> str:
-    """Return the overrides that use the trained model in a folder, quoted for a shell."""
+    """Return the words that use the trained model in a folder, quoted for a shell.
+
+    They begin with those of `overrides` that add folders of options, which the words after them may need.
+    """
     target = config.train.target
     own = (f"{target}.", f"prm_prompt@{target}.", f"policy_prompt@{target}.")
     more = [override for override in overrides if override.startswith(own) and get_key(override) != f"{target}.path"]
-    return shlex.join([f"{target}={choices[target]}", f"{target}.path={folder}", *more])
+    added = [override for override in overrides if override.startswith(("--config-dir", "hydra.searchpath"))]
+    return shlex.join([*added, f"{target}={choices[target]}", f"{target}.path={folder}", *more])
 
 
 def collect_metrics(folder: Path, counts: Mapping[str, int]) -> dict[str, Any]:

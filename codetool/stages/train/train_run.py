@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from codetool.config.invocation import list_added_words
 from codetool.config.run_config import RunConfig
 from codetool.errors import ConfigError
 from codetool.models.locate import ModelFolders, compute_checksum
@@ -74,7 +75,7 @@ def check_run(config: RunConfig, choices: Mapping[str, str], console: Console) -
     checksums[config.train.target] = base_model.checksum()
     if (start := train_dataset.find_initial_adapter(config)) is not None:
         checksums["tuning.init_adapter"] = compute_checksum(start)
-    overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+    overrides = [*list_added_words(), *HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
     trainer = _check_trainer(config)
     return TrainRun(config, choices, overrides, base_model, start, labels, sources, trainer, checksums, console)
 
