@@ -19,7 +19,8 @@ from codetool.tracking.run_content import RunInfo
 
 LEFT_OUT = ("logger", "dry_run", "fresh")
 """Settings that say nothing about a run's result."""
-TARGET_KEY = "_target_"
+LIST_CHOICE = str(None)
+"""What Hydra has as the choice of a group of which a list of options is chosen."""
 
 
 def get_run_config(run: RunInfo) -> dict[str, Any]:
@@ -44,15 +45,18 @@ def read_run_config(folder: Path, choices: Mapping[str, str]) -> dict[str, Any]:
         **checksums,
         "code": [asdict(code) for code in run_provenance.codes],
         **dict(_flatten(settings, "")),
-        **{place.replace(".", "/"): option for place, option in chosen.items() if _is_block(settings, place)},
+        **dict(_name_options(settings, chosen)),
     }
 
 
-def _is_block(settings: Any, place: str) -> bool:
-    """Return whether the settings hold a block of settings at a place such as `policy.prompt`."""
-    for name in place.split("."):
-        settings = settings.get(name) if isinstance(settings, Mapping) else None
-    return isinstance(settings, Mapping)
+def _name_options(settings: Mapping[str, Any], chosen: Mapping[str, str]) -> Iterator[tuple[str, str | list[str]]]:
+    """Yield the chosen option of each block of settings by its path; of a group that takes several, their list."""
+    for place, option in chosen.items():
+        block: Any = settings
+        for name in place.split("."):
+            block = block.get(name) if isinstance(block, Mapping) else None
+        if isinstance(block, Mapping):
+            yield place.replace(".", "/"), list(block) if option == LIST_CHOICE else option
 
 
 def _flatten(settings: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -60,5 +64,5 @@ def _flatten(settings: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, An
     for name, value in settings.items():
         if isinstance(value, Mapping) and value:
             yield from _flatten(value, f"{prefix}{name}/")
-        elif name not in (TARGET_KEY, "_operational_"):
+        elif not (name.startswith("_") and name.endswith("_")):  # `_target_` and the like
             yield f"{prefix}{name}", value

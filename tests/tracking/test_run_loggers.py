@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 import tiny_models
+import yaml
+from provenances import write_provenance
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from training_jobs import config, job, lines, process_file
 
 from codetool.config.overrides import compose_all, validate_all
 from codetool.errors import ConfigError
+from codetool.tracking.run_config_values import read_run_config
 from codetool.tracking.run_content import RunContent, RunInfo
 from codetool.tracking.run_loggers import RunLoggers, start_run_loggers
 from codetool.training.run_training import run_training
@@ -170,3 +173,27 @@ def test_a_logger_that_cannot_start_is_left_out(tmp_path: Path, caplog: pytest.L
     assert [record.getMessage() for record in caplog.records] == [
         "logger=unable: logs nothing (RuntimeError: no network)."
     ]
+
+
+def test_the_configuration_of_a_run_is_flat_and_names_the_chosen_options(tmp_path: Path) -> None:
+    settings = {
+        "seed": 3,
+        "search": {"_target_": "x.Beam", "width": 2},
+        "prm": {"_target_": "x.NoPRM"},
+        "policy": {"temperature": 0.5, "prompt": {"text": "a"}},
+        "callback": {"checkpoint": {"mode": "min"}, "mine": {"n": 1}},
+        "logger": {"csv": {}},
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
+    write_provenance(tmp_path, {"prm": "ab12"})
+    choices = {
+        "search": "beam", "prm": "none", "policy": "openai", "sampling@policy": "nucleus", "callback": "None",
+        "policy_prompt@policy.prompt": "react", "logger": "csv", "hydra/launcher": "basic", "judge": "none",
+    }  # fmt: skip
+    config = read_run_config(tmp_path, choices)
+    assert config.pop("code") and config.pop("codetool")
+    assert config == {
+        "sha256/prm": "ab12", "seed": 3, "search": "beam", "search/width": 2, "prm": "none", "policy": "openai",
+        "policy/temperature": 0.5, "policy/prompt": "react", "policy/prompt/text": "a",
+        "callback": ["checkpoint", "mine"], "callback/checkpoint/mode": "min", "callback/mine/n": 1,
+    }  # fmt: skip
