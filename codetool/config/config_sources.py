@@ -28,7 +28,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig
 
 import codetool
-from codetool.config.plugins import CORE_PROVIDERS, list_plugins, make_importable
+from codetool.config.plugins import CORE_PROVIDERS, list_plugins, locate_top_level, make_importable
 from codetool.config.setting_checks import escape_control
 from codetool.errors import ConfigError
 from codetool.runs.bounded_input import TooLargeError, parse_yaml, read_text
@@ -104,7 +104,10 @@ def _check_source(source: ConfigSource) -> None:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise ConfigError(f"{shown} cannot be had ({escape_control(reason)})") from error
     if not available and source.provider == ADDED_PROVIDER:
-        raise ConfigError(f"{shown} is no folder of options. {SEARCH_PATH_USAGE}")
+        package = source.path.partition(".")[0]
+        missing = source.scheme() == "pkg" and package and not locate_top_level(package)
+        reason = f": no package {escape_control(package)} is installed" if missing else ""
+        raise ConfigError(f"{shown} is no folder of options{reason}. {SEARCH_PATH_USAGE}")
     if available and (folder := find_folder(source.scheme(), source.path)):
         if source.provider == ADDED_PROVIDER and source.scheme() == "file":
             make_importable(folder)

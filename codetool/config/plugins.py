@@ -60,11 +60,11 @@ def _describe_entry(entry: EntryPoint) -> Plugin:
 def _find_package_folder(package: str) -> Path | None:
     """Return the folder of a package without importing it; None if there is no such folder."""
     top_level, *parts = package.split(".")
-    folders = (Path(location, *parts) for location in _locate_top_level(top_level))
+    folders = (Path(location, *parts) for location in locate_top_level(top_level))
     return next(filter(Path.is_dir, folders), None)
 
 
-def _locate_top_level(name: str) -> list[str]:
+def locate_top_level(name: str) -> list[str]:
     """Return the folders of a top-level package, or the file of a module, without importing it; empty without one."""
     try:
         spec = importlib.util.find_spec(name)
@@ -122,4 +122,4 @@ def is_declared(target: str) -> bool:
     if top_level in {source.path.partition(".")[0] for source in added if source.schema == "pkg"}:
         return True
     import_folders = {find_import_folder(Path(source.path)) for source in added if source.schema == "file"}
-    return any(Path(location).resolve().parent in import_folders for location in _locate_top_level(top_level))
+    return any(Path(location).resolve().parent in import_folders for location in locate_top_level(top_level))

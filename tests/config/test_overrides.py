@@ -106,7 +106,7 @@ def test_options_of_an_added_folder_are_known_as_ours_are(plugin: Path, way: str
 @pytest.mark.parametrize(
     ("words", "flags", "expected"),
     [
-        (["hydra.searchpath=[pkg://nowhere.conf]"], [], "pkg://nowhere.conf is no folder of options"),
+        (["hydra.searchpath=[pkg://nowhere.conf]"], [], "pkg://nowhere.conf is no folder of options: no package "),
         (["hydra.searchpath=[/nowhere]", "search=beam"], [], "/nowhere is no folder of options"),
         (["hydra.searchpath=x"], [], "hydra.searchpath=x: "),
         (["hydra.searchpath=\x1b[31m"], [], r"hydra.searchpath=\x1b[31m: "),
