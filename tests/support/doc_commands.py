@@ -8,10 +8,12 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+LAB = "my_lab"
+"""Folder into which the pages write parts of a reader's own."""
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NOT_RUN = re.compile(r"\s*<!-- not run: (?P<reason>.+?) -->\s*")
 ASSIGNMENT = re.compile(r"[A-Z_]+=.*")
@@ -32,16 +34,21 @@ class Command:
 
     @property
     def program(self) -> str:
-        """`codetool` for whatever starts `run.py`, else the first word: `pip`, `experiments/x.py`."""
+        """`codetool` for whatever starts `run.py`, else the first word: `pip`, `pytest`, `experiments/x.py`."""
         if "run.py" in self.words:
             return "codetool"
-        return self.words[1] if self.words[0] == "python" else self.words[0]
+        words = [word for word in self.words[:3] if word not in ("python", "-m")]
+        return words[0]
 
     @property
     def arguments(self) -> tuple[str, ...]:
         if "run.py" in self.words:
             return self.words[self.words.index("run.py") + 1 :]
         return self.words[2 if self.words[0] == "python" else 1 :]
+
+    def replace(self, old: str, new: str) -> Command:
+        """The command with a text replaced in all its words."""
+        return replace(self, words=tuple(word.replace(old, new) for word in self.words))
 
     def __str__(self) -> str:
         return f"{self.page.relative_to(ROOT)}:{self.line}: {shlex.join(self.words)}"

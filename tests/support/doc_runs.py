@@ -8,9 +8,11 @@ import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from chat_server import ChatServer
-from doc_commands import Command
+from chat_server import ChatServer, Reply, chat
+from doc_commands import LAB, Command
+from scripted_policy import ScriptedPolicy
 from warm_process import WarmProcess
 
 SMALL = {
@@ -28,6 +30,16 @@ SMALL = {
 PRINTING = {"--help", "--version", "--cfg"}
 SERVERS = ("serve_prm", "serve_tools")
 TIMEOUT = 120.0
+
+
+class PagePolicy(ScriptedPolicy):
+    """The scripted policy, with one step for questions of parts that a page begins."""
+
+    async def __call__(self, body: dict[str, Any]) -> Reply:
+        if any(query in body["messages"][0]["content"] for query in self.programs):
+            return await super().__call__(body)
+        step = "##Step 1: answer\nPython Code:\n```python\nprint(12)\n```\n[All Finished]\n"
+        return chat(*[step] * body.get("n", 1))
 
 
 @dataclass(frozen=True)
@@ -52,7 +64,7 @@ class PageRun:
 
     def make_words(self, command: Command) -> list[str]:
         """The words of a command with names of the page replaced by what is there, and with small limits."""
-        words = [self._fill_in(word) for word in command.arguments]
+        words = [self._fill_in(word) for word in command.replace(LAB, str(self.outputs.parent / LAB)).arguments]
         if PRINTING & set(words) or words[:1] == ["new"]:
             return words
         stage = next((word.partition("=")[2] for word in words if word.startswith("stage=")), "evaluate")
