@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,6 +112,11 @@ def write_chart(chart: Chart, folder: Path, name: str, formats: Iterable[FigureF
 
 def render(chart: Chart, format_: FigureFormat = "svg") -> bytes:
     """Return the content of the chart's file in a format."""
+    return render_figure(lambda: draw(chart), format_)
+
+
+def render_figure(draw_figure: Callable[[], Figure], format_: FigureFormat = "svg") -> bytes:
+    """Return the content of the file of a figure, which is drawn in the style of all charts."""
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns of its caches, which no user has to know
     from matplotlib import rc_context
 
@@ -122,7 +127,7 @@ def render(chart: Chart, format_: FigureFormat = "svg") -> bytes:
     }
     content = io.BytesIO()
     with rc_context(STYLE):  # type: ignore[arg-type]
-        draw(chart).savefig(content, format=format_, metadata=metadata[format_])
+        draw_figure().savefig(content, format=format_, metadata=metadata[format_])
     return content.getvalue()
 
 
@@ -198,8 +203,12 @@ def _scale_horizontally(axes: Axes, chart: Chart) -> None:
 def _scale_vertically(axes: Axes, chart: Chart) -> None:
     from matplotlib.ticker import FuncFormatter
 
-    format_ = (lambda value, _: f"{100 * value:g} %") if chart.share else (lambda value, _: f"{value:,g}")
-    axes.yaxis.set_major_formatter(FuncFormatter(format_))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_axis_value(value, chart.share)))
     if chart.share:
         low, high = axes.get_ylim()
         axes.set_ylim(max(low, -0.02), min(high, 1.02))
+
+
+def format_axis_value(value: float, share: bool) -> str:
+    """Return a value as an axis names it: a share in percent, another with commas between thousands."""
+    return f"{100 * value:.4g} %" if share else f"{value:,g}"
