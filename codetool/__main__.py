@@ -202,6 +202,7 @@ def _check_outputs(folders: set[Path]) -> None:
 def _load_stages() -> dict[str, Stage]:
     """Import the function of each option of the group `stage`."""
     from codetool.stages.collect.collect import collect
+    from codetool.stages.dashboard.dashboard import dashboard
     from codetool.stages.evaluate.run import run
     from codetool.stages.evaluate_prm.evaluate_prm import evaluate_prm
     from codetool.stages.judge.judge import judge
@@ -222,6 +223,7 @@ def _load_stages() -> dict[str, Stage]:
         "serve_prm": serve_prm,
         "serve_tools": serve_tools,
         "report": report,
+        "dashboard": dashboard,
     }
 
 

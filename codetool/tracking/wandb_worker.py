@@ -1,8 +1,9 @@
-"""Subprocesses that write and upload a W&B run. This is the only module that imports wandb.
+"""Subprocesses that write and upload a W&B run. This and `wandb_dashboard` are the only modules that import wandb.
 
     ... wandb_worker write FOLDER                           write an offline run below FOLDER/wandb
     ... wandb_worker upload OFFLINE_RUN BASE_URL SECONDS    upload an offline run while it is being written
     ... wandb_worker sync FOLDER                            upload the offline runs of a folder `wandb`
+    ... wandb_worker dashboard RESULT                       build a workspace and a report, and save them if asked to
 
 `write` reads lines of JSON: first the run, then any number of points, at last the result. If its input ends before the
 result, because the process at the other end has stopped or died, it ends the run properly. A run of which there is an
@@ -27,6 +28,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from codetool.tracking import wandb_dashboard
 from codetool.tracking.wandb_folder import LOCK_FILE, list_offline_runs, write_status
 from codetool.tracking.wandb_log_file import cut_torn_record
 from codetool.tracking.wandb_server import WandbError, check_server, find_api_key
@@ -221,6 +223,8 @@ def main() -> None:
     try:
         if action == "upload":
             upload(Path(arguments[0]), arguments[1], float(arguments[2]))
+        elif action == "dashboard":
+            wandb_dashboard.build_or_exit(_read_line(), Path(arguments[0]))
         else:
             _sync(Path(arguments[0]))
     except WandbError as error:

@@ -88,11 +88,11 @@ class PageRun:
 
     def _fill_in(self, word: str) -> str:
         """Replace the upper-case names that stand for folders of earlier commands."""
-        for stage in ("collect", "evaluate"):
+        for stage in ("collect", "evaluate", "sweeps"):
             folders = sorted(self.outputs.glob(f"{stage}/*"), key=lambda folder: folder.stat().st_mtime)
             for name, place in (("FOLDER", 0), ("OTHER", -1)):
                 if f"outputs/{stage}/{name}" in word:
-                    assert folders, f"{word}: no command before it makes a folder of stage={stage}"
+                    assert folders, f"{word}: no command before it makes a folder in {stage}"
                     word = word.replace(f"outputs/{stage}/{name}", str(folders[place]))
         if re.search(r"\bADAPTER\b", word):
             [adapter, *_] = self.outputs.glob("train/*/adapter")

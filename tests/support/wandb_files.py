@@ -106,6 +106,8 @@ class WandBServer:
     history: dict[int, dict[str, Any]] = field(default_factory=dict)
     """The lines of the run's history, by number."""
     summary: dict[str, Any] = field(default_factory=dict)
+    views: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Workspaces and reports by their id."""
 
     def store(self, files: dict[str, Any]) -> None:
         """Keep what a client streams: lines from an offset on."""
@@ -146,7 +148,21 @@ class WandBServer:
         if "createRunFiles" in question:
             files = [{"name": name, "uploadUrl": f"{self.url}/store/{name}"} for name in variables["files"]]
             return {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files}}
-        return {"viewer": {"username": "me"}}
+        if "upsertView" in question:
+            return {"upsertView": {"view": self.store_view(variables), "inserted": True}}
+        if "ProjectInternalId" in question:
+            return {"project": {"id": "p", "internalId": "UHJvamVjdDox"}}
+        if "GetProjects" in question:
+            return {"models": {"edges": [], "pageInfo": {"endCursor": None, "hasNextPage": False}}}
+        return {"viewer": {"id": "u", "username": "me", "entity": "me", "flags": "{}", "teams": {"edges": []}}}
+
+    def store_view(self, variables: dict[str, Any]) -> dict[str, Any]:
+        """Number a workspace or a report, unless it has an id already."""
+        view_id = variables.get("id") or f"view-{len(self.views) + 1}"
+        self.views[view_id] = variables
+        project = {"id": "p", "name": variables["projectName"], "entityName": variables["entityName"]}
+        names = {name: variables[name] for name in ("name", "displayName", "description", "type", "spec")}
+        return {"id": view_id, **names, "project": project, "updatedAt": "2026-01-01T00:00:00"}
 
 
 Misbehaviour = Callable[[str], int | None]
