@@ -6,19 +6,15 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-    from rich.console import Console
 
     from codetool.config.run_config import RunConfig
-
-    Stage = Callable[[RunConfig, Mapping[str, str], Console], int]
-    """Function of a stage: `(settings, option of each group, console)` → number of failed tasks."""
 
 MULTIRUN_FLAGS = frozenset({"-m", "--multirun"})
 PRINTING_FLAGS = frozenset(
@@ -101,11 +97,11 @@ def _run() -> None:
     import hydra
 
     from codetool.config import overrides
-    from codetool.config.config_sources import CONF, parse_added_folders
+    from codetool.config.config_sources import CONF
     from codetool.config.plugins import describe_broken_plugins
     from codetool.config.shell_completion import complete_shell
-    from codetool.errors import CodeToolError, ConfigError
-    from codetool.sweeps.sweep import sweep
+    from codetool.config.stage_chain import parse_chain
+    from codetool.errors import CodeToolError
 
     flags, options = overrides.split_flags(sys.argv[1:])
     options = overrides.remove_launcher_overrides(options, os.environ.get("LOCAL_RANK"))
@@ -122,21 +118,47 @@ def _run() -> None:
             print(f"warning: {line}", file=sys.stderr)
         if _print_information(flags, options):
             return
-        multirun = bool(MULTIRUN_FLAGS & set(flags))
-        configs = overrides.compose_all(options, multirun=multirun, flags=flags)
-        validated = overrides.validate_all(configs)
-        _check_outputs({config.outputs for config in validated})
-        if multirun:
-            folders = parse_added_folders(flags, options)
-            if other_flags := _remove_config_dir_flags([flag for flag in flags if flag not in MULTIRUN_FLAGS]):
-                raise ConfigError(f"{' '.join(other_flags)}: leave it out, or leave out -m: they do not go together.")
-            first = validated[0]
-            _raise_on_interrupt()
-            sys.exit(1 if sweep(options, first.stage, first.outputs, dry_run=first.dry_run, folders=folders) else 0)
+        if MULTIRUN_FLAGS & set(flags):
+            sys.exit(1 if _run_sweep(options, flags) else 0)
+        if parse_chain(options):
+            sys.exit(1 if _run_chain(options, flags) else 0)
+        [validated] = overrides.validate_all(overrides.compose_all(options, flags=flags))
+        _check_outputs(validated)
     except CodeToolError as error:
         _exit_with_error(str(error), error.exit_code)
     sys.argv[1:] = [*flags, *options]  # Hydra's parser loses options on both sides of a flag
-    hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(partial(_run_stage, validated[0]))()
+    hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(partial(_run_stage, validated))()
+
+
+def _check_outputs(settings: RunConfig) -> None:
+    from codetool.stages.run_folder import check_outputs_folder  # here: `--help` does not need it
+
+    check_outputs_folder(settings.outputs)
+
+
+def _run_sweep(options: Sequence[str], flags: Sequence[str]) -> int:
+    """Run a multirun and return the number of cells that failed. Raises CodeToolError."""
+    from codetool.errors import ConfigError
+    from codetool.sweeps.sweep import run_sweep
+
+    flags = [flag for flag in flags if flag not in MULTIRUN_FLAGS]
+    if other_flags := _remove_config_dir_flags(flags):
+        raise ConfigError(f"{' '.join(other_flags)}: leave it out, or leave out -m: they do not go together.")
+    return run_sweep(options, flags, _raise_on_interrupt)
+
+
+def _run_chain(options: Sequence[str], flags: Sequence[str]) -> int:
+    """Run a chain of stages and return the number of tasks that failed. Raises CodeToolError."""
+    from rich.console import Console
+
+    from codetool.errors import ConfigError
+    from codetool.stages.run_overrides import check_chain, run_overrides
+
+    if other_flags := _remove_config_dir_flags(flags):
+        raise ConfigError(f"{' '.join(other_flags)}: does not go together with a chain. Name one stage: stage=collect.")
+    check_chain(options, flags)
+    _raise_on_interrupt()
+    return sum(outcome.failed for outcome in run_overrides(options, flags, Console(stderr=True)).values())
 
 
 def _check_current_folder() -> None:
@@ -184,49 +206,6 @@ def _remove_config_dir_flags(flags: Sequence[str]) -> list[str]:
     return other_flags
 
 
-def _check_outputs(folders: set[Path]) -> None:
-    """Raise ConfigError if a folder for results cannot be created or written to."""
-    from codetool.errors import ConfigError
-
-    for folder in folders:
-        try:
-            parent = next(position for position in (folder, *folder.absolute().parents) if position.exists())
-        except OSError as error:
-            raise ConfigError(f"outputs={folder}: {error.strerror}") from error
-        if not parent.is_dir():
-            raise ConfigError(f"outputs={folder}: {parent} is no folder. Name the folder that run folders are made in.")
-        if not os.access(parent, os.W_OK | os.X_OK):
-            raise ConfigError(f"outputs={folder}: {parent} cannot be written to. Name another folder.")
-
-
-def _load_stages() -> dict[str, Stage]:
-    """Import the function of each option of the group `stage`."""
-    from codetool.stages.collect.collect import collect
-    from codetool.stages.dashboard.dashboard import dashboard
-    from codetool.stages.evaluate.run import run
-    from codetool.stages.evaluate_prm.evaluate_prm import evaluate_prm
-    from codetool.stages.judge.judge import judge
-    from codetool.stages.report import report
-    from codetool.stages.serve.serve_prm import serve_prm
-    from codetool.stages.serve.serve_tools import serve_tools
-    from codetool.stages.train.train import train
-
-    def evaluate(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
-        return run(config, choices, console).failed
-
-    return {
-        "evaluate": evaluate,
-        "collect": collect,
-        "train": train,
-        "evaluate_prm": evaluate_prm,
-        "judge": judge,
-        "serve_prm": serve_prm,
-        "serve_tools": serve_tools,
-        "report": report,
-        "dashboard": dashboard,
-    }
-
-
 def _run_stage(settings: RunConfig, _: DictConfig) -> None:
     """Run the stage of validated settings, which were composed from what Hydra composes again."""
     from hydra.core.hydra_config import HydraConfig
@@ -234,10 +213,10 @@ def _run_stage(settings: RunConfig, _: DictConfig) -> None:
 
     from codetool.config.invocation import get_chosen_options
     from codetool.errors import CodeToolError
+    from codetool.stages.load_stages import run_stage
 
     choices = get_chosen_options(HydraConfig.get())
     try:
-        run_stage = _load_stages()[settings.stage]
         _raise_on_interrupt()
         failed = run_stage(settings, choices, Console(stderr=True))
         sys.stdout.flush()

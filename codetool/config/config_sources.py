@@ -85,6 +85,7 @@ def initialize_hydra(folders: Sequence[str] = ()) -> Iterator[None]:
         raise ConfigError(f"{CONF} is not there: this installation of CodeTool is incomplete, install it again")
     register_added_folders()
     previous, AddedFolders.folders = AddedFolders.folders, tuple(folders)
+    outer, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None  # such as the multirun of this cell
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             for source in get_loader().get_sources():
@@ -93,6 +94,7 @@ def initialize_hydra(folders: Sequence[str] = ()) -> Iterator[None]:
             yield
     finally:
         AddedFolders.folders = previous
+        GlobalHydra.instance().hydra = outer
 
 
 def _check_source(source: ConfigSource) -> None:
@@ -179,6 +181,11 @@ def is_group(name: str) -> bool:
     return ".." not in name and any(
         source.available() and source.is_group(name) for source in get_loader().get_sources()
     )
+
+
+def chooses_option(override: str) -> bool:
+    """Whether an override, or its left side, chooses an option of a group."""
+    return is_group(override.split("=")[0].lstrip("+~").split("@")[0])
 
 
 def read_option_package(group: str, option: str) -> str:

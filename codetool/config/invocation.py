@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 
+from codetool.config.cell_configs import remove_hydra_settings
 from codetool.config.config_sources import ADDED_PROVIDER
 from codetool.config.override_errors import get_key
-from codetool.config.overrides import parse_value
+from codetool.config.overrides import compose_invocation, parse_value
+from codetool.config.run_config import RunConfig, validate
 from codetool.runs.identity import TARGET_KEY
 
 CONFIG_DIR_PROVIDERS = ("command-line", ADDED_PROVIDER)
@@ -49,3 +53,20 @@ def list_added_words() -> list[str]:
     ]
     added = [f"--config-dir={path}" for path in folders if not any(path in override for override in search_paths)]
     return [*added, *search_paths]
+
+
+@contextmanager
+def invoke(overrides: Sequence[str], flags: Sequence[str] = ()) -> Iterator[tuple[RunConfig, dict[str, str]]]:
+    """Yield the settings and the chosen options of overrides, as if they were the whole command line.
+
+    What the process asks Hydra for, such as the command, is about them until the context ends. Raises ConfigError.
+    """
+    config = compose_invocation(overrides, flags)
+    instance = HydraConfig.instance()
+    previous, choices = instance.cfg, get_chosen_options(config.hydra)
+    instance.set_config(config)
+    try:
+        remove_hydra_settings(config := config.copy())
+        yield validate(config), choices
+    finally:
+        instance.cfg = previous

@@ -22,15 +22,12 @@ from codetool.config.config_sources import (
     read_option_package,
     takes_several_options,
 )
+from codetool.config.hydra_extras import explain_missing_extra
 from codetool.config.library_arguments import has_own_checks, list_arguments
 from codetool.config.renamed_settings import find_current_name, suggest_current_name
 from codetool.config.setting_checks import TARGET_KEY, locate_class
 from codetool.tools.secrets import HOW_TO_ADD, is_pasted_key
 
-NO_SWEEPER = (
-    "CodeTool runs its sweeps itself and would ignore Hydra's sweepers and their parameters. Write the values as comma "
-    "lists on the command line: -m search.width=1,2"
-)
 SURROGATE = re.compile(r"[\ud800-\udfff]")
 """Halves of surrogate pairs, by which Python shows bytes that it could not decode."""
 COMPOSE_ERRORS = (
@@ -98,8 +95,10 @@ def explain_wrong_choice(override: str) -> str | None:
         return f"{override}: Hydra needs it. Leave it as it is."
     if isinstance(value, dict) or parsed.is_delete():
         return None
-    if group == "hydra/sweeper" and value != "basic":
-        return f"{override}: {NO_SWEEPER}."
+    if group == "hydra/sweeper" and value == "basic":
+        return f"{override}: hydra/sweeper=grid takes its place, with a table and a resume, and is the default."
+    if (line := explain_missing_extra(group, value)) is not None:
+        return line
     options, name = list_options(group), parsed.get_key_element()
     if isinstance(value, list) and takes_several_options(group):
         return _explain_wrong_list(override, name, value, group)
@@ -127,8 +126,6 @@ def _explain_wrong_list(override: str, name: str, chosen: list[Any], group: str)
 
 def _explain_hydra_setting(override: str, parsed: Override) -> str | None:
     """Explain an override of a Hydra setting that CodeTool does not use; None for other settings."""
-    if parsed.key_or_group.startswith("hydra.sweeper"):
-        return f"{override}: {NO_SWEEPER}."
     if parsed.key_or_group in ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir"):
         return (
             f"{override}: result folders are named by what determines the result. Choose where they lie: outputs=FOLDER"

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
-from itertools import islice, product
-from math import prod
+import time
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
 
 from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import RangeSweep
-from omegaconf import DictConfig, open_dict, read_write
+from hydra.core.override_parser.types import IntervalSweep, RangeSweep
+from omegaconf import DictConfig
 
+from codetool.config.cell_configs import CellComposer, compose_checked, list_cells, remove_hydra_settings
 from codetool.config.config_sources import CONF as CONF
 from codetool.config.config_sources import (
+    chooses_option,
     initialize_hydra,
-    is_group,
     parse_added_folders,
 )
 from codetool.config.override_errors import (
@@ -32,17 +34,18 @@ from codetool.config.override_errors import (
     get_key,
     quote_value,
 )
-from codetool.config.refused_settings import find_refused_settings
-from codetool.config.run_config import RunConfig, validate
+from codetool.config.run_config import RunConfig, check_settings, validate
 from codetool.config.setting_checks import escape_control
 from codetool.errors import ConfigError
 
 LAUNCHER_OVERRIDE = re.compile(r"hydra\.(run\.dir=|job\.name=train_ddp_process_|output_subdir=null)")
 """Matches what Lightning's launcher appends to the command of a process that it starts."""
-MAX_COMBINATIONS = 256
-"""Maximum number of sweep cells that are all composed beforehand, 0.1 s each."""
 MAX_SWEEP_VALUES = 10_000
 """Maximum number of values of one setting in a sweep."""
+CHECK_SECONDS = 1.5
+"""Seconds in which further combinations are checked before the first cell of a grid runs."""
+MAX_EXPLAINED_VALUES = 20
+"""Number of values of a comma list that are tried one by one to explain an error."""
 COMPLETION_FLAGS = ("--shell-completion", "-sc")
 """Flags of Hydra's shell completion, followed by `install=bash`, `uninstall=bash` or `query=bash`."""
 FLAGS_WITH_VALUE = {
@@ -64,37 +67,77 @@ def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 def compose_all(overrides: Sequence[str], *, multirun: bool = False, flags: Sequence[str] = ()) -> list[DictConfig]:
     """Compose the configuration of the overrides; with comma lists, one for every combination of their values.
 
-    Beyond 256 combinations, one for every value of each list with every choice of options. `flags` may add folders of
-    options. Raises ConfigError with a line for every invalid override, and for every invalid value of the others.
+    `flags` may add folders of options. Raises ConfigError with a line for every invalid override, and for every invalid
+    value of the others.
     """
     with initialize_hydra(parse_added_folders(flags, overrides)):
-        refused = any(_is_invalid_alone(override, multirun) for override in overrides)
-        configs = None if refused else _compose_variants(overrides, multirun)
-        if configs is None:  # now one override at a time, which takes longer
-            error_lines, valid_overrides = _split_valid_invalid(overrides, multirun)
-            if error_lines:
-                raise ConfigError("\n".join(map(escape_control, [*error_lines, *_find_value_errors(valid_overrides)])))
-            configs = [_compose_or_explain(variant) for variant in _list_variants(valid_overrides)]
+        return list(_compose_cells(overrides, multirun))
+
+
+def compose_invocation(overrides: Sequence[str], flags: Sequence[str] = ()) -> DictConfig:
+    """Compose the configuration of one run, with Hydra's own settings. Raises ConfigError as `compose_all` does."""
+    with initialize_hydra(parse_added_folders(flags, overrides)):
+        if any(_is_invalid_alone(override) for override in overrides):
+            raise _explain_all(overrides, multirun=False)
         try:
-            unread_lines = [line for config in configs for line in find_refused_settings(config)]
-        except COMPOSE_ERRORS as error:  # settings of Hydra that are not what Hydra reads
-            raise ConfigError(
-                escape_control(f"hydra: {str(error).splitlines()[0]}. Leave Hydra's settings out.")
-            ) from error
-        if unread_lines:
-            raise ConfigError("\n".join(dict.fromkeys(map(escape_control, unread_lines))))
-        for config in configs:
-            _remove_hydra_settings(config)
-        return configs
+            return compose_checked(overrides)
+        except COMPOSE_ERRORS as error:
+            raise _explain_all(overrides, multirun=False) from error
 
 
-def _remove_hydra_settings(config: DictConfig) -> None:
-    """Remove Hydra's own settings from a configuration."""
-    with read_write(config), open_dict(config):
-        del config["hydra"]
+def check_grid(overrides: Sequence[str], flags: Sequence[str] = (), seconds: float = CHECK_SECONDS) -> RunConfig:
+    """Check the cells of a grid and return the settings of the first one. Raises ConfigError with all errors.
+
+    The first cell is checked, and those with the last value or another option of one list. The other cells are checked
+    for some `seconds`, one after the other in the order of `list_cells`; what is wrong with the rest is found when they
+    run.
+    """
+    values: dict[tuple[str, str], Any] = {}
+    error_lines: list[str] = []
+    first: RunConfig | None = None
+    with initialize_hydra(parse_added_folders(flags, overrides)):
+        always = 1 + sum(map(_count_checked_values, overrides))
+        deadline = time.monotonic() + seconds
+        for number, config in enumerate(_compose_cells(overrides, multirun=True)):
+            try:
+                first = first or validate(config, values)
+                if number:
+                    check_settings(config, values)
+            except ConfigError as error:
+                error_lines += str(error).splitlines()
+            if number + 1 >= always and time.monotonic() > deadline:
+                break
+    if error_lines or first is None:
+        raise ConfigError("\n".join(dict.fromkeys(error_lines)))
+    return first
 
 
-def _is_invalid_alone(override: str, multirun: bool) -> bool:
+def _count_checked_values(override: str) -> int:
+    """Return the number of values after the first that are checked in any case: all options, else the last value."""
+    try:
+        more = len(expand_sweep(override)) - 1
+    except (*COMPOSE_ERRORS, ConfigError):
+        return 0  # the error is explained elsewhere
+    return more if chooses_option(override) else min(more, 1)
+
+
+def _compose_cells(overrides: Sequence[str], multirun: bool) -> Iterator[DictConfig]:
+    """Yield the configuration of each cell, see `list_cells`. Raises ConfigError that explains what is wrong."""
+    if any(_is_invalid_alone(override) for override in overrides):
+        raise _explain_all(overrides, multirun)
+    values = [expand_sweep(override) for override in overrides]
+    if not multirun and any(len(each) > 1 for each in values):
+        raise _explain_all(overrides, multirun)
+    composer = CellComposer([each[0] for each in values])
+    for cell in list_cells(values):
+        try:
+            config = composer.compose(cell)
+        except COMPOSE_ERRORS as error:
+            raise _explain_all(overrides, multirun, cell) from error
+        yield config
+
+
+def _is_invalid_alone(override: str) -> bool:
     """Whether an override is invalid whatever the others are."""
     try:
         return any(explain_wrong_choice(value) for value in expand_sweep(override))
@@ -102,18 +145,16 @@ def _is_invalid_alone(override: str, multirun: bool) -> bool:
         return True
 
 
-def _compose_variants(overrides: Sequence[str], multirun: bool) -> list[DictConfig] | None:
-    """Compose all variants; None if an override is invalid."""
+def _explain_all(overrides: Sequence[str], multirun: bool, cell: Sequence[str] = ()) -> ConfigError:
+    """Return the error with a line for everything that is wrong; `cell` are the overrides that do not compose."""
+    error_lines, valid_overrides = _split_valid_invalid(overrides, multirun)  # one override at a time takes longer
+    if error_lines:
+        return ConfigError("\n".join(map(escape_control, [*error_lines, *_find_value_errors(valid_overrides)])))
     try:
-        variants = _list_variants(overrides)
-        return [_compose(variant) for variant in variants] if multirun or len(variants) == 1 else None
-    except COMPOSE_ERRORS:
-        return None
-
-
-def _compose(overrides: Sequence[str]) -> DictConfig:
-    """Compose the configuration of the overrides, with Hydra's own settings."""
-    return compose("config", list(overrides), return_hydra_config=True)
+        _compose_or_explain(sorted(cell or overrides, key=_get_priority))
+    except ConfigError as error:
+        return error
+    return ConfigError(f"{' '.join(cell or overrides)}: cannot be composed.")
 
 
 def validate_all(configs: Sequence[DictConfig]) -> list[RunConfig]:
@@ -154,34 +195,16 @@ def parse_value(override: str) -> str:
 def _compose_or_explain(overrides: Sequence[str]) -> DictConfig:
     """Compose overrides that are valid one by one. Raises ConfigError if they contradict each other."""
     try:
-        return _compose(overrides)
+        return compose("config", list(overrides), return_hydra_config=True)
     except COMPOSE_ERRORS as error:
         mistakes = (explain_error(override, overrides[:position]) for position, override in enumerate(overrides))
         line = next(filter(None, mistakes), str(error).splitlines()[0])
-        choice_overrides = " ".join(override for override in overrides if _chooses_option(override.split("=")[0]))
+        choice_overrides = " ".join(override for override in overrides if chooses_option(override.split("=")[0]))
         raise ConfigError(escape_control(f"{line} This is so with {choice_overrides}.")) from error
 
 
-def _list_variants(overrides: Sequence[str]) -> list[list[str]]:
-    """List every combination of the values in the comma lists.
-
-    If there are too many, list every combination of the chosen options, which decide what other settings exist, and
-    with each of them every value of the other lists, one list at a time.
-    """
-    choices = [expand_sweep(override) for override in overrides]
-    if prod(map(len, choices)) <= MAX_COMBINATIONS:
-        return list(map(list, product(*choices)))
-    combinations = product(*(values if _chooses_option(get_key(values[0])) else values[:1] for values in choices))
-    variants = []
-    for base in map(list, combinations):
-        alternatives = [(position, value) for position, values in enumerate(choices) for value in values[1:]]
-        others = [(position, value) for position, value in alternatives if not _chooses_option(get_key(value))]
-        variants += [base, *([*base[:position], value, *base[position + 1 :]] for position, value in others)]
-    return variants
-
-
 def expand_sweep(override: str) -> list[str]:
-    """Return the override with each value of its comma list.
+    """Return the override with each value of its comma list, or with the ends of its interval.
 
     Raises HydraException for an override that cannot be parsed, ConfigError for a list without values.
     """
@@ -190,6 +213,8 @@ def expand_sweep(override: str) -> list[str]:
     if not parsed.is_sweep_override():
         return [override]
     swept = parsed.value()
+    if isinstance(swept, IntervalSweep):  # the ends of the interval that hydra/sweeper=optuna draws from
+        return [f"{parsed.get_key_element()}={end}" for end in dict.fromkeys((swept.start, swept.end))]
     try:
         if isinstance(swept, RangeSweep) and _count_values(swept) > MAX_SWEEP_VALUES:
             raise ConfigError(f"{override}: is more than {MAX_SWEEP_VALUES} values. Choose fewer.")
@@ -230,8 +255,10 @@ def _split_valid_invalid(overrides: Sequence[str], multirun: bool) -> tuple[list
             )
             continue
         first_values = [expand_sweep(valid_override)[0] for valid_override in valid_overrides]
-        explanations = (explain_wrong_choice(value) or explain_error(value, first_values) for value in values)
-        lines = [line for line in explanations if line]
+        lines = [line for line in map(explain_wrong_choice, values) if line]
+        if not lines:
+            explanations = (explain_error(value, first_values) for value in values[:MAX_EXPLAINED_VALUES])
+            lines = [line for line in explanations if line]
         error_lines += lines
         valid_overrides += [] if lines else [override]
     return error_lines, valid_overrides
@@ -239,21 +266,17 @@ def _split_valid_invalid(overrides: Sequence[str], multirun: bool) -> tuple[list
 
 def _get_priority(override: str) -> int:
     """Return the position in the order of checks: 0 stage and preset, 1 choices of options, 2 values."""
-    return 0 if get_key(override) in ("stage", "experiment") else 1 if _chooses_option(override) else 2
+    return 0 if get_key(override) in ("stage", "experiment") else 1 if chooses_option(override) else 2
 
 
 def _find_value_errors(overrides: Sequence[str]) -> list[str]:
     """Return a line for every invalid value among overrides that are valid otherwise."""
+    values = [expand_sweep(override) for override in overrides]
     try:
-        for variant in _list_variants(overrides):
-            config = _compose_or_explain(variant)
-            _remove_hydra_settings(config)
+        for cell in islice(list_cells(values), MAX_EXPLAINED_VALUES):
+            config = _compose_or_explain(cell)
+            remove_hydra_settings(config)
             validate(config)
     except ConfigError as error:
         return str(error).splitlines()
     return []
-
-
-def _chooses_option(override: str) -> bool:
-    """Whether an override, or its left side, chooses an option of a group."""
-    return is_group(override.split("=")[0].lstrip("+~").split("@")[0])

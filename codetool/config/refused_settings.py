@@ -12,18 +12,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from codetool.config.ambiguous_options import find_ambiguous_options
 from codetool.config.config_sources import list_options, map_names_to_stages
-from codetool.config.override_errors import NO_SWEEPER
 
-LAUNCHER_PACKAGES = ("hydra._internal.core_plugins.", "hydra_plugins.")
+LAUNCHER_PACKAGES = ("hydra._internal.core_plugins.", "hydra_plugins.")  # text, not imported: Hydra's own launcher
 """Packages of launchers: Hydra's own, and those that are installed as its plug-ins."""
-BASIC_SWEEPER = {
-    "_target_": "hydra._internal.core_plugins.basic_sweeper.BasicSweeper", "max_batch_size": None, "params": None,
-}  # fmt: skip
-"""Hydra's sweeper settings when none is chosen."""
+SWEEPER = "hydra_plugins.codetool_sweeper.CodeToolSweeper"
+SAMPLER_PACKAGE = "optuna.samplers."
 
 
 def find_refused_settings(config: DictConfig) -> Iterator[str]:
-    """Yield a line for each setting that the stage does not read, that a sweep ignores, or that runs other code."""
+    """Yield a line for each setting that the stage does not read, or that runs other code."""
     owners = map_names_to_stages()
     if OmegaConf.is_missing(config, "stage") or not isinstance(config.get("stage"), str):
         yield f"stage: is missing. Choose one of them: {', '.join(list_options('stage'))}"
@@ -40,12 +37,6 @@ def find_refused_settings(config: DictConfig) -> Iterator[str]:
     for name in map(str, config):
         if name in owners and stage not in owners[name]:
             yield f"{name}: a preset sets it, and only stage={', '.join(owners[name])} reads it, not stage={stage}."
-    sweeper = OmegaConf.to_container(config.hydra.sweeper, resolve=False)
-    if sweeper != BASIC_SWEEPER:
-        assert isinstance(sweeper, dict)
-        params = sweeper.get("params") or {}
-        shown_setting = f"hydra.sweeper.params={params}" if params else "hydra.sweeper"
-        yield f"{shown_setting}: a preset or the command line sets it. {NO_SWEEPER}"
     yield from _find_hydra_code(config.hydra)
     if OmegaConf.select(config, "hydra.mode") is not None and str(config.hydra.mode) != "RunMode.RUN":
         yield f"hydra.mode={config.hydra.mode}: add -m for a sweep, or leave -m out for a single run."
@@ -60,6 +51,12 @@ def _find_hydra_code(hydra: DictConfig) -> Iterator[str]:
     launcher = OmegaConf.select(hydra, "launcher._target_", default="")
     if not str(launcher).startswith(LAUNCHER_PACKAGES):
         yield f"hydra.launcher._target_={launcher}: is no launcher. Choose one with hydra/launcher=NAME."
+    sweeper = OmegaConf.select(hydra, "sweeper._target_", default="")
+    if sweeper != SWEEPER:
+        yield f"hydra.sweeper._target_={sweeper}: is no sweeper of CodeTool. Choose one with hydra/sweeper=NAME."
+    sampler = OmegaConf.select(hydra, "sweeper.sampler._target_", default=SAMPLER_PACKAGE)
+    if not str(sampler).startswith(SAMPLER_PACKAGE):
+        yield f"hydra.sweeper.sampler._target_={sampler}: is no sampler of Optuna. Choose hydra/sweeper/sampler=NAME."
     for name in ("job_logging", "hydra_logging"):
         settings = OmegaConf.to_container(hydra[name], resolve=False)
         if any(

@@ -174,8 +174,25 @@ class RunConfig:
         return (folders,) if isinstance(folders, str) else tuple(folders or ())
 
 
-def validate(config: DictConfig) -> RunConfig:
-    """Build the settings of a run. Raises ConfigError with every invalid setting of every group in one message."""
+def validate(config: DictConfig, built: dict[tuple[str, str], Any] | None = None) -> RunConfig:
+    """Build the settings of a run. Raises ConfigError with every invalid setting of every group in one message.
+
+    `built` is filled with the objects of all groups, for `check_settings` of configurations that differ in little.
+    """
+    parts = check_settings(config, {} if built is None else built)
+    container = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(container, dict)
+    settings = {str(key): value for key, value in container.items()}
+    if secrets := list(find_secrets_in_settings(settings)):
+        raise ConfigError("\n".join(dict.fromkeys(secrets)))
+    return RunConfig(**parts, settings=settings)
+
+
+def check_settings(config: DictConfig, built: dict[tuple[str, str], Any]) -> dict[str, Any]:
+    """Build the objects of all groups, and return them by the group's name. Raises ConfigError as `validate` does.
+
+    `built` keeps them by the settings of the group; what is in it is not built again.
+    """
     parts: dict[str, Any] = {}
     problems: list[str] = []
     plain = OmegaConf.to_container(config, resolve=False)
@@ -183,10 +200,13 @@ def validate(config: DictConfig) -> RunConfig:
     unmarked = config if stripped == plain else OmegaConf.create(stripped)
     for name in unmarked:
         try:
-            if group_problems := list(_find_problems(unmarked, str(name))):
+            key = str(name), _describe_settings(unmarked, str(name))
+            if key in built:
+                parts[str(name)] = built[key]
+            elif group_problems := list(_find_problems(unmarked, str(name))):
                 problems += group_problems
             else:
-                parts[str(name)] = _instantiate(unmarked, str(name))
+                parts[str(name)] = built[key] = _instantiate(unmarked, str(name))
         except (BuildError, OmegaConfBaseException) as error:
             problems += _explain_instantiation(str(name), error)
     # A group that failed is missing too, which says nothing new.
@@ -194,12 +214,13 @@ def validate(config: DictConfig) -> RunConfig:
     problems += [line for line in _find_top_level_errors(parts) if re.split("[.:=]", line)[0] not in reported]
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
-    container = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(container, dict)
-    settings = {str(key): value for key, value in container.items()}
-    if secrets := list(find_secrets_in_settings(settings)):
-        raise ConfigError("\n".join(dict.fromkeys(secrets)))
-    return RunConfig(**parts, settings=settings)
+    return parts
+
+
+def _describe_settings(config: DictConfig, name: str) -> str:
+    """Return the resolved settings of a group as text, the same for equal settings."""
+    value = config[name]
+    return repr(OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value)
 
 
 def _instantiate(config: DictConfig, name: str) -> Any:

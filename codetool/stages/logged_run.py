@@ -62,18 +62,39 @@ def _get_experiment(choices: Mapping[str, str]) -> str | None:
 
 @contextmanager
 def start_stage_loggers(
-    config: RunConfig, choices: Mapping[str, str], folder: Path, tags: Sequence[str], axis: str = TASK_AXIS
+    config: RunConfig,
+    choices: Mapping[str, str],
+    folder: Path,
+    tags: Sequence[str],
+    axis: str = TASK_AXIS,
+    *,
+    sweep: str | None = None,
+    label: str = "",
+    upload: bool = True,
 ) -> Iterator[RunLoggers]:
-    """Start the loggers of a stage's run, outside a sweep, and yield them; they end with the context."""
-    run = RunInfo(folder, _get_experiment(choices), config.stage, tags, choices=choices, axis=axis)
+    """Start the loggers of a stage's run and yield them; they end with the context.
+
+    `sweep` and `label` name a sweep and its cell.
+    """
+    swept = label.split()
+    run = RunInfo(
+        folder,
+        sweep or _get_experiment(choices),
+        config.stage,
+        [tag[:MAX_TAG_CHARS] for tag in dict.fromkeys([*tags, *swept])],
+        " ".join([*tags, *swept])[:MAX_NAME_CHARS] if swept else None,
+        choices,
+        axis=axis,
+        upload=upload,
+    )
     with start_run_loggers(config.logger, run) as loggers:
         yield loggers
 
 
-def log_result(loggers: RunLoggers, content: RunContent) -> SyncStatus | None:
-    """Log a result, end the loggers, and report the outcome of an upload in the log."""
+def log_result(loggers: RunLoggers, content: RunContent, *, quiet: bool = False) -> SyncStatus | None:
+    """Log a result and end the loggers. Reports the outcome of an upload in the log, unless `quiet`."""
     status = loggers.finish(content)
-    if status:
+    if status and not quiet:
         log.log(logging.WARNING if status.is_warning else logging.INFO, status.message)
     return status
 

@@ -98,6 +98,18 @@ class RunFolder:
             self.done[str(result["task_id"])] = dict(result)
 
 
+def check_outputs_folder(folder: Path) -> None:
+    """Raise ConfigError if a folder for results cannot be created or written to."""
+    try:
+        parent = next(position for position in (folder, *folder.absolute().parents) if position.exists())
+    except OSError as error:
+        raise ConfigError(f"outputs={folder}: {error.strerror}") from error
+    if not parent.is_dir():
+        raise ConfigError(f"outputs={folder}: {parent} is no folder. Name the folder that run folders are made in.")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise ConfigError(f"outputs={folder}: {parent} cannot be written to. Name another folder.")
+
+
 def select_folder(base: Path, fresh: bool) -> Path:
     """Return the folder of highest number among `base`, `base-2`, `base-3`, …, or with `fresh` the next number.
 

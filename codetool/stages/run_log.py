@@ -53,6 +53,11 @@ class _LogFileHandler(logging.FileHandler):
             super().close()
 
 
+def choose_level(sweep: str | None) -> int:
+    """Return the level of the messages that the console shows: in a cell of a sweep, warnings alone."""
+    return logging.INFO if sweep is None else logging.WARNING
+
+
 @contextmanager
 def log_to_file(file: Path, console: Console, level: int) -> Iterator[None]:
     """Write CodeTool's log to `file` while the context is open, and messages of at least `level` to the console."""

@@ -13,11 +13,11 @@ from typing import get_args
 
 from codetool.evaluation.charts import COLOURS, LOG_RATIO, Chart, Line, Point, write_chart
 from codetool.evaluation.judged_results import load_result_lines
-from codetool.evaluation.metrics import RATES, SHARES
+from codetool.evaluation.result_files import RESULTS
 from codetool.evaluation.summary import summarize_results
 from codetool.sweeps.cell import CellOutcome
 from codetool.sweeps.grid import GridCell
-from codetool.sweeps.table import choose_headline
+from codetool.sweeps.metric_choice import PERCENT_METRICS, choose_headline, read_metrics
 from codetool.types import FigureFormat
 
 SEED_OPTION = "seed"
@@ -35,10 +35,10 @@ def draw_figures(
     """Write the figures of the cells that have results, remove older figures, and return the new files."""
     for old in (file for format_ in get_args(FigureFormat) for file in folder.glob(f"*.{format_}")):
         old.unlink()
-    metric = choose_headline(outcomes)
-    done = [pair for pair in zip(grid, outcomes, strict=True) if metric in pair[1].metrics.get("metrics", {})]
-    if metric is None or not done:
+    metric = choose_headline(outcome.metrics for outcome in outcomes)
+    if metric is None:
         return []
+    done = [pair for pair in zip(grid, outcomes, strict=True) if _get_value(pair[1], metric) is not None]
     charts = {f"by-{name.replace('/', '-')}": chart for name, chart in _chart_axes(metric, done)}
     if len(done) > 1 and (frontier := _chart_cost(metric, done)):
         charts["cost"] = frontier
@@ -60,8 +60,18 @@ def _chart_axes(metric: str, done: Sequence[FinishedCell]) -> Iterator[tuple[str
             for name, pairs in lines.items()
         ]
         ticks = [(position[value], value) for value in values]
-        title = f"{metric} by {axis}, 95 % intervals over tasks"
-        yield axis, Chart(title, axis, metric, chart_lines, share=metric in (*RATES, *SHARES), ticks=ticks)
+        intervals = ", 95 % intervals over tasks" if _has_intervals(metric, done) else ""
+        yield (
+            axis,
+            Chart(
+                f"{metric} by {axis}{intervals}",
+                axis,
+                metric,
+                chart_lines,
+                share=metric in PERCENT_METRICS,
+                ticks=ticks,
+            ),
+        )
 
 
 def _group_cells(done: Sequence[FinishedCell], names: Sequence[str]) -> dict[str, list[FinishedCell]]:
@@ -115,9 +125,11 @@ def _build_points(
 
 def _pool_outcomes(metric: str, x: float, outcomes: Sequence[CellOutcome], label: str = "") -> Point:
     """Return the metric over the outcomes; if there are several, they are averaged within each task first."""
+    measured = [read_metrics(outcome.metrics)[metric] for outcome in outcomes]
     if len(outcomes) == 1:
-        measured = outcomes[0].metrics["metrics"][metric]
-        return Point(x, measured["value"], measured["low"], measured["high"], label)
+        return Point(x, measured[0]["value"] or 0.0, measured[0]["low"], measured[0]["high"], label)
+    if not all((Path(str(outcome.folder)) / RESULTS).is_file() for outcome in outcomes):
+        return Point(x, sum(each["value"] or 0.0 for each in measured) / len(measured), None, None, label)
     lines = [
         line | {"metrics": {metric: line["metrics"].get(metric)}}
         for outcome in outcomes
@@ -145,10 +157,17 @@ def _chart_cost(metric: str, done: Sequence[FinishedCell]) -> Chart | None:
     best = [point for position, point in enumerate(points) if all(point.y > before.y for before in points[:position])]
     rest = [Point(point.x, point.y, point.low, point.high) for point in points if point not in best]
     lines = [*([Line("other cells", rest, joined=False, colour=GREY)] if rest else []), Line("best at its cost", best)]
-    share = metric in (*RATES, *SHARES)
+    share = metric in PERCENT_METRICS
     return Chart(f"{metric} by cost, 95 % intervals", "tokens a task (policy and PRM)", metric, lines, share=share)
 
 
 def _count_tokens(outcome: CellOutcome) -> float:
-    metrics = outcome.metrics["metrics"]
-    return sum(metrics[name]["value"] or 0.0 for name in TOKEN_METRICS if name in metrics)
+    return sum(_get_value(outcome, name) or 0.0 for name in TOKEN_METRICS)
+
+
+def _get_value(outcome: CellOutcome, metric: str) -> float | None:
+    return read_metrics(outcome.metrics).get(metric, {}).get("value")
+
+
+def _has_intervals(metric: str, done: Sequence[FinishedCell]) -> bool:
+    return any(read_metrics(outcome.metrics)[metric]["low"] is not None for _, outcome in done)

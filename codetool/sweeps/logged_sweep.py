@@ -13,28 +13,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra import compose
-
-from codetool.config.run_config import RunConfig, validate
 from codetool.credentials.masking import mask_command
-from codetool.errors import CodeToolError
 from codetool.stages.logged_run import MAX_NAME_CHARS
 from codetool.sweeps.cell import CellOutcome
 from codetool.sweeps.grid import GridCell
-from codetool.sweeps.table import choose_headline
+from codetool.sweeps.metric_choice import MINIMIZED_METRICS, choose_headline, read_metrics
 from codetool.tracking.run_content import RunContent, RunInfo, SyncStatus, Table
 from codetool.tracking.run_loggers import LoggerOptions, start_run_loggers
 from codetool.tracking.wandb_folder import list_offline_runs
 
 JOB_TYPE = "sweep"
-
-
-def read_sweep_settings(grid: Sequence[GridCell]) -> RunConfig | None:
-    """Return the settings of the first cell; None if they are invalid, which the cell reports."""
-    try:
-        return validate(compose("config", list(grid[0].overrides)))
-    except CodeToolError:
-        return None
 
 
 def log_sweep(
@@ -78,10 +66,11 @@ def _build_content(
         "cells/asked": len(grid),
         "cells/failed": sum(outcome.error is not None for outcome in outcomes),
     }
-    metric = choose_headline(outcomes)
-    measured = [outcome.metrics.get("metrics", {}).get(metric) for outcome in outcomes]
-    if metric is not None and (best := max((each["value"] for each in measured if each), default=None)) is not None:
-        values[f"best/{metric}"] = best
+    metric = choose_headline(outcome.metrics for outcome in outcomes)
+    if metric is not None:
+        metrics = [read_metrics(outcome.metrics).get(metric, {}) for outcome in outcomes]
+        measured = [value for each in metrics if (value := each.get("value")) is not None]
+        values[f"best/{metric}"] = min(measured) if metric in MINIMIZED_METRICS else max(measured)
     table = _read_table(folder / "cells.csv")
     return RunContent(values, {"cells": table}, figures=_choose_format(figures))
 

@@ -1,73 +1,159 @@
-"""Run a sweep (`-m`): run every cell of a grid with Hydra's launcher, then write one table and the figures.
+"""Run a sweep (`-m`): run every cell with Hydra's launcher, then write one table and the figures.
 
-Hydra's launchers are used, but not its sweepers, since all cells are composed before the first one runs.
+The cells of a grid are checked before the first one runs. Each cell composes its configuration where it runs.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from hydra._internal.callbacks import Callbacks  # a launcher must be given one
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.plugins import Plugins
-from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext, RunMode
+import hydra
+from omegaconf import DictConfig
 from rich.console import Console
 
-from codetool.config.config_sources import initialize_hydra
+from codetool.config.config_sources import CONF, initialize_hydra, parse_added_folders
 from codetool.config.override_errors import get_key
-from codetool.config.overrides import is_hydra_override
+from codetool.config.overrides import check_grid, is_hydra_override
+from codetool.config.run_config import RunConfig
+from codetool.config.stage_chain import parse_chain, select_overrides
+from codetool.config.sweeper_params import read_sweeper, select_hydra_overrides
 from codetool.errors import ConfigError
-from codetool.runs import journal
+from codetool.runs.identity import find_marked_settings
 from codetool.runs.write_errors import explain_write_errors
-from codetool.stages.run_folder import LOCK_FILE, lock_file
-from codetool.sweeps.cell import OUTCOMES_FILE, PLAN_FILE, TRACEBACKS_FILE, CellOutcome, run_cell
+from codetool.stages.load_stages import RESULT_STAGES
+from codetool.stages.run_folder import LOCK_FILE, check_outputs_folder, lock_file
+from codetool.sweeps.cell import TRACEBACKS_FILE, CellOutcome
 from codetool.sweeps.figures import draw_figures
-from codetool.sweeps.grid import GridCell, expand_grid, name_sweep
-from codetool.sweeps.logged_sweep import log_sweep, read_sweep_settings
+from codetool.sweeps.grid import GridCell, check_constant_options, expand_grid, name_sweep
+from codetool.sweeps.launching import CellLauncher, CreateLauncher, read_count
+from codetool.sweeps.logged_sweep import log_sweep
 from codetool.sweeps.table import print_table, write_csv
-from codetool.sweeps.worker_reaper import end_workers_if_killed
-from codetool.tracking.run_loggers import LoggerOptions
-from codetool.types import FigureFormat
 
-STAGES = ("evaluate",)
-"""Stages whose results a table can compare."""
-QUIET_TRACKER = "ignore:resource_tracker:UserWarning"
-"""Warning filter for joblib's resource tracker, which would report the files of a stopped sweep."""
 WIDTH = 160
 """Width in characters of a table that goes to a file or a pipe."""
 
 
-def sweep(overrides: Sequence[str], stage: str, outputs: Path, *, dry_run: bool, folders: Sequence[str] = ()) -> int:
-    """Run every cell and return the number of cells that failed. The overrides have been validated before.
+@dataclass
+class Sweep:
+    """A multirun. Hydra takes it for the function to run, and CodeTool's sweeper calls `run`."""
 
-    `folders` are configuration folders that the command line adds.
+    name: str
+    folder: Path
+    overrides: Sequence[str]
+    flags: Sequence[str]
+    """Flags that add folders of options."""
+    settings: RunConfig
+    """Settings of the first cell; in a chain, of its last stage, whose results are compared."""
+    outcomes: Sequence[CellOutcome] = field(default_factory=list)
+    error: Exception | None = None
+    """What ended the sweep before its table; Hydra would print a traceback of it."""
 
-    Raises ConfigError for an option that cannot vary, a stage that cannot be swept, and a running sweep.
+    def __call__(self, config: DictConfig) -> None:
+        """Raise TypeError: the cells are run by `codetool.sweeps.cell.run_cell`."""
+        raise TypeError("a sweep is run by its sweeper")
+
+    def run(self, settings: Mapping[str, Any], create_launcher: CreateLauncher, config: DictConfig) -> None:
+        """Run all cells, and write the table and the figures. `settings` are those of `hydra.sweeper`."""
+        try:
+            launcher = CellLauncher(self.name, self.folder, self.flags, create_launcher, config)
+            if "sampler" in settings:
+                self._search(settings, launcher)
+            else:
+                self._run_grid(settings, launcher)
+        except Exception as error:  # raised again once Hydra has returned
+            self.error = error
+
+    def _run_grid(self, settings: Mapping[str, Any], launcher: CellLauncher) -> None:
+        grid = expand_grid(self.overrides)
+        batch_size = settings["max_batch_size"] and read_count(settings, "max_batch_size")
+        _print_line(f"sweep {self.name}: {len(grid)} cells")
+        with launcher.open(len(grid), objectives=[]):
+            self.outcomes = launcher.launch(grid, batch_size)
+        if not self.settings.dry_run:
+            _conclude(self.folder, grid, self.outcomes, self.settings)
+
+    def _search(self, settings: Mapping[str, Any], launcher: CellLauncher) -> None:
+        from codetool.sweeps.optuna_search import Objectives, search_cells, write_best
+
+        objectives = Objectives.from_settings(settings, self.settings.stage)
+        goals = " and ".join(
+            f"{direction} {name}" for name, direction in zip(objectives.names, objectives.directions, strict=True)
+        )
+        _print_line(f"sweep {self.name}: {settings['n_trials']} cells drawn by Optuna to {goals}")
+        with launcher.open(read_count(settings, "n_trials"), objectives.names):
+            cells, self.outcomes, study = search_cells(self.overrides, settings, objectives, launcher, self.name)
+        if not self.settings.dry_run:
+            _conclude(self.folder, cells, self.outcomes, self.settings)
+            for line in write_best(self.folder, study, objectives, self.outcomes):
+                Console(width=WIDTH).print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def run_sweep(overrides: Sequence[str], flags: Sequence[str] = (), on_start: Callable[[], None] = lambda: None) -> int:
+    """Check and run a multirun, and return the number of cells that failed.
+
+    `flags` may add folders of options; `on_start` is called when all is checked. Raises ConfigError for everything that
+    is wrong with the overrides, for an option that cannot vary, a stage that cannot be swept, and a running sweep.
     """
-    if stage not in STAGES:
-        raise ConfigError(f"stage={stage}: -m runs stage={', '.join(STAGES)} only.")
+    sweeper, overrides = read_sweeper(overrides, flags)
+    checked = check_cells(overrides, flags)
+    first = checked[-1]
+    check_outputs_folder(first.outputs)
+    marks = {name: mark for each in checked for name, mark in find_marked_settings(each.settings, RunConfig).items()}
+    with initialize_hydra(parse_added_folders(flags, overrides)):
+        check_constant_options(overrides)
+        name = name_sweep(overrides, _find_experiment(overrides), marks)
+        name = name if sweeper == "grid" else f"{sweeper}-{name}"
+        hydra_overrides = select_hydra_overrides(overrides)
     with ExitStack() as stack:
-        stack.enter_context(initialize_hydra(folders))
-        grid = expand_grid(overrides)
-        name = name_sweep(overrides, _find_experiment(overrides))
-        folder = _create_scratch_folder(stack) if dry_run else outputs / "sweeps" / name
-        launcher = _create_launcher(overrides, len(grid), folder)
-        if not dry_run:
+        folder = _create_scratch_folder(stack) if first.dry_run else first.outputs / "sweeps" / name
+        if not first.dry_run:
             _lock(folder, stack)
-        outcomes = _run(name, grid, launcher, folder)
-        if not dry_run:
-            settings = read_sweep_settings(grid)
-            formats = settings.figures if settings else ("svg",)
-            _conclude(folder, grid, outcomes, settings.logger if settings else {}, formats)
-    return sum(outcome.error is not None or outcome.failed > 0 for outcome in outcomes)
+        sweep = Sweep(name, folder, overrides, flags, first)
+        on_start()
+        _run_hydra(sweep, hydra_overrides)
+        if sweep.error is not None:
+            raise sweep.error
+    return sum(outcome.error is not None or outcome.failed > 0 for outcome in sweep.outcomes)
+
+
+def check_cells(overrides: Sequence[str], flags: Sequence[str]) -> list[RunConfig]:
+    """Check the cells, and return the settings of each stage of the first one. Raises ConfigError."""
+    stages = parse_chain(overrides)
+    if not stages:
+        first = check_grid(overrides, flags)
+        if first.stage not in RESULT_STAGES:
+            raise ConfigError(f"stage={first.stage}: -m runs stage={', '.join(RESULT_STAGES)} only.")
+        return [first]
+    with initialize_hydra(parse_added_folders(flags, [each for each in overrides if is_hydra_override(each)])):
+        selected = select_overrides(overrides, stages)
+    return [check_grid(each, flags, seconds=0.5) for each in selected.values()]
+
+
+def _run_hydra(sweep: Sweep, hydra_overrides: Sequence[str]) -> None:
+    """Let Hydra run a sweep with its own settings alone."""
+    quoted = str(sweep.folder).replace("\\", "\\\\").replace("'", "\\'")
+    program, arguments = sys.argv[0], sys.argv[1:]
+    sys.argv[1:] = ["-m", *sweep.flags, *hydra_overrides, f"hydra.sweep.dir='{quoted}'"]
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(sweep)()
+    finally:
+        sys.argv[:] = [program, *arguments]
+
+
+def _print_line(line: str) -> None:
+    Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _find_experiment(overrides: Sequence[str]) -> str | None:
+    chosen = [override.split("=", 1)[1] for override in overrides if get_key(override) == "experiment"]
+    return chosen[-1] if chosen and chosen[-1] not in ("none", "null") and "," not in chosen[-1] else None
 
 
 def _create_scratch_folder(stack: ExitStack) -> Path:
@@ -91,79 +177,13 @@ def _lock(folder: Path, stack: ExitStack) -> None:
         raise ConfigError(f"sweep {folder.name} is running ({holder}): {folder}. Wait for it, or give outputs=FOLDER.")
 
 
-def _run(name: str, grid: Sequence[GridCell], launcher: Launcher, folder: Path) -> list[CellOutcome]:
-    """Run all cells and return their outcomes in the grid's order."""
-    console = Console(stderr=True)
-    console.print(f"sweep {name}: {len(grid)} cells", markup=False, highlight=False, soft_wrap=True)
-    plan = {"name": name, "parent": os.getpid(), "labels": [cell.label for cell in grid]}
-    journal.atomic_write(folder / PLAN_FILE, [json.dumps(plan).encode() + b"\n"])
-    (folder / OUTCOMES_FILE).unlink(missing_ok=True)
-    outcomes = _read_outcomes(folder, grid, _launch(launcher, grid))
-    (folder / PLAN_FILE).unlink(missing_ok=True)
-    (folder / OUTCOMES_FILE).unlink(missing_ok=True)
-    return outcomes
-
-
-def _find_experiment(overrides: Sequence[str]) -> str | None:
-    chosen = [override.split("=", 1)[1] for override in overrides if get_key(override) == "experiment"]
-    return chosen[-1] if chosen and chosen[-1] not in ("none", "null") and "," not in chosen[-1] else None
-
-
-def _launch(launcher: Launcher, grid: Sequence[GridCell]) -> str:
-    """Run every cell and return the reason to give for a cell without an outcome, whose process died."""
-    reason = "its process ended before it was done. The same command continues."
-    os.environ.setdefault("PYTHONWARNINGS", QUIET_TRACKER)
-    try:
-        with end_workers_if_killed():
-            launcher.launch([list(cell.overrides) for cell in grid], initial_job_idx=0)
-    except Exception as error:  # of the launcher; errors of a cell are in its outcome
-        return f"{reason} ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
-    return reason
-
-
-def _create_launcher(overrides: Sequence[str], count: int, folder: Path) -> Launcher:
-    """Return Hydra's launcher as the overrides choose it, for so many cells."""
-    hydra = GlobalHydra.instance().hydra
-    assert hydra is not None
-    quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
-    overrides = [*filter(is_hydra_override, overrides), f"hydra.sweep.dir='{quoted}'"]
-    config = hydra.compose_config("config", overrides, run_mode=RunMode.MULTIRUN)
-    if "n_jobs" in config.hydra.launcher:  # joblib's
-        config.hydra.launcher.n_jobs = _count_workers(config.hydra.launcher.n_jobs, count)
-        config.hydra.launcher.batch_size = "1"  # otherwise it would give a worker several quick cells at a time
-    context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks())
-    return Plugins.instance().instantiate_launcher(context, run_cell, config)
-
-
-def _count_workers(requested: int, count: int) -> int:
-    """Return the number of worker processes: at most one per cell, since each reserves a share of the CPU."""
-    from joblib import effective_n_jobs
-
-    try:
-        return min(int(effective_n_jobs(requested)), count)
-    except ValueError as error:
-        raise ConfigError(f"hydra.launcher.n_jobs={requested}: a number of processes, or -1 for one a core.") from error
-
-
-def _read_outcomes(folder: Path, grid: Sequence[GridCell], reason: str) -> list[CellOutcome]:
-    """Return the outcome of every cell, in the grid's order."""
-    outcomes = {line["number"]: CellOutcome(**line) for line in journal.read_records(folder / OUTCOMES_FILE)}
-    return [outcomes.get(number) or CellOutcome(number, error=reason) for number in range(len(grid))]
-
-
-def _conclude(
-    folder: Path,
-    grid: Sequence[GridCell],
-    outcomes: Sequence[CellOutcome],
-    loggers: LoggerOptions,
-    formats: Sequence[FigureFormat],
-) -> None:
+def _conclude(folder: Path, grid: Sequence[GridCell], outcomes: Sequence[CellOutcome], settings: RunConfig) -> None:
     """Write and print the table, draw the figures, and log the sweep."""
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     write_csv(folder / "cells.csv", grid, outcomes)
     print_table(grid, outcomes, console)
-    figures = draw_figures(folder, grid, outcomes, formats)
+    figures = draw_figures(folder, grid, outcomes, settings.figures)
     names = ", ".join(["cells.csv", *(figure.name for figure in figures)])
     console.print(f"files in {folder}: {names}", markup=False, highlight=False, soft_wrap=True)
-    if line := log_sweep(folder, grid, outcomes, figures, loggers):
+    if line := log_sweep(folder, grid, outcomes, figures, settings.logger):
         console.print(line, markup=False, highlight=False, soft_wrap=True)

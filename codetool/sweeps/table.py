@@ -11,19 +11,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from codetool.evaluation.metric_format import format_metric
-from codetool.evaluation.metrics import AMOUNTS, RATES, SHARES
 from codetool.runs import journal
-from codetool.sweeps.cell import HEADLINE_METRICS, CellOutcome
+from codetool.sweeps.cell import CellOutcome
 from codetool.sweeps.grid import GridCell
+from codetool.sweeps.metric_choice import Metric, choose_headline, format_value, list_metrics, read_metrics
 
-CONTEXT_METRICS = ("sopr", "scep", "tokens_in", "tokens_out", "prm_tokens", "tool_calls", "seconds")
+CONTEXT_METRICS = (
+    "sopr", "sowr", "scep", "solved", "examples", "auroc", "accuracy", "ece", "selection_regret", "loss", "updates",
+    "tokens_in", "tokens_out", "prm_tokens", "tool_calls", "seconds",
+)  # fmt: skip
 """Metrics shown on the terminal beside the compared one."""
-
-
-def choose_headline(outcomes: Sequence[CellOutcome]) -> str | None:
-    """Return the metric that the cells are compared by; None if no cell has one."""
-    return next((name for name in HEADLINE_METRICS if any(name in _get_metrics(outcome) for outcome in outcomes)), None)
 
 
 def describe_status(outcome: CellOutcome) -> str:
@@ -31,8 +28,10 @@ def describe_status(outcome: CellOutcome) -> str:
     if outcome.error is not None:
         return f"failed: {outcome.error}"
     if outcome.failed:
-        first = outcome.metrics["tasks"]["failures"][0]
-        return f"{outcome.failed} tasks failed internally, first {first['task_id']}: {first['message']}"
+        tasks = outcome.metrics.get("tasks")
+        failures = tasks.get("failures") if isinstance(tasks, Mapping) else None
+        first = f", first {failures[0]['task_id']}: {failures[0]['message']}" if failures else ""
+        return f"{outcome.failed} tasks failed internally{first}"
     return "done"
 
 
@@ -40,16 +39,20 @@ def write_csv(path: Path, grid: Sequence[GridCell], outcomes: Sequence[CellOutco
     """Write a row for every cell: swept options, status, task counts, every metric with its interval, and folder."""
     rows = [_build_row(cell, outcome) for cell, outcome in zip(grid, outcomes, strict=True)]
     text = io.StringIO()
-    writer = csv.DictWriter(text, _list_columns(grid, outcomes), restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, _list_columns(grid, outcomes), "", "ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     journal.atomic_write(path, [text.getvalue().encode()])
 
 
 def _list_columns(grid: Sequence[GridCell], outcomes: Sequence[CellOutcome]) -> list[str]:
-    names = [name for name in (*RATES, *SHARES, *AMOUNTS) if any(name in _get_metrics(outcome) for outcome in outcomes)]
-    bounds = [f"{name}{bound}" for name in names for bound in ("", "_low", "_high")]
-    return [*grid[0].swept, "status", "tasks", "finished", "failed", *bounds, "folder"]
+    metrics = [read_metrics(outcome.metrics) for outcome in outcomes]
+    columns: list[str] = []
+    for name in list_metrics(outcome.metrics for outcome in outcomes):
+        has_bounds = any(each.get(name, {}).get("low") is not None for each in metrics)
+        columns += [name, f"{name}_low", f"{name}_high"] if has_bounds else [name]
+    stages = dict.fromkeys(f"{stage}_folder" for outcome in outcomes for stage in outcome.stage_folders)
+    return [*grid[0].swept, "status", "tasks", "finished", "failed", *columns, *stages, "folder"]
 
 
 def _build_row(cell: GridCell, outcome: CellOutcome) -> dict[str, object]:
@@ -58,17 +61,16 @@ def _build_row(cell: GridCell, outcome: CellOutcome) -> dict[str, object]:
         "status": " ".join(describe_status(outcome).split()),
         "folder": outcome.folder,
     }
-    if outcome.metrics:
-        tasks = outcome.metrics["tasks"]
-        row |= {"tasks": tasks["asked"], "finished": tasks["finished"], "failed": outcome.failed}
-    for name, metric in _get_metrics(outcome).items():
+    if isinstance(tasks := outcome.metrics.get("tasks"), Mapping):
+        row |= {"tasks": tasks.get("asked"), "finished": tasks.get("finished"), "failed": outcome.failed}
+    for name, metric in read_metrics(outcome.metrics).items():
         row |= {name: metric["value"], f"{name}_low": metric["low"], f"{name}_high": metric["high"]}
-    return row
+    return row | {f"{stage}_folder": path for stage, path in outcome.stage_folders.items()}
 
 
 def print_table(grid: Sequence[GridCell], outcomes: Sequence[CellOutcome], console: Console) -> None:
     """Print the table, and below it the reasons of failed cells."""
-    headline_metric = choose_headline(outcomes)
+    headline_metric = choose_headline(outcome.metrics for outcome in outcomes)
     context_metrics = [
         name
         for name in CONTEXT_METRICS
@@ -79,7 +81,7 @@ def print_table(grid: Sequence[GridCell], outcomes: Sequence[CellOutcome], conso
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("status", no_wrap=True)
     for cell, outcome in zip(grid, outcomes, strict=True):
-        shown = [format_metric(name, _get_value(outcome, name), decimals=1) for name in context_metrics]
+        shown = [format_value(name, _get_value(outcome, name)) for name in context_metrics]
         state = "done" if describe_status(outcome) == "done" else "[red]failed[/red]"
         table.add_row(*map(escape, cell.swept.values()), *_format_headline(outcome, headline_metric), *shown, state)
     console.print(table)
@@ -103,15 +105,10 @@ def _describe_failures(grid: Sequence[GridCell], outcomes: Sequence[CellOutcome]
 def _format_headline(outcome: CellOutcome, name: str | None) -> list[str]:
     if name is None:
         return []
-    metric = _get_metrics(outcome).get(name, {})
-    value, low, high = (format_metric(name, metric.get(key), decimals=1) for key in ("value", "low", "high"))
+    metric: Metric = read_metrics(outcome.metrics).get(name, {})
+    value, low, high = (format_value(name, metric.get(key)) for key in ("value", "low", "high"))
     return [value, f"{low} … {high}" if low and high else ""]
 
 
-def _get_metrics(outcome: CellOutcome) -> Mapping[str, Mapping[str, float | None]]:
-    metrics: Mapping[str, Mapping[str, float | None]] = outcome.metrics.get("metrics", {})
-    return metrics
-
-
 def _get_value(outcome: CellOutcome, name: str) -> float | None:
-    return _get_metrics(outcome).get(name, {}).get("value")
+    return read_metrics(outcome.metrics).get(name, {}).get("value")

@@ -18,7 +18,8 @@ from stand_in_services import StandInBenchmark, StandInServices
 from codetool.config.overrides import compose_all
 from codetool.config.run_config import validate
 from codetool.runs import journal
-from codetool.stages.evaluate.run import RunOutcome, run
+from codetool.stages.evaluate.run import run
+from codetool.stages.run_outcome import RunOutcome
 
 SERVICES = ("policy", "prm", "prm_endpoint", "tools", "judge", "answer", "simulator")
 """Services that a proxy stands before. `prm` is a PRM server, `prm_endpoint` a PRM behind a chat server."""

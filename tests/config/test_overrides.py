@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from codetool.config.overrides import compose_all, split_flags
+from codetool.config.sweeper_params import read_sweeper
 from codetool.errors import ConfigError
 
 
@@ -156,16 +157,17 @@ def test_a_value_that_the_grammar_wants_quoted_is_named_with_its_quotes(value: s
 @pytest.mark.parametrize(
     "words",
     [
-        ["hydra/sweeper=optuna"],
-        ["hydra/sweeper=basic", "+hydra.sweeper.params.search.width='1,2'"],
+        ["++hydra.sweeper.params.search.width='1,2'"],
         ["hydra.sweeper.params={search.width: '1,2'}"],
-        ["hydra.sweeper.max_batch_size=3"],
-        ["override", "experiment=swept"],
+        ["experiment=swept"],
     ],
 )
-def test_sweepers_that_would_be_ignored_are_refused(words: list[str], plugin: Path) -> None:
-    with pytest.raises(ConfigError, match="would ignore Hydra's sweepers"):
-        compose_all([word for word in words if word != "override"], multirun=True, flags=["--config-dir", str(plugin)])
+def test_the_comma_lists_of_a_sweepers_parameters_count_and_the_command_line_goes_before(
+    words: list[str], plugin: Path
+) -> None:
+    flags = ["--config-dir", str(plugin)]
+    assert read_sweeper(words, flags) == ("grid", ["search.width=1,2", *words])
+    assert read_sweeper([*words, "search.width=3"], flags) == ("grid", [*words, "search.width=3"])
 
 
 @pytest.mark.parametrize("word", ["hydra.run.dir=x", "hydra.sweep.dir=x", "hydra.mode=MULTIRUN"])

@@ -14,7 +14,11 @@ from scripted_policy import scripted_server
 
 from codetool.config.help import format_help
 from codetool.config.overrides import compose_all, split_flags, validate_all
+from codetool.config.stage_chain import parse_chain
+from codetool.config.sweeper_params import read_sweeper
 from codetool.scaffold.command import run_new
+from codetool.stages.run_overrides import check_chain
+from codetool.sweeps.sweep import check_cells
 
 ELSEWHERE = {ROOT / "docs/plugins.md": ROOT / "tests/test_installation.py"}
 """Pages whose commands another test runs, in an environment and a folder of their own."""
@@ -65,9 +69,13 @@ def check_own(command: Command) -> None:
         run_new(command.arguments[1:], "codetool")  # the commands after it use what it writes
     elif PRINTING & set(flags):
         format_help(overrides, flags)
+    elif {"-m", "--multirun"} & set(flags):
+        flags = [flag for flag in flags if flag not in ("-m", "--multirun")]
+        check_cells(read_sweeper(overrides, flags)[1], flags)
+    elif parse_chain(overrides):
+        check_chain(overrides, flags)
     else:
-        multirun = bool({"-m", "--multirun"} & set(flags))
-        validate_all(compose_all(overrides, multirun=multirun, flags=flags))
+        validate_all(compose_all(overrides, flags=flags))
 
 
 def check_extras(command: Command) -> None:

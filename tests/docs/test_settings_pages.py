@@ -19,7 +19,7 @@ from yaml_comments import read_settings
 
 from codetool.config.config_sources import CONF
 
-FILES = sorted(CONF.rglob("*.yaml"))
+FILES = sorted(file for file in CONF.rglob("*.yaml") if "hydra" not in file.relative_to(CONF).parts)
 HIDDEN = {"_target_", "_operational_", "_partial_", "defaults", "hydra"}
 
 

@@ -62,7 +62,7 @@ def inside(run: CommandLine, *words: str) -> str:
     prm = next((word.removeprefix("prm=") for word in words if word.startswith("prm=")), "none")
     console = Console(file=io.StringIO(), width=300)
     settings = validate(compose_all([f"outputs={run.outputs}", "logger=none", *words])[0])
-    assert evaluate_prm(settings, {"prm": prm, "experiment": "none"}, console) == 0
+    assert evaluate_prm(settings, {"prm": prm, "experiment": "none"}, console).failed == 0
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -316,7 +316,7 @@ def test_a_prm_that_fails_on_one_task_is_measured_on_the_others(
 
 def evaluate(run: CommandLine, *words: str) -> int:
     settings = validate(compose_all([f"outputs={run.outputs}", "logger=none", "stage=evaluate_prm", *words])[0])
-    return evaluate_prm(settings, {"prm": "random", "experiment": "none"}, Console(file=io.StringIO()))
+    return evaluate_prm(settings, {"prm": "random", "experiment": "none"}, Console(file=io.StringIO())).failed
 
 
 def test_the_overlap_with_what_a_prm_was_trained_on_is_told(tmp_path: Path) -> None:
@@ -400,10 +400,10 @@ def test_steps_that_never_get_a_score_cost_their_task_alone(run: CommandLine, co
         asked = words(collected, *remote(proxy.url), "prm.retries=1")
         settings = validate(compose_all([f"outputs={run.outputs}", "logger=none", *asked])[0])
         choices = {"prm": "remote", "experiment": "none"}
-        assert evaluate_prm(settings, choices, Console(file=io.StringIO())) == 1
+        assert evaluate_prm(settings, choices, Console(file=io.StringIO())).failed == 1
         metrics = read_metrics(folder(run))
         assert [failure["task_id"] for failure in metrics["failures"]] == [lost["task_id"]]
         assert metrics["faults"]["prm"]["given_up"] >= 1 and "UnreachableError" in metrics["failures"][0]["message"]
         proxy.is_broken = lambda exchange: None
-        assert evaluate_prm(settings, choices, Console(file=io.StringIO())) == 0
+        assert evaluate_prm(settings, choices, Console(file=io.StringIO())).failed == 0
     assert read_metrics(folder(run))["failures"] == []

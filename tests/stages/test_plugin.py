@@ -76,7 +76,7 @@ def test_its_parts_go_through_the_stages(
     assert all(node["cumulative"] == pytest.approx(node["spot"] + node["latent"] - 0.1) for node in nodes)
 
     words = ("stage=collect", "prm_prompt@collect.prompt=plain")
-    assert collect(shop(door, tmp_path, *words), CHOICES | {"judge": "none"}, console) == 0
+    assert collect(shop(door, tmp_path, *words), CHOICES | {"judge": "none"}, console).failed == 0
     [collected] = (tmp_path / "collect").iterdir()
     examples = read_lines(collected, "process")
     assert {example["executed"] for example in examples} == {True, False}
@@ -90,9 +90,9 @@ def test_its_parts_go_through_the_stages(
     assert (outcome.folder / "report.html").is_file() and "left out" not in capsys.readouterr().err
     own = (f"outputs={tmp_path}", "logger=none")
     measured = door.compose("stage=evaluate_prm", "prm=length", f"evaluate_prm.runs=[{collected}]", *own)
-    assert evaluate_prm(measured, CHOICES, console) == 0
+    assert evaluate_prm(measured, CHOICES, console).failed == 0
     judged = door.compose("stage=judge", "judge=digits", f"judge_stage.folder={outcome.folder}", *own)
-    assert judge(judged, CHOICES, console) == 0
+    assert judge(judged, CHOICES, console).failed == 0
     [measured_folder], [judged_folder] = (tmp_path / "evaluate_prm").iterdir(), (tmp_path / "judge").iterdir()
     assert measured_folder.name.startswith("film_shop-length-")
     assert read_metrics(judged_folder)["metrics"]["sopr"]["value"] == 1
@@ -104,7 +104,7 @@ def test_its_prm_and_tools_are_trained_and_served(door: Door, tmp_path: Path, mo
     own = (f"outputs={tmp_path}", "prm=shop", f"prm.base={model}")
     data = process_file(tmp_path / "process.jsonl", 4)
     config = door.compose("stage=train", *own, "logger=none", f"train.files=[{data}]", *TRAIN_WORDS)
-    assert train(config, {"prm": "shop", "tuning": "lora", "experiment": "none"}, console) == 0
+    assert train(config, {"prm": "shop", "tuning": "lora", "experiment": "none"}, console).failed == 0
     [trained] = (tmp_path / "train").iterdir()
     assert trained.name.startswith("prm-shop-lora-") and (trained / "adapter" / "adapter_model.safetensors").is_file()
 
@@ -165,11 +165,11 @@ def add_line(file: Path, line: str) -> None:
 
 def test_a_renamed_folder_is_of_the_benchmarks_class(search_path: Door, tmp_path: Path) -> None:
     choices, console = CHOICES | {"judge": "none"}, Console(stderr=True)
-    assert collect(shop(search_path, tmp_path, "stage=collect"), choices, console) == 0
+    assert collect(shop(search_path, tmp_path, "stage=collect"), choices, console).failed == 0
     [collected] = (tmp_path / "collect").iterdir()
     collected.rename(tmp_path / "mine")
     words = ("stage=evaluate_prm", f"evaluate_prm.runs=[{tmp_path / 'mine'}]")
-    assert evaluate_prm(shop(search_path, tmp_path, *words), choices, console) == 0
+    assert evaluate_prm(shop(search_path, tmp_path, *words), choices, console).failed == 0
     [measured] = (tmp_path / "evaluate_prm").iterdir()
     assert measured.name.startswith("film_shop-length-")
 

@@ -41,7 +41,7 @@ def ran(model: Path, data: Path, outputs: Path, *words: str) -> str:
     """What a run says on standard error."""
     said = Console(file=io.StringIO(), width=200)
     named = dict(word.split("=", 1) for word in words if word.split("=")[0] in choices())
-    assert train(config(model, data, outputs, *words), choices(**named), said) == 0
+    assert train(config(model, data, outputs, *words), choices(**named), said).failed == 0
     assert isinstance(said.file, io.StringIO)
     return said.file.getvalue()
 

@@ -14,7 +14,8 @@ from rich.console import Console
 from codetool.config.overrides import compose_all
 from codetool.config.run_config import validate
 from codetool.stages.collect.collect import collect
-from codetool.stages.evaluate.run import RunOutcome, run
+from codetool.stages.evaluate.run import run
+from codetool.stages.run_outcome import RunOutcome
 
 GROUPS = {
     "benchmark": "tmdb_verified", "search": "beam", "policy": "smollm2", "prm": "smollm2", "reward": "codetool",
@@ -42,7 +43,7 @@ def evaluate_run(outputs: Path, *words: str, **replaced: Any) -> RunOutcome:
 
 def collect_run(outputs: Path, *words: str, **replaced: Any) -> int:
     """What stage=collect returned."""
-    return collect(*prepare_run(outputs, "stage=collect", *words, **replaced))
+    return collect(*prepare_run(outputs, "stage=collect", *words, **replaced)).failed
 
 
 def evaluate_with_log(outputs: Path, *words: str, **replaced: Any) -> tuple[RunOutcome, str]:

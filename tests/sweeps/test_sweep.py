@@ -20,11 +20,11 @@ from scripted_policy import scripted_server
 from wandb_files import read
 
 from codetool.runs import journal
-from codetool.stages.evaluate.run import RunOutcome
+from codetool.stages.run_outcome import RunOutcome
 from codetool.sweeps.cell import CellOutcome
 from codetool.sweeps.figures import draw_figures
 from codetool.sweeps.grid import GridCell
-from codetool.sweeps.sweep import sweep
+from codetool.sweeps.sweep import run_sweep
 from codetool.tracking.wandb import SyncStatus
 
 GRID = ("search.width=1,2", "search.depth=2,4", "search.n=2")
@@ -328,6 +328,6 @@ def test_only_an_upload_that_failed_keeps_later_cells_from_theirs(
         tried.append(upload)
         return RunOutcome(tmp_path, tracked=SyncStatus("W&B: a problem", is_warning=True, offline_folder=kept))
 
-    monkeypatch.setattr("codetool.sweeps.cell.run", tracked_run)
-    sweep(["search=beam", "search.width=1,2"], "evaluate", tmp_path, dry_run=True)
+    monkeypatch.setattr("codetool.stages.run_overrides.load_stage", lambda _: tracked_run)
+    run_sweep(["search=beam", "search.width=1,2", f"outputs={tmp_path}", "dry_run=true"])
     assert tried == uploads

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -30,6 +32,7 @@ from codetool.stages.collect.collect_summary import CollectSummary
 from codetool.stages.collect.leaf_outcomes import decide_outcomes
 from codetool.stages.conclusion import ResultFolder
 from codetool.stages.evaluate.run import run
+from codetool.stages.run_outcome import RunOutcome
 from codetool.types import Task
 
 ROLLOUTS = "rollouts.jsonl"
@@ -37,11 +40,13 @@ REFERENCE = "reference"
 """Folder of the reference implementation's files."""
 
 
-def collect(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
-    """Collect process data and return the number of tasks that failed internally.
+def collect(
+    config: RunConfig, choices: Mapping[str, str], console: Console, *, sweep: str | None = None, **cell: Any
+) -> RunOutcome:
+    """Collect process data and return the outcome, with the number of tasks that failed internally.
 
-    A task fails in its search, or afterwards if the benchmark's check raises on one of its leaves. Raises
-    CodeToolError.
+    A task fails in its search, or afterwards if the benchmark's check raises on one of its leaves. `sweep` and `cell`
+    are passed to `run`. Raises CodeToolError.
     """
     if config.collect.leaf_success == "judge" and isinstance(config.judge, NoJudge):
         raise ConfigError(
@@ -50,13 +55,18 @@ def collect(config: RunConfig, choices: Mapping[str, str], console: Console) -> 
         )
 
     undecided: list[str] = []
+    made: dict[str, int] = {}
 
     def conclude(target: ResultFolder, tasks: Sequence[Task], summary: RunSummary) -> None:
         collected = _write_process_data(config, choices["benchmark"], target.folder, tasks)
         undecided.extend(collected.failures)
-        collect_summary.print_collect_summary(collected, summary, target.folder, Console(), target.kept)
+        made.update(examples=collected.examples, transcripts=collected.transcripts, solved=collected.counts.solved)
+        if sweep is None:
+            collect_summary.print_collect_summary(collected, summary, target.folder, Console(), target.kept)
 
-    return run(config, choices, console, conclude=conclude).failed + len(undecided)
+    outcome = run(config, choices, console, sweep=sweep, conclude=conclude, **cell)
+    metrics = outcome.metrics and {**outcome.metrics, "process_data": made}
+    return replace(outcome, failed=outcome.failed + len(undecided), metrics=metrics)
 
 
 def _write_process_data(config: RunConfig, name: str, folder: Path, tasks: Sequence[Task]) -> CollectSummary:

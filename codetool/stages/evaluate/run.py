@@ -48,7 +48,8 @@ from codetool.stages.judge.judge_run import check_judge_reachable, check_judge_s
 from codetool.stages.logged_run import describe_search, describe_used_adapters, log_result
 from codetool.stages.report import write_report_if_possible
 from codetool.stages.run_folder import RunFolder
-from codetool.stages.run_log import log_to_file
+from codetool.stages.run_log import choose_level, log_to_file
+from codetool.stages.run_outcome import RunOutcome
 from codetool.stages.wandb_content import build_task_content
 from codetool.tracking.run_content import RunInfo, SyncStatus
 from codetool.tracking.run_loggers import start_run_loggers
@@ -61,20 +62,6 @@ FOLDER_GROUPS = ("benchmark", "search", "policy", "prm")
 
 Conclude = Callable[[ResultFolder, Sequence[Task], RunSummary], None]
 """Called at the end of a run to write and print a stage's summary."""
-
-
-@dataclass(frozen=True)
-class RunOutcome:
-    """Result of a run."""
-
-    folder: Path
-    failed: int = 0
-    """Tasks that failed internally."""
-    tasks: tuple[str, ...] = ()
-    """Ids of the requested tasks."""
-    metrics: Mapping[str, Any] | None = None
-    """The content of `metrics.json`; None for a dry run."""
-    tracked: SyncStatus | None = None
 
 
 def show_metrics(target: ResultFolder, tasks: Sequence[Task], summary: RunSummary) -> None:
@@ -91,7 +78,7 @@ def run(
     label: str = "",
     upload: bool = True,
     share: Sequence[Path] = (),
-    conclude: Conclude = show_metrics,
+    conclude: Conclude | None = None,
 ) -> RunOutcome:
     """Run every requested task, write the result files, and return the outcome.
 
@@ -99,8 +86,9 @@ def run(
     `<benchmark>-<search>-<policy>-<prm>-<hash8>`. If `sweep` is the name of a sweep, only warnings are printed, and the
     run waits for a concurrent cell with the same identity; `label` names its cell. Draws in the run folders of `share`
     are reused if their settings are equal, which changes neither candidates nor costs. `upload=False` keeps the W&B run
-    offline. `conclude` is called at the end. The judge is asked after the tasks, but checked before them. If the folder
-    holds a result over more tasks than requested now, its files and W&B run are left as they are. Raises CodeToolError.
+    offline. `conclude` is called at the end; without it the metrics are printed, except in a sweep. The judge is asked
+    after the tasks, but checked before them. If the folder holds a result over more tasks than requested now, its files
+    and W&B run are left as they are. Raises CodeToolError.
     """
     notes = console if sweep is None else None
     config, choices = drop_unused_prm(*apply_source_settings(config, choices, notes), notes)
@@ -119,13 +107,14 @@ def run(
         for line in run_folder.describe_damage(path):
             console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
         return RunOutcome(path)
-    level, ids = logging.INFO if sweep is None else logging.WARNING, tuple(task.id for task in tasks)
-    run_log = log_to_file(path / "log.txt", console, level)
+    ids = tuple(task.id for task in tasks)
+    run_log = log_to_file(path / "log.txt", console, choose_level(sweep))
     with run_folder.open_folder(path, run_log, wait=sweep is not None, tasks=frozenset(ids)) as folder:
         if sweep is None:
             _announce(config.stage, choices, tasks, path, folder.done, console)
         logged = describe_search(config, choices, path, names, sweep=sweep, label=label, upload=upload)
-        job = _RunJob(config, choices, tasks, identity, console, conclude if sweep is None else None, logged)
+        conclude = conclude or (show_metrics if sweep is None else None)
+        job = _RunJob(config, choices, tasks, identity, console, conclude, sweep is not None, logged)
         shared = [other for other in share if other != path and has_same_draws(identity, other)]
         larger = find_larger_result(path, len(tasks))
         summary, status = _run_tasks(job, folder, shared, larger)
@@ -134,7 +123,7 @@ def run(
 
 @dataclass(frozen=True)
 class _RunJob:
-    """The checked inputs of a run. `conclude` is None in a sweep, where nothing is printed at the end."""
+    """The checked inputs of a run."""
 
     config: RunConfig
     choices: Mapping[str, str]
@@ -142,6 +131,8 @@ class _RunJob:
     identity: Identity
     console: Console
     conclude: Conclude | None
+    is_cell: bool
+    """Whether the run is a cell of a sweep, where nothing is printed at the end."""
     logged: RunInfo
 
 
@@ -174,7 +165,7 @@ def _run_tasks(
             return summary, None
         used = describe_used_adapters(config.policy, config.prm)
         content = build_task_content(path, tuple(task.id for task in job.tasks), used)
-        return summary, loggers.finish(content) if job.conclude is None else log_result(loggers, content)
+        return summary, log_result(loggers, content, quiet=job.is_cell)
 
 
 def _judge_and_summarize(

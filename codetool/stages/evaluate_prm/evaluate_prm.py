@@ -7,6 +7,7 @@ uses them. Every score is journalled in `scores.jsonl`, so that the same command
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -37,7 +38,8 @@ from codetool.stages.logged_run import (
     log_result,
     start_stage_loggers,
 )
-from codetool.stages.run_log import log_to_file
+from codetool.stages.run_log import choose_level, log_to_file
+from codetool.stages.run_outcome import RunOutcome
 from codetool.stages.train import trained_on
 from codetool.stages.wandb_content import build_prm_content
 from codetool.tracking.run_loggers import RunLoggers
@@ -69,11 +71,20 @@ class EvaluatePRMConfig:
     """Whether a pair of siblings is weighted by the product of their multiplicities."""
 
 
-def evaluate_prm(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
-    """Evaluate the PRM and return the number of tasks whose steps could not all be scored.
+def evaluate_prm(
+    config: RunConfig,
+    choices: Mapping[str, str],
+    console: Console,
+    *,
+    sweep: str | None = None,
+    label: str = "",
+    upload: bool = True,
+    **_: Any,
+) -> RunOutcome:
+    """Evaluate the PRM and return the outcome, with the number of tasks whose steps could not all be scored.
 
-    Those tasks count in no metric, and the same command tries them again. Raises CodeToolError; the scores until then
-    are kept.
+    Those tasks count in no metric, and the same command tries them again. If `sweep` is the name of a sweep and `label`
+    its cell, only warnings are printed. Raises CodeToolError; the scores until then are kept.
     """
     from codetool.config.invocation import get_command
     from codetool.stages.evaluate.run import print_other_code, write_config
@@ -90,16 +101,17 @@ def evaluate_prm(config: RunConfig, choices: Mapping[str, str], console: Console
     identity = _compute_identity(config, choices, checksums)
     name = f"{'+'.join(data.benchmarks)}-{choices['prm']}-{identity.digest}"
     path = run_folder.select_folder(config.outputs / config.stage / name, config.fresh)
-    _announce(config, choices, data, path, console)
+    if sweep is None:
+        _announce(config, choices, data, path, console)
     warnings = _describe_overlap(config, data)
     if config.dry_run:
         print_other_code(config, path, console)
         for line in warnings:
             console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
-        return 0
+        return RunOutcome(path)
     with ExitStack() as stack:
-        run_folder.lock_folder(path, stack, False, (SCORES_FILE,))
-        stack.enter_context(log_to_file(path / "log.txt", console, logging.INFO))
+        run_folder.lock_folder(path, stack, sweep is not None, (SCORES_FILE,))
+        stack.enter_context(log_to_file(path / "log.txt", console, choose_level(sweep)))
         damaged_lines.set_damaged_lines_aside(path / SCORES_FILE, SCORE_SHAPE)
         write_config(config, path)
         command = get_command()
@@ -107,16 +119,22 @@ def evaluate_prm(config: RunConfig, choices: Mapping[str, str], console: Console
         for line in warnings:
             log.warning("%s", line)
         named = [*data.benchmarks, choices["prm"]]
-        loggers = stack.enter_context(start_stage_loggers(config, choices, path, named, "sibling_groups/done"))
+        started = start_stage_loggers(
+            config, choices, path, named, "sibling_groups/done", sweep=sweep, label=label, upload=upload
+        )
+        loggers = stack.enter_context(started)
         with record_faults(path):
             failures = asyncio.run(_score(config, data, path, console, loggers))
         measured = data.without(failures)
         if not measured.groups:
             raise CodeToolError(f"no task could be scored; the first failure: {next(iter(failures.values()))}")
-        prm_eval_summary.write_prm_summary(config, measured, _read_scores(path), path, Console(), failures)
+        summary = Console(quiet=sweep is not None)
+        prm_eval_summary.write_prm_summary(config, measured, _read_scores(path), path, summary, failures)
         data_used = [describe_process_data(run, is_input=True) for run in config.evaluate_prm.runs]
-        log_result(loggers, build_prm_content(path, [*data_used, *describe_used_adapters(config.prm)]))
-    return len(failures)
+        content = build_prm_content(path, [*data_used, *describe_used_adapters(config.prm)])
+        status = log_result(loggers, content, quiet=sweep is not None)
+    metrics = json.loads((path / prm_eval_summary.METRICS_FILE).read_text())
+    return RunOutcome(path, len(failures), metrics=metrics, tracked=status)
 
 
 def _describe_overlap(config: RunConfig, data: PRMEvalDataset) -> list[str]:

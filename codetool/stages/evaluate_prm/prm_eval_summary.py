@@ -21,8 +21,8 @@ from codetool.stages.evaluate.summary_display import describe_untrained_prm
 from codetool.stages.evaluate_prm.prm_eval_dataset import PRMEvalDataset
 from codetool.stages.fault_journal import describe_faults, read_faults
 
-FIGURE = "reliability"
-FILES = ("metrics.json", f"{FIGURE}.svg", "scores.jsonl", "config.yaml", "log.txt")
+METRICS_FILE, FIGURE = "metrics.json", "reliability"
+FILES = (METRICS_FILE, f"{FIGURE}.svg", "scores.jsonl", "config.yaml", "log.txt")
 UNITS = {
     "accuracy": "steps", "auroc": "steps", "pairwise_accuracy": "pairs", "first_error_f1": "paths",
     "first_error_erroneous": "lost paths", "first_error_correct": "good paths", "selection_regret": "groups",

@@ -37,7 +37,8 @@ from codetool.stages.fault_journal import describe_faults, read_faults, record_f
 from codetool.stages.judge.answer_source import AnswerSource, load_answers
 from codetool.stages.judge.judge_run import show_vote_progress, summarize_verdicts
 from codetool.stages.logged_run import log_result, start_stage_loggers
-from codetool.stages.run_log import log_to_file
+from codetool.stages.run_log import choose_level, log_to_file
+from codetool.stages.run_outcome import RunOutcome
 from codetool.stages.wandb_content import build_judge_content
 from codetool.tracking.run_loggers import RunLoggers
 
@@ -58,8 +59,21 @@ class JudgeStageConfig:
     """JSON file of the requested query ids; None for all of the run or file."""
 
 
-def judge(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
-    """Judge every answer, write the result files and return 0. Raises CodeToolError; votes until then are kept."""
+def judge(
+    config: RunConfig,
+    choices: Mapping[str, str],
+    console: Console,
+    *,
+    sweep: str | None = None,
+    label: str = "",
+    upload: bool = True,
+    **_: Any,
+) -> RunOutcome:
+    """Judge every answer, write the result files and return the outcome.
+
+    If `sweep` is the name of a sweep and `label` its cell, only warnings are printed. Raises CodeToolError; votes until
+    then are kept.
+    """
     answers, reference = _load_answers(config)
     checksums = {"judged": answers.digest} | ({"reference": reference.digest} if reference else {})
     if config.judge_stage.ids is not None:
@@ -67,24 +81,29 @@ def judge(config: RunConfig, choices: Mapping[str, str], console: Console) -> in
     identity = _compute_identity(config, choices, checksums)
     name = f"{answers.name}-{choices['judge']}-{identity.digest}"
     path = run_folder.select_folder(config.outputs / config.stage / name, config.fresh)
-    _announce(choices, answers, reference, path, console)
+    if sweep is None:
+        _announce(choices, answers, reference, path, console)
     if config.dry_run:
         print_other_code(config, path, console)
-        return 0
+        return RunOutcome(path)
     with ExitStack() as stack:
-        run_folder.lock_folder(path, stack, False, (judged_results.JUDGED_FILE, VOTES_FILE))
-        stack.enter_context(log_to_file(path / "log.txt", console, logging.INFO))
+        run_folder.lock_folder(path, stack, sweep is not None, (judged_results.JUDGED_FILE, VOTES_FILE))
+        stack.enter_context(log_to_file(path / "log.txt", console, choose_level(sweep)))
         damaged_lines.set_damaged_lines_aside(path / VOTES_FILE, VOTE_SHAPE)
         write_config(config, path)
         stack.enter_context(record_session(path, identity, config.settings, get_command()))
         named = [answers.name, choices["judge"]]
-        loggers = stack.enter_context(start_stage_loggers(config, choices, path, named, "votes/done"))
+        started = start_stage_loggers(
+            config, choices, path, named, "votes/done", sweep=sweep, label=label, upload=upload
+        )
+        loggers = stack.enter_context(started)
         with record_faults(path):
             lines, counts = _judge_answers(config, answers, reference, path, console, loggers)
         summary = _write_summary(config, answers, reference, lines, counts, path)
-        _print_summary(summary, path, Console())
-        log_result(loggers, build_judge_content(path))
-    return 0
+        _print_summary(summary, path, Console(quiet=sweep is not None))
+        status = log_result(loggers, build_judge_content(path), quiet=sweep is not None)
+    metrics = json.loads((path / "metrics.json").read_text())
+    return RunOutcome(path, tasks=tuple(answers.asked), metrics=metrics, tracked=status)
 
 
 def _load_answers(config: RunConfig) -> tuple[AnswerSource, AnswerSource | None]:

@@ -28,7 +28,8 @@ from codetool.runs.provenance import count_results_by_code, record_session
 from codetool.stages import run_folder
 from codetool.stages.evaluate.run import print_other_code, write_config
 from codetool.stages.logged_run import TRAINING_AXIS, log_result, start_stage_loggers
-from codetool.stages.run_log import log_to_file
+from codetool.stages.run_log import choose_level, log_to_file
+from codetool.stages.run_outcome import RunOutcome
 from codetool.stages.train import model_card, train_dataset, trained_on, training_prompt
 from codetool.stages.train.train_dataset import TrainDataset
 from codetool.stages.train.train_progress import TrainProgress
@@ -43,8 +44,21 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def train(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
-    """Train, write the model into the run folder, and return 0. Raises CodeToolError; KeyboardInterrupt if stopped."""
+def train(
+    config: RunConfig,
+    choices: Mapping[str, str],
+    console: Console,
+    *,
+    sweep: str | None = None,
+    label: str = "",
+    upload: bool = True,
+    **_: Any,
+) -> RunOutcome:
+    """Train, write the model into the run folder, and return the outcome.
+
+    If `sweep` is the name of a sweep and `label` its cell, only warnings are printed. Raises CodeToolError;
+    KeyboardInterrupt if stopped.
+    """
     run = check_run(config, choices, console)
     if run.trainer.global_rank > 0:
         return _join(run)
@@ -54,23 +68,29 @@ def train(config: RunConfig, choices: Mapping[str, str], console: Console) -> in
     if config.dry_run:
         _run_dry(run, path)
         print_other_code(config, path, console)
-        return 0
+        return RunOutcome(path)
     with ExitStack() as stack:
-        run_folder.lock_folder(path, stack, False, (LOSSES,))
-        stack.enter_context(log_to_file(path / "log.txt", console, logging.INFO))
+        run_folder.lock_folder(path, stack, sweep is not None, (LOSSES,))
+        stack.enter_context(log_to_file(path / "log.txt", console, choose_level(sweep)))
         stack.enter_context(record_session(path, identity, config.settings, get_command()))
         finished = _is_finished(path)
         if not finished:
             write_config(config, path)
         named = [config.train.target, choices[config.train.target], choices["tuning"]]
-        loggers = stack.enter_context(start_stage_loggers(config, choices, path, named, TRAINING_AXIS))
+        started = start_stage_loggers(
+            config, choices, path, named, TRAINING_AXIS, sweep=sweep, label=label, upload=upload
+        )
+        loggers = stack.enter_context(started)
         if finished:
             _leave_finished(run, path)
         else:
             _train(run, path, loggers)
-        _print_result(run, path)
-        log_result(loggers, build_training_content(path, [*config.train.files, *config.train.val_files]))
-    return 0
+        if sweep is None:
+            _print_result(run, path)
+        content = build_training_content(path, [*config.train.files, *config.train.val_files])
+        status = log_result(loggers, content, quiet=sweep is not None)
+    metrics = json.loads((path / model_card.METRICS).read_text())
+    return RunOutcome(path, metrics=metrics, tracked=status, usage=shlex.split(run.usage(path, run.made)))
 
 
 def _is_finished(path: Path) -> bool:
@@ -147,17 +167,18 @@ def _train(run: TrainRun, path: Path, loggers: RunLoggers) -> None:
     _export(run, job, path, material)
 
 
-def _join(run: TrainRun) -> int:
-    """Train as one of the ranks from 1 on, which write nothing, and return 0."""
+def _join(run: TrainRun) -> RunOutcome:
+    """Train as one of the ranks from 1 on, which write nothing; the outcome names no run folder."""
     from codetool.training.run_training import join_training
 
+    nothing = RunOutcome(run.config.outputs)
     if run.config.dry_run:
-        return 0
+        return nothing
     os.environ["HF_HUB_OFFLINE"] = "1"
     logging.getLogger("codetool").setLevel(logging.ERROR)  # rank 0 has logged the rest
     material = train_dataset.load_dataset(run.config, run.base_model.base, run.labels)
     join_training(_build_job(run, Path(), material), _measure(material))
-    return 0
+    return nothing
 
 
 def _leave_finished(run: TrainRun, path: Path) -> None:

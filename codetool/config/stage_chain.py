@@ -1,0 +1,96 @@
+"""Chains of stages, `stage=[collect,train,evaluate]`: which override of the command line is for which stage.
+
+An override is for each stage of the chain that reads its setting. One stage alone is named by a prefix:
+`evaluate:search=beam`. Stages before the training of a PRM run without the options of `prm=`, since that PRM is not
+there yet, unless a prefix says so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from codetool.config.config_sources import map_names_to_stages
+from codetool.config.override_errors import get_key
+from codetool.errors import ConfigError
+
+CHAINED_STAGES = ("collect", "train", "evaluate_prm", "evaluate", "judge")
+"""Stages that can be part of a chain, in their usual order."""
+CHAIN_OVERRIDE = re.compile(r"stage=\[(?P<stages>.*)\]")
+PREFIX = re.compile(rf"(?P<stage>{'|'.join(CHAINED_STAGES)}):(?P<override>.+)", re.DOTALL)
+CHAIN_USAGE = "Name stages of a chain in the order in which they run: stage=[collect,train,evaluate]"
+
+
+def parse_chain(overrides: Sequence[str]) -> list[str]:
+    """Return the stages of a chain; empty if the overrides choose no chain. Raises ConfigError for an invalid one."""
+    chains = [match for override in overrides if (match := CHAIN_OVERRIDE.fullmatch(override))]
+    if not chains:
+        prefixed = next((override for override in overrides if PREFIX.fullmatch(override)), None)
+        if prefixed:
+            raise ConfigError(f"{prefixed}: a prefix names a stage of a chain, and no chain is chosen. {CHAIN_USAGE}.")
+        return []
+    override = chains[-1].group()
+    stages = [name.strip() for name in chains[-1]["stages"].split(",") if name.strip()]
+    for stage in stages:
+        if stage not in CHAINED_STAGES:
+            allowed = ", ".join(CHAINED_STAGES)
+            raise ConfigError(f"{override}: {stage!r} is no stage of a chain. Allowed: {allowed}.")
+    if len(stages) < 2 or len(set(stages)) < len(stages):
+        raise ConfigError(f"{override}: wants two stages or more, each once. {CHAIN_USAGE}.")
+    return stages
+
+
+def split_prefix(override: str) -> tuple[str | None, str]:
+    """Split an override into the stage of its prefix, None without one, and the override itself."""
+    match = PREFIX.fullmatch(override)
+    return (match["stage"], match["override"]) if match else (None, override)
+
+
+def select_overrides(overrides: Sequence[str], stages: Sequence[str]) -> dict[str, list[str]]:
+    """Return the overrides of each stage of a chain, without prefixes. Hydra must be initialised.
+
+    Raises ConfigError for an override that no stage of the chain reads.
+    """
+    selected: dict[str, list[str]] = {stage: [f"stage={stage}"] for stage in stages}
+    owners = map_names_to_stages()
+    untrained = _list_stages_before_prm(overrides, stages)
+    for given in overrides:
+        prefix, override = split_prefix(given)
+        if get_key(override) == "stage":
+            continue
+        if prefix is not None and prefix not in stages:
+            raise ConfigError(f"{given}: stage={prefix} is no part of the chain {', '.join(stages)}.")
+        readers = [stage for stage in stages if _reads(stage, override, owners)]
+        if prefix is None:
+            readers = [stage for stage in readers if not (stage in untrained and _is_of_prm(override))]
+        else:
+            readers = [prefix]
+        if not readers:
+            names = sorted({stage for name in _list_names(override) for stage in owners.get(name, ())})
+            raise ConfigError(f"{given}: only stage={', '.join(names)} reads it, and not {', '.join(stages)}.")
+        for stage in readers:
+            selected[stage].append(override)
+    return selected
+
+
+def _list_names(override: str) -> list[str]:
+    """Return the blocks of settings or groups that an override concerns: both of `prm_prompt@collect.prompt`."""
+    group, _, package = get_key(override).partition("@")
+    return [part.split(".")[0] for part in (group, package) if part]
+
+
+def _reads(stage: str, override: str, owners: Mapping[str, Sequence[str]]) -> bool:
+    return all(stage in owners.get(name, (stage,)) for name in _list_names(override))
+
+
+def _list_stages_before_prm(overrides: Sequence[str], stages: Sequence[str]) -> Sequence[str]:
+    """Return the stages that run before the PRM of the chain is trained; none if it trains no PRM."""
+    plain = [split_prefix(override)[1] for override in overrides]
+    targets = [override.partition("=")[2] for override in plain if get_key(override) == "train.target"]
+    if "train" not in stages or (targets and targets[-1] != "prm"):
+        return ()
+    return stages[: stages.index("train")]
+
+
+def _is_of_prm(override: str) -> bool:
+    return "prm" in _list_names(override)
