@@ -105,7 +105,7 @@ def test_a_sweep_is_shown_on_one_page_and_as_a_workspace(swept: Path, nobody: No
     printed = show(f"dashboard.sweep={swept}", "dashboard.project=films")
     file = swept / "dashboard.html"
     assert f"{file}: 4 of 4 cells, 6 figures" in printed, printed
-    assert "nothing is saved in W&B without an API key" in printed
+    assert "nothing is saved there without an API key" in printed
     page = Page(file)
     titles = " ".join(page.figures)
     assert all(
@@ -250,7 +250,7 @@ def test_what_is_missing_is_named(
 def test_a_folder_that_is_no_prm_result_is_refused(tmp_path: Path) -> None:
     sweep = write_sweep(tmp_path, [({"search.n": "2"}, [result_line("t", True)])])
     with pytest.raises(ConfigError, match="is no folder of stage=evaluate_prm"):
-        show(f"dashboard.sweep={sweep}", f"dashboard.prm_runs=[{tmp_path}]")
+        show(f"dashboard.sweep={sweep}", f"dashboard.prm_runs={tmp_path}")
 
 
 @pytest.fixture
@@ -291,13 +291,18 @@ def test_the_workspace_and_the_report_are_saved_once_and_then_replaced(tmp_path:
 
 
 @pytest.mark.slow
-def test_a_server_that_refuses_costs_one_line(tmp_path: Path, nobody: None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("status", "message"), [(401, "does not accept the API key"), (0, "did not answer within 0.5 s")]
+)
+def test_a_server_that_refuses_or_keeps_silent_costs_one_line(
+    status: int, message: str, tmp_path: Path, nobody: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sweep = write_sweep(tmp_path, [({"search.n": n}, [result_line("t", True)]) for n in ("2", "4")])
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    with wandb_server(lambda text: 401) as server:
+    with wandb_server(lambda text: status) as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
-        printed = show(f"dashboard.sweep={sweep}", "dashboard.project=films")
-    assert "does not accept the API key. The files above are written; the same command tries again." in printed
+        printed = show(f"dashboard.sweep={sweep}", "dashboard.project=films", "dashboard.connect_timeout=0.5")
+    assert f"{message}. The files above are written; the same command tries again." in printed
     assert KEY not in printed and (sweep / "workspace.json").is_file()
 
 

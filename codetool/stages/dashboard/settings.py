@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
 
@@ -25,3 +25,8 @@ class DashboardConfig:
     """Seconds to wait for the W&B server's first answer."""
     upload_timeout: Annotated[float, Field(gt=0)]
     """Maximum duration of saving, in seconds."""
+
+    @field_validator("prm_runs", mode="before")
+    @classmethod
+    def _to_tuple(cls, folders: Any) -> Any:
+        return (folders,) if isinstance(folders, str) else folders

@@ -139,10 +139,10 @@ class WandbDashboard:
     def _save(self, base_url: str, figures: Sequence[Figure], page: Path | None) -> Iterator[str]:
         """Save the figures as a W&B run, then the workspace and the report. Raises WandbError."""
         if os.environ.get("WANDB_MODE", "") in ("offline", "dryrun", "disabled"):
-            raise WandbError(f"nothing is saved in W&B (WANDB_MODE={os.environ['WANDB_MODE']})")
+            raise WandbError(f"nothing is saved there (WANDB_MODE={os.environ['WANDB_MODE']})")
         key = find_api_key(base_url)
         if key is None:
-            raise WandbError("nothing is saved in W&B without an API key (WANDB_API_KEY, or wandb login)")
+            raise WandbError("nothing is saved there without an API key (WANDB_API_KEY, or wandb login)")
         check_server(base_url, key, self._settings.connect_timeout)
         if figures and (status := self._log_figures(figures, page)) is not None:
             if status.is_warning:
@@ -150,9 +150,12 @@ class WandbDashboard:
             else:
                 yield status.message.replace("W&B:", "W&B figures:", 1)
         file = self._folder / "wandb" / SAVED_FILE
-        saved = self._build(save=True, saved=_read_saved(file, self._request), seconds=self._settings.upload_timeout)[
-            "saved"
-        ]
+        earlier = _read_saved(file, self._request)
+        try:
+            saved = self._build(save=True, saved=earlier, seconds=self._settings.upload_timeout)["saved"]
+        except WandbError as problem:
+            hint = f". If the earlier workspace or report was deleted there, delete {file} to save new ones"
+            raise WandbError(f"{problem}{hint if earlier else ''}") from problem
         atomic_write(file, [json.dumps(saved).encode()])
         yield f"W&B workspace: {saved['workspace_url']}"
         yield f"W&B report: {saved['report_url']}"
@@ -190,7 +193,7 @@ class WandbDashboard:
             content: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             log.debug("W&B: %s", output)
-            raise WandbError(f"the {'server' if save else 'workspace'} failed: {output[-300:]}") from error
+            raise WandbError(f"the workspace could not be {'saved' if save else 'built'}: {output[-300:]}") from error
         result.unlink()
         return content
 
