@@ -18,7 +18,7 @@ from codetool.errors import ConfigError
 from codetool.runs import journal
 from codetool.sweeps.cell import OUTCOMES_FILE, PLAN_FILE, CellOutcome, run_cell
 from codetool.sweeps.grid import GridCell
-from codetool.sweeps.submitit_jobs import list_jobs, wait_for_jobs
+from codetool.sweeps.submitit_jobs import interrupt_jobs, list_jobs, wait_for_jobs
 from codetool.sweeps.worker_reaper import end_workers_if_killed
 
 CreateLauncher = Callable[[TaskFunction], Launcher]
@@ -93,6 +93,9 @@ class CellLauncher:
         reason, earlier_jobs = DIED, list_jobs(self._folder)
         try:
             self._launcher.launch([[] for _ in cells], initial_job_idx=first)
+        except KeyboardInterrupt:
+            interrupt_jobs(list_jobs(self._folder) - earlier_jobs)
+            raise
         except Exception as error:  # of the launcher; errors of a cell are in its outcome
             reason = f"{DIED} ({type(error).__name__}: {_shorten(str(error))})"
             wait_for_jobs(list_jobs(self._folder) - earlier_jobs, str(self._config.hydra.launcher._target_))

@@ -1,7 +1,12 @@
-"""Wait for the jobs of a submitit launcher, which itself waits for none after the first one that has died."""
+"""Wait for the jobs of a submitit launcher, and interrupt them.
+
+The launcher itself waits for none after the first one that has died, and leaves all running when it is interrupted.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,6 +28,15 @@ def wait_for_jobs(jobs: set[Path], launcher: str) -> None:
     runs: Callable[[Path], bool] = _is_queued if on_slurm else _is_running
     while any(runs(job) for job in jobs):
         time.sleep(SLURM_POLL_SECONDS if on_slurm else LOCAL_POLL_SECONDS)
+
+
+def interrupt_jobs(jobs: set[Path]) -> None:
+    """Send the processes of local jobs what Ctrl-C sends, so that they end in order; jobs of SLURM are left alone."""
+    for job in jobs:
+        with suppress(OSError):
+            children = Path(f"/proc/{job.name}/task/{job.name}/children").read_text().split()
+            for process in (*children, job.name):
+                os.kill(int(process), signal.SIGINT)
 
 
 def _is_running(job: Path) -> bool:

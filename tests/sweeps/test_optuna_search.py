@@ -52,14 +52,14 @@ def peak(search: Any) -> dict[str, float]:
 
 
 def test_it_finds_the_best_cell_and_draws_the_same_again(run_toy: Any, tmp_path: Path) -> None:
-    failed, ran = run_toy(peak, *RANGES, "hydra.sweeper.n_trials=16")
+    failed, ran = run_toy(peak, *RANGES, "hydra.sweeper.n_trials=8")
     results = read_results(tmp_path)
-    assert failed == 0 and len(ran) == len(set(ran)) == 16
+    assert failed == 0 and len(ran) == len(set(ran)) == 8
     assert results["best_value"] == max(peak(type("S", (), {"width": w, "n": n}))["success"] for w, n in ran) >= 0.9
     assert {1, 7} >= {min(width for width, _ in ran), max(width for width, _ in ran)}  # the end of a range is no value
     [table] = tmp_path.glob("sweeps/optuna-*/cells.csv")
     assert len(list(csv.DictReader(table.read_text().splitlines()))) == len(ran)
-    assert run_toy(peak, *RANGES, "hydra.sweeper.n_trials=16")[1] == ran
+    assert run_toy(peak, *RANGES, "hydra.sweeper.n_trials=8")[1] == ran
 
 
 def test_a_loss_is_minimized_over_an_interval(run_toy: Any, tmp_path: Path) -> None:

@@ -183,6 +183,7 @@ def test_joblib_runs_cells_side_by_side_with_their_share_of_the_cpu(
 def test_cells_with_equal_identity_run_once_even_side_by_side(
     run: CommandLine, words: tuple[str, ...], policy: ChatServer
 ) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="not installed: pip install -e '.[joblib]'")
     grid = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "concurrency=1,2")
     finished = run(*words, *grid, "logger=none")
     assert finished.returncode == 0, finished.stderr
