@@ -14,6 +14,7 @@ from pytorch_lightning.loggers import Logger
 
 from codetool.errors import CodeToolError, ConfigError
 from codetool.training.checkpoint_files import LAST, count_updates, is_stopped_early
+from codetool.training.datamodule import TrainDataModule
 from codetool.training.module import VALIDATION_LOSS, MetricsFunction
 from codetool.training.run_callback import RunCallback
 from codetool.training.signals import Interrupted, SignalHandler, requeue_slurm_job
@@ -34,13 +35,11 @@ def fit(
 
     `observer` is told the progress and is None in all processes but the first; `measure` computes the validation
     metrics of a PRM; `loggers` are Lightning's. Raises KeyboardInterrupt after Ctrl-C or SIGTERM, once the state of the
-    last complete update has been saved, and CodeToolError if training diverges or ends before all updates have been
-    made.
+    last complete update has been saved, and CodeToolError if training diverges or ends too early.
     """
     last_checkpoint = job.checkpoints / LAST
     updates_made = count_updates(last_checkpoint)
-    data, signals = job.data(), SignalHandler(observer)
-    total = data.count_updates(build_trainer(job.trainer))
+    data, signals, total = job.data(), SignalHandler(observer), count_all_updates(job)
     if updates_made >= total or is_stopped_early(last_checkpoint):
         return
     try:
@@ -49,10 +48,7 @@ def fit(
             signals.listen(stack)
             record = TrainingLog(job.folder, updates_made, observer, stack) if observer else None
             callback = RunCallback(job, record, signals)
-            callbacks = [*_select_callbacks(job), callback]
-            trainer = build_trainer(
-                job.trainer, folder=job.folder, callbacks=callbacks, loggers=loggers, validates=data.validates
-            )
+            trainer = _build_trainer(job, callback, loggers, data)
             torch.set_num_threads(choose_threads(job.settings.threads, count_local_processes(trainer)))
             _fit(trainer, job.module(total, measure), data, str(last_checkpoint) if updates_made else None)
             if observer:
@@ -61,12 +57,25 @@ def fit(
         if signals.requeues and observer is not None:
             requeue_slurm_job()
         raise KeyboardInterrupt from None
-    if callback.stopped_early and observer:
-        log.info("Training has ended after %d of %d updates: a callback has stopped it.", trainer.global_step, total)
     if signals.asked:  # in the last update
         raise KeyboardInterrupt
-    if trainer.global_step != total and not callback.stopped_early:
-        raise _UnfinishedError(job, trainer.global_step, total)
+    made = trainer.global_step
+    if callback.stopped_early and observer:
+        log.info("Training has ended after %d of %d updates: a callback has stopped it.", made, total)
+    elif made != total and not callback.stopped_early:
+        raise _UnfinishedError(job, made, total)
+
+
+def _build_trainer(
+    job: TrainJob, callback: RunCallback, loggers: Sequence[Logger], data: TrainDataModule
+) -> lightning.Trainer:
+    callbacks = [*_select_callbacks(job), callback]
+    return build_trainer(job.trainer, folder=job.folder, callbacks=callbacks, loggers=loggers, validates=data.validates)
+
+
+def count_all_updates(job: TrainJob) -> int:
+    """Return the number of updates of the whole training. Raises ConfigError if it would make none, or never end."""
+    return job.data().count_updates(build_trainer(job.trainer))
 
 
 class _UnfinishedError(CodeToolError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -57,11 +57,7 @@ def build_trainer(
         arguments["callbacks"] += [RichModelSummary()]  # which prints, where Lightning's other one logs
     if not validates:
         arguments["limit_val_batches"] = 0
-    try:
-        with silence_lightning():
-            trainer = call.func(**arguments)
-    except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
-        raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
+    trainer = _call_lightning(call.func, arguments)
     if folder is not None and isinstance(arguments.get("profiler"), str):
         _write_profile_to(folder, trainer)
     if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
@@ -70,6 +66,15 @@ def build_trainer(
             "stage. Choose ddp, fsdp or deepspeed."
         )
     return trainer
+
+
+def _call_lightning(trainer_class: Callable[..., lightning.Trainer], arguments: Mapping[str, Any]) -> lightning.Trainer:
+    """Construct the trainer. Raises ConfigError if Lightning refuses an argument."""
+    try:
+        with silence_lightning():
+            return trainer_class(**arguments)
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
+        raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
 
 
 def _write_profile_to(folder: Path, trainer: Any) -> None:

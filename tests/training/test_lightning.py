@@ -195,11 +195,11 @@ def test_what_lightning_would_refuse_is_one_message(
     model: Path, data: Path, tmp_path: Path, words: tuple[str, ...], message: str
 ) -> None:
     from codetool.errors import CodeToolError
-    from codetool.stages.train.train_run import _check_trainer
+    from codetool.stages.train.train_run import check_trainer
 
     with pytest.raises(CodeToolError, match=message) as caught:
         settings = config(model, data, tmp_path, *words)
-        _check_trainer(settings)
+        check_trainer(settings)
         run_training(job(settings, tmp_path / "run"), Nobody(), None)
     assert isinstance(caught.value, ConfigError) or "GPU" in message
     assert "\n" not in str(caught.value)

@@ -76,11 +76,11 @@ def check_run(config: RunConfig, choices: Mapping[str, str], console: Console) -
     if (start := train_dataset.find_initial_adapter(config)) is not None:
         checksums["tuning.init_adapter"] = compute_checksum(start)
     overrides = [*list_added_words(), *HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
-    trainer = _check_trainer(config)
+    trainer = check_trainer(config)
     return TrainRun(config, choices, overrides, base_model, start, labels, sources, trainer, checksums, console)
 
 
-def _check_trainer(config: RunConfig) -> Trainer:
+def check_trainer(config: RunConfig) -> Trainer:
     """Return Lightning's trainer. Raises ConfigError and MissingError for arguments that cannot be."""
     from codetool.training.optimization import check_optimization
     from codetool.training.trainer import build_trainer
