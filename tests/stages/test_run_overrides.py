@@ -101,6 +101,7 @@ def chain_words(tmp_path: Path, policy: ChatServer) -> Callable[..., list[str]]:
     return make
 
 
+@pytest.mark.slow
 def test_a_chain_trains_on_what_it_collected_and_goes_on_where_it_was_stopped(
     tmp_path: Path, chain_words: Callable[..., list[str]], policy: ChatServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ import yaml
 from codetool.config.run_config import RunConfig
 from codetool.errors import CodeToolError, ConfigError
 from codetool.stages.run_outcome import RunOutcome
+from codetool.sweeps.distributions import read_distribution
 from codetool.sweeps.sweep import run_sweep
 
 pytest.importorskip("optuna", reason="the extra optuna is not installed: pip install -e '.[optuna]'")
@@ -52,14 +53,29 @@ def peak(search: Any) -> dict[str, float]:
 
 
 def test_it_finds_the_best_cell_and_draws_the_same_again(run_toy: Any, tmp_path: Path) -> None:
-    failed, ran = run_toy(peak, *RANGES, "hydra.sweeper.n_trials=8")
+    failed, ran = run_toy(peak, *RANGES, "hydra.sweeper.n_trials=6")
     results = read_results(tmp_path)
-    assert failed == 0 and len(ran) == len(set(ran)) == 8
+    assert failed == 0 and len(ran) == len(set(ran)) == 6
     assert results["best_value"] == max(peak(type("S", (), {"width": w, "n": n}))["success"] for w, n in ran) >= 0.9
-    assert {1, 7} >= {min(width for width, _ in ran), max(width for width, _ in ran)}  # the end of a range is no value
     [table] = tmp_path.glob("sweeps/optuna-*/cells.csv")
     assert len(list(csv.DictReader(table.read_text().splitlines()))) == len(ran)
-    assert run_toy(peak, *RANGES, "hydra.sweeper.n_trials=8")[1] == ran
+    assert run_toy(peak, *RANGES, "hydra.sweeper.n_trials=6")[1] == ran
+
+
+@pytest.mark.parametrize(
+    ("override", "low", "high", "log"),
+    [
+        ("search.n=range(1,8)", 1, 7, False),  # the end of a range is no value, as in a grid
+        ("search.n=range(1,8,3)", 1, 7, False),
+        ("evaluate:search.n=int(interval(1,8))", 1, 8, False),
+        ("optimizer.lr=tag(log,interval(1e-5,1e-3))", 1e-5, 1e-3, True),
+        ("policy.temperature=range(0.5,1.0,0.25)", 0.5, 0.75, False),
+    ],
+)
+def test_ranges_and_intervals_have_hydras_meaning(override: str, low: float, high: float, log: bool) -> None:
+    distribution: Any = read_distribution(override)
+    assert (distribution.low, distribution.high, distribution.log) == (low, high, log)
+    assert isinstance(distribution.low, type(low))
 
 
 def test_a_loss_is_minimized_over_an_interval(run_toy: Any, tmp_path: Path) -> None:
@@ -73,7 +89,7 @@ def test_a_loss_is_minimized_over_an_interval(run_toy: Any, tmp_path: Path) -> N
 
 
 def test_several_objectives_give_the_cells_that_no_other_beats(run_toy: Any, tmp_path: Path) -> None:
-    words = ("hydra.sweeper.objective=[success,tokens_out]", "hydra.sweeper.n_trials=10", "hydra.sweeper.n_jobs=5")
+    words = ("hydra.sweeper.objective=[success,tokens_out]", "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=3")
     run_toy(peak, *RANGES, *words)
     values = [solution["values"] for solution in read_results(tmp_path)["solutions"]]
     assert len(values) > 1

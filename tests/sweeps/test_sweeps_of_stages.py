@@ -32,7 +32,7 @@ def list_figures(outputs: Path) -> set[str]:
 
 
 def test_collecting_is_compared_by_success_and_shows_the_process_data(tmp_path: Path, policy: ChatServer) -> None:
-    words = [*scripted(policy), "stage=collect", "limit=2", "logger=none", f"outputs={tmp_path}", "search.n=1,2"]
+    words = [*scripted(policy), "stage=collect", "limit=1", "logger=none", f"outputs={tmp_path}", "search.n=1,2"]
     assert run_sweep(words) == 0
     rows = read_table(tmp_path)
     assert [row["status"] for row in rows] == ["done"] * 2
@@ -61,6 +61,7 @@ def test_prms_are_compared_on_the_same_data_and_a_failing_cell_stops_no_other(
     assert run_sweep(words) == 1 and [file.read_bytes() for file in scores] == written
 
 
+@pytest.mark.slow
 def test_training_is_compared_by_the_validation_loss_and_not_repeated(tmp_path: Path) -> None:
     tiny_models.save("llama", tmp_path / "model")
     data = process_file(tmp_path / "process.jsonl", 4)
