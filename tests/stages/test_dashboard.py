@@ -80,10 +80,14 @@ def show(*words: str) -> str:
     return console.file.getvalue() + printed.getvalue()
 
 
-@pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a sweep of two by two cells that has run."""
-    run = CommandLine(tmp_path_factory.mktemp("swept") / "outputs")
+@pytest.fixture(params=["by hand", pytest.param("run", marks=pytest.mark.slow)])
+def swept(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The folder of a sweep of two by two cells, written by hand or by a sweep."""
+    if request.param == "by hand":
+        lines = [result_line("t1", True), result_line("t2", False)]
+        grid = [(width, reward) for width in ("1", "2") for reward in ("codetool", "without_latent")]
+        return write_sweep(tmp_path, [({"search.width": width, "reward": reward}, lines) for width, reward in grid])
+    run = CommandLine(tmp_path / "outputs")
     with scripted_server() as policy:
         endpoint = ("policy=openai", "policy.model=m", f"policy.base_url={policy.url}", "limit=2", "logger=none")
         done = run("-m", *endpoint, "search=beam", "search.n=2", *GRID)
