@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import MutableMapping
 from typing import Any
@@ -10,6 +11,9 @@ import settings_pages
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+log = logging.getLogger("mkdocs.hooks.codetool")  # mkdocs counts warnings of loggers below its own
 
 FOLDER = "reference/settings"
 NAVIGATION_ENTRY = "Settings"
@@ -43,6 +47,15 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     """Replace the formulas of a page, in the notation of GitHub: blocks ```math and $`…`$ inside a line."""
     blocks = re.sub(r"(?ms)^```math\n(.*?)^```$", lambda match: _convert(match[1], "block"), markdown)
     return re.sub(r"\$`([^`]+)`\$", lambda match: _convert(match[1], "inline"), blocks)
+
+
+def on_post_page(output: str, page: Page, **_: Any) -> str:
+    """Warn of scripts, styles and pictures that a page would load from another host; a strict build then fails."""
+    for address in re.findall(
+        r"""<(?:script|link|img|iframe)\b[^>]*?\b(?:src|href)=["']?((?:https?:)?//[^"'\s>]+)""", output
+    ):
+        log.warning("%s loads %s from another host", page.file.src_uri, address)
+    return output
 
 
 def _convert(formula: str, display: str) -> str:
