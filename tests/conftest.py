@@ -19,6 +19,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes would c
 sys.dont_write_bytecode = False
 gc.disable()  # until everything is imported
 os.environ["WANDB_MODE"] = "disabled"  # no run of a test is anybody's experiment; tests of tracking undo this
+os.environ["HF_HUB_OFFLINE"] = "1"  # tests of downloads serve a hub of their own and undo this
 
 # A shell's background job inherits Ctrl-C as ignored, and so would the processes that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)

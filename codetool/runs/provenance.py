@@ -1,6 +1,7 @@
 """Read and write `provenance.json` of a run folder: what determined the result, and which code ran when and where.
 
     identity: digest, version and hashed settings; checksums: hex sha256 by name; result: an id of this folder's result
+    models: model name, requested revision and commit of each model of a hub, by group; absent without any
     sessions: a list of the commands that worked on the folder, each with command, code, host, packages, sandbox,
         sandbox_events (what was not the doing of a step: restarts, interrupted steps by cause; absent before),
         done (number of results when it started), started and ended (null while it runs, and if it was killed)
@@ -18,7 +19,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,8 @@ class Provenance:
     """Random id of this folder's result; a copied or moved folder keeps it."""
     identity: Identity
     sessions: Sequence[Mapping[str, Any]]
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Models of a hub by group, each with `model`, the requested `revision` and the `commit`."""
 
     @property
     def codes(self) -> list[CodeVersion]:
@@ -138,12 +141,14 @@ def record_session(
     command: Sequence[str],
     *,
     done: int | None = None,
+    models: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Iterator[SessionRecord]:
     """Add the running command to the folder's provenance.
 
-    `settings` is the whole configuration, `command` the command line and `done` the current number of results. Logs a
-    warning if other code has worked on the folder, or if the file is damaged and therefore begun anew. Raises
-    ConfigError if the folder's provenance is of another result.
+    `settings` is the whole configuration, `command` the command line, `done` the current number of results and `models`
+    the models of a hub, by group; what the folder's first command recorded of them is kept. Logs a warning if other
+    code has worked on the folder, or if the file is damaged and therefore begun anew. Raises ConfigError if the
+    folder's provenance is of another result.
     """
     code = read_code_version(settings)
     earlier = _read_earlier(folder, identity)
@@ -159,6 +164,7 @@ def record_session(
         "started": _format_now(),
         "ended": None,
     }
+    recorded_models = earlier.get("models") or dict(models or {})
     content = {
         "result": earlier.get("result") or uuid.uuid4().hex,
         "identity": {
@@ -167,6 +173,7 @@ def record_session(
             "settings": dict(identity.settings),
         },
         "checksums": dict(identity.checksums),
+        **({"models": recorded_models} if recorded_models else {}),
         "sessions": [*earlier.get("sessions", ()), session],
     }
     record = SessionRecord(folder, content, code)
@@ -211,7 +218,7 @@ def read_provenance(folder: Path) -> Provenance:
         )
     identity_content = content["identity"]
     identity = Identity(identity_content["settings"], content["checksums"], identity_content["version"])
-    return Provenance(content["result"], identity, content["sessions"])
+    return Provenance(content["result"], identity, content["sessions"], _read_models(content))
 
 
 def describe_other_code(folder: Path, code: CodeVersion) -> str | None:
@@ -268,6 +275,14 @@ def _load_content(file: Path) -> dict[str, Any]:
     if field := find_mismatch(content, SHAPE):
         raise ValueError(f"its field {field!r} is missing or of another type, as of another version")
     return content
+
+
+def _read_models(content: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the recorded models of a hub, by group; without those whose record is damaged."""
+    models = content.get("models")
+    return (
+        {name: value for name, value in models.items() if isinstance(value, dict)} if isinstance(models, dict) else {}
+    )
 
 
 def _parse_code(session: Mapping[str, Any]) -> CodeVersion:

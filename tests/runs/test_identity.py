@@ -30,7 +30,7 @@ from codetool.runs.identity import (
     select_identity_settings,
 )
 from codetool.runs.operational import HashedAs, Mark, Operational
-from codetool.stages.evaluate.run import compute_identity
+from codetool.stages.evaluate.run_identity import compute_identity
 
 GOLDEN = Path(__file__).parent / "golden_identities.yaml"
 """The digest of the settings of each option;

@@ -27,6 +27,7 @@ from codetool.prm.recorded_scores import ScoreKey, make_score_key
 from codetool.runs import provenance
 from codetool.stages.evaluate.recorded_keys import refuse_foreign_keys
 from codetool.stages.evaluate.reuse import collect_draw_settings, describe_difference
+from codetool.stages.hub_models import use_commits
 from codetool.stages.report import read_checksums, read_settings
 from codetool.types import Task
 
@@ -86,6 +87,9 @@ def apply_source_settings(
             markup=False, highlight=False, soft_wrap=True,
         )  # fmt: skip
     repeated = validate(OmegaConf.create(escape_interpolations(settings)))
+    models = provenance.read_provenance(sources[0].folder).models
+    if "prm" in taken and "prm" in models:
+        repeated = use_commits(repeated, {"prm": models["prm"]}, sources[0].folder)
     if "prm" in taken and not any(name.startswith("prm") for name in named):
         _refuse_other_prm(repeated, sources[0])
     return repeated, _name_options(choices, taken, sources[0].folder, settings, config.settings)

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,11 @@ from codetool.config.run_config import RunConfig
 from codetool.errors import CodeToolError
 from codetool.evaluation.judged_results import load_result_lines
 from codetool.evaluation.summary import RunSummary, encode_summary, summarize_results
-from codetool.interfaces import PolicyOption
+from codetool.models.hub_model import HubModel
 from codetool.models.vllm_servers import USAGE_FILE
 from codetool.runs import journal
-from codetool.runs.bounded_input import read_bytes
 from codetool.runs.code_version import read_code_version
-from codetool.runs.identity import Identity, select_identity_settings
-from codetool.runs.plugin_code import compute_plugin_checksums
+from codetool.runs.identity import Identity
 from codetool.runs.provenance import (
     count_results_by_code,
     describe_other_code,
@@ -39,12 +36,20 @@ from codetool.stages.evaluate.evaluate import evaluate
 from codetool.stages.evaluate.export_results import export_results
 from codetool.stages.evaluate.repeat import apply_source_settings, refuse_other_tasks
 from codetool.stages.evaluate.reuse import has_same_draws, refuse_other_draws
+from codetool.stages.evaluate.run_identity import compute_identity, select_settings
 from codetool.stages.evaluate.summary_display import print_summary
 from codetool.stages.evaluate.tool_counts import read_counts
 from codetool.stages.evaluate.training_overlap import log_training_overlap
 from codetool.stages.evaluate.unused_prm import drop_unused_prm
 from codetool.stages.fault_journal import read_faults, record_faults
-from codetool.stages.judge.judge_run import check_judge_reachable, check_judge_settings, judge_answers, needs_judge
+from codetool.stages.hub_models import (
+    download_models,
+    find_hub_models,
+    keep_recorded_commits,
+    print_downloads,
+    record_models,
+)
+from codetool.stages.judge.judge_run import check_judge_reachable, check_judge_settings, judge_answers
 from codetool.stages.logged_run import describe_search, describe_used_adapters, log_result
 from codetool.stages.report import write_report_if_possible
 from codetool.stages.run_folder import RunFolder
@@ -95,14 +100,17 @@ def run(
     check_judge_settings(config)
     tasks = config.benchmark.tasks()[: config.limit]
     refuse_other_tasks(config, tasks)
+    names, parent = [choices[group] for group in FOLDER_GROUPS], config.outputs / config.stage
+    config = keep_recorded_commits(config, parent, "-".join(names), select_settings(config, choices))
     identity = compute_identity(config, choices)
     refuse_other_draws(config, identity)
-    names = [choices[group] for group in FOLDER_GROUPS]
-    path = run_folder.select_folder(config.outputs / config.stage / "-".join([*names, identity.digest]), config.fresh)
+    path = run_folder.select_folder(parent / "-".join([*names, identity.digest]), config.fresh)
+    models = find_hub_models(config)
     if sweep is None and (line := describe_changed_plugin(path, identity)):
         console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
     if config.dry_run:
         _announce(config.stage, choices, tasks, path, run_folder.read_finished(path), console)
+        print_downloads(models, console, "would be downloaded")
         print_other_code(config, path, console)
         for line in run_folder.describe_damage(path):
             console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
@@ -114,7 +122,7 @@ def run(
             _announce(config.stage, choices, tasks, path, folder.done, console)
         logged = describe_search(config, choices, path, names, sweep=sweep, label=label, upload=upload)
         conclude = conclude or (show_metrics if sweep is None else None)
-        job = _RunJob(config, choices, tasks, identity, console, conclude, sweep is not None, logged)
+        job = _RunJob(config, choices, tasks, identity, models, console, conclude, sweep is not None, logged)
         shared = [other for other in share if other != path and has_same_draws(identity, other)]
         larger = find_larger_result(path, len(tasks))
         summary, status = _run_tasks(job, folder, shared, larger)
@@ -129,6 +137,7 @@ class _RunJob:
     choices: Mapping[str, str]
     tasks: Sequence[Task]
     identity: Identity
+    models: Mapping[str, HubModel]
     console: Console
     conclude: Conclude | None
     is_cell: bool
@@ -148,10 +157,14 @@ def _run_tasks(
         write_config(config, path)
     done = len(folder.done)
     with ExitStack() as stack:
-        session = stack.enter_context(record_session(path, job.identity, config.settings, get_command(), done=done))
+        recorded = record_models(job.models)
+        session = stack.enter_context(
+            record_session(path, job.identity, config.settings, get_command(), done=done, models=recorded)
+        )
         loggers = stack.enter_context(start_run_loggers(config.logger if larger is None else {}, job.logged))
         log_training_overlap(config, job.tasks)
         if any(task.id not in folder.done for task in job.tasks):
+            download_models(job.models)
             with record_faults(path):
                 check_judge_reachable(config)
                 evaluate(config, folder, job.tasks, job.console, session.record_sandbox, shared, loggers)
@@ -183,48 +196,6 @@ def _judge_and_summarize(
     if config.export == "reference" and config.stage == "evaluate" and target.kept is None:
         log.info("results in the layouts of others: %s", export_results(config, choices, path, tasks))
     return summary
-
-
-def compute_identity(config: RunConfig, choices: Mapping[str, str]) -> Identity:
-    """Return the identity of a result of stage=evaluate or stage=collect. Raises MissingError for missing data."""
-    settings = select_identity_settings(config, choices)
-    if not needs_judge(config):
-        settings.pop("judge", None)  # in stage=collect leaves are judged again from the same trees
-    if not needs_vllm_server(config.prm, config.policy):
-        settings.pop("vllm", None)
-    return Identity(settings, _compute_checksums(config) | compute_plugin_checksums(config.settings, settings))
-
-
-def needs_vllm_server(*options: Any) -> bool:
-    """Return whether one of the options needs an own vLLM server, whose settings then determine the result."""
-    return any(_needs_vllm_server(option) for option in options)
-
-
-def _needs_vllm_server(option: Any) -> bool:
-    if hasattr(option, "backend"):
-        return bool(option.backend == "vllm" and getattr(option, "base_url", None) is None)
-    return option.weights() is not None
-
-
-def _compute_checksums(config: RunConfig) -> dict[str, str]:
-    """Return the hex sha256 of each file or model that the result depends on, by name."""
-    checksums = {"benchmark": config.benchmark.checksum()}
-    if (policy := config.policy.checksum()) is not None:
-        checksums["policy"] = policy
-    if (prm := config.prm.checksum()) is not None:
-        checksums["prm"] = prm
-    if isinstance(config.answer, PolicyOption) and (answer := config.answer.checksum()) is not None:
-        checksums["answer"] = answer
-    for source in ("recorded_answers", "replica"):
-        option = getattr(config.tools, source)
-        if option is not None and (checksum := option.checksum()) is not None:
-            checksums[source] = checksum
-    if config.tools.mode == "simulated":
-        checksums["simulator"] = config.simulator.checksum()
-    for number, file in enumerate(config.tools.recordings, start=1):
-        if file.is_file():  # the broker reports a missing file
-            checksums[f"recording {number}"] = sha256(read_bytes(file)).hexdigest()
-    return checksums
 
 
 def write_config(config: RunConfig, path: Path) -> None:

@@ -32,6 +32,13 @@ from codetool.runs.plugin_code import compute_plugin_checksums
 from codetool.runs.provenance import record_session
 from codetool.stages import run_folder
 from codetool.stages.fault_journal import record_faults
+from codetool.stages.hub_models import (
+    download_models,
+    find_hub_models,
+    keep_recorded_commits,
+    print_downloads,
+    record_models,
+)
 from codetool.stages.logged_run import (
     describe_process_data,
     describe_used_adapters,
@@ -95,16 +102,18 @@ def evaluate_prm(
 
     _check_config(config)
     data = prm_eval_dataset.load_prm_eval_dataset(config.evaluate_prm.runs, config.limit)
-    checksums = dict(data.checksums)
+    parent, stem = config.outputs / config.stage, f"{'+'.join(data.benchmarks)}-{choices['prm']}"
+    config = keep_recorded_commits(config, parent, stem, _select_settings(config, choices))
+    checksums, models = dict(data.checksums), find_hub_models(config, ("prm",))
     if (prm := config.prm.checksum()) is not None:
         checksums["prm"] = prm
     identity = _compute_identity(config, choices, checksums)
-    name = f"{'+'.join(data.benchmarks)}-{choices['prm']}-{identity.digest}"
-    path = run_folder.select_folder(config.outputs / config.stage / name, config.fresh)
+    path = run_folder.select_folder(parent / f"{stem}-{identity.digest}", config.fresh)
     if sweep is None:
         _announce(config, choices, data, path, console)
     warnings = _describe_overlap(config, data)
     if config.dry_run:
+        print_downloads(models, console, "would be downloaded")
         print_other_code(config, path, console)
         for line in warnings:
             console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
@@ -114,8 +123,8 @@ def evaluate_prm(
         stack.enter_context(log_to_file(path / "log.txt", console, choose_level(sweep)))
         damaged_lines.set_damaged_lines_aside(path / SCORES_FILE, SCORE_SHAPE)
         write_config(config, path)
-        command = get_command()
-        stack.enter_context(record_session(path, identity, config.settings, command, done=len(_read_scores(path))))
+        command, done, recorded = get_command(), len(_read_scores(path)), record_models(models)
+        stack.enter_context(record_session(path, identity, config.settings, command, done=done, models=recorded))
         for line in warnings:
             log.warning("%s", line)
         named = [*data.benchmarks, choices["prm"]]
@@ -123,6 +132,7 @@ def evaluate_prm(
             config, choices, path, named, "sibling_groups/done", sweep=sweep, label=label, upload=upload
         )
         loggers = stack.enter_context(started)
+        download_models(models)
         with record_faults(path):
             failures = asyncio.run(_score(config, data, path, console, loggers))
         measured = data.without(failures)
@@ -175,11 +185,15 @@ def _check_config(config: RunConfig) -> None:
 
 def _compute_identity(config: RunConfig, choices: Mapping[str, str], checksums: Mapping[str, str]) -> Identity:
     """Return the identity of the result, which depends on the PRM and the data alone."""
-    from codetool.stages.evaluate.run import needs_vllm_server
+    settings = _select_settings(config, choices)
+    return Identity(settings, {**checksums, **compute_plugin_checksums(config.settings, settings)})
+
+
+def _select_settings(config: RunConfig, choices: Mapping[str, str]) -> dict[str, Any]:
+    from codetool.stages.evaluate.run_identity import needs_vllm_server
 
     blocks = ("stage", "prm", "vllm") if needs_vllm_server(config.prm) else ("stage", "prm")
-    plugins = compute_plugin_checksums(config.settings, blocks)
-    return Identity(select_identity_settings(config, choices, blocks), {**checksums, **plugins})
+    return select_identity_settings(config, choices, blocks)
 
 
 def _announce(

@@ -18,6 +18,7 @@ from codetool.config.run_config import RunConfig
 from codetool.errors import ConfigError
 from codetool.interfaces import Servable
 from codetool.prm.label_scorer import LabelScorer, MeasuringScorer
+from codetool.stages.hub_models import download_models, find_hub_models, print_downloads
 from codetool.stages.serve.http_server import bind_socket, create_server, format_url, serve_until_interrupted
 
 if TYPE_CHECKING:
@@ -69,8 +70,11 @@ def serve_prm(config: RunConfig, choices: Mapping[str, str], console: Console) -
         model = about.get("model") or choices["prm"]
         message = f"stage=serve_prm prm={choices['prm']}: {model}{trained}{untrained}; Ctrl-C ends it"
         console.print(message, highlight=False, soft_wrap=True)
+        models = find_hub_models(config, ("prm",))
+        print_downloads(models, console, "would be downloaded" if config.dry_run else "downloading")
         if not config.dry_run:
             with suppress(KeyboardInterrupt):  # before the server has begun
+                download_models(models)
                 asyncio.run(_serve(config, prm, about, config.serve_prm, listener))
             console.print("Stopped.", highlight=False)
     return 0

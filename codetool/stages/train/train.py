@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import os
 import shlex
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -27,11 +26,13 @@ from codetool.runs.identity import Identity
 from codetool.runs.provenance import count_results_by_code, record_session
 from codetool.stages import run_folder
 from codetool.stages.evaluate.run import print_other_code, write_config
+from codetool.stages.hub_models import forbid_hub_requests, print_downloads, record_models
 from codetool.stages.logged_run import TRAINING_AXIS, log_result, start_stage_loggers
 from codetool.stages.run_log import choose_level, log_to_file
 from codetool.stages.run_outcome import RunOutcome
 from codetool.stages.train import model_card, train_dataset, trained_on, training_prompt
 from codetool.stages.train.train_dataset import TrainDataset
+from codetool.stages.train.train_identity import find_base_hub_model, name_stem
 from codetool.stages.train.train_progress import TrainProgress
 from codetool.stages.train.train_run import TrainRun, check_run, compute_identity, format_option
 from codetool.stages.wandb_content import LOSSES, build_training_content
@@ -59,6 +60,10 @@ def train(
     If `sweep` is the name of a sweep and `label` its cell, only warnings are printed. Raises CodeToolError;
     KeyboardInterrupt if stopped.
     """
+    config, models = find_base_hub_model(config, choices)
+    if print_downloads(models, console, "would be downloaded" if config.dry_run else "downloading") and config.dry_run:
+        console.print("The examples can be counted once the model is here: its tokenizer does that.", highlight=False)
+        return RunOutcome(config.outputs / config.stage)
     run = check_run(config, choices, console)
     if run.trainer.global_rank > 0:
         return _join(run)
@@ -72,7 +77,8 @@ def train(
     with ExitStack() as stack:
         run_folder.lock_folder(path, stack, sweep is not None, (LOSSES,))
         stack.enter_context(log_to_file(path / "log.txt", console, choose_level(sweep)))
-        stack.enter_context(record_session(path, identity, config.settings, get_command()))
+        recorded = record_models(models)
+        stack.enter_context(record_session(path, identity, config.settings, get_command(), models=recorded))
         finished = _is_finished(path)
         if not finished:
             write_config(config, path)
@@ -84,7 +90,8 @@ def train(
         if finished:
             _leave_finished(run, path)
         else:
-            _train(run, path, loggers)
+            with forbid_hub_requests():  # every file is here; nothing should be asked about
+                _train(run, path, loggers)
         if sweep is None:
             _print_result(run, path)
         content = build_training_content(path, [*config.train.files, *config.train.val_files])
@@ -108,9 +115,7 @@ def _is_finished(path: Path) -> bool:
 
 def _name_folder(run: TrainRun, identity: Identity) -> Path:
     """Return the folder of the result."""
-    target = run.config.train.target
-    name = f"{target}-{run.choices[target]}-{run.choices['tuning']}-{identity.digest}"
-    return run.config.outputs / "train" / name
+    return run.config.outputs / "train" / f"{name_stem(run.config, run.choices)}-{identity.digest}"
 
 
 def _run_dry(run: TrainRun, path: Path) -> None:
@@ -153,7 +158,6 @@ def _build_job(run: TrainRun, path: Path, material: TrainDataset) -> TrainJob:
 
 def _train(run: TrainRun, path: Path, loggers: RunLoggers) -> None:
     """Train to the end, and write all that a finished run has; `metrics.json` is last and says that it is."""
-    os.environ["HF_HUB_OFFLINE"] = "1"  # every file is here; nothing should be asked about
     material = train_dataset.load_dataset(run.config, run.base_model.base, run.labels)
     _look_at_labels(run)
     job = _build_job(run, path, material)
@@ -174,10 +178,10 @@ def _join(run: TrainRun) -> RunOutcome:
     nothing = RunOutcome(run.config.outputs)
     if run.config.dry_run:
         return nothing
-    os.environ["HF_HUB_OFFLINE"] = "1"
     logging.getLogger("codetool").setLevel(logging.ERROR)  # rank 0 has logged the rest
     material = train_dataset.load_dataset(run.config, run.base_model.base, run.labels)
-    join_training(_build_job(run, Path(), material), _measure(material))
+    with forbid_hub_requests():
+        join_training(_build_job(run, Path(), material), _measure(material))
     return nothing
 
 
