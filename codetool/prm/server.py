@@ -23,13 +23,14 @@ from typing import Any, TypeVar
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from codetool.concurrency import large_data_scope
 from codetool.credentials.masking import mask_text
 from codetool.errors import CodeToolError, ConfigError, UnreachableError
 from codetool.prm.label_scorer import LabelScorer, LabelScores, count_characters
-from codetool.prm.server_metrics import CONTENT_TYPE, MetricsMiddleware, ServerMetrics
+from codetool.prm.server_metrics import MetricsMiddleware, ServerMetrics
 from codetool.prm.server_requests import (
     CONTENT_TOO_LARGE,
     DISCONNECTED,
@@ -94,6 +95,7 @@ class PRMServer:
         app = FastAPI(title="CodeTool PRM", docs_url=None, redoc_url=None, openapi_url=None)
         for path, answer in self._make_handlers().items():
             app.add_api_route(path, answer, methods=[PATHS[path]], response_model=None)
+        app.router.routes.append(Route("/metrics", self.metrics, methods=[PATHS["/metrics"]]))
         app.add_exception_handler(RequestRefusedError, _answer_refusal)
         app.add_exception_handler(HTTPException, _answer_not_found)
         app.add_exception_handler(Exception, _answer_internal_error)
@@ -118,10 +120,7 @@ class PRMServer:
             limits = {"max_chats": self._limits.max_chats, "queue": self._limits.max_waiting}
             return JSONResponse({"status": "ending" if self._is_ending else "ok", **self._description, **limits})
 
-        async def metrics() -> Response:
-            return Response(self.metrics.render(), media_type=CONTENT_TYPE)
-
-        return {GENERATE: generate, "/score": score, "/health": health, "/metrics": metrics}
+        return {GENERATE: generate, "/score": score, "/health": health}
 
     async def _score_request(self, request: Request, kind: type[R]) -> tuple[list[float], LabelScores]:
         """Return a score for each chat of the request, and the scorer's full result.

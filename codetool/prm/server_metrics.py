@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Set
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, make_asgi_app
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -18,16 +17,14 @@ TOKENS = (64, 128, 256, 512, 1024, 2048, 4096, 8192)
 OTHER = "other"
 """Value of the label `path` for all unknown paths together."""
 
-CONTENT_TYPE = CONTENT_TYPE_LATEST
-"""Content type of Prometheus' text format."""
-
 
 class ServerMetrics:
     """The Prometheus metrics of one server."""
 
     def __init__(self, waiting: Callable[[], int]) -> None:
         """Create the metrics; `waiting` returns the number of chats that are accepted and not yet answered."""
-        self._registry = registry = CollectorRegistry()
+        registry = CollectorRegistry()
+        self._app: ASGIApp = make_asgi_app(registry)
         ProcessCollector(registry=registry)
         self._requests = Counter("codetool_prm_requests", "Requests answered", ["path", "status"], registry=registry)
         self._seconds = Histogram(
@@ -63,9 +60,9 @@ class ServerMetrics:
         self._requests.labels(path, str(status)).inc()
         self._seconds.labels(path).observe(seconds)
 
-    def render(self) -> bytes:
-        """Return all metrics in Prometheus' text format."""
-        return generate_latest(self._registry)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request with all metrics, in the text format and encoding that it asks for: an ASGI app."""
+        await self._app(scope, receive, send)
 
 
 class MetricsMiddleware:

@@ -197,6 +197,12 @@ async def test_metrics_count_requests_scores_tokens_and_who_waits():
         server.metrics.count_pass(2, 100)
         await client.get("/anything")
         answer = await client.get("/metrics")
+        asked = {"accept": "application/openmetrics-text", "accept-encoding": "gzip"}
+        open_metrics = await client.get("/metrics", headers=asked)
+        refused = await client.post("/metrics")
+    assert open_metrics.headers["content-type"].startswith("application/openmetrics-text")
+    assert open_metrics.headers["content-encoding"] == "gzip" and open_metrics.text.endswith("# EOF\n")
+    assert refused.status_code == 405 and "POST /metrics is not served" in refused.text
     counted = metrics(answer.text)
     assert answer.headers["content-type"].startswith("text/plain")
     assert counted['codetool_prm_requests_total{path="/score",status="200"}'] == 1
