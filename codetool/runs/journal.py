@@ -2,8 +2,10 @@
 
 A record is one line, written by one `write` to an `O_APPEND` descriptor. A kill can tear the last line only;
 `read_records` ignores it and `Journal` cuts it off before it appends. A line that the disk takes only in part is cut
-off at once. Several processes may append to one file: each locks it while it writes or cuts off a line. A power failure
-can lose the records since the last `sync`. `damaged_lines.py` repairs journals that something else has damaged.
+off at once. Several processes may append to one file: each locks it while it writes or cuts off a line. The lock is on
+the open file that is written to, by `fcntl`: filelock opens a path once more, where another file may be meanwhile. A
+power failure can lose the records since the last `sync`. `damaged_lines.py` repairs journals that something else has
+damaged.
 """
 
 from __future__ import annotations

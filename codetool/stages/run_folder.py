@@ -261,7 +261,9 @@ def _has_content(file: Path) -> bool:
 
 
 def lock_file(file: IO[str], wait: bool) -> str | None:
-    """Lock an open file and write this process's id into it; return None.
+    """Lock an open file by `fcntl` and write this process's id into it; return None.
+
+    filelock neither names the process that holds a lock nor tells that its file was removed meanwhile.
 
     If another process holds the lock, wait for it, or return a description of that process.
     """
