@@ -1,7 +1,8 @@
 """Download the files of a model's commit into Hugging Face's cache, by `huggingface_hub` in a process of its own.
 
 The process shows the progress bar on standard error. It can be ended at any time, which the threads of
-`huggingface_hub` cannot: Ctrl-C would wait for files of gigabytes. The next download goes on with what is there.
+`huggingface_hub` cannot: Ctrl-C would wait for files of gigabytes. The next download goes on with the files that are
+there; one that was begun is removed, since `huggingface_hub` begins it anew.
 Several processes may download one commit: `huggingface_hub` locks each file, so it is fetched once.
 """
 
@@ -14,6 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from codetool.errors import MissingError
@@ -32,7 +34,7 @@ def download_snapshot(group: str, name: str, commit: str, cache: Path) -> None:
         try:
             status = process.wait()
         except BaseException:
-            process.kill()
+            process.terminate()
             raise
         assert process.stdout is not None
         message = process.stdout.read().strip()
@@ -45,7 +47,8 @@ def download_snapshot(group: str, name: str, commit: str, cache: Path) -> None:
 
 def main(group: str, name: str, commit: str, cache: str) -> None:
     """Download in this process; print the reason of a failure as a JSON string and exit with 1."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     from huggingface_hub import snapshot_download
 
@@ -69,6 +72,16 @@ def _end_with_parent() -> None:
     """End this process when the one that started it has ended, whose end of the pipe is then closed."""
     while os.read(sys.stdin.fileno(), 1):
         pass
+    _stop()
+
+
+def _stop(*_: object) -> None:
+    """Remove the unfinished files that this process is writing, and end it at once."""
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            file = link.readlink()
+            if file.suffix == ".incomplete":
+                file.unlink()
     os._exit(1)
 
 

@@ -85,7 +85,7 @@ def test_a_model_is_downloaded_once_without_what_no_run_needs_and_keeps_its_comm
     assert read_commit(tmp_path / "cache", MODEL, "main") == FIRST
 
 
-def test_a_download_that_was_killed_goes_on_with_its_commit_and_its_bytes(
+def test_a_download_that_was_killed_goes_on_with_its_commit_and_its_files(
     hub: Hub, weights: Path, tmp_path: Path
 ) -> None:
     hub.hold = threading.Event()
@@ -123,6 +123,7 @@ def test_the_download_ends_with_the_process_that_asked_for_it(hub: Hub, tmp_path
         assert process.stdin is not None
         process.stdin.close()
         assert process.wait(10) == 1
+    assert not list(tmp_path.rglob("*.incomplete"))
 
 
 @pytest.mark.slow
