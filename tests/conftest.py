@@ -30,6 +30,10 @@ MOST_PROCESSES = 4
 """Each holds its own copy of torch, about 1 GB with the processes that it forks."""
 
 
+LONGEST = ("tests/tracking/", "tests/sweeps/", "tests/stages/", "tests/training/")
+"""Folders and files whose tests wait for processes, clocks and servers."""
+
+
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """How many processes `-n auto` stands for: none for chosen files, else two more than cores, as tests also wait."""
     whole = config.args_source is not pytest.Config.ArgsSource.ARGS
@@ -43,6 +47,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
         share_warm_process()
         gc.enable()  # this process collects no tests
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the files that wait longest first, so that no process is left with one of them at the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
 def pytest_collection_finish() -> None:

@@ -288,7 +288,7 @@ def test_ctrl_c_during_the_upload_leaves_no_process(folder: Path, monkeypatch: p
     )
     record(folder)
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    with wandb_server(lambda text: None if "viewer" in text else 0) as server:
+    with wandb_server(lambda text: 0 if "upsertBucket" in text else None) as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
         process = subprocess.Popen([sys.executable, "-c", program, str(folder)], stderr=subprocess.PIPE, text=True)
         while not any("upsertBucket" in text for _, text in server.requests):
