@@ -110,10 +110,9 @@ async def test_files_in_scratch_folders_count() -> None:
 
 @pytest.mark.slow
 async def test_greedy_branches_leave_the_host_its_memory() -> None:
-    """The best of six measurements: on a machine whose cores are all taken the host may look too late."""
+    """The best of three measurements: on a loaded machine the host may look too late."""
     measured = [await run_greedy_branches()]
-    while measured[-1] >= 1280 + 500 and len(measured) < 6:
-        await asyncio.sleep(3)
+    while measured[-1] >= 1280 + 500 and len(measured) < 3:
         measured.append(await run_greedy_branches())
     assert min(measured) < 1280 + 500
 
