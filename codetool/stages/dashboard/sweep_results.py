@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +11,8 @@ from typing import Any
 
 from codetool.errors import ConfigError
 from codetool.evaluation.judged_results import load_result_lines
-from codetool.runs.bounded_input import read_text
+from codetool.evaluation.sweep_table import SweepRow, read_sweep_table
 
-TABLE_FILE = "cells.csv"
-STATUS_COLUMN, FOLDER_COLUMN = "status", "folder"
 SEED_OPTION = "seed"
 HEADLINE_METRICS = ("success", "sopr", "correct_path", "scep")
 """Cells are compared by the first of these metrics that they have."""
@@ -114,52 +111,26 @@ class SweepResults:
 
 def read_sweep(folder: Path) -> SweepResults:
     """Read a sweep's folder. Raises ConfigError if it is none."""
-    file = folder / TABLE_FILE
-    if not file.is_file():
-        reason = "there is no such folder" if not folder.is_dir() else f"there is no {TABLE_FILE} in it"
-        raise ConfigError(
-            f"dashboard.sweep={folder} is no folder of a sweep that has ended: {reason}. A command with -m makes one "
-            "in outputs/sweeps."
-        )
-    try:
-        rows = list(csv.DictReader(read_text(file).splitlines()))
-    except (OSError, ValueError, csv.Error) as error:
-        raise ConfigError(f"{file} cannot be read: {error}") from error
-    if not rows or STATUS_COLUMN not in rows[0] or FOLDER_COLUMN not in rows[0]:
-        raise ConfigError(
-            f"{file} is not the table of a sweep: it needs rows, with {STATUS_COLUMN} and {FOLDER_COLUMN}."
-        )
-    names = list(rows[0])
-    swept = names[: names.index(STATUS_COLUMN)]
-    return SweepResults(folder, [_parse_row(row, swept, folder) for row in rows])
+    rows = read_sweep_table(folder, f"dashboard.sweep={folder}")
+    return SweepResults(folder, [_make_cell(row) for row in rows])
 
 
-def _parse_row(row: Mapping[str, str | None], swept: Sequence[str], folder: Path) -> Cell:
-    values = {name: _parse_number(text) for name, text in row.items() if name and name not in swept}
+def _make_cell(row: SweepRow) -> Cell:
+    values = {name: _parse_number(text) for name, text in row.numbers.items()}
     metrics = {
         name: Estimate(value, values.get(f"{name}_low"), values.get(f"{name}_high"))
         for name, value in values.items()
-        if value is not None and f"{name}_low" in row
+        if value is not None and f"{name}_low" in row.numbers
     }
-    options = {name: row[name] or "" for name in swept}
-    return Cell(options, row[STATUS_COLUMN] or "", metrics, _find_run_folder(row[FOLDER_COLUMN], folder))
+    return Cell(row.options, row.status, metrics, row.folder)
 
 
-def _parse_number(text: str | None) -> float | None:
+def _parse_number(text: str) -> float | None:
     try:
-        number = float(text or "")
+        number = float(text)
     except ValueError:
         return None
     return number if math.isfinite(number) else None
-
-
-def _find_run_folder(text: str | None, sweep: Path) -> Path | None:
-    """Find a cell's run folder, also if the outputs have been moved since the sweep, or are seen from elsewhere."""
-    if not text:
-        return None
-    named = Path(text)
-    moved = sweep.resolve().parent.parent / named.parent.name / named.name
-    return next((folder for folder in (named, moved) if folder.is_dir()), None)
 
 
 def parse_estimate(metric: Mapping[str, Any]) -> Estimate:
