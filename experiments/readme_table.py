@@ -16,6 +16,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 RENAMED = {
+    "experiments/embedded_ablation/ablation.py": "experiments/studies/run_study.py embedded_ablation",
     "experiments/performance/mock_stack.py": "experiments/performance/latency.py",
     "experiments/reference_programs/damaged_programs.py": "experiments/task_generator/checker_mutation_test.py",
 }
@@ -87,8 +88,8 @@ def table() -> Iterator[str]:
 
 def _ablation() -> str:
     """Return the row of the ablation on test or on dev."""
-    folder = ROOT / "experiments/embedded_ablation/results"
-    names = ("ablation.json", "ablation_dev.json")
+    folder = ROOT / "experiments/studies/embedded_ablation/results"
+    names = ("test.json", "dev.json")
     file = next(folder / name for name in names if (folder / name).is_file())
     found = _read(str(file.relative_to(ROOT)))
     cells = {name: cell["success"]["all"] for name, cell in found["cells"].items()}

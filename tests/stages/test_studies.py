@@ -1,4 +1,4 @@
-"""The ablation's driver with a scripted policy, and its table from run folders written by hand."""
+"""The driver of studies with a scripted policy, and their tables from run folders written by hand."""
 
 from __future__ import annotations
 
@@ -9,20 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cells import CELLS, CellRun, Plan, runs
 from chat_server import ChatServer
 from command_line import ROOT, read_lines
-from result import Tasks, result, seconds
-from table import markdown
+from equal_compute import compare_at_equal_compute
+from study import STUDIES, CellRun, Plan, Study, load_study, plan_runs
+from study_figure import build_chart
+from study_result import Tasks, collect_result, measure_seconds
+from study_table import render_tables
 
+from codetool.errors import ConfigError
 from codetool.runs import journal
 
-BY_NAME = {cell.name: cell for cell in CELLS}
-TASKS = list(Tasks.of("dev", None).templates)
+ABLATION = load_study("embedded_ablation")
+TASKS = list(Tasks.select("dev", None).templates)
 
 
 def plan(folder: Path, **others: Any) -> Plan:
-    given = {"split": "dev", "limit": None, "seeds": (0, 1), "outputs": folder, "policy": None, "prm": None}
+    given = {"study": ABLATION, "split": "dev", "limit": None, "seeds": (0, 1), "outputs": folder}
     return Plan(**(given | others))
 
 
@@ -35,12 +38,16 @@ def ran(folder: Path, name: str, seed: int, *results: dict[str, Any]) -> CellRun
     place = folder / f"{name}-{seed}"
     place.mkdir()
     journal.atomic_write(place / "results.jsonl", map(journal.encode_record, results))
-    return CellRun(BY_NAME[name], seed, (f"limit={len(results)}",), place)
+    return CellRun(name, ABLATION.cells[name], seed, (f"limit={len(results)}",), place)
 
 
 def of(folder: Path, limit: int, *planned: CellRun) -> dict[str, Any]:
-    cells = tuple(cell for cell in CELLS if cell.name in {run.cell.name for run in planned})
-    return result("command", plan(folder, limit=limit, cells=cells), planned, [])
+    cells = tuple(run.name for run in planned)
+    return collect_result("command", plan(folder, limit=limit, cells=cells), planned, [])
+
+
+def render(content: dict[str, Any], study: Study = ABLATION) -> str:
+    return "\n".join([*render_tables(content, {name: cell.title for name, cell in study.cells.items()}), ""])
 
 
 def test_a_chain_is_run_once_and_stands_for_every_seed(tmp_path: Path) -> None:
@@ -76,7 +83,7 @@ def test_what_is_missing_is_named_and_what_is_there_counts(tmp_path: Path) -> No
     ]  # fmt: skip
     [difference] = found["differences"]
     assert (difference["success"]["all"]["value"], difference["success"]["all"]["tasks"]) == (1.0, 1)
-    text = "\n".join(markdown(found))
+    text = render(found)
     assert "| full − without latent | +100.0 |" in text and "full, seed 1: 0 of 3 tasks" in text
 
 
@@ -86,11 +93,11 @@ def test_a_task_that_failed_for_our_own_reasons_is_unsolved_and_has_no_amounts(t
     cell = found["cells"]["chain"]
     assert (cell["success"]["all"]["value"], cell["failed"]) == (0.5, 1)
     assert (cell["tokens"]["all"]["value"], cell["tokens"]["all"]["tasks"]) == (11.0, 1)
-    assert "counted as unsolved: chain 1" in "\n".join(markdown(found))
+    assert "counted as unsolved: chain 1" in render(found)
 
 
 def test_results_are_split_by_whether_train_has_the_template(tmp_path: Path) -> None:
-    tasks = Tasks.of("dev", None)
+    tasks = Tasks.select("dev", None)
     unseen = set(tasks.groups["unseen"])
     assert 0 < len(unseen) < len(tasks.templates)
     trained = {tasks.templates[task] for task in tasks.groups["seen"]}
@@ -105,26 +112,83 @@ def test_seconds_are_those_of_a_whole_timed_run(tmp_path: Path) -> None:
     whole = ran(
         tmp_path, "chain", 0, *(line(task, True, wall=wall) for task, wall in zip(TASKS, (3.0, 8.0), strict=False))
     )
-    assert seconds(whole) == {"value": 4.0, "tasks": 2}
-    assert seconds(CellRun(whole.cell, 0, ("limit=3",), whole.folder)) is None  # fmt: skip
+    assert measure_seconds(whole) == {"value": 4.0, "tasks": 2}
+    assert measure_seconds(CellRun("chain", whole.cell, 0, ("limit=3",), whole.folder)) is None  # fmt: skip
 
 
 def test_the_most_telling_cells_come_first_and_share_nothing_but_the_command(tmp_path: Path) -> None:
     words = ("policy=openai", "policy.model=m")
-    cells = tuple(cell for cell in CELLS if not cell.judged)
-    planned = runs(plan(tmp_path, cells=cells, words=words))
+    cells = tuple(name for name, cell in ABLATION.cells.items() if not cell.uses_prm)
+    planned = plan_runs(plan(tmp_path, cells=cells, options=words))
     names = ["chain", "without_latent", "oracle", "without_latent", "oracle"]
-    assert [(run.cell.name, run.seed) for run in planned] == list(zip(names, (0, 0, 0, 1, 1), strict=True))
+    assert [(run.name, run.seed) for run in planned] == list(zip(names, (0, 0, 0, 1, 1), strict=True))
     assert len({run.folder for run in planned}) == len(planned)
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "experiments/embedded_ablation/results").glob("*.json")), ids=str)
+@pytest.mark.parametrize(
+    "file", sorted(STUDIES.glob("*/results/*.json")), ids=lambda path: str(path.relative_to(STUDIES))
+)
 def test_the_tables_kept_are_what_the_results_say(file: Path) -> None:
-    assert file.with_suffix(".md").read_text() == "\n".join([*markdown(json.loads(file.read_text())), ""])
+    study = load_study(file.parts[-3])
+    assert file.with_suffix(".md").read_text() == render(json.loads(file.read_text()), study)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in STUDIES.glob("*/study.yaml")))
+def test_every_cell_of_every_study_can_start_in_a_folder_of_its_own(name: str, tmp_path: Path) -> None:
+    planned = plan_runs(plan(tmp_path, study=load_study(name), seeds=(0,)))
+    assert len({run.folder for run in planned}) == len(planned) == len(load_study(name).cells)
+
+
+def test_a_cell_is_compared_with_the_mixture_of_baselines_that_costs_as_much() -> None:
+    def measured(tokens: float, first: float, second: float) -> dict[str, dict[str, float]]:
+        return {"success": {"a": first, "b": second}, "all_tokens": {"a": tokens, "b": tokens}}
+
+    means = {
+        "one": measured(100, 0.0, 1.0), "two": measured(200, 1.0, 1.0),
+        "between": measured(175, 1.0, 1.0), "dear": measured(201, 1.0, 1.0), "empty": {"success": {}, "all_tokens": {}},
+    }  # fmt: skip
+    between, dear = compare_at_equal_compute(means, ["two", "one"], dict)
+    assert (between["cheaper"], between["dearer"], between["weight"]) == ("one", "two", 0.75)
+    assert between["success"] == {"a": 0.25, "b": 0.0}  # 1 - (0.25 * 0 + 0.75 * 1) and 1 - 1
+    assert dear["success"] is None and "weight" not in dear
+
+
+def test_a_study_with_curves_has_a_figure_and_a_table_at_equal_tokens(tmp_path: Path) -> None:
+    study = ABLATION.model_copy(update={"curves": {"greedy": ("chain", "full")}, "equal_compute": "greedy"})
+    names = ("chain", "full", "without_latent")
+    planned = [
+        ran(tmp_path, name, 0, *(line(task, task == TASKS[0] or tokens > 10, tokens) for task in TASKS[:2]))
+        for name, tokens in zip(names, (10, 30, 20), strict=True)
+    ]
+    found = collect_result("command", plan(tmp_path, study=study, limit=2, seeds=(0,), cells=names), planned, [])
+    assert "| without latent | 50 % chain, 50 % full | 21 | +25.0" in render(found, study)
+    chart = build_chart(found, study)
+    assert [(drawn.name, [point.y for point in drawn.points]) for drawn in chart.lines] == [
+        ("greedy", [0.5, 1.0]), ("without latent", [1.0]),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("question: q\ncells: {}\n", "cells: "),
+        ("question: q\ncells: {a: {title: t, options: []}}\ndifferences: [[a, b]]\n", "b: no such cell. There are: a"),
+        ("question: q\ncells: {a: {title: t, options: []}}\nequal_compute: x\n", "x is none of the curves"),
+        ("question: q\ncell: 1\n", "study.yaml: "),
+    ],
+)
+def test_a_wrong_study_is_named_with_its_fault(content: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/study.yaml").write_text(content)
+    with pytest.raises(ConfigError) as error:
+        load_study("mine", tmp_path)
+    assert message in str(error.value)
 
 
 def ablation(outputs: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "experiments/embedded_ablation/ablation.py", "--outputs", str(outputs), "--split", "dev"]
+    command = [sys.executable, "experiments/studies/run_study.py", "embedded_ablation", "--outputs", str(outputs)]
+    command += ["--split", "dev"]
     command += ["--limit", "2", "--seeds", "0", *words, "policy=openai", "policy.model=m", "logger=none"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
@@ -134,7 +198,7 @@ def test_the_cells_run_share_their_candidates_and_run_no_more_than_once(tmp_path
     words = ("--cells", "without_latent,oracle", "--timing", "1", f"policy.base_url={policy.url}")
     done = ablation(tmp_path, *words)
     assert done.returncode == 0, done.stderr
-    found = json.loads((tmp_path / "ablation_dev.json").read_text())
+    found = json.loads((tmp_path / "dev.json").read_text())
     assert not found["missing"] and found["cells"]["oracle"]["seconds"]["tasks"] == 1
     folders = [*tmp_path.glob("evaluate/*"), *tmp_path.glob("timing/evaluate/*")]
     prompts = {folder: {line["key"] for line in read_lines(folder, "candidates")} for folder in folders}
@@ -159,7 +223,7 @@ def test_cells_that_fail_are_named_and_stop_no_other(tmp_path: Path) -> None:
     [
         (("--cells", "full", "--prm", "nowhere"), "nowhere is no folder"),
         (("--cells", "ful"), "no such cell. There are: chain, full"),
-        (("search.n=3",), "search.n=3: the cells and the options of this command say that"),
+        (("search.n=3",), "search.n=3: set by the study"),
     ],
 )
 def test_what_cannot_run_is_said_before_anything_runs(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
