@@ -7,12 +7,12 @@ from pydantic.dataclasses import dataclass
 
 from codetool.concurrency import gather_or_cancel
 from codetool.interfaces import Expand
-from codetool.search.selection import select_best, select_top
+from codetool.search.selection import FinalSelection, select_top
 from codetool.types import Node
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class Beam:
+class Beam(FinalSelection):
     """The best `width` paths go on with n candidates each. Paths that have ended keep their place while they rank."""
 
     width: PositiveInt
@@ -32,4 +32,4 @@ class Beam:
             ended |= {node.id for node, siblings in zip(going, grown, strict=True) if not siblings}
             ended |= {child.id for child in children if child.finished}
             beam = select_top([*(node for node in beam if node.id in ended), *children], self.width)
-        return select_best([*beam, *finished])
+        return self.select_end([*beam, *finished])

@@ -6,12 +6,12 @@ from pydantic import ConfigDict, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from codetool.interfaces import Expand
-from codetool.search.selection import expand_to_leaves, select_best
+from codetool.search.selection import FinalSelection, expand_to_leaves
 from codetool.types import Node
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class BestOfN:
+class BestOfN(FinalSelection):
     """n chains. Chains whose first steps are the same program share them and part later, each with its own draw."""
 
     n: PositiveInt
@@ -21,6 +21,6 @@ class BestOfN:
 
     async def run(self, root: Node, expand: Expand) -> Node:
         """The finished chain of highest cumulative reward, else the best unfinished one."""
-        return select_best(
+        return self.select_end(
             await expand_to_leaves(root, expand, lambda node: self.n if node is root else node.multiplicity)
         )

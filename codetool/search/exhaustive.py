@@ -8,12 +8,12 @@ from pydantic import ConfigDict, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from codetool.interfaces import Expand
-from codetool.search.selection import expand_to_leaves, select_best
+from codetool.search.selection import FinalSelection, expand_to_leaves
 from codetool.types import Node
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class Exhaustive:
+class Exhaustive(FinalSelection):
     """n candidates after every step: at most n + n² + … + n^depth nodes a task."""
 
     n: PositiveInt
@@ -36,7 +36,7 @@ class Exhaustive:
         async def unless_given_up(node: Node, n: int, *, show_tried: bool = False) -> Sequence[Node]:
             return () if self.is_abandoned(node) else await expand(node, n, show_tried=show_tried)
 
-        return select_best(await expand_to_leaves(root, unless_given_up, lambda _: self.n))
+        return self.select_end(await expand_to_leaves(root, unless_given_up, lambda _: self.n))
 
 
 def _has_failed(node: Node) -> bool:

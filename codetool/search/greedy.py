@@ -6,12 +6,12 @@ from pydantic import ConfigDict, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from codetool.interfaces import Expand
-from codetool.search.selection import rank, select_best
+from codetool.search.selection import FinalSelection, rank
 from codetool.types import Node
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class Greedy:
+class Greedy(FinalSelection):
     """A beam of width 1: n candidates a step, the best is followed, the others are left for good."""
 
     n: PositiveInt
@@ -25,4 +25,4 @@ class Greedy:
         while children := await expand(node, self.n):
             node = max(children, key=rank)
             finished += [child for child in children if child.finished]
-        return select_best([node, *finished])
+        return self.select_end([node, *finished])
