@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+from codetool.ledger import Ledger as Ledger
+
 JSON = Any  # None, bool, int, float, str, or lists and dicts of them
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -120,6 +122,8 @@ class Candidate:
     finish_reason: str | None = None
     """Why a server's answer ended (`stop`, `length`, `content_filter`, `refusal`, `reasoning_only`, `empty`); None
     where nothing tells it."""
+    tokens_in_cached: int = 0
+    """Those of `tokens_in` that were read from a prefix cache; 0 where a server does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +183,10 @@ class ToolAnswer:
     failure: Literal["miss", "host_not_allowed", "refused", "budget", "unreachable"] | None = None
     transient: bool = False
     """Whether it failed for a temporary reason outside the program: the service was down or its answer invalid."""
+    simulator_tokens_in: int = 0
+    """Prompt tokens of the model that was asked to simulate the answer."""
+    simulator_tokens_out: int = 0
+    """New tokens of that model."""
 
     @property
     def ok(self) -> bool:
@@ -263,24 +271,6 @@ class Node:
     def path(self) -> tuple[Node, ...]:
         """The nodes from the first step to this one, the root left out."""
         return (*self.parent.path, self) if self.parent else ()
-
-
-@dataclass(frozen=True, slots=True)
-class Ledger:
-    """Cost of a task. Tokens of the policy and of the PRM are separate; `usd` is None without prices.
-
-    All numbers except `prm_tokens_computed` are reproducible.
-    """
-
-    tokens_in: int = 0
-    tokens_out: int = 0
-    prm_tokens: int = 0
-    """Prompt tokens of the PRM."""
-    executions: int = 0
-    tool_calls: int = 0
-    usd: float | None = None
-    prm_tokens_computed: int = 0
-    """Prompt tokens of the PRM that were not read from a cache, which other tasks may have filled."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,9 @@ SHARES = ("sopr", "sowr", "scep", "path_recall", "path_precision")
 """Metrics in [0, 1]; 0 for a task without a result."""
 AMOUNTS = (
     "delta_length", "tokens_in", "tokens_out", "prm_tokens", "prm_tokens_computed", "executions", "tool_calls",
-    "seconds", "usd",
+    "seconds", "usd", "flops",
 )  # fmt: skip
-"""Metrics without an upper bound: calls, tokens, executions, seconds, USD."""
+"""Metrics without an upper bound: calls, tokens, executions, seconds, USD, floating-point operations."""
 
 
 def compute_metrics(
@@ -46,6 +46,7 @@ def compute_metrics(
         "tool_calls": ledger.tool_calls,
         "seconds": seconds,
         "usd": ledger.usd,
+        "flops": ledger.flops,
     }
 
 

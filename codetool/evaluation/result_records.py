@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from codetool.answers.final_answer import extract_answer
 from codetool.errors import ConfigError
 from codetool.evaluation.error_taxonomy import TaskError
 from codetool.evaluation.metrics import Metrics
-from codetool.runs.record_shape import Shape
+from codetool.runs.record_shape import Absent, Shape
 from codetool.types import JSON, Execution, Ledger, Node, SearchResult, Step, Task, ToolAnswer, ToolCall
 
 LEDGER_SHAPE: Shape = {
     "tokens_in": int, "tokens_out": int, "prm_tokens": int, "prm_tokens_computed": int, "executions": int,
     "tool_calls": int, "usd": (int, float, None),
+    **{each.name: (int, None, Absent) for each in fields(Ledger)[7:]},
 }  # fmt: skip
+"""Fields of the cost of a task; those that came later are missing in older lines."""
 RESULT_SHAPE: Shape = {
     "task_id": str,
     "query": str,
@@ -29,8 +31,9 @@ RESULT_SHAPE: Shape = {
     "ledger": LEDGER_SHAPE,
     "error": (None, {"kind": str, "message": str}),
     "seconds": (int, float),
+    "component_seconds": ({str: {"wall": (int, float), "busy": (int, float)}}, Absent),
 }
-"""Required fields and types of a line of `results.jsonl`."""
+"""Fields and types of a line of `results.jsonl`; those that came later are missing in older lines."""
 CALL_SHAPE: Shape = {
     "method": str, "url": str, "arguments": dict, "http_status": int, "provenance": (str, None),
     "seconds": (int, float),

@@ -14,6 +14,9 @@ from codetool.judges.solve_rate import compute_standard_error, compute_vote_devi
 from codetool.judges.win_rate import PREFERENCE_SCORES
 from codetool.types import JSON
 
+UNKNOWN_AMOUNTS = ("usd", "flops")
+"""Fields of a ledger that are None where they are unknown, and unknown where an older ledger lacks them."""
+
 
 @dataclass(frozen=True)
 class TaskFailure:
@@ -101,8 +104,9 @@ def _sort_counts(names: Iterable[str]) -> dict[str, int]:
 
 
 def _sum_ledgers(ledgers: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
-    """Return the sum of each field; None if any ledger has None in it."""
-    amounts = {name: [ledger[name] for ledger in ledgers] for name in (ledgers[0] if ledgers else ())}
+    """Return the sum of each field; None if any ledger has None in it. Older ledgers lack some fields."""
+    names = dict.fromkeys(name for ledger in ledgers for name in ledger)
+    amounts = {name: [ledger.get(name, None if name in UNKNOWN_AMOUNTS else 0) for ledger in ledgers] for name in names}
     return {name: None if None in values else sum(filter(None, values)) for name, values in amounts.items()}
 
 

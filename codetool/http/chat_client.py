@@ -19,9 +19,10 @@ from typing import Any
 import httpx
 
 from codetool.concurrency import gather_or_cancel, large_data_scope
+from codetool.costs.usage import report_usage
 from codetool.errors import CodeToolError, PromptFilteredError
 from codetool.http.chat_connection import UNREADABLE, ChatConnection, ServerTimeoutError
-from codetool.http.chat_response import Completion, merge_completions, merge_missing, parse_completion
+from codetool.http.chat_response import Completion, measure_usage, merge_completions, merge_missing, parse_completion
 from codetool.http.choice_counts import ChoiceCounts
 from codetool.http.context_size import find_answer_room, is_overflow
 from codetool.http.endpoint import Endpoint
@@ -239,6 +240,8 @@ class ChatClient:
             self.limiter.release()
         if isinstance(answer, dict):
             self.limiter.succeeded()
+            usage = measure_usage(answer, sent_body)
+            report_usage(self.endpoint.group, usage.tokens_in, usage.tokens_out, usage.tokens_in_cached)
             if (fault := find_fault(answer)) is None:
                 return answer
             self._report_unused_tokens(answer.get("usage"))

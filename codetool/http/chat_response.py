@@ -42,6 +42,18 @@ class Completion:
     finish_reasons: tuple[str | None, ...] = ()
     """Finish reason of each text: the server's (`stop`, `length`, `content_filter`), or `refusal`, `reasoning_only` or
     `empty` for an answer without text; None if the server gives none."""
+    tokens_in_cached: int = 0
+    """Those of `tokens_in` that the server read from its cache; 0 if it does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUsage:
+    """Tokens that a server has read and written for one response."""
+
+    tokens_in: int
+    tokens_out: int
+    tokens_in_cached: int = 0
+    """Those of `tokens_in` that the server read from its cache; 0 if it does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +80,10 @@ def parse_first_token(answer: Mapping[str, Any], body: Mapping[str, Any]) -> Fir
     except (AttributeError, LookupError, TypeError, ValueError):
         return None
     usage = _get_mapping(answer, "usage")
-    prompt, cached = usage.get("prompt_tokens"), _get_mapping(usage, "prompt_tokens_details").get("cached_tokens")
-    if not _is_token_count(prompt) or not _is_token_count(cached or 0):
-        prompt, cached = -(-sum(len(message["content"]) for message in body["messages"]) // 4), 0
-    return FirstToken(logprobs, prompt, prompt - (cached or 0))
+    prompt, cached = usage.get("prompt_tokens"), _read_cached_tokens(usage)
+    if not _is_token_count(prompt) or not _is_token_count(cached):
+        prompt, cached = estimate_prompt_tokens(body), 0
+    return FirstToken(logprobs, prompt, prompt - cached)
 
 
 def parse_completion(answer: Mapping[str, Any], body: Mapping[str, Any]) -> Completion:
@@ -87,14 +99,43 @@ def parse_completion(answer: Mapping[str, Any], body: Mapping[str, Any]) -> Comp
         "length" if len(content) > MAX_TEXT_CHARS else _get_finish_reason(choice, content)
         for choice, content in zip(choices, contents, strict=True)
     )
+    if (usage := read_usage(answer)) is not None:
+        shares = _split_tokens(usage.tokens_out, [len(text) for text in texts])
+        cached = usage.tokens_in_cached
+        return Completion(texts, usage.tokens_in, shares, finish_reasons=reasons, tokens_in_cached=cached)
+    tokens = tuple(-(-len(text) // 4) for text in texts)
+    return Completion(texts, estimate_prompt_tokens(body), tokens, estimated=True, finish_reasons=reasons)
+
+
+def read_usage(answer: Mapping[str, Any]) -> TokenUsage | None:
+    """Return the tokens that a decoded response tells, None without a usable count of both kinds."""
     usage = _get_mapping(answer, "usage")
     tokens_in, tokens_out = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if _is_token_count(tokens_in) and _is_token_count(tokens_out):
-        shares = _split_tokens(tokens_out, [len(text) for text in texts])
-        return Completion(texts, tokens_in, shares, finish_reasons=reasons)
-    prompt = sum(len(message["content"]) for message in body["messages"])
-    tokens = tuple(-(-len(text) // 4) for text in texts)
-    return Completion(texts, -(-prompt // 4), tokens, estimated=True, finish_reasons=reasons)
+    if not _is_token_count(tokens_in) or not _is_token_count(tokens_out):
+        return None
+    cached = _read_cached_tokens(usage)
+    return TokenUsage(tokens_in, tokens_out, min(cached, tokens_in) if _is_token_count(cached) else 0)
+
+
+def measure_usage(answer: Mapping[str, Any], body: Mapping[str, Any]) -> TokenUsage:
+    """Return the tokens of a decoded response, whether or not it can be used; estimated as those of its completion."""
+    if (usage := read_usage(answer)) is not None:
+        return usage
+    try:
+        written = sum(parse_completion(answer, body).tokens_out)
+    except (CodeToolError, AttributeError, LookupError, TypeError, ValueError):
+        written = 0
+    return TokenUsage(estimate_prompt_tokens(body), written)
+
+
+def estimate_prompt_tokens(body: Mapping[str, Any]) -> int:
+    """Return the estimated prompt tokens of a request: the characters of its messages divided by four."""
+    return -(-sum(len(message["content"]) for message in body.get("messages", ())) // 4)
+
+
+def _read_cached_tokens(usage: Mapping[str, Any]) -> Any:
+    """Return the prompt tokens that a server read from its cache; 0 if it does not tell."""
+    return _get_mapping(usage, "prompt_tokens_details").get("cached_tokens") or 0
 
 
 def _get_index(choice: Mapping[str, Any]) -> int:
@@ -158,6 +199,7 @@ def merge_completions(parts: Sequence[Completion]) -> Completion:
         tokens_out=tuple(tokens for part in parts for tokens in part.tokens_out),
         estimated=any(part.estimated for part in parts),
         finish_reasons=tuple(reason for part in parts for reason in part.finish_reasons),
+        tokens_in_cached=sum(part.tokens_in_cached for part in parts),
     )
 
 
@@ -169,14 +211,19 @@ def merge_missing(first: Completion, later: Sequence[Completion]) -> tuple[Compl
     """
     merged = merge_completions([first, *later])
     if merged.estimated:
-        return replace(merged, tokens_in=first.tokens_in), 0
+        return replace(merged, tokens_in=first.tokens_in, tokens_in_cached=first.tokens_in_cached), 0
     counted, repeated = sum(first.tokens_out), sum(sum(single.tokens_out) for single in later)
     lengths = [len(text) for text in merged.texts]
     given, missing = sum(lengths[: len(first.texts)]), sum(lengths[len(first.texts) :])
     per_character = repeated / missing if missing else 0.0
     counts_missing = abs(counted - per_character * (given + missing)) < abs(counted - per_character * given)
     total = counted if counts_missing else counted + repeated
-    merged = replace(merged, tokens_in=first.tokens_in, tokens_out=_split_tokens(total, lengths))
+    merged = replace(
+        merged,
+        tokens_in=first.tokens_in,
+        tokens_in_cached=first.tokens_in_cached,
+        tokens_out=_split_tokens(total, lengths),
+    )
     return merged, repeated if counts_missing else 0
 
 

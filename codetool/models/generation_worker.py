@@ -50,6 +50,8 @@ class GenerationRequest:
     rows: list[list[GeneratedCandidate]] = field(default_factory=list)
     """The unfinished candidates of each row of the group; those of one row have the same tokens so far."""
     group: RowGroup | None = None
+    cached_tokens: int = 0
+    """Number of tokens of the prompt that were in the prefix cache."""
 
 
 class GenerationWorker:
@@ -97,7 +99,7 @@ class GenerationWorker:
 
     def _compute_prefix(self, request: GenerationRequest) -> tuple[Prefix | None, Tensor | None]:
         prefix, logits = self._prefixes.find_longest(request.prompt), None
-        computed_tokens = len(prefix.tokens) if prefix else 0
+        computed_tokens = request.cached_tokens = len(prefix.tokens) if prefix else 0
         while computed_tokens < len(request.prompt) and not (self._thread.closed or request.result.cancelled()):
             prefix, logits = self._thread.model.prefill(
                 prefix, request.prompt[computed_tokens : computed_tokens + PREFILL_CHUNK]

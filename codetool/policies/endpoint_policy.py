@@ -110,6 +110,7 @@ class EndpointPolicy:
                 completion.tokens_in if i == 0 else 0,
                 tokens_out,
                 finish_reason=reason,
+                tokens_in_cached=completion.tokens_in_cached if i == 0 else 0,
             )
             for i, (raw, tokens_out, reason) in enumerate(
                 zip(completion.texts, completion.tokens_out, completion.finish_reasons, strict=True)

@@ -13,6 +13,7 @@ from copy import copy
 from pathlib import Path
 from typing import Any
 
+from codetool.costs.usage import report_usage
 from codetool.interfaces import Prompt
 from codetool.model_types import Sampling, Weights
 from codetool.models.chat_template import ChatTokenizer
@@ -89,9 +90,16 @@ class LocalModelPolicy:
             is_ended=lambda tokens: tokens[-1] in self._end or stop in self.decode(tokens[-STOP_WINDOW_TOKENS:]),
         )
         written = await asyncio.wrap_future(self._worker.submit(request))
+        report_usage("policy", len(prompt), sum(map(len, written)), request.cached_tokens)
         texts = [self.decode(tokens).partition(stop)[0] for tokens in written]
         return [
-            Candidate(text, self._prompt.parse(text, k, task), len(prompt) if i == 0 else 0, len(tokens))
+            Candidate(
+                text,
+                self._prompt.parse(text, k, task),
+                len(prompt) if i == 0 else 0,
+                len(tokens),
+                tokens_in_cached=request.cached_tokens if i == 0 else 0,
+            )
             for i, (text, tokens) in enumerate(zip(texts, written, strict=True))
         ]
 

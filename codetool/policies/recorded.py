@@ -2,7 +2,8 @@
 
 A record is `{task_id, path, key, index, draw, text, tokens_in, tokens_out, sampling}`. `key` is the sha256 of the
 rendered prompt and the sampling settings; `draw` holds the first index and the number of candidates that were drawn
-together. A recorded candidate keeps its recorded cost. A final answer has the additional field `purpose: answer`.
+together. A recorded candidate keeps its recorded cost, with `tokens_in_cached` if there were any. A final answer has
+the additional field `purpose: answer`.
 `unused_blocks` counts further Python blocks of a step, which are not run.
 """
 
@@ -33,6 +34,7 @@ ANSWER_PURPOSE = "answer"
 CANDIDATE_SHAPE = {
     "task_id": str, "key": str, "index": int, "text": str, "tokens_in": int, "tokens_out": int, "sampling": dict,
     "draw": ([int], Absent), "refused": (bool, Absent), "finish_reason": (str, Absent),
+    "tokens_in_cached": (int, Absent),
 }  # fmt: skip
 """Required fields of a record and their types."""
 
@@ -115,6 +117,7 @@ class RecordingPolicy:
                 "tokens_in": candidate.tokens_in,
                 "tokens_out": candidate.tokens_out,
                 "sampling": asdict(self._sampling),
+                **({"tokens_in_cached": candidate.tokens_in_cached} if candidate.tokens_in_cached else {}),
                 **({"refused": True} if candidate.refused else {}),
                 **({"unused_blocks": candidate.step.unused} if candidate.step.unused else {}),
                 **({"finish_reason": candidate.finish_reason} if candidate.finish_reason else {}),
@@ -149,6 +152,7 @@ class RecordingPolicy:
             record["tokens_out"],
             refused=record.get("refused", False),
             finish_reason=record.get("finish_reason"),
+            tokens_in_cached=record.get("tokens_in_cached", 0),
         )
 
     def _explain_missing(self, task: Task, path: Sequence[Node], key: str, index: int) -> str:

@@ -72,9 +72,20 @@ class SharedDraws:
         counted = [candidate.tokens_in for candidate in found]
         prompt_tokens = max([*counted, self._prompt_tokens.get((task.id, key), 0)])
         # a request counts its prompt once, on its first candidate, in however many parts it was answered
-        return [replace(each, tokens_in=0 if place else prompt_tokens) for place, each in enumerate(found)]
+        return [
+            replace(each, tokens_in=0, tokens_in_cached=0) if place else replace(each, tokens_in=prompt_tokens)
+            for place, each in enumerate(found)
+        ]
 
     def _build_candidate(self, record: CandidateRecord, task: Task, path: Sequence[Node]) -> Candidate:
         raw = record["text"]
         step = self._prompt.parse(raw, len(path) + 1, task)
-        return Candidate(raw, step, record["tokens_in"], record["tokens_out"], record.get("refused", False))
+        return Candidate(
+            raw,
+            step,
+            record["tokens_in"],
+            record["tokens_out"],
+            record.get("refused", False),
+            record.get("finish_reason"),
+            record.get("tokens_in_cached", 0),
+        )

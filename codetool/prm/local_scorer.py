@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from codetool.concurrency import gather_or_cancel
+from codetool.costs.usage import report_usage
 from codetool.errors import PromptTooLongError
 from codetool.model_types import Precision
 from codetool.models.chat_template import ChatTokenizer
@@ -116,7 +117,9 @@ class LocalScorer:
         }
         scores = tuple(None if prompt is None else values.get(prompt) for prompt in prompts)
         prompt_tokens = sum(len(prompt) for prompt in prompts if prompt is not None and prompt in values)
-        return LabelScores(scores, prompt_tokens, sum(output.tokens for output in outputs))
+        computed = sum(output.tokens for output in outputs)
+        report_usage("prm", prompt_tokens, 0, prompt_tokens - computed, requests=len(jobs))
+        return LabelScores(scores, prompt_tokens, computed)
 
     def _encode(self, chat: Sequence[Message], name: str) -> tuple[int, ...] | None:
         """Return the tokens of a chat; None if it has so many characters that it must exceed the context."""

@@ -28,6 +28,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 from codetool.concurrency import gather_or_cancel
+from codetool.costs.usage import report_usage
 from codetool.errors import CodeToolError, ConfigError, UnreachableError
 from codetool.http.bounded_body import MAX_SCORES_BYTES
 from codetool.http.connection_pools import HttpPools
@@ -175,6 +176,7 @@ class RemotePRM:
         """Return the scores of one request; if it is too large for the server, send each half of it separately."""
         answer = await self._post("/score", {"messages": chats}, lambda response: parse_scores(response, len(chats)))
         if isinstance(answer, Scores):
+            report_usage("prm", answer.tokens, 0, answer.tokens - answer.tokens_computed)
             return answer
         if len(chats) > 1:
             half = len(chats) // 2
@@ -191,6 +193,7 @@ class RemotePRM:
             return None if too_large else parse_probability(response, read_member(response, "response"))
 
         score = await self._post("/generate", {"index": index, "messages": messages}, read)
+        report_usage("prm", 0, 0)
         if score is None:
             log.warning("the PRM server refuses a prompt as too large; it scores 0")
         return score or 0.0

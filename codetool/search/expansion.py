@@ -15,12 +15,14 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from codetool.concurrency import gather_or_cancel, gather_pair
+from codetool.costs.component_clock import ComponentClock
+from codetool.costs.execution_cost import measure_candidates, measure_execution
 from codetool.interfaces import CallTool, Executor, Policy, ProcessRewardModel, Reward
 from codetool.runs.seeding import draw_uniform
 from codetool.search.budget import Budget
 from codetool.search.merging import ProgramKey, group_by_program
 from codetool.search.states import InterpreterTree
-from codetool.types import Candidate, Execution, Ledger, Node, SearchResult, Step, Task
+from codetool.types import Candidate, Execution, HttpRequest, Ledger, Node, SearchResult, Step, Task, ToolAnswer
 
 
 @dataclass
@@ -48,12 +50,17 @@ class Expansion:
         budget: Budget,
         seed: int,
         clock: Callable[[], float] = time.monotonic,
+        seconds: ComponentClock | None = None,
     ) -> None:
-        """A tree that is only its root; no process yet. `depth` in steps; `clock` counts seconds."""
+        """A tree that is only its root; no process yet. `depth` in steps; `clock` counts seconds.
+
+        `seconds` measures how long each component is at work.
+        """
         self._task, self._policy, self._prm, self._reward = task, policy, prm, reward
         self._depth, self._budget, self._seed = depth, budget, seed
         self._clock, self._started = clock, clock()
-        self._interpreters = InterpreterTree(task, executor, call_tool)
+        self._seconds = seconds or ComponentClock()
+        self._interpreters = InterpreterTree(task, executor, self._measure_calls(call_tool))
         self._children: defaultdict[str, _Children] = defaultdict(_Children)
         self.root = Node(id="0")
         self.ledger = Ledger()
@@ -89,11 +96,11 @@ class Expansion:
                 return ()
             first, growth.drawn = growth.drawn, growth.drawn + n
             tried = tuple(growth.children.values()) if show_tried else ()
-            candidates = await self._policy.propose(self._task, node.path, n, first=first, seed=self._seed, tried=tried)
-            self._spend(
-                tokens_in=sum(candidate.tokens_in for candidate in candidates),
-                tokens_out=sum(candidate.tokens_out for candidate in candidates),
-            )
+            with self._seconds.measure("policy"):
+                candidates = await self._policy.propose(
+                    self._task, node.path, n, first=first, seed=self._seed, tried=tried
+                )
+            self.ledger = self.ledger.add(**measure_candidates(candidates))
             groups = group_by_program(candidates)
             new = {key: group for key, group in groups.items() if key not in growth.children}
             for key in groups.keys() - new.keys():
@@ -141,17 +148,27 @@ class Expansion:
     ) -> Sequence[float | None]:
         if self._prm is None:
             return [None] * len(steps)
-        scores = await self._prm.score(self._task, parent.path, steps, executions)
-        self._spend(prm_tokens=scores.tokens, prm_tokens_computed=scores.tokens_computed)
+        with self._seconds.measure("prm"):
+            scores = await self._prm.score(self._task, parent.path, steps, executions)
+        self.ledger = self.ledger.add(prm_tokens=scores.tokens, prm_tokens_computed=scores.tokens_computed)
         return scores.values
 
     async def _run(self, parent: Node, node_id: str, step: Step) -> Execution:
         if step.code is None:
             return Execution(status="no_code")
         last = step.finished or parent.depth + 1 >= self._depth
-        execution = await self._interpreters.run(parent, node_id, step.code, last=last)
-        self._spend(executions=1, tool_calls=len(execution.calls))
+        with self._seconds.measure("sandbox", is_busy=False):
+            execution = await self._interpreters.run(parent, node_id, step.code, last=last)
+        self._seconds.add_busy("sandbox", execution.seconds)
+        self.ledger = self.ledger.add(**measure_execution(execution))
         return execution
+
+    def _measure_calls(self, call_tool: CallTool) -> CallTool:
+        async def call_measured(request: HttpRequest) -> ToolAnswer:
+            with self._seconds.measure("tools"):
+                return await call_tool(request)
+
+        return call_measured
 
     def _make_node(
         self, parent: Node, node_id: str, group: Sequence[Candidate], execution: Execution, latent: float | None
@@ -169,11 +186,6 @@ class Expansion:
             tie=draw_uniform(self._seed, self._task.id, node_id, "tie"),
         )
         return replace(node, cumulative=self._reward.cumulative(node.path))
-
-    def _spend(self, **amounts: int) -> None:
-        self.ledger = replace(
-            self.ledger, **{name: getattr(self.ledger, name) + amount for name, amount in amounts.items()}
-        )
 
 
 def compute_spot_reward(step: Step, execution: Execution) -> float:

@@ -39,6 +39,7 @@ from codetool.runs.journal import Journal
 from codetool.runs.record_shape import Shape
 from codetool.runs.write_errors import describe_write_error, explain_write_errors
 from codetool.stages.fault_journal import FAULTS_FILE
+from codetool.stages.spent_journal import SPENT_FILE
 
 CANDIDATES, TOOL_COUNTS = "candidates.jsonl", "tools.jsonl"
 TOOL_COUNTS_SHAPE: Shape = {
@@ -50,6 +51,7 @@ SHAPES: dict[str, Shape] = {
 """Shape of the records of each journal."""
 FURTHER_SHAPES: dict[str, Shape] = {
     VOTES_FILE: VOTE_SHAPE, VERDICTS: VOTE_SHAPE, USAGE_FILE: {"server": str}, FAULTS_FILE: {str: dict},
+    SPENT_FILE: {str: dict},
 }  # fmt: skip
 """Shape of the records of journals that some runs have: votes on answers and on leaves, usage and faults of servers."""
 LOCK_FILE = ".lock"
@@ -252,7 +254,7 @@ def _remove_if_unused(path: Path, journals: Iterable[str]) -> None:
     if not any(_has_content(file) for pattern in LOG_PATTERNS for file in path.glob(pattern)):
         shutil.rmtree(path, ignore_errors=True)
         return
-    for file in (*files, path / FAULTS_FILE):
+    for file in (*files, path / FAULTS_FILE, path / SPENT_FILE):
         file.unlink(missing_ok=True)
 
 

@@ -113,8 +113,8 @@ def _list_run_totals(content: Mapping[str, Any], lines: Sequence[Mapping[str, An
     numbers |= _list_judge_counts(content)
     for kind in sorted({line["error"]["kind"] for line in lines if line["error"]}):
         numbers[f"errors/{kind}"] = sum(line["error"] is not None and line["error"]["kind"] == kind for line in lines)
-    for name in lines[0]["ledger"] if lines else ():
-        amounts = [line["ledger"][name] for line in lines if line["ledger"][name] is not None]
+    for name in dict.fromkeys(name for line in lines for name in line["ledger"]):
+        amounts = [line["ledger"][name] for line in lines if line["ledger"].get(name) is not None]
         if amounts:
             numbers[f"ledger/{name}"] = sum(amounts)
     return numbers

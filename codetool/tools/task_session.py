@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from codetool.costs.usage import tally_usage
 from codetool.errors import UnreachableError
 from codetool.interfaces import ToolSource
 from codetool.tools.allow_list import AllowList, extract_host
@@ -80,8 +81,15 @@ class TaskSession:
         """The answer to a routed call, under the same rules as `call`."""
         call = replace(call, arguments=self._keyring.scrub_arguments(call.arguments))
         start = time.perf_counter()
-        answer = self._spend_call(call) or await self._answer(call)
-        answer = replace(answer, call=call, seconds=time.perf_counter() - start)
+        with tally_usage() as usage:
+            answer = self._spend_call(call) or await self._answer(call)
+        answer = replace(
+            answer,
+            call=call,
+            seconds=time.perf_counter() - start,
+            simulator_tokens_in=usage.get("simulator", "tokens_in"),
+            simulator_tokens_out=usage.get("simulator", "tokens_out"),
+        )
         self._writes.add(answer)
         if answer.transient and self._is_documented(call):
             self.unreachable.append(answer)

@@ -30,7 +30,10 @@ CHOICES = {
     "benchmark": "stand_in", "search": "greedy", "policy": "openai", "prm": "remote", "reward": "codetool",
     "judge": "none", "experiment": "none",
 }  # fmt: skip
-UNCOMPARED = {"seconds", "recorded_at", "faults", "code"}
+UNCOMPARED = {
+    "seconds", "component_seconds", "recorded_at", "faults", "code", "spent", "simulator_tokens_in",
+    "simulator_tokens_out", "tool_calls_recorded", "tool_calls_live",
+}  # fmt: skip
 """Fields, at any depth, that may differ between two equal results."""
 COMPARED_FILES = ("results.jsonl", "trees.jsonl", "candidates.jsonl", "judged.jsonl", "votes.jsonl")
 

@@ -8,7 +8,7 @@ from codetool.types import Execution, Ledger, Node, SearchResult, Step, Task, To
 SEARCH, CREDITS, TOP = "GET /search/movie", "GET /movie/{movie_id}/credits", "GET /movie/top_rated"
 NAMES = (
     "success scep correct_path correct_path_set path_recall path_precision delta_length tokens_in tokens_out "
-    "prm_tokens prm_tokens_computed executions tool_calls seconds usd"
+    "prm_tokens prm_tokens_computed executions tool_calls seconds usd flops"
 ).split()
 
 
@@ -24,7 +24,7 @@ def chain(*steps):
     for spot, *endpoints in steps:
         execution = Execution("ok" if spot else "exception", calls=tuple(map(call, endpoints)))
         node = Node(f"{node.id}-1", node, node.depth + 1, Step("s", "x", False), execution, spot=spot)
-    return SearchResult(node, node.path, Ledger(10, 20, 30, 4, 5, 0.5, 12))
+    return SearchResult(node, node.path, Ledger(10, 20, 30, 4, 5, 0.5, 12, flops=60))
 
 
 def of(result, *gold, success=None):
@@ -37,7 +37,7 @@ def test_names_are_those_of_the_contract():
 
 def test_costs_come_from_the_ledger_and_the_clock():
     found = of(chain((1, SEARCH)), success=True)
-    assert [found[name] for name in NAMES[7:]] == [10, 20, 30, 12, 4, 5, 1.5, 0.5]
+    assert [found[name] for name in NAMES[7:]] == [10, 20, 30, 12, 4, 5, 1.5, 0.5, 60]
     assert found["success"] is True
 
 

@@ -3,7 +3,8 @@
 import json
 
 from codetool.evaluation.error_taxonomy import TaskError
-from codetool.evaluation.result_records import build_result_line, build_tree_line, parse_nodes
+from codetool.evaluation.result_records import RESULT_SHAPE, build_result_line, build_tree_line, parse_nodes
+from codetool.runs.record_shape import find_mismatch
 from codetool.types import Execution, Ledger, Node, SearchResult, Step, Task, Tool, ToolAnswer, ToolCall
 
 TASK = Task("t1", "Who?", ())
@@ -21,7 +22,12 @@ RESULT = SearchResult(LAST, (ROOT, FIRST, OTHER, LAST), Ledger(1, 2, 3, 4, 5, No
 
 
 def test_a_result_line_has_the_fields_of_the_contract():
-    assert build_result_line(TASK, RESULT, True, {"scep": 1.0}, 1.25) == {
+    line = build_result_line(TASK, RESULT, True, {"scep": 1.0}, 1.25)
+    assert find_mismatch(line, RESULT_SHAPE) is None
+    zeros = {name: amount for name, amount in line["ledger"].items() if not amount}
+    line["ledger"] = {name: amount for name, amount in line["ledger"].items() if amount}
+    assert set(zeros.values()) == {0, None} and {name for name in zeros if zeros[name] is None} == {"usd", "flops"}
+    assert line == {
         "task_id": "t1",
         "query": "Who?",
         "answer": "Ann",
@@ -36,12 +42,19 @@ def test_a_result_line_has_the_fields_of_the_contract():
             "prm_tokens": 3,
             "executions": 4,
             "tool_calls": 5,
-            "usd": None,
             "prm_tokens_computed": 2,
         },
         "error": None,
         "seconds": 1.25,
     }
+
+
+def test_a_line_written_before_the_ledger_had_all_its_amounts_fits_the_shape():
+    line = build_result_line(TASK, RESULT, True, {"scep": 1.0}, 1.25)
+    names = ("tokens_in", "tokens_out", "prm_tokens", "prm_tokens_computed", "executions", "tool_calls", "usd")
+    old = line | {"ledger": {name: line["ledger"][name] for name in names}}
+    assert find_mismatch(old, RESULT_SHAPE) is None
+    assert find_mismatch(old | {"ledger": old["ledger"] | {"flops": "many"}}, RESULT_SHAPE) == "ledger.flops"
 
 
 def test_a_task_without_result_is_a_line_with_its_error():

@@ -57,7 +57,8 @@ def strip_seconds(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _without_seconds(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_seconds(item) for key, item in value.items() if key != "seconds"}
+        timed = ("seconds", "component_seconds")
+        return {key: _without_seconds(item) for key, item in value.items() if key not in timed}
     return [_without_seconds(item) for item in value] if isinstance(value, list) else value
 
 

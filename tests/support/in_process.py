@@ -58,5 +58,5 @@ def evaluate_with_log(outputs: Path, *words: str, **replaced: Any) -> tuple[RunO
 def remove_seconds(value: Any) -> Any:
     """The value without seconds, at any depth."""
     if isinstance(value, Mapping):
-        return {key: remove_seconds(item) for key, item in value.items() if key != "seconds"}
+        return {key: remove_seconds(item) for key, item in value.items() if key not in ("seconds", "component_seconds")}
     return [remove_seconds(item) for item in value] if isinstance(value, list) else value

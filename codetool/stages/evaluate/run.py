@@ -55,6 +55,7 @@ from codetool.stages.report import write_report_if_possible
 from codetool.stages.run_folder import RunFolder
 from codetool.stages.run_log import choose_level, log_to_file
 from codetool.stages.run_outcome import RunOutcome
+from codetool.stages.spent_journal import record_spending
 from codetool.stages.wandb_content import build_task_content
 from codetool.tracking.run_content import RunInfo, SyncStatus
 from codetool.tracking.run_loggers import start_run_loggers
@@ -165,9 +166,9 @@ def _run_tasks(
         log_training_overlap(config, job.tasks)
         if any(task.id not in folder.done for task in job.tasks):
             download_models(job.models)
-            with record_faults(path):
+            with record_faults(path), record_spending(path) as spending:
                 check_judge_reachable(config)
-                evaluate(config, folder, job.tasks, job.console, session.record_sandbox, shared, loggers)
+                evaluate(config, folder, job.tasks, job.console, session.record_sandbox, shared, loggers, spending)
         with open_result_folder(path, larger) as target:
             if larger is not None:
                 write_config(config, target.folder)
@@ -187,7 +188,7 @@ def _judge_and_summarize(
     """Ask the judge, write the summary files, and return the summary."""
     path = target.folder
     try:
-        with record_faults(path):
+        with record_faults(path), record_spending(path):
             judging = judge_answers(config, path, tasks, console)
     except CodeToolError:
         _write_summary(path, tasks, config, {})  # the search's results are kept if the judge fails

@@ -1,25 +1,43 @@
-"""The price of a task in USD, from the tokens that it has cost."""
+"""Prices and sizes of the models of a run."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import logging
+from collections.abc import Iterator
+from typing import Any
 
 from codetool.config.run_config import RunConfig
-from codetool.interfaces import Priced
-from codetool.types import Ledger
+from codetool.costs.rates import Rates
+from codetool.interfaces import PolicyOption, Priced
+from codetool.ledger import Ledger
+
+log = logging.getLogger(__name__)
 
 
-def compute_price(config: RunConfig, ledger: Ledger) -> float | None:
-    """Return the cost of the policy's tokens, and of the PRM's if it has prices, in USD; None if unknown."""
-    policy = config.policy.usd(ledger.tokens_in, ledger.tokens_out)
-    prm = config.prm.usd(ledger.prm_tokens, 0) if isinstance(config.prm, Priced) else None
-    return policy if policy is None or prm is None else policy + prm
+def find_rates(config: RunConfig) -> Rates:
+    """Return the prices of all models of a run that have one, and the sizes of those whose size is known."""
+    return Rates({name: option.usd for name, option in _list_models(config) if _has_price(option)})
 
 
-def add_price(ledger: Ledger, config: RunConfig) -> Ledger:
-    """Return the ledger with its price in USD, if it has none yet and the price is known."""
+def add_price(ledger: Ledger, rates: Rates) -> Ledger:
+    """Return the ledger of a failed task with its price and operations, as far as they can be computed."""
     try:
-        usd = compute_price(config, ledger) if ledger.usd is None else ledger.usd
+        return rates.apply(ledger)
     except Exception:  # the task's own error is already recorded
-        usd = None
-    return replace(ledger, usd=usd)
+        return ledger
+
+
+def _list_models(config: RunConfig) -> Iterator[tuple[str, Any]]:
+    """Yield each component that a model may answer for, with the option of that model."""
+    yield "policy", config.policy
+    yield "prm", config.prm
+    yield "answer", config.answer if isinstance(config.answer, PolicyOption) else config.policy
+    yield "simulator", config.simulator
+    yield "judge", config.judge
+
+
+def _has_price(option: Any) -> bool:
+    try:
+        return isinstance(option, Priced) and option.usd(0, 0) is not None
+    except Exception:  # of a plug-in: raised again when a task is priced, which fails then
+        return True
