@@ -8,8 +8,9 @@
 - `first_error_f1` (after ProcessBench, arXiv 2412.06559): the first error of a path from root to leaf is its first
   step with estimate 0, and the predicted one is the first step with a score below the threshold. The metric is the
   harmonic mean of `first_error_erroneous`, the share of erroneous paths whose first error is predicted exactly, and
-  `first_error_correct`, the share of successful paths without a predicted error. Each distinct path counts once; paths
-  with missing steps do not count.
+  `first_error_correct`, the share of successful paths without a predicted error. `first_error_accuracy` is the share of
+  all paths on which the predicted first error, or none, is the true one. Each distinct path counts once; paths with
+  missing steps do not count.
 - `selection_regret`: the best sibling's estimate minus that of the sibling with the highest score (the mean in a tie),
   averaged over groups of at least two. `selection_regret_random`: the same for a randomly chosen sibling.
 
@@ -119,7 +120,7 @@ def measure_prm(
     statistics |= {
         ("bin", bin_index): steps.build_mean(steps.soft, _assign_bins(steps) == bin_index) for bin_index in bins
     }
-    metrics = _add_intervals(statistics, _assign_templates(steps, templates or {}), seed, draws)
+    metrics = add_intervals(statistics, assign_templates(steps.tasks, templates or {}), seed, draws)
     return PRMReport(
         metrics={name: metric for name, metric in metrics.items() if isinstance(name, str)},
         by_depth={depth: metrics["depth", depth] for depth in depths if ("depth", depth) in metrics},
@@ -160,7 +161,7 @@ def _build_pairwise_accuracy(steps: ScoredSteps, weigh_pairs: bool, depth: int |
 
 
 def _build_first_error_metrics(steps: ScoredSteps, threshold: float) -> dict[str, Statistic]:
-    """Return `first_error_f1` and the two shares that it is the harmonic mean of."""
+    """Return `first_error_f1`, the two shares that it is the harmonic mean of, and the share of all paths."""
     task, lost, predicted = steps.find_first_errors(threshold)
     correct, bad = (lost == predicted).astype(np.float64), (lost > 0).astype(np.float64)
 
@@ -173,6 +174,7 @@ def _build_first_error_metrics(steps: ScoredSteps, threshold: float) -> dict[str
     columns = [correct * bad, bad, correct * (1 - bad), 1 - bad]
     return {
         "first_error_f1": build_from_sums(columns, task, tasks, harmonic),
+        "first_error_accuracy": build_mean(correct, ones, task, tasks),
         "first_error_erroneous": build_mean(correct[bad > 0], ones[bad > 0], task[bad > 0], tasks),
         "first_error_correct": build_mean(correct[bad == 0], ones[bad == 0], task[bad == 0], tasks),
     }
@@ -223,9 +225,9 @@ def _summarize_bin(steps: ScoredSteps, bin_index: int, soft: PRMMetric) -> Relia
     )
 
 
-def _assign_templates(steps: ScoredSteps, templates: Mapping[str, str | None]) -> IndexArray | None:
+def assign_templates(tasks: Sequence[str], templates: Mapping[str, str | None]) -> IndexArray | None:
     """Return the template index of each task; a task without a template gets its own. None if no task has one."""
-    names = [templates.get(task) for task in steps.tasks]
+    names = [templates.get(task) for task in tasks]
     if not any(names):
         return None
     labels: list[Hashable] = [name or (bin_index,) for bin_index, name in enumerate(names)]
@@ -233,7 +235,7 @@ def _assign_templates(steps: ScoredSteps, templates: Mapping[str, str | None]) -
     return np.array([numbers[label] for label in labels], dtype=np.int64)
 
 
-def _add_intervals(
+def add_intervals(
     statistics: Mapping[Hashable, Statistic], templates: IndexArray | None, seed: int, draws: int
 ) -> dict[Hashable, PRMMetric]:
     """Return the statistics that are defined, with their intervals."""

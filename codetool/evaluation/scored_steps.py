@@ -84,28 +84,36 @@ class ScoredSteps:
     def find_first_errors(self, threshold: float) -> tuple[IndexArray, IndexArray, IndexArray]:
         """Return for each complete path its task, the depth of its first error, and the predicted depth; 0 for none.
 
-        The first error is the first step with a soft estimate of 0; it is predicted at the first score below the
+        The first error is the first step below which no leaf succeeds; it is predicted at the first score below the
         threshold.
         """
-        task, lost, predicted = np.array(list(self._iterate_paths(threshold)), dtype=np.int64).reshape(-1, 3).T
+        error = np.array([not step.hard for step in self.examples], dtype=np.bool_)
+        bad = self.score < threshold
+        found = [
+            (self.task[path[0]], _find_first(error[path]), _find_first(bad[path])) for path in self.iterate_paths()
+        ]
+        task, lost, predicted = np.array(found, dtype=np.int64).reshape(-1, 3).T
         return task, lost, predicted
 
-    def _iterate_paths(self, threshold: float) -> Iterator[tuple[int, int, int]]:
-        depths: dict[tuple[str, str], tuple[int, int]] = {}
-        leaves: dict[tuple[str, str], int] = {}
+    def iterate_paths(self) -> Iterator[list[int]]:
+        """Yield the rows of each complete path from its first step to its leaf, whose estimate is 0 or 1."""
+        paths: dict[tuple[str, str], list[int]] = {}
+        leaves: dict[tuple[str, str], list[int]] = {}
         for row in np.argsort(self.depth, kind="stable").tolist():
-            step, depth = self.examples[row], int(self.depth[row])
+            step = self.examples[row]
             parent, node = (step.task_id, step.group), (step.task_id, step.node_id)
-            if depth > 1 and parent not in depths:
+            if self.depth[row] > 1 and parent not in paths:
                 continue  # a step before it is missing
-            lost, predicted = depths.get(parent, (0, 0))
-            bad = bool(self.score[row] < threshold)
-            depths[node] = (lost or depth * (step.soft == 0), predicted or depth * bad)
             leaves.pop(parent, None)
-            leaves[node] = row
-        for node, row in leaves.items():
-            if self.soft[row] in (0, 1):  # else a step after it is missing
-                yield int(self.task[row]), *depths[node]
+            paths[node] = leaves[node] = [*paths.get(parent, ()), row]
+        for path in leaves.values():
+            if self.soft[path[-1]] in (0, 1):  # else a step after it is missing
+                yield path
+
+
+def _find_first(marks: BoolArray) -> int:
+    """Return the one-based position of the first mark, 0 if there is none."""
+    return int(marks.argmax()) + 1 if marks.any() else 0
 
 
 def assign_ids(names: Sequence[T]) -> dict[T, int]:

@@ -185,7 +185,7 @@ def test_the_headline_is_what_is_measured() -> None:
     examples, scores = many(10)
     found = measure_prm(examples, scores, draws=10).metrics
     assert compute_headline_metrics(examples, scores) == {name: metric.value for name, metric in found.items()}
-    assert len(found) == 11
+    assert len(found) == 12
 
 
 def test_intervals_draw_whole_tasks() -> None:

@@ -139,7 +139,7 @@ def evaluate_prm(
         if not measured.groups:
             raise CodeToolError(f"no task could be scored; the first failure: {next(iter(failures.values()))}")
         summary = Console(quiet=sweep is not None)
-        prm_eval_summary.write_prm_summary(config, measured, _read_scores(path), path, summary, failures)
+        prm_eval_summary.write_prm_summary(config, measured, _read_scores(path), path, summary, failures, choices["prm"])
         data_used = [describe_process_data(run, is_input=True) for run in config.evaluate_prm.runs]
         content = build_prm_content(path, [*data_used, *describe_used_adapters(config.prm)])
         status = log_result(loggers, content, quiet=sweep is not None)

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -49,6 +49,12 @@ class PRMEvalDataset:
     groups: Sequence[Siblings]
     """Sibling groups in the order of their tasks."""
     tasks: Mapping[str, Task]
+    questions: Mapping[str, str] = field(default_factory=dict)
+    """Question of each task whose paths compete with those of other tasks, by task id."""
+    outcomes: Mapping[str, float] = field(default_factory=dict)
+    """Success of each task's only path, 0 or 1, if the estimate of its last step is something else."""
+    note: str = ""
+    """What the labels and estimates mean, if not what those of rollouts mean."""
 
     def without(self, failed: Container[str]) -> PRMEvalDataset:
         """Return the dataset without the tasks in `failed`."""

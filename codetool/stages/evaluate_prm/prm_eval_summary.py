@@ -15,16 +15,25 @@ from codetool.config.run_config import RunConfig
 from codetool.evaluation.charts import Bar, Chart, Line, Point, write_chart
 from codetool.evaluation.metric_format import format_percent
 from codetool.evaluation.prm_metrics import PRMMetric, PRMReport, measure_prm
+from codetool.evaluation.result_columns import STEPS_FILE
 from codetool.runs import journal
 from codetool.runs.provenance import count_results_by_code
 from codetool.stages.evaluate.summary_display import describe_untrained_prm
+from codetool.stages.evaluate_prm.prm_bench import (
+    SELECTION_FIGURE,
+    encode_metric,
+    measure_bench,
+    print_bench,
+    write_bench_files,
+)
 from codetool.stages.evaluate_prm.prm_eval_dataset import PRMEvalDataset
 from codetool.stages.fault_journal import describe_faults, read_faults
 
 METRICS_FILE, FIGURE = "metrics.json", "reliability"
-FILES = (METRICS_FILE, f"{FIGURE}.svg", "scores.jsonl", "config.yaml", "log.txt")
+FILES = (METRICS_FILE, f"{FIGURE}.svg", f"{SELECTION_FIGURE}.svg", STEPS_FILE, "scores.jsonl", "config.yaml", "log.txt")
 UNITS = {
     "accuracy": "steps", "auroc": "steps", "pairwise_accuracy": "pairs", "first_error_f1": "paths",
+    "first_error_accuracy": "paths",
     "first_error_erroneous": "lost paths", "first_error_correct": "good paths", "selection_regret": "groups",
     "selection_regret_random": "groups", "ece": "steps", "brier": "steps", "log_loss": "steps",
 }  # fmt: skip
@@ -46,8 +55,9 @@ def write_prm_summary(
     folder: Path,
     console: Console,
     failures: Mapping[str, str],
+    prm: str,
 ) -> None:
-    """Compute the PRM's metrics from its scores, write the files and print the table.
+    """Compute the metrics of the PRM, the option `prm`, from its scores, write the files and print the tables.
 
     `failures` are the errors of the tasks that were left out of `data` because a step could not be scored.
     """
@@ -61,16 +71,25 @@ def write_prm_summary(
         templates={name: task.template for name, task in data.tasks.items()},
         seed=config.seed,
     )
+    bench = measure_bench(data, values, threshold=config.evaluate_prm.threshold, seed=config.seed)
     counts = {"tasks": len(data.tasks), "groups": len(data.groups), "steps": len(examples)}
     left_out = {"failures": [{"task_id": name, "message": message} for name, message in failures.items()]}
-    content = {**_encode_report(measurement), **counts, **left_out, "code": count_results_by_code(folder, len(scores))}
+    content = {
+        **_encode_report(measurement),
+        **bench.encode(),
+        **counts,
+        **left_out,
+        "code": count_results_by_code(folder, len(scores)),
+    }
     content |= {"faults": faults} if (faults := read_faults(folder)) else {}
     journal.atomic_write(folder / "metrics.json", [json.dumps(content, indent=2).encode() + b"\n"])
     write_chart(build_reliability_chart(measurement), folder, FIGURE, config.figures)
+    write_bench_files(bench, data, values, folder, config.figures)
     _print_report(measurement, console)
+    print_bench(bench, prm, measurement.metrics, console)
     labelled = sum(example.label is not None for example in examples)
     for line in (
-        *_describe_metrics(measurement, len(examples), labelled),
+        *_describe_metrics(measurement, len(examples), labelled, data.note),
         *describe_faults(folder),
         *describe_untrained_prm(config.settings),
     ):
@@ -83,7 +102,8 @@ def write_prm_summary(
         console.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
     for name, error in list(failures.items())[:5]:
         console.print(f"  {name}: {error}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"files in {folder}: {', '.join(FILES)}", markup=False, highlight=False, soft_wrap=True)
+    files = ", ".join(name for name in FILES if (folder / name).exists())
+    console.print(f"files in {folder}: {files}", markup=False, highlight=False, soft_wrap=True)
 
 
 def build_reliability_chart(measurement: PRMReport) -> Chart:
@@ -107,16 +127,10 @@ def build_reliability_chart(measurement: PRMReport) -> Chart:
 
 def _encode_report(measurement: PRMReport) -> dict[str, Any]:
     return {
-        "metrics": {name: _encode_metric(metric) for name, metric in measurement.metrics.items()},
-        "pairwise_accuracy_by_depth": {depth: _encode_metric(metric) for depth, metric in measurement.by_depth.items()},
-        "reliability": [asdict(bin_) | {"soft": _encode_metric(bin_.soft)} for bin_ in measurement.bins],
+        "metrics": {name: encode_metric(metric) for name, metric in measurement.metrics.items()},
+        "pairwise_accuracy_by_depth": {depth: encode_metric(metric) for depth, metric in measurement.by_depth.items()},
+        "reliability": [asdict(bin_) | {"soft": encode_metric(bin_.soft)} for bin_ in measurement.bins],
     }
-
-
-def _encode_metric(metric: PRMMetric) -> dict[str, float | None]:
-    """Return the metric as JSON; as in other stages' `metrics.json`, a missing template interval is left out."""
-    fields = asdict(metric)
-    return {name: value for name, value in fields.items() if value is not None or not name.startswith("template")}
 
 
 def _print_report(measurement: PRMReport, console: Console) -> None:
@@ -140,8 +154,8 @@ def _format_metric(metric: PRMMetric, percent: bool) -> Iterator[str]:
     yield f"{number(metric.low or 0.0)} … {number(metric.high or 0.0)}" if has_interval else "–"
 
 
-def _describe_metrics(measurement: PRMReport, steps: int, labelled: int) -> Iterator[str]:
-    yield (
+def _describe_metrics(measurement: PRMReport, steps: int, labelled: int, note: str) -> Iterator[str]:
+    yield note or (
         f"accuracy and auroc count the {labelled:,} of {steps:,} steps that have a label: siblings differ. "
         "ece, brier and log_loss compare scores with the share of leaves that succeed."
     )
