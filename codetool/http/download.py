@@ -55,11 +55,12 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def ensure_file(name: str, url: str, sha256: str, folders: Sequence[Path], *, manual_steps: str) -> Path:
+def ensure_file(name: str, url: str, sha256: str | None, folders: Sequence[Path], *, manual_steps: str) -> Path:
     """Return the named file from the first folder that has it, else download it to the first writable folder.
 
-    Raises UnreachableError, or MissingError for any other reason; the message names the URL, the target and then
-    `manual_steps`, advice for the user.
+    A file without a known `sha256` is taken as it comes, so its URL should name a commit. Raises UnreachableError, or
+    MissingError for any other reason; the message names the URL, the target and then `manual_steps`, advice for the
+    user.
     """
     for folder in folders:
         if (folder / name).is_file():
@@ -79,8 +80,8 @@ def hide_password(text: str) -> str:
     return re.sub(r"(?<=://)[^/\s@]+@", "", text)
 
 
-def download(url: str, sha256: str, target: Path) -> None:
-    """Download a file to `target`, completely or not at all.
+def download(url: str, sha256: str | None, target: Path) -> None:
+    """Download a file to `target`, completely or not at all, and compare its sha256 if that is known.
 
     Raises MissingError for another file or status, httpx.HTTPError for a lost connection, OSError for a full disk.
     """
@@ -91,7 +92,7 @@ def download(url: str, sha256: str, target: Path) -> None:
             stream.flush()
             os.fsync(handle)
         actual_sha256 = compute_sha256(Path(temporary))
-        if actual_sha256 != sha256:
+        if sha256 is not None and actual_sha256 != sha256:
             raise MissingError(f"what came is another file: its sha256 is {actual_sha256}, not {sha256}.")
         Path(temporary).chmod(0o644)
         Path(temporary).replace(target)

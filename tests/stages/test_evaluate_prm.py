@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import logging
+import re
 import shutil
 import signal
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from rich.console import Console
 from scripted_policy import scripted_server
+from trajectories import LINE, write_trajectories
 
 from codetool.config.overrides import CONF, compose_all
 from codetool.config.run_config import validate
@@ -33,6 +35,8 @@ from codetool.stages.evaluate.training_overlap import log_training_overlap
 from codetool.stages.evaluate_prm.evaluate_prm import evaluate_prm
 from codetool.stages.train import trained_on
 from codetool.types import Task
+
+LABELLED = "evaluate_prm.data=agentprocessbench"
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +109,19 @@ def test_a_prm_is_measured(run: CommandLine, collected: Path, monkeypatch: pytes
     for name in held["metrics"]:
         assert f"\n{name} " in done.stdout
     assert "of step 3" in done.stdout and str(result) in done.stdout
+    assert re.search(r"(?m)^judge .*step acc.*\nprm=random .*\nconstant .*\nrandom .*\noracle +100\.0 %", done.stdout)
+    assert set(held["references"]) == {"constant", "random", "oracle"}
+    choices = {(each["level"], each["n"]): each for each in held["selection"]}
+    assert {("steps", 2), ("paths", 2), ("paths", 4)} <= set(choices)
+    for each in choices.values():
+        assert each["random"]["value"] <= each["oracle"]["value"] and each["pools"] > 0
+        assert each["gain"]["value"] == pytest.approx(each["prm"]["value"] - each["random"]["value"])
+    assert (result / "selection.svg").is_file() and "of the possible" in done.stdout
+    scored = {(line["task_id"], line["node_id"]): line["score"] for line in read_lines(result, "scores")}
+    examples = {(line["task_id"], line["node_id"]): line for line in read_lines(collected, "process")}
+    for line in read_lines(result, "steps"):
+        step = line["task_id"], line["node_id"]
+        assert line == {name: examples[step][name] for name in line if name != "score"} | {"score": scored[step]}
     assert "W&B: kept offline" in done.stderr and list((result / "wandb").glob("offline-run-*"))
 
 
@@ -205,6 +222,24 @@ async def test_a_server_that_gives_up_is_one_message_and_the_scores_are_kept(run
     assert 0 < len(read_lines(folder(run), "scores")) < 9
 
 
+async def test_a_prm_reads_the_tool_calls_of_an_agent(run: CommandLine, tmp_path: Path) -> None:
+    write_trajectories(tmp_path, LINE, LINE | {"sample_index": 2, "final_label": 1, "step_labels": {"2": 1, "6": 1}})
+    async with serve_chat(lambda body: Reply(body={"response": opinion(body["messages"])})) as server:
+        given = (LABELLED, f"evaluate_prm.agentprocessbench.folder={tmp_path}", "prm_prompt@prm.prompt=tool_call")
+        await asyncio.to_thread(inside, run, "stage=evaluate_prm", *given, *remote(server.url))
+        asked = [body["messages"][-1]["content"] for body in server.requests if "messages" in body]
+    result = folder(run, "agentprocessbench-hotpotqa-remote-")
+    expected = [("hotpotqa-3-1", node) for node in ("1", "1-1", "1-1-1")] + [("hotpotqa-3-2", n) for n in ("1", "1-1")]
+    assert sorted(steps(result, "scores")) == expected
+    last = max(asked, key=len)
+    assert last.startswith("Tools:\nsearch(q) Finds.\n\nRequest: Be good.\n\nWho?\n")
+    assert last.index("Step 1: I look.\nsearch(") < last.index("nobody\nGo on.") < last.index("Step 3: Somebody.")
+    held = read_metrics(result)
+    assert held["tasks"] == 2 and held["references"]["constant"]["accuracy"] == pytest.approx(3 / 5)
+    [choice] = held["selection"]
+    assert (choice["level"], choice["n"], choice["pools"], choice["random"]["value"]) == ("paths", 2, 1, 0.5)
+
+
 def test_a_prm_that_cannot_be_had_leaves_no_folder(run: CommandLine, collected: Path) -> None:
     with pytest.raises(UnreachableError, match=r"prm\.base_url"):
         inside(run, *words(collected, *remote("http://127.0.0.1:9/v1")))
@@ -252,6 +287,13 @@ def test_a_wrong_word_is_one_message(run: CommandLine) -> None:
         (["prm=random", "evaluate_prm.runs=[nowhere]"], "nowhere is not there"),
         (["prm=random", "evaluate_prm.runs=[conf]"], "conf/process.jsonl is not there"),
         (["prm=random", "evaluate_prm.runs=[x]", "evaluate_prm.threshold=2"], "evaluate_prm.threshold=2"),
+        (["prm=random", LABELLED, "evaluate_prm.runs=[x]"], "leave evaluate_prm.runs out"),
+        (["prm=oracle", LABELLED], "the row oracle is printed beside every PRM"),
+        (["prm=pairwise", LABELLED], "prm=pairwise compares siblings"),
+        (
+            ["prm=random", LABELLED, "evaluate_prm.agentprocessbench.folder=nowhere"],
+            "CODETOOL_DATA=nowhere is no folder",
+        ),
     ],
 )
 def test_wrong_words_are_named(run: CommandLine, given: list[str], said: str) -> None:

@@ -1,4 +1,4 @@
-"""stage=evaluate_prm: score the steps of rollout trees with a PRM and compare the scores with the rollout estimates.
+"""stage=evaluate_prm: score steps with known values by a PRM, and compare the scores with these values.
 
 The PRM is called as in a search: with the task, the path and all siblings at once, and with their observations if it
 uses them. Every score is journalled in `scores.jsonl`, so that the same command resumes a stopped run.
@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass as record
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, InstanceOf
 from pydantic.dataclasses import dataclass
 from rich.console import Console
 
@@ -25,12 +25,14 @@ from codetool.errors import CodeToolError, ConfigError, MissingError, Unreachabl
 from codetool.interfaces import ProcessRewardModel
 from codetool.prm.none import NoPRM
 from codetool.prm.oracle import OraclePRM
+from codetool.process_data.agentprocessbench import AgentProcessBench
 from codetool.runs import damaged_lines, journal, provenance
 from codetool.runs.identity import Identity, select_identity_settings
 from codetool.runs.journal import Journal
 from codetool.runs.plugin_code import compute_plugin_checksums
 from codetool.runs.provenance import record_session
 from codetool.stages import run_folder
+from codetool.stages.evaluate_prm.prm_eval_source import check_source, describe_source, load_source
 from codetool.stages.fault_journal import record_faults
 from codetool.stages.hub_models import (
     download_models,
@@ -70,8 +72,12 @@ Key = tuple[str, str]
 class EvaluatePRMConfig:
     """Settings of stage=evaluate_prm. Only `data` changes the scores; the others change the metrics."""
 
+    data: Literal["rollouts", "agentprocessbench"]
+    """Steps to score: those of rollout trees in `runs`, or the trajectories of AgentProcessBench."""
     runs: tuple[Path, ...]
     """Folders of `stage=collect`, or the `process.jsonl` in them."""
+    agentprocessbench: InstanceOf[AgentProcessBench]
+    """Parts of AgentProcessBench, and where their files are."""
     threshold: Annotated[float, Field(ge=0, le=1)]
     """Lowest score that counts as a positive prediction, for accuracy and first errors."""
     weight_pairs_by_count: bool
@@ -95,13 +101,10 @@ def evaluate_prm(
     """
     from codetool.config.invocation import get_command
     from codetool.stages.evaluate.run import print_other_code, write_config
-    from codetool.stages.evaluate_prm import (
-        prm_eval_dataset,
-        prm_eval_summary,  # here: importing numpy would delay error messages
-    )
+    from codetool.stages.evaluate_prm import prm_eval_summary  # here: importing numpy would delay error messages
 
     _check_config(config)
-    data = prm_eval_dataset.load_prm_eval_dataset(config.evaluate_prm.runs, config.limit)
+    data = load_source(config)
     parent, stem = config.outputs / config.stage, f"{'+'.join(data.benchmarks)}-{choices['prm']}"
     config = keep_recorded_commits(config, parent, stem, _select_settings(config, choices))
     checksums, models = dict(data.checksums), find_hub_models(config, ("prm",))
@@ -139,7 +142,9 @@ def evaluate_prm(
         if not measured.groups:
             raise CodeToolError(f"no task could be scored; the first failure: {next(iter(failures.values()))}")
         summary = Console(quiet=sweep is not None)
-        prm_eval_summary.write_prm_summary(config, measured, _read_scores(path), path, summary, failures, choices["prm"])
+        prm_eval_summary.write_prm_summary(
+            config, measured, _read_scores(path), path, summary, failures, choices["prm"]
+        )
         data_used = [describe_process_data(run, is_input=True) for run in config.evaluate_prm.runs]
         content = build_prm_content(path, [*data_used, *describe_used_adapters(config.prm)])
         status = log_result(loggers, content, quiet=sweep is not None)
@@ -154,7 +159,12 @@ def _describe_overlap(config: RunConfig, data: PRMEvalDataset) -> list[str]:
     path = resolve_path("prm", getattr(config.prm, "path", None))
     trained = None if path is None else trained_on.read_training_tasks(path)
     return (
-        [f"evaluate_prm.runs: {line}" for line in trained_on.describe_overlap(trained, data.tasks)] if trained else []
+        [
+            f"evaluate_prm.{'runs' if config.evaluate_prm.runs else 'data'}: {line}"
+            for line in trained_on.describe_overlap(trained, data.tasks)
+        ]
+        if trained
+        else []
     )
 
 
@@ -163,10 +173,7 @@ def _check_config(config: RunConfig) -> None:
         raise ConfigError(
             "stage=evaluate_prm: prm=none judges nothing. Name the PRM to measure: prm=smollm2, prm=random"
         )
-    if not config.evaluate_prm.runs:
-        raise ConfigError(
-            "evaluate_prm.runs is not set. Name folders of stage=collect: evaluate_prm.runs=[outputs/collect/NAME]"
-        )
+    check_source(config)
     if config.settings["prm"].get("score") == "logit_ratio":
         raise ConfigError(
             "prm.score=logit_ratio is no probability and can leave [0, 1], where neither a threshold nor calibration "
@@ -199,11 +206,10 @@ def _select_settings(config: RunConfig, choices: Mapping[str, str]) -> dict[str,
 def _announce(
     config: RunConfig, choices: Mapping[str, str], data: PRMEvalDataset, path: Path, console: Console
 ) -> None:
-    places = " ".join(map(str, config.evaluate_prm.runs))
     scores_by_step, examples = _read_scores(path), data.examples
     done = sum((example.task_id, example.node_id) in scores_by_step for example in examples)
     lines = (
-        f"stage=evaluate_prm prm={choices['prm']} data: {places}",
+        f"stage=evaluate_prm prm={choices['prm']} data: {describe_source(config)}",
         f"steps: {len(examples)} of {len(data.tasks)} tasks, scored already: {done}",
         f"results: {path}",
     )
