@@ -17,14 +17,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from codetool.evaluation.metrics import RATES, SHARES
 from codetool.evaluation.summary import RunSummary, encode_summary
 from codetool.types import JSON, Task
 
 PAGE_FOLDER = Path(__file__).parent / "report_page"
-SCRIPTS = ("data", "python", "summary", "tasks", "tree", "main")
+SCRIPTS = ("data", "python", "summary", "tasks", "prompts", "tree", "main")
 """Names of the page's scripts, in their order."""
 ZLIB_LEVEL = 1
 """Compression level; level 6 takes five times as long and makes files a seventh smaller."""
@@ -50,17 +50,30 @@ class ReportContext:
     """Remarks shown above the results."""
 
 
+class PromptSource(Protocol):
+    """The prompts of a run, encoded for the page as `prompt_encoding` describes."""
+
+    def encode_tree(self, tree: Mapping[str, Any], task: Task) -> JSON:
+        """Return the prompts of a tree's steps."""
+        ...
+
+    def list_lines(self) -> Sequence[str]:
+        """Return the lines that the prompts encoded so far share."""
+        ...
+
+
 def render_page(
     about: ReportContext,
     summary: RunSummary,
     lines: Sequence[Mapping[str, Any]],
     trees: Iterable[Mapping[str, Any]],
     tasks: Mapping[str, Task],
+    prompts: PromptSource | None = None,
 ) -> Iterator[bytes]:
     """Yield the page in parts, with result lines in the given order.
 
     Trees are consumed one at a time. `tasks`, by id, add the expected answer, the gold path and the template to a line;
-    it may lack any task.
+    it may lack any task. With `prompts` the page shows what was read at each step of the tasks in `tasks`.
     """
     text = "".join((PAGE_FOLDER / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
     script = f'"use strict";\n{text}'
@@ -79,6 +92,10 @@ def render_page(
         if (index := indexes.pop(str(tree["task_id"]), None)) is not None:
             counts.add(tree)
             yield from _embed_data(f"tree-{index}", tree)
+            if prompts is not None and (task := tasks.get(str(tree["task_id"]))) is not None:
+                yield from _embed_data(f"prompts-{index}", prompts.encode_tree(tree, task))
+    if prompts is not None:
+        yield from _embed_data("prompt-lines", prompts.list_lines())
     yield from _embed_data("lines", [_add_task_facts(line, tasks.get(str(line["task_id"]))) for line in lines])
     yield from _embed_data("run", _build_run_data(about, summary, counts))
     yield f"<script>{script}</script>\n</body>\n</html>\n".encode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +13,6 @@ from pydantic.dataclasses import dataclass
 from rich.console import Console
 
 from codetool.config.build_settings import BuildError, build_object
-from codetool.config.plugins import is_declared
 from codetool.config.run_config import RunConfig, strip_operational_lists
 from codetool.config.setting_checks import TARGET_KEY, find_wrong_targets, find_wrong_values
 from codetool.errors import CodeToolError, ConfigError, MissingError
@@ -27,12 +25,15 @@ from codetool.runs import journal, provenance
 from codetool.runs.bounded_input import parse_yaml, read_text
 from codetool.runs.provenance import Provenance
 from codetool.stages.evaluate.summary_display import describe_untrained_prm
+from codetool.stages.foreign_modules import refuse_foreign_module
+from codetool.stages.report_prompts import RunPrompts, load_run_prompts
 from codetool.types import Task
 
 REPORT_FILE = "report.html"
 NO_BENCHMARK_NOTE = (
     "Expected answers, gold paths and templates are left out, and tasks without a result are not counted:"
 )
+NO_PROMPTS_NOTE = "The prompts of the steps are left out:"
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,8 @@ class ReportConfig:
 
     folder: Path | None
     """The run folder."""
+    prompts: bool
+    """Whether the report shows what policy and PRM read at each step."""
 
 
 def report(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
@@ -65,7 +68,8 @@ def report(config: RunConfig, choices: Mapping[str, str], console: Console) -> i
         groups, seed = {task.id: task.group for task in tasks}, settings.get("seed", 0)
         summary = summarize_results(lines, len(tasks) or len(lines), seed=seed, templates=template_of, groups=groups)
         if not config.dry_run:
-            write_report(folder, lines, summary, tasks, notes)
+            prompts, notes = _load_prompts(folder, settings, notes, console) if config.report.prompts else (None, notes)
+            write_report(folder, lines, summary, tasks, notes, prompts)
     except (KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"report.folder={folder} holds lines of another version ({error!r})") from error
     state = "would be written" if config.dry_run else f"{len(lines)} of {summary.asked} tasks"
@@ -79,6 +83,7 @@ def write_report(
     summary: RunSummary,
     tasks: Sequence[Task],
     notes: tuple[str, ...] = (),
+    prompts: RunPrompts | None = None,
 ) -> None:
     """Write the report of these result lines, in their order. The file is replaced atomically."""
     settings, run_provenance = read_settings(folder), provenance.read_provenance(folder)
@@ -95,7 +100,19 @@ def write_report(
     )
     trees = TreeFile(folder / TREES).read_trees([line["task_id"] for line in lines])
     template_of = {task.id: task for task in tasks}
-    journal.atomic_write(folder / REPORT_FILE, render_page(about, summary, lines, trees, template_of))
+    journal.atomic_write(folder / REPORT_FILE, render_page(about, summary, lines, trees, template_of, prompts))
+
+
+def _load_prompts(
+    folder: Path, settings: Mapping[str, Any], notes: tuple[str, ...], console: Console
+) -> tuple[RunPrompts | None, tuple[str, ...]]:
+    """Return the run's prompts, None if they cannot be rebuilt, and the notes with the reason."""
+    try:
+        return load_run_prompts(folder, settings), notes
+    except (CodeToolError, OSError) as error:
+        note = f"{NO_PROMPTS_NOTE} {error}"
+        console.print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        return None, (*notes, note)
 
 
 def write_report_if_possible(
@@ -148,27 +165,12 @@ def _warn_of_several_codes(run_provenance: Provenance) -> Iterator[str]:
         yield f"This result was made by {len(run_provenance.codes)} different codes: {codes}."
 
 
-def _refuse_foreign_module(settings: Any) -> None:
-    """Raise MissingError if recorded settings name a class of a module that this command has not imported itself.
-
-    Importing a module runs its code, and a run folder of somebody else may name any. Those of plug-ins are accepted.
-    """
-    for item in settings.values() if isinstance(settings, Mapping) else settings if isinstance(settings, list) else ():
-        _refuse_foreign_module(item)
-    target = settings.get(TARGET_KEY) if isinstance(settings, Mapping) else None
-    if target is not None and str(target).rpartition(".")[0] not in sys.modules and not is_declared(str(target)):
-        raise MissingError(
-            f"config.yaml names {target}, which is no part of CodeTool. If you trust it, install its package, "
-            "name it with hydra.searchpath=[pkg://PACKAGE.conf], or name its folder of options with --config-dir DIR."
-        )
-
-
 def load_tasks(folder: Path, settings: Mapping[str, Any]) -> Sequence[Task]:
     """Load the tasks of a run's benchmark. Raises MissingError if that is impossible or its data have changed."""
     benchmark = settings.get("benchmark")
     if not isinstance(benchmark, Mapping):
         raise MissingError("config.yaml names no benchmark")
-    _refuse_foreign_module(benchmark)
+    refuse_foreign_module(benchmark)
     objections = [*find_wrong_targets(benchmark, "benchmark", Benchmark), *find_wrong_values(benchmark, "benchmark")]
     if objections:  # a file must not choose what runs
         raise MissingError(f"config.yaml names no benchmark that there is: {'; '.join(objections)}")

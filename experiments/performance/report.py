@@ -14,21 +14,27 @@ import random
 import resource
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cdp_browser import browser
 
-from codetool.benchmarks.tmdb_verified import load_all_rows
+from codetool.benchmarks.tmdb_verified import SPLITS, load_all_rows
+from codetool.config.compose_run import compose_run
 from codetool.evaluation.html_report import ReportContext, render_page
-from codetool.evaluation.summary import summarize_results
+from codetool.evaluation.summary import RunSummary, summarize_results
+from codetool.prm.generative import GenerativePRM
 from codetool.runs import journal
+from codetool.stages.report_prompts import RunPrompts
 
 RESULTS = Path(__file__).parent / "results"
 KINDS = ("wrong_answer", "wrong_argument", "wrong_tool", "exception:KeyError", "no_code", "unfinished")
 STEPS = 30
 CODE, OBSERVATION = 1000, 1500  # characters
+STEPWISE = ("policy=openai", "policy.model=m", "policy.base_url=http://h/v1", "prm=qwen7b")
+"""A policy and a PRM with the prompt `stepwise`, the longest."""
 
 
 def main() -> None:
@@ -61,6 +67,7 @@ def measured(count: int, folder: Path) -> dict[str, Any]:
     journal.atomic_write(file, render_page(ABOUT, summary, lines, journal.read_records(journals), {}))
     seconds = time.perf_counter() - began
     opened = sorted(open_seconds(file) for _ in range(5))
+    with_prompts = measure_prompts(summary, lines, journals, file)
     figures = {
         "tasks": count,
         "trees_megabytes": round(journals.stat().st_size / 1e6, 1),
@@ -71,9 +78,29 @@ def measured(count: int, folder: Path) -> dict[str, Any]:
         "open_worst_s": round(opened[-1][0], 2),
         "tree_s": round(opened[2][1], 3),
         "filter_s": round(opened[2][2], 3),
+        **with_prompts,
     }
     journals.unlink()
     return figures
+
+
+def measure_prompts(
+    summary: RunSummary, lines: Sequence[Mapping[str, Any]], journals: Path, file: Path
+) -> dict[str, float]:
+    """Return how long the same report takes, and how large it is, with the prompts of every step."""
+    configs = [compose_run(f"benchmark.split={split}", *STEPWISE) for split in SPLITS]
+    by_query = {task.query: task for config in configs for task in config.benchmark.tasks()}
+    tasks = {line["task_id"]: replace(by_query[line["query"]], id=line["task_id"]) for line in lines}
+    prm = configs[0].prm
+    assert isinstance(prm, GenerativePRM)
+    prompts = RunPrompts(configs[0].policy.prompt, prm.prompt, False, {})
+    began = time.perf_counter()
+    journal.atomic_write(file, render_page(ABOUT, summary, lines, journal.read_records(journals), tasks, prompts))
+    seconds = time.perf_counter() - began
+    return {
+        "write_with_prompts_s": round(seconds, 2),
+        "report_with_prompts_megabytes": round(file.stat().st_size / 1e6, 1),
+    }
 
 
 ABOUT = ReportContext(

@@ -62,7 +62,7 @@ def test_the_summary_names_it_and_ends_with_a_link(run: CommandLine, policy: Cha
 
 
 def test_its_stage_writes_it_again(run: CommandLine, finished: Path, folder: Path) -> None:
-    done = run("stage=report", f"report.folder={folder}")
+    done = run("stage=report", f"report.folder={folder}", "report.prompts=false")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == f"{folder / 'report.html'}: 12 of 12 tasks"
     again, first = report(folder), report(finished)

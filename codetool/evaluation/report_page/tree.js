@@ -49,7 +49,7 @@ function panes(row, nodes) {
     one.setAttribute("aria-selected", "true");
     one.tabIndex = 0;
     if (focus) one.focus();
-    path.replaceChildren(...pathTo(byNode, one.dataset.node).map((node, place, all) => step(node, chosen, place === all.length - 1)));
+    path.replaceChildren(...pathTo(byNode, one.dataset.node).map((node, place, all) => step(node, chosen, place === all.length - 1, promptsOf(row.place, node, byNode))));
   };
   const tree = el("div", { class: "tree", role: "tree", "aria-label": `Search tree, ${nodes.length} steps`,
     onclick: (event) => { const one = event.target.closest("[role=treeitem]"); if (one) select(one, true); },
@@ -126,7 +126,7 @@ function said(node) {
   return visible(cut(words.replace(/\s+/g, " ").trim(), 300));
 }
 
-function step(node, chosen, selected) {
+function step(node, chosen, selected, prompts) {
   const run = node.execution;
   return el("section", { class: selected ? "step selected" : "step", "aria-label": `Step ${node.depth}` },
     el("h3", {}, `Step ${node.depth}`, said(node) ? `: ${said(node)}` : "", " ", el("span", { class: "mono soft", text: visible(node.id) })),
@@ -138,7 +138,8 @@ function step(node, chosen, selected) {
       run.observation && block(run.observation, "observation")],
     run && run.calls.length > 0 && callTable(run.calls),
     el("details", { ontoggle: (event) => event.target.open && event.target.children.length === 1 && event.target.append(block(node.text || "", "text of the model")) },
-      el("summary", { text: "As the model wrote it" })));
+      el("summary", { text: "As the model wrote it" })),
+    prompts);
 }
 
 function callTable(calls) {
