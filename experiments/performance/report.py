@@ -67,13 +67,14 @@ def measured(count: int, folder: Path) -> dict[str, Any]:
     journal.atomic_write(file, render_page(ABOUT, summary, lines, journal.read_records(journals), {}))
     seconds = time.perf_counter() - began
     opened = sorted(open_seconds(file) for _ in range(5))
+    megabytes = file.stat().st_size / 1e6
     with_prompts = measure_prompts(summary, lines, journals, file)
     figures = {
         "tasks": count,
         "trees_megabytes": round(journals.stat().st_size / 1e6, 1),
         "write_s": round(seconds, 2),
         "writer_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-        "report_megabytes": round(file.stat().st_size / 1e6, 1),
+        "report_megabytes": round(megabytes, 1),
         "open_s": round(opened[2][0], 2),
         "open_worst_s": round(opened[-1][0], 2),
         "tree_s": round(opened[2][1], 3),

@@ -26,15 +26,15 @@ from codetool.types import FigureFormat
 
 SELECTION_FIGURE = "selection"
 COLUMNS = {
-    "accuracy": "step acc.", "pairwise_accuracy": "pair acc.", "first_error_accuracy": "first-error acc.",
-    "first_error_f1": "first-error F1", "auroc": "AUROC", "ece": "ECE", "brier": "Brier", "selection_regret": "regret",
+    "accuracy": "step\nacc.", "pairwise_accuracy": "pair\nacc.", "first_error_accuracy": "1st-error\nacc.",
+    "auroc": "AUROC", "ece": "ECE", "brier": "Brier", "selection_regret": "regret",
 }  # fmt: skip
-"""Metrics of the table of judges with their heads."""
-POINTS = frozenset({"accuracy", "pairwise_accuracy", "first_error_accuracy", "first_error_f1"})
+"""Metrics of the table of judges with their heads, which fit into 80 characters."""
+POINTS = frozenset({"accuracy", "pairwise_accuracy", "first_error_accuracy"})
 """Metrics of it that are shown in percent."""
 LEVELS: Mapping[Level, str] = {
-    "steps": "siblings: mean estimate of the chosen step",
-    "paths": "paths: success of the chosen path, by the mean score of its steps",
+    "steps": "siblings: mean estimate of the chosen step; gain over the random choice in points",
+    "paths": "paths: success of the chosen path, by the mean score of its steps; gain in points",
 }
 
 
@@ -123,7 +123,8 @@ def _make_step_row(example: ProcessExample, score: float) -> dict[str, Any]:
 def _make_judge_table(judges: Mapping[str, Mapping[str, float]], bench: Bench) -> Table:
     rows = {**judges, **bench.references}
     names = [name for name in COLUMNS if any(name in metrics for metrics in rows.values())]
-    table = Table("judge", box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("judge", no_wrap=True)
     for name in names:
         table.add_column(COLUMNS[name], justify="right", no_wrap=True)
     for judge, metrics in rows.items():
@@ -138,8 +139,8 @@ def _format_value(name: str, value: float | None) -> str:
 
 
 def _make_selection_table(rows: Sequence[Selection]) -> Table:
-    table = Table("  n", box=None, pad_edge=False, header_style="bold")
-    for name in ("pools", "random", "PRM", "best", "gain of the PRM", "95 % interval", "of the possible"):
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("  n", "pools", "random", "PRM", "best", "gain", "95 % interval", "recovered"):
         table.add_column(name, justify="right", no_wrap=True)
     for each in rows:
         table.add_row(f"  {each.n}", f"{each.pools:,}", *_format_selection(each.metrics))
@@ -149,7 +150,7 @@ def _make_selection_table(rows: Sequence[Selection]) -> Table:
 def _format_selection(metrics: Mapping[str, PRMMetric]) -> Iterator[str]:
     yield from (format_percent(metrics[name].value) for name in ("random", "prm", "oracle"))
     gain, recovered = metrics["gain"], metrics.get("recovered")
-    yield f"{100 * gain.value:+.1f} points"
+    yield f"{100 * gain.value:+.1f}"
     known = gain.low is not None and gain.high is not None
     yield f"{100 * (gain.low or 0.0):+.1f} … {100 * (gain.high or 0.0):+.1f}" if known else "–"
     yield format_percent(recovered.value) if recovered else "–"
