@@ -65,8 +65,13 @@ def build_prm_content(folder: Path, used: Sequence[ArtifactFiles] = ()) -> RunCo
     for depth, metric in content["pairwise_accuracy_by_depth"].items():
         numbers |= _flatten_metrics({f"pairwise_accuracy/step_{depth}": metric})
     counts = {f"data/{name}": content[name] for name in ("tasks", "groups", "steps")}
+    references = {
+        f"{judge}/{name}": value for judge, metrics in content["references"].items() for name, value in metrics.items()
+    }
+    gains = {f"selection/{each['level']}_{each['n']}/gain": each["gain"] for each in content["selection"]}
+    numbers |= counts | references | _flatten_metrics(gains)
     table = Table([*columns, "soft", "soft_low", "soft_high"], bins)
-    return RunContent(numbers | counts, {"reliability": table}, artifacts=used)
+    return RunContent(numbers, {"reliability": table}, artifacts=used)
 
 
 def build_judge_content(folder: Path) -> RunContent:

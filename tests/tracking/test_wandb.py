@@ -155,12 +155,15 @@ def test_a_measured_prm_has_its_metrics_and_its_reliability(folder: Path) -> Non
     metric = {"value": 0.7, "low": 0.6, "high": 0.8, "n": 9}
     each = {"low": 0.0, "high": 0.5, "score": 0.3, "share": 1.0, "soft": metric}
     content = {"metrics": {"auroc": metric}, "pairwise_accuracy_by_depth": {"1": metric}, "reliability": [each]}
+    choice = {"level": "paths", "n": 2, "gain": metric}
+    content |= {"references": {"constant": {"accuracy": 0.7}}, "selection": [choice]}
     (folder / "metrics.json").write_text(json.dumps(content | {"tasks": 3, "groups": 4, "steps": 9}))
 
     log(folder, "evaluate_prm", build_prm_content(folder))
 
     written = read(offline_run(folder))
     numbers = {"auroc": 0.7, "auroc_low": 0.6, "pairwise_accuracy/step_1_high": 0.8, "data/steps": 9}
+    numbers |= {"constant/accuracy": 0.7, "selection/paths_2/gain": 0.7, "selection/paths_2/gain_low": 0.6}
     assert numbers.items() <= written.summary.items()
     assert [dict(zip(written.table["columns"], row, strict=True)) for row in written.table["data"]] == [
         {"low": 0.0, "high": 0.5, "score": 0.3, "share": 1.0, "soft": 0.7, "soft_low": 0.6, "soft_high": 0.8}
