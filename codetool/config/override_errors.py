@@ -107,7 +107,7 @@ def explain_wrong_choice(override: str) -> str | None:
     if not isinstance(value, str) or not value:
         shown_override = "a list" if isinstance(value, list) else repr(value) if value is not None else "null"
         return f"{override}: {name} takes the name of one option, not {shown_override}. Allowed: {', '.join(options)}."
-    return f"{override}: {name} has no option {value!r}. Allowed: {', '.join(options)}.{_suggest(value, options)}"
+    return f"{override}: {name} has no option {value!r}. Allowed: {', '.join(options)}.{suggest(value, options)}"
 
 
 def _explain_wrong_list(override: str, name: str, chosen: list[Any], group: str) -> str | None:
@@ -115,7 +115,7 @@ def _explain_wrong_list(override: str, name: str, chosen: list[Any], group: str)
     options = list_options(group)
     for value in chosen:
         if value not in options:
-            suggestion = _suggest(str(value), options)
+            suggestion = suggest(str(value), options)
             return f"{override}: {name} has no option {value!r}. Allowed: {', '.join(options)}.{suggestion}"
         if chosen.count(value) > 1:
             return f"{override}: names {value} more than once."
@@ -142,7 +142,7 @@ def explain_error(override: str, previous: Sequence[str]) -> str | None:
         allowed = sorted(option for option in error.options or () if not option.startswith("_"))
         if not allowed:
             return _explain_unknown_key(override, compose("config", list(previous)), error)
-        return f"{override}: {name} has no option {value!r}. Allowed: {', '.join(allowed)}.{_suggest(value, allowed)}"
+        return f"{override}: {name} has no option {value!r}. Allowed: {', '.join(allowed)}.{suggest(value, allowed)}"
     except COMPOSE_ERRORS as error:
         return _explain_unknown_key(override, compose("config", list(previous)), error)
     return None
@@ -178,8 +178,8 @@ def _explain_unknown_key(override: str, config: DictConfig, error: Exception) ->
     if not siblings and is_group(group) and takes_several_options(group) and option in list_options(group):
         return f"{override}: {option} is not chosen. Choose it with {group}={option} or {group}=[{option},…]."
     if not siblings:
-        return f"{override}: no such option: there is no {parent}.{_suggest(name, known_keys)}"
-    return f"{override}: no such option. {parent_name} has: {', '.join(siblings)}.{_suggest(name, known_keys)}"
+        return f"{override}: no such option: there is no {parent}.{suggest(name, known_keys)}"
+    return f"{override}: no such option. {parent_name} has: {', '.join(siblings)}.{suggest(name, known_keys)}"
 
 
 def _list_library_arguments(config: DictConfig, parent: str) -> frozenset[str]:
@@ -199,7 +199,8 @@ def _explain_unread_group(preset: str, group: str, stage: str) -> str:
     return f"{preset}.yaml chooses {group}=, and {explanation}.{suggest_current_name(group)}"
 
 
-def _suggest(name: str, known_keys: Sequence[str]) -> str:
+def suggest(name: str, known_keys: Sequence[str]) -> str:
+    """Return a sentence that asks for the known name most like this one; empty if none is like it."""
     close_matches = get_close_matches(name, known_keys, n=1, cutoff=0.6)
     return f" Did you mean {close_matches[0]}?" if close_matches else ""
 

@@ -11,18 +11,21 @@ import re
 from collections.abc import Mapping, Sequence
 
 from codetool.config.config_sources import map_names_to_stages
-from codetool.config.override_errors import get_key
+from codetool.config.override_errors import get_key, suggest
 from codetool.errors import ConfigError
 
 CHAINED_STAGES = ("collect", "train", "evaluate_prm", "evaluate", "judge")
 """Stages that can be part of a chain, in their usual order."""
 CHAIN_OVERRIDE = re.compile(r"stage=\[(?P<stages>.*)\]")
 PREFIX = re.compile(rf"(?P<stage>{'|'.join(CHAINED_STAGES)}):(?P<override>.+)", re.DOTALL)
+UNKNOWN_PREFIX = re.compile(r"(?P<name>\w+):\+{0,2}[\w./@]+=.*", re.DOTALL)
+"""An override with a prefix of any name; Hydra's own names have no colon."""
 CHAIN_USAGE = "Name stages of a chain in the order in which they run: stage=[collect,train,evaluate]"
 
 
 def parse_chain(overrides: Sequence[str]) -> list[str]:
     """Return the stages of a chain; empty if the overrides choose no chain. Raises ConfigError for an invalid one."""
+    _check_prefixes(overrides)
     chains = [match for override in overrides if (match := CHAIN_OVERRIDE.fullmatch(override))]
     if not chains:
         prefixed = next((override for override in overrides if PREFIX.fullmatch(override)), None)
@@ -38,6 +41,18 @@ def parse_chain(overrides: Sequence[str]) -> list[str]:
     if len(stages) < 2 or len(set(stages)) < len(stages):
         raise ConfigError(f"{override}: wants two stages or more, each once. {CHAIN_USAGE}.")
     return stages
+
+
+def _check_prefixes(overrides: Sequence[str]) -> None:
+    """Raise ConfigError for a prefix that names no stage of any chain."""
+    for override in overrides:
+        match = UNKNOWN_PREFIX.fullmatch(override)
+        if match and match["name"] not in CHAINED_STAGES:
+            allowed = ", ".join(CHAINED_STAGES)
+            raise ConfigError(
+                f"{override}: {match['name']!r} is no stage of a chain. Allowed: {allowed}."
+                f"{suggest(match['name'], CHAINED_STAGES)}"
+            )
 
 
 def split_prefix(override: str) -> tuple[str | None, str]:

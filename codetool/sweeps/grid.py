@@ -40,8 +40,8 @@ class GridCell:
 
     @property
     def label(self) -> str:
-        """The swept options with the cell's values, as text."""
-        return " ".join(f"{name}={value}" for name, value in self.swept.items())
+        """The swept options with the cell's values, as text; says so if nothing is swept."""
+        return " ".join(f"{name}={value}" for name, value in self.swept.items()) or "(nothing is swept)"
 
 
 def expand_grid(overrides: Sequence[str]) -> list[GridCell]:

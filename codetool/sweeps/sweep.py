@@ -73,7 +73,7 @@ class Sweep:
     def _run_grid(self, settings: Mapping[str, Any], launcher: CellLauncher) -> None:
         grid = expand_grid(self.overrides)
         batch_size = settings["max_batch_size"] and read_count(settings, "max_batch_size")
-        _print_line(f"sweep {self.name}: {len(grid)} cells")
+        _print_line(f"sweep {self.name}: {len(grid)} cell{'s' if len(grid) > 1 else ''}")
         with launcher.open(len(grid), objectives=[]):
             self.outcomes = launcher.launch(grid, batch_size)
         if not self.settings.dry_run:

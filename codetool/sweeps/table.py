@@ -76,14 +76,16 @@ def print_table(grid: Sequence[GridCell], outcomes: Sequence[CellOutcome], conso
         for name in CONTEXT_METRICS
         if name != headline_metric and any(_get_value(outcome, name) for outcome in outcomes)
     ]
+    headline = _format_headlines(outcomes, headline_metric)
     table = Table(*_shorten_names(grid[0].swept), box=None, pad_edge=False, header_style="bold")
-    for name in [*([headline_metric, "95 % interval"] if headline_metric else []), *context_metrics]:
+    for name in [*headline, *context_metrics]:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("status", no_wrap=True)
-    for cell, outcome in zip(grid, outcomes, strict=True):
-        shown = [format_value(name, _get_value(outcome, name)) for name in context_metrics]
+    for number, (cell, outcome) in enumerate(zip(grid, outcomes, strict=True)):
+        shown = [values[number] for values in headline.values()]
+        shown += [format_value(name, _get_value(outcome, name)) for name in context_metrics]
         state = "done" if describe_status(outcome) == "done" else "[red]failed[/red]"
-        table.add_row(*map(escape, cell.swept.values()), *_format_headline(outcome, headline_metric), *shown, state)
+        table.add_row(*map(escape, cell.swept.values()), *shown, state)
     console.print(table)
     for line in _describe_failures(grid, outcomes):
         console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
@@ -102,12 +104,14 @@ def _describe_failures(grid: Sequence[GridCell], outcomes: Sequence[CellOutcome]
             yield f"{cell.label} {state}"
 
 
-def _format_headline(outcome: CellOutcome, name: str | None) -> list[str]:
+def _format_headlines(outcomes: Sequence[CellOutcome], name: str | None) -> dict[str, list[str]]:
+    """Return the columns of the compared metric, by their titles: its values, and its intervals if it has any."""
     if name is None:
-        return []
-    metric: Metric = read_metrics(outcome.metrics).get(name, {})
-    value, low, high = (format_value(name, metric.get(key)) for key in ("value", "low", "high"))
-    return [value, f"{low} … {high}" if low and high else ""]
+        return {}
+    metrics: list[Metric] = [read_metrics(outcome.metrics).get(name, {}) for outcome in outcomes]
+    values, lows, highs = ([format_value(name, each.get(key)) for each in metrics] for key in ("value", "low", "high"))
+    intervals = [f"{low} … {high}" if low and high else "" for low, high in zip(lows, highs, strict=True)]
+    return {name: values, "95 % interval": intervals} if any(intervals) else {name: values}
 
 
 def _get_value(outcome: CellOutcome, name: str) -> float | None:

@@ -60,7 +60,7 @@ def fit(
     if signals.asked:  # in the last update
         raise KeyboardInterrupt
     made = trainer.global_step
-    if callback.stopped_early and observer:
+    if callback.stopped_early and observer and made < total:
         log.info("Training has ended after %d of %d updates: a callback has stopped it.", made, total)
     elif made != total and not callback.stopped_early:
         raise _UnfinishedError(job, made, total)

@@ -68,6 +68,8 @@ def test_a_stage_uses_what_earlier_ones_made_unless_the_user_names_something_els
         (["stage=[collect]"], "wants two stages or more"),
         (["stage=[train,train]"], "each once"),
         (["evaluate:search=beam"], "no chain is chosen"),
+        ([CHAIN, "evalute:search=beam"], "'evalute' is no stage of a chain. Allowed: collect, train"),
+        (["evalute:search=beam"], "Did you mean evaluate?"),
         ([CHAIN, "judge:seed=1"], "stage=judge is no part of the chain"),
         ([CHAIN, "serve_prm.port=1"], "only stage=serve_prm reads it, and not collect, train, evaluate"),
         (

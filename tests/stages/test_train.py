@@ -88,6 +88,25 @@ def test_the_card_tells_where_the_adapter_comes_from(finished: Path, model: Path
     assert f"base_model: {model}" in card and f"prm.path={folder}/adapter" in card
 
 
+def test_the_metrics_are_those_of_the_weights_that_are_kept(model: Path, data: Path, tmp_path: Path) -> None:
+    words = ("trainer.max_epochs=2", "optimizer.lr=1.0", "tuning.rank=2")
+    ran(model, data, tmp_path, *words, "callback.checkpoint.mode=max")
+    [folder] = folders(tmp_path)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    losses = {line["step"]: line["validation_loss"] for line in lines(folder / "validations.jsonl")}
+    assert min(losses.values()) < max(losses.values()) == metrics["metrics"]["validation_loss"]
+    assert losses[metrics["weights_step"]] == max(losses.values())
+    assert f"Of the validation at update {metrics['weights_step']}:" in (folder / "adapter/README.md").read_text()
+
+
+def test_a_training_that_ends_before_its_first_validation_says_so(model: Path, data: Path, tmp_path: Path) -> None:
+    said = ran(model, data, tmp_path, "trainer.max_steps=1", "train.max_tokens_per_batch=150", "tuning.rank=2")
+    assert "validation: 8 examples of 2 tasks" in said
+    [folder] = folders(tmp_path)
+    assert "Nothing was validated" in (folder / "log.txt").read_text()
+    assert json.loads((folder / "metrics.json").read_text())["metrics"] == {}
+
+
 def test_the_same_words_say_that_it_is_finished(
     finished: Path, model: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -220,7 +239,7 @@ def test_a_dry_run_counts(model: Path, data: Path, tmp_path: Path) -> None:
     assert "32 examples of 8 tasks" in ran(model, data, tmp_path, "dry_run=true")
     assert "16 examples of 4 tasks" in ran(model, data, tmp_path, "dry_run=true", "limit=5")
     said = ran(model, data, tmp_path, "dry_run=true", "train.max_length=60")
-    assert "are longer than train.max_length" in said
+    assert "left out: longer than train.max_length" in said
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ import pytest
 import pytorch_lightning as lightning
 import tiny_models
 import torch
+from doc_commands import ROOT
 from pytorch_lightning.loggers.logger import DummyLogger
 from training_jobs import config, job, lines, process_file
 
@@ -80,6 +82,16 @@ def test_max_steps_is_the_number_of_updates_over_as_many_epochs_as_it_takes(
     made = losses(trained(model, data, tmp_path, "trainer.max_steps=11", "scheduler=linear"))
     assert [line["step"] for line in made] == list(range(1, 12))  # an epoch has 8
     assert made[-1]["learning_rate"] == pytest.approx(1e-3 / 10)  # the schedule ends with the last update
+
+
+def test_lightning_takes_the_arguments_that_the_documentation_names_in_its_text(
+    model: Path, data: Path, tmp_path: Path
+) -> None:
+    from codetool.stages.train.train_run import check_trainer
+
+    words = re.findall(r"`(\+?trainer\.\w+=[\w.]+)`", (ROOT / "docs/train_a_prm.md").read_text())
+    assert {"trainer.max_steps=100", "+trainer.min_epochs=2"} <= set(words)
+    check_trainer(config(model, data, tmp_path, *words))
 
 
 def test_a_shell_loads_a_checkpoint_and_validates_it_with_any_trainer(two_epochs: TrainJob) -> None:

@@ -51,14 +51,20 @@ def format_usage(config: RunConfig, choices: Mapping[str, str], overrides: Seque
     return shlex.join([*added, f"{target}={choices[target]}", f"{target}.path={folder}", *more])
 
 
-def collect_metrics(folder: Path, counts: Mapping[str, int]) -> dict[str, Any]:
-    """Return the content of `metrics.json`, from the journals."""
+def collect_metrics(folder: Path, counts: Mapping[str, int], weights_step: int) -> dict[str, Any]:
+    """Return the content of `metrics.json`, from the journals.
+
+    `weights_step` is the update after which the exported weights were saved. Their metrics are those of the validation
+    at it, or of the last one before it.
+    """
     losses, validations = (list(journal.read_records(folder / name)) for name in (LOSSES, VALIDATIONS))
-    best = min(validations, key=lambda line: float(line["validation_loss"])) if validations else {}
+    earlier = [line for line in validations if line["step"] <= weights_step]
+    validated = max(earlier, key=lambda line: int(line["step"])) if earlier else {}
     tail = losses[-max(1, len(losses) // 10) :]
     return {
-        "metrics": {name: value for name, value in best.items() if name != "step"},
-        "best_step": best.get("step"),
+        "metrics": {name: value for name, value in validated.items() if name != "step"},
+        "best_step": validated.get("step"),
+        "weights_step": weights_step,
         "loss": sum(line["loss"] for line in tail) / len(tail),
         "updates": len(losses),
         "examples_seen": sum(line["examples"] for line in losses),
@@ -147,7 +153,7 @@ def _build_card(
     counts = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in content["counts"].items())
     yield f"\n{counts}\n"
     yield "## Metrics\n"
-    yield f"Of the validation at update {content['best_step']}:\n" if content["metrics"] else "Nothing was validated.\n"
+    yield f"{_describe_validation(content)}\n"
     yield from (f"- {name}: {value:.4f}" for name, value in content["metrics"].items())
     yield f"- training loss at the end: {content['loss']:.4f} nats; {content['updates']:,} updates, "
     yield f"  {content['examples_seen']:,} examples, {content['tokens_seen']:,} tokens, {content['seconds']:,} s\n"
@@ -158,6 +164,15 @@ def _build_card(
         own = config.settings["prm"]
         settings["prm"] = {name: own[name] for name in ("model", "labels", "prompt") if name in own}
     yield f"## Settings\n\n```yaml\n{yaml.safe_dump(settings, sort_keys=False)}```"
+
+
+def _describe_validation(content: Mapping[str, Any]) -> str:
+    """Return which validation the metrics are of, and which update the weights, if that is another one."""
+    if not content["metrics"]:
+        return "Nothing was validated."
+    step, weights_step = content["best_step"], content.get("weights_step")
+    of_weights = "" if weights_step in (None, step) else f"; the weights are those of update {weights_step}"
+    return f"Of the validation at update {step}{of_weights}:"
 
 
 def _drop_unset(settings: Any) -> Any:

@@ -30,7 +30,7 @@ from codetool.stages.hub_models import forbid_hub_requests, print_downloads, rec
 from codetool.stages.logged_run import TRAINING_AXIS, log_result, start_stage_loggers
 from codetool.stages.run_log import choose_level, log_to_file
 from codetool.stages.run_outcome import RunOutcome
-from codetool.stages.train import model_card, train_dataset, trained_on, training_prompt
+from codetool.stages.train import model_card, train_dataset, train_messages, trained_on, training_prompt
 from codetool.stages.train.train_dataset import TrainDataset
 from codetool.stages.train.train_identity import find_base_hub_model, name_stem
 from codetool.stages.train.train_progress import TrainProgress
@@ -69,7 +69,8 @@ def train(
         return _join(run)
     identity = compute_identity(run)
     path = run_folder.select_folder(_name_folder(run, identity), config.fresh)
-    run.say(f"stage=train target={config.train.target} {format_option(run)} tuning={choices['tuning']}")
+    if sweep is None:
+        run.say(f"stage=train target={config.train.target} {format_option(run)} tuning={choices['tuning']}")
     if config.dry_run:
         _run_dry(run, path)
         print_other_code(config, path, console)
@@ -93,7 +94,7 @@ def train(
             with forbid_hub_requests():  # every file is here; nothing should be asked about
                 _train(run, path, loggers)
         if sweep is None:
-            _print_result(run, path)
+            train_messages.print_result(run, path)
         content = build_training_content(path, [*config.train.files, *config.train.val_files])
         status = log_result(loggers, content, quiet=sweep is not None)
     metrics = json.loads((path / model_card.METRICS).read_text())
@@ -120,19 +121,9 @@ def _name_folder(run: TrainRun, identity: Identity) -> Path:
 
 def _run_dry(run: TrainRun, path: Path) -> None:
     material = train_dataset.load_dataset(run.config, run.base_model.base, run.labels)
-    _announce(run, material, _build_job(run, path, material).data().count_updates(run.trainer))
+    train_messages.announce(run, material, _build_job(run, path, material).data().count_updates(run.trainer))
     state = "finished" if (path / model_card.METRICS).is_file() else "begun" if path.is_dir() else "not there"
     run.say(f"results: {path} ({state})")
-
-
-def _announce(run: TrainRun, material: TrainDataset, updates: int) -> None:
-    tokens = [sum(len(each.tokens) for each in some) for some in (material.training, material.validation)]
-    run.say(
-        f"{len(material.training):,} examples of {material.tasks[0]:,} tasks, {tokens[0]:,} tokens; to validate "
-        f"{len(material.validation):,} of {material.tasks[1]:,}, {tokens[1]:,} tokens; {updates:,} updates"
-    )
-    if material.too_long:
-        run.say(f"{material.too_long:,} examples are longer than train.max_length or the model's context: left out")
 
 
 def _build_job(run: TrainRun, path: Path, material: TrainDataset) -> TrainJob:
@@ -162,7 +153,7 @@ def _train(run: TrainRun, path: Path, loggers: RunLoggers) -> None:
     _look_at_labels(run)
     job = _build_job(run, path, material)
     updates = job.data().count_updates(run.trainer)
-    _announce(run, material, updates)
+    train_messages.announce(run, material, updates)
     run.say(f"results: {path}")
     from codetool.training.run_training import run_training
 
@@ -247,7 +238,7 @@ def _measure(material: TrainDataset) -> MetricsFunction:
 
 def _export(run: TrainRun, job: TrainJob, path: Path, material: TrainDataset) -> None:
     from codetool.training import export
-    from codetool.training.checkpoint_files import LAST, find_best_checkpoint
+    from codetool.training.checkpoint_files import LAST, count_updates, find_best_checkpoint
 
     checkpoint = find_best_checkpoint(job.checkpoints / LAST)
     tokenizer = run.labels.tokenizer if run.labels else None
@@ -260,7 +251,9 @@ def _export(run: TrainRun, job: TrainJob, path: Path, material: TrainDataset) ->
         "left_out": material.too_long,
     }
     folders = [made, export.export_merged(job, made)] if run.config.train.save_merged else [made]
-    content = {**model_card.collect_metrics(path, counts), "code": count_results_by_code(path)}
+    metrics = model_card.collect_metrics(path, counts, count_updates(checkpoint))
+    train_messages.warn_of_missing_validation(metrics)
+    content = {**metrics, "code": count_results_by_code(path)}
     for folder in folders:
         _write_companion_files(run, path, folder, content)
     model_card.write_metrics(path, content, run.config.figures)
@@ -296,15 +289,3 @@ def _merge_again(run: TrainRun, path: Path) -> bool:
     folder = export.export_merged(job, path / export.ADAPTER)
     _write_companion_files(run, path, folder, json.loads((path / model_card.METRICS).read_text()))
     return True
-
-
-def _print_result(run: TrainRun, path: Path) -> None:
-    """Print the metrics, the folder, and the overrides that use the trained model."""
-    content = json.loads((path / model_card.METRICS).read_text())
-    out = Console()
-    found = {**content["metrics"], "loss at the end": content["loss"]}
-    lines = ["  ".join(f"{name} {value:.4g}" for name, value in found.items()), f"files in {path}"]
-    names = [run.made, "merged"] if (path / "merged").is_dir() else [run.made]
-    lines += [f"use it: {run.usage(path, name)}" for name in names]
-    for line in lines:
-        out.print(line, markup=False, highlight=False, soft_wrap=True)
