@@ -91,6 +91,8 @@ class Task:
     """Name of the template that made the task; intervals are clustered by it."""
     group: str | None = None
     """Part of the benchmark with results of its own, such as `G1_instruction`; None if the benchmark has no parts."""
+    repeat: int = 1
+    """Number of this search of the task, from 1 on, in a run with `repeats`; benchmarks leave it as it is."""
 
 
 @dataclass(frozen=True, slots=True)

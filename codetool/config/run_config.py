@@ -78,7 +78,9 @@ BASE_CLASSES: dict[str, str | PartialOf] = {
     "dashboard": "codetool.stages.dashboard.settings.DashboardConfig",
 }
 """Class that the class of a group without a Protocol, or of each of its parts, must be or be derived from."""
-VALUE_SETTINGS = ("stage", "seed", "limit", "fresh", "dry_run", "outputs", "concurrency", "figures", "reuse", "export")
+VALUE_SETTINGS = (
+    "stage", "seed", "limit", "repeats", "fresh", "dry_run", "outputs", "concurrency", "figures", "reuse", "export",
+)  # fmt: skip
 """Top-level settings that are values; all others are groups."""
 MISSING_GROUP: Any = None
 """Value of a group that the chosen stage does not have; the stage's code does not use it."""
@@ -110,6 +112,7 @@ class RunConfig:
         default_factory=dict
     )
     # The following belong to some stages only, as `conf/stage/` says, and are None or empty for others.
+    repeats: Annotated[Annotated[int, Field(strict=True, ge=1)], Operational] = 1
     reuse: Annotated[tuple[Path, ...], Operational] = ()
     export: Annotated[Literal["reference"] | None, Operational] = None
     answer: SkipValidation[AnswerOption] = MISSING_GROUP

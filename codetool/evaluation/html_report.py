@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from codetool.evaluation.metrics import RATES, SHARES
+from codetool.evaluation.metrics import is_share
 from codetool.evaluation.summary import RunSummary, encode_summary
 from codetool.types import JSON, Task
 
@@ -143,7 +143,7 @@ def _build_run_data(about: ReportContext, summary: RunSummary, counts: _CallCoun
         "confined": list(about.sandbox_layers),
         "notes": list(about.notes),
         "metrics": encode_summary(summary),
-        "percent": [*RATES, *SHARES],
+        "percent": [name for name in summary.metrics if is_share(name)],
         "nodes": counts.nodes,
         "calls": counts.list_rows(),
     }

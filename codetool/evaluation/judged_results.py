@@ -10,11 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from codetool.evaluation.repeated_results import average_repeats
 from codetool.evaluation.result_files import read_results
 from codetool.judges.cases import JudgeInput
 from codetool.judges.endpoint_judge import Comparison, Judgement
 from codetool.judges.win_rate import PREFERENCE_SCORES
 from codetool.runs import journal
+from codetool.runs.repeats import find_task_id
 from codetool.types import JSON
 
 JUDGED_FILE = "judged.jsonl"
@@ -74,6 +76,7 @@ def join_votes(line: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, 
 
 
 def get_metric_by_task(lines: Sequence[Mapping[str, Any]], metric: str) -> dict[str, float]:
-    """Return the metric of each task that has one, by task id."""
-    fields = {line["task_id"]: line["metrics"].get(metric) for line in lines}
-    return {task: float(value) for task, value in fields.items() if value is not None}
+    """Return the metric of each task that has one, by task id: the mean over its repeats, if there are several."""
+    values = [(find_task_id(line), line["metrics"].get(metric)) for line in lines]
+    means = average_repeats([(task, float(value)) for task, value in values if value is not None])
+    return {str(task): mean for task, mean in means}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codetool.evaluation.metrics import RATES, SHARES
+from codetool.evaluation.metrics import is_share
 
 
 def format_percent(share: float) -> str:
@@ -14,4 +14,4 @@ def format_metric(name: str, value: float | None, decimals: int = 2) -> str:
     """Return the value of a metric: in percent if it is a rate or share, else with `decimals`; empty for None."""
     if value is None:
         return ""
-    return format_percent(value) if name in (*RATES, *SHARES) else f"{value:,.{decimals}f}"
+    return format_percent(value) if is_share(name) else f"{value:,.{decimals}f}"

@@ -22,6 +22,13 @@ AMOUNTS = (
     "seconds", "usd", "flops",
 )  # fmt: skip
 """Metrics without an upper bound: calls, tokens, executions, seconds, USD, floating-point operations."""
+PASS_PREFIXES = ("pass@", "pass^")
+"""Beginnings of the names of the metrics over the repeats of a task, which `repeated_results` computes."""
+
+
+def is_share(name: str) -> bool:
+    """Return whether a metric is a rate or share, from 0 to 1."""
+    return name in RATES or name in SHARES or name.startswith(PASS_PREFIXES)
 
 
 def compute_metrics(

@@ -16,7 +16,7 @@ from codetool.evaluation.result_records import RESULT_SHAPE, TREE_SHAPE
 from codetool.runs import journal
 
 RESULTS, TREES = "results.jsonl", "trees.jsonl"
-LINE_SHAPE = {name: RESULT_SHAPE[name] for name in ("task_id", "error", "metrics")}
+LINE_SHAPE = {name: RESULT_SHAPE[name] for name in ("task_id", "repeat", "error", "metrics")}
 """The fields of a result line that statistics need."""
 
 log = logging.getLogger(__name__)

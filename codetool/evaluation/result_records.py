@@ -21,6 +21,7 @@ LEDGER_SHAPE: Shape = {
 """Fields of the cost of a task; those that came later are missing in older lines."""
 RESULT_SHAPE: Shape = {
     "task_id": str,
+    "repeat": (int, Absent),
     "query": str,
     "answer": (str, None),
     "success": (bool, None),
@@ -74,6 +75,7 @@ def build_result_line(
     best = result.best if result else None
     return {
         "task_id": task.id,
+        **({"repeat": task.repeat} if task.repeat > 1 else {}),
         "query": task.query,
         "answer": extract_answer(result) if result else None,
         "success": success,

@@ -17,6 +17,7 @@ from codetool.evaluation.metrics import compute_metrics
 from codetool.evaluation.result_records import build_result_line, build_tree_line
 from codetool.interfaces import Benchmark
 from codetool.interfaces.evaluation import CHECK_SECONDS
+from codetool.runs.repeats import get_original
 from codetool.types import JSON, Ledger, SearchResult, Task
 
 
@@ -73,7 +74,7 @@ def check_answer(benchmark: Benchmark, task: Task, answer: str | None) -> bool |
 
     Raises what its check raises, and TypeError if the check returns anything but a bool (NumPy's included) or None.
     """
-    accepted: Any = benchmark.check(task, answer)
+    accepted: Any = benchmark.check(get_original(task), answer)
     if accepted is None or isinstance(accepted, bool):
         return accepted
     if type(accepted).__module__ == "numpy" and type(accepted).__name__ in ("bool", "bool_"):

@@ -24,6 +24,7 @@ from codetool.interfaces import Benchmark
 from codetool.runs import journal, provenance
 from codetool.runs.bounded_input import parse_yaml, read_text
 from codetool.runs.provenance import Provenance
+from codetool.runs.repeats import map_to_originals, repeat_tasks
 from codetool.stages.evaluate.summary_display import describe_untrained_prm
 from codetool.stages.foreign_modules import refuse_foreign_module
 from codetool.stages.report_prompts import RunPrompts, load_run_prompts
@@ -57,7 +58,7 @@ def report(config: RunConfig, choices: Mapping[str, str], console: Console) -> i
     settings = read_settings(folder)
     notes: tuple[str, ...] = ()
     try:
-        tasks = load_tasks(folder, settings)[: settings.get("limit")]
+        tasks = load_requested_tasks(folder, settings)
     except (CodeToolError, OSError) as error:
         tasks, notes = [], (f"{NO_BENCHMARK_NOTE} {error}",)
     for note in notes:
@@ -66,7 +67,10 @@ def report(config: RunConfig, choices: Mapping[str, str], console: Console) -> i
         template_of = {task.id: task.template for task in tasks}
         lines = load_result_lines(folder, template_of if tasks else None)
         groups, seed = {task.id: task.group for task in tasks}, settings.get("seed", 0)
-        summary = summarize_results(lines, len(tasks) or len(lines), seed=seed, templates=template_of, groups=groups)
+        originals = map_to_originals(tasks)
+        summary = summarize_results(
+            lines, len(tasks) or len(lines), seed=seed, templates=template_of, groups=groups, originals=originals
+        )
         if not config.dry_run:
             prompts, notes = _load_prompts(folder, settings, notes, console) if config.report.prompts else (None, notes)
             write_report(folder, lines, summary, tasks, notes, prompts)
@@ -163,6 +167,13 @@ def _warn_of_several_codes(run_provenance: Provenance) -> Iterator[str]:
     if len(run_provenance.codes) > 1:
         codes = "; ".join(map(str, run_provenance.codes))
         yield f"This result was made by {len(run_provenance.codes)} different codes: {codes}."
+
+
+def load_requested_tasks(folder: Path, settings: Mapping[str, Any]) -> Sequence[Task]:
+    """Load the tasks that a run was asked for, each as often as its repeats. Raises what `load_tasks` raises."""
+    repeats = settings.get("repeats", 1)
+    tasks = load_tasks(folder, settings)[: settings.get("limit")]
+    return repeat_tasks(tasks, repeats if isinstance(repeats, int) else 1)
 
 
 def load_tasks(folder: Path, settings: Mapping[str, Any]) -> Sequence[Task]:

@@ -11,6 +11,7 @@ from codetool.evaluation import judged_results
 from codetool.evaluation.judged_results import load_result_lines
 from codetool.process_data.examples import PROCESS_FILE
 from codetool.runs import journal
+from codetool.runs.repeats import get_repeat
 from codetool.stages.logged_run import describe_adapter, describe_process_data, describe_report
 from codetool.tracking.run_content import ArtifactFiles, RunContent, Table
 
@@ -129,12 +130,14 @@ def _build_task_table(lines: Sequence[Mapping[str, Any]]) -> Table:
     """Return a table with a row for each result line."""
     head = ["task_id", "query", "answer", "success", "finished", "stopped_by", "error", "message", "steps"]
     names = [name for name in (lines[0]["metrics"] if lines else ()) if name not in head]
+    repeats = ["repeat"] if any(get_repeat(line) > 1 for line in lines) else []
     rows = []
     for line in lines:
         error = line["error"] or {"kind": None, "message": None}
         row = [line[name] for name in head[:6]] + [error["kind"], error["message"], len(line["path"])]
-        rows.append([*map(_shorten, row)] + [line["metrics"].get(name) for name in names])
-    return Table(head + names, rows)
+        values = [line["metrics"].get(name) for name in names]
+        rows.append([*map(_shorten, row), *values, *(get_repeat(line) for _ in repeats)])
+    return Table([*head, *names, *repeats], rows)
 
 
 def _shorten(value: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from codetool.evaluation.metric_format import format_metric, format_percent
-from codetool.evaluation.metrics import AMOUNTS, RATES, SHARES
+from codetool.evaluation.metrics import AMOUNTS, RATES, SHARES, is_share
 
 HEADLINE_METRICS = (
     "success", "sopr", "correct_path", "scep",  # answers: stage=evaluate, collect, judge
@@ -64,7 +64,7 @@ def format_value(name: str, value: float | None) -> str:
     """Return a value as text: in percent if it is a share; empty for None."""
     if value is None:
         return ""
-    if name in PERCENT_METRICS:
+    if name in PERCENT_METRICS or is_share(name):
         return format_percent(value)
     if isinstance(value, int):
         return f"{value:,}"

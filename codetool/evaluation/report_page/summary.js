@@ -50,7 +50,8 @@ function summary(run, rows, choose) {
 
 function state(run, tasks) {
   const done = tasks.asked - tasks.missing;
-  const all = tasks.missing ? `unfinished: ${number(done)} of ${number(tasks.asked)} tasks` : `${number(tasks.asked)} tasks`;
+  const noun = tasks.repeats ? `searches, ${number(tasks.repeats)} of each task` : "tasks";
+  const all = tasks.missing ? `unfinished: ${number(done)} of ${number(tasks.asked)} ${noun}` : `${number(tasks.asked)} ${noun}`;
   return `CodeTool report · ${all} · written ${run.written}`;
 }
 
@@ -62,11 +63,11 @@ function cards(run, rows) {
   for (const name of ["success", "sopr", "correct_path"]) {
     const metric = metrics[name];
     if (!metric) continue;
-    const counted = name === "success" ? `${number(solved)} of ${number(metric.n)}` : `${number(metric.n)} tasks`;
+    const counted = name === "success" ? `${number(solved)} of ${number(tasks.checkable ?? metric.n)}` : `${number(metric.n)} tasks`;
     found.push(card(name, percent(metric.value), el("span", { class: "soft", text: `${counted} · ${between(metric, percent)}` })));
     if (found.length) break;
   }
-  const share = (count) => el("span", { class: "soft", text: tasks.asked ? `${percent(count / tasks.asked)} of the tasks` : "" });
+  const share = (count) => el("span", { class: "soft", text: tasks.asked ? `${percent(count / tasks.asked)} of the ${tasks.repeats ? "searches" : "tasks"}` : "" });
   if (tasks.answered !== undefined) found.push(card("with an answer", number(tasks.answered), share(tasks.answered)));
   found.push(card("with a finished path", number(tasks.finished), share(tasks.finished)));
   if (tasks.failures.length) found.push(card("failed internally", number(tasks.failures.length), share(tasks.failures.length)));
@@ -81,6 +82,7 @@ function notes(run, tasks) {
   if (judged) texts.push(`sopr: standard error over tasks ${percent(judged.standard_error)}; deviation over rounds of votes ${percent(judged.vote_deviation)}, which is no interval.`);
   if (!tasks.checkable && !judged) texts.push("No answer of these tasks can be checked, so there is no success rate.");
   else if (tasks.checkable && tasks.checkable < tasks.asked) texts.push(`success counts the ${number(tasks.checkable)} tasks whose answer can be checked.`);
+  if (tasks.repeats) texts.push(`Each task was searched ${number(tasks.repeats)} times; the table of tasks has a row for each search. Intervals draw whole tasks. pass@k: one of k searches succeeds; pass^k: all k do.`);
   if (tasks.missing) texts.push("Tasks without a result count as unsolved in every rate.");
   if (tasks.failures.length) texts.push("Tasks that failed internally count as unsolved.");
   return texts.map((text) => el("p", { class: "notice", text: visible(text) }));

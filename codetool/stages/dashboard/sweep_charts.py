@@ -15,7 +15,8 @@ from codetool.evaluation.charts import COLOURS, LOG_RATIO, Chart, Line, Point
 from codetool.evaluation.heat_map import HeatMap
 from codetool.evaluation.intervals import bootstrap_mean
 from codetool.evaluation.metric_format import format_metric
-from codetool.evaluation.metrics import RATES, SHARES
+from codetool.evaluation.metrics import is_share
+from codetool.runs.repeats import find_task_id
 from codetool.stages.dashboard.sweep_results import SEED_OPTION, Cell, Estimate, SweepResults
 
 AnyChart = Chart | HeatMap | BarChart
@@ -152,7 +153,7 @@ def pool_cells(metric: str, cells: Sequence[Cell]) -> Estimate:
     for cell in cells:
         for line in cell.lines:
             if (of_task := line["metrics"].get(metric)) is not None:
-                by_task.setdefault(str(line["task_id"]), []).append(float(of_task))
+                by_task.setdefault(find_task_id(line), []).append(float(of_task))
     if not all(cell.lines for cell in cells):
         return Estimate(value)
     means = [sum(values) / len(values) for values in by_task.values()]
@@ -212,7 +213,7 @@ def _position_values(values: Sequence[str]) -> dict[str, float]:
 
 
 def _is_share(sweep: SweepResults) -> bool:
-    return sweep.metric in (*RATES, *SHARES)
+    return is_share(sweep.metric)
 
 
 def _name_file(option: str) -> str:

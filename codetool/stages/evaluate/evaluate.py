@@ -83,7 +83,7 @@ async def _evaluate(
     remaining = [task for task in tasks if task.id not in folder.done]
     counts = TaskCounts.from_results(folder.done, tasks)
     progress = TaskProgress(counts, console)
-    waiting = iter(remaining)
+    waiting = iter(sorted(remaining, key=lambda task: task.repeat))  # so that each task soon has a result
     async with _open_components(config, folder, remaining, progress, shared) as parts:
         layers = parts.executor.in_force
         await asyncio.to_thread(record_sandbox, layers, {})

@@ -31,7 +31,9 @@ from codetool.stages.hub_models import use_commits
 from codetool.stages.report import read_checksums, read_settings
 from codetool.types import Task
 
-COPIED_SETTINGS = ("seed", "limit", "benchmark", "tools", "search", "reward", "prm", "answer", "executor", "budget")
+COPIED_SETTINGS = (
+    "seed", "limit", "benchmark", "tools", "search", "reward", "prm", "answer", "executor", "budget", "repeats",
+)  # fmt: skip
 """Top-level settings, besides the policy's, that determine a result; they are copied from the source."""
 PRESET_SETTINGS = ("seed",)
 """Settings that are copied also under a preset (`experiment=`), since they determine the draws."""

@@ -29,6 +29,7 @@ from codetool.runs.provenance import (
     read_sandbox_events,
     record_session,
 )
+from codetool.runs.repeats import map_to_originals, repeat_tasks
 from codetool.stages import run_folder
 from codetool.stages.conclusion import ResultFolder, find_larger_result, open_result_folder
 from codetool.stages.evaluate.changed_plugin import describe_changed_plugin
@@ -99,7 +100,7 @@ def run(
     notes = console if sweep is None else None
     config, choices = drop_unused_prm(*apply_source_settings(config, choices, notes), notes)
     check_judge_settings(config)
-    tasks = config.benchmark.tasks()[: config.limit]
+    tasks = repeat_tasks(config.benchmark.tasks()[: config.limit], config.repeats)
     refuse_other_tasks(config, tasks)
     names, parent = [choices[group] for group in FOLDER_GROUPS], config.outputs / config.stage
     config = keep_recorded_commits(config, parent, "-".join(names), select_settings(config, choices))
@@ -225,7 +226,10 @@ def _announce(
     parts += [f"{group}={choices[group]}" for group in groups]
     console.print(" ".join(parts), highlight=False, soft_wrap=True)
     finished = sum(task.id in done for task in tasks)
-    console.print(f"tasks: {len(tasks)}, done already: {finished}", highlight=False)
+    repeats = max((task.repeat for task in tasks), default=1)
+    times = f", {len(tasks)} searches with repeats={repeats}" if repeats > 1 else ""
+    count = sum(task.repeat == 1 for task in tasks)
+    console.print(f"tasks: {count}{times}, done already: {finished}", highlight=False)
     console.print(f"results: {path}", highlight=False, soft_wrap=True)
 
 
@@ -234,7 +238,10 @@ def _write_summary(path: Path, tasks: Sequence[Task], config: RunConfig, judging
     templates = {task.id: task.template for task in tasks}
     lines = load_result_lines(path, templates)
     groups = {task.id: task.group for task in tasks}
-    summary = summarize_results(lines, len(tasks), seed=config.seed, templates=templates, groups=groups)
+    originals = map_to_originals(tasks)
+    summary = summarize_results(
+        lines, len(tasks), seed=config.seed, templates=templates, groups=groups, originals=originals
+    )
     servers = list(journal.read_records(path / USAGE_FILE))
     content = encode_summary(summary) | ({"servers": servers} if servers else {})
     content |= {"judge": dict(judging)} if judging else {}

@@ -138,11 +138,15 @@ def _read_settings(folder: Path) -> dict[str, Any]:
 
 
 def _describe_tasks(summary: RunSummary) -> Iterator[str]:
-    yield f"{summary.asked} tasks asked for, {summary.answered} with an answer, {summary.finished} with a finished path"
+    asked = f"{summary.asked} tasks asked for"
+    if summary.repeats > 1:
+        tasks = summary.asked // summary.repeats
+        asked = f"{tasks} tasks asked for, each {summary.repeats} times; of {summary.asked} searches"
+    yield f"{asked}, {summary.answered} with an answer, {summary.finished} with a finished path"
     if not summary.checkable and "sopr" not in summary.metrics:
         yield "success: this benchmark has no checked answers, so none is reported"
     elif 0 < summary.checkable < summary.asked:
-        yield f"success counts the {summary.checkable} tasks whose answer can be checked"
+        yield f"success counts the {summary.checkable // summary.repeats} tasks whose answer can be checked"
     if summary.errors:
         kinds = ", ".join(f"{kind} {count}" for kind, count in summary.errors.items())
         yield escape(f"not solved, by reason: {kinds}")

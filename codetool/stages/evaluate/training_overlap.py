@@ -8,6 +8,7 @@ from typing import get_args
 
 from codetool.config.run_config import RunConfig
 from codetool.models.locate import Group, resolve_path
+from codetool.runs.repeats import get_original
 from codetool.stages.train.trained_on import describe_overlap, read_training_tasks
 from codetool.types import Task
 
@@ -26,10 +27,11 @@ def log_training_overlap(config: RunConfig, tasks: Sequence[Task]) -> None:
         trained = None if path is None else read_training_tasks(path)
         if trained is None:
             continue
-        by_id = {task.id: task for task in tasks}
+        by_id = {task.id: task for task in map(get_original, tasks)}
         lines = list(describe_overlap(trained, by_id, models[group], with_templates=False))
         for line in lines:
             log.warning("benchmark: %s; results on them do not tell how well it does on other tasks", line)
         clean += [] if lines else [models[group]]
     if clean:
-        log.info("none of the %d tasks is among those that %s was trained on", len(tasks), " or ".join(clean))
+        asked = len({get_original(task).id for task in tasks})
+        log.info("none of the %d tasks is among those that %s was trained on", asked, " or ".join(clean))

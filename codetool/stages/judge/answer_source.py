@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from codetool.errors import CodeToolError, ConfigError, MissingError
+from codetool.evaluation.result_files import read_results
 from codetool.judges import tooleval_answers
 from codetool.judges.cases import JudgeInput
 from codetool.runs import provenance
 from codetool.runs.bounded_input import parse_json, read_bytes, read_text
+from codetool.runs.repeats import find_task_id, map_to_originals
 from codetool.stages.judge.judge_run import load_judge_inputs
-from codetool.stages.report import load_tasks, read_settings
+from codetool.stages.report import load_requested_tasks, read_settings
 from codetool.types import Task
 
 RUN_FILES = ("config.yaml", "results.jsonl")
@@ -40,14 +42,30 @@ class AnswerSource:
     """Remarks for the reader of the result."""
     groups: Mapping[str, str | None] = field(default_factory=dict)
     """Group of each task in its benchmark, by task id."""
+    originals: Mapping[str, str] = field(default_factory=dict)
+    """The benchmark's id of each task, which is another one for repeats."""
 
     def get_groups(self) -> dict[str, str | None]:
         """Return the group of each requested task, None if it has none."""
         return {name: self.groups.get(name) for name in self.asked}
 
+    def get_originals(self) -> dict[str, str]:
+        """Return the benchmark's id of each requested task."""
+        return {name: self.originals.get(name, name) for name in self.asked}
+
     def get_input(self, task_id: str, query: str = "") -> JudgeInput:
         """Return the judge input of a task; its answer is empty if the source has none."""
         return self.inputs.get(task_id) or JudgeInput(task_id, query, "")
+
+    def repeat_first_answers(self, tasks: Mapping[str, str]) -> AnswerSource:
+        """Return the source with its first answer for each repeat that it was not asked for itself.
+
+        `tasks` gives the benchmark's id of each repeat. So the repeats of one run can be compared with another run
+        that has fewer.
+        """
+        added = {name: task for name, task in tasks.items() if name not in self.asked and task in self.asked}
+        inputs = {name: replace(self.inputs[task], task_id=name) for name, task in added.items() if task in self.inputs}
+        return replace(self, asked=(*self.asked, *added), inputs={**self.inputs, **inputs})
 
 
 def load_answers(path: Path, option: str, limit: int | None, ids: Path | None = None) -> AnswerSource:
@@ -121,7 +139,7 @@ def _load_run_folder(folder: Path, option: str) -> AnswerSource:
     notes: tuple[str, ...] = ()
     tasks: Sequence[Task] = ()
     try:
-        tasks = load_tasks(folder, settings)[: settings.get("limit")]
+        tasks = load_requested_tasks(folder, settings)
     except (CodeToolError, OSError) as error:
         notes = (f"{folder}: the judge sees no tools, and tasks without a result are not counted: {error}",)
     try:
@@ -135,7 +153,8 @@ def _load_run_folder(folder: Path, option: str) -> AnswerSource:
     templates = {task.id: task.template for task in tasks}
     groups = {task.id: task.group for task in tasks}
     result = provenance.read_provenance(folder).result
-    return AnswerSource(folder.resolve().name, result, asked, cases, templates, notes, groups)
+    originals = map_to_originals(tasks) or {line["task_id"]: find_task_id(line) for line in read_results(folder)}
+    return AnswerSource(folder.resolve().name, result, asked, cases, templates, notes, groups, originals)
 
 
 def _load_ids(file: Path) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from codetool.runs import damaged_lines, journal
 from codetool.runs.identity import Identity, select_identity_settings
 from codetool.runs.plugin_code import compute_plugin_checksums
 from codetool.runs.provenance import count_results_by_code, record_session
+from codetool.runs.repeats import name_repeat
 from codetool.stages import run_folder
 from codetool.stages.evaluate.run import print_other_code, write_config
 from codetool.stages.evaluate.summary_display import build_groups_table, build_metrics_table, describe_judging
@@ -123,6 +124,7 @@ def _load_answers(config: RunConfig) -> tuple[AnswerSource, AnswerSource | None]
     if settings.reference is None:
         return answers, None
     reference = load_answers(settings.reference, "judge_stage.reference", None)
+    reference = reference.repeat_first_answers(answers.get_originals())
     _refuse_another_benchmark(answers, reference, settings.reference)
     return answers, reference
 
@@ -221,14 +223,20 @@ def _write_summary(
 ) -> RunSummary:
     """Write `metrics.json` and return the summary. Every requested task has a line, also one without an answer."""
     bare: dict[str, Any] = {"error": None, "metrics": {}}
+    named = [(name_repeat(line["task_id"], answers.originals), line) for line in lines]
     results = [
-        judged_results.join_votes(
-            {**bare, "task_id": line["task_id"], "finished": False, "answer": line["answer"]}, line
-        )
-        for line in lines
+        judged_results.join_votes({**bare, **name, "finished": False, "answer": line["answer"]}, line)
+        for name, line in named
     ]
     groups = answers.get_groups()
-    summary = summarize_results(results, len(results), seed=config.seed, templates=answers.templates, groups=groups)
+    summary = summarize_results(
+        results,
+        len(results),
+        seed=config.seed,
+        templates=answers.templates,
+        groups=groups,
+        originals=answers.get_originals(),
+    )
     tasks = {
         "asked": len(results),
         "missing": _count_missing(answers, answers),
