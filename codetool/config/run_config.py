@@ -76,6 +76,7 @@ BASE_CLASSES: dict[str, str | PartialOf] = {
     "serve_tools": "codetool.stages.serve.serve_tools.ServeToolsConfig",
     "report": "codetool.stages.report.ReportConfig",
     "dashboard": "codetool.stages.dashboard.settings.DashboardConfig",
+    "compare": "codetool.stages.compare.settings.CompareConfig",
 }
 """Class that the class of a group without a Protocol, or of each of its parts, must be or be derived from."""
 VALUE_SETTINGS = (
@@ -130,6 +131,7 @@ class RunConfig:
     serve_tools: Annotated[SkipValidation[Any], Operational] = None
     report: Annotated[SkipValidation[Any], Operational] = None
     dashboard: Annotated[SkipValidation[Any], Operational] = None
+    compare: Annotated[SkipValidation[Any], Operational] = None
     settings: dict[str, Any] = field(default_factory=dict)
     """The resolved configuration as plain data, which is hashed and written to `config.yaml`."""
 

@@ -7,7 +7,7 @@ installation and seconds of imports, and scipy's `bootstrap` resamples no cluste
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 Interval = tuple[float, float]
 
@@ -34,12 +34,18 @@ def compute_wilson_interval(successes: float, n: int) -> Interval | None:
 
 
 def bootstrap_mean(
-    values: Sequence[float], clusters: Sequence[Hashable] | None = None, *, seed: int, draws: int = RESAMPLES
+    values: Sequence[float],
+    clusters: Sequence[Hashable] | None = None,
+    *,
+    seed: int,
+    draws: int = RESAMPLES,
+    tail: Callable[[int], float] = lambda count: 0.025,
 ) -> Interval | None:
     """Return the percentile bootstrap interval of the mean (Efron 1979, Ann. Statist. 7:1).
 
     With `clusters`, one label per value, whole clusters are resampled, since the values of a cluster are correlated.
-    None for fewer than two values or clusters.
+    `tail` gives the share of resamples on each side of the interval for a number of values or clusters. None for fewer
+    than two values or clusters.
     """
     import numpy as np  # here: its import takes 0.1 s, which error messages should not wait for
 
@@ -55,5 +61,5 @@ def bootstrap_mean(
         part = means[begin : begin + rows]
         drawn = generator.integers(0, count, (len(part), count))
         part[:] = sums[drawn].sum(axis=1) / (count if clusters is None else sizes[drawn].sum(axis=1))
-    low, high = np.quantile(means, (0.025, 0.975))
+    low, high = np.quantile(means, (tail(count), 1 - tail(count)))
     return float(low), float(high)

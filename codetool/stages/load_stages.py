@@ -75,6 +75,10 @@ def run_stage(config: RunConfig, choices: Mapping[str, str], console: Console) -
         from codetool.stages.dashboard.dashboard import dashboard
 
         return dashboard(config, choices, console)
+    if config.stage == "compare":
+        from codetool.stages.compare.compare import compare
+
+        return compare(config, choices, console)
     from codetool.stages.report import report
 
     return report(config, choices, console)

@@ -127,7 +127,7 @@ def test_a_dry_run_serves_nothing(run: CommandLine) -> None:
         ("serve_tools.port=65536", "serve_tools.port=65536: should be less than or equal to 65535"),
         ("serve_tools.prot=1", "Did you mean serve_tools.port?"),
         ("serve_tools.require_key=perhaps", "serve_tools.require_key='perhaps'"),
-        ("stage=serve", "Allowed: collect, dashboard, evaluate, "),
+        ("stage=serve", "Allowed: collect, compare, dashboard, "),
     ],
 )
 def test_wrong_words_are_named(run: CommandLine, word: str, expected: str) -> None:

@@ -13,7 +13,18 @@ from omegaconf import DictConfig
 
 from codetool.config.config_sources import initialize_hydra, list_options
 
-STAGES = ("evaluate", "collect", "train", "evaluate_prm", "judge", "serve_prm", "serve_tools", "report", "dashboard")
+STAGES = (
+    "evaluate",
+    "collect",
+    "train",
+    "evaluate_prm",
+    "judge",
+    "serve_prm",
+    "serve_tools",
+    "report",
+    "dashboard",
+    "compare",
+)
 VALUES = (
     "null", "''", '""', "", "-1", "0", "1", "-0", "0.5", "inf", "-inf", "nan", "1e400", "1e308", "-1e-400", "true", "no",
     "99999999999999999999", "-99999999999999999999", "9" * 400, "1_000", "0x10", "1e3", "4294967296", "9223372036854775807",

@@ -1,0 +1,143 @@
+"""Read the runs that stage=compare compares, and refuse runs that cannot be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from codetool.errors import CodeToolError, ConfigError, MissingError
+from codetool.evaluation.judged_results import load_result_lines
+from codetool.evaluation.result_files import RESULTS
+from codetool.evaluation.sweep_table import TABLE_FILE, read_sweep_table
+from codetool.runs.identity import CLASS_KEY, OPTION_KEY
+from codetool.runs.plugin_code import CHECKSUM_PREFIX
+from codetool.runs.provenance import PROVENANCE_FILE, Provenance, read_provenance
+from codetool.runs.repeats import find_task_id
+from codetool.stages.report import load_requested_tasks, read_settings
+from codetool.types import Task
+
+RUN_FILES = ("config.yaml", RESULTS, PROVENANCE_FILE)
+CHECKER_SETTING = "recheck"
+"""Setting in the identity of a result that stage=recheck has made."""
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """A run folder with its result lines."""
+
+    folder: Path
+    settings: Mapping[str, Any]
+    provenance: Provenance
+    lines: Sequence[Mapping[str, Any]]
+    """Result lines with the judge's verdicts, one for each task and repeat, sorted by id."""
+    tasks: Mapping[str, Task] = field(default_factory=dict)
+    """Requested tasks by the benchmark's id; empty if the benchmark cannot be loaded."""
+    note: str | None = None
+    """Why the benchmark cannot be loaded."""
+
+    @property
+    def name(self) -> str:
+        """Name of the folder."""
+        return self.folder.resolve().name
+
+    @cached_property
+    def task_ids(self) -> frozenset[str]:
+        """The benchmark's ids of the tasks with a result."""
+        return frozenset(map(find_task_id, self.lines))
+
+    @property
+    def hashed(self) -> Mapping[str, Any]:
+        """The settings that determine the result."""
+        return self.provenance.identity.settings
+
+    @property
+    def seed(self) -> Any:
+        """The seed of the run."""
+        return self.hashed.get("seed")
+
+
+def read_runs(paths: Sequence[Path]) -> list[ComparedRun]:
+    """Read the run folders, and the cells of sweeps among the paths, each folder once.
+
+    Raises ConfigError or MissingError, naming the path, for what is neither, and ConfigError for fewer than two.
+    """
+    folders = list(dict.fromkeys(folder.resolve() for path in paths for folder in _list_folders(path)))
+    if not folders:
+        raise ConfigError(
+            "compare.runs is not set. Name run folders, compare.runs=[outputs/evaluate/NAME,outputs/evaluate/OTHER], "
+            "or the folder of a sweep, compare.runs=[outputs/sweeps/NAME]."
+        )
+    runs = [_read_run(folder) for folder in folders]
+    if len(runs) < 2:
+        raise ConfigError(f"compare.runs names one run, {folders[0]}: name at least two, or a sweep of several cells.")
+    _refuse_other_benchmarks(runs)
+    return runs
+
+
+def _list_folders(path: Path) -> Iterator[Path]:
+    """Yield a run folder itself, and the run folders of a sweep's cells that have a result."""
+    if not path.is_dir():
+        raise MissingError(f"compare.runs: there is no folder {path} (from {Path.cwd()}).")
+    if not (path / TABLE_FILE).is_file():
+        yield path
+        return
+    folders = [row.folder for row in read_sweep_table(path, "compare.runs=") if row.folder is not None]
+    folders = [folder for folder in folders if (folder / RESULTS).is_file()]
+    if not folders:
+        raise ConfigError(f"compare.runs: no cell of the sweep {path} has a run folder with results.")
+    yield from folders
+
+
+def _read_run(folder: Path) -> ComparedRun:
+    for name in RUN_FILES:
+        if not (folder / name).is_file():
+            raise ConfigError(
+                f"compare.runs: {folder} is no run folder: there is no {name} in it. Name folders of outputs/evaluate, "
+                "or of a sweep in outputs/sweeps that has ended."
+            )
+    settings = read_settings(folder)
+    lines = load_result_lines(folder)
+    if not lines:
+        raise ConfigError(f"compare.runs: {folder} has no result yet.")
+    tasks: Mapping[str, Task] = {}
+    note = None
+    try:
+        requested = load_requested_tasks(folder, settings)
+        tasks = {task.id: task for task in requested if task.repeat == 1}
+    except (CodeToolError, OSError) as error:
+        note = f"{folder.name}: gold paths, templates and groups are left out: {error}"
+    return ComparedRun(folder, settings, read_provenance(folder), lines, tasks, note)
+
+
+def _refuse_other_benchmarks(runs: Sequence[ComparedRun]) -> None:
+    """Raise ConfigError if two runs differ in their benchmark or in what checked their answers."""
+    first = runs[0]
+    for other in runs[1:]:
+        both = f"{first.folder} and {other.folder}"
+        mine, theirs = _describe_benchmark(first), _describe_benchmark(other)
+        if mine != theirs:
+            raise ConfigError(f"compare.runs: {both} are of different benchmarks: {mine} and {theirs}.")
+        if _list_checkers(first) != _list_checkers(other):
+            raise ConfigError(
+                f"compare.runs: the answers of {both} were checked by different checkers. Check them by the same one: "
+                "stage=recheck recheck.folder=FOLDER for each, and compare the folders that it makes."
+            )
+
+
+def _describe_benchmark(run: ComparedRun) -> str:
+    benchmark = run.hashed.get("benchmark") or {}
+    name = benchmark.get(OPTION_KEY) or benchmark.get(CLASS_KEY)
+    return f"{name} with the data {str(run.provenance.identity.checksums.get('benchmark'))[:8]}"
+
+
+def _list_checkers(run: ComparedRun) -> dict[str, Any]:
+    """Return what decides whether an answer is right, besides CodeTool's own code."""
+    package = str((run.settings.get("benchmark") or {}).get("_target_", "")).partition(".")[0]
+    name = f"{CHECKSUM_PREFIX}{package}"
+    return {
+        "plug-in": run.provenance.identity.checksums.get(name),
+        CHECKER_SETTING: run.hashed.get(CHECKER_SETTING),
+    }
