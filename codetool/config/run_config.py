@@ -77,6 +77,7 @@ BASE_CLASSES: dict[str, str | PartialOf] = {
     "report": "codetool.stages.report.ReportConfig",
     "dashboard": "codetool.stages.dashboard.settings.DashboardConfig",
     "compare": "codetool.stages.compare.settings.CompareConfig",
+    "recheck": "codetool.stages.recheck.settings.RecheckConfig",
 }
 """Class that the class of a group without a Protocol, or of each of its parts, must be or be derived from."""
 VALUE_SETTINGS = (
@@ -132,6 +133,7 @@ class RunConfig:
     report: Annotated[SkipValidation[Any], Operational] = None
     dashboard: Annotated[SkipValidation[Any], Operational] = None
     compare: Annotated[SkipValidation[Any], Operational] = None
+    recheck: Annotated[SkipValidation[Any], Operational] = None
     settings: dict[str, Any] = field(default_factory=dict)
     """The resolved configuration as plain data, which is hashed and written to `config.yaml`."""
 

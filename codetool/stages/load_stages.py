@@ -79,6 +79,10 @@ def run_stage(config: RunConfig, choices: Mapping[str, str], console: Console) -
         from codetool.stages.compare.compare import compare
 
         return compare(config, choices, console)
+    if config.stage == "recheck":
+        from codetool.stages.recheck.recheck import recheck
+
+        return recheck(config, choices, console)
     from codetool.stages.report import report
 
     return report(config, choices, console)

@@ -178,7 +178,14 @@ def load_requested_tasks(folder: Path, settings: Mapping[str, Any]) -> Sequence[
 
 def load_tasks(folder: Path, settings: Mapping[str, Any]) -> Sequence[Task]:
     """Load the tasks of a run's benchmark. Raises MissingError if that is impossible or its data have changed."""
-    benchmark = settings.get("benchmark")
+    option = build_benchmark(settings.get("benchmark"))
+    if option.checksum() != provenance.read_provenance(folder).identity.checksums.get("benchmark"):
+        raise MissingError("the benchmark's data have changed since the run")
+    return option.tasks()
+
+
+def build_benchmark(benchmark: Any) -> Benchmark:
+    """Return the benchmark of recorded settings. Raises MissingError if they are those of none that there is."""
     if not isinstance(benchmark, Mapping):
         raise MissingError("config.yaml names no benchmark")
     refuse_foreign_module(benchmark)
@@ -193,6 +200,4 @@ def load_tasks(folder: Path, settings: Mapping[str, Any]) -> Sequence[Task]:
         raise MissingError(f"the benchmark cannot be had with the settings in config.yaml ({cause})") from error
     if not isinstance(option, Benchmark):
         raise MissingError(f"{benchmark['_target_']} is no benchmark")
-    if option.checksum() != provenance.read_provenance(folder).identity.checksums.get("benchmark"):
-        raise MissingError("the benchmark's data have changed since the run")
-    return option.tasks()
+    return option

@@ -24,6 +24,7 @@ STAGES = (
     "report",
     "dashboard",
     "compare",
+    "recheck",
 )
 VALUES = (
     "null", "''", '""', "", "-1", "0", "1", "-0", "0.5", "inf", "-inf", "nan", "1e400", "1e308", "-1e-400", "true", "no",

@@ -162,12 +162,12 @@ def _read_trees(file: Path, tasks: Mapping[str, Task]) -> Iterator[tuple[str, di
     for line in journal.read_records(file):
         try:
             if (task := tasks.get(line["task_id"])) is not None:
-                yield task.id, _recompute_tools(parse_nodes(line), task.tools)
+                yield task.id, recompute_tools(parse_nodes(line), task.tools)
         except (KeyError, TypeError) as error:
             raise ConfigError(f"{file} holds lines of another version ({error!r})") from error
 
 
-def _recompute_tools(nodes: Sequence[Node], tools: tuple[Tool, ...]) -> dict[str, Node]:
+def recompute_tools(nodes: Sequence[Node], tools: tuple[Tool, ...]) -> dict[str, Node]:
     """Return the nodes by id, with the tool that each call matched, which is not recorded but may be read by a PRM."""
     nodes_by_id: dict[str, Node] = {}
     for node in nodes:

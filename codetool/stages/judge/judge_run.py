@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 def needs_judge(config: RunConfig) -> bool:
     """Return whether the run's answers are judged at its end. stage=collect judges leaves instead."""
-    return config.stage == "evaluate" and not isinstance(config.judge, NoJudge)
+    return config.stage in ("evaluate", "recheck") and not isinstance(config.judge, NoJudge)
 
 
 def judges_leaves(config: RunConfig) -> bool:
