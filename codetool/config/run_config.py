@@ -116,7 +116,7 @@ class RunConfig:
     # The following belong to some stages only, as `conf/stage/` says, and are None or empty for others.
     repeats: Annotated[Annotated[int, Field(strict=True, ge=1)], Operational] = 1
     reuse: Annotated[tuple[Path, ...], Operational] = ()
-    export: Annotated[Literal["reference"] | None, Operational] = None
+    export: Annotated[Literal["reference", "inspect"] | None, Operational] = None
     answer: SkipValidation[AnswerOption] = MISSING_GROUP
     judge: SkipValidation[Judge] = MISSING_GROUP
     collect: Annotated[SkipValidation[Any], Operational] = None

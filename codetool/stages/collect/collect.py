@@ -53,6 +53,8 @@ def collect(
             "collect.leaf_success=judge wants a judge: judge=openai judge.model=NAME judge.base_url=URL, or use "
             "collect.leaf_success=checked (the benchmark's own answers) or collect.leaf_success=executed (it ran)."
         )
+    if config.export == "inspect":
+        raise ConfigError("export=inspect writes a log of searches: it goes with stage=evaluate. Use export=reference.")
 
     undecided: list[str] = []
     made: dict[str, int] = {}

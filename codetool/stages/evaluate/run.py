@@ -35,6 +35,7 @@ from codetool.stages.conclusion import ResultFolder, find_larger_result, open_re
 from codetool.stages.evaluate.changed_plugin import describe_changed_plugin
 from codetool.stages.evaluate.evaluate import evaluate
 from codetool.stages.evaluate.export_results import export_results
+from codetool.stages.evaluate.inspect_export import export_inspect_log
 from codetool.stages.evaluate.repeat import apply_source_settings, refuse_other_tasks
 from codetool.stages.evaluate.reuse import has_same_draws, refuse_other_draws
 from codetool.stages.evaluate.run_identity import compute_identity, select_settings
@@ -195,8 +196,9 @@ def _judge_and_summarize(
         _write_summary(path, tasks, config, {})  # the search's results are kept if the judge fails
         raise
     summary = _write_summary(path, tasks, config, judging)
-    if config.export == "reference" and config.stage == "evaluate" and target.kept is None:
-        log.info("results in the layouts of others: %s", export_results(config, choices, path, tasks))
+    if config.export is not None and config.stage == "evaluate" and target.kept is None:
+        export = export_results if config.export == "reference" else export_inspect_log
+        log.info("results in the layout of %s: %s", config.export, export(config, choices, path, tasks))
     return summary
 
 

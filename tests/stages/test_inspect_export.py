@@ -1,0 +1,101 @@
+"""`export=inspect`: the log of a run, read back by Inspect's own library."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import read_lines
+from in_process import collect_run, evaluate_run, scripted
+from scripted_policy import scripted_server
+
+from codetool.errors import ConfigError
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("inspect_ai") is None, reason="needs inspect_ai")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two tasks, each searched twice, whose log is written by a second command."""
+    outputs = tmp_path_factory.mktemp("inspect")
+    with scripted_server() as policy:
+        words = (*scripted(policy), "search=greedy", "search.n=3", "limit=2", "repeats=2")
+        evaluate_run(outputs, *words)
+        asked = len(policy.requests)
+        folder = evaluate_run(outputs, *words, "export=inspect").folder
+        assert len(policy.requests) == asked
+    return folder
+
+
+def read_log(folder: Path, **options: Any) -> Any:
+    from inspect_ai.log import read_eval_log
+
+    [file] = (folder / "inspect").iterdir()
+    return read_eval_log(str(file), **options)
+
+
+@pytest.fixture(scope="module")
+def log(folder: Path) -> Any:
+    return read_log(folder)
+
+
+def test_a_task_is_a_sample_and_a_repeat_is_an_epoch(folder: Path, log: Any) -> None:
+    lines = read_lines(folder, "results")
+    assert log.status == "success" and log.eval.task == "tmdb_verified" and log.eval.config.epochs == 2
+    assert {(sample.id, sample.epoch) for sample in log.samples} == {
+        (line["task_id"].partition("#")[0], line.get("repeat", 1)) for line in lines
+    }
+    assert log.eval.dataset.samples == 2 and log.results.completed_samples == 4
+    assert read_log(folder, header_only=True).samples is None
+
+
+def test_scores_answers_and_usage_are_those_of_the_results(folder: Path, log: Any) -> None:
+    lines = {(line["task_id"].partition("#")[0], line.get("repeat", 1)): line for line in read_lines(folder, "results")}
+    for sample in log.samples:
+        line = lines[sample.id, sample.epoch]
+        assert sample.scores["success"].value == ("C" if line["success"] else "I")
+        assert sample.scores["success"].answer == line["answer"] == sample.output.completion
+        assert sample.scores["scep"].value == line["metrics"]["scep"]
+        assert sample.model_usage["m"].input_tokens == line["ledger"]["tokens_in"]
+        assert sample.target and sample.input == line["query"] and sample.error is None
+    total = sum(line["ledger"]["tokens_out"] for line in lines.values())
+    assert log.stats.model_usage["m"].output_tokens == total
+    values = {score.name: score.metrics["mean"].value for score in log.results.scores}
+    assert values["success"] == sum(line["success"] for line in lines.values()) / 4 and "pass@2" in values
+
+
+def test_a_step_is_a_call_of_python_with_its_result_and_http_calls(folder: Path, log: Any) -> None:
+    trees = {tree["task_id"]: {node["id"]: node for node in tree["nodes"]} for tree in read_lines(folder, "trees")}
+    lines = {line["task_id"]: line for line in read_lines(folder, "results")}
+    for sample in log.samples:
+        name = sample.id if sample.epoch == 1 else f"{sample.id}#{sample.epoch}"
+        steps = [trees[name][node] for node in lines[name]["path"]]
+        asked = [message for message in sample.messages if message.role == "assistant"]
+        results = [message for message in sample.messages if message.role == "tool"]
+        assert [message.text for message in asked] == [step["text"] for step in steps]
+        with_code = [step for step in steps if step["code"] is not None]
+        assert [message.tool_calls[0].arguments["code"] for message in asked if message.tool_calls] == [
+            step["code"] for step in with_code
+        ]
+        assert [message.text for message in results] == [step["execution"]["observation"] for step in with_code]
+        urls = [[call["url"] for call in message.metadata["calls"]] for message in results]
+        assert urls == [[call["url"] for call in step["execution"]["calls"]] for step in with_code]
+    assert any(
+        message.metadata["calls"] for sample in log.samples for message in sample.messages if message.role == "tool"
+    )
+
+
+def test_the_index_of_the_viewer_is_read(folder: Path) -> None:
+    from inspect_ai.log import read_eval_log_sample, read_eval_log_sample_summaries
+
+    [file] = (folder / "inspect").iterdir()
+    summaries = read_eval_log_sample_summaries(str(file))
+    assert len(summaries) == 4 and all(summary.completed and summary.message_count > 1 for summary in summaries)
+    assert read_eval_log_sample(str(file), id=summaries[0].id, epoch=2).epoch == 2
+
+
+def test_a_collection_has_no_such_log(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="goes with stage=evaluate"):
+        collect_run(tmp_path, "export=inspect")
