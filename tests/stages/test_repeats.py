@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chat_server import ChatServer
+from chat_server import ChatServer, Reply, chat, serve_in_process
 from command_line import read_lines
 from in_process import evaluate_run, prepare_run, remove_seconds, scripted
 from scripted_policy import scripted_server
 
 from codetool.errors import ConfigError
 from codetool.stages.evaluate.run import run
+from codetool.stages.judge.judge import judge
 from codetool.stages.report import report
 from codetool.stages.wandb_content import build_task_content
 
@@ -101,6 +102,27 @@ def test_fewer_repeats_than_the_folder_has_leave_its_files(
     run(*prepare_run(folder.parent.parent, *scripted(policy), *SEARCH))
     assert (folder / "metrics.json").read_bytes() == before
     assert "larger result, 6 tasks" in capsys.readouterr().out.replace("\n", " ")
+
+
+def judge_by_answer(body: dict[str, Any]) -> Reply:
+    """Solved are all answers, and the first one of two is better."""
+    return chat("first" if "First answer" in body["messages"][0]["content"] else "Solved")
+
+
+def test_each_repeat_is_judged_and_compared_with_the_only_answer_of_a_reference(
+    repeated: tuple[Path, Path, int], tmp_path: Path
+) -> None:
+    alone, folder, _ = repeated
+    with serve_in_process(judge_by_answer) as server:
+        words = ("stage=judge", "judge=stabletoolbench", "judge.model=j", f"judge.base_url={server.url}")
+        named = (f"judge_stage.folder={folder}", f"judge_stage.reference={alone}")
+        config, choices, console = prepare_run(tmp_path, *words, *named)
+        outcome = judge(config, choices, console)
+    lines = read_lines(outcome.folder, "judged")
+    assert {line["task_id"] for line in lines} == by_id(folder, "results").keys()
+    assert all(line["reference_answer"] for line in lines)
+    metrics = json.loads((outcome.folder / "metrics.json").read_text())["metrics"]
+    assert (metrics["sopr"]["value"], metrics["sopr"]["n"], metrics["sowr"]["n"]) == (1.0, 2, 2)
 
 
 @pytest.mark.parametrize("value", ["0", "1.5", "null"])
