@@ -107,6 +107,7 @@ def test_seeds_and_repeats_are_averaged_within_tasks(tmp_path: Path) -> None:
     assert select(read_rows(folder), "tokens_in")[1]["tasks"] == "3"  # a failed task has no amounts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("baseline", ["2", "search=chain", "NAME", "FOLDER"])
 def test_the_baseline_has_many_names(baseline: str, tmp_path: Path) -> None:
     first, second = write_run(tmp_path, [True, False], *GREEDY), write_run(tmp_path, [True, True], "search=chain")
@@ -117,6 +118,7 @@ def test_the_baseline_has_many_names(baseline: str, tmp_path: Path) -> None:
     assert {row["baseline"] for row in read_rows(tmp_path / "made")} == {label}
 
 
+@pytest.mark.slow
 def test_a_sweep_stands_for_its_cells_and_partly_common_tasks_are_said(tmp_path: Path) -> None:
     runs = [write_run(tmp_path, [True, False, True], *GREEDY), write_run(tmp_path, [True, True], *BEAM)]
     sweep = tmp_path / "sweeps" / "s"

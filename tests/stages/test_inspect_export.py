@@ -13,7 +13,10 @@ from scripted_policy import scripted_server
 
 from codetool.errors import ConfigError
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("inspect_ai") is None, reason="needs inspect_ai")
+pytestmark = [
+    pytest.mark.slow,  # the library takes seconds to import
+    pytest.mark.skipif(importlib.util.find_spec("inspect_ai") is None, reason="needs inspect_ai"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -112,6 +112,7 @@ def test_a_check_that_raises_counts_as_a_failure_of_its_task_alone(
     ]
 
 
+@pytest.mark.slow
 def test_gold_paths_of_other_data_count(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tasks = TMDBVerified.tasks
     gold = ("GET /nowhere",)
@@ -123,6 +124,7 @@ def test_gold_paths_of_other_data_count(finished: Path, tmp_path: Path, monkeypa
         assert line["metrics"]["path_recall"] == compute_path_metrics(gold, ["GET /elsewhere"])["path_recall"] == 0
 
 
+@pytest.mark.slow
 def test_a_recheck_is_compared_with_another_recheck_only(tmp_path: Path) -> None:
     runs = [write_run(tmp_path, [True, False], f"search={name}") for name in ("greedy", "chain")]
     made = [check_again(tmp_path, run)[0] for run in runs]
@@ -137,6 +139,7 @@ def test_a_recheck_is_compared_with_another_recheck_only(tmp_path: Path) -> None
         show([runs[0], made[1]])
 
 
+@pytest.mark.slow
 def test_a_judge_judges_stored_answers(tmp_path: Path) -> None:
     run = write_run(tmp_path, [True, False, None])
     with serve_in_process(judge_by_answer) as judge:

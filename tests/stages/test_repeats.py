@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,16 @@ SEARCH = ("search=greedy", "search.n=2", "limit=2")
 
 @pytest.fixture(scope="module")
 def repeated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, int]:
-    """The folder of a run of two tasks, the same after two further repeats, and the requests of the latter."""
+    """A copy of the folder of a run of two tasks, the folder after two further repeats, and the requests of those."""
     outputs = tmp_path_factory.mktemp("repeats")
     with scripted_server() as policy:
-        alone = evaluate_run(outputs / "alone", *scripted(policy), *SEARCH)
         first = evaluate_run(outputs, *scripted(policy), *SEARCH)
+        copy = outputs / "alone" / first.folder.name
+        shutil.copytree(first.folder, copy)
         asked = len(policy.requests)
         grown = evaluate_run(outputs, *scripted(policy), *SEARCH, "repeats=3", "export=reference")
-    assert first.folder == grown.folder and alone.folder.name == grown.folder.name
-    return alone.folder, grown.folder, len(policy.requests) - asked
+    assert first.folder == grown.folder
+    return copy, grown.folder, len(policy.requests) - asked
 
 
 def by_id(folder: Path, name: str) -> dict[str, Any]:
@@ -80,6 +82,7 @@ def test_a_stopped_run_goes_on_and_its_report_counts_what_is_missing(
     assert by_id(folder, "results").keys() == {json.loads(line)["task_id"] for line in kept}
 
 
+@pytest.mark.slow
 def test_a_replay_repeats_the_repeats(repeated: tuple[Path, Path, int], tmp_path: Path) -> None:
     _, folder, _ = repeated
     words = (
@@ -94,6 +97,7 @@ def test_a_replay_repeats_the_repeats(repeated: tuple[Path, Path, int], tmp_path
     assert by_id(outcome.folder, "trees") == by_id(folder, "trees")
 
 
+@pytest.mark.slow
 def test_fewer_repeats_than_the_folder_has_leave_its_files(
     repeated: tuple[Path, Path, int], policy: ChatServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -109,6 +113,7 @@ def judge_by_answer(body: dict[str, Any]) -> Reply:
     return chat("first" if "First answer" in body["messages"][0]["content"] else "Solved")
 
 
+@pytest.mark.slow
 def test_each_repeat_is_judged_and_compared_with_the_only_answer_of_a_reference(
     repeated: tuple[Path, Path, int], tmp_path: Path
 ) -> None:
