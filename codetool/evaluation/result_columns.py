@@ -16,6 +16,7 @@ from codetool.errors import ConfigError
 from codetool.evaluation.judged_results import JUDGED_FILE, join_votes
 from codetool.evaluation.result_files import RESULTS, TREES, natural_sort_key, warn_about_duplicates
 from codetool.runs import journal
+from codetool.runs.repeats import find_task_id, get_repeat
 
 Row = dict[str, Any]
 Columns = dict[str, list[Any]]
@@ -81,6 +82,8 @@ def _flatten_result(line: Row) -> Row:
     error, metrics = line["error"] or {}, line["metrics"]
     row = {
         "task_id": line["task_id"],
+        "task": find_task_id(line),
+        "repeat": get_repeat(line),
         "query": line.get("query"),
         "answer": line.get("answer"),
         "success": line.get("success"),

@@ -14,6 +14,7 @@ from in_process import evaluate_run, prepare_run, remove_seconds, scripted
 from scripted_policy import scripted_server
 
 from codetool.errors import ConfigError
+from codetool.results import load
 from codetool.stages.evaluate.run import run
 from codetool.stages.judge.judge import judge
 from codetool.stages.report import report
@@ -62,6 +63,8 @@ def test_the_summary_the_export_and_wandb_know_them(repeated: tuple[Path, Path, 
     files = [path.relative_to(folder / "reference") for path in (folder / "reference").rglob("final_answer/**/*.json")]
     assert {path.parts[0] for path in files} == {"final_answer", "repeat-2", "repeat-3"}
     assert len({path.name for path in files}) == 2  # the benchmark's own ids
+    tasks = load(folder).tasks
+    assert list(tasks.groupby("task").repeat.apply(sorted)) == [[1, 2, 3]] * 2
     table = build_task_content(folder, list(by_id(folder, "results"))).tables["tasks"]
     assert table.columns[-1] == "repeat" and sorted(row[-1] for row in table.rows) == [1, 1, 2, 2, 3, 3]
 
