@@ -9,8 +9,8 @@ folders of earlier versions too. A run may still be in progress. Nothing is exec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +42,8 @@ class RunFolder:
 
     name: str
     """Name of the run, unique among the loaded runs: the folder's name, or what a sweep varied in it."""
-    folder: Path
+    folder: Path | None
+    """None for a cell of a sweep that failed before it had one."""
     options: Mapping[str, str]
     """Value of each option that its sweep varied; empty outside a sweep."""
     status: str
@@ -51,7 +52,7 @@ class RunFolder:
     @cached_property
     def task_rows(self) -> list[Row]:
         """Rows of the tasks, without a name of the run."""
-        return result_columns.read_task_rows(self.folder)
+        return [] if self.folder is None else result_columns.read_task_rows(self.folder)
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,7 @@ class Results:
     @cached_property
     def runs(self) -> pandas.DataFrame:
         """A row for each run: its stage, options, seed and folder. A failed cell of a sweep has a row here only."""
-        rows = [{**_describe_run(run.folder), "status": run.status, "folder": str(run.folder)} for run in self.folders]
-        return self._make_frame([(run, [row]) for run, row in zip(self.folders, rows, strict=True)])
+        return self._make_frame((run, [_describe_run(run)]) for run in self.folders)
 
     @cached_property
     def tasks(self) -> pandas.DataFrame:
@@ -80,17 +80,19 @@ class Results:
 
         Steps of stage=collect also have their estimates and labels. Those of stage=evaluate_prm have the PRM's score.
         """
-        return self._make_frame(self._read(lambda run: result_columns.read_step_rows(run.folder, run.task_rows)))
+        return self._make_frame(
+            (run, result_columns.read_step_rows(run.folder, run.task_rows) if run.folder else [])
+            for run in self.folders
+        )
 
     @cached_property
     def calls(self) -> pandas.DataFrame:
         """A row for each tool call of these steps: request, status, who answered, seconds."""
-        return self._make_frame(self._read(lambda run: result_columns.read_call_rows(run.folder)))
+        return self._make_frame(
+            (run, result_columns.read_call_rows(run.folder) if run.folder else []) for run in self.folders
+        )
 
-    def _read(self, read: Callable[[RunFolder], list[Row]]) -> Iterator[tuple[RunFolder, list[Row]]]:
-        return ((run, read(run)) for run in self.folders)
-
-    def _make_frame(self, rows_by_run: Any) -> pandas.DataFrame:
+    def _make_frame(self, rows_by_run: Iterable[tuple[RunFolder, list[Row]]]) -> pandas.DataFrame:
         pd = _import_pandas()
         names = dict.fromkeys(name for run in self.folders for name in run.options)
         runs: list[RunFolder] = []
@@ -117,11 +119,7 @@ def load(*folders: str | Path) -> Results:
         raise ConfigError("codetool.results.load needs a folder of a run or of a sweep: load('outputs/evaluate/NAME')")
     runs = [run for folder in folders for run in _find_runs(Path(folder).expanduser())]
     names = [run.name for run in runs]
-    unique = [
-        run if names.count(run.name) == 1 else RunFolder(str(run.folder), run.folder, run.options, run.status)
-        for run in runs
-    ]
-    return Results(unique)
+    return Results([run if names.count(run.name) == 1 else replace(run, name=str(run.folder)) for run in runs])
 
 
 def _find_runs(folder: Path) -> list[RunFolder]:
@@ -129,11 +127,7 @@ def _find_runs(folder: Path) -> list[RunFolder]:
         raise MissingError(f"{folder} is no folder. Name one of a run, outputs/STAGE/NAME, or outputs/sweeps/NAME.")
     if (folder / TABLE_FILE).is_file():
         rows = read_sweep_table(folder)
-        return [
-            RunFolder(_name_cell(row.options) or folder.name, row.folder or Path(), row.options, row.status)
-            for row in rows
-            if row.folder
-        ]
+        return [RunFolder(_name_cell(row.options) or folder.name, row.folder, row.options, row.status) for row in rows]
     readable = (RESULTS, result_columns.STEPS_FILE, result_columns.SCORES_FILE)
     if not any((folder / name).is_file() for name in readable):
         raise ConfigError(
@@ -147,14 +141,15 @@ def _name_cell(options: Mapping[str, str]) -> str:
     return " ".join(f"{name}={value}" for name, value in options.items())
 
 
-def _describe_run(folder: Path) -> Row:
-    """Return stage, options and seed of a run from its provenance; nothing for a folder without one."""
-    if not (folder / provenance.PROVENANCE_FILE).is_file():
-        return {}
-    settings = provenance.read_provenance(folder).identity.settings
+def _describe_run(run: RunFolder) -> Row:
+    """Return status and folder of a run, and stage, options and seed from its provenance, if it has one."""
+    described: Row = {"status": run.status, "folder": str(run.folder) if run.folder else None}
+    if run.folder is None or not (run.folder / provenance.PROVENANCE_FILE).is_file():
+        return described
+    settings = provenance.read_provenance(run.folder).identity.settings
     options = {group: settings.get(group) for group in OPTION_GROUPS}
     named = {group: value.get(OPTION_KEY) if isinstance(value, Mapping) else None for group, value in options.items()}
-    return {"stage": settings.get("stage"), **named, "seed": settings.get("seed")}
+    return {"stage": settings.get("stage"), **named, "seed": settings.get("seed"), **described}
 
 
 def _convert_column(pd: Any, name: str, values: list[Any]) -> Any:

@@ -72,7 +72,8 @@ def test_a_sweep_is_one_frame_with_the_swept_options(tmp_path: Path) -> None:
     assert list(results.tasks.columns[:3]) == ["run", "search.n", "prm"] and len(results.tasks) == 8
     assert results.tasks.groupby("search.n").success.mean().to_dict() == {1: 0.5, 2: 0.5}
     assert set(results.tasks.run) == {f"search.n={n} prm={prm}" for n in (1, 2) for prm in ("none", "smollm2")}
-    assert list(results.runs.status) == ["done"] * 4
+    assert list(results.runs.status) == [*["done"] * 4, "failed: no model"]
+    assert list(results.runs.folder.isna()) == [*[False] * 4, True]
     assert results.steps.empty and results.calls.empty
 
 
