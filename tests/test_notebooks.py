@@ -1,7 +1,10 @@
 """The notebooks run in seconds without a model; none keeps outputs or defines anything."""
 
+from __future__ import annotations
+
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +15,10 @@ import pytest
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 EXECUTE = Path(sys.executable).with_name("jupyter-execute")
+QUICK = "search_tree"
+"""The notebook that the first tier runs; the others import pandas and draw figures, which takes seconds each."""
+MOST_BYTES = 200_000
+"""Highest size of a recorded file."""
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda file: file.stem)
@@ -34,6 +41,10 @@ def executed(file: Path, scratch: Path) -> Any:
     return nbformat.read(scratch / "executed.ipynb", as_version=4)
 
 
+@pytest.mark.parametrize(
+    "file",
+    [pytest.param(each, marks=[] if each.stem == QUICK else pytest.mark.slow, id=each.stem) for each in NOTEBOOKS],
+)
 def test_it_runs_without_complaint_and_every_cell_but_the_imports_shows_something(file: Path, tmp_path: Path) -> None:
     cells = [cell for cell in executed(file, tmp_path).cells if cell.cell_type == "code"]
     assert all(cell.outputs for cell in cells[1:])
@@ -51,3 +62,11 @@ def test_it_defines_nothing(notebook: Any) -> None:
     code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
     definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     assert not [node for node in ast.walk(ast.parse(code)) if isinstance(node, definitions)]
+
+
+def test_what_they_read_is_small_and_of_no_machine() -> None:
+    for file in (NOTEBOOKS[0].parent / "recorded").rglob("*"):
+        if file.is_file():
+            content = file.read_bytes()
+            assert len(content) < MOST_BYTES, file
+            assert not re.search(rb"(?<![\w/])/(home|root|tmp|work)/", content), file
