@@ -108,9 +108,10 @@ def _run() -> None:
     try:
         _check_current_folder()
         if sys.argv[1:2] == ["new"]:
+            from codetool.config.invocation import name_program
             from codetool.scaffold.command import run_new
 
-            run_new(sys.argv[2:], "python run.py" if sys.argv[0].endswith("run.py") else "codetool")
+            run_new(sys.argv[2:], name_program())
             return
         if complete_shell(flags, options):
             return
@@ -177,6 +178,7 @@ def _print_information(flags: Sequence[str], options: Sequence[str]) -> bool:
     Raises ConfigError for flags of Hydra that would replace the configuration.
     """
     from codetool.config.help import format_help, format_version
+    from codetool.config.invocation import name_program
     from codetool.errors import ConfigError
 
     names = {flag.split("=")[0] for flag in flags}
@@ -188,7 +190,7 @@ def _print_information(flags: Sequence[str], options: Sequence[str]) -> bool:
             "FOLDER or hydra.searchpath=[FOLDER], and choose a preset with experiment=NAME."
         )
     if names & {"--help", "-h"}:
-        print(format_help(options, flags))
+        print(format_help(options, flags).replace("python run.py", name_program()))
     elif "--version" in names:
         print(format_version())
     else:

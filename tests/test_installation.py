@@ -91,6 +91,7 @@ def test_the_commands_of_the_page_on_plugins_run(installation: Installation) -> 
     }
     assert len(printed) == len(commands) - 1 == 15
     assert " passed" in printed["python -m pytest tests"] and "widest" in printed["codetool --help"]
+    assert "run.py" not in printed["codetool --help"] and "    codetool benchmark=tmdb" in printed["codetool --help"]
     [result] = (installation.folder / "outputs" / "evaluate").glob("film_shop-widest-*")
     assert read_metrics(result)["metrics"]["success"]["value"] == 1
     assert f"{result.name}/report.html: 2 of 2 tasks" in "".join(printed.values())

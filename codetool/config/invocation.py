@@ -31,6 +31,11 @@ def get_chosen_options(hydra: Any) -> dict[str, str]:
     return choices | {get_key(override): parse_value(override) for override in class_overrides}
 
 
+def name_program() -> str:
+    """Return how a reader starts this program: by the script of a checkout, or as an installed one."""
+    return "python run.py" if Path(sys.argv[0]).name == "run.py" else "codetool"
+
+
 def get_command() -> list[str]:
     """Return the command as it was typed, without its program's folder; in a sweep, the command of the cell."""
     program = Path(sys.argv[0]).name

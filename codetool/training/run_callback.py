@@ -57,7 +57,11 @@ class RunCallback(Checkpoint):
         self._since = time.monotonic()
 
     def on_train_batch_start(self, trainer: Any, module: Any, batch: TrainBatch, index: int) -> None:
-        """Seed the random numbers of a pass (dropout), so that they are the same after training is resumed."""
+        """Seed the random numbers of a pass (dropout), so that they are the same after training is resumed.
+
+        Raises Interrupted after a signal: not at the end of the pass before, when its update is not in the loggers yet.
+        """
+        self._end_if_interrupted()
         seed = f"{self._job.seed} {trainer.current_epoch} {index} {trainer.global_rank}"
         torch.manual_seed(random.Random(seed).getrandbits(63))
 
@@ -68,7 +72,7 @@ class RunCallback(Checkpoint):
     def on_train_batch_end(self, trainer: Any, module: SFT, outputs: Any, batch: TrainBatch, index: int) -> None:
         """Count the pass; after the last pass of an update, log it, and save a checkpoint if due.
 
-        Raises DivergedError for a loss that is not finite, and Interrupted after a signal.
+        Raises DivergedError for a loss that is not finite.
         """
         for index_of_sum, value in enumerate((float(module.summed), batch.num_tokens, batch.examples)):
             self._sums[index_of_sum] += value
@@ -86,21 +90,23 @@ class RunCallback(Checkpoint):
             self._save_if_due(trainer)
 
     def on_validation_end(self, trainer: Any, module: SFT) -> None:
-        """Record the metrics, and save a checkpoint if one is due."""
+        """Record the metrics, and save a checkpoint if one is due. Raises Interrupted after a signal."""
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
         if self._record:
             self._record.validation({"step": self._step, **module.validation_metrics})
         self._save_if_due(trainer)
+        self._end_if_interrupted()
         self._since = time.monotonic()
 
     def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
-        """Save the state between two epochs.
+        """Save the state between two epochs. Raises Interrupted after a signal.
 
         If the state were saved at the end of the last pass, Lightning would resume a longer next epoch in its middle.
         """
         self.stopped_early = trainer.should_stop
         self._save_checkpoint(trainer)
+        self._end_if_interrupted()
         self._since = time.monotonic()
 
     def _save_if_due(self, trainer: Any) -> None:
@@ -114,7 +120,7 @@ class RunCallback(Checkpoint):
             self._save_checkpoint(trainer)
 
     def _save_checkpoint(self, trainer: Any) -> None:
-        """Save the checkpoint to resume from, and raise Interrupted if a signal has asked for the end."""
+        """Save the checkpoint to resume from."""
         file = self._job.checkpoints / LAST
         if is_deepspeed(trainer.strategy):  # which writes a folder
             new_file = file.with_name(f"{LAST}.new")
@@ -125,7 +131,10 @@ class RunCallback(Checkpoint):
         else:
             trainer.save_checkpoint(file)
         self._saved_step = self._step
-        if self._is_interrupted:
+
+    def _end_if_interrupted(self) -> None:
+        """Raise Interrupted if a signal has asked for the end, and the state is saved."""
+        if self._is_interrupted and self._saved_step == self._step:
             raise Interrupted
 
     def _sum_over_processes(self, device: torch.device) -> list[float]:

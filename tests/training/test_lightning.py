@@ -145,6 +145,21 @@ def test_loggers_get_every_update_and_validation_at_its_step(model: Path, data: 
     assert sum("lr-AdamW" in point for _, point in logger.points) >= len(losses(made))
 
 
+def test_the_update_after_which_a_signal_ends_the_training_is_logged(model: Path, data: Path, tmp_path: Path) -> None:
+    class Stop(Nobody):
+        def updated(self, line: Any) -> None:
+            if line["step"] == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    made: TrainJob = job(config(model, data, tmp_path, *WORDS), tmp_path / "run")
+    first, second = KeepingLogger(), KeepingLogger()
+    with pytest.raises(KeyboardInterrupt):
+        run_training(made, Stop(), None, [first])
+    run_training(made, Nobody(), None, [second])
+    logged = [step for logger in (first, second) for step, point in logger.points if "train/loss" in point]
+    assert logged == [line["step"] for line in losses(made)]
+
+
 @pytest.mark.parametrize(
     "words",
     [

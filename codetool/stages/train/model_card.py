@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from codetool.config.invocation import name_program
 from codetool.config.override_errors import get_key
 from codetool.config.run_config import RunConfig
 from codetool.evaluation.charts import Chart, Line, Point, write_chart
@@ -145,7 +146,7 @@ def _build_card(
         option: Any = config.prm
         first, second = option.labels
         yield f"Its score is the probability of `{first}` against `{second}` as the next token.\n"
-    yield f"Use:\n\n    python run.py {usage}\n"
+    yield f"Use:\n\n    {name_program()} {usage}\n"
     yield f"Made by {'; '.join(map(str, parse_code_versions(content)))} with:\n\n    {command}\n"
     yield "## Data\n\n| file | use | records | sha256 |\n| --- | --- | --- | --- |"
     for file in sources:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from codetool.config.invocation import get_command
+from codetool.config.invocation import get_command, name_program
 from codetool.config.run_config import RunConfig
 from codetool.credentials.masking import mask_command
 from codetool.errors import ConfigError
@@ -263,7 +263,7 @@ def _write_companion_files(run: TrainRun, path: Path, folder: Path, content: Map
     """Write the files beside the weights: the prompt, the tasks trained on, and the model card."""
     if (prompt := training_prompt.find_training_prompt(run.config, run.sources)) is not None:
         trained_prompt.save_prompt_record(folder, prompt)
-    command = "python run.py " + shlex.join(mask_command(run.overrides))
+    command = f"{name_program()} {shlex.join(mask_command(run.overrides))}"
     usage = run.usage(path, folder.name)
     settings = run.config.train
     trained_on.write_training_tasks(
