@@ -126,6 +126,9 @@ class Candidate:
     where nothing tells it."""
     tokens_in_cached: int = 0
     """Those of `tokens_in` that were read from a prefix cache; 0 where a server does not tell."""
+    log_probability: float | None = None
+    """Natural logarithm of the probability of all its tokens under the policy at temperature 1, whatever the sampling
+    settings; None where the policy does not tell it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +199,9 @@ class ToolAnswer:
         return self.failure is None and 200 <= self.status < 300
 
 
+LOG_PROBABILITY_DIGITS = 3
+"""Decimal places of a candidate's log-probability: what follows is rounding of the model's arithmetic."""
+
 STDERR_MARK = "[stderr, last lines]"
 """The line above what a step wrote to `sys.stderr`."""
 
@@ -258,6 +264,10 @@ class Node:
     """Number of sampled candidates with the same normalised program."""
     tie: float = 0.0
     """Seeded number in [0, 1) that orders nodes of equal reward."""
+    log_probability: float | None = None
+    """`Candidate.log_probability` of the first candidate of this program, None where it is unknown."""
+    tokens_out: int | None = None
+    """Completion tokens of that candidate, None where they are unknown."""
 
     @property
     def finished(self) -> bool:

@@ -54,6 +54,8 @@ NODE_SHAPE: Shape = {
     "cumulative": (int, float),
     "multiplicity": int,
     "finished": bool,
+    "log_probability": (int, float, Absent),
+    "tokens_out": (int, Absent),
 }
 TREE_SHAPE: Shape = {"task_id": str, "nodes": [NODE_SHAPE]}
 """Required fields and types of a line of `trees.jsonl`."""
@@ -107,6 +109,8 @@ def _node(node: Node) -> dict[str, JSON]:
         "cumulative": node.cumulative,
         "multiplicity": node.multiplicity,
         "finished": node.finished,
+        **({"log_probability": node.log_probability} if node.log_probability is not None else {}),
+        **({"tokens_out": node.tokens_out} if node.tokens_out is not None else {}),
     }
 
 
@@ -164,6 +168,8 @@ def _decode_nodes(tree: Mapping[str, Any]) -> tuple[Node, ...]:
             latent=record["latent"],
             cumulative=record["cumulative"],
             multiplicity=record["multiplicity"],
+            log_probability=record.get("log_probability"),
+            tokens_out=record.get("tokens_out"),
         )
     return tuple(nodes.values())
 

@@ -34,6 +34,7 @@ from codetool.http.request_fields import LENGTH_FIELDS, RequestFields
 from codetool.http.response_warnings import FILTERED_PROMPT, ResponseWarnings
 from codetool.http.retry import RetriesExhaustedError, RetryableError, RetryPolicy, call_with_retries, parse_retry_after
 from codetool.http.server_error import ServerError
+from codetool.http.token_logprobs import cut_tokens
 from codetool.http.user_errors import format_error, is_final, make_exhausted_error, make_user_error
 
 log = logging.getLogger(__name__)
@@ -109,19 +110,22 @@ class ChatClient:
         stop: Sequence[str] = (),
         sends_stop: bool = True,
         seed: int | None = None,
+        logprobs: bool = False,
     ) -> Completion:
         """Return n completions of the messages. Choices missing from the first response are requested one by one.
 
-        Fields that are None are not sent; without `sends_stop` the client cuts completions at the stop texts. Raises
-        UnreachableError once the retries are used up, ConfigError for a wrong address, model or key, PromptRefusedError
-        for a prompt that the server refuses, CodeToolError for other requests that it refuses.
+        With `logprobs` the log-probabilities of their tokens are requested; a server that refuses or ignores the field
+        gives none. Fields that are None are not sent; without `sends_stop` the client cuts completions at the stop
+        texts. Raises UnreachableError once the retries are used up, ConfigError for a wrong address, model or key,
+        PromptRefusedError for a prompt that the server refuses, CodeToolError for other requests that it refuses.
         """
         body: dict[str, Any] = {"model": self.endpoint.model, "messages": list(messages)}
         stop_sent = list(stop) if stop and sends_stop else None
-        optional = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, "stop": stop_sent}
-        body |= {name: value for name, value in (optional | {"seed": seed}).items() if value is not None}
+        optional: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
+        optional |= {"stop": stop_sent, "seed": seed, "logprobs": logprobs or None}
+        body |= {name: value for name, value in optional.items() if value is not None}
         completion = await self._request_choices(body, n, seed)
-        completion = replace(completion, texts=tuple(_cut_at_stop(stop, text) for text in completion.texts))
+        completion = _cut_at_stop(completion, stop)
         self.warnings.record(completion, body)
         return completion
 
@@ -274,6 +278,14 @@ class ChatClient:
         return user_error
 
 
-def _cut_at_stop(stop: Sequence[str], text: str) -> str:
-    """Return the text up to the first stop text, for servers that do not stop there."""
-    return min((text.split(stop_text, 1)[0] for stop_text in stop if stop_text), key=len, default=text)
+def _cut_at_stop(completion: Completion, stop: Sequence[str]) -> Completion:
+    """Cut each text and its tokens at the first stop text, for servers that do not stop there."""
+    texts = tuple(
+        min((text.split(stop_text, 1)[0] for stop_text in stop if stop_text), key=len, default=text)
+        for text in completion.texts
+    )
+    logprobs = tuple(
+        tokens if text == full_text else cut_tokens(tokens, len(text))
+        for tokens, text, full_text in zip(completion.logprobs, texts, completion.texts, strict=False)
+    )
+    return replace(completion, texts=texts, logprobs=logprobs)

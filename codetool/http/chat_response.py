@@ -9,6 +9,7 @@ from typing import Any, TypeGuard
 import httpx
 
 from codetool.errors import CodeToolError
+from codetool.http.token_logprobs import MAX_LOGPROB, TokenLogprobs, parse_token_logprobs
 
 MAX_TEXT_CHARS = 200_000
 """Maximum length of one answer; a longer one is cut, and its finish reason is `length`."""
@@ -22,8 +23,6 @@ REASONING_PARTS = frozenset(
     {"thinking", "redacted_thinking", "reasoning", "reasoning_text", "summary_text", "reasoning_content"}
 )
 """Types of content parts that are reasoning before the answer."""
-MAX_LOGPROB = 0.01
-"""Greatest logarithm of a probability, with a margin for rounding; a response with a greater one is malformed."""
 REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
 """Fields of a message that hold reasoning beside its content."""
 
@@ -44,6 +43,8 @@ class Completion:
     `empty` for an answer without text; None if the server gives none."""
     tokens_in_cached: int = 0
     """Those of `tokens_in` that the server read from its cache; 0 if it does not tell."""
+    logprobs: tuple[TokenLogprobs | None, ...] = ()
+    """Log-probabilities of the tokens of each text, None where the server gives none; empty if none were requested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +100,12 @@ def parse_completion(answer: Mapping[str, Any], body: Mapping[str, Any]) -> Comp
         "length" if len(content) > MAX_TEXT_CHARS else _get_finish_reason(choice, content)
         for choice, content in zip(choices, contents, strict=True)
     )
+    logprobs = tuple(map(parse_token_logprobs, choices)) if body.get("logprobs") else ()
     if (usage := read_usage(answer)) is not None:
         shares = _split_tokens(usage.tokens_out, [len(text) for text in texts])
-        cached = usage.tokens_in_cached
-        return Completion(texts, usage.tokens_in, shares, finish_reasons=reasons, tokens_in_cached=cached)
+        return Completion(texts, usage.tokens_in, shares, False, reasons, usage.tokens_in_cached, logprobs)
     tokens = tuple(-(-len(text) // 4) for text in texts)
-    return Completion(texts, estimate_prompt_tokens(body), tokens, estimated=True, finish_reasons=reasons)
+    return Completion(texts, estimate_prompt_tokens(body), tokens, True, reasons, logprobs=logprobs)
 
 
 def read_usage(answer: Mapping[str, Any]) -> TokenUsage | None:
@@ -200,6 +201,7 @@ def merge_completions(parts: Sequence[Completion]) -> Completion:
         estimated=any(part.estimated for part in parts),
         finish_reasons=tuple(reason for part in parts for reason in part.finish_reasons),
         tokens_in_cached=sum(part.tokens_in_cached for part in parts),
+        logprobs=tuple(tokens for part in parts for tokens in part.logprobs),
     )
 
 

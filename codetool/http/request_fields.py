@@ -18,14 +18,17 @@ log = logging.getLogger(__name__)
 
 LENGTH_FIELDS = ("max_tokens", "max_completion_tokens")
 """The two names of the field for the maximum number of new tokens."""
-_OPTIONAL_FIELDS = ("n", "seed", "stop", "top_p", "temperature", "stream_options")
+_OPTIONAL_FIELDS = ("n", "seed", "stop", "top_p", "temperature", "stream_options", "logprobs")
 """Fields that a request can do without."""
+_REQUIRED_LOGPROBS = frozenset({"top_logprobs", "logprob_token_ids"})
+"""Fields of a request whose answer is useless without log-probabilities: that of a PRM's score."""
 _CONSEQUENCE_BY_FIELD = {
     "n": "each candidate takes a request of its own",
     "seed": "draws cannot be repeated",
     "stop": "answers are cut after they came",
     "top_p": "the server's own value holds",
     "temperature": "the server's own value holds",
+    "logprobs": "candidates have no log-probability",
     "stream_options": "tokens are estimated where the server does not count them",
 }
 _REFUSAL_PATTERN = re.compile(
@@ -81,7 +84,7 @@ class RequestFields:
 
     def learn_from(self, error: ServerError, sent: Mapping[str, Any]) -> bool:
         """Record the field or value that an error refuses. Returns whether it names one, so that a retry is useful."""
-        if error.status not in {400, 422} or error.is_filtered:
+        if error.is_filtered or not (error.status in {400, 422} or _forbids_logprobs(error, sent)):
             return False
         length = next((name for name in LENGTH_FIELDS if name in sent), "")
         if length and (cap := find_answer_cap(error, sent[length])):
@@ -116,6 +119,8 @@ class RequestFields:
 def find_refused_field(error: ServerError, sent: Mapping[str, Any]) -> str | None:
     """Return the optional field of the request that the error refuses, None if it refuses something else."""
     fields = [name for name in (*_OPTIONAL_FIELDS, *LENGTH_FIELDS) if name in sent]
+    if _REQUIRED_LOGPROBS.intersection(sent):
+        fields.remove("logprobs")
     text = error.message.replace("\\n", " ").replace("\n", " ")
     if "top_p" in fields and "temperature" in fields and _are_exclusive(text):
         return "top_p"
@@ -153,6 +158,11 @@ def _find_mention(field: str, text: str, value: Any) -> int | None:
         patterns += [rf"(?<![\w.]){field}(?!\w)"]
     positions = [match.start() for pattern in patterns if (match := re.search(pattern, text, re.IGNORECASE))]
     return min(positions, default=None)
+
+
+def _forbids_logprobs(error: ServerError, sent: Mapping[str, Any]) -> bool:
+    """Whether the server answers 403 since the account may not request log-probabilities, but may use the model."""
+    return error.status == 403 and find_refused_field(error, sent) == "logprobs"
 
 
 def _find_logprobs_cap(error: ServerError, requested: int) -> int | None:

@@ -36,15 +36,26 @@ def to_chat_response(content: Any) -> Any:
 def _to_chat_choice(choice: Any) -> Any:
     if not isinstance(choice, dict) or "text" not in choice:
         return choice
-    logprobs = choice.get("logprobs")
-    positions = logprobs.get("top_logprobs") if isinstance(logprobs, dict) else None
+    positions = _list_positions(choice.get("logprobs"))
     return {
         **{name: value for name, value in choice.items() if name not in ("text", "logprobs")},
         "message": {"role": "assistant", "content": choice["text"]},
-        "logprobs": {"content": [_to_chat_position(position) for position in positions]} if positions else None,
+        "logprobs": {"content": positions} if positions else None,
     }
 
 
-def _to_chat_position(logprob_by_token: Any) -> dict[str, Any]:
+def _list_positions(logprobs: Any) -> list[dict[str, Any]]:
+    """Return the log-probabilities of a choice in the form of a chat's, one object for each token."""
+    if not isinstance(logprobs, dict) or not isinstance(logprobs.get("top_logprobs"), list):
+        return []
+    positions = [{"top_logprobs": _list_tokens(logprob_by_token)} for logprob_by_token in logprobs["top_logprobs"]]
+    tokens, values = logprobs.get("tokens"), logprobs.get("token_logprobs")
+    if isinstance(tokens, list) and isinstance(values, list) and len(tokens) == len(values) == len(positions):
+        chosen = [{"token": token, "logprob": value} for token, value in zip(tokens, values, strict=True)]
+        return [token | position for token, position in zip(chosen, positions, strict=True)]
+    return positions
+
+
+def _list_tokens(logprob_by_token: Any) -> list[dict[str, Any]]:
     pairs = logprob_by_token.items() if isinstance(logprob_by_token, dict) else ()
-    return {"top_logprobs": [{"token": token, "logprob": logprob} for token, logprob in pairs]}
+    return [{"token": token, "logprob": logprob} for token, logprob in pairs]

@@ -7,6 +7,7 @@ Import every Protocol from this package; the modules group them.
 
 from codetool.interfaces.evaluation import AnswerOption, Benchmark, Judge, LightningLogger, LoggerOption, PrintedAnswer
 from codetool.interfaces.models import (
+    LogProbabilityPolicy,
     ModelServers,
     Policy,
     PolicyOption,
@@ -20,7 +21,7 @@ from codetool.interfaces.models import (
     TrainablePRM,
 )
 from codetool.interfaces.sandbox import CallTool, Executor, ExecutorOption, Interpreter
-from codetool.interfaces.search import AbandoningSearch, Expand, Reward, SearchStrategy
+from codetool.interfaces.search import AbandoningSearch, Expand, ReadsLogProbability, Reward, SearchStrategy
 from codetool.interfaces.tools import Examples, Simulator, ToolSession, ToolSessionFactory, ToolsOption, ToolSource
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Interpreter",
     "Judge",
     "LightningLogger",
+    "LogProbabilityPolicy",
     "LoggerOption",
     "ModelServers",
     "PRMOption",
@@ -44,6 +46,7 @@ __all__ = [
     "PrintedAnswer",
     "ProcessRewardModel",
     "Prompt",
+    "ReadsLogProbability",
     "Reward",
     "ScoringPrompt",
     "SearchStrategy",

@@ -49,6 +49,15 @@ class Policy(Protocol):
 
 
 @runtime_checkable
+class LogProbabilityPolicy(Policy, Protocol):
+    """Policy that tells the log-probabilities of its candidates only on request, since they cost something."""
+
+    def with_log_probability(self) -> Policy:
+        """Return the same policy, whose candidates have their log-probability where the model tells it."""
+        ...
+
+
+@runtime_checkable
 class Prompt(Protocol):
     """Format of a policy's input and output: renders a task and a path as messages, and parses the model's text."""
 

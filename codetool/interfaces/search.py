@@ -42,6 +42,16 @@ class AbandoningSearch(SearchStrategy, Protocol):
 
 
 @runtime_checkable
+class ReadsLogProbability(Protocol):
+    """Search strategy or reward that may read `Node.log_probability`."""
+
+    @property
+    def reads_log_probability(self) -> bool:
+        """Whether these settings make it read the log-probability, which a policy then tells where it can."""
+        ...
+
+
+@runtime_checkable
 class Reward(Protocol):
     """Rule that combines the rewards of a path's steps."""
 

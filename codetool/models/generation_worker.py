@@ -17,7 +17,7 @@ from torch import Tensor
 
 from codetool.models.decoder import Decoder, RowGroup
 from codetool.models.kv_slots import Prefix
-from codetool.models.nucleus_sampling import sample_tokens
+from codetool.models.nucleus_sampling import compute_log_probabilities, sample_tokens
 from codetool.models.prefix_cache import PrefixCache
 from codetool.models.worker_thread import WorkerThread
 
@@ -31,6 +31,8 @@ class GeneratedCandidate:
 
     random: random.Random
     tokens: list[int] = field(default_factory=list)
+    log_probability: float = 0.0
+    """Sum of the tokens' log-probabilities at temperature 1 and without a nucleus."""
 
 
 @dataclass(eq=False)
@@ -44,8 +46,8 @@ class GenerationRequest:
     max_tokens: int
     is_ended: Callable[[Sequence[int]], bool]
     """Returns whether the tokens generated so far end the candidate."""
-    result: Future[list[list[int]]] = field(default_factory=Future)
-    """The tokens of all candidates, in the order of the seeds."""
+    result: Future[list[GeneratedCandidate]] = field(default_factory=Future)
+    """All candidates, in the order of the seeds."""
     candidates: list[GeneratedCandidate] = field(default_factory=list)
     rows: list[list[GeneratedCandidate]] = field(default_factory=list)
     """The unfinished candidates of each row of the group; those of one row have the same tokens so far."""
@@ -67,7 +69,7 @@ class GenerationWorker:
         self._prefixes = PrefixCache(prefix_tokens)
         self._thread = WorkerThread[GenerationRequest, Decoder]("generation", load, self._run_round, threads)
 
-    def submit(self, request: GenerationRequest) -> Future[list[list[int]]]:
+    def submit(self, request: GenerationRequest) -> Future[list[GeneratedCandidate]]:
         """Queue a request and return its result. Cancelling the result removes the request before the next token."""
         self._thread.submit(request)
         return request.result
@@ -129,12 +131,14 @@ class GenerationWorker:
         """
         uniforms = [[candidate.random.random() for candidate in row] for row in request.rows]
         samples = sample_tokens(logits, uniforms, request.temperature, request.top_p)
+        log_probabilities = compute_log_probabilities(logits, samples)
         rows: list[int] = []
         next_rows: list[list[GeneratedCandidate]] = []
         for number, (row, tokens) in enumerate(zip(request.rows, samples, strict=True)):
             candidates_by_token: dict[int, list[GeneratedCandidate]] = {}
-            for candidate, token in zip(row, tokens, strict=True):
+            for candidate, token, log_probability in zip(row, tokens, log_probabilities[number], strict=True):
                 candidate.tokens.append(token)
+                candidate.log_probability += log_probability
                 candidates_by_token.setdefault(token, []).append(candidate)
             unfinished = [part for part in candidates_by_token.values() if not self._is_finished(request, part[0])]
             rows += [number] * len(unfinished)
@@ -143,7 +147,7 @@ class GenerationWorker:
         if request.group is not None:
             request.group.select_rows(rows)
         if not next_rows and request.result.set_running_or_notify_cancel():
-            request.result.set_result([candidate.tokens for candidate in request.candidates])
+            request.result.set_result(request.candidates)
 
     def _is_finished(self, request: GenerationRequest, candidate: GeneratedCandidate) -> bool:
         return len(candidate.tokens) >= request.max_tokens or request.is_ended(candidate.tokens)

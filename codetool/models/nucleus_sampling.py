@@ -1,4 +1,4 @@
-"""Nucleus (top-p) sampling of tokens from logits, with given random numbers."""
+"""Nucleus (top-p) sampling of tokens from logits with given random numbers, and the log-probabilities of tokens."""
 
 from __future__ import annotations
 
@@ -24,6 +24,18 @@ def sample_tokens(
     probabilities = (logits / temperature).softmax(-1).numpy()
     return [
         _sample_from_row(row, row_uniforms, top_p) for row, row_uniforms in zip(probabilities, uniforms, strict=True)
+    ]
+
+
+def compute_log_probabilities(logits: Tensor, tokens: Sequence[Sequence[int]]) -> list[list[float]]:
+    """Return the natural logarithm of the probability of each row's tokens, at temperature 1 and without a nucleus.
+
+    `logits` is `(rows, vocabulary)`.
+    """
+    normalizers = logits.logsumexp(-1)
+    return [
+        (row[list(row_tokens)] - normalizer).tolist()
+        for row, row_tokens, normalizer in zip(logits, tokens, normalizers, strict=True)
     ]
 
 

@@ -16,11 +16,12 @@ from codetool.http.chat_client import ChatClient
 from codetool.http.chat_response import Completion
 from codetool.http.endpoint import SETTINGS_CONFIG, EndpointConfig
 from codetool.http.system_messages import SystemMessages
+from codetool.http.token_logprobs import TokenLogprobs
 from codetool.interfaces import ModelServers, Prompt
 from codetool.model_types import Sampling
 from codetool.prompts.messages import Message
 from codetool.runs.seeding import draw_seed
-from codetool.types import Candidate, Node, Task
+from codetool.types import LOG_PROBABILITY_DIGITS, Candidate, Node, Task
 
 log = logging.getLogger(__name__)
 
@@ -66,13 +67,28 @@ class EndpointPolicyConfig(EndpointConfig):
 class EndpointPolicy:
     """A policy that requests one chat completion per call of `propose`."""
 
-    def __init__(self, prompt: Prompt, sampling: Sampling, client: ChatClient, *, sends_stop: bool = True) -> None:
+    def __init__(
+        self,
+        prompt: Prompt,
+        sampling: Sampling,
+        client: ChatClient,
+        *,
+        sends_stop: bool = True,
+        requests_logprobs: bool = False,
+    ) -> None:
         self._prompt, self._sampling, self._client, self._sends_stop = prompt, sampling, client, sends_stop
+        self._requests_logprobs = requests_logprobs
         self._system = SystemMessages()
 
     def with_prompt(self, prompt: Prompt, sampling: Sampling) -> EndpointPolicy:
         """Return a policy with the same server and another prompt."""
         return EndpointPolicy(prompt, sampling, self._client, sends_stop=self._sends_stop)
+
+    def with_log_probability(self) -> EndpointPolicy:
+        """Return a policy that also requests the log-probabilities of its candidates; not every server gives them."""
+        return EndpointPolicy(
+            self._prompt, self._sampling, self._client, sends_stop=self._sends_stop, requests_logprobs=True
+        )
 
     async def propose(
         self,
@@ -99,6 +115,7 @@ class EndpointPolicy:
                 stop=[self._prompt.stop(k)],
                 sends_stop=self._sends_stop,
                 seed=draw_seed(seed, task, path, first),
+                logprobs=self._requests_logprobs,
             )
         except PromptRefusedError as error:
             log.warning("%s, step %d: %s", task.id, k, error)
@@ -111,9 +128,16 @@ class EndpointPolicy:
                 tokens_out,
                 finish_reason=reason,
                 tokens_in_cached=completion.tokens_in_cached if i == 0 else 0,
+                log_probability=_sum_logprobs(logprobs),
             )
-            for i, (raw, tokens_out, reason) in enumerate(
-                zip(completion.texts, completion.tokens_out, completion.finish_reasons, strict=True)
+            for i, (raw, tokens_out, reason, logprobs) in enumerate(
+                zip(
+                    completion.texts,
+                    completion.tokens_out,
+                    completion.finish_reasons,
+                    completion.logprobs or (None,) * len(completion.texts),
+                    strict=True,
+                )
             )
         ]
 
@@ -126,3 +150,7 @@ class EndpointPolicy:
             if not self._system.learn_from(error, sent):
                 raise
         return await self._client.complete(self._system.adapt_messages(messages), **options)
+
+
+def _sum_logprobs(tokens: TokenLogprobs | None) -> float | None:
+    return None if tokens is None else round(sum(value for _, value in tokens), LOG_PROBABILITY_DIGITS)

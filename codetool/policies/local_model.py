@@ -21,7 +21,7 @@ from codetool.models.decoder import load_decoder
 from codetool.models.generation_worker import GenerationRequest, GenerationWorker
 from codetool.prompts.messages import Message
 from codetool.runs.seeding import draw_seed
-from codetool.types import Candidate, Node, Task
+from codetool.types import LOG_PROBABILITY_DIGITS, Candidate, Node, Task
 
 log = logging.getLogger(__name__)
 
@@ -90,17 +90,18 @@ class LocalModelPolicy:
             is_ended=lambda tokens: tokens[-1] in self._end or stop in self.decode(tokens[-STOP_WINDOW_TOKENS:]),
         )
         written = await asyncio.wrap_future(self._worker.submit(request))
-        report_usage("policy", len(prompt), sum(map(len, written)), request.cached_tokens)
-        texts = [self.decode(tokens).partition(stop)[0] for tokens in written]
+        report_usage("policy", len(prompt), sum(len(generated.tokens) for generated in written), request.cached_tokens)
+        texts = [self.decode(generated.tokens).partition(stop)[0] for generated in written]
         return [
             Candidate(
                 text,
                 self._prompt.parse(text, k, task),
                 len(prompt) if i == 0 else 0,
-                len(tokens),
+                len(generated.tokens),
                 tokens_in_cached=request.cached_tokens if i == 0 else 0,
+                log_probability=round(generated.log_probability, LOG_PROBABILITY_DIGITS),
             )
-            for i, (text, tokens) in enumerate(zip(texts, written, strict=True))
+            for i, (text, generated) in enumerate(zip(texts, written, strict=True))
         ]
 
     def encode(self, messages: Sequence[Message]) -> list[int]:

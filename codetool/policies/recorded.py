@@ -4,7 +4,8 @@ A record is `{task_id, path, key, index, draw, text, tokens_in, tokens_out, samp
 rendered prompt and the sampling settings; `draw` holds the first index and the number of candidates that were drawn
 together. A recorded candidate keeps its recorded cost, with `tokens_in_cached` if there were any. A final answer has
 the additional field `purpose: answer`.
-`unused_blocks` counts further Python blocks of a step, which are not run.
+`unused_blocks` counts further Python blocks of a step, which are not run. `log_probability` is there where the policy
+told it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ ANSWER_PURPOSE = "answer"
 CANDIDATE_SHAPE = {
     "task_id": str, "key": str, "index": int, "text": str, "tokens_in": int, "tokens_out": int, "sampling": dict,
     "draw": ([int], Absent), "refused": (bool, Absent), "finish_reason": (str, Absent),
-    "tokens_in_cached": (int, Absent),
+    "tokens_in_cached": (int, Absent), "log_probability": (int, float, Absent),
 }  # fmt: skip
 """Required fields of a record and their types."""
 
@@ -56,11 +57,13 @@ class RecordingPolicy:
         append: Callable[[Sequence[CandidateRecord]], object] | None = None,
         purpose: str | None = None,
         on_tokens: Callable[[int], object] | None = None,
+        reads_log_probability: bool = False,
     ) -> None:
         """Of several records of one candidate the last one counts. `append` receives all new records of a draw at once.
 
         `on_tokens` receives the number of new tokens of the returned candidates, recorded or not. Without an inner
-        policy, a missing candidate raises MissingError.
+        policy, a missing candidate raises MissingError. With `reads_log_probability` a candidate without one is warned
+        of, once.
         """
         self._inner = inner
         self._prompt = prompt
@@ -69,12 +72,14 @@ class RecordingPolicy:
         self._on_tokens = on_tokens or (lambda tokens: None)
         self._marks = {"purpose": purpose} if purpose else {}
         self._known: dict[DrawSite, CandidateRecord] = {_draw_site(record): record for record in records}
-        self._warned = False
+        self._reads_log_probability = reads_log_probability
+        self._warned = set[str]()
         self._drawing: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     def with_prompt(self, prompt: Prompt, sampling: Sampling) -> RecordingPolicy:
         """Return a policy with the same records and inner policy for another prompt: the prompt of final answers."""
         other = copy(self)
+        other._reads_log_probability = False
         other._marks = {"purpose": ANSWER_PURPOSE}
         other._inner = self._inner and self._inner.with_prompt(prompt, sampling)
         other._prompt, other._sampling = prompt, sampling
@@ -102,7 +107,9 @@ class RecordingPolicy:
                 self._record(task, path, key, start, drawn)
         found = [record for i in wanted if (record := self._known.get((task.id, key, i))) is not None]
         self._on_tokens(sum(record["tokens_out"] for record in found))
-        return [self._build_candidate(record, len(path) + 1, task) for record in found]
+        candidates = [build_candidate(record, self._prompt, len(path) + 1, task) for record in found]
+        self._warn_of_missing_log_probability(task, path, candidates)
+        return candidates
 
     def _record(self, task: Task, path: Sequence[Node], key: str, first: int, drawn: Sequence[Candidate]) -> None:
         """Record all candidates of one draw."""
@@ -121,6 +128,7 @@ class RecordingPolicy:
                 **({"refused": True} if candidate.refused else {}),
                 **({"unused_blocks": candidate.step.unused} if candidate.step.unused else {}),
                 **({"finish_reason": candidate.finish_reason} if candidate.finish_reason else {}),
+                **({} if candidate.log_probability is None else {"log_probability": candidate.log_probability}),
                 **self._marks,
             }
             for index, candidate in enumerate(drawn, first)
@@ -132,8 +140,8 @@ class RecordingPolicy:
     def _warn_of_unused_blocks(self, task: Task, path: Sequence[Node], drawn: Sequence[Candidate]) -> None:
         """Log once that a model writes more code blocks than a step runs."""
         unused = next((candidate.step.unused for candidate in drawn if candidate.step.unused), 0)
-        if unused and not self._warned:
-            self._warned = True
+        if unused and "unused_blocks" not in self._warned:
+            self._warned.add("unused_blocks")
             log.warning(
                 "%s, step %d: the model wrote %d further Python blocks, and a step runs one. candidates.jsonl has the "
                 "number of each such step as unused_blocks; this is said once.",
@@ -142,18 +150,19 @@ class RecordingPolicy:
                 unused,
             )
 
-    def _build_candidate(self, record: CandidateRecord, k: int, task: Task) -> Candidate:
-        raw = record["text"]
-        step = self._prompt.parse(raw, k, task)
-        return Candidate(
-            raw,
-            step,
-            record["tokens_in"],
-            record["tokens_out"],
-            refused=record.get("refused", False),
-            finish_reason=record.get("finish_reason"),
-            tokens_in_cached=record.get("tokens_in_cached", 0),
-        )
+    def _warn_of_missing_log_probability(self, task: Task, path: Sequence[Node], drawn: Sequence[Candidate]) -> None:
+        """Log once that candidates lack the log-probability that the search or the reward reads."""
+        if not self._reads_log_probability or "log_probability" in self._warned:
+            return
+        if any(candidate.log_probability is None and not candidate.refused for candidate in drawn):
+            self._warned.add("log_probability")
+            log.warning(
+                "%s, step %d: the policy tells no log-probability of a candidate, which this search or reward reads; "
+                "it goes on without. A server must support `logprobs`, and recorded candidates must hold them; this "
+                "is said once.",
+                task.id,
+                len(path) + 1,
+            )
 
     def _explain_missing(self, task: Task, path: Sequence[Node], key: str, index: int) -> str:
         """Return a message that names the missing candidate and the likely reason, inferred from the records."""
@@ -169,6 +178,21 @@ class RecordingPolicy:
                 "search differ from the recorded run (`prompt`, `benchmark`, `tools`, `search`, `seed`)."
             )
         return f"No recorded candidate {index + 1} for step {len(path) + 1} of task {task.id}; {reason}"
+
+
+def build_candidate(record: CandidateRecord, prompt: Prompt, k: int, task: Task) -> Candidate:
+    """Return the candidate of a record, parsed as step k (one-based)."""
+    raw = record["text"]
+    return Candidate(
+        raw,
+        prompt.parse(raw, k, task),
+        record["tokens_in"],
+        record["tokens_out"],
+        refused=record.get("refused", False),
+        finish_reason=record.get("finish_reason"),
+        tokens_in_cached=record.get("tokens_in_cached", 0),
+        log_probability=record.get("log_probability"),
+    )
 
 
 def compute_candidate_key(messages: Sequence[Message], sampling: Sampling) -> str:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from codetool.interfaces import Policy, Prompt
 from codetool.model_types import Sampling
-from codetool.policies.recorded import CandidateRecord, compute_candidate_key
+from codetool.policies.recorded import CandidateRecord, build_candidate, compute_candidate_key
 from codetool.types import Candidate, Node, Task
 
 DrawKey = tuple[str, str, int, int]
@@ -22,15 +22,26 @@ class SharedDraws:
     """A policy that returns draws of other runs if they equal the draws that it would make."""
 
     def __init__(
-        self, inner: Policy, *, prompt: Prompt, sampling: Sampling, records: Iterable[CandidateRecord]
+        self,
+        inner: Policy,
+        *,
+        prompt: Prompt,
+        sampling: Sampling,
+        records: Iterable[CandidateRecord],
+        reads_log_probability: bool = False,
     ) -> None:
-        """Take the records of complete draws and the inner policy for all other draws."""
+        """Take the records of complete draws and the inner policy for all other draws.
+
+        With `reads_log_probability`, records without one are left out, since this run's own draws may have it.
+        """
         self._inner, self._prompt, self._sampling = inner, prompt, sampling
         self._by_index = bool(getattr(inner, "draws_by_index", False))
         self._draws: dict[DrawKey, dict[int, CandidateRecord]] = {}
         self._places: dict[tuple[str, str, int], CandidateRecord] = {}
         self._prompt_tokens: dict[tuple[str, str], int] = {}
         for record in records:
+            if reads_log_probability and "log_probability" not in record and not record.get("refused"):
+                continue
             asked = record["task_id"], record["key"]
             self._prompt_tokens[asked] = max(record["tokens_in"], self._prompt_tokens.get(asked, 0))
             if "draw" in record:
@@ -60,13 +71,13 @@ class SharedDraws:
         key = compute_candidate_key(self._prompt.messages(task, path, tried), self._sampling)
         draw = self._draws.get((task.id, key, first, n), {})
         if len(draw) == n:
-            return [self._build_candidate(draw[index], task, path) for index in range(first, first + n)]
+            return [self._build(draw[index], task, path) for index in range(first, first + n)]
         if not self._by_index:
             return await self._inner.propose(task, path, n, first=first, seed=seed, tried=tried)
         known = 0
         while known < n and (task.id, key, first + known) in self._places:
             known += 1
-        found = [self._build_candidate(self._places[task.id, key, first + i], task, path) for i in range(known)]
+        found = [self._build(self._places[task.id, key, first + i], task, path) for i in range(known)]
         if known < n:
             found += await self._inner.propose(task, path, n - known, first=first + known, seed=seed, tried=tried)
         counted = [candidate.tokens_in for candidate in found]
@@ -77,15 +88,5 @@ class SharedDraws:
             for place, each in enumerate(found)
         ]
 
-    def _build_candidate(self, record: CandidateRecord, task: Task, path: Sequence[Node]) -> Candidate:
-        raw = record["text"]
-        step = self._prompt.parse(raw, len(path) + 1, task)
-        return Candidate(
-            raw,
-            step,
-            record["tokens_in"],
-            record["tokens_out"],
-            record.get("refused", False),
-            record.get("finish_reason"),
-            record.get("tokens_in_cached", 0),
-        )
+    def _build(self, record: CandidateRecord, task: Task, path: Sequence[Node]) -> Candidate:
+        return build_candidate(record, self._prompt, len(path) + 1, task)

@@ -173,7 +173,7 @@ class Expansion:
     def _make_node(
         self, parent: Node, node_id: str, group: Sequence[Candidate], execution: Execution, latent: float | None
     ) -> Node:
-        step = group[0].step
+        first, step = group[0], group[0].step
         node = Node(
             id=node_id,
             parent=parent,
@@ -184,6 +184,8 @@ class Expansion:
             latent=latent,
             multiplicity=len(group),
             tie=draw_uniform(self._seed, self._task.id, node_id, "tie"),
+            log_probability=first.log_probability,
+            tokens_out=first.tokens_out,
         )
         return replace(node, cumulative=self._reward.cumulative(node.path))
 

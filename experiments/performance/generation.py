@@ -44,7 +44,7 @@ def ours(prompts: int, candidates: int, tokens: int) -> list[float]:
             for i, text in enumerate(texts)
         ]
         for result in [worker.submit(request) for request in requests]:
-            assert [len(written) for written in result.result()] == [tokens] * candidates
+            assert [len(written.tokens) for written in result.result()] == [tokens] * candidates
         seconds.append(time.perf_counter() - began)
     worker.close()
     return seconds

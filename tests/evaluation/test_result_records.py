@@ -1,9 +1,16 @@
 """The lines of `results.jsonl` and `trees.jsonl`."""
 
 import json
+from dataclasses import replace
 
 from codetool.evaluation.error_taxonomy import TaskError
-from codetool.evaluation.result_records import RESULT_SHAPE, build_result_line, build_tree_line, parse_nodes
+from codetool.evaluation.result_records import (
+    RESULT_SHAPE,
+    TREE_SHAPE,
+    build_result_line,
+    build_tree_line,
+    parse_nodes,
+)
 from codetool.runs.record_shape import find_mismatch
 from codetool.types import Execution, Ledger, Node, SearchResult, Step, Task, Tool, ToolAnswer, ToolCall
 
@@ -111,3 +118,16 @@ def test_a_tree_is_read_back_as_it_was_written():
     assert nodes[0] == ROOT
     assert build_tree_line(TASK, SearchResult(nodes[-1], nodes, Ledger())) == line
     assert [node.id for node in nodes[-1].path] == ["1", "1-1"]
+
+
+def test_what_the_policy_told_of_a_step_is_kept_and_may_be_absent():
+    told = replace(FIRST, log_probability=-3.5, tokens_out=12)
+    line = build_tree_line(TASK, SearchResult(told, (ROOT, told, OTHER), Ledger()))
+    assert [(node.get("log_probability"), node.get("tokens_out")) for node in line["nodes"]] == [
+        (-3.5, 12),
+        (None, None),
+    ]
+    assert "log_probability" not in line["nodes"][1] and "tokens_out" not in line["nodes"][1]
+    assert find_mismatch(json.loads(json.dumps(line)), TREE_SHAPE) is None
+    _, first, other = parse_nodes(json.loads(json.dumps(line)))
+    assert (first.log_probability, first.tokens_out, other.log_probability, other.tokens_out) == (-3.5, 12, None, None)

@@ -20,6 +20,7 @@ SENT = {
     "temperature": 0.9,
     "top_p": 0.9,
     "max_tokens": 64,
+    "logprobs": True,
 }
 
 WORDINGS = [
@@ -49,6 +50,8 @@ WORDINGS = [
     ("Extra inputs are not permitted, field: 'seed'", "seed"),
     ("stop sequences are not available for this model", "stop"),
     ("`temperature` is deprecated for this model.", "temperature"),
+    ("This model does not support the 'logprobs' parameter.", "logprobs"),
+    ("Unable to submit request because Logprobs is not supported for this model.", "logprobs"),
     # what is no refusal of one of the fields
     ("messages[0].content: invalid character '\\\\n' in string", None),
     ("Bad request: line one\\nline two", None),
@@ -96,6 +99,22 @@ async def test_the_client_goes_on_without_a_refused_field_and_says_so_once(field
             assert (await ask(client)).texts == ("a",)
     assert [field in body for body in server.requests] == [True, False, False, False]
     assert caplog.text.count(f"refuses `{field}`") == 1
+
+
+def test_logprobs_are_no_field_to_do_without_where_the_answer_is_read_from_them() -> None:
+    error = ServerError(400, "This model does not support the 'logprobs' parameter.", param="logprobs")
+    assert find_refused_field(error, SENT | {"top_logprobs": 5}) is None
+    assert find_refused_field(error, SENT | {"logprob_token_ids": [1, 2]}) is None
+
+
+async def test_an_account_that_may_not_request_logprobs_goes_on_without() -> None:
+    def handler(body: dict[str, Any]) -> Reply:
+        error = {"error": {"message": "You are not allowed to request logprobs from this model."}}
+        return Reply(403, error) if "logprobs" in body else chat("a")
+
+    async with serve_chat(handler) as server:
+        completion = await request_once(server, asked={"logprobs": True})
+    assert (completion.texts, completion.logprobs) == (("a",), (None,))
 
 
 async def test_two_fields_are_refused_one_after_the_other() -> None:

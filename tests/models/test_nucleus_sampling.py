@@ -2,7 +2,7 @@
 
 import torch
 
-from codetool.models.nucleus_sampling import sample_tokens
+from codetool.models.nucleus_sampling import compute_log_probabilities, sample_tokens
 
 LOGITS = torch.tensor([[1.0, 3.0, 2.0, -4.0, 0.5]])
 
@@ -27,6 +27,14 @@ def test_nucleus() -> None:
 def test_a_tiny_nucleus_and_temperature_zero_take_the_most_probable() -> None:
     assert sample_tokens(LOGITS, [[0.0, 0.5, 0.999999]], 1.0, 0.01) == [[1, 1, 1]]
     assert sample_tokens(LOGITS, [[0.9, 0.1]], 0, 1.0) == [[1, 1]]
+
+
+def test_log_probabilities_are_those_of_the_softmax() -> None:
+    logits = torch.cat([LOGITS, LOGITS.flip(-1) * 3])
+    values = compute_log_probabilities(logits, [[1, 3, 1], [0]])
+    expected = logits.log_softmax(-1)
+    torch.testing.assert_close(torch.tensor(values[0]), expected[0, [1, 3, 1]])
+    torch.testing.assert_close(torch.tensor(values[1]), expected[1, [0]])
 
 
 def test_rows_do_not_touch_each_other() -> None:

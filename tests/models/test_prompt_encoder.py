@@ -92,6 +92,25 @@ async def test_a_score_comes_from_tokens_as_from_text(folder: Path) -> None:
     assert ["prompt" in request for request in server.requests] == [False, True]
 
 
+async def test_log_probabilities_come_from_tokens_as_from_text(folder: Path) -> None:
+    def answer(body: dict[str, Any]) -> Reply:
+        tokens = [("a", -0.5), ("b", -0.25)]
+        if "messages" in body:
+            content = [{"token": token, "logprob": value} for token, value in tokens]
+            choice: dict[str, Any] = {"message": {"content": "ab"}, "logprobs": {"content": content}}
+        else:
+            names, values = zip(*tokens, strict=True)
+            top = [{token: value} for token, value in tokens]
+            choice = {"text": "ab", "logprobs": {"tokens": names, "token_logprobs": values, "top_logprobs": top}}
+        return Reply(body={"choices": [{"index": 0, **choice}], "usage": {"prompt_tokens": 9, "completion_tokens": 2}})
+
+    options: dict[str, Any] = {"n": 1, "temperature": 0.5, "top_p": 1.0, "max_tokens": 8, "logprobs": True}
+    async with serve_chat(answer) as server, ChatClient(endpoint(server.url, folder)) as client:
+        completions = [await client.complete(messages, **options) for messages in (PLAIN, HOSTILE)]
+    assert [completion.logprobs for completion in completions] == [((("a", -0.5), ("b", -0.25)),)] * 2
+    assert [request["logprobs"] for request in server.requests] == [True, 1]
+
+
 async def test_an_error_of_the_server_is_told_as_ever(folder: Path) -> None:
     message = "This model's maximum context length is 5 tokens, and the prompt has 9."
     refusal = Reply(400, {"error": {"message": message}})

@@ -10,6 +10,7 @@ from paths import step_after
 
 from codetool.answers.composed import AnswerPrompt
 from codetool.errors import ConfigError
+from codetool.interfaces import LogProbabilityPolicy
 from codetool.model_types import Sampling
 from codetool.policies.endpoint_policy import EndpointPolicyConfig
 from codetool.policies.recorded import RecordingPolicy
@@ -127,6 +128,48 @@ async def test_the_finish_reason_is_recorded_with_the_candidate(task: Task, prom
             )
             [drawn] = await policy.propose(task, (), 1)
     assert drawn.finish_reason == records[0]["finish_reason"] == "length"
+
+
+def with_logprobs(reply: Reply, *values: list[tuple[str, Any]]) -> Reply:
+    for choice, tokens in zip(reply.body["choices"], values, strict=True):
+        choice["logprobs"] = {"content": [{"token": token, "logprob": value} for token, value in tokens]}
+    return reply
+
+
+async def test_log_probabilities_are_requested_and_sent_only_on_request(task: Task, prompt: StepPrompt) -> None:
+    def answer(body: dict[str, Any]) -> Reply:
+        reply = chat("##Step 1: a", "##Step 1: b\n[Step 1 Finished] and more")
+        tokens = [("##Step 1: b\n", -0.25), ("[Step", -1.0), (" 1 Finished]", -1.0), (" and more", -8.0)]
+        return with_logprobs(reply, [("##Step", -0.5), (" 1: a", -1.75)], tokens) if body.get("logprobs") else reply
+
+    async with serve_chat(answer) as server, option(prompt, base_url=server.url).open(NO_SERVERS) as policy:
+        silent = await policy.propose(task, (), 2)
+        assert isinstance(policy, LogProbabilityPolicy)
+        drawn = await policy.with_log_probability().propose(task, (), 2)
+    assert [candidate.log_probability for candidate in silent] == [None, None]
+    assert [candidate.log_probability for candidate in drawn] == [-2.25, -0.25]  # what follows the stop does not count
+    assert [body.get("logprobs") for body in server.requests] == [None, True]
+    assert "top_logprobs" not in server.requests[1]
+
+
+@pytest.mark.parametrize("values", [None, [("a", "nan")], [("a", 0.5)], [("a", None)], [("a", "-inf")], []])
+async def test_a_server_without_log_probabilities_is_noticed_in_one_line(
+    task: Task, prompt: StepPrompt, values: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def answer(body: dict[str, Any]) -> Reply:
+        return chat("##Step 1: a") if values is None else with_logprobs(chat("##Step 1: a"), values)
+
+    async with serve_chat(answer) as server, option(prompt, base_url=server.url).open(NO_SERVERS) as inner:
+        policy = RecordingPolicy(
+            inner.with_log_probability(),
+            prompt=prompt,
+            sampling=Sampling(0.9, 0.95, 64),
+            records=(),
+            reads_log_probability=True,
+        )
+        drawn = [await policy.propose(task, (), 1, first=first) for first in range(3)]
+    assert [candidate.log_probability for [candidate] in drawn] == [None] * 3
+    assert sum("log-probability" in record.message for record in caplog.records) == 1
 
 
 async def test_settings_that_are_null_are_not_sent(task: Task, prompt: StepPrompt) -> None:

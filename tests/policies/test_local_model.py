@@ -23,6 +23,7 @@ from promptly import promptly
 from codetool.errors import MissingError
 from codetool.model_types import Precision, Sampling, Weights
 from codetool.models import smollm2 as weights
+from codetool.models.generation_worker import GenerationRequest
 from codetool.models.kv_slots import KVSlots, Prefix, SlotGroup
 from codetool.models.llama_decoder import LlamaDecoder
 from codetool.models.prefix_cache import PrefixCache
@@ -222,6 +223,27 @@ async def test_draws_do_not_depend_on_who_else_asks(folder: Path) -> None:
     finally:
         model.close()
     assert [c[0].raw for c in reversed(together)] == [c[0].raw for c in alone]
+
+
+async def test_the_log_probability_is_that_of_the_model_whatever_the_sampling_settings(folder: Path) -> None:
+    """Another forward pass over prompt and tokens gives the same sum; siblings that share rows have their own."""
+    model = local(folder, precision="float32")
+    prompt = model.encode([{"role": "user", "content": "rain"}])
+    request = GenerationRequest(prompt, [1, 2, 3], 0.7, 0.9, 9, is_ended=lambda tokens: False)
+    try:
+        written = model._worker.submit(request).result(60)
+        [candidate, *_] = await model.propose(task("rain"), (), 2)
+    finally:
+        model.close()
+    decoder = LlamaDecoder(folder, torch.float32)
+    for generated in written:
+        total = 0.0
+        for place, token in enumerate(generated.tokens):
+            _, logits = decoder.prefill(None, [*request.prompt, *generated.tokens[:place]])
+            total += float(logits.log_softmax(-1)[token])
+        assert generated.log_probability == pytest.approx(total, abs=1e-3)
+    assert len({generated.log_probability for generated in written}) == 3
+    assert candidate.log_probability is not None and -300 < candidate.log_probability < 0
 
 
 async def test_candidates_differ_and_later_ones_continue_the_same_draw(folder: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,20 @@ async def test_a_second_run_draws_nothing_and_gets_the_same(task: Task, prompt: 
     assert await again.propose(task, (), 3) == drawn
     assert [(c.tokens_in, c.tokens_out) for c in drawn] == [(5, 3), (0, 3), (0, 3)]
     assert not more
+
+
+async def test_the_log_probability_is_recorded_where_it_is_known_and_replayed(task: Task, prompt: StepPrompt) -> None:
+    class Telling(Counting):
+        async def propose(self, *arguments: Any, **options: Any) -> Sequence[Candidate]:
+            first, second = await super().propose(*arguments, **options)
+            return [replace(first, log_probability=-1.5), second]
+
+    policy, records = recorded(Telling(), [], prompt)
+    drawn = await policy.propose(task, (), 2)
+    assert [record.get("log_probability", "absent") for record in records] == [-1.5, "absent"]
+    again, _ = recorded(None, json.loads(json.dumps(records)), prompt)
+    assert await again.propose(task, (), 2) == drawn
+    assert [candidate.log_probability for candidate in drawn] == [-1.5, None]
 
 
 async def test_further_code_blocks_are_counted_and_said_once(

@@ -74,3 +74,16 @@ async def test_a_policy_that_draws_by_index_draws_what_is_missing(task: Task, pr
     inner = Drawing(True)
     await drawn_by(SharedDraws(inner, prompt=prompt, sampling=SAMPLING, records=known), prompt, task, (0, 5))
     assert inner.asked == [(2, 3)]
+
+
+async def test_a_draw_without_a_log_probability_is_made_again_where_that_is_read(
+    task: Task, prompt: StepPrompt
+) -> None:
+    _, known = await drawn_by(Drawing(True), prompt, task, (0, 3))
+    told = [{**known[0], "log_probability": -1.0}, *known[1:]]
+    inner = Drawing(True)
+    shared = SharedDraws(inner, prompt=prompt, sampling=SAMPLING, records=told, reads_log_probability=True)
+    [drawn], _ = await drawn_by(shared, prompt, task, (0, 3))
+    assert inner.asked == [(1, 2)]
+    assert [candidate.log_probability for candidate in drawn] == [-1.0, None, None]
+    assert [candidate.tokens_in for candidate in drawn] == [5, 0, 0]

@@ -1,6 +1,7 @@
 """What `expand` promises to every strategy."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from search_world import Sandbox, ScriptedPolicy, TextPRM, budget, call_tool, expansion, fans, jitter, step
@@ -209,6 +210,17 @@ async def test_a_prm_that_sees_observations_judges_after_the_steps_ran():
     async with expansion(lambda path, index: step("ab"[index], f"print({index + 6})"), prm=Seeing()) as tree:
         children = await tree.expand(tree.root, 2)
     assert [node.latent for node in children] == [0.0, 1.0]
+
+
+async def test_a_child_has_the_log_probability_and_the_tokens_of_its_first_candidate():
+    class Telling(ScriptedPolicy):
+        async def propose(self, *arguments, **options):
+            drawn = await super().propose(*arguments, **options)
+            return [replace(each, log_probability=-1.0 - place) for place, each in enumerate(drawn)]
+
+    async with expansion(Telling(lambda path, index: step("aab"[index]))) as tree:
+        children = await tree.expand(tree.root, 3)
+    assert [(node.log_probability, node.tokens_out) for node in children] == [(-1.0, 10), (-3.0, 10)]
 
 
 async def test_the_prm_is_told_the_steps_before():

@@ -17,11 +17,13 @@ from codetool.config.run_config import RunConfig
 from codetool.costs.component_clock import ComponentClock
 from codetool.errors import WriteError
 from codetool.interfaces import (
+    LogProbabilityPolicy,
     ModelServers,
     Policy,
     PolicyOption,
     PrintedAnswer,
     PRMOption,
+    ReadsLogProbability,
 )
 from codetool.model_types import Weights
 from codetool.policies.recorded import ANSWER_PURPOSE, CandidateRecord, RecordingPolicy
@@ -120,11 +122,18 @@ async def _open_components(
         _open_answer_model(config, servers) as summariser,
     ):
         prompt, sampling = config.policy.prompt, config.policy.sampling
+        reads_log_probability = _reads_log_probability(config)
+        if reads_log_probability and isinstance(policy, LogProbabilityPolicy):
+            policy = policy.with_log_probability()
         if prm is not None and (scores := load_recorded_scores(config, tasks)):
             prm = RecordedScores(prm, scores)
         if shared and not _replays(config):
             policy = SharedDraws(
-                policy, prompt=prompt, sampling=sampling, records=load_reused_candidates(shared, tasks)
+                policy,
+                prompt=prompt,
+                sampling=sampling,
+                records=load_reused_candidates(shared, tasks),
+                reads_log_probability=reads_log_probability,
             )
         if config.reuse:  # inside the run's own recorder, so that its journal holds every candidate
             policy = RecordingPolicy(
@@ -132,7 +141,13 @@ async def _open_components(
             )
         known = folder.known_candidates
         recorded = RecordingPolicy(
-            policy, prompt=prompt, sampling=sampling, records=known, append=append, on_tokens=progress.count_work
+            policy,
+            prompt=prompt,
+            sampling=sampling,
+            records=known,
+            append=append,
+            on_tokens=progress.count_work,
+            reads_log_probability=reads_log_probability,
         )
         composer: Policy | None = None
         if not _uses_printed_answer(config) and (_replays(config) or not isinstance(config.answer, PolicyOption)):
@@ -158,6 +173,12 @@ async def _open_answer_model(config: RunConfig, servers: ModelServers) -> AsyncI
 def _uses_printed_answer(config: RunConfig) -> bool:
     """Return whether the final answer is what the path printed, as in stages without the setting."""
     return config.answer is None or isinstance(config.answer, PrintedAnswer)
+
+
+def _reads_log_probability(config: RunConfig) -> bool:
+    """Whether the search or the reward reads the log-probabilities of steps."""
+    parts = (config.search, config.reward)
+    return any(isinstance(part, ReadsLogProbability) and part.reads_log_probability for part in parts)
 
 
 def _replays(config: RunConfig) -> bool:
