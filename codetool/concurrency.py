@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -15,6 +16,9 @@ log = logging.getLogger(__name__)
 
 RESTART_SECONDS = 1.0
 """Pause before a watcher that failed is started again."""
+
+_M_MMAP_THRESHOLD = -3
+"""The option of mallopt(3): size from which a block is mapped by itself."""
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -110,6 +114,16 @@ _current_scope: ContextVar[_LargeDataScope | None] = ContextVar("large_data_scop
 _slots_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
+def _return_large_blocks() -> None:
+    """Have glibc return every freed block of LARGE_BYTES or more to the system at once.
+
+    By default, after it freed one such block, it takes those up to 32 MiB from the heap, where a small block above a
+    freed one keeps its memory from being returned.
+    """
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES)
+
+
 @asynccontextmanager
 async def large_data_scope() -> AsyncIterator[None]:
     """The work that may hold one large value, from reading it to its last use; a scope inside another one joins it."""
@@ -138,7 +152,11 @@ async def admit_large_data() -> None:
     async with scope.lock:
         if scope.slots is not None or scope.has_ended:
             return
-        slots = _slots_by_loop.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(MAX_LARGE_VALUES))
+        loop = asyncio.get_running_loop()
+        if loop not in _slots_by_loop:
+            _slots_by_loop[loop] = asyncio.Semaphore(MAX_LARGE_VALUES)
+            _return_large_blocks()
+        slots = _slots_by_loop[loop]
         await slots.acquire()
         if scope.has_ended:
             slots.release()

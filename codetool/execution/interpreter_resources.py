@@ -137,9 +137,9 @@ class InterpreterResources:
         """Run `code` in a process that the caller holds in the pool, so that it is not evicted meanwhile."""
         async with process.lock:
             self.counts["replayed"] += replay
-            execution = await execute_step(
-                process, code, name, call_tool, self.timeout * (REPLAY_FACTOR if replay else 1)
-            )
+            timeout = self.timeout * (REPLAY_FACTOR if replay else 1)
+            with self.memory.watch_step(process):
+                execution = await execute_step(process, code, name, call_tool, timeout)
             if process.has_replaced_functions and not replay:
                 self._count_replaced_functions()
             return execution

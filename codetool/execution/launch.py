@@ -18,6 +18,7 @@ from codetool.execution.fork_supervisor import ForkSupervisor
 from codetool.execution.forking import fork_process
 from codetool.execution.live_process import LiveProcess
 from codetool.execution.pausable_timer import PausableTimer
+from codetool.execution.process_status import prefer_watch
 from codetool.execution.protocol import Message, ProtocolError
 from codetool.execution.sandbox_handle import SandboxHandle, wait_for_end
 
@@ -48,12 +49,19 @@ class _LayerMissingError(Exception):
 
 
 async def launch(
-    isolation: Literal["required", "best_effort"], *, memory: int, scratch: int, output: int, cpu_seconds: int
+    isolation: Literal["required", "best_effort"],
+    *,
+    memory: int,
+    scratch: int,
+    output: int,
+    cpu_seconds: int,
+    growth_descriptors: Sequence[int] = (),
 ) -> tuple[SandboxHandle, LiveProcess]:
     """Start a sandbox and return its handle and its zygote, the process that all root interpreters are forked from.
 
-    `memory` and `scratch` are bytes per branch, `output` is characters per step. Raises SandboxError if a layer is
-    missing and `isolation` is `required`, or if no sandbox starts at all.
+    `memory` and `scratch` are bytes per branch, `output` is characters per step, `growth_descriptors` those of a
+    `GrowthGuard`. Raises SandboxError if a layer is missing and `isolation` is `required`, or if no sandbox starts at
+    all.
     """
     use = list(LAYERS) if sys.platform == "linux" else []
     missing = {layer: f"needs Linux, this is {sys.platform}" for layer in LAYERS if layer not in use}
@@ -62,7 +70,7 @@ async def launch(
         if missing and isolation == "required":
             raise SandboxError(_describe_missing_layers(missing))
         try:
-            handle, zygote = await _try_launch(use, missing, sizes)
+            handle, zygote = await _try_launch(use, missing, sizes, growth_descriptors)
         except _LayerMissingError as error:
             if error.layer not in use:
                 raise SandboxError(f"the sandbox does not start: {error}") from error
@@ -89,12 +97,12 @@ def _describe_missing_layers(missing: dict[str, str]) -> str:
 
 
 async def _try_launch(
-    use: Sequence[str], missing: dict[str, str], sizes: dict[str, int]
+    use: Sequence[str], missing: dict[str, str], sizes: dict[str, int], growth_descriptors: Sequence[int]
 ) -> tuple[SandboxHandle, LiveProcess]:
     """Start a sandbox with exactly the layers in `use`. Raises _LayerMissingError if one cannot be built."""
     control, line, own_mounts = Channel(), Channel(), "namespaces" in use and "seccomp" in use
     home = tempfile.mkdtemp(prefix="codetool-") if "namespaces" not in use else "/scratch"
-    first = _spawn(control.peer_socket.fileno(), line.peer_socket.fileno(), home)
+    first = _spawn((control.peer_socket.fileno(), line.peer_socket.fileno(), *growth_descriptors), home)
     control.peer_socket.close()
     line.peer_socket.close()
     setup = {"kind": "setup", "use": list(use), "home": home, "hidden": str(Path(__file__).parents[1]), **sizes}
@@ -122,6 +130,7 @@ async def _try_launch(
         if isinstance(error, (ClosedError, ProtocolError, TimeoutError)):
             raise SandboxError(f"the sandbox's first process ended before it was ready: {error}") from error
         raise
+    prefer_watch(first.pid)
     supervisor = ForkSupervisor(listener[0]) if listener else None
     report = _describe_layers(missing, ready, hello, sizes, own_mounts)
     handle = SandboxHandle(first, control, init or first.pid, sizes["output"], report, supervisor, own_mounts)
@@ -141,12 +150,12 @@ async def _require_own_mounts(zygote: LiveProcess) -> None:
         raise _LayerMissingError("namespaces", f"no mount namespace for each branch: {error}") from error
 
 
-def _spawn(control: int, line: int, home: str) -> subprocess.Popen[bytes]:
-    """Start an interpreter in its own session, with a clean environment and no open files but two sockets."""
+def _spawn(descriptors: Sequence[int], home: str) -> subprocess.Popen[bytes]:
+    """Start an interpreter in its own session, with a clean environment and no open files but `descriptors`."""
     project = str(Path(__file__).parents[2])
     code = (
         f"import sys; sys.path.insert(0, {project!r}); from codetool.execution.inside.pid1 import main; "
-        f"sys.path.remove({project!r}); main({control}, {line})"
+        f"sys.path.remove({project!r}); main{(*descriptors,)}"
     )
     # No thread pools, which a fork would lose, and no address space reserved for each thread's malloc.
     single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "MALLOC_ARENA_MAX"), "1")
@@ -154,7 +163,7 @@ def _spawn(control: int, line: int, home: str) -> subprocess.Popen[bytes]:
     environment = {"PYTHONHASHSEED": "0", "LANG": "C.UTF-8", "HOME": home, "TMPDIR": home, **single, **linker}
     return subprocess.Popen(
         [sys.executable, "-s", "-P", "-c", code],
-        pass_fds=(control, line),
+        pass_fds=descriptors,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from codetool.execution.channel import Channel
 from codetool.execution.interruption import Interruption
 from codetool.execution.kept_calls import StoredCall
+from codetool.execution.managed_process import Suspension
 from codetool.execution.pausable_timer import PausableTimer
 from codetool.execution.protocol import Message, ProtocolError
 from codetool.execution.sandbox_handle import SandboxHandle
@@ -58,6 +59,8 @@ class LiveProcess:
     """Number of operations it was ever used for."""
     protected: bool = False
     """Whether it may not be killed to free memory, because its step is run again after it was once."""
+    suspension: Suspension | None = None
+    """How long its running step was suspended so far, None if it runs none."""
     has_replaced_functions: bool = False
     """Whether its code replaced functions that run steps, by its own report after its last step."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -85,6 +88,11 @@ class LiveProcess:
         self.channel.close()
         self.handle.unregister(self)
         self._release_folder()
+
+    def resume(self) -> None:
+        """Let the process go on if it is suspended."""
+        if self.alive:
+            send_signal(self.pidfd, self.pid, getattr(signal, "SIGCONT", 0))
 
     def _release_folder(self) -> None:
         self.folder_users -= 1

@@ -10,6 +10,14 @@ from typing import Protocol
 from codetool.execution.interruption import Interruption
 
 
+class Suspension(Protocol):
+    """Tells how long a running step was suspended because it had to wait for memory."""
+
+    def measure_seconds(self) -> float:
+        """Seconds for which it was suspended so far."""
+        ...
+
+
 class ManagedProcess(Protocol):
     """A process that may be counted, evicted and killed."""
 
@@ -25,6 +33,18 @@ class ManagedProcess(Protocol):
     """Device number of its scratch folder where that is a mount of its own, else 0."""
     protected: bool
     """Whether it may not be killed to free memory, because its step is run again after it was once."""
+
+    suspension: Suspension | None
+    """How long its running step was suspended so far, None if it runs none."""
+
+    @property
+    def parent(self) -> ManagedProcess | None:
+        """The process that it was forked from, None for the zygote."""
+        ...
+
+    def resume(self) -> None:
+        """Let it go on if it is suspended."""
+        ...
 
     def kill(self, reason: Interruption | None = None) -> None:
         """End the process at once. A second call does nothing.

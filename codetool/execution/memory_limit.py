@@ -5,6 +5,9 @@ scratch files, which lie in memory, are read ten times a second, which is cheap 
 with its parent; only if that sum exceeds the limit are the largest processes measured exactly. Then idle processes are
 evicted first, as they can be rebuilt. If that does not suffice, the largest running process is killed. Its step is not
 to blame: it is run again when there is room for all that it may allocate, and is not killed for memory a second time.
+
+Between two looks, for which the host may wait seconds on a busy machine, the sandbox's root process watches what the
+running steps allocate, and suspends them when that is more than was left at the last look (`growth_guard`).
 """
 
 from __future__ import annotations
@@ -15,12 +18,13 @@ import logging
 import math
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
+from codetool.execution.growth_guard import GrowthGuard
 from codetool.execution.inside.kernel import syscall
 from codetool.execution.interruption import Interruption
 from codetool.execution.managed_process import ManagedProcess
@@ -37,6 +41,8 @@ RUNNING_VALID_SECONDS, IDLE_VALID_SECONDS = 0.5, 5.0
 _PROCESS_MRELEASE = 448
 """Number of the system call that frees the memory of a process that is being killed."""
 MIB = 2**20
+SPARE_SHARE = 1 / 16
+"""Share of the limit that is freed, if idle processes hold as much, when steps were suspended at the limit."""
 DEFAULT_SHARE = 0.5
 """Share of the machine's memory that all processes together may use if no limit is set."""
 
@@ -49,13 +55,18 @@ class _Figure:
     """Number of operations of an idle process when `cheap` was measured, -1 while it runs."""
     scratch: int = 0
     """Memory of the files of its scratch folder, where that is a mount of its own."""
-    cheap: int = 0
-    """Anonymous memory with all that is shared, and `scratch`."""
+    anonymous: int = 0
+    """Anonymous memory with all that is shared."""
     exact: int | None = None
     """Memory with its share of what is shared, and `scratch`; None if it is unknown."""
     cheap_then: int = 0
     """`cheap` when `exact` was measured, at the time `measured`."""
     measured: float = -math.inf
+
+    @property
+    def cheap(self) -> int:
+        """Anonymous memory with all that is shared, and `scratch`."""
+        return self.anonymous + self.scratch
 
     def estimate(self, running: bool) -> int:
         """The exact figure with the growth since, while it is new enough, else the cheap one."""
@@ -75,8 +86,16 @@ class _Figure:
 class MemoryLimit:
     """Watches the memory of all processes that `list_processes` returns, in the order of their last use."""
 
-    def __init__(self, limit: int, memory: int, list_processes: Callable[[], Iterable[ManagedProcess]]) -> None:
+    def __init__(
+        self,
+        limit: int,
+        memory: int,
+        list_processes: Callable[[], Iterable[ManagedProcess]],
+        guard: GrowthGuard | None = None,
+    ) -> None:
         """`limit` is bytes of all processes together, `memory` is what one of them may allocate."""
+        self._guard = guard or GrowthGuard()
+        self._guard.publish(limit, {})
         self.limit, self.stopped, self.evicted = limit, 0, 0
         self._memory, self._list_processes = memory, list_processes
         self._figures: WeakKeyDictionary[ManagedProcess, _Figure] = WeakKeyDictionary()
@@ -101,22 +120,46 @@ class MemoryLimit:
         finally:
             self._reserved -= 1
 
-    def enforce(self) -> int:
-        """Evict idle processes, then kill the largest running ones, until the limit is kept; returns the bytes used."""
+    @contextmanager
+    def watch_step(self, process: ManagedProcess) -> Iterator[None]:
+        """Suspend the step that a process runs when all steps have allocated what is left, until there is room."""
+        with self._guard.watch(process, self._find_base(process)):
+            yield
+
+    def relieve(self) -> None:
+        """Make room for the steps that were suspended, and resume those that are not killed."""
+        try:
+            self.enforce(spare=int(SPARE_SHARE * self.limit))
+        finally:
+            self._guard.resume(self._list_processes())
+
+    def enforce(self, spare: int = 0) -> int:
+        """Evict idle processes, then kill the largest running ones, until the limit is kept; returns the bytes used.
+
+        Idle processes are evicted until `spare` bytes are left.
+        """
         usage = self._measure()
-        excess = self._find_excess(usage, self.limit)
-        used = self.limit + excess
-        if excess <= 0:
-            return used
+        excess = self._find_excess(usage, self.limit - spare)
+        used = self.limit - spare + excess
         excess -= self._evict(usage, excess)
         running = [process for process in usage if process.alive and process.active_operations]
         running.sort(key=lambda process: (process.protected, -usage[process]))
         for process in running:
-            if excess <= 0 or process.protected:
+            if excess <= spare or process.protected:
                 break
             excess -= usage[process]
             self._stop(process, usage[process])
+        self._guard.publish(spare - excess, {process: self._figures[process].anonymous for process in running})
         return used
+
+    def _find_base(self, process: ManagedProcess) -> int:
+        """Bytes of a process that are counted already: by its last measurement, else what it shares with its parent."""
+        while process not in self._figures and process.parent is not None:
+            process = process.parent
+        figure = self._figures.setdefault(process, _Figure())
+        if not figure.anonymous:
+            figure.anonymous = measure_memory(process.pid)  # the zygote, which allocates nothing later
+        return figure.anonymous
 
     def _make_room(self) -> bool:
         """Evict idle processes until one more process has room; whether it has."""
@@ -134,7 +177,7 @@ class MemoryLimit:
             figure = self._figures.setdefault(process, _Figure())
             if process.active_operations or figure.operations != process.total_operations:
                 figure.scratch = measure_scratch(process.pid) if process.scratch_device else 0
-                figure.cheap = measure_memory(process.pid) + figure.scratch
+                figure.anonymous = measure_memory(process.pid)
                 figure.operations = -1 if process.active_operations else process.total_operations
             usage[process] = figure.estimate(bool(process.active_operations))
         return usage
@@ -174,6 +217,7 @@ class MemoryLimit:
                 size // MIB,
             )
         self.stopped += 1
+        self._guard.forget(process)
         _kill_and_release(process, "memory")
 
 

@@ -17,7 +17,12 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Literal
 
-from codetool.execution.inside.limits import list_parents, measure_cpu_seconds, read_stat_fields
+from codetool.execution.inside.limits import (
+    list_parents,
+    measure_cpu_seconds,
+    parse_anonymous_memory,
+    read_stat_fields,
+)
 from codetool.execution.inside.mounts import SCRATCH
 
 EndCause = Literal["running", "own", "outside", "unknown"]
@@ -35,7 +40,6 @@ _GET_INFO, _INFO_EXIT = 0xC040FF0B, 1 << 3
 _PIDFD_INFO = struct.Struct("=QQ11Ii")
 """Mask, cgroup, eleven ids, exit status: version 0 of the kernel's `struct pidfd_info`."""
 _CPU_CLOCK = 2
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _NANOSECONDS = 1e9
 
 OWN_SIGNALS = frozenset(
@@ -85,10 +89,9 @@ def find_child(process: int, known: Collection[int]) -> int | None:
 def measure_memory(process: int) -> int:
     """Bytes of anonymous memory of a process, including what it shares with other forks; 0 if it has ended."""
     try:
-        _, resident, shared, *_ = Path(f"/proc/{process}/statm").read_bytes().split()
+        return parse_anonymous_memory(Path(f"/proc/{process}/statm").read_bytes())
     except (OSError, ValueError):
         return 0
-    return (int(resident) - int(shared)) * PAGE_BYTES
 
 
 def measure_exact_memory(process: int) -> int | None:
@@ -132,6 +135,12 @@ def _yield_to_host(process: int) -> None:
     """Give a branch's session less CPU time than the host's: one host beside hundreds of branches must not starve."""
     with contextlib.suppress(OSError):  # no autogroups, or an ordinary user's changes are too frequent for the kernel
         Path(f"/proc/{process}/autogroup").write_bytes(b"%d" % BRANCH_NICENESS)
+
+
+def prefer_watch(process: int) -> None:
+    """Give the session of the process that watches the branches' memory the largest share of the cores, if allowed."""
+    with contextlib.suppress(OSError):  # only root may; for others, it uses far less than an equal share
+        Path(f"/proc/{process}/autogroup").write_bytes(b"-20")
 
 
 def count_oom_kills() -> int:

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 from codetool.errors import SandboxError
 from codetool.execution.fork_supervisor import MAX_THREADS
+from codetool.execution.managed_process import Suspension
 from codetool.execution.pausable_timer import MAX_GAP, PausableTimer
 from codetool.execution.process_status import is_runnable, read_core_waits, read_cpu_seconds
 
@@ -33,12 +34,17 @@ class OverloadedError(SandboxError):
 class ProcessTimer(PausableTimer):
     """A timer of one process's own time that starts when it is created. `elapsed` remains wall time."""
 
-    def __init__(self, limit: float, process: int) -> None:
-        """`limit` in seconds of the own time of `process`, the host's process id."""
+    def __init__(self, limit: float, process: int, suspension: Suspension | None = None) -> None:
+        """`limit` in seconds of the own time of `process`, the host's process id.
+
+        The time of its `suspension` does not count.
+        """
         super().__init__(limit)
         self._process = process
         self._first_cpu = self._last_cpu = read_cpu_seconds(process)
         self._sampled = time.monotonic()
+        self._suspension = suspension
+        self._suspended = self._measure_suspended()
         self._waits: dict[str, float] = {}
         self._idle = 0.0
         self._unsettled = self._unsettled_cpu = 0.0
@@ -93,6 +99,7 @@ class ProcessTimer(PausableTimer):
         with super().paused():
             yield
         self._sampled, self._last_cpu = time.monotonic(), read_cpu_seconds(self._process) or self._last_cpu
+        self._suspended = self._measure_suspended()
 
     def _plan_sample(self) -> float:
         """Seconds until the next sample: none of the threads that may run at once can exceed the limit much before."""
@@ -122,12 +129,16 @@ class ProcessTimer(PausableTimer):
         """
         waits = read_core_waits(self._process)
         waited = sum(max(0.0, seconds - self._waits.get(thread, 0.0)) for thread, seconds in waits.items())
-        idle = self._unsettled - self._unsettled_cpu - waited
+        suspended = self._measure_suspended()
+        idle = self._unsettled - self._unsettled_cpu - waited - (suspended - self._suspended)
         if idle <= 0 or not is_runnable(self._process):
-            self._waits = waits
+            self._waits, self._suspended = waits, suspended
             self._settle(idle)
         elif has_run:
             self._least_idle = max(0.0, idle - passed)
+
+    def _measure_suspended(self) -> float:
+        return self._suspension.measure_seconds() if self._suspension else 0.0
 
     def _settle(self, idle: float) -> None:
         self._idle += max(0.0, idle)

@@ -25,6 +25,7 @@ from pydantic.dataclasses import dataclass
 
 from codetool.concurrency import keep_running
 from codetool.errors import ConfigError, SandboxError
+from codetool.execution.growth_guard import GrowthGuard
 from codetool.execution.interpreter import SandboxInterpreter
 from codetool.execution.interpreter_resources import InterpreterResources
 from codetool.execution.launch import MIB, launch
@@ -82,7 +83,7 @@ class SandboxConfig:
             logger.warning(
                 "executor.max_live_processes=%d is lowered to %d: %s", self.max_live_processes, capacity, reason
             )
-        pool = ProcessPool(capacity)
+        pool, guard = ProcessPool(capacity), GrowthGuard.open(capacity)
 
         async def start() -> LiveProcess:
             handle, zygote = await launch(
@@ -91,22 +92,25 @@ class SandboxConfig:
                 scratch=self.scratch_mib * MIB,
                 output=self.max_output_chars,
                 cpu_seconds=60 + 20 * math.ceil(self.timeout),
+                growth_descriptors=guard.descriptors,
             )
             handle.on_end = pool.remove
             return zygote
 
-        memory = MemoryLimit(self._choose_total_memory() * MIB, self._branch_memory * MIB, pool.processes)
+        memory = MemoryLimit(self._choose_total_memory() * MIB, self._branch_memory * MIB, pool.processes, guard)
         resources = InterpreterResources(pool, await start(), self.timeout, memory, start)
         sandbox = Sandbox(resources)
         watchers = [
             asyncio.ensure_future(keep_running("The audit of idle interpreters", sandbox.audit)),
             asyncio.ensure_future(keep_running("The watch over executor.total_memory", memory.watch)),
         ]
+        guard.listen(memory.relieve)
         try:
             yield sandbox
         finally:
             for watcher in watchers:
                 watcher.cancel()
+            guard.close()
             await asyncio.shield(asyncio.ensure_future(resources.close()))
 
     @property

@@ -38,7 +38,7 @@ async def execute_step(process: LiveProcess, code: str, name: str, call_tool: Ca
     `timeout` is seconds of the process's own time. Raises InterruptedStepError if the process was ended by
     something that is not the step's doing, and OverloadedError.
     """
-    timer = ProcessTimer(timeout, process.pid)
+    timer = ProcessTimer(timeout, process.pid, process.suspension)
     calls: list[ToolAnswer] = []
     try:
         with yield_to_host_later(process.pid):
@@ -111,7 +111,7 @@ async def _request_partial_output(process: LiveProcess) -> tuple[str, str]:
     if not process.alive:
         return "", ""
     send_signal(process.pidfd, process.pid, getattr(signal, "SIGUSR1", signal.SIGTERM))
-    timer = ProcessTimer(PARTIAL_OUTPUT_SECONDS, process.pid)
+    timer = ProcessTimer(PARTIAL_OUTPUT_SECONDS, process.pid, process.suspension)
     with contextlib.suppress(TimeoutError, ClosedError, ProtocolError):
         return _parse_output(process, await process.receive(timer, "output"), "text")
     return "", ""

@@ -5,7 +5,7 @@ import pytest
 from codetool.execution.inside.seccomp import FORK_FLAGS, THREAD_FLAGS, Program, build_listener_program, build_program
 
 KILL, NOTIFY, ALLOW, EPERM, ENOSYS = 0x80000000, 0x7FC00000, 0x7FFF0000, 0x50001, 0x50026
-SUCCEED, ECHILD = 0x50000, 0x5000A
+SUCCEED, ECHILD, EINVAL = 0x50000, 0x5000A, 0x50016
 ARCHITECTURE = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 CALLS = {
     "openat": (257, 56),
@@ -13,6 +13,7 @@ CALLS = {
     "clone3": (435, 435),
     "fcntl": (72, 25),
     "mmap": (9, 222),
+    "madvise": (28, 233),
     "socket": (41, 198),
     "kill": (62, 129),
     "execve": (59, 221),
@@ -91,6 +92,11 @@ def execute(code: Program, words: list[int]) -> int:
         ("mmap", (0, 1, 3, 0x22), ALLOW),
         ("mmap", (0, 1, 3, 0x21), EPERM),
         ("mmap", (0, 1, 3, 0x03), EPERM),
+        ("mmap", (0, 1, 3, 0x8022), EPERM),
+        ("madvise", (0, 4096, 4), ALLOW),
+        ("madvise", (0, 4096, 14), ALLOW),
+        ("madvise", (0, 4096, 22), EINVAL),
+        ("madvise", (0, 4096, 23), EINVAL),
         ("prctl", (15,), ALLOW),
         ("prctl", (22,), EPERM),
         ("prlimit64", (0,), ALLOW),

@@ -1,6 +1,7 @@
 """`executor.total_memory` bounds all live branches together, and costs no step its verdict."""
 
 import asyncio
+import time
 
 import psutil
 import pytest
@@ -51,6 +52,20 @@ async def run_six_steps() -> int:
         assert len(tool.asked) == 6, "no tool is called twice"
         assert sandbox.counts["interrupted:memory"] >= 1
     return highest
+
+
+async def test_growing_steps_are_suspended_while_the_host_gets_no_core() -> None:
+    """They are held at the limit and not charged for it, and go on when the host runs again."""
+    async with settings(memory_mib=100, total_memory=260, timeout=0.8).open() as sandbox:
+        root = await sandbox.start(TASK, Tool())
+        branches = [await root.branch() for _ in range(6)]
+        steps = asyncio.gather(*(branch.run(USE.format(mib=80, seconds=0)) for branch in branches))
+        await asyncio.sleep(0.01)
+        time.sleep(1.2)  # blocks the host
+        assert 150 < measure_total(sandbox) < 260 + 80
+        for execution in await steps:
+            assert (execution.status, execution.observation) == ("ok", "80\n"), execution
+        assert sandbox.counts["interrupted:memory"] >= 1
 
 
 async def test_idle_branches_are_closed_before_a_step_is_stopped() -> None:
@@ -110,18 +125,12 @@ async def test_files_in_scratch_folders_count() -> None:
 
 @pytest.mark.slow
 async def test_greedy_branches_leave_the_host_its_memory() -> None:
-    """The best of three measurements: on a loaded machine the host may look too late."""
-    measured = [await run_greedy_branches()]
-    while measured[-1] >= 1280 + 500 and len(measured) < 3:
-        measured.append(await run_greedy_branches())
-    assert min(measured) < 1280 + 500
+    """32 branches of 200 MB each, of which five have room at once. What killed processes still hold counts too."""
+    assert await run_greedy_branches() < 1280 + 500
 
 
 async def run_greedy_branches() -> int:
-    """Run 32 branches of 200 MB each, of which five have room at once; returns the highest use of all in MiB.
-
-    What killed processes still hold counts too.
-    """
+    """Run the branches; returns the highest use of all in MiB."""
     async with settings(memory_mib=220, total_memory=1280, timeout=20).open() as sandbox:
         root = await sandbox.start(TASK, Tool())
         branches = [await root.branch() for _ in range(32)]

@@ -11,6 +11,7 @@ from pathlib import Path
 MAX_OPEN_FILES = 128
 """Maximum number of open files of one process."""
 _FAMILY = re.compile(rb"^Tgid:\s*(\d+)$.*^PPid:\s*(\d+)$", re.MULTILINE | re.DOTALL)
+PAGE_BYTES = resource.getpagesize()
 CPU_GRACE_SECONDS = 10
 """CPU seconds between the limit's own signal (SIGXCPU), which tells it from a kill from outside, and SIGKILL."""
 
@@ -32,9 +33,15 @@ def apply(*, address_space: int = -1, file_size: int = -1, cpu_seconds: int = -1
 def measure_address_space() -> int:
     """Bytes of address space in use; 4 GiB if the system does not report it."""
     try:
-        return int(Path("/proc/self/statm").read_bytes().split()[0]) * resource.getpagesize()
+        return int(Path("/proc/self/statm").read_bytes().split()[0]) * PAGE_BYTES
     except OSError:
         return 4 * 2**30
+
+
+def parse_anonymous_memory(statm: bytes) -> int:
+    """Bytes of anonymous memory of a process by its file `statm`. Raises ValueError if that is empty."""
+    _, resident, shared, *_ = statm.split()
+    return (int(resident) - int(shared)) * PAGE_BYTES
 
 
 def list_parents() -> dict[int, int]:

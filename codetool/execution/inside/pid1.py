@@ -1,5 +1,7 @@
 """The first processes of the sandbox: one enters the namespaces; its child, pid 1 there, manages the sandbox.
 
+The first one then watches the memory that running steps allocate (`growth_watch`), by the host's process numbers.
+
 Pid 1 is trusted and runs no generated code. It mounts or makes scratch folders, reaps zombies, and ends when the host
 closes the control socket or dies; the kernel then kills every process of the pid namespace. Without that namespace it
 adopts all orphans and kills them itself.
@@ -34,6 +36,7 @@ from pathlib import Path
 import requests  # noqa: F401
 
 from codetool.execution.inside import limits, mounts, namespaces, removal, worker
+from codetool.execution.inside.growth_watch import watch_growth
 from codetool.execution.inside.kernel import (
     PR_SET_CHILD_SUBREAPER,
     PR_SET_DUMPABLE,
@@ -48,11 +51,15 @@ MAX_ENTRIES = 4096
 """Maximum number of files and folders in one scratch folder."""
 
 
-def main(control_descriptor: int, zygote_descriptor: int) -> None:
-    """Build the sandbox with two inherited sockets to the host: one of pid 1 and one of the zygote."""
+def main(control_descriptor: int, zygote_descriptor: int, *growth_descriptors: int) -> None:
+    """Build the sandbox with two inherited sockets to the host: one of pid 1 and one of the zygote.
+
+    `growth_descriptors` are those of `watch_growth`, none if no memory is to be watched.
+    """
     control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=control_descriptor)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=zygote_descriptor)
     request, _ = receive(control)
+    watched = (*growth_descriptors, os.open("/proc", os.O_RDONLY | os.O_CLOEXEC)) if growth_descriptors else ()
     try:
         setup, user, namespace = _apply_setup(request)
     except LayerError as error:
@@ -62,8 +69,14 @@ def main(control_descriptor: int, zygote_descriptor: int) -> None:
     if child:
         control.close()
         connection.close()
+        if watched:
+            with contextlib.suppress(Exception):  # whatever it is, the host itself measures too
+                watch_growth(child, *watched)
         os.waitpid(child, 0)
         return
+    for descriptor in watched:
+        os.close(descriptor)
+    os.setsid()  # leaves its parent, which must never wait for a core, a session of its own
     _become_init("namespaces" in setup.use)
     if os.fork() == 0:
         control.close()

@@ -2,6 +2,7 @@
 
 - A plain fork, a new thread or a new mount namespace is referred to the host (`fork_supervisor.py`), which decides.
 - Some calls are filtered by their arguments: only private mappings, only harmless `fcntl` commands.
+- Memory can only be filled by touching it: one call that fills it goes on while its process is suspended.
 - What would tell a process about others is refused: the ends of its branches, their CPU clocks, their process ids.
 - Locks of files succeed without effect: a process conflicts with no other about its own files, and locks of the
   libraries' files, which all branches see, would pass on messages.
@@ -46,7 +47,8 @@ _SIGNALS = tuple(number for number in range(1, 65) if number != _SIGCHLD)
 """The signals that may be handled. The end of a branch must stay ignored: its exit status would tell about it."""
 _IOCTL = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # is it a terminal, its size, bytes waiting, non-block, exec
 _PRCTL = (15, 16)  # the thread's name
-_MAP_TYPE, _MAP_PRIVATE = 0x0F, 0x02
+_MAP_TYPE, _MAP_PRIVATE, _MAP_POPULATE = 0x0F, 0x02, 0x8000
+_MEMORY_ADVICE = (*range(5), *range(8, 12), *range(14, 22))  # not to fill memory, which no signal but SIGKILL stops
 
 Program = list[tuple[int, int, int, int]]
 """Instructions: code, jump if true, jump if false, constant."""
@@ -137,7 +139,8 @@ def _list_rules(*, own_mounts: bool) -> dict[str, Program]:
         "ioctl": _match_argument(1, _IOCTL),
         "prctl": _match_argument(0, _PRCTL),
         "prlimit64": _match_argument(0, (0,)),
-        "mmap": _match_argument(3, (_MAP_PRIVATE,), mask=_MAP_TYPE),
+        "mmap": _match_argument(3, (_MAP_PRIVATE,), mask=_MAP_TYPE | _MAP_POPULATE),
+        "madvise": _match_argument(2, _MEMORY_ADVICE, refuse=errno.EINVAL),
     }
 
 

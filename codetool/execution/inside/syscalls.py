@@ -85,10 +85,9 @@ MEMORY: SyscallTable = {
     "munmap": (11, 215),
     "mremap": (25, 216),
     "brk": (12, 214),
-    "madvise": (28, 233),
     "msync": (26, 227),
 }
-"""The process's own memory. `mmap` is ruled apart."""
+"""The process's own memory. `mmap` and `madvise` are ruled apart."""
 
 WAITING: SyscallTable = {
     "pipe": (22, None),
@@ -196,6 +195,7 @@ LANDLOCK: SyscallTable = {
 
 RULED: SyscallTable = {
     "clone": (56, 220),
+    "madvise": (28, 233),
     "mmap": (9, 222),
     "ioctl": (16, 29),
     "prctl": (157, 167),
