@@ -6,7 +6,9 @@ which runs the command of rank 0 again. Every process runs the whole stage; only
 
 from __future__ import annotations
 
+import logging
 import os
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,44 +19,107 @@ from typing import Any
 import pytorch_lightning as lightning
 import torch
 from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from rich.console import Console
 
-from codetool.errors import CodeToolError, ConfigError
+from codetool.errors import ConfigError
+from codetool.training.failed_process import (
+    FAILURE_FILE,
+    FAILURE_VARIABLE,
+    LostProcessError,
+    describe_exit,
+    describe_failure,
+)
+
+log = logging.getLogger(__name__)
 
 END_TIMEOUT = 10.0
 """Seconds that the processes which Lightning's launcher started have to end by themselves after the training."""
+FAILURE_TIMEOUT = 5.0
+"""Seconds in which a failure of another process must be seen: its record, and by the calls that wait for it."""
+POLL_SECONDS = 0.2
 
 
-def launch(trainer: lightning.Trainer, function: Callable[[], None]) -> None:
+def launch(trainer: lightning.Trainer, function: Callable[[], None], folder: Path | None = None) -> None:
     """Call a function in every process of the training, after Lightning's launcher has started those of this machine.
 
-    Raises LostProcessError if the connection to another process breaks.
+    `folder` is the run folder in rank 0. Raises LostProcessError if another process fails.
     """
     launcher: Any = trainer.strategy.launcher
     if trainer.world_size == 1 or launcher is None:
         function()
         return
+    processes = StartedProcesses(folder / FAILURE_FILE if folder else None, trainer.global_rank + 1)
     with _restore_environment():
+        if folder and not get_cluster_environment(trainer).creates_processes_externally:
+            os.environ[FAILURE_VARIABLE] = str((folder / FAILURE_FILE).resolve())
+
+        def call() -> None:
+            processes.take(launcher.procs)
+            function()
+
         try:
-            launcher.launch(function, trainer=trainer)
+            launcher.launch(call, trainer=trainer)
         except RuntimeError as error:
             if not _is_lost_connection(error):
                 raise
-            raise LostProcessError() from error
+            raise LostProcessError(processes.find_failure()) from error
         finally:
-            started = list(launcher.procs)
-            launcher.procs.clear()  # so that Lightning does not end this process too when one of them ends
-            _end_processes(started)
+            processes.end()
 
 
-class LostProcessError(CodeToolError):
-    """Another process of the training has ended before its time."""
+class StartedProcesses:
+    """The processes that Lightning's launcher has started beside the first one of this machine."""
 
-    def __init__(self) -> None:
-        """Build the message."""
-        super().__init__(
-            "Another process of the training has ended; what it said is in its output. The same command continues from "
-            "the last checkpoint."
-        )
+    def __init__(self, record: Path | None, first_rank: int) -> None:
+        """`record` is the file in which a failing process says why, None if unknown; `first_rank` is the lowest."""
+        self._record, self._first_rank = record, first_rank
+        self._started: list[subprocess.Popen[bytes]] = []
+        self._over = threading.Event()
+
+    def take(self, started: list[subprocess.Popen[bytes]]) -> None:
+        """Take the processes from Lightning's observer, which would kill this one too without a word; watch them."""
+        self._started = list(started)
+        started.clear()
+        if self._started:
+            threading.Thread(target=self._watch, daemon=True).start()
+
+    def find_failure(self) -> str | None:
+        """Wait for a process to fail; return which one and why, or None if that is not to be seen."""
+        deadline = time.monotonic() + FAILURE_TIMEOUT
+        while (failure := self._describe_failure()) is None and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+        return failure
+
+    def end(self) -> None:
+        """Wait for the processes to end, and kill those that do not."""
+        self._over.set()
+        deadline = time.monotonic() + END_TIMEOUT
+        while any(process.poll() is None for process in self._started) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self._kill()
+
+    def _describe_failure(self) -> str | None:
+        if self._record and (failure := describe_failure(self._record)) is not None:
+            return failure
+        codes = [(rank, process.poll()) for rank, process in enumerate(self._started, self._first_rank)]
+        return next((describe_exit(rank, code) for rank, code in codes if code), None)
+
+    def _watch(self) -> None:
+        """End this process, whatever it waits for, if another one fails and this one does not notice."""
+        while not any(process.poll() for process in self._started):
+            if self._over.wait(POLL_SECONDS):
+                return
+        if self._over.wait(FAILURE_TIMEOUT):
+            return
+        log.error("error: %s", LostProcessError(self._describe_failure()))
+        self._kill()
+        Console(stderr=True).show_cursor()  # which a progress bar hides
+        os._exit(LostProcessError.exit_code)
+
+    def _kill(self) -> None:
+        for process in self._started:
+            process.kill()
+            process.wait()
 
 
 def _is_lost_connection(error: RuntimeError) -> bool:
@@ -129,13 +194,3 @@ def _restore_environment() -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(previous)
-
-
-def _end_processes(started: list[Any]) -> None:
-    """Wait for processes to end, and kill those that do not."""
-    deadline = time.monotonic() + END_TIMEOUT
-    while any(process.poll() is None for process in started) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    for process in started:
-        process.kill()
-        process.wait()

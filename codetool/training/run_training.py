@@ -12,6 +12,7 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from codetool.runs.write_errors import explain_write_errors
 from codetool.training import processes
 from codetool.training.checkpoint_files import LAST, count_updates, set_damaged_checkpoint_aside
+from codetool.training.failed_process import FAILURE_FILE, LostProcessError, write_failure
 from codetool.training.fit import fit
 from codetool.training.module import DivergedError, MetricsFunction
 from codetool.training.train_job import TrainJob
@@ -36,6 +37,7 @@ def run_training(
     for name in (LOSSES, VALIDATIONS):
         keep_latest_records(job.folder / name)
     require_losses(job.folder, count_updates(job.checkpoints / LAST))
+    (job.folder / FAILURE_FILE).unlink(missing_ok=True)  # of a training that this one continues
 
     def train() -> None:
         try:
@@ -44,7 +46,7 @@ def run_training(
         finally:
             processes.leave_processes()
 
-    processes.launch(build_trainer(job.trainer), train)
+    processes.launch(build_trainer(job.trainer), train, job.folder)
 
 
 def join_training(job: TrainJob, measure: MetricsFunction | None) -> None:
@@ -53,9 +55,10 @@ def join_training(job: TrainJob, measure: MetricsFunction | None) -> None:
     Raises LostProcessError if another process has ended, unless that is the one that started this one and says why.
     """
     processes.end_with_parent()
-    trainer = build_trainer(job.trainer)
+    trainer, folder = build_trainer(job.trainer), None
 
     def train() -> None:
+        nonlocal folder
         try:
             folder = processes.share_folder(build_trainer(job.trainer), None)
             if folder is not None:
@@ -67,9 +70,13 @@ def join_training(job: TrainJob, measure: MetricsFunction | None) -> None:
 
     try:
         processes.launch(trainer, train)
-    except processes.LostProcessError:
+    except LostProcessError:
         if not isinstance(processes.get_cluster_environment(trainer), LightningEnvironment):
             raise
+    except Exception as error:
+        if folder is not None:
+            write_failure(folder / FAILURE_FILE, error, trainer.global_rank)
+        raise
 
 
 def dismiss_processes(call: partial[Trainer]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import socket
@@ -111,12 +112,29 @@ def test_lightnings_launcher_shards_stops_and_goes_on(own: list[str], tmp_path: 
     compare(result(tmp_path / "two"), result(tmp_path / "one"))
 
 
-def test_a_process_that_fails_ends_all_and_is_told_of(own: list[str], tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(
-        "import os\nif os.environ.get('LOCAL_RANK') == '1':\n    os.write(2, b'no luck')\n    os._exit(1)\n"
-    )
+FAILING = """
+import os
+from pytorch_lightning import Callback
+
+class Fails(Callback):
+    def on_train_batch_end(self, trainer, *others):
+        if trainer.global_rank == 1 and trainer.global_step == 2 and "NO_LUCK" in os.environ:
+            raise ValueError("no luck with " + os.environ["NO_LUCK"])
+"""
+
+
+def test_a_process_that_fails_ends_all_and_is_told_of_in_one_message(own: list[str], tmp_path: Path) -> None:
+    (tmp_path / "failing_callback.py").write_text(FAILING)
     words = [*own, f"outputs={tmp_path}/out", "trainer=ddp", "trainer.devices=2"]
-    process = start(words, PYTHONPATH=str(tmp_path))
+    words += ["+callback.mine._target_=failing_callback.Fails"]
+    process = start(words, PYTHONPATH=str(tmp_path), NO_LUCK="sk-abcdefghijklmnopqrstuvwx")
     _, said = process.communicate(timeout=60)
-    assert process.returncode != 0 and "no luck" in said and "Traceback" not in said
-    finish(start(words))
+    [record] = tmp_path.glob("out/train/*/failed-process.json")
+    told = f"Rank 1 of the training failed: ValueError: no luck with [secret] (its traceback: {record})."
+    last = said.splitlines()[-1]
+    assert process.returncode == 1 and last == f"error: {told} The same command continues from the last checkpoint."
+    assert told in (record.parent / "log.txt").read_text()
+    failure = json.loads(record.read_text())["message"]["extraInfo"]
+    assert "in on_train_batch_end" in failure["py_callstack"] and "sk-" not in record.read_text()
+    finish(start(words, PYTHONPATH=str(tmp_path)))
+    assert not record.exists() and (record.parent / "metrics.json").is_file()

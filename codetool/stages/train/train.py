@@ -37,6 +37,7 @@ from codetool.stages.train.train_progress import TrainProgress
 from codetool.stages.train.train_run import TrainRun, check_run, compute_identity, format_option
 from codetool.stages.wandb_content import LOSSES, build_training_content
 from codetool.tracking.run_loggers import RunLoggers
+from codetool.training.failed_process import record_failure
 
 if TYPE_CHECKING:
     from codetool.training.module import MetricsFunction
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+@record_failure()
 def train(
     config: RunConfig,
     choices: Mapping[str, str],
