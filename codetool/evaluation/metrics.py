@@ -7,7 +7,7 @@ endpoint counts under its own URL, so it never equals a gold call.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from codetool.types import Ledger, Node, SearchResult, Task
 
@@ -17,9 +17,11 @@ RATES = ("success", "correct_path", "correct_path_set")
 """Metrics that are true or false for a task."""
 SHARES = ("sopr", "sowr", "scep", "path_recall", "path_precision")
 """Metrics in [0, 1]; 0 for a task without a result."""
+TOKEN_METRICS = ("tokens_in", "tokens_out", "prm_tokens")
+"""Tokens of policy and PRM, whose sum is the metric `tokens`."""
 AMOUNTS = (
-    "delta_length", "tokens_in", "tokens_out", "prm_tokens", "prm_tokens_computed", "executions", "tool_calls",
-    "seconds", "usd", "flops",
+    "delta_length", "tokens", *TOKEN_METRICS, "prm_tokens_computed", "executions", "tool_calls", "seconds", "usd",
+    "flops",
 )  # fmt: skip
 """Metrics without an upper bound: calls, tokens, executions, seconds, USD, floating-point operations."""
 PASS_PREFIXES = ("pass@", "pass^")
@@ -55,6 +57,14 @@ def compute_metrics(
         "usd": ledger.usd,
         "flops": ledger.flops,
     }
+
+
+def get_metric(metrics: Mapping[str, float | None], name: str) -> float | None:
+    """Return a metric of a task from the metrics of its result line; `tokens` is the sum of those that are there."""
+    if name != "tokens":
+        return metrics.get(name)
+    amounts = [amount for part in TOKEN_METRICS if (amount := metrics.get(part)) is not None]
+    return sum(amounts) if amounts else None
 
 
 def compute_scep(steps: Sequence[Node]) -> float:

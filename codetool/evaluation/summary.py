@@ -9,7 +9,7 @@ from typing import Any
 
 from codetool.evaluation.error_taxonomy import get_internal_kind, is_internal
 from codetool.evaluation.intervals import Interval, bootstrap_mean, compute_wilson_interval
-from codetool.evaluation.metrics import AMOUNTS, RATES, SHARES, is_share
+from codetool.evaluation.metrics import AMOUNTS, RATES, SHARES, get_metric, is_share
 from codetool.evaluation.repeated_results import average_repeats, compute_pass_metrics, list_missing_tasks
 from codetool.judges.solve_rate import compute_standard_error, compute_vote_deviation
 from codetool.judges.win_rate import PREFERENCE_SCORES
@@ -169,7 +169,7 @@ def _collect_values(
     """
     measured, unmeasured = list[tuple[str | None, float]](), list[str | None]()
     for line in lines:
-        value = line["metrics"].get(name)
+        value = get_metric(line["metrics"], name)
         if value is not None and (name not in AMOUNTS or not is_internal(line)):
             measured.append((find_task_id(line), float(value)))
         elif is_internal(line):

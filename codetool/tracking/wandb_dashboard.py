@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-COSTS = {"tokens_in": "policy tokens read for a task", "seconds": "seconds for a task", "usd": "USD for a task"}
+COSTS = {"tokens": "tokens of policy and PRM for a task", "seconds": "seconds for a task", "usd": "USD for a task"}
 PRM_METRICS = ("ece", "selection_regret", "selection_regret_random", "pairwise_accuracy", "auroc")
-PINNED_METRICS = ("scep", "tokens_in", "tokens_out", "seconds", "usd")
+PINNED_METRICS = ("scep", "tokens", "seconds", "usd")
 LIVE_METRICS = ("success", "success_low", "success_high")
 MAX_ERROR_CHARS = 250
 TITLE_CHARS = 128

@@ -17,10 +17,11 @@ def line(name, success=None, error=None, finished=True, kind="internal", **value
 
 
 def test_rates_have_wilson_intervals_and_means_have_bootstrap_ones():
-    lines = [line(str(place), place < 3, tokens_in=100 * place) for place in range(4)]
+    lines = [line(str(place), place < 3, tokens_in=100 * place, prm_tokens=7) for place in range(4)]
     found = summarize_results(lines, 4, seed=0).metrics
     assert found["success"] == pytest.approx({"value": 0.75, "low": 0.3006, "high": 0.9544, "n": 4}, abs=1e-4)
     assert found["tokens_in"]["value"] == 150
+    assert found["tokens"]["value"] == 150 + 7  # of lines that do not hold the sum
     assert 0 <= found["tokens_in"]["low"] < 150 < found["tokens_in"]["high"] <= 300
 
 

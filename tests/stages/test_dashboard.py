@@ -136,7 +136,7 @@ def check_workspace(workspace: Mapping[str, Any], sweep: str) -> None:
     assert runs["grouping"] == [{"section": "config", "name": "reward.value"}]
     panels = [panel for part in section["panelBankConfig"]["sections"] for panel in part["panels"]]
     axes = {panel["config"].get("xAxis") for panel in panels if panel["viewType"] == "Scatter Plot"}
-    assert axes == {"config:search/width.value", "summary:tokens_in", "summary:seconds", "summary:usd"}
+    assert axes == {"config:search/width.value", "summary:tokens", "summary:seconds", "summary:usd"}
     bars = [panel["config"]["groupBy"] for panel in panels if panel["viewType"] == "Bar Chart"]
     assert bars == ["reward.value"]
     media = [panel["config"]["mediaKeys"] for panel in panels if panel["viewType"] == "Media Browser"]

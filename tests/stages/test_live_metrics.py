@@ -46,7 +46,7 @@ def test_the_state_of_an_evaluation_has_success_cost_and_errors_by_kind() -> Non
     assert {"tasks/asked": 9, "tasks/failed": 1, "success": 0.5}.items() <= values.items()
     assert values["success_low"] == pytest.approx(0.0945, abs=1e-3)  # Wilson's for 1 of 2
     assert values["success_high"] == pytest.approx(0.9055, abs=1e-3)
-    assert {"ledger/tokens_out": 60, "ledger/tool_calls": 6, "ledger/usd": 0.5}.items() <= values.items()
+    assert {"tokens": 120, "ledger/tokens_out": 60, "ledger/tool_calls": 6, "ledger/usd": 0.5}.items() <= values.items()
     assert {"errors/wrong_tool": 1, "errors/internal": 1}.items() <= values.items()
 
 

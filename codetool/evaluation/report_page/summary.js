@@ -10,6 +10,7 @@ const METRICS = {
   delta_length: "calls more (or fewer) than the gold path has",
   sopr: "tasks that the judge calls solved, an unsure vote counting half",
   sowr: "tasks whose answer beats the reference's, a tie counting half",
+  tokens: "tokens of policy and PRM, a task",
   tokens_in: "policy tokens read, a task",
   tokens_out: "policy tokens written, a task",
   prm_tokens: "PRM tokens asked, a task",

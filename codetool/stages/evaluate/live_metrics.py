@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from codetool.evaluation.intervals import compute_wilson_interval
+from codetool.evaluation.metrics import TOKEN_METRICS
 from codetool.stages.evaluate.task_progress import TaskCounts
 from codetool.tracking.run_loggers import RunLoggers
 
@@ -49,5 +50,7 @@ def measure_progress(counts: TaskCounts) -> dict[str, float]:
     if (interval := compute_wilson_interval(counts.solved, counts.checked)) is not None:
         low, high = interval
         values |= {"success": counts.solved / counts.checked, "success_low": low, "success_high": high}
+    if counts.done:
+        values["tokens"] = sum(counts.ledger[name] for name in TOKEN_METRICS) / counts.done
     values |= {f"ledger/{name}": amount for name, amount in counts.ledger.items()}
     return values | {f"errors/{kind}": count for kind, count in counts.errors.items()}
