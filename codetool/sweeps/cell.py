@@ -21,10 +21,10 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from codetool.errors import CodeToolError
+from codetool.evaluation.metric_choice import choose_headline, format_value, read_metrics
 from codetool.runs import journal
 from codetool.stages.run_outcome import RunOutcome
 from codetool.stages.run_overrides import run_overrides
-from codetool.sweeps.metric_choice import choose_headline, format_value, read_metrics
 
 PLAN_FILE = "plan.json"
 """File of the sweep's folder with its `name`, its `parent` process, the `labels` of its cells and their `overrides`."""

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from codetool.credentials.masking import mask_command
+from codetool.evaluation.metric_choice import MINIMIZED_METRICS, choose_headline, read_metrics
 from codetool.stages.logged_run import MAX_NAME_CHARS
 from codetool.sweeps.cell import CellOutcome
 from codetool.sweeps.grid import GridCell
-from codetool.sweeps.metric_choice import MINIMIZED_METRICS, choose_headline, read_metrics
 from codetool.tracking.run_content import RunContent, RunInfo, SyncStatus, Table
 from codetool.tracking.run_loggers import LoggerOptions, start_run_loggers
 from codetool.tracking.wandb_folder import list_offline_runs

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from codetool.errors import ConfigError
+from codetool.evaluation.metric_choice import MINIMIZED_METRICS, format_value, read_metrics
 from codetool.runs import journal
 from codetool.sweeps.cell import CellOutcome, read_objectives
 from codetool.sweeps.distributions import format_override, read_distribution
 from codetool.sweeps.grid import GridCell, is_cell_override, make_cell
 from codetool.sweeps.launching import CellLauncher, read_count
-from codetool.sweeps.metric_choice import MINIMIZED_METRICS, format_value, read_metrics
 
 if TYPE_CHECKING:
     from optuna import Study

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from codetool.evaluation.metric_choice import Metric, choose_headline, format_value, list_metrics, read_metrics
 from codetool.runs import journal
 from codetool.sweeps.cell import CellOutcome
 from codetool.sweeps.grid import GridCell
-from codetool.sweeps.metric_choice import Metric, choose_headline, format_value, list_metrics, read_metrics
 
 CONTEXT_METRICS = (
     "sopr", "sowr", "scep", "solved", "examples", "auroc", "accuracy", "ece", "selection_regret", "loss", "updates",

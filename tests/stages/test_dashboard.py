@@ -169,6 +169,16 @@ def test_the_frontier_joins_the_cells_that_no_cheaper_cell_reaches(tmp_path: Pat
     assert [point.x for point in best.points] == [110, 210, 910] and len(rest.points) == 2
 
 
+def test_of_losses_the_lowest_is_the_best(tmp_path: Path) -> None:
+    losses = {"1e-5": (0.1, 0.9), "1e-4": (0.3, 0.5), "1e-3": (0.2, 0.7)}
+    cells = [
+        ({"optimizer.lr": rate}, [result_line("t", True) | {"metrics": {"loss": loss, "validation_loss": validation}}])
+        for rate, (loss, validation) in losses.items()
+    ]
+    sweep = read_sweep(write_sweep(tmp_path, cells))
+    assert sweep.metric == "validation_loss" and sweep.find_best().label == "lr=1e-4"
+
+
 def test_a_heat_map_orders_numbers_and_leaves_failed_cells_empty(tmp_path: Path) -> None:
     grid = [(width, n) for width in ("16", "2") for n in ("8", "4")]
     cells = [

@@ -14,7 +14,8 @@ REPORT = "<title>report</title>"
 def result_line(task: str, success: bool, **amounts: float | None) -> dict[str, Any]:
     metrics = {"success": success, "tokens_in": 100, "tokens_out": 10, "seconds": 1.0, "usd": None} | amounts
     error = None if success else {"kind": "wrong_answer", "message": "because"}
-    return {"task_id": task, "query": f"What is {task}?", "success": success, "metrics": metrics, "error": error}
+    line = {"task_id": task, "query": f"What is {task}?", "success": success, "finished": True}
+    return line | {"metrics": metrics, "error": error}
 
 
 def write_sweep(folder: Path, cells: Sequence[tuple[Mapping[str, str], Sequence[dict[str, Any]]]]) -> Path:

@@ -9,9 +9,10 @@ from typing import Any
 
 from codetool.errors import ConfigError
 from codetool.evaluation.bar_chart import BarChart, IntervalBar
+from codetool.evaluation.cell_groups import Estimate
 from codetool.evaluation.charts import COLOURS, Chart, Line, Point
 from codetool.runs.bounded_input import parse_json, read_text
-from codetool.stages.dashboard.sweep_results import Cell, Estimate, parse_estimate
+from codetool.stages.dashboard.sweep_results import Cell, parse_estimate
 
 REGRETS = ("selection_regret", "selection_regret_random")
 SHOWN_METRICS = ("accuracy", "auroc", "pairwise_accuracy", "first_error_f1", "ece", "brier", "log_loss", *REGRETS)

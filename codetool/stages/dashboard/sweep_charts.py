@@ -1,7 +1,6 @@
 """Draw the figures of a sweep's dashboard: the compared metric along the swept options, and against its costs.
 
-Cells that differ only in other options than a figure shows are averaged: within each task first, before tasks are
-resampled for the interval. Seeds are repetitions and never shown.
+Cells that differ only in other options than a figure shows are averaged. Seeds are repetitions and never shown.
 """
 
 from __future__ import annotations
@@ -11,20 +10,28 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from codetool.evaluation.bar_chart import BarChart, IntervalBar
-from codetool.evaluation.charts import COLOURS, LOG_RATIO, Chart, Line, Point
+from codetool.evaluation.cell_groups import (
+    SEED_OPTION,
+    Estimate,
+    build_frontier,
+    describe_options,
+    group_by_options,
+    pool_results,
+    position_values,
+    rank_value,
+)
+from codetool.evaluation.charts import COLOURS, Chart, Line, Point
 from codetool.evaluation.heat_map import HeatMap
-from codetool.evaluation.intervals import bootstrap_mean
+from codetool.evaluation.metric_choice import PERCENT_METRICS
 from codetool.evaluation.metric_format import format_metric
 from codetool.evaluation.metrics import is_share
-from codetool.runs.repeats import find_task_id
-from codetool.stages.dashboard.sweep_results import SEED_OPTION, Cell, Estimate, SweepResults
+from codetool.stages.dashboard.sweep_results import Cell, SweepResults
 
 AnyChart = Chart | HeatMap | BarChart
 PREFERRED = ("width", "n", "depth")
 """Last parts of the options that heat maps show first."""
 MAX_HEAT_MAPS = 3
 MAX_BARS = 24
-GREY = "#999999"
 AVERAGED = "all other options averaged"
 
 
@@ -55,10 +62,10 @@ def draw_lines(sweep: SweepResults) -> Iterator[tuple[str, Chart]]:
     for axis in filter(lambda name: are_numbers(sweep, name), sweep.list_varied()):
         others = [name for name in sweep.list_varied() if name != axis]
         groups = _group_cells(sweep.measured, others)
-        lines = {_describe(key, others): cells for key, cells in groups.items()}
+        lines = {describe_options(key, others): cells for key, cells in groups.items()}
         if len(lines) > len(COLOURS):
             lines = {AVERAGED: list(sweep.measured)}
-        position = _position_values(_list_values(sweep, axis))
+        position = position_values(_list_values(sweep, axis))
         chart_lines = [
             Line(name, sorted(_build_points(sweep.metric, axis, position, cells), key=lambda point: point.x))
             for name, cells in lines.items()
@@ -101,12 +108,7 @@ def draw_costs(sweep: SweepResults) -> Iterator[tuple[str, Chart]]:
         points = [point for cells in groups if (point := _place_by_cost(sweep.metric, cost, cells)) is not None]
         if len(points) < 2:
             continue
-        points.sort(key=lambda point: (point.x, -point.y))
-        best = [p for place, p in enumerate(points) if all(p.y > before.y for before in points[:place])]
-        rest = [Point(p.x, p.y, p.low, p.high) for p in points if p not in best]
-        lines = [Line("best at its cost", best)]
-        if rest:
-            lines.insert(0, Line("other cells", rest, joined=False, colour=GREY))
+        lines = build_frontier(sweep.metric, points)
         title = f"{sweep.metric} by {cost.key}, 95 % intervals over tasks"
         yield f"cost-{cost.key}", Chart(title, cost.x_name, sweep.metric, lines, _is_share(sweep))
 
@@ -131,7 +133,7 @@ def draw_ablation(sweep: SweepResults) -> Iterator[tuple[str, BarChart]]:
     cells = _group_cells(sweep.measured, sweep.list_varied())
     if len(words) != 1 or len(sweep.list_varied()) > 1:
         bars = [(_label_cells(group), [_build_bar(sweep.metric, group)]) for group in cells.values()]
-        bars.sort(key=lambda bar: -bar[1][0].value)
+        bars.sort(key=lambda bar: -rank_value(sweep.metric, bar[1][0].value))
         title = f"{sweep.metric} of the {'best ' if len(bars) > MAX_BARS else ''}cells, 95 % intervals over tasks"
         yield "ablation-cells", BarChart(title, sweep.metric, bars[:MAX_BARS], _is_share(sweep))
 
@@ -148,16 +150,10 @@ def pool_cells(metric: str, cells: Sequence[Cell]) -> Estimate:
     """
     if len(cells) == 1:
         return cells[0].metrics[metric]
-    value = sum(cell.metrics[metric].value for cell in cells) / len(cells)
-    by_task: dict[str, list[float]] = {}
-    for cell in cells:
-        for line in cell.lines:
-            if (of_task := line["metrics"].get(metric)) is not None:
-                by_task.setdefault(find_task_id(line), []).append(float(of_task))
     if not all(cell.lines for cell in cells):
-        return Estimate(value)
-    means = [sum(values) / len(values) for values in by_task.values()]
-    return Estimate(value, *(bootstrap_mean(means, seed=0) or (None, None)))
+        return Estimate(sum(cell.metrics[metric].value for cell in cells) / len(cells))
+    lines = [line for cell in cells for line in cell.lines]
+    return pool_results(metric, lines, [str(line["task_id"]) for line in lines])
 
 
 def describe_interval(metric: str, estimate: Estimate) -> str:
@@ -170,20 +166,13 @@ def describe_interval(metric: str, estimate: Estimate) -> str:
 
 def _group_cells(cells: Sequence[Cell], names: Sequence[str]) -> dict[tuple[str, ...], list[Cell]]:
     """Group the cells by their values of these options."""
-    groups: dict[tuple[str, ...], list[Cell]] = {}
-    for cell in cells:
-        groups.setdefault(tuple(cell.options[name] for name in names), []).append(cell)
-    return groups
+    return group_by_options(cells, names, lambda cell: cell.options)
 
 
 def _label_cells(cells: Sequence[Cell]) -> str:
     """Return what names cells that differ in their seeds alone."""
     options = {name: value for name, value in cells[0].options.items() if name != SEED_OPTION}
-    return _describe(tuple(options.values()), list(options))
-
-
-def _describe(values: Sequence[str], names: Sequence[str]) -> str:
-    return " ".join(f"{name.split('.')[-1]}={value}" for name, value in zip(names, values, strict=True))
+    return describe_options(tuple(options.values()), list(options))
 
 
 def _list_values(sweep: SweepResults, name: str) -> list[str]:
@@ -200,20 +189,8 @@ def are_numbers(sweep: SweepResults, name: str) -> bool:
         return False
 
 
-def _position_values(values: Sequence[str]) -> dict[str, float]:
-    """Return the position of each ascending number: itself if the labels have room, else its index."""
-    numbers = [float(value) for value in values]
-    gaps = [later - earlier for earlier, later in zip(numbers, numbers[1:], strict=False)]
-    has_room = min(gaps) >= (numbers[-1] - numbers[0]) / 12
-    is_log = numbers[0] > 0 and numbers[-1] / numbers[0] > LOG_RATIO
-    return {
-        value: number if has_room or is_log else float(at)
-        for at, (value, number) in enumerate(zip(values, numbers, strict=True))
-    }
-
-
 def _is_share(sweep: SweepResults) -> bool:
-    return is_share(sweep.metric)
+    return sweep.metric in PERCENT_METRICS or is_share(sweep.metric)
 
 
 def _name_file(option: str) -> str:

@@ -14,6 +14,7 @@ from codetool.evaluation.bar_chart import BarChart, draw_bars
 from codetool.evaluation.charts import draw, render_figure
 from codetool.evaluation.heat_map import HeatMap, draw_heat_map
 from codetool.evaluation.metric_format import format_metric
+from codetool.evaluation.metrics import get_metric
 from codetool.stages.dashboard.html_page import Card, DashboardPage, Figure, PageTable, Section, TableCell
 from codetool.stages.dashboard.prm_results import SHOWN_METRICS, PRMResult, draw_calibration, draw_regret
 from codetool.stages.dashboard.sweep_charts import (
@@ -24,7 +25,7 @@ from codetool.stages.dashboard.sweep_charts import (
     draw_heat_maps,
     draw_lines,
 )
-from codetool.stages.dashboard.sweep_results import TOKEN_METRICS, Cell, SweepResults
+from codetool.stages.dashboard.sweep_results import Cell, SweepResults
 from codetool.types import FigureFormat
 
 REPORT_FILE = "report.html"
@@ -79,7 +80,7 @@ def _count(items: Sequence[Any], noun: str) -> str:
 
 
 def _build_cards(sweep: SweepResults) -> Iterator[Card]:
-    best = max(sweep.measured, key=lambda cell: cell.metrics[sweep.metric].value)
+    best = sweep.find_best()
     estimate = best.metrics[sweep.metric]
     interval = describe_interval(sweep.metric, estimate)
     yield Card(
@@ -103,11 +104,7 @@ def _sum_lines(lines: Iterable[Mapping[str, Any]], amount: str) -> float:
 
 def measure_task(line: Mapping[str, Any], amount: str) -> float | None:
     """Return the tokens, seconds or USD of a result line's task; None if unknown."""
-    metrics = line["metrics"]
-    if amount == "tokens":
-        values = [metrics[name] for name in TOKEN_METRICS if metrics.get(name) is not None]
-        return float(sum(values)) if values else None
-    value = metrics.get(amount)
+    value = get_metric(line["metrics"], amount)
     return None if value is None else float(value)
 
 

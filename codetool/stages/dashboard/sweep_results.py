@@ -10,22 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from codetool.errors import ConfigError
+from codetool.evaluation.cell_groups import SEED_OPTION, Estimate, describe_options, rank_value
 from codetool.evaluation.judged_results import load_result_lines
+from codetool.evaluation.metric_choice import find_headline
+from codetool.evaluation.metrics import get_metric
 from codetool.evaluation.sweep_table import SweepRow, read_sweep_table
-
-SEED_OPTION = "seed"
-HEADLINE_METRICS = ("success", "sopr", "correct_path", "scep")
-"""Cells are compared by the first of these metrics that they have."""
-TOKEN_METRICS = ("tokens_in", "tokens_out", "prm_tokens")
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its 95 % interval, None if the interval is unknown."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -43,13 +32,12 @@ class Cell:
     @cached_property
     def label(self) -> str:
         """The swept options by the last part of their names, such as `width=2 n=4`."""
-        return " ".join(f"{name.split('.')[-1]}={value}" for name, value in self.options.items())
+        return describe_options(list(self.options.values()), list(self.options))
 
     @property
     def tokens(self) -> float | None:
         """Tokens of policy and PRM for a task; None if unknown."""
-        amounts = [self.metrics[name].value for name in TOKEN_METRICS if name in self.metrics]
-        return sum(amounts) if amounts else None
+        return get_metric({name: estimate.value for name, estimate in self.metrics.items()}, "tokens")
 
     @cached_property
     def lines(self) -> Sequence[Mapping[str, Any]]:
@@ -89,9 +77,9 @@ class SweepResults:
     @cached_property
     def metric(self) -> str:
         """The metric that the cells are compared by. Raises ConfigError if no cell has one."""
-        for name in (*HEADLINE_METRICS, *self._list_metrics()):
-            if any(name in cell.metrics for cell in self.cells):
-                return name
+        known = [name for cell in self.cells for name in cell.metrics]
+        if known:
+            return find_headline(known) or known[0]
         raise ConfigError(
             f"dashboard.sweep={self.folder}: none of its {len(self.cells)} cells has a result; the first: "
             f"{self.cells[0].status}"
@@ -105,8 +93,9 @@ class SweepResults:
             if name != SEED_OPTION and len({cell.options[name] for cell in self.measured}) > 1
         ]
 
-    def _list_metrics(self) -> list[str]:
-        return [name for cell in self.cells for name in cell.metrics]
+    def find_best(self) -> Cell:
+        """Return the cell with the best value of the compared metric."""
+        return max(self.measured, key=lambda cell: rank_value(self.metric, cell.metrics[self.metric].value))
 
 
 def read_sweep(folder: Path) -> SweepResults:

@@ -79,7 +79,7 @@ def describe_sweep(settings: DashboardConfig, sweep: SweepResults, figures: Sequ
     """Return the request for the runs of a sweep."""
     keys = {name: _name_config_key(name) for name in sweep.options}
     numbers = [key for name, key in keys.items() if are_numbers(sweep, name)]
-    best = max(sweep.measured, key=lambda cell: cell.metrics[sweep.metric].value)
+    best = sweep.find_best()
     shown = format_metric(sweep.metric, best.metrics[sweep.metric].value)
     summary = (
         f"{len(sweep.cells)} cells, {len(sweep.measured)} with a result. Best {sweep.metric}: {shown} ({best.label})."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from codetool.evaluation.metric_format import format_metric, format_percent
@@ -44,7 +44,11 @@ def _to_metric(value: Any) -> Metric | None:
 def choose_headline(contents: Iterable[Mapping[str, Any]]) -> str | None:
     """Return the metric that results are compared by; None if none of them has one."""
     metrics = [read_metrics(content) for content in contents]
-    known = {name for each in metrics for name, metric in each.items() if metric["value"] is not None}
+    return find_headline({name for each in metrics for name, metric in each.items() if metric["value"] is not None})
+
+
+def find_headline(known: Collection[str]) -> str | None:
+    """Return the one of these metrics that results are compared by; None if it is none of them."""
     return next((name for name in HEADLINE_METRICS if name in known), None)
 
 
