@@ -2,14 +2,14 @@
 
 The data are embedded as deflated JSON in base64, so that no text of a model or a tool can end a script or become
 markup; the page shows them as text nodes only. Each task's tree is a script element of its own that is unpacked when
-the task is opened, so that a page of a thousand tasks opens quickly. `report_page/` holds the page, style and scripts.
+the task is opened, so that a page of a thousand tasks opens quickly. `report_page/` holds the Jinja template, the style
+and the scripts; the template is filled as trees come in, so that one tree at a time is held.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import json
 import math
 import zlib
@@ -19,6 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from markupsafe import Markup
+
+from codetool.evaluation.html_templates import load_template, read_markup
 from codetool.evaluation.metrics import is_share
 from codetool.evaluation.summary import RunSummary, encode_summary
 from codetool.types import JSON, Task
@@ -75,42 +78,47 @@ def render_page(
     Trees are consumed one at a time. `tasks`, by id, add the expected answer, the gold path and the template to a line;
     it may lack any task. With `prompts` the page shows what was read at each step of the tasks in `tasks`.
     """
-    text = "".join((PAGE_FOLDER / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
-    script = f'"use strict";\n{text}'
-    values = {
-        "style": (PAGE_FOLDER / "style.css").read_text(encoding="utf-8"),
-        "hash": f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
-        "title": html.escape(about.name),
-    }
-    template = (PAGE_FOLDER / "page.html").read_text(encoding="utf-8")
-    for name, value in values.items():
-        template = template.replace("{{" + name + "}}", value)
-    yield template.encode()
+    script = Markup('"use strict";\n') + read_markup(*(PAGE_FOLDER / f"{name}.js" for name in SCRIPTS))
+    page = load_template(PAGE_FOLDER / "page.html.jinja").generate(
+        title=about.name,
+        style=read_markup(PAGE_FOLDER / "style.css"),
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        data=_embed_run(about, summary, lines, trees, tasks, prompts),
+    )
+    yield from (part.encode() for part in page)
+
+
+def _embed_run(
+    about: ReportContext,
+    summary: RunSummary,
+    lines: Sequence[Mapping[str, Any]],
+    trees: Iterable[Mapping[str, Any]],
+    tasks: Mapping[str, Task],
+    prompts: PromptSource | None,
+) -> Iterator[tuple[str, Markup]]:
+    """Yield the name of each script element of data and its content: the trees, the result lines, and the run."""
     indexes = {str(line["task_id"]): index for index, line in enumerate(lines)}
     counts = _CallCounts()
     for tree in trees:
         if (index := indexes.pop(str(tree["task_id"]), None)) is not None:
             counts.add(tree)
-            yield from _embed_data(f"tree-{index}", tree)
+            yield f"tree-{index}", _pack(tree)
             if prompts is not None and (task := tasks.get(str(tree["task_id"]))) is not None:
-                yield from _embed_data(f"prompts-{index}", prompts.encode_tree(tree, task))
+                yield f"prompts-{index}", _pack(prompts.encode_tree(tree, task))
     if prompts is not None:
-        yield from _embed_data("prompt-lines", prompts.list_lines())
-    yield from _embed_data("lines", [_add_task_facts(line, tasks.get(str(line["task_id"]))) for line in lines])
-    yield from _embed_data("run", _build_run_data(about, summary, counts))
-    yield f"<script>{script}</script>\n</body>\n</html>\n".encode()
+        yield "prompt-lines", _pack(prompts.list_lines())
+    yield "lines", _pack([_add_task_facts(line, tasks.get(str(line["task_id"]))) for line in lines])
+    yield "run", _pack(_build_run_data(about, summary, counts))
 
 
-def _embed_data(name: str, value: JSON) -> Iterator[bytes]:
-    """Yield a script element of data, of a type that browsers do not run."""
+def _pack(value: JSON) -> Markup:
+    """Return a value as deflated JSON in base64."""
     try:
         text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     except ValueError:
         text = json.dumps(_replace_non_finite(value), separators=(",", ":"))
-    packed = zlib.compress(text.encode("ascii"), ZLIB_LEVEL)
-    yield f'<script type="application/octet-stream" id="{name}">'.encode()
-    yield base64.b64encode(packed)
-    yield b"</script>\n"
+    return Markup(base64.b64encode(zlib.compress(text.encode("ascii"), ZLIB_LEVEL)).decode("ascii"))
 
 
 def _replace_non_finite(value: JSON) -> JSON:

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader
-from markupsafe import Markup
+from codetool.evaluation.html_templates import load_template, read_markup
 
 FOLDER = Path(__file__).parent / "page"
 
@@ -77,7 +76,6 @@ class DashboardPage:
 
 def render_page(page: DashboardPage) -> bytes:
     """Return the page. All texts are escaped."""
-    environment = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    style = Markup((FOLDER / "style.css").read_text(encoding="utf-8"))
-    text = environment.get_template("dashboard.html.jinja").render(page=page, style=style)
+    style = read_markup(FOLDER / "style.css")
+    text = load_template(FOLDER / "dashboard.html.jinja").render(page=page, style=style)
     return text.encode("utf-8", "replace")
