@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, Field, SkipValidation, TypeAdapter, ValidationError, field_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.config.build_settings import BuildError, build_settings
+from codetool.config.instantiation_errors import explain_instantiation, format_problem
 from codetool.config.library_arguments import PartialOf
 from codetool.config.renamed_settings import suggest_current_name
 from codetool.config.setting_checks import NOT_A_FIELD, find_wrong_targets, find_wrong_values
@@ -215,7 +216,7 @@ def check_settings(config: DictConfig, built: dict[tuple[str, str], Any]) -> dic
             else:
                 parts[str(name)] = built[key] = _instantiate(unmarked, str(name))
         except (BuildError, OmegaConfBaseException) as error:
-            problems += _explain_instantiation(str(name), error)
+            problems += explain_instantiation(str(name), error)
     # A group that failed is missing too, which says nothing new.
     reported = {re.split("[.:=]", line)[0] for line in problems}
     problems += [line for line in _find_top_level_errors(parts) if re.split("[.:=]", line)[0] not in reported]
@@ -276,39 +277,5 @@ def _find_top_level_errors(parts: Mapping[str, Any]) -> Iterator[str]:
         for item in error.errors():
             name = ".".join(map(str, item["loc"]))
             yield (
-                f"{name}: is missing"
-                if item["type"] == "missing"
-                else _format_problem(name, item["input"], item["msg"])
+                f"{name}: is missing" if item["type"] == "missing" else format_problem(name, item["input"], item["msg"])
             )
-
-
-def _explain_instantiation(name: str, error: Exception) -> Iterator[str]:
-    """Yield one line for every setting that the constructors below `name` refused."""
-    cause = error.__cause__ or error
-    if isinstance(cause, MissingMandatoryValue):
-        yield f"{cause.full_key}: is not set and has no default. Give it with {cause.full_key}=VALUE."
-        return
-    if isinstance(cause, OmegaConfBaseException):
-        yield f"{cause.full_key or name}: {str(cause).splitlines()[0]}"
-        return
-    if not isinstance(cause, ValidationError):
-        yield f"{name}: {' '.join(str(cause).split())}"
-        return
-    parent = getattr(error, "full_key", None) or name
-    for item in cause.errors():
-        if not item["loc"]:  # settings that contradict each other: the message names them
-            yield item["msg"].removeprefix("Value error, ")
-            continue
-        setting = ".".join([str(parent), *(str(part) for part in item["loc"] if not str(part).startswith("function-"))])
-        if item["type"].startswith("missing"):
-            yield f"{setting}: is missing"
-        else:  # a preset or `+name=value` may use a former name
-            hint = suggest_current_name(setting) if item["type"].startswith("unexpected") else ""
-            yield _format_problem(setting, item["input"], item["msg"]) + (f".{hint}" if hint else "")
-
-
-def _format_problem(setting: str, value: object, message: str) -> str:
-    message = message.removeprefix("Value error, ").removeprefix("Input ")
-    # A mapping is long and may hold a pasted key; the message says what is wrong in it.
-    shown = "" if isinstance(value, Mapping) or setting.startswith("tools.secrets") else f"={value!r}"
-    return f"{setting}{shown}: {message[0].lower()}{message[1:]}"

@@ -1,7 +1,6 @@
 """stage=evaluate_prm: score steps with known values by a PRM, and compare the scores with these values.
 
-The PRM is called as in a search: with the task, the path and all siblings at once, and with their observations if it
-uses them. Every score is journalled in `scores.jsonl`, so that the same command resumes a stopped run.
+Every score is journalled in `scores.jsonl`, so that the same command resumes a stopped run.
 """
 
 from __future__ import annotations
@@ -9,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass as record
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,20 +18,18 @@ from pydantic import ConfigDict, Field, InstanceOf
 from pydantic.dataclasses import dataclass
 from rich.console import Console
 
-from codetool.concurrency import gather_or_cancel
 from codetool.config.run_config import RunConfig
-from codetool.errors import CodeToolError, ConfigError, MissingError, UnreachableError, WriteError
-from codetool.interfaces import ProcessRewardModel
+from codetool.errors import CodeToolError, ConfigError
 from codetool.prm.none import NoPRM
 from codetool.prm.oracle import OraclePRM
 from codetool.process_data.agentprocessbench import AgentProcessBench
-from codetool.runs import damaged_lines, journal, provenance
+from codetool.runs import damaged_lines, provenance
 from codetool.runs.identity import Identity, select_identity_settings
-from codetool.runs.journal import Journal
 from codetool.runs.plugin_code import compute_plugin_checksums
 from codetool.runs.provenance import record_session
 from codetool.stages import run_folder
 from codetool.stages.evaluate_prm.prm_eval_source import check_source, describe_source, load_source
+from codetool.stages.evaluate_prm.score_siblings import SCORE_SHAPE, SCORES_FILE, read_scores, score_siblings
 from codetool.stages.fault_journal import record_faults
 from codetool.stages.hub_models import (
     download_models,
@@ -54,18 +51,10 @@ from codetool.stages.wandb_content import build_prm_content
 from codetool.tracking.run_loggers import RunLoggers
 
 if TYPE_CHECKING:
-    from codetool.stages.evaluate_prm.prm_eval_dataset import PRMEvalDataset, Siblings
-
-SCORES_FILE = "scores.jsonl"
-SCORE_SHAPE = {"task_id": str, "node_id": str, "score": (int, float)}
+    from codetool.models.hub_model import HubModel
+    from codetool.stages.evaluate_prm.prm_eval_dataset import PRMEvalDataset
 
 log = logging.getLogger(__name__)
-
-MAX_UNANSWERED = 3
-"""Number of sibling groups without an answer, while no other got one, after which no further one is scored."""
-
-Key = tuple[str, str]
-"""Task id and node id."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -84,6 +73,22 @@ class EvaluatePRMConfig:
     """Whether a pair of siblings is weighted by the product of their multiplicities."""
 
 
+@record(frozen=True)
+class PRMRun:
+    """The checked inputs of an evaluation."""
+
+    config: RunConfig
+    choices: Mapping[str, str]
+    data: PRMEvalDataset
+    models: Mapping[str, HubModel]
+    """Models named by their hub names, by group."""
+    identity: Identity
+    path: Path
+    """The run folder."""
+    warnings: Sequence[str]
+    """Warnings of the overlap between the data and the PRM's training data."""
+
+
 def evaluate_prm(
     config: RunConfig,
     choices: Mapping[str, str],
@@ -99,10 +104,31 @@ def evaluate_prm(
     Those tasks count in no metric, and the same command tries them again. If `sweep` is the name of a sweep and `label`
     its cell, only warnings are printed. Raises CodeToolError; the scores until then are kept.
     """
-    from codetool.config.invocation import get_command
-    from codetool.stages.evaluate.run import print_other_code, write_config
-    from codetool.stages.evaluate_prm import prm_eval_summary  # here: importing numpy would delay error messages
+    from codetool.stages.evaluate.run import write_config
 
+    run = _check_run(config, choices)
+    config, path = run.config, run.path
+    if sweep is None:
+        _announce(run, console)
+    if config.dry_run:
+        return _run_dry(run, console)
+    with ExitStack() as stack:
+        run_folder.lock_folder(path, stack, sweep is not None, (SCORES_FILE,))
+        stack.enter_context(log_to_file(path / "log.txt", console, choose_level(sweep)))
+        damaged_lines.set_damaged_lines_aside(path / SCORES_FILE, SCORE_SHAPE)
+        write_config(config, path)
+        stack.enter_context(_record_session(run))
+        for line in run.warnings:
+            log.warning("%s", line)
+        named = [*run.data.benchmarks, choices["prm"]]
+        started = start_stage_loggers(
+            config, choices, path, named, "sibling_groups/done", sweep=sweep, label=label, upload=upload
+        )
+        return _measure(run, stack.enter_context(started), console, quiet=sweep is not None)
+
+
+def _check_run(config: RunConfig, choices: Mapping[str, str]) -> PRMRun:
+    """Check the settings and read the data. Raises ConfigError and MissingError."""
     _check_config(config)
     data = load_source(config)
     parent, stem = config.outputs / config.stage, f"{'+'.join(data.benchmarks)}-{choices['prm']}"
@@ -112,42 +138,43 @@ def evaluate_prm(
         checksums["prm"] = prm
     identity = _compute_identity(config, choices, checksums)
     path = run_folder.select_folder(parent / f"{stem}-{identity.digest}", config.fresh)
-    if sweep is None:
-        _announce(config, choices, data, path, console)
-    warnings = _describe_overlap(config, data)
-    if config.dry_run:
-        print_downloads(models, console, "would be downloaded")
-        print_other_code(config, path, console)
-        for line in warnings:
-            console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
-        return RunOutcome(path)
-    with ExitStack() as stack:
-        run_folder.lock_folder(path, stack, sweep is not None, (SCORES_FILE,))
-        stack.enter_context(log_to_file(path / "log.txt", console, choose_level(sweep)))
-        damaged_lines.set_damaged_lines_aside(path / SCORES_FILE, SCORE_SHAPE)
-        write_config(config, path)
-        command, done, recorded = get_command(), len(_read_scores(path)), record_models(models)
-        stack.enter_context(record_session(path, identity, config.settings, command, done=done, models=recorded))
-        for line in warnings:
-            log.warning("%s", line)
-        named = [*data.benchmarks, choices["prm"]]
-        started = start_stage_loggers(
-            config, choices, path, named, "sibling_groups/done", sweep=sweep, label=label, upload=upload
-        )
-        loggers = stack.enter_context(started)
-        download_models(models)
-        with record_faults(path):
-            failures = asyncio.run(_score(config, data, path, console, loggers))
-        measured = data.without(failures)
-        if not measured.groups:
-            raise CodeToolError(f"no task could be scored; the first failure: {next(iter(failures.values()))}")
-        summary = Console(quiet=sweep is not None)
-        prm_eval_summary.write_prm_summary(
-            config, measured, _read_scores(path), path, summary, failures, choices["prm"]
-        )
-        data_used = [describe_process_data(run, is_input=True) for run in config.evaluate_prm.runs]
-        content = build_prm_content(path, [*data_used, *describe_used_adapters(config.prm)])
-        status = log_result(loggers, content, quiet=sweep is not None)
+    return PRMRun(config, choices, data, models, identity, path, _describe_overlap(config, data))
+
+
+def _run_dry(run: PRMRun, console: Console) -> RunOutcome:
+    from codetool.stages.evaluate.run import print_other_code
+
+    print_downloads(run.models, console, "would be downloaded")
+    print_other_code(run.config, run.path, console)
+    for line in run.warnings:
+        console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    return RunOutcome(run.path)
+
+
+def _record_session(run: PRMRun) -> AbstractContextManager[object]:
+    from codetool.config.invocation import get_command
+
+    settings, done = run.config.settings, len(read_scores(run.path))
+    return record_session(run.path, run.identity, settings, get_command(), done=done, models=record_models(run.models))
+
+
+def _measure(run: PRMRun, loggers: RunLoggers, console: Console, *, quiet: bool) -> RunOutcome:
+    """Score all steps, write the metrics, and return the outcome."""
+    from codetool.stages.evaluate_prm import prm_eval_summary  # here: importing numpy would delay error messages
+
+    config, path = run.config, run.path
+    download_models(run.models)
+    with record_faults(path):
+        failures = asyncio.run(score_siblings(config, run.data, path, console, loggers))
+    measured = run.data.without(failures)
+    if not measured.groups:
+        raise CodeToolError(f"no task could be scored; the first failure: {next(iter(failures.values()))}")
+    summary = Console(quiet=quiet)
+    prm = run.choices["prm"]
+    prm_eval_summary.write_prm_summary(config, measured, read_scores(path), path, summary, failures, prm)
+    data_used = [describe_process_data(source, is_input=True) for source in config.evaluate_prm.runs]
+    content = build_prm_content(path, [*data_used, *describe_used_adapters(config.prm)])
+    status = log_result(loggers, content, quiet=quiet)
     metrics = json.loads((path / prm_eval_summary.METRICS_FILE).read_text())
     return RunOutcome(path, len(failures), metrics=metrics, tracked=status)
 
@@ -203,112 +230,13 @@ def _select_settings(config: RunConfig, choices: Mapping[str, str]) -> dict[str,
     return select_identity_settings(config, choices, blocks)
 
 
-def _announce(
-    config: RunConfig, choices: Mapping[str, str], data: PRMEvalDataset, path: Path, console: Console
-) -> None:
-    scores_by_step, examples = _read_scores(path), data.examples
+def _announce(run: PRMRun, console: Console) -> None:
+    scores_by_step, examples = read_scores(run.path), run.data.examples
     done = sum((example.task_id, example.node_id) in scores_by_step for example in examples)
     lines = (
-        f"stage=evaluate_prm prm={choices['prm']} data: {describe_source(config)}",
-        f"steps: {len(examples)} of {len(data.tasks)} tasks, scored already: {done}",
-        f"results: {path}",
+        f"stage=evaluate_prm prm={run.choices['prm']} data: {describe_source(run.config)}",
+        f"steps: {len(examples)} of {len(run.data.tasks)} tasks, scored already: {done}",
+        f"results: {run.path}",
     )
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def _read_scores(path: Path) -> dict[Key, float]:
-    """Return the scores in the undamaged lines of a folder's journal; empty if it does not exist."""
-    parsed = (journal.parse_record(line, SCORE_SHAPE) for _, line in journal.read_complete_lines(path / SCORES_FILE))
-    return {(line["task_id"], line["node_id"]): line["score"] for line in parsed if not isinstance(line, str)}
-
-
-async def _score(
-    config: RunConfig, data: PRMEvalDataset, path: Path, console: Console, loggers: RunLoggers
-) -> dict[str, str]:
-    """Score the steps that have no line in the journal yet; return the error of each task that failed, by id."""
-    from codetool.stages.scoring_progress import ScoringProgress
-
-    scores_by_step = _read_scores(path)
-    remaining = [
-        group for group in data.groups if not all((e.task_id, e.node_id) in scores_by_step for e in group.examples)
-    ]
-    failures: dict[str, str] = {}
-    if not remaining:
-        return failures
-    weights = await asyncio.to_thread(config.prm.weights)
-    done = len(data.groups) - len(remaining)
-    async with config.vllm.open([] if weights is None else [weights], path) as servers, config.prm.open(servers) as prm:
-        if prm is None:
-            raise ConfigError("stage=evaluate_prm: the PRM that prm= names judges nothing")
-        progress = ScoringProgress(len(data.groups), done, console, "sibling groups", "steps", loggers)
-        with Journal(path / SCORES_FILE) as scores, progress:
-            waiting, unanswered = iter(remaining), UnansweredGroups(failures)
-            await gather_or_cancel(
-                _run_worker(waiting, prm, scores.append_all, progress.count, unanswered)
-                for _ in range(min(config.concurrency, len(remaining)))
-            )
-    log.info("scored %d steps; the PRM computed %d tokens for them", progress.steps, progress.tokens)
-    return failures
-
-
-@record
-class UnansweredGroups:
-    """Errors of the tasks that could not be scored, and whether the PRM answers at all."""
-
-    failures: dict[str, str]
-    """Error by id of each such task."""
-    answered: int = 0
-    """Number of sibling groups with scores."""
-    fruitless: int = 0
-    """Number of sibling groups without an answer during whose attempts no other group got one either."""
-
-
-async def _run_worker(
-    waiting: Iterator[Siblings],
-    prm: ProcessRewardModel,
-    append: Callable[[Iterable[Mapping[str, Any]]], None],
-    count: Callable[[int, int], None],
-    unanswered: UnansweredGroups,
-) -> None:
-    """Score sibling groups until none is left. Errors of one task are recorded; errors of all tasks are raised."""
-    for group in waiting:
-        answered_before = unanswered.answered
-        try:
-            await _score_group(group, prm, append, count)
-            unanswered.answered += 1
-        except (ConfigError, MissingError, WriteError):
-            raise
-        except Exception as error:
-            expected = isinstance(error, UnreachableError)
-            log.error("%s: not scored: %s: %s", group.task.id, type(error).__name__, error, exc_info=not expected)
-            unanswered.failures.setdefault(group.task.id, f"{type(error).__name__}: {error}")
-            unanswered.fruitless += expected and unanswered.answered == answered_before
-            if unanswered.fruitless >= MAX_UNANSWERED:
-                raise
-
-
-async def _score_group(
-    group: Siblings,
-    prm: ProcessRewardModel,
-    append: Callable[[Iterable[Mapping[str, Any]]], None],
-    count: Callable[[int, int], None],
-) -> None:
-    """Score siblings and append their lines to the journal, with one write."""
-    steps = [node.step for node in group.nodes if node.step]
-    executions = [node.execution for node in group.nodes if node.execution] if prm.sees_observation else []
-    scores = await prm.score(group.task, group.path, steps, executions)
-    append(
-        {"task_id": example.task_id, "node_id": example.node_id, "score": value}
-        for example, value in zip(group.examples, _check_scores(scores.values, group), strict=True)
-    )
-    count(len(steps), scores.tokens_computed)
-
-
-def _check_scores(values: Sequence[float], group: Siblings) -> Sequence[float]:
-    if len(values) != len(group.nodes) or not all(0 <= value <= 1 for value in values):
-        raise CodeToolError(
-            f"{group.task.id}, after step {len(group.path)}: the PRM's scores for {len(group.nodes)} steps are "
-            f"{list(values)}, not a number in [0, 1] for each"
-        )
-    return values

@@ -17,10 +17,12 @@ from codetool.models.locate import ModelFolders, compute_checksum
 from codetool.runs.identity import Identity, select_identity_settings
 from codetool.runs.plugin_code import compute_plugin_checksums
 from codetool.stages.train import model_card, train_dataset
-from codetool.stages.train.train_dataset import DataFile, EncodedLabels
+from codetool.stages.train.train_dataset import DataFile, EncodedLabels, TrainDataset
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
+
+    from codetool.training.train_job import TrainJob
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +94,54 @@ def check_trainer(config: RunConfig) -> Trainer:
         )
     check_optimization(config.optimizer, config.scheduler)
     return build_trainer(config.trainer)
+
+
+def build_job(run: TrainRun, path: Path, material: TrainDataset) -> TrainJob:
+    """Return the training, which writes to the run folder `path`."""
+    from codetool.training.train_job import TrainJob
+
+    return TrainJob(
+        folder=path,
+        base=run.base_model.base,
+        start=run.start,
+        settings=run.config.train,
+        tuning=run.config.tuning,
+        trainer=run.config.trainer,
+        optimizer=run.config.optimizer,
+        scheduler=run.config.scheduler,
+        callbacks=run.config.callback,
+        seed=run.config.seed,
+        training=material.training,
+        validation=material.validation,
+        labels=run.labels.tokens if run.labels else None,
+        vocabulary=run.labels.vocabulary if run.labels else 0,
+    )
+
+
+def check_labels(run: TrainRun) -> None:
+    """Warn of labels that cost something, and refuse those that an adapter cannot teach."""
+    if run.labels is None:
+        return
+    option: Any = run.config.prm
+    words = list(option.labels)
+    if run.labels.tokenizer is not None:
+        log.warning(
+            "prm.labels=%s become new tokens, which only the whole model in %s/ knows: no adapter, no server that adds "
+            "LoRA to the base and no other copy of the base can be used with them.",
+            words,
+            run.made,
+        )
+        return
+    from codetool.training.new_label_tokens import find_untrained_tokens
+
+    if not (bad := find_untrained_tokens(run.base_model.base, run.labels.tokens)):
+        return
+    bad_words = [word for word, token in zip(words, run.labels.tokens, strict=True) if token in bad]
+    said = f"prm.labels={words}: the model was never trained on {bad_words}, by the look of their embeddings"
+    if run.config.tuning.method == "full":
+        log.warning("%s; all weights are trained, so it may do.", said)
+        return
+    raise ConfigError(f"{said}. Choose ordinary words, prm.labels=[yes,no], or tuning=full, which trains them.")
 
 
 def format_option(run: TrainRun) -> str:

@@ -1,0 +1,43 @@
+"""Explain in a line for each setting why the constructors of settings refused it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from pydantic import ValidationError
+
+from codetool.config.renamed_settings import suggest_current_name
+
+
+def explain_instantiation(name: str, error: Exception) -> Iterator[str]:
+    """Yield one line for every setting that the constructors below `name` refused."""
+    cause = error.__cause__ or error
+    if isinstance(cause, MissingMandatoryValue):
+        yield f"{cause.full_key}: is not set and has no default. Give it with {cause.full_key}=VALUE."
+        return
+    if isinstance(cause, OmegaConfBaseException):
+        yield f"{cause.full_key or name}: {str(cause).splitlines()[0]}"
+        return
+    if not isinstance(cause, ValidationError):
+        yield f"{name}: {' '.join(str(cause).split())}"
+        return
+    parent = getattr(error, "full_key", None) or name
+    for item in cause.errors():
+        if not item["loc"]:  # settings that contradict each other: the message names them
+            yield item["msg"].removeprefix("Value error, ")
+            continue
+        setting = ".".join([str(parent), *(str(part) for part in item["loc"] if not str(part).startswith("function-"))])
+        if item["type"].startswith("missing"):
+            yield f"{setting}: is missing"
+        else:  # a preset or `+name=value` may use a former name
+            hint = suggest_current_name(setting) if item["type"].startswith("unexpected") else ""
+            yield format_problem(setting, item["input"], item["msg"]) + (f".{hint}" if hint else "")
+
+
+def format_problem(setting: str, value: object, message: str) -> str:
+    """Return the line for a value that was refused with a message of pydantic."""
+    message = message.removeprefix("Value error, ").removeprefix("Input ")
+    # A mapping is long and may hold a pasted key; the message says what is wrong in it.
+    shown = "" if isinstance(value, Mapping) or setting.startswith("tools.secrets") else f"={value!r}"
+    return f"{setting}{shown}: {message[0].lower()}{message[1:]}"
