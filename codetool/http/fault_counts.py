@@ -79,6 +79,12 @@ def report_fault(service: str, kind: str) -> None:
         counts.report({service: {"kinds": {kind: 1}}})
 
 
+def report_all(counts: FaultCounts) -> None:
+    """Report what was collected apart."""
+    if (collected := _collected.get()) is not None and (encoded := counts.encode()):
+        collected.report(encoded)
+
+
 def report_given_up(service: str) -> None:
     """Report a request whose retries were used up."""
     _add_amount(service, "given_up", 1)

@@ -11,6 +11,7 @@ from typing import Any
 from codetool.errors import CodeToolError, ConfigError, MissingError, UnreachableError
 from codetool.http.chat_connection import CONNECT_SECONDS, ChatConnection, ErrorResponse, NoModelListError
 from codetool.http.endpoint import Endpoint
+from codetool.http.fault_counts import collect_faults, report_all
 from codetool.http.retry import RetriesExhaustedError, RetryableError, RetryPolicy, call_with_retries
 from codetool.http.server_error import ServerError
 from codetool.http.user_errors import format_error
@@ -54,15 +55,18 @@ class ModelCheck:
             return names
 
         try:
-            names = await call_with_retries(attempt, policy)
+            with collect_faults() as faults:
+                names = await call_with_retries(attempt, policy)
         except RetriesExhaustedError as error:
             if isinstance(error.reason, NoModelListError):
-                return  # some servers have no list of models; the first request decides
+                return  # some servers have no list of models, which is no fault; the first request decides
+            report_all(faults)
             raise UnreachableError(
                 f"{self.endpoint.base_url} cannot be reached: {error.reason}, {error.effort}. Start the server or set "
                 f"its address with `{group}.base_url=`; it has {CONNECT_SECONDS:g} s to connect and {timeout:g} s to "
                 f"answer (`{group}.timeout`)."
             ) from error
+        report_all(faults)
         if isinstance(names, ErrorResponse):
             await self._handle_error(names.error)
         elif names and not any(name == model or name.endswith(f"/{model}") for name in names):

@@ -58,8 +58,8 @@ def serve_hostile(port: int) -> None:
         Route("/large/chat/completions", stream(7 * MIB, chat_head, chat_tail), methods=["POST"]),
         Route("/packed/chat/completions", packed_chat, methods=["POST"]),
         Route("/scores/generate", stream(50 * MIB, b'{"scores": [', b"]}"), methods=["POST"]),
-        Route("/large/{n}", stream(9 * MIB, b'"', b'"')),
-        Route("/allowed/{n}", stream(7 * MIB, b'{"a": "', b'"}')),
+        Route("/live/large/{n}", stream(9 * MIB, b'"', b'"')),
+        Route("/live/allowed/{n}", stream(7 * MIB, b'{"a": "', b'"}')),
     ]
     uvicorn.run(Starlette(routes=routes), port=port, log_level="error")
 
@@ -130,7 +130,8 @@ def attack_by_live_answers(path: str) -> Attack:
 
     async def attack(meter: Meter, tasks: int) -> None:
         with HostileServer() as url, tempfile.TemporaryDirectory() as folder:
-            code = f"import os, requests\nfor _ in range(2): requests.get('{url}/{path}/' + os.urandom(8).hex()).text"
+            address = f"'{url}/live/{path}/' + os.urandom(8).hex()"
+            code = f"import os, requests\nfor _ in range(2): requests.get({address}).text"
             host = url.removeprefix("http://")
             settings = {"mode": "live", "allowed_hosts": f"[{host!r}]", "record_to": f"{folder}/r.jsonl"}
             await run_steps(meter, tasks, code, **settings)
