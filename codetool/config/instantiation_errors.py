@@ -35,9 +35,16 @@ def explain_instantiation(name: str, error: Exception) -> Iterator[str]:
             yield format_problem(setting, item["input"], item["msg"]) + (f".{hint}" if hint else "")
 
 
+LIST_MESSAGES = ("should be a valid tuple", "should be a valid list", "should be a valid set")
+"""Messages of pydantic about a value that should be a list, as YAML and the command line call it."""
+
+
 def format_problem(setting: str, value: object, message: str) -> str:
     """Return the line for a value that was refused with a message of pydantic."""
     message = message.removeprefix("Value error, ").removeprefix("Input ")
+    if message in LIST_MESSAGES:
+        message = "should be a list"
+        message += f": {setting}=[{value}]" if isinstance(value, str | int | float) else ""
     # A mapping is long and may hold a pasted key; the message says what is wrong in it.
     shown = "" if isinstance(value, Mapping) or setting.startswith("tools.secrets") else f"={value!r}"
     return f"{setting}{shown}: {message[0].lower()}{message[1:]}"

@@ -141,11 +141,16 @@ def explain_error(override: str, previous: Sequence[str]) -> str | None:
         name, value = override.split("=", 1)
         allowed = sorted(option for option in error.options or () if not option.startswith("_"))
         if not allowed:
-            return _explain_unknown_key(override, compose("config", list(previous)), error)
+            return _explain_unknown_key(override, _compose_known(override, previous), error)
         return f"{override}: {name} has no option {value!r}. Allowed: {', '.join(allowed)}.{suggest(value, allowed)}"
     except COMPOSE_ERRORS as error:
-        return _explain_unknown_key(override, compose("config", list(previous)), error)
+        return _explain_unknown_key(override, _compose_known(override, previous), error)
     return None
+
+
+def _compose_known(override: str, previous: Sequence[str]) -> DictConfig:
+    """Return the configuration whose names an override can be compared with; Hydra's own, if it is for Hydra."""
+    return compose("config", list(previous), return_hydra_config=get_key(override).startswith("hydra."))
 
 
 def _explain_unknown_key(override: str, config: DictConfig, error: Exception) -> str:
@@ -165,7 +170,7 @@ def _explain_unknown_key(override: str, config: DictConfig, error: Exception) ->
         return f"{override}: the library has it, and the configuration does not list it. Add it: +{override}"
     known_keys = list(_iterate_keys(config))
     if name in known_keys:
-        first_line = str(error).splitlines()[0]
+        first_line = str(error.__cause__ or error).splitlines()[0]  # Hydra's own message does not say what is wrong
         missing = re.search(r"Could not find '([^']+)/", first_line)  # a file whose defaults list names a former group
         return f"{override}: {first_line}{suggest_current_name(missing[1]) if missing else ''}"
     parent_prefix = f"{parent}." if parent else ""
@@ -177,6 +182,9 @@ def _explain_unknown_key(override: str, config: DictConfig, error: Exception) ->
     group, _, option = parent.rpartition(".")
     if not siblings and is_group(group) and takes_several_options(group) and option in list_options(group):
         return f"{override}: {option} is not chosen. Choose it with {group}={option} or {group}=[{option},…]."
+    if not siblings and parent in known_keys:
+        hint = f" Choose another one with {parent.replace('.', '/')}=…" if is_group(parent.replace(".", "/")) else ""
+        return f"{override}: {parent} has no settings.{hint}"
     if not siblings:
         return f"{override}: no such option: there is no {parent}.{suggest(name, known_keys)}"
     return f"{override}: no such option. {parent_name} has: {', '.join(siblings)}.{suggest(name, known_keys)}"

@@ -34,6 +34,8 @@ STAGE_OBJECTIVES = {
 """The metric that is optimized if none is named, by the stage."""
 MAX_DRAWS_PER_CELL = 5
 """Draws for each wanted cell after which a search ends that draws the same cells again: there may be no others."""
+KNOWN_OBJECTIVES = frozenset({*STAGE_OBJECTIVES.values(), *MINIMIZED_METRICS})
+"""Metrics that a cell can lack although others have them, such as one whose training validated nothing."""
 DIRECTIONS = ("maximize", "minimize")
 
 
@@ -95,6 +97,8 @@ def search_cells(
         new = [cell for cell in dict.fromkeys(drawn) if cell not in cells]
         cells |= dict(zip(new, launcher.launch(new), strict=True))
         failed = [_tell(study, trial, cells[cell], objectives) for trial, cell in zip(trials, drawn, strict=True)]
+        if all(failed) and not set(objectives.names) <= KNOWN_OBJECTIVES:  # a mistyped name: no cell will have it
+            _check_objectives(objectives, list(cells.values()))
         if sum(failed) / len(trials) > float(settings["max_failure_rate"]):
             break
     return list(cells), list(cells.values()), study
@@ -120,6 +124,17 @@ def _tell(study: Study, trial: Trial, outcome: CellOutcome, objectives: Objectiv
     return values is None
 
 
+def _check_objectives(objectives: Objectives, outcomes: Sequence[CellOutcome]) -> None:
+    """Raise ConfigError if cells have ended well, and none has all metrics that are optimized."""
+    ended_well = [outcome for outcome in outcomes if outcome.error is None]
+    if ended_well and all(read_objectives(outcome, objectives.names) is None for outcome in ended_well):
+        known = sorted({name for outcome in outcomes for name in read_metrics(outcome.metrics)})
+        raise ConfigError(
+            f"hydra.sweeper.objective={list(objectives.names)}: no cell has all these metrics. The cells have: "
+            f"{', '.join(known)}."
+        )
+
+
 def write_best(folder: Path, study: Study, objectives: Objectives, outcomes: Sequence[CellOutcome]) -> list[str]:
     """Write the best values of a search, and return a line for each cell that no other beats in all objectives.
 
@@ -127,12 +142,7 @@ def write_best(folder: Path, study: Study, objectives: Objectives, outcomes: Seq
     """
     best = study.best_trials
     if not best:
-        known = sorted({name for outcome in outcomes for name in read_metrics(outcome.metrics)})
-        if any(outcome.error is None for outcome in outcomes):
-            raise ConfigError(
-                f"hydra.sweeper.objective={list(objectives.names)}: no cell has all these metrics. The cells have: "
-                f"{', '.join(known)}."
-            )
+        _check_objectives(objectives, outcomes)
         return []
     if len(objectives.names) == 1:
         content: dict[str, Any] = {"best_params": best[0].params, "best_value": best[0].value}

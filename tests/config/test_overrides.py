@@ -38,6 +38,12 @@ def test_each_value_of_a_comma_list_is_composed() -> None:
         ("search.n=2,3", ["search.n=2,3", "add -m"]),
         ("cache@tools.recorded_answers=toolbench", ["Add it with +cache@tools.recorded_answers=toolbench"]),
         ("tool_proxy@tools.tool_proxy=toolbench", ["Add it with +tool_proxy@tools.tool_proxy=toolbench"]),
+        (
+            "hydra.sweeper.max_batch_siz=3",
+            ["hydra.sweeper has: max_batch_size", "Did you mean hydra.sweeper.max_b"],
+        ),
+        ("hydra.launcher.n_jobs=3", ["hydra.launcher has no settings. Choose another one with hydra/launcher="]),
+        ("hydra.job.num=x", ["hydra.job.num=x: Value 'x'", "could not be converted to Integer"]),
         ("~stage", ["~stage: a stage cannot be left out"]),
         ("~tuning=0", ["~tuning=0: "]),
         ("search.n=range(0,1000000000)", ["search.n=range(0,1000000000): is more than 10000 values"]),

@@ -36,6 +36,7 @@ from codetool.interfaces import ExecutorOption
         (["policy.model=''"], "policy.model='': is empty"),
         (["outputs=' '"], "outputs=' ': is empty"),
         (['policy.model="\x1b[31m"'], "policy.model='\\x1b[31m': holds characters"),
+        (["tools.recordings=x/y"], "tools.recordings='x/y': should be a list: tools.recordings=[x/y]"),
         (["policy.model=${x}"], "policy.model: Interpolation key 'x' not found"),
         (["policy.model=${oc.env:NOT_SET_ANYWHERE}"], "policy.model: "),
         (["policy.model=${foo:1}"], "policy.model: Unsupported interpolation type foo"),

@@ -107,13 +107,24 @@ def test_a_cell_that_fails_is_named_and_stops_no_other(run_toy: Any, tmp_path: P
     assert read_results(tmp_path)["best_params"] == {"search.width": "2"}
 
 
+def test_a_mistyped_objective_ends_the_search_after_its_first_cell(run_toy: Any) -> None:
+    cells: list[dict[str, float]] = []
+
+    def reach(search: Any) -> dict[str, float]:
+        cells.append(peak(search))
+        return cells[-1]
+
+    with pytest.raises(ConfigError, match="no cell has all these metrics. The cells have: success"):
+        run_toy(reach, *RANGES, "hydra.sweeper.objective=sucess", "hydra.sweeper.n_trials=5")
+    assert len(cells) == 1
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["search.width=2"], "nothing to draw"),
         ([*RANGES, "hydra.sweeper.objective=[success,loss]", "hydra.sweeper.direction=maximize"], "for each objective"),
         ([*RANGES, "hydra.sweeper.n_jobs=0"], "hydra.sweeper.n_jobs=0: should be a whole number above 0"),
-        ([*RANGES, "hydra.sweeper.objective=sucess"], "no cell has all these metrics. The cells have: success"),
         (["search.width=range(0,4)"], "search.width=0: should be greater than 0"),
         (["search.n=interval(4,2)"], "is no interval"),
         ([*RANGES, "hydra.sweeper.sampler._target_=os.system"], "is no sampler of Optuna"),

@@ -138,7 +138,7 @@ def _read_settings(folder: Path) -> dict[str, Any]:
 
 
 def _describe_tasks(summary: RunSummary) -> Iterator[str]:
-    asked = f"{summary.asked} tasks asked for"
+    asked = f"{summary.asked} task{'' if summary.asked == 1 else 's'} asked for"
     if summary.repeats > 1:
         tasks = summary.asked // summary.repeats
         asked = f"{tasks} tasks asked for, each {summary.repeats} times; of {summary.asked} searches"
