@@ -18,7 +18,7 @@ from codetool.errors import ConfigError
 from codetool.runs import journal
 from codetool.sweeps.cell import OUTCOMES_FILE, PLAN_FILE, CellOutcome, run_cell
 from codetool.sweeps.grid import GridCell
-from codetool.sweeps.submitit_jobs import interrupt_jobs, list_jobs, wait_for_jobs
+from codetool.sweeps.submitit_jobs import JOBS_FOLDER, interrupt_jobs, list_jobs, wait_for_jobs
 from codetool.sweeps.worker_reaper import end_workers_if_killed
 
 CreateLauncher = Callable[[TaskFunction], Launcher]
@@ -61,6 +61,11 @@ class CellLauncher:
             "labels": [],
             "overrides": [],
         }
+
+    def describe_logs(self) -> str:
+        """Return where the cells print, as the end of a sentence; empty if they print on this terminal."""
+        in_jobs = "submitit_folder" in self._config.hydra.launcher
+        return f"; what each job prints is in {self._folder / JOBS_FOLDER}" if in_jobs else ""
 
     @contextmanager
     def open(self, count: int, objectives: Sequence[str]) -> Iterator[None]:

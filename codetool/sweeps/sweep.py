@@ -73,7 +73,7 @@ class Sweep:
     def _run_grid(self, settings: Mapping[str, Any], launcher: CellLauncher) -> None:
         grid = expand_grid(self.overrides)
         batch_size = settings["max_batch_size"] and read_count(settings, "max_batch_size")
-        _print_line(f"sweep {self.name}: {len(grid)} cell{'s' if len(grid) > 1 else ''}")
+        _print_line(f"sweep {self.name}: {len(grid)} cell{'s' if len(grid) > 1 else ''}{launcher.describe_logs()}")
         with launcher.open(len(grid), objectives=[]):
             self.outcomes = launcher.launch(grid, batch_size)
         if not self.settings.dry_run:
@@ -86,7 +86,9 @@ class Sweep:
         goals = " and ".join(
             f"{direction} {name}" for name, direction in zip(objectives.names, objectives.directions, strict=True)
         )
-        _print_line(f"sweep {self.name}: {settings['n_trials']} cells drawn by Optuna to {goals}")
+        _print_line(
+            f"sweep {self.name}: {settings['n_trials']} cells drawn by Optuna to {goals}{launcher.describe_logs()}"
+        )
         with launcher.open(read_count(settings, "n_trials"), objectives.names):
             cells, self.outcomes, study = search_cells(self.overrides, settings, objectives, launcher, self.name)
         if not self.settings.dry_run:

@@ -8,9 +8,12 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
+from codetool.sweeps.launching import CellLauncher
 from codetool.sweeps.submitit_jobs import JOBS_FOLDER, interrupt_jobs, list_jobs, wait_for_jobs
 
 LOCAL = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher"
@@ -47,3 +50,13 @@ def test_an_interrupt_reaches_a_job_and_its_child(job: subprocess.Popen[bytes], 
     assert job.wait(5) in (-signal.SIGINT, 1, 130)
     while Path(f"/proc/{child}").exists():
         time.sleep(0.01)
+
+
+def test_a_sweep_names_the_folder_of_what_jobs_print(tmp_path: Path) -> None:
+    submitit, basic = ({"hydra": {"launcher": {"submitit_folder": "x"} if has else {}}} for has in (True, False))
+    create: Any = None
+    said = [
+        CellLauncher("sweep", tmp_path, [], create, OmegaConf.create(config)).describe_logs()
+        for config in (submitit, basic)
+    ]
+    assert said == [f"; what each job prints is in {tmp_path / JOBS_FOLDER}", ""]
