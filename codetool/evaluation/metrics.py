@@ -7,7 +7,8 @@ endpoint counts under its own URL, so it never equals a gold call.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from codetool.types import Ledger, Node, SearchResult, Task
 
@@ -17,6 +18,8 @@ RATES = ("success", "correct_path", "correct_path_set")
 """Metrics that are true or false for a task."""
 SHARES = ("sopr", "sowr", "scep", "path_recall", "path_precision")
 """Metrics in [0, 1]; 0 for a task without a result."""
+TREE_SHARES = ("duplicates",)
+"""Shares in [0, 1] of the search tree; a task without a result has none."""
 TOKEN_METRICS = ("tokens_in", "tokens_out", "prm_tokens")
 """Tokens of policy and PRM, whose sum is the metric `tokens`."""
 AMOUNTS = (
@@ -30,7 +33,7 @@ PASS_PREFIXES = ("pass@", "pass^")
 
 def is_share(name: str) -> bool:
     """Return whether a metric is a rate or share, from 0 to 1."""
-    return name in RATES or name in SHARES or name.startswith(PASS_PREFIXES)
+    return name in (*RATES, *SHARES, *TREE_SHARES) or name.startswith(PASS_PREFIXES)
 
 
 def compute_metrics(
@@ -47,6 +50,7 @@ def compute_metrics(
         "success": success,
         "scep": compute_scep(steps),
         **compute_path_metrics(task.gold, list(list_called_endpoints(steps))),
+        "duplicates": compute_duplicates(result.nodes if result else ()),
         "tokens_in": ledger.tokens_in,
         "tokens_out": ledger.tokens_out,
         "prm_tokens": ledger.prm_tokens,
@@ -73,6 +77,20 @@ def compute_scep(steps: Sequence[Node]) -> float:
     A step counts if it raised no exception and all its tool calls were answered; a final text counts too.
     """
     return sum(node.spot for node in steps) / len(steps) if steps else 0.0
+
+
+def compute_duplicates(nodes: Iterable[Node]) -> float | None:
+    """Return the share of the sampled candidates that are the same program as a sibling before them, in [0, 1].
+
+    None for a search that drew no two candidates after the same path.
+    """
+    drawn, programs = Counter[str](), Counter[str]()
+    for node in nodes:
+        if node.parent is not None:
+            drawn[node.parent.id] += node.multiplicity
+            programs[node.parent.id] += 1
+    total = drawn.total()
+    return (total - programs.total()) / total if total > len(drawn) else None
 
 
 def compute_path_metrics(gold: Sequence[str], calls: Sequence[str]) -> Metrics:

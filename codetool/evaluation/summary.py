@@ -9,7 +9,7 @@ from typing import Any
 
 from codetool.evaluation.error_taxonomy import get_internal_kind, is_internal
 from codetool.evaluation.intervals import Interval, bootstrap_mean, compute_wilson_interval
-from codetool.evaluation.metrics import AMOUNTS, RATES, SHARES, get_metric, is_share
+from codetool.evaluation.metrics import AMOUNTS, RATES, SHARES, TREE_SHARES, get_metric, is_share
 from codetool.evaluation.repeated_results import average_repeats, compute_pass_metrics, list_missing_tasks
 from codetool.judges.solve_rate import compute_standard_error, compute_vote_deviation
 from codetool.judges.win_rate import PREFERENCE_SCORES
@@ -75,9 +75,9 @@ def summarize_results(
     """Aggregate result lines, one per task, of `asked` requested tasks. Each repeat of a task counts among them.
 
     A task that failed or is missing counts 0 in every rate and share that any other task of the run has, so that a run
-    cannot gain by failing. Amounts are means over the tasks that have a result. `templates` gives the template of each
-    task id, and `groups` the group of each requested task. `originals` gives the benchmark's id of each requested task,
-    which is another one for repeats.
+    cannot gain by failing. Amounts and shares of the tree are means over the tasks that have a result. `templates`
+    gives the template of each task id, and `groups` the group of each requested task. `originals` gives the benchmark's
+    id of each requested task, which is another one for repeats.
     """
     missing = list_missing_tasks(map(_get_id, lines), originals or {}, max(0, asked - len(lines)))
     repeats = max([*Counter((originals or {}).values()).values(), *map(get_repeat, lines), 1])
@@ -119,7 +119,7 @@ def _aggregate_all(
 ) -> dict[str, dict[str, float | None]]:
     """Return every metric that a task has, pass@k and pass^k beside the success; `repeats` of a task count as one."""
     aggregates: dict[str, dict[str, float | None]] = {}
-    for name in (*RATES, *SHARES, *AMOUNTS):
+    for name in (*RATES, *SHARES, *TREE_SHARES, *AMOUNTS):
         values = _collect_values(name, lines, missing)
         if values:
             aggregates[name] = _aggregate(name, average_repeats(values), templates, seed, repeated=repeats > 1)
@@ -167,14 +167,15 @@ def _collect_values(
 
     `missing` are the tasks of missing lines, None where the task is unknown.
     """
+    of_result = name in TREE_SHARES or name in AMOUNTS
     measured, unmeasured = list[tuple[str | None, float]](), list[str | None]()
     for line in lines:
         value = get_metric(line["metrics"], name)
-        if value is not None and (name not in AMOUNTS or not is_internal(line)):
+        if value is not None and not (of_result and is_internal(line)):
             measured.append((find_task_id(line), float(value)))
         elif is_internal(line):
             unmeasured.append(find_task_id(line))
-    if not measured or name in AMOUNTS:
+    if not measured or of_result:
         return measured
     return [*measured, *((task_id, 0.0) for task_id in [*unmeasured, *missing])]
 

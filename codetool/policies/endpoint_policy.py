@@ -19,6 +19,7 @@ from codetool.http.system_messages import SystemMessages
 from codetool.http.token_logprobs import TokenLogprobs
 from codetool.interfaces import ModelServers, Prompt
 from codetool.model_types import Sampling
+from codetool.policies.diversity import DiversitySettings
 from codetool.prompts.messages import Message
 from codetool.runs.seeding import draw_seed
 from codetool.types import LOG_PROBABILITY_DIGITS, Candidate, Node, Task
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS_CONFIG)
-class EndpointPolicyConfig(EndpointConfig):
+class EndpointPolicyConfig(EndpointConfig, DiversitySettings):
     """Settings of a policy whose model runs on a server."""
 
     temperature: Annotated[float, Field(ge=0)] | None

@@ -20,6 +20,7 @@ from codetool.models import locate
 from codetool.models.hub_cache import Revision
 from codetool.models.hub_model import HubModel
 from codetool.models.prompt_encoder import make_prompt_encoder
+from codetool.policies.diversity import DiversitySettings
 from codetool.policies.endpoint_policy import EndpointPolicy
 from codetool.prompts import trained_prompt
 from codetool.runs.identity import find_local_model_folder
@@ -32,7 +33,7 @@ OWN_SERVER_TIMEOUT = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS_CONFIG)
-class ModelPolicyConfig(EndpointConfig):
+class ModelPolicyConfig(EndpointConfig, DiversitySettings):
     """Settings of a policy with given weights."""
 
     model: str
@@ -97,9 +98,12 @@ class ModelPolicyConfig(EndpointConfig):
         return locate.locate("policy", self.model, self.path, revision=self.revision).checksum()
 
     def irrelevant_settings(self) -> frozenset[str]:
-        """Return the settings that do not change the result: the path of a local model, which `checksum()` covers."""
+        """Return the settings that do not change the result.
+
+        They are the path of a local model, which `checksum()` covers, and `diversity` at its default.
+        """
         is_local = self.base_url is None and find_local_model_folder(self.model) is not None
-        return frozenset({"model"} if is_local else ())
+        return DiversitySettings.irrelevant_settings(self) | ({"model"} if is_local else set())
 
     def hub_model(self) -> HubModel | None:
         """Return the model of the hub that this process needs, at its commit; None for a local model or a server.

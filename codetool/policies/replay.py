@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 from codetool.errors import ConfigError, MissingError
 from codetool.interfaces import ModelServers, Prompt
 from codetool.model_types import Sampling
+from codetool.policies.diversity import DiversitySettings
 from codetool.policies.recorded import RecordingPolicy
 from codetool.runs import journal
 from codetool.runs.bounded_input import read_bytes
@@ -26,7 +27,7 @@ CANDIDATE_FIELDS = frozenset({"task_id", "key", "index", "text", "tokens_in", "t
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class ReplayPolicyConfig:
+class ReplayPolicyConfig(DiversitySettings):
     """Settings of a policy that replays candidates from run folders.
 
     Sampling settings are part of a candidate's key. None accepts the recorded value; a number selects among sources

@@ -30,6 +30,13 @@ class DepthFirst:
 
     show_tried: bool
     """Whether the policy reads what the ways before did when it is asked for another; its prompt needs words for it."""
+    give_up: Literal["retry", "back"] = "retry"
+    """After a step with which the policy gives up: `retry` asks for another step at the same place; `back` abandons
+    that place and asks for another way one step before it, as in ToolLLM."""
+
+    def irrelevant_settings(self) -> frozenset[str]:
+        """Return the settings that do not change a result: `give_up` at its default."""
+        return frozenset({"give_up"} if self.give_up == "retry" else ())
 
     async def run(self, root: Node, expand: Expand) -> Node:
         """The first path that finished with a step that ran, else the best end of all paths."""
@@ -41,14 +48,15 @@ class DepthFirst:
         if node.finished and node.spot > 0:
             return node
         seen = set[str]()
-        gave_up = node.step is not None and node.step.code is None
-        for count in () if node.finished or gave_up else self._draw_sizes:
+        for count in () if node.finished or _has_given_up(node) else self._draw_sizes:
             children = await expand(node, count, show_tried=self.show_tried)
             if not children:  # the depth limit, or a budget is spent
                 break
             for child in select_top(children, count):
                 if child.id not in seen and (found := await self._descend(child, expand, ends)) is not None:
                     return found
+                if self.give_up == "back" and _has_given_up(child):
+                    return None
             seen |= {child.id for child in children}
         if not seen:
             ends.append(node)
@@ -58,3 +66,8 @@ class DepthFirst:
     def _draw_sizes(self) -> Sequence[int]:
         """Candidates of each draw after a step."""
         return (self.n,) if self.order == "reward" else (1,) * self.n
+
+
+def _has_given_up(node: Node) -> bool:
+    """Whether a node's step has no code and is no answer."""
+    return node.step is not None and node.step.code is None and not node.finished

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -20,7 +20,7 @@ from codetool.costs.execution_cost import measure_candidates, measure_execution
 from codetool.interfaces import CallTool, Executor, Policy, ProcessRewardModel, Reward
 from codetool.runs.seeding import draw_uniform
 from codetool.search.budget import Budget
-from codetool.search.merging import ProgramKey, group_by_program
+from codetool.search.merging import ProgramKey, group_by_program, make_program_key
 from codetool.search.states import InterpreterTree
 from codetool.types import Candidate, Execution, HttpRequest, Ledger, Node, SearchResult, Step, Task, ToolAnswer
 
@@ -49,19 +49,22 @@ class Expansion:
         depth: int,
         budget: Budget,
         seed: int,
+        shows_siblings: bool = False,
         clock: Callable[[], float] = time.monotonic,
         seconds: ComponentClock | None = None,
     ) -> None:
         """A tree that is only its root; no process yet. `depth` in steps; `clock` counts seconds.
 
-        `seconds` measures how long each component is at work.
+        With `shows_siblings` (`policy.diversity=shown`) siblings are drawn one after the other, and the policy reads
+        what those before did. `seconds` measures how long each component is at work.
         """
         self._task, self._policy, self._prm, self._reward = task, policy, prm, reward
-        self._depth, self._budget, self._seed = depth, budget, seed
+        self._depth, self._budget, self._seed, self._shows_siblings = depth, budget, seed, shows_siblings
         self._clock, self._started = clock, clock()
         self._seconds = seconds or ComponentClock()
         self._interpreters = InterpreterTree(task, executor, self._measure_calls(call_tool))
         self._children: defaultdict[str, _Children] = defaultdict(_Children)
+        self._executed: dict[str, Execution] = {}  # steps that were run before they were scored
         self.root = Node(id="0")
         self.ledger = Ledger()
         """What has been spent up to now."""
@@ -95,12 +98,10 @@ class Expansion:
             if node.finished or node.depth >= self._depth or self._is_budget_spent():
                 return ()
             first, growth.drawn = growth.drawn, growth.drawn + n
-            tried = tuple(growth.children.values()) if show_tried else ()
-            with self._seconds.measure("policy"):
-                candidates = await self._policy.propose(
-                    self._task, node.path, n, first=first, seed=self._seed, tried=tried
-                )
-            self.ledger = self.ledger.add(**measure_candidates(candidates))
+            if self._shows_siblings:
+                candidates = await self._draw_in_turn(node, n, first, growth.children)
+            else:
+                candidates = await self._draw(node, n, first, growth.children.values() if show_tried else ())
             groups = group_by_program(candidates)
             new = {key: group for key, group in groups.items() if key not in growth.children}
             for key in groups.keys() - new.keys():
@@ -109,6 +110,28 @@ class Expansion:
             children = await self._make_children(node, len(growth.children), list(new.values()))
             growth.children |= zip(new, children, strict=True)
             return tuple(growth.children[key] for key in groups)
+
+    async def _draw(self, node: Node, n: int, first: int, tried: Iterable[Node]) -> Sequence[Candidate]:
+        with self._seconds.measure("policy"):
+            candidates = await self._policy.propose(
+                self._task, node.path, n, first=first, seed=self._seed, tried=tuple(tried)
+            )
+        self.ledger = self.ledger.add(**measure_candidates(candidates))
+        return candidates
+
+    async def _draw_in_turn(
+        self, node: Node, n: int, first: int, children: Mapping[ProgramKey, Node]
+    ) -> Sequence[Candidate]:
+        """Draw n candidates one after the other. A new program runs at once, since the next prompt shows its output."""
+        shown, drawn = dict(children), list[Candidate]()
+        for index in range(first, first + n):
+            for candidate in await self._draw(node, 1, index, shown.values()):
+                drawn.append(candidate)
+                if (key := make_program_key(candidate.step)) not in shown:
+                    node_id = _name_child(node, len(shown) + 1)
+                    self._executed[node_id] = await self._run(node, node_id, candidate.step)
+                    shown[key] = Node(node_id, node, node.depth + 1, candidate.step, self._executed[node_id])
+        return drawn
 
     def result(self, best: Node) -> SearchResult:
         """The outcome with `best` chosen: the whole tree from the root on, by depth and place, and what it cost."""
@@ -131,8 +154,7 @@ class Expansion:
         """A child for each program. The PRM scores them while they run, unless it reads what they print."""
         if not groups:
             return []
-        prefix = f"{parent.id}-" if parent.depth else ""
-        ids = [f"{prefix}{before + place}" for place in range(1, len(groups) + 1)]
+        ids = [_name_child(parent, before + place) for place in range(1, len(groups) + 1)]
         steps = [group[0].step for group in groups]
         runs = gather_or_cancel(self._run(parent, node_id, step) for node_id, step in zip(ids, steps, strict=True))
         if self._prm is not None and self._prm.sees_observation:
@@ -154,6 +176,9 @@ class Expansion:
         return scores.values
 
     async def _run(self, parent: Node, node_id: str, step: Step) -> Execution:
+        """What the step does, run only once."""
+        if (execution := self._executed.pop(node_id, None)) is not None:
+            return execution
         if step.code is None:
             return Execution(status="no_code")
         last = step.finished or parent.depth + 1 >= self._depth
@@ -193,3 +218,8 @@ class Expansion:
 def compute_spot_reward(step: Step, execution: Execution) -> float:
     """On-the-spot reward: 1 if the code ran and its tools answered, or if the step is the final text; else 0."""
     return float(step.finished if step.code is None else execution.ran)
+
+
+def _name_child(parent: Node, place: int) -> str:
+    """The id of a node's child at a place, one-based."""
+    return f"{parent.id}-{place}" if parent.depth else str(place)

@@ -2,13 +2,13 @@
 
 import pytest
 
-from codetool.evaluation.metrics import compute_metrics
+from codetool.evaluation.metrics import compute_duplicates, compute_metrics
 from codetool.types import Execution, Ledger, Node, SearchResult, Step, Task, Tool, ToolAnswer, ToolCall
 
 SEARCH, CREDITS, TOP = "GET /search/movie", "GET /movie/{movie_id}/credits", "GET /movie/top_rated"
 NAMES = (
-    "success scep correct_path correct_path_set path_recall path_precision delta_length tokens_in tokens_out "
-    "prm_tokens prm_tokens_computed executions tool_calls seconds usd flops"
+    "success scep correct_path correct_path_set path_recall path_precision delta_length duplicates tokens_in "
+    "tokens_out prm_tokens prm_tokens_computed executions tool_calls seconds usd flops"
 ).split()
 
 
@@ -37,7 +37,7 @@ def test_names_are_those_of_the_contract():
 
 def test_costs_come_from_the_ledger_and_the_clock():
     found = of(chain((1, SEARCH)), success=True)
-    assert [found[name] for name in NAMES[7:]] == [10, 20, 30, 12, 4, 5, 1.5, 0.5, 60]
+    assert [found[name] for name in NAMES[8:]] == [10, 20, 30, 12, 4, 5, 1.5, 0.5, 60]
     assert found["success"] is True
 
 
@@ -83,3 +83,13 @@ def test_tasks_without_gold_have_no_path_metrics():
 def test_a_task_without_a_result_did_nothing_right():
     found = of(None, SEARCH, success=False)
     assert (found["success"], found["correct_path"], found["path_recall"], found["scep"]) == (False, False, 0.0, 0.0)
+
+
+def test_duplicates_are_candidates_that_an_earlier_sibling_equals():
+    root = Node("0")
+    one, two = (Node(str(place), root, 1, multiplicity=times) for place, times in ((1, 3), (2, 1)))
+    below = Node("1-1", one, 2)
+    assert compute_duplicates([root, one, two, below]) == 2 / 5
+    assert compute_duplicates([root, one]) == 2 / 3
+    assert compute_duplicates([root, two, Node("2-1", two, 2)]) is None, "one candidate a step has no siblings"
+    assert compute_duplicates([]) is None

@@ -119,3 +119,9 @@ def test_groups_stand_in_the_order_of_their_first_tasks_and_tasks_without_one_ma
     summary = summarize_results(lines, 4, seed=0, groups={"a": "G2", "b": None, "c": "G1", "d": "G2"})
     assert list(summary.groups) == ["G2", "G1"]
     assert summarize_results(lines[:2], 2, seed=0, groups={"a": "G2", "b": None}).groups == {}
+
+
+def test_a_share_of_the_tree_is_a_mean_over_the_tasks_that_have_a_tree():
+    lines = [line("a", True, duplicates=0.5), line("b", True, duplicates=0.25), line("c", None, error="broke")]
+    found = summarize_results(lines, 4, seed=0).metrics["duplicates"]
+    assert (found["value"], found["n"]) == (0.375, 2)

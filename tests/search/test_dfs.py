@@ -105,3 +105,23 @@ async def test_by_reward_the_second_best_follows_a_dead_end():
 
     result = await search(dfs("reward"), script, prm=TextPRM(a=0.1, b=0.9, aa=0.2, ab=0.8))
     assert (result.best.step.text, tried(result)) == ("ab", ["a", "aa", "ab", "b", "no"])
+
+
+async def test_giving_up_abandons_the_place_with_back_and_the_place_before_it_is_asked_for_another_way():
+    def script(path, index):
+        if path == ("a", "aa"):
+            return step("gives up" + str(index), None)
+        return step(name := names(path, index), finished=name == "aba")
+
+    retry = await search(dfs(depth=4), script)
+    back = await search(DepthFirst(n=2, depth=4, order="drawn", show_tried=True, give_up="back"), script)
+    assert retry.best.step.text == back.best.step.text == "aba"
+    assert tried(retry) == ["a", "aa", "gives up0", "gives up1", "ab", "aba"]
+    assert tried(back) == ["a", "aa", "gives up0", "ab", "aba"]
+
+
+async def test_giving_up_at_once_ends_the_search_with_back():
+    strategy = DepthFirst(n=2, depth=4, order="drawn", show_tried=True, give_up="back")
+    result = await search(strategy, lambda path, index: step("gives up", None))
+    assert (tried(result), result.best.finished) == (["gives up"], False)
+    assert strategy.irrelevant_settings() == frozenset() and dfs().irrelevant_settings() == {"give_up"}

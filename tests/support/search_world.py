@@ -151,6 +151,7 @@ def expansion(
     seed: int = 0,
     clock: Callable[[], float] = lambda: 0.0,
     tools: CallTool | None = None,
+    shows_siblings: bool = False,
 ) -> Expansion:
     return Expansion(
         task=task,
@@ -162,6 +163,7 @@ def expansion(
         depth=depth,
         budget=limits or budget(),
         seed=seed,
+        shows_siblings=shows_siblings,
         clock=clock,
     )
 

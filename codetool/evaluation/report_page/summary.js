@@ -7,6 +7,7 @@ const METRICS = {
   correct_path_set: "every endpoint of the gold path was called",
   path_recall: "share of the gold path's endpoints that were called",
   path_precision: "share of the called endpoints that are gold",
+  duplicates: "sampled candidates that are the same program as a sibling",
   delta_length: "calls more (or fewer) than the gold path has",
   sopr: "tasks that the judge calls solved, an unsure vote counting half",
   sowr: "tasks whose answer beats the reference's, a tie counting half",

@@ -107,6 +107,7 @@ async def _search(attempt: Attempt, config: RunConfig, parts: Components) -> Sea
         depth=config.search.depth,
         budget=config.budget,
         seed=config.seed,
+        shows_siblings=getattr(config.policy, "diversity", "none") == "shown",  # a plug-in's policy need not have it
         seconds=attempt.clock,
     ) as expansion:
         try:

@@ -172,6 +172,8 @@ def _copy_settings(
     for name in SAMPLING_SETTINGS:
         if f"policy.{name}" not in named:
             settings["policy"][name] = recorded["policy"].get(name)
+    if "policy.diversity" not in named:
+        settings["policy"]["diversity"] = recorded["policy"].get("diversity", "none")
     for name in named:
         if "." in name and "@" not in name and name.split(".")[0] in taken:
             _restore_override(settings, own, name.split("."))

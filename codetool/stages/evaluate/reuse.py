@@ -55,9 +55,12 @@ def describe_difference(other: Mapping[str, Any], own: Mapping[str, Any], own_pl
 
 
 def collect_draw_settings(identity: Identity) -> dict[str, Any]:
-    """Return everything that determines a draw, by dotted name."""
+    """Return everything that determines a draw of a given prompt, by dotted name.
+
+    `policy.diversity` is left out: it determines the prompts.
+    """
     settings = identity.settings
-    policy = settings.get("policy") or {}
+    policy = {name: value for name, value in (settings.get("policy") or {}).items() if name != "diversity"}
     rest = {
         "seed": settings.get("seed"),
         "the checksum of the policy": identity.checksums.get("policy"),
