@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.types import Node
 
 RewardWeight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+LengthExponent = Annotated[float, Field(ge=0, le=10)]
 Aggregate = Literal["sum", "mean", "min", "last", "product"]
 
 AGGREGATES: dict[Aggregate, Callable[[Sequence[float]], float]] = {
@@ -33,6 +34,22 @@ class StepReward:
     """Weight of the latent reward, which is in [0, 1]."""
     aggregate: Aggregate
     """How the rewards of a path's steps combine."""
+    length_exponent: LengthExponent = 0.0
+    """Exponent of the number of steps by which a sum is divided: 0 is the sum and 1 the mean. With n steps, the reward
+    of a path is the sum of its steps' rewards / n**length_exponent. Only for `aggregate: sum`."""
+
+    @model_validator(mode="after")
+    def _require_sum(self) -> Self:
+        if self.length_exponent and self.aggregate != "sum":
+            raise ValueError(
+                f"reward.length_exponent={self.length_exponent:g} divides a sum by the length of the path, and "
+                f"reward.aggregate={self.aggregate}: choose reward.aggregate=sum, or leave reward.length_exponent=0."
+            )
+        return self
+
+    def irrelevant_settings(self) -> frozenset[str]:
+        """Return the settings that do not change a result: `length_exponent` at its default."""
+        return frozenset() if self.length_exponent else frozenset({"length_exponent"})
 
     def hashed_option(self) -> str:
         """Return the option that these weights stand for, so that equal settings are one result in whatever words."""
@@ -40,7 +57,10 @@ class StepReward:
 
     def cumulative(self, path: Sequence[Node]) -> float:
         """Reward of the path, 0 for the empty one. A step without a PRM score counts with its spot term alone."""
-        return AGGREGATES[self.aggregate]([self._reward_of(node) for node in path]) if path else 0.0
+        if not path:
+            return 0.0
+        total = AGGREGATES[self.aggregate]([self._reward_of(node) for node in path])
+        return total / math.pow(len(path), self.length_exponent)
 
     def _reward_of(self, node: Node) -> float:
         return self.spot * node.spot + (self.latent * node.latent if node.latent is not None else 0.0)

@@ -21,6 +21,7 @@ from codetool.config.run_config import RunConfig
 from codetool.errors import ConfigError
 from codetool.models.hub_cache import COMMIT_HASH, MAIN, find_hub_cache, read_commit
 from codetool.models.hub_model import HubModel
+from codetool.prm.ensemble import EnsemblePRMConfig
 from codetool.runs.provenance import PROVENANCE_FILE, read_provenance
 
 MODEL_GROUPS = ("policy", "prm", "answer")
@@ -30,11 +31,13 @@ log = logging.getLogger(__name__)
 
 
 def find_hub_models(config: RunConfig, groups: tuple[str, ...] = MODEL_GROUPS) -> dict[str, HubModel]:
-    """Return the models of the hub that this process needs, by group.
+    """Return the models of the hub that this process needs, by group; members of a PRM ensemble by `prm.members.NAME`.
 
     An option has one if its method `hub_model()` returns one. Raises MissingError if a model can not be had.
     """
     options: dict[str, Any] = {group: getattr(config, group, None) for group in groups}
+    if isinstance(ensemble := options.get("prm"), EnsemblePRMConfig):
+        options |= {f"prm.members.{name}": member for name, member in ensemble.members.items()}
     models = {group: option.hub_model() for group, option in options.items() if hasattr(option, "hub_model")}
     return {group: model for group, model in models.items() if model is not None}
 

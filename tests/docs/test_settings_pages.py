@@ -66,7 +66,7 @@ def test_an_option_that_extends_another_has_all_its_settings(group: str) -> None
         target_class: Any = locate(target) if target.startswith("codetool.") else None
         if dataclasses.is_dataclass(target_class):
             fields = {field.name for field in dataclasses.fields(target_class) if field.init}
-            chosen = {entry.partition("@")[2] for entry, _ in option.choices}
+            chosen = {entry.partition("@")[2].partition(".")[0] for entry, _ in option.choices}
             assert fields - {row.name.partition(".")[0] for row in option.rows} <= chosen
 
 

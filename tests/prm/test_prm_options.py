@@ -25,7 +25,7 @@ def node(text):
 
 def option(name):
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return instantiate(compose(overrides=["+seed=3", f"+prm={name}", *NEEDED.get(name, [])]).prm)
+        return instantiate(compose(overrides=["+seed=3", f"+prm={name}", *NEEDED.get(name, [])]).prm, _convert_="all")
 
 
 @pytest.mark.parametrize("name", OPTIONS)

@@ -62,3 +62,19 @@ def test_wrong_settings_are_named(wrong):
 def test_every_line_says_what_it_means(name):
     lines = (CONF / "reward" / f"{name}.yaml").read_text().splitlines()
     assert all("#" in line for line in lines if not line.startswith("_target_:"))
+
+
+@pytest.mark.parametrize(("exponent", "expected"), [(0.0, 3.75), (0.5, 3.75 / 3**0.5), (1.0, 1.25), (2.0, 3.75 / 9)])
+def test_a_sum_is_divided_by_a_power_of_the_length(exponent, expected):
+    reward = option("codetool", f"reward.length_exponent={exponent}")
+    assert reward.cumulative(PATH) == pytest.approx(expected)
+    assert reward.cumulative(PATH[:1]) == 1.5, "a path of one step keeps its reward"
+    assert ("length_exponent" in reward.irrelevant_settings()) == (exponent == 0)
+
+
+@pytest.mark.parametrize("aggregate", ["mean", "min", "last", "product"])
+def test_only_a_sum_is_divided(aggregate):
+    with pytest.raises(Exception, match=r"reward\.length_exponent=0\.5 divides a sum .* choose reward\.aggregate=sum"):
+        option("codetool", "reward.length_exponent=0.5", f"reward.aggregate={aggregate}")
+    with pytest.raises(Exception, match="length_exponent"):
+        option("codetool", "reward.length_exponent=-1")

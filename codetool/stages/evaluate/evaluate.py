@@ -29,6 +29,7 @@ from codetool.model_types import Weights
 from codetool.policies.recorded import ANSWER_PURPOSE, CandidateRecord, RecordingPolicy
 from codetool.policies.replay import ReplayPolicyConfig
 from codetool.policies.shared import SharedDraws
+from codetool.prm.ensemble import list_members
 from codetool.prm.recorded_scores import RecordedScores
 from codetool.stages.evaluate.attempt import Attempt, Components, make_failure_record, solve
 from codetool.stages.evaluate.live_metrics import log_live_metrics
@@ -38,6 +39,7 @@ from codetool.stages.evaluate.sandbox_events import record_sandbox_events
 from codetool.stages.evaluate.task_price import find_rates
 from codetool.stages.evaluate.task_progress import TaskCounts, TaskProgress
 from codetool.stages.evaluate.unfinished_paths import takes_last_output, warn_about_unfinished
+from codetool.stages.evaluate.unshown_steps import warn_of_unshown_steps
 from codetool.stages.run_folder import RunFolder
 from codetool.stages.run_log import TASK_LOG
 from codetool.stages.spent_journal import Spending
@@ -83,6 +85,8 @@ async def _evaluate(
     spending: Spending,
 ) -> None:
     remaining = [task for task in tasks if task.id not in folder.done]
+    if remaining:
+        warn_of_unshown_steps(config)
     counts = TaskCounts.from_results(folder.done, tasks)
     progress = TaskProgress(counts, console)
     waiting = iter(sorted(remaining, key=lambda task: task.repeat))  # so that each task soon has a result
@@ -187,7 +191,7 @@ def _replays(config: RunConfig) -> bool:
 
 async def _list_weights(config: RunConfig) -> list[Weights]:
     """Return the model weights that the run's own servers have to serve."""
-    options: list[PRMOption | PolicyOption] = [config.prm, config.policy]
+    options: list[PRMOption | PolicyOption] = [*list_members(config.prm), config.policy]
     if isinstance(config.answer, PolicyOption):
         options.append(config.answer)
     weights_of_options = [await asyncio.to_thread(option.weights) for option in options]

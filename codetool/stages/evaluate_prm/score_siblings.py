@@ -19,6 +19,7 @@ from codetool.concurrency import gather_or_cancel
 from codetool.config.run_config import RunConfig
 from codetool.errors import CodeToolError, ConfigError, MissingError, UnreachableError, WriteError
 from codetool.interfaces import ProcessRewardModel
+from codetool.prm.ensemble import list_weights
 from codetool.runs import journal
 from codetool.runs.journal import Journal
 from codetool.tracking.run_loggers import RunLoggers
@@ -56,9 +57,9 @@ async def score_siblings(
     failures: dict[str, str] = {}
     if not remaining:
         return failures
-    weights = await asyncio.to_thread(config.prm.weights)
+    weights = await asyncio.to_thread(list_weights, config.prm)
     done = len(data.groups) - len(remaining)
-    async with config.vllm.open([] if weights is None else [weights], path) as servers, config.prm.open(servers) as prm:
+    async with config.vllm.open(weights, path) as servers, config.prm.open(servers) as prm:
         if prm is None:
             raise ConfigError("stage=evaluate_prm: the PRM that prm= names judges nothing")
         progress = ScoringProgress(len(data.groups), done, console, "sibling groups", "steps", loggers)
