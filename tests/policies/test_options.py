@@ -83,9 +83,7 @@ def test_the_embedded_model_writes_short_steps(composed: Compose) -> None:
 @pytest.mark.parametrize("words", ["compact", "whole_program"])
 def test_siblings_are_shown_only_by_a_prompt_that_has_words_for_it(composed: Compose, name: str, words: str) -> None:
     chosen = [f"policy={name}", "policy.diversity=shown", f"policy_prompt@policy.prompt={words}"]
-    with pytest.raises(
-        Exception, match=r"policy\.diversity=shown: policy\.prompt has no words .* Choose"
-    ):
+    with pytest.raises(Exception, match=r"policy\.diversity=shown: policy\.prompt has no words .* Choose"):
         instantiate(composed(*chosen).policy, _convert_="all")
     option = instantiate(composed(*chosen, "policy.prompt.tried='Not {{ ways[0].text }}'").policy, _convert_="all")
     assert option.diversity == "shown" and "diversity" not in option.irrelevant_settings()

@@ -3,9 +3,13 @@
 import pytest
 from search_world import Sandbox, ScriptedPolicy, TextPRM, budget, expansion, fans, jitter, step
 
+from codetool.model_types import Sampling
+from codetool.policies.recorded import RecordingPolicy
+from codetool.prompts.policy_prompt import StepPrompt
 from codetool.search.beam import Beam
 from codetool.search.dfs import DepthFirst
 from codetool.search.greedy import Greedy
+from codetool.types import Candidate
 
 
 async def search(strategy, policy, sandbox=None, **world):
@@ -80,3 +84,36 @@ async def test_a_policy_with_nothing_to_say_and_a_spent_budget_end_the_search(te
     assert (await search(Greedy(n=2, depth=3), policy)).best.depth == texts
     stopped = await search(Greedy(n=2, depth=3), fans, limits=budget(executions=2))
     assert (stopped.stopped_by, stopped.ledger.executions) == ("executions", 2)
+
+
+class Writer:
+    """A policy that writes each step as text in the step format, with what it was shown."""
+
+    async def propose(self, task, path, n, *, first=0, seed=0, tried=()):
+        k = len(path) + 1
+        code = f"print({first}, {len(tried)})"
+        raw = f"##Step {k}: Go.\nPython Code:\n```python\n{code}\n```\n"
+        return [Candidate(raw, PROMPT.parse(raw, k, task), 9, 3)]
+
+
+PROMPT = StepPrompt(
+    instruction="{{ query }}",
+    result="{{ output }}",
+    tried="{% for way in ways %}{{ way.text }}{{ way.output }}{% endfor %}",
+    max_observation_chars=100,
+    max_response_chars=0,
+)
+SAMPLING = Sampling(0.9, 0.95, 64)
+
+
+async def test_a_recorded_tree_is_replayed_and_a_stopped_one_resumed():
+    records = []
+    recorder = RecordingPolicy(Writer(), prompt=PROMPT, sampling=SAMPLING, records=(), append=records.extend)
+    first = await search(Beam(width=2, n=3, depth=2), recorder)
+    assert len({record["key"] for record in records}) == len(records) == 9, "each prompt shows other steps"
+    replayed = RecordingPolicy(None, prompt=PROMPT, sampling=SAMPLING, records=records)
+    assert await search(Beam(width=2, n=3, depth=2), replayed) == first
+    added = []
+    resumed = RecordingPolicy(Writer(), prompt=PROMPT, sampling=SAMPLING, records=records[:4], append=added.extend)
+    assert await search(Beam(width=2, n=3, depth=2), resumed) == first
+    assert sorted(added, key=str) == sorted(records[4:], key=str)

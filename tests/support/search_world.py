@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
+from types import FunctionType
 
 from codetool.interfaces import CallTool, ProcessRewardModel, Reward
 from codetool.model_types import Scores
@@ -155,7 +156,7 @@ def expansion(
 ) -> Expansion:
     return Expansion(
         task=task,
-        policy=policy if isinstance(policy, ScriptedPolicy) else ScriptedPolicy(policy),
+        policy=ScriptedPolicy(policy) if isinstance(policy, FunctionType) else policy,
         executor=sandbox or Sandbox(),
         prm=prm,
         reward=reward or StepReward(spot=1.0, latent=1.0, aggregate="sum"),
