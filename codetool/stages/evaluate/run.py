@@ -20,6 +20,7 @@ from codetool.evaluation.judged_results import load_result_lines
 from codetool.evaluation.summary import RunSummary, encode_summary, summarize_results
 from codetool.models.hub_model import HubModel
 from codetool.models.vllm_servers import USAGE_FILE
+from codetool.prm.ensemble import list_members
 from codetool.runs import journal
 from codetool.runs.code_version import read_code_version
 from codetool.runs.identity import Identity
@@ -179,7 +180,7 @@ def _run_tasks(
                 job.conclude(target, job.tasks, summary)
         if larger is not None:
             return summary, None
-        used = describe_used_adapters(config.policy, config.prm)
+        used = describe_used_adapters(config.policy, *list_members(config.prm))
         content = build_task_content(path, tuple(task.id for task in job.tasks), used)
         return summary, log_result(loggers, content, quiet=job.is_cell)
 

@@ -125,10 +125,18 @@ def describe_sandbox_events(folder: Path) -> Iterator[str]:
 def describe_untrained_prm(settings: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line if the PRM of these settings is untrained; nothing is known of a PRM on a running server."""
     prm = settings.get("prm")
-    if not isinstance(prm, dict) or not prm.get("model"):
+    if not isinstance(prm, dict):
         return
-    if prm.get("path", "") is None and not prm.get("base_url"):
+    if _is_untrained(prm):
         yield "The PRM is untrained: prm.path is null, so the model judges zero-shot."
+    members = prm.get("members")
+    for name, member in members.items() if isinstance(members, dict) else ():
+        if isinstance(member, dict) and _is_untrained(member):
+            yield f"Member {name} of the PRM is untrained: prm.members.{name}.path is null, so it judges zero-shot."
+
+
+def _is_untrained(prm: Mapping[str, Any]) -> bool:
+    return bool(prm.get("model")) and prm.get("path", "") is None and not prm.get("base_url")
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:

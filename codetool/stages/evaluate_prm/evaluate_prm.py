@@ -20,6 +20,7 @@ from rich.console import Console
 
 from codetool.config.run_config import RunConfig
 from codetool.errors import CodeToolError, ConfigError
+from codetool.prm.ensemble import list_members
 from codetool.prm.none import NoPRM
 from codetool.prm.oracle import OraclePRM
 from codetool.process_data.agentprocessbench import AgentProcessBench
@@ -173,7 +174,7 @@ def _measure(run: PRMRun, loggers: RunLoggers, console: Console, *, quiet: bool)
     prm = run.choices["prm"]
     prm_eval_summary.write_prm_summary(config, measured, read_scores(path), path, summary, failures, prm)
     data_used = [describe_process_data(source, is_input=True) for source in config.evaluate_prm.runs]
-    content = build_prm_content(path, [*data_used, *describe_used_adapters(config.prm)])
+    content = build_prm_content(path, [*data_used, *describe_used_adapters(*list_members(config.prm))])
     status = log_result(loggers, content, quiet=quiet)
     metrics = json.loads((path / prm_eval_summary.METRICS_FILE).read_text())
     return RunOutcome(path, len(failures), metrics=metrics, tracked=status)
@@ -183,16 +184,13 @@ def _describe_overlap(config: RunConfig, data: PRMEvalDataset) -> list[str]:
     """Return warnings of the overlap between the data and the PRM's training data."""
     from codetool.models.locate import resolve_path
 
-    path = resolve_path("prm", getattr(config.prm, "path", None))
-    trained = None if path is None else trained_on.read_training_tasks(path)
-    return (
-        [
-            f"evaluate_prm.{'runs' if config.evaluate_prm.runs else 'data'}: {line}"
-            for line in trained_on.describe_overlap(trained, data.tasks)
-        ]
-        if trained
-        else []
-    )
+    paths = [resolve_path("prm", getattr(member, "path", None)) for member in list_members(config.prm)]
+    trained = [tasks for path in paths if path is not None and (tasks := trained_on.read_training_tasks(path))]
+    return [
+        f"evaluate_prm.{'runs' if config.evaluate_prm.runs else 'data'}: {line}"
+        for tasks in trained
+        for line in trained_on.describe_overlap(tasks, data.tasks)
+    ]
 
 
 def _check_config(config: RunConfig) -> None:
@@ -201,7 +199,7 @@ def _check_config(config: RunConfig) -> None:
             "stage=evaluate_prm: prm=none judges nothing. Name the PRM to measure: prm=smollm2, prm=random"
         )
     check_source(config)
-    if config.settings["prm"].get("score") == "logit_ratio":
+    if any(getattr(member, "score", None) == "logit_ratio" for member in list_members(config.prm)):
         raise ConfigError(
             "prm.score=logit_ratio is no probability and can leave [0, 1], where neither a threshold nor calibration "
             "means anything. stage=evaluate_prm measures prm.score=softmax."
