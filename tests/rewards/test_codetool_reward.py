@@ -1,5 +1,6 @@
 """The reward of a path, and every option of `reward=`."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -7,14 +8,20 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from pydantic import ValidationError
 
+from codetool.errors import MissingError
 from codetool.interfaces import Reward
 from codetool.rewards.codetool import StepReward
 from codetool.types import Node
 
 CONF = Path(__file__).parents[2] / "conf"
 OPTIONS = sorted(path.stem for path in (CONF / "reward").glob("*.yaml"))
-PATH = [Node(id="1", spot=1.0, latent=0.5), Node(id="1-1", spot=0.0, latent=0.25), Node(id="1-1-1", spot=1.0, latent=1)]
-UNJUDGED = [Node(id="1", spot=1.0), Node(id="1-1", spot=0.0)]
+KNOWN = {"log_probability": -2.0, "tokens_out": 4}
+PATH = [
+    Node(id="1", spot=1.0, latent=0.5, **KNOWN),
+    Node(id="1-1", spot=0.0, latent=0.25, **KNOWN),
+    Node(id="1-1-1", spot=1.0, latent=1, **KNOWN),
+]
+UNJUDGED = [Node(id="1", spot=1.0, **KNOWN), Node(id="1-1", spot=0.0, **KNOWN)]
 
 
 def option(name, *overrides):
@@ -78,3 +85,21 @@ def test_only_a_sum_is_divided(aggregate):
         option("codetool", "reward.length_exponent=0.5", f"reward.aggregate={aggregate}")
     with pytest.raises(Exception, match="length_exponent"):
         option("codetool", "reward.length_exponent=-1")
+
+
+def test_certainty_is_the_geometric_mean_of_the_tokens_probabilities():
+    reward = option("certainty")
+    path = [
+        Node(id="1", spot=1.0, latent=0.9, log_probability=3 * math.log(0.5), tokens_out=3),
+        Node(id="1-1", spot=0.0, log_probability=math.log(0.25) + math.log(1.0), tokens_out=2),
+        Node(id="1-1-1", spot=0.0, tokens_out=0),
+    ]
+    assert reward.cumulative(path) == pytest.approx(1 + 0.5 + 0.5)
+    assert reward.reads_log_probability and not option("codetool").reads_log_probability
+    assert option("codetool", "reward.certainty=2").cumulative(path[:1]) == pytest.approx(1 + 0.9 + 2 * 0.5)
+    assert reward.irrelevant_settings() == {"length_exponent"}
+
+
+def test_certainty_without_log_probabilities_is_one_message():
+    with pytest.raises(MissingError, match=r"reward\.certainty needs the log-probabilities .* another policy="):
+        option("certainty").cumulative([Node(id="1", spot=1.0, tokens_out=5)])
