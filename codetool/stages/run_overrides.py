@@ -15,6 +15,7 @@ from codetool.config.config_sources import initialize_hydra, parse_added_folders
 from codetool.config.invocation import invoke
 from codetool.config.override_errors import get_key, quote_value
 from codetool.config.overrides import compose_all, is_hydra_override, validate_all
+from codetool.config.run_config import RunConfig
 from codetool.config.stage_chain import parse_chain, select_overrides, split_prefix
 from codetool.errors import CodeToolError, ConfigError
 from codetool.stages.load_stages import load_stage
@@ -82,10 +83,21 @@ def check_chain(overrides: Sequence[str], flags: Sequence[str]) -> None:
         try:
             [config] = validate_all(compose_all(selected, flags=flags))
             check_outputs_folder(config.outputs)
+            _check_model(config)
         except ConfigError as error:
             lines += [f"stage={stage}: {line}" for line in str(error).splitlines()]
     if lines:
         raise ConfigError("\n".join(lines))
+
+
+def _check_model(config: RunConfig) -> None:
+    """Raise ConfigError if a stage has no model to train or to ask, before the stages that run before it."""
+    if config.stage == "train":
+        from codetool.stages.train.train_dataset import check_trainable  # here: other chains do not need it
+
+        check_trainable(config)
+    elif config.stage == "judge" and hasattr(config.judge, "make_endpoint"):
+        config.judge.make_endpoint()
 
 
 def _select_overrides(overrides: Sequence[str], flags: Sequence[str], stages: Sequence[str]) -> dict[str, list[str]]:

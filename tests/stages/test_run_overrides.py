@@ -76,6 +76,11 @@ def test_a_stage_uses_what_earlier_ones_made_unless_the_user_names_something_els
             [CHAIN, "train.val_fraction=2", "evaluate:search.width=0"],
             "stage=train: train.val_fraction=2: should be less than 1",
         ),
+        (["stage=[evaluate,judge]"], "stage=judge: judge.model is not set"),
+        (
+            ["stage=[collect,train]", "prm=none"],
+            "stage=train: train.target=prm: prm= names no model",
+        ),
         ([CHAIN, "serach=beam"], "Did you mean search?"),
     ],
 )

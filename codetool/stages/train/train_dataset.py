@@ -73,13 +73,18 @@ class DataFile:
 
 def find_base_model(config: RunConfig) -> ModelFolders:
     """Find the model that training starts from. Raises ConfigError if the options name no trainable model."""
+    folders: ModelFolders = check_trainable(config).find_trainable_model()
+    return folders
+
+
+def check_trainable(config: RunConfig) -> Any:
+    """Return the option whose model is trained. Raises ConfigError if it names none."""
     target = config.train.target
     option: Any = config.prm if target == "prm" else config.policy
     if not isinstance(option, TrainablePRM if target == "prm" else Trainable):
         choices = "prm=smollm2, prm=qwen7b or prm=llama8b" if target == "prm" else "policy=smollm2 or policy=qwen7b"
         raise ConfigError(f"train.target={target}: {target}= names no model that can be trained. Choose {choices}.")
-    folders: ModelFolders = option.find_trainable_model()
-    return folders
+    return option
 
 
 def find_initial_adapter(config: RunConfig) -> Path | None:
