@@ -18,7 +18,6 @@ RENAMED_SETTINGS = {
     "collect.tau": "collect.length_term",
     "collect.unsolved": "collect.keep_unsolved",
     "data": "collect",
-    "evaluate_prm.data": "evaluate_prm.runs",
     "evaluate_prm.weigh_pairs": "evaluate_prm.weight_pairs_by_count",
     "executor.max_live": "executor.max_live_processes",
     "executor.memory": "executor.memory_mib",
