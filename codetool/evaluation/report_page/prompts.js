@@ -37,7 +37,7 @@ function promptDetails(reader, title, place, node, byNode) {
     const [prompts, lines] = await Promise.all([unpack(`prompts-${place}`), unpack("prompt-lines")]);
     if (!lines) body.textContent = "This page was written without prompts. Write it again with: python run.py stage=report report.folder=FOLDER";
     else if (!prompts || prompts.problem) body.textContent = prompts ? visible(prompts.problem) : "The prompts of this task cannot be rebuilt.";
-    else if (!prompts[reader][node.id]) body.textContent = "No prompt was read for this step.";
+    else if (!prompts[reader][node.id]) body.textContent = "No prompt is known for this step: the PRM reads none, or is made of several.";
     else body.replaceChildren(
       el("p", { class: "soft", text: reader === "policy" ? exactness(prompts, node.id) : "Rebuilt from the recorded tree." }),
       ...messages(promptText(prompts[reader], node.id, byNode, lines), prompts[reader][node.id][3]).flat());
