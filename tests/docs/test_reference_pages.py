@@ -6,7 +6,7 @@ import dataclasses
 import re
 
 import pytest
-from doc_commands import ROOT
+from doc_commands import PAGES, ROOT
 
 from codetool.evaluation.metrics import AMOUNTS, RATES, SHARES, TREE_SHARES
 from codetool.evaluation.prm_metrics import compute_headline_metrics
@@ -71,6 +71,12 @@ def test_the_metrics_of_a_prm_are_those_of_the_page() -> None:
     ]  # fmt: skip
     names = compute_headline_metrics(examples, [0.9, 0.2, 0.7, 0.1])
     assert first_cells(section(METRICS, "Metrics of a PRM")) == set(names)
+
+
+def test_no_line_begins_with_a_formula() -> None:
+    """MkDocs would take the formula for a block and break the paragraph."""
+    lines = [line for page in PAGES for line in page.read_text(encoding="utf-8").splitlines()]
+    assert not [line for line in lines if line.startswith("$`")]
 
 
 def test_the_kinds_of_errors_are_those_of_the_page() -> None:
