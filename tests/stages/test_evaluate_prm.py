@@ -239,6 +239,7 @@ async def test_a_prm_reads_the_tool_calls_of_an_agent(run: CommandLine, tmp_path
     assert last.index("Step 1: I look.\nsearch(") < last.index("nobody\nGo on.") < last.index("Step 3: Somebody.")
     held = read_metrics(result)
     assert held["tasks"] == 2 and held["references"]["constant"]["accuracy"] == pytest.approx(3 / 5)
+    assert "steps labelled right" in (result / "reliability.svg").read_text()
     [choice] = held["selection"]
     assert (choice["level"], choice["n"], choice["pools"], choice["random"]["value"]) == ("paths", 2, 1, 0.5)
 

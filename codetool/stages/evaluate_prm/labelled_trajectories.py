@@ -28,6 +28,7 @@ def load_labelled_trajectories(source: AgentProcessBench, limit: int | None) -> 
         tasks={trajectory.task.id: trajectory.task for trajectory in trajectories},
         questions={trajectory.task.id: str(trajectory.task.template) for trajectory in trajectories},
         outcomes={trajectory.task.id: float(trajectory.success) for trajectory in trajectories},
+        estimate_name="steps labelled right",
         note=NOTE,
     )
 

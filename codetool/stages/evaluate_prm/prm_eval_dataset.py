@@ -53,6 +53,8 @@ class PRMEvalDataset:
     """Question of each task whose paths compete with those of other tasks, by task id."""
     outcomes: Mapping[str, float] = field(default_factory=dict)
     """Success of each task's only path, 0 or 1, if the estimate of its last step is something else."""
+    estimate_name: str = "leaves below that succeed"
+    """Name of the mean estimate on an axis."""
     note: str = ""
     """What the labels and estimates mean, if not what those of rollouts mean."""
 

@@ -83,7 +83,7 @@ def write_prm_summary(
     }
     content |= {"faults": faults} if (faults := read_faults(folder)) else {}
     journal.atomic_write(folder / "metrics.json", [json.dumps(content, indent=2).encode() + b"\n"])
-    write_chart(build_reliability_chart(measurement), folder, FIGURE, config.figures)
+    write_chart(build_reliability_chart(measurement, data.estimate_name), folder, FIGURE, config.figures)
     write_bench_files(bench, data, values, folder, config.figures)
     _print_report(measurement, console)
     print_bench(bench, prm, measurement.metrics, console)
@@ -106,7 +106,7 @@ def write_prm_summary(
     console.print(f"files in {folder}: {files}", markup=False, highlight=False, soft_wrap=True)
 
 
-def build_reliability_chart(measurement: PRMReport) -> Chart:
+def build_reliability_chart(measurement: PRMReport, estimate_name: str) -> Chart:
     """Return the reliability plot: the success rate by score, which is the diagonal for a calibrated PRM."""
     error = measurement.metrics["ece"].value
     points = [Point(bin_.score, bin_.soft.value, bin_.soft.low, bin_.soft.high) for bin_ in measurement.bins]
@@ -114,7 +114,7 @@ def build_reliability_chart(measurement: PRMReport) -> Chart:
     return Chart(
         title=f"Reliability, {measurement.metrics['ece'].n:,} steps: expected calibration error {error:.3f}",
         x_name="score of the PRM",
-        y_name="leaves below that succeed",
+        y_name=estimate_name,
         lines=[
             Line("calibrated", ends, colour="#888888", dots=False),
             Line("steps by score, 95 % interval", points, colour="#0072b2"),
