@@ -167,6 +167,21 @@ def _edit(folder: Path, change: Any) -> None:
     file.write_text(json.dumps(content))
 
 
+def test_verdicts_of_one_judge_are_compared_and_those_of_two_are_left_out(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path, [True, False], *GREEDY), write_run(tmp_path, [True, True], *BEAM)]
+    for run, score in zip(runs, (0.0, 1.0), strict=True):
+        ids = [json.loads(line)["task_id"] for line in (run / "results.jsonl").read_text().splitlines()]
+        votes = [{"task_id": task, "labels": ["Solved"], "reason": "", "sopr": score} for task in ids]
+        (run / "judged.jsonl").write_text("".join(json.dumps(vote) + "\n" for vote in votes))
+    words = (f"compare.runs=[{','.join(map(str, runs))}]", f"compare.folder={tmp_path / 'made'}")
+    assert "left out" not in show(*words, outputs=tmp_path)
+    [row] = select(read_rows(tmp_path / "made"), "sopr")
+    assert (row["difference"], row["better"]) == ("1.0", "2")
+    _edit(runs[1], lambda content: content["identity"]["settings"].update(judge={"model": "another"}))
+    assert "sopr and sowr are left out" in show(*words, outputs=tmp_path)
+    assert not select(read_rows(tmp_path / "made"), "sopr")
+
+
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     runs = [write_run(tmp_path, [True, False], *GREEDY), write_run(tmp_path, [True, True], *BEAM)]
     printed = show(f"compare.runs=[{','.join(map(str, runs))}]", "dry_run=true", outputs=tmp_path)

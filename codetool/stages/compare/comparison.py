@@ -72,7 +72,7 @@ class Comparison:
     tasks: Mapping[str, Task]
     """Tasks by id, as far as the benchmark could be loaded."""
     estimates: Mapping[str, Mapping[str, MeanEstimate]]
-    """Mean of each metric over all tasks of a system, by label."""
+    """Mean of each metric over all tasks of a system, by label; the compared metric has intervals."""
     notes: Sequence[str]
 
 
@@ -92,7 +92,7 @@ def compare_all(systems: Sequence[System], baseline: System, seed: int) -> Compa
         baseline=baseline,
         pairs=_correct_all(made, names),
         tasks=tasks,
-        estimates={system.label: _estimate_all(system, templates, seed) for system in systems},
+        estimates={system.label: _estimate_all(system, metric, templates, seed) for system in systems},
         notes=list(dict.fromkeys(_describe_sources(systems))),
     )
 
@@ -181,12 +181,18 @@ def _correct_all(pairs: Sequence[PairComparison], names: Sequence[str]) -> list[
     ]
 
 
-def _estimate_all(system: System, templates: Mapping[str, str | None], seed: int) -> dict[str, MeanEstimate]:
-    made = {
-        name: estimate_mean(system.measure(name), templates, seed=seed, tail=compute_widened_tail)
-        for name in system.metrics
-    }
-    return {name: estimate for name, estimate in made.items() if estimate is not None}
+def _estimate_all(
+    system: System, metric: str, templates: Mapping[str, str | None], seed: int
+) -> dict[str, MeanEstimate]:
+    """Return the mean of every metric; that of the compared one has intervals."""
+    estimates: dict[str, MeanEstimate] = {}
+    for name in system.metrics:
+        values = system.measure(name)
+        estimate = MeanEstimate(sum(values.values()) / len(values), None, None, len(values), 0) if values else None
+        if name == metric:
+            estimate = estimate_mean(values, templates, seed=seed, tail=compute_widened_tail)
+        estimates |= {name: estimate} if estimate is not None else {}
+    return estimates
 
 
 def _describe_sources(systems: Sequence[System]) -> Iterator[str]:
