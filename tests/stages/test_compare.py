@@ -89,6 +89,7 @@ def test_the_page_has_both_trees_of_what_one_alone_solves_and_escapes_them(compa
     assert "print(&#39;True&#39;)" in page and "print(&#39;False&#39;)" in page
 
 
+@pytest.mark.slow
 def test_seeds_and_repeats_are_averaged_within_tasks(tmp_path: Path) -> None:
     runs = [
         write_run(tmp_path, [True, False, True, False], *GREEDY, "seed=0"),
@@ -158,6 +159,8 @@ def test_what_cannot_be_compared_is_refused_in_one_line(tmp_path: Path) -> None:
     assert "have no task in common" in refuse([first, other])
     (other / "results.jsonl").write_text("")
     assert "has no result yet" in refuse([first, other])
+    (other / "results.jsonl").unlink()
+    assert "has no result yet" in refuse([first, other])
 
 
 def _edit(folder: Path, change: Any) -> None:
@@ -167,6 +170,7 @@ def _edit(folder: Path, change: Any) -> None:
     file.write_text(json.dumps(content))
 
 
+@pytest.mark.slow
 def test_verdicts_of_one_judge_are_compared_and_those_of_two_are_left_out(tmp_path: Path) -> None:
     runs = [write_run(tmp_path, [True, False], *GREEDY), write_run(tmp_path, [True, True], *BEAM)]
     for run, score in zip(runs, (0.0, 1.0), strict=True):

@@ -51,12 +51,20 @@ def read_all(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run with solved and unsolved tasks, each searched twice; to be read only."""
+    """The folder of a run that searched each task twice, made by really running it; to be read only."""
     with scripted_server() as policy:
         words = (*scripted(policy), "search=greedy", "search.n=3", "limit=5", "repeats=2")
         return evaluate_run(tmp_path_factory.mktemp("finished"), *words).folder
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of such a run with solved and unsolved tasks, written by hand; to be read only."""
+    outcomes = [[True, False], [True, True], [False, False]]
+    return write_run(tmp_path_factory.mktemp("written"), outcomes, "search=greedy", "repeats=2")
+
+
+@pytest.mark.slow
 def test_the_same_checker_gives_the_same_lines_and_changes_nothing_of_the_run(finished: Path, tmp_path: Path) -> None:
     before = read_all(finished)
     made, printed = check_again(tmp_path, finished)
@@ -74,13 +82,13 @@ def test_the_same_checker_gives_the_same_lines_and_changes_nothing_of_the_run(fi
 
 
 def test_another_checker_flips_verdicts_and_explains_the_new_ones(
-    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lines = {line["task_id"]: line for line in read_lines(finished, "results")}
+    lines = {line["task_id"]: line for line in read_lines(written, "results")}
     assert {line["success"] for line in lines.values()} == {True, False}
     monkeypatch.setattr(TMDBVerified, "check", lambda self, task, answer: not lines[task.id]["success"])
     first = {name for name in lines if "#" not in name}
-    made, printed = check_again(tmp_path, finished)
+    made, printed = check_again(tmp_path, written)
     assert made is not None
     flips = read_flips(made)
     assert {flip["task_id"] for flip in flips} >= first
@@ -93,9 +101,9 @@ def test_another_checker_flips_verdicts_and_explains_the_new_ones(
 
 
 def test_a_check_that_raises_counts_as_a_failure_of_its_task_alone(
-    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bad = read_lines(finished, "results")[0]["task_id"].partition("#")[0]
+    bad = read_lines(written, "results")[0]["task_id"].partition("#")[0]
     check = TMDBVerified.check
 
     def raise_once(self: TMDBVerified, task: Any, answer: str | None) -> bool | None:
@@ -104,7 +112,7 @@ def test_a_check_that_raises_counts_as_a_failure_of_its_task_alone(
         return check(self, task, answer)
 
     monkeypatch.setattr(TMDBVerified, "check", raise_once)
-    made, _ = check_again(tmp_path, finished)
+    made, _ = check_again(tmp_path, written)
     assert made is not None
     failed = [line for line in read_lines(made, "results") if line["error"] and line["error"]["kind"] == "internal"]
     assert {line["task_id"] for line in failed} == {bad, f"{bad}#2"} and "ValueError: broken" in failed[0]["error"][

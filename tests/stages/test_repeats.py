@@ -69,6 +69,7 @@ def test_the_summary_the_export_and_wandb_know_them(repeated: tuple[Path, Path, 
     assert table.columns[-1] == "repeat" and sorted(row[-1] for row in table.rows) == [1, 1, 2, 2, 3, 3]
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_and_its_report_counts_what_is_missing(
     repeated: tuple[Path, Path, int], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,7 +19,7 @@ from codetool.runs.repeats import find_task_id
 from codetool.stages.report import load_requested_tasks, read_settings
 from codetool.types import Task
 
-RUN_FILES = ("config.yaml", RESULTS, PROVENANCE_FILE)
+RUN_FILES = ("config.yaml", PROVENANCE_FILE, RESULTS)
 CHECKER_SETTING = "recheck"
 """Setting in the identity of a result that stage=recheck has made."""
 
@@ -93,6 +93,8 @@ def _list_folders(path: Path) -> Iterator[Path]:
 
 def _read_run(folder: Path) -> ComparedRun:
     for name in RUN_FILES:
+        if name == RESULTS and not (folder / name).is_file():
+            raise ConfigError(f"compare.runs: {folder} has no result yet.")
         if not (folder / name).is_file():
             raise ConfigError(
                 f"compare.runs: {folder} is no run folder: there is no {name} in it. Name folders of outputs/evaluate, "

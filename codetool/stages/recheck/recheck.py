@@ -144,7 +144,9 @@ def _check_folder(folder: Path | None) -> Path:
         raise ConfigError("recheck.folder is not set. Name a run folder: recheck.folder=outputs/evaluate/NAME")
     if not folder.is_dir():
         raise MissingError(f"recheck.folder: there is no folder {folder} (from {Path.cwd()}).")
-    for name in ("config.yaml", RESULTS, PROVENANCE_FILE):
+    for name in ("config.yaml", PROVENANCE_FILE, RESULTS):
+        if name == RESULTS and not (folder / name).is_file():
+            raise ConfigError(f"recheck.folder={folder} has no result yet")
         if not (folder / name).is_file():
             raise ConfigError(f"recheck.folder={folder} is no run folder: there is no {name} in it")
     return folder
