@@ -186,6 +186,25 @@ def test_verdicts_of_one_judge_are_compared_and_those_of_two_are_left_out(tmp_pa
     assert not select(read_rows(tmp_path / "made"), "sopr")
 
 
+@pytest.mark.slow
+def test_without_the_benchmark_difficulty_is_how_many_systems_solve_a_task(tmp_path: Path) -> None:
+    runs = [
+        write_run(tmp_path, [True, True, False, False], *GREEDY),
+        write_run(tmp_path, [True, False, True, False], *BEAM),
+    ]
+    for run in runs:
+        config = run / "config.yaml"
+        config.write_text(config.read_text().replace("codetool.benchmarks.tmdb_verified.", "elsewhere."))
+    words = (f"compare.runs=[{','.join(map(str, runs))}]", f"compare.folder={tmp_path / 'made'}")
+    assert "gold paths, templates and groups are left out" in show(*words, outputs=tmp_path)
+    parts = {row["part"]: row for row in read_rows(tmp_path / "made") if row["kind"] == "solved by"}
+    assert {name: row["tasks"] for name, row in parts.items()} == {
+        "0 of 2 systems": "1", "1 of 2 systems": "2", "2 of 2 systems": "1",
+    }  # fmt: skip
+    assert (parts["1 of 2 systems"]["better"], parts["1 of 2 systems"]["worse"]) == ("1", "1")
+    assert (tmp_path / "made" / "difficulty.svg").is_file()
+
+
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     runs = [write_run(tmp_path, [True, False], *GREEDY), write_run(tmp_path, [True, True], *BEAM)]
     printed = show(f"compare.runs=[{','.join(map(str, runs))}]", "dry_run=true", outputs=tmp_path)
