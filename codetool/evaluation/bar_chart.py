@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 GROUP_INCHES, BAR_INCHES, FRAME_INCHES = 0.16, 0.24, 1.1
 WIDTH_INCHES = 7.6
+LEGEND_CHARS, LEGEND_MARK_CHARS = 110, 8
+"""Characters in a row of the legend, and those that a colour takes of them."""
 BAR_SHARE = 0.8
 """Share of its place that a group's bars take; the rest separates it from the next."""
 
@@ -58,7 +60,8 @@ def draw_bars(chart: BarChart) -> Figure:
     axes.margins(y=0.02)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_axis_value(value, chart.share)))
     if len(legends) > 1:
-        figure.legend(loc="outside lower center", ncols=len(legends))
+        columns = LEGEND_CHARS // (max(map(len, legends)) + LEGEND_MARK_CHARS)
+        figure.legend(loc="outside lower center", ncols=max(1, min(len(legends), columns)))
     return figure
 
 

@@ -15,7 +15,7 @@ from codetool.evaluation.metrics import is_share
 from codetool.evaluation.paired_comparison import PairedDifference
 from codetool.stages.compare.comparison import GOLD_CALLS, SOLVED_SHARE, Comparison, PairComparison, SolvedTask
 from codetool.stages.compare.result_tables import format_difference, format_interval, format_mean, format_p
-from codetool.stages.compare.tree_views import TaskView, TreeReader
+from codetool.stages.compare.tree_views import TaskView, TreeReader, link_report
 from codetool.stages.dashboard import html_page
 from codetool.stages.dashboard.html_page import Card, Figure, PageTable, Section, TableCell
 
@@ -62,6 +62,7 @@ def build_page(comparison: Comparison, figures: Sequence[Figure], folder: Path, 
     notes = [*comparison.notes, *(note for pair in comparison.pairs for note in pair.notes)]
     sections = [
         Section(f"{comparison.metric} of all systems", METHOD, figures, build_main_table(comparison)),
+        _build_system_section(comparison, folder),
         *(section for pair in comparison.pairs for section in _build_pair_sections(pair, comparison)),
     ]
     now = datetime.now().astimezone()
@@ -123,6 +124,22 @@ def list_difference_cells(metric: str, made: PairedDifference) -> list[str]:
         str(made.losses),
         str(estimate.tasks),
     ]
+
+
+def _build_system_section(comparison: Comparison, folder: Path) -> Section:
+    """Return a table of the settings in which the systems differ, with links to the reports of their runs."""
+    names = list(dict.fromkeys(name for system in comparison.systems for name in system.settings))
+    rows = [
+        [
+            TableCell(system.label),
+            *(TableCell(system.settings.get(name, "–")) for name in names),
+            *(TableCell(run.name, link_report(run.folder, folder)) for run in system.runs[:1]),
+            TableCell(", ".join(str(run.seed) for run in system.runs)),
+        ]
+        for system in comparison.systems
+    ]
+    columns = ["system", *names, "first run", "seeds"]
+    return Section("Systems", "The settings in which they differ.", table=PageTable(columns, rows))
 
 
 def _build_pair_sections(pair: PairComparison, comparison: Comparison) -> Iterator[Section]:

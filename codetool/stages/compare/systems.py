@@ -30,6 +30,8 @@ class System:
 
     label: str
     runs: Sequence[ComparedRun]
+    settings: Mapping[str, str]
+    """Settings in which it differs from other systems, by dotted name."""
 
     @cached_property
     def metrics(self) -> list[str]:
@@ -70,7 +72,8 @@ def group_runs(runs: Sequence[ComparedRun]) -> list[System]:
             groups.append([run])
         else:
             group.append(run)
-    return [System(label, group) for label, group in zip(_label_groups(groups), groups, strict=True)]
+    varied = _list_varied(groups)
+    return [System(*each) for each in zip(_label_groups(groups, varied), groups, varied, strict=True)]
 
 
 def _is_other_seed(run: ComparedRun, group: Sequence[ComparedRun]) -> bool:
@@ -84,17 +87,34 @@ def _describe_settings(run: ComparedRun) -> str:
     return json.dumps([settings, dict(identity.checksums), identity.version], sort_keys=True, default=str)
 
 
-def _label_groups(groups: Sequence[Sequence[ComparedRun]]) -> list[str]:
-    """Return the settings in which a group differs from the others, else the names of the folders."""
-    flat = [dict(_flatten(group[0].hashed)) for group in groups]
+def _list_varied(groups: Sequence[Sequence[ComparedRun]]) -> list[dict[str, str]]:
+    """Return the settings and checksums in which groups differ, for each group as text by dotted name."""
+    flat = [dict(_flatten(group[0].hashed)) | _list_checksums(group[0]) for group in groups]
     names = list(dict.fromkeys(name for settings in flat for name in settings))
     varied = sorted((name for name in names if _varies(name, flat)), key=lambda name: "." in name)  # options first
-    shown = _shorten_names(varied)
-    labels = [" ".join(f"{shown[name]}={_shorten(each[name])}" for name in varied if name in each) for each in flat]
+    return [{name: _shorten(each[name]) for name in varied if name in each} for each in flat]
+
+
+def _list_checksums(run: ComparedRun) -> dict[str, str]:
+    checksums = run.provenance.identity.checksums
+    return {f"sha256.{name}": value[:8] for name, value in checksums.items() if name != "benchmark"}
+
+
+def _label_groups(groups: Sequence[Sequence[ComparedRun]], varied: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return as few settings as tell the groups apart, else the names of the folders."""
+    chosen: list[str] = []
+    for name in dict.fromkeys(name for settings in varied for name in settings):
+        if _count_distinct(varied, [*chosen, name]) > _count_distinct(varied, chosen):
+            chosen.append(name)
+    if _count_distinct(varied, chosen) == len(groups):
+        shown = _shorten_names(chosen)
+        return [" ".join(f"{shown[name]}={each[name]}" for name in chosen if name in each) for each in varied]
     folders = [group[0].name for group in groups]
-    if len(set(labels)) == len(labels) and all(labels):
-        return labels
     return folders if len(set(folders)) == len(folders) else [str(group[0].folder) for group in groups]
+
+
+def _count_distinct(settings: Sequence[Mapping[str, str]], names: Sequence[str]) -> int:
+    return len({tuple(each.get(name) for name in names) for each in settings})
 
 
 def _shorten_names(names: Sequence[str]) -> dict[str, str]:

@@ -97,10 +97,15 @@ class TreeReader:
         return TreeView(system.label, verdict, answer, self._link(folder, line), steps), str(line.get("query") or "")
 
     def _link(self, folder: Path, line: Mapping[str, Any]) -> str | None:
-        if not (folder / REPORT_FILE).is_file():
-            return None
-        path = os.path.relpath((folder / REPORT_FILE).resolve(), self._page_folder.resolve())
-        return f"{quote(path)}#task-{quote(str(line['task_id']), safe='')}"
+        report = link_report(folder, self._page_folder)
+        return None if report is None else f"{report}#task-{quote(str(line['task_id']), safe='')}"
+
+
+def link_report(folder: Path, page_folder: Path) -> str | None:
+    """Return the address of a run's report relative to the folder of a page; None if there is no report."""
+    if not (folder / REPORT_FILE).is_file():
+        return None
+    return quote(os.path.relpath((folder / REPORT_FILE).resolve(), page_folder.resolve()))
 
 
 def _read_lines(folder: Path) -> dict[str, list[dict[str, Any]]]:
