@@ -18,9 +18,9 @@ from codetool.runs.journal import atomic_write
 from codetool.runs.write_errors import explain_write_errors
 from codetool.stages.compare.compared_runs import ComparedRun, read_runs
 from codetool.stages.compare.comparison import Comparison, compare_all
-from codetool.stages.compare.comparison_page import build_main_table, build_page, list_difference_cells, render_page
+from codetool.stages.compare.comparison_page import build_main_table, build_page, list_cells, render_page
 from codetool.stages.compare.figures import draw_comparison
-from codetool.stages.compare.result_tables import format_mean, write_tables
+from codetool.stages.compare.result_tables import write_tables
 from codetool.stages.compare.settings import CompareConfig
 from codetool.stages.compare.systems import System, choose_baseline, drop_other_judges, group_runs
 from codetool.stages.dashboard.html_page import Figure
@@ -94,9 +94,8 @@ def _build_metrics_table(comparison: Comparison) -> Table:
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for name, made in pair.differences.items():
-        system, baseline = (comparison.estimates[each.label][name] for each in (pair.system, pair.baseline))
-        cells = list_difference_cells(name, made)
-        table.add_row(name, format_mean(name, system), format_mean(name, baseline), *cells[:3], cells[-1])
+        cells = list_cells(name, made)
+        table.add_row(name, *cells[:5], cells[-1])
     return table
 
 

@@ -145,16 +145,17 @@ def _build_system_section(comparison: Comparison, folder: Path) -> Section:
 def _build_pair_sections(pair: PairComparison, comparison: Comparison) -> Iterator[Section]:
     label, metric = pair.system.label, comparison.metric
     columns = ["system", "baseline", *DIFFERENCE_COLUMNS]
-    rows = [[name, *_list_cells(name, made)] for name, made in pair.differences.items()]
+    rows = [[name, *list_cells(name, made)] for name, made in pair.differences.items()]
     table = PageTable(["metric", *columns], [[*map(TableCell, row)] for row in rows], columns)
     yield Section(f"{label}: all metrics", "On the tasks that both have. Cost is the mean over tasks.", table=table)
     for kind in dict.fromkeys(part.kind for part in pair.parts):
-        parts = [[part.name, *_list_cells(metric, part.difference)] for part in pair.parts if part.kind == kind]
+        parts = [[part.name, *list_cells(metric, part.difference)] for part in pair.parts if part.kind == kind]
         table = PageTable([kind, *columns], [[*map(TableCell, row)] for row in parts], columns)
         yield Section(f"{label}: {metric} by {kind}", DIFFICULTY_TEXTS.get(kind, ""), table=table)
 
 
-def _list_cells(metric: str, made: PairedDifference) -> list[str]:
+def list_cells(metric: str, made: PairedDifference) -> list[str]:
+    """Return the means of both systems over the common tasks, and the cells of the difference."""
     means = (f"{100 * mean:.1f} %" if is_share(metric) else f"{mean:,.4g}" for mean in (made.first, made.second))
     return [*means, *list_difference_cells(metric, made)]
 
