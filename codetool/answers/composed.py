@@ -1,7 +1,7 @@
 """The two kinds of final answer: the output of the last step, or a text that a model composes from the path.
 
 A composed answer is one more generation of a policy with another prompt, so it is drawn, recorded, resumed and replayed
-like a step. Its tokens count as the policy's tokens.
+like a step. Its tokens are counted apart from those of the search.
 """
 
 from __future__ import annotations

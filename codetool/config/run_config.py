@@ -63,6 +63,8 @@ RESERVED_TRAINER_ARGUMENTS = {
 """Arguments of Lightning's Trainer that the stage sets, and what the user sets instead."""
 BASE_CLASSES: dict[str, str | PartialOf] = {
     "budget": "codetool.search.budget.Budget",
+    "run_budget": "codetool.costs.run_budget.RunBudget",
+    "costs": "codetool.costs.cost_table.CostTable",
     "vllm": "codetool.models.vllm_servers.VllmConfig",
     "collect": "codetool.process_data.settings.LabelingConfig",
     "train": "codetool.training.settings.TrainConfig",
@@ -109,7 +111,9 @@ class RunConfig:
     tools: SkipValidation[ToolsOption]
     executor: SkipValidation[ExecutorOption]
     budget: SkipValidation[Any]
+    run_budget: Annotated[SkipValidation[Any], Operational]
     vllm: SkipValidation[Any]
+    costs: Annotated[SkipValidation[Any], Operational]
     simulator: SkipValidation[Simulator]
     logger: Annotated[Mapping[str, SkipValidation[LoggerOption | LightningLogger]], Operational] = field(
         default_factory=dict

@@ -63,3 +63,29 @@ def bootstrap_mean(
         part[:] = sums[drawn].sum(axis=1) / (count if clusters is None else sizes[drawn].sum(axis=1))
     low, high = np.quantile(means, (tail(count), 1 - tail(count)))
     return float(low), float(high)
+
+
+def bootstrap_ratio(
+    numerators: Sequence[float], denominators: Sequence[float], *, seed: int, draws: int = RESAMPLES
+) -> Interval | None:
+    """Return the percentile bootstrap interval of a ratio of two sums over the same tasks, which are resampled.
+
+    Draws whose denominator is 0 are left out. None for fewer than two tasks, and if a tenth of the draws is left out:
+    the upper bound is then not known.
+    """
+    import numpy as np
+
+    if (count := len(numerators)) < 2:
+        return None
+    above, below = np.asarray(numerators, dtype=float), np.asarray(denominators, dtype=float)
+    generator = np.random.default_rng(seed)
+    parts = []
+    for begin in range(0, draws, rows := max(1, BATCH_NUMBERS // count)):
+        drawn = generator.integers(0, count, (min(rows, draws - begin), count))
+        divisors = below[drawn].sum(axis=1)
+        parts.append(above[drawn].sum(axis=1)[divisors > 0] / divisors[divisors > 0])
+    ratios = np.concatenate(parts)
+    if len(ratios) < 0.9 * draws:
+        return None
+    low, high = np.quantile(ratios, (0.025, 0.975))
+    return float(low), float(high)

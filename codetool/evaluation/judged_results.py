@@ -6,7 +6,7 @@ changed by judging; reports and statistics use its lines joined with these.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,15 @@ from codetool.types import JSON
 JUDGED_FILE = "judged.jsonl"
 
 
-def build_judged_line(case: JudgeInput, judgement: Judgement) -> dict[str, JSON]:
-    """Return the line of a task in `judged.jsonl`."""
+Price = Callable[[int, int], float | None]
+
+
+def build_judged_line(
+    case: JudgeInput, judgement: Judgement, price: Price = lambda tokens_in, tokens_out: None
+) -> dict[str, JSON]:
+    """Return the line of a task in `judged.jsonl`, with what its votes have cost."""
+    read, written = (sum(getattr(vote, name) for vote in judgement.votes) for name in ("tokens_in", "tokens_out"))
+    cost = {"judge_tokens_in": read, "judge_tokens_out": written, "judge_usd": price(read, written)}
     return {
         "task_id": case.task_id,
         "query": case.query,
@@ -31,6 +38,7 @@ def build_judged_line(case: JudgeInput, judgement: Judgement) -> dict[str, JSON]
         "labels": list(judgement.labels),
         "reason": judgement.reason,
         "sopr": judgement.score,
+        **{name: amount for name, amount in cost.items() if amount is not None},
     }
 
 
@@ -72,7 +80,16 @@ def join_votes(line: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, 
     metrics = {name: fields[name] for name in ("sopr", "sowr") if name in fields}
     names = ("labels", "reason", "preference")
     judged = {name: fields[name] for name in names if name in fields}
-    return {**line, "metrics": {**line["metrics"], **metrics}, "judged": judged}
+    return {**_add_judge_cost(line, fields), "metrics": {**line["metrics"], **metrics}, "judged": judged}
+
+
+def _add_judge_cost(line: Mapping[str, Any], fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a result line whose ledger has the tokens of its votes, and their price if it is known."""
+    if "ledger" not in line:
+        return line
+    tokens = {name: fields[name] for name in ("judge_tokens_in", "judge_tokens_out") if name in fields}
+    usd, price = line["ledger"].get("usd"), fields.get("judge_usd")
+    return {**line, "ledger": line["ledger"] | tokens | {"usd": usd if price is None else (usd or 0.0) + price}}
 
 
 def get_metric_by_task(lines: Sequence[Mapping[str, Any]], metric: str) -> dict[str, float]:

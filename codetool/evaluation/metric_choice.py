@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from codetool.evaluation.metric_format import format_metric, format_percent
-from codetool.evaluation.metrics import AMOUNTS, RATES, SHARES, TREE_SHARES, is_share
+from codetool.evaluation.metrics import AMOUNTS, POOLED_SHARES, RATES, RUN_COSTS, SHARES, TREE_SHARES, is_share
 
 HEADLINE_METRICS = (
     "success", "sopr", "correct_path", "scep",  # answers: stage=evaluate, collect, judge
@@ -16,10 +16,23 @@ HEADLINE_METRICS = (
 )  # fmt: skip
 """Cells are compared by the first of these metrics that they have."""
 MINIMIZED_METRICS = frozenset(
-    {"validation_loss", "loss", "log_loss", "brier", "ece", "selection_regret", "delta_length", *TREE_SHARES, *AMOUNTS}
+    {
+        "validation_loss",
+        "loss",
+        "log_loss",
+        "brier",
+        "ece",
+        "selection_regret",
+        "delta_length",
+        *TREE_SHARES,
+        *AMOUNTS,
+        *RUN_COSTS,
+    }
 )
 """Metrics of which less is better."""
-PERCENT_METRICS = frozenset({*RATES, *SHARES, *TREE_SHARES, "pairwise_accuracy", "accuracy", "first_error_f1"})
+PERCENT_METRICS = frozenset(
+    {*RATES, *SHARES, *TREE_SHARES, *POOLED_SHARES, "pairwise_accuracy", "accuracy", "first_error_f1"}
+)
 NUMBERS = ("loss", "updates", "examples_seen", "tokens_seen", "seconds")
 """Numbers of stage=train that stand beside its metrics."""
 

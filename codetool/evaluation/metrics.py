@@ -29,11 +29,17 @@ AMOUNTS = (
 """Metrics without an upper bound: calls, tokens, executions, seconds, USD, floating-point operations."""
 PASS_PREFIXES = ("pass@", "pass^")
 """Beginnings of the names of the metrics over the repeats of a task, which `repeated_results` computes."""
+POOLED_SHARES = ("executable_rate",)
+"""Metrics in [0, 1] of a run as a whole: sums over all tasks by sums over all tasks."""
+RUN_COSTS = (
+    "tokens_per_solved", "usd_per_solved", "flops_per_solved", "seconds_per_solved", "seconds_p50", "seconds_p95",
+)  # fmt: skip
+"""Metrics of the cost of a run as a whole."""
 
 
 def is_share(name: str) -> bool:
     """Return whether a metric is a rate or share, from 0 to 1."""
-    return name in (*RATES, *SHARES, *TREE_SHARES) or name.startswith(PASS_PREFIXES)
+    return name in (*RATES, *SHARES, *TREE_SHARES, *POOLED_SHARES) or name.startswith(PASS_PREFIXES)
 
 
 def compute_metrics(

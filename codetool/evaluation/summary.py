@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from codetool.evaluation.cost_summary import summarize_costs
 from codetool.evaluation.error_taxonomy import get_internal_kind, is_internal
 from codetool.evaluation.intervals import Interval, bootstrap_mean, compute_wilson_interval
 from codetool.evaluation.metrics import AMOUNTS, RATES, SHARES, TREE_SHARES, get_metric, is_share
@@ -59,6 +60,8 @@ class RunSummary:
     every task has a price."""
     repeats: int = 1
     """How often each task was asked for."""
+    stopped: Mapping[str, int] = field(default_factory=dict)
+    """Number of tasks whose search a budget ended, by the name of the budget, the most frequent first."""
     groups: Mapping[str, RunSummary] = field(default_factory=dict)
     """Summary of each group of the benchmark's tasks; empty if there is at most one group."""
 
@@ -82,6 +85,7 @@ def summarize_results(
     missing = list_missing_tasks(map(_get_id, lines), originals or {}, max(0, asked - len(lines)))
     repeats = max([*Counter((originals or {}).values()).values(), *map(get_repeat, lines), 1])
     aggregates = _aggregate_all(lines, missing, repeats, templates or {}, seed)
+    aggregates |= summarize_costs(lines, seed=seed)
     if "sopr" in aggregates:
         aggregates["sopr"] |= _compute_vote_spread(lines, _collect_values("sopr", lines, missing))
     if "sowr" in aggregates:
@@ -99,6 +103,7 @@ def summarize_results(
         errors=_sort_counts(line["error"]["kind"] for line in lines if line["error"] is not None),
         totals=_sum_ledgers([line["ledger"] for line in lines if "ledger" in line]),
         repeats=repeats,
+        stopped=_sort_counts(line["stopped_by"] for line in lines if line.get("stopped_by")),
         groups={
             name: _summarize_group(name, lines, groups or {}, originals or {}, seed)
             for name in _list_groups(groups or {})
@@ -228,5 +233,6 @@ def encode_summary(summary: RunSummary) -> dict[str, JSON]:
     content = {"metrics": summary.metrics, "tasks": counts | {"failures": failures}, "errors": dict(summary.errors)}
     content["internal"] = dict(summary.failure_kinds)
     content["totals"] = dict(summary.totals)
+    content |= {"stopped": dict(summary.stopped)} if summary.stopped else {}
     groups = {name: {"metrics": group.metrics, "asked": group.asked} for name, group in summary.groups.items()}
     return content | ({"groups": groups} if groups else {})

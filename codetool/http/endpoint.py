@@ -11,7 +11,7 @@ from dataclasses import dataclass as record
 from dataclasses import field, replace
 from typing import Annotated, Any, Self
 
-from pydantic import ConfigDict, Field, NonNegativeFloat, model_validator
+from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.credentials.api_keys import read_key, reject_key_as_name
@@ -89,6 +89,8 @@ class EndpointConfig:
     """Price of a million prompt tokens in USD; None if unknown."""
     usd_per_million_out: Annotated[NonNegativeFloat | None, Operational]
     """Price of a million new tokens in USD; None if unknown."""
+    parameters: Annotated[PositiveInt | None, Operational] = None
+    """Number of parameters of the model, for counts of floating-point operations; None if unknown."""
 
     @model_validator(mode="after")
     def _reject_secrets(self) -> Self:
@@ -107,6 +109,10 @@ class EndpointConfig:
         if self.usd_per_million_in is None or self.usd_per_million_out is None:
             return None
         return (tokens_in * self.usd_per_million_in + tokens_out * self.usd_per_million_out) / 1e6
+
+    def count_parameters(self) -> int | None:
+        """Return the number of parameters of the model, None if it is unknown."""
+        return self.parameters
 
     def make_endpoint(self) -> Endpoint:
         """Return the endpoint of this server. Raises ConfigError if its address or model is not set."""

@@ -17,6 +17,7 @@ from codetool.interfaces.models import (
     Prompt,
     ScoringPrompt,
     Servable,
+    SizedModel,
     Trainable,
     TrainablePRM,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "SearchStrategy",
     "Servable",
     "Simulator",
+    "SizedModel",
     "ToolSession",
     "ToolSessionFactory",
     "ToolSource",

@@ -188,6 +188,15 @@ class Priced(Protocol):
 
 
 @runtime_checkable
+class SizedModel(Protocol):
+    """Settings of a model that can tell its size."""
+
+    def count_parameters(self) -> int | None:
+        """Return the number of parameters of the model, None if it is unknown. Nothing is downloaded."""
+        ...
+
+
+@runtime_checkable
 class Trainable(Protocol):
     """Settings of a policy whose model stage=train can train."""
 

@@ -19,6 +19,7 @@ from codetool.model_types import Precision, Sampling, Weights
 from codetool.models import locate
 from codetool.models.hub_cache import Revision
 from codetool.models.hub_model import HubModel
+from codetool.models.parameter_count import count_parameters
 from codetool.models.prompt_encoder import make_prompt_encoder
 from codetool.policies.diversity import DiversitySettings
 from codetool.policies.endpoint_policy import EndpointPolicy
@@ -104,6 +105,12 @@ class ModelPolicyConfig(EndpointConfig, DiversitySettings):
         """
         is_local = self.base_url is None and find_local_model_folder(self.model) is not None
         return DiversitySettings.irrelevant_settings(self) | ({"model"} if is_local else set())
+
+    def count_parameters(self) -> int | None:
+        """Return the number of parameters: the one that is set, else counted from the files; None without either."""
+        if self.parameters is not None or self.base_url is not None:
+            return self.parameters
+        return count_parameters(locate.locate("policy", self.model, self.path, revision=self.revision).base)
 
     def hub_model(self) -> HubModel | None:
         """Return the model of the hub that this process needs, at its commit; None for a local model or a server.

@@ -31,6 +31,7 @@ from codetool.models.locate import (
     load_trained_prompt,
     locate,
 )
+from codetool.models.parameter_count import count_parameters
 from codetool.models.prompt_encoder import make_prompt_encoder
 from codetool.prm.label_scorer import LabelScorer
 from codetool.prm.label_tokens import ScoreFormula
@@ -128,6 +129,12 @@ class GenerativePRM(EndpointConfig):
         if trained and (problem := trained_prompt.explain_mismatch("prm", source, trained, self.prompt)):
             raise ConfigError(problem)
         return trained
+
+    def count_parameters(self) -> int | None:
+        """Return the number of parameters: the one that is set, else counted from the files; None without either."""
+        if self.parameters is not None or self.base_url is not None:
+            return self.parameters
+        return count_parameters(locate("prm", self.model, self.path, revision=self.revision).base)
 
     def hub_model(self) -> HubModel | None:
         """Return the model of the hub that this process needs, at its commit; None for a local model or a server.

@@ -118,7 +118,7 @@ class LocalScorer:
         scores = tuple(None if prompt is None else values.get(prompt) for prompt in prompts)
         prompt_tokens = sum(len(prompt) for prompt in prompts if prompt is not None and prompt in values)
         computed = sum(output.tokens for output in outputs)
-        report_usage("prm", prompt_tokens, 0, prompt_tokens - computed, requests=len(jobs))
+        report_usage("prm", prompt_tokens, 0, max(0, prompt_tokens - computed), requests=len(jobs))
         return LabelScores(scores, prompt_tokens, computed)
 
     def _encode(self, chat: Sequence[Message], name: str) -> tuple[int, ...] | None:

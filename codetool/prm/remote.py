@@ -80,6 +80,8 @@ class RemotePRMConfig:
     """Delay before the first retry in seconds, doubled for each further retry; the server may ask for a longer one."""
     concurrency: Annotated[PositiveInt, Operational]
     """Maximum number of concurrent requests."""
+    parameters: Annotated[PositiveInt | None, Operational] = None
+    """Number of parameters of the model, for counts of floating-point operations; None if unknown."""
 
     @model_validator(mode="after")
     def _hold_no_secret(self) -> Self:
@@ -91,6 +93,10 @@ class RemotePRMConfig:
         """Return the URL of a path of the server; a query string in `base_url` stays at the end."""
         base, mark, query = self.base_url.partition("?")
         return f"{base.rstrip('/')}{path}{mark}{query}"
+
+    def count_parameters(self) -> int | None:
+        """Return the number of parameters of the model, None if it is unknown."""
+        return self.parameters
 
     def checksum(self) -> None:
         """None: the weights on the server are not known; `model` names them."""

@@ -17,6 +17,7 @@ from typing import Self
 from codetool.concurrency import gather_or_cancel, gather_pair
 from codetool.costs.component_clock import ComponentClock
 from codetool.costs.execution_cost import measure_candidates, measure_execution
+from codetool.costs.rates import Rates
 from codetool.interfaces import CallTool, Executor, Policy, ProcessRewardModel, Reward
 from codetool.runs.seeding import draw_uniform
 from codetool.search.budget import Budget
@@ -52,16 +53,20 @@ class Expansion:
         shows_siblings: bool = False,
         clock: Callable[[], float] = time.monotonic,
         seconds: ComponentClock | None = None,
+        rates: Rates | None = None,
+        find_stop: Callable[[], str | None] = lambda: None,
     ) -> None:
         """A tree that is only its root; no process yet. `depth` in steps; `clock` counts seconds.
 
         With `shows_siblings` (`policy.diversity=shown`) siblings are drawn one after the other, and the policy reads
-        what those before did. `seconds` measures how long each component is at work.
+        what those before did. `seconds` measures how long each component is at work, `rates`
+        give the price of what it costs, and `find_stop` returns what else than the task's budget ends its growth, None
+        while nothing does.
         """
         self._task, self._policy, self._prm, self._reward = task, policy, prm, reward
         self._depth, self._budget, self._seed, self._shows_siblings = depth, budget, seed, shows_siblings
         self._clock, self._started = clock, clock()
-        self._seconds = seconds or ComponentClock()
+        self._seconds, self._rates, self._find_stop = seconds or ComponentClock(), rates or Rates(), find_stop
         self._interpreters = InterpreterTree(task, executor, self._measure_calls(call_tool))
         self._children: defaultdict[str, _Children] = defaultdict(_Children)
         self._executed: dict[str, Execution] = {}  # steps that were run before they were scored
@@ -146,7 +151,8 @@ class Expansion:
         return [node, *(below for child in children for below in self._collect_subtree(replace(child, parent=node)))]
 
     def _is_budget_spent(self) -> bool:
-        spent = self._budget.find_exhausted(self.ledger, self._clock() - self._started)
+        ledger = self._rates.apply(self.ledger)
+        spent = self._budget.find_exhausted(ledger, self._clock() - self._started) or self._find_stop()
         self.stopped_by = self.stopped_by or spent
         return spent is not None
 

@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -133,12 +133,14 @@ def open_folder(
     *,
     wait: bool = False,
     tasks: Container[str] | None = None,
+    runs_again: Callable[[Mapping[str, Any]], bool] = is_internal,
 ) -> Iterator[RunFolder]:
     """Open the run folder, created if missing. If another run writes to it, `wait` for its end or raise ConfigError.
 
     `run_log` is opened once the folder is locked, so that the log tells what is repaired.
-    `tasks` are the ids of the tasks to run, None for all; lines of other tasks that failed internally are kept. Lines
-    that do not have the shape of their file are set aside. Raises WriteError if the folder is read-only.
+    `tasks` are the ids of the tasks to run, None for all; lines of other tasks that failed internally are kept.
+    `runs_again` tells of a result line whether its task is to run once more. Lines that do not have the shape of their
+    file are set aside. Raises WriteError if the folder is read-only.
     """
     with ExitStack() as stack:
         lock_folder(path, stack, wait, tuple(SHAPES))
@@ -147,7 +149,7 @@ def open_folder(
         for name, shape in (SHAPES | FURTHER_SHAPES).items():
             damaged_lines.set_damaged_lines_aside(path / name, shape)
         trees = TreeFile(path / TREES)
-        done = _repair_results(path, tasks, trees)
+        done = _repair_results(path, tasks, trees, runs_again)
         _repair_trees(path / TREES, trees, done)
         known = _repair_candidates(path / CANDIDATES, done)
         opened = [stack.enter_context(Journal(path / name)) for name in SHAPES]
@@ -165,11 +167,13 @@ def read_finished(path: Path) -> dict[str, dict[str, Any]]:
     return read_finished_results(path)
 
 
-def _repair_results(path: Path, tasks: Container[str] | None, trees: TreeFile) -> dict[str, dict[str, Any]]:
+def _repair_results(
+    path: Path, tasks: Container[str] | None, trees: TreeFile, runs_again: Callable[[Mapping[str, Any]], bool]
+) -> dict[str, dict[str, Any]]:
     """Remove repeated lines and those of tasks to run again; return the lines of finished tasks, by task id."""
     latest, repeated = journal.read_latest_records(path / RESULTS, RESULT_SHAPE)
     warn_about_duplicates(path / RESULTS, repeated)
-    finished = {task_id: line for task_id, line in latest.items() if not is_internal(line)}
+    finished = {task_id: line for task_id, line in latest.items() if not runs_again(line)}
     done = {task_id: line for task_id, line in finished.items() if task_id in trees}
     if lost := [task_id for task_id in finished if task_id not in trees]:
         log.warning(

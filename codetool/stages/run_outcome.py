@@ -22,5 +22,7 @@ class RunOutcome:
     metrics: Mapping[str, Any] | None = None
     """The content of `metrics.json`; None for a dry run."""
     tracked: SyncStatus | None = None
+    estimate: Mapping[str, Any] | None = None
+    """What a dry run expects the tasks to cost, a `stages.estimates.estimate.Estimate` as JSON values."""
     usage: Sequence[str] = ()
     """Overrides by which another stage uses the model that this one has trained."""

@@ -49,6 +49,16 @@ class Spending:
                 _add_amounts(target, amounts)
             self._write()
 
+    def count_tokens(self, component: str) -> tuple[int, int]:
+        """Return the prompt tokens and the new tokens of a component over all commands."""
+        amounts = self.total.get(component, Counter[str]())
+        return int(amounts["tokens_in"]), int(amounts["tokens_out"])
+
+    def count_seconds(self) -> float:
+        """Return the wall seconds in which tasks were run, over all commands and up to now."""
+        running = 0.0 if self._measured_at is None else time.monotonic() - self._measured_at
+        return self.total.get("run", Counter[str]())["seconds"] + running
+
     def start_clock(self) -> None:
         """Begin to count the seconds of the command's tasks."""
         self._measured_at = time.monotonic()

@@ -52,6 +52,8 @@ class CellOutcome:
     """Folder of the cell's offline W&B runs, if they are not uploaded yet."""
     wandb_problem: str | None = None
     seconds: float = 0.0
+    estimate: Mapping[str, Any] = field(default_factory=dict)
+    """What a dry run expects the cell's last stage to cost; empty otherwise, and for stages without an estimate."""
     stage_folders: Mapping[str, str] = field(default_factory=dict)
     """Run folder of each stage of a chain."""
 
@@ -135,6 +137,7 @@ def _build_outcome(number: int, outcomes: Mapping[str, RunOutcome], seconds: flo
         unsynced=str(offline[-1]) if offline else None,
         wandb_problem=next((each.message for each in tracked if each.is_warning), None),
         seconds=seconds,
+        estimate=outcome.estimate or {},
         stage_folders={stage: str(each.folder) for stage, each in outcomes.items()} if len(outcomes) > 1 else {},
     )
 

@@ -30,6 +30,7 @@ from codetool.runs.write_errors import explain_write_errors
 from codetool.stages.load_stages import RESULT_STAGES
 from codetool.stages.run_folder import LOCK_FILE, check_outputs_folder, lock_file
 from codetool.sweeps.cell import TRACEBACKS_FILE, CellOutcome
+from codetool.sweeps.expected_costs import print_expected_costs
 from codetool.sweeps.figures import draw_figures
 from codetool.sweeps.grid import GridCell, check_constant_options, expand_grid, name_sweep
 from codetool.sweeps.launching import CellLauncher, CreateLauncher, read_count
@@ -78,6 +79,8 @@ class Sweep:
             self.outcomes = launcher.launch(grid, batch_size)
         if not self.settings.dry_run:
             _conclude(self.folder, grid, self.outcomes, self.settings)
+        else:
+            print_expected_costs(grid, self.outcomes, Console() if sys.stdout.isatty() else Console(width=WIDTH))
 
     def _search(self, settings: Mapping[str, Any], launcher: CellLauncher) -> None:
         from codetool.sweeps.optuna_search import Objectives, search_cells, write_best

@@ -17,7 +17,7 @@ import yaml
 from codetool.runs import provenance
 from codetool.tracking.run_content import RunInfo
 
-LEFT_OUT = ("logger", "dry_run", "fresh")
+LEFT_OUT = ("logger", "dry_run", "fresh", "costs")
 """Settings that say nothing about a run's result."""
 LIST_CHOICE = str(None)
 """What Hydra has as the choice of a group of which a list of options is chosen."""

@@ -31,8 +31,8 @@ CHOICES = {
     "judge": "none", "experiment": "none",
 }  # fmt: skip
 UNCOMPARED = {
-    "seconds", "component_seconds", "recorded_at", "faults", "code", "spent", "simulator_tokens_in",
-    "simulator_tokens_out", "tool_calls_recorded", "tool_calls_live",
+    "seconds", "seconds_per_solved", "seconds_p50", "seconds_p95", "component_seconds", "recorded_at", "faults", "code",
+    "spent", "simulator_tokens_in", "simulator_tokens_out", "tool_calls_recorded", "tool_calls_live",
 }  # fmt: skip
 """Fields, at any depth, that may differ between two equal results."""
 COMPARED_FILES = ("results.jsonl", "trees.jsonl", "candidates.jsonl", "judged.jsonl", "votes.jsonl")

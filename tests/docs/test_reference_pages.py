@@ -8,7 +8,7 @@ import re
 import pytest
 from doc_commands import PAGES, ROOT
 
-from codetool.evaluation.metrics import AMOUNTS, RATES, SHARES, TREE_SHARES
+from codetool.evaluation.metrics import AMOUNTS, POOLED_SHARES, RATES, RUN_COSTS, SHARES, TREE_SHARES
 from codetool.evaluation.prm_metrics import compute_headline_metrics
 from codetool.evaluation.result_records import CALL_SHAPE, LEDGER_SHAPE, NODE_SHAPE, RESULT_SHAPE
 from codetool.model_types import ProcessExample
@@ -56,6 +56,10 @@ def test_the_parts_of_a_call_and_of_the_costs_are_named() -> None:
 
 def test_the_metrics_of_a_run_are_those_of_the_page() -> None:
     assert first_cells(section(METRICS, "Metrics of a run")) == {*RATES, *SHARES, *TREE_SHARES, *AMOUNTS}
+
+
+def test_the_costs_of_a_run_are_those_of_the_page() -> None:
+    assert first_cells(section(METRICS, "Costs of a run")) == {*POOLED_SHARES, *RUN_COSTS}
 
 
 def test_the_metrics_of_a_prm_are_those_of_the_page() -> None:

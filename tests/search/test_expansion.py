@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from search_world import Sandbox, ScriptedPolicy, TextPRM, budget, call_tool, expansion, fans, jitter, step
 
+from codetool.costs.rates import Rates
 from codetool.errors import SandboxError
 from codetool.model_types import Scores
 from codetool.types import Task
@@ -154,6 +155,47 @@ async def test_a_spent_budget_ends_the_growth_and_is_named(limit, allowed):
             node, steps = children[0], steps + 1
     assert steps == allowed
     assert tree.result(node).stopped_by == next(iter(limit))
+
+
+@pytest.mark.parametrize(
+    ("limit", "allowed"), [({"tokens_out": 20}, 2), ({"usd": 0.5}, 1), ({"flops": 1000}, 4), ({"live_calls": 1}, 5)]
+)
+async def test_a_budget_limits_what_a_task_costs(limit, allowed):
+    rates = Rates({"policy": lambda tokens_in, tokens_out: tokens_out / 10}, {"policy": 1, "prm": 7})
+    world = {"prm": TextPRM(), "limits": budget(**limit), "rates": rates}
+    async with expansion(lambda path, index: step(str(len(path))), **world) as tree:
+        node, steps = tree.root, 0
+        while children := await tree.expand(node, 1):
+            node, steps = children[0], steps + 1
+    assert steps == allowed  # a step has 110 tokens of the policy and 7 of the PRM
+    assert tree.result(node).stopped_by == (next(iter(limit)) if allowed < 5 else None)
+
+
+async def test_what_ends_the_run_ends_the_growth_and_is_named():
+    stop = iter([None, None, "run_budget.usd"])
+    async with expansion(fans, find_stop=lambda: next(stop)) as tree:
+        (node,) = await tree.expand(tree.root, 1)
+        (below,) = await tree.expand(node, 1)
+        assert await tree.expand(below, 1) == ()
+    assert tree.result(below).stopped_by == "run_budget.usd"
+
+
+async def test_the_ledger_tells_calls_by_who_answered_and_what_simulating_them_cost():
+    answers = iter([("recorded", None), ("live", None), ("simulated", None), (None, "miss")])
+
+    async def answer(request):
+        provenance, failure = next(answers)
+        answered = replace(await call_tool(request), provenance=provenance, failure=failure)
+        return replace(answered, simulator_tokens_in=100, simulator_tokens_out=3) if failure else answered
+
+    code = "; ".join(["tool('http://films/a')"] * 4)
+    async with expansion(lambda path, index: step("s", code), tools=answer) as tree:
+        await tree.expand(tree.root, 1)
+    ledger = tree.ledger
+    assert (ledger.tool_calls, ledger.tool_calls_recorded, ledger.tool_calls_live) == (4, 1, 1)
+    assert (ledger.tool_calls_simulated, ledger.tool_calls_replica, ledger.tool_calls_unanswered) == (1, 0, 1)
+    assert (ledger.simulator_tokens_in, ledger.simulator_tokens_out) == (100, 3)
+    assert (ledger.executions, ledger.executions_ran) == (1, 0)
 
 
 async def test_the_budget_of_seconds_reads_the_clock_it_is_given():

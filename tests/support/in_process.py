@@ -55,8 +55,13 @@ def evaluate_with_log(outputs: Path, *words: str, **replaced: Any) -> tuple[RunO
     return outcome, console.file.getvalue()
 
 
+def is_timing(key: str) -> bool:
+    """Whether a field is a time, or counts what commands have asked, which a repetition need not do."""
+    return key.startswith("seconds") or key in ("component_seconds", "spent")
+
+
 def remove_seconds(value: Any) -> Any:
-    """The value without seconds, at any depth."""
+    """The value without seconds and what was really spent, at any depth."""
     if isinstance(value, Mapping):
-        return {key: remove_seconds(item) for key, item in value.items() if key not in ("seconds", "component_seconds")}
+        return {key: remove_seconds(item) for key, item in value.items() if not is_timing(key)}
     return [remove_seconds(item) for item in value] if isinstance(value, list) else value

@@ -13,6 +13,7 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from types import FunctionType
 
+from codetool.costs.rates import Rates
 from codetool.interfaces import CallTool, ProcessRewardModel, Reward
 from codetool.model_types import Scores
 from codetool.rewards.codetool import StepReward
@@ -137,7 +138,7 @@ async def call_tool(request: HttpRequest) -> ToolAnswer:
 
 def budget(**limits: float) -> Budget:
     names = ("tokens", "prm_tokens", "executions", "tool_calls", "seconds")
-    return Budget(**{name: limits.get(name) for name in names})
+    return Budget(**(dict.fromkeys(names) | limits))
 
 
 def expansion(
@@ -153,6 +154,8 @@ def expansion(
     clock: Callable[[], float] = lambda: 0.0,
     tools: CallTool | None = None,
     shows_siblings: bool = False,
+    rates: Rates | None = None,
+    find_stop: Callable[[], str | None] = lambda: None,
 ) -> Expansion:
     return Expansion(
         task=task,
@@ -166,6 +169,8 @@ def expansion(
         seed=seed,
         shows_siblings=shows_siblings,
         clock=clock,
+        rates=rates,
+        find_stop=find_stop,
     )
 
 

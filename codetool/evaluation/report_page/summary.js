@@ -165,12 +165,30 @@ function calls(run) {
   return [table(columns, rows), el("p", { class: "soft", text: `in the ${number(run.nodes)} steps of all trees` })];
 }
 
+const AMOUNTS = {
+  tokens_in: "policy tokens in", tokens_in_cached: "of these from a prefix cache", tokens_out: "policy tokens out",
+  prm_tokens: "PRM tokens", prm_tokens_computed: "PRM tokens computed",
+  answer_tokens_in: "answer tokens in", answer_tokens_out: "answer tokens out",
+  simulator_tokens_in: "simulator tokens in", simulator_tokens_out: "simulator tokens out",
+  judge_tokens_in: "judge tokens in", judge_tokens_out: "judge tokens out",
+  executions: "steps executed", executions_ran: "of these ran", tool_calls: "tool calls",
+  tool_calls_recorded: "of these recorded", tool_calls_replica: "of these by the replica",
+  tool_calls_simulated: "of these simulated", tool_calls_live: "of these live", tool_calls_unanswered: "of these unanswered",
+};
+/** Amounts that are shown also where they are 0. */
+const ALWAYS = ["tokens_in", "tokens_out", "prm_tokens", "prm_tokens_computed", "executions", "tool_calls"];
+
 function ledger(rows) {
   const total = (name) => rows.reduce((sum, row) => sum + (row.ledger[name] || 0), 0);
-  const names = { tokens_in: "policy tokens in", tokens_out: "policy tokens out", prm_tokens: "PRM tokens", prm_tokens_computed: "PRM tokens computed", executions: "steps executed", tool_calls: "tool calls" };
-  const pairs = Object.entries(names).map(([name, words]) => [words, number(total(name))]);
+  const shown = Object.entries(AMOUNTS).filter(([name]) => ALWAYS.includes(name) || total(name));
+  const pairs = shown.map(([name, words]) => [words, number(total(name))]);
   if (rows.some((row) => row.ledger.usd !== null)) pairs.push(["USD", number(total("usd"))]);
+  if (rows.some((row) => row.ledger.flops)) pairs.push(["FLOPs", total("flops").toExponential(2)]);
   pairs.push(["task time, summed", duration(rows.reduce((sum, row) => sum + row.seconds, 0))]);
+  for (const name of [...new Set(rows.flatMap((row) => Object.keys(row.component_seconds || {})))].sort()) {
+    const seconds = (kind) => rows.reduce((sum, row) => sum + ((row.component_seconds || {})[name] || { [kind]: 0 })[kind], 0);
+    pairs.push([`${name} at work, busy`, `${duration(seconds("wall"))}, ${duration(seconds("busy"))}`]);
+  }
   return list(pairs);
 }
 

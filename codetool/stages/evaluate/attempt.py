@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -37,6 +38,8 @@ class Components:
     executor: Executor
     broker: Broker
     rates: Rates
+    find_stop: Callable[[], str | None]
+    """Returns the limit of the run's budget that has been reached, None while all hold."""
 
 
 @dataclass
@@ -109,6 +112,8 @@ async def _search(attempt: Attempt, config: RunConfig, parts: Components) -> Sea
         seed=config.seed,
         shows_siblings=getattr(config.policy, "diversity", "none") == "shown",  # a plug-in's policy need not have it
         seconds=attempt.clock,
+        rates=parts.rates,
+        find_stop=parts.find_stop,
     ) as expansion:
         try:
             best = await config.search.run(expansion.root, expansion.expand)

@@ -35,8 +35,9 @@ from codetool.stages.evaluate.attempt import Attempt, Components, make_failure_r
 from codetool.stages.evaluate.live_metrics import log_live_metrics
 from codetool.stages.evaluate.repeat import load_recorded_scores
 from codetool.stages.evaluate.reuse import load_reused_candidates
+from codetool.stages.evaluate.run_limit import RunLimit
 from codetool.stages.evaluate.sandbox_events import record_sandbox_events
-from codetool.stages.evaluate.task_price import find_rates
+from codetool.stages.evaluate.task_price import check_flops_limit, find_rates
 from codetool.stages.evaluate.task_progress import TaskCounts, TaskProgress
 from codetool.stages.evaluate.unfinished_paths import takes_last_output, warn_about_unfinished
 from codetool.stages.evaluate.unshown_steps import warn_of_unshown_steps
@@ -90,7 +91,7 @@ async def _evaluate(
     counts = TaskCounts.from_results(folder.done, tasks)
     progress = TaskProgress(counts, console)
     waiting = iter(sorted(remaining, key=lambda task: task.repeat))  # so that each task soon has a result
-    async with _open_components(config, folder, remaining, progress, shared) as parts:
+    async with _open_components(config, folder, remaining, progress, shared, spending) as parts:
         layers = parts.executor.in_force
         await asyncio.to_thread(record_sandbox, layers, {})
         log.info("sandbox: %s", "; ".join(f"{layer}: {means}" for layer, means in layers.items()))
@@ -108,7 +109,12 @@ async def _evaluate(
 
 @asynccontextmanager
 async def _open_components(
-    config: RunConfig, folder: RunFolder, tasks: Sequence[Task], progress: TaskProgress, shared: Sequence[Path]
+    config: RunConfig,
+    folder: RunFolder,
+    tasks: Sequence[Task],
+    progress: TaskProgress,
+    shared: Sequence[Path],
+    spending: Spending,
 ) -> AsyncIterator[Components]:
     """Open the components. The sandbox starts first, since it forks this process, which is still small."""
 
@@ -161,7 +167,10 @@ async def _open_components(
             composer = RecordingPolicy(
                 summariser, prompt=prompt, sampling=sampling, records=known, append=append, purpose=ANSWER_PURPOSE
             )
-        yield Components(recorded, composer, prm, executor, broker, find_rates(config))
+        rates = find_rates(config)
+        check_flops_limit(config, rates)
+        limit = RunLimit(config.run_budget, spending, rates)
+        yield Components(recorded, composer, prm, executor, broker, rates, limit.find_exhausted)
 
 
 @asynccontextmanager
@@ -206,8 +215,11 @@ async def _run_worker(
     progress: TaskProgress,
     spending: Spending,
 ) -> None:
-    """Run tasks until none is left. An error of one task is recorded in its line and does not stop the others."""
-    for task in waiting:
+    """Run tasks until none is left or the run's budget is spent.
+
+    An error of one task is recorded in its line and does not stop the others.
+    """
+    while parts.find_stop() is None and (task := next(waiting, None)) is not None:
         progress.count_started_task()
         attempt = Attempt(task, time.monotonic(), ComponentClock(run=spending.clock))
         record = await solve(attempt, config, parts)

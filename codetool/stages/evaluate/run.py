@@ -16,6 +16,7 @@ from rich.console import Console
 from codetool.config.invocation import get_command
 from codetool.config.run_config import RunConfig
 from codetool.errors import CodeToolError
+from codetool.evaluation.error_taxonomy import is_internal
 from codetool.evaluation.judged_results import load_result_lines
 from codetool.evaluation.summary import RunSummary, encode_summary, summarize_results
 from codetool.models.hub_model import HubModel
@@ -33,6 +34,8 @@ from codetool.runs.provenance import (
 from codetool.runs.repeats import map_to_originals, repeat_tasks
 from codetool.stages import run_folder
 from codetool.stages.conclusion import ResultFolder, find_larger_result, open_result_folder
+from codetool.stages.estimates.estimate import describe_estimate
+from codetool.stages.estimates.estimate_run import estimate_run
 from codetool.stages.evaluate.changed_plugin import describe_changed_plugin
 from codetool.stages.evaluate.evaluate import evaluate
 from codetool.stages.evaluate.export_results import export_results
@@ -40,7 +43,10 @@ from codetool.stages.evaluate.inspect_export import export_inspect_log
 from codetool.stages.evaluate.repeat import apply_source_settings, refuse_other_tasks
 from codetool.stages.evaluate.reuse import has_same_draws, refuse_other_draws
 from codetool.stages.evaluate.run_identity import compute_identity, select_settings
+from codetool.stages.evaluate.run_limit import RunLimit, describe_stop, is_stopped_by_run
+from codetool.stages.evaluate.spent_summary import summarize_spent
 from codetool.stages.evaluate.summary_display import print_summary
+from codetool.stages.evaluate.task_price import check_price_limits, find_rates
 from codetool.stages.evaluate.tool_counts import read_counts
 from codetool.stages.evaluate.training_overlap import log_training_overlap
 from codetool.stages.evaluate.unused_prm import drop_unused_prm
@@ -58,7 +64,7 @@ from codetool.stages.report import write_report_if_possible
 from codetool.stages.run_folder import RunFolder
 from codetool.stages.run_log import choose_level, log_to_file
 from codetool.stages.run_outcome import RunOutcome
-from codetool.stages.spent_journal import record_spending
+from codetool.stages.spent_journal import Spending, record_spending
 from codetool.stages.wandb_content import build_task_content
 from codetool.tracking.run_content import RunInfo, SyncStatus
 from codetool.tracking.run_loggers import start_run_loggers
@@ -102,6 +108,7 @@ def run(
     notes = console if sweep is None else None
     config, choices = drop_unused_prm(*apply_source_settings(config, choices, notes), notes)
     check_judge_settings(config)
+    check_price_limits(config)
     tasks = repeat_tasks(config.benchmark.tasks()[: config.limit], config.repeats)
     refuse_other_tasks(config, tasks)
     names, parent = [choices[group] for group in FOLDER_GROUPS], config.outputs / config.stage
@@ -113,15 +120,25 @@ def run(
     if sweep is None and (line := describe_changed_plugin(path, identity)):
         console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
     if config.dry_run:
-        _announce(config.stage, choices, tasks, path, run_folder.read_finished(path), console)
+        done = run_folder.read_finished(path)
+        _announce(config.stage, choices, tasks, path, done, console)
+        estimate = estimate_run(config, path, tasks, done)
+        for line in describe_estimate(estimate):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
         print_downloads(models, console, "would be downloaded")
         print_other_code(config, path, console)
         for line in run_folder.describe_damage(path):
             console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
-        return RunOutcome(path)
+        return RunOutcome(path, tasks=tuple(task.id for task in tasks), estimate=estimate.encode())
     ids = tuple(task.id for task in tasks)
     run_log = log_to_file(path / "log.txt", console, choose_level(sweep))
-    with run_folder.open_folder(path, run_log, wait=sweep is not None, tasks=frozenset(ids)) as folder:
+    limit = find_reached_limit(config, path)
+
+    def runs_again(line: Mapping[str, Any]) -> bool:
+        return is_internal(line) or (limit is None and is_stopped_by_run(line))
+
+    wait = sweep is not None
+    with run_folder.open_folder(path, run_log, wait=wait, tasks=frozenset(ids), runs_again=runs_again) as folder:
         if sweep is None:
             _announce(config.stage, choices, tasks, path, folder.done, console)
         logged = describe_search(config, choices, path, names, sweep=sweep, label=label, upload=upload)
@@ -167,12 +184,13 @@ def _run_tasks(
         )
         loggers = stack.enter_context(start_run_loggers(config.logger if larger is None else {}, job.logged))
         log_training_overlap(config, job.tasks)
-        if any(task.id not in folder.done for task in job.tasks):
+        is_spent = find_reached_limit(config, path) is not None
+        if not is_spent and any(task.id not in folder.done for task in job.tasks):
             download_models(job.models)
             with record_faults(path), record_spending(path) as spending:
                 check_judge_reachable(config)
                 evaluate(config, folder, job.tasks, job.console, session.record_sandbox, shared, loggers, spending)
-        with open_result_folder(path, larger) as target:
+        with record_spending(path), open_result_folder(path, larger) as target:
             if larger is not None:
                 write_config(config, target.folder)
             summary = _judge_and_summarize(config, job.choices, target, job.tasks, job.console)
@@ -191,7 +209,7 @@ def _judge_and_summarize(
     """Ask the judge, write the summary files, and return the summary."""
     path = target.folder
     try:
-        with record_faults(path), record_spending(path):
+        with record_faults(path):
             judging = judge_answers(config, path, tasks, console)
     except CodeToolError:
         _write_summary(path, tasks, config, {})  # the search's results are kept if the judge fails
@@ -201,6 +219,13 @@ def _judge_and_summarize(
         export = export_results if config.export == "reference" else export_inspect_log
         log.info("results in the layout of %s: %s", config.export, export(config, choices, path, tasks))
     return summary
+
+
+def find_reached_limit(config: RunConfig, path: Path) -> str | None:
+    """Return the limit of the run's budget that its commands have reached so far, None if all hold."""
+    if not config.run_budget.is_set:
+        return None
+    return RunLimit(config.run_budget, Spending(path), find_rates(config)).find_exhausted()
 
 
 def write_config(config: RunConfig, path: Path) -> None:
@@ -251,6 +276,9 @@ def _write_summary(path: Path, tasks: Sequence[Task], config: RunConfig, judging
     content |= {"tools": counts} if (counts := read_counts(path, groups)) else {}
     content |= {"faults": faults} if (faults := read_faults(path)) else {}
     content |= {"sandbox": events} if (events := read_sandbox_events(path)) else {}
+    content |= {"spent": spent} if (spent := summarize_spent(path, find_rates(config))) else {}
+    if (limit := find_reached_limit(config, path)) and (summary.missing or any(map(is_stopped_by_run, lines))):
+        content["run_budget"] = describe_stop(limit, config.run_budget, lines, len(tasks))
     content["code"] = count_results_by_code(path, len(run_folder.read_finished(path)))
     journal.atomic_write(path / "metrics.json", [json.dumps(content, indent=2).encode() + b"\n"])
     write_report_if_possible(path, lines, summary, tasks)

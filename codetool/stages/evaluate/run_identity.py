@@ -11,6 +11,7 @@ from codetool.interfaces import PolicyOption
 from codetool.runs.bounded_input import read_bytes
 from codetool.runs.identity import Identity, select_identity_settings
 from codetool.runs.plugin_code import compute_plugin_checksums
+from codetool.stages.evaluate.task_price import describe_rates
 from codetool.stages.judge.judge_run import needs_judge
 
 
@@ -27,6 +28,8 @@ def select_settings(config: RunConfig, choices: Mapping[str, str]) -> dict[str, 
         settings.pop("judge", None)  # in stage=collect leaves are judged again from the same trees
     if not needs_vllm_server(config.prm, config.policy):
         settings.pop("vllm", None)
+    if rates := describe_rates(config):
+        settings["budget"] |= rates
     return settings
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from codetool.evaluation.metric_format import format_metric
 from codetool.evaluation.summary import RunSummary
+from codetool.stages.evaluate.spent_summary import build_spent_table, describe_lost
 from codetool.stages.evaluate.tool_counts import read_counts
 from codetool.stages.fault_journal import describe_faults
 
@@ -49,8 +50,14 @@ def print_summary(summary: RunSummary, folder: Path, console: Console, kept: str
     console.print(build_metrics_table(summary))
     if summary.groups:
         console.print(build_groups_table(summary))
+    content = json.loads((folder / "metrics.json").read_text())
+    spent = content.get("spent", {})
+    if (table := build_spent_table(spent)) is not None:
+        console.print(table)
     for line in (
         *_describe_tasks(summary),
+        *describe_lost(spent, summary.totals),
+        *([content["run_budget"]] if "run_budget" in content else []),
         *describe_judging(summary, folder),
         *describe_unreachable(folder),
         *describe_faults(folder),
@@ -158,6 +165,8 @@ def _describe_tasks(summary: RunSummary) -> Iterator[str]:
     if summary.errors:
         kinds = ", ".join(f"{kind} {count}" for kind, count in summary.errors.items())
         yield escape(f"not solved, by reason: {kinds}")
+    if summary.stopped:
+        yield escape(f"ended by a budget: {', '.join(f'{name} {count}' for name, count in summary.stopped.items())}")
     if summary.failures:
         kinds = ", ".join(f"{kind} {count}" for kind, count in summary.failure_kinds.items())
         counted = f"{len(summary.failures)} tasks failed internally and count as unsolved ({escape(kinds)})"

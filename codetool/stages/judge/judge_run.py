@@ -19,6 +19,7 @@ from codetool.interfaces import Judge
 from codetool.judges.cases import JudgeInput
 from codetool.judges.endpoint_judge import Judgement, NoJudge, count_votes
 from codetool.judges.votes import VOTES_FILE, OnVote, Vote, VoteRequest, count_missing_votes
+from codetool.stages.evaluate.task_price import find_rates
 from codetool.stages.scoring_progress import ScoringProgress
 from codetool.tracking.run_loggers import RunLoggers
 from codetool.types import Task
@@ -62,9 +63,13 @@ def judge_answers(config: RunConfig, folder: Path, tasks: Sequence[Task], consol
         config.judge, [config.judge.build_vote_requests(case) for case in inputs], folder, config.seed, console
     ) as count:
         judgements = asyncio.run(config.judge.judge(inputs, folder / VOTES_FILE, config.seed, count))
+    price = find_rates(config).prices.get("judge", lambda tokens_in, tokens_out: None)
     judged_results.write_judged_lines(
         folder,
-        (judged_results.build_judged_line(case, judgement) for case, judgement in zip(inputs, judgements, strict=True)),
+        (
+            judged_results.build_judged_line(case, judgement, price)
+            for case, judgement in zip(inputs, judgements, strict=True)
+        ),
     )
     return summarize_verdicts(config.judge, judgements)
 
