@@ -37,8 +37,6 @@ def estimate_by_bound(config: RunConfig, tasks: Sequence[Task], rates: Rates) ->
     if not tasks:
         return Estimate(0, "bound")
     demand = asyncio.run(bound_search(config.search))
-    if shows_siblings := getattr(config.policy, "diversity", "none") == "shown":  # each is asked for alone
-        demand = SearchDemand(demand.candidates, demand.candidates, demand.is_cut)
     one = _bound_task(config, tasks[:: max(1, len(tasks) // SAMPLED_TASKS)], demand, rates)
     share, limit = _find_share(config.budget, one)
     return Estimate(
@@ -49,10 +47,7 @@ def estimate_by_bound(config: RunConfig, tasks: Sequence[Task], rates: Rates) ->
         tokens={name: (len(tasks) * r * share, len(tasks) * w * share) for name, (r, w) in one.tokens.items()},
         usd=None if one.usd is None else len(tasks) * one.usd * share,
         flops=None if one.flops is None else len(tasks) * one.flops * share,
-        assumptions=[
-            *_list_assumptions(config, demand, limit),
-            *(["prompts without the siblings that they show (policy.diversity=shown)"] if shows_siblings else []),
-        ],
+        assumptions=list(_list_assumptions(config, demand, limit)),
     )
 
 
@@ -62,15 +57,16 @@ def _bound_task(config: RunConfig, sample: Sequence[Task], demand: SearchDemand,
     growth = written + _read_observation_chars(config, "policy") / CHARACTERS_PER_TOKEN
     first = mean(_count_tokens(config.policy.prompt.messages(task, ())) for task in sample)
     asked = {"policy": (0.0, 0.0), "prm": (0.0, 0.0), "answer": (0.0, 0.0)}
+    draws = demand.candidates if _shows_siblings(config) else demand.draws  # each sibling is asked for alone
     prompts, deepest = _bound_prm(config, sample, demand), max(demand.candidates, default=0)
     if not isinstance(config.policy, ReplayPolicyConfig):
-        read = sum(count * (first + depth * growth) for depth, count in demand.draws.items())
+        read = sum(count * (first + depth * growth) for depth, count in draws.items())
         asked["policy"] = (read, float(demand.candidates.total() * written))
         if config.answer is not None and not isinstance(config.answer, PrintedAnswer):
             asked["answer"] = (first + (deepest + 1) * growth, float(config.answer.sampling.max_tokens or 0))
     asked["prm"] = (sum(count * size for count, size in prompts), 0.0)
     calls = {
-        "policy requests": 0.0 if isinstance(config.policy, ReplayPolicyConfig) else float(demand.draws.total()),
+        "policy requests": 0.0 if isinstance(config.policy, ReplayPolicyConfig) else float(draws.total()),
         "candidates": float(demand.candidates.total()),
         "PRM prompts": sum(count for count, _ in prompts),
         "steps": float(demand.candidates.total()),
@@ -78,6 +74,10 @@ def _bound_task(config: RunConfig, sample: Sequence[Task], demand: SearchDemand,
     whole = {name: (round(read), round(new)) for name, (read, new) in asked.items()}
     usd, flops = rates.compute_usd(whole), rates.count_flops(whole)
     return Estimate(1, "bound", calls=calls, tokens=asked, usd=usd, flops=flops)
+
+
+def _shows_siblings(config: RunConfig) -> bool:
+    return getattr(config.policy, "diversity", "none") == "shown"
 
 
 def _bound_prm(config: RunConfig, sample: Sequence[Task], demand: SearchDemand) -> list[tuple[float, float]]:
@@ -138,6 +138,8 @@ def _list_assumptions(config: RunConfig, demand: SearchDemand, limit: str | None
     )
     if demand.is_cut:
         yield f"the first {demand.candidates.total():,} candidates of each task only; the search may draw more"
+    if _shows_siblings(config):
+        yield "prompts without the siblings that they show (policy.diversity=shown)"
     if limit is not None:
         yield f"budget.{limit}={getattr(config.budget, limit):g} ends each task, which lowers all amounts alike"
     if needs_judge(config):
