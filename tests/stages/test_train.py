@@ -310,7 +310,7 @@ def test_qlora_names_the_package_that_it_needs(model: Path, data: Path, tmp_path
 
 
 def test_a_stopped_command_goes_on(run: CommandLine, model: Path, data: Path) -> None:
-    own = ["stage=train", "prm=qwen7b", f"prm.model={model}", f"train.files=[{data}]", "trainer.max_epochs=40", *WORDS]
+    own = ["stage=train", "prm=qwen7b", f"prm.model={model}", f"train.files=[{data}]", "trainer.max_epochs=20", *WORDS]
     process = run.start(*own)
     until = time.monotonic() + 100
     while not list(run.outputs.glob("train/*/losses.jsonl")) or not lines(

@@ -36,7 +36,7 @@ def run_toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tu
             return RunOutcome(tmp_path / "evaluate", metrics={"metrics": metrics})
 
         monkeypatch.setattr("codetool.stages.run_overrides.load_stage", lambda _: stage)
-        failed = run_sweep(["hydra/sweeper=optuna", "search=beam", f"outputs={tmp_path}", *words])
+        failed = run_sweep(["hydra/sweeper=optuna", "search=beam", f"outputs={tmp_path}", "figures=[]", *words])
         return failed, ran
 
     return run

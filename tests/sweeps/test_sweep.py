@@ -72,7 +72,7 @@ def recorded(run: CommandLine, whole_tree: Path) -> tuple[str, ...]:
 
 
 def test_a_sweep_killed_resumed_and_widened_runs_every_cell_once(run: CommandLine, recorded: tuple[str, ...]) -> None:
-    process = run.start(*recorded, *GRID, "logger=none")
+    process = run.start(*recorded, *GRID, "logger=none", "figures=[]")
     while len(folders(run)) < 3 and process.poll() is None:  # the recorded run, a cell that is done, one that has begun
         time.sleep(0.01)
     process.kill()
@@ -80,7 +80,7 @@ def test_a_sweep_killed_resumed_and_widened_runs_every_cell_once(run: CommandLin
     before_resume = {folder: (folder / "results.jsonl").read_bytes() for folder in folders(run) if is_done(folder)}
     assert len(before_resume) >= 1  # all five if this process had to wait for a processor that long
 
-    resumed = run(*recorded, *GRID, "logger=none")
+    resumed = run(*recorded, *GRID, "logger=none", "figures=[]")
     assert resumed.returncode == 0, resumed.stderr
     rows = table(run)
     assert len(rows) == 4 and {row["status"] for row in rows} == {"done"}
@@ -144,7 +144,7 @@ def test_a_cell_that_fails_is_named_with_its_reason_and_stops_no_other(
 ) -> None:
     [source] = folders(run)
     grid = ("policy=replay", f"policy.source=[{tmp_path}/nowhere],[{source}]", "search.width=2", "search.n=3")
-    finished = run("-m", *grid, "search.depth=4", "limit=3", "search=beam", "logger=none")
+    finished = run("-m", *grid, "search.depth=4", "limit=3", "search=beam", "logger=none", "figures=[]")
     assert finished.returncode == 1
     first, second = table(run)
     assert first["status"].startswith("failed: policy.source: there is no folder")
@@ -156,7 +156,8 @@ def test_a_cell_that_fails_is_named_with_its_reason_and_stops_no_other(
 def test_a_cell_with_tasks_that_failed_for_our_own_reasons_has_failed(
     run: CommandLine, recorded: tuple[str, ...]
 ) -> None:
-    finished = run(*recorded, "search.width=2", "search.depth=4", "search.n=3,5", "logger=none")  # 5 were never drawn
+    words = ("search.width=2", "search.depth=4", "search.n=3,5", "logger=none", "figures=[]")
+    finished = run(*recorded, *words)  # 5 candidates were never drawn
     assert finished.returncode == 1
     assert [row["status"].split(", first")[0] for row in table(run)] == ["done", "3 tasks failed internally"]
     assert [row["success"] for row in table(run)][1] == "0.0"
@@ -180,6 +181,7 @@ def test_joblib_runs_cells_side_by_side_with_their_share_of_the_cpu(
     assert "3/3" in errors and "Warning" not in errors
 
 
+@pytest.mark.slow
 def test_cells_with_equal_identity_run_once_even_side_by_side(
     run: CommandLine, words: tuple[str, ...], policy: ChatServer
 ) -> None:

@@ -41,7 +41,7 @@ def test_collecting_is_compared_by_success_and_shows_the_process_data(tmp_path: 
     ]
     assert list_figures(tmp_path) == {"by-search.n.svg", "cost.svg"}
     asked = len(policy.requests)
-    assert run_sweep(words) == 0 and len(policy.requests) == asked
+    assert run_sweep([*words, "figures=[]"]) == 0 and len(policy.requests) == asked
 
 
 def test_prms_are_compared_on_the_same_data_and_a_failing_cell_stops_no_other(
@@ -58,7 +58,7 @@ def test_prms_are_compared_on_the_same_data_and_a_failing_cell_stops_no_other(
     assert rows["oracle"]["pairwise_accuracy_low"] and list_figures(tmp_path) == {"by-prm.svg"}
     scores = [Path(rows[prm]["folder"]) / "scores.jsonl" for prm in ("random", "oracle")]
     written = [file.read_bytes() for file in scores]
-    assert run_sweep(words) == 1 and [file.read_bytes() for file in scores] == written
+    assert run_sweep([*words, "figures=[]"]) == 1 and [file.read_bytes() for file in scores] == written
 
 
 @pytest.mark.slow
@@ -88,7 +88,7 @@ def test_judges_are_compared_on_the_same_answers(tmp_path: Path, policy: ChatSer
 
 def test_chains_that_begin_alike_share_their_beginning(tmp_path: Path, policy: ChatServer) -> None:
     words = [*scripted(policy)[:-1], "stage=[collect,evaluate_prm]", "collect:prm=none", "limit=2", "logger=none"]
-    words += ["search.n=2", f"outputs={tmp_path}", "evaluate_prm:prm=random,oracle"]
+    words += ["search.n=2", f"outputs={tmp_path}", "evaluate_prm:prm=random,oracle", "figures=[]"]
     assert run_sweep(words) == 0
     rows = read_table(tmp_path)
     assert [row["evaluate_prm:prm"] for row in rows] == ["random", "oracle"]

@@ -225,6 +225,7 @@ def test_a_run_is_uploaded_where_there_is_a_key_and_only_once(
         assert len(server.requests) == asked
 
 
+@pytest.mark.slow
 def test_a_key_in_netrc_counts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with wandb_server() as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
@@ -238,9 +239,14 @@ def test_a_key_in_netrc_counts(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     ("misbehave", "said"),
     [
         pytest.param(lambda text: 0, "did not answer within 1 s", id="silent"),
-        pytest.param(lambda text: 500, "answered 500", id="500"),
+        pytest.param(lambda text: 500, "answered 500", id="500", marks=pytest.mark.slow),
         pytest.param(lambda text: 401, "does not accept the API key", id="bad key"),
-        pytest.param(lambda text: None if "viewer" in text else 0, "took longer than 4 s", id="silent later"),
+        pytest.param(
+            lambda text: None if "viewer" in text else 0,
+            "took longer than 4 s",
+            id="silent later",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(lambda text: None if "viewer" in text else 400, "the upload failed", id="refuses the run"),
     ],
 )
