@@ -61,6 +61,7 @@ def test_a_budget_in_usd_needs_a_price_and_takes_that_of_the_endpoint(policy: Ch
     assert "run_budget.usd=50 is reached" in read_metrics(outcome.folder)["run_budget"]
 
 
+@pytest.mark.slow
 def test_a_task_ends_at_its_own_budget_in_usd_and_operations(policy: ChatServer, tmp_path: Path) -> None:
     priced = ("policy.usd_per_million_in=0", "policy.usd_per_million_out=1000000")
     outcome = run(tmp_path / "usd", policy, "budget.usd=40", *priced)  # 40 new tokens a step of two candidates

@@ -93,7 +93,7 @@ def assert_all_is_counted(run: FaultRun, counts: Counts) -> None:
     assert flatten(read_spent(run.outcome.folder), *names) == flatten(counts.tokens, *names)
 
 
-@pytest.mark.parametrize("service", ["all", "simulator"])
+@pytest.mark.parametrize("service", ["all", pytest.param("simulator", marks=pytest.mark.slow)])
 def test_the_parts_are_the_whole_also_where_requests_are_repeated(
     stack: FaultStack, counts: Counts, tmp_path: Path, service: str
 ) -> None:
@@ -107,6 +107,7 @@ def test_the_parts_are_the_whole_also_where_requests_are_repeated(
     assert read_ledgers(run) == flatten(counts.tokens, "tokens_in", "tokens_out")
 
 
+@pytest.mark.slow
 def test_a_task_that_fails_and_is_run_again_counts_both_times(
     stack: FaultStack, counts: Counts, tmp_path: Path
 ) -> None:
