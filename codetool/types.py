@@ -268,6 +268,9 @@ class Node:
     """`Candidate.log_probability` of the first candidate of this program, None where it is unknown."""
     tokens_out: int | None = None
     """Completion tokens of that candidate, None where they are unknown."""
+    relative_reward: float = 0.0
+    """Where `cumulative` lies, from 0 to 1, between the rewards of paths of this length whose steps all have spot and
+    latent 0 or 1."""
 
     @property
     def finished(self) -> bool:

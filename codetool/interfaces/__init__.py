@@ -22,7 +22,14 @@ from codetool.interfaces.models import (
     TrainablePRM,
 )
 from codetool.interfaces.sandbox import CallTool, Executor, ExecutorOption, Interpreter
-from codetool.interfaces.search import AbandoningSearch, Expand, ReadsLogProbability, Reward, SearchStrategy
+from codetool.interfaces.search import (
+    AbandoningSearch,
+    Expand,
+    ReadsLatent,
+    ReadsLogProbability,
+    Reward,
+    SearchStrategy,
+)
 from codetool.interfaces.tools import Examples, Simulator, ToolSession, ToolSessionFactory, ToolsOption, ToolSource
 
 __all__ = [
@@ -47,6 +54,7 @@ __all__ = [
     "PrintedAnswer",
     "ProcessRewardModel",
     "Prompt",
+    "ReadsLatent",
     "ReadsLogProbability",
     "Reward",
     "ScoringPrompt",

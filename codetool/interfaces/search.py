@@ -52,6 +52,21 @@ class ReadsLogProbability(Protocol):
 
 
 @runtime_checkable
+class ReadsLatent(Protocol):
+    """Search strategy that may read `Node.latent` itself."""
+
+    @property
+    def reads_latent(self) -> bool:
+        """Whether these settings make it read the latent reward, so that the PRM is asked whatever the reward is."""
+        ...
+
+    @property
+    def needs_prm(self) -> bool:
+        """Whether these settings have no meaning without a PRM."""
+        ...
+
+
+@runtime_checkable
 class Reward(Protocol):
     """Rule that combines the rewards of a path's steps."""
 

@@ -22,6 +22,7 @@ from codetool.interfaces import CallTool, Executor, Policy, ProcessRewardModel, 
 from codetool.runs.seeding import draw_uniform
 from codetool.search.budget import Budget
 from codetool.search.merging import ProgramKey, group_by_program, make_program_key
+from codetool.search.relative_reward import compute_relative_reward
 from codetool.search.states import InterpreterTree
 from codetool.types import Candidate, Execution, HttpRequest, Ledger, Node, SearchResult, Step, Task, ToolAnswer
 
@@ -218,7 +219,9 @@ class Expansion:
             log_probability=first.log_probability,
             tokens_out=first.tokens_out,
         )
-        return replace(node, cumulative=self._reward.cumulative(node.path))
+        cumulative = self._reward.cumulative(node.path)
+        relative = compute_relative_reward(self._reward, node.path, cumulative)
+        return replace(node, cumulative=cumulative, relative_reward=relative)
 
 
 def compute_spot_reward(step: Step, execution: Execution) -> float:

@@ -1,4 +1,4 @@
-"""Drop the PRM of a run whose reward has no latent term, so that the run equals one with `prm=none`."""
+"""Drop a PRM that neither reward nor search reads, so that the run equals one with `prm=none`; refuse a missing one."""
 
 from __future__ import annotations
 
@@ -8,18 +8,28 @@ from dataclasses import replace
 from rich.console import Console
 
 from codetool.config.run_config import RunConfig
+from codetool.errors import ConfigError
+from codetool.interfaces import ReadsLatent
 from codetool.prm.none import NoPRM
 
 
 def drop_unused_prm(
     config: RunConfig, choices: Mapping[str, str], console: Console | None
 ) -> tuple[RunConfig, Mapping[str, str]]:
-    """Return the settings with `prm=none` if the weight of the latent reward is 0, else unchanged.
+    """Return the settings with `prm=none` if neither reward nor search reads the latent reward, else unchanged.
 
     The PRM is then neither loaded nor asked, and the result has the same identity whichever PRM was named. One line on
-    the console reports it.
+    the console reports it. Raises ConfigError if the search cannot do without a PRM and there is none.
     """
-    if isinstance(config.prm, NoPRM) or getattr(config.reward, "latent", None) != 0:
+    search = config.search
+    if isinstance(config.prm, NoPRM):
+        if isinstance(search, ReadsLatent) and search.needs_prm:
+            raise ConfigError(
+                f"search={choices['search']}: its settings need a PRM, and prm=none has none. Choose a PRM, such as "
+                "prm=smollm2, or other settings of the search."
+            )
+        return config, choices
+    if getattr(config.reward, "latent", None) != 0 or (isinstance(search, ReadsLatent) and search.reads_latent):
         return config, choices
     if console is not None:
         message = f"reward.latent=0: prm={choices['prm']} is neither loaded nor asked; the result is that of prm=none"
