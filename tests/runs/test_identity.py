@@ -175,7 +175,8 @@ def test_moving_a_module_changes_no_identity(option: str, monkeypatch: pytest.Mo
 
 def test_a_class_given_by_hand_is_another_result() -> None:
     beam = settings_of("search=beam")
-    other = settings_of("search=beam", "search._target_=codetool.search.greedy.Greedy", "~search.width")
+    words = ("search._target_=codetool.search.greedy.Greedy", "~search.width", "~search.lookahead")
+    other = settings_of("search=beam", *words)
     assert beam["search"]["_option_"] == other["search"]["_option_"] == "beam"
     assert other["search"]["_class_"] == "Greedy"
 
