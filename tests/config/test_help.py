@@ -53,7 +53,7 @@ def test_what_is_named_is_listed_with_its_settings(words: list[str], expected: s
 
 @pytest.mark.parametrize(
     ("words", "expected"),
-    [(["stage=tran"], "Allowed: collect"), (["search=x"], "Allowed: beam"), (["serch"], "There are: ")],
+    [(["stage=tran"], "Allowed: collect"), (["search=x"], "Allowed: adaptive, beam"), (["serch"], "There are: ")],
 )
 def test_what_there_is_not_is_named(words: list[str], expected: str) -> None:
     with pytest.raises(ConfigError, match=expected):

@@ -27,7 +27,7 @@ def test_each_value_of_a_comma_list_is_composed() -> None:
 @pytest.mark.parametrize(
     ("word", "expected"),
     [
-        ("search=bean", ["search=bean", "Allowed: beam, best_of_n", "Did you mean beam?"]),
+        ("search=bean", ["search=bean", "Allowed: adaptive, beam, best_of_n", "Did you mean beam?"]),
         ("search.widht=3", ["search.widht=3", "search has:", "Did you mean search.width?"]),
         ("serch=beam", ["serch=beam", "Did you mean search?"]),
         ("benchmark=", ["benchmark="]),
@@ -106,7 +106,7 @@ def test_options_of_an_added_folder_are_known_as_ours_are(plugin: Path, way: str
     with pytest.raises(ConfigError) as error:
         compose_all([*words, "search=mine", "serach.n=3"], flags=flags)
     assert str(error.value).startswith("serach.n=3: ") and len(str(error.value).splitlines()) == 1
-    with pytest.raises(ConfigError, match="search=mne.*Allowed: beam, .*mine.*Did you mean mine"):
+    with pytest.raises(ConfigError, match="search=mne.*Allowed: adaptive, beam, .*mine.*Did you mean mine"):
         compose_all([*words, "search=mne"], flags=flags)
 
 

@@ -48,7 +48,7 @@ def test_options_of_an_installed_package_are_known_without_importing_it(site: Pa
     assert config.search.children == 3
     assert "widest" in format_help([]) and "number of candidates" in format_help(["search=widest"])
     assert not [name for name in sys.modules if name.startswith(PACKAGE)]
-    with pytest.raises(ConfigError, match="search=widst.*Allowed: beam, .*widest.*Did you mean widest"):
+    with pytest.raises(ConfigError, match="search=widst.*Allowed: adaptive, beam, .*widest.*Did you mean widest"):
         compose_all(["search=widst"])
     with pytest.raises(ConfigError) as error:
         compose_all(["search=widest", "serach.n=3"])

@@ -19,7 +19,7 @@ def composed(*overrides: str):
 
 
 def test_there_are_options():
-    assert {"chain", "greedy", "best_of_n", "beam", "exhaustive", "dfs"} <= set(OPTIONS)
+    assert {"chain", "greedy", "best_of_n", "beam", "dvts", "adaptive", "mcts", "dfs", "exhaustive"} <= set(OPTIONS)
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -35,7 +35,7 @@ async def test_every_option_searches(option):
 @pytest.mark.parametrize("option", OPTIONS)
 def test_a_size_of_zero_is_refused(option):
     settings = composed(f"+search={option}").search
-    for key in settings.keys() & {"depth", "n", "width"}:
+    for key in settings.keys() & {"depth", "n", "width", "trees", "simulations", "rollouts", "parallel"}:
         with pytest.raises(Exception, match=f"(?s){key}.*greater than 0"):
             instantiate(settings, **{key: 0})
 
