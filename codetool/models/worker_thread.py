@@ -88,6 +88,10 @@ class WorkerThread(Generic[Work, Model]):
         self._waiting: deque[Work] = deque()
         self._changed = threading.Condition()
         self._loaded: Future[Model] = Future()
+        # Completely, before the thread imports it by way of torch: two threads that import parts of a package with
+        # circular imports at the same time can see it half imported.
+        import numpy  # noqa: F401
+
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
         self.model = self._loaded.result()
