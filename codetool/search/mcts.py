@@ -68,7 +68,7 @@ class MCTS(FinalSelection):
     @property
     def reads_latent(self) -> bool:
         """Whether the search reads latent rewards itself, whatever the reward is made of."""
-        return self.prior == "latent" or self.needs_prm
+        return self.prior == "latent" or self.needs_prm or (self.choose == "reward" and super().reads_latent)
 
     @property
     def needs_prm(self) -> bool:

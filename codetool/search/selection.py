@@ -33,6 +33,16 @@ class FinalSelection:
     highest sum of rewards. `two_stage`: first the paths whose outcome the PRM judges good, by the latent reward of the
     step that finishes; of them the one with the largest share of steps that ran. Reward decides between equal ones."""
 
+    @property
+    def reads_latent(self) -> bool:
+        """Whether the choice reads latent rewards itself, whatever the reward is made of."""
+        return self.select == "two_stage"
+
+    @property
+    def needs_prm(self) -> bool:
+        """Whether these settings have no meaning without a PRM: `two_stage` has one, see `judge_outcome`."""
+        return False
+
     def irrelevant_settings(self) -> frozenset[str]:
         """Return the settings that do not change a result: `select` at its default."""
         return frozenset({"select"} if self.select == "reward" else ())

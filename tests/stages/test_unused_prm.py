@@ -24,6 +24,9 @@ def test_a_search_that_reads_latent_rewards_keeps_the_prm_whatever_the_reward() 
     words = ("prm=random", "reward=without_latent")
     assert drop(*words, "search.prior=latent") == (False, "")
     assert drop(*words, "search.prior=uniform", "search.value=prm") == (False, "")
+    assert drop(*words, "search.prior=uniform", "search.select=two_stage") == (False, "")
+    assert drop(*words, "search=beam", "search.select=two_stage") == (False, "")
+    assert drop(*words, "search=beam", "search.select=vote")[0]
     left_out, said = drop(*words, "search.prior=uniform")
     assert left_out and "prm=random is neither loaded nor asked" in said
 
