@@ -14,7 +14,7 @@ from typing import Any
 
 from codetool.evaluation.paired_comparison import TaskValues
 
-COST = "all_tokens"
+COST = "tokens"
 """Tokens of policy and PRM together; both embedded models have the same size."""
 Means = Mapping[str, TaskValues]
 """A number for each task, by metric."""

@@ -2,8 +2,8 @@
 
 Usage: python experiments/studies/run_study.py NAME [--split dev] [--seeds 0,1] [--limit N] [--outputs DIR] …
 
-If the program is stopped, the same command resumes it. Cells with the same seed share their candidates. Run times are
-measured separately, on a few tasks, without sharing.
+If the program is stopped, the same command resumes it. Cells of all studies with the same policy and seed share their
+candidates. Run times are measured separately, on a few tasks, without sharing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from study import STUDIES, CellRun, Plan, load_study, plan_runs
+from study import STUDIES, CellRun, Plan, find_shared_folders, load_study, plan_runs
 from study_figure import build_chart
 from study_result import collect_result, measure_seconds
 from study_table import render_tables
@@ -68,9 +68,9 @@ def main() -> None:
         timing = plan.study.timing if options.timing is None else options.timing
         planned, timed = plan_runs(plan), _plan_timed(plan, timing)
         writer = Writer(_format_command(options), plan, planned, timed)
-        file = options.results or plan.outputs / f"{plan.split}.json"
+        file = options.results or plan.outputs / plan.study.name / f"{plan.split}.json"
         write = partial(writer.write, file)
-        failed = [] if options.table else [*_run_cells(planned, write), *_time_cells(timed, write)]
+        failed = [] if options.table else [*_run_cells(plan, planned, write), *_time_cells(timed, write)]
         if write() and _is_whole_study(plan):
             writer.write(STUDIES / plan.study.name / "results" / f"{plan.split}.json")
     except CodeToolError as error:
@@ -82,19 +82,13 @@ def main() -> None:
         sys.exit(f"failed: {'; '.join(failed)}; the reasons stand above. The same command tries them again.")
 
 
-def _run_cells(planned: Sequence[CellRun], write: Callable[[], object]) -> Iterator[str]:
+def _run_cells(plan: Plan, planned: Sequence[CellRun], write: Callable[[], object]) -> Iterator[str]:
     """Run every cell and yield the names of those that failed."""
     for run in planned:
-        sharing = [str(other.folder) for other in planned if _shares_candidates(other, run)]
-        if _run_cell(run, f"reuse=[{','.join(sharing)}]"):
+        shared = ",".join(map(str, find_shared_folders(run, plan.outputs)))
+        if _run_cell(run, f"reuse=[{shared}]"):
             yield run.label
         write()
-
-
-def _shares_candidates(other: CellRun, run: CellRun) -> bool:
-    """Return whether the candidates of the other run are those that this run would draw."""
-    drawn = other.cell.sampled and run.cell.sampled and other.seed == run.seed
-    return drawn and other.folder != run.folder and (other.folder / "config.yaml").is_file()
 
 
 def _plan_timed(plan: Plan, tasks: int) -> list[CellRun]:
@@ -140,7 +134,9 @@ def _parse_options() -> argparse.Namespace:
     parser.add_argument("--split", choices=("test", "dev"), help="split of tmdb_verified; the study's if left out")
     parser.add_argument("--limit", type=_parse_positive, help="number of tasks: a trial")
     parser.add_argument("--seeds", type=_parse_numbers, help="such as 0,1; the study's if left out")
-    parser.add_argument("--outputs", type=Path, help="folder of the runs; outputs/studies/NAME if left out")
+    parser.add_argument(
+        "--outputs", type=Path, default=Path("outputs/studies"), help="folder of the runs of all studies"
+    )
     parser.add_argument("--policy", type=Path, help="folder of the policy's adapter; the repository's if left out")
     parser.add_argument("--prm", type=Path, help="folder of the PRM's adapter; the repository's if left out")
     parser.add_argument("--cells", type=_parse_names, default=(), help="names of some cells; all if left out")
@@ -160,13 +156,12 @@ def _make_plan(options: argparse.Namespace) -> Plan:
     varied |= {"seed", "outputs", "limit", "benchmark.split"}
     if taken := [option for option in options.options if get_key(option) in varied]:
         sys.exit(f"error: {' '.join(taken)}: set by the study's cells or by an option of this command")
-    outputs = options.outputs or Path("outputs/studies") / study.name
     return Plan(
         study=study,
         split=options.split or study.split,
         limit=options.limit,
         seeds=options.seeds or study.seeds,
-        outputs=outputs.resolve(),
+        outputs=options.outputs.resolve(),
         policy=options.policy and options.policy.resolve(),
         prm=options.prm and options.prm.resolve(),
         cells=options.cells,

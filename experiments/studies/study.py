@@ -22,10 +22,13 @@ from codetool.config.overrides import compose_all
 from codetool.config.run_config import validate
 from codetool.errors import ConfigError, MissingError
 from codetool.runs.bounded_input import parse_yaml, read_text
+from codetool.runs.identity import Identity
+from codetool.stages.evaluate.reuse import has_same_draws
 from codetool.stages.evaluate.run import run
+from codetool.stages.evaluate.run_identity import compute_identity
 
 STUDIES = Path(__file__).parent
-STUDY_FILE = "study.yaml"
+STUDY_FILE, CONFIG_FILE = "study.yaml", "config.yaml"
 TRAINED_PRM = "prm=smollm2"
 Split = Literal["dev", "test"]
 
@@ -142,6 +145,8 @@ class CellRun:
     options: tuple[str, ...]
     folder: Path
     """Its run folder, which may not exist yet."""
+    identity: Identity | None = None
+    """Identity of the run; None for results written by hand."""
 
     @property
     def label(self) -> str:
@@ -154,19 +159,28 @@ def plan_runs(plan: Plan) -> list[CellRun]:
 
     A deterministic cell is run with the first seed only. Raises CodeToolError if a cell could not start.
     """
-    planned = []
-    for place, seed in enumerate(plan.seeds):
-        for name, cell in plan.chosen.items():
-            if cell.sampled or place == 0:
-                options = plan.list_options(cell, seed)
-                planned.append(CellRun(name, cell, seed, tuple(options), find_run_folder(options)))
-    return planned
+    return [
+        _plan_run(name, cell, seed, plan.list_options(cell, seed))
+        for place, seed in enumerate(plan.seeds)
+        for name, cell in plan.chosen.items()
+        if cell.sampled or place == 0
+    ]
 
 
-def find_run_folder(options: Sequence[str]) -> Path:
-    """Return the run folder that `run.py` would use. Raises CodeToolError for invalid options."""
+def find_shared_folders(run: CellRun, outputs: Path) -> list[Path]:
+    """Return the run folders below `outputs`, of any study, whose candidates this run would draw again."""
+    if run.identity is None or not run.cell.sampled:
+        return []
+    folders = sorted(file.parent for file in outputs.glob(f"evaluate/*/{CONFIG_FILE}"))
+    return [folder for folder in folders if folder != run.folder and has_same_draws(run.identity, folder)]
+
+
+def _plan_run(name: str, cell: Cell, seed: int, options: Sequence[str]) -> CellRun:
+    """Return the run of these options with the folder that `run.py` would use."""
     overrides = [*options, "dry_run=true"]
     config = validate(compose_all(overrides)[0])
     with initialize_hydra(()):
         hydra = compose("config", overrides, return_hydra_config=True).hydra
-    return run(config, get_chosen_options(hydra), Console(quiet=True)).folder
+    choices = get_chosen_options(hydra)
+    folder = run(config, choices, Console(quiet=True)).folder
+    return CellRun(name, cell, seed, tuple(options), folder, compute_identity(config, choices))

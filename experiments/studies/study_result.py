@@ -21,9 +21,9 @@ from codetool.evaluation.paired_comparison import TaskValues, average_runs, comp
 from codetool.evaluation.result_files import read_results
 from codetool.stages.report import read_checksums, read_settings
 
-AMOUNTS = ("tokens", "prm_tokens", "all_tokens", "tool_calls")
+AMOUNTS = ("policy_tokens", "prm_tokens", "tokens", "tool_calls")
 METRICS = ("success", "scep", *AMOUNTS)
-"""Metrics of a task. `tokens` are the policy's, in and out; `all_tokens` are those of policy and PRM together."""
+"""Metrics of a task. `policy_tokens` are read and written; `tokens` are those of policy and PRM together."""
 COMPARED = ("success", "scep")
 NOT_KEPT = ("prompt", "path", "weights_wheel", "base_url")
 """Settings that stand in the repository, or that name places of one machine."""
@@ -115,9 +115,9 @@ def _measure(folder: Path, tasks: Tasks) -> Measured:
         task, metrics = line["task_id"], line["metrics"]
         numbers = {"success": line["success"] is True, "scep": metrics["scep"]}
         if not is_internal(line):
-            numbers["tokens"] = metrics["tokens_in"] + metrics["tokens_out"]
+            numbers["policy_tokens"] = metrics["tokens_in"] + metrics["tokens_out"]
             numbers |= {name: metrics[name] for name in ("prm_tokens", "tool_calls")}
-            numbers["all_tokens"] = numbers["tokens"] + numbers["prm_tokens"]
+            numbers["tokens"] = numbers["policy_tokens"] + numbers["prm_tokens"]
         for name, number in numbers.items():
             found[name][task] = float(number)
     return found

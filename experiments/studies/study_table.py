@@ -24,12 +24,12 @@ def render_tables(content: Mapping[str, Any], titles: Mapping[str, str]) -> Iter
 
 
 def _render_cells(content: Mapping[str, Any], titles: Mapping[str, str]) -> Iterator[str]:
-    head = ("search", "success", "seen", "unseen", "SCEP", "tokens", "PRM tokens", "tool calls", "s")
+    head = ("search", "success", "seen", "unseen", "SCEP", "policy tokens", "PRM tokens", "tool calls", "s")
     yield _render_row(head)
     yield _render_row(["---"] * len(head))
     for name, cell in content["cells"].items():
         rates = [_render_rate(cell["success"][group]) for group in GROUPS]
-        amounts = [_render_amount(cell[metric]["all"]) for metric in ("tokens", "prm_tokens", "tool_calls")]
+        amounts = [_render_amount(cell[metric]["all"]) for metric in ("policy_tokens", "prm_tokens", "tool_calls")]
         seconds = f"{cell['seconds']['value']:.1f}" if cell["seconds"] else "–"
         label = f"{_spell(name)}: {titles[name]}"
         yield _render_row([label, *rates, _render_rate(cell["scep"]["all"]), *amounts, seconds])

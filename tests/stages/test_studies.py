@@ -92,7 +92,7 @@ def test_a_task_that_failed_for_our_own_reasons_is_unsolved_and_has_no_amounts(t
     found = of(tmp_path, 2, ran(tmp_path, "chain", 0, line(TASKS[0], True, tokens=10), broken))
     cell = found["cells"]["chain"]
     assert (cell["success"]["all"]["value"], cell["failed"]) == (0.5, 1)
-    assert (cell["tokens"]["all"]["value"], cell["tokens"]["all"]["tasks"]) == (11.0, 1)
+    assert (cell["policy_tokens"]["all"]["value"], cell["policy_tokens"]["all"]["tasks"]) == (11.0, 1)
     assert "counted as unsolved: chain 1" in render(found)
 
 
@@ -142,11 +142,11 @@ def test_every_cell_of_every_study_can_start_in_a_folder_of_its_own(name: str, t
 
 def test_a_cell_is_compared_with_the_mixture_of_baselines_that_costs_as_much() -> None:
     def measured(tokens: float, first: float, second: float) -> dict[str, dict[str, float]]:
-        return {"success": {"a": first, "b": second}, "all_tokens": {"a": tokens, "b": tokens}}
+        return {"success": {"a": first, "b": second}, "tokens": {"a": tokens, "b": tokens}}
 
     means = {
         "one": measured(100, 0.0, 1.0), "two": measured(200, 1.0, 1.0),
-        "between": measured(175, 1.0, 1.0), "dear": measured(201, 1.0, 1.0), "empty": {"success": {}, "all_tokens": {}},
+        "between": measured(175, 1.0, 1.0), "dear": measured(201, 1.0, 1.0), "empty": {"success": {}, "tokens": {}},
     }  # fmt: skip
     between, dear = compare_at_equal_compute(means, ["two", "one"], dict)
     assert (between["cheaper"], between["dearer"], between["weight"]) == ("one", "two", 0.75)
@@ -198,7 +198,7 @@ def test_the_cells_run_share_their_candidates_and_run_no_more_than_once(tmp_path
     words = ("--cells", "without_latent,oracle", "--timing", "1", f"policy.base_url={policy.url}")
     done = ablation(tmp_path, *words)
     assert done.returncode == 0, done.stderr
-    found = json.loads((tmp_path / "dev.json").read_text())
+    found = json.loads((tmp_path / "embedded_ablation/dev.json").read_text())
     assert not found["missing"] and found["cells"]["oracle"]["seconds"]["tasks"] == 1
     folders = [*tmp_path.glob("evaluate/*"), *tmp_path.glob("timing/evaluate/*")]
     prompts = {folder: {line["key"] for line in read_lines(folder, "candidates")} for folder in folders}
