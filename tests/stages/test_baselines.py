@@ -117,15 +117,31 @@ def test_what_cannot_be_called_is_the_next_observation(run: CommandLine) -> None
     assert "Traceback" not in observation and observation.count("GET_people") == 1
 
 
-def test_dfsdt_goes_back_where_react_gave_up(run: CommandLine, methods: ChatServer) -> None:
-    done = run(*words(methods), "logger=none", "experiment=baseline_dfsdt")
+class GivesUpAfterACall(ScriptedMethods):
+    """Gives up once after the first call of a query, and begins in another way when it is asked again."""
+
+    def _react(self, row: dict[str, Any], said: list[str]) -> str:
+        made, gave_up = sum("Action: GET" in each for each in said[1::2]), row["query"] in self.asked
+        if made == 0 and not gave_up:
+            return action(row, 0, said[-1])
+        text = super()._react(row, said)
+        return text.replace("{", '{"language": "en-US", ', 1) if made == 0 else text
+
+
+def test_dfsdt_abandons_the_state_in_which_react_gave_up(run: CommandLine) -> None:
+    with scripted_server(policy=GivesUpAfterACall()) as server:
+        done = run(*words(server), "logger=none", "experiment=baseline_dfsdt")
     assert done.returncode == 0, done.stderr
-    for gave_up, *calls, answer in steps(run):
-        assert (gave_up["id"], gave_up["code"], gave_up["finished"]) == ("1", None, False)
+    for first, gave_up, *calls, answer in map(by_place, steps(run)):
+        assert (first["id"], gave_up["id"], gave_up["code"], gave_up["finished"]) == ("1", "1-1", None, False)
         assert [node["id"] for node in (*calls, answer)] == ["2" + "-1" * k for k in range(len(calls) + 1)]
         assert answer["finished"]
-    shown = [body["messages"][-1]["content"].count("You have been at this point before") for body in methods.requests]
+    shown = [body["messages"][-1]["content"].count("You have been at this point before") for body in server.requests]
     assert sum(shown) == len(steps(run))  # at the second draw after the root, and nowhere else
+
+
+def by_place(nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(nodes, key=lambda node: [int(place) for place in node["id"].split("-")])
 
 
 def test_a_replay_reads_react_steps_as_the_run_did(run: CommandLine, methods: ChatServer) -> None:

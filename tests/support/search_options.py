@@ -13,6 +13,7 @@ import yaml
 from codetool.runs.identity import read_field_hints
 
 OPTIONS = sorted((Path(__file__).parents[2] / "conf" / "search").glob("*.yaml"))
+EXTENDING = {file.stem for file in OPTIONS if "\ndefaults:" in file.read_text()}
 SIZES = ("n", "width", "trees", "simulations", "rollouts", "lookahead")
 """Settings that multiply candidates or paths."""
 
@@ -30,8 +31,15 @@ class Option:
         return self.target(**self.settings | {name: changes[name] for name in changes.keys() & self.settings.keys()})
 
 
-def read_option(file: Path) -> Option:
+def read_settings(file: Path) -> dict[str, Any]:
+    """Return the settings of an option's file over those of the options that it extends."""
     settings = yaml.safe_load(file.read_text())
+    extended = [name for name in settings.pop("defaults", ()) if name != "_self_"]
+    return {key: value for name in extended for key, value in read_settings(file.with_stem(name)).items()} | settings
+
+
+def read_option(file: Path) -> Option:
+    settings = read_settings(file)
     return Option(file.stem, pydoc.locate(settings.pop("_target_")), settings)
 
 
@@ -42,6 +50,8 @@ def list_variants(option: Option) -> list[Option]:
     only when it is complete.
     """
     variants = [option]
+    if option.name in EXTENDING:  # the option that it extends has these variants
+        return variants
     for name, hint in read_field_hints(option.target).items():
         choices = get_args(hint) if get_origin(hint) is Literal else (True, False) if hint is bool else ()
         if type(option.settings.get(name)) is int and option.settings[name] == 0:
