@@ -195,6 +195,8 @@ def _write_flips(path: Path, flips: Sequence[Flip]) -> None:
 def _summarize(lines: Sequence[Mapping[str, Any]], tasks: Sequence[Task], seed: int) -> RunSummary:
     templates, groups = {task.id: task.template for task in tasks}, {task.id: task.group for task in tasks}
     originals = map_to_originals(tasks)
+    places = {task.id: place for place, task in enumerate(tasks)}
+    lines = sorted(lines, key=lambda line: places[line["task_id"]])  # intervals depend on the order, which is a run's
     return summarize_results(lines, len(tasks), seed=seed, templates=templates, groups=groups, originals=originals)
 
 
