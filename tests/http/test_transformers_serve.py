@@ -58,7 +58,7 @@ async def test_all_candidates_come_although_the_server_ignores_n(
     server: tuple[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     url, model = server
-    endpoint = Endpoint(base_url=url, model=model, key_env=None, concurrency=4, timeout=60, retries=0, backoff=0.1)
+    endpoint = Endpoint(base_url=url, model=model, key_env=None, concurrency=4, timeout=60, retries=2, backoff=0.1)
     messages = [{"role": "user", "content": "Name a film."}]
     async with ChatClient(endpoint) as client:
         with caplog.at_level(logging.WARNING):
