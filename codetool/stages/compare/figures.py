@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from codetool.evaluation.bar_chart import BarChart, IntervalBar
 from codetool.evaluation.charts import Chart, Line, Point
-from codetool.evaluation.metrics import is_share
+from codetool.evaluation.metrics import TOKEN_METRICS, is_share
 from codetool.evaluation.paired_comparison import PairedDifference
 from codetool.evaluation.result_files import natural_sort_key
 from codetool.stages.compare.comparison import GOLD_CALLS, SOLVED_SHARE, Comparison
 
-TOKEN_METRICS = ("tokens_in", "tokens_out", "prm_tokens")
 MAX_LABEL_CHARS = 32
 MAX_COMPARED = 12
 """Maximum number of systems in a figure of differences by difficulty."""

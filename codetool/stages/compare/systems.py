@@ -11,6 +11,7 @@ from typing import Any
 
 from codetool.errors import ConfigError
 from codetool.evaluation.error_taxonomy import is_internal
+from codetool.evaluation.metric_choice import find_headline
 from codetool.evaluation.metrics import AMOUNTS, is_share
 from codetool.evaluation.repeated_results import average_repeats
 from codetool.runs.identity import OPTION_KEY
@@ -20,8 +21,6 @@ from codetool.stages.compare.compared_runs import ComparedRun
 UNNAMED_SETTINGS = ("seed", "benchmark", "stage", "recheck")
 """Settings that are the same for all systems, or repetitions."""
 MAX_VALUE_CHARS = 24
-HEADLINE_METRICS = ("success", "sopr", "correct_path", "scep")
-"""Systems are compared by the first of these metrics that all have."""
 
 
 @dataclass(frozen=True)
@@ -162,10 +161,10 @@ def choose_baseline(systems: Sequence[System], wanted: str | None) -> System:
 
 def choose_headline(systems: Sequence[System]) -> str:
     """Return the metric by which systems are compared first. Raises ConfigError if they have none in common."""
-    for name in HEADLINE_METRICS:
-        if all(name in system.metrics for system in systems):
-            return name
-    raise ConfigError("compare.runs: the runs have no rate or share in common, such as success or scep.")
+    common = set.intersection(*(set(system.metrics) for system in systems))
+    if (name := find_headline(common)) is None:
+        raise ConfigError("compare.runs: the runs have no rate or share in common, such as success or scep.")
+    return name
 
 
 def list_metrics(first: System, second: System) -> list[str]:
