@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
-from codetool.ledger import Ledger as Ledger
+from codetool.ledger import Ledger
 
 JSON = Any  # None, bool, int, float, str, or lists and dicts of them
 
@@ -269,8 +269,7 @@ class Node:
     tokens_out: int | None = None
     """Completion tokens of that candidate, None where they are unknown."""
     relative_reward: float = 0.0
-    """Where `cumulative` lies, from 0 to 1, between the rewards of paths of this length whose steps all have spot and
-    latent 0 or 1."""
+    """Where `cumulative` lies between the lowest and the highest reward of paths of this length, from 0 to 1."""
 
     @property
     def finished(self) -> bool:

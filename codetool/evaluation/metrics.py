@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from codetool.types import Ledger, Node, SearchResult, Task
+from codetool.ledger import Ledger
+from codetool.types import Node, SearchResult, Task
 
 Metrics = dict[str, float | bool | None]
 

@@ -10,8 +10,9 @@ from codetool.answers.final_answer import extract_answer
 from codetool.errors import ConfigError
 from codetool.evaluation.error_taxonomy import TaskError
 from codetool.evaluation.metrics import Metrics
+from codetool.ledger import Ledger
 from codetool.runs.record_shape import Absent, Shape
-from codetool.types import JSON, Execution, Ledger, Node, SearchResult, Step, Task, ToolAnswer, ToolCall
+from codetool.types import JSON, Execution, Node, SearchResult, Step, Task, ToolAnswer, ToolCall
 
 LEDGER_SHAPE: Shape = {
     "tokens_in": int, "tokens_out": int, "prm_tokens": int, "prm_tokens_computed": int, "executions": int,

@@ -17,8 +17,9 @@ from codetool.evaluation.metrics import compute_metrics
 from codetool.evaluation.result_records import build_result_line, build_tree_line
 from codetool.interfaces import Benchmark
 from codetool.interfaces.evaluation import CHECK_SECONDS
+from codetool.ledger import Ledger
 from codetool.runs.repeats import get_original
-from codetool.types import JSON, Ledger, SearchResult, Task
+from codetool.types import JSON, SearchResult, Task
 
 
 @dataclass(frozen=True)

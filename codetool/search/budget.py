@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from codetool.types import Ledger
+from codetool.ledger import Ledger
 
 LATER_LIMITS = ("tokens_out", "simulator_tokens", "live_calls", "usd", "flops")
 """Limits that older run folders do not have in their settings."""

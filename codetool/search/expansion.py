@@ -19,12 +19,13 @@ from codetool.costs.component_clock import ComponentClock
 from codetool.costs.execution_cost import measure_candidates, measure_execution
 from codetool.costs.rates import Rates
 from codetool.interfaces import CallTool, Executor, Policy, ProcessRewardModel, Reward
+from codetool.ledger import Ledger
 from codetool.runs.seeding import draw_uniform
 from codetool.search.budget import Budget
 from codetool.search.merging import ProgramKey, group_by_program, make_program_key
 from codetool.search.relative_reward import compute_relative_reward
 from codetool.search.states import InterpreterTree
-from codetool.types import Candidate, Execution, HttpRequest, Ledger, Node, SearchResult, Step, Task, ToolAnswer
+from codetool.types import Candidate, Execution, HttpRequest, Node, SearchResult, Step, Task, ToolAnswer
 
 
 @dataclass

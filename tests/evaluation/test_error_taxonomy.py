@@ -6,7 +6,8 @@ import pytest
 
 from codetool.errors import SandboxError
 from codetool.evaluation.error_taxonomy import TaskError, classify_error, is_internal, make_internal_error
-from codetool.types import Answer, Execution, Ledger, Node, SearchResult, Step, Task, Tool, ToolAnswer, ToolCall
+from codetool.ledger import Ledger
+from codetool.types import Answer, Execution, Node, SearchResult, Step, Task, Tool, ToolAnswer, ToolCall
 
 SERVER = "https://films.test/3"
 SEARCH = Tool("search", "GET", SERVER, "/search/movie")

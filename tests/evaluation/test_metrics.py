@@ -3,7 +3,8 @@
 import pytest
 
 from codetool.evaluation.metrics import compute_duplicates, compute_metrics
-from codetool.types import Execution, Ledger, Node, SearchResult, Step, Task, Tool, ToolAnswer, ToolCall
+from codetool.ledger import Ledger
+from codetool.types import Execution, Node, SearchResult, Step, Task, Tool, ToolAnswer, ToolCall
 
 SEARCH, CREDITS, TOP = "GET /search/movie", "GET /movie/{movie_id}/credits", "GET /movie/top_rated"
 NAMES = (

@@ -11,8 +11,9 @@ from codetool.evaluation.result_records import (
     build_tree_line,
     parse_nodes,
 )
+from codetool.ledger import Ledger
 from codetool.runs.record_shape import find_mismatch
-from codetool.types import Execution, Ledger, Node, SearchResult, Step, Task, Tool, ToolAnswer, ToolCall
+from codetool.types import Execution, Node, SearchResult, Step, Task, Tool, ToolAnswer, ToolCall
 
 TASK = Task("t1", "Who?", ())
 TOOL = Tool("POST_rate", "POST", "http://films", "/rate")

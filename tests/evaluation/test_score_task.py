@@ -14,7 +14,8 @@ from codetool.benchmarks.answer_checker.checker import matches
 from codetool.concurrency import call_in_thread
 from codetool.errors import CheckTimeoutError
 from codetool.evaluation.score_task import record_failure, score_task_in_thread
-from codetool.types import Answer, Ledger, Node, SearchResult, Step, Task
+from codetool.ledger import Ledger
+from codetool.types import Answer, Node, SearchResult, Step, Task
 
 TASK = Task("t", "query", (), answer=Answer("number", 1))
 RESULT = SearchResult(Node("1", Node("0"), 1, Step("1", None, True)), (), Ledger())

@@ -16,13 +16,14 @@ from codetool.costs.usage import report_as
 from codetool.errors import CodeToolError, WriteError
 from codetool.evaluation.score_task import TaskRecord, record_failure, score_task_in_thread
 from codetool.interfaces import Executor, Policy, ProcessRewardModel
+from codetool.ledger import Ledger
 from codetool.search.expansion import Expansion
 from codetool.stages.evaluate.task_price import add_price
 from codetool.stages.evaluate.unfinished_paths import takes_last_output
 from codetool.stages.run_log import TASK_LOG
 from codetool.tools.broker import Broker
 from codetool.tools.task_session import TaskSession
-from codetool.types import HttpRequest, Ledger, SearchResult, Task, ToolAnswer
+from codetool.types import HttpRequest, SearchResult, Task, ToolAnswer
 
 task_log = logging.getLogger(TASK_LOG)
 

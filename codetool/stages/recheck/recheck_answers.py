@@ -16,9 +16,10 @@ from codetool.evaluation.result_records import parse_nodes
 from codetool.evaluation.score_task import check_answer
 from codetool.interfaces import Benchmark
 from codetool.interfaces.evaluation import CHECK_SECONDS
+from codetool.ledger import Ledger
 from codetool.runs.repeats import find_task_id
 from codetool.stages.evaluate_prm.prm_eval_dataset import recompute_tools
-from codetool.types import JSON, Ledger, Node, SearchResult, Task
+from codetool.types import JSON, Node, SearchResult, Task
 
 
 @dataclass(frozen=True)
