@@ -121,25 +121,23 @@ class EndpointPolicy:
         except PromptRefusedError as error:
             log.warning("%s, step %d: %s", task.id, k, error)
             return [Candidate(raw := f"[{error}]", self._prompt.parse(raw, k, task), refused=True) for _ in range(n)]
+        return self._make_candidates(completion, k, task)
+
+    def _make_candidates(self, completion: Completion, k: int, task: Task) -> list[Candidate]:
+        """Return the candidates of a completion, parsed as step k; the first one has the tokens of the prompt."""
+        logprobs = completion.logprobs or (None,) * len(completion.texts)
+        answers = zip(completion.texts, completion.tokens_out, completion.finish_reasons, logprobs, strict=True)
         return [
             Candidate(
                 raw,
                 self._prompt.parse(raw, k, task),
-                completion.tokens_in if i == 0 else 0,
+                completion.tokens_in if place == 0 else 0,
                 tokens_out,
                 finish_reason=reason,
-                tokens_in_cached=completion.tokens_in_cached if i == 0 else 0,
-                log_probability=_sum_logprobs(logprobs),
+                tokens_in_cached=completion.tokens_in_cached if place == 0 else 0,
+                log_probability=_sum_logprobs(of_tokens),
             )
-            for i, (raw, tokens_out, reason, logprobs) in enumerate(
-                zip(
-                    completion.texts,
-                    completion.tokens_out,
-                    completion.finish_reasons,
-                    completion.logprobs or (None,) * len(completion.texts),
-                    strict=True,
-                )
-            )
+            for place, (raw, tokens_out, reason, of_tokens) in enumerate(answers)
         ]
 
     async def _complete(self, messages: Sequence[Message], **options: Any) -> Completion:

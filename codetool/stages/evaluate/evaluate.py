@@ -131,33 +131,17 @@ async def _open_components(
         config.policy.open(servers) as policy,
         _open_answer_model(config, servers) as summariser,
     ):
-        prompt, sampling = config.policy.prompt, config.policy.sampling
-        reads_log_probability = _reads_log_probability(config)
-        if reads_log_probability and isinstance(policy, LogProbabilityPolicy):
-            policy = policy.with_log_probability()
         if prm is not None and (scores := load_recorded_scores(config, tasks)):
             prm = RecordedScores(prm, scores)
-        if shared and not _replays(config):
-            policy = SharedDraws(
-                policy,
-                prompt=prompt,
-                sampling=sampling,
-                records=load_reused_candidates(shared, tasks),
-                reads_log_probability=reads_log_probability,
-            )
-        if config.reuse:  # inside the run's own recorder, so that its journal holds every candidate
-            policy = RecordingPolicy(
-                policy, prompt=prompt, sampling=sampling, records=load_reused_candidates(config.reuse, tasks)
-            )
         known = folder.known_candidates
         recorded = RecordingPolicy(
-            policy,
-            prompt=prompt,
-            sampling=sampling,
+            _reuse_draws(policy, config, tasks, shared),
+            prompt=config.policy.prompt,
+            sampling=config.policy.sampling,
             records=known,
             append=append,
             on_tokens=progress.count_work,
-            reads_log_probability=reads_log_probability,
+            reads_log_probability=_reads_log_probability(config),
         )
         composer: Policy | None = None
         if not _uses_printed_answer(config) and (_replays(config) or not isinstance(config.answer, PolicyOption)):
@@ -171,6 +155,26 @@ async def _open_components(
         check_flops_limit(config, rates)
         limit = RunLimit(config.run_budget, spending, rates)
         yield Components(recorded, composer, prm, executor, broker, rates, limit.find_exhausted)
+
+
+def _reuse_draws(policy: Policy, config: RunConfig, tasks: Sequence[Task], shared: Sequence[Path]) -> Policy:
+    """Return the policy with the draws of `shared` run folders and of `reuse`, which it does not make again."""
+    reads_log_probability = _reads_log_probability(config)
+    prompt, sampling = config.policy.prompt, config.policy.sampling
+    if reads_log_probability and isinstance(policy, LogProbabilityPolicy):
+        policy = policy.with_log_probability()
+    if shared and not _replays(config):
+        policy = SharedDraws(
+            policy,
+            prompt=prompt,
+            sampling=sampling,
+            records=load_reused_candidates(shared, tasks),
+            reads_log_probability=reads_log_probability,
+        )
+    if not config.reuse:
+        return policy
+    records = load_reused_candidates(config.reuse, tasks)
+    return RecordingPolicy(policy, prompt=prompt, sampling=sampling, records=records)
 
 
 @asynccontextmanager

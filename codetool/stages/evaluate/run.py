@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from codetool.runs.provenance import (
 from codetool.runs.repeats import map_to_originals, repeat_tasks
 from codetool.stages import run_folder
 from codetool.stages.conclusion import ResultFolder, find_larger_result, open_result_folder
-from codetool.stages.estimates.estimate import describe_estimate
+from codetool.stages.estimates.estimate import Estimate, describe_estimate
 from codetool.stages.estimates.estimate_run import estimate_run
 from codetool.stages.evaluate.changed_plugin import describe_changed_plugin
 from codetool.stages.evaluate.evaluate import evaluate
@@ -119,24 +120,15 @@ def run(
     models = find_hub_models(config)
     if sweep is None and (line := describe_changed_plugin(path, identity)):
         console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    ids = tuple(task.id for task in tasks)
     if config.dry_run:
         done = run_folder.read_finished(path)
         _announce(config.stage, choices, tasks, path, done, console)
-        estimate = estimate_run(config, path, tasks, done)
-        for line in describe_estimate(estimate):
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        estimate = _print_estimate(config, path, tasks, done, console)
         print_downloads(models, console, "would be downloaded")
-        print_other_code(config, path, console)
-        for line in run_folder.describe_damage(path):
-            console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
-        return RunOutcome(path, tasks=tuple(task.id for task in tasks), estimate=estimate.encode())
-    ids = tuple(task.id for task in tasks)
+        return RunOutcome(path, tasks=ids, estimate=estimate.encode())
     run_log = log_to_file(path / "log.txt", console, choose_level(sweep))
-    limit = find_reached_limit(config, path)
-
-    def runs_again(line: Mapping[str, Any]) -> bool:
-        return is_internal(line) or (limit is None and is_stopped_by_run(line))
-
+    runs_again = partial(_runs_again, is_spent=find_reached_limit(config, path) is not None)
     wait = sweep is not None
     with run_folder.open_folder(path, run_log, wait=wait, tasks=frozenset(ids), runs_again=runs_again) as folder:
         if sweep is None:
@@ -148,6 +140,24 @@ def run(
         larger = find_larger_result(path, len(tasks))
         summary, status = _run_tasks(job, folder, shared, larger)
         return RunOutcome(path, len(summary.failures), ids, encode_summary(summary), status)
+
+
+def _print_estimate(
+    config: RunConfig, path: Path, tasks: Sequence[Task], done: Mapping[str, Any], console: Console
+) -> Estimate:
+    """Print what a dry run tells: the expected costs, other code that has worked on the folder, and damage in it."""
+    estimate = estimate_run(config, path, tasks, done)
+    for line in describe_estimate(estimate):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    print_other_code(config, path, console)
+    for line in run_folder.describe_damage(path):
+        console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    return estimate
+
+
+def _runs_again(line: Mapping[str, Any], *, is_spent: bool) -> bool:
+    """Whether a task runs again: it failed internally, or a budget of the run ended it that is not spent any more."""
+    return is_internal(line) or (not is_spent and is_stopped_by_run(line))
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,13 @@ def write_prm_summary(
         *describe_untrained_prm(config.settings),
     ):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+    _print_failures(failures, console)
+    files = ", ".join(name for name in FILES if (folder / name).exists())
+    console.print(f"files in {folder}: {files}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_failures(failures: Mapping[str, str], console: Console) -> None:
+    """Print the number of failed tasks and the first five errors; nothing without one."""
     if failures:
         message = (
             f"{len(failures)} tasks failed internally and are left out of every number. The same command tries them "
@@ -102,8 +109,6 @@ def write_prm_summary(
         console.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
     for name, error in list(failures.items())[:5]:
         console.print(f"  {name}: {error}", markup=False, highlight=False, soft_wrap=True)
-    files = ", ".join(name for name in FILES if (folder / name).exists())
-    console.print(f"files in {folder}: {files}", markup=False, highlight=False, soft_wrap=True)
 
 
 def build_reliability_chart(measurement: PRMReport, estimate_name: str) -> Chart:
