@@ -19,6 +19,7 @@ from codetool.evaluation.error_taxonomy import is_internal
 from codetool.evaluation.intervals import RESAMPLES
 from codetool.evaluation.paired_comparison import TaskValues, average_runs, compute_differences, estimate_mean
 from codetool.evaluation.result_files import read_results
+from codetool.evaluation.significance import compute_widened_tail
 from codetool.stages.report import read_checksums, read_settings
 
 AMOUNTS = ("policy_tokens", "prm_tokens", "tokens", "tool_calls")
@@ -62,7 +63,8 @@ class Tasks:
         """Return the mean of the available values with its intervals, for each group."""
         estimates = {}
         for group, ids in self.groups.items():
-            found = estimate_mean({task: values[task] for task in ids if task in values}, self.templates)
+            of_group = {task: values[task] for task in ids if task in values}
+            found = estimate_mean(of_group, self.templates, tail=compute_widened_tail)
             estimates[group] = asdict(found) if found else None
         return estimates
 
