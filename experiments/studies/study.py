@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Self
 from hydra import compose
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, model_validator
 from rich.console import Console
+from subsampling import Subsample
 
 from codetool.config.config_sources import initialize_hydra
 from codetool.config.invocation import get_chosen_options
@@ -30,6 +31,7 @@ from codetool.stages.evaluate.run_identity import compute_identity
 STUDIES = Path(__file__).parent
 STUDY_FILE, CONFIG_FILE = "study.yaml", "config.yaml"
 TRAINED_PRM = "prm=smollm2"
+BEST_OF_N = "search=best_of_n"
 Split = Literal["dev", "test"]
 
 
@@ -40,10 +42,18 @@ class Cell(BaseModel):
 
     title: str
     """What the cell does, for the table."""
-    options: tuple[str, ...]
+    options: tuple[str, ...] = ()
     """Its options of `run.py`."""
+    subsample: Subsample | None = None
+    """What stands in place of options in a cell that runs nothing, but reads the chains of another cell."""
     sampled: bool = True
     """Whether candidates are drawn at random. If not, the first seed's run stands for all seeds."""
+
+    @model_validator(mode="after")
+    def _check_source(self) -> Self:
+        if bool(self.options) == (self.subsample is not None):
+            raise ValueError("a cell has either options or subsample")
+        return self
 
     @property
     def uses_prm(self) -> bool:
@@ -79,8 +89,12 @@ class Study(BaseModel):
         named = {name for pair in self.differences for name in pair} | {
             n for line in self.curves.values() for n in line
         }
+        named |= {cell.subsample.cell for cell in self.cells.values() if cell.subsample}
         if unknown := sorted(named - self.cells.keys()):
             raise ValueError(f"{', '.join(unknown)}: no such cell. There are: {', '.join(self.cells)}")
+        for name, cell in self.cells.items():
+            if cell.subsample and BEST_OF_N not in self.cells[cell.subsample.cell].options:
+                raise ValueError(f"{name}: {cell.subsample.cell} has no chains; it must have the option {BEST_OF_N}")
         if self.equal_compute is not None and self.equal_compute not in self.curves:
             raise ValueError(f"equal_compute: {self.equal_compute} is none of the curves {', '.join(self.curves)}")
         return self
@@ -124,6 +138,16 @@ class Plan:
         """The cells to run, by name."""
         return {name: cell for name, cell in self.study.cells.items() if not self.cells or name in self.cells}
 
+    @property
+    def run_cells(self) -> dict[str, Cell]:
+        """The cells with a run of their own that the chosen cells are or read, by name."""
+        read = {cell.subsample.cell for cell in self.chosen.values() if cell.subsample}
+        return {
+            name: cell
+            for name, cell in self.study.cells.items()
+            if not cell.subsample and (name in self.chosen or name in read)
+        }
+
     def list_options(self, cell: Cell, seed: int) -> list[str]:
         """Return the options of a cell for `run.py`; those of the command line replace the study's."""
         ours = ["benchmark=tmdb_verified", f"benchmark.split={self.split}", "policy=smollm2"]
@@ -157,12 +181,13 @@ class CellRun:
 def plan_runs(plan: Plan) -> list[CellRun]:
     """Return all runs in order: all cells with the first seed, then with the next one.
 
-    A deterministic cell is run with the first seed only. Raises CodeToolError if a cell could not start.
+    A deterministic cell is run with the first seed only, and the run that a subsample reads is among them even if its
+    cell was not chosen. Raises CodeToolError if a cell could not start.
     """
     return [
         _plan_run(name, cell, seed, plan.list_options(cell, seed))
         for place, seed in enumerate(plan.seeds)
-        for name, cell in plan.chosen.items()
+        for name, cell in plan.run_cells.items()
         if cell.sampled or place == 0
     ]
 

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from equal_compute import compare_at_equal_compute
 from study import Cell, CellRun, Plan
+from subsampling import measure_subsets
 
 from codetool.benchmarks import tmdb_verified
 from codetool.evaluation.error_taxonomy import is_internal
@@ -73,6 +74,7 @@ def collect_result(command: str, plan: Plan, planned: Sequence[CellRun], timed: 
     """Return the content of the JSON file."""
     tasks = Tasks.select(plan.split, plan.limit)
     measured = {(run.name, run.seed): _measure(run.folder, tasks) for run in planned}
+    measured |= _measure_subsamples(plan, planned, tasks)
     by_seed = {name: _select_seeds(name, cell, plan, measured) for name, cell in plan.chosen.items()}
     content = {
         "question": plan.study.question,
@@ -125,6 +127,20 @@ def _measure(folder: Path, tasks: Tasks) -> Measured:
     return found
 
 
+def _measure_subsamples(plan: Plan, planned: Sequence[CellRun], tasks: Tasks) -> dict[tuple[str, int], Measured]:
+    """Return the measurements of the cells that read the chains of another cell's runs."""
+    measured: dict[tuple[str, int], Measured] = {}
+    for name, cell in plan.chosen.items():
+        for run in planned:
+            if cell.subsample and run.name == cell.subsample.cell:
+                found = measure_subsets(run.folder, cell.subsample)
+                measured[name, run.seed] = {
+                    metric: {task: found[task][metric] for task in tasks.templates if metric in found.get(task, {})}
+                    for metric in METRICS
+                }
+    return measured
+
+
 def _select_seeds(
     name: str, cell: Cell, plan: Plan, measured: Mapping[tuple[str, int], Measured]
 ) -> dict[int, Measured]:
@@ -140,9 +156,11 @@ def _describe_cell(
     planned: Sequence[CellRun],
     timed: Sequence[CellRun],
 ) -> dict[str, Any]:
-    folders = [run.folder for run in planned if run.name == name and run.folder.is_dir()]
+    source = cell.subsample.cell if cell.subsample else name
+    folders = [run.folder for run in planned if run.name == source and run.folder.is_dir()]
     return {
         "options": " ".join(cell.options),
+        **({"subsample": cell.subsample.model_dump(exclude_none=True)} if cell.subsample else {}),
         "runs": [folder.name for folder in folders],
         "failed": sum(_count_failed(folder, tasks) for folder in folders),
         "seconds": next((measure_seconds(run) for run in timed if run.name == name), None),

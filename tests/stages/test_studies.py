@@ -173,8 +173,8 @@ def test_a_study_with_curves_has_a_figure_and_a_table_at_equal_tokens(tmp_path: 
     ("content", "message"),
     [
         ("question: q\ncells: {}\n", "cells: "),
-        ("question: q\ncells: {a: {title: t, options: []}}\ndifferences: [[a, b]]\n", "b: no such cell. There are: a"),
-        ("question: q\ncells: {a: {title: t, options: []}}\nequal_compute: x\n", "x is none of the curves"),
+        ("question: q\ncells: {a: {title: t, options: [x]}}\ndifferences: [[a, b]]\n", "b: no such cell. There are: a"),
+        ("question: q\ncells: {a: {title: t, options: [x]}}\nequal_compute: x\n", "x is none of the curves"),
         ("question: q\ncell: 1\n", "study.yaml: "),
     ],
 )
