@@ -34,6 +34,24 @@ def save_examples(path: Path, examples: Iterable[ProcessExample]) -> None:
     journal.atomic_write(path, map(journal.encode_record, lines))
 
 
+def number_trees(examples: Iterable[ProcessExample]) -> list[int]:
+    """Return for each example the number of its tree, from 0; a file holds the examples of a tree one after the other.
+
+    Trees of one task in several files are told apart, since a node id occurs once in a tree.
+    """
+    numbers: list[int] = []
+    trees: dict[str, tuple[int, set[str]]] = {}
+    count = 0
+    for example in examples:
+        number, nodes = trees.get(example.task_id, (-1, set[str]()))
+        if number < 0 or example.node_id in nodes:
+            number, nodes = trees[example.task_id] = count, set()
+            count += 1
+        nodes.add(example.node_id)
+        numbers.append(number)
+    return numbers
+
+
 def make_process_examples(task: Task, steps: Iterable[LabelledStep], prompt: ScoringPrompt) -> list[ProcessExample]:
     """Return a process example for each labelled step of a task: the step, its labels and the PRM's prompt prefix."""
     prefixes: dict[str, tuple[dict[str, str], ...]] = {}

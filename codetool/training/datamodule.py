@@ -15,6 +15,7 @@ from codetool.errors import ConfigError
 from codetool.training.batch import Batching, TrainBatch, arrange_rows, build_batch
 from codetool.training.packing import Pack
 from codetool.training.sft_examples import SFTExample
+from codetool.training.sibling_pairs import sum_pair_weights
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,13 @@ class EpochBatches:
         for i in range(start, len(self)):
             index = i * share.world + share.rank
             first = index - index % passes_per_update
-            total = sum(row.weight for rows in self._passes[first : first + passes_per_update] for row in rows)
+            update = self._passes[first : first + passes_per_update]
+            totals = sum(row.weight for rows in update for row in rows), sum(map(sum_pair_weights, update))
             self._done = i + 1
             yield (
-                build_batch(self._passes[index], total)
+                build_batch(self._passes[index], *totals)
                 if index < len(self._passes)
-                else _make_padding_batch(self._passes[-1], total)
+                else _make_padding_batch(self._passes[-1], *totals)
             )
 
     def state_dict(self) -> dict[str, Any]:
@@ -152,12 +154,13 @@ class TrainDataModule(lightning.LightningDataModule):
         return min(passes, limit) if isinstance(limit, int) else int(passes * limit)
 
 
-def _make_padding_batch(rows: Sequence[Pack], total: float) -> TrainBatch:
+def _make_padding_batch(rows: Sequence[Pack], total: float, pair_total: float) -> TrainBatch:
     """Return a pass whose targets all have weight 0, for a process that has no pass left but must take part."""
-    batch = build_batch(rows, total)
+    batch = build_batch(rows, total, pair_total)
     return replace(
         batch,
         weights=torch.zeros_like(batch.weights),
+        pair_weights=torch.zeros_like(batch.pair_weights),
         example_indices=(-1,) * len(batch.example_indices),
         examples=0,
         num_tokens=0,

@@ -20,6 +20,7 @@ from torch import Tensor
 from codetool.errors import CodeToolError
 from codetool.training.batch import TrainBatch
 from codetool.training.optimization import build_optimizer, build_scheduler
+from codetool.training.prm_losses import PassLosses, combine_sums, compute_pair_losses, compute_vocabulary_losses
 from codetool.training.trainable_model import TrainableModel, load_initial_model
 from codetool.training.tuning import TuningConfig
 
@@ -43,8 +44,9 @@ class DivergedError(CodeToolError):
 class SFT(lightning.LightningModule):
     """Lightning module for supervised fine-tuning of a PRM or a policy.
 
-    The loss of an update is the weighted mean over all its targets, over all of its passes and processes. Validation
-    logs `validation_loss`, the weighted mean over all validation targets, and the metrics of a PRM.
+    The loss of an update is the weighted mean over all its targets, over all of its passes and processes; with pairs of
+    siblings, see `codetool.training.prm_losses`. Validation logs `validation_loss`, the same loss of all validation
+    targets, and the metrics of a PRM.
     """
 
     strict_loading = False  # a checkpoint holds the trained weights alone
@@ -57,12 +59,13 @@ class SFT(lightning.LightningModule):
         scheduler: Mapping[str, Any],
         total_steps: int,
         labels: Sequence[int] | None = None,
-        loss: Literal["labels", "vocabulary"] = "labels",
+        loss: Literal["labels", "vocabulary", "pairs"] = "labels",
         init_adapter: str | None = None,
         vocabulary: int = 0,
         gradient_checkpointing: bool = False,
         seed: int = 0,
         measure: MetricsFunction | None = None,
+        pairs_weight: float = 0.0,
     ) -> None:
         """Store the settings, all of them plain values; the model is loaded by `configure_model`.
 
@@ -71,6 +74,7 @@ class SFT(lightning.LightningModule):
         whole training. `labels` are the tokens of a PRM's two labels, None for a policy. `init_adapter` is the folder
         of the adapter that training continues, and `vocabulary` the number of tokens for which the model must have
         rows, 0 for its own. `measure` computes the validation metrics of a PRM; it is not part of a checkpoint.
+        `pairs_weight` is the share of the pairwise loss with `loss` `pairs`, from 0 to 1.
         """
         super().__init__()
         self.save_hyperparameters(ignore=["measure"], logger=False)
@@ -103,24 +107,27 @@ class SFT(lightning.LightningModule):
 
     def losses(self, batch: TrainBatch) -> Tensor:
         """Return the loss of each target: `(targets,)`, in nats, float32."""
-        return self._read(batch)[0]
+        return self.compute_losses(batch).targets
 
-    def _read(self, batch: TrainBatch) -> tuple[Tensor, Tensor | None]:
-        """Return the loss of each target, and a PRM's probability of the first label; None for a policy."""
+    def compute_losses(self, batch: TrainBatch) -> PassLosses:
+        """Return the losses of the targets of a pass, of its pairs of siblings, and a PRM's scores."""
         hidden = self.trained(batch)
         if self._labels is None:
-            return F.cross_entropy(self.trained.logits(hidden).float(), batch.target_tokens, reduction="none"), None
+            logits = self.trained.logits(hidden).float()
+            return PassLosses(F.cross_entropy(logits, batch.target_tokens, reduction="none"))
         logits = self.trained.logits(hidden, self._labels).float()
-        logit_difference = logits[:, 0] - logits[:, 1]
-        scores = logit_difference.detach().sigmoid()
-        if self._loss == "labels":
-            return F.binary_cross_entropy_with_logits(logit_difference, batch.label_probs, reduction="none"), scores
-        label_logprobs = self.trained.logits(hidden).float().log_softmax(-1)[:, list(self._labels)]
-        return -(batch.label_probs * label_logprobs[:, 0] + (1 - batch.label_probs) * label_logprobs[:, 1]), scores
+        differences = logits[:, 0] - logits[:, 1]
+        scores = differences.detach().sigmoid()
+        if self._loss == "vocabulary":
+            logits = self.trained.logits(hidden).float()
+            return PassLosses(compute_vocabulary_losses(logits, self._labels, batch.label_probs), scores=scores)
+        losses = F.binary_cross_entropy_with_logits(differences, batch.label_probs, reduction="none")
+        pairs = compute_pair_losses(differences, batch.pairs) if self._loss == "pairs" else None
+        return PassLosses(losses, pairs, scores)
 
     def training_step(self, batch: TrainBatch, batch_idx: int) -> Tensor:
         """Return the loss of a pass, scaled so that the passes of an update add up to its weighted mean."""
-        summed = (self.losses(batch) * batch.weights).sum()
+        summed = self.compute_losses(batch).sum_weighted(batch, self.hparams["pairs_weight"])
         self.summed = summed.detach()
         return summed * self.trainer.accumulate_grad_batches * self.trainer.world_size / batch.total_weight
 
@@ -133,22 +140,21 @@ class SFT(lightning.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Start the sums of a validation."""
-        self._validation_sums = torch.zeros(2, dtype=torch.float64)
+        self._validation_sums = torch.zeros(4, dtype=torch.float64)
         self._probabilities: dict[int, float] = {}
 
     def validation_step(self, batch: TrainBatch, batch_idx: int) -> None:
         """Add the losses of a pass, and a PRM's probabilities, to those of the validation."""
-        losses, scores = self._read(batch)
-        weights = batch.weights.to(losses.device)
-        self._validation_sums += torch.stack([(losses * weights).sum(), weights.sum()]).double().cpu()
-        if scores is not None:
-            self._probabilities |= zip(batch.example_indices, scores.tolist(), strict=True)
+        losses = self.compute_losses(batch)
+        self._validation_sums += losses.count_sums(batch)
+        if losses.scores is not None:
+            self._probabilities |= zip(batch.example_indices, losses.scores.tolist(), strict=True)
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics over the passes of all processes. Raises DivergedError for a loss that is not finite."""
         sums, probabilities = _gather_results(self._validation_sums, self._probabilities)
         probabilities.pop(-1, None)
-        loss = float(sums[0] / sums[1])
+        loss = combine_sums(sums, self.hparams["pairs_weight"])
         if not math.isfinite(loss):
             raise DivergedError(self.trainer.global_step, self.hparams["optimizer"]["lr"])
         metrics = {VALIDATION_LOSS: loss}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain, pairwise, takewhile
+from itertools import chain, pairwise
 
 from codetool.training.sft_examples import SFTExample, Target
 
@@ -66,7 +66,7 @@ def pack_examples(groups: Iterable[Sequence[SFTExample]], max_tokens: int, *, sh
     """
     ordered = (sorted(group, key=lambda example: example.tokens) if share else group for group in groups)
     examples = list(chain.from_iterable(ordered))
-    shared = [_common_prefix_length(*pair) if share else 0 for pair in pairwise(examples)]
+    shared = [count_shared_tokens(*pair) if share else 0 for pair in pairwise(examples)]
     packs = []
     for start, stop in _split_cheapest([len(example.tokens) for example in examples], shared, max_tokens):
         packs.append(Pack())
@@ -75,10 +75,17 @@ def pack_examples(groups: Iterable[Sequence[SFTExample]], max_tokens: int, *, sh
     return [pack.finish() for pack in packs]
 
 
-def _common_prefix_length(first: SFTExample, second: SFTExample) -> int:
+def count_shared_tokens(first: SFTExample, second: SFTExample) -> int:
     """Return the number of tokens that two examples have in common at their start."""
-    alike = takewhile(lambda pair: pair[0] == pair[1], zip(first.tokens, second.tokens, strict=False))
-    return sum(1 for _ in alike)
+    one, other = first.tokens, second.tokens
+    low, high = 0, min(len(one), len(other))
+    while low < high:  # slices are compared much faster than single tokens
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def _split_cheapest(lengths: Sequence[int], shared: Sequence[int], max_tokens: int) -> list[tuple[int, int]]:

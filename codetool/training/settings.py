@@ -13,7 +13,7 @@ from codetool.runs.operational import Checksummed, Operational
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
-PRM_ONLY = ("labels", "soft_target", "loss", "add_label_tokens")
+PRM_ONLY = ("labels", "soft_target", "loss", "pairs_weight", "add_label_tokens")
 """Settings that have no effect when a policy is trained."""
 
 
@@ -27,8 +27,11 @@ class TrainConfig:
     """Training target of a PRM: `hard` is the label, 0 or 1; `soft` is the estimate that `soft_target` names."""
     soft_target: Literal["soft", "latent"]
     """The estimate that is the training target with `labels: soft`; in [0, 1]."""
-    loss: Literal["labels", "vocabulary"]
-    """Loss of a PRM: cross-entropy over its two labels, or over the whole vocabulary."""
+    loss: Literal["labels", "vocabulary", "pairs"]
+    """Loss of a PRM. `labels`: cross-entropy over its two labels. `vocabulary`: over the whole vocabulary. `pairs`:
+    over its two labels, and the Bradley-Terry loss of all pairs of siblings with different targets."""
+    pairs_weight: Annotated[float, Field(gt=0, le=1)]
+    """Share of the pairwise loss with `loss: pairs`, above 0 and at most 1; 1 learns from pairs alone."""
     batching: Literal["padded", "packed", "tree"]
     """How examples share a forward pass: one per padded row, several per row, or several that share prefixes."""
     files: Annotated[tuple[Path, ...], Checksummed]
@@ -62,6 +65,8 @@ class TrainConfig:
         names = set(PRM_ONLY if self.target == "policy" else ())
         if self.labels == "hard":
             names.add("soft_target")
+        if self.loss != "pairs":
+            names.add("pairs_weight")
         if self.val_files:
             names.add("val_fraction")
         return frozenset(names)

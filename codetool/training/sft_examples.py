@@ -35,6 +35,20 @@ class Target:
     """Target probability of a PRM's first label, in [0, 1]; not used for a policy."""
     example_index: int = -1
     """Index of the scored process example among those that were read; -1 for a policy."""
+    group: str = ""
+    """Sibling group of the scored step, whose members are compared in pairs; empty without a pairwise loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class PRMTarget:
+    """What a PRM learns of one process example."""
+
+    value: float
+    """Target probability of the first label, in [0, 1]."""
+    weight: float
+    """Weight in the loss, above 0."""
+    group: str = ""
+    """Sibling group whose members are compared in pairs; empty without a pairwise loss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +85,23 @@ class ChatTranscript(Protocol):
 
 
 def build_prm_examples(
-    examples: Iterable[ProcessExample], prompt: ScoringPrompt, tokenizer: ChatEncoder, label_field: str
+    examples: Iterable[ProcessExample],
+    prompt: ScoringPrompt,
+    tokenizer: ChatEncoder,
+    targets: Iterable[PRMTarget | None],
 ) -> Iterator[SFTExample]:
-    """Yield a training example of a PRM for each process example with a label.
+    """Yield a training example of a PRM for each process example with a target; those whose target is None are skipped.
 
-    `label_field` names the member of a process example to learn: `label`, `soft` or `latent`. A process example
-    whose member is None is skipped. The multiplicity of a process example is the weight of its target.
+    `codetool.stages.train.prm_targets` chooses the targets.
     """
-    for index, example in enumerate(examples):
-        label = getattr(example, label_field)
-        if label is None:
+    for index, (example, chosen) in enumerate(zip(examples, targets, strict=True)):
+        if chosen is None:
             continue
         chat = prompt.with_candidate(example.prefix, example.node_id.count("-") + 1, example.step)
         tokens = tuple(tokenizer.encode(chat))
-        target = Target(len(tokens) - 1, float(example.multiplicity), label_prob=float(label), example_index=index)
+        target = Target(
+            len(tokens) - 1, chosen.weight, label_prob=chosen.value, example_index=index, group=chosen.group
+        )
         yield SFTExample(example.task_id, tokens, (target,))
 
 

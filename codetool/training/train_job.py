@@ -82,6 +82,7 @@ class TrainJob:
             self.settings.gradient_checkpointing,
             self.seed,
             measure,
+            self.settings.pairs_weight,
         )
 
     def load(self) -> TrainableModel:

@@ -49,11 +49,12 @@ def workload(trees: int) -> dict[str, Any]:
     from codetool.config.run_config import validate
     from codetool.models.chat_template import ChatTokenizer
     from codetool.models.smollm2 import ensure_smollm2
+    from codetool.stages.train.prm_targets import read_targets
     from codetool.training.sft_examples import build_prm_examples
 
     chat, made = ChatTokenizer(ensure_smollm2()), examples(trees)
     prompt = validate(compose_all(["stage=collect"])[0]).collect.prompt
-    read = [list(build_prm_examples(tree, prompt, chat, "label")) for tree in made]
+    read = [list(build_prm_examples(tree, prompt, chat, read_targets(tree, "label"))) for tree in made]
     steps = [len(chat.tokenize(node.step)) for tree in made for node in tree]
     starts = [len(chat.encode([dict(message) for message in tree[0].prefix])) for tree in made]
     return {

@@ -93,6 +93,18 @@ def whole(model: Path, data: Path, words: tuple[str, ...], tmp_path_factory: pyt
     return made
 
 
+def test_a_training_on_pairs_of_siblings_learns_and_resumes(model: Path, data: Path, tmp_path: Path) -> None:
+    words = ("train.loss=pairs", "trainer.accumulate_grad_batches=2", "optimizer.lr=2e-2", "trainer.max_epochs=3")
+    undisturbed = job(config(model, data, tmp_path, *words), tmp_path / "undisturbed")
+    expected = ran(undisturbed)
+    assert expected[-1] < 0.9 * expected[0]
+    assert all(0 < loss < 2 for loss in validations(undisturbed).values()) and validations(undisturbed)
+    stopped = job(config(model, data, tmp_path, *words), tmp_path / "stopped")
+    with pytest.raises(KeyboardInterrupt):
+        ran(stopped, Watch(2))
+    assert ran(stopped) == pytest.approx(expected, abs=1e-6)
+
+
 @pytest.mark.parametrize(("after", "number"), [(3, signal.SIGINT), (7, signal.SIGTERM)])
 def test_a_signal_ends_it_after_the_update_and_it_goes_on_as_if_nothing_had_been(
     whole: TrainJob, model: Path, data: Path, words: tuple[str, ...], tmp_path: Path, after: int, number: signal.Signals

@@ -4,7 +4,7 @@ The other side uses the model's own attention and logits of every position, and 
 """
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import tiny_models
@@ -16,6 +16,7 @@ from codetool.training import trainable_model
 from codetool.training.batch import arrange_rows, build_batch
 from codetool.training.module import SFT
 from codetool.training.sft_examples import SFTExample, Target
+from codetool.training.sibling_pairs import sum_pair_weights
 from codetool.training.tuning import TuningConfig
 
 LABELS = (11, 23)
@@ -35,6 +36,7 @@ class Taught:
     groups: list
     labels: tuple | None
     loss: str
+    pairs_weight: float = 0.0
 
 
 def _paths(seed, depth=3):
@@ -61,6 +63,26 @@ def _prm(hard, loss):
     return Taught([[judged(path) for path in _paths(seed)] for seed in range(2)], LABELS, loss)
 
 
+def _pairs(weight):
+    """The steps after each path are siblings; some of them have the same target."""
+    draw = random.Random(5)
+
+    def judged(path, parent):
+        prompt = path + ENDING
+        value = draw.choice([0.0, 0.5, 1.0])
+        target = Target(len(prompt) - 1, float(draw.randint(1, 3)), label_prob=value, group=str(parent))
+        return SFTExample("t", prompt, (target,))
+
+    def below(seed):
+        paths = _paths(seed)
+        prefixes = [
+            max((each for each in paths if path[: len(each)] == each != path), key=len, default=seed) for path in paths
+        ]
+        return [judged(path, prefix) for path, prefix in zip(paths, prefixes, strict=True)]
+
+    return Taught([below(seed) for seed in range(2)], LABELS, "pairs", weight)
+
+
 def _policy():
     """Each node is written after what leads to it: a target before each of its tokens but the prompt's."""
 
@@ -76,6 +98,7 @@ TAUGHT = {
     "soft labels": _prm(hard=False, loss="labels"),
     "hard labels among all tokens": _prm(hard=True, loss="vocabulary"),
     "soft labels among all tokens": _prm(hard=False, loss="vocabulary"),
+    "pairs of siblings and soft labels": _pairs(0.3),
     "steps": _policy(),
 }
 
@@ -102,17 +125,18 @@ def shared(folder, taught, method, batching, *, checkpointing=False):
     trained = trainable_model.load_trainable_model(
         folder, torch.float32, TuningConfig(method=method, **TUNING), checkpointing=checkpointing
     ).double()
-    module = SFT(str(folder), {}, {}, {}, 1, labels=taught.labels, loss=taught.loss)
+    module = SFT(str(folder), {}, {}, {}, 1, labels=taught.labels, loss=taught.loss, pairs_weight=taught.pairs_weight)
     module.trained = trained
     weights = _trainable(trained.model.named_parameters())
     passes = arrange_rows(taught.groups, batching, ROOM)
     assert len(passes) > 1, "examples of one task should be in several passes"
     total = sum(row.weight for rows in passes for row in rows)
+    pair_total = sum(map(sum_pair_weights, passes))
     trained.train()
     loss = 0.0
     for rows in passes:
-        made = build_batch(rows, total)
-        part = (module.losses(made) * made.weights).sum() / made.total_weight
+        made = build_batch(rows, total, pair_total)
+        part = module.compute_losses(made).sum_weighted(made, taught.pairs_weight) / made.total_weight
         part.backward()
         loss += part.item()
     return loss, {name: weight.grad for name, weight in weights.items()}
@@ -125,6 +149,10 @@ def one_by_one(folder, taught, method):
         plain = get_peft_model(plain, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM"))
     weights = _trainable(plain.double().train().named_parameters())
     examples = [each for group in taught.groups for each in group]
+    if taught.loss == "pairs":
+        loss = _loss_of_pairs(plain, examples, taught)
+        loss.backward()
+        return loss.item(), {name: weight.grad for name, weight in weights.items()}
     total = sum(target.weight for each in examples for target in each.targets)
     loss = 0.0
     for each in examples:
@@ -146,14 +174,36 @@ def _loss(logits, target, taught):
     return -(target.label_prob * said[0] + (1 - target.label_prob) * said[1])
 
 
-def equal(found, expected):
+def _loss_of_pairs(plain, examples, taught):
+    """The pairwise loss and the pointwise one, from a forward pass for each example."""
+    targets = [each.targets[0] for each in examples]
+    logits = [plain(torch.tensor([each.tokens])).logits[0, -1, list(taught.labels)] for each in examples]
+    differences = [first - second for first, second in logits]
+    pairs = [
+        (one, other, targets[one].weight * targets[other].weight)
+        for one in range(len(targets))
+        for other in range(len(targets))
+        if targets[one].group == targets[other].group and targets[one].label_prob > targets[other].label_prob
+    ]
+    assert len(pairs) > 5
+    pairwise = sum(
+        -weight * torch.log(torch.sigmoid(differences[one] - differences[other])) for one, other, weight in pairs
+    )
+    labels = replace(taught, loss="labels", labels=(0, 1))
+    pointwise = sum(target.weight * _loss(each, target, labels) for each, target in zip(logits, targets, strict=True))
+    share = taught.pairs_weight
+    by_pairs = pairwise / sum(weight for _, _, weight in pairs)
+    return share * by_pairs + (1 - share) * pointwise / sum(target.weight for target in targets)
+
+
+def equal(found, expected, atol=1e-6):
     (loss, gradients), (exact, wanted) = found, expected
     assert loss == pytest.approx(exact, abs=1e-6)
     assert set(gradients) == set(wanted)
     for name, gradient in wanted.items():
         assert gradient is not None and gradient.abs().max() > 0, f"{name} learns nothing, so nothing is compared"
         torch.testing.assert_close(
-            gradients[name], gradient, rtol=1e-6, atol=1e-6, msg=lambda text, n=name: f"{n}: {text}"
+            gradients[name], gradient, rtol=1e-6, atol=atol, msg=lambda text, n=name: f"{n}: {text}"
         )
 
 
@@ -162,7 +212,8 @@ def equal(found, expected):
 def test_gradients_are_those_of_one_example_at_a_time(folder, kind, method):
     expected = one_by_one(folder, TAUGHT[kind], method)
     for batching in BATCHINGS:
-        equal(shared(folder, TAUGHT[kind], method, batching), expected)
+        rounding = 1e-5 if kind.startswith("pairs") else 1e-6  # of norms and logits in float32
+        equal(shared(folder, TAUGHT[kind], method, batching), expected, rounding)
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])

@@ -13,6 +13,7 @@ from codetool.models.locate import ModelFolders
 from codetool.policies.local_model import LocalModelPolicy
 from codetool.prm.local_scorer import LocalScorer
 from codetool.prompts.step_format import format_stop_marker
+from codetool.stages.train.prm_targets import read_targets
 from codetool.training.sft_examples import build_policy_examples, build_prm_examples
 from codetool.types import Execution, Node, Step, Task, Tool
 
@@ -65,7 +66,7 @@ def test_a_prm_is_taught_on_the_prompt_that_it_scores(folder, path):
     node = "-".join("1" * (len(path) + 1))
     before = tuple(settings.prompt.prefix_messages(TASK, path))
     example = ProcessExample("t", node, "0", before, judged_step.text, True, 1.0, True, 1.0, True, 3)
-    [taught] = build_prm_examples([example], settings.prompt, ChatTokenizer(folder), "label")
+    [taught] = build_prm_examples([example], settings.prompt, ChatTokenizer(folder), read_targets([example], "label"))
     assert list(taught.tokens) == scored
     [target] = taught.targets
     assert (target.position, target.label_prob, target.weight) == (len(scored) - 1, 1.0, 3.0)
@@ -101,6 +102,7 @@ def test_a_step_without_a_label_is_not_learned(folder):
     example = ProcessExample(
         "t", "1", "0", tuple(prm(folder).prompt.prefix_messages(TASK, ())), "a", True, 0.5, True, 0.9, None
     )
-    assert list(build_prm_examples([example], prm(folder).prompt, ChatTokenizer(folder), "label")) == []
-    [soft] = build_prm_examples([example], prm(folder).prompt, ChatTokenizer(folder), "soft")
+    unlabelled = read_targets([example], "label")
+    assert list(build_prm_examples([example], prm(folder).prompt, ChatTokenizer(folder), unlabelled)) == []
+    [soft] = build_prm_examples([example], prm(folder).prompt, ChatTokenizer(folder), read_targets([example], "soft"))
     assert soft.targets[0].label_prob == 0.5

@@ -173,6 +173,7 @@ def _refuse_other_kind(use: str, file: Path, line: bytes, target: str) -> None:
 
 def load_dataset(config: RunConfig, base: Path, found: EncodedLabels | None) -> TrainDataset:
     """Read and tokenize the examples. Raises ConfigError if there are none left to train on."""
+    from codetool.stages.train.prm_targets import choose_targets, explain_missing_targets
     from codetool.training.sft_examples import build_policy_examples, build_prm_examples
 
     settings, tokens = config.train, ChatTokenizer(base)
@@ -185,12 +186,11 @@ def load_dataset(config: RunConfig, base: Path, found: EncodedLabels | None) -> 
         steps: list[ProcessExample] = []
         tasks = (_count_tasks(texts), _count_tasks(held_texts))
     else:
-        target = "label" if settings.labels == "hard" else settings.soft_target
         some, held = _split_tasks(config, process_examples.load_examples)
         prm: Any = config.prm
         _warn_about_other_prompt(some, prm.prompt)
-        training = list(build_prm_examples(some, prm.prompt, tokens, target))
-        validation = list(build_prm_examples(held, prm.prompt, tokens, target))
+        training = list(build_prm_examples(some, prm.prompt, tokens, choose_targets(some, settings)))
+        validation = list(build_prm_examples(held, prm.prompt, tokens, choose_targets(held, settings)))
         steps = _load_tree_examples(settings.val_files or settings.files, {each.task_id for each in held})
         tasks = (_count_tasks(some), _count_tasks(held))
     longest = min(settings.max_length, _read_context_size(base))
@@ -199,15 +199,10 @@ def load_dataset(config: RunConfig, base: Path, found: EncodedLabels | None) -> 
     )
     too_long = len(training) + len(validation) - len(kept) - len(held_back)
     if not kept:
-        why = (
-            f"all {len(training)} are longer than {longest} tokens (train.max_length)"
-            if training
-            else (
-                "train.labels=hard, and no step has a label; try train.labels=soft"
-                if found
-                else "no assistant message has a weight"
-            )
-        )
+        if training:
+            why = f"all {len(training)} are longer than {longest} tokens (train.max_length)"
+        else:
+            why = explain_missing_targets(settings) if found else "no assistant message has a weight"
         raise ConfigError(f"train.files: there is no example to learn from: {why}.")
     return TrainDataset(kept, held_back, steps, tasks, too_long)
 
