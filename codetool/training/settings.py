@@ -11,9 +11,13 @@ from pydantic.dataclasses import dataclass
 from codetool.runs.operational import Checksummed, Operational
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
-PRM_ONLY = ("labels", "soft_target", "loss", "pairs_weight", "add_label_tokens")
+TD = ("td_lambda", "td_gamma", "td_spot")
+PRM_ONLY = (
+    "labels", "soft_target", *TD, "progress_weight", "failed_negatives", "loss", "pairs_weight", "add_label_tokens",
+)  # fmt: skip
 """Settings that have no effect when a policy is trained."""
 
 
@@ -25,8 +29,20 @@ class TrainConfig:
     """`prm`: a PRM, trained on `process.jsonl`. `policy`: a policy, trained on `transcripts.jsonl`."""
     labels: Literal["hard", "soft"]
     """Training target of a PRM: `hard` is the label, 0 or 1; `soft` is the estimate that `soft_target` names."""
-    soft_target: Literal["soft", "latent"]
-    """The estimate that is the training target with `labels: soft`; in [0, 1]."""
+    soft_target: Literal["soft", "latent", "td", "progress"]
+    """The estimate that is the training target with `labels: soft`; in [0, 1]. `td` and `progress` are computed from
+    the trees as `codetool.process_data.td_targets` defines."""
+    td_lambda: Share
+    """λ of `td` and `progress`, from 0 (one step ahead) to 1 (up to the leaves)."""
+    td_gamma: Annotated[float, Field(gt=0, le=1)]
+    """γ of `td` and `progress`: the factor of each step that remains, above 0 and at most 1."""
+    td_spot: Share
+    """Weight of the step's on-the-spot reward in `td` and `progress`, from 0 to 1."""
+    progress_weight: Share
+    """Weight of the gain over the step before in `progress`, from 0 to 1."""
+    failed_negatives: Share
+    """Factor on the weight of negatives that did not run, from 0 (left out) to 1. A negative is a step whose target is
+    0 or below that of its best sibling."""
     loss: Literal["labels", "vocabulary", "pairs"]
     """Loss of a PRM. `labels`: cross-entropy over its two labels. `vocabulary`: over the whole vocabulary. `pairs`:
     over its two labels, and the Bradley-Terry loss of all pairs of siblings with different targets."""
@@ -65,6 +81,11 @@ class TrainConfig:
         names = set(PRM_ONLY if self.target == "policy" else ())
         if self.labels == "hard":
             names.add("soft_target")
+        target = self.soft_target if self.labels == "soft" else ""
+        names |= set(TD) if target not in ("td", "progress") else set()
+        names |= {"progress_weight"} if target != "progress" else set()
+        if self.failed_negatives == 1:
+            names.add("failed_negatives")
         if self.loss != "pairs":
             names.add("pairs_weight")
         if self.val_files:
