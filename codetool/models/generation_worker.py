@@ -52,8 +52,10 @@ class GenerationRequest:
     rows: list[list[GeneratedCandidate]] = field(default_factory=list)
     """The unfinished candidates of each row of the group; those of one row have the same tokens so far."""
     group: RowGroup | None = None
+    expected_cached_tokens: int | None = None
+    """Number of tokens of the prompt in the prefix cache when the worker first saw the request; None before."""
     cached_tokens: int = 0
-    """Number of tokens of the prompt that were in the prefix cache."""
+    """Number of tokens of the prompt that were in the prefix cache when it started."""
 
 
 class GenerationWorker:
@@ -79,10 +81,20 @@ class GenerationWorker:
         self._thread.close()
 
     def _run_round(self) -> None:
-        while request := self._thread.take_job(self._has_room):
+        while request := self._thread.take_job(self._has_room, self._expect_cached_tokens):
             self._start_request(request)
         if self._thread.active and not self._thread.closed:
             self._generate_token()
+
+    def _expect_cached_tokens(self, request: GenerationRequest) -> int:
+        """Return the cached part of a waiting prompt, by which requests are ordered.
+
+        A path that has begun continues before another one begins, while its prompt is still in the cache. With many
+        tasks at once, first in first out would evict every prompt before its path continues.
+        """
+        if request.expected_cached_tokens is None:
+            request.expected_cached_tokens = self._prefixes.count_cached_tokens(request.prompt)
+        return request.expected_cached_tokens
 
     def _has_room(self, request: GenerationRequest) -> bool:
         busy = sum(len(other.rows) for other in self._thread.active)

@@ -29,6 +29,10 @@ class PrefixCache:
         self._prefixes.append(best)
         return Prefix(best.tokens[:shared], best.cache[:, :, :, :shared])
 
+    def count_cached_tokens(self, tokens: Sequence[int]) -> int:
+        """Return the number of tokens at the start of `tokens` that are cached, without marking them as used."""
+        return max((_common(prefix.tokens, tokens) for prefix in self._prefixes), default=0)
+
     def add(self, prefix: Prefix) -> None:
         """Add a prefix; remove those that it extends, and the least recently used ones beyond the capacity."""
         self._prefixes = [other for other in self._prefixes if _common(other.tokens, prefix.tokens) < len(other.tokens)]

@@ -113,21 +113,23 @@ class WorkerThread(Generic[Work, Model]):
         for job in (*self.active, *self._waiting):
             job.result.cancel()
 
-    def take_job(self, fits: Callable[[Work], bool] = lambda job: True) -> Work | None:
-        """Activate and return the job that has waited longest, if it fits, else None; drop cancelled jobs.
+    def take_job(
+        self, fits: Callable[[Work], bool] = lambda job: True, priority: Callable[[Work], float] = lambda job: 0.0
+    ) -> Work | None:
+        """Activate and return the waiting job of highest priority, if it fits, else None; drop cancelled jobs.
 
-        Only `work` calls this method.
+        Of several with the same priority it is the one that has waited longest. Only `work` calls this method.
         """
         with self._changed:
-            while self._waiting and not self.closed:
-                if self._waiting[0].result.cancelled():
-                    self._waiting.popleft()
-                elif fits(self._waiting[0]):
-                    self.active.append(self._waiting.popleft())
-                    return self.active[-1]
-                else:
-                    break
-        return None
+            self._waiting = deque(job for job in self._waiting if not job.result.cancelled())
+            if self.closed or not self._waiting:
+                return None
+            job = max(self._waiting, key=priority)
+            if not fits(job):
+                return None
+            self._waiting.remove(job)
+            self.active.append(job)
+            return job
 
     def _run(self) -> None:
         CPU_SHARES.add_thread()
