@@ -6,14 +6,15 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import ConfigDict, Field, SkipValidation, TypeAdapter, ValidationError, field_validator
+from pydantic import ConfigDict, Field, SkipValidation, TypeAdapter, ValidationError, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.config.build_settings import BuildError, build_settings
+from codetool.config.export_formats import parse_formats
 from codetool.config.instantiation_errors import explain_instantiation, format_problem
 from codetool.config.library_arguments import PartialOf
 from codetool.config.renamed_settings import suggest_current_name
@@ -121,7 +122,7 @@ class RunConfig:
     # The following belong to some stages only, as `conf/stage/` says, and are None or empty for others.
     repeats: Annotated[Annotated[int, Field(strict=True, ge=1)], Operational] = 1
     reuse: Annotated[tuple[Path, ...], Operational] = ()
-    export: Annotated[Literal["reference", "inspect"] | None, Operational] = None
+    export: Annotated[tuple[str, ...], Operational] = ()
     answer: SkipValidation[AnswerOption] = MISSING_GROUP
     judge: SkipValidation[Judge] = MISSING_GROUP
     collect: Annotated[SkipValidation[Any], Operational] = None
@@ -179,6 +180,11 @@ class RunConfig:
                     "one of yours: +callback.mine._target_=my_package.MyCallback"
                 )
         return callbacks
+
+    @field_validator("export", mode="before")
+    @classmethod
+    def _parse_exports(cls, formats: Any, info: ValidationInfo) -> Any:
+        return parse_formats(info.data.get("stage", ""), formats)
 
     @field_validator("reuse", mode="before")
     @classmethod

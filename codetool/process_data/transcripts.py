@@ -33,10 +33,15 @@ class Transcript:
 
 
 def make_transcripts(rollout: Rollout, prompt: Prompt, max_transcripts: int) -> list[Transcript]:
-    """Return up to `max_transcripts` successful paths: those with the fewest failed steps, then the shortest."""
+    """Return the paths to the leaves that `choose_successful_leaves` returns."""
+    return [_make_transcript(rollout, leaf, prompt) for leaf in choose_successful_leaves(rollout, max_transcripts)]
+
+
+def choose_successful_leaves(rollout: Rollout, max_leaves: int) -> list[Node]:
+    """Return up to `max_leaves` leaves that succeed: those with the fewest failed steps, then the least deep."""
     successful = [leaf for leaf in rollout.find_leaves() if rollout.outcomes.get(leaf.id)]
     successful.sort(key=lambda leaf: (sum(node.spot == 0 for node in leaf.path), leaf.depth))  # stable: then by place
-    return [_make_transcript(rollout, leaf, prompt) for leaf in successful[:max_transcripts]]
+    return successful[:max_leaves]
 
 
 def _make_transcript(rollout: Rollout, leaf: Node, prompt: Prompt) -> Transcript:

@@ -62,7 +62,7 @@ class Collected:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Collected:
     run = CommandLine(tmp_path_factory.mktemp("whole") / "outputs")
     with scripted_server() as server:
-        done = run(*words(server.url, "export=reference"))
+        done = run(*words(server.url, "export=[reference,trl_preference]"))
         assert done.returncode == 0, done.stderr
         return Collected(run.outputs, collected(run), done, [request["messages"] for request in server.requests])
 
@@ -123,6 +123,15 @@ def test_the_reference_export_is_read_back_as_the_process_data(whole: Collected)
     )
 
 
+def test_the_summary_counts_the_rows_of_an_export(whole: Collected) -> None:
+    pairs = read_lines(whole.folder / "exports/trl_preference", "train")
+    assert {pair["task_id"] for pair in pairs} <= {line["task_id"] for line in read_lines(whole.folder, "rollouts")}
+    assert all(pair["prompt"] in whole.asked for pair in pairs)
+    folder = whole.folder / "exports/trl_preference"
+    assert f"export=trl_preference: {len(pairs)} rows in {folder}" in whole.done.stdout
+    assert summary(whole.folder)["exports"]["trl_preference"] == len(pairs) > TASKS
+
+
 def settings_of(folder: Path) -> PRMPrompt:
     settings = yaml.safe_load((folder / "config.yaml").read_text())["collect"]["prompt"]
     return PRMPrompt(**{name: value for name, value in settings.items() if name != "_target_"})
@@ -131,7 +140,7 @@ def settings_of(folder: Path) -> PRMPrompt:
 def test_other_settings_relabel_the_same_rollouts_without_a_model(again: CommandLine, whole: Collected) -> None:
     changed = (
         "collect.length_term=sum", "collect.leaf_success=executed", "collect.balance=true",
-        "collect.prompt.system=Judge.",
+        "collect.prompt.system=Judge.", "export=trl_stepwise",
     )  # fmt: skip
     done = again(*words(NOWHERE, *changed))
     assert done.returncode == 0, done.stderr
@@ -146,6 +155,8 @@ def test_other_settings_relabel_the_same_rollouts_without_a_model(again: Command
     dropped = len(before) - len(after)
     assert summary(collected(again))["dropped_for_balance"] == dropped
     assert f"without {dropped} for balance" in done.stdout
+    assert [folder.name for folder in (collected(again) / "exports").iterdir()] == ["trl_stepwise"]
+    assert read_lines(collected(again) / "exports/trl_stepwise", "train")[0]["prompt"].startswith("Judge.")
     assert not (collected(again) / "reference").exists()  # it held other labels
 
 

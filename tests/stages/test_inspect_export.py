@@ -100,5 +100,5 @@ def test_the_index_of_the_viewer_is_read(folder: Path) -> None:
 
 
 def test_a_collection_has_no_such_log(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="goes with stage=evaluate"):
+    with pytest.raises(ConfigError, match="inspect goes with stage=evaluate; stage=collect writes reference"):
         collect_run(tmp_path, "export=inspect")

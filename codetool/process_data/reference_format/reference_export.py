@@ -21,6 +21,7 @@ from urllib.parse import quote
 
 from codetool.interfaces import Prompt, ScoringPrompt
 from codetool.model_types import ProcessExample
+from codetool.process_data.exports.tree_export import ExportSettings, LabelledTree
 from codetool.process_data.labels import pair_siblings
 from codetool.process_data.rollouts import Rollout
 from codetool.prompts.step_format import format_stop_marker
@@ -33,6 +34,16 @@ ROOT = "1"
 def format_path_name(node_id: str) -> str:
     """The reference's name of a step, `1-2-1` for `2-1`; of the root, `0`, it is `1`."""
     return ROOT if node_id == "0" else f"{ROOT}-{node_id}"
+
+
+def write_export(folder: Path, trees: Iterable[LabelledTree], settings: ExportSettings) -> int:
+    """Write the files of all trees, and return the number of training records."""
+    export = ReferenceExport(
+        folder, settings.benchmark, settings.policy_prompt, settings.prm_prompt, settings.estimator
+    )
+    for tree in trees:
+        export.add(tree.rollout, tree.examples, tree.kept)
+    return export.finish()
 
 
 @dataclass
@@ -85,8 +96,8 @@ class ReferenceExport:
         )
         self._records += [self._make_record(example) for example in kept if example.label is not None]
 
-    def finish(self) -> None:
-        """Write the training records and how LLaMA-Factory is to read them."""
+    def finish(self) -> int:
+        """Write the training records and how LLaMA-Factory is to read them, and return the number of records."""
         info = {
             self.name: {
                 "file_name": f"{self.name}.json",
@@ -96,6 +107,7 @@ class ReferenceExport:
         }
         write_json(self.folder / "rm_train_data" / f"{self.name}.json", self._records)
         write_json(self.folder / "rm_train_data" / "dataset_info.json", info)
+        return len(self._records)
 
     def _make_record(self, example: ProcessExample) -> JSON:
         k = example.node_id.count("-") + 1

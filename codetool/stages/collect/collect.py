@@ -6,7 +6,6 @@ of every run, so that other settings of `collect` relabel the same trees.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
@@ -22,13 +21,14 @@ from codetool.evaluation.summary import RunSummary
 from codetool.judges.endpoint_judge import NoJudge
 from codetool.model_types import ProcessExample
 from codetool.process_data import examples, transcripts
+from codetool.process_data.exports.tree_export import LabelledTree
 from codetool.process_data.labels import choose_steps_to_drop, label_steps
-from codetool.process_data.reference_format.reference_export import ReferenceExport
 from codetool.process_data.rollouts import Rollout
 from codetool.process_data.transcripts import Transcript
 from codetool.runs import journal
 from codetool.stages.collect import collect_summary
 from codetool.stages.collect.collect_summary import CollectSummary
+from codetool.stages.collect.exports import write_exports
 from codetool.stages.collect.leaf_outcomes import decide_outcomes
 from codetool.stages.conclusion import ResultFolder
 from codetool.stages.evaluate.run import run
@@ -36,8 +36,6 @@ from codetool.stages.run_outcome import RunOutcome
 from codetool.types import Task
 
 ROLLOUTS = "rollouts.jsonl"
-REFERENCE = "reference"
-"""Folder of the reference implementation's files."""
 
 
 def collect(
@@ -53,8 +51,6 @@ def collect(
             "collect.leaf_success=judge wants a judge: judge=openai judge.model=NAME judge.base_url=URL, or use "
             "collect.leaf_success=checked (the benchmark's own answers) or collect.leaf_success=executed (it ran)."
         )
-    if config.export == "inspect":
-        raise ConfigError("export=inspect writes a log of searches: it goes with stage=evaluate. Use export=reference.")
 
     undecided: list[str] = []
     made: dict[str, int] = {}
@@ -97,9 +93,7 @@ def _write_process_data(config: RunConfig, name: str, folder: Path, tasks: Seque
         collected.dropped = len(dropped) - collected.unsolved
     examples.save_examples(folder / examples.PROCESS_FILE, _build_examples(rollouts, dropped, config, collected))
     transcripts.save_transcripts(folder / transcripts.TRANSCRIPTS_FILE, _build_transcripts(rollouts, config, collected))
-    shutil.rmtree(folder / REFERENCE, ignore_errors=True)  # its labels may be outdated
-    if config.export == "reference":
-        _export_reference(rollouts, dropped, config, folder / REFERENCE, name)
+    collected.exports = write_exports(config, name, folder, lambda: _label_trees(rollouts, dropped, config))
     collect_summary.write_collect_summary(collected, folder, config.figures)
     return collected
 
@@ -127,19 +121,20 @@ def _build_transcripts(
             yield transcript
 
 
-def _export_reference(
-    rollouts: Iterable[Rollout], dropped: Set[tuple[str, str]], config: RunConfig, folder: Path, name: str
-) -> None:
-    """Write the reference implementation's files."""
-    export = ReferenceExport(folder, name, config.policy.prompt, config.collect.prompt, config.collect.estimator)
-    for rollout in rollouts:
-        all_examples = examples.make_process_examples(
-            rollout.task, label_steps(rollout, config.collect), config.collect.prompt
+def _label_trees(
+    rollouts: Iterable[Rollout], dropped: Set[tuple[str, str]], config: RunConfig
+) -> Iterator[LabelledTree]:
+    """Yield the trees with their process examples, for the exports."""
+    for index, rollout in enumerate(rollouts):
+        steps = label_steps(rollout, config.collect)
+        all_examples = tuple(examples.make_process_examples(rollout.task, steps, config.collect.prompt))
+        yield LabelledTree(
+            index,
+            rollout,
+            all_examples,
+            tuple(step for step in all_examples if (step.task_id, step.node_id) not in dropped),
+            left_out=not (config.collect.keep_unsolved or any(rollout.outcomes.values())),
         )
-        export.add(
-            rollout, all_examples, [step for step in all_examples if (step.task_id, step.node_id) not in dropped]
-        )
-    export.finish()
 
 
 class _Rollouts:

@@ -18,14 +18,25 @@ from codetool.evaluation.metric_format import format_percent
 from codetool.evaluation.summary import RunSummary, TaskFailure
 from codetool.process_data.process_data_summary import DepthCounts, ProcessDataCounts
 from codetool.runs import journal
+from codetool.stages.collect.exports import locate_export
 from codetool.stages.collect.leaf_outcomes import describe_sources
 from codetool.stages.evaluate.summary_display import FAILURES_SHOWN
 from codetool.stages.fault_journal import describe_faults, read_faults
 from codetool.types import FigureFormat
 
+NO_ROWS = {
+    **dict.fromkeys(
+        ("trl_preference", "llamafactory_preference"),
+        "no two siblings differ in whether they ran or in their estimate; search.n above 1 draws siblings",
+    ),
+    "trl_prompt_completion": "no leaf succeeds",
+    **dict.fromkeys(("trl_stepwise", "verifiers"), "no leaf has a known outcome"),
+}
+"""Why an export has no row."""
 FILES = (
-    "process.jsonl", "transcripts.jsonl", "rollouts.jsonl", "reference", "summary.json", "summary.svg", "report.html",
-    "results.jsonl", "trees.jsonl", "candidates.jsonl", "verdicts.jsonl", "metrics.json", "config.yaml", "log.txt",
+    "process.jsonl", "transcripts.jsonl", "rollouts.jsonl", "reference", "exports", "summary.json", "summary.svg",
+    "report.html", "results.jsonl", "trees.jsonl", "candidates.jsonl", "verdicts.jsonl", "metrics.json", "config.yaml",
+    "log.txt",
 )  # fmt: skip
 
 
@@ -44,6 +55,8 @@ class CollectSummary:
     """Steps left out of `process.jsonl` because no leaf of their task succeeds."""
     transcripts: int = 0
     """Number of lines of `transcripts.jsonl`."""
+    exports: dict[str, int] = field(default_factory=dict)
+    """Number of rows by the format of an export."""
     failures: dict[str, TaskError] = field(default_factory=dict)
     """Errors by id of the tasks without process data, because the outcome of a leaf could not be decided."""
 
@@ -56,6 +69,7 @@ def write_collect_summary(collected: CollectSummary, folder: Path, formats: Sequ
         "dropped_for_balance": collected.dropped,
         "dropped_as_unsolved": collected.unsolved,
         "transcripts": collected.transcripts,
+        **({"exports": collected.exports} if collected.exports else {}),
         "failures": [{"task_id": task_id} | asdict(error) for task_id, error in collected.failures.items()],
     }
     content |= {"faults": faults} if (faults := read_faults(folder)) else {}
@@ -74,7 +88,7 @@ def print_collect_summary(
     for depth, level in sorted(collected.counts.levels.items()):
         table.add_row(str(depth), *_format_level(level))
     console.print(table)
-    for line in (*_describe_data(collected, summary), *describe_faults(folder)):
+    for line in (*_describe_data(collected, summary), *_describe_exports(collected, folder), *describe_faults(folder)):
         console.print(line, highlight=False, soft_wrap=True)
     files = [name for name in FILES if (folder / name).exists()]
     message = kept or f"files in {folder}: {', '.join(files)}"
@@ -126,6 +140,12 @@ def _describe_data(collected: CollectSummary, summary: RunSummary) -> Iterator[s
     undecided = [TaskFailure(task_id, error.message) for task_id, error in collected.failures.items()]
     description = "tasks failed internally since the outcome of a leaf could not be decided, and have no process data:"
     yield from _describe_failures(undecided, description, "summary.json")
+
+
+def _describe_exports(collected: CollectSummary, folder: Path) -> Iterator[str]:
+    for name, rows in collected.exports.items():
+        why = f": {NO_ROWS[name]}" if not rows and name in NO_ROWS else ""
+        yield f"export={name}: {rows:,} {'row' if rows == 1 else 'rows'} in {locate_export(folder, name)}{why}"
 
 
 def _describe_failures(failures: Sequence[TaskFailure], description: str, file: str) -> Iterator[str]:

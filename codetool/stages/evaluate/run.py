@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from codetool.config.export_formats import load_format
 from codetool.config.invocation import get_command
 from codetool.config.run_config import RunConfig
 from codetool.errors import CodeToolError
@@ -39,8 +40,6 @@ from codetool.stages.estimates.estimate import Estimate, describe_estimate
 from codetool.stages.estimates.estimate_run import estimate_run
 from codetool.stages.evaluate.changed_plugin import describe_changed_plugin
 from codetool.stages.evaluate.evaluate import evaluate
-from codetool.stages.evaluate.export_results import export_results
-from codetool.stages.evaluate.inspect_export import export_inspect_log
 from codetool.stages.evaluate.repeat import apply_source_settings, refuse_other_tasks
 from codetool.stages.evaluate.reuse import has_same_draws, refuse_other_draws
 from codetool.stages.evaluate.run_identity import compute_identity, select_settings
@@ -225,9 +224,10 @@ def _judge_and_summarize(
         _write_summary(path, tasks, config, {})  # the search's results are kept if the judge fails
         raise
     summary = _write_summary(path, tasks, config, judging)
-    if config.export is not None and config.stage == "evaluate" and target.kept is None:
-        export = export_results if config.export == "reference" else export_inspect_log
-        log.info("results in the layout of %s: %s", config.export, export(config, choices, path, tasks))
+    if config.stage == "evaluate" and target.kept is None:
+        for name in config.export:
+            export = load_format("evaluate", name)
+            log.info("results in the layout of %s: %s", name, export(config, choices, path, tasks))
     return summary
 
 
