@@ -86,6 +86,7 @@ BASE_CLASSES: dict[str, str | PartialOf] = {
 """Class that the class of a group without a Protocol, or of each of its parts, must be or be derived from."""
 VALUE_SETTINGS = (
     "stage", "seed", "limit", "repeats", "fresh", "dry_run", "outputs", "concurrency", "figures", "reuse", "export",
+    "ids",
 )  # fmt: skip
 """Top-level settings that are values; all others are groups."""
 MISSING_GROUP: Any = None
@@ -121,6 +122,7 @@ class RunConfig:
     )
     # The following belong to some stages only, as `conf/stage/` says, and are None or empty for others.
     repeats: Annotated[Annotated[int, Field(strict=True, ge=1)], Operational] = 1
+    ids: Annotated[Path | None, Operational] = None
     reuse: Annotated[tuple[Path, ...], Operational] = ()
     export: Annotated[tuple[str, ...], Operational] = ()
     answer: SkipValidation[AnswerOption] = MISSING_GROUP

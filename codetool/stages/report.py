@@ -25,6 +25,7 @@ from codetool.runs import journal, provenance
 from codetool.runs.bounded_input import parse_yaml, read_text
 from codetool.runs.provenance import Provenance
 from codetool.runs.repeats import map_to_originals, repeat_tasks
+from codetool.runs.task_ids import select_tasks
 from codetool.stages.evaluate.summary_display import describe_untrained_prm
 from codetool.stages.foreign_modules import refuse_foreign_module
 from codetool.stages.report_prompts import RunPrompts, load_run_prompts
@@ -172,7 +173,8 @@ def _warn_of_several_codes(run_provenance: Provenance) -> Iterator[str]:
 def load_requested_tasks(folder: Path, settings: Mapping[str, Any]) -> Sequence[Task]:
     """Load the tasks that a run was asked for, each as often as its repeats. Raises what `load_tasks` raises."""
     repeats = settings.get("repeats", 1)
-    tasks = load_tasks(folder, settings)[: settings.get("limit")]
+    ids = settings.get("ids")
+    tasks = select_tasks(load_tasks(folder, settings), Path(ids) if ids else None, settings.get("limit"))
     return repeat_tasks(tasks, repeats if isinstance(repeats, int) else 1)
 
 

@@ -148,7 +148,7 @@ def test_a_kill_loses_the_votes_in_flight_alone(run: CommandLine, judge: ChatSer
         (("judge_stage.folder={tmp}/g.json", "judge_stage.reference={tmp}"), "judge_stage.reference="),
         (("judge_stage.folder={tmp}/g.json", "judge_stage.reference={tmp}/none.json"), "was not asked 1 of the 1"),
         (("judge_stage.folder={tmp}/g.json", "judge_stage.reference={tmp}/else.json"), "has another query '1'"),
-        (("judge_stage.folder={tmp}/g.json", "judge_stage.ids={tmp}/x.txt"), "no JSON file of query ids"),
+        (("judge_stage.folder={tmp}/g.json", "judge_stage.ids={tmp}/x.txt"), "no JSON file of task ids"),
         (("judge_stage.folder={tmp}/g.json", "judge=none"), "judge=none judges nothing"),
         (("judge_stage.folder={tmp}/g.json", "judge.model=null"), "judge.model is not set"),
         (("judge_stage.folder={tmp}/g.json", "judge.base_url=http://127.0.0.1:9/v1"), "cannot be reached"),

@@ -34,6 +34,7 @@ from codetool.runs.provenance import (
     record_session,
 )
 from codetool.runs.repeats import map_to_originals, repeat_tasks
+from codetool.runs.task_ids import select_tasks
 from codetool.stages import run_folder
 from codetool.stages.conclusion import ResultFolder, find_larger_result, open_result_folder
 from codetool.stages.estimates.estimate import Estimate, describe_estimate
@@ -109,7 +110,7 @@ def run(
     config, choices = drop_unused_prm(*apply_source_settings(config, choices, notes), notes)
     check_judge_settings(config)
     check_price_limits(config)
-    tasks = repeat_tasks(config.benchmark.tasks()[: config.limit], config.repeats)
+    tasks = repeat_tasks(select_tasks(config.benchmark.tasks(), config.ids, config.limit), config.repeats)
     refuse_other_tasks(config, tasks)
     names, parent = [choices[group] for group in FOLDER_GROUPS], config.outputs / config.stage
     config = keep_recorded_commits(config, parent, "-".join(names), select_settings(config, choices))

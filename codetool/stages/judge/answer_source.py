@@ -13,8 +13,9 @@ from codetool.evaluation.result_files import read_results
 from codetool.judges import tooleval_answers
 from codetool.judges.cases import JudgeInput
 from codetool.runs import provenance
-from codetool.runs.bounded_input import parse_json, read_bytes, read_text
+from codetool.runs.bounded_input import read_bytes
 from codetool.runs.repeats import find_task_id, map_to_originals
+from codetool.runs.task_ids import load_task_ids
 from codetool.stages.judge.judge_run import load_judge_inputs
 from codetool.stages.report import load_requested_tasks, read_settings
 from codetool.types import Task
@@ -84,7 +85,7 @@ def load_answers(path: Path, option: str, limit: int | None, ids: Path | None = 
             "folder, outputs/evaluate/NAME, or a .json of ToolBench's converted answers."
         )
     answers = _load_place(path, option)
-    asked = answers.asked if ids is None else _load_ids(ids)
+    asked = answers.asked if ids is None else load_task_ids("judge_stage.ids", ids)
     return replace(answers, asked=asked[:limit])
 
 
@@ -155,17 +156,3 @@ def _load_run_folder(folder: Path, option: str) -> AnswerSource:
     result = provenance.read_provenance(folder).result
     originals = map_to_originals(tasks) or {line["task_id"]: find_task_id(line) for line in read_results(folder)}
     return AnswerSource(folder.resolve().name, result, asked, cases, templates, notes, groups, originals)
-
-
-def _load_ids(file: Path) -> tuple[str, ...]:
-    """Read the ids in a JSON file: the items of a list, or the keys of an object."""
-    if not file.exists():
-        raise MissingError(f"judge_stage.ids={file}: there is no such file. Name a JSON file of query ids.")
-    try:
-        content = parse_json(read_text(file))
-        if not isinstance(content, list | dict) or not content:
-            raise ValueError(f"it holds {type(content).__name__}")
-    except (OSError, ValueError) as error:
-        message = f"judge_stage.ids={file} is no JSON file of query ids, a list or an object: {error}"
-        raise ConfigError(message) from error
-    return tuple(dict.fromkeys(map(str, content)))

@@ -117,7 +117,8 @@ def _read_job(config: RunConfig, choices: Mapping[str, str]) -> _Recheck:
             f"{len(all_lines)} results, such as of {all_lines[0]['task_id'] if all_lines else 'none'}."
         )
     repeats = recorded.get("repeats", 1)
-    wanted = [*by_id.values()][: recorded.get("limit")] if len(lines) == len(all_lines) else _select(by_id, lines)
+    is_whole = len(lines) == len(all_lines) and not recorded.get("ids")
+    wanted = [*by_id.values()][: recorded.get("limit")] if is_whole else _select(by_id, lines)
     tasks = repeat_tasks(wanted, repeats if isinstance(repeats, int) else 1)
     other = checksum != provenance.identity.checksums.get("benchmark")
     plugins = compute_plugin_checksums(merged, ("benchmark",))
