@@ -100,7 +100,7 @@ def _run() -> None:
     from codetool.config.config_sources import CONF
     from codetool.config.plugins import describe_broken_plugins
     from codetool.config.shell_completion import complete_shell
-    from codetool.config.stage_chain import parse_chain
+    from codetool.config.stage_chain import gather_prefixed, parse_chain
     from codetool.errors import CodeToolError
 
     flags, options = overrides.split_flags(sys.argv[1:])
@@ -119,6 +119,7 @@ def _run() -> None:
             print(f"warning: {line}", file=sys.stderr)
         if _print_information(flags, options):
             return
+        options = gather_prefixed(options)
         if MULTIRUN_FLAGS & set(flags):
             sys.exit(1 if _run_sweep(options, flags) else 0)
         if parse_chain(options):

@@ -255,8 +255,14 @@ def map_names_to_stages() -> dict[str, list[str]]:
 def _read_names_of_stages() -> dict[str, list[str]]:
     owners: dict[str, list[str]] = {}
     for stage in list_options("stage"):
-        config = load_config_file(f"stage/{stage}")
-        names_of_stage = {str(key) for key in config or ()} - {"stage", "defaults"}
-        for name in names_of_stage | _read_default_choices(config).keys():
+        for name in read_names_of_stage(stage):
             owners.setdefault(name, []).append(stage)
     return owners
+
+
+def read_names_of_stage(stage: str) -> set[str]:
+    """Return the blocks of settings and groups of a stage's file, and of the stages whose files it includes."""
+    config = load_config_file(f"stage/{stage}")
+    names = {str(key) for key in config or ()} - {"stage", "defaults"} | _read_default_choices(config).keys()
+    included = [entry for entry in (config.get("defaults") or ()) if isinstance(entry, str)] if config else []
+    return names.union(*(read_names_of_stage(entry) for entry in included if entry != "_self_"))

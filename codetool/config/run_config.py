@@ -82,6 +82,7 @@ BASE_CLASSES: dict[str, str | PartialOf] = {
     "dashboard": "codetool.stages.dashboard.settings.DashboardConfig",
     "compare": "codetool.stages.compare.settings.CompareConfig",
     "recheck": "codetool.stages.recheck.settings.RecheckConfig",
+    "improve": "codetool.stages.improve.settings.ImproveConfig",
 }
 """Class that the class of a group without a Protocol, or of each of its parts, must be or be derived from."""
 VALUE_SETTINGS = (
@@ -142,6 +143,7 @@ class RunConfig:
     dashboard: Annotated[SkipValidation[Any], Operational] = None
     compare: Annotated[SkipValidation[Any], Operational] = None
     recheck: Annotated[SkipValidation[Any], Operational] = None
+    improve: SkipValidation[Any] = None
     settings: dict[str, Any] = field(default_factory=dict)
     """The resolved configuration as plain data, which is hashed and written to `config.yaml`."""
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from codetool.config.config_sources import map_names_to_stages
-from codetool.config.override_errors import get_key, suggest
+from codetool.config.override_errors import get_key, quote_value, suggest
 from codetool.errors import ConfigError
 
 CHAINED_STAGES = ("collect", "train", "evaluate_prm", "evaluate", "judge")
@@ -20,6 +20,8 @@ CHAIN_OVERRIDE = re.compile(r"stage=\[(?P<stages>.*)\]")
 PREFIX = re.compile(rf"(?P<stage>{'|'.join(CHAINED_STAGES)}):(?P<override>.+)", re.DOTALL)
 UNKNOWN_PREFIX = re.compile(r"(?P<name>\w+):\+{0,2}[\w./@]+=.*", re.DOTALL)
 """An override with a prefix of any name; Hydra's own names have no colon."""
+IMPROVE_PARTS = ("collect", "train", "train_prm", "evaluate")
+"""Parts of a round of stage=improve, which a prefix names: `train` is the training of the policy."""
 CHAIN_USAGE = "Name stages of a chain in the order in which they run: stage=[collect,train,evaluate]"
 
 
@@ -30,7 +32,10 @@ def parse_chain(overrides: Sequence[str]) -> list[str]:
     if not chains:
         prefixed = next((override for override in overrides if PREFIX.fullmatch(override)), None)
         if prefixed:
-            raise ConfigError(f"{prefixed}: a prefix names a stage of a chain, and no chain is chosen. {CHAIN_USAGE}.")
+            raise ConfigError(
+                f"{prefixed}: a prefix names a stage of a chain, or a part of stage=improve, and no chain is chosen. "
+                f"{CHAIN_USAGE}."
+            )
         return []
     override = chains[-1].group()
     stages = [name.strip() for name in chains[-1]["stages"].split(",") if name.strip()]
@@ -53,6 +58,25 @@ def _check_prefixes(overrides: Sequence[str]) -> None:
                 f"{override}: {match['name']!r} is no stage of a chain. Allowed: {allowed}."
                 f"{suggest(match['name'], CHAINED_STAGES)}"
             )
+
+
+def gather_prefixed(overrides: Sequence[str]) -> list[str]:
+    """Return the overrides with those of single parts of stage=improve as its setting `improve.parts`.
+
+    Other commands are returned as they are. Raises ConfigError for a prefix that names no part.
+    """
+    stages = [override.partition("=")[2] for override in overrides if get_key(override) == "stage"]
+    prefixed = [override for override in overrides if UNKNOWN_PREFIX.fullmatch(override)]
+    if stages[-1:] != ["improve"] or not prefixed:
+        return list(overrides)
+    for override in prefixed:
+        if (name := override.partition(":")[0]) not in IMPROVE_PARTS:
+            allowed = ", ".join(IMPROVE_PARTS)
+            raise ConfigError(
+                f"{override}: {name!r} is no part of a round. Allowed: {allowed}.{suggest(name, IMPROVE_PARTS)}"
+            )
+    others = [override for override in overrides if override not in prefixed]
+    return [*others, f"improve.parts=[{','.join(map(quote_value, prefixed))}]"]
 
 
 def split_prefix(override: str) -> tuple[str | None, str]:

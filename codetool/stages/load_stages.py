@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from codetool.config.run_config import RunConfig
     from codetool.stages.run_outcome import RunOutcome
 
-RESULT_STAGES = ("collect", "train", "evaluate_prm", "evaluate", "judge")
+RESULT_STAGES = ("collect", "train", "evaluate_prm", "evaluate", "judge", "improve")
 """Stages with a result to compare and to go on from, in their usual order; the others serve, or format a report."""
 
 
@@ -54,6 +54,10 @@ def load_stage(name: str) -> Stage:
         from codetool.stages.evaluate_prm.evaluate_prm import evaluate_prm
 
         return evaluate_prm
+    if name == "improve":
+        from codetool.stages.improve.improve import improve
+
+        return improve
     from codetool.stages.judge.judge import judge
 
     return judge

@@ -7,7 +7,6 @@ folder `wandb` of the sweep, so that one `wandb sync` uploads them.
 from __future__ import annotations
 
 import csv
-import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from codetool.sweeps.cell import CellOutcome
 from codetool.sweeps.grid import GridCell
 from codetool.tracking.run_content import RunContent, RunInfo, SyncStatus, Table
 from codetool.tracking.run_loggers import LoggerOptions, start_run_loggers
-from codetool.tracking.wandb_folder import list_offline_runs
+from codetool.tracking.wandb_folder import link_offline_runs, list_offline_runs, remove_links
 
 JOB_TYPE = "sweep"
 
@@ -33,7 +32,7 @@ def log_sweep(
     loggers: LoggerOptions,
 ) -> str | None:
     """Log the sweep, and return what to tell the user about the uploads of the sweep and its cells, if anything."""
-    _remove_links(folder / "wandb")
+    remove_links(folder / "wandb")
     problems = [outcome.wandb_problem for outcome in outcomes if outcome.wandb_problem]
     run = RunInfo(
         folder,
@@ -95,12 +94,6 @@ def _parse_cell(text: str) -> float | str | None:
         return text or None
 
 
-def _remove_links(folder: Path) -> None:
-    for link in folder.glob("offline-run-*"):
-        if link.is_symlink():
-            link.unlink()
-
-
 def _describe_uploads(
     folder: Path, outcomes: Sequence[CellOutcome], status: SyncStatus | None, problems: Sequence[str]
 ) -> str | None:
@@ -111,9 +104,7 @@ def _describe_uploads(
     own = list_offline_runs(folder, unsynced=True)
     if not runs and not own:
         return status.message if status else None
-    folder.mkdir(exist_ok=True)
-    for run in runs:
-        (folder / run.name).symlink_to(os.path.relpath(run, folder))
+    link_offline_runs(folder, runs)
     problems = [*problems, *([status.message] if status and status.is_warning else [])]
     why = f" ({problems[0].removeprefix('W&B: ').split('. Nothing')[0]})" if problems else ""
     count = len({run.parent for run in runs}) + bool(own)

@@ -7,7 +7,8 @@ together they are the history of the W&B run. `wandb sync FOLDER/wandb` uploads 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,20 @@ def list_offline_runs(folder: Path, *, unsynced: bool = False) -> list[Path]:
     """List the offline runs in the order of their starts; `unsynced` leaves out those that are uploaded."""
     runs = sorted(run for run in folder.glob("offline-run-*") if run.is_dir())
     return [run for run in runs if not (unsynced and any(run.glob("*.synced")))]
+
+
+def link_offline_runs(folder: Path, runs: Iterable[Path]) -> None:
+    """Link offline runs of other folders into this one, so that one `wandb sync` uploads them with its own."""
+    for run in runs:
+        folder.mkdir(exist_ok=True)
+        (folder / run.name).symlink_to(os.path.relpath(run, folder))
+
+
+def remove_links(folder: Path) -> None:
+    """Remove the links to offline runs of other folders."""
+    for link in folder.glob("offline-run-*"):
+        if link.is_symlink():
+            link.unlink()
 
 
 def read_status(folder: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from scripted_policy import scripted_server
 
 from codetool.config.help import format_help
 from codetool.config.overrides import compose_all, split_flags, validate_all
-from codetool.config.stage_chain import parse_chain
+from codetool.config.stage_chain import gather_prefixed, parse_chain
 from codetool.config.sweeper_params import read_sweeper
 from codetool.scaffold.command import run_new
 from codetool.stages.run_overrides import check_chain
@@ -66,6 +66,7 @@ def check(command: Command) -> None:
 def check_own(command: Command) -> None:
     """Compose and validate the settings, as a run does before it starts."""
     flags, overrides = split_flags(command.arguments)
+    overrides = gather_prefixed(overrides)
     if command.arguments[:1] == ("new",):
         run_new(command.arguments[1:], "codetool")  # the commands after it use what it writes
     elif PRINTING & set(flags):

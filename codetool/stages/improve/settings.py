@@ -1,0 +1,38 @@
+"""Settings of `stage=improve`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, PositiveInt
+from pydantic.dataclasses import dataclass
+
+from codetool.runs.operational import Operational
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class ImproveConfig:
+    """Settings of the rounds in which a policy learns from its own search trees."""
+
+    rounds: Annotated[PositiveInt, Operational]
+    """Maximum number of rounds; a larger number continues the same folder."""
+    tasks: PositiveInt
+    """Number of tasks that a round collects trees for, drawn by the seed without replacement over all rounds."""
+    dev_tasks: PositiveInt | None
+    """Number of tasks of each evaluation, the first in benchmark order; None for all."""
+    objective: Literal["sft"]
+    """Objective of the policy's training. `sft`: cross-entropy on the steps of its successful paths."""
+    prm: Literal["none", "train"]
+    """`none`: the PRM stays as it is. `train`: it is trained on the labelled steps of each round as well."""
+    start: Literal["previous", "base"]
+    """Weights that a round's training begins with: those of the round before it, or the model without an adapter."""
+    data: Literal["round", "all"]
+    """Whether a round trains on its own trees, or on those of all rounds so far."""
+    patience: Annotated[PositiveInt, Operational]
+    """Number of rounds in a row without a rise of success on dev after which no further one begins."""
+    train_split: str | None
+    """Value of `benchmark.split` for the trees; None leaves the benchmark as it is."""
+    dev_split: str | None
+    """Value of `benchmark.split` for the evaluations; None leaves the benchmark as it is."""
+    parts: Annotated[tuple[str, ...], Operational]
+    """Overrides of one part, each with the part's name before it, `collect:search.n=8`. What they set is hashed."""
