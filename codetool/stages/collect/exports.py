@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from codetool.config.export_formats import EXPORT_FORMATS, load_format
+from codetool.config.export_formats import load_format
 from codetool.config.run_config import RunConfig
 from codetool.process_data.exports.tree_export import ExportSettings, LabelledTree
 from codetool.runs.write_errors import explain_write_errors
@@ -26,24 +26,27 @@ def write_exports(
     place and moved there when it is complete. Raises WriteError, and ConfigError for a prompt that a format cannot cut.
     """
     rows: dict[str, int] = {}
-    for name in EXPORT_FORMATS["collect"]:
-        shutil.rmtree(locate_export(folder, name), ignore_errors=True)
+    for target in (folder / REFERENCE, folder / EXPORTS):
+        shutil.rmtree(target, ignore_errors=True)
+    shutil.rmtree(_locate_partial(folder / REFERENCE), ignore_errors=True)
     for name in config.export:
         target = locate_export(folder, name)
-        partial = target.with_name(f"{target.name}.new")
-        shutil.rmtree(partial, ignore_errors=True)
+        partial = _locate_partial(target)
         with explain_write_errors(target):
             partial.mkdir(parents=True)
             rows[name] = load_format("collect", name)(partial, make_trees(), _describe_run(config, benchmark))
             partial.rename(target)
-    if not any(name != REFERENCE for name in config.export):
-        shutil.rmtree(folder / EXPORTS, ignore_errors=True)
     return rows
 
 
 def locate_export(folder: Path, name: str) -> Path:
     """Return the folder of a format's files in a run folder."""
     return folder / REFERENCE if name == REFERENCE else folder / EXPORTS / name
+
+
+def _locate_partial(target: Path) -> Path:
+    """Return where a format is written until it is complete."""
+    return target.with_name(f"{target.name}.new")
 
 
 def _describe_run(config: RunConfig, benchmark: str) -> ExportSettings:
