@@ -22,6 +22,7 @@ from codetool.training.batch import TrainBatch
 from codetool.training.optimization import build_optimizer, build_scheduler
 from codetool.training.prm_losses import PassLosses, combine_sums, compute_pair_losses, compute_vocabulary_losses
 from codetool.training.trainable_model import TrainableModel, load_initial_model
+from codetool.training.tree_attention import AttentionMask
 from codetool.training.tuning import TuningConfig
 
 MetricsFunction = Callable[[Mapping[int, float]], Mapping[str, float]]
@@ -66,6 +67,7 @@ class SFT(lightning.LightningModule):
         seed: int = 0,
         measure: MetricsFunction | None = None,
         pairs_weight: float = 0.0,
+        attention_mask: AttentionMask = "dense",
     ) -> None:
         """Store the settings, all of them plain values; the model is loaded by `configure_model`.
 
@@ -74,7 +76,8 @@ class SFT(lightning.LightningModule):
         whole training. `labels` are the tokens of a PRM's two labels, None for a policy. `init_adapter` is the folder
         of the adapter that training continues, and `vocabulary` the number of tokens for which the model must have
         rows, 0 for its own. `measure` computes the validation metrics of a PRM; it is not part of a checkpoint.
-        `pairs_weight` is the share of the pairwise loss with `loss` `pairs`, from 0 to 1.
+        `pairs_weight` is the share of the pairwise loss with `loss` `pairs`, from 0 to 1. `attention_mask` is used on
+        devices other than a CPU.
         """
         super().__init__()
         self.save_hyperparameters(ignore=["measure"], logger=False)
@@ -100,6 +103,7 @@ class SFT(lightning.LightningModule):
             vocabulary=settings["vocabulary"],
             seed=settings["seed"],
             checkpointing=settings["gradient_checkpointing"],
+            mask=settings["attention_mask"],
         )
         if self.device_mesh is not None:
             strategy: Any = self.trainer.strategy

@@ -62,6 +62,8 @@ class TrainConfig:
     """Maximum number of tokens of an example; longer examples are left out, and their number is logged."""
     gradient_checkpointing: Annotated[bool, Operational]
     """Whether activations are recomputed in the backward pass instead of stored."""
+    attention_mask: Annotated[Literal["dense", "blocks"], Operational]
+    """Mask of packed examples on a GPU: one value for each pair of tokens, or FlexAttention's block-sparse mask."""
     checkpoint_every_n_steps: Annotated[PositiveInt, Operational]
     """Number of updates between two checkpoints to resume from."""
     add_label_tokens: bool

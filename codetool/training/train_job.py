@@ -83,6 +83,7 @@ class TrainJob:
             self.seed,
             measure,
             self.settings.pairs_weight,
+            self.settings.attention_mask,
         )
 
     def load(self) -> TrainableModel:
@@ -94,6 +95,7 @@ class TrainJob:
             vocabulary=self.vocabulary,
             seed=self.seed,
             checkpointing=self.settings.gradient_checkpointing,
+            mask=self.settings.attention_mask,
         )
 
 

@@ -23,20 +23,21 @@ from codetool.models import lora
 from codetool.models.support import require_custom_mask_support
 from codetool.training import tree_attention
 from codetool.training.batch import TrainBatch
+from codetool.training.tree_attention import AttentionMask
 from codetool.training.tuning import TuningConfig
 
 
 class TrainableModel(nn.Module):  # type: ignore[misc]
     """A causal language model that computes logits only at the target positions of a batch."""
 
-    def __init__(self, model: Any) -> None:
-        """Wrap `model`, a model of transformers or of PEFT."""
+    def __init__(self, model: Any, mask: AttentionMask = "dense") -> None:
+        """Wrap `model`, a model of transformers or of PEFT. `mask` is used on devices other than a CPU."""
         super().__init__()
-        self.model = model
+        self.model, self.mask = model, mask
 
     def forward(self, batch: TrainBatch) -> Tensor:
         """Return the hidden states at the target positions of the batch, after the last norm: `(targets, hidden)`."""
-        pack = tree_attention.build_tree_mask(batch.positions, batch.subtree_ends)
+        pack = tree_attention.build_tree_mask(batch.positions, batch.subtree_ends, self.mask)
         body = self.unwrapped.base_model
         hidden = body(input_ids=batch.tokens, position_ids=batch.positions, use_cache=False, pack=pack)
         target_states: Tensor = hidden.last_hidden_state.flatten(0, 1)[batch.target_positions]
@@ -61,6 +62,7 @@ def load_initial_model(
     vocabulary: int = 0,
     seed: int,
     checkpointing: bool = False,
+    mask: AttentionMask = "dense",
 ) -> TrainableModel:
     """Load the model that a training begins with; its weights are the same in every process and at every call.
 
@@ -68,7 +70,9 @@ def load_initial_model(
     of tokens for which the model must have embedding rows, 0 for its own. Raises as `load_trainable_model`.
     """
     torch.manual_seed(seed)
-    trained = load_trainable_model(base, getattr(torch, tuning.base_dtype), tuning, checkpointing=checkpointing)
+    trained = load_trainable_model(
+        base, getattr(torch, tuning.base_dtype), tuning, checkpointing=checkpointing, mask=mask
+    )
     if init_adapter is not None:
         lora.load_for_training(trained.model, init_adapter)
     if vocabulary > trained.unwrapped.get_input_embeddings().num_embeddings:
@@ -77,12 +81,13 @@ def load_initial_model(
 
 
 def load_trainable_model(
-    folder: Path, dtype: torch.dtype, tuning: TuningConfig, *, checkpointing: bool
+    folder: Path, dtype: torch.dtype, tuning: TuningConfig, *, checkpointing: bool, mask: AttentionMask = "dense"
 ) -> TrainableModel:
     """Load a model folder in Hugging Face format for training; only the trained weights require gradients.
 
-    `dtype` is the data type of the weights, `checkpointing` recomputes activations in the backward pass. Raises
-    MissingError for damaged files, and ConfigError for an unsupported architecture or `tuning.modules` that do not fit.
+    `dtype` is the data type of the weights, `checkpointing` recomputes activations in the backward pass, and `mask` is
+    the attention mask on devices other than a CPU. Raises MissingError for damaged files, and ConfigError for an
+    unsupported architecture or `tuning.modules` that do not fit.
     """
     quantization = {"quantization_config": _make_4bit_config()} if tuning.method == "qlora" else {}
     transformers.utils.logging.disable_progress_bar()
@@ -112,7 +117,7 @@ def load_trainable_model(
             model = get_peft_model(model, _make_lora_config(tuning), autocast_adapter_dtype=True)
         except ValueError as error:
             raise ConfigError(f"tuning.modules={tuning.modules!r} does not fit {folder}: {error}") from error
-    return TrainableModel(model.train())  # transformers loads a model for use, its dropout off
+    return TrainableModel(model.train(), mask)  # transformers loads a model for use, its dropout off
 
 
 def _make_4bit_config() -> Any:

@@ -1,20 +1,26 @@
 """Attention over packed examples that share prefixes: a token attends to the tokens before it in its own example.
 
 On a CPU, attention is computed segment by segment, each over the keys of its own ancestors, so that no time is spent on
-masked scores. On other devices, a dense mask is passed to PyTorch's fused attention. Both are exact.
+masked scores. On other devices, a dense mask is passed to PyTorch's fused attention, or a block-sparse mask to its
+FlexAttention. All are exact.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask
 from transformers import AttentionInterface
 
+from codetool.training.block_mask import attend_blocks, build_block_mask
+
+AttentionMask = Literal["dense", "blocks"]
+"""Mask on devices other than a CPU: a value for each pair of tokens, or the needed blocks of them."""
 ATTENTION_NAME = "codetool_tree"
 """Name under which this attention is registered with transformers."""
 
@@ -32,17 +38,19 @@ class Segment:
 
 @dataclass(frozen=True)
 class TreeMask:
-    """Attention pattern of a batch: segments on a CPU, a dense mask on other devices."""
+    """Attention pattern of a batch: segments on a CPU, a dense or a block-sparse mask on other devices."""
 
     segments: Sequence[Segment]
     mask: Tensor | None
-    """`(rows, 1, length, length)`, True where a query attends to a key; None on a CPU."""
+    """`(rows, 1, length, length)`, True where a query attends to a key; None if another pattern is set."""
+    blocks: BlockMask | None = None
+    """The same by blocks, None if another pattern is set."""
 
 
-def build_tree_mask(positions: Tensor, ends: Tensor) -> TreeMask:
+def build_tree_mask(positions: Tensor, ends: Tensor, mask: AttentionMask = "dense") -> TreeMask:
     """Return the attention pattern of a batch, on the device of `positions` and `ends`, each `(rows, length)`."""
     if positions.device.type != "cpu":
-        return TreeMask((), build_dense_mask(ends))
+        return TreeMask((), None, build_block_mask(ends)) if mask == "blocks" else TreeMask((), build_dense_mask(ends))
     return TreeMask(
         [segment for row in range(len(positions)) for segment in _split_segments(row, positions, ends)], None
     )
@@ -70,7 +78,9 @@ def attend(
     module: Any, query: Tensor, key: Tensor, value: Tensor, mask: None, *, scaling: float, pack: TreeMask, **_: Any
 ) -> tuple[Tensor, None]:
     """Compute attention of one layer: `(rows, heads, length, head)` to `(rows, length, heads, head)`."""
-    if pack.mask is not None:
+    if pack.blocks is not None:
+        out = attend_blocks(query, key, value, pack.blocks, scaling)
+    elif pack.mask is not None:
         out = F.scaled_dot_product_attention(
             query, key, value, attn_mask=pack.mask, scale=scaling, enable_gqa=query.shape[1] != key.shape[1]
         )
