@@ -27,7 +27,7 @@ from codetool.types import FigureFormat
 NO_ROWS = {
     **dict.fromkeys(
         ("trl_preference", "llamafactory_preference"),
-        "no two siblings differ in whether they ran or in their estimate; a search with search.n above 1 draws siblings",
+        "no siblings differ in whether they ran or in their estimate; a search with search.n above 1 draws some",
     ),
     "trl_prompt_completion": "no leaf succeeds",
     **dict.fromkeys(("trl_stepwise", "verifiers"), "no leaf has a known outcome"),
