@@ -12,7 +12,7 @@ from dataclasses import dataclass as record
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, field_validator
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, field_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.errors import MissingError
@@ -103,11 +103,17 @@ class _Message:
     tool_calls: list[dict[str, Any]] | None = None
 
 
+def _check_steps(messages: list[_Message]) -> list[_Message]:
+    if not any(message.role == "assistant" for message in messages):
+        raise ValueError("none of them has the role assistant, so there is no step to score")
+    return messages
+
+
 @record(frozen=True)
 class _Record:
     query_index: int
     sample_index: int
-    messages: list[_Message]
+    messages: Annotated[list[_Message], AfterValidator(_check_steps)]
     step_labels: dict[int, Label]
     final_label: Label
     tools: list[dict[str, Any]] | None = None
@@ -122,17 +128,16 @@ def load_trajectories(part: str, file: Path) -> list[Trajectory]:
 
 
 def _make_trajectory(part: str, row: _Record) -> Trajectory:
-    first = next((index for index, message in enumerate(row.messages) if message.role == "assistant"), 0)
+    ends = [index for index, message in enumerate(row.messages) if message.role == "assistant"]
     question = f"{part}-{row.query_index}"
     task = Task(
         id=f"{question}-{row.sample_index}",
-        query="\n\n".join(filter(None, map(_get_text, row.messages[:first]))),
+        query="\n\n".join(filter(None, map(_get_text, row.messages[: ends[0]]))),
         tools=tuple(_list_tools(row.tools or [])),
         template=question,
     )
     nodes: list[Node] = []
     labels: list[Label | None] = []
-    ends = [index for index, message in enumerate(row.messages) if message.role == "assistant"]
     for index, end in zip(ends, [*ends[1:], len(row.messages)], strict=True):
         step = Step(_format_step(row.messages[index]), None, index == ends[-1])
         execution = Execution("ok", "\n".join(map(_get_text, row.messages[index + 1 : end])))

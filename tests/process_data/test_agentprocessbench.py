@@ -58,7 +58,11 @@ def test_a_step_without_a_label_is_read_but_not_judged(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"step_labels": {"2": 5}}, r"line 1: step_labels\.2"), ({"messages": 3}, r"line 1: messages")],
+    [
+        ({"step_labels": {"2": 5}}, r"line 1: step_labels\.2"),
+        ({"messages": 3}, r"line 1: messages"),
+        ({"messages": LINE["messages"][:2]}, r"line 1: messages.*none of them has the role assistant"),
+    ],
 )
 def test_a_line_of_another_form_is_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     write_trajectories(tmp_path, LINE | change)
