@@ -63,6 +63,11 @@ async def test_scores_are_combined_and_tokens_add_up() -> None:
     assert await scored(members[0]) == Scores((0.2, 0.8), 5, 2)
 
 
+async def test_a_member_that_leaves_out_a_candidate_fails() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        await scored(Fixed([0.2, 0.8]), Fixed([0.6]))
+
+
 async def test_only_members_that_read_outputs_see_them() -> None:
     blind, seeing = Fixed([0.1, 0.2]), Fixed([0.3, 0.4], sees_observation=True)
     await scored(blind, seeing, executions=RAN)

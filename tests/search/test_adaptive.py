@@ -31,6 +31,7 @@ async def test_no_more_are_drawn_where_the_policy_agrees_with_itself():
     assert await draws(adaptive(depth=1), lambda path, index: step("same")) == [((), 2)]
     # 1 of 2 differ, then 3 of 4 are the same: 0.75 >= 0.7
     assert await draws(adaptive(depth=1), lambda path, index: step("ab"[index == 0])) == [((), 2), ((), 2)]
+    assert len(await draws(adaptive(depth=1, agreement=0.75), lambda path, index: step("ab"[index == 0]))) == 2
     assert len(await draws(adaptive(depth=1, agreement=0.8), lambda path, index: step("ab"[index == 0]))) == 3
 
 

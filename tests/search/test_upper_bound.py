@@ -10,6 +10,7 @@ from codetool.config.overrides import compose_all
 from codetool.config.run_config import validate
 from codetool.search import upper_bound
 from codetool.search.upper_bound import bound_search
+from codetool.types import Node
 
 with initialize_hydra():
     STRATEGIES = list_options("search")
@@ -57,3 +58,8 @@ async def test_counting_ends_where_a_search_asks_for_very_much(monkeypatch):
     monkeypatch.setattr(upper_bound, "MAX_CANDIDATES", 100)
     demand = await bound_search(build_strategy("search=exhaustive", "search.n=4", "search.depth=9"))
     assert demand.is_cut and 100 <= demand.candidates.total() < 110
+
+
+def test_nodes_are_named_by_their_places_as_in_a_search():
+    child = upper_bound._make_child(Node("0"), 2, 0.5)
+    assert (child.id, upper_bound._make_child(child, 1, 0.5).id) == ("2", "2-1")
