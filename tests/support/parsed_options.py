@@ -13,14 +13,17 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import omegaconf
 from hydra._internal import config_loader_impl, defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.defaults_list import DefaultsList, Overrides
-from omegaconf import DictConfig, OmegaConf
+from hydra.core.override_parser import overrides_parser
+from omegaconf import DictConfig, OmegaConf, grammar_parser
 
 CONF = Path(__file__).parents[2] / "conf"
 FOLDER_VARIABLE = "CODETOOL_TESTS_COMPOSED"
@@ -52,6 +55,8 @@ def keep_parsed_options() -> None:
     """Keep the parsed files of `conf/`, and what Hydra makes of each choice of options, for later configurations."""
     folder = Path(os.environ.get(FOLDER_VARIABLE) or _make_shared_folder())
     _keep_parsed_files()
+    _keep_parsed_interpolations()
+    _keep_parsed_overrides()
     _skip_unused_choices()
     _keep_defaults_lists(SharedTable(folder, "defaults"))
     _keep_merged_files(SharedTable(folder, "merged"))
@@ -75,6 +80,27 @@ def _keep_parsed_files() -> None:
         return load(file) if kept is None else pickle.loads(kept)
 
     OmegaConf.load = staticmethod(load_copy)  # type: ignore[method-assign]
+
+
+def _keep_parsed_interpolations() -> None:
+    """Make OmegaConf parse each text with an interpolation once; what it stands for is found each time."""
+    parse = lru_cache(maxsize=4096)(grammar_parser.parse)
+    for module in (omegaconf.base, omegaconf._utils):
+        vars(module)["parse"] = parse  # as these modules call it
+
+
+def _keep_parsed_overrides() -> None:
+    """Make Hydra find the syntax tree of each override once; its value is made each time."""
+    trees: dict[str, Any] = {}
+
+    class KeepingParser(overrides_parser.OverrideParser):  # type: ignore[misc]  # as ANTLR has made it, without types
+        def override(self) -> Any:
+            text = str(self.getTokenStream().tokenSource.inputStream)
+            if text not in trees:
+                trees[text] = super().override()
+            return trees[text]
+
+    vars(overrides_parser)["OverrideParser"] = KeepingParser
 
 
 def _reads_conf_alone(repo: Any) -> bool:
