@@ -9,7 +9,7 @@ import pytest
 from data_folder import show_data_to
 from kept_certificates import keep_certificates
 from parsed_options import keep_parsed_options
-from warm_process import share_warm_process
+from warm_process import GC_THRESHOLDS, share_warm_process
 
 # Test processes run side by side, one for each core: more threads in each would only contend for the cores.
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -58,6 +58,7 @@ def pytest_collection_finish() -> None:
     """Leave all that was imported out of garbage collections."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     gc.enable()
 
 

@@ -7,6 +7,7 @@ streams and exit code. The parent of the forks imports and never computes, so th
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import json
 import os
@@ -35,6 +36,8 @@ PRELOADED = (
 ADDRESS_VARIABLE = "CODETOOL_TESTS_WARM_PROCESS"
 """Environment variable with the address of the warm process that test processes share."""
 START_SECONDS = 300.0
+GC_THRESHOLDS = (20_000, 10, 10)
+"""Tests and their commands are short: rare garbage collections save more time than their memory is worth."""
 LEFT_OUT = ("codetool.__main__", "codetool.execution.inside.")
 """Modules that run when they are imported, or that belong into the sandbox."""
 
@@ -172,18 +175,55 @@ def serve(address: str) -> None:
     load_ssl_context()
     gc.collect()
     gc.freeze()  # no fork copies memory in order to look through what was imported
+    gc.set_threshold(*GC_THRESHOLDS)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen()
     threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+    _accept_commands(listener)
+
+
+def _accept_commands(listener: socket.socket) -> None:
+    """Fork a process for each command, and tell its pid and its exit code. Never returns."""
+    ended, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.set_wakeup_fd(wake)
+    running: dict[int, socket.socket] = {}
     while True:
-        connection, _ = listener.accept()
-        if os.fork() == 0:
-            listener.close()
-            _look_after(connection)
-        connection.close()
-        while os.waitpid(-1, os.WNOHANG) != (0, 0):  # those that have ended; the one just made has not
-            pass
+        ready, _, _ = select.select([listener, ended], [], [])
+        if ended in ready:
+            os.read(ended, 1 << 16)
+            while running and (found := os.waitpid(-1, os.WNOHANG)) != (0, 0):
+                with running.pop(found[0]) as connection:
+                    _answer(connection, os.waitstatus_to_exitcode(found[1]))
+        if listener in ready:
+            connection, _ = listener.accept()
+            request, descriptors = _receive(connection)
+            pid = os.fork()
+            if pid == 0:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                for open_socket in (listener, connection, *running.values()):
+                    open_socket.close()
+                _run_command(request, descriptors)
+            for descriptor in descriptors:
+                os.close(descriptor)
+            running[pid] = connection
+            _answer(connection, pid)
+
+
+def _receive(connection: socket.socket) -> tuple[dict[str, Any], Sequence[int]]:
+    """Receive a request, and the file descriptors of standard output and error."""
+    received, descriptors, _, _ = socket.recv_fds(connection, 1 << 20, 2)
+    while part := connection.recv(1 << 20):
+        received += part
+    return json.loads(received), descriptors
+
+
+def _answer(connection: socket.socket, number: int) -> None:
+    """Send one line to the test that asked, if it still listens."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        connection.sendall(f"{number}\n".encode())
 
 
 def _compose_once() -> None:
@@ -202,22 +242,6 @@ def _load_replica() -> None:
     store = load_app(date(2024, 6, 1)).state.catalog.store  # the date in conf/replica/tmdb.yaml
     for name in ("movie_index", "show_index", "person_index", "movies_of", "shows_of"):
         getattr(store, name)
-
-
-def _look_after(connection: socket.socket) -> None:
-    """Fork the command, tell its pid and its exit code. Never returns."""
-    received, descriptors, _, _ = socket.recv_fds(connection, 1 << 20, 2)
-    while part := connection.recv(1 << 20):
-        received += part
-    request = json.loads(received)
-    pid = os.fork()
-    if pid == 0:
-        connection.close()
-        _run_command(request, descriptors)
-    connection.sendall(f"{pid}\n".encode())
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    connection.sendall(f"{status}\n".encode())
-    os._exit(0)
 
 
 def _run_command(request: dict[str, Any], descriptors: Sequence[int]) -> None:
