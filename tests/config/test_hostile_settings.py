@@ -67,7 +67,7 @@ def check(words: list[str]) -> None:
 
 
 @given(COMMAND_LINES)
-@settings(RUN, max_examples=25)
+@settings(RUN, max_examples=15)
 def test_a_hostile_command_line_is_one_message_or_valid(words: list[str]) -> None:
     check(words)
 

@@ -24,12 +24,13 @@ def test_peft_and_our_engines_read_the_same() -> None:
 
     base = ensure_smollm2()
     tokens = ChatTokenizer(base).encode(CHAT)
+    plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     for name in ("policy", "prm"):
-        plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
         with torch.no_grad():
             bare = plain(torch.tensor([tokens])).logits[0, -1]
             adapted = PeftModel.from_pretrained(plain, ADAPTERS_FOLDER / f"smollm2_{name}")
             theirs = adapted(torch.tensor([tokens])).logits[0, -1]
+            plain = adapted.unload()  # without the adapter
         assert (theirs - bare).abs().max() > 1, "the adapter changes nothing"
         adapter = find_or_build(name, "SmolLM2-135M-Instruct", ADAPTERS_FOLDER / f"smollm2_{name}").adapter
         _, ours = LlamaDecoder(base, torch.float32, adapter).prefill(None, tokens)

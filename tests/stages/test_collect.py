@@ -188,9 +188,12 @@ def test_tasks_that_no_leaf_solves_are_left_out_if_asked(
     assert f"without {dropped} of tasks that no leaf solves" in done.stdout
 
 
-def test_kills_lose_nothing_and_repeat_nothing(run: CommandLine, slow_policy: ChatServer, whole: Collected) -> None:
+@pytest.mark.parametrize("kills", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_kills_lose_nothing_and_repeat_nothing(
+    run: CommandLine, slow_policy: ChatServer, whole: Collected, kills: int
+) -> None:
     moments = random.Random(0)
-    for _ in range(3):
+    for _ in range(kills):
         process = run.start(*words(slow_policy.url, "concurrency=1"))
         time.sleep(moments.uniform(1.0, 2.5))
         assert process.poll() is None, "the run ended before it could be killed: give it more to do"

@@ -26,7 +26,7 @@ def policy(kills: int) -> Iterator[ChatServer]:
         yield server
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_kills_lose_no_task_and_repeat_none(run: CommandLine, policy: ChatServer, kills: int) -> None:
     words = (*WORDS, f"policy.base_url={policy.url}")
     moments = random.Random(0)
