@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,11 @@ from codetool.config.stage_chain import gather_prefixed
 from codetool.errors import ConfigError
 from codetool.stages.improve import round_metrics, rounds
 from codetool.stages.improve.improve import improve
+from codetool.stages.improve.improve_job import select_dev_tasks, shuffle_tasks
 from codetool.stages.improve.part_words import Models, begin_with, distribute_words, use_models
 from codetool.stages.improve.rounds import find_best, should_stop
 from codetool.stages.run_outcome import RunOutcome
+from codetool.types import Answer, Task
 
 
 @pytest.fixture(scope="module")
@@ -157,8 +161,6 @@ def test_settings_go_to_the_parts_that_read_them_and_a_prefix_names_one() -> Non
     ("word", "said"),
     [
         ("improve.rounds=0", "improve.rounds=0: should be greater than 0"),
-        ("improve.tasks=900", "with improve.rounds=2 that is 1,800 tasks, and benchmark.split=train has 700"),
-        ("improve.dev_tasks=900", "improve.dev_tasks=900: improve.dev_split=dev has 201 tasks"),
         ("improve.prm=train", "improve.prm=train: train.target=prm: prm= names no model that can be trained"),
         ("improve.objective=ppo", "improve.objective='ppo': should be"),
         ("limit=3", "limit=3: stage=improve sets it"),
@@ -174,6 +176,21 @@ def test_what_is_wrong_is_said_in_a_line_before_anything_runs(
         run_improve(list_words(model, tmp_path / "outputs", word))
     assert said in str(error.value) and "\n" not in str(error.value)
     assert not (tmp_path / "outputs").exists()
+
+
+def test_each_split_must_have_enough_tasks_and_no_task_is_trained_and_evaluated_on() -> None:
+    tasks = [Task(f"t{number}", "", (), answer=Answer("text", "x")) for number in range(10)]
+    settings = compose_run("stage=improve", "improve.rounds=2", "improve.tasks=3", "improve.dev_tasks=4").improve
+    dev_tasks = select_dev_tasks(settings, tasks)
+    drawn = shuffle_tasks([task.id for task in tasks], dev_tasks, settings, 0)
+    assert sorted(drawn) == [f"t{number}" for number in range(4, 10)] != drawn
+    assert drawn != shuffle_tasks([task.id for task in tasks], dev_tasks, settings, 1)
+    with pytest.raises(ConfigError, match=r"with improve\.rounds=2 that is 6 tasks, and benchmark\.split=train has 5"):
+        shuffle_tasks([task.id for task in tasks[:9]], dev_tasks, settings, 0)
+    with pytest.raises(ConfigError, match=r"improve\.dev_tasks=4: improve\.dev_split=dev has 3 tasks"):
+        select_dev_tasks(settings, tasks[:3])
+    with pytest.raises(ConfigError, match="none of its tasks has an answer to check"):
+        select_dev_tasks(settings, [replace(task, answer=None) for task in tasks])
 
 
 @pytest.mark.parametrize(
@@ -267,3 +284,21 @@ def test_a_loop_killed_in_each_of_its_parts_comes_to_the_same_rounds(
     assert read_rounds(folder) == read_rounds(expected)
     assert [record["round"] for record in read_rounds(folder)] == [0, 1, 2]
     assert (folder / "success.svg").read_bytes() == (expected / "success.svg").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_sweep_compares_the_best_rounds_of_its_cells(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "support"))
+    monkeypatch.setenv(SKILLS_VARIABLE, "60,90")
+    words = list_words(model, tmp_path, "improve.rounds=1", "improve.start=previous,base")
+    swept = run_warm([sys.executable, "run.py", "-m", *words])
+    assert swept.returncode == 0, swept.stderr
+    [table] = (tmp_path / "sweeps").glob("*/cells.csv")
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    assert [row["improve.start"] for row in rows] == ["previous", "base"]
+    folders = sorted((tmp_path / "improve").iterdir())
+    assert len(folders) == 2
+    best = [json.loads((folder / "metrics.json").read_text())["metrics"]["success"]["value"] for folder in folders]
+    assert sorted(float(row["success"]) for row in rows) == sorted(best)

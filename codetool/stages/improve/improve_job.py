@@ -81,8 +81,8 @@ def check_job(config: RunConfig, console: Console) -> ImproveJob:
             checksums |= {f"{part} {name}": value for name, value in identity.checksums.items()}
             guided |= {part} if isinstance(search.prm, TrainablePRM) else set()
             tasks[part] = search.benchmark.tasks()
-    dev_tasks = _select_dev_tasks(settings, tasks["evaluate"])
-    drawn = _shuffle_tasks([task.id for task in tasks["collect"]], dev_tasks, settings, config.seed)
+    dev_tasks = select_dev_tasks(settings, tasks["evaluate"])
+    drawn = shuffle_tasks([task.id for task in tasks["collect"]], dev_tasks, settings, config.seed)
     own = select_identity_settings(config, {}, ("stage", "seed", "improve"))
     identity = Identity({**own, **hashed}, checksums)
     return ImproveJob(config, words, flags, drawn, dev_tasks, paths, guided, identity, console)
@@ -153,7 +153,7 @@ def _check_prm(config: RunConfig) -> None:
         )
 
 
-def _shuffle_tasks(ids: Sequence[str], dev_tasks: Sequence[Task], settings: ImproveConfig, seed: int) -> list[str]:
+def shuffle_tasks(ids: Sequence[str], dev_tasks: Sequence[Task], settings: ImproveConfig, seed: int) -> list[str]:
     """Return the train tasks, without those of dev, in the order of the draws. Raises ConfigError if there are too few.
 
     A benchmark without splits has the same tasks for both.
@@ -170,7 +170,7 @@ def _shuffle_tasks(ids: Sequence[str], dev_tasks: Sequence[Task], settings: Impr
     return random.Random(f"{seed} improve").sample(left, len(left))
 
 
-def _select_dev_tasks(settings: ImproveConfig, tasks: Sequence[Task]) -> Sequence[Task]:
+def select_dev_tasks(settings: ImproveConfig, tasks: Sequence[Task]) -> Sequence[Task]:
     """Return the tasks of an evaluation. Raises ConfigError if there are too few, or if none can be checked."""
     if settings.dev_tasks is not None and settings.dev_tasks > len(tasks):
         raise ConfigError(
