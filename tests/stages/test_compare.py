@@ -17,6 +17,7 @@ from in_process import prepare_run
 from written_runs import write_run
 
 from codetool.errors import ConfigError, MissingError
+from codetool.evaluation.significance import correct_holm
 from codetool.stages.compare.compare import compare
 from codetool.stages.compare.result_tables import escape_latex
 
@@ -59,14 +60,17 @@ def test_the_difference_of_two_runs_is_the_one_they_were_made_with(compared: tup
     folder, printed = compared
     [row] = select(read_rows(folder))
     assert (row["system"], row["baseline"]) == ("search=beam", "search=greedy")
-    assert float(row["difference"]) == pytest.approx(8 / 24) and (row["better"], row["worse"]) == ("8", "0")
+    assert float(row["difference"]) == pytest.approx(8 / 24) and (row["higher"], row["lower"]) == ("8", "0")
     assert float(row["mcnemar_p"]) == pytest.approx(2 / 2**8) == float(row["holm_p"])
     assert float(row["low"]) < 8 / 24 < float(row["high"]) and float(row["template_low"]) > 0
+    [total] = select(read_rows(folder), "tokens")
+    assert (float(total["baseline_value"]), float(total["value"])) == (100 + 20, 150 + 20)
     [tokens] = select(read_rows(folder), "tokens_in")
     assert float(tokens["difference"]) == 50 and tokens["mcnemar_p"] == ""
     assert "+33.3 pp" in printed and "8 tasks solved that the baseline does not solve, 0 the other way round" in printed
     parts = [row for row in read_rows(folder) if row["kind"] == "gold calls"]
     assert sum(int(row["tasks"]) for row in parts) == 24 and len(parts) > 1
+    assert [float(row["holm_p"]) for row in parts] == correct_holm([float(row["mcnemar_p"]) for row in parts])
     assert sum(int(row["tasks"]) for row in read_rows(folder) if row["kind"] == "template") == 24
 
 
@@ -101,10 +105,12 @@ def test_seeds_and_repeats_are_averaged_within_tasks(tmp_path: Path) -> None:
     printed = show(f"compare.runs=[{','.join(map(str, runs))}]", f"compare.folder={folder}", outputs=tmp_path)
     beam, chain = select(read_rows(folder))
     assert (beam["baseline_value"], beam["value"], beam["tasks"]) == ("0.5", "0.5", "4")
-    assert (float(beam["difference"]), beam["better"], beam["worse"]) == (0, "0", "0")
-    assert (chain["value"], chain["better"], chain["worse"]) == ("0.75", "2", "0")  # the failed one counts as unsolved
+    assert (float(beam["difference"]), beam["higher"], beam["lower"]) == (0, "0", "0")
+    assert (chain["value"], chain["higher"], chain["lower"]) == ("0.75", "2", "0")  # the failed one counts as unsolved
     assert float(chain["holm_p"]) == min(1.0, 2 * float(chain["mcnemar_p"]))
     assert "mean over the seeds 0, 1" in printed
+    assert "search=chain: success is higher than the baseline's on 2 tasks, lower on 0" in printed
+    assert "Higher success with search=chain than with search=greedy" in (folder / "comparison.html").read_text()
     assert select(read_rows(folder), "tokens_in")[1]["tasks"] == "3"  # a failed task has no amounts
 
 
@@ -180,7 +186,7 @@ def test_verdicts_of_one_judge_are_compared_and_those_of_two_are_left_out(tmp_pa
     words = (f"compare.runs=[{','.join(map(str, runs))}]", f"compare.folder={tmp_path / 'made'}")
     assert "left out" not in show(*words, outputs=tmp_path)
     [row] = select(read_rows(tmp_path / "made"), "sopr")
-    assert (row["difference"], row["better"]) == ("1.0", "2")
+    assert (row["difference"], row["higher"]) == ("1.0", "2")
     _edit(runs[1], lambda content: content["identity"]["settings"].update(judge={"model": "another"}))
     assert "sopr and sowr are left out" in show(*words, outputs=tmp_path)
     assert not select(read_rows(tmp_path / "made"), "sopr")
@@ -201,7 +207,7 @@ def test_without_the_benchmark_difficulty_is_how_many_systems_solve_a_task(tmp_p
     assert {name: row["tasks"] for name, row in parts.items()} == {
         "0 of 2 systems": "1", "1 of 2 systems": "2", "2 of 2 systems": "1",
     }  # fmt: skip
-    assert (parts["1 of 2 systems"]["better"], parts["1 of 2 systems"]["worse"]) == ("1", "1")
+    assert (parts["1 of 2 systems"]["higher"], parts["1 of 2 systems"]["lower"]) == ("1", "1")
     assert (tmp_path / "made" / "difficulty.svg").is_file()
 
 

@@ -103,15 +103,22 @@ def _describe_pairs(comparison: Comparison) -> Iterator[str]:
     for pair in comparison.pairs:
         made = pair.differences.get(comparison.metric)
         if made is not None:
-            yield (
-                f"{pair.system.label}: {len(pair.gained)} tasks solved that the baseline does not solve, "
-                f"{len(pair.lost)} the other way round"
-            )
+            gained, lost = _count_tasks(len(pair.gained)), len(pair.lost)
+            if pair.is_all_or_none and comparison.metric == "success":
+                text = f"{gained} solved that the baseline does not solve, {lost} the other way round"
+            else:
+                text = f"{comparison.metric} is higher than the baseline's on {gained}, lower on {lost}"
+            yield f"{pair.system.label}: {text}"
             if made.detectable is not None and abs(made.estimate.value) < made.detectable:
                 yield (
-                    f"{made.estimate.tasks} tasks show a true difference of {100 * made.detectable:.1f} points with a "
-                    "power of 80 %; a smaller one needs more tasks or repeats"
+                    f"{_count_tasks(made.estimate.tasks)} can show a true difference of "
+                    f"{100 * made.detectable:.1f} points with a power of 80 %; a smaller one needs more tasks or "
+                    "repeats"
                 )
+
+
+def _count_tasks(count: int) -> str:
+    return f"{count} task{'' if count == 1 else 's'}"
 
 
 def _name_folder(systems: Sequence[System], baseline: System) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from codetool.errors import ConfigError
 from codetool.evaluation.metrics import is_share
@@ -20,7 +20,7 @@ from codetool.evaluation.significance import compute_widened_tail
 from codetool.stages.compare.systems import System, choose_headline, list_metrics
 from codetool.types import Task
 
-GOLD_CALLS, SOLVED_SHARE = "gold calls", "solved by"
+GOLD_CALLS, SOLVED_SHARE, TEMPLATE = "gold calls", "solved by", "template"
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,11 @@ class PairComparison:
     lost: Sequence[SolvedTask]
     """Tasks that the baseline solves more often."""
     notes: Sequence[str]
+
+    @property
+    def is_all_or_none(self) -> bool:
+        """Whether each of these tasks is solved in all searches of one system, and in none of the other."""
+        return all({task.first, task.second} == {0.0, 1.0} for task in (*self.gained, *self.lost))
 
 
 @dataclass(frozen=True)
@@ -145,7 +150,7 @@ def _compare_parts(
     kinds: list[tuple[str, Mapping[str, str | None]]] = [
         ("group", {task_id: tasks[task_id].group for task_id in common if task_id in tasks}),
         (kind_of_difficulty, {task_id: split(task_id) for task_id in common}),
-        ("template", {task_id: templates.get(task_id) for task_id in common}),
+        (TEMPLATE, {task_id: templates.get(task_id) for task_id in common}),
     ]
     for kind, names in kinds:
         found = sorted({name for name in names.values() if name is not None}, key=natural_sort_key)
@@ -168,17 +173,31 @@ def _choose_difficulty(tasks: Mapping[str, Task], solved: Sequence[TaskValues]) 
 
 
 def _correct_all(pairs: Sequence[PairComparison], names: Sequence[str]) -> list[PairComparison]:
-    """Return the pairs with the p-values of each metric corrected for the number of pairs."""
+    """Return the pairs with corrected p-values.
+
+    Those of a metric are corrected for the number of pairs, those of a kind of part for the parts of all pairs.
+    """
     corrected: list[dict[str, PairedDifference]] = [{} for _ in pairs]
     for name in names:
         having = [number for number, pair in enumerate(pairs) if name in pair.differences]
         made = correct_p_values([pairs[number].differences[name] for number in having])
         for number, difference in zip(having, made, strict=True):
             corrected[number][name] = difference
+    parts = _correct_parts([part for pair in pairs for part in pair.parts])
     return [
-        PairComparison(pair.system, pair.baseline, differences, pair.parts, pair.gained, pair.lost, pair.notes)
+        replace(pair, differences=differences, parts=[next(parts) for _ in pair.parts])
         for pair, differences in zip(pairs, corrected, strict=True)
     ]
+
+
+def _correct_parts(parts: Sequence[Part]) -> Iterator[Part]:
+    """Yield the parts of all pairs, in their order, with the p-values of each kind corrected for the number of them."""
+    by_kind = {
+        kind: iter(correct_p_values([part.difference for part in parts if part.kind == kind]))
+        for kind in {part.kind for part in parts}
+    }
+    for part in parts:
+        yield replace(part, difference=next(by_kind[part.kind]))
 
 
 def _estimate_all(

@@ -13,7 +13,14 @@ from markupsafe import Markup
 
 from codetool.evaluation.metrics import is_share
 from codetool.evaluation.paired_comparison import PairedDifference
-from codetool.stages.compare.comparison import GOLD_CALLS, SOLVED_SHARE, Comparison, PairComparison, SolvedTask
+from codetool.stages.compare.comparison import (
+    GOLD_CALLS,
+    SOLVED_SHARE,
+    TEMPLATE,
+    Comparison,
+    PairComparison,
+    SolvedTask,
+)
 from codetool.stages.compare.result_tables import format_difference, format_interval, format_mean, format_p
 from codetool.stages.compare.tree_views import TaskView, TreeReader, link_report
 from codetool.stages.dashboard import html_page
@@ -21,15 +28,18 @@ from codetool.stages.dashboard.html_page import Card, Figure, PageTable, Section
 
 FOLDER = Path(__file__).parent / "page"
 DIFFERENCE_COLUMNS = (
-    "difference", "by task", "by template", "p", "p (Holm)", "detectable", "better", "worse", "tasks",
+    "difference", "by task", "by template", "p", "p (Holm)", "detectable", "higher", "lower", "tasks",
 )  # fmt: skip
 """Columns of what `list_difference_cells` returns."""
+MAX_EQUAL_TEMPLATES = 8
+"""Number of templates above which those without a difference are left out of their table."""
 METHOD = (
     "A difference is the system minus the baseline, taken task by task; seeds and repeats are averaged within a task "
     "first. Intervals are 95 %: tasks, or whole templates, are drawn 10,000 times. p is McNemar's exact test over the "
-    "tasks on which the two differ, corrected after Holm for the number of systems. Detectable is the smallest true "
-    "difference that this many tasks show with a power of 80 %: (1.960 + 0.842) × standard error of the mean "
-    "difference."
+    "tasks on which the two differ, corrected after Holm for the number of systems; in tables of groups, difficulty "
+    "and templates for the number of their rows, over all systems. Higher and lower count the tasks on which the "
+    "system has the higher and the lower value. Detectable is the smallest true difference that this many tasks show "
+    "with a power of 80 %: (1.960 + 0.842) × standard error of the mean difference."
 )
 DIFFICULTY_TEXTS = {
     GOLD_CALLS: "Difficulty is the number of calls on the gold path.",
@@ -104,8 +114,8 @@ def build_main_table(comparison: Comparison) -> PageTable:
     rows = [[f"{base} (baseline)", *first, tasks]]
     for pair in comparison.pairs:
         if (made := pair.differences.get(metric)) is not None:
-            value = format_mean(metric, comparison.estimates[pair.system.label][metric])
-            rows.append([pair.system.label, value, *list_difference_cells(metric, made)])
+            value, _, *cells = list_cells(metric, made)
+            rows.append([pair.system.label, value, *cells])
     return PageTable(["system", *columns], [[*map(TableCell, row)] for row in rows], columns)
 
 
@@ -149,9 +159,14 @@ def _build_pair_sections(pair: PairComparison, comparison: Comparison) -> Iterat
     table = PageTable(["metric", *columns], [[*map(TableCell, row)] for row in rows], columns)
     yield Section(f"{label}: all metrics", "On the tasks that both have. Cost is the mean over tasks.", table=table)
     for kind in dict.fromkeys(part.kind for part in pair.parts):
-        parts = [[part.name, *list_cells(metric, part.difference)] for part in pair.parts if part.kind == kind]
-        table = PageTable([kind, *columns], [[*map(TableCell, row)] for row in parts], columns)
-        yield Section(f"{label}: {metric} by {kind}", DIFFICULTY_TEXTS.get(kind, ""), table=table)
+        parts = [part for part in pair.parts if part.kind == kind]
+        differing = [part for part in parts if part.difference.wins + part.difference.losses]
+        text, shown = DIFFICULTY_TEXTS.get(kind, ""), parts
+        if kind == TEMPLATE and len(parts) > MAX_EQUAL_TEMPLATES:
+            text, shown = f"{len(differing)} of {len(parts)} templates differ. differences.csv has all.", differing
+        rows = [[part.name, *list_cells(metric, part.difference)] for part in shown]
+        table = PageTable([kind, *columns], [[*map(TableCell, row)] for row in rows], columns)
+        yield Section(f"{label}: {metric} by {kind}", text, table=table if rows else None)
 
 
 def list_cells(metric: str, made: PairedDifference) -> list[str]:
@@ -166,14 +181,18 @@ def _build_kinds(comparison: Comparison, folder: Path, max_trees: int) -> Iterat
         names = (pair.system.label, pair.baseline.label)
         for solved, (better, worse) in ((pair.gained, names), (pair.lost, names[::-1])):
             tasks = [_view(reader, pair, each, comparison.tasks) for each in solved[:max_trees]]
-            text = f"{len(solved)} tasks"
+            text = f"{len(solved)} task{'' if len(solved) == 1 else 's'}"
             text += (
                 f"; the trees of the first {len(tasks)} are shown (compare.trees)" if len(tasks) < len(solved) else ""
             )
             if not solved:
                 continue
             anchor = f"{'gained' if better == names[0] else 'lost'}-{number}"
-            yield TaskKind(f"Solved by {better} and not by {worse}", text, anchor, tasks)
+            if pair.is_all_or_none and comparison.metric == "success":
+                title = f"Solved by {better} and not by {worse}"
+            else:
+                title = f"Higher {comparison.metric} with {better} than with {worse}"
+            yield TaskKind(title, text, anchor, tasks)
 
 
 def _view(reader: TreeReader, pair: PairComparison, solved: SolvedTask, tasks: Mapping[str, Any]) -> TaskView:

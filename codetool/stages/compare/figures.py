@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from codetool.evaluation.bar_chart import BarChart, IntervalBar
 from codetool.evaluation.charts import Chart, Line, Point
-from codetool.evaluation.metrics import TOKEN_METRICS, is_share
+from codetool.evaluation.metrics import is_share
 from codetool.evaluation.paired_comparison import PairedDifference
 from codetool.evaluation.result_files import natural_sort_key
 from codetool.stages.compare.comparison import GOLD_CALLS, SOLVED_SHARE, Comparison
@@ -59,13 +59,13 @@ def _draw_cost(comparison: Comparison, names: Mapping[str, str]) -> Chart | None
     lines = []
     for system in comparison.systems:
         estimates = comparison.estimates[system.label]
-        tokens = sum(estimates[name].value for name in TOKEN_METRICS if name in estimates)
-        if tokens <= 0:
+        if "tokens" not in estimates or (tokens := estimates["tokens"].value) <= 0:
             return None
         made = estimates[comparison.metric]
         low, high = made.interval or (None, None)
         lines.append(Line(names[system.label], [Point(tokens, made.value, low, high)], joined=False))
-    title = f"{comparison.metric} by cost, 95 % intervals over tasks"
+    differ = len({system.task_ids for system in comparison.systems}) > 1
+    title = f"{comparison.metric} by cost, 95 % intervals over {'each system’s own tasks' if differ else 'tasks'}"
     return Chart(title, "tokens a task (policy and PRM)", comparison.metric, lines, is_share(comparison.metric))
 
 

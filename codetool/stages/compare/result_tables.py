@@ -56,7 +56,7 @@ def _build_row(pair: PairComparison, metric: str, kind: str, part: str, made: Pa
         "tasks": estimate.tasks, "templates": estimate.templates, "value": made.first, "baseline_value": made.second,
         "difference": estimate.value, "low": low, "high": high, "template_low": template_low,
         "template_high": template_high, "detectable": made.detectable, "template_detectable": made.template_detectable,
-        "better": made.wins, "worse": made.losses, "mcnemar_p": made.p, "holm_p": made.p_holm,
+        "higher": made.wins, "lower": made.losses, "mcnemar_p": made.p, "holm_p": made.p_holm,
     }  # fmt: skip
 
 
@@ -73,15 +73,18 @@ def _list_task_rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
 
 
 def format_latex(comparison: Comparison) -> str:
-    """Return the main table in LaTeX, for the packages booktabs and inputenc; the baseline comes first."""
+    """Return the main table in LaTeX, for the packages booktabs and inputenc; the baseline comes first.
+
+    Means of the baseline are over all its tasks, those of another system over the tasks that both have.
+    """
     metric = comparison.metric
-    costs = [name for name in COST_METRICS if all(name in each for each in comparison.estimates.values())]
+    costs = [name for name in COST_METRICS if all(name in pair.differences for pair in comparison.pairs)]
     head = ["system", metric, "difference", "95\\,\\% interval", "by template", "$p$", "$p$ (Holm)", *costs]
-    rows = [_format_latex_row(comparison, comparison.baseline.label, None, costs)]
-    rows += [
-        _format_latex_row(comparison, pair.system.label, pair.differences.get(metric), costs)
-        for pair in comparison.pairs
-    ]
+    base = {name: made.value for name, made in comparison.estimates[comparison.baseline.label].items()}
+    rows = [_format_latex_row(comparison.baseline.label, metric, base, None, costs)]
+    for pair in comparison.pairs:
+        means = {name: made.first for name, made in pair.differences.items()}
+        rows.append(_format_latex_row(pair.system.label, metric, means, pair.differences[metric], costs))
     lines = [
         "% \\usepackage{booktabs}",
         f"% difference to {_one_line(comparison.baseline.label)}; intervals: tasks or templates resampled;",
@@ -98,10 +101,9 @@ def format_latex(comparison: Comparison) -> str:
 
 
 def _format_latex_row(
-    comparison: Comparison, label: str, difference: PairedDifference | None, costs: Sequence[str]
+    label: str, metric: str, means: Mapping[str, float], difference: PairedDifference | None, costs: Sequence[str]
 ) -> list[str]:
-    estimates, metric = comparison.estimates[label], comparison.metric
-    values = [escape_latex(label), escape_latex(format_metric(metric, estimates[metric].value))]
+    values = [escape_latex(label), escape_latex(format_metric(metric, means[metric]))]
     if difference is None:
         values += ["--"] * 5
     else:
@@ -111,7 +113,7 @@ def _format_latex_row(
         values += map(escape_latex, (format_difference(metric, estimate.value), *intervals, *p_values))
     return [
         *values,
-        *(escape_latex(format_metric(name, estimates[name].value, 4 if name == "usd" else 0)) for name in costs),
+        *(escape_latex(format_metric(name, means[name], 4 if name == "usd" else 0)) for name in costs),
     ]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from codetool.errors import ConfigError
 from codetool.evaluation.error_taxonomy import is_internal
 from codetool.evaluation.metric_choice import find_headline
-from codetool.evaluation.metrics import AMOUNTS, is_share
+from codetool.evaluation.metrics import AMOUNTS, TOKEN_METRICS, get_metric, is_share
 from codetool.evaluation.repeated_results import average_repeats
 from codetool.runs.identity import OPTION_KEY
 from codetool.runs.repeats import find_task_id
@@ -34,10 +34,11 @@ class System:
 
     @cached_property
     def metrics(self) -> list[str]:
-        """Names of the metrics that any line has."""
+        """Names of the metrics that any line has; `tokens`, their sum, before the tokens of policy and PRM."""
         lines = [line for run in self.runs for line in run.lines]
+        named = (name for line in lines for name, value in line["metrics"].items() if value is not None)
         return list(
-            dict.fromkeys(name for line in lines for name, value in line["metrics"].items() if value is not None)
+            dict.fromkeys(each for name in named for each in (("tokens", name) if name in TOKEN_METRICS else (name,)))
         )
 
     @cached_property
@@ -55,7 +56,7 @@ class System:
 
 
 def _read_value(line: Mapping[str, Any], metric: str) -> Iterator[tuple[str, float]]:
-    value = line["metrics"].get(metric)
+    value = get_metric(line["metrics"], metric)
     if is_internal(line):
         value = 0.0 if is_share(metric) else None
     if value is not None:
