@@ -21,6 +21,7 @@ from codetool.benchmarks.tmdb_verified import TMDBVerified
 from codetool.errors import ConfigError, MissingError
 from codetool.evaluation.metrics import compute_path_metrics
 from codetool.stages.compare.compare import compare
+from codetool.stages.recheck import benchmark_choice
 from codetool.stages.recheck.recheck import recheck
 
 
@@ -79,6 +80,16 @@ def test_the_same_checker_gives_the_same_lines_and_changes_nothing_of_the_run(fi
     assert "10 answers checked, 0 verdicts changed" in printed and read_flips(made) == []
     again, _ = check_again(tmp_path, finished)
     assert again == made
+
+
+def test_a_run_is_as_large_as_it_was_if_its_benchmark_is_larger_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = write_run(tmp_path, [True, False, True], "benchmark.split=tour", "limit=null")  # of 6 tasks, all in dev
+    monkeypatch.setattr(benchmark_choice, "read_overrides", lambda: ["benchmark.split=dev"])
+    made, printed = check_again(tmp_path, run, "benchmark.split=dev")
+    assert made is not None and "success 66.7 % before and now" in printed
+    assert json.loads((made / "metrics.json").read_text())["tasks"]["asked"] == 6
 
 
 def test_another_checker_flips_verdicts_and_explains_the_new_ones(

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from codetool.config.invocation import get_command
 from codetool.config.run_config import RunConfig
-from codetool.errors import ConfigError, MissingError
+from codetool.errors import CodeToolError, ConfigError, MissingError
 from codetool.evaluation.judged_results import JUDGED_FILE, get_metric_by_task, load_result_lines
 from codetool.evaluation.paired_comparison import compare_systems
 from codetool.evaluation.result_files import RESULTS, TREES, TreeFile
@@ -36,14 +36,14 @@ from codetool.runs.code_version import read_code_version
 from codetool.runs.identity import Identity, select_identity_settings
 from codetool.runs.plugin_code import compute_plugin_checksums
 from codetool.runs.provenance import PROVENANCE_FILE, read_provenance, record_session
-from codetool.runs.repeats import find_task_id, map_to_originals, repeat_tasks
+from codetool.runs.repeats import find_task_id, get_original, map_to_originals, repeat_tasks
 from codetool.stages import run_folder
 from codetool.stages.evaluate.summary_display import build_metrics_table
 from codetool.stages.judge.judge_run import judge_answers
 from codetool.stages.recheck.benchmark_choice import choose_benchmark
 from codetool.stages.recheck.recheck_answers import AnswerRechecker, Flip, find_flips
 from codetool.stages.recheck.settings import RecheckConfig
-from codetool.stages.report import read_settings, write_report_if_possible
+from codetool.stages.report import load_requested_tasks, read_settings, write_report_if_possible
 from codetool.stages.run_log import choose_level, log_to_file
 from codetool.types import Task
 
@@ -79,9 +79,7 @@ def recheck(config: RunConfig, choices: Mapping[str, str], console: Console) -> 
     if job.note is not None:
         console.print(job.note, style="yellow", markup=False, highlight=False, soft_wrap=True)
     if config.dry_run:
-        printed.print(
-            f"{path}: {len(job.lines)} answers would be checked", markup=False, highlight=False, soft_wrap=True
-        )
+        printed.print(f"{path}: {_count_answers(job)} would be checked", markup=False, highlight=False, soft_wrap=True)
         return 0
     with ExitStack() as stack:
         run_folder.lock_folder(path, stack, False, (RESULTS,))
@@ -117,9 +115,7 @@ def _read_job(config: RunConfig, choices: Mapping[str, str]) -> _Recheck:
             f"{len(all_lines)} results, such as of {all_lines[0]['task_id'] if all_lines else 'none'}."
         )
     repeats = recorded.get("repeats", 1)
-    is_whole = len(lines) == len(all_lines) and not recorded.get("ids")
-    wanted = [*by_id.values()][: recorded.get("limit")] if is_whole else _select(by_id, lines)
-    tasks = repeat_tasks(wanted, repeats if isinstance(repeats, int) else 1)
+    tasks = repeat_tasks(_list_asked(folder, recorded, by_id, lines), repeats if isinstance(repeats, int) else 1)
     other = checksum != provenance.identity.checksums.get("benchmark")
     plugins = compute_plugin_checksums(merged, ("benchmark",))
     checksums = {**provenance.identity.checksums, "benchmark": checksum, **plugins}
@@ -134,10 +130,19 @@ def _read_job(config: RunConfig, choices: Mapping[str, str]) -> _Recheck:
     )  # fmt: skip
 
 
-def _select(by_id: Mapping[str, Task], lines: Sequence[Mapping[str, Any]]) -> list[Task]:
-    """Return the tasks that have a line, in benchmark order."""
-    present = {find_task_id(line) for line in lines}
-    return [task for task_id, task in by_id.items() if task_id in present]
+def _list_asked(
+    folder: Path, recorded: Mapping[str, Any], by_id: Mapping[str, Task], lines: Sequence[Mapping[str, Any]]
+) -> list[Task]:
+    """Return the tasks that the run was asked for and those that have a line, in the order of the benchmark of now.
+
+    Where the run's own benchmark cannot be loaded any more, a run with a limit was asked for the first ones.
+    """
+    asked = {find_task_id(line) for line in lines}
+    try:
+        asked |= {get_original(task).id for task in load_requested_tasks(folder, recorded)}
+    except (CodeToolError, OSError):
+        asked |= set() if recorded.get("ids") else set([*by_id][: recorded.get("limit")])
+    return [task for task_id, task in by_id.items() if task_id in asked]
 
 
 def _check_folder(folder: Path | None) -> Path:
@@ -226,15 +231,22 @@ def _print_result(
 
 
 def _describe_flips(job: _Recheck, flips: Sequence[Flip], path: Path) -> Iterator[str]:
-    yield f"{len(job.lines)} answers checked, {len(flips)} verdicts changed ({FLIPS_FILE})"
+    changed = "1 verdict" if len(flips) == 1 else f"{len(flips)} verdicts"
+    yield f"{_count_answers(job)} checked, {changed} changed ({FLIPS_FILE})"
     old, new = (get_metric_by_task(lines, "success") for lines in (job.lines, load_result_lines(path)))
     made = compare_systems(new, old, {task.id: task.template for task in job.tasks})
-    if made is not None and made.estimate.interval is not None:
+    if made is not None and not made.wins + made.losses:
+        yield f"success {100 * made.second:.1f} % before and now"
+    elif made is not None and made.estimate.interval is not None:
         low, high = made.estimate.interval
         yield (
             f"success {100 * made.second:.1f} % before, {100 * made.first:.1f} % now: difference "
             f"{100 * made.estimate.value:+.1f} points, 95 % interval {100 * low:+.1f} … {100 * high:+.1f}"
         )
+
+
+def _count_answers(job: _Recheck) -> str:
+    return "1 answer" if len(job.lines) == 1 else f"{len(job.lines)} answers"
 
 
 def _list_files(path: Path) -> str:
