@@ -7,6 +7,7 @@ from typing import Any
 
 from codetool.evaluation.error_taxonomy import is_internal
 from codetool.evaluation.intervals import bootstrap_ratio
+from codetool.runs.repeats import find_task_id
 
 TOKENS_OF_THE_METHOD = ("tokens_in", "tokens_out", "prm_tokens", "answer_tokens_in", "answer_tokens_out")
 """Amounts of a ledger that add up to the tokens of policy, PRM and answer."""
@@ -21,28 +22,26 @@ def summarize_costs(lines: Sequence[Mapping[str, Any]], *, seed: int) -> dict[st
     """Return the metrics of cost by name; those are missing that the lines do not have or that no solved task has.
 
     What failed and unsolved tasks have cost counts, so a cost per solved task is the whole cost by the solved tasks.
+    Intervals draw tasks, each with all its repeats.
     """
-    ledgers = [line["ledger"] for line in lines if "ledger" in line]
-    aggregates = _summarize_executions(ledgers, seed)
-    solved = [float(line["success"] is True) for line in lines if "ledger" in line]
-    for name, amounts in _list_costs(lines).items():
+    priced = [line for line in lines if "ledger" in line]
+    aggregates = _summarize_executions(priced, seed)
+    solved = [float(line["success"] is True) for line in priced]
+    for name, amounts in _list_costs(priced).items():
         if sum(solved) and None not in amounts:
             known = [amount for amount in amounts if amount is not None]
-            aggregates[name] = _divide(known, solved, seed)
+            aggregates[name] = _divide(known, solved, priced, seed)
     return aggregates | _measure_latency(lines)
 
 
-def _summarize_executions(ledgers: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Aggregate]:
-    counted = [ledger for ledger in ledgers if "executions_ran" in ledger]  # older lines do not tell
-    if not sum(ledger["executions"] for ledger in counted):
-        return {}
-    ran, executed = ([float(ledger[name]) for ledger in counted] for name in ("executions_ran", "executions"))
-    return {"executable_rate": _divide(ran, executed, seed)}
+def _summarize_executions(priced: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Aggregate]:
+    counted = [line for line in priced if "executions_ran" in line["ledger"]]  # older lines do not tell
+    ran, executed = ([float(line["ledger"][name]) for line in counted] for name in ("executions_ran", "executions"))
+    return {"executable_rate": _divide(ran, executed, counted, seed)} if sum(executed) else {}
 
 
-def _list_costs(lines: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None]]:
-    """Return the amounts of each task by the metric whose numerator they add up to; None where unknown."""
-    priced = [line for line in lines if "ledger" in line]
+def _list_costs(priced: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None]]:
+    """Return the amount of each line by the metric whose numerator they add up to; None where unknown."""
     tokens = [float(sum(line["ledger"].get(name, 0) for name in TOKENS_OF_THE_METHOD)) for line in priced]
     return {
         "tokens_per_solved": list(tokens),
@@ -52,10 +51,22 @@ def _list_costs(lines: Sequence[Mapping[str, Any]]) -> dict[str, list[float | No
     }
 
 
-def _divide(numerators: Sequence[float], denominators: Sequence[float], seed: int) -> Aggregate:
-    interval = bootstrap_ratio(numerators, denominators, seed=seed)
+def _divide(
+    numerators: Sequence[float], denominators: Sequence[float], lines: Sequence[Mapping[str, Any]], seed: int
+) -> Aggregate:
+    above, below = (_sum_by_task(amounts, lines) for amounts in (numerators, denominators))
+    interval = bootstrap_ratio(above, below, seed=seed)
     low, high = interval or (None, None)
-    return {"value": sum(numerators) / sum(denominators), "low": low, "high": high, "n": len(numerators)}
+    return {"value": sum(numerators) / sum(denominators), "low": low, "high": high, "n": len(above)}
+
+
+def _sum_by_task(amounts: Sequence[float], lines: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Return the sum over the repeats of each task, since the repeats of a task resemble each other."""
+    sums: dict[str, float] = {}
+    for amount, line in zip(amounts, lines, strict=True):
+        task = find_task_id(line)
+        sums[task] = sums.get(task, 0.0) + amount
+    return list(sums.values())
 
 
 def _measure_latency(lines: Sequence[Mapping[str, Any]]) -> dict[str, Aggregate]:

@@ -1,4 +1,4 @@
-"""Metrics of cost, worked out by hand."""
+"""Metrics of cost, worked out by hand; the repeats of a task are one draw of their intervals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from codetool.evaluation.cost_summary import summarize_costs
 
 
 def line(success: bool, seconds: float, **ledger: float | None) -> dict[str, Any]:
-    return {"success": success, "seconds": seconds, "ledger": ledger, "error": None}
+    return {"task_id": f"t{seconds}", "success": success, "seconds": seconds, "ledger": ledger, "error": None}
 
 
 def test_amounts_of_all_tasks_are_divided_by_the_solved_ones() -> None:
@@ -38,3 +38,23 @@ def test_what_is_not_known_or_has_no_solved_task_is_left_out() -> None:
     assert "executable_rate" not in summarize_costs([line(True, 1.0, executions=2)], seed=0)  # an older line
     assert "executable_rate" not in summarize_costs([line(True, 1.0, executions=0, executions_ran=0)], seed=0)
     assert set(summarize_costs([line(False, 1.0, tokens_in=10, usd=1.0)], seed=0)) == {"seconds_p50", "seconds_p95"}
+
+
+def make_line(task: str, repeat: int, *, solved: bool, executions: int, ran: int) -> dict[str, Any]:
+    name = {"task_id": task} if repeat == 1 else {"task_id": f"{task}#{repeat}", "repeat": repeat}
+    ledger = {"tokens_in": 10 * executions, "tokens_out": 0, "executions": executions, "executions_ran": ran}
+    return {**name, "success": solved, "seconds": 1.0, "ledger": ledger, "error": None}
+
+
+def test_repeats_make_no_interval_narrower() -> None:
+    once = [make_line(f"t{number}", 1, solved=number % 3 > 0, executions=4, ran=2 + number % 3) for number in range(12)]
+    repeated = [
+        make_line(line["task_id"], repeat, solved=line["success"], executions=4, ran=line["ledger"]["executions_ran"])
+        for line in once
+        for repeat in range(1, 5)
+    ]
+    alone, fourfold = summarize_costs(once, seed=0), summarize_costs(repeated, seed=0)
+    assert alone["executable_rate"] == fourfold["executable_rate"]
+    assert alone["executable_rate"]["n"] == 12 and alone["executable_rate"]["value"] == pytest.approx(3 / 4)
+    assert alone["tokens_per_solved"]["value"] == fourfold["tokens_per_solved"]["value"] == 12 * 40 / 8
+    assert alone["tokens_per_solved"] == fourfold["tokens_per_solved"]
